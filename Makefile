@@ -1,0 +1,76 @@
+# The two commands that matter: `make demo` (fresh machine to results) and `make test` (everything CI runs).
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+LIBRARIES := libgl1 libegl1 libgles2
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-gpu models demo check test bench constraints libraries clean
+
+help:
+	@echo "make demo          results from sample photos, on a fresh machine"
+	@echo "make test          everything that CI runs"
+	@echo "make check         the inner loop: format, lint, contracts, types, quick tests"
+	@echo "make install       the virtual environment with the base packages"
+	@echo "make install-gpu   the same for a machine with an NVIDIA GPU"
+	@echo "make bench         speed, in ratios of one run"
+	@echo "make constraints   pin every package anew"
+
+install: .venv/installed
+
+install-gpu: .venv/installed
+	$(PIP) --editable ".[gpu,diffusion]"
+	# Both wheels fill one folder: only the GPU's may be there.
+	$(BIN)/python -m pip uninstall --quiet --yes onnxruntime
+	$(PIP) --force-reinstall --no-deps onnxruntime-gpu
+
+models: .venv/installed
+	$(BIN)/portrait models pull
+
+demo: .venv/installed
+	@$(BIN)/portrait models pull
+	@$(BIN)/portrait demo --out out/demo
+
+check: .venv/installed-dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/lint-imports --config pyproject.toml
+	$(BIN)/pyright --warnings
+	$(BIN)/python -m pytest -q -m "not models and not bench and not gpu"
+
+test: .venv/installed-dev
+	$(BIN)/portrait models pull
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/lint-imports --config pyproject.toml
+	$(BIN)/pyright --warnings
+	$(BIN)/python -m pytest -m "not bench and not gpu"
+
+bench: .venv/installed-dev
+	$(BIN)/portrait models pull
+	$(BIN)/python -m pytest -q -s -m bench tests/benchmarks
+
+# backports-strenum 1.3 is for Python before 3.11, an upper bound that uv does not read and pip does.
+constraints: .venv/installed-dev
+	$(BIN)/uv pip compile pyproject.toml --extra diffusion --extra dev --python-version 3.11 --no-header --no-annotate \
+	  --constraint <(printf 'torch==2.13.0\nbackports-strenum<1.3\n') --output-file constraints.txt --upgrade
+
+libraries:
+	@missing=; for library in libGL.so.1 libEGL.so.1 libGLESv2.so.2; do \
+	  ldconfig -p 2>/dev/null | grep -q "$$library" || missing=yes; done; \
+	if [ -n "$$missing" ] && [ "$$(uname)" = Linux ]; then \
+	  echo "OpenCV and MediaPipe need system libraries. On Debian or Ubuntu: apt-get install $(LIBRARIES)" >&2; exit 4; fi
+
+.venv/installed: pyproject.toml constraints.txt | libraries
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --upgrade pip
+	$(PIP) --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv out build *.egg-info

@@ -1,0 +1,33 @@
+"""Long work as one line on stderr; nothing where nobody is looking."""
+
+import sys
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+
+class Bar:
+    """Fits `portrait.ports.Progress`; used as a context."""
+
+    def __init__(self) -> None:
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+        self._task = self._bar.add_task("Starting", total=None)
+
+    def __enter__(self) -> "Bar":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, total: int, doing: str, preview: Any = None) -> None:
+        """Show how far it is; names are cut so that the line stays one line."""
+        words = " ".join(doing.split())
+        self._bar.update(
+            self._task, completed=done, total=total, description=words if len(words) <= 60 else words[:59] + "…"
+        )

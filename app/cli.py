@@ -1,0 +1,25 @@
+"""The command `portrait`: the composition root of the command line.
+
+Nothing heavy is imported here: `portrait --help` answers before numpy or OpenCV would have loaded.
+"""
+
+import typer
+
+from app.commands import demo, doctor, models, prepare
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Turn selfies into portraits.",
+)
+app.command("prepare")(prepare.prepare)
+app.add_typer(models.app, name="models")
+app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,167 @@
+"""`portrait doctor`: what is here, what is missing, and the command that mends it."""
+
+import importlib.metadata
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.door import answering
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
+
+LEAST_FREE = 2_000_000_000
+"""Bytes that ought to be free: a set of 20 photos takes 60 MB, a base model 2 to 7 GB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    found: str
+    mend: str = ""
+    needed: bool = True
+    """Whether the installation as it is set up needs it."""
+
+
+def doctor(as_json: Json = False) -> None:
+    """Look at Python, packages, models, engines, GPU and disk."""
+    with answering(as_json) as say:
+        from portrait.errors import OperatorError
+        from tasks.settings import home, load
+
+        settings = load()
+        findings = [_python(), *_packages(), _opencv(), *_engines(settings), _gpu(), _disk(home())]
+        wrong = [each for each in findings if each.needed and not each.ok]
+        document = {"ok": not wrong, "checks": [asdict(each) for each in findings]}
+        if not wrong:
+            say(document, lambda: _tell(findings))
+            return
+        if not as_json:
+            _tell(findings)
+        raise OperatorError("not_ready", f"{len(wrong)} of {len(findings)} checks failed: {wrong[0].mend}", document)
+
+
+def _python() -> Finding:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    return Finding("Python", sys.version_info >= (3, 11), version, "Python 3.11 or newer is needed.")
+
+
+def _packages() -> Iterator[Finding]:
+    """Every package that the base installation names."""
+    try:
+        named = importlib.metadata.requires("portrait") or []
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding("Packages", False, "portrait itself is not installed", "Run `make install`.")
+        return
+    base = [re.split(r"[^A-Za-z0-9._-]", each)[0] for each in named if "extra ==" not in each]
+    missing = [name for name in base if not _version(name)]
+    # onnxruntime-gpu fills the same folder as onnxruntime and takes its place on machines with a GPU.
+    if _version("onnxruntime-gpu") and "onnxruntime" in missing:
+        missing.remove("onnxruntime")
+    found = f"{len(base) - len(missing)} of {len(base)}"
+    yield Finding(
+        "Packages", not missing, found, f"Missing: {', '.join(missing)}. Run `make install`." if missing else ""
+    )
+    has = bool(_version("torch") and _version("diffusers"))
+    text = "installed" if has else "not installed"
+    yield Finding(
+        "Diffusion packages",
+        has,
+        text,
+        "For drawing with diffusion: pip install -c constraints.txt '.[diffusion]'",
+        False,
+    )
+
+
+def _opencv() -> Finding:
+    """Both wheels of OpenCV own the folder cv2; at two versions the last one installed breaks the other."""
+    wheels = {name: _version(name) for name in ("opencv-python", "opencv-contrib-python")}
+    found = ", ".join(f"{name} {version or 'missing'}" for name, version in wheels.items())
+    alike = len(set(wheels.values())) == 1
+    return Finding("OpenCV", alike, found, "Run `make install`: both wheels must have one version.")
+
+
+def _engines(settings: "Settings") -> Iterator[Finding]:
+    """Every engine there is, asked in a process of its own; those that the settings name are needed."""
+    from pipelines.engines import FOLDERS, names
+
+    for folder in FOLDERS:
+        for name in names(folder):
+            needed = getattr(settings.engines, folder) == name
+            yield _engine(folder, name, needed)
+
+
+def _engine(folder: str, name: str, needed: bool) -> Finding:
+    command = [sys.executable, "-m", "app.engine_status", folder, name]
+    title = f"Engine {folder}/{name}"
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603 -- our own module
+    except subprocess.TimeoutExpired:
+        return Finding(title, False, "did not answer in two minutes", "Run `make install` again.", needed)
+    if answer.returncode != 0:
+        last = (answer.stderr.strip().splitlines() or ["no message"])[-1]
+        return Finding(title, False, f"crashed: {last}", "Run `make install` again.", needed)
+    needs = json.loads(answer.stdout.strip().splitlines()[-1])
+    return Finding(title, not needs, "ready" if not needs else "not ready", " ".join(needs), needed)
+
+
+def _gpu() -> Finding:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return Finding("GPU", False, "none", "The embedded engines need none; diffusion is slow without.", False)
+    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 -- the path is nvidia-smi's
+    names = "; ".join(answer.stdout.strip().splitlines())
+    return Finding(
+        "GPU", answer.returncode == 0, names or "the driver does not answer", "Check the NVIDIA driver.", False
+    )
+
+
+def _disk(folder: Path) -> Finding:
+    """Free space where everything is kept, and whether it may be written."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    free = shutil.disk_usage(there).free
+    found = f"{free / 1e9:.0f} GB free at {there}"
+    if not _writable(there):
+        return Finding(
+            "Disk", False, f"{there} cannot be written", "Set PORTRAIT_HOME to a folder that you may write to."
+        )
+    return Finding("Disk", free >= LEAST_FREE, found, "Free some space, or set PORTRAIT_HOME to another disk.")
+
+
+def _writable(folder: Path) -> bool:
+    import os
+
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _tell(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for each in findings:
+        sign = Text("ok", "green") if each.ok else Text("no", "red") if each.needed else Text("–", "yellow")
+        table.add_row(sign, each.name, Text(each.found if each.ok else f"{each.found}. {each.mend}"))
+    Console(highlight=False).print(table)

@@ -1,0 +1,178 @@
+"""`portrait models`: which model files there are, bringing them here, and on what terms."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.table import Column, Table
+
+from app.door import answering
+from pipelines.manifest import Model
+from pipelines.models import FileState, Imported, Models, ModelState, Pulled, size_text
+from portrait.errors import OperatorError
+from tasks.settings import load
+
+app = typer.Typer(help="Model files: list, pull, check, import, licences.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME…", show_default=False)]
+
+USE = {"yes": "yes", "no": "[red]no[/red]", "ask": "[yellow]ask[/yellow]"}
+STATES = {"ok": "[green]ok[/green]", "changed": "[red]changed[/red]", "missing": "[red]missing[/red]"}
+
+
+@app.command("list")
+def list_models(as_json: Json = False) -> None:
+    """Every model there is, and whether it is here."""
+    with answering(as_json) as say:
+        states = _models().list()
+        say({"models": [_state(state) for state in states]}, lambda: _print_states(states))
+
+
+@app.command()
+def pull(names: Names = None, as_json: Json = False) -> None:
+    """Fetch models by name; without a name those that the default engines need."""
+    with answering(as_json) as say:
+        with _Bar() as bar:
+            pulled = _models().pull(names or (), bar)
+        say({"pulled": [_pulled(one) for one in pulled]}, lambda: _print_pulled(pulled))
+
+
+@app.command()
+def check(names: Names = None, as_json: Json = False) -> None:
+    """Compare the files that are here with their hashes; fails when one is changed or missing."""
+    with answering(as_json) as say:
+        with _Bar() as bar:
+            files = _models().check(names or (), bar)
+        document = {"files": [asdict(file) for file in files]}
+        wrong = sorted({file.model for file in files if file.state in {"changed", "missing"}})
+        if not wrong:
+            say(document, lambda: _print_files(files))
+            return
+        if not as_json:
+            _print_files(files)
+        again = f"run `portrait models pull {' '.join(wrong)}` to mend them"
+        raise OperatorError("model_files_wrong", f"Some model files are changed or missing: {again}.", document)
+
+
+@app.command("import")
+def import_models(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with model files, named as published.")],
+    as_json: Json = False,
+) -> None:
+    """Take model files from a folder that was carried in; fails when one was refused or none was recognised."""
+    with answering(as_json) as say:
+        found = _models().import_folder(folder)
+        document = {
+            "taken": [asdict(file) for file in found.taken],
+            "kept": [asdict(file) for file in found.kept],
+            "refused": [{"path": path, "reason": reason} for path, reason in found.refused],
+            "unknown": list(found.unknown),
+        }
+        if found.refused or not (found.taken or found.kept):
+            if not as_json:
+                _print_imported(found)
+            sentence = (
+                "Some files were not taken: their reasons are listed." if found.refused else "No file was recognised."
+            )
+            raise OperatorError("import_refused" if found.refused else "nothing_to_import", sentence, document)
+        say(document, lambda: _print_imported(found))
+
+
+@app.command()
+def licences(as_json: Json = False) -> None:
+    """On what terms each model may be used, and where to read them."""
+    with answering(as_json) as say:
+        models = [state.model for state in _models().list()]
+        say({"licences": [_terms(model) for model in models]}, lambda: _print_licences(models))
+
+
+def _models() -> Models:
+    return Models(load().models)
+
+
+class _Bar:
+    """A progress bar on stderr, which keeps stdout to the answer; nothing where nobody watches."""
+
+    def __init__(self) -> None:
+        columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn()
+        console = Console(stderr=True)
+        self._shown = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._shown.add_task("", total=None)
+
+    def __enter__(self) -> "_Bar":
+        self._shown.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shown.stop()
+
+    def __call__(self, done: int, total: int, doing: str, preview: object = None) -> None:
+        self._shown.update(self._task, completed=done, total=total or None, description=doing)
+
+
+def _terms(model: Model) -> dict[str, Any]:
+    parts = ("name", "purpose", "licence", "commercial", "page", "note")
+    return {part: getattr(model, part) for part in parts}
+
+
+def _state(state: ModelState) -> dict[str, Any]:
+    more = {"state": state.state, "size": state.size, "allowed": state.allowed, "embedded": state.model.embedded}
+    return _terms(state.model) | more | {"files": [file.name for file in state.model.files]}
+
+
+def _pulled(one: Pulled) -> dict[str, Any]:
+    return _terms(one.model) | {"fetched": list(one.fetched), "kept": list(one.kept), "size": one.size}
+
+
+def _print(thing: object) -> None:
+    Console(highlight=False, soft_wrap=True).print(thing)
+
+
+def _print_states(states: tuple[ModelState, ...]) -> None:
+    table = Table("model", "here", "size", "commercial use", "what for", box=None)
+    for state in states:
+        here = {"here": "[green]here[/green]", "partly": "[yellow]partly[/yellow]", "missing": "–"}[state.state]
+        name = f"[bold]{state.model.name}[/bold]" if state.model.embedded else state.model.name
+        size = size_text(state.size) if state.size else "?"
+        table.add_row(name, here, size, USE[state.model.commercial], escape(state.model.purpose))
+    Console().print(table)
+    _print("The models in bold are what the default engines need: `portrait models pull` brings them.")
+
+
+def _print_pulled(pulled: tuple[Pulled, ...]) -> None:
+    for one in pulled:
+        done = f"{len(one.fetched)} fetched, {len(one.kept)} here already"
+        _print(f"[bold]{one.model.name}[/bold]: {done}; {size_text(one.size)}; {escape(one.model.licence)}")
+        if one.model.commercial == "no":
+            _print(f"  [red]Not for commercial use.[/red] {escape(one.model.note)} {one.model.page}")
+
+
+def _print_files(files: tuple[FileState, ...]) -> None:
+    for file in files:
+        _print(f"{STATES.get(file.state, f'[yellow]{file.state}[/yellow]')}  {escape(f'{file.model}/{file.file}')}")
+    if not files:
+        _print("No model is here yet: `portrait models pull` brings those that the default engines need.")
+
+
+def _print_imported(found: Imported) -> None:
+    for title, files in (("taken", found.taken), ("here already", found.kept)):
+        for file in files:
+            _print(f"[green]{title}[/green]  {escape(f'{file.model}/{file.file}')}")
+    for path, reason in found.refused:
+        _print(f"[red]refused[/red]  {escape(path)}: {escape(reason)}")
+    for path in found.unknown:
+        _print(f"[yellow]not recognised[/yellow]  {escape(path)}")
+
+
+def _print_licences(models: list[Model]) -> None:
+    table = Table("model", "licence", "commercial use", Column("terms", overflow="fold"), box=None)
+    for model in models:
+        table.add_row(
+            model.name, escape(model.licence), USE[model.commercial], escape(f"{model.note} {model.page}".strip())
+        )
+    Console().print(table)

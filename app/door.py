@@ -1,0 +1,91 @@
+"""Where errors leave the command line: one sentence, one exit code, and with --json one document on stdout."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from portrait.errors import Cancelled, EngineError, OperatorError, PortraitError, UserError
+
+EXIT_CODES: dict[type[PortraitError], int] = {UserError: 3, OperatorError: 4, EngineError: 5, Cancelled: 130}
+"""0 done, 2 usage (Typer's own), 3 the user's photos, 4 the operator's set-up, 5 an engine failed."""
+
+Say = Callable[[dict[str, Any], Callable[[], None]], None]
+
+
+@contextmanager
+def answering(as_json: bool) -> Iterator[Say]:
+    """Give a command its one answer, `say(document, human)`, and turn its errors into one sentence and an exit code.
+
+    With JSON the document is the only thing on stdout, also on failure: then it is the error and its details.
+    """
+    try:
+        with _native_silence():
+            yield lambda document, human: _document(document) if as_json else human()
+    except PortraitError as error:
+        _fail(error, as_json)
+    except KeyboardInterrupt:
+        _fail(Cancelled(), as_json)
+    except MemoryError:
+        _fail(
+            EngineError("out_of_memory", "There was not enough memory. Close other programs, or give fewer photos."),
+            as_json,
+        )
+    except Exception as error:  # noqa: BLE001 -- here what nobody foresaw is kept from the person and for the engineer
+        _fail(EngineError("unexpected", _kept(error)), as_json)
+
+
+@contextmanager
+def _native_silence() -> Iterator[None]:
+    """Keep what MediaPipe and LiteRT write to the process's standard error away from the terminal.
+
+    Their C++ logs tell of delegates and alignment on every start and have no switch. Python's own stderr goes on.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    python = sys.stderr
+    sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        sys.stderr.close()
+        sys.stderr = python
+        os.close(nowhere)
+        os.close(kept)
+
+
+def _kept(error: Exception) -> str:
+    """Keep the traceback in a file, and say where."""
+    import traceback
+
+    from tasks.settings import home
+
+    log = home() / "errors.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            traceback.print_exception(error, file=file)
+    except OSError:
+        return f"Something failed that should not have: {type(error).__name__}: {error}."
+    return f"Something failed that should not have ({type(error).__name__}). The details are at the end of {log}."
+
+
+def _fail(error: PortraitError, as_json: bool) -> None:
+    from rich.console import Console
+
+    if as_json:
+        _document({"error": {"code": error.code, "message": error.message}} | dict(error.details))
+    else:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(error.message, style="red", markup=False)
+    code = next(code for branch, code in EXIT_CODES.items() if isinstance(error, branch))
+    raise SystemExit(code) from error
+
+
+def _document(document: dict[str, Any]) -> None:
+    json.dump(document, sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")

@@ -1,0 +1,1 @@
+"""Flows and engines: from selfies to a training set, an identity, portraits."""

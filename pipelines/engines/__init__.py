@@ -1,0 +1,74 @@
+"""Engines by name: the folder names the port, the file names the model; one file, one engine.
+
+An engine is a class that fits a port of `portrait.ports`, `make(settings, models, engines)` that builds it, and
+`status(settings, models)` that says what it still needs. Only the engines that are asked for are imported, so only their
+libraries load.
+"""
+
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+from typing import Any
+
+from pipelines.models import Models
+from pipelines.settings import Settings
+from portrait.errors import OperatorError
+from portrait.ports import FaceFinder, Matter, Restorer
+
+FOLDERS = ("faces", "mattes", "restorers")
+
+
+class Engines:
+    """Resolves engines by name, lazily, each once; the only way one engine gets another."""
+
+    def __init__(self, settings: Settings, models: Models) -> None:
+        self._settings = settings
+        self._models = models
+        self._made: dict[tuple[str, str], Any] = {}
+
+    def finder(self) -> FaceFinder:
+        """The face finder that the settings name."""
+        return self._get("faces", self._settings.engines.faces)
+
+    def matter(self) -> Matter:
+        """The matter that the settings name."""
+        return self._get("mattes", self._settings.engines.mattes)
+
+    def restorer(self) -> Restorer:
+        """The restorer that the settings name."""
+        return self._get("restorers", self._settings.engines.restorers)
+
+    def _get(self, folder: str, name: str) -> Any:
+        if (folder, name) not in self._made:
+            self._made[folder, name] = engine_module(folder, name).make(self._settings, self._models, self)
+        return self._made[folder, name]
+
+
+def names(folder: str) -> list[str]:
+    """The engines that a folder has, by file name."""
+    here = Path(__file__).parent / folder
+    return sorted(module.name for module in pkgutil.iter_modules([str(here)]))
+
+
+def engine_module(folder: str, name: str) -> Any:
+    """Import one engine's file; says which names exist, or which library is missing."""
+    if not re.fullmatch(r"[a-z0-9_]+", name) or name not in names(folder):
+        known = ", ".join(names(folder))
+        raise OperatorError("unknown_engine", f"There is no engine {name!r} in {folder}. Choose one of: {known}.")
+    try:
+        return importlib.import_module(f"pipelines.engines.{folder}.{name}")
+    except ImportError as error:
+        raise OperatorError(
+            "missing_library",
+            f"The engine {folder}/{name} cannot be loaded ({error}). "
+            "Install what it needs with `make install`, then run `portrait doctor`.",
+        ) from error
+
+
+def status(folder: str, name: str, settings: Settings, models: Models) -> list[str]:
+    """What an engine still needs, one sentence each with the command that mends it; empty when it is ready."""
+    try:
+        return engine_module(folder, name).status(settings, models)
+    except OperatorError as error:
+        return [error.message]

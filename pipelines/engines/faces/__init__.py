@@ -1,0 +1,1 @@
+"""Finds faces: boxes, landmarks, mesh, pose, embeddings."""

@@ -1,0 +1,213 @@
+"""SCRFD and ArcFace from InsightFace's packs: faces and the embeddings that identity adapters read; non-commercial.
+
+Only detection and recognition are loaded, straight from their two files: InsightFace's own way in fetches whole packs
+to the home folder and runs every model of them on every face.
+"""
+
+import shutil
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+from insightface.model_zoo import SCRFD, ArcFaceONNX, get_model
+from insightface.utils.face_align import arcface_dst
+from skimage.transform import SimilarityTransform
+
+from pipelines.engines import Engines
+from pipelines.models import Models
+from pipelines.settings import Settings
+from portrait.errors import EngineError, OperatorError
+from portrait.geometry import pose_from_landmarks
+from portrait.types import Box, Face, Image, Points, Vector
+
+DEFAULT_PACK = "buffalo_l"
+"""The pack that InsightFace itself, PhotoMaker V2 and IP-Adapter-FaceID read; InstantID reads `antelopev2`."""
+CONFIDENCE = 0.5
+"""Least score of a detection: InsightFace's default."""
+SIDE = 640
+"""Side of the square that a photo is fitted into: the size the published pipelines prepare the detector with."""
+CLOSE_UP_SIDE = 128
+"""Side of the second look: the other of InsightFace's two default sizes; it costs 1/25 of the first."""
+CLOSE_UP = 0.5
+"""Least side of a face that the second look may add, over the longer side of the photo: its landmarks are coarse."""
+OVERLAP = 0.4
+"""Intersection over union from which two boxes are one face: InsightFace's own threshold between detections."""
+CHIP = 112
+"""Side of the levelled face that ArcFace reads, pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """The two files of a pack that are used."""
+
+    detector: str
+    recogniser: str
+
+
+PACKS = {
+    "buffalo_l": Pack("det_10g.onnx", "w600k_r50.onnx"),
+    "antelopev2": Pack("scrfd_10g_bnkps.onnx", "glintr100.onnx"),
+}
+"""By embedding space, which bears the name of its pack."""
+
+
+class Scrfd:
+    """Finds faces with SCRFD and embeds them with ArcFace; on the GPU where onnxruntime has one."""
+
+    same_person = 0.65
+    """Cosine distance (1 − cosine similarity): the norms of raw ArcFace vectors vary with the quality of the photo.
+
+    InsightFace's demo of buffalo_l (web-demos/src_recognition) says "the same" from a similarity of 0.28 up, its tools
+    that match people ask for 0.35 to 0.45. Not measured here yet: that takes the published weights.
+    """
+
+    def __init__(self, models: Models, space: str = DEFAULT_PACK) -> None:
+        if space not in PACKS:
+            raise OperatorError(
+                "unknown_space", f"There is no InsightFace pack {space!r}. Choose one of: {', '.join(PACKS)}."
+            )
+        self.space = space
+        pack = PACKS[space]
+        # Both files are asked for before either is read: what is missing is told at once, not after a load.
+        detector, recogniser = models.file(space, pack.detector), models.file(space, pack.recogniser)
+        self._detector = _network(detector, space, SCRFD)
+        self._recogniser = _network(recogniser, space, ArcFaceONNX)
+        if not self._detector.use_kps:
+            raise _broken(detector, space, "it gives no landmarks")
+
+    def faces(self, image: Image, embedded: int = 1) -> list[Face]:
+        """Faces of an upright image, the largest first; see `portrait.ports.FaceFinder`."""
+        bgr = np.ascontiguousarray(image[..., ::-1])
+        faces = sorted(self._detect(bgr), key=lambda face: -face.box.area)
+        return [self._embed(bgr, face) for face in faces[:embedded]] + faces[embedded:]
+
+    def _detect(self, bgr: Image) -> list[Face]:
+        """Faces of both looks.
+
+        At 640 pixels a face that fills the photo is larger than SCRFD's largest anchor (512) and can be lost, so a
+        second, coarse look adds what the first did not see and is large.
+        """
+        faces = self._look(bgr, SIDE)
+        least = CLOSE_UP * max(bgr.shape[:2])
+        for face in self._look(bgr, CLOSE_UP_SIDE):
+            large = max(face.box.width, face.box.height) >= least
+            if large and all(_overlap(face.box, other.box) < OVERLAP for other in faces):
+                faces.append(face)
+        return faces
+
+    def _look(self, bgr: Image, side: int) -> list[Face]:
+        """Faces of an image fitted into a square of `side` pixels."""
+        height, width = bgr.shape[:2]
+        if side * min(height, width) < max(height, width):
+            return []  # A strip thinner than one pixel of that square.
+        boxes, landmarks = self._detector.detect(bgr, input_size=(side, side), det_thresh=CONFIDENCE)
+        if landmarks is None:
+            return []
+        return [_face(box, points) for box, points in zip(boxes, landmarks, strict=True)]
+
+    def _embed(self, bgr: Image, face: Face) -> Face:
+        chip = arcface_chip(bgr, face.landmarks)
+        if chip is None:
+            return face
+        vector: Vector = np.asarray(self._recogniser.get_feat(chip), np.float32).flatten()
+        return replace(face, embeddings={self.space: vector})
+
+
+def arcface_chip(image: Image, landmarks: Points) -> Image | None:
+    """112×112 pixels with the five landmarks where ArcFace learned them; None when the landmarks lie in one point.
+
+    The same pixels as InsightFace's `norm_crop`, which calls a method that scikit-image is taking away.
+    """
+    fitted = SimilarityTransform.from_estimate(landmarks, arcface_dst)
+    if not fitted:
+        return None
+    chip = cv2.warpAffine(image, np.asarray(fitted.params)[:2], (CHIP, CHIP), borderValue=0.0)
+    return np.asarray(chip, np.uint8)
+
+
+def _face(row: np.ndarray, landmarks: np.ndarray) -> Face:
+    """A face from a row of the detector: left, top, right, bottom, score."""
+    left, top, right, bottom, score = (float(number) for number in row)
+    points: Points = np.array(landmarks, np.float32)
+    return Face(Box(left, top, right, bottom), points, None, {}, pose_from_landmarks(points), score)
+
+
+def _overlap(one: Box, other: Box) -> float:
+    """Intersection over union, 0..1."""
+    width = max(0.0, min(one.right, other.right) - max(one.left, other.left))
+    height = max(0.0, min(one.bottom, other.bottom) - max(one.top, other.top))
+    return width * height / (one.area + other.area - width * height)
+
+
+_LOADING = threading.Lock()
+
+
+def _network(path: Path, pack: str, kind: type) -> Any:
+    """The network of a file, loaded once in a process; its session may run on several threads at a time."""
+    with _LOADING:
+        return _load(path, pack, kind, tuple(_providers()))
+
+
+@cache
+def _load(path: Path, pack: str, kind: type, providers: Sequence[str]) -> Any:
+    options = onnxruntime.SessionOptions()
+    # The published files declare their output sizes for 640 pixels, and onnxruntime warns at every other size.
+    options.log_severity_level = 3
+    try:
+        # Given a path, `get_model` never downloads. Without `static_shape_sessions` it keeps to one session; else it
+        # opens another one for every input size.
+        network = get_model(str(path), providers=list(providers), sess_options=options, static_shape_sessions=False)
+    except Exception as error:  # onnxruntime's errors share no narrower base, and InsightFace asserts on file contents.
+        raise _broken(path, pack, str(error) or type(error).__name__) from error
+    if not isinstance(network, kind):
+        raise _broken(path, pack, f"it is no {kind.__name__} network")
+    return network
+
+
+def _broken(path: Path, pack: str, why: str) -> EngineError:
+    return EngineError(
+        "broken_model",
+        f"The model file {path} cannot be used ({why}). See whether it is the published one with "
+        f"`portrait models check`, and fetch it again with `portrait models pull {pack}`.",
+    )
+
+
+def _providers() -> list[str]:
+    """CUDA where this onnxruntime has it, then the CPU.
+
+    CoreML is left out: InsightFace would keep what it compiles in the home folder.
+    """
+    available = onnxruntime.get_available_providers()
+    providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
+    if not providers:
+        raise OperatorError(
+            "no_provider", "onnxruntime has neither a CUDA nor a CPU provider. Install it again with `make install`."
+        )
+    return providers
+
+
+def make(settings: Settings, models: Models, engines: Engines) -> Scrfd:
+    """Load the two networks of the default pack."""
+    return Scrfd(models)
+
+
+def status(settings: Settings, models: Models) -> list[str]:
+    """What is still missing, and a GPU that lies idle."""
+    needs = list(models.missing(DEFAULT_PACK))
+    if _has_nvidia() and "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        needs.append(
+            "This machine has an NVIDIA GPU, but onnxruntime was installed without CUDA, so InsightFace runs on the "
+            "CPU. Run `make install-gpu`."
+        )
+    return needs
+
+
+def _has_nvidia() -> bool:
+    """Whether an NVIDIA driver is here, asked without torch; WSL has `nvidia-smi` but no device file."""
+    return Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None

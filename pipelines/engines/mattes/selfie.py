@@ -1,0 +1,275 @@
+"""MediaPipe's selfie segmenter with closed-form matting: the embedded default, for any machine; Apache-2.0 and MIT.
+
+The segmenter says where the person is, at 256×256 pixels; what happens in hair is found out by closed-form matting
+(Levin 2006) in a band around that outline, and a guided filter carries it to full size. Segmenter and matting look at
+head and shoulders alone, so that hair gets the resolution.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import cv2
+import mediapipe
+import numpy as np
+from mediapipe.tasks.python import BaseOptions, vision
+from numpy.typing import NDArray
+
+from pipelines.engines import Engines
+from pipelines.models import Models
+from pipelines.settings import Settings
+from portrait.errors import EngineError
+from portrait.geometry import Affine, move_face
+from portrait.masks import KNOWN_IN, UNKNOWN, connected, depth, face_size, guided, trimap
+from portrait.ports import FaceFinder
+from portrait.types import Face, Image, Mask
+
+ASIDE, ABOVE, BELOW = 2.2, 1.6, 2.8
+"""The window around the face's centre, in face sizes: what a portrait with shoulders shows, and a margin."""
+FACE_PIXELS = 180
+"""Face size at which matting works: half of the face in a portrait of 1280 px, and what bounds the time it takes."""
+HAIR_IN, HAIR_OUT = 0.07, 0.16
+"""Half widths of the unknown band around hair, in face sizes: least error on the composites of the tests."""
+BODY_IN, BODY_OUT = 0.03, 0.04
+"""The same around clothes, whose outline the segmenter finds to about two of its pixels (0.017 face sizes each)."""
+HOLE = 0.1
+"""Largest hole in the person that is closed, in squared face sizes."""
+SOFT = 0.02
+"""Radius of the guided filter in face sizes."""
+SOFT_EPSILON = 1e-5
+"""Its regularisation in squared 0..1 colour: a step of 1 % of contrast still counts as an edge."""
+EPSILON = 1e-6
+"""Regularisation of the matting Laplacian: ten times pymatting's default, which follows sensor noise."""
+
+Segmenter: TypeAlias = vision.ImageSegmenter
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A part of a picture, in whole pixels inside of it."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def cut(self, image: Any) -> Any:
+        """The part itself, as a view."""
+        return image[self.top : self.bottom, self.left : self.right]
+
+
+@dataclass(frozen=True, slots=True)
+class _Solver:
+    """The three functions of pymatting that are used."""
+
+    laplacian: Callable[..., Any]
+    preconditioner: Callable[..., Any]
+    solve: Callable[..., Any]
+
+
+class SelfieMatter:
+    """Separates a person from the background; other people are background too."""
+
+    def __init__(self, segmenter: Segmenter, finder: Callable[[], FaceFinder] | None = None) -> None:
+        self._segmenter = segmenter
+        self._finder = finder
+        self._solver: _Solver | None = None
+
+    def matte(self, image: Image, face: Face) -> Mask:
+        """How much of each pixel belongs to the person of `face`; see `portrait.ports.Matter`."""
+        window = _around(image, face)
+        part = window.cut(image)
+        shrink = min(1.0, FACE_PIXELS / face_size(face))
+        size = (max(1, round(part.shape[1] * shrink)), max(1, round(part.shape[0] * shrink)))
+        small = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
+        near = move_face(face, _into(window, size))
+        confidence = self._confidence(small)
+        confidence = _filled(connected(self._alone(confidence, small, near), near), near)
+        matte = self._solve(small, _bands(confidence, near))
+        radius = max(1, round(SOFT * face_size(near)))
+        return self._framed(image, face, window, guided(matte, small, part, radius, SOFT_EPSILON))
+
+    def confidence(self, image: Image, face: Face) -> Mask:
+        """What the segmenter alone says about the same pixels; what the matte is measured against."""
+        window = _around(image, face)
+        return self._framed(image, face, window, self._confidence(window.cut(image)))
+
+    def warm(self) -> None:
+        """Compile what matting needs, about 4 s on the first call of an installation; numba keeps it for later ones."""
+        self._functions()
+
+    def _functions(self) -> _Solver:
+        if self._solver is None:
+            self._solver = _load_solver()
+        return self._solver
+
+    def _confidence(self, image: Image) -> Mask:
+        """The segmenter's own answer, as large as `image`."""
+        picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
+        masks = self._segmenter.segment(picture).confidence_masks
+        if not masks:
+            raise EngineError("no_mask", "The segmenter gave no mask for this photo.")
+        return np.squeeze(masks[-1].numpy_view()).astype(np.float32)
+
+    def _alone(self, confidence: Mask, image: Image, face: Face) -> Mask:
+        """Without the other people whose faces are in sight."""
+        if self._finder is None:
+            return confidence
+        others = [each for each in self._finder().faces(image, 0) if _another(each, face)]
+        return _parted(confidence, image, face, others) if others else confidence
+
+    def _solve(self, image: Image, known: Mask) -> Mask:
+        """Closed-form matting of the unknown pixels."""
+        unknown = known == UNKNOWN
+        if not unknown.any() or not (known == KNOWN_IN).any():
+            return known
+        functions = self._functions()
+        pixels = image.astype(np.float64) / 255
+        laplacian = functions.laplacian(pixels, epsilon=EPSILON, is_known=~unknown)
+        free = unknown.ravel()
+        rows = laplacian[free]
+        system = rows[:, free]
+        target = -rows[:, ~free].dot((known.ravel()[~free] == KNOWN_IN).astype(np.float64))
+        # Measured fill is below 100 entries a row; pymatting would reserve 4 GB.
+        factor = functions.preconditioner(system, max_nnz=int(system.shape[0]) * 200 + 1000)
+        out = known.ravel().copy()
+        out[free] = functions.solve(system, target, M=factor, rtol=1e-4)
+        return np.clip(out, 0, 1).reshape(known.shape)
+
+    def _framed(self, image: Image, face: Face, window: _Window, matte: Mask) -> Mask:
+        """The window's matte in the whole frame; around it the segmenter's word is taken as it is."""
+        if matte.shape == image.shape[:2]:
+            return matte
+        shrink = min(1.0, 512 / max(image.shape[:2]))
+        small = np.asarray(cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
+        out = cv2.resize(self._confidence(small), (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
+        window.cut(out)[:] = matte
+        return connected(np.asarray(out, np.float32), face)
+
+
+def _around(image: Image, face: Face) -> _Window:
+    height, width = image.shape[:2]
+    (x, y), unit = face.box.centre, face_size(face)
+    left, right = max(0, round(x - ASIDE * unit)), min(width, round(x + ASIDE * unit))
+    top, bottom = max(0, round(y - ABOVE * unit)), min(height, round(y + BELOW * unit))
+    if right - left < 8 or bottom - top < 8:
+        raise EngineError("face_outside", "The face lies outside of the photo that was to be cut out.")
+    return _Window(left, top, right, bottom)
+
+
+def _into(window: _Window, size: tuple[int, int]) -> Affine:
+    """The map from the picture to the window at `size` pixels."""
+    across = size[0] / (window.right - window.left)
+    down = size[1] / (window.bottom - window.top)
+    return np.array([[across, 0, -window.left * across], [0, down, -window.top * down]], np.float64)
+
+
+def _bands(confidence: Mask, face: Face) -> Mask:
+    """The trimap: a wide unknown band around hair, a narrow one around clothes; the face itself is certain."""
+    unit = face_size(face)
+    rows, columns = np.indices(confidence.shape, np.float32)
+    (x, _), chin = face.box.centre, face.box.bottom
+    # Hair is above the chin, or beside the neck when it is long; from there the band narrows over half a face.
+    aside = np.maximum(np.abs(columns - x) / unit - 0.75, 0)
+    below = np.maximum((rows - chin) / unit, 0)
+    hair = np.clip(1 - 2 * np.maximum(below - 0.2, aside * (below > 0)), 0, 1).astype(np.float32)
+    inner = (BODY_IN + (HAIR_IN - BODY_IN) * hair) * unit
+    outer = (BODY_OUT + (HAIR_OUT - BODY_OUT) * hair) * unit
+    known = trimap(confidence, inner, outer)
+    if face.mesh is not None:
+        hull = cv2.convexHull(face.mesh[:, :2].astype(np.int32))
+        certain = cv2.fillConvexPoly(np.zeros(confidence.shape, np.uint8), hull, 1) > 0
+        known[depth(certain) > BODY_IN * unit] = KNOWN_IN
+    return known
+
+
+def _filled(confidence: Mask, face: Face) -> Mask:
+    """Without the small holes that the segmenter leaves in patterned clothes; gaps under an arm are larger."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((confidence < 0.9).astype(np.uint8), connectivity=4)
+    height, width = confidence.shape
+    out = confidence.copy()
+    for label, (left, top, wide, tall, area) in enumerate(stats[1:], start=1):
+        inside = left > 0 and top > 0 and left + wide < width and top + tall < height
+        if inside and area < HOLE * face_size(face) ** 2:
+            out[labels == label] = 1
+    return out
+
+
+def _another(other: Face, face: Face) -> bool:
+    (x, y), (own_x, own_y) = other.box.centre, face.box.centre
+    return np.hypot(x - own_x, y - own_y) > 0.5 * face_size(face) and face_size(other) > 0.3 * face_size(face)
+
+
+def _parted(confidence: Mask, image: Image, face: Face, others: Sequence[Face]) -> Mask:
+    """The confidence of one person among several: a watershed from each one's head and chest, along edges in the picture."""
+    markers = np.zeros(confidence.shape, np.int32)
+    markers[depth(confidence < 0.1) > BODY_OUT * face_size(face)] = 1
+    people = [*others, face]
+    for label, each in sorted(enumerate(people, start=2), key=lambda one: face_size(one[1])):
+        _mark_chest(markers, each, label)
+    for label, each in enumerate(people, start=2):
+        _mark_head(markers, each, label)
+    smooth = cv2.GaussianBlur(image, (0, 0), max(0.5, 0.01 * face_size(face)))
+    parted = cv2.watershed(cv2.cvtColor(smooth, cv2.COLOR_RGB2BGR), markers)
+    own = parted == len(people) + 1
+    others_area = (parted > 1) & ~own
+    return np.where(others_area, np.float32(0), confidence)
+
+
+def _mark_head(markers: NDArray[np.int32], face: Face, label: int) -> None:
+    x, y = face.box.centre
+    axes = (round(face.box.width * 0.4), round(face.box.height * 0.5))
+    cv2.ellipse(markers, (round(x), round(y)), axes, face.pose.roll, 0, 360, label, -1)
+
+
+def _mark_chest(markers: NDArray[np.int32], face: Face, label: int) -> None:
+    """A trapezium from the chin down to where a portrait ends."""
+    (x, _), chin, unit = face.box.centre, face.box.bottom, face_size(face)
+    corners = [(-0.2, 0.0), (0.2, 0.0), (0.55, 0.9), (0.55, 2.0), (-0.55, 2.0), (-0.55, 0.9)]
+    points = np.array([(x + across * unit, chin + down * unit) for across, down in corners], np.int32)
+    cv2.fillConvexPoly(markers, points, label)
+
+
+@contextmanager
+def _bare_packages() -> Iterator[None]:
+    """Let single modules of pymatting load without running its packages' own `__init__`."""
+    names = ("pymatting", "pymatting.laplacian", "pymatting.preconditioner", "pymatting.solver")
+    added = []
+    try:
+        for name in names:
+            spec = None if name in sys.modules else importlib.util.find_spec(name)
+            if spec is not None:
+                sys.modules[name] = importlib.util.module_from_spec(spec)
+                added.append(name)
+        yield
+    finally:
+        for name in added:
+            del sys.modules[name]
+
+
+def _load_solver() -> _Solver:
+    """The three functions; `import pymatting` compiles all of its methods, 38 s instead of 4."""
+    with _bare_packages():
+        return _Solver(
+            importlib.import_module("pymatting.laplacian.cf_laplacian").cf_laplacian,
+            importlib.import_module("pymatting.preconditioner.ichol").ichol,
+            importlib.import_module("pymatting.solver.cg").cg,
+        )
+
+
+def make(settings: Settings, models: Models, engines: Engines) -> SelfieMatter:
+    """Load the segmenter; matting is compiled on first use or by `warm`."""
+    model = models.file("selfie", "selfie_segmentation.tflite").read_bytes()
+    options = vision.ImageSegmenterOptions(
+        base_options=BaseOptions(model_asset_buffer=model), output_confidence_masks=True, output_category_mask=False
+    )
+    return SelfieMatter(vision.ImageSegmenter.create_from_options(options), engines.finder)
+
+
+def status(settings: Settings, models: Models) -> list[str]:
+    """What is still missing."""
+    return models.missing("selfie")

@@ -1,0 +1,1 @@
+"""Makes a poor photo of a face better without changing who it is."""

@@ -1,0 +1,1 @@
+"""The words and the arithmetic: numpy and OpenCV; no engines, no disk, no network."""

@@ -1,0 +1,179 @@
+"""Soft masks, trimaps, seams.
+
+Radii are given in face sizes, so that one number fits a selfie of any resolution; `face_size` turns them into pixels.
+Masks are H×W float32, 0..1, unless a docstring says otherwise.
+"""
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from portrait.types import Face, Image, Mask
+
+KNOWN_IN, KNOWN_OUT, UNKNOWN = 1.0, 0.0, 0.5
+"""Values of a trimap: surely the person, surely not, to be found out."""
+
+
+def face_size(face: Face) -> float:
+    """Geometric mean of the sides of the face's box in pixels: steadier than its width when the head turns."""
+    return math.sqrt(max(face.box.area, 1.0))
+
+
+def grow(mask: Mask, face: Face, share: float) -> Mask:
+    """Dilate by `share` of the face's size; a negative share erodes."""
+    radius = share * face_size(face)
+    if abs(radius) < 0.5:
+        return mask.copy()
+    if set(np.unique(mask[:: max(1, mask.shape[0] // 64)])) <= {0.0, 1.0} and _binary(mask):
+        return _grow_binary(mask, radius)
+    side = 2 * round(abs(radius)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    moved = cv2.dilate(mask, kernel) if radius > 0 else cv2.erode(mask, kernel)
+    return np.asarray(moved, np.float32)
+
+
+def shrink(mask: Mask, face: Face, share: float) -> Mask:
+    """Erode by `share` of the face's size."""
+    return grow(mask, face, -share)
+
+
+def feather(mask: Mask, face: Face, share: float) -> Mask:
+    """Soften the edge over about `share` of the face's size to either side; the edge stays where it is."""
+    sigma = share * face_size(face) / 2
+    return mask.copy() if sigma < 0.3 else np.asarray(cv2.GaussianBlur(mask, (0, 0), sigma), np.float32)
+
+
+def depth(inside: NDArray[np.bool_]) -> Mask:
+    """Pixels from each point of a region to the nearest one outside of it; the picture's border is no edge."""
+    if inside.all():
+        return np.full(inside.shape, float(max(inside.shape)), np.float32)
+    return np.asarray(cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 5), np.float32)
+
+
+def trimap(confidence: Mask, inner: Mask | float, outer: Mask | float) -> Mask:
+    """Certain person, certain background, and a band between them that is to be found out.
+
+    Where the confidence is above 0.9 (below 0.1) and the edge of that region is more than `inner` (`outer`) pixels away,
+    the pixel is known; both may differ from place to place.
+    """
+    out = np.full(confidence.shape, UNKNOWN, np.float32)
+    out[depth(confidence > 0.9) > inner] = KNOWN_IN
+    out[depth(confidence < 0.1) > outer] = KNOWN_OUT
+    return out
+
+
+def connected(mask: Mask, face: Face) -> Mask:
+    """Only what hangs together with the face: other regions become 0. The threshold is the middle, 0.5."""
+    height, width = mask.shape
+    _, labels = cv2.connectedComponents((mask > 0.5).astype(np.uint8), connectivity=4)
+    box = face.box
+    top, bottom = max(0, int(box.top)), min(height, math.ceil(box.bottom))
+    left, right = max(0, int(box.left)), min(width, math.ceil(box.right))
+    of_face = labels[top:bottom, left:right]
+    counts = np.bincount(of_face[of_face > 0].ravel(), minlength=1)
+    if counts.sum() == 0:
+        return np.zeros_like(mask)
+    own = labels == int(counts.argmax())
+    # Values below the threshold belong to the nearest region, or the soft edge of the person would be cut off.
+    if own.sum() == (labels > 0).sum():
+        return mask.copy()
+    other = (labels > 0) & ~own
+    nearer = cv2.distanceTransform((~own).astype(np.uint8), cv2.DIST_L2, 3) <= cv2.distanceTransform(
+        (~other).astype(np.uint8), cv2.DIST_L2, 3
+    )
+    return np.where(nearer, mask, np.float32(0))
+
+
+def guided(mask: Mask, small: Image, large: Image, radius: int, epsilon: float) -> Mask:
+    """Carry a mask found on `small` to the size of `large`, its edges drawn by the colours of `large`.
+
+    The fast guided filter (He and Sun 2015, arXiv:1505.00996) with a colour guide: each neighbourhood of `small` explains the mask as
+    a linear function of colour, and that function is applied at full size. `epsilon` is in units of squared 0..1 colour.
+    """
+    guide = small.astype(np.float32) / 255
+    slope, offset = _explain(mask, guide, radius, epsilon)
+    size = (large.shape[1], large.shape[0])
+    slope = cv2.resize(slope, size, interpolation=cv2.INTER_LINEAR)
+    offset = cv2.resize(offset, size, interpolation=cv2.INTER_LINEAR)
+    out = np.einsum("ijk,ijk->ij", slope, large.astype(np.float32) / 255) + offset
+    return np.clip(out, 0, 1).astype(np.float32)
+
+
+def foreground(image: Image, mask: Mask, radius: int) -> Image:
+    """The colours of the person without those of the old background that shine through hair and soft edges.
+
+    Blur fusion in two rounds (Forte 2021, arXiv:2101.06871): colours of person and background are averaged around each
+    pixel, then moved so that together they give the picture. `radius` of the first round in pixels; the second has 1/15.
+    """
+    pixels = image.astype(np.float32) / 255
+    front, back = pixels, pixels
+    for reach in (radius, max(2, radius // 15)):
+        front, back = _fuse(pixels, front, back, mask[..., None], reach)
+    return np.asarray(np.clip(front, 0, 1) * 255 + 0.5, np.uint8)
+
+
+def over(front: Image, back: Image, mask: Mask) -> Image:
+    """Lay `front` over `back` where the mask says so."""
+    share = mask[..., None]
+    return np.asarray(front * share + back * (1 - share) + 0.5, np.uint8)
+
+
+def _binary(mask: Mask) -> bool:
+    return bool(np.isin(mask, (0.0, 1.0)).all())
+
+
+def _grow_binary(mask: Mask, radius: float) -> Mask:
+    """Exact discs of any radius in one pass; kernels of many pixels would be slow."""
+    inside = mask > 0.5
+    if radius < 0:
+        return (depth(inside) > -radius).astype(np.float32)
+    return 1 - (depth(~inside) > radius).astype(np.float32)
+
+
+def _blur(values: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
+    side = 2 * radius + 1
+    return np.asarray(cv2.boxFilter(values, -1, (side, side), borderType=cv2.BORDER_REFLECT), np.float32)
+
+
+def _explain(
+    mask: Mask, guide: NDArray[np.float32], radius: int, epsilon: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Slope (H×W×3) and offset (H×W) of the mask as a linear function of colour around each pixel."""
+    mean, middle = _blur(guide, radius), _blur(mask, radius)
+    covariance = np.empty((*mask.shape, 3, 3), np.float32)
+    for one in range(3):
+        for other in range(one, 3):
+            both = _blur(guide[..., one] * guide[..., other], radius) - mean[..., one] * mean[..., other]
+            covariance[..., one, other] = covariance[..., other, one] = both
+    covariance += np.eye(3, dtype=np.float32) * epsilon
+    along = _blur(guide * mask[..., None], radius) - mean * middle[..., None]
+    slope = _solve(covariance, along)
+    offset = middle - np.einsum("ijk,ijk->ij", slope, mean)
+    return _blur(slope, radius), _blur(offset.astype(np.float32), radius)
+
+
+def _solve(matrix: NDArray[np.float32], vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """3×3 systems by cross products: far faster than a general solver on a picture full of them."""
+    first, second, third = matrix[..., 0], matrix[..., 1], matrix[..., 2]
+    cross = np.cross(second, third)
+    determinant = np.einsum("ijk,ijk->ij", first, cross)[..., None]
+    parts = (cross, np.cross(third, first), np.cross(first, second))
+    solved = [np.einsum("ijk,ijk->ij", part, vector) for part in parts]
+    return (np.stack(solved, -1) / np.maximum(determinant, 1e-12)).astype(np.float32)
+
+
+def _fuse(
+    pixels: NDArray[np.float32],
+    front: NDArray[np.float32],
+    back: NDArray[np.float32],
+    share: NDArray[np.float32],
+    radius: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """One round of blur fusion."""
+    weight = _blur(share[..., 0], radius)[..., None]
+    front = _blur(front * share, radius) / (weight + 1e-5)
+    back = _blur(back * (1 - share), radius) / ((1 - weight) + 1e-5)
+    missing = pixels - share * front - (1 - share) * back
+    return np.clip(front + share * missing, 0, 1), np.clip(back, 0, 1)

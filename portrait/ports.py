@@ -1,0 +1,59 @@
+"""What an engine must be able to do: one small protocol each."""
+
+from typing import Protocol
+
+from portrait.types import Candidate, Face, Image, Mask, PortraitRequest
+
+
+class Progress(Protocol):
+    """Hears how far long work has come; raises `Cancelled` to stop it."""
+
+    def __call__(self, done: int, total: int, doing: str, preview: Image | None = None) -> None:
+        """Report `done` of `total` steps and what is being done, in the person's words."""
+        ...
+
+
+class FaceFinder(Protocol):
+    """Finds faces."""
+
+    @property
+    def space(self) -> str:
+        """The embedding space of the vectors it gives: `dlib`, `buffalo_l` …"""
+        ...
+
+    @property
+    def same_person(self) -> float:
+        """Largest distance in that space at which two faces are taken for one person."""
+        ...
+
+    def faces(self, image: Image, embedded: int = 1) -> list[Face]:
+        """Faces of an upright image, the largest first; the first `embedded` of them carry embeddings.
+
+        An embedding is the slow part, so only the faces that count are given one.
+        """
+        ...
+
+
+class Matter(Protocol):
+    """Separates a person from the background."""
+
+    def matte(self, image: Image, face: Face) -> Mask:
+        """How much of each pixel belongs to the person of `face`, 0..1, as large as `image`."""
+        ...
+
+
+class Restorer(Protocol):
+    """Makes a poor photo of a face better without changing who it is."""
+
+    def restore(self, image: Image, face: Face) -> Image:
+        """The same picture, same size; `face` is in its pixels."""
+        ...
+
+
+class Painter(Protocol):
+    """Draws a person in a style."""
+
+    def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
+        """At least `request.count` candidates, deterministic in the request; raises `UserError` when the style cannot be
+        drawn with these people (a template's face in profile, no reference with shoulders)."""
+        ...

@@ -1,0 +1,273 @@
+"""The values that flow from selfie to portrait: frozen, and nothing else.
+
+Images are H×W×3 uint8 RGB everywhere; BGR exists only inside a function that calls OpenCV. Points are (x, y) pixels of
+the image they belong to, x to the right and y down. Left and right are those of the picture, not of the person.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image: TypeAlias = NDArray[np.uint8]
+"""H×W×3, RGB, sRGB, 0..255."""
+
+Mask: TypeAlias = NDArray[np.float32]
+"""H×W, 0..1."""
+
+Points: TypeAlias = NDArray[np.float32]
+"""N×2 pixels, or N×3 with a depth in the same unit (smaller is nearer to the camera)."""
+
+Vector: TypeAlias = NDArray[np.float32]
+"""An embedding, exactly as its model gives it: not normalised unless the model does."""
+
+Verdict: TypeAlias = Literal["use", "spare", "refuse"]
+"""`use`: chosen; `spare`: good enough, but not needed; `refuse`: it would harm the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in pixels; edges may lie outside the image when a face is cut by the border."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        """Width in pixels."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """Height in pixels."""
+        return self.bottom - self.top
+
+    @property
+    def area(self) -> float:
+        """Area in square pixels."""
+        return self.width * self.height
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Centre (x, y) in pixels."""
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Head pose in degrees; zero looks straight into the camera with level eyes.
+
+    yaw: positive when the nose points to the right of the picture. pitch: positive when the chin is down.
+    roll: positive when the head leans clockwise.
+    """
+
+    yaw: float
+    pitch: float
+    roll: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selfie:
+    """A photo as it came through the door: decoded, turned upright by EXIF once, in sRGB."""
+
+    id: str
+    """First 16 hex digits of the SHA-256 of the file: the same bytes are the same selfie."""
+    image: Image
+    name: str
+    """The file's name as the person knows it."""
+    native: Size
+    """Size of the whole photo when it is decoded in full; `image` may be smaller."""
+
+    @property
+    def scale(self) -> float:
+        """How many native pixels one pixel of `image` stands for; at least 1."""
+        return self.native.width / self.image.shape[1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One face in one image."""
+
+    box: Box
+    landmarks: Points
+    """5×2: eye on the left of the picture, eye on the right, nose tip, mouth corner left, mouth corner right."""
+    mesh: Points | None
+    """478×3 in MediaPipe's order (the last ten are the irises), or None where the engine gives none."""
+    embeddings: Mapping[str, Vector]
+    """By space (`dlib`, `buffalo_l`, `antelopev2`); empty when the face was found but not embedded."""
+    pose: Pose
+    confidence: float
+    """0..1, the detector's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a photo was judged so: a stable code and what the person can do about it."""
+
+    code: str
+    tip: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How fit a photo is to show its face; every part is 0 (useless) to 1 (as good as it matters)."""
+
+    sharpness: float
+    exposure: float
+    frontality: float
+    size: float
+    eyes: float
+    framing: float
+    total: float
+    """Geometric mean of the parts: one bad part cannot be bought back by the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """Distance of a face to the person, in the space of one embedding; smaller is more alike."""
+
+    space: str
+    distance: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredPhoto:
+    """A photo with its verdict; what the report shows."""
+
+    name: str
+    verdict: Verdict
+    reasons: tuple[Reason, ...] = ()
+    selfie: Selfie | None = None
+    """At the reduced size it was judged at; None when the file could not be read."""
+    face: Face | None = None
+    """In the pixels of `selfie.image`."""
+    quality: Quality | None = None
+    likeness: Likeness | None = None
+    quarter_turns: int = 0
+    """Counter-clockwise quarter turns that stood the photo upright beyond what EXIF said."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crop:
+    """One picture to learn from."""
+
+    image: Image
+    caption: str
+    source: str
+    """Name of the photo it was cut from."""
+    before: Image | None = None
+    """The same crop before enhancement; None when it was not enhanced."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """A selfie at native resolution with its face: what painters and adapters look at."""
+
+    name: str
+    image: Image
+    face: Face
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingSet:
+    """What is learned from: one person, judged, chosen, cropped."""
+
+    crops: tuple[Crop, ...]
+    references: tuple[Reference, ...]
+    """The best first: the most frontal of the best photos leads."""
+    likeness: Mapping[str, Vector]
+    """The person: mean embedding of the chosen photos, by space."""
+    photos: tuple[ScoredPhoto, ...]
+    """Every photo that was given, in the order given."""
+    trigger: str
+    class_word: str
+
+
+StyleKind: TypeAlias = Literal["studio", "template"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Identity:
+    """A person who can be drawn."""
+
+    id: str
+    references: tuple[Reference, ...]
+    """The best first."""
+    likeness: Mapping[str, Vector]
+    """Mean embedding by space."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StylePicture:
+    """A picture that people are put into."""
+
+    image: Image
+    faces: tuple[Face, ...]
+    """Numbered from 1 as a reader meets them: from left to right."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Style:
+    """What a portrait shall look like; a version of it never changes."""
+
+    id: str
+    version: int
+    kind: StyleKind
+    title: str
+    backdrop: str = ""
+    """Name of a painted backdrop, for kind `studio`."""
+    picture: StylePicture | None = None
+    """For kind `template`."""
+    retouch: float = 0.4
+    """Strength of the skin retouch, 0..1."""
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PortraitRequest:
+    """What is asked for."""
+
+    people: Mapping[int, Identity]
+    """By face number of the style; a studio has one face, number 1. Faces without a person are left alone."""
+    style: Style
+    seed: int
+    count: int
+    size: Size | None = None
+    """Size of the portrait; None leaves it to the style."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A drawing before it was measured."""
+
+    image: Image
+    drawn_from: Mapping[int, str]
+    """Name of the reference used, by face number."""
+    variation: Mapping[str, float]
+    """Numbers that set this candidate apart; with the request they draw it again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Portrait:
+    """A finished drawing with its measures."""
+
+    image: Image
+    likeness: Mapping[int, Likeness]
+    """By face number; distance of the drawn face to the person."""
+    scores: Mapping[str, float]
+    """sharpness, eyes, faces … each in its own unit, and `total` 0..1 by which portraits are ranked."""
+    recipe: Mapping[str, object]
+    """All it takes to draw it again; JSON."""

@@ -1,0 +1,172 @@
+"""The mesh of a face as a rubber sheet: regions on it, posing it like another head, and dense maps between pictures.
+
+Point indices are those of MediaPipe's face mesh, left and right as seen in the picture.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from portrait.types import Image, Mask, Points
+
+POINTS = 468
+"""Points of the mesh proper; the ten of the irises follow."""
+
+REGIONS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "oval": ((10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
+              150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),),
+    "eyes": ((33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
+             (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)),
+    "brows": ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)),
+    "lips": ((61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185),),
+    "mouth": ((78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191),),
+    "nostrils": ((48, 64, 98, 97, 2, 326, 327, 294, 278, 275, 4, 45),),
+}  # fmt: skip
+"""Outlines of the mesh's regions, from MediaPipe's published figure; `lips` holds the mouth, `nostrils` the nose's tip."""
+
+_MIDLINE = (
+    0,
+    1,
+    2,
+    4,
+    5,
+    6,
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    19,
+    94,
+    151,
+    152,
+    164,
+    168,
+    175,
+    195,
+    197,
+    199,
+    200,
+)
+
+
+def _mirror() -> NDArray[np.intp]:
+    # Measured on seven faces and their mirror images: the left half is the points below 248 that are not on the midline,
+    # and the right half follows from 248 in the same order.
+    left = [point for point in range(248) if point not in _MIDLINE]
+    mirror = np.arange(POINTS)
+    mirror[left], mirror[248:] = np.arange(248, POINTS), left
+    return mirror
+
+
+MIRROR = _mirror()
+"""For each point of the mesh the one that takes its place in a mirror."""
+
+Grid = NDArray[np.float32]
+"""R×C×2: where pixels on a coarse grid come from, in pixels of the source; see `dense`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A turn, a scale and a shift in three dimensions."""
+
+    turn: NDArray[np.float64]
+    scale: float
+    shift: NDArray[np.float64]
+
+    def __call__(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Carry N×3 points."""
+        return self.scale * points.astype(np.float64) @ self.turn.T + self.shift
+
+
+def lay_over(points: NDArray[np.floating], target: NDArray[np.floating], weights: NDArray[np.floating]) -> Fit:
+    """The fit that brings N×3 `points` nearest to `target`, each counted by its weight (Umeyama 1991); never mirrors."""
+    share = weights[:, None] / weights.sum()
+    middle, aim = (share * points).sum(axis=0), (share * target).sum(axis=0)
+    around, wanted = points - middle, target - aim
+    left, spread, right = np.linalg.svd((share * wanted).T @ around)
+    hand = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
+    turn = left @ np.diag(hand) @ right
+    scale = float((spread * hand).sum() / (share * around * around).sum())
+    return Fit(turn, scale, aim - scale * turn @ middle)
+
+
+def symmetric(mesh: Points, share: float) -> Points:
+    """The mesh drawn towards its own mirror image: `share` 0 leaves it, 1 makes both halves alike.
+
+    The far half of a turned head is guessed by the network; the near half knows better.
+    """
+    points = mesh[:POINTS].astype(np.float64)
+    twin = points[MIRROR] * (-1.0, 1.0, 1.0)
+    twin = lay_over(twin, points, np.ones(POINTS))(twin)
+    return (points + (twin - points) * share / 2).astype(np.float32)
+
+
+def region(mesh: Points, name: str, shape: tuple[int, int], grow: float = 0.0) -> Mask:
+    """A region as a mask of `shape`, with smooth edges; `grow` widens it by so many pixels, or shrinks it below zero."""
+    mask = np.zeros(shape, np.uint8)
+    for outline in REGIONS[name]:
+        points = np.round(mesh[list(outline), :2] * 16).astype(np.int32)
+        cv2.fillPoly(mask, [points], 255, cv2.LINE_AA, 4)
+    if round(abs(grow)) >= 1:
+        side = 2 * round(abs(grow)) + 1
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+        mask = cv2.dilate(mask, kernel) if grow > 0 else cv2.erode(mask, kernel, borderValue=0)
+    return mask.astype(np.float32) / 255
+
+
+def thin_plate(target: Points, source: Points, shape: tuple[int, int], cells: int = 96) -> Grid:
+    """Where a picture of `shape` comes from so that `source` points land on `target`: a thin plate, slightly smoothed.
+
+    Bookstein 1989. Evaluated on a coarse grid (a plate is smooth), so the cost does not grow with the picture.
+    """
+    unit = float(max(shape))
+    at = target[:, :2].astype(np.float64) / unit
+    count = len(at)
+    system = np.zeros((count + 3, count + 3))
+    system[:count, :count] = _bend(at, at) + 1e-4 * np.eye(count)  # stiffness that takes the network's jitter off
+    system[:count, count:] = np.column_stack([np.ones(count), at])
+    system[count:, :count] = system[:count, count:].T
+    weights = np.linalg.solve(system, np.vstack([source[:, :2].astype(np.float64), np.zeros((3, 2))]))
+    rows, columns = _ticks(shape, cells)
+    grid = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2) / unit
+    basis = np.column_stack([_bend(grid, at), np.ones(len(grid)), grid])
+    return (basis @ weights).reshape(len(rows), len(columns), 2).astype(np.float32)
+
+
+def _bend(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    square = ((one[:, None] - other[None]) ** 2).sum(axis=2)
+    return square * np.log(square + 1e-12)
+
+
+def _ticks(shape: tuple[int, int], cells: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows and columns of a coarse grid, at the centres of its cells, as `cv2.resize` counts them."""
+    rows, columns = (max(2, min(side, round(cells * side / max(shape)))) for side in shape)
+    return (np.arange(rows) + 0.5) * shape[0] / rows - 0.5, (np.arange(columns) + 0.5) * shape[1] / columns - 0.5
+
+
+def dense(grid: Grid, shape: tuple[int, int]) -> Grid:
+    """A coarse grid as one entry a pixel."""
+    return np.asarray(cv2.resize(grid, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def bend(image: Image, field: Grid) -> Image:
+    """The picture pulled through a dense map; what lies outside repeats the border."""
+    drawn = cv2.remap(image, field[..., 0], field[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(drawn, image.dtype)
+
+
+def stretch(grid: Grid, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Source pixels that one pixel shows, by cell of a coarse grid; negative where the sheet is folded."""
+    tall, wide = shape[0] / grid.shape[0], shape[1] / grid.shape[1]
+    down = np.gradient(grid, axis=0) / tall
+    across = np.gradient(grid, axis=1) / wide
+    return (across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Jobs: ledger, files, HTTP API, workers; the settings of an installation."""

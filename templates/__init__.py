@@ -1,0 +1,1 @@
+"""The styles that operators own: schema, catalogue, packs."""

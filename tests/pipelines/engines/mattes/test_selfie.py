@@ -1,0 +1,142 @@
+"""The embedded matter: against composites of known alpha, alone among others, at every size."""
+
+import sys
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from portrait.geometry import move_face, scaled
+from portrait.masks import face_size, foreground, over
+from portrait.types import Face, Image, Mask
+from tests.selfies import astronaut, group
+
+pytestmark = pytest.mark.models
+
+SCALE = 2.5
+"""The astronaut's face becomes 250 px: a usual selfie."""
+HAIR = {"brown": (58, 38, 26), "blond": (196, 164, 116), "grey": (150, 148, 146), "black": (22, 18, 18)}
+COMPOSITES = [
+    ("noise", "brown", 60, ()), ("noise", "blond", 120, ("glasses",)), ("bricks", "black", 90, ()),
+    ("bricks", "grey", 0, ("beard",)), ("leaves", "brown", 150, ()), ("leaves", "blond", 60, ("beard", "glasses")),
+    ("lights", "black", 120, ("glasses",)), ("lights", "grey", 90, ()), ("stripes", "brown", 90, ("beard",)),
+    ("stripes", "blond", 0, ("glasses",)),
+]  # fmt: skip
+"""Background, colour of the drawn hair, number of loose strands, what else is drawn."""
+
+
+@pytest.fixture(scope="module")
+def person(finder, matter) -> tuple[Image, Mask, Face]:
+    """Head and shoulders: colours without background, alpha, face."""
+    photo = astronaut()
+    face = finder.faces(photo, 0)[0]
+    alpha = matter.matte(photo, face)
+    colours = foreground(photo, alpha, round(0.9 * face_size(face)))
+    grown = [cv2.resize(each, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_CUBIC) for each in (colours, alpha)]
+    # The soft edge is tightened after enlarging: an edge of a sharp photo is two or three pixels wide.
+    return grown[0], np.clip((grown[1] - 0.5) * 2 + 0.5, 0, 1), move_face(face, scaled(SCALE))
+
+
+def background(kind: str, size: tuple[int, int], seed: int) -> Image:
+    """A room of texture, without a person, softened a little as behind a subject."""
+    height, width = size
+    random = np.random.default_rng(seed)
+    rows, columns = np.indices(size)
+    out = np.zeros((height, width, 3), np.float32)
+    if kind == "noise":
+        for cell in (8, 32, 128):
+            small = random.normal(0, 22, (height // cell + 2, width // cell + 2, 3)).astype(np.float32)
+            out += cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+        out += (130, 120, 110)
+    elif kind == "bricks":
+        shift = (rows // 40 % 2) * 45
+        mortar = (rows % 40 < 5) | ((columns + shift) % 90 < 5)
+        tone = random.normal(0, 14, (height // 40 + 1, width // 90 + 3))[rows // 40, (columns + shift) // 90]
+        out[:] = np.where(mortar[..., None], (186, 180, 170), np.array((152, 84, 66)) + tone[..., None])
+    elif kind == "stripes":
+        out[:] = np.where(((columns + rows // 3) // 28 % 2)[..., None] > 0, (70, 96, 130), (205, 200, 188))
+    else:
+        leaves = kind == "leaves"
+        out[:] = (46, 62, 34) if leaves else (24, 26, 40)
+        for _ in range(700 if leaves else 160):
+            centre = (int(random.integers(width)), int(random.integers(height)))
+            tone = np.array((90, 125, 60)) * random.uniform(0.4, 1.5) if leaves else random.uniform(40, 255, 3)
+            colour = tuple(float(each) for each in tone)
+            axes = (int(random.integers(6, 26)), int(random.integers(4, 12))) if leaves else (18, 18)
+            cv2.ellipse(out, centre, axes, float(random.uniform(0, 180)), 0, 360, colour, -1, cv2.LINE_AA)
+    return np.clip(cv2.GaussianBlur(out, (0, 0), 1.5), 0, 255).astype(np.uint8)
+
+
+def strands(alpha: Mask, face: Face, count: int, seed: int) -> Iterator[NDArray[np.int32]]:
+    """Curves that leave the hair, in 1/16 pixels."""
+    random = np.random.default_rng(seed)
+    (x, y), unit = face.box.centre, face_size(face)
+    for _ in range(count):
+        angle = random.uniform(np.pi * 0.95, np.pi * 2.05)
+        way = np.array([np.cos(angle), np.sin(angle)])
+        reach = max(r for r in np.arange(0, 1.6, 0.02) if _at(alpha, np.array([x, y]) + way * r * unit) > 0.5)
+        start = np.array([x, y]) + way * (reach - 0.08) * unit
+        bend = random.normal(0, 0.5)
+        length = random.uniform(0.08, 0.2) * unit
+        steps = np.linspace(0, 1, 12)[:, None]
+        turned = way + bend * steps * np.array([-way[1], way[0]])
+        yield np.round((start + turned * steps * (length + 0.08 * unit)) * 16).astype(np.int32)
+
+
+def beard(face: Face, seed: int) -> Iterator[NDArray[np.int32]]:
+    """Short hair along the jaw, partly beyond its outline."""
+    random = np.random.default_rng(seed)
+    assert face.mesh is not None
+    jaw = face.mesh[[172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397], :2]
+    unit = face_size(face)
+    for _ in range(500):
+        at = random.uniform(0, len(jaw) - 1.001)
+        base = jaw[int(at)] * (1 - at % 1) + jaw[int(at) + 1] * (at % 1) - (0, random.uniform(-0.01, 0.12) * unit)
+        end = base + np.array([random.normal(0, 0.02), random.uniform(0.03, 0.07)]) * unit
+        yield np.round(np.array([base, end]) * 16).astype(np.int32)
+
+
+def composed(person: tuple[Image, Mask, Face], kind: str, tone: str, loose: int, extras: tuple[str, ...]) -> tuple[Image, Mask]:
+    """The person with drawn hair before a background, and the alpha that this composite has."""
+    colours, alpha, face = person[0].copy(), person[1].copy(), person[2]
+    curves = [*strands(alpha, face, loose, 1), *(beard(face, 2) if "beard" in extras else ())]
+    for curve in curves:
+        drawn = np.zeros(alpha.shape, np.uint8)
+        cv2.polylines(drawn, [curve], False, 255, 1, cv2.LINE_AA, 4)
+        share = drawn.astype(np.float32) / 255 * 0.9
+        colours = over(np.full_like(colours, HAIR[tone]), colours, share)
+        alpha = 1 - (1 - alpha) * (1 - share)
+    if "glasses" in extras:
+        for eye in face.landmarks[:2]:
+            axes = (round(0.17 * face_size(face)), round(0.13 * face_size(face)))
+            cv2.ellipse(colours, tuple(int(v) for v in eye), axes, 0, 0, 360, (28, 26, 30), 4, cv2.LINE_AA)
+    photo = over(colours, background(kind, alpha.shape, 3), alpha)
+    return photo, alpha
+
+
+def _at(alpha: Mask, point: NDArray[np.float64]) -> float:
+    row, column = np.clip(point[::-1].astype(int), 0, np.array(alpha.shape) - 1)
+    return float(alpha[row, column])
+
+
+def _head(alpha: Mask, face: Face) -> Mask:
+    """The part around the head, where matting is hard: two faces wide, from above the hair to the shoulders."""
+    (x, y), unit = face.box.centre, face_size(face)
+    return alpha[max(0, round(y - 1.3 * unit)) : round(y + 1.2 * unit), round(x - 1.1 * unit) : round(x + 1.1 * unit)]
+
+
+def test_composites_of_known_alpha(person, matter, record_property) -> None:
+    face = person[2]
+    errors = []
+    for kind, tone, loose, extras in COMPOSITES:
+        photo, truth = composed(person, kind, tone, loose, extras)
+        found, raw = matter.matte(photo, face), matter.confidence(photo, face)
+        errors.append([float(np.abs(_head(each, face) - _head(truth, face)).mean()) for each in (found, raw)])
+    ours, segmenter = np.mean(errors, axis=0)
+    record_property("matte_error", round(float(ours), 4))
+    record_property("segmenter_error", round(float(segmenter), 4))
+    sys.stdout.write(f"mean absolute error around the head: matte {ours:.4f}, segmenter {segmenter:.4f}\n")
+    assert ours <= 0.02
+    assert ours < segmenter
