@@ -5,14 +5,15 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 
 class Bar:
     """Fits `portrait.ports.Progress`; used as a context."""
 
-    def __init__(self) -> None:
-        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    def __init__(self, in_bytes: bool = False) -> None:
+        count = DownloadColumn() if in_bytes else MofNCompleteColumn()
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), count)
         self._bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
         self._task = self._bar.add_task("Starting", total=None)
 
@@ -29,5 +30,5 @@ class Bar:
         """Show how far it is; names are cut so that the line stays one line."""
         words = " ".join(doing.split())
         self._bar.update(
-            self._task, completed=done, total=total, description=words if len(words) <= 60 else words[:59] + "…"
+            self._task, completed=done, total=total or None, description=words if len(words) <= 60 else words[:59] + "…"
         )

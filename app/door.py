@@ -33,7 +33,7 @@ def answering(as_json: bool) -> Iterator[Say]:
             EngineError("out_of_memory", "There was not enough memory. Close other programs, or give fewer photos."),
             as_json,
         )
-    except Exception as error:  # noqa: BLE001 -- here what nobody foresaw is kept from the person and for the engineer
+    except Exception as error:
         _fail(EngineError("unexpected", _kept(error)), as_json)
 
 

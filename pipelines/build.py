@@ -6,12 +6,12 @@ from pipelines.prepare import Prepare
 from pipelines.settings import Settings
 
 
-def engines(settings: Settings) -> Engines:
-    """The engines of an installation; nothing is loaded until it is asked for."""
+def open_engines(settings: Settings) -> Engines:
+    """The engines of an installation; nothing is loaded until it is asked for. Use it as a context."""
     return Engines(settings, Models(settings.models))
 
 
-def prepare(settings: Settings, parts: Engines) -> Prepare:
+def prepare(settings: Settings, engines: Engines) -> Prepare:
     """Selfies to training set, with the engines that the settings name."""
-    matter = parts.matter() if settings.prepare.white else None
-    return Prepare(parts.finder(), parts.restorer(), matter, settings.prepare, settings.quality)
+    matter = engines.matter() if settings.prepare.white else None
+    return Prepare(engines.finder(), engines.restorer(), matter, settings.prepare, settings.quality)

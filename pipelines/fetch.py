@@ -171,7 +171,8 @@ def _hub_failures(source: Source, hub: str) -> Iterator[None]:
         raise SourceFailedError("download_failed", f"answered {error.response.status_code}") from error
     except errors.OfflineModeIsEnabled as error:
         raise SourceFailedError("no_network", "is switched off by HF_HUB_OFFLINE") from error
-    except (errors.HTTPError, OSError) as error:
+    # Whichever HTTP library the hub uses: it hands the error on without saying so.
+    except (errors.HTTPError, OSError) as error:  # pyright: ignore[reportPrivateImportUsage]
         raise SourceFailedError("no_network", "cannot be reached") from error
 
 

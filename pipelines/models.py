@@ -6,15 +6,15 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pipelines.fetch import CHUNK, FULL, Arrived, Fetcher, Source, SourceFailedError
+from pipelines.lock import Lock, Locked, LockFile
 from pipelines.manifest import Manifest, Model, ModelFile, own_manifest
 from pipelines.settings import ModelStore
 from portrait.errors import OperatorError
@@ -74,16 +74,6 @@ class Imported:
     unknown: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Locked:
-    sha256: str
-    size: int
-    source: str = ""
-    commit: str = ""
-
-
-Lock = Mapping[str, Mapping[str, _Locked]]
-"""Model → file → what was recorded."""
 Failures = Sequence[tuple[Source, SourceFailedError]]
 
 
@@ -94,6 +84,7 @@ class Models:
         self._settings = settings
         self._manifest = manifest or own_manifest()
         self._folder = settings.folder
+        self._lock = LockFile(settings.folder)
 
     def file(self, model: str, name: str) -> Path:
         """Where one file of a model lies; raises `OperatorError` when it is not here or not allowed. Hashes nothing."""
@@ -120,7 +111,7 @@ class Models:
 
     def list(self) -> tuple[ModelState, ...]:
         """Every model of the manifest, in its order."""
-        lock = self._lock()
+        lock = self._lock.read()
         return tuple(self._state(model, lock) for model in self._manifest.models.values())
 
     def pull(self, names: Iterable[str] = (), progress: "Progress | None" = None) -> tuple[Pulled, ...]:
@@ -134,7 +125,7 @@ class Models:
 
     def check(self, names: Iterable[str] = (), progress: "Progress | None" = None) -> tuple[FileState, ...]:
         """Hash the files of the named models, or of all that have anything here, and compare with manifest and lock."""
-        lock, tell = self._lock(), progress or _silent
+        lock, tell = self._lock.read(), progress or _silent
         models = [self._known(name) for name in dict.fromkeys(names)]
         models = models or [model for model in self._manifest.models.values() if model.name in lock or self._any(model)]
         found: list[FileState] = []
@@ -186,7 +177,7 @@ class Models:
 
     def _ready(self, model: Model, name: str | None = None) -> None:
         self._allow(model)
-        lock = self._lock()
+        lock = self._lock.read()
         for file in model.files:
             if name in (None, file.name) and not self._present(model, file, lock):
                 size = size_text(self._state(model, lock).size)
@@ -216,11 +207,11 @@ class Models:
         path = self._path(model, file.name)
         return self._expected(model, file, lock).size or (path.stat().st_size if path.is_file() else 0)
 
-    def _expected(self, model: Model, file: ModelFile, lock: Lock) -> _Locked:
+    def _expected(self, model: Model, file: ModelFile, lock: Lock) -> Locked:
         """What the file must be: the manifest's word first, then what was recorded when it came."""
-        locked = lock.get(model.name, {}).get(file.name, _Locked("", 0))
+        locked = lock.get(model.name, {}).get(file.name, Locked("", 0))
         if file.sha256 and file.sha256 != locked.sha256:
-            return _Locked(file.sha256, file.size)
+            return Locked(file.sha256, file.size)
         return replace(locked, size=file.size or locked.size)
 
     def _compare(self, model: Model, file: ModelFile, lock: Lock) -> State:
@@ -241,9 +232,9 @@ class Models:
         fetched: list[str] = []
         kept: list[str] = []
         staging = self._folder / ".partial" / model.name
-        with self._holding(model.name, progress):
+        with self._lock.holding(model.name, progress):
             for file in model.files:
-                if self._compare(model, file, self._lock()) in {"ok", "unverified"}:
+                if self._compare(model, file, self._lock.read()) in {"ok", "unverified"}:
                     kept.append(file.name)
                     continue
                 with _swept(staging):
@@ -251,11 +242,11 @@ class Models:
                     self._settle(arrived, model, file, str(source))
                 fetched.append(file.name)
             shutil.rmtree(staging, ignore_errors=True)
-        return Pulled(model, tuple(fetched), tuple(kept), self._state(model, self._lock()).size)
+        return Pulled(model, tuple(fetched), tuple(kept), self._state(model, self._lock.read()).size)
 
     def _bring(self, model: Model, file: ModelFile, fetcher: Fetcher, progress: "Progress") -> tuple[Source, Arrived]:
         """The first source that answers with the right bytes."""
-        into, lock = self._staged(model, file), self._lock()
+        into, lock = self._staged(model, file), self._lock.read()
         expected = self._expected(model, file, lock)
         failures: list[tuple[Source, SourceFailedError]] = []
         for source in (self._pinned(source, model, lock) for source in file.sources):
@@ -282,14 +273,16 @@ class Models:
         """Record a whole, checked file, then give it its name; in this order, so that no file is here unrecorded."""
         with arrived.path.open("rb+") as written:
             os.fsync(written.fileno())
-        self._record(model, file, _Locked(arrived.sha256, arrived.path.stat().st_size, source, arrived.commit))
+        self._lock.record(
+            model.name, file.name, Locked(arrived.sha256, arrived.path.stat().st_size, source, arrived.commit)
+        )
         target = self._path(model, file.name)
         target.parent.mkdir(parents=True, exist_ok=True)
         arrived.path.replace(target)
 
     def _recognise(self, path: Path, relative: str) -> tuple[Sequence[tuple[Model, ModelFile]], str]:
         """The files of the manifest that this one is; none, and why not when its name is known."""
-        lock = self._lock()
+        lock = self._lock.read()
         named = [
             (m, f) for m in self._manifest.models.values() for f in m.files if f"/{relative}".endswith(f"/{f.name}")
         ]
@@ -312,10 +305,12 @@ class Models:
 
     def _take(self, path: Path, model: Model, file: ModelFile) -> bool:
         staging = self._folder / ".partial" / model.name
-        with self._holding(model.name, _silent), _swept(staging):
+        with self._lock.holding(model.name, _silent), _swept(staging):
             target = self._path(model, file.name)
             if target.is_file() and (path.samefile(target) or _sha256(path) == _sha256(target)):
-                self._record(model, file, _Locked(_sha256(target), target.stat().st_size, "import"), fresh=True)
+                self._lock.record(
+                    model.name, file.name, Locked(_sha256(target), target.stat().st_size, "import"), fresh=True
+                )
                 return False
             into = self._staged(model, file)
             into.parent.mkdir(parents=True, exist_ok=True)
@@ -324,55 +319,6 @@ class Models:
             with contextlib.suppress(OSError):
                 staging.rmdir()  # unless bytes of a broken pull lie there
             return True
-
-    # -------------------------------------------------------------- lock file, locks, disk
-
-    def _lock(self) -> dict[str, dict[str, _Locked]]:
-        path = self._folder / "lock.json"
-        try:
-            read: dict[str, Any] = json.loads(path.read_text("utf-8"))["models"]
-            return {model: {name: _Locked(**told) for name, told in files.items()} for model, files in read.items()}
-        except FileNotFoundError:
-            return {}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise OperatorError(
-                "bad_lock", f"{path} cannot be read ({error}): mend it, or delete it and pull again."
-            ) from error
-
-    def _record(self, model: Model, file: ModelFile, locked: _Locked, *, fresh: bool = False) -> None:
-        """Write down what came; with `fresh`, only if nothing was written down before."""
-        with self._holding("lock.json", _silent):
-            lock = self._lock()
-            files = lock.setdefault(model.name, {})
-            if fresh and file.name in files:
-                return
-            files[file.name] = locked
-            told = {
-                name: {file: asdict(entry) for file, entry in files.items()} for name, files in sorted(lock.items())
-            }
-            staged = self._folder / ".partial" / "lock.json"
-            staged.parent.mkdir(exist_ok=True)
-            staged.write_text(json.dumps({"models": told}, indent=1) + "\n", "utf-8")
-            staged.replace(self._folder / "lock.json")
-
-    @contextlib.contextmanager
-    def _holding(self, name: str, progress: "Progress") -> Iterator[None]:
-        """Be the only process at work on this name; says so while it waits for another one."""
-        import filelock
-
-        folder = self._folder / ".locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        held = filelock.FileLock(folder / name)
-        while True:
-            try:
-                held.acquire(timeout=0.5)
-                break
-            except filelock.Timeout:
-                progress(0, 0, f"waiting for another pull of {name}")
-        try:
-            yield
-        finally:
-            held.release()
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
@@ -402,7 +348,7 @@ def _swept(staging: Path) -> Iterator[None]:
         raise
 
 
-def _checked(arrived: Arrived, expected: _Locked) -> Arrived:
+def _checked(arrived: Arrived, expected: Locked) -> Arrived:
     """The same with its real hash; raises `SourceFailedError` and removes it when it is not what it must be."""
     digest, must = _sha256(arrived.path), expected.sha256 or arrived.sha256
     if (must and digest != must) or (expected.size and arrived.path.stat().st_size != expected.size):

@@ -17,7 +17,18 @@ import numpy as np
 from pipelines import photos as door
 from portrait.errors import OperatorError, UserError
 from portrait.types import (
-    Box, Crop, Face, Image, Likeness, Points, Pose, Quality, Reason, Reference, ScoredPhoto, TrainingSet,
+    Box,
+    Crop,
+    Face,
+    Image,
+    Likeness,
+    Points,
+    Pose,
+    Quality,
+    Reason,
+    Reference,
+    ScoredPhoto,
+    TrainingSet,
 )  # fmt: skip
 
 SCHEMA = 1

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from portrait.geometry import move_face
 from portrait.types import Box, Face, Image, Mask, Points
 
 Floats = NDArray[np.float32]
@@ -67,9 +68,12 @@ def to_linear(image: Image) -> Floats:
 
 def from_linear(linear: NDArray[np.floating]) -> Image:
     """An sRGB image from linear light 0..1; what lies outside is clipped."""
+    return np.asarray(_encoded(linear) * 255 + 0.5, np.uint8)
+
+
+def _encoded(linear: NDArray[np.floating]) -> NDArray[np.floating]:
     light = np.clip(linear, 0, 1)
-    encoded = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.asarray(encoded * 255 + 0.5, np.uint8)
+    return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
 _STEPS = np.arange(256) / 255
@@ -119,7 +123,7 @@ def match_tone(image: Image, source_mask: Mask, target: Image, target_mask: Mask
     moved = (lab - here.middle) * stretch + goal
     # Light that was lifted is rolled off before white, so that skin does not begin to shine.
     lifted = moved[..., 0]
-    moved[..., 0] = np.maximum(_shoulder(lifted.astype(np.float32), 85, 97), np.minimum(lifted, lab[..., 0]))
+    moved[..., 0] = np.maximum(_shoulder(lifted, 85, 97), np.minimum(lifted, lab[..., 0]))
     changed = from_lab(lab + (moved - lab) * np.float32(np.clip(strength, 0, 1)))
     out[rows, columns] = blend(cut, changed, mask)
     return out
@@ -127,6 +131,8 @@ def match_tone(image: Image, source_mask: Mask, target: Image, target_mask: Mask
 
 def _tone(image: Image, mask: Mask) -> _Tone | None:
     """The tone of a region; None when it has too few pixels to have one."""
+    if not image.size:
+        return None
     lab = to_lab(image)[mask > 0.5]
     if len(lab) < 16:
         return None
@@ -153,7 +159,7 @@ def _bounded_tone(here: _Tone, there: _Tone) -> Floats:
     return np.array([light, goal.real, goal.imag], np.float32)
 
 
-def _shoulder(value: Floats, knee: float, top: float) -> Floats:
+def _shoulder(value: NDArray[np.floating], knee: float, top: float) -> Floats:
     """Straight up to `knee`, then bending towards `top` and never past it."""
     room = top - knee
     over = np.maximum(value - knee, 0)
@@ -165,7 +171,7 @@ def _shoulder(value: Floats, knee: float, top: float) -> Floats:
 SKIN_HUES = (50.0, 72.0)
 """LAB hue in degrees that skin has in white light, whatever its depth: the two skin patches of the ColorChecker read
 49° and 51°, the cheeks of seven people in photos 53° to 72°."""
-SKIN_CHROMA = (12.0, 36.0)
+SKIN_CHROMA = (14.0, 38.0)
 """LAB chroma of skin in white light at L 66: below it skin looks grey, above it orange."""
 CAST_LIMIT = 0.4
 """Largest correction of one channel against green, in natural logarithms: a factor of 1.5."""
@@ -200,32 +206,58 @@ def cast_gains(image: Image, mask: Mask | None = None) -> Floats | None:
     if float(np.percentile(chroma, 98)) < GREY:
         return None
     linear = to_linear(small)
-    scene = _illuminant(small, linear, skin)
-    person = np.median(linear[skin > 0.5], axis=0) if int((skin > 0.5).sum()) >= 16 else None
+    person, trust = _person(small, linear, skin)
+    if trust <= 0:
+        return None
     steps = np.linspace(-CAST_LIMIT, CAST_LIMIT, 41)
     red, blue = (grid.ravel() for grid in np.meshgrid(steps, steps))
     # The weights come from a sweep over eight photos and eight casts: with them a third to half of a cast stays and a
-    # photo without one is left alone. The scene's estimate errs by 0.2 before it says anything (the astronaut's own
-    # reads 0.21).
-    cost = (red**2 + blue**2) / 0.3**2
-    cost += (np.maximum(np.hypot(red + scene[0], blue + scene[1]) - 0.2, 0) / 0.15) ** 2
+    # photo without one is left alone. The scene's estimate errs by 0.12 before it says anything (the astronaut's own
+    # reads 0.09); where skin is the only witness, less is believed.
+    scene = _illuminant(small, linear, skin)
+    wide = 0.2 if scene is None else 0.3
+    # Lamps differ from warm to cool along black-body light; a magenta or green one is rare, a red or blue wall is not.
+    cost = (red - blue) ** 2 / 2 / wide**2 + (red + blue) ** 2 / 2 / (0.7 * wide) ** 2
+    if scene is not None:
+        cost += (np.maximum(np.hypot(red + scene[0], blue + scene[1]) - 0.12, 0) / 0.15) ** 2
     if person is not None and float(person.min()) > 0.002:
         cost += _skin_cost(person, red, blue)
     best = int(cost.argmin())
     if abs(red[best]) + abs(blue[best]) < 1e-6:
         return None
-    gains = np.exp(np.array([red[best], 0, blue[best]]))
+    gains = np.exp(trust * np.array([red[best], 0, blue[best]]))
     reference = linear.reshape(-1, 3).mean(axis=0) if person is None else person
     return np.asarray(gains * _luminance(reference) / max(_luminance(reference * gains), 1e-6), np.float32)
 
 
-def _illuminant(small: Image, linear: Floats, skin: Mask) -> tuple[float, float]:
-    """Colour of the light by shades of grey: logarithms of red and blue over green."""
-    fit = (small.max(axis=2) < 250) & (small.max(axis=2) > 8)
-    rest = fit & (skin < 0.1)
-    fit = rest if rest.sum() > 0.1 * fit.size else fit
-    if fit.sum() < 16:
-        return 0.0, 0.0
+def _person(small: Image, linear: Floats, skin: Mask) -> tuple[Floats | None, float]:
+    """The colour of the skin in linear light, None without skin; and how far it may be corrected, 0..1.
+
+    A clipped channel tells a wrong hue and turns green when it is lowered: blown-out skin is left as it is.
+    """
+    marked = skin > 0.5
+    if int(marked.sum()) < 16:
+        return None, 1.0
+    sound = marked & (small.max(axis=2) < 250)
+    share = float(sound.sum() / marked.sum())
+    if share <= 0.5:
+        return None, 0.0
+    return np.median(linear[sound], axis=0), min(1.0, 4 * share - 2)
+
+
+def _illuminant(small: Image, linear: Floats, skin: Mask) -> tuple[float, float] | None:
+    """Colour of the light by shades of grey: logarithms of red and blue over green; None where too little is fit for it.
+
+    Vivid things have a colour of their own; ears, hands and wood would pass their warmth off as the light's.
+    """
+    lab = to_lab(small)
+    # Chroma as it would be at L 66: it grows with the cube root of light, as L + 16 does.
+    chroma = np.hypot(lab[..., 1], lab[..., 2]) * 82 / (lab[..., 0] + 16)
+    hue = np.degrees(np.arctan2(lab[..., 2], lab[..., 1]))
+    warm = (hue > 35) & (hue < 80) & (chroma > 10)
+    fit = (small.max(axis=2) < 250) & (small.max(axis=2) > 8) & (skin < 0.1) & (chroma < 40) & ~warm
+    if fit.sum() < 0.05 * fit.size:
+        return None
     light = np.maximum((linear[fit].astype(np.float64) ** 6).mean(axis=0) ** (1 / 6), 1e-4)
     return math.log(light[0] / light[1]), math.log(light[2] / light[1])
 
@@ -238,8 +270,11 @@ def _skin_cost(person: Floats, red: NDArray[np.float64], blue: NDArray[np.float6
     hue = np.degrees(np.arctan2(lab[:, 2], lab[:, 1]))
     chroma = np.hypot(lab[:, 1], lab[:, 2])
     off = np.maximum(SKIN_HUES[0] - hue, 0) + np.maximum(hue - SKIN_HUES[1], 0)
-    pale = np.maximum(SKIN_CHROMA[0] - chroma, 0) + np.maximum(chroma - SKIN_CHROMA[1], 0)
-    return (off / 4) ** 2 + (pale / 4) ** 2
+    pale, vivid = np.maximum(SKIN_CHROMA[0] - chroma, 0), np.maximum(chroma - SKIN_CHROMA[1], 0)
+    # Grey skin is wrong unless it is nearly white; tanned and flushed skin may be vivid.
+    lightness = to_lab(from_linear(person)[None, None])[0, 0, 0]
+    pale *= np.clip((92 - lightness) / 10, 0, 1)
+    return (off / 4) ** 2 + (pale / 4) ** 2 + (vivid / 8) ** 2
 
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722])
@@ -262,10 +297,11 @@ def _reduced(image: Image, mask: Mask | None, side: int) -> tuple[Image, Mask]:
 
 # --- Exposure --------------------------------------------------------------------------------------------------------
 
-LIGHT = (105.0, 150.0)
-"""Least 95th percentile of a face's luma, 0..255: in a picture that has its whites, and in one that is dark all over.
-Dark skin in good light reaches the first by its highlights; a picture without whites was underexposed, whoever is in
-it."""
+WHITES = (110.0, 180.0, 235.0)
+LIGHT = (165.0, 150.0, 105.0)
+"""Least 95th percentile of a face's luma, by the 99th percentile (`WHITES`) of the whole picture's, both 0..255. Dark skin
+in good light reaches the last by its highlights; a picture without whites was underexposed, whoever is in it. From 150
+on `quality` finds nothing wanting."""
 MOST_LIGHT = 238.0
 """95th percentile above which a face is taken back a little."""
 
@@ -274,33 +310,46 @@ def expose(image: Image, mask: Mask, strength: float = 1.0) -> Image:
     """Bring too little (or too much) light on a face right; `mask` marks the face, `strength` 0..1.
 
     The face's 95th percentile is read, its light, not its middle, its skin: nobody is made paler than they are. A face
-    that has enough light is left alone. The curve x·g/(1 + (g − 1)x) in linear light neither clips nor shifts hues.
+    that has enough light is left alone. An underexposed picture gets what the camera should have given, as far as its
+    own highlights leave room; the rest is a curve that is steep in the shadows. Nothing clips, no hue shifts.
     """
-    gain = light_gain(image, mask) ** float(np.clip(strength, 0, 1))
-    if abs(gain - 1) < 0.02:
+    plain, curved = light_gains(image, mask)
+    strength = float(np.clip(strength, 0, 1))
+    if strength == 0 or abs(plain * curved - 1) < 0.02:
         return image.copy()
-    # One ratio for the three channels of a pixel, read off its largest: two bytes in, one out.
     light = _LINEAR.astype(np.float64)
-    ratio = gain / (1 + (gain - 1) * light)
-    table = from_linear(ratio[:, None] * light[None, :])
-    return np.asarray(table[image.max(axis=2)[..., None], image], np.uint8)
+    raised = _shoulder(light * plain**strength, 0.85, 1.0) if plain > 1 else light
+    raised = _encoded(_curve(raised, curved**strength)) * 255
+    # One factor for the three channels of a pixel, read off its largest: their proportions, and so the hue, stay.
+    factor = cv2.LUT(image.max(axis=2), (raised / np.maximum(np.arange(256), 1)).astype(np.float32))
+    out = [cv2.multiply(image[..., each], factor, dtype=cv2.CV_8U) for each in range(3)]
+    return np.asarray(cv2.merge(out), np.uint8)
 
 
-def light_gain(image: Image, mask: Mask) -> float:
-    """Slope at black of the curve that gives a face its light: 1 when it has it, 6 at most, 0.7 at least."""
+def light_gains(image: Image, mask: Mask) -> tuple[float, float]:
+    """What gives a face its light: a plain gain in linear light (at least 1), and the slope at black of `_curve` after it.
+
+    Both are 1 for a face that has its light; together they are 8 at most and 0.7 at least.
+    """
     small, face = _reduced(image, mask, 512)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     if int((face > 0.5).sum()) < 16:
-        return 1.0
+        return 1.0, 1.0
     bright = float(np.percentile(grey[face > 0.5], 95))
     whites = float(np.percentile(grey, 99))
-    share = float(np.clip((235 - whites) / (235 - 180), 0, 1))
-    least = LIGHT[0] + (LIGHT[1] - LIGHT[0]) * share
+    least = float(np.interp(whites, WHITES, LIGHT))
     goal = float(np.clip(bright, least, MOST_LIGHT))
-    now, then = (max(float(np.interp(each, np.arange(256), _LINEAR)), 1e-4) for each in (bright, goal))
-    if now >= 0.999:
-        return 0.7
-    return float(np.clip(then * (1 - now) / (now * (1 - then)), 0.7, 6.0))
+    now, then = (float(np.interp(each, np.arange(256), _LINEAR)) for each in (max(bright, 4.0), goal))
+    # The lightest channel counts: what is a bright red to luma is at its end already.
+    room = 0.85 / max(float(np.interp(np.percentile(small.max(axis=2), 99), np.arange(256), _LINEAR)), 1e-3)
+    plain = float(np.clip(min(then / now, room), 1, 8))
+    now = min(now * plain, 0.99)
+    return plain, float(np.clip(then * (1 - now) / (now * (1 - then)), 0.7, 8 / plain))
+
+
+def _curve(light: NDArray[np.floating], slope: float) -> NDArray[np.floating]:
+    """Black stays black, white stays white, and near black light is multiplied by `slope`; monotonous, 0..1."""
+    return light * slope / (1 + (slope - 1) * light)
 
 
 # --- Skin ------------------------------------------------------------------------------------------------------------
@@ -315,7 +364,8 @@ def skin_mask(image: Image, face: Face, neck: bool = False) -> Mask:
     rows, columns = _around(face.box, image, 0.9 if neck else 0.3)
     cut = image[rows, columns]
     if min(cut.shape[:2]) > 1:
-        mask[rows, columns] = _skin(cut, _Drawn(face, (columns.start, rows.start), cut.shape[:2]), neck)
+        small, drawn = _window(cut, face, (columns.start, rows.start))
+        mask[rows, columns] = _enlarged(_skin(small, drawn, neck), cut)
     return mask
 
 
@@ -331,31 +381,50 @@ def retouch_skin(image: Image, face: Face, strength: float) -> Image:
     cut = image[rows, columns]
     if strength == 0 or min(cut.shape[:2]) < 8:
         return image.copy()
-    drawn = _Drawn(face, (columns.start, rows.start), cut.shape[:2])
-    mask = _skin(cut, drawn, neck=False)
+    small, drawn = _window(cut, face, (columns.start, rows.start))
+    mask = _skin(small, drawn, neck=False)
     if int((mask > 0.5).sum()) < 64:
         return image.copy()
-    lab = to_lab(cut)
-    change = _calm(lab, mask, drawn) * np.float32(strength)
+    # What changes is coarser than the pores that stay, so it is worked out on a small face and enlarged.
+    change = _calm(to_lab(small), mask, drawn) * np.float32(strength)
     size = np.linalg.norm(change, axis=2, keepdims=True)
     # The bound is approached smoothly: a hard one would draw an edge of its own.
     change /= np.sqrt(1 + (size / (RETOUCH_LIMIT * strength)) ** 2)
     out = image.copy()
-    out[rows, columns] = blend(cut, from_lab(lab + change), mask)
+    out[rows, columns] = blend(cut, from_lab(to_lab(cut) + _enlarged(change, cut)), _enlarged(mask, cut))
     return out
+
+
+WORKING_WIDTH = 384
+"""Face width in pixels at which skin is looked at: pores of 1.2 % are 4.6 pixels there, coarse enough to be told apart."""
+
+
+def _window(cut: Image, face: Face, corner: tuple[int, int]) -> tuple[Image, "_Drawn"]:
+    """A part of a picture whose left and top are `corner`, at working size, and the face drawn into it."""
+    factor = min(1.0, WORKING_WIDTH / max(face.box.width, 1.0))
+    size = (max(2, round(cut.shape[1] * factor)), max(2, round(cut.shape[0] * factor)))
+    small = cut if factor == 1 else np.asarray(cv2.resize(cut, size, interpolation=cv2.INTER_AREA), np.uint8)
+    scale = (small.shape[1] / cut.shape[1], small.shape[0] / cut.shape[0])
+    matrix = np.array([[scale[0], 0, -corner[0] * scale[0]], [0, scale[1], -corner[1] * scale[1]]], np.float64)
+    return small, _Drawn(move_face(face, matrix), small.shape)
+
+
+def _enlarged(values: Floats, cut: Image) -> Floats:
+    """Values at working size, as large as the part of the picture they belong to."""
+    if values.shape[:2] == cut.shape[:2]:
+        return values
+    return np.asarray(cv2.resize(values, cut.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 class _Drawn:
     """Contours of a face drawn into a window of the image."""
 
-    def __init__(self, face: Face, corner: tuple[int, int], shape: tuple[int, ...]) -> None:
+    def __init__(self, face: Face, shape: tuple[int, ...]) -> None:
         self.width = max(face.box.width, 1.0)
         self.shape = (shape[0], shape[1])
-        self.box = Box(
-            face.box.left - corner[0], face.box.top - corner[1], face.box.right - corner[0], face.box.bottom - corner[1]
-        )
-        self.five: Points = face.landmarks[:, :2] - np.array(corner, np.float32)
-        self.mesh: Points | None = None if face.mesh is None else face.mesh[:, :2] - np.array(corner, np.float32)
+        self.box = face.box
+        self.five: Points = face.landmarks[:, :2]
+        self.mesh: Points | None = None if face.mesh is None else face.mesh[:, :2]
 
     def fill(self, *outlines: NDArray[np.floating]) -> NDArray[np.uint8]:
         """The hulls of some points, filled: 0 or 1."""

@@ -40,7 +40,7 @@ class Frame:
         """The map from the picture to a crop of `size` pixels."""
         corners = self.corners()[[0, 1, 3]].astype(np.float32)
         target = np.array([[0, 0], [size.width, 0], [0, size.height]], np.float32)
-        return cv2.getAffineTransform(corners, target)
+        return np.asarray(cv2.getAffineTransform(corners, target), np.float64)
 
     def scaled(self, factor: float) -> "Frame":
         """The same frame in the pixels of a picture that is `factor` times as large."""
@@ -71,7 +71,7 @@ def crop(image: Image, frame: Frame, size: Size, border: int = cv2.BORDER_REPLIC
     if shrink > 1.5:
         # warpAffine reads single pixels: shrinking much at once would alias, so the picture is averaged down first.
         factor = 1 / shrink
-        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        small = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
         real = np.array([small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]])
         matrix = matrix @ np.array(
             [[1 / real[0], 0, 0.5 / real[0] - 0.5], [0, 1 / real[1], 0.5 / real[1] - 0.5], [0, 0, 1]]
@@ -79,6 +79,11 @@ def crop(image: Image, frame: Frame, size: Size, border: int = cv2.BORDER_REPLIC
         image = small
     cut = cv2.warpAffine(image, matrix, (size.width, size.height), flags=cv2.INTER_CUBIC, borderMode=border)
     return np.asarray(cut, np.uint8)
+
+
+def inverse(matrix: Affine) -> Affine:
+    """The way back."""
+    return np.asarray(cv2.invertAffineTransform(matrix), np.float64)
 
 
 def move(points: Points, matrix: Affine) -> Points:
@@ -154,8 +159,8 @@ def pose_from_landmarks(landmarks: Points) -> Pose:
     left, _, right = np.linalg.svd(rows.T, full_matrices=False)
     first, second = left @ right
     third = np.cross(first, second)
-    yaw = math.degrees(math.atan2(-third[0], third[2]))
-    pitch = math.degrees(math.atan2(-third[1], math.hypot(third[0], third[2])))
+    yaw = math.degrees(math.atan2(third[0], third[2]))
+    pitch = math.degrees(math.atan2(third[1], math.hypot(third[0], third[2])))
     eyes = landmarks[1, :2] - landmarks[0, :2]
     return Pose(yaw, pitch, math.degrees(math.atan2(eyes[1], eyes[0])))
 

@@ -5,12 +5,16 @@ Masks are H×W float32, 0..1, unless a docstring says otherwise.
 """
 
 import math
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from portrait.types import Face, Image, Mask
+
+Floats: TypeAlias = NDArray[np.float32]
+"""H×W or H×W×C, 0..1 or differences of such."""
 
 KNOWN_IN, KNOWN_OUT, UNKNOWN = 1.0, 0.0, 0.5
 """Values of a trimap: surely the person, surely not, to be found out."""
@@ -89,15 +93,15 @@ def connected(mask: Mask, face: Face) -> Mask:
 def guided(mask: Mask, small: Image, large: Image, radius: int, epsilon: float) -> Mask:
     """Carry a mask found on `small` to the size of `large`, its edges drawn by the colours of `large`.
 
-    The fast guided filter (He and Sun 2015, arXiv:1505.00996) with a colour guide: each neighbourhood of `small` explains the mask as
-    a linear function of colour, and that function is applied at full size. `epsilon` is in units of squared 0..1 colour.
+    The fast guided filter (He and Sun 2015, arXiv:1505.00996) with a colour guide: each neighbourhood of `small` explains
+    the mask as a linear function of colour, and that function is applied at full size. `epsilon` is in squared 0..1 colour.
     """
-    guide = small.astype(np.float32) / 255
+    guide = _floats(small)
     slope, offset = _explain(mask, guide, radius, epsilon)
     size = (large.shape[1], large.shape[0])
     slope = cv2.resize(slope, size, interpolation=cv2.INTER_LINEAR)
     offset = cv2.resize(offset, size, interpolation=cv2.INTER_LINEAR)
-    out = np.einsum("ijk,ijk->ij", slope, large.astype(np.float32) / 255) + offset
+    out = np.einsum("ijk,ijk->ij", slope, _floats(large)) + offset
     return np.clip(out, 0, 1).astype(np.float32)
 
 
@@ -107,7 +111,7 @@ def foreground(image: Image, mask: Mask, radius: int) -> Image:
     Blur fusion in two rounds (Forte 2021, arXiv:2101.06871): colours of person and background are averaged around each
     pixel, then moved so that together they give the picture. `radius` of the first round in pixels; the second has 1/15.
     """
-    pixels = image.astype(np.float32) / 255
+    pixels = _floats(image)
     front, back = pixels, pixels
     for reach in (radius, max(2, radius // 15)):
         front, back = _fuse(pixels, front, back, mask[..., None], reach)
@@ -132,14 +136,16 @@ def _grow_binary(mask: Mask, radius: float) -> Mask:
     return 1 - (depth(~inside) > radius).astype(np.float32)
 
 
-def _blur(values: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
+def _floats(image: Image) -> Floats:
+    return (image * np.float32(1 / 255)).astype(np.float32)
+
+
+def _blur(values: Floats, radius: int) -> Floats:
     side = 2 * radius + 1
     return np.asarray(cv2.boxFilter(values, -1, (side, side), borderType=cv2.BORDER_REFLECT), np.float32)
 
 
-def _explain(
-    mask: Mask, guide: NDArray[np.float32], radius: int, epsilon: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _explain(mask: Mask, guide: Floats, radius: int, epsilon: float) -> tuple[Floats, Floats]:
     """Slope (H×W×3) and offset (H×W) of the mask as a linear function of colour around each pixel."""
     mean, middle = _blur(guide, radius), _blur(mask, radius)
     covariance = np.empty((*mask.shape, 3, 3), np.float32)
@@ -148,13 +154,13 @@ def _explain(
             both = _blur(guide[..., one] * guide[..., other], radius) - mean[..., one] * mean[..., other]
             covariance[..., one, other] = covariance[..., other, one] = both
     covariance += np.eye(3, dtype=np.float32) * epsilon
-    along = _blur(guide * mask[..., None], radius) - mean * middle[..., None]
+    along = (_blur(guide * mask[..., None], radius) - mean * middle[..., None]).astype(np.float32)
     slope = _solve(covariance, along)
     offset = middle - np.einsum("ijk,ijk->ij", slope, mean)
     return _blur(slope, radius), _blur(offset.astype(np.float32), radius)
 
 
-def _solve(matrix: NDArray[np.float32], vector: NDArray[np.float32]) -> NDArray[np.float32]:
+def _solve(matrix: Floats, vector: Floats) -> Floats:
     """3×3 systems by cross products: far faster than a general solver on a picture full of them."""
     first, second, third = matrix[..., 0], matrix[..., 1], matrix[..., 2]
     cross = np.cross(second, third)
@@ -165,15 +171,16 @@ def _solve(matrix: NDArray[np.float32], vector: NDArray[np.float32]) -> NDArray[
 
 
 def _fuse(
-    pixels: NDArray[np.float32],
-    front: NDArray[np.float32],
-    back: NDArray[np.float32],
-    share: NDArray[np.float32],
+    pixels: Floats,
+    front: Floats,
+    back: Floats,
+    share: Floats,
     radius: int,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[Floats, Floats]:
     """One round of blur fusion."""
     weight = _blur(share[..., 0], radius)[..., None]
-    front = _blur(front * share, radius) / (weight + 1e-5)
-    back = _blur(back * (1 - share), radius) / ((1 - weight) + 1e-5)
-    missing = pixels - share * front - (1 - share) * back
-    return np.clip(front + share * missing, 0, 1), np.clip(back, 0, 1)
+    front_mean = _blur(front * share, radius) / (weight + 1e-5)
+    back_mean = _blur(back * (1 - share), radius) / ((1 - weight) + 1e-5)
+    missing = pixels - share * front_mean - (1 - share) * back_mean
+    found = np.clip(front_mean + share * missing, 0, 1)
+    return found.astype(np.float32), np.clip(back_mean, 0, 1).astype(np.float32)

@@ -118,7 +118,7 @@ def _luma(image: Image, face: Face) -> NDArray[np.uint8]:
     right, bottom = min(width, math.ceil(box.right) + 1), min(height, math.ceil(box.bottom) + 1)
     if right - left < 2 or bottom - top < 2:
         return np.zeros(1, np.uint8)
-    grey = cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_RGB2GRAY)
+    grey = np.asarray(cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_RGB2GRAY), np.uint8)
     if face.mesh is None:
         return grey.ravel()
     inside = np.zeros(grey.shape, np.uint8)

@@ -42,9 +42,10 @@ def without_twins(photos: Sequence[ScoredPhoto], kept: Collection[int]) -> list[
 
 
 def one_person(photos: Sequence[ScoredPhoto], space: str, limit: float, kept: Collection[int]) -> list[ScoredPhoto]:
-    """Keep the largest group of faces alike, or the one with most photos in `kept`; the others are another person.
+    """Keep the largest group of faces alike, of equal ones that with most photos in `kept`; the others are another person.
 
-    The photos come back with their likeness: the distance to the group's medoid. Groups are joined while their mean distance is at most `limit`, so one odd photo does not bridge two people.
+    The photos come back with their likeness: the distance to the group's medoid. Groups are joined while their mean
+    distance is at most `limit`, so one odd photo does not bridge two people.
     """
     out = list(photos)
     alive = [
@@ -54,9 +55,9 @@ def one_person(photos: Sequence[ScoredPhoto], space: str, limit: float, kept: Co
         return out
     table = distances(space, [_known(photos[index], space) for index in alive])
     groups = _groups(table, limit)
+    worth = [_worth(photos[index]) for index in alive]
     group = max(
-        groups,
-        key=lambda each: (sum(alive[i] in kept for i in each), len(each), sum(_worth(photos[alive[i]]) for i in each)),
+        groups, key=lambda each: (len(each), sum(alive[at] in kept for at in each), sum(worth[at] for at in each))
     )
     inner = table[np.ix_(group, group)]
     medoid = _known(photos[alive[group[int(inner.sum(axis=1).argmin())]]], space)

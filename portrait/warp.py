@@ -4,6 +4,7 @@ Point indices are those of MediaPipe's face mesh, left and right as seen in the 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -73,6 +74,11 @@ MIRROR = _mirror()
 Grid = NDArray[np.float32]
 """R×C×2: where pixels on a coarse grid come from, in pixels of the source; see `dense`."""
 
+_OVAL = list(REGIONS["oval"][0])
+# The skin around each eye as far as its brow, on the left of the picture; with the outlines above it moves as one.
+_AROUND_EYE = (22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 35, 56, 110, 112, 113, 124, 130, 156, 189, 190, 221, 222, 223, 224,
+               225, 226, 228, 229, 230, 231, 232, 233, 243, 244, 247)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Fit:
@@ -110,6 +116,62 @@ def symmetric(mesh: Points, share: float) -> Points:
     return (points + (twin - points) * share / 2).astype(np.float32)
 
 
+def pose_like(mesh: Points, model: Points, turned: float, outline: float) -> Points:
+    """Where a person's points lie when they hold their head like `model`: 468×3, in the model's pixels.
+
+    The person keeps the proportions of eyes, nose and mouth. The outline is drawn to the model's by `outline` 0..1, less and
+    less towards the middle, because it must end on the model's own jaw. `turned`: degrees between the two heads.
+    """
+    weights = np.ones(POINTS)
+    weights[list(REGIONS["lips"][0] + REGIONS["mouth"][0])] = 0.3  # they say what is felt, not where the head is
+    # The guessed half counts less the more the head had to be turned; below 10° the person's own asymmetry is kept whole.
+    person = symmetric(mesh, ramp(abs(turned), 10, 30))
+    posed = lay_over(person, model[:POINTS], weights)(person)
+    width = float(np.ptp(model[:POINTS, 0]))
+    shift = model[_OVAL, :2] - posed[_OVAL, :2]
+    apart = np.linalg.norm(posed[:, None, :2] - posed[None, _OVAL, :2], axis=2) / width
+    near = np.exp(-((apart / 0.12) ** 2))
+    follow = np.exp(-((apart.min(axis=1) / 0.15) ** 2))[:, None]
+    posed[:, :2] += outline * follow * (near @ shift) / (near.sum(axis=1)[:, None] + 1e-6)
+    return posed.astype(np.float32)
+
+
+def longitude(mesh: Points) -> NDArray[np.float64]:
+    """How far round the head each of the 468 points lies, in degrees: 0 on the nose, positive to the right."""
+    twin = symmetric(mesh, 1.0).astype(np.float64)
+    across = twin - twin[MIRROR]
+    axis = np.linalg.svd(across, full_matrices=False)[2][0]
+    axis *= np.sign(float((twin[263] - twin[33]) @ axis)) or 1.0
+    reach = across @ axis
+    return np.degrees(np.arcsin(np.clip(reach / np.abs(reach).max() * 0.95, -1, 1)))
+
+
+def seen(mesh: Points, yaw: float) -> NDArray[np.float64]:
+    """How well each of the 468 points can be seen, 0 (behind the nose, beyond the cheek) to 1; `yaw` as the mesh reads it.
+
+    An eye is seen as a whole or not at all: half of one and half of another make no eye.
+    """
+    near = longitude(mesh) * (1.0 if yaw <= 0 else -1.0)
+    for at, (eye, brow) in enumerate(zip(REGIONS["eyes"], REGIONS["brows"], strict=True)):
+        around = list(_AROUND_EYE) if at == 0 else MIRROR[list(_AROUND_EYE)].tolist()
+        near[[*eye, *brow, *around]] = near[list(eye)].mean()
+    # A depth of one camera is compressed: the true turn is about 1.4 times as large (60° read as 43°). The edge of what is
+    # seen was read off photos at six turns; at 65° it lies on the near side, because the nose's ridge is the silhouette.
+    edge = np.interp(abs(yaw) * 1.4, [8, 16, 22, 50, 65], [-110, -52, -25, -5, 6])
+    return np.asarray(ramp(near, edge - 8, edge + 8))
+
+
+def tucked(mesh: Points, yaw: float) -> Points:
+    """The mesh with its middle drawn in from the silhouette of a head in profile, so that no background is taken for skin."""
+    near = longitude(mesh) * (1.0 if yaw <= 0 else -1.0)
+    across = (mesh[263, :2] - mesh[33, :2]) * (1.0 if yaw <= 0 else -1.0)
+    across = across / max(float(np.hypot(*across)), 1e-6)
+    step = 0.035 * float(np.ptp(mesh[:POINTS, 0])) * ramp(abs(yaw) * 1.4, 40, 60)
+    out = mesh.copy()
+    out[:POINTS, :2] += across * (step * np.exp(-np.minimum((near / 18) ** 2, 9)))[:, None]
+    return out
+
+
 def region(mesh: Points, name: str, shape: tuple[int, int], grow: float = 0.0) -> Mask:
     """A region as a mask of `shape`, with smooth edges; `grow` widens it by so many pixels, or shrinks it below zero."""
     mask = np.zeros(shape, np.uint8)
@@ -120,10 +182,10 @@ def region(mesh: Points, name: str, shape: tuple[int, int], grow: float = 0.0) -
         side = 2 * round(abs(grow)) + 1
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
         mask = cv2.dilate(mask, kernel) if grow > 0 else cv2.erode(mask, kernel, borderValue=0)
-    return mask.astype(np.float32) / 255
+    return (mask / 255).astype(np.float32)
 
 
-def thin_plate(target: Points, source: Points, shape: tuple[int, int], cells: int = 96) -> Grid:
+def thin_plate(target: Points, source: Points, shape: tuple[int, int], cells: int = 80) -> Grid:
     """Where a picture of `shape` comes from so that `source` points land on `target`: a thin plate, slightly smoothed.
 
     Bookstein 1989. Evaluated on a coarse grid (a plate is smooth), so the cost does not grow with the picture.
@@ -170,3 +232,19 @@ def stretch(grid: Grid, shape: tuple[int, int]) -> NDArray[np.float32]:
     down = np.gradient(grid, axis=0) / tall
     across = np.gradient(grid, axis=1) / wide
     return (across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]).astype(np.float32)
+
+
+def spread(values: NDArray[np.floating], points: Points, shape: tuple[int, int], reach: float) -> Mask:
+    """Values at points as a smooth mask of `shape`; each reaches about `reach` pixels, the nearest decides beyond."""
+    rows, columns = _ticks(shape, 64)
+    grid = np.stack(np.meshgrid(columns, rows), axis=-1)
+    square = ((grid[:, :, None] - points[None, None, :, :2]) ** 2).sum(axis=3) / reach**2
+    weight = np.exp(-square) + 1e-9 / (1 + square)
+    mixed = ((weight * values).sum(axis=2) / weight.sum(axis=2)).astype(np.float32)
+    return np.clip(cv2.resize(mixed, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), 0, 1)
+
+
+def ramp(value: Any, low: float, high: float) -> Any:
+    """0 below `low`, 1 above `high`, smooth between."""
+    share = np.clip((value - low) / (high - low), 0, 1)
+    return share * share * (3 - 2 * share)

@@ -1,6 +1,7 @@
-"""Selfies made from one public-domain photo (NASA, `skimage.data.astronaut`): each fault on a scale, so it can be swept.
+"""Selfies made from a few photos that come with the libraries: each fault on a scale, so it can be swept.
 
-Every function takes and gives H×W×3 uint8 RGB. Sizes are relative to the face, which is 94 px wide in the original.
+Every function takes and gives H×W×3 uint8 RGB. The astronaut (NASA, public domain, `skimage.data.astronaut`) is the person
+of most tests; sizes are relative to the face, which is 94 px wide in that photo.
 """
 
 import math
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import cv2
 import insightface
+import matplotlib
 import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 
+from portrait.geometry import move_face
 from portrait.types import Face, Image
 
 FACE_WIDTH = 94
@@ -25,13 +28,85 @@ def astronaut() -> Image:
 
 def group() -> Image:
     """insightface's own test photo of six people, 1280×886."""
-    path = Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"
-    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    return _read(Path(insightface.__file__).parent / "data" / "images" / "t1.jpg")
 
 
-def blurred(image: Image, share: float) -> Image:
-    """Out of focus: a Gaussian of `share` of the face's width."""
-    return image if share == 0 else np.asarray(cv2.GaussianBlur(image, (0, 0), share * FACE_WIDTH), np.uint8)
+def admiral() -> Image:
+    """Grace Hopper (US Navy, public domain, a sample of matplotlib), 512×600, face 186 px."""
+    return _read(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
+
+
+PLAYERS = {
+    "player 1": (0, 190, 260, 560),  # looks down at the cards
+    "player 2": (180, 70, 455, 420),  # turned by 36°
+    "player 3": (385, 180, 735, 640),  # faces the camera
+    "player 4": (680, 285, 890, 620),  # faces the camera, laughs with narrow eyes
+    "player 5": (780, 0, 1160, 285),  # turned by 48°
+    "player 6": (1030, 225, 1280, 600),  # looks down at the table
+}
+"""Left, top, right, bottom of each person of `group`, with no other face inside."""
+
+
+def player(name: str) -> Image:
+    """One person cut out of `group`."""
+    left, top, right, bottom = PLAYERS[name]
+    return np.ascontiguousarray(group()[top:bottom, left:right])
+
+
+def people() -> dict[str, Image]:
+    """One photo each of eight people."""
+    return {"astronaut": astronaut(), "admiral": admiral()} | {name: player(name) for name in PLAYERS}
+
+
+def varied(image: Image, face: Face, seed: int) -> tuple[Image, Face]:
+    """Taken again: the camera leaned a little, framed and lit a little differently; with the face's new place."""
+    random = np.random.default_rng(seed)
+    height, width = image.shape[:2]
+    zoom, box = random.uniform(0.8, 1.25), face.box
+    matrix = np.asarray(cv2.getRotationMatrix2D(box.centre, random.uniform(-8, 8), zoom), np.float64)
+    # Up to a third of each margin is framed away, so that faces near a border stay whole.
+    reach = np.array([box.centre[0] - box.width, box.centre[1] - box.height]).clip(0)
+    room = np.array([width - box.centre[0] - box.width, height - box.centre[1] - box.height]).clip(0)
+    start, end = random.uniform(0, 0.33, 2) * reach, random.uniform(0, 0.33, 2) * room
+    centre = np.array(box.centre)
+    first, last = centre - (centre - start) * zoom, centre + (np.array([width, height]) - end - centre) * zoom
+    matrix[:, 2] -= first
+    size = (round(last[0] - first[0]), round(last[1] - first[1]))
+    out = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return lit(np.asarray(out, np.uint8), random.uniform(-0.25, 0.25)), move_face(face, matrix)
+
+
+def stored(image: Image, seed: int) -> bytes:
+    """As a camera stores it: a little sensor noise, then JPEG of random quality."""
+    random = np.random.default_rng(seed)
+    grainy = noisy(image, random.uniform(0, 4), seed)
+    return jpeg(grainy, int(random.integers(78, 97)))
+
+
+def jpeg(image: Image, quality: int = 92) -> bytes:
+    """A JPEG file."""
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)[1].tobytes()
+
+
+def blurred(image: Image, share: float, width: float = FACE_WIDTH) -> Image:
+    """Out of focus: a Gaussian of `share` of the face's `width`."""
+    return image if share == 0 else np.asarray(cv2.GaussianBlur(image, (0, 0), share * width), np.uint8)
+
+
+def shaken(image: Image, share: float, width: float, degrees: float) -> Image:
+    """The camera moved by `share` of the face's `width` while the shutter was open."""
+    length = share * width
+    if length == 0:
+        return image
+    side = 2 * math.ceil(length / 2) + 3
+    line = np.zeros((side, side), np.float32)
+    for at in np.linspace(-0.5, 0.5, 16 * side):
+        x, y = (
+            side / 2 + at * length * each for each in (math.cos(math.radians(degrees)), math.sin(math.radians(degrees)))
+        )
+        line[int(y), int(x)] += 1
+    return np.asarray(cv2.filter2D(image, -1, line / line.sum(), borderType=cv2.BORDER_REFLECT), np.uint8)
 
 
 def lit(image: Image, stops: float) -> Image:
@@ -107,11 +182,70 @@ def eyes_shut(image: Image, face: Face, share: float) -> Image:
     return out
 
 
+def resized(image: Image, factor: float) -> Image:
+    """`factor` times as many pixels along each side."""
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=way), np.uint8)
+
+
+def framed(image: Image, face: Face, side: str, share: float) -> Image:
+    """Framed so that `share` of the face's box lies outside, on the `left`, `right` or `top`."""
+    box = face.box
+    if side == "left":
+        return np.ascontiguousarray(image[:, max(0, round(box.left + share * box.width)) :])
+    if side == "right":
+        return np.ascontiguousarray(image[:, : round(box.right - share * box.width)])
+    return np.ascontiguousarray(image[max(0, round(box.top + share * box.height)) :])
+
+
+def beside(image: Image, face: Face, other: Image, other_face: Face, ratio: float) -> Image:
+    """A second person to the right, whose face has the `ratio`-th part of the area of the first one's."""
+    second = resized(other, face.box.width / other_face.box.width / math.sqrt(ratio))
+    height = max(image.shape[0], second.shape[0])
+    pair = [cv2.copyMakeBorder(each, height - each.shape[0], 0, 0, 0, cv2.BORDER_REPLICATE) for each in (image, second)]
+    return np.asarray(np.hstack(pair), np.uint8)
+
+
+def covered(image: Image, face: Face, share: float, side: str = "bottom") -> Image:
+    """A grey card in front of `share` of the face, from the `bottom` (a mask) or the `top` (a hat)."""
+    box, out = face.box, image.copy()
+    left, right = max(0, round(box.left - 0.2 * box.width)), round(box.right + 0.2 * box.width)
+    if share > 0 and side == "bottom":
+        out[max(0, round(box.bottom - share * box.height)) : round(box.bottom + 0.1 * box.height), left:right] = 120
+    elif share > 0:
+        top = max(0, round(box.top - 0.3 * box.height))
+        out[top : round(box.top + share * box.height), left:right] = 120
+    return out
+
+
+def skinned(image: Image, face: Face, share: float) -> Image:
+    """The same light on other skin: lightness L* of the face times `share`, but not of the eyes.
+
+    Highlights are darkened along although they would stay, so measures of light fare worse here than on people.
+    """
+    points = _mesh(face)[:, :2].round().astype(np.int32)
+    skin = np.zeros(image.shape[:2], np.float32)
+    cv2.fillConvexPoly(skin, cv2.convexHull(points), 1.0)
+    for eye in ((33, 160, 159, 158, 133, 153, 145, 144), (362, 385, 386, 387, 263, 373, 374, 380)):
+        cv2.fillConvexPoly(skin, cv2.convexHull(points[list(eye)]), 0.0)
+    skin = cv2.GaussianBlur(skin, (0, 0), 0.01 * face.box.width)
+    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    lab[..., 0] *= 1 + skin * (share - 1)
+    return np.asarray(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255, 0, 255).round(), np.uint8)
+
+
 def large(image: Image, width: int, height: int, seed: int = 0) -> Image:
     """As a phone would store it: many pixels, a little noise."""
     grown = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
     grain = np.random.default_rng(seed).integers(-3, 4, (height, width, 1), np.int16)
     return np.asarray(np.clip(grown.astype(np.int16) + grain, 0, 255), np.uint8)
+
+
+def _read(path: Path) -> Image:
+    picture = cv2.imread(str(path))
+    if picture is None:
+        raise FileNotFoundError(path)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _mesh(face: Face) -> NDArray[np.float64]:

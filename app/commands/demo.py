@@ -29,8 +29,8 @@ def demo(out: Out = Path("out/demo"), as_json: Json = False) -> None:
             raise OperatorError(
                 "cannot_write", f"The sample photos cannot be written to {out}: {error.strerror}."
             ) from error
-        with Bar() as bar:
-            training = build.prepare(settings, build.engines(settings))(photos, Wishes(), bar)
+        with Bar() as bar, build.open_engines(settings) as engines:
+            training = build.prepare(settings, engines)(photos, Wishes(), bar)
         sets.write(training, out / "set")
         page = report.write(training, out / "set")
         document = {"photos": sets.verdicts(training.photos), "set": str(out / "set"), "report": str(page)}

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Column, Table
 
+from app.bar import Bar
 from app.door import answering
 from pipelines.manifest import Model
 from pipelines.models import FileState, Imported, Models, ModelState, Pulled, size_text
@@ -37,7 +37,7 @@ def list_models(as_json: Json = False) -> None:
 def pull(names: Names = None, as_json: Json = False) -> None:
     """Fetch models by name; without a name those that the default engines need."""
     with answering(as_json) as say:
-        with _Bar() as bar:
+        with Bar(in_bytes=True) as bar:
             pulled = _models().pull(names or (), bar)
         say({"pulled": [_pulled(one) for one in pulled]}, lambda: _print_pulled(pulled))
 
@@ -46,7 +46,7 @@ def pull(names: Names = None, as_json: Json = False) -> None:
 def check(names: Names = None, as_json: Json = False) -> None:
     """Compare the files that are here with their hashes; fails when one is changed or missing."""
     with answering(as_json) as say:
-        with _Bar() as bar:
+        with Bar() as bar:
             files = _models().check(names or (), bar)
         document = {"files": [asdict(file) for file in files]}
         wrong = sorted({file.model for file in files if file.state in {"changed", "missing"}})
@@ -93,26 +93,6 @@ def licences(as_json: Json = False) -> None:
 
 def _models() -> Models:
     return Models(load().models)
-
-
-class _Bar:
-    """A progress bar on stderr, which keeps stdout to the answer; nothing where nobody watches."""
-
-    def __init__(self) -> None:
-        columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn()
-        console = Console(stderr=True)
-        self._shown = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._shown.add_task("", total=None)
-
-    def __enter__(self) -> "_Bar":
-        self._shown.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._shown.stop()
-
-    def __call__(self, done: int, total: int, doing: str, preview: object = None) -> None:
-        self._shown.update(self._task, completed=done, total=total or None, description=doing)
 
 
 def _terms(model: Model) -> dict[str, Any]:

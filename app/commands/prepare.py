@@ -46,8 +46,8 @@ def prepare(
             settings = replace(settings, prepare=replace(settings.prepare, white=True))
         files = collect(photos)
         wishes = Wishes(places(include or (), files), places(exclude or (), files))
-        with Bar() as bar:
-            training = build.prepare(settings, build.engines(settings))(files, wishes, bar)
+        with Bar() as bar, build.open_engines(settings) as engines:
+            training = build.prepare(settings, engines)(files, wishes, bar)
         sets.write(training, out)
         page = report.write(training, out)
         say({"photos": sets.verdicts(training.photos), "set": str(out)}, lambda: tell(training, out, page))

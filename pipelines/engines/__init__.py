@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 import re
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from pipelines.models import Models
@@ -20,12 +21,24 @@ FOLDERS = ("faces", "mattes", "restorers")
 
 
 class Engines:
-    """Resolves engines by name, lazily, each once; the only way one engine gets another."""
+    """Resolves engines by name, lazily, each once; the only way one engine gets another.
+
+    Used as a context: on leaving it, engines that hold a native library's handles close them.
+    """
 
     def __init__(self, settings: Settings, models: Models) -> None:
         self._settings = settings
         self._models = models
         self._made: dict[tuple[str, str], Any] = {}
+
+    def __enter__(self) -> "Engines":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        while self._made:
+            _, engine = self._made.popitem()
+            if hasattr(engine, "close"):
+                engine.close()
 
     def finder(self) -> FaceFinder:
         """The face finder that the settings name."""

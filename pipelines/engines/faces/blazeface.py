@@ -5,12 +5,14 @@ four tiles. The mesh runs on a levelled crop around each face, which is how its 
 their landmarks too. A third network then sets the lids and irises, which the mesh alone gets wrong when eyes are shut.
 """
 
+# dlib is one compiled module without stubs: its names are not known to the type checker.
+# pyright: reportAttributeAccessIssue=false
+
 import logging
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import cv2
 import dlib
@@ -24,7 +26,7 @@ from pipelines.engines import Engines
 from pipelines.models import Models
 from pipelines.settings import Settings
 from portrait.errors import EngineError
-from portrait.geometry import Frame, around, crop, five_of, move, pose_from_mesh
+from portrait.geometry import Frame, around, crop, five_of, inverse, move, pose_from_mesh
 from portrait.types import Box, Face, Image, Points, Size, Vector
 
 MESH_SIZE = Size(192, 192)
@@ -49,8 +51,10 @@ TILE = 0.6
 SMALL = 0.15
 """Tiles are searched when no face is this wide, as a share of the photo's short side."""
 
-Detector: TypeAlias = vision.FaceDetector
-Embedder: TypeAlias = dlib.face_recognition_model_v1
+Detector: TypeAlias = Any
+"""mediapipe's FaceDetector, which its package hands on as a variable."""
+Embedder: TypeAlias = Any
+"""dlib.face_recognition_model_v1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,6 @@ class BlazeFace:
         self, detectors: tuple[Detector, Detector], mesh: Interpreter, iris: Interpreter, embedder: Embedder
     ) -> None:
         self._near, self._far = detectors
-        for detector in detectors:
-            # Left to the interpreter's end, MediaPipe's own clean-up finds its modules gone and complains.
-            weakref.finalize(self, detector.close)
         self._mesh = mesh
         self._iris = iris
         self._embedder = embedder
@@ -87,6 +88,11 @@ class BlazeFace:
         faces.sort(key=lambda face: -face.box.area)
         return [self._embed(image, face) for face in faces[:embedded]] + faces[embedded:]
 
+    def close(self) -> None:
+        """Let the detectors go; at the interpreter's end MediaPipe's own clean-up comes too late and complains."""
+        self._near.close()
+        self._far.close()
+
     def _detect(self, image: Image) -> list["_Found"]:
         """Boxes of faces, one a face; where all faces are small the tiles are searched too."""
         found = [each for detector in (self._near, self._far) for each in _run(detector, image, (0, 0))]
@@ -97,13 +103,12 @@ class BlazeFace:
 
     def _face(self, image: Image, found: "_Found") -> Face | None:
         """The face in a box, or None where the mesh sees no face."""
-        box, roll = found.box, found.roll
-        # The second look is centred and levelled by the first one's mesh: it moves landmarks by 1 to 2 % of the face.
-        for _ in range(2):
-            mesh, presence = self._landmarks(image, box, roll)
-            if presence < PRESENCE:
-                return None
-            box, roll = around(mesh), pose_from_mesh(mesh).roll
+        mesh, presence = self._landmarks(image, found.box, found.roll)
+        if presence >= PRESENCE:
+            # Centred and levelled by the first look's mesh, the second moves landmarks by 1 to 2 % of the face.
+            mesh, presence = self._landmarks(image, around(mesh), pose_from_mesh(mesh).roll)
+        if presence < PRESENCE:
+            return None
         mesh = self._eyes(image, mesh)
         return Face(around(mesh), five_of(mesh), mesh, {}, pose_from_mesh(mesh), found.confidence)
 
@@ -112,8 +117,8 @@ class BlazeFace:
         side = max(box.width, box.height) * MESH_ROOM
         frame = Frame(box.centre, side, side, roll)
         points, flag = _infer(self._mesh, crop(image, frame, MESH_SIZE, border=cv2.BORDER_CONSTANT))
-        inverse = cv2.invertAffineTransform(frame.to(MESH_SIZE))
-        return move(points.reshape(-1, 3), inverse), float(1 / (1 + np.exp(-flag[0])))
+        back = inverse(frame.to(MESH_SIZE))
+        return move(points.reshape(-1, 3), back), float(1 / (1 + np.exp(-flag[0])))
 
     def _eyes(self, image: Image, mesh: Points) -> Points:
         """478×3: the mesh with the lids where the eye network sees them, and five points of each iris behind it."""
@@ -130,7 +135,7 @@ class BlazeFace:
             points = np.vstack([lids.reshape(-1, 3)[: len(contour)], iris.reshape(-1, 3)])
             if at == 1:
                 points[:, 0] = EYE_SIZE.width - points[:, 0]
-            points = move(points, cv2.invertAffineTransform(frame.to(EYE_SIZE)))
+            points = move(points, inverse(frame.to(EYE_SIZE)))
             out[list(contour), :2] = points[: len(contour), :2]
             irises = slice(len(mesh) + 5 * at, len(mesh) + 5 * at + 5)
             out[irises, :2] = points[len(contour) :, :2]

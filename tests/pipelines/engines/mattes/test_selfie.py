@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from portrait.geometry import move_face, scaled
 from portrait.masks import face_size, foreground, over
 from portrait.types import Face, Image, Mask
-from tests.selfies import astronaut, group
+from tests.selfies import astronaut
 
 pytestmark = pytest.mark.models
 
@@ -98,7 +98,9 @@ def beard(face: Face, seed: int) -> Iterator[NDArray[np.int32]]:
         yield np.round(np.array([base, end]) * 16).astype(np.int32)
 
 
-def composed(person: tuple[Image, Mask, Face], kind: str, tone: str, loose: int, extras: tuple[str, ...]) -> tuple[Image, Mask]:
+def composed(
+    person: tuple[Image, Mask, Face], kind: str, tone: str, loose: int, extras: tuple[str, ...]
+) -> tuple[Image, Mask]:
     """The person with drawn hair before a background, and the alpha that this composite has."""
     colours, alpha, face = person[0].copy(), person[1].copy(), person[2]
     curves = [*strands(alpha, face, loose, 1), *(beard(face, 2) if "beard" in extras else ())]

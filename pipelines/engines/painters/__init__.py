@@ -1,0 +1,1 @@
+"""Painters: draw a person in a style."""

@@ -1,0 +1,1 @@
+"""Parsers: find the regions of a face."""

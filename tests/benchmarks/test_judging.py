@@ -1,0 +1,390 @@
+"""How often each code fires as its fault grows, on made selfies; the tables of docs/judging.md.
+
+`make bench` prints them and writes them to `out/judging.md`.
+"""
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+
+from pipelines import build
+from pipelines import photos as door
+from pipelines.engines import Engines
+from pipelines.settings import Settings
+from portrait import selection
+from portrait.ports import FaceFinder
+from portrait.types import Face, Image, ScoredPhoto
+from tests import selfies
+from tests.benchmarks.made import FACING, SEEDS, Fault, Judge, Sitter, Tables, percent
+
+pytestmark = pytest.mark.bench
+
+
+@pytest.fixture(scope="module")
+def tables() -> Iterator[Tables]:
+    tables = Tables()
+    yield tables
+    out = Path("out/judging.md")
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(tables.text(), "utf-8")
+    sys.stdout.write(f"\n{tables.text()}\nwritten to {out}\n")
+
+
+@pytest.fixture(scope="module")
+def judge(settings: Settings, engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Judge:
+    return Judge(build.prepare(settings, engines), tmp_path_factory.mktemp("judging"))
+
+
+@pytest.fixture(scope="module")
+def sitters(finder: FaceFinder) -> dict[str, Sitter]:
+    return {name: Sitter(image, finder.faces(image)[0]) for name, image in selfies.people().items()}
+
+
+# --- Faults of one photo -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A fault, how grave, and the code that shall fire from `grave` on and not up to `light`."""
+
+    code: str
+    title: str
+    unit: str
+    steps: Sequence[float]
+    fault: Fault
+    light: float
+    grave: float
+    people: Sequence[str] = FACING
+
+
+def out_of_focus(image: Image, face: Face, share: float, seed: int) -> Image:
+    return selfies.blurred(image, share / 100, face.box.width)
+
+
+def shaken(image: Image, face: Face, share: float, seed: int) -> Image:
+    return selfies.shaken(image, share / 100, face.box.width, 37 * seed)
+
+
+def exposed(image: Image, face: Face, stops: float, seed: int) -> Image:
+    return selfies.lit(image, stops)
+
+
+def turned(image: Image, face: Face, degrees: float, seed: int) -> Image:
+    """Away from the side it already points to, so that the turns add up."""
+    way = np.sign(face.pose.yaw) if abs(face.pose.yaw) > 10 else 1 - 2 * (seed % 2)
+    return selfies.turned(image, face, degrees * float(way) * TURNS_RIGHT)
+
+
+TURNS_RIGHT = 1
+"""Sign of `selfies.turned` that makes the yaw grow."""
+
+
+def lids_down(image: Image, face: Face, share: float, seed: int) -> Image:
+    return selfies.eyes_shut(image, face, share / 100)
+
+
+def small(image: Image, face: Face, width: float, seed: int) -> Image:
+    return selfies.resized(image, width / face.box.width)
+
+
+def lost_in_a_room(image: Image, face: Face, width: float, seed: int) -> Image:
+    """A 12-megapixel photo in which the face is `width` pixels wide."""
+    near = small(image, face, width, seed)
+    room = cv2.resize(skimage.data.coffee(), (4000, 3000), interpolation=cv2.INTER_CUBIC)
+    left, top = 1800 - near.shape[1] // 2, 1200 - near.shape[0] // 2
+    room[top : top + near.shape[0], left : left + near.shape[1]] = near
+    return np.asarray(room, np.uint8)
+
+
+def cut(image: Image, face: Face, share: float, seed: int) -> Image:
+    return selfies.framed(image, face, ("left", "right", "top")[seed % 3], share / 100)
+
+
+def masked(image: Image, face: Face, share: float, seed: int) -> Image:
+    return selfies.covered(image, face, share / 100)
+
+
+def hatted(image: Image, face: Face, share: float, seed: int) -> Image:
+    return selfies.covered(image, face, share / 100, "top")
+
+
+SWEEPS = [
+    Sweep("blurred", "blurred: out of focus", "Gaussian, % of the face's width", (0, 0.5, 1, 1.5, 2, 2.5, 3, 4), out_of_focus, 0.5, 4),
+    Sweep("blurred", "blurred: shaken", "path, % of the face's width", (0, 1, 2, 4, 6, 8, 10, 14), shaken, 1, 14),
+    Sweep("dark", "dark", "stops", (0, -1, -2, -2.5, -3, -3.5, -4, -5), exposed, -1, -5),
+    Sweep("bright", "bright", "stops", (0, 0.5, 1, 1.5, 2, 2.5, 3), exposed, 0, 3),
+    Sweep("turned_away", "turned_away", "degrees", (0, 10, 20, 30, 40, 50, 60), turned, 0, 60),
+    Sweep("eyes_closed", "eyes_closed", "% of the lid's way", (0, 20, 40, 50, 60, 70, 80, 100), lids_down, 0, 100),
+    Sweep("face_small", "face_small", "px", (120, 96, 80, 72, 68, 66, 62, 60, 56, 48, 32), small, 72, 56),
+    Sweep("face_small", "face_small, in a photo of 12 megapixels", "px", (200, 96, 72, 56, 40), lost_in_a_room, 72, 56),
+    Sweep("face_cut", "face_cut", "% of the face outside", (0, 2, 4, 6, 8, 10, 15, 20, 30), cut, 0, 15),
+    Sweep("no_face", "no_face: covered from below", "% of the face", (0, 20, 40, 50, 60, 70, 80, 90, 100), masked, 0, 100),
+    Sweep("no_face", "no_face: covered from above", "% of the face", (0, 20, 40, 50, 60, 70, 80, 90, 100), hatted, 0, 100),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda each: each.title)
+def test_a_code_fires_as_its_fault_grows(sweep: Sweep, judge: Judge, sitters: dict[str, Sitter], tables: Tables):
+    rows = []
+    for severity in sweep.steps:
+        hits = [
+            [sweep.code in codes for codes in judge.codes(made(sitters[name], sweep.fault, severity))]
+            for name in sweep.people
+        ]
+        rate = [each for person in hits for each in person]
+        rows.append([f"{severity:g}", *map(percent, hits), f"**{percent(rate)}**"])
+        within = (severity - sweep.light) * (sweep.grave - sweep.light) <= 0
+        beyond = (severity - sweep.grave) * (sweep.grave - sweep.light) >= 0
+        assert not (within and np.mean(rate) > 0.05), f"{sweep.title} fires at {severity}"
+        assert not (beyond and np.mean(rate) < 0.9), f"{sweep.title} is missed at {severity}"
+    tables.add(sweep.title, [sweep.unit, *sweep.people, "all"], rows)
+
+
+def made(sitter: Sitter, fault: Fault, severity: float) -> Iterator[bytes]:
+    return (sitter.selfie(seed, fault, severity) for seed in range(SEEDS))
+
+
+def test_photos_without_an_added_fault(judge: Judge, sitters: dict[str, Sitter], tables: Tables):
+    rows = []
+    for name, sitter in sitters.items():
+        codes = judge.codes(sitter.selfie(seed) for seed in range(100, 124))
+        found = sorted(set().union(*codes))
+        rows.append(
+            [name, ", ".join(f"{code} {percent([code in each for each in codes])}" for code in found) or "none"]
+        )
+        if name in FACING:
+            assert sum(bool(each) for each in codes) <= 1, f"{name}: {rows[-1]}"
+    tables.add("Without an added fault, 24 photos of each", ["person", "codes"], rows)
+
+
+def test_several_faces(judge: Judge, sitters: dict[str, Sitter], tables: Tables):
+    steps = (1, 1.5, 2, 3, 3.5, 4.5, 5, 6, 8, 12)
+    pairs = [(one, other) for one, other in itertools.permutations(FACING, 2)]
+    rows = []
+    for ratio in steps:
+        files = [
+            selfies.stored(selfies.beside(*taken(sitters[one], 7), *taken(sitters[other], 8), ratio), 9)
+            for one, other in pairs
+        ]
+        hits = ["several_faces" in codes for codes in judge.codes(files)]
+        rows.append([f"{ratio:g}", percent(hits)])
+        assert ratio > 3 or np.mean(hits) > 0.9
+        assert ratio < 6 or np.mean(hits) < 0.1
+    tables.add("several_faces", ["area of the face, times the second one's", "rate"], rows)
+
+
+def taken(sitter: Sitter, seed: int) -> tuple[Image, Face]:
+    return selfies.varied(sitter.image, sitter.face, seed)
+
+
+def test_pictures_of_things_have_no_face(judge: Judge, tables: Tables):
+    names = ("coffee", "chelsea", "rocket", "hubble_deep_field", "retina", "brick", "grass", "gravel", "moon",
+             "page", "text", "clock", "coins", "horse", "immunohistochemistry", "colorwheel")  # fmt: skip
+    things = {name: getattr(skimage.data, name)() for name in names}
+    things = {name: np.uint8(255) * each if each.dtype == bool else each for name, each in things.items()}
+    things |= {"face painted over": painted_over(judge)}
+    files = [selfies.jpeg(each if each.ndim == 3 else np.repeat(each[..., None], 3, 2)) for each in things.values()]
+    codes = judge.codes(files)
+    missed = [name for name, each in zip(things, codes, strict=True) if each != {"no_face"}]
+    tables.add("no_face: pictures without a person", ["pictures", "no_face", "others"],
+               [[str(len(things)), percent([each == {"no_face"} for each in codes]), ", ".join(missed) or "none"]])  # fmt: skip
+    assert not missed
+
+
+def painted_over(judge: Judge) -> Image:
+    """The astronaut as if seen from behind: hair where the face was."""
+    image = selfies.astronaut()
+    face = judge.flow.finder.faces(image)[0]
+    random = np.random.default_rng(0)
+    hair = random.normal((60, 42, 30), 12, (64, 512, 3)).clip(0, 255)
+    hair = cv2.resize(hair, (512, 512), interpolation=cv2.INTER_CUBIC)
+    mask = np.zeros(image.shape[:2], np.float32)
+    centre = (round(face.box.centre[0]), round(face.box.centre[1]))
+    cv2.ellipse(mask, centre, (round(face.box.width * 0.62), round(face.box.height * 0.62)), 0, 0, 360, 1.0, -1)
+    mask = cv2.GaussianBlur(mask, (0, 0), 3)[..., None]
+    return np.asarray(image * (1 - mask) + hair * mask, np.uint8)
+
+
+SKIN = (1.15, 1, 0.85, 0.7, 0.6, 0.5, 0.4)
+LIGHT = (1, 0, -1, -2, -3)
+
+
+def test_light_is_judged_and_not_skin(judge: Judge, sitters: dict[str, Sitter], tables: Tables):
+    rows = []
+    for share in SKIN:
+        tone = np.mean([lightness(sitters[name], share) for name in FACING])
+        rates = []
+        for stops in LIGHT:
+            files = [sitters[name].selfie(seed, under(share), stops) for name in FACING for seed in range(3)]
+            codes = judge.codes(files)
+            rates.append(tuple(percent([code in each for each in codes]) for code in ("dark", "bright", "no_face")))
+            # Under good light no skin reads as badly lit.
+            assert stops != 0 or share < 0.45 or rates[-1][:2] == ("0 %", "0 %"), f"skin {tone:.0f}: {rates[-1]}"
+        rows.append([f"{tone:.0f}", *(" / ".join(each) for each in rates)])
+    head = ["L* of the face", *(f"{stops:+d} stops" if stops else "as taken" for stops in LIGHT)]
+    tables.add("dark / bright / no_face by skin and light", head, rows)
+
+
+def under(share: float) -> Fault:
+    return lambda image, face, stops, seed: selfies.lit(selfies.skinned(image, face, share), stops)
+
+
+def lightness(sitter: Sitter, share: float) -> float:
+    """Median L* inside the outline of the face, 0..100."""
+    image = selfies.skinned(sitter.image, sitter.face, share).astype(np.float32) / 255
+    if sitter.face.mesh is None:
+        raise ValueError("this needs a mesh")
+    inside = np.zeros(image.shape[:2], np.uint8)
+    cv2.fillConvexPoly(inside, cv2.convexHull(sitter.face.mesh[:, :2].round().astype(np.int32)), 1)
+    return float(np.median(cv2.cvtColor(image, cv2.COLOR_RGB2LAB)[..., 0][inside > 0]))
+
+
+def test_quarter_turns_without_exif_are_undone(judge: Judge, sitters: dict[str, Sitter], tables: Tables):
+    rows = []
+    for name, sitter in sitters.items():
+        cells = []
+        for turns in range(4):
+            files = [sitter.selfie(seed, lambda image, *_, t=turns: np.rot90(image, t)) for seed in range(SEEDS)]
+            cells.append([photo.quarter_turns == -turns % 4 for photo in judge.photos(files)])
+        rows.append([name, *map(percent, cells)])
+        if name in FACING:
+            assert np.mean(cells) > 0.95, f"{name}: {rows[-1]}"
+    tables.add("Stood upright", ["person", "upright", "to the left", "upside down", "to the right"], rows)
+
+
+# --- Photos compared ---------------------------------------------------------------------------------------------------
+
+
+def cropped(percent_off: float) -> Callable[[Sitter, int], Image]:
+    def crop(sitter: Sitter, seed: int) -> Image:
+        random, (height, width) = np.random.default_rng(seed), sitter.image.shape[:2]
+        off = np.array([width, height]) * percent_off / 100
+        left, top = (random.uniform(0, 1, 2) * off).round().astype(int)
+        right, bottom = (np.array([width, height]) - off).round().astype(int) + (left, top)
+        return np.ascontiguousarray(sitter.image[top:bottom, left:right])
+
+    return crop
+
+
+def leaned(degrees: float) -> Callable[[Sitter, int], Image]:
+    def lean(sitter: Sitter, seed: int) -> Image:
+        height, width = sitter.image.shape[:2]
+        matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees * (1 - 2 * (seed % 2)), 1)
+        return np.asarray(
+            cv2.warpAffine(sitter.image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8
+        )
+
+    return lean
+
+
+COPIES: dict[str, Callable[[Sitter, int], Image]] = {
+    "saved again, JPEG 30 to 95": lambda sitter, seed: sitter.image,
+    "half as large": lambda sitter, seed: selfies.resized(sitter.image, 0.5),
+    "a quarter as large": lambda sitter, seed: selfies.resized(sitter.image, 0.25),
+    "half a stop darker or brighter": lambda sitter, seed: selfies.lit(sitter.image, 0.5 - seed % 2),
+    "one stop darker or brighter": lambda sitter, seed: selfies.lit(sitter.image, 1 - 2 * (seed % 2)),
+    "black and white": lambda sitter, seed: np.repeat(cv2.cvtColor(sitter.image, cv2.COLOR_RGB2GRAY)[..., None], 3, 2),
+    "cropped by 1 %": cropped(1),
+    "cropped by 2 %": cropped(2),
+    "cropped by 4 %": cropped(4),
+    "cropped by 6 %": cropped(6),
+    "cropped by 10 %": cropped(10),
+    "leaned by 1°": leaned(1),
+    "leaned by 3°": leaned(3),
+    "mirrored": lambda sitter, seed: np.ascontiguousarray(sitter.image[:, ::-1]),
+    "*next frame:* lids down": lambda sitter, seed: selfies.eyes_shut(sitter.image, sitter.face, 1.0),
+    "*next frame:* only the head turned by 5°": lambda sitter, seed: turned(sitter.image, sitter.face, 5, seed),
+    "*next frame:* only the head turned by 20°": lambda sitter, seed: turned(sitter.image, sitter.face, 20, seed),
+    "*another photo:* leaned, framed and lit a little differently": lambda sitter, seed: taken(sitter, seed + 50)[0],
+}
+
+
+def test_duplicates(sitters: dict[str, Sitter], tables: Tables):
+    rows = []
+    for treatment, change in COPIES.items():
+        bits = [apart(sitter, change(sitter, seed), seed) for sitter in sitters.values() for seed in range(4)]
+        hits = [each <= selection.TWIN_BITS for each in bits]
+        rows.append([treatment, percent(hits), f"{np.median(bits):.0f}", f"{min(bits)}–{max(bits)}"])
+        if treatment.startswith(("saved", "half as")):
+            assert all(hits), f"{treatment}: {bits}"
+    tables.add("duplicate", ["second photo", "duplicate", "bits apart, median", "from–to"], rows)
+
+
+def apart(sitter: Sitter, image: Image, seed: int) -> int:
+    """Bits in which the fingerprints of a photo and another one differ, both read from files."""
+    files = (selfies.jpeg(sitter.image, 92), selfies.jpeg(image, (30, 50, 75, 95)[seed % 4]))
+    one, other = (selection.fingerprint(door.decode(each, "", 1000).image) for each in files)
+    return int(np.sum(one != other))
+
+
+SHARES = ((8, 1), (8, 4), (8, 7), (5, 3), (3, 2), (2, 1))
+"""How many photos of the one person and of the other lie in a folder."""
+
+
+@pytest.fixture(scope="module")
+def albums(judge: Judge, sitters: dict[str, Sitter]) -> dict[str, list[ScoredPhoto]]:
+    """Eight judged selfies of each person in which head, light, focus and distance vary."""
+    return {name: judge.photos(sitter.selfie(seed, lively) for seed in range(8)) for name, sitter in sitters.items()}
+
+
+def lively(image: Image, face: Face, _: float, seed: int) -> Image:
+    random = np.random.default_rng(seed)
+    image = selfies.turned(image, face, float(random.uniform(-15, 15)))
+    image = selfies.blurred(
+        selfies.lit(image, random.uniform(-0.8, 0.4)), random.uniform(0.1, 0.8) / 100, face.box.width
+    )
+    return selfies.resized(image, max(76 / face.box.width, random.uniform(0.8, 1.2)))
+
+
+def test_two_people_in_one_folder_are_told_apart(judge: Judge, albums: dict[str, list[ScoredPhoto]], tables: Tables):
+    rows = []
+    for many, few in SHARES:
+        mistakes = [
+            mixed(judge.flow.finder, albums[one][:many], albums[other][:few])
+            for one, other in itertools.permutations(albums, 2)
+        ]
+        rows.append([f"{many} : {few}", str(len(mistakes)), str(len(mistakes) * (many + few)), str(sum(mistakes))])
+    tables.add("another_person: two people in one folder", ["photos", "folders", "photos in all", "mistakes"], rows)
+    assert all(row[-1] == "0" for row in rows), rows
+
+
+def test_a_crowd_in_one_folder(judge: Judge, albums: dict[str, list[ScoredPhoto]]):
+    for name in albums:
+        others = [photo for other in albums if other != name for photo in albums[other][:3]]
+        assert mixed(judge.flow.finder, albums[name][:5], others) == 0, name
+
+
+def mixed(finder: FaceFinder, majority: Sequence[ScoredPhoto], minority: Sequence[ScoredPhoto]) -> int:
+    """How many photos of a shuffled folder were taken for the wrong person."""
+    photos = [(photo, False) for photo in majority] + [(photo, True) for photo in minority]
+    order = np.random.default_rng(len(photos)).permutation(len(photos))
+    judged = selection.one_person([photos[at][0] for at in order], finder.space, finder.same_person, ())
+    told = ["another_person" in {reason.code for reason in photo.reasons} for photo in judged]
+    return sum(said != photos[at][1] for said, at in zip(told, order, strict=True))
+
+
+def test_how_far_people_are_apart(judge: Judge, albums: dict[str, list[ScoredPhoto]], tables: Tables):
+    finder = judge.flow.finder
+    vectors = {
+        name: [photo.face.embeddings[finder.space] for photo in album if photo.face] for name, album in albums.items()
+    }
+    assert all(len(each) == 8 for each in vectors.values())
+    within = [np.linalg.norm(a - b) for each in vectors.values() for a, b in itertools.combinations(each, 2)]
+    between = [
+        np.linalg.norm(a - b)
+        for one, other in itertools.combinations(vectors.values(), 2)
+        for a, b in itertools.product(one, other)
+    ]
+    rows = [
+        [words, f"{min(each):.2f}", f"{np.median(each):.2f}", f"{max(each):.2f}"]
+        for words, each in (("one person", within), ("two people", between))
+    ]
+    tables.add("Distances between faces (`dlib`)", ["faces of", "least", "median", "largest"], rows)
+    assert max(within) < finder.same_person < min(between)

@@ -1,0 +1,69 @@
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines import build
+from pipelines.engines import Engines
+from pipelines.settings import Settings
+from portrait.ports import FaceFinder, Matter
+from portrait.types import Face, Image
+from tasks.settings import load
+from tests import selfies
+
+REAL = {"engines", "finder", "matter"}
+"""Fixtures that load the embedded models; tests that ask for one are marked `models`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if REAL & set(getattr(item, "fixturenames", ())):
+            item.add_marker("models")
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    return load()
+
+
+@pytest.fixture(scope="session")
+def engines(settings: Settings) -> Iterator[Engines]:
+    """The embedded engines with their real models; `make models` brings them."""
+    with build.open_engines(settings) as engines:
+        yield engines
+
+
+@pytest.fixture(scope="session")
+def finder(engines: Engines) -> FaceFinder:
+    return engines.finder()
+
+
+@pytest.fixture(scope="session")
+def matter(engines: Engines) -> Matter:
+    return engines.matter()
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Image:
+    return selfies.astronaut()
+
+
+@pytest.fixture(scope="session")
+def astronaut_face(finder: FaceFinder, astronaut: Image) -> Face:
+    return finder.faces(astronaut)[0]
+
+
+@pytest.fixture(scope="session")
+def group_faces(finder: FaceFinder) -> list[Face]:
+    """The six of the group photo, from left to right, all embedded."""
+    return sorted(finder.faces(selfies.group(), embedded=6), key=lambda face: face.box.left)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installation of its own, without settings and models."""
+    for name in [name for name in os.environ if name.startswith("PORTRAIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PORTRAIT_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"

@@ -1,0 +1,99 @@
+"""What holds for every engine: found by name, honest about what it needs, silent on the network."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import engines as room
+from pipelines.engines import FOLDERS, Engines, engine_module, names, status
+from pipelines.models import Models
+from pipelines.settings import EngineNames, ModelStore, Settings
+from portrait.errors import OperatorError
+from portrait.types import Image
+
+ALL = [(folder, name) for folder in FOLDERS for name in names(folder)]
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Settings:
+    """An installation without a single model."""
+    return Settings(models=ModelStore(folder=tmp_path))
+
+
+@pytest.mark.parametrize(("folder", "name"), ALL)
+def test_an_engine_without_its_models_says_which_pull_brings_them(bare: Settings, folder: str, name: str) -> None:
+    models = Models(bare.models)
+    needs = status(folder, name, bare, models)
+    assert all("portrait models pull" in each or "make install" in each for each in needs)
+    if needs:
+        with pytest.raises(OperatorError) as caught:
+            engine_module(folder, name).make(bare, models, Engines(bare, models))
+        assert caught.value.code == "missing_model"
+
+
+@pytest.mark.parametrize("name", ["nobody", "../models", "Blazeface", "", "__init__"])
+def test_unknown_names_list_the_known_ones(name: str) -> None:
+    with pytest.raises(OperatorError, match="blazeface, scrfd") as caught:
+        engine_module("faces", name)
+    assert caught.value.code == "unknown_engine"
+
+
+def test_a_missing_library_is_the_operators_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    monkeypatch.delitem(sys.modules, "pipelines.engines.faces.blazeface", raising=False)
+    with pytest.raises(OperatorError) as caught:
+        engine_module("faces", "blazeface")
+    assert caught.value.code == "missing_library"
+
+
+def test_an_engine_is_made_once_and_closed_at_the_end(monkeypatch: pytest.MonkeyPatch, bare: Settings) -> None:
+    made: list[str] = []
+
+    class Engine:
+        def close(self) -> None:
+            made.append("closed")
+
+    class File:
+        @staticmethod
+        def make(*_: object) -> Engine:
+            made.append("made")
+            return Engine()
+
+    monkeypatch.setattr(room, "engine_module", lambda folder, name: File)
+    with Engines(bare, Models(bare.models)) as engines:
+        assert engines.finder() is engines.finder()
+    assert made == ["made", "closed"]
+
+
+def test_nothing_ever_calls_out(engines: Engines, astronaut: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every socket closed each engine whose models are here is made anew and does its work."""
+
+    def refuse(*words: object, **more: object) -> None:
+        raise AssertionError("something opened a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    settings = engines._settings
+    with Engines(settings, Models(settings.models)) as fresh:
+        face = fresh.finder().faces(astronaut)[0]
+        assert fresh.matter().matte(astronaut, face).shape == astronaut.shape[:2]
+        assert fresh.restorer().restore(astronaut, face).shape == astronaut.shape
+
+
+def test_only_the_chosen_engine_loads_its_libraries() -> None:
+    program = (
+        "import sys\nfrom pipelines.engines import engine_module\nengine_module('restorers', 'classic')\n"
+        "print([name for name in ('mediapipe', 'dlib', 'insightface', 'onnxruntime', 'torch') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_settings_name_only_engines_that_exist() -> None:
+    chosen = EngineNames()
+    assert chosen.faces in names("faces")
+    assert chosen.mattes in names("mattes")
+    assert chosen.restorers in names("restorers")

@@ -1,0 +1,180 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines import sets
+from pipelines.prepare import Prepare, Wishes, caption
+from pipelines.settings import Prepare as Knobs
+from portrait.errors import Cancelled, UserError
+from portrait.reasons import Thresholds
+from portrait.types import Image, Pose, TrainingSet
+from tests import fakes
+from tests.fakes import FakeFinder, FakeMatter, FakeRestorer, Told, picture, save
+
+# The made pictures have no eyes to measure and hard edges everywhere: their faults are tested elsewhere.
+LIMITS = Thresholds(full_size=100)
+
+
+def prepare(paths: Sequence[Path], wishes: Wishes = Wishes(), **parts: object) -> TrainingSet:
+    flow = Prepare(
+        finder=FakeFinder(),
+        restorer=parts.pop("restorer", FakeRestorer()),  # type: ignore[arg-type]
+        matter=parts.pop("matter", None),  # type: ignore[arg-type]
+        knobs=parts.pop("knobs", Knobs()),  # type: ignore[arg-type]
+        limits=parts.pop("limits", LIMITS),  # type: ignore[arg-type]
+    )
+    return flow(paths, wishes, parts.pop("progress", Told()))  # type: ignore[arg-type]
+
+
+def photos(folder: Path, *people: int) -> list[Path]:
+    return [save(folder / f"{number:02}.png", picture(person, number)) for number, person in enumerate(people)]
+
+
+def codes(training: TrainingSet) -> list[list[str]]:
+    return [[reason.code for reason in photo.reasons] for photo in training.photos]
+
+
+def test_every_photo_gets_a_verdict_in_the_order_given(tmp_path: Path) -> None:
+    paths = photos(tmp_path, 1, 0, 1, 2, 1)
+    (tmp_path / "05.png").write_text("not a picture")
+    training = prepare([*paths, tmp_path / "05.png"])
+    assert [photo.verdict for photo in training.photos] == ["use", "refuse", "use", "refuse", "use", "refuse"]
+    assert codes(training) == [[], ["no_face"], [], ["another_person"], [], ["unreadable"]]
+    assert [photo.name for photo in training.photos] == [path.name for path in paths] + ["05.png"]
+    assert len(training.crops) == 3
+    assert training.likeness["dlib"].argmax() == 1
+
+
+def test_at_most_so_many_are_chosen_and_the_others_kept_in_reserve(tmp_path: Path) -> None:
+    training = prepare(photos(tmp_path, *[1] * 6), knobs=Knobs(most=4, references=2))
+    assert len(training.crops) == 4
+    assert len(training.references) == 2
+    assert sorted(photo.verdict for photo in training.photos) == ["spare"] * 2 + ["use"] * 4
+
+
+def test_include_and_exclude_overrule(tmp_path: Path) -> None:
+    paths = photos(tmp_path, 1, 1, 1, 2)
+    training = prepare(paths, Wishes(include=[3], exclude=[0]))
+    assert training.photos[0].verdict == "spare"
+    assert codes(training)[0] == ["excluded"]
+    assert training.photos[3].verdict == "use"
+
+
+def test_what_has_no_face_cannot_be_included(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        prepare(photos(tmp_path, 1, 0), Wishes(include=[1]))
+    assert caught.value.code == "cannot_include"
+    assert "01.png" in caught.value.message
+
+
+def test_nothing_usable_says_why_and_keeps_the_verdicts(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        prepare(photos(tmp_path, 0, 0))
+    assert caught.value.code == "no_usable_photos"
+    assert "No face was found" in caught.value.message
+    assert [each["reasons"][0]["code"] for each in caught.value.details["photos"]] == ["no_face", "no_face"]
+
+
+def test_one_photo_is_enough(tmp_path: Path) -> None:
+    training = prepare(photos(tmp_path, 1))
+    assert len(training.crops) == len(training.references) == 1
+
+
+def test_judged_small_and_only_references_decoded_whole(tmp_path: Path) -> None:
+    finder = FakeFinder()
+    paths = [save(tmp_path / f"{n}.png", picture(1, n, 3000)) for n in range(3)]
+    flow = Prepare(finder, FakeRestorer(), None, Knobs(references=1), LIMITS)
+    training = flow(paths, Wishes(), Told())
+    assert max(finder.seen) <= (1024, 1024)
+    assert training.references[0].image.shape == (3000, 3000, 3)
+    assert training.references[0].face.box.width == pytest.approx(900, abs=2)
+
+
+def test_crops_come_in_buckets_of_one_long_side(tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"{n}.png", picture(1, n, side)) for n, side in enumerate((3000, 2500, 500))]
+    for crop in prepare(paths).crops:
+        assert max(crop.image.shape[:2]) == 1024
+        assert all(side % 64 == 0 for side in crop.image.shape[:2])
+
+
+def dim(image: Image) -> Image:
+    """Too dark to be good and not dark enough to be refused."""
+    return np.dstack([image[..., 0], image[..., 1] // 3, image[..., 2] // 3])
+
+
+def test_at_most_half_is_enhanced_and_the_poorest_first(tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"{n}.png", dim(picture(1, n)) if n < 3 else picture(1, n)) for n in range(4)]
+    training = prepare(paths, limits=Thresholds(dark=40, full_size=100))
+    enhanced = [crop.source for crop in training.crops if crop.before is not None]
+    assert len(enhanced) == 2
+    assert set(enhanced) <= {"00.png", "0.png", "1.png", "2.png"}
+    for crop in training.crops:
+        if crop.before is not None:
+            assert crop.image[..., 1].mean() > crop.before[..., 1].mean()
+
+
+def test_enhancement_that_changes_the_person_is_thrown_away(tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"{n}.png", dim(picture(1, n))) for n in range(4)]
+    training = prepare(paths, limits=Thresholds(dark=40, full_size=100), restorer=FakeRestorer(harm=True))
+    assert all(crop.before is None for crop in training.crops)
+
+
+def test_white_background_only_when_a_matter_is_given(tmp_path: Path) -> None:
+    paths = photos(tmp_path, 1)
+    plain, white = prepare(paths).crops[0].image, prepare(paths, matter=FakeMatter()).crops[0].image
+    assert (white[:, :20] == 255).all()
+    assert not (plain[:, :20] == 255).all()
+    middle = slice(white.shape[1] // 2 - 20, white.shape[1] // 2 + 20)
+    assert (white[:, middle] == plain[:, middle]).all()
+
+
+def test_captions_say_what_was_measured() -> None:
+    face = fakes.face(picture(1, 0))
+    assert caption(face, Knobs(trigger="sks", class_word="woman")) == "a photo of sks woman"
+    right = fakes.face(picture(1, 0), pose=Pose(30, 0, 0))
+    assert caption(right, Knobs()) == "a photo of sks person, head turned to the right"
+
+
+def test_progress_can_stop_the_work(tmp_path: Path) -> None:
+    told = Told(stop_at="Looking at 02")
+    with pytest.raises(Cancelled):
+        prepare(photos(tmp_path, 1, 1, 1, 1), progress=told)
+    assert told.words[-1] == "Looking at 02.png"
+
+
+def test_a_set_is_read_back_as_it_was(tmp_path: Path) -> None:
+    training = prepare(photos(tmp_path, 1, 1, 2), limits=Thresholds(dark=40, full_size=100))
+    sets.write(training, tmp_path / "set")
+    again = sets.read(tmp_path / "set")
+    assert [crop.caption for crop in again.crops] == [crop.caption for crop in training.crops]
+    for one, other in zip(again.crops, training.crops, strict=True):
+        assert (one.image == other.image).all()
+    assert again.likeness["dlib"] == pytest.approx(training.likeness["dlib"])
+    assert again.references[0].face.landmarks == pytest.approx(training.references[0].face.landmarks, abs=0.01)
+    assert np.abs(again.references[0].image.astype(int) - training.references[0].image).mean() < 3
+    assert sets.verdicts(again.photos) == sets.verdicts(training.photos)
+    assert (tmp_path / "set/crops/0001.txt").read_text() == training.crops[0].caption + "\n"
+    assert not list(tmp_path.glob(".set.*"))
+
+
+def test_an_earlier_set_is_replaced_and_other_things_are_not(tmp_path: Path) -> None:
+    training = prepare(photos(tmp_path, 1, 1))
+    sets.write(training, tmp_path / "set")
+    sets.write(prepare(photos(tmp_path, 1)), tmp_path / "set")
+    assert len(sets.read(tmp_path / "set").crops) == 1
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters/dear.txt").write_text("keep me")
+    with pytest.raises(UserError) as caught:
+        sets.write(training, tmp_path / "letters")
+    assert caught.value.code == "folder_taken"
+    assert (tmp_path / "letters/dear.txt").read_text() == "keep me"
+
+
+@pytest.mark.parametrize("damage", ["{}", "not json", '{"schema": 99}', '{"schema": 1, "crops": [1]}'])
+def test_a_broken_set_is_one_sentence(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "set.json").write_text(damage)
+    with pytest.raises(UserError) as caught:
+        sets.read(tmp_path)
+    assert caught.value.code == "broken_set"

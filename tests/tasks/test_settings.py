@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+
+from portrait.errors import OperatorError
+from tasks.settings import load
+
+
+def test_defaults_lie_under_home(home: Path) -> None:
+    settings = load()
+    assert settings.models.folder == home / "models"
+    assert settings.engines.faces == "blazeface"
+
+
+def test_file_then_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.mkdir()
+    (home / "portrait.toml").write_text('[prepare]\nmost = 12\ntrigger = "ohwx"\n[quality]\nsharp = 0.2\n')
+    monkeypatch.setenv("PORTRAIT_PREPARE__MOST", "9")
+    monkeypatch.setenv("PORTRAIT_MODELS__USE", "commercial")
+    settings = load()
+    assert (settings.prepare.most, settings.prepare.trigger, settings.quality.sharp) == (9, "ohwx", 0.2)
+    assert settings.models.use == "commercial"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[prepare]\nmosst = 3\n", "prepare.mosst"),
+        ("[prepare]\nmost = 'many'\n", "prepare.most"),
+        ("[no_such_section]\n", "no_such_section"),
+        ("models = 3\n", "models"),
+        ("[prepare\n", "cannot be read"),
+        ("[models]\nhub_token = 'secret'\n", "PORTRAIT_HUB_TOKEN"),
+    ],
+)
+def test_what_does_not_fit_is_named(home: Path, text: str, named: str) -> None:
+    home.mkdir()
+    (home / "portrait.toml").write_text(text)
+    with pytest.raises(OperatorError) as caught:
+        load()
+    assert caught.value.code == "bad_settings"
+    assert named in caught.value.message
+
+
+def test_unknown_variable_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTRAIT_PREPARE__MOSST", "9")
+    with pytest.raises(OperatorError, match="mosst"):
+        load()
+
+
+def test_a_named_file_must_exist(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTRAIT_SETTINGS", str(home / "nowhere.toml"))
+    with pytest.raises(OperatorError, match="does not exist"):
+        load()
+
+
+def test_the_token_is_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTRAIT_HUB_TOKEN", "hf_secret")
+    settings = load()
+    assert settings.models.hub_token == "hf_secret"  # noqa: S105 -- made up
+    assert "hf_secret" not in repr(settings)
