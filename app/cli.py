@@ -5,7 +5,7 @@ Nothing heavy is imported here: `portrait --help` answers before numpy or OpenCV
 
 import typer
 
-from app.commands import demo, doctor, models, prepare
+from app.commands import demo, doctor, make, models, prepare, remake, styles
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,6 +15,9 @@ app = typer.Typer(
     help="Turn selfies into portraits.",
 )
 app.command("prepare")(prepare.prepare)
+app.command("make")(make.make)
+app.command("remake")(remake.remake)
+app.add_typer(styles.app, name="styles")
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)

@@ -5,6 +5,7 @@ Masks are H×W float32, 0..1, unless a docstring says otherwise.
 """
 
 import math
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import cv2
@@ -18,6 +19,8 @@ Floats: TypeAlias = NDArray[np.float32]
 
 KNOWN_IN, KNOWN_OUT, UNKNOWN = 1.0, 0.0, 0.5
 """Values of a trimap: surely the person, surely not, to be found out."""
+CERTAIN = 0.035
+"""Distance in face sizes from where the confidence ends to where there is surely nobody."""
 
 
 def face_size(face: Face) -> float:
@@ -88,6 +91,22 @@ def connected(mask: Mask, face: Face) -> Mask:
         (~other).astype(np.uint8), cv2.DIST_L2, 3
     )
     return np.where(nearer, mask, np.float32(0))
+
+
+def apart(confidence: Mask, image: Image, face: Face, others: Sequence[Face]) -> Mask:
+    """The confidence of one person among several: a watershed from each one's head and chest, along edges in the picture."""
+    markers = np.zeros(confidence.shape, np.int32)
+    markers[depth(confidence < 0.1) > CERTAIN * face_size(face)] = 1
+    people = [*others, face]
+    for label, each in sorted(enumerate(people, start=2), key=lambda one: face_size(one[1])):
+        _mark_chest(markers, each, label)
+    for label, each in enumerate(people, start=2):
+        _mark_head(markers, each, label)
+    smooth = cv2.GaussianBlur(image, (0, 0), max(0.5, 0.01 * face_size(face)))
+    parted = cv2.watershed(cv2.cvtColor(smooth, cv2.COLOR_RGB2BGR), markers)
+    own = parted == len(people) + 1
+    foreign = ((parted > 1) & ~own) | ~_reach(confidence.shape, face)
+    return np.where(foreign, np.float32(0), confidence)
 
 
 def guided(mask: Mask, small: Image, large: Image, radius: int, epsilon: float) -> Mask:
@@ -184,3 +203,27 @@ def _fuse(
     missing = pixels - share * front_mean - (1 - share) * back_mean
     found = np.clip(front_mean + share * missing, 0, 1)
     return found.astype(np.float32), np.clip(back_mean, 0, 1).astype(np.float32)
+
+
+def _mark_head(markers: NDArray[np.int32], face: Face, label: int) -> None:
+    """The face and the hair above it, which a face's box leaves out."""
+    (x, y), width, height = face.box.centre, face.box.width, face.box.height
+    at, axes = (round(x), round(y - 0.12 * height)), (round(width * 0.42), round(height * 0.62))
+    cv2.ellipse(markers, at, axes, face.pose.roll, 0, 360, label, -1)
+
+
+def _reach(shape: tuple[int, int], face: Face) -> NDArray[np.bool_]:
+    """Where a person can be at all: hair and hat above, long hair beside, arms below; used among others only."""
+    unit = face_size(face)
+    rows, columns = np.indices(shape, np.float32)
+    aside = np.abs(columns - face.box.centre[0]) / unit
+    below = (rows - face.box.bottom) / unit
+    return (rows > face.box.top - 0.75 * unit) & (aside < 1.15 + np.maximum(below, 0) * 1.5)
+
+
+def _mark_chest(markers: NDArray[np.int32], face: Face, label: int) -> None:
+    """A trapezium from the chin down to where a portrait ends."""
+    (x, _), chin, unit = face.box.centre, face.box.bottom, face_size(face)
+    corners = [(-0.2, 0.0), (0.2, 0.0), (0.55, 0.9), (0.55, 2.0), (-0.55, 2.0), (-0.55, 0.9)]
+    points = np.array([(x + across * unit, chin + down * unit) for across, down in corners], np.int32)
+    cv2.fillConvexPoly(markers, points, label)

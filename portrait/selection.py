@@ -75,11 +75,14 @@ def choose(
     """Mark what is used and what is kept in reserve; also the indices used, the best first.
 
     Taken one by one: likeness counts most, then quality, then how much a photo's pose and light differ from those taken
-    (weights 4 : 2 : 1). Photos in `kept` are taken first, whatever their faults.
+    (weights 4 : 2 : 1). Photos in `kept` are taken first, whatever their faults. Where nothing else is left, photos with a
+    fault that only puts them in reserve are taken: a portrait from a turned head is better than none.
     """
     out = list(photos)
-    open_ = [index for index, photo in enumerate(photos) if photo.verdict == "use" and index not in kept]
     taken = [index for index in range(len(photos)) if index in kept]
+    open_ = [index for index, photo in enumerate(photos) if photo.verdict == "use" and index not in kept]
+    if not open_ and not taken:
+        open_ = [index for index, photo in enumerate(photos) if photo.verdict == "spare" and not _left_out(photo)]
     while open_ and len(taken) < most:
         best = max(open_, key=lambda index: _gain(photos, index, taken, limit))
         open_.remove(best)
@@ -103,6 +106,10 @@ def fingerprint(image: Image) -> NDArray[np.bool_]:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (17, 16), interpolation=cv2.INTER_AREA).astype(np.int16)
     return (small[:, 1:] > small[:, :-1]).ravel()
+
+
+def _left_out(photo: ScoredPhoto) -> bool:
+    return any(reason.code == "excluded" for reason in photo.reasons)
 
 
 def _verdict(codes: Sequence[str]) -> Verdict:

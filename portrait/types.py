@@ -234,6 +234,8 @@ class Style:
     retouch: float = 0.4
     """Strength of the skin retouch, 0..1."""
     licence: str = ""
+    credit: str = ""
+    """Whom the picture is owed to."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -258,6 +260,8 @@ class Candidate:
     """Name of the reference used, by face number."""
     variation: Mapping[str, float]
     """Numbers that set this candidate apart; with the request they draw it again."""
+    before: Image | None = None
+    """The same composition without retouch and relight, where a painter has those."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -265,6 +269,10 @@ class Portrait:
     """A finished drawing with its measures."""
 
     image: Image
+    before: Image | None
+    """What it would be without retouch and relight; None where nothing of the kind was done."""
+    drawn_from: Mapping[int, str]
+    """Name of the reference used, by face number; kept out of the recipe, which travels with the picture."""
     likeness: Mapping[int, Likeness]
     """By face number; distance of the drawn face to the person."""
     scores: Mapping[str, float]

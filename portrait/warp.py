@@ -3,8 +3,9 @@
 Point indices are those of MediaPipe's face mesh, left and right as seen in the picture.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -70,6 +71,8 @@ def _mirror() -> NDArray[np.intp]:
 
 MIRROR = _mirror()
 """For each point of the mesh the one that takes its place in a mirror."""
+
+Values = TypeVar("Values", Image, Mask)
 
 Grid = NDArray[np.float32]
 """R×C×2: where pixels on a coarse grid come from, in pixels of the source; see `dense`."""
@@ -185,8 +188,8 @@ def region(mesh: Points, name: str, shape: tuple[int, int], grow: float = 0.0) -
     return (mask / 255).astype(np.float32)
 
 
-def thin_plate(target: Points, source: Points, shape: tuple[int, int], cells: int = 80) -> Grid:
-    """Where a picture of `shape` comes from so that `source` points land on `target`: a thin plate, slightly smoothed.
+def thin_plate(target: Points, sources: Sequence[Points], shape: tuple[int, int], cells: int = 80) -> list[Grid]:
+    """Where a picture of `shape` comes from so that points of each source land on `target`: thin plates, a little smoothed.
 
     Bookstein 1989. Evaluated on a coarse grid (a plate is smooth), so the cost does not grow with the picture.
     """
@@ -197,16 +200,19 @@ def thin_plate(target: Points, source: Points, shape: tuple[int, int], cells: in
     system[:count, :count] = _bend(at, at) + 1e-4 * np.eye(count)  # stiffness that takes the network's jitter off
     system[:count, count:] = np.column_stack([np.ones(count), at])
     system[count:, :count] = system[:count, count:].T
-    weights = np.linalg.solve(system, np.vstack([source[:, :2].astype(np.float64), np.zeros((3, 2))]))
+    wanted = np.hstack([source[:, :2] for source in sources]).astype(np.float64)
+    weights = np.linalg.solve(system, np.vstack([wanted, np.zeros((3, wanted.shape[1]))]))
     rows, columns = _ticks(shape, cells)
     grid = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2) / unit
-    basis = np.column_stack([_bend(grid, at), np.ones(len(grid)), grid])
-    return (basis @ weights).reshape(len(rows), len(columns), 2).astype(np.float32)
+    plates = np.column_stack([_bend(grid, at), np.ones(len(grid)), grid]) @ weights
+    plates = plates.reshape(len(rows), len(columns), -1).astype(np.float32)
+    return [np.ascontiguousarray(plates[..., 2 * each : 2 * each + 2]) for each in range(len(sources))]
 
 
 def _bend(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    square = ((one[:, None] - other[None]) ** 2).sum(axis=2)
-    return square * np.log(square + 1e-12)
+    square = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T
+    square = np.maximum(square, 1e-12)
+    return square * np.log(square)
 
 
 def _ticks(shape: tuple[int, int], cells: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -238,7 +244,7 @@ def spread(values: NDArray[np.floating], points: Points, shape: tuple[int, int],
     """Values at points as a smooth mask of `shape`; each reaches about `reach` pixels, the nearest decides beyond."""
     rows, columns = _ticks(shape, 64)
     grid = np.stack(np.meshgrid(columns, rows), axis=-1)
-    square = ((grid[:, :, None] - points[None, None, :, :2]) ** 2).sum(axis=3) / reach**2
+    square = sum((grid[..., axis, None] - points[:, axis]) ** 2 for axis in (0, 1)) / reach**2
     weight = np.exp(-square) + 1e-9 / (1 + square)
     mixed = ((weight * values).sum(axis=2) / weight.sum(axis=2)).astype(np.float32)
     return np.clip(cv2.resize(mixed, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), 0, 1)
@@ -248,3 +254,23 @@ def ramp(value: Any, low: float, high: float) -> Any:
     """0 below `low`, 1 above `high`, smooth between."""
     share = np.clip((value - low) / (high - low), 0, 1)
     return share * share * (3 - 2 * share)
+
+
+def shrunk(image: Image, mesh: Points, factor: float) -> tuple[Image, Points]:
+    """The picture and its mesh made smaller by averaging; never larger."""
+    if factor >= 1:
+        return np.ascontiguousarray(image), mesh
+    small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    scale = np.array([small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]])
+    points = mesh.copy()
+    points[:, :2] = (mesh[:, :2] + 0.5) * scale - 0.5
+    points[:, 2] *= float(scale[0])
+    return np.asarray(small, np.uint8), points
+
+
+def resized(values: Values, shape: tuple[int, ...]) -> Values:
+    """An array of pixels at another size: averaged when smaller, linear when larger."""
+    if values.shape[:2] == tuple(shape[:2]):
+        return values
+    way = cv2.INTER_AREA if shape[0] < values.shape[0] else cv2.INTER_LINEAR
+    return cast(Values, cv2.resize(values, (shape[1], shape[0]), interpolation=way))

@@ -15,9 +15,9 @@ from typing import Any
 from pipelines.models import Models
 from pipelines.settings import Settings
 from portrait.errors import OperatorError
-from portrait.ports import FaceFinder, Matter, Restorer
+from portrait.ports import FaceFinder, Matter, Painter, Restorer
 
-FOLDERS = ("faces", "mattes", "restorers")
+FOLDERS = ("faces", "mattes", "painters", "parsers", "restorers")
 
 
 class Engines:
@@ -51,6 +51,10 @@ class Engines:
     def restorer(self) -> Restorer:
         """The restorer that the settings name."""
         return self._get("restorers", self._settings.engines.restorers)
+
+    def painter(self, name: str) -> Painter:
+        """A painter by name: one installation has several, and the style says which it needs."""
+        return self._get("painters", name)
 
     def _get(self, folder: str, name: str) -> Any:
         if (folder, name) not in self._made:

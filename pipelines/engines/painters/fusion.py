@@ -11,16 +11,16 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.engines import Engines
 from pipelines.models import Models
 from pipelines.settings import Settings
 from portrait.color import to_lab
 from portrait.errors import OperatorError, UserError
+from portrait.occluders import in_front, width_of
 from portrait.ports import Progress
 from portrait.quality import outside
-from portrait.seating import WORKING, Scene, fill, in_front, read, relight, seat, width_of
+from portrait.seating import WORKING, Scene, bared, grain, read, relight, seat
 from portrait.types import (
     Box,
     Candidate,
@@ -34,14 +34,26 @@ from portrait.types import (
     Size,
     StylePicture,
 )
-from portrait.warp import MIRROR, POINTS, bend, dense, pose_like, seen, spread, thin_plate, tucked
+from portrait.warp import (
+    MIRROR,
+    POINTS,
+    bend,
+    dense,
+    pose_like,
+    resized,
+    seen,
+    shrunk,
+    spread,
+    thin_plate,
+    tucked,
+)
 
 SMALLEST = 48.0
 """Least width of a template's face in pixels: below it eyes are two or three pixels tall, and nobody is recognised."""
 CUT = 0.02
 """Largest share of a template's face outside the picture."""
-TURNED = 28.0
-"""Largest yaw of a template's face, in the mesh's compressed degrees (about 40° of a real head)."""
+TURNED = 22.0
+"""Largest yaw of a template's face, in the mesh's compressed degrees (about 30° of a real head)."""
 TILTED = 32.0
 """Largest pitch of a template's face, up or down."""
 FARTHEST = 55.0
@@ -50,7 +62,7 @@ LEAST = 40.0
 """Least width of the face in a selfie, pixels."""
 OUTLINE = 0.7
 """How far the person's outline follows the template's: 1 fits its jaw exactly, 0 keeps the person's own."""
-CHOICES = 3
+CHOICES = 2
 """Candidates drawn at least, so that there is a choice, where the picture is not too large for it."""
 LARGE = 6_000_000
 """Pixels of a template from which only as many candidates as were asked for are drawn."""
@@ -75,8 +87,36 @@ class _Place:
     left: int
     top: int
     image: Image
+    mesh: Points
+    """In the pixels of `image`."""
     face: Face
     scene: Scene
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Warped:
+    """A selfie pulled over a template's face, in the template's pixels."""
+
+    own: Image
+    twin: Image
+    """The same mirrored; `own` itself where nothing of it is needed."""
+    share: Mask
+    """How much of each pixel is `own`, at working size."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seated:
+    """A face in the template's light; pictures and masks at working size."""
+
+    mixed: Image
+    """The warped selfie before anything was done to it."""
+    settled: Image
+    taken: Mask
+    """How much of each pixel it takes in the template."""
+    kept: Mask
+    """How much of each pixel is still the selfie's, not bare skin put in place of hair."""
+    grain: float
+    seed: int
 
 
 class Fusion:
@@ -87,6 +127,8 @@ class Fusion:
         picture = request.style.picture
         if picture is None:
             raise OperatorError("no_picture", f"The style {request.style.id} has no picture to put people into.")
+        if not request.people:
+            raise UserError("no_person", "Say who is to be put into the picture.")
         faces = {number: _template_face(picture, number) for number in sorted(request.people)}
         ranked = {number: rank(person, faces[number], number) for number, person in request.people.items()}
         variations = _variations(request, picture.image, min(len(each) for each in ranked.values()))
@@ -197,84 +239,61 @@ def _variations(request: PortraitRequest, image: Image, references: int) -> list
 
 def _place(image: Image, face: Face, number: int) -> _Place:
     cut, mesh, left, top = _cut(image, face, 0.25)
-    small, points = _shrunk(cut, mesh, min(1.0, WORKING / width_of(mesh)))
-    return _Place(number, left, top, cut.copy(), face, read(small, points))
+    small, points = shrunk(cut, mesh, min(1.0, WORKING / width_of(mesh)))
+    return _Place(number, left, top, cut.copy(), mesh, face, read(small, points))
 
 
 def _draw(image: Image, place: _Place, reference: Reference, variation: _Variation) -> None:
     """Draw a reference over a face of `image`, in place: nothing outside the face's oval is touched."""
-    scene = place.scene
+    scene, yaw = place.scene, reference.face.pose.yaw
     cut, mesh, _, _ = _cut(reference.image, reference.face, 0.35)
-    large = width_of(scene.mesh) * place.image.shape[1] / scene.image.shape[1]
-    source, points = _shrunk(cut, mesh, min(1.0, 1.3 * large / width_of(mesh)))
-    yaw = reference.face.pose.yaw
+    source, points = shrunk(cut, mesh, min(1.0, 1.3 * width_of(place.mesh) / width_of(mesh)))
     goal = pose_like(points, scene.mesh, yaw - place.face.pose.yaw, variation.outline)
-    held = tucked(points, yaw)
-    native = place.image.shape[:2]
-    share = spread(seen(points, yaw), goal, scene.shape, 0.05 * scene.width)
-    own = _pulled(source, goal, held[:POINTS], scene.shape, native)
-    twin = _pulled(source, goal, held[MIRROR], scene.shape, native) if share.min() < 0.99 else own
-    small_own, small_twin = (_resized(each, scene.shape) for each in (own, twin))
-    mixed = _mixed(small_own, small_twin, share)
+    warped = _warp(source, points, goal, yaw, place)
+    small_own, small_twin = (resized(each, scene.shape) for each in (warped.own, warped.twin))
+    mixed = _mixed(small_own, small_twin, warped.share)
     hidden = in_front(mixed, goal)
     drawn = relight(scene, to_lab(small_own), goal, hidden, variation.contrast)
-    if twin is not own:
+    if warped.twin is not warped.own:
         other = relight(scene, to_lab(small_twin), goal, hidden, variation.contrast)
-        drawn = np.asarray(other + (drawn - other) * share[..., None], np.float32)
-    settled, taken = seat(scene, fill(scene, drawn, goal, hidden), goal, hidden)
-    _compose(image, place, (own, twin, share), (mixed, settled, taken), variation)
+        drawn = np.asarray(other + (drawn - other) * warped.share[..., None], np.float32)
+    bare = bared(scene, goal, hidden)
+    drawn = np.asarray(drawn + (scene.base - drawn) * bare[..., None], np.float32)
+    settled, taken = seat(scene, drawn, goal, hidden)
+    rough = grain(place.image, warped.own, place.mesh)
+    _compose(image, place, warped, _Seated(mixed, settled, taken, 1 - bare, rough, variation.seed))
 
 
-def _pulled(source: Image, goal: Points, points: Points, shape: tuple[int, int], native: tuple[int, ...]) -> Image:
-    """The selfie warped so that `points` lie on `goal` (at working size), in the pixels of the template."""
-    return bend(source, dense(thin_plate(goal, points, shape), (native[0], native[1])))
+def _warp(source: Image, points: Points, goal: Points, yaw: float, place: _Place) -> _Warped:
+    """Pull a selfie over the template's face: its `points` come to lie on `goal`, which is at working size."""
+    shape, native = place.scene.shape, (place.image.shape[0], place.image.shape[1])
+    held = tucked(points, yaw)
+    share = spread(seen(points, yaw), goal, shape, 0.05 * place.scene.width)
+    # A mirror is not worth its time where less than a hundredth of it would show.
+    meshes = [held[:POINTS], held[MIRROR]] if share.min() < 0.99 else [held[:POINTS]]
+    pulled = [bend(source, dense(grid, native)) for grid in thin_plate(goal, meshes, shape)]
+    return _Warped(pulled[0], pulled[-1], share)
 
 
-def _compose(
-    image: Image,
-    place: _Place,
-    layers: tuple[Image, Image, Mask],
-    seated: tuple[Image, Image, Mask],
-    variation: _Variation,
-) -> None:
+def _compose(image: Image, place: _Place, warped: _Warped, seated: _Seated) -> None:
     """Carry the seated face to the template's own pixels: its light and colour from the working size, its detail from the
     selfie. In strips, so that a face of any size needs little memory."""
-    mixed, settled, taken = seated
-    own, twin, share = layers
     tall, wide = place.image.shape[:2]
-    grain = _grain(place, own)
-    noise = np.random.default_rng(variation.seed)
     native = (tall, wide) == place.scene.shape
-    taken = _resized(taken, (tall, wide))
-    share, base, blurred = (_resized(each, (tall, wide)) for each in (share, settled, mixed))
+    noise = np.random.default_rng(seated.seed)
+    taken, kept, share = (resized(each, (tall, wide)) for each in (seated.taken, seated.kept, warped.share))
+    settled, mixed = (resized(each, (tall, wide)) for each in (seated.settled, seated.mixed))
     for start in range(0, tall, 512):
         rows = slice(start, min(start + 512, tall))
-        drawn = base[rows].astype(np.float32)
+        drawn = settled[rows].astype(np.float32)
         if not native:
-            drawn += _mixed(own[rows], twin[rows], share[rows]).astype(np.float32) - blurred[rows]
-        if grain > 0:
-            drawn += (noise.standard_normal(drawn.shape[:2], np.float32) * grain)[..., None]
+            sharp = _mixed(warped.own[rows], warped.twin[rows], share[rows])
+            drawn += (sharp.astype(np.float32) - mixed[rows]) * kept[rows][..., None]
+        drawn += (noise.standard_normal(drawn.shape[:2], np.float32) * seated.grain)[..., None]
         mask = taken[rows][..., None]
         there = image[place.top + rows.start : place.top + rows.stop, place.left : place.left + wide]
         blended = there + (drawn - there) * mask
         there[:] = np.where(mask > 0, np.clip(blended + 0.5, 0, 255).astype(np.uint8), there)
-
-
-def _grain(place: _Place, drawn: Image) -> float:
-    """Standard deviation of the noise that the template has and the drawn face lacks, in levels."""
-    mesh = place.scene.mesh * (place.image.shape[1] / place.scene.image.shape[1])
-    middle = mesh[[50, 280], :2].mean(axis=0)  # between the cheeks
-    reach = 0.3 * width_of(mesh)
-    box = [int(max(0, value)) for value in (middle[1] - reach, middle[1] + reach, middle[0] - reach, middle[0] + reach)]
-    there, here = (_noise(each[box[0] : box[1], box[2] : box[3]]) for each in (place.image, drawn))
-    return min(4.0, math.sqrt(max(0.0, there**2 - here**2)))
-
-
-def _noise(image: Image) -> float:
-    """Noise of a picture, robustly: the median of what a 3×3 Laplacian leaves (Immerkær 1996; its kernel has norm 6)."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    left = cv2.filter2D(grey, -1, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32))
-    return float(np.median(np.abs(left))) / 0.6745 / 6
 
 
 def _cut(image: Image, face: Face, room: float) -> tuple[Image, Points, int, int]:
@@ -286,25 +305,6 @@ def _cut(image: Image, face: Face, room: float) -> tuple[Image, Points, int, int
     bottom = min(image.shape[0], math.ceil(box.bottom + around))
     moved = mesh[:POINTS] - np.array([left, top, 0], np.float32)
     return image[top:bottom, left:right], moved.astype(np.float32), left, top
-
-
-def _shrunk(image: Image, mesh: Points, factor: float) -> tuple[Image, Points]:
-    """The picture and its mesh made smaller by averaging; never larger."""
-    if factor >= 1:
-        return np.ascontiguousarray(image), mesh
-    small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    scale = np.array([small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]])
-    points = mesh.copy()
-    points[:, :2] = (mesh[:, :2] + 0.5) * scale - 0.5
-    points[:, 2] *= float(scale[0])
-    return np.asarray(small, np.uint8), points
-
-
-def _resized(values: NDArray, shape: tuple[int, ...]) -> NDArray:
-    if values.shape[:2] == tuple(shape[:2]):
-        return values
-    way = cv2.INTER_AREA if shape[0] < values.shape[0] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(values, (shape[1], shape[0]), interpolation=way), values.dtype)
 
 
 def _mixed(one: Image, other: Image, share: Mask) -> Image:

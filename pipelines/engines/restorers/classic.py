@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pipelines.engines import Engines
 from pipelines.models import Models
 from pipelines.settings import Settings
-from portrait.color import expose, from_lab, retouch_skin, skin_mask, to_lab, white_balance
+from portrait.color import expose, from_lab, to_lab, white_balance
 from portrait.quality import measure_sharpness
+from portrait.skin import retouch_skin, skin_mask
 from portrait.types import Face, Image, Mask
 
 Floats = NDArray[np.float32]

@@ -7,10 +7,11 @@ import pytest
 from pipelines.engines.restorers.classic import Classic, make, measure, status
 from pipelines.models import Models
 from pipelines.settings import Settings
-from portrait.color import delta_e, from_linear, skin_mask, to_linear
+from portrait.color import delta_e, from_linear, to_linear
 from portrait.geometry import move_face, scaled
 from portrait.ports import FaceFinder
 from portrait.quality import light_of, measure_sharpness
+from portrait.skin import skin_mask
 from portrait.types import Face, Image
 from tests import fakes, selfies
 
@@ -115,7 +116,7 @@ def test_likeness_does_not_fall(fault: str, finder: FaceFinder, astronaut_face: 
 
 @pytest.mark.bench
 def test_speed(astronaut: Image, astronaut_face: Face) -> None:
-    large = selfies.noisy(cv2.resize(astronaut, (1024, 1024), interpolation=cv2.INTER_CUBIC), 8)
+    large = selfies.noisy(selfies.large(astronaut, 1024, 1024), 8)
     face = move_face(astronaut_face, scaled(2))
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)

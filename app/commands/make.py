@@ -1,0 +1,116 @@
+"""`portrait make`: photos or a training set, and styles, become portraits."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.door import answering
+from portrait.errors import UserError
+
+if TYPE_CHECKING:
+    from app.making import Delivered
+
+Photos = Annotated[
+    list[Path],
+    typer.Argument(metavar="PHOTOS|SET…", help="Photos, a folder of them, or a training set.", show_default=False),
+]
+Styles = Annotated[
+    list[str], typer.Option("--style", metavar="NAME|FILE", help="A style, or any picture with a face; repeatable.")
+]
+Faces = Annotated[
+    list[str] | None,
+    typer.Option("--face", metavar="N=PHOTOS", help="Who is face N of the picture, from the left; repeatable."),
+]
+Count = Annotated[int, typer.Option("--count", metavar="N", help="Portraits per style.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="S", help="Another number gives other variations.")]
+Dimensions = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Size in pixels.", show_default=False)]
+Format = Annotated[str, typer.Option("--format", metavar="jpg|png|webp", help="File format.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the portraits.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
+
+
+def make(
+    photos: Photos,
+    out: Out,
+    style: Styles = ["studio-grey"],  # noqa: B006 -- Typer copies it
+    face: Faces = None,
+    count: Count = 1,
+    seed: Seed = 0,
+    size: Dimensions = None,
+    format: Format = "jpg",
+    as_json: Json = False,
+) -> None:
+    """Draw portraits of a person in one or several styles."""
+    with answering(as_json) as say:
+        others = faces_of(face or ())
+        dimensions = size_of(size)
+        check_format(format)
+        from app.bar import Bar
+        from app.making import Making, Order, document, each_style
+        from pipelines import build, gallery
+        from portrait.types import Size
+        from tasks.settings import load
+
+        settings = load()
+        order = Order(count, seed, None if dimensions is None else Size(*dimensions), format)
+        with Bar() as bar, build.open_engines(settings) as engines:
+            making = Making(settings, engines, out, bar)
+            person, verdicts = making.person(photos)
+            people = {1: person}
+            for number, given in others.items():
+                people[number], more = making.person([given], f"set-{number}")
+                verdicts += more
+            delivered, refused = each_style(style, lambda name: making.draw(people, making.style(name), order))
+            page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], out)
+        answer: dict[str, Any] = {"photos": verdicts, "portraits": document(delivered), "refused": refused}
+        say(answer | {"page": str(page)}, lambda: tell(delivered, refused, page))
+
+
+def faces_of(given: Sequence[str]) -> dict[int, Path]:
+    """`2=anna/` as {2: anna}; raises `UserError` (`bad_face`)."""
+    faces: dict[int, Path] = {}
+    for each in given:
+        number, sign, path = each.partition("=")
+        if not sign or not path or not number.isdecimal() or int(number) < 1 or int(number) in faces:
+            raise UserError("bad_face", f"{each!r} is not N=PHOTOS, such as 2=anna/; each number once, counted from 1.")
+        faces[int(number)] = Path(path)
+    return faces
+
+
+def size_of(given: str | None) -> tuple[int, int] | None:
+    """`1024x1280` as two numbers; raises `UserError` (`bad_size`)."""
+    if given is None:
+        return None
+    found = re.fullmatch(r"(\d{1,6})[xX×](\d{1,6})", given.strip())
+    if not found:
+        raise UserError("bad_size", f"{given!r} is not a size. Give width and height, such as 1024x1280.")
+    return int(found[1]), int(found[2])
+
+
+def check_format(given: str) -> None:
+    """Raise `UserError` (`bad_format`) before anything is drawn."""
+    if given not in ("jpg", "png", "webp"):
+        raise UserError("bad_format", f"{given!r} is not a format. Portraits are written as jpg, png or webp.")
+
+
+def tell(delivered: "Sequence[Delivered]", refused: Sequence[dict[str, str]], page: Path) -> None:
+    """What came of it, for a person."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from pipelines.gallery import in_words
+
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("portrait", "style", "likeness"):
+        table.add_column(column, overflow="fold")
+    for each in delivered:
+        table.add_row(Text(str(each.file)), Text(each.style.title), in_words(each.portrait))
+    console.print(table)
+    for each in refused:
+        console.print(Text(f"{each['style']}: {each['message']}", style="yellow"))
+    console.print(Text(f"\nAll on one page  {page}"))

@@ -1,0 +1,180 @@
+"""From what a command was given to portraits in a folder; shared by `make`, `remake` and `demo`.
+
+OUT/set (and set-2 … for further people), OUT/STYLE-1.jpg …, OUT/index.html, and OUT/portraits.json, which remembers where
+the sets and pictures lie: a portrait itself carries no paths.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.photos import collect
+from pipelines import build, render, report, sets
+from pipelines.deliver import Deliver
+from pipelines.engines import Engines
+from pipelines.prepare import Wishes
+from pipelines.settings import Settings
+from portrait.errors import OperatorError, UserError
+from portrait.ports import Progress
+from portrait.types import Identity, Portrait, PortraitRequest, Size, Style
+from templates.catalog import Catalog
+from templates.schema import StyleFile
+
+NOTES = "portraits.json"
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked for, apart from people and styles."""
+
+    count: int = 1
+    seed: int = 0
+    size: Size | None = None
+    format: str = "jpg"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivered:
+    """One portrait and the file it was written to."""
+
+    file: Path
+    style: Style
+    portrait: Portrait
+
+
+@dataclass(slots=True)
+class Making:
+    """The work of one command, with its engines and its folder."""
+
+    settings: Settings
+    engines: Engines
+    out: Path
+    progress: Progress
+
+    def person(self, given: Sequence[Path], name: str = "set") -> tuple[Identity, list[dict[str, Any]]]:
+        """A training set, or photos that become one in OUT/NAME; also the verdicts on the photos."""
+        if len(given) == 1 and sets.is_set(given[0]):
+            folder = given[0]
+        else:
+            folder = self.out / name
+            flow = build.prepare(self.settings, self.engines)
+            training = flow(collect(given), Wishes(), self.progress)
+            sets.write(training, folder)
+            report.write(training, folder)
+        # Read back even when it was just made: what is drawn is then the same from photos and from the set.
+        training = sets.read(folder)
+        person = Identity(set_id(folder), training.references, training.likeness)
+        self.remember({person.id: folder})
+        return person, sets.verdicts(training.photos)
+
+    def style(self, name: str) -> Style:
+        """A style of the catalogue, or any picture file as a template."""
+        path = Path(name)
+        if path.suffix.lower() in PICTURES or path.is_file():
+            if not path.is_file():
+                raise UserError("not_found", f"There is no picture at {name}.")
+            style = Style(f"picture-{_hash(path)}", 1, "template", path.stem)
+            self.remember({style.id: path})
+            return render.hang(style, path, self.engines.finder())
+        entry = Catalog().find(name)
+        style = style_of(entry.style)
+        picture = entry.picture()
+        return style if picture is None else render.hang(style, picture, self.engines.finder())
+
+    def draw(self, people: Mapping[int, Identity], style: Style, order: Order) -> list[Delivered]:
+        """Portraits of one style, written to OUT, the best first."""
+        flow = build.render(self.engines, [style.kind])
+        request = PortraitRequest(people, style, order.seed, order.count, order.size)
+        deliver = Deliver(order.format)
+        name = style.title if style.id.startswith("picture-") else style.id
+        return [
+            Delivered(deliver(portrait, self.out / f"{name}-{number}"), style, portrait)
+            for number, portrait in enumerate(flow(request, self.progress), 1)
+        ]
+
+    def remember(self, places: Mapping[str, Path]) -> None:
+        """Note in OUT where sets and pictures lie, for `remake`."""
+        notes = notes_of(self.out) | {name: str(path.absolute()) for name, path in places.items()}
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            staged = self.out / f".{NOTES}.part"
+            staged.write_text(json.dumps(notes, ensure_ascii=False, indent=1), "utf-8")
+            staged.replace(self.out / NOTES)
+        except OSError as error:
+            raise OperatorError(
+                "cannot_write", f"Results cannot be written to {self.out}: {error.strerror}."
+            ) from error
+
+
+def style_of(file: StyleFile) -> Style:
+    """The value that flows, without its picture."""
+    return Style(
+        id=file.id,
+        version=file.version,
+        kind=file.kind,
+        title=file.title,
+        backdrop=file.backdrop,
+        retouch=file.retouch,
+        licence=file.licence,
+        credit=file.credit,
+    )
+
+
+def set_id(folder: Path) -> str:
+    """What a set is known by: the hash of its description, which holds every embedding."""
+    return _hash(folder / sets.DESCRIPTION)
+
+
+def notes_of(out: Path) -> dict[str, str]:
+    """Where sets and pictures lie, as noted in a folder of portraits; empty when nothing was."""
+    try:
+        return dict(json.loads((out / NOTES).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def each_style(
+    names: Sequence[str], draw: Callable[[str], list[Delivered]]
+) -> tuple[list[Delivered], list[dict[str, str]]]:
+    """Draw style after style; one that cannot be drawn is told and does not stop the others, unless none could."""
+    delivered: list[Delivered] = []
+    refused: list[dict[str, str]] = []
+    first: UserError | None = None
+    for name in names:
+        try:
+            delivered += draw(name)
+        except UserError as error:
+            first = first or error
+            refused.append({"style": name, "code": error.code, "message": error.message})
+    if first is not None and not delivered:
+        raise type(first)(first.code, first.message, {**first.details, "refused": refused}) from first
+    return delivered, refused
+
+
+def document(delivered: Sequence[Delivered]) -> list[dict[str, Any]]:
+    """Portraits as JSON."""
+    return [
+        {
+            "file": str(each.file),
+            "style": each.style.id,
+            "likeness": _likeness(each.portrait, min(each.portrait.likeness, default=0)),
+            "faces": {str(place): _likeness(each.portrait, place) for place in sorted(each.portrait.likeness)},
+            "seed": each.portrait.recipe["seed"],
+            "scores": {name: round(score, 4) for name, score in each.portrait.scores.items()},
+            "recipe": each.portrait.recipe,
+        }
+        for each in delivered
+    ]
+
+
+def _likeness(portrait: Portrait, place: int) -> dict[str, Any] | None:
+    found = portrait.likeness.get(place)
+    return None if found is None else {"space": found.space, "distance": round(found.distance, 4)}
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -1,0 +1,140 @@
+"""Request to portraits: draw, measure, choose."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipelines import photos as door
+from portrait.errors import UserError
+from portrait.likeness import distance
+from portrait.ports import FaceFinder, Painter, Progress
+from portrait.quality import eye_opening, measure_sharpness
+from portrait.types import Candidate, Face, Likeness, Portrait, PortraitRequest, Style, StylePicture
+
+SMALLEST_SIDE, LARGEST_SIDE = 64, 8000
+"""Sides of a portrait that can be asked for, pixels."""
+MOST_COUNT = 16
+"""Portraits of one style in one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Render:
+    """Draw candidates, measure, choose."""
+
+    painters: Mapping[str, Painter]
+    """By kind of style."""
+    finder: FaceFinder
+
+    def __call__(self, request: PortraitRequest, progress: Progress) -> list[Portrait]:
+        """The asked number of portraits, the best first; raises `UserError` when none can be drawn."""
+        check(request)
+        candidates = self.painters[request.style.kind].paint(request, progress)
+        measured = []
+        for number, candidate in enumerate(candidates):
+            progress(number, len(candidates), "Measuring", candidate.image)
+            measured.append(self._measure(candidate, number, request))
+        return choose(measured, request.count)
+
+    def again(self, request: PortraitRequest, candidate: int, progress: Progress) -> Portrait:
+        """The one portrait that a recipe names, drawn anew."""
+        check(request)
+        candidates = self.painters[request.style.kind].paint(request, progress)
+        if candidate >= len(candidates):
+            raise UserError("recipe_differs", "The recipe names a drawing that these photos no longer give.")
+        return self._measure(candidates[candidate], candidate, request)
+
+    def _measure(self, candidate: Candidate, number: int, request: PortraitRequest) -> Portrait:
+        """What can be seen in the drawing, with no knowledge of how it was drawn."""
+        faces = self.finder.faces(candidate.image, embedded=max(4, len(request.people)))
+        drawn = {place: _drawn_face(faces, place, request, candidate) for place in request.people}
+        space = self.finder.space
+        likeness = {
+            place: Likeness(space, distance(space, face.embeddings[space], request.people[place].likeness[space]))
+            for place, face in drawn.items()
+            if face is not None and space in face.embeddings
+        }
+        seen = [face for face in drawn.values() if face is not None]
+        scores = {
+            "faces": float(len(faces)),
+            "sharpness": min((measure_sharpness(candidate.image, face) for face in seen), default=0.0),
+            "eyes": min((eye_opening(face) for face in seen), default=0.0),
+        }
+        scores["total"] = _total(scores, likeness, len(drawn), self.finder.same_person)
+        return Portrait(
+            candidate.image,
+            candidate.before,
+            candidate.drawn_from,
+            likeness,
+            scores,
+            recipe(request, candidate, number),
+        )
+
+
+def check(request: PortraitRequest) -> None:
+    """Raise `UserError` for what no painter could draw."""
+    size = request.size
+    if size is not None and not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in (size.width, size.height)):
+        raise UserError("bad_size", f"A portrait's sides are {SMALLEST_SIDE} to {LARGEST_SIDE} pixels.")
+    if not 1 <= request.count <= MOST_COUNT:
+        raise UserError("bad_count", f"Ask for 1 to {MOST_COUNT} portraits of a style.")
+    if not request.people:
+        raise UserError("nobody", "No face of the picture was given a person.")
+
+
+def choose(portraits: Sequence[Portrait], count: int) -> list[Portrait]:
+    """The best by total score; those in which somebody's face is not found only when there are no others."""
+    return sorted(portraits, key=lambda each: -each.scores["total"])[:count]
+
+
+def hang(style: Style, path: Path, finder: FaceFinder) -> Style:
+    """The style with its picture, the faces in it found and numbered from left to right.
+
+    Raises `UserError`: `template_unreadable`, `template_no_face`.
+    """
+    try:
+        image = door.read(path).image
+    except UserError as error:
+        raise UserError("template_unreadable", f"The picture {path.name} cannot be used. {error.message}") from error
+    faces = sorted(finder.faces(image, embedded=0), key=lambda face: face.box.left)
+    if not faces:
+        raise UserError(
+            "template_no_face", f"No face was found in {path.name}. Choose a picture that shows one clearly."
+        )
+    return replace(style, picture=StylePicture(image, tuple(faces)))
+
+
+def recipe(request: PortraitRequest, candidate: Candidate, number: int) -> dict[str, object]:
+    """What draws this candidate again, as JSON: the request, and which of its candidates this is."""
+    return {
+        "schema": 1,
+        "style": {"id": request.style.id, "version": request.style.version, "kind": request.style.kind},
+        "people": {str(place): person.id for place, person in request.people.items()},
+        "seed": request.seed,
+        "count": request.count,
+        "size": None if request.size is None else [request.size.width, request.size.height],
+        "candidate": number,
+        "variation": dict(candidate.variation),
+    }
+
+
+def _drawn_face(faces: Sequence[Face], place: int, request: PortraitRequest, candidate: Candidate) -> Face | None:
+    """The face that stands where one was to be drawn: the largest in a studio, the nearest to its place in a picture."""
+    picture = request.style.picture
+    if not faces or picture is None:
+        return faces[0] if faces else None
+    height, width = candidate.image.shape[:2]
+    # A portrait in another size than the template's is cut from its middle: places are compared as shares of the width.
+    share = np.array([width / picture.image.shape[1], height / picture.image.shape[0]])
+    wanted = np.array(picture.faces[place - 1].box.centre) * (share if request.size is None else share.max())
+    if request.size is not None and len(picture.faces) == 1:
+        return faces[0]
+    return min(faces, key=lambda face: float(np.hypot(*(np.array(face.box.centre) - wanted))))
+
+
+def _total(scores: Mapping[str, float], likeness: Mapping[int, Likeness], wanted: int, limit: float) -> float:
+    """0..1 for ranking: likeness counts most, then sharpness; a face that was not found again counts as unlike."""
+    alike = [max(0.0, 1 - each.distance / (2 * limit)) for each in likeness.values()]
+    mean = sum(alike) / wanted if wanted else 0.0
+    return float(0.75 * mean + 0.15 * min(1.0, scores["sharpness"] / 0.45) + 0.1 * min(1.0, scores["eyes"] / 0.28))

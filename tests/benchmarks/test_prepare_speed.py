@@ -1,0 +1,200 @@
+"""How much faster `Prepare` is than a plain loop over the same photos, with the same verdicts; docs/benchmarks.md."""
+
+import hashlib
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+import pytest
+import skimage.data
+
+from pipelines import build
+from pipelines.engines import Engines
+from pipelines.prepare import Prepare, Wishes
+from pipelines.settings import Settings
+from portrait import selection
+from portrait.geometry import crop, fit, head_and_shoulders, size_of
+from portrait.ports import FaceFinder, Matter
+from portrait.types import Face, Image, ScoredPhoto, Selfie, Size
+from tests import selfies
+from tests.benchmarks.made import quiet
+
+pytestmark = pytest.mark.bench
+
+WIDE, TALL = 4000, 3000
+ROUNDS = 3
+"""Both are run so often in turn, after one run of each to warm up; medians are compared."""
+
+
+@pytest.fixture(scope="module")
+def folder(finder: FaceFinder, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Twenty photos of 12 megapixels as they lie in a folder: most are good, some are not."""
+    people = {name: (image, finder.faces(image)[0]) for name, image in selfies.people().items()}
+    astronaut = people["astronaut"]
+
+    def again(seed: int, name: str = "astronaut") -> Image:
+        return selfies.varied(*people[name], seed)[0]
+
+    good = [again(seed) for seed in range(8)]
+    good += [selfies.turned(*astronaut, degrees) for degrees in (-14, 14)]
+    faulty = [
+        selfies.blurred(again(20), 0.06),
+        selfies.lit(again(21), -5),
+        selfies.eyes_shut(*astronaut, 1.0),
+        np.rot90(again(22)),
+        selfies.far(selfies.astronaut(), 60),
+        again(23, "player 3"),
+        again(24, "player 3"),
+        selfies.group(),
+        skimage.data.coffee(),
+    ]
+    place = tmp_path_factory.mktemp("photos")
+    paths = []
+    for number, image in enumerate([*good, *faulty]):
+        paths.append(place / f"{number:02}.jpg")
+        paths[-1].write_bytes(selfies.jpeg(phone(image, number), 90))
+    # The same picture once more, saved smaller.
+    paths.append(place / "19.jpg")
+    paths[-1].write_bytes(selfies.jpeg(selfies.resized(phone(good[0], 0), 0.9), 80))
+    return paths
+
+
+def phone(image: Image, seed: int) -> Image:
+    """12 megapixels, the sides padded to 4 : 3."""
+    height, width = image.shape[:2]
+    wide, tall = max(width, round(height * WIDE / TALL)), max(height, round(width * TALL / WIDE))
+    left, top = (wide - width) // 2, (tall - height) // 2
+    padded = cv2.copyMakeBorder(
+        image, top, tall - height - top, left, wide - width - left, cv2.BORDER_CONSTANT, value=(120, 124, 130)
+    )
+    return selfies.large(np.asarray(padded, np.uint8), WIDE, TALL, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Everyone:
+    """Embeds every face of a photo, as libraries do by themselves."""
+
+    finder: FaceFinder
+    space: str
+    same_person: float
+
+    def faces(self, image: Image, embedded: int = 1) -> list[Face]:
+        return self.finder.faces(image, embedded=99)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainLoop:
+    """Decode in full with Pillow, run every model on every photo, then judge and choose with the product's functions."""
+
+    flow: Prepare
+    matter: Matter | None
+
+    def __call__(self, paths: list[Path]) -> list[ScoredPhoto]:
+        photos, crops = [], []
+        for path in paths:
+            photo = self.flow._look(path, whole(path))
+            if photo.face is not None and photo.selfie is not None:
+                crops.append(self.crop(photo.selfie.image, photo.face))
+            photos.append(replace(photo, selfie=smaller(photo.selfie)))
+        finder = self.flow.finder
+        photos = selection.without_twins(photos, ())
+        photos = selection.one_person(photos, finder.space, finder.same_person, ())
+        return selection.choose(photos, self.flow.knobs.most, (), finder.same_person)[0]
+
+    def crop(self, image: Image, face: Face) -> Image:
+        """Restored, cut out and on white, whether the photo will be used or not."""
+        if self.matter is None:
+            return cut(image, face)
+        restored = self.flow.restorer.restore(image, face)
+        matte = self.matter.matte(restored, face)[..., None]
+        return cut(np.asarray(restored * matte + 255 * (1 - matte), np.uint8), face)
+
+
+def cut(image: Image, face: Face) -> Image:
+    return crop(image, fit(head_and_shoulders(face), size_of(image)), Size(512, 512))
+
+
+def whole(path: Path) -> Selfie:
+    with PIL.Image.open(path) as picture:
+        image = np.asarray(PIL.ImageOps.exif_transpose(picture).convert("RGB"))
+    return Selfie(hashlib.sha256(path.read_bytes()).hexdigest()[:16], image, path.name, size_of(image))
+
+
+def smaller(selfie: Selfie | None) -> Selfie | None:
+    """For the fingerprint, which looks at 17×16 pixels: so that twenty photos do not stay in memory."""
+    if selfie is None:
+        return None
+    image = np.asarray(cv2.resize(selfie.image, (1000, 750), interpolation=cv2.INTER_AREA), np.uint8)
+    return replace(selfie, image=image)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds of one run: by the clock, and of all cores together."""
+
+    wall: float
+    cpu: float
+
+
+def timed(work: Callable[[], list[ScoredPhoto]]) -> tuple[Cost, list[ScoredPhoto]]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    photos = work()
+    return Cost(time.perf_counter() - wall, time.process_time() - cpu), photos
+
+
+def verdicts(photos: list[ScoredPhoto]) -> list[tuple[str, str, list[str]]]:
+    return [(photo.name, photo.verdict, sorted(reason.code for reason in photo.reasons)) for photo in photos]
+
+
+def test_twice_as_fast_as_a_plain_loop_with_the_same_verdicts(
+    settings: Settings, engines: Engines, folder: list[Path]
+) -> None:
+    flow = build.prepare(settings, engines)
+    everyone = Everyone(flow.finder, flow.finder.space, flow.finder.same_person)
+    loops: dict[str, Callable[[], list[ScoredPhoto]]] = {
+        "prepare": lambda: list(flow(folder, Wishes(), quiet).photos),
+        "faces only": lambda: PlainLoop(flow, None)(folder),
+        "every model": lambda: PlainLoop(replace(flow, finder=everyone), engines.matter())(folder),
+    }
+    costs: dict[str, list[Cost]] = {name: [] for name in loops}
+    said = {}
+    for round_ in range(ROUNDS + 1):
+        for name, loop in loops.items():
+            cost, photos = timed(loop)
+            said[name] = verdicts(photos)
+            # The first round warms up: files into the page cache, networks into memory.
+            costs[name] += [cost] if round_ else []
+    middle = {
+        name: Cost(statistics.median(each.wall for each in runs), statistics.median(each.cpu for each in runs))
+        for name, runs in costs.items()
+    }
+    tell(middle, said)
+    assert said["prepare"] == said["every model"] == said["faces only"]
+    assert middle["every model"].wall >= 2 * middle["prepare"].wall
+    assert middle["every model"].cpu >= 2 * middle["prepare"].cpu
+
+
+def tell(middle: dict[str, Cost], said: dict[str, list[tuple[str, str, list[str]]]]) -> None:
+    lines = [
+        f"20 photos of 12 megapixels, {os.cpu_count()} cores",
+        "",
+        "| | wall s | CPU s | wall × | CPU × |",
+        "|---|---|---|---|---|",
+    ]
+    own = middle["prepare"]
+    lines += [
+        f"| {name} | {cost.wall:.1f} | {cost.cpu:.1f} | {cost.wall / own.wall:.1f} | {cost.cpu / own.cpu:.1f} |"
+        for name, cost in middle.items()
+    ]
+    for rows in zip(*said.values(), strict=True):
+        different = "" if all(row == rows[0] for row in rows) else f"  ← {rows[1:]}"
+        lines.append(f"{' '.join([*rows[0][:2], *rows[0][2]])}{different}")
+    sys.stdout.write("\n" + "\n".join(lines) + "\n")

@@ -1,0 +1,137 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipelines.render import Render, choose, recipe
+from portrait.errors import UserError
+from portrait.likeness import distance
+from portrait.ports import Progress
+from portrait.types import (
+    Candidate,
+    Identity,
+    Image,
+    PortraitRequest,
+    Quality,
+    Reference,
+    Size,
+    Style,
+    StylePicture,
+)
+from tests import fakes
+from tests.fakes import FakeFinder, Told, picture
+
+GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
+STYLE = Style("studio-grey", 1, "studio", "Grey", backdrop="studio-grey")
+
+
+def identity(person: int) -> Identity:
+    image = picture(person, person)
+    face = fakes.face(image, person)
+    return Identity(f"p{person}", (Reference("a.jpg", image, face, GOOD),), face.embeddings)
+
+
+def asked(
+    count: int = 1, size: Size | None = None, people: dict[int, Identity] | None = None, style: Style = STYLE
+) -> PortraitRequest:
+    return PortraitRequest({1: identity(1)} if people is None else people, style, 7, count, size)
+
+
+class Paints:
+    """Gives the pictures it was made with."""
+
+    def __init__(self, images: Sequence[Image]) -> None:
+        self.images = images
+
+    def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
+        return [Candidate(image, {1: "a.jpg"}, {"number": float(n)}) for n, image in enumerate(self.images)]
+
+
+def render(images: Sequence[Image]) -> Render:
+    painter = Paints(images)
+    return Render({"studio": painter, "template": painter}, FakeFinder())
+
+
+def test_the_most_alike_come_first() -> None:
+    flow = render([picture(2, 1), picture(1, 2), picture(0, 3), picture(1, 4)])
+    portraits = flow(asked(3), Told())
+    assert [each.recipe["candidate"] for each in portraits[:2]] in ([1, 3], [3, 1])
+    assert portraits[0].likeness[1].distance == pytest.approx(0)
+    assert portraits[2].likeness[1].distance == pytest.approx(2**0.5)
+    totals = [each.scores["total"] for each in portraits]
+    assert totals == sorted(totals, reverse=True)
+
+
+def test_a_drawing_without_a_face_is_the_last_resort_and_says_so() -> None:
+    flow = render([picture(0, 1)])
+    (portrait,) = flow(asked(), Told())
+    assert portrait.likeness == {}
+    assert portrait.scores["faces"] == 0
+    assert portrait.scores["total"] < 0.1
+
+
+def test_likeness_is_measured_on_the_drawing_and_not_taken_from_the_painter() -> None:
+    flow = render([picture(3, 1)])
+    (portrait,) = flow(asked(), Told())
+    expected = distance("dlib", fakes.face(picture(3, 1), 3).embeddings["dlib"], identity(1).likeness["dlib"])
+    assert portrait.likeness[1].distance == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (asked(size=Size(63, 100)), "bad_size"),
+        (asked(size=Size(100, 9000)), "bad_size"),
+        (asked(count=0), "bad_count"),
+        (asked(count=99), "bad_count"),
+        (asked(people={}), "nobody"),
+    ],
+)
+def test_what_nobody_could_draw_is_refused_before_drawing(request_: PortraitRequest, code: str) -> None:
+    with pytest.raises(UserError) as caught:
+        render([])(request_, Told())
+    assert caught.value.code == code
+
+
+def test_a_recipe_draws_the_same_candidate_again() -> None:
+    images = [picture(1, n) for n in range(4)]
+    portrait = render(images)(asked(1), Told())[0]
+    number = portrait.recipe["candidate"]
+    assert isinstance(number, int)
+    again = render(images).again(asked(1), number, Told())
+    assert (again.image == portrait.image).all()
+    with pytest.raises(UserError) as caught:
+        render(images).again(asked(1), 9, Told())
+    assert caught.value.code == "recipe_differs"
+
+
+def test_each_person_is_measured_where_they_were_put() -> None:
+    class Two(FakeFinder):
+        def faces(self, image: Image, embedded: int = 1) -> list:  # type: ignore[type-arg]
+            left, right = fakes.face(image, 2), fakes.face(image, 1)
+            return [
+                replace(right, box=replace(right.box, left=300, right=380)),
+                replace(left, box=replace(left.box, left=20, right=100)),
+            ]
+
+    image = picture(1, 1)
+    faces = tuple(sorted(Two().faces(image), key=lambda face: face.box.left))
+    style = Style("pair", 1, "template", "Pair", picture=StylePicture(image, faces))
+    flow = Render({"template": Paints([image])}, Two())
+    (portrait,) = flow(asked(people={1: identity(2), 2: identity(1)}, style=style), Told())
+    assert [portrait.likeness[place].distance for place in (1, 2)] == pytest.approx([0, 0])
+    (swapped,) = flow(asked(people={1: identity(1), 2: identity(2)}, style=style), Told())
+    assert min(swapped.likeness[place].distance for place in (1, 2)) > 1
+
+
+def test_recipe_holds_no_names_and_no_paths() -> None:
+    candidate = Candidate(picture(1, 1), {1: "anna in paris.jpg"}, {"rank": 1.0})
+    text = str(recipe(asked(), candidate, 0))
+    assert "anna" not in text
+    assert "/" not in text
+
+
+def test_choose_gives_no_more_than_there_are() -> None:
+    assert choose([], 3) == []
+    assert np.isfinite(render([picture(1, 1)])(asked(), Told())[0].scores["total"])

@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+
+from portrait.errors import OperatorError, UserError
+from templates.catalog import Catalog
+from templates.schema import read
+
+STUDIO = 'schema = 1\nid = "mine"\nkind = "studio"\ntitle = "Mine"\nbackdrop = "studio-grey"\nlicence = "CC0-1.0"\n'
+BACKDROPS = {f"studio-{name}" for name in ("grey", "warm", "cool", "black", "white", "gradient", "office", "outdoors")}
+
+
+def test_builtin_styles_are_whole() -> None:
+    entries = {entry.style.id: entry for entry in Catalog().entries()}
+    assert set(entries) >= BACKDROPS | {"astronaut"}
+    for entry in entries.values():
+        assert entry.folder.name == entry.style.id
+        picture = entry.picture()
+        assert picture is None or picture.is_file()
+    assert entries["astronaut"].style.credit
+
+
+def test_the_first_of_an_id_counts(tmp_path: Path) -> None:
+    for folder, title in (("a", "First"), ("b", "Second")):
+        (tmp_path / folder / "mine").mkdir(parents=True)
+        (tmp_path / folder / "mine/style.toml").write_text(STUDIO.replace("Mine", title))
+    catalog = Catalog((tmp_path / "a", tmp_path / "b"))
+    assert [entry.style.title for entry in catalog.entries()] == ["First"]
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    with pytest.raises(UserError, match="studio-warm") as caught:
+        Catalog().find("studio-purple")
+    assert caught.value.code == "unknown_style"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("studio-grey", ""), "backdrop"),
+        (("schema = 1", "schema = 2"), "schema"),
+        (("mine", "Not A Name"), "id"),
+        (("licence", "license"), "license"),
+        (('kind = "studio"', 'kind = "template"'), "picture"),
+        (("CC0-1.0", ""), "licence"),
+        (("title", "retouch = 7\ntitle"), "retouch"),
+        (("title", "picture = { file = '../../secret.jpg' }\ntitle"), "inside"),
+        (("title", "picture = { file = '/etc/passwd' }\ntitle"), "inside"),
+        (("schema", "= schema"), "cannot be read"),
+    ],
+)
+def test_what_does_not_hold_is_named(tmp_path: Path, change: tuple[str, str], named: str) -> None:
+    path = tmp_path / "style.toml"
+    path.write_text(STUDIO.replace(*change, 1))
+    with pytest.raises(OperatorError, match=named) as caught:
+        read(path)
+    assert caught.value.code == "bad_style"
+
+
+def test_a_huge_style_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "style.toml"
+    path.write_text(STUDIO + "#" * 200_000)
+    with pytest.raises(OperatorError, match="larger"):
+        read(path)
+
+
+def test_a_picture_that_is_gone_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/style.toml").write_text(
+        'schema = 1\nid = "x"\nkind = "template"\ntitle = "X"\npicture = { file = "a.jpg" }\nlicence = "CC0-1.0"\n'
+    )
+    with pytest.raises(OperatorError, match=r"a\.jpg"):
+        Catalog((tmp_path,)).find("x").picture()
