@@ -35,6 +35,8 @@ class Order:
     seed: int = 0
     size: Size | None = None
     format: str = "jpg"
+    name: str = ""
+    """What the files are called; the style's name if not told."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +92,7 @@ class Making:
         flow = build.render(self.engines, [style.kind])
         request = PortraitRequest(people, style, order.seed, order.count, order.size)
         deliver = Deliver(order.format)
-        name = style.title if style.id.startswith("picture-") else style.id
+        name = order.name or (style.title if style.id.startswith("picture-") else style.id)
         return [
             Delivered(deliver(portrait, self.out / f"{name}-{number}"), style, portrait)
             for number, portrait in enumerate(flow(request, self.progress), 1)

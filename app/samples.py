@@ -3,6 +3,7 @@
 Nobody's photos are shipped. The set has good photos and one of each common fault, so that the report has something to say.
 """
 
+import importlib.util
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,9 @@ GOOD = {
     "07 close up.jpg": (115, 0, 220, 3.0, (1.0, 1.0)),
 }
 
+# Left, top, right, bottom of a head and shoulders each in that picture.
+GUESTS = ((0, 160, 300, 480), (345, 190, 690, 540), (970, 180, 1280, 520))
+
 
 def write(folder: Path) -> list[Path]:
     """Write the sample photos; the same bytes each time."""
@@ -30,12 +34,13 @@ def write(folder: Path) -> list[Path]:
     photos = {name: _framed(original, *rest) for name, rest in GOOD.items()}
     closer = photos["02 closer.jpg"]
     photos |= {
-        "08 out of focus.jpg": np.asarray(cv2.GaussianBlur(closer, (0, 0), closer.shape[1] / 110), np.uint8),
-        "09 far too dark.jpg": _exposed(_framed(original, 40, 0, 380, 7.0, (1.0, 1.0)), -5.0),
-        "10 sent twice.jpg": np.asarray(
+        "08 dim room.jpg": _grainy(_exposed(_framed(original, 50, 0, 360, -7.0, (1.1, 0.8)), -2.4)),
+        "09 out of focus.jpg": np.asarray(cv2.GaussianBlur(closer, (0, 0), closer.shape[1] / 110), np.uint8),
+        "10 far too dark.jpg": _exposed(_framed(original, 40, 0, 380, 7.0, (1.0, 1.0)), -5.0),
+        "11 sent twice.jpg": np.asarray(
             cv2.resize(photos["04 tilted.jpg"], (600, 600), interpolation=cv2.INTER_AREA), np.uint8
         ),
-        "11 coffee.jpg": skimage.data.coffee(),
+        "12 coffee.jpg": skimage.data.coffee(),
     }
     paths = []
     for name, image in photos.items():
@@ -46,6 +51,27 @@ def write(folder: Path) -> list[Path]:
     return paths
 
 
+def guests(folder: Path) -> list[Path]:
+    """Write one photo each of some people of InsightFace's own test picture; they never leave this machine."""
+    folder.mkdir(parents=True, exist_ok=True)
+    group = cv2.imread(str(Path(_insightface()) / "data" / "images" / "t1.jpg"))
+    paths = []
+    for number, (left, top, right, bottom) in enumerate(GUESTS, 1):
+        path = folder / f"guest {number}.png"
+        _, data = cv2.imencode(".png", group[top:bottom, left:right])
+        path.write_bytes(data.tobytes())
+        paths.append(path)
+    return paths
+
+
+def _insightface() -> str:
+    """Where the package lies, found without importing it."""
+    spec = importlib.util.find_spec("insightface")
+    if spec is None or spec.origin is None:
+        raise OSError(0, "the package insightface is not installed")
+    return str(Path(spec.origin).parent)
+
+
 def _framed(image: Image, left: int, top: int, side: int, tilt: float, gains: tuple[float, float]) -> Image:
     """Cut a square, lean the camera about its middle and tint the light; at 900 px."""
     matrix = cv2.getRotationMatrix2D((left + side / 2, top + side / 2), tilt, 900 / side)
@@ -53,6 +79,12 @@ def _framed(image: Image, left: int, top: int, side: int, tilt: float, gains: tu
     turned = cv2.warpAffine(image, matrix, (900, 900), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     linear = (turned / 255.0) ** 2.2 * (gains[0], 1.0, gains[1])
     return np.asarray(np.clip(linear, 0, 1) ** (1 / 2.2) * 255, np.uint8)
+
+
+def _grainy(image: Image) -> Image:
+    """With the noise of a small sensor in little light."""
+    noise = np.random.default_rng(8).normal(0, 5, image.shape)
+    return np.asarray(np.clip(image + noise, 0, 255), np.uint8)
 
 
 def _exposed(image: Image, stops: float) -> Image:

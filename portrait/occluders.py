@@ -51,10 +51,7 @@ def in_front(image: Image, mesh: Points) -> Mask:
     Only above the base of the nose: below it a shadow or a beard belongs to the face.
     """
     shape, width = (image.shape[0], image.shape[1]), width_of(mesh)
-    blurred = soften(to_lab(image), max(0.6, 0.006 * width))
-    down, height = _down(mesh, shape)
-    down = down / height
-    odd = _oddness(blurred, mesh, down)
+    odd, down = oddness(image, mesh), _down(mesh, shape)
     own = np.maximum(features(mesh, shape, 0.04, names="eyes lips"), region(mesh, "brows", shape))
     own = soften(own, 0.01 * width)
     edge = soften(region(mesh, "oval", shape, -0.12 * width), 0.02 * width)  # 0 at the temples and in front of the ears
@@ -62,10 +59,12 @@ def in_front(image: Image, mesh: Points) -> Mask:
     outer = 1 - soften(region(mesh, "oval", shape, -0.22 * width), 0.03 * width)
     reach = np.maximum(outer, ramp(-down, 0.18, 0.3))  # the middle of the forehead may be covered, the cheeks not
     hidden = ramp(odd, 1.0, 1.8) * above * (1 - own) * reach
+    linked = hidden > 0.4
     if _glasses(odd, mesh):
-        hidden = np.maximum(hidden, ramp(odd, 1.5, 2.3) * above * (1 - own))
+        frame = ramp(odd, 1.5, 2.3) * above
+        hidden, linked = np.maximum(hidden, frame * (1 - own)), linked | (frame > 0.4)  # a frame runs on across a brow
     outside = (region(mesh, "oval", shape, -0.05 * width) < 0.5) & (above > 0.5)
-    _, labels = cv2.connectedComponents(((hidden > 0.4) | outside).astype(np.uint8), connectivity=4)
+    _, labels = cv2.connectedComponents((linked | outside).astype(np.uint8), connectivity=4)
     joined = np.isin(labels, np.unique(labels[outside])) & (labels > 0)
     hidden = hidden * cv2.dilate(joined.astype(np.uint8), np.ones((3, 3), np.uint8))
     return guided(hidden.astype(np.float32), image, image, max(2, int(0.03 * width)), 1e-3) * (1 - own)
@@ -79,13 +78,12 @@ def _glasses(odd: Floats, mesh: Points) -> bool:
     return bool((odd[bridge > 0] > 1.8).mean() > 0.15) if bridge.any() else False
 
 
-def _oddness(lab: Floats, mesh: Points, down: Floats) -> Floats:
+def oddness(image: Image, mesh: Points) -> Floats:
     """How far each pixel's colour is from that of the skin nearby, 1 being the edge of what skin does."""
-    shape, width = (lab.shape[0], lab.shape[1]), width_of(mesh)
-    sure = region(mesh, "oval", shape, -0.1 * width) * (
-        1 - features(mesh, shape, 0.05, names="eyes brows lips nostrils")
-    )
-    sure = sure * (down > 0.05) * (down < 0.75)
+    shape, width = (image.shape[0], image.shape[1]), width_of(mesh)
+    lab, down = soften(to_lab(image), max(0.6, 0.006 * width)), _down(mesh, shape)
+    sure = region(mesh, "oval", shape, -0.1 * width)
+    sure = sure * (1 - features(mesh, shape, 0.05, names="eyes brows lips nostrils")) * (down > 0.05) * (down < 0.75)
     middle = np.median(lab[sure > 0.5], axis=0) if (sure > 0.5).sum() > 16 else np.median(lab.reshape(-1, 3), axis=0)
     near = (np.abs(lab[..., 0] - middle[0]) < 25) & (np.linalg.norm(lab[..., 1:] - middle[1:], axis=2) < 18)
     apart = lab - low_pass(lab, sure * near, 0.15 * width)
@@ -94,14 +92,13 @@ def _oddness(lab: Floats, mesh: Points, down: Floats) -> Floats:
     return np.sqrt(light**2 + (apart[..., 1] / 9) ** 2 + (apart[..., 2] / 12) ** 2).astype(np.float32)
 
 
-def _down(mesh: Points, shape: tuple[int, int]) -> tuple[Floats, float]:
-    """How far each pixel lies below the eye line along the face, and how far the chin does, in pixels."""
+def _down(mesh: Points, shape: tuple[int, int]) -> Floats:
+    """How far each pixel lies below the eye line along the face: 0 at the eyes, 1 at the chin."""
     eyes = mesh[[33, 263], :2].mean(axis=0)
     axis = mesh[152, :2] - eyes
-    height = max(float(np.hypot(*axis)), 1e-6)
-    axis = axis / height
+    axis = axis / max(float((axis**2).sum()), 1e-6)
     rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
-    return ((columns - eyes[0]) * axis[0] + (rows - eyes[1]) * axis[1]).astype(np.float32), height
+    return ((columns - eyes[0]) * axis[0] + (rows - eyes[1]) * axis[1]).astype(np.float32)
 
 
 def soften(values: Floats, sigma: float) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.color import from_lab, to_lab
-from portrait.occluders import features, in_front, low_pass, soften, width_of
+from portrait.occluders import features, in_front, low_pass, oddness, soften, width_of
 from portrait.types import Image, Mask, Points
 from portrait.warp import REGIONS, ramp, region
 
@@ -82,7 +82,7 @@ class Scene:
 def read(image: Image, mesh: Points) -> Scene:
     """Look at a template's face."""
     lab, width, front = to_lab(image), width_of(mesh), in_front(image, mesh)
-    skin = bare(mesh, front)
+    skin = bare(mesh, front) * (oddness(image, mesh) < 1.8)  # moles, frames and their shadows are no light
     tone = tone_of(lab, skin)
     tint = low_pass(lab[..., 1:] - tone(lab[..., 0]), skin, TINT * width)
     light = low_pass(lab[..., :1], skin, LIGHT * width)[..., 0]
@@ -122,10 +122,11 @@ def relight(scene: Scene, face: Floats, mesh: Points, hidden: Mask, contrast: fl
     here = low_pass(face[..., :1], both, LIGHT * width)[..., 0]
     # Shading scales with the light it is in; half of that in L, or the shadows of a dark selfie turn to dirt.
     detail = np.clip(there / np.maximum(here, 5), 0.5, 1.8) ** 0.6 * (face[..., 0] - here) * contrast
-    marked = features(mesh, shape, 0.03, 0.02)
+    eyes, lips = features(mesh, shape, 0.03, 0.02, "eyes brows"), features(mesh, shape, 0.0, 0.01, "lips")
+    marked = np.maximum(eyes, lips)
     deep = np.maximum(marked, features(mesh, shape, 0.0, 0.02, "nostrils"))
     detail = detail * (0.92 + 0.08 * deep)
-    limit = 26 + 150 * deep
+    limit = 16 + 150 * deep
     lift = (2 + 0.6 * (98 - scene.light)) * (1 + 20 * marked)
     limit = np.where(detail < 0, limit, lift)
     detail = detail * limit / np.sqrt(limit**2 + detail**2)
@@ -181,7 +182,8 @@ def seat(scene: Scene, drawn: Floats, mesh: Points, hidden: Mask) -> tuple[Image
     shape, width = scene.shape, scene.width
     inside = soften(seam(scene, drawn, mesh, hidden), 0.025 * width)
     cover = soften(needed(scene, mesh), 0.018 * width)
-    share = np.maximum(inside * (1 - hidden), cover) * region(scene.mesh, "oval", shape) * (1 - scene.front)
+    within = region(scene.mesh, "oval", shape, -1.0)  # enlarging spreads a mask by a pixel
+    share = np.maximum(inside * (1 - hidden), cover) * within * (1 - scene.front)
     ring = 4 * share * (1 - share) * (1 - scene.front) * region(scene.mesh, "oval", shape, -0.02 * width)
     ring = ring * (1 - np.maximum(features(scene.mesh, shape, 0.01), features(mesh, shape, 0.0)))
     step = np.clip(soften(scene.lab - drawn, 0.008 * width), (-20, -10, -14), (20, 10, 14)).astype(np.float32)

@@ -232,14 +232,6 @@ def bend(image: Image, field: Grid) -> Image:
     return np.asarray(drawn, image.dtype)
 
 
-def stretch(grid: Grid, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Source pixels that one pixel shows, by cell of a coarse grid; negative where the sheet is folded."""
-    tall, wide = shape[0] / grid.shape[0], shape[1] / grid.shape[1]
-    down = np.gradient(grid, axis=0) / tall
-    across = np.gradient(grid, axis=1) / wide
-    return (across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]).astype(np.float32)
-
-
 def spread(values: NDArray[np.floating], points: Points, shape: tuple[int, int], reach: float) -> Mask:
     """Values at points as a smooth mask of `shape`; each reaches about `reach` pixels, the nearest decides beyond."""
     rows, columns = _ticks(shape, 64)

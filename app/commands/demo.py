@@ -1,11 +1,11 @@
 """`portrait demo`: the main job on sample photos, for a first look at a fresh installation."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from app.commands.prepare import tell
+from app.commands.make import tell
 from app.door import answering
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
@@ -13,25 +13,33 @@ Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON documen
 
 
 def demo(out: Out = Path("out/demo"), as_json: Json = False) -> None:
-    """Run the main job on sample photos."""
+    """Run the main job on sample photos: judge, choose, and draw portraits."""
     with answering(as_json) as say:
         from app import samples
         from app.bar import Bar
-        from pipelines import build, report, sets
-        from pipelines.prepare import Wishes
+        from app.making import Making, Order, document
+        from pipelines import build, gallery, report
         from portrait.errors import OperatorError
         from tasks.settings import load
+        from templates.catalog import Catalog
 
         settings = load()
         try:
             photos = samples.write(out / "photos")
+            guests = samples.guests(out / "photos" / "guests")
         except OSError as error:
-            raise OperatorError(
-                "cannot_write", f"The sample photos cannot be written to {out}: {error.strerror}."
-            ) from error
+            sentence = f"The sample photos cannot be written to {out}: {error.strerror}."
+            raise OperatorError("cannot_write", sentence) from error
         with Bar() as bar, build.open_engines(settings) as engines:
-            training = build.prepare(settings, engines)(photos, Wishes(), bar)
-        sets.write(training, out / "set")
-        page = report.write(training, out / "set")
-        document = {"photos": sets.verdicts(training.photos), "set": str(out / "set"), "report": str(page)}
-        say(document, lambda: tell(training, out / "set", page))
+            making = Making(settings, engines, out, bar)
+            person, verdicts = making.person(photos)
+            studios = [entry.style.id for entry in Catalog().entries() if entry.style.kind == "studio"]
+            delivered = [each for name in studios for each in making.draw({1: person}, making.style(name), Order())]
+            astronaut = making.style("astronaut")
+            for number, guest in enumerate(guests, 1):
+                someone, _ = making.person([guest], f"guest-{number}")
+                delivered += making.draw({1: someone}, astronaut, Order(name=f"astronaut-guest-{number}"))
+        links = [("How the photos were judged", f"set/{report.PAGE}")]
+        page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], out, links)
+        answer: dict[str, Any] = {"photos": verdicts, "portraits": document(delivered), "set": str(out / "set")}
+        say(answer | {"report": str(out / "set" / report.PAGE), "page": str(page)}, lambda: tell(delivered, [], page))

@@ -112,7 +112,8 @@ def test_sideways_without_exif_is_turned_upright(tmp_path: Path, turns: int) -> 
     picture.save(tmp_path / "turned.png")
     answer = document(run("prepare", tmp_path / "turned.png", "-o", tmp_path / "set", "--json"))
     assert by_name(answer)["turned.png"] == ("use", [])
-    upright = np.asarray(PIL.Image.open(tmp_path / "set/references/01.jpg"), float)
+    with PIL.Image.open(tmp_path / "set/references/01.jpg") as reference:
+        upright = np.asarray(reference, float)
     assert np.abs(upright - selfies.astronaut()).mean() < 4
 
 

@@ -1,0 +1,152 @@
+"""Each code at a grave fault and not at a light one; docs/judging.md measures what lies between."""
+
+import itertools
+import struct
+import zlib
+
+import numpy as np
+import pytest
+
+from pipelines import build
+from pipelines.engines import Engines
+from pipelines.photos import decode
+from pipelines.settings import Settings
+from portrait import selection
+from portrait.ports import FaceFinder
+from portrait.types import Face, Image, ScoredPhoto
+from tests import selfies
+from tests.benchmarks.made import FACING, Judge, Sitter
+
+PEOPLE = ("astronaut", "admiral")
+
+
+@pytest.fixture(scope="module")
+def judge(settings: Settings, engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Judge:
+    return Judge(build.prepare(settings, engines), tmp_path_factory.mktemp("judging"))
+
+
+@pytest.fixture(scope="module")
+def sitters(finder: FaceFinder) -> dict[str, Sitter]:
+    return {name: Sitter(image, finder.faces(image, 0)[0]) for name, image in selfies.people().items()}
+
+
+def out_of_focus(image: Image, face: Face, share: float, _: int) -> Image:
+    return selfies.blurred(image, share, face.box.width)
+
+
+def exposed(image: Image, face: Face, stops: float, _: int) -> Image:
+    return selfies.lit(image, stops)
+
+
+def lids_down(image: Image, face: Face, share: float, _: int) -> Image:
+    return selfies.eyes_shut(image, face, share)
+
+
+def small(image: Image, face: Face, width: float, _: int) -> Image:
+    return selfies.resized(image, width / face.box.width)
+
+
+def cut(image: Image, face: Face, share: float, seed: int) -> Image:
+    return selfies.framed(image, face, ("left", "right", "top")[seed % 3], share)
+
+
+def masked(image: Image, face: Face, share: float, _: int) -> Image:
+    return selfies.covered(image, face, share)
+
+
+@pytest.mark.parametrize(
+    ("code", "fault", "light", "grave"),
+    [
+        ("blurred", out_of_focus, 0.005, 0.025),
+        ("dark", exposed, -1.5, -4.5),
+        ("bright", exposed, 0.0, 2.5),
+        ("eyes_closed", lids_down, 0.2, 1.0),
+        ("face_small", small, 76, 54),
+        ("face_cut", cut, 0.0, 0.2),
+        ("no_face", masked, 0.2, 0.9),
+    ],
+)
+@pytest.mark.parametrize("person", PEOPLE)
+def test_a_code_fires_at_a_grave_fault_and_not_at_a_light_one(
+    judge: Judge, sitters: dict[str, Sitter], person: str, code: str, fault, light: float, grave: float
+) -> None:
+    sitter = sitters[person]
+    codes = judge.codes(sitter.selfie(1, fault, severity) for severity in (light, grave))
+    assert code not in codes[0]
+    assert code in codes[1]
+
+
+def test_photos_without_a_fault_are_used(judge: Judge, sitters: dict[str, Sitter]) -> None:
+    assert judge.codes(sitters[name].selfie(seed) for name in FACING for seed in (100, 101)) == [set()] * 8
+
+
+def test_turned_heads_and_lowered_eyes_are_kept_in_reserve(judge: Judge, sitters: dict[str, Sitter]) -> None:
+    names = {"player 1": "eyes_closed", "player 2": "turned_away", "player 5": "turned_away", "player 6": "eyes_closed"}
+    photos = judge.photos(selfies.jpeg(sitters[name].image) for name in names)
+    assert [{reason.code for reason in photo.reasons} for photo in photos] == [{code} for code in names.values()]
+    assert {photo.verdict for photo in photos} == {"spare"}
+
+
+def test_two_people_side_by_side(judge: Judge, sitters: dict[str, Sitter]) -> None:
+    one, other = sitters["admiral"], sitters["player 3"]
+    files = [selfies.jpeg(selfies.beside(one.image, one.face, other.image, other.face, ratio)) for ratio in (2, 8)]
+    codes = judge.codes(files)
+    assert "several_faces" in codes[0]
+    assert codes[1] == set()
+
+
+@pytest.mark.parametrize("stops", [0, -0.5])
+@pytest.mark.parametrize("skin", [1.1, 0.8, 0.6, 0.5])
+def test_light_is_judged_and_not_skin(judge: Judge, sitters: dict[str, Sitter], skin: float, stops: float) -> None:
+    files = [
+        selfies.jpeg(selfies.lit(selfies.skinned(each.image, each.face, skin), stops))
+        for each in (sitters[name] for name in PEOPLE)
+    ]
+    assert judge.codes(files) == [set(), set()]
+
+
+def test_quarter_turns_without_exif_are_undone(judge: Judge, sitters: dict[str, Sitter]) -> None:
+    files = [selfies.jpeg(np.rot90(sitters[name].image, turns)) for name in PEOPLE for turns in range(4)]
+    assert [photo.quarter_turns for photo in judge.photos(files)] == [0, 3, 2, 1] * 2
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """Part of a PNG file."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def test_files_that_are_no_photos(judge: Judge) -> None:
+    photo = selfies.jpeg(selfies.astronaut())
+    size = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    header = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", b"")
+    files = {b"": "unreadable", b"hello": "unreadable", b"<svg xmlns='http://www.w3.org/2000/svg'/>": "unreadable",
+             photo[: len(photo) // 2]: "unreadable", header: "too_large"}  # fmt: skip
+    assert judge.codes(files) == [{code} for code in files.values()]
+
+
+@pytest.fixture(scope="module")
+def albums(judge: Judge, sitters: dict[str, Sitter]) -> dict[str, list[ScoredPhoto]]:
+    return {name: judge.photos(sitter.selfie(seed) for seed in range(4)) for name, sitter in sitters.items()}
+
+
+@pytest.mark.parametrize(("many", "few"), [(4, 1), (4, 3), (2, 1)])
+def test_two_people_in_one_folder_are_told_apart(
+    judge: Judge, albums: dict[str, list[ScoredPhoto]], many: int, few: int
+) -> None:
+    finder = judge.flow.finder
+    for one, other in itertools.permutations(albums, 2):
+        photos = [*albums[other][:few], *albums[one][:many]]
+        judged = selection.one_person(photos, finder.space, finder.same_person, ())
+        told = ["another_person" in {reason.code for reason in photo.reasons} for photo in judged]
+        assert told == [True] * few + [False] * many, (one, other)
+
+
+def test_a_copy_is_a_duplicate_and_another_photo_is_not(sitters: dict[str, Sitter]) -> None:
+    sitter = sitters["admiral"]
+    copies = [selfies.jpeg(sitter.image, 40), selfies.jpeg(selfies.resized(sitter.image, 0.5))]
+    marks = [
+        selection.fingerprint(decode(each, "", 1000).image)
+        for each in (selfies.jpeg(sitter.image), *copies, sitter.selfie(3))
+    ]
+    apart = [int(np.sum(marks[0] != other)) for other in marks[1:]]
+    assert max(apart[:2]) <= selection.TWIN_BITS < apart[2]
