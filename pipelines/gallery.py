@@ -5,9 +5,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import jinja2
+import numpy as np
 
+from pipelines.inline import inline
 from portrait.errors import OperatorError
-from portrait.types import Portrait, Style
+from portrait.types import Image, Portrait, Style
 
 PAGE = "index.html"
 
@@ -39,10 +41,20 @@ def render(portraits: Sequence[tuple[Path, Style, Portrait]], folder: Path, note
             "likeness": in_words(portrait),
             "credit": style.credit,
             "source": ", ".join(portrait.drawn_from.values()),
+            "before": "" if portrait.before is None else inline(_face_part(portrait.before)),
+            "after": "" if portrait.before is None else inline(_face_part(portrait.image)),
         }
         for file, style, portrait in portraits
     ]
     return template.render(cards=cards, notes=notes)
+
+
+def _face_part(image: Image) -> Image:
+    """The part of a studio portrait that holds the face: below the headroom, above the shoulders."""
+    height, width = image.shape[:2]
+    return np.ascontiguousarray(
+        image[round(height * 0.18) : round(height * 0.68), round(width * 0.2) : round(width * 0.8)]
+    )
 
 
 def in_words(portrait: Portrait) -> str:

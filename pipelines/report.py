@@ -1,20 +1,17 @@
 """What was judged, as a page a person can read: one file, no scripts, nothing fetched."""
 
-import base64
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import jinja2
-import numpy as np
 
+from pipelines.inline import inline
 from portrait.errors import OperatorError
 from portrait.types import Box, Crop, Image, Quality, ScoredPhoto, TrainingSet
 
 PAGE = "report.html"
-THUMB = 420
-"""Long side of the pictures on the page, pixels; the crops themselves lie beside it."""
 ENOUGH = 10
 """Photos from which more teach little: EasyPhoto asks for 5 to 20, FaceChain for 1 to 10."""
 
@@ -100,9 +97,9 @@ def _card(photo: ScoredPhoto, crops: dict[str, tuple[int, Crop]]) -> _Card:
         verdict=photo.verdict,
         label=VERDICTS[photo.verdict],
         tips=tuple((reason.code, reason.tip) for reason in photo.reasons),
-        photo=_inline(_framed(photo)) if photo.selfie is not None else "",
-        crop=_inline(crop.image) if crop is not None else "",
-        before=_inline(crop.before) if crop is not None and crop.before is not None else "",
+        photo=inline(_framed(photo)) if photo.selfie is not None else "",
+        crop=inline(crop.image) if crop is not None else "",
+        before=inline(crop.before) if crop is not None and crop.before is not None else "",
         full=f"crops/{number:04}.png" if crop is not None else "",
         bars=_bars(photo.quality),
         likeness=in_words(photo),
@@ -138,16 +135,6 @@ def _framed(photo: ScoredPhoto) -> Image:
     cv2.rectangle(image, *corners, (255, 255, 255), width + 2)
     cv2.rectangle(image, *corners, (40, 120, 240), width)
     return image
-
-
-def _inline(image: Image) -> str:
-    """A picture as a data URI, so that the page can be sent as one file."""
-    share = min(1.0, THUMB / max(image.shape[:2]))
-    small = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA) if share < 1 else image
-    done, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(np.asarray(small), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88]
-    )
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii") if done else ""
 
 
 def _count(number: int, noun: str) -> str:

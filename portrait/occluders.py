@@ -63,6 +63,8 @@ def in_front(image: Image, mesh: Points) -> Mask:
     if _glasses(odd, mesh):
         frame = ramp(odd, 1.5, 2.3) * above
         hidden, linked = np.maximum(hidden, frame * (1 - own)), linked | (frame > 0.4)  # a frame runs on across a brow
+    strands = np.ones((2 * round(0.025 * width) + 1,) * 2, np.uint8)
+    hidden = cv2.morphologyEx(hidden.astype(np.float32), cv2.MORPH_CLOSE, strands)  # light strands between dark ones
     outside = (region(mesh, "oval", shape, -0.05 * width) < 0.5) & (above > 0.5)
     _, labels = cv2.connectedComponents((linked | outside).astype(np.uint8), connectivity=4)
     joined = np.isin(labels, np.unique(labels[outside])) & (labels > 0)

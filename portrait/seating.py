@@ -125,8 +125,8 @@ def relight(scene: Scene, face: Floats, mesh: Points, hidden: Mask, contrast: fl
     eyes, lips = features(mesh, shape, 0.03, 0.02, "eyes brows"), features(mesh, shape, 0.0, 0.01, "lips")
     marked = np.maximum(eyes, lips)
     deep = np.maximum(marked, features(mesh, shape, 0.0, 0.02, "nostrils"))
-    detail = detail * (0.92 + 0.08 * deep)
-    limit = 16 + 150 * deep
+    detail = detail * (0.95 + 0.05 * deep)
+    limit = 22 + 150 * deep
     lift = (2 + 0.6 * (98 - scene.light)) * (1 + 20 * marked)
     limit = np.where(detail < 0, limit, lift)
     detail = detail * limit / np.sqrt(limit**2 + detail**2)

@@ -2,11 +2,14 @@
 
 `$PORTRAIT_HOME` (default `~/.portrait`) holds everything the program keeps; `portrait.toml` in it holds the settings. An
 environment variable overrules one setting: `PORTRAIT_PREPARE__MOST=12` is `most` of `[prepare]`. Unknown names are refused.
+The section `[tasks]` is about jobs; all others are about flows and engines and stand in `pipelines.settings`.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +22,104 @@ from portrait.errors import OperatorError
 _OWN = {"PORTRAIT_HOME", "PORTRAIT_SETTINGS", "PORTRAIT_HUB_TOKEN", "PORTRAIT_API_URL"}
 
 
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """What one owner may have."""
+
+    jobs: int = 20
+    """Jobs queued or running at once."""
+    people: int = 50
+    photos: int = 60
+    """Photos of one person."""
+    portraits_a_day: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """How long a worker may be silent, and how often a job may go wrong."""
+
+    seconds: float = 60
+    """A job whose worker was not heard of for so long goes back to the queue."""
+    heartbeat: float = 10
+    losses: int = 10
+    failures: int = 3
+    queued_hours: float = 72
+    """A job that nobody took for so long expires."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """Jobs: where they are kept, how they travel, what is allowed."""
+
+    database: str = field(default="", repr=False)
+    """SQLAlchemy URL; default: SQLite in `$PORTRAIT_HOME`. A password belongs into `PORTRAIT_TASKS__DATABASE`."""
+    broker: str = field(default="", repr=False)
+    """Broker URL: `filesystem:///folder` (default, in `$PORTRAIT_HOME`), `redis://…`, `amqp://…`."""
+    data: Path = Path("data")
+    """Where selfies, sets and portraits lie; default `$PORTRAIT_HOME/data`."""
+    polling: float = 0.1
+    """Seconds between two looks into the folder of the filesystem broker; Redis and RabbitMQ need none."""
+    keeper: float = 10
+    """Seconds between two passes of the keeper."""
+    retention_days: float = 30
+    """Selfies, sets and portraits are erased so long after the person was last used."""
+    lease: Lease = field(default_factory=Lease)
+    quotas: Quotas = field(default_factory=Quotas)
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Everything one process is told."""
+
+    flows: Settings
+    tasks: Tasks
+
+
 def home(environment: Mapping[str, str] = os.environ) -> Path:
     """The folder that holds everything the program keeps."""
     return Path(environment.get("PORTRAIT_HOME") or "~/.portrait").expanduser().absolute()
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings; raises `OperatorError` (`bad_settings`) that names each wrong line."""
+    """The settings of flows and engines; raises `OperatorError` (`bad_settings`) that names each wrong line."""
+    return load_installation(environment).flows
+
+
+def load_installation(environment: Mapping[str, str] = os.environ) -> Installation:
+    """All settings; raises `OperatorError` (`bad_settings`) that names each wrong line."""
     path = Path(environment.get("PORTRAIT_SETTINGS") or home(environment) / "portrait.toml")
     tree = _read(path, required="PORTRAIT_SETTINGS" in environment)
+    _without_secrets(tree)
     for name, value in environment.items():
         if name.startswith("PORTRAIT_") and name not in _OWN:
             _put(tree, name, value)
     models = tree.setdefault("models", {})
     if isinstance(models, dict):
-        if "hub_token" in models:
-            raise OperatorError(
-                "bad_settings",
-                "A secret does not belong in a file: remove models.hub_token and set PORTRAIT_HUB_TOKEN.",
-            )
         models.setdefault("folder", str(home(environment) / "models"))
         models["hub_token"] = environment.get("PORTRAIT_HUB_TOKEN", "")
-    return _validated(tree, path)
+    tasks = tree.pop("tasks", {})
+    if isinstance(tasks, dict):
+        tasks.setdefault("database", f"sqlite:///{home(environment) / 'ledger.db'}")
+        tasks.setdefault("broker", f"filesystem://{home(environment) / 'broker'}")
+        tasks.setdefault("data", str(home(environment) / "data"))
+    flows = _validated(Settings, tree, path)
+    return Installation(flows, _validated(Tasks, tasks, path, "tasks"))
+
+
+def _without_secrets(tree: Mapping[str, Any]) -> None:
+    """Refuse a settings file that holds a secret."""
+    models, tasks = tree.get("models"), tree.get("tasks")
+    if isinstance(models, dict) and "hub_token" in models:
+        raise OperatorError(
+            "bad_settings",
+            "A secret does not belong in a file: remove models.hub_token and set PORTRAIT_HUB_TOKEN.",
+        )
+    for name in ("database", "broker"):
+        if isinstance(tasks, dict) and re.search(r"://[^/@]*:[^/@]+@", str(tasks.get(name, ""))):
+            raise OperatorError(
+                "bad_settings",
+                f"A password does not belong in a file: remove tasks.{name} and set PORTRAIT_TASKS__{name.upper()}.",
+            )
 
 
 def _read(path: Path, *, required: bool) -> dict[str, Any]:
@@ -66,12 +145,15 @@ def _put(tree: dict[str, Any], name: str, value: str) -> None:
     tree[leaf] = value
 
 
-def _validated(tree: dict[str, Any], path: Path) -> Settings:
+def _validated(kind: type[Any], tree: Any, path: Path, section: str = "") -> Any:
     strict = with_config(ConfigDict(extra="forbid"))
     try:
-        return TypeAdapter(strict(Settings)).validate_python(tree)
+        return TypeAdapter(strict(kind)).validate_python(tree)
     except ValidationError as error:
-        lines = "; ".join(f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}" for wrong in error.errors())
+        before = (section,) if section else ()
+        lines = "; ".join(
+            f"{'.'.join(str(part) for part in (*before, *wrong['loc']))}: {wrong['msg']}" for wrong in error.errors()
+        )
         raise OperatorError(
             "bad_settings", f"The settings do not hold ({path} or the environment): {lines}."
         ) from error

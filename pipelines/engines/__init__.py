@@ -17,7 +17,7 @@ from pipelines.settings import Settings
 from portrait.errors import OperatorError
 from portrait.ports import FaceFinder, Matter, Painter, Restorer
 
-FOLDERS = ("faces", "mattes", "painters", "parsers", "restorers")
+FOLDERS = ("faces", "mattes", "painters", "restorers")
 
 
 class Engines:

@@ -39,6 +39,8 @@ HAIR_IN, HAIR_OUT = 0.05, 0.16
 """Half widths of the unknown band around hair, in face sizes: least error on the composites of the tests."""
 BODY_IN, BODY_OUT = 0.025, 0.035
 """The same around clothes, whose outline the segmenter finds to about two of its pixels (0.017 face sizes each)."""
+JAW = 0.12
+"""Distance from the face's mesh, in face sizes, up to which an outline below the eyes is the jaw's; at twice that, hair's."""
 FRAME = 512
 """Longer side of the whole photo when the segmenter looks at what lies around the window; it reads 256 px."""
 HOLE = 0.1
@@ -198,12 +200,28 @@ def _into(window: _Window, size: tuple[int, int]) -> Affine:
 
 
 def _hair(confidence: Mask, face: Face) -> Mask:
-    """Where there may be hair (1) and where there are only clothes (0): above the chin, and beside the neck."""
+    """Where there may be hair (1) and where there are only clothes (0): above the chin, and beside the neck.
+
+    Where the outline is that of the jaw itself there is none either, or the room between jaw and collar would be all band.
+    """
     unit = face_size(face)
     rows, columns = np.indices(confidence.shape, np.float32)
     aside = np.maximum(np.abs(columns - face.box.centre[0]) / unit - 0.75, 0)
     below = np.maximum((rows - face.box.bottom) / unit, 0)
-    return np.clip(1 - 2 * np.maximum(below - 0.2, aside * (below > 0)), 0, 1).astype(np.float32)
+    hair = np.clip(1 - 2 * np.maximum(below - 0.2, aside * (below > 0)), 0, 1)
+    if face.mesh is not None:
+        from_jaw = depth(~_hull(confidence.shape, face)) / unit
+        under_eyes = np.clip((rows - face.landmarks[:2, 1].max()) / (0.2 * unit), 0, 1)
+        hair *= 1 - under_eyes * np.clip(2 - from_jaw / JAW, 0, 1)
+    return hair.astype(np.float32)
+
+
+def _hull(shape: tuple[int, ...], face: Face) -> NDArray[np.bool_]:
+    """The face's mesh, filled; empty where there is none."""
+    filled = np.zeros(shape, np.uint8)
+    if face.mesh is not None:
+        cv2.fillConvexPoly(filled, cv2.convexHull(face.mesh[:, :2].astype(np.int32)), 1)
+    return filled > 0
 
 
 def _bands(confidence: Mask, face: Face, hair: Mask) -> Mask:
@@ -212,10 +230,7 @@ def _bands(confidence: Mask, face: Face, hair: Mask) -> Mask:
     inner = (BODY_IN + (HAIR_IN - BODY_IN) * hair) * unit
     outer = (BODY_OUT + (HAIR_OUT - BODY_OUT) * hair) * unit
     known = trimap(confidence, inner, outer)
-    if face.mesh is not None:
-        hull = cv2.convexHull(face.mesh[:, :2].astype(np.int32))
-        certain = cv2.fillConvexPoly(np.zeros(confidence.shape, np.uint8), hull, 1) > 0
-        known[depth(certain) > BODY_IN * unit] = KNOWN_IN
+    known[depth(_hull(confidence.shape, face)) > BODY_IN * unit] = KNOWN_IN
     return known
 
 

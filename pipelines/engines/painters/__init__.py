@@ -1,1 +1,1 @@
-"""Painters: draw a person in a style."""
+"""Draws a person in a style."""

@@ -128,7 +128,7 @@ class Fusion:
         if picture is None:
             raise OperatorError("no_picture", f"The style {request.style.id} has no picture to put people into.")
         if not request.people:
-            raise UserError("no_person", "Say who is to be put into the picture.")
+            raise UserError("nobody", "Say who is to be put into the picture.")
         faces = {number: _template_face(picture, number) for number in sorted(request.people)}
         ranked = {number: rank(person, faces[number], number) for number, person in request.people.items()}
         variations = _variations(request, picture.image, min(len(each) for each in ranked.values()))

@@ -8,8 +8,8 @@ import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ from pipelines.settings import Settings
 from portrait.color import expose, white_balance
 from portrait.composition import TIGHTEST, Framing, frame_portrait
 from portrait.errors import OperatorError, UserError
-from portrait.geometry import Affine, move_face
+from portrait.geometry import move_face, scaled
 from portrait.masks import face_size, foreground
 from portrait.ports import Matter, Progress
 from portrait.skin import retouch_skin, skin_mask
@@ -37,18 +37,21 @@ LARGEST = 16_000_000
 """Pixels at which a portrait is drawn at most; larger ones are enlarged from it, no selfie holds more of a head."""
 TIGHTNESS = (0.0, 0.09, -0.05, 0.15)
 """How candidates from one selfie differ in head size."""
+CHOICE = 2
+"""Candidates at least where there are that many usable selfies."""
 WRAP = 0.010
 """Reach of the backdrop's light around the person's edge, over the picture's height."""
 WRAPPED = 0.30
 """Share of the backdrop's colour at the very edge."""
 RELIGHT = 0.055
 """Largest change of skin by the backdrop's light, as a factor of its sRGB value: about ΔE 3.5 on light skin."""
-RELIGHT_LIMIT = 5.0
-"""ΔE that relighting stays below on any pixel."""
 BALANCE, EXPOSURE = 0.6, 0.8
 """Strength of white balance and exposure of the selfie: some of its own light remains."""
-PLATES, SITTERS = 8, 6
+PLATES, SITTERS = 8, 4
 """How many selfies, and how many of them at portrait size, are kept for further backdrops."""
+
+_PlateKey: TypeAlias = tuple[str, str, float]
+"""Name, fingerprint and reduction of a selfie."""
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
@@ -79,7 +82,7 @@ class _Plate:
     """The person's colours, spread beyond the edge so that no old background is left in hair."""
     person: Mask
     face: Face
-    key: tuple[str, int]
+    key: _PlateKey
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +94,7 @@ class _Sitter:
     share: Mask
     skin: Mask
     face: Face
+    framing: Framing
     noise: float
     """Standard deviation of the fine grain, levels of 255."""
     light: float
@@ -102,7 +106,7 @@ class Studio:
 
     def __init__(self, matter: Callable[[], Matter]) -> None:
         self._matter = matter
-        self._plates: _Kept[tuple[str, int], _Plate] = _Kept(PLATES)
+        self._plates: _Kept[_PlateKey, _Plate] = _Kept(PLATES)
         self._sitters: _Kept[tuple[object, ...], _Sitter] = _Kept(SITTERS)
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
@@ -115,23 +119,231 @@ class Studio:
         if person is None or not person.references:
             raise UserError("no_reference", "A studio portrait needs at least one usable photo of the person.")
         size = request.size or SIZE
-        drawn, canvas = size, _bounded(size)
+        canvas = _bounded(size)
+        usable = self._usable(person.references, canvas, max(request.count, CHOICE))
         candidates: list[Candidate] = []
-        usable = self._usable(person.references, canvas, progress)
-        # One more than asked for when there is a choice of selfies: the best is found by measuring, not by guessing.
-        total = max(request.count, min(len(usable), 2))
+        # Where there is a choice of selfies two are drawn at least: the better is found by measuring, not by guessing.
+        total = max(request.count, min(len(usable), CHOICE))
         for number in range(total):
             progress(number, total, "Drawing", candidates[-1].image if candidates else None)
-            plate, reference = usable[number % len(usable)]
-            tightness = TIGHTNESS[number // len(usable) % len(TIGHTNESS)]
-            framing = frame_portrait(plate.person, plate.face, canvas, tightness)
-            framing = framing or frame_portrait(plate.person, plate.face, canvas)
-            if framing is None:
-                raise _no_shoulders()
-            sitter = self._sitter(plate, framing, canvas, request.style.retouch)
+            plate, name = usable[number % len(usable)]
+            sitter = self._sitter(
+                plate, canvas, TIGHTNESS[number // len(usable) % len(TIGHTNESS)], request.style.retouch
+            )
             seed = request.seed + number
-            image, before = _composed(sitter, backdrop, canvas, seed)
-            variation = {"tightness": tightness, "backdrop_seed": float(seed), "head": framing.face_share}
-            candidates.append(Candidate(_sized(image, drawn), {1: reference.name}, variation, _sized(before, drawn)))
+            image, before = _portrayed(sitter, backdrop, seed)
+            variation = {"backdrop_seed": float(seed), "head": sitter.framing.face_share}
+            candidates.append(Candidate(_sized(image, size), {1: name}, variation, _sized(before, size)))
         progress(total, total, "Drawing", candidates[-1].image)
         return candidates
+
+    def _usable(self, references: tuple[Reference, ...], canvas: Size, most: int) -> list[tuple[_Plate, str]]:
+        """The first selfies that can be framed, cut out."""
+        found: list[tuple[_Plate, str]] = []
+        for reference in references:
+            plate = self._plate(reference, canvas)
+            if frame_portrait(plate.person, plate.face, canvas) is not None:
+                found.append((plate, reference.name))
+            if len(found) == most:
+                break
+        if not found:
+            raise UserError(
+                "no_shoulders",
+                "The shoulders are cut off in these photos, so a portrait would show where the photo ends. "
+                "Add one taken from a little further away, with both shoulders in the picture.",
+            )
+        return found
+
+    def _plate(self, reference: Reference, canvas: Size) -> _Plate:
+        # The selfie is reduced to what the closest framing shows; the rounding lets near sizes share one matte.
+        shrink = min(1.0, canvas.height * TIGHTEST / max(reference.face.box.height, 1.0))
+        shrink = min(1.0, 2.0 ** (math.ceil(math.log2(shrink) * 2) / 2))
+        key = (reference.name, _fingerprint(reference), shrink)
+        return self._plates.get(key, lambda: _cut_out(reference, shrink, self._matter(), key))
+
+    def _sitter(self, plate: _Plate, canvas: Size, tightness: float, retouch: float) -> _Sitter:
+        key = (plate.key, canvas, tightness, retouch)
+        return self._sitters.get(key, lambda: _seated(plate, canvas, tightness, retouch))
+
+
+def _cut_out(reference: Reference, shrink: float, matter: Matter, key: _PlateKey) -> _Plate:
+    """The person of a selfie in their own light, without the background."""
+    image, face = reference.image, reference.face
+    if shrink < 1:
+        size = (max(1, round(image.shape[1] * shrink)), max(1, round(image.shape[0] * shrink)))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        face = move_face(face, scaled(shrink))
+    person = matter.matte(image, face)
+    skin = skin_mask(image, face)
+    image = expose(white_balance(image, skin, BALANCE), skin, EXPOSURE)
+    unit = face_size(face)
+    front = _inward(foreground(image, person, max(3, round(0.6 * unit))), person, unit)
+    return _Plate(front, person, face, key)
+
+
+def _inward(front: Image, person: Mask, unit: float) -> Image:
+    """Edges take the colour of what lies just inside of them, in proportion to how transparent they are.
+
+    What the estimate leaves of a bright old background in hair would be a halo before a dark backdrop.
+    """
+    solid = (person > 0.97).astype(np.float32)
+    sigma = 0.045 * unit
+    weight = cv2.GaussianBlur(solid, (0, 0), sigma)
+    inner = cv2.GaussianBlur(front * solid[..., None], (0, 0), sigma) / np.maximum(weight, 1e-3)[..., None]
+    # Loose hair is too far from anything solid to be told its colour.
+    share = ((1 - person) * np.clip(weight * 8, 0, 1) * 0.8)[..., None]
+    return np.asarray(front * (1 - share) + inner * share + 0.5, np.uint8)
+
+
+def _seated(plate: _Plate, canvas: Size, tightness: float, retouch: float) -> _Sitter:
+    """The person framed and enlarged to the portrait's size, with and without retouch."""
+    framing = frame_portrait(plate.person, plate.face, canvas, tightness) or frame_portrait(
+        plate.person, plate.face, canvas
+    )
+    if framing is None:
+        raise UserError("no_shoulders", "The shoulders are cut off in this photo. Add one taken from further away.")
+    matrix = framing.frame.to(canvas)
+    enlarged = canvas.height / framing.frame.height
+    size = (canvas.width, canvas.height)
+    front = cv2.warpAffine(plate.front, matrix, size, flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+    share = cv2.warpAffine(plate.person, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    face = move_face(plate.face, matrix)
+    plain = _crisp(np.asarray(front, np.uint8), enlarged)
+    share = np.asarray(np.clip((share - 0.5) * min(1 + 0.3 * max(enlarged - 1, 0), 1.8) + 0.5, 0, 1), np.float32)
+    skin = skin_mask(plain, face, neck=True)
+    retouched = retouch_skin(plain, face, retouch)
+    return _Sitter(plain, retouched, share, skin, face, framing, _noise(plain, share), _lit_from(plain, skin, face))
+
+
+def _crisp(image: Image, enlarged: float) -> Image:
+    """Bring back the steepness that enlarging takes from edges that are there; nothing is added where there are none."""
+    if enlarged <= 1.05:
+        return image
+    amount = min(0.7, 0.35 * (enlarged - 1))
+    light = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    detail = light - cv2.GaussianBlur(light, (0, 0), 0.55 * enlarged)
+    # Fine noise stays fine: what is below two levels is not steepened; strong edges would ring beyond twelve.
+    detail = np.sign(detail) * np.clip(np.abs(detail) - 1.0, 0, 12) * amount
+    return np.asarray(np.clip(image + detail[..., None] + 0.5, 0, 255), np.uint8)
+
+
+def _noise(image: Image, share: Mask) -> float:
+    """Standard deviation of the finest grain of the person, by the median so that edges do not count."""
+    light = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    fine = np.abs(light - cv2.GaussianBlur(light, (0, 0), 1.0))[share > 0.99]
+    # Of white noise 0.84 is left by the difference; 0.6745 makes a deviation of a median.
+    return float(np.median(fine)) / 0.6745 / 0.84 if len(fine) else 0.0
+
+
+def _lit_from(image: Image, skin: Mask, face: Face) -> float:
+    """-1 where the left side of the face is clearly the lighter one … 1 where the right is."""
+    light = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    middle = round(face.landmarks[2, 0])
+    sides = [light[:, part][skin[:, part] > 0.5] for part in (slice(0, middle), slice(middle, None))]
+    if min(len(side) for side in sides) < 64:
+        return 0.0
+    left, right = (float(np.median(side)) for side in sides)
+    return float(np.clip((right - left) / 25, -1, 1))
+
+
+def _portrayed(sitter: _Sitter, backdrop: str, seed: int) -> tuple[Image, Image]:
+    """The portrait, and the same without retouch and relight."""
+    height, width = sitter.share.shape
+    light = LIGHTS[backdrop]
+    back = backdrops.paint(backdrop, Size(width, height), seed)
+    # A backdrop lit from the other side than the face is hung the other way round: light agrees more than it is bent.
+    if light.side * sitter.light < 0:
+        back, light = np.ascontiguousarray(back[:, ::-1]), replace(light, side=-light.side)
+    random = np.random.default_rng(seed)
+    noise = random.standard_normal((height, width), np.float32)
+    scene = _Scene(back, sitter, light, noise)
+    before = scene.with_person(sitter.plain)
+    rows, columns = _touched(sitter)
+    after = before.copy()
+    after[rows, columns] = scene.with_person(_relit(sitter, light, rows, columns), rows, columns)
+    return after, before
+
+
+def _touched(sitter: _Sitter) -> tuple[slice, slice]:
+    """The part of the picture in which retouch and relight may change anything."""
+    left, top, wide, tall = cv2.boundingRect((sitter.skin > 0).astype(np.uint8))
+    return slice(top, top + max(tall, 1)), slice(left, left + max(wide, 1))
+
+
+def _relit(sitter: _Sitter, light: Light, rows: slice, columns: slice) -> Image:
+    """Skin a little lighter on the side where the backdrop's light is, a little darker on the other."""
+    unit, middle = face_size(sitter.face), sitter.face.box.centre[0]
+    across = (np.arange(columns.start, columns.stop, dtype=np.float32) - middle) / (0.7 * unit)
+    # What the selfie's own light has done already need not be done again.
+    wanted = float(np.clip(light.side - 0.7 * sitter.light, -1, 1))
+    gain = RELIGHT * wanted * np.tanh(across)[None, :] * sitter.skin[rows, columns]
+    image = sitter.retouched[rows, columns].astype(np.float32)
+    # Highlights have no room: the change fades towards white.
+    room = np.clip((255 - image.max(axis=2)) / 60, 0, 1)
+    return np.asarray(np.clip(image * (1 + gain * room)[..., None] + 0.5, 0, 255), np.uint8)
+
+
+class _Scene:
+    """A backdrop and a person's outline in it; everything that is the same with and without retouch."""
+
+    def __init__(self, back: Image, sitter: _Sitter, light: Light, noise: Floats) -> None:
+        height = back.shape[0]
+        self._share = sitter.share
+        grain = backdrops.GRAIN
+        extra = math.sqrt(max(min(sitter.noise, 4.0) ** 2 - grain**2, 0))
+        self._back = back + (noise * np.float32(extra))[..., None]
+        # Grain for a person whose own was lost in enlarging, so that skin and paper are of one picture.
+        missing = math.sqrt(max(grain**2 - sitter.noise**2, 0))
+        self._grain = noise * np.float32(missing)
+        self._around = _wide_blur(back.astype(np.float32), 0.03 * height)
+        self._wrap = sitter.share * _wide_blur(1 - sitter.share, WRAP * height) * WRAPPED
+        rows = np.linspace(0, 1, height, dtype=np.float32)
+        # The lamp is on the face; the chest has less of it.
+        fall = 1 - 0.09 * np.clip((rows - 0.68) / 0.32, 0, 1) ** 1.5
+        self._tint = (fall[:, None] * np.array(light.colour, np.float32) ** np.float32(0.35)).astype(np.float32)
+
+    def with_person(self, front: Image, rows: slice = slice(None), columns: slice = slice(None)) -> Image:
+        """The composite, or a part of it; `front` is as large as the part."""
+        wrap = self._wrap[rows, columns, None]
+        person = front * self._tint[rows, None, :]
+        person += (self._around[rows, columns] - person) * wrap
+        person += self._grain[rows, columns, None]
+        back = self._back[rows, columns]
+        return np.asarray(np.clip(back + (person - back) * self._share[rows, columns, None] + 0.5, 0, 255), np.uint8)
+
+
+def _wide_blur(values: Floats, sigma: float) -> Floats:
+    """A Gaussian that is worked out on a reduced picture; wide ones are slow and lose nothing by it."""
+    factor = min(1.0, 4.0 / max(sigma, 1e-3))
+    small = cv2.resize(values, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    soft = cv2.GaussianBlur(small, (0, 0), max(sigma * factor, 0.3))
+    return np.asarray(cv2.resize(soft, values.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _bounded(size: Size) -> Size:
+    """The size at which a portrait is drawn."""
+    factor = min(1.0, math.sqrt(LARGEST / (size.width * size.height)))
+    return Size(max(1, round(size.width * factor)), max(1, round(size.height * factor)))
+
+
+def _sized(image: Image, size: Size) -> Image:
+    if image.shape[:2] == (size.height, size.width):
+        return image
+    return np.asarray(cv2.resize(image, (size.width, size.height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _fingerprint(reference: Reference) -> str:
+    """Tells pictures of one name apart, and two faces in one picture."""
+    digest = hashlib.blake2b(np.ascontiguousarray(reference.image[::7, ::7]), digest_size=16)
+    digest.update(np.ascontiguousarray(reference.face.landmarks))
+    return digest.hexdigest()
+
+
+def make(settings: Settings, models: Models, engines: Engines) -> Studio:
+    """Nothing of its own to load; the matter comes with the first portrait."""
+    return Studio(engines.matter)
+
+
+def status(settings: Settings, models: Models) -> list[str]:
+    """Nothing is missing: the matter it asks for answers for itself."""
+    return []

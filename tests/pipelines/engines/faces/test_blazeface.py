@@ -43,7 +43,7 @@ def test_finds_all_six_of_a_group_and_tells_them_apart(finder: FaceFinder, group
         lambda image: selfies.far(image, 70),
     ],
 )
-def test_one_person_stays_one_person(finder: FaceFinder, astronaut: Image, astronaut_face: Face, make) -> None:  # noqa: ANN001
+def test_one_person_stays_one_person(finder: FaceFinder, astronaut: Image, astronaut_face: Face, make) -> None:
     other = finder.faces(make(astronaut))[0]
     assert distance("dlib", other.embeddings["dlib"], astronaut_face.embeddings["dlib"]) < 0.3
 

@@ -126,11 +126,11 @@ def test_two_of_six_are_drawn_and_four_left_alone(
     finder: FaceFinder, astronaut: Image, astronaut_face: Face, group_faces: list[Face]
 ) -> None:
     photo = selfies.group()
-    lena, ross = (
+    first, second = (
         person(reference(astronaut, astronaut_face, "a.jpg")),
         person(reference(photo, group_faces[2], "r.jpg")),
     )
-    (drawn, *_) = paint(photo, group_faces, {6: ross, 1: lena})
+    (drawn, *_) = paint(photo, group_faces, {6: second, 1: first})
     assert drawn.drawn_from == {1: "a.jpg", 6: "r.jpg"}
     changed = np.maximum(hull(photo, group_faces[0]), hull(photo, group_faces[5]))
     assert (drawn.image == photo)[changed == 0].all()
@@ -190,11 +190,11 @@ def test_light_from_the_side_falls_on_the_new_face_too(
     assert astronaut_face.mesh is not None
     lit = (astronaut * shade).astype(np.uint8)
     someone = person(reference(selfies.group(), group_faces[2]))
-    for template in (lit, np.ascontiguousarray(lit)):
-        (drawn, *_) = paint(template, [astronaut_face], {1: someone})
-        left, right = (to_lab(drawn.image)[_around(astronaut_face, point)][..., 0].mean() for point in (50, 280))
-        before = [to_lab(template)[_around(astronaut_face, point)][..., 0].mean() for point in (50, 280)]
-        assert (left, right) == pytest.approx(before, abs=7)
+    (drawn, *_) = paint(lit, [astronaut_face], {1: someone})
+    light = [to_lab(drawn.image)[_around(astronaut_face, point)][..., 0].mean() for point in (50, 280)]
+    before = [to_lab(lit)[_around(astronaut_face, point)][..., 0].mean() for point in (50, 280)]
+    assert before[0] < before[1] - 15
+    assert light == pytest.approx(before, abs=7)
 
 
 def _around(face: Face, point: int) -> tuple[slice, slice]:
@@ -334,7 +334,7 @@ def test_a_face_that_is_not_there_is_refused(astronaut: Image, astronaut_face: F
     someone = person(reference(astronaut, astronaut_face))
     assert refusal(astronaut, [astronaut_face], {2: someone}).code == "template_face_missing"
     assert refusal(astronaut, [], {1: someone}).code == "template_face_missing"
-    assert refusal(astronaut, [astronaut_face], {}).code == "no_person"
+    assert refusal(astronaut, [astronaut_face], {}).code == "nobody"
 
 
 @pytest.mark.parametrize("face", [made(60), made(0, width=30.0), None])

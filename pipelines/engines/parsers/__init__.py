@@ -1,1 +1,0 @@
-"""Parsers: find the regions of a face."""
