@@ -18,7 +18,7 @@ from portrait.types import Face, Mask, Size
 
 EYE_LINE = 0.42
 """Height of the eyes over the picture's: between the upper third and the middle, where studio portraits have them."""
-FACE_SHARE = 0.285
+FACE_SHARE = 0.30
 """Height of the face (forehead to chin) over the picture's: head and shoulders with the upper chest."""
 TIGHTEST = 0.43
 """Largest share that is tried to hide the photo's lower edge: a close portrait whose shoulders just begin."""

@@ -103,10 +103,14 @@ def apart(confidence: Mask, image: Image, face: Face, others: Sequence[Face]) ->
     for label, each in enumerate(people, start=2):
         _mark_head(markers, each, label)
     smooth = cv2.GaussianBlur(image, (0, 0), max(0.5, 0.01 * face_size(face)))
-    parted = cv2.watershed(cv2.cvtColor(smooth, cv2.COLOR_RGB2BGR), markers)
+    parted = cv2.watershed(cv2.cvtColor(smooth, cv2.COLOR_RGB2BGR), markers.copy())
     own = parted == len(people) + 1
     foreign = ((parted > 1) & ~own) | ~_reach(confidence.shape, face)
-    return np.where(foreign, np.float32(0), confidence)
+    # Around the head the watershed's word stands: hair is like nothing that is surely this person's.
+    head = np.zeros(confidence.shape, np.int32)
+    _mark_head(head, face, 1, 1.7)
+    coloured = _by_colour(smooth, markers, foreign, own & (confidence > 0.5))
+    return np.where(np.where(head > 0, foreign, coloured), np.float32(0), confidence)
 
 
 def guided(mask: Mask, small: Image, large: Image, radius: int, epsilon: float) -> Mask:
@@ -205,11 +209,25 @@ def _fuse(
     return found.astype(np.float32), np.clip(back_mean, 0, 1).astype(np.float32)
 
 
-def _mark_head(markers: NDArray[np.int32], face: Face, label: int) -> None:
+def _mark_head(markers: NDArray[np.int32], face: Face, label: int, grown: float = 1.0) -> None:
     """The face and the hair above it, which a face's box leaves out."""
     (x, y), width, height = face.box.centre, face.box.width, face.box.height
-    at, axes = (round(x), round(y - 0.12 * height)), (round(width * 0.42), round(height * 0.62))
+    at = (round(x), round(y - 0.12 * height))
+    axes = (round(width * 0.42 * grown), round(height * 0.62 * (1 + (grown - 1) / 2)))
     cv2.ellipse(markers, at, axes, face.pose.roll, 0, 360, label, -1)
+
+
+def _by_colour(
+    image: Image, markers: NDArray[np.int32], foreign: NDArray[np.bool_], own: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Foreign pixels, corrected by the colours of what is surely one person's and surely another's (GrabCut)."""
+    guess = np.full(foreign.shape, cv2.GC_PR_BGD, np.uint8)
+    guess[own & ~foreign] = cv2.GC_PR_FGD
+    guess[(markers > 0) & (markers < markers.max())] = cv2.GC_BGD
+    guess[markers == markers.max()] = cv2.GC_FGD
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(np.ascontiguousarray(image), guess, None, *models, 3, cv2.GC_INIT_WITH_MASK)
+    return foreign | (guess == cv2.GC_BGD) | (guess == cv2.GC_PR_BGD)
 
 
 def _reach(shape: tuple[int, int], face: Face) -> NDArray[np.bool_]:
@@ -218,7 +236,7 @@ def _reach(shape: tuple[int, int], face: Face) -> NDArray[np.bool_]:
     rows, columns = np.indices(shape, np.float32)
     aside = np.abs(columns - face.box.centre[0]) / unit
     below = (rows - face.box.bottom) / unit
-    return (rows > face.box.top - 0.75 * unit) & (aside < 1.15 + np.maximum(below, 0) * 1.5)
+    return (rows > face.box.top - 0.6 * unit) & (aside < 0.95 + np.maximum(below, 0) * 1.5)
 
 
 def _mark_chest(markers: NDArray[np.int32], face: Face, label: int) -> None:

@@ -123,7 +123,7 @@ SWEEPS = [
     Sweep("eyes_closed", "eyes_closed", "% of the lid's way", (0, 20, 40, 50, 60, 70, 80, 100), lids_down, 0, 100),
     Sweep("face_small", "face_small", "px", (120, 96, 80, 72, 66, 62, 56, 48, 32), small, 72, 56),
     Sweep("face_small", "face_small in a photo of 12 megapixels", "px",
-          (400, 300, 200, 140, 96, 56), lost_in_a_room, 300, None),
+          (400, 200, 140, 96), lost_in_a_room, 200, None),
     Sweep("face_cut", "face_cut", "% of the face outside", (0, 2, 4, 6, 8, 10, 15, 20, 30), cut, 0, 20),
     Sweep("no_face", "no_face: covered from below", "% of the face", (0, 20, 40, 50, 60, 70, 80, 100), masked, 20, 80),
     Sweep("no_face", "no_face: covered from above", "% of the face", (0, 20, 40, 50, 60, 70, 80, 100), hatted, 20, 80),

@@ -39,7 +39,7 @@ HAIR_IN, HAIR_OUT = 0.05, 0.16
 """Half widths of the unknown band around hair, in face sizes: least error on the composites of the tests."""
 BODY_IN, BODY_OUT = 0.025, 0.035
 """The same around clothes, whose outline the segmenter finds to about two of its pixels (0.017 face sizes each)."""
-JAW = 0.12
+JAW = 0.1
 """Distance from the face's mesh, in face sizes, up to which an outline below the eyes is the jaw's; at twice that, hair's."""
 FRAME = 512
 """Longer side of the whole photo when the segmenter looks at what lies around the window; it reads 256 px."""
@@ -56,7 +56,7 @@ DOUBT = 0.12
 """Distance from its outline, in face sizes, within which the segmenter is believed less: loose hair is found there."""
 FINE = 0.015
 """Half width, in face sizes, up to which a structure in the matte counts as hair."""
-VEIL = 0.3
+VEIL = 0.2
 """Opacity below which a broader structure is taken for a leak, and 1 minus which it is taken for solid."""
 EPSILON = 1e-6
 """Regularisation of the matting Laplacian: ten times pymatting's default, which follows sensor noise."""

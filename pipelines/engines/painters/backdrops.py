@@ -243,8 +243,8 @@ def _outdoors(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     scene = (light[..., None] * leaves).astype(np.float32)
     _leaves(scene, random)
     # The sky shines through where crowns are thin: above, and most of all towards the sun.
-    thin = np.clip((gaps + 2.4 * sun - 2.6 * rows - 0.15) * 1.4, 0, 1)[..., None]
-    sky = np.array((0.80, 0.92, 1.05), np.float32) + sun[..., None] * np.array((0.75, 0.5, 0.1), np.float32)
+    thin = np.clip((gaps + 2.0 * sun - 2.6 * rows - 0.2) * 1.2, 0, 1)[..., None]
+    sky = np.array((0.80, 0.92, 1.05), np.float32) + sun[..., None] * np.array((0.35, 0.22, 0.0), np.float32)
     scene += thin * (sky - scene)
     lawn = np.clip((rows + 0.015 * hue - 0.74) * 14, 0, 1)[..., None]
     grass = (0.17 + 0.02 * shade + 0.16 * np.exp(-(((columns - 0.7) / 0.35) ** 2)))[..., None] * np.array(
@@ -285,7 +285,7 @@ def _glints(scene: Floats, random: np.random.Generator) -> None:
     """Light on leaves and through gaps: points of very different strength, crowded towards the sun."""
     count = 140
     across, down = random.normal(0.66, 0.32, count), random.beta(1.5, 2.4, count) * 0.72
-    power = np.minimum(random.pareto(1.5, count) * 0.22 + 0.05, 1.4)
+    power = np.minimum(random.pareto(1.5, count) * 0.18 + 0.04, 1.0)
     warmth = random.uniform(0, 1, count)
     for x, y, strength, warm in zip(across, down, power, warmth, strict=True):
         tone = np.array((0.85 + 0.35 * warm, 1.0, 0.55 - 0.2 * warm)) * strength * 60

@@ -209,7 +209,10 @@ def _seated(plate: _Plate, canvas: Size, tightness: float, retouch: float) -> _S
     share = cv2.warpAffine(plate.person, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     face = move_face(plate.face, matrix)
     plain = _crisp(np.asarray(front, np.uint8), enlarged)
-    share = np.asarray(np.clip((share - 0.5) * min(1 + 0.3 * max(enlarged - 1, 0), 1.8) + 0.5, 0, 1), np.float32)
+    share = np.asarray(np.clip(share, 0, 1), np.float32)
+    if enlarged > 1.5:
+        # Enlarged steps of the old pixels would show along smooth outlines.
+        share = np.asarray(cv2.GaussianBlur(share, (0, 0), 0.3 * enlarged), np.float32)
     skin = skin_mask(plain, face, neck=True)
     retouched = retouch_skin(plain, face, retouch)
     return _Sitter(plain, retouched, share, skin, face, framing, _noise(plain, share), _lit_from(plain, skin, face))
@@ -334,8 +337,8 @@ def _sized(image: Image, size: Size) -> Image:
 
 def _fingerprint(reference: Reference) -> str:
     """Tells pictures of one name apart, and two faces in one picture."""
-    digest = hashlib.blake2b(np.ascontiguousarray(reference.image[::7, ::7]), digest_size=16)
-    digest.update(np.ascontiguousarray(reference.face.landmarks))
+    digest = hashlib.blake2b(reference.image[::7, ::7].tobytes(), digest_size=16)
+    digest.update(reference.face.landmarks.tobytes())
     return digest.hexdigest()
 
 

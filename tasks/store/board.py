@@ -1,0 +1,182 @@
+"""The owner's side of the queue: ask, look, follow, cancel, try again."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import sqlalchemy as sa
+
+from tasks import jobs as states
+from tasks.jobs import Job
+from tasks.store import changes
+from tasks.store.database import Database
+from tasks.store.rows import EventRow, Page, one, row_as
+from tasks.store.tables import job_events, job_people, jobs, people, turns, workers
+
+SAMPLE = 20
+"""Past runs that an estimate goes by."""
+LIVE = 60.0
+"""A worker that was heard of within so many seconds is alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a job stands among the others."""
+
+    place: int | None
+    """1 is next; None when it does not wait."""
+    seconds: float | None
+    """Until it is done; None when there is nothing to go by."""
+    missing: Sequence[str] = ()
+    """Abilities that no live worker has, so that nobody can take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Jobs as their owners see them."""
+
+    database: Database
+
+    def add(self, job: Job, persons: Collection[str] = ()) -> Job:
+        """Put a queued job into the ledger; `persons` are the people in it, who must be the owner's."""
+        with self.database.write() as connection:
+            for person in persons:
+                one(connection, people, job.owner, person)
+            connection.execute(sa.insert(jobs).values(changes.values_of(job)))
+            if persons:
+                connection.execute(
+                    sa.insert(job_people), [{"job": job.id, "person": each} for each in sorted(set(persons))]
+                )
+                connection.execute(sa.update(people).where(people.c.id.in_(persons)).values(used=job.created))
+            changes.tell(connection, job, job.created)
+        return job
+
+    def get(self, owner: str, id: str) -> Job:
+        """One job; raises `not_found`, `erased`."""
+        with self.database.read() as connection:
+            return changes.job_of(one(connection, jobs, owner, id))
+
+    def list(
+        self, owner: str, state: Collection[str] = (), kind: str = "", cursor: str | None = None, limit: int = 50
+    ) -> Page[Job]:
+        """The owner's jobs, the newest first."""
+        condition = jobs.c.owner == owner
+        return self._page(_filtered(condition, state, kind), cursor, limit)
+
+    def list_all(
+        self, state: Collection[str] = (), kind: str = "", cursor: str | None = None, limit: int = 50
+    ) -> Page[Job]:
+        """Everybody's jobs, for operators."""
+        return self._page(_filtered(sa.true(), state, kind), cursor, limit)
+
+    def of_person(self, owner: str, person: str) -> Sequence[Job]:
+        """Jobs that a person is in, the newest first."""
+        with self.database.read() as connection:
+            chosen = sa.select(jobs).join(job_people, job_people.c.job == jobs.c.id)
+            mine = chosen.where(job_people.c.person == person, jobs.c.owner == owner).order_by(jobs.c.id.desc())
+            return [changes.job_of(row) for row in connection.execute(mine)]
+
+    def persons(self, owner: str, id: str) -> Sequence[str]:
+        """The people in a job."""
+        with self.database.read() as connection:
+            one(connection, jobs, owner, id)
+            return list(connection.scalars(sa.select(job_people.c.person).where(job_people.c.job == id)))
+
+    def cancel(self, owner: str, id: str, now: float) -> Job:
+        """Cancelled at once while queued; `cancelling` while it runs; raises `bad_transition` when it has ended."""
+        with self.database.write() as connection:
+            return changes.owned(connection, owner, id, partial(states.cancel_asked, now=now), now)
+
+    def retry(self, owner: str, id: str, now: float) -> Job:
+        """Queue it again after it failed, was cancelled or expired; raises `bad_transition`."""
+        with self.database.write() as connection:
+            return changes.owned(connection, owner, id, partial(states.retried, now=now), now)
+
+    def retry_any(self, id: str, now: float) -> Job:
+        """The same for operators, whoever owns the job."""
+        with self.database.write() as connection:
+            return changes.anyones(connection, id, partial(states.retried, now=now), now)
+
+    def events(self, owner: str, id: str, after: int = 0, limit: int = 200) -> Sequence[EventRow]:
+        """What happened to a job after event `after`, in order."""
+        with self.database.read() as connection:
+            one(connection, jobs, owner, id)
+            chosen = sa.select(job_events).where(job_events.c.job == id, job_events.c.id > after)
+            rows = connection.execute(chosen.order_by(job_events.c.id).limit(limit))
+            return [row_as(EventRow, row) for row in rows]
+
+    def in_flight(self, owner: str) -> int:
+        """How many of the owner's jobs have not ended, for the quota."""
+        with self.database.read() as connection:
+            chosen = sa.select(sa.func.count()).where(jobs.c.owner == owner, jobs.c.state.not_in(states.FINISHED))
+            return connection.scalar(chosen) or 0
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Jobs by queue and state, for metrics."""
+        with self.database.read() as connection:
+            chosen = sa.select(jobs.c.queue, jobs.c.state, sa.func.count()).group_by(jobs.c.queue, jobs.c.state)
+            return {(queue, state): count for queue, state, count in connection.execute(chosen)}
+
+    def standing(self, job: Job, now: float) -> Standing:
+        """Place in the queue, estimate, and what is missing."""
+        if job.done:
+            return Standing(None, None)
+        with self.database.read() as connection:
+            past = _past(connection, job.kind)
+            live = _live(connection, job.queue, now)
+            place = _place(connection, job) if job.state == "queued" else None
+        able = [abilities for abilities in live if job.needs <= abilities]
+        missing: list[str] = []
+        if place is not None and not able:
+            # The worker that lacks least says what it takes.
+            missing = sorted(min((job.needs - each for each in live), key=len, default=job.needs))
+            return Standing(place, None, missing)
+        return Standing(place, states.seconds_left(job, now, past, place or 1, len(able)))
+
+    def _page(self, condition: sa.ColumnElement[bool], cursor: str | None, limit: int) -> Page[Job]:
+        chosen = sa.select(jobs).where(condition)
+        if cursor:
+            chosen = chosen.where(jobs.c.id < cursor)
+        with self.database.read() as connection:
+            rows = connection.execute(chosen.order_by(jobs.c.id.desc()).limit(limit + 1)).all()
+        return Page([changes.job_of(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None)
+
+
+def _filtered(condition: sa.ColumnElement[bool], state: Collection[str], kind: str) -> sa.ColumnElement[bool]:
+    if state:
+        condition = condition & jobs.c.state.in_(state)
+    return condition & (jobs.c.kind == kind) if kind else condition
+
+
+def _past(connection: sa.Connection, kind: str) -> list[float]:
+    """Seconds per unit of the last runs that succeeded."""
+    chosen = sa.select(jobs.c.started, jobs.c.finished, jobs.c.units).where(
+        jobs.c.kind == kind, jobs.c.state == "succeeded"
+    )
+    rows = connection.execute(chosen.order_by(jobs.c.finished.desc()).limit(SAMPLE))
+    return [(row.finished - row.started) / max(1, row.units) for row in rows]
+
+
+def _live(connection: sa.Connection, queue: str, now: float) -> list[frozenset[str]]:
+    """What each live worker of a queue can do."""
+    rows = connection.execute(sa.select(workers).where(workers.c.beat > now - LIVE, workers.c.stopping.is_(False)))
+    return [frozenset(row.abilities) for row in rows if queue in row.queues]
+
+
+def _place(connection: sa.Connection, job: Job) -> int:
+    waiting = (jobs.c.queue == job.queue) & (jobs.c.state == "queued")
+    before = (jobs.c.priority > job.priority) | (
+        (jobs.c.priority == job.priority)
+        & ((jobs.c.created < job.created) | ((jobs.c.created == job.created) & (jobs.c.id < job.id)))
+    )
+    own = connection.scalar(sa.select(sa.func.count()).where(waiting, jobs.c.owner == job.owner, before)) or 0
+    served = sa.select(turns.c.owner, turns.c.served).where(turns.c.queue == job.queue)
+    last = {row.owner: row.served for row in connection.execute(served)}
+    counts = sa.select(jobs.c.owner, sa.func.count().label("waiting")).where(waiting).group_by(jobs.c.owner)
+    mine = last.get(job.owner, 0.0)
+    others = [
+        (row.waiting, last.get(row.owner, 0.0) < mine)
+        for row in connection.execute(counts)
+        if row.owner != job.owner
+    ]
+    return states.position(own, others)

@@ -1,0 +1,97 @@
+"""How long a portrait takes, and how the cost grows with its size; docs/benchmarks.md."""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from pipelines.engines import Engines
+from portrait.ports import Painter
+from portrait.quality import judge
+from portrait.reasons import Thresholds
+from portrait.types import Face, Identity, Image, PortraitRequest, Reference, Size, Style, StylePicture
+from tests.fakes import Told
+
+pytestmark = pytest.mark.bench
+
+ROUNDS = 3
+"""Medians of so many runs, after one to warm up."""
+
+
+@pytest.fixture(scope="module")
+def person(astronaut: Image, astronaut_face: Face) -> Identity:
+    quality = judge(astronaut, astronaut_face, 1, Thresholds())
+    return Identity("a", (Reference("a.png", astronaut, astronaut_face, quality),), astronaut_face.embeddings)
+
+
+def seconds(work: Callable[[], object]) -> tuple[float, float]:
+    """Wall and CPU time of one run."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def told(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+def studio(backdrop: str, person: Identity, size: Size) -> PortraitRequest:
+    return PortraitRequest({1: person}, Style(backdrop, 1, "studio", backdrop, backdrop), 0, 1, size)
+
+
+def test_first_backdrop_and_each_further_one(engines: Engines, person: Identity) -> None:
+    size, names = Size(1024, 1280), ["studio-grey", "studio-warm", "studio-office", "studio-outdoors"]
+    painter: Painter = engines.painter("studio")
+    painter.paint(studio("studio-black", person, size), Told())
+    first, further = [], []
+    for number in range(ROUNDS):
+        # Another name is another selfie to the painter: nothing that was kept serves it.
+        fresh = replace(person, references=(replace(person.references[0], name=f"{number}.png"),))
+        first.append(seconds(lambda fresh=fresh: painter.paint(studio("studio-black", fresh, size), Told()))[0])
+        further += [
+            seconds(lambda name=name, fresh=fresh: painter.paint(studio(name, fresh, size), Told()))[0]
+            for name in names
+        ]
+    told(
+        f"\nstudio 1024×1280: first backdrop {statistics.median(first):.2f} s, each further {statistics.median(further):.2f} s"
+    )
+    assert statistics.median(first) <= 2
+    assert statistics.median(further) <= 0.5
+
+
+def test_fusion_and_how_it_grows(engines: Engines, person: Identity, astronaut: Image) -> None:
+    painter, finder = engines.painter("fusion"), engines.finder()
+    costs = {}
+    for side in (512, 1024, 2048, 4096):
+        picture = np.asarray(cv2.resize(astronaut, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8)
+        faces = tuple(finder.faces(picture, embedded=0))
+        style = Style("t", 1, "template", "T", picture=StylePicture(picture, faces))
+        request = PortraitRequest({1: person}, style, 0, 1)
+        painter.paint(request, Told())
+        costs[side] = statistics.median(
+            seconds(lambda request=request: painter.paint(request, Told()))[0] for _ in range(ROUNDS)
+        )
+        drawn = len(painter.paint(request, Told()))
+        told(f"fusion onto {side} px: {costs[side]:.2f} s for {drawn} candidates")
+    assert costs[1024] <= 2
+    # 64 times the pixels from 512 to 4096.
+    assert costs[4096] / costs[512] <= 64
+
+
+def test_studio_grows_at_most_with_its_pixels(engines: Engines, person: Identity) -> None:
+    painter = engines.painter("studio")
+    costs = {}
+    for side in (512, 1024, 2048, 4096):
+        size = Size(side, side * 5 // 4)
+        fresh = replace(person, references=(replace(person.references[0], name=f"{side}.png"),))
+        painter.paint(studio("studio-grey", fresh, size), Told())
+        costs[side] = seconds(lambda fresh=fresh, size=size: painter.paint(studio("studio-warm", fresh, size), Told()))[
+            0
+        ]
+        told(f"studio {size.width}×{size.height}: further backdrop {costs[side]:.2f} s")
+    assert costs[4096] / costs[512] <= 64
