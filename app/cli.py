@@ -3,9 +3,12 @@
 Nothing heavy is imported here: `portrait --help` answers before numpy or OpenCV would have loaded.
 """
 
+import os
+
 import typer
 
 from app.commands import demo, doctor, make, models, prepare, remake, styles
+from tasks.settings import home
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,4 +28,6 @@ app.command("demo")(demo.demo)
 
 def main() -> None:
     """Entry point of the console script."""
+    # Matting compiles itself on its first use: that is kept where everything is kept, not in the installed packages.
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(home() / "cache" / "numba"))
     app()

@@ -93,9 +93,7 @@ class Prepare:
         if not faces:
             return ScoredPhoto(path.name, "refuse", (reason("no_face"),), selfie)
         if faces[0].box.width < JUDGED_FACE and selfie.scale > 1.2:
-            side = round(max(selfie.image.shape[:2]) * JUDGED_FACE / faces[0].box.width * 1.25)
-            selfie = _turned(door.read(path, side), turns)
-            faces = self.finder.faces(selfie.image) or faces
+            selfie, faces = self._closer(path, selfie, faces, turns)
         face = faces[0]
         quality = judge(selfie.image, face, selfie.scale, self.limits)
         codes = faults(selfie.image, face, selfie.scale, self.limits)
@@ -104,16 +102,30 @@ class Prepare:
         photo = ScoredPhoto(path.name, "use", (), selfie, face, quality, None, turns)
         return selection.with_fault(photo, *codes)
 
+    def _closer(self, path: Path, selfie: Selfie, faces: list[Face], turns: int) -> tuple[Selfie, list[Face]]:
+        """The photo from more pixels, and its faces in them; the largest is looked at again, in its surroundings alone."""
+        side = round(max(selfie.image.shape[:2]) * JUDGED_FACE / faces[0].box.width * 1.25)
+        near = _turned(door.read(path, side), turns)
+        carried = [move_face(face, scaled(near.image.shape[1] / selfie.image.shape[1])) for face in faces]
+        box = carried[0].box
+        left, top = max(0, round(box.left - 1.2 * box.width)), max(0, round(box.top - 1.2 * box.height))
+        right, bottom = round(box.right + 1.2 * box.width), round(box.bottom + 1.2 * box.height)
+        for found in self.finder.faces(np.ascontiguousarray(near.image[top:bottom, left:right])):
+            face = move_face(found, np.array([[1, 0, left], [0, 1, top]], np.float64))
+            if face.embeddings and abs(face.box.centre[0] - box.centre[0]) < box.width / 2:
+                return near, [face, *carried[1:]]
+        return near, carried
+
     def _upright(self, image: Image) -> tuple[list[Face], int]:
         """Faces of the photo as it stands; else of the quarter turn (counter-clockwise) in which one is surest."""
         faces = self.finder.faces(image)
         if faces and abs(faces[0].pose.roll) <= PLAIN and faces[0].confidence >= SURE:
             return faces, 0
-        tries = [(faces, 0)] + [
-            (self.finder.faces(np.ascontiguousarray(np.rot90(image, turns))), turns) for turns in (1, 3, 2)
-        ]
+        turned = {turns: np.ascontiguousarray(np.rot90(image, turns)) for turns in (1, 3, 2)}
+        seen = {0: faces} | {turns: self.finder.faces(each, embedded=0) for turns, each in turned.items()}
         # A sideways face is found too, but less surely; the photo is only turned for a clear gain.
-        return max(tries, key=lambda each: _standing(each[0]) + (0.05 if each[1] == 0 else 0))
+        best = max(seen, key=lambda turns: _standing(seen[turns]) + (0.05 if turns == 0 else 0))
+        return (faces, 0) if best == 0 else (self.finder.faces(turned[best]), best)
 
     def _cut(self, chosen: Sequence["_Chosen"], leading: Collection[int], progress: Progress) -> list["_Cut"]:
         """Crops in buckets of one long side; only references are decoded in full."""

@@ -102,7 +102,7 @@ def apart(confidence: Mask, image: Image, face: Face, others: Sequence[Face]) ->
         _mark_chest(markers, each, label)
     for label, each in enumerate(people, start=2):
         _mark_head(markers, each, label)
-    smooth = cv2.GaussianBlur(image, (0, 0), max(0.5, 0.01 * face_size(face)))
+    smooth = np.asarray(cv2.GaussianBlur(image, (0, 0), max(0.5, 0.01 * face_size(face))), np.uint8)
     parted = cv2.watershed(cv2.cvtColor(smooth, cv2.COLOR_RGB2BGR), markers.copy())
     own = parted == len(people) + 1
     foreign = ((parted > 1) & ~own) | ~_reach(confidence.shape, face)
@@ -134,11 +134,24 @@ def foreground(image: Image, mask: Mask, radius: int) -> Image:
     Blur fusion in two rounds (Forte 2021, arXiv:2101.06871): colours of person and background are averaged around each
     pixel, then moved so that together they give the picture. `radius` of the first round in pixels; the second has 1/15.
     """
-    pixels = _floats(image)
-    front, back = pixels, pixels
-    for reach in (radius, max(2, radius // 15)):
-        front, back = _fuse(pixels, front, back, mask[..., None], reach)
-    return np.asarray(np.clip(front, 0, 1) * 255 + 0.5, np.uint8)
+    # Averages are smooth: they are found on a reduced picture, and only the last step needs every pixel.
+    factor = min(1.0, 60 / max(radius, 1))
+    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+    pixels = _floats(np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8))
+    share = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.float32)[..., None]
+    reach = max(1, round(radius * factor))
+    front, back = _averages(pixels, pixels, share, reach)
+    front = _moved(pixels, front, back, share)
+    front, back = _averages(front, back, share, max(2, reach // 15))
+    whole = (image.shape[1], image.shape[0])
+    front, back = (
+        np.asarray(cv2.resize(each, whole, interpolation=cv2.INTER_LINEAR), np.float32) for each in (front, back)
+    )
+    out = image.copy()
+    # What is all person is its own colour.
+    edge = mask < 1
+    out[edge] = _moved(_floats(image[edge]), front[edge], back[edge], mask[edge][:, None]) * 255 + np.float32(0.5)
+    return out
 
 
 def over(front: Image, back: Image, mask: Mask) -> Image:
@@ -193,20 +206,17 @@ def _solve(matrix: Floats, vector: Floats) -> Floats:
     return (np.stack(solved, -1) / np.maximum(determinant, 1e-12)).astype(np.float32)
 
 
-def _fuse(
-    pixels: Floats,
-    front: Floats,
-    back: Floats,
-    share: Floats,
-    radius: int,
-) -> tuple[Floats, Floats]:
-    """One round of blur fusion."""
+def _averages(front: Floats, back: Floats, share: Floats, radius: int) -> tuple[Floats, Floats]:
+    """Colours of person and background around each pixel."""
     weight = _blur(share[..., 0], radius)[..., None]
-    front_mean = _blur(front * share, radius) / (weight + 1e-5)
-    back_mean = _blur(back * (1 - share), radius) / ((1 - weight) + 1e-5)
-    missing = pixels - share * front_mean - (1 - share) * back_mean
-    found = np.clip(front_mean + share * missing, 0, 1)
-    return found.astype(np.float32), np.clip(back_mean, 0, 1).astype(np.float32)
+    near = _blur(front * share, radius) / (weight + np.float32(1e-5))
+    far = _blur((back * (1 - share)).astype(np.float32), radius) / (1 - weight + np.float32(1e-5))
+    return near.astype(np.float32), far.astype(np.float32)
+
+
+def _moved(pixels: Floats, front: Floats, back: Floats, share: Floats) -> Floats:
+    """The person's colours, moved so that with the background's they give the picture."""
+    return np.clip(front + share * (pixels - share * front - (1 - share) * back), 0, 1).astype(np.float32)
 
 
 def _mark_head(markers: NDArray[np.int32], face: Face, label: int, grown: float = 1.0) -> None:
@@ -226,7 +236,7 @@ def _by_colour(
     guess[(markers > 0) & (markers < markers.max())] = cv2.GC_BGD
     guess[markers == markers.max()] = cv2.GC_FGD
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(np.ascontiguousarray(image), guess, None, *models, 3, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(image, guess, (0, 0, 0, 0), models[0], models[1], 3, cv2.GC_INIT_WITH_MASK)
     return foreign | (guess == cv2.GC_BGD) | (guess == cv2.GC_PR_BGD)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cv2
 import insightface
-import matplotlib
 import numpy as np
 import skimage.data
 from numpy.typing import NDArray
@@ -31,11 +30,6 @@ def group() -> Image:
     return _read(Path(insightface.__file__).parent / "data" / "images" / "t1.jpg")
 
 
-def admiral() -> Image:
-    """Grace Hopper (US Navy, public domain, a sample of matplotlib), 512×600, face 186 px."""
-    return _read(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
-
-
 PLAYERS = {
     "player 1": (0, 190, 260, 560),  # looks down at the cards
     "player 2": (180, 70, 455, 420),  # turned by 36°
@@ -54,8 +48,8 @@ def player(name: str) -> Image:
 
 
 def people() -> dict[str, Image]:
-    """One photo each of eight people."""
-    return {"astronaut": astronaut(), "admiral": admiral()} | {name: player(name) for name in PLAYERS}
+    """One photo each of seven people."""
+    return {"astronaut": astronaut()} | {name: player(name) for name in PLAYERS}
 
 
 def varied(image: Image, face: Face, seed: int) -> tuple[Image, Face]:

@@ -14,7 +14,7 @@ from tests import selfies
 Fault: TypeAlias = Callable[[Image, Face, float, int], Image]
 """Photo, its face, how grave, seed → the photo with the fault."""
 
-FACING = ("astronaut", "admiral", "player 3", "player 4")
+FACING = ("astronaut", "player 3", "player 4")
 """People who face the camera with open eyes and without another fault: a fault is added to these."""
 SEEDS = 5
 """Photos made of each person at each severity."""

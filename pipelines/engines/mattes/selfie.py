@@ -56,7 +56,7 @@ DOUBT = 0.12
 """Distance from its outline, in face sizes, within which the segmenter is believed less: loose hair is found there."""
 FINE = 0.015
 """Half width, in face sizes, up to which a structure in the matte counts as hair."""
-VEIL = 0.2
+VEIL = 0.25
 """Opacity below which a broader structure is taken for a leak, and 1 minus which it is taken for solid."""
 EPSILON = 1e-6
 """Regularisation of the matting Laplacian: ten times pymatting's default, which follows sensor noise."""
@@ -107,7 +107,7 @@ class SelfieMatter:
         confidence = _filled(self._person(small, near, [move_face(each, _into(window, size)) for each in others]), near)
         hair = _hair(confidence, near)
         matte = self._solve(small, _bands(confidence, near, hair), confidence, _belief(confidence, near))
-        matte = _settled(matte, near)
+        matte = connected(_settled(matte, near), near)
         radius = max(1, round(SOFT * face_size(near)))
         return self._framed(image, (face, *others), window, guided(matte, small, part, radius, SOFT_EPSILON))
 
@@ -176,7 +176,7 @@ class SelfieMatter:
         size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
         small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         near = [move_face(each, _into(whole, size)) for each in people]
-        rough = self._person(small, near[0], near[1:])
+        rough = np.clip((self._person(small, near[0], near[1:]) - 0.5) * 4 + 0.5, 0, 1)
         out = np.asarray(cv2.resize(rough, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
         window.cut(out)[:] = matte
         return out

@@ -21,6 +21,8 @@ SIDE = 448
 """Longer side at which a backdrop is painted: everything in it is blurrier than its pixels."""
 GRAIN = 1.1
 """Standard deviation of the luminance grain in levels of 255: about that of a camera at ISO 200; hides banding."""
+NEAR = 0.3
+"""Depth at which the room's walls begin: beside the edge of a picture three times as wide as high."""
 LENS = 0.03
 """Radius of a point of light out of focus, over the height: a room 4 m behind a person at 85 mm and f/2."""
 
@@ -104,14 +106,20 @@ def _office(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     """A long bright room in perspective: windows on the left, lamps above, shelves on the right, desks at the back."""
     room = _Room(np.zeros((*shape, 3), np.float32), (0.60 + random.uniform(-0.03, 0.03), 0.43))
     left, right, ceiling, floor, back = -0.8, 0.75, -0.62, 0.72, 4.2
-    room.fill([(left, ceiling, 1), (left, ceiling, back), (left, floor, back), (left, floor, 1)], (0.21, 0.20, 0.185))
     room.fill(
-        [(right, ceiling, 1), (right, ceiling, back), (right, floor, back), (right, floor, 1)], (0.30, 0.265, 0.225)
+        [(left, ceiling, NEAR), (left, ceiling, back), (left, floor, back), (left, floor, NEAR)], (0.21, 0.20, 0.185)
     )
     room.fill(
-        [(left, ceiling, 1), (right, ceiling, 1), (right, ceiling, back), (left, ceiling, back)], (0.33, 0.32, 0.30)
+        [(right, ceiling, NEAR), (right, ceiling, back), (right, floor, back), (right, floor, NEAR)],
+        (0.30, 0.265, 0.225),
     )
-    room.fill([(left, floor, 1), (right, floor, 1), (right, floor, back), (left, floor, back)], (0.15, 0.125, 0.10))
+    room.fill(
+        [(left, ceiling, NEAR), (right, ceiling, NEAR), (right, ceiling, back), (left, ceiling, back)],
+        (0.33, 0.32, 0.30),
+    )
+    room.fill(
+        [(left, floor, NEAR), (right, floor, NEAR), (right, floor, back), (left, floor, back)], (0.15, 0.125, 0.10)
+    )
     room.fill(
         [(left, ceiling, back), (right, ceiling, back), (right, floor, back), (left, floor, back)], (0.27, 0.25, 0.22)
     )
@@ -148,7 +156,7 @@ class _Room:
 def _windows(room: _Room, wall: float, random: np.random.Generator) -> None:
     """Tall panes with sky, hazy houses and trees; frames between them."""
     top, sill = -0.55, 0.36
-    for near in (1.0, 1.62, 2.24, 2.86, 3.48):
+    for near in (0.38, 1.0, 1.62, 2.24, 2.86, 3.48):
         far = near + 0.52
         skyline = random.uniform(-0.12, 0.06)
         for start, end, colour in (
@@ -330,7 +338,7 @@ def _ellipse(
 
 def _defocus(scene: Floats, share: float) -> Floats:
     """What a lens makes of points that are out of focus: even discs, a little brighter at the rim as real lenses have it."""
-    radius = share * max(scene.shape[:2])
+    radius = share * scene.shape[0]
     reach = int(np.ceil(radius))
     across = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]).astype(np.float32)
     disc = np.clip(radius + 0.5 - across, 0, 1) * (0.85 + 0.3 * (across / radius) ** 3)

@@ -21,9 +21,9 @@ from pipelines.engines.painters.backdrops import LIGHTS, Light
 from pipelines.models import Models
 from pipelines.settings import Settings
 from portrait.color import expose, white_balance
-from portrait.composition import TIGHTEST, Framing, frame_portrait
+from portrait.composition import FACE_SHARE, Framing, frame_portrait, level
 from portrait.errors import OperatorError, UserError
-from portrait.geometry import move_face, scaled
+from portrait.geometry import Frame, move_face, scaled
 from portrait.masks import face_size, foreground
 from portrait.ports import Matter, Progress
 from portrait.skin import retouch_skin, skin_mask
@@ -35,6 +35,8 @@ SIZE = Size(1024, 1280)
 """Where neither request nor style asks for a size: 4:5, which prints and profile pages take."""
 LARGEST = 16_000_000
 """Pixels at which a portrait is drawn at most; larger ones are enlarged from it, no selfie holds more of a head."""
+LARGE = 4_000_000
+"""Pixels beyond which only the last sitter is kept: at `LARGEST` one takes 230 MB."""
 TIGHTNESS = (0.0, 0.09, -0.05, 0.15)
 """How candidates from one selfie differ in head size."""
 CHOICE = 2
@@ -50,8 +52,8 @@ BALANCE, EXPOSURE = 0.6, 0.8
 PLATES, SITTERS = 8, 4
 """How many selfies, and how many of them at portrait size, are kept for further backdrops."""
 
-_PlateKey: TypeAlias = tuple[str, str, float]
-"""Name, fingerprint and reduction of a selfie."""
+_PlateKey: TypeAlias = tuple[str, str, float, float]
+"""Name and fingerprint of a selfie, its reduction, and width over height of what it may be needed for."""
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Value = TypeVar("_Value")
@@ -108,6 +110,7 @@ class Studio:
         self._matter = matter
         self._plates: _Kept[_PlateKey, _Plate] = _Kept(PLATES)
         self._sitters: _Kept[tuple[object, ...], _Sitter] = _Kept(SITTERS)
+        self._large: _Kept[tuple[object, ...], _Sitter] = _Kept(1)
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         """At least `request.count` candidates; see `portrait.ports.Painter`. Raises `UserError` `no_shoulders`."""
@@ -155,20 +158,38 @@ class Studio:
         return found
 
     def _plate(self, reference: Reference, canvas: Size) -> _Plate:
-        # The selfie is reduced to what the closest framing shows; the rounding lets near sizes share one matte.
-        shrink = min(1.0, canvas.height * TIGHTEST / max(reference.face.box.height, 1.0))
-        shrink = min(1.0, 2.0 ** (math.ceil(math.log2(shrink) * 2) / 2))
-        key = (reference.name, _fingerprint(reference), shrink)
-        return self._plates.get(key, lambda: _cut_out(reference, shrink, self._matter(), key))
+        # The selfie is reduced to what a close framing shows; the rounding lets near sizes share one matte.
+        shrink = min(1.0, canvas.height * 1.2 * FACE_SHARE / max(reference.face.box.height, 1.0))
+        shrink = min(1.0, 2.0 ** (math.ceil(math.log2(shrink) * 4) / 4))
+        aspect = max(0.8, 2.0 ** (math.ceil(math.log2(canvas.width / canvas.height) * 4) / 4))
+        key = (reference.name, _fingerprint(reference), shrink, aspect)
+        return self._plates.get(key, lambda: _cut_out(reference, key, self._matter()))
 
     def _sitter(self, plate: _Plate, canvas: Size, tightness: float, retouch: float) -> _Sitter:
         key = (plate.key, canvas, tightness, retouch)
-        return self._sitters.get(key, lambda: _seated(plate, canvas, tightness, retouch))
+        kept = self._sitters if canvas.width * canvas.height <= LARGE else self._large
+        return kept.get(key, lambda: _seated(plate, canvas, tightness, retouch))
 
 
-def _cut_out(reference: Reference, shrink: float, matter: Matter, key: _PlateKey) -> _Plate:
-    """The person of a selfie in their own light, without the background."""
+def _part(reference: Reference, aspect: float) -> tuple[Image, Face]:
+    """The part of a selfie that any framing may show, and a margin so that its edge is not taken for the photo's."""
     image, face = reference.image, reference.face
+    roll = level(face.pose.roll)
+    tall = face.box.height / (0.8 * FACE_SHARE)
+    centre = np.array(face.box.centre) + 0.1 * tall * np.array(
+        [-math.sin(math.radians(roll)), math.cos(math.radians(roll))]
+    )
+    corners = Frame((float(centre[0]), float(centre[1])), tall * aspect * 1.2, tall * 1.15, roll).corners()
+    left, top = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
+    right, bottom = np.minimum(np.ceil(corners.max(axis=0)), image.shape[1::-1]).astype(int)
+    matrix = np.array([[1, 0, -left], [0, 1, -top]], np.float64)
+    return np.ascontiguousarray(image[top:bottom, left:right]), move_face(face, matrix)
+
+
+def _cut_out(reference: Reference, key: _PlateKey, matter: Matter) -> _Plate:
+    """The person of a selfie in their own light, without the background."""
+    _, _, shrink, aspect = key
+    image, face = _part(reference, aspect)
     if shrink < 1:
         size = (max(1, round(image.shape[1] * shrink)), max(1, round(image.shape[0] * shrink)))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
@@ -188,8 +209,8 @@ def _inward(front: Image, person: Mask, unit: float) -> Image:
     """
     solid = (person > 0.97).astype(np.float32)
     sigma = 0.045 * unit
-    weight = cv2.GaussianBlur(solid, (0, 0), sigma)
-    inner = cv2.GaussianBlur(front * solid[..., None], (0, 0), sigma) / np.maximum(weight, 1e-3)[..., None]
+    weight = _wide_blur(solid, sigma)
+    inner = _wide_blur(front * solid[..., None], sigma) / np.maximum(weight, 1e-3)[..., None]
     # Loose hair is too far from anything solid to be told its colour.
     share = ((1 - person) * np.clip(weight * 8, 0, 1) * 0.8)[..., None]
     return np.asarray(front * (1 - share) + inner * share + 0.5, np.uint8)
@@ -206,7 +227,7 @@ def _seated(plate: _Plate, canvas: Size, tightness: float, retouch: float) -> _S
     enlarged = canvas.height / framing.frame.height
     size = (canvas.width, canvas.height)
     front = cv2.warpAffine(plate.front, matrix, size, flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
-    share = cv2.warpAffine(plate.person, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    share = cv2.warpAffine(plate.person, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT)
     face = move_face(plate.face, matrix)
     plain = _crisp(np.asarray(front, np.uint8), enlarged)
     share = np.asarray(np.clip(share, 0, 1), np.float32)
