@@ -54,7 +54,7 @@ def write(folder: Path) -> list[Path]:
 def guests(folder: Path) -> list[Path]:
     """Write one photo each of some people of InsightFace's own test picture; they never leave this machine."""
     folder.mkdir(parents=True, exist_ok=True)
-    group = cv2.imread(str(Path(_insightface()) / "data" / "images" / "t1.jpg"))
+    group = np.asarray(cv2.imread(str(Path(_insightface()) / "data" / "images" / "t1.jpg")), np.uint8)
     paths = []
     for number, (left, top, right, bottom) in enumerate(GUESTS, 1):
         path = folder / f"guest {number}.png"

@@ -80,7 +80,7 @@ def _candidates(face: Face, look: Size, wanted: float, top: float) -> Iterator[t
     middle = eyes + across * float((np.array(face.box.centre) - eyes) @ across) / 2
     above = float((eyes - (eyes[0], top)) @ down)
     largest = max(TIGHTEST * wanted / FACE_SHARE, wanted)
-    steps = np.geomspace(0.93, max(largest / wanted, 1.0), 8) * wanted
+    steps = (0.93 * wanted, *np.geomspace(wanted, largest, 8))
     for share, line, shift in product(steps, (0.34, 0.37, 0.40, 0.42, 0.44, 0.47, 0.5), (-0.08, -0.04, 0, 0.04, 0.08)):
         height = face.box.height / share
         width = height * look.width / look.height

@@ -198,20 +198,24 @@ def _explain(mask: Mask, guide: Floats, radius: int, epsilon: float) -> tuple[Fl
 
 def _solve(matrix: Floats, vector: Floats) -> Floats:
     """3×3 systems by cross products: far faster than a general solver on a picture full of them."""
-    first, second, third = matrix[..., 0], matrix[..., 1], matrix[..., 2]
+    # Around an edge between two flat colours the determinant is about epsilon²: float32 would lose it.
+    first, second, third = (matrix[..., each].astype(np.float64) for each in range(3))
     cross = np.cross(second, third)
     determinant = np.einsum("ijk,ijk->ij", first, cross)[..., None]
     parts = (cross, np.cross(third, first), np.cross(first, second))
     solved = [np.einsum("ijk,ijk->ij", part, vector) for part in parts]
-    return (np.stack(solved, -1) / np.maximum(determinant, 1e-12)).astype(np.float32)
+    return (np.stack(solved, -1) / np.maximum(determinant, 1e-30)).astype(np.float32)
 
 
 def _averages(front: Floats, back: Floats, share: Floats, radius: int) -> tuple[Floats, Floats]:
-    """Colours of person and background around each pixel."""
-    weight = _blur(share[..., 0], radius)[..., None]
-    near = _blur(front * share, radius) / (weight + np.float32(1e-5))
-    far = _blur((back * (1 - share)).astype(np.float32), radius) / (1 - weight + np.float32(1e-5))
-    return near.astype(np.float32), far.astype(np.float32)
+    """Colours of person and background around each pixel; the surer a pixel is the one or the other, the more it counts."""
+    return _mean(front, share**3, radius), _mean(back, (1 - share) ** 3, radius)
+
+
+def _mean(colours: Floats, weight: Floats, radius: int) -> Floats:
+    """Weighted mean of colours around each pixel."""
+    total = _blur(weight[..., 0], radius)[..., None] + np.float32(1e-6)
+    return (_blur((colours * weight).astype(np.float32), radius) / total).astype(np.float32)
 
 
 def _moved(pixels: Floats, front: Floats, back: Floats, share: Floats) -> Floats:
@@ -236,8 +240,14 @@ def _by_colour(
     guess[(markers > 0) & (markers < markers.max())] = cv2.GC_BGD
     guess[markers == markers.max()] = cv2.GC_FGD
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(image, guess, (0, 0, 0, 0), models[0], models[1], 3, cv2.GC_INIT_WITH_MASK)
-    return foreign | (guess == cv2.GC_BGD) | (guess == cv2.GC_PR_BGD)
+    # Colours say no more at full size, and GrabCut's time grows faster than the pixels.
+    factor = min(1.0, 240 / max(foreign.shape))
+    size = (max(1, round(foreign.shape[1] * factor)), max(1, round(foreign.shape[0] * factor)))
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    guess = np.asarray(cv2.resize(guess, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    cv2.grabCut(small, guess, (0, 0, 0, 0), models[0], models[1], 3, cv2.GC_INIT_WITH_MASK)
+    other = ((guess == cv2.GC_BGD) | (guess == cv2.GC_PR_BGD)).astype(np.float32)
+    return foreign | (cv2.resize(other, foreign.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0.5)
 
 
 def _reach(shape: tuple[int, int], face: Face) -> NDArray[np.bool_]:

@@ -32,9 +32,9 @@ RESERVE = {"turned_away", "eyes_closed", "enough", "excluded"}
 class Thresholds:
     """Where a code fires. Measured on the made selfies of docs/judging.md unless a source is named."""
 
-    sharp: float = 0.31
+    sharp: float = 0.27
     """Least sharpness (`measure_sharpness`): photos without blur read 0.43 and more, a Gaussian blur of 2 % of the face's
-    width less than 0.31."""
+    width 0.30 at most."""
     dark: float = 55.0
     """Least 95th percentile of the face's luma, 0..255. A high percentile reads more of the light and less of the skin than a
     mean; the limit is low because dark skin still reads 100 to 119 where light skin reads 211."""

@@ -99,12 +99,13 @@ def _engines(settings: "Settings") -> Iterator[Finding]:
     from pipelines.engines import FOLDERS, names
 
     for folder in FOLDERS:
+        # Painters are not chosen by the settings: the style says which it needs, so each of them is.
+        chosen = getattr(settings.engines, folder, None)
         for name in names(folder):
-            needed = getattr(settings.engines, folder) == name
-            yield _engine(folder, name, needed)
+            yield _engine(folder, name, needed=chosen in (name, None))
 
 
-def _engine(folder: str, name: str, needed: bool) -> Finding:
+def _engine(folder: str, name: str, *, needed: bool) -> Finding:
     command = [sys.executable, "-m", "app.engine_status", folder, name]
     title = f"Engine {folder}/{name}"
     try:

@@ -128,11 +128,14 @@ def test_any_picture_is_a_template_and_faces_are_numbered(me: Path, friend: Path
     assert (pixels(alone[0]["file"])[:, 340:] == pixels(picture)[:, 340:]).all()
 
 
+def enlarged(image: Image, width: int, height: int) -> Image:
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
 def made_templates(folder: Path, group_faces: list[Face]) -> dict[str, Path]:
     astronaut = selfies.astronaut()
     profile = next(face for face in group_faces if abs(face.pose.yaw) > 40)
     small = cv2.resize(astronaut, (64, 64), interpolation=cv2.INTER_AREA)
-    huge = cv2.resize(astronaut, (12_000, 9_000), interpolation=cv2.INTER_LINEAR)
     pictures = {
         "no face": skimage.data.coffee(),
         "profile": person_of(selfies.group(), profile),
@@ -140,7 +143,7 @@ def made_templates(folder: Path, group_faces: list[Face]) -> dict[str, Path]:
         "cut": np.ascontiguousarray(astronaut[:, 205:]),
     }
     paths = {name: save(folder / f"{name}.png", image) for name, image in pictures.items()}
-    (folder / "12,000 px.jpg").write_bytes(encoded(np.asarray(huge), "JPEG"))
+    (folder / "12,000 px.jpg").write_bytes(encoded(enlarged(astronaut, 12_000, 9_000), "JPEG"))
     return paths | {"12,000 px": folder / "12,000 px.jpg"}
 
 

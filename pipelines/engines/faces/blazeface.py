@@ -48,9 +48,9 @@ DETECTION = 0.5
 """Least score of a detection: MediaPipe's default."""
 TILE = 0.6
 """Side of a tile over the side of the photo: all six faces of a group photo were found at 0.5 and 0.6, four without tiles."""
-SMALL = 0.25
+SMALL = 0.35
 """Tiles are searched when no face is this wide, as a share of the photo's short side: at 0.15 a tenth of second faces with a
-quarter to half of the largest one's area were overlooked, at 0.25 none."""
+quarter to half of the largest one's area were overlooked."""
 
 Detector: TypeAlias = Any
 """mediapipe's FaceDetector, which its package hands on as a variable."""
@@ -206,12 +206,18 @@ def make(settings: Settings, models: Models, engines: Engines) -> BlazeFace:
     """Load the five networks; about 0.4 s."""
     # LiteRT and MediaPipe announce their delegates on every start; only what is wrong is worth a line.
     logging.getLogger("absl").setLevel(logging.WARNING)
-    near = _detector(models.file("blazeface", "face_detection_short_range.tflite").read_bytes())
-    far = _detector(models.file("blazeface", "face_detection_full_range_sparse.tflite").read_bytes())
-    mesh = _network(models.file("facemesh", "face_landmark.tflite"))
-    iris = _network(models.file("iris", "iris_landmark.tflite"))
-    embedder = dlib.face_recognition_model_v1(str(models.file("dlib", "dlib_face_recognition_resnet_model_v1.dat")))
-    return BlazeFace((near, far), mesh, iris, embedder)
+    # All files first: a detector that was made and never closed keeps the process from ending.
+    near, far = (
+        models.file("blazeface", f"face_detection_{name}.tflite") for name in ("short_range", "full_range_sparse")
+    )
+    mesh, iris = models.file("facemesh", "face_landmark.tflite"), models.file("iris", "iris_landmark.tflite")
+    embedder = models.file("dlib", "dlib_face_recognition_resnet_model_v1.dat")
+    return BlazeFace(
+        (_detector(near.read_bytes()), _detector(far.read_bytes())),
+        _network(mesh),
+        _network(iris),
+        dlib.face_recognition_model_v1(str(embedder)),
+    )
 
 
 def _network(path: Path) -> Interpreter:

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.engines import Engines
-from pipelines.engines.painters import backdrops
-from pipelines.engines.painters.backdrops import LIGHTS, Light
 from pipelines.models import Models
 from pipelines.settings import Settings
+from portrait import backdrops
+from portrait.backdrops import LIGHTS, Light
 from portrait.color import expose, white_balance
 from portrait.composition import FACE_SHARE, Framing, frame_portrait, level
 from portrait.errors import OperatorError, UserError
@@ -158,8 +158,8 @@ class Studio:
         return found
 
     def _plate(self, reference: Reference, canvas: Size) -> _Plate:
-        # The selfie is reduced to what a close framing shows; the rounding lets near sizes share one matte.
-        shrink = min(1.0, canvas.height * 1.2 * FACE_SHARE / max(reference.face.box.height, 1.0))
+        # The selfie is reduced to what the usual framing shows; the rounding lets near sizes share one matte.
+        shrink = min(1.0, canvas.height * 1.05 * FACE_SHARE / max(reference.face.box.height, 1.0))
         shrink = min(1.0, 2.0 ** (math.ceil(math.log2(shrink) * 4) / 4))
         aspect = max(0.8, 2.0 ** (math.ceil(math.log2(canvas.width / canvas.height) * 4) / 4))
         key = (reference.name, _fingerprint(reference), shrink, aspect)
@@ -171,9 +171,8 @@ class Studio:
         return kept.get(key, lambda: _seated(plate, canvas, tightness, retouch))
 
 
-def _part(reference: Reference, aspect: float) -> tuple[Image, Face]:
-    """The part of a selfie that any framing may show, and a margin so that its edge is not taken for the photo's."""
-    image, face = reference.image, reference.face
+def _part(face: Face, whole: Size, aspect: float) -> tuple[slice, slice]:
+    """Rows and columns that any framing may show, with a margin so that their edge is not taken for the photo's."""
     roll = level(face.pose.roll)
     tall = face.box.height / (0.8 * FACE_SHARE)
     centre = np.array(face.box.centre) + 0.1 * tall * np.array(
@@ -181,20 +180,23 @@ def _part(reference: Reference, aspect: float) -> tuple[Image, Face]:
     )
     corners = Frame((float(centre[0]), float(centre[1])), tall * aspect * 1.2, tall * 1.15, roll).corners()
     left, top = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(corners.max(axis=0)), image.shape[1::-1]).astype(int)
-    matrix = np.array([[1, 0, -left], [0, 1, -top]], np.float64)
-    return np.ascontiguousarray(image[top:bottom, left:right]), move_face(face, matrix)
+    right, bottom = np.minimum(np.ceil(corners.max(axis=0)), (whole.width, whole.height)).astype(int)
+    return slice(int(top), int(bottom)), slice(int(left), int(right))
 
 
 def _cut_out(reference: Reference, key: _PlateKey, matter: Matter) -> _Plate:
     """The person of a selfie in their own light, without the background."""
     _, _, shrink, aspect = key
-    image, face = _part(reference, aspect)
+    image, face = reference.image, reference.face
     if shrink < 1:
         size = (max(1, round(image.shape[1] * shrink)), max(1, round(image.shape[0] * shrink)))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         face = move_face(face, scaled(shrink))
+    # The matter is shown all of it: it must see the faces of people who stand beside.
     person = matter.matte(image, face)
+    rows, columns = _part(face, Size(image.shape[1], image.shape[0]), aspect)
+    image, person = np.ascontiguousarray(image[rows, columns]), np.ascontiguousarray(person[rows, columns])
+    face = move_face(face, np.array([[1, 0, -columns.start], [0, 1, -rows.start]], np.float64))
     skin = skin_mask(image, face)
     image = expose(white_balance(image, skin, BALANCE), skin, EXPOSURE)
     unit = face_size(face)
@@ -227,7 +229,8 @@ def _seated(plate: _Plate, canvas: Size, tightness: float, retouch: float) -> _S
     enlarged = canvas.height / framing.frame.height
     size = (canvas.width, canvas.height)
     front = cv2.warpAffine(plate.front, matrix, size, flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
-    share = cv2.warpAffine(plate.person, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT)
+    # Framings are tried coarsely: a last sliver beyond the edge of the selfie goes on as its edge does.
+    share = cv2.warpAffine(plate.person, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     face = move_face(plate.face, matrix)
     plain = _crisp(np.asarray(front, np.uint8), enlarged)
     share = np.asarray(np.clip(share, 0, 1), np.float32)

@@ -1,17 +1,19 @@
 """The embedded matter: against composites of known alpha, alone among others, at every size."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipelines.engines.mattes.selfie import SelfieMatter
 from portrait.geometry import move_face, scaled
 from portrait.masks import face_size, foreground, over
+from portrait.ports import FaceFinder
 from portrait.types import Face, Image, Mask
-from tests.selfies import astronaut
+from tests import selfies
 
 pytestmark = pytest.mark.models
 
@@ -28,15 +30,16 @@ COMPOSITES = [
 
 
 @pytest.fixture(scope="module")
-def person(finder, matter) -> tuple[Image, Mask, Face]:
+def person(finder: FaceFinder, matter: SelfieMatter) -> tuple[Image, Mask, Face]:
     """Head and shoulders: colours without background, alpha, face."""
-    photo = astronaut()
+    photo = selfies.astronaut()
     face = finder.faces(photo, 0)[0]
     alpha = matter.matte(photo, face)
     colours = foreground(photo, alpha, round(0.9 * face_size(face)))
-    grown = [cv2.resize(each, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_CUBIC) for each in (colours, alpha)]
+    grown = np.asarray(cv2.resize(colours, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_CUBIC), np.uint8)
+    outline = cv2.resize(alpha, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_CUBIC)
     # The soft edge is tightened after enlarging: an edge of a sharp photo is two or three pixels wide.
-    return grown[0], np.clip((grown[1] - 0.5) * 2 + 0.5, 0, 1), move_face(face, scaled(SCALE))
+    return grown, np.clip((outline - 0.5) * 2 + 0.5, 0, 1).astype(np.float32), move_face(face, scaled(SCALE))
 
 
 def background(kind: str, size: tuple[int, int], seed: int) -> Image:
@@ -105,11 +108,14 @@ def composed(
     colours, alpha, face = person[0].copy(), person[1].copy(), person[2]
     curves = [*strands(alpha, face, loose, 1), *(beard(face, 2) if "beard" in extras else ())]
     for curve in curves:
-        drawn = np.zeros(alpha.shape, np.uint8)
-        cv2.polylines(drawn, [curve], False, 255, 1, cv2.LINE_AA, 4)
-        share = drawn.astype(np.float32) / 255 * 0.9
-        colours = over(np.full_like(colours, HAIR[tone]), colours, share)
-        alpha = 1 - (1 - alpha) * (1 - share)
+        left, top = np.maximum(curve.min(axis=0) // 16 - 2, 0)
+        right, bottom = curve.max(axis=0) // 16 + 3
+        place = slice(top, bottom), slice(left, right)
+        drawn = np.zeros(alpha[place].shape, np.uint8)
+        cv2.polylines(drawn, [curve - np.array([left, top]) * 16], False, 255, 1, cv2.LINE_AA, 4)
+        share = (drawn * np.float32(0.9 / 255)).astype(np.float32)
+        colours[place] = over(np.full_like(colours[place], HAIR[tone]), colours[place], share)
+        alpha[place] = 1 - (1 - alpha[place]) * (1 - share)
     if "glasses" in extras:
         for eye in face.landmarks[:2]:
             axes = (round(0.17 * face_size(face)), round(0.13 * face_size(face)))
@@ -129,7 +135,9 @@ def _head(alpha: Mask, face: Face) -> Mask:
     return alpha[max(0, round(y - 1.3 * unit)) : round(y + 1.2 * unit), round(x - 1.1 * unit) : round(x + 1.1 * unit)]
 
 
-def test_composites_of_known_alpha(person, matter, record_property) -> None:
+def test_composites_of_known_alpha(
+    person: tuple[Image, Mask, Face], matter: SelfieMatter, record_property: Callable[[str, object], None]
+) -> None:
     face = person[2]
     errors = []
     for kind, tone, loose, extras in COMPOSITES:
@@ -142,3 +150,45 @@ def test_composites_of_known_alpha(person, matter, record_property) -> None:
     sys.stdout.write(f"mean absolute error around the head: matte {ours:.4f}, segmenter {segmenter:.4f}\n")
     assert ours <= 0.02
     assert ours < segmenter
+
+
+def test_the_suit_stays_and_the_room_goes(finder: FaceFinder, matter: SelfieMatter) -> None:
+    photo = selfies.astronaut()
+    alpha = matter.matte(photo, finder.faces(photo, 0)[0])
+    assert alpha.shape == photo.shape[:2]
+    assert alpha.dtype == np.float32
+    face, collar, suit, patch = alpha[120, 225], alpha[205, 150], alpha[280, 130], alpha[300, 205]
+    assert min(face, collar, suit, patch) > 0.95
+    flag, shuttle, gap = alpha[100, 60], alpha[120, 420], alpha[140, 165]
+    assert max(flag, shuttle, gap) < 0.05
+
+
+def test_the_matte_keeps_to_the_picture_at_any_size(finder: FaceFinder, matter: SelfieMatter) -> None:
+    photo = selfies.astronaut()
+    face = finder.faces(photo, 0)[0]
+    plain = matter.matte(photo, face)
+    large = np.asarray(cv2.resize(photo, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC), np.uint8)
+    fine = matter.matte(large, move_face(face, scaled(4)))
+    again = cv2.resize(fine, (512, 512), interpolation=cv2.INTER_AREA)
+    assert np.abs(_head(np.asarray(again, np.float32), face) - _head(plain, face)).mean() < 0.02
+
+
+def test_other_people_are_background(finder: FaceFinder, matter: SelfieMatter) -> None:
+    photo = selfies.group()
+    faces = finder.faces(photo, 0)
+    assert len(faces) == 6
+    for face in faces[:3]:
+        alpha = matter.matte(photo, face)
+        for each in faces:
+            x, y = (round(value) for value in each.box.centre)
+            seen = float(alpha[y - 8 : y + 9, x - 8 : x + 9].mean())
+            assert seen > 0.98 if each is face else seen < 0.02
+
+
+def test_a_tiny_photo_is_no_error(finder: FaceFinder, matter: SelfieMatter) -> None:
+    photo = selfies.astronaut()
+    face = move_face(finder.faces(photo, 0)[0], scaled(64 / 512))
+    small = np.asarray(cv2.resize(photo, (64, 64), interpolation=cv2.INTER_AREA), np.uint8)
+    alpha = matter.matte(small, face)
+    assert alpha.shape == (64, 64)
+    assert alpha[round(face.box.centre[1]), round(face.box.centre[0])] > 0.9
