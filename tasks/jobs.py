@@ -111,7 +111,11 @@ def reported(job: Job, phase: str, progress: float, message: str, preview: int =
         raise Cancelled
     _only(job, {"running"}, "reported on")
     return replace(
-        job, phase=phase, progress=max(job.progress, min(1.0, progress)), message=message, preview=preview or job.preview
+        job,
+        phase=phase,
+        progress=max(job.progress, min(1.0, progress)),
+        message=message,
+        preview=preview or job.preview,
     )
 
 

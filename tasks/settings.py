@@ -59,7 +59,7 @@ class Tasks:
     """Where selfies, sets and portraits lie; default `$PORTRAIT_HOME/data`."""
     polling: float = 0.1
     """Seconds between two looks into the folder of the filesystem broker; Redis and RabbitMQ need none."""
-    keeper: float = 10
+    keeper: float = 5
     """Seconds between two passes of the keeper."""
     retention_days: float = 30
     """Selfies, sets and portraits are erased so long after the person was last used."""

@@ -164,19 +164,33 @@ def _live(connection: sa.Connection, queue: str, now: float) -> list[frozenset[s
 
 
 def _place(connection: sa.Connection, job: Job) -> int:
+    """The order of `Queue.claim`, foretold: owners by when they were served, and by their first jobs where that is equal."""
     waiting = (jobs.c.queue == job.queue) & (jobs.c.state == "queued")
-    before = (jobs.c.priority > job.priority) | (
-        (jobs.c.priority == job.priority)
-        & ((jobs.c.created < job.created) | ((jobs.c.created == job.created) & (jobs.c.id < job.id)))
+    order = (jobs.c.priority.desc(), jobs.c.created, jobs.c.id)
+    ranked = (
+        sa.select(
+            jobs.c.owner,
+            jobs.c.id,
+            jobs.c.priority,
+            jobs.c.created,
+            sa.func.row_number().over(partition_by=jobs.c.owner, order_by=order).label("rank"),
+            sa.func.count().over(partition_by=jobs.c.owner).label("waiting"),
+        )
+        .where(waiting)
+        .subquery()
     )
-    own = connection.scalar(sa.select(sa.func.count()).where(waiting, jobs.c.owner == job.owner, before)) or 0
-    served = sa.select(turns.c.owner, turns.c.served).where(turns.c.queue == job.queue)
-    last = {row.owner: row.served for row in connection.execute(served)}
-    counts = sa.select(jobs.c.owner, sa.func.count().label("waiting")).where(waiting).group_by(jobs.c.owner)
-    mine = last.get(job.owner, 0.0)
-    others = [
-        (row.waiting, last.get(row.owner, 0.0) < mine)
-        for row in connection.execute(counts)
-        if row.owner != job.owner
-    ]
-    return states.position(own, others)
+    own = connection.scalar(sa.select(ranked.c.rank).where(ranked.c.id == job.id)) or 1
+    served = sa.func.coalesce(turns.c.served, 0)
+    line = (
+        sa.select(ranked.c.owner, ranked.c.waiting)
+        .outerjoin(turns, (turns.c.owner == ranked.c.owner) & (turns.c.queue == job.queue))
+        .where(ranked.c.rank == 1)
+        .order_by(served, ranked.c.priority.desc(), ranked.c.created, ranked.c.id)
+    )
+    others, first = [], True
+    for row in connection.execute(line):
+        if row.owner == job.owner:
+            first = False
+        else:
+            others.append((row.waiting, first))
+    return states.position(own - 1, others)

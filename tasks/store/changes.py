@@ -58,9 +58,7 @@ def tell(connection: sa.Connection, job: Job, now: float, kind: str = "state") -
         _call(connection, job, now)
 
 
-def _change(
-    connection: sa.Connection, id: str, transition: Transition, now: float, token: str | None = None
-) -> Job:
+def _change(connection: sa.Connection, id: str, transition: Transition, now: float, token: str | None = None) -> Job:
     row = connection.execute(sa.select(jobs).where(jobs.c.id == id).with_for_update()).first()
     if row is None or (token is not None and row.token != token):
         if token is None:

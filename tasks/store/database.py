@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from filelock import FileLock
+from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from portrait.errors import OperatorError
 from tasks.store.tables import metadata
@@ -90,11 +92,11 @@ def _engine(url: str) -> sa.Engine:
         raise OperatorError(
             "missing_library", f"The database of the settings needs a library that is not here ({error})."
         ) from error
-    except (sa.exc.ArgumentError, OSError) as error:
+    except (ArgumentError, OSError) as error:
         raise OperatorError("bad_settings", "The database of the settings (tasks.database) cannot be used.") from error
     if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _prepare_sqlite)
-        sa.event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -116,7 +118,7 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except sa.exc.OperationalError as error:
+    except OperationalError as error:
         raise OperatorError(
             "database_unreachable", f"The database does not answer: {type(error.orig).__name__}. Try again in a moment."
         ) from error

@@ -8,9 +8,10 @@ import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from portrait.errors import PortraitError, UserError
 from tasks import jobs as states
@@ -19,6 +20,9 @@ from tasks.store import changes
 from tasks.store.database import Database
 from tasks.store.rows import IdentityRow, PortraitRow, SetRow
 from tasks.store.tables import identities, job_people, jobs, people, portraits, selfies, training_sets, turns
+
+Verdicts: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""By selfie: verdict, reasons, quality."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,7 @@ class Outcome:
     portraits: Sequence[PortraitRow] = ()
     training_set: SetRow | None = None
     identity: IdentityRow | None = None
-    verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By selfie: verdict, reasons, quality."""
+    verdicts: Verdicts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +89,17 @@ class Queue:
         Raises `Cancelled`, `LeaseLost` and what `publish` raises; then nothing is written.
         """
         with self.database.write() as connection:
-            after = changes.held(
-                connection, job, lambda each: states.succeeded(each, now, outcome.result), now
-            )
+            after = changes.held(connection, job, lambda each: states.succeeded(each, now, outcome.result), now)
             _write(connection, job, outcome, now)
             publish()
             return after
 
-    def refuse(self, job: Job, now: float, error: PortraitError) -> Job:
+    def refuse(self, job: Job, now: float, error: PortraitError, verdicts: Verdicts | None = None) -> Job:
         """Settle a job that no further try can help: the person's photos or wishes, or this installation."""
-        return self._held(job, lambda each: states.refused(each, now, states.fault_of(error)), now)
+        with self.database.write() as connection:
+            after = changes.held(connection, job, lambda each: states.refused(each, now, states.fault_of(error)), now)
+            _judge(connection, job, verdicts or {})
+            return after
 
     def falter(self, job: Job, now: float, fault: Fault, limits: Limits) -> Job:
         """Count a failure; the job is queued again or dead."""
@@ -129,13 +133,20 @@ class Queue:
     def waiting(self) -> dict[str, int]:
         """How many jobs wait, by queue."""
         with self.database.read() as connection:
-            chosen = sa.select(jobs.c.queue, sa.func.count()).where(jobs.c.state == "queued").group_by(jobs.c.queue)
-            return {queue: count for queue, count in connection.execute(chosen)}
+            chosen = (
+                sa.select(jobs.c.queue, sa.func.count().label("waiting"))
+                .where(jobs.c.state == "queued")
+                .group_by(jobs.c.queue)
+            )
+            return {row.queue: row.waiting for row in connection.execute(chosen)}
 
     def holds(self, id: str, token: str) -> bool:
         """Whether a lease is still the job's: what was staged under any other is rubbish."""
         with self.database.read() as connection:
-            return connection.execute(sa.select(jobs.c.id).where(jobs.c.id == id, jobs.c.token == token)).first() is not None
+            return (
+                connection.execute(sa.select(jobs.c.id).where(jobs.c.id == id, jobs.c.token == token)).first()
+                is not None
+            )
 
     def prune(self, older_than: float, most: int = 200) -> list[Job]:
         """Forget finished jobs that ended before `older_than` and left no portraits; their events go with them."""
@@ -152,7 +163,9 @@ class Queue:
 
     def _each(self, condition: sa.ColumnElement[bool], transition: changes.Transition, now: float) -> list[Job]:
         with self.database.read() as connection:
-            found = {row.id: row.state for row in connection.execute(sa.select(jobs.c.id, jobs.c.state).where(condition))}
+            found = {
+                row.id: row.state for row in connection.execute(sa.select(jobs.c.id, jobs.c.state).where(condition))
+            }
         changed = []
         for id, state in found.items():
             try:
@@ -167,7 +180,7 @@ class Queue:
 
 def _claim(
     condition: sa.ColumnElement[bool], worker: str, queue: str, now: float, lease: float
-) -> "sa.ReturningUpdate[Any]":
+) -> ReturningUpdate[Any]:
     best = (
         sa.select(jobs.c.id)
         .outerjoin(turns, (turns.c.owner == jobs.c.owner) & (turns.c.queue == queue))
@@ -204,8 +217,12 @@ def _write(connection: sa.Connection, job: Job, outcome: Outcome, now: float) ->
             connection.execute(sa.insert(table).values(asdict(row)))
     if outcome.portraits:
         connection.execute(sa.insert(portraits), [asdict(replace(row, job=job.id)) for row in outcome.portraits])
-    for id, judged in outcome.verdicts.items():
-        mine = (selfies.c.id == id) & (selfies.c.owner == job.owner)
-        connection.execute(sa.update(selfies).where(mine).values(dict(judged)))
+    _judge(connection, job, outcome.verdicts)
     in_job = sa.select(job_people.c.person).where(job_people.c.job == job.id)
     connection.execute(sa.update(people).where(people.c.id.in_(in_job)).values(used=now))
+
+
+def _judge(connection: sa.Connection, job: Job, verdicts: Verdicts) -> None:
+    for id, judged in verdicts.items():
+        mine = (selfies.c.id == id) & (selfies.c.owner == job.owner)
+        connection.execute(sa.update(selfies).where(mine).values(dict(judged)))

@@ -54,7 +54,7 @@ class SelfieRow:
     """`include`, `exclude` or empty: what the person overrules."""
     verdict: str = ""
     """`use`, `spare`, `refuse`; empty until it was judged."""
-    reasons: Sequence[Mapping[str, str]] = ()
+    reasons: Sequence[Mapping[str, str]] = field(default_factory=list)
     """Code and tip of each."""
     quality: Mapping[str, Any] = field(default_factory=dict)
 
@@ -154,7 +154,7 @@ class WebhookRow:
     owner: str
     url: str
     secret: str = field(repr=False)
-    events: Sequence[str] = ()
+    events: Sequence[str] = field(default_factory=list)
     """`job.succeeded` …; empty means all."""
     created: float = 0.0
     disabled: float | None = None
@@ -240,6 +240,4 @@ def one(connection: sa.Connection, table: sa.Table, owner: str, id: str) -> sa.R
 def bury(connection: sa.Connection, owner: str, kind: str, ids: Sequence[str], now: float) -> None:
     """Remember that these ids were erased, and nothing else of them."""
     if ids:
-        connection.execute(
-            sa.insert(erased), [{"id": each, "owner": owner, "kind": kind, "at": now} for each in ids]
-        )
+        connection.execute(sa.insert(erased), [{"id": each, "owner": owner, "kind": kind, "at": now} for each in ids])

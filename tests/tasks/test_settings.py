@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from portrait.errors import OperatorError
-from tasks.settings import load
+from tasks.settings import load, load_installation
 
 
 def test_defaults_lie_under_home(home: Path) -> None:
@@ -59,3 +59,37 @@ def test_the_token_is_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -
     settings = load()
     assert settings.models.hub_token == "hf_secret"  # noqa: S105 -- made up
     assert "hf_secret" not in repr(settings)
+
+
+def test_tasks_have_a_section_of_their_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.mkdir()
+    (home / "portrait.toml").write_text("[tasks]\nretention_days = 7\n[tasks.quotas]\njobs = 2\n[prepare]\nmost = 9\n")
+    monkeypatch.setenv("PORTRAIT_TASKS__LEASE__SECONDS", "3")
+    whole = load_installation()
+    assert load() == whole.flows
+    assert whole.flows.prepare.most == 9
+    assert (whole.tasks.retention_days, whole.tasks.quotas.jobs, whole.tasks.lease.seconds) == (7, 2, 3)
+    assert whole.tasks.database == f"sqlite:///{home / 'ledger.db'}"
+    assert whole.tasks.broker == f"filesystem://{home / 'broker'}"
+    assert whole.tasks.data == home / "data"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[tasks]\nretention = 7\n", "tasks.retention"),
+        ("[tasks.lease]\nseconds = 'long'\n", "tasks.lease.seconds"),
+        ("[tasks]\ndatabase = 'postgresql://me:secret@host/x'\n", "PORTRAIT_TASKS__DATABASE"),
+    ],
+)
+def test_what_does_not_fit_in_tasks_is_named(home: Path, text: str, named: str) -> None:
+    home.mkdir()
+    (home / "portrait.toml").write_text(text)
+    with pytest.raises(OperatorError, match=named) as caught:
+        load()
+    assert "secret@" not in caught.value.message
+
+
+def test_passwords_of_servers_are_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTRAIT_TASKS__DATABASE", "postgresql://me:hidden@host/x")
+    assert "hidden" not in repr(load_installation())
