@@ -20,8 +20,8 @@ from pipelines.settings import Settings
 from portrait.errors import OperatorError, UserError
 from portrait.ports import Progress
 from portrait.types import Identity, Portrait, PortraitRequest, Size, Style
+from tasks.flows import style_of
 from templates.catalog import Catalog
-from templates.schema import StyleFile
 
 NOTES = "portraits.json"
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"}
@@ -110,20 +110,6 @@ class Making:
             raise OperatorError(
                 "cannot_write", f"Results cannot be written to {self.out}: {error.strerror}."
             ) from error
-
-
-def style_of(file: StyleFile) -> Style:
-    """The value that flows, without its picture."""
-    return Style(
-        id=file.id,
-        version=file.version,
-        kind=file.kind,
-        title=file.title,
-        backdrop=file.backdrop,
-        retouch=file.retouch,
-        licence=file.licence,
-        credit=file.credit,
-    )
 
 
 def set_id(folder: Path) -> str:

@@ -34,7 +34,9 @@ class Engines:
     def __enter__(self) -> "Engines":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         while self._made:
             _, engine = self._made.popitem()
             if hasattr(engine, "close"):

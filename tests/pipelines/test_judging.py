@@ -77,7 +77,9 @@ def test_a_code_fires_at_a_grave_fault_and_not_at_a_light_one(
 
 
 def test_photos_without_a_fault_are_used(judge: Judge, sitters: dict[str, Sitter]) -> None:
-    assert judge.codes(sitters[name].selfie(seed) for name in FACING for seed in (100, 101)) == [set()] * (2 * len(FACING))
+    assert judge.codes(sitters[name].selfie(seed) for name in FACING for seed in (100, 101)) == [set()] * (
+        2 * len(FACING)
+    )
 
 
 def test_turned_heads_and_lowered_eyes_are_kept_in_reserve(judge: Judge, sitters: dict[str, Sitter]) -> None:

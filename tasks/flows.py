@@ -1,0 +1,219 @@
+"""One job's work: the flow its kind asks for, on the owner's files, into a staging folder."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipelines import build, render, sets
+from pipelines.deliver import Deliver
+from pipelines.engines import Engines, status
+from pipelines.models import Models
+from pipelines.prepare import Wishes
+from pipelines.settings import Settings
+from portrait.errors import OperatorError
+from portrait.ports import Progress
+from portrait.types import Identity, Portrait, PortraitRequest, Size, Style
+from tasks.files import Files, publish
+from tasks.jobs import Job
+from tasks.store.database import new_id
+from tasks.store.ledger import Store
+from tasks.store.queue import Outcome, Verdicts
+from tasks.store.rows import IdentityRow, PortraitRow, SetRow
+from templates.catalog import Catalog
+from templates.schema import StyleFile
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a worker can do here, and what the rest still lacks."""
+
+    words: frozenset[str]
+    missing: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A claimed job with what it takes to do it."""
+
+    job: Job
+    store: Store
+    files: Files
+    staging: Path
+    """A folder of its own, thrown away unless it is published."""
+    progress: Progress
+    now: Callable[[], float]
+    names: dict[str, str] = field(default_factory=dict)
+    """What the person calls a file, by its id: filled by the flow, so that messages speak the person's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of it, and how the staged files get into place."""
+
+    outcome: Outcome
+    publish: Callable[[], None]
+
+
+class Flows(Protocol):
+    """What a worker process can do."""
+
+    def abilities(self) -> Abilities:
+        """What it can do here."""
+        ...
+
+    def __call__(self, work: Work) -> Done:
+        """Do a job; raises what its flow raises."""
+        ...
+
+    def close(self) -> None:
+        """Let the engines go."""
+        ...
+
+
+class PortraitFlows:
+    """The flows of this installation; engines stay loaded from job to job."""
+
+    def __init__(self, settings: Settings, engines: Engines) -> None:
+        self._settings = settings
+        self._engines = engines
+
+    def abilities(self) -> Abilities:
+        """By kind of work: the engines it takes, each asked whether it is ready."""
+        names = self._settings.engines
+        seeing = [("faces", names.faces)]
+        takes = {"prepare": [*seeing, ("restorers", names.restorers), ("mattes", names.mattes)]}
+        for kind, painter in build.PAINTERS.items():
+            takes[f"draw:{kind}"] = [*seeing, ("painters", painter), ("mattes", names.mattes)]
+        models = Models(self._settings.models)
+        lacks = {
+            word: [line for folder, name in needed for line in status(folder, name, self._settings, models)]
+            for word, needed in takes.items()
+        }
+        return Abilities(
+            frozenset(word for word, lines in lacks.items() if not lines),
+            {word: lines for word, lines in lacks.items() if lines},
+        )
+
+    def __call__(self, work: Work) -> Done:
+        """Prepare or generate, as the job says."""
+        if work.job.kind == "prepare":
+            return self._prepare(work)
+        if work.job.kind == "generate":
+            return self._generate(work)
+        raise OperatorError("unknown_kind", f"This worker knows no jobs of the kind {work.job.kind!r}. Update it.")
+
+    def close(self) -> None:
+        """Close engines that hold native handles."""
+        self._engines.__exit__(None, None, None)
+
+    def _prepare(self, work: Work) -> Done:
+        """A person's photos to a training set and an identity."""
+        job, person = work.job, str(work.job.wants["person"])
+        photos = work.store.people.selfies(job.owner, person)
+        work.names.update({photo.id: photo.name for photo in photos})
+        paths = [work.files.selfie(job.owner, person, photo.id) for photo in photos]
+        wishes = Wishes(
+            [at for at, photo in enumerate(photos) if photo.wish == "include"],
+            [at for at, photo in enumerate(photos) if photo.wish == "exclude"],
+        )
+        training = build.prepare(self._settings, self._engines)(paths, wishes, work.progress)
+        sets.write(training, work.staging / "set")
+        told = sets.verdicts(training.photos)
+        now = work.now()
+        made = SetRow(new_id("set", now), job.owner, person, job.id, told, now)
+        identity = IdentityRow(new_id("identity", now), job.owner, person, made.id, now)
+        outcome = Outcome(
+            {"person": person, "training_set": made.id, "identity": identity.id},
+            training_set=made,
+            identity=identity,
+            verdicts=verdicts_by_selfie(told),
+        )
+        place = work.files.training_set(job.owner, person, made.id)
+        return Done(outcome, lambda: publish(work.staging / "set", place))
+
+    def _generate(self, work: Work) -> Done:
+        """Identities and a style to portraits."""
+        job, wants = work.job, work.job.wants
+        people = {int(place): self._identity(work, id) for place, id in dict(wants["identities"]).items()}
+        style = self._style(str(wants["style"]))
+        size = wants.get("size")
+        request = PortraitRequest(
+            people, style, int(wants.get("seed", 0)), int(wants.get("count", 1)), Size(*size) if size else None
+        )
+        drawn = build.render(self._engines, [style.kind])(request, work.progress)
+        deliver = Deliver(str(wants.get("format", "jpg")))
+        now = work.now()  # one time for all, or the later ones would sort as newer
+        rows = [
+            portrait_row(job, number, portrait, deliver(portrait, work.staging / "portraits" / f"{number:02}"), now)
+            for number, portrait in enumerate(drawn, 1)
+        ]
+        outcome = Outcome({"portraits": [row.id for row in rows]}, portraits=rows)
+        place = work.files.portraits(job.owner, job.id)
+        return Done(outcome, lambda: publish(work.staging / "portraits", place))
+
+    def _identity(self, work: Work, id: str) -> Identity:
+        row = work.store.people.identity(work.job.owner, id)
+        training = sets.read(work.files.training_set(work.job.owner, row.person, row.training_set))
+        return Identity(row.id, training.references, training.likeness)
+
+    def _style(self, name: str) -> Style:
+        entry = Catalog().find(name)
+        style, picture = style_of(entry.style), entry.picture()
+        return style if picture is None else render.hang(style, picture, self._engines.finder())
+
+
+def open_flows(settings: Settings) -> Flows:
+    """The flows that a worker runs unless it is told others."""
+    return PortraitFlows(settings, build.open_engines(settings))
+
+
+def style_of(file: StyleFile) -> Style:
+    """The value that flows, without its picture."""
+    return Style(
+        id=file.id,
+        version=file.version,
+        kind=file.kind,
+        title=file.title,
+        backdrop=file.backdrop,
+        retouch=file.retouch,
+        licence=file.licence,
+        credit=file.credit,
+    )
+
+
+def verdicts_by_selfie(told: Sequence[Mapping[str, Any]]) -> Verdicts:
+    """What `sets.verdicts` says, by the id of the selfie, which is the name of its file."""
+    return {
+        str(each["file"]): {
+            "verdict": each["verdict"],
+            "reasons": each["reasons"],
+            "quality": {**(each["quality"] or {}), "likeness": each["likeness"]},
+        }
+        for each in told
+    }
+
+
+def portrait_row(job: Job, number: int, portrait: Portrait, file: Path, now: float) -> PortraitRow:
+    """A delivered file as the ledger keeps it; the best of a job sorts as its newest."""
+    height, width = portrait.image.shape[:2]
+    return PortraitRow(
+        id=new_id("portrait", now, number),
+        owner=job.owner,
+        job=job.id,
+        number=number,
+        file=file.name,
+        format=file.suffix.removeprefix("."),
+        bytes=file.stat().st_size,
+        width=width,
+        height=height,
+        style=str(job.wants["style"]),
+        style_version=int(job.wants.get("version", 1)),
+        likeness={
+            str(place): {"space": each.space, "distance": round(each.distance, 4)}
+            for place, each in portrait.likeness.items()
+        },
+        scores={name: round(score, 4) for name, score in portrait.scores.items()},
+        recipe=dict(portrait.recipe),
+        created=now,
+    )

@@ -1,0 +1,116 @@
+"""Finds jobs whose worker died, rings for jobs that nobody heard of, and purges what is past its date."""
+
+import logging
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from celery import Celery
+
+from portrait.errors import OperatorError
+from tasks import broker
+from tasks.files import Files
+from tasks.jobs import Limits
+from tasks.settings import Tasks
+from tasks.store.ledger import Store
+
+DAY = 86_400.0
+PURGE_EVERY = 600.0
+"""Seconds between two purges: dates are days."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tended:
+    """What one pass did."""
+
+    lost: int
+    """Jobs taken back from workers that were not heard of."""
+    expired: int
+    rung: tuple[str, ...]
+    """Queues that were rung for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What one purge did."""
+
+    people: int
+    jobs: int
+    folders: int
+    """Staging folders that nobody holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """Any number of keepers may run: each thing they do is a conditional update."""
+
+    store: Store
+    files: Files
+    app: Celery
+    settings: Tasks
+
+    def tend(self, now: float) -> Tended:
+        """Put right what workers left; every few seconds."""
+        lease = self.settings.lease
+        lost = self.store.queue.take_back_lost(now, Limits(lease.losses, lease.failures))
+        for job in lost:
+            _log.warning("job %s was lost by its worker (%d times), now %s", job.id, job.losses, job.state)
+        expired = self.store.queue.expire(now, now - lease.queued_hours * 3600)
+        rung = [
+            queue
+            for queue in self.store.queue.waiting()
+            # None: the broker is away, and would not hear. A ring that is not heard yet is enough.
+            if broker.unheard(self.app, queue) == 0 and broker.ring(self.app, queue)
+        ]
+        return Tended(len(lost), len(expired), tuple(rung))
+
+    def purge(self, now: float) -> Purged:
+        """Erase what is past its date; every few minutes."""
+        since = now - self.settings.retention_days * DAY
+        forgotten = self.store.people.unused_since(since)
+        for person in forgotten:
+            gone = self.store.people.erase(person.owner, person.id, now)
+            self.files.erase_person(person.owner, person.id, gone.jobs)
+        pruned = self.store.queue.prune(since)
+        for job in pruned:
+            self.files.erase_job(job.owner, job.id)
+        self.store.access.prune(now - DAY)
+        self.store.hooks.prune(since)
+        self.store.staff.prune(now - 10 * self.settings.lease.seconds)
+        return Purged(len(forgotten), len(pruned), self._sweep(now))
+
+    def loop(self, stop: threading.Event) -> None:
+        """Keep house until told to stop."""
+        purged = 0.0
+        while not stop.wait(self.settings.keeper):
+            now = time.time()
+            try:
+                self.tend(now)
+                if now - purged > PURGE_EVERY:
+                    purged = now
+                    self.purge(now)
+            except (OperatorError, OSError) as error:
+                _log.error("the keeper's pass failed: %s", getattr(error, "code", type(error).__name__))
+
+    def _sweep(self, now: float) -> int:
+        """Remove what workers staged and lost, and previews that stayed behind."""
+        swept = 0
+        for job, token, folder in self.files.leftovers():
+            if not self.store.queue.holds(job, token) and _age(folder, now) > self.settings.lease.seconds:
+                shutil.rmtree(folder, ignore_errors=True)
+                swept += 1
+        for _, file in self.files.previews():
+            if _age(file, now) > DAY:
+                file.unlink(missing_ok=True)
+        return swept
+
+
+def _age(path: Path, now: float) -> float:
+    """Seconds since a file or folder was last written."""
+    try:
+        return now - path.stat().st_mtime
+    except OSError:
+        return 0.0

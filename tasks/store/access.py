@@ -1,0 +1,117 @@
+"""API keys by their hash, and the first answer to each Idempotency-Key."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from portrait.errors import UserError
+from tasks.store.database import Database, new_id
+from tasks.store.rows import KeyRow, row_as
+from tasks.store.tables import api_keys, idempotency_keys
+
+IN_FLIGHT = 60.0
+"""Seconds after which a request that never answered is taken for dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered to a request, to be answered again."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may come in, and what they were told."""
+
+    database: Database
+
+    def add_key(self, owner: str, name: str, role: str, hash: str, now: float) -> KeyRow:
+        """Keep a key by the hash of its secret."""
+        key = KeyRow(new_id("key", now), owner, name, role, now)
+        with self.database.write() as connection:
+            connection.execute(sa.insert(api_keys).values(**asdict(key), hash=hash))
+        return key
+
+    def key(self, hash: str) -> KeyRow | None:
+        """The key with this hash, unless it was revoked."""
+        with self.database.read() as connection:
+            row = connection.execute(
+                sa.select(api_keys).where(api_keys.c.hash == hash, api_keys.c.revoked.is_(None))
+            ).first()
+            return None if row is None else row_as(KeyRow, row)
+
+    def touch_key(self, id: str, now: float) -> None:
+        """Note that a key was used; call it seldom."""
+        with self.database.write() as connection:
+            connection.execute(sa.update(api_keys).where(api_keys.c.id == id).values(used=now))
+
+    def keys(self, owner: str | None = None) -> Sequence[KeyRow]:
+        """The owner's keys; everybody's for None, which only an admin may see."""
+        chosen = sa.select(api_keys).order_by(api_keys.c.id)
+        if owner is not None:
+            chosen = chosen.where(api_keys.c.owner == owner)
+        with self.database.read() as connection:
+            return [row_as(KeyRow, row) for row in connection.execute(chosen)]
+
+    def revoke_key(self, id: str, now: float) -> None:
+        """It opens nothing any more; raises `not_found`."""
+        with self.database.write() as connection:
+            if connection.execute(sa.update(api_keys).where(api_keys.c.id == id).values(revoked=now)).rowcount == 0:
+                raise UserError("not_found", "There is no such key.")
+
+    def begin(self, owner: str, key: str, fingerprint: str, now: float) -> Answer | None:
+        """Take an Idempotency-Key for a request: None means go on, an answer means it was given before.
+
+        Raises `UserError`: `idempotency_mismatch` when the key came with another body, `idempotency_in_flight` while the
+        first request has not answered.
+        """
+        mine = (idempotency_keys.c.owner == owner) & (idempotency_keys.c.key == key)
+        fresh = {"fingerprint": fingerprint, "status": None, "headers": {}, "body": "", "created": now}
+        try:
+            with self.database.write() as connection:
+                row = connection.execute(sa.select(idempotency_keys).where(mine).with_for_update()).first()
+                if row is None:
+                    connection.execute(sa.insert(idempotency_keys).values(owner=owner, key=key, **fresh))
+                    return None
+                if row.fingerprint != fingerprint:
+                    raise UserError("idempotency_mismatch", "This Idempotency-Key was used for another request.")
+                if row.status is not None:
+                    return Answer(row.status, row.headers, row.body)
+                if now - row.created > IN_FLIGHT:
+                    connection.execute(sa.update(idempotency_keys).where(mine).values(fresh))
+                    return None
+        except IntegrityError:
+            pass  # PostgreSQL: another request wrote the key between the look and the insert
+        raise UserError("idempotency_in_flight", "The first request with this Idempotency-Key is not answered yet.")
+
+    def answered(self, owner: str, key: str, answer: Answer) -> None:
+        """Keep the answer for the next request with the same key."""
+        self._update(owner, key, status=answer.status, headers=dict(answer.headers), body=answer.body)
+
+    def forget_key(self, owner: str, key: str) -> None:
+        """The request failed in a way that may be tried again: free the key."""
+        with self.database.write() as connection:
+            connection.execute(
+                sa.delete(idempotency_keys).where(
+                    idempotency_keys.c.owner == owner,
+                    idempotency_keys.c.key == key,
+                    idempotency_keys.c.status.is_(None),
+                )
+            )
+
+    def prune(self, older_than: float) -> int:
+        """Forget old answers."""
+        with self.database.write() as connection:
+            return connection.execute(
+                sa.delete(idempotency_keys).where(idempotency_keys.c.created < older_than)
+            ).rowcount
+
+    def _update(self, owner: str, key: str, **values: object) -> None:
+        with self.database.write() as connection:
+            mine = (idempotency_keys.c.owner == owner) & (idempotency_keys.c.key == key)
+            connection.execute(sa.update(idempotency_keys).where(mine).values(**values))

@@ -1,0 +1,193 @@
+"""People with their consents, selfies, training sets and identities; and forgetting them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import sqlalchemy as sa
+
+from portrait.errors import UserError
+from tasks import jobs as states
+from tasks.store import changes
+from tasks.store.database import Database, new_id
+from tasks.store.rows import ConsentRow, IdentityRow, Page, PersonRow, SelfieRow, SetRow, bury, one, page_of, row_as
+from tasks.store.tables import consents, identities, job_people, jobs, people, portraits, selfies, training_sets
+
+WISHES = ("", "include", "exclude")
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Ids of what was erased."""
+
+    people: Sequence[str] = ()
+    selfies: Sequence[str] = ()
+    training_sets: Sequence[str] = ()
+    portraits: Sequence[str] = ()
+    jobs: Sequence[str] = ()
+    """Jobs that the people were in: ended ones are gone, running ones are told to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """What an owner keeps of people."""
+
+    database: Database
+
+    def add(self, owner: str, name: str, text_version: str, given_by: str, now: float) -> PersonRow:
+        """A new person with the record of consent; there is none without."""
+        person = PersonRow(new_id("person", now), owner, name, now, now)
+        consent = ConsentRow(new_id("consent", now), owner, person.id, text_version, given_by, now)
+        with self.database.write() as connection:
+            connection.execute(sa.insert(people).values(asdict(person)))
+            connection.execute(sa.insert(consents).values(asdict(consent)))
+        return person
+
+    def get(self, owner: str, id: str) -> PersonRow:
+        """One person; raises `not_found`, `erased`."""
+        with self.database.read() as connection:
+            return row_as(PersonRow, one(connection, people, owner, id))
+
+    def list(self, owner: str, cursor: str | None = None, limit: int = 50) -> Page[PersonRow]:
+        """The owner's people, the newest first."""
+        with self.database.read() as connection:
+            return page_of(connection, PersonRow, sa.select(people).where(people.c.owner == owner), cursor, limit)
+
+    def count(self, owner: str) -> int:
+        """How many people the owner has, for the quota."""
+        with self.database.read() as connection:
+            return connection.scalar(sa.select(sa.func.count()).where(people.c.owner == owner)) or 0
+
+    def rename(self, owner: str, id: str, name: str) -> PersonRow:
+        """Call a person by another name."""
+        with self.database.write() as connection:
+            one(connection, people, owner, id)
+            connection.execute(sa.update(people).where(people.c.id == id).values(name=name))
+            return row_as(PersonRow, one(connection, people, owner, id))
+
+    def consents(self, owner: str, person: str) -> Sequence[ConsentRow]:
+        """What was agreed to, the oldest first."""
+        with self.database.read() as connection:
+            one(connection, people, owner, person)
+            chosen = sa.select(consents).where(consents.c.person == person, consents.c.owner == owner)
+            return [row_as(ConsentRow, row) for row in connection.execute(chosen.order_by(consents.c.id))]
+
+    def add_selfie(self, selfie: SelfieRow, most: int) -> SelfieRow:
+        """Keep a photo; the same bytes again give the row that is there already, under its own id.
+
+        Raises `not_found` for the person, `too_many_photos` beyond `most`.
+        """
+        with self.database.write() as connection:
+            one(connection, people, selfie.owner, selfie.person)
+            mine = selfies.c.person == selfie.person
+            same = connection.execute(sa.select(selfies).where(mine, selfies.c.sha256 == selfie.sha256)).first()
+            if same is not None:
+                return row_as(SelfieRow, same)
+            if (connection.scalar(sa.select(sa.func.count()).where(mine)) or 0) >= most:
+                raise UserError("too_many_photos", f"A person has {most} photos at most. Delete some first.")
+            connection.execute(sa.insert(selfies).values(asdict(selfie)))
+            connection.execute(sa.update(people).where(people.c.id == selfie.person).values(used=selfie.created))
+            return selfie
+
+    def selfie(self, owner: str, id: str) -> SelfieRow:
+        """One photo; raises `not_found`, `erased`."""
+        with self.database.read() as connection:
+            return row_as(SelfieRow, one(connection, selfies, owner, id))
+
+    def selfies(self, owner: str, person: str) -> Sequence[SelfieRow]:
+        """All photos of a person, in the order in which they came."""
+        with self.database.read() as connection:
+            one(connection, people, owner, person)
+            chosen = sa.select(selfies).where(selfies.c.person == person, selfies.c.owner == owner)
+            return [row_as(SelfieRow, row) for row in connection.execute(chosen.order_by(selfies.c.id))]
+
+    def wish(self, owner: str, id: str, wish: str) -> SelfieRow:
+        """Overrule what will be judged: `include`, `exclude`, or empty again; raises `bad_wish`."""
+        if wish not in WISHES:
+            raise UserError("bad_wish", "A photo is to be included, excluded, or left to the judge.")
+        with self.database.write() as connection:
+            one(connection, selfies, owner, id)
+            connection.execute(sa.update(selfies).where(selfies.c.id == id).values(wish=wish))
+            return row_as(SelfieRow, one(connection, selfies, owner, id))
+
+    def delete_selfie(self, owner: str, id: str, now: float) -> SelfieRow:
+        """Forget a photo; its file is the caller's to erase."""
+        with self.database.write() as connection:
+            gone = row_as(SelfieRow, one(connection, selfies, owner, id))
+            connection.execute(sa.delete(selfies).where(selfies.c.id == id))
+            bury(connection, owner, "selfie", [id], now)
+            return gone
+
+    def training_set(self, owner: str, id: str) -> SetRow:
+        """One training set; raises `not_found`, `erased`."""
+        with self.database.read() as connection:
+            return row_as(SetRow, one(connection, training_sets, owner, id))
+
+    def identity(self, owner: str, id: str) -> IdentityRow:
+        """One identity; raises `not_found`, `erased`."""
+        with self.database.read() as connection:
+            return row_as(IdentityRow, one(connection, identities, owner, id))
+
+    def identities(self, owner: str, person: str) -> Sequence[IdentityRow]:
+        """A person's identities, the newest first: the first is the one to draw."""
+        with self.database.read() as connection:
+            one(connection, people, owner, person)
+            chosen = sa.select(identities).where(identities.c.person == person, identities.c.owner == owner)
+            return [row_as(IdentityRow, row) for row in connection.execute(chosen.order_by(identities.c.id.desc()))]
+
+    def erase(self, owner: str, id: str, now: float) -> Gone:
+        """Forget a person and everything made from their photos; the files are the caller's to erase.
+
+        Jobs that wait are cancelled, running ones told to stop: they can write nothing any more.
+        """
+        with self.database.write() as connection:
+            one(connection, people, owner, id)
+            return _erase(connection, owner, id, now)
+
+    def erase_owner(self, owner: str, now: float) -> Gone:
+        """Forget everybody an owner keeps; keys and webhooks stay."""
+        with self.database.write() as connection:
+            ids = connection.scalars(sa.select(people.c.id).where(people.c.owner == owner)).all()
+            parts = [_erase(connection, owner, each, now) for each in ids]
+        names = ("people", "selfies", "training_sets", "portraits", "jobs")
+        return Gone(**{name: [one for part in parts for one in getattr(part, name)] for name in names})
+
+    def unused_since(self, time: float, limit: int = 100) -> Sequence[PersonRow]:
+        """People whose retention time is over; those in a job that has not ended are not among them."""
+        busy = (
+            sa.select(job_people.c.person)
+            .join(jobs, jobs.c.id == job_people.c.job)
+            .where(jobs.c.state.not_in(states.FINISHED))
+        )
+        with self.database.read() as connection:
+            chosen = sa.select(people).where(people.c.used < time, people.c.id.not_in(busy))
+            return [row_as(PersonRow, row) for row in connection.execute(chosen.order_by(people.c.used).limit(limit))]
+
+
+def _erase(connection: sa.Connection, owner: str, person: str, now: float) -> Gone:
+    def ids(chosen: "sa.Select[str]") -> Sequence[str]:
+        return connection.scalars(chosen).all()
+
+    in_them = ids(sa.select(job_people.c.job).where(job_people.c.person == person))
+    for job in in_them:
+        changes.anyones(
+            connection, job, lambda each: each if each.done else partial(states.cancel_asked, now=now)(each), now
+        )
+    gone = Gone(
+        people=[person],
+        selfies=ids(sa.select(selfies.c.id).where(selfies.c.person == person)),
+        training_sets=ids(sa.select(training_sets.c.id).where(training_sets.c.person == person)),
+        portraits=ids(sa.select(portraits.c.id).where(portraits.c.job.in_(in_them))),
+        jobs=in_them,
+    )
+    for kind, buried in (("person", [person]), ("selfie", gone.selfies), ("portrait", gone.portraits)):
+        bury(connection, owner, kind, buried, now)
+    connection.execute(
+        sa.delete(people).where(people.c.id == person)
+    )  # takes selfies, consents, sets, identities along
+    connection.execute(sa.delete(portraits).where(portraits.c.id.in_(gone.portraits)))
+    connection.execute(sa.delete(job_people).where(job_people.c.person == person))
+    ended = jobs.c.id.in_(in_them) & jobs.c.state.in_(states.FINISHED)
+    bury(connection, owner, "job", ids(sa.select(jobs.c.id).where(ended)), now)
+    connection.execute(sa.delete(jobs).where(ended))
+    return gone

@@ -1,0 +1,71 @@
+"""Delivered portraits."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from tasks.store.database import Database
+from tasks.store.rows import Page, PortraitRow, bury, one, page_of, row_as
+from tasks.store.tables import job_people, portraits
+
+
+@dataclass(frozen=True, slots=True)
+class Portraits:
+    """The gallery."""
+
+    database: Database
+
+    def get(self, owner: str, id: str) -> PortraitRow:
+        """One portrait; raises `not_found`, `erased`."""
+        with self.database.read() as connection:
+            return row_as(PortraitRow, one(connection, portraits, owner, id))
+
+    def of_job(self, owner: str, job: str) -> Sequence[PortraitRow]:
+        """What a job delivered, the best first."""
+        with self.database.read() as connection:
+            chosen = sa.select(portraits).where(portraits.c.job == job, portraits.c.owner == owner)
+            return [row_as(PortraitRow, row) for row in connection.execute(chosen.order_by(portraits.c.number))]
+
+    def list(
+        self,
+        owner: str,
+        person: str = "",
+        favourite: bool = False,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page[PortraitRow]:
+        """The owner's portraits, the newest first; those of a person, or the favourites, if told."""
+        chosen = sa.select(portraits).where(portraits.c.owner == owner)
+        if person:
+            chosen = chosen.where(portraits.c.job.in_(sa.select(job_people.c.job).where(job_people.c.person == person)))
+        if favourite:
+            chosen = chosen.where(portraits.c.favourite.is_(True))
+        with self.database.read() as connection:
+            return page_of(connection, PortraitRow, chosen, cursor, limit)
+
+    def some(self, owner: str, ids: Collection[str]) -> Sequence[PortraitRow]:
+        """Those of the owner's portraits that are named, for a zip; raises `not_found`, `erased` for the first that is not."""
+        with self.database.read() as connection:
+            return [row_as(PortraitRow, one(connection, portraits, owner, each)) for each in ids]
+
+    def mark(self, owner: str, id: str, favourite: bool) -> PortraitRow:
+        """Make it a favourite, or not."""
+        with self.database.write() as connection:
+            one(connection, portraits, owner, id)
+            connection.execute(sa.update(portraits).where(portraits.c.id == id).values(favourite=favourite))
+            return row_as(PortraitRow, one(connection, portraits, owner, id))
+
+    def delete(self, owner: str, id: str, now: float) -> PortraitRow:
+        """Forget one; its file is the caller's to erase."""
+        with self.database.write() as connection:
+            gone = row_as(PortraitRow, one(connection, portraits, owner, id))
+            connection.execute(sa.delete(portraits).where(portraits.c.id == id))
+            bury(connection, owner, "portrait", [id], now)
+            return gone
+
+    def made_since(self, owner: str, time: float) -> int:
+        """How many were made since, for the quota."""
+        with self.database.read() as connection:
+            chosen = sa.select(sa.func.count()).where(portraits.c.owner == owner, portraits.c.created >= time)
+            return connection.scalar(chosen) or 0

@@ -1,0 +1,185 @@
+"""The Celery worker: one task, that answers the bell of a queue by running the best job this process can do."""
+
+import importlib
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+from celery import Celery, Task, current_app, shared_task, signals
+
+from portrait.errors import OperatorError
+from tasks import broker
+from tasks.files import Files
+from tasks.flows import Flows
+from tasks.running import Runner
+from tasks.settings import Installation, load_installation
+from tasks.store.ledger import Store, open_store
+from tasks.store.rows import WorkerRow
+
+FLOWS = "tasks.flows:open_flows"
+"""What opens the flows of a worker: module and function, as each process of it finds them."""
+Start: TypeAlias = Literal["fork", "spawn"]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a worker is started."""
+
+    queues: Sequence[str] = ("cpu",)
+    processes: int = 1
+    pool: Literal["prefork", "solo"] = "prefork"
+    start: Start = "fork"
+    """`spawn` for queues that use a GPU: CUDA does not survive a fork."""
+    flows: str = FLOWS
+
+
+class Desk:
+    """What one process of a worker has: ledger, engines, its place in the list of workers. Made after the fork."""
+
+    def __init__(self, installation: Installation, app: Celery) -> None:
+        tasks = installation.tasks
+        module, _, function = str(app.conf["portrait_flows"]).partition(":")
+        self.bell = broker.make(tasks)
+        self.store: Store = open_store(tasks.database)
+        self.flows: Flows = getattr(importlib.import_module(module), function)(installation.flows)
+        able = self.flows.abilities()
+        now = time.time()
+        self.row = WorkerRow(
+            id=f"{app.conf['portrait_worker']}:{os.getpid()}",
+            queues=list(app.conf["portrait_queues"]),
+            abilities=sorted(able.words),
+            missing={word: list(lines) for word, lines in able.missing.items()},
+            device="cpu",
+            started=now,
+            beat=now,
+        )
+        self.runner = Runner(self.row.id, self.store, Files(tasks.data), self.flows, tasks.lease, able.words)
+        self._left = threading.Event()
+        self.store.staff.arrive(self.row)
+        threading.Thread(target=self._live, args=(tasks.lease.heartbeat,), name="beat", daemon=True).start()
+
+    def answer(self, queue: str) -> None:
+        """Run one job; ring again when more wait, so that one ring is enough for all of them."""
+        if self.store.staff.stopping(self.row.id) or not self.runner.once(queue):
+            return
+        if self.store.queue.waiting().get(queue) and not broker.unheard(self.bell, queue):
+            broker.ring(self.bell, queue)
+
+    def leave(self) -> None:
+        """Sign off, and let engines and ledger go."""
+        self._left.set()
+        self.flows.close()
+        self.store.staff.leave(self.row.id)
+        self.store.close()
+
+    def _live(self, every: float) -> None:
+        while not self._left.wait(every):
+            try:
+                if not self.store.staff.beat(self.row.id, time.time()) and not self._left.is_set():
+                    self.store.staff.arrive(self.row)
+            except OperatorError:
+                _log.warning("the ledger did not answer the worker's beat")
+
+
+class Answer(Task):
+    """Holds the desk of this process."""
+
+    abstract = True
+    desk: Desk | None = None
+
+    def seat(self) -> Desk:
+        """The desk, set up the first time; raises `OperatorError`."""
+        if self.desk is None:
+            self.desk = Desk(load_installation(), self.app)
+        return self.desk
+
+
+@shared_task(bind=True, base=Answer, name=broker.TASK, ignore_result=True)
+def answer(self: Answer, queue: str) -> None:
+    """Somebody rang: see what the queue has."""
+    try:
+        self.seat().answer(queue)
+    except OperatorError as error:
+        # Nothing was claimed, or the lease will tell: the keeper rings again.
+        _log.error("the worker could not look for a job: %s %s", error.code, error.message)
+
+
+def make(installation: Installation, options: Options) -> Celery:
+    """The Celery app of a worker."""
+    app = broker.make(installation.tasks)
+    app.conf.update(
+        include=["tasks.worker"],
+        worker_pool_start_method=options.start,
+        portrait_flows=options.flows,
+        portrait_queues=list(options.queues),
+        # The processes of one worker are told to stop together.
+        portrait_worker=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}",
+    )
+    return app
+
+
+def run(installation: Installation, options: Options) -> int:
+    """Work until told to stop (SIGTERM or SIGINT: the running job goes back to the queue); returns the exit code."""
+    app = make(installation, options)
+    prefix = str(app.conf["portrait_worker"])
+
+    def stopping(**_: Any) -> None:
+        # In a thread, because a signal handler must not wait for a database.
+        threading.Thread(target=_tell_to_stop, args=(installation, prefix), name="stopping").start()
+
+    signals.worker_shutting_down.connect(stopping, weak=False)
+    try:
+        worker = app.Worker(
+            hostname=f"portrait@{prefix}",
+            queues=list(options.queues),
+            concurrency=options.processes,
+            pool=options.pool,
+            loglevel="WARNING",
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
+        worker.start()
+    finally:
+        signals.worker_shutting_down.disconnect(stopping)
+    return int(worker.exitcode or 0)
+
+
+def _task() -> Answer:
+    """The task as this process has it."""
+    return cast("dict[str, Any]", current_app.tasks)[broker.TASK]
+
+
+# Connected on import, because a process that is spawned knows nothing but the modules it imports.
+@signals.worker_process_init.connect
+def _seated(**_: Any) -> None:
+    """Set up before the first ring: engines and libraries take seconds to load."""
+    try:
+        _task().seat()
+    except OperatorError as error:
+        _log.error("the worker is not ready: %s %s", error.code, error.message)
+
+
+@signals.worker_process_shutdown.connect
+def _left(**_: Any) -> None:
+    task = _task()
+    if task.desk is not None:
+        task.desk.leave()
+
+
+def _tell_to_stop(installation: Installation, prefix: str) -> None:
+    """Through the ledger, which reaches the processes however they were started. No process is forked after this."""
+    try:
+        store = open_store(installation.tasks.database)
+        store.staff.stop(prefix)
+        store.close()
+    except OperatorError as error:
+        _log.error("running jobs are not given back: %s", error.code)

@@ -1,0 +1,107 @@
+import itertools
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tasks import broker
+from tasks.jobs import QUEUES
+from tasks.store.ledger import Store, open_store
+from tests.tasks import servers
+from tests.tasks.stand import LEASE, Stand
+
+
+@pytest.fixture(scope="session")
+def started() -> Iterator[Callable[[str], str]]:
+    """URLs of servers by name, each started when it is first asked for."""
+    with ExitStack() as stack:
+        urls: dict[str, str] = {}
+
+        def url(name: str) -> str:
+            if name not in urls:
+                urls[name] = stack.enter_context(getattr(servers, name)())
+            return urls[name]
+
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database: once a SQLite file, once on a PostgreSQL server."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    server = request.getfixturevalue("started")("postgresql")
+    name = f"t{secrets.token_hex(6)}"
+    engine = sa.create_engine(
+        server.replace("postgresql:", "postgresql+psycopg:") + "/postgres", isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return f"{server}/{name}"
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    """An open ledger on either database."""
+    store = open_store(database)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Store]:
+    """An open ledger on SQLite alone."""
+    store = open_store(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def numbers() -> Iterator[int]:
+    """Databases of Redis, one a test."""
+    return itertools.count()
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Iterator[Stand]:
+    """An installation with the defaults: SQLite and the filesystem broker."""
+    yield from stand_at(tmp_path, {})
+
+
+@pytest.fixture(params=["filesystem", "redis", "rabbitmq"])
+def any_stand(request: pytest.FixtureRequest, tmp_path: Path, numbers: Iterator[int]) -> Iterator[Stand]:
+    """The same on each broker."""
+    more = {}
+    if request.param != "filesystem":
+        url = request.getfixturevalue("started")(request.param)
+        more["PORTRAIT_TASKS__BROKER"] = f"{url}/{next(numbers) % 16}" if request.param == "redis" else url
+    yield from stand_at(tmp_path, more)
+
+
+def stand_at(home: Path, more: dict[str, str]) -> Iterator[Stand]:
+    environment = {
+        "PORTRAIT_HOME": str(home),
+        "PORTRAIT_TASKS__LEASE__SECONDS": str(LEASE),
+        "PORTRAIT_TASKS__LEASE__HEARTBEAT": "0.5",
+        "PORTRAIT_TASKS__KEEPER": "0.3",
+        **more,
+    }
+    stand = Stand(home, environment)
+    if more:
+        _empty(stand)
+    try:
+        yield stand
+    finally:
+        stand.close()
+
+
+def _empty(stand: Stand) -> None:
+    """Rings of an earlier test are not for this one."""
+    with stand.app.connection_for_write() as connection:
+        for queue in QUEUES:
+            if broker.unheard(stand.app, queue):
+                connection.default_channel.queue_purge(queue)

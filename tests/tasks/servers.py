@@ -1,0 +1,146 @@
+"""Redis, RabbitMQ and PostgreSQL, each started once a run on a free port, in a folder of its own, as the user it wants."""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+def need(what: str, there: bool, how: str) -> None:
+    """Skip a test whose server or library is missing, by name; in CI that is a failure."""
+    if there:
+        return
+    reason = f"{what} is not installed: {how}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int, within: float) -> bool:
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            probe.settimeout(0.5)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return True
+        time.sleep(0.1)
+    return False
+
+
+@contextmanager
+def redis(port: int = 0) -> Iterator[str]:
+    """Its URL, without the number of the database; a port, if told, so that it can come back where it was."""
+    need("redis-server", shutil.which("redis-server") is not None, "apt-get install redis-server")
+    need("The Python package redis", importlib.util.find_spec("redis") is not None, "pip install redis")
+    port = port or free_port()
+    with _running(["redis-server", "--port", str(port), "--save", "", "--bind", "127.0.0.1"], "redis", port, 10):
+        yield f"redis://127.0.0.1:{port}"
+
+
+@contextmanager
+def rabbitmq() -> Iterator[str]:
+    """Its URL."""
+    program = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+    need("rabbitmq-server", program.exists(), "apt-get install rabbitmq-server")
+    port, distribution, epmd = free_port(), free_port(), free_port()
+    settings = {
+        "RABBITMQ_NODENAME": f"portrait{port}@localhost",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_DIST_PORT": str(distribution),
+        "ERL_EPMD_PORT": str(epmd),
+        "RABBITMQ_MNESIA_BASE": "mnesia",
+        "RABBITMQ_LOG_BASE": "log",
+        "RABBITMQ_ENABLED_PLUGINS_FILE": "plugins",
+        "HOME": ".",
+    }
+    try:
+        with _running([str(program)], "rabbitmq", port, 60, settings):
+            yield f"amqp://guest:guest@127.0.0.1:{port}//"
+    finally:
+        # Erlang's name server outlives whoever started it.
+        subprocess.run(["epmd", "-port", str(epmd), "-kill"], capture_output=True, check=False)
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """URL of the server, without the name of a database."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    need("postgresql", bool(programs), "apt-get install postgresql")
+    need("The Python package psycopg", importlib.util.find_spec("psycopg") is not None, "pip install 'psycopg[binary]'")
+    port = free_port()
+    with _folder("postgresql") as folder:
+        data, user = folder / "data", _user("postgres")
+        make = [str(programs[-1] / "initdb"), "-D", str(data), "-U", "portrait", "-A", "trust", "-N"]
+        subprocess.run(make, check=True, capture_output=True, user=user, cwd=folder)
+        serve = [str(programs[-1] / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder), "-c", "fsync=off"]
+        with _running(serve, "postgresql", port, 20, folder=folder, user=user):
+            yield f"postgresql://portrait@127.0.0.1:{port}"
+
+
+@contextmanager
+def _running(
+    command: list[str],
+    name: str,
+    port: int,
+    within: float,
+    settings: dict[str, str] | None = None,
+    folder: Path | None = None,
+    user: int | None = None,
+) -> Iterator[None]:
+    with _folder(name) as own:
+        place = folder or own
+        environment = {**os.environ, **{key: _placed(value, place) for key, value in (settings or {}).items()}}
+        with (own / "output").open("wb") as output:
+            server = subprocess.Popen(
+                command, cwd=place, env=environment, stdout=output, stderr=output, start_new_session=True, user=user
+            )
+        try:
+            assert answers(port, within), (own / "output").read_text()
+            yield
+        finally:
+            os.killpg(server.pid, 15)
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, 9)
+                server.wait(10)
+
+
+def _placed(value: str, folder: Path) -> str:
+    """Names of places lie in the folder."""
+    return str(folder / value) if value in {"mnesia", "log", "plugins", "."} else value
+
+
+@contextmanager
+def _folder(name: str) -> Iterator[Path]:
+    """Not pytest's: the server's user must be able to walk to it."""
+    folder = Path(tempfile.mkdtemp(prefix=f"portrait-{name}-"))
+    folder.chmod(0o755)
+    user = _user("postgres") if name == "postgresql" else None
+    if user is not None:
+        os.chown(folder, user, -1)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _user(name: str) -> int | None:
+    """PostgreSQL refuses to run as root; anybody else may start it."""
+    return pwd.getpwnam(name).pw_uid if os.getuid() == 0 else None

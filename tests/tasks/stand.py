@@ -1,0 +1,133 @@
+"""An installation for one test: a ledger, a broker, worker processes with made flows, and a keeper."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+
+from tasks import broker
+from tasks.files import Files
+from tasks.jobs import Job, needs_of
+from tasks.keeper import Keeper
+from tasks.settings import Installation, load_installation
+from tasks.store.database import new_id
+from tasks.store.ledger import Store, open_store
+
+ROOT = Path(__file__).parent.parent.parent
+LEASE = 3.0
+
+
+def new_job(owner: str = "ann", created: float | None = None, **values: Any) -> Job:
+    """A queued job that the made flows can do."""
+    now = time.time() if created is None else created
+    given = {"kind": "generate", "queue": "cpu", "wants": {}, "needs": needs_of("generate", ["studio"]), **values}
+    return Job(id=new_id("job", now), owner=owner, created=now, **given)
+
+
+def until(true: Callable[[], object], within: float = 20.0, what: str = "") -> None:
+    """Wait for something; fails when it takes too long."""
+    end = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < end, what or "it took too long"
+        time.sleep(0.02)
+
+
+@dataclass
+class Stand:
+    """One installation, from the test's side."""
+
+    home: Path
+    environment: Mapping[str, str]
+    installation: Installation = field(init=False)
+    store: Store = field(init=False)
+    app: Celery = field(init=False)
+    workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _keeping: threading.Thread | None = None
+
+    def __post_init__(self) -> None:
+        self.installation = load_installation(self.environment)
+        self.store = open_store(self.installation.tasks.database)
+        self.app = broker.make(self.installation.tasks)
+
+    @property
+    def files(self) -> Files:
+        return Files(self.installation.tasks.data)
+
+    @property
+    def keeper(self) -> Keeper:
+        return Keeper(self.store, self.files, self.app, self.installation.tasks)
+
+    def keep(self) -> None:
+        """Start a keeper."""
+        self._keeping = threading.Thread(target=self.keeper.loop, args=(self._stop,))
+        self._keeping.start()
+
+    def work(self, ready: bool = True, **more: str) -> "subprocess.Popen[bytes]":
+        """Start a worker in a process group of its own, and wait until it is there."""
+        before = self.there()
+        with (self.home / "workers.log").open("ab") as log:
+            started = subprocess.Popen(
+                [sys.executable, "-m", "tests.tasks.processes", "worker"],
+                cwd=ROOT,
+                env={**os.environ, **self.environment, **more},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.workers.append(started)
+        if ready:
+            until(lambda: self.there() - before, what=self.log())
+        return started
+
+    def ask(self, owner: str = "ann", ring: bool = True, **wants: Any) -> Job:
+        """Ask for a job and ring."""
+        job = self.store.jobs.add(new_job(owner, wants=wants))
+        if ring:
+            broker.ring(self.app, "cpu")
+        return job
+
+    def see(self, job: Job) -> Job:
+        return self.store.jobs.get(job.owner, job.id)
+
+    def wait(self, job: Job, *states: str, within: float = 30.0) -> Job:
+        """Wait until a job is in one of these states."""
+        until(lambda: self.see(job).state in states, within, f"{self.see(job)}\n{self.log()}")
+        return self.see(job)
+
+    def runs(self, job: Job) -> int:
+        """How often a run of a job began."""
+        file = self.home / "runs"
+        return file.read_text().split().count(job.id) if file.exists() else 0
+
+    def there(self) -> set[str]:
+        return {worker.id for worker in self.store.staff.live(time.time())}
+
+    def log(self) -> str:
+        file = self.home / "workers.log"
+        return file.read_text()[-3000:] if file.exists() else ""
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._keeping is not None:
+            self._keeping.join()
+        for worker in self.workers:
+            kill(worker)
+        self.store.close()
+        self.app.close()
+
+
+def kill(worker: "subprocess.Popen[bytes]") -> None:
+    """`kill -9` of the worker's process group."""
+    with suppress(ProcessLookupError):
+        os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
