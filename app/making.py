@@ -48,6 +48,15 @@ class Delivered:
     portrait: Portrait
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sitter:
+    """Somebody who can be drawn, the set they come from, and what was said of their photos."""
+
+    person: Identity
+    folder: Path
+    verdicts: list[dict[str, Any]]
+
+
 @dataclass(slots=True)
 class Making:
     """The work of one command, with its engines and its folder."""
@@ -57,8 +66,8 @@ class Making:
     out: Path
     progress: Progress
 
-    def person(self, given: Sequence[Path], name: str = "set") -> tuple[Identity, list[dict[str, Any]]]:
-        """A training set, or photos that become one in OUT/NAME; also the verdicts on the photos."""
+    def sitter(self, given: Sequence[Path], name: str = "set") -> Sitter:
+        """A training set, or photos that become one in OUT/NAME."""
         if len(given) == 1 and sets.is_set(given[0]):
             folder = given[0]
         else:
@@ -71,7 +80,7 @@ class Making:
         training = sets.read(folder)
         person = Identity(set_id(folder), training.references, training.likeness)
         self.remember({person.id: folder})
-        return person, sets.verdicts(training.photos)
+        return Sitter(person, folder, sets.verdicts(training.photos))
 
     def style(self, name: str) -> Style:
         """A style of the catalogue, or any picture file as a template."""

@@ -81,6 +81,10 @@ def check(request: PortraitRequest) -> None:
         raise UserError("bad_count", f"Ask for 1 to {MOST_COUNT} portraits of a style.")
     if not request.people:
         raise UserError("nobody", "No face of the picture was given a person.")
+    if request.style.kind == "studio" and set(request.people) != {1}:
+        raise UserError(
+            "template_face_missing", "A studio portrait shows one person: leave --face out, or choose a picture."
+        )
 
 
 def choose(portraits: Sequence[Portrait], count: int) -> list[Portrait]:

@@ -32,14 +32,16 @@ def demo(out: Out = Path("out/demo"), as_json: Json = False) -> None:
             raise OperatorError("cannot_write", sentence) from error
         with Bar() as bar, build.open_engines(settings) as engines:
             making = Making(settings, engines, out, bar)
-            person, verdicts = making.person(photos)
+            host = making.sitter(photos)
             studios = [entry.style.id for entry in Catalog().entries() if entry.style.kind == "studio"]
-            delivered = [each for name in studios for each in making.draw({1: person}, making.style(name), Order())]
+            delivered = [
+                each for name in studios for each in making.draw({1: host.person}, making.style(name), Order())
+            ]
             astronaut = making.style("astronaut")
             for number, guest in enumerate(guests, 1):
-                someone, _ = making.person([guest], f"guest-{number}")
+                someone = making.sitter([guest], f"guest-{number}").person
                 delivered += making.draw({1: someone}, astronaut, Order(name=f"astronaut-guest-{number}"))
         links = [("How the photos were judged", f"set/{report.PAGE}")]
         page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], out, links)
-        answer: dict[str, Any] = {"photos": verdicts, "portraits": document(delivered), "set": str(out / "set")}
+        answer: dict[str, Any] = {"photos": host.verdicts, "portraits": document(delivered), "set": str(out / "set")}
         say(answer | {"report": str(out / "set" / report.PAGE), "page": str(page)}, lambda: tell(delivered, [], page))

@@ -58,15 +58,20 @@ def make(
         order = Order(count, seed, None if dimensions is None else Size(*dimensions), format)
         with Bar() as bar, build.open_engines(settings) as engines:
             making = Making(settings, engines, out, bar)
-            person, verdicts = making.person(photos)
-            people = {1: person}
+            sitters = {1: making.sitter(photos)}
             for number, given in others.items():
-                people[number], more = making.person([given], f"set-{number}")
-                verdicts += more
+                sitters[number] = making.sitter([given], f"set-{number}")
+            people = {number: sitter.person for number, sitter in sitters.items()}
             delivered, refused = each_style(style, lambda name: making.draw(people, making.style(name), order))
             page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], out)
-        answer: dict[str, Any] = {"photos": verdicts, "portraits": document(delivered), "refused": refused}
-        say(answer | {"page": str(page)}, lambda: tell(delivered, refused, page))
+        answer: dict[str, Any] = {
+            "photos": [verdict for sitter in sitters.values() for verdict in sitter.verdicts],
+            "set": str(sitters[1].folder),
+            "portraits": document(delivered),
+            "refused": refused,
+            "page": str(page),
+        }
+        say(answer, lambda: tell(delivered, refused, page))
 
 
 def faces_of(given: Sequence[str]) -> dict[int, Path]:

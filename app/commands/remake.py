@@ -31,7 +31,7 @@ def remake(file: File, out: Out = None, set: Set = None, as_json: Json = False) 
         with Bar() as bar, build.open_engines(settings) as engines:
             making = Making(settings, engines, file.parent, bar)
             places = _places(recipe, file.parent, set or [])
-            people = {int(number): making.person([places[name]])[0] for number, name in recipe["people"].items()}
+            people = {int(number): making.sitter([places[name]]).person for number, name in recipe["people"].items()}
             style = making.style(str(places.get(recipe["style"]["id"], recipe["style"]["id"])))
             size = None if recipe["size"] is None else Size(*recipe["size"])
             request = PortraitRequest(people, style, recipe["seed"], recipe["count"], size)

@@ -15,11 +15,11 @@ from pipelines.engines import Engines
 from portrait.errors import UserError
 from portrait.types import Face, Image
 from tests import selfies
-from tests.app.test_prepare_command import document, run
+from tests.app.test_prepare_command import by_name, document, folder, run
 from tests.fakes import save
 from tests.pipelines.test_photos import bomb, broken, encoded
 
-SIX = 6
+__all__ = ["folder"]  # a fixture: one of everything that people drop into a folder
 
 
 def person_of(group: Image, face: Face) -> Image:
@@ -217,6 +217,16 @@ def test_bad_photos_are_the_users_to_mend(engines: Engines, tmp_path: Path, kind
     told = document(answer)
     assert told["error"]["code"] == "no_usable_photos"
     assert told["photos"][0]["verdict"] == "refuse"
+
+
+@pytest.mark.usefixtures("engines")
+def test_one_of_everything_in_a_folder(folder: Path, tmp_path: Path) -> None:
+    answer = document(run("make", folder, "--style", "studio-grey", "-o", tmp_path / "out", "--json"))
+    prepared = document(run("prepare", folder, "-o", tmp_path / "set", "--json"))
+    assert by_name(answer) == by_name(prepared)
+    assert answer["set"] == str(tmp_path / "out" / "set")
+    (drawn,) = portraits(answer)
+    assert drawn["likeness"]["distance"] <= 0.35
 
 
 def test_remake_says_what_is_gone(me: Path, tmp_path: Path) -> None:

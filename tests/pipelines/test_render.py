@@ -86,6 +86,7 @@ def test_likeness_is_measured_on_the_drawing_and_not_taken_from_the_painter() ->
         (asked(count=0), "bad_count"),
         (asked(count=99), "bad_count"),
         (asked(people={}), "nobody"),
+        (asked(people={1: identity(1), 2: identity(2)}), "template_face_missing"),
     ],
 )
 def test_what_nobody_could_draw_is_refused_before_drawing(request_: PortraitRequest, code: str) -> None:
