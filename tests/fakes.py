@@ -1,6 +1,5 @@
 """Engines that need no model: faces are read from the colour of a made picture."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,7 +88,3 @@ class Told:
         self.words.append(doing)
         if self._stop_at and doing.startswith(self._stop_at):
             raise Cancelled
-
-
-def names(photos: Sequence[Path]) -> list[str]:
-    return [path.name for path in photos]

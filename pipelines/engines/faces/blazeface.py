@@ -26,7 +26,20 @@ from pipelines.engines import Engines
 from pipelines.models import Models
 from pipelines.settings import Settings
 from portrait.errors import EngineError
-from portrait.geometry import Frame, around, crop, five_of, inverse, move, pose_from_mesh
+from portrait.geometry import (
+    EYE_LEFT,
+    EYE_LEFT_INNER,
+    EYE_RIGHT,
+    EYE_RIGHT_INNER,
+    NOSE_BASE,
+    Frame,
+    around,
+    crop,
+    five_of,
+    inverse,
+    move,
+    pose_from_mesh,
+)
 from portrait.types import Box, Face, Image, Points, Size, Vector
 
 MESH_SIZE = Size(192, 192)
@@ -48,6 +61,8 @@ DETECTION = 0.5
 """Least score of a detection: MediaPipe's default."""
 TILE = 0.6
 """Side of a tile over the side of the photo: all six faces of a group photo were found at 0.5 and 0.6, four without tiles."""
+FIVE = (EYE_RIGHT, EYE_RIGHT_INNER, EYE_LEFT, EYE_LEFT_INNER, NOSE_BASE)
+"""Mesh points that dlib aligns by, in its order."""
 SMALL = 0.35
 """Tiles are searched when no face is this wide, as a share of the photo's short side: at 0.15 a tenth of second faces with a
 quarter to half of the largest one's area were overlooked."""
@@ -155,7 +170,7 @@ class BlazeFace:
         """
         if face.mesh is None:
             raise EngineError("no_mesh", "A face without a mesh cannot be embedded by this engine.")
-        points = [dlib.point(round(float(x)), round(float(y))) for x, y in face.mesh[[263, 362, 33, 133, 2], :2]]
+        points = [dlib.point(round(float(x)), round(float(y))) for x, y in face.mesh[list(FIVE), :2]]
         box = dlib.rectangle(*(round(edge) for edge in (face.box.left, face.box.top, face.box.right, face.box.bottom)))
         shape = dlib.full_object_detection(box, points)
         chip = dlib.get_face_chip(np.ascontiguousarray(image), shape, 150, 0.25)
