@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 LIBRARIES := libgl1 libegl1 libgles2
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gpu models demo check test bench constraints libraries clean
+.PHONY: help install install-gpu models demo check types quick test bench constraints libraries clean
 
 help:
 	@echo "make demo          results from sample photos, on a fresh machine"
@@ -36,8 +36,13 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports --config pyproject.toml
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types quick
+
+types:
 	$(BIN)/pyright --warnings
-	$(BIN)/python -m pytest -q -m "not models and not bench and not gpu"
+
+quick:
+	$(BIN)/python -m pytest -q -m "not models and not services and not bench and not gpu"
 
 test: .venv/installed-dev
 	$(BIN)/portrait models pull

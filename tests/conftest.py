@@ -16,10 +16,16 @@ REAL = {"engines", "finder", "matter"}
 """Fixtures that load the embedded models; tests that ask for one are marked `models`."""
 
 
+SERVICES = ("test_chaos.py", "test_claims.py", "database_is_locked", "[postgresql", "[redis", "[rabbitmq")
+"""What is in the name of tests that start servers or worker processes; they are marked `services`."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if REAL & set(getattr(item, "fixturenames", ())):
             item.add_marker("models")
+        if any(name in item.nodeid for name in SERVICES):
+            item.add_marker("services")
 
 
 @pytest.fixture(scope="session")
