@@ -48,6 +48,14 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhooks:
+    """Calls to addresses that people named."""
+
+    private: bool = False
+    """Whether private addresses and plain http may be called: for receivers on the operator's own network."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tasks:
     """Jobs: where they are kept, how they travel, what is allowed."""
 
@@ -63,8 +71,11 @@ class Tasks:
     """Seconds between two passes of the keeper."""
     retention_days: float = 30
     """Selfies, sets and portraits are erased so long after the person was last used."""
+    cpu_for_gpu_queues: bool = False
+    """Whether a worker on a machine without a GPU may serve the queues `gpu.…`: everything there takes far longer."""
     lease: Lease = field(default_factory=Lease)
     quotas: Quotas = field(default_factory=Quotas)
+    webhooks: Webhooks = field(default_factory=Webhooks)
 
 
 @dataclass(frozen=True, slots=True)
