@@ -1,4 +1,4 @@
-"""Finds jobs whose worker died, rings for jobs that nobody heard of, and purges what is past its date."""
+"""Finds jobs whose worker died, rings for jobs and calls that nobody heard of, and purges what is past its date."""
 
 import logging
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 from celery import Celery
 
 from portrait.errors import OperatorError
-from tasks import broker
+from tasks import broker, webhooks
 from tasks.files import Files
 from tasks.jobs import Limits
 from tasks.settings import Tasks
@@ -59,9 +59,10 @@ class Keeper:
         for job in lost:
             _log.warning("job %s was lost by its worker (%d times), now %s", job.id, job.losses, job.state)
         expired = self.store.queue.expire(now, now - lease.queued_hours * 3600)
+        waiting = [*self.store.queue.waiting(), *([webhooks.QUEUE] if webhooks.due(self.store.hooks, now) else [])]
         rung = [
             queue
-            for queue in self.store.queue.waiting()
+            for queue in waiting
             # None: the broker is away, and would not hear. A ring that is not heard yet is enough.
             if broker.unheard(self.app, queue) == 0 and broker.ring(self.app, queue)
         ]

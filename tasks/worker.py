@@ -8,19 +8,20 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from celery import Celery, Task, current_app, shared_task, signals
 
 from portrait.errors import OperatorError
-from tasks import broker
+from tasks import broker, device, webhooks
 from tasks.files import Files
-from tasks.flows import Flows
-from tasks.running import Runner
 from tasks.settings import Installation, load_installation
 from tasks.store.ledger import Store, open_store
 from tasks.store.rows import WorkerRow
+
+if TYPE_CHECKING:
+    from tasks.running import Runner
 
 FLOWS = "tasks.flows:open_flows"
 """What opens the flows of a worker: module and function, as each process of it finds them."""
@@ -45,39 +46,62 @@ class Desk:
 
     def __init__(self, installation: Installation, app: Celery) -> None:
         tasks = installation.tasks
-        module, _, function = str(app.conf["portrait_flows"]).partition(":")
+        now = time.time()
         self.bell = broker.make(tasks)
         self.store: Store = open_store(tasks.database)
-        self.flows: Flows = getattr(importlib.import_module(module), function)(installation.flows)
-        able = self.flows.abilities()
-        now = time.time()
         self.row = WorkerRow(
             id=f"{app.conf['portrait_worker']}:{os.getpid()}",
             queues=list(app.conf["portrait_queues"]),
-            abilities=sorted(able.words),
-            missing={word: list(lines) for word, lines in able.missing.items()},
-            device="cpu",
+            abilities=[],
+            missing={},
+            device=str(app.conf["portrait_device"])[:60],
             started=now,
             beat=now,
         )
-        self.runner = Runner(self.row.id, self.store, Files(tasks.data), self.flows, tasks.lease, able.words)
+        self.sender = webhooks.Sender(self.store.hooks, tasks.webhooks.private, tasks.lease.seconds)
+        self.runner: Runner | None = None
+        if set(self.row.queues) - {webhooks.QUEUE}:
+            self.runner = self._runner(installation, str(app.conf["portrait_flows"]))
         self._left = threading.Event()
         self.store.staff.arrive(self.row)
         threading.Thread(target=self._live, args=(tasks.lease.heartbeat,), name="beat", daemon=True).start()
 
     def answer(self, queue: str) -> None:
-        """Run one job; ring again when more wait, so that one ring is enough for all of them."""
-        if self.store.staff.stopping(self.row.id) or not self.runner.once(queue):
+        """Run one job or make some calls; ring again when more wait, so that one ring is enough for all of them."""
+        if self.store.staff.stopping(self.row.id):
             return
-        if self.store.queue.waiting().get(queue) and not broker.unheard(self.bell, queue):
-            broker.ring(self.bell, queue)
+        if queue == webhooks.QUEUE:
+            if self.sender.send_due():
+                self._ring(queue)
+        elif self.runner is not None and self.runner.once(queue):
+            if webhooks.due(self.store.hooks, time.time()):
+                self._ring(webhooks.QUEUE)
+            if self.store.queue.waiting().get(queue):
+                self._ring(queue)
 
     def leave(self) -> None:
         """Sign off, and let engines and ledger go."""
         self._left.set()
-        self.flows.close()
+        if self.runner is not None:
+            self.runner.flows.close()
         self.store.staff.leave(self.row.id)
         self.store.close()
+
+    def _runner(self, installation: Installation, flows: str) -> "Runner":
+        """What runs jobs. Only a worker that has some to run loads engines and the libraries they take."""
+        from tasks.running import Runner
+
+        module, _, function = flows.partition(":")
+        opened = getattr(importlib.import_module(module), function)(installation.flows)
+        able = opened.abilities()
+        missing = {word: list(lines) for word, lines in able.missing.items()}
+        self.row = replace(self.row, abilities=sorted(able.words), missing=missing)
+        tasks = installation.tasks
+        return Runner(self.row.id, self.store, Files(tasks.data), opened, tasks.lease, able.words)
+
+    def _ring(self, queue: str) -> None:
+        if not broker.unheard(self.bell, queue):
+            broker.ring(self.bell, queue)
 
     def _live(self, every: float) -> None:
         while not self._left.wait(every):
@@ -111,14 +135,15 @@ def answer(self: Answer, queue: str) -> None:
         _log.error("the worker could not look for a job: %s %s", error.code, error.message)
 
 
-def make(installation: Installation, options: Options) -> Celery:
-    """The Celery app of a worker."""
+def make(installation: Installation, options: Options, on: str = device.CPU) -> Celery:
+    """The Celery app of a worker that computes on a device."""
     app = broker.make(installation.tasks)
     app.conf.update(
         include=["tasks.worker"],
         worker_pool_start_method=options.start,
         portrait_flows=options.flows,
         portrait_queues=list(options.queues),
+        portrait_device=on,
         # The processes of one worker are told to stop together.
         portrait_worker=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}",
     )
@@ -126,8 +151,16 @@ def make(installation: Installation, options: Options) -> Celery:
 
 
 def run(installation: Installation, options: Options) -> int:
-    """Work until told to stop (SIGTERM or SIGINT: the running job goes back to the queue); returns the exit code."""
-    app = make(installation, options)
+    """Work until told to stop (SIGTERM or SIGINT: the running job goes back to the queue); returns the exit code.
+
+    Raises `OperatorError` (`no_gpu`) when this machine can serve none of its queues.
+    """
+    on = device.device()
+    served = device.served(options.queues, on, installation.tasks.cpu_for_gpu_queues)
+    if len(served) < len(options.queues):
+        _log.warning("without a GPU this worker serves %s alone (see tasks.cpu_for_gpu_queues)", ", ".join(served))
+    options = replace(options, queues=served)
+    app = make(installation, options, on)
     prefix = str(app.conf["portrait_worker"])
 
     def stopping(**_: Any) -> None:

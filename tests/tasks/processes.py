@@ -13,11 +13,12 @@ from tasks.store.ledger import open_store
 
 
 def work() -> int:
-    """A Celery worker with flows that are made; PROCESSES and LIMIT (bytes a file may have) come by the environment."""
+    """A Celery worker with flows that are made; QUEUES, PROCESSES and LIMIT (bytes a file may have) come by the environment."""
     limit = int(os.environ.get("LIMIT", "0"))
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     options = worker.Options(
+        queues=os.environ.get("QUEUES", "cpu").split(","),
         processes=int(os.environ.get("PROCESSES", "1")),
         start="spawn" if os.environ.get("START") == "spawn" else "fork",
         flows="tests.tasks.made_flows:open_flows",

@@ -26,6 +26,14 @@ def test_nothing_to_do_is_no_ring(stand: Stand) -> None:
     assert stand.keeper.tend(time.time()).rung == ()
 
 
+def test_calls_that_are_due_are_rung_for(stand: Stand) -> None:
+    hook = stand.store.hooks.add("ann", "https://example.com/", "whsec_eA==", [], 1.0)
+    assert stand.keeper.tend(10.0).rung == ()
+    stand.store.hooks.send("ann", hook.id, "test", {}, 5.0)
+    assert stand.keeper.tend(4.0).rung == ()
+    assert stand.keeper.tend(10.0).rung == ("io",)
+
+
 def test_what_nobody_takes_expires(stand: Stand) -> None:
     job = stand.store.jobs.add(new_job(created=0.0))
     assert stand.keeper.tend(73 * 3600.0).expired == 1

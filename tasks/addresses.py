@@ -1,0 +1,130 @@
+"""Reaches addresses that people named: looked up once, checked, connected to as checked, and left in time.
+
+A name can mean one thing when it is checked and another when it is connected to. So there is one look-up, whose answer is
+checked and then used; the name stays in the `Host` header and in TLS.
+"""
+
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import httpcore
+
+from portrait.errors import UserError
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolve: TypeAlias = Callable[[str, int], Sequence[str]]
+"""Addresses of a host and port."""
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is on the public internet; an IPv4 address inside an IPv6 one counts for itself."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+        if inner is None and address in ipaddress.IPv6Network("64:ff9b::/96"):  # NAT64, RFC 6052
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(inner)
+        if address.is_site_local:  # RFC 3879 took these out of use, routers may not know
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def resolve(host: str, port: int) -> Sequence[str]:
+    """What the system's resolver says; raises `OSError`, `UnicodeError`."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(each[4][0]) for each in found))
+
+
+def literal(host: str) -> Address | None:
+    """The address that a host spells out, in any form that C libraries read: 127.1, 0x7f000001, 2130706433."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host)
+    with suppress(OSError, UnicodeError):
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    return None
+
+
+def not_public() -> UserError:
+    """What is said of an address that is not called."""
+    return UserError(
+        "bad_url", "The address is not on the public internet. An operator can allow it (tasks.webhooks.private)."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Checked(httpcore.NetworkBackend):
+    """Connects to addresses that were looked up once and checked; the name stays in `Host` and in TLS."""
+
+    private: bool
+    resolve: Resolve
+    until: float
+    """By the monotonic clock: when the call ends, however it stands."""
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect to the first address that answers; raises `UserError` (`bad_url`), `httpcore` errors."""
+        try:
+            addresses = self.resolve(host, port)
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"The name {host} could not be looked up.") from error
+        if not self.private and not all(is_public(ipaddress.ip_address(each)) for each in addresses):
+            raise not_public()
+        failed: Exception = httpcore.ConnectError(f"The name {host} has no address.")
+        for address in addresses:
+            try:
+                plain = httpcore.SyncBackend()
+                stream = plain.connect_tcp(address, port, left(self.until), local_address, socket_options)
+                return Timed(stream, self.until)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failed = error
+        raise failed
+
+
+@dataclass(frozen=True, slots=True)
+class Timed(httpcore.NetworkStream):
+    """A connection that ends at a given time: a receiver could else answer one byte at a time for ever."""
+
+    stream: httpcore.NetworkStream
+    until: float
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Read, as long as there is time."""
+        return self.stream.read(max_bytes, left(self.until))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Write, as long as there is time."""
+        self.stream.write(buffer, left(self.until))
+
+    def close(self) -> None:
+        """Close."""
+        self.stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        """The same, encrypted."""
+        return Timed(self.stream.start_tls(ssl_context, server_hostname, left(self.until)), self.until)
+
+    def get_extra_info(self, info: str) -> Any:
+        """What the connection knows about itself."""
+        return self.stream.get_extra_info(info)
+
+
+def left(until: float) -> float:
+    """Seconds that are left; raises `httpcore.ReadTimeout` when there are none."""
+    seconds = until - time.monotonic()
+    if seconds <= 0:
+        raise httpcore.ReadTimeout
+    return seconds

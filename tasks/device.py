@@ -1,0 +1,41 @@
+"""What this machine computes with, asked of the driver's own tool: libraries that compute take seconds to load."""
+
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from portrait.errors import OperatorError
+
+CPU = "cpu"
+PATIENCE = 30
+"""Seconds for the tool: a driver that has slept takes a few."""
+
+
+def device(environment: Mapping[str, str] = os.environ) -> str:
+    """The names of the GPUs that this process may use, `cpu` without one."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None or environment.get("CUDA_VISIBLE_DEVICES", "all") in {"", "-1"}:
+        return CPU
+    query = [tool, "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603 -- the path is nvidia-smi's
+    except (OSError, subprocess.TimeoutExpired):
+        return CPU
+    if answer.returncode != 0:
+        return CPU  # the tool is here, the driver or the card is not
+    names = Counter(line.strip() for line in answer.stdout.splitlines() if line.strip())
+    return ", ".join(name if count == 1 else f"{count} × {name}" for name, count in names.items()) or CPU
+
+
+def served(queues: Sequence[str], device: str, cpu_allowed: bool) -> list[str]:
+    """Those of the queues that this machine serves; raises `OperatorError` (`no_gpu`) when that is none."""
+    left = [queue for queue in queues if device != CPU or cpu_allowed or not queue.startswith("gpu.")]
+    if not left:
+        raise OperatorError(
+            "no_gpu",
+            "This machine has no GPU that works, and a worker serves the queues gpu.… only with one. "
+            "Set tasks.cpu_for_gpu_queues = true if its CPU shall do that work.",
+        )
+    return left

@@ -1,0 +1,225 @@
+import json
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from portrait.errors import UserError
+from tasks.store.ledger import Store
+from tasks.store.queue import Outcome
+from tasks.store.rows import DeliveryRow
+from tasks.webhooks import AT_ONCE, JITTER, SCHEDULE, Sender, check_url, due, new_secret
+from tests.tasks.receiver import Receiver, receiver
+from tests.tasks.stand import new_job
+
+
+@pytest.fixture
+def there() -> Iterator[Receiver]:
+    with receiver() as told:
+        yield told
+
+
+@pytest.fixture
+def sender(sqlite: Store) -> Sender:
+    return Sender(sqlite.hooks, private=True)
+
+
+def calls(store: Store, url: str, count: int = 1, secret: str = "") -> list[DeliveryRow]:
+    """Calls that wait to be made, of one webhook."""
+    hook = store.hooks.add("ann", url, secret or new_secret(), [], 1.0)
+    return [store.hooks.send("ann", hook.id, "job.succeeded", {"type": "job.succeeded"}, 1.0) for _ in range(count)]
+
+
+def seen(store: Store, call: DeliveryRow) -> DeliveryRow:
+    return store.hooks.delivery("ann", call.id)
+
+
+def test_a_job_that_ends_is_told_and_the_signature_holds(sqlite: Store, sender: Sender, there: Receiver) -> None:
+    secret = new_secret()
+    sqlite.hooks.add("ann", f"{there.url}/hook?key=1", secret, ["job.succeeded"], 1.0)
+    job = sqlite.jobs.add(new_job())
+    assert not due(sqlite.hooks, time.time())
+    claimed = sqlite.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60)
+    assert claimed is not None
+    sqlite.queue.finish(claimed, time.time(), Outcome(), lambda: None)
+    assert due(sqlite.hooks, time.time())
+    assert not sender.send_due()
+    (call,) = there.calls
+    assert call.path == "/hook?key=1"
+    assert Webhook(secret).verify(call.body, call.headers)["data"] == {
+        "id": job.id,
+        "kind": "generate",
+        "state": "succeeded",
+    }
+    with pytest.raises(WebhookVerificationError):
+        Webhook(new_secret()).verify(call.body, call.headers)
+    made = sqlite.hooks.delivery("ann", call.headers["webhook-id"])
+    assert (made.state, made.status, made.attempts) == ("delivered", 204, 1)
+    assert not due(sqlite.hooks, time.time())
+
+
+def test_a_failed_call_comes_back_with_the_same_id(sqlite: Store, sender: Sender, there: Receiver) -> None:
+    there.answers = (500, 200)
+    (call,) = calls(sqlite, there.url)
+    now = time.time()
+    replace(sender, now=lambda: now).send_due()
+    failed = seen(sqlite, call)
+    assert (failed.state, failed.status, failed.attempts) == ("waiting", 500, 1)
+    assert now + SCHEDULE[0] <= failed.due <= now + SCHEDULE[0] * (1 + JITTER)
+    assert failed.answer.startswith("Thank you."), "what cannot be printed cannot be stored everywhere"
+    replace(sender, now=lambda: failed.due - 0.1).send_due()
+    assert len(there.calls) == 1
+    replace(sender, now=lambda: failed.due).send_due()
+    assert (seen(sqlite, call).state, seen(sqlite, call).attempts) == ("delivered", 2)
+    assert there.ids == [call.id, call.id]
+
+
+def test_after_the_last_try_it_is_given_up(sqlite: Store, sender: Sender, there: Receiver) -> None:
+    there.answers = (503,)
+    (call,) = calls(sqlite, there.url)
+    waits, now = [], time.time()
+    while seen(sqlite, call).state == "waiting":
+        replace(sender, now=lambda now=now: now).send_due()
+        waits.append(seen(sqlite, call).due - now)
+        now = seen(sqlite, call).due
+    assert (seen(sqlite, call).state, len(there.calls)) == ("given_up", len(SCHEDULE) + 1)
+    assert all(planned <= wait <= planned * (1 + JITTER) for planned, wait in zip(SCHEDULE, waits, strict=False))
+
+
+def test_gone_disables_the_webhook(sqlite: Store, sender: Sender, there: Receiver) -> None:
+    there.answers = (410,)
+    first, second = calls(sqlite, there.url, 2)
+    sender.send_due()
+    hook = sqlite.hooks.get("ann", first.webhook)
+    assert hook.disabled
+    assert "410" in hook.why_disabled
+    assert {seen(sqlite, call).state for call in (first, second)} == {"given_up"}
+    late = sqlite.hooks.send("ann", hook.id, "job.failed", {}, 1.0)
+    before = len(there.calls)
+    sender.send_due()
+    assert (seen(sqlite, late).state, len(there.calls)) == ("given_up", before)
+
+
+def test_a_redirect_is_not_followed(sqlite: Store, sender: Sender, there: Receiver) -> None:
+    there.answers = (307,)
+    (call,) = calls(sqlite, there.url)
+    sender.send_due()
+    assert [each.path for each in there.calls] == ["/"]
+    assert (seen(sqlite, call).state, seen(sqlite, call).status) == ("waiting", 307)
+
+
+def test_nobody_there_is_a_failed_call(sqlite: Store, sender: Sender) -> None:
+    (call,) = calls(sqlite, "http://127.0.0.1:9/")
+    sender.send_due()
+    assert (seen(sqlite, call).state, seen(sqlite, call).status) == ("waiting", None)
+    assert "refused" in seen(sqlite, call).answer
+
+
+def test_a_slow_receiver_holds_up_nobody(sqlite: Store, sender: Sender, there: Receiver) -> None:
+    there.slow = 60
+    slow = calls(sqlite, f"{there.url}/slow", AT_ONCE - 1)
+    fast = calls(sqlite, there.url, 2)
+    hurried = replace(sender, hold=1.0)
+    assert hurried.send_due(), "there are more than are sent in one go"
+    assert "no answer" in seen(sqlite, slow[0]).answer
+    hurried.send_due()
+    assert [seen(sqlite, call).state for call in fast] == ["delivered"] * 2
+
+
+def test_what_killed_its_sender_each_time_is_given_up(sqlite: Store, sender: Sender, there: Receiver) -> None:
+    (call,) = calls(sqlite, there.url)
+    for at in range(len(SCHEDULE) + 1):
+        assert sqlite.hooks.take_due(10.0 * at + 2, 10.0 * at + 9)
+    sender.send_due()
+    assert (seen(sqlite, call).state, there.calls) == ("given_up", [])
+
+
+def test_a_private_receiver_is_not_called(sqlite: Store, sender: Sender, there: Receiver) -> None:
+    port = there.url.rpartition(":")[2]
+    guarded = replace(sender, private=False)
+    named = [calls(sqlite, f"https://{host}:{port}/")[0] for host in ("localtest.example", "2130706433", "[::1]")]
+    plain = calls(sqlite, "http://example.com/")[0]
+    replace(guarded, resolve=lambda host, port: ["93.184.215.14", "127.0.0.1"]).send_due()
+    assert all("public internet" in seen(sqlite, call).answer for call in named)
+    assert "https://" in seen(sqlite, plain).answer
+    assert there.calls == []
+
+
+def test_a_name_is_looked_up_once_and_kept_for_tls(sqlite: Store, sender: Sender, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=hook.example"
+    names = ["-addext", "subjectAltName=DNS:hook.example", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*make.split(), *names], check=True, capture_output=True)
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served.load_cert_chain(certificate, key)
+    trusted = ssl.create_default_context(cafile=str(certificate))
+    asked: list[str] = []
+
+    def resolve(host: str, _: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    with receiver(served) as there:
+        port = there.url.rpartition(":")[2]
+        (good,), (other,) = (calls(sqlite, f"https://{name}.example:{port}/") for name in ("hook", "other"))
+        replace(sender, resolve=resolve, context=trusted).send_due()
+        assert sorted(asked) == ["hook.example", "other.example"]
+        assert [call.headers["host"] for call in there.calls] == [f"hook.example:{port}"]
+        assert seen(sqlite, good).state == "delivered"
+        assert "certificate" in seen(sqlite, other).answer.lower()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "nothing",
+        "http://example.com/",
+        "ftp://example.com/",
+        "https://",
+        "https://me:secret@example.com/",
+        "https://example.com:70000/",
+        "https://example.com/" + "x" * 2000,
+        "https://localhost/",
+        "https://a.LOCALHOST./",
+        "https://127.0.0.1/",
+        "https://127.1/",
+        "https://0x7f000001/",
+        "https://017700000001/",
+        "https://2130706433/",
+        "https://[::1]/",
+        "https://[::ffff:10.0.0.1]/",
+    ],
+)
+def test_an_address_that_is_never_called_is_refused(url: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check_url(url, private=False)
+    assert caught.value.code == "bad_url"
+
+
+def test_addresses_that_are_called() -> None:
+    check_url("https://example.com/hook?key=1", private=False)
+    check_url("https://93.184.215.14/", private=False)
+    check_url("http://localhost:8000/", private=True)
+
+
+def test_a_secret_is_as_the_specification_says() -> None:
+    import base64
+
+    first, second = new_secret(), new_secret()
+    assert first != second
+    assert first.startswith("whsec_")
+    assert 24 <= len(base64.b64decode(first.removeprefix("whsec_"), validate=True)) <= 64
+
+
+def test_the_body_is_what_the_job_left(sqlite: Store, sender: Sender, there: Receiver) -> None:
+    hook = sqlite.hooks.add("ann", there.url, new_secret(), [], 1.0)
+    payload = {"type": "test", "data": {"id": "ü"}}
+    sqlite.hooks.send("ann", hook.id, "test", payload, 1.0)
+    sender.send_due()
+    assert json.loads(there.calls[0].body) == payload
