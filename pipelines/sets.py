@@ -84,6 +84,15 @@ def is_set(folder: Path) -> bool:
     return (folder / DESCRIPTION).is_file()
 
 
+def crop_of(folder: Path, source: str) -> Path | None:
+    """The crop that was cut from the photo `source`, or None when none was, or when there is no set."""
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        return next((folder / each["file"] for each in description["crops"] if each["source"] == source), None)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def verdicts(photos: Sequence[ScoredPhoto]) -> list[dict[str, Any]]:
     """What was judged, as JSON; the same words on the command line, in the set and in the report."""
     return [

@@ -50,6 +50,15 @@ class Files:
         """The file of one portrait."""
         return self.portraits(owner, job) / _safe(file)
 
+    def template(self, owner: str, template: str) -> Path:
+        """The file of a picture that the owner brought, without a suffix."""
+        return self._owner(owner) / "templates" / _safe(template)
+
+    @property
+    def incoming(self) -> Path:
+        """Where uploads lie until they are whole."""
+        return self.root / "incoming"
+
     def preview(self, job: str) -> Path:
         """What a running job shows of itself; gone when it ends."""
         return self.root / "previews" / f"{_safe(job)}.jpg"

@@ -13,7 +13,7 @@ from pipelines.prepare import Wishes
 from pipelines.settings import Settings
 from portrait.errors import OperatorError
 from portrait.ports import Progress
-from portrait.types import Identity, Portrait, PortraitRequest, Size, Style
+from portrait.types import Box, Identity, Portrait, PortraitRequest, Size, Style
 from tasks.files import Files, publish
 from tasks.jobs import Job
 from tasks.store.database import new_id
@@ -82,7 +82,7 @@ class PortraitFlows:
         """By kind of work: the engines it takes, each asked whether it is ready."""
         names = self._settings.engines
         seeing = [("faces", names.faces)]
-        takes = {"prepare": [*seeing, ("restorers", names.restorers), ("mattes", names.mattes)]}
+        takes = {"look": seeing, "prepare": [*seeing, ("restorers", names.restorers), ("mattes", names.mattes)]}
         for kind, painter in build.PAINTERS.items():
             takes[f"draw:{kind}"] = [*seeing, ("painters", painter), ("mattes", names.mattes)]
         models = Models(self._settings.models)
@@ -101,6 +101,8 @@ class PortraitFlows:
             return self._prepare(work)
         if work.job.kind == "generate":
             return self._generate(work)
+        if work.job.kind == "look":
+            return self._look(work)
         raise OperatorError("unknown_kind", f"This worker knows no jobs of the kind {work.job.kind!r}. Update it.")
 
     def close(self) -> None:
@@ -136,7 +138,7 @@ class PortraitFlows:
         """Identities and a style to portraits."""
         job, wants = work.job, work.job.wants
         people = {int(place): self._identity(work, id) for place, id in dict(wants["identities"]).items()}
-        style = self._style(str(wants["style"]))
+        style = self._style(work)
         size = wants.get("size")
         request = PortraitRequest(
             people, style, int(wants.get("seed", 0)), int(wants.get("count", 1)), Size(*size) if size else None
@@ -157,10 +159,30 @@ class PortraitFlows:
         training = sets.read(work.files.training_set(work.job.owner, row.person, row.training_set))
         return Identity(row.id, training.references, training.likeness)
 
-    def _style(self, name: str) -> Style:
-        entry = Catalog().find(name)
+    def _style(self, work: Work) -> Style:
+        """The style that is wanted, or the owner's own picture as one."""
+        wants = work.job.wants
+        if wants.get("template"):
+            return self._hung(work, str(wants["template"]))
+        entry = Catalog().find(str(wants["style"]))
         style, picture = style_of(entry.style), entry.picture()
         return style if picture is None else render.hang(style, picture, self._engines.finder())
+
+    def _hung(self, work: Work, id: str) -> Style:
+        template = work.store.templates.get(work.job.owner, id)
+        work.names[id] = template.name
+        style = Style(f"picture-{id}", 1, "template", template.name)
+        return render.hang(style, work.files.template(work.job.owner, id), self._engines.finder())
+
+    def _look(self, work: Work) -> Done:
+        """Find and number the faces of a picture that people shall be put into."""
+        id = str(work.job.wants["template"])
+        picture = self._hung(work, id).picture
+        if picture is None:
+            raise OperatorError("no_picture", "The template has no picture.")
+        height, width = picture.image.shape[:2]
+        boxes = [share_of(face.box, width, height) for face in picture.faces]
+        return Done(Outcome({"template": id, "faces": len(boxes)}, faces=(id, boxes)), lambda: None)
 
 
 def open_flows(settings: Settings) -> Flows:
@@ -180,6 +202,17 @@ def style_of(file: StyleFile) -> Style:
         licence=file.licence,
         credit=file.credit,
     )
+
+
+def share_of(box: Box, width: int, height: int) -> dict[str, float]:
+    """A box as shares of the picture's width and height, 0..1."""
+    sides = {
+        "left": box.left / width,
+        "top": box.top / height,
+        "right": box.right / width,
+        "bottom": box.bottom / height,
+    }
+    return {name: round(min(1.0, max(0.0, side)), 5) for name, side in sides.items()}
 
 
 def verdicts_by_selfie(told: Sequence[Mapping[str, Any]]) -> Verdicts:
@@ -207,7 +240,7 @@ def portrait_row(job: Job, number: int, portrait: Portrait, file: Path, now: flo
         bytes=file.stat().st_size,
         width=width,
         height=height,
-        style=str(job.wants["style"]),
+        style=str(job.wants.get("style") or job.wants.get("template")),
         style_version=int(job.wants.get("version", 1)),
         likeness={
             str(place): {"space": each.space, "distance": round(each.distance, 4)}

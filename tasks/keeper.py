@@ -75,6 +75,9 @@ class Keeper:
         for person in forgotten:
             gone = self.store.people.erase(person.owner, person.id, now)
             self.files.erase_person(person.owner, person.id, gone.jobs)
+        for template in self.store.templates.unused_since(since):
+            self.store.templates.delete(template.owner, template.id, now)
+            self.files.erase_file(self.files.template(template.owner, template.id))
         pruned = self.store.queue.prune(since)
         for job in pruned:
             self.files.erase_job(job.owner, job.id)

@@ -31,7 +31,13 @@ class Quotas:
     people: int = 50
     photos: int = 60
     """Photos of one person."""
+    photos_a_day: int = 300
     portraits_a_day: int = 200
+    """Portraits asked for within 24 hours; what failed or was cancelled does not count."""
+    templates: int = 50
+    """Pictures of their own that people can be put into."""
+    upload_megabytes: int = 500
+    """Size of one request with photos."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ kind = "studio"              # or "template"
 title = "Grey paper"
 backdrop = "studio-grey"     # studio: which backdrop is painted
 picture = { file = "a.jpg" } # template: a file beside style.toml, or { package = "skimage", path = "data/astronaut.png" }
+faces = 1                    # how many people it shows
 retouch = 0.4                # 0..1
 licence = "CC0-1.0"          # of the picture, or of the style where it has none
 credit = "NASA"
@@ -57,6 +58,7 @@ class StyleFile(_Strict):
     title: Annotated[str, Field(min_length=1, max_length=80)]
     backdrop: str = ""
     picture: PictureFile | None = None
+    faces: Annotated[int, Field(ge=1, le=16)] = 1
     retouch: Annotated[float, Field(ge=0, le=1)] = 0.4
     licence: Annotated[str, Field(min_length=1)]
     credit: str = ""

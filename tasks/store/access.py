@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from portrait.errors import UserError
-from tasks.store.database import Database, new_id
+from tasks.store.database import Database
 from tasks.store.rows import KeyRow, row_as
-from tasks.store.tables import api_keys, idempotency_keys
+from tasks.store.tables import api_keys, idempotency_keys, sign_in_codes
 
 IN_FLIGHT = 60.0
 """Seconds after which a request that never answered is taken for dead."""
@@ -30,20 +30,31 @@ class Access:
 
     database: Database
 
-    def add_key(self, owner: str, name: str, role: str, hash: str, now: float) -> KeyRow:
+    def add_key(self, key: KeyRow, hash: str) -> KeyRow:
         """Keep a key by the hash of its secret."""
-        key = KeyRow(new_id("key", now), owner, name, role, now)
         with self.database.write() as connection:
             connection.execute(sa.insert(api_keys).values(**asdict(key), hash=hash))
         return key
 
-    def key(self, hash: str) -> KeyRow | None:
-        """The key with this hash, unless it was revoked."""
+    def key(self, hash: str, now: float) -> KeyRow | None:
+        """The key with this hash, unless it was revoked or has expired."""
+        valid = api_keys.c.revoked.is_(None) & (api_keys.c.expires.is_(None) | (api_keys.c.expires > now))
         with self.database.read() as connection:
-            row = connection.execute(
-                sa.select(api_keys).where(api_keys.c.hash == hash, api_keys.c.revoked.is_(None))
-            ).first()
+            row = connection.execute(sa.select(api_keys).where(api_keys.c.hash == hash, valid)).first()
             return None if row is None else row_as(KeyRow, row)
+
+    def add_code(self, owner: str, role: str, hash: str, expires: float) -> None:
+        """Keep a one-time code by its hash."""
+        with self.database.write() as connection:
+            connection.execute(sa.insert(sign_in_codes).values(owner=owner, role=role, hash=hash, expires=expires))
+
+    def take_code(self, hash: str, now: float) -> tuple[str, str] | None:
+        """Owner and role of a code, which is used up by this; None when there is none that holds."""
+        with self.database.write() as connection:
+            row = connection.execute(
+                sa.delete(sign_in_codes).where(sign_in_codes.c.hash == hash).returning(sign_in_codes)
+            ).first()
+            return None if row is None or row.expires < now else (row.owner, row.role)
 
     def touch_key(self, id: str, now: float) -> None:
         """Note that a key was used; call it seldom."""
@@ -58,10 +69,13 @@ class Access:
         with self.database.read() as connection:
             return [row_as(KeyRow, row) for row in connection.execute(chosen)]
 
-    def revoke_key(self, id: str, now: float) -> None:
-        """It opens nothing any more; raises `not_found`."""
+    def revoke_key(self, id: str, now: float, owner: str | None = None) -> None:
+        """It opens nothing any more; only a key of `owner`, if told. Raises `not_found`."""
+        chosen = sa.update(api_keys).where(api_keys.c.id == id, api_keys.c.revoked.is_(None))
+        if owner is not None:
+            chosen = chosen.where(api_keys.c.owner == owner)
         with self.database.write() as connection:
-            if connection.execute(sa.update(api_keys).where(api_keys.c.id == id).values(revoked=now)).rowcount == 0:
+            if connection.execute(chosen.values(revoked=now)).rowcount == 0:
                 raise UserError("not_found", "There is no such key.")
 
     def begin(self, owner: str, key: str, fingerprint: str, now: float) -> Answer | None:
@@ -105,8 +119,10 @@ class Access:
             )
 
     def prune(self, older_than: float) -> int:
-        """Forget old answers."""
+        """Forget old answers, codes that nobody used and keys that expired."""
         with self.database.write() as connection:
+            connection.execute(sa.delete(sign_in_codes).where(sign_in_codes.c.expires < older_than))
+            connection.execute(sa.delete(api_keys).where(api_keys.c.expires < older_than))
             return connection.execute(
                 sa.delete(idempotency_keys).where(idempotency_keys.c.created < older_than)
             ).rowcount

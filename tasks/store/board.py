@@ -6,6 +6,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
+from portrait.errors import UserError
 from tasks import jobs as states
 from tasks.jobs import Job
 from tasks.store import changes
@@ -13,10 +14,20 @@ from tasks.store.database import Database
 from tasks.store.rows import EventRow, Page, one, row_as
 from tasks.store.tables import job_events, job_people, jobs, people, turns, workers
 
+DAY = 86_400.0
 SAMPLE = 20
 """Past runs that an estimate goes by."""
 LIVE = 60.0
 """A worker that was heard of within so many seconds is alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What an owner may still ask for."""
+
+    jobs: int
+    """Not ended at once."""
+    portraits_a_day: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +48,17 @@ class Board:
 
     database: Database
 
-    def add(self, job: Job, persons: Collection[str] = ()) -> Job:
-        """Put a queued job into the ledger; `persons` are the people in it, who must be the owner's."""
+    def add(self, job: Job, persons: Collection[str] = (), allowance: Allowance | None = None) -> Job:
+        """Put a queued job into the ledger; `persons` are the people in it, who must be the owner's.
+
+        Raises `quota_jobs`, `quota_portraits` beyond the allowance, with `retry_after` in seconds.
+        """
         with self.database.write() as connection:
+            if allowance is not None:
+                if not self.database.sqlite:
+                    # Requests of one owner stand in line, or two at once would both find the last place free.
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(job.owner))))
+                _allow(connection, job, allowance)
             for person in persons:
                 one(connection, people, job.owner, person)
             connection.execute(sa.insert(jobs).values(changes.values_of(job)))
@@ -92,6 +111,11 @@ class Board:
         with self.database.write() as connection:
             return changes.owned(connection, owner, id, partial(states.retried, now=now), now)
 
+    def cancel_any(self, id: str, now: float) -> Job:
+        """The same for operators, whoever owns the job."""
+        with self.database.write() as connection:
+            return changes.anyones(connection, id, partial(states.cancel_asked, now=now), now)
+
     def retry_any(self, id: str, now: float) -> Job:
         """The same for operators, whoever owns the job."""
         with self.database.write() as connection:
@@ -108,8 +132,12 @@ class Board:
     def in_flight(self, owner: str) -> int:
         """How many of the owner's jobs have not ended, for the quota."""
         with self.database.read() as connection:
-            chosen = sa.select(sa.func.count()).where(jobs.c.owner == owner, jobs.c.state.not_in(states.FINISHED))
-            return connection.scalar(chosen) or 0
+            return _in_flight(connection, owner)
+
+    def portraits_asked(self, owner: str, now: float) -> int:
+        """How many portraits the owner asked for within a day, for the quota."""
+        with self.database.read() as connection:
+            return _asked(connection, owner, now)[0]
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Jobs by queue and state, for metrics."""
@@ -140,6 +168,35 @@ class Board:
         with self.database.read() as connection:
             rows = connection.execute(chosen.order_by(jobs.c.id.desc()).limit(limit + 1)).all()
         return Page([changes.job_of(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None)
+
+
+def _allow(connection: sa.Connection, job: Job, allowance: Allowance) -> None:
+    if _in_flight(connection, job.owner) >= allowance.jobs:
+        sentence = f"{allowance.jobs} jobs at once are allowed. Wait until one has ended."
+        raise UserError("quota_jobs", sentence, {"retry_after": 10})
+    if job.kind != "generate":
+        return
+    asked, oldest = _asked(connection, job.owner, job.created)
+    if asked + job.units > allowance.portraits_a_day:
+        left = max(0, allowance.portraits_a_day - asked)
+        wait = max(1, round(oldest + DAY - job.created)) if oldest else int(DAY)
+        sentence = f"{allowance.portraits_a_day} portraits a day are allowed, {left} are left. Ask for fewer, or later."
+        raise UserError("quota_portraits", sentence, {"retry_after": wait})
+
+
+def _in_flight(connection: sa.Connection, owner: str) -> int:
+    chosen = sa.select(sa.func.count()).where(jobs.c.owner == owner, jobs.c.state.not_in(states.FINISHED))
+    return connection.scalar(chosen) or 0
+
+
+def _asked(connection: sa.Connection, owner: str, now: float) -> tuple[int, float | None]:
+    """Portraits asked for within a day, and when the first of them was."""
+    spent = jobs.c.state.not_in(states.FINISHED - {"succeeded"})
+    lately = (jobs.c.owner == owner) & (jobs.c.kind == "generate") & (jobs.c.created > now - DAY) & spent
+    units, oldest = connection.execute(
+        sa.select(sa.func.coalesce(sa.func.sum(jobs.c.units), 0), sa.func.min(jobs.c.created)).where(lately)
+    ).one()
+    return int(units), oldest
 
 
 def _filtered(condition: sa.ColumnElement[bool], state: Collection[str], kind: str) -> sa.ColumnElement[bool]:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from tasks.store.access import Access
 from tasks.store.board import Board
 from tasks.store.database import Database
+from tasks.store.figures import Figures
 from tasks.store.hooks import Hooks
 from tasks.store.people import People
 from tasks.store.portraits import Portraits
 from tasks.store.queue import Queue
 from tasks.store.staff import Staff
 from tasks.store.styles import Styles
+from tasks.store.templates import Templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +25,11 @@ class Store:
     queue: Queue
     portraits: Portraits
     styles: Styles
+    templates: Templates
     access: Access
     hooks: Hooks
     staff: Staff
+    figures: Figures
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -43,7 +47,9 @@ def open_store(url: str) -> Store:
         Queue(database),
         Portraits(database),
         Styles(database),
+        Templates(database),
         Access(database),
         Hooks(database),
         Staff(database),
+        Figures(database),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,6 +14,7 @@ from tasks.store.database import Database, new_id
 from tasks.store.rows import ConsentRow, IdentityRow, Page, PersonRow, SelfieRow, SetRow, bury, one, page_of, row_as
 from tasks.store.tables import consents, identities, job_people, jobs, people, portraits, selfies, training_sets
 
+DAY = 86_400.0
 WISHES = ("", "include", "exclude")
 
 
@@ -26,6 +28,17 @@ class Gone:
     portraits: Sequence[str] = ()
     jobs: Sequence[str] = ()
     """Jobs that the people were in: ended ones are gone, running ones are told to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What else is known of a person."""
+
+    photos: int = 0
+    consent: bool = False
+    """Whether consent holds."""
+    identity: str | None = None
+    """The newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,22 @@ class People:
         with self.database.read() as connection:
             return page_of(connection, PersonRow, sa.select(people).where(people.c.owner == owner), cursor, limit)
 
+    def about(self, persons: Sequence[PersonRow]) -> dict[str, About]:
+        """What else is known of people who were just read, by id."""
+        ids = [each.id for each in persons]
+        with self.database.read() as connection:
+
+            def by_person(
+                table: sa.Table, value: "sa.ColumnElement[Any]", *conditions: "sa.ColumnElement[bool]"
+            ) -> Any:
+                chosen = sa.select(table.c.person, value).where(table.c.person.in_(ids), *conditions)
+                return dict(connection.execute(chosen.group_by(table.c.person)).tuples().all())
+
+            photos = by_person(selfies, sa.func.count())
+            holds = by_person(consents, sa.func.count(), consents.c.withdrawn.is_(None))
+            newest = by_person(identities, sa.func.max(identities.c.id))
+        return {id: About(photos.get(id, 0), id in holds, newest.get(id)) for id in ids}
+
     def count(self, owner: str) -> int:
         """How many people the owner has, for the quota."""
         with self.database.read() as connection:
@@ -72,13 +101,38 @@ class People:
             chosen = sa.select(consents).where(consents.c.person == person, consents.c.owner == owner)
             return [row_as(ConsentRow, row) for row in connection.execute(chosen.order_by(consents.c.id))]
 
-    def add_selfie(self, selfie: SelfieRow, most: int) -> SelfieRow:
+    def consent_again(self, owner: str, person: str, text_version: str, given_by: str, now: float) -> ConsentRow:
+        """Agree once more, after withdrawing or to a newer text."""
+        consent = ConsentRow(new_id("consent", now), owner, person, text_version, given_by, now)
+        with self.database.write() as connection:
+            one(connection, people, owner, person)
+            connection.execute(sa.insert(consents).values(asdict(consent)))
+        return consent
+
+    def withdraw(self, owner: str, person: str, now: float) -> None:
+        """Take every consent back: nothing more is made of the person until somebody agrees again."""
+        with self.database.write() as connection:
+            one(connection, people, owner, person)
+            given = (consents.c.person == person) & consents.c.withdrawn.is_(None)
+            connection.execute(sa.update(consents).where(given).values(withdrawn=now))
+
+    def consented(self, owner: str, person: str) -> PersonRow:
+        """The person, if consent holds; raises `not_found`, `erased`, `consent_withdrawn`."""
+        with self.database.read() as connection:
+            row = row_as(PersonRow, one(connection, people, owner, person))
+            holds = sa.select(consents.c.id).where(consents.c.person == person, consents.c.withdrawn.is_(None))
+            if connection.execute(holds.limit(1)).first() is None:
+                raise UserError("consent_withdrawn", "Consent was withdrawn for this person. Agree again to go on.")
+            return row
+
+    def add_selfie(self, selfie: SelfieRow, most: int, a_day: int = 1_000_000) -> SelfieRow:
         """Keep a photo; the same bytes again give the row that is there already, under its own id.
 
-        Raises `not_found` for the person, `too_many_photos` beyond `most`.
+        Raises `not_found` for the person, `too_many_photos` beyond `most`, `quota_photos` beyond `a_day` of the owner's.
         """
         with self.database.write() as connection:
             one(connection, people, selfie.owner, selfie.person)
+            _allow(connection, selfie, a_day)
             mine = selfies.c.person == selfie.person
             same = connection.execute(sa.select(selfies).where(mine, selfies.c.sha256 == selfie.sha256)).first()
             if same is not None:
@@ -162,6 +216,16 @@ class People:
         with self.database.read() as connection:
             chosen = sa.select(people).where(people.c.used < time, people.c.id.not_in(busy))
             return [row_as(PersonRow, row) for row in connection.execute(chosen.order_by(people.c.used).limit(limit))]
+
+
+def _allow(connection: sa.Connection, selfie: SelfieRow, a_day: int) -> None:
+    """Raise `quota_photos` with the seconds until the oldest photo of the day counts no more."""
+    lately = (selfies.c.owner == selfie.owner) & (selfies.c.created > selfie.created - DAY)
+    chosen = sa.select(sa.func.count(), sa.func.min(selfies.c.created)).where(lately)
+    count, oldest = connection.execute(chosen).one()
+    if count >= a_day:
+        wait = max(1, round(oldest + DAY - selfie.created))
+        raise UserError("quota_photos", f"{a_day} photos a day are allowed. Try again later.", {"retry_after": wait})
 
 
 def _erase(connection: sa.Connection, owner: str, person: str, now: float) -> Gone:

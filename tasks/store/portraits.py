@@ -11,6 +11,15 @@ from tasks.store.tables import job_people, portraits
 
 
 @dataclass(frozen=True, slots=True)
+class Which:
+    """Some of the portraits: empty means all."""
+
+    person: str = ""
+    job: str = ""
+    favourite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Portraits:
     """The gallery."""
 
@@ -28,18 +37,17 @@ class Portraits:
             return [row_as(PortraitRow, row) for row in connection.execute(chosen.order_by(portraits.c.number))]
 
     def list(
-        self,
-        owner: str,
-        person: str = "",
-        favourite: bool = False,
-        cursor: str | None = None,
-        limit: int = 50,
+        self, owner: str, which: Which | None = None, cursor: str | None = None, limit: int = 50
     ) -> Page[PortraitRow]:
-        """The owner's portraits, the newest first; those of a person, or the favourites, if told."""
+        """The owner's portraits, the newest first; only some of them, if told."""
+        wanted = which or Which()
         chosen = sa.select(portraits).where(portraits.c.owner == owner)
-        if person:
-            chosen = chosen.where(portraits.c.job.in_(sa.select(job_people.c.job).where(job_people.c.person == person)))
-        if favourite:
+        if wanted.person:
+            of_person = sa.select(job_people.c.job).where(job_people.c.person == wanted.person)
+            chosen = chosen.where(portraits.c.job.in_(of_person))
+        if wanted.job:
+            chosen = chosen.where(portraits.c.job == wanted.job)
+        if wanted.favourite:
             chosen = chosen.where(portraits.c.favourite.is_(True))
         with self.database.read() as connection:
             return page_of(connection, PortraitRow, chosen, cursor, limit)

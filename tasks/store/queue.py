@@ -19,7 +19,7 @@ from tasks.jobs import Fault, Job, LeaseLost, Limits
 from tasks.store import changes
 from tasks.store.database import Database
 from tasks.store.rows import IdentityRow, PortraitRow, SetRow
-from tasks.store.tables import identities, job_people, jobs, people, portraits, selfies, training_sets, turns
+from tasks.store.tables import identities, job_people, jobs, people, portraits, selfies, templates, training_sets, turns
 
 Verdicts: TypeAlias = Mapping[str, Mapping[str, Any]]
 """By selfie: verdict, reasons, quality."""
@@ -34,6 +34,8 @@ class Outcome:
     training_set: SetRow | None = None
     identity: IdentityRow | None = None
     verdicts: Verdicts = field(default_factory=dict)
+    faces: tuple[str, Sequence[Mapping[str, float]]] | None = None
+    """A template and the boxes of its faces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,12 @@ class Queue:
             )
             return {row.queue: row.waiting for row in connection.execute(chosen)}
 
+    def oldest(self) -> dict[str, float]:
+        """When the oldest job that waits was asked for, by queue."""
+        with self.database.read() as connection:
+            chosen = sa.select(jobs.c.queue, sa.func.min(jobs.c.created)).where(jobs.c.state == "queued")
+            return dict(connection.execute(chosen.group_by(jobs.c.queue)).tuples().all())
+
     def holds(self, id: str, token: str) -> bool:
         """Whether a lease is still the job's: what was staged under any other is rubbish."""
         with self.database.read() as connection:
@@ -218,6 +226,10 @@ def _write(connection: sa.Connection, job: Job, outcome: Outcome, now: float) ->
     if outcome.portraits:
         connection.execute(sa.insert(portraits), [asdict(replace(row, job=job.id)) for row in outcome.portraits])
     _judge(connection, job, outcome.verdicts)
+    if outcome.faces is not None:
+        template, found = outcome.faces
+        mine = (templates.c.id == template) & (templates.c.owner == job.owner)
+        connection.execute(sa.update(templates).where(mine).values(faces=list(found)))
     in_job = sa.select(job_people.c.person).where(job_people.c.job == job.id)
     connection.execute(sa.update(people).where(people.c.id.in_(in_job)).values(used=now))
 

@@ -96,6 +96,24 @@ class StyleRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateRow:
+    """A picture of the owner's that people can be put into."""
+
+    id: str
+    owner: str
+    name: str
+    bytes: int
+    width: int
+    height: int
+    format: str
+    job: str
+    """The job that looks for its faces."""
+    created: float
+    faces: Sequence[Mapping[str, float]] | None = None
+    """Boxes (left, top, right, bottom as shares of width and height) from left to right; None until they were looked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class PortraitRow:
     """A delivered portrait."""
 
@@ -144,6 +162,7 @@ class KeyRow:
     created: float
     used: float | None = None
     revoked: float | None = None
+    expires: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

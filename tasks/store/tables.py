@@ -211,7 +211,33 @@ api_keys = sa.Table(
     sa.Column("created", _TIME, nullable=False),
     sa.Column("used", _TIME),
     sa.Column("revoked", _TIME),
+    sa.Column("expires", _TIME),
     sa.Index(None, "owner"),
+)
+
+sign_in_codes = sa.Table(
+    "sign_in_codes",
+    metadata,
+    sa.Column("hash", sa.String(128), primary_key=True),
+    _owner(),
+    sa.Column("role", sa.String(20), nullable=False),
+    sa.Column("expires", _TIME, nullable=False),
+)
+
+templates = sa.Table(
+    "templates",
+    metadata,
+    _id(),
+    _owner(),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
+    sa.Column("format", sa.String(20), nullable=False),
+    sa.Column("faces", sa.JSON(none_as_null=True)),
+    sa.Column("job", _ID, nullable=False),
+    sa.Column("created", _TIME, nullable=False),
+    sa.Index(None, "owner", "id"),
 )
 
 idempotency_keys = sa.Table(

@@ -17,6 +17,7 @@ from tasks.running import Runner
 from tasks.settings import Lease
 from tasks.store.database import new_id
 from tasks.store.ledger import Store
+from tasks.store.portraits import Which
 from tasks.store.rows import SelfieRow
 from tests import fakes, selfies
 from tests.tasks.stand import new_job
@@ -86,7 +87,7 @@ def test_from_selfies_to_portraits(runner: Runner, tmp_path: Path) -> None:
         runner, "generate", person, ["studio"], identities={"1": identity.id}, style="studio-grey", count=3, seed=7
     )
     assert made.state == "succeeded", made.fault
-    drawn = store.portraits.list("ann", person=person).items
+    drawn = store.portraits.list("ann", Which(person=person)).items
     assert [each.id for each in drawn] == made.result["portraits"]
     assert [each.number for each in drawn] == [1, 2, 3]
     assert drawn[0].recipe["people"] == {"1": identity.id}

@@ -14,7 +14,7 @@ from tasks.jobs import Fault, Job, LeaseLost, Limits
 from tasks.store.access import Answer
 from tasks.store.ledger import Store, open_store
 from tasks.store.queue import Outcome
-from tasks.store.rows import PortraitRow, SelfieRow, WorkerRow
+from tasks.store.rows import KeyRow, PortraitRow, SelfieRow, WorkerRow
 from tasks.store.tables import metadata
 from tests.tasks.stand import new_job
 
@@ -347,12 +347,13 @@ def test_one_key_one_request(store: Store) -> None:
 
 
 def test_keys_open_until_they_are_revoked(store: Store) -> None:
-    key = store.access.add_key("ann", "laptop", "person", "h", 100.0)
-    assert store.access.key("h") == key
+    key = store.access.add_key(KeyRow("key_1", "ann", "laptop", "person", 100.0, expires=500.0), "h")
+    assert store.access.key("h", 200.0) == key
+    assert store.access.key("h", 501.0) is None, "it has expired"
     store.access.touch_key(key.id, 101.0)
     assert store.access.keys("ann")[0].used == 101.0
     store.access.revoke_key(key.id, 102.0)
-    assert store.access.key("h") is None
+    assert store.access.key("h", 300.0) is None
     assert code_of(lambda: store.access.revoke_key("nothing", 102.0)) == "not_found"
 
 

@@ -1,0 +1,1 @@
+"""The task API: one file a noun; `server.make` puts them together."""

@@ -1,0 +1,145 @@
+"""What every request finds on the desk: ledger, files, bell; who is asking; and answering a repeated request once."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+from celery import Celery
+from fastapi import Depends, Header, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel
+
+from portrait.errors import PortraitError, UserError
+from tasks import auth, broker
+from tasks.api import answers
+from tasks.files import Files
+from tasks.jobs import Job
+from tasks.settings import Installation, Tasks
+from tasks.store.access import Answer
+from tasks.store.board import Allowance
+from tasks.store.ledger import Store
+
+MOST_OF_A_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """One API process."""
+
+    installation: Installation
+    store: Store
+    files: Files
+    bell: Celery
+    now: Callable[[], float] = time.time
+
+    @property
+    def tasks(self) -> Tasks:
+        """Settings of jobs."""
+        return self.installation.tasks
+
+    def ask(self, job: Job, people: Mapping[str, str] | None = None) -> Job:
+        """Put a job into the ledger within the owner's allowance, and ring."""
+        quotas = self.tasks.quotas
+        allowance = Allowance(quotas.jobs, quotas.portraits_a_day)
+        asked = self.store.jobs.add(job, sorted(set((people or {}).values())), allowance)
+        broker.ring(self.bell, job.queue)
+        return asked
+
+
+def office(request: Request) -> Office:
+    """The process's office."""
+    return request.app.state.office
+
+
+TheOffice: TypeAlias = Annotated[Office, Depends(office)]
+_bearer = HTTPBearer(auto_error=False, description="A key: `portrait keys add`, or a sign-in code changed for one.")
+
+
+def caller(request: Request, office: TheOffice, _: Annotated[object, Depends(_bearer)]) -> auth.Caller:
+    """Who is asking; raises `unauthenticated`."""
+    found = auth.caller_of(office.store, request.headers.get("authorization", ""), office.now())
+    request.state.key = found.key
+    return found
+
+
+TheCaller: TypeAlias = Annotated[auth.Caller, Depends(caller)]
+
+
+def operator(caller: TheCaller) -> auth.Caller:
+    """Who is asking, if an operator; raises `forbidden`."""
+    if not caller.may("operator"):
+        raise UserError("forbidden", "Only operators may do this.")
+    return caller
+
+
+AnOperator: TypeAlias = Annotated[auth.Caller, Depends(operator)]
+AnId: TypeAlias = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Cursor: TypeAlias = Annotated[
+    str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="`next` of the page before.")
+]
+Limit: TypeAlias = Annotated[int, Query(ge=1, le=MOST_OF_A_PAGE)]
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """Acts once for each Idempotency-Key: the same request again gets the first answer."""
+
+    request: Request
+    office: Office
+    owner: str
+    key: str | None
+    fingerprint: str
+
+    def __call__(self, act: Callable[[], Response]) -> Response:
+        """Act, or repeat what was answered; raises `idempotency_mismatch`, `idempotency_in_flight`."""
+        if self.key is None:
+            return act()
+        access = self.office.store.access
+        before = access.begin(self.owner, self.key, self.fingerprint, self.office.now())
+        if before is not None:
+            headers = {**before.headers, "Idempotent-Replayed": "true"}
+            return Response(before.body, before.status, headers)
+        try:
+            response = act()
+        except PortraitError as error:
+            response = answers.refusal(error, self.request)
+        except BaseException:
+            access.forget_key(self.owner, self.key)
+            raise
+        if response.status_code in {429, 500, 503}:
+            access.forget_key(self.owner, self.key)  # it may be tried again
+        else:
+            kept = {name: value for name, value in response.headers.items() if name != "content-length"}
+            access.answered(self.owner, self.key, Answer(response.status_code, kept, bytes(response.body).decode()))
+        return response
+
+
+async def once(
+    request: Request,
+    office: TheOffice,
+    caller: TheCaller,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            pattern=r"^[\x21-\x7e]{1,200}$",
+            description="The same key with the same body gets the first answer again, and nothing is done twice.",
+        ),
+    ] = None,
+) -> Once:
+    """The one who acts once."""
+    seen = [request.method, request.url.path, (await request.body()).decode("latin-1")]
+    fingerprint = hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+    return Once(request, office, caller.owner, idempotency_key, fingerprint)
+
+
+ActOnce: TypeAlias = Annotated[Once, Depends(once)]
+
+
+def made(said: BaseModel, location: str, status: int = 201, retry_after: int | None = None) -> Response:
+    """An answer that says where the new thing is, and when to look at it."""
+    headers = {"Location": location} | ({} if retry_after is None else {"Retry-After": str(retry_after)})
+    return JSONResponse(said.model_dump(mode="json"), status, headers)

@@ -1,0 +1,55 @@
+"""Pictures on their way in and out: taken from a stream, probed, sent whole or small."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import PIL.Image
+from fastapi import Query, Response, UploadFile
+from fastapi.responses import FileResponse
+
+from pipelines import photos as door
+from portrait.errors import UserError
+from tasks.files import Files, Saved
+
+MEDIA = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "HEIF": "image/heif", "AVIF": "image/avif"}
+SUFFIX_MEDIA = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+Side: TypeAlias = Annotated[
+    int | None, Query(ge=64, le=2048, description="Long side in pixels of a small JPEG; the whole file without it.")
+]
+_KEEP = "private, max-age=86400"
+"""A picture never changes under its id."""
+
+
+def name_of(upload: UploadFile) -> str:
+    """What the person calls the file, fit to be shown: one line, 255 characters, no path."""
+    plain = "".join(each if each.isprintable() else " " for each in (upload.filename or "photo"))
+    return plain.replace("\\", "/").rsplit("/", 1)[-1].strip()[:255] or "photo"
+
+
+def take(files: Files, upload: UploadFile, place: Path) -> tuple[Saved, door.Header]:
+    """Keep an upload at `place` if it is a picture; raises `UserError` (`unreadable`, `too_large`) and leaves nothing."""
+    saved = files.save(_chunks(upload), place, door.MOST_BYTES)
+    try:
+        return saved, door.probe(place)
+    except UserError:
+        place.unlink(missing_ok=True)
+        raise
+
+
+def send(path: Path, media: str, side: int | None, name: str | None = None) -> Response:
+    """A picture, whole or small; raises `UserError` (`not_found`) when its file is gone."""
+    if not path.is_file():
+        raise UserError("not_found", "The file is not there.")
+    if side is None:
+        return FileResponse(path, media_type=media, filename=name, headers={"Cache-Control": _KEEP})
+    small = PIL.Image.fromarray(door.read(path, side).image)
+    content = BytesIO()
+    small.save(content, "JPEG", quality=88)
+    return Response(content.getvalue(), media_type="image/jpeg", headers={"Cache-Control": _KEEP})
+
+
+def _chunks(upload: UploadFile) -> Iterator[bytes]:
+    while chunk := upload.file.read(1 << 20):
+        yield chunk

@@ -1,0 +1,100 @@
+"""Puts the task API together and serves it."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from prometheus_client import CollectorRegistry
+
+from tasks import broker, schemas
+from tasks.api import answers, jobs, keys, looks, me, operator, people, portraits, selfies, system, webhooks
+from tasks.api.ledger_figures import LedgerFigures
+from tasks.api.middleware import Around, Figures, Tags
+from tasks.api.office import Office
+from tasks.files import Files, refused
+from tasks.settings import Installation
+from tasks.store.ledger import open_store
+
+ROUTERS = (keys, people, selfies, jobs, portraits, looks, webhooks, me, system, operator)
+
+
+def open_office(installation: Installation) -> Office:
+    """Ledger, files and bell of an API process; raises `OperatorError`, whose code says which is missing."""
+    tasks = installation.tasks
+    files = Files(tasks.data)
+    try:
+        files.incoming.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refused(error) from error
+    return Office(installation, open_store(tasks.database), files, broker.make(tasks))
+
+
+def make(office: Office) -> FastAPI:
+    """The API of an installation."""
+    app = FastAPI(
+        title="Portrait",
+        version="1",
+        summary="Selfies to portraits, as jobs that cannot be lost.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+        lifespan=_lifespan,
+    )
+    registry = CollectorRegistry()
+    app.state.office, app.state.metrics = office, registry
+    registry.register(LedgerFigures(office))
+    router = APIRouter(prefix="/v1", responses=answers.documented(500, 503))
+    for each in ROUTERS:
+        router.include_router(each.router)
+    app.include_router(router)
+    answers.install(app)
+    app.add_middleware(Tags)
+    app.add_middleware(Around, figures=Figures(registry), upload_bytes=office.tasks.quotas.upload_megabytes * 1_000_000)
+    _document(app)
+    return app
+
+
+def serve(installation: Installation, host: str, port: int) -> int:
+    """Serve until told to stop; returns the exit code."""
+    office = open_office(installation)
+    # Uploads lie on the disk of the data, not in a /tmp that may be memory.
+    tempfile.tempdir = str(office.files.incoming)
+    config = uvicorn.Config(
+        make(office),
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    server = uvicorn.Server(config)
+    server.run()
+    return 0 if server.started else 1
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    app.state.office.store.close()
+    app.state.office.bell.close()
+
+
+def _document(app: FastAPI) -> None:
+    """Problems are answers of every route: their schema stands in the document."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, object]:
+        document = plain()
+        parts = document["components"]["schemas"]
+        if "Problem" not in parts:
+            schema = schemas.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            parts |= schema.pop("$defs", {})
+            parts["Problem"] = schema
+            for name in ("HTTPValidationError", "ValidationError"):
+                parts.pop(name, None)
+        return document
+
+    app.openapi = openapi

@@ -1,0 +1,78 @@
+"""Portraits, and what they can look like."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from tasks.schemas.wire import Asked, Said
+
+
+class FaceLikeness(Said):
+    """How near the drawn face is to the person."""
+
+    space: str
+    distance: float
+
+
+class Portrait(Said):
+    """A delivered portrait."""
+
+    id: str
+    job: str
+    number: int = Field(description="1 is the best of its job.")
+    style: str
+    style_version: int
+    format: str
+    bytes: int
+    width: int
+    height: int
+    likeness: Mapping[str, FaceLikeness] = Field(description="By number of the face.")
+    scores: Mapping[str, float]
+    recipe: Mapping[str, Any]
+    favourite: bool
+    created: datetime
+
+
+class PortraitChange(Asked):
+    """A favourite, or not."""
+
+    favourite: bool
+
+
+class Style(Said):
+    """What a portrait can look like."""
+
+    id: str
+    version: int
+    kind: str
+    title: str
+    tags: list[str]
+    faces: int
+    licence: str
+    credit: str
+    ready: bool = Field(description="Whether a live worker can draw it.")
+    missing: list[str] = Field(description="What it takes to draw it, one sentence each.")
+
+
+class Area(Said):
+    """A box as shares of a picture's width and height, 0..1."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class Template(Said):
+    """A picture of yours that people can be put into."""
+
+    id: str
+    name: str
+    width: int
+    height: int
+    format: str
+    created: datetime
+    job: str = Field(description="The job that looks for its faces.")
+    faces: list[Area] | None = Field(description="From left to right; null until they were looked for.")

@@ -1,0 +1,120 @@
+"""Who is asking, and how the installation is."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.schemas.wire import Role, Said
+
+
+class Use(Said):
+    """How much of a quota is used."""
+
+    used: int
+    most: int
+
+
+class Me(Said):
+    """Who you are, and what you may still ask for."""
+
+    owner: str
+    role: Role
+    jobs: Use
+    people: Use
+    photos_a_day: int
+    photos_of_a_person: int
+    portraits_today: Use
+    retention_days: float
+
+
+class Erased(Said):
+    """What was erased: ids in the ledger, files by their place in the data folder."""
+
+    people: list[str] = Field(default_factory=list)
+    selfies: list[str] = Field(default_factory=list)
+    portraits: list[str] = Field(default_factory=list)
+    templates: list[str] = Field(default_factory=list)
+    jobs: list[str] = Field(default_factory=list)
+    files: list[str] = Field(default_factory=list)
+
+
+class Ability(Said):
+    """Something an installation can do, or what it takes."""
+
+    name: str
+    ready: bool
+    missing: list[str]
+
+
+class Worker(Said):
+    """A live worker process."""
+
+    id: str
+    queues: list[str]
+    abilities: list[str]
+    missing: Mapping[str, list[str]]
+    device: str
+    started: datetime
+    beat: datetime
+
+
+class Waiting(Said):
+    """Jobs of a queue by state."""
+
+    queue: str
+    states: Mapping[str, int]
+
+
+class ModelStatus(Said):
+    """A model: here or not, on what terms, and how it comes."""
+
+    name: str
+    purpose: str
+    licence: str
+    commercial: str
+    ready: bool
+    missing: list[str]
+
+
+class StyleFigures(Said):
+    """How a style did."""
+
+    style: str
+    portraits: int
+    favourites: int
+    failures: int
+    likeness_median: float | None
+    likeness_worst_tenth: float | None = Field(description="90th percentile of the distance.")
+
+
+class TimeFigures(Said):
+    """How long jobs of a kind waited and ran, seconds, of the last hundred."""
+
+    kind: str
+    jobs: int
+    wait_median: float
+    wait_p90: float
+    run_median: float
+    run_p90: float
+
+
+class Figures(Said):
+    """Quality at a glance."""
+
+    styles: list[StyleFigures]
+    times: list[TimeFigures]
+
+
+class Pruned(Said):
+    """How many finished jobs were forgotten."""
+
+    jobs: int
+
+
+class Health(Said):
+    """Whether the installation can serve."""
+
+    status: Literal["ok", "unready"]
+    checks: Mapping[str, str] = {}

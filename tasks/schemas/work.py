@@ -1,0 +1,112 @@
+"""Long work: what is asked for, and how it stands."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from tasks.schemas.wire import FINISHED, Asked, Detail, Id, Said, State
+
+
+class TrainingOrder(Asked):
+    """Judge a person's photos and learn who they are."""
+
+    person: Id
+    base: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,59}$",
+        description="A base model to train a LoRA on; null for portraits that need none.",
+    )
+    steps: int | None = Field(None, ge=1, le=10_000, description="Steps of the LoRA; null for the usual number.")
+
+    @model_validator(mode="after")
+    def _steps_need_a_base(self) -> "TrainingOrder":
+        if self.steps is not None and self.base is None:
+            raise ValueError("steps are those of a base: name one, or leave them out")
+        return self
+
+
+class Sides(Asked):
+    """Width and height in pixels."""
+
+    width: int = Field(ge=64, le=8000)
+    height: int = Field(ge=64, le=8000)
+
+
+class GenerationOrder(Asked):
+    """Portraits of one style, or in a picture of your own."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"people": {"1": "person_19a0c2b4e5f1"}, "style": "studio-warm", "count": 4}}
+    )
+
+    people: dict[Annotated[str, StringConstraints(pattern=r"^([1-9]|1[0-6])$")], Id] = Field(
+        min_length=1, max_length=16, description="By number of the face, from the left; a studio has one, number 1."
+    )
+    style: str | None = Field(None, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)
+    template: Id | None = Field(None, description="A picture that you uploaded, instead of a style.")
+    count: int = Field(1, ge=1, le=16)
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    size: Sides | None = None
+    format: Literal["jpg", "png", "webp"] = "jpg"
+
+    @model_validator(mode="after")
+    def _one_look(self) -> "GenerationOrder":
+        if (self.style is None) == (self.template is None):
+            raise ValueError("give either style or template")
+        return self
+
+
+class Fault(Said):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    errors: list[Detail] = Field([], description="Photo by photo, where that is what is wrong.")
+
+
+class Job(Said):
+    """A piece of long work."""
+
+    id: str
+    owner: str
+    kind: str
+    queue: str
+    state: State
+    phase: str
+    progress: float = Field(ge=0, le=1)
+    message: str
+    preview: int = Field(description="Number of the newest preview picture; 0 while there is none.")
+    place: int | None = Field(None, description="Place in the queue, 1 is next; null when it does not wait.")
+    seconds_left: float | None = Field(
+        None, description="Estimate from past runs; null when there is nothing to go by."
+    )
+    missing: list[str] = Field([], description="What it takes, one sentence each, when no live worker can do the job.")
+    wants: Mapping[str, Any]
+    result: Mapping[str, Any]
+    fault: Fault | None
+    losses: int
+    failures: int
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self.state in FINISHED
+
+
+class JobEvent(Said):
+    """Something that happened to a job; the `data` of a server-sent event."""
+
+    state: State
+    phase: str = ""
+    progress: float = 0.0
+    message: str = ""
+    preview: int = 0
+    place: int | None = None
+    seconds_left: float | None = None
+    missing: list[str] = Field(default_factory=list)
+    fault: Fault | None = None
