@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 LIBRARIES := libgl1 libegl1 libgles2
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gpu models demo check types quick test bench constraints libraries clean
+.PHONY: help install install-gpu models demo check types quick test chaos bench constraints libraries clean
 
 help:
 	@echo "make demo          results from sample photos, on a fresh machine"
@@ -14,6 +14,7 @@ help:
 	@echo "make check         the inner loop: format, lint, contracts, types, quick tests"
 	@echo "make install       the virtual environment with the base packages"
 	@echo "make install-gpu   the same for a machine with an NVIDIA GPU"
+	@echo "make chaos         300 jobs on each broker and database while workers are killed"
 	@echo "make bench         speed, in ratios of one run"
 	@echo "make constraints   pin every package anew"
 
@@ -42,7 +43,7 @@ types:
 	$(BIN)/pyright --warnings
 
 quick:
-	$(BIN)/python -m pytest -q -m "not models and not services and not bench and not gpu"
+	$(BIN)/python -m pytest -q -m "not models and not services and not bench and not chaos and not gpu"
 
 test: .venv/installed-dev
 	$(BIN)/portrait models pull
@@ -50,7 +51,10 @@ test: .venv/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/lint-imports --config pyproject.toml
 	$(BIN)/pyright --warnings
-	$(BIN)/python -m pytest -m "not bench and not gpu"
+	$(BIN)/python -m pytest -m "not bench and not chaos and not gpu"
+
+chaos: .venv/installed-dev
+	$(BIN)/python -m pytest -q -s -m chaos tests/tasks
 
 bench: .venv/installed-dev
 	$(BIN)/portrait models pull

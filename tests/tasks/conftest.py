@@ -75,11 +75,15 @@ def stand(tmp_path: Path) -> Iterator[Stand]:
 @pytest.fixture(params=["filesystem", "redis", "rabbitmq"])
 def any_stand(request: pytest.FixtureRequest, tmp_path: Path, numbers: Iterator[int]) -> Iterator[Stand]:
     """The same on each broker."""
-    more = {}
-    if request.param != "filesystem":
-        url = request.getfixturevalue("started")(request.param)
-        more["PORTRAIT_TASKS__BROKER"] = f"{url}/{next(numbers) % 16}" if request.param == "redis" else url
-    yield from stand_at(tmp_path, more)
+    yield from stand_at(tmp_path, broker_of(request, numbers))
+
+
+def broker_of(request: pytest.FixtureRequest, numbers: Iterator[int]) -> dict[str, str]:
+    """The setting that names the broker of a test's parameter, which is started if need be."""
+    if request.param == "filesystem":
+        return {}
+    url = request.getfixturevalue("started")(request.param)
+    return {"PORTRAIT_TASKS__BROKER": f"{url}/{next(numbers) % 16}" if request.param == "redis" else url}
 
 
 def stand_at(home: Path, more: dict[str, str]) -> Iterator[Stand]:

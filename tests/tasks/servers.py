@@ -53,11 +53,12 @@ def redis(port: int = 0) -> Iterator[str]:
 
 
 @contextmanager
-def rabbitmq() -> Iterator[str]:
-    """Its URL."""
+def rabbitmq(port: int = 0, folder: Path | None = None) -> Iterator[str]:
+    """Its URL; a port and a folder for its data, if told, so that it can come back where it was."""
     program = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
     need("rabbitmq-server", program.exists(), "apt-get install rabbitmq-server")
-    port, distribution, epmd = free_port(), free_port(), free_port()
+    port = port or free_port()
+    distribution, epmd = free_port(), free_port()
     settings = {
         "RABBITMQ_NODENAME": f"portrait{port}@localhost",
         "RABBITMQ_NODE_PORT": str(port),
@@ -70,7 +71,7 @@ def rabbitmq() -> Iterator[str]:
         "HOME": ".",
     }
     try:
-        with _running([str(program)], "rabbitmq", port, 60, settings):
+        with _running([str(program)], "rabbitmq", port, 60, settings, folder):
             yield f"amqp://guest:guest@127.0.0.1:{port}//"
     finally:
         # Erlang's name server outlives whoever started it.

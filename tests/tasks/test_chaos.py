@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tasks import broker
@@ -66,7 +66,7 @@ def test_rings_that_were_lost_are_made_up_for(stand: Stand) -> None:
     stand.wait(job, "succeeded", within=10)
 
 
-def test_a_broker_that_was_restarted_loses_nothing(tmp_path: Path) -> None:
+def test_redis_that_was_restarted_loses_nothing(tmp_path: Path) -> None:
     port = servers.free_port()
     with ExitStack() as stack:
         first = stack.enter_context(ExitStack())
@@ -79,6 +79,24 @@ def test_a_broker_that_was_restarted_loses_nothing(tmp_path: Path) -> None:
         unheard = stand.ask()
         stand.keep()
         stack.enter_context(servers.redis(port))
+        for job in (*rung, unheard):
+            stand.wait(job, "succeeded")
+        assert [stand.runs(job) for job in (*rung, unheard)] == [1] * 4
+
+
+def test_rabbitmq_that_was_restarted_loses_nothing(tmp_path: Path) -> None:
+    port, folder = servers.free_port(), tmp_path / "rabbitmq"
+    folder.mkdir()
+    with ExitStack() as stack:
+        first = stack.enter_context(ExitStack())
+        url = first.enter_context(servers.rabbitmq(port, folder))
+        stand = stack.enter_context(contextmanager(stand_at)(tmp_path, {"PORTRAIT_TASKS__BROKER": url}))
+        rung = [stand.ask() for _ in range(3)]
+        first.close()
+        unheard = stand.ask()
+        stack.enter_context(servers.rabbitmq(port, folder))
+        assert broker.unheard(stand.app, "cpu") == 3, "it keeps rings on its disk"
+        stand.work()
         for job in (*rung, unheard):
             stand.wait(job, "succeeded")
         assert [stand.runs(job) for job in (*rung, unheard)] == [1] * 4
@@ -146,16 +164,26 @@ def test_processes_that_are_spawned_work_too(stand: Stand) -> None:
     stand.wait(stand.ask(), "succeeded")
 
 
-def test_jobs_are_done_while_workers_are_killed(stand: Stand) -> None:
+def test_sixty_jobs_are_done_once_each_while_a_worker_is_killed_every_five_seconds(stand: Stand) -> None:
     stand.keep()
-    jobs = [stand.ask(f"owner{at % 3}", steps=3, seconds=0.1, count=2) for at in range(24)]
-    for _ in range(3):
-        worker = stand.work(PROCESSES="2")
-        time.sleep(1.5)
-        kill(worker)
-    stand.work(PROCESSES="2")
+    jobs = [stand.ask(f"owner{at % 3}", steps=5, seconds=0.2, count=2) for at in range(60)]
+
+    def all_done() -> bool:
+        return all(stand.see(job).done for job in jobs)
+
+    workers = [stand.work(ready=False) for _ in range(2)]
+    kills = 0
+    while not all_done():
+        with suppress(AssertionError):
+            until(all_done, within=5)
+        kill(workers.pop(0))
+        workers.append(stand.work(ready=False))
+        kills += 1
+        assert kills < 60, stand.log()
+    assert kills >= 3
     for job in jobs:
-        done = stand.wait(job, "succeeded", "failed", within=60)
-        assert done.state == "succeeded"
+        done = stand.see(job)
+        assert (done.state, done.failures) == ("succeeded", 0)
+        assert stand.runs(job) <= 1 + done.losses
         assert delivered(stand, job.owner, job.id) == ["01.jpg", "02.jpg"]
         assert len(stand.store.portraits.of_job(job.owner, job.id)) == 2
