@@ -7,7 +7,7 @@ import os
 
 import typer
 
-from app.commands import demo, doctor, make, models, prepare, remake, styles
+from app.commands import demo, doctor, keys, make, models, parts, prepare, remake, serve, styles
 from tasks.settings import home
 
 app = typer.Typer(
@@ -22,6 +22,11 @@ app.command("make")(make.make)
 app.command("remake")(remake.remake)
 app.add_typer(styles.app, name="styles")
 app.add_typer(models.app, name="models")
+app.command("serve")(serve.serve)
+app.command("api")(parts.api)
+app.command("worker")(parts.worker)
+app.command("keeper")(parts.keeper)
+app.add_typer(keys.app, name="keys")
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 
