@@ -6,10 +6,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 LIBRARIES := libgl1 libegl1 libgles2
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gpu models demo check types quick test chaos bench constraints libraries clean
+.PHONY: help install install-gpu models demo serve check types quick test chaos bench constraints libraries clean
 
 help:
 	@echo "make demo          results from sample photos, on a fresh machine"
+	@echo "make serve         the app and everything behind it, on this machine"
 	@echo "make test          everything that CI runs"
 	@echo "make check         the inner loop: format, lint, contracts, types, quick tests"
 	@echo "make install       the virtual environment with the base packages"
@@ -32,6 +33,9 @@ models: .venv/installed
 demo: .venv/installed
 	@$(BIN)/portrait models pull
 	@$(BIN)/portrait demo --out out/demo
+
+serve: .venv/installed
+	$(BIN)/portrait serve
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check
@@ -78,7 +82,7 @@ libraries:
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(PIP) --editable ".[dev]"
+	$(PIP) --editable ".[dev,diffusion]"
 	touch $@
 
 clean:
