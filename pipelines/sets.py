@@ -93,6 +93,36 @@ def crop_of(folder: Path, source: str) -> Path | None:
         return None
 
 
+def forget(folder: Path, source: str) -> bool:
+    """Take what was made of one photo out of a set; False when that leaves nothing to draw from.
+
+    The mean embedding of the person stays: it cannot be taken apart. Raises `UserError` (`broken_set`), `OperatorError`
+    (`cannot_write`).
+    """
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        gone = [each for each in description["crops"] if each["source"] == source]
+        gone += [each for each in description["references"] if each["name"] == source]
+        for part in ("crops", "references"):
+            description[part] = [each for each in description[part] if each not in gone]
+        description["photos"] = [each for each in description["photos"] if each["file"] != source]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            "broken_set", f"{folder.name} is not a whole training set. Prepare the photos again."
+        ) from error
+    try:
+        staged = folder / f".{DESCRIPTION}.part"
+        staged.write_text(json.dumps(description, ensure_ascii=False), "utf-8")
+        staged.replace(folder / DESCRIPTION)
+        for each in gone:
+            for name in filter(None, (each["file"], each.get("before"))):
+                (folder / name).unlink(missing_ok=True)
+                (folder / name).with_suffix(".txt").unlink(missing_ok=True)
+    except OSError as error:
+        raise OperatorError("cannot_write", f"The training set cannot be written: {error.strerror}.") from error
+    return bool(description["crops"] and description["references"])
+
+
 def verdicts(photos: Sequence[ScoredPhoto]) -> list[dict[str, Any]]:
     """What was judged, as JSON; the same words on the command line, in the set and in the report."""
     return [

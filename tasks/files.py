@@ -108,6 +108,10 @@ class Files:
             gone += self.erase_job(owner, job)
         return gone
 
+    def erase_training_set(self, owner: str, person: str, training_set: str) -> list[str]:
+        """Erase one training set; returns the files that went."""
+        return self._erase(self.training_set(owner, person, training_set))
+
     def erase_job(self, owner: str, job: str) -> list[str]:
         """Erase what a job delivered and shows; returns the files that went."""
         return self._erase(self.portraits(owner, job)) + self.erase_file(self.preview(job))

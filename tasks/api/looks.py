@@ -65,11 +65,14 @@ def add_template(
     size = header.size
     name = pictures.name_of(file)
     row = TemplateRow(id, caller.owner, name, saved.bytes, size.width, size.height, header.format, job, now)
+    kept: TemplateRow | None = None
     try:
-        office.store.templates.add(row, office.tasks.quotas.templates)
+        kept = office.store.templates.add(row, office.tasks.quotas.templates)
         office.ask(Job(job, caller.owner, "look", "cpu", {"template": id}, now, needs=needs_of("look")))
     except (UserError, OperatorError):
         place.unlink(missing_ok=True)
+        if kept is not None:
+            office.store.templates.delete(caller.owner, id, now)
         raise
     return made(shown.template(row), f"/v1/templates/{id}")
 

@@ -11,7 +11,8 @@ from tasks import broker, schemas
 from tasks.api import shown
 from tasks.api.answers import documented
 from tasks.api.jobs import told
-from tasks.api.office import AnId, AnOperator, Cursor, Limit, TheOffice
+from tasks.api.office import AnId, AnOperator, Cursor, Limit, Office, TheOffice
+from tasks.jobs import Job
 
 router = APIRouter(prefix="/operator", tags=["operator"])
 
@@ -27,13 +28,13 @@ def list_everybodys_jobs(
 ) -> schemas.Page[schemas.Job]:
     """Everybody's jobs, the newest first."""
     page = office.store.jobs.list_all(state or (), kind or "", cursor, limit)
-    return schemas.Page(items=[told(office, job) for job in page.items], next=page.next)
+    return schemas.Page(items=[_plain(office, job) for job in page.items], next=page.next)
 
 
 @router.post("/jobs/{id}/cancel", status_code=202, responses=documented(401, 403, 404, 409, 422))
 def cancel_anyones_job(id: AnId, office: TheOffice, _: AnOperator) -> schemas.Job:
     """Stop anybody's job."""
-    return told(office, office.store.jobs.cancel_any(id, office.now()))
+    return _plain(office, office.store.jobs.cancel_any(id, office.now()))
 
 
 @router.post("/jobs/{id}/retry", status_code=202, responses=documented(401, 403, 404, 409, 422))
@@ -41,7 +42,7 @@ def retry_anyones_job(id: AnId, office: TheOffice, _: AnOperator) -> schemas.Job
     """Queue a dead job again, whoever owns it."""
     job = office.store.jobs.retry_any(id, office.now())
     broker.ring(office.bell, job.queue)
-    return told(office, job)
+    return _plain(office, job)
 
 
 @router.post("/jobs/prune", responses=documented(401, 403, 422))
@@ -115,6 +116,11 @@ def get_figures(office: TheOffice, _: AnOperator) -> schemas.Figures:
         if each.runs
     ]
     return schemas.Figures(styles=styles, times=times)
+
+
+def _plain(office: Office, job: Job) -> schemas.Job:
+    """A job without what it says of itself, which may name somebody's photo."""
+    return told(office, job).model_copy(update={"message": ""})
 
 
 def _percentile(ordered: Sequence[float], share: float) -> float:

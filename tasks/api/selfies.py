@@ -73,9 +73,14 @@ def change_selfie(id: AnId, change: schemas.SelfieChange, office: TheOffice, cal
 
 @router.delete("/selfies/{id}", status_code=204, responses=documented(401, 404, 410, 422))
 def delete_selfie(id: AnId, office: TheOffice, caller: TheCaller) -> None:
-    """Forget a photo. Sets that were made with it stay until the person is erased or trained anew."""
+    """Forget a photo, and what was cut from it. A person left without any cannot be drawn until trained anew."""
     gone = office.store.people.delete_selfie(caller.owner, id, office.now())
     office.files.erase_file(office.files.selfie(caller.owner, gone.person, gone.id))
+    for made in office.store.people.sets(caller.owner, gone.person):
+        folder = office.files.training_set(caller.owner, gone.person, made.id)
+        if sets.is_set(folder) and not sets.forget(folder, gone.id):
+            office.store.people.delete_set(caller.owner, made.id)
+            office.files.erase_training_set(caller.owner, gone.person, made.id)
 
 
 @router.get("/selfies/{id}/file", response_class=Response, responses={**PICTURE, **documented(401, 404, 410, 422)})

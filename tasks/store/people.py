@@ -75,7 +75,7 @@ class People:
                 table: sa.Table, value: "sa.ColumnElement[Any]", *conditions: "sa.ColumnElement[bool]"
             ) -> Any:
                 chosen = sa.select(table.c.person, value).where(table.c.person.in_(ids), *conditions)
-                return dict(connection.execute(chosen.group_by(table.c.person)).tuples().all())
+                return {id: found for id, found in connection.execute(chosen.group_by(table.c.person))}  # noqa: C416 -- rows, not pairs
 
             photos = by_person(selfies, sa.func.count())
             holds = by_person(consents, sa.func.count(), consents.c.withdrawn.is_(None))
@@ -171,6 +171,19 @@ class People:
             connection.execute(sa.delete(selfies).where(selfies.c.id == id))
             bury(connection, owner, "selfie", [id], now)
             return gone
+
+    def sets(self, owner: str, person: str) -> Sequence[SetRow]:
+        """A person's training sets, the newest first."""
+        with self.database.read() as connection:
+            one(connection, people, owner, person)
+            chosen = sa.select(training_sets).where(training_sets.c.person == person, training_sets.c.owner == owner)
+            return [row_as(SetRow, row) for row in connection.execute(chosen.order_by(training_sets.c.id.desc()))]
+
+    def delete_set(self, owner: str, id: str) -> None:
+        """Forget a training set and the identities made of it; its folder is the caller's to erase."""
+        with self.database.write() as connection:
+            one(connection, training_sets, owner, id)
+            connection.execute(sa.delete(training_sets).where(training_sets.c.id == id))
 
     def training_set(self, owner: str, id: str) -> SetRow:
         """One training set; raises `not_found`, `erased`."""

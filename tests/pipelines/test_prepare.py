@@ -178,3 +178,17 @@ def test_a_broken_set_is_one_sentence(tmp_path: Path, damage: str) -> None:
     with pytest.raises(UserError) as caught:
         sets.read(tmp_path)
     assert caught.value.code == "broken_set"
+
+
+def test_one_photo_can_be_taken_out_of_a_set_again(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    sets.write(prepare(photos(tmp_path, 1, 1, 1)), folder)
+    gone, *left = [crop.source for crop in sets.read(folder).crops]
+    assert sets.crop_of(folder, gone) is not None
+    assert sets.forget(folder, gone)
+    again = sets.read(folder)
+    assert [crop.source for crop in again.crops] == left
+    assert gone not in (folder / sets.DESCRIPTION).read_text()
+    assert sets.crop_of(folder, gone) is None
+    assert len(list((folder / "crops").glob("*.png"))) == len(list((folder / "crops").glob("*.txt"))) == 2
+    assert not all([sets.forget(folder, name) for name in left]), "nothing is left to draw from"
