@@ -188,7 +188,7 @@ def test_one_photo_can_be_taken_out_of_a_set_again(tmp_path: Path) -> None:
     assert sets.forget(folder, gone)
     again = sets.read(folder)
     assert [crop.source for crop in again.crops] == left
-    assert gone not in (folder / sets.DESCRIPTION).read_text()
+    assert f'"{gone}"' not in (folder / sets.DESCRIPTION).read_text()
     assert sets.crop_of(folder, gone) is None
     assert len(list((folder / "crops").glob("*.png"))) == len(list((folder / "crops").glob("*.txt"))) == 2
     assert not all([sets.forget(folder, name) for name in left]), "nothing is left to draw from"
