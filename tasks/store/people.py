@@ -75,7 +75,7 @@ class People:
                 table: sa.Table, value: "sa.ColumnElement[Any]", *conditions: "sa.ColumnElement[bool]"
             ) -> Any:
                 chosen = sa.select(table.c.person, value).where(table.c.person.in_(ids), *conditions)
-                return {id: found for id, found in connection.execute(chosen.group_by(table.c.person))}  # noqa: C416 -- rows, not pairs
+                return {row[0]: row[1] for row in connection.execute(chosen.group_by(table.c.person))}
 
             photos = by_person(selfies, sa.func.count())
             holds = by_person(consents, sa.func.count(), consents.c.withdrawn.is_(None))

@@ -146,7 +146,7 @@ class Queue:
         """When the oldest job that waits was asked for, by queue."""
         with self.database.read() as connection:
             chosen = sa.select(jobs.c.queue, sa.func.min(jobs.c.created)).where(jobs.c.state == "queued")
-            return dict(connection.execute(chosen.group_by(jobs.c.queue)).tuples().all())
+            return {row[0]: row[1] for row in connection.execute(chosen.group_by(jobs.c.queue))}
 
     def holds(self, id: str, token: str) -> bool:
         """Whether a lease is still the job's: what was staged under any other is rubbish."""
