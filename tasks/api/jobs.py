@@ -15,14 +15,14 @@ from tasks import broker, schemas
 from tasks.api import pictures, shown
 from tasks.api.answers import documented
 from tasks.api.looks import NOBODY, abilities
-from tasks.api.office import ActOnce, AnId, Cursor, Limit, Office, TheCaller, TheOffice, made
+from tasks.api.office import ActOnce, AnId, Cursor, Guarded, Limit, Office, TheCaller, TheOffice, made
 from tasks.api.selfies import PICTURE
 from tasks.jobs import Job, needs_of
 from tasks.store.board import Standing
 from tasks.store.database import new_id
 from templates.catalog import Catalog
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(tags=["jobs"], route_class=Guarded)
 ASKING = documented(401, 403, 404, 409, 410, 422, 429, 503)
 POLL = 0.5
 """Seconds between two looks of a stream into the ledger."""

@@ -6,9 +6,9 @@ from portrait.errors import UserError
 from tasks import auth, schemas
 from tasks.api import shown
 from tasks.api.answers import documented
-from tasks.api.office import ActOnce, AnId, TheCaller, TheOffice, made
+from tasks.api.office import ActOnce, AnId, Guarded, TheCaller, TheOffice, made
 
-router = APIRouter(tags=["keys"])
+router = APIRouter(tags=["keys"], route_class=Guarded)
 
 
 @router.post("/sign-in", status_code=201, response_model=schemas.KeyMade, responses=documented(401, 422))

@@ -9,7 +9,7 @@ from portrait.errors import OperatorError, UserError
 from tasks import schemas
 from tasks.api import pictures, shown
 from tasks.api.answers import documented
-from tasks.api.office import AnId, Cursor, Limit, Office, TheCaller, TheOffice, made
+from tasks.api.office import AnId, Cursor, Guarded, Limit, Office, TheCaller, TheOffice, made
 from tasks.api.pictures import Side
 from tasks.api.selfies import PICTURE
 from tasks.jobs import Job, needs_of
@@ -18,7 +18,7 @@ from tasks.store.rows import TemplateRow
 from templates.catalog import Catalog
 from templates.schema import StyleFile
 
-router = APIRouter(tags=["styles"])
+router = APIRouter(tags=["styles"], route_class=Guarded)
 NOBODY = "No worker for it is running. An operator can start one."
 PREVIEW = "preview.jpg"
 """Beside a style.toml: what the style looks like."""

@@ -3,13 +3,16 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
+from anyio.to_thread import run_sync
 from celery import Celery
 from fastapi import Depends, Header, Path, Query, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
@@ -61,12 +64,26 @@ _bearer = HTTPBearer(auto_error=False, description="A key: `portrait keys add`, 
 
 def caller(request: Request, office: TheOffice, _: Annotated[object, Depends(_bearer)]) -> auth.Caller:
     """Who is asking; raises `unauthenticated`."""
-    found = auth.caller_of(office.store, request.headers.get("authorization", ""), office.now())
-    request.state.key = found.key
-    return found
+    return _recognised(request, office)
 
 
 TheCaller: TypeAlias = Annotated[auth.Caller, Depends(caller)]
+
+
+class Guarded(APIRoute):
+    """A route that knows who is asking before it reads what they sent: nothing is taken in from a stranger."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The route's own, behind the question for a key where it asks for one."""
+        answer = super().get_route_handler()
+        if not _asks_for_a_key(self.dependant):
+            return answer
+
+        async def guarded(request: Request) -> Response:
+            await run_sync(_recognised, request, office(request))
+            return await answer(request)
+
+        return guarded
 
 
 def operator(caller: TheCaller) -> auth.Caller:
@@ -137,6 +154,19 @@ async def once(
 
 
 ActOnce: TypeAlias = Annotated[Once, Depends(once)]
+
+
+def _recognised(request: Request, office: Office) -> auth.Caller:
+    """Who is asking, looked up once a request."""
+    found: auth.Caller | None = getattr(request.state, "caller", None)
+    if found is None:
+        found = auth.caller_of(office.store, request.headers.get("authorization", ""), office.now())
+        request.state.caller, request.state.key = found, found.key
+    return found
+
+
+def _asks_for_a_key(dependant: Dependant) -> bool:
+    return dependant.call is caller or any(_asks_for_a_key(each) for each in dependant.dependencies)
 
 
 def made(said: BaseModel, location: str, status: int = 201, retry_after: int | None = None) -> Response:

@@ -6,10 +6,10 @@ from portrait.errors import UserError
 from tasks import schemas
 from tasks.api import shown
 from tasks.api.answers import documented
-from tasks.api.office import ActOnce, AnId, Cursor, Limit, Office, TheCaller, TheOffice, made
+from tasks.api.office import ActOnce, AnId, Cursor, Guarded, Limit, Office, TheCaller, TheOffice, made
 from tasks.store.rows import PersonRow
 
-router = APIRouter(prefix="/people", tags=["people"])
+router = APIRouter(prefix="/people", tags=["people"], route_class=Guarded)
 
 
 @router.post("", status_code=201, response_model=schemas.Person, responses=documented(401, 409, 422))

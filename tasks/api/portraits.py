@@ -11,13 +11,13 @@ from portrait.errors import UserError
 from tasks import schemas
 from tasks.api import pictures, shown
 from tasks.api.answers import documented
-from tasks.api.office import AnId, Cursor, Limit, Office, TheCaller, TheOffice
+from tasks.api.office import AnId, Cursor, Guarded, Limit, Office, TheCaller, TheOffice
 from tasks.api.pictures import Side
 from tasks.api.selfies import PICTURE
 from tasks.store.portraits import Which
 from tasks.store.rows import PortraitRow
 
-router = APIRouter(prefix="/portraits", tags=["portraits"])
+router = APIRouter(prefix="/portraits", tags=["portraits"], route_class=Guarded)
 MOST_IN_A_ZIP = 500
 ZIP = {200: {"description": "A zip of the portraits.", "content": {"application/zip": {}}}}
 AFilter = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,64}$")]

@@ -9,12 +9,12 @@ from portrait.errors import OperatorError, UserError
 from tasks import schemas
 from tasks.api import pictures, shown
 from tasks.api.answers import documented
-from tasks.api.office import AnId, Office, TheCaller, TheOffice
+from tasks.api.office import AnId, Guarded, Office, TheCaller, TheOffice
 from tasks.api.pictures import Side
 from tasks.store.database import new_id
 from tasks.store.rows import SelfieRow
 
-router = APIRouter(tags=["selfies"])
+router = APIRouter(tags=["selfies"], route_class=Guarded)
 MOST_AT_ONCE = 60
 """Files of one request."""
 PICTURE = {200: {"description": "The picture.", "content": {"image/*": {}}}}

@@ -6,9 +6,9 @@ from portrait.errors import UserError
 from tasks import broker, schemas, webhooks
 from tasks.api import shown
 from tasks.api.answers import documented
-from tasks.api.office import ActOnce, AnId, Cursor, Limit, TheCaller, TheOffice, made
+from tasks.api.office import ActOnce, AnId, Cursor, Guarded, Limit, TheCaller, TheOffice, made
 
-router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=Guarded)
 
 
 @router.post("", status_code=201, response_model=schemas.WebhookMade, responses=documented(401, 409, 422))

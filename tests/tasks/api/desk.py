@@ -1,0 +1,271 @@
+"""An API for one test: in this process, or on a free port; its keys, and something of everything to ask about."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import uvicorn
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from tasks import auth
+from tasks.api import server
+from tasks.api.office import Office
+from tasks.jobs import Job
+from tasks.settings import load_installation
+from tasks.store.database import new_id
+from tasks.store.queue import Outcome
+from tasks.store.rows import IdentityRow, PortraitRow, SetRow
+from tests import fakes
+from tests.tasks import servers
+from tests.tasks.stand import until
+
+ABLE = {"look", "prepare", "draw:studio", "draw:template"}
+
+
+def settings(home: Path, **more: Any) -> dict[str, str]:
+    """The environment of an installation whose rings go nowhere; `quotas__jobs=3` and the like on top."""
+    tasks = {"broker": "memory://", **more}
+    return {"PORTRAIT_HOME": str(home)} | {f"PORTRAIT_TASKS__{name.upper()}": str(tasks[name]) for name in tasks}
+
+
+@cache
+def picture(seed: int = 0, person: int = 1, side: int = 160, format: str = "PNG") -> bytes:
+    """A small picture; each seed gives other bytes."""
+    content = BytesIO()
+    PIL.Image.fromarray(fakes.picture(person, seed, side)).save(content, format)
+    return content.getvalue()
+
+
+@dataclass(frozen=True)
+class Things:
+    """Ids of one of everything that an owner may have."""
+
+    person: str
+    selfie: str
+    identity: str
+    waiting: str
+    """A job that is queued."""
+    drawn: str
+    """A job that has delivered."""
+    portrait: str
+    template: str
+    webhook: str
+    delivery: str
+    key: str
+
+
+@dataclass
+class Desk:
+    """An API and its office."""
+
+    office: Office
+    app: FastAPI = field(init=False)
+    portal: BlockingPortal | None = None
+    """The event loop of callers in this process; each request has one of its own without it."""
+    _keys: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.app = server.make(self.office)
+
+    def key(self, owner: str = "ann", role: auth.Role = "person") -> str:
+        """A key of an owner, made the first time it is asked for."""
+        if (owner, role) not in self._keys:
+            made = auth.new_key(self.office.store, owner, f"{owner}'s", role, time.time())
+            self._keys[owner, role] = made.secret
+        return self._keys[owner, role]
+
+    def client(self, owner: str = "ann", role: auth.Role = "person") -> TestClient:
+        """A caller in this process, with a key."""
+        return self.stranger(f"Bearer {self.key(owner, role)}")
+
+    def stranger(self, authorization: str = "") -> TestClient:
+        """A caller in this process who sends that, or no key."""
+        client = TestClient(
+            self.app,
+            base_url="http://testserver/v1",
+            headers={"Authorization": authorization} if authorization else {},
+            raise_server_exceptions=False,
+        )
+        client.portal = self.portal
+        return client
+
+    def person(self, owner: str = "ann", name: str = "Ann") -> str:
+        """A person with consent, photos judged: somebody who can be drawn."""
+        office, now = self.office, time.time()
+        id = office.store.people.add(owner, name, "1", name, now).id
+        added = self.client(owner).post(f"/people/{id}/selfies", files=[("files", ("me.png", picture()))])
+        assert added.status_code == 201, added.text
+        self.client(owner).post("/trainings", json={"person": id})
+        self.finish("prepare")
+        return id
+
+    def finish(self, kind: str = "", count: int = 1) -> Job:
+        """Do what a worker does with the next job, without drawing: a set and an identity, or portraits with files."""
+        office, now = self.office, time.time()
+        job = office.store.queue.claim("w", "cpu", {kind} if kind else ABLE, now, 60)
+        assert job is not None, "there is a job to do"
+        if job.kind == "prepare":
+            return office.store.queue.finish(job, now, self._judged(job, now), lambda: None)
+        if job.kind == "generate":
+            return office.store.queue.finish(job, now, self._drawn(job, now, count), lambda: None)
+        faces = (str(job.wants["template"]), [{"left": 0.1, "top": 0.1, "right": 0.5, "bottom": 0.5}])
+        return office.store.queue.finish(job, now, Outcome(faces=faces), lambda: None)
+
+    def things(self, owner: str = "ann", name: str = "Ann") -> Things:
+        """One of everything."""
+        person, client = self.person(owner, name), self.client(owner)
+        order = {"people": {"1": person}, "style": "studio-warm"}
+        drawn = client.post("/generations", json=order).json()["id"]
+        portrait = self.finish("draw:studio").result["portraits"][0]
+        template = client.post("/templates", files={"file": ("beach.png", picture(7))}).json()["id"]
+        self.finish("look")
+        webhook = client.post("/webhooks", json={"url": "https://example.org/hook"}).json()["id"]
+        store = self.office.store
+        return Things(
+            person=person,
+            selfie=store.people.selfies(owner, person)[0].id,
+            identity=store.people.identities(owner, person)[0].id,
+            waiting=client.post("/generations", json=order).json()["id"],
+            drawn=drawn,
+            portrait=portrait,
+            template=template,
+            webhook=webhook,
+            delivery=client.post(f"/webhooks/{webhook}/test").json()["id"],
+            key=next(row.id for row in store.access.keys(owner)),
+        )
+
+    def left(self) -> list[str]:
+        """Every file in the data folder, by its place there."""
+        root = self.office.files.root
+        return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+    def _judged(self, job: Job, now: float) -> Outcome:
+        """A set with a crop of each photo, and an identity."""
+        store, files, person = self.office.store, self.office.files, str(job.wants["person"])
+        photos = [row.id for row in store.people.selfies(job.owner, person)]
+        told = [{"file": id, "verdict": "use", "reasons": [], "quality": None} for id in photos]
+        made = SetRow(new_id("set", now), job.owner, person, job.id, told, now)
+        folder = files.training_set(job.owner, person, made.id)
+        folder.mkdir(parents=True)
+        (folder / "crop.png").write_bytes(picture(9))
+        crops = [{"file": "crop.png", "source": id} for id in photos]
+        (folder / "set.json").write_text(json.dumps({"crops": crops}))
+        identity = IdentityRow(new_id("identity", now), job.owner, person, made.id, now)
+        verdicts: Mapping[str, Any] = {id: {"verdict": "use", "quality": {"total": 0.9}} for id in photos}
+        return Outcome({"identity": identity.id}, training_set=made, identity=identity, verdicts=verdicts)
+
+    def _drawn(self, job: Job, now: float, count: int) -> Outcome:
+        folder = self.office.files.portraits(job.owner, job.id)
+        folder.mkdir(parents=True)
+        rows = []
+        for number in range(1, count + 1):
+            (folder / f"{number:02}.jpg").write_bytes(picture(100 + number, format="JPEG"))
+            rows.append(portrait_row(job, number, now))
+        return Outcome({"portraits": [row.id for row in rows]}, portraits=rows)
+
+
+def portrait_row(job: Job, number: int, now: float) -> PortraitRow:
+    """The row of a file that was delivered."""
+    return PortraitRow(
+        id=new_id("portrait", now, number),
+        owner=job.owner,
+        job=job.id,
+        number=number,
+        file=f"{number:02}.jpg",
+        format="jpg",
+        bytes=len(picture(100 + number, format="JPEG")),
+        width=160,
+        height=160,
+        style=str(job.wants.get("style") or "picture"),
+        style_version=1,
+        likeness={"1": {"space": "dlib", "distance": 0.4}},
+        scores={"sharpness": 0.8},
+        recipe={"seed": 1},
+        created=now,
+    )
+
+
+@contextmanager
+def desk_at(environment: Mapping[str, str]) -> Iterator[Desk]:
+    """An API of an installation, closed at the end."""
+    office = server.open_office(load_installation(environment))
+    try:
+        with start_blocking_portal() as portal:
+            yield Desk(office, portal=portal)
+    finally:
+        office.store.close()
+        office.bell.close()
+
+
+@cache
+def empty_ledger() -> bytes:
+    """A SQLite ledger of the present schema: bringing it there takes longer than most tests."""
+    from tempfile import TemporaryDirectory
+
+    from tasks.store.ledger import open_store
+
+    with TemporaryDirectory() as folder:
+        place = Path(folder) / "ledger.db"
+        open_store(f"sqlite:///{place}").close()
+        return place.read_bytes()
+
+
+def new_home(home: Path) -> Path:
+    """A folder for an installation, with an empty ledger."""
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "ledger.db").write_bytes(empty_ledger())
+    return home
+
+
+@dataclass
+class Served:
+    """An API on a port of this machine."""
+
+    desk: Desk
+    port: int = field(default_factory=servers.free_port)
+    _server: uvicorn.Server | None = None
+    _thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Serve; the office outlives the server, so that it can start again."""
+        office = replace(self.desk.office)
+        app = server.make(office)
+        config = uvicorn.Config(
+            app, "127.0.0.1", self.port, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, name="served")
+        self._thread.start()
+        until(lambda: self._server is not None and self._server.started)
+
+    def stop(self) -> None:
+        """Stop as at SIGTERM."""
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join()
+            self._server = None
+
+
+@contextmanager
+def served(desk: Desk) -> Iterator[Served]:
+    """A desk on a free port."""
+    there = Served(desk)
+    there.start()
+    try:
+        yield there
+    finally:
+        there.stop()

@@ -1,0 +1,77 @@
+"""Every route of the API as its document lists them, and how to ask each of them for somebody's things."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+
+from tests.tasks.api.desk import Things, picture
+
+OPEN = {("POST", "/sign-in"), ("GET", "/health"), ("GET", "/ready")}
+"""Routes that ask for no key."""
+OF_THE_HOUSE = {"/styles/{id}", "/styles/{id}/preview"}
+"""Routes with an id that is nobody's."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one address."""
+
+    method: str
+    path: str
+    """Without `/v1`."""
+    body: str
+    """Media type of the body; empty for none."""
+
+    @property
+    def operators(self) -> bool:
+        return self.path.startswith("/operator/") or self.path == "/metrics"
+
+
+def routes(app: FastAPI) -> Iterator[Route]:
+    """All of them; a new one is among them by itself."""
+    for path, methods in app.openapi()["paths"].items():
+        for method, operation in methods.items():
+            media = next(iter(operation.get("requestBody", {}).get("content", {})), "")
+            yield Route(method.upper(), path.removeprefix("/v1"), media)
+
+
+def address(route: Route, things: Things) -> str:
+    """The address with somebody's ids in it; fails for a new kind of thing, which belongs into the table."""
+    kind = route.path.removeprefix("/operator").split("/")[1]
+    ids = {
+        "people": things.person,
+        "selfies": things.selfie,
+        "jobs": things.waiting,
+        "portraits": things.portrait,
+        "templates": things.template,
+        "webhooks": things.webhook,
+        "keys": things.key,
+        "styles": "studio-warm",
+    }
+    named = {"id": ids[kind], "delivery": things.delivery} if "{" in route.path else {}
+    return route.path.format(**named)
+
+
+def asked(route: Route, things: Things) -> dict[str, Any]:
+    """What to send: a body that would do something if the things were the caller's."""
+    if not route.body:
+        return {}
+    if route.body == "multipart/form-data":
+        name = "file" if route.path == "/templates" else "files"
+        return {"files": [(name, ("me.png", picture(50)))]}
+    consent = {"agreed": True, "text_version": "2", "given_by": "Eve"}
+    bodies: Mapping[str, Mapping[str, Any]] = {
+        "POST /sign-in": {"code": "none"},
+        "POST /keys": {"name": "k"},
+        "POST /people": {"name": "Eve", "consent": consent},
+        "PATCH /people/{id}": {"name": "Eve was here"},
+        "POST /people/{id}/consents": consent,
+        "PATCH /selfies/{id}": {"wish": "exclude"},
+        "PATCH /portraits/{id}": {"favourite": True},
+        "POST /trainings": {"person": things.person},
+        "POST /generations": {"people": {"1": things.person}, "style": "studio-warm"},
+        "POST /webhooks": {"url": "https://example.org/eve"},
+    }
+    return {"json": bodies[f"{route.method} {route.path}"]}
