@@ -3,6 +3,7 @@
 A number here that is not a matter of taste says where it comes from; docs/judging.md has the measurements.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ class EngineNames:
     faces: str = "blazeface"
     mattes: str = "selfie"
     restorers: str = "classic"
+    trainers: str = "dreambooth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,99 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True)
+class Base:
+    """Where a base model of a name of one's own lies."""
+
+    path: Path
+    """A hub folder, or a single file: `.safetensors`, or a pickled `.ckpt` of which only tensors are read."""
+    configs: Path | None = None
+    """A hub folder that describes a single file (weights are not read from it); None: the store's model of its family."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """How the trainer looks at what was learned so far."""
+
+    every: int = 100
+    """Steps between two looks, as EasyPhoto does; 0 never looks, and the last checkpoint is taken."""
+    prompts: tuple[str, ...] = (
+        "a photo of {who}",
+        "a portrait of {who}, studio light",
+        "a photo of {who}, outdoors",
+        "a photo of {who}, smiling",
+    )
+    """`{who}` is trigger and class word."""
+    negative: str = "low quality, blurry"
+    seeds: int = 1
+    """Pictures of each prompt at every look; always the same seeds."""
+    held_out: int = 2
+    """Pictures of each prompt for the last decision, on seeds that no look has used."""
+    steps: int = 20
+    guidance: float = 6.0
+    best: int = 3
+    """Checkpoints that are merged, to see whether together they are better than the best one."""
+    patience: int = 3
+    """Looks without a gain after which learning ends; 0 goes on to the last step."""
+    gain: float = 0.005
+    """What counts as a gain, as a share of the distance at which two faces are taken for one person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """Prior preservation: pictures of anybody keep the class word from becoming the person."""
+
+    weight: float = 0.0
+    """Weight of their loss; 0 does without. 1 is what DreamBooth proposes; a step then costs twice as much."""
+    images: int = 100
+    """Drawn once per base and class word, and kept."""
+    prompts: tuple[str, ...] = ("a photo of a {class_word}",)
+    steps: int = 25
+    guidance: float = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """How a person is learned."""
+
+    steps: int = 0
+    """0: 200 a photo, 800 at most."""
+    rank: int = 0
+    """Rank of the LoRA; 0: what the family of the base says, so that one slot serves every person."""
+    rate: float = 1e-4
+    text: bool = False
+    """Teach the text encoders too, at half the rate."""
+    token: bool = False
+    """Textual inversion: the trigger becomes a new token with a meaning of its own."""
+    token_rate: float = 1e-3
+    lora: bool = True
+    """False learns the token alone."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: int = 0
+    """Steps in which the rate rises to its full height."""
+    batch: int = 0
+    """Pictures a step; 0: as many of 4, 2, 1 as fit the free memory, 1 without a GPU."""
+    checkpointing: Literal["auto", "on", "off"] = "auto"
+    """Gradient checkpointing: less memory, a third more time; `auto` only where it is needed."""
+    side: int = 0
+    """Long side that pictures are learned at, pixels; 0: the base's own size."""
+    flips: bool = True
+    """Half of the pictures are mirrored."""
+    caption_drop: float = 0.05
+    """Share of pictures that are learned without their caption, so that guidance keeps working."""
+    min_snr: float = 5.0
+    """Gamma of Min-SNR weighting (Hang and others, 2023, propose 5); 0 weighs every noise level alike."""
+    noise_offset: float = 0.0
+    checkpoint_every: int = 50
+    """Steps after which a killed worker would have to begin again."""
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What the frozen networks compute in; `auto`: bfloat16 on a GPU that has it."""
+    exam: Exam = field(default_factory=Exam)
+    prior: Prior = field(default_factory=Prior)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of it."""
 
@@ -57,3 +152,6 @@ class Settings:
     models: ModelStore = field(default_factory=ModelStore)
     quality: Thresholds = field(default_factory=Thresholds)
     prepare: Prepare = field(default_factory=Prepare)
+    train: Train = field(default_factory=Train)
+    bases: Mapping[str, Base] = field(default_factory=dict)
+    """Base models beyond those of the store, by name."""

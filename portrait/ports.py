@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from portrait.types import Candidate, Face, Image, Mask, PortraitRequest
+from portrait.types import Candidate, Face, Image, Learned, Lesson, Mask, PortraitRequest, TrainingPlan
 
 
 class Progress(Protocol):
@@ -56,4 +56,20 @@ class Painter(Protocol):
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         """At least `request.count` candidates, deterministic in the request; raises `UserError` when the style cannot be
         drawn with these people (a template's face in profile, no reference with shoulders)."""
+        ...
+
+
+class Trainer(Protocol):
+    """Teaches a base model a person."""
+
+    def plan(self, lesson: Lesson) -> TrainingPlan:
+        """What it will take, without loading weights."""
+        ...
+
+    def train(self, lesson: Lesson, progress: Progress) -> Learned:
+        """Learn, going on from what the lesson's desk holds; the files of the result lie on the desk.
+
+        Reports step, loss and time left, and stops within one step when `progress` raises. Raises `EngineError`
+        (`out_of_memory`, `diverged`), `UserError` (`wrong_base`).
+        """
         ...

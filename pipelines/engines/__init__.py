@@ -15,9 +15,9 @@ from typing import Any
 from pipelines.models import Models
 from pipelines.settings import Settings
 from portrait.errors import OperatorError
-from portrait.ports import FaceFinder, Matter, Painter, Restorer
+from portrait.ports import FaceFinder, Matter, Painter, Restorer, Trainer
 
-FOLDERS = ("faces", "mattes", "painters", "restorers")
+FOLDERS = ("faces", "mattes", "painters", "restorers", "trainers")
 
 
 class Engines:
@@ -57,6 +57,10 @@ class Engines:
     def painter(self, name: str) -> Painter:
         """A painter by name: one installation has several, and the style says which it needs."""
         return self._get("painters", name)
+
+    def trainer(self) -> Trainer:
+        """The trainer that the settings name."""
+        return self._get("trainers", self._settings.engines.trainers)
 
     def _get(self, folder: str, name: str) -> Any:
         if (folder, name) not in self._made:

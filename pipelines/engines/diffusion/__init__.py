@@ -1,0 +1,1 @@
+"""Diffusion bases: their families, loading, LoRA, and the parts that trainers and painters share."""

@@ -1,0 +1,46 @@
+"""Stable Diffusion 1.x: one text encoder, its last layer; 512 pixels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from pipelines.engines.diffusion import original
+from pipelines.engines.diffusion.family import Frame, Words, tokens
+
+
+class StableDiffusion15:
+    """The family of Stable Diffusion 1.5."""
+
+    name = "sd15"
+    pipeline = StableDiffusionPipeline
+    mark = "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight"
+    architecture = "stable-diffusion-v1"
+    version = "sd_v1"
+    encoders = (("tokenizer", "text_encoder"),)
+    rank = 32
+
+    def encode(self, parts: Mapping[str, Any], captions: Sequence[str]) -> Words:
+        """The last hidden state, after the final norm."""
+        encoder = parts["text_encoder"]
+        return Words(encoder(tokens(parts["tokenizer"], captions, encoder.device))[0])
+
+    def added(self, words: Words, frames: Sequence[Frame]) -> None:
+        """Its U-Net is told nothing but words."""
+
+    def prompt(self, words: Words, negative: Words) -> dict[str, torch.Tensor]:
+        """Arguments of the pipeline for encoded prompts."""
+        return {"prompt_embeds": words.hidden, "negative_prompt_embeds": negative.hidden}
+
+    def original_text(self, parts: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """CLIP in transformers' names, as the single files of this family have it."""
+        return original.clip(parts["text_encoder"], "cond_stage_model.transformer.")
+
+    def lora_name(self, module: str, config: Mapping[str, Any]) -> str:
+        """`lora_unet_down_blocks_0_…`, `lora_te_text_model_…`."""
+        part, _, path = module.partition(".")
+        return {"unet": "lora_unet_", "text_encoder": "lora_te_"}[part] + path.replace(".", "_")
+
+
+FAMILY = StableDiffusion15()

@@ -1,0 +1,34 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.engines.diffusion import loading
+from pipelines.engines.diffusion.loading import Source
+from tests import tiny
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny bases in hub folders: sd15, sdxl, and sd15-v, which predicts velocity."""
+    folder = tmp_path_factory.mktemp("hub")
+    tiny.sd15(folder / "sd15")
+    tiny.sdxl(folder / "sdxl")
+    tiny.sd15(folder / "sd15-v", prediction="v_prediction")
+    return folder
+
+
+@pytest.fixture(params=["sd15", "sdxl"])
+def base(request: pytest.FixtureRequest, hub: Path) -> Source:
+    """Each family's tiny base."""
+    return loading.source(request.param, hub / request.param)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Networks this small lose time when they are shared out."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
