@@ -1,0 +1,92 @@
+"""How many requests a second the task API answers, and how soon; docs/benchmarks.md."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tasks import auth
+from tasks.store.database import new_id
+from tasks.store.queue import Outcome
+from tasks.store.rows import IdentityRow, SetRow
+from tests.tasks import conftest, servers
+from tests.tasks.stand import ROOT, Stand, new_job
+
+pytestmark = pytest.mark.bench
+
+# Servers and databases are those of the tests of jobs.
+started, numbers, database = conftest.started, conftest.numbers, conftest.database
+
+MANY = {"PORTRAIT_TASKS__QUOTAS__JOBS": "1000000", "PORTRAIT_TASKS__QUOTAS__PORTRAITS_A_DAY": "1000000"}
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[list[str]]:
+    """Lines that are printed at the end."""
+    lines = ["| request | broker | database | requests a second | p50 ms | p95 ms |", "|---|---|---|---|---|---|"]
+    yield lines
+    sys.stdout.write("\n" + "\n".join(lines) + "\n")
+
+
+@pytest.fixture(params=["filesystem", "redis"])
+def installed(request: pytest.FixtureRequest, database: str, tmp_path: Path, numbers: Iterator[int]) -> Iterator[Stand]:
+    """An installation on either broker and either database."""
+    settings = {"PORTRAIT_TASKS__DATABASE": database, **MANY, **conftest.broker_of(request, numbers)}
+    yield from conftest.stand_at(tmp_path, settings)
+
+
+def test_asking_and_looking(installed: Stand, table: list[str], request: pytest.FixtureRequest) -> None:
+    parameters = request.node.callspec.params
+    person = prepared(installed)
+    key = auth.new_key(installed.store, "ann", "load", "person", time.time()).secret
+    installed.work()
+    with served(installed) as address:
+        answer = subprocess.run(
+            [sys.executable, "-m", "tests.benchmarks.load", address, person],
+            cwd=ROOT,
+            env={**os.environ, "KEY": key},
+            capture_output=True,
+            text=True,
+        )
+        assert answer.returncode == 0, answer.stderr + installed.log()
+    for what, took in json.loads(answer.stdout).items():
+        late = statistics.quantiles(took["each"], n=20)[-1]
+        table.append(
+            f"| {what} | {parameters['installed']} | {parameters['database']} | {len(took['each']) / took['all']:.0f} |"
+            f" {statistics.median(took['each']) * 1000:.0f} | {late * 1000:.0f} |"
+        )
+
+
+def prepared(stand: Stand) -> str:
+    """A person whose photos were judged."""
+    store, now = stand.store, time.time()
+    person = store.people.add("ann", "Ann", "1", "Ann", now)
+    job = store.jobs.add(new_job(kind="prepare", needs=frozenset({"prepare"}), wants={"person": person.id}))
+    claimed = store.queue.claim("w", "cpu", {"prepare"}, now, 60)
+    assert claimed is not None
+    made = SetRow(new_id("set", now), "ann", person.id, job.id, [], now)
+    identity = IdentityRow(new_id("identity", now), "ann", person.id, made.id, now)
+    store.queue.finish(claimed, now, Outcome(training_set=made, identity=identity), lambda: None)
+    return person.id
+
+
+@contextmanager
+def served(stand: Stand) -> Iterator[str]:
+    """`portrait api` as an operator starts it; its address."""
+    port = servers.free_port()
+    with (stand.home / "workers.log").open("ab") as log:
+        command = [sys.executable, "-m", "app", "api", "--port", str(port)]
+        api = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **stand.environment}, stdout=log, stderr=log)
+    try:
+        assert servers.answers(port, within=30), stand.log()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        api.terminate()
+        api.wait(15)
