@@ -51,6 +51,8 @@ _WHAT = {
     500: "A fault of the program.",
     503: "The installation cannot serve at present.",
 }
+MOST_TOLD = 20
+"""Wrong fields that are told of one request."""
 _log = logging.getLogger("portrait.api")
 
 
@@ -122,8 +124,8 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
         raise error
     # What was sent is not repeated: it may be anything.
     wrong = [
-        schemas.Detail(where=".".join(str(part) for part in each["loc"]), code=each["type"], message=each["msg"])
-        for each in error.errors()
+        schemas.Detail(where=".".join(str(part)[:60] for part in each["loc"]), code=each["type"], message=each["msg"])
+        for each in error.errors()[:MOST_TOLD]
     ]
     where = ", ".join(dict.fromkeys(each.where for each in wrong))
     return problem(request, 422, "bad_request", f"The request does not hold: {where}. See `errors`.", wrong)

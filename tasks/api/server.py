@@ -83,7 +83,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _document(app: FastAPI) -> None:
-    """Problems are answers of every route: their schema stands in the document."""
+    """Problems are answers of every route: their schema stands in the document; a body may be broken or too large."""
     plain = app.openapi
 
     def openapi() -> dict[str, object]:
@@ -95,6 +95,10 @@ def _document(app: FastAPI) -> None:
             parts["Problem"] = schema
             for name in ("HTTPValidationError", "ValidationError"):
                 parts.pop(name, None)
+            for operation in (each for methods in document["paths"].values() for each in methods.values()):
+                if "requestBody" in operation:
+                    unread = {str(status): said for status, said in answers.documented(400, 413).items()}
+                    operation["responses"] = unread | operation["responses"]
         return document
 
     app.openapi = openapi

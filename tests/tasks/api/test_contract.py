@@ -1,0 +1,79 @@
+"""The OpenAPI document holds: whatever is sent, the API answers as it says there. Schemathesis makes the requests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import CHECKS, load_all_checks
+
+from tests.tasks.api import desk as desks
+from tests.tasks.api.desk import Desk, Things, desk_at, new_home
+from tests.tasks.api.routes import Route, address
+
+load_all_checks()
+CONFORM = [
+    CHECKS.get_one(name)
+    for name in (
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_headers_conformance",
+        "response_schema_conformance",
+    )
+]
+REFUSED = CHECKS.get_one("negative_data_rejection")
+STREAMS = {"/v1/jobs/{id}/events"}
+"""Followed in `test_follow.py`."""
+BARE = {"/v1/health", "/v1/ready"}
+"""Nothing can be sent to them that does not fit."""
+
+
+@pytest.fixture
+def big(database: str, tmp_path: Path) -> Iterator[Desk]:
+    """An API whose quotas are out of the way: made requests shall not all end at one."""
+    home = new_home(tmp_path / "home") if database.startswith("sqlite") else tmp_path / "home"
+    database = f"sqlite:///{home / 'ledger.db'}" if database.startswith("sqlite") else database
+    names = ("jobs", "people", "photos", "photos_a_day", "portraits_a_day", "templates")
+    with desk_at(desks.settings(home, database=database, **{f"quotas__{name}": 100_000 for name in names})) as desk:
+        yield desk
+
+
+def ask(desk: Desk, case: Case, real: Things | None, checks: list[Any]) -> None:
+    """Send one made request, with ids of things that are there if told; check what comes back."""
+    if real is not None and case.path_parameters:
+        there = address(Route(case.method, case.path.removeprefix("/v1"), ""), real)
+        ids = dict(zip(case.path.split("/"), f"/v1{there}".split("/"), strict=True))
+        case.path_parameters = {name: ids[f"{{{name}}}"] for name in case.path_parameters}
+    headers = {"Authorization": f"Bearer {desk.key('ann', 'admin')}"}
+    case.validate_response(case.call(app=desk.app, headers=headers), checks=checks)
+
+
+def ask_all(desk: Desk, operation: Any, mode: GenerationMode, things: Things) -> None:
+    """Some requests to one route, the same in each run."""
+
+    @seed(20261121)
+    @settings(max_examples=5, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=HealthCheck)
+    @given(case=operation.as_strategy(generation_mode=mode), real=st.booleans())
+    def some(case: Case, real: bool) -> None:
+        wrong = [REFUSED] if mode is GenerationMode.NEGATIVE and not real else []
+        ask(desk, case, things if real else None, CONFORM + wrong)
+
+    some()
+
+
+@pytest.mark.services  # half a minute: too long for the inner loop
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+def test_whatever_is_sent_is_answered_as_documented(big: Desk, mode: GenerationMode) -> None:
+    things = big.things()
+    schema = schemathesis.openapi.from_dict(big.app.openapi())
+    operations = [each.ok() for each in schema.get_all_operations()]
+    assert len(operations) > 60
+    # What deletes comes last, so that there is something to ask about until then.
+    for operation in sorted(operations, key=lambda each: (each.method == "delete", each.path)):
+        if operation.path not in STREAMS and not (mode is GenerationMode.NEGATIVE and operation.path in BARE):
+            ask_all(big, operation, mode, things)
