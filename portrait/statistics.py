@@ -1,0 +1,174 @@
+"""Numbers about sets of pictures: how far two sets lie apart, how sure and how varied one is; from features alone.
+
+Features are N×D, one row a picture. Everything is worked out in float64.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A middle and how much it wavers."""
+
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Many numbers in a few."""
+
+    median: float
+    p10: float
+    p90: float
+    mean: float
+    count: int
+
+
+def summary(values: Sequence[float]) -> Summary:
+    """The middle of some numbers and where their outer tenths begin; raises `ValueError` without any."""
+    if not values:
+        raise ValueError("there are no numbers to sum up")
+    numbers = np.asarray(values, np.float64)
+    low, middle, high = (float(each) for each in np.percentile(numbers, (10, 50, 90)))
+    return Summary(middle, low, high, float(numbers.mean()), len(numbers))
+
+
+def histogram(values: Sequence[float], bins: int = 20) -> tuple[list[int], list[float]]:
+    """Counts and the edges between them; equal numbers stand in one bar of some width."""
+    counts, edges = np.histogram(np.asarray(values, np.float64), bins=bins)
+    return [int(each) for each in counts], [float(each) for each in edges]
+
+
+def frechet(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    """Fréchet distance between the Gaussians fitted to two sets of features (FID; Heusel and others 2017, 1706.08500).
+
+    No root of a product of covariances is taken: with A and B the centred features, S₁ = AᵀA and S₂ = BᵀB, the trace of
+    (S₁S₂)^½ is the sum of the singular values of A·Bᵀ. So fewer pictures than features, and features that never change,
+    are as exact as anything else. Each set needs two rows.
+    """
+    first, second = _rows(one, 2), _rows(other, 2)
+    return _frechet(first.mean(0), _scatter(first), second.mean(0), _scatter(second))
+
+
+def frechet_gaussians(mean: Numbers, covariance: Numbers, other_mean: Numbers, other_covariance: Numbers) -> float:
+    """Fréchet distance between two Gaussians: |m₁−m₂|² + tr(S₁ + S₂ − 2(S₁S₂)^½); covariances may be singular."""
+    return _frechet(mean, _root(covariance), other_mean, _root(other_covariance))
+
+
+def _frechet(mean: Numbers, root: Numbers, other_mean: Numbers, other_root: Numbers) -> float:
+    """From means and roots, where `rootᵀ·root` is the covariance."""
+    apart = float(((mean - other_mean) ** 2).sum())
+    shared = float(np.linalg.svd(root @ other_root.T, compute_uv=False).sum())
+    # What is 0 comes out as a rounding error to either side of it.
+    return max(0.0, apart + float((root**2).sum() + (other_root**2).sum()) - 2 * shared)
+
+
+def _scatter(rows: Numbers) -> Numbers:
+    """K×D with K ≤ D whose product with itself is the (unbiased) covariance."""
+    centred = (rows - rows.mean(0)) / np.sqrt(len(rows) - 1)
+    return np.asarray(np.linalg.qr(centred, mode="r"), np.float64) if len(rows) > rows.shape[1] else centred
+
+
+def _root(covariance: Numbers) -> Numbers:
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    return np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
+
+
+def kernel(
+    one: NDArray[np.floating], other: NDArray[np.floating], subset: int = 1000, subsets: int = 100, seed: int = 0
+) -> Spread:
+    """Kernel distance (KID; Bińkowski and others 2018, 1801.01401): unbiased squared MMD of subsets of both sets.
+
+    The kernel is (x·y/D + 1)³. Its mean over many draws is that of the true distance, whatever the number of pictures;
+    near 0 it may be negative. Where a set is smaller than `subset`, all of it is taken; where neither leaves a choice,
+    one subset is all there is. Each set needs two rows.
+    """
+    first, second = _rows(one, 2), _rows(other, 2)
+    size = min(subset, len(first), len(second))
+    random = np.random.default_rng(seed)
+    draws = 1 if size == len(first) == len(second) else subsets
+    found = [_mmd(_some(first, size, random), _some(second, size, random)) for _ in range(draws)]
+    return Spread(float(np.mean(found)), float(np.std(found)))
+
+
+def _some(rows: Numbers, size: int, random: np.random.Generator) -> Numbers:
+    return rows[random.choice(len(rows), size, replace=False)]
+
+
+def _mmd(one: Numbers, other: Numbers) -> float:
+    """Unbiased squared maximum mean discrepancy: no row is compared with itself."""
+    size = len(one)
+    within = [(_cubic(each, each).sum() - (_cubic_own(each)).sum()) / (size * (size - 1)) for each in (one, other)]
+    return float(sum(within) - 2 * _cubic(one, other).mean())
+
+
+def _cubic(one: Numbers, other: Numbers) -> Numbers:
+    return (one @ other.T / one.shape[1] + 1) ** 3
+
+
+def _cubic_own(rows: Numbers) -> Numbers:
+    return ((rows**2).sum(1) / rows.shape[1] + 1) ** 3
+
+
+def inception_score(shares: NDArray[np.floating], splits: int = 10) -> Spread:
+    """How sure a classifier is of each picture and how varied they are together (Salimans and others 2016, 1606.03498).
+
+    `shares` are N×classes that sum to 1. 1 at the least, the number of classes at the most. Mean and deviation over
+    `splits` parts; with fewer pictures than two a part, there are fewer parts.
+    """
+    rows = _rows(shares, 1)
+    parts = np.array_split(rows, max(1, min(splits, len(rows) // 2)))
+    scores = [float(np.exp(_divergence(part).mean())) for part in parts]
+    return Spread(float(np.mean(scores)), float(np.std(scores)))
+
+
+def _divergence(rows: Numbers) -> Numbers:
+    """Kullback–Leibler divergence of each row from the mean row, in nats."""
+    middle = np.broadcast_to(rows.mean(0), rows.shape)
+    ratio = np.divide(rows, middle, out=np.ones_like(rows), where=rows > 0)
+    return (rows * np.log(ratio)).sum(1)
+
+
+def cosines(one: NDArray[np.floating], other: NDArray[np.floating]) -> Numbers:
+    """Cosine of each row with its partner, −1..1."""
+    first, second = _unit(_rows(one, 1)), _unit(_rows(other, 1))
+    return (first * second).sum(1)
+
+
+def clip_scores(pictures: NDArray[np.floating], texts: NDArray[np.floating]) -> Numbers:
+    """How well each picture shows its text, 0..100: 100 · max(cosine, 0).
+
+    CLIPScore (Hessel and others 2021, 2104.08718) scales by 2.5; the usual tables scale by 100, as here.
+    """
+    return np.asarray(100 * np.maximum(cosines(pictures, texts), 0), np.float64)
+
+
+def pairwise(distances: NDArray[np.floating]) -> list[float]:
+    """Each pair's distance once, from an N×N table; empty with fewer than two."""
+    rows, columns = np.triu_indices(len(distances), k=1)
+    return [float(each) for each in np.asarray(distances)[rows, columns]]
+
+
+def cosine_distances(rows: NDArray[np.floating]) -> Numbers:
+    """N×N table of 1 − cosine."""
+    units = _unit(_rows(rows, 1))
+    return 1 - units @ units.T
+
+
+def _unit(rows: Numbers) -> Numbers:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def _rows(values: NDArray[np.floating], least: int) -> Numbers:
+    rows = np.asarray(values, np.float64)
+    if rows.ndim != 2 or len(rows) < least:
+        raise ValueError(f"features are N×D with N at least {least}, not {rows.shape}")
+    return rows
