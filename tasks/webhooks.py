@@ -9,6 +9,7 @@ elsewhere.
 
 import base64
 import json
+import logging
 import secrets
 import ssl
 import time
@@ -43,6 +44,7 @@ AT_ONCE = 16
 ANSWER_BYTES = 4000
 """Of an answer, no more is read."""
 URL_LENGTH = 2000
+_log = logging.getLogger(__name__)
 _FAILED = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, ssl.SSLError, OSError, ValueError)
 
 
@@ -158,6 +160,9 @@ class Sender:
         again = None
         if hook.disabled is None and answer.status != 410 and call.attempts <= len(SCHEDULE):
             again = now + SCHEDULE[call.attempts - 1] * (1 + SystemRandom().uniform(0, JITTER))
+        # Not the address: it may hold a key of the receiver's.
+        said = answer.status or "no answer"
+        _log.info("call %s of webhook %s, try %d: %s", call.id, hook.id, call.attempts, said)
         self.hooks.settle(call, now, answer.status, answer.text, again)
         if answer.status == 410:
             self.hooks.disable(hook.id, "The receiver answered 410: it is gone.", now)

@@ -4,12 +4,13 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def redis(port: int = 0) -> Iterator[str]:
 
 
 @contextmanager
-def rabbitmq(port: int = 0, folder: Path | None = None) -> Iterator[str]:
+def rabbitmq(port: int = 0, home: Path | None = None) -> Iterator[str]:
     """Its URL; a port and a folder for its data, if told, so that it can come back where it was."""
     program = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
     need("rabbitmq-server", program.exists(), "apt-get install rabbitmq-server")
@@ -71,7 +72,7 @@ def rabbitmq(port: int = 0, folder: Path | None = None) -> Iterator[str]:
         "HOME": ".",
     }
     try:
-        with _running([str(program)], "rabbitmq", port, 60, settings, folder):
+        with _running([str(program)], "rabbitmq", port, 60, settings, home):
             yield f"amqp://guest:guest@127.0.0.1:{port}//"
     finally:
         # Erlang's name server outlives whoever started it.
@@ -79,18 +80,20 @@ def rabbitmq(port: int = 0, folder: Path | None = None) -> Iterator[str]:
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
-    """URL of the server, without the name of a database."""
+def postgresql(port: int = 0, home: Path | None = None) -> Iterator[str]:
+    """URL of the server, without the name of a database; a port and a `folder`, if told, so that it can come back."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     need("postgresql", bool(programs), "apt-get install postgresql")
     need("The Python package psycopg", importlib.util.find_spec("psycopg") is not None, "pip install 'psycopg[binary]'")
-    port = free_port()
-    with _folder("postgresql") as folder:
-        data, user = folder / "data", _user("postgres")
+    port = port or free_port()
+    with nullcontext(home) if home else folder("postgresql") as place:
+        data, user = place / "data", _user("postgres")
         make = [str(programs[-1] / "initdb"), "-D", str(data), "-U", "portrait", "-A", "trust", "-N"]
-        subprocess.run(make, check=True, capture_output=True, user=user, cwd=folder)
-        serve = [str(programs[-1] / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder), "-c", "fsync=off"]
-        with _running(serve, "postgresql", port, 20, folder=folder, user=user):
+        if not data.exists():
+            subprocess.run(make, check=True, capture_output=True, user=user, cwd=place)
+        serve = [str(programs[-1] / "postgres"), "-D", str(data), "-p", str(port), "-k", str(place), "-c", "fsync=off"]
+        # Asked with SIGTERM it would wait for whoever is connected.
+        with _running(serve, "postgresql", port, 20, home=place, user=user, stop=signal.SIGINT):
             yield f"postgresql://portrait@127.0.0.1:{port}"
 
 
@@ -101,11 +104,12 @@ def _running(
     port: int,
     within: float,
     settings: dict[str, str] | None = None,
-    folder: Path | None = None,
+    home: Path | None = None,
     user: int | None = None,
+    stop: int = signal.SIGTERM,
 ) -> Iterator[None]:
-    with _folder(name) as own:
-        place = folder or own
+    with folder(name) as own:
+        place = home or own
         environment = {**os.environ, **{key: _placed(value, place) for key, value in (settings or {}).items()}}
         with (own / "output").open("wb") as output:
             server = subprocess.Popen(
@@ -115,7 +119,7 @@ def _running(
             assert answers(port, within), (own / "output").read_text()
             yield
         finally:
-            os.killpg(server.pid, 15)
+            os.killpg(server.pid, stop)
             try:
                 server.wait(10)
             except subprocess.TimeoutExpired:
@@ -123,23 +127,23 @@ def _running(
                 server.wait(10)
 
 
-def _placed(value: str, folder: Path) -> str:
+def _placed(value: str, place: Path) -> str:
     """Names of places lie in the folder."""
-    return str(folder / value) if value in {"mnesia", "log", "plugins", "."} else value
+    return str(place / value) if value in {"mnesia", "log", "plugins", "."} else value
 
 
 @contextmanager
-def _folder(name: str) -> Iterator[Path]:
-    """Not pytest's: the server's user must be able to walk to it."""
-    folder = Path(tempfile.mkdtemp(prefix=f"portrait-{name}-"))
-    folder.chmod(0o755)
+def folder(name: str) -> Iterator[Path]:
+    """A folder of the server's own, not pytest's: its user must be able to walk to it."""
+    made = Path(tempfile.mkdtemp(prefix=f"portrait-{name}-"))
+    made.chmod(0o755)
     user = _user("postgres") if name == "postgresql" else None
     if user is not None:
-        os.chown(folder, user, -1)
+        os.chown(made, user, -1)
     try:
-        yield folder
+        yield made
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _user(name: str) -> int | None:

@@ -102,6 +102,28 @@ def test_rabbitmq_that_was_restarted_loses_nothing(tmp_path: Path) -> None:
         assert [stand.runs(job) for job in (*rung, unheard)] == [1] * 4
 
 
+def test_postgresql_that_was_restarted_loses_nothing(tmp_path: Path) -> None:
+    port = servers.free_port()
+    with ExitStack() as stack:
+        home = stack.enter_context(servers.folder("postgresql"))
+        first = stack.enter_context(ExitStack())
+        url = first.enter_context(servers.postgresql(port, home))
+        told = {"PORTRAIT_TASKS__DATABASE": f"{url}/postgres"}
+        stand = stack.enter_context(contextmanager(stand_at)(tmp_path, told))
+        stand.work()
+        stand.keep()
+        jobs = [stand.ask(steps=5, seconds=0.2) for _ in range(3)]
+        until(lambda: stand.see(jobs[0]).progress > 0)
+        first.close()
+        time.sleep(1)
+        stack.enter_context(servers.postgresql(port, home))
+        for job in jobs:
+            done = stand.wait(job, "succeeded", "failed")
+            assert (done.state, done.failures) == ("succeeded", 0)
+            assert stand.runs(job) <= 1 + done.losses
+            assert delivered(stand, "ann", job.id) == ["01.jpg"]
+
+
 def test_a_worker_that_wakes_too_late_writes_nothing(stand: Stand) -> None:
     slow = stand.work()
     job = stand.ask(steps=30, seconds=0.1, count=2)
