@@ -6,7 +6,7 @@ from portrait.errors import UserError
 from tasks import auth, schemas
 from tasks.api import shown
 from tasks.api.answers import documented
-from tasks.api.office import ActOnce, AnId, Guarded, TheCaller, TheOffice, made
+from tasks.api.office import AnId, Guarded, TheCaller, TheOffice, made
 
 router = APIRouter(tags=["keys"], route_class=Guarded)
 
@@ -17,13 +17,13 @@ def sign_in(order: schemas.SignIn, office: TheOffice) -> Response:
     return _told(auth.sign_in(office.store, order.code, office.now()))
 
 
-@router.post("/keys", status_code=201, response_model=schemas.KeyMade, responses=documented(401, 403, 409, 422))
-def add_key(order: schemas.KeyOrder, office: TheOffice, caller: TheCaller, once: ActOnce) -> Response:
-    """Make a key; its secret is in this answer and nowhere else."""
+@router.post("/keys", status_code=201, response_model=schemas.KeyMade, responses=documented(401, 403, 422))
+def add_key(order: schemas.KeyOrder, office: TheOffice, caller: TheCaller) -> Response:
+    """Make a key; its secret is in this answer and nowhere else, so that no Idempotency-Key can bring it again."""
     owner = order.owner or caller.owner
     if (owner != caller.owner or order.role != "person") and not caller.may("admin"):
         raise UserError("forbidden", "Only an admin may make keys for others or with more rights.")
-    return once(lambda: _told(auth.new_key(office.store, owner, order.name, order.role, office.now())))
+    return _told(auth.new_key(office.store, owner, order.name, order.role, office.now()))
 
 
 @router.get("/keys", responses=documented(401))
