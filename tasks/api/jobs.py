@@ -1,7 +1,8 @@
 """Asking for long work, and following it."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import anyio
@@ -20,6 +21,7 @@ from tasks.api.selfies import PICTURE
 from tasks.jobs import Job, needs_of
 from tasks.store.board import Standing
 from tasks.store.database import new_id
+from tasks.store.rows import EventRow
 from templates.catalog import Catalog
 
 router = APIRouter(tags=["jobs"], route_class=Guarded)
@@ -101,10 +103,10 @@ def cancel_job(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Job:
     return told(office, office.store.jobs.cancel(caller.owner, id, office.now()))
 
 
-@router.post("/jobs/{id}/retry", status_code=202, responses=documented(401, 404, 409, 410, 422))
+@router.post("/jobs/{id}/retry", status_code=202, responses=documented(401, 403, 404, 409, 410, 422, 429))
 def retry_job(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Job:
     """Queue a job again that failed, was cancelled or expired."""
-    job = office.store.jobs.retry(caller.owner, id, office.now())
+    job = office.store.jobs.retry(caller.owner, id, office.now(), office.allowance)
     broker.ring(office.bell, job.queue)
     return told(office, job)
 
@@ -148,38 +150,54 @@ def told(office: Office, job: Job) -> schemas.Job:
     return shown.job(job, standing, _takes(office, standing))
 
 
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What is new about a job."""
+
+    job: Job
+    events: Sequence[EventRow]
+    standing: Mapping[str, object] | None
+    """Place, estimate and what is missing; None when it was not asked for, or the job has ended."""
+
+
+def _news(office: Office, owner: str, id: str, after: int, standing: bool) -> _News:
+    """The job first: when it has ended, its last event is among those that are read after it."""
+    job = office.store.jobs.get(owner, id)
+    events = office.store.jobs.events(owner, id, after)
+    if job.done or not standing:
+        return _News(job, events, None)
+    found = office.store.jobs.standing(job, office.now())
+    left = None if found.seconds is None else round(found.seconds)
+    told = {"state": job.state, "place": found.place, "seconds_left": left, "missing": _takes(office, found)}
+    return _News(job, events, told)
+
+
 async def _events(office: Office, owner: str, id: str, after: int, request: Request) -> AsyncIterator[bytes]:
     """Short reads, and no thread held between them."""
     quiet = since_standing = 0.0
-    before: tuple[int | None, int | None] = (None, None)
+    before: Mapping[str, object] | None = None
     while not await request.is_disconnected():
         try:
-            events = await run_sync(office.store.jobs.events, owner, id, after)
-            job = await run_sync(office.store.jobs.get, owner, id)
+            news = await run_sync(_news, office, owner, id, after, since_standing <= 0)
         except PortraitError as error:
             if error.code == "database_unreachable":
                 await anyio.sleep(POLL)  # the stream goes on where it stopped
                 continue
             return  # erased: there is nothing to follow any more
-        for each in events:
-            after = each.id
+        for each in news.events:
+            after, quiet = each.id, 0.0
             yield format_sse_event(data_str=shown.event(each).model_dump_json(), event=each.kind, id=str(each.id))
-            quiet = 0.0
-        if job.done and not events:
+        if news.job.done and not news.events:
             return
-        if since_standing <= 0 and not job.done:
+        if news.standing is not None:
             since_standing = STANDING_EVERY
-            standing = await run_sync(office.store.jobs.standing, job, office.now())
-            now = (standing.place, None if standing.seconds is None else round(standing.seconds))
-            if now != before:
-                before, quiet = now, 0.0
-                takes = await run_sync(_takes, office, standing)
-                data = {"state": job.state, "place": now[0], "seconds_left": now[1], "missing": takes}
-                yield format_sse_event(data_str=json.dumps(data), event="standing")
+            if news.standing != before:
+                before, quiet = news.standing, 0.0
+                yield format_sse_event(data_str=json.dumps(news.standing), event="standing")
         if quiet >= QUIET:
             quiet = 0.0
             yield format_sse_event(comment="still here")
-        if not events:
+        if not news.events:
             await anyio.sleep(POLL)
             quiet += POLL
             since_standing -= POLL

@@ -44,11 +44,14 @@ class Office:
         """Settings of jobs."""
         return self.installation.tasks
 
+    @property
+    def allowance(self) -> Allowance:
+        """What one owner may ask for."""
+        return Allowance(self.tasks.quotas.jobs, self.tasks.quotas.portraits_a_day)
+
     def ask(self, job: Job, people: Mapping[str, str] | None = None) -> Job:
         """Put a job into the ledger within the owner's allowance, and ring."""
-        quotas = self.tasks.quotas
-        allowance = Allowance(quotas.jobs, quotas.portraits_a_day)
-        asked = self.store.jobs.add(job, sorted(set((people or {}).values())), allowance)
+        asked = self.store.jobs.add(job, sorted(set((people or {}).values())), self.allowance)
         broker.ring(self.bell, job.queue)
         return asked
 

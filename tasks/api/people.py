@@ -2,7 +2,6 @@
 
 from fastapi import APIRouter, Response
 
-from portrait.errors import UserError
 from tasks import schemas
 from tasks.api import shown
 from tasks.api.answers import documented
@@ -17,11 +16,8 @@ def add_person(order: schemas.PersonOrder, office: TheOffice, caller: TheCaller,
     """Somebody to draw, with the record of their consent."""
 
     def act() -> Response:
-        most = office.tasks.quotas.people
-        if office.store.people.count(caller.owner) >= most:
-            raise UserError("too_many_people", f"There can be {most} people at most. Erase somebody first.")
-        given = order.consent
-        row = office.store.people.add(caller.owner, order.name, given.text_version, given.given_by, office.now())
+        given, most = order.consent, office.tasks.quotas.people
+        row = office.store.people.add(caller.owner, order.name, given.text_version, given.given_by, office.now(), most)
         return made(_person(office, row), f"/v1/people/{row.id}")
 
     return once(act)
@@ -75,11 +71,19 @@ def list_consents(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Pag
     return schemas.Page(items=[shown.consent(row) for row in rows], next=None)
 
 
-@router.post("/{id}/consents", status_code=201, responses=documented(401, 404, 410, 422))
-def consent_again(id: AnId, given: schemas.ConsentGiven, office: TheOffice, caller: TheCaller) -> schemas.Consent:
+@router.post(
+    "/{id}/consents", status_code=201, response_model=schemas.Consent, responses=documented(401, 404, 409, 410, 422)
+)
+def consent_again(
+    id: AnId, given: schemas.ConsentGiven, office: TheOffice, caller: TheCaller, once: ActOnce
+) -> Response:
     """Agree once more, after withdrawing or to a newer text."""
-    row = office.store.people.consent_again(caller.owner, id, given.text_version, given.given_by, office.now())
-    return shown.consent(row)
+
+    def act() -> Response:
+        row = office.store.people.consent_again(caller.owner, id, given.text_version, given.given_by, office.now())
+        return made(shown.consent(row), f"/v1/people/{id}/consents")
+
+    return once(act)
 
 
 @router.delete("/{id}/consents", status_code=204, responses=documented(401, 404, 410, 422))

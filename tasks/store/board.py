@@ -11,7 +11,7 @@ from tasks import jobs as states
 from tasks.jobs import Job
 from tasks.store import changes
 from tasks.store.database import Database
-from tasks.store.rows import EventRow, Page, one, row_as
+from tasks.store.rows import EventRow, Page, agreed, one, row_as
 from tasks.store.tables import job_events, job_people, jobs, people, turns, workers
 
 DAY = 86_400.0
@@ -55,9 +55,7 @@ class Board:
         """
         with self.database.write() as connection:
             if allowance is not None:
-                if not self.database.sqlite:
-                    # Requests of one owner stand in line, or two at once would both find the last place free.
-                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(job.owner))))
+                self.database.in_line(connection, job.owner)
                 _allow(connection, job, allowance)
             for person in persons:
                 one(connection, people, job.owner, person)
@@ -106,9 +104,18 @@ class Board:
         with self.database.write() as connection:
             return changes.owned(connection, owner, id, partial(states.cancel_asked, now=now), now)
 
-    def retry(self, owner: str, id: str, now: float) -> Job:
-        """Queue it again after it failed, was cancelled or expired; raises `bad_transition`."""
+    def retry(self, owner: str, id: str, now: float, allowance: Allowance | None = None) -> Job:
+        """Queue it again after it failed, was cancelled or expired.
+
+        Raises `bad_transition`; `consent_withdrawn` for who is in it; `quota_jobs`, `quota_portraits` as for a new job.
+        """
         with self.database.write() as connection:
+            self.database.in_line(connection, owner)
+            job = states.retried(changes.job_of(one(connection, jobs, owner, id)), now)
+            for person in connection.scalars(sa.select(job_people.c.person).where(job_people.c.job == id)).all():
+                agreed(connection, person)
+            if allowance is not None:
+                _allow(connection, job, allowance)
             return changes.owned(connection, owner, id, partial(states.retried, now=now), now)
 
     def cancel_any(self, id: str, now: float) -> Job:

@@ -48,6 +48,14 @@ class Database:
         with _translated(), self.engine.execution_options(**_WRITES).begin() as connection:
             yield connection
 
+    def in_line(self, connection: sa.Connection, owner: str) -> None:
+        """Until this transaction ends, no other of the same owner passes here: two at once would find one last place free.
+
+        SQLite has one writer anyway.
+        """
+        if not self.sqlite:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(owner))))
+
     def migrate(self) -> None:
         """Bring the schema up to date; processes that start together wait for the first."""
         config = Config()

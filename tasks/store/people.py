@@ -11,7 +11,19 @@ from portrait.errors import UserError
 from tasks import jobs as states
 from tasks.store import changes
 from tasks.store.database import Database, new_id
-from tasks.store.rows import ConsentRow, IdentityRow, Page, PersonRow, SelfieRow, SetRow, bury, one, page_of, row_as
+from tasks.store.rows import (
+    ConsentRow,
+    IdentityRow,
+    Page,
+    PersonRow,
+    SelfieRow,
+    SetRow,
+    agreed,
+    bury,
+    one,
+    page_of,
+    row_as,
+)
 from tasks.store.tables import consents, identities, job_people, jobs, people, portraits, selfies, training_sets
 
 DAY = 86_400.0
@@ -47,11 +59,16 @@ class People:
 
     database: Database
 
-    def add(self, owner: str, name: str, text_version: str, given_by: str, now: float) -> PersonRow:
-        """A new person with the record of consent; there is none without."""
+    def add(
+        self, owner: str, name: str, text_version: str, given_by: str, now: float, most: int = 1_000_000
+    ) -> PersonRow:
+        """A new person with the record of consent; there is none without. Raises `too_many_people` beyond `most`."""
         person = PersonRow(new_id("person", now), owner, name, now, now)
         consent = ConsentRow(new_id("consent", now), owner, person.id, text_version, given_by, now)
         with self.database.write() as connection:
+            self.database.in_line(connection, owner)
+            if _count(connection, owner) >= most:
+                raise UserError("too_many_people", f"There can be {most} people at most. Erase somebody first.")
             connection.execute(sa.insert(people).values(asdict(person)))
             connection.execute(sa.insert(consents).values(asdict(consent)))
         return person
@@ -85,7 +102,7 @@ class People:
     def count(self, owner: str) -> int:
         """How many people the owner has, for the quota."""
         with self.database.read() as connection:
-            return connection.scalar(sa.select(sa.func.count()).where(people.c.owner == owner)) or 0
+            return _count(connection, owner)
 
     def rename(self, owner: str, id: str, name: str) -> PersonRow:
         """Call a person by another name."""
@@ -110,9 +127,13 @@ class People:
         return consent
 
     def withdraw(self, owner: str, person: str, now: float) -> None:
-        """Take every consent back: nothing more is made of the person until somebody agrees again."""
+        """Take every consent back: nothing more is made of the person until somebody agrees again.
+
+        Jobs that wait are cancelled, running ones told to stop.
+        """
         with self.database.write() as connection:
             one(connection, people, owner, person)
+            _stop(connection, person, now)
             given = (consents.c.person == person) & consents.c.withdrawn.is_(None)
             connection.execute(sa.update(consents).where(given).values(withdrawn=now))
 
@@ -120,9 +141,7 @@ class People:
         """The person, if consent holds; raises `not_found`, `erased`, `consent_withdrawn`."""
         with self.database.read() as connection:
             row = row_as(PersonRow, one(connection, people, owner, person))
-            holds = sa.select(consents.c.id).where(consents.c.person == person, consents.c.withdrawn.is_(None))
-            if connection.execute(holds.limit(1)).first() is None:
-                raise UserError("consent_withdrawn", "Consent was withdrawn for this person. Agree again to go on.")
+            agreed(connection, person)
             return row
 
     def add_selfie(self, selfie: SelfieRow, most: int, a_day: int = 1_000_000) -> SelfieRow:
@@ -131,12 +150,13 @@ class People:
         Raises `not_found` for the person, `too_many_photos` beyond `most`, `quota_photos` beyond `a_day` of the owner's.
         """
         with self.database.write() as connection:
+            self.database.in_line(connection, selfie.owner)
             one(connection, people, selfie.owner, selfie.person)
-            _allow(connection, selfie, a_day)
             mine = selfies.c.person == selfie.person
             same = connection.execute(sa.select(selfies).where(mine, selfies.c.sha256 == selfie.sha256)).first()
             if same is not None:
                 return row_as(SelfieRow, same)
+            _allow(connection, selfie, a_day)
             if (connection.scalar(sa.select(sa.func.count()).where(mine)) or 0) >= most:
                 raise UserError("too_many_photos", f"A person has {most} photos at most. Delete some first.")
             connection.execute(sa.insert(selfies).values(asdict(selfie)))
@@ -231,6 +251,10 @@ class People:
             return [row_as(PersonRow, row) for row in connection.execute(chosen.order_by(people.c.used).limit(limit))]
 
 
+def _count(connection: sa.Connection, owner: str) -> int:
+    return connection.scalar(sa.select(sa.func.count()).where(people.c.owner == owner)) or 0
+
+
 def _allow(connection: sa.Connection, selfie: SelfieRow, a_day: int) -> None:
     """Raise `quota_photos` with the seconds until the oldest photo of the day counts no more."""
     lately = (selfies.c.owner == selfie.owner) & (selfies.c.created > selfie.created - DAY)
@@ -241,15 +265,21 @@ def _allow(connection: sa.Connection, selfie: SelfieRow, a_day: int) -> None:
         raise UserError("quota_photos", f"{a_day} photos a day are allowed. Try again later.", {"retry_after": wait})
 
 
-def _erase(connection: sa.Connection, owner: str, person: str, now: float) -> Gone:
-    def ids(chosen: "sa.Select[str]") -> Sequence[str]:
-        return connection.scalars(chosen).all()
-
-    in_them = ids(sa.select(job_people.c.job).where(job_people.c.person == person))
+def _stop(connection: sa.Connection, person: str, now: float) -> Sequence[str]:
+    """Stop every job that a person is in and that has not ended; returns the ids of all they are in."""
+    in_them = connection.scalars(sa.select(job_people.c.job).where(job_people.c.person == person)).all()
     for job in in_them:
         changes.anyones(
             connection, job, lambda each: each if each.done else partial(states.cancel_asked, now=now)(each), now
         )
+    return in_them
+
+
+def _erase(connection: sa.Connection, owner: str, person: str, now: float) -> Gone:
+    def ids(chosen: "sa.Select[str]") -> Sequence[str]:
+        return connection.scalars(chosen).all()
+
+    in_them = _stop(connection, person, now)
     gone = Gone(
         people=[person],
         selfies=ids(sa.select(selfies.c.id).where(selfies.c.person == person)),

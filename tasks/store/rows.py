@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from portrait.errors import UserError
-from tasks.store.tables import erased
+from tasks.store.tables import consents, erased
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +254,13 @@ def one(connection: sa.Connection, table: sa.Table, owner: str, id: str) -> sa.R
     if gone is not None:
         raise UserError("erased", "It was erased.")
     raise UserError("not_found", f"There is nothing of yours with the id {id[:64]!r}.")
+
+
+def agreed(connection: sa.Connection, person: str) -> None:
+    """Nothing, if consent holds; raises `UserError` (`consent_withdrawn`)."""
+    holds = sa.select(consents.c.id).where(consents.c.person == person, consents.c.withdrawn.is_(None))
+    if connection.execute(holds.limit(1)).first() is None:
+        raise UserError("consent_withdrawn", "Consent was withdrawn for this person. Agree again to go on.")
 
 
 def bury(connection: sa.Connection, owner: str, kind: str, ids: Sequence[str], now: float) -> None:

@@ -20,6 +20,7 @@ class Templates:
     def add(self, row: TemplateRow, most: int) -> TemplateRow:
         """Keep a picture; raises `too_many_templates` beyond `most`."""
         with self.database.write() as connection:
+            self.database.in_line(connection, row.owner)
             mine = sa.select(sa.func.count()).where(templates.c.owner == row.owner)
             if (connection.scalar(mine) or 0) >= most:
                 raise UserError("too_many_templates", f"There can be {most} pictures at most. Delete one first.")
