@@ -1,0 +1,164 @@
+"""The page of styles: choose looks, say who and how many, and ask for portraits."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from app import casting, people, troubles, widgets
+from app.session import client, go, recall, remember, say, say_or
+from tasks import schemas
+
+COUNTS = (1, 2, 4, 8)
+SIZES: Mapping[str, tuple[int, int] | None] = {
+    "usual": None,
+    "large": (2048, 2560),
+    "square": (1536, 1536),
+    "wide": (1920, 1080),
+    "story": (1080, 1920),
+}
+"""Width and height in pixels; the usual size is the style's own."""
+MOST_SEEDS = 2**31
+
+
+def page() -> None:
+    """Choose and ask."""
+    widgets.heading(say("create.title"), say("create.lead"))
+    person = people.chosen()
+    if person is None or not people.allowed(person):
+        return
+    if person.identity is None:
+        st.info(say("create.no_photos", name=person.name), icon=":material/photo_library:")
+        if st.button(say("create.to_photos"), type="primary"):
+            go("photos")
+        return
+    styles = client().styles()
+    chosen: list[str] = recall("chosen", [])
+    _gallery(styles, chosen)
+    templates = casting.own_pictures(chosen)
+    looks = _looks(styles, templates, chosen)
+    _order(person, looks)
+    _beyond(person)
+
+
+def _gallery(styles: Sequence[schemas.Style], chosen: list[str]) -> None:
+    """Every style with its picture, by what it is good for."""
+    tags = sorted({tag for each in styles for tag in each.tags})
+    names = {tag: say_or(f"tag.{tag}", tag.capitalize()) for tag in tags}
+    wanted = st.pills(say("create.filter"), tags, format_func=lambda tag: names[tag], key="tag")
+    grid = st.grid(5, min_column_width=150)
+    for style in styles:
+        if wanted and wanted not in style.tags:
+            continue
+        with grid.cell(), st.container(border=True, key=f"style-{style.id}"):
+            _style(style, chosen)
+
+
+def _style(style: schemas.Style, chosen: list[str]) -> None:
+    """One style: chosen, to be chosen, or what it takes."""
+    name = title_of(style)
+    alt = say("create.style_alt", style=name)
+    st.html(
+        widgets.picture(widgets.source("style", style.id), alt, "tall", grey=not style.ready)
+        + widgets.title(name)
+        + (widgets.small(style.credit) if style.credit else "")
+    )
+    if not style.ready:
+        widgets.soft(f"{say('create.not_here')} {' '.join(dict.fromkeys(style.missing))}")
+        return
+    choose(style.id, name, chosen)
+
+
+def choose(id: str, name: str, chosen: list[str]) -> None:
+    """The button that puts a look on the list or takes it off."""
+    here = id in chosen
+    label, kind = (say("create.chosen"), "primary") if here else (say("create.choose"), "secondary")
+    icon = ":material/check:" if here else None
+    if st.button(label, key=f"choose-{id}", type=kind, icon=icon, width="stretch", help=name):
+        remember("chosen", [each for each in chosen if each != id] if here else [*chosen, id])
+        st.rerun()
+
+
+def title_of(style: schemas.Style) -> str:
+    """What a style is called in the visitor's language."""
+    return say_or(f"style.{style.id}", style.title)
+
+
+def _looks(
+    styles: Sequence[schemas.Style], templates: Sequence[schemas.Template], chosen: Sequence[str]
+) -> list[casting.Look]:
+    """What was chosen and can be drawn, in the order in which it was chosen."""
+    known = {each.id: casting.Look(each.id, title_of(each), each.faces) for each in styles if each.ready}
+    known |= {
+        each.id: casting.Look(each.id, each.name, len(each.faces), each) for each in templates if each.faces is not None
+    }
+    return [known[id] for id in chosen if id in known]
+
+
+def _order(person: schemas.Person, looks: Sequence[casting.Look]) -> None:
+    """Who, how many, how large; and the button."""
+    st.subheader(say("create.order"), anchor=False)
+    if not looks:
+        st.info(say("create.choose_first"), icon=":material/touch_app:")
+        return
+    cast = {look.id: casting.cast(look, person) for look in looks}
+    left, right = st.columns(2)
+    wish = recall("wish", {})
+    count = left.segmented_control(
+        say("create.count"), COUNTS, default=wish.get("count", 2), required=True, key=f"count-{wish.get('at', 0)}"
+    )
+    size = right.selectbox(
+        say("create.size"),
+        list(SIZES),
+        index=list(SIZES).index(wish.get("size", "usual")),
+        format_func=lambda each: say(f"size.{each}"),
+        key=f"size-{wish.get('at', 0)}",
+    )
+    ready = [look for look in looks if cast[look.id]]
+    count = count or COUNTS[0]
+    names = ", ".join(look.name for look in looks)
+    st.html(widgets.small(say("create.summary", looks=names, count=count * len(ready))))
+    label = say("create.draw", count=count * len(ready))
+    if st.button(label, type="primary", icon=":material/brush:", disabled=not ready):
+        with troubles.told():
+            for look in ready:
+                client().generate(_asked(look, cast[look.id], count, size))
+            remember("wish", {})
+            go("progress")
+
+
+def _asked(look: casting.Look, cast: Mapping[str, str], count: int, size: str) -> schemas.GenerationOrder:
+    sides = SIZES[size]
+    wish = recall("wish", {})
+    return schemas.GenerationOrder(
+        people=dict(cast),
+        style=None if look.template else look.id,
+        template=look.id if look.template else None,
+        count=count,
+        seed=wish["seed"] if wish.get("look") == look.id else secrets.randbelow(MOST_SEEDS),
+        size=None if sides is None else schemas.Sides(width=sides[0], height=sides[1]),
+        format="jpg",
+    )
+
+
+def _beyond(person: schemas.Person) -> None:
+    """What this installation can do besides, and what the rest would take."""
+    abilities = client().abilities()
+    trainable = [each for each in abilities if each.name.startswith("train:")]
+    with st.expander(say("beyond.title"), icon=":material/auto_awesome:"):
+        st.write(say("beyond.personal"))
+        for each in trainable:
+            base = each.name.removeprefix("train:")
+            label = say("beyond.train", base=base)
+            if st.button(label, key=f"train-{base}", disabled=not each.ready):
+                with troubles.told():
+                    client().train(schemas.TrainingOrder(person=person.id, base=base, steps=None))
+                    go("progress")
+            for line in each.missing:
+                widgets.soft(line)
+        if not trainable:
+            st.button(say("beyond.train_plain"), key="train-none", disabled=True)
+            widgets.soft(say("beyond.needs_gpu"))
+        if not any(each.name == "draw:text" for each in abilities):
+            st.button(say("beyond.text"), key="text-none", disabled=True)
+            widgets.soft(say("beyond.needs_gpu"))

@@ -1,0 +1,50 @@
+"""For operators: the workers that live, what they can do and lack, and how long the queues are."""
+
+import streamlit as st
+
+from app import widgets
+from app.session import client, say
+from tasks import schemas
+
+
+def page() -> None:
+    """Workers and queues, refreshed."""
+    widgets.heading(say("machinery.title"), say("machinery.lead"))
+    workers = client().workers()
+    if not workers:
+        st.warning(say("machinery.nobody"), icon=":material/engineering:")
+    grid = st.grid("auto", min_column_width=300)
+    for worker in workers:
+        with grid.cell(), st.container(border=True, key=f"worker-{worker.id}"):
+            _worker(worker)
+    st.subheader(say("machinery.queues"), anchor=False)
+    queues = client().queues()
+    if not queues:
+        st.info(say("machinery.no_jobs"))
+    grid = st.grid("auto", min_column_width=220)
+    for queue in queues:
+        with grid.cell(), st.container(border=True, key=f"queue-{queue.queue}"):
+            _queue(queue)
+
+
+def _worker(worker: schemas.Worker) -> None:
+    chips = widgets.row(*(widgets.chip(each, "good") for each in worker.abilities))
+    st.html(
+        widgets.title(worker.device)
+        + widgets.small(say("machinery.serves", queues=", ".join(worker.queues)))
+        + widgets.small(say("machinery.since", started=widgets.ago(worker.started), beat=widgets.ago(worker.beat)))
+        + widgets.row(widgets.name(worker.id))
+        + chips
+    )
+    for ability, lines in worker.missing.items():
+        st.html(widgets.row(widgets.chip(ability, "fair")) + widgets.points(list(lines)))
+
+
+def _queue(queue: schemas.Waiting) -> None:
+    chips = [
+        widgets.chip(
+            f"{say(f'state.{state}')} {count}", "poor" if state in {"failed", "expired"} and count else "plain"
+        )
+        for state, count in queue.states.items()
+    ]
+    st.html(widgets.title(queue.queue) + widgets.row(*chips))

@@ -1,0 +1,135 @@
+"""One portrait, large: beside a selfie, with all that can be done with it."""
+
+import secrets
+
+import streamlit as st
+
+from app import compare, create, likeness, results, troubles, widgets
+from app.session import client, go, recall, remember, say
+from portrait.errors import UserError
+from tasks import schemas
+
+
+def page() -> None:
+    """The portrait that the address names."""
+    id = st.query_params.get("id", "")
+    if not id:
+        go("results")
+        return
+    if st.button(say("portrait.back"), type="tertiary", icon=":material/arrow_back:"):
+        go("results")
+    portrait = client().portrait(id)
+    titles = {each.id: each.title for each in client().styles()}
+    name = results.style_name(portrait, titles)
+    job = _job(portrait)
+    left, right = st.columns([3, 2], gap="medium")
+    words, mood = likeness.told(portrait)
+    with left:
+        _shown(portrait, job, say("results.alt", style=name, likeness=words))
+    with right:
+        st.header(name, anchor=False)
+        st.html(widgets.chip(words, mood))
+        _actions(portrait, job)
+        _about(portrait)
+
+
+def _shown(portrait: schemas.Portrait, job: schemas.Job | None, alt: str) -> None:
+    """The portrait, or the portrait and the best selfie under a slider."""
+    selfie = _selfie(job)
+    address = widgets.source("portrait", portrait.id, widgets.LARGE)
+    if selfie is not None and st.toggle(say("portrait.compare"), key="compare"):
+        before = widgets.source("crop" if selfie.verdict == "use" else "selfie", selfie.id, widgets.LARGE)
+        compare.slider(before, address, say("portrait.compare_label"), say("portrait.selfie_alt"), alt)
+        widgets.soft(say("portrait.compare_help"))
+    else:
+        st.html(widgets.picture(address, alt, "whole"))
+
+
+def _actions(portrait: schemas.Portrait, job: schemas.Job | None) -> None:
+    results.mark(portrait, "stretch")
+    widgets.take_link(f"/take/portrait/{portrait.id}", say("portrait.take"))
+    if job is not None:
+        if st.button(say("portrait.more"), icon=":material/auto_awesome_motion:", width="stretch"):
+            with troubles.told():
+                client().generate(_alike(job))
+                go("progress")
+        if st.button(say("portrait.settings"), icon=":material/tune:", width="stretch"):
+            _recall(job)
+            go("create")
+    with st.popover(say("portrait.delete"), icon=":material/delete:", width="stretch"):
+        st.write(say("portrait.delete_sure"))
+        if st.button(say("portrait.delete_now"), type="primary"):
+            with troubles.told():
+                client().delete_portrait(portrait.id)
+                go("results")
+
+
+def _about(portrait: schemas.Portrait) -> None:
+    """What is known of it."""
+    lines = [
+        say("portrait.size", width=portrait.width, height=portrait.height),
+        say("portrait.made", when=widgets.ago(portrait.created)),
+        say("portrait.number", number=portrait.number),
+        say("portrait.marked"),
+    ]
+    with st.expander(say("portrait.about")):
+        st.html(widgets.points(lines))
+        widgets.soft(say("results.explained"))
+
+
+def _job(portrait: schemas.Portrait) -> schemas.Job | None:
+    """What asked for the portrait; None when that was forgotten."""
+    try:
+        return client().job(portrait.job)
+    except UserError as error:
+        if error.code in {"not_found", "erased"}:
+            return None
+        raise
+
+
+def _selfie(job: schemas.Job | None) -> schemas.Selfie | None:
+    """The person's best photo; None when there is none left."""
+    people = dict(job.wants.get("people") or {}) if job is not None else {}
+    if not people:
+        return None
+    try:
+        photos = client().selfies(str(people[min(people)]))
+    except UserError:
+        return None
+    return max(photos, key=lambda each: (each.verdict == "use", each.quality.get("total") or 0.0), default=None)
+
+
+def _alike(job: schemas.Job) -> schemas.GenerationOrder:
+    """The same again with another seed."""
+    wants = job.wants
+    size = wants.get("size")
+    return schemas.GenerationOrder(
+        people=dict(wants["people"]),
+        style=wants.get("style"),
+        template=wants.get("template"),
+        count=int(wants.get("count", 1)),
+        seed=secrets.randbelow(create.MOST_SEEDS),
+        size=schemas.Sides(width=size[0], height=size[1]) if size else None,
+        format=wants.get("format", "jpg"),
+    )
+
+
+def _recall(job: schemas.Job) -> None:
+    """Bring the settings of the portrait to the page of styles."""
+    wants = job.wants
+    look = str(wants.get("style") or wants.get("template"))
+    size = tuple(wants.get("size") or ()) or None
+    known = next((name for name, sides in create.SIZES.items() if sides == size), "usual")
+    count = int(wants.get("count", 1))
+    remember("chosen", [look])
+    remember("person", str(next(iter(dict(wants["people"]).values()))))
+    remember(
+        "wish",
+        {
+            "look": look,
+            "seed": int(wants.get("seed", 0)),
+            "count": max(each for each in create.COUNTS if each <= count),
+            "size": known,
+            "at": recall("wish", {}).get("at", 0) + 1,
+        },
+    )

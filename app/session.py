@@ -1,0 +1,66 @@
+"""One person's visit: who they are, in which language, and how the task API is asked for them.
+
+Nothing is kept here that matters: a reload or a closed tab loses the visit, and the API knows everything.
+"""
+
+import os
+from typing import Any
+
+import streamlit as st
+
+from app import wording
+from app.cookies import KEY, LANGUAGE
+from portrait.errors import UserError
+from tasks import schemas
+from tasks.client import Client
+
+
+def api_url() -> str:
+    """Where the task API is."""
+    return os.environ.get("PORTRAIT_API_URL") or "http://127.0.0.1:8000"
+
+
+def client() -> Client:
+    """The API as this visitor; raises `UserError` (`unauthenticated`) when nobody signed in."""
+    if "client" not in st.session_state:
+        key = st.context.cookies.get(KEY)
+        if not key:
+            raise UserError("unauthenticated", "Nobody has signed in.")
+        st.session_state["client"] = Client(api_url(), key)
+    return st.session_state["client"]
+
+
+def me() -> schemas.Me:
+    """Who the visitor is, asked once in each run of the page."""
+    return client().me()
+
+
+def language() -> str:
+    """The visitor's language: chosen before, or the browser's."""
+    chosen = st.session_state.get("language") or st.context.cookies.get(LANGUAGE)
+    return chosen if chosen in wording.LANGUAGES else wording.language_of(st.context.locale)
+
+
+def say(key: str, **values: object) -> str:
+    """A text in the visitor's language."""
+    return wording.text(language(), key, **values)
+
+
+def say_or(key: str, otherwise: str) -> str:
+    """A text in the visitor's language, or other words where there is none."""
+    return wording.text_or(language(), key, otherwise)
+
+
+def go(page: str, **query: str) -> None:
+    """Open another page."""
+    st.switch_page(st.session_state["pages"][page], query_params=query or None)
+
+
+def remember(name: str, value: Any) -> None:
+    """Keep something for the rest of the visit, across pages."""
+    st.session_state[name] = value
+
+
+def recall(name: str, otherwise: Any = None) -> Any:
+    """What was kept for the visit."""
+    return st.session_state.get(name, otherwise)

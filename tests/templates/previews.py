@@ -1,0 +1,49 @@
+"""Makes the pictures that show what the built-in styles look like: `python -m tests.templates.previews`.
+
+Each is drawn by `portrait make` from the sample photos of the astronaut, made small, and put beside its style.toml.
+"""
+
+import subprocess
+import sys
+import tempfile
+from io import BytesIO
+from pathlib import Path
+
+import PIL.Image
+
+from app import samples
+from templates.catalog import BUILTIN, Catalog
+
+WIDTH = 640
+MOST_BYTES = 60_000
+
+
+def main() -> None:
+    """Draw every style once."""
+    with tempfile.TemporaryDirectory() as folder:
+        photos = Path(folder) / "photos"
+        samples.write(photos)
+        for entry in Catalog((BUILTIN,)).entries():
+            out = Path(folder) / entry.style.id
+            order = ["make", str(photos), "--style", entry.style.id, "--count", "1", "-o", str(out)]
+            subprocess.run([sys.executable, "-m", "app", *order], check=True)
+            [drawn] = out.glob("*.jpg")
+            (entry.folder / "preview.jpg").write_bytes(small(drawn))
+
+
+def small(path: Path) -> bytes:
+    """A picture `WIDTH` wide, as good as `MOST_BYTES` allow."""
+    with PIL.Image.open(path) as picture:
+        height = round(picture.height * WIDTH / picture.width)
+        shown = picture.convert("RGB").resize((WIDTH, height), PIL.Image.Resampling.LANCZOS)
+    return next(file for quality in range(90, 10, -4) if len(file := _jpeg(shown, quality)) <= MOST_BYTES)
+
+
+def _jpeg(picture: PIL.Image.Image, quality: int) -> bytes:
+    content = BytesIO()
+    picture.save(content, "JPEG", quality=quality, optimize=True, progressive=True)
+    return content.getvalue()
+
+
+if __name__ == "__main__":
+    main()
