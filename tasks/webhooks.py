@@ -38,7 +38,7 @@ SCHEDULE = tuple(float(each) for each in (5, 300, 1800, 7200, 18000, 36000, 5040
 JITTER = 0.1
 """Up to this share is added, so that calls which failed together do not come back together."""
 TIMEOUT = 10.0
-"""Seconds for one call from look-up to the last byte that is read."""
+"""Seconds for one call from look-up to the last byte that is read. The system's resolver keeps its own time."""
 AT_ONCE = 16
 """Calls on the way at once, and in one go: a slow receiver holds up nobody for longer than `TIMEOUT`."""
 ANSWER_BYTES = 4000

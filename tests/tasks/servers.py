@@ -94,7 +94,25 @@ def postgresql(port: int = 0, home: Path | None = None) -> Iterator[str]:
         serve = [str(programs[-1] / "postgres"), "-D", str(data), "-p", str(port), "-k", str(place), "-c", "fsync=off"]
         # Asked with SIGTERM it would wait for whoever is connected.
         with _running(serve, "postgresql", port, 20, home=place, user=user, stop=signal.SIGINT):
-            yield f"postgresql://portrait@127.0.0.1:{port}"
+            url = f"postgresql://portrait@127.0.0.1:{port}"
+            _recovered(f"{url}/postgres", 20)
+            yield url
+
+
+def _recovered(url: str, within: float) -> None:
+    """Wait until PostgreSQL lets somebody in: it listens before it has put its data in order."""
+    import psycopg
+
+    until = time.monotonic() + within
+    while True:
+        try:
+            psycopg.connect(url).close()
+        except psycopg.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 @contextmanager

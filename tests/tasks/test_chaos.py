@@ -188,7 +188,7 @@ def test_processes_that_are_spawned_work_too(stand: Stand) -> None:
 
 def test_sixty_jobs_are_done_once_each_while_a_worker_is_killed_every_five_seconds(stand: Stand) -> None:
     stand.keep()
-    jobs = [stand.ask(f"owner{at % 3}", steps=5, seconds=0.2, count=2) for at in range(60)]
+    jobs = [stand.ask(f"owner{at % 3}", steps=4, seconds=0.2, count=2) for at in range(60)]
 
     def all_done() -> bool:
         return all(stand.see(job).done for job in jobs)
