@@ -5,6 +5,7 @@ part fails loudly instead of drawing something else.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    DDPMScheduler,
     EulerDiscreteScheduler,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
@@ -90,6 +92,34 @@ def sdxl(folder: Path, prediction: str = "epsilon", seed: int = 0) -> Path:
     return folder
 
 
+def taught(folder: Path, steps: int = 60) -> Path:
+    """Teach a base's U-Net a little: to tell noise from flat colour; then there is something to learn on top.
+
+    A network of random weights passes too little on for the attention alone to lower the loss.
+    """
+    unet: Any = UNet2DConditionModel.from_pretrained(folder / "unet")
+    schedule: Any = DDPMScheduler.from_pretrained(folder / "scheduler")
+    optimiser = torch.optim.Adam(unet.parameters(), lr=2e-3)
+    random = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=random)
+
+    for _ in range(steps):
+        latents, noise = 0.5 * draw(8, 4, 1, 1) + 0.1 * draw(8, 4, 8, 8), draw(8, 4, 8, 8)
+        times = torch.randint(0, 1000, (8,), generator=random)
+        added = None
+        if unet.config["addition_embed_type"]:
+            added = {"text_embeds": draw(8, 40), "time_ids": torch.full((8, 6), float(SIDE))}
+        words = draw(8, 77, unet.config["cross_attention_dim"])
+        said = unet(schedule.add_noise(latents, noise, times), times, words, added_cond_kwargs=added).sample
+        (said - noise).square().mean().backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    unet.save_pretrained(folder / "unet")
+    return folder
+
+
 def vae() -> AutoencoderKL:
     """Four levels, for the real factor of 8."""
     shape: dict[str, Any] = {
@@ -104,9 +134,9 @@ def vae() -> AutoencoderKL:
     return AutoencoderKL(**shape)
 
 
-def tokenizer(folder: Path, pad: str = END) -> CLIPTokenizer:
+def tokenizer(folder: Path, pad: str = END, words: Sequence[str] = WORDS) -> CLIPTokenizer:
     """CLIP's layout: bytes, bytes that end a word, merges, and the two marks last."""
-    tokens, merges = vocabulary()
+    tokens, merges = vocabulary(words)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(tokens))
     lines = [" ".join(pair) for pair in merges]
@@ -124,12 +154,12 @@ def tokenizer(folder: Path, pad: str = END) -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(folder)
 
 
-def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
+def vocabulary(words: Sequence[str] = WORDS) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Tokens with their numbers, and the merges that build each of `WORDS` letter by letter."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*letters, *(letter + "</w>" for letter in letters)]
     merges: list[tuple[str, str]] = []
-    for word in WORDS:
+    for word in words:
         *head, last = word
         parts = [*head, last + "</w>"]
         while len(parts) > 1:
@@ -141,15 +171,15 @@ def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     return {token: number for number, token in enumerate([*tokens, START, END])}, merges
 
 
-def text_config(width: int, projection: int) -> CLIPTextConfig:
-    """A text encoder of two layers."""
-    tokens, _ = vocabulary()
+def text_config(width: int, projection: int, layers: int = 2, words: Sequence[str] = WORDS) -> CLIPTextConfig:
+    """A text encoder of a few layers."""
+    tokens, _ = vocabulary(words)
     return CLIPTextConfig(
         vocab_size=len(tokens),
         hidden_size=width,
         intermediate_size=2 * width,
         num_attention_heads=4,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         projection_dim=projection,
         max_position_embeddings=77,
         hidden_act="quick_gelu",

@@ -21,7 +21,7 @@ class Desk:
     """The folder of a lesson; it must be there, because whoever erases a person takes it away."""
 
     folder: Path
-    lesson: str
+    lesson: str = ""
     """What a state must belong to, to be gone on from."""
 
     def save(self, state: Mapping[str, Any]) -> None:

@@ -48,6 +48,8 @@ class Family(Protocol):
     name: str
     pipeline: type[DiffusionPipeline]
     """The stock text-to-image pipeline."""
+    pipelines: Mapping[tuple[bool, bool], type[DiffusionPipeline]]
+    """The same with control networks, with perturbed attention, or with both."""
     mark: str
     """A weight that every single file of this family has, and none of another."""
     architecture: str
@@ -59,8 +61,11 @@ class Family(Protocol):
     rank: int
     """Of every LoRA that is learned on it: one fixed rank lets one slot serve every person."""
 
-    def encode(self, parts: Mapping[str, Any], captions: Sequence[str]) -> Words:
-        """What its text encoders make of captions; `parts` holds tokenizers and encoders by component name."""
+    def encode(self, parts: Mapping[str, Any], captions: Sequence[str], skip: int = 0) -> Words:
+        """What its text encoders make of captions; `parts` holds tokenizers and encoders by component name.
+
+        `skip` leaves out their last layers, so many more than usual.
+        """
         ...
 
     def added(self, words: Words, frames: Sequence[Frame]) -> dict[str, torch.Tensor] | None:

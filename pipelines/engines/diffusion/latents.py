@@ -78,6 +78,6 @@ def sort(images: Sequence[Image], side: int, step: int, batch: int) -> list[Size
 
 
 def _moments(vae: Any, image: Image) -> torch.Tensor:
-    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].to(vae.device).float() / 127.5 - 1
+    pixels = torch.tensor(image).permute(2, 0, 1)[None].to(vae.device).float() / 127.5 - 1
     found = vae.encode(pixels.to(vae.dtype)).latent_dist
     return torch.stack([found.mean[0], found.logvar[0]]).float()

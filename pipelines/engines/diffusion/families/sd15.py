@@ -1,10 +1,16 @@
 """Stable Diffusion 1.x: one text encoder, its last layer; 512 pixels."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import (
+    StableDiffusionControlNetPAGPipeline,
+    StableDiffusionControlNetPipeline,
+    StableDiffusionPAGPipeline,
+    StableDiffusionPipeline,
+)
 
 from pipelines.engines.diffusion import original
 from pipelines.engines.diffusion.family import Frame, Words, tokens
@@ -15,16 +21,28 @@ class StableDiffusion15:
 
     name = "sd15"
     pipeline = StableDiffusionPipeline
+    pipelines = MappingProxyType(
+        {
+            (True, False): StableDiffusionControlNetPipeline,
+            (False, True): StableDiffusionPAGPipeline,
+            (True, True): StableDiffusionControlNetPAGPipeline,
+        }
+    )
     mark = "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight"
     architecture = "stable-diffusion-v1"
     version = "sd_v1"
     encoders = (("tokenizer", "text_encoder"),)
     rank = 32
 
-    def encode(self, parts: Mapping[str, Any], captions: Sequence[str]) -> Words:
-        """The last hidden state, after the final norm."""
+    def encode(self, parts: Mapping[str, Any], captions: Sequence[str], skip: int = 0) -> Words:
+        """The last hidden state, or one before it, after the final norm."""
         encoder = parts["text_encoder"]
-        return Words(encoder(tokens(parts["tokenizer"], captions, encoder.device))[0])
+        said = encoder(tokens(parts["tokenizer"], captions, encoder.device), output_hidden_states=skip > 0)
+        if not skip:
+            return Words(said[0])
+        # transformers no longer wraps CLIP in `text_model`; older versions do.
+        inner = getattr(encoder, "text_model", encoder)
+        return Words(inner.final_layer_norm(said.hidden_states[-1 - skip]))
 
     def added(self, words: Words, frames: Sequence[Frame]) -> None:
         """Its U-Net is told nothing but words."""

@@ -1,10 +1,16 @@
 """Stable Diffusion XL: two text encoders, their last but one layers side by side; 1024 pixels; told sizes and crops."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import (
+    StableDiffusionXLControlNetPAGPipeline,
+    StableDiffusionXLControlNetPipeline,
+    StableDiffusionXLPAGPipeline,
+    StableDiffusionXLPipeline,
+)
 
 from pipelines.engines.diffusion import original
 from pipelines.engines.diffusion.family import Frame, Words, tokens
@@ -17,19 +23,26 @@ class StableDiffusionXL:
 
     name = "sdxl"
     pipeline = StableDiffusionXLPipeline
+    pipelines = MappingProxyType(
+        {
+            (True, False): StableDiffusionXLControlNetPipeline,
+            (False, True): StableDiffusionXLPAGPipeline,
+            (True, True): StableDiffusionXLControlNetPAGPipeline,
+        }
+    )
     mark = "conditioner.embedders.1.model.positional_embedding"
     architecture = "stable-diffusion-xl-v1-base"
     version = "sdxl_base_v1-0"
     encoders = (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"))
     rank = 16
 
-    def encode(self, parts: Mapping[str, Any], captions: Sequence[str]) -> Words:
+    def encode(self, parts: Mapping[str, Any], captions: Sequence[str], skip: int = 0) -> Words:
         """Both last but one hidden states; the pooled words are the projection of the second encoder."""
         hidden, pooled = [], None
         for tokenizer, name in self.encoders:
             encoder = parts[name]
             said = encoder(tokens(parts[tokenizer], captions, encoder.device), output_hidden_states=True)
-            hidden.append(said.hidden_states[-2])
+            hidden.append(said.hidden_states[-2 - skip])
             pooled = said[0]
         return Words(torch.cat(hidden, dim=-1), pooled)
 

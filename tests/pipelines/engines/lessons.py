@@ -1,0 +1,89 @@
+"""A small training set and a trainer on a tiny base, for tests and for the processes that tests kill."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from pipelines.engines.diffusion import lesson, loading
+from pipelines.engines.diffusion.lesson import Course
+from pipelines.engines.trainers.dreambooth import Dreambooth
+from pipelines.settings import Exam, Train
+from portrait.ports import FaceFinder, Progress
+from portrait.types import Crop, Image, Learned, Lesson, TrainingSet
+from tests import fakes
+
+BLIND = Exam(every=0)
+PLAIN = Train(
+    steps=12, rank=4, rate=1e-2, batch=1, min_snr=0, caption_drop=0, flips=False, checkpoint_every=5, exam=BLIND
+)
+"""Short, and nothing left to chance that a test does not ask for."""
+
+
+class Heard:
+    """A progress that remembers, and can stop the work when it hears some words."""
+
+    def __init__(self, stop_at: str = "") -> None:
+        self.told: list[tuple[int, int, str]] = []
+        self.previews: list[Image] = []
+        self._stop_at = stop_at
+
+    def __call__(self, done: int, total: int, doing: str, preview: Image | None = None) -> None:
+        from portrait.errors import Cancelled
+
+        self.told.append((done, total, doing))
+        if preview is not None:
+            self.previews.append(preview)
+        if self._stop_at and self._stop_at in f"{done} {doing}":
+            raise Cancelled
+
+
+def photos(count: int = 3) -> TrainingSet:
+    """A person of `tests.fakes`."""
+    images = [fakes.picture(1, seed, 80) for seed in range(count)]
+    crops = [Crop(image, "a photo of sks person", f"{at}.png") for at, image in enumerate(images)]
+    return TrainingSet(tuple(crops), (), fakes.face(images[0]).embeddings, (), "sks", "person")
+
+
+def trainer(hub: Path, knobs: Train, finder: FaceFinder | None = None) -> Dreambooth:
+    """On the bases of a folder."""
+    seeing = finder or fakes.FakeFinder()
+    return Dreambooth(lambda name: loading.source(name, hub / name), lambda: seeing, knobs, hub / "cache")
+
+
+def learn(
+    hub: Path, name: str, desk: Path, knobs: Train = PLAIN, progress: Progress | None = None, **more: object
+) -> Learned:
+    """One lesson; `more` goes to the lesson."""
+    desk.mkdir(parents=True, exist_ok=True)
+    given = replace(Lesson(photos(), name, desk), **more)  # type: ignore[arg-type] -- a lesson's own fields
+    return trainer(hub, knobs).train(given, progress or Heard())
+
+
+def course(hub: Path, name: str, knobs: Train, desk: Path) -> Course:
+    """What a trainer decides before it begins."""
+    given = Lesson(photos(), name, desk)
+    base = loading.source(name, hub / name)
+    return Course(given, base, base.hash(), trainer(hub, knobs).plan(given), knobs, hub / "cache", Heard())
+
+
+def fixed_loss(made: Course, weights: dict[str, torch.Tensor] | None, steps: int = 24) -> float:
+    """Mean loss on draws that no training used, before (None) or after learning."""
+    learner, material = lesson.learner(made, None), lesson.material(made)
+    if weights is not None:
+        learner.wear(weights)
+    with torch.no_grad():
+        return sum(float(learner.loss(material, 10_000 + step)) for step in range(steps)) / steps
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    hub, name, desk, steps = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+
+    def tell(done: int, total: int, doing: str, preview: Image | None = None) -> None:
+        """Say each step where a parent can read it."""
+        sys.stdout.write(f"{done} {doing}\n")
+        sys.stdout.flush()
+
+    learn(hub, name, desk, replace(PLAIN, steps=steps, exam=Exam(every=8, steps=2, held_out=1)), tell)
