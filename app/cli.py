@@ -7,7 +7,7 @@ import os
 
 import typer
 
-from app.commands import demo, doctor, keys, make, models, parts, prepare, remake, serve, styles
+from app.commands import demo, doctor, idphoto, identities, keys, make, models, parts, prepare, remake, serve, styles, train
 from tasks.settings import home
 
 app = typer.Typer(
@@ -20,6 +20,9 @@ app = typer.Typer(
 app.command("prepare")(prepare.prepare)
 app.command("make")(make.make)
 app.command("remake")(remake.remake)
+app.command("train")(train.train)
+app.add_typer(identities.app, name="identities")
+app.command("idphoto")(idphoto.idphoto)
 app.add_typer(styles.app, name="styles")
 app.add_typer(models.app, name="models")
 app.command("serve")(serve.serve)

@@ -95,8 +95,18 @@ def eye_opening(face: Face) -> float:
 
     Without a mesh it cannot be measured and counts as open.
     """
+    return max(_openings(face))
+
+
+def smaller_eye_opening(face: Face) -> float:
+    """The same of the eye that is less open, for pictures in which both must be seen."""
+    return min(_openings(face))
+
+
+def _openings(face: Face) -> tuple[float, float]:
+    """Height over width of the left and the right eye."""
     if face.mesh is None:
-        return 0.3
+        return 0.3, 0.3
     points = face.mesh[:, :2]
 
     def opening(corners: tuple[int, int], lids: tuple[tuple[int, int], ...]) -> float:
@@ -107,7 +117,7 @@ def eye_opening(face: Face) -> float:
     # Soukupová & Čech 2016, "eye aspect ratio", on the mesh's lid points.
     left = opening((33, 133), ((160, 144), (159, 145), (158, 153)))
     right = opening((362, 263), ((385, 380), (386, 374), (387, 373)))
-    return max(left, right)
+    return left, right
 
 
 def outside(image: Image, face: Face) -> float:

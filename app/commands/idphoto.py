@@ -1,0 +1,134 @@
+"""`portrait idphoto`: a selfie or a training set becomes ID photos, with a report rule by rule and sheets to print."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.door import answering
+
+if TYPE_CHECKING:
+    from pipelines.idphotos import IdPhoto
+    from pipelines.presets import Preset, Presets
+    from portrait.types import Image
+
+CHOICE = 4
+"""References of a training set that are tried: the best of them come first."""
+
+Photo = Annotated[
+    Path | None, typer.Argument(metavar="SELFIE|SET", help="A photo, or a training set.", show_default=False)
+]
+Names = Annotated[list[str], typer.Option("--preset", metavar="NAME", help="Country and purpose; repeatable.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")]
+Sheets = Annotated[
+    list[str] | None, typer.Option("--sheet", metavar="10x15|a4|5in|6in", help="Paper to print on; repeatable.")
+]
+Background = Annotated[str, typer.Option("--background", metavar="NAME|#rrggbb", help="Instead of the preset's own.")]
+Keep = Annotated[bool, typer.Option("--keep-background", help="Crop and level only.")]
+Listing = Annotated[bool, typer.Option("--list", help="List the presets with their sources.")]
+Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
+
+
+def idphoto(
+    photo: Photo = None,
+    preset: Names = ["icao"],  # noqa: B006 -- Typer copies it
+    out: Out = Path("idphotos"),
+    sheet: Sheets = None,
+    background: Background = "",
+    keep_background: Keep = False,
+    list_presets: Listing = False,
+    as_json: Json = False,
+) -> None:
+    """Make ID photos: exact size, plain background, every rule measured. Nothing changes the face."""
+    with answering(as_json) as say:
+        from pipelines import idphotos
+        from pipelines.presets import load as load_presets
+        from portrait.errors import UserError
+
+        presets = load_presets()
+        if list_presets:
+            say({"presets": [_preset(each) for each in presets.preset]}, lambda: _list(presets))
+            return
+        if photo is None:
+            raise UserError("no_photos", "Name a photo, or a training set; --list shows the presets.")
+        wishes = [idphotos.Wish(presets.find(name), background, keep_background) for name in preset]
+        papers = {name: presets.paper(name) for name in sheet or ()}
+        for wish in wishes:
+            presets.colour(wish.preset, background)
+        from pipelines import build
+        from tasks.settings import load
+
+        with build.open_engines(load()) as engines:
+            finder, matter = engines.finder(), engines.matter()
+            sitting = idphotos.best([idphotos.Sitting(image, finder, matter) for image in _images(photo)])
+            made = [idphotos.make(sitting, wish, presets) for wish in wishes]
+        answer = [
+            idphotos.document(each, presets, wish) | {"files": _write(each, out, papers)}
+            for each, wish in zip(made, wishes, strict=True)
+        ]
+        idphotos.write(out / "idphotos.json", json.dumps({"idphotos": answer}, ensure_ascii=False, indent=1).encode())
+        say({"idphotos": answer}, lambda: _tell(answer))
+
+
+def _images(path: Path) -> "list[Image]":
+    """The photo, or the best references of a training set."""
+    from pipelines import photos, sets
+    from portrait.errors import UserError
+
+    if sets.is_set(path):
+        return [each.image for each in sets.read(path).references[:CHOICE]]
+    if not path.is_file():
+        raise UserError("not_found", f"There is no photo or training set at {path}.")
+    return [photos.read(path).image]
+
+
+def _write(photo: "IdPhoto", out: Path, papers: "dict[str, tuple[float, float]]") -> list[str]:
+    """OUT/PRESET.jpg and, for each paper, OUT/PRESET-PAPER.jpg and .pdf."""
+    from pipelines import idphotos, sheets
+
+    name = photo.preset.id
+    files = [idphotos.write(out / f"{name}.jpg", photo.content)]
+    for paper, size in papers.items():
+        layout = sheets.arrange(size, photo.preset.millimetres)
+        files.append(idphotos.write(out / f"{name}-{paper}.jpg", sheets.as_jpeg(layout, photo.content)))
+        files.append(idphotos.write(out / f"{name}-{paper}.pdf", sheets.as_pdf(layout, photo.content)))
+    return [str(file) for file in files]
+
+
+def _preset(preset: "Preset") -> dict[str, Any]:
+    size = preset.pixels
+    return preset.model_dump(exclude_none=True) | {"pixels": [size.width, size.height]}
+
+
+def _list(presets: "Presets") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("preset", "for", "size", "source", box=None, pad_edge=False, header_style="dim")
+    for each in presets.preset:
+        wide, tall = each.millimetres
+        size = f"{wide:g}×{tall:g} mm" if each.unit == "mm" else f"{each.pixels.width}×{each.pixels.height} px"
+        table.add_row(each.id, each.title, size, each.source)
+    Console(highlight=False).print(table)
+
+
+def _tell(answer: list[dict[str, Any]]) -> None:
+    """What came of it, for a person."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for each in answer:
+        console.print(Text(f"{each['title']}  {each['files'][0]}", style="bold"))
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for column in ("rule", "measured", "allowed", "unit", ""):
+            table.add_column(column)
+        for line in (*each["rules"], *each["photo"]):
+            low, high = ("" if end is None else f"{end:g}" for end in line["allowed"])
+            told = Text("ok", style="green") if line["ok"] else Text(line["tip"], style="yellow")
+            table.add_row(line["rule"], f"{line['measured']:g}", f"{low}–{high}", line["unit"], told)
+        console.print(table)
+        for note in each["notes"]:
+            console.print(Text(note, style="dim"))

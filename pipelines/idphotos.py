@@ -1,0 +1,270 @@
+"""ID photos: one photo, a country's rule, and a picture of exact size with a report, rule by rule.
+
+The photo is levelled, framed and set before a plain background; the face stays as it is: no retouch, no new light.
+"""
+
+import io
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+
+from pipelines.deliver import VOCABULARY
+from pipelines.presets import DPI, Preset, Presets
+from portrait.errors import OperatorError, UserError
+from portrait.geometry import Frame, crop, move_face, scaled, size_of
+from portrait.idphotos import (
+    Head,
+    Rule,
+    Span,
+    eye_line,
+    head_of,
+    judge_photo,
+    measures,
+    missing,
+    place,
+    rule,
+)
+from portrait.masks import face_size, foreground, over
+from portrait.ports import FaceFinder, Matter
+from portrait.types import Image, Mask, Size
+
+WORST, BEST = 40, 97
+"""JPEG qualities between which a file size is searched: below, blocks show in skin; above, only bytes grow."""
+CUT = 0.002
+"""Share of the picture in which shoulders may be missing before it is told: a sliver at the edge is not seen."""
+LARGEST = 800.0
+"""Height of a face, forehead to chin, beyond which the photo is reduced: no preset shows one larger."""
+EVEN = 6.0
+"""Largest standard deviation of a background's lightness, levels of 255: JPEG beside a plain colour reads 1 at most."""
+VEIL = 0.05
+"""Opacity up to which the matte is taken for background, and 1 minus which it is taken for solid."""
+SHOULDERS = "The photo ends before the picture does. Take one from further away, with both shoulders in it."
+BACKGROUND = "The background is uneven. Stand before a plain wall without shadows, or let it be replaced."
+FRAME = "No frame of this photo meets all rules at once. Take one with the head upright and hair close to it."
+HAIR = "The hair does not fit into the picture. Wear it closer to the head."
+FILE_SIZE = "No JPEG of this photo has a size in that range."
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked for, apart from the photo."""
+
+    preset: Preset
+    background: str = ""
+    """Name or #rrggbb; the preset's own when empty."""
+    keep_background: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IdPhoto:
+    """A finished ID photo."""
+
+    preset: Preset
+    image: Image
+    content: bytes
+    """The JPEG file."""
+    rules: tuple[Rule, ...]
+    """Of the picture: what the authority asks for."""
+    photo_rules: tuple[Rule, ...]
+    """Of the photo: what no frame can mend."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every rule holds."""
+        return all(each.ok for each in (*self.rules, *self.photo_rules))
+
+
+class Sitting:
+    """One photo of a person, found and cut out once for any number of presets."""
+
+    def __init__(self, image: Image, finder: FaceFinder, matter: Matter) -> None:
+        """Raises `UserError` (`no_face`)."""
+        self._matter = matter
+        faces = finder.faces(image, embedded=0)
+        if not faces:
+            raise UserError("no_face", "No face was found. Choose a photo in which your face is clearly visible.")
+        shrink = min(1.0, LARGEST / max(faces[0].box.height, 1.0))
+        size = (max(1, round(image.shape[1] * shrink)), max(1, round(image.shape[0] * shrink)))
+        if shrink < 1:
+            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+            faces = [move_face(face, scaled(shrink)) for face in faces]
+        self.image = image
+        self.face, self._others = faces[0], faces[1:]
+
+    @cached_property
+    def person(self) -> Mask:
+        """The matte."""
+        return self._matter.matte(self.image, self.face)
+
+    @cached_property
+    def head(self) -> Head:
+        """Where the head lies."""
+        return head_of(self.person, self.face)
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """What of the photo no frame can mend."""
+        return judge_photo(self.image, self.face, self.head, self._others)
+
+    @cached_property
+    def colours(self) -> Image:
+        """The person's colours, spread beyond the edge so that no old background is left in hair."""
+        return foreground(self.image, self.person, max(3, round(0.6 * face_size(self.face))))
+
+
+def make(sitting: Sitting, wish: Wish, presets: Presets) -> IdPhoto:
+    """The ID photo of a sitting; rules that cannot be met are told in it, never hidden."""
+    preset = wish.preset
+    size = preset.pixels
+    frame = place(sitting.head, preset.composition, size.width / size.height, size_of(sitting.image))
+    _, colour = presets.colour(preset, wish.background)
+    share = _share(sitting.person, frame, size)
+    if wish.keep_background:
+        image = crop(sitting.image, frame, size)
+    else:
+        image = over(crop(sitting.colours, frame, size), np.full((size.height, size.width, 3), colour, np.uint8), share)
+    kilobytes = preset.file_size
+    content = encode(image, kilobytes, "algorithmicallyEnhanced" if wish.keep_background else "compositeSynthetic")
+    shown = np.asarray(PIL.Image.open(io.BytesIO(content)))
+    rules = [
+        *_composed(sitting, frame, preset),
+        rule("shoulders", 100 * missing(sitting.person, frame), Span(None, 100 * CUT), "%", SHOULDERS),
+        rule("background", _unevenness(shown, share), Span(None, EVEN), "levels", BACKGROUND),
+        rule("width", shown.shape[1], Span(size.width, size.width), "px", ""),
+        rule("height", shown.shape[0], Span(size.height, size.height), "px", ""),
+        rule("file_size", len(content) / 1000, kilobytes, "kB", FILE_SIZE),
+    ]
+    return IdPhoto(preset, image, content, tuple(rules), sitting.rules)
+
+
+def best(sittings: Sequence[Sitting]) -> Sitting:
+    """The photo that breaks the fewest rules no frame can mend; of equals the first."""
+    return min(sittings, key=lambda each: sum(not found.ok for found in each.rules))
+
+
+def write(path: Path, content: bytes) -> Path:
+    """A file whole or not at all; raises `OperatorError` (`cannot_write`)."""
+    staged = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_bytes(content)
+        os.replace(staged, path)  # noqa: PTH105 -- says plainly that it is atomic
+    except OSError as error:
+        with suppress(OSError):
+            staged.unlink(missing_ok=True)
+        raise OperatorError("cannot_write", f"{path} cannot be written: {error.strerror}.") from error
+    return path
+
+
+def encode(image: Image, kilobytes: Span, source: str) -> bytes:
+    """A JPEG of the best quality whose size lies in the range; where none does, the one that comes nearest.
+
+    `source` is IPTC's digital source type. Raw sizes grow with quality, so the best is found by halving.
+    """
+    low, high = WORST, BEST
+    best = _jpeg(image, BEST, source)
+    if kilobytes.high is None or len(best) <= kilobytes.high * 1000:
+        return best
+    best = _jpeg(image, WORST, source)
+    while low <= high:
+        middle = (low + high) // 2
+        tried = _jpeg(image, middle, source)
+        if len(tried) <= kilobytes.high * 1000:
+            best, low = tried, middle + 1
+        else:
+            high = middle - 1
+    return best
+
+
+def _jpeg(image: Image, quality: int, source: str) -> bytes:
+    packet = (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">'
+        f"<Iptc4xmpExt:DigitalSourceType>{VOCABULARY}{source}</Iptc4xmpExt:DigitalSourceType>"
+        '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    )
+    file = io.BytesIO()
+    options: dict[str, Any] = {"quality": quality, "subsampling": 0, "optimize": True, "dpi": (DPI, DPI)}
+    PIL.Image.fromarray(image).save(file, "JPEG", xmp=packet.encode(), **options)
+    return file.getvalue()
+
+
+def document(photo: IdPhoto, presets: Presets, wish: Wish) -> dict[str, Any]:
+    """The report as JSON: every rule with what was measured, what is allowed, and what to do."""
+    preset, size = photo.preset, photo.preset.pixels
+    return {
+        "preset": preset.id,
+        "title": preset.title,
+        "source": preset.source,
+        "pixels": [size.width, size.height],
+        "millimetres": [round(each, 2) for each in preset.millimetres],
+        "dpi": DPI,
+        "background": "kept" if wish.keep_background else presets.colour(preset, wish.background)[0],
+        "ok": photo.ok,
+        "rules": [_told(each) for each in photo.rules],
+        "photo": [_told(each) for each in photo.photo_rules],
+        "notes": notes(preset, wish),
+    }
+
+
+def notes(preset: Preset, wish: Wish) -> list[str]:
+    """What the person should know that is no rule of the picture."""
+    out = [preset.notes] if preset.notes else []
+    if preset.unaltered and not wish.keep_background:
+        out.append(
+            "This authority asks for photos that software has not changed. "
+            "Take one before a plain wall and keep its background (--keep-background)."
+        )
+    chosen = wish.background and not wish.keep_background and wish.background not in preset.backgrounds
+    if chosen:
+        out.append(f"This authority asks for another background: {' or '.join(preset.backgrounds)}.")
+    return out
+
+
+def _told(each: Rule) -> dict[str, Any]:
+    measured = None if each.measured is None else round(each.measured, 3)
+    ends = [None if end is None else round(end, 3) for end in (each.allowed.low, each.allowed.high)]
+    told = {"rule": each.name, "measured": measured, "allowed": ends, "unit": each.unit, "ok": each.ok}
+    return told if each.ok else told | {"tip": each.tip}
+
+
+def _composed(sitting: Sitting, frame: Frame, preset: Preset) -> list[Rule]:
+    """The rules about where the head lies, in the preset's own unit."""
+    unit = "% of height" if preset.unit == "percent" else preset.unit
+    rules = preset.composition
+    found = measures(sitting.head, frame, eye_line(sitting.head, frame), rules.crown)
+    spans = {"head": rules.head, "eyes": rules.eyes, "top": rules.top, "below": rules.below, "breadth": rules.breadth}
+    out = []
+    for name, span in spans.items():
+        if span != Span():
+            whole = preset.whole
+            ends = Span(*(None if end is None else round(end * whole, 6) for end in (span.low, span.high)))
+            out.append(rule(name, found[name] * whole, ends, unit, FRAME))
+    # What is above the hair must be seen, whatever a rule takes for the crown.
+    room = 1 - eye_line(sitting.head, frame) - sitting.head.hair / frame.height
+    return [*out, rule("hair_inside", 100 * room, Span(0, None), "% of height", HAIR)]
+
+
+def _share(person: Mask, frame: Frame, size: Size) -> Mask:
+    """The matte in the frame, without the veil that would make a plain background uneven."""
+    share = crop(np.asarray(person * 255 + 0.5, np.uint8), frame, size).astype(np.float32) / 255
+    enlarged = size.height / frame.height
+    if enlarged > 1.5:
+        # Enlarged steps of the old pixels would show along smooth outlines.
+        share = cv2.GaussianBlur(share, (0, 0), 0.3 * enlarged)
+    return np.asarray(np.clip((share - VEIL) / (1 - 2 * VEIL), 0, 1), np.float32)
+
+
+def _unevenness(shown: Image, share: Mask) -> float:
+    """Standard deviation of the background's lightness in the finished file, levels of 255; 0 where none is seen."""
+    behind = cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY)[share < 0.004]
+    return float(behind.std()) if behind.size else 0.0

@@ -1,0 +1,130 @@
+"""Print sheets: as many photos of one size as fit a paper, with crop marks, as JPEG and PDF."""
+
+import io
+import math
+from dataclasses import dataclass
+
+import PIL.Image
+import PIL.ImageDraw
+from reportlab.lib.units import mm
+from reportlab.lib.utils import ImageReader
+from reportlab.pdfgen.canvas import Canvas
+
+from portrait.errors import UserError
+
+DPI = 300
+"""Of the JPEG sheet."""
+GAP = 2.0
+"""Millimetres between photos: room for a blade and the marks of both."""
+MARGIN = 2.0
+"""Millimetres at the paper's edge that stay blank."""
+AWAY = 0.3
+"""Distance of a crop mark from the photo in millimetres: it shall not be left on it."""
+INNER, OUTER = 0.7, 1.5
+"""Lengths of a mark between photos, and of one at the outside."""
+LINE = 0.15
+"""Width of a mark in millimetres."""
+GREY = 90
+"""Lightness of a mark, 0..255."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where photos lie on a paper; millimetres from its upper left corner."""
+
+    paper: tuple[float, float]
+    photo: tuple[float, float]
+    places: tuple[tuple[float, float], ...]
+    """Upper left corners of the photos."""
+
+    def marks(self) -> list[tuple[float, float, float, float]]:
+        """Crop marks as lines x, y, x, y: two at each corner of each photo, outside of it."""
+        wide, tall = self.photo
+        lefts, tops = {left for left, _ in self.places}, {top for _, top in self.places}
+        lines = []
+        for left, top in self.places:
+            for x, out in ((left, -1 if left > min(lefts) else -2), (left + wide, 1 if left < max(lefts) else 2)):
+                for y, up in ((top, -1 if top > min(tops) else -2), (top + tall, 1 if top < max(tops) else 2)):
+                    lines.append((x + _start(out), y, x + _end(out), y))
+                    lines.append((x, y + _start(up), x, y + _end(up)))
+        return lines
+
+
+def arrange(paper: tuple[float, float], photo: tuple[float, float]) -> Layout:
+    """As many photos as fit, upright, in the middle of the paper, which is turned where more fit so.
+
+    Raises `UserError` (`paper_too_small`).
+    """
+    best = max((paper, (paper[1], paper[0])), key=lambda each: math.prod(_counts(each, photo)))
+    across, down = _counts(best, photo)
+    if not across * down:
+        raise UserError(
+            "paper_too_small", f"A photo of {photo[0]:g}×{photo[1]:g} mm does not fit on {paper[0]:g}×{paper[1]:g} mm."
+        )
+    left = (best[0] - across * photo[0] - (across - 1) * GAP) / 2
+    top = (best[1] - down * photo[1] - (down - 1) * GAP) / 2
+    places = tuple(
+        (left + column * (photo[0] + GAP), top + row * (photo[1] + GAP))
+        for row in range(down)
+        for column in range(across)
+    )
+    return Layout(best, photo, places)
+
+
+def as_jpeg(layout: Layout, content: bytes) -> bytes:
+    """The sheet as a picture of 300 dpi; `content` is the photo's JPEG."""
+    size = (_dots(layout.paper[0]), _dots(layout.paper[1]))
+    sheet = PIL.Image.new("RGB", size, "white")
+    photo = PIL.Image.open(io.BytesIO(content)).convert("RGB")
+    cell = (_dots(layout.photo[0]), _dots(layout.photo[1]))
+    if photo.size != cell:
+        photo = photo.resize(cell, PIL.Image.Resampling.LANCZOS)
+    for left, top in layout.places:
+        sheet.paste(photo, (_dots(left), _dots(top)))
+    pen = PIL.ImageDraw.Draw(sheet)
+    for line in layout.marks():
+        pen.line([_dots(each) for each in line], fill=(GREY, GREY, GREY), width=max(1, _dots(LINE)))
+    file = io.BytesIO()
+    sheet.save(file, "JPEG", quality=95, subsampling=0, dpi=(DPI, DPI))
+    return file.getvalue()
+
+
+def as_pdf(layout: Layout, content: bytes) -> bytes:
+    """The sheet as a PDF of the paper's exact size; the photo's JPEG goes in once, unchanged, and marks are lines."""
+    file = io.BytesIO()
+    wide, tall = layout.paper
+    # Invariant: the same photo gives the same file, without time and random identity.
+    canvas = Canvas(file, pagesize=(wide * mm, tall * mm), pageCompression=0, invariant=1)
+    canvas.setTitle("ID photos")
+    # Scaling "to fit" would make every photo a few per cent too small.
+    canvas.setViewerPreference("PrintScaling", "None")
+    picture = ImageReader(io.BytesIO(content))
+    for left, top in layout.places:
+        at = (left * mm, (tall - top - layout.photo[1]) * mm)
+        canvas.drawImage(picture, *at, width=layout.photo[0] * mm, height=layout.photo[1] * mm)
+    canvas.setLineWidth(LINE * mm)
+    canvas.setStrokeGray(GREY / 255)
+    for x, y, to_x, to_y in layout.marks():
+        canvas.line(x * mm, (tall - y) * mm, to_x * mm, (tall - to_y) * mm)
+    canvas.showPage()
+    canvas.save()
+    return file.getvalue()
+
+
+def _start(side: int) -> float:
+    """Where a mark begins, from the photo's edge; `side` is -1 or 1 between photos, -2 or 2 at the outside."""
+    return math.copysign(AWAY, side)
+
+
+def _end(side: int) -> float:
+    return math.copysign(AWAY + (OUTER if abs(side) == 2 else INNER), side)
+
+
+def _counts(paper: tuple[float, float], photo: tuple[float, float]) -> tuple[int, int]:
+    """How many fit across and down."""
+    across, down = (int((paper[side] - 2 * MARGIN + GAP + 1e-6) // (photo[side] + GAP)) for side in (0, 1))
+    return max(across, 0), max(down, 0)
+
+
+def _dots(millimetres: float) -> int:
+    return round(millimetres / 25.4 * DPI)

@@ -1,0 +1,300 @@
+"""ID photos: where a head ends, how a rule frames it, and what of a photo no frame can mend.
+
+Nothing here changes a face. Lengths of a head are pixels of the photo along the head's own axis, from the line of the eyes;
+lengths of a picture are shares of its height, the width's too.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from portrait.errors import EngineError
+from portrait.geometry import CHIN, MOUTH_LEFT, MOUTH_RIGHT, Frame, eye_distance, size_of
+from portrait.quality import light_of, measure_sharpness, outside, smaller_eye_opening
+from portrait.reasons import Thresholds
+from portrait.types import Face, Image, Mask, Points, Size
+
+Crown: TypeAlias = Literal["hair", "skull"]
+"""What a rule takes for the top of the head: the highest hair, or the skull under it."""
+
+SKULL = (0.93, 1.15)
+"""Least and largest height of the skull above the eyes over that of the eyes above the chin. Eyes lie in the middle of an
+adult head (its canon in drawing); about a twelfth to either side covers people and a head that leans."""
+HAIR = 0.08
+"""Height of hair lying on the skull, in the same unit: about 1 cm."""
+STRAY = 0.06
+"""Least width of what counts as hair, over the face's: single loose hairs do not make a head taller."""
+LIPS = (13, 14)
+"""Inner edges of the upper and lower lip in MediaPipe's mesh."""
+CHEEKS = (234, 454)
+"""Where the mesh ends before the ears."""
+HEADROOM = (0.03, 0.09)
+"""Least and usual room above the hair where no rule says it: 4 mm of 45."""
+EDGE = 0.05
+"""Share of a range by which its ends are avoided, so that another ruler finds the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """An allowed range; either end may be open."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Whether the value lies in it."""
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+    def beyond(self, value: float) -> float:
+        """How far the value lies outside; less than a little inside counts already."""
+        edge = EDGE * (self.high - self.low) if self.low is not None and self.high is not None else 0.0
+        low = -math.inf if self.low is None else self.low + edge
+        high = math.inf if self.high is None else self.high - edge
+        return max(low - value, value - high, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule, and what was measured; `measured`, `low` and `high` are in `unit`."""
+
+    name: str
+    measured: float | None
+    allowed: Span
+    unit: str
+    ok: bool
+    tip: str = ""
+    """What to do about it; empty where it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A head in a photo."""
+
+    eyes: tuple[float, float]
+    """Middle between the eyes."""
+    roll: float
+    """Degrees, as in `Pose`."""
+    hair: float
+    """From the eyes up to the highest hair."""
+    skull: float
+    """From the eyes up to the top of the skull, estimated where hair covers it."""
+    chin: float
+    """From the eyes down to the chin."""
+    breadth: float
+    """From cheek to cheek, where the mesh ends before the ears."""
+
+    def top(self, crown: Crown) -> float:
+        """From the eyes up to what a rule takes for the crown."""
+        return self.hair if crown == "hair" else self.skull
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """What a rule says about a picture, in shares of its height."""
+
+    head: Span
+    """From the chin to the crown."""
+    crown: Crown = "hair"
+    eyes: Span = Span()
+    """From the lower edge to the eyes."""
+    top: Span = Span()
+    """From the crown to the upper edge."""
+    below: Span = Span()
+    """From the lower edge to the chin."""
+    breadth: Span = Span()
+
+
+def head_of(person: Mask, face: Face) -> Head:
+    """The head of `face` in the matte of its person; raises `EngineError` (`no_mesh`).
+
+    Eyes and chin are the mesh's. The highest hair is the topmost row of the levelled matte, above the face, that is as wide
+    as a lock. The skull lies a little below it, within what anatomy allows for the distance from eyes to chin.
+    """
+    if face.mesh is None:
+        raise EngineError("no_mesh", "An ID photo needs a face mesh. Choose a face engine that gives one.")
+    mesh: Points = face.mesh[:, :2]
+    eyes = face.landmarks[:2, :2].mean(axis=0).astype(np.float64)
+    angle = math.radians(face.pose.roll)
+    across, down = np.array([math.cos(angle), math.sin(angle)]), np.array([-math.sin(angle), math.cos(angle)])
+    chin = max(float((mesh[CHIN] - eyes) @ down), 1.0)
+    breadth = abs(float((mesh[CHEEKS[1]] - mesh[CHEEKS[0]]) @ across))
+    hair = max(_hair(person, face, eyes, breadth), SKULL[0] * chin)
+    skull = float(np.clip(hair - HAIR * chin, SKULL[0] * chin, SKULL[1] * chin))
+    return Head((float(eyes[0]), float(eyes[1])), face.pose.roll, hair, skull, chin, breadth)
+
+
+def _hair(person: Mask, face: Face, eyes: NDArray[np.float64], breadth: float) -> float:
+    """Pixels from the eyes up to the highest hair; 0 where the matte has nothing above them."""
+    reach = 3.0 * breadth
+    frame = Frame((float(eyes[0]), float(eyes[1])), 1.4 * breadth, 2 * reach, face.pose.roll)
+    size = Size(max(8, round(1.4 * breadth)), max(8, round(2 * reach)))
+    levelled = cv2.warpAffine(person, frame.to(size), (size.width, size.height), flags=cv2.INTER_LINEAR)
+    above = levelled[: size.height // 2] > 0.5
+    rows = np.flatnonzero(above.sum(axis=1) >= max(1.0, STRAY * breadth))
+    return (size.height / 2 - float(rows[0])) * frame.height / size.height if len(rows) else 0.0
+
+
+def place(head: Head, rules: Composition, aspect: float, photo: Size) -> Frame:
+    """The frame of width : height = `aspect` that fits the rules best, level with the eyes.
+
+    Where rules allow several, heads and eyes come near the middle of their ranges and the frame does not reach below the
+    photo; where rules contradict each other for this head, they are broken as little as can be.
+    """
+    best = min(_frames(head, rules, photo), key=lambda one: one[0])
+    _, height, line = best
+    angle = math.radians(head.roll)
+    down = np.array([-math.sin(angle), math.cos(angle)])
+    centre = np.array(head.eyes) + down * height * (line - 0.5)
+    return Frame((float(centre[0]), float(centre[1])), height * aspect, height, head.roll)
+
+
+def _frames(head: Head, rules: Composition, photo: Size) -> Iterator[tuple[float, float, float]]:
+    """Cost, height in pixels, and eye line over the lower edge, of the frames to choose from."""
+    tall = head.top(rules.crown) + head.chin
+    low, high = rules.head.low or 0.4, rules.head.high or 0.8
+    lines = np.linspace(*_ends(rules.eyes, (0.35, 0.75)), 41)
+    angle = math.radians(head.roll)
+    for share, line in product(np.linspace(low, high, 25), lines):
+        height = tall / share
+        frame = Frame(head.eyes, height, height, head.roll)
+        found = measures(head, frame, float(line), rules.crown)
+        cost = 60 * sum(
+            span.beyond(found[name])
+            for name, span in (("head", rules.head), ("eyes", rules.eyes), ("top", rules.top), ("below", rules.below))
+        )
+        cost += 30 * rules.breadth.beyond(found["breadth"])
+        room = 1 - float(line) - head.hair / height
+        cost += 60 * max(HEADROOM[0] - room, 0) if rules.top == Span() else 60 * max(-room, 0)
+        middle = (lines[0] + lines[-1]) / 2 if rules.eyes != Span() else line
+        cost += abs(float(share) - (low + high) / 2) + 0.35 * abs(float(line - middle))
+        cost += (0.35 if rules.eyes != Span() else 0.7) * abs(room - HEADROOM[1])
+        foot = head.eyes[1] + math.cos(angle) * height * float(line)
+        cost += 6 * max(foot - photo.height, 0) / height
+        yield float(cost), float(height), float(line)
+
+
+def _ends(span: Span, otherwise: tuple[float, float]) -> tuple[float, float]:
+    return otherwise[0] if span.low is None else span.low, otherwise[1] if span.high is None else span.high
+
+
+def measures(head: Head, frame: Frame, line: float, crown: Crown) -> dict[str, float]:
+    """What rules ask for, in shares of the picture's height; `line` is the eyes' height over the lower edge."""
+    height = frame.height
+    return {
+        "head": (head.top(crown) + head.chin) / height,
+        "eyes": line,
+        "top": 1 - line - head.top(crown) / height,
+        "below": line - head.chin / height,
+        "breadth": head.breadth / height,
+    }
+
+
+def eye_line(head: Head, frame: Frame) -> float:
+    """Height of the eyes over the lower edge of a frame, as a share of its height."""
+    angle = math.radians(frame.roll)
+    down = np.array([-math.sin(angle), math.cos(angle)])
+    return 0.5 - float((np.array(head.eyes) - frame.centre) @ down) / frame.height
+
+
+def missing(person: Mask, frame: Frame) -> float:
+    """Share of the frame in which the person goes on beyond the photo's edge, 0..1."""
+    size = Size(max(16, round(240 * frame.width / frame.height)), 240)
+    matrix = frame.to(size)
+    known = np.ones(person.shape, np.float32)
+    seen = cv2.warpAffine(person, matrix, (size.width, size.height), borderMode=cv2.BORDER_REPLICATE) > 0.3
+    inside = cv2.warpAffine(known, matrix, (size.width, size.height), borderMode=cv2.BORDER_CONSTANT) > 0.5
+    return float((seen & ~inside).mean())
+
+
+LIMITS: Mapping[str, Span] = {
+    "people": Span(1, 1),
+    "head_whole": Span(0.0, None),
+    "yaw": Span(-8, 8),
+    "pitch": Span(-10, 10),
+    "roll": Span(-15, 15),
+    "eyes_open": Span(Thresholds().eyes, None),
+    "mouth_open": Span(None, 0.085),
+    "smile": Span(None, 0.10),
+    "eye_distance": Span(90, None),
+    "sharpness": Span(Thresholds().sharp, None),
+    "light": Span(Thresholds().dark, None),
+    "glare": Span(None, Thresholds().clipped),
+}
+"""What a photo must be before any frame. ISO/IEC 19794-5 asks for yaw and pitch within 5° and 90 px between the eyes; the
+mesh's yaw is compressed and its pitch is uncertain by 3°, so a little more is let through than is true. A tilt is levelled;
+beyond 15° the shoulders would lean. Lips and their corners over the mouth's width: on the test photos three smiles with
+teeth read 0.09 to 0.16 open and 0.13 to 0.15 raised, four neutral faces at most 0.08 and 0.08 (one in profile 0.11)."""
+
+TIPS: Mapping[str, str] = {
+    "people": "Another face is in the photo. Stand alone.",
+    "head_whole": "The head is cut by the photo's edge. Leave room above and beside the hair.",
+    "yaw": "The head is turned aside. Look straight into the camera.",
+    "pitch": "The head is raised or lowered. Hold the camera at the height of your eyes.",
+    "roll": "The head is tilted so far that levelling it leans the shoulders. Hold it upright.",
+    "eyes_open": "An eye looks closed. Keep both open.",
+    "mouth_open": "The mouth is open. Close it.",
+    "smile": "You smile. Look neutral.",
+    "eye_distance": "The face has too few pixels: fewer than 90 between the eyes. Come closer, or use the photo's original.",
+    "sharpness": "The photo is blurred. Hold still, and wipe the lens.",
+    "light": "The face is too dark. Turn towards a window.",
+    "glare": "Part of the face is overexposed. Step out of direct light.",
+}
+UNITS: Mapping[str, str] = {
+    "people": "faces", "head_whole": "px", "yaw": "°", "pitch": "°", "roll": "°", "eyes_open": "height/width",
+    "mouth_open": "height/width", "smile": "rise/width", "eye_distance": "px", "sharpness": "0..1", "light": "0..255",
+    "glare": "share",
+}  # fmt: skip
+
+
+def judge_photo(image: Image, face: Face, head: Head, others: Sequence[Face]) -> tuple[Rule, ...]:
+    """What of the photo no frame can mend, rule by rule; `others` are the faces beside the person's."""
+    bright, clipped = light_of(image, face)
+    near = [other for other in others if other.box.area * 4 > face.box.area]
+    found = {
+        "people": 1.0 + len(near),
+        "head_whole": _margin(image, face, head),
+        "yaw": face.pose.yaw,
+        "pitch": face.pose.pitch,
+        "roll": face.pose.roll,
+        "eyes_open": smaller_eye_opening(face),
+        **_mouth(face),
+        "eye_distance": eye_distance(face),
+        "sharpness": measure_sharpness(image, face),
+        "light": bright,
+        "glare": clipped,
+    }
+    return tuple(rule(name, value, LIMITS[name], UNITS[name], TIPS[name]) for name, value in found.items())
+
+
+def rule(name: str, measured: float, allowed: Span, unit: str, tip: str) -> Rule:
+    """A rule with its verdict; the tip is kept where it is broken."""
+    ok = allowed.holds(round(measured, 6))
+    return Rule(name, measured, allowed, unit, ok, "" if ok else tip)
+
+
+def _mouth(face: Face) -> dict[str, float]:
+    """How far the lips are apart, and their corners above the middle, over the mouth's width."""
+    if face.mesh is None:
+        return {}
+    angle = math.radians(face.pose.roll)
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    upper, lower, left, right = face.mesh[[*LIPS, MOUTH_LEFT, MOUTH_RIGHT], :2] @ turn.T
+    width = max(float(np.hypot(*(right - left))), 1e-6)
+    middle, corners = (upper[1] + lower[1]) / 2, (left[1] + right[1]) / 2
+    return {"mouth_open": float(np.hypot(*(upper - lower))) / width, "smile": float(middle - corners) / width}
+
+
+def _margin(image: Image, face: Face, head: Head) -> float:
+    """Pixels between the hair and the nearest edge above; negative where hair or face go on beyond the photo."""
+    size = size_of(image)
+    angle = math.radians(head.roll)
+    top = head.eyes[0] + math.sin(angle) * head.hair, head.eyes[1] - math.cos(angle) * head.hair
+    margin = min(top[0], top[1], size.width - 1 - top[0])
+    # A matte that ends within a pixel of the edge was ended by it.
+    return -1.0 if outside(image, face) > 0 else margin - 1.5
