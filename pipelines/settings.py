@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from portrait.reasons import Thresholds
+from portrait.techniques import Preset
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,24 @@ class Train:
 
 
 @dataclass(frozen=True, slots=True)
+class Draw:
+    """How people are drawn by diffusion models, where a request does not say otherwise."""
+
+    base: str = "sdxl"
+    """Name of a base model of the store or of `bases`."""
+    identities: tuple[str, ...] = ()
+    """How the model is told who, of `lora`, `instantid`, `photomaker`, `photomaker_v2`, `faceid`, `faceid_plus`; empty:
+    what was learned of the person."""
+    preset: Preset = "balanced"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    memory: Literal["auto", "full", "sliced", "offload", "sequential"] = "auto"
+    """How much of a base is on the GPU at once; `auto` asks how much is free."""
+    redraws: int = 2
+    """Drawings more at most, with new seeds, for those in which the person is not found to be themselves."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of it."""
 
@@ -153,5 +172,6 @@ class Settings:
     quality: Thresholds = field(default_factory=Thresholds)
     prepare: Prepare = field(default_factory=Prepare)
     train: Train = field(default_factory=Train)
+    draw: Draw = field(default_factory=Draw)
     bases: Mapping[str, Base] = field(default_factory=dict)
     """Base models beyond those of the store, by name."""

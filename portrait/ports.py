@@ -1,8 +1,19 @@
 """What an engine must be able to do: one small protocol each."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
-from portrait.types import Candidate, Face, Image, Learned, Lesson, Mask, PortraitRequest, TrainingPlan
+from portrait.drawings import Drawing
+from portrait.types import (
+    Candidate,
+    Face,
+    Identity,
+    Image,
+    Learned,
+    Lesson,
+    Mask,
+    PortraitRequest,
+    TrainingPlan,
+)
 
 
 class Progress(Protocol):
@@ -56,6 +67,34 @@ class Painter(Protocol):
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         """At least `request.count` candidates, deterministic in the request; raises `UserError` when the style cannot be
         drawn with these people (a template's face in profile, no reference with shoulders)."""
+        ...
+
+
+class Identifier(Protocol):
+    """Tells a diffusion model who is to be drawn."""
+
+    def words(self, person: Identity, words: str) -> str:
+        """What stands for the person in a prompt; `words` does so far."""
+        ...
+
+    def check(self, person: Identity, base: Any) -> None:
+        """Raise what would keep this person from being drawn on this base, before anything is loaded.
+
+        `UserError` (`not_learned`, `wrong_base`, `broken_identity`, `no_reference`), `OperatorError` (`wrong_family`,
+        `missing_model`), `EngineError` (`broken_model`).
+        """
+        ...
+
+    def prepare(self, lease: Any, person: Identity, drawing: Drawing) -> Any:
+        """Arm a leased base and give what the call is told beside: `pipelines.engines.diffusion.calls.Conditions`."""
+        ...
+
+
+class Control(Protocol):
+    """Draws what a diffusion model shall follow of a photo."""
+
+    def draw(self, image: Image) -> Image:
+        """The same size; canny's outlines, a pose's limbs, a depth map."""
         ...
 
 

@@ -5,12 +5,14 @@ the image they belong to, x to the right and y down. Left and right are those of
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from portrait.techniques import Scene, Technique
 
 Image: TypeAlias = NDArray[np.uint8]
 """H×W×3, RGB, sRGB, 0..255."""
@@ -197,7 +199,7 @@ class TrainingSet:
     class_word: str
 
 
-StyleKind: TypeAlias = Literal["studio", "template"]
+StyleKind: TypeAlias = Literal["studio", "template", "text"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -319,6 +321,8 @@ class Style:
     """Name of a painted backdrop, for kind `studio`."""
     picture: StylePicture | None = None
     """For kind `template`."""
+    scene: Scene | None = None
+    """For kind `text`."""
     retouch: float = 0.4
     """Strength of the skin retouch, 0..1."""
     licence: str = ""
@@ -337,6 +341,8 @@ class PortraitRequest:
     count: int
     size: Size | None = None
     """Size of the portrait; None leaves it to the style."""
+    technique: Technique | None = None
+    """For kind `text`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -350,6 +356,8 @@ class Candidate:
     """Numbers that set this candidate apart; with the request they draw it again."""
     before: Image | None = None
     """The same composition without retouch and relight, where a painter has those."""
+    facts: Mapping[str, object] = field(default_factory=dict)
+    """What else it takes to draw it again, as JSON: models with their hashes, scheduler, strengths, versions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -92,7 +92,7 @@ def sdxl(folder: Path, prediction: str = "epsilon", seed: int = 0) -> Path:
     return folder
 
 
-def taught(folder: Path, steps: int = 60) -> Path:
+def taught(folder: Path, steps: int = 40) -> Path:
     """Teach a base's U-Net a little: to tell noise from flat colour; then there is something to learn on top.
 
     A network of random weights passes too little on for the attention alone to lower the loss.

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 
-OPTIONAL = ("trainers",)
-"""Engines that need the diffusion packages, which an installation may do without."""
+OPTIONAL = ("trainers", "features", "identities", "controls", "painters/diffusion")
+"""Engines that need the diffusion packages, or serve measuring alone: an installation may do without."""
 LEAST_FREE = 2_000_000_000
 """Bytes that ought to be free: a set of 20 photos takes 60 MB, a base model 2 to 7 GB."""
 
@@ -104,7 +104,9 @@ def _engines(settings: "Settings") -> Iterator[Finding]:
         # Painters are not chosen by the settings: the style says which it needs, so each of them is.
         chosen = getattr(settings.engines, folder, None)
         for name in names(folder):
-            yield _engine(folder, name, needed=chosen in (name, None) and folder not in OPTIONAL)
+            yield _engine(
+                folder, name, needed=chosen in (name, None) and not {folder, f"{folder}/{name}"} & set(OPTIONAL)
+            )
 
 
 def _engine(folder: str, name: str, *, needed: bool) -> Finding:

@@ -8,6 +8,7 @@ libraries load.
 import importlib
 import pkgutil
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,9 +16,9 @@ from typing import Any
 from pipelines.models import Models
 from pipelines.settings import Settings
 from portrait.errors import OperatorError
-from portrait.ports import FaceFinder, Matter, Painter, Restorer, Trainer
+from portrait.ports import Control, FaceFinder, Identifier, Matter, Painter, Restorer, Trainer
 
-FOLDERS = ("faces", "mattes", "painters", "restorers", "trainers")
+FOLDERS = ("faces", "identities", "mattes", "painters", "restorers", "trainers")
 
 
 class Engines:
@@ -61,6 +62,25 @@ class Engines:
     def trainer(self) -> Trainer:
         """The trainer that the settings name."""
         return self._get("trainers", self._settings.engines.trainers)
+
+    def identifier(self, name: str) -> Identifier:
+        """A way of telling a diffusion model who is to be drawn, by name: the request says which."""
+        return self._get("identities", name)
+
+    def control(self, name: str) -> Control:
+        """A control by name: the request says which."""
+        return self._get("controls", name)
+
+    def reader(self, space: str) -> Callable[[], FaceFinder]:
+        """Who sees faces in an embedding space other than the finder's; loaded when it is first called."""
+
+        def load() -> FaceFinder:
+            key = ("faces", f"scrfd {space}")
+            if key not in self._made:
+                self._made[key] = engine_module("faces", "scrfd").Scrfd(self._models, space)
+            return self._made[key]
+
+        return load
 
     def _get(self, folder: str, name: str) -> Any:
         if (folder, name) not in self._made:

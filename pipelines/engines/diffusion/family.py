@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -98,22 +98,27 @@ def families() -> list[Family]:
     return [importlib.import_module(f"pipelines.engines.diffusion.families.{name}").FAMILY for name in names]
 
 
+def of_name(name: str) -> Family:
+    """A family by its own name; raises `OperatorError` (`unknown_family`)."""
+    return _first(lambda family: family.name == name, f"There is no family {name!r}")
+
+
 def of_pipeline(name: str) -> Family:
     """The family whose hub folders name this pipeline; raises `OperatorError` (`unknown_family`)."""
-    for family in families():
-        if family.pipeline.__name__ == name:
-            return family
-    known = ", ".join(family.name for family in families())
-    raise OperatorError("unknown_family", f"A base for {name} is of no family that is known here: {known}.")
+    return _first(lambda family: family.pipeline.__name__ == name, f"A base for {name} is of no family that is known")
 
 
 def of_weights(names: Sequence[str]) -> Family:
     """The family of a single file, by the names of its weights; raises `OperatorError` (`unknown_family`)."""
-    for family in families():
-        if family.mark in names:
+    return _first(lambda family: family.mark in names, "The file is no base model of a family that is known")
+
+
+def _first(fits: Callable[[Family], bool], otherwise: str) -> Family:
+    every = families()
+    for family in every:
+        if fits(family):
             return family
-    known = ", ".join(family.name for family in families())
-    raise OperatorError("unknown_family", f"The file is no base model of a family that is known here: {known}.")
+    raise OperatorError("unknown_family", f"{otherwise}: {', '.join(family.name for family in every)}.")
 
 
 def tokens(tokenizer: Any, captions: Sequence[str], device: torch.device) -> torch.Tensor:

@@ -1,0 +1,152 @@
+"""One call of a stock pipeline, assembled from what each identity and control has to say."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from numpy.typing import NDArray
+
+from pipelines.engines.diffusion import sampling
+from pipelines.engines.diffusion.lease import Lease
+from portrait.drawings import Drawing
+from portrait.techniques import Technique
+from portrait.types import Image
+
+FREEU = {"sd15": {"s1": 0.9, "s2": 0.2, "b1": 1.5, "b2": 1.6}, "sdxl": {"s1": 0.9, "s2": 0.2, "b1": 1.3, "b2": 1.4}}
+"""What FreeU's authors propose, by family."""
+
+Tensors = dict[str, Any]
+Callback = Callable[[int, Tensors], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guide:
+    """A control network with what it is shown."""
+
+    network: Any
+    picture: Image
+    scale: float
+    start: float = 0.0
+    end: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conditions:
+    """What one identity or control adds to a call."""
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    guides: Sequence[Guide] = ()
+    callback: Callback | None = None
+    """Called after each step with its number and the tensors it named; changes them in place."""
+    tensors: Sequence[str] = ()
+    facts: Mapping[str, object] = field(default_factory=dict)
+    """For the recipe; JSON."""
+
+
+def draw(
+    lease: Lease, drawing: Drawing, told: Sequence[Conditions], tell: Callable[[int], None]
+) -> NDArray[np.float32]:
+    """One picture H×W×3, 0..1; `tell` hears after each step how many are done, and may raise."""
+    technique = drawing.technique
+    spent = sampling.spending(technique)
+    guides = [guide for each in told for guide in each.guides]
+    pipe = lease.pipe([guide.network for guide in guides], technique.perturbed > 0)
+    pipe.scheduler = sampling.scheduler(spent.scheduler, dict(lease.loaded.source.config("scheduler")))
+    with torch.no_grad():
+        arguments = (
+            _words(lease, drawing) | _guided(guides) | {k: v for each in told for k, v in each.arguments.items()}
+        )
+        after = _After(told, tell, drawing, spent.cutoff, pipe)
+        if technique.perturbed > 0:
+            arguments["pag_scale"] = technique.perturbed
+        if technique.freeu:
+            pipe.enable_freeu(**FREEU[lease.family.name])
+            lease.undo(pipe.disable_freeu)
+        lease.loaded.activate(lease.adapters)
+        drawn = pipe(
+            **arguments,
+            width=drawing.size.width,
+            height=drawing.size.height,
+            num_inference_steps=drawing.steps,
+            guidance_scale=drawing.guidance,
+            generator=torch.Generator("cpu").manual_seed(drawing.seed),
+            output_type="np",
+            callback_on_step_end=after,
+            callback_on_step_end_tensor_inputs=after.names,
+        ).images[0]
+    return np.nan_to_num(np.asarray(drawn, np.float32)).clip(0, 1)
+
+
+def faces(embedding: NDArray[np.float32], lease: Lease, guided: bool) -> torch.Tensor:
+    """An embedding as an image adapter takes it: 1×1×1×width, before it nothing at all where there is guidance."""
+    told = torch.from_numpy(embedding).to(lease.device, lease.dtype)[None, None, None]
+    return torch.cat([torch.zeros_like(told), told]) if guided else told
+
+
+def is_guided(drawing: Drawing) -> bool:
+    """Whether the unconditional half is computed at all."""
+    return drawing.guidance > 1
+
+
+def strength(technique: Technique, name: str, usual: float) -> float:
+    """What was wished, or what is usual."""
+    return float(technique.strengths.get(name, usual))
+
+
+def _words(lease: Lease, drawing: Drawing) -> dict[str, Any]:
+    said, unsaid = lease.encode(drawing.prompt, drawing.negative, drawing.technique.clip_skip)
+    return dict(lease.family.prompt(said, unsaid))
+
+
+def _guided(guides: Sequence[Guide]) -> dict[str, Any]:
+    """Pictures and scales of the control networks; a single one is told without a list, as stock pipelines want it."""
+    if not guides:
+        return {}
+    told = {
+        "image": [PIL.Image.fromarray(guide.picture) for guide in guides],
+        "controlnet_conditioning_scale": [float(guide.scale) for guide in guides],
+        "control_guidance_start": [guide.start for guide in guides],
+        "control_guidance_end": [guide.end for guide in guides],
+    }
+    return {name: each[0] for name, each in told.items()} if len(guides) == 1 else told
+
+
+class _After:
+    """What happens at the end of each step: identities have their say, guidance ends, progress is told."""
+
+    def __init__(
+        self,
+        told: Sequence[Conditions],
+        tell: Callable[[int], None],
+        drawing: Drawing,
+        cutoff: float,
+        pipe: Any,
+    ) -> None:
+        self._told, self._tell = told, tell
+        guided = is_guided(drawing) and cutoff < 1 and not drawing.technique.perturbed
+        self._last = max(1, round(cutoff * drawing.steps)) if guided else 0
+        known = set(pipe._callback_tensor_inputs)
+        wanted = {name for each in told for name in each.tensors}
+        if self._last:
+            wanted |= {"prompt_embeds", "add_text_embeds", "add_time_ids", "image"} & known
+        self.names = sorted(wanted | {"latents"})
+
+    def __call__(self, pipe: Any, step: int, time: Any, tensors: Tensors) -> Tensors:
+        for each in self._told:
+            if each.callback is not None:
+                each.callback(step, tensors)
+        if step + 1 == self._last:
+            # What speaks for the person is the second half of each batch.
+            pipe._guidance_scale = 1.0
+            tensors = {name: _second(each) if name != "latents" else each for name, each in tensors.items()}
+        self._tell(step + 1)
+        return tensors
+
+
+def _second(tensor: Any) -> Any:
+    if isinstance(tensor, list):
+        return [_second(each) for each in tensor]
+    return tensor.chunk(2)[1] if tensor.shape[0] > 1 else tensor

@@ -1,0 +1,254 @@
+"""Draws people with a diffusion base, told who they are by one or several identities; for styles of the kind `text`."""
+
+import hashlib
+import importlib.metadata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.engines import Engines
+from pipelines.engines.diffusion import calls, device, hints, memory, prompts, sampling
+from pipelines.engines.diffusion.calls import Conditions
+from pipelines.engines.diffusion.family import families
+from pipelines.engines.diffusion.lease import Lease, LoadedBase
+from pipelines.engines.diffusion.loading import Source, find
+from pipelines.engines.diffusion.memory import Profile
+from pipelines.models import Models
+from pipelines.settings import Draw, Settings
+from portrait.drawings import Drawing
+from portrait.errors import EngineError, OperatorError, UserError
+from portrait.ports import Control, Identifier, Progress
+from portrait.techniques import Technique
+from portrait.types import Candidate, Identity, Image, PortraitRequest, Size
+
+ASPECT = (7, 9)
+"""Width to height where nobody asked: 896×1152, the nearest to 4:5 of the sizes that SDXL was trained at."""
+LONGEST = 1.34
+"""Longest side that is drawn, over the base's own: SDXL knows up to 1344 pixels; beyond, bodies double."""
+PACKAGES = ("torch", "diffusers", "transformers", "peft")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """One request with all choices made, and all of it found to be possible."""
+
+    person: Identity
+    base: Source
+    identifiers: Sequence[tuple[str, Identifier]]
+    drawing: Drawing
+    scheduler: str
+    quick: Path | None
+    """The LoRA that lets few steps suffice."""
+    size: Size
+    """Of the portrait; it may be drawn smaller or larger."""
+
+
+class Diffusion:
+    """Draws people with a base that stays loaded."""
+
+    def __init__(
+        self,
+        bases: Callable[[str], Source],
+        identifier: Callable[[str], Identifier],
+        control: Callable[[str], Control],
+        models: Models,
+        knobs: Draw,
+    ) -> None:
+        self._bases, self._identifier, self._control = bases, identifier, control
+        self._models, self._knobs = models, knobs
+        self._loaded: LoadedBase | None = None
+        self._hashes: dict[tuple[Path, int], str] = {}
+
+    def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
+        """Exactly `request.count` candidates, one seed each; see `portrait.ports.Painter`."""
+        plan = self.plan(request)
+        candidates: list[Candidate] = []
+        for number in range(request.count):
+            each = replace(plan, drawing=replace(plan.drawing, seed=plan.drawing.seed + number))
+            shown = candidates[-1].image if candidates else None
+            pixels, facts = self.draw(each, _telling(progress, each, number, request.count, shown))
+            image = np.asarray((pixels * 255).round(), np.uint8)
+            variation = {"seed": float(each.drawing.seed)}
+            drawn_from = {1: plan.person.references[0].name} if plan.person.references else {}
+            candidates.append(Candidate(hints.covering(image, plan.size), drawn_from, variation, facts=facts))
+        return candidates
+
+    def plan(self, request: PortraitRequest) -> Plan:
+        """Make the choices and check them, before a weight is read; see `portrait.ports.Identifier.check`."""
+        scene, person = request.style.scene, request.people[1]
+        if scene is None:
+            raise OperatorError("no_scene", f"The style {request.style.id} does not say what is to be drawn.")
+        technique = request.technique or Technique(preset=self._knobs.preset)
+        base = self._bases(technique.base or person.base or self._knobs.base)
+        if scene.families and base.family.name not in scene.families:
+            raise UserError(
+                "wrong_family", f"This style is for {', '.join(scene.families)}; {base.name} is {base.family.name}."
+            )
+        technique = replace(technique, strengths={**scene.strengths, **technique.strengths})
+        chosen = self._chosen(technique, person)
+        identifiers = [(name, self._identifier(name)) for name in chosen]
+        words = person.class_word or "person"
+        for _, each in identifiers:
+            words = each.words(person, words)
+            each.check(person, base)
+        hints.check(technique.hints, base.family.name, self._models)
+        spent = sampling.spending(technique)
+        size = request.size or _usual(base)
+        drawing = Drawing(
+            prompt=prompts.filled(scene.prompt, words, technique.traits),
+            negative=scene.negative,
+            size=_drawn(size, base),
+            seed=request.seed,
+            steps=spent.steps,
+            guidance=spent.guidance,
+            technique=replace(technique, base=base.name, identities=chosen),
+        )
+        quick = (
+            self._models.file(f"lcm_{base.family.name}", "pytorch_lora_weights.safetensors") if spent.quick else None
+        )
+        return Plan(person, base, identifiers, drawing, spent.scheduler, quick, size)
+
+    def draw(self, plan: Plan, tell: Callable[[int], None]) -> tuple[NDArray[np.float32], dict[str, object]]:
+        """One drawing H×W×3, 0..1, and what it took; steps down once where memory runs out.
+
+        Raises `EngineError` (`out_of_memory`).
+        """
+        try:
+            return self._draw(plan, tell)
+        except (RuntimeError, MemoryError) as error:
+            if not device.short_of_memory(error):
+                raise
+            why = str(error).split("\n", 1)[0]
+        less = memory.smaller(self._loaded.profile) if self._loaded is not None else None
+        if less is None:
+            raise _too_small(why)
+        self._load(plan.base, less)
+        try:
+            return self._draw(plan, tell)
+        except (RuntimeError, MemoryError) as error:
+            if not device.short_of_memory(error):
+                raise
+            raise _too_small(str(error).split("\n", 1)[0]) from error
+
+    def close(self) -> None:
+        """Let the base go."""
+        if self._loaded is not None:
+            self._loaded.close()
+            self._loaded = None
+
+    def _draw(self, plan: Plan, tell: Callable[[int], None]) -> tuple[NDArray[np.float32], dict[str, object]]:
+        with self._base(plan.base).lease() as lease:
+            if plan.quick is not None:
+                lease.add_lora("lcm", str(plan.quick), 1.0)
+            told = self._told(lease, plan)
+            pixels = calls.draw(lease, plan.drawing, told, tell)
+            return pixels, self._facts(plan, told, lease)
+
+    def _told(self, lease: Lease, plan: Plan) -> list[Conditions]:
+        drawing = plan.drawing
+        told = [each.prepare(lease, plan.person, drawing) for _, each in plan.identifiers]
+        return [*told, hints.guides(lease, drawing.technique.hints, drawing.size, self._models, self._control)]
+
+    def _chosen(self, technique: Technique, person: Identity) -> tuple[str, ...]:
+        """Names of identities; what was learned comes first, so that others see its words."""
+        named = technique.identities or self._knobs.identities
+        if not named:
+            named = ("lora",)
+        return tuple(sorted(dict.fromkeys(named), key=lambda name: name != "lora"))
+
+    def _base(self, base: Source) -> LoadedBase:
+        if self._loaded is None or self._loaded.source.path != base.path:
+            self._load(base, None if self._knobs.memory == "auto" else self._knobs.memory)
+        if self._loaded is None:
+            raise EngineError("broken_model", f"The base model {base.name} was not loaded.")
+        return self._loaded
+
+    def _load(self, base: Source, profile: Profile | None) -> None:
+        """Only one base at a time: two of SDXL would not fit most GPUs."""
+        self.close()
+        where = device.choose(self._knobs.device)
+        dtype = device.precision(self._knobs.precision, where)
+        self._loaded = LoadedBase(base, dtype, where, profile or memory.choose(base, dtype, where))
+
+    def _facts(self, plan: Plan, told: Sequence[Conditions], lease: Lease) -> dict[str, object]:
+        """For the recipe."""
+        facts: dict[str, object] = {
+            "base": plan.base.name,
+            "base_hash": self._hash(plan.base.path, plan.base.hash),
+            "prompt": plan.drawing.prompt,
+            "negative": plan.drawing.negative,
+            "size": [plan.drawing.size.width, plan.drawing.size.height],
+            "steps": plan.drawing.steps,
+            "guidance": plan.drawing.guidance,
+            "scheduler": plan.scheduler or "own",
+            "precision": str(lease.dtype).removeprefix("torch."),
+            "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        }
+        for each in told:
+            facts |= each.facts
+        if plan.person.lora is not None and any(name == "lora" for name, _ in plan.identifiers):
+            file = plan.person.lora
+            facts["lora_hash"] = self._hash(file, lambda: hashlib.sha256(file.read_bytes()).hexdigest())
+        return facts
+
+    def _hash(self, path: Path, count: Callable[[], str]) -> str:
+        """Of a file that is large and does not change while it is used."""
+        key = (path, path.stat().st_mtime_ns)
+        if key not in self._hashes:
+            self._hashes[key] = count()
+        return self._hashes[key]
+
+
+def _telling(progress: Progress, plan: Plan, number: int, count: int, shown: Image | None) -> Callable[[int], None]:
+    steps = plan.drawing.steps
+    return lambda done: progress(number * steps + done, count * steps, "Drawing", shown)
+
+
+def _usual(base: Source) -> Size:
+    """7:9 with the area of the base's own square."""
+    width, height = (round(base.side * share / 8 / base.step) * base.step for share in ASPECT)
+    return Size(max(width, base.step), max(height, base.step))
+
+
+def _drawn(size: Size, base: Source) -> Size:
+    """What is drawn for a portrait of a size: the same shape, about as many pixels as the base was taught with."""
+    scale = (base.side**2 / (size.width * size.height)) ** 0.5
+    longest = base.side * LONGEST
+    sides = [
+        max(base.step, min(int(longest), round(side * scale / base.step) * base.step))
+        for side in (size.width, size.height)
+    ]
+    return Size(*(side // base.step * base.step for side in sides))
+
+
+def _too_small(why: str) -> EngineError:
+    return EngineError(
+        "out_of_memory",
+        f"There is not enough memory to draw on this base ({why}). Choose a smaller base, or close other programs.",
+    )
+
+
+def make(settings: Settings, models: Models, engines: Engines) -> Diffusion:
+    """Nothing is loaded until something is drawn; raises `OperatorError` (`missing_model`) where there is no base at all."""
+    if status(settings, models):
+        models.folder(settings.draw.base if settings.draw.base in _stored() else "sdxl")
+    return Diffusion(
+        lambda name: find(name, settings, models), engines.identifier, engines.control, models, settings.draw
+    )
+
+
+def status(settings: Settings, models: Models) -> list[str]:
+    """A base of any family is enough."""
+    if settings.bases:
+        return []
+    missing: list[Any] = [models.missing(name) for name in _stored()]
+    return list(min(missing, key=len))
+
+
+def _stored() -> Mapping[str, None]:
+    """Names of the bases that the store knows."""
+    return dict.fromkeys(family.name for family in families())

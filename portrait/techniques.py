@@ -1,0 +1,68 @@
+"""How a diffusion model is to draw: scenes, hints, techniques; the words that requests and styles share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a diffusion model is told to draw around a person."""
+
+    prompt: str
+    """`{who}` is the person, `{traits}` what was asked for of them; weights are written `(words:1.2)`."""
+    negative: str = ""
+    families: tuple[str, ...] = ()
+    """Families of bases it was written for; all of them when empty."""
+    strengths: Mapping[str, float] = field(default_factory=dict)
+    """What it needs other than usual, by name: see `Technique.strengths`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hint:
+    """A picture that a diffusion model follows."""
+
+    kind: str
+    """Name of a control: `canny`, `pose`, `depth` …"""
+    picture: NDArray[np.uint8]
+    """H×W×3, RGB."""
+    scale: float = 0.5
+    start: float = 0.0
+    end: float = 1.0
+    """The part of the steps in which it is followed."""
+    drawn: bool = False
+    """Whether `picture` is already what the control would draw of a photo."""
+
+
+Preset: TypeAlias = Literal["fast", "balanced", "best"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Technique:
+    """How a diffusion model draws; what is left at its default the preset decides."""
+
+    base: str = ""
+    """Name of a base model; the one that the person was learned on, or that of the settings, when empty."""
+    identities: tuple[str, ...] = ()
+    """How the model is told who: `lora`, `instantid` … together; the LoRA where the person has one, when empty."""
+    preset: Preset = "balanced"
+    traits: str = ""
+    """What shall be true of the person in this picture: `with short hair`."""
+    strengths: Mapping[str, float] = field(default_factory=dict)
+    """By name: `lora`, `instantid`, `identitynet`, `photomaker`, `faceid`."""
+    scheduler: str = ""
+    steps: int = 0
+    guidance: float | None = None
+    cutoff: float | None = None
+    """Share of the steps after which guidance ends."""
+    clip_skip: int = 0
+    """Last layers of the text encoder that are left out."""
+    perturbed: float = 0.0
+    """Scale of perturbed-attention guidance (PAG); 0 does without."""
+    freeu: bool = False
+    landmarks: NDArray[np.float32] | None = None
+    """Five points where the face shall be, pixels of the portrait; None puts it where portraits have it."""
+    hints: tuple[Hint, ...] = ()

@@ -1,0 +1,101 @@
+"""A model store filled with the tiny checkpoints of `tests.tiny_hub`, and people to draw with them."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.engines import Engines
+from pipelines.engines.diffusion.loading import find
+from pipelines.engines.painters.diffusion import Diffusion, Plan
+from pipelines.models import Models
+from pipelines.settings import Base, Draw, ModelStore, Settings
+from portrait.techniques import Scene, Technique
+from portrait.types import Box, Face, Identity, Image, PortraitRequest, Pose, Quality, Reference, Size, Style
+from tests import insight_tiny, tiny_hub
+
+GOLDEN = Path(__file__).parent / "golden" / "golden.npz"
+GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
+PLACES = {
+    "instantid": ("instantid", ""),
+    "photomaker": ("photomaker/photomaker-v1.bin", "photomaker-v1.bin"),
+    "photomaker_v2": ("photomaker/photomaker-v2.bin", "photomaker-v2.bin"),
+    "faceid_sd15": ("faceid/ip-adapter-faceid_sd15.bin", "ip-adapter-faceid_sd15.bin"),
+    "faceid_sdxl": ("faceid/ip-adapter-faceid_sdxl.bin", "ip-adapter-faceid_sdxl.bin"),
+    "faceid_plusv2_sdxl": ("faceid/ip-adapter-faceid-plusv2_sdxl.bin", "ip-adapter-faceid-plusv2_sdxl.bin"),
+    "clip_vit_h": ("image_encoder", "models/image_encoder"),
+    "controlnet_depth_sdxl": ("controlnet-depth-sdxl", ""),
+    "controlnet_canny_sdxl": ("controlnet-canny-sdxl", ""),
+    "controlnet_openpose_sdxl": ("controlnet-pose-sdxl", ""),
+    "controlnet_canny_sd15": ("controlnet-sd15", ""),
+    "lcm_sdxl": ("lora-style/pytorch_lora_weights.safetensors", "pytorch_lora_weights.safetensors"),
+}
+"""From the hub to the store, by model."""
+HALF = ("controlnet_depth_sdxl", "controlnet_canny_sdxl", "controlnet_canny_sd15")
+"""Published in half precision under a name that says so."""
+
+
+def fill(root: Path) -> Settings:
+    """Write hub and store under `root`; the settings know the bases as `xl` and `sd`."""
+    hub, store = tiny_hub.build(root / "hub"), root / "models"
+    for model, (source, name) in PLACES.items():
+        if (hub / source).is_dir():
+            shutil.copytree(hub / source, store / model / name, dirs_exist_ok=True)
+        else:
+            (store / model).mkdir(parents=True)
+            shutil.copyfile(hub / source, store / model / name)
+        if model in HALF:
+            file = store / model / "diffusion_pytorch_model.safetensors"
+            file.rename(file.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    for pack, files in (("buffalo_l", ("det_10g", "w600k_r50")), ("antelopev2", ("scrfd_10g_bnkps", "glintr100"))):
+        insight_tiny.write_pack(store / pack, f"{files[0]}.onnx", f"{files[1]}.onnx")
+        for unused in ("1k3d68", "2d106det", "genderage"):
+            (store / pack / f"{unused}.onnx").touch()
+    bases = {"xl": Base(hub / "sdxl"), "sd": Base(hub / "sd15")}
+    return Settings(models=ModelStore(folder=store), bases=bases, draw=Draw(base="xl", device="cpu"))
+
+
+def painter(settings: Settings) -> Diffusion:
+    """A fresh one, as a new process would have it."""
+    models = Models(settings.models)
+    engines = Engines(settings, models)
+    return Diffusion(
+        lambda name: find(name, settings, models), engines.identifier, engines.control, models, settings.draw
+    )
+
+
+def reference(image: Image, embeddings: dict[str, Any], landmarks: Any = None, name: str = "a.jpg") -> Reference:
+    """A photo whose face fills it."""
+    height, width = image.shape[:2]
+    five = np.array([[0.3, 0.35], [0.7, 0.35], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]]) * (width, height)
+    points = np.asarray(five if landmarks is None else landmarks, np.float32)
+    face = Face(Box(0, 0, width, height), points, None, embeddings, Pose(0, 0, 0), 0.9)
+    return Reference(name, image, face, GOOD)
+
+
+def person(*references: Reference, **more: Any) -> Identity:
+    """Somebody with these photos."""
+    return Identity("somebody", tuple(references), {}, class_word=more.pop("class_word", "man"), **more)
+
+
+def stranger(seed: int, **more: Any) -> Identity:
+    """Somebody made up, known in every embedding space."""
+    random = np.random.default_rng(seed)
+    image = random.integers(0, 255, (96, 80, 3), dtype=np.uint8)
+    vectors = {space: random.normal(size=512).astype(np.float32) for space in ("antelopev2", "buffalo_l")}
+    vectors["dlib"] = random.normal(size=128).astype(np.float32)
+    made = person(reference(image, vectors), **more)
+    return Identity(f"stranger-{seed}", made.references, {"dlib": vectors["dlib"]}, made.lora, made.trigger, "man")
+
+
+def request(
+    who: Identity, scene: Scene, technique: Technique, seed: int = 0, size: Size | None = None
+) -> PortraitRequest:
+    """One portrait of somebody."""
+    return PortraitRequest({1: who}, Style("test", 1, "text", "Test", scene=scene), seed, 1, size, technique=technique)
+
+
+def pixels(draws: Diffusion, plan: Plan) -> np.ndarray:
+    """The drawing of a plan, 0..1."""
+    return draws.draw(plan, lambda done: None)[0]

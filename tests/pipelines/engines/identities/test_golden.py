@@ -1,0 +1,121 @@
+"""The published pipelines' own pictures, drawn again through this project's identities and painter, on the same networks."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.engines.diffusion import clip
+from pipelines.engines.identities.instantid import landmark_picture
+from pipelines.engines.painters.diffusion import Diffusion
+from pipelines.settings import Settings
+from portrait.techniques import Hint, Scene, Technique
+from portrait.types import Identity, Size
+from tests import hub_store
+
+NEAR = 1e-4
+
+
+@pytest.fixture(scope="module")
+def golden() -> Mapping[str, np.ndarray]:
+    return dict(np.load(hub_store.GOLDEN))
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    torch.set_num_threads(1)
+    return hub_store.fill(tmp_path_factory.mktemp("hub"))
+
+
+@pytest.fixture(scope="module")
+def painter(settings: Settings) -> Iterator[Diffusion]:
+    painter = hub_store.painter(settings)
+    yield painter
+    painter.close()
+
+
+def own(steps: int, guidance: float, *identities: str, **more: Any) -> Technique:
+    """With the base's own scheduler, as the published pipelines drew."""
+    return Technique(identities=identities, scheduler="own", steps=steps, guidance=guidance, cutoff=1.0, **more)
+
+
+def drawn(painter: Diffusion, who: Identity, prompt: str, technique: Technique, side: int, seed: int = 0) -> np.ndarray:
+    plan = painter.plan(hub_store.request(who, Scene(prompt, "low quality"), technique, seed))
+    return hub_store.pixels(painter, replace(plan, drawing=replace(plan.drawing, size=Size(side, side))))
+
+
+def instantid_of(golden: Mapping[str, np.ndarray], face: np.ndarray | None = None) -> Identity:
+    vector = golden["face"] if face is None else face
+    return hub_store.person(hub_store.reference(golden["kps"], {"antelopev2": vector}, golden["landmarks"]))
+
+
+def photos_of(golden: Mapping[str, np.ndarray]) -> Identity:
+    references = [
+        hub_store.reference(image, {"buffalo_l": face})
+        for image, face in zip(golden["id_photos"], golden["id_faces"], strict=True)
+    ]
+    return hub_store.person(*references)
+
+
+def faceid_of(golden: Mapping[str, np.ndarray]) -> Identity:
+    face = hub_store.reference(golden["face_crop"], {"buffalo_l": golden["normed_face"][0]})
+    return hub_store.person(face, class_word="woman")
+
+
+def by_instantid(golden: Mapping[str, np.ndarray], network: float = 0.8, adapter: float = 0.8) -> Technique:
+    points = golden["landmarks"].astype(np.float32)
+    return own(4, 5, "instantid", strengths={"identitynet": network, "instantid": adapter}, landmarks=points)
+
+
+def test_the_landmark_picture_is_the_published_one(golden: Mapping[str, np.ndarray]) -> None:
+    assert np.array_equal(landmark_picture(golden["landmarks"], Size(128, 128)), golden["kps"])
+
+
+@pytest.mark.parametrize(("name", "network", "adapter"), [("text2img", 0.8, 0.8), ("text2img_weak", 0.6, 0.35)])
+def test_instantid_draws_the_published_picture(
+    painter: Diffusion, golden: Mapping[str, np.ndarray], name: str, network: float, adapter: float
+) -> None:
+    technique = by_instantid(golden, network, adapter)
+    image = drawn(painter, instantid_of(golden), "a portrait photo of a {who}", technique, 128)
+    assert np.abs(image - golden[name][0]).max() < NEAR
+
+
+def test_instantid_beside_another_control_draws_the_published_picture(
+    painter: Diffusion, golden: Mapping[str, np.ndarray]
+) -> None:
+    technique = replace(by_instantid(golden), hints=(Hint("depth", golden["depth"], 0.5, drawn=True),))
+    image = drawn(painter, instantid_of(golden), "a portrait photo of a {who}", technique, 128)
+    assert np.abs(image - golden["with_depth"][0]).max() < NEAR
+
+
+def test_photos_become_the_published_pixels(golden: Mapping[str, np.ndarray]) -> None:
+    assert np.abs(clip.pixels(list(golden["id_photos"])).numpy() - golden["id_pixels"]).max() < 0.02
+
+
+@pytest.mark.parametrize("merge", [0, 2])
+@pytest.mark.parametrize(("name", "array"), [("photomaker", "photomaker_v1"), ("photomaker_v2", "photomaker_v2")])
+def test_photomaker_draws_the_published_picture(
+    painter: Diffusion, golden: Mapping[str, np.ndarray], name: str, array: str, merge: int
+) -> None:
+    technique = own(6, 5, name, strengths={name: merge / 6 + 0.01})
+    image = drawn(painter, photos_of(golden), "a photo of a {who} in style, best quality", technique, 64)
+    assert np.abs(image - golden[f"{array}_merge{merge}"][0]).max() < NEAR
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("base", "array"), [("sd", "faceid_sd15"), ("xl", "faceid_sdxl")])
+def test_faceid_draws_the_published_picture(
+    painter: Diffusion, golden: Mapping[str, np.ndarray], base: str, array: str, seed: int
+) -> None:
+    technique = own(3, 6, "faceid", base=base, strengths={"faceid": 0.7})
+    image = drawn(painter, faceid_of(golden), "a photo of a {who}", technique, 64, seed)
+    assert np.abs(image - golden[array][seed - 1]).max() < NEAR
+
+
+def test_faceid_plus_draws_the_published_picture(painter: Diffusion, golden: Mapping[str, np.ndarray]) -> None:
+    technique = own(3, 6, "faceid_plus", strengths={"faceid_plus": 0.7})
+    image = drawn(painter, faceid_of(golden), "a photo of a {who}", technique, 64, seed=1)
+    assert np.abs(image - golden["faceid_plusv2_sdxl"][0]).max() < NEAR
