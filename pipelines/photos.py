@@ -46,7 +46,11 @@ class Header:
 def probe(file: Path | BinaryIO) -> Header:
     """Read the header alone; raises `UserError` (`unreadable`, `too_large`)."""
     with _opened(file) as picture:
-        sideways = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+        try:
+            # Pillow's own class for PNG decodes the whole picture in search of EXIF behind it.
+            sideways = PIL.Image.Image.getexif(picture).get(ORIENTATION, 1) in (5, 6, 7, 8)
+        except _BROKEN as error:
+            raise _refused("unreadable") from error
         width, height = picture.size[::-1] if sideways else picture.size
         return Header(picture.format or "", Size(width, height))
 
