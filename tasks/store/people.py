@@ -24,7 +24,18 @@ from tasks.store.rows import (
     page_of,
     row_as,
 )
-from tasks.store.tables import consents, identities, job_people, jobs, people, portraits, selfies, training_sets
+from tasks.store.tables import (
+    consents,
+    idempotency_keys,
+    identities,
+    job_events,
+    job_people,
+    jobs,
+    people,
+    portraits,
+    selfies,
+    training_sets,
+)
 
 DAY = 86_400.0
 WISHES = ("", "include", "exclude")
@@ -293,6 +304,11 @@ def _erase(connection: sa.Connection, owner: str, person: str, now: float) -> Go
         sa.delete(people).where(people.c.id == person)
     )  # takes selfies, consents, sets, identities along
     connection.execute(sa.delete(portraits).where(portraits.c.id.in_(gone.portraits)))
+    # What a running job told names photos; answers that are kept to be repeated name people.
+    connection.execute(sa.delete(job_events).where(job_events.c.job.in_(in_them)))
+    connection.execute(sa.update(jobs).where(jobs.c.id.in_(in_them)).values(message=""))
+    kept = (idempotency_keys.c.owner == owner) & idempotency_keys.c.body.contains(person, autoescape=True)
+    connection.execute(sa.delete(idempotency_keys).where(kept))
     connection.execute(sa.delete(job_people).where(job_people.c.person == person))
     ended = jobs.c.id.in_(in_them) & jobs.c.state.in_(states.FINISHED)
     bury(connection, owner, "job", ids(sa.select(jobs.c.id).where(ended)), now)
