@@ -1,5 +1,6 @@
 """A person's photos: added, looked at, wished in or out, deleted."""
 
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, File, Response, UploadFile
@@ -17,7 +18,11 @@ from tasks.store.rows import SelfieRow
 router = APIRouter(tags=["selfies"], route_class=Guarded)
 MOST_AT_ONCE = 60
 """Files of one request."""
-PICTURE = {200: {"description": "The picture.", "content": {"image/*": {}}}}
+PICTURE = {
+    200: {"description": "The picture.", "content": {"image/*": {}}},
+    206: {"description": "The part that `Range` names.", "content": {"image/*": {}}},
+    **documented(416),
+}
 
 
 @router.post(
@@ -78,7 +83,7 @@ def delete_selfie(id: AnId, office: TheOffice, caller: TheCaller) -> None:
     office.files.erase_file(office.files.selfie(caller.owner, gone.person, gone.id))
     for made in office.store.people.sets(caller.owner, gone.person):
         folder = office.files.training_set(caller.owner, gone.person, made.id)
-        if sets.is_set(folder) and not sets.forget(folder, gone.id):
+        if sets.is_set(folder) and not _forgotten(folder, gone.id):
             office.store.people.delete_set(caller.owner, made.id)
             office.files.erase_training_set(caller.owner, gone.person, made.id)
 
@@ -101,6 +106,14 @@ def get_selfie_crop(id: AnId, office: TheOffice, caller: TheCaller, side: Side =
         if crop is not None:
             return pictures.send(crop, "image/png", side)
     raise UserError("not_found", "Nothing was cut from this photo.")
+
+
+def _forgotten(folder: Path, photo: str) -> bool:
+    """Take a photo out of a set; False when nothing is left to draw from, or the set is broken and can only go whole."""
+    try:
+        return sets.forget(folder, photo)
+    except UserError:
+        return False
 
 
 def _add(office: Office, owner: str, person: str, upload: UploadFile) -> SelfieRow:
