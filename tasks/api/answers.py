@@ -46,6 +46,7 @@ _WHAT = {
     409: "It cannot be done in the present state.",
     410: "It was erased.",
     413: "It is too large.",
+    416: "The file has no such part.",
     422: "The request does not hold; `errors` says where.",
     429: "A quota is spent; `Retry-After` says when to ask again.",
     500: "A fault of the program.",

@@ -13,11 +13,10 @@ from fastapi.sse import format_sse_event
 
 from portrait.errors import PortraitError, UserError
 from tasks import broker, schemas
-from tasks.api import pictures, shown
+from tasks.api import shown
 from tasks.api.answers import documented
 from tasks.api.looks import NOBODY, abilities
 from tasks.api.office import ActOnce, AnId, Cursor, Guarded, Limit, Office, TheCaller, TheOffice, made
-from tasks.api.selfies import PICTURE
 from tasks.jobs import Job, needs_of
 from tasks.store.board import Standing
 from tasks.store.database import new_id
@@ -26,6 +25,7 @@ from templates.catalog import Catalog
 
 router = APIRouter(tags=["jobs"], route_class=Guarded)
 ASKING = documented(401, 403, 404, 409, 410, 422, 429, 503)
+SEEN = {200: {"description": "The picture.", "content": {"image/jpeg": {}}}}
 POLL = 0.5
 """Seconds between two looks of a stream into the ledger."""
 STANDING_EVERY = 2.0
@@ -111,13 +111,16 @@ def retry_job(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Job:
     return told(office, job)
 
 
-@router.get("/jobs/{id}/preview", response_class=Response, responses={**PICTURE, **documented(401, 404, 410, 422)})
+@router.get("/jobs/{id}/preview", response_class=Response, responses={**SEEN, **documented(401, 404, 410, 422)})
 def get_preview(id: AnId, office: TheOffice, caller: TheCaller) -> Response:
     """What a running job shows of itself; 404 while there is nothing to see."""
-    job = office.store.jobs.get(caller.owner, id)
-    sent = pictures.send(office.files.preview(job.id), "image/jpeg", None)
-    sent.headers["Cache-Control"] = "no-store"
-    return sent
+    place = office.files.preview(office.store.jobs.get(caller.owner, id).id)
+    try:
+        content = place.read_bytes()
+    except FileNotFoundError as error:
+        # It goes when the job ends, which may be now.
+        raise UserError("not_found", "There is nothing to see of this job.") from error
+    return Response(content, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
 @router.get(

@@ -24,6 +24,8 @@ SAFE = {
 }
 SMALL = 1_000_000
 """Bytes of a request that carries no pictures."""
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+"""What figures tell apart: anybody can invent more, and each would be a series of its own for ever."""
 UPLOADS = ("/selfies", "/templates")
 _log = logging.getLogger("portrait.access")
 
@@ -85,7 +87,9 @@ class Around:
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """Stop reading a request that is larger than it may be."""
         large = scope["method"] == "POST" and scope["path"].endswith(UPLOADS)
-        most, had = self.upload_bytes if large else SMALL, 0
+        most = self.upload_bytes if large else SMALL
+        told = Headers(scope=scope).get("content-length", "")
+        had = int(told) if re.fullmatch(r"[0-9]{1,18}", told) and int(told) > most else 0
 
         async def bounded() -> Message:
             nonlocal had
@@ -99,13 +103,13 @@ class Around:
         return bounded
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        route = _route(scope)
-        self.figures.requests.labels(scope["method"], route, str(status)).inc()
-        self.figures.seconds.labels(scope["method"], route).observe(seconds)
+        route, method = _route(scope), _method(scope)
+        self.figures.requests.labels(method, route, str(status)).inc()
+        self.figures.seconds.labels(method, route).observe(seconds)
 
 
 class Tags:
-    """ETags for answers in JSON: who asks again with `If-None-Match` gets 304 while nothing has changed."""
+    """ETags for answers in JSON; files have their own. Who asks again with `If-None-Match` gets 304 while nothing changed."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -117,18 +121,22 @@ class Tags:
             return
         asked = Headers(scope=scope).get("if-none-match", "")
         start: Message | None = None
-        body = bytearray()
+        body, unchanged = bytearray(), False
 
         async def tagged(message: Message) -> None:
-            nonlocal start
+            nonlocal start, unchanged
             if message["type"] == "http.response.start":
-                if (
-                    message["status"] == 200
-                    and Headers(raw=message["headers"]).get("content-type") == "application/json"
-                ):
+                headers = Headers(raw=message["headers"])
+                if message["status"] == 200 and headers.get("content-type") == "application/json":
                     start = message  # held back until the body is known
                     return
+                if message["status"] == 200 and _same(headers.get("etag"), asked):
+                    unchanged = True
+                    await _send_unchanged(message, send)
+                    return
                 await send(message)
+                return
+            if unchanged:
                 return
             if start is None:
                 await send(message)
@@ -144,13 +152,24 @@ async def _send_tagged(start: Message, body: bytes, asked: str, send: Send) -> N
     tag = f'W/"{hashlib.sha256(body).hexdigest()[:24]}"'
     headers = MutableHeaders(raw=start["headers"])
     headers["ETag"] = tag
-    if tag in (each.strip() for each in asked.split(",")):
-        del headers["content-length"], headers["content-type"]
-        await send({**start, "status": 304, "headers": headers.raw})
-        await send({"type": "http.response.body", "body": b""})
+    if _same(tag, asked):
+        await _send_unchanged({**start, "headers": headers.raw}, send)
         return
     await send({**start, "headers": headers.raw})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _send_unchanged(start: Message, send: Send) -> None:
+    headers = MutableHeaders(raw=start["headers"])
+    del headers["content-length"], headers["content-type"]
+    await send({**start, "status": 304, "headers": headers.raw})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _same(tag: str | None, asked: str) -> bool:
+    """Whether a tag is among those that were asked for, by the weak comparison of RFC 9110."""
+    known = {each.strip().removeprefix("W/") for each in asked.split(",")}
+    return tag is not None and bool(known & {tag.removeprefix("W/"), "*"})
 
 
 def _request_id(headers: Headers) -> str:
@@ -164,12 +183,17 @@ def _route(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", "") or "other"
 
 
+def _method(scope: Scope) -> str:
+    """The method, if it is one that is known."""
+    return scope["method"] if scope["method"] in METHODS else "other"
+
+
 def _tell(scope: Scope, status: int, seconds: float) -> None:
     """One line: who by the id of the key, where by the route; no ids of people, no names."""
     state = scope["state"]
     _log.info(
         "%s %s %d",
-        scope["method"],
+        _method(scope),
         _route(scope),
         status,
         extra={

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import PIL.Image
-from fastapi import Query, Response, UploadFile
+from fastapi import Query, Request, Response, UploadFile
 from fastapi.responses import FileResponse
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Scope, Send
 
 from pipelines import photos as door
 from portrait.errors import UserError
+from tasks.api import answers
 from tasks.files import Files, Saved
 
 MEDIA = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "HEIF": "image/heif", "AVIF": "image/avif"}
@@ -20,6 +23,28 @@ Side: TypeAlias = Annotated[
 ]
 _KEEP = "private, max-age=86400"
 """A picture never changes under its id."""
+
+
+class Whole(FileResponse):
+    """A file, or a part of it; of a part that is not there, a problem."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        refused: Message | None = None
+
+        async def told(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] in {400, 416}:
+                refused = message
+            if refused is None:
+                await send(message)
+
+        await super().__call__(scope, receive, told)
+        if refused is not None:
+            kept = {name: value for name, value in Headers(raw=refused["headers"]).items() if name == "content-range"}
+            sentence = "The file has no such part. Ask for it whole, or for bytes that it has."
+            problem = answers.problem(Request(scope), 416, "bad_range", sentence, headers=kept)
+            await problem(scope, receive, send)
 
 
 def name_of(upload: UploadFile) -> str:
@@ -43,7 +68,7 @@ def send(path: Path, media: str, side: int | None, name: str | None = None) -> R
     if not path.is_file():
         raise UserError("not_found", "The file is not there.")
     if side is None:
-        return FileResponse(path, media_type=media, filename=name, headers={"Cache-Control": _KEEP})
+        return Whole(path, media_type=media, filename=name, headers={"Cache-Control": _KEEP})
     small = PIL.Image.fromarray(door.read(path, side).image)
     content = BytesIO()
     small.save(content, "JPEG", quality=88)

@@ -95,7 +95,10 @@ def _document(app: FastAPI) -> None:
             parts["Problem"] = schema
             for name in ("HTTPValidationError", "ValidationError"):
                 parts.pop(name, None)
-            for operation in (each for methods in document["paths"].values() for each in methods.values()):
+            for method, operation in (each for path in document["paths"].values() for each in path.items()):
+                said = operation["responses"].get("200", {}).get("content", {})
+                if method == "get" and said.keys() & {"application/json", "image/*"}:
+                    operation["responses"]["304"] = {"description": "It is still what `If-None-Match` names."}
                 if "requestBody" in operation:
                     unread = {str(status): said for status, said in answers.documented(400, 413).items()}
                     operation["responses"] = unread | operation["responses"]
