@@ -13,7 +13,7 @@ from tasks import schemas
 from tasks.api.answers import documented
 from tasks.api.office import Office, TheCaller, TheOffice
 from tasks.api.portraits import ZIP, name_of
-from tasks.store.rows import PortraitRow
+from tasks.store.rows import PortraitRow, TemplateRow
 
 router = APIRouter(prefix="/me", tags=["me"])
 
@@ -38,7 +38,7 @@ def get_me(office: TheOffice, caller: TheCaller) -> schemas.Me:
 
 @router.get("/export", response_class=StreamingResponse, responses={**ZIP, **documented(401)})
 def export_me(office: TheOffice, caller: TheCaller) -> Response:
-    """Everything that is kept of you as one zip: your photos, portraits, and the records about them as JSON."""
+    """Everything that is kept of you as one zip: your photos, portraits, own pictures, and the records about them as JSON."""
     headers = {"Content-Disposition": 'attachment; filename="export.zip"'}
     return StreamingResponse(_zip(office, caller.owner), media_type="application/zip", headers=headers)
 
@@ -64,6 +64,7 @@ def erase_me(office: TheOffice, caller: TheCaller) -> schemas.Erased:
 def _zip(office: Office, owner: str) -> Iterator[bytes]:
     store, files, archive = office.store, office.files, ZipStream()
     people = _all(store.people.list, owner)
+    brought: list[TemplateRow] = _all(store.templates.list, owner)
     drawn: list[PortraitRow] = _all(store.portraits.list, owner)
     records: dict[str, Any] = {
         "people": [
@@ -76,7 +77,7 @@ def _zip(office: Office, owner: str) -> Iterator[bytes]:
             for person in people
         ],
         "portraits": [asdict(each) for each in drawn],
-        "templates": [asdict(each) for each in _all(store.templates.list, owner)],
+        "templates": [asdict(each) for each in brought],
     }
     archive.add(json.dumps(records, ensure_ascii=False, indent=1), "records.json")
     for person in records["people"]:
@@ -84,6 +85,10 @@ def _zip(office: Office, owner: str) -> Iterator[bytes]:
             path = files.selfie(owner, person["id"], selfie["id"])
             if path.is_file():
                 archive.add_path(str(path), f"photos/{person['id']}/{selfie['id']}.{selfie['format'].lower()}")
+    for template in brought:
+        path = files.template(owner, template.id)
+        if path.is_file():
+            archive.add_path(str(path), f"pictures/{template.id}.{template.format.lower()}")
     for row in drawn:
         path = files.portrait(owner, row.job, row.file)
         if path.is_file():

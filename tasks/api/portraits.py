@@ -51,7 +51,7 @@ def get_zip(
 ) -> Response:
     """Many portraits as one zip, streamed; the marks in the files stay."""
     rows = (
-        office.store.portraits.some(caller.owner, [each[:64].replace("\0", "") for each in id])
+        office.store.portraits.some(caller.owner, list(dict.fromkeys(each[:64].replace("\0", "") for each in id)))
         if id
         else office.store.portraits.list(caller.owner, Which(person, job, favourite), None, MOST_IN_A_ZIP).items
     )
