@@ -3,14 +3,16 @@
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import httpx
 import PIL.Image
 import uvicorn
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -29,6 +31,7 @@ from tests import fakes
 from tests.tasks import servers
 from tests.tasks.stand import until
 
+T = TypeVar("T")
 ABLE = {"look", "prepare", "draw:studio", "draw:template"}
 
 
@@ -159,7 +162,8 @@ class Desk:
         folder.mkdir(parents=True)
         (folder / "crop.png").write_bytes(picture(9))
         crops = [{"file": "crop.png", "source": id} for id in photos]
-        (folder / "set.json").write_text(json.dumps({"crops": crops}))
+        references = [{"file": "crop.png", "name": id} for id in photos]
+        (folder / "set.json").write_text(json.dumps({"crops": crops, "references": references, "photos": told}))
         identity = IdentityRow(new_id("identity", now), job.owner, person, made.id, now)
         verdicts: Mapping[str, Any] = {id: {"verdict": "use", "quality": {"total": 0.9}} for id in photos}
         return Outcome({"identity": identity.id}, training_set=made, identity=identity, verdicts=verdicts)
@@ -240,6 +244,11 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def caller(self, owner: str = "ann", role: auth.Role = "person") -> httpx.Client:
+        """A caller over the network, with a key."""
+        key = {"Authorization": f"Bearer {self.desk.key(owner, role)}"}
+        return httpx.Client(base_url=f"{self.url}/v1", headers=key, timeout=60)
+
     def start(self) -> None:
         """Serve; the office outlives the server, so that it can start again."""
         office = replace(self.desk.office)
@@ -269,3 +278,15 @@ def served(desk: Desk) -> Iterator[Served]:
         yield there
     finally:
         there.stop()
+
+
+def at_once(count: int, call: Callable[[int], T]) -> list[T]:
+    """The same call from many threads that start together."""
+    gate = threading.Barrier(count)
+
+    def started(number: int) -> T:
+        gate.wait()
+        return call(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(started, range(count)))

@@ -1,0 +1,125 @@
+"""Lists page by page while they grow, and answers that are not sent again while nothing has changed."""
+
+import re
+import time
+
+from tasks.store.database import new_id
+from tests.tasks.api.desk import Desk, picture
+
+
+def people(desk: Desk, count: int, start: float) -> list[str]:
+    """Ids, the oldest first."""
+    add = desk.office.store.people.add
+    return [add("ann", f"Person {at}", "1", "Ann", start + at).id for at in range(count)]
+
+
+def test_a_cursor_leads_over_all_rows_once_while_others_are_added(desk: Desk) -> None:
+    client = desk.client()
+    there = people(desk, 120, 1000.0)
+    seen: list[str] = []
+    cursor, added = None, 0
+    while True:
+        page = client.get("/people", params={"limit": 25} | ({"cursor": cursor} if cursor else {})).json()
+        seen += [each["id"] for each in page["items"]]
+        assert len(page["items"]) <= 25
+        cursor = page["next"]
+        if cursor is None:
+            break
+        added += len(people(desk, 2, 5000.0 + added))
+    assert added == 8
+    assert seen == there[::-1]
+    assert len(client.get("/people", params={"limit": 200}).json()["items"]) == 128
+
+
+def test_every_list_with_a_cursor_pages_in_the_same_way(desk: Desk) -> None:
+    things, client = desk.things(), desk.client()
+    for each in range(3):
+        client.post("/generations", json={"people": {"1": things.person}, "style": "studio-warm", "seed": each})
+        client.post(f"/webhooks/{things.webhook}/test")
+    desk.finish("draw:studio", count=3)
+    for path in ("/jobs", "/portraits", f"/webhooks/{things.webhook}/deliveries"):
+        whole = client.get(path).json()
+        assert whole["next"] is None
+        first = client.get(path, params={"limit": 2}).json()
+        second = client.get(path, params={"limit": 2, "cursor": first["next"]}).json()
+        assert first["items"] + second["items"] == whole["items"][:4]
+    best = client.get("/portraits").json()["items"]
+    assert [each["number"] for each in best][:3] == [1, 2, 3], "of one job, the best first"
+
+
+def test_an_unchanged_answer_is_not_sent_again(desk: Desk) -> None:
+    things, client = desk.things(), desk.client()
+    for path in ("/people", f"/people/{things.person}", f"/jobs/{things.drawn}", "/styles", "/me", "/webhooks"):
+        first = client.get(path)
+        tag = first.headers["etag"]
+        for asked in (tag, f'"other", {tag}', tag.removeprefix("W/"), "*"):
+            again = client.get(path, headers={"If-None-Match": asked})
+            assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag), (path, asked)
+            assert "content-type" not in again.headers
+        assert client.get(path, headers={"If-None-Match": '"other"'}).content == first.content
+
+
+def test_a_changed_answer_has_another_tag(desk: Desk) -> None:
+    things, client = desk.things(), desk.client()
+    path = f"/people/{things.person}"
+    tag = client.get(path).headers["etag"]
+    client.patch(path, json={"name": "Anna"})
+    changed = client.get(path, headers={"If-None-Match": tag})
+    assert (changed.status_code, changed.json()["name"]) == (200, "Anna")
+    assert changed.headers["etag"] != tag
+    tag = client.get(f"/jobs/{things.waiting}").headers["etag"]
+    client.post(f"/jobs/{things.waiting}/cancel")
+    assert client.get(f"/jobs/{things.waiting}", headers={"If-None-Match": tag}).json()["state"] == "cancelled"
+
+
+def test_problems_and_what_is_done_have_no_tag(desk: Desk) -> None:
+    client = desk.client()
+    assert "etag" not in client.get("/people/none", headers={"If-None-Match": "*"}).headers
+    body = {"name": "Ann", "consent": {"agreed": True, "text_version": "1", "given_by": "Ann"}}
+    assert client.post("/people", json=body, headers={"If-None-Match": "*"}).status_code == 201
+
+
+def test_a_file_is_not_sent_again_and_can_be_had_in_parts(desk: Desk) -> None:
+    things, client = desk.things(), desk.client()
+    path, whole = f"/portraits/{things.portrait}/file", picture(101, format="JPEG")
+    first = client.get(path)
+    assert first.content == whole
+    assert first.headers["cache-control"] == "private, max-age=86400"
+    again = client.get(path, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    for asked, part in (("bytes=0-9", whole[:10]), ("bytes=10-", whole[10:]), ("bytes=-5", whole[-5:])):
+        answer = client.get(path, headers={"Range": asked})
+        assert (answer.status_code, answer.content) == (206, part)
+        assert answer.headers["content-range"].endswith(f"/{len(whole)}")
+    for asked in ("bytes=999999-", "bytes=9-1", "lines=1-2"):
+        refused = client.get(path, headers={"Range": asked})
+        assert (refused.status_code, refused.json()["code"]) == (416, "bad_range")
+    changed = client.get(path, headers={"Range": "bytes=0-9", "If-Range": '"another"'})
+    assert (changed.status_code, changed.content) == (200, whole)
+
+
+def test_small_pictures_are_small_and_upright(desk: Desk) -> None:
+    from io import BytesIO
+
+    import PIL.Image
+
+    person, client = desk.person(), desk.client()
+    content, exif = BytesIO(), PIL.Image.Exif()
+    exif[0x0112] = 6
+    PIL.Image.new("RGB", (400, 200)).save(content, "JPEG", exif=exif)
+    added = client.post(f"/people/{person}/selfies", files=[("files", ("a.jpg", content.getvalue()))]).json()["added"][
+        0
+    ]
+    assert (added["width"], added["height"]) == (200, 400)
+    small = client.get(f"/selfies/{added['id']}/file", params={"side": 100})
+    assert small.headers["content-type"] == "image/jpeg"
+    assert PIL.Image.open(BytesIO(small.content)).size == (50, 100)
+    assert client.get(f"/selfies/{added['id']}/file").content == content.getvalue()
+    for side in (63, 2049, "big"):
+        assert client.get(f"/selfies/{added['id']}/file", params={"side": side}).status_code == 422
+
+
+def test_ids_sort_by_age() -> None:
+    now = time.time()
+    assert new_id("job", now) < new_id("job", now + 0.01)
+    assert re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", new_id("delivery", now))
