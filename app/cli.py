@@ -7,7 +7,21 @@ import os
 
 import typer
 
-from app.commands import demo, doctor, idphoto, identities, keys, make, models, parts, prepare, remake, serve, styles, train
+from app.commands import (
+    demo,
+    doctor,
+    identities,
+    idphoto,
+    keys,
+    make,
+    models,
+    parts,
+    prepare,
+    remake,
+    serve,
+    styles,
+    train,
+)
 from tasks.settings import home
 
 app = typer.Typer(

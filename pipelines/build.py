@@ -1,12 +1,15 @@
 """Settings to flows: the one place where engines meet flows."""
 
 from collections.abc import Collection
+from importlib.util import find_spec
+from pathlib import Path
 
-from pipelines.engines import Engines
+from pipelines.engines import Engines, engine_module, names
 from pipelines.models import Models
 from pipelines.prepare import Prepare
 from pipelines.render import Render
 from pipelines.settings import Settings
+from pipelines.train import Train
 
 
 def open_engines(settings: Settings) -> Engines:
@@ -18,6 +21,27 @@ def prepare(settings: Settings, engines: Engines) -> Prepare:
     """Selfies to training set, with the engines that the settings name."""
     matter = engines.matter() if settings.prepare.white else None
     return Prepare(engines.finder(), engines.restorer(), matter, settings.prepare, settings.quality)
+
+
+def train(engines: Engines) -> Train:
+    """Training set to identity, with the trainer that the settings name."""
+    return Train(engines.trainer())
+
+
+def bases(settings: Settings) -> dict[str, list[str]]:
+    """Bases that a person can be learned on, each with what it still lacks, in words; nothing is loaded."""
+    models = Models(settings.models)
+    absent = [name for name in ("torch", "diffusers", "peft", "transformers") if find_spec(name) is None]
+    mend = f"{', '.join(absent)} missing: pip install -c constraints.txt '.[diffusion]'"
+    lacks = {name: models.missing(name) for name in names("diffusion/families")}
+    for name, base in settings.bases.items():
+        lacks[name] = [] if base.path.exists() else [f"There is no base model at {base.path}."]
+    return {name: ([mend] if absent else []) + lines for name, lines in lacks.items()}
+
+
+def convert(settings: Settings, base: str, place: Path, dtype: str) -> None:
+    """A base model from a folder to one file, or back; see `engines.diffusion.convert`."""
+    engine_module("diffusion", "convert").convert(base, place, dtype, settings, Models(settings.models))
 
 
 PAINTERS = {"studio": "studio", "template": "fusion"}

@@ -1,18 +1,18 @@
 """What an engine must be able to do: one small protocol each."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from portrait.drawings import Drawing
+from portrait.lessons import Learned, Lesson, TrainingPlan
 from portrait.types import (
     Candidate,
     Face,
     Identity,
     Image,
-    Learned,
-    Lesson,
     Mask,
     PortraitRequest,
-    TrainingPlan,
 )
 
 
@@ -110,5 +110,14 @@ class Trainer(Protocol):
 
         Reports step, loss and time left, and stops within one step when `progress` raises. Raises `EngineError`
         (`out_of_memory`, `diverged`), `UserError` (`wrong_base`).
+        """
+        ...
+
+    def merge(
+        self, loras: Sequence[Path], shares: Sequence[float], facts: Mapping[str, Any], desk: Path
+    ) -> tuple[Path, Path]:
+        """The mean update of several LoRAs of one base, by shares that sum to one: both files, written to `desk`.
+
+        `facts` are those of `identity.json`. Raises `UserError` (`cannot_merge`).
         """
         ...

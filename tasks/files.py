@@ -1,6 +1,7 @@
 """Where selfies, sets and portraits lie, named by ids and never by what a person typed; and forgetting them.
 
-DATA/owners/OWNER/people/PERSON/{selfies/ID, sets/SET/} · DATA/owners/OWNER/jobs/JOB/01.jpg … · DATA/previews/JOB.jpg ·
+DATA/owners/OWNER/people/PERSON/{selfies/ID, sets/SET/, identities/ID/, desks/JOB/} ·
+DATA/owners/OWNER/jobs/JOB/01.jpg … · DATA/previews/JOB.jpg ·
 DATA/staging/JOB.TOKEN/: what a worker writes before it is settled.
 """
 
@@ -41,6 +42,14 @@ class Files:
     def training_set(self, owner: str, person: str, training_set: str) -> Path:
         """The folder of a training set."""
         return self._person(owner, person) / "sets" / _safe(training_set)
+
+    def identity(self, owner: str, person: str, identity: str) -> Path:
+        """The folder of what was learned of a person."""
+        return self._person(owner, person) / "identities" / _safe(identity)
+
+    def desk(self, owner: str, person: str, job: str) -> Path:
+        """What a lesson keeps from worker to worker: checkpoints. It goes when the lesson ends, or with the person."""
+        return self._person(owner, person) / "desks" / _safe(job)
 
     def portraits(self, owner: str, job: str) -> Path:
         """The folder of what a job delivered."""

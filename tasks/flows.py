@@ -1,17 +1,19 @@
 """One job's work: the flow its kind asks for, on the owner's files, into a staging folder."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines import build, render, sets
+from pipelines import build, identities, render, sets
 from pipelines.deliver import Deliver
 from pipelines.engines import Engines, status
 from pipelines.models import Models
 from pipelines.prepare import Wishes
 from pipelines.settings import Settings
-from portrait.errors import OperatorError
+from portrait.errors import Cancelled, OperatorError, UserError
+from portrait.lessons import Lesson
 from portrait.ports import Progress
 from portrait.types import Box, Identity, Portrait, PortraitRequest, Size, Style
 from tasks.files import Files, publish
@@ -93,6 +95,7 @@ class PortraitFlows:
         return Abilities(
             frozenset(word for word, lines in lacks.items() if not lines),
             {word: lines for word, lines in lacks.items() if lines},
+        lacks |= {f"train:{base}": lines for base, lines in build.bases(self._settings).items()}
         )
 
     def __call__(self, work: Work) -> Done:
@@ -106,6 +109,8 @@ class PortraitFlows:
         raise OperatorError("unknown_kind", f"This worker knows no jobs of the kind {work.job.kind!r}. Update it.")
 
     def close(self) -> None:
+        if work.job.kind == "train":
+            return self._train(work)
         """Close engines that hold native handles."""
         self._engines.__exit__(None, None, None)
 
@@ -137,6 +142,35 @@ class PortraitFlows:
     def _generate(self, work: Work) -> Done:
         """Identities and a style to portraits."""
         job, wants = work.job, work.job.wants
+    def _train(self, work: Work) -> Done:
+        """A training set to an identity with a LoRA; checkpoints outlive the worker, and go when the job is done with."""
+        job, wants = work.job, work.job.wants
+        person, set_id = str(wants["person"]), str(wants["training_set"])
+        if work.store.people.training_set(job.owner, set_id).person != person:
+            raise UserError("not_found", "The training set is not of that person.")
+        training = sets.read(work.files.training_set(job.owner, person, set_id))
+        start = self._identity(work, str(wants["start"])) if wants.get("start") else None
+        desk = work.files.desk(job.owner, person, job.id)
+        desk.mkdir(parents=True, exist_ok=True)
+        wishes = {name: wants[name] for name in LESSON_WISHES if wants.get(name) is not None}
+        lesson = Lesson(training, str(wants["base"]), desk, start, wishes)
+        try:
+            made = build.train(self._engines)(lesson, work.staging / "identity", work.progress)
+        except Cancelled as error:
+            if error.code == "cancelled":  # not when another worker goes on
+                shutil.rmtree(desk, ignore_errors=True)
+            raise
+        now = work.now()
+        row = IdentityRow(new_id("identity", now), job.owner, person, set_id, now, str(wants["base"]))
+        told = {name: made.description[name] for name in ("steps", "chosen", "notes")}
+        outcome = Outcome({"person": person, "identity": row.id, **told}, identity=row)
+
+        def settle() -> None:
+            publish(work.staging / "identity", work.files.identity(job.owner, person, row.id))
+            shutil.rmtree(desk, ignore_errors=True)
+
+        return Done(outcome, settle)
+
         people = {int(place): self._identity(work, id) for place, id in dict(wants["identities"]).items()}
         style = self._style(work)
         size = wants.get("size")
@@ -157,7 +191,11 @@ class PortraitFlows:
     def _identity(self, work: Work, id: str) -> Identity:
         row = work.store.people.identity(work.job.owner, id)
         training = sets.read(work.files.training_set(work.job.owner, row.person, row.training_set))
-        return Identity(row.id, training.references, training.likeness)
+        drawn = Identity(row.id, training.references, training.likeness)
+        if not row.base:
+            return drawn
+        learned = identities.read(work.files.identity(work.job.owner, row.person, row.id)).identity
+        return replace(learned, id=row.id, references=drawn.references, likeness=drawn.likeness, base=row.base)
 
     def _style(self, work: Work) -> Style:
         """The style that is wanted, or the owner's own picture as one."""
@@ -190,8 +228,12 @@ def open_flows(settings: Settings) -> Flows:
     return PortraitFlows(settings, build.open_engines(settings))
 
 
-def style_of(file: StyleFile) -> Style:
-    """The value that flows, without its picture."""
+LESSON_WISHES = ("steps", "rank", "rate", "batch", "seed", "text", "token", "prior")
+"""What a job may wish otherwise than the settings; see `portrait.types.Lesson`."""
+
+
+def style_of(file: StyleFile, wishes: Mapping[str, str] | None = None) -> Style:
+    """The value that flows, without its picture; `wishes` are traits by name."""
     return Style(
         id=file.id,
         version=file.version,

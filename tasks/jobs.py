@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from portrait.errors import Cancelled, PortraitError, UserError
 
 State: TypeAlias = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "expired"]
-Kind: TypeAlias = Literal["look", "prepare", "generate"]
+Kind: TypeAlias = Literal["look", "prepare", "train", "generate"]
 
 FINISHED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "expired"})
 """States that end a job; only `retried` leads out of them."""
@@ -90,8 +90,10 @@ class Job:
         return self.state in FINISHED
 
 
-def needs_of(kind: str, style_kinds: Iterable[str] = ()) -> frozenset[str]:
-    """The abilities a job needs: `prepare`, or `draw:studio`, `draw:template` … by the kinds of its styles."""
+def needs_of(kind: str, style_kinds: Iterable[str] = (), base: str = "") -> frozenset[str]:
+    """The abilities a job needs: `prepare`, `train:sdxl` by its base, `draw:studio`, `draw:template` … by its styles."""
+    if kind == "train":
+        return frozenset({f"train:{base}"})
     if kind == "generate":
         return frozenset(f"draw:{each}" for each in style_kinds)
     return frozenset({kind})

@@ -92,10 +92,11 @@ def sdxl(folder: Path, prediction: str = "epsilon", seed: int = 0) -> Path:
     return folder
 
 
-def taught(folder: Path, steps: int = 40) -> Path:
-    """Teach a base's U-Net a little: to tell noise from flat colour; then there is something to learn on top.
+def taught(folder: Path, steps: int = 40, harm: float = 1.0) -> Path:
+    """Teach a base's U-Net a little, to tell noise from flat colour, and then harm its attention.
 
-    A network of random weights passes too little on for the attention alone to lower the loss.
+    A network of random weights passes too little on for attention alone to lower the loss. Here a LoRA can mend what was
+    harmed: the harm is an update of rank 2.
     """
     unet: Any = UNet2DConditionModel.from_pretrained(folder / "unet")
     schedule: Any = DDPMScheduler.from_pretrained(folder / "scheduler")
@@ -116,6 +117,10 @@ def taught(folder: Path, steps: int = 40) -> Path:
         (said - noise).square().mean().backward()
         optimiser.step()
         optimiser.zero_grad()
+    with torch.no_grad():
+        for name, weight in unet.named_parameters():
+            if name.endswith("to_out.0.weight"):
+                weight += harm * draw(len(weight), 2) @ draw(2, weight.shape[1]) / weight.shape[1] ** 0.5
     unet.save_pretrained(folder / "unet")
     return folder
 

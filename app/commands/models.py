@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -89,6 +89,25 @@ def licences(as_json: Json = False) -> None:
     with answering(as_json) as say:
         models = [state.model for state in _models().list()]
         say({"licences": [_terms(model) for model in models]}, lambda: _print_licences(models))
+
+
+@app.command()
+def convert(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="A base's name, its folder, or a single file of it.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="PLACE", help="NAME.safetensors for one file, else a folder.")
+    ],
+    dtype: Annotated[
+        Literal["float16", "bfloat16", "float32"], typer.Option("--dtype", help="What it will be served in.")
+    ] = "float16",
+    as_json: Json = False,
+) -> None:
+    """A base model from a folder to one file, or back."""
+    with answering(as_json) as say:
+        from pipelines import build
+
+        build.convert(load(), base, out, dtype)
+        say({"base": base, "written": str(out), "dtype": dtype}, lambda: _print(f"Written to {escape(str(out))}"))
 
 
 def _models() -> Models:

@@ -81,6 +81,8 @@ class IdentityRow:
     person: str
     training_set: str
     created: float
+    base: str = ""
+    """The base model that a LoRA was learned on; empty where nothing was learned."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,7 @@ identities = sa.Table(
     _of("people", "person"),
     _of("training_sets", "training_set"),
     sa.Column("created", _TIME, nullable=False),
+    sa.Column("base", sa.String(200), nullable=False),
 )
 
 style_versions = sa.Table(

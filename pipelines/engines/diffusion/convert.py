@@ -8,10 +8,21 @@ import torch
 from safetensors.torch import save_file
 
 from pipelines.engines.diffusion import original
-from pipelines.engines.diffusion.loading import Source, load
+from pipelines.engines.diffusion.loading import Source, find, load
+from pipelines.models import Models
+from pipelines.settings import Settings
 from portrait.errors import OperatorError, UserError
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def convert(name: str, place: Path, dtype: str, settings: Settings, models: Models) -> None:
+    """A base by its name or place, to one file where the new place is named so, else to a folder.
+
+    Raises `UserError` (`folder_taken`), `OperatorError` (`unknown_base`, `bad_base`, `cannot_write`).
+    """
+    base = find(name, settings, models)
+    (to_file if place.suffix == ".safetensors" else to_folder)(base, place, DTYPES[dtype])
 
 
 def to_file(base: Source, file: Path, dtype: torch.dtype) -> None:

@@ -7,9 +7,10 @@ from typing import TypeAlias
 
 from pipelines.engines.diffusion.drawing import Pen, Stroke, prompts
 from pipelines.settings import Exam
+from portrait.lessons import Look
 from portrait.likeness import distance
 from portrait.ports import FaceFinder
-from portrait.types import Image, Look, TrainingSet, Vector
+from portrait.types import Image, TrainingSet, Vector
 
 Sheet: TypeAlias = tuple[tuple[str, Image], ...]
 """Prompts with what was drawn for them."""
@@ -70,10 +71,13 @@ class Examiner:
         return Look(step, sum(away) / len(away), len(seen) / len(sheet), among, collapsed)
 
 
-def examiner(finder: FaceFinder, knobs: Exam, training: TrainingSet, who: str) -> Examiner | None:
+def examiner(find: Callable[[], FaceFinder], knobs: Exam, training: TrainingSet, who: str) -> Examiner | None:
     """None when looking is switched off, or the set was prepared with another face finder."""
+    if not knobs.every:
+        return None
+    finder = find()
     person = training.likeness.get(finder.space)
-    if person is None or not knobs.every:
+    if person is None:
         return None
     faces = embedded(finder, [crop.image for crop in training.crops])
     return Examiner(finder, knobs, who, person, spread(finder.space, faces))

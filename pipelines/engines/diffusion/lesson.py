@@ -20,8 +20,9 @@ from pipelines.engines.diffusion.objective import Objective
 from pipelines.engines.diffusion.tokens import LearnedToken
 from pipelines.engines.diffusion.wording import Kept, Live, Wording
 from pipelines.settings import Train
+from portrait.lessons import Lesson, TrainingPlan
 from portrait.ports import Progress
-from portrait.types import Image, Lesson, TrainingPlan, TrainingSet
+from portrait.types import Image, TrainingSet
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,21 +14,23 @@ from pipelines.engines import Engines
 from pipelines.engines.diffusion import device, estimate, exam, latents, lesson, lora, tokens
 from pipelines.engines.diffusion.checkpoints import Desk
 from pipelines.engines.diffusion.exam import Examiner, Sheet
+from pipelines.engines.diffusion.family import Family, of_name
 from pipelines.engines.diffusion.learner import Learner, Material
 from pipelines.engines.diffusion.lesson import Course
 from pipelines.engines.diffusion.loading import Source, find
 from pipelines.engines.diffusion.merge import merge
 from pipelines.models import Models
 from pipelines.settings import Settings, Train
-from portrait.errors import EngineError
+from portrait.errors import EngineError, UserError
+from portrait.lessons import Learned, Lesson, Look, TrainingPlan
 from portrait.ports import FaceFinder, Progress
-from portrait.types import Learned, Lesson, Look, TrainingPlan
 
 STEPS_A_PHOTO, MOST_STEPS = 200, 800
 """EasyPhoto's, which converge at a rate of 1e-4."""
 BATCHES = (4, 2, 1)
 FILLED = 0.9
 """Share of the free memory that a plan may take."""
+WISHES = frozenset({"steps", "rank", "rate", "batch", "seed", "text", "token", "prior"})
 PACKAGES = ("torch", "diffusers", "peft", "transformers")
 
 
@@ -42,12 +44,13 @@ class Dreambooth:
 
     def plan(self, lesson: Lesson) -> TrainingPlan:
         """What it will take; see `portrait.ports.Trainer`."""
-        return self._plan(self._bases(lesson.base), lesson)
+        return _plan(self._bases(lesson.base), lesson, wished(self._knobs, lesson.wishes))
 
     def train(self, lesson: Lesson, progress: Progress) -> Learned:
         """Learn; see `portrait.ports.Trainer`. When memory runs out, once more with a smaller plan."""
         base = self._bases(lesson.base)
-        course = Course(lesson, base, base.hash(), self._plan(base, lesson), self._knobs, self._cache, progress)
+        knobs = wished(self._knobs, lesson.wishes)
+        course = Course(lesson, base, base.hash(), _plan(base, lesson, knobs), knobs, self._cache, progress)
         tried = self._attempt(course)
         if isinstance(tried, Learned):
             return tried
@@ -59,6 +62,13 @@ class Dreambooth:
         if not isinstance(again, Learned):
             raise _too_small(again)
         return replace(again, notes=(*again.notes, "Memory ran out once: it was learned with a smaller plan."))
+
+    def merge(
+        self, loras: Sequence[Path], shares: Sequence[float], facts: Mapping[str, Any], desk: Path
+    ) -> tuple[Path, Path]:
+        """Both files of a merge; see `portrait.ports.Trainer`."""
+        weights = merge([lora.read(each) for each in loras], shares)
+        return _write(weights, of_name(str(facts["base"]["family"])), facts["unet"], str(facts["trigger"]), desk)
 
     def _attempt(self, course: Course) -> "Learned | str":
         """Learn, or say what memory ran out for; what was held is let go by then."""
@@ -78,7 +88,7 @@ class Dreambooth:
             desk.clear()
         else:
             course = replace(course, plan=replace(course.plan, **state["plan"]))
-        examiner = exam.examiner(self._finder(), self._knobs.exam, course.lesson.training, course.who)
+        examiner = exam.examiner(self._finder, course.knobs.exam, course.lesson.training, course.who)
         material = lesson.material(course)
         learner = lesson.learner(course, examiner)
         log = _Log.of(state)
@@ -89,43 +99,16 @@ class Dreambooth:
         chosen = _Choice(course, desk, learner, examiner, log)()
         return self._result(course, chosen, log, time.monotonic() - began)
 
-    def _plan(self, base: Source, lesson: Lesson) -> TrainingPlan:
-        knobs, crops = self._knobs, lesson.training.crops
-        where = device.choose(knobs.device)
-        dtype = device.precision(knobs.precision, where)
-        side = (knobs.side or base.side) // base.step * base.step
-        cost = estimate.cost(base, knobs.rank or base.family.rank, side, dtype, where.type)
-        free = device.free(where)
-        batch, checkpointing = _fitting(cost, knobs, free, where.type)
-        steps = knobs.steps or min(STEPS_A_PHOTO * len(crops), MOST_STEPS)
-        sizes = latents.sort([crop.image for crop in crops], side, base.step, batch)
-        named = [f"{size.width}×{size.height}" for size in sizes]
-        twice = 2 if knobs.prior.weight else 1
-        return TrainingPlan(
-            family=base.family.name,
-            steps=steps,
-            batch=batch,
-            checkpointing=checkpointing,
-            side=side,
-            buckets={name: named.count(name) for name in dict.fromkeys(named)},
-            device=where.type,
-            precision=str(dtype).removeprefix("torch."),
-            memory=cost.memory(batch * twice, checkpointing),
-            free=free,
-            seconds=steps * cost.work(batch * twice, checkpointing) / estimate.speed(where, dtype),
-        )
-
     def _result(self, course: Course, chosen: "_Chosen", log: "_Log", seconds: float) -> Learned:
         """Files on the desk, and all there is to know."""
         base, desk = course.base, course.lesson.desk
         weights = {name: each for name, each in chosen.weights.items() if not name.startswith("token.")}
         rows = {name.removeprefix("token."): each for name, each in chosen.weights.items() if name.startswith("token.")}
-        rank = lora.rank_of(weights)
-        named = lora.webui(weights, base.family, base.config("unet"))
-        told = lora.webui_metadata(base.family, rank, course.trigger, course.trigger)
+        shape = {name: base.config("unet")[name] for name in ("layers_per_block", "up_block_types")}
+        files = _write(weights, base.family, shape, course.trigger, desk) if weights else (None, None)
         return Learned(
-            lora=lora.write(weights, desk / "lora.safetensors") if weights else None,
-            webui=lora.write(named, desk / "lora-webui.safetensors", told) if weights else None,
+            lora=files[0],
+            webui=files[1],
             tokens=tokens.write(rows, course.trigger, desk / "tokens.safetensors") if rows else None,
             steps=len(log.losses),
             chosen=chosen.name,
@@ -139,7 +122,8 @@ class Dreambooth:
                 "family": base.family.name,
                 "base": base.name,
                 "base_hash": course.base_hash,
-                "rank": rank,
+                "rank": lora.rank_of(weights),
+                "unet": shape,
                 "plan": asdict(course.plan),
                 "settings": asdict(course.knobs),
                 "training_set": lesson.set_hash(course.lesson.training),
@@ -302,6 +286,16 @@ class _still:  # noqa: N801 -- reads as a statement
         self._unet.train()
 
 
+def wished(knobs: Train, wishes: Mapping[str, int | float | bool]) -> Train:
+    """Settings with what a lesson wants otherwise; raises `UserError` (`bad_lesson`)."""
+    changes: dict[str, Any] = dict(wishes)
+    for name in changes.keys() - WISHES:
+        raise UserError("bad_lesson", f"A lesson cannot wish for {name!r}, only for {', '.join(sorted(WISHES))}.")
+    if "prior" in changes:
+        changes["prior"] = replace(knobs.prior, weight=float(changes["prior"]))
+    return replace(knobs, **changes)
+
+
 def make(settings: Settings, models: Models, engines: Engines) -> Dreambooth:
     """Nothing is loaded until something is learned."""
     cache = settings.models.folder.parent / "cache" / "class-pictures"
@@ -313,6 +307,34 @@ def status(settings: Settings, models: Models) -> list[str]:
     return []
 
 
+def _plan(base: Source, lesson: Lesson, knobs: Train) -> TrainingPlan:
+    """What a lesson will take here."""
+    crops = lesson.training.crops
+    where = device.choose(knobs.device)
+    dtype = device.precision(knobs.precision, where)
+    side = (knobs.side or base.side) // base.step * base.step
+    cost = estimate.cost(base, knobs.rank or base.family.rank, side, dtype, where.type)
+    free = device.free(where)
+    batch, checkpointing = _fitting(cost, knobs, free, where.type)
+    steps = knobs.steps or min(STEPS_A_PHOTO * len(crops), MOST_STEPS)
+    sizes = latents.sort([crop.image for crop in crops], side, base.step, batch)
+    named = [f"{size.width}×{size.height}" for size in sizes]
+    twice = 2 if knobs.prior.weight else 1
+    return TrainingPlan(
+        family=base.family.name,
+        steps=steps,
+        batch=batch,
+        checkpointing=checkpointing,
+        side=side,
+        buckets={name: named.count(name) for name in dict.fromkeys(named)},
+        device=where.type,
+        precision=str(dtype).removeprefix("torch."),
+        memory=cost.memory(batch * twice, checkpointing),
+        free=free,
+        seconds=steps * cost.work(batch * twice, checkpointing) / estimate.speed(where, dtype),
+    )
+
+
 def _fitting(cost: estimate.Cost, knobs: Train, free: float, kind: str) -> tuple[int, bool]:
     """Batch and checkpointing: the largest batch that fits without checkpointing, before any with it."""
     batches = [knobs.batch] if knobs.batch else list(BATCHES) if kind == "cuda" else [1]
@@ -320,6 +342,15 @@ def _fitting(cost: estimate.Cost, knobs: Train, free: float, kind: str) -> tuple
     twice = 2 if knobs.prior.weight else 1
     options = [(batch, mode) for mode in modes for batch in batches]
     return next((each for each in options if cost.memory(each[0] * twice, each[1]) <= FILLED * free), options[-1])
+
+
+def _write(
+    weights: lora.Weights, family: Family, shape: Mapping[str, Any], trigger: str, desk: Path
+) -> tuple[Path, Path]:
+    """A LoRA in both namings."""
+    told = lora.webui_metadata(family, lora.rank_of(weights), trigger, trigger)
+    named = lora.webui(weights, family, shape)
+    return lora.write(weights, desk / "lora.safetensors"), lora.write(named, desk / "lora-webui.safetensors", told)
 
 
 def _too_small(why: str) -> EngineError:

@@ -11,7 +11,16 @@ from tests import tiny
 
 
 @pytest.fixture(scope="session")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one_thread() -> Iterator[None]:
+    """Networks this small lose time when they are shared out; threads that wait for each other lose minutes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def hub(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tiny bases in hub folders: sd15, sdxl, and sd15-v, which predicts velocity."""
     folder = tmp_path_factory.mktemp("hub")
     tiny.sd15(folder / "sd15")
@@ -33,12 +42,3 @@ def taught(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("sd15", "sdxl"):
         tiny.taught(Path(shutil.copytree(hub / name, folder / name)))
     return folder
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Networks this small lose time when they are shared out."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -10,8 +10,9 @@ from pipelines.engines.diffusion import lesson, loading
 from pipelines.engines.diffusion.lesson import Course
 from pipelines.engines.trainers.dreambooth import Dreambooth
 from pipelines.settings import Exam, Train
+from portrait.lessons import Learned, Lesson
 from portrait.ports import FaceFinder, Progress
-from portrait.types import Crop, Image, Learned, Lesson, TrainingSet
+from portrait.types import Crop, Image, TrainingSet
 from tests import fakes
 
 BLIND = Exam(every=0)

@@ -10,8 +10,8 @@ import torch.nn.functional as nn
 from diffusers import DDPMScheduler
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 
-from pipelines.engines.diffusion import learner as ours
 from pipelines.engines.diffusion import class_images, lesson, loading, lora
+from pipelines.engines.diffusion import learner as ours
 from pipelines.engines.diffusion.family import TARGETS
 from pipelines.engines.diffusion.lesson import Course
 from pipelines.settings import Prior, Train

@@ -1,0 +1,110 @@
+"""`portrait identities`: learned people as folders: list, show, export, merge, delete."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from app.door import answering
+
+app = typer.Typer(help="Learned people: list, show, export, merge, delete.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Argument(metavar="IDENTITY", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
+
+
+@app.command("list")
+def list_identities(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where identities lie.")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """The identities of a folder."""
+    with answering(as_json) as say:
+        from app.commands.train import summary
+        from pipelines import identities
+
+        found = identities.every(folder)
+        rows = [
+            (each.folder.name, each.identity.trigger, each.identity.base, str(each.description["steps"]))
+            for each in found
+        ]
+        document = {"identities": [{"folder": str(each.folder), **summary(each)} for each in found]}
+        say(document, lambda: _table(rows, folder))
+
+
+@app.command()
+def show(folder: Folder, as_json: Json = False) -> None:
+    """What an identity is and how it came about."""
+    with answering(as_json) as say:
+        from app.commands.train import summary, tell
+        from pipelines import identities
+
+        kept = identities.read(folder)
+        say({"folder": str(folder), **summary(kept)}, lambda: tell(kept))
+
+
+@app.command()
+def export(
+    folder: Folder,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", show_default=False)],
+    names: Annotated[
+        Literal["webui", "diffusers"], typer.Option("--names", help="For web interfaces, or for diffusers.")
+    ] = "webui",
+    as_json: Json = False,
+) -> None:
+    """Copy its LoRA to one file, for other programs."""
+    with answering(as_json) as say:
+        from pipelines import identities
+
+        file = identities.export(folder, out, names)
+        say({"file": str(file), "names": names}, lambda: _print(f"Written to {file}"))
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="IDENTITY…", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="IDENTITY", show_default=False)],
+    shares: Annotated[
+        list[float] | None, typer.Option("--share", help="Weight of each, in the same order; default: alike.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """One identity from several of one person and base: their updates are averaged."""
+    with answering(as_json) as say:
+        from tempfile import TemporaryDirectory
+
+        from app.commands.train import summary, tell
+        from pipelines import build, identities
+        from tasks.settings import load
+
+        parts = [identities.read(folder) for folder in folders]
+        with build.open_engines(load()) as engines, TemporaryDirectory(prefix="portrait-") as desk:
+            made = build.train(engines).merge(parts, shares or [1.0] * len(parts), out.absolute(), Path(desk))
+        say({"identity": str(out), **summary(made)}, lambda: tell(made))
+
+
+@app.command()
+def delete(folder: Folder, as_json: Json = False) -> None:
+    """Delete an identity with all its files."""
+    with answering(as_json) as say:
+        from pipelines import identities
+
+        gone = identities.delete(folder)
+        say({"deleted": str(folder), "files": gone}, lambda: _print(f"Deleted {folder} ({len(gone)} files)"))
+
+
+def _print(text: str) -> None:
+    Console(highlight=False, soft_wrap=True).print(Text(text))
+
+
+def _table(rows: list[tuple[str, str, str, str]], folder: Path) -> None:
+    if not rows:
+        _print(f"There are no identities in {folder.absolute()}: `portrait train` makes one.")
+        return
+    table = Table("identity", "trigger", "base", "steps", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(table)

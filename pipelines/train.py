@@ -1,0 +1,49 @@
+"""A training set to an identity: learn, tell on a page, keep."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines import identities, learned
+from pipelines.identities import Kept
+from portrait.errors import UserError
+from portrait.lessons import Lesson, TrainingPlan
+from portrait.ports import Progress, Trainer
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Teach a base model a person."""
+
+    trainer: Trainer
+
+    def plan(self, lesson: Lesson) -> TrainingPlan:
+        """What it will take."""
+        return self.trainer.plan(lesson)
+
+    def __call__(self, lesson: Lesson, folder: Path, progress: Progress) -> Kept:
+        """Learn and write the identity to `folder`; the lesson's desk may go afterwards."""
+        if not identities.free(folder):
+            raise UserError("folder_taken", f"{folder} holds other things. Name a new or empty folder.")
+        result = self.trainer.train(lesson, progress)
+        description = identities.describe(result, lesson.training)
+        given = {identities.LORA: result.lora, identities.WEBUI: result.webui, identities.TOKENS: result.tokens}
+        files = {name: file for name, file in given.items() if file is not None}
+        return identities.write(folder, description, files, learned.page(description, result, lesson.training))
+
+    def merge(self, parts: Sequence[Kept], shares: Sequence[float], folder: Path, desk: Path) -> Kept:
+        """One identity from several of one person: their updates averaged by shares, which are brought to sum to one.
+
+        Raises `UserError` (`cannot_merge`, `folder_taken`).
+        """
+        if len(shares) != len(parts) or any(share <= 0 for share in shares):
+            raise UserError("cannot_merge", "Give one share above 0 for each identity.")
+        whole = sum(shares)
+        even = [share / whole for share in shares]
+        description = identities.merged(parts, even, "")
+        loras = [each.folder / identities.LORA for each in parts]
+        lora, webui = self.trainer.merge(loras, even, description, desk)
+        description["id"] = hashlib.sha256(lora.read_bytes()).hexdigest()[:16]
+        files = {identities.LORA: lora, identities.WEBUI: webui}
+        return identities.write(folder, description, files, learned.page(description, None, None))
