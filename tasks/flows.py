@@ -12,9 +12,11 @@ from pipelines.engines import Engines, status
 from pipelines.models import Models
 from pipelines.prepare import Wishes
 from pipelines.settings import Settings
+from portrait import techniques
 from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.lessons import Lesson
 from portrait.ports import Progress
+from portrait.techniques import Scene
 from portrait.types import Box, Identity, Portrait, PortraitRequest, Size, Style
 from tasks.files import Files, publish
 from tasks.jobs import Job
@@ -24,6 +26,7 @@ from tasks.store.queue import Outcome, Verdicts
 from tasks.store.rows import IdentityRow, PortraitRow, SetRow
 from templates.catalog import Catalog
 from templates.schema import StyleFile
+from templates.traits import filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +95,10 @@ class PortraitFlows:
             word: [line for folder, name in needed for line in status(folder, name, self._settings, models)]
             for word, needed in takes.items()
         }
+        lacks |= {f"train:{base}": lines for base, lines in build.bases(self._settings).items()}
         return Abilities(
             frozenset(word for word, lines in lacks.items() if not lines),
             {word: lines for word, lines in lacks.items() if lines},
-        lacks |= {f"train:{base}": lines for base, lines in build.bases(self._settings).items()}
         )
 
     def __call__(self, work: Work) -> Done:
@@ -106,11 +109,11 @@ class PortraitFlows:
             return self._generate(work)
         if work.job.kind == "look":
             return self._look(work)
+        if work.job.kind == "train":
+            return self._train(work)
         raise OperatorError("unknown_kind", f"This worker knows no jobs of the kind {work.job.kind!r}. Update it.")
 
     def close(self) -> None:
-        if work.job.kind == "train":
-            return self._train(work)
         """Close engines that hold native handles."""
         self._engines.__exit__(None, None, None)
 
@@ -139,9 +142,6 @@ class PortraitFlows:
         place = work.files.training_set(job.owner, person, made.id)
         return Done(outcome, lambda: publish(work.staging / "set", place))
 
-    def _generate(self, work: Work) -> Done:
-        """Identities and a style to portraits."""
-        job, wants = work.job, work.job.wants
     def _train(self, work: Work) -> Done:
         """A training set to an identity with a LoRA; checkpoints outlive the worker, and go when the job is done with."""
         job, wants = work.job, work.job.wants
@@ -171,11 +171,20 @@ class PortraitFlows:
 
         return Done(outcome, settle)
 
+    def _generate(self, work: Work) -> Done:
+        """Identities and a style to portraits."""
+        job, wants = work.job, work.job.wants
         people = {int(place): self._identity(work, id) for place, id in dict(wants["identities"]).items()}
         style = self._style(work)
         size = wants.get("size")
+        wished = wants.get("technique")
         request = PortraitRequest(
-            people, style, int(wants.get("seed", 0)), int(wants.get("count", 1)), Size(*size) if size else None
+            people,
+            style,
+            int(wants.get("seed", 0)),
+            int(wants.get("count", 1)),
+            Size(*size) if size else None,
+            technique=techniques.read(wished) if wished else None,
         )
         drawn = build.render(self._engines, [style.kind])(request, work.progress)
         deliver = Deliver(str(wants.get("format", "jpg")))
@@ -203,7 +212,7 @@ class PortraitFlows:
         if wants.get("template"):
             return self._hung(work, str(wants["template"]))
         entry = Catalog().find(str(wants["style"]))
-        style, picture = style_of(entry.style), entry.picture()
+        style, picture = style_of(entry.style, wants.get("traits")), entry.picture()
         return style if picture is None else render.hang(style, picture, self._engines.finder())
 
     def _hung(self, work: Work, id: str) -> Style:
@@ -240,6 +249,15 @@ def style_of(file: StyleFile, wishes: Mapping[str, str] | None = None) -> Style:
         kind=file.kind,
         title=file.title,
         backdrop=file.backdrop,
+        scene=Scene(
+            filled(file.prompt, file, wishes or {}),
+            filled(file.negative, file, wishes or {}),
+            file.families,
+            file.strengths,
+            tuple((each.model, each.strength) for each in file.loras),
+        )
+        if file.kind == "text"
+        else None,
         retouch=file.retouch,
         licence=file.licence,
         credit=file.credit,
