@@ -12,11 +12,9 @@ from pipelines.engines import Engines, status
 from pipelines.models import Models
 from pipelines.prepare import Wishes
 from pipelines.settings import Settings
-from portrait import techniques
 from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.lessons import Lesson
 from portrait.ports import Progress
-from portrait.techniques import Scene
 from portrait.types import Box, Identity, Portrait, PortraitRequest, Size, Style
 from tasks.files import Files, publish
 from tasks.jobs import Job
@@ -26,7 +24,6 @@ from tasks.store.queue import Outcome, Verdicts
 from tasks.store.rows import IdentityRow, PortraitRow, SetRow
 from templates.catalog import Catalog
 from templates.schema import StyleFile
-from templates.traits import filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +174,8 @@ class PortraitFlows:
         people = {int(place): self._identity(work, id) for place, id in dict(wants["identities"]).items()}
         style = self._style(work)
         size = wants.get("size")
-        wished = wants.get("technique")
         request = PortraitRequest(
-            people,
-            style,
-            int(wants.get("seed", 0)),
-            int(wants.get("count", 1)),
-            Size(*size) if size else None,
-            technique=techniques.read(wished) if wished else None,
+            people, style, int(wants.get("seed", 0)), int(wants.get("count", 1)), Size(*size) if size else None
         )
         drawn = build.render(self._engines, [style.kind])(request, work.progress)
         deliver = Deliver(str(wants.get("format", "jpg")))
@@ -212,7 +203,7 @@ class PortraitFlows:
         if wants.get("template"):
             return self._hung(work, str(wants["template"]))
         entry = Catalog().find(str(wants["style"]))
-        style, picture = style_of(entry.style, wants.get("traits")), entry.picture()
+        style, picture = style_of(entry.style), entry.picture()
         return style if picture is None else render.hang(style, picture, self._engines.finder())
 
     def _hung(self, work: Work, id: str) -> Style:
@@ -238,26 +229,17 @@ def open_flows(settings: Settings) -> Flows:
 
 
 LESSON_WISHES = ("steps", "rank", "rate", "batch", "seed", "text", "token", "prior")
-"""What a job may wish otherwise than the settings; see `portrait.types.Lesson`."""
+"""What a job may wish otherwise than the settings; see `portrait.lessons.Lesson`."""
 
 
-def style_of(file: StyleFile, wishes: Mapping[str, str] | None = None) -> Style:
-    """The value that flows, without its picture; `wishes` are traits by name."""
+def style_of(file: StyleFile) -> Style:
+    """The value that flows, without its picture."""
     return Style(
         id=file.id,
         version=file.version,
         kind=file.kind,
         title=file.title,
         backdrop=file.backdrop,
-        scene=Scene(
-            filled(file.prompt, file, wishes or {}),
-            filled(file.negative, file, wishes or {}),
-            file.families,
-            file.strengths,
-            tuple((each.model, each.strength) for each in file.loras),
-        )
-        if file.kind == "text"
-        else None,
         retouch=file.retouch,
         licence=file.licence,
         credit=file.credit,
