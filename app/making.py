@@ -16,10 +16,11 @@ from pipelines import build, render, report, sets
 from pipelines.deliver import Deliver
 from pipelines.engines import Engines
 from pipelines.prepare import Wishes
+from pipelines.refine import steps_of
 from pipelines.settings import Settings
 from portrait.errors import OperatorError, UserError
 from portrait.ports import Progress
-from portrait.types import Identity, Portrait, PortraitRequest, Size, Style
+from portrait.types import Identity, Portrait, PortraitRequest, Refinement, Size, Style
 from tasks.flows import style_of
 from templates.catalog import Catalog
 
@@ -35,6 +36,7 @@ class Order:
     seed: int = 0
     size: Size | None = None
     format: str = "jpg"
+    refiners: tuple[Refinement, ...] = ()
     name: str = ""
     """What the files are called; the style's name if not told."""
 
@@ -98,8 +100,8 @@ class Making:
 
     def draw(self, people: Mapping[int, Identity], style: Style, order: Order) -> list[Delivered]:
         """Portraits of one style, written to OUT, the best first."""
-        flow = build.render(self.engines, [style.kind])
-        request = PortraitRequest(people, style, order.seed, order.count, order.size)
+        request = PortraitRequest(people, style, order.seed, order.count, order.size, refiners=order.refiners)
+        flow = build.render(self.engines, [style.kind], steps_of(request))
         deliver = Deliver(order.format)
         name = order.name or (style.title if style.id.startswith("picture-") else style.id)
         return [

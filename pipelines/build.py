@@ -7,8 +7,12 @@ from pathlib import Path
 from pipelines.engines import Engines, engine_module, names
 from pipelines.models import Models
 from pipelines.prepare import Prepare
+from pipelines.refine import ENLARGING, EachFace, Enlarge
 from pipelines.render import Render
 from pipelines.settings import Settings
+from portrait.errors import OperatorError
+from portrait.ports import Refiner
+from portrait.types import Refinement
 from pipelines.train import Train
 
 
@@ -48,6 +52,24 @@ PAINTERS = {"studio": "studio", "template": "fusion"}
 """Which engine draws which kind of style."""
 
 
-def render(engines: Engines, kinds: Collection[str]) -> Render:
-    """Request to portraits, with the painters that these kinds of style need."""
-    return Render({kind: engines.painter(PAINTERS[kind]) for kind in sorted(set(kinds))}, engines.finder())
+def render(engines: Engines, kinds: Collection[str], steps: Collection[Refinement] = ()) -> Render:
+    """Request to portraits, with the painters that these kinds of style need and the refiners of these steps."""
+    painters = {kind: engines.painter(PAINTERS[kind]) for kind in sorted(set(kinds))}
+    return Render(painters, engines.finder(), refiners(engines, steps))
+
+
+def refiners(engines: Engines, steps: Collection[Refinement]) -> dict[str, Refiner]:
+    """The refiners of some steps, by name; raises `OperatorError` for what is unknown or missing."""
+    return {step.name: refiner(engines, step.name) for step in steps}
+
+
+def refiner(engines: Engines, name: str) -> Refiner:
+    """A refiner by name; a restorer of faces and the upscaler are refiners too. Raises `OperatorError`."""
+    if name in ENLARGING:
+        return Enlarge(engines.upscaler(), ENLARGING[name])
+    if name in names("refiners"):
+        return engines.refiner(name)
+    if name in names("restorers"):
+        return EachFace(engines.restorer(name))
+    known = ", ".join([*names("refiners"), *names("restorers"), *ENLARGING])
+    raise OperatorError("unknown_engine", f"There is no refiner {name!r}. Choose one of: {known}.")

@@ -1,15 +1,16 @@
-"""Request to portraits: draw, measure, choose."""
+"""Request to portraits: draw, measure, choose, refine."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from pipelines import photos as door
+from pipelines import refine
 from portrait.errors import UserError
 from portrait.likeness import distance
-from portrait.ports import FaceFinder, Painter, Progress
+from portrait.ports import FaceFinder, Painter, Progress, Refiner
 from portrait.quality import eye_opening, measure_sharpness
 from portrait.types import Candidate, Face, Likeness, Portrait, PortraitRequest, Style, StylePicture
 
@@ -21,11 +22,13 @@ MOST_COUNT = 16
 
 @dataclass(frozen=True, slots=True)
 class Render:
-    """Draw candidates, measure, choose."""
+    """Draw candidates, measure, choose, refine."""
 
     painters: Mapping[str, Painter]
     """By kind of style."""
     finder: FaceFinder
+    refiners: Mapping[str, Refiner] = field(default_factory=dict)
+    """By the name of the step."""
 
     def __call__(self, request: PortraitRequest, progress: Progress) -> list[Portrait]:
         """The asked number of portraits, the best first; raises `UserError` when none can be drawn."""
@@ -35,7 +38,12 @@ class Render:
         for number, candidate in enumerate(candidates):
             progress(number, len(candidates), "Measuring", candidate.image)
             measured.append(self._measure(candidate, number, request))
-        return choose(measured, request.count)
+        chosen = choose(measured, request.count)
+        if not refine.steps_of(request):
+            return chosen
+        # Only what will be delivered is refined, and then measured as it will be delivered.
+        numbers = [int(str(each.recipe["candidate"])) for each in chosen]
+        return choose([self._refined(candidates[each], each, request, progress) for each in numbers], request.count)
 
     def again(self, request: PortraitRequest, candidate: int, progress: Progress) -> Portrait:
         """The one portrait that a recipe names, drawn anew."""
@@ -43,7 +51,13 @@ class Render:
         candidates = self.painters[request.style.kind].paint(request, progress)
         if candidate >= len(candidates):
             raise UserError("recipe_differs", "The recipe names a drawing that these photos no longer give.")
-        return self._measure(candidates[candidate], candidate, request)
+        return self._refined(candidates[candidate], candidate, request, progress)
+
+    def _refined(self, candidate: Candidate, number: int, request: PortraitRequest, progress: Progress) -> Portrait:
+        """A candidate after the steps that the style and the request name, measured as it is then."""
+        steps = refine.steps_of(request)
+        image = refine.Refine(self.refiners, self.finder)(candidate.image, steps, progress)
+        return self._measure(replace(candidate, image=image), number, request)
 
     def _measure(self, candidate: Candidate, number: int, request: PortraitRequest) -> Portrait:
         """What can be seen in the drawing, with no knowledge of how it was drawn."""
@@ -111,6 +125,7 @@ def hang(style: Style, path: Path, finder: FaceFinder) -> Style:
 
 def recipe(request: PortraitRequest, candidate: Candidate, number: int) -> dict[str, object]:
     """What draws this candidate again, as JSON: the request, and which of its candidates this is."""
+    refined = [asdict(step) for step in refine.steps_of(request)]
     return {
         "schema": 1,
         "style": {"id": request.style.id, "version": request.style.version, "kind": request.style.kind},
@@ -120,6 +135,7 @@ def recipe(request: PortraitRequest, candidate: Candidate, number: int) -> dict[
         "size": None if request.size is None else [request.size.width, request.size.height],
         "candidate": number,
         "variation": dict(candidate.variation),
+        **({"refiners": refined} if refined else {}),
     }
 
 

@@ -19,6 +19,8 @@ class EngineNames:
     faces: str = "blazeface"
     mattes: str = "selfie"
     restorers: str = "classic"
+    parsers: str = "mesh"
+    upscalers: str = "lanczos"
     trainers: str = "dreambooth"
 
 

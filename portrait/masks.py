@@ -28,6 +28,16 @@ def face_size(face: Face) -> float:
     return math.sqrt(max(face.box.area, 1.0))
 
 
+def face_area(image: Image, face: Face) -> Mask:
+    """The face's outline, or its box where there is no mesh, 0 or 1."""
+    area = np.zeros(image.shape[:2], np.uint8)
+    box = face.box
+    corners = np.array([[box.left, box.top], [box.right, box.top], [box.right, box.bottom], [box.left, box.bottom]])
+    points = corners if face.mesh is None else face.mesh[:, :2]
+    cv2.fillConvexPoly(area, cv2.convexHull(points.round().astype(np.int32)), 1)
+    return area.astype(np.float32)
+
+
 def grow(mask: Mask, face: Face, share: float) -> Mask:
     """Dilate by `share` of the face's size; a negative share erodes."""
     radius = share * face_size(face)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from portrait.drawings import Drawing
 from portrait.lessons import Learned, Lesson, TrainingPlan
+from portrait.statistics import Numbers
 from portrait.types import (
     Candidate,
     Face,
@@ -13,6 +14,7 @@ from portrait.types import (
     Image,
     Mask,
     PortraitRequest,
+    Regions,
 )
 
 
@@ -58,6 +60,53 @@ class Restorer(Protocol):
 
     def restore(self, image: Image, face: Face) -> Image:
         """The same picture, same size; `face` is in its pixels."""
+        ...
+
+
+class Parser(Protocol):
+    """Says which pixels of a face are what."""
+
+    def parse(self, image: Image, face: Face) -> Regions:
+        """Soft masks of the regions that the engine can tell apart, each as large as `image`."""
+        ...
+
+
+class Upscaler(Protocol):
+    """Enlarges a picture."""
+
+    def upscale(self, image: Image, factor: int) -> Image:
+        """`factor` times as wide and high; every engine knows 2 and 4."""
+        ...
+
+
+class Refiner(Protocol):
+    """Makes a drawn portrait better as a whole."""
+
+    def refine(self, image: Image, faces: Sequence[Face]) -> Image:
+        """The picture at full strength, as large as it was or larger; `faces` are in its pixels.
+
+        How much of it is taken is not the engine's to say: see `pipelines.refine`.
+        """
+        ...
+
+
+class Classifier(Protocol):
+    """Says what pictures show, among classes it knows."""
+
+    def classify(self, images: Sequence[Image]) -> tuple[Numbers, Numbers]:
+        """Features N×D, and shares of classes N×K that sum to 1."""
+        ...
+
+
+class Comparer(Protocol):
+    """Sees pictures and words in one space."""
+
+    def pictures(self, images: Sequence[Image]) -> Numbers:
+        """Features N×D."""
+        ...
+
+    def words(self, texts: Sequence[str]) -> Numbers:
+        """Features N×D of the same D."""
         ...
 
 

@@ -231,6 +231,25 @@ class StylePicture:
     """Numbered from 1 as a reader meets them: from left to right."""
 
 
+Region: TypeAlias = Literal[
+    "skin", "brows", "eyes", "nose", "mouth", "lips", "hair", "ears", "neck", "glasses", "hat", "clothes"
+]
+"""Part of a head; `mouth` is what lies between the lips."""
+
+Regions: TypeAlias = Mapping[Region, Mask]
+"""Soft masks as large as the picture, their sum at most 1; what an engine cannot tell is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """One step that makes a drawn portrait better."""
+
+    name: str
+    """A refiner, a restorer of faces, or `upscale2`, `upscale4`."""
+    strength: float = 1.0
+    """How much of the result is taken, 0..1; the rest stays as it was."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Style:
     """What a portrait shall look like; a version of it never changes."""
@@ -247,6 +266,8 @@ class Style:
     """For kind `text`."""
     retouch: float = 0.4
     """Strength of the skin retouch, 0..1."""
+    refiners: tuple[Refinement, ...] = ()
+    """What is done to every portrait after it was drawn, in this order."""
     licence: str = ""
     credit: str = ""
     """Whom the picture is owed to."""
@@ -263,6 +284,8 @@ class PortraitRequest:
     count: int
     size: Size | None = None
     """Size of the portrait; None leaves it to the style."""
+    refiners: tuple[Refinement, ...] = ()
+    """After the style's; one that the style has too takes its place, and with strength 0 leaves it out."""
     technique: Technique | None = None
     """For kind `text`."""
 

@@ -11,11 +11,12 @@ from pipelines.deliver import Deliver
 from pipelines.engines import Engines, status
 from pipelines.models import Models
 from pipelines.prepare import Wishes
+from pipelines.refine import steps_of
 from pipelines.settings import Settings
 from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.lessons import Lesson
 from portrait.ports import Progress
-from portrait.types import Box, Identity, Portrait, PortraitRequest, Size, Style
+from portrait.types import Box, Identity, Portrait, PortraitRequest, Refinement, Size, Style
 from tasks.files import Files, publish
 from tasks.jobs import Job
 from tasks.store.database import new_id
@@ -177,7 +178,7 @@ class PortraitFlows:
         request = PortraitRequest(
             people, style, int(wants.get("seed", 0)), int(wants.get("count", 1)), Size(*size) if size else None
         )
-        drawn = build.render(self._engines, [style.kind])(request, work.progress)
+        drawn = build.render(self._engines, [style.kind], steps_of(request))(request, work.progress)
         deliver = Deliver(str(wants.get("format", "jpg")))
         now = work.now()  # one time for all, or the later ones would sort as newer
         rows = [
@@ -241,6 +242,7 @@ def style_of(file: StyleFile) -> Style:
         title=file.title,
         backdrop=file.backdrop,
         retouch=file.retouch,
+        refiners=tuple(Refinement(step.name, step.strength) for step in file.refiners),
         licence=file.licence,
         credit=file.credit,
     )

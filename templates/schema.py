@@ -9,6 +9,7 @@ backdrop = "studio-grey"     # studio: which backdrop is painted
 picture = { file = "a.jpg" } # template: a file beside style.toml, or { package = "skimage", path = "data/astronaut.png" }
 faces = 1                    # how many people it shows
 retouch = 0.4                # 0..1
+refiners = [{ name = "skin", strength = 0.5 }]   # after drawing, in this order; see docs/refining.md
 licence = "CC0-1.0"          # of the picture, or of the style where it has none
 credit = "NASA"
 tags = ["business"]
@@ -48,6 +49,13 @@ class PictureFile(_Strict):
         return self
 
 
+class RefinerStep(_Strict):
+    """One step that is done to every portrait of a style."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=60)]
+    strength: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+
 class StyleFile(_Strict):
     """One style.toml."""
 
@@ -60,6 +68,7 @@ class StyleFile(_Strict):
     picture: PictureFile | None = None
     faces: Annotated[int, Field(ge=1, le=16)] = 1
     retouch: Annotated[float, Field(ge=0, le=1)] = 0.4
+    refiners: Annotated[tuple[RefinerStep, ...], Field(max_length=8)] = ()
     licence: Annotated[str, Field(min_length=1)]
     credit: str = ""
     tags: tuple[str, ...] = ()

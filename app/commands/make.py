@@ -27,6 +27,11 @@ Faces = Annotated[
 Count = Annotated[int, typer.Option("--count", metavar="N", help="Portraits per style.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="S", help="Another number gives other variations.")]
 Dimensions = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Size in pixels.", show_default=False)]
+Refine = Annotated[
+    list[str] | None,
+    typer.Option("--refine", metavar="NAME=0.5", help="A step after drawing, and how much of it; repeatable."),
+]
+Upscale = Annotated[int, typer.Option("--upscale", metavar="1|2|4", help="Enlarge the portraits.")]
 Format = Annotated[str, typer.Option("--format", metavar="jpg|png|webp", help="File format.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the portraits.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
@@ -40,6 +45,8 @@ def make(
     count: Count = 1,
     seed: Seed = 0,
     size: Dimensions = None,
+    refine: Refine = None,
+    upscale: Upscale = 1,
     format: Format = "jpg",
     as_json: Json = False,
 ) -> None:
@@ -48,15 +55,18 @@ def make(
         others = faces_of(face or ())
         dimensions = size_of(size)
         check_format(format)
+        refining = refining_of(refine or (), upscale)
         from app.bar import Bar
         from app.making import Making, Order, document, each_style
         from pipelines import build, gallery
-        from portrait.types import Size
+        from portrait.types import Refinement, Size
         from tasks.settings import load
 
         settings = load()
-        order = Order(count, seed, None if dimensions is None else Size(*dimensions), format)
+        steps = tuple(Refinement(*step) for step in refining)
+        order = Order(count, seed, None if dimensions is None else Size(*dimensions), format, steps)
         with Bar() as bar, build.open_engines(settings) as engines:
+            build.refiners(engines, steps)  # what is missing is told before photos are judged
             making = Making(settings, engines, out, bar)
             sitters = {1: making.sitter(photos)}
             for number, given in others.items():
@@ -93,6 +103,29 @@ def size_of(given: str | None) -> tuple[int, int] | None:
     if not found:
         raise UserError("bad_size", f"{given!r} is not a size. Give width and height, such as 1024x1280.")
     return int(found[1]), int(found[2])
+
+
+def refining_of(given: Sequence[str], upscale: int) -> list[tuple[str, float]]:
+    """`skin=0.5` as ("skin", 0.5), a name alone as 1; enlarging last. Raises `UserError` (`bad_refiner`)."""
+    steps: dict[str, float] = {}
+    for each in given:
+        name, sign, strength = each.partition("=")
+        number = _share(strength) if sign else 1.0
+        if number is None or not re.fullmatch(r"[a-z0-9_]+", name) or name in steps:
+            sentence = f"{each!r} is not NAME=STRENGTH, such as skin=0.5; strengths are 0 to 1, each name once."
+            raise UserError("bad_refiner", sentence)
+        steps[name] = number
+    if upscale not in (1, 2, 4):
+        raise UserError("bad_refiner", f"Portraits are enlarged 2 or 4 times, not {upscale}.")
+    return [*steps.items(), *([(f"upscale{upscale}", 1.0)] if upscale > 1 else [])]
+
+
+def _share(given: str) -> float | None:
+    try:
+        number = float(given)
+    except ValueError:
+        return None
+    return number if 0 <= number <= 1 else None
 
 
 def check_format(given: str) -> None:

@@ -16,6 +16,8 @@ Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON documen
 def remake(file: File, out: Out = None, set: Set = None, as_json: Json = False) -> None:
     """Draw a portrait again: the same photos, style and seed give the same pixels."""
     with answering(as_json) as say:
+        from dataclasses import replace
+
         from rich.console import Console
         from rich.text import Text
 
@@ -23,7 +25,7 @@ def remake(file: File, out: Out = None, set: Set = None, as_json: Json = False) 
         from app.making import Delivered, Making, document
         from pipelines import build
         from pipelines.deliver import FORMATS, Deliver, recipe_of
-        from portrait.types import PortraitRequest, Size
+        from portrait.types import PortraitRequest, Refinement, Size
         from tasks.settings import load
 
         recipe = recipe_of(file)
@@ -34,8 +36,11 @@ def remake(file: File, out: Out = None, set: Set = None, as_json: Json = False) 
             people = {int(number): making.sitter([places[name]]).person for number, name in recipe["people"].items()}
             style = making.style(str(places.get(recipe["style"]["id"], recipe["style"]["id"])))
             size = None if recipe["size"] is None else Size(*recipe["size"])
-            request = PortraitRequest(people, style, recipe["seed"], recipe["count"], size)
-            portrait = build.render(engines, [style.kind]).again(request, recipe["candidate"], bar)
+            # What was done to it then is done again, whatever the style says by now.
+            steps = tuple(Refinement(**step) for step in recipe.get("refiners", ()))
+            plain = replace(style, refiners=())
+            request = PortraitRequest(people, plain, recipe["seed"], recipe["count"], size, refiners=steps)
+            portrait = build.render(engines, [style.kind], steps).again(request, recipe["candidate"], bar)
         suffix = file.suffix.lstrip(".").lower()
         target = out.with_suffix("") if out else file.with_name(f"{file.stem}-again")
         written = Deliver(suffix if suffix in FORMATS else "jpg")(portrait, target)

@@ -16,9 +16,25 @@ from typing import Any
 from pipelines.models import Models
 from pipelines.settings import Settings
 from portrait.errors import OperatorError
-from portrait.ports import Control, FaceFinder, Identifier, Matter, Painter, Restorer, Trainer
+from portrait.ports import (
+    Classifier,
+    Comparer,
+    Control,
+    FaceFinder,
+    Identifier,
+    Matter,
+    Painter,
+    Parser,
+    Refiner,
+    Restorer,
+    Trainer,
+    Upscaler,
+)
 
-FOLDERS = ("faces", "identities", "mattes", "painters", "restorers", "trainers")
+FOLDERS = (
+    *("faces", "features", "identities", "mattes", "painters", "parsers", "refiners", "restorers", "trainers"),
+    "upscalers",
+)
 
 
 class Engines:
@@ -51,9 +67,29 @@ class Engines:
         """The matter that the settings name."""
         return self._get("mattes", self._settings.engines.mattes)
 
-    def restorer(self) -> Restorer:
-        """The restorer that the settings name."""
-        return self._get("restorers", self._settings.engines.restorers)
+    def restorer(self, name: str = "") -> Restorer:
+        """A restorer by name, or the one that the settings name."""
+        return self._get("restorers", name or self._settings.engines.restorers)
+
+    def parser(self) -> Parser:
+        """The parser that the settings name."""
+        return self._get("parsers", self._settings.engines.parsers)
+
+    def upscaler(self) -> Upscaler:
+        """The upscaler that the settings name."""
+        return self._get("upscalers", self._settings.engines.upscalers)
+
+    def refiner(self, name: str) -> Refiner:
+        """A refiner by name: the style says which it wants."""
+        return self._get("refiners", name)
+
+    def classifier(self) -> Classifier:
+        """What tells sets of pictures apart."""
+        return self._get("features", "inception")
+
+    def comparer(self) -> Comparer:
+        """What sees pictures and words in one space."""
+        return self._get("features", "clip")
 
     def painter(self, name: str) -> Painter:
         """A painter by name: one installation has several, and the style says which it needs."""

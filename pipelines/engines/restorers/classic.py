@@ -13,9 +13,10 @@ from pipelines.engines import Engines
 from pipelines.models import Models
 from pipelines.settings import Settings
 from portrait.color import expose, from_lab, to_lab, white_balance
+from portrait.masks import face_area
 from portrait.quality import measure_sharpness
 from portrait.skin import retouch_skin, skin_mask
-from portrait.types import Face, Image, Mask
+from portrait.types import Face, Image
 
 Floats = NDArray[np.float32]
 
@@ -50,7 +51,7 @@ class Classic:
         """The same picture, better where it was poor; see `portrait.ports.Restorer`."""
         skin = skin_mask(image, face)
         balanced = white_balance(image, skin)
-        lit = expose(balanced, _face_area(image, face))
+        lit = expose(balanced, face_area(image, face))
         need = measure(lit, face)
         clear = _clear(lit, need)
         return retouch_skin(clear, face, _retouch(need))
@@ -75,16 +76,6 @@ def measure(image: Image, face: Face) -> Need:
     # believed.
     noise = np.minimum(_noise(_around(image, face, 0)), _noise(_around(image, face, 0.5)))
     return Need(noise, blur, face.box.width)
-
-
-def _face_area(image: Image, face: Face) -> Mask:
-    """The face's outline, or its box where there is no mesh, 0 or 1."""
-    area = np.zeros(image.shape[:2], np.uint8)
-    box = face.box
-    corners = np.array([[box.left, box.top], [box.right, box.top], [box.right, box.bottom], [box.left, box.bottom]])
-    points = corners if face.mesh is None else face.mesh[:, :2]
-    cv2.fillConvexPoly(area, cv2.convexHull(points.round().astype(np.int32)), 1)
-    return area.astype(np.float32)
 
 
 def _around(image: Image, face: Face, room: float) -> Image:

@@ -1,0 +1,1 @@
+"""Sees pictures and words as numbers, for measuring sets of pictures."""

@@ -1,0 +1,1 @@
+"""Says which pixels of a face are skin, brows, eyes, nose, lips."""

@@ -1,0 +1,1 @@
+"""Makes a drawn portrait better as a whole."""

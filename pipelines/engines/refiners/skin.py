@@ -1,0 +1,29 @@
+"""Retouches the skin of every face: calms blotches and shine, keeps pores; arithmetic alone."""
+
+from collections.abc import Sequence
+
+from pipelines.engines import Engines
+from pipelines.models import Models
+from pipelines.settings import Settings
+from portrait.skin import retouch_skin
+from portrait.types import Face, Image
+
+
+class Skin:
+    """The retouch of `portrait.skin` at full strength; how much of it is taken, the style says."""
+
+    def refine(self, image: Image, faces: Sequence[Face]) -> Image:
+        """The picture with every face's skin calmed; see `portrait.ports.Refiner`."""
+        for face in faces:
+            image = retouch_skin(image, face, 1.0)
+        return image
+
+
+def make(settings: Settings, models: Models, engines: Engines) -> Skin:
+    """Nothing to load."""
+    return Skin()
+
+
+def status(settings: Settings, models: Models) -> list[str]:
+    """Nothing is ever missing."""
+    return []

@@ -1,0 +1,104 @@
+import resource
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pipelines.engines.onnx.network import Network, planes
+from pipelines.engines.upscalers.lanczos import Lanczos
+from pipelines.engines.upscalers.realesrgan import FILES, RealEsrgan
+from portrait.errors import EngineError, OperatorError
+from portrait.tiling import Tiling
+from portrait.types import Image
+from tests import onnx_tiny
+from tests.model_folder import store
+
+TILING = Tiling(64, 6, 8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    for factor, (model, file) in FILES.items():
+        onnx_tiny.upscaler(folder / model / file, factor)
+    return folder
+
+
+def noise(height: int, width: int) -> Image:
+    return np.random.default_rng(height * width).integers(40, 215, (height, width, 3), dtype=np.uint8)
+
+
+def untiled(folder: Path, image: Image, factor: int) -> np.ndarray:
+    """The network's own answer to the whole picture."""
+    model, file = FILES[factor]
+    found = Network(folder / model / file, model)(planes(image))[0].transpose(1, 2, 0) * 255
+    return np.clip(found, 0, 255)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+@pytest.mark.parametrize("shape", [(64, 64), (128, 200), (68, 64), (300, 84)])
+def test_tiled_equals_untiled(folder: Path, factor: int, shape: tuple[int, int]) -> None:
+    image = noise(*shape)
+    made = RealEsrgan(store(folder), TILING).upscale(image, factor)
+    assert made.shape == (shape[0] * factor, shape[1] * factor, 3)
+    assert np.abs(made - untiled(folder, image, factor)).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(65, 67), (1, 1), (2, 301), (131, 64)])
+def test_sizes_that_the_network_does_not_take_are_brought_up_to_one(folder: Path, shape: tuple[int, int]) -> None:
+    image = noise(*shape)
+    made = RealEsrgan(store(folder), TILING).upscale(image, 2)
+    inside = slice(0, max(1, 2 * shape[0] - 12)), slice(0, max(1, 2 * shape[1] - 12))
+    assert made.shape == (shape[0] * 2, shape[1] * 2, 3)
+    if min(shape) > 12:
+        assert np.abs(made - untiled(folder, image, 2))[inside].max() <= 1
+
+
+def test_a_picture_of_6000_pixels_takes_no_more_memory_than_a_row_of_tiles(folder: Path) -> None:
+    engine = RealEsrgan(store(folder))
+    engine.upscale(noise(64, 64), 2)
+    image = noise(6000, 256)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    made = engine.upscale(image, 2)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    assert made.shape == (12000, 512, 3)
+    # Untiled, the network's eight channels alone would take 49 MB and its output, in floats, 74 MB more.
+    assert grown < made.nbytes + 40e6
+
+
+def test_a_network_of_one_size_is_given_that_size(tmp_path: Path) -> None:
+    onnx_tiny.upscaler(tmp_path / FILES[4][0] / FILES[4][1], 4, side=64)
+    onnx_tiny.upscaler(tmp_path / "any" / "any.onnx", 4)
+    image = noise(90, 70)
+    made = RealEsrgan(store(tmp_path)).upscale(image, 4)
+    whole = Network(tmp_path / "any" / "any.onnx", "any")(planes(image))[0].transpose(1, 2, 0) * 255
+    assert np.abs(made - np.clip(whole, 0, 255)).max() <= 1
+
+
+def test_half_a_model_serves_its_factor_and_says_what_brings_the_other(tmp_path: Path) -> None:
+    onnx_tiny.upscaler(tmp_path / FILES[2][0] / FILES[2][1], 2)
+    engine = RealEsrgan(store(tmp_path))
+    assert engine.upscale(noise(64, 64), 2).shape == (128, 128, 3)
+    with pytest.raises(OperatorError, match="pull realesrgan_x4") as caught:
+        engine.upscale(noise(64, 64), 4)
+    assert caught.value.code == "missing_model"
+
+
+def test_another_network_under_that_name_is_found_out(tmp_path: Path) -> None:
+    onnx_tiny.upscaler(tmp_path / FILES[4][0] / FILES[4][1], 2)
+    (tmp_path / FILES[2][0]).mkdir()
+    (tmp_path / FILES[2][0] / FILES[2][1]).write_bytes(b"no network")
+    for factor in (2, 4):
+        with pytest.raises(EngineError, match="models pull realesrgan") as caught:
+            RealEsrgan(store(tmp_path)).upscale(noise(64, 64), factor)
+        assert caught.value.code == "broken_model"
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_lanczos_keeps_what_there_was(factor: int) -> None:
+    image = np.asarray(cv2.GaussianBlur(noise(64, 80), (0, 0), 3), np.uint8)
+    made = Lanczos().upscale(image, factor)
+    assert made.shape == (64 * factor, 80 * factor, 3)
+    back = cv2.resize(made, (80, 64), interpolation=cv2.INTER_AREA)
+    assert np.abs(np.asarray(back, int) - image).mean() < 1

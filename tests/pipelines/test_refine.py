@@ -1,0 +1,164 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipelines import build
+from pipelines.engines import Engines
+from pipelines.engines.upscalers.lanczos import Lanczos
+from pipelines.refine import EachFace, Enlarge, Refine, blended, steps_of
+from pipelines.render import Render
+from portrait.errors import OperatorError, UserError
+from portrait.ports import Refiner
+from portrait.types import Face, Image, PortraitRequest, Refinement
+from tests.fakes import FakeFinder, FakeRestorer, Told, picture
+from tests.pipelines.test_render import STYLE, Paints, asked
+
+SKIN, TONE, TWICE = Refinement("skin", 0.5), Refinement("tone", 1.0), Refinement("upscale2", 1.0)
+
+
+class Adds:
+    """Adds a number, and remembers what faces it was shown."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.seen: list[Sequence[Face]] = []
+
+    def refine(self, image: Image, faces: Sequence[Face]) -> Image:
+        self.seen.append(faces)
+        return np.clip(image.astype(int) + self.number, 0, 255).astype(np.uint8)
+
+
+def flow(**refiners: Refiner) -> Refine:
+    return Refine(refiners, FakeFinder())
+
+
+def wanting(style: Sequence[Refinement] = (), own: Sequence[Refinement] = (), count: int = 1) -> PortraitRequest:
+    return replace(asked(count, style=replace(STYLE, refiners=tuple(style))), refiners=tuple(own))
+
+
+def test_steps_are_done_in_order_and_each_is_blended_with_what_it_was_given() -> None:
+    image = np.full((40, 40, 3), 100, np.uint8)
+
+    class Doubles:
+        def refine(self, image: Image, faces: Sequence[Face]) -> Image:
+            return image * 2
+
+    both = {"adds": Adds(20), "doubles": Doubles()}
+    one = flow(**both)(image, [Refinement("adds", 0.5), Refinement("doubles", 0.25)], Told())
+    two = flow(**both)(image, [Refinement("doubles", 0.25), Refinement("adds", 0.5)], Told())
+    assert one[0, 0, 0] == 138  # (100 + 10) · 1.25, rounded up from its half
+    assert two[0, 0, 0] == 135
+
+
+def test_without_steps_the_picture_is_the_very_one_and_no_face_is_looked_for() -> None:
+    finder = FakeFinder()
+    image = picture(1, 1)
+    assert Refine({}, finder)(image, (), Told()) is image
+    assert finder.seen == []
+
+
+def test_faces_grow_with_the_picture() -> None:
+    adds = Adds(1)
+    image = picture(1, 1)
+    out = flow(twice=Enlarge(Lanczos(), 2), adds=adds)(image, [Refinement("twice"), Refinement("adds")], Told())
+    assert out.shape == (800, 800, 3)
+    (face,) = adds.seen[0]
+    assert face.box.width == pytest.approx(240, abs=0.1)
+    assert face.landmarks[2] == pytest.approx((399.5 + 0.5, 423.5 + 0.5), abs=1.5)
+
+
+def test_an_enlarged_picture_is_blended_with_an_interpolated_one() -> None:
+    image = picture(1, 1, side=60)
+
+    class White:
+        def upscale(self, image: Image, factor: int) -> Image:
+            return np.full((image.shape[0] * factor, image.shape[1] * factor, 3), 255, np.uint8)
+
+    plain = Lanczos().upscale(image, 2)
+    out = flow(upscale2=Enlarge(White(), 2))(image, [Refinement("upscale2", 0.25)], Told())
+    assert np.abs(out - (plain * 0.75 + 255 * 0.25)).max() <= 1
+
+
+def test_blending_leaves_the_ends_to_the_bit() -> None:
+    before, after = picture(1, 1), picture(1, 2)
+    assert (blended(before, after, 1.0) == after).all()
+    assert (blended(before, after, 0.0) == before).all()
+    assert (blended(after, after, 0.3) == after).all()
+
+
+def test_what_would_be_too_large_is_refused_before_it_is_drawn() -> None:
+    with pytest.raises(UserError, match="longer than 8000") as caught:
+        Enlarge(Lanczos(), 4).refine(np.zeros((100, 2001, 3), np.uint8), ())
+    assert caught.value.code == "bad_size"
+
+
+def test_a_request_changes_leaves_out_and_adds_to_the_steps_of_its_style() -> None:
+    assert steps_of(wanting([SKIN, TONE])) == (SKIN, TONE)
+    assert steps_of(wanting([SKIN, TONE], [Refinement("skin", 0.9)])) == (Refinement("skin", 0.9), TONE)
+    assert steps_of(wanting([SKIN, TONE], [Refinement("skin", 0.0)])) == (TONE,)
+    assert steps_of(wanting([TWICE, SKIN], [TONE])) == (SKIN, TONE, TWICE), "enlarging comes last"
+
+
+def test_portraits_are_measured_after_refining_and_their_recipe_names_the_steps() -> None:
+    class Someone:
+        """Makes everybody person 2."""
+
+        def refine(self, image: Image, faces: Sequence[Face]) -> Image:
+            return picture(2, 1)
+
+    painter = Paints([picture(1, n) for n in range(3)])
+    render = Render({"studio": painter}, FakeFinder(), {"skin": Someone()})
+    (portrait,) = render(wanting([Refinement("skin", 1.0)]), Told())
+    assert portrait.likeness[1].distance == pytest.approx(2**0.5)
+    assert portrait.recipe["refiners"] == [{"name": "skin", "strength": 1.0}]
+    again = render.again(wanting([Refinement("skin", 1.0)]), int(str(portrait.recipe["candidate"])), Told())
+    assert (again.image == portrait.image).all()
+
+
+def test_only_what_is_delivered_is_refined() -> None:
+    adds = Adds(1)
+    painter = Paints([picture(1, n) for n in range(6)])
+    portraits = Render({"studio": painter}, FakeFinder(), {"skin": adds})(wanting([SKIN], count=2), Told())
+    assert len(portraits) == len(adds.seen) == 2
+
+
+def test_without_refiners_nothing_is_other_than_it_was() -> None:
+    painter = Paints([picture(1, n) for n in range(3)])
+    (plain,) = Render({"studio": painter}, FakeFinder())(asked(), Told())
+    assert any(plain.image is image for image in painter.images)
+    assert "refiners" not in plain.recipe
+    (off,) = Render({"studio": painter}, FakeFinder())(wanting([SKIN], [Refinement("skin", 0.0)]), Told())
+    assert (off.image == plain.image).all()
+
+
+def test_a_restorer_of_faces_and_the_upscaler_are_refiners_by_name(engines: Engines) -> None:
+    steps = [Refinement(name) for name in ("skin", "tone", "classic", "upscale2", "upscale4")]
+    made = build.refiners(engines, steps)
+    assert isinstance(made["classic"], EachFace)
+    assert isinstance(made["upscale4"], Enlarge)
+    with pytest.raises(OperatorError, match="skin, tone, classic, restoreformer, upscale2") as caught:
+        build.refiner(engines, "nobody")
+    assert caught.value.code == "unknown_engine"
+
+
+def test_each_face_is_restored() -> None:
+    faces = [*FakeFinder().faces(picture(1, 1)), *FakeFinder().faces(picture(2, 2))]
+    image = picture(1, 1)
+    out = EachFace(FakeRestorer()).refine(image, faces)
+    assert (out[..., 1].astype(int) - image[..., 1] == 6).all()
+
+
+def test_embedded_refiners_change_a_real_face_and_little_else(
+    engines: Engines, astronaut: Image, astronaut_face: Face
+) -> None:
+    skin = build.refiner(engines, "skin").refine(astronaut, [astronaut_face])
+    change = np.abs(skin.astype(int) - astronaut).max(axis=2)
+    assert change.max() > 3
+    box = astronaut_face.box
+    assert change[int(box.bottom) + 30 :].max() == 0
+    dark = (astronaut * 0.4).astype(np.uint8)
+    lit = build.refiner(engines, "tone").refine(dark, [astronaut_face])
+    assert lit.mean() > 1.3 * dark.mean()
+    assert build.refiner(engines, "tone").refine(dark, []) is dark
