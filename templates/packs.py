@@ -103,7 +103,7 @@ def bring(path: Path, folder: Path) -> list[Entry]:
         try:
             names = _unpack(path, staged)
             entries = _styles(staged, names)
-            return _settle(entries, folder)
+            return settle(entries, folder)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
     except OSError as error:
@@ -245,8 +245,11 @@ def _styles(staged: Path, names: Sequence[str]) -> list[Entry]:
     return entries
 
 
-def _settle(entries: Sequence[Entry], folder: Path) -> list[Entry]:
-    """Move the styles into place; when one cannot be, none is."""
+def settle(entries: Sequence[Entry], folder: Path) -> list[Entry]:
+    """Move styles from a staging folder beside it into `folder`; when one cannot be moved, none is.
+
+    Raises `UserError` (`style_exists`), `OSError`.
+    """
     for entry in entries:
         if (folder / entry.style.id).exists():
             raise UserError(

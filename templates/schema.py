@@ -3,7 +3,7 @@
 schema = 1
 id = "studio-grey"
 version = 1
-kind = "studio"              # or "template"
+kind = "studio"              # or "template", "text"
 title = "Grey paper"
 backdrop = "studio-grey"     # studio: which backdrop is painted
 picture = { file = "a.jpg" } # template: a file beside style.toml, or { package = "skimage", path = "data/astronaut.png" }
@@ -13,17 +13,42 @@ refiners = [{ name = "skin", strength = 0.5 }]   # after drawing, in this order;
 licence = "CC0-1.0"          # of the picture, or of the style where it has none
 credit = "NASA"
 tags = ["business"]
+
+titles = { zh = "灰色背景", de = "Graues Papier" }  # in other languages; title is the English one
+mood = "calm"
+author = "Anna"
+status = "published"         # or "draft", "retired"
+aspects = ["4:5", "1:1"]     # shapes it was made for, the first by preference
+engines = ["studio"]         # painters it suits; any that draws its kind when empty
+bases = ["sdxl-base"]        # base models it suits; any of its families when empty
+
+A text style says what a diffusion model draws:
+
+kind = "text"
+prompt = "portrait of {who}, {age} {gender}, in a garden"   # {who} and {traits} are the painter's, the rest are traits
+negative = "blurred"
+families = ["sdxl"]
+strengths = { lora = 0.8 }
+loras = [{ model = "film-look", strength = 0.6, base = "sdxl" }]
+[traits.hat]                 # besides gender, age and glasses, which every style may use
+default = ""
+choices = ["with a straw hat"]
+
+[carried] keeps what another tool's style said and this one has no word for.
 """
 
 import tomllib
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from portrait.errors import OperatorError
 
 SCHEMA = 1
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=60)]
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z]{2,4})?$")]
 LARGEST = 100_000
 """Bytes of a style.toml at most; they are a few hundred."""
 
@@ -38,6 +63,8 @@ class PictureFile(_Strict):
     file: str = ""
     package: str = ""
     path: str = ""
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    """What the file's bytes must hash to; not checked when empty."""
 
     @model_validator(mode="after")
     def _one_place(self) -> "PictureFile":
@@ -56,13 +83,31 @@ class RefinerStep(_Strict):
     strength: Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
+class Trait(_Strict):
+    """A placeholder of the prompt: what stands there, and what may."""
+
+    default: Annotated[str, Field(max_length=100)] = ""
+    choices: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=100)], ...], Field(max_length=50)] = ()
+    """Anything may stand there when empty."""
+
+
+class StyleLora(_Strict):
+    """A LoRA that gives a style its look."""
+
+    model: Annotated[str, Field(min_length=1, max_length=200)]
+    """Its name in the model store."""
+    strength: Annotated[float, Field(ge=0, le=2)] = 0.6
+    base: str = ""
+    """Base model or family that it was trained on; unknown when empty."""
+
+
 class StyleFile(_Strict):
     """One style.toml."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")]
     id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
     version: Annotated[int, Field(ge=1)] = 1
-    kind: Literal["studio", "template"]
+    kind: Literal["studio", "template", "text"]
     title: Annotated[str, Field(min_length=1, max_length=80)]
     backdrop: str = ""
     picture: PictureFile | None = None
@@ -72,6 +117,20 @@ class StyleFile(_Strict):
     licence: Annotated[str, Field(min_length=1)]
     credit: str = ""
     tags: tuple[str, ...] = ()
+    titles: dict[Language, Annotated[str, Field(min_length=1, max_length=80)]] = {}
+    mood: Annotated[str, Field(max_length=60)] = ""
+    author: Annotated[str, Field(max_length=120)] = ""
+    status: Literal["draft", "published", "retired"] = "published"
+    aspects: tuple[Annotated[str, Field(pattern=r"^[1-9]\d?:[1-9]\d?$")], ...] = ()
+    engines: tuple[Name, ...] = ()
+    bases: tuple[str, ...] = ()
+    prompt: Annotated[str, Field(max_length=4000)] = ""
+    negative: Annotated[str, Field(max_length=4000)] = ""
+    families: tuple[Name, ...] = ()
+    strengths: dict[Name, Annotated[float, Field(ge=0, le=2)]] = {}
+    loras: Annotated[tuple[StyleLora, ...], Field(max_length=4)] = ()
+    traits: dict[Name, Trait] = {}
+    carried: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _has_what_its_kind_needs(self) -> "StyleFile":
@@ -79,7 +138,21 @@ class StyleFile(_Strict):
             raise ValueError("a studio style needs a backdrop and no picture")
         if self.kind == "template" and (not self.picture or self.backdrop):
             raise ValueError("a template style needs a picture and no backdrop")
+        if self.kind == "text" and (not self.prompt or self.picture or self.backdrop):
+            raise ValueError("a text style needs a prompt and neither picture nor backdrop")
         return self
+
+
+def document() -> dict[str, Any]:
+    """The JSON Schema of a style.toml, for editors that complete and check it."""
+    schema = StyleFile.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "style.toml"}
+
+
+def write(style: StyleFile, path: Path) -> None:
+    """Write a style.toml that reads back as the same style; what stands at its default is left out."""
+    content = style.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    path.write_text(tomli_w.dumps({"schema": SCHEMA, **content}), "utf-8")
 
 
 def read(path: Path) -> StyleFile:

@@ -1,0 +1,81 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import app
+from portrait.ports import FaceFinder
+from tests import selfies
+
+FAULTY = 'schema = 1\nid = "mine"\nkind = "text"\ntitle = "Mine"\nlicence = "?"\nprompt = "{who} {colour}, nsfw"\n'
+
+
+def asked(*given: str) -> tuple[int, dict[str, Any]]:
+    answer = CliRunner().invoke(app, ["styles", *given, "--json"])
+    return answer.exit_code, json.loads(answer.stdout)
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "style.toml").write_text(FAULTY)
+    return folder
+
+
+def test_planted_faults_are_found_and_mended(mine: Path, home: Path) -> None:
+    code, answer = asked("check", str(mine), "--words")
+    assert code == 4
+    assert answer["error"]["code"] == "style_faults"
+    found = {each["code"] for each in answer["styles"][0]["findings"]}
+    assert found == {"licence_missing", "unknown_placeholder", "unsafe_word"}
+    mended = FAULTY.replace('"?"', '"CC0-1.0"').replace(" {colour}, nsfw", " in a garden")
+    (mine / "style.toml").write_text(mended)
+    assert asked("check", str(mine), "--words") == (0, {"ok": True, "styles": [{"style": "mine", "findings": []}]})
+
+
+def test_a_style_is_added_exported_and_imported_elsewhere(
+    mine: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert asked("add", str(mine))[0] == 0
+    assert "mine" in {each["id"] for each in asked("list")[1]["styles"]}
+    assert asked("export", "mine", "studio-grey", "-o", str(tmp_path / "pack.zip"))[0] == 0
+    assert asked("import", str(tmp_path / "pack.zip"))[1]["error"]["code"] == "style_exists"
+    monkeypatch.setenv("PORTRAIT_HOME", str(tmp_path / "elsewhere"))
+    assert [each["id"] for each in asked("import", str(tmp_path / "pack.zip"))[1]["styles"]] == ["mine", "studio-grey"]
+    assert asked("show", "mine")[1]["style"]["folder"] == str(tmp_path / "elsewhere" / "styles" / "mine")
+
+
+def test_a_folder_of_pictures_is_imported_and_what_was_left_is_told(home: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "suit.jpg"), cv2.cvtColor(selfies.astronaut(), cv2.COLOR_RGB2BGR))
+    code, answer = asked("import", str(tmp_path / "suit.jpg"))
+    assert code == 0
+    assert [each["id"] for each in answer["styles"]] == ["suit"]
+    assert answer["left"][0]["field"] == "licence"
+    told = CliRunner().invoke(app, ["styles", "list"])
+    assert "suit" in told.stdout
+
+
+def test_faces_in_pictures_are_looked_for(tmp_path: Path, finder: FaceFinder) -> None:
+    folder = tmp_path / "coffee"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), selfies.astronaut()[300:, :200].repeat(3, 0).repeat(3, 1))
+    (folder / "style.toml").write_text(
+        'schema = 1\nid = "coffee"\nkind = "template"\ntitle = "Coffee"\npicture = { file = "a.png" }\nlicence = "CC0-1.0"\n'
+        'credit = "me"\n'
+    )
+    code, answer = asked("check", str(tmp_path))
+    assert code == 4
+    assert [each["code"] for each in answer["styles"][0]["findings"]] == ["no_face"]
+
+
+def test_a_folder_without_styles_is_told(tmp_path: Path) -> None:
+    assert asked("check", str(tmp_path))[1]["error"]["code"] == "not_found"
+
+
+def test_the_schema_is_printed() -> None:
+    answer = CliRunner().invoke(app, ["styles", "schema"])
+    assert "prompt" in json.loads(answer.stdout)["properties"]

@@ -1,0 +1,158 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from portrait.types import Box, Face, Pose, Size
+from templates import lint
+from templates.catalog import Catalog
+from templates.lint import Finding, Installed, Seen
+from templates.schema import StyleFile
+from templates.traits import filled, placeholders
+
+TEXT = {
+    "schema": 1,
+    "id": "mine",
+    "kind": "text",
+    "title": "Mine",
+    "licence": "CC0-1.0",
+    "prompt": "portrait of {who}, {age} {gender} {glasses}, {traits}, in a garden",
+}
+TEMPLATE = {"schema": 1, "id": "mine", "kind": "template", "title": "Mine", "picture": {"file": "a.jpg"}, "licence": "CC0-1.0",
+            "credit": "me"}  # fmt: skip
+
+
+def style(change: dict[str, object] | None = None, start: dict[str, object] = TEXT) -> StyleFile:
+    return StyleFile.model_validate({**start, **(change or {})})
+
+
+def codes(found: list[Finding]) -> set[str]:
+    assert all(each.tip.endswith(".") for each in found)
+    return {each.code for each in found}
+
+
+def face(left: float = 100, width: float = 120, yaw: float = 0) -> Face:
+    box = Box(left, 100, left + width, 100 + width * 1.2)
+    return Face(box, np.zeros((5, 2), np.float32), None, {}, Pose(yaw, 0, 0), 1.0)
+
+
+def test_a_good_style_has_nothing_wrong() -> None:
+    assert lint.words(style()) == []
+    assert lint.picture(style(start=TEMPLATE), Seen(Size(800, 800), (face(),))) == []
+
+
+def test_the_built_in_styles_have_nothing_wrong() -> None:
+    from portrait.backdrops import NAMES
+
+    here = Installed(backdrops=frozenset(NAMES), engines=frozenset({"studio", "fusion"}))
+    for entry in Catalog().entries():
+        assert lint.words(entry.style, here) == [], entry.style.id
+        assert lint.file(entry.picture(), entry.style) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"prompt": "{who} in {colour} light"}, "unknown_placeholder"),
+        ({"negative": "{who} {blur}"}, "unknown_placeholder"),
+        ({"prompt": "{who} in a {garden"}, "broken_placeholder"),
+        ({"prompt": "a garden"}, "no_person"),
+        ({"licence": "LicenseRef-unknown"}, "licence_missing"),
+        ({"licence": " "}, "licence_missing"),
+        ({"traits": {"hat": {"default": "red", "choices": ["blue"]}}}, "bad_default"),
+        ({"strengths": {"lora": 1.4}}, "strength_range"),
+        ({"strengths": {"instantid": 1.9}}, "strength_range"),
+        ({"loras": [{"model": "film", "strength": 1.5, "base": "sdxl"}]}, "strength_range"),
+        ({"loras": [{"model": "film"}]}, "lora_base_unknown"),
+        ({"loras": [{"model": "film", "base": "sd15"}], "families": ["sdxl"]}, "lora_other_base"),
+        ({"prompt": "{who} as Scarlett   Johansson"}, "real_person"),
+        ({"prompt": "{who}, Beyoncé_Knowles style"}, "real_person"),
+        ({"traits": {"like": {"choices": ["Tom Cruise"]}}}, "real_person"),
+        ({"prompt": "{who}, NSFW"}, "unsafe_word"),
+        ({"titles": {"zh": "性感写真"}}, "unsafe_word"),
+        ({"title": "Nude"}, "unsafe_word"),
+    ],
+)
+def test_planted_faults_are_found(change: dict[str, object], code: str) -> None:
+    assert codes(lint.words(style(change))) == {code}
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["{who} in Sussex", "{who} on an adelean sea", "{who}, unisexual clothing", "{who}, essex", "{who}, {traits}"],
+)
+def test_words_within_words_are_left_alone(words: str) -> None:
+    assert lint.words(style({"prompt": words})) == []
+
+
+def test_a_negative_prompt_may_name_what_is_to_be_left_out() -> None:
+    assert lint.words(style({"negative": "nsfw, nude"})) == []
+
+
+def test_what_is_not_installed_is_found_only_by_who_knows() -> None:
+    given = style(
+        {
+            "loras": [{"model": "film", "base": "sdxl"}, {"model": "gone"}],
+            "bases": ["juggernaut"],
+            "engines": ["fancy"],
+        }
+    )
+    assert "lora_missing" not in codes(lint.words(given))
+    here = Installed(loras={"film": "sdxl"}, bases={"juggernaut": "sdxl"}, engines=frozenset({"studio"}))
+    assert codes(lint.words(given, here)) == {"lora_missing", "engine_missing"}
+    elsewhere = Installed(loras={"film": "sdxl", "gone": "sd15"}, bases={}, engines=frozenset({"fancy"}))
+    assert codes(lint.words(given, elsewhere)) == {"lora_other_base", "base_missing"}
+    studio = {"schema": 1, "id": "a", "kind": "studio", "title": "A", "backdrop": "pink", "licence": "CC0-1.0"}
+    assert codes(lint.words(style(start=studio), Installed(backdrops=frozenset({"grey"})))) == {"backdrop_unknown"}
+
+
+@pytest.mark.parametrize(
+    ("seen", "change", "code"),
+    [
+        (Seen(Size(800, 800), ()), {}, "no_face"),
+        (Seen(Size(400, 800), (face(),)), {}, "picture_small"),
+        (Seen(Size(800, 800), (face(width=40),)), {}, "face_small"),
+        (Seen(Size(800, 800), (face(yaw=-50),)), {}, "face_profile"),
+        (Seen(Size(800, 800), (face(left=-5),)), {}, "face_cut"),
+        (Seen(Size(800, 800), (face(),)), {"faces": 2}, "faces_missing"),
+    ],
+)
+def test_faults_of_a_picture_are_found(seen: Seen, change: dict[str, object], code: str) -> None:
+    assert codes(lint.picture(style(change, TEMPLATE), seen)) == {code}
+
+
+def test_passers_by_need_not_be_fit_for_anything() -> None:
+    assert lint.picture(style(start=TEMPLATE), Seen(Size(800, 800), (face(), face(left=500, width=30, yaw=60)))) == []
+
+
+def test_a_small_face_is_a_warning_before_it_is_an_error() -> None:
+    (found,) = lint.picture(style(start=TEMPLATE), Seen(Size(800, 800), (face(width=60),)))
+    assert (found.code, found.level) == ("face_small", "warning")
+
+
+def test_another_picture_than_the_one_named_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"other")
+    given = style({"picture": {"file": "a.jpg", "sha256": "0" * 64}}, TEMPLATE)
+    assert codes(lint.file(tmp_path / "a.jpg", given)) == {"picture_changed"}
+
+
+def test_a_style_without_a_credit_for_its_picture_is_warned_of() -> None:
+    (found,) = lint.words(style({"credit": ""}, TEMPLATE))
+    assert (found.code, found.level) == ("credit_missing", "warning")
+
+
+def test_traits_fill_the_prompt_with_wishes_or_safe_defaults() -> None:
+    given = style({"traits": {"hat": {"default": ""}}, "prompt": "{who}, {age} {gender}, {hat}, {glasses}, {traits}"})
+    assert filled(given.prompt, given, {}) == "{who}, person, {traits}"
+    wishes = {"age": "elderly", "gender": "woman", "hat": "in a straw hat", "glasses": "with glasses"}
+    assert filled(given.prompt, given, wishes) == "{who}, elderly woman, in a straw hat, with glasses, {traits}"
+
+
+@pytest.mark.parametrize("wish", ["{who}", "(naked:1.4)", "<lora:x:1>", "[a|b]"])
+def test_a_wish_cannot_bring_placeholders_or_weights(wish: str) -> None:
+    given = style({"traits": {"hat": {"default": "plain"}}, "prompt": "{who}, {hat}, {gender}"})
+    assert filled(given.prompt, given, {"hat": wish, "gender": wish}) == "{who}, plain, person"
+
+
+def test_placeholders_are_listed_once_in_their_order() -> None:
+    assert placeholders("{b} {a} {b} {}") == ["b", "a", ""]

@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from portrait.errors import OperatorError
+from templates.catalog import Catalog, add
+from templates.schema import StyleFile, document, read, write
+
+FULL = {
+    "schema": 1, "id": "garden", "kind": "text", "version": 3, "title": "Garden", "titles": {"zh": "花园", "pt-BR": "Jardim"},
+    "prompt": "{who}, {hat} in a garden\nat \"noon\"", "negative": "blur", "licence": "CC0-1.0", "mood": "calm",
+    "author": "Anna", "status": "draft",
+    "aspects": ["4:5", "1:1"], "engines": ["diffusion"], "bases": ["sdxl-base"], "families": ["sdxl"],
+    "strengths": {"lora": 0.8}, "loras": [{"model": "film", "strength": 0.6, "base": "sdxl"}],
+    "traits": {"hat": {"default": "", "choices": ["with a hat"]}}, "carried": {"other": {"deep": [1, "a"]}}, "tags": ["fun"],
+}  # fmt: skip
+
+
+def test_a_style_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    style = StyleFile.model_validate(FULL)
+    write(style, tmp_path / "style.toml")
+    assert read(tmp_path / "style.toml") == style
+    for entry in Catalog().entries():
+        write(entry.style, tmp_path / "style.toml")
+        assert read(tmp_path / "style.toml") == entry.style
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": ""},
+        {"backdrop": "studio-grey"},
+        {"status": "hidden"},
+        {"aspects": ["4x5"]},
+        {"titles": {"Chinese": "x"}},
+        {"strengths": {"lora": 3}},
+        {"traits": {"Hat!": {}}},
+        {"loras": [{"strength": 1}]},
+        {"picture": {"file": "a.jpg", "sha256": "xyz"}},
+    ],
+)
+def test_what_does_not_hold_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        StyleFile.model_validate({**FULL, **change})
+
+
+def test_the_json_schema_knows_every_field() -> None:
+    schema = document()
+    assert schema["$schema"].endswith("2020-12/schema")
+    assert set(schema["properties"]) >= set(FULL) | {"backdrop", "picture", "faces", "retouch", "refiners", "credit"}
+    assert schema["additionalProperties"] is False
+
+
+def test_a_folder_is_added_whole_and_once(tmp_path: Path) -> None:
+    source = tmp_path / "mine"
+    source.mkdir()
+    write(StyleFile.model_validate(FULL), source / "style.toml")
+    (source / "notes.txt").write_text("x")
+    (source / "link").symlink_to("/etc/passwd")
+    entry = add(source, tmp_path / "styles")
+    assert {each.name for each in entry.folder.iterdir()} == {"style.toml", "notes.txt"}
+    assert [each.name for each in (tmp_path / "styles").iterdir()] == ["garden"]
+    with pytest.raises(Exception, match="already"):
+        add(source, tmp_path / "styles")
+    (source / "style.toml").write_text("nonsense")
+    with pytest.raises(OperatorError):
+        add(source, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
