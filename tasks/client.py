@@ -161,10 +161,7 @@ class Client:
 
     def follow(self, job: str) -> Iterator[schemas.JobEvent]:
         """What happens to a job until it ends; a stream that breaks off goes on where it stopped."""
-        while True:
-            yield from self._wire.events(f"/jobs/{job}/events")
-            if self.job(job).done:
-                return
+        return self._wire.events(f"/jobs/{job}/events")
 
     def wait(self, job: str, heard: Callable[[schemas.JobEvent], None] | None = None) -> schemas.Job:
         """Follow a job to its end, and return it."""

@@ -17,7 +17,10 @@ TRIES = 4
 """Of a request that may be repeated: reads, deletions, and whatever carries an Idempotency-Key."""
 PAUSE = 0.3
 """Seconds before the second try; doubled each time."""
+SEEK_AGAIN = 7
+"""Tries for a stream that was heard before: a minute in all, in which an API restarts."""
 AGAIN = {502, 503, 504}
+GONE = {404, 410}
 
 
 class Wire:
@@ -34,26 +37,23 @@ class Wire:
         self._http.close()
 
     def events(self, path: str) -> Iterator[schemas.JobEvent]:
-        """What a stream of events tells, until it is told that the job has ended or the API closes the stream."""
-        after, tries = "", 0
+        """What a stream of events tells, each once, until it is told that the job has ended and the API closes the stream."""
+        after, state, tries = "", "", 0
         while True:
-            headers = {"Last-Event-ID": after} if after else {}
             try:
-                with self._http.stream("GET", path, headers=headers, timeout=60) as stream:
-                    if stream.status_code != 200:
-                        stream.read()
-                        raise _error(stream)
-                    for id, event in _events(stream.iter_lines()):
-                        after, tries = id or after, 0
-                        yield event
-                        if event.state in schemas.FINISHED:
-                            return
+                for id, event in self._stream(path, after):
+                    if id:
+                        after, state, tries = id, event.state, 0
+                    yield event
+                if state in schemas.FINISHED:
                     return
-            except httpx.TransportError as error:
-                tries += 1
-                if tries > TRIES:
-                    raise _unreachable() from error
-                time.sleep(PAUSE * 2**tries)
+            except (httpx.TransportError, OperatorError) as error:
+                if tries >= (SEEK_AGAIN if after else TRIES):
+                    raise error if isinstance(error, OperatorError) else _unreachable() from error
+            if tries >= SEEK_AGAIN:
+                raise _unreachable()
+            tries += 1
+            time.sleep(PAUSE * 2**tries)
 
     def get(self, kind: type[M], path: str, params: Mapping[str, Any] | None = None) -> M:
         """One thing, read."""
@@ -104,11 +104,22 @@ class Wire:
                 error = None if answer.is_success else _error(answer)
                 if error is None:
                     return answer
+                if method == "DELETE" and attempt > 1 and answer.status_code in GONE:
+                    return answer  # by the try before, whose answer was lost
                 in_flight = error.code == "idempotency_in_flight"
                 if attempt == tries or not (answer.status_code in AGAIN or in_flight):
                     raise error
             time.sleep(PAUSE * 2 ** (attempt - 1))
         raise _unreachable()
+
+    def _stream(self, path: str, after: str) -> Iterator[tuple[str, schemas.JobEvent]]:
+        """One stream, from behind an event."""
+        headers = {"Last-Event-ID": after} if after else {}
+        with self._http.stream("GET", path, headers=headers, timeout=60) as stream:
+            if stream.status_code != 200:
+                stream.read()
+                raise _error(stream)
+            yield from _events(stream.iter_lines())
 
     def read(self, kind: type[M], answer: httpx.Response) -> M:
         """An answer as what it should be; raises `OperatorError` (`bad_answer`)."""
