@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from diffusers import UNet2DConditionModel
 
 from pipelines.engines import Engines
 from pipelines.engines.diffusion.loading import find
@@ -99,3 +100,23 @@ def request(
 def pixels(draws: Diffusion, plan: Plan) -> np.ndarray:
     """The drawing of a plan, 0..1."""
     return draws.draw(plan, lambda done: None)[0]
+
+
+def learned(settings: Settings, seed: int, rank: int = 4) -> Identity:
+    """A stranger with a LoRA of their own, on the base `xl`."""
+    hub = settings.bases["xl"].path.parent
+    unet = UNet2DConditionModel.from_pretrained(hub / "sdxl" / "unet")
+    file = tiny_hub.lora(hub / f"lora-{seed}-{rank}", unet, seed, rank)
+    return stranger(seed, lora=file, trigger="sks", base="xl")
+
+
+def weights_of(draws: Diffusion) -> dict[str, bytes]:
+    """Every weight of the base that is loaded, by the name it has without adapters."""
+    if draws._loaded is None:
+        return {}
+    unet = draws._loaded.pipeline.unet
+    return {
+        name.replace(".base_layer", ""): weight.detach().numpy().tobytes()
+        for name, weight in unet.state_dict().items()
+        if "lora_" not in name and "_ip" not in name and "encoder_hid_proj" not in name
+    }

@@ -180,6 +180,8 @@ class Lease:
         """The stock pipeline for a call, of the base's own parts; `networks` are control networks."""
         if not networks and not perturbed:
             return self.loaded.pipeline
+        if perturbed:
+            self.undo(self.loaded.plain)  # what perturbs stays in the attention when a call is broken off
         kind = self.family.pipelines[bool(networks), perturbed]
         parts = {name: part for name, part in self.loaded.pipeline.components.items() if name != "controlnet"}
         if "safety_checker" in parts:

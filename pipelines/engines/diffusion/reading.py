@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import hypot
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ from portrait.errors import EngineError, UserError
 from portrait.ports import FaceFinder
 from portrait.types import Face, Identity, Reference
 
+MOST = 4
+"""Faces of a photo that are embedded, to find the person's own among them."""
 _Network = TypeVar("_Network")
 _BROKEN = (OSError, ValueError, KeyError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError)
 
@@ -45,8 +48,9 @@ class Reader:
 
     def _seen(self, reference: Reference) -> Face | None:
         """The same face as this space sees it: the one whose box is nearest to where it was found before."""
-        faces = [face for face in self.finder().faces(reference.image) if self.space in face.embeddings]
-        return faces[0] if faces else None
+        faces = [face for face in self.finder().faces(reference.image, embedded=MOST) if self.space in face.embeddings]
+        x, y = reference.face.box.centre
+        return min(faces, key=lambda face: hypot(face.box.centre[0] - x, face.box.centre[1] - y), default=None)
 
 
 def only(base: Source, family: str, adapter: str) -> None:
