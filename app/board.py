@@ -17,7 +17,7 @@ DAYS = 7.0
 
 def page() -> None:
     """Jobs by state and kind."""
-    widgets.heading(say("board.title"), say("board.lead"))
+    widgets.office_heading("board")
     states = st.pills(
         say("board.states"), STATES, selection_mode="multi", format_func=lambda each: say(f"state.{each}"), key="states"
     )

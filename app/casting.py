@@ -30,7 +30,7 @@ def own_pictures(chosen: list[str]) -> list[schemas.Template]:
         if templates:
             grid = st.grid("auto", min_column_width=200)
             for template in templates:
-                with grid.cell(), st.container(border=True, key=f"template-{template.id}"):
+                with grid.cell(), st.container(border=True, height="stretch", key=f"template-{template.id}"):
                     _template(template, chosen)
     return templates
 

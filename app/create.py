@@ -50,7 +50,7 @@ def _gallery(styles: Sequence[schemas.Style], chosen: list[str]) -> None:
     for style in styles:
         if wanted and wanted not in style.tags:
             continue
-        with grid.cell(), st.container(border=True, key=f"style-{style.id}"):
+        with grid.cell(), st.container(border=True, height="stretch", key=f"style-{style.id}"):
             _style(style, chosen)
 
 

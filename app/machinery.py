@@ -9,13 +9,13 @@ from tasks import schemas
 
 def page() -> None:
     """Workers and queues, refreshed."""
-    widgets.heading(say("machinery.title"), say("machinery.lead"))
+    widgets.office_heading("machinery")
     workers = client().workers()
     if not workers:
         st.warning(say("machinery.nobody"), icon=":material/engineering:")
     grid = st.grid("auto", min_column_width=300)
     for worker in workers:
-        with grid.cell(), st.container(border=True, key=f"worker-{worker.id}"):
+        with grid.cell(), st.container(border=True, height="stretch", key=f"worker-{worker.id}"):
             _worker(worker)
     st.subheader(say("machinery.queues"), anchor=False)
     queues = client().queues()
@@ -23,7 +23,7 @@ def page() -> None:
         st.info(say("machinery.no_jobs"))
     grid = st.grid("auto", min_column_width=220)
     for queue in queues:
-        with grid.cell(), st.container(border=True, key=f"queue-{queue.queue}"):
+        with grid.cell(), st.container(border=True, height="stretch", key=f"queue-{queue.queue}"):
             _queue(queue)
 
 

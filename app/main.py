@@ -25,6 +25,7 @@ from app.session import me, remember, say
 from portrait.errors import PortraitError
 from tasks import schemas
 
+# By key, which is the address too: the page and its icon.
 PEOPLE: dict[str, tuple[Callable[[], None], str]] = {
     "welcome": (welcome.page, ":material/home:"),
     "photos": (upload.page, ":material/photo_library:"),
@@ -41,10 +42,9 @@ OPERATORS: dict[str, tuple[Callable[[], None], str]] = {
     "quality": (quality_page.page, ":material/insights:"),
     "styles": (style_list.page, ":material/style:"),
 }
-"""By key: the page and its icon. The key is its address too."""
 ICON = Path(__file__).parent / "icon.svg"
-_HIDDEN = {"portrait"}
-"""Pages that are reached from others."""
+# Pages that are reached from others.
+_HIDDEN = {"portrait", *OPERATORS} - {"board"}
 
 
 def run() -> None:
@@ -68,15 +68,12 @@ def run() -> None:
 
 
 def _navigation(visitor: schemas.Me) -> st.Page:
+    """The pages of this visitor. One entry stands for all of an operator's, which link to each other."""
     pages = {key: _page(key, *PEOPLE[key]) for key in PEOPLE}
-    sections = {say("nav.mine"): list(pages.values())}
     if visitor.role != "person":
-        running = {key: _page(key, *OPERATORS[key]) for key in OPERATORS}
-        sections[say("nav.running")] = list(running.values())
-        pages |= running
+        pages |= {key: _page(key, *OPERATORS[key]) for key in OPERATORS}
     remember("pages", pages)
-    shown = sections if len(sections) > 1 else next(iter(sections.values()))
-    return st.navigation(shown, position="top")
+    return st.navigation(list(pages.values()), position="top")
 
 
 def _page(key: str, body: Callable[[], None], icon: str) -> st.Page:

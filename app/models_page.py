@@ -11,7 +11,7 @@ _TERMS = {"yes": "good", "no": "poor", "ask": "fair"}
 
 def page() -> None:
     """Models: here or missing."""
-    widgets.heading(say("models.title"), say("models.lead"))
+    widgets.office_heading("models")
     models = client().models()
     shown = st.segmented_control(
         say("models.filter"),
@@ -24,7 +24,7 @@ def page() -> None:
     wanted = [each for each in models if shown == "all" or each.ready == (shown == "here")]
     grid = st.grid("auto", min_column_width=300)
     for model in wanted:
-        with grid.cell(), st.container(border=True, key=f"model-{model.name}"):
+        with grid.cell(), st.container(border=True, height="stretch", key=f"model-{model.name}"):
             _model(model)
 
 
@@ -40,4 +40,4 @@ def _model(model: schemas.ModelStatus) -> None:
         + widgets.small(say("models.licence", licence=model.licence))
     )
     if not model.ready:
-        st.code(f"portrait models pull {model.name}", language=None, wrap_lines=True)
+        st.code(say("models.pull", name=model.name), language=None, wrap_lines=True)

@@ -38,7 +38,7 @@ def _shown(portrait: schemas.Portrait, job: schemas.Job | None, alt: str) -> Non
     selfie = _selfie(job)
     address = widgets.source("portrait", portrait.id, widgets.LARGE)
     if selfie is not None and st.toggle(say("portrait.compare"), key="compare"):
-        before = widgets.source("crop" if selfie.verdict == "use" else "selfie", selfie.id, widgets.LARGE)
+        before = widgets.source("selfie", selfie.id, widgets.LARGE)
         compare.slider(before, address, say("portrait.compare_label"), say("portrait.selfie_alt"), alt)
         widgets.soft(say("portrait.compare_help"))
     else:

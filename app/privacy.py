@@ -19,9 +19,12 @@ def page() -> None:
     if people:
         grid = st.grid("auto", min_column_width=300)
         for person in people:
-            with grid.cell(), st.container(border=True, key=f"kept-{person.id}"):
+            with grid.cell(), st.container(border=True, height="stretch", key=f"kept-{person.id}"):
                 _person(person)
-    else:
+    pictures = client().templates()
+    if pictures:
+        st.info(say("privacy.pictures", count=len(pictures)), icon=":material/image:")
+    elif not people:
         st.info(say("privacy.nothing"), icon=":material/check:")
     st.subheader(say("privacy.what"), anchor=False)
     st.html(widgets.points(consent_text(visitor.retention_days)))

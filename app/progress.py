@@ -46,13 +46,13 @@ def _active(titles: dict[str, str]) -> None:
         st.session_state["active"] = ids
         if not active or set(before) - set(ids):
             st.rerun()
-        for job in active:
+        for job in sorted(active, key=lambda each: (each.state == "queued", each.place or 0)):
             with st.container(border=True, key=f"job-{job.id}"):
                 _running(job, titles)
 
 
 def _running(job: schemas.Job, titles: dict[str, str]) -> None:
-    text, side = st.columns([3, 1], vertical_alignment="center")
+    text, side = st.columns([3, 1], vertical_alignment="center") if job.preview else (st.container(), st.container())
     with text:
         st.html(widgets.title(jobs.name(job, titles)))
         st.progress(job.progress, text=jobs.standing(job))

@@ -12,20 +12,20 @@ from tasks import schemas
 
 def page() -> None:
     """Four small charts, each with its figures in words below."""
-    widgets.heading(say("quality.title"), say("quality.lead"))
+    widgets.office_heading("quality")
     figures = client().figures()
     if not figures.styles and not figures.times:
         st.info(say("quality.nothing"), icon=":material/insights:")
         return
     grid = st.grid("auto", min_column_width=320)
     titles = {each.id: each.title for each in client().styles()}
-    with grid.cell(), st.container(border=True, key="chart-likeness"):
+    with grid.cell(), st.container(border=True, height="stretch", key="chart-likeness"):
         _likeness(figures.styles, titles)
-    with grid.cell(), st.container(border=True, key="chart-favourites"):
+    with grid.cell(), st.container(border=True, height="stretch", key="chart-favourites"):
         _favourites(figures.styles, titles)
-    with grid.cell(), st.container(border=True, key="chart-waits"):
+    with grid.cell(), st.container(border=True, height="stretch", key="chart-waits"):
         _times(figures.times, "waits")
-    with grid.cell(), st.container(border=True, key="chart-runs"):
+    with grid.cell(), st.container(border=True, height="stretch", key="chart-runs"):
         _times(figures.times, "runs")
 
 

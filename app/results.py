@@ -65,7 +65,7 @@ def cards(portraits: Sequence[schemas.Portrait], titles: dict[str, str]) -> None
     """Portraits beside each other."""
     grid = st.grid(4, min_column_width=160)
     for portrait in portraits:
-        with grid.cell(), st.container(border=True, key=f"portrait-{portrait.id}"):
+        with grid.cell(), st.container(border=True, height="stretch", key=f"portrait-{portrait.id}"):
             name = style_name(portrait, titles)
             words, mood = likeness.told(portrait)
             alt = say("results.alt", style=name, likeness=words)

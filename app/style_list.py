@@ -10,10 +10,10 @@ from tasks import schemas
 
 def page() -> None:
     """Every style."""
-    widgets.heading(say("styles.title"), say("styles.lead"))
+    widgets.office_heading("styles")
     grid = st.grid(4, min_column_width=160)
     for style in client().styles():
-        with grid.cell(), st.container(border=True, key=f"listed-{style.id}"):
+        with grid.cell(), st.container(border=True, height="stretch", key=f"listed-{style.id}"):
             _style(style)
 
 

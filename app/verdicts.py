@@ -14,6 +14,8 @@ ENOUGH = 8
 _MOODS = {"use": "good", "spare": "fair", "refuse": "poor", "": "plain"}
 _ORDER = ("", "refuse", "spare", "use")
 """What asks for something comes first."""
+_FACELESS = {"no_face", "unreadable", "too_large"}
+"""Faults of photos that cannot be used even if somebody wants it."""
 
 
 def changed(photos: Sequence[schemas.Selfie]) -> bool:
@@ -42,7 +44,7 @@ def cards(photos: Sequence[schemas.Selfie], latest: schemas.Job | None) -> None:
     grid = st.grid(4, min_column_width=160)
     ordered = [photo for verdict in _ORDER for photo in reversed(photos) if photo.verdict == verdict]
     for photo in ordered:
-        with grid.cell(), st.container(border=True, key=f"photo-{photo.id}"):
+        with grid.cell(), st.container(border=True, height="stretch", key=f"photo-{photo.id}"):
             _card(photo, faults.get(photo.name))
 
 
@@ -66,7 +68,8 @@ def _card(photo: schemas.Selfie, fault: schemas.Detail | None) -> None:
 def _buttons(photo: schemas.Selfie) -> None:
     wish: schemas.Wish = "" if photo.wish else ("exclude" if photo.verdict in {"use", ""} else "include")
     label = say(f"photos.wish_{wish or 'undo'}")
-    if st.button(label, key=f"wish-{photo.id}", help=say("photos.wish_help", name=photo.name)):
+    hopeless = wish == "include" and any(each.code in _FACELESS for each in photo.reasons)
+    if not hopeless and st.button(label, key=f"wish-{photo.id}", help=say("photos.wish_help", name=photo.name)):
         with troubles.told():
             client().wish(photo.id, wish)
             st.rerun()

@@ -36,7 +36,7 @@ def _steps() -> None:
 def _people(people: list[schemas.Person]) -> None:
     grid = st.grid("auto", min_column_width=260)
     for person in people:
-        with grid.cell(), st.container(border=True, key=f"person-{person.id}"):
+        with grid.cell(), st.container(border=True, height="stretch", key=f"person-{person.id}"):
             _person(person)
 
 

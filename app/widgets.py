@@ -10,7 +10,7 @@ from urllib.parse import quote
 import streamlit as st
 
 from app import wording
-from app.session import language, say
+from app.session import language, recall, say
 from tasks.schemas import Area
 
 CARD, THUMB, LARGE = 480, 320, 1600
@@ -35,6 +35,15 @@ def heading(title: str, lead: str = "") -> None:
     st.title(title, anchor=False)
     if lead:
         st.html(f'<p class="p-lead">{escape(lead)}</p>')
+
+
+def office_heading(key: str) -> None:
+    """The title of an operator's page, below links to the other ones."""
+    pages = recall("pages")
+    with st.container(horizontal=True, key="office"):
+        for each in ("board", "machinery", "models", "quality", "styles"):
+            st.page_link(pages[each], label=say(f"{each}.title"))
+    heading(say(f"{key}.title"), say(f"{key}.lead"))
 
 
 def soft(text: str) -> None:

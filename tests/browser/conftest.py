@@ -1,0 +1,100 @@
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Queue
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from app import samples
+from tasks.settings import home, load
+from tests.tasks.servers import free_port, need
+
+ROOT = Path(__file__).parent.parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("services")
+            item.add_marker("models")
+
+
+@dataclass(frozen=True)
+class House:
+    """`portrait serve`, running."""
+
+    app: str
+    link: str
+    api: str
+    home: Path
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The whole installation in a folder of its own, with the embedded models that are here already."""
+    need("chromium", bool(CHROMIUM), "apt-get install chromium")
+    folder = tmp_path_factory.mktemp("house")
+    port, api_port = free_port(), free_port()
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("PORTRAIT_")}
+    environment = ours | {
+        "PORTRAIT_HOME": str(folder),
+        "PORTRAIT_MODELS__FOLDER": str(load().models.folder),
+        "NUMBA_CACHE_DIR": str(home() / "cache" / "numba"),
+    }
+    command = [sys.executable, "-m", "app", "serve", "--port", str(port), "--api-port", str(api_port), "--no-pull"]
+    serving = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        yield House(f"http://127.0.0.1:{port}", _link(serving), f"http://127.0.0.1:{api_port}", folder)
+    finally:
+        serving.terminate()
+        serving.wait(40)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    need("chromium", bool(CHROMIUM), "apt-get install chromium")
+    with sync_playwright() as playwright:
+        # As root, as in CI's containers, Chromium runs without its sandbox only.
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--font-render-hinting=none"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Six good photos and two bad ones: one out of focus, and one of a cup of coffee."""
+    paths = samples.write(tmp_path_factory.mktemp("photos"))
+    return [*paths[:6], *(path for path in paths if path.name.startswith(("09", "12")))]
+
+
+@pytest.fixture(scope="session")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures of the pages go: `SHOTS`, if that is named."""
+    folder = Path(os.environ.get("SHOTS") or tmp_path_factory.mktemp("shots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _link(serving: "subprocess.Popen[str]") -> str:
+    """The one-time link that it prints when everything answers."""
+    lines: Queue[str] = Queue()
+    output = serving.stdout
+    assert output is not None
+    threading.Thread(target=lambda: [lines.put(line) for line in output], daemon=True).start()
+    said = ""
+    while True:
+        said += lines.get(timeout=90)
+        found = re.search(r"http://\S+/sign-in\?code=\S+", said)
+        if found:
+            return found[0]

@@ -1,0 +1,59 @@
+"""Looking at a page: pictures of it in each form, nothing that scrolls sideways, nothing that axe-core finds serious."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from playwright.sync_api import Page
+
+WIDTHS = (1280, 390)
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+CHECKED = {(1280, "light"), (390, "dark")}
+"""Forms in which axe-core looks: both widths and both themes once."""
+GRAVE = {"serious", "critical"}
+TALLEST = 6000
+
+
+def settled(page: Page) -> None:
+    """Wait until Streamlit has run the page to its end and pictures are there."""
+    page.locator(".p-foot").wait_for(timeout=30_000)
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for(timeout=30_000)
+    page.wait_for_function("[...document.images].every((each) => each.complete || each.loading === 'lazy')")
+
+
+def look(page: Page, folder: Path, name: str) -> None:
+    """Take pictures of a page in each form, and check each form."""
+    for width in WIDTHS:
+        for theme in THEMES:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme=theme)
+            settled(page)
+            height = page.evaluate(
+                "document.querySelector('[data-testid=stMain]')?.scrollHeight ?? document.body.scrollHeight"
+            )
+            page.set_viewport_size({"width": width, "height": min(TALLEST, max(900, height))})
+            page.wait_for_timeout(250)
+            page.wait_for_function("[...document.images].every((each) => each.complete)")
+            page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
+            broken = page.evaluate("[...document.images].filter((each) => !each.naturalWidth).map((each) => each.src)")
+            assert broken == [], f"{name}: pictures that did not come"
+            sideways = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert sideways <= 0, f"{name} scrolls sideways at {width} px"
+            if (width, theme) in CHECKED:
+                found = grave(page)
+                assert found == {}, f"{name}, {width} px, {theme}: {found}"
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.emulate_media(color_scheme="light")
+
+
+def grave(page: Page) -> Mapping[str, Any]:
+    """What axe-core finds serious or critical: where, by rule."""
+    if not page.evaluate("typeof window.axe === 'object'"):
+        page.add_script_tag(content=(files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return {
+        each["id"]: [f"{node['target']}: {node['failureSummary']}" for node in each["nodes"]]
+        for each in found["violations"]
+        if each["impact"] in GRAVE
+    }
