@@ -1,4 +1,4 @@
-"""Backdrops painted by code: six of studio paper, an office and a garden out of focus.
+"""Backdrops painted by code: rolls of studio paper, an office and a park out of focus, and the places of `scenery`.
 
 All are drawn in linear light at a fraction of the size, where adding lamps and blurring by a lens behave as they do in a
 camera, then encoded, enlarged and given grain, without which smooth paper shows bands. The same name, size and seed give
@@ -10,21 +10,15 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from portrait import scenery
+from portrait.lens import LENS, Colour, Floats, clouds, defocus, ellipse, encoded, grained, grid, triple
 from portrait.types import Image, Size
-
-Floats = NDArray[np.float32]
-Colour = tuple[float, float, float]
 
 SIDE = 448
 """Longer side at which a backdrop is painted: everything in it is blurrier than its pixels."""
-GRAIN = 1.1
-"""Standard deviation of the luminance grain in levels of 255: about that of a camera at ISO 200; hides banding."""
 NEAR = 0.3
 """Depth at which the room's walls begin: beside the edge of a picture three times as wide as high."""
-LENS = 0.03
-"""Radius of a point of light out of focus, over the height: a room 4 m behind a person at 85 mm and f/2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +42,16 @@ LIGHTS = {
     "studio-gradient": Light(-0.5, (0.98, 1.0, 1.03), 0.20),
     "studio-office": Light(-0.9, (1.0, 1.0, 1.0), 0.45),
     "studio-outdoors": Light(0.7, (1.04, 1.0, 0.93), 0.40),
+    "studio-blue": Light(-0.5, (0.97, 1.0, 1.05), 0.12),
+    "studio-rose": Light(-0.4, (1.04, 1.0, 0.98), 0.35),
+    "studio-sage": Light(-0.5, (1.0, 1.0, 0.98), 0.28),
+    "studio-canvas": Light(-0.6, (1.04, 1.0, 0.94), 0.08),
+    "studio-city": Light(0.3, (1.02, 1.0, 0.98), 0.05),
+    "studio-seaside": Light(0.8, (1.07, 1.0, 0.90), 0.45),
+    "studio-library": Light(-0.7, (1.05, 1.0, 0.92), 0.10),
+    "studio-bricks": Light(-0.9, (1.02, 1.0, 0.97), 0.16),
 }
-"""By the name of the backdrop."""
+"""By the name of the backdrop; new ones come last, because a name's place is part of its seed."""
 NAMES = tuple(LIGHTS)
 """The backdrops there are."""
 
@@ -60,9 +62,9 @@ def paint(name: str, size: Size, seed: int) -> Image:
     shrink = min(1.0, SIDE / max(size.width, size.height))
     shape = max(8, round(size.height * shrink)), max(8, round(size.width * shrink))
     linear = _PAINTERS[name](shape, random)
-    encoded = _encode(linear)
-    full = cv2.resize(encoded, (size.width, size.height), interpolation=cv2.INTER_CUBIC)
-    return _grained(np.asarray(full, np.float32), random)
+    levels = encoded(linear)
+    full = cv2.resize(levels, (size.width, size.height), interpolation=cv2.INTER_CUBIC)
+    return grained(np.asarray(full, np.float32), random)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +88,22 @@ _PAPERS = {
     "studio-black": _Paper((0.030, 0.030, 0.033), 0.8, 0.3, 0.1),
     "studio-white": _Paper((0.93, 0.93, 0.935), 0.1, 0.06, 0.006),
     "studio-gradient": _Paper((0.40, 0.46, 0.54), 0.25, -0.86, 0.02),
+    "studio-blue": _Paper((0.060, 0.105, 0.215), 0.78, 0.25, 0.10),
+    "studio-rose": _Paper((0.55, 0.375, 0.345), 0.5, 0.15, 0.05),
+    "studio-sage": _Paper((0.285, 0.325, 0.235), 0.6, 0.2, 0.06),
+    "studio-canvas": _Paper((0.165, 0.128, 0.088), 0.78, 0.25, 0.17),
 }
 
 
 def _paper(paper: _Paper, shape: tuple[int, int], random: np.random.Generator) -> Floats:
-    rows, columns = _grid(shape)
+    rows, columns = grid(shape)
     at = (0.5 + random.uniform(-0.04, 0.04), 0.44 + random.uniform(-0.03, 0.03))
     away = ((columns - at[0]) / 0.62) ** 2 + ((rows - at[1]) / 0.58) ** 2
     # A lamp's pool on a wall falls off like a Gaussian in the middle and slower outside.
     pool = 0.7 * np.exp(-1.6 * away) + 0.3 / (1 + 1.5 * away)
     slope = 1 - paper.fall * rows if paper.fall >= 0 else 1 + paper.fall * (1 - rows) ** 1.3
     corner = 1 - 0.16 * ((columns - 0.5) ** 2 + (rows - 0.5) ** 2) / 0.5
-    cloud = 1 + paper.mottle * _clouds(shape, random)
+    cloud = 1 + paper.mottle * clouds(shape, random)
     light = (1 - paper.spot + paper.spot * pool) * slope * corner * cloud
     return (light[..., None] * np.array(paper.colour, np.float32)).astype(np.float32)
 
@@ -127,10 +133,10 @@ def _office(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     _lamps(room, ceiling, random)
     _shelves(room, right, random)
     _desks(room, floor, back, random)
-    columns = _grid(shape)[1]
+    columns = grid(shape)[1]
     # Daylight from the windows lies over everything and fades across the room.
     daylight = 0.75 + 0.6 * np.exp(-2.5 * columns)[..., None] * np.array((0.92, 1.0, 1.08), np.float32)
-    return _defocus((room.canvas * daylight).astype(np.float32), LENS * 1.15)
+    return defocus((room.canvas * daylight).astype(np.float32), LENS * 1.15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +190,7 @@ def _lamps(room: _Room, ceiling: float, random: np.random.Generator) -> None:
     for _ in range(7):
         x, y = room.at((random.uniform(-0.1, 0.7), random.uniform(-0.42, -0.2), random.uniform(2.6, 4.0)))
         at = (x / room.canvas.shape[1], y / height)
-        _ellipse(room.canvas, at, (0.005, 0.005), (34.0, 22.0, 11.0))
+        ellipse(room.canvas, at, (0.005, 0.005), (34.0, 22.0, 11.0))
 
 
 def _shelves(room: _Room, wall: float, random: np.random.Generator) -> None:
@@ -202,7 +208,7 @@ def _shelves(room: _Room, wall: float, random: np.random.Generator) -> None:
                 (wall, board, z),
             ]
             if random.random() < 0.85:
-                room.fill(corners, _triple(tone))
+                room.fill(corners, triple(tone))
             z += deep + 0.01
         room.fill(
             [(wall, board, 1.3), (wall, board, 3.1), (wall, board + 0.02, 3.1), (wall, board + 0.02, 1.3)],
@@ -237,14 +243,14 @@ def _desks(room: _Room, floor: float, back: float, random: np.random.Generator) 
             )
             x, y = room.at((left + 0.32, 0.40, z - 0.15))
             at = (x / room.canvas.shape[1], y / room.canvas.shape[0])
-            _ellipse(room.canvas, at, (0.075 / z, 0.12 / z), (0.06, 0.075, 0.10))
+            ellipse(room.canvas, at, (0.075 / z, 0.12 / z), (0.06, 0.075, 0.10))
 
 
 def _outdoors(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     """A park in the late afternoon: trees far and near, the sky through them, sunlit leaves, a lawn."""
-    rows, columns = _grid(shape)
+    rows, columns = grid(shape)
     sun = np.exp(-(((columns - 0.85) / 0.55) ** 2 + ((rows - 0.08) / 0.45) ** 2))
-    shade, hue, gaps = (_clouds(shape, random) for _ in range(3))
+    shade, hue, gaps = (clouds(shape, random) for _ in range(3))
     light = 0.16 * np.exp(0.75 * shade) * (0.55 + 1.7 * sun)
     yellow = np.clip(0.35 + 0.2 * hue + 0.5 * sun, 0, 1)[..., None]
     leaves = (1 - yellow) * np.array((0.50, 0.95, 0.34), np.float32) + yellow * np.array((1.05, 1.15, 0.26), np.float32)
@@ -261,7 +267,7 @@ def _outdoors(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     scene += (lawn * (np.maximum(grass, 0.03) - scene)).astype(np.float32)
     _trunks(scene, random)
     _glints(scene, random)
-    return _defocus(scene, LENS * 1.2)
+    return defocus(scene, LENS * 1.2)
 
 
 def _trunks(scene: Floats, random: np.random.Generator) -> None:
@@ -286,7 +292,7 @@ def _leaves(scene: Floats, random: np.random.Generator) -> None:
     tones, turns = np.exp(random.normal(0, 0.75, 500)), random.uniform(0, 180, 500)
     for (x, y), axes, tone, turn in zip(places, sizes, tones, turns, strict=True):
         near = scene[min(int(y * height), height - 1), min(int(x * width), width - 1)]
-        _ellipse(scene, (x, y * 0.8), (float(axes[0]), float(axes[1])), _triple(near * tone), float(turn))
+        ellipse(scene, (x, y * 0.8), (float(axes[0]), float(axes[1])), triple(near * tone), float(turn))
 
 
 def _glints(scene: Floats, random: np.random.Generator) -> None:
@@ -297,62 +303,15 @@ def _glints(scene: Floats, random: np.random.Generator) -> None:
     warmth = random.uniform(0, 1, count)
     for x, y, strength, warm in zip(across, down, power, warmth, strict=True):
         tone = np.array((0.85 + 0.35 * warm, 1.0, 0.55 - 0.2 * warm)) * strength * 60
-        _ellipse(scene, (float(x), float(y)), (0.0035, 0.0035), _triple(tone))
+        ellipse(scene, (float(x), float(y)), (0.0035, 0.0035), triple(tone))
 
 
 _PAINTERS: dict[str, Callable[[tuple[int, int], np.random.Generator], Floats]] = {
     "studio-office": _office,
     "studio-outdoors": _outdoors,
+    "studio-city": scenery.city,
+    "studio-seaside": scenery.seaside,
+    "studio-library": scenery.library,
+    "studio-bricks": scenery.bricks,
     **{name: (lambda shape, random, paper=paper: _paper(paper, shape, random)) for name, paper in _PAPERS.items()},
 }
-
-
-def _grid(shape: tuple[int, int]) -> tuple[Floats, Floats]:
-    """Rows and columns as shares 0..1 of the picture."""
-    rows, columns = np.indices(shape, np.float32)
-    return rows / np.float32(shape[0]), columns / np.float32(shape[1])
-
-
-def _clouds(shape: tuple[int, int], random: np.random.Generator) -> Floats:
-    """Soft irregular patches of mean 0 and deviation about 1."""
-    out = np.zeros(shape, np.float32)
-    for cells, weight in ((3, 0.8), (6, 0.5), (13, 0.25)):
-        coarse = random.standard_normal((cells + 2, cells + 2)).astype(np.float32) * weight
-        out += cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
-    return out
-
-
-def _triple(values: NDArray[np.floating]) -> Colour:
-    return float(values[0]), float(values[1]), float(values[2])
-
-
-def _ellipse(
-    target: Floats, at: tuple[float, float], axes: tuple[float, float], colour: Colour | float, turn: float = 0.0
-) -> None:
-    """Fill an ellipse at x, y over width and height, with axes over the height, turned by degrees."""
-    height, width = target.shape[:2]
-    centre = (round(at[0] * width * 16), round(at[1] * height * 16))
-    radii = (max(8, round(axes[0] * height * 16)), max(8, round(axes[1] * height * 16)))
-    cv2.ellipse(target, centre, radii, turn, 0, 360, colour, -1, cv2.LINE_AA, 4)
-
-
-def _defocus(scene: Floats, share: float) -> Floats:
-    """What a lens makes of points that are out of focus: even discs, a little brighter at the rim as real lenses have it."""
-    radius = share * scene.shape[0]
-    reach = int(np.ceil(radius))
-    across = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]).astype(np.float32)
-    disc = np.clip(radius + 0.5 - across, 0, 1) * (0.85 + 0.3 * (across / radius) ** 3)
-    return np.asarray(cv2.filter2D(scene, -1, disc / disc.sum(), borderType=cv2.BORDER_REFLECT), np.float32)
-
-
-def _encode(linear: Floats) -> Floats:
-    """Levels 0..255 of linear light; lamps roll off towards white instead of clipping."""
-    knee = 0.7
-    over = np.maximum(linear - knee, 0)
-    rolled = np.where(linear > knee, knee + (1 - knee) * (1 - np.exp(-over / (1 - knee))), linear)
-    return (np.power(np.clip(rolled, 0, 1), np.float32(1 / 2.2)) * 255).astype(np.float32)
-
-
-def _grained(levels: Floats, random: np.random.Generator) -> Image:
-    noise = random.standard_normal(levels.shape[:2], np.float32) * np.float32(GRAIN)
-    return np.clip(levels + noise[..., None] + 0.5, 0, 255).astype(np.uint8)

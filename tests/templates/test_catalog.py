@@ -2,12 +2,14 @@ from pathlib import Path
 
 import pytest
 
+from portrait.backdrops import NAMES
 from portrait.errors import OperatorError, UserError
 from templates.catalog import Catalog
 from templates.schema import read
 
 STUDIO = 'schema = 1\nid = "mine"\nkind = "studio"\ntitle = "Mine"\nbackdrop = "studio-grey"\nlicence = "CC0-1.0"\n'
 BACKDROPS = {f"studio-{name}" for name in ("grey", "warm", "cool", "black", "white", "gradient", "office", "outdoors")}
+BACKDROPS |= {f"studio-{name}" for name in ("blue", "rose", "sage", "canvas", "city", "seaside", "library", "bricks")}
 
 
 def test_builtin_styles_are_whole() -> None:
@@ -17,7 +19,14 @@ def test_builtin_styles_are_whole() -> None:
         assert entry.folder.name == entry.style.id
         picture = entry.picture()
         assert picture is None or picture.is_file()
+        assert entry.style.titles["zh"]
     assert entries["astronaut"].style.credit
+
+
+def test_a_dozen_styles_need_no_gpu_and_each_backdrop_has_its_style() -> None:
+    studios = [entry.style for entry in Catalog().entries() if entry.style.kind == "studio"]
+    assert len(studios) >= 12
+    assert {style.backdrop for style in studios} == set(NAMES)
 
 
 def test_the_first_of_an_id_counts(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from portrait.color import expose, white_balance
 from portrait.composition import FACE_SHARE, Framing, frame_portrait, level
 from portrait.errors import OperatorError, UserError
 from portrait.geometry import Frame, move_face, scaled
+from portrait.lens import GRAIN
 from portrait.masks import face_size, foreground
 from portrait.ports import Matter, Progress
 from portrait.skin import retouch_skin, skin_mask
@@ -316,7 +317,7 @@ class _Scene:
     def __init__(self, back: Image, sitter: _Sitter, light: Light, noise: Floats) -> None:
         height = back.shape[0]
         self._share = sitter.share
-        grain = backdrops.GRAIN
+        grain = GRAIN
         extra = math.sqrt(max(min(sitter.noise, 4.0) ** 2 - grain**2, 0))
         self._back = back + (noise * np.float32(extra))[..., None]
         # Grain for a person whose own was lost in enlarging, so that skin and paper are of one picture.
