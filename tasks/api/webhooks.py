@@ -7,6 +7,7 @@ from tasks import broker, schemas, webhooks
 from tasks.api import shown
 from tasks.api.answers import documented
 from tasks.api.office import ActOnce, AnId, Cursor, Guarded, Limit, TheCaller, TheOffice, made
+from tasks.store import changes
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=Guarded)
 
@@ -46,8 +47,7 @@ def delete_webhook(id: AnId, office: TheOffice, caller: TheCaller) -> None:
 def test_webhook(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Delivery:
     """Send a test call, `webhook.test`."""
     now = office.now()
-    payload = {"type": "webhook.test", "timestamp": now, "data": {}}
-    row = office.store.hooks.send(caller.owner, id, "webhook.test", payload, now)
+    row = office.store.hooks.send(caller.owner, id, "webhook.test", changes.payload("webhook.test", {}, now), now)
     broker.ring(office.bell, "io")
     return shown.delivery(row)
 

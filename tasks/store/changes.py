@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -79,6 +80,11 @@ def _change(connection: sa.Connection, id: str, transition: Transition, now: flo
     return after
 
 
+def payload(event: str, data: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """What a call says, as Standard Webhooks wants it: thin, with its time in ISO 8601."""
+    return {"type": event, "timestamp": datetime.fromtimestamp(now, UTC).isoformat(), "data": dict(data)}
+
+
 def _call(connection: sa.Connection, job: Job, now: float) -> None:
     """Put a call into the ledger for each webhook that listens; it is sent when this transaction has succeeded."""
     event = f"job.{job.state}"
@@ -91,7 +97,7 @@ def _call(connection: sa.Connection, job: Job, now: float) -> None:
             "owner": job.owner,
             "webhook": each.id,
             "event": event,
-            "payload": {"type": event, "timestamp": now, "data": {"id": job.id, "kind": job.kind, "state": job.state}},
+            "payload": payload(event, {"id": job.id, "kind": job.kind, "state": job.state}, now),
             "state": "waiting",
             "attempts": 0,
             "due": now,
