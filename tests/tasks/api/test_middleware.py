@@ -1,0 +1,198 @@
+"""Around every answer: safe headers, an id, one line in the log without anybody in it, and figures that are right."""
+
+import logging
+import re
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+import pytest
+
+from tasks.logs import Formatter
+from tasks.store.board import Board
+from tasks.store.people import People
+from tests.tasks.api.desk import Desk, picture
+from tests.tasks.api.routes import address, asked, routes
+
+SAFE = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+@pytest.fixture
+def log() -> Iterator[StringIO]:
+    """What the process would write to its log."""
+    output, root = StringIO(), logging.getLogger()
+    handler = logging.StreamHandler(output)
+    handler.addFilter(lambda record: not record.name.startswith("httpx"))  # the test's own caller
+    handler.setFormatter(Formatter("%(levelname)s %(name)s %(message)s"))
+    root.addHandler(handler)
+    level = root.level
+    root.setLevel("INFO")
+    yield output
+    root.setLevel(level)
+    root.removeHandler(handler)
+
+
+def safe(answer: Any) -> None:
+    for name, value in SAFE.items():
+        assert answer.headers[name] == value, (answer.url, name)
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["x-request-id"])
+    assert "no-store" in answer.headers["cache-control"] or "private" in answer.headers["cache-control"]
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+    assert "server" not in answer.headers
+
+
+def test_every_kind_of_answer_has_safe_headers(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    things, client = desk.things(), desk.client()
+    client.headers["Origin"] = "https://evil.example"
+    file, ended = f"/portraits/{things.portrait}/file", f"/jobs/{things.drawn}/events"
+    answers = {
+        200: client.get("/me"),
+        201: client.post("/keys", json={"name": "k"}),
+        202: client.post(f"/jobs/{things.waiting}/cancel"),
+        204: client.delete(f"/templates/{things.template}"),
+        206: client.get(file, headers={"Range": "bytes=0-9"}),
+        304: client.get("/me", headers={"If-None-Match": "*"}),
+        401: desk.stranger().get("/me"),
+        403: client.get("/metrics"),
+        404: client.get("/nothing"),
+        405: client.put("/me"),
+        409: client.post(f"/jobs/{things.drawn}/cancel"),
+        410: client.get(f"/templates/{things.template}"),
+        413: client.post("/people", content=b"x" * 1_000_001),
+        416: client.get(file, headers={"Range": "bytes=99999-"}),
+        422: client.post("/people", json={}),
+    }
+    for status, answer in answers.items():
+        assert answer.status_code == status
+        safe(answer)
+    for path in (file, f"{file}?side=64", ended, "/me/export", "/portraits/zip", "/openapi.json", "/health", "/styles"):
+        assert client.get(path).status_code == 200
+        safe(client.get(path))
+    monkeypatch.setattr(People, "list", lambda *_: 1 / 0)
+    answer = client.get("/people")
+    assert answer.status_code == 500
+    safe(answer)
+
+
+def test_other_pages_are_told_nothing(desk: Desk) -> None:
+    asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    answer = desk.stranger().options("/people", headers=asked)
+    assert answer.status_code == 405
+    safe(answer)
+
+
+def test_the_callers_request_id_comes_back_if_it_looks_like_one(desk: Desk) -> None:
+    client = desk.client()
+    assert client.get("/me", headers={"X-Request-ID": "my-request-1"}).headers["x-request-id"] == "my-request-1"
+    problem = client.get("/people/none", headers={"X-Request-ID": "my-request-2"}).json()
+    assert problem["instance"] == "urn:request:my-request-2"
+
+
+def test_a_fault_says_nothing_of_itself(desk: Desk, monkeypatch: pytest.MonkeyPatch, log: StringIO) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("Wilhelmina lies in /home/ann/holiday.jpg")
+
+    monkeypatch.setattr(People, "list", broken)
+    answer = desk.client().get("/people")
+    assert (answer.status_code, answer.json()["code"]) == (500, "unexpected")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "Wilhelmina" not in answer.text
+    assert "Wilhelmina" not in log.getvalue()
+    assert "holiday" not in log.getvalue()
+    assert "unexpected RuntimeError at test_middleware.py" in log.getvalue()
+    assert answer.headers["x-request-id"] in log.getvalue()
+
+
+def test_a_fault_in_the_middle_of_a_stream_says_nothing_of_itself(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, log: StringIO
+) -> None:
+    things = desk.things()
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("Wilhelmina")
+
+    monkeypatch.setattr(Board, "events", broken)
+    answer = desk.client().get(f"/jobs/{things.drawn}/events")
+    assert answer.text == ""
+    assert "Wilhelmina" not in log.getvalue()
+
+
+def test_no_line_holds_a_name_a_key_or_a_photo(desk: Desk, log: StringIO) -> None:
+    planted = ["Wilhelmina", "holiday-in-rome", "given-by-Hieronymus", "hook.example", "secret-token"]
+    client = desk.client("ann", "admin")
+    consent = {"agreed": True, "text_version": "1", "given_by": "given-by-Hieronymus"}
+    made = client.post("/people", json={"name": "Wilhelmina", "consent": consent}).json()["id"]
+    client.post(f"/people/{made}/selfies", files=[("files", ("holiday-in-rome.png", picture(1)))])
+    client.post(f"/people/{made}/selfies", files=[("files", ("holiday-in-rome.txt", b"x"))])
+    client.post("/webhooks", json={"url": "https://hook.example/?token=secret-token"})
+    client.post("/webhooks", json={"url": "http://hook.example/secret-token"})
+    client.get("/people?cursor=Wilhelmina%00")
+    client.post("/people", json={"Wilhelmina": 1})
+    desk.stranger("Bearer secret-token").get("/me")
+    desk.stranger().post("/sign-in", json={"code": "secret-token"})
+    desk.stranger().get("/Wilhelmina/holiday-in-rome")
+    desk.stranger().request("WILHELMINA", "/me")
+    things = desk.things()
+    for route in sorted(routes(desk.app), key=lambda route: (route.method == "DELETE", route.path.startswith("/keys"))):
+        if not route.path.endswith("/events"):  # it would follow a job that waits
+            client.request(route.method, address(route, things), **asked(route, things))
+    told = log.getvalue()
+    assert told.count("\n") > 70
+    for word in [*planted, desk.key("ann", "admin"), desk.key(), made, things.person, things.portrait, things.selfie]:
+        assert word.lower() not in told.lower(), word
+
+
+def test_a_line_says_what_was_asked_by_route_and_key(desk: Desk, log: StringIO) -> None:
+    answer = desk.client().get("/people/none")
+    line = log.getvalue().strip().splitlines()[-1]
+    assert "GET /people/{id} 404" in line
+    assert answer.headers["x-request-id"] in line
+    assert desk.office.store.access.keys("ann")[0].id in line
+
+
+def figures(desk: Desk) -> dict[str, float]:
+    text = desk.client("olga", "operator").get("/metrics").text
+    return {
+        line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if not line.startswith("#")
+    }
+
+
+def test_figures_are_right(desk: Desk) -> None:
+    things, client = desk.things(), desk.client()
+    before = figures(desk)
+    for _ in range(3):
+        client.get(f"/people/{things.person}")
+    client.get("/people/none")
+    after = figures(desk)
+    asked = 'portrait_requests_total{method="GET",route="/people/{id}",status="%d"}'
+    assert after[asked % 200] - before.get(asked % 200, 0) == 3
+    assert after[asked % 404] - before.get(asked % 404, 0) == 1
+    count = 'portrait_request_seconds_count{method="GET",route="/people/{id}"}'
+    assert after[count] - before.get(count, 0) == 4
+    assert after['portrait_jobs{queue="cpu",state="queued"}'] == 1
+    assert after['portrait_jobs{queue="cpu",state="succeeded"}'] == 3
+    assert 0 <= after['portrait_oldest_wait_seconds{queue="cpu"}'] < 600
+
+
+def test_figures_do_not_grow_with_what_strangers_ask(desk: Desk) -> None:
+    stranger = desk.stranger()
+
+    def ask(seed: int) -> int:
+        for at in range(20):
+            stranger.get(f"/people/{seed}-{at}")
+            stranger.get(f"/{seed}/{at}")
+            stranger.request(f"METHOD{seed}X{at}", "/me")
+            stranger.request(f"METHOD{seed}X{at}", f"/nothing{at}")
+        return len(figures(desk))
+
+    figures(desk)
+    first = ask(1)
+    assert ask(2) == first == ask(3)
