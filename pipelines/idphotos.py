@@ -171,6 +171,15 @@ def encode(image: Image, kilobytes: Span, source: str) -> bytes:
     """
     low, high = WORST, BEST
     best = _jpeg(image, BEST, source)
+    if kilobytes.low is not None and len(best) < kilobytes.low * 1000:
+        return next(
+            (
+                tried
+                for quality in range(BEST + 1, 100)
+                if kilobytes.holds(len(tried := _jpeg(image, quality, source)) / 1000)
+            ),
+            _jpeg(image, 100, source),
+        )
     if kilobytes.high is None or len(best) <= kilobytes.high * 1000:
         return best
     best = _jpeg(image, WORST, source)

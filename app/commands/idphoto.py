@@ -42,7 +42,7 @@ def idphoto(
 ) -> None:
     """Make ID photos: exact size, plain background, every rule measured. Nothing changes the face."""
     with answering(as_json) as say:
-        from pipelines import idphotos
+        from pipelines import idphotos, sheets
         from pipelines.presets import load as load_presets
         from portrait.errors import UserError
 
@@ -56,6 +56,8 @@ def idphoto(
         papers = {name: presets.paper(name) for name in sheet or ()}
         for wish in wishes:
             presets.colour(wish.preset, background)
+            for paper in papers.values():
+                sheets.arrange(paper, wish.preset.millimetres)
         from pipelines import build
         from tasks.settings import load
 

@@ -29,6 +29,7 @@ def test_presets_are_listed_with_their_sources() -> None:
         (["--preset", "atlantis"], "unknown_preset"),
         (["--sheet", "a3"], "unknown_paper"),
         (["--background", "pink"], "bad_background"),
+        (["--preset", "us-visa-online", "--sheet", "10x15"], "paper_too_small"),
     ],
 )
 def test_wrong_wishes_are_refused_before_any_work(photo: Path, given: list[str], code: str) -> None:
@@ -40,6 +41,18 @@ def test_wrong_wishes_are_refused_before_any_work(photo: Path, given: list[str],
 def test_a_photo_that_is_not_there_is_told(tmp_path: Path, finder: FaceFinder) -> None:
     answer = CliRunner().invoke(app, ["idphoto", str(tmp_path / "gone.jpg"), "--json"])
     assert json.loads(answer.stdout)["error"]["code"] == "not_found"
+
+
+def test_a_training_set_gives_its_best_reference(tmp_path: Path, finder: FaceFinder) -> None:
+    (tmp_path / "photos").mkdir()
+    for number, scale in enumerate((1.0, 1.4)):
+        image = cv2.resize(selfies.astronaut(), None, fx=scale, fy=scale)
+        cv2.imwrite(str(tmp_path / "photos" / f"{number}.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    prepared = CliRunner().invoke(app, ["prepare", str(tmp_path / "photos"), "-o", str(tmp_path / "set"), "--json"])
+    assert prepared.exit_code == 0, prepared.output
+    answer = CliRunner().invoke(app, ["idphoto", str(tmp_path / "set"), "-o", str(tmp_path / "out"), "--json"])
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["idphotos"][0]["preset"] == "icao"
 
 
 def test_a_selfie_becomes_id_photos_and_sheets(photo: Path, tmp_path: Path, finder: FaceFinder) -> None:

@@ -125,6 +125,11 @@ def test_the_best_quality_that_fits_is_searched(astronaut: Image, most: int) -> 
     assert 0.8 * most < len(content) / 1000 <= most
 
 
+def test_a_least_size_is_reached_by_better_quality(astronaut: Image) -> None:
+    usual = len(encode(astronaut, Span(), "compositeSynthetic")) / 1000
+    assert len(encode(astronaut, Span(usual * 1.1, usual * 2), "compositeSynthetic")) / 1000 >= usual * 1.1
+
+
 def test_a_size_no_jpeg_has_gives_the_nearest(astronaut: Image) -> None:
     assert len(encode(astronaut, Span(0, 2), "compositeSynthetic")) == min(
         len(encode(astronaut, Span(0, most), "compositeSynthetic")) for most in (2, 30, 60)
