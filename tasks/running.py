@@ -32,6 +32,7 @@ SPANS: dict[str, tuple[float, float]] = {
     "preserving": (0.0, 0.15),
     "encoding": (0.15, 0.18),
     "learning": (0.18, 0.94),
+    "examining": (0.18, 0.94),
     "choosing": (0.94, 0.99),
     "drawing": (0.0, 0.85),
     "drawn": (0.85, 0.85),

@@ -217,4 +217,4 @@ def _fresh_pen(course: Course) -> Pen:
 
 
 def _preserving(progress: Progress) -> Callable[[int, int], None]:
-    return lambda at, of: progress(at, of, f"Preserving: drawing class picture {at + 1} of {of}")
+    return lambda at, of: progress(at, of, f"Preserving others, class picture {at + 1} of {of}")

@@ -155,6 +155,7 @@ def noise_schedule(base: Source) -> Any:
 
 def empty_unet(base: Source) -> Any:
     """Its U-Net without weights, for estimates."""
+    _quiet()
     with torch.device("meta"):
         return UNet2DConditionModel.from_config(base.config("unet"))
 

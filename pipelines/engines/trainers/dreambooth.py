@@ -185,7 +185,7 @@ class _Loop:
                 self._save()
             left = (time.monotonic() - clock) / (done - first) * (steps - done)
             shown = self.log.sheet[0][1] if self.log.sheet else None
-            self.course.progress(done, steps, f"Learning: loss {self.log.losses[-1]:.4f}, {_words(left)} left", shown)
+            self.course.progress(done, steps, f"Learning at loss {self.log.losses[-1]:.4f}, {_words(left)} left", shown)
         if self._enough() and len(self.log.losses) < steps:
             self.log.notes.append(f"It stopped at step {len(self.log.losses)}: nothing was gained any more.")
 
@@ -203,7 +203,7 @@ class _Loop:
 
     def _telling(self, done: int) -> Callable[[int, int], None]:
         steps, progress = self.course.plan.steps, self.course.progress
-        return lambda at, of: progress(done, steps, f"Learning: looking at step {done}, picture {at + 1} of {of}")
+        return lambda at, of: progress(done, steps, f"Examining step {done}, picture {at + 1} of {of}")
 
     def _enough(self) -> bool:
         knobs = self.course.knobs.exam
@@ -270,7 +270,7 @@ class _Choice:
 
     def _telling(self, place: int, of: int, name: str) -> Callable[[int, int], None]:
         progress = self.course.progress
-        return lambda at, pictures: progress(place * pictures + at, of * pictures, f"Choosing: drawing with {name}")
+        return lambda at, pictures: progress(place * pictures + at, of * pictures, f"Choosing by drawing with {name}")
 
 
 class _still:  # noqa: N801 -- reads as a statement

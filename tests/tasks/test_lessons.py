@@ -1,0 +1,191 @@
+"""Learning a person as a job: through the queue, cancelled, gone on from by another worker, erased."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import sqlalchemy as sa
+import torch
+
+from pipelines import build, identities, sets
+from pipelines.engines import Engines
+from pipelines.engines.diffusion.loading import find
+from pipelines.engines.trainers.dreambooth import Dreambooth
+from pipelines.models import Models
+from pipelines.settings import Base, Exam, ModelStore, Settings, Train
+from portrait.errors import Cancelled
+from portrait.ports import FaceFinder, Progress, Trainer
+from tasks.files import Files
+from tasks.flows import Done, PortraitFlows, Work
+from tasks.jobs import Job, needs_of
+from tasks.running import Runner
+from tasks.settings import Lease
+from tasks.store.database import new_id
+from tasks.store.ledger import Store
+from tasks.store.rows import SetRow
+from tasks.store.tables import training_sets
+from tests import fakes, tiny
+from tests.pipelines.engines import lessons
+from tests.tasks.stand import new_job
+
+KNOBS = Train(
+    steps=12, rank=4, rate=1e-2, batch=1, checkpoint_every=4, flips=False, exam=Exam(every=6, steps=1, held_out=1)
+)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """An installation with a tiny base called `small`."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("lessons")
+    yield Settings(
+        models=ModelStore(folder=folder / "models"), train=KNOBS, bases={"small": Base(tiny.sd15(folder / "small"))}
+    )
+    torch.set_num_threads(before)
+
+
+class FakeEngines:
+    """The real trainer with a finder that needs no model."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def finder(self) -> FaceFinder:
+        return fakes.FakeFinder()
+
+    def trainer(self) -> Trainer:
+        models = Models(self._settings.models)
+        return Dreambooth(
+            lambda name: find(name, self._settings, models),
+            self.finder,
+            self._settings.train,
+            self._settings.models.folder,
+        )
+
+
+def stop() -> None:
+    """As a worker does that is told to."""
+    raise Cancelled("stopping", "The worker stops.")
+
+
+class Stopping(PortraitFlows):
+    """Flows that are stopped at some words."""
+
+    at = ""
+    heard: list[str]
+
+    def __init__(self, settings: Settings, engines: Engines) -> None:
+        super().__init__(settings, engines)
+        self.then: Callable[[], None] = stop
+
+    def __call__(self, work: Work) -> Done:
+        self.heard = []
+
+        def progress(done: int, total: int, doing: str, preview: Any = None) -> None:
+            self.heard.append(f"{done} {doing}")
+            if self.at and self.at in f"{done} {doing}":
+                self.then()
+            work.progress(done, total, doing, preview)
+
+        return super().__call__(replace(work, progress=cast("Progress", progress)))
+
+
+@pytest.fixture
+def runner(sqlite: Store, tmp_path: Path, settings: Settings) -> Runner:
+    flows = Stopping(settings, cast("Engines", FakeEngines(settings)))
+    return Runner("w", sqlite, Files(tmp_path / "data"), flows, Lease(), frozenset({"train:small"}))
+
+
+def asked(runner: Runner, **wants: Any) -> Job:
+    """A person with a training set, and the wish to learn them."""
+    now = time.time()
+    person = runner.store.people.add("ann", "Ann", "1", "Ann", now).id
+    row = SetRow(new_id("set", now), "ann", person, "job-0", [], now)
+    sets.write(lessons.photos(), runner.files.training_set("ann", person, row.id))
+    with runner.store.people.database.write() as connection:
+        connection.execute(sa.insert(training_sets).values(asdict(row)))
+    given = {"person": person, "training_set": row.id, "base": "small", **wants}
+    job = new_job(created=now, kind="train", queue="gpu.train", wants=given, needs=needs_of("train", base="small"))
+    return runner.store.jobs.add(job, [person])
+
+
+def test_a_person_is_learned_through_the_queue(runner: Runner) -> None:
+    job = asked(runner, steps=6, seed=3)
+    assert not runner.once("cpu"), "it waits in another queue"
+    assert runner.once("gpu.train")
+    done = runner.store.jobs.get("ann", job.id)
+    assert done.state == "succeeded", done.fault
+    person = str(job.wants["person"])
+    row = runner.store.people.identities("ann", person)[0]
+    assert (row.id, row.base) == (done.result["identity"], "small")
+    kept = identities.read(runner.files.identity("ann", person, row.id))
+    assert (kept.description["steps"], kept.description["settings"]["seed"]) == (6, 3)
+    assert (kept.folder / "report.html").is_file()
+    assert not runner.files.desk("ann", person, job.id).exists()
+    gone = runner.files.erase_person("ann", person)
+    assert any(name.endswith("lora.safetensors") for name in gone)
+    assert not kept.folder.exists()
+
+
+def test_another_worker_goes_on_where_one_stopped(runner: Runner, tmp_path: Path) -> None:
+    flows = cast("Stopping", runner.flows)
+    job = asked(runner)
+    flows.at = "9 Learning at loss"
+    assert runner.once("gpu.train")
+    assert runner.store.jobs.get("ann", job.id).state == "queued"
+    flows.at = ""
+    assert runner.once("gpu.train")
+    steps = [line for line in flows.heard if "Learning at loss" in line]
+    assert steps[0].startswith("9 "), "the checkpoint of step 8"
+    done = runner.store.jobs.get("ann", job.id)
+    assert done.state == "succeeded", done.fault
+    again = asked(runner)
+    assert runner.once("gpu.train")
+    files = [
+        runner.files.identity(
+            "ann", str(each.wants["person"]), runner.store.jobs.get("ann", each.id).result["identity"]
+        )
+        for each in (job, again)
+    ]
+    first, second = ((folder / "lora.safetensors").read_bytes() for folder in files)
+    assert first == second, "as if nothing had happened"
+
+
+def test_a_cancelled_lesson_leaves_nothing(runner: Runner) -> None:
+    flows = cast("Stopping", runner.flows)
+    job = asked(runner)
+    desk = runner.files.desk("ann", str(job.wants["person"]), job.id)
+    found: list[bool] = []
+
+    def cancel() -> None:
+        found.append((desk / "state.pt").is_file())
+        runner.store.jobs.cancel("ann", job.id, time.time())
+        raise Cancelled
+
+    flows.at, flows.then = "6 Learning at loss", cancel
+    assert runner.once("gpu.train")
+    assert runner.store.jobs.get("ann", job.id).state == "cancelled"
+    assert found == [True]
+    assert not desk.exists()
+    assert runner.store.people.identities("ann", str(job.wants["person"])) == []
+
+
+def test_what_a_worker_can_learn_on_is_one_of_its_abilities(settings: Settings, tmp_path: Path) -> None:
+    lacks = build.bases(settings)
+    assert lacks["small"] == []
+    assert "portrait models pull sdxl" in " ".join(lacks["sdxl"])
+    able = PortraitFlows(settings, cast("Engines", FakeEngines(settings))).abilities()
+    assert "train:small" in able.words
+    assert "train:sd15" in able.missing
+
+
+def test_wishes_and_strangers_sets_are_refused(runner: Runner) -> None:
+    job = asked(runner, start="identity-x")
+    assert runner.once("gpu.train")
+    fault = runner.store.jobs.get("ann", job.id).fault
+    assert fault is not None
+    assert fault.code == "not_found"
