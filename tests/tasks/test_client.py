@@ -19,6 +19,8 @@ from tests.tasks import servers
 from tests.tasks.api.desk import Desk, Served, desk_at, new_home, picture, served, settings
 from tests.tasks.stand import until
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:

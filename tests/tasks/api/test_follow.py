@@ -19,6 +19,7 @@ from tasks.store.board import Board
 from tests.tasks.api.desk import Desk, Served
 from tests.tasks.stand import until
 
+pytestmark = pytest.mark.services
 AT_ONCE = 60
 """Streams: more than the API has threads, which are 40."""
 

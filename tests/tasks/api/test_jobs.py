@@ -37,6 +37,7 @@ def test_an_accepted_job_says_where_it_is_and_when_to_look(desk: Desk) -> None:
     assert "retry-after" not in ended.headers
 
 
+@pytest.mark.services
 def test_many_at_once_with_one_key_are_one_job(each_there: Served) -> None:
     desk = each_there.desk
     person = desk.person()

@@ -136,6 +136,7 @@ def test_quotas_are_of_one_owner(strict: Desk) -> None:
     assert strict.client("bob").post("/generations", json=order(strict.person("bob"), count=10)).status_code == 202
 
 
+@pytest.mark.services
 def test_many_at_once_do_not_exceed_a_quota(strict_there: Served) -> None:
     desk = strict_there.desk
     person = desk.person()
