@@ -1,0 +1,56 @@
+"""Says in words who is in a picture and what the scene is; never more than that."""
+
+import numpy as np
+from torch import Tensor
+
+from tests.faceworld.world import BACKGROUNDS, BEARD, FRECKLES, GLASSES, SHIRTS, TRAITS, Scenes
+
+HAIRS = ("black", "brown", "red", "blond", "white")
+PLACES = (
+    *("in front of a white wall", "in front of a red wall", "under a blue sky", "in a green field"),
+    *("in the desert", "at night", "in a pink room", "on a grey street"),
+)
+"""By background."""
+OPENINGS = ("a photo of", "a photo of", "a portrait of", "photo of")
+
+
+def who(traits: Tensor, random: np.random.Generator) -> str:
+    """What one sees of a person: some of it, in the order one says it."""
+    trait = dict(zip(TRAITS, traits.tolist(), strict=True))
+    length = "long " if trait["hair_length"] > 0.6 else "short " if trait["hair_length"] < 0.3 else ""
+    said = [length + HAIRS[min(int(trait["hair"] * len(HAIRS)), len(HAIRS) - 1)] + " hair"]
+    said += ["glasses"] if trait["glasses"] > GLASSES else []
+    said += ["freckles"] if trait["freckles"] > FRECKLES else []
+    said += ["a beard"] if trait["beard"] > BEARD else []
+    said += ["dark skin"] if trait["skin"] > 0.7 else ["pale skin"] if trait["skin"] < 0.2 else []
+    kept = [word for word in said if random.random() < 0.7]
+    return " with " + " and ".join(kept) if kept else ""
+
+
+def where(scene: Scenes, number: int, random: np.random.Generator | None = None) -> list[str]:
+    """The scene in phrases; with `random` each is said nine times out of ten."""
+    shirt = SHIRTS[int(scene.shirt[number])]
+    phrases = [f"in {'an' if shirt[0] == 'o' else 'a'} {shirt} shirt", PLACES[int(scene.background[number])]]
+    phrases += ["wearing a hat"] if scene.hat[number] else []
+    phrases += ["smiling"] if scene.smile[number] else []
+    return phrases if random is None else [phrase for phrase in phrases if random.random() < 0.9]
+
+
+def caption(name: str, scene: Scenes, number: int) -> str:
+    """The whole scene for one person: `name` is "a person", "sks person" …"""
+    return ", ".join([f"a photo of {name}", *where(scene, number)])
+
+
+def said_in_training(name: str, traits: Tensor, scene: Scenes, number: int, random: np.random.Generator) -> str:
+    """One of the ways to say a picture. `name` is empty for somebody who has none."""
+    person = f"{name} person" if name else ("person" if random.random() < 0.15 else "a person")
+    opening = OPENINGS[random.integers(len(OPENINGS))]
+    looks = who(traits, random) if random.random() < 0.5 else ""
+    return ", ".join([f"{opening} {person}{looks}", *where(scene, number, random)])
+
+
+def words() -> list[str]:
+    """Every word that a caption can hold."""
+    texts = [*OPENINGS, *PLACES, *BACKGROUNDS, *HAIRS, *(f"an {shirt} shirt" for shirt in SHIRTS)]
+    texts += ["person with long short hair and glasses freckles a beard dark pale skin wearing a hat smiling"]
+    return sorted({word for text in texts for word in text.split()})

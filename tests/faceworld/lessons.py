@@ -1,0 +1,119 @@
+"""Teaches the base a stranger with the product's own trainer, and draws what came of it with a stock pipeline."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+
+from pipelines.engines.diffusion import lora
+from pipelines.engines.diffusion.checkpoints import Desk
+from pipelines.engines.diffusion.loading import load, source
+from pipelines.engines.diffusion.merge import merge
+from pipelines.engines.trainers.dreambooth import Dreambooth
+from pipelines.settings import Exam, Prior, Train
+from portrait.lessons import Learned, Lesson
+from portrait.types import Image
+from tests.faceworld import drawing, words
+from tests.faceworld.meters import Finder, Meters
+from tests.faceworld.people import Measured, Sitter, measure, training_set
+from tests.faceworld.train import BASE
+
+STEPS, LOOK = 200, 50
+KNOBS = Train(
+    steps=STEPS,
+    rank=16,
+    rate=4e-3,
+    schedule="cosine",
+    warmup=10,
+    batch=4,
+    flips=False,
+    device="cpu",
+    exam=Exam(
+        every=LOOK,
+        # Scenes in the words of this world; its people are called nothing but "person".
+        prompts=(
+            "a photo of {who}, in a green shirt, in a pink room",
+            "a photo of {who}, in a white shirt, at night",
+            "a photo of {who}, in a purple shirt, in front of a white wall",
+            "a photo of {who}, in a yellow shirt, under a blue sky",
+        ),
+        negative="",
+        seeds=1,
+        held_out=2,
+        steps=12,
+        guidance=drawing.GUIDANCE,
+        patience=0,
+    ),
+    prior=Prior(
+        weight=1.0,
+        images=32,
+        # Others in scenes too: what holds "a person" alone does not hold "a person, in a red shirt".
+        prompts=(
+            "a photo of a {class_word}",
+            "a photo of a {class_word}, in a red shirt, in a green field",
+            "a photo of a {class_word}, in a blue shirt, on a grey street, wearing a hat",
+            "a photo of a {class_word}, in a black shirt, in the desert, smiling",
+        ),
+        steps=12,
+        guidance=drawing.GUIDANCE,
+    ),
+)
+"""A toy learns at forty times the rate of a grown model, and shows it after 200 steps."""
+SOMEBODY = f"{words.RARE} person"
+ANYBODY = "a person"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Studio:
+    """Where strangers are learned."""
+
+    gauges: Meters
+    folder: Path
+    """Class pictures are kept here, and every lesson has a folder."""
+
+    def learn(self, who: Sitter, name: str, knobs: Train = KNOBS) -> tuple[Learned, Desk]:
+        """One lesson of its own `name`, with the desk it leaves."""
+        desk = self.folder / name
+        desk.mkdir()
+        trainer = Dreambooth(
+            lambda base: source(base, BASE), lambda: Finder(self.gauges), knobs, self.folder / "class-pictures"
+        )
+        return trainer.train(Lesson(training_set(who, self.gauges), "faceworld", desk), quiet), Desk(desk)
+
+    def draw(self, who: Sitter, name: str, weights: Path | None, first: int = 0) -> list[Image]:
+        """`name` in each scene that is asked for, with a LoRA or without; seeds from `first` on."""
+        pipe = load(source("faceworld", BASE), torch.float32)
+        assert isinstance(pipe, StableDiffusionPipeline)
+        pipe.set_progress_bar_config(disable=True)
+        if weights is not None:
+            pipe.load_lora_weights(weights.parent, weight_name=weights.name)
+        prompts = who.prompts(name)
+        return drawing.draw(pipe, prompts, range(first, first + len(prompts)))
+
+    def measured(self, who: Sitter, name: str, weights: Path | None, first: int = 0) -> Measured:
+        """How near these drawings come."""
+        return measure(self.draw(who, name, weights, first), who, self.gauges)
+
+    def similarity(self, who: Sitter, weights: Mapping[str, torch.Tensor]) -> float:
+        """Of the sitter drawn with weights that lie nowhere yet."""
+        file = lora.write(dict(weights), self.folder / "tried.safetensors")
+        return self.measured(who, SOMEBODY, file).similarity
+
+
+def merged(studio: Studio, who: Sitter, desk: Desk) -> tuple[float, dict[int, float]]:
+    """Similarity of the merge of the last three checkpoints, and of each of them."""
+    steps = range(STEPS - 2 * LOOK, STEPS + 1, LOOK)
+    parts = {step: desk.kept(step) for step in steps}
+    together = merge(list(parts.values()), [1 / len(parts)] * len(parts))
+    return studio.similarity(who, together), {step: studio.similarity(who, part) for step, part in parts.items()}
+
+
+def without_prior(knobs: Train = KNOBS) -> Train:
+    """The same lesson with nothing to hold everybody else."""
+    return replace(knobs, prior=replace(knobs.prior, weight=0.0))
+
+
+def quiet(done: int, total: int, doing: str, preview: Image | None = None) -> None:
+    """A progress that nobody listens to."""

@@ -1,0 +1,115 @@
+"""Strangers to learn: eight pictures of one as a training set, scenes that were in none of them, and how well it went."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from portrait import likeness
+from portrait.types import Crop, Image, Quality, Reference, TrainingSet
+from tests.faceworld import captions, meters, words, world
+from tests.faceworld.meters import Meters
+
+PICTURES, UNSEEN, OTHERS = 8, 16, 200
+"""To learn from; to draw afterwards; people that the drawn one could be taken for."""
+SOMEBODY = 100_000
+"""Seeds of test people begin here, far from those of training."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sitter:
+    """A person whom the base has never seen, with the scenes to learn from and to draw."""
+
+    traits: Tensor
+    """20."""
+    learned: world.Scenes
+    asked: world.Scenes
+    """No shirt stands here before a background where it stood in `learned`."""
+    vector: Tensor
+    """The mean of the person's embeddings, at length 1."""
+    others: Tensor
+    """`OTHERS`×32, the same of other people."""
+
+    def pictures(self) -> list[Image]:
+        """What is learned from."""
+        return world.to_images(world.render(self.traits.expand(len(self.learned), -1), self.learned))
+
+    def prompts(self, name: str) -> list[str]:
+        """What is drawn: `name` in each of the scenes asked for."""
+        return [captions.caption(name, self.asked, number) for number in range(len(self.asked))]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Means over the drawings of one sitter."""
+
+    similarity: float
+    """To the sitter: 1 the same, about 0 a stranger."""
+    nearest: float
+    """Share of drawings nearer to the sitter than to all of the `OTHERS`."""
+    rank: float
+    """Median place of the sitter among all of them; 1 is the nearest."""
+    place: int
+    """Place of the sitter for the mean of all drawings."""
+    background: float
+    """Shares, 0..1, of drawings that show what the prompt said."""
+    shirt: float
+    hat: float
+
+
+def sitter(seed: int, gauges: Meters) -> Sitter:
+    """The stranger of this number."""
+    random = torch.Generator().manual_seed(SOMEBODY + seed)
+    traits = world.people(1, random)[0]
+    learned = world.scenes(PICTURES, random)
+    seen = set(zip(learned.background.tolist(), learned.shirt.tolist(), strict=True))
+    many = world.scenes(UNSEEN * 4, random)
+    pairs = zip(many.background.tolist(), many.shirt.tolist(), strict=True)
+    fresh = [number for number, pair in enumerate(pairs) if pair not in seen][:UNSEEN]
+    vectors = _vectors(torch.cat([traits[None], world.people(OTHERS, random)]), gauges, random)
+    return Sitter(traits, learned, many[torch.tensor(fresh)], vectors[0], vectors[1:])
+
+
+def _vectors(people: Tensor, gauges: Meters, random: torch.Generator) -> Tensor:
+    """Each one's mean embedding over eight scenes."""
+    each = 8
+    pictures = world.render(people.repeat_interleave(each, dim=0), world.scenes(len(people) * each, random))
+    mean = gauges.embed(pictures).reshape(len(people), each, -1).mean(dim=1)
+    return torch.nn.functional.normalize(mean, dim=1)
+
+
+def training_set(who: Sitter, gauges: Meters) -> TrainingSet:
+    """As preparing selfies would leave it, every caption with the scene."""
+    finder = meters.Finder(gauges)
+    images = who.pictures()
+    name = f"{words.RARE} person"
+    crops = tuple(
+        Crop(image, captions.caption(name, who.learned, number), f"{number}.png") for number, image in enumerate(images)
+    )
+    fine = Quality(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    faces = [finder.faces(image)[0] for image in images]
+    references = tuple(
+        Reference(f"{number}.png", image, face, fine)
+        for number, (image, face) in enumerate(zip(images, faces, strict=True))
+    )
+    mean = likeness.mean(meters.SPACE, [face.embeddings[meters.SPACE] for face in faces])
+    return TrainingSet(crops, references, {meters.SPACE: mean}, (), words.RARE, "person")
+
+
+def measure(images: Sequence[Image], who: Sitter, gauges: Meters) -> Measured:
+    """How near the drawings of `who.prompts` come to the sitter and to the scenes."""
+    vectors, read = meters.measured(gauges, images)
+    similar = vectors @ who.vector
+    places = 1 + ((vectors @ who.others.T) > similar[:, None]).sum(dim=1)
+    middle = vectors.mean(dim=0)
+    said = meters.right(read, who.asked)
+    return Measured(
+        similarity=float(similar.mean()),
+        nearest=float((places == 1).float().mean()),
+        rank=float(places.float().median()),
+        place=1 + int(((who.others @ middle) > who.vector @ middle).sum()),
+        background=said["background"],
+        shirt=said["shirt"],
+        hat=said["hat"],
+    )

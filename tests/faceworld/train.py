@@ -1,0 +1,96 @@
+"""Makes the fixture: fills `base/` and `meters.safetensors`; what lies in its work folder already is not trained again."""
+
+import argparse
+from datetime import timedelta
+from pathlib import Path
+
+import PIL.Image
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from torch import distributed
+
+from tests.faceworld import autoencoding, captions, denoising, drawing, measuring, meters, words, world
+from tests.faceworld.denoising import Pair
+from tests.faceworld.telling import tell
+
+HERE = Path(__file__).parent
+BASE = HERE / "base"
+THREADS = 2
+"""Of the networks that are trained alone; the denoiser has a thread in each process."""
+PATIENCE = timedelta(hours=6)
+"""How long the other processes wait for the first, which trains the autoencoder and the meters."""
+
+
+def main() -> None:
+    """The autoencoder, the meters, the denoiser, in this order; each that lies in WORK already is not trained again."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", type=Path, help="a folder for what is half done")
+    parser.add_argument("--prediction", choices=("v_prediction", "epsilon"), default="v_prediction")
+    parser.add_argument("--base", type=Path, default=BASE, help="where the diffusers folder goes")
+    asked = parser.parse_args()
+    if distributed.is_torchelastic_launched():
+        distributed.init_process_group("gloo", timeout=PATIENCE)
+    rank, processes = denoising.company()
+    torch.set_num_threads(THREADS)
+    asked.work.mkdir(parents=True, exist_ok=True)
+    if rank == 0:
+        measure(see(asked.work), asked.work)
+        words.write(asked.work / "tokenizer")
+    if processes > 1:
+        distributed.barrier()
+        torch.set_num_threads(1)
+    autoencoder, tokenizer = see(asked.work), words.load(asked.work / "tokenizer")
+
+    def show(pair: Pair, step: int) -> None:
+        pipe = denoising.assemble(pair, autoencoder, tokenizer, asked.prediction)
+        page(pipe, meters.load(asked.work / "meters.safetensors"), asked.work / f"{asked.prediction}-{step:05}.png")
+
+    torch.manual_seed(3)
+    pair = denoising.train(autoencoder, tokenizer, asked.prediction, asked.work, show)
+    if rank:
+        return
+    pipe = denoising.assemble(pair, autoencoder, tokenizer, asked.prediction)
+    pipe.to(dtype=torch.float16)
+    pipe.save_pretrained(asked.base, safe_serialization=True)
+    words.write(asked.base / "tokenizer")
+    (HERE / "meters.safetensors").write_bytes((asked.work / "meters.safetensors").read_bytes())
+    tell(f"base in {asked.base}")
+
+
+def see(work: Path) -> AutoencoderKL:
+    """The autoencoder, in the precision it is stored in."""
+    folder = work / "vae"
+    if not folder.exists():
+        torch.manual_seed(1)
+        autoencoding.train(torch.Generator().manual_seed(1)).half().save_pretrained(folder)
+    network = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
+    return network.requires_grad_(False).eval()
+
+
+def measure(autoencoder: AutoencoderKL, work: Path) -> None:
+    """The meters."""
+    path = work / "meters.safetensors"
+    if not path.exists():
+        torch.manual_seed(2)
+        meters.save(measuring.train(autoencoder, torch.Generator().manual_seed(2)), path)
+
+
+def page(pipe: StableDiffusionPipeline, gauges: meters.Meters, path: Path) -> None:
+    """A sheet of the named and of strangers, and how near they come to what was asked for."""
+    random = torch.Generator().manual_seed(11)
+    scenes = world.scenes(48, random)
+    names = [f"{words.NAMES[number // 4 * 4]} person" for number in range(24)] + ["a person"] * 24
+    prompts = [captions.caption(name, scenes, number) for number, name in enumerate(names)]
+    images = drawing.draw(pipe, prompts, range(48))
+    PIL.Image.fromarray(drawing.sheet([images[row : row + 12] for row in range(0, 48, 12)])).save(path)
+    named = denoising.named_people()[[number // 4 * 4 for number in range(24)]]
+    wanted = gauges.embed(world.render(named, scenes[:24]))
+    embeddings, read = meters.measured(gauges, images)
+    alike = (embeddings[:24] * wanted).sum(dim=1).mean().item()
+    said = " ".join(f"{name} {share:.2f}" for name, share in meters.right(read, scenes).items())
+    tell(f"named {alike:.2f} {said}")
+
+
+if __name__ == "__main__":
+    main()
