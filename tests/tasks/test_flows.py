@@ -18,11 +18,11 @@ from tasks.settings import Lease
 from tasks.store.database import new_id
 from tasks.store.ledger import Store
 from tasks.store.portraits import Which
-from tasks.store.rows import SelfieRow
+from tasks.store.rows import SelfieRow, TemplateRow
 from tests import fakes, selfies
 from tests.tasks.stand import new_job
 
-WORDS = frozenset({"prepare", "draw:studio", "draw:template"})
+WORDS = frozenset({"look", "prepare", "draw:studio", "draw:template"})
 
 
 class FakeEngines:
@@ -147,3 +147,33 @@ def test_a_worker_without_models_says_what_is_missing(tmp_path: Path, settings: 
     able = PortraitFlows(bare, cast("Engines", FakeEngines())).abilities()
     assert able.words == frozenset()
     assert "portrait models pull" in " ".join(able.missing["prepare"])
+
+
+def test_the_faces_of_a_picture_are_found_and_numbered(runner: Runner, tmp_path: Path) -> None:
+    now = time.time()
+    file = fakes.save(tmp_path / "a.png", fakes.picture(1, 1))
+    saved = runner.files.save([file.read_bytes()], runner.files.template("ann", "template_1"), 10_000_000)
+    row = TemplateRow("template_1", "ann", "party.png", saved.bytes, 1, 1, "PNG", "job_1", now)
+    runner.store.templates.add(row, 9)
+    job = new_job(created=now, kind="look", wants={"template": "template_1"}, needs=needs_of("look"))
+    runner.store.jobs.add(job)
+    assert runner.once("cpu")
+    assert runner.store.jobs.get("ann", job.id).result == {"template": "template_1", "faces": 1}
+    faces = runner.store.templates.get("ann", "template_1").faces
+    assert faces is not None
+    assert 0 <= faces[0]["left"] < faces[0]["right"] <= 1
+
+
+def test_a_picture_without_a_face_says_so_by_its_name(runner: Runner, tmp_path: Path) -> None:
+    now = time.time()
+    file = fakes.save(tmp_path / "a.png", fakes.picture(0, 1))
+    runner.files.save([file.read_bytes()], runner.files.template("ann", "template_2"), 10_000_000)
+    runner.store.templates.add(TemplateRow("template_2", "ann", "tree.png", 1, 1, 1, "PNG", "job_2", now), 9)
+    job = new_job(created=now, kind="look", wants={"template": "template_2"}, needs=needs_of("look"))
+    runner.store.jobs.add(job)
+    assert runner.once("cpu")
+    fault = runner.store.jobs.get("ann", job.id).fault
+    assert fault is not None
+    assert fault.code == "template_no_face"
+    assert "tree.png" in fault.message
+    assert runner.store.templates.get("ann", "template_2").faces is None
