@@ -10,6 +10,7 @@ import typer
 from app.commands import (
     demo,
     doctor,
+    evaluate,
     identities,
     idphoto,
     keys,
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command("prepare")(prepare.prepare)
 app.command("make")(make.make)
 app.command("remake")(remake.remake)
+app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.add_typer(identities.app, name="identities")
 app.command("idphoto")(idphoto.idphoto)

@@ -1,10 +1,12 @@
 """Settings to flows: the one place where engines meet flows."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from pipelines.engines import Engines, engine_module, names
+from pipelines.evaluate import Evaluate
 from pipelines.models import Models
 from pipelines.prepare import Prepare
 from pipelines.refine import ENLARGING, EachFace, Enlarge
@@ -56,6 +58,25 @@ def render(engines: Engines, kinds: Collection[str], steps: Collection[Refinemen
     """Request to portraits, with the painters that these kinds of style need and the refiners of these steps."""
     painters = {kind: engines.painter(PAINTERS[kind]) for kind in sorted(set(kinds))}
     return Render(painters, engines.finder(), refiners(engines, steps))
+
+
+def evaluate(settings: Settings, engines: Engines) -> Evaluate:
+    """Pictures to numbers, with the networks that are here; what is not is told, with what would bring it."""
+    models, absent = Models(settings.models), {}
+
+    def here(role: str, model: str, get: Callable[[], Any]) -> Any:
+        # Asked for before their libraries are loaded, which takes longer than all the rest.
+        if missing := models.missing(model):
+            absent[role] = missing[0]
+            return None
+        try:
+            return get()
+        except OperatorError as error:
+            absent[role] = error.message
+            return None
+
+    classifier = here("classifier", "inception", engines.classifier)
+    return Evaluate(engines.finder(), classifier, here("comparer", "clip", engines.comparer), absent)
 
 
 def refiners(engines: Engines, steps: Collection[Refinement]) -> dict[str, Refiner]:

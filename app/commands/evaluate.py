@@ -1,0 +1,137 @@
+"""`portrait evaluate`: a folder of pictures in numbers, with a page."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.door import answering
+from portrait.errors import UserError
+
+if TYPE_CHECKING:
+    from portrait.evaluation import Evaluation
+
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"}
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The pictures.", show_default=False)]
+Against = Annotated[
+    Path | None, typer.Option("--against", metavar="FOLDER", help="Real pictures, for FID and KID.", show_default=False)
+]
+Prompts = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts",
+        metavar="FILE",
+        help="What the pictures should show: JSON by file name, or one line for all or for each.",
+        show_default=False,
+    ),
+]
+Person = Annotated[
+    Path | None, typer.Option("--person", metavar="SET", help="Whom they should show.", show_default=False)
+]
+Page = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; FOLDER/evaluation.html if not told.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
+
+
+def evaluate(
+    folder: Folder,
+    against: Against = None,
+    prompts: Prompts = None,
+    person: Person = None,
+    out: Page = None,
+    as_json: Json = False,
+) -> None:
+    """Measure pictures: likeness, variety, sharpness, FID, KID, inception score, CLIP score."""
+    with answering(as_json) as say:
+        files = pictures_in(folder)
+        others = pictures_in(against) if against is not None else []
+        words = prompts_of(prompts, [path.name for path in files]) if prompts is not None else {}
+        from app.bar import Bar
+        from pipelines import build, charts, sets
+        from pipelines.evaluate import Asked
+        from tasks.settings import load
+
+        who = sets.read(person).likeness if person is not None else None
+        settings = load()
+        with Bar() as bar, build.open_engines(settings) as engines:
+            found = build.evaluate(settings, engines)(Asked(files, others, words, who), bar)
+        page = charts.write(found, out if out is not None else folder / charts.PAGE)
+        say(document(found, page), lambda: tell(found, page))
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder by name, hidden files apart; raises `UserError` (`not_found`, `no_photos`)."""
+    if not folder.is_dir():
+        raise UserError("not_found", f"There is no folder {folder}.")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.name[0] != ".")
+    if not found:
+        raise UserError("no_photos", f"There are no pictures in {folder}.")
+    return found
+
+
+def prompts_of(file: Path, names: Sequence[str]) -> dict[str, str]:
+    """What each picture should show, by file name; raises `UserError` (`not_found`, `bad_prompts`).
+
+    A JSON object by file name; or lines of text: one for all pictures, or one for each in the order of their names.
+    """
+    try:
+        text = file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError("not_found", f"The prompts cannot be read from {file}.") from error
+    if text.startswith("{"):
+        try:
+            told = json.loads(text)
+        except ValueError as error:
+            raise UserError("bad_prompts", f"{file} is not JSON: {error}.") from error
+        if not all(isinstance(words, str) for words in told.values()):
+            raise UserError("bad_prompts", f"{file} must give one text for each file name.")
+        return told
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) not in (1, len(names)):
+        raise UserError(
+            "bad_prompts",
+            f"{file} has {len(lines)} lines; give one for all pictures, or one for each of the {len(names)}.",
+        )
+    return dict(zip(names, lines if len(lines) > 1 else lines * len(names), strict=True))
+
+
+def document(found: "Evaluation", page: Path) -> dict[str, Any]:
+    """All of it as JSON."""
+    return {
+        "measures": {
+            each.name: {"value": each.value, "better": each.better, **dict(each.more)} for each in found.measures
+        },
+        "missing": {each.name: each.why for each in found.missing},
+        "notes": list(found.notes),
+        "space": found.space,
+        "same_person": found.limit,
+        "pictures": [
+            {name: value for name, value in asdict(each).items() if name != "thumb"} for each in found.pictures
+        ],
+        "page": str(page),
+    }
+
+
+def tell(found: "Evaluation", page: Path) -> None:
+    """What came of it, for a person."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from pipelines.charts import rows
+
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("measure", "value", ""):
+        table.add_column(column, overflow="fold")
+    for row in rows(found):
+        table.add_row(Text(row["title"]), Text(row["value"]), Text(row["more"] or row["why"], style="dim"))
+    console.print(table)
+    for note in found.notes:
+        console.print(Text(note, style="yellow"))
+    console.print(Text(f"\nAs a page  {page}"))

@@ -1,0 +1,245 @@
+"""A folder of pictures in numbers: likeness, variety, sharpness; distance to another folder; how well words are shown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pipelines import photos as door
+from portrait import statistics
+from portrait.errors import UserError
+from portrait.evaluation import Evaluation, Measure, Measured, Unmeasured
+from portrait.likeness import distance, distances
+from portrait.ports import Classifier, Comparer, FaceFinder, Progress
+from portrait.quality import measure_sharpness
+from portrait.statistics import Numbers
+from portrait.types import Face, Image, Vector
+
+CHUNK = 16
+"""Pictures that are in memory at a time."""
+THUMB = 180
+"""Long side of a small picture, pixels."""
+EMBEDDED = 6
+"""Faces of a picture that are compared with the person."""
+ENOUGH = 2048
+"""Pictures from which on the covariance of 2048 features is not singular, and FID is what papers report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be measured."""
+
+    files: Sequence[Path]
+    against: Sequence[Path] = ()
+    """The other set, for FID and KID."""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    """What each picture should show, by file name."""
+    person: Mapping[str, Vector] | None = None
+    """Whom the pictures should show: mean embedding by space."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is gathered while pictures go by."""
+
+    pictures: list[Measured] = field(default_factory=list)
+    vectors: list[Vector] = field(default_factory=list)
+    features: list[Numbers] = field(default_factory=list)
+    shares: list[Numbers] = field(default_factory=list)
+    shown: list[Numbers] = field(default_factory=list)
+    """CLIP's features of every picture."""
+    unreadable: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """Pictures to numbers."""
+
+    finder: FaceFinder
+    classifier: Classifier | None = None
+    comparer: Comparer | None = None
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """Why `classifier` or `comparer` is not here, and what would bring it."""
+
+    def __call__(self, asked: Asked, progress: Progress) -> Evaluation:
+        """Everything that can be measured with what is here; raises `UserError` (`no_photos`) when nothing can be read."""
+        seen = self._look(asked, progress)
+        if not seen.pictures:
+            raise UserError("no_photos", "None of the pictures can be read. Name a folder that holds pictures.")
+        words = self._words(asked, seen)
+        pictures = tuple(replace(each, clip=words.get(number)) for number, each in enumerate(seen.pictures))
+        there = self._features(asked.against, progress) if self.classifier is not None else np.empty((0, 0))
+        pairs: list[float] = []
+        if len(seen.vectors) > 1:
+            pairs = statistics.pairwise(distances(self.finder.space, seen.vectors))
+        measures = [*_of_faces(pictures, pairs), *_of_features(seen, there), *_of_words(pictures)]
+        return Evaluation(
+            pictures=pictures,
+            measures=tuple(measures),
+            missing=tuple(self._missing(asked, {each.name for each in measures})),
+            notes=tuple(_notes(asked, seen, len(there))),
+            space=self.finder.space,
+            limit=self.finder.same_person,
+            pairs=tuple(pairs),
+        )
+
+    def _look(self, asked: Asked, progress: Progress) -> _Seen:
+        """Every picture once, a few at a time."""
+        seen = _Seen()
+        for start in range(0, len(asked.files), CHUNK):
+            images: list[Image] = []
+            for number, path in enumerate(asked.files[start : start + CHUNK], start):
+                progress(number, len(asked.files), "Measuring")
+                try:
+                    image = door.read(path).image
+                except UserError:
+                    seen.unreadable.append(path.name)
+                    continue
+                images.append(image)
+                seen.pictures.append(self._measured(path.name, image, asked.person, seen.vectors))
+            if images and self.classifier is not None:
+                features, shares = self.classifier.classify(images)
+                seen.features.append(features)
+                seen.shares.append(shares)
+            if images and self.comparer is not None:
+                seen.shown.append(self.comparer.pictures(images))
+        return seen
+
+    def _measured(
+        self, name: str, image: Image, person: Mapping[str, Vector] | None, vectors: list[Vector]
+    ) -> Measured:
+        """One picture; the face that counts is the one most like the person, or the largest."""
+        space = self.finder.space
+        faces = self.finder.faces(image, embedded=EMBEDDED)
+        known = [face for face in faces if space in face.embeddings]
+        chosen: Face | None = faces[0] if faces else None
+        apart: float | None = None
+        if known and person is not None and space in person:
+            apart, chosen = min(
+                ((distance(space, face.embeddings[space], person[space]), face) for face in known),
+                key=lambda each: each[0],
+            )
+        if chosen is not None and space in chosen.embeddings:
+            vectors.append(chosen.embeddings[space])
+        sharp = None if chosen is None else measure_sharpness(image, chosen)
+        return Measured(name, len(faces), sharp, apart, None, _small(image))
+
+    def _features(self, files: Sequence[Path], progress: Progress) -> Numbers:
+        """Features of the other set."""
+        if self.classifier is None:
+            raise ValueError("there is no classifier")
+        found: list[Numbers] = []
+        for start in range(0, len(files), CHUNK):
+            progress(start, len(files), "Looking at the other set")
+            images = [door.read(path).image for path in files[start : start + CHUNK]]
+            found.append(self.classifier.classify(images)[0])
+        return np.concatenate(found) if found else np.empty((0, 0))
+
+    def _words(self, asked: Asked, seen: _Seen) -> dict[int, float]:
+        """CLIP score of every picture that has a prompt, by its place."""
+        told = {
+            number: asked.prompts[each.name] for number, each in enumerate(seen.pictures) if each.name in asked.prompts
+        }
+        if self.comparer is None or not told:
+            return {}
+        different = list(dict.fromkeys(told.values()))
+        texts = self.comparer.words(different)
+        shown = np.concatenate(seen.shown)
+        rows = np.stack([texts[different.index(words)] for words in told.values()])
+        scores = statistics.clip_scores(shown[list(told)], rows)
+        return {number: float(score) for number, score in zip(told, scores, strict=True)}
+
+    def _missing(self, asked: Asked, measured: set[str]) -> list[Unmeasured]:
+        """What a person may look for in vain, and what would bring it."""
+        few = "It takes at least two pictures."
+        classify = self.absent.get("classifier", few)
+        reasons = {
+            "likeness": "Name the person with --person SET." if asked.person is None else "No face was found.",
+            "diversity": "It takes at least two faces.",
+            "sharpness": "No face was found.",
+            "fid": classify if asked.against else "Name another folder with --against.",
+            "kid": classify if asked.against else "Name another folder with --against.",
+            "inception_score": classify,
+            "clip_score": self.absent.get("comparer", "No prompt belongs to any of the pictures.")
+            if asked.prompts
+            else "Tell what the pictures should show with --prompts.",
+            "diversity_pictures": self.absent.get("comparer", few),
+        }
+        return [Unmeasured(name, why) for name, why in reasons.items() if name not in measured]
+
+
+def _of_faces(pictures: Sequence[Measured], pairs: Sequence[float]) -> list[Measure]:
+    """What needs the face finder alone."""
+    apart = [each.distance for each in pictures if each.distance is not None]
+    sharp = [each.sharpness for each in pictures if each.sharpness is not None]
+    found = {"faces": sum(each.faces > 0 for each in pictures) / len(pictures)}
+    measures = []
+    if apart:
+        measures.append(_summed("likeness", apart, "lower", found))
+    if pairs:
+        told = statistics.summary(pairs)
+        measures.append(
+            Measure("diversity", told.mean, "higher", {"p10": told.p10, "p90": told.p90, "count": told.count})
+        )
+    if sharp:
+        measures.append(_summed("sharpness", sharp, "higher", found))
+    return measures
+
+
+def _of_features(seen: _Seen, there: Numbers) -> list[Measure]:
+    """What needs the networks that see."""
+    measures = []
+    here = np.concatenate(seen.features) if seen.features else np.empty((0, 0))
+    if min(len(here), len(there)) > 1:
+        both = {"count": float(len(here)), "against": float(len(there))}
+        measures.append(Measure("fid", statistics.frechet(here, there), "lower", both))
+        kid = statistics.kernel(here, there)
+        measures.append(Measure("kid", kid.mean, "lower", {"deviation": kid.deviation, **both}))
+    if len(here) > 1:
+        score = statistics.inception_score(np.concatenate(seen.shares))
+        more = {"deviation": score.deviation, "count": float(len(here))}
+        measures.append(Measure("inception_score", score.mean, "higher", more))
+    shown = np.concatenate(seen.shown) if seen.shown else np.empty((0, 0))
+    if len(shown) > 1:
+        told = statistics.summary(statistics.pairwise(statistics.cosine_distances(shown)))
+        measures.append(Measure("diversity_pictures", told.mean, "higher", {"p10": told.p10, "p90": told.p90}))
+    return measures
+
+
+def _of_words(pictures: Sequence[Measured]) -> list[Measure]:
+    scores = [each.clip for each in pictures if each.clip is not None]
+    if not scores:
+        return []
+    told = statistics.summary(scores)
+    return [Measure("clip_score", told.mean, "higher", {"p10": told.p10, "p90": told.p90, "count": told.count})]
+
+
+def _summed(name: str, values: Sequence[float], better: str, more: Mapping[str, float]) -> Measure:
+    told = statistics.summary(values)
+    return Measure(name, told.median, better, {"p10": told.p10, "p90": told.p90, "count": told.count, **more})
+
+
+def _notes(asked: Asked, seen: _Seen, there: int) -> list[str]:
+    """What one must know to read the numbers."""
+    notes = []
+    if seen.unreadable:
+        notes.append(
+            f"{len(seen.unreadable)} of {len(asked.files)} files could not be read: {', '.join(seen.unreadable[:5])}."
+        )
+    if seen.features and there and min(len(seen.pictures), there) < ENOUGH:
+        notes.append(
+            f"With fewer than {ENOUGH} pictures the Fréchet distance reads high: compare it between sets of one size alone. "
+            "The kernel distance does not depend on their number."
+        )
+    without = [each.name for each in seen.pictures if asked.prompts and each.name not in asked.prompts]
+    if without:
+        notes.append(f"{len(without)} pictures have no prompt: {', '.join(without[:5])}.")
+    return notes
+
+
+def _small(image: Image) -> Image:
+    share = min(1.0, THUMB / max(image.shape[:2]))
+    size = (max(1, round(image.shape[1] * share)), max(1, round(image.shape[0] * share)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

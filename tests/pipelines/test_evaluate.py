@@ -1,0 +1,177 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines import build, charts
+from pipelines.evaluate import Asked, Evaluate
+from pipelines.models import Models
+from pipelines.settings import ModelStore, Settings
+from portrait.errors import UserError
+from portrait.evaluation import Evaluation
+from portrait.ports import FaceFinder
+from portrait.statistics import Numbers
+from portrait.types import Image
+from tests import fakes, selfies
+from tests.fakes import FakeFinder, Told, picture, save
+
+
+class Colours:
+    """Sees the mean colour; classes are its three channels."""
+
+    def __init__(self) -> None:
+        self.most = 0
+
+    def classify(self, images: Sequence[Image]) -> tuple[Numbers, Numbers]:
+        self.most = max(self.most, len(images))
+        features = np.array([image.reshape(-1, 3).mean(0) for image in images])
+        return features, features / features.sum(1, keepdims=True)
+
+
+class Letters:
+    """Pictures by their red channel, words by their first letter."""
+
+    def pictures(self, images: Sequence[Image]) -> Numbers:
+        return np.array([[np.cos(image[0, 0, 0] / 40), np.sin(image[0, 0, 0] / 40)] for image in images])
+
+    def words(self, texts: Sequence[str]) -> Numbers:
+        return np.array([[np.cos(int(text[0])), np.sin(int(text[0]))] for text in texts])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Persons 1, 1, 2 and nobody."""
+    (tmp_path / "set").mkdir()
+    for number, person in enumerate((1, 1, 2, 0)):
+        save(tmp_path / "set" / f"{number}.png", picture(person, number, side=120))
+    return tmp_path / "set"
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.png"))
+
+
+def likeness(person: int) -> dict[str, np.ndarray]:
+    return dict(fakes.face(picture(1, 1), person).embeddings)
+
+
+def value(found: Evaluation, name: str) -> float:
+    return next(each.value for each in found.measures if each.name == name)
+
+
+def test_likeness_variety_and_sharpness_need_no_network(folder: Path) -> None:
+    found = Evaluate(FakeFinder())(Asked(files(folder), person=likeness(1)), Told())
+    assert [each.distance for each in found.pictures] == [0, 0, pytest.approx(2**0.5), None]
+    assert value(found, "likeness") == 0
+    # Two persons: of three pairs one is the same.
+    assert value(found, "diversity") == pytest.approx(2 * 2**0.5 / 3)
+    told = next(each for each in found.measures if each.name == "likeness")
+    assert told.more["faces"] == 0.75
+    assert told.more["p90"] == pytest.approx(0.8 * 2**0.5)
+    assert value(found, "sharpness") > 0
+    assert {each.name for each in found.missing} == {
+        "fid",
+        "kid",
+        "inception_score",
+        "clip_score",
+        "diversity_pictures",
+    }
+
+
+def test_a_set_against_itself_is_at_no_distance_and_against_another_it_is(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    for number in range(4):
+        save(tmp_path / "other" / f"{number}.png", picture(5, number, side=90))
+    measure = Evaluate(FakeFinder(), Colours())
+    same = measure(Asked(files(folder), against=files(folder)), Told())
+    assert value(same, "fid") == pytest.approx(0, abs=1e-6)
+    other = measure(Asked(files(folder), against=files(tmp_path / "other")), Told())
+    assert value(other, "fid") > 1000
+    assert value(other, "kid") > 0
+    assert 1 <= value(other, "inception_score") <= 3
+    assert any("reads high" in note for note in other.notes)
+
+
+def test_words_are_compared_with_their_own_picture(folder: Path) -> None:
+    prompts = {"0.png": "1 who", "1.png": "3 somebody else", "2.png": "2 who"}
+    found = Evaluate(FakeFinder(), comparer=Letters())(Asked(files(folder), prompts=prompts), Told())
+    assert [each.clip for each in found.pictures] == [pytest.approx(100), 0, pytest.approx(100), None]
+    assert value(found, "clip_score") == pytest.approx(200 / 3)
+    assert value(found, "diversity_pictures") > 0
+    assert any("no prompt: 3.png" in note for note in found.notes)
+
+
+def test_many_pictures_are_in_memory_a_few_at_a_time_and_broken_ones_are_told(tmp_path: Path) -> None:
+    for number in range(40):
+        save(tmp_path / f"{number:02}.png", picture(1, number, side=64))
+    (tmp_path / "07.png").write_bytes(b"no picture")
+    colours = Colours()
+    found = Evaluate(FakeFinder(), colours)(Asked(files(tmp_path)), Told())
+    assert len(found.pictures) == 39
+    assert colours.most <= 16
+    assert "1 of 40 files could not be read: 07.png." in found.notes
+
+
+def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(UserError) as caught:
+        Evaluate(FakeFinder())(Asked(files(tmp_path)), Told())
+    assert caught.value.code == "no_photos"
+
+
+def test_a_network_that_is_not_here_names_the_pull(tmp_path: Path, folder: Path) -> None:
+    settings = Settings(models=ModelStore(folder=tmp_path / "none"))
+
+    class Bare(build.Engines):
+        def finder(self) -> FakeFinder:  # type: ignore[override]
+            return FakeFinder()
+
+    flow = build.evaluate(settings, Bare(settings, Models(settings.models)))
+    found = flow(Asked(files(folder), against=files(folder), prompts={"0.png": "1"}), Told())
+    why = {each.name: each.why for each in found.missing}
+    assert "portrait models pull inception" in why["fid"]
+    assert why["fid"] == why["kid"] == why["inception_score"]
+    assert "portrait models pull clip" in why["clip_score"]
+
+
+def test_the_page_shows_every_number_and_fetches_nothing(folder: Path, tmp_path: Path) -> None:
+    asked = Asked(files(folder), files(folder), {"0.png": "1 <b>", "1.png": "1"}, likeness(1))
+    found = Evaluate(FakeFinder(), Colours(), Letters())(asked, Told())
+    page = charts.write(found, tmp_path / "new" / "page.html").read_text()
+    for title, _ in charts.NAMES.values():
+        assert title in page
+    assert page.count("<svg") == 4
+    assert page.count("<figure>") == 4
+    assert "http" not in page
+    assert "<script" not in page
+    assert page.index('alt="3.png"') < page.index('alt="2.png"') < page.index('alt="0.png"'), (
+        "the least alike come first"
+    )
+
+
+def test_the_page_of_a_single_picture_says_what_is_missing(folder: Path) -> None:
+    found = Evaluate(FakeFinder())(Asked(files(folder)[:1]), Told())
+    page = charts.render(found)
+    assert "It takes at least two faces." in page
+    assert "Name the person with --person SET." in page
+    assert "<svg" not in page
+
+
+def test_numbers_are_told_in_figures_that_count() -> None:
+    assert [charts.number(each) for each in (0.12345, 3.14159, 123.456, -0.00012)] == [
+        "0.1235",
+        "3.14",
+        "123.5",
+        "-0.0001",
+    ]
+
+
+def test_the_embedded_engines_measure_a_real_face(finder: FaceFinder, tmp_path: Path) -> None:
+    for number, roll in enumerate((0, 8)):
+        save(tmp_path / f"{number}.png", selfies.rolled(selfies.astronaut(), roll))
+    person = finder.faces(selfies.astronaut())[0].embeddings
+    found = Evaluate(finder)(Asked(files(tmp_path), person=person), Told())
+    assert value(found, "likeness") < 0.3
+    assert 0 < value(found, "diversity") < 0.35
+    assert value(found, "sharpness") > 0.2
