@@ -7,12 +7,12 @@ the sets and pictures lie: a portrait itself carries no paths.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from app.photos import collect
-from pipelines import build, render, report, sets
+from pipelines import build, identities, render, report, sets
 from pipelines.deliver import Deliver
 from pipelines.engines import Engines
 from pipelines.prepare import Wishes
@@ -20,9 +20,11 @@ from pipelines.refine import steps_of
 from pipelines.settings import Settings
 from portrait.errors import OperatorError, UserError
 from portrait.ports import Progress
+from portrait.techniques import Technique
 from portrait.types import Identity, Portrait, PortraitRequest, Refinement, Size, Style
 from tasks.flows import style_of
-from templates.catalog import Catalog
+from tasks.settings import home
+from templates.catalog import installed
 
 NOTES = "portraits.json"
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"}
@@ -39,6 +41,8 @@ class Order:
     refiners: tuple[Refinement, ...] = ()
     name: str = ""
     """What the files are called; the style's name if not told."""
+    technique: Technique | None = None
+    """For styles that a diffusion model draws."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,8 +72,8 @@ class Making:
     out: Path
     progress: Progress
 
-    def sitter(self, given: Sequence[Path], name: str = "set") -> Sitter:
-        """A training set, or photos that become one in OUT/NAME."""
+    def sitter(self, given: Sequence[Path], name: str = "set", learned: Path | None = None) -> Sitter:
+        """A training set, or photos that become one in OUT/NAME; `learned` is the folder of what was learned of them."""
         if len(given) == 1 and sets.is_set(given[0]):
             folder = given[0]
         else:
@@ -80,7 +84,11 @@ class Making:
             report.write(training, folder)
         # Read back even when it was just made: what is drawn is then the same from photos and from the set.
         training = sets.read(folder)
-        person = Identity(set_id(folder), training.references, training.likeness)
+        person = Identity(set_id(folder), training.references, training.likeness, class_word=training.class_word)
+        if learned is not None:
+            known = identities.read(learned).identity
+            person = replace(known, id=person.id, references=person.references, likeness=person.likeness)
+            self.remember({f"{person.id}.learned": learned})
         self.remember({person.id: folder})
         return Sitter(person, folder, sets.verdicts(training.photos))
 
@@ -93,15 +101,15 @@ class Making:
             style = Style(f"picture-{_hash(path)}", 1, "template", path.stem)
             self.remember({style.id: path})
             return render.hang(style, path, self.engines.finder())
-        entry = Catalog().find(name)
+        entry = installed(home()).find(name)
         style = style_of(entry.style)
         picture = entry.picture()
         return style if picture is None else render.hang(style, picture, self.engines.finder())
 
     def draw(self, people: Mapping[int, Identity], style: Style, order: Order) -> list[Delivered]:
         """Portraits of one style, written to OUT, the best first."""
-        request = PortraitRequest(people, style, order.seed, order.count, order.size, refiners=order.refiners)
-        flow = build.render(self.engines, [style.kind], steps_of(request))
+        request = PortraitRequest(people, style, order.seed, order.count, order.size, order.refiners, order.technique)
+        flow = build.render(self.engines, [style.kind], steps_of(request), self.settings.draw)
         deliver = Deliver(order.format)
         name = order.name or (style.title if style.id.startswith("picture-") else style.id)
         return [

@@ -11,11 +11,11 @@ from pipelines.models import Models
 from pipelines.prepare import Prepare
 from pipelines.refine import ENLARGING, EachFace, Enlarge
 from pipelines.render import Render
-from pipelines.settings import Settings
-from portrait.errors import OperatorError
-from portrait.ports import Refiner
-from portrait.types import Refinement
+from pipelines.settings import Draw, Settings
 from pipelines.train import Train
+from portrait.errors import OperatorError
+from portrait.ports import Guard, Refiner
+from portrait.types import Refinement
 
 
 def open_engines(settings: Settings) -> Engines:
@@ -50,14 +50,17 @@ def convert(settings: Settings, base: str, place: Path, dtype: str) -> None:
     engine_module("diffusion", "convert").convert(base, place, dtype, settings, Models(settings.models))
 
 
-PAINTERS = {"studio": "studio", "template": "fusion"}
+PAINTERS = {"studio": "studio", "template": "fusion", "text": "diffusion"}
 """Which engine draws which kind of style."""
 
 
-def render(engines: Engines, kinds: Collection[str], steps: Collection[Refinement] = ()) -> Render:
+def render(
+    engines: Engines, kinds: Collection[str], steps: Collection[Refinement] = (), draw: Draw | None = None
+) -> Render:
     """Request to portraits, with the painters that these kinds of style need and the refiners of these steps."""
     painters = {kind: engines.painter(PAINTERS[kind]) for kind in sorted(set(kinds))}
-    return Render(painters, engines.finder(), refiners(engines, steps))
+    redraws = 0 if draw is None else draw.redraws
+    return Render(painters, engines.finder(), refiners(engines, steps), guard(engines, kinds, draw), redraws)
 
 
 def evaluate(settings: Settings, engines: Engines) -> Evaluate:
@@ -77,6 +80,18 @@ def evaluate(settings: Settings, engines: Engines) -> Evaluate:
 
     classifier = here("classifier", "inception", engines.classifier)
     return Evaluate(engines.finder(), classifier, here("comparer", "clip", engines.comparer), absent)
+
+
+def guard(engines: Engines, kinds: Collection[str], draw: Draw | None) -> Guard | None:
+    """What portraits drawn of words must pass; raises `OperatorError` where it must be here and is not."""
+    if draw is None or draw.guard == "off" or "text" not in kinds:
+        return None
+    try:
+        return engines.guard("nsfw")
+    except OperatorError as error:
+        if draw.guard == "always" or error.code != "missing_model":
+            raise
+        return None
 
 
 def refiners(engines: Engines, steps: Collection[Refinement]) -> dict[str, Refiner]:

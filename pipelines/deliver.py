@@ -24,6 +24,7 @@ FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
 SOURCE_TYPES = {
     "studio": "compositeSynthetic",
     "template": "compositeWithTrainedAlgorithmicMedia",
+    "text": "trainedAlgorithmicMedia",
 }
 """IPTC's NewsCodes by kind of style: a photo on a painted backdrop is a composite with synthetic elements; a face put into
 another picture is marked as strictly as one that a network drew, so that nobody takes it for a photo."""

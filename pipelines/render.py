@@ -8,9 +8,10 @@ import numpy as np
 
 from pipelines import photos as door
 from pipelines import refine
+from portrait import techniques
 from portrait.errors import UserError
 from portrait.likeness import distance
-from portrait.ports import FaceFinder, Painter, Progress, Refiner
+from portrait.ports import FaceFinder, Guard, Painter, Progress, Refiner
 from portrait.quality import eye_opening, measure_sharpness
 from portrait.types import Candidate, Face, Likeness, Portrait, PortraitRequest, Style, StylePicture
 
@@ -29,21 +30,65 @@ class Render:
     finder: FaceFinder
     refiners: Mapping[str, Refiner] = field(default_factory=dict)
     """By the name of the step."""
+    guard: Guard | None = None
+    """What is drawn of words must pass it, and so must the photos it is drawn from."""
+    redraws: int = 0
+    """Drawings more at most, in styles that are drawn from seeds, for those in which somebody else is seen."""
 
     def __call__(self, request: PortraitRequest, progress: Progress) -> list[Portrait]:
         """The asked number of portraits, the best first; raises `UserError` when none can be drawn."""
         check(request)
+        self._admit(request)
+        drawn = self._drawn(request, progress)
+        if self.redraws and request.style.kind == "text":
+            drawn += self._redrawn(drawn, request, progress)
+        if not drawn:
+            raise UserError("blocked", "What was drawn may not be delivered. Choose another style, or another seed.")
+        chosen = sorted(drawn, key=lambda each: -each.portrait.scores["total"])[: request.count]
+        if not refine.steps_of(request):
+            return [each.portrait for each in chosen]
+        # Only what will be delivered is refined, and then measured as it will be delivered.
+        refined = [self._refined(each.candidate, each.number, each.request, progress) for each in chosen]
+        return choose(refined, request.count)
+
+    def _drawn(self, request: PortraitRequest, progress: Progress) -> "list[_Drawn]":
+        """Every candidate of a request, measured."""
         candidates = self.painters[request.style.kind].paint(request, progress)
-        measured = []
+        drawn = []
         for number, candidate in enumerate(candidates):
             progress(number, len(candidates), "Measuring", candidate.image)
-            measured.append(self._measure(candidate, number, request))
-        chosen = choose(measured, request.count)
-        if not refine.steps_of(request):
-            return chosen
-        # Only what will be delivered is refined, and then measured as it will be delivered.
-        numbers = [int(str(each.recipe["candidate"])) for each in chosen]
-        return choose([self._refined(candidates[each], each, request, progress) for each in numbers], request.count)
+            if request.style.kind == "text" and self.guard is not None and not self.guard.passes(candidate.image):
+                continue
+            drawn.append(_Drawn(self._measure(candidate, number, request), candidate, number, request))
+        return drawn
+
+    def _admit(self, request: PortraitRequest) -> None:
+        """Raise `UserError` (`blocked`) when a photo that words would be drawn from may not be used."""
+        if self.guard is None or request.style.kind != "text":
+            return
+        for person in request.people.values():
+            if any(not self.guard.passes(reference.image) for reference in person.references):
+                raise UserError("blocked", "A photo of this person may not be used here. Take it out, and train again.")
+
+    def _redrawn(self, drawn: "Sequence[_Drawn]", request: PortraitRequest, progress: Progress) -> "list[_Drawn]":
+        """As many again, with seeds of their own, as show somebody else; until enough are alike or the budget is spent."""
+        found: list[_Drawn] = []
+        tried = 0
+        while tried < self.redraws:
+            alike = sum(self._alike(each.portrait) for each in (*drawn, *found))
+            missing = min(request.count - alike, self.redraws - tried)
+            if missing <= 0:
+                break
+            seed = request.seed + request.count + tried
+            found += self._drawn(replace(request, seed=seed, count=missing), progress)
+            tried += missing
+        return found
+
+    def _alike(self, portrait: Portrait) -> bool:
+        """Whether the face that was drawn is taken for the person."""
+        return bool(portrait.likeness) and all(
+            each.distance <= self.finder.same_person for each in portrait.likeness.values()
+        )
 
     def again(self, request: PortraitRequest, candidate: int, progress: Progress) -> Portrait:
         """The one portrait that a recipe names, drawn anew."""
@@ -51,6 +96,12 @@ class Render:
         candidates = self.painters[request.style.kind].paint(request, progress)
         if candidate >= len(candidates):
             raise UserError("recipe_differs", "The recipe names a drawing that these photos no longer give.")
+        if (
+            request.style.kind == "text"
+            and self.guard is not None
+            and not self.guard.passes(candidates[candidate].image)
+        ):
+            raise UserError("blocked", "What was drawn may not be delivered. Choose another style, or another seed.")
         return self._refined(candidates[candidate], candidate, request, progress)
 
     def _refined(self, candidate: Candidate, number: int, request: PortraitRequest, progress: Progress) -> Portrait:
@@ -86,6 +137,16 @@ class Render:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """A candidate with what was measured in it, and the request that draws it."""
+
+    portrait: Portrait
+    candidate: Candidate
+    number: int
+    request: PortraitRequest
+
+
 def check(request: PortraitRequest) -> None:
     """Raise `UserError` for what no painter could draw."""
     size = request.size
@@ -95,10 +156,8 @@ def check(request: PortraitRequest) -> None:
         raise UserError("bad_count", f"Ask for 1 to {MOST_COUNT} portraits of a style.")
     if not request.people:
         raise UserError("nobody", "No face of the picture was given a person.")
-    if request.style.kind == "studio" and set(request.people) != {1}:
-        raise UserError(
-            "template_face_missing", "A studio portrait shows one person: leave --face out, or choose a picture."
-        )
+    if request.style.kind != "template" and set(request.people) != {1}:
+        raise UserError("template_face_missing", "This style shows one person: leave --face out, or choose a picture.")
 
 
 def choose(portraits: Sequence[Portrait], count: int) -> list[Portrait]:
@@ -136,6 +195,8 @@ def recipe(request: PortraitRequest, candidate: Candidate, number: int) -> dict[
         "candidate": number,
         "variation": dict(candidate.variation),
         **({"refiners": refined} if refined else {}),
+        **({"technique": techniques.told(request.technique)} if request.technique else {}),
+        **({"drawn": dict(candidate.facts)} if candidate.facts else {}),
     }
 
 

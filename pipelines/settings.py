@@ -161,6 +161,9 @@ class Draw:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     memory: Literal["auto", "full", "sliced", "offload", "sequential"] = "auto"
     """How much of a base is on the GPU at once; `auto` asks how much is free."""
+    guard: Literal["off", "here", "always"] = "here"
+    """Whether what is drawn of words must pass the safety checker: where that model is here, or always; `always` draws
+    nothing without it."""
     redraws: int = 2
     """Drawings more at most, with new seeds, for those in which the person is not found to be themselves."""
 

@@ -139,6 +139,14 @@ class Identifier(Protocol):
         ...
 
 
+class Guard(Protocol):
+    """Keeps pictures back that may not be delivered."""
+
+    def passes(self, image: Image) -> bool:
+        """Whether it may be drawn from, and whether it may be delivered."""
+        ...
+
+
 class Control(Protocol):
     """Draws what a diffusion model shall follow of a photo."""
 

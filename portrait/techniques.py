@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from pathlib import PurePath
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ class Scene:
     """Families of bases it was written for; all of them when empty."""
     strengths: Mapping[str, float] = field(default_factory=dict)
     """What it needs other than usual, by name: see `Technique.strengths`."""
+    loras: tuple[tuple[str, float], ...] = ()
+    """LoRAs that give it its look: names of the model store, with strengths."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,3 +69,35 @@ class Technique:
     landmarks: NDArray[np.float32] | None = None
     """Five points where the face shall be, pixels of the portrait; None puts it where portraits have it."""
     hints: tuple[Hint, ...] = ()
+
+
+def told(technique: Technique) -> dict[str, object]:
+    """As JSON, for recipes and jobs; hints are pictures and stay out."""
+    said: dict[str, object] = {
+        "base": PurePath(technique.base).name,  # recipes carry no paths
+        "identities": list(technique.identities),
+        "preset": technique.preset,
+        "traits": technique.traits,
+        "strengths": dict(technique.strengths),
+        "scheduler": technique.scheduler,
+        "steps": technique.steps,
+        "guidance": technique.guidance,
+        "cutoff": technique.cutoff,
+        "clip_skip": technique.clip_skip,
+        "perturbed": technique.perturbed,
+        "freeu": technique.freeu,
+        "landmarks": None if technique.landmarks is None else technique.landmarks.tolist(),
+    }
+    usual = Technique()
+    # A guidance of zero is a wish, an empty list is none.
+    return {name: each for name, each in said.items() if each not in (None, "", [], {}, getattr(usual, name))}
+
+
+def read(said: Mapping[str, Any]) -> Technique:
+    """The technique that was told."""
+    given = dict(said)
+    if "identities" in given:
+        given["identities"] = tuple(given["identities"])
+    if "landmarks" in given:
+        given["landmarks"] = np.array(given["landmarks"], np.float32)
+    return Technique(**given)

@@ -13,9 +13,11 @@ from pipelines.models import Models
 from pipelines.prepare import Wishes
 from pipelines.refine import steps_of
 from pipelines.settings import Settings
+from portrait import techniques
 from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.lessons import Lesson
 from portrait.ports import Progress
+from portrait.techniques import Scene
 from portrait.types import Box, Identity, Portrait, PortraitRequest, Refinement, Size, Style
 from tasks.files import Files, publish
 from tasks.jobs import Job
@@ -25,6 +27,7 @@ from tasks.store.queue import Outcome, Verdicts
 from tasks.store.rows import IdentityRow, PortraitRow, SetRow
 from templates.catalog import Catalog
 from templates.schema import StyleFile
+from templates.traits import filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +178,17 @@ class PortraitFlows:
         people = {int(place): self._identity(work, id) for place, id in dict(wants["identities"]).items()}
         style = self._style(work)
         size = wants.get("size")
+        wished = wants.get("technique")
         request = PortraitRequest(
-            people, style, int(wants.get("seed", 0)), int(wants.get("count", 1)), Size(*size) if size else None
+            people,
+            style,
+            int(wants.get("seed", 0)),
+            int(wants.get("count", 1)),
+            Size(*size) if size else None,
+            technique=techniques.read(wished) if wished else None,
         )
-        drawn = build.render(self._engines, [style.kind], steps_of(request))(request, work.progress)
+        flow = build.render(self._engines, [style.kind], steps_of(request), self._settings.draw)
+        drawn = flow(request, work.progress)
         deliver = Deliver(str(wants.get("format", "jpg")))
         now = work.now()  # one time for all, or the later ones would sort as newer
         rows = [
@@ -204,7 +214,7 @@ class PortraitFlows:
         if wants.get("template"):
             return self._hung(work, str(wants["template"]))
         entry = Catalog().find(str(wants["style"]))
-        style, picture = style_of(entry.style), entry.picture()
+        style, picture = style_of(entry.style, wants.get("traits")), entry.picture()
         return style if picture is None else render.hang(style, picture, self._engines.finder())
 
     def _hung(self, work: Work, id: str) -> Style:
@@ -233,14 +243,23 @@ LESSON_WISHES = ("steps", "rank", "rate", "batch", "seed", "text", "token", "pri
 """What a job may wish otherwise than the settings; see `portrait.lessons.Lesson`."""
 
 
-def style_of(file: StyleFile) -> Style:
-    """The value that flows, without its picture."""
+def style_of(file: StyleFile, wishes: Mapping[str, str] | None = None) -> Style:
+    """The value that flows, without its picture; `wishes` are traits by name."""
     return Style(
         id=file.id,
         version=file.version,
         kind=file.kind,
         title=file.title,
         backdrop=file.backdrop,
+        scene=Scene(
+            filled(file.prompt, file, wishes or {}),
+            filled(file.negative, file, wishes or {}),
+            file.families,
+            file.strengths,
+            tuple((each.model, each.strength) for each in file.loras),
+        )
+        if file.kind == "text"
+        else None,
         retouch=file.retouch,
         refiners=tuple(Refinement(step.name, step.strength) for step in file.refiners),
         licence=file.licence,

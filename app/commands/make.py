@@ -32,6 +32,20 @@ Refine = Annotated[
     typer.Option("--refine", metavar="NAME=0.5", help="A step after drawing, and how much of it; repeatable."),
 ]
 Upscale = Annotated[int, typer.Option("--upscale", metavar="1|2|4", help="Enlarge the portraits.")]
+Engine = Annotated[str, typer.Option("--engine", metavar="NAME", help="`diffusion` for styles made of words.")]
+Base = Annotated[str, typer.Option("--base", metavar="NAME", help="Base model that a diffusion engine draws on.")]
+Learned = Annotated[Path | None, typer.Option("--identity", metavar="FOLDER", help="What `portrait train` learned.")]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter", metavar="NAME", help="instantid, photomaker, faceid …: who, without training; repeatable."
+    ),
+]
+Preset = Annotated[str, typer.Option("--preset", metavar="fast|balanced|best", help="How much is spent on a drawing.")]
+Strengths = Annotated[
+    list[str] | None,
+    typer.Option("--strength", metavar="NAME=0.8", help="Of a LoRA or an adapter; repeatable."),
+]
 Format = Annotated[str, typer.Option("--format", metavar="jpg|png|webp", help="File format.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the portraits.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
@@ -47,6 +61,12 @@ def make(
     size: Dimensions = None,
     refine: Refine = None,
     upscale: Upscale = 1,
+    engine: Engine = "",
+    base: Base = "",
+    identity: Learned = None,
+    adapter: Adapters = None,
+    preset: Preset = "",
+    strength: Strengths = None,
     format: Format = "jpg",
     as_json: Json = False,
 ) -> None:
@@ -56,19 +76,23 @@ def make(
         dimensions = size_of(size)
         check_format(format)
         refining = refining_of(refine or (), upscale)
+        wishes = technique_of(engine, base, identity, adapter or (), (preset, strength or ()))
         from app.bar import Bar
         from app.making import Making, Order, document, each_style
         from pipelines import build, gallery
+        from portrait import techniques
         from portrait.types import Refinement, Size
         from tasks.settings import load
 
         settings = load()
         steps = tuple(Refinement(*step) for step in refining)
-        order = Order(count, seed, None if dimensions is None else Size(*dimensions), format, steps)
+        technique = None if wishes is None else techniques.read(wishes)
+        dimension = None if dimensions is None else Size(*dimensions)
+        order = Order(count, seed, dimension, format, steps, technique=technique)
         with Bar() as bar, build.open_engines(settings) as engines:
             build.refiners(engines, steps)  # what is missing is told before photos are judged
             making = Making(settings, engines, out, bar)
-            sitters = {1: making.sitter(photos)}
+            sitters = {1: making.sitter(photos, learned=identity)}
             for number, given in others.items():
                 sitters[number] = making.sitter([given], f"set-{number}")
             people = {number: sitter.person for number, sitter in sitters.items()}
@@ -103,6 +127,28 @@ def size_of(given: str | None) -> tuple[int, int] | None:
     if not found:
         raise UserError("bad_size", f"{given!r} is not a size. Give width and height, such as 1024x1280.")
     return int(found[1]), int(found[2])
+
+
+def technique_of(
+    engine: str, base: str, identity: Path | None, adapters: Sequence[str], more: tuple[str, Sequence[str]]
+) -> dict[str, object] | None:
+    """What was wished of a diffusion model; None when nothing was. Raises `UserError` (`bad_technique`)."""
+    preset, given = more
+    if engine not in ("", "diffusion"):
+        raise UserError("bad_technique", f"{engine!r} draws no styles of words. Leave --engine out, or say diffusion.")
+    if preset not in ("", "fast", "balanced", "best"):
+        raise UserError("bad_technique", f"{preset!r} is no preset. Choose fast, balanced or best.")
+    strengths: dict[str, float] = {}
+    for each in given:
+        name, sign, number = each.partition("=")
+        strength = _share(number) if sign else None
+        if strength is None:
+            raise UserError("bad_technique", f"{each!r} is not NAME=STRENGTH, such as lora=0.8; strengths are 0 to 1.")
+        strengths[name] = strength
+    learned = ("lora",) if identity is not None else ()
+    wishes = {"base": base, "identities": [*learned, *adapters], "preset": preset, "strengths": strengths}
+    told: dict[str, object] = {name: wish for name, wish in wishes.items() if wish}
+    return told or None
 
 
 def refining_of(given: Sequence[str], upscale: int) -> list[tuple[str, float]]:

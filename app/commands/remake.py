@@ -25,6 +25,7 @@ def remake(file: File, out: Out = None, set: Set = None, as_json: Json = False) 
         from app.making import Delivered, Making, document
         from pipelines import build
         from pipelines.deliver import FORMATS, Deliver, recipe_of
+        from portrait import techniques
         from portrait.types import PortraitRequest, Refinement, Size
         from tasks.settings import load
 
@@ -33,14 +34,21 @@ def remake(file: File, out: Out = None, set: Set = None, as_json: Json = False) 
         with Bar() as bar, build.open_engines(settings) as engines:
             making = Making(settings, engines, file.parent, bar)
             places = _places(recipe, file.parent, set or [])
-            people = {int(number): making.sitter([places[name]]).person for number, name in recipe["people"].items()}
+            people = {
+                int(number): making.sitter([places[name]], learned=places.get(f"{name}.learned")).person
+                for number, name in recipe["people"].items()
+            }
+            wished = recipe.get("technique")
+            technique = techniques.read(wished) if wished else None
             style = making.style(str(places.get(recipe["style"]["id"], recipe["style"]["id"])))
             size = None if recipe["size"] is None else Size(*recipe["size"])
             # What was done to it then is done again, whatever the style says by now.
             steps = tuple(Refinement(**step) for step in recipe.get("refiners", ()))
             plain = replace(style, refiners=())
-            request = PortraitRequest(people, plain, recipe["seed"], recipe["count"], size, refiners=steps)
-            portrait = build.render(engines, [style.kind], steps).again(request, recipe["candidate"], bar)
+            request = PortraitRequest(people, plain, recipe["seed"], recipe["count"], size, steps, technique)
+            portrait = build.render(engines, [style.kind], steps, settings.draw).again(
+                request, recipe["candidate"], bar
+            )
         suffix = file.suffix.lstrip(".").lower()
         target = out.with_suffix("") if out else file.with_name(f"{file.stem}-again")
         written = Deliver(suffix if suffix in FORMATS else "jpg")(portrait, target)

@@ -21,6 +21,7 @@ from portrait.ports import (
     Comparer,
     Control,
     FaceFinder,
+    Guard,
     Identifier,
     Matter,
     Painter,
@@ -32,8 +33,8 @@ from portrait.ports import (
 )
 
 FOLDERS = (
-    *("faces", "features", "identities", "mattes", "painters", "parsers", "refiners", "restorers", "trainers"),
-    "upscalers",
+    *("controls", "faces", "features", "guards", "identities", "mattes", "painters", "parsers", "refiners"),
+    *("restorers", "trainers", "upscalers"),
 )
 
 
@@ -102,6 +103,10 @@ class Engines:
     def identifier(self, name: str) -> Identifier:
         """A way of telling a diffusion model who is to be drawn, by name: the request says which."""
         return self._get("identities", name)
+
+    def guard(self, name: str) -> Guard:
+        """A guard by name."""
+        return self._get("guards", name)
 
     def control(self, name: str) -> Control:
         """A control by name: the request says which."""

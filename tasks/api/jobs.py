@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import anyio
@@ -66,9 +66,13 @@ def ask_generation(order: schemas.GenerationOrder, office: TheOffice, caller: Th
             "seed": order.seed,
             "size": None if order.size is None else [order.size.width, order.size.height],
             "format": order.format,
+            **({"technique": order.technique.model_dump()} if order.technique else {}),
+            **({"traits": dict(order.traits)} if order.traits else {}),
         }
         kind = _look_of(office, caller.owner, order, wants)
         job = _job(office, caller.owner, "generate", wants, order.count, frozenset({f"draw:{kind}"}))
+        if kind == "text":
+            job = replace(job, queue="gpu.generate")
         return _accepted(office, office.ask(job, order.people))
 
     return once(act)

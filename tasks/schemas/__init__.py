@@ -46,7 +46,7 @@ from tasks.schemas.wire import (
     State,
     Wish,
 )
-from tasks.schemas.work import Fault, GenerationOrder, Job, JobEvent, Sides, TrainingOrder
+from tasks.schemas.work import Fault, GenerationOrder, Job, JobEvent, Sides, Technique, TrainingOrder
 
 __all__ = [
     "FINISHED",
@@ -94,6 +94,7 @@ __all__ = [
     "State",
     "Style",
     "StyleFigures",
+    "Technique",
     "Template",
     "TimeFigures",
     "TrainingOrder",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from tasks.schemas.wire import FINISHED, Asked, Detail, Id, Said, State
+from tasks.schemas.wire import FINISHED, Asked, Detail, Id, Line, Said, State
 
 
 class TrainingOrder(Asked):
@@ -34,6 +34,24 @@ class Sides(Asked):
     height: int = Field(ge=64, le=8000)
 
 
+Strength = Annotated[float, Field(ge=0, le=2)]
+
+
+class Technique(Asked):
+    """How a diffusion model draws, for styles that are made of words; what is left out the installation decides."""
+
+    base: str = Field("", max_length=60, pattern=r"^[a-z0-9_-]*$", description="Name of a base model.")
+    identities: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]] = Field(
+        [], max_length=4, description="How the model is told who: lora, instantid, photomaker, faceid … together."
+    )
+    preset: Literal["fast", "balanced", "best"] = "balanced"
+    traits: str = Field("", max_length=200, description="What shall be true of the person, in free words.")
+    strengths: dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")], Strength] = Field({}, max_length=8)
+    scheduler: str = Field("", pattern=r"^[a-z0-9_]*$", max_length=40)
+    steps: int = Field(0, ge=0, le=150, description="0 leaves it to the preset.")
+    guidance: float | None = Field(None, ge=0, le=30)
+
+
 class GenerationOrder(Asked):
     """Portraits of one style, or in a picture of your own."""
 
@@ -50,6 +68,10 @@ class GenerationOrder(Asked):
     seed: int = Field(0, ge=0, le=2**31 - 1)
     size: Sides | None = None
     format: Literal["jpg", "png", "webp"] = "jpg"
+    technique: Technique | None = None
+    traits: dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,60}$")], Line] = Field(
+        {}, max_length=16, description="By placeholder of the style: age, glasses …"
+    )
 
     @model_validator(mode="after")
     def _one_look(self) -> "GenerationOrder":

@@ -136,3 +136,28 @@ def test_recipe_holds_no_names_and_no_paths() -> None:
 def test_choose_gives_no_more_than_there_are() -> None:
     assert choose([], 3) == []
     assert np.isfinite(render([picture(1, 1)])(asked(), Told())[0].scores["total"])
+
+
+def test_who_is_not_alike_is_drawn_again_until_the_budget_is_spent() -> None:
+    class Seeded:
+        """Draws the person for even seeds, and somebody else for odd ones."""
+
+        def __init__(self) -> None:
+            self.asked: list[tuple[int, int]] = []
+
+        def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
+            self.asked.append((request.seed, request.count))
+            seeds = range(request.seed, request.seed + request.count)
+            return [Candidate(picture(1 if seed % 2 == 0 else 3, seed), {1: "a"}, {"seed": float(seed)}) for seed in seeds]
+
+    style = Style("made-of-words", 1, "text", "Words")
+    request = PortraitRequest({1: identity(1)}, style, 1, 2)
+    painter = Seeded()
+    drawn = Render({"text": painter}, FakeFinder(), redraws=2)(request, Told())
+    assert painter.asked == [(1, 2), (3, 1), (4, 1)]
+    assert sorted(each.recipe["seed"] for each in drawn) == [1, 4]
+    again = Render({"text": painter}, FakeFinder()).again(
+        PortraitRequest({1: identity(1)}, style, 4, 1), int(str(drawn[-1].recipe["candidate"])), Told()
+    )
+    assert any(np.array_equal(again.image, each.image) for each in drawn)
+    assert len(Render({"text": Seeded()}, FakeFinder())(request, Told())) == 2

@@ -1,6 +1,7 @@
 """What identity adapters read: faces in the embedding space they were taught, and checkpoints, tensors alone."""
 
 import pickle
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import hypot
@@ -73,7 +74,7 @@ def tensors(file: Path, wanted: Sequence[str]) -> dict[str, Any]:
                 group, _, rest = name.partition(".")
                 held.setdefault(group, {})[rest] = tensor
         else:
-            held = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+            held = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except _BROKEN as error:
         why = "it holds more than numbers" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
         raise broken(file, why) from error

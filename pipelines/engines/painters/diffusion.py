@@ -41,8 +41,8 @@ class Plan:
     identifiers: Sequence[tuple[str, Identifier]]
     drawing: Drawing
     scheduler: str
-    quick: Path | None
-    """The LoRA that lets few steps suffice."""
+    looks: Sequence[tuple[str, Path, float]]
+    """LoRAs beside the person's, by name, with strengths: a style's own, and the one that lets few steps suffice."""
     size: Size
     """Of the portrait; it may be drawn smaller or larger."""
 
@@ -95,6 +95,10 @@ class Diffusion:
         for _, each in identifiers:
             words = each.words(person, words)
             each.check(person, base)
+        if technique.perturbed and set(chosen) - {"lora", "photomaker", "photomaker_v2"}:
+            raise UserError(
+                "bad_technique", "Perturbed attention goes with a LoRA or PhotoMaker, not with image tokens."
+            )
         hints.check(technique.hints, base.family.name, self._models)
         spent = sampling.spending(technique)
         size = request.size or _usual(base)
@@ -107,10 +111,11 @@ class Diffusion:
             guidance=spent.guidance,
             technique=replace(technique, base=base.name, identities=chosen),
         )
-        quick = (
-            self._models.file(f"lcm_{base.family.name}", "pytorch_lora_weights.safetensors") if spent.quick else None
-        )
-        return Plan(person, base, identifiers, drawing, spent.scheduler, quick, size)
+        looks = [(model, _weights(self._models.folder(model)), strength) for model, strength in scene.loras]
+        if spent.quick:
+            model = f"lcm_{base.family.name}"
+            looks.append((model, _weights(self._models.folder(model)), 1.0))
+        return Plan(person, base, identifiers, drawing, spent.scheduler, looks, size)
 
     def draw(self, plan: Plan, tell: Callable[[int], None]) -> tuple[NDArray[np.float32], dict[str, object]]:
         """One drawing H×W×3, 0..1, and what it took; steps down once where memory runs out.
@@ -142,8 +147,8 @@ class Diffusion:
 
     def _draw(self, plan: Plan, tell: Callable[[int], None]) -> tuple[NDArray[np.float32], dict[str, object]]:
         with self._base(plan.base).lease() as lease:
-            if plan.quick is not None:
-                lease.add_lora("lcm", str(plan.quick), 1.0)
+            for name, file, strength in plan.looks:
+                lease.add_lora(f"look_{name}", str(file), strength)
             told = self._told(lease, plan)
             pixels = calls.draw(lease, plan.drawing, told, tell)
             return pixels, self._facts(plan, told, lease)
@@ -185,6 +190,7 @@ class Diffusion:
             "steps": plan.drawing.steps,
             "guidance": plan.drawing.guidance,
             "scheduler": plan.scheduler or "own",
+            "looks": {name: strength for name, _, strength in plan.looks},
             "precision": str(lease.dtype).removeprefix("torch."),
             "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         }
@@ -206,6 +212,16 @@ class Diffusion:
 def _telling(progress: Progress, plan: Plan, number: int, count: int, shown: Image | None) -> Callable[[int], None]:
     steps = plan.drawing.steps
     return lambda done: progress(number * steps + done, count * steps, "Drawing", shown)
+
+
+def _weights(folder: Path) -> Path:
+    """The file of a LoRA in the model store."""
+    found = sorted(folder.glob("*.safetensors"))
+    if not found:
+        raise OperatorError(
+            "missing_model", f"The model {folder.name} holds no LoRA: `portrait models check` says more."
+        )
+    return found[0]
 
 
 def _usual(base: Source) -> Size:

@@ -117,7 +117,7 @@ def test_the_slot_does_what_loading_the_lora_does(settings: Settings, anna: Iden
     slot = hub_store.pixels(painter, plan(painter, anna, "lora", strengths={"lora": 1.0}))
     painter.close()
     other = hub_store.painter(settings)
-    made = replace(plan(other, anna, "lora"), quick=anna.lora, identifiers=())
+    made = replace(plan(other, anna, "lora"), looks=[("anna", anna.lora, 1.0)], identifiers=())
     assert np.abs(slot - hub_store.pixels(other, made)).max() < 1e-5
     other.close()
 

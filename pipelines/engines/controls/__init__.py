@@ -1,0 +1,1 @@
+"""What a diffusion model shall follow of a photo: outlines, content, colours."""

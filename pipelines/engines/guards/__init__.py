@@ -1,0 +1,1 @@
+"""What may not pass, neither in nor out."""

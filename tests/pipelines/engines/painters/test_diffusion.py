@@ -1,0 +1,379 @@
+"""The painter of text styles: every part of what it is told matters, and what cannot be drawn is said beforehand."""
+
+import pickle
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pipelines.engines.diffusion import memory
+from pipelines.engines.diffusion.calls import Conditions
+from pipelines.engines.diffusion.lease import Lease
+from pipelines.engines.diffusion.sampling import SCHEDULERS
+from pipelines.engines.painters import diffusion
+from pipelines.engines.painters.diffusion import Diffusion, Plan
+from pipelines.settings import ModelStore, Settings
+from portrait.drawings import Drawing
+from portrait.errors import EngineError, OperatorError, PortraitError, UserError
+from portrait.ports import Identifier
+from portrait.techniques import Hint, Scene, Technique
+from portrait.types import Identity, Size
+from tests import hub_store
+from tests.fakes import Told
+
+SCENE = Scene("a photo of a {who}", "low quality")
+SEEN = 1e-3
+"""A change that is more than rounding."""
+
+Change = Callable[[Lease, Conditions], Conditions]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    torch.set_num_threads(1)
+    return hub_store.fill(tmp_path_factory.mktemp("hub"))
+
+
+@pytest.fixture(scope="module")
+def painter(settings: Settings) -> Iterator[Diffusion]:
+    painter = hub_store.painter(settings)
+    yield painter
+    painter.close()
+
+
+@pytest.fixture(scope="module")
+def anna(settings: Settings) -> Identity:
+    return hub_store.learned(settings, 1)
+
+
+def technique(*identities: str, **more: Any) -> Technique:
+    return replace(Technique(identities=identities, scheduler="own", steps=2, guidance=4.0), **more)
+
+
+def plan(painter: Diffusion, who: Identity, told: Technique, scene: Scene = SCENE) -> Plan:
+    made = painter.plan(hub_store.request(who, scene, told))
+    return replace(made, drawing=replace(made.drawing, size=Size(64, 64)))
+
+
+def drawn(painter: Diffusion, who: Identity, told: Technique, scene: Scene = SCENE) -> np.ndarray:
+    return hub_store.pixels(painter, plan(painter, who, told, scene))
+
+
+class Changed:
+    """An identity of which one thing is other than it should be."""
+
+    def __init__(self, inner: Identifier, change: Change) -> None:
+        self._inner, self._change = inner, change
+
+    def words(self, person: Identity, words: str) -> str:
+        return self._inner.words(person, words)
+
+    def check(self, person: Identity, base: Any) -> None:
+        self._inner.check(person, base)
+
+    def prepare(self, lease: Lease, person: Identity, drawing: Drawing) -> Conditions:
+        return self._change(lease, self._inner.prepare(lease, person, drawing))
+
+
+def silent(lease: Lease, told: Conditions) -> Conditions:
+    told.guides[0].network.tokens *= 0
+    return told
+
+
+def swapped(lease: Lease, told: Conditions) -> Conditions:
+    told.guides[0].network.tokens = told.guides[0].network.tokens.flip(0)
+    return told
+
+
+def turned(lease: Lease, told: Conditions) -> Conditions:
+    embeds = [each.flip(0) for each in told.arguments["ip_adapter_image_embeds"]]
+    return replace(told, arguments={**told.arguments, "ip_adapter_image_embeds": embeds})
+
+
+def bare(lease: Lease, told: Conditions) -> Conditions:
+    lease.adapters.clear()
+    return told
+
+
+def unmerged(lease: Lease, told: Conditions) -> Conditions:
+    return replace(told, callback=None)
+
+
+def sightless(lease: Lease, told: Conditions) -> Conditions:
+    layer = lease.loaded.pipeline.unet.encoder_hid_proj.image_projection_layers[0]
+    layer.clip_embeds = layer.clip_embeds.flip(0)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("instantid", silent),
+        ("instantid", swapped),
+        ("instantid", turned),
+        ("faceid", turned),
+        ("faceid", bare),
+        ("faceid_plus", sightless),
+        ("photomaker", bare),
+        ("photomaker", unmerged),
+        ("lora", bare),
+    ],
+)
+def test_each_part_of_an_identity_changes_the_picture(
+    painter: Diffusion, anna: Identity, name: str, change: Change
+) -> None:
+    made = plan(painter, anna, technique(name, strengths={"photomaker": 0.0}))
+    other = replace(made, identifiers=[(name, Changed(each, change)) for _, each in made.identifiers])
+    assert np.abs(hub_store.pixels(painter, made) - hub_store.pixels(painter, other)).max() > SEEN
+
+
+@pytest.mark.parametrize("name", ["instantid", "photomaker", "photomaker_v2", "faceid", "faceid_plus", "lora"])
+def test_another_person_gives_another_picture(
+    painter: Diffusion, settings: Settings, anna: Identity, name: str
+) -> None:
+    told = technique(name, strengths={"photomaker": 0.0, "photomaker_v2": 0.0})
+    somebody = hub_store.learned(settings, 2)
+    assert np.abs(drawn(painter, anna, told) - drawn(painter, somebody, told)).max() > SEEN
+
+
+def test_a_lora_and_a_face_are_worn_together(painter: Diffusion, anna: Identity) -> None:
+    each = [drawn(painter, anna, technique(*names)) for names in (("lora",), ("instantid",), ("instantid", "lora"))]
+    assert min(np.abs(each[2] - each[0]).max(), np.abs(each[2] - each[1]).max()) > SEEN
+    words = plan(painter, anna, technique("instantid", "photomaker", "lora")).drawing.prompt
+    assert words == "a photo of a sks man img"
+
+
+def test_every_scheduler_draws(painter: Diffusion, anna: Identity) -> None:
+    images = [drawn(painter, anna, technique("faceid", scheduler=name, steps=4, base="sd")) for name in SCHEDULERS]
+    assert all(image.std() > 0.01 for image in images)
+    assert np.abs(images[0] - images[4]).max() > SEEN
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"clip_skip": 1}, {"freeu": True}, {"cutoff": 0.5}, {"steps": 3}],
+    ids=lambda more: next(iter(more)),
+)
+@pytest.mark.parametrize("names", [("lora",), ("instantid",)], ids=str)
+def test_each_wish_changes_the_picture(
+    painter: Diffusion, anna: Identity, names: tuple[str, ...], more: dict[str, Any]
+) -> None:
+    usual = drawn(painter, anna, technique(*names))
+    wished = drawn(painter, anna, technique(*names, **more))
+    assert np.abs(usual - wished).max() > SEEN
+    assert np.array_equal(drawn(painter, anna, technique(*names)), usual)
+
+
+def test_perturbed_attention_changes_the_picture(painter: Diffusion, anna: Identity) -> None:
+    for names in (("lora",), ("photomaker",)):
+        each = [drawn(painter, anna, technique(*names, perturbed=scale)) for scale in (0.0, 3.0)]
+        assert np.abs(each[0] - each[1]).max() > SEEN
+
+
+def test_guidance_that_ends_early_draws_with_every_identity_and_control(painter: Diffusion, anna: Identity) -> None:
+    edges = np.zeros((64, 64, 3), np.uint8)
+    hints = (Hint("canny", edges, drawn=True), Hint("depth", edges, drawn=True))
+    for names in (("lora", "instantid"), ("faceid_plus",), ("photomaker_v2",)):
+        assert drawn(painter, anna, technique(*names, steps=3, cutoff=0.4, hints=hints)).std() > 0.01
+
+
+def test_the_fast_preset_takes_few_steps_and_no_guidance(painter: Diffusion, anna: Identity) -> None:
+    made = plan(painter, anna, Technique(identities=("lora", "instantid"), preset="fast"))
+    assert (made.drawing.steps, made.drawing.guidance, made.scheduler) == (6, 1.0, "lcm")
+    assert [name for name, _, _ in made.looks] == ["lcm_sdxl"]
+    assert hub_store.pixels(painter, made).std() > 0.01
+
+
+def test_weights_and_long_prompts_are_heard(painter: Diffusion, anna: Identity) -> None:
+    usual = drawn(painter, anna, technique("lora"))
+    weighed = drawn(painter, anna, technique("lora"), Scene("a (photo:1.6) of a {who}", "low quality"))
+    long = Scene("a photo of a {who}, " + "red film style, " * 40 + "bad portrait", "low quality")
+    short = Scene("a photo of a {who}, " + "red film style, " * 40, "low quality")
+    assert np.abs(usual - weighed).max() > SEEN
+    assert (
+        np.abs(drawn(painter, anna, technique("lora"), long) - drawn(painter, anna, technique("lora"), short)).max() > 0
+    )
+
+
+def test_several_portraits_come_of_seeds_in_a_row_and_say_what_they_took(painter: Diffusion, anna: Identity) -> None:
+    request = hub_store.request(anna, SCENE, technique("lora", "instantid"), seed=7, size=Size(120, 160))
+    told = Told()
+    candidates = painter.paint(replace(request, count=2), told)
+    assert [each.variation["seed"] for each in candidates] == [7, 8]
+    assert candidates[0].image.shape == (160, 120, 3)
+    assert not np.array_equal(candidates[0].image, candidates[1].image)
+    alone = painter.paint(replace(request, seed=8), told)
+    assert np.array_equal(alone[0].image, candidates[1].image)
+    facts = candidates[0].facts
+    assert facts["base"] == "xl"
+    assert len(str(facts["base_hash"])) == len(str(facts["lora_hash"])) == 64
+    assert facts["instantid"] == {"adapter": 0.8, "network": 0.8}
+    assert told.words == ["Drawing"] * 6
+
+
+def test_memory_that_runs_out_once_is_met_by_a_smaller_profile(
+    settings: Settings, anna: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painter = hub_store.painter(settings)
+    real, calls = diffusion.calls.draw, []
+
+    def draw(*given: Any) -> np.ndarray:
+        calls.append(1)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(*given)
+
+    monkeypatch.setattr(diffusion.calls, "draw", draw)
+    made = plan(painter, anna, technique("lora"))
+    assert hub_store.pixels(painter, made).std() > 0.01
+    assert painter._loaded is not None
+    assert painter._loaded.profile == "sliced"
+
+    def never(*given: Any) -> np.ndarray:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(diffusion.calls, "draw", never)
+    with pytest.raises(EngineError) as caught:
+        hub_store.pixels(painter, made)
+    assert caught.value.code == "out_of_memory"
+    painter.close()
+
+
+def test_the_profile_follows_what_is_free(
+    painter: Diffusion, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = painter._bases("xl")
+    needed = memory.weights(base, torch.float32)
+    found = []
+    for free in (2.0, 1.2, 0.9, 0.5):
+        monkeypatch.setattr(memory.device, "free", lambda where, free=free: free * needed)
+        found.append(memory.choose(base, torch.float32, torch.device("cuda")))
+    assert found == list(memory.PROFILES)
+    assert memory.smaller("sequential") is None
+
+
+def broken_store(settings: Settings, place: Path, model: str, file: str, data: bytes | None) -> Settings:
+    """A store in which one file is other than it should be, or is not there."""
+    store = place / "models"
+    shutil.copytree(settings.models.folder, store, copy_function=lambda a, b: Path(b).symlink_to(a))
+    (store / model / file).unlink()
+    if data is not None:
+        (store / model / file).write_bytes(data)
+    return replace(settings, models=ModelStore(folder=store))
+
+
+class Program:
+    """A pickle that would run a program."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("a program ran",)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "file", "data", "code", "says"),
+    [
+        ("instantid", "instantid", "ip-adapter.bin", None, "missing_model", "portrait models pull instantid"),
+        ("instantid", "antelopev2", "glintr100.onnx", None, "missing_model", "portrait models pull antelopev2"),
+        ("faceid", "buffalo_l", "w600k_r50.onnx", None, "missing_model", "portrait models pull buffalo_l"),
+        ("photomaker_v2", "buffalo_l", "det_10g.onnx", None, "missing_model", "portrait models pull buffalo_l"),
+        ("instantid", "instantid", "ip-adapter.bin", b"nothing", "broken_model", "ip-adapter.bin"),
+        ("instantid", "instantid", "ip-adapter.bin", pickle.dumps(Program()), "broken_model", "more than numbers"),
+        ("photomaker", "photomaker", "photomaker-v1.bin", b"PK", "broken_model", "photomaker-v1.bin"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_told_before_the_base_is_loaded(
+    settings: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    model: str,
+    file: str,
+    data: bytes | None,
+    code: str,
+    says: str,
+) -> None:
+    painter = hub_store.painter(broken_store(settings, tmp_path, model, file, data))
+    with pytest.raises(PortraitError) as caught:
+        painter.plan(hub_store.request(hub_store.stranger(1), SCENE, technique(name)))
+    assert caught.value.code == code
+    assert says in caught.value.message
+    assert painter._loaded is None
+    assert "a program ran" not in capsys.readouterr().out
+
+
+def test_a_lora_that_does_not_fit_is_told_before_the_base_is_loaded(
+    settings: Settings, anna: Identity, tmp_path: Path
+) -> None:
+    painter = hub_store.painter(settings)
+    weights = load_file(anna.lora or "")
+    wide = {name: torch.cat([each, each], dim=-1) if "lora_A" in name else each for name, each in weights.items()}
+    files = {
+        "wrong_base": wide,
+        "broken_identity": {**weights, "unet.something.else": torch.zeros(1)},
+        "broken_identity ": {name: each for name, each in weights.items() if "lora_A" in name},
+    }
+    for code, held in files.items():
+        file = tmp_path / f"{len(held)}-{code.strip()}.safetensors"
+        save_file({name: each.contiguous() for name, each in held.items()}, file)
+        with pytest.raises(UserError) as caught:
+            plan(painter, replace(anna, lora=file), technique("lora"))
+        assert caught.value.code == code.strip()
+    (tmp_path / "half.safetensors").write_bytes((anna.lora or Path()).read_bytes()[:1000])
+    with pytest.raises(UserError, match="cannot be read"):
+        plan(painter, replace(anna, lora=tmp_path / "half.safetensors"), technique("lora"))
+    with pytest.raises(UserError, match="another base"):
+        plan(painter, anna, technique("lora", base="sd"))
+    assert painter._loaded is None
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"identities": ("lora",)}, "not_learned"),
+        ({"identities": ("nobody",)}, "unknown_engine"),
+        ({"identities": ("instantid",), "base": "sd"}, "wrong_family"),
+        ({"identities": ("photomaker",), "base": "sd"}, "wrong_family"),
+        ({"identities": ("instantid",), "base": "none"}, "unknown_base"),
+        ({"identities": ("instantid",), "scheduler": "none"}, "bad_technique"),
+        ({"identities": ("instantid",), "steps": 1000}, "bad_technique"),
+        ({"identities": ("instantid",), "perturbed": 3.0}, "bad_technique"),
+        ({"identities": ("instantid",), "hints": (Hint("none", np.zeros((8, 8, 3), np.uint8)),)}, "bad_technique"),
+        ({"identities": ("instantid",), "hints": (Hint("tile", np.zeros((8, 8, 3), np.uint8)),)}, "missing_model"),
+        ({"identities": ("faceid",), "preset": "fast", "base": "sd", "scheduler": ""}, "missing_model"),
+    ],
+)
+def test_wishes_that_cannot_be_drawn_are_told_before_the_base_is_loaded(
+    settings: Settings, more: dict[str, Any], code: str
+) -> None:
+    painter = hub_store.painter(settings)
+    with pytest.raises(PortraitError) as caught:
+        painter.plan(hub_store.request(hub_store.stranger(1), SCENE, technique(**more)))
+    assert caught.value.code == code
+    assert isinstance(caught.value, UserError | OperatorError)
+    assert painter._loaded is None
+
+
+def test_a_face_that_no_reference_shows_is_told(settings: Settings) -> None:
+    painter = hub_store.painter(settings)
+    nobody = replace(hub_store.stranger(1), references=())
+    for name in ("instantid", "photomaker", "photomaker_v2", "faceid"):
+        with pytest.raises(UserError) as caught:
+            painter.plan(hub_store.request(nobody, SCENE, technique(name)))
+        assert caught.value.code == "no_reference"
+
+
+def test_a_reference_that_another_finder_saw_is_seen_again_in_the_space_that_is_read(painter: Diffusion) -> None:
+    image = np.zeros((640, 640, 3), np.uint8)
+    image[320:352, 256:288] = (255, 0, 0)  # where the tiny detector sees a face
+    seen = hub_store.person(hub_store.reference(image, {"dlib": np.ones(128, np.float32)}))
+    assert drawn(painter, seen, technique("instantid")).std() > 0.01
+    unseen = hub_store.person(hub_store.reference(np.zeros_like(image), {"dlib": np.ones(128, np.float32)}))
+    with pytest.raises(UserError) as caught:
+        plan(painter, unseen, technique("instantid"))
+    assert caught.value.code == "no_reference"
