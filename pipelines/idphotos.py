@@ -34,19 +34,25 @@ from portrait.idphotos import (
 )
 from portrait.masks import face_size, foreground, over
 from portrait.ports import FaceFinder, Matter
-from portrait.types import Image, Mask, Size
+from portrait.types import Box, Image, Mask, Size
 
 WORST, BEST = 40, 97
 """JPEG qualities between which a file size is searched: below, blocks show in skin; above, only bytes grow."""
 CUT = 0.002
 """Share of the picture in which shoulders may be missing before it is told: a sliver at the edge is not seen."""
-LARGEST = 800.0
+LARGEST = 560.0
 """Height of a face, forehead to chin, beyond which the photo is reduced: no preset shows one larger."""
+ASIDE, ABOVE, BELOW = 2.4, 2.0, 2.6
+"""What of the photo is looked at, from the face's middle, top and chin, in face heights: more than any preset's frame shows,
+at any tilt that is levelled."""
 EVEN = 6.0
 """Largest standard deviation of a background's lightness, levels of 255: JPEG beside a plain colour reads 1 at most."""
+SLIVER = 0.01
+"""Share of the height over which the photo's edge may be repeated."""
 VEIL = 0.05
 """Opacity up to which the matte is taken for background, and 1 minus which it is taken for solid."""
 SHOULDERS = "The photo ends before the picture does. Take one from further away, with both shoulders in it."
+CUT_OUT = "Something beside or behind the head was taken for part of it. Stand alone before a plain wall."
 BACKGROUND = "The background is uneven. Stand before a plain wall without shadows, or let it be replaced."
 FRAME = "No frame of this photo meets all rules at once. Take one with the head upright and hair close to it."
 HAIR = "The hair does not fit into the picture. Wear it closer to the head."
@@ -96,8 +102,10 @@ class Sitting:
         if shrink < 1:
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
             faces = [move_face(face, scaled(shrink)) for face in faces]
-        self.image = image
-        self.face, self._others = faces[0], faces[1:]
+        rows, columns = _around(faces[0].box, size_of(image))
+        self.image = np.ascontiguousarray(image[rows, columns])
+        shift = np.array([[1, 0, -columns.start], [0, 1, -rows.start]], np.float64)
+        self.face, *self._others = (move_face(face, shift) for face in faces)
 
     @cached_property
     def person(self) -> Mask:
@@ -120,6 +128,14 @@ class Sitting:
         return foreground(self.image, self.person, max(3, round(0.6 * face_size(self.face))))
 
 
+def _around(box: Box, size: Size) -> tuple[slice, slice]:
+    """Rows and columns of the photo that a frame may show."""
+    (middle, _), unit = box.centre, box.height
+    top, bottom = max(0, round(box.top - ABOVE * unit)), min(size.height, round(box.bottom + BELOW * unit))
+    left, right = max(0, round(middle - ASIDE * unit)), min(size.width, round(middle + ASIDE * unit))
+    return slice(top, bottom), slice(left, right)
+
+
 def make(sitting: Sitting, wish: Wish, presets: Presets) -> IdPhoto:
     """The ID photo of a sitting; rules that cannot be met are told in it, never hidden."""
     preset = wish.preset
@@ -137,6 +153,7 @@ def make(sitting: Sitting, wish: Wish, presets: Presets) -> IdPhoto:
     rules = [
         *_composed(sitting, frame, preset),
         rule("shoulders", 100 * missing(sitting.person, frame), Span(None, 100 * CUT), "%", SHOULDERS),
+        rule("cut_out", 100 * _leaked(share, eye_line(sitting.head, frame)), Span(None, 0.5), "%", CUT_OUT),
         rule("background", _unevenness(shown, share), Span(None, EVEN), "levels", BACKGROUND),
         rule("width", shown.shape[1], Span(size.width, size.width), "px", ""),
         rule("height", shown.shape[0], Span(size.height, size.height), "px", ""),
@@ -270,7 +287,22 @@ def _share(person: Mask, frame: Frame, size: Size) -> Mask:
     if enlarged > 1.5:
         # Enlarged steps of the old pixels would show along smooth outlines.
         share = cv2.GaussianBlur(share, (0, 0), 0.3 * enlarged)
-    return np.asarray(np.clip((share - VEIL) / (1 - 2 * VEIL), 0, 1), np.float32)
+    clean = np.clip((share - VEIL) / (1 - 2 * VEIL), 0, 1)
+    return np.asarray(clean * _reached(person, frame, size), np.float32)
+
+
+def _reached(person: Mask, frame: Frame, size: Size) -> Mask:
+    """Where the photo is, and a sliver more in which its edge may go on; beyond, streaks would be seen."""
+    there = cv2.warpAffine(np.ones_like(person), frame.to(size), (size.width, size.height), flags=cv2.INTER_NEAREST)
+    side = 2 * round(SLIVER * size.height) + 1
+    return np.asarray(cv2.dilate(there, np.ones((side, side), np.uint8)), np.float32)
+
+
+def _leaked(share: Mask, line: float) -> float:
+    """Share of the picture's edge, from the eyes upwards, at which there is somebody or something."""
+    above = share[: max(1, round((1 - line) * share.shape[0]))]
+    edge = np.concatenate([above[0], above[:, 0], above[:, -1]])
+    return float((edge > 0.1).mean())
 
 
 def _unevenness(shown: Image, share: Mask) -> float:

@@ -79,6 +79,17 @@ def test_a_photo_framed_too_tightly_is_told(finder: FaceFinder, matter: Matter, 
     assert not {each.name: each for each in cut.rules}["head_whole"].ok
 
 
+def test_beyond_the_photo_there_is_background_and_no_streaks(
+    finder: FaceFinder, matter: Matter, astronaut: Image
+) -> None:
+    cut = Sitting(np.ascontiguousarray(astronaut[:205]), finder, matter)
+    photo = make(cut, Wish(PRESETS.find("us-passport")), PRESETS)
+    assert not {each.name: each for each in photo.rules}["shoulders"].ok
+    assert (photo.image[-10:] == 255).all()
+    # So little of the scene is left that the segmenter takes the wall for a shoulder; that is told as well.
+    assert not {each.name: each for each in photo.rules}["cut_out"].ok
+
+
 def test_the_face_keeps_its_pixels(sitting: Sitting) -> None:
     replaced = make(sitting, Wish(PRESETS.find("de-passport")), PRESETS)
     kept = make(sitting, Wish(PRESETS.find("de-passport"), keep_background=True), PRESETS)
