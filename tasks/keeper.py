@@ -59,7 +59,7 @@ class Keeper:
         for job in lost:
             _log.warning("job %s was lost by its worker (%d times), now %s", job.id, job.losses, job.state)
         expired = self.store.queue.expire(now, now - lease.queued_hours * 3600)
-        waiting = [*self.store.queue.waiting(), *([webhooks.QUEUE] if webhooks.due(self.store.hooks, now) else [])]
+        waiting = [*self.store.queue.waiting(), *([webhooks.QUEUE] if self.store.hooks.due(now) else [])]
         rung = [
             queue
             for queue in waiting

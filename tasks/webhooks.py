@@ -22,14 +22,12 @@ from random import SystemRandom
 
 import httpcore
 import httpx
-import sqlalchemy as sa
 from standardwebhooks import Webhook
 
 from portrait.errors import UserError
 from tasks.addresses import Checked, Resolve, is_public, literal, not_public, resolve
 from tasks.store.hooks import Hooks
 from tasks.store.rows import DeliveryRow, WebhookRow
-from tasks.store.tables import webhook_deliveries
 
 QUEUE = "io"
 """Whose workers make the calls."""
@@ -76,13 +74,6 @@ def check_url(url: str, private: bool) -> None:
     local = named == "localhost" or named.endswith(".localhost")
     if not private and (local or (address is not None and not is_public(address))):
         raise not_public()
-
-
-def due(hooks: Hooks, now: float) -> bool:
-    """Whether a call waits to be made."""
-    waits = (webhook_deliveries.c.state == "waiting") & (webhook_deliveries.c.due <= now)
-    with hooks.database.read() as connection:
-        return connection.execute(sa.select(webhook_deliveries.c.id).where(waits).limit(1)).first() is not None
 
 
 @dataclass(frozen=True, slots=True)

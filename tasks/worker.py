@@ -74,7 +74,7 @@ class Desk:
             if self.sender.send_due():
                 self._ring(queue)
         elif self.runner is not None and self.runner.once(queue):
-            if webhooks.due(self.store.hooks, time.time()):
+            if self.store.hooks.due(time.time()):
                 self._ring(webhooks.QUEUE)
             if self.store.queue.waiting().get(queue):
                 self._ring(queue)

@@ -68,6 +68,12 @@ class Hooks:
             chosen = sa.select(webhook_deliveries).where(webhook_deliveries.c.webhook == id)
             return page_of(connection, DeliveryRow, chosen, cursor, limit)
 
+    def due(self, now: float) -> bool:
+        """Whether a call waits to be made."""
+        waits = (webhook_deliveries.c.state == "waiting") & (webhook_deliveries.c.due <= now)
+        with self.database.read() as connection:
+            return connection.execute(sa.select(webhook_deliveries.c.id).where(waits).limit(1)).first() is not None
+
     def take_due(self, now: float, until: float) -> tuple[DeliveryRow, WebhookRow] | None:
         """The call that is most overdue, with its webhook; it is nobody else's before `until`.
 

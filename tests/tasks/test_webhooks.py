@@ -13,7 +13,7 @@ from portrait.errors import UserError
 from tasks.store.ledger import Store
 from tasks.store.queue import Outcome
 from tasks.store.rows import DeliveryRow
-from tasks.webhooks import AT_ONCE, JITTER, SCHEDULE, Sender, check_url, due, new_secret
+from tasks.webhooks import AT_ONCE, JITTER, SCHEDULE, Sender, check_url, new_secret
 from tests.tasks.receiver import Receiver, receiver
 from tests.tasks.stand import new_job
 
@@ -43,11 +43,11 @@ def test_a_job_that_ends_is_told_and_the_signature_holds(sqlite: Store, sender: 
     secret = new_secret()
     sqlite.hooks.add("ann", f"{there.url}/hook?key=1", secret, ["job.succeeded"], 1.0)
     job = sqlite.jobs.add(new_job())
-    assert not due(sqlite.hooks, time.time())
+    assert not sqlite.hooks.due(time.time())
     claimed = sqlite.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60)
     assert claimed is not None
     sqlite.queue.finish(claimed, time.time(), Outcome(), lambda: None)
-    assert due(sqlite.hooks, time.time())
+    assert sqlite.hooks.due(time.time())
     assert not sender.send_due()
     (call,) = there.calls
     assert call.path == "/hook?key=1"
@@ -60,7 +60,7 @@ def test_a_job_that_ends_is_told_and_the_signature_holds(sqlite: Store, sender: 
         Webhook(new_secret()).verify(call.body, call.headers)
     made = sqlite.hooks.delivery("ann", call.headers["webhook-id"])
     assert (made.state, made.status, made.attempts) == ("delivered", 204, 1)
-    assert not due(sqlite.hooks, time.time())
+    assert not sqlite.hooks.due(time.time())
 
 
 def test_a_failed_call_comes_back_with_the_same_id(sqlite: Store, sender: Sender, there: Receiver) -> None:
