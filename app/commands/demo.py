@@ -12,6 +12,12 @@ Out = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 
 
+STUDIOS = tuple(
+    f"studio-{name}" for name in ("black", "cool", "gradient", "grey", "office", "outdoors", "warm", "white")
+)
+"""Enough to see what a studio is; `portrait styles list` has the others."""
+
+
 def demo(out: Out = Path("out/demo"), as_json: Json = False) -> None:
     """Run the main job on sample photos: judge, choose, and draw portraits."""
     with answering(as_json) as say:
@@ -21,7 +27,6 @@ def demo(out: Out = Path("out/demo"), as_json: Json = False) -> None:
         from pipelines import build, gallery, report
         from portrait.errors import OperatorError
         from tasks.settings import load
-        from templates.catalog import Catalog
 
         settings = load()
         try:
@@ -33,9 +38,8 @@ def demo(out: Out = Path("out/demo"), as_json: Json = False) -> None:
         with Bar() as bar, build.open_engines(settings) as engines:
             making = Making(settings, engines, out, bar)
             host = making.sitter(photos)
-            studios = [entry.style.id for entry in Catalog().entries() if entry.style.kind == "studio"]
             delivered = [
-                each for name in studios for each in making.draw({1: host.person}, making.style(name), Order())
+                each for name in STUDIOS for each in making.draw({1: host.person}, making.style(name), Order())
             ]
             astronaut = making.style("astronaut")
             for number, guest in enumerate(guests, 1):
