@@ -148,7 +148,9 @@ def test_who_is_not_alike_is_drawn_again_until_the_budget_is_spent() -> None:
         def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
             self.asked.append((request.seed, request.count))
             seeds = range(request.seed, request.seed + request.count)
-            return [Candidate(picture(1 if seed % 2 == 0 else 3, seed), {1: "a"}, {"seed": float(seed)}) for seed in seeds]
+            return [
+                Candidate(picture(1 if seed % 2 == 0 else 3, seed), {1: "a"}, {"seed": float(seed)}) for seed in seeds
+            ]
 
     style = Style("made-of-words", 1, "text", "Words")
     request = PortraitRequest({1: identity(1)}, style, 1, 2)
