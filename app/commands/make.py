@@ -1,7 +1,7 @@
 """`portrait make`: photos or a training set, and styles, become portraits."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,7 @@ from app.door import answering
 from portrait.errors import UserError
 
 if TYPE_CHECKING:
-    from app.making import Delivered
+    from app.making import Delivered, Sitter
 
 Photos = Annotated[
     list[Path],
@@ -98,14 +98,14 @@ def make(
             people = {number: sitter.person for number, sitter in sitters.items()}
             delivered, refused = each_style(style, lambda name: making.draw(people, making.style(name), order))
             page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], out)
-        answer: dict[str, Any] = {
-            "photos": [verdict for sitter in sitters.values() for verdict in sitter.verdicts],
-            "set": str(sitters[1].folder),
-            "portraits": document(delivered),
-            "refused": refused,
-            "page": str(page),
-        }
-        say(answer, lambda: tell(delivered, refused, page))
+        answer = {"portraits": document(delivered), "refused": refused, "page": str(page)}
+        say(_of_sitters(sitters) | answer, lambda: tell(delivered, refused, page))
+
+
+def _of_sitters(sitters: "Mapping[int, Sitter]") -> dict[str, Any]:
+    """What was said of their photos, and where the set of the first lies, as JSON."""
+    verdicts = [verdict for sitter in sitters.values() for verdict in sitter.verdicts]
+    return {"photos": verdicts, "set": str(sitters[1].folder)}
 
 
 def faces_of(given: Sequence[str]) -> dict[int, Path]:
