@@ -25,8 +25,6 @@ KNOBS = Train(
     steps=STEPS,
     rank=16,
     rate=4e-3,
-    schedule="cosine",
-    warmup=10,
     batch=4,
     flips=False,
     device="cpu",
@@ -88,7 +86,7 @@ class Studio:
         assert isinstance(pipe, StableDiffusionPipeline)
         pipe.set_progress_bar_config(disable=True)
         if weights is not None:
-            pipe.load_lora_weights(weights.parent, weight_name=weights.name)
+            pipe.load_lora_weights(str(weights.parent), weight_name=weights.name)
         prompts = who.prompts(name)
         return drawing.draw(pipe, prompts, range(first, first + len(prompts)))
 

@@ -25,7 +25,12 @@ def write(folder: Path) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.decoder = decoders.BPEDecoder(suffix="</w>")
     learner = trainers.BpeTrainer(
-        vocab_size=4000, min_frequency=1, show_progress=False, end_of_word_suffix="</w>", special_tokens=[]
+        vocab_size=4000,
+        min_frequency=1,
+        show_progress=False,
+        end_of_word_suffix="</w>",
+        # Known from the start, because the library numbers what it meets in no certain order.
+        special_tokens=[letter + "</w>" for letter in "abcdefghijklmnopqrstuvwxyz,"],
     )
     known = [*captions.words(), RARE, *NAMES]
     tokenizer.train_from_iterator([" ".join(known)] * 3, learner)
