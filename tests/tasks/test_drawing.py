@@ -1,0 +1,108 @@
+"""The whole story on tiny networks, through the queue: photos, learning, and every way of drawing who was learned."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.deliver import recipe_of
+from pipelines.engines import Engines
+from pipelines.models import Models
+from pipelines.settings import Exam, Settings, Train
+from portrait.ports import FaceFinder, Restorer
+from portrait.types import Face, Image
+from tasks.files import Files
+from tasks.flows import PortraitFlows
+from tasks.jobs import Job, needs_of
+from tasks.running import Runner
+from tasks.settings import Lease
+from tasks.store.database import new_id
+from tasks.store.ledger import Store
+from tasks.store.portraits import Which
+from tasks.store.rows import SelfieRow
+from tests import fakes, hub_store
+from tests.tasks.stand import new_job
+
+KNOBS = Train(steps=2, rank=4, rate=1e-2, batch=1, flips=False, exam=Exam(every=0))
+WORDS = frozenset({"prepare", "train:xl", "draw:text"})
+
+
+class FakeReader(fakes.FakeFinder):
+    """Sees the one face in a space that adapters read."""
+
+    def faces(self, image: Image, embedded: int = 1) -> list[Face]:
+        vector = np.random.default_rng(int(image.mean())).normal(size=512).astype(np.float32)
+        return [replace(face, embeddings={self.space: vector}) for face in super().faces(image)]
+
+
+class TinyEngines(Engines):
+    """Real painters, trainers and identities; faces are read from the colour of made pictures."""
+
+    def finder(self) -> FaceFinder:
+        return fakes.FakeFinder()
+
+    def restorer(self, name: str = "") -> Restorer:
+        return fakes.FakeRestorer()
+
+    def reader(self, space: str) -> Callable[[], FaceFinder]:
+        return lambda: FakeReader(space)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    filled = hub_store.fill(tmp_path_factory.mktemp("hub"))
+    yield replace(filled, train=KNOBS, draw=replace(filled.draw, redraws=0))
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def runner(sqlite: Store, tmp_path: Path, settings: Settings) -> Iterator[Runner]:
+    with TinyEngines(settings, Models(settings.models)) as engines:
+        flows = PortraitFlows(settings, engines)
+        yield Runner("w", sqlite, Files(tmp_path / "data"), flows, Lease(), WORDS)
+
+
+def run(runner: Runner, kind: str, needs: frozenset[str], **wants: Any) -> Job:
+    job = new_job(created=time.time(), kind=kind, wants=wants, needs=needs)
+    runner.store.jobs.add(job, [str(wants.get("person", ""))] if wants.get("person") else [])
+    assert runner.once("cpu")
+    done = runner.store.jobs.get("ann", job.id)
+    assert done.state == "succeeded", done.fault
+    return done
+
+
+def test_from_photos_to_portraits_drawn_in_every_way(runner: Runner, tmp_path: Path) -> None:
+    store, files = runner.store, runner.files
+    person = store.people.add("ann", "Ann", "1", "Ann", 1.0).id
+    for at in range(3):
+        photo = fakes.save(tmp_path / f"{at}.png", fakes.picture(1, at))
+        id = new_id("selfie", 2.0 + at)
+        saved = files.save([photo.read_bytes()], files.selfie("ann", person, id), 10_000_000)
+        row = SelfieRow(id, "ann", person, photo.name, saved.sha256, saved.bytes, 1, 1, "PNG", 2.0 + at)
+        store.people.add_selfie(row, 99)
+    prepared = run(runner, "prepare", needs_of("prepare"), person=person)
+    set_id = prepared.result["training_set"]
+    trained = run(runner, "train", needs_of("train", base="xl"), person=person, training_set=set_id, base="xl")
+    identity = str(trained.result["identity"])
+    ways = (["lora"], ["instantid"], ["lora", "instantid"], ["photomaker"], ["faceid"])
+    for number, names in enumerate(ways):
+        technique = {"base": "xl", "identities": names, "scheduler": "own", "steps": 2}
+        wants: dict[str, Any] = {"identities": {"1": identity}, "style": "text-garden", "technique": technique}
+        wants |= {"seed": number, "size": [64, 80], "count": 1, "format": "png"}
+        drawn = run(runner, "generate", needs_of("generate", ["text"]), **wants)
+        (id,) = drawn.result["portraits"]
+        row = next(each for each in store.portraits.list("ann", Which()).items if each.id == id)
+        assert "total" in row.scores
+        file = files.portraits("ann", drawn.id) / row.file
+        recipe = recipe_of(file)
+        assert recipe["technique"]["identities"] == names
+        assert recipe["drawn"]["base"] == "xl"
+        assert ("lora_hash" in recipe["drawn"]) == ("lora" in names)
+        assert b"trainedAlgorithmicMedia" in file.read_bytes()
