@@ -13,7 +13,6 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
-    DDPMScheduler,
     EulerDiscreteScheduler,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
@@ -89,39 +88,6 @@ def sdxl(folder: Path, prediction: str = "epsilon", seed: int = 0) -> Path:
     StableDiffusionXLPipeline(**parts).save_pretrained(folder)
     tokenizer(folder / "tokenizer")
     tokenizer(folder / "tokenizer_2", pad="!")
-    return folder
-
-
-def taught(folder: Path, steps: int = 40, harm: float = 1.0) -> Path:
-    """Teach a base's U-Net a little, to tell noise from flat colour, and then harm its attention.
-
-    A network of random weights passes too little on for attention alone to lower the loss. Here a LoRA can mend what was
-    harmed: the harm is an update of rank 2.
-    """
-    unet: Any = UNet2DConditionModel.from_pretrained(folder / "unet")
-    schedule: Any = DDPMScheduler.from_pretrained(folder / "scheduler")
-    optimiser = torch.optim.Adam(unet.parameters(), lr=2e-3)
-    random = torch.Generator().manual_seed(0)
-
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=random)
-
-    for _ in range(steps):
-        latents, noise = 0.5 * draw(8, 4, 1, 1) + 0.1 * draw(8, 4, 8, 8), draw(8, 4, 8, 8)
-        times = torch.randint(0, 1000, (8,), generator=random)
-        added = None
-        if unet.config["addition_embed_type"]:
-            added = {"text_embeds": draw(8, 40), "time_ids": torch.full((8, 6), float(SIDE))}
-        words = draw(8, 77, unet.config["cross_attention_dim"])
-        said = unet(schedule.add_noise(latents, noise, times), times, words, added_cond_kwargs=added).sample
-        (said - noise).square().mean().backward()
-        optimiser.step()
-        optimiser.zero_grad()
-    with torch.no_grad():
-        for name, weight in unet.named_parameters():
-            if name.endswith("to_out.0.weight"):
-                weight += harm * draw(len(weight), 2) @ draw(2, weight.shape[1]) / weight.shape[1] ** 0.5
-    unet.save_pretrained(folder / "unet")
     return folder
 
 

@@ -1,4 +1,3 @@
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,12 +32,3 @@ def hub(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base(request: pytest.FixtureRequest, hub: Path) -> Source:
     """Each family's tiny base."""
     return loading.source(request.param, hub / request.param)
-
-
-@pytest.fixture(scope="session")
-def taught(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, taught a little: their loss can fall."""
-    folder = tmp_path_factory.mktemp("taught")
-    for name in ("sd15", "sdxl"):
-        tiny.taught(Path(shutil.copytree(hub / name, folder / name)))
-    return folder

@@ -1,0 +1,212 @@
+"""Two ways to a learning step on one base: ours, and a script that keeps VAE and text encoders in its loop.
+
+`python -m tests.benchmarks.training FOLDER ours|script SIDE STEPS` learns in a process of its own and prints its peak memory.
+"""
+
+import json
+import resource
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as nn
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DDPMScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from peft import LoraConfig
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+from pipelines.engines.diffusion import latents, lesson, loading
+from pipelines.engines.diffusion.family import TARGETS
+from pipelines.engines.diffusion.lesson import Course
+from pipelines.engines.trainers.dreambooth import Dreambooth
+from pipelines.settings import Exam, Train
+from portrait.lessons import Lesson
+from portrait.types import Crop, TrainingSet
+from tests import fakes, tiny
+from tests.pipelines.engines.lessons import Heard
+
+KNOBS = Train(rank=16, batch=1, flips=False, min_snr=0, caption_drop=0, exam=Exam(every=0), checkpointing="off")
+SHAPES: dict[str, dict[str, dict[str, Any]]] = {
+    "small": {
+        "unet": {"sample_size": 16, "block_out_channels": (64, 128, 128), "attention_head_dim": 8},
+        "vae": {"block_out_channels": (32, 64, 128, 128)},
+        "text": {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 6, "num_attention_heads": 8},
+    },
+    # As published: 860, 84 and 123 million weights.
+    "sd15": {
+        "unet": {"sample_size": 64, "block_out_channels": (320, 640, 1280, 1280), "attention_head_dim": 8},
+        "vae": {"block_out_channels": (128, 256, 512, 512)},
+        "text": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
+    },
+}
+
+
+def write(folder: Path, size: str) -> Path:
+    """A base of Stable Diffusion 1.5's layout with random weights."""
+    torch.manual_seed(0)
+    shape = SHAPES[size]
+    levels = len(shape["unet"]["block_out_channels"])
+    tokens, _ = tiny.vocabulary()
+    text = {"vocab_size": len(tokens), "max_position_embeddings": 77, **shape["text"]}
+    image: dict[str, Any] = {
+        "layers_per_block": 2,
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+    }
+    parts: dict[str, Any] = {
+        "unet": UNet2DConditionModel(
+            layers_per_block=2 if size == "sd15" else 1,
+            cross_attention_dim=shape["text"]["hidden_size"],
+            down_block_types=("CrossAttnDownBlock2D",) * (levels - 1) + ("DownBlock2D",),
+            up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (levels - 1),
+            **shape["unet"],
+        ),
+        "vae": AutoencoderKL(**image, **shape["vae"]),
+        "text_encoder": CLIPTextModel(CLIPTextConfig(**text)),
+        "tokenizer": tiny.tokenizer(folder / "tokenizer"),
+        "scheduler": DDIMScheduler(**tiny.BETAS),
+        "safety_checker": None,
+        "feature_extractor": None,
+    }
+    StableDiffusionPipeline(**parts, requires_safety_checker=False).save_pretrained(folder)
+    tiny.tokenizer(folder / "tokenizer")
+    return folder
+
+
+def write_sdxl(folder: Path) -> Path:
+    """A base of SDXL's published size and layout with random weights: 2.6 billion in the U-Net."""
+    torch.manual_seed(0)
+    tokens, _ = tiny.vocabulary()
+    words = {"vocab_size": len(tokens), "max_position_embeddings": 77}
+    second = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20}
+    shape: dict[str, Any] = {
+        "sample_size": 128,
+        "block_out_channels": (320, 640, 1280),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "attention_head_dim": (5, 10, 20),
+        "transformer_layers_per_block": (1, 2, 10),
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+        "cross_attention_dim": 2048,
+    }
+    image: dict[str, Any] = {
+        "block_out_channels": (128, 256, 512, 512),
+        "layers_per_block": 2,
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "scaling_factor": 0.13025,
+    }
+    parts: dict[str, Any] = {
+        "unet": UNet2DConditionModel(**shape),
+        "vae": AutoencoderKL(**image),
+        "text_encoder": CLIPTextModel(CLIPTextConfig(**words, **SHAPES["sd15"]["text"], projection_dim=768)),
+        "text_encoder_2": CLIPTextModelWithProjection(CLIPTextConfig(**words, **second, projection_dim=1280)),
+        "tokenizer": tiny.tokenizer(folder / "tokenizer"),
+        "tokenizer_2": tiny.tokenizer(folder / "tokenizer_2", pad="!"),
+        "scheduler": EulerDiscreteScheduler(**tiny.BETAS),
+    }
+    StableDiffusionXLPipeline(**parts).to(torch.bfloat16).save_pretrained(folder)
+    tiny.tokenizer(folder / "tokenizer")
+    tiny.tokenizer(folder / "tokenizer_2", pad="!")
+    return folder
+
+
+def photos(side: int) -> TrainingSet:
+    """Two pictures."""
+    images = [fakes.picture(1, seed, side) for seed in range(2)]
+    crops = tuple(Crop(image, "a photo of sks person", "") for image in images)
+    return TrainingSet(crops, (), {}, (), "sks", "person")
+
+
+class Ours:
+    """What the trainer does."""
+
+    def __init__(self, folder: Path, side: int, desk: Path, device: str = "cpu", checkpointing: str = "off") -> None:
+        knobs = replace(KNOBS, side=side, device=device, checkpointing=checkpointing)  # type: ignore[arg-type]
+        base = loading.source("base", folder)
+        given = Lesson(photos(side), "base", desk)
+        plan = Dreambooth(lambda name: base, fakes.FakeFinder, knobs, desk).plan(given)
+        course = Course(given, base, "", plan, knobs, desk, Heard())
+        self._learner, self._material = lesson.learner(course, None), lesson.material(course)
+        self._learner.unet.train()
+
+    def step(self, number: int) -> None:
+        self._learner.learn(self._material, number)
+
+
+class Script:
+    """As a script has it: pixels and words go through frozen networks at every step."""
+
+    def __init__(self, folder: Path, side: int, device: str = "cpu", checkpointing: bool = False) -> None:
+        self._device = torch.device(device)
+        self._dtype = torch.bfloat16 if device == "cuda" else torch.float32
+        pipeline: Any = loading.load(loading.source("base", folder), self._dtype)
+        pipeline.to(self._device)
+        pipeline.vae.float()  # scripts keep it in full precision
+        for part in pipeline.components.values():
+            if isinstance(part, torch.nn.Module):
+                part.requires_grad_(False)
+        pipeline.unet.add_adapter(LoraConfig(r=16, lora_alpha=16, target_modules=list(TARGETS)))
+        self._learned = [each for each in pipeline.unet.parameters() if each.requires_grad]
+        for parameter in self._learned:
+            parameter.data = parameter.data.float()
+        if checkpointing:
+            pipeline.unet.enable_gradient_checkpointing()
+        pipeline.unet.train()
+        self._pipeline = pipeline
+        self._schedule: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
+        self._optimiser = torch.optim.AdamW(self._learned, lr=1e-4)
+        self._crops = photos(side).crops
+        self._random = torch.Generator().manual_seed(0)
+
+    def step(self, number: int) -> None:
+        crop, pipeline, device = self._crops[number % 2], self._pipeline, self._device
+        pixels = torch.tensor(latents.fitted(crop.image, size_of(crop))).permute(2, 0, 1)[None].float() / 127.5 - 1
+        with torch.no_grad():
+            seen = pipeline.vae.encode(pixels.to(device)).latent_dist.sample() * pipeline.vae.config.scaling_factor
+            words = pipeline.encode_prompt(
+                prompt=crop.caption, device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
+            )
+        added = None
+        if len(words) == 4:  # SDXL
+            sizes = [[crop.image.shape[0], crop.image.shape[1], 0, 0, crop.image.shape[0], crop.image.shape[1]]]
+            added = {"text_embeds": words[2], "time_ids": torch.tensor(sizes, device=device, dtype=words[2].dtype)}
+        noise = torch.randn(seen.shape, generator=self._random).to(device)
+        times = torch.randint(0, 1000, (1,), generator=self._random).to(device)
+        with torch.autocast(device.type, self._dtype, enabled=self._dtype != torch.float32):
+            noised = self._schedule.add_noise(seen, noise, times)
+            said = pipeline.unet(noised, times, words[0], added_cond_kwargs=added, return_dict=False)[0]
+            loss = nn.mse_loss(said.float(), noise)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._learned, 1.0)
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+
+
+def size_of(crop: Crop) -> Any:
+    from portrait.types import Size
+
+    return Size(crop.image.shape[1], crop.image.shape[0])
+
+
+if __name__ == "__main__":
+    folder, way, side, steps = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    with tempfile.TemporaryDirectory() as desk:
+        learner = Ours(folder, side, Path(desk)) if way == "ours" else Script(folder, side)
+        for number in range(steps):
+            learner.step(number)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    json.dump({"peak": peak}, sys.stdout)
