@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import jobs, troubles, widgets
+from app import jobs, looks, troubles, widgets
 from app.session import client, say
 from tasks import schemas
 
@@ -27,7 +27,7 @@ def page() -> None:
     left.html(widgets.small(say("board.count", count=len(found))))
     with right:
         _prune()
-    titles = {each.id: each.title for each in client().styles()}
+    titles = looks.titles()
     if not found:
         st.info(say("board.nothing"))
         return

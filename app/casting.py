@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app import troubles, widgets
-from app.session import client, recall, remember, say
+from app.session import client, let_go, recall, remember, say
 from app.upload import KINDS
 from portrait.errors import PortraitError
 from tasks import schemas
@@ -79,7 +79,7 @@ def _take(chosen: list[str]) -> None:
             remember("picture_lost", error)
         else:
             remember("chosen", [*chosen, added.id])
-        picture.close()
+        let_go(picture)
         st.rerun()
     lost = recall("picture_lost")
     if lost is not None:

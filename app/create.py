@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from app import casting, people, troubles, widgets
+from app import casting, looks, people, troubles, widgets
 from app.session import client, go, recall, remember, say, say_or
 from tasks import schemas
 
@@ -47,7 +47,7 @@ def _gallery(styles: Sequence[schemas.Style], chosen: list[str]) -> None:
     names = {tag: say_or(f"tag.{tag}", tag.capitalize()) for tag in tags}
     wanted = st.pills(say("create.filter"), tags, format_func=lambda tag: names[tag], key="tag")
     grid = st.grid(5, min_column_width=150)
-    for style in styles:
+    for style in sorted(styles, key=lambda each: not each.ready):
         if wanted and wanted not in style.tags:
             continue
         with grid.cell(), st.container(border=True, height="stretch", key=f"style-{style.id}"):
@@ -56,7 +56,7 @@ def _gallery(styles: Sequence[schemas.Style], chosen: list[str]) -> None:
 
 def _style(style: schemas.Style, chosen: list[str]) -> None:
     """One style: chosen, to be chosen, or what it takes."""
-    name = title_of(style)
+    name = looks.title_of(style)
     alt = say("create.style_alt", style=name)
     st.html(
         widgets.picture(widgets.source("style", style.id), alt, "tall", grey=not style.ready)
@@ -79,16 +79,11 @@ def choose(id: str, name: str, chosen: list[str]) -> None:
         st.rerun()
 
 
-def title_of(style: schemas.Style) -> str:
-    """What a style is called in the visitor's language."""
-    return say_or(f"style.{style.id}", style.title)
-
-
 def _looks(
     styles: Sequence[schemas.Style], templates: Sequence[schemas.Template], chosen: Sequence[str]
 ) -> list[casting.Look]:
     """What was chosen and can be drawn, in the order in which it was chosen."""
-    known = {each.id: casting.Look(each.id, title_of(each), each.faces) for each in styles if each.ready}
+    known = {each.id: casting.Look(each.id, looks.title_of(each), each.faces) for each in styles if each.ready}
     known |= {
         each.id: casting.Look(each.id, each.name, len(each.faces), each) for each in templates if each.faces is not None
     }
@@ -130,15 +125,14 @@ def _order(person: schemas.Person, looks: Sequence[casting.Look]) -> None:
 def _asked(look: casting.Look, cast: Mapping[str, str], count: int, size: str) -> schemas.GenerationOrder:
     sides = SIZES[size]
     wish = recall("wish", {})
-    return schemas.GenerationOrder(
-        people=dict(cast),
-        style=None if look.template else look.id,
-        template=look.id if look.template else None,
-        count=count,
-        seed=wish["seed"] if wish.get("look") == look.id else secrets.randbelow(MOST_SEEDS),
-        size=None if sides is None else schemas.Sides(width=sides[0], height=sides[1]),
-        format="jpg",
-    )
+    order = {
+        "people": dict(cast),
+        "template" if look.template else "style": look.id,
+        "count": count,
+        "seed": wish["seed"] if wish.get("look") == look.id else secrets.randbelow(MOST_SEEDS),
+        "size": None if sides is None else {"width": sides[0], "height": sides[1]},
+    }
+    return schemas.GenerationOrder.model_validate(order)
 
 
 def _beyond(person: schemas.Person) -> None:
@@ -152,7 +146,7 @@ def _beyond(person: schemas.Person) -> None:
             label = say("beyond.train", base=base)
             if st.button(label, key=f"train-{base}", disabled=not each.ready):
                 with troubles.told():
-                    client().train(schemas.TrainingOrder(person=person.id, base=base, steps=None))
+                    client().train(schemas.TrainingOrder.model_validate({"person": person.id, "base": base}))
                     go("progress")
             for line in each.missing:
                 widgets.soft(line)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import troubles, widgets
+from app import looks, troubles, widgets
 from app.session import client, go, say, say_or
 from tasks import schemas
 
@@ -22,7 +22,7 @@ def name(job: schemas.Job, titles: dict[str, str]) -> str:
     """What a job is, in words; `titles` are those of styles by id."""
     if job.kind == "generate":
         style = str(job.wants.get("style") or "")
-        look = say_or(f"style.{style}", titles.get(style, style)) if style else say("jobs.own_picture")
+        look = looks.name_of(style, titles) if style else say("jobs.own_picture")
         return say("jobs.generate", count=int(job.wants.get("count", 1)), style=look)
     return say(f"jobs.{job.kind}")
 

@@ -4,7 +4,7 @@ import secrets
 
 import streamlit as st
 
-from app import compare, create, likeness, results, troubles, widgets
+from app import compare, create, likeness, looks, results, troubles, widgets
 from app.session import client, go, recall, remember, say
 from portrait.errors import UserError
 from tasks import schemas
@@ -19,8 +19,8 @@ def page() -> None:
     if st.button(say("portrait.back"), type="tertiary", icon=":material/arrow_back:"):
         go("results")
     portrait = client().portrait(id)
-    titles = {each.id: each.title for each in client().styles()}
-    name = results.style_name(portrait, titles)
+    titles = looks.titles()
+    name = looks.name_of(portrait.style, titles)
     job = _job(portrait)
     left, right = st.columns([3, 2], gap="medium")
     words, mood = likeness.told(portrait)
@@ -101,17 +101,12 @@ def _selfie(job: schemas.Job | None) -> schemas.Selfie | None:
 
 def _alike(job: schemas.Job) -> schemas.GenerationOrder:
     """The same again with another seed."""
-    wants = job.wants
-    size = wants.get("size")
-    return schemas.GenerationOrder(
-        people=dict(wants["people"]),
-        style=wants.get("style"),
-        template=wants.get("template"),
-        count=int(wants.get("count", 1)),
-        seed=secrets.randbelow(create.MOST_SEEDS),
-        size=schemas.Sides(width=size[0], height=size[1]) if size else None,
-        format=wants.get("format", "jpg"),
-    )
+    wants, size = job.wants, job.wants.get("size")
+    kept = ("people", "style", "template", "count", "format", "technique", "traits")
+    order = {name: wants[name] for name in kept if wants.get(name)}
+    order["seed"] = secrets.randbelow(create.MOST_SEEDS)
+    order["size"] = {"width": size[0], "height": size[1]} if size else None
+    return schemas.GenerationOrder.model_validate(order)
 
 
 def _recall(job: schemas.Job) -> None:

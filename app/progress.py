@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import streamlit as st
 
-from app import jobs, troubles, widgets
+from app import jobs, looks, troubles, widgets
 from app.session import client, go, remember, say
 from tasks import schemas
 
@@ -26,7 +26,7 @@ def page() -> None:
         if st.button(say("progress.to_create"), type="primary"):
             go("create")
         return
-    titles = {each.id: each.title for each in client().styles()}
+    titles = looks.titles()
     if active:
         _active(titles)
     if ended:

@@ -5,8 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-from app import widgets
-from app.session import client, say, say_or
+from app import looks, widgets
+from app.session import client, say
 from tasks import schemas
 
 
@@ -18,7 +18,7 @@ def page() -> None:
         st.info(say("quality.nothing"), icon=":material/insights:")
         return
     grid = st.grid("auto", min_column_width=320)
-    titles = {each.id: each.title for each in client().styles()}
+    titles = looks.titles()
     with grid.cell(), st.container(border=True, height="stretch", key="chart-likeness"):
         _likeness(figures.styles, titles)
     with grid.cell(), st.container(border=True, height="stretch", key="chart-favourites"):
@@ -30,13 +30,13 @@ def page() -> None:
 
 
 def _likeness(styles: Sequence[schemas.StyleFigures], titles: dict[str, str]) -> None:
-    named = [(_name(each, titles), each) for each in styles if each.likeness_median is not None]
+    named = [(looks.name_of(each.style, titles), each) for each in styles if each.likeness_median is not None]
     rows = {name: (each.likeness_median or 0.0, each.likeness_worst_tenth or 0.0) for name, each in named}
     _chart(say("quality.likeness"), rows, (say("quality.median"), say("quality.worst")))
 
 
 def _favourites(styles: Sequence[schemas.StyleFigures], titles: dict[str, str]) -> None:
-    rows = {_name(each, titles): (float(each.portraits), float(each.favourites)) for each in styles}
+    rows = {looks.name_of(each.style, titles): (float(each.portraits), float(each.favourites)) for each in styles}
     _chart(say("quality.favourites"), rows, (say("quality.drawn"), say("quality.hearts")))
 
 
@@ -69,9 +69,3 @@ def _chart(name: str, rows: Mapping[str, tuple[float, float]], series: tuple[str
                 [f"{label}: {series[0]} {one:.2f}, {series[1]} {two:.2f}" for label, (one, two) in rows.items()]
             )
         )
-
-
-def _name(figures: schemas.StyleFigures, titles: dict[str, str]) -> str:
-    if figures.style.startswith("template_"):
-        return say("results.own_picture")
-    return say_or(f"style.{figures.style}", titles.get(figures.style, figures.style))

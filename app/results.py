@@ -5,8 +5,8 @@ from typing import Literal
 
 import streamlit as st
 
-from app import likeness, troubles, widgets
-from app.session import client, go, recall, remember, say, say_or
+from app import likeness, looks, troubles, widgets
+from app.session import client, go, recall, remember, say
 from tasks import schemas
 
 PAGE = 24
@@ -35,19 +35,12 @@ def page() -> None:
     with right:
         query = "&".join(f"id={each.id}" for each in portraits[:MOST_IN_A_ZIP])
         widgets.take_link(f"/take/portraits.zip?{query}", say("results.zip", count=min(len(portraits), MOST_IN_A_ZIP)))
-    titles = {each.id: each.title for each in client().styles()}
+    titles = looks.titles()
     shown = recall("shown", PAGE)
     cards(portraits[:shown], titles)
     if len(portraits) > shown and st.button(say("results.more"), width="stretch"):
         remember("shown", shown + PAGE)
         st.rerun()
-
-
-def style_name(portrait: schemas.Portrait, titles: dict[str, str]) -> str:
-    """What the look of a portrait is called."""
-    if portrait.style.startswith("template_"):
-        return say("results.own_picture")
-    return say_or(f"style.{portrait.style}", titles.get(portrait.style, portrait.style))
 
 
 def mark(portrait: schemas.Portrait, width: Literal["content", "stretch"] = "content") -> None:
@@ -66,7 +59,7 @@ def cards(portraits: Sequence[schemas.Portrait], titles: dict[str, str]) -> None
     grid = st.grid(4, min_column_width=160)
     for portrait in portraits:
         with grid.cell(), st.container(border=True, height="stretch", key=f"portrait-{portrait.id}"):
-            name = style_name(portrait, titles)
+            name = looks.name_of(portrait.style, titles)
             words, mood = likeness.told(portrait)
             alt = say("results.alt", style=name, likeness=words)
             st.html(

@@ -91,6 +91,8 @@ def picture(request: Request) -> Response:
     try:
         content = _PICTURES[kind](_asking(_key(request)), id, _side(request))
     except PortraitError as error:
+        if kind == "style" and error.code == "not_found":
+            return Response(_empty(), media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
         return _refused(error)
     if content is None:
         return PlainTextResponse("", 404)
@@ -176,6 +178,12 @@ def _transport() -> httpx.HTTPTransport:
 def _asking(key: str) -> Client:
     """The API as somebody; not closed, because its connections are shared."""
     return Client(api_url(), key, transport=_transport())
+
+
+@cache
+def _empty() -> bytes:
+    """What stands for a style that nobody has drawn yet."""
+    return (Path(__file__).parent / "empty.svg").read_bytes()
 
 
 def _key(request: Request) -> str:

@@ -7,6 +7,9 @@ import os
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app import wording
 from app.cookies import KEY, LANGUAGE
@@ -54,6 +57,14 @@ def say_or(key: str, otherwise: str) -> str:
 def go(page: str, **query: str) -> None:
     """Open another page."""
     st.switch_page(st.session_state["pages"][page], query_params=query or None)
+
+
+def let_go(file: UploadedFile) -> None:
+    """Free the bytes of an upload: Streamlit by itself keeps them for two minutes after the visit."""
+    context = get_script_run_ctx()
+    if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+        context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
+    file.close()
 
 
 def remember(name: str, value: Any) -> None:

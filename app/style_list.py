@@ -2,8 +2,7 @@
 
 import streamlit as st
 
-from app import widgets
-from app.create import title_of
+from app import looks, widgets
 from app.session import client, say, say_or
 from tasks import schemas
 
@@ -18,7 +17,7 @@ def page() -> None:
 
 
 def _style(style: schemas.Style) -> None:
-    name = title_of(style)
+    name = looks.title_of(style)
     state = widgets.chip(
         say("styles.ready") if style.ready else say("styles.not_ready"), "good" if style.ready else "fair"
     )

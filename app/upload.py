@@ -1,12 +1,12 @@
 """The page of photos: several files or the camera; each is sent on at once, judged, and shown with what was found."""
 
 from collections.abc import Sequence
-from typing import BinaryIO
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app import jobs, people, troubles, verdicts, widgets
-from app.session import client, go, recall, remember, say
+from app.session import client, go, let_go, recall, remember, say
 from portrait.errors import PortraitError
 from tasks import schemas
 
@@ -40,7 +40,7 @@ def _take(person: schemas.Person) -> None:
     shot = None
     if st.toggle(say("photos.camera"), key="camera"):
         shot = st.camera_input(say("photos.shoot"), key=f"shot-{batch}")
-    taken: list[tuple[str, BinaryIO]] = [(each.name, each) for each in files]
+    taken = [(each.name, each) for each in files]
     if shot is not None:
         taken.append((say("photos.shot_name", number=batch + 1), shot))
     if taken:
@@ -49,7 +49,7 @@ def _take(person: schemas.Person) -> None:
         st.rerun()
 
 
-def _send(person: schemas.Person, taken: Sequence[tuple[str, BinaryIO]]) -> None:
+def _send(person: schemas.Person, taken: Sequence[tuple[str, UploadedFile]]) -> None:
     """Send photos on one by one, and have them judged."""
     bar = st.progress(0.0, text=say("photos.sending", done=0, total=len(taken)))
     lost: list[tuple[str, str, str]] = []
@@ -62,7 +62,7 @@ def _send(person: schemas.Person, taken: Sequence[tuple[str, BinaryIO]]) -> None
                 raise
             lost.append((name, error.code, error.message))
         finally:
-            content.close()
+            let_go(content)
     bar.empty()
     remember("lost", lost)
     if len(lost) < len(taken):
@@ -76,7 +76,7 @@ def judge(person: str) -> None:
             with troubles.told():
                 client().cancel(job.id)
     with troubles.told():
-        client().train(schemas.TrainingOrder(person=person))  # type: ignore[call-arg] -- the rest has defaults
+        client().train(schemas.TrainingOrder.model_validate({"person": person}))
 
 
 def _last_words() -> None:

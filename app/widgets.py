@@ -28,6 +28,8 @@ def dress() -> None:
     over = '[data-testid="stFileUploaderDropzone"] button p::after { content: "' + say("photos.upload") + '"; }'
     menu = '[data-testid="stExpandSidebarButton"]::after { content: "' + say("nav.menu") + '"; }'
     st.html(f"<style>{stylesheet()}{over}{menu}</style>")
+    # Screen readers go by the language of the document, which Streamlit always calls English.
+    st.html(f'<script>document.documentElement.lang = "{language()}"</script>', unsafe_allow_javascript=True)
 
 
 def heading(title: str, lead: str = "") -> None:

@@ -123,6 +123,7 @@ def _style(file: StyleFile, able: Mapping[str, list[str]]) -> schemas.Style:
         version=file.version,
         kind=file.kind,
         title=file.title,
+        titles=dict(file.titles),
         tags=list(file.tags),
         faces=file.faces,
         licence=file.licence,

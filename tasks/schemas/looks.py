@@ -48,6 +48,7 @@ class Style(Said):
     version: int
     kind: str
     title: str
+    titles: Mapping[str, str] = Field({}, description="In other languages, by their code.")
     tags: list[str]
     faces: int
     licence: str

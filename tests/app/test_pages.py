@@ -15,6 +15,8 @@ from tasks.store.rows import WorkerRow
 from tests.app.pages import Away, as_client, office, opened, press, turned, words
 from tests.tasks.api.desk import ABLE, Desk, picture
 
+pytestmark = pytest.mark.services  # each starts an API of its own, which is too slow for the inner loop
+
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
@@ -86,7 +88,7 @@ def test_reasons_of_a_failed_check_stand_on_the_photos(desk: Desk) -> None:
     client = as_client(desk)
     person = client.add_person("Ann", "1", "Ann")
     client.add_selfies(person.id, [("me.png", picture(1))])
-    client.train(schemas.TrainingOrder(person=person.id, base=None, steps=None))
+    client.train(schemas.TrainingOrder.model_validate({"person": person.id}))
     reasons = [{"file": "me.png", "reasons": [{"code": "blurred", "tip": "x"}]}]
     _refuse(desk, UserError("no_usable_photos", "None.", {"photos": reasons}))
     seen = words(opened(client, "photos"))
@@ -294,9 +296,7 @@ def _choose(app: Any, *looks: str) -> Any:
 
 
 def _order(person: str) -> schemas.GenerationOrder:
-    return schemas.GenerationOrder(
-        people={"1": person}, style="studio-warm", template=None, count=1, seed=0, size=None, format="jpg"
-    )
+    return schemas.GenerationOrder.model_validate({"people": {"1": person}, "style": "studio-warm"})
 
 
 def _faces(template: str, faces: list[dict[str, float]]) -> Any:

@@ -13,6 +13,8 @@ from tasks import auth
 from tests.app.pages import door, office
 from tests.tasks.api.desk import Served, served
 
+pytestmark = pytest.mark.services  # each starts an API of its own, which is too slow for the inner loop
+
 
 @pytest.fixture
 def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:

@@ -14,7 +14,7 @@ APP = Path(__file__).parent.parent.parent / "app"
 PAGES = [
     APP / f"{name}.py"
     for name in (
-        "welcome", "people", "upload", "verdicts", "create", "casting", "progress", "jobs", "likeness", "results",
+        "welcome", "looks", "people", "upload", "verdicts", "create", "casting", "progress", "jobs", "likeness", "results",
         "portrait_page", "compare", "privacy", "board", "machinery", "models_page", "quality_page", "style_list", "troubles",
         "widgets", "main", "session",
     )

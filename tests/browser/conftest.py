@@ -94,7 +94,7 @@ def _link(serving: "subprocess.Popen[str]") -> str:
     threading.Thread(target=lambda: [lines.put(line) for line in output], daemon=True).start()
     said = ""
     while True:
-        said += lines.get(timeout=90)
+        said += lines.get(timeout=240)
         found = re.search(r"http://\S+/sign-in\?code=\S+", said)
         if found:
             return found[0]

@@ -1,4 +1,4 @@
-"""Makes the pictures that show what the built-in styles look like: `python -m tests.templates.previews`.
+"""Makes the pictures that show what the built-in styles look like: `python -m tests.templates.previews [STYLE …]`.
 
 Each is drawn by `portrait make` from the sample photos of the astronaut, made small, and put beside its style.toml.
 """
@@ -19,11 +19,14 @@ MOST_BYTES = 60_000
 
 
 def main() -> None:
-    """Draw every style once."""
+    """Draw the named styles once, or all of those that need no diffusion model."""
+    wanted = set(sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
         samples.write(photos)
         for entry in Catalog((BUILTIN,)).entries():
+            if entry.style.kind not in {"studio", "template"} or (wanted and entry.style.id not in wanted):
+                continue
             out = Path(folder) / entry.style.id
             order = ["make", str(photos), "--style", entry.style.id, "--count", "1", "-o", str(out)]
             subprocess.run([sys.executable, "-m", "app", *order], check=True)
