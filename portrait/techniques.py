@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from portrait.types import Image, Points  # brings numpy, which the settings do without
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Hint:
 
     kind: str
     """Name of a control: `canny`, `pose`, `depth` …"""
-    picture: NDArray[np.uint8]
+    picture: "Image"
     """H×W×3, RGB."""
     scale: float = 0.5
     start: float = 0.0
@@ -66,7 +66,7 @@ class Technique:
     perturbed: float = 0.0
     """Scale of perturbed-attention guidance (PAG); 0 does without."""
     freeu: bool = False
-    landmarks: NDArray[np.float32] | None = None
+    landmarks: "Points | None" = None
     """Five points where the face shall be, pixels of the portrait; None puts it where portraits have it."""
     hints: tuple[Hint, ...] = ()
 
@@ -95,6 +95,8 @@ def told(technique: Technique) -> dict[str, object]:
 
 def read(said: Mapping[str, Any]) -> Technique:
     """The technique that was told."""
+    import numpy as np
+
     given = dict(said)
     if "identities" in given:
         given["identities"] = tuple(given["identities"])
