@@ -101,5 +101,7 @@ def read(said: Mapping[str, Any]) -> Technique:
     if "identities" in given:
         given["identities"] = tuple(given["identities"])
     if "landmarks" in given:
+        import numpy as np
+
         given["landmarks"] = np.array(given["landmarks"], np.float32)
     return Technique(**given)
