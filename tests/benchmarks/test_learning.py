@@ -1,0 +1,145 @@
+"""Does the trainer learn a person? Three strangers × three seeds on the face world; docs/learning.md has the table."""
+
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from portrait.types import Image
+from tests.benchmarks.made import Tables
+from tests.faceworld import drawing, lessons, meters, people, world
+from tests.faceworld.lessons import ANYBODY, KNOBS, SOMEBODY, Studio
+from tests.faceworld.people import Measured, Sitter
+
+pytestmark = pytest.mark.bench
+
+STRANGERS, SEEDS = (1, 2, 3), (0, 1, 2)
+SHOWN = 8
+"""Scenes of each stranger on the sheet."""
+SHEET = Path("out") / "learning.png"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """One lesson with prior preservation."""
+
+    who: Sitter
+    name: str
+    before: Measured
+    somebody: Measured
+    anybody: Measured
+    chosen: str
+    chosen_distance: float
+    last_distance: float
+    merged: float
+    parts: Sequence[float]
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+    return Studio(meters.load(), tmp_path_factory.mktemp("studio"))
+
+
+@pytest.fixture(scope="module")
+def runs(studio: Studio) -> list[Run]:
+    """All nine."""
+    return [run(studio, stranger, seed) for stranger in STRANGERS for seed in SEEDS]
+
+
+@pytest.fixture(scope="module")
+def leaks(studio: Studio) -> list[Measured]:
+    """ "A person" after a lesson without prior preservation, of each stranger."""
+    found = []
+    for stranger in STRANGERS:
+        who = people.sitter(stranger, studio.gauges)
+        learned, _ = studio.learn(who, f"without-{stranger}", lessons.without_prior())
+        found.append(studio.measured(who, ANYBODY, learned.lora))
+    return found
+
+
+def run(studio: Studio, stranger: int, seed: int) -> Run:
+    """Learn one stranger; the seed is that of the lesson and of the drawings."""
+    who = people.sitter(stranger, studio.gauges)
+    name = f"{stranger}-{seed}"
+    first = 1000 * seed
+    learned, desk = studio.learn(who, name, replace(KNOBS, seed=seed))
+    together, parts = lessons.merged(studio, who, desk)
+    scores = learned.held_out
+    return Run(
+        who=who,
+        name=name,
+        before=studio.measured(who, SOMEBODY, None, first),
+        somebody=studio.measured(who, SOMEBODY, learned.lora, first),
+        anybody=studio.measured(who, ANYBODY, learned.lora, first),
+        chosen=learned.chosen,
+        chosen_distance=scores[learned.chosen].distance,
+        last_distance=scores[f"step {lessons.STEPS}"].distance,
+        merged=together,
+        parts=tuple(parts.values()),
+    )
+
+
+def test_strangers_are_learned_and_everybody_else_stays(runs: list[Run], leaks: list[Measured], studio: Studio) -> None:
+    tell(runs, leaks)
+    picture(runs, studio)
+    assert abs(mean([each.before.similarity for each in runs])) < 0.2
+    assert mean([each.somebody.similarity for each in runs]) >= 0.65
+    assert all(each.somebody.place == 1 for each in runs)
+    assert mean([each.somebody.similarity - each.anybody.similarity for each in runs]) >= 0.3
+    assert mean([leak.similarity for leak in leaks]) >= mean([each.anybody.similarity for each in runs]) + 0.3
+    assert mean([each.somebody.background for each in runs]) >= 0.9
+    assert mean([each.somebody.shirt for each in runs]) >= 0.9
+    assert all(each.chosen_distance <= each.last_distance for each in runs)
+    assert all(each.merged >= max(each.parts) - 0.02 for each in runs)
+
+
+def mean(numbers: Sequence[float]) -> float:
+    return statistics.fmean(numbers)
+
+
+def tell(runs: list[Run], leaks: list[Measured]) -> None:
+    tables = Tables()
+    head = ("stranger-seed", "before", "after", '"a person"', "rank of 201", "nearest", "background", "shirt", "hat")
+    rows = [
+        (
+            each.name,
+            f"{each.before.similarity:.2f}",
+            f"{each.somebody.similarity:.2f}",
+            f"{each.anybody.similarity:.2f}",
+            f"{each.before.rank:.0f} → {each.somebody.rank:.0f}",
+            f"{each.somebody.nearest:.2f}",
+            *(f"{share:.2f}" for share in (each.somebody.background, each.somebody.shirt, each.somebody.hat)),
+        )
+        for each in runs
+    ]
+    tables.add("With prior preservation", head, rows)
+    choices = [
+        (
+            each.name,
+            each.chosen,
+            *(f"{number:.3f}" for number in (each.chosen_distance, each.last_distance, each.merged)),
+            " ".join(f"{part:.3f}" for part in each.parts),
+        )
+        for each in runs
+    ]
+    tables.add("The choice", ("", "chosen", "its distance", "the last's", "merge", "its parts"), choices)
+    names = [field.name for field in fields(Measured)]
+    tables.add('"A person" without', names, [[f"{number:.2f}" for number in astuple(leak)] for leak in leaks])
+    sys.stdout.write("\n" + tables.text())
+
+
+def picture(runs: list[Run], studio: Studio) -> None:
+    """For the first seed of each stranger: the photos; before, after, and somebody else, in the same scenes."""
+    rows: list[list[Image]] = []
+    for each in runs[:: len(SEEDS)]:
+        file = studio.folder / each.name / "lora.safetensors"
+        rows.append(each.who.pictures())
+        rows.append(world.to_images(world.render(each.who.traits.expand(SHOWN, -1), each.who.asked[:SHOWN])))
+        for name, weights in ((SOMEBODY, None), (SOMEBODY, file), (ANYBODY, file)):
+            rows.append(studio.draw(each.who, name, weights)[:SHOWN])
+    SHEET.parent.mkdir(exist_ok=True)
+    PIL.Image.fromarray(drawing.sheet(rows)).save(SHEET)
