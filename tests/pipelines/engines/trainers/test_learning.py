@@ -10,6 +10,9 @@ from tests.faceworld import lessons, meters, people
 from tests.faceworld.lessons import ANYBODY, SOMEBODY, Studio
 from tests.faceworld.people import Measured, Sitter
 
+# A model that really draws, and minutes of learning: nothing for the inner loop.
+pytestmark = pytest.mark.models
+
 STRANGER = 1
 
 
