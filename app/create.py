@@ -46,16 +46,25 @@ def _gallery(styles: Sequence[schemas.Style], chosen: list[str]) -> None:
     tags = sorted({tag for each in styles for tag in each.tags})
     names = {tag: say_or(f"tag.{tag}", tag.capitalize()) for tag in tags}
     wanted = st.pills(say("create.filter"), tags, format_func=lambda tag: names[tag], key="tag")
+    shown = [style for style in styles if not wanted or wanted in style.tags]
+    _cards([style for style in shown if style.ready], chosen)
+    others = [style for style in shown if not style.ready]
+    if others:
+        with st.expander(say("create.others", count=len(others)), expanded=len(others) == len(shown)):
+            for line in dict.fromkeys(line for style in others for line in style.missing):
+                widgets.soft(f"{say('create.not_here')} {line}")
+            _cards(others, chosen)
+
+
+def _cards(styles: Sequence[schemas.Style], chosen: list[str]) -> None:
     grid = st.grid(5, min_column_width=150)
-    for style in sorted(styles, key=lambda each: not each.ready):
-        if wanted and wanted not in style.tags:
-            continue
+    for style in styles:
         with grid.cell(), st.container(border=True, height="stretch", key=f"style-{style.id}"):
             _style(style, chosen)
 
 
 def _style(style: schemas.Style, chosen: list[str]) -> None:
-    """One style: chosen, to be chosen, or what it takes."""
+    """One style, chosen or to be chosen; grey where it cannot be drawn."""
     name = looks.title_of(style)
     alt = say("create.style_alt", style=name)
     st.html(
@@ -63,10 +72,8 @@ def _style(style: schemas.Style, chosen: list[str]) -> None:
         + widgets.title(name)
         + (widgets.small(style.credit) if style.credit else "")
     )
-    if not style.ready:
-        widgets.soft(f"{say('create.not_here')} {' '.join(dict.fromkeys(style.missing))}")
-        return
-    choose(style.id, name, chosen)
+    if style.ready:
+        choose(style.id, name, chosen)
 
 
 def choose(id: str, name: str, chosen: list[str]) -> None:

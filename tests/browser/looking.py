@@ -13,6 +13,8 @@ CHECKED = {(1280, "light"), (390, "dark")}
 """Forms in which axe-core looks: both widths and both themes once."""
 GRAVE = {"serious", "critical"}
 TALLEST = 6000
+SEEN = "[...document.images].filter((each) => each.checkVisibility())"
+"""Pictures that are not folded away."""
 
 
 def settled(page: Page) -> None:
@@ -34,9 +36,9 @@ def look(page: Page, folder: Path, name: str) -> None:
             )
             page.set_viewport_size({"width": width, "height": min(TALLEST, max(900, height))})
             page.wait_for_timeout(250)
-            page.wait_for_function("[...document.images].every((each) => each.complete)")
+            page.wait_for_function(f"{SEEN}.every((each) => each.complete)")
             page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
-            broken = page.evaluate("[...document.images].filter((each) => !each.naturalWidth).map((each) => each.src)")
+            broken = page.evaluate(f"{SEEN}.filter((each) => !each.naturalWidth).map((each) => each.src)")
             assert broken == [], f"{name}: pictures that did not come"
             sideways = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert sideways <= 0, f"{name} scrolls sideways at {width} px"
