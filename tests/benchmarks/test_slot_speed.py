@@ -79,7 +79,8 @@ def layer_out(unet: UNet2DConditionModel) -> torch.Tensor:
 
 def test_the_slot_is_faster_than_unloading_and_loading(tmp_path: Path) -> None:
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**XL).to(torch.bfloat16)
+        unet: Any = UNet2DConditionModel(**XL)
+        unet = unet.to(torch.bfloat16)
     unet = unet.to_empty(device="cpu").requires_grad_(False).eval()
     with torch.no_grad():
         for weight in unet.parameters():

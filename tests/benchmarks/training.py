@@ -88,7 +88,12 @@ def write_sdxl(folder: Path) -> Path:
     torch.manual_seed(0)
     tokens, _ = tiny.vocabulary()
     words = {"vocab_size": len(tokens), "max_position_embeddings": 77}
-    second = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20}
+    second: dict[str, Any] = {
+        "hidden_size": 1280,
+        "intermediate_size": 5120,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 20,
+    }
     shape: dict[str, Any] = {
         "sample_size": 128,
         "block_out_channels": (320, 640, 1280),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,8 +44,9 @@ def test_the_first_step_equals_a_straightforward_loop(
     assert grown.keys() == gradients.keys()
     assert max(each.abs().max().item() for each in gradients.values()) > 1e-3
     for key, gradient in gradients.items():
-        assert grown[key] is not None
-        assert torch.allclose(grown[key], gradient, atol=1e-5), key
+        found = grown[key]
+        assert found is not None
+        assert torch.allclose(found, gradient, atol=1e-5), key
 
 
 def straightforward(
@@ -55,7 +57,7 @@ def straightforward(
     pipeline.unet.requires_grad_(False)
     pipeline.unet.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=list(TARGETS)))
     set_peft_model_state_dict(pipeline.unet, {key.removeprefix("unet."): each for key, each in weights.items()})
-    schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
+    schedule: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
     own = [course.lesson.training.crops[at] for at in material.places(0)]
     images, captions = [crop.image for crop in own], [crop.caption for crop in own]
     random = torch.Generator().manual_seed(ours._seed(knobs.seed, 0))

@@ -101,7 +101,7 @@ def test_fifty_turns_between_two_people_leave_base_and_portraits_as_they_were(
     settings: Settings, anna: Identity, ben: Identity, worn: np.ndarray
 ) -> None:
     twins = [fresh(settings, anna, "lora"), worn]
-    assert not np.array_equal(*twins)
+    assert not np.array_equal(twins[0], twins[1])
     painter = hub_store.painter(settings)
     plans = [plan(painter, anna, "lora"), plan(painter, ben, "lora")]
     hub_store.pixels(painter, plan(painter, hub_store.stranger(9), "instantid"))

@@ -3,6 +3,7 @@
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def drawn(base: Source) -> torch.Tensor:
     """One picture from a seed."""
-    pipeline = loading.load(base, torch.float32)
+    pipeline: Any = loading.load(base, torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(0)
     return pipeline("a photo of sks person", num_inference_steps=2, generator=generator, output_type="pt").images[0]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ SEEING = replace(PLAIN, exam=Exam(every=4, steps=2, held_out=1, patience=0))
 
 def drawn(hub: Path, name: str, file: Path | None) -> torch.Tensor:
     """What stock diffusers draws, with its own loader of LoRA files."""
-    pipeline = loading.load(loading.source(name, hub / name), torch.float32)
+    pipeline: Any = loading.load(loading.source(name, hub / name), torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     if file is not None:
         pipeline.load_lora_weights(str(file.parent), weight_name=file.name)
@@ -64,7 +65,7 @@ def test_both_files_draw_what_was_learned(hub: Path, tmp_path: Path, name: str, 
 def test_the_reloaded_person_is_drawn_bit_for_bit_as_the_trainer_drew_it(hub: Path, tmp_path: Path) -> None:
     learned = learn(hub, "sd15", tmp_path, replace(SEEING, steps=4, exam=Exam(every=4, steps=2, held_out=0)))
     assert learned.lora is not None
-    pipeline = loading.load(loading.source("sd15", hub / "sd15"), torch.float32)
+    pipeline: Any = loading.load(loading.source("sd15", hub / "sd15"), torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.load_lora_weights(str(tmp_path), weight_name=learned.lora.name)
     for place, (prompt, seen) in enumerate(learned.sheet):
@@ -233,7 +234,7 @@ def test_a_new_token_is_learned(hub: Path, tmp_path: Path, name: str, alone: boo
     assert learned.trigger == "<sks>"
     assert learned.tokens is not None
     assert (learned.lora is None) == alone
-    pipeline = loading.load(loading.source(name, hub / name), torch.float32)
+    pipeline: Any = loading.load(loading.source(name, hub / name), torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     load(pipeline, learned, name)
     plain = {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
