@@ -1,6 +1,7 @@
-"""What one engine still needs, in a process of its own: `python -m app.engine_status FOLDER NAME` prints a JSON list.
+"""What engines still need, in a process of its own: `python -m app.engine_status FOLDER/NAME …` prints a JSON list a line.
 
-Run by `portrait doctor`, so that a library that crashes on import takes only this process with it.
+Run by `portrait doctor`, so that a library that crashes on import takes only this process with it: what was not answered
+by then is asked anew, without the engine that crashed.
 """
 
 import json
@@ -12,4 +13,8 @@ from tasks.settings import load
 
 if __name__ == "__main__":
     settings = load()
-    json.dump(status(sys.argv[1], sys.argv[2], settings, Models(settings.models)), sys.stdout)
+    for engine in sys.argv[1:]:
+        folder, name = engine.split("/")
+        needs = status(folder, name, settings, Models(settings.models))
+        sys.stdout.write(json.dumps(needs) + "\n")
+        sys.stdout.flush()

@@ -26,6 +26,10 @@ LEAST_FREE = 2_000_000_000
 """Bytes that ought to be free: a set of 20 photos takes 60 MB, a base model 2 to 7 GB."""
 
 
+PATIENCE = 240
+"""Seconds for all engines together: the libraries of diffusion take some each on a cold disk."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was looked at."""
@@ -97,30 +101,42 @@ def _opencv() -> Finding:
 
 
 def _engines(settings: "Settings") -> Iterator[Finding]:
-    """Every engine there is, asked in a process of its own; those that the settings name are needed."""
+    """Every engine there is, asked in another process; those that the settings name are needed."""
     from pipelines.engines import FOLDERS, names
 
-    for folder in FOLDERS:
-        # Painters are not chosen by the settings: the style says which it needs, so each of them is.
-        chosen = getattr(settings.engines, folder, None)
-        for name in names(folder):
-            yield _engine(
-                folder, name, needed=chosen in (name, None) and not {folder, f"{folder}/{name}"} & set(OPTIONAL)
-            )
+    left = [f"{folder}/{name}" for folder in FOLDERS for name in names(folder)]
+    while left:
+        answered, last = _asked(left)
+        for engine, needs in zip(left, answered, strict=False):
+            found = "not ready" if needs else "ready"
+            yield Finding(f"Engine {engine}", not needs, found, " ".join(needs), _needed(engine, settings))
+        left = left[len(answered) :]
+        if left:
+            crashed = left.pop(0)
+            mend = "Run `make install` again."
+            yield Finding(f"Engine {crashed}", False, f"crashed: {last}", mend, _needed(crashed, settings))
 
 
-def _engine(folder: str, name: str, *, needed: bool) -> Finding:
-    command = [sys.executable, "-m", "app.engine_status", folder, name]
-    title = f"Engine {folder}/{name}"
+def _needed(engine: str, settings: "Settings") -> bool:
+    """Painters are not chosen by the settings: the style says which it needs, so each of them is."""
+    folder, name = engine.split("/")
+    chosen = getattr(settings.engines, folder, None)
+    return chosen in (name, None) and not {folder, engine} & set(OPTIONAL)
+
+
+def _asked(engines: list[str]) -> tuple[list[list[str]], str]:
+    """What engines need, as far as the other process came, and its last words."""
+    command = [sys.executable, "-m", "app.engine_status", *engines]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603 -- our own module
-    except subprocess.TimeoutExpired:
-        return Finding(title, False, "did not answer in two minutes", "Run `make install` again.", needed)
-    if answer.returncode != 0:
-        last = (answer.stderr.strip().splitlines() or ["no message"])[-1]
-        return Finding(title, False, f"crashed: {last}", "Run `make install` again.", needed)
-    needs = json.loads(answer.stdout.strip().splitlines()[-1])
-    return Finding(title, not needs, "ready" if not needs else "not ready", " ".join(needs), needed)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603 -- our own module
+    except subprocess.TimeoutExpired as error:
+        out = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+        return _lists(out), f"no answer in {PATIENCE} seconds"
+    return _lists(answer.stdout), (answer.stderr.strip().splitlines() or ["no message"])[-1]
+
+
+def _lists(text: str) -> list[list[str]]:
+    return [json.loads(line) for line in text.splitlines() if line.startswith("[") and line.endswith("]")]
 
 
 def _gpu() -> Finding:
