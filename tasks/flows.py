@@ -89,14 +89,17 @@ class PortraitFlows:
         names = self._settings.engines
         seeing = [("faces", names.faces)]
         takes = {"look": seeing, "prepare": [*seeing, ("restorers", names.restorers), ("mattes", names.mattes)]}
-        for kind, painter in build.PAINTERS.items():
-            takes[f"draw:{kind}"] = [*seeing, ("painters", painter), ("mattes", names.mattes)]
+        for kind in ("studio", "template"):
+            takes[f"draw:{kind}"] = [*seeing, ("painters", build.PAINTERS[kind]), ("mattes", names.mattes)]
         models = Models(self._settings.models)
         lacks = {
             word: [line for folder, name in needed for line in status(folder, name, self._settings, models)]
             for word, needed in takes.items()
         }
-        lacks |= {f"train:{base}": lines for base, lines in build.bases(self._settings).items()}
+        # The engines of diffusion are not asked themselves: that would load their libraries into workers that never draw.
+        bases = build.bases(self._settings)
+        lacks |= {f"train:{base}": lines for base, lines in bases.items()}
+        lacks["draw:text"] = [*lacks["look"], *min(bases.values(), key=len)]
         return Abilities(
             frozenset(word for word, lines in lacks.items() if not lines),
             {word: lines for word, lines in lacks.items() if lines},
