@@ -60,6 +60,7 @@ def run() -> None:
         return
     chosen = _navigation(visitor)
     try:
+        troubles.of_click()
         chosen.run()
     except PortraitError as error:
         troubles.whole_page(error)

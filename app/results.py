@@ -48,10 +48,8 @@ def mark(portrait: schemas.Portrait, width: Literal["content", "stretch"] = "con
     icon = ":material/favorite:" if portrait.favourite else ":material/favorite_border:"
     label = say("results.unfavour") if portrait.favourite else say("results.favour")
     kind = "primary" if portrait.favourite else "secondary"
-    if st.button(label, key=f"heart-{portrait.id}", icon=icon, type=kind, width=width):
-        with troubles.told():
-            client().favour(portrait.id, not portrait.favourite)
-            st.rerun()
+    act = troubles.click(lambda: client().favour(portrait.id, not portrait.favourite))
+    st.button(label, key=f"heart-{portrait.id}", icon=icon, type=kind, width=width, on_click=act)
 
 
 def cards(portraits: Sequence[schemas.Portrait], titles: dict[str, str]) -> None:

@@ -1,12 +1,12 @@
 """Where errors become words a person can act on: what happened, and the next step. No traceback reaches a page."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import streamlit as st
 
-from app.session import client, go, say, say_or
+from app.session import client, go, recall, remember, say, say_or
 from portrait.errors import PortraitError, UserError
 
 AWAY = {"api_unreachable", "bad_answer", "database_unreachable", "not_ready"}
@@ -14,6 +14,7 @@ AWAY = {"api_unreachable", "bad_answer", "database_unreachable", "not_ready"}
 _OUT = {"unauthenticated", "bad_code"}
 _RETRY = 3
 """Seconds between two looks whether the installation answers again."""
+_CLICK = "trouble_of_click"
 _log = logging.getLogger("portrait.app")
 
 
@@ -40,6 +41,30 @@ def living() -> Iterator[None]:
             st.caption(say("trouble.away_waiting"))
         else:
             say_here(error)
+
+
+def click(act: Callable[[], object]) -> Callable[[], None]:
+    """What a button does, done before the page is drawn anew: a second click that follows at once cannot undo the first.
+
+    What goes wrong is said above the page, see `of_click`.
+    """
+
+    def clicked() -> None:
+        try:
+            act()
+        except PortraitError as error:
+            remember(_CLICK, error)
+
+    return clicked
+
+
+def of_click() -> None:
+    """What went wrong with the click that led to this page; raises what concerns the whole page."""
+    error = recall(_CLICK)
+    remember(_CLICK, None)
+    if isinstance(error, PortraitError):
+        with told():
+            raise error
 
 
 def say_here(error: PortraitError) -> None:

@@ -69,16 +69,12 @@ def _buttons(photo: schemas.Selfie) -> None:
     wish: schemas.Wish = "" if photo.wish else ("exclude" if photo.verdict in {"use", ""} else "include")
     label = say(f"photos.wish_{wish or 'undo'}")
     hopeless = wish == "include" and any(each.code in _FACELESS for each in photo.reasons)
-    if not hopeless and st.button(label, key=f"wish-{photo.id}", help=say("photos.wish_help", name=photo.name)):
-        with troubles.told():
-            client().wish(photo.id, wish)
-            st.rerun()
-    if st.button(
-        say("photos.delete"), key=f"delete-{photo.id}", type="tertiary", help=say("photos.delete_help", name=photo.name)
-    ):
-        with troubles.told():
-            client().delete_selfie(photo.id)
-            st.rerun()
+    if not hopeless:
+        act = troubles.click(lambda: client().wish(photo.id, wish))
+        st.button(label, key=f"wish-{photo.id}", help=say("photos.wish_help", name=photo.name), on_click=act)
+    act = troubles.click(lambda: client().delete_selfie(photo.id))
+    hint = say("photos.delete_help", name=photo.name)
+    st.button(say("photos.delete"), key=f"delete-{photo.id}", type="tertiary", help=hint, on_click=act)
 
 
 def _differs(photo: schemas.Selfie) -> bool:
