@@ -45,7 +45,7 @@ check: .venv/installed-dev
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types quick
 
 types:
-	$(BIN)/pyright --warnings
+	$(BIN)/pyright --warnings --threads 2
 
 quick:
 	$(BIN)/python -m pytest -q -m "not models and not services and not bench and not chaos and not gpu"
@@ -55,7 +55,7 @@ test: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports --config pyproject.toml
-	$(BIN)/pyright --warnings
+	$(BIN)/pyright --warnings --threads 2
 	$(BIN)/python -m pytest -m "not bench and not chaos and not gpu"
 
 chaos: .venv/installed-dev
