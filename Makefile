@@ -48,7 +48,7 @@ types:
 	$(BIN)/pyright --warnings --threads 2
 
 quick:
-	$(BIN)/python -m pytest -q -m "not models and not services and not bench and not chaos and not gpu"
+	$(BIN)/python -m pytest -q -m "not models and not services and not networks and not bench and not chaos and not gpu"
 
 test: .venv/installed-dev
 	$(BIN)/portrait models pull

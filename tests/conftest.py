@@ -20,12 +20,22 @@ SERVICES = ("test_chaos", "test_claims.py", "database_is_locked", "[postgresql",
 """What is in the name of tests that start servers or worker processes; they are marked `services`."""
 
 
+NETWORKS = (
+    *(f"engines/{folder}/" for folder in ("diffusion", "trainers", "identities", "guards", "features", "controls")),
+    *("painters/test_diffusion", "test_parsers", "test_realesrgan", "test_restoreformer", "tests/faceworld"),
+    *("test_drawing", "test_lessons", "test_train", "test_evaluate", "test_pages", "test_routes", "test_serve"),
+)
+"""In the name of tests that build networks, or run whole commands and pages: seconds each, marked `networks`."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if REAL & set(getattr(item, "fixturenames", ())):
             item.add_marker("models")
         if any(name in item.nodeid for name in SERVICES):
             item.add_marker("services")
+        if any(name in item.nodeid for name in NETWORKS):
+            item.add_marker("networks")
 
 
 @pytest.fixture(scope="session")
