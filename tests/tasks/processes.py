@@ -13,7 +13,8 @@ from tasks.store.ledger import open_store
 
 
 def work() -> int:
-    """A Celery worker with flows that are made; QUEUES, PROCESSES and LIMIT (bytes a file may have) come by the environment."""
+    """A Celery worker; QUEUES, PROCESSES, FLOWS (made ones, if not told) and LIMIT (bytes a file may have) come by the
+    environment."""
     limit = int(os.environ.get("LIMIT", "0"))
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -21,7 +22,7 @@ def work() -> int:
         queues=os.environ.get("QUEUES", "cpu").split(","),
         processes=int(os.environ.get("PROCESSES", "1")),
         start="spawn" if os.environ.get("START") == "spawn" else "fork",
-        flows="tests.tasks.made_flows:open_flows",
+        flows=os.environ.get("FLOWS", "tests.tasks.made_flows:open_flows"),
     )
     return worker.run(load_installation(), options)
 

@@ -63,7 +63,7 @@ class PhotoMaker:
     def prepare(self, lease: Lease, person: Identity, drawing: Drawing) -> Conditions:
         """Wear its LoRA, and merge the photos into the words from a certain step on."""
         share = strength(drawing.technique, self._version.name, START)
-        start = min(int(share * drawing.steps), LATEST)
+        start = min(int(share * drawing.done), LATEST)
         lease.add_lora(self._version.name, lambda: reading.tensors(self._file, GROUPS)["lora_weights"], 1.0)
         encoder = lease.keep(f"id encoder {self._version.name}", lambda: self._encoder(lease))
         photos = self._photos(person)
@@ -126,13 +126,16 @@ def _repeated(tokenizer: Any, prompt: str, times: int) -> tuple[torch.Tensor, to
 
 
 def _merge(words: Words, start: int) -> Callable[[int, dict[str, Any]], None]:
-    """Write the merged words over the conditional half, in place: some stock pipelines do not read them back."""
+    """Write the merged words over the conditional half, in place: some stock pipelines do not read them back.
+
+    Photos are merged into the first 77 tokens; what a longer prompt says after them stays.
+    """
 
     def after(step: int, tensors: dict[str, Any]) -> None:
         if step != start or words.pooled is None:
             return
         for name, merged in (("prompt_embeds", words.hidden), ("add_text_embeds", words.pooled)):
-            tensors[name][-merged.shape[0] :] = merged.to(tensors[name])
+            tensors[name][-merged.shape[0] :, : merged.shape[1]] = merged.to(tensors[name])
 
     return after
 

@@ -1,0 +1,123 @@
+"""The whole story on tiny networks: the HTTP API, a broker, a worker process of its own, and every way of drawing somebody."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from app import samples
+from pipelines.deliver import recipe_of
+from tasks.settings import load
+from tests import hub_store
+from tests.tasks.api.desk import Desk, desk_at
+from tests.tasks.conftest import stand_at
+from tests.tasks.stand import Stand, until
+
+pytestmark = [pytest.mark.services, pytest.mark.models, pytest.mark.networks]
+
+SETTINGS = """
+[bases.tiny]
+path = "{base}"
+
+[train]
+rank = 4
+batch = 1
+exam = {{ every = 0 }}
+
+[draw]
+base = "tiny"
+device = "cpu"
+redraws = 0
+"""
+WAYS: dict[str, dict[str, Any]] = {
+    "learned": {"identities": ["lora"]},
+    "one photo": {"identities": ["instantid"]},
+    "both": {"identities": ["lora", "instantid"], "strengths": {"lora": 0.7}},
+    "merged photos": {"identities": ["photomaker"], "preset": "fast"},
+    "face tokens": {"identities": ["faceid"], "guidance": 3.0},
+}
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[tuple[Stand, Desk]]:
+    """An installation with a base of its own and the tiny adapters beside the embedded models; its API and its worker."""
+    filled = hub_store.fill(tmp_path)
+    for real in load().models.folder.iterdir():
+        if not (filled.models.folder / real.name).exists():
+            (filled.models.folder / real.name).symlink_to(real)
+    (tmp_path / "portrait.toml").write_text(SETTINGS.format(base=filled.bases["xl"].path))
+    more = {"PORTRAIT_TASKS__LEASE__SECONDS": "60", "PORTRAIT_TASKS__CPU_FOR_GPU_QUEUES": "true"}
+    with contextmanager(stand_at)(tmp_path, more) as stand, desk_at(stand.environment) as desk:
+        stand.work(
+            QUEUES="cpu,gpu.train,gpu.generate", FLOWS="tests.tasks.reading_flows:open_flows", OMP_NUM_THREADS="1"
+        )
+        yield stand, desk
+
+
+def test_from_photos_to_marked_portraits_in_five_ways(house: tuple[Stand, Desk], tmp_path: Path) -> None:
+    stand, desk = house
+    client = desk.client()
+    person = _person(client, tmp_path / "photos")
+    _done(stand, client, client.post("/trainings", json={"person": person}))
+    trained = _done(stand, client, client.post("/trainings", json={"person": person, "base": "tiny", "steps": 2}))
+    assert trained["result"]["steps"] == 2
+    pictures: dict[str, np.ndarray] = {}
+    for name, way in WAYS.items():
+        technique = {"base": "tiny", "steps": 2, **way}
+        order = {"people": {"1": person}, "style": "text-garden", "technique": technique, "seed": 5}
+        order |= {"size": {"width": 128, "height": 160}, "format": "png", "traits": {"glasses": "with glasses"}}
+        job = _done(stand, client, client.post("/generations", json=order))
+        (id,) = job["result"]["portraits"]
+        told = client.get(f"/portraits/{id}").json()
+        _scored(told)
+        file = tmp_path / f"{name}.png"
+        file.write_bytes(client.get(f"/portraits/{id}/file").content)
+        recipe = _marked(file)
+        assert recipe["technique"]["identities"] == way["identities"]
+        assert recipe["drawn"]["base"] == "tiny"
+        assert "with glasses" in recipe["drawn"]["prompt"]
+        assert ("lora_hash" in recipe["drawn"]) == ("lora" in way["identities"])
+        with PIL.Image.open(file) as picture:
+            pictures[name] = np.asarray(picture.convert("RGB"), np.float32)
+    assert len({picture.tobytes() for picture in pictures.values()}) == len(WAYS)
+    assert all(picture.shape == (160, 128, 3) and picture.std() > 1 for picture in pictures.values())
+
+
+def _person(client: Any, folder: Path) -> str:
+    """Somebody with three photos."""
+    consent = {"agreed": True, "text_version": "2026-11", "given_by": "Ann"}
+    id = client.post("/people", json={"name": "Ann", "consent": consent}).json()["id"]
+    photos = [("files", (path.name, path.read_bytes())) for path in samples.write(folder)[:3]]
+    added = client.post(f"/people/{id}/selfies", files=photos)
+    assert added.status_code == 201, added.text
+    return id
+
+
+def _done(stand: Stand, client: Any, asked: Any) -> dict[str, Any]:
+    """The job as it is when it has succeeded."""
+    assert asked.status_code == 202, asked.text
+    place = asked.headers["location"].removeprefix("/v1")
+    until(lambda: client.get(place).json()["finished"], 240, stand.log())
+    job = client.get(place).json()
+    assert job["state"] == "succeeded", job["fault"]
+    return job
+
+
+def _scored(portrait: dict[str, Any]) -> None:
+    """A face that was found is compared with the person; random networks draw none, and the scores say that."""
+    scores = portrait["scores"]
+    assert {"total", "faces", "sharpness", "eyes"} <= set(scores)
+    assert bool(portrait["likeness"]) == (scores["faces"] > 0)
+
+
+def _marked(file: Path) -> dict[str, Any]:
+    """The recipe inside the file, beside the words that say how it came about."""
+    with PIL.Image.open(io.BytesIO(file.read_bytes())) as picture:
+        described = picture.getxmp()["xmpmeta"]["RDF"]["Description"]
+    assert described["DigitalSourceType"].endswith("/trainedAlgorithmicMedia")
+    return dict(recipe_of(file))
