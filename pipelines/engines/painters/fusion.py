@@ -119,35 +119,61 @@ class _Seated:
     seed: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Choice:
+    """A request with its choices made."""
+
+    image: Image
+    faces: dict[int, Face]
+    """By number, from left to right."""
+    ranked: dict[int, list[Reference]]
+    variations: list[_Variation]
+
+
 class Fusion:
     """Draws people into templates by warping one of their selfies."""
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         """At least `request.count` candidates; see `portrait.ports.Painter`. Faces without a person are left alone."""
-        picture = request.style.picture
-        if picture is None:
-            raise OperatorError("no_picture", f"The style {request.style.id} has no picture to put people into.")
-        if not request.people:
-            raise UserError("nobody", "Say who is to be put into the picture.")
-        faces = {number: _template_face(picture, number) for number in sorted(request.people)}
-        ranked = {number: rank(person, faces[number], number) for number, person in request.people.items()}
-        variations = _variations(request, picture.image, min(len(each) for each in ranked.values()))
+        chosen = _choose(request)
+        faces, ranked, variations = chosen.faces, chosen.ranked, chosen.variations
         total = len(variations) * len(faces)
         progress(0, total, "Looking at the picture")
-        places = [_place(picture.image, face, number) for number, face in faces.items()]
+        places = [_place(chosen.image, face, number) for number, face in faces.items()]
         candidates = []
         for at, variation in enumerate(variations):
-            image, drawn_from = picture.image.copy(), {}
+            image, drawn_from = chosen.image.copy(), {}
             for step, place in enumerate(places):
                 progress(at * len(places) + step, total, f"Drawing face {place.number}")
                 reference = ranked[place.number][variation.rank % len(ranked[place.number])]
                 _draw(image, place, reference, variation)
                 drawn_from[place.number] = reference.name
-            image = _sized(image, request.size, [place.face.box for place in places])
+            image = sized(image, request.size, [place.face.box for place in places])
             numbers = {"rank": float(variation.rank), "outline": variation.outline, "contrast": variation.contrast}
             candidates.append(Candidate(image, drawn_from, numbers))
         progress(total, total, "Drawn")
         return candidates
+
+    def over(self, image: Image, request: PortraitRequest, number: int, at: int) -> Image:
+        """Face `number` of candidate `at` once more, over another drawing of the same picture."""
+        chosen = _choose(request)
+        ranked, variation = chosen.ranked[number], chosen.variations[at]
+        drawn = image.copy()
+        _draw(drawn, _place(image, chosen.faces[number], number), ranked[variation.rank % len(ranked)], variation)
+        return drawn
+
+
+def _choose(request: PortraitRequest) -> _Choice:
+    """What can be drawn, or the reason why not."""
+    picture = request.style.picture
+    if picture is None:
+        raise OperatorError("no_picture", f"The style {request.style.id} has no picture to put people into.")
+    if not request.people:
+        raise UserError("nobody", "Say who is to be put into the picture.")
+    faces = {number: _template_face(picture, number) for number in sorted(request.people)}
+    ranked = {number: rank(person, faces[number], number) for number, person in request.people.items()}
+    variations = _variations(request, picture.image, min(len(each) for each in ranked.values()))
+    return _Choice(picture.image, faces, ranked, variations)
 
 
 def rank(person: Identity, model: Face, number: int) -> list[Reference]:
@@ -314,7 +340,7 @@ def _mixed(one: Image, other: Image, share: Mask) -> Image:
     return np.asarray(other + (one.astype(np.float32) - other) * share[..., None] + 0.5, np.uint8)
 
 
-def _sized(image: Image, size: Size | None, boxes: Sequence[Box]) -> Image:
+def sized(image: Image, size: Size | None, boxes: Sequence[Box]) -> Image:
     """The picture at the asked size: scaled to cover it, then cropped so that the drawn faces stay in the middle."""
     if size is None or (size.height, size.width) == image.shape[:2]:
         return image

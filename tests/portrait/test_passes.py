@@ -1,0 +1,20 @@
+"""How strongly each pass draws, and what it follows."""
+
+from portrait.passes import Passes, followed, with_strengths
+
+
+def test_a_technique_may_wish_each_pass_and_control_otherwise() -> None:
+    wished = with_strengths(Passes(controls={"tile": 0.5}), {"face": 0.6, "ring": 0, "canny": 0.8, "lora": 0.9})
+    assert (wished.face, wished.ring, wished.seam) == (0.6, 0, Passes().seam)
+    assert wished.controls == {"tile": 0.5, "canny": 0.8}
+
+
+def test_what_is_followed_depends_on_pass_and_family() -> None:
+    assert followed(Passes(), "face", "sd15") == {"canny": 0.5, "pose": 0.5, "color": 0.85}
+    assert followed(Passes(), "face", "sdxl") == {"canny": 0.5}
+    assert followed(Passes(), "ring", "sdxl") == {"canny": 1.0, "tile": 1.0}
+    assert followed(Passes(), "face", "a family to come") == {}
+
+
+def test_a_control_can_be_weakened_or_left_out() -> None:
+    assert followed(Passes(controls={"canny": 0.5, "tile": 0.0}), "ring", "sd15") == {"canny": 0.5}
