@@ -2,6 +2,7 @@
 
 DATA/owners/OWNER/people/PERSON/{selfies/ID, sets/SET/, identities/ID/, desks/JOB/} ·
 DATA/owners/OWNER/jobs/JOB/01.jpg … · DATA/previews/JOB.jpg ·
+DATA/styles/{published/STYLE/VERSION/, drafts/STYLE/EDITION/, tests/STYLE/EDITION/}: operators' styles ·
 DATA/staging/JOB.TOKEN/: what a worker writes before it is settled.
 """
 
@@ -62,6 +63,23 @@ class Files:
     def template(self, owner: str, template: str) -> Path:
         """The file of a picture that the owner brought, without a suffix."""
         return self._owner(owner) / "templates" / _safe(template)
+
+    def style(self, style: str, version: int) -> Path:
+        """The folder of a published version; it stays, so that what was drawn with it can be drawn again."""
+        return self.styles / "published" / _safe(style) / str(version)
+
+    def draft(self, style: str, edition: str) -> Path:
+        """The folder of one edition of a draft."""
+        return self.styles / "drafts" / _safe(style) / _safe(edition)
+
+    def style_test(self, style: str, edition: str) -> Path:
+        """The folder of what a draft was tried out with: 1.jpg …"""
+        return self.styles / "tests" / _safe(style) / _safe(edition)
+
+    @property
+    def styles(self) -> Path:
+        """Everything of operators' styles."""
+        return self.root / "styles"
 
     @property
     def incoming(self) -> Path:
@@ -124,6 +142,14 @@ class Files:
     def erase_job(self, owner: str, job: str) -> list[str]:
         """Erase what a job delivered and shows; returns the files that went."""
         return self._erase(self.portraits(owner, job)) + self.erase_file(self.preview(job))
+
+    def erase_draft(self, style: str, edition: str) -> list[str]:
+        """Erase an edition of a draft; returns the files that went."""
+        return self._erase(self.draft(style, edition))
+
+    def erase_tests(self, style: str) -> list[str]:
+        """Erase what a draft was tried out with; returns the files that went."""
+        return self._erase(self.styles / "tests" / _safe(style))
 
     def erase_owner(self, owner: str) -> list[str]:
         """Erase everything of an owner; returns the files that went."""

@@ -37,14 +37,16 @@ choices = ["with a straw hat"]
 [carried] keeps what another tool's style said and this one has no word for.
 """
 
+import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from portrait.errors import OperatorError
+from portrait.errors import OperatorError, UserError
 
 SCHEMA = 1
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=60)]
@@ -149,6 +151,24 @@ def document() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "style.toml"}
 
 
+def parse(content: Mapping[str, Any]) -> StyleFile:
+    """What an operator wrote as a style; raises `UserError` (`bad_style`) field by field."""
+    try:
+        told = json.dumps(content, allow_nan=False, ensure_ascii=False)
+        if "\\u0000" in told or len(told.encode()) > LARGEST:
+            raise UserError("bad_style", "The style is larger than a style can be, or holds what is no text.")
+        return StyleFile.model_validate(content)
+    except ValidationError as error:
+        fields = [
+            {"where": ".".join(str(part)[:60] for part in wrong["loc"]), "code": wrong["type"], "message": wrong["msg"]}
+            for wrong in error.errors()[:20]
+        ]
+        lines = "; ".join(f"{each['where']}: {each['message']}" for each in fields)
+        raise UserError("bad_style", f"The style does not hold: {lines}.", {"fields": fields}) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError("bad_style", "The style holds what cannot be written into a style.toml.") from error
+
+
 def write(style: StyleFile, path: Path) -> None:
     """Write a style.toml that reads back as the same style; what stands at its default is left out."""
     content = style.model_dump(mode="json", by_alias=True, exclude_defaults=True)
@@ -166,3 +186,16 @@ def read(path: Path) -> StyleFile:
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}" for wrong in error.errors())
         raise OperatorError("bad_style", f"The style {path} does not hold: {lines}.") from error
+
+
+def rewrite(style: StyleFile, path: Path) -> None:
+    """Write a style.toml from outside, which must read back as the same style; raises `UserError` (`bad_style`)."""
+    try:
+        write(style, path)
+        same = read(path) == style
+    except (ValueError, TypeError, OperatorError) as error:
+        raise UserError("bad_style", "The style holds what cannot be written into a style.toml.") from error
+    if not same:
+        raise UserError(
+            "bad_style", "The style holds what a style.toml does not give back. Leave out null and the like."
+        )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tasks.store.access import Access
 from tasks.store.board import Board
 from tasks.store.database import Database
+from tasks.store.drafts import Drafts
 from tasks.store.figures import Figures
 from tasks.store.hooks import Hooks
 from tasks.store.people import People
@@ -25,6 +26,7 @@ class Store:
     queue: Queue
     portraits: Portraits
     styles: Styles
+    drafts: Drafts
     templates: Templates
     access: Access
     hooks: Hooks
@@ -47,6 +49,7 @@ def open_store(url: str) -> Store:
         Queue(database),
         Portraits(database),
         Styles(database),
+        Drafts(database),
         Templates(database),
         Access(database),
         Hooks(database),

@@ -16,9 +16,9 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from portrait.errors import PortraitError, UserError
 from tasks import jobs as states
 from tasks.jobs import Fault, Job, LeaseLost, Limits
-from tasks.store import changes
+from tasks.store import changes, drafts
 from tasks.store.database import Database
-from tasks.store.rows import IdentityRow, PortraitRow, SetRow
+from tasks.store.rows import DraftNews, IdentityRow, PortraitRow, SetRow
 from tasks.store.tables import identities, job_people, jobs, people, portraits, selfies, templates, training_sets, turns
 
 Verdicts: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -36,6 +36,7 @@ class Outcome:
     verdicts: Verdicts = field(default_factory=dict)
     faces: tuple[str, Sequence[Mapping[str, float]]] | None = None
     """A template and the boxes of its faces."""
+    draft: DraftNews | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,8 @@ def _write(connection: sa.Connection, job: Job, outcome: Outcome, now: float) ->
         template, found = outcome.faces
         mine = (templates.c.id == template) & (templates.c.owner == job.owner)
         connection.execute(sa.update(templates).where(mine).values(faces=list(found)))
+    if outcome.draft is not None:
+        drafts.hear(connection, outcome.draft)
     in_job = sa.select(job_people.c.person).where(job_people.c.job == job.id)
     connection.execute(sa.update(people).where(people.c.id.in_(in_job)).values(used=now))
 

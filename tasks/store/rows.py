@@ -98,6 +98,32 @@ class StyleRow:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftRow:
+    """A style that operators work on; its folder is named by its edition, which each change renews."""
+
+    id: str
+    edition: str
+    content: Mapping[str, Any]
+    changed: float
+    changed_by: str
+    """The operator who changed it last."""
+    checked: Mapping[str, Any] | None = None
+    """What a worker saw: `seal` of what it looked at, and `findings`."""
+    tested: Mapping[str, Any] | None = None
+    """The last test drawing: `job`, `edition`, `at`, `samples`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DraftNews:
+    """What a worker found out about an edition of a draft; None for what it did not look at."""
+
+    id: str
+    edition: str
+    checked: Mapping[str, Any] | None = None
+    tested: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TemplateRow:
     """A picture of the owner's that people can be put into."""
 

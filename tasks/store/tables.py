@@ -169,6 +169,18 @@ style_versions = sa.Table(
     sa.Column("retired", _TIME),
 )
 
+style_drafts = sa.Table(
+    "style_drafts",
+    metadata,
+    sa.Column("id", sa.String(60), primary_key=True),
+    sa.Column("edition", _ID, nullable=False),
+    sa.Column("content", sa.JSON, nullable=False),
+    sa.Column("changed", _TIME, nullable=False),
+    sa.Column("changed_by", _ID, nullable=False),
+    sa.Column("checked", sa.JSON(none_as_null=True)),
+    sa.Column("tested", sa.JSON(none_as_null=True)),
+)
+
 portraits = sa.Table(
     "portraits",
     metadata,

@@ -389,18 +389,6 @@ def test_estimates_come_from_past_runs(store: Store) -> None:
     assert (standing.place, standing.seconds, standing.missing) == (1, 8.0, ())
 
 
-def test_styles_never_change(store: Store) -> None:
-    store.styles.publish("grey", 1, {"a": 1}, "h1", 100.0)
-    store.styles.publish("grey", 2, {"a": 2}, "h2", 101.0)
-    assert store.styles.publish("grey", 1, {"a": 1}, "h1", 102.0).published == 100.0
-    assert code_of(lambda: store.styles.publish("grey", 1, {"a": 9}, "h9", 103.0)) == "style_taken"
-    assert store.styles.get("grey").version == 2
-    store.styles.retire("grey", 2, 104.0)
-    assert [(each.id, each.version) for each in store.styles.list()] == [("grey", 1)]
-    assert store.styles.get("grey", 2).content == {"a": 2}
-    assert code_of(lambda: store.styles.get("blue")) == "unknown_style"
-
-
 def test_workers_are_told_to_stop_together(store: Store) -> None:
     for id in ("h:1:a:10", "h:1:a:11", "h:1_a:12"):
         store.staff.arrive(WorkerRow(id, ["cpu"], [], {}, "cpu", 90.0, 90.0))
