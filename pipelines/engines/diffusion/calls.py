@@ -9,7 +9,7 @@ import PIL.Image
 import torch
 from numpy.typing import NDArray
 
-from pipelines.engines.diffusion import sampling
+from pipelines.engines.diffusion import sampling, starts
 from pipelines.engines.diffusion.lease import Lease
 from portrait.drawings import Drawing
 from portrait.techniques import Technique
@@ -53,23 +53,37 @@ def draw(
     technique = drawing.technique
     spent = sampling.spending(technique)
     guides = [guide for each in told for guide in each.guides]
-    pipe = lease.pipe([guide.network for guide in guides], technique.perturbed > 0)
+    networks = [guide.network for guide in guides]
+    pipe = lease.pipe(networks, technique.perturbed > 0, drawing.task)
     pipe.scheduler = sampling.scheduler(spent.scheduler, dict(lease.loaded.source.config("scheduler")))
     with torch.no_grad():
+        if drawing.start is not None and not drawing.done:
+            return _clean(starts.round_trip(pipe, drawing.start))
         arguments = (
-            _words(lease, drawing) | _guided(guides) | {k: v for each in told for k, v in each.arguments.items()}
+            _words(lease, drawing)
+            | _guided(guides, "image" if drawing.start is None else "control_image")
+            | {k: v for each in told for k, v in each.arguments.items()}
+            | starts.arguments(drawing, pipe.vae_scale_factor)
         )
-        after = _After(told, tell, drawing, spent.cutoff, pipe)
+        after = _After(told, tell, drawing, spent.cutoff)
+        if after.ends:
+            for network in (pipe.unet, *networks):
+                lease.undo(network.register_forward_pre_hook(_following, with_kwargs=True).remove)
         if technique.perturbed > 0:
             arguments["pag_scale"] = technique.perturbed
         if technique.freeu:
             pipe.enable_freeu(**FREEU[lease.family.name])
             lease.undo(pipe.disable_freeu)
         lease.loaded.activate(lease.adapters)
-        drawn = pipe(
+        drawn = _drawn(pipe, arguments, drawing, after)
+    return _clean(drawn)
+
+
+def _drawn(pipe: Any, arguments: Mapping[str, Any], drawing: Drawing, after: "_After") -> Any:
+    vae, dtype = pipe.vae, pipe.vae.dtype
+    try:
+        return pipe(
             **arguments,
-            width=drawing.size.width,
-            height=drawing.size.height,
             num_inference_steps=drawing.steps,
             guidance_scale=drawing.guidance,
             generator=torch.Generator("cpu").manual_seed(drawing.seed),
@@ -77,6 +91,12 @@ def draw(
             callback_on_step_end=after,
             callback_on_step_end_tensor_inputs=after.names,
         ).images[0]
+    finally:
+        if vae.dtype != dtype:
+            vae.to(dtype)  # some stock pipelines leave it in float32, and others cannot draw with it then
+
+
+def _clean(drawn: Any) -> NDArray[np.float32]:
     return np.nan_to_num(np.asarray(drawn, np.float32)).clip(0, 1)
 
 
@@ -101,12 +121,15 @@ def _words(lease: Lease, drawing: Drawing) -> dict[str, Any]:
     return dict(lease.family.prompt(said, unsaid))
 
 
-def _guided(guides: Sequence[Guide]) -> dict[str, Any]:
-    """Pictures and scales of the control networks; a single one is told without a list, as stock pipelines want it."""
+def _guided(guides: Sequence[Guide], picture: str) -> dict[str, Any]:
+    """Pictures and scales of the control networks; a single one is told without a list, as stock pipelines want it.
+
+    `picture` is what the pipeline calls their pictures.
+    """
     if not guides:
         return {}
     told = {
-        "image": [PIL.Image.fromarray(guide.picture) for guide in guides],
+        picture: [PIL.Image.fromarray(guide.picture) for guide in guides],
         "controlnet_conditioning_scale": [float(guide.scale) for guide in guides],
         "control_guidance_start": [guide.start for guide in guides],
         "control_guidance_end": [guide.end for guide in guides],
@@ -118,35 +141,40 @@ class _After:
     """What happens at the end of each step: identities have their say, guidance ends, progress is told."""
 
     def __init__(
-        self,
-        told: Sequence[Conditions],
-        tell: Callable[[int], None],
-        drawing: Drawing,
-        cutoff: float,
-        pipe: Any,
+        self, told: Sequence[Conditions], tell: Callable[[int], None], drawing: Drawing, cutoff: float
     ) -> None:
         self._told, self._tell = told, tell
-        guided = is_guided(drawing) and cutoff < 1 and not drawing.technique.perturbed
-        self._last = max(1, round(cutoff * drawing.steps)) if guided else 0
-        known = set(pipe._callback_tensor_inputs)
-        wanted = {name for each in told for name in each.tensors}
-        if self._last:
-            wanted |= {"prompt_embeds", "add_text_embeds", "add_time_ids", "image"} & known
-        self.names = sorted(wanted | {"latents"})
+        self.ends = is_guided(drawing) and cutoff < 1 and not drawing.technique.perturbed
+        """Whether guidance ends before the drawing does."""
+        self._last = max(1, round(cutoff * drawing.done))
+        self.names = sorted({"latents", *(name for each in told for name in each.tensors)})
 
     def __call__(self, pipe: Any, step: int, time: Any, tensors: Tensors) -> Tensors:
         for each in self._told:
             if each.callback is not None:
                 each.callback(step, tensors)
-        if step + 1 == self._last:
-            # What speaks for the person is the second half of each batch.
+        if self.ends and step + 1 == self._last:
             pipe._guidance_scale = 1.0
-            tensors = {name: _second(each) if name != "latents" else each for name, each in tensors.items()}
+        # A mask that was made for both halves of a batch makes two of one when guidance has ended.
+        latents = tensors["latents"][:1]
         self._tell(step + 1)
-        return tensors
+        return {**tensors, "latents": latents}
 
 
-def _second(tensor: Any) -> Any:
-    if isinstance(tensor, list):
-        return [_second(each) for each in tensor]
-    return tensor.chunk(2)[1] if tensor.shape[0] > 1 else tensor
+def _following(network: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """When guidance has ended, what a network is told follows the batch: what speaks for the person is the second half.
+
+    Not every stock pipeline reads back what a callback changes; what the networks are given is the same in all of them.
+    """
+    batch = int((given[0] if given else named["sample"]).shape[0])
+
+    def cut(each: Any) -> Any:
+        return each[-batch:] if isinstance(each, torch.Tensor) and each.dim() > 1 else each
+
+    told = named.get("added_cond_kwargs")
+    if told:
+        named["added_cond_kwargs"] = {name: cut(each) for name, each in told.items()}
+    for name in ("encoder_hidden_states", "controlnet_cond"):
+        if name in named:
+            named[name] = cut(named[name])
+    return given, named

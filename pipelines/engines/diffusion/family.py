@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from diffusers import DiffusionPipeline
 
+from portrait.drawings import Task
 from portrait.errors import OperatorError
 from portrait.types import Size
 
@@ -48,8 +49,8 @@ class Family(Protocol):
     name: str
     pipeline: type[DiffusionPipeline]
     """The stock text-to-image pipeline."""
-    pipelines: Mapping[tuple[bool, bool], type[DiffusionPipeline]]
-    """The same with control networks, with perturbed attention, or with both."""
+    pipelines: Mapping[tuple[Task, bool, bool], type[DiffusionPipeline]]
+    """The others, by what they begin from, whether with control networks, and whether with perturbed attention."""
     mark: str
     """A weight that every single file of this family has, and none of another."""
     architecture: str

@@ -19,6 +19,7 @@ from pipelines.engines.diffusion.family import TARGETS, TEXT_TARGETS, Words
 from pipelines.engines.diffusion.loading import Source, load
 from pipelines.engines.diffusion.memory import Profile
 from pipelines.engines.diffusion.slot import NAME, People, Slot
+from portrait.drawings import Task
 
 _Network = TypeVar("_Network")
 _Call = Callable[..., Any]
@@ -176,13 +177,13 @@ class Lease:
         said, unsaid = prompts.encode(self.family, self.parts, prompt, negative, skip)
         return said.to(self.device, self.dtype), unsaid.to(self.device, self.dtype)
 
-    def pipe(self, networks: list[Any], perturbed: bool) -> Any:
+    def pipe(self, networks: list[Any], perturbed: bool, task: Task = "text") -> Any:
         """The stock pipeline for a call, of the base's own parts; `networks` are control networks."""
-        if not networks and not perturbed:
+        if not networks and not perturbed and task == "text":
             return self.loaded.pipeline
         if perturbed:
             self.undo(self.loaded.plain)  # what perturbs stays in the attention when a call is broken off
-        kind = self.family.pipelines[bool(networks), perturbed]
+        kind = self.family.pipelines[task, bool(networks), perturbed]
         parts = {name: part for name, part in self.loaded.pipeline.components.items() if name != "controlnet"}
         if "safety_checker" in parts:
             parts["requires_safety_checker"] = False

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.engines import Engines
-from pipelines.engines.diffusion import calls, device, hints, memory, prompts, sampling
+from pipelines.engines.diffusion import calls, device, hints, memory, prompts, sampling, starts
 from pipelines.engines.diffusion.calls import Conditions
 from pipelines.engines.diffusion.family import families
 from pipelines.engines.diffusion.lease import Lease, LoadedBase
@@ -120,8 +120,10 @@ class Diffusion:
     def draw(self, plan: Plan, tell: Callable[[int], None]) -> tuple[NDArray[np.float32], dict[str, object]]:
         """One drawing H×W×3, 0..1, and what it took; steps down once where memory runs out.
 
-        Raises `EngineError` (`out_of_memory`).
+        Raises `EngineError` (`out_of_memory`), `UserError` (`bad_technique`).
         """
+        controlled = bool(plan.drawing.technique.hints) or any(name == "instantid" for name, _ in plan.identifiers)
+        starts.check(plan.base, plan.drawing, controlled)
         try:
             return self._draw(plan, tell)
         except (RuntimeError, MemoryError) as error:
@@ -210,7 +212,7 @@ class Diffusion:
 
 
 def _telling(progress: Progress, plan: Plan, number: int, count: int, shown: Image | None) -> Callable[[int], None]:
-    steps = plan.drawing.steps
+    steps = plan.drawing.done
     return lambda done: progress(number * steps + done, count * steps, "Drawing", shown)
 
 

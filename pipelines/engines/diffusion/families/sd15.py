@@ -6,8 +6,15 @@ from typing import Any
 
 import torch
 from diffusers import (
+    StableDiffusionControlNetImg2ImgPipeline,
+    StableDiffusionControlNetInpaintPipeline,
+    StableDiffusionControlNetPAGInpaintPipeline,
     StableDiffusionControlNetPAGPipeline,
     StableDiffusionControlNetPipeline,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPAGImg2ImgPipeline,
+    StableDiffusionPAGInpaintPipeline,
     StableDiffusionPAGPipeline,
     StableDiffusionPipeline,
 )
@@ -23,9 +30,16 @@ class StableDiffusion15:
     pipeline = StableDiffusionPipeline
     pipelines = MappingProxyType(
         {
-            (True, False): StableDiffusionControlNetPipeline,
-            (False, True): StableDiffusionPAGPipeline,
-            (True, True): StableDiffusionControlNetPAGPipeline,
+            ("text", True, False): StableDiffusionControlNetPipeline,
+            ("text", False, True): StableDiffusionPAGPipeline,
+            ("text", True, True): StableDiffusionControlNetPAGPipeline,
+            ("image", False, False): StableDiffusionImg2ImgPipeline,
+            ("image", True, False): StableDiffusionControlNetImg2ImgPipeline,
+            ("image", False, True): StableDiffusionPAGImg2ImgPipeline,
+            ("inpaint", False, False): StableDiffusionInpaintPipeline,
+            ("inpaint", True, False): StableDiffusionControlNetInpaintPipeline,
+            ("inpaint", False, True): StableDiffusionPAGInpaintPipeline,
+            ("inpaint", True, True): StableDiffusionControlNetPAGInpaintPipeline,
         }
     )
     mark = "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight"

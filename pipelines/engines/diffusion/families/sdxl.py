@@ -6,8 +6,15 @@ from typing import Any
 
 import torch
 from diffusers import (
+    StableDiffusionXLControlNetImg2ImgPipeline,
+    StableDiffusionXLControlNetInpaintPipeline,
+    StableDiffusionXLControlNetPAGImg2ImgPipeline,
     StableDiffusionXLControlNetPAGPipeline,
     StableDiffusionXLControlNetPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLInpaintPipeline,
+    StableDiffusionXLPAGImg2ImgPipeline,
+    StableDiffusionXLPAGInpaintPipeline,
     StableDiffusionXLPAGPipeline,
     StableDiffusionXLPipeline,
 )
@@ -25,9 +32,16 @@ class StableDiffusionXL:
     pipeline = StableDiffusionXLPipeline
     pipelines = MappingProxyType(
         {
-            (True, False): StableDiffusionXLControlNetPipeline,
-            (False, True): StableDiffusionXLPAGPipeline,
-            (True, True): StableDiffusionXLControlNetPAGPipeline,
+            ("text", True, False): StableDiffusionXLControlNetPipeline,
+            ("text", False, True): StableDiffusionXLPAGPipeline,
+            ("text", True, True): StableDiffusionXLControlNetPAGPipeline,
+            ("image", False, False): StableDiffusionXLImg2ImgPipeline,
+            ("image", True, False): StableDiffusionXLControlNetImg2ImgPipeline,
+            ("image", False, True): StableDiffusionXLPAGImg2ImgPipeline,
+            ("image", True, True): StableDiffusionXLControlNetPAGImg2ImgPipeline,
+            ("inpaint", False, False): StableDiffusionXLInpaintPipeline,
+            ("inpaint", True, False): StableDiffusionXLControlNetInpaintPipeline,
+            ("inpaint", False, True): StableDiffusionXLPAGInpaintPipeline,
         }
     )
     mark = "conditioner.embedders.1.model.positional_embedding"
