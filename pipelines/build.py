@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pipelines import ways as known
 from pipelines.engines import Engines, engine_module, names
 from pipelines.evaluate import Evaluate
 from pipelines.models import Models
@@ -45,6 +46,21 @@ def bases(settings: Settings) -> dict[str, list[str]]:
     return {name: ([mend] if absent else []) + lines for name, lines in lacks.items()}
 
 
+def ways(settings: Settings) -> dict[str, list[str]]:
+    """What a person can be drawn with, each with what it lacks, in words; nothing is loaded.
+
+    By word: `base:sdxl`, `base:sdxl:instantid` for each identity, `base:sdxl:fast` for drawings of few steps.
+    """
+    models = Models(settings.models)
+    found: dict[str, list[str]] = {}
+    for base, lines in bases(settings).items():
+        family = known.family_of(settings, base)
+        found[f"base:{base}"] = lines
+        for way in (*known.MODELS, "fast"):
+            found[f"base:{base}:{way}"] = [*lines, *known.missing(way, family, models)]
+    return found
+
+
 def convert(settings: Settings, base: str, place: Path, dtype: str) -> None:
     """A base model from a folder to one file, or back; see `engines.diffusion.convert`."""
     engine_module("diffusion", "convert").convert(base, place, dtype, settings, Models(settings.models))
@@ -80,6 +96,11 @@ def evaluate(settings: Settings, engines: Engines) -> Evaluate:
 
     classifier = here("classifier", "inception", engines.classifier)
     return Evaluate(engines.finder(), classifier, here("comparer", "clip", engines.comparer), absent)
+
+
+def guarding(settings: Settings) -> list[str]:
+    """What is missing of the guard that the settings ask for, in words."""
+    return Models(settings.models).missing("safety_checker") if settings.draw.guard == "always" else []
 
 
 def guard(engines: Engines, kinds: Collection[str], draw: Draw | None) -> Guard | None:

@@ -99,7 +99,8 @@ class PortraitFlows:
         # The engines of diffusion are not asked themselves: that would load their libraries into workers that never draw.
         bases = build.bases(self._settings)
         lacks |= {f"train:{base}": lines for base, lines in bases.items()}
-        lacks["draw:text"] = [*lacks["look"], *min(bases.values(), key=len)]
+        lacks["draw:text"] = [*lacks["look"], *min(bases.values(), key=len), *build.guarding(self._settings)]
+        lacks |= build.ways(self._settings)
         return Abilities(
             frozenset(word for word, lines in lacks.items() if not lines),
             {word: lines for word, lines in lacks.items() if lines},

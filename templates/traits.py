@@ -27,6 +27,12 @@ def traits_of(style: StyleFile) -> dict[str, Trait]:
     return {**EVERYWHERE, **style.traits}
 
 
+def offered(style: StyleFile) -> dict[str, Trait]:
+    """The traits that its prompt has a place for, in their order there."""
+    known = traits_of(style)
+    return {name: known[name] for name in placeholders(f"{style.prompt} {style.negative}") if name in known}
+
+
 def filled(words: str, style: StyleFile, wishes: Mapping[str, str]) -> str:
     """The words with every trait in place; what a painter fills stays. A wish that is no choice gives the default.
 

@@ -13,15 +13,16 @@ from fastapi.sse import format_sse_event
 
 from portrait.errors import PortraitError, UserError
 from tasks import broker, schemas
-from tasks.api import shown
+from tasks.api import shown, techniques
 from tasks.api.answers import documented
 from tasks.api.looks import NOBODY, abilities
 from tasks.api.office import ActOnce, AnId, Cursor, Guarded, Limit, Office, TheCaller, TheOffice, made
 from tasks.jobs import Job, needs_of
+from tasks.offered import Offered
 from tasks.store.board import Standing
 from tasks.store.database import new_id
 from tasks.store.rows import EventRow
-from templates.catalog import Catalog
+from templates.schema import StyleFile
 
 router = APIRouter(tags=["jobs"], route_class=Guarded)
 ASKING = documented(401, 403, 404, 409, 410, 422, 429, 503)
@@ -49,7 +50,7 @@ def ask_training(order: schemas.TrainingOrder, office: TheOffice, caller: TheCal
             job = _job(office, caller.owner, "prepare", {"person": order.person}, len(photos))
         else:
             job = _training(office, caller.owner, order)
-        return _accepted(office, office.ask(job, {"1": order.person}))
+        return accepted(office, office.ask(job, {"1": order.person}))
 
     return once(act)
 
@@ -66,14 +67,19 @@ def ask_generation(order: schemas.GenerationOrder, office: TheOffice, caller: Th
             "seed": order.seed,
             "size": None if order.size is None else [order.size.width, order.size.height],
             "format": order.format,
-            **({"technique": order.technique.model_dump()} if order.technique else {}),
+            **({"technique": order.technique.model_dump(exclude_defaults=True)} if order.technique else {}),
             **({"traits": dict(order.traits)} if order.traits else {}),
         }
-        kind = _look_of(office, caller.owner, order, wants)
-        job = _job(office, caller.owner, "generate", wants, order.count, frozenset({f"draw:{kind}"}))
+        kind, style = _look_of(office, caller.owner, order, wants)
+        needs = frozenset({f"draw:{kind}"})
+        if style is not None and kind == "text":
+            needs = techniques.complete(office, caller.owner, order, style, wants)
+        elif style is not None:
+            techniques.check_traits(style, order.traits)
+        job = _job(office, caller.owner, "generate", wants, order.count, needs)
         if kind == "text":
             job = replace(job, queue="gpu.generate")
-        return _accepted(office, office.ask(job, order.people))
+        return accepted(office, office.ask(job, order.people))
 
     return once(act)
 
@@ -219,7 +225,8 @@ def _job(
 
 
 def _training(office: Office, owner: str, order: schemas.TrainingOrder) -> Job:
-    """A job that trains a LoRA from the newest training set."""
+    """A job that trains a LoRA from the newest training set; raises `bad_technique` for a base that nobody knows."""
+    techniques.check_base(office, order.base or "")
     identities = office.store.people.identities(owner, order.person)
     if not identities:
         raise UserError("not_prepared", "The photos are not judged yet. Ask for a training without a base first.")
@@ -243,20 +250,26 @@ def _identity(office: Office, owner: str, person: str) -> str:
     return identity
 
 
-def _look_of(office: Office, owner: str, order: schemas.GenerationOrder, wants: dict[str, object]) -> str:
-    """Put style or template into what is wanted; returns the kind of style. Raises `unknown_style`, `template_face_missing`."""
+def _look_of(
+    office: Office, owner: str, order: schemas.GenerationOrder, wants: dict[str, object]
+) -> tuple[str, StyleFile | None]:
+    """Put style or template into what is wanted; returns the kind of style, and the style where it is one of the house.
+
+    Raises `unknown_style`, `template_face_missing`.
+    """
+    style: StyleFile | None = None
     if order.template is not None:
         template = office.store.templates.get(owner, order.template)
         wants["template"] = template.id
         kind, faces = "template", None if template.faces is None else len(template.faces)
     else:
-        style = Catalog().find(order.style or "").style
+        style = Offered(office.store, office.files).find(order.style or "").style
         wants |= {"style": style.id, "version": style.version}
         kind, faces = style.kind, style.faces
     over = [place for place in order.people if faces is not None and int(place) > faces]
     if over:
         raise UserError("template_face_missing", f"There is no face number {over[0]}: this picture has {faces}.")
-    return kind
+    return kind, style
 
 
 def _takes(office: Office, standing: Standing) -> list[str]:
@@ -267,5 +280,6 @@ def _takes(office: Office, standing: Standing) -> list[str]:
     return [line for word in standing.missing for line in able.get(word) or [NOBODY]]
 
 
-def _accepted(office: Office, job: Job) -> Response:
+def accepted(office: Office, job: Job) -> Response:
+    """The answer to who asked for long work: the job, and where to follow it."""
     return made(told(office, job), f"/v1/jobs/{job.id}", 202, RETRY_AFTER)

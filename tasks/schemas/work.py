@@ -35,21 +35,45 @@ class Sides(Asked):
 
 
 Strength = Annotated[float, Field(ge=0, le=2)]
+Way = Literal["lora", "instantid", "photomaker", "photomaker_v2", "faceid", "faceid_plus"]
+"""How a diffusion model is told who: what was learned of a person, or one of the adapters that read photos."""
+Scheduler = Literal[
+    "",
+    "own",
+    "ddim",
+    "pndm",
+    "lms",
+    "lms_karras",
+    "euler",
+    "euler_a",
+    "heun",
+    "dpm_2m_karras",
+    "dpm_sde",
+    "unipc",
+    "lcm",
+]
+"""How noise becomes a picture; empty leaves it to the preset, `own` to the base."""
 
 
 class Technique(Asked):
     """How a diffusion model draws, for styles that are made of words; what is left out the installation decides."""
 
-    base: str = Field("", max_length=60, pattern=r"^[a-z0-9_-]*$", description="Name of a base model.")
-    identities: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")]] = Field(
-        [], max_length=4, description="How the model is told who: lora, instantid, photomaker, faceid … together."
+    base: str = Field("", max_length=60, pattern=r"^[a-z0-9._-]*$", description="Name of a base model.")
+    identities: list[Way] = Field(
+        [],
+        max_length=4,
+        description="How the model is told who, several together; the installation chooses when empty.",
     )
     preset: Literal["fast", "balanced", "best"] = "balanced"
     traits: str = Field("", max_length=200, description="What shall be true of the person, in free words.")
-    strengths: dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,40}$")], Strength] = Field({}, max_length=8)
-    scheduler: str = Field("", pattern=r"^[a-z0-9_]*$", max_length=40)
+    strengths: dict[Way | Literal["identitynet"], Strength] = Field({}, description="By identity; 0 to 2.")
+    scheduler: Scheduler = ""
     steps: int = Field(0, ge=0, le=150, description="0 leaves it to the preset.")
-    guidance: float | None = Field(None, ge=0, le=30)
+    guidance: float | None = Field(None, ge=0, le=30, description="null leaves it to the preset.")
+    cutoff: float | None = Field(None, ge=0, le=1, description="Share of the steps after which guidance ends.")
+    clip_skip: int = Field(0, ge=0, le=8, description="Last layers of the text encoder that are left out.")
+    perturbed: float = Field(0.0, ge=0, le=10, description="Scale of perturbed-attention guidance; 0 does without.")
+    freeu: bool = False
 
 
 class GenerationOrder(Asked):

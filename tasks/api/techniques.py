@@ -1,0 +1,128 @@
+"""What portraits made of words are drawn with: base, ways of telling who, traits; chosen or refused before it is queued."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipelines import ways
+from portrait.errors import UserError
+from tasks import schemas
+from tasks.api.looks import abilities
+from tasks.api.office import Office
+from tasks.store.rows import IdentityRow
+from templates.schema import StyleFile
+from templates.traits import offered
+
+PREFERRED = ("instantid", "photomaker_v2", "photomaker", "faceid_plus", "faceid")
+"""Ways of drawing somebody who was not learned, the most alike first."""
+TOKENS = {"instantid", "faceid", "faceid_plus"}
+"""Ways that bring image tokens: there is room for those of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a drawing is made with."""
+
+    base: str
+    identities: Sequence[str]
+    learned: IdentityRow | None
+    """The identity whose LoRA is worn, where one is."""
+
+
+def complete(
+    office: Office, owner: str, order: schemas.GenerationOrder, style: StyleFile, wants: dict[str, object]
+) -> frozenset[str]:
+    """Put all choices into what is wanted, and give the abilities that it takes.
+
+    Raises `UserError`: `bad_technique`, `bad_trait`, `wrong_family`, `not_learned`.
+    """
+    check_traits(style, order.traits)
+    technique = order.technique or schemas.Technique.model_validate({})
+    if "preset" not in technique.model_fields_set:
+        technique = technique.model_copy(update={"preset": office.installation.flows.draw.preset})
+    able = abilities(office)
+    rows = [row for row in office.store.people.identities(owner, order.people["1"]) if row.base]
+    chosen = _chosen(office, technique, rows, able)
+    _check(office, style, chosen)
+    if chosen.learned is not None:
+        wants["identities"] = {"1": chosen.learned.id}
+    said = technique.model_dump(exclude_defaults=True)
+    wants["technique"] = {**said, "base": chosen.base, "identities": list(chosen.identities)}
+    more = ["fast"] if technique.preset == "fast" and technique.scheduler in ("", "lcm") else []
+    return frozenset({"draw:text", *(f"base:{chosen.base}:{way}" for way in (*chosen.identities, *more))})
+
+
+def check_base(office: Office, base: str) -> None:
+    """Raise `UserError` (`bad_technique`) for a base that neither the settings nor any live worker knows."""
+    words = [word.split(":") for word in abilities(office)]
+    known = {word[1] for word in words if word[0] in ("base", "train") and len(word) > 1}
+    known |= {*ways.FAST, *office.installation.flows.bases}
+    if base not in known:
+        raise UserError(
+            "bad_technique", f"There is no base model {base!r} here. Choose one of: {', '.join(sorted(known))}."
+        )
+
+
+def check_traits(style: StyleFile, wishes: Mapping[str, str]) -> None:
+    """Raise `UserError` (`bad_trait`) for a trait that the style does not ask for, or a wish that is none of its choices."""
+    traits = offered(style)
+    for name, wish in wishes.items():
+        if name not in traits:
+            known = f"It asks for: {', '.join(traits)}." if traits else "It asks for none."
+            raise UserError("bad_trait", f"The style {style.id} has no trait {name!r}. {known}")
+        choices = traits[name].choices
+        if choices and wish not in choices:
+            raise UserError("bad_trait", f"{name} cannot be {wish!r} here. Choose one of: {', '.join(choices)}.")
+
+
+def _chosen(
+    office: Office, technique: schemas.Technique, rows: Sequence[IdentityRow], able: Mapping[str, list[str]]
+) -> Choice:
+    """What was named; for the rest the first base and way that a live worker is ready for."""
+    draw = office.installation.flows.draw
+    named: Sequence[str] = technique.identities or draw.identities
+    if technique.base:
+        check_base(office, technique.base)
+        bases = [technique.base]
+    else:
+        learned = [row.base for row in rows] if not named or "lora" in named else []
+        ready = sorted(word.split(":")[1] for word, lines in able.items() if word.startswith("base:") and not lines)
+        bases = list(dict.fromkeys([*learned, draw.base, *ready]))
+    choices = [_with(base, named, rows, able) for base in bases]
+    for each in choices:
+        if each.identities and all(able.get(f"base:{each.base}:{way}") == [] for way in each.identities):
+            return each
+    return choices[0]
+
+
+def _with(base: str, named: Sequence[str], rows: Sequence[IdentityRow], able: Mapping[str, list[str]]) -> Choice:
+    """What a drawing on a base would be made with: the LoRA where there is one, else the best adapter that is ready."""
+    learned = next((row for row in rows if row.base == base), None)
+    usual = ["lora"] if learned else [way for way in PREFERRED if able.get(f"base:{base}:{way}") == []][:1]
+    told = tuple(dict.fromkeys(named or usual))
+    return Choice(base, told, learned if "lora" in told else None)
+
+
+def _check(office: Office, style: StyleFile, chosen: Choice) -> None:
+    """Raise what would keep it from being drawn, as far as it can be known without the base."""
+    family = ways.family_of(office.installation.flows, chosen.base)
+    if family and style.families and family not in style.families:
+        sentence = f"The style {style.id} is for {', '.join(style.families)}; {chosen.base} is {family}."
+        raise UserError("wrong_family", sentence)
+    for way in chosen.identities:
+        if family and family not in ways.MODELS[way]:
+            sentence = f"{way} draws on a base of the family {', '.join(ways.MODELS[way])}; {chosen.base} is {family}."
+            raise UserError("wrong_family", sentence)
+    brings = [way for way in chosen.identities if way in TOKENS]
+    if len(brings) > 1:
+        raise UserError("bad_technique", f"{' and '.join(brings)} do not go together: choose one of them.")
+    if not chosen.identities:
+        raise UserError(
+            "not_learned",
+            "This style is drawn by a model that does not know this person yet: ask for a training with a base first. "
+            "Where an adapter for a base is installed, one photo is enough.",
+        )
+    if "lora" in chosen.identities and chosen.learned is None:
+        sentence = (
+            f"This person was not learned on {chosen.base}: train them on it, or name the base they were learned on."
+        )
+        raise UserError("not_learned", sentence)

@@ -1,0 +1,209 @@
+"""Portraits made of words, as they are asked for: what is chosen where nothing was said, and what is refused at once."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+import pytest
+import sqlalchemy as sa
+
+from pipelines import ways
+from pipelines.engines import names, status
+from pipelines.engines.diffusion.sampling import SCHEDULERS
+from pipelines.models import Models
+from pipelines.settings import ModelStore, Settings
+from tasks.schemas.work import Scheduler, Way
+from tasks.store.database import new_id
+from tasks.store.rows import IdentityRow, WorkerRow
+from tasks.store.tables import identities
+from tests.tasks.api.desk import Desk, desk_at, new_home, settings
+
+XL = ["draw:text", "base:sdxl", "base:sdxl:lora", "train:sdxl"]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Who asks for what is refused; nothing is kept of it, so all such questions go to one API."""
+
+    desk: Desk
+    person: str
+
+    def refused(self, **body: Any) -> dict[str, Any]:
+        answer = self.desk.client().post("/generations", json={**order(self.person), **body})
+        assert answer.status_code == 422, answer.text
+        return answer.json()
+
+
+@pytest.fixture(scope="module")
+def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
+    with desk_at(settings(new_home(tmp_path_factory.mktemp("home")))) as desk:
+        person = desk.person()
+        hire(desk, *XL)
+        yield Asking(desk, person)
+
+
+def hire(desk: Desk, *words: str, **missing: list[str]) -> None:
+    """A live worker for drawings of words."""
+    now = time.time()
+    lacks = {name.replace("__", ":"): lines for name, lines in missing.items()}
+    desk.office.store.staff.arrive(WorkerRow("w", ["gpu.generate", "gpu.train"], list(words), lacks, "gpu", now, now))
+
+
+def learn(desk: Desk, person: str, base: str) -> str:
+    """Somebody who was learned on a base."""
+    store, now = desk.office.store, time.time()
+    newest = store.people.identities("ann", person)[0]
+    row = IdentityRow(new_id("identity", now), "ann", person, newest.training_set, now, base)
+    with store.people.database.write() as connection:
+        connection.execute(sa.insert(identities).values(asdict(row)))
+    return row.id
+
+
+def order(person: str, technique: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    return {"people": {"1": person}, "style": "text-garden", "technique": technique, **more}
+
+
+def needs(desk: Desk, job: str) -> set[str]:
+    return set(desk.office.store.jobs.get("ann", job).needs)
+
+
+def test_what_was_learned_is_worn_where_nothing_was_said(desk: Desk) -> None:
+    hire(desk, *XL, "base:sdxl:instantid", "base:tiny", "base:tiny:lora")
+    person = desk.person()
+    learned = learn(desk, person, "tiny")
+    asked = desk.client().post("/generations", json=order(person, traits={"age": "young"}))
+    assert asked.status_code == 202, asked.text
+    job = asked.json()
+    assert job["queue"] == "gpu.generate"
+    assert job["wants"]["technique"] == {"base": "tiny", "identities": ["lora"]}
+    assert job["wants"]["identities"] == {"1": learned}
+    assert job["wants"]["traits"] == {"age": "young"}
+    assert needs(desk, job["id"]) == {"draw:text", "base:tiny:lora"}
+    assert job["missing"] == []
+
+
+def test_who_was_not_learned_is_drawn_by_the_best_adapter_that_is_ready(desk: Desk) -> None:
+    hire(desk, *XL, "base:sdxl:photomaker", "base:sdxl:faceid", "base:sdxl:fast")
+    person = desk.person()
+    client = desk.client()
+    job = client.post("/generations", json=order(person, {"preset": "fast"})).json()
+    assert job["wants"]["technique"] == {"preset": "fast", "base": "sdxl", "identities": ["photomaker"]}
+    assert needs(desk, job["id"]) == {"draw:text", "base:sdxl:photomaker", "base:sdxl:fast"}
+    other = client.post("/generations", json=order(person, {"preset": "fast", "scheduler": "euler"})).json()
+    assert "base:sdxl:fast" not in needs(desk, other["id"])
+
+
+def test_another_base_is_taken_where_the_usual_one_is_not_ready(desk: Desk) -> None:
+    hire(desk, "draw:text", "base:mine", "base:mine:faceid", base__sdxl=["No SDXL."])
+    job = desk.client().post("/generations", json=order(desk.person())).json()
+    assert job["wants"]["technique"] == {"base": "mine", "identities": ["faceid"]}
+
+
+def test_what_a_worker_lacks_is_told_with_the_job(desk: Desk) -> None:
+    hire(desk, *XL, base__sdxl__instantid=["The model instantid is not on this machine."])
+    person = desk.person()
+    job = desk.client().post("/generations", json=order(person, {"identities": ["instantid"]})).json()
+    assert job["missing"] == ["The model instantid is not on this machine."]
+    told = {each["name"]: each for each in desk.client().get("/abilities").json()["items"]}
+    assert told["base:sdxl:lora"]["ready"]
+    assert told["base:sdxl:instantid"] == {
+        "name": "base:sdxl:instantid",
+        "ready": False,
+        "missing": ["The model instantid is not on this machine."],
+    }
+
+
+def test_everything_that_may_be_said_arrives_in_the_job(desk: Desk) -> None:
+    hire(desk, *XL, "base:sdxl:instantid")
+    person = desk.person()
+    learn(desk, person, "sdxl")
+    said = {
+        "base": "sdxl",
+        "identities": ["lora", "instantid"],
+        "preset": "best",
+        "traits": "with short hair",
+        "strengths": {"lora": 0.7, "identitynet": 0.4},
+        "scheduler": "unipc",
+        "steps": 12,
+        "guidance": 0.0,
+        "cutoff": 0.6,
+        "clip_skip": 1,
+        "freeu": True,
+    }
+    job = desk.client().post("/generations", json=order(person, said, seed=9, count=3)).json()
+    assert job["wants"]["technique"] == said
+    assert (job["wants"]["seed"], job["wants"]["count"]) == (9, 3)
+
+
+@pytest.mark.parametrize(
+    ("technique", "where"),
+    [
+        ({"scheduler": "magic"}, "technique.scheduler"),
+        ({"identities": ["dreams"]}, "technique.identities.0"),
+        ({"preset": "cheap"}, "technique.preset"),
+        ({"steps": 151}, "technique.steps"),
+        ({"steps": -1}, "technique.steps"),
+        ({"guidance": 31}, "technique.guidance"),
+        ({"guidance": "high"}, "technique.guidance"),
+        ({"strengths": {"lora": 3}}, "technique.strengths.lora"),
+        ({"strengths": {"luck": 1}}, "technique.strengths.luck"),
+        ({"cutoff": 2}, "technique.cutoff"),
+        ({"base": "../../etc"}, "technique.base"),
+        ({"speed": 1}, "technique.speed"),
+        ({"traits": "x" * 201}, "technique.traits"),
+    ],
+)
+def test_what_is_no_technique_is_refused_by_name(asking: Asking, technique: Mapping[str, Any], where: str) -> None:
+    told = asking.refused(technique=technique)
+    assert told["code"] == "bad_request"
+    assert where in told["detail"]
+    assert all(each["message"] for each in told["errors"])
+
+
+@pytest.mark.parametrize(
+    "more", [{"count": 0}, {"count": 17}, {"seed": -1}, {"seed": 2**31}, {"traits": {"AGE": "young"}}]
+)
+def test_counts_seeds_and_names_have_bounds(asking: Asking, more: Mapping[str, Any]) -> None:
+    assert asking.refused(**more)["code"] == "bad_request"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "sentence"),
+    [
+        ({"technique": {"base": "nowhere"}}, "bad_technique", "There is no base model 'nowhere' here. Choose one of:"),
+        ({"technique": {"base": "sd15", "identities": ["instantid"]}}, "wrong_family", "of the family sdxl; sd15 is"),
+        ({"technique": {"identities": ["instantid", "faceid"]}}, "bad_technique", "do not go together"),
+        ({"technique": {"identities": ["lora"]}}, "not_learned", "was not learned on sdxl"),
+        ({}, "not_learned", "ask for a training with a base first"),
+        ({"traits": {"hat": "a"}}, "bad_trait", "It asks for: age, glasses."),
+        ({"traits": {"age": "112"}}, "bad_trait", "Choose one of: young, middle-aged, elderly."),
+        ({"style": "studio-warm", "traits": {"age": "young"}}, "bad_trait", "It asks for none."),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_a_sentence(
+    asking: Asking, body: Mapping[str, Any], code: str, sentence: str
+) -> None:
+    told = asking.refused(**body)
+    assert told["code"] == code
+    assert sentence in told["detail"]
+    assert asking.desk.client().get("/jobs?kind=generate").json()["items"] == []
+
+
+def test_nobody_is_learned_on_a_base_that_is_unknown(desk: Desk) -> None:
+    client, person = desk.client(), desk.person()
+    answer = client.post("/trainings", json={"person": person, "base": "nowhere"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_technique")
+    hire(desk, train__nowhere=["There is no base model at /nowhere."])
+    waiting = client.post("/trainings", json={"person": person, "base": "nowhere"}).json()
+    assert waiting["missing"] == ["There is no base model at /nowhere."]
+
+
+def test_the_wire_and_the_engines_name_the_same_things(tmp_path: Any) -> None:
+    assert set(get_args(Way)) == set(names("identities")) == set(ways.MODELS)
+    assert set(get_args(Scheduler)) == {"", "own", *SCHEDULERS}
+    bare = Settings(models=ModelStore(folder=tmp_path))
+    models = Models(bare.models)
+    for way in ways.MODELS:
+        assert ways.missing(way, "", models) == status("identities", way, bare, models)
+    assert [ways.family_of(bare, base) for base in ("sd15", "sdxl", "other")] == ["sd15", "sdxl", ""]
