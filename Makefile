@@ -44,11 +44,13 @@ check: .venv/installed-dev
 	$(BIN)/lint-imports --config pyproject.toml
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types quick
 
+# The types of what changed since the last commit; `make test` looks at all of them.
 types:
-	$(BIN)/pyright --warnings --threads 2
+	@changed="$$({ git diff --name-only --diff-filter=d HEAD; git ls-files --others --exclude-standard; } | grep '\.py$$')"; \
+	if [ -n "$$changed" ]; then $(BIN)/pyright --warnings $$changed; fi
 
 quick:
-	$(BIN)/python -m pytest -q -m "not models and not services and not networks and not bench and not chaos and not gpu"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not models and not services and not networks and not bench and not chaos and not gpu"
 
 test: .venv/installed-dev
 	$(BIN)/portrait models pull

@@ -24,6 +24,7 @@ NETWORKS = (
     *(f"engines/{folder}/" for folder in ("diffusion", "trainers", "identities", "guards", "features", "controls")),
     *("painters/test_diffusion", "test_parsers", "test_realesrgan", "test_restoreformer", "tests/faceworld"),
     *("test_drawing", "test_lessons", "test_train", "test_evaluate", "test_pages", "test_routes", "test_serve"),
+    "test_prepare_command",
 )
 """In the name of tests that build networks, or run whole commands and pages: seconds each, marked `networks`."""
 
