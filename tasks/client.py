@@ -209,6 +209,10 @@ class Client:
         """What a style looks like."""
         return self._wire.content(f"/styles/{id}/preview", side)
 
+    def traits(self, style: str) -> list[schemas.Trait]:
+        """What a style asks for of the person in the picture."""
+        return self._wire.list(schemas.Trait, f"/styles/{style}/traits")
+
     def add_template(self, name: str, content: BinaryIO | bytes) -> schemas.Template:
         """Bring a picture that people can be put into."""
         answer = self._wire.ask("POST", "/templates", tries=1, files={"file": (name, content)}, timeout=120)

@@ -31,10 +31,7 @@ def list_people(
     page = office.store.people.list(caller.owner, cursor, limit)
     about = office.store.people.about(page.items)
     days = office.tasks.retention_days
-    items = [
-        shown.person(row, about[row.id].photos, about[row.id].consent, about[row.id].identity, days)
-        for row in page.items
-    ]
+    items = [shown.person(row, about[row.id], days) for row in page.items]
     return schemas.Page(items=items, next=page.next)
 
 
@@ -96,10 +93,12 @@ def withdraw_consent(id: AnId, office: TheOffice, caller: TheCaller) -> None:
 def list_identities(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Page[schemas.Identity]:
     """What the person can be drawn from, the newest first."""
     rows = office.store.people.identities(caller.owner, id)
-    items = [schemas.Identity(id=row.id, person=row.person, created=shown.moment(row.created)) for row in rows]
+    items = [
+        schemas.Identity(id=row.id, person=row.person, created=shown.moment(row.created), base=row.base) for row in rows
+    ]
     return schemas.Page(items=items, next=None)
 
 
 def _person(office: Office, row: PersonRow) -> schemas.Person:
     about = office.store.people.about([row])[row.id]
-    return shown.person(row, about.photos, about.consent, about.identity, office.tasks.retention_days)
+    return shown.person(row, about, office.tasks.retention_days)

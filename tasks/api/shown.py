@@ -6,6 +6,7 @@ from tasks import schemas
 from tasks.api import answers
 from tasks.jobs import Job
 from tasks.store.board import Standing
+from tasks.store.people import About
 from tasks.store.rows import (
     ConsentRow,
     DeliveryRow,
@@ -46,7 +47,7 @@ def key(row: KeyRow) -> schemas.Key:
     )
 
 
-def person(row: PersonRow, photos: int, consent: bool, identity: str | None, retention_days: float) -> schemas.Person:
+def person(row: PersonRow, about: About, retention_days: float) -> schemas.Person:
     """A person."""
     return schemas.Person(
         id=row.id,
@@ -54,9 +55,10 @@ def person(row: PersonRow, photos: int, consent: bool, identity: str | None, ret
         created=moment(row.created),
         used=moment(row.used),
         erased_after=moment(row.used + retention_days * DAY),
-        photos=photos,
-        consent=consent,
-        identity=identity,
+        photos=about.photos,
+        consent=about.consent,
+        identity=about.identity,
+        learned=list(about.learned),
     )
 
 

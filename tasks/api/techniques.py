@@ -3,15 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fastapi import APIRouter
+
 from pipelines import ways
 from portrait.errors import UserError
 from tasks import schemas
+from tasks.api.answers import documented
 from tasks.api.looks import abilities
-from tasks.api.office import Office
+from tasks.api.office import AnId, Office, TheCaller, TheOffice
+from tasks.offered import Offered
 from tasks.store.rows import IdentityRow
 from templates.schema import StyleFile
 from templates.traits import offered
 
+router = APIRouter(tags=["styles"])
 PREFERRED = ("instantid", "photomaker_v2", "photomaker", "faceid_plus", "faceid")
 """Ways of drawing somebody who was not learned, the most alike first."""
 TOKENS = {"instantid", "faceid", "faceid_plus"}
@@ -26,6 +31,16 @@ class Choice:
     identities: Sequence[str]
     learned: IdentityRow | None
     """The identity whose LoRA is worn, where one is."""
+
+
+@router.get("/styles/{id}/traits", responses=documented(401, 404, 422))
+def list_traits(id: AnId, office: TheOffice, _: TheCaller) -> schemas.Page[schemas.Trait]:
+    """What a style that is made of words asks for of the person in the picture; nothing in others."""
+    asked = offered(Offered(office.store, office.files).find(id).style)
+    items = [
+        schemas.Trait(name=name, default=trait.default, choices=list(trait.choices)) for name, trait in asked.items()
+    ]
+    return schemas.Page(items=items, next=None)
 
 
 def complete(

@@ -4,7 +4,7 @@ The client reads the same classes. Times are UTC; ids are opaque; likeness is a 
 """
 
 from tasks.schemas.keys import Delivery, Key, KeyMade, KeyOrder, SignIn, Webhook, WebhookMade, WebhookOrder
-from tasks.schemas.looks import Area, FaceLikeness, Portrait, PortraitChange, Style, Template
+from tasks.schemas.looks import Area, FaceLikeness, Portrait, PortraitChange, Style, Template, Trait
 from tasks.schemas.people import (
     Consent,
     ConsentGiven,
@@ -106,3 +106,4 @@ __all__ = [
     "Wish",
     "Worker",
 ]
+    "Trait",

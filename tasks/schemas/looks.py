@@ -57,6 +57,14 @@ class Style(Said):
     missing: list[str] = Field(description="What it takes to draw it, one sentence each.")
 
 
+class Trait(Said):
+    """What a style asks for of the person in the picture."""
+
+    name: str = Field(description="Key of `traits` in a generation.")
+    default: str = Field(description="What is drawn where nobody says otherwise; empty for what the photos show.")
+    choices: list[str] = Field(description="What it may be; anything short when empty.")
+
+
 class Area(Said):
     """A box as shares of a picture's width and height, 0..1."""
 

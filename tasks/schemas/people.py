@@ -50,6 +50,7 @@ class Person(Said):
     photos: int
     consent: bool = Field(description="Whether consent holds.")
     identity: str | None = Field(description="What portraits are drawn from; null until a training has succeeded.")
+    learned: list[str] = Field([], description="Base models that the person was learned on, the newest first.")
 
 
 class Identity(Said):
@@ -58,6 +59,7 @@ class Identity(Said):
     id: str
     person: str
     created: datetime
+    base: str = Field("", description="The base model of its LoRA; empty where photos were judged alone.")
 
 
 class Reason(Said):

@@ -62,6 +62,8 @@ class About:
     """Whether consent holds."""
     identity: str | None = None
     """The newest."""
+    learned: Sequence[str] = ()
+    """Bases that the person was learned on, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,11 @@ class People:
             photos = by_person(selfies, sa.func.count())
             holds = by_person(consents, sa.func.count(), consents.c.withdrawn.is_(None))
             newest = by_person(identities, sa.func.max(identities.c.id))
-        return {id: About(photos.get(id, 0), id in holds, newest.get(id)) for id in ids}
+            chosen = sa.select(identities.c.person, identities.c.base)
+            mine = chosen.where(identities.c.person.in_(ids), identities.c.base != "")
+            learned = connection.execute(mine.order_by(identities.c.id.desc())).all()
+        bases = {id: tuple(dict.fromkeys(row.base for row in learned if row.person == id)) for id in ids}
+        return {id: About(photos.get(id, 0), id in holds, newest.get(id), bases[id]) for id in ids}
 
     def count(self, owner: str) -> int:
         """How many people the owner has, for the quota."""

@@ -10,7 +10,7 @@ from tests.tasks.api.desk import Things, picture
 
 OPEN = {("POST", "/sign-in"), ("GET", "/health"), ("GET", "/ready")}
 """Routes that ask for no key."""
-OF_THE_HOUSE = {"/styles/{id}", "/styles/{id}/preview"}
+OF_THE_HOUSE = {"/styles/{id}", "/styles/{id}/preview", "/styles/{id}/traits"}
 """Routes with an id that is nobody's."""
 
 

@@ -207,3 +207,23 @@ def test_the_wire_and_the_engines_name_the_same_things(tmp_path: Any) -> None:
     for way in ways.MODELS:
         assert ways.missing(way, "", models) == status("identities", way, bare, models)
     assert [ways.family_of(bare, base) for base in ("sd15", "sdxl", "other")] == ["sd15", "sdxl", ""]
+
+
+def test_a_style_tells_what_it_asks_for(desk: Desk) -> None:
+    told = {each["name"]: each for each in desk.client().get("/styles/text-garden/traits").json()["items"]}
+    assert list(told) == ["age", "glasses"]
+    assert told["glasses"]["choices"] == ["with glasses", "without glasses"]
+    assert desk.client().get("/styles/studio-warm/traits").json()["items"] == []
+    assert desk.client().get("/styles/nothing/traits").status_code == 404
+
+
+def test_a_person_tells_what_they_were_learned_on(desk: Desk) -> None:
+    client, person = desk.client(), desk.person()
+    assert client.get(f"/people/{person}").json()["learned"] == []
+    for base in ("sdxl", "tiny", "sdxl"):
+        learn(desk, person, base)
+    [row] = client.get("/people").json()["items"]
+    assert row["learned"] == ["sdxl", "tiny"]
+    assert [each["base"] for each in client.get(f"/people/{person}/identities").json()["items"]] == [
+        *("sdxl", "tiny", "sdxl", "")
+    ]
