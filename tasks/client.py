@@ -191,6 +191,10 @@ class Client:
             schemas.Portrait, self._wire.ask("PATCH", f"/portraits/{id}", json={"favourite": favourite})
         )
 
+    def remake(self, id: str) -> schemas.Job:
+        """Ask for a portrait once more, as its recipe says."""
+        return self._wire.post(schemas.Job, f"/portraits/{id}/remake")
+
     def delete_portrait(self, id: str) -> None:
         """Delete one."""
         self._wire.ask("DELETE", f"/portraits/{id}")
@@ -205,13 +209,13 @@ class Client:
         """What portraits can look like here."""
         return self._wire.list(schemas.Style, "/styles")
 
-    def style_preview(self, id: str, side: int | None = None) -> bytes:
-        """What a style looks like."""
-        return self._wire.content(f"/styles/{id}/preview", side)
-
     def traits(self, style: str) -> list[schemas.Trait]:
         """What a style asks for of the person in the picture."""
         return self._wire.list(schemas.Trait, f"/styles/{style}/traits")
+
+    def style_preview(self, id: str, side: int | None = None) -> bytes:
+        """What a style looks like."""
+        return self._wire.content(f"/styles/{id}/preview", side)
 
     def add_template(self, name: str, content: BinaryIO | bytes) -> schemas.Template:
         """Bring a picture that people can be put into."""
@@ -233,6 +237,86 @@ class Client:
     def delete_template(self, id: str) -> None:
         """Forget a picture."""
         self._wire.ask("DELETE", f"/templates/{id}")
+
+    # Own styles, for operators
+
+    def own_styles(
+        self, status: Sequence[schemas.StyleStatus] = (), kind: str = "", tag: str = ""
+    ) -> list[schemas.OwnStyle]:
+        """Every style with its draft and versions; those with any of these states."""
+        params = {"status": list(status), "kind": kind, "tag": tag}
+        return self._wire.list(schemas.OwnStyle, "/operator/styles", params)
+
+    def own_style(self, id: str) -> schemas.OwnStyle:
+        """One of them."""
+        return self._wire.get(schemas.OwnStyle, f"/operator/styles/{id}")
+
+    def style_schema(self) -> dict[str, Any]:
+        """The JSON Schema of what a style may say."""
+        return self._wire.ask("GET", "/operator/style-schema").json()
+
+    def write_style(self, id: str, content: dict[str, Any], edition: str | None = None) -> schemas.OwnStyle:
+        """Make a draft, or change the one of that edition; raises `bad_style` field by field, `draft_changed`."""
+        order = schemas.DraftOrder(edition=edition, content=content).model_dump(mode="json")
+        answer = self._wire.ask("PUT", f"/operator/styles/{id}/draft", tries=1, json=order)
+        return self._wire.read(schemas.OwnStyle, answer)
+
+    def delete_draft(self, id: str, edition: str | None = None) -> None:
+        """Throw a draft away."""
+        self._wire.ask("DELETE", f"/operator/styles/{id}/draft", params={"edition": edition} if edition else {})
+
+    def hang_picture(
+        self, id: str, name: str, content: BinaryIO | bytes, edition: str | None = None
+    ) -> schemas.OwnStyle:
+        """Give a template's draft another picture."""
+        path, params = f"/operator/styles/{id}/picture", {"edition": edition} if edition else {}
+        answer = self._wire.ask("POST", path, tries=1, files={"file": (name, content)}, params=params, timeout=120)
+        return self._wire.read(schemas.OwnStyle, answer)
+
+    def draft_picture(self, id: str, side: int | None = None) -> bytes:
+        """The picture of a draft."""
+        return self._wire.content(f"/operator/styles/{id}/draft/picture", side)
+
+    def version_picture(self, id: str, version: int, side: int | None = None) -> bytes:
+        """The picture of a published version."""
+        return self._wire.content(f"/operator/styles/{id}/versions/{version}/picture", side)
+
+    def check_style(self, id: str) -> schemas.Job:
+        """Have a worker look at a draft's picture."""
+        return self._wire.post(schemas.Job, f"/operator/styles/{id}/check")
+
+    def test_style(self, id: str) -> schemas.Job:
+        """Have a worker draw three people in a draft's style."""
+        return self._wire.post(schemas.Job, f"/operator/styles/{id}/test")
+
+    def style_sample(self, id: str, number: int, side: int | None = None) -> bytes:
+        """One drawing of the last test."""
+        return self._wire.content(f"/operator/styles/{id}/test/{number}", side)
+
+    def publish_style(self, id: str, edition: str | None = None) -> schemas.StyleVersion:
+        """Make the draft the next version; raises `style_faults` field by field, `style_unchecked`, `draft_changed`."""
+        order = schemas.PublishOrder(edition=edition).model_dump(mode="json")
+        answer = self._wire.ask("POST", f"/operator/styles/{id}/publish", tries=1, json=order)
+        return self._wire.read(schemas.StyleVersion, answer)
+
+    def retire_style(self, id: str, version: int | None = None) -> schemas.OwnStyle:
+        """Offer one version no more, or none."""
+        params = {"version": version} if version else {}
+        return self._wire.read(schemas.OwnStyle, self._wire.ask("POST", f"/operator/styles/{id}/retire", params=params))
+
+    def import_styles(self, files: Files) -> schemas.StylesBrought:
+        """Take in one pack or style.toml, or JSON styles and JPEGs of other tools, as drafts."""
+        parts = [("files", (name, content)) for name, content in files]
+        answer = self._wire.ask("POST", "/operator/styles/import", tries=1, files=parts, timeout=300)
+        return self._wire.read(schemas.StylesBrought, answer)
+
+    def style_pack(self, ids: Sequence[str]) -> Iterator[bytes]:
+        """Styles as one zip, in pieces."""
+        return self._wire.pieces("/operator/style-pack", {"id": list(ids)})
+
+    def style_report(self, id: str) -> schemas.StyleReport:
+        """How a style does, together and by version."""
+        return self._wire.get(schemas.StyleReport, f"/operator/styles/{id}/figures")
 
     # Webhooks
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from portrait.errors import Cancelled, PortraitError, UserError
 
 State: TypeAlias = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "expired"]
-Kind: TypeAlias = Literal["look", "prepare", "train", "generate"]
+Kind: TypeAlias = Literal["look", "prepare", "train", "generate", "check", "test"]
 
 FINISHED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "expired"})
 """States that end a job; only `retried` leads out of them."""

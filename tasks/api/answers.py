@@ -22,12 +22,16 @@ STATUS = {
     "not_found": 404,
     "unknown_style": 404,
     "bad_transition": 409,
+    "draft_changed": 409,
     "idempotency_in_flight": 409,
     "not_prepared": 409,
     "too_many_people": 409,
     "too_many_photos": 409,
     "too_many_templates": 409,
     "still_running": 409,
+    "style_exists": 409,
+    "style_faults": 409,
+    "style_unchecked": 409,
     "erased": 410,
     "too_large": 413,
     "quota_jobs": 429,
@@ -77,8 +81,9 @@ def refusal(error: PortraitError, request: Request) -> JSONResponse:
 
 
 def errors_of(details: Mapping[str, Any]) -> list[schemas.Detail]:
-    """The parts of an error: the reasons of each photo that was refused."""
-    return [
+    """The parts of an error: the reasons of each photo that was refused, the fields that do not hold."""
+    fields = [schemas.Detail(**each) for each in details.get("fields", [])]
+    return fields + [
         schemas.Detail(where=str(photo.get("file", "")), code=reason["code"], message=reason["tip"])
         for photo in details.get("photos", [])
         for reason in photo.get("reasons", [])

@@ -13,34 +13,33 @@ from tasks.api.office import AnId, Cursor, Guarded, Limit, Office, TheCaller, Th
 from tasks.api.pictures import Side
 from tasks.api.selfies import PICTURE
 from tasks.jobs import Job, needs_of
+from tasks.offered import Offered
 from tasks.store.database import new_id
 from tasks.store.rows import TemplateRow
-from templates.catalog import Catalog
 from templates.schema import StyleFile
+from templates.seals import PREVIEW
 
 router = APIRouter(tags=["styles"], route_class=Guarded)
 NOBODY = "No worker for it is running. An operator can start one."
-PREVIEW = "preview.jpg"
-"""Beside a style.toml: what the style looks like."""
 
 
 @router.get("/styles", responses=documented(401))
 def list_styles(office: TheOffice, _: TheCaller) -> schemas.Page[schemas.Style]:
     """What portraits can look like here."""
     able = abilities(office)
-    return schemas.Page(items=[_style(entry.style, able) for entry in Catalog().entries()], next=None)
+    return schemas.Page(items=[_style(entry.style, able) for entry in _offered(office).entries()], next=None)
 
 
 @router.get("/styles/{id}", responses=documented(401, 404, 422))
 def get_style(id: AnId, office: TheOffice, _: TheCaller) -> schemas.Style:
     """One style."""
-    return _style(Catalog().find(id).style, abilities(office))
+    return _style(_offered(office).find(id).style, abilities(office))
 
 
 @router.get("/styles/{id}/preview", response_class=Response, responses={**PICTURE, **documented(401, 404, 422)})
-def get_style_preview(id: AnId, _: TheCaller, side: Side = None) -> Response:
+def get_style_preview(id: AnId, office: TheOffice, _: TheCaller, side: Side = None) -> Response:
     """What a style looks like."""
-    entry = Catalog().find(id)
+    entry = _offered(office).find(id)
     preview = entry.folder / PREVIEW
     picture = None if preview.is_file() else entry.picture()
     return pictures.send(picture or preview, "image/jpeg", side or 1024)
@@ -114,6 +113,10 @@ def abilities(office: Office) -> Mapping[str, list[str]]:
         found |= {name: list(lines) for name, lines in worker.missing.items() if found.get(name) != []}
         found |= {name: [] for name in worker.abilities}
     return found
+
+
+def _offered(office: Office) -> Offered:
+    return Offered(office.store, office.files)
 
 
 def _style(file: StyleFile, able: Mapping[str, list[str]]) -> schemas.Style:

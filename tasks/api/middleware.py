@@ -26,7 +26,7 @@ SMALL = 1_000_000
 """Bytes of a request that carries no pictures."""
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 """What figures tell apart: anybody can invent more, and each would be a series of its own for ever."""
-UPLOADS = ("/selfies", "/templates")
+UPLOADS = ("/selfies", "/templates", "/operator/styles/import", "/picture")
 _log = logging.getLogger("portrait.access")
 
 

@@ -98,8 +98,8 @@ def get_figures(office: TheOffice, _: AnOperator) -> schemas.Figures:
             portraits=each.portraits,
             favourites=each.favourites,
             failures=each.failures,
-            likeness_median=median(each.distances) if each.distances else None,
-            likeness_worst_tenth=_percentile(each.distances, 0.9) if each.distances else None,
+            likeness_median=each.median,
+            likeness_worst_tenth=each.worst_tenth,
         )
         for each in office.store.figures.styles()
     ]

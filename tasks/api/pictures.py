@@ -55,12 +55,17 @@ def name_of(upload: UploadFile) -> str:
 
 def take(files: Files, upload: UploadFile, place: Path) -> tuple[Saved, door.Header]:
     """Keep an upload at `place` if it is a picture; raises `UserError` (`unreadable`, `too_large`) and leaves nothing."""
-    saved = files.save(_chunks(upload), place, door.MOST_BYTES)
+    saved = keep(files, upload, place, door.MOST_BYTES)
     try:
         return saved, door.probe(place)
     except UserError:
         place.unlink(missing_ok=True)
         raise
+
+
+def keep(files: Files, upload: UploadFile, place: Path, most: int) -> Saved:
+    """Keep an upload at `place`, whatever it is; raises `UserError` (`too_large`) beyond `most` bytes."""
+    return files.save(_chunks(upload), place, most)
 
 
 def send(path: Path, media: str, side: int | None, name: str | None = None) -> Response:

@@ -9,7 +9,22 @@ from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
 from tasks import broker, schemas
-from tasks.api import answers, jobs, keys, looks, me, operator, people, portraits, selfies, system, techniques, webhooks
+from tasks.api import (
+    answers,
+    jobs,
+    keys,
+    looks,
+    me,
+    operator,
+    people,
+    portraits,
+    remakes,
+    selfies,
+    styles,
+    system,
+    techniques,
+    webhooks,
+)
 from tasks.api.ledger_figures import LedgerFigures
 from tasks.api.middleware import Around, Figures, Tags
 from tasks.api.office import Office
@@ -17,7 +32,7 @@ from tasks.files import Files, refused
 from tasks.settings import Installation
 from tasks.store.ledger import open_store
 
-ROUTERS = (keys, people, selfies, jobs, portraits, looks, techniques, webhooks, me, system, operator)
+ROUTERS = (keys, people, selfies, jobs, portraits, remakes, looks, techniques, webhooks, me, system, operator, styles)
 
 
 def open_office(installation: Installation) -> Office:

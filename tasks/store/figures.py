@@ -1,8 +1,9 @@
 """How styles and queues do, for operators."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import sqlalchemy as sa
 
@@ -24,6 +25,20 @@ class StyleFigure:
     failures: int
     distances: Sequence[float]
     """Of the drawn faces to their people, sorted."""
+    version: int | None = None
+    """None for all versions together."""
+    uses: int = 0
+    """Jobs that asked for it and ended, well or not; where they were counted."""
+
+    @property
+    def median(self) -> float | None:
+        """The middle distance."""
+        return median(self.distances) if self.distances else None
+
+    @property
+    def worst_tenth(self) -> float | None:
+        """The distance that nine of ten stay below."""
+        return self.distances[min(len(self.distances) - 1, int(0.9 * len(self.distances)))] if self.distances else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +78,33 @@ class Figures:
             )
             for style in sorted({*drawn, *failed})
         ]
+
+    def versions(self, style: str) -> tuple[StyleFigure, Sequence[StyleFigure]]:
+        """One style, all of it and by version, the newest first; over its newest portraits and jobs."""
+        distances: defaultdict[int, list[float]] = defaultdict(list)
+        drawn, liked, used, failed = Counter[int](), Counter[int](), Counter[int](), Counter[int]()
+        with self.database.read() as connection:
+            chosen = sa.select(portraits.c.style_version, portraits.c.favourite, portraits.c.likeness)
+            mine = chosen.where(portraits.c.style == style).order_by(portraits.c.id.desc())
+            for row in connection.execute(mine.limit(LATELY)):
+                drawn[row.style_version] += 1
+                liked[row.style_version] += row.favourite
+                distances[row.style_version] += [float(each["distance"]) for each in row.likeness.values()]
+            ended = sa.select(jobs.c.wants, jobs.c.state).where(
+                jobs.c.kind == "generate",
+                jobs.c.state.in_(("succeeded", "failed")),
+                jobs.c.wants["style"].as_string() == style,
+            )
+            for row in connection.execute(ended.order_by(jobs.c.id.desc()).limit(LATELY)):
+                used[int(row.wants.get("version", 1))] += 1
+                failed[int(row.wants.get("version", 1))] += row.state == "failed"
+        numbers = sorted({*drawn, *used}, reverse=True)
+        each = [
+            StyleFigure(style, drawn[at], liked[at], failed[at], sorted(distances[at]), at, used[at]) for at in numbers
+        ]
+        every = sorted(one for some in distances.values() for one in some)
+        total = StyleFigure(style, drawn.total(), liked.total(), failed.total(), every, None, used.total())
+        return total, each
 
     def times(self) -> Sequence[TimeFigure]:
         """By kind of job, over the last that succeeded."""

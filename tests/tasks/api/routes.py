@@ -50,7 +50,8 @@ def address(route: Route, things: Things) -> str:
         "keys": things.key,
         "styles": "studio-warm",
     }
-    named = {"id": ids[kind], "delivery": things.delivery} if "{" in route.path else {}
+    more = {"delivery": things.delivery, "version": "1", "number": "1"}
+    named = {"id": ids[kind], **more} if "{" in route.path else {}
     return route.path.format(**named)
 
 
@@ -59,7 +60,7 @@ def asked(route: Route, things: Things) -> dict[str, Any]:
     if not route.body:
         return {}
     if route.body == "multipart/form-data":
-        name = "file" if route.path == "/templates" else "files"
+        name = "file" if route.path == "/templates" or route.path.endswith("/picture") else "files"
         return {"files": [(name, ("me.png", picture(50)))]}
     consent = {"agreed": True, "text_version": "2", "given_by": "Eve"}
     bodies: Mapping[str, Mapping[str, Any]] = {
@@ -73,5 +74,7 @@ def asked(route: Route, things: Things) -> dict[str, Any]:
         "POST /trainings": {"person": things.person},
         "POST /generations": {"people": {"1": things.person}, "style": "studio-warm"},
         "POST /webhooks": {"url": "https://example.org/eve"},
+        "PUT /operator/styles/{id}/draft": {"content": {"schema": 1}},
+        "POST /operator/styles/{id}/publish": {},
     }
     return {"json": bodies[f"{route.method} {route.path}"]}

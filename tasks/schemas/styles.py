@@ -1,0 +1,143 @@
+"""Styles as operators own them: drafts, what is wrong with them, test drawings, versions."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import ConfigDict, Field
+
+from tasks.schemas.wire import Asked, Id, Said
+
+StyleStatus: TypeAlias = Literal["draft", "published", "retired", "built-in"]
+
+
+class StyleFinding(Said):
+    """One thing that is wrong with a style."""
+
+    code: str
+    level: Literal["error", "warning"] = Field(description="An error keeps it from being published.")
+    where: str = Field(description="The field.")
+    tip: str
+
+
+class StyleSample(Said):
+    """A test drawing: somebody everybody may be drawn as, in the style."""
+
+    number: int
+    sitter: str
+    distance: float | None = Field(None, description="Of the drawn face to the person; smaller is more alike.")
+    fault: str = Field("", description="Why there is no picture, in a sentence.")
+
+
+class StyleTest(Said):
+    """What a draft was tried out with."""
+
+    job: str
+    edition: str
+    made: datetime
+    current: bool = Field(description="Whether the draft is still the one that was tried out.")
+    samples: list[StyleSample]
+
+
+class StyleDraft(Said):
+    """A style that operators work on."""
+
+    edition: str = Field(description="Changes with every change; send it with the next, so that nobody's is lost.")
+    content: Mapping[str, Any] = Field(description="What stands in style.toml; see `/operator/style-schema`.")
+    picture: bool = Field(description="Whether there is a picture to see.")
+    findings: list[StyleFinding]
+    checked: bool = Field(description="Whether the picture was looked at; true for styles without one.")
+    publishable: bool
+    test: StyleTest | None
+    changed: datetime
+    changed_by: str
+
+
+class StyleVersion(Said):
+    """A published version."""
+
+    version: int
+    content: Mapping[str, Any]
+    picture: bool
+    sha256: str = Field(description="Of everything the style is, its number apart.")
+    published: datetime
+    retired: datetime | None
+
+
+class OwnStyle(Said):
+    """A style from draft to retired."""
+
+    id: str
+    title: str
+    titles: Mapping[str, str]
+    kind: str
+    tags: list[str]
+    status: list[StyleStatus] = Field(description="Several may hold: a published style whose next version is a draft.")
+    offered: int | None = Field(description="The version that people get; null when none is offered.")
+    draft: StyleDraft | None
+    versions: list[StyleVersion] = Field(description="The newest first.")
+    built_in: int | None = Field(description="Version of the built-in style of that name.")
+
+
+class DraftOrder(Asked):
+    """A draft, made or changed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "edition": None,
+                "content": {
+                    "schema": 1,
+                    "id": "blue-hour",
+                    "kind": "studio",
+                    "title": "Blue hour",
+                    "backdrop": "studio-blue",
+                    "licence": "CC0-1.0",
+                },
+            }
+        }
+    )
+
+    edition: Id | None = Field(None, description="The edition that was changed; null for a style without a draft.")
+    content: Annotated[dict[str, Any], Field(description="What stands in style.toml.")]
+
+
+class PublishOrder(Asked):
+    """Make a draft the next version."""
+
+    edition: Id | None = Field(None, description="Only if the draft is still this one.")
+
+
+class StyleLeft(Said):
+    """Something of an import that did not come over as it was."""
+
+    source: str
+    field: str
+    why: str
+
+
+class StylesBrought(Said):
+    """What an import brought."""
+
+    styles: list[OwnStyle]
+    left: list[StyleLeft]
+
+
+class VersionFigures(Said):
+    """How a version of a style did."""
+
+    version: int | None = Field(description="Null for all of them together.")
+    uses: int = Field(description="Jobs that asked for it and ended, well or not.")
+    portraits: int
+    favourites: int
+    failures: int
+    likeness_median: float | None
+    likeness_worst_tenth: float | None = Field(description="90th percentile of the distance.")
+
+
+class StyleReport(Said):
+    """How a style does, over the newest portraits and jobs of everybody."""
+
+    style: str
+    total: VersionFigures
+    versions: list[VersionFigures]

@@ -1,0 +1,250 @@
+"""Own styles through the API: drafts, findings, versions, packs; and what is refused."""
+
+import hashlib
+import io
+import json
+import stat
+import zipfile
+from typing import Any
+
+import pytest
+
+from tasks.store.drafts import hear
+from tasks.store.rows import DraftNews
+from tasks.workshop import Workshop
+from templates.seals import looked_at
+from tests.tasks.api.desk import Desk, at_once, picture
+
+STUDIO: dict[str, Any] = {
+    "schema": 1,
+    "id": "mine",
+    "kind": "studio",
+    "title": "Mine",
+    "backdrop": "studio-grey",
+    "licence": "CC0-1.0",
+}
+TOML = 'schema = 1\nid = "mine"\nkind = "studio"\ntitle = "Mine"\nbackdrop = "studio-grey"\nlicence = "CC0-1.0"\n'
+
+
+def write(desk: Desk, content: dict[str, Any], edition: str | None = None, status: int = 200) -> dict[str, Any]:
+    body = {"content": content, "edition": edition}
+    answer = desk.client("olga", "operator").put(f"/operator/styles/{content['id']}/draft", json=body)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def pack(files: dict[str, bytes], **wrong: str) -> bytes:
+    """A pack of files; `wrong` are hashes that do not hold, by name."""
+    told = {name: {"sha256": hashlib.sha256(each).hexdigest(), "bytes": len(each)} for name, each in files.items()}
+    for name, hashed in wrong.items():
+        told[name.replace("__", "/").replace("_toml", ".toml")]["sha256"] = hashed
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("pack.json", json.dumps({"format": "portrait-styles", "schema": 1, "files": told}))
+        for name, each in files.items():
+            made.writestr(name, each)
+    return content.getvalue()
+
+
+def test_people_see_what_is_published_and_nothing_else(desk: Desk) -> None:
+    olga, ann = desk.client("olga", "operator"), desk.client()
+    draft = write(desk, STUDIO)["draft"]
+    assert draft["publishable"]
+    assert ann.get("/styles/mine").status_code == 404
+    published = olga.post("/operator/styles/mine/publish", json={"edition": draft["edition"]})
+    assert published.json()["version"] == 1, published.text
+    assert ann.get("/styles/mine").json()["title"] == "Mine"
+    assert "mine" in {each["id"] for each in ann.get("/styles").json()["items"]}
+    person = desk.person()
+    job = ann.post("/generations", json={"people": {"1": person}, "style": "mine"}).json()
+    assert job["wants"]["version"] == 1
+    write(desk, STUDIO | {"retouch": 0.8})
+    assert olga.post("/operator/styles/mine/publish", json={}).json()["version"] == 2
+    own = olga.post("/operator/styles/mine/retire", params={"version": 2}).json()
+    assert (own["status"], own["offered"], own["draft"]) == (["published"], 1, None)
+    assert [each["version"] for each in own["versions"]] == [2, 1]
+    assert olga.post("/operator/styles/mine/retire").json()["status"] == ["retired"]
+    assert ann.get("/styles/mine").status_code == 404
+    listed = olga.get("/operator/styles", params={"status": ["retired"]}).json()["items"]
+    assert [each["id"] for each in listed] == ["mine"]
+    built_in = olga.get("/operator/styles", params={"status": "built-in", "kind": "studio"}).json()["items"]
+    assert "studio-warm" in {each["id"] for each in built_in}
+
+
+def test_faults_are_told_field_by_field_and_keep_a_style_from_being_published(desk: Desk) -> None:
+    olga = desk.client("olga", "operator")
+    faulty = {
+        "schema": 1,
+        "id": "mine",
+        "kind": "text",
+        "title": "Mine",
+        "licence": "?",
+        "prompt": "{who} {colour}, nsfw",
+    }
+    draft = write(desk, faulty)["draft"]
+    assert {each["code"] for each in draft["findings"]} == {"licence_missing", "unknown_placeholder", "unsafe_word"}
+    refused = olga.post("/operator/styles/mine/publish", json={})
+    assert (refused.status_code, refused.json()["code"]) == (409, "style_faults")
+    assert {each["where"] for each in refused.json()["errors"]} == {"licence", "prompt"}
+    wrong = write(desk, faulty | {"retouch": 7, "colour": "red"}, draft["edition"], 422)
+    assert wrong["code"] == "bad_style"
+    assert {each["where"] for each in wrong["errors"]} == {"retouch", "colour"}
+    mended = write(desk, faulty | {"licence": "CC0-1.0", "prompt": "{who} in a garden"}, draft["edition"])
+    assert mended["draft"]["findings"] == []
+    assert olga.post("/operator/styles/mine/publish", json={}).json()["version"] == 1
+
+
+def test_of_two_operators_at_once_one_wins_and_the_other_is_told(desk: Desk) -> None:
+    edition = write(desk, STUDIO)["draft"]["edition"]
+    desk.key("olga", "operator")
+
+    def change(number: int) -> int:
+        body = {"content": STUDIO | {"title": f"By {number}"}, "edition": edition}
+        return desk.client("olga", "operator").put("/operator/styles/mine/draft", json=body).status_code
+
+    assert sorted(at_once(4, change)) == [200, 409, 409, 409]
+    assert write(desk, STUDIO, None, 409)["code"] == "draft_changed"
+    gone = desk.client("olga", "operator").delete("/operator/styles/mine/draft", params={"edition": edition})
+    assert gone.status_code == 409
+    assert desk.client("olga", "operator").delete("/operator/styles/mine/draft").status_code == 204
+    assert [path for path in desk.left() if path.startswith("styles")] == []
+
+
+def test_a_template_gets_its_picture_and_has_it_looked_at(desk: Desk) -> None:
+    olga = desk.client("olga", "operator")
+    hall = STUDIO | {"kind": "template", "picture": {"file": "picture.png"}, "credit": "me"}
+    del hall["backdrop"]
+    draft = write(desk, hall)["draft"]
+    assert ([each["code"] for each in draft["findings"]], draft["picture"]) == (["picture_missing"], False)
+    assert olga.get("/operator/styles/mine/draft/picture").status_code == 503
+    late = {"edition": "edition_x"}
+    sent = {"file": ("a.png", picture(3, side=640))}
+    assert olga.post("/operator/styles/mine/picture", files=sent, params=late).status_code == 409
+    draft = olga.post("/operator/styles/mine/picture", files=sent, params={"edition": draft["edition"]}).json()["draft"]
+    assert (draft["picture"], draft["checked"], draft["publishable"]) == (True, False, False)
+    assert olga.get("/operator/styles/mine/draft/picture").content == picture(3, side=640)
+    assert olga.post("/operator/styles/mine/publish", json={}).json()["code"] == "style_unchecked"
+    job = olga.post("/operator/styles/mine/check")
+    assert (job.status_code, job.json()["kind"]) == (202, "check")
+    workshop = Workshop(desk.office.store, desk.office.files)
+    entry = workshop.entry(workshop.draft("mine"))
+    finding = {"code": "no_face", "level": "error", "where": "picture", "tip": "No face was found."}
+    with desk.office.store.database.write() as connection:
+        hear(connection, DraftNews("mine", draft["edition"], {"of": looked_at(entry), "findings": [finding]}))
+    assert olga.post("/operator/styles/mine/publish", json={}).json()["errors"][0]["code"] == "no_face"
+    with desk.office.store.database.write() as connection:
+        hear(connection, DraftNews("mine", draft["edition"], {"of": looked_at(entry), "findings": []}))
+    assert olga.post("/operator/styles/mine/publish", json={}).json()["version"] == 1
+    assert olga.get("/operator/styles/mine/versions/1/picture").content == picture(3, side=640)
+    assert desk.client().get("/styles/mine/preview").headers["content-type"] == "image/jpeg"
+    assert olga.get("/operator/styles/mine/versions/2/picture").status_code == 404
+
+
+def test_styles_go_out_as_a_pack_and_come_in_elsewhere(desk: Desk) -> None:
+    olga = desk.client("olga", "operator")
+    write(desk, STUDIO)
+    out = olga.get("/operator/style-pack", params={"id": ["mine", "astronaut"]})
+    assert out.headers["content-type"] == "application/zip"
+    again = olga.post("/operator/styles/import", files=[("files", ("styles.zip", out.content))])
+    assert (again.status_code, again.json()["code"]) == (409, "style_exists")
+    olga.delete("/operator/styles/mine/draft")
+    brought = olga.post("/operator/styles/import", files=[("files", ("styles.zip", out.content))])
+    assert brought.status_code == 201
+    assert [each["id"] for each in brought.json()["styles"]] == ["astronaut", "mine"]
+    assert olga.get("/operator/style-pack", params={"id": "nobody"}).status_code == 404
+    assert [name for name in desk.left() if name.startswith("incoming")] == []
+
+
+def test_styles_of_other_tools_come_in_and_what_was_left_is_told(desk: Desk) -> None:
+    olga = desk.client("olga", "operator")
+    chain = json.dumps({"name": "Office", "add_prompt_style": "in a suit", "model_id": "x/y", "colour": 1}).encode()
+    brought = olga.post("/operator/styles/import", files=[("files", ("office.json", chain))]).json()
+    assert brought["styles"][0]["draft"]["content"]["loras"][0]["model"] == "x/y"
+    assert {each["field"] for each in brought["left"]} >= {"model_id", "colour"}
+    easy = [("files", (f"{name}.jpg", picture(at, format="JPEG"))) for at, name in enumerate(("suit", "dress"))]
+    brought = olga.post("/operator/styles/import", files=easy).json()
+    assert [each["kind"] for each in brought["styles"]] == ["template", "template"]
+    assert "licence_missing" in {each["code"] for each in brought["styles"][0]["draft"]["findings"]}
+
+
+def linked() -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as made:
+        info = zipfile.ZipInfo("mine/a.jpg")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        made.writestr(info, "/etc/passwd")
+    return content.getvalue()
+
+
+def bomb() -> bytes:
+    """Small on the wire; its list says ten gigabytes."""
+    content = bytearray(pack({"mine/style.toml": TOML.encode(), "mine/a.txt": b"0" * 100}))
+    at = content.rfind(b"PK\x01\x02")
+    content[at + 24 : at + 28] = (4_294_000_000).to_bytes(4, "little")
+    return bytes(content)
+
+
+def twins() -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as made:
+        made.writestr("mine/a.txt", "x")
+        made.writestr("mine/A.txt", "x")
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.zip", pack({"../evil/style.toml": TOML.encode()}), "leads out of its folder"),
+        ("a.zip", pack({"/etc/style.toml": TOML.encode()}), "leads out of its folder"),
+        ("a.zip", linked(), "link or device"),
+        ("a.zip", bomb(), "larger than"),
+        ("a.zip", pack({"mine/style.toml": TOML.encode()}, mine__style_toml="0" * 64), "hash differs"),
+        ("a.zip", twins(), "two files of it"),
+        ("a.zip", b"not a zip", "no whole zip"),
+        ("../../a.zip", b"PK\x03\x04", "no whole zip"),
+        ("a.toml", TOML.encode() + b"# " + b"x" * 50_000_000, "larger than a style can be"),
+        ("a.zip", pack({"mine/style.toml": TOML.encode() + b"# " + b"x" * 50_000_000}), "larger than"),
+        ("a.json", b"[" * 100_000, "no style to import"),
+        (".hidden.json", b"{}", "no style to import"),
+        ("a.jpg", b"<html>", "not a JPEG"),
+        ("a.exe", b"MZ", "neither a JSON style nor a JPEG"),
+    ],
+    ids=lambda given: given[:24] if isinstance(given, str) else "",
+)
+def test_hostile_uploads_are_refused_with_the_reason_and_nothing_is_written(
+    desk: Desk, name: str, content: bytes, reason: str
+) -> None:
+    olga = desk.client("olga", "operator")
+    answer = olga.post("/operator/styles/import", files=[("files", (name, content))])
+    assert answer.status_code == 422, answer.text
+    assert reason in answer.json()["detail"]
+    assert str(desk.office.files.root) not in answer.text
+    assert desk.left() == []
+    assert olga.get("/operator/styles", params={"status": "draft"}).json()["items"] == []
+
+
+def test_two_uploads_of_one_name_are_refused(desk: Desk) -> None:
+    olga = desk.client("olga", "operator")
+    files = [("files", ("a.jpg", picture(at, format="JPEG"))) for at in range(2)]
+    assert "Two files" in olga.post("/operator/styles/import", files=files).json()["detail"]
+    mixed = [("files", ("a.zip", b"x")), ("files", ("b.json", b"{}"))]
+    assert "by itself" in olga.post("/operator/styles/import", files=mixed).json()["detail"]
+    assert desk.left() == []
+
+
+def test_a_style_reports_how_its_versions_do(desk: Desk) -> None:
+    olga = desk.client("olga", "operator")
+    things = desk.things()
+    desk.client().patch(f"/portraits/{things.portrait}", json={"favourite": True})
+    report = olga.get("/operator/styles/studio-warm/figures").json()
+    assert report["total"] | {"version": 1} == report["versions"][0]
+    assert (report["total"]["uses"], report["total"]["portraits"], report["total"]["favourites"]) == (1, 1, 1)
+    assert report["total"]["likeness_median"] == 0.4
+    assert olga.get("/operator/styles/nobody/figures").status_code == 404
+    assert "prompt" in olga.get("/operator/style-schema").json()["properties"]
+
+
+def test_a_portrait_is_asked_for_once_more_as_its_recipe_says(desk: Desk) -> None:
+    things, ann = desk.things(), desk.client()
+    assert ann.post(f"/portraits/{things.portrait}/remake").json()["code"] == "no_recipe"
