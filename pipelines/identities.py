@@ -44,6 +44,7 @@ class Kept:
             trigger=str(self.description["trigger"]),
             class_word=str(self.description["class_word"]),
             base=str(self.description["base"]["name"]),
+            base_hash=str(self.description["base"]["hash"]),
             tokens=tokens if tokens.is_file() else None,
         )
 

@@ -218,6 +218,8 @@ class Identity:
     class_word: str = ""
     base: str = ""
     """Name of the base model that the LoRA belongs to."""
+    base_hash: str = ""
+    """Of that base's files; empty where it is not known."""
     tokens: Path | None = None
     """A learned embedding of the trigger, where textual inversion was used."""
 

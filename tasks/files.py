@@ -160,6 +160,11 @@ class Files:
         found = sorted((self.root / "staging").glob("*.*"))
         return [(path.name.split(".")[0], path.name.split(".")[1], path) for path in found]
 
+    def desks(self) -> list[tuple[str, str, Path]]:
+        """What lessons left from worker to worker: owner, job, folder."""
+        found = sorted((self.root / "owners").glob("*/people/*/desks/*"))
+        return [(path.parts[-5], path.name, path) for path in found]
+
     def previews(self) -> list[tuple[str, Path]]:
         """Previews: job, file."""
         return [(path.stem, path) for path in sorted((self.root / "previews").glob("*.jpg"))]

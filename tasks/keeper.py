@@ -9,7 +9,7 @@ from pathlib import Path
 
 from celery import Celery
 
-from portrait.errors import OperatorError
+from portrait.errors import OperatorError, UserError
 from tasks import broker, webhooks
 from tasks.files import Files
 from tasks.jobs import Limits
@@ -41,6 +41,8 @@ class Purged:
     jobs: int
     folders: int
     """Staging folders that nobody holds."""
+    desks: int
+    """Checkpoints of lessons that nobody goes on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Keeper:
         self.store.access.prune(now - DAY)
         self.store.hooks.prune(since)
         self.store.staff.prune(now - 10 * self.settings.lease.seconds)
-        return Purged(len(forgotten), len(pruned), self._sweep(now))
+        return Purged(len(forgotten), len(pruned), self._sweep(now), self._tidy(now))
 
     def loop(self, stop: threading.Event) -> None:
         """Keep house until told to stop."""
@@ -110,6 +112,21 @@ class Keeper:
             if _age(file, now) > DAY:
                 file.unlink(missing_ok=True)
         return swept
+
+    def _tidy(self, now: float) -> int:
+        """Remove checkpoints of lessons that have ended; of one that failed a day later, as it may be retried."""
+        tidied = 0
+        for owner, id, folder in self.files.desks():
+            try:
+                job = self.store.jobs.get(owner, id)
+            except UserError:
+                over = True  # the ledger has forgotten it
+            else:
+                over = job.done and (job.state != "failed" or now - (job.finished or now) > DAY)
+            if over:
+                shutil.rmtree(folder, ignore_errors=True)
+                tidied += 1
+        return tidied
 
 
 def _age(path: Path, now: float) -> float:

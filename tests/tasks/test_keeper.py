@@ -60,6 +60,27 @@ def test_what_is_past_its_date_is_erased(stand: Stand) -> None:
         store.jobs.get("ann", done.id)
 
 
+def test_checkpoints_of_lessons_that_ended_go(stand: Stand) -> None:
+    store, files = stand.store, stand.files
+    person = store.people.add("ann", "Ann", "1", "Ann", 0.0).id
+    names = ("running", "failed", "cancelled")
+    jobs = {name: store.jobs.add(new_job(created=0.0, kind="train"), [person]) for name in names}
+    desks = {name: files.desk("ann", person, job.id) for name, job in jobs.items()}
+    desks["forgotten"] = files.desk("ann", person, "job-x")
+    for desk in desks.values():
+        files.save([b"x"], desk / "state.pt", 9)
+    store.jobs.cancel("ann", jobs["cancelled"].id, 1.0)
+    for _ in range(2):
+        claimed = store.queue.claim("w", "cpu", {"draw:studio"}, 2.0, 9 * DAY)
+        assert claimed
+        if claimed.id == jobs["failed"].id:
+            store.queue.refuse(claimed, 3.0, UserError("no_face", "No."))
+    assert stand.keeper.purge(DAY).desks == 2
+    assert {name for name, desk in desks.items() if desk.exists()} == {"running", "failed"}, "it may be retried"
+    assert stand.keeper.purge(2 * DAY).desks == 1
+    assert {name for name, desk in desks.items() if desk.exists()} == {"running"}
+
+
 def test_what_is_staged_under_a_lease_stays(stand: Stand) -> None:
     stand.ask(ring=False)
     job = stand.store.queue.claim("w", "cpu", {"draw:studio"}, 1.0, 3.0)

@@ -50,7 +50,13 @@ class Dreambooth:
         """Learn; see `portrait.ports.Trainer`. When memory runs out, once more with a smaller plan."""
         base = self._bases(lesson.base)
         knobs = wished(self._knobs, lesson.wishes)
-        course = Course(lesson, base, base.hash(), _plan(base, lesson, knobs), knobs, self._cache, progress)
+        hashed = base.hash()
+        before = lesson.start.base_hash if lesson.start is not None else ""
+        if before and before != hashed:
+            raise UserError(
+                "wrong_base", f"The identity was learned on another base than {base.name} is. Learn it anew."
+            )
+        course = Course(lesson, base, hashed, _plan(base, lesson, knobs), knobs, self._cache, progress)
         tried = self._attempt(course)
         if isinstance(tried, Learned):
             return tried
@@ -185,7 +191,9 @@ class _Loop:
                 self._save()
             left = (time.monotonic() - clock) / (done - first) * (steps - done)
             shown = self.log.sheet[0][1] if self.log.sheet else None
-            self.course.progress(done, steps, f"Learning at loss {self.log.losses[-1]:.4f}, {_words(left)} left", shown)
+            loss = f"{self.log.losses[-1]:.4f}"
+            told = f"Learning at loss {loss}, step {done} of {steps}, {_words(left)} left"
+            self.course.progress(done, steps, told, shown)
         if self._enough() and len(self.log.losses) < steps:
             self.log.notes.append(f"It stopped at step {len(self.log.losses)}: nothing was gained any more.")
 

@@ -16,7 +16,7 @@ from pipelines.settings import Exam, Prior, Train
 from portrait.errors import Cancelled, EngineError, UserError
 from portrait.lessons import Learned, Lesson
 from portrait.types import Identity, Image
-from tests import fakes
+from tests import fakes, tiny
 from tests.pipelines.engines import lessons
 from tests.pipelines.engines.lessons import PLAIN, Heard, learn
 
@@ -224,6 +224,16 @@ def test_photos_added_later_go_on_from_an_identity(hub: Path, tmp_path: Path) ->
     assert more.lora.read_bytes() != first.lora.read_bytes()
     with pytest.raises(UserError) as caught:
         learn(hub, "sdxl", tmp_path / "d", PLAIN, start=identity)
+    assert caught.value.code == "wrong_base"
+
+
+def test_a_base_of_the_same_shape_is_not_the_same_base(hub: Path, tmp_path: Path) -> None:
+    first = learn(hub, "sd15", tmp_path / "a", replace(PLAIN, steps=1))
+    identity = Identity("a", (), {}, first.lora, "sks", "person", "sd15", str(first.facts["base_hash"]))
+    assert learn(hub, "sd15", tmp_path / "b", replace(PLAIN, steps=1), start=identity).steps == 1
+    tiny.sd15(tmp_path / "hub" / "sd15", seed=2)
+    with pytest.raises(UserError) as caught:
+        learn(tmp_path / "hub", "sd15", tmp_path / "c", PLAIN, start=identity)
     assert caught.value.code == "wrong_base"
 
 
