@@ -19,6 +19,8 @@ GROWN = 0.1
 """How far the first drawing reaches beyond those, over the face's width: EasyPhoto's."""
 RING = (-0.05, 0.15)
 """From where to where the second drawing follows the face's border, over its width: on both sides of the first's edge."""
+NEAR = 1.5
+"""Gap between two faces, over their mean width, up to which their borders are drawn together."""
 FEATURES = 0.03
 """How far the second drawing reaches beyond eyes and mouth."""
 
@@ -133,6 +135,25 @@ def areas(regions: Regions, face: Face, share: float) -> Areas:
     fused = np.maximum(fused, _about(eyes, FEATURES * width)) * (1 - _about(lips, FEATURES * width))
     found = (face_mask, border, np.maximum(border, features), skin, fused)
     return Areas(*(np.asarray(each, np.float32) for each in found))
+
+
+def laid(window: Window, parts: Sequence[tuple[Window, Mask]]) -> Mask:
+    """Masks of other windows of the same picture in the pixels of this one; where two meet, the larger value counts."""
+    canvas = np.zeros(window.shape, np.float32)
+    for other, mask in parts:
+        left, right = max(window.left, other.left), min(window.right, other.right)
+        top, bottom = max(window.top, other.top), min(window.bottom, other.bottom)
+        if left < right and top < bottom:
+            here = canvas[top - window.top : bottom - window.top, left - window.left : right - window.left]
+            there = mask[top - other.top : bottom - other.top, left - other.left : right - other.left]
+            np.maximum(here, there, out=here)
+    return canvas
+
+
+def near(one: Box, other: Box) -> bool:
+    """Whether two faces stand so near each other that one sees both borders at once."""
+    gap = max(one.left, other.left) - min(one.right, other.right)
+    return gap <= NEAR * (one.width + other.width) / 2
 
 
 def settled(start: Image, drawn: np.ndarray, kept: np.ndarray, share: Mask) -> Image:

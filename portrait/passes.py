@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
+from portrait.errors import UserError
 from portrait.techniques import Preset
 
 CONTROLS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
@@ -43,7 +44,13 @@ FOLLOWED = ("canny", "pose", "color", "tile")
 
 
 def with_strengths(passes: Passes, strengths: Mapping[str, float]) -> Passes:
-    """The passes with what a technique wishes otherwise; names of identities are none of theirs."""
+    """The passes with what a technique wishes otherwise; names of identities are none of theirs.
+
+    Raises `UserError` (`bad_technique`).
+    """
+    wrong = [name for name in (*NAMES, *FOLLOWED) if not 0 <= strengths.get(name, 0) <= 1]
+    if wrong:
+        raise UserError("bad_technique", f"The strengths of {', '.join(wrong)} are 0 to 1.")
     wished = {name: strengths[name] for name in NAMES if name in strengths}
     controls = {name: strengths[name] for name in FOLLOWED if name in strengths}
     return replace(passes, **wished, controls={**passes.controls, **controls})

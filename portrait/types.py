@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from portrait.passes import Passes
 from portrait.techniques import Scene, Technique
 
 Image: TypeAlias = NDArray[np.uint8]
@@ -265,7 +266,9 @@ class Style:
     picture: StylePicture | None = None
     """For kind `template`."""
     scene: Scene | None = None
-    """For kind `text`."""
+    """For kind `text`, and for a template that a diffusion model draws into."""
+    passes: Passes | None = None
+    """For kind `template`: how strongly a diffusion model draws into it; as usual when None."""
     retouch: float = 0.4
     """Strength of the skin retouch, 0..1."""
     refiners: tuple[Refinement, ...] = ()

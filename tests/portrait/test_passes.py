@@ -1,5 +1,8 @@
 """How strongly each pass draws, and what it follows."""
 
+import pytest
+
+from portrait.errors import UserError
 from portrait.passes import Passes, followed, with_strengths
 
 
@@ -18,3 +21,10 @@ def test_what_is_followed_depends_on_pass_and_family() -> None:
 
 def test_a_control_can_be_weakened_or_left_out() -> None:
     assert followed(Passes(controls={"canny": 0.5, "tile": 0.0}), "ring", "sd15") == {"canny": 0.5}
+
+
+@pytest.mark.parametrize("strengths", [{"face": 1.5}, {"seam": -0.1}, {"tile": 2.0}])
+def test_a_pass_stronger_than_whole_is_refused(strengths: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=next(iter(strengths))) as caught:
+        with_strengths(Passes(), strengths)
+    assert caught.value.code == "bad_technique"

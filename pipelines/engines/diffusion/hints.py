@@ -29,6 +29,11 @@ def check(hints: Sequence[Hint], family: str, models: Models) -> None:
         _folder(hint.kind, family, models)
 
 
+def here(kind: str, family: str, models: Models) -> bool:
+    """Whether a control's network for a family is in the store."""
+    return kind in NETWORKS and not models.missing(f"controlnet_{NETWORKS[kind]}_{family}")
+
+
 def guides(
     lease: Lease, hints: Sequence[Hint], size: Size, models: Models, control: Callable[[str], Control]
 ) -> Conditions:

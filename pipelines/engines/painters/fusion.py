@@ -123,7 +123,7 @@ class _Seated:
 class _Choice:
     """A request with its choices made."""
 
-    image: Image
+    picture: StylePicture
     faces: dict[int, Face]
     """By number, from left to right."""
     ranked: dict[int, list[Reference]]
@@ -139,10 +139,10 @@ class Fusion:
         faces, ranked, variations = chosen.faces, chosen.ranked, chosen.variations
         total = len(variations) * len(faces)
         progress(0, total, "Looking at the picture")
-        places = [_place(chosen.image, face, number) for number, face in faces.items()]
+        places = [_place(chosen.picture.image, face, number) for number, face in faces.items()]
         candidates = []
         for at, variation in enumerate(variations):
-            image, drawn_from = chosen.image.copy(), {}
+            image, drawn_from = chosen.picture.image.copy(), {}
             for step, place in enumerate(places):
                 progress(at * len(places) + step, total, f"Drawing face {place.number}")
                 reference = ranked[place.number][variation.rank % len(ranked[place.number])]
@@ -153,6 +153,10 @@ class Fusion:
             candidates.append(Candidate(image, drawn_from, numbers))
         progress(total, total, "Drawn")
         return candidates
+
+    def check(self, request: PortraitRequest) -> StylePicture:
+        """The picture that people are put into; raises what keeps them from being put there."""
+        return _choose(request).picture
 
     def over(self, image: Image, request: PortraitRequest, number: int, at: int) -> Image:
         """Face `number` of candidate `at` once more, over another drawing of the same picture."""
@@ -173,7 +177,7 @@ def _choose(request: PortraitRequest) -> _Choice:
     faces = {number: _template_face(picture, number) for number in sorted(request.people)}
     ranked = {number: rank(person, faces[number], number) for number, person in request.people.items()}
     variations = _variations(request, picture.image, min(len(each) for each in ranked.values()))
-    return _Choice(picture.image, faces, ranked, variations)
+    return _Choice(picture, faces, ranked, variations)
 
 
 def rank(person: Identity, model: Face, number: int) -> list[Reference]:
