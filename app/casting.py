@@ -19,6 +19,8 @@ class Look:
     name: str
     faces: int
     template: schemas.Template | None = None
+    words: bool = False
+    """Whether a model draws it of words."""
 
 
 def own_pictures(chosen: list[str]) -> list[schemas.Template]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from app import casting, looks, people, troubles, widgets
+from app import casting, looks, people, troubles, widgets, wishes
 from app.session import client, go, recall, remember, say, say_or
 from tasks import schemas
 
@@ -32,16 +32,23 @@ def page() -> None:
         if st.button(say("create.to_photos"), type="primary"):
             go("photos")
         return
-    styles = client().styles()
+    abilities = client().abilities()
+    known = wishes.ways(person, abilities)
+    styles = [_for_whom(each, known) for each in client().styles()]
     chosen: list[str] = recall("chosen", [])
-    _gallery(styles, chosen)
+    _gallery(styles, chosen, person)
     templates = casting.own_pictures(chosen)
-    looks = _looks(styles, templates, chosen)
-    _order(person, looks)
-    _beyond(person)
+    _order(person, _looks(styles, templates, chosen), known)
+    _beyond(person, abilities)
 
 
-def _gallery(styles: Sequence[schemas.Style], chosen: list[str]) -> None:
+def _for_whom(style: schemas.Style, known: wishes.Ways) -> schemas.Style:
+    """The style as it is for a person: words are drawn only of somebody whom the model can be told of."""
+    ready = style.ready and (style.kind != "text" or known.any)
+    return style.model_copy(update={"ready": ready})
+
+
+def _gallery(styles: Sequence[schemas.Style], chosen: list[str], person: schemas.Person) -> None:
     """Every style with its picture, by what it is good for."""
     tags = sorted({tag for each in styles for tag in each.tags})
     names = {tag: say_or(f"tag.{tag}", tag.capitalize()) for tag in tags}
@@ -51,9 +58,19 @@ def _gallery(styles: Sequence[schemas.Style], chosen: list[str]) -> None:
     others = [style for style in shown if not style.ready]
     if others:
         with st.expander(say("create.others", count=len(others)), expanded=len(others) == len(shown)):
-            for line in dict.fromkeys(line for style in others for line in style.missing):
-                widgets.soft(f"{say('create.not_here')} {line}")
+            _why(others, person)
             _cards(others, chosen)
+
+
+def _why(others: Sequence[schemas.Style], person: schemas.Person) -> None:
+    """What it takes to draw styles that cannot be drawn, in plain words and then in the operator's."""
+    if any(not style.missing for style in others):
+        st.write(say("create.needs_learning", name=person.name))
+    lines = dict.fromkeys(line for style in others for line in style.missing)
+    if lines and all(style.kind == "text" for style in others if style.missing):
+        st.write(say("create.needs_model"))
+    for line in lines:
+        widgets.soft(f"{say('create.not_here')} {line}")
 
 
 def _cards(styles: Sequence[schemas.Style], chosen: list[str]) -> None:
@@ -90,15 +107,19 @@ def _looks(
     styles: Sequence[schemas.Style], templates: Sequence[schemas.Template], chosen: Sequence[str]
 ) -> list[casting.Look]:
     """What was chosen and can be drawn, in the order in which it was chosen."""
-    known = {each.id: casting.Look(each.id, looks.title_of(each), each.faces) for each in styles if each.ready}
+    known = {
+        each.id: casting.Look(each.id, looks.title_of(each), each.faces, words=each.kind == "text")
+        for each in styles
+        if each.ready
+    }
     known |= {
         each.id: casting.Look(each.id, each.name, len(each.faces), each) for each in templates if each.faces is not None
     }
     return [known[id] for id in chosen if id in known]
 
 
-def _order(person: schemas.Person, looks: Sequence[casting.Look]) -> None:
-    """Who, how many, how large; and the button."""
+def _order(person: schemas.Person, looks: Sequence[casting.Look], known: wishes.Ways) -> None:
+    """Who, how many, how large, and what else may be wished; and the button."""
     st.subheader(say("create.order"), anchor=False)
     if not looks:
         st.info(say("create.choose_first"), icon=":material/touch_app:")
@@ -116,6 +137,7 @@ def _order(person: schemas.Person, looks: Sequence[casting.Look]) -> None:
         format_func=lambda each: say(f"size.{each}"),
         key=f"size-{wish.get('at', 0)}",
     )
+    wished = wishes.ask([look for look in looks if look.words], known)
     ready = [look for look in looks if cast[look.id]]
     count = count or COUNTS[0]
     names = ", ".join(look.name for look in looks)
@@ -124,12 +146,14 @@ def _order(person: schemas.Person, looks: Sequence[casting.Look]) -> None:
     if st.button(label, type="primary", icon=":material/brush:", disabled=not ready):
         with troubles.told():
             for look in ready:
-                client().generate(_asked(look, cast[look.id], count, size))
+                client().generate(_asked(look, cast[look.id], count, size, wished))
             remember("wish", {})
             go("progress")
 
 
-def _asked(look: casting.Look, cast: Mapping[str, str], count: int, size: str) -> schemas.GenerationOrder:
+def _asked(
+    look: casting.Look, cast: Mapping[str, str], count: int, size: str, wished: wishes.Wishes
+) -> schemas.GenerationOrder:
     sides = SIZES[size]
     wish = recall("wish", {})
     order = {
@@ -139,18 +163,23 @@ def _asked(look: casting.Look, cast: Mapping[str, str], count: int, size: str) -
         "seed": wish["seed"] if wish.get("look") == look.id else secrets.randbelow(MOST_SEEDS),
         "size": None if sides is None else {"width": sides[0], "height": sides[1]},
     }
+    if look.words:
+        order |= {"technique": dict(wished.technique), "traits": dict(wished.traits[look.id])}
     return schemas.GenerationOrder.model_validate(order)
 
 
-def _beyond(person: schemas.Person) -> None:
+def _beyond(person: schemas.Person, abilities: Sequence[schemas.Ability]) -> None:
     """What this installation can do besides, and what the rest would take."""
-    abilities = client().abilities()
     trainable = [each for each in abilities if each.name.startswith("train:")]
-    with st.expander(say("beyond.title"), icon=":material/auto_awesome:"):
+    with st.expander(say("beyond.title"), icon=":material/auto_awesome:", expanded=False):
         st.write(say("beyond.personal"))
+        if person.learned:
+            widgets.soft(say("beyond.learned", name=person.name, bases=", ".join(person.learned)))
+        if trainable and not any(each.ready for each in trainable):
+            st.write(say("beyond.no_base"))
         for each in trainable:
             base = each.name.removeprefix("train:")
-            label = say("beyond.train", base=base)
+            label = say("beyond.train", name=person.name, base=base)
             if st.button(label, key=f"train-{base}", disabled=not each.ready):
                 with troubles.told():
                     client().train(schemas.TrainingOrder.model_validate({"person": person.id, "base": base}))
@@ -159,7 +188,4 @@ def _beyond(person: schemas.Person) -> None:
                 widgets.soft(line)
         if not trainable:
             st.button(say("beyond.train_plain"), key="train-none", disabled=True)
-            widgets.soft(say("beyond.needs_gpu"))
-        if not any(each.name == "draw:text" for each in abilities):
-            st.button(say("beyond.text"), key="text-none", disabled=True)
             widgets.soft(say("beyond.needs_gpu"))

@@ -1,5 +1,6 @@
 """Long work in words: what it is, how far it has come, and what can be done when it went wrong."""
 
+import re
 from collections.abc import Sequence
 
 import streamlit as st
@@ -10,6 +11,8 @@ from tasks import schemas
 
 _BY_PHOTOS = {"no_usable_photos", "no_photos", "cannot_include", "no_shoulders", "no_reference"}
 """Faults that other photos mend."""
+_STEP = re.compile(r"\bstep (\d+) of (\d+)")
+"""What a trainer says of its steps, among its words."""
 
 
 def latest(jobs: Sequence[schemas.Job], person: str) -> schemas.Job | None:
@@ -36,6 +39,8 @@ def standing(job: schemas.Job) -> str:
     else:
         phase = say_or(f"phase.{job.phase}", say("phase.working"))
         parts = [f"{phase} · {job.progress:.0%}"]
+        if found := _STEP.search(job.message):
+            parts.append(say("jobs.step", step=found[1], steps=found[2]))
     if job.seconds_left is not None:
         parts.append(say("jobs.left", time=widgets.span(job.seconds_left)))
     return " · ".join(parts)

@@ -125,6 +125,8 @@ def _recall(job: schemas.Job) -> None:
             "seed": int(wants.get("seed", 0)),
             "count": max(each for each in create.COUNTS if each <= count),
             "size": known,
+            "preset": dict(wants.get("technique") or {}).get("preset", "balanced"),
+            "traits": dict(wants.get("traits") or {}),
             "at": recall("wish", {}).get("at", 0) + 1,
         },
     )

@@ -19,6 +19,8 @@ FINISHED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "expir
 """States that end a job; only `retried` leads out of them."""
 HELD: frozenset[str] = frozenset({"running", "cancelling"})
 """States in which a worker has the job."""
+FORETELLS = 0.05
+"""Progress from which a run tells how long it takes itself."""
 QUEUES = ("cpu", "gpu.train", "gpu.generate", "io")
 """`io` carries no jobs: webhooks and purging."""
 
@@ -202,14 +204,26 @@ def position(own_before: int, others: Sequence[tuple[int, bool]]) -> int:
 
 
 def seconds_left(job: Job, now: float, past: Sequence[float], place: int, workers: int) -> float | None:
-    """How long until it is done, from seconds per unit of `past` runs of its kind; None when there is nothing to go by."""
-    if not past or job.done:
+    """How long until it is done, from seconds per unit of `past` runs of its kind, or from how far this one has come.
+
+    None when there is nothing to go by.
+    """
+    if job.done:
         return None
+    if not past:
+        return _by_itself(job, now)
     run = median(past) * job.units
     if job.state == "queued":
         # Those before it are taken to be like it; live workers share them.
         return run * (1 + (place - 1) / max(1, workers))
     return max(0.0, run - (now - (job.started or now)))
+
+
+def _by_itself(job: Job, now: float) -> float | None:
+    """How long a run takes on, if it goes on as it went."""
+    if job.state != "running" or job.started is None or job.progress < FORETELLS:
+        return None
+    return (now - job.started) * (1 - job.progress) / job.progress
 
 
 def _queued(job: Job) -> Job:

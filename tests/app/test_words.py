@@ -14,9 +14,9 @@ APP = Path(__file__).parent.parent.parent / "app"
 PAGES = [
     APP / f"{name}.py"
     for name in (
-        "welcome", "looks", "people", "upload", "verdicts", "create", "casting", "progress", "jobs", "likeness", "results",
-        "portrait_page", "compare", "privacy", "board", "machinery", "models_page", "quality_page", "style_list", "troubles",
-        "widgets", "main", "session",
+        "welcome", "looks", "people", "upload", "verdicts", "create", "casting", "wishes", "progress", "jobs", "likeness",
+        "results", "portrait_page", "compare", "privacy", "board", "machinery", "models_page", "quality_page", "style_list",
+        "troubles", "widgets", "main", "session",
     )
 ]  # fmt: skip
 SOURCES = [*PAGES, APP / "routes.py"]

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -115,3 +116,5 @@ def test_estimate_goes_by_the_median_of_past_runs() -> None:
     assert jobs.seconds_left(new_job(), 0.0, past, 5, 2) == 36.0
     assert jobs.seconds_left(held(), 15.0, past, 1, 1) == 8.0
     assert jobs.seconds_left(held(), 99.0, past, 1, 1) == 0.0
+    assert jobs.seconds_left(replace(held(), progress=0.25), 15.0, [], 1, 1) == 3 * (15.0 - (held().started or 0))
+    assert jobs.seconds_left(replace(held(), progress=0.01), 15.0, [], 1, 1) is None, "too early to tell"
