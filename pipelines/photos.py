@@ -20,7 +20,7 @@ from PIL import ImageCms
 
 from portrait.errors import UserError
 from portrait.reasons import TIPS
-from portrait.types import Image, Selfie, Size
+from portrait.types import Image, Mask, Selfie, Size
 
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF")
 MOST_BYTES = 80_000_000
@@ -61,13 +61,7 @@ def read(path: Path, side: int | None = None) -> Selfie:
     With `side` the long side is reduced to at most that many pixels, which a JPEG does while decoding: 12 megapixels to
     1,000 px takes a quarter of the time.
     """
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise _refused("too_large")
-        content = path.read_bytes()
-    except OSError as error:
-        raise _refused("unreadable") from error
-    return decode(content, path.name, side)
+    return decode(_content(path), path.name, side)
 
 
 def decode(content: bytes, name: str, side: int | None = None) -> Selfie:
@@ -99,6 +93,32 @@ _BROKEN = (
     ZeroDivisionError,
     RuntimeError,
 )
+
+
+def mask(path: Path) -> tuple[Mask, str]:
+    """A painted mask, 0..1, and the SHA-256 of its file: what is white counts, what is transparent does not.
+
+    Raises `UserError` (`unreadable`, `too_large`).
+    """
+    content = _content(path)
+    with _opened(io.BytesIO(content)) as picture:
+        try:
+            deep = picture.mode.startswith("I") or picture.mode == "F"
+            grey = PIL.Image.fromarray(_srgb(picture)) if deep else picture
+            # Lightness times opacity.
+            light = np.asarray(grey.convert("RGBA").convert("LA").convert("La").getchannel("L"))
+        except _BROKEN as error:
+            raise _refused("unreadable") from error
+    return light.astype(np.float32) / np.float32(255), hashlib.sha256(content).hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise _refused("too_large")
+        return path.read_bytes()
+    except OSError as error:
+        raise _refused("unreadable") from error
 
 
 def _opened(file: Path | BinaryIO) -> PIL.Image.Image:

@@ -162,3 +162,24 @@ def test_same_bytes_are_the_same_selfie(photo: Image) -> None:
     content = encoded(photo, "PNG")
     assert photos.decode(content, "a").id == photos.decode(content, "b").id
     assert photos.decode(content, "a").id != photos.decode(encoded(photo[:-1], "PNG"), "a").id
+
+
+def test_a_mask_counts_what_is_white_and_not_transparent(tmp_path: Path) -> None:
+    painted = np.zeros((20, 30, 4), np.uint8)
+    painted[:, 10:, :3], painted[:, 20:, 3], painted[:, :5, 3] = 255, 255, 255
+    kinds = {"RGBA": painted, "LA": painted, "L": painted[..., 3], "1": painted[..., 3], "P": painted[..., 3]}
+    for mode, pixels in kinds.items():
+        file = tmp_path / f"{mode}.png"
+        PIL.Image.fromarray(pixels).convert(mode).save(file)
+        mask, told = photos.mask(file)
+        assert mask.shape == (20, 30)
+        assert len(told) == 64
+        expected = pixels[..., 0] / 255 * (pixels[..., 3] / 255) if pixels.ndim == 3 else pixels / 255
+        assert np.allclose(mask, expected, atol=0.01), mode
+    PIL.Image.fromarray(painted[..., 3].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    assert np.allclose(photos.mask(tmp_path / "deep.png")[0], painted[..., 3] / 255, atol=0.01)
+    (tmp_path / "none.png").write_bytes(b"nothing")
+    for wrong in ("none.png", "absent.png"):
+        with pytest.raises(UserError) as caught:
+            photos.mask(tmp_path / wrong)
+        assert caught.value.code == "unreadable"
