@@ -10,6 +10,7 @@ import typer
 from app.commands import (
     demo,
     doctor,
+    edit,
     evaluate,
     identities,
     idphoto,
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("prepare")(prepare.prepare)
 app.command("make")(make.make)
 app.command("remake")(remake.remake)
+app.command("edit")(edit.edit)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.add_typer(identities.app, name="identities")

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipelines import photos as door
 from pipelines import refine
-from portrait import techniques
+from portrait import edits, techniques
 from portrait.errors import UserError
 from portrait.likeness import distance
 from portrait.ports import FaceFinder, Guard, Painter, Progress, Refiner
@@ -39,8 +39,10 @@ class Render:
         """The asked number of portraits, the best first; raises `UserError` when none can be drawn."""
         check(request)
         self._admit(request)
+        request = self._beginning(request)
         drawn = self._drawn(request, progress)
-        if self.redraws and request.style.kind == "text":
+        # What an edit keeps of the picture may hold the face: drawing again would not change it.
+        if self.redraws and request.style.kind == "text" and request.edit is None:
             drawn += self._redrawn(drawn, request, progress)
         if not drawn:
             raise UserError("blocked", "What was drawn may not be delivered. Choose another style, or another seed.")
@@ -50,6 +52,14 @@ class Render:
         # Only what will be delivered is refined, and then measured as it will be delivered.
         refined = [self._refined(each.candidate, each.number, each.request, progress) for each in chosen]
         return choose(refined, request.count)
+
+    def _beginning(self, request: PortraitRequest) -> PortraitRequest:
+        """The request with the place of the face in the picture that it begins from."""
+        edit = request.edit
+        if edit is None:
+            return request
+        faces = self.finder.faces(edit.picture, embedded=0)
+        return replace(request, edit=replace(edit, face=faces[0].landmarks if faces else None))
 
     def _drawn(self, request: PortraitRequest, progress: Progress) -> "list[_Drawn]":
         """Every candidate of a request, measured."""
@@ -93,6 +103,7 @@ class Render:
     def again(self, request: PortraitRequest, candidate: int, progress: Progress) -> Portrait:
         """The one portrait that a recipe names, drawn anew."""
         check(request)
+        request = self._beginning(request)
         candidates = self.painters[request.style.kind].paint(request, progress)
         if candidate >= len(candidates):
             raise UserError("recipe_differs", "The recipe names a drawing that these photos no longer give.")
@@ -158,6 +169,10 @@ def check(request: PortraitRequest) -> None:
         raise UserError("nobody", "No face of the picture was given a person.")
     if request.style.kind != "template" and set(request.people) != {1}:
         raise UserError("template_face_missing", "This style shows one person: leave --face out, or choose a picture.")
+    if request.edit is not None:
+        if request.style.kind != "text" or request.size is not None:
+            raise UserError("bad_edit", "Only portraits that were drawn of words can be edited, each at its own size.")
+        edits.check(request.edit)
 
 
 def choose(portraits: Sequence[Portrait], count: int) -> list[Portrait]:
@@ -196,6 +211,7 @@ def recipe(request: PortraitRequest, candidate: Candidate, number: int) -> dict[
         "variation": dict(candidate.variation),
         **({"refiners": refined} if refined else {}),
         **({"technique": techniques.told(request.technique)} if request.technique else {}),
+        **({"edit": edits.told(request.edit)} if request.edit else {}),
         **({"drawn": dict(candidate.facts)} if candidate.facts else {}),
     }
 

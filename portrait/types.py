@@ -7,13 +7,16 @@ the image they belong to, x to the right and y down. Left and right are those of
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portrait.passes import Passes
 from portrait.techniques import Scene, Technique
+
+if TYPE_CHECKING:
+    from portrait.edits import Edit  # needs what is defined here
 
 Image: TypeAlias = NDArray[np.uint8]
 """H×W×3, RGB, sRGB, 0..255."""
@@ -293,6 +296,8 @@ class PortraitRequest:
     """After the style's; one that the style has too takes its place, and with strength 0 leaves it out."""
     technique: Technique | None = None
     """For kind `text`."""
+    edit: "Edit | None" = None
+    """For kind `text`: the picture that it begins from, and what shall become of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

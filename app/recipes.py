@@ -1,0 +1,89 @@
+"""What a recipe names, found again on this machine: sets, pictures, the style, and the request that all of it makes."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from app.making import Making, notes_of, set_id
+from pipelines import photos, sets
+from portrait import edits, techniques
+from portrait.edits import Edit
+from portrait.errors import UserError
+from portrait.types import PortraitRequest, Refinement, Size
+
+
+def request(
+    making: Making, recipe: Mapping[str, Any], folder: Path, given: Sequence[Path], pictures: Sequence[Path] = ()
+) -> PortraitRequest:
+    """The request of a recipe whose portrait lies in `folder`; `given` are sets that moved, `pictures` files that did.
+
+    Raises `UserError` (`source_missing`).
+    """
+    places = places_of(recipe, folder, given)
+    people = {
+        int(number): making.sitter([places[name]], learned=places.get(f"{name}.learned")).person
+        for number, name in recipe["people"].items()
+    }
+    wished = recipe.get("technique")
+    style = making.style(str(places.get(recipe["style"]["id"], recipe["style"]["id"])))
+    return PortraitRequest(
+        people,
+        replace(style, refiners=()),  # what was done to it then is done again, whatever the style says by now
+        recipe["seed"],
+        recipe["count"],
+        None if recipe["size"] is None else Size(*recipe["size"]),
+        tuple(Refinement(**step) for step in recipe.get("refiners", ())),
+        techniques.read(wished) if wished else None,
+        _edit(recipe["edit"], places, pictures) if recipe.get("edit") else None,
+    )
+
+
+def places_of(recipe: Mapping[str, Any], folder: Path, given: Sequence[Path]) -> dict[str, Path]:
+    """Where the sets and pictures that a recipe names lie now; raises `UserError` (`source_missing`)."""
+    noted = {name: Path(path) for name, path in notes_of(folder).items()}
+    noted |= {set_id(path): path for path in given if sets.is_set(path)}
+    for name in recipe["people"].values():
+        if name not in noted or not sets.is_set(noted[name]) or set_id(noted[name]) != name:
+            sentence = "The training set this was drawn from is gone or has changed. Name it with --set."
+            raise UserError("source_missing", sentence)
+    style = recipe["style"]["id"]
+    if style.startswith("picture-") and not (style in noted and noted[style].is_file()):
+        raise UserError("source_missing", "The picture this person was put into is gone. Put it back where it was.")
+    return noted
+
+
+def hash_of(file: Path) -> str:
+    """SHA-256 of a file, as recipes name pictures; raises `UserError` (`not_found`)."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError("not_found", f"There is no picture at {file}.") from error
+
+
+def note_of(hash: str) -> str:
+    """What a picture that an edit began from is called in the notes of a folder."""
+    return f"edited-{hash}"
+
+
+def _edit(said: Mapping[str, Any], places: Mapping[str, Path], given: Sequence[Path]) -> Edit:
+    files = {hash_of(file): file for file in given}
+    picture = photos.read(_file(str(said["picture"]), "picture", files, places)).image
+    mask, area = None, said.get("area")
+    if isinstance(area, str):
+        painted, _ = photos.mask(_file(area, "mask", files, places))
+        mask = edits.fitted(painted, picture.shape[1], picture.shape[0])
+    return edits.read(said, picture, mask)
+
+
+def _file(hash: str, what: str, files: Mapping[str, Path], places: Mapping[str, Path]) -> Path:
+    """The file with that content, among those given or where it was; raises `UserError` (`source_missing`)."""
+    noted = places.get(note_of(hash))
+    if hash in files:
+        return files[hash]
+    if noted is not None and noted.is_file() and hash_of(noted) == hash:
+        return noted
+    raise UserError(
+        "source_missing", f"The {what} that this edit began from is gone or has changed. Name it with --from."
+    )
