@@ -109,7 +109,7 @@ class Making:
     def draw(self, people: Mapping[int, Identity], style: Style, order: Order) -> list[Delivered]:
         """Portraits of one style, written to OUT, the best first."""
         request = PortraitRequest(people, style, order.seed, order.count, order.size, order.refiners, order.technique)
-        flow = build.render(self.engines, [style.kind], steps_of(request), self.settings.draw)
+        flow = build.render(self.engines, [request.way], steps_of(request), self.settings.draw)
         deliver = Deliver(order.format)
         name = order.name or (style.title if style.id.startswith("picture-") else style.id)
         return [

@@ -66,17 +66,17 @@ def convert(settings: Settings, base: str, place: Path, dtype: str) -> None:
     engine_module("diffusion", "convert").convert(base, place, dtype, settings, Models(settings.models))
 
 
-PAINTERS = {"studio": "studio", "template": "fusion", "text": "diffusion"}
-"""Which engine draws which kind of style."""
+PAINTERS = {"studio": "studio", "template": "fusion", "inpaint": "inpaint", "text": "diffusion"}
+"""Which engine draws in which way; see `PortraitRequest.way`."""
 
 
 def render(
-    engines: Engines, kinds: Collection[str], steps: Collection[Refinement] = (), draw: Draw | None = None
+    engines: Engines, ways: Collection[str], steps: Collection[Refinement] = (), draw: Draw | None = None
 ) -> Render:
-    """Request to portraits, with the painters that these kinds of style need and the refiners of these steps."""
-    painters = {kind: engines.painter(PAINTERS[kind]) for kind in sorted(set(kinds))}
+    """Request to portraits, with the painters that these ways of drawing need and the refiners of these steps."""
+    painters = {way: engines.painter(PAINTERS[way]) for way in sorted(set(ways))}
     redraws = 0 if draw is None else draw.redraws
-    return Render(painters, engines.finder(), refiners(engines, steps), guard(engines, kinds, draw), redraws)
+    return Render(painters, engines.finder(), refiners(engines, steps), guard(engines, ways, draw), redraws)
 
 
 def evaluate(settings: Settings, engines: Engines) -> Evaluate:
@@ -103,9 +103,9 @@ def guarding(settings: Settings) -> list[str]:
     return Models(settings.models).missing("safety_checker") if settings.draw.guard == "always" else []
 
 
-def guard(engines: Engines, kinds: Collection[str], draw: Draw | None) -> Guard | None:
-    """What portraits drawn of words must pass; raises `OperatorError` where it must be here and is not."""
-    if draw is None or draw.guard == "off" or "text" not in kinds:
+def guard(engines: Engines, ways: Collection[str], draw: Draw | None) -> Guard | None:
+    """What portraits that a diffusion model makes up must pass; raises `OperatorError` where it must be here and is not."""
+    if draw is None or draw.guard == "off" or not {"text", "inpaint"} & set(ways):
         return None
     try:
         return engines.guard("nsfw")

@@ -13,6 +13,7 @@ from portrait.errors import UserError
 from portrait.likeness import distance
 from portrait.ports import FaceFinder, Guard, Painter, Progress, Refiner
 from portrait.quality import eye_opening, measure_sharpness
+from portrait.techniques import Technique
 from portrait.types import Candidate, Face, Likeness, Portrait, PortraitRequest, Style, StylePicture
 
 SMALLEST_SIDE, LARGEST_SIDE = 64, 8000
@@ -26,7 +27,7 @@ class Render:
     """Draw candidates, measure, choose, refine."""
 
     painters: Mapping[str, Painter]
-    """By kind of style."""
+    """By the way of a request."""
     finder: FaceFinder
     refiners: Mapping[str, Refiner] = field(default_factory=dict)
     """By the name of the step."""
@@ -42,7 +43,7 @@ class Render:
         request = self._beginning(request)
         drawn = self._drawn(request, progress)
         # What an edit keeps of the picture may hold the face: drawing again would not change it.
-        if self.redraws and request.style.kind == "text" and request.edit is None:
+        if self.redraws and request.made and request.edit is None:
             drawn += self._redrawn(drawn, request, progress)
         if not drawn:
             raise UserError("blocked", "What was drawn may not be delivered. Choose another style, or another seed.")
@@ -63,18 +64,18 @@ class Render:
 
     def _drawn(self, request: PortraitRequest, progress: Progress) -> "list[_Drawn]":
         """Every candidate of a request, measured."""
-        candidates = self.painters[request.style.kind].paint(request, progress)
+        candidates = self.painters[request.way].paint(request, progress)
         drawn = []
         for number, candidate in enumerate(candidates):
             progress(number, len(candidates), "Measuring", candidate.image)
-            if request.style.kind == "text" and self.guard is not None and not self.guard.passes(candidate.image):
+            if request.made and self.guard is not None and not self.guard.passes(candidate.image):
                 continue
             drawn.append(_Drawn(self._measure(candidate, number, request), candidate, number, request))
         return drawn
 
     def _admit(self, request: PortraitRequest) -> None:
         """Raise `UserError` (`blocked`) when a photo that words would be drawn from may not be used."""
-        if self.guard is None or request.style.kind != "text":
+        if self.guard is None or not request.made:
             return
         for person in request.people.values():
             if any(not self.guard.passes(reference.image) for reference in person.references):
@@ -104,14 +105,10 @@ class Render:
         """The one portrait that a recipe names, drawn anew."""
         check(request)
         request = self._beginning(request)
-        candidates = self.painters[request.style.kind].paint(request, progress)
+        candidates = self.painters[request.way].paint(request, progress)
         if candidate >= len(candidates):
             raise UserError("recipe_differs", "The recipe names a drawing that these photos no longer give.")
-        if (
-            request.style.kind == "text"
-            and self.guard is not None
-            and not self.guard.passes(candidates[candidate].image)
-        ):
+        if request.made and self.guard is not None and not self.guard.passes(candidates[candidate].image):
             raise UserError("blocked", "What was drawn may not be delivered. Choose another style, or another seed.")
         return self._refined(candidates[candidate], candidate, request, progress)
 
@@ -210,10 +207,15 @@ def recipe(request: PortraitRequest, candidate: Candidate, number: int) -> dict[
         "candidate": number,
         "variation": dict(candidate.variation),
         **({"refiners": refined} if refined else {}),
-        **({"technique": techniques.told(request.technique)} if request.technique else {}),
+        **({"technique": _technique(request.technique)} if request.technique else {}),
         **({"edit": edits.told(request.edit)} if request.edit else {}),
         **({"drawn": dict(candidate.facts)} if candidate.facts else {}),
     }
+
+
+def _technique(technique: Technique) -> dict[str, object]:
+    """As recipes tell it: with its preset, because to ask for a technique is a wish even where all of it is as usual."""
+    return {"preset": technique.preset, **techniques.told(technique)}
 
 
 def _drawn_face(faces: Sequence[Face], place: int, request: PortraitRequest, candidate: Candidate) -> Face | None:

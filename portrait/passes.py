@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from portrait.errors import UserError
-from portrait.techniques import Preset
+from portrait.techniques import Preset, Scene
+
+USUAL = Scene("a photo of {who}, {traits}, natural skin, sharp focus", "blurred, deformed, painting, cartoon")
+"""What is drawn in templates that do not say it."""
 
 CONTROLS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     "face": {"sd15": {"canny": 0.5, "pose": 0.5, "color": 0.85}, "sdxl": {"canny": 0.5}},

@@ -272,6 +272,8 @@ class Style:
     """For kind `text`, and for a template that a diffusion model draws into."""
     passes: Passes | None = None
     """For kind `template`: how strongly a diffusion model draws into it; as usual when None."""
+    engines: tuple[str, ...] = ()
+    """Painters that it was made for, the first by preference; the usual one of its kind when empty."""
     retouch: float = 0.4
     """Strength of the skin retouch, 0..1."""
     refiners: tuple[Refinement, ...] = ()
@@ -295,9 +297,20 @@ class PortraitRequest:
     refiners: tuple[Refinement, ...] = ()
     """After the style's; one that the style has too takes its place, and with strength 0 leaves it out."""
     technique: Technique | None = None
-    """For kind `text`."""
+    """For kind `text`; a template that is asked for with one is drawn into by a diffusion model."""
     edit: "Edit | None" = None
     """For kind `text`: the picture that it begins from, and what shall become of it."""
+
+    @property
+    def way(self) -> str:
+        """How it is drawn: the kind of its style, or `inpaint` where a diffusion model draws into a template."""
+        wished = self.technique is not None or self.style.engines[:1] == ("diffusion",)
+        return "inpaint" if wished and self.style.kind == "template" else self.style.kind
+
+    @property
+    def made(self) -> bool:
+        """Whether a diffusion model makes it up: then it comes of a seed, and must pass the guard."""
+        return self.way in ("text", "inpaint")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

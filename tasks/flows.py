@@ -16,6 +16,7 @@ from pipelines.settings import Settings
 from portrait import techniques
 from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.lessons import Lesson
+from portrait.passes import USUAL, Passes
 from portrait.ports import Progress
 from portrait.techniques import Scene
 from portrait.types import Box, Identity, Portrait, PortraitRequest, Refinement, Size, Style
@@ -191,7 +192,7 @@ class PortraitFlows:
             Size(*size) if size else None,
             technique=techniques.read(wished) if wished else None,
         )
-        flow = build.render(self._engines, [style.kind], steps_of(request), self._settings.draw)
+        flow = build.render(self._engines, [request.way], steps_of(request), self._settings.draw)
         drawn = flow(request, work.progress)
         deliver = Deliver(str(wants.get("format", "jpg")))
         now = work.now()  # one time for all, or the later ones would sort as newer
@@ -255,19 +256,27 @@ def style_of(file: StyleFile, wishes: Mapping[str, str] | None = None) -> Style:
         kind=file.kind,
         title=file.title,
         backdrop=file.backdrop,
-        scene=Scene(
-            filled(file.prompt, file, wishes or {}),
-            filled(file.negative, file, wishes or {}),
-            file.families,
-            file.strengths,
-            tuple((each.model, each.strength) for each in file.loras),
-        )
-        if file.kind == "text"
-        else None,
+        scene=_scene(file, wishes or {}),
+        passes=None if file.passes is None else Passes(**file.passes.model_dump()),
         retouch=file.retouch,
+        engines=file.engines,
         refiners=tuple(Refinement(step.name, step.strength) for step in file.refiners),
         licence=file.licence,
         credit=file.credit,
+    )
+
+
+def _scene(file: StyleFile, wishes: Mapping[str, str]) -> Scene | None:
+    """What a diffusion model is told; for a template only where the style says something of it."""
+    said = (file.prompt, file.negative, file.families, file.strengths, file.loras)
+    if file.kind == "studio" or not any(said):
+        return None
+    return Scene(
+        filled(file.prompt or USUAL.prompt, file, wishes),
+        filled(file.negative or ("" if file.prompt else USUAL.negative), file, wishes),
+        file.families,
+        file.strengths,
+        tuple((each.model, each.strength) for each in file.loras),
     )
 
 

@@ -34,6 +34,15 @@ loras = [{ model = "film-look", strength = 0.6, base = "sdxl" }]
 default = ""
 choices = ["with a straw hat"]
 
+A template may say so too, for when a diffusion model draws into it, and how strongly (docs/templates.md):
+
+engines = ["diffusion"]      # drawn so even where nobody asks for it
+[passes]
+face = 0.45                  # the whole face; 0 leaves a pass out
+ring = 0.35                  # its border, eyes and mouth
+controls = { tile = 0.5 }    # how much of its scale a control keeps
+needs = ["canny", "tile"]    # controls without which it is not drawn
+
 [carried] keeps what another tool's style said and this one has no word for.
 """
 
@@ -47,6 +56,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from portrait.errors import OperatorError, UserError
+from portrait.passes import Passes
 
 SCHEMA = 1
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=60)]
@@ -103,6 +113,25 @@ class StyleLora(_Strict):
     """Base model or family that it was trained on; unknown when empty."""
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Followed = Literal["canny", "pose", "color", "tile"]
+
+
+USUAL = Passes()
+
+
+class PassStrengths(_Strict):
+    """How a diffusion model draws people into a template: see `portrait.passes.Passes`."""
+
+    face: Share = USUAL.face
+    tone: Share = USUAL.tone
+    fusion: Share = USUAL.fusion
+    ring: Share = USUAL.ring
+    seam: Share = USUAL.seam
+    controls: dict[Followed, Share] = {}
+    needs: tuple[Followed, ...] = ("canny",)
+
+
 class StyleFile(_Strict):
     """One style.toml."""
 
@@ -131,6 +160,7 @@ class StyleFile(_Strict):
     families: tuple[Name, ...] = ()
     strengths: dict[Name, Annotated[float, Field(ge=0, le=2)]] = {}
     loras: Annotated[tuple[StyleLora, ...], Field(max_length=4)] = ()
+    passes: PassStrengths | None = None
     traits: dict[Name, Trait] = {}
     carried: dict[str, Any] = {}
 
@@ -140,6 +170,8 @@ class StyleFile(_Strict):
             raise ValueError("a studio style needs a backdrop and no picture")
         if self.kind == "template" and (not self.picture or self.backdrop):
             raise ValueError("a template style needs a picture and no backdrop")
+        if self.passes is not None and self.kind != "template":
+            raise ValueError("only a template style has passes")
         if self.kind == "text" and (not self.prompt or self.picture or self.backdrop):
             raise ValueError("a text style needs a prompt and neither picture nor backdrop")
         return self

@@ -37,7 +37,7 @@ def remake(file: File, out: Out = None, set: Set = None, source: Source = None, 
         with Bar() as bar, build.open_engines(settings) as engines:
             making = Making(settings, engines, file.parent, bar)
             request = recipes.request(making, recipe, file.parent, set or [], source or [])
-            flow = build.render(engines, [request.style.kind], request.refiners, settings.draw)
+            flow = build.render(engines, [request.way], request.refiners, settings.draw)
             portrait = flow.again(request, recipe["candidate"], bar)
         suffix = file.suffix.lstrip(".").lower()
         target = out.with_suffix("") if out else file.with_name(f"{file.stem}-again")

@@ -8,6 +8,7 @@ from pipelines.render import Render, choose, recipe
 from portrait.errors import UserError
 from portrait.likeness import distance
 from portrait.ports import Progress
+from portrait.techniques import Technique
 from portrait.types import (
     Candidate,
     Identity,
@@ -163,3 +164,35 @@ def test_who_is_not_alike_is_drawn_again_until_the_budget_is_spent() -> None:
     )
     assert any(np.array_equal(again.image, each.image) for each in drawn)
     assert len(Render({"text": Seeded()}, FakeFinder())(request, Told())) == 2
+
+
+def test_a_template_with_a_technique_is_drawn_into_by_a_diffusion_model() -> None:
+    image = picture(1, 1)
+    style = Style("made", 1, "template", "Made", picture=StylePicture(image, (fakes.face(image),)))
+    plain = asked(style=style)
+    wished = replace(plain, technique=Technique())
+    preferred = replace(plain, style=replace(style, engines=("diffusion", "fusion")))
+    fallback = replace(plain, style=replace(style, engines=("fusion", "diffusion")))
+    assert [each.way for each in (plain, wished, preferred, fallback)] == ["template", "inpaint", "inpaint", "template"]
+    assert replace(asked(), technique=Technique()).way == "studio"
+    painters = {"template": Paints([picture(1, 2)]), "inpaint": Paints([picture(1, 3)])}
+    drawn = [Render(painters, FakeFinder())(each, Told())[0] for each in (plain, wished)]
+    assert [int(each.image[0, 0, 1]) for each in drawn] == [int(picture(1, seed)[0, 0, 1]) for seed in (2, 3)]
+    assert "technique" not in drawn[0].recipe
+    assert drawn[1].recipe["technique"] == {"preset": "balanced"}
+
+
+def test_the_guard_looks_at_what_was_drawn_into_a_template() -> None:
+    class Strict:
+        """Lets photos pass, and nothing with a dark first pixel."""
+
+        def passes(self, image: Image) -> bool:
+            return int(image[0, 0, 1]) != int(picture(1, 3)[0, 0, 1])
+
+    image = picture(1, 1)
+    style = Style("made", 1, "template", "Made", picture=StylePicture(image, (fakes.face(image),)))
+    flow = Render({"template": Paints([picture(1, 3)]), "inpaint": Paints([picture(1, 3)])}, FakeFinder(), {}, Strict())
+    assert flow(asked(style=style), Told())
+    with pytest.raises(UserError) as caught:
+        flow(replace(asked(style=style), technique=Technique()), Told())
+    assert caught.value.code == "blocked"

@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 
 from portrait.errors import OperatorError
+from portrait.passes import Passes
+from tasks.flows import style_of
 from templates.catalog import Catalog, add
 from templates.schema import StyleFile, document, read, write
 
@@ -37,11 +39,48 @@ def test_a_style_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         {"traits": {"Hat!": {}}},
         {"loras": [{"strength": 1}]},
         {"picture": {"file": "a.jpg", "sha256": "xyz"}},
+        {"passes": {"face": 0.5}},
     ],
 )
 def test_what_does_not_hold_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="validation error"):
         StyleFile.model_validate({**FULL, **change})
+
+
+INTO = {
+    "schema": 1, "id": "moon", "kind": "template", "title": "Moon", "picture": {"file": "a.jpg"}, "licence": "CC0-1.0",
+    "engines": ["diffusion"], "prompt": "{who} in a space suit", "loras": [{"model": "film", "strength": 0.6}],
+    "passes": {"face": 0.6, "seam": 0, "controls": {"tile": 0.5}, "needs": ["canny", "tile"]},
+}  # fmt: skip
+
+
+def test_a_template_says_how_it_is_drawn_into(tmp_path: Path) -> None:
+    style = StyleFile.model_validate(INTO)
+    write(style, tmp_path / "style.toml")
+    assert read(tmp_path / "style.toml") == style
+    told = style_of(style)
+    assert told.passes == Passes(face=0.6, seam=0, controls={"tile": 0.5}, needs=("canny", "tile"))
+    assert told.engines == ("diffusion",)
+    assert told.scene is not None
+    assert told.scene.prompt == "{who} in a space suit"
+    silent = style_of(StyleFile.model_validate({**INTO, "prompt": "", "loras": [], "passes": None, "engines": []}))
+    assert (silent.scene, silent.passes, silent.engines) == (None, None, ())
+
+
+@pytest.mark.parametrize(
+    "passes",
+    [
+        {"face": 1.2},
+        {"ring": -0.1},
+        {"controls": {"depth": 0.5}},
+        {"controls": {"tile": 2}},
+        {"needs": ["luck"]},
+        {"eyes": 1},
+    ],
+)
+def test_passes_that_do_not_hold_are_refused(passes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="passes"):
+        StyleFile.model_validate({**INTO, "passes": passes})
 
 
 def test_the_json_schema_knows_every_field() -> None:

@@ -25,13 +25,11 @@ from portrait.drawings import Drawing
 from portrait.errors import UserError
 from portrait.geometry import move, move_face, size_of
 from portrait.inpainting import Areas, Window, areas, around, laid, near, settled
-from portrait.passes import STEPS, Passes, followed, with_strengths
+from portrait.passes import STEPS, USUAL, Passes, followed, with_strengths
 from portrait.ports import Control, Parser, Progress
-from portrait.techniques import Hint, Scene, Technique
+from portrait.techniques import Hint, Technique
 from portrait.types import Candidate, Identity, Image, Mask, PortraitRequest, StylePicture
 
-SCENE = Scene("a photo of {who}, {traits}, natural skin, sharp focus", "blurred, deformed, painting, cartoon")
-"""For templates that do not say what they show."""
 TOGETHER = "people"
 """Who is drawn where two people meet: neither of them."""
 DOING = {"face": "Drawing face {}", "ring": "Drawing the border, eyes and mouth of face {}"}
@@ -154,7 +152,7 @@ class Inpaint:
         technique = request.technique or Technique(preset=self._knobs.preset)
         if technique.hints:
             raise UserError("bad_technique", "A template is its own hint. Leave hints out, or choose a style of words.")
-        scene = request.style.scene or SCENE
+        scene = request.style.scene or USUAL
         passes = with_strengths(request.style.passes or Passes(), {**scene.strengths, **technique.strengths})
         sittings = [self._sitting(request, number, passes, technique) for number in sorted(request.people)]
         pairs = pairwise(sittings) if passes.seam > 0 else ()
@@ -170,7 +168,7 @@ class Inpaint:
         """What one face takes; the person alone is in its plan."""
         person, picture = request.people[number], self._fusion.check(request)
         face = picture.faces[number - 1]
-        style = replace(request.style, scene=request.style.scene or SCENE)
+        style = replace(request.style, scene=request.style.scene or USUAL)
         told = replace(technique, identities=self._identities(technique, person))
         plan = self._painter.plan(replace(request, people={1: person}, style=style, size=None, technique=told))
         window = around([face.box], size_of(picture.image), plan.base.side, plan.base.step)
