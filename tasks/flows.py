@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,11 +22,15 @@ from portrait.techniques import Scene
 from portrait.types import Box, Identity, Portrait, PortraitRequest, Refinement, Size, Style
 from tasks.files import Files, publish
 from tasks.jobs import Job
+from tasks.offered import Offered
 from tasks.store.database import new_id
 from tasks.store.ledger import Store
 from tasks.store.queue import Outcome, Verdicts
-from tasks.store.rows import IdentityRow, PortraitRow, SetRow
-from templates.catalog import Catalog
+from tasks.store.rows import DraftNews, IdentityRow, PortraitRow, SetRow
+from tasks.trials import Trials
+from tasks.workshop import Workshop
+from templates import lint
+from templates.catalog import Entry
 from templates.schema import StyleFile
 from templates.traits import filled
 
@@ -117,6 +121,8 @@ class PortraitFlows:
             return self._look(work)
         if work.job.kind == "train":
             return self._train(work)
+        if work.job.kind in ("check", "test"):
+            return self._tried(work)
         raise OperatorError("unknown_kind", f"This worker knows no jobs of the kind {work.job.kind!r}. Update it.")
 
     def close(self) -> None:
@@ -192,8 +198,14 @@ class PortraitFlows:
             Size(*size) if size else None,
             technique=techniques.read(wished) if wished else None,
         )
+        if "candidate" in wants:  # one portrait again: what was done to it then is done again
+            steps = tuple(Refinement(**step) for step in wants.get("refiners", ()))
+            request = replace(request, style=replace(style, refiners=()), refiners=steps)
         flow = build.render(self._engines, [request.way], steps_of(request), self._settings.draw)
-        drawn = flow(request, work.progress)
+        if "candidate" in wants:
+            drawn = [flow.again(request, int(wants["candidate"]), work.progress)]
+        else:
+            drawn = flow(request, work.progress)
         deliver = Deliver(str(wants.get("format", "jpg")))
         now = work.now()  # one time for all, or the later ones would sort as newer
         rows = [
@@ -218,15 +230,42 @@ class PortraitFlows:
         wants = work.job.wants
         if wants.get("template"):
             return self._hung(work, str(wants["template"]))
-        entry = Catalog().find(str(wants["style"]))
-        style, picture = style_of(entry.style, wants.get("traits")), entry.picture()
-        return style if picture is None else render.hang(style, picture, self._engines.finder())
+        version = wants.get("version")
+        offered = Offered(work.store, work.files)
+        return self._drawable(offered.find(str(wants["style"]), version and int(version)), wants.get("traits"))
+
+    def _drawable(self, entry: Entry, traits: Mapping[str, str] | None = None) -> Style:
+        """A style with its picture hung; raises `OperatorError` (`bad_style`) for another picture than was published."""
+        style, picture = style_of(entry.style, traits), entry.picture()
+        if picture is None:
+            return style
+        for wrong in lint.file(picture, entry.style):
+            raise OperatorError("bad_style", f"The style {style.id} cannot be drawn. {wrong.tip}")
+        return render.hang(style, picture, self._engines.finder())
 
     def _hung(self, work: Work, id: str) -> Style:
         template = work.store.templates.get(work.job.owner, id)
         work.names[id] = template.name
         style = Style(f"picture-{id}", 1, "template", template.name)
         return render.hang(style, work.files.template(work.job.owner, id), self._engines.finder())
+
+    def _tried(self, work: Work) -> Done:
+        """Look at a draft's picture; for a test, draw three people in it too."""
+        wants, workshop = work.job.wants, Workshop(work.store, work.files, work.now)
+        draft = workshop.draft(str(wants["style"]), str(wants["edition"]))
+        entry, trials = workshop.entry(draft), Trials(self._settings, self._engines)
+        news = DraftNews(draft.id, draft.edition, trials.checked(entry))
+        if work.job.kind == "check":
+            return Done(Outcome({"style": draft.id}, draft=news), lambda: None)
+        staged, place = work.staging / "test", work.files.style_test(draft.id, draft.edition)
+        samples = [asdict(each) for each in trials.draw(self._drawable(entry), staged, work.progress)]
+        told = {"job": work.job.id, "edition": draft.edition, "at": work.now(), "samples": samples}
+
+        def settle() -> None:
+            work.files.erase_tests(draft.id)
+            publish(staged, place)
+
+        return Done(Outcome({"style": draft.id, "samples": len(samples)}, draft=replace(news, tested=told)), settle)
 
     def _look(self, work: Work) -> Done:
         """Find and number the faces of a picture that people shall be put into."""

@@ -82,6 +82,7 @@ def _told(
         tags=list(style.tags),
         status=list(_status(draft, versions, built_in)),
         offered=offered,
+        content=style.model_dump(mode="json", by_alias=True),
         draft=None if draft is None else _draft(workshop, draft),
         versions=[version(workshop, row) for row in versions],
         built_in=built_in.version if built_in else None,

@@ -74,6 +74,9 @@ class OwnStyle(Said):
     tags: list[str]
     status: list[StyleStatus] = Field(description="Several may hold: a published style whose next version is a draft.")
     offered: int | None = Field(description="The version that people get; null when none is offered.")
+    content: Mapping[str, Any] = Field(
+        description="Of the version that is offered; else of the draft, or the last one."
+    )
     draft: StyleDraft | None
     versions: list[StyleVersion] = Field(description="The newest first.")
     built_in: int | None = Field(description="Version of the built-in style of that name.")
