@@ -1,9 +1,12 @@
 """How a diffusion model is to draw: scenes, hints, techniques; the words that requests and styles share."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from portrait.errors import UserError
 
 if TYPE_CHECKING:
     from portrait.types import Image, Points  # brings numpy, which the settings do without
@@ -38,6 +41,8 @@ class Hint:
     """The part of the steps in which it is followed."""
     drawn: bool = False
     """Whether `picture` is already what the control would draw of a photo."""
+    mark: str = ""
+    """What the picture that was given is known by, where `picture` is what a control drew of it; see `mark`."""
 
 
 Preset: TypeAlias = Literal["fast", "balanced", "best"]
@@ -72,7 +77,7 @@ class Technique:
 
 
 def told(technique: Technique) -> dict[str, object]:
-    """As JSON, for recipes and jobs; hints are pictures and stay out."""
+    """As JSON, for recipes and jobs; of a hint's picture its mark."""
     said: dict[str, object] = {
         "base": PurePath(technique.base).name,  # recipes carry no paths
         "identities": list(technique.identities),
@@ -87,21 +92,49 @@ def told(technique: Technique) -> dict[str, object]:
         "perturbed": technique.perturbed,
         "freeu": technique.freeu,
         "landmarks": None if technique.landmarks is None else technique.landmarks.tolist(),
+        "hints": [_told(hint) for hint in technique.hints],
     }
     usual = Technique()
     # A guidance of zero is a wish, an empty list is none.
     return {name: each for name, each in said.items() if each not in (None, "", [], {}, getattr(usual, name))}
 
 
-def read(said: Mapping[str, Any]) -> Technique:
-    """The technique that was told."""
+def read(said: Mapping[str, Any], pictures: Mapping[str, "Image"] | None = None) -> Technique:
+    """The technique that was told; `pictures` are those of its hints, by mark.
+
+    Raises `UserError` (`hint_missing`).
+    """
     import numpy as np
 
     given = dict(said)
     if "identities" in given:
         given["identities"] = tuple(given["identities"])
     if "landmarks" in given:
-        import numpy as np
-
         given["landmarks"] = np.array(given["landmarks"], np.float32)
+    if "hints" in given:
+        given["hints"] = tuple(_hint(each, pictures or {}) for each in given["hints"])
     return Technique(**given)
+
+
+def mark(picture: "Image") -> str:
+    """What a picture is known by in recipes: SHA-256 of its size and pixels, so that the same picture in another file is it."""
+    size = "x".join(str(side) for side in picture.shape)
+    return hashlib.sha256(size.encode() + picture.tobytes()).hexdigest()
+
+
+def _told(hint: Hint) -> dict[str, object]:
+    said: dict[str, object] = {"kind": hint.kind, "scale": hint.scale, "start": hint.start, "end": hint.end}
+    if hint.drawn and not hint.mark:
+        said["drawn"] = True
+    return said | {"picture": hint.mark or mark(hint.picture)}
+
+
+def _hint(said: Mapping[str, Any], pictures: Mapping[str, "Image"]) -> Hint:
+    given = dict(said)
+    known = str(given.pop("picture"))
+    if known not in pictures:
+        raise UserError(
+            "hint_missing",
+            f"The picture that this drawing followed ({given['kind']}) is gone or has changed. Name it with --hint.",
+        )
+    return Hint(picture=pictures[known], **given)

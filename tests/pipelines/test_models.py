@@ -644,7 +644,7 @@ def test_a_bad_manifest_is_refused(tmp_path: Path, wrong: str, instead: str) -> 
 
 def test_the_embedded_models_are_free_known_and_need_no_hub() -> None:
     embedded = {name: model for name, model in own_manifest().models.items() if model.embedded}
-    assert set(embedded) == {"blazeface", "facemesh", "iris", "selfie", "dlib"}
+    assert set(embedded) == {"blazeface", "facemesh", "iris", "selfie", "dlib", "pose"}
     for model in embedded.values():
         assert model.commercial == "yes"
         for file in model.files:

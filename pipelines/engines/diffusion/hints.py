@@ -1,6 +1,7 @@
 """Pictures that a base follows: what a control draws of a photo, shown to the control network of the base's family."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,11 +14,13 @@ from pipelines.engines.diffusion.lease import Lease
 from pipelines.models import Models
 from portrait.errors import UserError
 from portrait.ports import Control
-from portrait.techniques import Hint
+from portrait.techniques import Hint, mark
 from portrait.types import Image, Size
 
-NETWORKS = {"canny": "canny", "pose": "openpose", "depth": "depth", "tile": "tile"}
+NETWORKS = {"canny": "canny", "pose": "openpose", "depth": "depth", "tile": "tile", "color": "color"}
 """What the control network of a kind is called in the model store, before the family."""
+MOST = 2.0
+"""Largest scale; beyond 1 a network is louder than it was taught to be."""
 
 
 def check(hints: Sequence[Hint], family: str, models: Models) -> None:
@@ -26,12 +29,27 @@ def check(hints: Sequence[Hint], family: str, models: Models) -> None:
         if hint.kind not in NETWORKS:
             known = ", ".join(NETWORKS)
             raise UserError("bad_technique", f"There is no control {hint.kind!r}. Choose one of: {known}.")
+        if not (0 <= hint.scale <= MOST and 0 <= hint.start < hint.end <= 1):
+            raise UserError("bad_technique", f"A hint has a scale of 0 to {MOST:g}, and starts before it ends, 0 to 1.")
+        if _name(hint.kind, family) not in {state.model.name for state in models.list()}:
+            raise UserError("bad_technique", f"There is no network for the control {hint.kind!r} on {family}.")
         _folder(hint.kind, family, models)
 
 
 def here(kind: str, family: str, models: Models) -> bool:
     """Whether a control's network for a family is in the store."""
     return kind in NETWORKS and not models.missing(f"controlnet_{NETWORKS[kind]}_{family}")
+
+
+def drawn(hints: Sequence[Hint], size: Size, control: Callable[[str], Control]) -> tuple[Hint, ...]:
+    """The same as the networks are shown them, as large as what is drawn; raises what a control does.
+
+    Before the base is loaded, and once for all portraits of a request.
+    """
+    return tuple(
+        replace(hint, picture=_shown(hint, size, control), drawn=True, mark=hint.mark or mark(hint.picture))
+        for hint in hints
+    )
 
 
 def guides(
@@ -45,15 +63,22 @@ def guides(
             f"control {hint.kind}",
             lambda: reading.network(ControlNetModel, folder, lease.dtype, lease.device),  # noqa: B023
         )
-        picture = covering(np.asarray(hint.picture, np.uint8), size)
-        shown = picture if hint.drawn else control(hint.kind).draw(picture)
-        found.append(Guide(network, shown, hint.scale, hint.start, hint.end))
+        found.append(Guide(network, _shown(hint, size, control), hint.scale, hint.start, hint.end))
     told = [{"kind": hint.kind, "scale": hint.scale, "start": hint.start, "end": hint.end} for hint in hints]
     return Conditions(guides=found, facts={"hints": told} if told else {})
 
 
+def _shown(hint: Hint, size: Size, control: Callable[[str], Control]) -> Image:
+    picture = covering(np.asarray(hint.picture, np.uint8), size)
+    return picture if hint.drawn else control(hint.kind).draw(picture)
+
+
 def _folder(kind: str, family: str, models: Models) -> Path:
-    return models.folder(f"controlnet_{NETWORKS[kind]}_{family}")
+    return models.folder(_name(kind, family))
+
+
+def _name(kind: str, family: str) -> str:
+    return f"controlnet_{NETWORKS[kind]}_{family}"
 
 
 def covering(image: Image, size: Size) -> Image:

@@ -94,12 +94,20 @@ def filled(network: _Network, weights: dict[str, torch.Tensor], file: Path) -> _
 
 
 def network(kind: type[_Network], folder: Path, dtype: torch.dtype, where: torch.device) -> _Network:
-    """A network in diffusers' layout, still and in place; raises `EngineError` (`broken_model`)."""
+    """A network in diffusers' layout, or a `.pth` beside its configuration, still and in place.
+
+    Raises `EngineError` (`broken_model`).
+    """
     half = any(folder.glob("*.fp16.safetensors")) and not (folder / "diffusion_pytorch_model.safetensors").is_file()
+    single = next(iter(sorted(folder.glob("*.pth"))), None)
+    known: Any = kind  # a diffusers model
     try:
-        made = kind.from_pretrained(  # type: ignore[attr-defined] -- a diffusers model
-            str(folder), dtype=dtype, local_files_only=True, variant="fp16" if half else None
-        )
+        if single is not None:
+            made = known.from_single_file(str(single), config=str(folder), torch_dtype=dtype, local_files_only=True)
+        else:
+            made = known.from_pretrained(
+                str(folder), dtype=dtype, local_files_only=True, variant="fp16" if half else None
+            )
     except _BROKEN as error:
         raise broken(folder, str(error).split("\n")[0]) from error
     return made.requires_grad_(False).eval().to(where)
