@@ -117,17 +117,17 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Followed = Literal["canny", "pose", "color", "tile"]
 
 
-USUAL = Passes()
+_PASSES = Passes()
 
 
 class PassStrengths(_Strict):
     """How a diffusion model draws people into a template: see `portrait.passes.Passes`."""
 
-    face: Share = USUAL.face
-    tone: Share = USUAL.tone
-    fusion: Share = USUAL.fusion
-    ring: Share = USUAL.ring
-    seam: Share = USUAL.seam
+    face: Share = _PASSES.face
+    tone: Share = _PASSES.tone
+    fusion: Share = _PASSES.fusion
+    ring: Share = _PASSES.ring
+    seam: Share = _PASSES.seam
     controls: dict[Followed, Share] = {}
     needs: tuple[Followed, ...] = ("canny",)
 
