@@ -19,7 +19,9 @@ from pipelines.engines.diffusion.loading import Source, find
 from pipelines.engines.diffusion.memory import Profile
 from pipelines.models import Models
 from pipelines.settings import Draw, Settings
+from portrait import edits
 from portrait.drawings import Drawing
+from portrait.edits import Edit, Sheet
 from portrait.errors import EngineError, OperatorError, UserError
 from portrait.ports import Control, Identifier, Progress
 from portrait.techniques import Technique
@@ -45,6 +47,12 @@ class Plan:
     """LoRAs beside the person's, by name, with strengths: a style's own, and the one that lets few steps suffice."""
     size: Size
     """Of the portrait; it may be drawn smaller or larger."""
+    sheet: Sheet | None = None
+    """The picture that it begins from, laid out."""
+
+    def finished(self, drawn: Image) -> Image:
+        """The portrait, of what was drawn."""
+        return hints.covering(drawn, self.size) if self.sheet is None else self.sheet.put(drawn)
 
 
 class Diffusion:
@@ -74,7 +82,7 @@ class Diffusion:
             image = np.asarray((pixels * 255).round(), np.uint8)
             variation = {"seed": float(each.drawing.seed)}
             drawn_from = {1: plan.person.references[0].name} if plan.person.references else {}
-            candidates.append(Candidate(hints.covering(image, plan.size), drawn_from, variation, facts=facts))
+            candidates.append(Candidate(plan.finished(image), drawn_from, variation, facts=facts))
         return candidates
 
     def plan(self, request: PortraitRequest) -> Plan:
@@ -101,7 +109,8 @@ class Diffusion:
             )
         hints.check(technique.hints, base.family.name, self._models)
         spent = sampling.spending(technique)
-        size = request.size or _usual(base)
+        sheet = None if request.edit is None else edits.sheet(request.edit, base.side)
+        size = sheet.window if sheet is not None else request.size or _usual(base)
         drawing = Drawing(
             prompt=prompts.filled(scene.prompt, words, technique.traits),
             negative=scene.negative,
@@ -116,19 +125,22 @@ class Diffusion:
                 hints=hints.drawn(technique.hints, wide, self._control),
             ),
         )
+        if request.edit is not None and sheet is not None:
+            drawing = _begun(drawing, request.edit, sheet)
         looks = [(model, _weights(self._models.folder(model)), strength) for model, strength in scene.loras]
         if spent.quick:
             model = f"lcm_{base.family.name}"
             looks.append((model, _weights(self._models.folder(model)), 1.0))
-        return Plan(person, base, identifiers, drawing, spent.scheduler, looks, size)
+        plan = Plan(person, base, identifiers, drawing, spent.scheduler, looks, size, sheet)
+        starts.check(base, drawing, _controlled(plan))
+        return plan
 
     def draw(self, plan: Plan, tell: Callable[[int], None]) -> tuple[NDArray[np.float32], dict[str, object]]:
         """One drawing H×W×3, 0..1, and what it took; steps down once where memory runs out.
 
         Raises `EngineError` (`out_of_memory`), `UserError` (`bad_technique`).
         """
-        controlled = bool(plan.drawing.technique.hints) or any(name == "instantid" for name, _ in plan.identifiers)
-        starts.check(plan.base, plan.drawing, controlled)
+        starts.check(plan.base, plan.drawing, _controlled(plan))
         try:
             return self._draw(plan, tell)
         except (RuntimeError, MemoryError) as error:
@@ -229,6 +241,21 @@ def _weights(folder: Path) -> Path:
             "missing_model", f"The model {folder.name} holds no LoRA: `portrait models check` says more."
         )
     return found[0]
+
+
+def _controlled(plan: Plan) -> bool:
+    """Whether control networks take part."""
+    return bool(plan.drawing.technique.hints) or any(name == "instantid" for name, _ in plan.identifiers)
+
+
+def _begun(drawing: Drawing, edit: Edit, sheet: Sheet) -> Drawing:
+    """A drawing that begins from a picture, whose face stays where it is."""
+    technique, size = drawing.technique, drawing.size
+    if edit.face is not None:
+        technique = replace(technique, landmarks=sheet.points(edit.face, size))
+    start, mask = sheet.start(size), sheet.mask(size)
+    prompt = f"{drawing.prompt}, {edit.words}" if edit.words else drawing.prompt
+    return replace(drawing, prompt=prompt, technique=technique, start=start, mask=mask, strength=edit.strength)
 
 
 def _usual(base: Source) -> Size:
