@@ -83,7 +83,7 @@ def _cards(styles: Sequence[schemas.Style], chosen: list[str]) -> None:
 def _style(style: schemas.Style, chosen: list[str]) -> None:
     """One style, chosen or to be chosen; grey where it cannot be drawn."""
     name = looks.title_of(style)
-    alt = say("create.style_alt", style=name)
+    alt = say("create.card_alt" if style.kind == "text" else "create.style_alt", style=name)
     st.html(
         widgets.picture(widgets.source("style", style.id), alt, "tall", grey=not style.ready)
         + widgets.title(name)

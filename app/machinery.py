@@ -28,7 +28,7 @@ def page() -> None:
 
 
 def _worker(worker: schemas.Worker) -> None:
-    chips = widgets.row(*(widgets.chip(each, "good") for each in worker.abilities))
+    chips = widgets.row(*(widgets.chip(each, "good") for each in worker.abilities if not _of_drawing(each)))
     st.html(
         widgets.title(worker.device)
         + widgets.small(say("machinery.serves", queues=", ".join(worker.queues)))
@@ -37,7 +37,20 @@ def _worker(worker: schemas.Worker) -> None:
         + chips
     )
     for ability, lines in worker.missing.items():
-        st.html(widgets.row(widgets.chip(ability, "fair")) + widgets.points(list(lines)))
+        if not _of_drawing(ability):
+            st.html(widgets.row(widgets.chip(ability, "fair")) + widgets.points(list(lines)))
+    ways = sorted(each for each in {*worker.abilities, *worker.missing} if _of_drawing(each))
+    if ways:
+        with st.expander(say("machinery.drawing")):
+            for each in ways:
+                ready = each not in worker.missing
+                lines = [] if ready else list(worker.missing[each])
+                st.html(widgets.row(widgets.chip(each, "good" if ready else "fair")) + widgets.points(lines))
+
+
+def _of_drawing(ability: str) -> bool:
+    """Whether it says how a base can draw people, of which there are many."""
+    return ability.startswith("base:")
 
 
 def _queue(queue: schemas.Waiting) -> None:

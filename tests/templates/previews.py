@@ -1,6 +1,7 @@
 """Makes the pictures that show what the built-in styles look like: `python -m tests.templates.previews [STYLE …]`.
 
-Each is drawn by `portrait make` from the sample photos of the astronaut, made small, and put beside its style.toml.
+Each is drawn by `portrait make` from the sample photos of the astronaut, made small, and put beside its style.toml. Styles
+that a diffusion model draws have cards instead: see `tests.templates.cards`.
 """
 
 import subprocess
@@ -9,7 +10,9 @@ import tempfile
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import PIL.Image
+from numpy.typing import NDArray
 
 from app import samples
 from templates.catalog import BUILTIN, Catalog
@@ -35,10 +38,15 @@ def main() -> None:
 
 
 def small(path: Path) -> bytes:
-    """A picture `WIDTH` wide, as good as `MOST_BYTES` allow."""
+    """A picture made `WIDTH` wide."""
     with PIL.Image.open(path) as picture:
         height = round(picture.height * WIDTH / picture.width)
-        shown = picture.convert("RGB").resize((WIDTH, height), PIL.Image.Resampling.LANCZOS)
+        return encoded(np.asarray(picture.convert("RGB").resize((WIDTH, height), PIL.Image.Resampling.LANCZOS)))
+
+
+def encoded(image: NDArray[np.uint8]) -> bytes:
+    """A picture as good as `MOST_BYTES` allow."""
+    shown = PIL.Image.fromarray(image)
     return next(file for quality in range(90, 10, -4) if len(file := _jpeg(shown, quality)) <= MOST_BYTES)
 
 
