@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +26,7 @@ from tasks.offered import Offered
 from tasks.store.database import new_id
 from tasks.store.ledger import Store
 from tasks.store.queue import Outcome, Verdicts
-from tasks.store.rows import DraftNews, IdentityRow, PortraitRow, SetRow
+from tasks.store.rows import IdentityRow, PortraitRow, SetRow
 from tasks.trials import Trials
 from tasks.workshop import Workshop
 from templates import lint
@@ -254,18 +254,13 @@ class PortraitFlows:
         wants, workshop = work.job.wants, Workshop(work.store, work.files, work.now)
         draft = workshop.draft(str(wants["style"]), str(wants["edition"]))
         entry, trials = workshop.entry(draft), Trials(self._settings, self._engines)
-        news = DraftNews(draft.id, draft.edition, trials.checked(entry))
         if work.job.kind == "check":
-            return Done(Outcome({"style": draft.id}, draft=news), lambda: None)
-        staged, place = work.staging / "test", work.files.style_test(draft.id, draft.edition)
-        samples = [asdict(each) for each in trials.draw(self._drawable(entry), staged, work.progress)]
-        told = {"job": work.job.id, "edition": draft.edition, "at": work.now(), "samples": samples}
-
-        def settle() -> None:
-            work.files.erase_tests(draft.id)
-            publish(staged, place)
-
-        return Done(Outcome({"style": draft.id, "samples": len(samples)}, draft=replace(news, tested=told)), settle)
+            return Done(Outcome({"style": draft.id}, draft=trials.news(draft, entry)), lambda: None)
+        staged = work.staging / "test"
+        samples = trials.draw(self._drawable(entry), staged, work.progress)
+        news = trials.news(draft, entry, samples, (work.job.id, work.now()))
+        outcome = Outcome({"style": draft.id, "samples": len(samples)}, draft=news)
+        return Done(outcome, lambda: workshop.keep_test(draft, staged))
 
     def _look(self, work: Work) -> Done:
         """Find and number the faces of a picture that people shall be put into."""

@@ -19,7 +19,8 @@ from portrait.errors import OperatorError, UserError
 from portrait.geometry import size_of
 from portrait.ports import Progress
 from portrait.techniques import Technique
-from portrait.types import Identity, PortraitRequest, Style
+from portrait.types import Identity, Portrait, PortraitRequest, Style
+from tasks.store.rows import DraftNews, DraftRow
 from tasks.workshop import words
 from templates import lint
 from templates.catalog import Entry
@@ -27,15 +28,20 @@ from templates.lint import Finding
 from templates.seals import looked_at
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One drawing of a test; without a file where `fault` says why there is none."""
+    """One drawing of a test; without a portrait where `fault` says why there is none."""
 
     number: int
     sitter: str
     distance: float | None = None
     """Of the drawn face to the person."""
     fault: str = ""
+    portrait: Portrait | None = None
+
+    def told(self) -> dict[str, Any]:
+        """As a draft keeps it."""
+        return {"number": self.number, "sitter": self.sitter, "distance": self.distance, "fault": self.fault}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,8 @@ class Trials:
 
         Raises `OperatorError` where this machine cannot draw styles of that kind; what is missing is said.
         """
-        technique = self._technique(style) if style.kind == "text" else None
+        made = style.kind == "text" or style.engines[:1] == ("diffusion",)
+        technique = self._technique(style) if made else None
         folder.mkdir(parents=True, exist_ok=True)
         people, absent = self._people(progress)
         samples = []
@@ -78,6 +85,16 @@ class Trials:
                 sample = self._drawn(sample, request, folder, progress)
             samples.append(sample)
         return samples
+
+    def news(
+        self, draft: DraftRow, entry: Entry, samples: Sequence[Sample] | None = None, at: tuple[str, float] = ("", 0.0)
+    ) -> DraftNews:
+        """What is written down of a draft: a look, and what a test drew, by which job and when."""
+        told = None
+        if samples is not None:
+            drawn = [each.told() for each in samples]
+            told = {"job": at[0], "edition": draft.edition, "at": at[1], "samples": drawn}
+        return DraftNews(draft.id, draft.edition, self.checked(entry), told)
 
     def installed(self) -> lint.Installed:
         """What this machine has for styles."""
@@ -110,7 +127,7 @@ class Trials:
             return replace(sample, fault=error.message)
         Deliver("jpg")(portrait, folder / str(sample.number))
         far = [each.distance for each in portrait.likeness.values()]
-        return replace(sample, distance=round(float(np.mean(far)), 4) if far else None)
+        return replace(sample, distance=round(float(np.mean(far)), 4) if far else None, portrait=portrait)
 
     def _technique(self, style: Style) -> Technique:
         """The first base here with a way of telling it who from photos alone; raises `OperatorError` (`missing_model`)."""

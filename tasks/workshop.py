@@ -85,8 +85,10 @@ class Workshop:
         origin = self.files.draft(id, before.edition)
         return self._changed(schema.parse(told), before, who, origin, (picture, name))
 
-    def bring(self, source: Path, who: str) -> Brought:
+    def bring(self, source: Path, who: str, replacing: bool = False) -> Brought:
         """New drafts of a pack, a style's folder or file, FaceChain's JSON styles or a folder of JPEGs: all or none.
+
+        A draft that is there already stays as it is, and the import is refused, unless it is for `replacing`.
 
         Raises `UserError`: `bad_pack`, `nothing_to_import`, `not_found`, `style_exists`; `OperatorError` (`bad_style` …).
         """
@@ -100,7 +102,8 @@ class Workshop:
                     schema.write(StyleFile.model_validate(row.content), entry.folder / "style.toml")
                     publish(entry.folder, self.files.draft(row.id, row.edition))
 
-            self.store.drafts.add(rows, place)
+            for gone in self.store.drafts.add(rows, place, replacing):
+                self.files.erase_draft(gone.id, gone.edition)
             return Brought(tuple(rows), tuple(left))
 
     def findings(self, draft: DraftRow) -> list[Finding]:
@@ -115,6 +118,12 @@ class Workshop:
         """Whether nothing of the draft is left to look at: words are read at once, pictures by a worker."""
         entry = self.entry(draft)
         return entry.style.kind != "template" or bool(draft.checked and draft.checked["of"] == looked_at(entry))
+
+    def keep_test(self, draft: DraftRow, staged: Path) -> None:
+        """Put what a test drew in the place of the test before; done twice it is done once."""
+        if staged.exists():
+            self.files.erase_tests(draft.id)
+        publish(staged, self.files.style_test(draft.id, draft.edition))
 
     def publish(self, id: str, edition: str | None = None) -> StyleRow:
         """Make the draft the next version; its content published again is no change.

@@ -35,18 +35,32 @@ class Drafts:
         with self.database.read() as connection:
             return [row_as(DraftRow, row) for row in connection.execute(sa.select(style_drafts).order_by("id"))]
 
-    def add(self, rows: Sequence[DraftRow], place: Callable[[], None]) -> None:
-        """New drafts, all of them or none; `place` moves their folders in. Raises `style_exists`."""
+    def add(self, rows: Sequence[DraftRow], place: Callable[[], None], replacing: bool = False) -> Sequence[DraftRow]:
+        """New drafts, all of them or none; `place` moves their folders in.
+
+        Those that were replaced, if told to; otherwise raises `style_exists`.
+        """
+        gone: list[DraftRow] = []
         with self.database.write() as connection:
             for row in rows:
                 self.database.in_line(connection, row.id)
-                if connection.execute(sa.select(style_drafts.c.id).where(style_drafts.c.id == row.id)).first():
+                there = connection.execute(sa.select(style_drafts).where(style_drafts.c.id == row.id)).first()
+                if there is not None and not replacing:
                     raise UserError(
                         "style_exists",
                         f"There is a draft of the style {row.id} already. Publish or remove it first, or choose another id.",
                     )
+                if there is not None:
+                    connection.execute(sa.delete(style_drafts).where(style_drafts.c.id == row.id))
+                    gone.append(row_as(DraftRow, there))
             connection.execute(sa.insert(style_drafts), [asdict(row) for row in rows])
             place()
+        return gone
+
+    def hear(self, news: DraftNews) -> None:
+        """Write down what was found out about a draft."""
+        with self.database.write() as connection:
+            hear(connection, news)
 
     def change(self, row: DraftRow, before: str, place: Callable[[], None]) -> None:
         """Put another edition in the place of `before`; raises `draft_changed`, `unknown_style`."""
