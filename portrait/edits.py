@@ -122,7 +122,7 @@ def check(edit: Edit) -> None:
         if not (edit.mask >= 0.5).any():
             raise UserError("bad_mask", "The mask is empty. Paint white what shall be drawn anew.")
     if edit.kind == "extend":
-        _check_shape(edit.shape, width, height)
+        check_shape(edit.shape, width, height)
 
 
 def sheet(edit: Edit, side: int) -> Sheet:
@@ -203,7 +203,8 @@ def shape_of(given: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _check_shape(shape: tuple[int, int] | None, width: int, height: int) -> None:
+def check_shape(shape: tuple[int, int] | None, width: int, height: int) -> None:
+    """Raise `UserError` (`bad_edit`, `bad_size`) for a shape that a picture of that size cannot be given."""
     if shape is None or min(shape) < 1 or max(shape) > LONGEST_SHAPE * min(shape):
         raise UserError("bad_edit", "Give a shape as width to height, from 1:2 to 2:1.")
     wide, tall = _canvas(width, height, shape)

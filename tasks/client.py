@@ -131,6 +131,10 @@ class Client:
         """Ask for portraits."""
         return self._wire.post(schemas.Job, "/generations", order)
 
+    def edit(self, portrait: str, order: schemas.EditOrder) -> schemas.Job:
+        """Go on from a portrait."""
+        return self._wire.post(schemas.Job, f"/portraits/{portrait}/edits", order)
+
     def jobs(self, states: Sequence[str] = (), kind: str = "", everybodys: bool = False) -> list[schemas.Job]:
         """Jobs, the newest first; everybody's for operators. The newest 200 of them."""
         params: dict[str, Any] = {"state": list(states), "limit": 200} | ({"kind": kind} if kind else {})

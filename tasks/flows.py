@@ -1,19 +1,21 @@
 """One job's work: the flow its kind asks for, on the owner's files, into a staging folder."""
 
+import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines import build, identities, render, sets
+from pipelines import build, identities, photos, render, sets
 from pipelines.deliver import Deliver
 from pipelines.engines import Engines, status
 from pipelines.models import Models
 from pipelines.prepare import Wishes
 from pipelines.refine import steps_of
 from pipelines.settings import Settings
-from portrait import techniques
+from portrait import edits, techniques
+from portrait.edits import Edit
 from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.lessons import Lesson
 from portrait.passes import USUAL, Passes
@@ -201,6 +203,8 @@ class PortraitFlows:
         if "candidate" in wants:  # one portrait again: what was done to it then is done again
             steps = tuple(Refinement(**step) for step in wants.get("refiners", ()))
             request = replace(request, style=replace(style, refiners=()), refiners=steps)
+        if wants.get("edit"):
+            request = replace(request, size=None, style=replace(style, refiners=()), edit=edit_of(work))
         flow = build.render(self._engines, [request.way], steps_of(request), self._settings.draw)
         if "candidate" in wants:
             drawn = [flow.again(request, int(wants["candidate"]), work.progress)]
@@ -271,6 +275,19 @@ class PortraitFlows:
         height, width = picture.image.shape[:2]
         boxes = [share_of(face.box, width, height) for face in picture.faces]
         return Done(Outcome({"template": id, "faces": len(boxes)}, faces=(id, boxes)), lambda: None)
+
+
+def edit_of(work: Work) -> Edit:
+    """What shall become of the portrait that a job names; raises `UserError` (`not_found`) when it was deleted."""
+    wants = dict(work.job.wants["edit"])
+    row = work.store.portraits.get(work.job.owner, str(wants["portrait"]))
+    file = work.files.portrait(work.job.owner, row.job, row.file)
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError("not_found", "The portrait that was to be edited is not there any more.") from error
+    hash = hashlib.sha256(content).hexdigest()
+    return edits.read({**wants, "picture": hash}, photos.decode(content, file.name).image)
 
 
 def open_flows(settings: Settings) -> Flows:

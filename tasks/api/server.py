@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from tasks import broker, schemas
 from tasks.api import (
     answers,
+    edits,
     jobs,
     keys,
     looks,
@@ -32,7 +33,22 @@ from tasks.files import Files, refused
 from tasks.settings import Installation
 from tasks.store.ledger import open_store
 
-ROUTERS = (keys, people, selfies, jobs, portraits, remakes, looks, techniques, webhooks, me, system, operator, styles)
+ROUTERS = (
+    keys,
+    people,
+    selfies,
+    jobs,
+    portraits,
+    remakes,
+    edits,
+    looks,
+    techniques,
+    webhooks,
+    me,
+    system,
+    operator,
+    styles,
+)
 
 
 def open_office(installation: Installation) -> Office:

@@ -3,6 +3,7 @@
 The client reads the same classes. Times are UTC; ids are opaque; likeness is a distance, smaller is more alike.
 """
 
+from tasks.schemas.edits import EditOrder
 from tasks.schemas.keys import Delivery, Key, KeyMade, KeyOrder, SignIn, Webhook, WebhookMade, WebhookOrder
 from tasks.schemas.looks import Area, FaceLikeness, Portrait, PortraitChange, Style, Template, Trait
 from tasks.schemas.people import (
@@ -73,6 +74,7 @@ __all__ = [
     "Delivery",
     "Detail",
     "DraftOrder",
+    "EditOrder",
     "Erased",
     "EventName",
     "FaceLikeness",

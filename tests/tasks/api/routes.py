@@ -73,6 +73,7 @@ def asked(route: Route, things: Things) -> dict[str, Any]:
         "PATCH /portraits/{id}": {"favourite": True},
         "POST /trainings": {"person": things.person},
         "POST /generations": {"people": {"1": things.person}, "style": "studio-warm"},
+        "POST /portraits/{id}/edits": {"kind": "variations"},
         "POST /webhooks": {"url": "https://example.org/eve"},
         "PUT /operator/styles/{id}/draft": {"content": {"schema": 1}},
         "POST /operator/styles/{id}/publish": {},

@@ -1,0 +1,49 @@
+"""Going on from a portrait: what shall become of it."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from tasks.schemas.wire import Asked
+
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Corner: TypeAlias = Annotated[list[Share], Field(min_length=2, max_length=2)]
+Words: TypeAlias = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+]
+LONGEST = 2
+
+
+class EditOrder(Asked):
+    """Go on from a portrait that was drawn of words."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"kind": "extend", "shape": [16, 9]}})
+
+    kind: Literal["variations", "change", "repaint", "extend"] = Field(
+        description="The same with other seeds; the same, but with `words`; an `area` anew; another `shape`."
+    )
+    words: Words = Field("", description="What shall be other: `with a red scarf`. `change` needs them.")
+    area: list[Annotated[list[Corner], Field(min_length=3, max_length=500)]] = Field(
+        [],
+        max_length=20,
+        description="For `repaint`: outlines whose corners are shares of width and height, 0 to 1; the rest stays.",
+    )
+    shape: Annotated[list[Annotated[int, Field(ge=1, le=10_000)]], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="For `extend`: width to height, from 1:2 to 2:1; the portrait stays as it is in the middle."
+    )
+    strength: float | None = Field(None, ge=0.05, le=1, description="How far from the portrait; null for the usual.")
+    count: int = Field(1, ge=1, le=16)
+    seed: int | None = Field(None, ge=0, le=2**31 - 1, description="null for the seeds after the portrait's.")
+    format: Literal["jpg", "png", "webp"] | None = Field(None, description="null for the portrait's own.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "EditOrder":
+        needs = {"change": ("words", self.words), "repaint": ("area", self.area), "extend": ("shape", self.shape)}
+        if self.kind in needs and not needs[self.kind][1]:
+            raise ValueError(f"{self.kind} needs {needs[self.kind][0]}")
+        for kind in ("repaint", "extend"):
+            if kind != self.kind and needs[kind][1]:
+                raise ValueError(f"{needs[kind][0]} is for {kind}")
+        if self.shape is not None and max(self.shape) > LONGEST * min(self.shape):
+            raise ValueError("a shape is 1:2 to 2:1")
+        return self

@@ -1,0 +1,132 @@
+"""Going on from a portrait, as it is asked for: whose it is, what goes, what is refused at once."""
+
+import time
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from starlette.testclient import TestClient
+
+from tasks.store.tables import portraits
+from tests.tasks.api.desk import Desk, Things
+
+TEXT = {"seed": 7, "count": 2, "style": {"id": "studio-warm", "version": 1, "kind": "text"}}
+HEART = [[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]]
+
+
+@pytest.fixture
+def things(desk: Desk) -> Things:
+    """Of somebody with a portrait drawn of words."""
+    made = desk.things()
+    known(desk, made.portrait, TEXT)
+    return made
+
+
+@pytest.fixture
+def ann(desk: Desk) -> TestClient:
+    return desk.client()
+
+
+def known(desk: Desk, portrait: str, recipe: dict[str, Any]) -> None:
+    with desk.office.store.database.write() as connection:
+        connection.execute(sa.update(portraits).where(portraits.c.id == portrait).values(recipe=recipe))
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {"kind": "variations", "count": 3},
+        {"kind": "change", "words": "with a red scarf", "strength": 0.4},
+        {"kind": "repaint", "area": [HEART, HEART]},
+        {"kind": "extend", "shape": [16, 9], "format": "png", "seed": 5},
+    ],
+    ids=lambda order: order["kind"],
+)
+def test_an_edit_is_a_job_that_draws_with_the_same_person_style_and_technique(
+    desk: Desk, things: Things, ann: TestClient, order: dict[str, Any]
+) -> None:
+    answer = ann.post(f"/portraits/{things.portrait}/edits", json=order)
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert job["kind"] == "generate"
+    wants = job["wants"]
+    assert wants["edit"]["portrait"] == things.portrait
+    assert wants["edit"]["kind"] == order["kind"]
+    assert (wants["people"], wants["style"]) == ({"1": things.person}, "studio-warm")
+    assert (wants["count"], wants["format"]) == (order.get("count", 1), order.get("format", "jpg"))
+    assert wants["seed"] == order.get("seed", 9)
+    assert "size" not in wants
+    kept = desk.office.store.jobs.get("ann", job["id"])
+    before = desk.office.store.jobs.get("ann", things.drawn)
+    assert (kept.needs, kept.queue, kept.units) == (before.needs, before.queue, order.get("count", 1))
+
+
+def test_the_same_edit_asked_for_twice_with_one_key_is_one_job(things: Things, ann: TestClient) -> None:
+    jobs = len(ann.get("/jobs").json()["items"])
+    answers = [
+        ann.post(
+            f"/portraits/{things.portrait}/edits", json={"kind": "variations"}, headers={"Idempotency-Key": "once"}
+        )
+        for _ in range(2)
+    ]
+    assert answers[0].json()["id"] == answers[1].json()["id"]
+    assert len(ann.get("/jobs").json()["items"]) == jobs + 1
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {},
+        {"kind": "erase"},
+        {"kind": "change"},
+        {"kind": "change", "words": "x" * 201},
+        {"kind": "change", "words": "two\nlines"},
+        {"kind": "repaint"},
+        {"kind": "repaint", "area": [HEART[:2]]},
+        {"kind": "repaint", "area": [[[0, 0], [2, 0], [1, 1]]]},
+        {"kind": "repaint", "area": [HEART] * 21},
+        {"kind": "extend"},
+        {"kind": "extend", "shape": [21, 9]},
+        {"kind": "extend", "shape": [0, 9]},
+        {"kind": "extend", "shape": [16, 9, 4]},
+        {"kind": "variations", "shape": [16, 9]},
+        {"kind": "variations", "area": [HEART]},
+        {"kind": "variations", "strength": 0},
+        {"kind": "variations", "strength": 1.1},
+        {"kind": "variations", "count": 17},
+        {"kind": "variations", "seed": -1},
+        {"kind": "variations", "format": "gif"},
+        {"kind": "variations", "people": {}},
+    ],
+    ids=str,
+)
+def test_what_does_not_hold_is_refused(order: dict[str, Any]) -> None:
+    from pydantic import ValidationError
+
+    from tasks.schemas import EditOrder
+
+    with pytest.raises(ValidationError):
+        EditOrder.model_validate(order)
+
+
+def test_portraits_that_cannot_be_edited_are_refused_before_they_wait(
+    desk: Desk, things: Things, ann: TestClient
+) -> None:
+    path = f"/portraits/{things.portrait}/edits"
+    same = ann.post(path, json={"kind": "extend", "shape": [1, 1]})
+    assert (same.status_code, same.json()["code"]) == (422, "bad_edit")
+    known(desk, things.portrait, {**TEXT, "style": {"kind": "studio"}})
+    studio = ann.post(path, json={"kind": "variations"})
+    assert (studio.status_code, studio.json()["code"]) == (422, "bad_edit")
+    known(desk, things.portrait, {"seed": 1})
+    assert ann.post(path, json={"kind": "variations"}).json()["code"] == "bad_edit"
+    assert ann.post(path, json={"kind": "extend"}).status_code == 422
+    assert ann.post("/portraits/portrait_none/edits", json={"kind": "variations"}).status_code == 404
+    assert desk.client("eve").post(path, json={"kind": "variations"}).status_code == 404
+
+
+def test_nobody_whose_consent_is_gone_is_drawn_again(desk: Desk, things: Things, ann: TestClient) -> None:
+    desk.office.store.people.withdraw("ann", things.person, time.time())
+    answer = ann.post(f"/portraits/{things.portrait}/edits", json={"kind": "variations"})
+    assert answer.status_code in (403, 409), answer.text
