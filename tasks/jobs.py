@@ -5,7 +5,7 @@ worker confirms. A worker that vanished (a loss) and a flow that failed (a failu
 nothing about the job. Times are seconds since 1970, UTC.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Literal, TypeAlias
@@ -99,6 +99,13 @@ def needs_of(kind: str, style_kinds: Iterable[str] = (), base: str = "") -> froz
     if kind == "generate":
         return frozenset(f"draw:{each}" for each in style_kinds)
     return frozenset({kind})
+
+
+def serves(queues: Collection[str], ability: str) -> bool:
+    """Whether a worker of these queues gets jobs that need an ability: learning and drawing of words wait in their own."""
+    if ability.startswith("train:"):
+        return "gpu.train" in queues
+    return "gpu.generate" in queues if ability == "draw:text" or ability.startswith("base:") else True
 
 
 def fault_of(error: PortraitError) -> Fault:

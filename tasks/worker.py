@@ -16,6 +16,7 @@ from celery import Celery, Task, current_app, shared_task, signals
 from portrait.errors import OperatorError
 from tasks import broker, device, webhooks
 from tasks.files import Files
+from tasks.jobs import serves
 from tasks.settings import Installation, load_installation
 from tasks.store.ledger import Store, open_store
 from tasks.store.rows import WorkerRow
@@ -94,10 +95,12 @@ class Desk:
         module, _, function = flows.partition(":")
         opened = getattr(importlib.import_module(module), function)(installation.flows)
         able = opened.abilities()
-        missing = {word: list(lines) for word, lines in able.missing.items()}
-        self.row = replace(self.row, abilities=sorted(able.words), missing=missing)
+        queues = self.row.queues
+        words = frozenset(word for word in able.words if serves(queues, word))
+        missing = {word: list(lines) for word, lines in able.missing.items() if serves(queues, word)}
+        self.row = replace(self.row, abilities=sorted(words), missing=missing)
         tasks = installation.tasks
-        return Runner(self.row.id, self.store, Files(tasks.data), opened, tasks.lease, able.words)
+        return Runner(self.row.id, self.store, Files(tasks.data), opened, tasks.lease, words)
 
     def _ring(self, queue: str) -> None:
         if not broker.unheard(self.bell, queue):

@@ -109,6 +109,13 @@ def test_place_when_owners_take_turns() -> None:
     assert jobs.position(2, [(10, False), (1, True)]) == 6
 
 
+def test_learning_and_drawing_of_words_are_done_by_workers_of_their_queues() -> None:
+    words = ("prepare", "draw:studio", "draw:text", "base:sdxl:lora", "train:sdxl")
+    assert [each for each in words if jobs.serves({"cpu", "io"}, each)] == ["prepare", "draw:studio"]
+    assert [each for each in words if jobs.serves({"gpu.train"}, each)] == ["prepare", "draw:studio", "train:sdxl"]
+    assert [each for each in words if jobs.serves({"gpu.train", "gpu.generate"}, each)] == list(words)
+
+
 def test_estimate_goes_by_the_median_of_past_runs() -> None:
     past = [10.0, 12.0, 90.0]
     assert jobs.seconds_left(new_job(), 0.0, [], 1, 1) is None
