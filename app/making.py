@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from app import shelf
 from app.photos import collect
 from pipelines import build, identities, render, report, sets
 from pipelines.deliver import Deliver
@@ -23,8 +24,7 @@ from portrait.ports import Progress
 from portrait.techniques import Technique
 from portrait.types import Identity, Portrait, PortraitRequest, Refinement, Size, Style
 from tasks.flows import style_of
-from tasks.settings import home
-from templates.catalog import installed
+from templates.catalog import Entry
 
 NOTES = "portraits.json"
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"}
@@ -92,8 +92,8 @@ class Making:
         self.remember({person.id: folder})
         return Sitter(person, folder, sets.verdicts(training.photos))
 
-    def style(self, name: str) -> Style:
-        """A style of the catalogue, or any picture file as a template."""
+    def style(self, name: str, version: int | None = None) -> Style:
+        """A style as it is offered, or in a version that may be retired; or any picture file as a template."""
         path = Path(name)
         if path.suffix.lower() in PICTURES or path.is_file():
             if not path.is_file():
@@ -101,10 +101,8 @@ class Making:
             style = Style(f"picture-{_hash(path)}", 1, "template", path.stem)
             self.remember({style.id: path})
             return render.hang(style, path, self.engines.finder())
-        entry = installed(home()).find(name)
-        style = style_of(entry.style)
-        picture = entry.picture()
-        return style if picture is None else render.hang(style, picture, self.engines.finder())
+        with shelf.offered() as offered:
+            return hung(offered.find(name, version), self.engines)
 
     def draw(self, people: Mapping[int, Identity], style: Style, order: Order) -> list[Delivered]:
         """Portraits of one style, written to OUT, the best first."""
@@ -129,6 +127,12 @@ class Making:
             raise OperatorError(
                 "cannot_write", f"Results cannot be written to {self.out}: {error.strerror}."
             ) from error
+
+
+def hung(entry: Entry, engines: Engines) -> Style:
+    """A style with its picture, where it has one."""
+    style, picture = style_of(entry.style), entry.picture()
+    return style if picture is None else render.hang(style, picture, engines.finder())
 
 
 def set_id(folder: Path) -> str:

@@ -27,7 +27,8 @@ def request(
         for number, name in recipe["people"].items()
     }
     wished = recipe.get("technique")
-    style = making.style(str(places.get(recipe["style"]["id"], recipe["style"]["id"])))
+    named = recipe["style"]
+    style = making.style(str(places.get(named["id"], named["id"])), int(named["version"]))
     return PortraitRequest(
         people,
         replace(style, refiners=()),  # what was done to it then is done again, whatever the style says by now

@@ -28,7 +28,7 @@ class Sitter:
 SITTERS = (
     Sitter("astronaut", "skimage", "data/astronaut.png"),
     Sitter("third player", "insightface", "data/images/t1.jpg", (385, 180, 735, 640)),
-    Sitter("fourth player", "insightface", "data/images/t1.jpg", (680, 285, 890, 620)),
+    Sitter("fourth player", "insightface", "data/images/t1.jpg", (660, 240, 960, 700)),
 )
 """An astronaut (NASA, public domain), and the two people of InsightFace's own test photo who face the camera."""
 

@@ -19,7 +19,7 @@ from tasks.files import Files, publish, refused
 from tasks.offered import Offered
 from tasks.store.database import new_id
 from tasks.store.ledger import Store
-from tasks.store.rows import DraftRow, StyleRow
+from tasks.store.rows import DraftNews, DraftRow, StyleRow
 from templates import catalog, importers, lint, packs, schema
 from templates.catalog import Catalog, Entry
 from templates.importers import Left
@@ -124,6 +124,16 @@ class Workshop:
         if staged.exists():
             self.files.erase_tests(draft.id)
         publish(staged, self.files.style_test(draft.id, draft.edition))
+
+    def tested(self, news: DraftNews, draft: DraftRow, drawn: Path) -> None:
+        """Write down a test that was drawn here into a folder of somebody's own; its pictures are copied."""
+        with self._desk() as desk:
+            staged = desk / "test"
+            staged.mkdir()
+            for file in sorted(drawn.glob("[0-9].jpg")):
+                shutil.copyfile(file, staged / file.name)
+            self.store.drafts.hear(news)
+            self.keep_test(draft, staged)
 
     def publish(self, id: str, edition: str | None = None) -> StyleRow:
         """Make the draft the next version; its content published again is no change.

@@ -57,11 +57,6 @@ class Catalog:
         return entries[name]
 
 
-def installed(home: Path) -> Catalog:
-    """The operator's own styles, in `home`/styles, before the built-in ones of the same name."""
-    return Catalog((home / "styles", BUILTIN))
-
-
 def add(source: Path, folder: Path) -> Entry:
     """Copy a style's folder into `folder`, whole or not at all; links and what is hidden stay behind.
 

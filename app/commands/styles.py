@@ -5,37 +5,58 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.commands import style_versions
 from app.door import answering
-from tasks.settings import home
-from templates.catalog import Entry, installed
 
 if TYPE_CHECKING:
-    from templates.importers import Left
+    from tasks.store.rows import DraftRow
+    from tasks.workshop import Workshop
+    from templates.catalog import Entry
     from templates.lint import Finding
 
-app = typer.Typer(help="Styles: list, show, check, add, import, export, schema.", no_args_is_help=True)
+app = typer.Typer(help="Styles: from a draft to a published version, and out again.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 Given = Annotated[
-    list[Path], typer.Argument(metavar="FOLDER…", help="A style, or a folder of styles.", show_default=False)
+    list[str],
+    typer.Argument(metavar="DRAFT|FOLDER…", help="A draft, a style's folder, or a folder of them.", show_default=False),
 ]
 Pictures = Annotated[bool, typer.Option("--pictures/--words", help="Look for faces in pictures, or at words alone.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Take the place of a draft of the same name.")]
 
 
 @app.command("list")
 def list_styles(as_json: Json = False) -> None:
-    """Every style there is."""
+    """Every style there is: published, built in, or a draft."""
     with answering(as_json) as say:
-        entries = installed(home()).entries()
-        say({"styles": [_document(entry) for entry in entries]}, lambda: _print(entries))
+        from app import shelf, style_tables
+        from tasks.workshop import Workshop
+
+        with shelf.offered() as offered:
+            entries = {entry.style.id: entry for entry in offered.entries()}
+            if offered.store is not None:
+                shop = Workshop(offered.store, offered.files)
+                drafts = {row.id: shop.entry(row) for row in offered.store.drafts.list()}
+                entries = drafts | entries
+        documents = [_document(entries[id]) for id in sorted(entries)]
+        say({"styles": documents}, lambda: style_tables.print_styles(documents))
 
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: Json = False) -> None:
-    """One style in full."""
+    """One style in full: as it is offered, or its draft."""
     with answering(as_json) as say:
-        entry = installed(home()).find(name)
-        say({"style": _document(entry)}, lambda: _print_one(entry))
+        from app import shelf, style_tables
+        from tasks.workshop import Workshop
+
+        with shelf.offered() as offered:
+            draft = offered.store.drafts.find(name) if offered.store else None
+            if draft is not None and offered.store is not None:
+                entry = Workshop(offered.store, offered.files).entry(draft)
+            else:
+                entry = offered.find(name)
+        document = _document(entry)
+        say({"style": document}, lambda: style_tables.print_one(document))
 
 
 @app.command("schema")
@@ -48,13 +69,15 @@ def print_schema() -> None:
 
 
 @app.command()
-def check(folders: Given, pictures: Pictures = True, as_json: Json = False) -> None:
-    """What is wrong with styles, and what to do about it."""
+def check(given: Given, pictures: Pictures = True, as_json: Json = False) -> None:
+    """What is wrong with drafts or folders, and what to do about it."""
     with answering(as_json) as say:
+        from app import shelf, style_tables
         from portrait.errors import OperatorError
 
-        entries = _entries(folders)
-        found = _linted(entries, pictures)
+        with shelf.workshop() as workshop:
+            entries, drafts = _meant(workshop, given)
+            found = _linted(workshop, entries, drafts, pictures)
         told = [
             {"style": entry.style.id, "findings": [_finding(each) for each in faults]}
             for entry, faults in zip(entries, found, strict=True)
@@ -62,21 +85,27 @@ def check(folders: Given, pictures: Pictures = True, as_json: Json = False) -> N
         errors = sum(each.level == "error" for faults in found for each in faults)
         document = {"ok": not errors, "styles": told}
         if not errors:
-            say(document, lambda: _print_findings(entries, found))
+            say(document, lambda: style_tables.print_findings(entries, found))
             return
         if not as_json:
-            _print_findings(entries, found)
+            style_tables.print_findings(entries, found)
         raise OperatorError("style_faults", f"{errors} things are to be mended before this can be published.", document)
 
 
 @app.command()
-def add(folder: Annotated[Path, typer.Argument(metavar="FOLDER")], as_json: Json = False) -> None:
-    """Copy a folder with a style.toml to the installation's own styles."""
-    with answering(as_json) as say:
-        from templates import catalog
+def add(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER")], replace: Replace = False, as_json: Json = False
+) -> None:
+    """Take a folder with a style.toml, or a style.toml alone, in as a draft."""
+    _bring(folder, replace, as_json)
 
-        entry = catalog.add(folder, home() / "styles")
-        say({"style": _document(entry)}, lambda: _print([entry]))
+
+@app.command("import")
+def import_styles(
+    source: Annotated[Path, typer.Argument(metavar="PACK|FOLDER|FILE")], replace: Replace = False, as_json: Json = False
+) -> None:
+    """Take in a pack, FaceChain's JSON styles, or a folder of JPEGs as EasyPhoto has them, as drafts."""
+    _bring(source, replace, as_json)
 
 
 @app.command("export")
@@ -87,119 +116,82 @@ def export_styles(
 ) -> None:
     """Write styles to a pack: one zip with their hashes."""
     with answering(as_json) as say:
-        from templates import packs
+        from app import shelf, style_tables
 
-        known = installed(home())
-        path = packs.export([known.find(name) for name in names], out)
-        say({"pack": str(path), "styles": names}, lambda: _line(f"{len(names)} styles in {path}"))
+        with shelf.workshop() as workshop:
+            path = workshop.export(names, out)
+        say({"pack": str(path), "styles": names}, lambda: style_tables.print_line(f"{len(names)} styles in {path}"))
 
 
-@app.command("import")
-def import_styles(source: Annotated[Path, typer.Argument(metavar="PACK|FOLDER|FILE")], as_json: Json = False) -> None:
-    """Take in a pack, FaceChain's JSON styles, or a folder of JPEGs as EasyPhoto has them."""
+app.command("test")(style_versions.try_out)
+app.command("publish")(style_versions.publish)
+app.command("retire")(style_versions.retire)
+app.command("remove")(style_versions.remove)
+app.command("stats")(style_versions.stats)
+
+
+def _bring(source: Path, replacing: bool, as_json: bool) -> None:
     with answering(as_json) as say:
-        from templates import importers, packs
+        from app import shelf, style_tables
 
-        target = home() / "styles"
-        if source.suffix.lower() == ".zip":
-            entries, left = packs.bring(source, target), ()
-        else:
-            brought = importers.bring(source, target)
-            entries, left = list(brought.entries), brought.left
-        say(
-            {
-                "styles": [_document(entry) for entry in entries],
-                "left": [{"source": each.source, "field": each.field, "why": each.why} for each in left],
-            },
-            lambda: _print_brought(entries, left),
-        )
+        with shelf.workshop() as workshop:
+            brought = workshop.bring(source, shelf.WHO, replacing)
+            documents = [_document(workshop.entry(row)) for row in brought.drafts]
+        left = [{"source": each.source, "field": each.field, "why": each.why} for each in brought.left]
+
+        def human() -> None:
+            style_tables.print_styles(documents)
+            style_tables.print_left(brought.left)
+
+        say({"styles": documents, "left": left}, human)
 
 
-def _entries(folders: list[Path]) -> list[Entry]:
-    """The styles in some folders; raises `UserError` (`not_found`), `OperatorError` (`bad_style`)."""
+def _meant(workshop: "Workshop", given: list[str]) -> "tuple[list[Entry], list[DraftRow | None]]":
+    """Drafts by name and styles in folders; raises `not_found`, `bad_style`."""
     from portrait.errors import UserError
+    from templates.catalog import Entry
     from templates.schema import read
 
-    entries = []
-    for folder in folders:
+    entries: list[Entry] = []
+    drafts: list[DraftRow | None] = []
+    for each in given:
+        folder = Path(each)
+        draft = workshop.store.drafts.find(each)
+        if draft is not None and not folder.is_dir():
+            entries.append(workshop.entry(draft))
+            drafts.append(draft)
+            continue
         files = [folder / "style.toml"] if (folder / "style.toml").is_file() else sorted(folder.glob("*/style.toml"))
         if not files:
-            raise UserError("not_found", f"There is no style.toml in {folder} or in a folder of it.")
+            raise UserError("not_found", f"There is no draft {each}, and no style.toml in a folder of that name.")
         entries += [Entry(read(file), file.parent) for file in files]
-    return entries
+        drafts += [None] * len(files)
+    return entries, drafts
 
 
-def _linted(entries: list[Entry], pictures: bool) -> "list[list[Finding]]":
-    """Findings by style; a finder is only loaded where there is a picture to look at."""
-    from pipelines import build, photos
-    from pipelines.engines import names
-    from portrait.backdrops import NAMES
-    from portrait.geometry import size_of
+def _linted(
+    workshop: "Workshop", entries: "list[Entry]", drafts: "list[DraftRow | None]", pictures: bool
+) -> "list[list[Finding]]":
+    """Findings by style; what was seen of a draft is kept, so that it can be published."""
+    from pipelines import build
     from tasks.settings import load
-    from templates import lint
+    from tasks.trials import Trials
+    from tasks.workshop import words
 
-    here = lint.Installed(backdrops=frozenset(NAMES), engines=frozenset(names("painters")))
-    found = [lint.words(entry.style, here) + lint.file(entry.picture(), entry.style) for entry in entries]
-    if pictures:
-        with build.open_engines(load()) as engines:
-            for entry, faults in zip(entries, found, strict=True):
-                if place := entry.picture():
-                    image = photos.read(place).image
-                    faces = engines.finder().faces(image, embedded=0)
-                    faults += lint.picture(entry.style, lint.Seen(size_of(image), tuple(faces)))
-    return found
+    settings = load()
+    with build.open_engines(settings) as engines:
+        trials = Trials(settings, engines)
+        if not pictures:
+            return [words(entry, trials.installed()) for entry in entries]
+        for entry, draft in zip(entries, drafts, strict=True):
+            if draft is not None:
+                workshop.store.drafts.hear(trials.news(draft, entry))
+        return [trials.look(entry) for entry in entries]
 
 
 def _finding(each: "Finding") -> dict[str, str]:
     return {"code": each.code, "level": each.level, "where": each.where, "tip": each.tip}
 
 
-def _document(entry: Entry) -> dict[str, Any]:
+def _document(entry: "Entry") -> dict[str, Any]:
     return entry.style.model_dump(mode="json", by_alias=True, exclude_none=True) | {"folder": str(entry.folder)}
-
-
-def _print(entries: list[Entry]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("style", "title", "kind", "licence", box=None, pad_edge=False, header_style="dim")
-    for entry in entries:
-        table.add_row(entry.style.id, entry.style.title, entry.style.kind, entry.style.licence)
-    Console(highlight=False).print(table)
-
-
-def _print_one(entry: Entry) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    for name, value in _document(entry).items():
-        console.print(Text(f"{name:10} {value}"))
-
-
-def _print_findings(entries: list[Entry], found: "list[list[Finding]]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("style", "", "field", "what to do", box=None, pad_edge=False, header_style="dim")
-    for entry, faults in zip(entries, found, strict=True):
-        if not faults:
-            table.add_row(entry.style.id, Text("ok", style="green"), "", "")
-        for each in faults:
-            colour = "red" if each.level == "error" else "yellow"
-            table.add_row(entry.style.id, Text(each.code, style=colour), each.where, Text(each.tip))
-    Console(highlight=False).print(table)
-
-
-def _print_brought(entries: list[Entry], left: "tuple[Left, ...]") -> None:
-    _print(entries)
-    for each in left:
-        _line(f"{each.source}{f', {each.field}' if each.field else ''}: {each.why}")
-
-
-def _line(text: str) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    Console(highlight=False).print(Text(text))

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
+from pipelines.settings import Settings
 from portrait.ports import FaceFinder
 from tests import selfies
 
@@ -44,9 +45,66 @@ def test_a_style_is_added_exported_and_imported_elsewhere(
     assert "mine" in {each["id"] for each in asked("list")[1]["styles"]}
     assert asked("export", "mine", "studio-grey", "-o", str(tmp_path / "pack.zip"))[0] == 0
     assert asked("import", str(tmp_path / "pack.zip"))[1]["error"]["code"] == "style_exists"
+    assert asked("import", str(tmp_path / "pack.zip"), "--replace")[0] == 0
     monkeypatch.setenv("PORTRAIT_HOME", str(tmp_path / "elsewhere"))
     assert [each["id"] for each in asked("import", str(tmp_path / "pack.zip"))[1]["styles"]] == ["mine", "studio-grey"]
-    assert asked("show", "mine")[1]["style"]["folder"] == str(tmp_path / "elsewhere" / "styles" / "mine")
+    assert asked("show", "mine")[1]["style"]["folder"].startswith(str(tmp_path / "elsewhere" / "data" / "styles"))
+
+
+def test_a_draft_is_checked_mended_published_and_retired(mine: Path, home: Path) -> None:
+    assert asked("add", str(mine))[1]["styles"][0]["status"] == "draft"
+    code, answer = asked("check", "mine")
+    assert (code, answer["error"]["code"]) == (4, "style_faults")
+    assert asked("publish", "mine")[1]["error"]["code"] == "style_faults"
+    (mine / "style.toml").write_text(FAULTY.replace('"?"', '"CC0-1.0"').replace(" {colour}, nsfw", " in a garden"))
+    assert asked("add", str(mine), "--replace")[0] == 0
+    assert asked("check", "mine")[1]["ok"]
+    assert asked("publish", "mine")[1]["version"] == 1
+    assert asked("show", "mine")[1]["style"]["status"] == "published"
+    asked("add", str(mine))
+    assert asked("publish", "mine")[1]["version"] == 1, "the same again is no change"
+    assert asked("stats", "mine")[1]["styles"][0]["uses"] == 0
+    assert asked("stats")[1] == {"styles": []}
+    assert asked("retire", "mine")[1]["retired"] == [1]
+    assert asked("retire", "mine")[1]["retired"] == []
+    assert "mine" not in {each["id"] for each in asked("list")[1]["styles"]}
+    asked("add", str(mine))
+    assert asked("remove", "mine")[0] == 0
+    assert asked("remove", "mine")[1]["error"]["code"] == "unknown_style"
+
+
+def test_listing_styles_makes_no_ledger(home: Path) -> None:
+    assert "studio-grey" in {each["id"] for each in asked("list")[1]["styles"]}
+    assert not (home / "ledger.db").exists()
+
+
+@pytest.mark.networks
+def test_a_draft_is_tried_out_on_three_people_and_drawn_once_published(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setenv("PORTRAIT_MODELS__FOLDER", str(settings.models.folder))
+    (tmp_path / "grey").mkdir()
+    toml = 'schema = 1\nid = "grey"\nkind = "studio"\ntitle = "Grey"\nbackdrop = "studio-grey"\nlicence = "CC0-1.0"\n'
+    (tmp_path / "grey" / "style.toml").write_text(toml)
+    asked("add", str(tmp_path / "grey"))
+    code, answer = asked("test", "grey", "-o", str(tmp_path / "tried"))
+    assert code == 0, answer
+    assert [each["sitter"] for each in answer["samples"]] == ["astronaut", "third player", "fourth player"]
+    assert all(each["distance"] < 0.6 for each in answer["samples"])
+    assert sorted(path.name for path in (tmp_path / "tried").iterdir()) == ["1.jpg", "2.jpg", "3.jpg", "index.html"]
+    assert asked("publish", "grey")[1]["version"] == 1
+    (tmp_path / "me.png").write_bytes(cv2.imencode(".png", selfies.astronaut()[:, :, ::-1])[1].tobytes())
+    out = ["-o", str(tmp_path / "out"), "--json"]
+    made = CliRunner().invoke(app, ["make", str(tmp_path / "me.png"), "--style", "grey", "--size", "240x320", *out])
+    first = json.loads(made.stdout)["portraits"][0]
+    assert first["recipe"]["style"] == {"id": "grey", "version": 1, "kind": "studio"}
+    (tmp_path / "grey" / "style.toml").write_text(toml.replace("Grey", "Warm").replace("studio-grey", "studio-warm"))
+    asked("add", str(tmp_path / "grey"))
+    assert asked("publish", "grey")[1]["version"] == 2
+    asked("retire", "grey", "--version", "1")
+    again = CliRunner().invoke(app, ["remake", first["file"], "--json"])
+    remade = json.loads(again.stdout)["portraits"][0]["file"]
+    assert (cv2.imread(remade) == cv2.imread(first["file"])).all()
 
 
 def test_a_folder_of_pictures_is_imported_and_what_was_left_is_told(home: Path, tmp_path: Path) -> None:
