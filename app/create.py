@@ -171,21 +171,19 @@ def _asked(
 def _beyond(person: schemas.Person, abilities: Sequence[schemas.Ability]) -> None:
     """What this installation can do besides, and what the rest would take."""
     trainable = [each for each in abilities if each.name.startswith("train:")]
-    with st.expander(say("beyond.title"), icon=":material/auto_awesome:", expanded=False):
+    ready = [each.name.removeprefix("train:") for each in trainable if each.ready]
+    with st.expander(say("beyond.title"), icon=":material/auto_awesome:"):
         st.write(say("beyond.personal"))
         if person.learned:
             widgets.soft(say("beyond.learned", name=person.name, bases=", ".join(person.learned)))
-        if trainable and not any(each.ready for each in trainable):
-            st.write(say("beyond.no_base"))
-        for each in trainable:
-            base = each.name.removeprefix("train:")
-            label = say("beyond.train", name=person.name, base=base)
-            if st.button(label, key=f"train-{base}", disabled=not each.ready):
+        for base in ready:
+            label = say("beyond.train", name=person.name) + (f" ({base})" if len(ready) > 1 else "")
+            if st.button(label, key=f"train-{base}", icon=":material/school:"):
                 with troubles.told():
                     client().train(schemas.TrainingOrder.model_validate({"person": person.id, "base": base}))
                     go("progress")
-            for line in each.missing:
+        if not ready:
+            st.button(say("beyond.train", name=person.name), key="train-none", disabled=True)
+            st.write(say("beyond.no_base") if trainable else say("beyond.needs_gpu"))
+            for line in dict.fromkeys(line for each in trainable for line in each.missing):
                 widgets.soft(line)
-        if not trainable:
-            st.button(say("beyond.train_plain"), key="train-none", disabled=True)
-            widgets.soft(say("beyond.needs_gpu"))

@@ -108,7 +108,7 @@ def test_who_is_not_known_is_learned_first_and_the_learning_is_followed(desk: De
     app = opened(as_client(desk), "create")
     assert "a model that does not know Ann yet" in words(app)
     assert "choose-text-garden" not in {each.key for each in app.button}
-    app = press(app, "Learn Ann (sdxl)")
+    app = press(app, "Learn Ann")
     assert app.title[0].value == "In progress"
     [job] = as_client(desk).jobs(kind="train")
     assert (job.wants["person"], job.wants["base"], job.queue) == (person, "sdxl", "gpu.train")
@@ -129,4 +129,15 @@ def test_without_a_base_it_is_said_in_plain_words_what_it_takes(desk: Desk) -> N
     assert "drawn by a model that paints what words say. It is not ready on this installation" in seen
     assert "No model that can learn a person is ready on this installation" in seen
     assert NO_MODEL in seen
-    assert app.button(key="train-sdxl").disabled
+    assert app.button(key="train-none").disabled
+
+
+def test_where_several_bases_are_ready_a_person_chooses_one_to_be_learned_on(desk: Desk) -> None:
+    person = desk.person()
+    learn(desk, person, "mine")
+    hire(desk, *XL, "train:mine", train__sd15=[NO_MODEL])
+    app = opened(as_client(desk), "create")
+    assert "Ann was learned (mine)" in words(app)
+    assert NO_MODEL not in words(app), "what is not needed is not told"
+    press(app, "Learn Ann (mine)")
+    assert [job.wants["base"] for job in as_client(desk).jobs(kind="train")] == ["mine"]
