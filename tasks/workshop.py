@@ -18,6 +18,7 @@ from portrait.errors import OperatorError, UserError
 from tasks.files import Files, publish, refused
 from tasks.offered import Offered
 from tasks.store.database import new_id
+from tasks.store.drafts import outdated
 from tasks.store.ledger import Store
 from tasks.store.rows import DraftNews, DraftRow, StyleRow
 from templates import catalog, importers, lint, packs, schema
@@ -53,9 +54,9 @@ class Workshop:
 
     def draft(self, id: str, edition: str | None = None) -> DraftRow:
         """The draft of a style; raises `unknown_style`, and `draft_changed` when it is not that edition any more."""
-        row = self.store.drafts.get(id)
-        if edition is not None and row.edition != edition:
-            raise _outdated()
+        row = self.store.drafts.find(id) if edition is not None else self.store.drafts.get(id)
+        if row is None or edition not in (None, row.edition):
+            raise outdated()
         return row
 
     def write(self, id: str, content: Mapping[str, Any], edition: str | None, who: str) -> DraftRow:
@@ -69,7 +70,7 @@ class Workshop:
             raise UserError("bad_style", f"The style calls itself {style.id[:64]}, not {id[:64]}. Correct its id.")
         before = self.store.drafts.find(id)
         if edition != (before.edition if before else None):
-            raise _outdated()
+            raise outdated()
         return self._changed(style, before, who, self._origin(id, before))
 
     def hang(self, id: str, picture: Path, format: str, edition: str | None, who: str) -> DraftRow:
@@ -209,7 +210,7 @@ class Workshop:
         try:
             self.store.drafts.add([row], place)
         except UserError as error:
-            raise (_outdated() if error.code == "style_exists" else error) from error
+            raise (outdated() if error.code == "style_exists" else error) from error
 
     def _origin(self, id: str, before: DraftRow | None) -> Path | None:
         """Where the files of a style lie until now: in its draft, its newest version, or the project."""
@@ -286,8 +287,3 @@ def _alone(source: Path, desk: Path) -> Entry:
     folder.mkdir()
     schema.rewrite(style, folder / "style.toml")
     return Entry(style, folder)
-
-
-def _outdated() -> UserError:
-    sentence = "Somebody else changed this draft meanwhile. Read it again, and send your change once more."
-    return UserError("draft_changed", sentence)

@@ -10,7 +10,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 
 from pipelines import photos
-from portrait.errors import UserError
+from portrait.errors import OperatorError, UserError
 from tasks import schemas
 from tasks.api import own_styles, pictures
 from tasks.api.answers import documented
@@ -252,7 +252,10 @@ def _uploaded(office: Office, files: Sequence[UploadFile], folder: Path) -> Path
 
 
 def _picture_of(entry: Entry, side: int | None) -> Response:
-    place = entry.picture()
+    try:
+        place = entry.picture()
+    except OperatorError as error:
+        raise UserError("not_found", error.message) from error
     if place is None:
         raise UserError("not_found", "This style has no picture.")
     suffix = place.suffix.removeprefix(".").lower().replace("jpeg", "jpg")

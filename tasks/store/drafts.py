@@ -63,24 +63,24 @@ class Drafts:
             hear(connection, news)
 
     def change(self, row: DraftRow, before: str, place: Callable[[], None]) -> None:
-        """Put another edition in the place of `before`; raises `draft_changed`, `unknown_style`."""
+        """Put another edition in the place of `before`; raises `draft_changed`."""
         with self.database.write() as connection:
             values = {name: value for name, value in asdict(row).items() if name != "id"}
             done = connection.execute(sa.update(style_drafts).where(_is(row.id, before)).values(values))
             if done.rowcount == 0:
-                raise _missed(connection, row.id)
+                raise outdated()
             place()
 
     def remove(self, id: str, edition: str) -> None:
-        """Forget a draft; raises `draft_changed`, `unknown_style`."""
+        """Forget a draft; raises `draft_changed`."""
         with self.database.write() as connection:
             take(connection, id, edition)
 
 
 def take(connection: sa.Connection, id: str, edition: str) -> None:
-    """Forget a draft; raises `draft_changed`, `unknown_style`."""
+    """Forget a draft; raises `draft_changed`."""
     if connection.execute(sa.delete(style_drafts).where(_is(id, edition))).rowcount == 0:
-        raise _missed(connection, id)
+        raise outdated()
 
 
 def hear(connection: sa.Connection, news: DraftNews) -> None:
@@ -91,13 +91,13 @@ def hear(connection: sa.Connection, news: DraftNews) -> None:
         connection.execute(sa.update(style_drafts).where(_is(news.id, news.edition)).values(values))
 
 
+def outdated() -> UserError:
+    """Who did not see the last change must not undo it."""
+    sentence = (
+        "Somebody else changed, published or removed this draft meanwhile. Read it again, and send your change anew."
+    )
+    return UserError("draft_changed", sentence)
+
+
 def _is(id: str, edition: str) -> sa.ColumnElement[bool]:
     return (style_drafts.c.id == id) & (style_drafts.c.edition == edition)
-
-
-def _missed(connection: sa.Connection, id: str) -> UserError:
-    """Why an edition was not found."""
-    if connection.execute(sa.select(style_drafts.c.id).where(style_drafts.c.id == id)).first() is None:
-        return UserError("unknown_style", f"There is no draft of a style {id[:64]!r}.")
-    sentence = "Somebody else changed this draft meanwhile. Read it again, and send your change once more."
-    return UserError("draft_changed", sentence)

@@ -103,11 +103,21 @@ def test_of_two_operators_at_once_one_wins_and_the_other_is_told(desk: Desk) -> 
         return desk.client("olga", "operator").put("/operator/styles/mine/draft", json=body).status_code
 
     assert sorted(at_once(4, change)) == [200, 409, 409, 409]
+    present = desk.client("olga", "operator").get("/operator/styles/mine").json()["draft"]["edition"]
+
+    def publish(_: int) -> int:
+        answer = desk.client("olga", "operator").post("/operator/styles/mine/publish", json={"edition": present})
+        return answer.status_code
+
+    assert sorted(at_once(3, publish)) == [200, 409, 409]
+    edition = write(desk, STUDIO)["draft"]["edition"]
+    write(desk, STUDIO | {"title": "Anew"}, edition)
     assert write(desk, STUDIO, None, 409)["code"] == "draft_changed"
     gone = desk.client("olga", "operator").delete("/operator/styles/mine/draft", params={"edition": edition})
     assert gone.status_code == 409
     assert desk.client("olga", "operator").delete("/operator/styles/mine/draft").status_code == 204
-    assert [path for path in desk.left() if path.startswith("styles")] == []
+    left = [path for path in desk.left() if path.startswith("styles")]
+    assert left == ["styles/published/mine/1/style.toml"]
 
 
 def test_a_template_gets_its_picture_and_has_it_looked_at(desk: Desk) -> None:
@@ -116,7 +126,7 @@ def test_a_template_gets_its_picture_and_has_it_looked_at(desk: Desk) -> None:
     del hall["backdrop"]
     draft = write(desk, hall)["draft"]
     assert ([each["code"] for each in draft["findings"]], draft["picture"]) == (["picture_missing"], False)
-    assert olga.get("/operator/styles/mine/draft/picture").status_code == 503
+    assert olga.get("/operator/styles/mine/draft/picture").status_code == 404
     late = {"edition": "edition_x"}
     sent = {"file": ("a.png", picture(3, side=640))}
     assert olga.post("/operator/styles/mine/picture", files=sent, params=late).status_code == 409
