@@ -9,7 +9,7 @@ from app.session import client, say
 from tasks import schemas
 
 STATES = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled", "expired")
-KINDS = ("look", "prepare", "train", "generate")
+KINDS = ("look", "prepare", "train", "generate", "check", "test")
 PAGE = 20
 _MOODS = {"succeeded": "good", "failed": "poor", "running": "fair", "cancelling": "fair", "expired": "poor"}
 DAYS = 7.0

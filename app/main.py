@@ -15,13 +15,13 @@ from app import (
     progress,
     quality_page,
     results,
-    style_list,
     troubles,
     upload,
     welcome,
     widgets,
 )
 from app.session import me, remember, say
+from app.style_board import listing, one
 from portrait.errors import PortraitError
 from tasks import schemas
 
@@ -40,7 +40,8 @@ OPERATORS: dict[str, tuple[Callable[[], None], str]] = {
     "machinery": (machinery.page, ":material/memory:"),
     "models": (models_page.page, ":material/deployed_code:"),
     "quality": (quality_page.page, ":material/insights:"),
-    "styles": (style_list.page, ":material/style:"),
+    "styles": (listing.page, ":material/style:"),
+    "style": (one.page, ":material/style:"),
 }
 ICON = Path(__file__).parent / "icon.svg"
 # Pages that are reached from others.

@@ -39,6 +39,7 @@ def make() -> list[Route]:
         Route("/take/portrait/{id}", take_portrait, methods=["GET"]),
         Route("/take/portraits.zip", take_zip, methods=["GET"]),
         Route("/take/export.zip", take_export, methods=["GET"]),
+        Route("/take/styles.zip", take_styles, methods=["GET"]),
     ]
 
 
@@ -91,12 +92,12 @@ def picture(request: Request) -> Response:
     try:
         content = _PICTURES[kind](_asking(_key(request)), id, _side(request))
     except PortraitError as error:
-        if kind == "style" and error.code == "not_found":
+        if kind == "style" and error.code in {"not_found", "unknown_style"}:
             return Response(_empty(), media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
         return _refused(error)
     if content is None:
         return PlainTextResponse("", 404)
-    keep = "no-store" if kind == "preview" else _KEEP
+    keep = "no-store" if kind in _CHANGING else _KEEP
     return Response(content, media_type=_media(content), headers={"Cache-Control": keep})
 
 
@@ -127,6 +128,33 @@ def take_export(request: Request) -> Response:
     return _streamed(lambda: _asking(_key(request)).export(), "export.zip")
 
 
+def take_styles(request: Request) -> Response:
+    """Styles as a pack, for operators."""
+    ids = [id for id in request.query_params.getlist("id") if _is_id(id)]
+    name = f"{ids[0]}.zip" if len(ids) == 1 else "styles.zip"
+    return _streamed(lambda: _asking(_key(request)).style_pack(ids), name)
+
+
+def _version_picture(asking: Client, id: str, side: int | None) -> bytes | None:
+    """The picture of a version: `launch.2`."""
+    style, number = _numbered(id)
+    return asking.version_picture(style, number, side) if number else None
+
+
+def _sample(asking: Client, id: str, side: int | None) -> bytes | None:
+    """A drawing of a draft's test: `launch.1`."""
+    style, number = _numbered(id)
+    return asking.style_sample(style, number, side) if number else None
+
+
+def _numbered(id: str) -> tuple[str, int]:
+    """A style and a number; zero where there is none."""
+    style, _, number = id.rpartition(".")
+    return style, int(number) if style and number.isdecimal() and len(number) < 9 else 0
+
+
+_CHANGING = {"preview", "draft", "sample"}
+"""Kinds of picture that may be another one under the same id."""
 _PICTURES: dict[str, Callable[[Client, str, int | None], bytes | None]] = {
     "selfie": lambda asking, id, side: asking.selfie_file(id, side),
     "crop": lambda asking, id, side: asking.selfie_crop(id, side),
@@ -134,6 +162,9 @@ _PICTURES: dict[str, Callable[[Client, str, int | None], bytes | None]] = {
     "template": lambda asking, id, side: asking.template_file(id, side),
     "style": lambda asking, id, side: asking.style_preview(id, side),
     "preview": lambda asking, id, side: asking.preview(id),
+    "draft": lambda asking, id, side: asking.draft_picture(id, side),
+    "version": _version_picture,
+    "sample": _sample,
 }
 
 

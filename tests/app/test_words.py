@@ -15,13 +15,13 @@ PAGES = [
     APP / f"{name}.py"
     for name in (
         "welcome", "looks", "people", "upload", "verdicts", "create", "casting", "wishes", "progress", "jobs", "likeness",
-        "results", "portrait_page", "compare", "privacy", "board", "machinery", "models_page", "quality_page", "style_list",
+        "results", "portrait_page", "compare", "privacy", "board", "machinery", "models_page", "quality_page",
         "troubles", "widgets", "main", "session",
     )
-]  # fmt: skip
+] + sorted((APP / "style_board").glob("*.py"))  # fmt: skip
 SOURCES = [*PAGES, APP / "routes.py"]
 SECTIONS = sorted({key.split(".")[0] for key in wording.words("en")})
-NO_KEYS = {"portrait.app", "style.css"}
+NO_KEYS = {"portrait.app", "style.css", "styles.zip"}
 MARKUP = {"compare.py", "widgets.py"}
 """Files that hold HTML and style."""
 

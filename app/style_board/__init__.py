@@ -1,0 +1,1 @@
+"""For operators: styles from the day they come in to the day they are retired."""

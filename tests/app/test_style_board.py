@@ -1,0 +1,161 @@
+"""What the operators' styles board says and does, against a real API in this process."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.client import Client
+from tests.app.pages import Away, as_client, office, opened, press, turned, words
+from tests.tasks.api.desk import Desk
+
+pytestmark = pytest.mark.services  # each starts an API of its own, which is too slow for the inner loop
+GARDEN = {
+    "schema": 1,
+    "id": "garden",
+    "kind": "text",
+    "title": "Garden",
+    "prompt": "{who}, {traits}, in a garden",
+    "licence": "CC0-1.0",
+}
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with office(tmp_path / "home") as desk:
+        yield desk
+
+
+@pytest.fixture
+def olga(desk: Desk) -> Client:
+    return as_client(desk, "olga", "operator")
+
+
+def test_without_own_styles_the_board_shows_the_built_in_ones(olga: Client) -> None:
+    app = opened(olga, "styles")
+    assert [each.value for each in app.exception] == []
+    assert app.title[0].value == "Styles"
+    assert "Built in" in words(app)
+    app.pills(key="style-states").set_value(["draft"]).run()
+    assert "No style is like that." in words(app)
+
+
+def test_a_style_without_a_draft_leads_to_its_next_version(olga: Client) -> None:
+    app = at(olga, "studio-warm")
+    assert "There is no draft" in words(app)
+    press(app, "Begin the next version")
+    draft = olga.own_style("studio-warm").draft
+    assert draft is not None
+    assert draft.content["backdrop"] == "studio-warm"
+    assert field(app, "title").value == "Warm paper"
+
+
+def test_what_is_typed_is_saved_and_nothing_else_changes(olga: Client) -> None:
+    before = made(olga).content
+    app = at(olga, "garden")
+    field(app, "title").input("Rose garden").run()
+    assert "Not saved" in words(app)
+    assert app.button(key="style-test").disabled
+    press(app, "Save the draft")
+    after = drafted(olga).content
+    assert after == {**before, "title": "Rose garden"}
+    assert "Not saved" not in words(app)
+
+
+def test_each_finding_stands_at_its_field_and_keeps_the_style_from_being_published(olga: Client) -> None:
+    made(olga, licence="LicenseRef-unknown", prompt="{who} like Taylor Swift, {weather}")
+    app = at(olga, "garden")
+    seen = words(app)
+    assert "3 errors" in seen
+    assert "Licence: No licence" in seen
+    assert "There are age, gender, glasses, traits, who; add a table [traits.weather]." in seen
+    assert app.button(key="style-publish").disabled
+    field(app, "licence").input("CC0-1.0").run()
+    field(app, "prompt").input("{who} in the rain").run()
+    press(app, "Save the draft")
+    assert "Nothing found" in words(app)
+    assert not app.button(key="style-publish").disabled
+    press(app, "Publish")
+    assert "Version 1 is published" in words(app)
+    assert olga.own_style("garden").offered == 1
+
+
+def test_what_the_api_does_not_take_is_told_at_its_field_and_stays_typed(olga: Client) -> None:
+    made(olga)
+    app = at(olga, "garden")
+    field(app, "title").input("").run()
+    press(app, "Save the draft")
+    assert "String should have at least 1 character" in words(app)
+    assert field(app, "title").value == ""
+    assert drafted(olga).content["title"] == "Garden"
+
+
+def test_of_two_operators_the_slower_is_told_and_loses_nothing(desk: Desk, olga: Client) -> None:
+    made(olga)
+    app = at(olga, "garden")
+    field(app, "prompt").input("{who} among roses").run()
+    field(app, "mood").input("calm").run()
+    other = as_client(desk, "otto", "operator")
+    theirs = {**drafted(other).content, "prompt": "{who} among tulips", "credit": "Otto"}
+    other.write_style("garden", theirs, drafted(other).edition)
+    press(app, "Save the draft")
+    seen = words(app)
+    assert "otto changed this draft while you were working on it. Nothing that you typed is lost." in seen
+    assert "You changed: Prompt, Mood." in seen or "You changed: Mood, Prompt." in seen
+    assert "Prompt: {who} among tulips" in seen
+    assert field(app, "prompt").value == "{who} among roses"
+    press(app, "Save my changes over theirs")
+    now = drafted(olga).content
+    assert (now["prompt"], now["mood"], now["credit"]) == ("{who} among roses", "calm", "Otto")
+
+
+def test_an_api_that_was_away_finds_what_was_typed(olga: Client) -> None:
+    made(olga)
+    app = at(olga, "garden")
+    field(app, "title").input("Rose garden").run()
+    app.session_state["client"] = Client("http://nowhere", "pk_x", transport=Away())
+    app.run()
+    assert app.title[0].value == "One moment"
+    app.session_state["client"] = olga
+    app.run()
+    assert field(app, "title").value == "Rose garden"
+
+
+def test_a_person_sees_none_of_it(desk: Desk, olga: Client) -> None:
+    made(olga)
+    app = opened(as_client(desk))
+    for page in ("styles", "style"):
+        app.query_params["id"] = "garden"
+        assert "Garden" not in words(turned(app, page))
+
+
+def at(client: Client, id: str) -> Any:
+    """The page of one style."""
+    app = opened(client)
+    app.query_params["id"] = id
+    app = turned(app, "style")
+    assert [each.value for each in app.exception] == []
+    return app
+
+
+def made(client: Client, **more: Any) -> Any:
+    """A draft of the garden."""
+    draft = client.write_style("garden", {**GARDEN, **more}).draft
+    assert draft is not None
+    return draft
+
+
+def drafted(client: Client) -> Any:
+    """The garden's draft as it is."""
+    draft = client.own_style("garden").draft
+    assert draft is not None
+    return draft
+
+
+def field(app: Any, name: str) -> Any:
+    """The field of that name, as it is laid out now."""
+    found = [*app.text_input, *app.text_area, *app.number_input, *app.slider, *app.multiselect]
+    [one] = [each for each in found if re.fullmatch(rf"field-{name}-(garden|studio-warm)-\d+", each.key)]
+    return one
