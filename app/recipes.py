@@ -6,27 +6,34 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from app import hints
 from app.making import Making, notes_of, set_id
 from pipelines import photos, sets
 from portrait import edits, techniques
 from portrait.edits import Edit
 from portrait.errors import UserError
+from portrait.techniques import Technique
 from portrait.types import PortraitRequest, Refinement, Size
 
 
 def request(
-    making: Making, recipe: Mapping[str, Any], folder: Path, given: Sequence[Path], pictures: Sequence[Path] = ()
+    making: Making,
+    recipe: Mapping[str, Any],
+    folder: Path,
+    given: Sequence[Path],
+    pictures: Sequence[Path] = (),
+    base: str = "",
 ) -> PortraitRequest:
-    """The request of a recipe whose portrait lies in `folder`; `given` are sets that moved, `pictures` files that did.
+    """The request of a recipe whose portrait lies in `folder`.
 
-    Raises `UserError` (`source_missing`).
+    `given` are sets that moved, `pictures` files that did, `base` a base model that did.
+    Raises `UserError` (`source_missing`, `hint_missing`).
     """
     places = places_of(recipe, folder, given)
     people = {
         int(number): making.sitter([places[name]], learned=places.get(f"{name}.learned")).person
         for number, name in recipe["people"].items()
     }
-    wished = recipe.get("technique")
     named = recipe["style"]
     style = making.style(str(places.get(named["id"], named["id"])), int(named["version"]))
     return PortraitRequest(
@@ -36,7 +43,7 @@ def request(
         recipe["count"],
         None if recipe["size"] is None else Size(*recipe["size"]),
         tuple(Refinement(**step) for step in recipe.get("refiners", ())),
-        techniques.read(wished) if wished else None,
+        _technique({"preset": making.settings.draw.preset}, recipe, places, (pictures, base)),
         _edit(recipe["edit"], places, pictures) if recipe.get("edit") else None,
     )
 
@@ -66,6 +73,21 @@ def hash_of(file: Path) -> str:
 def note_of(hash: str) -> str:
     """What a picture that an edit began from is called in the notes of a folder."""
     return f"edited-{hash}"
+
+
+def _technique(
+    usual: Mapping[str, Any], recipe: Mapping[str, Any], places: Mapping[str, Path], given: tuple[Sequence[Path], str]
+) -> Technique | None:
+    """How it was drawn, on the base that it was drawn on; `given` are pictures and the base, where those moved."""
+    wished, drawn = recipe.get("technique"), recipe.get("drawn", {}).get("base", "")
+    if not wished and not drawn:
+        return None
+    files, base = given
+    said = {**usual, "base": drawn, **(wished or {})}
+    known = places.get(f"base-{said['base']}")
+    if base or known is not None:
+        said["base"] = base or str(known)
+    return techniques.read(said, hints.pictures(said, places, files))
 
 
 def _edit(said: Mapping[str, Any], places: Mapping[str, Path], given: Sequence[Path]) -> Edit:

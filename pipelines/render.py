@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from pipelines import refine
 from portrait import edits, techniques
 from portrait.errors import UserError
 from portrait.likeness import distance
-from portrait.ports import FaceFinder, Guard, Painter, Progress, Refiner
+from portrait.ports import FaceFinder, Guard, Painter, Progress, Recalling, Refiner
 from portrait.quality import eye_opening, measure_sharpness
 from portrait.techniques import Technique
 from portrait.types import Candidate, Face, Likeness, Portrait, PortraitRequest, Style, StylePicture
@@ -101,11 +102,19 @@ class Render:
             each.distance <= self.finder.same_person for each in portrait.likeness.values()
         )
 
-    def again(self, request: PortraitRequest, candidate: int, progress: Progress) -> Portrait:
-        """The one portrait that a recipe names, drawn anew."""
+    def again(
+        self, request: PortraitRequest, candidate: int, progress: Progress, drawn: Mapping[str, Any] | None = None
+    ) -> Portrait:
+        """The one portrait that a recipe names, drawn anew; `drawn` are the recipe's facts of its drawing.
+
+        Raises `OperatorError` (`model_differs`) where other models would draw it.
+        """
         check(request)
         request = self._beginning(request)
-        candidates = self.painters[request.way].paint(request, progress)
+        painter = self.painters[request.way]
+        if drawn and isinstance(painter, Recalling):
+            painter.same(request, drawn)
+        candidates = painter.paint(request, progress)
         if candidate >= len(candidates):
             raise UserError("recipe_differs", "The recipe names a drawing that these photos no longer give.")
         if request.made and self.guard is not None and not self.guard.passes(candidates[candidate].image):

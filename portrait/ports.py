@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from portrait.drawings import Drawing
 from portrait.lessons import Learned, Lesson, TrainingPlan
@@ -116,6 +116,15 @@ class Painter(Protocol):
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         """At least `request.count` candidates, deterministic in the request; raises `UserError` when the style cannot be
         drawn with these people (a template's face in profile, no reference with shoulders)."""
+        ...
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """A painter that draws with models that may have been replaced since."""
+
+    def same(self, request: PortraitRequest, drawn: Mapping[str, Any]) -> None:
+        """Raise `OperatorError` (`model_differs`) unless its models are those that a recipe's facts name."""
         ...
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app import hints
 from app.door import answering
 from portrait.errors import UserError
 
@@ -46,6 +47,12 @@ Strengths = Annotated[
     list[str] | None,
     typer.Option("--strength", metavar="NAME=0.8", help="Of a LoRA or an adapter; repeatable."),
 ]
+Hints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hint", metavar="KIND=FILE", help="A picture to follow: pose, depth, canny …, `pose:0.8=FILE`; repeatable."
+    ),
+]
 Format = Annotated[str, typer.Option("--format", metavar="jpg|png|webp", help="File format.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the portraits.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
@@ -67,6 +74,7 @@ def make(
     adapter: Adapters = None,
     preset: Preset = "",
     strength: Strengths = None,
+    hint: Hints = None,
     format: Format = "jpg",
     as_json: Json = False,
 ) -> None:
@@ -77,21 +85,21 @@ def make(
         check_format(format)
         refining = refining_of(refine or (), upscale)
         wishes = technique_of(engine, base, identity, adapter or (), (preset, strength or ()))
+        followed = hints.given(hint or ())
         from app.bar import Bar
         from app.making import Making, Order, document, each_style
         from pipelines import build, gallery
-        from portrait import techniques
         from portrait.types import Refinement, Size
         from tasks.settings import load
 
         settings = load()
         steps = tuple(Refinement(*step) for step in refining)
-        technique = None if wishes is None else techniques.read(wishes)
-        dimension = None if dimensions is None else Size(*dimensions)
-        order = Order(count, seed, dimension, format, steps, technique=technique)
+        technique = hints.technique(wishes, followed)
+        order = Order(count, seed, dimensions and Size(*dimensions), format, steps, technique=technique)
         with Bar() as bar, build.open_engines(settings) as engines:
             build.refiners(engines, steps)  # what is missing is told before photos are judged
             making = Making(settings, engines, out, bar)
+            making.remember({**hints.notes(followed, technique), **base_of(base)})
             sitters = {1: making.sitter(photos, learned=identity)}
             for number, given in others.items():
                 sitters[number] = making.sitter([given], f"set-{number}")
@@ -100,6 +108,11 @@ def make(
             page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], out)
         answer = {"portraits": document(delivered), "refused": refused, "page": str(page)}
         say(_of_sitters(sitters) | answer, lambda: tell(delivered, refused, page))
+
+
+def base_of(base: str) -> dict[str, Path]:
+    """Where a base lies that was named by its place, as the notes of a folder have it."""
+    return {f"base-{Path(base).name}": Path(base)} if base and Path(base).exists() else {}
 
 
 def _of_sitters(sitters: "Mapping[int, Sitter]") -> dict[str, Any]:
@@ -131,7 +144,7 @@ def size_of(given: str | None) -> tuple[int, int] | None:
 
 def technique_of(
     engine: str, base: str, identity: Path | None, adapters: Sequence[str], more: tuple[str, Sequence[str]]
-) -> dict[str, object] | None:
+) -> dict[str, Any] | None:
     """What was wished of a diffusion model; None when nothing was. Raises `UserError` (`bad_technique`)."""
     preset, given = more
     if engine not in ("", "diffusion"):
@@ -146,8 +159,8 @@ def technique_of(
             raise UserError("bad_technique", f"{each!r} is not NAME=STRENGTH, such as lora=0.8; strengths are 0 to 1.")
         strengths[name] = strength
     learned = ("lora",) if identity is not None else ()
-    wishes = {"base": base, "identities": [*learned, *adapters], "preset": preset, "strengths": strengths}
-    told: dict[str, object] = {name: wish for name, wish in wishes.items() if wish}
+    wishes = {"base": base, "identities": (*learned, *adapters), "preset": preset, "strengths": strengths}
+    told: dict[str, Any] = {name: wish for name, wish in wishes.items() if wish}
     return told or None
 
 

@@ -16,10 +16,23 @@ Source = Annotated[
         "--from", metavar="FILE", help="The picture or mask that an edit began from, if it moved; repeatable."
     ),
 ]
+Hints = Annotated[
+    list[Path] | None,
+    typer.Option("--hint", metavar="FILE", help="A picture that the drawing followed, if it moved; repeatable."),
+]
+Base = Annotated[str, typer.Option("--base", metavar="NAME|PATH", help="The base model, if it moved.")]
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 
 
-def remake(file: File, out: Out = None, set: Set = None, source: Source = None, as_json: Json = False) -> None:
+def remake(
+    file: File,
+    out: Out = None,
+    set: Set = None,
+    source: Source = None,
+    hint: Hints = None,
+    base: Base = "",
+    as_json: Json = False,
+) -> None:
     """Draw a portrait again: the same photos, style and seed give the same pixels."""
     with answering(as_json) as say:
         from rich.console import Console
@@ -36,9 +49,9 @@ def remake(file: File, out: Out = None, set: Set = None, source: Source = None, 
         settings = load()
         with Bar() as bar, build.open_engines(settings) as engines:
             making = Making(settings, engines, file.parent, bar)
-            request = recipes.request(making, recipe, file.parent, set or [], source or [])
+            request = recipes.request(making, recipe, file.parent, set or [], [*(source or ()), *(hint or ())], base)
             flow = build.render(engines, [request.way], request.refiners, settings.draw)
-            portrait = flow.again(request, recipe["candidate"], bar)
+            portrait = flow.again(request, recipe["candidate"], bar, recipe.get("drawn", {}))
         suffix = file.suffix.lstrip(".").lower()
         target = out.with_suffix("") if out else file.with_name(f"{file.stem}-again")
         written = Deliver(suffix if suffix in FORMATS else "jpg")(portrait, target)

@@ -1,6 +1,7 @@
 """`portrait make` and `remake` with a diffusion engine, on tiny networks and with faces read from colours."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from app import hints
 from app.commands.make import make, technique_of
 from app.commands.remake import remake
 from pipelines import build, identities, sets
+from pipelines.deliver import recipe_of
 from pipelines.models import Models
 from pipelines.photos import read
 from pipelines.settings import Exam, Settings, Train
@@ -20,7 +23,7 @@ from portrait.errors import UserError
 from portrait.lessons import Lesson
 from portrait.types import Reference
 from tasks import settings as installation
-from tests import fakes, hub_store
+from tests import fakes, hub_store, tiny_hub
 from tests.pipelines.engines import lessons
 from tests.tasks.test_drawing import TinyEngines
 
@@ -95,6 +98,81 @@ def test_a_portrait_is_made_and_made_again(person: Path, tmp_path: Path, capsys:
     file = Path(answer["portraits"][0]["file"])
     remake(file, out=tmp_path / "again.png", as_json=True)
     assert np.array_equal(read(file).image, read(tmp_path / "again.png").image)
+
+
+@pytest.fixture
+def followed(person: Path, tmp_path: Path) -> Path:
+    """A portrait by a base that was named by its place, following two pictures."""
+    photo = fakes.save(tmp_path / "photo.png", fakes.picture(2, 1, 120))
+    base = shutil.copytree(person.parent / "hub" / "sdxl", tmp_path / "bases" / "mine")
+    make(
+        [person],
+        tmp_path / "out",
+        style=["text-film"],
+        size="64x80",
+        base=str(base),
+        adapter=["photomaker"],
+        hint=[f"canny:0.7:0-0.5={photo}", f"canny={photo}"],
+        preset="fast",
+        format="png",
+    )
+    return tmp_path / "out" / "text-film-1.png"
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_portrait_that_followed_a_picture_is_made_again_from_where_it_lies(followed: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(followed)
+    assert [(each["scale"], each["end"]) for each in recipe["technique"]["hints"]] == [(0.7, 0.5), (0.5, 1.0)]
+    assert recipe["technique"]["base"] == recipe["drawn"]["base"] == "mine"
+    assert set(recipe["drawn"]["models"]) == {
+        "controlnet_canny_sdxl/diffusion_pytorch_model.fp16.safetensors",
+        "lcm_sdxl/pytorch_lora_weights.safetensors",
+        "photomaker/photomaker-v1.bin",
+    }
+    assert str(tmp_path) not in json.dumps(recipe)
+    remake(followed, out=tmp_path / "again.png")
+    assert np.array_equal(read(followed).image, read(tmp_path / "again.png").image)
+    moved = (tmp_path / "photo.png").rename(tmp_path / "elsewhere.png")
+    with pytest.raises(SystemExit):
+        remake(followed, out=tmp_path / "none.png")
+    remake(followed, out=tmp_path / "moved.png", hint=[moved])
+    assert np.array_equal(read(followed).image, read(tmp_path / "moved.png").image)
+
+
+@pytest.mark.usefixtures("installed")
+def test_another_model_than_the_one_it_was_drawn_with_is_named(
+    followed: Path, tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "bases" / "mine"
+    kept = home.rename(tmp_path / "kept")
+    tiny_hub.build(tmp_path / "other")
+    weights = tmp_path / "other" / "sdxl" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\x00\x00\x00\x3f")
+    with pytest.raises(SystemExit):
+        remake(followed, base=str(tmp_path / "other" / "sdxl"), as_json=True)
+    told = json.loads(capsys.readouterr().out)["error"]
+    assert told["code"] == "model_differs"
+    assert "The base mine is another file" in told["message"]
+    remake(followed, base=str(kept), out=tmp_path / "kept.png")
+    assert np.array_equal(read(followed).image, read(tmp_path / "kept.png").image)
+    adapter = settings.models.folder / "photomaker" / "photomaker-v1.bin"
+    held = torch.load(adapter, weights_only=True)
+    torch.save({**held, "more": {}}, tmp_path / "more.bin")
+    before = adapter.read_bytes()
+    adapter.write_bytes((tmp_path / "more.bin").read_bytes())
+    try:
+        with pytest.raises(SystemExit):
+            remake(followed, base=str(kept))
+    finally:
+        adapter.write_bytes(before)
+    assert "The model file photomaker/photomaker-v1.bin is another one" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("words", ["pose", "pose:=a.jpg", "pose:0.5:1=a.jpg", "pose:x=a.jpg"])
+def test_a_hint_that_nobody_understands_is_told(words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        hints.given([words])
+    assert caught.value.code == "bad_technique"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from diffusers import ControlNetModel
 
-from pipelines.engines.diffusion import reading
+from pipelines.engines.diffusion import prints, reading
 from pipelines.engines.diffusion.calls import Conditions, Guide
 from pipelines.engines.diffusion.lease import Lease
 from pipelines.models import Models
@@ -39,6 +39,12 @@ def check(hints: Sequence[Hint], family: str, models: Models) -> None:
 def here(kind: str, family: str, models: Models) -> bool:
     """Whether a control's network for a family is in the store."""
     return kind in NETWORKS and not models.missing(f"controlnet_{NETWORKS[kind]}_{family}")
+
+
+def files(hints: Sequence[Hint], family: str, models: Models) -> dict[str, Path]:
+    """Their networks' files; see `prints`."""
+    kinds = {hint.kind for hint in hints}
+    return {k: v for kind in kinds for k, v in prints.named(_name(kind, family), _folder(kind, family, models)).items()}
 
 
 def drawn(hints: Sequence[Hint], size: Size, control: Callable[[str], Control]) -> tuple[Hint, ...]:

@@ -66,10 +66,14 @@ class Source:
         least = self.factor * 2 ** (len(self.config("unet")["block_out_channels"]) - 1)
         return max(least, 64) if self.side >= 512 else least
 
+    @property
+    def weights(self) -> Path:
+        """The U-Net's file, or the single file; raises `OperatorError` (`bad_base`)."""
+        return self.path if self.single else _weights(self.path / "unet")
+
     def hash(self) -> str:
-        """SHA-256 of the U-Net's file, or of the single file: which base a LoRA was learned on."""
-        file = self.path if self.single else _weights(self.path / "unet")
-        with file.open("rb") as opened:
+        """SHA-256 of the weights: which base a LoRA was learned on."""
+        with self.weights.open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
 
 

@@ -1,6 +1,5 @@
 """Draws people with a diffusion base, told who they are by one or several identities; for styles of the kind `text`."""
 
-import hashlib
 import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines import ways
 from pipelines.engines import Engines
-from pipelines.engines.diffusion import calls, device, hints, memory, prompts, sampling, starts
+from pipelines.engines.diffusion import calls, device, hints, memory, prints, prompts, sampling, starts
 from pipelines.engines.diffusion.calls import Conditions
 from pipelines.engines.diffusion.family import families
 from pipelines.engines.diffusion.lease import Lease, LoadedBase
@@ -69,7 +69,7 @@ class Diffusion:
         self._bases, self._identifier, self._control = bases, identifier, control
         self._models, self._knobs = models, knobs
         self._loaded: LoadedBase | None = None
-        self._hashes: dict[tuple[Path, int], str] = {}
+        self._prints = prints.Prints()
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         """Exactly `request.count` candidates, one seed each; see `portrait.ports.Painter`."""
@@ -158,6 +158,14 @@ class Diffusion:
                 raise
             raise _too_small(str(error).split("\n", 1)[0]) from error
 
+    def same(self, request: PortraitRequest, drawn: Mapping[str, Any]) -> None:
+        """See `portrait.ports.Recalling`."""
+        self.alike(self.plan(request), drawn)
+
+    def alike(self, plan: Plan, drawn: Mapping[str, Any]) -> None:
+        """Raise `OperatorError` (`model_differs`) unless a plan takes the files that a recipe's facts name."""
+        self._prints.compare(self._files(plan), drawn)
+
     def close(self) -> None:
         """Let the base go."""
         if self._loaded is not None:
@@ -202,7 +210,6 @@ class Diffusion:
         """For the recipe."""
         facts: dict[str, object] = {
             "base": plan.base.name,
-            "base_hash": self._hash(plan.base.path, plan.base.hash),
             "prompt": plan.drawing.prompt,
             "negative": plan.drawing.negative,
             "size": [plan.drawing.size.width, plan.drawing.size.height],
@@ -215,17 +222,20 @@ class Diffusion:
         }
         for each in told:
             facts |= each.facts
-        if plan.person.lora is not None and any(name == "lora" for name, _ in plan.identifiers):
-            file = plan.person.lora
-            facts["lora_hash"] = self._hash(file, lambda: hashlib.sha256(file.read_bytes()).hexdigest())
-        return facts
+        return facts | self._prints.all(self._files(plan))
 
-    def _hash(self, path: Path, count: Callable[[], str]) -> str:
-        """Of a file that is large and does not change while it is used."""
-        key = (path, path.stat().st_mtime_ns)
-        if key not in self._hashes:
-            self._hashes[key] = count()
-        return self._hashes[key]
+    def _files(self, plan: Plan) -> dict[str, Path]:
+        """Of every model that takes part, by name; see `prints`."""
+        files, family = {prints.BASE: plan.base.weights}, plan.base.family.name
+        for name, _ in plan.identifiers:
+            for model in ways.MODELS.get(name, {}).get(family, ()):
+                files |= prints.named(model, self._models.folder(model))
+        if plan.person.lora is not None and any(name == "lora" for name, _ in plan.identifiers):
+            files[prints.LORA] = plan.person.lora
+        if plan.person.tokens is not None and any(name == "lora" for name, _ in plan.identifiers):
+            files[f"learned/{plan.person.tokens.name}"] = plan.person.tokens
+        files |= {f"{model}/{file.name}": file for model, file, _ in plan.looks}
+        return files | hints.files(plan.drawing.technique.hints, family, self._models)
 
 
 def _telling(progress: Progress, plan: Plan, number: int, count: int, shown: Image | None) -> Callable[[int], None]:

@@ -8,7 +8,7 @@ means; nobody's LoRA or photos are near when somebody else is drawn.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -164,6 +164,17 @@ class Inpaint:
         ]
         return Order(request, picture, passes, sittings, seams)
 
+    def same(self, request: PortraitRequest, drawn: Mapping[str, Any]) -> None:
+        """See `portrait.ports.Recalling`; each pass of each face has facts of its own."""
+        faces = drawn.get("faces", {})
+        for sitting in self.plan(request).sittings:
+            for name, facts in faces.get(str(sitting.number), {}).items():
+                follows = tuple(Hint(kind, BLANK, scale) for kind, scale in sitting.follows.get(name, {}).items())
+                drawing = sitting.plan.drawing
+                technique = replace(drawing.technique, hints=follows)
+                plan = replace(sitting.plan, drawing=replace(drawing, technique=technique))
+                self._painter.alike(plan, facts)
+
     def _sitting(self, request: PortraitRequest, number: int, passes: Passes, technique: Technique) -> Sitting:
         """What one face takes; the person alone is in its plan."""
         person, picture = request.people[number], self._fusion.check(request)
@@ -214,9 +225,9 @@ class Inpaint:
             before = image[places]
             drawn, kept, facts[name] = self._drawn(before, plan, sitting.window, share, follows, tell)
             meter.passed(_done(drawing))
-            part = settled(before, drawn, kept, share)
-            skin = found.skin * share
-            part = match_tone(part, skin, template, skin, passes.tone)
+            skin, drawn = found.skin * share, np.clip(drawn + 0.5, 0, 255).astype(np.uint8)
+            drawn = match_tone(drawn, skin, template, skin, passes.tone, found.toned)
+            part = settled(before, drawn.astype(np.float32), kept, share)
             image = _with(image, sitting.window, part)
             if name == "face" and passes.fusion > 0:
                 fused = self._fusion.over(image, order.request, sitting.number, at)
