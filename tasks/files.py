@@ -165,6 +165,10 @@ class Files:
         found = sorted((self.root / "owners").glob("*/people/*/desks/*"))
         return [(path.parts[-5], path.name, path) for path in found]
 
+    def unpacked(self) -> list[Path]:
+        """Folders in which styles are made ready before they have their place."""
+        return sorted(self.styles.glob(".desk.*"))
+
     def previews(self) -> list[tuple[str, Path]]:
         """Previews: job, file."""
         return [(path.stem, path) for path in sorted((self.root / "previews").glob("*.jpg"))]

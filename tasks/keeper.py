@@ -102,7 +102,7 @@ class Keeper:
                 _log.error("the keeper's pass failed: %s", getattr(error, "code", type(error).__name__))
 
     def _sweep(self, now: float) -> int:
-        """Remove what workers staged and lost, and previews that stayed behind."""
+        """Remove what workers staged and lost, and previews and half-unpacked styles that stayed behind."""
         swept = 0
         for job, token, folder in self.files.leftovers():
             if not self.store.queue.holds(job, token) and _age(folder, now) > self.settings.lease.seconds:
@@ -111,6 +111,10 @@ class Keeper:
         for _, file in self.files.previews():
             if _age(file, now) > DAY:
                 file.unlink(missing_ok=True)
+        for folder in self.files.unpacked():
+            if _age(folder, now) > DAY:
+                shutil.rmtree(folder, ignore_errors=True)
+                swept += 1
         return swept
 
     def _tidy(self, now: float) -> int:

@@ -92,6 +92,16 @@ def test_what_is_staged_under_a_lease_stays(stand: Stand) -> None:
     assert stand.keeper.purge(time.time()).folders == 0
 
 
+def test_styles_that_were_left_half_unpacked_go_after_a_day(stand: Stand) -> None:
+    desk = stand.files.styles / ".desk.x"
+    desk.mkdir(parents=True)
+    (stand.files.styles / "published").mkdir()
+    now = time.time()
+    assert stand.keeper.purge(now).folders == 0
+    assert stand.keeper.purge(now + 90_000).folders == 1
+    assert [path.name for path in stand.files.styles.iterdir()] == ["published"]
+
+
 def test_the_loop_goes_on_after_a_pass_that_failed(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[float] = []
 
