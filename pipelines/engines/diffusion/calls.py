@@ -47,9 +47,13 @@ class Conditions:
 
 
 def draw(
-    lease: Lease, drawing: Drawing, told: Sequence[Conditions], tell: Callable[[int], None]
+    lease: Lease,
+    drawing: Drawing,
+    told: Sequence[Conditions],
+    tell: Callable[[int], None],
+    peek: Callable[[Any], None] | None = None,
 ) -> NDArray[np.float32]:
-    """One picture H×W×3, 0..1; `tell` hears after each step how many are done, and may raise."""
+    """One picture H×W×3, 0..1; `tell` hears after each step how many are done, and may raise; `peek` sees the latents."""
     technique = drawing.technique
     spent = sampling.spending(technique)
     guides = [guide for each in told for guide in each.guides]
@@ -65,7 +69,7 @@ def draw(
             | {k: v for each in told for k, v in each.arguments.items()}
             | starts.arguments(drawing, pipe.vae_scale_factor)
         )
-        after = _After(told, tell, drawing, spent.cutoff)
+        after = _After(told, tell, drawing, spent.cutoff, peek)
         if after.ends:
             for network in (pipe.unet, *networks):
                 lease.undo(network.register_forward_pre_hook(_following, with_kwargs=True).remove)
@@ -141,9 +145,14 @@ class _After:
     """What happens at the end of each step: identities have their say, guidance ends, progress is told."""
 
     def __init__(
-        self, told: Sequence[Conditions], tell: Callable[[int], None], drawing: Drawing, cutoff: float
+        self,
+        told: Sequence[Conditions],
+        tell: Callable[[int], None],
+        drawing: Drawing,
+        cutoff: float,
+        peek: Callable[[Any], None] | None,
     ) -> None:
-        self._told, self._tell = told, tell
+        self._told, self._tell, self._peek = told, tell, peek
         self.ends = is_guided(drawing) and cutoff < 1 and not drawing.technique.perturbed
         """Whether guidance ends before the drawing does."""
         self._last = max(1, round(cutoff * drawing.done))
@@ -157,6 +166,8 @@ class _After:
             pipe._guidance_scale = 1.0
         # A mask that was made for both halves of a batch makes two of one when guidance has ended.
         latents = tensors["latents"][:1]
+        if self._peek is not None:
+            self._peek(latents)
         self._tell(step + 1)
         return {**tensors, "latents": latents}
 

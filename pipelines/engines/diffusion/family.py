@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from diffusers import DiffusionPipeline
 
+from pipelines.engines.diffusion.previews import Colours
 from portrait.drawings import Task
 from portrait.errors import OperatorError
 from portrait.types import Size
@@ -59,6 +60,8 @@ class Family(Protocol):
     """As kohya's trainers call it (`ss_base_model_version`)."""
     encoders: Sequence[tuple[str, str]]
     """Component names of tokenizers and their text encoders."""
+    colours: Colours
+    """What its latents look like; see `previews`."""
     rank: int
     """Of every LoRA that is learned on it: one fixed rank lets one slot serve every person."""
 

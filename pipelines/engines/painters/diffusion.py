@@ -17,6 +17,7 @@ from pipelines.engines.diffusion.family import families
 from pipelines.engines.diffusion.lease import Lease, LoadedBase
 from pipelines.engines.diffusion.loading import Source, find
 from pipelines.engines.diffusion.memory import Profile
+from pipelines.engines.diffusion.previews import Peek
 from pipelines.models import Models
 from pipelines.settings import Draw, Settings
 from portrait import edits
@@ -75,14 +76,15 @@ class Diffusion:
         """Exactly `request.count` candidates, one seed each; see `portrait.ports.Painter`."""
         plan = self.plan(request)
         candidates: list[Candidate] = []
+        peek = Peek(plan.base.family.colours)
         for number in range(request.count):
             each = replace(plan, drawing=replace(plan.drawing, seed=plan.drawing.seed + number))
-            shown = candidates[-1].image if candidates else None
-            pixels, facts = self.draw(each, _telling(progress, each, number, request.count, shown))
+            pixels, facts = self.draw(each, _telling(progress, each, number, request.count, peek), peek)
             image = np.asarray((pixels * 255).round(), np.uint8)
             variation = {"seed": float(each.drawing.seed)}
             drawn_from = {1: plan.person.references[0].name} if plan.person.references else {}
             candidates.append(Candidate(plan.finished(image), drawn_from, variation, facts=facts))
+            peek.image = candidates[-1].image
         return candidates
 
     def plan(self, request: PortraitRequest) -> Plan:
@@ -135,14 +137,17 @@ class Diffusion:
         starts.check(base, drawing, _controlled(plan))
         return plan
 
-    def draw(self, plan: Plan, tell: Callable[[int], None]) -> tuple[NDArray[np.float32], dict[str, object]]:
+    def draw(
+        self, plan: Plan, tell: Callable[[int], None], peek: Callable[[Any], None] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, object]]:
         """One drawing H×W×3, 0..1, and what it took; steps down once where memory runs out.
 
+        `peek` is shown the latents after each step.
         Raises `EngineError` (`out_of_memory`), `UserError` (`bad_technique`).
         """
         starts.check(plan.base, plan.drawing, _controlled(plan))
         try:
-            return self._draw(plan, tell)
+            return self._draw(plan, tell, peek)
         except (RuntimeError, MemoryError) as error:
             if not device.short_of_memory(error):
                 raise
@@ -152,7 +157,7 @@ class Diffusion:
             raise _too_small(why)
         self._load(plan.base, less)
         try:
-            return self._draw(plan, tell)
+            return self._draw(plan, tell, peek)
         except (RuntimeError, MemoryError) as error:
             if not device.short_of_memory(error):
                 raise
@@ -172,12 +177,14 @@ class Diffusion:
             self._loaded.close()
             self._loaded = None
 
-    def _draw(self, plan: Plan, tell: Callable[[int], None]) -> tuple[NDArray[np.float32], dict[str, object]]:
+    def _draw(
+        self, plan: Plan, tell: Callable[[int], None], peek: Callable[[Any], None] | None
+    ) -> tuple[NDArray[np.float32], dict[str, object]]:
         with self._base(plan.base).lease() as lease:
             for name, file, strength in plan.looks:
                 lease.add_lora(f"look_{name}", str(file), strength)
             told = self._told(lease, plan)
-            pixels = calls.draw(lease, plan.drawing, told, tell)
+            pixels = calls.draw(lease, plan.drawing, told, tell, peek)
             return pixels, self._facts(plan, told, lease)
 
     def _told(self, lease: Lease, plan: Plan) -> list[Conditions]:
@@ -238,9 +245,9 @@ class Diffusion:
         return files | hints.files(plan.drawing.technique.hints, family, self._models)
 
 
-def _telling(progress: Progress, plan: Plan, number: int, count: int, shown: Image | None) -> Callable[[int], None]:
+def _telling(progress: Progress, plan: Plan, number: int, count: int, peek: Peek) -> Callable[[int], None]:
     steps = plan.drawing.done
-    return lambda done: progress(number * steps + done, count * steps, "Drawing", shown)
+    return lambda done: progress(number * steps + done, count * steps, "Drawing", peek.image)
 
 
 def _weights(folder: Path) -> Path:

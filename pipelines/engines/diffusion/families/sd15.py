@@ -22,6 +22,13 @@ from diffusers import (
 from pipelines.engines.diffusion import original
 from pipelines.engines.diffusion.family import Frame, Words, tokens
 
+COLOURS = (
+    ((0.149, 0.1035, 0.104), (0.0935, 0.143, 0.0865), (-0.079, 0.0945, 0.132), (-0.092, -0.1355, -0.2365)),
+    (0.5, 0.5, 0.5),
+)
+"""Fitted to the decoder by keturn on Hugging Face's forum ("Decoding latents to RGB without upscaling", 2022), for -1..1;
+here for 0..1."""
+
 
 class StableDiffusion15:
     """The family of Stable Diffusion 1.5."""
@@ -46,6 +53,7 @@ class StableDiffusion15:
     architecture = "stable-diffusion-v1"
     version = "sd_v1"
     encoders = (("tokenizer", "text_encoder"),)
+    colours = COLOURS
     rank = 32
 
     def encode(self, parts: Mapping[str, Any], captions: Sequence[str], skip: int = 0) -> Words:

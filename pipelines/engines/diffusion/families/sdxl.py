@@ -25,6 +25,13 @@ from pipelines.engines.diffusion.family import Frame, Words, tokens
 PARTS = {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
 
 
+COLOURS = (
+    tuple(tuple(part / 255 for part in row) for row in ((60, 60, 60), (-60, -5, 10), (25, 15, -5), (-70, -50, -35))),
+    (150 / 255, 140 / 255, 130 / 255),
+)
+"""After T. A. Vass, "Explaining the SDXL latent space" (2023), as diffusers' guide to callbacks has them, for 0..255."""
+
+
 class StableDiffusionXL:
     """The family of SDXL 1.0."""
 
@@ -44,6 +51,7 @@ class StableDiffusionXL:
             ("inpaint", False, True): StableDiffusionXLPAGInpaintPipeline,
         }
     )
+    colours = COLOURS
     mark = "conditioner.embedders.1.model.positional_embedding"
     architecture = "stable-diffusion-xl-v1-base"
     version = "sdxl_base_v1-0"
