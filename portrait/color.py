@@ -74,21 +74,32 @@ class _Tone:
     coloured: bool
 
 
-def match_tone(image: Image, source_mask: Mask, target: Image, target_mask: Mask, strength: float = 1.0) -> Image:
+def match_tone(
+    image: Image,
+    source_mask: Mask,
+    target: Image,
+    target_mask: Mask,
+    strength: float = 1.0,
+    where: Mask | None = None,
+) -> Image:
     """Give the masked part of `image` the tone of the masked part of `target`; the two may differ in size.
 
     Middle and spread of L, a and b are matched, read without the darkest and lightest tenth so that highlights and hair
     do not count. Limits keep skin from going grey or shiny: spread changes by a quarter at most, hue by 15°, chroma by
     a third, L by 30. A target without any colour is a black-and-white picture, and its guest becomes one too.
-    `strength` 0..1.
+    `strength` 0..1. `where` is what changes, if that is another part than the one that is read.
     """
     rows, columns = _bounds(source_mask)
-    cut, mask = image[rows, columns], source_mask[rows, columns]
     target_rows, target_columns = _bounds(target_mask)
     there = _tone(target[target_rows, target_columns], target_mask[target_rows, target_columns])
-    here = _tone(cut, mask)
+    here = _tone(image[rows, columns], source_mask[rows, columns])
     out = image.copy()
     if here is None or there is None:
+        return out
+    changing = source_mask if where is None else where
+    rows, columns = _bounds(changing)
+    cut, mask = image[rows, columns], changing[rows, columns]
+    if not cut.size:
         return out
     lab = to_lab(cut)
     stretch = np.clip(there.spread / np.maximum(here.spread, 0.5), 0.8, 1.25)

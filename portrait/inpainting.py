@@ -17,12 +17,16 @@ PARSED: tuple[Region, ...] = ("skin", "brows", "eyes", "nose", "mouth", "lips")
 """What is drawn anew of a head; hair, ears and glasses stay."""
 GROWN = 0.1
 """How far the first drawing reaches beyond those, over the face's width: EasyPhoto's."""
-RING = (-0.05, 0.15)
+INWARD = 0.1
+"""From how far inside the face on what is drawn is taken more and more of the template's own, over its width."""
+RING = (-0.15, 0.2)
 """From where to where the second drawing follows the face's border, over its width: on both sides of the first's edge."""
+FADE = 0.15
+"""How far from its own edges the second drawing comes and goes, over the face's width."""
 NEAR = 1.5
 """Gap between two faces, over their mean width, up to which their borders are drawn together."""
-FEATURES = 0.03
-"""How far the second drawing reaches beyond eyes and mouth."""
+FEATURES = 0.08
+"""How far the second drawing reaches beyond eyes and mouth, less and less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,9 @@ class Areas:
     ring: Mask
     """The border, the eyes and the mouth."""
     skin: Mask
-    """Where the tone is matched."""
+    """Where the tone is read."""
+    toned: Mask
+    """Where it is matched: the face and less and less around it, but not eyes and mouth, which have a tone of their own."""
     fused: Mask
     """How much of a second fusion is taken where its share is 1: skin, eyes wholly, lips not at all."""
 
@@ -127,13 +133,15 @@ def areas(regions: Regions, face: Face, share: float) -> Areas:
     far = _beyond(head)
     eyes, lips = _union(regions, "eyes"), _union(regions, "mouth", "lips")
     inner, outer = (edge * width for edge in RING)
-    border = np.minimum(ramp(far, inner, inner + 0.05 * width), 1 - ramp(far, outer - 0.05 * width, outer))
+    fade = FADE * width
+    border = np.minimum(ramp(far, inner, inner + fade), 1 - ramp(far, outer - fade, outer))
     features = np.maximum(_about(eyes, FEATURES * width), _about(lips, FEATURES * width))
-    face_mask = 1 - ramp(far, 0, GROWN * width)
+    face_mask = 1 - ramp(far, -INWARD * width, GROWN * width)
     skin = _union(regions, "skin", "nose") * face_mask
-    fused = np.where(far <= 0, share, 0) * (1 - ramp(far, -0.08 * width, 0))
+    fused = share * (1 - ramp(far, -INWARD * width, 0))
     fused = np.maximum(fused, _about(eyes, FEATURES * width)) * (1 - _about(lips, FEATURES * width))
-    found = (face_mask, border, np.maximum(border, features), skin, fused)
+    toned = (1 - features) * (1 - ramp(far, 0, outer))
+    found = (face_mask, border, np.maximum(border, features), skin, toned, fused)
     return Areas(*(np.asarray(each, np.float32) for each in found))
 
 

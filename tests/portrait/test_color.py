@@ -152,6 +152,17 @@ def test_a_guest_of_a_grey_picture_is_grey() -> None:
     assert (color.match_tone(image, mask, grey, mask * 0) == image).all()
 
 
+def test_what_is_read_and_what_changes_may_be_two_regions() -> None:
+    image = made_picture()
+    target = cast(selfies.lit(image, -0.5), 1.1, 1, 0.9)
+    mask, elsewhere = box_mask(image, 160, 190, 90, 210), box_mask(image, 20, 60, 20, 60)
+    out = color.match_tone(image, mask, target, mask, where=elsewhere)
+    assert (out[elsewhere == 0] == image[elsewhere == 0]).all()
+    both = color.match_tone(image, mask, target, mask, where=np.maximum(mask, elsewhere))
+    assert (both[elsewhere > 0] == out[elsewhere > 0]).all()
+    assert (both[mask > 0] == color.match_tone(image, mask, target, mask)[mask > 0]).all()
+
+
 # --- white_balance
 
 

@@ -103,22 +103,22 @@ def test_the_network_may_draw_wherever_something_is_taken() -> None:
 def test_the_first_drawing_reaches_a_tenth_of_the_face_beyond_it(regions: dict[Region, Mask], face: Face) -> None:
     found = areas(regions, face, 0.5)
     row = found.face[150]
-    assert row[150] == 1
-    assert 0.3 < row[205] < 0.7
+    assert row[150] == row[188] == 1
+    assert 0.4 < row[200] < 0.6
     assert row[int(200 + GROWN * 100) + 2] == 0
-    assert (np.diff(row[198:214]) <= 0).all()
+    assert (np.diff(row[188:214]) <= 0).all()
 
 
 def test_the_second_follows_the_border_on_both_sides_and_takes_eyes_and_mouth(
     regions: dict[Region, Mask], face: Face
 ) -> None:
     found = areas(regions, face, 0.5)
-    assert found.ring[150, 202] == 1  # beyond the face
-    assert found.ring[150, 198] > 0  # inside
-    assert found.ring[150, 150] == found.ring[100, 150] == 0
+    assert found.ring[150, 202] > 0.9  # beyond the face
+    assert found.ring[150, 193] > 0.4  # inside
+    assert found.ring[150, 150] == found.ring[110, 150] == 0
     assert found.ring[130, 125] == found.ring[180, 150] == 1
     assert found.border[130, 125] == 0
-    assert found.ring[150, 216] == 0
+    assert found.ring[150, 221] == 0
 
 
 def test_the_second_fusion_gives_eyes_and_no_lips(regions: dict[Region, Mask], face: Face) -> None:
@@ -126,6 +126,7 @@ def test_the_second_fusion_gives_eyes_and_no_lips(regions: dict[Region, Mask], f
     assert found.fused[130, 125] == 1
     assert found.fused[180, 150] == 0
     assert found.fused[150, 150] == pytest.approx(0.5)
+    assert found.fused[150, 201] == 0
     assert (found.fused[regions["skin"] == 0][found.face[regions["skin"] == 0] == 0] == 0).all()
 
 

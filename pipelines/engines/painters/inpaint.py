@@ -225,9 +225,9 @@ class Inpaint:
             before = image[places]
             drawn, kept, facts[name] = self._drawn(before, plan, sitting.window, share, follows, tell)
             meter.passed(_done(drawing))
-            part = settled(before, drawn, kept, share)
-            skin = found.skin * share
-            part = match_tone(part, skin, template, skin, passes.tone)
+            skin, drawn = found.skin * share, np.clip(drawn + 0.5, 0, 255).astype(np.uint8)
+            drawn = match_tone(drawn, skin, template, skin, passes.tone, found.toned)
+            part = settled(before, drawn.astype(np.float32), kept, share)
             image = _with(image, sitting.window, part)
             if name == "face" and passes.fusion > 0:
                 fused = self._fusion.over(image, order.request, sitting.number, at)

@@ -245,8 +245,8 @@ def test_any_template_is_drawn_at_the_size_of_the_base(
 
 OFF: dict[str, dict[str, Any]] = {name: {name: 0.0} for name in ("face", "tone", "fusion", "ring")}
 LATER = {
-    "face": ("face", "skin", "fused", "ring"),
-    "tone": ("skin", "fused", "ring"),
+    "face": ("face", "fused", "ring"),
+    "tone": ("face", "fused", "ring"),
     "fusion": ("fused", "ring"),
     "ring": ("ring",),
 }
