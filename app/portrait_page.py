@@ -9,6 +9,13 @@ from app.session import client, go, recall, remember, say
 from portrait.errors import UserError
 from tasks import schemas
 
+VARIATIONS = 4
+"""How many at once."""
+SHAPES = {"square": (1, 1), "landscape": (3, 2), "wide": (16, 9), "upright": (2, 3), "tall": (9, 16)}
+"""Width to height."""
+SAME_SHAPE = 0.02
+"""A portrait is in a shape already when it is this near to it."""
+
 
 def page() -> None:
     """The portrait that the address names."""
@@ -53,6 +60,8 @@ def _actions(portrait: schemas.Portrait, job: schemas.Job | None) -> None:
             with troubles.told():
                 client().generate(_alike(job))
                 go("progress")
+        if dict(portrait.recipe.get("style", {})).get("kind") == "text":
+            _further(portrait)
         if st.button(say("portrait.settings"), icon=":material/tune:", width="stretch"):
             _recall(job)
             go("create")
@@ -62,6 +71,29 @@ def _actions(portrait: schemas.Portrait, job: schemas.Job | None) -> None:
             with troubles.told():
                 client().delete_portrait(portrait.id)
                 go("results")
+
+
+def _further(portrait: schemas.Portrait) -> None:
+    """What a portrait that was drawn of words can become."""
+    if st.button(
+        say("portrait.variations"),
+        icon=":material/filter_none:",
+        width="stretch",
+        help=say("portrait.variations_help", count=VARIATIONS),
+    ):
+        _edited(portrait, kind="variations", count=VARIATIONS)
+    with st.popover(say("portrait.shape"), icon=":material/aspect_ratio:", width="stretch"):
+        st.write(say("portrait.shape_help"))
+        for name, (width, height) in SHAPES.items():
+            alike = abs(portrait.width * height - portrait.height * width) < portrait.height * width * SAME_SHAPE
+            if not alike and st.button(say(f"portrait.shape_{name}", shape=f"{width}:{height}"), width="stretch"):
+                _edited(portrait, kind="extend", shape=[width, height])
+
+
+def _edited(portrait: schemas.Portrait, **order: object) -> None:
+    with troubles.told():
+        client().edit(portrait.id, schemas.EditOrder.model_validate(order))
+        go("progress")
 
 
 def _about(portrait: schemas.Portrait) -> None:
