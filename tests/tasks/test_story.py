@@ -66,6 +66,9 @@ def test_from_photos_to_marked_portraits_in_five_ways(house: tuple[Stand, Desk],
     _done(stand, client, client.post("/trainings", json={"person": person}))
     trained = _done(stand, client, client.post("/trainings", json={"person": person, "base": "tiny", "steps": 2}))
     assert trained["result"]["steps"] == 2
+    able = {each["name"]: each["ready"] for each in client.get("/abilities").json()["items"]}
+    assert all(able[f"base:tiny:{way}"] for names in WAYS.values() for way in names["identities"])
+    assert not able["base:sdxl"]
     pictures: dict[str, np.ndarray] = {}
     for name, way in WAYS.items():
         technique = {"base": "tiny", "steps": 2, **way}
