@@ -56,7 +56,7 @@ def complete(
         technique = technique.model_copy(update={"preset": office.installation.flows.draw.preset})
     able = abilities(office)
     rows = [row for row in office.store.people.identities(owner, order.people["1"]) if row.base]
-    chosen = _chosen(office, technique, rows, able)
+    chosen = _chosen(office, technique, style, rows, able)
     _check(office, style, chosen)
     if chosen.learned is not None:
         wants["identities"] = {"1": chosen.learned.id}
@@ -90,7 +90,11 @@ def check_traits(style: StyleFile, wishes: Mapping[str, str]) -> None:
 
 
 def _chosen(
-    office: Office, technique: schemas.Technique, rows: Sequence[IdentityRow], able: Mapping[str, list[str]]
+    office: Office,
+    technique: schemas.Technique,
+    style: StyleFile,
+    rows: Sequence[IdentityRow],
+    able: Mapping[str, list[str]],
 ) -> Choice:
     """What was named; for the rest the first base and way that a live worker is ready for."""
     draw = office.installation.flows.draw
@@ -102,6 +106,7 @@ def _chosen(
         learned = [row.base for row in rows] if not named or "lora" in named else []
         ready = sorted(word.split(":")[1] for word, lines in able.items() if word.startswith("base:") and not lines)
         bases = list(dict.fromkeys([*learned, draw.base, *ready]))
+        bases = [base for base in bases if _suits(style, ways.family_of(office.installation.flows, base))] or bases
     choices = [_with(base, named, rows, able) for base in bases]
     for each in choices:
         if each.identities and all(able.get(f"base:{each.base}:{way}") == [] for way in each.identities):
@@ -117,10 +122,15 @@ def _with(base: str, named: Sequence[str], rows: Sequence[IdentityRow], able: Ma
     return Choice(base, told, learned if "lora" in told else None)
 
 
+def _suits(style: StyleFile, family: str) -> bool:
+    """Whether a style was written for a family; one that is not known may be."""
+    return not family or not style.families or family in style.families
+
+
 def _check(office: Office, style: StyleFile, chosen: Choice) -> None:
     """Raise what would keep it from being drawn, as far as it can be known without the base."""
     family = ways.family_of(office.installation.flows, chosen.base)
-    if family and style.families and family not in style.families:
+    if not _suits(style, family):
         sentence = f"The style {style.id} is for {', '.join(style.families)}; {chosen.base} is {family}."
         raise UserError("wrong_family", sentence)
     for way in chosen.identities:

@@ -126,7 +126,8 @@ def test_without_a_base_it_is_said_in_plain_words_what_it_takes(desk: Desk) -> N
     hire(desk, draw__text=[NO_MODEL], base__sdxl=[NO_MODEL], train__sdxl=[NO_MODEL])
     app = opened(as_client(desk), "create")
     seen = words(app)
-    assert "drawn by a model that paints what words say. It is not ready on this installation" in seen
+    assert "drawn by a model that paints what words say" in seen
+    assert "It is not ready on this installation; an operator can set it up." in seen
     assert "No model that can learn a person is ready on this installation" in seen
     assert NO_MODEL in seen
     assert app.button(key="train-none").disabled

@@ -13,10 +13,12 @@ from pipelines.engines import names, status
 from pipelines.engines.diffusion.sampling import SCHEDULERS
 from pipelines.models import Models
 from pipelines.settings import ModelStore, Settings
-from tasks.schemas.work import Scheduler, Way
+from tasks.api import techniques
+from tasks.schemas.work import Scheduler, Technique, Way
 from tasks.store.database import new_id
 from tasks.store.rows import IdentityRow, WorkerRow
 from tasks.store.tables import identities
+from templates.catalog import Catalog
 from tests.tasks.api.desk import Desk, desk_at, new_home, settings
 
 XL = ["draw:text", "base:sdxl", "base:sdxl:lora", "train:sdxl"]
@@ -98,6 +100,14 @@ def test_another_base_is_taken_where_the_usual_one_is_not_ready(desk: Desk) -> N
     hire(desk, "draw:text", "base:mine", "base:mine:faceid", base__sdxl=["No SDXL."])
     job = desk.client().post("/generations", json=order(desk.person())).json()
     assert job["wants"]["technique"] == {"base": "mine", "identities": ["faceid"]}
+
+
+def test_of_the_bases_those_are_taken_that_the_style_was_written_for(desk: Desk) -> None:
+    row = IdentityRow("i", "ann", "p", "s", 1.0, "sdxl")
+    able = {word: [] for word in (*XL, "base:sdxl:instantid", "base:sd15", "base:sd15:faceid")}
+    style = Catalog().find("text-garden").style.model_copy(update={"families": ("sd15",)})
+    chosen = techniques._chosen(desk.office, Technique.model_validate({}), style, [row], able)
+    assert (chosen.base, chosen.identities, chosen.learned) == ("sd15", ("faceid",), None)
 
 
 def test_what_a_worker_lacks_is_told_with_the_job(desk: Desk) -> None:
