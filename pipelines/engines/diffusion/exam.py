@@ -100,6 +100,18 @@ def best(looks: Sequence[Look]) -> list[Look]:
     return sorted(looks, key=lambda look: (look.collapsed, look.distance, look.step))
 
 
+def neighbours(looks: Sequence[Look], count: int) -> list[Look]:
+    """The best look with those beside it in time, `count` in all: of the runs that hold it, the most alike on average.
+
+    Checkpoints far apart have learned unequally much, and their mean has learned less than the best of them.
+    """
+    count = min(count, len(looks))
+    top = looks.index(best(looks)[0])
+    starts = range(max(0, top - count + 1), min(top, len(looks) - count) + 1)
+    runs = [list(looks[start : start + count]) for start in starts]
+    return min(runs, key=lambda run: (sum(look.collapsed for look in run), sum(look.distance for look in run)))
+
+
 def plateau(looks: Sequence[Look], patience: int, gain: float) -> bool:
     """Whether the last `patience` looks brought nothing that those before had not; faces must have been found."""
     if not patience or len(looks) <= patience or not any(look.found for look in looks):

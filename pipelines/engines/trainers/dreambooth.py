@@ -234,7 +234,7 @@ class _Chosen:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Choice:
-    """The best checkpoint, the last one, or the best few merged: whichever draws the person best on unseen seeds."""
+    """The best checkpoint, the last one, or the best merged with those beside it: whichever does best on unseen seeds."""
 
     course: Course
     desk: Desk
@@ -259,7 +259,7 @@ class _Choice:
 
     def _candidates(self, ranked: Sequence[Look], last: int) -> dict[str, lora.Weights]:
         found = {f"step {step}": self.desk.kept(step) for step in dict.fromkeys([ranked[0].step, last])}
-        few = sorted(look.step for look in ranked[: self.course.knobs.exam.best])
+        few = [look.step for look in exam.neighbours(self.log.looks, self.course.knobs.exam.best)]
         if len(few) > 1:
             loras = [self.desk.kept(step) for step in few]
             named = ", ".join(str(step) for step in few)

@@ -1,0 +1,39 @@
+"""What is made of looks: the best one, those beside it, and when enough has been seen."""
+
+import pytest
+
+from pipelines.engines.diffusion import exam
+from portrait.lessons import Look
+
+
+def looks(*distances: float, collapsed: tuple[int, ...] = ()) -> list[Look]:
+    return [Look(100 * at, each, 1.0, None, at in collapsed) for at, each in enumerate(distances, 1)]
+
+
+@pytest.mark.parametrize(
+    ("distances", "collapsed", "steps"),
+    [
+        ((0.9, 0.7, 0.6, 0.5), (), [200, 300, 400]),
+        ((0.5, 0.6, 0.7, 0.4, 0.8), (), [200, 300, 400]),
+        ((0.6, 0.7, 0.8, 0.4, 0.6), (), [300, 400, 500]),
+        ((0.4, 0.9, 0.5, 0.5, 0.5), (), [100, 200, 300]),
+        ((0.5, 0.4, 0.3, 0.2, 0.1), (5,), [200, 300, 400]),
+        ((0.5, 0.4), (), [100, 200]),
+        ((0.5,), (), [100]),
+    ],
+)
+def test_the_best_is_merged_with_those_beside_it(
+    distances: tuple[float, ...], collapsed: tuple[int, ...], steps: list[int]
+) -> None:
+    assert [look.step for look in exam.neighbours(looks(*distances, collapsed=collapsed), 3)] == steps
+
+
+def test_one_picture_over_and_over_comes_last() -> None:
+    assert [look.step for look in exam.best(looks(0.5, 0.1, 0.4, collapsed=(2,)))] == [300, 100, 200]
+
+
+def test_a_plateau_is_looks_that_brought_nothing() -> None:
+    assert not exam.plateau(looks(0.9, 0.8, 0.7), 3, 0.01)
+    assert not exam.plateau(looks(0.9, 0.8, 0.8, 0.7), 2, 0.01)
+    assert exam.plateau(looks(0.9, 0.5, 0.6, 0.495), 2, 0.01)
+    assert not exam.plateau(looks(0.9, 0.5, 0.6, 0.7), 0, 0.01)
