@@ -5,9 +5,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pipelines import presets
 from pipelines import ways as known
 from pipelines.engines import Engines, engine_module, names
 from pipelines.evaluate import Evaluate
+from pipelines.idphotos import IdPainter
 from pipelines.models import Models
 from pipelines.prepare import Prepare
 from pipelines.refine import ENLARGING, EachFace, Enlarge
@@ -15,7 +17,7 @@ from pipelines.render import Render
 from pipelines.settings import Draw, Settings
 from pipelines.train import Train
 from portrait.errors import OperatorError
-from portrait.ports import Guard, Refiner
+from portrait.ports import Guard, Painter, Refiner
 from portrait.types import Refinement
 
 
@@ -67,14 +69,16 @@ def convert(settings: Settings, base: str, place: Path, dtype: str) -> None:
 
 
 PAINTERS = {"studio": "studio", "template": "fusion", "inpaint": "inpaint", "text": "diffusion"}
-"""Which engine draws in which way; see `PortraitRequest.way`."""
+"""Which engine draws in which way; see `PortraitRequest.way`. ID photos are framed and not painted."""
 
 
 def render(
     engines: Engines, ways: Collection[str], steps: Collection[Refinement] = (), draw: Draw | None = None
 ) -> Render:
     """Request to portraits, with the painters that these ways of drawing need and the refiners of these steps."""
-    painters = {way: engines.painter(PAINTERS[way]) for way in sorted(set(ways))}
+    painters: dict[str, Painter] = {way: engines.painter(PAINTERS[way]) for way in sorted(set(ways) & set(PAINTERS))}
+    if "idphoto" in ways:
+        painters["idphoto"] = IdPainter(engines.finder(), engines.matter(), presets.load())
     redraws = 0 if draw is None else draw.redraws
     return Render(painters, engines.finder(), refiners(engines, steps), guard(engines, ways, draw), redraws)
 

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import PIL.Image
 from PIL.PngImagePlugin import PngInfo
 
 from portrait.errors import OperatorError, UserError
+from portrait.idphotos import Span
 from portrait.types import Portrait
 
 FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
@@ -25,6 +26,7 @@ SOURCE_TYPES = {
     "studio": "compositeSynthetic",
     "template": "compositeWithTrainedAlgorithmicMedia",
     "text": "trainedAlgorithmicMedia",
+    "idphoto": "compositeSynthetic",
 }
 """IPTC's NewsCodes by kind of style: a photo on a painted backdrop is a composite with synthetic elements; a face put into
 another picture is marked as strictly as one that a network drew, so that nobody takes it for a photo."""
@@ -33,6 +35,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": 4},
     "WEBP": {"quality": 95, "method": 4},
 }
+WORST, BEST = 40, 97
+"""JPEG qualities between which a file size is searched: below, blocks show in skin; above, only bytes grow."""
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 
 
@@ -68,28 +72,72 @@ def encode(portrait: Portrait, format: str) -> bytes:
     file = io.BytesIO()
     picture = PIL.Image.fromarray(portrait.image)
     packet = mark(portrait.recipe)
+    facts = _file_of(portrait.recipe)
+    options = OPTIONS[name] | ({"dpi": (facts["dpi"], facts["dpi"])} if facts and name != "WEBP" else {})
+    if name == "JPEG" and facts:
+        return fitted(
+            lambda quality: _jpeg(picture, packet, {**options, "quality": quality}), Span(*facts["kilobytes"])
+        )
     if name == "PNG":
         text = PngInfo()
         text.add_itxt("XML:com.adobe.xmp", packet.decode())
-        picture.save(file, name, pnginfo=text, **OPTIONS[name])
+        picture.save(file, name, pnginfo=text, **options)
     else:
-        picture.save(file, name, xmp=packet, **OPTIONS[name])
+        picture.save(file, name, xmp=packet, **options)
     return file.getvalue()
+
+
+def fitted(write: Callable[[int], bytes], kilobytes: Span) -> bytes:
+    """The file of the best JPEG quality whose size lies in the range; where none does, the one that comes nearest.
+
+    `write` gives the file at a quality. Raw sizes grow with quality, so the best is found by halving.
+    """
+    low, high = WORST, BEST
+    best = write(BEST)
+    if kilobytes.low is not None and len(best) < kilobytes.low * 1000:
+        finer = (write(quality) for quality in range(BEST + 1, 100))
+        return next((tried for tried in finer if kilobytes.holds(len(tried) / 1000)), write(100))
+    if kilobytes.high is None or len(best) <= kilobytes.high * 1000:
+        return best
+    best = write(WORST)
+    while low <= high:
+        middle = (low + high) // 2
+        tried = write(middle)
+        if len(tried) <= kilobytes.high * 1000:
+            best, low = tried, middle + 1
+        else:
+            high = middle - 1
+    return best
 
 
 def mark(recipe: Mapping[str, object]) -> bytes:
     """The XMP packet."""
     style = recipe["style"]
     kind = style["kind"] if isinstance(style, Mapping) else "template"
+    drawn = recipe.get("drawn")
+    kept = kind == "idphoto" and isinstance(drawn, Mapping) and drawn.get("background") == "kept"
+    source = "algorithmicallyEnhanced" if kept else SOURCE_TYPES[str(kind)]
     text = escape(json.dumps(recipe, ensure_ascii=True, separators=(",", ":")))
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
         '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
         'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:portrait="urn:portrait:1">'
-        f"<Iptc4xmpExt:DigitalSourceType>{VOCABULARY}{SOURCE_TYPES[str(kind)]}</Iptc4xmpExt:DigitalSourceType>"
+        f"<Iptc4xmpExt:DigitalSourceType>{VOCABULARY}{source}</Iptc4xmpExt:DigitalSourceType>"
         f"<portrait:recipe>{text}</portrait:recipe></rdf:Description></rdf:RDF></x:xmpmeta>"
         '<?xpacket end="w"?>'
     ).encode()
+
+
+def _file_of(recipe: Mapping[str, object]) -> Mapping[str, Any] | None:
+    """What a rule asks of the file itself: `dpi` and `kilobytes`; None where no rule does."""
+    drawn = recipe.get("drawn")
+    return drawn["file"] if isinstance(drawn, Mapping) and "file" in drawn else None
+
+
+def _jpeg(picture: PIL.Image.Image, packet: bytes, options: Mapping[str, Any]) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", xmp=packet, **options)
+    return file.getvalue()
 
 
 def recipe_of(path: Path) -> dict[str, Any]:

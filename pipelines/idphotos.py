@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from pipelines.deliver import VOCABULARY
+from pipelines import refine
+from pipelines.deliver import VOCABULARY, fitted
 from pipelines.presets import DPI, Preset, Presets
 from portrait.errors import OperatorError, UserError
 from portrait.geometry import Frame, crop, move_face, scaled, size_of
@@ -33,13 +34,15 @@ from portrait.idphotos import (
     rule,
 )
 from portrait.masks import face_size, foreground, over
-from portrait.ports import FaceFinder, Matter
-from portrait.types import Box, Image, Mask, Size
+from portrait.ports import FaceFinder, Matter, Progress
+from portrait.types import Box, Candidate, Image, Mask, PortraitRequest, Size
 
-WORST, BEST = 40, 97
-"""JPEG qualities between which a file size is searched: below, blocks show in skin; above, only bytes grow."""
 CUT = 0.002
 """Share of the picture in which shoulders may be missing before it is told: a sliver at the edge is not seen."""
+KEPT = "kept"
+"""The background of a style that keeps the photo's own."""
+CHOICE = 4
+"""Photos of a person that are looked at: the best ones."""
 LARGEST = 560.0
 """Height of a face, forehead to chin, beyond which the photo is reduced: no preset shows one larger."""
 ASIDE, ABOVE, BELOW = 2.4, 2.0, 2.6
@@ -96,7 +99,7 @@ class Sitting:
         self._matter = matter
         faces = finder.faces(image, embedded=0)
         if not faces:
-            raise UserError("no_face", "No face was found. Choose a photo in which your face is clearly visible.")
+            raise nobody()
         shrink = min(1.0, LARGEST / max(faces[0].box.height, 1.0))
         size = (max(1, round(image.shape[1] * shrink)), max(1, round(image.shape[0] * shrink)))
         if shrink < 1:
@@ -126,6 +129,62 @@ class Sitting:
     def colours(self) -> Image:
         """The person's colours, spread beyond the edge so that no old background is left in hair."""
         return foreground(self.image, self.person, max(3, round(0.6 * face_size(self.face))))
+
+
+@dataclass(frozen=True, slots=True)
+class IdPainter:
+    """Frames a person's photos by a rule; the painter of styles of the kind `idphoto`."""
+
+    finder: FaceFinder
+    matter: Matter
+    presets: Presets
+
+    def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
+        """The photos that break the fewest rules, framed; the rules are told in the facts.
+
+        Raises `UserError`: `bad_size`, `bad_refiner` for what an ID photo cannot have; `unknown_preset`, `no_face`.
+        """
+        style = request.style
+        if request.size is not None:
+            raise UserError("bad_size", "An ID photo has the size of its rule. Leave the size out.")
+        if refine.steps_of(request):
+            raise UserError(
+                "bad_refiner", "Nothing is done to the face of an ID photo. Leave refining and enlarging out."
+            )
+        kept = style.background == KEPT
+        wish = Wish(self.presets.find(style.preset), "" if kept else style.background, kept)
+        self.presets.colour(wish.preset, wish.background)
+        photos = request.people[1].references[:CHOICE]
+        made: list[tuple[IdPhoto, str]] = []
+        for number, photo in enumerate(photos):
+            progress(number, len(photos), "Drawing", photo.image)
+            with suppress(UserError):  # nobody is seen on it; another of the photos may do
+                made.append((make(Sitting(photo.image, self.finder, self.matter), wish, self.presets), photo.name))
+        if not made:
+            raise nobody()
+        # Python sorts stably: of equals the better photo, which comes first, stays first.
+        made.sort(key=lambda each: sum(not found.ok for found in (*each[0].rules, *each[0].photo_rules)))
+        return [
+            Candidate(photo.image, {1: name}, {"photo": float(number)}, None, self._facts(photo, wish))
+            for number, (photo, name) in enumerate(made[: request.count])
+        ]
+
+    def _facts(self, photo: IdPhoto, wish: Wish) -> dict[str, object]:
+        """The rules as they were measured, and what they ask of the file."""
+        told = document(photo, self.presets, wish)
+        kilobytes = photo.preset.file_size
+        return {
+            "preset": photo.preset.id,
+            "background": told["background"],
+            "file": {"dpi": DPI, "kilobytes": [kilobytes.low, kilobytes.high]},
+            "rules": [*told["rules"], *told["photo"]],
+            "notes": told["notes"],
+        }
+
+
+def nobody() -> UserError:
+    """What is said of a photo without a face."""
+    return UserError("no_face", "No face was found. Choose a photo in which your face is clearly visible.")
 
 
 def _around(box: Box, size: Size) -> tuple[slice, slice]:
@@ -184,30 +243,9 @@ def write(path: Path, content: bytes) -> Path:
 def encode(image: Image, kilobytes: Span, source: str) -> bytes:
     """A JPEG of the best quality whose size lies in the range; where none does, the one that comes nearest.
 
-    `source` is IPTC's digital source type. Raw sizes grow with quality, so the best is found by halving.
+    `source` is IPTC's digital source type.
     """
-    low, high = WORST, BEST
-    best = _jpeg(image, BEST, source)
-    if kilobytes.low is not None and len(best) < kilobytes.low * 1000:
-        return next(
-            (
-                tried
-                for quality in range(BEST + 1, 100)
-                if kilobytes.holds(len(tried := _jpeg(image, quality, source)) / 1000)
-            ),
-            _jpeg(image, 100, source),
-        )
-    if kilobytes.high is None or len(best) <= kilobytes.high * 1000:
-        return best
-    best = _jpeg(image, WORST, source)
-    while low <= high:
-        middle = (low + high) // 2
-        tried = _jpeg(image, middle, source)
-        if len(tried) <= kilobytes.high * 1000:
-            best, low = tried, middle + 1
-        else:
-            high = middle - 1
-    return best
+    return fitted(lambda quality: _jpeg(image, quality, source), kilobytes)
 
 
 def _jpeg(image: Image, quality: int, source: str) -> bytes:

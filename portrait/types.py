@@ -203,7 +203,7 @@ class TrainingSet:
     class_word: str
 
 
-StyleKind: TypeAlias = Literal["studio", "template", "text"]
+StyleKind: TypeAlias = Literal["studio", "template", "text", "idphoto"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -274,6 +274,10 @@ class Style:
     """For kind `template`: how strongly a diffusion model draws into it; as usual when None."""
     engines: tuple[str, ...] = ()
     """Painters that it was made for, the first by preference; the usual one of its kind when empty."""
+    preset: str = ""
+    """Name of an authority's rule, for kind `idphoto`."""
+    background: str = ""
+    """For kind `idphoto`: a colour's name, #rrggbb, or `kept`; the rule's own when empty."""
     retouch: float = 0.4
     """Strength of the skin retouch, 0..1."""
     refiners: tuple[Refinement, ...] = ()

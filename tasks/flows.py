@@ -98,6 +98,7 @@ class PortraitFlows:
         takes = {"look": seeing, "prepare": [*seeing, ("restorers", names.restorers), ("mattes", names.mattes)]}
         for kind in ("studio", "template"):
             takes[f"draw:{kind}"] = [*seeing, ("painters", build.PAINTERS[kind]), ("mattes", names.mattes)]
+        takes["draw:idphoto"] = [*seeing, ("mattes", names.mattes)]
         models = Models(self._settings.models)
         lacks = {
             word: [line for folder, name in needed for line in status(folder, name, self._settings, models)]
@@ -309,6 +310,8 @@ def style_of(file: StyleFile, wishes: Mapping[str, str] | None = None) -> Style:
         backdrop=file.backdrop,
         scene=_scene(file, wishes or {}),
         passes=None if file.passes is None else Passes(**file.passes.model_dump()),
+        preset=file.preset,
+        background=file.background,
         retouch=file.retouch,
         engines=file.engines,
         refiners=tuple(Refinement(step.name, step.strength) for step in file.refiners),

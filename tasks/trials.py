@@ -14,14 +14,13 @@ from pipelines.engines import Engines, names
 from pipelines.models import Models
 from pipelines.refine import steps_of
 from pipelines.settings import Settings
-from portrait.backdrops import NAMES
 from portrait.errors import OperatorError, UserError
 from portrait.geometry import size_of
 from portrait.ports import Progress
 from portrait.techniques import Technique
 from portrait.types import Identity, Portrait, PortraitRequest, Style
 from tasks.store.rows import DraftNews, DraftRow
-from tasks.workshop import words
+from tasks.workshop import known, words
 from templates import lint
 from templates.catalog import Entry
 from templates.lint import Finding
@@ -102,7 +101,7 @@ class Trials:
         bases = {
             name: ways.family_of(self.settings, name) for name, lacks in build.bases(self.settings).items() if not lacks
         }
-        return lint.Installed(frozenset(NAMES), models, bases, frozenset(names("painters")))
+        return replace(known(), loras=models, bases=bases, engines=frozenset(names("painters")))
 
     def _people(self, progress: Progress) -> tuple[dict[str, Identity], dict[str, str]]:
         """Who can be drawn, and why others cannot, by name."""

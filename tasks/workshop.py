@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipelines import presets
 from portrait.backdrops import NAMES
 from portrait.errors import OperatorError, UserError
 from tasks.files import Files, publish, refused
@@ -110,7 +111,7 @@ class Workshop:
     def findings(self, draft: DraftRow) -> list[Finding]:
         """What is wrong with a draft: its words as they are, and what a worker saw in its picture, if it looked."""
         entry = self.entry(draft)
-        found = words(entry, lint.Installed(backdrops=frozenset(NAMES)))
+        found = words(entry, known())
         if draft.checked and draft.checked["of"] == looked_at(entry):
             found += [Finding(**each) for each in draft.checked["findings"]]
         return list(dict.fromkeys(found))
@@ -254,6 +255,12 @@ class Workshop:
                 shutil.rmtree(desk, ignore_errors=True)
         except OSError as error:
             raise refused(error) from error
+
+
+def known() -> lint.Installed:
+    """What every machine of an installation knows: backdrops, and the rules and colours of ID photos."""
+    rules = presets.load()
+    return lint.Installed(frozenset(NAMES), frozenset(each.id for each in rules.preset), frozenset(rules.colours))
 
 
 def words(entry: Entry, installed: lint.Installed) -> list[Finding]:

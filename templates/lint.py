@@ -50,6 +50,10 @@ class Installed:
     """What there is here; None where the caller does not know, so that nothing is said about it."""
 
     backdrops: frozenset[str] | None = None
+    presets: frozenset[str] | None = None
+    """Of ID photos."""
+    colours: frozenset[str] | None = None
+    """Names of backgrounds of ID photos."""
     loras: Mapping[str, str] | None = None
     """Base or family by the name of the LoRA; an empty word where it is not known."""
     bases: Mapping[str, str] | None = None
@@ -227,6 +231,15 @@ def _missing(style: StyleFile, here: Installed) -> Iterator[Finding]:
     if here.backdrops is not None and style.backdrop and style.backdrop not in here.backdrops:
         tip = f"There is no backdrop {style.backdrop}. There are {', '.join(sorted(here.backdrops))}."
         yield _error("backdrop_unknown", "backdrop", tip)
+    if here.presets is not None and style.preset and style.preset not in here.presets:
+        tip = f"There is no preset {style.preset}. There are {', '.join(sorted(here.presets))}."
+        yield _error("preset_unknown", "preset", tip)
+    named = style.background not in ("", "kept") and not style.background.startswith("#")
+    if here.colours is not None and named and style.background not in here.colours:
+        tip = (
+            f"There is no background {style.background}. There are {', '.join(sorted(here.colours))}, #rrggbb and kept."
+        )
+        yield _error("background_unknown", "background", tip)
     if here.engines is not None and style.engines and not here.engines & set(style.engines):
         yield _error("engine_missing", "engines", f"None of {', '.join(style.engines)} is here.")
     if here.bases is not None and style.bases and not set(here.bases) & set(style.bases):

@@ -3,7 +3,7 @@
 schema = 1
 id = "studio-grey"
 version = 1
-kind = "studio"              # or "template", "text"
+kind = "studio"              # or "template", "text", "idphoto"
 title = "Grey paper"
 backdrop = "studio-grey"     # studio: which backdrop is painted
 picture = { file = "a.jpg" } # template: a file beside style.toml, or { package = "skimage", path = "data/astronaut.png" }
@@ -42,6 +42,12 @@ face = 0.45                  # the whole face; 0 leaves a pass out
 ring = 0.35                  # its border, eyes and mouth
 controls = { tile = 0.5 }    # how much of its scale a control keeps
 needs = ["canny", "tile"]    # controls without which it is not drawn
+
+An ID photo is framed by a rule, and nothing is done to the face:
+
+kind = "idphoto"
+preset = "us-passport"       # see `portrait idphoto --list`
+background = "white"         # a colour's name, #rrggbb, or "kept"; the rule's own when empty
 
 [carried] keeps what another tool's style said and this one has no word for.
 """
@@ -138,9 +144,11 @@ class StyleFile(_Strict):
     schema_: Annotated[Literal[1], Field(alias="schema")]
     id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
     version: Annotated[int, Field(ge=1)] = 1
-    kind: Literal["studio", "template", "text"]
+    kind: Literal["studio", "template", "text", "idphoto"]
     title: Annotated[str, Field(min_length=1, max_length=80)]
     backdrop: str = ""
+    preset: Annotated[str, Field(pattern=r"^([a-z0-9]+(-[a-z0-9]+)*)?$", max_length=60)] = ""
+    background: Annotated[str, Field(pattern=r"^([a-z]+(-[a-z]+)*|#[0-9a-f]{6})?$", max_length=40)] = ""
     picture: PictureFile | None = None
     faces: Annotated[int, Field(ge=1, le=16)] = 1
     retouch: Annotated[float, Field(ge=0, le=1)] = 0.4
@@ -174,6 +182,15 @@ class StyleFile(_Strict):
             raise ValueError("only a template style has passes")
         if self.kind == "text" and (not self.prompt or self.picture or self.backdrop):
             raise ValueError("a text style needs a prompt and neither picture nor backdrop")
+        return self
+
+    @model_validator(mode="after")
+    def _an_id_photo_is_nothing_else(self) -> "StyleFile":
+        others = self.picture or self.backdrop or self.prompt or self.refiners
+        if self.kind == "idphoto" and (not self.preset or others):
+            raise ValueError("an ID photo needs a preset, and neither picture, backdrop, prompt nor refiners")
+        if self.kind != "idphoto" and (self.preset or self.background):
+            raise ValueError("only an ID photo has a preset and a background")
         return self
 
 

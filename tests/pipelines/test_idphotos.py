@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,12 +7,14 @@ import PIL.Image
 import pytest
 
 from pipelines import presets
-from pipelines.idphotos import IdPhoto, Sitting, Wish, best, document, encode, make, write
+from pipelines.deliver import Deliver, recipe_of
+from pipelines.idphotos import IdPainter, IdPhoto, Sitting, Wish, best, document, encode, make, write
+from pipelines.render import Render
 from portrait.errors import OperatorError, UserError
 from portrait.geometry import CHIN
 from portrait.idphotos import Span, head_of
 from portrait.ports import FaceFinder, Matter
-from portrait.types import Face, Image
+from portrait.types import Face, Identity, Image, PortraitRequest, Quality, Reference, Refinement, Size, Style
 from tests import selfies
 
 PRESETS = presets.load()
@@ -151,3 +154,66 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OperatorError, match="cannot be written"):
         write(tmp_path / "file" / "photo.jpg", b"")
+
+
+FINE = Quality(1, 1, 1, 1, 1, 1, 1)
+
+
+def drawn(who: Identity, preset: str, background: str = "") -> PortraitRequest:
+    """A request for an ID photo of the preset that is told."""
+    return PortraitRequest({1: who}, Style("mine", 1, "idphoto", "Mine", preset=preset, background=background), 0, 1)
+
+
+@pytest.fixture(scope="module")
+def person(astronaut: Image, finder: FaceFinder) -> Identity:
+    face = finder.faces(astronaut, embedded=1)[0]
+    spare = Reference("spare", np.ascontiguousarray(astronaut[:180, 130:330]), face, FINE)
+    return Identity("ann", (spare, Reference("best", astronaut, face, FINE)), {"dlib": face.embeddings["dlib"]})
+
+
+def quiet(done: int, total: int, doing: str, preview: Image | None = None) -> None:
+    """Nobody listens."""
+
+
+@pytest.mark.parametrize(("background", "source"), [("", "compositeSynthetic"), ("kept", "algorithmicallyEnhanced")])
+def test_a_style_frames_the_photo_with_the_fewest_faults_by_its_rule(
+    person: Identity, finder: FaceFinder, matter: Matter, tmp_path: Path, background: str, source: str
+) -> None:
+    flow = Render({"idphoto": IdPainter(finder, matter, PRESETS)}, finder)
+    request = drawn(person, preset="cn-visa-online", background=background)
+    [portrait] = flow(request, quiet)
+    assert portrait.drawn_from == {1: "best"}
+    assert portrait.likeness[1].distance < 0.2
+    file = Deliver("jpg")(portrait, tmp_path / "id")
+    preset = PRESETS.find("cn-visa-online")
+    assert preset.file_size.holds(file.stat().st_size / 1000)
+    with PIL.Image.open(file) as picture:
+        assert picture.size == (preset.pixels.width, preset.pixels.height)
+        assert picture.info["dpi"] == (300, 300)
+        assert source in picture.info["xmp"].decode()
+    told = recipe_of(file)["drawn"]
+    assert told["preset"] == "cn-visa-online"
+    assert {"head", "file_size", "background"} <= {each["rule"] for each in told["rules"]}
+    again = flow.again(request, 0, quiet)
+    assert np.array_equal(again.image, portrait.image)
+
+
+def test_nothing_else_is_done_to_an_id_photo(person: Identity, finder: FaceFinder, matter: Matter) -> None:
+    painter = IdPainter(finder, matter, PRESETS)
+    request = drawn(person, preset="icao")
+    for wrong, code in (
+        (replace(request, size=Size(640, 640)), "bad_size"),
+        (replace(request, refiners=(Refinement("skin"),)), "bad_refiner"),
+        (drawn(person, preset="no-such"), "unknown_preset"),
+        (drawn(person, preset="icao", background="purple"), "bad_background"),
+    ):
+        with pytest.raises(UserError) as caught:
+            painter.paint(wrong, quiet)
+        assert caught.value.code == code
+
+
+def test_without_any_face_no_id_photo_is_made(person: Identity, finder: FaceFinder, matter: Matter) -> None:
+    nobody = replace(person, references=(replace(person.references[0], image=np.zeros((200, 200, 3), np.uint8)),))
+    with pytest.raises(UserError) as caught:
+        IdPainter(finder, matter, PRESETS).paint(drawn(nobody, preset="icao"), quiet)
+    assert caught.value.code == "no_face"

@@ -22,7 +22,7 @@ from tasks.store.rows import SelfieRow, TemplateRow
 from tests import fakes, selfies
 from tests.tasks.stand import new_job
 
-WORDS = frozenset({"look", "prepare", "draw:studio", "draw:template"})
+WORDS = frozenset({"look", "prepare", "draw:studio", "draw:template", "draw:idphoto"})
 
 
 class FakeEngines:

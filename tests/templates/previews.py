@@ -28,7 +28,7 @@ def main() -> None:
         photos = Path(folder) / "photos"
         samples.write(photos)
         for entry in Catalog((BUILTIN,)).entries():
-            if entry.style.kind not in {"studio", "template"} or (wanted and entry.style.id not in wanted):
+            if entry.style.kind == "text" or (wanted and entry.style.id not in wanted):
                 continue
             out = Path(folder) / entry.style.id
             order = ["make", str(photos), "--style", entry.style.id, "--count", "1", "-o", str(out)]

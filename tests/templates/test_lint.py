@@ -41,6 +41,21 @@ def test_a_good_style_has_nothing_wrong() -> None:
     assert lint.picture(style(start=TEMPLATE), Seen(Size(800, 800), (face(),))) == []
 
 
+def test_an_id_photo_names_a_rule_and_a_colour_that_there_are() -> None:
+    start = {"schema": 1, "id": "mine", "kind": "idphoto", "title": "Mine", "preset": "icao", "licence": "CC0-1.0"}
+    here = Installed(presets=frozenset({"icao"}), colours=frozenset({"white"}))
+    for background in ("", "white", "kept", "#a0b0c0"):
+        assert lint.words(style({"background": background}, start), here) == []
+    wrong = style({"background": "purple", "preset": "moon"}, start)
+    assert codes(lint.words(wrong, here)) == {"preset_unknown", "background_unknown"}
+    assert lint.words(wrong) == []
+    for change in ({"preset": ""}, {"prompt": "{who}"}, {"refiners": [{"name": "skin"}]}, {"background": "#xyz"}):
+        with pytest.raises(ValueError, match=r"preset|background"):
+            style(change, start)
+    with pytest.raises(ValueError, match="only an ID photo"):
+        style({"preset": "icao"})
+
+
 def test_the_built_in_styles_have_nothing_wrong() -> None:
     from portrait.backdrops import NAMES
 

@@ -32,7 +32,7 @@ from tests.tasks import servers
 from tests.tasks.stand import until
 
 T = TypeVar("T")
-ABLE = {"look", "prepare", "draw:studio", "draw:template"}
+ABLE = {"look", "prepare", "draw:studio", "draw:template", "draw:idphoto"}
 
 
 def settings(home: Path, **more: Any) -> dict[str, str]:
