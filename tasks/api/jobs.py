@@ -265,6 +265,8 @@ def _look_of(
     else:
         style = Offered(office.store, office.files).find(order.style or "").style
         wants |= {"style": style.id, "version": style.version}
+        if style.kind == "idphoto" and order.size is not None:
+            raise UserError("bad_size", "An ID photo has the size of its rule. Leave the size out.")
         kind, faces = style.kind, style.faces
     over = [place for place in order.people if faces is not None and int(place) > faces]
     if over:
