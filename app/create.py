@@ -39,7 +39,7 @@ def page() -> None:
     _gallery(styles, chosen, person)
     templates = casting.own_pictures(chosen)
     _order(person, _looks(styles, templates, chosen), known)
-    _beyond(person, abilities)
+    _beyond(person, abilities, known)
 
 
 def _for_whom(style: schemas.Style, known: wishes.Ways) -> schemas.Style:
@@ -168,14 +168,19 @@ def _asked(
     return schemas.GenerationOrder.model_validate(order)
 
 
-def _beyond(person: schemas.Person, abilities: Sequence[schemas.Ability]) -> None:
+def _beyond(person: schemas.Person, abilities: Sequence[schemas.Ability], known: wishes.Ways) -> None:
     """What this installation can do besides, and what the rest would take."""
     trainable = [each for each in abilities if each.name.startswith("train:")]
     ready = [each.name.removeprefix("train:") for each in trainable if each.ready]
-    with st.expander(say("beyond.title"), icon=":material/auto_awesome:"):
+    with st.expander(say("beyond.title"), icon=":material/auto_awesome:", expanded=bool(ready) and not known.any):
         st.write(say("beyond.personal"))
         if person.learned:
             widgets.soft(say("beyond.learned", name=person.name, bases=", ".join(person.learned)))
+        if ready and _is_being_learned(person):
+            widgets.soft(say("beyond.learning", name=person.name))
+            if st.button(say("nav.progress"), key="to-progress", icon=":material/hourglass_empty:"):
+                go("progress")
+            return
         for base in ready:
             label = say("beyond.train", name=person.name) + (f" ({base})" if len(ready) > 1 else "")
             if st.button(label, key=f"train-{base}", icon=":material/school:"):
@@ -187,3 +192,8 @@ def _beyond(person: schemas.Person, abilities: Sequence[schemas.Ability]) -> Non
             st.write(say("beyond.no_base") if trainable else say("beyond.needs_gpu"))
             for line in dict.fromkeys(line for each in trainable for line in each.missing):
                 widgets.soft(line)
+
+
+def _is_being_learned(person: schemas.Person) -> bool:
+    waiting = client().jobs(["queued", "running"], "train")
+    return any(job.wants.get("person") == person.id for job in waiting)

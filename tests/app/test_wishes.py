@@ -112,6 +112,9 @@ def test_who_is_not_known_is_learned_first_and_the_learning_is_followed(desk: De
     assert app.title[0].value == "In progress"
     [job] = as_client(desk).jobs(kind="train")
     assert (job.wants["person"], job.wants["base"], job.queue) == (person, "sdxl", "gpu.train")
+    page = turned(app, "create")
+    assert "Ann is being learned at the moment." in words(page)
+    assert "Learn Ann" not in {each.label for each in page.button}
     queue = desk.office.store.queue
     held = queue.claim("w", "gpu.train", {"train:sdxl"}, time.time() - 60, 600)
     assert held is not None
