@@ -22,7 +22,7 @@ from pipelines.models import Models
 from pipelines.settings import Draw, Settings
 from portrait.color import Floats, blend, match_tone
 from portrait.drawings import Drawing
-from portrait.errors import UserError
+from portrait.errors import OperatorError, UserError
 from portrait.geometry import move, move_face, size_of
 from portrait.inpainting import Areas, Window, areas, around, laid, near, settled
 from portrait.passes import STEPS, USUAL, Passes, followed, with_strengths
@@ -146,6 +146,20 @@ class Inpaint:
         progress(total, total, "Drawn")
         return candidates
 
+    def same(self, request: PortraitRequest, drawn: Mapping[str, Any]) -> None:
+        """See `portrait.ports.Recalling`; every pass must follow the controls that it followed then."""
+        order = self.plan(request)
+        for sitting in order.sittings:
+            told = drawn.get("faces", {}).get(str(sitting.number), {})
+            for name, facts in told.items():
+                follows = sitting.follows[name]
+                if facts.get("follows", follows) != follows:
+                    raise _followed_otherwise(facts["follows"], follows)
+                shown = tuple(Hint(kind, BLANK, scale) for kind, scale in follows.items())
+                technique = replace(sitting.plan.drawing.technique, hints=shown)
+                drawing = replace(sitting.plan.drawing, technique=technique)
+                self._painter.alike(replace(sitting.plan, drawing=drawing), facts)
+
     def plan(self, request: PortraitRequest) -> Order:
         """Make the choices and check them, before a weight is read; raises what a painter and an identity raise."""
         picture = self._fusion.check(request)
@@ -163,17 +177,6 @@ class Inpaint:
             if near(boxes[one.number - 1], boxes[other.number - 1])
         ]
         return Order(request, picture, passes, sittings, seams)
-
-    def same(self, request: PortraitRequest, drawn: Mapping[str, Any]) -> None:
-        """See `portrait.ports.Recalling`; each pass of each face has facts of its own."""
-        faces = drawn.get("faces", {})
-        for sitting in self.plan(request).sittings:
-            for name, facts in faces.get(str(sitting.number), {}).items():
-                follows = tuple(Hint(kind, BLANK, scale) for kind, scale in sitting.follows.get(name, {}).items())
-                drawing = sitting.plan.drawing
-                technique = replace(drawing.technique, hints=follows)
-                plan = replace(sitting.plan, drawing=replace(drawing, technique=technique))
-                self._painter.alike(plan, facts)
 
     def _sitting(self, request: PortraitRequest, number: int, passes: Passes, technique: Technique) -> Sitting:
         """What one face takes; the person alone is in its plan."""
@@ -223,7 +226,8 @@ class Inpaint:
             plan, follows = replace(sitting.plan, drawing=drawing), sitting.follows[name]
             tell = meter.telling(DOING[name].format(sitting.number), image)
             before = image[places]
-            drawn, kept, facts[name] = self._drawn(before, plan, sitting.window, share, follows, tell)
+            drawn, kept, told = self._drawn(before, plan, sitting.window, share, follows, tell)
+            facts[name] = {**told, "strength": drawing.strength, "follows": dict(follows)}
             meter.passed(_done(drawing))
             skin, drawn = found.skin * share, np.clip(drawn + 0.5, 0, 255).astype(np.uint8)
             drawn = match_tone(drawn, skin, template, skin, passes.tone, found.toned)
@@ -290,6 +294,15 @@ def _begun(plan: Plan, name: str, passes: Passes, seeds: tuple[int, int] = (0, 0
 def _done(drawing: Drawing) -> int:
     """Steps that a drawing takes when it begins from a picture."""
     return int(drawing.steps * drawing.strength)
+
+
+def _followed_otherwise(before: Mapping[str, float], now: Mapping[str, float]) -> OperatorError:
+    then, here = (", ".join(sorted(each)) or "nothing" for each in (before, now))
+    return OperatorError(
+        "model_differs",
+        f"This portrait was drawn following {then}; here {here} would be followed. Pull the control networks it had, "
+        "or take away those it had not.",
+    )
 
 
 def _with(image: Image, window: Window, part: Image) -> Image:
