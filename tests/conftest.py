@@ -22,7 +22,8 @@ SERVICES = ("test_chaos", "test_claims.py", "database_is_locked", "[postgresql",
 
 NETWORKS = (
     *(f"engines/{folder}/" for folder in ("diffusion", "trainers", "identities", "guards", "features", "controls")),
-    *("painters/test_diffusion", "painters/test_inpaint", "test_into_templates", "test_parsers", "test_realesrgan", "test_restoreformer", "tests/faceworld"),
+    *("painters/test_diffusion", "test_parsers", "test_realesrgan", "test_restoreformer", "tests/faceworld"),
+    *("painters/test_inpaint", "test_into_templates"),
     *("test_drawing", "test_lessons", "test_train", "test_evaluate", "test_pages", "test_routes", "test_serve"),
     "test_prepare_command",
 )
