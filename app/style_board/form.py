@@ -187,7 +187,7 @@ def _strength(fields: Fields, key: str, row: Row, names: Sequence[str], most: fl
         say("style_form.step"),
         list(dict.fromkeys([*names, *([now] if now else [])])),
         key=fields.held(f"{key}-name", now),
-        format_func=lambda each: say_or(f"style_step.{each}", each),
+        format_func=_step,
         index=None,
         placeholder=say("style_form.choose"),
         accept_new_options=True,
@@ -197,6 +197,11 @@ def _strength(fields: Fields, key: str, row: Row, names: Sequence[str], most: fl
         say("style_form.strength"), 0.0, most, step=0.05, key=fields.held(f"{key}-strength", first)
     )
     return {"name": name, "strength": float(strength)} if name else None
+
+
+def _step(name: str) -> str:
+    """What a step of refining, or a way of telling a model who, is called."""
+    return say_or(f"style_step.{name}", say_or(f"way.{name}", name))
 
 
 def _lora(fields: Fields, key: str, row: Row) -> Row | None:

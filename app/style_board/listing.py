@@ -10,7 +10,7 @@ from app.style_board import arrivals, marks
 from tasks import schemas
 
 STATES = ("draft", "published", "retired", "built-in")
-KINDS = ("studio", "template", "text", "idphoto")
+KINDS = ("studio", "template", "text")
 PAGE = 24
 """Styles shown at once."""
 

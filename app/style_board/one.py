@@ -25,7 +25,9 @@ def page() -> None:
     style = client().own_style(id)
     desk = desks.at(style)
     _heading(style)
-    _last_words()
+    # A place of its own even when there is nothing to say: what follows must not move while the page is drawn anew.
+    with st.container():
+        _last_words()
     if desk is None:
         _no_draft(style)
     else:
@@ -72,8 +74,9 @@ def _draft(style: schemas.OwnStyle, desk: Desk) -> None:
     st.subheader(say("style_form.title"), anchor=False)
     notes = _notes(style)
     fields = Fields(desk, notes)
-    for each in (note for note in notes if not note.where):
-        st.html(each.html())
+    with st.container():
+        for each in (note for note in notes if not note.where):
+            st.html(each.html())
     desk = desks.take(desk, form.show(fields, style))
     _save(style, desk)
     with standing:
@@ -90,22 +93,15 @@ def _notes(style: schemas.OwnStyle) -> list[Note]:
 def _standing(style: schemas.OwnStyle, desk: Desk, notes: Sequence[Note], working: bool) -> None:
     """How far the draft is, what is left, and what can be done with it."""
     draft = style.draft
-    if _outdated(style, desk):
-        st.warning(_quicker(style), icon=":material/group:")
+    outdated = _outdated(style, desk)
+    with st.container():
+        if outdated:
+            st.warning(_quicker(style), icon=":material/group:")
     if draft is None:
         return
-    changed = say("style_one.changed", who=draft.changed_by, when=widgets.ago(draft.changed))
-    chips = [marks.faults(draft.findings)]
-    if not draft.checked:
-        chips.append(widgets.chip(say("style_one.unchecked"), "fair"))
-    if desk.changed:
-        chips.append(widgets.chip(say("style_one.unsaved"), "fair"))
-    st.html(widgets.row(*chips, widgets.name(changed)))
-    errors = [each for each in notes if each.level == "error"]
-    if errors:
-        lines = [f"{marks.label(each.where)}: {each.short}" for each in errors]
-        st.html(widgets.small(say("style_one.to_mend")) + widgets.points(lines))
-    widgets.soft(_next(draft, bool(desk.changed)))
+    # One piece, so that the buttons below stay where they are whatever is said.
+    told = _told(draft, notes, bool(desk.changed))
+    st.html(told if outdated else told + widgets.small(_next(draft, bool(desk.changed))))
     free = not desk.changed and not working
     with st.container(horizontal=True):
         if st.button(say("style_one.test"), disabled=not free, icon=":material/brush:", key="style-test"):
@@ -118,6 +114,19 @@ def _standing(style: schemas.OwnStyle, desk: Desk, notes: Sequence[Note], workin
         if st.button(say("style_one.publish"), type="primary", disabled=not ready, key="style-publish"):
             _publish(style, draft)
         _throw_away(style, draft)
+
+
+def _told(draft: schemas.StyleDraft, notes: Sequence[Note], unsaved: bool) -> str:
+    """What was found in a draft, and what of it is in the way."""
+    changed = say("style_one.changed", who=draft.changed_by, when=widgets.ago(draft.changed))
+    chips = [marks.faults(draft.findings)]
+    if not draft.checked:
+        chips.append(widgets.chip(say("style_one.unchecked"), "fair"))
+    if unsaved:
+        chips.append(widgets.chip(say("style_one.unsaved"), "fair"))
+    lines = [f"{marks.label(each.where)}: {each.short}" for each in notes if each.level == "error"]
+    mend = widgets.small(say("style_one.to_mend")) + widgets.points(lines) if lines else ""
+    return widgets.row(*chips, widgets.name(changed)) + mend
 
 
 def _next(draft: schemas.StyleDraft, unsaved: bool) -> str:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import troubles, widgets
-from app.session import client, say
+from app.session import client, remember, say
 from app.style_board import marks
 from tasks import schemas
 
@@ -17,7 +17,7 @@ def show(style: schemas.OwnStyle) -> None:
         key = "style_versions.built_in" if style.built_in is not None else "style_versions.none"
         widgets.soft(say(key))
     if report.total.uses or report.total.portraits:
-        st.html(widgets.title(say("style_versions.total")) + widgets.points(marks.figures(report.total)))
+        st.html(widgets.title(say("style_versions.total")) + widgets.small(" · ".join(marks.figures(report.total))))
     grid = st.grid("auto", min_column_width=300)
     for version in style.versions:
         with grid.cell(), st.container(border=True, height="stretch", key=f"version-{version.version}"):
@@ -54,5 +54,5 @@ def _version(style: schemas.OwnStyle, version: schemas.StyleVersion, figures: sc
             if st.button(say("style_versions.retire_now"), key=f"retire-{version.version}", type="primary"):
                 with troubles.told():
                     client().retire_style(style.id, version.version)
-                    st.toast(say("style_versions.was_retired", version=version.version))
+                    remember("style-said", say("style_versions.was_retired", version=version.version))
                     st.rerun()

@@ -1,25 +1,16 @@
-"""What the operators' styles board says and does, against a real API in this process."""
+"""One style on the operators' board: typed, saved, found wrong, published; of two operators neither loses anything."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tasks.client import Client
 from tests.app.pages import Away, as_client, office, opened, press, turned, words
+from tests.app.style_board.drafts import at, drafted, field, made
 from tests.tasks.api.desk import Desk
 
 pytestmark = pytest.mark.services  # each starts an API of its own, which is too slow for the inner loop
-GARDEN = {
-    "schema": 1,
-    "id": "garden",
-    "kind": "text",
-    "title": "Garden",
-    "prompt": "{who}, {traits}, in a garden",
-    "licence": "CC0-1.0",
-}
 
 
 @pytest.fixture
@@ -31,15 +22,6 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 @pytest.fixture
 def olga(desk: Desk) -> Client:
     return as_client(desk, "olga", "operator")
-
-
-def test_without_own_styles_the_board_shows_the_built_in_ones(olga: Client) -> None:
-    app = opened(olga, "styles")
-    assert [each.value for each in app.exception] == []
-    assert app.title[0].value == "Styles"
-    assert "Built in" in words(app)
-    app.pills(key="style-states").set_value(["draft"]).run()
-    assert "No style is like that." in words(app)
 
 
 def test_a_style_without_a_draft_leads_to_its_next_version(olga: Client) -> None:
@@ -131,31 +113,55 @@ def test_a_person_sees_none_of_it(desk: Desk, olga: Client) -> None:
         assert "Garden" not in words(turned(app, page))
 
 
-def at(client: Client, id: str) -> Any:
-    """The page of one style."""
-    app = opened(client)
-    app.query_params["id"] = id
-    app = turned(app, "style")
-    assert [each.value for each in app.exception] == []
-    return app
+def test_rows_are_added_and_taken_away(olga: Client) -> None:
+    made(olga, traits={"hat": {"default": "with a cap", "choices": []}}, prompt="{who}, {hat}, {weather}")
+    app = at(olga, "garden")
+    field(app, "traits-1-name").input("weather").run()
+    field(app, "traits-1-default").input("in the rain").run()
+    assert field(app, "traits-2-name").value == ""
+    press(app, "Save the draft")
+    assert set(drafted(olga).content["traits"]) == {"hat", "weather"}
+    field(app, "traits-0-name").input("").run()
+    field(app, "prompt").input("{who}, {weather}").run()
+    press(app, "Save the draft")
+    assert drafted(olga).content["traits"] == {"weather": {"default": "in the rain", "choices": []}}
+    assert "Nothing found" in words(app)
 
 
-def made(client: Client, **more: Any) -> Any:
-    """A draft of the garden."""
-    draft = client.write_style("garden", {**GARDEN, **more}).draft
-    assert draft is not None
-    return draft
+def test_a_draft_that_somebody_deletes_meanwhile_can_be_made_again(desk: Desk, olga: Client) -> None:
+    made(olga)
+    olga.publish_style("garden")
+    content = {**olga.own_style("garden").content, "mood": "calm"}
+    olga.write_style("garden", content)
+    app = at(olga, "garden")
+    field(app, "title").input("Rose garden").run()
+    as_client(desk, "otto", "operator").delete_draft("garden")
+    press(app, "Save the draft")
+    assert "Somebody published or deleted this draft" in words(app)
+    press(app, "Save my changes over theirs")
+    now = drafted(olga).content
+    assert (now["title"], now["mood"]) == ("Rose garden", "")
 
 
-def drafted(client: Client) -> Any:
-    """The garden's draft as it is."""
-    draft = client.own_style("garden").draft
-    assert draft is not None
-    return draft
+def test_what_was_typed_can_be_dropped_for_what_another_wrote(desk: Desk, olga: Client) -> None:
+    made(olga)
+    app = at(olga, "garden")
+    field(app, "mood").input("calm").run()
+    other = as_client(desk, "otto", "operator")
+    other.write_style("garden", {**drafted(other).content, "credit": "Otto"}, drafted(other).edition)
+    press(app.run(), "Drop mine, show theirs")
+    assert (field(app, "mood").value, field(app, "credit").value) == ("", "Otto")
+    assert drafted(olga).content["mood"] == ""
 
 
-def field(app: Any, name: str) -> Any:
-    """The field of that name, as it is laid out now."""
-    found = [*app.text_input, *app.text_area, *app.number_input, *app.slider, *app.multiselect]
-    [one] = [each for each in found if re.fullmatch(rf"field-{name}-(garden|studio-warm)-\d+", each.key)]
-    return one
+def test_a_draft_is_deleted_and_a_version_retired_after_being_asked(olga: Client) -> None:
+    made(olga)
+    olga.publish_style("garden")
+    made(olga)
+    app = at(olga, "garden")
+    press(app, "Delete it")
+    assert olga.own_style("garden").status == ["published"]
+    assert "There is no draft" in words(app)
+    press(app, "Retire it")
+    assert olga.own_style("garden").status == ["retired"]
+    assert "Version 1 is retired." in words(app)
