@@ -46,7 +46,7 @@ def given(words: Sequence[str]) -> list[Given]:
     return found
 
 
-def technique(wishes: Mapping[str, Any] | None, hints: Sequence[Given]) -> "Technique | None":
+def technique(wishes: Mapping[str, Any], hints: Sequence[Given]) -> "Technique | None":
     """What was wished, with these pictures; None when nothing was.
 
     Raises what a photo may be refused for, and `UserError` (`not_found`).
@@ -56,7 +56,7 @@ def technique(wishes: Mapping[str, Any] | None, hints: Sequence[Given]) -> "Tech
     if not wishes and not hints:
         return None
     read = tuple(Hint(each.kind, picture(each.file), each.scale, each.start, each.end) for each in hints)
-    return Technique(**(wishes or {}), hints=read)
+    return Technique(**wishes, hints=read)
 
 
 def notes(hints: Sequence[Given], technique: "Technique | None") -> dict[str, Path]:

@@ -29,6 +29,9 @@ class Drawing:
     strength: float = 1.0
     """How far from `start` it goes, 0..1: the share of the steps that is done; 0 is through the VAE and back."""
 
+    until: float = 1.0
+    """Share of the steps that the base draws; another one draws the rest."""
+
     def __post_init__(self) -> None:
         here = (self.size.height, self.size.width)
         if self.start is not None and self.start.shape != (*here, 3):

@@ -71,6 +71,8 @@ class Technique:
     perturbed: float = 0.0
     """Scale of perturbed-attention guidance (PAG); 0 does without."""
     freeu: bool = False
+    refiner: float = 0.0
+    """Share of the steps that SDXL's refiner draws at the end, 0.2 as published; 0 does without."""
     landmarks: "Points | None" = None
     """Five points where the face shall be, pixels of the portrait; None puts it where portraits have it."""
     hints: tuple[Hint, ...] = ()
@@ -91,6 +93,7 @@ def told(technique: Technique) -> dict[str, object]:
         "clip_skip": technique.clip_skip,
         "perturbed": technique.perturbed,
         "freeu": technique.freeu,
+        "refiner": technique.refiner,
         "landmarks": None if technique.landmarks is None else technique.landmarks.tolist(),
         "hints": [_told(hint) for hint in technique.hints],
     }

@@ -33,7 +33,9 @@ Refine = Annotated[
     typer.Option("--refine", metavar="NAME=0.5", help="A step after drawing, and how much of it; repeatable."),
 ]
 Upscale = Annotated[int, typer.Option("--upscale", metavar="1|2|4", help="Enlarge the portraits.")]
-Engine = Annotated[str, typer.Option("--engine", metavar="NAME", help="`diffusion` for styles made of words.")]
+Engine = Annotated[
+    str, typer.Option("--engine", metavar="NAME", help="`diffusion` draws into templates too, after fusion.")
+]
 Base = Annotated[str, typer.Option("--base", metavar="NAME", help="Base model that a diffusion engine draws on.")]
 Learned = Annotated[Path | None, typer.Option("--identity", metavar="FOLDER", help="What `portrait train` learned.")]
 Adapters = Annotated[
@@ -45,8 +47,9 @@ Adapters = Annotated[
 Preset = Annotated[str, typer.Option("--preset", metavar="fast|balanced|best", help="How much is spent on a drawing.")]
 Strengths = Annotated[
     list[str] | None,
-    typer.Option("--strength", metavar="NAME=0.8", help="Of a LoRA or an adapter; repeatable."),
+    typer.Option("--strength", metavar="NAME=0.8", help="Of a LoRA, an adapter, a control or a pass; repeatable."),
 ]
+Refiner = Annotated[float, typer.Option("--refiner", metavar="0.2", help="Share that SDXL's refiner draws at the end.")]
 Hints = Annotated[
     list[str] | None,
     typer.Option(
@@ -74,6 +77,7 @@ def make(
     adapter: Adapters = None,
     preset: Preset = "",
     strength: Strengths = None,
+    refiner: Refiner = 0.0,
     hint: Hints = None,
     format: Format = "jpg",
     as_json: Json = False,
@@ -84,7 +88,7 @@ def make(
         dimensions = size_of(size)
         check_format(format)
         refining = refining_of(refine or (), upscale)
-        wishes = technique_of(engine, base, identity, adapter or (), (preset, strength or ()))
+        wishes = technique_of(engine, base, identity, adapter or (), (preset, strength or ())) or {}
         followed = hints.given(hint or ())
         from app.bar import Bar
         from app.making import Making, Order, document, each_style
@@ -94,15 +98,14 @@ def make(
 
         settings = load()
         steps = tuple(Refinement(*step) for step in refining)
-        technique = hints.technique(wishes, followed)
+        technique = hints.technique({**wishes, **({"refiner": refiner} if refiner else {})}, followed)
         order = Order(count, seed, dimensions and Size(*dimensions), format, steps, technique=technique)
         with Bar() as bar, build.open_engines(settings) as engines:
             build.refiners(engines, steps)  # what is missing is told before photos are judged
             making = Making(settings, engines, out, bar)
             making.remember({**hints.notes(followed, technique), **base_of(base)})
             sitters = {1: making.sitter(photos, learned=identity)}
-            for number, given in others.items():
-                sitters[number] = making.sitter([given], f"set-{number}")
+            sitters |= {number: making.sitter([given], f"set-{number}") for number, given in others.items()}
             people = {number: sitter.person for number, sitter in sitters.items()}
             delivered, refused = each_style(style, lambda name: making.draw(people, making.style(name), order))
             page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], out)
@@ -148,7 +151,9 @@ def technique_of(
     """What was wished of a diffusion model; None when nothing was. Raises `UserError` (`bad_technique`)."""
     preset, given = more
     if engine not in ("", "diffusion"):
-        raise UserError("bad_technique", f"{engine!r} draws no styles of words. Leave --engine out, or say diffusion.")
+        raise UserError(
+            "bad_technique", f"{engine!r} is no engine to draw with here. Leave --engine out, or say diffusion."
+        )
     if preset not in ("", "fast", "balanced", "best"):
         raise UserError("bad_technique", f"{preset!r} is no preset. Choose fast, balanced or best.")
     strengths: dict[str, float] = {}
@@ -161,7 +166,8 @@ def technique_of(
     learned = ("lora",) if identity is not None else ()
     wishes = {"base": base, "identities": (*learned, *adapters), "preset": preset, "strengths": strengths}
     told: dict[str, Any] = {name: wish for name, wish in wishes.items() if wish}
-    return told or None
+    # To name the engine is a wish too: a template is drawn into then.
+    return told or ({"preset": "balanced"} if engine else None)
 
 
 def refining_of(given: Sequence[str], upscale: int) -> list[tuple[str, float]]:

@@ -54,6 +54,22 @@ def draw(
     peek: Callable[[Any], None] | None = None,
 ) -> NDArray[np.float32]:
     """One picture H×W×3, 0..1; `tell` hears after each step how many are done, and may raise; `peek` sees the latents."""
+    return clean(_called(lease, drawing, told, tell, peek))
+
+
+def latents(lease: Lease, drawing: Drawing, told: Sequence[Conditions], tell: Callable[[int], None]) -> torch.Tensor:
+    """What is drawn when `drawing.until` is reached, 1×4×h×w."""
+    return _called(lease, drawing, told, tell, None)[None]
+
+
+def _called(
+    lease: Lease,
+    drawing: Drawing,
+    told: Sequence[Conditions],
+    tell: Callable[[int], None],
+    peek: Callable[[Any], None] | None,
+) -> Any:
+    """What the stock pipeline gives: a picture, or latents where the drawing ends before the last step."""
     technique = drawing.technique
     spent = sampling.spending(technique)
     guides = [guide for each in told for guide in each.guides]
@@ -62,7 +78,7 @@ def draw(
     pipe.scheduler = sampling.scheduler(spent.scheduler, dict(lease.loaded.source.config("scheduler")))
     with torch.no_grad():
         if drawing.start is not None and not drawing.done:
-            return _clean(starts.round_trip(pipe, drawing.start))
+            return starts.round_trip(pipe, drawing.start)
         arguments = (
             _words(lease, drawing)
             | _guided(guides, "image" if drawing.start is None else "control_image")
@@ -79,8 +95,9 @@ def draw(
             pipe.enable_freeu(**FREEU[lease.family.name])
             lease.undo(pipe.disable_freeu)
         lease.loaded.activate(lease.adapters)
-        drawn = _drawn(pipe, arguments, drawing, after)
-    return _clean(drawn)
+        if drawing.until < 1:
+            arguments["denoising_end"] = drawing.until
+        return _drawn(pipe, arguments, drawing, after)
 
 
 def _drawn(pipe: Any, arguments: Mapping[str, Any], drawing: Drawing, after: "_After") -> Any:
@@ -91,7 +108,7 @@ def _drawn(pipe: Any, arguments: Mapping[str, Any], drawing: Drawing, after: "_A
             num_inference_steps=drawing.steps,
             guidance_scale=drawing.guidance,
             generator=torch.Generator("cpu").manual_seed(drawing.seed),
-            output_type="np",
+            output_type="np" if drawing.until == 1 else "latent",
             callback_on_step_end=after,
             callback_on_step_end_tensor_inputs=after.names,
         ).images[0]
@@ -100,7 +117,8 @@ def _drawn(pipe: Any, arguments: Mapping[str, Any], drawing: Drawing, after: "_A
             vae.to(dtype)  # some stock pipelines leave it in float32, and others cannot draw with it then
 
 
-def _clean(drawn: Any) -> NDArray[np.float32]:
+def clean(drawn: Any) -> NDArray[np.float32]:
+    """A picture as numbers 0..1."""
     return np.nan_to_num(np.asarray(drawn, np.float32)).clip(0, 1)
 
 

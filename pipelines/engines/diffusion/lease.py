@@ -197,6 +197,13 @@ class Lease:
         return made
 
 
+def following(told: torch.Tensor, batch: int) -> torch.Tensor:
+    """What speaks against and for a person, for a batch of one picture: against, for, and for once more where attention is
+    perturbed; what speaks for the person alone when guidance has ended."""
+    more = batch - told.shape[0]
+    return told[-batch:] if more <= 0 else torch.cat([told, *[told[-1:]] * more])
+
+
 def _halving(layer: Any) -> _Call:
     """Image tokens follow the batch when guidance ends early: what speaks for the person stays."""
 
@@ -208,7 +215,7 @@ def _halving(layer: Any) -> _Call:
             told["image_embeds"] = [each[-batch:] for each in told["image_embeds"]]
             named = {**named, "added_cond_kwargs": told}
         if getattr(layer, "clip_embeds", None) is not None:
-            layer.clip_embeds = layer.clip_embeds[-batch:]
+            layer.clip_embeds = following(layer.clip_embeds, batch)
         return given, named
 
     return before

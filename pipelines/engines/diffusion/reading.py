@@ -20,7 +20,8 @@ from portrait.types import Face, Identity, Reference
 MOST = 4
 """Faces of a photo that are embedded, to find the person's own among them."""
 _Network = TypeVar("_Network")
-_BROKEN = (OSError, ValueError, KeyError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError)
+BROKEN = (OSError, ValueError, KeyError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError)
+"""What libraries raise for files that are not what they should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def tensors(file: Path, wanted: Sequence[str]) -> dict[str, Any]:
                 held.setdefault(group, {})[rest] = tensor
         else:
             held = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
-    except _BROKEN as error:
+    except BROKEN as error:
         why = "it holds more than numbers" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
         raise broken(file, why) from error
     missing = [name for name in wanted if not isinstance(held.get(name), dict) or not held[name]]
@@ -108,7 +109,7 @@ def network(kind: type[_Network], folder: Path, dtype: torch.dtype, where: torch
             made = known.from_pretrained(
                 str(folder), dtype=dtype, local_files_only=True, variant="fp16" if half else None
             )
-    except _BROKEN as error:
+    except BROKEN as error:
         raise broken(folder, str(error).split("\n")[0]) from error
     return made.requires_grad_(False).eval().to(where)
 

@@ -14,7 +14,7 @@ from diffusers import ControlNetModel
 from pipelines.engines import Engines
 from pipelines.engines.diffusion import calls, reading
 from pipelines.engines.diffusion.calls import Conditions, Guide, strength
-from pipelines.engines.diffusion.lease import Lease
+from pipelines.engines.diffusion.lease import Lease, following
 from pipelines.engines.diffusion.loading import Source
 from pipelines.models import Models
 from pipelines.settings import Settings
@@ -46,10 +46,7 @@ class IdentityNet(ControlNetModel):
         """As the parent's, with the face for words."""
         if self.tokens is None:
             raise RuntimeError("no face was given to the network that draws it")
-        batch = sample.shape[0]
-        given = self.tokens[-1:] if batch < self.tokens.shape[0] else self.tokens
-        told = given.repeat_interleave(batch // given.shape[0], dim=0)
-        return super().forward(sample, timestep, told, *rest, **more)
+        return super().forward(sample, timestep, following(self.tokens, sample.shape[0]), *rest, **more)
 
     def forget(self) -> None:
         """Leave nothing of whoever was drawn."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pipelines.engines import Engines
-from pipelines.engines.diffusion import clip, merging, prompts, reading
+from pipelines.engines.diffusion import calls, clip, merging, prompts, reading
 from pipelines.engines.diffusion.calls import Conditions, strength
 from pipelines.engines.diffusion.family import Words
 from pipelines.engines.diffusion.lease import Lease
@@ -73,7 +73,7 @@ class PhotoMaker:
             said, unsaid = lease.encode(text, prompts.plain(drawing.negative))
         return Conditions(
             arguments=lease.family.prompt(said, unsaid),
-            callback=_merge(merged, start),
+            callback=_merge(merged, start, calls.is_guided(drawing)),
             tensors=("prompt_embeds", "add_text_embeds"),
             facts={self._version.name: {"start": start, "photos": len(photos)}},
         )
@@ -125,17 +125,18 @@ def _repeated(tokenizer: Any, prompt: str, times: int) -> tuple[torch.Tensor, to
     return torch.tensor([numbers]), torch.arange(first, first + times)
 
 
-def _merge(words: Words, start: int) -> Callable[[int, dict[str, Any]], None]:
-    """Write the merged words over the conditional half, in place: some stock pipelines do not read them back.
+def _merge(words: Words, start: int, guided: bool) -> Callable[[int, dict[str, Any]], None]:
+    """Write the merged words over all that speaks for the person, in place: some stock pipelines do not read them back.
 
-    Photos are merged into the first 77 tokens; what a longer prompt says after them stays.
+    That is all but the first where there is guidance, and twice the same where attention is perturbed. Photos are merged
+    into the first 77 tokens; what a longer prompt says after them stays.
     """
 
     def after(step: int, tensors: dict[str, Any]) -> None:
         if step != start or words.pooled is None:
             return
         for name, merged in (("prompt_embeds", words.hidden), ("add_text_embeds", words.pooled)):
-            tensors[name][-merged.shape[0] :, : merged.shape[1]] = merged.to(tensors[name])
+            tensors[name][int(guided) :, : merged.shape[1]] = merged.to(tensors[name])
 
     return after
 

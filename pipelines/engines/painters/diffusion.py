@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines import ways
 from pipelines.engines import Engines
-from pipelines.engines.diffusion import calls, device, hints, memory, prints, prompts, sampling, starts
+from pipelines.engines.diffusion import calls, device, hints, memory, prints, prompts, refiner, sampling, starts
 from pipelines.engines.diffusion.calls import Conditions
 from pipelines.engines.diffusion.family import families
 from pipelines.engines.diffusion.lease import Lease, LoadedBase
@@ -50,6 +50,13 @@ class Plan:
     """Of the portrait; it may be drawn smaller or larger."""
     sheet: Sheet | None = None
     """The picture that it begins from, laid out."""
+    plain: str = ""
+    """The prompt without words that were learned, for a refiner."""
+
+    @property
+    def refined(self) -> bool:
+        """Whether a refiner draws the end; what begins from a picture goes without."""
+        return self.drawing.technique.refiner > 0 and self.drawing.task == "text"
 
     def finished(self, drawn: Image) -> Image:
         """The portrait, of what was drawn."""
@@ -70,6 +77,7 @@ class Diffusion:
         self._bases, self._identifier, self._control = bases, identifier, control
         self._models, self._knobs = models, knobs
         self._loaded: LoadedBase | None = None
+        self._refiner: refiner.Refiner | None = None
         self._prints = prints.Prints()
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
@@ -105,11 +113,10 @@ class Diffusion:
         for _, each in identifiers:
             words = each.words(person, words)
             each.check(person, base)
-        if technique.perturbed and set(chosen) - {"lora", "photomaker", "photomaker_v2"}:
-            raise UserError(
-                "bad_technique", "Perturbed attention goes with a LoRA or PhotoMaker, not with image tokens."
-            )
         hints.check(technique.hints, base.family.name, self._models)
+        refiner.check(technique, base.family.name)
+        if technique.refiner:
+            self._models.folder(refiner.MODEL)
         spent = sampling.spending(technique)
         sheet = None if request.edit is None else edits.sheet(request.edit, base.side)
         size = sheet.window if sheet is not None else request.size or _usual(base)
@@ -133,7 +140,8 @@ class Diffusion:
         if spent.quick:
             model = f"lcm_{base.family.name}"
             looks.append((model, _weights(self._models.folder(model)), 1.0))
-        plan = Plan(person, base, identifiers, drawing, spent.scheduler, looks, size, sheet)
+        plain = prompts.filled(scene.prompt, person.class_word or "person", technique.traits)
+        plan = Plan(person, base, identifiers, drawing, spent.scheduler, looks, size, sheet, plain)
         starts.check(base, drawing, _controlled(plan))
         return plan
 
@@ -176,6 +184,7 @@ class Diffusion:
         if self._loaded is not None:
             self._loaded.close()
             self._loaded = None
+        self._refiner = None
 
     def _draw(
         self, plan: Plan, tell: Callable[[int], None], peek: Callable[[Any], None] | None
@@ -184,7 +193,11 @@ class Diffusion:
             for name, file, strength in plan.looks:
                 lease.add_lora(f"look_{name}", str(file), strength)
             told = self._told(lease, plan)
-            pixels = calls.draw(lease, plan.drawing, told, tell, peek)
+            if plan.refined:
+                drawing = replace(plan.drawing, until=1 - plan.drawing.technique.refiner)
+                pixels = refiner.drawn(lease, self._second(lease), plan.plain, drawing, (told, tell))
+            else:
+                pixels = calls.draw(lease, plan.drawing, told, tell, peek)
             return pixels, self._facts(plan, told, lease)
 
     def _told(self, lease: Lease, plan: Plan) -> list[Conditions]:
@@ -198,6 +211,11 @@ class Diffusion:
         if not named:
             named = ("lora",)
         return tuple(sorted(dict.fromkeys(named), key=lambda name: name != "lora"))
+
+    def _second(self, lease: Lease) -> refiner.Refiner:
+        if self._refiner is None:
+            self._refiner = refiner.Refiner(self._models.folder(refiner.MODEL), lease.dtype)
+        return self._refiner
 
     def _base(self, base: Source) -> LoadedBase:
         if self._loaded is None or self._loaded.source.path != base.path:
@@ -227,6 +245,8 @@ class Diffusion:
             "precision": str(lease.dtype).removeprefix("torch."),
             "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         }
+        if plan.refined:
+            facts["refiner"] = plan.drawing.technique.refiner
         for each in told:
             facts |= each.facts
         return facts | self._prints.all(self._files(plan))
@@ -242,6 +262,8 @@ class Diffusion:
         if plan.person.tokens is not None and any(name == "lora" for name, _ in plan.identifiers):
             files[f"learned/{plan.person.tokens.name}"] = plan.person.tokens
         files |= {f"{model}/{file.name}": file for model, file, _ in plan.looks}
+        if plan.refined:
+            files |= prints.named(refiner.MODEL, self._models.folder(refiner.MODEL))
         return files | hints.files(plan.drawing.technique.hints, family, self._models)
 
 

@@ -88,12 +88,14 @@ def test_a_portrait_after_one_that_was_cancelled_is_that_of_a_fresh_process(
 
 
 def test_a_portrait_after_perturbed_guidance_was_cancelled_is_that_of_a_fresh_process(
-    settings: Settings, anna: Identity, ben: Identity, worn: np.ndarray
+    settings: Settings, anna: Identity, ben: Identity, alone: np.ndarray, worn: np.ndarray
 ) -> None:
     painter = hub_store.painter(settings)
-    with pytest.raises(Cancelled):
-        painter.draw(plan(painter, anna, "lora", perturbed=3.0), stopping(2))
-    assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "lora")), worn)
+    for armed in (("lora",), ("instantid", "lora"), ("faceid_plus",)):
+        with pytest.raises(Cancelled):
+            painter.draw(plan(painter, anna, *armed, perturbed=3.0), stopping(2))
+        assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "instantid")), alone)
+        assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "lora")), worn)
     painter.close()
 
 
