@@ -25,6 +25,7 @@ from tasks.store.rows import DraftRow
 from tasks.workshop import Workshop
 from templates import schema
 from templates.catalog import Entry
+from templates.schema import StyleFile
 
 router = APIRouter(prefix="/operator", tags=["styles of the house"], route_class=Guarded)
 MOST_AT_ONCE = 500
@@ -189,7 +190,7 @@ def test_style(id: AnId, office: TheOffice, caller: AnOperator, once: ActOnce) -
     """Have a worker draw three people in a draft's style, and look at its picture."""
     workshop = _workshop(office)
     draft = workshop.draft(id)
-    needs = frozenset({"prepare", f"draw:{workshop.entry(draft).style.kind}"})
+    needs = _needs(workshop.entry(draft).style)
     return once(lambda: _asked(office, caller.owner, "test", draft, needs))
 
 
@@ -226,10 +227,19 @@ def _workshop(office: Office) -> Workshop:
 
 def _asked(office: Office, owner: str, kind: str, draft: DraftRow, needs: frozenset[str]) -> Response:
     now = office.now()
-    queue = "gpu.generate" if "draw:text" in needs else "cpu"
+    queue = "gpu.generate" if needs & {"draw:text", "draw:inpaint"} else "cpu"
     wants = {"style": draft.id, "edition": draft.edition}
     job = Job(new_id("job", now), owner, kind, queue, wants, now, needs=needs)
     return accepted(office, office.ask(job))
+
+
+def _needs(style: StyleFile) -> frozenset[str]:
+    """What a worker must be able to do to try a style out."""
+    if style.kind == "text":
+        return frozenset({"draw:text"})
+    if style.kind == "template" and style.engines[:1] == ("diffusion",):
+        return frozenset({"draw:inpaint"})
+    return frozenset({"prepare", f"draw:{style.kind}"})
 
 
 def _uploaded(office: Office, files: Sequence[UploadFile], folder: Path) -> Path:

@@ -4,13 +4,14 @@ import hashlib
 import io
 import json
 import stat
+import time
 import zipfile
 from typing import Any
 
 import pytest
 
 from tasks.store.drafts import hear
-from tasks.store.rows import DraftNews
+from tasks.store.rows import DraftNews, WorkerRow
 from tasks.workshop import Workshop
 from templates.seals import looked_at
 from tests.tasks.api.desk import Desk, at_once, picture
@@ -258,3 +259,25 @@ def test_a_style_reports_how_its_versions_do(desk: Desk) -> None:
 def test_a_portrait_is_asked_for_once_more_as_its_recipe_says(desk: Desk) -> None:
     things, ann = desk.things(), desk.client()
     assert ann.post(f"/portraits/{things.portrait}/remake").json()["code"] == "no_recipe"
+
+
+def test_a_test_waits_for_a_worker_that_can_draw_it_and_says_what_it_takes(desk: Desk) -> None:
+    olga, now = desk.client("olga", "operator"), time.time()
+    lacks = {"draw:text": ["The model sd15 is not here."]}
+    desk.office.store.staff.arrive(WorkerRow("w", ["gpu.generate"], ["prepare", "look"], lacks, "cuda", now, now))
+    words = {
+        "schema": 1,
+        "id": "mine",
+        "kind": "text",
+        "title": "Mine",
+        "licence": "CC0-1.0",
+        "prompt": "{who} in a garden",
+    }
+    edition = write(desk, words)["draft"]["edition"]
+    job = olga.post("/operator/styles/mine/test").json()
+    assert (job["queue"], job["missing"]) == ("gpu.generate", ["The model sd15 is not here."])
+    hall = {each: STUDIO[each] for each in ("schema", "id", "title", "licence")} | {"kind": "template"}
+    write(desk, hall | {"picture": {"file": "picture.jpg"}, "engines": ["diffusion"]}, edition)
+    assert olga.post("/operator/styles/mine/test").json()["queue"] == "gpu.generate"
+    write(desk, STUDIO | {"id": "plain"})
+    assert olga.post("/operator/styles/plain/test").json()["queue"] == "cpu"
