@@ -161,6 +161,8 @@ class Draw:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     memory: Literal["auto", "full", "sliced", "offload", "sequential"] = "auto"
     """How much of a base is on the GPU at once; `auto` asks how much is free."""
+    idle_minutes: float = 15.0
+    """A worker lets a base go, with all that was loaded for it, when it has not drawn for so long; 0 keeps it."""
     guard: Literal["off", "here", "always"] = "here"
     """Whether what is drawn of words must pass the safety checker: where that model is here, or always; `always` draws
     nothing without it."""

@@ -79,6 +79,10 @@ class Flows(Protocol):
         """Do a job; raises what its flow raises."""
         ...
 
+    def rest(self) -> None:
+        """Let go of models that were not used for long."""
+        ...
+
     def close(self) -> None:
         """Let the engines go."""
         ...
@@ -108,6 +112,7 @@ class PortraitFlows:
         bases = build.bases(self._settings)
         lacks |= {f"train:{base}": lines for base, lines in bases.items()}
         lacks["draw:text"] = [*lacks["look"], *min(bases.values(), key=len), *build.guarding(self._settings)]
+        lacks["draw:inpaint"] = list(dict.fromkeys([*lacks["draw:template"], *lacks["draw:text"]]))
         lacks |= build.ways(self._settings)
         return Abilities(
             frozenset(word for word, lines in lacks.items() if not lines),
@@ -127,6 +132,10 @@ class PortraitFlows:
         if work.job.kind in ("check", "test"):
             return self._tried(work)
         raise OperatorError("unknown_kind", f"This worker knows no jobs of the kind {work.job.kind!r}. Update it.")
+
+    def rest(self) -> None:
+        """Bases of diffusion, which take most of a GPU; see `draw.idle_minutes`."""
+        self._engines.rest()
 
     def close(self) -> None:
         """Close engines that hold native handles."""

@@ -54,9 +54,27 @@ class Runner:
     lease: Lease
     abilities: frozenset[str]
     now: Callable[[], float] = time.time
+    busy: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a job runs, and while models are let go."""
 
     def once(self, queue: str) -> bool:
         """Claim the best job of the queue and bring it to an end; False when there is none for this worker."""
+        with self.busy:
+            return self._once(queue)
+
+    def rest(self) -> None:
+        """Let go of models that were not used for long, unless a job runs; called from another thread than jobs."""
+        if not self.busy.acquire(blocking=False):
+            return
+        try:
+            self.flows.rest()
+        except Exception as error:
+            # Whoever calls this also keeps the worker alive in the ledger, and must go on.
+            _log.error("models were not let go: %s at %s", type(error).__name__, _where(error))
+        finally:
+            self.busy.release()
+
+    def _once(self, queue: str) -> bool:
         job = self.store.queue.claim(self.worker, queue, self.abilities, self.now(), self.lease.seconds)
         if job is None or job.token is None:
             return False

@@ -113,6 +113,8 @@ class Desk:
                     self.store.staff.arrive(self.row)
             except OperatorError:
                 _log.warning("the ledger did not answer the worker's beat")
+            if self.runner is not None:
+                self.runner.rest()
 
 
 class Answer(Task):

@@ -60,6 +60,12 @@ class Engines:
             if hasattr(engine, "close"):
                 engine.close()
 
+    def rest(self) -> None:
+        """Have engines let go of what they have not used for long; they load it again when it is needed."""
+        for engine in list(self._made.values()):
+            if hasattr(engine, "rest"):
+                engine.rest()
+
     def finder(self) -> FaceFinder:
         """The face finder that the settings name."""
         return self._get("faces", self._settings.engines.faces)

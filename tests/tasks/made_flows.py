@@ -39,6 +39,9 @@ class MadeFlows:
         outcome = Outcome({"portraits": [row.id for row in rows]}, portraits=rows)
         return Done(outcome, lambda: publish(work.staging / "portraits", place))
 
+    def rest(self) -> None:
+        noted("rest")
+
     def close(self) -> None:
         pass
 

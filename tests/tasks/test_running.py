@@ -177,3 +177,27 @@ def test_where_a_step_lies_in_the_whole() -> None:
     assert share("measuring", 1, 1) == pytest.approx(0.98)
     assert share("unheard-of", 0, 0) == 0
     assert said("Looking at selfie-1", {"selfie-1": "me.jpg"}) == "Looking at me.jpg"
+
+
+def test_models_are_let_go_between_jobs_and_not_during_one(runner: Runner, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    runner.rest()
+    assert runs.read_text().split() == ["rest"]
+    with runner.busy:
+        runner.rest()
+    assert runs.read_text().split() == ["rest"]
+    assert run(runner, new_job()).state == "succeeded"
+    assert not runner.busy.locked()
+
+
+def test_models_that_cannot_be_let_go_do_not_stop_the_worker(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(flows: MadeFlows) -> None:
+        raise RuntimeError("CUDA of Ann")
+
+    monkeypatch.setattr(MadeFlows, "rest", fail)
+    runner.rest()
+    assert "models were not let go: RuntimeError" in caplog.text
+    assert "Ann" not in caplog.text
+    assert not runner.busy.locked()

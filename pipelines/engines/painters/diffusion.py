@@ -1,6 +1,7 @@
 """Draws people with a diffusion base, told who they are by one or several identities; for styles of the kind `text`."""
 
 import importlib.metadata
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,10 +74,12 @@ class Diffusion:
         control: Callable[[str], Control],
         models: Models,
         knobs: Draw,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bases, self._identifier, self._control = bases, identifier, control
         self._models, self._knobs = models, knobs
         self._loaded: LoadedBase | None = None
+        self._now, self._used = now, 0.0
         self._refiner: refiner.Refiner | None = None
         self._prints = prints.Prints()
 
@@ -179,6 +182,12 @@ class Diffusion:
         """Raise `OperatorError` (`model_differs`) unless a plan takes the files that a recipe's facts name."""
         self._prints.compare(self._files(plan), drawn)
 
+    def rest(self) -> None:
+        """Let the base go, with all that was loaded for it, when nothing was drawn for `draw.idle_minutes`."""
+        idle = self._knobs.idle_minutes * 60
+        if idle and self._loaded is not None and self._now() - self._used >= idle:
+            self.close()
+
     def close(self) -> None:
         """Let the base go."""
         if self._loaded is not None:
@@ -189,7 +198,9 @@ class Diffusion:
     def _draw(
         self, plan: Plan, tell: Callable[[int], None], peek: Callable[[Any], None] | None
     ) -> tuple[NDArray[np.float32], dict[str, object]]:
-        with self._base(plan.base).lease() as lease:
+        lent = self._base(plan.base)
+        self._used = self._now()
+        with lent.lease() as lease:
             for name, file, strength in plan.looks:
                 lease.add_lora(f"look_{name}", str(file), strength)
             told = self._told(lease, plan)
@@ -198,6 +209,7 @@ class Diffusion:
                 pixels = refiner.drawn(lease, self._second(lease), plan.plain, drawing, (told, tell))
             else:
                 pixels = calls.draw(lease, plan.drawing, told, tell, peek)
+            self._used = self._now()
             return pixels, self._facts(plan, told, lease)
 
     def _told(self, lease: Lease, plan: Plan) -> list[Conditions]:

@@ -227,6 +227,31 @@ def test_several_portraits_come_of_seeds_in_a_row_and_say_what_they_took(painter
     assert told.words == ["Drawing"] * 6
 
 
+def test_a_base_that_nobody_draws_on_is_let_go_and_comes_back(settings: Settings, anna: Identity) -> None:
+    clock = [1000.0]
+    painter = hub_store.painter(settings)
+    painter._now = lambda: clock[0]
+    first = drawn(painter, anna, technique("lora", "instantid"))
+    loaded = painter._loaded
+    assert loaded is not None
+    assert "identitynet" in loaded.kept
+    clock[0] += 14 * 60
+    painter.rest()
+    assert painter._loaded is loaded
+    clock[0] += 60
+    painter.rest()
+    assert painter._loaded is None
+    assert loaded.pipeline is None
+    assert not loaded.kept
+    painter.rest()
+    assert np.array_equal(drawn(painter, anna, technique("lora", "instantid")), first)
+    painter._knobs = replace(painter._knobs, idle_minutes=0)
+    clock[0] += 1e6
+    painter.rest()
+    assert painter._loaded is not None
+    painter.close()
+
+
 def test_memory_that_runs_out_once_is_met_by_a_smaller_profile(
     settings: Settings, anna: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
