@@ -25,10 +25,17 @@ class Tiling:
     """Pixels at the inner edges of a tile that are thrown away: there the network saw a border that is none."""
     feather: int = 16
     """Pixels over which a tile fades into the next."""
+    step: int = 1
+    """Tiles begin at multiples of this: a network that folds 2×2 pixels into one must fold the same ones in every tile."""
 
     def __post_init__(self) -> None:
-        if self.side <= 2 * self.margin + self.feather or self.margin < 0 or self.feather < 1:
+        if self.stride < 1 or self.margin < 0 or self.feather < 1 or self.step < 1:
             raise ValueError("a tile needs room for its margins and a feather")
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one tile to the next at most."""
+        return self.side - 2 * self.margin - self.feather - (self.step - 1)
 
 
 def tiled(image: Image, apply: Callable[[Image], Floats], tiling: Tiling, factor: int = 1) -> Image:
@@ -48,23 +55,27 @@ def tiled(image: Image, apply: Callable[[Image], Floats], tiling: Tiling, factor
         strip = _moved(strip, (start - top) * factor)
         top = start
         across = _row(image[start : start + len(weights)], columns, apply, factor)
-        strip += across * np.repeat(weights, factor)[:, None, None]
+        across *= np.repeat(weights, factor)[:, None, None]
+        strip[: len(across)] += across
         done = (rows[number + 1][0] if number + 1 < len(rows) else height) - start
-        out[start * factor : (start + done) * factor] = np.clip(strip[: done * factor] + 0.5, 0, 255)
+        # In place, for a row of tiles of a large picture is large: what is finished is not needed again.
+        ready = strip[: done * factor]
+        ready += np.float32(0.5)
+        out[start * factor : (start + done) * factor] = np.clip(ready, 0, 255, out=ready)
     return out
 
 
 def spans(size: int, tiling: Tiling) -> list[Span]:
-    """How one side of a picture is cut: evenly, each span as long as the others."""
+    """How one side of a picture is cut: evenly, each span as long as the others; the last by `step` shorter at most."""
     side = min(tiling.side, size)
-    step = tiling.side - 2 * tiling.margin - tiling.feather
-    count = 1 if size <= side else math.ceil((size - side) / step) + 1
-    starts = [round(number * (size - side) / max(1, count - 1)) for number in range(count)]
-    raw = [_ramps(side, number > 0, number < count - 1, tiling) for number in range(count)]
+    count = 1 if size <= side else math.ceil((size - side) / tiling.stride) + 1
+    exact = [number * (size - side) / max(1, count - 1) for number in range(count)]
+    starts = [math.ceil(round(each) / tiling.step) * tiling.step for each in exact]
+    raw = [_ramps(min(side, size - start), start > 0, start + side < size, tiling) for start in starts]
     total = np.zeros(size, np.float32)
     for start, weights in zip(starts, raw, strict=True):
-        total[start : start + side] += weights
-    return [(start, weights / total[start : start + side]) for start, weights in zip(starts, raw, strict=True)]
+        total[start : start + len(weights)] += weights
+    return [(start, weights / total[start : start + len(weights)]) for start, weights in zip(starts, raw, strict=True)]
 
 
 def _ramps(side: int, begins: bool, ends: bool, tiling: Tiling) -> Floats:

@@ -50,6 +50,57 @@ def upscaler(path: Path, factor: int, seed: int = 0, side: int | str = "?") -> P
     return _save(path, nodes, weights, _value("input", ["n", 3, side, side]), ["n", 3, "tall", "wide"])
 
 
+def esrgan(path: Path, factor: int, seed: int = 0, blocks: int = 2, wide: int = 8) -> Path:
+    """Real-ESRGAN in its published layout, thin and short: for ×2 it folds 2×2 pixels into one, dense blocks, two doublings.
+
+    Its weights are drawn as its authors draw them before training; it looks farther than a tile's margin, with little weight.
+    """
+    random = np.random.default_rng(seed)
+    folded = 4 // factor
+    nodes: list[onnx.NodeProto] = []
+    weights: list[onnx.TensorProto] = []
+
+    def conv(given: str, made: str, channels: int, out: int, scale: float = 1.0, lit: bool = True) -> str:
+        weight = random.normal(scale=scale * (2 / (9 * channels)) ** 0.5, size=(out, channels, 3, 3))
+        weights.append(_tensor(f"{made}.weight", weight))
+        plain = f"{made}.plain" if lit else made
+        nodes.append(helper.make_node("Conv", [given, f"{made}.weight"], [plain], pads=[1] * 4))
+        if lit:
+            nodes.append(helper.make_node("LeakyRelu", [plain], [made], alpha=0.2))
+        return made
+
+    def added(one: str, other: str, made: str, scale: float) -> str:
+        weights.append(_tensor(f"{made}.scale", np.array(scale)))
+        nodes.append(helper.make_node("Mul", [other, f"{made}.scale"], [f"{made}.part"]))
+        nodes.append(helper.make_node("Add", [one, f"{made}.part"], [made]))
+        return made
+
+    given = "input"
+    if folded > 1:
+        nodes.append(helper.make_node("SpaceToDepth", ["input"], ["folded"], blocksize=folded))
+        given = "folded"
+    trunk = first = conv(given, "first", 3 * folded**2, wide, lit=False)
+    for block in range(blocks):
+        begun = trunk
+        for dense in range(3):
+            name, seen = f"block{block}.{dense}", trunk
+            for layer in range(4):
+                new = conv(seen, f"{name}.{layer}", wide + layer * wide // 2, wide // 2, 0.1)
+                nodes.append(helper.make_node("Concat", [seen, new], [f"{name}.{layer}.seen"], axis=1))
+                seen = f"{name}.{layer}.seen"
+            trunk = added(trunk, conv(seen, f"{name}.last", 3 * wide, wide, 0.1, lit=False), f"{name}.sum", 0.2)
+        trunk = added(begun, trunk, f"block{block}.sum", 0.2)
+    deep = added(first, conv(trunk, "body", wide, wide, lit=False), "deep", 1.0)
+    weights.append(_tensor("twice", np.array([1, 1, 2, 2])))
+    for number in range(2):
+        nodes.append(helper.make_node("Resize", [deep, "", "twice"], [f"large{number}"], mode="nearest"))
+        deep = conv(f"large{number}", f"up{number}", wide, wide)
+    last = conv(conv(deep, "high", wide, wide), "last", wide, 3, 0.3, lit=False)
+    weights.append(_tensor("grey", np.array(0.5)))
+    nodes.append(helper.make_node("Add", [last, "grey"], ["output"]))
+    return _save(path, nodes, weights, _value("input", ["n", 3, "h", "w"]), ["n", 3, "tall", "wide"])
+
+
 def parser(path: Path, classes: int = 19, gain: float = 8.0) -> Path:
     """1×3×512×512 to 19 classes: 17 (hair) where red leads, 1 (skin) where green does, 12 (upper lip) where blue does."""
     weight = np.zeros((classes, 3, 1, 1))

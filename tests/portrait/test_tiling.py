@@ -30,6 +30,19 @@ def test_spans_cover_a_side_and_their_weights_sum_to_one(size: int) -> None:
     assert total == pytest.approx(np.ones(size), abs=1e-6)
 
 
+@pytest.mark.parametrize("size", [1, 47, 48, 50, 64, 91, 203, 512, 6001])
+def test_tiles_begin_where_a_network_folds_pixels(size: int) -> None:
+    stepped = Tiling(48, 6, 5, 4)
+    total = np.zeros(size)
+    for start, weights in spans(size, stepped):
+        assert start % 4 == 0
+        assert min(48, size) - 4 < len(weights) <= 48
+        inner = weights[6 if start else 0 : None if start + len(weights) == size else -6]
+        assert weights.sum() == pytest.approx(inner.sum(), abs=1e-5)
+        total[start : start + len(weights)] += weights
+    assert total == pytest.approx(np.ones(size), abs=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (48, 48), (20, 300), (301, 49), (97, 130), (1, 1)])
 def test_tiled_equals_untiled(shape: tuple[int, int]) -> None:
     image = noise(*shape)

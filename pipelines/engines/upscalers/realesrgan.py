@@ -3,6 +3,8 @@
 The published ONNX shape: 1×3×H×W in 0..1, any size, out as many times as large. Pictures go through in tiles.
 """
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
@@ -15,10 +17,10 @@ from portrait.types import Image
 
 FILES = {2: ("realesrgan_x2", "real_esrgan_x2.onnx"), 4: ("realesrgan_x4", "real_esrgan_x4.onnx")}
 """Model and file, by factor."""
+FOLDS = {2: 2, 4: 1}
+"""The ×2 network folds 2×2 pixels into one: tiles begin at multiples of this, and sides are brought up to one."""
 TILING = Tiling(side=256, margin=20, feather=16)
 """A tile of 256 pixels at ×4 takes about a gigabyte in the network's widest layers."""
-STEP = 4
-"""Sides are brought up to a multiple of this: the ×2 network folds 2×2 pixels into one."""
 
 
 class RealEsrgan:
@@ -35,10 +37,10 @@ class RealEsrgan:
     def upscale(self, image: Image, factor: int) -> Image:
         """The picture, `factor` times as wide and high; see `portrait.ports.Upscaler`."""
         network = self._network(factor)
-        tiling = self._tiling
+        tiling = replace(self._tiling, step=FOLDS[factor])
         if network.size is not None:
             side = min(network.size)
-            tiling = Tiling(side, min(tiling.margin, side // 6), min(tiling.feather, side // 6))
+            tiling = Tiling(side, min(tiling.margin, side // 6), min(tiling.feather, side // 6), FOLDS[factor])
         return tiled(image, lambda tile: _run(network, tile, factor), tiling, factor)
 
     def _network(self, factor: int) -> Network:
@@ -51,7 +53,8 @@ class RealEsrgan:
 def _run(network: Network, tile: Image, factor: int) -> Floats:
     """One tile through the network, 0..255."""
     height, width = tile.shape[:2]
-    tall, wide = network.size or (-(-height // STEP) * STEP, -(-width // STEP) * STEP)
+    fold = FOLDS[factor]
+    tall, wide = network.size or (-(-height // fold) * fold, -(-width // fold) * fold)
     # A mirror needs a neighbour; one pixel has none.
     border = cv2.BORDER_REFLECT_101 if min(height, width) > 1 else cv2.BORDER_REPLICATE
     padded = cv2.copyMakeBorder(tile, 0, tall - height, 0, wide - width, border)

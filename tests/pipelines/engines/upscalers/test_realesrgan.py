@@ -55,6 +55,31 @@ def test_sizes_that_the_network_does_not_take_are_brought_up_to_one(folder: Path
         assert np.abs(made - untiled(folder, image, 2))[inside].max() <= 1
 
 
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Networks in the published layout: the one for ×2 folds 2×2 pixels into one."""
+    folder = tmp_path_factory.mktemp("published")
+    for factor, (model, file) in FILES.items():
+        onnx_tiny.esrgan(folder / model / file, factor, blocks=1, wide=4)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("factor", "shape"),
+    [(2, (64, 64)), (2, (65, 64)), (2, (301, 513)), (2, (6000, 65)), (4, (65, 64)), (4, (281, 333)), (4, (64, 2000))],
+)
+def test_networks_of_the_published_layout_give_tiled_what_they_give_untiled(
+    published: Path, factor: int, shape: tuple[int, int]
+) -> None:
+    image = noise(*shape)
+    more = [-side % (4 // factor) for side in shape]
+    whole = np.asarray(cv2.copyMakeBorder(image, 0, more[0], 0, more[1], cv2.BORDER_REFLECT_101), np.uint8)
+    expected = untiled(published, whole, factor)[: shape[0] * factor, : shape[1] * factor]
+    assert expected.std() > 20
+    made = RealEsrgan(store(published)).upscale(image, factor)
+    assert np.abs(made - expected).max() <= 1
+
+
 def test_a_picture_of_6000_pixels_takes_no_more_memory_than_a_row_of_tiles(folder: Path) -> None:
     engine = RealEsrgan(store(folder))
     engine.upscale(noise(64, 64), 2)
