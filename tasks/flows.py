@@ -210,16 +210,17 @@ class PortraitFlows:
             Size(*size) if size else None,
             technique=techniques.read(wished) if wished else None,
         )
-        if "candidate" in wants:  # one portrait again: what was done to it then is done again
-            steps = tuple(Refinement(**step) for step in wants.get("refiners", ()))
+        recipe = work.store.portraits.get(job.owner, str(wants["remake"])).recipe if wants.get("remake") else None
+        if recipe is not None:  # what was done to it then is done again
+            steps = tuple(Refinement(**step) for step in recipe.get("refiners", ()))
             request = replace(request, style=replace(style, refiners=()), refiners=steps)
         if wants.get("edit"):
             request = replace(request, size=None, style=replace(style, refiners=()), edit=edit_of(work))
         flow = build.render(self._engines, [request.way], steps_of(request), self._settings.draw)
-        if "candidate" in wants:
-            drawn = [flow.again(request, int(wants["candidate"]), work.progress)]
-        else:
+        if recipe is None:
             drawn = flow(request, work.progress)
+        else:
+            drawn = [flow.again(request, int(recipe["candidate"]), work.progress, recipe.get("drawn", {}))]
         deliver = Deliver(str(wants.get("format", "jpg")))
         now = work.now()  # one time for all, or the later ones would sort as newer
         rows = [

@@ -11,7 +11,7 @@ from tasks.store.database import new_id
 
 router = APIRouter(tags=["portraits"], route_class=Guarded)
 DRAWS = ("seed", "count", "candidate")
-"""What of a recipe says which drawing it is; who, style and version are those of the job that drew it."""
+"""What a recipe must say; who, style and version are those of the job that drew it."""
 
 
 @router.post("/portraits/{id}/remake", status_code=202, response_model=schemas.Job, responses=ASKING)
@@ -26,8 +26,8 @@ def remake_portrait(id: AnId, office: TheOffice, caller: TheCaller, once: ActOnc
         people = {str(place): str(person) for place, person in dict(before.wants.get("people", {})).items()}
         for person in people.values():
             office.store.people.consented(caller.owner, person)
-        recipe = {name: row.recipe[name] for name in DRAWS}
-        wants = {**before.wants, **recipe, "refiners": row.recipe.get("refiners", []), "format": row.format}
+        asked = {"seed": row.recipe["seed"], "count": row.recipe["count"], "format": row.format}
+        wants = {**before.wants, **asked, "remake": row.id}
         now = office.now()
         job = Job(new_id("job", now), caller.owner, "generate", before.queue, wants, now, needs=before.needs)
         return accepted(office, office.ask(job, people))
