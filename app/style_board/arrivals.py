@@ -14,7 +14,7 @@ from app.style_board import form, marks
 from tasks import schemas
 
 FILES = ["zip", "json", "jpg", "jpeg", "toml"]
-KINDS = ("template", "studio", "text")
+KINDS = ("template", "studio", "text", "idphoto")
 SHOWN = 100
 """Lines about what was left behind that are shown."""
 
@@ -84,7 +84,15 @@ def _begin() -> None:
     picture: UploadedFile | None = None
     content: dict[str, Any] = {"schema": 1, "kind": kind, "title": title, "licence": "LicenseRef-unknown"}
     if kind == "studio":
-        content["backdrop"] = st.selectbox(say("style_field.backdrop"), form.backdrops(), key="begin-backdrop")
+        content["backdrop"] = st.selectbox(say("style_field.backdrop"), form.used("backdrop"), key="begin-backdrop")
+    elif kind == "idphoto":
+        content["preset"] = st.selectbox(
+            say("style_field.preset"),
+            form.used("preset"),
+            key="begin-preset",
+            help=say("style_help.preset"),
+            accept_new_options=True,
+        )
     elif kind == "template":
         content["picture"] = {"file": "picture.jpg"}
         picture = st.file_uploader(say("style_field.picture"), form.PICTURES, key=f"begin-{recall('begun', 0)}")

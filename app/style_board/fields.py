@@ -58,10 +58,11 @@ class Fields:
         return value or ""
 
     def choice(self, name: str, options: Sequence[str]) -> str:
-        """One of several."""
+        """One of several, or another name."""
         now = str(self.now(name))
         every = list(options) if now in options else [*options, now]
-        value = st.selectbox(_label(name), every, key=self.held(name, now), help=_help(name))
+        key = self.held(name, now)
+        value = st.selectbox(_label(name), every, key=key, help=_help(name), accept_new_options=True)
         self.beside(name)
         return value or ""
 

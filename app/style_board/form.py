@@ -36,11 +36,14 @@ def show(fields: Fields, style: schemas.OwnStyle) -> dict[str, Any]:
         st.html(widgets.title(say("style_form.look")))
         if kind == "studio":
             said |= _studio(fields)
+        elif kind == "idphoto":
+            said |= _id_photo(fields)
         elif kind == "template":
             said |= _template(fields, style)
         else:
             said |= _text(fields)
-        said |= _after(fields)
+        if kind != "idphoto":
+            said |= _after(fields)
     with st.container(border=True, key="style-order"):
         said |= _terms(fields)
     return said
@@ -57,7 +60,7 @@ def _names(fields: Fields) -> dict[str, Any]:
     said: dict[str, str] = {}
     with right:
         for code in ours:
-            label = say("style_form.title_in", tongue=wording.LANGUAGES[code])
+            label = say(f"style_form.title_{code}")
             said[code] = (
                 st.text_input(label, max_chars=80, key=fields.held(f"title-{code}", titles.get(code, ""))) or ""
             )
@@ -76,15 +79,26 @@ def _names(fields: Fields) -> dict[str, Any]:
 
 
 def _studio(fields: Fields) -> dict[str, Any]:
-    return {"backdrop": fields.choice("backdrop", backdrops())}
+    return {"backdrop": fields.choice("backdrop", used("backdrop"))}
 
 
-def backdrops() -> list[str]:
-    """Backdrops that styles here are painted with."""
-    known = recall("backdrops")
+def _id_photo(fields: Fields) -> dict[str, Any]:
+    """A rule and a background; nothing is done to the face."""
+    left, right = st.columns(2)
+    with left:
+        preset = fields.choice("preset", used("preset"))
+    with right:
+        background = fields.line("background", 40)
+    return {"preset": preset, "background": background}
+
+
+def used(field: str) -> list[str]:
+    """What the styles here say in a field that names one of several things."""
+    known = recall(f"used-{field}")
     if known is None:
-        known = sorted({str(each.content["backdrop"]) for each in client().own_styles(kind="studio")})
-        remember("backdrops", known)
+        said = {str(each.content.get(field) or "") for each in client().own_styles()}
+        known = sorted(said - {""})
+        remember(f"used-{field}", known)
     return known
 
 

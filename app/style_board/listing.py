@@ -10,7 +10,7 @@ from app.style_board import arrivals, marks
 from tasks import schemas
 
 STATES = ("draft", "published", "retired", "built-in")
-KINDS = ("studio", "template", "text")
+KINDS = ("studio", "template", "text", "idphoto")
 PAGE = 24
 """Styles shown at once."""
 
@@ -35,7 +35,7 @@ def page() -> None:
 
 def _filters() -> tuple[Sequence[schemas.StyleStatus], str, str]:
     """States, kind, and words of the title."""
-    left, middle, right = st.columns(3)
+    left, middle, right = st.columns([4, 5, 3])
     states = left.pills(
         say("styles.states"),
         STATES,

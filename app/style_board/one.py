@@ -211,7 +211,9 @@ def _conflict(style: schemas.OwnStyle, desk: Desk) -> None:
     theirs = draft.content if draft is not None else style.content
     st.warning(_quicker(style), icon=":material/group:")
     mine = ", ".join(marks.label(each) for each in desk.changed)
-    st.html(widgets.small(say("style_one.mine", fields=mine)))
+    others = ", ".join(marks.label(each) for each in theirs if theirs[each] != desk.begun.get(each))
+    told = [say("style_one.mine", fields=mine)] + ([say("style_one.others", fields=others)] if others else [])
+    st.html(widgets.small(" ".join(told)))
     both = desk.clashes(theirs)
     if both:
         told = [say("style_one.theirs", field=marks.label(each), value=_value(theirs.get(each))) for each in both]

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from tasks import auth
 from tests.app.pages import door, office
-from tests.tasks.api.desk import Served, served
+from tests.tasks.api.desk import Served, picture, served
 
 pytestmark = pytest.mark.services  # each starts an API of its own, which is too slow for the inner loop
 
@@ -124,3 +124,25 @@ def test_every_answer_carries_the_headers_that_protect_a_page() -> None:
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "SAMEORIGIN"
         assert headers["referrer-policy"] == "same-origin"
+
+
+def test_pictures_and_packs_of_drafts_are_served_to_operators_alone(there: Served, visitor: TestClient) -> None:
+    olga = door()
+    olga.cookies.set("portrait_key", there.desk.key("olga", "operator"))
+    content = {"schema": 1, "id": "hall", "kind": "template", "title": "Hall", "licence": "CC0-1.0"}
+    sent = {"content": content | {"picture": {"file": "picture.jpg"}}}
+    asking = there.desk.client("olga", "operator")
+    assert asking.put("/operator/styles/hall/draft", json=sent).status_code == 200
+    file = {"file": ("a.jpg", picture(3, side=600, format="JPEG"))}
+    assert asking.post("/operator/styles/hall/picture", files=file).status_code == 200
+    shown = olga.get("/picture/draft/hall?side=64")
+    assert (shown.status_code, shown.headers["cache-control"]) == (200, "no-store")
+    assert visitor.get("/picture/draft/hall").status_code == 403
+    taken = olga.get("/take/styles.zip?id=hall")
+    assert taken.headers["content-disposition"] == 'attachment; filename="hall.zip"'
+    assert "hall/style.toml" in zipfile.ZipFile(io.BytesIO(taken.content)).namelist()
+    assert visitor.get("/take/styles.zip?id=hall").status_code == 403
+    for nothing in ("/picture/sample/hall.1", "/picture/sample/hall", "/picture/version/hall.1", "/picture/version/.1"):
+        assert olga.get(nothing).status_code == 404
+    # A style that was never published has a picture of nobody.
+    assert visitor.get("/picture/style/hall").headers["content-type"] == "image/svg+xml"

@@ -43,5 +43,7 @@ def drafted(client: Client) -> schemas.StyleDraft:
 def field(app: Any, name: str) -> Any:
     """The field of that name, as it is laid out now."""
     found = [*app.text_input, *app.text_area, *app.number_input, *app.slider, *app.multiselect, *app.selectbox]
-    [one] = [each for each in found if re.fullmatch(rf"field-{name}-(garden|studio-warm)-\d+", each.key)]
+    [one] = [
+        each for each in found if re.fullmatch(rf"field-{name}-(garden|studio-warm|idphoto-passport)-\d+", each.key)
+    ]
     return one

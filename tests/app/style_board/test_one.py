@@ -86,6 +86,7 @@ def test_of_two_operators_the_slower_is_told_and_loses_nothing(desk: Desk, olga:
     seen = words(app)
     assert "otto changed this draft while you were working on it. Nothing that you typed is lost." in seen
     assert "You changed: Prompt, Mood." in seen or "You changed: Mood, Prompt." in seen
+    assert "They changed: Credit, Prompt." in seen or "They changed: Prompt, Credit." in seen
     assert "Prompt: {who} among tulips" in seen
     assert field(app, "prompt").value == "{who} among roses"
     press(app, "Save my changes over theirs")
@@ -103,6 +104,16 @@ def test_an_api_that_was_away_finds_what_was_typed(olga: Client) -> None:
     app.session_state["client"] = olga
     app.run()
     assert field(app, "title").value == "Rose garden"
+
+
+def test_an_id_photo_has_a_rule_and_a_background_and_nothing_else(olga: Client) -> None:
+    app = press(at(olga, "idphoto-passport"), "Begin the next version")
+    field(app, "background").input("#dde4ec").run()
+    press(app, "Save the draft")
+    draft = olga.own_style("idphoto-passport").draft
+    assert draft is not None
+    assert (draft.content["preset"], draft.content["background"]) == ("icao", "#dde4ec")
+    assert [each for each in app.slider if each.key.startswith("field-retouch")] == []
 
 
 def test_a_person_sees_none_of_it(desk: Desk, olga: Client) -> None:
