@@ -105,7 +105,7 @@ def serves(queues: Collection[str], ability: str) -> bool:
     """Whether a worker of these queues gets jobs that need an ability: learning and drawing of words wait in their own."""
     if ability.startswith("train:"):
         return "gpu.train" in queues
-    return "gpu.generate" in queues if ability == "draw:text" or ability.startswith("base:") else True
+    return "gpu.generate" in queues if ability in ("draw:text", "draw:inpaint") or ability.startswith("base:") else True
 
 
 def fault_of(error: PortraitError) -> Fault:

@@ -74,10 +74,12 @@ def ask_generation(order: schemas.GenerationOrder, office: TheOffice, caller: Th
         needs = frozenset({f"draw:{kind}"})
         if style is not None and kind == "text":
             needs = techniques.complete(office, caller.owner, order, style, wants)
+        elif kind == "template" and _drawn_into(order, style):
+            kind, needs = "inpaint", techniques.complete_each(office, caller.owner, order, style, wants)
         elif style is not None:
             techniques.check_traits(style, order.traits)
         job = _job(office, caller.owner, "generate", wants, order.count, needs)
-        if kind == "text":
+        if kind in ("text", "inpaint"):
             job = replace(job, queue="gpu.generate")
         return accepted(office, office.ask(job, order.people))
 
@@ -272,6 +274,11 @@ def _look_of(
     if over:
         raise UserError("template_face_missing", f"There is no face number {over[0]}: this picture has {faces}.")
     return kind, style
+
+
+def _drawn_into(order: schemas.GenerationOrder, style: StyleFile | None) -> bool:
+    """Whether a diffusion model draws into the template: see `PortraitRequest.way`."""
+    return order.technique is not None or (style is not None and style.engines[:1] == ("diffusion",))
 
 
 def _takes(office: Office, standing: Standing) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from fastapi import APIRouter
 
@@ -51,10 +52,7 @@ def complete(
     Raises `UserError`: `bad_technique`, `bad_trait`, `wrong_family`, `not_learned`.
     """
     check_traits(style, order.traits)
-    technique = order.technique or schemas.Technique.model_validate({})
-    if "preset" not in technique.model_fields_set:
-        technique = technique.model_copy(update={"preset": office.installation.flows.draw.preset})
-    able = abilities(office)
+    technique, able = _wished(office, order), abilities(office)
     rows = [row for row in office.store.people.identities(owner, order.people["1"]) if row.base]
     chosen = _chosen(office, technique, style, rows, able)
     _check(office, style, chosen)
@@ -62,8 +60,36 @@ def complete(
         wants["identities"] = {"1": chosen.learned.id}
     said = technique.model_dump(exclude_defaults=True)
     wants["technique"] = {**said, "base": chosen.base, "identities": list(chosen.identities)}
-    more = ["fast"] if technique.preset == "fast" and technique.scheduler in ("", "lcm") else []
-    return frozenset({"draw:text", *(f"base:{chosen.base}:{way}" for way in (*chosen.identities, *more))})
+    words = (f"base:{chosen.base}:{way}" for way in (*chosen.identities, *_more(technique)))
+    return frozenset({"draw:text", *words})
+
+
+def complete_each(
+    office: Office, owner: str, order: schemas.GenerationOrder, style: StyleFile | None, wants: dict[str, object]
+) -> frozenset[str]:
+    """The same for people who are drawn into a template: each by what they were learned on, or by an adapter.
+
+    Where several ways are named, whoever was not learned is told by the others. Raises as `complete`.
+    """
+    if style is not None:
+        check_traits(style, order.traits)
+    technique, able = _wished(office, order), abilities(office)
+    drawn, chosen = dict(order.people), []
+    for place, person in order.people.items():
+        rows = [row for row in office.store.people.identities(owner, person) if row.base]
+        known = [row for row in rows if technique.base in ("", row.base)]
+        ways_named = [way for way in technique.identities if known or way != "lora"] or technique.identities
+        each = _chosen(office, technique.model_copy(update={"identities": ways_named}), style, rows, able)
+        _check(office, style, each)
+        chosen.append(each)
+        drawn[place] = each.learned.id if each.learned is not None else dict(cast(Any, wants["identities"]))[place]
+    wants["identities"] = drawn
+    bases = {each.base for each in chosen}
+    told = list(dict.fromkeys(way for each in chosen for way in each.identities))
+    said = {"preset": technique.preset, **technique.model_dump(exclude_defaults=True), "identities": told}
+    wants["technique"] = {**said, "base": bases.pop() if len(bases) == 1 else ""}
+    words = {f"base:{each.base}:{way}" for each in chosen for way in (*each.identities, *_more(technique))}
+    return frozenset({"draw:inpaint", *words})
 
 
 def check_base(office: Office, base: str) -> None:
@@ -89,10 +115,23 @@ def check_traits(style: StyleFile, wishes: Mapping[str, str]) -> None:
             raise UserError("bad_trait", f"{name} cannot be {wish!r} here. Choose one of: {', '.join(choices)}.")
 
 
+def _wished(office: Office, order: schemas.GenerationOrder) -> schemas.Technique:
+    """What was asked for, with the preset of the installation where none was."""
+    technique = order.technique or schemas.Technique.model_validate({})
+    if "preset" in technique.model_fields_set:
+        return technique
+    return technique.model_copy(update={"preset": office.installation.flows.draw.preset})
+
+
+def _more(technique: schemas.Technique) -> list[str]:
+    """What a technique takes of a base beside identities."""
+    return ["fast"] if technique.preset == "fast" and technique.scheduler in ("", "lcm") else []
+
+
 def _chosen(
     office: Office,
     technique: schemas.Technique,
-    style: StyleFile,
+    style: StyleFile | None,
     rows: Sequence[IdentityRow],
     able: Mapping[str, list[str]],
 ) -> Choice:
@@ -122,15 +161,15 @@ def _with(base: str, named: Sequence[str], rows: Sequence[IdentityRow], able: Ma
     return Choice(base, told, learned if "lora" in told else None)
 
 
-def _suits(style: StyleFile, family: str) -> bool:
+def _suits(style: StyleFile | None, family: str) -> bool:
     """Whether a style was written for a family; one that is not known may be."""
-    return not family or not style.families or family in style.families
+    return not family or style is None or not style.families or family in style.families
 
 
-def _check(office: Office, style: StyleFile, chosen: Choice) -> None:
+def _check(office: Office, style: StyleFile | None, chosen: Choice) -> None:
     """Raise what would keep it from being drawn, as far as it can be known without the base."""
     family = ways.family_of(office.installation.flows, chosen.base)
-    if not _suits(style, family):
+    if style is not None and not _suits(style, family):
         sentence = f"The style {style.id} is for {', '.join(style.families)}; {chosen.base} is {family}."
         raise UserError("wrong_family", sentence)
     for way in chosen.identities:

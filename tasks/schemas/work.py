@@ -37,6 +37,10 @@ class Sides(Asked):
 Strength = Annotated[float, Field(ge=0, le=2)]
 Way = Literal["lora", "instantid", "photomaker", "photomaker_v2", "faceid", "faceid_plus"]
 """How a diffusion model is told who: what was learned of a person, or one of the adapters that read photos."""
+Pass = Literal["face", "tone", "fusion", "ring", "seam"]
+"""What is drawn of a person in a template: see docs/templates.md."""
+Followed = Literal["canny", "pose", "color", "tile"]
+"""What a diffusion model follows of a template."""
 Scheduler = Literal[
     "",
     "own",
@@ -56,7 +60,7 @@ Scheduler = Literal[
 
 
 class Technique(Asked):
-    """How a diffusion model draws, for styles that are made of words; what is left out the installation decides."""
+    """How a diffusion model draws, of words or into a template; what is left out the installation decides."""
 
     base: str = Field("", max_length=60, pattern=r"^[a-z0-9._-]*$", description="Name of a base model.")
     identities: list[Way] = Field(
@@ -66,7 +70,9 @@ class Technique(Asked):
     )
     preset: Literal["fast", "balanced", "best"] = "balanced"
     traits: str = Field("", max_length=200, description="What shall be true of the person, in free words.")
-    strengths: dict[Way | Literal["identitynet"], Strength] = Field({}, description="By identity; 0 to 2.")
+    strengths: dict[Way | Literal["identitynet"] | Pass | Followed, Strength] = Field(
+        {}, description="By identity, 0 to 2; by pass and control of a template, 0 to 1."
+    )
     scheduler: Scheduler = ""
     steps: int = Field(0, ge=0, le=150, description="0 leaves it to the preset.")
     guidance: float | None = Field(None, ge=0, le=30, description="null leaves it to the preset.")
@@ -92,7 +98,9 @@ class GenerationOrder(Asked):
     seed: int = Field(0, ge=0, le=2**31 - 1)
     size: Sides | None = None
     format: Literal["jpg", "png", "webp"] = "jpg"
-    technique: Technique | None = None
+    technique: Technique | None = Field(
+        None, description="For styles that are made of words; a template that is asked for with one is drawn into."
+    )
     traits: dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,60}$")], Line] = Field(
         {}, max_length=16, description="By placeholder of the style: age, glasses …"
     )

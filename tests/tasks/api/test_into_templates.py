@@ -1,0 +1,74 @@
+"""Templates that a diffusion model draws into, as they are asked for: who is told how, what a worker must be able to do."""
+
+import pytest
+
+from templates.catalog import Catalog, Entry
+from tests.tasks.api.desk import Desk, picture
+from tests.tasks.api.test_techniques import XL, hire, learn, needs
+
+INTO = ("draw:inpaint", "draw:template", *XL)
+
+
+def test_a_template_with_a_technique_goes_to_the_gpu_and_one_without_does_not(desk: Desk) -> None:
+    hire(desk, *INTO, "base:sdxl:instantid")
+    client, person = desk.client(), desk.person()
+    body = {"people": {"1": person}, "style": "astronaut"}
+    plain = client.post("/generations", json=body).json()
+    assert (plain["queue"], needs(desk, plain["id"])) == ("cpu", {"draw:template"})
+    assert "technique" not in plain["wants"]
+    drawn = client.post("/generations", json={**body, "technique": {}}).json()
+    assert drawn["queue"] == "gpu.generate"
+    assert drawn["wants"]["technique"] == {"preset": "balanced", "base": "sdxl", "identities": ["instantid"]}
+    assert needs(desk, drawn["id"]) == {"draw:inpaint", "base:sdxl:instantid"}
+    assert drawn["missing"] == []
+
+
+def test_each_is_drawn_by_what_was_learned_of_them_or_by_an_adapter(desk: Desk) -> None:
+    hire(desk, *INTO, "base:sdxl:instantid")
+    client, ann, ben = desk.client(), desk.person(), desk.person(name="Ben")
+    learned = learn(desk, ann, "sdxl")
+    template = client.post("/templates", files={"file": ("party.png", picture())}).json()["id"]
+    body = {"people": {"1": ann, "2": ben}, "template": template}
+    for technique in ({"preset": "best"}, {"preset": "best", "identities": ["lora", "instantid"]}):
+        answer = client.post("/generations", json={**body, "technique": technique})
+        assert answer.status_code == 202, answer.text
+        job = answer.json()
+        assert job["wants"]["identities"]["1"] == learned
+        assert job["wants"]["identities"]["2"] != learned
+        assert job["wants"]["technique"] == {"preset": "best", "base": "sdxl", "identities": ["lora", "instantid"]}
+        assert needs(desk, job["id"]) == {"draw:inpaint", "base:sdxl:lora", "base:sdxl:instantid"}
+
+
+def test_strengths_of_passes_and_controls_are_heard(desk: Desk) -> None:
+    hire(desk, *INTO, "base:sdxl:instantid")
+    body = {"people": {"1": desk.person()}, "style": "astronaut"}
+    strengths = {"face": 0.6, "ring": 0.0, "tile": 0.5}
+    job = desk.client().post("/generations", json={**body, "technique": {"strengths": strengths}}).json()
+    assert job["wants"]["technique"]["strengths"] == strengths
+    wrong = desk.client().post("/generations", json={**body, "technique": {"strengths": {"luck": 0.5}}})
+    assert wrong.status_code == 422
+
+
+def test_who_cannot_be_told_to_the_model_is_refused_at_once(desk: Desk) -> None:
+    hire(desk, *INTO)
+    body = {"people": {"1": desk.person()}, "style": "astronaut", "technique": {}}
+    answer = desk.client().post("/generations", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "not_learned"
+
+
+def test_a_style_may_ask_for_it_itself(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    hire(desk, *INTO, "base:sdxl:instantid")
+    found = Catalog.entries
+
+    def entries(self: Catalog) -> list[Entry]:
+        asking = {"engines": ("diffusion", "fusion")}
+        return [
+            Entry(each.style.model_copy(update=asking), each.folder) if each.style.kind == "template" else each
+            for each in found(self)
+        ]
+
+    monkeypatch.setattr(Catalog, "entries", entries)
+    job = desk.client().post("/generations", json={"people": {"1": desk.person()}, "style": "astronaut"}).json()
+    assert job["queue"] == "gpu.generate"
+    assert "draw:inpaint" in needs(desk, job["id"])
