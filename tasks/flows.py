@@ -79,6 +79,10 @@ class Flows(Protocol):
         """Do a job; raises what its flow raises."""
         ...
 
+    def rest(self) -> None:
+        """Let go of models that were not used for long."""
+        ...
+
     def close(self) -> None:
         """Let the engines go."""
         ...
@@ -128,6 +132,10 @@ class PortraitFlows:
         if work.job.kind in ("check", "test"):
             return self._tried(work)
         raise OperatorError("unknown_kind", f"This worker knows no jobs of the kind {work.job.kind!r}. Update it.")
+
+    def rest(self) -> None:
+        """Bases of diffusion, which take most of a GPU; see `draw.idle_minutes`."""
+        self._engines.rest()
 
     def close(self) -> None:
         """Close engines that hold native handles."""
@@ -202,16 +210,17 @@ class PortraitFlows:
             Size(*size) if size else None,
             technique=techniques.read(wished) if wished else None,
         )
-        if "candidate" in wants:  # one portrait again: what was done to it then is done again
-            steps = tuple(Refinement(**step) for step in wants.get("refiners", ()))
+        recipe = work.store.portraits.get(job.owner, str(wants["remake"])).recipe if wants.get("remake") else None
+        if recipe is not None:  # what was done to it then is done again
+            steps = tuple(Refinement(**step) for step in recipe.get("refiners", ()))
             request = replace(request, style=replace(style, refiners=()), refiners=steps)
         if wants.get("edit"):
             request = replace(request, size=None, style=replace(style, refiners=()), edit=edit_of(work))
         flow = build.render(self._engines, [request.way], steps_of(request), self._settings.draw)
-        if "candidate" in wants:
-            drawn = [flow.again(request, int(wants["candidate"]), work.progress)]
-        else:
+        if recipe is None:
             drawn = flow(request, work.progress)
+        else:
+            drawn = [flow.again(request, int(recipe["candidate"]), work.progress, recipe.get("drawn", {}))]
         deliver = Deliver(str(wants.get("format", "jpg")))
         now = work.now()  # one time for all, or the later ones would sort as newer
         rows = [
