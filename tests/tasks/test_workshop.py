@@ -13,7 +13,7 @@ from tasks.workshop import Workshop
 from templates import lint
 from templates.catalog import Catalog
 from templates.seals import looked_at
-from tests.tasks.api.desk import picture
+from tests.tasks.api.desk import at_once, picture
 
 STUDIO: dict[str, Any] = {
     "schema": 1,
@@ -97,6 +97,28 @@ def test_of_two_operators_at_once_one_wins(store: Store, tmp_path: Path) -> None
     assert [each.name for each in (workshop.files.styles / "drafts" / "mine").iterdir()] == [second.edition]
     workshop.remove("mine", second.edition)
     assert refused(lambda: workshop.draft("mine")).code == "unknown_style"
+
+
+def test_published_by_several_at_once_it_is_one_version(store: Store, tmp_path: Path) -> None:
+    workshop = Workshop(store, Files(tmp_path / "data"))
+    edition = workshop.write("mine", STUDIO, None, "olga").edition
+
+    def publish(_: int) -> str:
+        try:
+            return str(workshop.publish("mine", edition).version)
+        except UserError as error:
+            return error.code
+
+    assert sorted(at_once(4, publish)) == ["1", "draft_changed", "draft_changed", "draft_changed"]
+
+    def write(number: int) -> str:
+        try:
+            return workshop.write("other", STUDIO | {"id": "other", "title": f"{number}"}, None, "olga").edition[:8]
+        except UserError as error:
+            return error.code
+
+    assert sorted(at_once(4, write)) == ["draft_changed", "draft_changed", "draft_changed", "edition_"]
+    assert len(list((workshop.files.styles / "drafts" / "other").iterdir())) == 1
 
 
 def test_what_is_to_be_mended_is_not_published(workshop: Workshop) -> None:
