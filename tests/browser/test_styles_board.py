@@ -86,12 +86,12 @@ def _brings_it_in(page: Page, house: House, shots: Path, folder: Path) -> None:
     expect(page.get_by_role("heading", name="Styles", exact=True)).to_be_visible(timeout=30_000)
     page.get_by_text("Bring styles in").click()
     page.locator('input[type="file"]').first.set_input_files(place)
-    page.get_by_role("button", name="Bring in", exact=True).click()
-    expect(page.get_by_text("1 style came in as a draft.")).to_be_visible(timeout=30_000)
-    page.get_by_role("button", name="Launch with Taylor Swift").click()
-    expect(page.get_by_text("2 errors")).to_be_visible(timeout=30_000)
-    page.get_by_role("button", name="Check the picture").click()
-    expect(page.get_by_text("3 errors")).to_be_visible(timeout=PATIENCE)
+    _press(page, "Bring in")
+    expect(page.get_by_text("1 style came in as a draft.").first).to_be_visible(timeout=30_000)
+    _press(page, "Launch with Taylor Swift")
+    expect(page.get_by_text("2 errors").first).to_be_visible(timeout=30_000)
+    _press(page, "Check the picture")
+    expect(page.get_by_text("3 errors").first).to_be_visible(timeout=PATIENCE)
     for fault in ("Licence: No licence", "Name in English: Real person named", "Picture: No face"):
         expect(page.get_by_text(fault)).to_be_visible()
     expect(page.get_by_role("button", name="Publish", exact=True)).to_be_disabled()
@@ -100,60 +100,60 @@ def _brings_it_in(page: Page, house: House, shots: Path, folder: Path) -> None:
 
 def _mends_it(page: Page, shots: Path, folder: Path) -> None:
     _type(page, "Name in English", "Launch")
-    expect(page.get_by_text("Not saved")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("Not saved").first).to_be_visible(timeout=20_000)
     _type(page, "Licence", "LicenseRef-public-domain")
     # A picture is sent on at once, and what was typed stays.
     _hang(page, _larger(selfies.astronaut()), folder)
     expect(page.get_by_label("Name in English", exact=True)).to_have_value("Launch")
-    page.get_by_role("button", name="Save the draft").click()
-    expect(page.get_by_text("Saved.")).to_be_visible(timeout=20_000)
-    expect(page.get_by_text("Nothing found")).to_be_visible()
+    _press(page, "Save the draft")
+    expect(page.get_by_text("Saved.").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("Nothing found").first).to_be_visible()
 
 
 def _tries_it_out_and_publishes(page: Page, shots: Path) -> None:
-    page.get_by_role("button", name="Try it out").click()
+    _press(page, "Try it out")
     expect(page.get_by_role("button", name="Stop")).to_be_visible(timeout=20_000)
     page.screenshot(path=shots / "style-trying-1280-light.png")
     expect(page.get_by_role("img", name="Test drawing: ")).to_have_count(3, timeout=PATIENCE)
-    expect(page.get_by_text("Ready: look at the drawings")).to_be_visible(timeout=20_000)
-    page.get_by_role("button", name="Publish", exact=True).click()
-    expect(page.get_by_text("Version 1 is published.")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("Ready: look at the drawings").first).to_be_visible(timeout=20_000)
+    _press(page, "Publish")
+    expect(page.get_by_text("Version 1 is published.").first).to_be_visible(timeout=20_000)
 
 
 def _publishes_the_next(page: Page, house: House, shots: Path, folder: Path) -> None:
     """Another picture and a mood, while a second operator changes the credit."""
-    page.get_by_role("button", name="Begin the next version").click()
-    expect(page.get_by_text("Changed by olga")).to_be_visible(timeout=20_000)
+    _press(page, "Begin the next version")
+    expect(page.get_by_text("Changed by olga").first).to_be_visible(timeout=20_000)
     _hang(page, _larger(selfies.astronaut()[:, ::-1]), folder)
     _type(page, "Mood", "proud")
     with Client(house.api, _key(house, "operator", "otto")) as other:
         draft = other.own_style("launch").draft
         assert draft is not None
         other.write_style("launch", {**draft.content, "credit": "NASA, 1993"}, draft.edition)
-    page.get_by_role("button", name="Save the draft").click()
+    _press(page, "Save the draft")
     expect(page.get_by_text("otto changed this draft").first).to_be_visible(timeout=20_000)
     page.screenshot(path=shots / "style-conflict-1280-light.png")
-    page.get_by_role("button", name="Save my changes over theirs").click()
-    expect(page.get_by_text("Saved.")).to_be_visible(timeout=20_000)
+    _press(page, "Save my changes over theirs")
+    expect(page.get_by_text("Saved.").first).to_be_visible(timeout=20_000)
     settled(page)
     expect(page.get_by_label("Credit", exact=True)).to_have_value("NASA, 1993")
     expect(page.get_by_label("Mood", exact=True)).to_have_value("proud")
-    page.get_by_role("button", name="Try it out").click()
+    _press(page, "Try it out")
     expect(page.get_by_role("img", name="Test drawing: ")).to_have_count(3, timeout=PATIENCE)
     expect(page.get_by_role("img", name="The style as it is published, version 1")).to_be_visible()
     look(page, shots, "style-beside")
-    page.get_by_role("button", name="Publish", exact=True).click()
-    expect(page.get_by_text("Version 2 is published.")).to_be_visible(timeout=20_000)
+    _press(page, "Publish")
+    expect(page.get_by_text("Version 2 is published.").first).to_be_visible(timeout=20_000)
 
 
 def _looks_back(page: Page, house: House, shots: Path, folder: Path) -> None:
     """Figures by version, one version retired, the style taken home, and the list."""
     page.goto(f"{house.app}/style?id=launch")
     settled(page)
-    page.get_by_role("button", name="Retire version 1").click()
-    page.get_by_role("button", name="Retire it").click()
-    expect(page.get_by_text("Retired on")).to_be_visible(timeout=20_000)
-    expect(page.get_by_text("Asked for 2 times")).to_be_visible()
+    _press(page, "Retire version 1")
+    _press(page, "Retire it")
+    expect(page.get_by_text("Retired on").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("Asked for 2 times").first).to_be_visible()
     look(page, shots, "style-versions")
     with page.expect_download() as begun:
         page.get_by_role("link", name="Download as a pack").click()
@@ -163,7 +163,8 @@ def _looks_back(page: Page, house: House, shots: Path, folder: Path) -> None:
     assert {"launch/style.toml", "launch/picture.jpg"} <= set(zipfile.ZipFile(taken).namelist())
     page.goto(f"{house.app}/styles")
     expect(page.locator(".st-key-listed-launch").get_by_text("Published")).to_be_visible(timeout=30_000)
-    look(page, shots, "styles-list")
+    settled(page)
+    page.screenshot(path=shots / "styles-list-1280-light.png")
 
 
 def _key(house: House, role: auth.Role = "operator", owner: str = "olga") -> str:
@@ -179,6 +180,12 @@ def _pack(files: dict[str, bytes]) -> bytes:
         for name, each in files.items():
             made.writestr(name, each)
     return content.getvalue()
+
+
+def _press(page: Page, name: str) -> None:
+    """Press the button of that name, on a page that is drawn to its end: before, what goes may stand beside what comes."""
+    settled(page)
+    page.get_by_role("button", name=name, exact=True).click()
 
 
 def _type(page: Page, field: str, words: str) -> None:
