@@ -12,12 +12,9 @@ import torch
 
 from pipelines import build, identities, sets
 from pipelines.engines import Engines
-from pipelines.engines.diffusion.loading import find
-from pipelines.engines.trainers.dreambooth import Dreambooth
-from pipelines.models import Models
 from pipelines.settings import Base, Exam, ModelStore, Settings, Train
 from portrait.errors import Cancelled
-from portrait.ports import FaceFinder, Progress, Trainer
+from portrait.ports import Progress
 from tasks.files import Files
 from tasks.flows import Done, PortraitFlows, Work
 from tasks.jobs import Job, needs_of
@@ -27,8 +24,9 @@ from tasks.store.database import new_id
 from tasks.store.ledger import Store
 from tasks.store.rows import SetRow
 from tasks.store.tables import training_sets
-from tests import fakes, tiny
+from tests import tiny
 from tests.pipelines.engines import lessons
+from tests.tasks.learning_flows import LearningEngines
 from tests.tasks.stand import new_job
 
 KNOBS = Train(
@@ -46,25 +44,6 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         models=ModelStore(folder=folder / "models"), train=KNOBS, bases={"small": Base(tiny.sd15(folder / "small"))}
     )
     torch.set_num_threads(before)
-
-
-class FakeEngines:
-    """The real trainer with a finder that needs no model."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def finder(self) -> FaceFinder:
-        return fakes.FakeFinder()
-
-    def trainer(self) -> Trainer:
-        models = Models(self._settings.models)
-        return Dreambooth(
-            lambda name: find(name, self._settings, models),
-            self.finder,
-            self._settings.train,
-            self._settings.models.folder,
-        )
 
 
 def stop() -> None:
@@ -96,7 +75,7 @@ class Stopping(PortraitFlows):
 
 @pytest.fixture
 def runner(sqlite: Store, tmp_path: Path, settings: Settings) -> Runner:
-    flows = Stopping(settings, cast("Engines", FakeEngines(settings)))
+    flows = Stopping(settings, cast("Engines", LearningEngines(settings)))
     return Runner("w", sqlite, Files(tmp_path / "data"), flows, Lease(), frozenset({"train:small"}))
 
 
@@ -178,7 +157,7 @@ def test_what_a_worker_can_learn_on_is_one_of_its_abilities(settings: Settings, 
     lacks = build.bases(settings)
     assert lacks["small"] == []
     assert "portrait models pull sdxl" in " ".join(lacks["sdxl"])
-    able = PortraitFlows(settings, cast("Engines", FakeEngines(settings))).abilities()
+    able = PortraitFlows(settings, cast("Engines", LearningEngines(settings))).abilities()
     assert "train:small" in able.words
     assert "train:sd15" in able.missing
 

@@ -1,0 +1,39 @@
+"""The flows of an installation that learns people with the real trainer, and finds faces without a model."""
+
+from typing import cast
+
+from pipelines.engines import Engines
+from pipelines.engines.diffusion.loading import find
+from pipelines.engines.trainers.dreambooth import Dreambooth
+from pipelines.models import Models
+from pipelines.settings import Settings
+from portrait.ports import FaceFinder, Trainer
+from tasks.flows import Flows, PortraitFlows
+from tests import fakes
+
+
+class LearningEngines:
+    """The real trainer with a finder that needs no model."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def finder(self) -> FaceFinder:
+        return fakes.FakeFinder()
+
+    def trainer(self) -> Trainer:
+        models = Models(self._settings.models)
+        return Dreambooth(
+            lambda name: find(name, self._settings, models),
+            self.finder,
+            self._settings.train,
+            self._settings.models.folder,
+        )
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held."""
+
+
+def open_flows(settings: Settings) -> Flows:
+    """As `tasks.flows.open_flows`."""
+    return PortraitFlows(settings, cast("Engines", LearningEngines(settings)))
