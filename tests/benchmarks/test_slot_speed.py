@@ -35,6 +35,8 @@ XL: dict[str, Any] = {
     "projection_class_embeddings_input_dim": 2816,
 }
 RANK = 16
+LEAST = 20
+"""How many times faster the slot must be, in one run."""
 
 
 class Bare(StableDiffusionXLPipeline):
@@ -69,12 +71,12 @@ def timed(act: Callable[[int], object], turns: int) -> float:
     return median(found[1:])
 
 
-def layer_out(unet: UNet2DConditionModel) -> torch.Tensor:
-    """What one attention layer gives: enough to see whose LoRA is worn."""
-    layer = unet.mid_block.attentions[0].transformer_blocks[0].attn1.to_q  # type: ignore[union-attr, index]
+def layers_out(unet: UNet2DConditionModel) -> list[torch.Tensor]:
+    """What every layer gives that a LoRA teaches: all that wearing one changes."""
+    layers = [module for name, module in unet.named_modules() if name.endswith(TARGETS)]
     torch.manual_seed(0)
     with torch.no_grad():
-        return layer(torch.randn(1, 4, layer.in_features, dtype=torch.bfloat16))
+        return [layer(torch.randn(1, 4, layer.in_features, dtype=torch.bfloat16)) for layer in layers]
 
 
 def test_the_slot_is_faster_than_unloading_and_loading(tmp_path: Path) -> None:
@@ -93,14 +95,16 @@ def test_the_slot_is_faster_than_unloading_and_loading(tmp_path: Path) -> None:
             pipeline.unload_lora_weights()
         pipeline.load_lora_weights(str(files[turn % 2]), adapter_name="person")
 
-    stock, wanted = timed(load, 4), layer_out(unet)
+    stock, wanted = timed(load, 4), layers_out(unet)
     pipeline.unload_lora_weights()
     slot = Slot(unet, RANK, TARGETS)
     memory = People(torch.bfloat16, torch.device("cpu"))
     kept = timed(lambda turn: slot.wear(memory.get(files[turn % 2])["unet"]), 10)
     fresh = timed(lambda turn: slot.wear(People(torch.bfloat16, torch.device("cpu")).get(files[turn % 2])["unet"]), 4)
     slot.wear(memory.get(files[0])["unet"])
-    assert torch.equal(layer_out(unet), wanted)
+    given = layers_out(unet)
+    assert len(given) == len(wanted) > 500
+    assert all(torch.equal(one, other) for one, other in zip(given, wanted, strict=True))
     lines = [
         "| changing the person, SDXL, rank 16 | ms | times faster |",
         "|---|---|---|",
@@ -109,3 +113,5 @@ def test_the_slot_is_faster_than_unloading_and_loading(tmp_path: Path) -> None:
         f"| into the slot, from memory | {kept:.1f} | {stock / kept:.0f} |",
     ]
     sys.stdout.write("\n" + "\n".join(lines) + "\n")
+    assert stock / kept >= LEAST
+    assert stock / fresh >= LEAST
