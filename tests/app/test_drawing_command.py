@@ -190,3 +190,9 @@ def test_wishes_that_nobody_understands_are_told(wish: dict[str, Any]) -> None:
     with pytest.raises(UserError) as caught:
         technique_of(given["engine"], "", None, (), (given["preset"], given["strength"]))
     assert caught.value.code == "bad_technique"
+
+
+def test_to_name_the_engine_is_a_wish_too() -> None:
+    assert technique_of("diffusion", "", None, (), ("", ())) == {"preset": "balanced"}
+    assert technique_of("diffusion", "xl", None, (), ("", ())) == {"base": "xl"}
+    assert technique_of("", "", None, (), ("", ())) is None
