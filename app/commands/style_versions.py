@@ -93,7 +93,7 @@ def stats(
         with shelf.workshop() as workshop:
             figures = workshop.store.figures
             if name is None:
-                rows = [figures.versions(each.style)[0] for each in figures.styles()]
+                rows = list(figures.styles())
             else:
                 total, versions = figures.versions(name)
                 rows = [total, *versions]

@@ -130,7 +130,7 @@ class VersionFigures(Said):
     """How a version of a style did."""
 
     version: int | None = Field(description="Null for all of them together.")
-    uses: int = Field(description="Jobs that asked for it and ended, well or not.")
+    uses: int = Field(description="Jobs that drew it or failed to.")
     portraits: int
     favourites: int
     failures: int
@@ -139,7 +139,7 @@ class VersionFigures(Said):
 
 
 class StyleReport(Said):
-    """How a style does, over the newest portraits and jobs of everybody."""
+    """How a style does, over its newest portraits and failures."""
 
     style: str
     total: VersionFigures

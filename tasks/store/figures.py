@@ -1,9 +1,10 @@
 """How styles and queues do, for operators."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -28,7 +29,7 @@ class StyleFigure:
     version: int | None = None
     """None for all versions together."""
     uses: int = 0
-    """Jobs that asked for it and ended, well or not; where they were counted."""
+    """Jobs that drew it or failed to."""
 
     @property
     def median(self) -> float | None:
@@ -57,54 +58,27 @@ class Figures:
     database: Database
 
     def styles(self) -> Sequence[StyleFigure]:
-        """By style, over the newest portraits and failures."""
-        drawn: defaultdict[str, list[tuple[bool, list[float]]]] = defaultdict(list)
-        failed: defaultdict[str, int] = defaultdict(int)
+        """By style, over the newest portraits and failures of everybody."""
+        found: defaultdict[str, _Tally] = defaultdict(_Tally)
         with self.database.read() as connection:
-            chosen = sa.select(portraits.c.style, portraits.c.favourite, portraits.c.likeness)
-            for row in connection.execute(chosen.order_by(portraits.c.id.desc()).limit(LATELY)):
-                distances = [float(each["distance"]) for each in row.likeness.values()]
-                drawn[row.style].append((row.favourite, distances))
-            lost = sa.select(jobs.c.wants).where(jobs.c.kind == "generate", jobs.c.state == "failed")
-            for wants in connection.scalars(lost.order_by(jobs.c.id.desc()).limit(LATELY)):
-                failed[str(wants.get("style") or wants.get("template"))] += 1
-        return [
-            StyleFigure(
-                style,
-                len(drawn[style]),
-                sum(favourite for favourite, _ in drawn[style]),
-                failed[style],
-                sorted(each for _, distances in drawn[style] for each in distances),
-            )
-            for style in sorted({*drawn, *failed})
-        ]
+            for row in connection.execute(_portraits().limit(LATELY)):
+                found[row.style].drawn(row)
+            for row in connection.execute(_failures()):
+                found[str(row.wants.get("style") or row.wants.get("template"))].failed(row.id)
+        return [found[style].figure(style) for style in sorted(found)]
 
     def versions(self, style: str) -> tuple[StyleFigure, Sequence[StyleFigure]]:
-        """One style, all of it and by version, the newest first; over its newest portraits and jobs."""
-        distances: defaultdict[int, list[float]] = defaultdict(list)
-        drawn, liked, used, failed = Counter[int](), Counter[int](), Counter[int](), Counter[int]()
+        """One style, all of it and by version, the newest first; over its newest portraits and failures."""
+        total, found = _Tally(), defaultdict[int, _Tally](_Tally)
         with self.database.read() as connection:
-            chosen = sa.select(portraits.c.style_version, portraits.c.favourite, portraits.c.likeness)
-            mine = chosen.where(portraits.c.style == style).order_by(portraits.c.id.desc())
-            for row in connection.execute(mine.limit(LATELY)):
-                drawn[row.style_version] += 1
-                liked[row.style_version] += row.favourite
-                distances[row.style_version] += [float(each["distance"]) for each in row.likeness.values()]
-            ended = sa.select(jobs.c.wants, jobs.c.state).where(
-                jobs.c.kind == "generate",
-                jobs.c.state.in_(("succeeded", "failed")),
-                jobs.c.wants["style"].as_string() == style,
-            )
-            for row in connection.execute(ended.order_by(jobs.c.id.desc()).limit(LATELY)):
-                used[int(row.wants.get("version", 1))] += 1
-                failed[int(row.wants.get("version", 1))] += row.state == "failed"
-        numbers = sorted({*drawn, *used}, reverse=True)
-        each = [
-            StyleFigure(style, drawn[at], liked[at], failed[at], sorted(distances[at]), at, used[at]) for at in numbers
-        ]
-        every = sorted(one for some in distances.values() for one in some)
-        total = StyleFigure(style, drawn.total(), liked.total(), failed.total(), every, None, used.total())
-        return total, each
+            for row in connection.execute(_portraits().where(portraits.c.style == style).limit(LATELY)):
+                for tally in (total, found[row.style_version]):
+                    tally.drawn(row)
+            for row in connection.execute(_failures()):
+                if row.wants.get("style") == style:
+                    for tally in (total, found[int(row.wants.get("version", 1))]):
+                        tally.failed(row.id)
+        return total.figure(style), [found[at].figure(style, at) for at in sorted(found, reverse=True)]
 
     def times(self) -> Sequence[TimeFigure]:
         """By kind of job, over the last that succeeded."""
@@ -118,3 +92,39 @@ class Figures:
         rows = connection.execute(chosen.order_by(jobs.c.finished.desc()).limit(RUNS)).all()
         waits = sorted(max(0.0, row.started - row.created) for row in rows)
         return TimeFigure(kind, waits, sorted(row.finished - row.started for row in rows))
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is counted of a style or a version of it."""
+
+    jobs: set[str] = field(default_factory=set)
+    portraits: int = 0
+    favourites: int = 0
+    failures: int = 0
+    distances: list[float] = field(default_factory=list)
+
+    def drawn(self, row: sa.Row[Any]) -> None:
+        self.jobs.add(row.job)
+        self.portraits += 1
+        self.favourites += row.favourite
+        self.distances += [float(each["distance"]) for each in row.likeness.values()]
+
+    def failed(self, job: str) -> None:
+        self.jobs.add(job)
+        self.failures += 1
+
+    def figure(self, style: str, version: int | None = None) -> StyleFigure:
+        counted = (self.portraits, self.favourites, self.failures)
+        return StyleFigure(style, *counted, sorted(self.distances), version, len(self.jobs))
+
+
+def _portraits() -> "sa.Select[*tuple[Any, ...]]":
+    table = portraits.c
+    chosen = sa.select(table.style, table.style_version, table.job, table.favourite, table.likeness)
+    return chosen.order_by(table.id.desc())
+
+
+def _failures() -> "sa.Select[*tuple[Any, ...]]":
+    lost = sa.select(jobs.c.id, jobs.c.wants).where(jobs.c.kind == "generate", jobs.c.state == "failed")
+    return lost.order_by(jobs.c.id.desc()).limit(LATELY)

@@ -201,6 +201,7 @@ portraits = sa.Table(
     sa.Column("favourite", sa.Boolean, nullable=False),
     sa.Column("created", _TIME, nullable=False),
     sa.Index(None, "owner", "id"),
+    sa.Index(None, "style", "id"),
     sa.UniqueConstraint("job", "number"),
 )
 

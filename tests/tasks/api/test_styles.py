@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from portrait.errors import UserError
 from tasks.store.drafts import hear
 from tasks.store.rows import DraftNews, WorkerRow
 from tasks.workshop import Workshop
@@ -252,6 +253,13 @@ def test_a_style_reports_how_its_versions_do(desk: Desk) -> None:
     assert report["total"] | {"version": 1} == report["versions"][0]
     assert (report["total"]["uses"], report["total"]["portraits"], report["total"]["favourites"]) == (1, 1, 1)
     assert report["total"]["likeness_median"] == 0.4
+    job = desk.office.store.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60)
+    assert job is not None
+    desk.office.store.queue.refuse(job, time.time(), UserError("nobody", "Nobody."))
+    total = olga.get("/operator/styles/studio-warm/figures").json()["total"]
+    assert (total["uses"], total["portraits"], total["failures"]) == (2, 1, 1)
+    every = olga.get("/operator/figures").json()["styles"]
+    assert [(each["style"], each["failures"]) for each in every] == [("studio-warm", 1)]
     assert olga.get("/operator/styles/nobody/figures").status_code == 404
     assert "prompt" in olga.get("/operator/style-schema").json()["properties"]
 
