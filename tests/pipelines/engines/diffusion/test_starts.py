@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -13,12 +14,13 @@ import torch
 from pipelines.engines.diffusion import starts
 from pipelines.engines.diffusion.sampling import SCHEDULERS
 from pipelines.engines.painters.diffusion import Diffusion, Plan
-from pipelines.settings import Settings
+from pipelines.settings import Base, Draw, ModelStore, Settings
 from portrait.drawings import Drawing
 from portrait.errors import UserError
 from portrait.techniques import Hint, Scene, Technique
 from portrait.types import Identity, Image, Mask, Size
 from tests import hub_store
+from tests.faceworld.train import BASE
 
 SCENE = Scene("a photo of a {who}", "low quality")
 SIZE = Size(64, 80)
@@ -227,6 +229,26 @@ def test_what_no_stock_pipeline_does_is_told_before_the_base_is_loaded(
         fresh.draw(made, [].append)
     assert caught.value.code == "bad_technique"
     assert fresh._loaded is None
+
+
+def test_the_farther_it_goes_the_less_is_left_of_the_picture(tmp_path: Path) -> None:
+    """On a base that really draws: see `tests.faceworld`."""
+    models = ModelStore(folder=tmp_path)
+    face = hub_store.painter(Settings(models=models, bases={"face": Base(BASE)}, draw=Draw(base="face", device="cpu")))
+    told = Technique(base="face", scheduler="own", steps=12, guidance=4.0, cutoff=1.0)
+    drawing = Drawing("a photo of a person, in a red shirt", "", Size(48, 48), 1, 12, 4.0, told)
+    base, who = face._bases("face"), hub_store.stranger(1)
+    first = hub_store.pixels(face, Plan(who, base, (), drawing, "", (), drawing.size))
+    begun = replace(drawing, seed=9, start=np.asarray((first * 255).round(), np.uint8))
+    left = [
+        np.abs(
+            first - hub_store.pixels(face, Plan(who, base, (), replace(begun, strength=each), "", (), drawing.size))
+        ).mean()
+        for each in (0.0, 0.4, 1.0)
+    ]
+    face.close()
+    assert left[0] < 0.03  # of the VAE
+    assert left[0] < left[1] < left[2] / 1.5
 
 
 def test_a_mask_is_rounded_up_to_whole_latents() -> None:
