@@ -11,6 +11,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from app import troubles, widgets
 from app.session import client, go, let_go, recall, remember, say
 from app.style_board import form, marks
+from portrait.errors import PortraitError
 from tasks import schemas
 
 FILES = ["zip", "json", "jpg", "jpeg", "toml"]
@@ -104,10 +105,19 @@ def _begin() -> None:
             content["id"] = id.strip() or named_like(title)
             client().write_style(content["id"], content)
             if picture is not None:
-                client().hang_picture(content["id"], picture.name, picture)
-                let_go(picture)
+                _hang(content["id"], picture)
                 remember("begun", recall("begun", 0) + 1)
             go("style", id=content["id"])
+
+
+def _hang(id: str, picture: UploadedFile) -> None:
+    """The picture of a style that was begun; without it there is no style, so that another picture can be tried."""
+    try:
+        client().hang_picture(id, picture.name, picture)
+    except PortraitError:
+        client().delete_draft(id)
+        raise
+    let_go(picture)
 
 
 def named_like(title: str) -> str:

@@ -84,7 +84,7 @@ def _card(style: schemas.OwnStyle, ready: bool, figures: schemas.StyleFigures | 
         widgets.picture(marks.picture(style), say("create.style_alt", style=name), "tall", grey=not ready)
         + widgets.title(name)
         + widgets.row(*chips)
-        + widgets.small(" · ".join(facts))
+        + widgets.small("\u00a0· ".join(facts))
     )
     if st.button(say("styles.open"), key=f"open-{style.id}", help=name, width="stretch"):
         go("style", id=style.id)

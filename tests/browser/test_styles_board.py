@@ -142,7 +142,8 @@ def _publishes_the_next(page: Page, house: House, shots: Path, folder: Path) -> 
     expect(page.get_by_role("img", name="Test drawing: ")).to_have_count(3, timeout=PATIENCE)
     expect(page.get_by_role("img", name="The style as it is published, version 1")).to_be_visible()
     look(page, shots, "style-beside")
-    _press(page, "Publish")
+    page.get_by_role("button", name="Publish", exact=True).focus()
+    page.keyboard.press("Enter")
     expect(page.get_by_text("Version 2 is published.").first).to_be_visible(timeout=20_000)
 
 

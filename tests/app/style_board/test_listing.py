@@ -94,6 +94,23 @@ def test_a_style_is_begun_with_a_name_alone(olga: Client) -> None:
     assert [each.code for each in draft.findings] == ["licence_missing"]
 
 
+@services
+def test_a_style_with_a_picture_is_begun_whole_or_not_at_all(olga: Client) -> None:
+    app = opened(olga, "styles")
+    app.text_input(key="begin-title").input("Hall").run()
+    assert app.button(key="begin-start").disabled
+    app.file_uploader(key="begin-0").set_value([("hall.jpg", b"no picture", "image/jpeg")]).run()
+    press(app, "Begin")
+    assert len(app.warning) == 1
+    assert olga.own_styles(status=["draft"]) == []
+    app.file_uploader(key="begin-0").set_value([("hall.jpg", selfies.jpeg(selfies.group()), "image/jpeg")]).run()
+    press(app, "Begin")
+    assert app.title[0].value == "Hall"
+    draft = olga.own_style("hall").draft
+    assert draft is not None
+    assert (draft.picture, draft.checked) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("title", "id"), [("Blue Hour!", "blue-hour"), ("Café 24", "cafe-24"), ("雨中", "style"), ("a" * 90, "a" * 60)]
 )

@@ -113,7 +113,7 @@ def test_an_id_photo_has_a_rule_and_a_background_and_nothing_else(olga: Client) 
     draft = olga.own_style("idphoto-passport").draft
     assert draft is not None
     assert (draft.content["preset"], draft.content["background"]) == ("icao", "#dde4ec")
-    assert [each for each in app.slider if each.key.startswith("field-retouch")] == []
+    assert [each for each in app.slider if str(each.key).startswith("field-retouch")] == []
 
 
 def test_a_person_sees_none_of_it(desk: Desk, olga: Client) -> None:
