@@ -14,7 +14,7 @@ from pipelines.models import Models
 from pipelines.prepare import Wishes
 from pipelines.refine import steps_of
 from pipelines.settings import Settings
-from portrait import edits, techniques
+from portrait import edits
 from portrait.edits import Edit
 from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.lessons import Lesson
@@ -22,6 +22,7 @@ from portrait.passes import USUAL, Passes
 from portrait.ports import Progress
 from portrait.techniques import Scene
 from portrait.types import Box, Identity, Portrait, PortraitRequest, Refinement, Size, Style
+from tasks import following
 from tasks.files import Files, publish
 from tasks.jobs import Job
 from tasks.offered import Offered
@@ -201,14 +202,13 @@ class PortraitFlows:
         people = {int(place): self._identity(work, id) for place, id in dict(wants["identities"]).items()}
         style = self._style(work)
         size = wants.get("size")
-        wished = wants.get("technique")
         request = PortraitRequest(
             people,
             style,
             int(wants.get("seed", 0)),
             int(wants.get("count", 1)),
             Size(*size) if size else None,
-            technique=techniques.read(wished) if wished else None,
+            technique=following.technique(wants, lambda id: work.files.template(job.owner, id)),
         )
         recipe = work.store.portraits.get(job.owner, str(wants["remake"])).recipe if wants.get("remake") else None
         if recipe is not None:  # what was done to it then is done again

@@ -70,6 +70,8 @@ def ask_generation(order: schemas.GenerationOrder, office: TheOffice, caller: Th
             **({"technique": order.technique.model_dump(exclude_defaults=True)} if order.technique else {}),
             **({"traits": dict(order.traits)} if order.traits else {}),
         }
+        for hint in order.technique.hints if order.technique else ():
+            office.store.templates.get(caller.owner, hint.template)
         kind, style = _look_of(office, caller.owner, order, wants)
         needs = frozenset({f"draw:{kind}"})
         if style is not None and kind == "text":

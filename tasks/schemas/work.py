@@ -59,6 +59,22 @@ Scheduler = Literal[
 """How noise becomes a picture; empty leaves it to the preset, `own` to the base."""
 
 
+class Hint(Asked):
+    """A picture that a drawing follows."""
+
+    kind: Literal["canny", "pose", "depth", "tile", "color"]
+    template: Id = Field(description="A picture that you uploaded to `/v1/templates`.")
+    scale: float = Field(0.5, ge=0, le=2, description="How loud.")
+    start: float = Field(0.0, ge=0, le=1, description="The share of the steps from which it is followed …")
+    end: float = Field(1.0, ge=0, le=1, description="… and to which.")
+
+    @model_validator(mode="after")
+    def _it_lasts(self) -> "Hint":
+        if self.start >= self.end:
+            raise ValueError("a hint starts before it ends")
+        return self
+
+
 class Technique(Asked):
     """How a diffusion model draws, of words or into a template; what is left out the installation decides."""
 
@@ -80,6 +96,8 @@ class Technique(Asked):
     clip_skip: int = Field(0, ge=0, le=8, description="Last layers of the text encoder that are left out.")
     perturbed: float = Field(0.0, ge=0, le=10, description="Scale of perturbed-attention guidance; 0 does without.")
     freeu: bool = False
+    refiner: float = Field(0.0, ge=0, le=0.5, description="Share that SDXL's refiner draws at the end, 0.05 or more.")
+    hints: list[Hint] = Field([], max_length=4, description="Pictures to follow, in styles that are made of words.")
 
 
 class GenerationOrder(Asked):

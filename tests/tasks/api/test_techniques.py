@@ -19,7 +19,7 @@ from tasks.store.database import new_id
 from tasks.store.rows import IdentityRow, WorkerRow
 from tasks.store.tables import identities
 from templates.catalog import Catalog
-from tests.tasks.api.desk import Desk, desk_at, new_home, settings
+from tests.tasks.api.desk import Desk, desk_at, new_home, picture, settings
 
 XL = ["draw:text", "base:sdxl", "base:sdxl:lora", "train:sdxl"]
 
@@ -128,6 +128,7 @@ def test_everything_that_may_be_said_arrives_in_the_job(desk: Desk) -> None:
     hire(desk, *XL, "base:sdxl:instantid")
     person = desk.person()
     learn(desk, person, "sdxl")
+    beach = desk.client().post("/templates", files={"file": ("beach.png", picture(7))}).json()["id"]
     said = {
         "base": "sdxl",
         "identities": ["lora", "instantid"],
@@ -140,15 +141,30 @@ def test_everything_that_may_be_said_arrives_in_the_job(desk: Desk) -> None:
         "cutoff": 0.6,
         "clip_skip": 1,
         "freeu": True,
+        "refiner": 0.2,
+        "hints": [{"kind": "pose", "template": beach, "scale": 0.8, "end": 0.7}, {"kind": "depth", "template": beach}],
     }
     job = desk.client().post("/generations", json=order(person, said, seed=9, count=3)).json()
     assert job["wants"]["technique"] == said
     assert (job["wants"]["seed"], job["wants"]["count"]) == (9, 3)
 
 
+def test_a_picture_of_somebody_else_cannot_be_followed(desk: Desk) -> None:
+    hire(desk, *XL)
+    person = desk.person()
+    learn(desk, person, "sdxl")
+    said = {"hints": [{"kind": "pose", "template": "picture_19a0c2b4e5f1"}]}
+    refused = desk.client().post("/generations", json=order(person, said))
+    assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
+
+
 @pytest.mark.parametrize(
     ("technique", "where"),
     [
+        ({"hints": [{"kind": "magic", "template": "picture_19a0c2b4e5f1"}]}, "technique.hints.0.kind"),
+        ({"hints": [{"kind": "pose", "template": "picture_19a0c2b4e5f1", "scale": 3}]}, "technique.hints.0.scale"),
+        ({"hints": [{"kind": "pose", "template": "picture_19a0c2b4e5f1", "end": 0}]}, "technique.hints.0"),
+        ({"refiner": 0.9}, "technique.refiner"),
         ({"scheduler": "magic"}, "technique.scheduler"),
         ({"identities": ["dreams"]}, "technique.identities.0"),
         ({"preset": "cheap"}, "technique.preset"),
