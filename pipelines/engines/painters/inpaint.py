@@ -57,6 +57,8 @@ class Sitting:
 class Seam:
     """Where two people meet; drawn as nobody."""
 
+    number: int
+    """Of the face on the left."""
     plan: Plan
     window: Window
     share: Mask
@@ -134,15 +136,17 @@ class Inpaint:
         begun = self._fusion.paint(replace(request, size=None), meter.waiting)
         candidates = []
         for at, fused in enumerate(begun[: request.count]):
-            image, told = fused.image, {}
+            image, told, joined = fused.image, {}, []
             for sitting in order.sittings:
                 image, told[str(sitting.number)] = self._sit(image, order, sitting, at, meter)
             for seam in order.seams:
-                image = self._join(image, order, seam, at, meter)
+                image, facts = self._join(image, order, seam, at, meter)
+                joined.append(facts)
             boxes = [order.picture.faces[sitting.number - 1].box for sitting in order.sittings]
             variation = {**fused.variation, "seed": float(request.seed + at)}
-            facts: Facts = {"passes": asdict(order.passes), "faces": told}
-            candidates.append(Candidate(sized(image, request.size, boxes), fused.drawn_from, variation, facts=facts))
+            drawn: Facts = {"passes": asdict(order.passes), "faces": told, **({"seams": joined} if joined else {})}
+            size = request.size
+            candidates.append(Candidate(sized(image, size, boxes), fused.drawn_from, variation, facts=drawn))
         progress(total, total, "Drawn")
         return candidates
 
@@ -205,7 +209,7 @@ class Inpaint:
         technique = replace(plan.drawing.technique, landmarks=None)
         drawing = replace(plan.drawing, size=window.size, prompt=prompt, technique=technique)
         nobody = replace(plan, identifiers=(), drawing=drawing)
-        return Seam(nobody, window, share, self._guides.followed(passes, "seam", plan.base.family.name))
+        return Seam(pair[0].number, nobody, window, share, self._guides.followed(passes, "seam", plan.base.family.name))
 
     def _identities(self, technique: Technique, person: Identity) -> tuple[str, ...]:
         """Where several ways are named, whoever was not learned is told by the others."""
@@ -238,15 +242,16 @@ class Inpaint:
                 image = _with(image, sitting.window, blend(image[places], fused[places], found.fused))
         return image, facts
 
-    def _join(self, image: Image, order: Order, seam: Seam, at: int, meter: "_Meter") -> Image:
+    def _join(self, image: Image, order: Order, seam: Seam, at: int, meter: "_Meter") -> tuple[Image, Facts]:
         """The picture with the borders of two neighbours drawn together; only what changes is taken."""
-        drawing = _begun(seam.plan, "seam", order.passes, (order.request.seed + at, 0))
+        drawing = _begun(seam.plan, "seam", order.passes, (order.request.seed + at, seam.number))
         before, plan = image[seam.window.places], replace(seam.plan, drawing=drawing)
         tell = meter.telling("Drawing where two people meet", image)
-        drawn, kept, _ = self._drawn(before, plan, seam.window, seam.share, seam.follows, tell)
+        drawn, kept, facts = self._drawn(before, plan, seam.window, seam.share, seam.follows, tell)
         meter.passed(_done(drawing))
         # Two people are drawn smaller than one: what the network keeps is finer in the picture than in the drawing.
-        return _with(image, seam.window, settled(before, before + drawn - kept, before.astype(np.float32), seam.share))
+        part = settled(before, before + drawn - kept, before.astype(np.float32), seam.share)
+        return _with(image, seam.window, part), {**facts, "strength": drawing.strength, "follows": dict(seam.follows)}
 
     def _drawn(
         self, before: Image, plan: Plan, window: Window, share: Mask, follows: Mapping[str, float], tell: Tell

@@ -195,6 +195,8 @@ def test_neighbours_have_their_borders_drawn_together_as_nobody(
     assert last.strength == Passes().seam
     assert last.technique.landmarks is None
     assert "people" in last.prompt
+    (told,) = cast(list[dict[str, Any]], drawn.facts["seams"])
+    assert told["follows"] == {"canny": 1.0, "tile": 1.0}
     allowed = np.maximum(*(reach(pair, face) for face in faces))
     assert not changed(drawn.image, pair)[allowed == 0].any()
 
