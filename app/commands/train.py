@@ -130,8 +130,15 @@ def tell_plan(what: "TrainingPlan") -> None:
         "size": ", ".join(f"{count} at {size}" for size, count in what.buckets.items()),
         "device": f"{what.device}, {what.precision}",
         "memory": f"about {what.memory / 1e9:.1f} GB; {what.free / 1e9:.1f} GB are free",
-        "time": f"about {what.seconds / 60:.1f} min, without looks and class pictures",
+        "time": f"about {lasting(what.seconds)}, without looks and class pictures",
     }
     for name, value in rows.items():
         table.add_row(name, value)
     Console(highlight=False).print(table)
+
+
+def lasting(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

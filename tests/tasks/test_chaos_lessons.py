@@ -40,7 +40,11 @@ steps = 1
 held_out = 1
 patience = 0
 """
-WORKER: dict[str, Any] = {"FLOWS": "tests.tasks.learning_flows:open_flows", "QUEUES": "gpu.train", "OMP_NUM_THREADS": "1"}
+WORKER: dict[str, Any] = {
+    "FLOWS": "tests.tasks.learning_flows:open_flows",
+    "QUEUES": "gpu.train",
+    "OMP_NUM_THREADS": "1",
+}
 
 
 @pytest.fixture

@@ -106,14 +106,18 @@ class Learner:
         own = self._draw(material, [material.own[at] for at in material.places(step)], random)
         picked = [material.others[at] for at in material.strangers(step)]
         if not picked:
-            return self._compare(own, self._predict(own))
+            return self.error(own)
         others = self._draw(material, picked, random)
         weight = self.knobs.prior.weight
         if own.latents.shape == others.latents.shape:
             said = self._predict(_together(own, others))
             first = len(own.captions)
             return self._compare(own, said[:first]) + weight * self._compare(others, said[first:])
-        return self._compare(own, self._predict(own)) + weight * self._compare(others, self._predict(others))
+        return self.error(own) + weight * self.error(others)
+
+    def error(self, draw: Draw) -> torch.Tensor:
+        """The loss of pictures for which chance has decided everything."""
+        return self._compare(draw, self._predict(draw))
 
     def networks(self) -> dict[str, Any]:
         """Everything with a LoRA, by part."""

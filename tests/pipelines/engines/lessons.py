@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from pipelines.engines.diffusion import lesson, loading
+from pipelines.engines.diffusion.learner import Draw
 from pipelines.engines.diffusion.lesson import Course
 from pipelines.engines.trainers.dreambooth import Dreambooth
 from pipelines.settings import Exam, Train
@@ -62,20 +63,29 @@ def learn(
     return trainer(hub, knobs).train(given, progress or Heard())
 
 
-def course(hub: Path, name: str, knobs: Train, desk: Path) -> Course:
+def course(hub: Path, name: str, knobs: Train, desk: Path, training: TrainingSet | None = None) -> Course:
     """What a trainer decides before it begins."""
-    given = Lesson(photos(), name, desk)
+    given = Lesson(training or photos(), name, desk)
     base = loading.source(name, hub / name)
     return Course(given, base, base.hash(), trainer(hub, knobs).plan(given), knobs, hub / "cache", Heard())
 
 
-def fixed_loss(made: Course, weights: dict[str, torch.Tensor] | None, steps: int = 24) -> float:
-    """Mean loss on draws that no training used, before (None) or after learning."""
+def overfit(made: Course, weights: dict[str, torch.Tensor] | None) -> float:
+    """Mean loss of the first photo on ten noise levels from 50 to 950 with two noises each, none of them used to learn.
+
+    Before (None) or after learning. The latents are the means, without the spread of a VAE that has learned nothing.
+    """
     learner, material = lesson.learner(made, None), lesson.material(made)
     if weights is not None:
         learner.wear(weights)
+    photo = material.own[0]
+    mean = photo.moments[:1]
+    latents = material.latents.sample(mean, torch.zeros(1, *mean.shape[2:]))
+    times = torch.arange(50, 1000, 100).repeat(2)
+    noise = torch.randn(len(times), *latents.shape[1:], generator=torch.Generator().manual_seed(0))
+    draw = Draw(latents.expand_as(noise), noise, times, [photo.caption] * len(times), [photo.frame] * len(times))
     with torch.no_grad():
-        return sum(float(learner.loss(material, 10_000 + step)) for step in range(steps)) / steps
+        return float(learner.error(draw))
 
 
 if __name__ == "__main__":

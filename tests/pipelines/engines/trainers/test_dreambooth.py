@@ -35,16 +35,17 @@ def drawn(hub: Path, name: str, file: Path | None) -> torch.Tensor:
     return pipeline("a photo of sks person", num_inference_steps=2, generator=generator, output_type="pt").images[0]
 
 
-@pytest.mark.parametrize(("name", "share"), [("sd15", 0.85), ("sdxl", 0.98)])
-def test_the_loss_on_a_few_photos_falls(hub: Path, tmp_path: Path, name: str, share: float) -> None:
-    """On networks of random weights attention alone can learn little, most of all where it sees 4×4 places only."""
-    knobs = replace(PLAIN, steps=80, rank=8)
-    course = lessons.course(hub, name, knobs, tmp_path)
-    before = lessons.fixed_loss(course, None)
-    learned = learn(hub, name, tmp_path / "desk", knobs)
+@pytest.mark.parametrize(("name", "steps", "batch", "share"), [("sd15", 300, 4, 0.5), ("sdxl", 100, 1, 0.95)])
+def test_the_loss_on_an_overfit_photo_falls(
+    hub: Path, tmp_path: Path, name: str, steps: int, batch: int, share: float
+) -> None:
+    """By half on SD 1.5. SDXL has attention below its first level alone, which in the tiny one is 4×4 places: on random
+    weights all its attention, learned in full, gets to 0.89, and a LoRA of any rank is a part of that."""
+    knobs = replace(PLAIN, steps=steps, rank=8, batch=batch)
+    course = lessons.course(hub, name, knobs, tmp_path, lessons.photos(1))
+    learned = learn(hub, name, tmp_path / "desk", knobs, training=lessons.photos(1))
     assert learned.lora is not None
-    after = lessons.fixed_loss(course, lora.read(learned.lora))
-    assert after < share * before
+    assert lessons.overfit(course, lora.read(learned.lora)) <= share * lessons.overfit(course, None)
 
 
 @pytest.mark.parametrize("text", [False, True], ids=["unet", "with text"])
