@@ -1,15 +1,18 @@
 """`portrait edit`: goes on from a portrait: variations, the same but other, a part of it anew, another shape."""
 
+import glob
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands.make import Json, check_format, tell
+from app.commands.make import Json, check_format
 from app.door import answering
 from portrait.errors import UserError
 
 if TYPE_CHECKING:
+    from app.making import Delivered
     from portrait.edits import Edit
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A portrait drawn of words, made here.", show_default=False)]
@@ -48,7 +51,7 @@ def edit(
         from app import recipes
         from app.bar import Bar
         from app.making import Delivered, Making, document
-        from pipelines import build, gallery, render
+        from pipelines import build, render
         from pipelines.deliver import Deliver, recipe_of
         from tasks.settings import load
 
@@ -60,21 +63,21 @@ def edit(
         with Bar() as bar, build.open_engines(settings) as engines:
             making = Making(settings, engines, folder, bar)
             request = recipes.request(making, recipe, file.parent, set or [])
-            first = recipe["seed"] + recipe["count"] if seed is None else seed
-            request = replace(request, seed=first, count=count, edit=given)
+            if seed is None:
+                seed = recipe["seed"] + recipe["count"]
+            request = replace(request, seed=seed, count=count, edit=given)
             render.check(request)
             making.remember({recipes.note_of(given.hash): file})
             if mask is not None:
                 making.remember({recipes.note_of(str(given.area)): mask})
             drawn = build.render(engines, [request.style.kind], (), settings.draw)(request, bar)
-            deliver = Deliver(format)
+            name, deliver = f"{file.stem}-{given.kind}", Deliver(format)
+            first = _free(folder, name)
             delivered = [
-                Delivered(deliver(each, folder / f"{file.stem}-{given.kind}-{number}"), request.style, each)
-                for number, each in enumerate(drawn, 1)
+                Delivered(deliver(each, folder / f"{name}-{number}"), request.style, each)
+                for number, each in enumerate(drawn, first)
             ]
-            page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], folder)
-        answer: dict[str, Any] = {"portraits": document(delivered), "page": str(page)}
-        say(answer, lambda: tell(delivered, [], page))
+        say({"portraits": document(delivered)}, lambda: _tell(delivered))
 
 
 def _edit(file: Path, words: str, mask: Path | None, shape: str, strength: float | None) -> "Edit":
@@ -97,3 +100,21 @@ def _edit(file: Path, words: str, mask: Path | None, shape: str, strength: float
     given = edits.read(said, picture, painted)
     edits.check(given)
     return given
+
+
+def _free(folder: Path, name: str) -> int:
+    """The number after the last of that name: what was made before stays."""
+    numbers = [each.stem.removeprefix(f"{name}-") for each in folder.glob(f"{glob.escape(name)}-*")]
+    return max((int(each) for each in numbers if each.isdecimal()), default=0) + 1
+
+
+def _tell(delivered: "Sequence[Delivered]") -> None:
+    """The files; the page of the folder is that of what was made there, and stays."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from pipelines.gallery import in_words
+
+    console = Console(highlight=False)
+    for each in delivered:
+        console.print(Text(f"Portrait  {each.file}  "), in_words(each.portrait), sep="")

@@ -64,6 +64,8 @@ def test_variations_differ_from_the_portrait_and_from_each_other(
     assert recipe["seed"] == 4
     assert set(recipe["edit"]) == {"kind", "picture", "strength"}
     assert b"trainedAlgorithmicMedia" in made[0].read_bytes()
+    more = edited(drawn, tmp_path, capsys)
+    assert [file.name for file in more] == ["text-film-1-variations-3.png"], "what was made before stays"
     near = edited(drawn, tmp_path / "near", capsys, strength=0.2)
     distances = [np.abs(pixels(file).astype(int) - images[0]).mean() for file in (near[0], made[0])]
     assert distances[0] != distances[1]
