@@ -1,0 +1,48 @@
+"""A face that was drawn into a template is drawn again: by the same models to the bit, and by no others."""
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipelines.photos import read
+from pipelines.settings import Settings
+from portrait.types import Image
+from tasks.running import Runner
+from tests.tasks.stand import new_job
+from tests.tasks.test_into_templates import draw, hang, people, runner, tiny  # noqa: F401 -- fixtures
+
+
+def test_a_face_in_a_template_comes_again_by_the_same_models_alone(
+    runner: Runner,  # noqa: F811 -- the fixture
+    tiny: Settings,  # noqa: F811 -- the fixture
+    astronaut: Image,
+) -> None:
+    template = hang(runner, astronaut, 1)
+    image, recipe, row = draw(runner, template, {1: "cleo"}, identities=["instantid"])
+    (facts,) = [facts for passes in recipe["drawn"]["faces"].values() for facts in list(passes.values())[:1]]
+    assert "instantid/ip-adapter.bin" in facts["models"]
+    wants: dict[str, Any] = {**runner.store.jobs.get("ann", row.job).wants, "remake": row.id}
+
+    def again() -> Any:
+        job = new_job(created=time.time(), kind="generate", wants=wants, needs=frozenset({"draw:template"}))
+        runner.store.jobs.add(job, [])
+        assert runner.once("cpu")
+        return runner.store.jobs.get("ann", job.id)
+
+    done = again()
+    assert done.state == "succeeded", done.fault
+    (twin,) = runner.store.portraits.of_job("ann", done.id)
+    file = runner.files.portraits("ann", done.id) / twin.file
+    assert np.array_equal(read(file).image, image)
+    adapter = tiny.models.folder / "instantid" / "ip-adapter.bin"
+    before = adapter.read_bytes()
+    torch.save({**torch.load(adapter, weights_only=True), "more": {}}, adapter)
+    try:
+        refused = again()
+    finally:
+        adapter.write_bytes(before)
+    assert refused.state == "failed"
+    assert refused.fault.code == "model_differs"
+    assert "instantid/ip-adapter.bin" in refused.fault.message
