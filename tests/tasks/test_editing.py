@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from pipelines.deliver import recipe_of
+from pipelines.engines.diffusion import previews
 from pipelines.photos import read
 from portrait.types import Image
+from tasks import running
 from tasks.jobs import Job, needs_of
 from tasks.running import Runner
 from tasks.store.database import new_id
@@ -75,6 +77,24 @@ def test_a_portrait_is_gone_on_from_in_every_way(runner: Runner, tmp_path: Path)
         assert b"trainedAlgorithmicMedia" in file_of(runner, job).read_bytes()
     again = run(runner, "generate", NEEDS, **made[2].wants, candidate=0, refiners=[])
     assert np.array_equal(picture(runner, again), images[2])
+
+
+def test_what_is_being_drawn_is_shown_step_by_step(
+    runner: Runner,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[Image] = []
+    monkeypatch.setattr(previews, "EVERY", 0.0)
+    monkeypatch.setattr(running, "REPORT_EVERY", 0.0)
+    monkeypatch.setattr(running, "PREVIEW_EVERY", 0.0)
+    monkeypatch.setattr(running, "write_preview", lambda image, path: shown.append(image))
+    done = drawn(runner, tmp_path)
+    width, height = recipe_of(file_of(runner, done))["drawn"]["size"]
+    steps = [image for image in shown if image.shape == (height // 2, width // 2, 3)]
+    assert len(steps) == 3
+    assert not np.array_equal(steps[0], steps[2])
+    assert done.preview == len(shown)
 
 
 def test_a_portrait_that_was_deleted_meanwhile_is_told(runner: Runner, tmp_path: Path) -> None:  # noqa: F811
