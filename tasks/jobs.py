@@ -5,7 +5,7 @@ worker confirms. A worker that vanished (a loss) and a flow that failed (a failu
 nothing about the job. Times are seconds since 1970, UTC.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Literal, TypeAlias
@@ -101,11 +101,11 @@ def needs_of(kind: str, style_kinds: Iterable[str] = (), base: str = "") -> froz
     return frozenset({kind})
 
 
-def serves(queues: Collection[str], ability: str) -> bool:
-    """Whether a worker of these queues gets jobs that need an ability: learning and drawing of words wait in their own."""
+def queue_of(ability: str) -> str | None:
+    """The queue in which jobs wait that need an ability, where it is one of their own: learning and drawing of words."""
     if ability.startswith("train:"):
-        return "gpu.train" in queues
-    return "gpu.generate" in queues if ability in ("draw:text", "draw:inpaint") or ability.startswith("base:") else True
+        return "gpu.train"
+    return "gpu.generate" if ability == "draw:text" or ability.startswith("base:") else None
 
 
 def fault_of(error: PortraitError) -> Fault:

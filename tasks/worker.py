@@ -16,7 +16,7 @@ from celery import Celery, Task, current_app, shared_task, signals
 from portrait.errors import OperatorError
 from tasks import broker, device, webhooks
 from tasks.files import Files
-from tasks.jobs import serves
+from tasks.jobs import queue_of
 from tasks.settings import Installation, load_installation
 from tasks.store.ledger import Store, open_store
 from tasks.store.rows import WorkerRow
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FLOWS = "tasks.flows:open_flows"
 """What opens the flows of a worker: module and function, as each process of it finds them."""
+UNSERVED = "Its models are here, but no worker serves its queue. Start one with a GPU: portrait worker --queues {}"
+"""Why an ability that a machine has is not had by its worker."""
 Start: TypeAlias = Literal["fork", "spawn"]
 _log = logging.getLogger(__name__)
 
@@ -95,9 +97,9 @@ class Desk:
         module, _, function = flows.partition(":")
         opened = getattr(importlib.import_module(module), function)(installation.flows)
         able = opened.abilities()
-        queues = self.row.queues
-        words = frozenset(word for word in able.words if serves(queues, word))
-        missing = {word: list(lines) for word, lines in able.missing.items() if serves(queues, word)}
+        words = frozenset(word for word in able.words if queue_of(word) in (None, *self.row.queues))
+        missing = {word: list(lines) for word, lines in able.missing.items()}
+        missing |= {word: [UNSERVED.format(queue_of(word))] for word in able.words - words}
         self.row = replace(self.row, abilities=sorted(words), missing=missing)
         tasks = installation.tasks
         return Runner(self.row.id, self.store, Files(tasks.data), opened, tasks.lease, words)

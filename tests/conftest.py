@@ -16,7 +16,15 @@ REAL = {"engines", "finder", "matter"}
 """Fixtures that load the embedded models; tests that ask for one are marked `models`."""
 
 
-SERVICES = ("test_chaos", "test_claims.py", "database_is_locked", "[postgresql", "[redis", "[rabbitmq")
+SERVICES = (
+    "test_chaos",
+    "test_claims.py",
+    "test_worker.py",
+    "database_is_locked",
+    "[postgresql",
+    "[redis",
+    "[rabbitmq",
+)
 """What is in the name of tests that start servers or worker processes; they are marked `services`."""
 
 

@@ -19,7 +19,7 @@ class MadeFlows:
     """Wants: steps, seconds (of one step), count (of portraits), bytes (of each), fails (user, operator, engine, unknown)."""
 
     def abilities(self) -> Abilities:
-        return Abilities(frozenset({"prepare", "draw:studio"}), {"draw:template": ["No model for it."]})
+        return Abilities(frozenset({"prepare", "draw:studio", "draw:text"}), {"draw:template": ["No model for it."]})
 
     def __call__(self, work: Work) -> Done:
         wants = work.job.wants

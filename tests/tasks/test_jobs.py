@@ -109,11 +109,9 @@ def test_place_when_owners_take_turns() -> None:
     assert jobs.position(2, [(10, False), (1, True)]) == 6
 
 
-def test_learning_and_drawing_of_words_are_done_by_workers_of_their_queues() -> None:
+def test_learning_and_drawing_of_words_wait_in_queues_of_their_own() -> None:
     words = ("prepare", "draw:studio", "draw:text", "base:sdxl:lora", "train:sdxl")
-    assert [each for each in words if jobs.serves({"cpu", "io"}, each)] == ["prepare", "draw:studio"]
-    assert [each for each in words if jobs.serves({"gpu.train"}, each)] == ["prepare", "draw:studio", "train:sdxl"]
-    assert [each for each in words if jobs.serves({"gpu.train", "gpu.generate"}, each)] == list(words)
+    assert [jobs.queue_of(each) for each in words] == [None, None, "gpu.generate", "gpu.generate", "gpu.train"]
 
 
 def test_estimate_goes_by_the_median_of_past_runs() -> None:
