@@ -85,7 +85,7 @@ class Exam:
     steps: int = 20
     guidance: float = 6.0
     best: int = 3
-    """Checkpoints, the best and those beside it in time, that are merged: together they may be better than the best."""
+    """Checkpoints at most, the best and those beside it in time, that are merged: together they may be better."""
     patience: int = 3
     """Looks without a gain after which learning ends; 0 goes on to the last step."""
     gain: float = 0.005

@@ -16,7 +16,7 @@ from pipelines.settings import Exam, Prior, Train
 from portrait.lessons import Learned, Lesson
 from portrait.types import Image
 from tests.faceworld import drawing, words
-from tests.faceworld.meters import Finder, Meters
+from tests.faceworld.meters import SAME_PERSON, Finder, Meters
 from tests.faceworld.people import Measured, Sitter, measure, training_set
 from tests.faceworld.train import BASE
 
@@ -103,7 +103,8 @@ class Studio:
 
 def merged(studio: Studio, who: Sitter, learned: Learned, desk: Desk) -> tuple[float, dict[int, float]]:
     """Similarity of the merge that the trainer made, and of each of its parts."""
-    steps = [look.step for look in exam.neighbours(learned.looks, KNOBS.exam.best)]
+    few = exam.neighbours(learned.looks, KNOBS.exam.best, exam.ALIKE * SAME_PERSON)
+    steps = [look.step for look in few]
     parts = {step: desk.kept(step) for step in steps}
     together = merge(list(parts.values()), [1 / len(parts)] * len(parts))
     return studio.similarity(who, together), {step: studio.similarity(who, part) for step, part in parts.items()}

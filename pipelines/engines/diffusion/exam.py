@@ -16,6 +16,8 @@ Sheet: TypeAlias = tuple[tuple[str, Image], ...]
 """Prompts with what was drawn for them."""
 HELD_OUT = 1_000_000
 """Seeds from here on are for the last decision alone."""
+ALIKE = 0.05
+"""Share of the distance of one person by which a checkpoint may be worse than the best, to be merged with it."""
 COLLAPSED = 0.5
 """Share of the photos' own spread below which the drawn faces are one picture over and over."""
 
@@ -36,6 +38,11 @@ class Examiner:
     def gain(self) -> float:
         """By how much a distance must fall to be called better."""
         return self.knobs.gain * self.finder.same_person
+
+    @property
+    def slack(self) -> float:
+        """By how much a distance may be larger than the best, to be about as good."""
+        return ALIKE * self.finder.same_person
 
     def look(self, pen: Pen, step: int, tell: Callable[[int, int], None]) -> tuple[Look, Sheet]:
         """After a step, on the seeds of every look."""
@@ -100,16 +107,21 @@ def best(looks: Sequence[Look]) -> list[Look]:
     return sorted(looks, key=lambda look: (look.collapsed, look.distance, look.step))
 
 
-def neighbours(looks: Sequence[Look], count: int) -> list[Look]:
-    """The best look with those beside it in time, `count` in all: of the runs that hold it, the most alike on average.
+def neighbours(looks: Sequence[Look], count: int, slack: float) -> list[Look]:
+    """The best look with those beside it in time that are farther by at most `slack`; `count` in all.
 
-    Checkpoints far apart have learned unequally much, and their mean has learned less than the best of them.
+    Checkpoints that have learned unequally much have a mean that has learned less than the best of them.
     """
-    count = min(count, len(looks))
-    top = looks.index(best(looks)[0])
-    starts = range(max(0, top - count + 1), min(top, len(looks) - count) + 1)
-    runs = [list(looks[start : start + count]) for start in starts]
-    return min(runs, key=lambda run: (sum(look.collapsed for look in run), sum(look.distance for look in run)))
+    top = best(looks)[0]
+    first = last = looks.index(top)
+    while last - first + 1 < count:
+        beside = [looks[at] for at in (first - 1, last + 1) if 0 <= at < len(looks)]
+        alike = [each for each in beside if each.distance - top.distance <= slack and each.collapsed == top.collapsed]
+        if not alike:
+            break
+        at = looks.index(best(alike)[0])
+        first, last = min(first, at), max(last, at)
+    return list(looks[first : last + 1])
 
 
 def plateau(looks: Sequence[Look], patience: int, gain: float) -> bool:

@@ -252,14 +252,14 @@ class _Choice:
         ranked = exam.best(self.log.looks)
         if not self.course.knobs.exam.held_out:
             return _Chosen(f"step {ranked[0].step}", self.desk.kept(ranked[0].step), {})
-        candidates = self._candidates(ranked, last)
+        few = exam.neighbours(self.log.looks, self.course.knobs.exam.best, self.examiner.slack)
+        candidates = self._candidates(ranked[0].step, last, [look.step for look in few])
         scores = self._scores(self.examiner, candidates)
         name = min(scores, key=lambda each: (scores[each].collapsed, scores[each].distance))
         return _Chosen(name, candidates[name], scores)
 
-    def _candidates(self, ranked: Sequence[Look], last: int) -> dict[str, lora.Weights]:
-        found = {f"step {step}": self.desk.kept(step) for step in dict.fromkeys([ranked[0].step, last])}
-        few = [look.step for look in exam.neighbours(self.log.looks, self.course.knobs.exam.best)]
+    def _candidates(self, best: int, last: int, few: Sequence[int]) -> dict[str, lora.Weights]:
+        found = {f"step {step}": self.desk.kept(step) for step in dict.fromkeys([best, last])}
         if len(few) > 1:
             loras = [self.desk.kept(step) for step in few]
             named = ", ".join(str(step) for step in few)
