@@ -135,8 +135,12 @@ class Fusion:
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         """At least `request.count` candidates; see `portrait.ports.Painter`. Faces without a person are left alone."""
+        return self.first(request, progress)
+
+    def first(self, request: PortraitRequest, progress: Progress, most: int | None = None) -> list[Candidate]:
+        """The same, of which so many at most are drawn."""
         chosen = _choose(request)
-        faces, ranked, variations = chosen.faces, chosen.ranked, chosen.variations
+        faces, ranked, variations = chosen.faces, chosen.ranked, chosen.variations[:most]
         total = len(variations) * len(faces)
         progress(0, total, "Looking at the picture")
         places = [_place(chosen.picture.image, face, number) for number, face in faces.items()]

@@ -133,9 +133,9 @@ class Inpaint:
         order = self.plan(request)
         total = max(1, request.count * order.steps)
         meter = _Meter(progress, total)
-        begun = self._fusion.paint(replace(request, size=None), meter.waiting)
+        begun = self._fusion.first(replace(request, size=None), meter.waiting, request.count)
         candidates = []
-        for at, fused in enumerate(begun[: request.count]):
+        for at, fused in enumerate(begun):
             image, told, joined = fused.image, {}, []
             for sitting in order.sittings:
                 image, told[str(sitting.number)] = self._sit(image, order, sitting, at, meter)
