@@ -165,9 +165,11 @@ def test_progress_is_written_at_most_twice_a_second(runner: Runner) -> None:
             assert runner.files.preview(work.job.id).stat().st_size < 20_000
             return Done(Outcome(), lambda: None)
 
+    begun = time.monotonic()
     job = run(replace(runner, flows=Talking()), new_job())
+    most = 2 * (time.monotonic() - begun) + 1
     written = [each for each in runner.store.jobs.events("ann", job.id) if each.kind == "progress"]
-    assert 2 <= len(written) <= 4
+    assert 2 <= len(written) <= most < 120
     assert written[0].data["preview"] == 1
     assert left(runner) == [], "the preview goes with the job"
 
