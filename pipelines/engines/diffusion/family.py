@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 from diffusers import DiffusionPipeline
+from transformers.utils import logging as advice
 
 from pipelines.engines.diffusion.previews import Colours
 from portrait.drawings import Task
@@ -97,6 +98,8 @@ TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 def families() -> list[Family]:
     """Every family there is."""
+    # Their pipelines ask for image processors that nothing here needs, and the library would say what they lack.
+    advice.set_verbosity_error()
     here = Path(__file__).parent / "families"
     names = sorted(module.name for module in pkgutil.iter_modules([str(here)]))
     return [importlib.import_module(f"pipelines.engines.diffusion.families.{name}").FAMILY for name in names]

@@ -82,7 +82,6 @@ def find(name: str, settings: Settings, models: Models) -> Source:
 
     Raises `OperatorError` (`unknown_base`, `missing_model`, `bad_base`, `unknown_family`).
     """
-    _quiet()
     if name in settings.bases:
         given = settings.bases[name]
         return source(name, given.path, given.configs or _described(given.path, models))
@@ -105,7 +104,6 @@ def _described(path: Path, models: Models) -> Path | None:
 
 def source(name: str, path: Path, configs: Path | None = None) -> Source:
     """See what lies there; raises `OperatorError` (`bad_base`, `unknown_family`)."""
-    _quiet()
     if path.is_dir():
         index = _index(path)
         return Source(name, path, of_pipeline(str(index.get("_class_name"))), path)
