@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import diffusers
@@ -10,8 +11,9 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from diffusers.image_processor import VaeImageProcessor
 
-from pipelines.engines.diffusion import starts
+from pipelines.engines.diffusion import calls, starts
 from pipelines.engines.diffusion.sampling import SCHEDULERS
 from pipelines.engines.painters.diffusion import Diffusion, Plan
 from pipelines.settings import Base, Draw, ModelStore, Settings
@@ -19,7 +21,7 @@ from portrait.drawings import Drawing
 from portrait.errors import UserError
 from portrait.techniques import Hint, Scene, Technique
 from portrait.types import Identity, Image, Mask, Size
-from tests import hub_store
+from tests import hub_store, tiny
 from tests.faceworld.train import BASE
 
 SCENE = Scene("a photo of a {who}", "low quality")
@@ -249,6 +251,34 @@ def test_the_farther_it_goes_the_less_is_left_of_the_picture(tmp_path: Path) -> 
     face.close()
     assert left[0] < 0.03  # of the VAE
     assert left[0] < left[1] < left[2] / 1.5
+
+
+class HalfPipe:
+    """A pipeline in half precision that leaves its VAE in float32, as some stock ones do."""
+
+    def __init__(self) -> None:
+        self.vae: Any = tiny.vae().half()
+        self.vae.register_to_config(force_upcast=True)
+        self.image_processor = VaeImageProcessor(vae_scale_factor=8)
+        self._execution_device = torch.device("cpu")
+
+    def __call__(self, **_: Any) -> Any:
+        self.vae.float()
+        return SimpleNamespace(images=[np.zeros((SIZE.height, SIZE.width, 3), np.float32)])
+
+
+def test_a_vae_that_overflows_in_half_precision_is_used_in_float32_and_comes_back() -> None:
+    pipe = HalfPipe()
+    drawing = Drawing("", "", SIZE, 0, 4, 1.0, Technique(), start())
+    calls._drawn(pipe, {}, drawing, calls._After((), [].append, drawing, 1.0, None))
+    assert pipe.vae.dtype == torch.float16
+    seen: list[torch.dtype] = []
+    decode = pipe.vae.decode
+    pipe.vae.decode = lambda given, **more: (seen.append(given.dtype), decode(given, **more))[1]
+    with torch.no_grad():
+        assert starts.round_trip(pipe, start()).shape == (SIZE.height, SIZE.width, 3)
+    assert seen == [torch.float32]
+    assert pipe.vae.dtype == torch.float16
 
 
 def test_a_mask_is_rounded_up_to_whole_latents() -> None:
