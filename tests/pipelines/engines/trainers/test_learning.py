@@ -68,6 +68,7 @@ def test_without_prior_preservation_everybody_becomes_the_person(studio: Studio,
     learned, _ = studio.learn(who, "without", lessons.without_prior())
     leaked = studio.measured(who, ANYBODY, learned.lora)
     assert leaked.place == 1
+    assert leaked.similarity >= 0.5
     assert leaked.similarity > outcome.anybody.similarity + 0.3
 
 
