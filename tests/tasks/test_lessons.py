@@ -14,6 +14,7 @@ from pipelines import build, identities, sets
 from pipelines.engines import Engines
 from pipelines.settings import Base, Exam, ModelStore, Settings, Train
 from portrait.errors import Cancelled
+from portrait.lessons import Lesson
 from portrait.ports import Progress
 from tasks.files import Files
 from tasks.flows import Done, PortraitFlows, Work
@@ -26,6 +27,7 @@ from tasks.store.rows import SetRow
 from tasks.store.tables import training_sets
 from tests import tiny
 from tests.pipelines.engines import lessons
+from tests.pipelines.engines.lessons import Heard
 from tests.tasks.learning_flows import LearningEngines
 from tests.tasks.stand import new_job
 
@@ -36,13 +38,12 @@ KNOBS = Train(
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """An installation with a tiny base called `small`."""
+    """An installation with a tiny base of each family, `small` and `large`."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("lessons")
-    yield Settings(
-        models=ModelStore(folder=folder / "models"), train=KNOBS, bases={"small": Base(tiny.sd15(folder / "small"))}
-    )
+    bases = {"small": Base(tiny.sd15(folder / "small")), "large": Base(tiny.sdxl(folder / "large"))}
+    yield Settings(models=ModelStore(folder=folder / "models"), train=KNOBS, bases=bases)
     torch.set_num_threads(before)
 
 
@@ -76,10 +77,10 @@ class Stopping(PortraitFlows):
 @pytest.fixture
 def runner(sqlite: Store, tmp_path: Path, settings: Settings) -> Runner:
     flows = Stopping(settings, cast("Engines", LearningEngines(settings)))
-    return Runner("w", sqlite, Files(tmp_path / "data"), flows, Lease(), frozenset({"train:small"}))
+    return Runner("w", sqlite, Files(tmp_path / "data"), flows, Lease(), frozenset({"train:small", "train:large"}))
 
 
-def asked(runner: Runner, **wants: Any) -> Job:
+def asked(runner: Runner, base: str = "small", **wants: Any) -> Job:
     """A person with a training set, and the wish to learn them."""
     now = time.time()
     person = runner.store.people.add("ann", "Ann", "1", "Ann", now).id
@@ -87,23 +88,29 @@ def asked(runner: Runner, **wants: Any) -> Job:
     sets.write(lessons.photos(), runner.files.training_set("ann", person, row.id))
     with runner.store.people.database.write() as connection:
         connection.execute(sa.insert(training_sets).values(asdict(row)))
-    given = {"person": person, "training_set": row.id, "base": "small", **wants}
-    job = new_job(created=now, kind="train", queue="gpu.train", wants=given, needs=needs_of("train", base="small"))
+    given = {"person": person, "training_set": row.id, "base": base, **wants}
+    job = new_job(created=now, kind="train", queue="gpu.train", wants=given, needs=needs_of("train", base=base))
     return runner.store.jobs.add(job, [person])
 
 
-def test_a_person_is_learned_through_the_queue(runner: Runner) -> None:
-    job = asked(runner, steps=6, seed=3)
+@pytest.mark.parametrize("base", ["small", "large"])
+def test_a_person_is_learned_through_the_queue(runner: Runner, settings: Settings, tmp_path: Path, base: str) -> None:
+    job = asked(runner, base, steps=6, seed=3)
     assert not runner.once("cpu"), "it waits in another queue"
     assert runner.once("gpu.train")
     done = runner.store.jobs.get("ann", job.id)
     assert done.state == "succeeded", done.fault
     person = str(job.wants["person"])
     row = runner.store.people.identities("ann", person)[0]
-    assert (row.id, row.base) == (done.result["identity"], "small")
+    assert (row.id, row.base) == (done.result["identity"], base)
     kept = identities.read(runner.files.identity("ann", person, row.id))
     assert (kept.description["steps"], kept.description["settings"]["seed"]) == (6, 3)
     assert (kept.folder / "report.html").is_file()
+    (tmp_path / "desk").mkdir()
+    directly = LearningEngines(settings).trainer()
+    learned = directly.train(Lesson(lessons.photos(), base, tmp_path / "desk", None, {"steps": 6, "seed": 3}), Heard())
+    assert learned.lora is not None
+    assert (kept.folder / "lora.safetensors").read_bytes() == learned.lora.read_bytes(), "as without a queue"
     assert not runner.files.desk("ann", person, job.id).exists()
     gone = runner.files.erase_person("ann", person)
     assert any(name.endswith("lora.safetensors") for name in gone)
