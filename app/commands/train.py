@@ -93,13 +93,18 @@ def train(
 @contextmanager
 def desk(folder: Path) -> Iterator[None]:
     """The folder of a lesson; it stays when the lesson was broken off."""
-    from portrait.errors import OperatorError
+    from portrait.errors import Cancelled, OperatorError
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OperatorError("cannot_write", f"{folder.parent} cannot be written: {error.strerror}.") from error
-    yield
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        raise Cancelled(
+            message="Stopped, as you asked. The same command goes on from the last checkpoint."
+        ) from stopped
     shutil.rmtree(folder, ignore_errors=True)
 
 
