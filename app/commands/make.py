@@ -49,6 +49,7 @@ Strengths = Annotated[
     list[str] | None,
     typer.Option("--strength", metavar="NAME=0.8", help="Of a LoRA, an adapter, a control or a pass; repeatable."),
 ]
+Refiner = Annotated[float, typer.Option("--refiner", metavar="0.2", help="Share that SDXL's refiner draws at the end.")]
 Hints = Annotated[
     list[str] | None,
     typer.Option(
@@ -76,6 +77,7 @@ def make(
     adapter: Adapters = None,
     preset: Preset = "",
     strength: Strengths = None,
+    refiner: Refiner = 0.0,
     hint: Hints = None,
     format: Format = "jpg",
     as_json: Json = False,
@@ -86,7 +88,7 @@ def make(
         dimensions = size_of(size)
         check_format(format)
         refining = refining_of(refine or (), upscale)
-        wishes = technique_of(engine, base, identity, adapter or (), (preset, strength or ()))
+        wishes = technique_of(engine, base, identity, adapter or (), (preset, strength or ())) or {}
         followed = hints.given(hint or ())
         from app.bar import Bar
         from app.making import Making, Order, document, each_style
@@ -96,15 +98,14 @@ def make(
 
         settings = load()
         steps = tuple(Refinement(*step) for step in refining)
-        technique = hints.technique(wishes, followed)
+        technique = hints.technique({**wishes, **({"refiner": refiner} if refiner else {})}, followed)
         order = Order(count, seed, dimensions and Size(*dimensions), format, steps, technique=technique)
         with Bar() as bar, build.open_engines(settings) as engines:
             build.refiners(engines, steps)  # what is missing is told before photos are judged
             making = Making(settings, engines, out, bar)
             making.remember({**hints.notes(followed, technique), **base_of(base)})
             sitters = {1: making.sitter(photos, learned=identity)}
-            for number, given in others.items():
-                sitters[number] = making.sitter([given], f"set-{number}")
+            sitters |= {number: making.sitter([given], f"set-{number}") for number, given in others.items()}
             people = {number: sitter.person for number, sitter in sitters.items()}
             delivered, refused = each_style(style, lambda name: making.draw(people, making.style(name), order))
             page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], out)
