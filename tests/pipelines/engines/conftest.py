@@ -6,7 +6,10 @@ import torch
 
 from pipelines.engines.diffusion import loading
 from pipelines.engines.diffusion.loading import Source
-from tests import tiny
+from pipelines.engines.painters.diffusion import Diffusion
+from pipelines.settings import Settings
+from portrait.types import Identity
+from tests import hub_store, tiny
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +35,17 @@ def hub(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base(request: pytest.FixtureRequest, hub: Path) -> Source:
     """Each family's tiny base."""
     return loading.source(request.param, hub / request.param)
+
+
+@pytest.fixture(scope="module")
+def painter(settings: Settings) -> Iterator[Diffusion]:
+    """The painter of words on the store that a module fills: its own `settings`."""
+    painter = hub_store.painter(settings)
+    yield painter
+    painter.close()
+
+
+@pytest.fixture(scope="module")
+def anna(settings: Settings) -> Identity:
+    """A person who was learned on the tiny bases of that store."""
+    return hub_store.learned(settings, 1)

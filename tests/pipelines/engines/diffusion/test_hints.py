@@ -1,7 +1,6 @@
 """Pictures that a drawing follows: each control's own, several at once, each with its scale and its part of the steps."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,18 +30,6 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = hub_store.fill(tmp_path_factory.mktemp("hub"))
     published(settings.models.folder)
     return settings
-
-
-@pytest.fixture(scope="module")
-def painter(settings: Settings) -> Iterator[Diffusion]:
-    painter = hub_store.painter(settings)
-    yield painter
-    painter.close()
-
-
-@pytest.fixture(scope="module")
-def anna(settings: Settings) -> Identity:
-    return hub_store.learned(settings, 1)
 
 
 def published(store: Path) -> None:

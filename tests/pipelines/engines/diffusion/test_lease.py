@@ -27,11 +27,6 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def anna(settings: Settings) -> Identity:
-    return hub_store.learned(settings, 1)
-
-
-@pytest.fixture(scope="module")
 def ben(settings: Settings) -> Identity:
     return hub_store.learned(settings, 2, rank=2)
 

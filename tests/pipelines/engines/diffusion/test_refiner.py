@@ -1,6 +1,5 @@
 """SDXL's refiner draws the last steps, equal to the published way of calling both; and the base makes room for it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -27,18 +26,6 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = hub_store.fill(tmp_path_factory.mktemp("hub"))
     tiny_refiner.build(settings.models.folder / refiner.MODEL)
     return settings
-
-
-@pytest.fixture(scope="module")
-def painter(settings: Settings) -> Iterator[Diffusion]:
-    painter = hub_store.painter(settings)
-    yield painter
-    painter.close()
-
-
-@pytest.fixture(scope="module")
-def anna(settings: Settings) -> Identity:
-    return hub_store.learned(settings, 1)
 
 
 def plan(painter: Diffusion, who: Identity, *identities: str, **more: Any) -> Plan:

@@ -1,6 +1,6 @@
 """The published pipelines' own pictures, drawn again through this project's identities and painter, on the same networks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,13 +28,6 @@ def golden() -> Mapping[str, np.ndarray]:
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     torch.set_num_threads(1)
     return hub_store.fill(tmp_path_factory.mktemp("hub"))
-
-
-@pytest.fixture(scope="module")
-def painter(settings: Settings) -> Iterator[Diffusion]:
-    painter = hub_store.painter(settings)
-    yield painter
-    painter.close()
 
 
 def own(steps: int, guidance: float, *identities: str, **more: Any) -> Technique:

@@ -2,7 +2,7 @@
 
 import pickle
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,18 +38,6 @@ Change = Callable[[Lease, Conditions], Conditions]
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     torch.set_num_threads(1)
     return hub_store.fill(tmp_path_factory.mktemp("hub"))
-
-
-@pytest.fixture(scope="module")
-def painter(settings: Settings) -> Iterator[Diffusion]:
-    painter = hub_store.painter(settings)
-    yield painter
-    painter.close()
-
-
-@pytest.fixture(scope="module")
-def anna(settings: Settings) -> Identity:
-    return hub_store.learned(settings, 1)
 
 
 def technique(*identities: str, **more: Any) -> Technique:
