@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 
-OPTIONAL = ("trainers", "features", "identities", "controls", "guards", "painters/diffusion")
+OPTIONAL = ("trainers", "features", "identities", "controls", "guards", "painters/diffusion", "painters/inpaint")
 """Engines that need the diffusion packages, or serve measuring alone: an installation may do without."""
 LEAST_FREE = 2_000_000_000
 """Bytes that ought to be free: a set of 20 photos takes 60 MB, a base model 2 to 7 GB."""
