@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ TEMPLATE = {"schema": 1, "id": "mine", "kind": "template", "title": "Mine", "pic
             "credit": "me"}  # fmt: skip
 
 
-def style(change: dict[str, object] | None = None, start: dict[str, object] = TEXT) -> StyleFile:
+def style(change: Mapping[str, object] | None = None, start: Mapping[str, object] = TEXT) -> StyleFile:
     return StyleFile.model_validate({**start, **(change or {})})
 
 
