@@ -1,15 +1,11 @@
 """An operator's day in a real browser: a pack comes in with faults, is mended, tried out, published; old portraits stay."""
 
-import hashlib
-import io
-import json
 import time
 import zipfile
 from pathlib import Path
 
 import cv2
 import numpy as np
-import skimage.data
 from playwright.sync_api import Browser, Page, expect
 
 from portrait.types import Image
@@ -17,23 +13,12 @@ from tasks import auth, schemas
 from tasks.client import Client
 from tasks.settings import load_installation
 from tasks.store.ledger import open_store
-from tests import selfies
+from tests import packs, selfies
 from tests.browser.conftest import House
 from tests.browser.looking import look, settled
 
 PATIENCE = 90_000
 """Milliseconds a job may take on a busy machine."""
-FAULTY = """
-schema = 1
-id = "launch"
-kind = "template"
-title = "Launch with Taylor Swift"
-picture = { file = "picture.jpg" }
-licence = "LicenseRef-unknown"
-credit = "NASA"
-tags = ["fun"]
-"""
-"""Names a real person, has no licence, and its picture shows a cup of coffee."""
 
 
 def test_an_operator_leads_a_style_from_a_faulty_pack_to_its_second_version(
@@ -79,9 +64,8 @@ def test_somebody_who_is_no_operator_sees_nothing_of_it(house: House, chromium: 
 
 
 def _brings_it_in(page: Page, house: House, shots: Path, folder: Path) -> None:
-    coffee = np.asarray(cv2.resize(skimage.data.coffee(), None, fx=1.5, fy=1.5), np.uint8)
     place = folder / "launch.zip"
-    place.write_bytes(_pack({"launch/style.toml": FAULTY.encode(), "launch/picture.jpg": selfies.jpeg(coffee)}))
+    place.write_bytes(packs.faulty())
     page.goto(f"{house.app}/styles")
     expect(page.get_by_role("heading", name="Styles", exact=True)).to_be_visible(timeout=30_000)
     page.get_by_text("Bring styles in").click()
@@ -171,16 +155,6 @@ def _looks_back(page: Page, house: House, shots: Path, folder: Path) -> None:
 def _key(house: House, role: auth.Role = "operator", owner: str = "olga") -> str:
     store = open_store(load_installation({"PORTRAIT_HOME": str(house.home)}).tasks.database)
     return auth.new_key(store, owner, "browser", role, time.time()).secret
-
-
-def _pack(files: dict[str, bytes]) -> bytes:
-    told = {name: {"sha256": hashlib.sha256(each).hexdigest(), "bytes": len(each)} for name, each in files.items()}
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as made:
-        made.writestr("pack.json", json.dumps({"format": "portrait-styles", "schema": 1, "files": told}))
-        for name, each in files.items():
-            made.writestr(name, each)
-    return content.getvalue()
 
 
 def _press(page: Page, name: str) -> None:

@@ -1,18 +1,12 @@
 """An operator's day, with real engines: a pack is imported, mended, tried out, published; old portraits stay as they were."""
 
-import hashlib
-import io
-import json
 import time
-import zipfile
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-import skimage.data
-from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
 from pipelines.engines import Engines
@@ -21,18 +15,8 @@ from portrait.types import Image
 from tasks.flows import PortraitFlows
 from tasks.running import Runner
 from tasks.settings import Lease
-from tests import selfies
+from tests import packs, selfies
 from tests.tasks.api.desk import Desk
-
-FAULTY = """
-schema = 1
-id = "launch"
-kind = "template"
-title = "Launch with Taylor Swift"
-picture = { file = "picture.jpg" }
-licence = "LicenseRef-unknown"
-credit = "NASA"
-"""
 
 
 @dataclass
@@ -71,26 +55,11 @@ def day(desk: Desk, settings: Settings, engines: Engines) -> Day:
     return Day(desk, Runner("w", office.store, office.files, flows, Lease(), flows.abilities().words))
 
 
-def jpeg(image: Image | NDArray[Any]) -> bytes:
-    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
-
-
-def pack(files: dict[str, bytes]) -> bytes:
-    told = {name: {"sha256": hashlib.sha256(each).hexdigest(), "bytes": len(each)} for name, each in files.items()}
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as made:
-        made.writestr("pack.json", json.dumps({"format": "portrait-styles", "schema": 1, "files": told}))
-        for name, each in files.items():
-            made.writestr(name, each)
-    return content.getvalue()
-
-
 @pytest.mark.networks
 def test_a_style_is_imported_mended_tried_out_and_published_and_old_portraits_stay(day: Day) -> None:
     olga, ann = day.olga, day.ann
-    coffee = np.asarray(cv2.resize(skimage.data.coffee(), None, fx=1.5, fy=1.5), np.uint8)
-    upload = pack({"launch/style.toml": FAULTY.encode(), "launch/picture.jpg": jpeg(coffee)})
-    brought = olga.post("/operator/styles/import", files=[("files", ("launch.zip", upload))]).json()["styles"][0]
+    upload = ("files", ("launch.zip", packs.faulty()))
+    brought = olga.post("/operator/styles/import", files=[upload]).json()["styles"][0]
     words = {each["code"] for each in brought["draft"]["findings"]}
     day.done(olga.post("/operator/styles/launch/check"))
     draft = olga.get("/operator/styles/launch").json()["draft"]
@@ -102,7 +71,7 @@ def test_a_style_is_imported_mended_tried_out_and_published_and_old_portraits_st
     draft = olga.put("/operator/styles/launch/draft", json={"content": content, "edition": draft["edition"]}).json()[
         "draft"
     ]
-    sent = {"file": ("astronaut.jpg", jpeg(_larger(selfies.astronaut())))}
+    sent = {"file": ("astronaut.jpg", selfies.jpeg(_larger(selfies.astronaut())))}
     olga.post("/operator/styles/launch/picture", files=sent, params={"edition": draft["edition"]})
     tested = day.done(olga.post("/operator/styles/launch/test"))
     draft = olga.get("/operator/styles/launch").json()["draft"]
@@ -123,7 +92,7 @@ def test_a_style_is_imported_mended_tried_out_and_published_and_old_portraits_st
 
     content = olga.get("/operator/styles/launch").json()["content"] | {"retouch": 1.0}
     draft = olga.put("/operator/styles/launch/draft", json={"content": content}).json()["draft"]
-    sent = {"file": ("astronaut.jpg", jpeg(_larger(selfies.astronaut()[:, ::-1])))}
+    sent = {"file": ("astronaut.jpg", selfies.jpeg(_larger(selfies.astronaut()[:, ::-1])))}
     olga.post("/operator/styles/launch/picture", files=sent, params={"edition": draft["edition"]})
     day.done(olga.post("/operator/styles/launch/check"))
     assert olga.post("/operator/styles/launch/publish", json={}).json()["version"] == 2
@@ -141,7 +110,7 @@ def test_a_style_is_imported_mended_tried_out_and_published_and_old_portraits_st
 def _judged(day: Day) -> str:
     """A person of whom one photo was judged."""
     id = day.desk.office.store.people.add("ann", "Ann", "1", "Ann", time.time()).id
-    photo = jpeg(selfies.player("player 3"))
+    photo = selfies.jpeg(selfies.player("player 3"))
     day.ann.post(f"/people/{id}/selfies", files=[("files", ("me.jpg", photo))]).raise_for_status()
     day.done(day.ann.post("/trainings", json={"person": id}))
     return id
