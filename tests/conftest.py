@@ -33,7 +33,7 @@ NETWORKS = (
     *("painters/test_diffusion", "test_parsers", "test_realesrgan", "test_restoreformer", "tests/faceworld"),
     *("painters/test_inpaint", "test_into_templates"),
     *("test_drawing", "test_lessons", "test_train", "test_evaluate", "test_pages", "test_routes", "test_serve"),
-    "test_prepare_command",
+    *("test_prepare_command", "test_edit_command", "test_editing", "test_portrait_page"),
 )
 """In the name of tests that build networks, or run whole commands and pages: seconds each, marked `networks`."""
 
