@@ -1,7 +1,5 @@
 """Every line that a style may say has a field, or is left as it is on purpose."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -9,18 +7,12 @@ import pytest
 from app import wording
 from app.style_board import form
 from templates.schema import PassStrengths, StyleFile
-from tests.app.pages import as_client, office, press
+from tests.app.pages import as_client, press
 from tests.app.style_board.drafts import at
 from tests.tasks.api.desk import Desk, picture
 
 AS_IT_IS = {"schema_", "id", "version", "kind", "status", "picture", "carried"}
 """What nobody types: it is given, or belongs to the file."""
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with office(tmp_path / "home") as desk:
-        yield desk
 
 
 def test_every_line_of_a_style_has_words_and_every_pass_a_slider() -> None:

@@ -1,31 +1,17 @@
 """The list of styles, and how styles come in."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from app.style_board.arrivals import named_like
 from tasks.client import Client
 from tests import selfies
-from tests.app.pages import as_client, office, opened, press, words
+from tests.app.pages import opened, press, words
 from tests.app.style_board.drafts import made
-from tests.tasks.api.desk import Desk
 
 services = pytest.mark.services  # starts an API of its own, which is too slow for the inner loop
 CHAIN = {"name": "Office", "add_prompt_style": "in a suit", "model_id": "x/y", "colour": 1}
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with office(tmp_path / "home") as desk:
-        yield desk
-
-
-@pytest.fixture
-def olga(desk: Desk) -> Client:
-    return as_client(desk, "olga", "operator")
 
 
 @services

@@ -1,27 +1,13 @@
 """One style on the operators' board: typed, saved, found wrong, published; of two operators neither loses anything."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tasks.client import Client
-from tests.app.pages import Away, as_client, office, opened, press, turned, words
+from tests.app.pages import Away, as_client, opened, press, turned, words
 from tests.app.style_board.drafts import at, drafted, field, made
 from tests.tasks.api.desk import Desk
 
 pytestmark = pytest.mark.services  # each starts an API of its own, which is too slow for the inner loop
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with office(tmp_path / "home") as desk:
-        yield desk
-
-
-@pytest.fixture
-def olga(desk: Desk) -> Client:
-    return as_client(desk, "olga", "operator")
 
 
 def test_a_style_without_a_draft_leads_to_its_next_version(olga: Client) -> None:

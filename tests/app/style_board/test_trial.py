@@ -1,30 +1,17 @@
 """Trying a draft out: it waits, it fails, it shows three people and says who could not be drawn."""
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from portrait.errors import UserError
 from tasks.client import Client
 from tasks.store.rows import DraftNews
-from tests.app.pages import as_client, office, press, words
+from tests.app.pages import press, words
 from tests.app.style_board.drafts import at, drafted, made
 from tests.tasks.api.desk import Desk
 
 pytestmark = pytest.mark.services  # each starts an API of its own, which is too slow for the inner loop
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with office(tmp_path / "home") as desk:
-        yield desk
-
-
-@pytest.fixture
-def olga(desk: Desk) -> Client:
-    return as_client(desk, "olga", "operator")
 
 
 def test_a_trial_that_no_worker_can_do_says_what_it_waits_for_and_is_stopped(desk: Desk, olga: Client) -> None:
