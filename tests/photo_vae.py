@@ -25,12 +25,17 @@ SIDE, BATCH, STEPS, RATE = 96, 8, 850, 3e-3
 
 def give(settings: Settings) -> None:
     """Put it into every base of the settings, in place of one that draws noise."""
-    weights = {name: weight.float() for name, weight in load_file(FILE).items()}
     for base in settings.bases.values():
-        folder = base.path / "vae"
-        config = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps({**config, "scaling_factor": SCALE}))
-        save_file(weights, folder / "diffusion_pytorch_model.safetensors")
+        put(base.path)
+
+
+def put(base: Path) -> None:
+    """Put it into one base, a hub folder."""
+    folder = base / "vae"
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "scaling_factor": SCALE}))
+    weights = {name: weight.float() for name, weight in load_file(FILE).items()}
+    save_file(weights, folder / "diffusion_pytorch_model.safetensors")
 
 
 def learn(seed: int = 0) -> AutoencoderKL:
