@@ -29,27 +29,25 @@ class Light:
     """-1 from the left of the picture … 1 from the right."""
     colour: Colour
     """Linear red, green, blue, of luminance about 1."""
-    ambient: float
-    """Brightness of the surroundings, 0..1 linear: what wraps around the edge of a person."""
 
 
 LIGHTS = {
-    "studio-grey": Light(-0.5, (1.0, 1.0, 1.0), 0.30),
-    "studio-warm": Light(-0.5, (1.05, 1.0, 0.92), 0.30),
-    "studio-cool": Light(-0.5, (0.97, 1.0, 1.05), 0.30),
-    "studio-black": Light(-0.6, (1.0, 1.0, 1.0), 0.02),
-    "studio-white": Light(-0.2, (1.0, 1.0, 1.0), 0.85),
-    "studio-gradient": Light(-0.5, (0.98, 1.0, 1.03), 0.20),
-    "studio-office": Light(-0.9, (1.0, 1.0, 1.0), 0.45),
-    "studio-outdoors": Light(0.7, (1.04, 1.0, 0.93), 0.40),
-    "studio-blue": Light(-0.5, (0.97, 1.0, 1.05), 0.12),
-    "studio-rose": Light(-0.4, (1.04, 1.0, 0.98), 0.35),
-    "studio-sage": Light(-0.5, (1.0, 1.0, 0.98), 0.28),
-    "studio-canvas": Light(-0.6, (1.04, 1.0, 0.94), 0.08),
-    "studio-city": Light(0.3, (1.02, 1.0, 0.98), 0.05),
-    "studio-seaside": Light(0.8, (1.07, 1.0, 0.90), 0.45),
-    "studio-library": Light(-0.7, (1.05, 1.0, 0.92), 0.10),
-    "studio-bricks": Light(-0.9, (1.02, 1.0, 0.97), 0.16),
+    "studio-grey": Light(-0.5, (1.0, 1.0, 1.0)),
+    "studio-warm": Light(-0.5, (1.05, 1.0, 0.92)),
+    "studio-cool": Light(-0.5, (0.97, 1.0, 1.05)),
+    "studio-black": Light(-0.6, (1.0, 1.0, 1.0)),
+    "studio-white": Light(-0.2, (1.0, 1.0, 1.0)),
+    "studio-gradient": Light(-0.5, (0.98, 1.0, 1.03)),
+    "studio-office": Light(-0.9, (1.0, 1.0, 1.0)),
+    "studio-outdoors": Light(0.7, (1.04, 1.0, 0.93)),
+    "studio-blue": Light(-0.5, (0.97, 1.0, 1.05)),
+    "studio-rose": Light(-0.4, (1.04, 1.0, 0.98)),
+    "studio-sage": Light(-0.5, (1.0, 1.0, 0.98)),
+    "studio-canvas": Light(-0.6, (1.04, 1.0, 0.94)),
+    "studio-city": Light(0.3, (1.02, 1.0, 0.98)),
+    "studio-seaside": Light(0.8, (1.07, 1.0, 0.90)),
+    "studio-library": Light(-0.7, (1.05, 1.0, 0.92)),
+    "studio-bricks": Light(-0.9, (1.02, 1.0, 0.97)),
 }
 """By the name of the backdrop; new ones come last, because a name's place is part of its seed."""
 NAMES = tuple(LIGHTS)

@@ -166,7 +166,7 @@ def lost(job: Job, now: float, limits: Limits) -> Job:
 
 
 def released(job: Job, now: float) -> Job:
-    """The worker stops and gives the job back; nobody's fault, so nothing is counted."""
+    """The worker stops and gives the job back, cancelled if that was asked for; nobody's fault, so nothing is counted."""
     _only(job, HELD, "given back")
     return _ended(job, "cancelled", now) if job.state == "cancelling" else _queued(job)
 
@@ -179,12 +179,6 @@ def cancel_asked(job: Job, now: float) -> Job:
         return _ended(job, "cancelled", now)
     _only(job, {"running"}, "cancelled")
     return replace(job, state="cancelling")
-
-
-def cancelled(job: Job, now: float) -> Job:
-    """The worker confirms that it stopped."""
-    _only(job, {"cancelling"}, "cancelled")
-    return _ended(job, "cancelled", now)
 
 
 def expired(job: Job, now: float) -> Job:

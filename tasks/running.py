@@ -189,7 +189,6 @@ class Reporter:
     names: dict[str, str]
     _told: float = 0.0
     _shown: float = 0.0
-    _phase: str = field(default="")
     _preview: int = 0
 
     def __call__(self, done: int, total: int, doing: str, preview: Image | None = None) -> None:

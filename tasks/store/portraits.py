@@ -30,12 +30,6 @@ class Portraits:
         with self.database.read() as connection:
             return row_as(PortraitRow, one(connection, portraits, owner, id))
 
-    def of_job(self, owner: str, job: str) -> Sequence[PortraitRow]:
-        """What a job delivered, the best first."""
-        with self.database.read() as connection:
-            chosen = sa.select(portraits).where(portraits.c.job == job, portraits.c.owner == owner)
-            return [row_as(PortraitRow, row) for row in connection.execute(chosen.order_by(portraits.c.number))]
-
     def list(
         self, owner: str, which: Which | None = None, cursor: str | None = None, limit: int = 50
     ) -> Page[PortraitRow]:
@@ -71,9 +65,3 @@ class Portraits:
             connection.execute(sa.delete(portraits).where(portraits.c.id == id))
             bury(connection, owner, "portrait", [id], now)
             return gone
-
-    def made_since(self, owner: str, time: float) -> int:
-        """How many were made since, for the quota."""
-        with self.database.read() as connection:
-            chosen = sa.select(sa.func.count()).where(portraits.c.owner == owner, portraits.c.created >= time)
-            return connection.scalar(chosen) or 0

@@ -108,12 +108,8 @@ class Queue:
         """Count a failure; the job is queued again or dead."""
         return self._held(job, lambda each: states.faltered(each, now, fault, limits), now)
 
-    def confirm_cancel(self, job: Job, now: float) -> Job:
-        """The worker stopped, as it was asked to."""
-        return self._held(job, lambda each: states.cancelled(each, now), now)
-
     def release(self, job: Job, now: float) -> Job:
-        """Give the job back, because the worker stops."""
+        """Give the job back, because the worker stops; where that was asked for, it is cancelled."""
         return self._held(job, lambda each: states.released(each, now), now)
 
     def take_back_lost(self, now: float, limits: Limits) -> list[Job]:

@@ -21,6 +21,8 @@ from tasks.keeper import Keeper
 from tasks.settings import Installation, load_installation
 from tasks.store.database import new_id
 from tasks.store.ledger import Store, open_store
+from tasks.store.portraits import Which
+from tasks.store.rows import PortraitRow
 
 ROOT = Path(__file__).parent.parent.parent
 LEASE = 3.0
@@ -31,6 +33,11 @@ def new_job(owner: str = "ann", created: float | None = None, **values: Any) -> 
     now = time.time() if created is None else created
     given = {"kind": "generate", "queue": "cpu", "wants": {}, "needs": needs_of("generate", ["studio"]), **values}
     return Job(id=new_id("job", now), owner=owner, created=now, **given)
+
+
+def portraits_of(store: Store, job: Job) -> list[PortraitRow]:
+    """What a job delivered, the best first."""
+    return sorted(store.portraits.list(job.owner, Which(job=job.id)).items, key=lambda row: row.number)
 
 
 def until(true: Callable[[], object], within: float = 90.0, what: str = "") -> None:

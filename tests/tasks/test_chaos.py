@@ -9,7 +9,7 @@ from pathlib import Path
 from tasks import broker
 from tests.tasks import servers
 from tests.tasks.conftest import stand_at
-from tests.tasks.stand import Stand, kill, until
+from tests.tasks.stand import Stand, kill, portraits_of, until
 
 
 def delivered(stand: Stand, owner: str, job: str) -> list[str]:
@@ -34,7 +34,7 @@ def test_killed_in_mid_job_it_finishes_once(any_stand: Stand) -> None:
     assert (done.state, done.losses, done.failures) == ("succeeded", 1, 0)
     assert stand.runs(job) == 2
     assert delivered(stand, "ann", job.id) == ["01.jpg", "02.jpg", "03.jpg", "04.jpg"]
-    assert len(stand.store.portraits.of_job("ann", job.id)) == 4
+    assert len(portraits_of(stand.store, job)) == 4
 
 
 def test_five_rings_are_one_run(any_stand: Stand) -> None:
@@ -206,4 +206,4 @@ def test_sixty_jobs_are_done_once_each_while_a_worker_is_killed_every_five_secon
         assert (done.state, done.failures) == ("succeeded", 0)
         assert stand.runs(job) <= 1 + done.losses
         assert delivered(stand, job.owner, job.id) == ["01.jpg", "02.jpg"]
-        assert len(stand.store.portraits.of_job(job.owner, job.id)) == 2
+        assert len(portraits_of(stand.store, job)) == 2

@@ -273,7 +273,7 @@ def test_waiting_goes_on_while_the_api_restarts(there: Served) -> None:
         there.stop()
         there.start()
         desk.office.store.jobs.cancel("ann", waiting, time.time())
-        desk.office.store.queue.confirm_cancel(job, time.time())
+        desk.office.store.queue.release(job, time.time())
         thread.join()
     assert [each.state for each in ended] == ["cancelled"]
     told = [(event.state, event.progress) for event in heard if event.place is None and event.state != "queued"]

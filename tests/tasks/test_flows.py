@@ -20,7 +20,7 @@ from tasks.store.ledger import Store
 from tasks.store.portraits import Which
 from tasks.store.rows import SelfieRow, TemplateRow
 from tests import fakes, selfies
-from tests.tasks.stand import new_job
+from tests.tasks.stand import new_job, portraits_of
 
 WORDS = frozenset({"look", "prepare", "draw:studio", "draw:template", "draw:idphoto"})
 
@@ -135,7 +135,7 @@ def test_with_the_real_engines(sqlite: Store, tmp_path: Path, settings: Settings
         size=[240, 320],
     )
     assert made.state == "succeeded", made.fault
-    drawn = sqlite.portraits.of_job("ann", made.id)[0]
+    drawn = portraits_of(sqlite, made)[0]
     assert (drawn.width, drawn.height) == (240, 320)
     assert drawn.likeness["1"]["distance"] < 0.4
 

@@ -28,7 +28,7 @@ from tasks.settings import Lease
 from tasks.store.ledger import Store
 from tasks.store.rows import PortraitRow, TemplateRow
 from tests import hub_store, photo_vae, selfies
-from tests.tasks.stand import new_job
+from tests.tasks.stand import new_job, portraits_of
 
 GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
 PLACES = (1, 3, 4, 6)
@@ -118,7 +118,7 @@ def draw(
     assert runner.once("cpu")
     done: Job = runner.store.jobs.get("ann", job.id)
     assert done.state == "succeeded", done.fault
-    (row,) = runner.store.portraits.of_job("ann", job.id)
+    (row,) = portraits_of(runner.store, job)
     file = runner.files.portraits("ann", job.id) / row.file
     image = cv2.cvtColor(np.asarray(cv2.imread(str(file))), cv2.COLOR_BGR2RGB)
     return np.asarray(image, np.uint8), recipe_of(file), row

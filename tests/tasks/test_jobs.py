@@ -33,7 +33,6 @@ def test_cancelling_wins_over_success() -> None:
         jobs.reported(asked, "drawing", 0.5, "")
     with pytest.raises(Cancelled):
         jobs.succeeded(asked, 13.0, {})
-    assert jobs.cancelled(asked, 13.0).state == "cancelled"
     assert jobs.refused(asked, 13.0, FAULT).state == "cancelled"
     assert jobs.faltered(asked, 13.0, FAULT, Limits()).state == "cancelled"
     assert jobs.lost(asked, 13.0, Limits()).state == "cancelled"
@@ -78,7 +77,6 @@ def test_an_ended_job_starts_over_when_it_is_tried_again() -> None:
         lambda: jobs.retried(new_job(state="succeeded"), 1.0),
         lambda: jobs.cancel_asked(new_job(state="succeeded"), 1.0),
         lambda: jobs.cancel_asked(new_job(state="failed"), 1.0),
-        lambda: jobs.cancelled(held(), 1.0),
         lambda: jobs.expired(held(), 1.0),
         lambda: jobs.lost(new_job(), 1.0, Limits()),
         lambda: jobs.released(new_job(state="expired"), 1.0),

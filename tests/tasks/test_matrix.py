@@ -12,7 +12,7 @@ import pytest
 
 from tasks.jobs import Job
 from tests.tasks.conftest import broker_of, stand_at
-from tests.tasks.stand import LEASE, Stand, kill, until
+from tests.tasks.stand import LEASE, Stand, kill, portraits_of, until
 
 pytestmark = pytest.mark.chaos
 
@@ -92,5 +92,5 @@ def wrong_portraits(stand: Stand, job: Job) -> int:
     wanted = [f"{number:02}.jpg" for number in range(1, int(job.wants["count"]) + 1)]
     folder = stand.files.portraits(job.owner, job.id)
     found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    rows = sorted(row.file for row in stand.store.portraits.of_job(job.owner, job.id))
+    rows = sorted(row.file for row in portraits_of(stand.store, job))
     return len(set(wanted) ^ set(found)) + len(set(wanted) ^ set(rows)) + len(rows) - len(set(rows))

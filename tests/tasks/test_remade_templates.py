@@ -10,7 +10,7 @@ from pipelines.photos import read
 from pipelines.settings import Settings
 from portrait.types import Image
 from tasks.running import Runner
-from tests.tasks.stand import new_job
+from tests.tasks.stand import new_job, portraits_of
 from tests.tasks.test_into_templates import draw, hang, people, runner, tiny  # noqa: F401 -- fixtures
 
 
@@ -33,7 +33,7 @@ def test_a_face_in_a_template_comes_again_by_the_same_models_alone(
 
     done = again()
     assert done.state == "succeeded", done.fault
-    (twin,) = runner.store.portraits.of_job("ann", done.id)
+    (twin,) = portraits_of(runner.store, done)
     file = runner.files.portraits("ann", done.id) / twin.file
     assert np.array_equal(read(file).image, image)
     adapter = tiny.models.folder / "instantid" / "ip-adapter.bin"

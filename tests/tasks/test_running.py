@@ -18,7 +18,7 @@ from tasks.store.ledger import Store
 from tasks.store.queue import Outcome
 from tasks.store.rows import SelfieRow
 from tests.tasks.made_flows import MadeFlows
-from tests.tasks.stand import new_job
+from tests.tasks.stand import new_job, portraits_of
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def left(runner: Runner) -> list[str]:
 def test_rows_and_files_appear_together(runner: Runner) -> None:
     job = run(runner, new_job(wants={"count": 3}))
     assert (job.state, job.progress) == ("succeeded", 1)
-    drawn = runner.store.portraits.of_job("ann", job.id)
+    drawn = portraits_of(runner.store, job)
     assert [row.id for row in drawn] == job.result["portraits"]
     assert left(runner) == [f"owners/ann/jobs/{job.id}/{row.file}" for row in drawn]
     assert [row.number for row in runner.store.portraits.list("ann").items] == [1, 2, 3], "the best first"
@@ -133,7 +133,7 @@ def test_who_lost_the_lease_leaves_nothing(runner: Runner) -> None:
     assert (job.state, job.losses, left(runner)) == ("queued", 1, [])
     assert runner.once("cpu")
     assert runner.store.jobs.get("ann", job.id).state == "succeeded"
-    assert len(runner.store.portraits.of_job("ann", job.id)) == 1
+    assert len(portraits_of(runner.store, job)) == 1
 
 
 def test_a_heart_keeps_a_slow_job(runner: Runner) -> None:

@@ -16,7 +16,7 @@ from tasks.store.ledger import Store, open_store
 from tasks.store.queue import Outcome
 from tasks.store.rows import KeyRow, PortraitRow, SelfieRow, WorkerRow
 from tasks.store.tables import metadata
-from tests.tasks.stand import new_job
+from tests.tasks.stand import new_job, portraits_of
 
 DRAWS = {"draw:studio"}
 
@@ -126,7 +126,7 @@ def test_only_the_lease_may_write(store: Store) -> None:
     store.queue.finish(new, 163.0, Outcome(portraits=[portrait(new)]), lambda: None)
     with pytest.raises(LeaseLost):
         store.queue.finish(new, 164.0, Outcome(portraits=[portrait(new, 2)]), lambda: None)
-    assert len(store.portraits.of_job("ann", new.id)) == 1
+    assert len(portraits_of(store, new)) == 1
 
 
 def late_writes(store: Store, job: Job) -> list[Callable[[], object]]:
@@ -161,7 +161,7 @@ def test_files_that_cannot_be_published_leave_no_rows(store: Store) -> None:
     with pytest.raises(OSError, match="No space"):
         store.queue.finish(job, 110.0, Outcome({"a": 1}, [portrait(job)]), publish)
     assert store.jobs.get("ann", job.id) == job
-    assert store.portraits.of_job("ann", job.id) == []
+    assert portraits_of(store, job) == []
     store.queue.finish(job, 111.0, Outcome(portraits=[portrait(job)]), lambda: None)
 
 
@@ -176,7 +176,7 @@ def test_cancelling(store: Store) -> None:
         store.queue.report(job, 102.0, "drawing", 0.5, "")
     with pytest.raises(Cancelled):
         store.queue.finish(job, 102.0, Outcome(portraits=[portrait(job)]), lambda: pytest.fail("published"))
-    assert store.queue.confirm_cancel(job, 103.0).state == "cancelled"
+    assert store.queue.release(job, 103.0).state == "cancelled"
     assert store.jobs.retry("ann", running.id, 104.0).state == "queued"
     assert code_of(lambda: store.jobs.retry("ann", running.id, 104.0)) == "bad_transition"
 
@@ -238,7 +238,7 @@ def test_a_stranger_finds_nothing(store: Store) -> None:
     asked = store.jobs.add(new_job(), [person.id])
     job = claim(store)
     store.queue.finish(job, 110.0, Outcome(portraits=[portrait(job)]), lambda: None)
-    drawn = store.portraits.of_job("ann", job.id)[0].id
+    drawn = portraits_of(store, job)[0].id
     hook = store.hooks.add("ann", "https://example.org", "s", [], 100.0)
     call = store.hooks.send("ann", hook.id, "test", {}, 100.0)
     reach: dict[str, Callable[[str], Any]] = {
@@ -267,7 +267,6 @@ def test_a_stranger_finds_nothing(store: Store) -> None:
     assert {name: code_of(lambda: act("bob")) for name, act in reach.items()} == dict.fromkeys(reach, "not_found")  # noqa: B023 -- called at once
     assert code_of(lambda: store.jobs.cancel("bob", asked.id, 120.0)) == "not_found"
     assert code_of(lambda: store.jobs.retry("bob", asked.id, 120.0)) == "not_found"
-    assert store.portraits.of_job("bob", asked.id) == []
     assert store.jobs.of_person("bob", person.id) == []
     assert [
         list(page.items) for page in (store.people.list("bob"), store.jobs.list("bob"), store.portraits.list("bob"))
@@ -296,7 +295,7 @@ def test_erasing_reaches_everything(store: Store) -> None:
     both = store.jobs.add(new_job(created=9.0), [other.id])
     first, second = claim(store), claim(store)
     store.queue.finish(first, 110.0, Outcome(portraits=[portrait(first)]), lambda: None)
-    drawn = store.portraits.of_job("ann", done.id)[0].id
+    drawn = portraits_of(store, done)[0].id
     gone = store.people.erase("ann", person.id, 120.0)
     assert set(gone.jobs) == {done.id, running.id, waiting.id}
     assert (gone.selfies, gone.portraits) == ([photo.id], [drawn])

@@ -113,7 +113,7 @@ def test_a_job_is_followed_while_it_happens(there: Served) -> None:
         job = running(desk)
         report(desk, job, 0.5)
         desk.office.store.jobs.cancel("ann", job.id, time.time())
-        desk.office.store.queue.confirm_cancel(job, time.time())
+        desk.office.store.queue.release(job, time.time())
         told = [(event.kind, event.data["state"]) for event in heard if event.kind != "standing"]
     assert told == [("state", "running"), ("progress", "running"), ("state", "cancelling"), ("state", "cancelled")]
 

@@ -149,7 +149,7 @@ def test_a_running_job_is_told_to_stop(desk: Desk) -> None:
     assert (answer.status_code, answer.json()["state"]) == (202, "cancelling")
     retried = client.post(f"/jobs/{job}/retry")
     assert (retried.status_code, retried.json()["code"]) == (409, "bad_transition")
-    desk.office.store.queue.confirm_cancel(held, time.time())
+    desk.office.store.queue.release(held, time.time())
     assert client.get(f"/jobs/{job}").json()["state"] == "cancelled"
 
 
