@@ -51,7 +51,8 @@ def bases(settings: Settings) -> dict[str, list[str]]:
 def ways(settings: Settings) -> dict[str, list[str]]:
     """What a person can be drawn with, each with what it lacks, in words; nothing is loaded.
 
-    By word: `base:sdxl`, `base:sdxl:instantid` for each identity, `base:sdxl:fast` for drawings of few steps.
+    By word: `base:sdxl`, `base:sdxl:instantid` for each identity, `base:sdxl:fast` for drawings of few steps,
+    `base:sdxl:hint:pose` for each control.
     """
     models = Models(settings.models)
     found: dict[str, list[str]] = {}
@@ -60,6 +61,8 @@ def ways(settings: Settings) -> dict[str, list[str]]:
         found[f"base:{base}"] = lines
         for way in (*known.MODELS, "fast"):
             found[f"base:{base}:{way}"] = [*lines, *known.missing(way, family, models)]
+        for kind in known.CONTROLS:
+            found[f"base:{base}:hint:{kind}"] = [*lines, *known.unfollowed(kind, family, models)]
     return found
 
 

@@ -1,6 +1,7 @@
-"""Which models each way of telling a diffusion model who takes, by family of bases; asked without loading a library.
+"""Which models telling a diffusion model who, and what to follow, takes, by family of bases; asked without loading a library.
 
-The engines of `identities` say the same of themselves, but importing them loads torch into processes that never draw.
+The engines of `identities` and `controls` say the same of themselves, but importing them loads torch into processes that
+never draw.
 """
 
 import json
@@ -23,6 +24,17 @@ MODELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 """By identity: the models of the store, for each family that it was made for."""
 FAST: Mapping[str, tuple[str, ...]] = {"sd15": ("lcm_sd15",), "sdxl": ("lcm_sdxl",)}
 """What lets few steps suffice."""
+CONTROLS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "canny": {"sd15": ("controlnet_canny_sd15",), "sdxl": ("controlnet_canny_sdxl",)},
+    "pose": {"sd15": ("controlnet_openpose_sd15", "pose"), "sdxl": ("controlnet_openpose_sdxl", "pose")},
+    "depth": {
+        "sd15": ("controlnet_depth_sd15", "depth_anything"),
+        "sdxl": ("controlnet_depth_sdxl", "depth_anything"),
+    },
+    "tile": {"sd15": ("controlnet_tile_sd15",), "sdxl": ("controlnet_tile_sdxl",)},
+    "color": {"sd15": ("controlnet_color_sd15",)},
+}
+"""By control: the network that follows it, then what sees it in a photo."""
 PIPELINES = {"StableDiffusionPipeline": "sd15", "StableDiffusionXLPipeline": "sdxl"}
 """Families by what a hub folder names."""
 
@@ -47,6 +59,28 @@ def missing(way: str, family: str, models: Models) -> list[str]:
     known = FAST if way == "fast" else MODELS[way]
     if family and family not in known:
         return [f"{way} was not made for the family {family}: choose another way of telling who, or another base."]
+    return _lacks(known, family, models)
+
+
+def followable(kind: str, family: str) -> bool:
+    """Whether a network for a control was made for a family; for one that nobody knows beforehand it may have been."""
+    return kind in CONTROLS and (not family or family in CONTROLS[kind])
+
+
+def unfollowed(kind: str, family: str, models: Models) -> list[str]:
+    """What keeps a control from being followed on a family, as `missing` says it."""
+    if not followable(kind, family):
+        return [no_network(kind, family)]
+    return _lacks(CONTROLS[kind], family, models)
+
+
+def no_network(kind: str, family: str) -> str:
+    """That a control cannot be followed on a family, in a sentence."""
+    others = [name for name, known in CONTROLS.items() if family in known]
+    return f"There is no network for the control {kind!r} on {family}. It follows {', '.join(others)}."
+
+
+def _lacks(known: Mapping[str, tuple[str, ...]], family: str, models: Models) -> list[str]:
     lacks = [[line for model in needed for line in models.missing(model)] for needed in _of(known, family)]
     return min(lacks, key=len)
 

@@ -1,6 +1,6 @@
 """What portraits made of words are drawn with: base, ways of telling who, traits; chosen or refused before it is queued."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 from pipelines import ways
 from portrait.errors import UserError
+from portrait.passes import Passes, followed, with_strengths
 from tasks import schemas
 from tasks.api.answers import documented
 from tasks.api.looks import abilities
@@ -56,11 +57,13 @@ def complete(
     rows = [row for row in office.store.people.identities(owner, order.people["1"]) if row.base]
     chosen = _chosen(office, technique, style, rows, able)
     _check(office, style, chosen)
+    kinds = {hint.kind for hint in technique.hints}
+    _check_followable(office, chosen.base, kinds)
     if chosen.learned is not None:
         wants["identities"] = {"1": chosen.learned.id}
     said = technique.model_dump(exclude_defaults=True)
     wants["technique"] = {**said, "base": chosen.base, "identities": list(chosen.identities)}
-    words = (f"base:{chosen.base}:{way}" for way in (*chosen.identities, *_more(technique)))
+    words = (f"base:{chosen.base}:{way}" for way in (*chosen.identities, *_more(technique), *_hints(kinds)))
     return frozenset({"draw:text", *words})
 
 
@@ -74,6 +77,8 @@ def complete_each(
     if style is not None:
         check_traits(style, order.traits)
     technique, able = _wished(office, order), abilities(office)
+    if technique.hints:
+        raise UserError("bad_technique", "A template is its own hint. Leave hints out, or choose a style of words.")
     drawn, chosen = dict(order.people), []
     for place, person in order.people.items():
         rows = [row for row in office.store.people.identities(owner, person) if row.base]
@@ -84,11 +89,14 @@ def complete_each(
         chosen.append(each)
         drawn[place] = each.learned.id if each.learned is not None else dict(cast(Any, wants["identities"]))[place]
     wants["identities"] = drawn
-    bases = {each.base for each in chosen}
+    bases = sorted({each.base for each in chosen})
     told = list(dict.fromkeys(way for each in chosen for way in each.identities))
     said = {"preset": technique.preset, **technique.model_dump(exclude_defaults=True), "identities": told}
-    wants["technique"] = {**said, "base": bases.pop() if len(bases) == 1 else ""}
+    wants["technique"] = {**said, "base": bases[0] if len(bases) == 1 else ""}
     words = {f"base:{each.base}:{way}" for each in chosen for way in (*each.identities, *_more(technique))}
+    for base in bases:
+        kinds = _needed(style, technique, ways.family_of(office.installation.flows, base))
+        words |= {f"base:{base}:{word}" for word in _hints(kinds)}
     return frozenset({"draw:inpaint", *words})
 
 
@@ -126,6 +134,29 @@ def _wished(office: Office, order: schemas.GenerationOrder) -> schemas.Technique
 def _more(technique: schemas.Technique) -> list[str]:
     """What a technique takes of a base beside identities."""
     return ["fast"] if technique.preset == "fast" and technique.scheduler in ("", "lcm") else []
+
+
+def _hints(kinds: Collection[str]) -> list[str]:
+    """The same for controls that are followed."""
+    return [f"hint:{kind}" for kind in sorted(kinds)]
+
+
+def _needed(style: StyleFile | None, technique: schemas.Technique, family: str) -> set[str]:
+    """Controls that the passes of a face cannot do without on a family; raises `UserError` (`bad_technique`)."""
+    written = None if style is None else style.passes
+    passes = Passes() if written is None else Passes(**written.model_dump())
+    strengths = {**({} if style is None else style.strengths), **technique.strengths}
+    passes = with_strengths(passes, {str(name): strength for name, strength in strengths.items()})
+    drawn = [name for name in ("face", "ring") if getattr(passes, name) > 0]
+    return {kind for name in drawn for kind in followed(passes, name, family) if kind in passes.needs}
+
+
+def _check_followable(office: Office, base: str, kinds: Collection[str]) -> None:
+    """Raise `UserError` (`bad_technique`) for a control that no network follows on the family of a base."""
+    family = ways.family_of(office.installation.flows, base)
+    for kind in sorted(kinds):
+        if not ways.followable(kind, family):
+            raise UserError("bad_technique", ways.no_network(kind, family))
 
 
 def _chosen(

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from diffusers import ControlNetModel
 
+from pipelines import ways
 from pipelines.engines.diffusion import prints, reading
 from pipelines.engines.diffusion.calls import Conditions, Guide
 from pipelines.engines.diffusion.lease import Lease
@@ -17,8 +18,6 @@ from portrait.ports import Control
 from portrait.techniques import Hint, mark
 from portrait.types import Image, Size
 
-NETWORKS = {"canny": "canny", "pose": "openpose", "depth": "depth", "tile": "tile", "color": "color"}
-"""What the control network of a kind is called in the model store, before the family."""
 MOST = 2.0
 """Largest scale; beyond 1 a network is louder than it was taught to be."""
 
@@ -26,19 +25,19 @@ MOST = 2.0
 def check(hints: Sequence[Hint], family: str, models: Models) -> None:
     """Raise what would keep them from being followed: `UserError` (`bad_technique`), `OperatorError` (`missing_model`)."""
     for hint in hints:
-        if hint.kind not in NETWORKS:
-            known = ", ".join(NETWORKS)
+        if hint.kind not in ways.CONTROLS:
+            known = ", ".join(ways.CONTROLS)
             raise UserError("bad_technique", f"There is no control {hint.kind!r}. Choose one of: {known}.")
         if not (0 <= hint.scale <= MOST and 0 <= hint.start < hint.end <= 1):
             raise UserError("bad_technique", f"A hint has a scale of 0 to {MOST:g}, and starts before it ends, 0 to 1.")
-        if _name(hint.kind, family) not in {state.model.name for state in models.list()}:
-            raise UserError("bad_technique", f"There is no network for the control {hint.kind!r} on {family}.")
+        if not ways.followable(hint.kind, family):
+            raise UserError("bad_technique", ways.no_network(hint.kind, family))
         _folder(hint.kind, family, models)
 
 
 def here(kind: str, family: str, models: Models) -> bool:
     """Whether a control's network for a family is in the store."""
-    return kind in NETWORKS and not models.missing(f"controlnet_{NETWORKS[kind]}_{family}")
+    return ways.followable(kind, family) and not models.missing(_name(kind, family))
 
 
 def files(hints: Sequence[Hint], family: str, models: Models) -> dict[str, Path]:
@@ -84,7 +83,7 @@ def _folder(kind: str, family: str, models: Models) -> Path:
 
 
 def _name(kind: str, family: str) -> str:
-    return f"controlnet_{NETWORKS[kind]}_{family}"
+    return ways.CONTROLS[kind][family][0]
 
 
 def covering(image: Image, size: Size) -> Image:

@@ -6,7 +6,7 @@ from templates.catalog import Catalog, Entry
 from tests.tasks.api.desk import Desk, picture
 from tests.tasks.api.test_techniques import XL, hire, learn, needs
 
-INTO = ("draw:inpaint", "draw:template", *XL)
+INTO = ("draw:inpaint", "draw:template", "base:sdxl:hint:canny", *XL)
 
 
 def test_a_template_with_a_technique_goes_to_the_gpu_and_one_without_does_not(desk: Desk) -> None:
@@ -19,7 +19,7 @@ def test_a_template_with_a_technique_goes_to_the_gpu_and_one_without_does_not(de
     drawn = client.post("/generations", json={**body, "technique": {}}).json()
     assert drawn["queue"] == "gpu.generate"
     assert drawn["wants"]["technique"] == {"preset": "balanced", "base": "sdxl", "identities": ["instantid"]}
-    assert needs(desk, drawn["id"]) == {"draw:inpaint", "base:sdxl:instantid"}
+    assert needs(desk, drawn["id"]) == {"draw:inpaint", "base:sdxl:instantid", "base:sdxl:hint:canny"}
     assert drawn["missing"] == []
 
 
@@ -36,7 +36,8 @@ def test_each_is_drawn_by_what_was_learned_of_them_or_by_an_adapter(desk: Desk) 
         assert job["wants"]["identities"]["1"] == learned
         assert job["wants"]["identities"]["2"] != learned
         assert job["wants"]["technique"] == {"preset": "best", "base": "sdxl", "identities": ["lora", "instantid"]}
-        assert needs(desk, job["id"]) == {"draw:inpaint", "base:sdxl:lora", "base:sdxl:instantid"}
+        words = {"base:sdxl:lora", "base:sdxl:instantid", "base:sdxl:hint:canny"}
+        assert needs(desk, job["id"]) == {"draw:inpaint", *words}
 
 
 def test_strengths_of_passes_and_controls_are_heard(desk: Desk) -> None:
@@ -47,6 +48,26 @@ def test_strengths_of_passes_and_controls_are_heard(desk: Desk) -> None:
     assert job["wants"]["technique"]["strengths"] == strengths
     wrong = desk.client().post("/generations", json={**body, "technique": {"strengths": {"luck": 0.5}}})
     assert wrong.status_code == 422
+
+
+def test_a_control_that_the_passes_need_and_nobody_has_is_told_with_the_job(desk: Desk) -> None:
+    lacks = "Run `portrait models pull controlnet_canny_sdxl`."
+    hire(desk, "draw:inpaint", "draw:template", *XL, "base:sdxl:instantid", base__sdxl__hint__canny=[lacks])
+    body = {"people": {"1": desk.person()}, "style": "astronaut"}
+    asked = [{"strengths": strengths} for strengths in ({}, {"face": 0.0, "ring": 0.0}, {"canny": 0.0})]
+    told = [desk.client().post("/generations", json={**body, "technique": each}).json()["missing"] for each in asked]
+    assert told == [[lacks], [], []]
+
+
+def test_a_template_takes_no_hints(desk: Desk) -> None:
+    hire(desk, *INTO, "base:sdxl:instantid")
+    client, person = desk.client(), desk.person()
+    beach = client.post("/templates", files={"file": ("beach.png", picture(7))}).json()["id"]
+    technique = {"hints": [{"kind": "pose", "template": beach}]}
+    body = {"people": {"1": person}, "style": "astronaut", "technique": technique}
+    refused = client.post("/generations", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (422, "bad_technique")
+    assert "A template is its own hint" in refused.json()["detail"]
 
 
 def test_who_cannot_be_told_to_the_model_is_refused_at_once(desk: Desk) -> None:

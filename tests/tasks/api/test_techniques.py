@@ -14,7 +14,7 @@ from pipelines.engines.diffusion.sampling import SCHEDULERS
 from pipelines.models import Models
 from pipelines.settings import ModelStore, Settings
 from tasks.api import techniques
-from tasks.schemas.work import Scheduler, Technique, Way
+from tasks.schemas.work import Hint, Scheduler, Technique, Way
 from tasks.store.database import new_id
 from tasks.store.rows import IdentityRow, WorkerRow
 from tasks.store.tables import identities
@@ -125,7 +125,7 @@ def test_what_a_worker_lacks_is_told_with_the_job(desk: Desk) -> None:
 
 
 def test_everything_that_may_be_said_arrives_in_the_job(desk: Desk) -> None:
-    hire(desk, *XL, "base:sdxl:instantid")
+    hire(desk, *XL, "base:sdxl:instantid", "base:sdxl:hint:pose", "base:sdxl:hint:depth")
     person = desk.person()
     learn(desk, person, "sdxl")
     beach = desk.client().post("/templates", files={"file": ("beach.png", picture(7))}).json()["id"]
@@ -147,6 +147,24 @@ def test_everything_that_may_be_said_arrives_in_the_job(desk: Desk) -> None:
     job = desk.client().post("/generations", json=order(person, said, seed=9, count=3)).json()
     assert job["wants"]["technique"] == said
     assert (job["wants"]["seed"], job["wants"]["count"]) == (9, 3)
+
+
+def test_a_network_that_a_hint_needs_and_nobody_has_is_told_with_the_job(desk: Desk) -> None:
+    lacks = "The model controlnet_depth_sdxl is not on this machine: run `portrait models pull controlnet_depth_sdxl`."
+    hire(desk, *XL, "base:sdxl:instantid", "base:sdxl:hint:canny", base__sdxl__hint__depth=[lacks])
+    client, person = desk.client(), desk.person()
+    learn(desk, person, "sdxl")
+    beach = client.post("/templates", files={"file": ("beach.png", picture(7))}).json()["id"]
+    hints = [{"kind": kind, "template": beach} for kind in ("canny", "depth")]
+    job = client.post("/generations", json=order(person, {"hints": hints})).json()
+    assert needs(desk, job["id"]) == {
+        *("draw:text", "base:sdxl:lora", "base:sdxl:hint:canny", "base:sdxl:hint:depth"),
+    }
+    assert job["missing"] == [lacks]
+    assert client.post("/generations", json=order(person, {"hints": hints[:1]})).json()["missing"] == []
+    wrong = client.post("/generations", json=order(person, {"hints": [{"kind": "color", "template": beach}]}))
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "bad_technique")
+    assert "no network for the control 'color' on sdxl. It follows canny, pose, depth, tile." in wrong.json()["detail"]
 
 
 def test_a_picture_of_somebody_else_cannot_be_followed(desk: Desk) -> None:
@@ -232,6 +250,12 @@ def test_the_wire_and_the_engines_name_the_same_things(tmp_path: Any) -> None:
     models = Models(bare.models)
     for way in ways.MODELS:
         assert ways.missing(way, "", models) == status("identities", way, bare, models)
+    assert set(get_args(Hint.model_fields["kind"].annotation)) == set(ways.CONTROLS) == set(names("controls"))
+    named = {state.model.name for state in models.list()}
+    for kind, networks in ways.CONTROLS.items():
+        assert {name for network in networks.values() for name in network} <= named
+        lacks = [[line for name in network[1:] for line in models.missing(name)] for network in networks.values()]
+        assert all(each == status("controls", kind, bare, models) for each in lacks)
     assert [ways.family_of(bare, base) for base in ("sd15", "sdxl", "other")] == ["sd15", "sdxl", ""]
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers import ControlNetModel
 
+from pipelines import build
 from pipelines.engines.diffusion import original
 from pipelines.engines.painters.diffusion import Diffusion, Plan
 from pipelines.settings import Settings
@@ -157,6 +158,16 @@ def test_a_hint_that_cannot_be_followed_is_told_before_the_base_is_loaded(
     with pytest.raises(error, match=says):
         drawn(painter, anna, hint, base=base)
     assert painter._loaded is None
+
+
+def test_what_can_be_followed_on_a_base_and_what_it_lacks_is_told_in_advance(settings: Settings) -> None:
+    able = build.ways(settings)
+    assert able["base:xl:hint:canny"] == able["base:sd:hint:color"] == []
+    assert "portrait models pull controlnet_tile_sdxl" in able["base:xl:hint:tile"][0]
+    assert "portrait models pull depth_anything" in able["base:xl:hint:depth"][0], (
+        "its network is here, its eyes are not"
+    )
+    assert "no network for the control 'color' on sdxl" in able["base:xl:hint:color"][0]
 
 
 def test_hints_are_told_by_the_marks_of_their_pictures_and_read_back() -> None:

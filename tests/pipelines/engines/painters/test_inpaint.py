@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
 from typing import Any, cast
 
 import cv2
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 
 from pipelines.engines.diffusion import family
-from pipelines.engines.diffusion.hints import NETWORKS
 from pipelines.engines.painters.diffusion import Diffusion, Plan
 from pipelines.engines.painters.fusion import Fusion
 from pipelines.engines.painters.inpaint import Guides, Inpaint
@@ -91,10 +89,6 @@ class Store(Models):
 
     def missing(self, model: str) -> list[str]:
         return [] if model in self._here else [f"`portrait models pull {model}` brings it."]
-
-    def list(self) -> Any:
-        every = (f"controlnet_{kind}_{name}" for kind in NETWORKS.values() for name in ("sd15", "sdxl"))
-        return [SimpleNamespace(model=SimpleNamespace(name=name)) for name in every]
 
     def folder(self, model: str) -> Any:
         if model not in self._here:
