@@ -125,6 +125,9 @@ def test_a_portrait_that_followed_a_picture_is_made_again_from_where_it_lies(fol
     assert [(each["scale"], each["end"]) for each in recipe["technique"]["hints"]] == [(0.7, 0.5), (0.5, 1.0)]
     assert recipe["technique"]["base"] == recipe["drawn"]["base"] == "mine"
     assert set(recipe["drawn"]["models"]) == {
+        "base/text_encoder/model.safetensors",
+        "base/text_encoder_2/model.safetensors",
+        "base/vae/diffusion_pytorch_model.safetensors",
         "controlnet_canny_sdxl/diffusion_pytorch_model.fp16.safetensors",
         "lcm_sdxl/pytorch_lora_weights.safetensors",
         "photomaker/photomaker-v1.bin",
@@ -155,6 +158,15 @@ def test_another_model_than_the_one_it_was_drawn_with_is_named(
     assert "The base mine is another file" in told["message"]
     remake(followed, base=str(kept), out=tmp_path / "kept.png")
     assert np.array_equal(read(followed).image, read(tmp_path / "kept.png").image)
+    vae = kept / "vae" / "diffusion_pytorch_model.safetensors"
+    before = vae.read_bytes()
+    vae.write_bytes(before[:-4] + b"\x00\x00\x00\x3f")
+    with pytest.raises(SystemExit):
+        remake(followed, base=str(kept))
+    assert "vae/diffusion_pytorch_model.safetensors of the base mine is another file" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    vae.write_bytes(before)
     adapter = settings.models.folder / "photomaker" / "photomaker-v1.bin"
     held = torch.load(adapter, weights_only=True)
     torch.save({**held, "more": {}}, tmp_path / "more.bin")

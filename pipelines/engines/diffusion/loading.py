@@ -27,6 +27,8 @@ from portrait.errors import EngineError, OperatorError
 INDEX = "model_index.json"
 NEVER = ("safety_checker", "feature_extractor", "image_encoder")
 """Parts of Stable Diffusion 1.5's folder that neither training nor drawing needs."""
+COMPANIONS = ("text_encoder", "text_encoder_2", "vae")
+"""Parts with weights, beside the U-Net."""
 _BROKEN = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError)
 
 
@@ -70,6 +72,14 @@ class Source:
     def weights(self) -> Path:
         """The U-Net's file, or the single file; raises `OperatorError` (`bad_base`)."""
         return self.path if self.single else _weights(self.path / "unet")
+
+    def companions(self) -> dict[str, Path]:
+        """The files of text encoders and VAE that are loaded, as `PART/FILE`; a single file holds them itself."""
+        if self.single:
+            return {}
+        half = _variant(self.path)
+        found = (file for part in COMPANIONS for file in _loaded(self.path / part, half))
+        return {f"{file.parent.name}/{file.name}": file for file in found}
 
     def hash(self) -> str:
         """SHA-256 of the weights: which base a LoRA was learned on."""
@@ -190,6 +200,12 @@ def _weights(folder: Path) -> Path:
     if not found:
         raise OperatorError("bad_base", f"{folder} holds no weights.")
     return found[0]
+
+
+def _loaded(folder: Path, half: bool) -> list[Path]:
+    """Of a part's files those that are read: safetensors before pickles, one precision of two."""
+    found = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    return [file for file in found if (".fp16." in file.name) == half] or found
 
 
 def _variant(folder: Path) -> bool:

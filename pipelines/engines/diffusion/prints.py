@@ -11,6 +11,8 @@ WEIGHTS = (".safetensors", ".bin", ".pth", ".onnx")
 BASE, LORA = "base_hash", "lora_hash"
 """What recipes call the hash of the base and of what was learned of the person; all others stand under `models`."""
 MODELS = "models"
+BESIDE = "base/"
+"""How the names of text encoders and VAE of a base begin among them."""
 
 
 class Prints:
@@ -46,6 +48,11 @@ class Prints:
             raise _differs("This person was learned anew since: put back what was learned then.")
         before, after = drawn.get(MODELS, {}), now.get(MODELS, {})
         other = [name for name in before if not isinstance(after, dict) or after.get(name) != before[name]]
+        if other and other[0].startswith(BESIDE):
+            raise _differs(
+                f"{other[0].removeprefix(BESIDE)} of the base {drawn.get('base')} is another file than the one this "
+                "portrait was drawn with: name the base that has it with --base."
+            )
         if other:
             raise _differs(
                 f"The model file {other[0]} is another one than this portrait was drawn with: put that one back."

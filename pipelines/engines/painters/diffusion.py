@@ -266,6 +266,7 @@ class Diffusion:
     def _files(self, plan: Plan) -> dict[str, Path]:
         """Of every model that takes part, by name; see `prints`."""
         files, family = {prints.BASE: plan.base.weights}, plan.base.family.name
+        files |= {f"{prints.BESIDE}{name}": file for name, file in plan.base.companions().items()}
         for name, _ in plan.identifiers:
             for model in ways.MODELS.get(name, {}).get(family, ()):
                 files |= prints.named(model, self._models.folder(model))
