@@ -58,6 +58,11 @@ FINE = 0.015
 """Half width, in face sizes, up to which a structure in the matte counts as hair."""
 VEIL = 0.25
 """Opacity below which a broader structure is taken for a leak, and 1 minus which it is taken for solid."""
+TEXTURE, TEXTURED = 1.5, 0.08
+"""Fine structure outside of the person counts by what it has beyond so many times its mean within this distance, in face
+sizes: what is everywhere alike is the room's texture, hair stands out of it."""
+FAINT = 0.15
+"""Opacity up to which what is then left fades away: a wisp that faint is not missed, a trace of the old room is seen."""
 EPSILON = 1e-6
 """Regularisation of the matting Laplacian: ten times pymatting's default, which follows sensor noise."""
 SHIFTS = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
@@ -107,7 +112,7 @@ class SelfieMatter:
         confidence = _filled(self._person(small, near, [move_face(each, _into(window, size)) for each in others]), near)
         hair = _hair(confidence, near)
         matte = self._solve(small, _bands(confidence, near, hair), confidence, _belief(confidence, near))
-        matte = connected(_settled(matte, near), near)
+        matte = connected(_settled(matte, near, hair), near)
         radius = max(1, round(SOFT * face_size(near)))
         return self._framed(image, (face, *others), window, guided(matte, small, part, radius, SOFT_EPSILON))
 
@@ -234,13 +239,31 @@ def _bands(confidence: Mask, face: Face, hair: Mask) -> Mask:
     return known
 
 
-def _settled(matte: Mask, face: Face) -> Mask:
-    """Broad veils become nothing and broad gauze becomes solid; what is as fine as hair stays as it was found."""
+def _settled(matte: Mask, face: Face, hair: Mask) -> Mask:
+    """Broad veils become nothing and broad gauze becomes solid; what is as fine as hair stays where it stands out."""
     side = 2 * max(1, round(FINE * face_size(face))) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     broad = cv2.morphologyEx(matte, cv2.MORPH_OPEN, kernel)
-    solid = np.clip((broad - VEIL) / (1 - 2 * VEIL), 0, 1)
-    return np.clip(matte - broad + solid * solid * (3 - 2 * solid), 0, 1).astype(np.float32)
+    solid = _ramp((broad - VEIL) / (1 - 2 * VEIL))
+    fine = _plain(matte - broad, solid < 0.5, TEXTURED * face_size(face))
+    # Beside clothes only the soft edge itself is left.
+    edge = cv2.dilate((solid > 0.02).astype(np.float32), np.ones((3, 3), np.uint8))
+    return np.clip(fine * np.maximum(hair, edge) + solid, 0, 1).astype(np.float32)
+
+
+def _plain(fine: Mask, outside: NDArray[np.bool_], reach: float) -> Mask:
+    """Fine structure without what the room's texture leaves of itself."""
+    window = (2 * round(reach) + 1,) * 2
+    count = cv2.blur(outside.astype(np.float32), window)
+    mean = cv2.blur(np.where(outside, fine, np.float32(0)), window) / np.maximum(count, 1e-3)
+    left = np.maximum(fine - TEXTURE * mean, 0)
+    return (left * _ramp(left / FAINT)).astype(np.float32)
+
+
+def _ramp(share: NDArray[np.floating]) -> Mask:
+    """0 below 0, 1 above 1, smooth between."""
+    share = np.clip(share, 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 
 def _belief(confidence: Mask, face: Face) -> Mask:
