@@ -13,13 +13,13 @@ from typing import Any
 
 from app import shelf
 from app.photos import collect
-from pipelines import build, identities, render, report, sets
+from pipelines import atomic, build, identities, render, report, sets
 from pipelines.deliver import Deliver
 from pipelines.engines import Engines
 from pipelines.prepare import Wishes
 from pipelines.refine import steps_of
 from pipelines.settings import Settings
-from portrait.errors import OperatorError, UserError
+from portrait.errors import UserError
 from portrait.ports import Progress
 from portrait.techniques import Technique
 from portrait.types import Identity, Portrait, PortraitRequest, Refinement, Size, Style
@@ -118,15 +118,7 @@ class Making:
     def remember(self, places: Mapping[str, Path]) -> None:
         """Note in OUT where sets and pictures lie, for `remake`."""
         notes = notes_of(self.out) | {name: str(path.absolute()) for name, path in places.items()}
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            staged = self.out / f".{NOTES}.part"
-            staged.write_text(json.dumps(notes, ensure_ascii=False, indent=1), "utf-8")
-            staged.replace(self.out / NOTES)
-        except OSError as error:
-            raise OperatorError(
-                "cannot_write", f"Results cannot be written to {self.out}: {error.strerror}."
-            ) from error
+        atomic.write(self.out / NOTES, json.dumps(notes, ensure_ascii=False, indent=1))
 
 
 def hung(entry: Entry, engines: Engines) -> Style:

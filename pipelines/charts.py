@@ -6,8 +6,8 @@ from pathlib import Path
 
 import jinja2
 
+from pipelines import atomic
 from pipelines.inline import inline
-from portrait.errors import OperatorError
 from portrait.evaluation import Evaluation, Measure, Measured
 from portrait.statistics import histogram
 
@@ -54,14 +54,7 @@ class Plot:
 
 def write(evaluation: Evaluation, page: Path) -> Path:
     """Write the page; raises `OperatorError` (`cannot_write`)."""
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        staged = page.with_name(f".{page.name}.part")
-        staged.write_text(render(evaluation), "utf-8")
-        staged.replace(page)
-    except OSError as error:
-        raise OperatorError("cannot_write", f"The page cannot be written to {page}: {error.strerror}.") from error
-    return page
+    return atomic.write(page, render(evaluation))
 
 
 def render(evaluation: Evaluation) -> str:

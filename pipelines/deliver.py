@@ -6,7 +6,6 @@ holds no paths and no names of people.
 
 import io
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from xml.sax.saxutils import escape, unescape
 import PIL.Image
 from PIL.PngImagePlugin import PngInfo
 
-from portrait.errors import OperatorError, UserError
+from pipelines import atomic
+from portrait.errors import UserError
 from portrait.idphotos import Span
 from portrait.types import Portrait
 
@@ -52,16 +52,7 @@ class Deliver:
         Raises `UserError` (`bad_format`), `OperatorError` (`cannot_write`).
         """
         path = path.with_name(f"{path.name}.{self.format}")
-        content = encode(portrait, self.format)
-        staged = path.with_name(f".{path.name}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            staged.write_bytes(content)
-            os.replace(staged, path)  # noqa: PTH105 -- says plainly that it is atomic
-        except OSError as error:
-            staged.unlink(missing_ok=True)
-            raise OperatorError("cannot_write", f"{path} cannot be written: {error.strerror}.") from error
-        return path
+        return atomic.write(path, encode(portrait, self.format))
 
 
 def encode(portrait: Portrait, format: str) -> bytes:

@@ -7,8 +7,8 @@ from urllib.parse import quote
 import jinja2
 import numpy as np
 
+from pipelines import atomic
 from pipelines.inline import inline
-from portrait.errors import OperatorError
 from portrait.types import Image, Portrait, Style
 
 PAGE = "index.html"
@@ -18,15 +18,7 @@ def write(
     portraits: Sequence[tuple[Path, Style, Portrait]], folder: Path, notes: Sequence[tuple[str, str]] = ()
 ) -> Path:
     """Write `index.html` beside the portraits; `notes` are (words, link) to other pages. Raises `cannot_write`."""
-    page = folder / PAGE
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        staged = folder / f".{PAGE}.part"
-        staged.write_text(render(portraits, folder, notes), "utf-8")
-        staged.replace(page)
-    except OSError as error:
-        raise OperatorError("cannot_write", f"The page cannot be written to {page}: {error.strerror}.") from error
-    return page
+    return atomic.write(folder / PAGE, render(portraits, folder, notes))
 
 
 def render(portraits: Sequence[tuple[Path, Style, Portrait]], folder: Path, notes: Sequence[tuple[str, str]]) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipelines import atomic
 from portrait.errors import OperatorError, UserError
 from portrait.lessons import Learned
 from portrait.types import Identity, TrainingSet, Vector
@@ -82,23 +83,11 @@ def write(folder: Path, description: Mapping[str, Any], files: Mapping[str, Path
     if not free(folder):
         raise UserError("folder_taken", f"{folder} holds other things. Name a new or empty folder for the identity.")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.parent))
-        try:
+        with atomic.replacing(folder) as staged:
             for name, file in files.items():
                 shutil.copyfile(file, staged / name)
             (staged / PAGE).write_text(page, "utf-8")
             (staged / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False, indent=1), "utf-8")
-            staged.chmod(0o755)  # mkdtemp's 0700 would hide it from the group that may read its parent
-            if folder.exists():
-                old = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.parent))
-                folder.rename(old / "old")
-                staged.rename(folder)
-                shutil.rmtree(old, ignore_errors=True)
-            else:
-                staged.rename(folder)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
     except OSError as error:
         raise OperatorError("cannot_write", f"The identity cannot be written to {folder}: {error.strerror}.") from error
     return read(folder)

@@ -4,12 +4,10 @@ The photo is levelled, framed and set before a plain background; the face stays 
 """
 
 import io
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,7 +17,7 @@ import PIL.Image
 from pipelines import refine
 from pipelines.deliver import VOCABULARY, fitted
 from pipelines.presets import DPI, Preset, Presets
-from portrait.errors import OperatorError, UserError
+from portrait.errors import UserError
 from portrait.geometry import Frame, crop, move_face, scaled, size_of
 from portrait.idphotos import (
     Head,
@@ -224,20 +222,6 @@ def make(sitting: Sitting, wish: Wish, presets: Presets) -> IdPhoto:
 def best(sittings: Sequence[Sitting]) -> Sitting:
     """The photo that breaks the fewest rules no frame can mend; of equals the first."""
     return min(sittings, key=lambda each: sum(not found.ok for found in each.rules))
-
-
-def write(path: Path, content: bytes) -> Path:
-    """A file whole or not at all; raises `OperatorError` (`cannot_write`)."""
-    staged = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_bytes(content)
-        os.replace(staged, path)  # noqa: PTH105 -- says plainly that it is atomic
-    except OSError as error:
-        with suppress(OSError):
-            staged.unlink(missing_ok=True)
-        raise OperatorError("cannot_write", f"{path} cannot be written: {error.strerror}.") from error
-    return path
 
 
 def encode(image: Image, kilobytes: Span, source: str) -> bytes:

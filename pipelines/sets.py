@@ -5,8 +5,6 @@ that other trainers read too), references/01.jpg at native resolution.
 """
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pipelines import atomic
 from pipelines import photos as door
 from portrait.errors import OperatorError, UserError
 from portrait.types import (
@@ -48,13 +47,8 @@ def write(training: TrainingSet, folder: Path) -> None:
             "folder_taken", f"{folder} holds other things. Name a new or empty folder for the training set."
         )
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.parent))
-        try:
+        with atomic.replacing(folder) as staged:
             _fill(training, staged)
-            _swap(staged, folder)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
     except OSError as error:
         raise OperatorError(
             "cannot_write", f"The training set cannot be written to {folder}: {error.strerror}."
@@ -111,9 +105,7 @@ def forget(folder: Path, source: str) -> bool:
             "broken_set", f"{folder.name} is not a whole training set. Prepare the photos again."
         ) from error
     try:
-        staged = folder / f".{DESCRIPTION}.part"
-        staged.write_text(json.dumps(description, ensure_ascii=False), "utf-8")
-        staged.replace(folder / DESCRIPTION)
+        atomic.write(folder / DESCRIPTION, json.dumps(description, ensure_ascii=False))
         for each in gone:
             for name in filter(None, (each["file"], each.get("before"))):
                 (folder / name).unlink(missing_ok=True)
@@ -150,17 +142,6 @@ def _fill(training: TrainingSet, folder: Path) -> None:
         "references": [_write_reference(folder, number, each) for number, each in enumerate(training.references, 1)],
     }
     (folder / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False), "utf-8")
-
-
-def _swap(staged: Path, folder: Path) -> None:
-    staged.chmod(0o755)  # mkdtemp's 0700 would hide the set from the group that may read its parent
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", dir=folder.parent))
-        folder.rename(old / "old")
-        staged.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        staged.rename(folder)
 
 
 def _write_crop(folder: Path, number: int, each: Crop) -> dict[str, Any]:

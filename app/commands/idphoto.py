@@ -42,7 +42,7 @@ def idphoto(
 ) -> None:
     """Make ID photos: exact size, plain background, every rule measured. Nothing changes the face."""
     with answering(as_json) as say:
-        from pipelines import idphotos, sheets
+        from pipelines import atomic, idphotos, sheets
         from pipelines.presets import load as load_presets
         from portrait.errors import UserError
 
@@ -69,7 +69,7 @@ def idphoto(
             idphotos.document(each, presets, wish) | {"files": _write(each, out, papers)}
             for each, wish in zip(made, wishes, strict=True)
         ]
-        idphotos.write(out / "idphotos.json", json.dumps({"idphotos": answer}, ensure_ascii=False, indent=1).encode())
+        atomic.write(out / "idphotos.json", json.dumps({"idphotos": answer}, ensure_ascii=False, indent=1))
         say({"idphotos": answer}, lambda: _tell(answer))
 
 
@@ -87,14 +87,14 @@ def _images(path: Path) -> "list[Image]":
 
 def _write(photo: "IdPhoto", out: Path, papers: "dict[str, tuple[float, float]]") -> list[str]:
     """OUT/PRESET.jpg and, for each paper, OUT/PRESET-PAPER.jpg and .pdf."""
-    from pipelines import idphotos, sheets
+    from pipelines import atomic, sheets
 
     name = photo.preset.id
-    files = [idphotos.write(out / f"{name}.jpg", photo.content)]
+    files = [atomic.write(out / f"{name}.jpg", photo.content)]
     for paper, size in papers.items():
         layout = sheets.arrange(size, photo.preset.millimetres)
-        files.append(idphotos.write(out / f"{name}-{paper}.jpg", sheets.as_jpeg(layout, photo.content)))
-        files.append(idphotos.write(out / f"{name}-{paper}.pdf", sheets.as_pdf(layout, photo.content)))
+        files.append(atomic.write(out / f"{name}-{paper}.jpg", sheets.as_jpeg(layout, photo.content)))
+        files.append(atomic.write(out / f"{name}-{paper}.pdf", sheets.as_pdf(layout, photo.content)))
     return [str(file) for file in files]
 
 

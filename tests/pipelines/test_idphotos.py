@@ -8,9 +8,9 @@ import pytest
 
 from pipelines import presets
 from pipelines.deliver import Deliver, recipe_of
-from pipelines.idphotos import IdPainter, IdPhoto, Sitting, Wish, best, document, encode, make, write
+from pipelines.idphotos import IdPainter, IdPhoto, Sitting, Wish, best, document, encode, make
 from pipelines.render import Render
-from portrait.errors import OperatorError, UserError
+from portrait.errors import UserError
 from portrait.geometry import CHIN
 from portrait.idphotos import Span, head_of
 from portrait.ports import FaceFinder, Matter
@@ -148,12 +148,6 @@ def test_a_size_no_jpeg_has_gives_the_nearest(astronaut: Image) -> None:
     assert len(encode(astronaut, Span(0, 2), "compositeSynthetic")) == min(
         len(encode(astronaut, Span(0, most), "compositeSynthetic")) for most in (2, 30, 60)
     )
-
-
-def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OperatorError, match="cannot be written"):
-        write(tmp_path / "file" / "photo.jpg", b"")
 
 
 FINE = Quality(1, 1, 1, 1, 1, 1, 1)
