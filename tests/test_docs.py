@@ -1,0 +1,65 @@
+"""What the docs name is there: commands with their options, links, error codes."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from app.cli import app
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PROGRAMS = sorted(
+    path for name in ("app", "tasks", "pipelines", "templates", "portrait") for path in (ROOT / name).rglob("*.py")
+)
+
+
+def commands(text: str) -> list[str]:
+    """What stands in code, inline or in a block, and begins with the program's name."""
+    blocks = re.findall(r"^```.*?^```", text, re.M | re.S)
+    lines = [line.split("   #")[0] for block in blocks for line in block.splitlines()]
+    return [
+        *re.findall(r"`(portrait [a-z][^`]*)`", re.sub(r"\s*\n\s*", " ", text)),
+        *(match[1] for line in lines if (match := re.match(r"(?:\w+=\$\()?(portrait [a-z][^|>)]*)", line.strip()))),
+    ]
+
+
+def unknown(line: str) -> list[str]:
+    """Words of a command line that no command or option bears."""
+    words = shlex.split(line.replace("…", ""))[1:]
+    found = get_command(app)
+    while isinstance(below := getattr(found, "commands", None), dict) and words:
+        name = words.pop(0)
+        if re.search(r"[|A-Z]", name):
+            return [each for each in name.split("|") if each.islower() and each not in below]
+        if name not in below:
+            return [name]
+        found = below[name]
+    options = {each for parameter in found.params for each in (*parameter.opts, *parameter.secondary_opts)}
+    return [word for word in words if word.startswith("-") and word.split("=")[0] not in options]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_of_the_docs_exist_with_their_options(page: Path) -> None:
+    assert {line: wrong for line in commands(page.read_text()) if (wrong := unknown(line))} == {}
+
+
+def test_commands_that_messages_name_exist() -> None:
+    named = {line for path in PROGRAMS for line in re.findall(r"`(portrait [a-z][^`{}]*)`", path.read_text())}
+    assert len(named) > 20
+    assert {line: wrong for line in named if (wrong := unknown(line))} == {}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_of_the_docs_lead_somewhere(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_documented_error_codes_are_ones_that_are_raised() -> None:
+    programs = "\n".join(path.read_text() for path in PROGRAMS)
+    documented = re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs" / "errors.md").read_text(), re.M)
+    assert documented == sorted(documented)
+    assert [code for code in documented if f'"{code}"' not in programs] == []
