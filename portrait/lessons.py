@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from portrait.types import Identity, Image, TrainingSet
 
@@ -66,6 +67,9 @@ class Learned:
     """JSON: family, hash of the base, rank, batch, sizes, settings, package versions, seconds."""
 
 
+Checkpointing = Literal["off", "light", "full"]
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
     """What training will take, before anything is loaded."""
@@ -73,7 +77,8 @@ class TrainingPlan:
     family: str
     steps: int
     batch: int
-    checkpointing: bool
+    checkpointing: Checkpointing
+    """What is computed again on the way back, so that it need not be kept."""
     side: int
     """Long side in pixels."""
     buckets: Mapping[str, int]

@@ -131,7 +131,8 @@ def tell_plan(what: "TrainingPlan") -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     rows = {
         "steps": str(what.steps),
-        "batch": str(what.batch) + (", gradient checkpointing" if what.checkpointing else ""),
+        "batch": str(what.batch)
+        + ("" if what.checkpointing == "off" else f", {what.checkpointing} gradient checkpointing"),
         "size": ", ".join(f"{count} at {size}" for size, count in what.buckets.items()),
         "device": f"{what.device}, {what.precision}",
         "memory": f"about {what.memory / 1e9:.1f} GB; {what.free / 1e9:.1f} GB are free",

@@ -1,6 +1,7 @@
 """Two ways to a learning step on one base: ours, and a script that keeps VAE and text encoders in its loop.
 
-`python -m tests.benchmarks.training FOLDER ours|script SIDE STEPS` learns in a process of its own and prints its peak memory.
+`python -m tests.benchmarks.training FOLDER off|light|full|script SIDE STEPS` learns in a process of its own and prints its peak
+memory; the first three are ours, by what they compute again.
 """
 
 import json
@@ -29,12 +30,12 @@ from pipelines.engines.diffusion.family import TARGETS
 from pipelines.engines.diffusion.lesson import Course
 from pipelines.engines.trainers.dreambooth import Dreambooth
 from pipelines.settings import Exam, Train
-from portrait.lessons import Lesson
+from portrait.lessons import Checkpointing, Lesson
 from portrait.types import Crop, TrainingSet
 from tests import fakes, tiny
 from tests.pipelines.engines.lessons import Heard
 
-KNOBS = Train(rank=16, batch=1, flips=False, min_snr=0, caption_drop=0, exam=Exam(every=0), checkpointing="off")
+KNOBS = Train(rank=16, batch=1, flips=False, min_snr=0, caption_drop=0, exam=Exam(every=0))
 SHAPES: dict[str, dict[str, dict[str, Any]]] = {
     "small": {
         "unet": {"sample_size": 16, "block_out_channels": (64, 128, 128), "attention_head_dim": 8},
@@ -138,8 +139,10 @@ def photos(side: int) -> TrainingSet:
 class Ours:
     """What the trainer does."""
 
-    def __init__(self, folder: Path, side: int, desk: Path, device: str = "cpu", checkpointing: str = "off") -> None:
-        knobs = replace(KNOBS, side=side, device=device, checkpointing=checkpointing)  # type: ignore[arg-type]
+    def __init__(
+        self, folder: Path, side: int, desk: Path, device: str = "cpu", checkpointing: Checkpointing = "off"
+    ) -> None:
+        knobs = replace(KNOBS, side=side, device=device, checkpointing=checkpointing)
         base = loading.source("base", folder)
         given = Lesson(photos(side), "base", desk)
         plan = Dreambooth(lambda name: base, fakes.FakeFinder, knobs, desk).plan(given)
@@ -200,6 +203,11 @@ class Script:
         self._optimiser.zero_grad(set_to_none=True)
 
 
+def learning(way: str, folder: Path, side: int, desk: Path) -> "Ours | Script":
+    """One of the ways by its name."""
+    return Script(folder, side) if way == "script" else Ours(folder, side, desk, checkpointing=way)  # type: ignore[arg-type]
+
+
 def size_of(crop: Crop) -> Any:
     from portrait.types import Size
 
@@ -215,7 +223,7 @@ def peak() -> int:
 if __name__ == "__main__":
     folder, way, side, steps = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     with tempfile.TemporaryDirectory() as desk:
-        learner = Ours(folder, side, Path(desk)) if way == "ours" else Script(folder, side)
+        learner = learning(way, folder, side, Path(desk))
         for number in range(steps):
             learner.step(number)
     json.dump({"peak": peak()}, sys.stdout)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pipelines.engines.diffusion import class_images, device, drawing, latents, lora, tokens, wording
+from pipelines.engines.diffusion import class_images, device, drawing, latents, lora, recompute, tokens, wording
 from pipelines.engines.diffusion.drawing import Pen
 from pipelines.engines.diffusion.exam import Examiner
 from pipelines.engines.diffusion.family import TARGETS, TEXT_TARGETS
@@ -113,8 +113,7 @@ def learner(course: Course, examiner: Examiner | None) -> Learner:
     if knobs.lora:
         lora.attach(unet, rank(course), TARGETS, knobs.seed)
     unet.to(course.device)
-    if course.plan.checkpointing:
-        unet.enable_gradient_checkpointing()
+    recompute.apply(unet, course.plan.checkpointing)
     encoders = spoken.encoders if knobs.text else {}
     networks = ({"unet": unet} if knobs.lora else {}) | encoders
     made = Learner(

@@ -22,7 +22,7 @@ from pipelines.engines.diffusion.merge import merge
 from pipelines.models import Models
 from pipelines.settings import Settings, Train
 from portrait.errors import EngineError, UserError
-from portrait.lessons import Learned, Lesson, Look, TrainingPlan
+from portrait.lessons import Checkpointing, Learned, Lesson, Look, TrainingPlan
 from portrait.ports import FaceFinder, Progress
 
 STEPS_A_PHOTO, MOST_STEPS = 200, 800
@@ -60,10 +60,10 @@ class Dreambooth:
         tried = self._attempt(course)
         if isinstance(tried, Learned):
             return tried
-        if course.plan.checkpointing and course.plan.batch == 1:
+        if course.plan.checkpointing == "full" and course.plan.batch == 1:
             raise _too_small(tried)
         device.sweep(course.device)
-        smaller = replace(course.plan, batch=max(1, course.plan.batch // 2), checkpointing=True)
+        smaller = replace(course.plan, batch=max(1, course.plan.batch // 2), checkpointing="full")
         again = self._attempt(replace(course, plan=smaller))
         if not isinstance(again, Learned):
             raise _too_small(again)
@@ -343,12 +343,12 @@ def _plan(base: Source, lesson: Lesson, knobs: Train) -> TrainingPlan:
     )
 
 
-def _fitting(cost: estimate.Cost, knobs: Train, free: float, kind: str) -> tuple[int, bool]:
-    """Batch and checkpointing: the largest batch that fits without checkpointing, before any with it."""
+def _fitting(cost: estimate.Cost, knobs: Train, free: float, kind: str) -> tuple[int, Checkpointing]:
+    """Batch and checkpointing: the largest batch that fits with the least checkpointing."""
     batches = [knobs.batch] if knobs.batch else list(BATCHES) if kind == "cuda" else [1]
-    modes = {"on": [True], "off": [False], "auto": [False, True]}[knobs.checkpointing]
+    modes = ("off", "light", "full") if knobs.checkpointing == "auto" else (knobs.checkpointing,)
     twice = 2 if knobs.prior.weight else 1
-    options = [(batch, mode) for mode in modes for batch in batches]
+    options: list[tuple[int, Checkpointing]] = [(batch, mode) for mode in modes for batch in batches]
     return next((each for each in options if cost.memory(each[0] * twice, each[1]) <= FILLED * free), options[-1])
 
 

@@ -14,7 +14,7 @@ from pipelines.engines.diffusion import loading, lora
 from pipelines.engines.trainers import dreambooth
 from pipelines.settings import Exam, Prior, Train
 from portrait.errors import Cancelled, EngineError, UserError
-from portrait.lessons import Learned, Lesson
+from portrait.lessons import Checkpointing, Learned, Lesson
 from portrait.types import Identity, Image
 from tests import album, fakes, tiny
 from tests.pipelines.engines import lessons
@@ -142,6 +142,17 @@ def test_a_loss_that_is_no_number_stops_with_its_step(hub: Path, tmp_path: Path)
     with pytest.raises(EngineError, match=r"at step 2") as caught:
         learn(hub, "sd15", tmp_path, replace(PLAIN, rate=1e30))
     assert caught.value.code == "diverged"
+
+
+@pytest.mark.parametrize("strength", ["off", "light", "full"])
+def test_no_more_is_computed_again_than_memory_asks_for(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strength: Checkpointing
+) -> None:
+    given = Lesson(lessons.photos(), "sdxl", tmp_path)
+    needed = lessons.trainer(hub, replace(PLAIN, checkpointing=strength)).plan(given).memory
+    monkeypatch.setattr(dreambooth.device, "free", lambda where: 1.0001 * needed / dreambooth.FILLED)
+    plan = lessons.trainer(hub, PLAIN).plan(given)
+    assert (plan.checkpointing, plan.memory) == (strength, needed)
 
 
 class Short:
