@@ -21,6 +21,8 @@ class Look:
     template: schemas.Template | None = None
     words: bool = False
     """Whether a model draws it of words."""
+    families: tuple[str, ...] = ()
+    """Families of bases that it may be drawn on; any when empty."""
 
 
 def own_pictures(chosen: list[str]) -> list[schemas.Template]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from app import casting, looks, people, troubles, widgets, wishes
-from app.session import client, go, recall, remember, say, say_or
+from app.session import client, go, is_operator, recall, remember, say, say_or
 from tasks import schemas
 
 COUNTS = (1, 2, 4, 8)
@@ -44,7 +44,7 @@ def page() -> None:
 
 def _for_whom(style: schemas.Style, known: wishes.Ways) -> schemas.Style:
     """The style as it is for a person: words are drawn only of somebody whom the model can be told of."""
-    ready = style.ready and (style.kind != "text" or known.any)
+    ready = style.ready and (style.kind != "text" or known.suiting(style.families).any)
     return style.model_copy(update={"ready": ready})
 
 
@@ -59,22 +59,28 @@ def _gallery(styles: Sequence[schemas.Style], chosen: list[str], person: schemas
     if others:
         with st.expander(say("create.others", count=len(others)), expanded=len(others) == len(shown)):
             _why(others, person)
-            _cards(others, chosen)
+            _cards(others, chosen, narrow=True)
 
 
 def _why(others: Sequence[schemas.Style], person: schemas.Person) -> None:
-    """What it takes to draw styles that cannot be drawn, in plain words and then in the operator's."""
+    """What it takes to draw styles that cannot be drawn, in plain words; to operators in theirs too."""
     if any(not style.missing for style in others):
         st.write(say("create.needs_learning", name=person.name))
-    lines = dict.fromkeys(line for style in others for line in style.missing)
-    if lines and all(style.kind == "text" for style in others if style.missing):
-        st.write(say("create.needs_model"))
-    for line in lines:
-        widgets.soft(f"{say('create.not_here')} {line}")
+    lacking = [style for style in others if style.missing]
+    if lacking:
+        st.write(say("create.needs_model" if all(style.kind == "text" for style in lacking) else "create.not_here"))
+    _for_operators([line for style in lacking for line in style.missing])
 
 
-def _cards(styles: Sequence[schemas.Style], chosen: list[str]) -> None:
-    grid = st.grid(5, min_column_width=150)
+def _for_operators(lines: Sequence[str]) -> None:
+    """What is missing, as whoever can bring it needs it said."""
+    if is_operator():
+        for line in dict.fromkeys(lines):
+            widgets.soft(line)
+
+
+def _cards(styles: Sequence[schemas.Style], chosen: list[str], narrow: bool = False) -> None:
+    grid = st.grid(5, min_column_width=120 if narrow else 150)
     for style in styles:
         with grid.cell(), st.container(border=True, height="stretch", key=f"style-{style.id}"):
             _style(style, chosen)
@@ -108,7 +114,9 @@ def _looks(
 ) -> list[casting.Look]:
     """What was chosen and can be drawn, in the order in which it was chosen."""
     known = {
-        each.id: casting.Look(each.id, looks.title_of(each), each.faces, words=each.kind == "text")
+        each.id: casting.Look(
+            each.id, looks.title_of(each), each.faces, words=each.kind == "text", families=tuple(each.families)
+        )
         for each in styles
         if each.ready
     }
@@ -120,7 +128,9 @@ def _looks(
 
 def _order(person: schemas.Person, looks: Sequence[casting.Look], known: wishes.Ways) -> None:
     """Who, how many, how large, and what else may be wished; and the button."""
-    st.subheader(say("create.order"), anchor=False)
+    if looks:
+        st.html(f'<a class="p-onward" href="#order">{widgets.safe(say("create.onward", count=len(looks)))}</a>')
+    st.subheader(say("create.order"), anchor="order")
     if not looks:
         st.info(say("create.choose_first"), icon=":material/touch_app:")
         return
@@ -188,10 +198,8 @@ def _beyond(person: schemas.Person, abilities: Sequence[schemas.Ability], known:
                     client().train(schemas.TrainingOrder.model_validate({"person": person.id, "base": base}))
                     go("progress")
         if not ready:
-            st.button(say("beyond.train", name=person.name), key="train-none", disabled=True)
             st.write(say("beyond.no_base") if trainable else say("beyond.needs_gpu"))
-            for line in dict.fromkeys(line for each in trainable for line in each.missing):
-                widgets.soft(line)
+            _for_operators([line for each in trainable for line in each.missing])
 
 
 def _is_being_learned(person: schemas.Person) -> bool:

@@ -1,7 +1,7 @@
 """What may be wished of looks that are made of words: what is seen of the person, how good, and how the model is told who."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import streamlit as st
@@ -23,11 +23,18 @@ class Ways:
     """Ways of telling the model who, by base; the base that the person was learned on comes first."""
     fast: bool = False
     """Whether drawings of few steps are possible."""
+    families: Mapping[str, str] = field(default_factory=dict)
+    """By base: its family, where it is known."""
 
     @property
     def any(self) -> bool:
         """Whether the person can be drawn at all."""
         return any(self.by_base.values())
+
+    def suiting(self, families: Collection[str]) -> "Ways":
+        """Those on bases of some families, and on bases whose family nobody knows; all of them when none is named."""
+        fits = {base for base in self.by_base if not families or self.families.get(base, "") in {"", *families}}
+        return replace(self, by_base={base: names for base, names in self.by_base.items() if base in fits})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +49,20 @@ class Wishes:
 def ways(person: schemas.Person, abilities: Sequence[schemas.Ability]) -> Ways:
     """What workers are ready for; what was learned counts on the base it was learned on."""
     found: dict[str, list[str]] = {base: [] for base in person.learned}
+    families: dict[str, str] = {}
     fast = False
     for each in abilities:
         parts = each.name.split(":")
+        if parts[0] == "base":
+            families[parts[1]] = each.family
         if parts[0] != "base" or len(parts) != 3 or not each.ready:
             continue
         _, base, way = parts
         fast = fast or way == FAST
         if way != FAST and (way != "lora" or base in person.learned):
             found.setdefault(base, []).append(way)
-    return Ways({base: sorted(names, key=lambda way: way != "lora") for base, names in found.items() if names}, fast)
+    by_base = {base: sorted(names, key=lambda way: way != "lora") for base, names in found.items() if names}
+    return Ways(by_base, fast, families)
 
 
 def ask(looks: Sequence[Look], known: Ways) -> Wishes:
@@ -71,6 +82,8 @@ def ask(looks: Sequence[Look], known: Ways) -> Wishes:
         help=say("wishes.quality_help"),
         key=f"quality-{before.get('at', 0)}",
     )
+    for look in looks:  # one base is chosen for all of them
+        known = known.suiting(look.families)
     return Wishes({"preset": quality or "balanced", **_more(known)}, traits)
 
 

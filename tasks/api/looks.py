@@ -129,6 +129,7 @@ def _style(file: StyleFile, able: Mapping[str, list[str]]) -> schemas.Style:
         titles=dict(file.titles),
         tags=list(file.tags),
         faces=file.faces,
+        families=list(file.families),
         licence=file.licence,
         credit=file.credit,
         ready=not missing,

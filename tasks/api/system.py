@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from pipelines import ways
 from portrait.errors import OperatorError
 from tasks import broker, schemas
 from tasks.api.answers import documented
@@ -34,8 +35,15 @@ def get_ready(office: TheOffice) -> Response:
 @router.get("/abilities", responses=documented(401))
 def get_abilities(office: TheOffice, _: TheCaller) -> schemas.Page[schemas.Ability]:
     """What this installation can do at present, and what the rest takes."""
-    found = abilities(office)
-    items = [schemas.Ability(name=name, ready=not found[name], missing=found[name]) for name in sorted(found)]
+    found, flows = abilities(office), office.installation.flows
+    bases = {name: name.split(":")[1] for name in found if name.startswith(("base:", "train:"))}
+    families = {base: ways.family_of(flows, base) for base in set(bases.values())}
+    items = [
+        schemas.Ability(
+            name=name, ready=not found[name], missing=found[name], family=families.get(bases.get(name, ""), "")
+        )
+        for name in sorted(found)
+    ]
     return schemas.Page(items=items, next=None)
 
 

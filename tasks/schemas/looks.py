@@ -51,6 +51,9 @@ class Style(Said):
     titles: Mapping[str, str] = Field({}, description="In other languages, by their code.")
     tags: list[str]
     faces: int
+    families: list[str] = Field(
+        [], description="Families of bases that it may be drawn on: see `family` of an ability; any when empty."
+    )
     licence: str
     credit: str
     ready: bool = Field(description="Whether a live worker can draw it.")

@@ -46,6 +46,9 @@ class Ability(Said):
     name: str
     ready: bool
     missing: list[str]
+    family: str = Field(
+        "", description="Of `base:…` and `train:…`: the family of the base, as styles name them; empty when not known."
+    )
 
 
 class Worker(Said):

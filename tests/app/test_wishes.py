@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from tasks.store.database import new_id
 from tasks.store.rows import IdentityRow, WorkerRow
 from tasks.store.tables import identities
+from templates.catalog import Catalog, Entry
 from tests.app.pages import as_client, office, opened, press, turned, words
 from tests.tasks.api.desk import ABLE, Desk
 
@@ -89,6 +90,36 @@ def test_whoever_knows_may_say_how_the_model_is_told_who(desk: Desk) -> None:
     assert job.wants["technique"] == {"preset": "fast", "base": "sdxl", "identities": ["lora", "instantid"]}
 
 
+def test_a_look_is_offered_to_whom_a_base_of_its_families_knows_and_on_those_bases_alone(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Catalog.entries
+
+    def entries(self: Catalog) -> list[Entry]:
+        only = {"text-garden": ("sdxl",), "text-noir": ("sd15",)}
+        return [
+            replace(each, style=each.style.model_copy(update={"families": only.get(each.style.id, ())}))
+            for each in found(self)
+        ]
+
+    monkeypatch.setattr(Catalog, "entries", entries)
+    person = desk.person()
+    learn(desk, person, "sd15")
+    hire(desk, "draw:text", "base:sd15:lora", "train:sdxl")
+    app = opened(as_client(desk), "create")
+    offered = {str(each.key) for each in app.button}
+    assert {"choose-text-noir", "choose-text-oil"} <= offered
+    assert "choose-text-garden" not in offered
+    hire(desk, *XL, "base:sd15:lora", "base:sdxl:instantid", "base:sdxl:photomaker")
+    app = choose(opened(as_client(desk), "create"), "text-garden")
+    way = next(each for each in app.selectbox if each.label == "How the model is told who it draws")
+    assert way.options == ["Automatic", "One photo (InstantID)", "Several photos (PhotoMaker)"]
+    app = choose(app, "text-oil")
+    assert next(each for each in app.selectbox if each.label == way.label).options == way.options
+    app = choose(app, "text-noir")
+    assert [each for each in app.selectbox if each.label == way.label] == [], "no base suits all three"
+
+
 def test_settings_of_a_portrait_bring_its_wishes_back(desk: Desk) -> None:
     person = desk.person()
     learn(desk, person, "sdxl")
@@ -130,10 +161,10 @@ def test_without_a_base_it_is_said_in_plain_words_what_it_takes(desk: Desk) -> N
     app = opened(as_client(desk), "create")
     seen = words(app)
     assert "drawn by a model that paints what words say" in seen
-    assert "It is not ready on this installation; an operator can set it up." in seen
-    assert "No model that can learn a person is ready on this installation" in seen
-    assert NO_MODEL in seen
-    assert app.button(key="train-none").disabled
+    assert "It is not ready here; an operator can set it up." in seen
+    assert "No model that can learn a person is ready here" in seen
+    assert NO_MODEL not in seen, "that is for operators"
+    assert "Learn Ann" not in seen
 
 
 def test_where_several_bases_are_ready_a_person_chooses_one_to_be_learned_on(desk: Desk) -> None:

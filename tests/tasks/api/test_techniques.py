@@ -121,7 +121,9 @@ def test_what_a_worker_lacks_is_told_with_the_job(desk: Desk) -> None:
         "name": "base:sdxl:instantid",
         "ready": False,
         "missing": ["The model instantid is not on this machine."],
+        "family": "sdxl",
     }
+    assert (told["draw:text"]["family"], told["train:sdxl"]["family"]) == ("", "sdxl")
 
 
 def test_everything_that_may_be_said_arrives_in_the_job(desk: Desk) -> None:
@@ -257,6 +259,12 @@ def test_the_wire_and_the_engines_name_the_same_things(tmp_path: Any) -> None:
         lacks = [[line for name in network[1:] for line in models.missing(name)] for network in networks.values()]
         assert all(each == status("controls", kind, bare, models) for each in lacks)
     assert [ways.family_of(bare, base) for base in ("sd15", "sdxl", "other")] == ["sd15", "sdxl", ""]
+
+
+def test_a_style_tells_on_which_bases_it_may_be_drawn(desk: Desk) -> None:
+    styles = {each["id"]: each["families"] for each in desk.client().get("/styles").json()["items"]}
+    assert (styles["text-garden"], styles["studio-warm"]) == (["sd15", "sdxl"], [])
+    assert desk.client().get("/styles/text-garden").json()["families"] == ["sd15", "sdxl"]
 
 
 def test_a_style_tells_what_it_asks_for(desk: Desk) -> None:
