@@ -10,7 +10,8 @@ _HTML = """
 <input type="range" min="0" max="100" value="50">
 """
 _CSS = """
-.frame { position: relative; aspect-ratio: 4 / 5; max-height: 80vh; margin: 0 auto; border-radius: 0.6rem; }
+.frame { position: relative; aspect-ratio: var(--ratio); max-width: calc(80vh * var(--ratio)); margin: 0 auto; }
+.frame { border-radius: 0.6rem; }
 .frame { overflow: hidden; background: rgb(128 128 128 / 0.15); touch-action: pan-y; }
 img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: cover; }
 .over { clip-path: inset(0 calc(100% - var(--at, 50%)) 0 0); }
@@ -23,6 +24,7 @@ export default function ({ parentElement, data }) {
   const frame = parentElement.querySelector(".frame");
   const input = parentElement.querySelector("input");
   const [over, under] = [parentElement.querySelector(".over"), parentElement.querySelector(".under")];
+  frame.style.setProperty("--ratio", data.ratio);
   over.src = data.before; over.alt = data.beforeAlt;
   under.src = data.after; under.alt = data.afterAlt;
   input.setAttribute("aria-label", data.label);
@@ -39,10 +41,13 @@ export default function ({ parentElement, data }) {
 """
 
 
-def slider(before: str, after: str, label: str, before_alt: str, after_alt: str) -> None:
-    """The picture `before` over the picture `after`, by their addresses, moved by mouse, finger or arrow keys."""
-    data = {"before": before, "after": after, "label": label, "beforeAlt": before_alt, "afterAlt": after_alt}
-    _component()(data=data, key="compare-slider")
+def slider(before: tuple[str, str], after: tuple[str, str], label: str, shape: tuple[int, int]) -> None:
+    """The picture `before` over the picture `after`, moved by mouse, finger or arrow keys.
+
+    Pictures are an address and what it shows in words. `shape` is the width and height of `after`, which is shown whole.
+    """
+    pictures = {"before": before[0], "beforeAlt": before[1], "after": after[0], "afterAlt": after[1]}
+    _component()(data={**pictures, "label": label, "ratio": shape[0] / shape[1]}, key="compare-slider")
 
 
 @cache

@@ -46,7 +46,8 @@ def _shown(portrait: schemas.Portrait, job: schemas.Job | None, alt: str) -> Non
     address = widgets.source("portrait", portrait.id, widgets.LARGE)
     if selfie is not None and st.toggle(say("portrait.compare"), key="compare"):
         before = widgets.source("selfie", selfie.id, widgets.LARGE)
-        compare.slider(before, address, say("portrait.compare_label"), say("portrait.selfie_alt"), alt)
+        shape = (portrait.width, portrait.height)
+        compare.slider((before, say("portrait.selfie_alt")), (address, alt), say("portrait.compare_label"), shape)
         widgets.soft(say("portrait.compare_help"))
     else:
         st.html(widgets.picture(address, alt, "whole"))

@@ -20,7 +20,7 @@ def page() -> None:
     everything = client().jobs()
     active = [each for each in everything if not each.done]
     since = datetime.now(UTC) - RECENT
-    ended = [each for each in everything if each.done and (each.finished or each.created) > since][:MOST]
+    ended = [each for each in everything if _tells(each) and (each.finished or each.created) > since][:MOST]
     if not active and not ended:
         st.info(say("progress.nothing"), icon=":material/hourglass_empty:")
         if st.button(say("progress.to_create"), type="primary"):
@@ -34,6 +34,11 @@ def page() -> None:
         for job in ended:
             with st.container(border=True, key=f"ended-{job.id}"):
                 _ended(job, titles)
+
+
+def _tells(job: schemas.Job) -> bool:
+    """Whether a job that ended says something here: what became of photos and pictures is told where they are."""
+    return job.done and job.kind in {"generate", "train"}
 
 
 @st.fragment(run_every=2)
@@ -88,7 +93,7 @@ def _drawn(job: schemas.Job, titles: dict[str, str]) -> None:
     grid = st.grid(THUMBNAILS, min_column_width=70)
     for number, id in enumerate(ids, 1):
         alt = say("progress.thumb_alt", number=number, name=jobs.name(job, titles))
-        grid.html(widgets.picture(widgets.source("portrait", id, widgets.THUMB), alt, "tall"))
+        grid.html(widgets.picture(widgets.source("portrait", id, widgets.THUMB), alt, "entire"))
     if st.button(say("progress.to_results"), key=f"see-{job.id}", type="primary"):
         remember("only_job", job.id)
         go("results")

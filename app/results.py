@@ -61,7 +61,7 @@ def cards(portraits: Sequence[schemas.Portrait], titles: dict[str, str]) -> None
             words, mood = likeness.told(portrait)
             alt = say("results.alt", style=name, likeness=words)
             st.html(
-                widgets.picture(widgets.source("portrait", portrait.id), alt, "tall")
+                widgets.picture(widgets.source("portrait", portrait.id), alt, "entire")
                 + widgets.title(name)
                 + widgets.chip(words, mood)
             )

@@ -38,6 +38,11 @@ def me() -> schemas.Me:
     return client().me()
 
 
+def is_operator() -> bool:
+    """Whether the visitor runs the place: the page of jobs is for those alone."""
+    return "board" in st.session_state["pages"]
+
+
 def language() -> str:
     """The visitor's language: chosen before, or the browser's."""
     chosen = st.session_state.get("language") or st.context.cookies.get(LANGUAGE)

@@ -20,7 +20,7 @@ def page() -> None:
     if person is None or not people.allowed(person):
         return
     _take(person)
-    _last_words()
+    _last_words(person)
     latest = jobs.latest(client().jobs(kind="prepare"), person.id)
     photos = client().selfies(person.id)
     if latest is not None and not latest.done:
@@ -64,7 +64,7 @@ def _send(person: schemas.Person, taken: Sequence[tuple[str, UploadedFile]]) -> 
         finally:
             let_go(content)
     bar.empty()
-    remember("lost", lost)
+    remember("lost", {person.id: lost})
     if len(lost) < len(taken):
         judge(person.id)
 
@@ -79,9 +79,9 @@ def judge(person: str) -> None:
         client().train(schemas.TrainingOrder.model_validate({"person": person}))
 
 
-def _last_words() -> None:
+def _last_words(person: schemas.Person) -> None:
     """What became of photos that were not taken."""
-    for name, code, message in recall("lost", []):
+    for name, code, message in recall("lost", {}).get(person.id, []):
         st.warning(f"**{name}** · {troubles.tip(code, troubles.words(code, message))}", icon=":material/broken_image:")
 
 
@@ -105,8 +105,10 @@ def _judged(person: schemas.Person, photos: Sequence[schemas.Selfie], latest: sc
         icon = ":material/check_circle:"
         st.success(f"{say('photos.used', count=used, total=len(photos))} {verdicts.advice(photos)}", icon=icon)
     with st.container(horizontal=True):
-        if used and person.identity and st.button(say("photos.go_on"), type="primary", icon=":material/palette:"):
-            go("create")
-        if (verdicts.changed(photos) or latest is None) and st.button(say("photos.judge"), icon=":material/refresh:"):
+        again = verdicts.changed(photos) or latest is None
+        if again and st.button(say("photos.judge"), type="primary", icon=":material/refresh:"):
             judge(person.id)
             st.rerun()
+        kind = "secondary" if again else "primary"
+        if used and person.identity and st.button(say("photos.go_on"), type=kind, icon=":material/palette:"):
+            go("create")

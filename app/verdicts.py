@@ -14,8 +14,8 @@ ENOUGH = 8
 _MOODS = {"use": "good", "spare": "fair", "refuse": "poor", "": "plain"}
 _ORDER = ("", "refuse", "spare", "use")
 """What asks for something comes first."""
-_FACELESS = {"no_face", "unreadable", "too_large"}
-"""Faults of photos that cannot be used even if somebody wants it."""
+_HOPELESS = {"no_face", "unreadable", "too_large", "several_faces"}
+"""Faults of photos that are not offered for use: nobody could say which of several faces is the person's."""
 
 
 def changed(photos: Sequence[schemas.Selfie]) -> bool:
@@ -32,8 +32,10 @@ def advice(photos: Sequence[schemas.Selfie]) -> str:
         reason.code for each in photos if each.verdict in {"spare", "refuse"} for reason in each.reasons[:1]
     )
     known = {"turned_away", "blurred", "dark", "face_small", "eyes_closed", "several_faces"}
-    commonest = next((code for code, _ in faults.most_common() if code in known), "any")
-    return say(f"advice.{commonest}", count=lacking)
+    counts = sorted(((count, code) for code, count in faults.items() if code in known), reverse=True)
+    # Of faults that are equally common none is the one to name.
+    clear = len(counts) == 1 or (len(counts) > 1 and counts[0][0] > counts[1][0])
+    return say(f"advice.{counts[0][1] if clear else 'any'}", count=lacking)
 
 
 def cards(photos: Sequence[schemas.Selfie], latest: schemas.Job | None) -> None:
@@ -53,22 +55,32 @@ def _card(photo: schemas.Selfie, fault: schemas.Detail | None) -> None:
     alt = say(f"photos.alt_{kind}", name=photo.name)
     verdict = photo.verdict or ("refuse" if fault else "")
     shown = widgets.picture(widgets.source(kind, photo.id), alt, grey=verdict == "refuse")
-    words = [troubles.tip(each.code, each.tip) for each in photo.reasons]
-    if fault and not words:
-        words = [troubles.tip(fault.code, fault.message)]
-    if verdict == "use":
-        words = [say("photos.good")]
-    label = say(f"verdict.{verdict or 'waiting'}")
-    told = widgets.row(widgets.chip(label, _MOODS[verdict]), widgets.name(photo.name))
-    st.html(shown + told + "".join(widgets.small(each) for each in words))
+    label, mood = say(f"verdict.{verdict or 'waiting'}"), _MOODS[verdict]
+    if photo.verdict and _differs(photo):
+        label, mood = say("verdict.changed"), "plain"
+    told = widgets.row(widgets.chip(label, mood), widgets.name(photo.name))
+    st.html(shown + told + "".join(widgets.small(each) for each in _words(photo, fault)))
     with st.container(horizontal=True, gap="small"):
         _buttons(photo)
+
+
+def _words(photo: schemas.Selfie, fault: schemas.Detail | None) -> list[str]:
+    """What was found in a photo, or what a wish about it waits for."""
+    if photo.verdict and _differs(photo):
+        return [say("photos.wish_waits", again=say("photos.judge"))]
+    if photo.verdict == "use":
+        return [say("photos.good")]
+    # Of several faces the other faults would be those of anybody.
+    reasons = [each for each in photo.reasons if each.code == "several_faces"] or photo.reasons
+    if fault and not reasons:
+        return [troubles.tip(fault.code, fault.message)]
+    return [troubles.tip(each.code, each.tip) for each in reasons]
 
 
 def _buttons(photo: schemas.Selfie) -> None:
     wish: schemas.Wish = "" if photo.wish else ("exclude" if photo.verdict in {"use", ""} else "include")
     label = say(f"photos.wish_{wish or 'undo'}")
-    hopeless = wish == "include" and any(each.code in _FACELESS for each in photo.reasons)
+    hopeless = wish == "include" and any(each.code in _HOPELESS for each in photo.reasons)
     if not hopeless:
         act = troubles.click(lambda: client().wish(photo.id, wish))
         st.button(label, key=f"wish-{photo.id}", help=say("photos.wish_help", name=photo.name), on_click=act)

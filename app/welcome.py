@@ -18,8 +18,8 @@ def page() -> None:
     widgets.heading(say("welcome.title"), say("welcome.lead"))
     if people:
         _people(people)
-        st.subheader(say("welcome.another"), anchor=False)
-        _consent()
+        with st.expander(say("welcome.another"), icon=":material/person_add:"):
+            _consent(border=False)
     else:
         _steps()
         _consent()
@@ -68,9 +68,9 @@ def consent_text(days: float) -> list[str]:
     ]
 
 
-def _consent() -> None:
+def _consent(border: bool = True) -> None:
     """Who it is, and that they agree: recorded with version and time before any photo."""
-    with st.form(f"consent-{recall('consents', 0)}", border=True):
+    with st.form(f"consent-{recall('consents', 0)}", border=border):
         st.html(
             f'<p class="p-title">{escape(say("consent.title"))}</p>' + widgets.points(consent_text(me().retention_days))
         )

@@ -59,7 +59,7 @@ def source(kind: str, id: str, side: int | None = CARD) -> str:
 
 
 def picture(address: str, alt: str, shape: str = "square", grey: bool = False) -> str:
-    """A picture as HTML; the shape is `square`, `tall` or `whole`."""
+    """A picture as HTML; the shape is `square`, `tall`, `entire` (tall with nothing cut off) or `whole`."""
     also = " p-grey" if grey else ""
     lazy = "" if shape == "whole" else ' loading="lazy"'
     return f'<p class="p-picture p-{shape}{also}"><img src="{escape(address)}" alt="{escape(alt)}"{lazy}></p>'

@@ -11,6 +11,7 @@ from portrait.errors import UserError
 from tasks import schemas
 from tasks.client import Client
 from tasks.jobs import Job
+from tasks.store.queue import Verdicts
 from tasks.store.rows import WorkerRow
 from tests.app.pages import Away, as_client, office, opened, press, turned, words
 from tests.tasks.api.desk import ABLE, Desk, picture
@@ -80,8 +81,21 @@ def test_photos_left_out_are_marked_and_the_check_is_offered_again(desk: Desk) -
     app = opened(as_client(desk), "photos")
     press(app, "Leave out")
     assert "Undo" in words(app)
+    assert "Press “Check again” above, and this change counts." in words(app)
     press(app, "Check again")
     assert [job.state for job in as_client(desk).jobs(kind="prepare")] == ["queued", "succeeded"]
+
+
+def test_a_photo_of_several_people_is_not_offered_for_use(desk: Desk) -> None:
+    person = desk.person()
+    _judge(desk, person, "turned_away")
+    seen = words(opened(as_client(desk), "photos"))
+    assert "Use anyway" in seen
+    _judge(desk, person, "several_faces", "eyes_closed")
+    seen = words(opened(as_client(desk), "photos"))
+    assert "Several people are about equally large" in seen
+    assert "eyes look closed" not in seen, "whose eyes, nobody knows"
+    assert "Use anyway" not in seen
 
 
 def test_reasons_of_a_failed_check_stand_on_the_photos(desk: Desk) -> None:
@@ -97,11 +111,15 @@ def test_reasons_of_a_failed_check_stand_on_the_photos(desk: Desk) -> None:
     assert "Not used" in seen
 
 
-def test_without_a_worker_styles_say_what_they_need(desk: Desk) -> None:
+def test_without_a_worker_styles_say_so_and_to_operators_what_they_need(desk: Desk) -> None:
     desk.person()
     seen = words(opened(as_client(desk), "create"))
-    assert "Cannot be drawn here at present. No worker for it is running." in seen
-    assert "needs a worker with a GPU" in seen
+    assert "These cannot be drawn here at present" in seen
+    assert "No worker for it is running" not in seen
+    assert "Not available here: it takes a graphics card" in seen
+    operator = as_client(desk, "op", "operator")
+    desk.person("op")
+    assert "No worker for it is running." in words(opened(operator, "create"))
 
 
 def test_without_a_worker_a_job_says_what_it_waits_for(desk: Desk) -> None:
@@ -281,11 +299,21 @@ def _hire(desk: Desk) -> None:
     desk.office.store.staff.arrive(WorkerRow("test-worker", ["cpu"], sorted(ABLE), {}, "cpu", now, now))
 
 
-def _refuse(desk: Desk, error: UserError) -> Job:
+def _judge(desk: Desk, person: str, *faults: str) -> None:
+    """A worker finds these faults in the one photo of a person."""
+    client = as_client(desk)
+    [photo] = client.selfies(person)
+    client.train(schemas.TrainingOrder.model_validate({"person": person}))
+    reasons = [{"code": each, "tip": ""} for each in faults]
+    error = UserError("no_usable_photos", "None.")
+    _refuse(desk, error, {photo.id: {"verdict": "refuse", "reasons": reasons}})
+
+
+def _refuse(desk: Desk, error: UserError, verdicts: Verdicts | None = None) -> Job:
     """A worker takes the next job and finds that it cannot be done."""
     job = desk.office.store.queue.claim("w", "cpu", ABLE, time.time(), 60)
     assert job is not None
-    return desk.office.store.queue.refuse(job, time.time(), error)
+    return desk.office.store.queue.refuse(job, time.time(), error, verdicts)
 
 
 def _choose(app: Any, *looks: str) -> Any:
