@@ -63,3 +63,19 @@ def test_documented_error_codes_are_ones_that_are_raised() -> None:
     documented = re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs" / "errors.md").read_text(), re.M)
     assert documented == sorted(documented)
     assert [code for code in documented if f'"{code}"' not in programs] == []
+
+
+def test_rooms_of_the_house_are_there() -> None:
+    """The tables of CONTRIBUTING.md name files of the folder in the heading above them."""
+    folder, missing, seen = ROOT, [], 0
+    for line in (ROOT / "CONTRIBUTING.md").read_text().splitlines():
+        if heading := re.match(r"### `([\w/]+)/`", line):
+            folder = ROOT / heading[1]
+        elif heading := re.match(r"\| files of `(\w+)/`", line):
+            folder = folder / heading[1]
+        elif line.startswith("| `"):
+            named = re.findall(r"`([\w./]+)`", line.split("|")[1])
+            missing += [str(folder / name) for name in named if not (folder / name).exists()]
+            seen += len(named)
+    assert missing == []
+    assert seen > 100

@@ -28,7 +28,6 @@ STATUS = {
     "too_many_people": 409,
     "too_many_photos": 409,
     "too_many_templates": 409,
-    "still_running": 409,
     "style_exists": 409,
     "style_faults": 409,
     "style_unchecked": 409,

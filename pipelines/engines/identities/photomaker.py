@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pipelines.engines import Engines
-from pipelines.engines.diffusion import calls, clip, merging, prompts, reading
+from pipelines.engines.diffusion import calls, clip, photo_tokens, prompts, reading
 from pipelines.engines.diffusion.calls import Conditions, strength
 from pipelines.engines.diffusion.family import Words
 from pipelines.engines.diffusion.lease import Lease
@@ -87,13 +87,13 @@ class PhotoMaker:
 
     def _encoder(self, lease: Lease) -> Any:
         try:
-            network, weights = merging.built(reading.tensors(self._file, GROUPS)["id_encoder"])
+            network, weights = photo_tokens.built(reading.tensors(self._file, GROUPS)["id_encoder"])
         except KeyError as error:
             raise reading.broken(self._file, f"it has no {error.args[0]}") from error
         made = reading.filled(network, weights, self._file)
         return made.requires_grad_(False).eval().to(lease.device, lease.dtype)
 
-    def _merged(self, lease: Lease, encoder: merging.Merger, photos: list[Reference], prompt: str) -> Words:
+    def _merged(self, lease: Lease, encoder: photo_tokens.Merger, photos: list[Reference], prompt: str) -> Words:
         """The prompt's words with the class word repeated and replaced by the photos."""
         hidden, pooled, places = [], None, torch.zeros(0)
         for tokenizer_name, name in lease.family.encoders:
