@@ -50,22 +50,13 @@ def histogram(values: Sequence[float], bins: int = 20) -> tuple[list[int], list[
 def frechet(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
     """Fréchet distance between the Gaussians fitted to two sets of features (FID; Heusel and others 2017, 1706.08500).
 
-    No root of a product of covariances is taken: with A and B the centred features, S₁ = AᵀA and S₂ = BᵀB, the trace of
-    (S₁S₂)^½ is the sum of the singular values of A·Bᵀ. So fewer pictures than features, and features that never change,
-    are as exact as anything else. Each set needs two rows.
+    It is |m₁−m₂|² + tr(S₁ + S₂ − 2(S₁S₂)^½) of means m and covariances S. No root of a product is taken: with A and B the
+    centred features, S₁ = AᵀA and S₂ = BᵀB, the trace of (S₁S₂)^½ is the sum of the singular values of A·Bᵀ. So fewer
+    pictures than features, and features that never change, are as exact as anything else. Each set needs two rows.
     """
     first, second = _rows(one, 2), _rows(other, 2)
-    return _frechet(first.mean(0), _scatter(first), second.mean(0), _scatter(second))
-
-
-def frechet_gaussians(mean: Numbers, covariance: Numbers, other_mean: Numbers, other_covariance: Numbers) -> float:
-    """Fréchet distance between two Gaussians: |m₁−m₂|² + tr(S₁ + S₂ − 2(S₁S₂)^½); covariances may be singular."""
-    return _frechet(mean, _root(covariance), other_mean, _root(other_covariance))
-
-
-def _frechet(mean: Numbers, root: Numbers, other_mean: Numbers, other_root: Numbers) -> float:
-    """From means and roots, where `rootᵀ·root` is the covariance."""
-    apart = float(((mean - other_mean) ** 2).sum())
+    root, other_root = _scatter(first), _scatter(second)
+    apart = float(((first.mean(0) - second.mean(0)) ** 2).sum())
     shared = float(np.linalg.svd(root @ other_root.T, compute_uv=False).sum())
     # What is 0 comes out as a rounding error to either side of it.
     return max(0.0, apart + float((root**2).sum() + (other_root**2).sum()) - 2 * shared)
@@ -75,11 +66,6 @@ def _scatter(rows: Numbers) -> Numbers:
     """K×D with K ≤ D whose product with itself is the (unbiased) covariance."""
     centred = (rows - rows.mean(0)) / np.sqrt(len(rows) - 1)
     return np.asarray(np.linalg.qr(centred, mode="r"), np.float64) if len(rows) > rows.shape[1] else centred
-
-
-def _root(covariance: Numbers) -> Numbers:
-    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
-    return np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
 
 
 def kernel(
