@@ -5,6 +5,7 @@ The branch is read once, at the door: the command line turns it into an exit cod
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -44,3 +45,13 @@ class Cancelled(PortraitError):  # noqa: N818 -- a wish that was granted, not an
         self, code: str = "cancelled", message: str = "Stopped, as you asked.", details: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__(code, message, details)
+
+
+def broken_model(place: Path, why: str, model: str = "") -> EngineError:
+    """A model's file or folder that is not what it should be; `model` is the name that brings it, where one is known."""
+    again = f"fetch it again with `portrait models pull {model}`" if model else "pull it again"
+    return EngineError(
+        "broken_model",
+        f"The model file {place} cannot be used ({why}). See whether it is the published one with "
+        f"`portrait models check`, and {again}.",
+    )

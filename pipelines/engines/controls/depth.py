@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from transformers import AutoModelForDepthEstimation, DPTImageProcessorPil
 
 from pipelines.engines import Engines
-from pipelines.engines.diffusion.reading import broken
 from pipelines.models import Models
 from pipelines.settings import Settings
+from portrait.errors import broken_model
 from portrait.types import Image
 
 MODEL = "depth_anything"
@@ -30,7 +30,7 @@ class Depth:
             network: Any = AutoModelForDepthEstimation.from_pretrained(str(folder), local_files_only=True)
             self._eyes: Any = DPTImageProcessorPil.from_pretrained(str(folder), local_files_only=True)
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
-            raise broken(folder, str(error).split("\n")[0]) from error
+            raise broken_model(folder, str(error).split("\n")[0]) from error
         self._network: Any = network.eval()
 
     def draw(self, image: Image) -> Image:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from pipelines.engines.diffusion.loading import Source
-from portrait.errors import EngineError, UserError
+from portrait.errors import UserError, broken_model
 from portrait.ports import FaceFinder
 from portrait.types import Face, Identity, Reference
 
@@ -78,10 +78,10 @@ def tensors(file: Path, wanted: Sequence[str]) -> dict[str, Any]:
             held = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except BROKEN as error:
         why = "it holds more than numbers" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
-        raise broken(file, why) from error
+        raise broken_model(file, why) from error
     missing = [name for name in wanted if not isinstance(held.get(name), dict) or not held[name]]
     if missing or not all(isinstance(each, torch.Tensor) for name in wanted for each in held[name].values()):
-        raise broken(file, f"it has no {missing[0]}" if missing else "it holds more than tensors")
+        raise broken_model(file, f"it has no {missing[0]}" if missing else "it holds more than tensors")
     return {name: held[name] for name in wanted}
 
 
@@ -90,7 +90,7 @@ def filled(network: _Network, weights: dict[str, torch.Tensor], file: Path) -> _
     try:
         network.load_state_dict(weights, strict=True, assign=True)  # type: ignore[attr-defined] -- a torch module
     except RuntimeError as error:
-        raise broken(file, str(error).split("\n")[1].strip()) from error
+        raise broken_model(file, str(error).split("\n")[1].strip()) from error
     return network
 
 
@@ -110,14 +110,5 @@ def network(kind: type[_Network], folder: Path, dtype: torch.dtype, where: torch
                 str(folder), dtype=dtype, local_files_only=True, variant="fp16" if half else None
             )
     except BROKEN as error:
-        raise broken(folder, str(error).split("\n")[0]) from error
+        raise broken_model(folder, str(error).split("\n")[0]) from error
     return made.requires_grad_(False).eval().to(where)
-
-
-def broken(file: Path, why: str) -> EngineError:
-    """A model file that is not what it should be."""
-    return EngineError(
-        "broken_model",
-        f"The model file {file} cannot be used: {why}. See whether it is the published one with "
-        "`portrait models check`, and pull it again.",
-    )

@@ -19,7 +19,7 @@ from pipelines.engines.diffusion import calls, device, memory, prompts, reading,
 from pipelines.engines.diffusion.calls import Conditions
 from pipelines.engines.diffusion.lease import Lease
 from portrait.drawings import Drawing
-from portrait.errors import UserError
+from portrait.errors import UserError, broken_model
 from portrait.techniques import Technique
 
 MODEL, FAMILY = "sdxl_refiner", "sdxl"
@@ -40,7 +40,7 @@ class Refiner:
                 str(folder), dtype=dtype, local_files_only=True, variant="fp16" if half else None
             )
         except reading.BROKEN as error:
-            raise reading.broken(folder, str(error).split("\n")[0]) from error
+            raise broken_model(folder, str(error).split("\n")[0]) from error
         self.pipeline.set_progress_bar_config(disable=True)
         for part in self.pipeline.components.values():
             if isinstance(part, torch.nn.Module):

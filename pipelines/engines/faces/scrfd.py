@@ -4,7 +4,6 @@ Only detection and recognition are loaded, straight from their two files: Insigh
 to the home folder and runs every model of them on every face.
 """
 
-import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,9 +19,10 @@ from insightface.utils.face_align import arcface_dst
 from skimage.transform import SimilarityTransform
 
 from pipelines.engines import Engines
+from pipelines.engines.onnx.network import idle_gpu, providers
 from pipelines.models import Models
 from pipelines.settings import Settings
-from portrait.errors import EngineError, OperatorError
+from portrait.errors import OperatorError, broken_model
 from portrait.geometry import pose_from_landmarks
 from portrait.types import Box, Face, Image, Points, Vector
 
@@ -79,7 +79,7 @@ class Scrfd:
         self._detector = _network(detector, space, SCRFD)
         self._recogniser = _network(recogniser, space, ArcFaceONNX)
         if not self._detector.use_kps:
-            raise _broken(detector, space, "it gives no landmarks")
+            raise broken_model(detector, "it gives no landmarks", space)
 
     def faces(self, image: Image, embedded: int = 1) -> list[Face]:
         """Faces of an upright image, the largest first; see `portrait.ports.FaceFinder`."""
@@ -151,45 +151,23 @@ _LOADING = threading.Lock()
 def _network(path: Path, pack: str, kind: type) -> Any:
     """The network of a file, loaded once in a process; its session may run on several threads at a time."""
     with _LOADING:
-        return _load(path, pack, kind, tuple(_providers()))
+        return _load(path, pack, kind, tuple(providers()))
 
 
 @cache
-def _load(path: Path, pack: str, kind: type, providers: Sequence[str]) -> Any:
+def _load(path: Path, pack: str, kind: type, chosen: Sequence[str]) -> Any:
     options = onnxruntime.SessionOptions()
     # The published files declare their output sizes for 640 pixels, and onnxruntime warns at every other size.
     options.log_severity_level = 3
     try:
         # Given a path, `get_model` never downloads. Without `static_shape_sessions` it keeps to one session; else it
         # opens another one for every input size.
-        network = get_model(str(path), providers=list(providers), sess_options=options, static_shape_sessions=False)
+        network = get_model(str(path), providers=list(chosen), sess_options=options, static_shape_sessions=False)
     except Exception as error:  # onnxruntime's errors share no narrower base, and InsightFace asserts on file contents.
-        raise _broken(path, pack, str(error) or type(error).__name__) from error
+        raise broken_model(path, str(error) or type(error).__name__, pack) from error
     if not isinstance(network, kind):
-        raise _broken(path, pack, f"it is no {kind.__name__} network")
+        raise broken_model(path, f"it is no {kind.__name__} network", pack)
     return network
-
-
-def _broken(path: Path, pack: str, why: str) -> EngineError:
-    return EngineError(
-        "broken_model",
-        f"The model file {path} cannot be used ({why}). See whether it is the published one with "
-        f"`portrait models check`, and fetch it again with `portrait models pull {pack}`.",
-    )
-
-
-def _providers() -> list[str]:
-    """CUDA where this onnxruntime has it, then the CPU.
-
-    CoreML is left out: InsightFace would keep what it compiles in the home folder.
-    """
-    available = onnxruntime.get_available_providers()
-    providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
-    if not providers:
-        raise OperatorError(
-            "no_provider", "onnxruntime has neither a CUDA nor a CPU provider. Install it again with `make install`."
-        )
-    return providers
 
 
 def make(settings: Settings, models: Models, engines: Engines) -> Scrfd:
@@ -199,15 +177,4 @@ def make(settings: Settings, models: Models, engines: Engines) -> Scrfd:
 
 def status(settings: Settings, models: Models) -> list[str]:
     """What is still missing, and a GPU that lies idle."""
-    needs = list(models.missing(DEFAULT_PACK))
-    if _has_nvidia() and "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        needs.append(
-            "This machine has an NVIDIA GPU, but onnxruntime was installed without CUDA, so InsightFace runs on the "
-            "CPU. Run `make install-gpu`."
-        )
-    return needs
-
-
-def _has_nvidia() -> bool:
-    """Whether an NVIDIA driver is here, asked without torch; WSL has `nvidia-smi` but no device file."""
-    return Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
+    return [*models.missing(DEFAULT_PACK), *idle_gpu()]

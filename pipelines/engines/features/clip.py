@@ -14,7 +14,7 @@ from transformers import logging as transformers_log
 from pipelines.engines import Engines
 from pipelines.models import Models
 from pipelines.settings import Settings
-from portrait.errors import EngineError
+from portrait.errors import broken_model
 from portrait.statistics import Numbers
 from portrait.types import Image
 
@@ -39,9 +39,9 @@ class Clip:
             mean, deviation = told.get("image_mean", MEAN), told.get("image_std", DEVIATION)
             self._mean, self._deviation = (np.array(each, np.float32).reshape(3) for each in (mean, deviation))
         except Exception as error:  # transformers' errors share no narrower base.
-            raise _broken(folder, str(error)) from error
+            raise broken_model(folder, str(error), MODEL) from error
         if about["missing_keys"]:
-            raise _broken(folder, f"it lacks {len(about['missing_keys'])} weights")
+            raise broken_model(folder, f"it lacks {len(about['missing_keys'])} weights", MODEL)
         self._model = model.eval().to(self._device)
         self._side = int(model.config.vision_config.image_size)
         self._length = int(model.config.text_config.max_position_embeddings)
@@ -77,14 +77,6 @@ class Clip:
         top, left = (size[1] - self._side) // 2, (size[0] - self._side) // 2
         middle = small[top : top + self._side, left : left + self._side].astype(np.float32) / 255
         return np.ascontiguousarray(((middle - self._mean) / self._deviation).transpose(2, 0, 1))
-
-
-def _broken(folder: Path, why: str) -> EngineError:
-    return EngineError(
-        "broken_model",
-        f"The model in {folder} cannot be used ({why}). See whether it is the published one with "
-        f"`portrait models check`, and fetch it again with `portrait models pull {MODEL}`.",
-    )
 
 
 def make(settings: Settings, models: Models, engines: Engines) -> Clip:

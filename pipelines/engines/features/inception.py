@@ -16,7 +16,7 @@ from torch.nn import functional
 from pipelines.engines import Engines
 from pipelines.models import Models
 from pipelines.settings import Settings
-from portrait.errors import EngineError
+from portrait.errors import broken_model
 from portrait.statistics import Numbers
 from portrait.types import Image
 
@@ -244,11 +244,7 @@ def load(path: Path) -> InceptionV3:
             network = InceptionV3()
         network.load_state_dict(weights, assign=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, AttributeError, TypeError) as error:
-        raise EngineError(
-            "broken_model",
-            f"The model file {path} cannot be used ({error}). See whether it is the published one with "
-            f"`portrait models check`, and fetch it again with `portrait models pull {MODEL}`.",
-        ) from error
+        raise broken_model(path, str(error), MODEL) from error
     return network
 
 

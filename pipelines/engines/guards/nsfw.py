@@ -12,9 +12,9 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 from transformers import CLIPImageProcessorPil
 
 from pipelines.engines import Engines
-from pipelines.engines.diffusion.reading import broken
 from pipelines.models import Models
 from pipelines.settings import Settings
+from portrait.errors import broken_model
 from portrait.types import Image
 
 MODEL = "safety_checker"
@@ -29,7 +29,7 @@ class Nsfw:
             self._network: Any = StableDiffusionSafetyChecker.from_pretrained(str(folder), local_files_only=True).eval()
             self._eyes: Any = CLIPImageProcessorPil.from_pretrained(str(folder), local_files_only=True)
         except (OSError, ValueError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
-            raise broken(folder, str(error).split("\n")[0]) from error
+            raise broken_model(folder, str(error).split("\n")[0]) from error
 
     def passes(self, image: Image) -> bool:
         """See `portrait.ports.Guard`."""

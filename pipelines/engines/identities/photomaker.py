@@ -17,7 +17,7 @@ from pipelines.engines.diffusion.loading import Source
 from pipelines.models import Models
 from pipelines.settings import Settings
 from portrait.drawings import Drawing
-from portrait.errors import UserError
+from portrait.errors import UserError, broken_model
 from portrait.types import Identity, Reference
 
 TRIGGER = "img"
@@ -89,7 +89,7 @@ class PhotoMaker:
         try:
             network, weights = photo_tokens.built(reading.tensors(self._file, GROUPS)["id_encoder"])
         except KeyError as error:
-            raise reading.broken(self._file, f"it has no {error.args[0]}") from error
+            raise broken_model(self._file, f"it has no {error.args[0]}") from error
         made = reading.filled(network, weights, self._file)
         return made.requires_grad_(False).eval().to(lease.device, lease.dtype)
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from portrait.errors import EngineError, OperatorError
+from portrait.errors import EngineError, OperatorError, broken_model
 from portrait.types import Image
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -50,11 +50,7 @@ class Network:
 
     def broken(self, why: str) -> EngineError:
         """The error for a file that is not what it should be."""
-        return EngineError(
-            "broken_model",
-            f"The model file {self._path} cannot be used ({why}). See whether it is the published one with "
-            f"`portrait models check`, and fetch it again with `portrait models pull {self._model}`.",
-        )
+        return broken_model(self._path, why, self._model)
 
 
 def planes(image: Image, mean: float | Floats = 0.0, deviation: float | Floats = 1.0) -> Floats:
@@ -64,7 +60,10 @@ def planes(image: Image, mean: float | Floats = 0.0, deviation: float | Floats =
 
 
 def providers() -> list[str]:
-    """CUDA where this onnxruntime has it, then the CPU; raises `OperatorError` (`no_provider`)."""
+    """CUDA where this onnxruntime has it, then the CPU; raises `OperatorError` (`no_provider`).
+
+    CoreML is left out: InsightFace would keep what it compiles in the home folder.
+    """
     available = onnxruntime.get_available_providers()
     chosen = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
     if not chosen:
@@ -76,10 +75,14 @@ def providers() -> list[str]:
 
 def idle_gpu() -> list[str]:
     """What to do about a GPU that onnxruntime cannot use; empty when there is none, or it is used."""
-    has = Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
-    if not has or "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+    if not has_nvidia() or "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         return []
     return ["This machine has an NVIDIA GPU, but onnxruntime was installed without CUDA. Run `make install-gpu`."]
+
+
+def has_nvidia() -> bool:
+    """Whether an NVIDIA driver is here, asked without torch; WSL has `nvidia-smi` but no device file."""
+    return Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
 
 
 _LOADING = threading.Lock()
@@ -95,11 +98,7 @@ def _session(path: Path, model: str, chosen: tuple[str, ...]) -> onnxruntime.Inf
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=list(chosen))
     except Exception as error:  # onnxruntime's errors share no narrower base.
-        raise EngineError(
-            "broken_model",
-            f"The model file {path} cannot be used ({error}). See whether it is the published one with "
-            f"`portrait models check`, and fetch it again with `portrait models pull {model}`.",
-        ) from error
+        raise broken_model(path, str(error), model) from error
 
 
 def _fixed(shape: list[int | str | None]) -> tuple[int, int] | None:

@@ -13,6 +13,7 @@ from insightface.utils.face_align import norm_crop
 from pipelines.engines import Engines
 from pipelines.engines.faces import scrfd
 from pipelines.engines.faces.scrfd import PACKS, Scrfd, arcface_chip
+from pipelines.engines.onnx import network
 from pipelines.models import Models
 from pipelines.settings import Settings
 from portrait.errors import EngineError, OperatorError
@@ -281,7 +282,7 @@ def test_cuda_where_onnxruntime_has_it(
     monkeypatch: pytest.MonkeyPatch, available: list[str], chosen: list[str]
 ) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
-    assert scrfd._providers() == chosen
+    assert network.providers() == chosen
 
 
 def test_an_onnxruntime_without_providers_says_what_to_do(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,10 +294,10 @@ def test_an_onnxruntime_without_providers_says_what_to_do(models: Models, monkey
 def test_status_names_what_is_missing_and_an_idle_gpu(
     models: Models, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scrfd, "_has_nvidia", lambda: False)
+    monkeypatch.setattr(network, "has_nvidia", lambda: False)
     assert scrfd.status(Settings(), models) == []
     shutil.rmtree(folder / "buffalo_l")
-    monkeypatch.setattr(scrfd, "_has_nvidia", lambda: True)
+    monkeypatch.setattr(network, "has_nvidia", lambda: True)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     missing, idle = scrfd.status(Settings(), models)
     assert "portrait models pull buffalo_l" in missing
