@@ -13,8 +13,9 @@ import logging
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,8 +38,14 @@ JITTER = 0.1
 """Up to this share is added, so that calls which failed together do not come back together."""
 TIMEOUT = 10.0
 """Seconds for one call from look-up to the last byte that is read. The system's resolver keeps its own time."""
-AT_ONCE = 16
-"""Calls on the way at once, and in one go: a slow receiver holds up nobody for longer than `TIMEOUT`."""
+AT_ONCE = 32
+"""Calls on the way at once …"""
+OF_A_HOST = 16
+"""… to one host, and …"""
+OF_A_WEBHOOK = 4
+"""… of one webhook: whoever hangs takes no more, and others go before."""
+GLANCE = 0.5
+"""Seconds between two looks for calls that have become due, while others are on the way."""
 ANSWER_BYTES = 4000
 """Of an answer, no more is read."""
 URL_LENGTH = 2000
@@ -97,19 +104,44 @@ class Sender:
     resolve: Resolve = resolve
     context: ssl.SSLContext = field(default_factory=httpx.create_ssl_context)
 
-    def send_due(self) -> bool:
-        """Make the calls that are due, some at once; True when more may wait."""
-        began = self.now()
-        taken: list[tuple[DeliveryRow, WebhookRow]] = []
-        while len(taken) < AT_ONCE and (call := self.hooks.take_due(began, began + self.hold)) is not None:
-            taken.append(call)
-        if not taken:
-            return False
-        with ThreadPoolExecutor(len(taken)) as pool:
-            calls = {pool.submit(self.post, *call): call for call in taken}
-            for done in as_completed(calls):
-                self._settle(*calls[done], done.result())
-        return len(taken) == AT_ONCE
+    def send_due(self, leave: Callable[[], bool] = lambda: False) -> bool:
+        """Make the calls that are due until none is left, or until told to leave; True when more may wait.
+
+        Calls that are on the way then still come to their end.
+        """
+        left = False
+        away: dict[Future[Answered], tuple[DeliveryRow, WebhookRow]] = {}
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            while True:
+                left = left or leave()
+                if not left:
+                    for call in self._taken([hook for _, hook in away.values()]):
+                        away[pool.submit(self.post, *call)] = call
+                if not away:
+                    return left
+                for done in wait(away, GLANCE, FIRST_COMPLETED).done:
+                    self._settle(*away.pop(done), done.result())
+
+    def _taken(self, away: Sequence[WebhookRow]) -> Iterator[tuple[DeliveryRow, WebhookRow]]:
+        """Calls to be made now, beside those that are on the way; first of webhooks that have the fewest."""
+        if len(away) >= AT_ONCE:
+            return
+        now = self.now()
+        waiting = dict(self.hooks.waiting(now))
+        of_hook = Counter(hook.id for hook in away)
+        of_host = Counter(_host(hook.url) for hook in away)
+        while of_hook.total() < AT_ONCE:
+            free = (id for id in waiting if of_hook[id] < OF_A_WEBHOOK and of_host[_host(waiting[id])] < OF_A_HOST)
+            id = min(free, key=lambda each: of_hook[each], default=None)
+            if id is None:
+                return
+            call = self.hooks.take_due(now, now + self.hold, id)
+            if call is None:
+                del waiting[id]
+                continue
+            of_hook[id] += 1
+            of_host[_host(waiting[id])] += 1
+            yield call
 
     def post(self, call: DeliveryRow, hook: WebhookRow) -> Answered:
         """Make one call."""
@@ -157,6 +189,11 @@ class Sender:
         self.hooks.settle(call, now, answer.status, answer.text, again)
         if answer.status == 410:
             self.hooks.disable(hook.id, "The receiver answered 410: it is gone.", now)
+
+
+def _host(url: str) -> str:
+    """Whom an address calls, however it is written."""
+    return httpx.URL(url).host.rstrip(".").lower()
 
 
 def signed(call: DeliveryRow, secret: str, now: float) -> tuple[dict[str, str], bytes]:

@@ -70,11 +70,11 @@ class Desk:
         threading.Thread(target=self._live, args=(tasks.lease.heartbeat,), name="beat", daemon=True).start()
 
     def answer(self, queue: str) -> None:
-        """Run one job or make some calls; ring again when more wait, so that one ring is enough for all of them."""
+        """Run one job or make the calls that are due; ring again when more wait, so that one ring is enough for all of them."""
         if self.store.staff.stopping(self.row.id):
             return
         if queue == webhooks.QUEUE:
-            if self.sender.send_due():
+            if self.sender.send_due(self._called_away):
                 self._ring(queue)
         elif self.runner is not None and self.runner.once(queue):
             if self.store.hooks.due(time.time()):
@@ -89,6 +89,11 @@ class Desk:
             self.runner.flows.close()
         self.store.staff.leave(self.row.id)
         self.store.close()
+
+    def _called_away(self) -> bool:
+        """Whether to make no more calls for now: it is to stop, or jobs wait that it serves too."""
+        jobs = () if self.runner is None else set(self.store.queue.waiting()) & set(self.row.queues)
+        return bool(jobs) or self.store.staff.stopping(self.row.id)
 
     def _runner(self, installation: Installation, flows: str) -> "Runner":
         """What runs jobs. Only a worker that has some to run loads engines and the libraries they take."""

@@ -74,12 +74,27 @@ class Hooks:
         with self.database.read() as connection:
             return connection.execute(sa.select(webhook_deliveries.c.id).where(waits).limit(1)).first() is not None
 
-    def take_due(self, now: float, until: float) -> tuple[DeliveryRow, WebhookRow] | None:
-        """The call that is most overdue, with its webhook; it is nobody else's before `until`.
+    def waiting(self, now: float) -> Mapping[str, str]:
+        """Webhooks of which a call waits to be made, with their addresses; that of the most overdue call comes first."""
+        due = (webhook_deliveries.c.state == "waiting") & (webhook_deliveries.c.due <= now)
+        chosen = (
+            sa.select(webhooks.c.id, webhooks.c.url)
+            .join(webhook_deliveries, webhook_deliveries.c.webhook == webhooks.c.id)
+            .where(due)
+            .group_by(webhooks.c.id, webhooks.c.url)
+            .order_by(sa.func.min(webhook_deliveries.c.due), webhooks.c.id)
+        )
+        with self.database.read() as connection:
+            return {row.id: row.url for row in connection.execute(chosen)}
+
+    def take_due(self, now: float, until: float, of: str | None = None) -> tuple[DeliveryRow, WebhookRow] | None:
+        """The call that is most overdue, of a webhook or of any, with its webhook; it is nobody else's before `until`.
 
         One conditional update, as for jobs: a caller that dies leaves the call to the next one.
         """
         due = (webhook_deliveries.c.state == "waiting") & (webhook_deliveries.c.due <= now)
+        if of is not None:
+            due &= webhook_deliveries.c.webhook == of
         first = (
             sa.select(webhook_deliveries.c.id)
             .where(due)

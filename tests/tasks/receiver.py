@@ -26,7 +26,7 @@ class Receiver:
     answers: Sequence[int] = (204,)
     """Statuses, one a call; the last one for all that follow."""
     slow: float = 0.0
-    """Seconds until it answers on the path /slow; there it sends a byte now and then, and never an end."""
+    """Seconds until it answers on the path /slow; there it sends a byte now and then, and never an end. 0 lets go of all."""
     calls: list[Call] = field(default_factory=list)
 
     @property
@@ -47,7 +47,7 @@ def receiver(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
             if told.slow and self.path == "/slow":
                 self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
                 end = time.monotonic() + told.slow
-                while time.monotonic() < end:
+                while told.slow and time.monotonic() < end:
                     self.wfile.write(b"x")
                     time.sleep(0.05)
                 return

@@ -13,7 +13,7 @@ from portrait.errors import UserError
 from tasks.store.ledger import Store
 from tasks.store.queue import Outcome
 from tasks.store.rows import DeliveryRow
-from tasks.webhooks import AT_ONCE, JITTER, SCHEDULE, Sender, check_url, new_secret
+from tasks.webhooks import JITTER, OF_A_HOST, OF_A_WEBHOOK, SCHEDULE, Sender, check_url, new_secret
 from tests.tasks.receiver import Receiver, receiver
 from tests.tasks.stand import new_job
 
@@ -120,15 +120,78 @@ def test_nobody_there_is_a_failed_call(sqlite: Store, sender: Sender) -> None:
     assert "refused" in seen(sqlite, call).answer
 
 
+def test_a_receiver_that_never_ends_its_answer_is_left(sqlite: Store, sender: Sender, there: Receiver) -> None:
+    there.slow = 60
+    (call,) = calls(sqlite, f"{there.url}/slow")
+    assert not replace(sender, hold=1.0).send_due()
+    assert (seen(sqlite, call).state, seen(sqlite, call).attempts) == ("waiting", 1)
+    assert "no answer" in seen(sqlite, call).answer
+
+
+def slow_before(there: Receiver, sender: Sender, fast: int) -> int:
+    """How many calls to a receiver that hangs were made when all to the others had arrived; only then it lets go."""
+    now = time.time()
+
+    def look() -> bool:
+        if [call.path for call in there.calls].count("/") == fast:
+            there.slow = 0
+        return False
+
+    assert not replace(sender, now=lambda: now).send_due(look), "all were made"
+    paths = [call.path for call in there.calls]
+    return paths[: len(paths) - paths[::-1].index("/")].count("/slow")
+
+
 def test_a_slow_receiver_holds_up_nobody(sqlite: Store, sender: Sender, there: Receiver) -> None:
     there.slow = 60
-    slow = calls(sqlite, f"{there.url}/slow", AT_ONCE - 1)
-    fast = calls(sqlite, there.url, 2, at=2.0)
-    hurried = replace(sender, hold=1.0)
-    assert hurried.send_due(), "there are more than are sent in one go"
-    assert all("no answer" in seen(sqlite, call).answer for call in slow)
-    hurried.send_due()
-    assert [seen(sqlite, call).state for call in fast] == ["delivered"] * 2
+    slow = calls(sqlite, f"{there.url}/slow", 10 * OF_A_WEBHOOK)
+    fast = calls(sqlite, there.url, 30, at=2.0)
+    assert slow_before(there, sender, len(fast)) <= OF_A_WEBHOOK
+    assert {seen(sqlite, call).state for call in fast} == {"delivered"}
+    assert {seen(sqlite, call).attempts for call in slow} == {1}
+
+
+def test_a_host_that_hangs_holds_up_nobody_however_many_webhooks_call_it(
+    sqlite: Store, sender: Sender, there: Receiver
+) -> None:
+    there.slow = 60
+    slow = [calls(sqlite, f"{there.url}/slow")[0] for _ in range(3 * OF_A_HOST)]
+    fast = calls(sqlite, there.url.replace("127.0.0.1", "LOCALHOST"), 20, at=2.0)
+    assert slow_before(there, sender, len(fast)) <= OF_A_HOST
+    assert {seen(sqlite, call).state for call in fast} == {"delivered"}
+    assert {seen(sqlite, call).attempts for call in slow} == {1}
+
+
+def test_a_call_that_becomes_due_meanwhile_does_not_wait_for_one_that_hangs(
+    sqlite: Store, sender: Sender, there: Receiver
+) -> None:
+    there.slow = 60
+    calls(sqlite, f"{there.url}/slow", 2 * OF_A_WEBHOOK)
+    late: list[DeliveryRow] = []
+    now = time.time()
+
+    def look() -> bool:
+        if there.calls and not late:
+            late.extend(calls(sqlite, there.url))
+        if "/" in [call.path for call in there.calls]:
+            there.slow = 0
+        return False
+
+    assert not replace(sender, now=lambda: now).send_due(look)
+    assert seen(sqlite, late[0]).state == "delivered"
+    assert [call.path for call in there.calls].index("/") <= OF_A_WEBHOOK
+
+
+def test_who_is_called_away_ends_what_was_begun_and_leaves_the_rest(
+    sqlite: Store, sender: Sender, there: Receiver
+) -> None:
+    made = calls(sqlite, there.url, 3 * OF_A_WEBHOOK)
+    assert sender.send_due(lambda: bool(there.calls)), "there are more"
+    rest = [seen(sqlite, call) for call in made if seen(sqlite, call).state == "waiting"]
+    assert 0 < len(rest) < len(made)
+    assert {call.attempts for call in rest} == {0}
+    assert not sender.send_due()
+    assert {seen(sqlite, call).state for call in made} == {"delivered"}
 
 
 def test_what_killed_its_sender_each_time_is_given_up(sqlite: Store, sender: Sender, there: Receiver) -> None:
