@@ -7,14 +7,12 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
 
 from portrait.errors import UserError
 from tasks.store.database import new_id
 from tasks.store.ledger import Store
-from tasks.store.rows import KeyRow
+from tasks.store.rows import KeyRow, Role
 
-Role: TypeAlias = Literal["person", "operator", "admin"]
 ROLES: tuple[Role, ...] = ("person", "operator", "admin")
 """Each may do what those before it may."""
 OWNER = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -32,7 +30,7 @@ class Caller:
     """Who sent a request."""
 
     owner: str
-    role: str
+    role: Role
     key: str
     """Id of the key, not its secret."""
 
@@ -80,7 +78,7 @@ def sign_in(store: Store, code: str, now: float) -> NewKey:
     if found is None:
         raise UserError("bad_code", "This sign-in link was used already or is too old. Ask for a new one.")
     owner, role = found
-    return new_key(store, owner, "sign-in link", cast("Role", role), now, now + SIGNED_IN)
+    return new_key(store, owner, "sign-in link", role, now, now + SIGNED_IN)
 
 
 def caller_of(store: Store, authorization: str, now: float) -> Caller:

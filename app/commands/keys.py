@@ -1,21 +1,26 @@
 """`portrait keys`: who may use the API of this installation."""
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.door import answering
 
+if TYPE_CHECKING:
+    from tasks.store import rows
+    from tasks.store.ledger import Store
+
 app = typer.Typer(help="API keys: add, list, revoke, sign-in links.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 Owner = Annotated[str, typer.Argument(metavar="OWNER", help="Whose photos and portraits the key opens.")]
+Name = Annotated[str, typer.Option(help="What the key is for.")]
 Role = Annotated[str, typer.Option(help="person, operator or admin.")]
 
 
 @app.command()
-def add(owner: Owner, role: Role = "person", name: str = "key", as_json: Json = False) -> None:
+def add(owner: Owner, role: Role = "person", name: Name = "key", as_json: Json = False) -> None:
     """Make a key; its secret is shown this once."""
     with answering(as_json) as say:
         from tasks import auth
@@ -47,30 +52,33 @@ def list_keys(as_json: Json = False) -> None:
 
 
 @app.command()
-def revoke(id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
+def revoke(
+    id: Annotated[str, typer.Argument(metavar="ID", help="As `portrait keys list` shows it.")], as_json: Json = False
+) -> None:
     """Make a key open nothing any more."""
     with answering(as_json) as say:
         _store().access.revoke_key(id, time.time())
         say({"revoked": id}, lambda: _print(f"{id} opens nothing any more."))
 
 
-def _store() -> Any:
+def _store() -> "Store":
     from tasks.settings import load_installation
     from tasks.store.ledger import open_store
 
     return open_store(load_installation().tasks.database)
 
 
-def _role(name: str) -> Any:
+def _role(name: str) -> "rows.Role":
     from portrait.errors import UserError
     from tasks.auth import ROLES
 
-    if name not in ROLES:
-        raise UserError("bad_role", f"A role is one of {', '.join(ROLES)}.")
-    return name
+    for role in ROLES:
+        if role == name:
+            return role
+    raise UserError("bad_role", f"A role is one of {', '.join(ROLES)}.")
 
 
-def _state(row: Any, now: float) -> str:
+def _state(row: "rows.KeyRow", now: float) -> str:
     if row.revoked is not None:
         return "revoked"
     return "expired" if row.expires is not None and row.expires < now else "open"

@@ -24,7 +24,7 @@ def get_me(office: TheOffice, caller: TheCaller) -> schemas.Me:
     quotas, store = office.tasks.quotas, office.store
     return schemas.Me(
         owner=caller.owner,
-        role=caller.role,  # type: ignore[arg-type] -- the ledger holds roles only
+        role=caller.role,
         jobs=schemas.Use(used=store.jobs.in_flight(caller.owner), most=quotas.jobs),
         people=schemas.Use(used=store.people.count(caller.owner), most=quotas.people),
         photos_a_day=quotas.photos_a_day,

@@ -39,7 +39,7 @@ def key(row: KeyRow) -> schemas.Key:
         id=row.id,
         owner=row.owner,
         name=row.name,
-        role=row.role,  # type: ignore[arg-type] -- the ledger holds roles only
+        role=row.role,
         created=moment(row.created),
         used=perhaps(row.used),
         expires=perhaps(row.expires),
@@ -185,7 +185,7 @@ def delivery(row: DeliveryRow) -> schemas.Delivery:
         id=row.id,
         webhook=row.webhook,
         event=row.event,
-        state=row.state,  # type: ignore[arg-type] -- the ledger holds states only
+        state=row.state,
         attempts=row.attempts,
         due=moment(row.due),
         status=row.status,

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from portrait.errors import UserError
 from tasks.store.database import Database
-from tasks.store.rows import KeyRow, row_as
+from tasks.store.rows import KeyRow, Role, row_as
 from tasks.store.tables import api_keys, idempotency_keys, sign_in_codes
 
 IN_FLIGHT = 60.0
@@ -43,12 +43,12 @@ class Access:
             row = connection.execute(sa.select(api_keys).where(api_keys.c.hash == hash, valid)).first()
             return None if row is None else row_as(KeyRow, row)
 
-    def add_code(self, owner: str, role: str, hash: str, expires: float) -> None:
+    def add_code(self, owner: str, role: Role, hash: str, expires: float) -> None:
         """Keep a one-time code by its hash."""
         with self.database.write() as connection:
             connection.execute(sa.insert(sign_in_codes).values(owner=owner, role=role, hash=hash, expires=expires))
 
-    def take_code(self, hash: str, now: float) -> tuple[str, str] | None:
+    def take_code(self, hash: str, now: float) -> tuple[str, Role] | None:
         """Owner and role of a code, which is used up by this; None when there is none that holds."""
         with self.database.write() as connection:
             row = connection.execute(

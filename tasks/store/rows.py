@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
 from portrait.errors import UserError
 from tasks.store.tables import consents, erased
+
+Role: TypeAlias = Literal["person", "operator", "admin"]
+"""What the owner of a key may do: see `tasks.auth`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +189,7 @@ class KeyRow:
     id: str
     owner: str
     name: str
-    role: str
+    role: Role
     created: float
     used: float | None = None
     revoked: float | None = None
@@ -217,8 +220,7 @@ class DeliveryRow:
     webhook: str
     event: str
     payload: Mapping[str, Any]
-    state: str
-    """`waiting`, `delivered`, `given_up`."""
+    state: Literal["waiting", "delivered", "given_up"]
     attempts: int
     due: float
     created: float

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_a_role_may_what_those_before_it_may() -> None:
         "operator": [True, True, False],
         "admin": [True, True, True],
     }
-    assert not auth.Caller("ann", "king", "k").may("person")
+    assert not auth.Caller("ann", cast("auth.Role", "king"), "k").may("person")
 
 
 @pytest.mark.parametrize("owner", ["", ".ann", "ann/..", "a b", "ä", "a" * 65, "ann\n", "-ann"])
