@@ -90,7 +90,7 @@ def _ended(job: schemas.Job, titles: dict[str, str]) -> None:
 def _drawn(job: schemas.Job, titles: dict[str, str]) -> None:
     """The first of the portraits, and the way to all."""
     ids = [str(each) for each in job.result.get("portraits", [])][:THUMBNAILS]
-    grid = st.grid(THUMBNAILS, min_column_width=70)
+    grid = st.grid(THUMBNAILS, min_column_width=60)
     for number, id in enumerate(ids, 1):
         alt = say("progress.thumb_alt", number=number, name=jobs.name(job, titles))
         grid.html(widgets.picture(widgets.source("portrait", id, widgets.THUMB), alt, "entire"))

@@ -6,7 +6,7 @@ import pytest
 from app.commands.evaluate import pictures_in, prompts_of
 from portrait.errors import UserError
 from tests import selfies
-from tests.app.test_prepare_command import document, run
+from tests.app.terminal import document, run
 from tests.fakes import save
 
 

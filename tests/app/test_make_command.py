@@ -15,7 +15,8 @@ from pipelines.engines import Engines
 from portrait.errors import UserError
 from portrait.types import Face, Image
 from tests import selfies
-from tests.app.test_prepare_command import by_name, document, folder, run
+from tests.app.terminal import by_name, document, process, run
+from tests.app.test_prepare_command import folder
 from tests.fakes import save
 from tests.pipelines.test_photos import bomb, broken, encoded
 
@@ -63,7 +64,7 @@ def pixels(path: str | Path) -> Image:
 
 
 def test_photos_and_styles_become_marked_portraits(me: Path, tmp_path: Path) -> None:
-    answer = document(run("make", me, "--style", "studio-grey", "--style", "studio-warm", "-o", tmp_path, "--json"))
+    answer = document(process("make", me, "--style", "studio-grey", "--style", "studio-warm", "-o", tmp_path, "--json"))
     drawn = portraits(answer)
     assert [each["style"] for each in drawn] == ["studio-grey", "studio-warm"]
     for each in drawn:
@@ -132,7 +133,10 @@ def enlarged(image: Image, width: int, height: int) -> Image:
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def made_templates(folder: Path, group_faces: list[Face]) -> dict[str, Path]:
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory, group_faces: list[Face]) -> dict[str, Path]:
+    """Pictures that nobody can be drawn into, by what is wrong with them."""
+    folder = tmp_path_factory.mktemp("templates")
     astronaut = selfies.astronaut()
     profile = next(face for face in group_faces if abs(face.pose.yaw) > 40)
     small = cv2.resize(astronaut, (64, 64), interpolation=cv2.INTER_AREA)
@@ -142,9 +146,7 @@ def made_templates(folder: Path, group_faces: list[Face]) -> dict[str, Path]:
         "64 px": np.asarray(small),
         "cut": np.ascontiguousarray(astronaut[:, 205:]),
     }
-    paths = {name: save(folder / f"{name}.png", image) for name, image in pictures.items()}
-    (folder / "12,000 px.jpg").write_bytes(encoded(enlarged(astronaut, 12_000, 9_000), "JPEG"))
-    return paths | {"12,000 px": folder / "12,000 px.jpg"}
+    return {name: save(folder / f"{name}.png", image) for name, image in pictures.items()}
 
 
 @pytest.mark.parametrize(
@@ -157,16 +159,16 @@ def made_templates(folder: Path, group_faces: list[Face]) -> dict[str, Path]:
     ],
 )
 def test_templates_that_cannot_be_drawn_into_are_one_clear_error(
-    me: Path, group_faces: list[Face], tmp_path: Path, name: str, codes: set[str]
+    me: Path, templates: dict[str, Path], tmp_path: Path, name: str, codes: set[str]
 ) -> None:
-    picture = made_templates(tmp_path, group_faces)[name]
-    answer = run("make", me, "--style", picture, "-o", tmp_path / "out", "--json")
+    answer = run("make", me, "--style", templates[name], "-o", tmp_path / "out", "--json")
     assert answer.returncode == 3, answer.stdout + answer.stderr
     assert document(answer)["error"]["code"] in codes
 
 
-def test_a_template_of_108_megapixels_is_drawn(me: Path, group_faces: list[Face], tmp_path: Path) -> None:
-    picture = made_templates(tmp_path, group_faces)["12,000 px"]
+def test_a_template_of_108_megapixels_is_drawn(me: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "large.jpg"
+    picture.write_bytes(encoded(enlarged(selfies.astronaut(), 12_000, 9_000), "JPEG"))
     (drawn,) = portraits(document(run("make", me, "--style", picture, "-o", tmp_path / "out", "--json")))
     assert size(drawn) == (12_000, 9_000)
     assert drawn["likeness"]["distance"] < 0.45

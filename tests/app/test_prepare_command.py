@@ -1,13 +1,9 @@
 """The command line as a person and as a program meet it, on real engines."""
 
 import json
-import os
 import stat
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -17,27 +13,9 @@ import skimage.data
 from pipelines.settings import Settings
 from portrait.errors import Cancelled, EngineError, OperatorError, UserError
 from tests import selfies
+from tests.app.terminal import by_name, document, process, run
 from tests.fakes import save
 from tests.pipelines.test_photos import bomb, broken, encoded
-
-PORTRAIT = Path(sys.executable).with_name("portrait")
-
-
-def run(*words: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [str(PORTRAIT), *[str(word) for word in words]]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | (environment or {}), timeout=300)
-
-
-def document(answer: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """The one document on stdout."""
-    assert "Traceback" not in answer.stderr
-    return json.loads(answer.stdout)
-
-
-def by_name(answer: dict[str, Any]) -> dict[str, tuple[str, list[str]]]:
-    return {
-        each["file"]: (each["verdict"], [reason["code"] for reason in each["reasons"]]) for each in answer["photos"]
-    }
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.usefixtures("engines")
 def test_one_of_everything(folder: Path, tmp_path: Path) -> None:
-    answer = run("prepare", folder, "-o", tmp_path / "set", "--json")
+    answer = process("prepare", folder, "-o", tmp_path / "set", "--json")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     told = by_name(document(answer))
     for name, (verdict, codes) in told.items():
@@ -98,7 +76,7 @@ def test_one_of_everything(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("engines")
 def test_a_person_reads_sentences(folder: Path, tmp_path: Path) -> None:
-    answer = run("prepare", folder / "good.jpg", folder / "coffee.jpg", "-o", tmp_path / "set")
+    answer = process("prepare", folder / "good.jpg", folder / "coffee.jpg", "-o", tmp_path / "set")
     assert answer.returncode == 0
     assert "1 used, 0 in reserve, 1 not used." in answer.stdout
     assert "No face was found" in " ".join(answer.stdout.split())
@@ -177,17 +155,16 @@ def test_without_models_it_says_what_to_pull(home: Path, tmp_path: Path) -> None
     assert "portrait models pull" in told["message"]
 
 
-def test_unknown_engine_says_which_exist(home: Path, tmp_path: Path) -> None:
+def test_unknown_engine_says_which_exist(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
-    answer = run(
-        "prepare", tmp_path / "a.jpg", "-o", tmp_path / "s", "--json", environment={"PORTRAIT_ENGINES__FACES": "yolo"}
-    )
+    monkeypatch.setenv("PORTRAIT_ENGINES__FACES", "yolo")
+    answer = run("prepare", tmp_path / "a.jpg", "-o", tmp_path / "s", "--json")
     assert answer.returncode == 4
     assert "blazeface, scrfd" in document(answer)["error"]["message"]
 
 
 def test_usage_is_exit_code_2() -> None:
-    assert run("prepare").returncode == 2
+    assert process("prepare").returncode == 2
     assert run("no-such-command").returncode == 2
 
 
