@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from portrait.errors import OperatorError, PortraitError, UserError
 from tasks import schemas
+from tasks.files import refused
 
 MEDIA = "application/problem+json"
 STATUS = {
@@ -143,6 +144,9 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     if most is not None:
         # The framework took the end of the stream for a body it cannot parse.
         return problem(request, 413, "too_large", f"A request has {most // 1_000_000} MB at most. Send less at once.")
+    if isinstance(error.__cause__, OSError):
+        # The same of a disk that did not take what was sent.
+        return _known(request, refused(error.__cause__))
     code = {404: "no_such_address", 405: "no_such_method", 413: "too_large"}.get(error.status_code, "bad_request")
     return problem(request, error.status_code, code, str(error.detail), headers=error.headers)
 

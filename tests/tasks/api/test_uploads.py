@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from io import BytesIO
@@ -181,6 +182,28 @@ def test_a_disk_that_is_full_is_told_and_keeps_nothing(desk: Desk, monkeypatch: 
         template = desk.client().post("/templates", files={"file": ("t.png", picture(1))})
     for answer in (refused, template):
         assert (answer.status_code, answer.json()["code"]) == (503, "disk_full")
+    assert desk.left() == before
+
+
+@pytest.mark.parametrize(("errno", "code"), [(28, "disk_full"), (5, "cannot_write")])
+def test_a_disk_that_is_full_before_the_request_was_read_is_told_as_well(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, errno: int, code: str
+) -> None:
+    person = desk.person()
+    before = desk.left()
+
+    def full(_: object) -> None:
+        raise OSError(errno, "No space left on device", "/somewhere/secret")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile.SpooledTemporaryFile, "rollover", full)
+        large = picture(1) + bytes(1_500_000)
+        refused = send(desk, person, ("a.png", large))
+        template = desk.client().post("/templates", files={"file": ("t.png", large)})
+    for answer in (refused, template):
+        assert (answer.status_code, answer.json()["code"]) == (503, code)
+        assert "No space left on device" in answer.json()["detail"]
+        assert "secret" not in answer.text
     assert desk.left() == before
 
 
