@@ -72,6 +72,17 @@ def in_front(image: Image, mesh: Points) -> Mask:
     return guided(hidden.astype(np.float32), image, image, max(2, int(0.03 * width)), 1e-3) * (1 - own)
 
 
+def worn(image: Image, mesh: Points, hidden: Mask) -> tuple[Mask, Mask]:
+    """What hides a face (`hidden`, of `in_front`) without its glasses, and those alone; they belong to how somebody looks."""
+    odd = oddness(image, mesh)
+    if not _glasses(odd, mesh):
+        return hidden, np.zeros_like(hidden)
+    width = width_of(mesh)
+    around = features(mesh, hidden.shape, 0.2, 0.01, "eyes") * region(mesh, "oval", hidden.shape, -0.01 * width)
+    around = around * ramp(_down(mesh, hidden.shape), -0.3, -0.2)  # what is higher is hair
+    return (hidden * (1 - around)).astype(np.float32), (ramp(odd, 1.0, 1.8) * around).astype(np.float32)
+
+
 def _glasses(odd: Floats, mesh: Points) -> bool:
     """Whether something crosses the bridge of the nose, where nothing but skin should be."""
     bridge = np.zeros(odd.shape, np.uint8)

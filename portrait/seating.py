@@ -20,6 +20,10 @@ WORKING = 256.0
 """Largest width of a face at working size, pixels: light, colour and seams are smooth, detail is added later."""
 LIGHT = 0.12
 """Reach of what counts as light: shading wider than this comes from the scene, finer shading is the person's."""
+SHADOW, CAST = 0.03, 0.75
+"""Least reach of a cast shadow that is no feature, and the share of it beyond six steps of L that is taken away."""
+COLOURFUL = (1.25, 1.6)
+"""Chroma of a shadow on skin over that of the skin: from here on it may be one, and surely is."""
 TINT = 0.25
 """Reach of what counts as the tint of the light on skin."""
 
@@ -110,20 +114,24 @@ def tone_of(lab: Floats, skin: Mask) -> Tone:
     return Tone(middle, np.clip(slope, -0.45, 0.25).astype(np.float32), float(low), float(high))
 
 
-def relight(scene: Scene, face: Floats, mesh: Points, hidden: Mask, contrast: float) -> Floats:
+def relight(
+    scene: Scene, face: Floats, mesh: Points, hidden: Mask, contrast: float, glasses: Mask | float = 0.0
+) -> Floats:
     """A warped face (CIELAB) in the scene's light and in the colours of its skin; shading finer than `LIGHT` stays.
 
-    Both pictures' light is read through one mask, so that what the one hides does not bias their difference.
+    Both pictures' light is read through one mask, so that what the one hides does not bias their difference. `hidden`: where
+    hair covers the warped face; `glasses` stay as dark as they are.
     """
     shape, width = scene.shape, scene.width
-    own = bare(mesh, hidden)
+    own = bare(mesh, (hidden + glasses).astype(np.float32))
     both = own * scene.skin
     there = low_pass(scene.lab[..., :1], both, LIGHT * width)[..., 0]
     here = low_pass(face[..., :1], both, LIGHT * width)[..., 0]
     # Shading scales with the light it is in; half of that in L, or the shadows of a dark selfie turn to dirt.
     detail = np.clip(there / np.maximum(here, 5), 0.5, 1.8) ** 0.6 * (face[..., 0] - here) * contrast
+    detail = unshadowed(detail, face, mesh, own)
     eyes, lips = features(mesh, shape, 0.03, 0.02, "eyes brows"), features(mesh, shape, 0.0, 0.01, "lips")
-    marked = np.maximum(eyes, lips)
+    marked = np.maximum(np.maximum(eyes, lips), glasses)
     deep = np.maximum(marked, features(mesh, shape, 0.0, 0.02, "nostrils"))
     detail = detail * (0.95 + 0.05 * deep)
     limit = 22 + 150 * deep
@@ -136,6 +144,21 @@ def relight(scene: Scene, face: Floats, mesh: Points, hidden: Mask, contrast: fl
     room = np.maximum(98 - top, 1) * 0.5
     light = np.where(light > top, top + room * (1 - np.exp(-np.maximum(light - top, 0) / room)), light)
     return np.dstack([light, _tinted(scene, face, light, (mesh, own, both))]).astype(np.float32)
+
+
+def unshadowed(detail: NDArray[np.floating], face: Floats, mesh: Points, own: Mask) -> Floats:
+    """Shading (H×W, steps of L) of a face (CIELAB) without most of the shadow that its nose casts on the lip in hard light.
+
+    In another light that would be a moustache. A shadow on skin is more colourful than the skin, a moustache less.
+    """
+    shape, width = (face.shape[0], face.shape[1]), width_of(mesh)
+    skin = float(np.linalg.norm(tone_of(face, own).middle[1:]))
+    colour = soften(np.linalg.norm(face[..., 1:], axis=2).astype(np.float32), 0.01 * width)
+    below = soften(region(mesh, "philtrum", shape, 0.04 * width), 0.03 * width)
+    below = below * (1 - features(mesh, shape, 0.0, 0.01, "lips"))
+    shadow = ramp(colour / max(skin, 4.0), *COLOURFUL) * below
+    broad = soften(detail.astype(np.float32), SHADOW * width)
+    return (detail - shadow * CAST * np.minimum(broad + 6, 0)).astype(np.float32)
 
 
 def _tinted(scene: Scene, face: Floats, light: Floats, seen: tuple[Points, Mask, Mask]) -> Floats:
@@ -174,14 +197,14 @@ def bared(scene: Scene, mesh: Points, hidden: Mask) -> Mask:
     return np.maximum(shadow, hidden * (1 - tight)).astype(np.float32)
 
 
-def seat(scene: Scene, drawn: Floats, mesh: Points, hidden: Mask) -> tuple[Image, Mask]:
+def seat(scene: Scene, drawn: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0) -> tuple[Image, Mask]:
     """The drawn face (CIELAB) with its edge led over into the template, and how much of each pixel it takes.
 
-    Eyes, brows and mouth of both faces are covered wholly; what is in front of the template's face stays in front.
+    Eyes, brows, mouth and glasses are covered wholly; what is in front of the template's face stays in front.
     """
     shape, width = scene.shape, scene.width
-    inside = soften(seam(scene, drawn, mesh, hidden), 0.025 * width)
-    cover = soften(needed(scene, mesh), 0.018 * width)
+    inside = soften(seam(scene, drawn, mesh, hidden, glasses), 0.025 * width)
+    cover = np.maximum(soften(needed(scene, mesh), 0.018 * width), glasses)
     within = region(scene.mesh, "oval", shape, -1.0)  # enlarging spreads a mask by a pixel
     share = np.maximum(inside * (1 - hidden), cover) * within * (1 - scene.front)
     ring = 4 * share * (1 - share) * (1 - scene.front) * region(scene.mesh, "oval", shape, -0.02 * width)
@@ -202,7 +225,7 @@ def needed(scene: Scene, mesh: Points) -> Mask:
     return np.maximum(features(scene.mesh, scene.shape, 0.03), drawn)
 
 
-def seam(scene: Scene, drawn: Floats, mesh: Points, hidden: Mask) -> Mask:
+def seam(scene: Scene, drawn: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0) -> Mask:
     """The region to take from the drawn face: its edge runs where both pictures agree, as far out as they do.
 
     A shortest path round the face (one radius for each direction), as in image quilting (Efros and Freeman 2001).
@@ -228,7 +251,8 @@ def seam(scene: Scene, drawn: Floats, mesh: Points, hidden: Mask) -> Mask:
         + 36 * (1 - radii)
         + 3 * np.cumsum(along(np.asarray(hidden * (1 - scene.front), np.float32)), axis=1)
     )
-    beyond = np.cumsum((along(needed(scene, mesh)) > 0.3)[:, ::-1], axis=1)[:, ::-1] > 0
+    whole = np.maximum(needed(scene, mesh), glasses).astype(np.float32)
+    beyond = np.cumsum((along(whole) > 0.3)[:, ::-1], axis=1)[:, ::-1] > 0
     cost = cost + 200 * beyond * (along(scene.front) < 0.5)
     path = radii[_round_trip(cost)]
     waves = np.fft.fft(path) * np.exp(-((np.fft.fftfreq(96) * 96 / 24) ** 2))

@@ -24,9 +24,11 @@ REGIONS: dict[str, tuple[tuple[int, ...], ...]] = {
     "brows": ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)),
     "lips": ((61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185),),
     "mouth": ((78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191),),
+    "philtrum": ((98, 97, 2, 326, 327, 270, 269, 267, 0, 37, 39, 40),),
     "nostrils": ((48, 64, 98, 97, 2, 326, 327, 294, 278, 275, 4, 45),),
 }  # fmt: skip
-"""Outlines of the mesh's regions, from MediaPipe's published figure; `lips` holds the mouth, `nostrils` the nose's tip."""
+"""Outlines of the mesh's regions, from MediaPipe's published figure; `lips` holds the mouth, `nostrils` the nose's tip;
+`philtrum` lies between both."""
 
 _MIDLINE = (
     0,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import insightface
+import matplotlib
 import numpy as np
 import skimage.data
 from numpy.typing import NDArray
@@ -144,6 +145,29 @@ def turned(image: Image, face: Face, degrees: float) -> Image:
     around = mesh - middle
     x = around[:, 0] * math.cos(angle) - around[:, 2] * math.sin(angle)
     return _warped(image, mesh[:, :2], np.column_stack([x + middle[0], mesh[:, 1]]))
+
+
+def glasses(image: Image, face: Face) -> tuple[Image, NDArray[np.float32]]:
+    """With dark round glasses drawn on, and where they are: H×W, 0..1."""
+    mesh, drawn = _mesh(face), np.zeros(image.shape[:2], np.uint8)
+    unit = float(np.ptp(mesh[:468, 0]))
+    thick = max(1, round(0.025 * unit))
+    for eye, corner in (((33, 133), 234), ((362, 263), 454)):
+        x, y = mesh[list(eye), :2].mean(axis=0)
+        y = y + 0.02 * unit
+        cv2.ellipse(drawn, (round(x), round(y)), (round(0.17 * unit), round(0.14 * unit)), 0, 0, 360, 255, thick)
+        side = np.sign(mesh[corner, 0] - x)
+        start, end = (round(x + side * 0.17 * unit), round(y)), (round(mesh[corner, 0]), round(y - 0.03 * unit))
+        cv2.line(drawn, start, end, 255, thick)
+    inner = mesh[[133, 362], :2] + [(0.03 * unit, 0), (-0.03 * unit, 0)]
+    cv2.line(drawn, *(tuple(int(value) for value in each.round()) for each in inner), 255, thick)  # type: ignore[arg-type]
+    share = (drawn / 255).astype(np.float32)
+    return np.asarray(image + (np.array((25, 20, 30)) - image) * share[..., None], np.uint8), share
+
+
+def officer() -> Image:
+    """Grace Hopper with glasses and cap (US Navy, public domain, in matplotlib's sample data), 512×600."""
+    return _read(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
 
 
 def eyes_shut(image: Image, face: Face, share: float) -> Image:

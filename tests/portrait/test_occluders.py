@@ -2,9 +2,10 @@ import cv2
 import numpy as np
 import pytest
 
-from portrait.occluders import features, in_front, low_pass, oddness, width_of
+from portrait.occluders import features, in_front, low_pass, oddness, width_of, worn
 from portrait.types import Face, Image
 from portrait.warp import region
+from tests import selfies
 
 
 def test_a_masked_mean_ignores_what_is_masked() -> None:
@@ -47,6 +48,21 @@ def test_a_mole_is_odd_but_not_in_front(astronaut: Image, astronaut_face: Face) 
     cv2.circle(spotted, (x, y), 3, (60, 35, 25), -1)
     assert oddness(spotted, mesh)[y, x] > 2
     assert in_front(spotted, mesh)[y, x] < 0.1
+
+
+def test_glasses_are_told_from_hair(astronaut: Image, astronaut_face: Face) -> None:
+    mesh = astronaut_face.mesh
+    assert mesh is not None
+    hidden, glasses = worn(astronaut, mesh, in_front(astronaut, mesh))
+    assert glasses.max() == 0
+    assert (hidden == in_front(astronaut, mesh)).all()
+    dressed, frames = selfies.glasses(astronaut, astronaut_face)
+    hidden, glasses = worn(dressed, mesh, in_front(dressed, mesh))
+    bare = 1 - features(mesh, (512, 512), 0.03, names="eyes brows")
+    assert glasses[(frames * bare) > 0.9].mean() > 0.8
+    assert hidden[(frames * bare) > 0.9].mean() < 0.2
+    x, y = (int(value) for value in mesh[10, :2])
+    assert hidden[y : y + 8, x - 10 : x + 11].mean() > 0.8  # the fringe
 
 
 def test_features_grow_with_the_face(astronaut_face: Face) -> None:

@@ -43,6 +43,22 @@ def test_another_light_is_taken_off(cast: tuple[float, float, float], scene: Sce
     assert np.abs(np.median(drawn[skin] - scene.lab[skin], axis=0)).max() < 3
 
 
+def test_a_noses_shadow_goes_and_a_moustache_stays(scene: Scene, mesh: Points) -> None:
+    lip = region(mesh, "philtrum", scene.shape, 1.0) * (1 - features(mesh, scene.shape, 0.0, names="lips"))
+
+    def darker(colour: float) -> float:
+        """Steps of L by which a lip that is 30 darker, with so much more colour, is drawn darker."""
+        dark = (scene.lab * (1, colour, colour) - (30, 0, 0) - scene.lab) * lip[..., None]
+        clean, drawn = (
+            relight(scene, each.astype(np.float32), mesh, scene.front, 1.0) for each in (scene.lab, scene.lab + dark)
+        )
+        return float((clean - drawn)[lip > 0.9][:, 0].mean())
+
+    shadow, moustache = darker(1.8), darker(0.6)
+    assert moustache > 15
+    assert shadow < 0.7 * moustache
+
+
 def test_a_picture_seated_in_itself_stays_itself(scene: Scene, mesh: Points, astronaut: Image) -> None:
     settled, share = seat(scene, scene.lab, mesh, NOTHING)
     assert np.abs(settled.astype(int) - astronaut)[share > 0].max() <= 2

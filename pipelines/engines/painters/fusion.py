@@ -17,7 +17,7 @@ from pipelines.models import Models
 from pipelines.settings import Settings
 from portrait.color import to_lab
 from portrait.errors import OperatorError, UserError
-from portrait.occluders import in_front, width_of
+from portrait.occluders import in_front, width_of, worn
 from portrait.ports import Progress
 from portrait.quality import outside
 from portrait.seating import WORKING, Scene, bared, grain, read, relight, seat
@@ -286,14 +286,14 @@ def _draw(image: Image, place: _Place, reference: Reference, variation: _Variati
     warped = _warp(source, points, goal, yaw, place)
     small_own, small_twin = (resized(each, scene.shape) for each in (warped.own, warped.twin))
     mixed = _mixed(small_own, small_twin, warped.share)
-    hidden = in_front(mixed, goal)
-    drawn = relight(scene, to_lab(small_own), goal, hidden, variation.contrast)
+    hidden, glasses = worn(mixed, goal, in_front(mixed, goal))
+    drawn = relight(scene, to_lab(small_own), goal, hidden, variation.contrast, glasses)
     if warped.twin is not warped.own:
-        other = relight(scene, to_lab(small_twin), goal, hidden, variation.contrast)
+        other = relight(scene, to_lab(small_twin), goal, hidden, variation.contrast, glasses)
         drawn = np.asarray(other + (drawn - other) * warped.share[..., None], np.float32)
     bare = bared(scene, goal, hidden)
     drawn = np.asarray(drawn + (scene.base - drawn) * bare[..., None], np.float32)
-    settled, taken = seat(scene, drawn, goal, hidden)
+    settled, taken = seat(scene, drawn, goal, hidden, glasses)
     rough = grain(place.image, warped.own, place.mesh)
     _compose(image, place, warped, _Seated(mixed, settled, taken, 1 - bare, rough, variation.seed))
 

@@ -179,6 +179,16 @@ def test_hair_and_glasses_of_the_template_stay_in_front(
     assert (left < 80).mean() > 0.9
 
 
+def test_the_persons_own_glasses_are_drawn_whole(astronaut: Image, astronaut_face: Face) -> None:
+    dressed, frames = selfies.glasses(astronaut, astronaut_face)
+    assert astronaut_face.mesh is not None
+    (drawn, *_) = paint(astronaut, [astronaut_face], {1: person(reference(dressed, astronaut_face))})
+    seen = (frames * region(astronaut_face.mesh, "oval", (512, 512), -4.0)) > 0.9
+    dark = to_lab(drawn.image)[seen][:, 0] < to_lab(astronaut)[seen][:, 0] - 20
+    assert seen.sum() > 100
+    assert dark.mean() > 0.75
+
+
 def _at(point: np.ndarray) -> tuple[int, int]:
     return round(float(point[0])), round(float(point[1]))
 
