@@ -5,13 +5,17 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from portrait.errors import Cancelled, EngineError, OperatorError, PortraitError, UserError
 
 EXIT_CODES: dict[type[PortraitError], int] = {UserError: 3, OperatorError: 4, EngineError: 5, Cancelled: 130}
 """0 done, 2 usage (Typer's own), 3 the user's photos, 4 the operator's set-up, 5 an engine failed."""
 
+Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
+"""The option that every command with an answer has."""
 Say = Callable[[dict[str, Any], Callable[[], None]], None]
 
 

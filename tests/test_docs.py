@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -56,6 +57,18 @@ def test_commands_that_messages_name_exist() -> None:
 def test_links_of_the_docs_lead_somewhere(page: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()) if "://" not in link]
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def unexplained(command: Any, path: str) -> list[str]:
+    """Arguments and options below a command that say nothing of themselves."""
+    below = getattr(command, "commands", {})
+    if below:
+        return [each for name, one in below.items() for each in unexplained(one, f"{path} {name}")]
+    return [f"{path} {parameter.name}" for parameter in command.params if not getattr(parameter, "help", None)]
+
+
+def test_every_argument_and_option_says_what_it_is() -> None:
+    assert unexplained(get_command(app), "portrait") == []
 
 
 def test_documented_error_codes_are_ones_that_are_raised() -> None:

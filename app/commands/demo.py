@@ -6,10 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from app.commands.make import tell
-from app.door import answering
+from app.door import Json, answering
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 
 
 STUDIOS = tuple(

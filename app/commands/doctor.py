@@ -9,16 +9,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from app.door import answering
+from app.door import Json, answering
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
 
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 
 OPTIONAL = ("trainers", "features", "identities", "controls", "guards", "painters/diffusion", "painters/inpaint")
 """Engines that need the diffusion packages, or serve measuring alone: an installation may do without."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands.make import Json, check_format
-from app.door import answering
+from app.commands.make import check_format
+from app.door import Json, answering
 from portrait.errors import UserError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.door import answering
+from app.door import Json, answering
 from portrait.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ Person = Annotated[
 Page = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; FOLDER/evaluation.html if not told.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 
 
 def evaluate(

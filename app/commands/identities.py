@@ -8,12 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.door import answering
+from app.door import Json, answering
 
 app = typer.Typer(help="Learned people: list, show, export, merge, delete.", no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Argument(metavar="IDENTITY", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
+Folder = Annotated[Path, typer.Argument(metavar="IDENTITY", help="The folder of a learned person.", show_default=False)]
 
 
 @app.command("list")
@@ -49,7 +48,7 @@ def show(folder: Folder, as_json: Json = False) -> None:
 @app.command()
 def export(
     folder: Folder,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The new file.", show_default=False)],
     names: Annotated[
         Literal["webui", "diffusers"], typer.Option("--names", help="For web interfaces, or for diffusers.")
     ] = "webui",
@@ -65,8 +64,12 @@ def export(
 
 @app.command()
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="IDENTITY…", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="IDENTITY", show_default=False)],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="IDENTITY", help="Two or more, of one person and base.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="IDENTITY", help="Folder for the merged one.", show_default=False)
+    ],
     shares: Annotated[
         list[float] | None, typer.Option("--share", help="Weight of each, in the same order; default: alike.")
     ] = None,

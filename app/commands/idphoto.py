@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.door import answering
+from app.door import Json, answering
 
 if TYPE_CHECKING:
     from pipelines.idphotos import IdPhoto
@@ -27,7 +27,6 @@ Sheets = Annotated[
 Background = Annotated[str, typer.Option("--background", metavar="NAME|#rrggbb", help="Instead of the preset's own.")]
 Keep = Annotated[bool, typer.Option("--keep-background", help="Crop and level only.")]
 Listing = Annotated[bool, typer.Option("--list", help="List the presets with their sources.")]
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 
 
 def idphoto(

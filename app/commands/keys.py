@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.door import answering
+from app.door import Json, answering
 
 if TYPE_CHECKING:
     from tasks.store import rows
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="API keys: add, list, revoke, sign-in links.", no_args_is_help=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 Owner = Annotated[str, typer.Argument(metavar="OWNER", help="Whose photos and portraits the key opens.")]
 Name = Annotated[str, typer.Option(help="What the key is for.")]
 Role = Annotated[str, typer.Option(help="person, operator or admin.")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app import hints
-from app.door import answering
+from app.door import Json, answering
 from portrait.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Photos = Annotated[
     list[Path],
-    typer.Argument(metavar="PHOTOS|SET…", help="Photos, a folder of them, or a training set.", show_default=False),
+    typer.Argument(metavar="PHOTOS|SET", help="Photos, a folder of them, or a training set.", show_default=False),
 ]
 Styles = Annotated[
     list[str], typer.Option("--style", metavar="NAME|FILE", help="A style, or any picture with a face; repeatable.")
@@ -58,7 +58,6 @@ Hints = Annotated[
 ]
 Format = Annotated[str, typer.Option("--format", metavar="jpg|png|webp", help="File format.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the portraits.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 
 
 def make(

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from app.bar import Bar
-from app.door import answering
+from app.door import Json, answering
 from pipelines.manifest import Model
 from pipelines.models import FileState, Imported, Models, ModelState, Pulled, size_text
 from portrait.errors import OperatorError
@@ -18,8 +18,9 @@ from tasks.settings import load
 
 app = typer.Typer(help="Model files: list, pull, check, import, licences.", no_args_is_help=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
-Names = Annotated[list[str] | None, typer.Argument(metavar="NAME…", show_default=False)]
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="NAME", help="As `portrait models list` shows it.", show_default=False)
+]
 
 USE = {"yes": "yes", "no": "[red]no[/red]", "ask": "[yellow]ask[/yellow]"}
 STATES = {"ok": "[green]ok[/green]", "changed": "[red]changed[/red]", "missing": "[red]missing[/red]"}

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.door import answering
+from app.door import Json, answering
 
 if TYPE_CHECKING:
     from portrait.types import TrainingSet
 
 Photos = Annotated[
-    list[Path], typer.Argument(metavar="PHOTOS…", help="Photos, or a folder of them.", show_default=False)
+    list[Path], typer.Argument(metavar="PHOTOS", help="Photos, or a folder of them.", show_default=False)
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the training set.", show_default=False)]
 Include = Annotated[
@@ -20,7 +20,6 @@ Include = Annotated[
 ]
 Exclude = Annotated[list[str] | None, typer.Option("--exclude", metavar="FILE", help="Leave this photo out.")]
 White = Annotated[bool, typer.Option("--white", help="Put the person on white.")]
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 
 
 def prepare(

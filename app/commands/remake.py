@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.door import answering
+from app.door import Json, answering
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A portrait that was made here.", show_default=False)]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it; beside the original if not told.")]
@@ -21,7 +21,6 @@ Hints = Annotated[
     typer.Option("--hint", metavar="FILE", help="A picture that the drawing followed, if it moved; repeatable."),
 ]
 Base = Annotated[str, typer.Option("--base", metavar="NAME|PATH", help="The base model, if it moved.")]
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 
 
 def remake(

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.door import answering
+from app.door import Json, answering
 
 if TYPE_CHECKING:
     from tasks.store.figures import StyleFigure
     from tasks.workshop import Workshop
 
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
-Draft = Annotated[str, typer.Argument(metavar="DRAFT", show_default=False)]
-Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
+Draft = Annotated[str, typer.Argument(metavar="DRAFT", help="As `portrait styles list` shows it.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="As `portrait styles list` shows it.", show_default=False)]
 
 
 def try_out(

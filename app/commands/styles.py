@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.commands import style_versions
-from app.door import answering
+from app.door import Json, answering
 
 if TYPE_CHECKING:
     from tasks.store.rows import DraftRow
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Styles: from a draft to a published version, and out again.", no_args_is_help=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 Given = Annotated[
     list[str],
-    typer.Argument(metavar="DRAFT|FOLDER…", help="A draft, a style's folder, or a folder of them.", show_default=False),
+    typer.Argument(metavar="DRAFT|FOLDER", help="A draft, a style's folder, or a folder of them.", show_default=False),
 ]
+Named = typer.Argument(metavar="NAME", help="As `portrait styles list` shows it.", show_default=False)
+Name = Annotated[str, Named]
 Pictures = Annotated[bool, typer.Option("--pictures/--words", help="Look for faces in pictures, or at words alone.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Take the place of a draft of the same name.")]
 
@@ -43,7 +44,7 @@ def list_styles(as_json: Json = False) -> None:
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: Json = False) -> None:
+def show(name: Name, as_json: Json = False) -> None:
     """One style in full: as it is offered, or its draft."""
     with answering(as_json) as say:
         from app import shelf, style_tables
@@ -94,7 +95,9 @@ def check(given: Given, pictures: Pictures = True, as_json: Json = False) -> Non
 
 @app.command()
 def add(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER")], replace: Replace = False, as_json: Json = False
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder, or its style.toml.")],
+    replace: Replace = False,
+    as_json: Json = False,
 ) -> None:
     """Take a folder with a style.toml, or a style.toml alone, in as a draft."""
     _bring(folder, replace, as_json)
@@ -102,7 +105,9 @@ def add(
 
 @app.command("import")
 def import_styles(
-    source: Annotated[Path, typer.Argument(metavar="PACK|FOLDER|FILE")], replace: Replace = False, as_json: Json = False
+    source: Annotated[Path, typer.Argument(metavar="PACK|FOLDER|FILE", help="What another installation or tool gave.")],
+    replace: Replace = False,
+    as_json: Json = False,
 ) -> None:
     """Take in a pack, FaceChain's JSON styles, or a folder of JPEGs as EasyPhoto has them, as drafts."""
     _bring(source, replace, as_json)
@@ -110,7 +115,7 @@ def import_styles(
 
 @app.command("export")
 def export_styles(
-    names: Annotated[list[str], typer.Argument(metavar="NAME…")],
+    names: Annotated[list[str], Named],
     out: Annotated[Path, typer.Option("--out", "-o", help="The pack to write.")] = Path("styles.zip"),
     as_json: Json = False,
 ) -> None:

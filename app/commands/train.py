@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.door import answering
+from app.door import Json, answering
 
 if TYPE_CHECKING:
     from pipelines.identities import Kept
@@ -40,7 +40,6 @@ Prior = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="The same seed learns the same.")]
 Plan = Annotated[bool, typer.Option("--plan", help="Only say what it would take.")]
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 
 
 def train(
