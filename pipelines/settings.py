@@ -162,6 +162,9 @@ class Draw:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     memory: Literal["auto", "full", "sliced", "offload", "sequential"] = "auto"
     """How much of a base is on the GPU at once; `auto` asks how much is free."""
+    compile: bool = False
+    """Have PyTorch compile the networks' blocks: the first portrait of each way takes about a minute more, later ones less.
+    Changing people compiles nothing. Needs a C++ compiler; a portrait may differ by a level from one drawn without."""
     idle_minutes: float = 15.0
     """A worker lets a base go, with all that was loaded for it, when it has not drawn for so long; 0 keeps it."""
     guard: Literal["off", "here", "always"] = "here"

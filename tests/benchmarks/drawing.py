@@ -26,6 +26,7 @@ from diffusers import (
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from pipelines.engines.diffusion import device
 from pipelines.engines.identities.instantid import landmark_picture, placed
 from pipelines.engines.painters.diffusion import Diffusion
 from pipelines.settings import Base, Draw, ModelStore, Settings
@@ -36,6 +37,7 @@ from tests.benchmarks.test_slot_speed import XL, lora
 
 PROMPT, NEGATIVE = "a photo of a sks man in a studio", "low quality"
 ROUNDS = 3
+COMPILED = ("best, compiled", "fast, compiled")
 STEPS = {"best": 40, "balanced": 25, "fast": 6}
 """Of the presets; the plain call takes as many as `best`."""
 
@@ -203,9 +205,10 @@ def measure(root: Path, size: str, where: torch.device) -> dict[str, dict[str, f
     plain = Plain(settings, file, who, shape.dtype, where)
     found[PLAIN] = _timed(lambda: plain(sides, STEPS["best"]), where)
     plain.close()
-    for preset in STEPS:
-        painter = hub_store.painter(settings)
-        found[preset] = _timed(lambda: _portrait(painter, who, sides, preset), where)  # noqa: B023 -- called at once
+    for name in (*STEPS, *COMPILED):
+        preset = name.removesuffix(", compiled")
+        painter = hub_store.painter(replace(settings, draw=replace(settings.draw, compile=name in COMPILED)))
+        found[name] = _timed(lambda: _portrait(painter, who, sides, preset), where)  # noqa: B023 -- called at once
         painter.close()
     return found
 
@@ -221,8 +224,8 @@ def _silent(done: int, total: int, doing: str, preview: Any = None) -> None:
 
 
 def _timed(act: Callable[[], object], where: torch.device) -> dict[str, float]:
+    device.sweep(where)
     if where.type == "cuda":
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     seconds = []
     for _ in range(ROUNDS + 1):

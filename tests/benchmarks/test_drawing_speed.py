@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipelines.engines.diffusion import compiling
 from tests.benchmarks import drawing
 
 ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
@@ -22,9 +23,10 @@ def test_presets_are_faster_than_a_plain_call(tmp_path: Path) -> None:
 @pytest.mark.networks
 def test_everything_that_is_measured_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "ROUNDS", 1)
+    monkeypatch.setattr(compiling, "BACKEND", "eager")
     monkeypatch.setattr(drawing, "STEPS", dict.fromkeys(drawing.STEPS, 2))
     torch.set_num_threads(1)
     found = drawing.measure(tmp_path, "tiny", torch.device("cpu"))
-    assert list(found) == [drawing.PLAIN, "best", "balanced", "fast"]
+    assert list(found) == [drawing.PLAIN, "best", "balanced", "fast", *drawing.COMPILED]
     assert all(each["seconds"] > 0 for each in found.values())
-    assert drawing.table(found).count("\n") == 5
+    assert drawing.table(found).count("\n") == 7

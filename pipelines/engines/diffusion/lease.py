@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 from diffusers import MultiControlNetModel
 
-from pipelines.engines.diffusion import device, memory, prompts, tokens
+from pipelines.engines.diffusion import compiling, device, memory, prompts, tokens
 from pipelines.engines.diffusion.family import TARGETS, TEXT_TARGETS, Words
 from pipelines.engines.diffusion.loading import Source, load
 from pipelines.engines.diffusion.memory import Profile
@@ -28,7 +28,11 @@ _Call = Callable[..., Any]
 class LoadedBase:
     """A base with all that was loaded for it: control networks, adapters, people."""
 
-    def __init__(self, source: Source, dtype: torch.dtype, where: torch.device, profile: Profile = "full") -> None:
+    def __init__(
+        self, source: Source, dtype: torch.dtype, where: torch.device, profile: Profile = "full", compiled: bool = False
+    ) -> None:
+        """`compiled` networks are those of a base that is whole on the device: what moves a layer away breaks them."""
+        self.compiled = compiled and profile in ("full", "sliced")
         self.source, self.family, self.dtype, self.device = source, source.family, dtype, where
         self.profile: Profile = profile
         self.pipeline: Any = load(source, dtype)
@@ -37,6 +41,8 @@ class LoadedBase:
             if isinstance(part, torch.nn.Module):
                 part.requires_grad_(False).eval()
         memory.place(self.pipeline, profile, where)
+        if self.compiled:
+            compiling.blocks(self.pipeline.unet)
         self.people = People(dtype, where)
         self.kept: dict[str, Any] = {}
         self.slots = {"unet": Slot(self.pipeline.unet, self.family.rank, TARGETS)}
@@ -114,7 +120,9 @@ class Lease:
     def keep(self, name: str, make: Callable[[], _Network]) -> _Network:
         """Something that stays with the base for further requests."""
         if name not in self.loaded.kept:
-            self.loaded.kept[name] = make()
+            made = self.loaded.kept[name] = make()
+            if self.loaded.compiled and isinstance(made, torch.nn.Module):
+                compiling.blocks(made)
         return self.loaded.kept[name]
 
     def wear(self, file: Path, strength: float) -> None:

@@ -241,7 +241,8 @@ class Diffusion:
         self.close()
         where = device.choose(self._knobs.device)
         dtype = device.precision(self._knobs.precision, where)
-        self._loaded = LoadedBase(base, dtype, where, profile or memory.choose(base, dtype, where))
+        profile = profile or memory.choose(base, dtype, where)
+        self._loaded = LoadedBase(base, dtype, where, profile, self._knobs.compile)
 
     def _facts(self, plan: Plan, told: Sequence[Conditions], lease: Lease) -> dict[str, object]:
         """For the recipe."""
