@@ -23,8 +23,8 @@ from portrait.errors import UserError
 from portrait.ports import Progress
 from portrait.techniques import Technique
 from portrait.types import Identity, Portrait, PortraitRequest, Refinement, Size, Style
-from tasks.flows import style_of
 from templates.catalog import Entry
+from templates.style import style_of
 
 NOTES = "portraits.json"
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"}

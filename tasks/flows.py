@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from pipelines import build, identities, photos, render, sets
 from pipelines.deliver import Deliver
@@ -18,24 +18,24 @@ from portrait import edits
 from portrait.edits import Edit
 from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.lessons import Lesson
-from portrait.passes import USUAL, Passes
 from portrait.ports import Progress
-from portrait.techniques import Scene
-from portrait.types import Box, Identity, Portrait, PortraitRequest, Refinement, Size, Style
-from tasks import following
+from portrait.types import Identity, PortraitRequest, Refinement, Size, Style
+from tasks import following, records
 from tasks.files import Files, publish
 from tasks.jobs import Job
 from tasks.offered import Offered
 from tasks.store.database import new_id
 from tasks.store.ledger import Store
-from tasks.store.queue import Outcome, Verdicts
-from tasks.store.rows import IdentityRow, PortraitRow, SetRow
+from tasks.store.queue import Outcome
+from tasks.store.rows import IdentityRow, SetRow
 from tasks.trials import Trials
 from tasks.workshop import Workshop
 from templates import lint
 from templates.catalog import Entry
-from templates.schema import StyleFile
-from templates.traits import filled
+from templates.style import style_of
+
+LESSON_WISHES = ("steps", "rank", "rate", "batch", "seed", "text", "token", "prior")
+"""What a job may wish otherwise than the settings; see `portrait.lessons.Lesson`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class PortraitFlows:
             {"person": person, "training_set": made.id, "identity": identity.id},
             training_set=made,
             identity=identity,
-            verdicts=verdicts_by_selfie(told),
+            verdicts=records.verdicts_by_selfie(told),
         )
         place = work.files.training_set(job.owner, person, made.id)
         return Done(outcome, lambda: publish(work.staging / "set", place))
@@ -224,7 +224,9 @@ class PortraitFlows:
         deliver = Deliver(str(wants.get("format", "jpg")))
         now = work.now()  # one time for all, or the later ones would sort as newer
         rows = [
-            portrait_row(job, number, portrait, deliver(portrait, work.staging / "portraits" / f"{number:02}"), now)
+            records.portrait_row(
+                job, number, portrait, deliver(portrait, work.staging / "portraits" / f"{number:02}"), now
+            )
             for number, portrait in enumerate(drawn, 1)
         ]
         outcome = Outcome({"portraits": [row.id for row in rows]}, portraits=rows)
@@ -284,7 +286,7 @@ class PortraitFlows:
         if picture is None:
             raise OperatorError("no_picture", "The template has no picture.")
         height, width = picture.image.shape[:2]
-        boxes = [share_of(face.box, width, height) for face in picture.faces]
+        boxes = [records.share_of(face.box, width, height) for face in picture.faces]
         return Done(Outcome({"template": id, "faces": len(boxes)}, faces=(id, boxes)), lambda: None)
 
 
@@ -304,89 +306,3 @@ def edit_of(work: Work) -> Edit:
 def open_flows(settings: Settings) -> Flows:
     """The flows that a worker runs unless it is told others."""
     return PortraitFlows(settings, build.open_engines(settings))
-
-
-LESSON_WISHES = ("steps", "rank", "rate", "batch", "seed", "text", "token", "prior")
-"""What a job may wish otherwise than the settings; see `portrait.lessons.Lesson`."""
-
-
-def style_of(file: StyleFile, wishes: Mapping[str, str] | None = None) -> Style:
-    """The value that flows, without its picture; `wishes` are traits by name."""
-    return Style(
-        id=file.id,
-        version=file.version,
-        kind=file.kind,
-        title=file.title,
-        backdrop=file.backdrop,
-        scene=_scene(file, wishes or {}),
-        passes=None if file.passes is None else Passes(**file.passes.model_dump()),
-        preset=file.preset,
-        background=file.background,
-        retouch=file.retouch,
-        engines=file.engines,
-        refiners=tuple(Refinement(step.name, step.strength) for step in file.refiners),
-        licence=file.licence,
-        credit=file.credit,
-    )
-
-
-def _scene(file: StyleFile, wishes: Mapping[str, str]) -> Scene | None:
-    """What a diffusion model is told; for a template only where the style says something of it."""
-    said = (file.prompt, file.negative, file.families, file.strengths, file.loras)
-    if file.kind == "studio" or not any(said):
-        return None
-    return Scene(
-        filled(file.prompt or USUAL.prompt, file, wishes),
-        filled(file.negative or ("" if file.prompt else USUAL.negative), file, wishes),
-        file.families,
-        file.strengths,
-        tuple((each.model, each.strength) for each in file.loras),
-    )
-
-
-def share_of(box: Box, width: int, height: int) -> dict[str, float]:
-    """A box as shares of the picture's width and height, 0..1."""
-    sides = {
-        "left": box.left / width,
-        "top": box.top / height,
-        "right": box.right / width,
-        "bottom": box.bottom / height,
-    }
-    return {name: round(min(1.0, max(0.0, side)), 5) for name, side in sides.items()}
-
-
-def verdicts_by_selfie(told: Sequence[Mapping[str, Any]]) -> Verdicts:
-    """What `sets.verdicts` says, by the id of the selfie, which is the name of its file."""
-    return {
-        str(each["file"]): {
-            "verdict": each["verdict"],
-            "reasons": each["reasons"],
-            "quality": {**(each["quality"] or {}), "likeness": each["likeness"]},
-        }
-        for each in told
-    }
-
-
-def portrait_row(job: Job, number: int, portrait: Portrait, file: Path, now: float) -> PortraitRow:
-    """A delivered file as the ledger keeps it; the best of a job sorts as its newest."""
-    height, width = portrait.image.shape[:2]
-    return PortraitRow(
-        id=new_id("portrait", now, number),
-        owner=job.owner,
-        job=job.id,
-        number=number,
-        file=file.name,
-        format=file.suffix.removeprefix("."),
-        bytes=file.stat().st_size,
-        width=width,
-        height=height,
-        style=str(job.wants.get("style") or job.wants.get("template")),
-        style_version=int(job.wants.get("version", 1)),
-        likeness={
-            str(place): {"space": each.space, "distance": round(each.distance, 4)}
-            for place, each in portrait.likeness.items()
-        },
-        scores={name: round(score, 4) for name, score in portrait.scores.items()},
-        recipe=dict(portrait.recipe),
-        created=now,
-    )

@@ -13,8 +13,9 @@ import cv2
 
 from portrait.errors import Cancelled, EngineError, OperatorError, PortraitError, UserError
 from portrait.types import Image
+from tasks import records
 from tasks.files import Files, refused
-from tasks.flows import Flows, Work, verdicts_by_selfie
+from tasks.flows import Flows, Work
 from tasks.jobs import Fault, Job, LeaseLost, Limits, fault_of
 from tasks.settings import Lease
 from tasks.store.ledger import Store
@@ -128,7 +129,7 @@ class Runner:
 
     def _refuse(self, work: Work, error: PortraitError) -> None:
         told = _plain(error, work)
-        verdicts = verdicts_by_selfie(error.details.get("photos", []))
+        verdicts = records.verdicts_by_selfie(error.details.get("photos", []))
         final = type(error)(told.code, told.message, told.details)
         patiently(self.lease, lambda: self.store.queue.refuse(work.job, self.now(), final, verdicts))
         _log.info("job %s refused: %s", work.job.id, error.code)

@@ -5,9 +5,9 @@ import pytest
 from app.commands.make import refining_of
 from portrait.errors import OperatorError, UserError
 from portrait.types import Refinement
-from tasks.flows import style_of
 from templates.catalog import BUILTIN
 from templates.schema import read
+from templates.style import style_of
 
 
 def test_steps_are_named_with_a_strength_and_enlarging_comes_last() -> None:

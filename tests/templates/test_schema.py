@@ -4,9 +4,9 @@ import pytest
 
 from portrait.errors import OperatorError
 from portrait.passes import Passes
-from tasks.flows import style_of
 from templates.catalog import Catalog, add
 from templates.schema import StyleFile, document, read, write
+from templates.style import style_of
 
 FULL = {
     "schema": 1, "id": "garden", "kind": "text", "version": 3, "title": "Garden", "titles": {"zh": "花园", "pt-BR": "Jardim"},
