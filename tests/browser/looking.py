@@ -1,16 +1,18 @@
 """Looking at a page: pictures of it in each form, nothing that scrolls sideways, nothing that axe-core finds serious."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from playwright.sync_api import Page
 
-WIDTHS = (1280, 390)
-THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-CHECKED = {(1280, "light"), (390, "dark")}
-"""Forms in which axe-core looks: both widths and both themes once."""
+Form: TypeAlias = tuple[int, Literal["light", "dark"]]
+CHECKED: Sequence[Form] = ((1280, "light"), (390, "dark"))
+"""Width in pixels and theme of the forms that are checked: both widths and both themes once."""
+FORMS: Sequence[Form] = (*CHECKED, (1280, "dark"), (390, "light"))
+"""Forms of which somebody who named a folder for pictures wants one."""
 GRAVE = {"serious", "critical"}
 TALLEST = 6000
 SEEN = "[...document.images].filter((each) => each.checkVisibility())"
@@ -25,28 +27,32 @@ def settled(page: Page) -> None:
 
 
 def look(page: Page, folder: Path, name: str) -> None:
-    """Take pictures of a page in each form, and check each form."""
-    for width in WIDTHS:
-        for theme in THEMES:
-            page.set_viewport_size({"width": width, "height": 900})
-            page.emulate_media(color_scheme=theme)
-            settled(page)
-            height = page.evaluate(
-                "document.querySelector('[data-testid=stMain]')?.scrollHeight ?? document.body.scrollHeight"
-            )
-            page.set_viewport_size({"width": width, "height": min(TALLEST, max(900, height))})
-            page.wait_for_timeout(250)
-            page.wait_for_function(f"{SEEN}.every((each) => each.complete)")
+    """Check a page in both widths and both themes; with `SHOTS` take its pictures in each form."""
+    pictures = bool(os.environ.get("SHOTS"))
+    for width, theme in FORMS if pictures else CHECKED:
+        _whole(page, width, theme)
+        if pictures:
             page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
-            broken = page.evaluate(f"{SEEN}.filter((each) => !each.naturalWidth).map((each) => each.src)")
-            assert broken == [], f"{name}: pictures that did not come"
-            sideways = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert sideways <= 0, f"{name} scrolls sideways at {width} px"
-            if (width, theme) in CHECKED:
-                found = grave(page)
-                assert found == {}, f"{name}, {width} px, {theme}: {found}"
+        broken = page.evaluate(f"{SEEN}.filter((each) => !each.naturalWidth).map((each) => each.src)")
+        assert broken == [], f"{name}: pictures that did not come"
+        sideways = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert sideways <= 0, f"{name} scrolls sideways at {width} px"
+        if (width, theme) in CHECKED:
+            found = grave(page)
+            assert found == {}, f"{name}, {width} px, {theme}: {found}"
     page.set_viewport_size({"width": 1280, "height": 900})
     page.emulate_media(color_scheme="light")
+
+
+def _whole(page: Page, width: int, theme: Literal["light", "dark"]) -> None:
+    """Show a page in a form and in its whole height, with every picture that is not folded away."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=theme)
+    settled(page)
+    height = page.evaluate("document.querySelector('[data-testid=stMain]')?.scrollHeight ?? document.body.scrollHeight")
+    page.set_viewport_size({"width": width, "height": min(TALLEST, max(900, height))})
+    page.wait_for_timeout(250)
+    page.wait_for_function(f"{SEEN}.every((each) => each.complete)")
 
 
 def grave(page: Page) -> Mapping[str, Any]:
