@@ -42,7 +42,7 @@ def get_style_preview(id: AnId, office: TheOffice, _: TheCaller, side: Side = No
     entry = _offered(office).find(id)
     preview = entry.folder / PREVIEW
     picture = None if preview.is_file() else entry.picture()
-    return pictures.send(picture or preview, "image/jpeg", side or 1024)
+    return pictures.send(office.reduced, picture or preview, "image/jpeg", side or 1024)
 
 
 @router.post(
@@ -96,7 +96,7 @@ def get_template_file(id: AnId, office: TheOffice, caller: TheCaller, side: Side
     """The picture as it came, or small and upright."""
     row = office.store.templates.get(caller.owner, id)
     path = office.files.template(caller.owner, id)
-    return pictures.send(path, pictures.MEDIA.get(row.format, "application/octet-stream"), side)
+    return pictures.send(office.reduced, path, pictures.MEDIA.get(row.format, "application/octet-stream"), side)
 
 
 @router.delete("/templates/{id}", status_code=204, responses=documented(401, 404, 410, 422))

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias
 
 from anyio.to_thread import run_sync
@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from portrait.errors import PortraitError, UserError
 from tasks import auth, broker
 from tasks.api import answers
+from tasks.api.reduced import Reduced
 from tasks.files import Files
 from tasks.jobs import Job
 from tasks.settings import Installation, Tasks
@@ -38,6 +39,7 @@ class Office:
     files: Files
     bell: Celery
     now: Callable[[], float] = time.time
+    reduced: Reduced = field(default_factory=Reduced)
 
     @property
     def tasks(self) -> Tasks:

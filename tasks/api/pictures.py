@@ -1,11 +1,9 @@
 """Pictures on their way in and out: taken from a stream, probed, sent whole or small."""
 
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-import PIL.Image
 from fastapi import Query, Request, Response, UploadFile
 from fastapi.responses import FileResponse
 from starlette.datastructures import Headers
@@ -14,6 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from pipelines import photos as door
 from portrait.errors import UserError
 from tasks.api import answers
+from tasks.api.reduced import Reduced, not_there
 from tasks.files import Files, Saved
 
 MEDIA = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "HEIF": "image/heif", "AVIF": "image/avif"}
@@ -68,16 +67,13 @@ def keep(files: Files, upload: UploadFile, place: Path, most: int) -> Saved:
     return files.save(_chunks(upload), place, most)
 
 
-def send(path: Path, media: str, side: int | None, name: str | None = None) -> Response:
+def send(reduced: Reduced, path: Path, media: str, side: int | None, name: str | None = None) -> Response:
     """A picture, whole or small; raises `UserError` (`not_found`) when its file is gone."""
     if not path.is_file():
-        raise UserError("not_found", "The file is not there.")
+        raise not_there()
     if side is None:
         return Whole(path, media_type=media, filename=name, headers={"Cache-Control": _KEEP})
-    small = PIL.Image.fromarray(door.read(path, side).image)
-    content = BytesIO()
-    small.save(content, "JPEG", quality=88)
-    return Response(content.getvalue(), media_type="image/jpeg", headers={"Cache-Control": _KEEP})
+    return Response(reduced.jpeg(path, side), media_type="image/jpeg", headers={"Cache-Control": _KEEP})
 
 
 def _chunks(upload: UploadFile) -> Iterator[bytes]:

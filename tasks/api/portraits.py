@@ -73,7 +73,7 @@ def get_portrait_file(id: AnId, office: TheOffice, caller: TheCaller, side: Side
     """The portrait as it was delivered, marked; or small, for a page."""
     row = office.store.portraits.get(caller.owner, id)
     path = office.files.portrait(caller.owner, row.job, row.file)
-    return pictures.send(path, pictures.SUFFIX_MEDIA[row.format], side, name_of(row))
+    return pictures.send(office.reduced, path, pictures.SUFFIX_MEDIA[row.format], side, name_of(row))
 
 
 @router.patch("/{id}", responses=documented(401, 404, 410, 422))

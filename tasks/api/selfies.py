@@ -93,7 +93,7 @@ def get_selfie_file(id: AnId, office: TheOffice, caller: TheCaller, side: Side =
     """The photo as it came, or small and upright."""
     row = office.store.people.selfie(caller.owner, id)
     path = office.files.selfie(caller.owner, row.person, row.id)
-    return pictures.send(path, pictures.MEDIA.get(row.format, "application/octet-stream"), side)
+    return pictures.send(office.reduced, path, pictures.MEDIA.get(row.format, "application/octet-stream"), side)
 
 
 @router.get("/selfies/{id}/crop", response_class=Response, responses={**PICTURE, **documented(401, 404, 410, 422)})
@@ -104,7 +104,7 @@ def get_selfie_crop(id: AnId, office: TheOffice, caller: TheCaller, side: Side =
         folder = office.files.training_set(caller.owner, row.person, identity.training_set)
         crop = sets.crop_of(folder, row.id)
         if crop is not None:
-            return pictures.send(crop, "image/png", side)
+            return pictures.send(office.reduced, crop, "image/png", side)
     raise UserError("not_found", "Nothing was cut from this photo.")
 
 

@@ -154,7 +154,7 @@ def put_picture(
 def get_draft_picture(id: AnId, office: TheOffice, _: AnOperator, side: Side = None) -> Response:
     """The picture of a draft."""
     workshop = _workshop(office)
-    return _fresh(_picture_of(workshop.entry(workshop.draft(id)), side))
+    return _fresh(_picture_of(office, workshop.entry(workshop.draft(id)), side))
 
 
 @router.get(
@@ -165,7 +165,7 @@ def get_draft_picture(id: AnId, office: TheOffice, _: AnOperator, side: Side = N
 def get_version_picture(id: AnId, version: int, office: TheOffice, _: AnOperator, side: Side = None) -> Response:
     """The picture of a published version."""
     offered = Offered(office.store, office.files)
-    return _picture_of(offered.entry(office.store.styles.get(id, min(max(version, 0), 2**31 - 1))), side)
+    return _picture_of(office, offered.entry(office.store.styles.get(id, min(max(version, 0), 2**31 - 1))), side)
 
 
 @router.post(
@@ -203,7 +203,7 @@ def get_sample(id: AnId, number: int, office: TheOffice, _: AnOperator, side: Si
     if told is None:
         raise UserError("not_found", "This draft was not tried out yet.")
     place = office.files.style_test(id, told["edition"]) / f"{min(max(number, 0), 99)}.jpg"
-    return _fresh(pictures.send(place, "image/jpeg", side))
+    return _fresh(pictures.send(office.reduced, place, "image/jpeg", side))
 
 
 @router.post("/styles/{id}/publish", responses=documented(401, 403, 404, 409, 422, 503))
@@ -261,7 +261,7 @@ def _uploaded(office: Office, files: Sequence[UploadFile], folder: Path) -> Path
     return alone[0] if alone else folder
 
 
-def _picture_of(entry: Entry, side: int | None) -> Response:
+def _picture_of(office: Office, entry: Entry, side: int | None) -> Response:
     try:
         place = entry.picture()
     except OperatorError as error:
@@ -269,7 +269,7 @@ def _picture_of(entry: Entry, side: int | None) -> Response:
     if place is None:
         raise UserError("not_found", "This style has no picture.")
     suffix = place.suffix.removeprefix(".").lower().replace("jpeg", "jpg")
-    return pictures.send(place, pictures.SUFFIX_MEDIA.get(suffix, "application/octet-stream"), side)
+    return pictures.send(office.reduced, place, pictures.SUFFIX_MEDIA.get(suffix, "application/octet-stream"), side)
 
 
 def _fresh(answer: Response) -> Response:
