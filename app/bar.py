@@ -2,10 +2,13 @@
 
 import sys
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+if TYPE_CHECKING:
+    from portrait.types import Image  # brings numpy, which commands load only when they work
 
 
 class Bar:
@@ -26,7 +29,7 @@ class Bar:
     ) -> None:
         self._bar.stop()
 
-    def __call__(self, done: int, total: int, doing: str, preview: Any = None) -> None:
+    def __call__(self, done: int, total: int, doing: str, preview: "Image | None" = None) -> None:
         """Show how far it is; names are cut so that the line stays one line."""
         words = " ".join(doing.split())
         self._bar.update(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from pipelines import presets
 from pipelines import ways as known
@@ -19,6 +19,8 @@ from pipelines.train import Train
 from portrait.errors import OperatorError
 from portrait.ports import Guard, Painter, Refiner
 from portrait.types import Refinement
+
+T = TypeVar("T")
 
 
 def open_engines(settings: Settings) -> Engines:
@@ -90,7 +92,7 @@ def evaluate(settings: Settings, engines: Engines) -> Evaluate:
     """Pictures to numbers, with the networks that are here; what is not is told, with what would bring it."""
     models, absent = Models(settings.models), {}
 
-    def here(role: str, model: str, get: Callable[[], Any]) -> Any:
+    def here(role: str, model: str, get: Callable[[], T]) -> T | None:
         # Asked for before their libraries are loaded, which takes longer than all the rest.
         if missing := models.missing(model):
             absent[role] = missing[0]

@@ -17,9 +17,12 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 from pipelines.settings import ModelStore
+
+if TYPE_CHECKING:
+    import httpx
 
 CHUNK = 1 << 18
 ATTEMPTS = 4
@@ -202,7 +205,7 @@ def download(url: str, into: Path, tell: Tell, headers: Mapping[str, str] | None
     )
 
 
-def _stream(client: Any, url: str, staged: tuple[Path, Path], tell: Tell, headers: dict[str, str]) -> None:
+def _stream(client: "httpx.Client", url: str, staged: tuple[Path, Path], tell: Tell, headers: dict[str, str]) -> None:
     import httpx
 
     part, note = staged

@@ -1,9 +1,9 @@
 """What the caller has here: use and quotas, everything to take home, and erasing all of it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
@@ -13,7 +13,9 @@ from tasks import schemas
 from tasks.api.answers import documented
 from tasks.api.office import Office, TheCaller, TheOffice
 from tasks.api.portraits import ZIP, name_of
-from tasks.store.rows import PortraitRow, TemplateRow
+from tasks.store.rows import Page
+
+T = TypeVar("T")
 
 router = APIRouter(prefix="/me", tags=["me"])
 
@@ -64,8 +66,8 @@ def erase_me(office: TheOffice, caller: TheCaller) -> schemas.Erased:
 def _zip(office: Office, owner: str) -> Iterator[bytes]:
     store, files, archive = office.store, office.files, ZipStream()
     people = _all(store.people.list, owner)
-    brought: list[TemplateRow] = _all(store.templates.list, owner)
-    drawn: list[PortraitRow] = _all(store.portraits.list, owner)
+    brought = _all(store.templates.list, owner)
+    drawn = _all(store.portraits.list, owner)
     records: dict[str, Any] = {
         "people": [
             {
@@ -96,7 +98,7 @@ def _zip(office: Office, owner: str) -> Iterator[bytes]:
     yield from archive
 
 
-def _all(listing: Any, owner: str) -> list[Any]:
+def _all(listing: Callable[..., Page[T]], owner: str) -> list[T]:
     """Every page of a listing."""
     page = listing(owner, limit=200)
     items = list(page.items)
