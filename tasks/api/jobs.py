@@ -288,7 +288,7 @@ def _takes(office: Office, standing: Standing) -> list[str]:
     if not standing.missing:
         return []
     able = abilities(office)
-    return [line for word in standing.missing for line in able.get(word) or [NOBODY]]
+    return list(dict.fromkeys(line for word in standing.missing for line in able.get(word) or [NOBODY]))
 
 
 def accepted(office: Office, job: Job) -> Response:

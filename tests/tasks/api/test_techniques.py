@@ -14,6 +14,7 @@ from pipelines.engines.diffusion.sampling import SCHEDULERS
 from pipelines.models import Models
 from pipelines.settings import ModelStore, Settings
 from tasks.api import techniques
+from tasks.api.looks import NOBODY
 from tasks.schemas.work import Hint, Scheduler, Technique, Way
 from tasks.store.database import new_id
 from tasks.store.rows import IdentityRow, WorkerRow
@@ -164,6 +165,9 @@ def test_a_network_that_a_hint_needs_and_nobody_has_is_told_with_the_job(desk: D
     }
     assert job["missing"] == [lacks]
     assert client.post("/generations", json=order(person, {"hints": hints[:1]})).json()["missing"] == []
+    hire(desk, "draw:text", base__sdxl__lora=["No SDXL."], base__sdxl__hint__canny=["No SDXL."])
+    told = client.get(f"/jobs/{job['id']}").json()["missing"]
+    assert told == ["No SDXL.", NOBODY], "each once"
     wrong = client.post("/generations", json=order(person, {"hints": [{"kind": "color", "template": beach}]}))
     assert (wrong.status_code, wrong.json()["code"]) == (422, "bad_technique")
     assert "no network for the control 'color' on sdxl. It follows canny, pose, depth, tile." in wrong.json()["detail"]
