@@ -242,7 +242,11 @@ def _drawn_face(faces: Sequence[Face], place: int, request: PortraitRequest, can
 
 
 def _total(scores: Mapping[str, float], likeness: Mapping[int, Likeness], wanted: int, limit: float) -> float:
-    """0..1 for ranking: likeness counts most, then sharpness; a face that was not found again counts as unlike."""
+    """0..1 for ranking: likeness counts most; a face that was not found again counts as unlike.
+
+    Eyes count as they are judged in photos, nothing where they are shut.
+    """
     alike = [max(0.0, 1 - each.distance / (2 * limit)) for each in likeness.values()]
     mean = sum(alike) / wanted if wanted else 0.0
-    return float(0.75 * mean + 0.15 * min(1.0, scores["sharpness"] / 0.45) + 0.1 * min(1.0, scores["eyes"] / 0.28))
+    eyes = min(1.0, max(0.0, (scores["eyes"] - 0.12) / 0.16))
+    return float(0.75 * mean + 0.1 * min(1.0, scores["sharpness"] / 0.45) + 0.15 * eyes)

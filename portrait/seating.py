@@ -135,11 +135,13 @@ def relight(
     deep = np.maximum(marked, features(mesh, shape, 0.0, 0.02, "nostrils"))
     detail = detail * (0.95 + 0.05 * deep)
     limit = 22 + 150 * deep
-    lift = (2 + 0.6 * (98 - scene.light)) * (1 + 20 * marked)
+    # Only eyes and teeth have white in them; the thin skin at a brow's edge has none.
+    white = np.maximum(features(mesh, shape, 0.03, 0.02, "eyes"), lips)
+    lift = (2 + 0.6 * (98 - scene.light)) * (1 + 20 * white)
     limit = np.where(detail < 0, limit, lift)
     detail = detail * limit / np.sqrt(limit**2 + detail**2)
     # No skin shines more than the template's; the whites of eyes and teeth may.
-    top = scene.tone.high - 6 + (97 - scene.tone.high) * 0.8 * marked
+    top = scene.tone.high - 6 + (97 - scene.tone.high) * 0.8 * white
     light = scene.light + detail
     room = np.maximum(98 - top, 1) * 0.5
     light = np.where(light > top, top + room * (1 - np.exp(-np.maximum(light - top, 0) / room)), light)
@@ -212,7 +214,8 @@ def seat(scene: Scene, drawn: Floats, mesh: Points, hidden: Mask, glasses: Mask 
     step = np.clip(soften(scene.lab - drawn, 0.008 * width), (-20, -10, -14), (20, 10, 14)).astype(np.float32)
     ring = ring * np.exp(-((step / (16, 8, 11)) ** 2).sum(axis=2))  # a large step is a feature, not a tone
     far = cv2.distanceTransform((ring < 0.3).astype(np.uint8), cv2.DIST_L2, 5) / width
-    fade = np.exp(-((far / 0.16) ** 2)) * (1 - features(mesh, shape, 0.0, 0.008))
+    # A brow goes along: where it is thin, bare skin that did not would be a light line along it.
+    fade = np.exp(-((far / 0.16) ** 2)) * (1 - features(mesh, shape, 0.0, 0.008, "eyes lips"))
     settled = drawn + low_pass(step, ring.astype(np.float32), 0.05 * width) * fade[..., None]
     return from_lab(settled), share.astype(np.float32)
 

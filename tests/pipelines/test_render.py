@@ -64,6 +64,20 @@ def test_the_most_alike_come_first() -> None:
     assert totals == sorted(totals, reverse=True)
 
 
+def test_shut_eyes_lose_to_open_ones() -> None:
+    blinking = picture(1, 1)
+
+    class Blinks(FakeFinder):
+        def faces(self, image: Image, embedded: int = 1) -> list:  # type: ignore[type-arg]
+            shut = np.zeros((478, 3), np.float32) if np.array_equal(image, blinking) else None
+            return [replace(each, mesh=shut) for each in super().faces(image, embedded)]
+
+    flow = Render({"studio": Paints([blinking, picture(1, 2)])}, Blinks())
+    first, second = flow(asked(2), Told())
+    assert first.recipe["candidate"] == 1
+    assert first.scores["total"] > second.scores["total"] + 0.1
+
+
 def test_a_drawing_without_a_face_is_the_last_resort_and_says_so() -> None:
     flow = render([picture(0, 1)])
     (portrait,) = flow(asked(), Told())

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from portrait.color import to_lab
 from portrait.occluders import features
 from portrait.seating import Scene, bared, grain, read, relight, seam, seat, tone_of
 from portrait.types import Face, Image, Points
@@ -64,6 +65,16 @@ def test_a_picture_seated_in_itself_stays_itself(scene: Scene, mesh: Points, ast
     assert np.abs(settled.astype(int) - astronaut)[share > 0].max() <= 2
     assert share[features(mesh, scene.shape, 0.0, names="eyes lips") > 0.9].min() > 0.97
     assert share[region(mesh, "oval", scene.shape) < 0.01].max() == 0
+
+
+def test_brows_are_settled_with_the_skin_around_them(scene: Scene, mesh: Points) -> None:
+    lighter = (scene.lab + np.array((10, 0, 0))).astype(np.float32)
+    settled, share = seat(scene, lighter, mesh, NOTHING)
+    step = lighter[..., 0] - to_lab(settled)[..., 0]
+    brows = features(mesh, scene.shape, 0.0, names="brows") * share
+    around = features(mesh, scene.shape, 0.05, names="brows") * share * (brows < 0.01)
+    assert step[brows > 0.9].mean() > 1
+    assert step[brows > 0.9].mean() == pytest.approx(step[around > 0.9].mean(), abs=1.5)
 
 
 def test_the_seam_goes_round_what_does_not_fit(scene: Scene, mesh: Points) -> None:

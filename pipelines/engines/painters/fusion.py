@@ -207,8 +207,10 @@ def _apart(reference: Reference, model: Face) -> float:
     turn = abs(own.pose.yaw - other.pose.yaw)
     nod = abs(own.pose.pitch - other.pose.pitch)
     mouth, smile = (abs(one - two) for one, two in zip(expression(own), expression(other), strict=True))
-    # A mouth as open as an eye is wide, or a smile a quarter wider, counts as much as 15° of turn; so does a poor photo.
-    return turn + 0.7 * nod + 30 * mouth + 60 * smile + 15 * (1 - reference.quality.total)
+    # A mouth as open as an eye is wide, or a smile a quarter wider, counts as much as 15° of turn; so does a poor photo, and
+    # shut eyes as much as 20°.
+    poor = 15 * (1 - reference.quality.total) + 20 * (1 - reference.quality.eyes)
+    return turn + 0.7 * nod + 30 * mouth + 60 * smile + poor
 
 
 def expression(face: Face) -> tuple[float, float]:

@@ -297,6 +297,8 @@ def test_a_poor_selfie_gives_way_to_a_good_one() -> None:
     blank = np.zeros((300, 300, 3), np.uint8)
     poor = Reference("poor", blank, made(0), Quality(0.1, 1, 1, 1, 1, 1, 0.2))
     assert rank(person(poor, reference(blank, made(5), "good")), made(0), 1)[0].name == "good"
+    shut = Reference("shut", blank, made(0), Quality(1, 1, 1, 1, 0.1, 1, 0.7))
+    assert rank(person(shut, reference(blank, made(15), "open")), made(0), 1)[0].name == "open"
 
 
 @pytest.mark.parametrize("size", [(64, 64), (300, 500), (1100, 700)])
