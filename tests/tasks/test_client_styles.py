@@ -2,24 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from portrait.errors import UserError
 from tasks import schemas
 from tasks.client import Client
-from tests.tasks.api.desk import Served, desk_at, new_home, picture, served, settings
+from tests.tasks.api.desk import STUDIO, Served, desk_at, new_home, picture, served, settings
 
 pytestmark = pytest.mark.services
-STUDIO: dict[str, Any] = {
-    "schema": 1,
-    "id": "mine",
-    "kind": "studio",
-    "title": "Mine",
-    "backdrop": "studio-grey",
-    "licence": "CC0-1.0",
-}
 
 
 @pytest.fixture

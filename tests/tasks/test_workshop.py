@@ -13,16 +13,8 @@ from tasks.workshop import Workshop
 from templates import lint
 from templates.catalog import Catalog
 from templates.seals import looked_at
-from tests.tasks.api.desk import at_once, picture
+from tests.tasks.api.desk import STUDIO, at_once, picture
 
-STUDIO: dict[str, Any] = {
-    "schema": 1,
-    "id": "mine",
-    "kind": "studio",
-    "title": "Mine",
-    "backdrop": "studio-grey",
-    "licence": "CC0-1.0",
-}
 TEMPLATE: dict[str, Any] = {
     "schema": 1,
     "id": "hall",

@@ -33,6 +33,15 @@ from tests.tasks.stand import until
 
 T = TypeVar("T")
 ABLE = {"look", "prepare", "draw:studio", "draw:template", "draw:idphoto"}
+STUDIO: dict[str, Any] = {
+    "schema": 1,
+    "id": "mine",
+    "kind": "studio",
+    "title": "Mine",
+    "backdrop": "studio-grey",
+    "licence": "CC0-1.0",
+}
+"""A style as an operator writes it."""
 
 
 def settings(home: Path, **more: Any) -> dict[str, str]:

@@ -15,16 +15,8 @@ from tasks.store.rows import DraftNews, WorkerRow
 from tasks.workshop import Workshop
 from templates.seals import looked_at
 from tests import packs
-from tests.tasks.api.desk import Desk, at_once, picture
+from tests.tasks.api.desk import STUDIO, Desk, at_once, picture
 
-STUDIO: dict[str, Any] = {
-    "schema": 1,
-    "id": "mine",
-    "kind": "studio",
-    "title": "Mine",
-    "backdrop": "studio-grey",
-    "licence": "CC0-1.0",
-}
 TOML = 'schema = 1\nid = "mine"\nkind = "studio"\ntitle = "Mine"\nbackdrop = "studio-grey"\nlicence = "CC0-1.0"\n'
 
 
