@@ -207,6 +207,9 @@ def test_demo_shows_good_and_bad_photos(tmp_path: Path) -> None:
     assert len(used) >= 7
     assert {codes[0] for _, codes in told.values() if codes} >= {"blurred", "dark", "duplicate", "no_face"}
     assert Path(document(answer)["report"]).is_file()
+    guests = [each for each in document(answer)["portraits"] if each["style"] == "astronaut"]
+    assert len(guests) == 3
+    assert all(each["likeness"]["distance"] < 0.6 and each["scores"]["eyes"] > 0.2 for each in guests)
 
 
 @pytest.mark.parametrize(
