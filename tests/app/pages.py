@@ -18,7 +18,7 @@ from app import routes
 from app.web import Gate
 from tasks import auth
 from tasks.client import Client
-from tests.tasks.api.desk import Desk, desk_at, settings
+from tests.tasks.api.desk import Desk, desk_at, new_home, settings
 
 MAIN = Path(__file__).parent.parent.parent / "app" / "main.py"
 
@@ -26,7 +26,7 @@ MAIN = Path(__file__).parent.parent.parent / "app" / "main.py"
 @contextmanager
 def office(home: Path, **tasks: Any) -> Iterator[Desk]:
     """An API with settings of its own: `quotas__jobs=1`."""
-    with desk_at(settings(home, **tasks)) as desk:
+    with desk_at(settings(new_home(home), **tasks)) as desk:
         yield desk
 
 
@@ -40,6 +40,7 @@ class Inside(httpx.BaseTransport):
 
     def __init__(self, desk: Desk) -> None:
         self._answering = TestClient(desk.app, raise_server_exceptions=False)
+        self._answering.portal = desk.portal
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         headers = dict(request.headers)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.app.pages import as_client, office, opened, press, turned, words
-from tests.tasks.api.desk import Desk, new_home
+from tests.tasks.api.desk import Desk
 from tests.tasks.api.test_edits import TEXT, known
 
 SHAPES = ["Landscape 3:2", "Wide 16:9", "Upright 2:3", "Tall 9:16"]
@@ -14,7 +14,7 @@ SHAPES = ["Landscape 3:2", "Wide 16:9", "Upright 2:3", "Tall 9:16"]
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    with office(new_home(tmp_path / "home")) as desk:
+    with office(tmp_path / "home") as desk:
         yield desk
 
 
