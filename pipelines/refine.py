@@ -9,12 +9,10 @@ import numpy as np
 from portrait.errors import UserError
 from portrait.geometry import move_face, scaled
 from portrait.ports import FaceFinder, Progress, Refiner, Restorer, Upscaler
-from portrait.types import Face, Image, PortraitRequest, Refinement
+from portrait.types import LARGEST_SIDE, Face, Image, PortraitRequest, Refinement
 
 ENLARGING = {"upscale2": 2, "upscale4": 4}
 """Names that stand for the upscaler of the settings, and how many times they enlarge."""
-LARGEST = 8000
-"""Longest side of a portrait in pixels, enlarged or not."""
 STRIP = 1024
 """Rows that are blended at a time, so that memory does not grow with the picture."""
 
@@ -41,11 +39,11 @@ class Enlarge:
 
     def refine(self, image: Image, faces: Sequence[Face]) -> Image:
         """The picture, `factor` times as wide and high; raises `UserError` (`bad_size`) before it would be too large."""
-        if max(image.shape[:2]) * self.factor > LARGEST:
+        if max(image.shape[:2]) * self.factor > LARGEST_SIDE:
             raise UserError(
                 "bad_size",
                 f"Enlarged {self.factor} times, this portrait of {image.shape[1]}×{image.shape[0]} pixels would be longer than "
-                f"{LARGEST}. Ask for a smaller size, or enlarge it less.",
+                f"{LARGEST_SIDE}. Ask for a smaller size, or enlarge it less.",
             )
         return self.upscaler.upscale(image, self.factor)
 

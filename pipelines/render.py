@@ -15,10 +15,18 @@ from portrait.likeness import distance
 from portrait.ports import FaceFinder, Guard, Painter, Progress, Recalling, Refiner
 from portrait.quality import eye_opening, measure_sharpness
 from portrait.techniques import Technique
-from portrait.types import Candidate, Face, Likeness, Portrait, PortraitRequest, Style, StylePicture
+from portrait.types import (
+    LARGEST_SIDE,
+    SMALLEST_SIDE,
+    Candidate,
+    Face,
+    Likeness,
+    Portrait,
+    PortraitRequest,
+    Style,
+    StylePicture,
+)
 
-SMALLEST_SIDE, LARGEST_SIDE = 64, 8000
-"""Sides of a portrait that can be asked for, pixels."""
 MOST_COUNT = 16
 """Portraits of one style in one request."""
 
@@ -182,7 +190,7 @@ def check(request: PortraitRequest) -> None:
 
 
 def choose(portraits: Sequence[Portrait], count: int) -> list[Portrait]:
-    """The best by total score; those in which somebody's face is not found only when there are no others."""
+    """The best by total score, in which a face that is not found counts as unlike."""
     return sorted(portraits, key=lambda each: -each.scores["total"])[:count]
 
 

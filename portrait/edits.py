@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from portrait.errors import UserError
 from portrait.masks import depth
-from portrait.types import Image, Mask, Points, Size
+from portrait.types import LARGEST_SIDE, SMALLEST_SIDE, Image, Mask, Points, Size
 
 Kind: TypeAlias = Literal["variations", "change", "repaint", "extend"]
 """The same with other seeds; the same, but …; a part of it anew; another shape."""
@@ -20,8 +20,6 @@ LEAST_STRENGTH = 0.05
 MOST_WORDS = 200
 LONGEST_SHAPE = 2.0
 """Longer side over the shorter one: beyond, bases draw two of everything."""
-LARGEST, SMALLEST = 8000, 64
-"""Sides in pixels, as of every portrait."""
 MOST_CORNERS = 2000
 """Of all polygons of an area together."""
 FEATHER = 32
@@ -110,8 +108,8 @@ class Sheet:
 def check(edit: Edit) -> None:
     """Raise `UserError` (`bad_edit`, `bad_mask`, `bad_size`) for what cannot be drawn."""
     height, width = edit.picture.shape[:2]
-    if not all(SMALLEST <= side <= LARGEST for side in (width, height)):
-        raise UserError("bad_size", f"A picture to begin from has sides of {SMALLEST} to {LARGEST} pixels.")
+    if not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in (width, height)):
+        raise UserError("bad_size", f"A picture to begin from has sides of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels.")
     if not LEAST_STRENGTH <= edit.strength <= 1:
         raise UserError("bad_edit", f"The strength of an edit is {LEAST_STRENGTH} to 1, not {edit.strength}.")
     if len(edit.words) > MOST_WORDS or (edit.kind == "change" and not edit.words.strip()):
@@ -208,8 +206,10 @@ def check_shape(shape: tuple[int, int] | None, width: int, height: int) -> None:
     if shape is None or min(shape) < 1 or max(shape) > LONGEST_SHAPE * min(shape):
         raise UserError("bad_edit", "Give a shape as width to height, from 1:2 to 2:1.")
     wide, tall = _canvas(width, height, shape)
-    if max(wide, tall) > LARGEST:
-        raise UserError("bad_size", f"In this shape the picture would have {wide}×{tall} pixels, more than {LARGEST}.")
+    if max(wide, tall) > LARGEST_SIDE:
+        raise UserError(
+            "bad_size", f"In this shape the picture would have {wide}×{tall} pixels, more than {LARGEST_SIDE}."
+        )
     if (wide, tall) == (width, height):
         raise UserError("bad_edit", f"The picture already has the shape {shape[0]}:{shape[1]}.")
 

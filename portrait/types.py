@@ -42,6 +42,10 @@ class Size:
     height: int
 
 
+SMALLEST_SIDE, LARGEST_SIDE = 64, 8000
+"""Sides that a portrait may have, pixels; enlarged or not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """A rectangle in pixels; edges may lie outside the image when a face is cut by the border."""
