@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 from starlette.applications import Starlette
@@ -11,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
@@ -20,6 +23,8 @@ from tasks import auth
 from tasks.client import Client
 from tests.tasks.api.desk import Desk, desk_at, new_home, settings
 
+_components = cache(manifest_scanner.scan_component_manifests)
+"""What Streamlit looks for in every installed package, which takes longer than a page: once is enough."""
 MAIN = Path(__file__).parent.parent.parent / "app" / "main.py"
 
 
@@ -62,7 +67,8 @@ def opened(client: Client, page: str = "", **state: Any) -> AppTest:
     app.session_state["language"] = "en"
     for name, value in state.items():
         app.session_state[name] = value
-    app.run()
+    with patch.object(manifest_scanner, "scan_component_manifests", _components):
+        app.run()
     return turned(app, page) if page else app
 
 
