@@ -62,6 +62,16 @@ def test_a_shoulder_cut_by_the_side_is_moved_out_of_sight() -> None:
     assert holes(mask, framing) == 0
 
 
+@pytest.mark.parametrize("width", [400, 410, 420])
+def test_a_closer_portrait_is_preferred_to_one_beside_the_middle(width: int) -> None:
+    mask, face = person(width=width)
+    framing = frame_portrait(mask, face, SIZE)
+    assert framing is not None
+    assert holes(mask, framing) == 0
+    assert placed(face, framing).box.centre[0] / 320 == pytest.approx(0.5, abs=0.045)
+    assert framing.face_share < 1.4 * FACE_SHARE
+
+
 @pytest.mark.parametrize(("width", "height", "x"), [(600, 300, 300), (400, 800, 45), (600, 270, 300)])
 def test_what_cannot_be_hidden_is_refused(width: int, height: int, x: int) -> None:
     mask, face = person(width, height, x)
