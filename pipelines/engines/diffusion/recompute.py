@@ -13,9 +13,9 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 
 from portrait.lessons import Checkpointing
 
-LONG = 1000
+LONG = 700
 """Numbers summed for each number of a result, from which on it is kept: projections of SD 1.5's deepest level and SDXL's
-deeper one are, those of levels with 320 or 640 channels are not."""
+deeper one are; those of levels with 320 or 640 channels are not, and they hold most of what is kept."""
 _aten = torch.ops.aten
 _PRODUCTS = {_aten.mm.default: 0, _aten.addmm.default: 1, _aten.bmm.default: 0}
 """Operations with the place of their left factor, whose last side is what is summed over."""
