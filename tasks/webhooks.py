@@ -107,18 +107,18 @@ class Sender:
     def send_due(self, leave: Callable[[], bool] = lambda: False) -> bool:
         """Make the calls that are due until none is left, or until told to leave; True when more may wait.
 
-        Calls that are on the way then still come to their end.
+        Some are made in any case, and those that are on the way come to their end.
         """
         left = False
         away: dict[Future[Answered], tuple[DeliveryRow, WebhookRow]] = {}
         with ThreadPoolExecutor(AT_ONCE) as pool:
             while True:
-                left = left or leave()
                 if not left:
                     for call in self._taken([hook for _, hook in away.values()]):
                         away[pool.submit(self.post, *call)] = call
                 if not away:
                     return left
+                left = left or leave()
                 for done in wait(away, GLANCE, FIRST_COMPLETED).done:
                     self._settle(*away.pop(done), done.result())
 
