@@ -78,6 +78,15 @@ def test_documented_error_codes_are_ones_that_are_raised() -> None:
     assert [code for code in documented if f'"{code}"' not in programs] == []
 
 
+def test_errors_are_raised_in_the_branches_that_are_documented() -> None:
+    raised = re.compile(r"\b(UserError|OperatorError|EngineError)\(\s*\"([a-z_]+)\"")
+    found = {(code, branch) for path in PROGRAMS for branch, code in raised.findall(path.read_text())}
+    rows = re.findall(r"^\| `([a-z_]+)` \| ([A-Za-z, ]+) \|", (ROOT / "docs" / "errors.md").read_text(), re.M)
+    documented = {(code, branch) for code, branches in rows for branch in branches.split(", ")}
+    assert len(found) > 100
+    assert found - documented == set()
+
+
 def test_rooms_of_the_house_are_there() -> None:
     """The tables of CONTRIBUTING.md name files of the folder in the heading above them."""
     folder, missing, seen = ROOT, [], 0
