@@ -8,8 +8,7 @@ import typer
 from app.commands.make import tell
 from app.door import Json, answering
 
-Out = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
-
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 
 STUDIOS = tuple(
     f"studio-{name}" for name in ("black", "cool", "gradient", "grey", "office", "outdoors", "warm", "white")

@@ -211,7 +211,7 @@ def tell(delivered: "Sequence[Delivered]", refused: Sequence[dict[str, str]], pa
     for column in ("portrait", "style", "likeness"):
         table.add_column(column, overflow="fold")
     for each in delivered:
-        table.add_row(Text(str(each.file)), Text(each.style.title), in_words(each.portrait))
+        table.add_row(Text(each.file.name), Text(each.style.title), in_words(each.portrait))
     console.print(table)
     for each in refused:
         console.print(Text(f"{each['style']}: {each['message']}", style="yellow"))
