@@ -1,7 +1,7 @@
 """What the pages say when something is unlike the sunny day, against a real API in this process."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +88,36 @@ def test_photos_left_out_are_marked_and_the_check_is_offered_again(desk: Desk) -
 
 def test_a_photo_of_several_people_is_not_offered_for_use(desk: Desk) -> None:
     person = desk.person()
-    _judge(desk, person, "turned_away")
+    _judge(desk, person, ["turned_away"])
     seen = words(opened(as_client(desk), "photos"))
     assert "Use anyway" in seen
-    _judge(desk, person, "several_faces", "eyes_closed")
+    _judge(desk, person, ["several_faces", "eyes_closed"])
     seen = words(opened(as_client(desk), "photos"))
     assert "Several people are about equally large" in seen
     assert "eyes look closed" not in seen, "whose eyes, nobody knows"
     assert "Use anyway" not in seen
+
+
+def test_advice_names_a_fault_only_where_it_is_the_commonest(desk: Desk) -> None:
+    client, person = as_client(desk), desk.person()
+    client.add_selfies(person, [(f"{number}.png", picture(number)) for number in (1, 2, 3)])
+    _judge(desk, person, [], ["blurred"], ["dark"], ["no_face"])
+    assert "1 of 4 photos is good. 7 more photos would help." in words(opened(client, "photos"))
+    _judge(desk, person, [], ["blurred"], ["dark"], ["dark"])
+    assert "7 more photos in good light would help." in words(opened(client, "photos"))
+
+
+def test_what_was_not_taken_is_told_where_it_was_sent_to_alone(desk: Desk) -> None:
+    client = as_client(desk)
+    ann, bob = (client.add_person(name, "1", name).id for name in ("Ann", "Bob"))
+    lost = {ann: [("junk.jpg", "unreadable", "")]}
+    assert "junk.jpg" in words(opened(client, "photos", person=ann, lost=lost))
+    assert "junk.jpg" not in words(opened(client, "photos", person=bob, lost=lost))
+
+
+def test_checks_that_ended_are_not_told_among_the_work(desk: Desk) -> None:
+    desk.person()
+    assert "Nothing is being made at the moment" in words(opened(as_client(desk), "progress"))
 
 
 def test_reasons_of_a_failed_check_stand_on_the_photos(desk: Desk) -> None:
@@ -299,14 +321,15 @@ def _hire(desk: Desk) -> None:
     desk.office.store.staff.arrive(WorkerRow("test-worker", ["cpu"], sorted(ABLE), {}, "cpu", now, now))
 
 
-def _judge(desk: Desk, person: str, *faults: str) -> None:
-    """A worker finds these faults in the one photo of a person."""
+def _judge(desk: Desk, person: str, *faults: Sequence[str]) -> None:
+    """A worker finds these faults in the photos of a person, one list each."""
     client = as_client(desk)
-    [photo] = client.selfies(person)
     client.train(schemas.TrainingOrder.model_validate({"person": person}))
-    reasons = [{"code": each, "tip": ""} for each in faults]
-    error = UserError("no_usable_photos", "None.")
-    _refuse(desk, error, {photo.id: {"verdict": "refuse", "reasons": reasons}})
+    verdicts = {
+        photo.id: {"verdict": "refuse" if found else "use", "reasons": [{"code": each, "tip": ""} for each in found]}
+        for photo, found in zip(client.selfies(person), faults, strict=True)
+    }
+    _refuse(desk, UserError("no_usable_photos", "None."), verdicts)
 
 
 def _refuse(desk: Desk, error: UserError, verdicts: Verdicts | None = None) -> Job:
