@@ -56,12 +56,6 @@ def shrink(mask: Mask, face: Face, share: float) -> Mask:
     return grow(mask, face, -share)
 
 
-def feather(mask: Mask, face: Face, share: float) -> Mask:
-    """Soften the edge over about `share` of the face's size to either side; the edge stays where it is."""
-    sigma = share * face_size(face) / 2
-    return mask.copy() if sigma < 0.3 else np.asarray(cv2.GaussianBlur(mask, (0, 0), sigma), np.float32)
-
-
 def depth(inside: NDArray[np.bool_]) -> Mask:
     """Pixels from each point of a region to the nearest one outside of it; the picture's border is no edge."""
     if inside.all():

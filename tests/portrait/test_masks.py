@@ -11,7 +11,6 @@ from portrait.masks import (
     apart,
     connected,
     face_size,
-    feather,
     foreground,
     grow,
     guided,
@@ -57,13 +56,6 @@ def test_soft_masks_grow_without_being_cut() -> None:
     grown = grow(soft, FACE, 0.1)
     assert (grown >= soft).all()
     assert len(np.unique(np.round(grown, 2))) > 20
-
-
-def test_feather_leaves_the_edge_where_it_is() -> None:
-    soft = feather(disc(50), FACE, 0.2)
-    assert np.sqrt((soft > 0.5).sum() / np.pi) == pytest.approx(50, abs=1)
-    assert soft[100, 150 + 4] > 0.05
-    assert soft[100, 150 + 20] < 0.01
 
 
 def test_trimap_bands_may_differ_from_place_to_place() -> None:

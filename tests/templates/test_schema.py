@@ -2,11 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from portrait.errors import OperatorError
-from portrait.passes import Passes
-from templates.catalog import Catalog, add
+from templates.catalog import Catalog
 from templates.schema import StyleFile, document, read, write
-from templates.style import style_of
 
 FULL = {
     "schema": 1, "id": "garden", "kind": "text", "version": 3, "title": "Garden", "titles": {"zh": "花园", "pt-BR": "Jardim"},
@@ -54,17 +51,10 @@ INTO = {
 }  # fmt: skip
 
 
-def test_a_template_says_how_it_is_drawn_into(tmp_path: Path) -> None:
+def test_a_template_that_is_drawn_into_is_read_back(tmp_path: Path) -> None:
     style = StyleFile.model_validate(INTO)
     write(style, tmp_path / "style.toml")
     assert read(tmp_path / "style.toml") == style
-    told = style_of(style)
-    assert told.passes == Passes(face=0.6, seam=0, controls={"tile": 0.5}, needs=("canny", "tile"))
-    assert told.engines == ("diffusion",)
-    assert told.scene is not None
-    assert told.scene.prompt == "{who} in a space suit"
-    silent = style_of(StyleFile.model_validate({**INTO, "prompt": "", "loras": [], "passes": None, "engines": []}))
-    assert (silent.scene, silent.passes, silent.engines) == (None, None, ())
 
 
 @pytest.mark.parametrize(
@@ -88,20 +78,3 @@ def test_the_json_schema_knows_every_field() -> None:
     assert schema["$schema"].endswith("2020-12/schema")
     assert set(schema["properties"]) >= set(FULL) | {"backdrop", "picture", "faces", "retouch", "refiners", "credit"}
     assert schema["additionalProperties"] is False
-
-
-def test_a_folder_is_added_whole_and_once(tmp_path: Path) -> None:
-    source = tmp_path / "mine"
-    source.mkdir()
-    write(StyleFile.model_validate(FULL), source / "style.toml")
-    (source / "notes.txt").write_text("x")
-    (source / "link").symlink_to("/etc/passwd")
-    entry = add(source, tmp_path / "styles")
-    assert {each.name for each in entry.folder.iterdir()} == {"style.toml", "notes.txt"}
-    assert [each.name for each in (tmp_path / "styles").iterdir()] == ["garden"]
-    with pytest.raises(Exception, match="already"):
-        add(source, tmp_path / "styles")
-    (source / "style.toml").write_text("nonsense")
-    with pytest.raises(OperatorError):
-        add(source, tmp_path / "other")
-    assert not (tmp_path / "other").exists()

@@ -1,0 +1,24 @@
+"""Style files as the values that flow."""
+
+from portrait.passes import Passes
+from templates.schema import StyleFile
+from templates.style import style_of
+
+INTO = {
+    "schema": 1, "id": "moon", "kind": "template", "title": "Moon", "picture": {"file": "a.jpg"}, "licence": "CC0-1.0",
+    "engines": ["diffusion"], "prompt": "{who} in a space suit", "loras": [{"model": "film", "strength": 0.6}],
+    "passes": {"face": 0.6, "seam": 0, "controls": {"tile": 0.5}, "needs": ["canny", "tile"]},
+}  # fmt: skip
+
+
+def test_a_template_says_how_it_is_drawn_into() -> None:
+    told = style_of(StyleFile.model_validate(INTO))
+    assert told.passes == Passes(face=0.6, seam=0, controls={"tile": 0.5}, needs=("canny", "tile"))
+    assert told.engines == ("diffusion",)
+    assert told.scene is not None
+    assert told.scene.prompt == "{who} in a space suit"
+
+
+def test_a_template_that_says_nothing_of_it_has_no_scene() -> None:
+    silent = style_of(StyleFile.model_validate({**INTO, "prompt": "", "loras": [], "passes": None, "engines": []}))
+    assert (silent.scene, silent.passes, silent.engines) == (None, None, ())
