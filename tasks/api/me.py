@@ -40,7 +40,7 @@ def get_me(office: TheOffice, caller: TheCaller) -> schemas.Me:
 
 @router.get("/export", response_class=StreamingResponse, responses={**ZIP, **documented(401)})
 def export_me(office: TheOffice, caller: TheCaller) -> Response:
-    """Everything that is kept of you as one zip: your photos, portraits, own pictures, and the records about them as JSON."""
+    """Everything that is kept of you as one zip: photos, what was learned, portraits, own pictures, and records as JSON."""
     headers = {"Content-Disposition": 'attachment; filename="export.zip"'}
     return StreamingResponse(_zip(office, caller.owner), media_type="application/zip", headers=headers)
 
@@ -87,6 +87,10 @@ def _zip(office: Office, owner: str) -> Iterator[bytes]:
             path = files.selfie(owner, person["id"], selfie["id"])
             if path.is_file():
                 archive.add_path(str(path), f"photos/{person['id']}/{selfie['id']}.{selfie['format'].lower()}")
+        for identity in person["identities"]:
+            folder = files.identity(owner, person["id"], identity["id"])
+            if folder.is_dir():
+                archive.add_path(str(folder), f"learned/{person['id']}/{identity['id']}")
     for template in brought:
         path = files.template(owner, template.id)
         if path.is_file():

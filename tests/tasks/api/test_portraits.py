@@ -64,11 +64,16 @@ def test_a_portrait_is_called_by_its_style(desk: Desk) -> None:
 
 def test_an_export_is_everything(desk: Desk) -> None:
     things, client = desk.things("ann", "Zoë 🙂"), desk.client()
+    (identity,) = desk.office.store.people.identities("ann", things.person)
+    learned = desk.office.files.identity("ann", things.person, identity.id)
+    learned.mkdir(parents=True)
+    (learned / "lora.safetensors").write_bytes(b"what was learned")
     archive = opened(client.get("/me/export").content)
     row = desk.office.store.portraits.get("ann", things.portrait)
     assert set(archive.namelist()) == {
         "records.json",
         f"photos/{things.person}/{things.selfie}.png",
+        f"learned/{things.person}/{identity.id}/lora.safetensors",
         f"portraits/{name_of(row)}",
         f"pictures/{things.template}.png",
     }
