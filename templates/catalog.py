@@ -1,6 +1,8 @@
 """The styles in a folder: list and read them."""
 
 import importlib.util
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +55,32 @@ class Catalog:
                 "unknown_style", f"There is no style {name!r}, and no picture of that name. Styles: {known}."
             )
         return entries[name]
+
+
+def add(source: Path, folder: Path) -> Entry:
+    """Copy a style's folder into `folder`, whole or not at all; links and what is hidden stay behind.
+
+    Raises `UserError` (`style_exists`), `OperatorError` (`bad_style`, `cannot_write`).
+    """
+    entry = Entry(read(source / "style.toml"), source)
+    entry.picture()
+    place = folder / entry.style.id
+    if place.exists():
+        raise UserError(
+            "style_exists", f"There is a style {entry.style.id} already. Remove it first, or choose another id."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".add.", dir=folder) as desk:
+            staged = Path(desk) / entry.style.id
+            staged.mkdir()
+            for file in source.iterdir():
+                if file.is_file() and not file.is_symlink() and not file.name.startswith("."):
+                    shutil.copyfile(file, staged / file.name)
+            staged.rename(place)
+    except OSError as error:
+        raise OperatorError("cannot_write", f"The style cannot be written to {folder}: {error.strerror}.") from error
+    return Entry(entry.style, place)
 
 
 def _packaged(package: str, path: str) -> Path:

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from templates.catalog import Catalog
+from portrait.errors import OperatorError
+from templates.catalog import Catalog, add
 from templates.schema import StyleFile, document, read, write
 
 FULL = {
@@ -78,3 +79,20 @@ def test_the_json_schema_knows_every_field() -> None:
     assert schema["$schema"].endswith("2020-12/schema")
     assert set(schema["properties"]) >= set(FULL) | {"backdrop", "picture", "faces", "retouch", "refiners", "credit"}
     assert schema["additionalProperties"] is False
+
+
+def test_a_folder_is_added_whole_and_once(tmp_path: Path) -> None:
+    source = tmp_path / "mine"
+    source.mkdir()
+    write(StyleFile.model_validate(FULL), source / "style.toml")
+    (source / "notes.txt").write_text("x")
+    (source / "link").symlink_to("/etc/passwd")
+    entry = add(source, tmp_path / "styles")
+    assert {each.name for each in entry.folder.iterdir()} == {"style.toml", "notes.txt"}
+    assert [each.name for each in (tmp_path / "styles").iterdir()] == ["garden"]
+    with pytest.raises(Exception, match="already"):
+        add(source, tmp_path / "styles")
+    (source / "style.toml").write_text("nonsense")
+    with pytest.raises(OperatorError):
+        add(source, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
