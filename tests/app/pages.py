@@ -62,7 +62,7 @@ class Away(httpx.BaseTransport):
 
 def opened(client: Client, page: str = "", **state: Any) -> AppTest:
     """A page as the visitor sees it first."""
-    app = AppTest.from_file(str(MAIN), default_timeout=20)
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
     app.session_state["client"] = client
     app.session_state["language"] = "en"
     for name, value in state.items():
