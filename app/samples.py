@@ -23,11 +23,8 @@ GOOD = {
     "07 close up.jpg": (115, 0, 220, 3.0, (1.0, 1.0)),
 }
 
-OFFICER, GROUP = ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"), ("insightface", "data/images/t1.jpg")
-"""Packages and the photos in them: Grace Hopper (US Navy, public domain), and InsightFace's own test picture."""
-
-# A photo, and left, top, right, bottom of a head and shoulders in it: people whose eyes are open, of whom two look elsewhere.
-GUESTS = ((OFFICER, (0, 0, 512, 600)), (GROUP, (345, 190, 690, 540)), (GROUP, (180, 70, 455, 420)))
+# Left, top, right, bottom of a head and shoulders each in that picture, those who look up first.
+GUESTS = ((345, 190, 690, 540), (180, 70, 455, 420), (0, 190, 260, 560))
 
 
 def write(folder: Path) -> list[Path]:
@@ -55,24 +52,24 @@ def write(folder: Path) -> list[Path]:
 
 
 def guests(folder: Path) -> list[Path]:
-    """Write one photo each of some people of the libraries' own pictures; they never leave this machine."""
+    """Write one photo each of some people of InsightFace's own test picture; they never leave this machine."""
     folder.mkdir(parents=True, exist_ok=True)
+    group = np.asarray(cv2.imread(str(Path(_insightface()) / "data" / "images" / "t1.jpg")), np.uint8)
     paths = []
-    for number, ((package, photo), (left, top, right, bottom)) in enumerate(GUESTS, 1):
-        image = np.asarray(cv2.imread(str(_installed(package) / photo)), np.uint8)
+    for number, (left, top, right, bottom) in enumerate(GUESTS, 1):
         path = folder / f"guest {number}.png"
-        _, data = cv2.imencode(".png", image[top:bottom, left:right])
+        _, data = cv2.imencode(".png", group[top:bottom, left:right])
         path.write_bytes(data.tobytes())
         paths.append(path)
     return paths
 
 
-def _installed(package: str) -> Path:
-    """Where a package lies, found without importing it."""
-    spec = importlib.util.find_spec(package)
+def _insightface() -> str:
+    """Where the package lies, found without importing it."""
+    spec = importlib.util.find_spec("insightface")
     if spec is None or spec.origin is None:
-        raise OSError(0, f"the package {package} is not installed")
-    return Path(spec.origin).parent
+        raise OSError(0, "the package insightface is not installed")
+    return str(Path(spec.origin).parent)
 
 
 def _framed(image: Image, left: int, top: int, side: int, tilt: float, gains: tuple[float, float]) -> Image:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cv2
 import insightface
-import matplotlib
 import numpy as np
 import skimage.data
 from numpy.typing import NDArray
@@ -163,11 +162,6 @@ def glasses(image: Image, face: Face) -> tuple[Image, NDArray[np.float32]]:
     cv2.line(drawn, *(tuple(int(value) for value in each.round()) for each in inner), 255, thick)  # type: ignore[arg-type]
     share = (drawn / 255).astype(np.float32)
     return np.asarray(image + (np.array((25, 20, 30)) - image) * share[..., None], np.uint8), share
-
-
-def officer() -> Image:
-    """Grace Hopper with glasses and cap (US Navy, public domain, in matplotlib's sample data), 512×600."""
-    return _read(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
 
 
 def eyes_shut(image: Image, face: Face, share: float) -> Image:

