@@ -34,8 +34,17 @@ NETWORKS = (
     *("painters/test_inpaint", "test_into_templates"),
     *("test_drawing", "test_lessons", "test_train", "test_evaluate", "test_pages", "test_routes", "test_serve"),
     *("test_prepare_command", "test_edit_command", "test_editing", "test_portrait_page"),
+    *("test_story", "test_remade_templates", "test_trials_drawing"),
+    *(f"api/test_{sweep}" for sweep in ("strangers", "hostile", "uploads", "styles", "middleware")),
 )
-"""In the name of tests that build networks, or run whole commands and pages: seconds each, marked `networks`."""
+"""In the name of tests that build networks, run whole commands and pages, or sweep the API: seconds each, marked `networks`."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files of which nothing will run are not imported: PyTorch and diffusers alone take ten seconds."""
+    inner = "not networks and not bench" in config.option.markexpr
+    left_out = (*NETWORKS, *SERVICES, "tests/benchmarks") if inner else ()
+    return True if any(name in collection_path.as_posix() for name in left_out) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

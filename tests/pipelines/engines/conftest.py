@@ -1,20 +1,24 @@
+"""What tests of engines share. PyTorch is loaded by the fixtures that need it: most tests of engines do not."""
+
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
-from pipelines.engines.diffusion import loading
-from pipelines.engines.diffusion.loading import Source
-from pipelines.engines.painters.diffusion import Diffusion
 from pipelines.settings import Settings
 from portrait.types import Identity
-from tests import hub_store, tiny
+
+if TYPE_CHECKING:
+    from pipelines.engines.diffusion.loading import Source
+    from pipelines.engines.painters.diffusion import Diffusion
 
 
 @pytest.fixture(scope="session")
 def one_thread() -> Iterator[None]:
     """Networks this small lose time when they are shared out; threads that wait for each other lose minutes."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -24,6 +28,8 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def hub(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tiny bases in hub folders: sd15, sdxl, and sd15-v, which predicts velocity."""
+    from tests import tiny
+
     folder = tmp_path_factory.mktemp("hub")
     tiny.sd15(folder / "sd15")
     tiny.sdxl(folder / "sdxl")
@@ -32,14 +38,18 @@ def hub(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["sd15", "sdxl"])
-def base(request: pytest.FixtureRequest, hub: Path) -> Source:
+def base(request: pytest.FixtureRequest, hub: Path) -> "Source":
     """Each family's tiny base."""
+    from pipelines.engines.diffusion import loading
+
     return loading.source(request.param, hub / request.param)
 
 
 @pytest.fixture(scope="module")
-def painter(settings: Settings) -> Iterator[Diffusion]:
+def painter(settings: Settings) -> "Iterator[Diffusion]":
     """The painter of words on the store that a module fills: its own `settings`."""
+    from tests import hub_store
+
     painter = hub_store.painter(settings)
     yield painter
     painter.close()
@@ -48,4 +58,6 @@ def painter(settings: Settings) -> Iterator[Diffusion]:
 @pytest.fixture(scope="module")
 def anna(settings: Settings) -> Identity:
     """A person who was learned on the tiny bases of that store."""
+    from tests import hub_store
+
     return hub_store.learned(settings, 1)

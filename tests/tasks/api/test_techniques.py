@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from pipelines import ways
 from pipelines.engines import names, status
-from pipelines.engines.diffusion.sampling import SCHEDULERS
 from pipelines.models import Models
 from pipelines.settings import ModelStore, Settings
 from tasks.api import techniques
@@ -249,7 +248,10 @@ def test_nobody_is_learned_on_a_base_that_is_unknown(desk: Desk) -> None:
     assert waiting["missing"] == ["There is no base model at /nowhere."]
 
 
+@pytest.mark.networks
 def test_the_wire_and_the_engines_name_the_same_things(tmp_path: Any) -> None:
+    from pipelines.engines.diffusion.sampling import SCHEDULERS
+
     assert set(get_args(Way)) == set(names("identities")) == set(ways.MODELS)
     assert set(get_args(Scheduler)) == {"", "own", *SCHEDULERS}
     bare = Settings(models=ModelStore(folder=tmp_path))
