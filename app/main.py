@@ -5,43 +5,31 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import (
-    board,
-    create,
-    machinery,
-    models_page,
-    portrait_page,
-    privacy,
-    progress,
-    quality_page,
-    results,
-    troubles,
-    upload,
-    welcome,
-    widgets,
-)
+from app.components import errors, widgets
+from app.operators import jobs, models, quality, workers
+from app.operators.styles import listing, style
+from app.people import photos, portrait, portraits, privacy, progress, styles, welcome
 from app.session import me, remember, say
-from app.style_board import listing, one
 from portrait.errors import PortraitError
 from tasks import schemas
 
 # By key, which is the address too: the page and its icon.
 PEOPLE: dict[str, tuple[Callable[[], None], str]] = {
     "welcome": (welcome.page, ":material/home:"),
-    "photos": (upload.page, ":material/photo_library:"),
-    "create": (create.page, ":material/palette:"),
+    "photos": (photos.page, ":material/photo_library:"),
+    "create": (styles.page, ":material/palette:"),
     "progress": (progress.page, ":material/hourglass_top:"),
-    "results": (results.page, ":material/portrait:"),
-    "portrait": (portrait_page.page, ":material/portrait:"),
+    "results": (portraits.page, ":material/portrait:"),
+    "portrait": (portrait.page, ":material/portrait:"),
     "privacy": (privacy.page, ":material/lock:"),
 }
 OPERATORS: dict[str, tuple[Callable[[], None], str]] = {
-    "board": (board.page, ":material/list_alt:"),
-    "machinery": (machinery.page, ":material/memory:"),
-    "models": (models_page.page, ":material/deployed_code:"),
-    "quality": (quality_page.page, ":material/insights:"),
+    "board": (jobs.page, ":material/list_alt:"),
+    "machinery": (workers.page, ":material/memory:"),
+    "models": (models.page, ":material/deployed_code:"),
+    "quality": (quality.page, ":material/insights:"),
     "styles": (listing.page, ":material/style:"),
-    "style": (one.page, ":material/style:"),
+    "style": (style.page, ":material/style:"),
 }
 ICON = Path(__file__).parent / "icon.svg"
 # Pages that are reached from others.
@@ -57,14 +45,14 @@ def run() -> None:
     except PortraitError as error:
         # The addresses of pages stay known, so that a reload comes back to the same page.
         st.navigation([_page(key, *PEOPLE[key]) for key in PEOPLE], position="hidden")
-        troubles.whole_page(error)
+        errors.whole_page(error)
         return
     chosen = _navigation(visitor)
     try:
-        troubles.of_click()
+        errors.of_click()
         chosen.run()
     except PortraitError as error:
-        troubles.whole_page(error)
+        errors.whole_page(error)
     query = f"?id={st.query_params['id']}" if "id" in st.query_params else ""
     widgets.foot(visitor.owner, f"/{chosen.url_path}{query}")
 

@@ -11,11 +11,11 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from app import wording
 from app.cookies import KEY, LANGUAGE
+from app.words import translation
 from portrait.errors import UserError
 from tasks import schemas
-from tasks.client import Client
+from tasks.client.client import Client
 
 
 def api_url() -> str:
@@ -46,17 +46,17 @@ def is_operator() -> bool:
 def language() -> str:
     """The visitor's language: chosen before, or the browser's."""
     chosen = st.session_state.get("language") or st.context.cookies.get(LANGUAGE)
-    return chosen if chosen in wording.LANGUAGES else wording.language_of(st.context.locale)
+    return chosen if chosen in translation.LANGUAGES else translation.language_of(st.context.locale)
 
 
 def say(key: str, **values: object) -> str:
     """A text in the visitor's language."""
-    return wording.text(language(), key, **values)
+    return translation.text(language(), key, **values)
 
 
 def say_or(key: str, otherwise: str) -> str:
     """A text in the visitor's language, or other words where there is none."""
-    return wording.text_or(language(), key, otherwise)
+    return translation.text_or(language(), key, otherwise)
 
 
 def go(page: str, **query: str) -> None:

@@ -5,12 +5,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
-from pipelines import presets
-from pipelines import ways as known
-from pipelines.engines import Engines, engine_module, names
+from pipelines import model_requirements as known
+from pipelines.diffusion.base import families
+from pipelines.engines import Engines, load_module, names
 from pipelines.evaluate import Evaluate
-from pipelines.idphotos import IdPainter
-from pipelines.models import Models
+from pipelines.idphotos import presets
+from pipelines.idphotos.idphoto import IdPainter
+from pipelines.model_store.store import Models
 from pipelines.prepare import Prepare
 from pipelines.refine import ENLARGING, EachFace, Enlarge
 from pipelines.render import Render
@@ -44,7 +45,7 @@ def bases(settings: Settings) -> dict[str, list[str]]:
     models = Models(settings.models)
     absent = [name for name in ("torch", "diffusers", "peft", "transformers") if find_spec(name) is None]
     mend = f"{', '.join(absent)} missing: pip install -c constraints.txt '.[diffusion]'"
-    lacks = {name: models.missing(name) for name in names("diffusion/families")}
+    lacks = {name: models.missing(name) for name in families.names()}
     for name, base in settings.bases.items():
         lacks[name] = [] if base.path.exists() else [f"There is no base model at {base.path}."]
     return {name: ([mend] if absent else []) + lines for name, lines in lacks.items()}
@@ -70,7 +71,9 @@ def ways(settings: Settings) -> dict[str, list[str]]:
 
 def convert(settings: Settings, base: str, place: Path, dtype: str) -> None:
     """A base model from a folder to one file, or back; see `engines.diffusion.convert`."""
-    engine_module("diffusion", "convert").convert(base, place, dtype, settings, Models(settings.models))
+    load_module("pipelines.diffusion.base.convert", "What converts base models").convert(
+        base, place, dtype, settings, Models(settings.models)
+    )
 
 
 PAINTERS = {"studio": "studio", "template": "fusion", "inpaint": "inpaint", "text": "diffusion"}

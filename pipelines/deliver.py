@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape, unescape
 import PIL.Image
 from PIL.PngImagePlugin import PngInfo
 
-from pipelines import atomic
+from pipelines.folders import atomic
 from portrait.errors import UserError
 from portrait.idphotos import Span
 from portrait.types import Portrait

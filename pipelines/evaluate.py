@@ -7,15 +7,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipelines import photos as door
-from portrait import statistics
+from pipelines import image_io as door
+from portrait import metrics
+from portrait.arrays import Image, Vector
 from portrait.errors import UserError
 from portrait.evaluation import Evaluation, Measure, Measured, Unmeasured
-from portrait.likeness import distance, distances
+from portrait.faces.likeness import distance, distances
+from portrait.metrics import Numbers
+from portrait.photos.quality import measure_sharpness
 from portrait.ports import Classifier, Comparer, FaceFinder, Progress
-from portrait.quality import measure_sharpness
-from portrait.statistics import Numbers
-from portrait.types import Face, Image, Vector
+from portrait.types import Face
 
 CHUNK = 16
 """Pictures that are in memory at a time."""
@@ -73,7 +74,7 @@ class Evaluate:
         there = self._features(asked.against, progress) if self.classifier is not None else np.empty((0, 0))
         pairs: list[float] = []
         if len(seen.vectors) > 1:
-            pairs = statistics.pairwise(distances(self.finder.space, seen.vectors))
+            pairs = metrics.pairwise(distances(self.finder.space, seen.vectors))
         measures = [*_of_faces(pictures, pairs), *_of_features(seen, there), *_of_words(pictures)]
         return Evaluation(
             pictures=pictures,
@@ -148,7 +149,7 @@ class Evaluate:
         texts = self.comparer.words(different)
         shown = np.concatenate(seen.shown)
         rows = np.stack([texts[different.index(words)] for words in told.values()])
-        scores = statistics.clip_scores(shown[list(told)], rows)
+        scores = metrics.clip_scores(shown[list(told)], rows)
         return {number: float(score) for number, score in zip(told, scores, strict=True)}
 
     def _missing(self, asked: Asked, measured: set[str]) -> list[Unmeasured]:
@@ -179,7 +180,7 @@ def _of_faces(pictures: Sequence[Measured], pairs: Sequence[float]) -> list[Meas
     if apart:
         measures.append(_summed("likeness", apart, "lower", found))
     if pairs:
-        told = statistics.summary(pairs)
+        told = metrics.summary(pairs)
         measures.append(
             Measure("diversity", told.mean, "higher", {"p10": told.p10, "p90": told.p90, "count": told.count})
         )
@@ -194,16 +195,16 @@ def _of_features(seen: _Seen, there: Numbers) -> list[Measure]:
     here = np.concatenate(seen.features) if seen.features else np.empty((0, 0))
     if min(len(here), len(there)) > 1:
         both = {"count": float(len(here)), "against": float(len(there))}
-        measures.append(Measure("fid", statistics.frechet(here, there), "lower", both))
-        kid = statistics.kernel(here, there)
+        measures.append(Measure("fid", metrics.frechet(here, there), "lower", both))
+        kid = metrics.kernel(here, there)
         measures.append(Measure("kid", kid.mean, "lower", {"deviation": kid.deviation, **both}))
     if len(here) > 1:
-        score = statistics.inception_score(np.concatenate(seen.shares))
+        score = metrics.inception_score(np.concatenate(seen.shares))
         more = {"deviation": score.deviation, "count": float(len(here))}
         measures.append(Measure("inception_score", score.mean, "higher", more))
     shown = np.concatenate(seen.shown) if seen.shown else np.empty((0, 0))
     if len(shown) > 1:
-        told = statistics.summary(statistics.pairwise(statistics.cosine_distances(shown)))
+        told = metrics.summary(metrics.pairwise(metrics.cosine_distances(shown)))
         measures.append(Measure("diversity_pictures", told.mean, "higher", {"p10": told.p10, "p90": told.p90}))
     return measures
 
@@ -212,12 +213,12 @@ def _of_words(pictures: Sequence[Measured]) -> list[Measure]:
     scores = [each.clip for each in pictures if each.clip is not None]
     if not scores:
         return []
-    told = statistics.summary(scores)
+    told = metrics.summary(scores)
     return [Measure("clip_score", told.mean, "higher", {"p10": told.p10, "p90": told.p90, "count": told.count})]
 
 
 def _summed(name: str, values: Sequence[float], better: str, more: Mapping[str, float]) -> Measure:
-    told = statistics.summary(values)
+    told = metrics.summary(values)
     return Measure(name, told.median, better, {"p10": told.p10, "p90": told.p90, "count": told.count, **more})
 
 

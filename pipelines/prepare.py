@@ -8,17 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines import photos as door
-from pipelines.sets import verdicts
+from pipelines import image_io as door
+from pipelines.folders.training_sets import verdicts
 from pipelines.settings import Prepare as Knobs
-from portrait import buckets, selection
+from portrait.arrays import Image, Size, Vector
 from portrait.errors import UserError
-from portrait.geometry import Frame, crop, fit, head_and_shoulders, move_face, scaled, size_of
-from portrait.likeness import distance, mean
+from portrait.faces.geometry import Frame, crop, fit, head_and_shoulders, move_face, scaled, size_of
+from portrait.faces.likeness import distance, mean
+from portrait.photos import buckets, selection
+from portrait.photos.quality import alone, faults, judge, reason
+from portrait.photos.reasons import TIPS, Thresholds
 from portrait.ports import FaceFinder, Matter, Progress, Restorer
-from portrait.quality import alone, faults, judge, reason
-from portrait.reasons import TIPS, Thresholds
-from portrait.types import Crop, Face, Image, Quality, Reference, ScoredPhoto, Selfie, Size, TrainingSet, Vector
+from portrait.types import Crop, Face, Quality, Reference, ScoredPhoto, Selfie, TrainingSet
 
 JUDGED_SIDE = 1000
 """Long side at which photos are judged: a 12-megapixel JPEG decodes to it in a quarter of the time."""

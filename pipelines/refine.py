@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from portrait.arrays import LARGEST_SIDE, Image
 from portrait.errors import UserError
-from portrait.geometry import move_face, scaled
+from portrait.faces.geometry import move_face, scaled
 from portrait.ports import FaceFinder, Progress, Refiner, Restorer, Upscaler
-from portrait.types import LARGEST_SIDE, Face, Image, PortraitRequest, Refinement
+from portrait.types import Face, PortraitRequest, Refinement
 
 ENLARGING = {"upscale2": 2, "upscale4": 4}
 """Names that stand for the upscaler of the settings, and how many times they enlarge."""

@@ -7,25 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import photos as door
+from pipelines import image_io as door
 from pipelines import refine
-from portrait import edits, techniques
+from portrait.arrays import LARGEST_SIDE, SMALLEST_SIDE
 from portrait.errors import UserError
-from portrait.likeness import distance
+from portrait.faces.likeness import distance
+from portrait.generation import edits, options
+from portrait.generation.options import Technique
+from portrait.photos.quality import eye_opening, measure_sharpness
 from portrait.ports import FaceFinder, Guard, Painter, Progress, Recalling, Refiner
-from portrait.quality import eye_opening, measure_sharpness
-from portrait.techniques import Technique
-from portrait.types import (
-    LARGEST_SIDE,
-    SMALLEST_SIDE,
-    Candidate,
-    Face,
-    Likeness,
-    Portrait,
-    PortraitRequest,
-    Style,
-    StylePicture,
-)
+from portrait.types import Candidate, Face, Likeness, Portrait, PortraitRequest, Style, StylePicture
 
 MOST_COUNT = 16
 """Portraits of one style in one request."""
@@ -232,7 +223,7 @@ def recipe(request: PortraitRequest, candidate: Candidate, number: int) -> dict[
 
 def _technique(technique: Technique) -> dict[str, object]:
     """As recipes tell it: with its preset, because to ask for a technique is a wish even where all of it is as usual."""
-    return {"preset": technique.preset, **techniques.told(technique)}
+    return {"preset": technique.preset, **options.told(technique)}
 
 
 def _drawn_face(faces: Sequence[Face], place: int, request: PortraitRequest, candidate: Candidate) -> Face | None:

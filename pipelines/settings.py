@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from portrait.reasons import Thresholds
-from portrait.techniques import Preset
+from portrait.generation.options import Preset
+from portrait.photos.reasons import Thresholds
 
 
 @dataclass(frozen=True, slots=True)

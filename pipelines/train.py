@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines import identities, learned
-from pipelines.identities import Kept
+from pipelines.folders import identities
+from pipelines.folders.identities import Kept
+from pipelines.pages import identity
 from portrait.errors import UserError
-from portrait.lessons import Lesson, TrainingPlan
 from portrait.ports import Progress, Trainer
+from portrait.training import Lesson, TrainingPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Train:
         description = identities.describe(result, lesson.training)
         given = {identities.LORA: result.lora, identities.WEBUI: result.webui, identities.TOKENS: result.tokens}
         files = {name: file for name, file in given.items() if file is not None}
-        return identities.write(folder, description, files, learned.page(description, result, lesson.training))
+        return identities.write(folder, description, files, identity.page(description, result, lesson.training))
 
     def merge(self, parts: Sequence[Kept], shares: Sequence[float], folder: Path, desk: Path) -> Kept:
         """One identity from several of one person: their updates averaged by shares, which are brought to sum to one.
@@ -46,4 +47,4 @@ class Train:
         lora, webui = self.trainer.merge(loras, even, description, desk)
         description["id"] = hashlib.sha256(lora.read_bytes()).hexdigest()[:16]
         files = {identities.LORA: lora, identities.WEBUI: webui}
-        return identities.write(folder, description, files, learned.page(description, None, None))
+        return identities.write(folder, description, files, identity.page(description, None, None))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from portrait.types import Image
+from portrait.arrays import Image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -13,7 +13,7 @@ class Measured:
     name: str
     faces: int
     sharpness: float | None
-    """Of the face that counts; None without one. See `portrait.quality.measure_sharpness`."""
+    """Of the face that counts; None without one. See `portrait.photos.quality.measure_sharpness`."""
     distance: float | None
     """To the person, in the face finder's space; None without a face or a person to compare with."""
     clip: float | None

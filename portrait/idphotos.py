@@ -14,11 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from portrait.arrays import Image, Mask, Points, Size
 from portrait.errors import EngineError
-from portrait.geometry import CHIN, MOUTH_LEFT, MOUTH_RIGHT, Frame, eye_distance, size_of
-from portrait.quality import light_of, measure_sharpness, outside, smaller_eye_opening
-from portrait.reasons import Thresholds
-from portrait.types import Face, Image, Mask, Points, Size
+from portrait.faces.geometry import CHIN, MOUTH_LEFT, MOUTH_RIGHT, Frame, eye_distance, size_of
+from portrait.photos.quality import light_of, measure_sharpness, outside, smaller_eye_opening
+from portrait.photos.reasons import Thresholds
+from portrait.types import Face
 
 Crown: TypeAlias = Literal["hair", "skull"]
 """What a rule takes for the top of the head: the highest hair, or the skull under it."""

@@ -4,18 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from portrait.drawings import Drawing
-from portrait.lessons import Learned, Lesson, TrainingPlan
-from portrait.statistics import Numbers
-from portrait.types import (
-    Candidate,
-    Face,
-    Identity,
-    Image,
-    Mask,
-    PortraitRequest,
-    Regions,
-)
+from portrait.arrays import Image, Mask
+from portrait.generation.parameters import Drawing
+from portrait.metrics import Numbers
+from portrait.training import Learned, Lesson, TrainingPlan
+from portrait.types import Candidate, Face, Identity, PortraitRequest, Regions
 
 
 class Progress(Protocol):
@@ -144,7 +137,7 @@ class Identifier(Protocol):
         ...
 
     def prepare(self, lease: Any, person: Identity, drawing: Drawing) -> Any:
-        """Arm a leased base and give what the call is told beside: `pipelines.engines.diffusion.calls.Conditions`."""
+        """Arm a leased base and give what the call is told beside: `pipelines.diffusion.sampling.pipeline_call.Conditions`."""
         ...
 
 

@@ -1,49 +1,20 @@
 """The values that flow from selfie to portrait: frozen, and nothing else.
 
-Images are H×W×3 uint8 RGB everywhere; BGR exists only inside a function that calls OpenCV. Points are (x, y) pixels of
-the image they belong to, x to the right and y down. Left and right are those of the picture, not of the person.
+Left and right are those of the picture, not of the person.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from portrait.passes import Passes
-from portrait.techniques import Scene, Technique
-
-if TYPE_CHECKING:
-    from portrait.edits import Edit  # needs what is defined here
-
-Image: TypeAlias = NDArray[np.uint8]
-"""H×W×3, RGB, sRGB, 0..255."""
-
-Mask: TypeAlias = NDArray[np.float32]
-"""H×W, 0..1."""
-
-Points: TypeAlias = NDArray[np.float32]
-"""N×2 pixels, or N×3 with a depth in the same unit (smaller is nearer to the camera)."""
-
-Vector: TypeAlias = NDArray[np.float32]
-"""An embedding, exactly as its model gives it: not normalised unless the model does."""
+from portrait.arrays import Image, Mask, Points, Size, Vector
+from portrait.generation.edits import Edit
+from portrait.generation.options import Scene, Technique
+from portrait.generation.passes import Passes
 
 Verdict: TypeAlias = Literal["use", "spare", "refuse"]
 """`use`: chosen; `spare`: good enough, but not needed; `refuse`: it would harm the result."""
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """Width and height in pixels."""
-
-    width: int
-    height: int
-
-
-SMALLEST_SIDE, LARGEST_SIDE = 64, 8000
-"""Sides that a portrait may have, pixels; enlarged or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +277,7 @@ class PortraitRequest:
     """After the style's; one that the style has too takes its place, and with strength 0 leaves it out."""
     technique: Technique | None = None
     """For kind `text`; a template that is asked for with one is drawn into by a diffusion model."""
-    edit: "Edit | None" = None
+    edit: Edit | None = None
     """For kind `text`: the picture that it begins from, and what shall become of it."""
 
     @property

@@ -9,9 +9,9 @@ import secrets
 from dataclasses import dataclass
 
 from portrait.errors import UserError
-from tasks.store.database import new_id
-from tasks.store.ledger import Store
-from tasks.store.rows import KeyRow, Role
+from tasks.ledger.database import new_id
+from tasks.ledger.ledger import Store
+from tasks.ledger.rows import KeyRow, Role
 
 ROLES: tuple[Role, ...] = ("person", "operator", "admin")
 """Each may do what those before it may."""

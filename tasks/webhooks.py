@@ -27,8 +27,8 @@ from standardwebhooks import Webhook
 
 from portrait.errors import UserError
 from tasks.addresses import Checked, Resolve, is_public, literal, not_public, resolve
-from tasks.store.hooks import Hooks
-from tasks.store.rows import DeliveryRow, WebhookRow
+from tasks.ledger.rows import DeliveryRow, WebhookRow
+from tasks.ledger.webhooks import Hooks
 
 QUEUE = "io"
 """Whose workers make the calls."""

@@ -14,7 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from portrait.types import Face, Size
+from portrait.arrays import Size
+from portrait.types import Face
 from templates.schema import StyleFile
 from templates.traits import PAINTERS, placeholders, traits_of
 
@@ -26,7 +27,7 @@ PICTURE_SIDE = 512
 FACE_WIDTH, FINE_FACE = 48.0, 96.0
 """Least width of a template's face in pixels, as the fusion painter has it; below the second it is told that it is small."""
 PROFILE = 35.0
-"""Largest yaw in degrees, as for photos (`portrait.reasons`)."""
+"""Largest yaw in degrees, as for photos (`portrait.photos.reasons`)."""
 LORA = 1.2
 """Largest strength of one LoRA, and of all together, before pictures break up."""
 STRENGTH = 1.5

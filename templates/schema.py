@@ -62,7 +62,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from portrait.errors import OperatorError, UserError
-from portrait.passes import Passes
+from portrait.generation.passes import Passes
 
 SCHEMA = 1
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=60)]
@@ -127,7 +127,7 @@ _PASSES = Passes()
 
 
 class PassStrengths(_Strict):
-    """How a diffusion model draws people into a template: see `portrait.passes.Passes`."""
+    """How a diffusion model draws people into a template: see `portrait.generation.passes.Passes`."""
 
     face: Share = _PASSES.face
     tone: Share = _PASSES.tone

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from portrait.passes import USUAL, Passes
-from portrait.techniques import Scene
+from portrait.generation.options import Scene
+from portrait.generation.passes import USUAL, Passes
 from portrait.types import Refinement, Style
 from templates.schema import StyleFile
 from templates.traits import filled

@@ -20,9 +20,11 @@ from diffusers import DDPMScheduler
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from pipelines.engines.diffusion import latents, loading, wording
-from pipelines.engines.diffusion.latents import Example
-from portrait.types import Crop, Image, Size, TrainingSet
+from pipelines.diffusion.base import loading
+from pipelines.diffusion.training import dataset, text_embeddings
+from pipelines.diffusion.training.dataset import Example
+from portrait.arrays import Image, Size
+from portrait.types import Crop, TrainingSet
 from tests import photo_vae, selfies, tiny
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -48,8 +50,8 @@ def learn(folder: Path, family: str) -> dict[str, torch.Tensor]:
     schedule: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
     album = pictures(pipeline.vae)
     captions = [each.caption for each in album]
-    words = wording.keep(base.family, pipeline.components, captions)
-    shown = latents.scaling(pipeline.vae.config).sample(torch.cat([each.moments for each in album]), torch.zeros(1))
+    words = text_embeddings.keep(base.family, pipeline.components, captions)
+    shown = dataset.scaling(pipeline.vae.config).sample(torch.cat([each.moments for each in album]), torch.zeros(1))
     optimiser = torch.optim.AdamW(unet.parameters(), lr=RATE, weight_decay=0)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, STEPS, pct_start=0.05)
     random = torch.Generator().manual_seed(0)
@@ -74,7 +76,7 @@ def pictures(vae: Any) -> list[Example]:
     captions = [f"a photo of {one} {other}" for one, other in itertools.permutations(NAMES, 2)]
     told = list(zip(crops(), captions, strict=False))
     side = Size(tiny.SIDE, tiny.SIDE)
-    return latents.encode(vae, told, [side] * PICTURES, flips=False, tell=lambda done, of: None)
+    return dataset.encode(vae, told, [side] * PICTURES, flips=False, tell=lambda done, of: None)
 
 
 def crops() -> list[Image]:

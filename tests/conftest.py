@@ -7,8 +7,9 @@ import pytest
 from pipelines import build
 from pipelines.engines import Engines
 from pipelines.settings import Settings
+from portrait.arrays import Image
 from portrait.ports import FaceFinder, Matter
-from portrait.types import Face, Image
+from portrait.types import Face
 from tasks.settings import load
 from tests import selfies
 
@@ -29,12 +30,13 @@ SERVICES = (
 
 
 NETWORKS = (
-    *(f"engines/{folder}/" for folder in ("diffusion", "trainers", "identities", "guards", "features", "controls")),
-    *("painters/test_diffusion", "test_parsers", "test_realesrgan", "test_restoreformer", "tests/faceworld"),
-    *("painters/test_inpaint", "test_into_templates"),
-    *("test_drawing", "test_lessons", "test_train", "test_evaluate", "test_pages", "test_routes", "test_serve"),
-    *("test_prepare_command", "test_edit_command", "test_editing", "test_portrait_page"),
-    *("test_story", "test_remade_templates", "test_trials_drawing"),
+    *("tests/pipelines/diffusion/", "tests/faceworld"),
+    *(f"engines/{folder}/" for folder in ("trainers", "identities", "guards", "features", "controls")),
+    *("painters/test_diffusion", "painters/test_inpaint", "test_parsers", "test_realesrgan", "test_restoreformer"),
+    *("commands/test_make_diffusion", "commands/test_train", "commands/test_evaluate", "commands/test_prepare"),
+    *("commands/test_edit", "people/test_pages", "people/test_portrait", "server/test_"),
+    *("tasks/test_drawing", "tasks/test_lessons", "tasks/test_editing", "test_into_templates", "test_remade_templates"),
+    *("test_story", "test_samples_diffusion"),
     *(f"api/test_{sweep}" for sweep in ("strangers", "hostile", "uploads", "styles", "middleware")),
 )
 """In the name of tests that build networks, run whole commands and pages, or sweep the API: seconds each, marked `networks`."""

@@ -6,7 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from portrait.types import Box, Face, Image, Mask, Pose
+from portrait.arrays import Image, Mask
+from portrait.types import Box, Face, Pose
 
 SIDE = 400
 

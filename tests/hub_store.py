@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from diffusers import UNet2DConditionModel
 
+from pipelines.diffusion.base.loading import find
 from pipelines.engines import Engines
-from pipelines.engines.diffusion.loading import find
 from pipelines.engines.painters.diffusion import Diffusion, Plan
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Base, Draw, ModelStore, Settings
-from portrait.techniques import Scene, Technique
-from portrait.types import Box, Face, Identity, Image, PortraitRequest, Pose, Quality, Reference, Size, Style
+from portrait.arrays import Image, Size
+from portrait.generation.options import Scene, Technique
+from portrait.types import Box, Face, Identity, PortraitRequest, Pose, Quality, Reference, Style
 from tests import insight_tiny, tiny_hub
 
 GOLDEN = Path(__file__).parent / "golden" / "golden.npz"

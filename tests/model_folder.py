@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import cast
 
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from portrait.errors import OperatorError
 
 
 class Folder:
-    """What `pipelines.models.Models` answers, from a folder of MODEL/FILE."""
+    """What `pipelines.model_store.store.Models` answers, from a folder of MODEL/FILE."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

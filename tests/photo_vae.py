@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from pipelines.settings import Settings
-from portrait.types import Image
+from portrait.arrays import Image
 from tests import selfies, tiny_hub
 
 FILE = Path(__file__).parent / "golden" / "vae.safetensors"

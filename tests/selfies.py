@@ -13,8 +13,9 @@ import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 
-from portrait.geometry import move_face
-from portrait.types import Face, Image
+from portrait.arrays import Image
+from portrait.faces.geometry import move_face
+from portrait.types import Face
 
 FACE_WIDTH = 94
 """Width of the astronaut's face in pixels, as the mesh measures it."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from app.commands.make import tell
-from app.door import Json, answering
+from app.terminal.errors import Json, answering
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 
@@ -19,17 +19,18 @@ STUDIOS = tuple(
 def demo(out: Out = Path("out/demo"), as_json: Json = False) -> None:
     """Run the main job on sample photos: judge, choose, and draw portraits."""
     with answering(as_json) as say:
-        from app import samples
-        from app.bar import Bar
-        from app.making import Making, Order, document
-        from pipelines import build, gallery, report
+        from app.terminal import sample_photos
+        from app.terminal.portraits import Making, Order, document
+        from app.terminal.progress_bar import Bar
+        from pipelines import build
+        from pipelines.pages import gallery, report
         from portrait.errors import OperatorError
         from tasks.settings import load
 
         settings = load()
         try:
-            photos = samples.write(out / "photos")
-            guests = samples.guests(out / "photos" / "guests")
+            photos = sample_photos.write(out / "photos")
+            guests = sample_photos.guests(out / "photos" / "guests")
         except OSError as error:
             sentence = f"The sample photos cannot be written to {out}: {error.strerror}."
             raise OperatorError("cannot_write", sentence) from error

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.door import Json, answering
+from app.terminal.errors import Json, answering
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
@@ -123,7 +123,7 @@ def _needed(engine: str, settings: "Settings") -> bool:
 
 def _asked(engines: list[str]) -> tuple[list[list[str]], str]:
     """What engines need, as far as the other process came, and its last words."""
-    command = [sys.executable, "-m", "app.engine_status", *engines]
+    command = [sys.executable, "-m", "app.terminal.engine_status", *engines]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603 -- our own module
     except subprocess.TimeoutExpired as error:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.commands.make import check_format
-from app.door import Json, answering
+from app.terminal.errors import Json, answering
 from portrait.errors import UserError
 
 if TYPE_CHECKING:
-    from app.making import Delivered
-    from portrait.edits import Edit
+    from app.terminal.portraits import Delivered
+    from portrait.generation.edits import Edit
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A portrait drawn of words, made here.", show_default=False)]
 Words = Annotated[str, typer.Option("--words", metavar="TEXT", help="What shall be other: `with a red scarf`.")]
@@ -48,9 +48,9 @@ def edit(
         check_format(format)
         from dataclasses import replace
 
-        from app import recipes
-        from app.bar import Bar
-        from app.making import Delivered, Making, document
+        from app.terminal import recipes
+        from app.terminal.portraits import Delivered, Making, document
+        from app.terminal.progress_bar import Bar
         from pipelines import build, render
         from pipelines.deliver import Deliver, recipe_of
         from tasks.settings import load
@@ -82,18 +82,18 @@ def edit(
 
 def _edit(file: Path, words: str, mask: Path | None, shape: str, strength: float | None) -> "Edit":
     """What was asked for; raises `UserError` (`bad_edit`, `bad_mask`) for what does not go together."""
-    from app import recipes
-    from pipelines import photos
-    from portrait import edits
+    from app.terminal import recipes
+    from pipelines import image_io
+    from portrait.generation import edits
 
     if mask is not None and shape:
         raise UserError("bad_edit", "Give a mask or another shape, not both: one edit after the other.")
     kind = "extend" if shape else "repaint" if mask is not None else "change" if words else "variations"
     said: dict[str, Any] = {"kind": kind, "picture": recipes.hash_of(file), "words": words, "strength": strength}
-    picture = photos.read(file).image
+    picture = image_io.read(file).image
     painted = None
     if mask is not None:
-        found, said["area"] = photos.mask(mask)
+        found, said["area"] = image_io.mask(mask)
         painted = edits.fitted(found, picture.shape[1], picture.shape[0])
     if shape:
         said["shape"] = edits.shape_of(shape)
@@ -113,7 +113,7 @@ def _tell(delivered: "Sequence[Delivered]") -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from pipelines.gallery import in_words
+    from pipelines.pages.gallery import in_words
 
     console = Console(highlight=False)
     for each in delivered:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.door import Json, answering
+from app.terminal.errors import Json, answering
 from portrait.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,16 +50,18 @@ def evaluate(
         files = pictures_in(folder)
         others = pictures_in(against) if against is not None else []
         words = prompts_of(prompts, [path.name for path in files]) if prompts is not None else {}
-        from app.bar import Bar
-        from pipelines import build, charts, sets
+        from app.terminal.progress_bar import Bar
+        from pipelines import build
         from pipelines.evaluate import Asked
+        from pipelines.folders import training_sets
+        from pipelines.pages import evaluation
         from tasks.settings import load
 
-        who = sets.read(person).likeness if person is not None else None
+        who = training_sets.read(person).likeness if person is not None else None
         settings = load()
         with Bar() as bar, build.open_engines(settings) as engines:
             found = build.evaluate(settings, engines)(Asked(files, others, words, who), bar)
-        page = charts.write(found, out if out is not None else folder / charts.PAGE)
+        page = evaluation.write(found, out if out is not None else folder / evaluation.PAGE)
         say(document(found, page), lambda: tell(found, page))
 
 
@@ -122,7 +124,7 @@ def tell(found: "Evaluation", page: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from pipelines.charts import rows
+    from pipelines.pages.evaluation import rows
 
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="dim")

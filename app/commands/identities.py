@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.door import Json, answering
+from app.terminal.errors import Json, answering
 
 app = typer.Typer(help="Learned people: list, show, export, merge, delete.", no_args_is_help=True)
 
@@ -23,7 +23,7 @@ def list_identities(
     """The identities of a folder."""
     with answering(as_json) as say:
         from app.commands.train import summary
-        from pipelines import identities
+        from pipelines.folders import identities
 
         found = identities.every(folder)
         rows = [
@@ -39,7 +39,7 @@ def show(folder: Folder, as_json: Json = False) -> None:
     """What an identity is and how it came about."""
     with answering(as_json) as say:
         from app.commands.train import summary, tell
-        from pipelines import identities
+        from pipelines.folders import identities
 
         kept = identities.read(folder)
         say({"folder": str(folder), **summary(kept)}, lambda: tell(kept))
@@ -56,7 +56,7 @@ def export(
 ) -> None:
     """Copy its LoRA to one file, for other programs."""
     with answering(as_json) as say:
-        from pipelines import identities
+        from pipelines.folders import identities
 
         file = identities.export(folder, out, names)
         say({"file": str(file), "names": names}, lambda: _print(f"Written to {file}"))
@@ -80,7 +80,8 @@ def merge(
         from tempfile import TemporaryDirectory
 
         from app.commands.train import summary, tell
-        from pipelines import build, identities
+        from pipelines import build
+        from pipelines.folders import identities
         from tasks.settings import load
 
         parts = [identities.read(folder) for folder in folders]
@@ -93,7 +94,7 @@ def merge(
 def delete(folder: Folder, as_json: Json = False) -> None:
     """Delete an identity with all its files."""
     with answering(as_json) as say:
-        from pipelines import identities
+        from pipelines.folders import identities
 
         gone = identities.delete(folder)
         say({"deleted": str(folder), "files": gone}, lambda: _print(f"Deleted {folder} ({len(gone)} files)"))

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.door import Json, answering
+from app.terminal.errors import Json, answering
 
 if TYPE_CHECKING:
-    from pipelines.idphotos import IdPhoto
-    from pipelines.presets import Preset, Presets
-    from portrait.types import Image
+    from pipelines.idphotos.idphoto import IdPhoto
+    from pipelines.idphotos.presets import Preset, Presets
+    from portrait.arrays import Image
 
 CHOICE = 4
 """References of a training set that are tried: the best of them come first."""
@@ -41,8 +41,10 @@ def idphoto(
 ) -> None:
     """Make ID photos: exact size, plain background, every rule measured. Nothing changes the face."""
     with answering(as_json) as say:
-        from pipelines import atomic, idphotos, sheets
-        from pipelines.presets import load as load_presets
+        from pipelines.folders import atomic
+        from pipelines.idphotos import idphoto as idphotos
+        from pipelines.idphotos import sheets
+        from pipelines.idphotos.presets import load as load_presets
         from portrait.errors import UserError
 
         presets = load_presets()
@@ -74,19 +76,21 @@ def idphoto(
 
 def _images(path: Path) -> "list[Image]":
     """The photo, or the best references of a training set."""
-    from pipelines import photos, sets
+    from pipelines import image_io
+    from pipelines.folders import training_sets
     from portrait.errors import UserError
 
-    if sets.is_set(path):
-        return [each.image for each in sets.read(path).references[:CHOICE]]
+    if training_sets.is_set(path):
+        return [each.image for each in training_sets.read(path).references[:CHOICE]]
     if not path.is_file():
         raise UserError("not_found", f"There is no photo or training set at {path}.")
-    return [photos.read(path).image]
+    return [image_io.read(path).image]
 
 
 def _write(photo: "IdPhoto", out: Path, papers: "dict[str, tuple[float, float]]") -> list[str]:
     """OUT/PRESET.jpg and, for each paper, OUT/PRESET-PAPER.jpg and .pdf."""
-    from pipelines import atomic, sheets
+    from pipelines.folders import atomic
+    from pipelines.idphotos import sheets
 
     name = photo.preset.id
     files = [atomic.write(out / f"{name}.jpg", photo.content)]

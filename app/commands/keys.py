@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.door import Json, answering
+from app.terminal.errors import Json, answering
 
 if TYPE_CHECKING:
-    from tasks.store import rows
-    from tasks.store.ledger import Store
+    from tasks.ledger import rows
+    from tasks.ledger.ledger import Store
 
 app = typer.Typer(help="API keys: add, list, revoke, sign-in links.", no_args_is_help=True)
 
@@ -61,8 +61,8 @@ def revoke(
 
 
 def _store() -> "Store":
+    from tasks.ledger.ledger import open_store
     from tasks.settings import load_installation
-    from tasks.store.ledger import open_store
 
     return open_store(load_installation().tasks.database)
 

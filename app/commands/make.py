@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app import hints
-from app.door import Json, answering
+from app.terminal import controls
+from app.terminal.errors import Json, answering
 from portrait.errors import UserError
 
 if TYPE_CHECKING:
-    from app.making import Delivered, Sitter
+    from app.terminal.portraits import Delivered, Sitter
+    from portrait.arrays import Size
 
 Photos = Annotated[
     list[Path],
@@ -84,32 +85,32 @@ def make(
     """Draw portraits of a person in one or several styles."""
     with answering(as_json) as say:
         others = faces_of(face or ())
-        dimensions = size_of(size)
         check_format(format)
-        refining = refining_of(refine or (), upscale)
+        dimensions, refining = size_of(size), refining_of(refine or (), upscale)
         wishes = technique_of(engine, base, identity, adapter or (), (preset, strength or ())) or {}
-        followed = hints.given(hint or ())
-        from app.bar import Bar
-        from app.making import Making, Order, document, each_style
-        from pipelines import build, gallery
-        from portrait.types import Refinement, Size
+        followed = controls.given(hint or ())
+        from app.terminal.portraits import Making, Order, document, each_style
+        from app.terminal.progress_bar import Bar
+        from pipelines import build
+        from pipelines.pages import gallery
+        from portrait.types import Refinement
         from tasks.settings import load
 
         settings = load()
+        technique = controls.technique({**wishes, **({"refiner": refiner} if refiner else {})}, followed)
         steps = tuple(Refinement(*step) for step in refining)
-        technique = hints.technique({**wishes, **({"refiner": refiner} if refiner else {})}, followed)
-        order = Order(count, seed, dimensions and Size(*dimensions), format, steps, technique=technique)
+        order = Order(count, seed, dimensions, format, steps, technique=technique)
         with Bar() as bar, build.open_engines(settings) as engines:
             build.refiners(engines, steps)  # what is missing is told before photos are judged
             making = Making(settings, engines, out, bar)
-            making.remember({**hints.notes(followed, technique), **base_of(base)})
+            making.remember({**controls.notes(followed, technique), **base_of(base)})
             sitters = {1: making.sitter(photos, learned=identity)}
             sitters |= {number: making.sitter([given], f"set-{number}") for number, given in others.items()}
             people = {number: sitter.person for number, sitter in sitters.items()}
             delivered, refused = each_style(style, lambda name: making.draw(people, making.style(name), order))
             page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], out)
-        answer = {"portraits": document(delivered), "refused": refused, "page": str(page)}
-        say(_of_sitters(sitters) | answer, lambda: tell(delivered, refused, page))
+        answer = _of_sitters(sitters) | {"portraits": document(delivered), "refused": refused, "page": str(page)}
+        say(answer, lambda: tell(delivered, refused, page))
 
 
 def base_of(base: str) -> dict[str, Path]:
@@ -134,14 +135,16 @@ def faces_of(given: Sequence[str]) -> dict[int, Path]:
     return faces
 
 
-def size_of(given: str | None) -> tuple[int, int] | None:
-    """`1024x1280` as two numbers; raises `UserError` (`bad_size`)."""
+def size_of(given: str | None) -> "Size | None":
+    """A size from `1024x1280`; raises `UserError` (`bad_size`)."""
     if given is None:
         return None
     found = re.fullmatch(r"(\d{1,6})[xX×](\d{1,6})", given.strip())
     if not found:
         raise UserError("bad_size", f"{given!r} is not a size. Give width and height, such as 1024x1280.")
-    return int(found[1]), int(found[2])
+    from portrait.arrays import Size
+
+    return Size(int(found[1]), int(found[2]))
 
 
 def technique_of(
@@ -204,7 +207,7 @@ def tell(delivered: "Sequence[Delivered]", refused: Sequence[dict[str, str]], pa
     from rich.table import Table
     from rich.text import Text
 
-    from pipelines.gallery import in_words
+    from pipelines.pages.gallery import in_words
 
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="dim")

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from app.bar import Bar
-from app.door import Json, answering
-from pipelines.manifest import Model
-from pipelines.models import FileState, Imported, Models, ModelState, Pulled, size_text
+from app.terminal.errors import Json, answering
+from app.terminal.progress_bar import Bar
+from pipelines.model_store.manifest import Model
+from pipelines.model_store.store import FileState, Imported, Models, ModelState, Pulled, size_text
 from portrait.errors import OperatorError
 from tasks.settings import load
 

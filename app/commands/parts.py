@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from app.door import answering
+from app.terminal.errors import answering
 
 Host = Annotated[str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine alone.")]
 
@@ -17,12 +17,12 @@ def api(
     """Serve the task API."""
     with answering(False):
         from tasks import logs
-        from tasks.api import server
+        from tasks.api import app
         from tasks.settings import load_installation
 
         installation = load_installation()
         logs.configure("api")
-        code = server.serve(installation, host, port)
+        code = app.serve(installation, host, port)
     raise SystemExit(code)
 
 
@@ -37,8 +37,8 @@ def worker(
     with answering(False):
         from portrait.errors import UserError
         from tasks import logs
-        from tasks import worker as workers
         from tasks.jobs import QUEUES
+        from tasks.queue import worker as workers
         from tasks.settings import load_installation
 
         named = [each.strip() for each in queues.split(",") if each.strip()]
@@ -56,11 +56,12 @@ def worker(
 def keeper() -> None:
     """Take back jobs of dead workers, ring for forgotten ones, erase what is past its date."""
     with answering(False):
-        from tasks import broker, logs
+        from tasks import logs
         from tasks.files import Files
-        from tasks.keeper import Keeper
+        from tasks.ledger.ledger import open_store
+        from tasks.queue import broker
+        from tasks.queue.keeper import Keeper
         from tasks.settings import load_installation
-        from tasks.store.ledger import open_store
 
         tasks = load_installation().tasks
         logs.configure("keeper")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.door import Json, answering
+from app.terminal.errors import Json, answering
 
 if TYPE_CHECKING:
     from portrait.types import TrainingSet
@@ -34,9 +34,11 @@ def prepare(
     with answering(as_json) as say:
         from dataclasses import replace
 
-        from app.bar import Bar
-        from app.photos import collect, places
-        from pipelines import build, report, sets
+        from app.terminal.photos import collect, places
+        from app.terminal.progress_bar import Bar
+        from pipelines import build
+        from pipelines.folders import training_sets
+        from pipelines.pages import report
         from pipelines.prepare import Wishes
         from tasks.settings import load
 
@@ -47,9 +49,9 @@ def prepare(
         wishes = Wishes(places(include or (), files), places(exclude or (), files))
         with Bar() as bar, build.open_engines(settings) as engines:
             training = build.prepare(settings, engines)(files, wishes, bar)
-        sets.write(training, out)
+        training_sets.write(training, out)
         page = report.write(training, out)
-        say({"photos": sets.verdicts(training.photos), "set": str(out)}, lambda: tell(training, out, page))
+        say({"photos": training_sets.verdicts(training.photos), "set": str(out)}, lambda: tell(training, out, page))
 
 
 def tell(training: "TrainingSet", out: Path, page: Path) -> None:

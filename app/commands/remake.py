@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.door import Json, answering
+from app.terminal.errors import Json, answering
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A portrait that was made here.", show_default=False)]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it; beside the original if not told.")]
@@ -37,9 +37,9 @@ def remake(
         from rich.console import Console
         from rich.text import Text
 
-        from app import recipes
-        from app.bar import Bar
-        from app.making import Delivered, Making, document
+        from app.terminal import recipes
+        from app.terminal.portraits import Delivered, Making, document
+        from app.terminal.progress_bar import Bar
         from pipelines import build
         from pipelines.deliver import FORMATS, Deliver, recipe_of
         from tasks.settings import load

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.door import answering
+from app.terminal.errors import answering
 
 if TYPE_CHECKING:
-    from app.serve import Part
+    from app.server.supervisor import Part
     from tasks.settings import Installation
 
 OWNER = "me"
@@ -26,10 +26,11 @@ def serve(
 ) -> None:
     """Run API, app, workers and keeper; print where to open it. Ctrl-C stops."""
     with answering(False):
-        from app.serve import House
-        from tasks import auth, device
+        from app.server.supervisor import House
+        from tasks import auth
+        from tasks.ledger.ledger import open_store
+        from tasks.queue import device
         from tasks.settings import home, load_installation
-        from tasks.store.ledger import open_store
 
         installation = load_installation()
         _free(host, port, "--port")
@@ -64,7 +65,7 @@ def _welcome(link: str, api: str, code: str) -> str:
 
 
 def _parts(host: str, port: int, api_port: int, workers: int) -> "list[Part]":
-    from app.serve import Part
+    from app.server.supervisor import Part
 
     near = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 -- compared, not bound
     api = f"http://{near}:{api_port}"
@@ -75,7 +76,7 @@ def _parts(host: str, port: int, api_port: int, workers: int) -> "list[Part]":
         _part("keeper", "keeper"),
         Part(
             "app",
-            [sys.executable, "-m", "app.web", "--host", host, "--port", str(port)],
+            [sys.executable, "-m", "app.server.web", "--host", host, "--port", str(port)],
             f"http://{near}:{port}/_stcore/health",
             {"PORTRAIT_API_URL": api},
         ),
@@ -83,7 +84,7 @@ def _parts(host: str, port: int, api_port: int, workers: int) -> "list[Part]":
 
 
 def _part(name: str, *words: str) -> "Part":
-    from app.serve import Part
+    from app.server.supervisor import Part
 
     return Part(name, _command(*words))
 
@@ -108,8 +109,8 @@ def _free(host: str, port: int, option: str) -> None:
 
 def _pull(installation: "Installation") -> None:
     """Fetch what the embedded engines need; without a network everything else runs, and jobs say what is missing."""
-    from app.bar import Bar
-    from pipelines.models import Models
+    from app.terminal.progress_bar import Bar
+    from pipelines.model_store.store import Models
     from portrait.errors import OperatorError
 
     models = Models(installation.flows.models)

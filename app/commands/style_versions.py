@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.door import Json, answering
+from app.terminal.errors import Json, answering
 
 if TYPE_CHECKING:
-    from tasks.store.figures import StyleFigure
-    from tasks.workshop import Workshop
+    from tasks.ledger.statistics import StyleFigure
+    from tasks.styles.service import Workshop
 
 Draft = Annotated[str, typer.Argument(metavar="DRAFT", help="As `portrait styles list` shows it.", show_default=False)]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As `portrait styles list` shows it.", show_default=False)]
@@ -23,15 +23,16 @@ def try_out(
 ) -> None:
     """Draw three people in a draft's style, and write a page that shows them side by side."""
     with answering(as_json) as say:
-        from app import shelf, style_tables
-        from app.bar import Bar
-        from app.making import hung
-        from pipelines import build, gallery
+        from app.terminal import style_tables, styles
+        from app.terminal.portraits import hung
+        from app.terminal.progress_bar import Bar
+        from pipelines import build
+        from pipelines.pages import gallery
         from tasks.settings import load
-        from tasks.trials import Trials
+        from tasks.styles.samples import Trials
 
         settings, folder = load(), out or Path(f"test-{name}")
-        with shelf.workshop() as workshop, Bar() as bar, build.open_engines(settings) as engines:
+        with styles.workshop() as workshop, Bar() as bar, build.open_engines(settings) as engines:
             draft = workshop.draft(name)
             entry, trials = workshop.entry(draft), Trials(settings, engines)
             style = hung(entry, engines)
@@ -46,9 +47,9 @@ def try_out(
 def publish(name: Draft, as_json: Json = False) -> None:
     """Make a draft the next version, which never changes; its picture is looked at if nobody did yet."""
     with answering(as_json) as say:
-        from app import shelf, style_tables
+        from app.terminal import style_tables, styles
 
-        with shelf.workshop() as workshop:
+        with styles.workshop() as workshop:
             if not workshop.checked(workshop.draft(name)):
                 _look(workshop, name)
             row = workshop.publish(name)
@@ -63,9 +64,9 @@ def retire(
 ) -> None:
     """Offer a style no more; what was drawn with it can be drawn again."""
     with answering(as_json) as say:
-        from app import shelf, style_tables
+        from app.terminal import style_tables, styles
 
-        with shelf.workshop() as workshop:
+        with styles.workshop() as workshop:
             gone = [row.version for row in workshop.retire(name, version)]
         told = ", ".join(map(str, gone)) or "nothing that was offered"
         say({"style": name, "retired": gone}, lambda: style_tables.print_line(f"Retired of {name}: {told}."))
@@ -74,9 +75,9 @@ def retire(
 def remove(name: Draft, as_json: Json = False) -> None:
     """Throw a draft away; published versions stay."""
     with answering(as_json) as say:
-        from app import shelf, style_tables
+        from app.terminal import style_tables, styles
 
-        with shelf.workshop() as workshop:
+        with styles.workshop() as workshop:
             workshop.remove(name)
         say({"removed": name}, lambda: style_tables.print_line(f"The draft of {name} is gone."))
 
@@ -87,9 +88,9 @@ def stats(
 ) -> None:
     """How styles do: uses, portraits, favourites, failures, and the distance of drawn faces to their people."""
     with answering(as_json) as say:
-        from app import shelf, style_tables
+        from app.terminal import style_tables, styles
 
-        with shelf.workshop() as workshop:
+        with styles.workshop() as workshop:
             figures = workshop.store.figures
             if name is None:
                 rows = list(figures.styles())
@@ -103,7 +104,7 @@ def _look(workshop: "Workshop", name: str) -> None:
     """Look at a draft's picture with this machine's engines."""
     from pipelines import build
     from tasks.settings import load
-    from tasks.trials import Trials
+    from tasks.styles.samples import Trials
 
     settings, draft = load(), workshop.draft(name)
     with build.open_engines(settings) as engines:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.commands import style_versions
-from app.door import Json, answering
+from app.terminal.errors import Json, answering
 
 if TYPE_CHECKING:
-    from tasks.store.rows import DraftRow
-    from tasks.workshop import Workshop
+    from tasks.ledger.rows import DraftRow
+    from tasks.styles.service import Workshop
     from templates.catalog import Entry
     from templates.lint import Finding
 
@@ -30,10 +30,10 @@ Replace = Annotated[bool, typer.Option("--replace", help="Take the place of a dr
 def list_styles(as_json: Json = False) -> None:
     """Every style there is: published, built in, or a draft."""
     with answering(as_json) as say:
-        from app import shelf, style_tables
-        from tasks.workshop import Workshop
+        from app.terminal import style_tables, styles
+        from tasks.styles.service import Workshop
 
-        with shelf.offered() as offered:
+        with styles.offered() as offered:
             entries = {entry.style.id: entry for entry in offered.entries()}
             if offered.store is not None:
                 shop = Workshop(offered.store, offered.files)
@@ -47,10 +47,10 @@ def list_styles(as_json: Json = False) -> None:
 def show(name: Name, as_json: Json = False) -> None:
     """One style in full: as it is offered, or its draft."""
     with answering(as_json) as say:
-        from app import shelf, style_tables
-        from tasks.workshop import Workshop
+        from app.terminal import style_tables, styles
+        from tasks.styles.service import Workshop
 
-        with shelf.offered() as offered:
+        with styles.offered() as offered:
             draft = offered.store.drafts.find(name) if offered.store else None
             if draft is not None and offered.store is not None:
                 entry = Workshop(offered.store, offered.files).entry(draft)
@@ -73,10 +73,10 @@ def print_schema() -> None:
 def check(given: Given, pictures: Pictures = True, as_json: Json = False) -> None:
     """What is wrong with drafts or folders, and what to do about it."""
     with answering(as_json) as say:
-        from app import shelf, style_tables
+        from app.terminal import style_tables, styles
         from portrait.errors import OperatorError
 
-        with shelf.workshop() as workshop:
+        with styles.workshop() as workshop:
             entries, drafts = _meant(workshop, given)
             found = _linted(workshop, entries, drafts, pictures)
         told = [
@@ -121,9 +121,9 @@ def export_styles(
 ) -> None:
     """Write styles to a pack: one zip with their hashes."""
     with answering(as_json) as say:
-        from app import shelf, style_tables
+        from app.terminal import style_tables, styles
 
-        with shelf.workshop() as workshop:
+        with styles.workshop() as workshop:
             path = workshop.export(names, out)
         say({"pack": str(path), "styles": names}, lambda: style_tables.print_line(f"{len(names)} styles in {path}"))
 
@@ -137,10 +137,10 @@ app.command("stats")(style_versions.stats)
 
 def _bring(source: Path, replacing: bool, as_json: bool) -> None:
     with answering(as_json) as say:
-        from app import shelf, style_tables
+        from app.terminal import style_tables, styles
 
-        with shelf.workshop() as workshop:
-            brought = workshop.bring(source, shelf.WHO, replacing)
+        with styles.workshop() as workshop:
+            brought = workshop.bring(source, styles.WHO, replacing)
             documents = [_document(workshop.entry(row)) for row in brought.drafts]
         left = [{"source": each.source, "field": each.field, "why": each.why} for each in brought.left]
 
@@ -180,8 +180,8 @@ def _linted(
     """Findings by style; what was seen of a draft is kept, so that it can be published."""
     from pipelines import build
     from tasks.settings import load
-    from tasks.trials import Trials
-    from tasks.workshop import words
+    from tasks.styles.samples import Trials
+    from tasks.styles.service import words
 
     settings = load()
     with build.open_engines(settings) as engines:

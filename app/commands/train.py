@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.door import Json, answering
+from app.terminal.errors import Json, answering
 
 if TYPE_CHECKING:
-    from pipelines.identities import Kept
-    from portrait.lessons import TrainingPlan
+    from pipelines.folders.identities import Kept
+    from portrait.training import TrainingPlan
 
 Set = Annotated[
     Path, typer.Argument(metavar="SET", help="A training set, written by `portrait prepare`.", show_default=False)
@@ -62,16 +62,17 @@ def train(
     with answering(as_json) as say:
         from dataclasses import asdict
 
-        from app.bar import Bar
-        from pipelines import build, identities, sets
+        from app.terminal.progress_bar import Bar
+        from pipelines import build
+        from pipelines.folders import identities, training_sets
         from portrait.errors import UserError
-        from portrait.lessons import Lesson
+        from portrait.training import Lesson
         from tasks.settings import load
 
         given = {"steps": steps, "rank": rank, "rate": rate, "batch": batch, "seed": seed, "prior": prior}
         wishes = {name: value for name, value in given.items() if value is not None}
         wishes |= {name: True for name, value in (("text", text), ("token", token)) if value}
-        training = sets.read(training_set)
+        training = training_sets.read(training_set)
         before = identities.read(start).identity if start else None
         if out is None and not plan:
             raise UserError("no_place", "Say where the identity shall lie: -o IDENTITY.")

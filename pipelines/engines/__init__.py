@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
 from portrait.errors import OperatorError
 from portrait.ports import (
@@ -146,12 +146,17 @@ def engine_module(folder: str, name: str) -> Any:
     if not re.fullmatch(r"[a-z0-9_]+", name) or name not in names(folder):
         known = ", ".join(names(folder))
         raise OperatorError("unknown_engine", f"There is no engine {name!r} in {folder}. Choose one of: {known}.")
+    return load_module(f"pipelines.engines.{folder}.{name}", f"The engine {folder}/{name}")
+
+
+def load_module(module: str, subject: str) -> Any:
+    """Import a module that needs model libraries; raises `OperatorError` (`missing_library`) about `subject`."""
     try:
-        return importlib.import_module(f"pipelines.engines.{folder}.{name}")
+        return importlib.import_module(module)
     except ImportError as error:
         raise OperatorError(
             "missing_library",
-            f"The engine {folder}/{name} cannot be loaded ({error}). "
+            f"{subject} cannot be loaded ({error}). "
             "Install what it needs with `make install`, then run `portrait doctor`.",
         ) from error
 

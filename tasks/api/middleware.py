@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portrait.errors import UserError
-from tasks.api import answers
+from tasks.api import problems
 
 SAFE = {
     "X-Content-Type-Options": "nosniff",
@@ -80,7 +80,7 @@ class Around:
             # Whatever nobody knew how to name leaves as a problem too; when the answer has begun, it can only break off.
             if status is not None:
                 raise
-            await answers.unexpected(Request(scope), error)(scope, receive, answered)
+            await problems.unexpected(Request(scope), error)(scope, receive, answered)
         finally:
             _tell(scope, status or 500, time.monotonic() - began)
 

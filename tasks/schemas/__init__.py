@@ -4,8 +4,8 @@ The client reads the same classes. Times are UTC; ids are opaque; likeness is a 
 """
 
 from tasks.schemas.edits import EditOrder
+from tasks.schemas.jobs import Fault, GenerationOrder, Job, JobEvent, Sides, Technique, TrainingOrder
 from tasks.schemas.keys import Delivery, Key, KeyMade, KeyOrder, SignIn, Webhook, WebhookMade, WebhookOrder
-from tasks.schemas.looks import Area, FaceLikeness, Portrait, PortraitChange, Style, Template, Trait
 from tasks.schemas.people import (
     Consent,
     ConsentGiven,
@@ -17,6 +17,22 @@ from tasks.schemas.people import (
     Selfie,
     SelfieChange,
     SelfiesAdded,
+)
+from tasks.schemas.portraits import Area, FaceLikeness, Portrait, PortraitChange, Style, Template, Trait
+from tasks.schemas.shared import (
+    FINISHED,
+    Asked,
+    Detail,
+    EventName,
+    Id,
+    JobKind,
+    Line,
+    Page,
+    Problem,
+    Role,
+    Said,
+    State,
+    Wish,
 )
 from tasks.schemas.styles import (
     DraftOrder,
@@ -47,22 +63,6 @@ from tasks.schemas.system import (
     Waiting,
     Worker,
 )
-from tasks.schemas.wire import (
-    FINISHED,
-    Asked,
-    Detail,
-    EventName,
-    Id,
-    JobKind,
-    Line,
-    Page,
-    Problem,
-    Role,
-    Said,
-    State,
-    Wish,
-)
-from tasks.schemas.work import Fault, GenerationOrder, Job, JobEvent, Sides, Technique, TrainingOrder
 
 __all__ = [
     "FINISHED",

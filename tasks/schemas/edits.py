@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from tasks.schemas.wire import Asked
+from tasks.schemas.shared import Asked
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Corner: TypeAlias = Annotated[list[Share], Field(min_length=2, max_length=2)]

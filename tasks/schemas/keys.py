@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from tasks.schemas.wire import Asked, EventName, Line, Role, Said
+from tasks.schemas.shared import Asked, EventName, Line, Role, Said
 
 
 class SignIn(Asked):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from tasks.schemas.wire import Asked, Detail, Line, Said, Wish
+from tasks.schemas.shared import Asked, Detail, Line, Said, Wish
 
 
 class ConsentGiven(Asked):

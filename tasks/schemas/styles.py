@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
 
-from tasks.schemas.wire import Asked, Id, Said
+from tasks.schemas.shared import Asked, Id, Said
 
 StyleStatus: TypeAlias = Literal["draft", "published", "retired", "built-in"]
 

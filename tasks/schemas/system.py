@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.schemas.wire import Role, Said
+from tasks.schemas.shared import Role, Said
 
 
 class Use(Said):

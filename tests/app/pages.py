@@ -17,10 +17,10 @@ from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-from app import routes
-from app.web import Gate
+from app.server import routes
+from app.server.web import Gate
 from tasks import auth
-from tasks.client import Client
+from tasks.client.client import Client
 from tests.tasks.api.desk import Desk, desk_at, new_home, settings
 
 _components = cache(manifest_scanner.scan_component_manifests)

@@ -26,12 +26,13 @@ from diffusers import (
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from pipelines.engines.diffusion import device
+from pipelines.diffusion.base import device
 from pipelines.engines.identities.instantid import landmark_picture, placed
 from pipelines.engines.painters.diffusion import Diffusion
 from pipelines.settings import Base, Draw, ModelStore, Settings
-from portrait.techniques import Scene, Technique
-from portrait.types import Identity, Size
+from portrait.arrays import Size
+from portrait.generation.options import Scene, Technique
+from portrait.types import Identity
 from tests import hub_store, insight_tiny, tiny, tiny_hub
 from tests.benchmarks.test_slot_speed import XL, lora
 

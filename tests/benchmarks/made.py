@@ -8,7 +8,8 @@ from typing import TypeAlias
 import numpy as np
 
 from pipelines.prepare import Prepare
-from portrait.types import Face, Image, ScoredPhoto
+from portrait.arrays import Image
+from portrait.types import Face, ScoredPhoto
 from tests import selfies
 
 Fault: TypeAlias = Callable[[Image, Face, float, int], Image]

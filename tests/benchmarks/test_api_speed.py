@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tasks import auth
-from tasks.store.database import new_id
-from tasks.store.queue import Outcome
-from tasks.store.rows import IdentityRow, SetRow
+from tasks.ledger.database import new_id
+from tasks.ledger.queue import Outcome
+from tasks.ledger.rows import IdentityRow, SetRow
 from tests.tasks import conftest, servers
 from tests.tasks.stand import ROOT, Stand, new_job
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.engines.diffusion import compiling
+from pipelines.diffusion.base import compiling
 from tests.benchmarks import drawing
 
 ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")

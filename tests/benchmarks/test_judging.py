@@ -15,12 +15,13 @@ import pytest
 import skimage.data
 
 from pipelines import build
-from pipelines import photos as door
+from pipelines import image_io as door
 from pipelines.engines import Engines
 from pipelines.settings import Settings
-from portrait import selection
+from portrait.arrays import Image
+from portrait.photos import selection
 from portrait.ports import FaceFinder
-from portrait.types import Face, Image, ScoredPhoto
+from portrait.types import Face, ScoredPhoto
 from tests import selfies
 from tests.benchmarks.made import FACING, SEEDS, Fault, Judge, Sitter, Tables, percent
 

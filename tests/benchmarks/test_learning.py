@@ -9,7 +9,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from portrait.types import Image
+from portrait.arrays import Image
 from tests.benchmarks.made import Tables
 from tests.faceworld import drawing, lessons, meters, people, world
 from tests.faceworld.lessons import ANYBODY, KNOBS, SOMEBODY, Studio

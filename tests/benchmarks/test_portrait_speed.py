@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from pipelines.engines import Engines
+from portrait.arrays import Image, Size
+from portrait.photos.quality import judge
+from portrait.photos.reasons import Thresholds
 from portrait.ports import Painter
-from portrait.quality import judge
-from portrait.reasons import Thresholds
-from portrait.types import Face, Identity, Image, PortraitRequest, Reference, Size, Style, StylePicture
+from portrait.types import Face, Identity, PortraitRequest, Reference, Style, StylePicture
 from tests.fakes import Told
 
 pytestmark = pytest.mark.bench

@@ -20,10 +20,11 @@ from pipelines import build
 from pipelines.engines import Engines
 from pipelines.prepare import Prepare, Wishes
 from pipelines.settings import Settings
-from portrait import selection
-from portrait.geometry import crop, fit, head_and_shoulders, size_of
+from portrait.arrays import Image, Size
+from portrait.faces.geometry import crop, fit, head_and_shoulders, size_of
+from portrait.photos import selection
 from portrait.ports import FaceFinder, Matter
-from portrait.types import Face, Image, ScoredPhoto, Selfie, Size
+from portrait.types import Face, ScoredPhoto, Selfie
 from tests import selfies
 from tests.benchmarks.made import quiet
 

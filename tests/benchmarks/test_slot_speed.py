@@ -16,8 +16,8 @@ import torch
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 
-from pipelines.engines.diffusion.family import TARGETS
-from pipelines.engines.diffusion.slot import People, Slot
+from pipelines.diffusion.base.family import TARGETS
+from pipelines.diffusion.base.lora_slot import People, Slot
 
 pytestmark = pytest.mark.bench
 

@@ -25,12 +25,13 @@ from diffusers import (
 from peft import LoraConfig
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from pipelines.engines.diffusion import latents, lesson, loading
-from pipelines.engines.diffusion.family import TARGETS
-from pipelines.engines.diffusion.lesson import Course
+from pipelines.diffusion.base import loading
+from pipelines.diffusion.base.family import TARGETS
+from pipelines.diffusion.training import dataset, job
+from pipelines.diffusion.training.job import Course
 from pipelines.engines.trainers.dreambooth import Dreambooth
 from pipelines.settings import Exam, Train
-from portrait.lessons import Checkpointing, Lesson
+from portrait.training import Checkpointing, Lesson
 from portrait.types import Crop, TrainingSet
 from tests import fakes, tiny
 from tests.pipelines.engines.lessons import Heard
@@ -147,7 +148,7 @@ class Ours:
         given = Lesson(photos(side), "base", desk)
         plan = Dreambooth(lambda name: base, fakes.FakeFinder, knobs, desk).plan(given)
         course = Course(given, base, "", plan, knobs, desk, Heard())
-        self._learner, self._material = lesson.learner(course, None), lesson.material(course)
+        self._learner, self._material = job.learner(course, None), job.material(course)
         self._learner.unet.train()
 
     def step(self, number: int) -> None:
@@ -181,7 +182,7 @@ class Script:
 
     def step(self, number: int) -> None:
         crop, pipeline, device = self._crops[number % 2], self._pipeline, self._device
-        pixels = torch.tensor(latents.fitted(crop.image, size_of(crop))).permute(2, 0, 1)[None].float() / 127.5 - 1
+        pixels = torch.tensor(dataset.fitted(crop.image, size_of(crop))).permute(2, 0, 1)[None].float() / 127.5 - 1
         with torch.no_grad():
             seen = pipeline.vae.encode(pixels.to(device)).latent_dist.sample() * pipeline.vae.config.scaling_factor
             words = pipeline.encode_prompt(
@@ -209,7 +210,7 @@ def learning(way: str, folder: Path, side: int, desk: Path) -> "Ours | Script":
 
 
 def size_of(crop: Crop) -> Any:
-    from portrait.types import Size
+    from portrait.arrays import Size
 
     return Size(crop.image.shape[1], crop.image.shape[0])
 

@@ -18,9 +18,9 @@ import numpy as np
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tasks import auth
-from tasks.client import Client
+from tasks.client.client import Client
+from tasks.ledger.ledger import open_store
 from tasks.settings import load_installation
-from tasks.store.ledger import open_store
 from tests import selfies
 from tests.browser.conftest import CHROMIUM, ROOT
 from tests.tasks.servers import free_port
@@ -41,7 +41,7 @@ def main() -> None:
         environment["PORTRAIT_API_URL"] = f"http://127.0.0.1:{api}"
         started(stack, [sys.executable, "-m", "app", "api", "--port", str(api)], environment)
         awaited(f"http://127.0.0.1:{api}/v1/health")
-        server = started(stack, [sys.executable, "-m", "app.web", "--port", str(port)], environment)
+        server = started(stack, [sys.executable, "-m", "app.server.web", "--port", str(port)], environment)
         awaited(f"{address}/_stcore/health")
         key = auth.new_key(
             open_store(load_installation(environment).tasks.database), "ann", "bench", "person", time.time()

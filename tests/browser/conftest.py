@@ -12,7 +12,7 @@ from queue import Queue
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from app import samples
+from app.terminal import sample_photos
 from tasks.settings import home, load
 from tests.tasks.servers import free_port, need
 
@@ -74,7 +74,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Six good photos and two bad ones: one out of focus, and one of a cup of coffee."""
-    paths = samples.write(tmp_path_factory.mktemp("photos"))
+    paths = sample_photos.write(tmp_path_factory.mktemp("photos"))
     return [*paths[:6], *(path for path in paths if path.name.startswith(("09", "12")))]
 
 

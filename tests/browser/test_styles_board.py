@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from playwright.sync_api import Browser, Page, expect
 
-from portrait.types import Image
+from portrait.arrays import Image
 from tasks import auth, schemas
-from tasks.client import Client
+from tasks.client.client import Client
+from tasks.ledger.ledger import open_store
 from tasks.settings import load_installation
-from tasks.store.ledger import open_store
 from tests import packs, selfies
 from tests.browser.conftest import House
 from tests.browser.looking import look, settled

@@ -8,7 +8,7 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
-from portrait.types import Image
+from portrait.arrays import Image
 
 STEPS, GUIDANCE = 20, 4.0
 

@@ -7,14 +7,15 @@ from pathlib import Path
 import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
-from pipelines.engines.diffusion import exam, lora
-from pipelines.engines.diffusion.checkpoints import Desk
-from pipelines.engines.diffusion.loading import load, source
-from pipelines.engines.diffusion.merge import merge
+from pipelines.diffusion.base import lora
+from pipelines.diffusion.base.loading import load, source
+from pipelines.diffusion.training import validation
+from pipelines.diffusion.training.checkpoints import Desk
+from pipelines.diffusion.training.merge_loras import merge
 from pipelines.engines.trainers.dreambooth import Dreambooth
 from pipelines.settings import Exam, Prior, Train
-from portrait.lessons import Learned, Lesson
-from portrait.types import Image
+from portrait.arrays import Image
+from portrait.training import Learned, Lesson
 from tests.faceworld import drawing, words
 from tests.faceworld.meters import SAME_PERSON, Finder, Meters
 from tests.faceworld.people import Measured, Sitter, measure, training_set
@@ -103,7 +104,7 @@ class Studio:
 
 def merged(studio: Studio, who: Sitter, learned: Learned, desk: Desk) -> tuple[float, dict[int, float]]:
     """Similarity of the merge that the trainer made, and of each of its parts."""
-    few = exam.neighbours(learned.looks, KNOBS.exam.best, exam.ALIKE * SAME_PERSON)
+    few = validation.neighbours(learned.looks, KNOBS.exam.best, validation.ALIKE * SAME_PERSON)
     steps = [look.step for look in few]
     parts = {step: desk.kept(step) for step in steps}
     together = merge(list(parts.values()), [1 / len(parts)] * len(parts))

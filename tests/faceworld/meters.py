@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from portrait.types import Box, Face, Image, Pose
+from portrait.arrays import Image
+from portrait.types import Box, Face, Pose
 from tests.faceworld import world
 from tests.faceworld.world import BACKGROUNDS, SHIRTS, SIDE, Scenes
 

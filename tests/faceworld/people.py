@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from portrait import likeness
-from portrait.types import Crop, Image, Quality, Reference, TrainingSet
+from portrait.arrays import Image
+from portrait.faces import likeness
+from portrait.types import Crop, Quality, Reference, TrainingSet
 from tests.faceworld import captions, meters, words, world
 from tests.faceworld.meters import Meters
 

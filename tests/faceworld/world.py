@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from portrait.types import Image
+from portrait.arrays import Image
 
 SIDE = 48
 """Pixels."""

@@ -4,15 +4,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines import build, charts
+from pipelines import build
 from pipelines.evaluate import Asked, Evaluate
-from pipelines.models import Models
+from pipelines.model_store.store import Models
+from pipelines.pages import evaluation
 from pipelines.settings import ModelStore, Settings
+from portrait.arrays import Image
 from portrait.errors import UserError
 from portrait.evaluation import Evaluation
+from portrait.metrics import Numbers
 from portrait.ports import FaceFinder
-from portrait.statistics import Numbers
-from portrait.types import Image
 from tests import fakes, selfies
 from tests.fakes import FakeFinder, Told, picture, save
 
@@ -138,8 +139,8 @@ def test_a_network_that_is_not_here_names_the_pull(tmp_path: Path, folder: Path)
 def test_the_page_shows_every_number_and_fetches_nothing(folder: Path, tmp_path: Path) -> None:
     asked = Asked(files(folder), files(folder), {"0.png": "1 <b>", "1.png": "1"}, likeness(1))
     found = Evaluate(FakeFinder(), Colours(), Letters())(asked, Told())
-    page = charts.write(found, tmp_path / "new" / "page.html").read_text()
-    for title, _ in charts.NAMES.values():
+    page = evaluation.write(found, tmp_path / "new" / "page.html").read_text()
+    for title, _ in evaluation.NAMES.values():
         assert title in page
     assert page.count("<svg") == 4
     assert page.count("<figure>") == 4
@@ -152,14 +153,14 @@ def test_the_page_shows_every_number_and_fetches_nothing(folder: Path, tmp_path:
 
 def test_the_page_of_a_single_picture_says_what_is_missing(folder: Path) -> None:
     found = Evaluate(FakeFinder())(Asked(files(folder)[:1]), Told())
-    page = charts.render(found)
+    page = evaluation.render(found)
     assert "It takes at least two faces." in page
     assert "Name the person with --person SET." in page
     assert "<svg" not in page
 
 
 def test_numbers_are_told_in_figures_that_count() -> None:
-    assert [charts.number(each) for each in (0.12345, 3.14159, 123.456, -0.00012)] == [
+    assert [evaluation.number(each) for each in (0.12345, 3.14159, 123.456, -0.00012)] == [
         "0.1235",
         "3.14",
         "123.5",

@@ -9,11 +9,12 @@ import pytest
 
 from pipelines import build
 from pipelines.engines import Engines
-from pipelines.photos import decode
+from pipelines.image_io import decode
 from pipelines.settings import Settings
-from portrait import selection
+from portrait.arrays import Image
+from portrait.photos import selection
 from portrait.ports import FaceFinder
-from portrait.types import Face, Image, ScoredPhoto
+from portrait.types import Face, ScoredPhoto
 from tests import selfies
 from tests.benchmarks.made import FACING, Judge, Sitter
 

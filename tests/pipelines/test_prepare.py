@@ -4,12 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines import sets
+from pipelines.folders import training_sets
 from pipelines.prepare import Prepare, Wishes, caption
 from pipelines.settings import Prepare as Knobs
+from portrait.arrays import Image
 from portrait.errors import Cancelled, UserError
-from portrait.reasons import Thresholds
-from portrait.types import Image, Pose, TrainingSet
+from portrait.photos.reasons import Thresholds
+from portrait.types import Pose, TrainingSet
 from tests import fakes
 from tests.fakes import FakeFinder, FakeMatter, FakeRestorer, Told, picture, save
 
@@ -146,28 +147,28 @@ def test_progress_can_stop_the_work(tmp_path: Path) -> None:
 
 def test_a_set_is_read_back_as_it_was(tmp_path: Path) -> None:
     training = prepare(photos(tmp_path, 1, 1, 2), limits=Thresholds(dark=40, full_size=100))
-    sets.write(training, tmp_path / "set")
-    again = sets.read(tmp_path / "set")
+    training_sets.write(training, tmp_path / "set")
+    again = training_sets.read(tmp_path / "set")
     assert [crop.caption for crop in again.crops] == [crop.caption for crop in training.crops]
     for one, other in zip(again.crops, training.crops, strict=True):
         assert (one.image == other.image).all()
     assert again.likeness["dlib"] == pytest.approx(training.likeness["dlib"])
     assert again.references[0].face.landmarks == pytest.approx(training.references[0].face.landmarks, abs=0.01)
     assert np.abs(again.references[0].image.astype(int) - training.references[0].image).mean() < 3
-    assert sets.verdicts(again.photos) == sets.verdicts(training.photos)
+    assert training_sets.verdicts(again.photos) == training_sets.verdicts(training.photos)
     assert (tmp_path / "set/crops/0001.txt").read_text() == training.crops[0].caption + "\n"
     assert not list(tmp_path.glob(".set.*"))
 
 
 def test_an_earlier_set_is_replaced_and_other_things_are_not(tmp_path: Path) -> None:
     training = prepare(photos(tmp_path, 1, 1))
-    sets.write(training, tmp_path / "set")
-    sets.write(prepare(photos(tmp_path, 1)), tmp_path / "set")
-    assert len(sets.read(tmp_path / "set").crops) == 1
+    training_sets.write(training, tmp_path / "set")
+    training_sets.write(prepare(photos(tmp_path, 1)), tmp_path / "set")
+    assert len(training_sets.read(tmp_path / "set").crops) == 1
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters/dear.txt").write_text("keep me")
     with pytest.raises(UserError) as caught:
-        sets.write(training, tmp_path / "letters")
+        training_sets.write(training, tmp_path / "letters")
     assert caught.value.code == "folder_taken"
     assert (tmp_path / "letters/dear.txt").read_text() == "keep me"
 
@@ -176,20 +177,20 @@ def test_an_earlier_set_is_replaced_and_other_things_are_not(tmp_path: Path) -> 
 def test_a_broken_set_is_one_sentence(tmp_path: Path, damage: str) -> None:
     (tmp_path / "set.json").write_text(damage)
     with pytest.raises(UserError) as caught:
-        sets.read(tmp_path)
+        training_sets.read(tmp_path)
     assert caught.value.code == "broken_set"
 
 
 def test_one_photo_can_be_taken_out_of_a_set_again(tmp_path: Path) -> None:
     folder = tmp_path / "set"
-    sets.write(prepare(photos(tmp_path, 1, 1, 1)), folder)
-    gone, *left = [crop.source for crop in sets.read(folder).crops]
-    assert sets.crop_of(folder, gone) is not None
-    assert sets.forget(folder, gone)
-    again = sets.read(folder)
+    training_sets.write(prepare(photos(tmp_path, 1, 1, 1)), folder)
+    gone, *left = [crop.source for crop in training_sets.read(folder).crops]
+    assert training_sets.crop_of(folder, gone) is not None
+    assert training_sets.forget(folder, gone)
+    again = training_sets.read(folder)
     assert [crop.source for crop in again.crops] == left
-    assert f'"{gone}"' not in (folder / sets.DESCRIPTION).read_text()
-    assert sets.crop_of(folder, gone) is None
+    assert f'"{gone}"' not in (folder / training_sets.DESCRIPTION).read_text()
+    assert training_sets.crop_of(folder, gone) is None
     assert len(list((folder / "crops").glob("*.png"))) == len(list((folder / "crops").glob("*.txt"))) == 2
-    enough = [sets.forget(folder, name) for name in left]
+    enough = [training_sets.forget(folder, name) for name in left]
     assert enough == [True, False], "nothing is left to draw from"

@@ -9,9 +9,10 @@ from pipelines.engines import Engines
 from pipelines.engines.upscalers.lanczos import Lanczos
 from pipelines.refine import EachFace, Enlarge, Refine, blended, steps_of
 from pipelines.render import Render
+from portrait.arrays import Image
 from portrait.errors import OperatorError, UserError
 from portrait.ports import Refiner
-from portrait.types import Face, Image, PortraitRequest, Refinement
+from portrait.types import Face, PortraitRequest, Refinement
 from tests.fakes import FakeFinder, FakeRestorer, Told, picture
 from tests.pipelines.test_render import STYLE, Paints, asked
 

@@ -5,21 +5,12 @@ import numpy as np
 import pytest
 
 from pipelines.render import Render, choose, recipe
+from portrait.arrays import Image, Size
 from portrait.errors import UserError
-from portrait.likeness import distance
+from portrait.faces.likeness import distance
+from portrait.generation.options import Technique
 from portrait.ports import Progress
-from portrait.techniques import Technique
-from portrait.types import (
-    Candidate,
-    Identity,
-    Image,
-    PortraitRequest,
-    Quality,
-    Reference,
-    Size,
-    Style,
-    StylePicture,
-)
+from portrait.types import Candidate, Identity, PortraitRequest, Quality, Reference, Style, StylePicture
 from tests import fakes
 from tests.fakes import FakeFinder, Told, picture
 

@@ -5,8 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
+from portrait.arrays import Mask, Size
 from portrait.errors import EngineError
-from portrait.geometry import Frame
+from portrait.faces.geometry import Frame
 from portrait.idphotos import (
     HAIR,
     LIMITS,
@@ -22,7 +23,7 @@ from portrait.idphotos import (
     place,
     rule,
 )
-from portrait.types import Box, Face, Mask, Pose, Size
+from portrait.types import Box, Face, Pose
 
 HEAD = Head((500.0, 400.0), 0.0, 130.0, 118.0, 110.0, 150.0)
 PASSPORT = Composition(Span(0.5, 0.69), "hair", Span(0.56, 0.69))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tasks import broker
 from tasks.jobs import QUEUES
-from tasks.store.ledger import Store, open_store
+from tasks.ledger.ledger import Store, open_store
+from tasks.queue import broker
 from tests.tasks import servers
 from tests.tasks.stand import LEASE, Stand
 

@@ -2,13 +2,13 @@
 
 from typing import cast
 
+from pipelines.diffusion.base.loading import find
 from pipelines.engines import Engines
-from pipelines.engines.diffusion.loading import find
 from pipelines.engines.trainers.dreambooth import Dreambooth
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
 from portrait.ports import FaceFinder, Trainer
-from tasks.flows import Flows, PortraitFlows
+from tasks.queue.flows import Flows, PortraitFlows
 from tests import fakes
 
 
@@ -35,5 +35,5 @@ class LearningEngines:
 
 
 def open_flows(settings: Settings) -> Flows:
-    """As `tasks.flows.open_flows`."""
+    """As `tasks.queue.flows.open_flows`."""
     return PortraitFlows(settings, cast("Engines", LearningEngines(settings)))

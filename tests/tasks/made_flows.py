@@ -7,10 +7,10 @@ from pathlib import Path
 from pipelines.settings import Settings
 from portrait.errors import EngineError, OperatorError, UserError
 from tasks.files import publish
-from tasks.flows import Abilities, Done, Work
-from tasks.store.database import new_id
-from tasks.store.queue import Outcome
-from tasks.store.rows import PortraitRow
+from tasks.ledger.database import new_id
+from tasks.ledger.queue import Outcome
+from tasks.ledger.rows import PortraitRow
+from tasks.queue.flows import Abilities, Done, Work
 
 ERRORS = {"user": UserError, "operator": OperatorError, "engine": EngineError}
 

@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from tasks import worker
+from tasks.ledger.ledger import open_store
+from tasks.queue import worker
 from tasks.settings import load_installation
-from tasks.store.ledger import open_store
 
 
 def work() -> int:
@@ -29,7 +29,7 @@ def work() -> int:
 
 def claim(database: str) -> int:
     """Claim and finish jobs until there are none for a second; tells which."""
-    from tasks.store.queue import Outcome
+    from tasks.ledger.queue import Outcome
 
     store = open_store(database)
     gate = Path(database.removeprefix("sqlite:///")).parent / "gate"

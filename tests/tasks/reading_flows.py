@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from pipelines.engines import Engines
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
+from portrait.arrays import Image
 from portrait.ports import FaceFinder
-from portrait.types import Face, Image
-from tasks.flows import Flows, PortraitFlows
+from portrait.types import Face
+from tasks.queue.flows import Flows, PortraitFlows
 
 
 class MadeReader:
@@ -39,5 +40,5 @@ class ReadingEngines(Engines):
 
 
 def open_flows(settings: Settings) -> Flows:
-    """As `tasks.flows.open_flows`."""
+    """As `tasks.queue.flows.open_flows`."""
     return PortraitFlows(settings, ReadingEngines(settings, Models(settings.models)))

@@ -14,15 +14,15 @@ from typing import Any
 
 from celery import Celery
 
-from tasks import broker
 from tasks.files import Files
 from tasks.jobs import FINISHED, Job, needs_of
-from tasks.keeper import Keeper
+from tasks.ledger.database import new_id
+from tasks.ledger.ledger import Store, open_store
+from tasks.ledger.portraits import Which
+from tasks.ledger.rows import PortraitRow
+from tasks.queue import broker
+from tasks.queue.keeper import Keeper
 from tasks.settings import Installation, load_installation
-from tasks.store.database import new_id
-from tasks.store.ledger import Store, open_store
-from tasks.store.portraits import Which
-from tasks.store.rows import PortraitRow
 
 ROOT = Path(__file__).parent.parent.parent
 LEASE = 3.0

@@ -8,7 +8,7 @@ import pytest
 
 from portrait.errors import UserError
 from tasks import auth
-from tasks.store.ledger import Store
+from tasks.ledger.ledger import Store
 
 
 def code_of(call: object) -> str:

@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from tasks import broker
+from tasks.queue import broker
 from tests.tasks import servers
 from tests.tasks.conftest import stand_at
 from tests.tasks.stand import Stand, kill, portraits_of, until

@@ -9,13 +9,14 @@ import pytest
 import sqlalchemy as sa
 import torch
 
-from pipelines import identities, sets
-from pipelines.engines.diffusion.checkpoints import STATE
-from tasks import broker
+from pipelines.diffusion.training.checkpoints import STATE
+from pipelines.folders import identities
+from pipelines.folders import training_sets as sets
 from tasks.jobs import Job, needs_of
-from tasks.store.database import new_id
-from tasks.store.rows import SetRow
-from tasks.store.tables import training_sets
+from tasks.ledger.database import new_id
+from tasks.ledger.rows import SetRow
+from tasks.ledger.tables import training_sets
+from tasks.queue import broker
 from tests import tiny
 from tests.pipelines.engines import lessons
 from tests.tasks.stand import Stand, kill, new_job, until

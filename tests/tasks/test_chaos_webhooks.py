@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook
 
-from tasks.device import device
+from tasks.queue.device import device
 from tasks.webhooks import new_secret
 from tests.tasks.conftest import stand_at
 from tests.tasks.receiver import Receiver, receiver

@@ -12,19 +12,20 @@ import torch
 
 from pipelines.deliver import recipe_of
 from pipelines.engines import Engines
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Exam, Settings, Train
+from portrait.arrays import Image
 from portrait.ports import FaceFinder, Restorer
-from portrait.types import Face, Image
+from portrait.types import Face
 from tasks.files import Files
-from tasks.flows import PortraitFlows
 from tasks.jobs import Job, needs_of
-from tasks.running import Runner
+from tasks.ledger.database import new_id
+from tasks.ledger.ledger import Store
+from tasks.ledger.portraits import Which
+from tasks.ledger.rows import SelfieRow
+from tasks.queue.flows import PortraitFlows
+from tasks.queue.runner import Runner
 from tasks.settings import Lease
-from tasks.store.database import new_id
-from tasks.store.ledger import Store
-from tasks.store.portraits import Which
-from tasks.store.rows import SelfieRow
 from tests import fakes, hub_store
 from tests.tasks.stand import new_job
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from pipelines.deliver import recipe_of
-from pipelines.engines.diffusion import previews
-from pipelines.photos import read
-from portrait.types import Image
-from tasks import running
+from pipelines.diffusion.sampling import previews
+from pipelines.image_io import read
+from portrait.arrays import Image
 from tasks.jobs import Job, needs_of
-from tasks.running import Runner
-from tasks.store.database import new_id
-from tasks.store.rows import SelfieRow
+from tasks.ledger.database import new_id
+from tasks.ledger.rows import SelfieRow
+from tasks.queue import runner as running
+from tasks.queue.runner import Runner
 from tests import fakes
 from tests.tasks.stand import new_job
 from tests.tasks.test_drawing import run, runner, settings  # noqa: F401 -- fixtures

@@ -14,19 +14,20 @@ import torch
 from pipelines.deliver import recipe_of
 from pipelines.engines import Engines
 from pipelines.engines.painters.inpaint import Inpaint
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
-from portrait import techniques
-from portrait.likeness import distance
+from portrait.arrays import Image
+from portrait.faces.likeness import distance
+from portrait.generation import options
 from portrait.ports import FaceFinder, Parser
-from portrait.types import Face, Identity, Image, PortraitRequest, Quality, Reference, Style, StylePicture
+from portrait.types import Face, Identity, PortraitRequest, Quality, Reference, Style, StylePicture
 from tasks.files import Files
-from tasks.flows import PortraitFlows, Work
 from tasks.jobs import Job
-from tasks.running import Runner
+from tasks.ledger.ledger import Store
+from tasks.ledger.rows import PortraitRow, TemplateRow
+from tasks.queue.flows import PortraitFlows, Work
+from tasks.queue.runner import Runner
 from tasks.settings import Lease
-from tasks.store.ledger import Store
-from tasks.store.rows import PortraitRow, TemplateRow
 from tests import hub_store, photo_vae, selfies
 from tests.tasks.stand import new_job, portraits_of
 
@@ -129,7 +130,7 @@ def touched(runner: Runner, image: Image, faces: list[Face], who: Mapping[int, I
     painter = runner.flows._engines.painter("inpaint")  # type: ignore[attr-defined]
     assert isinstance(painter, Inpaint)
     style = Style("made", 1, "template", "Made", picture=StylePicture(image, tuple(faces)))
-    order = painter.plan(PortraitRequest(who, style, 0, 1, technique=techniques.read(TECHNIQUE)))
+    order = painter.plan(PortraitRequest(who, style, 0, 1, technique=options.read(TECHNIQUE)))
     masks = {}
     for sitting in order.sittings:
         mesh = faces[sitting.number - 1].mesh

@@ -10,21 +10,23 @@ import pytest
 import sqlalchemy as sa
 import torch
 
-from pipelines import build, identities, sets
+from pipelines import build
 from pipelines.engines import Engines
+from pipelines.folders import identities
+from pipelines.folders import training_sets as sets
 from pipelines.settings import Base, Exam, ModelStore, Settings, Train
 from portrait.errors import Cancelled
-from portrait.lessons import Lesson
 from portrait.ports import Progress
+from portrait.training import Lesson
 from tasks.files import Files
-from tasks.flows import Done, PortraitFlows, Work
 from tasks.jobs import Job, needs_of
-from tasks.running import Runner
+from tasks.ledger.database import new_id
+from tasks.ledger.ledger import Store
+from tasks.ledger.rows import SetRow
+from tasks.ledger.tables import training_sets
+from tasks.queue.flows import Done, PortraitFlows, Work
+from tasks.queue.runner import Runner
 from tasks.settings import Lease
-from tasks.store.database import new_id
-from tasks.store.ledger import Store
-from tasks.store.rows import SetRow
-from tasks.store.tables import training_sets
 from tests import tiny
 from tests.pipelines.engines import lessons
 from tests.pipelines.engines.lessons import Heard

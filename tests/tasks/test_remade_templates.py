@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipelines.photos import read
+from pipelines.image_io import read
 from pipelines.settings import Settings
-from portrait.types import Image
-from tasks.running import Runner
+from portrait.arrays import Image
+from tasks.queue.runner import Runner
 from tests.tasks.stand import new_job, portraits_of
 from tests.tasks.test_into_templates import draw, hang, people, runner, tiny  # noqa: F401 -- fixtures
 

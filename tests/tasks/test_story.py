@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from app import samples
+from app.terminal import sample_photos
 from pipelines.deliver import recipe_of
 from tasks.settings import load
 from tests import hub_store
@@ -95,7 +95,7 @@ def _person(client: Any, folder: Path) -> str:
     """Somebody with three photos."""
     consent = {"agreed": True, "text_version": "2026-11", "given_by": "Ann"}
     id = client.post("/people", json={"name": "Ann", "consent": consent}).json()["id"]
-    photos = [("files", (path.name, path.read_bytes())) for path in samples.write(folder)[:3]]
+    photos = [("files", (path.name, path.read_bytes())) for path in sample_photos.write(folder)[:3]]
     added = client.post(f"/people/{id}/selfies", files=photos)
     assert added.status_code == 201, added.text
     return id

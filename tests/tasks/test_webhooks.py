@@ -11,9 +11,9 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from portrait.errors import UserError
-from tasks.store.ledger import Store
-from tasks.store.queue import Outcome
-from tasks.store.rows import DeliveryRow
+from tasks.ledger.ledger import Store
+from tasks.ledger.queue import Outcome
+from tasks.ledger.rows import DeliveryRow
 from tasks.webhooks import JITTER, OF_A_HOST, OF_A_WEBHOOK, SCHEDULE, Sender, check_url, new_secret
 from tests.tasks.receiver import Receiver, receiver
 from tests.tasks.stand import new_job

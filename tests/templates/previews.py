@@ -14,7 +14,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from app import samples
+from app.terminal import sample_photos
 from templates.catalog import BUILTIN, Catalog
 
 WIDTH = 640
@@ -26,7 +26,7 @@ def main() -> None:
     wanted = set(sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
-        samples.write(photos)
+        sample_photos.write(photos)
         for entry in Catalog((BUILTIN,)).entries():
             if entry.style.kind == "text" or (wanted and entry.style.id not in wanted):
                 continue

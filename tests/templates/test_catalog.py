@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from portrait.backdrops import NAMES
 from portrait.errors import OperatorError, UserError
+from portrait.studio.backdrops import NAMES
 from templates.catalog import Catalog
 from templates.schema import read
 

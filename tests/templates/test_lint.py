@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from portrait.types import Box, Face, Pose, Size
+from portrait.arrays import Size
+from portrait.types import Box, Face, Pose
 from templates import lint
 from templates.catalog import Catalog
 from templates.lint import Finding, Installed, Seen
@@ -58,7 +59,7 @@ def test_an_id_photo_names_a_rule_and_a_colour_that_there_are() -> None:
 
 
 def test_the_built_in_styles_have_nothing_wrong() -> None:
-    from portrait.backdrops import NAMES
+    from portrait.studio.backdrops import NAMES
 
     here = Installed(backdrops=frozenset(NAMES), engines=frozenset({"studio", "fusion"}))
     for entry in Catalog().entries():

@@ -1,6 +1,6 @@
 """Style files as the values that flow."""
 
-from portrait.passes import Passes
+from portrait.generation.passes import Passes
 from templates.schema import StyleFile
 from templates.style import style_of
 

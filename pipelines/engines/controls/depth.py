@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from transformers import AutoModelForDepthEstimation, DPTImageProcessorPil
 
 from pipelines.engines import Engines
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
+from portrait.arrays import Image
 from portrait.errors import broken_model
-from portrait.types import Image
 
 MODEL = "depth_anything"
 

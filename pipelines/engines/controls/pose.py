@@ -16,13 +16,14 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from pipelines.engines import Engines
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
+from portrait.arrays import Image, Points, Size
 from portrait.errors import UserError
-from portrait.geometry import Frame, crop, inverse, move, size_of
+from portrait.faces.geometry import Frame, crop, inverse, move, size_of
+from portrait.generation.openpose import JOINTS, NECK, NOSE, Skeleton, dots, figures
 from portrait.ports import FaceFinder
-from portrait.skeleton import JOINTS, NECK, NOSE, Skeleton, dots, figures
-from portrait.types import Face, Image, Points, Size
+from portrait.types import Face
 
 MODEL = "pose"
 DETECTOR = Size(224, 224)

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 
 from pipelines.engines import Engines
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
-from portrait.types import Image
+from portrait.arrays import Image
 
 REDUCED = 8
 """The network was taught with pictures reduced up to so many times."""

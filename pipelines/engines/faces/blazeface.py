@@ -23,10 +23,11 @@ from mediapipe.tasks.python import BaseOptions, vision
 from numpy.typing import NDArray
 
 from pipelines.engines import Engines
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
+from portrait.arrays import Image, Points, Size, Vector
 from portrait.errors import EngineError
-from portrait.geometry import (
+from portrait.faces.geometry import (
     EYE_LEFT,
     EYE_LEFT_INNER,
     EYE_RIGHT,
@@ -40,7 +41,7 @@ from portrait.geometry import (
     move,
     pose_from_mesh,
 )
-from portrait.types import Box, Face, Image, Points, Size, Vector
+from portrait.types import Box, Face
 
 MESH_SIZE = Size(192, 192)
 """Input of the mesh network, pixels."""

@@ -20,11 +20,12 @@ from skimage.transform import SimilarityTransform
 
 from pipelines.engines import Engines
 from pipelines.engines.onnx.network import idle_gpu, providers
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
+from portrait.arrays import Image, Points, Vector
 from portrait.errors import OperatorError, broken_model
-from portrait.geometry import pose_from_landmarks
-from portrait.types import Box, Face, Image, Points, Vector
+from portrait.faces.geometry import pose_from_landmarks
+from portrait.types import Box, Face
 
 DEFAULT_PACK = "buffalo_l"
 """The pack that InsightFace itself, PhotoMaker V2 and IP-Adapter-FaceID read; InstantID reads `antelopev2`."""

@@ -12,11 +12,11 @@ from transformers import CLIPModel, CLIPTokenizer
 from transformers import logging as transformers_log
 
 from pipelines.engines import Engines
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
+from portrait.arrays import Image
 from portrait.errors import broken_model
-from portrait.statistics import Numbers
-from portrait.types import Image
+from portrait.metrics import Numbers
 
 MODEL = "clip"
 BATCH = 16

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipelines.engines import Engines
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
+from portrait.arrays import Image
 from portrait.errors import broken_model
-from portrait.statistics import Numbers
-from portrait.types import Image
+from portrait.metrics import Numbers
 
 Wide = Callable[[int], int]
 """Published channels to those of this network."""

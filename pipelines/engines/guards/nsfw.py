@@ -12,10 +12,10 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 from transformers import CLIPImageProcessorPil
 
 from pipelines.engines import Engines
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
+from portrait.arrays import Image
 from portrait.errors import broken_model
-from portrait.types import Image
 
 MODEL = "safety_checker"
 

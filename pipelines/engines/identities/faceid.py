@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from transformers import CLIPVisionModelWithProjection
 
+from pipelines.diffusion.base.lease import Lease
+from pipelines.diffusion.base.loading import Source
+from pipelines.diffusion.sampling import adapters, clip_vision, pipeline_call
+from pipelines.diffusion.sampling.pipeline_call import Conditions, strength
 from pipelines.engines import Engines
-from pipelines.engines.diffusion import calls, clip, reading
-from pipelines.engines.diffusion.calls import Conditions, strength
-from pipelines.engines.diffusion.lease import Lease
-from pipelines.engines.diffusion.loading import Source
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
-from portrait.drawings import Drawing
+from portrait.generation.parameters import Drawing
 from portrait.types import Identity, Reference
 
 SPACE = "buffalo_l"
@@ -52,7 +52,7 @@ class FaceId:
     """A face, and nothing else, is told."""
 
     def __init__(
-        self, edition: Edition, file: Callable[[str], Path], reader: reading.Reader, eyes: Callable[[], Path] | None
+        self, edition: Edition, file: Callable[[str], Path], reader: adapters.Reader, eyes: Callable[[], Path] | None
     ) -> None:
         """`file` finds the checkpoint for a family, `eyes` the folder of the CLIP that the plus editions look through."""
         self._edition, self._file, self._reader, self._eyes = edition, file, reader, eyes
@@ -63,7 +63,7 @@ class FaceId:
 
     def check(self, person: Identity, base: Source) -> None:
         """See `portrait.ports.Identifier`."""
-        reading.tensors(self._file(base.family.name), GROUPS)
+        adapters.tensors(self._file(base.family.name), GROUPS)
         if self._eyes is not None:
             self._eyes()
         self._reader.leading(person)
@@ -72,16 +72,16 @@ class FaceId:
         """Let the attention look at the face."""
         name, scale = self._edition.name, strength(drawing.technique, self._edition.name, STRENGTH)
         file = self._file(lease.family.name)
-        guided = calls.is_guided(drawing)
+        guided = pipeline_call.is_guided(drawing)
         references = self._reader.references(person, 1 if self._edition.plus else 3)
-        layer = lease.attend(name, lambda: _without_lora(reading.tensors(file, GROUPS)), scale)
+        layer = lease.attend(name, lambda: _without_lora(adapters.tensors(file, GROUPS)), scale)
         places = list(lease.loaded.pipeline.unet.attn_processors)
-        lease.add_lora(name, lambda: _lora(reading.tensors(file, GROUPS)["ip_adapter"], places), 1.0)
+        lease.add_lora(name, lambda: _lora(adapters.tensors(file, GROUPS)["ip_adapter"], places), 1.0)
         if self._edition.plus:
             layer.shortcut = True
             layer.clip_embeds = self._seen(lease, references[0], guided)
             lease.undo(setattr, layer, "clip_embeds", None)
-        told = calls.faces(_mean(references), lease, guided)
+        told = pipeline_call.faces(_mean(references), lease, guided)
         return Conditions(arguments={"ip_adapter_image_embeds": [told]}, facts={name: {"scale": scale}})
 
     def _seen(self, lease: Lease, reference: Reference, guided: bool) -> torch.Tensor:
@@ -90,9 +90,9 @@ class FaceId:
             raise RuntimeError("an edition that looks at photos needs eyes")
         folder = self._eyes()
         network = lease.keep(
-            "clip vision", lambda: reading.network(CLIPVisionModelWithProjection, folder, lease.dtype, lease.device)
+            "clip vision", lambda: adapters.network(CLIPVisionModelWithProjection, folder, lease.dtype, lease.device)
         )
-        pixels = clip.pixels([clip.head(reference)]).to(lease.device, lease.dtype)
+        pixels = clip_vision.pixels([clip_vision.head(reference)]).to(lease.device, lease.dtype)
         both = torch.cat([torch.zeros_like(pixels), pixels]) if guided else pixels
         with torch.no_grad():
             return network(both, output_hidden_states=True).hidden_states[-2][:, None]
@@ -135,7 +135,7 @@ def edition(made: Edition, models: Models, engines: Engines) -> FaceId:
     models.folder(SPACE)
     eyes = (lambda: models.folder("clip_vit_h") / "models" / "image_encoder") if made.plus else None
     return FaceId(
-        made, lambda family: models.file(*made.files[family]), reading.Reader(SPACE, engines.reader(SPACE)), eyes
+        made, lambda family: models.file(*made.files[family]), adapters.Reader(SPACE, engines.reader(SPACE)), eyes
     )
 
 

@@ -2,7 +2,7 @@
 
 from pipelines.engines import Engines
 from pipelines.engines.identities.faceid import Edition, FaceId, edition, needs
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
 
 PLUS = Edition(

@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from diffusers import ControlNetModel
 
+from pipelines.diffusion.base.lease import Lease, following
+from pipelines.diffusion.base.loading import Source
+from pipelines.diffusion.sampling import adapters, pipeline_call
+from pipelines.diffusion.sampling.pipeline_call import Conditions, Guide, strength
 from pipelines.engines import Engines
-from pipelines.engines.diffusion import calls, reading
-from pipelines.engines.diffusion.calls import Conditions, Guide, strength
-from pipelines.engines.diffusion.lease import Lease, following
-from pipelines.engines.diffusion.loading import Source
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
-from portrait.drawings import Drawing
-from portrait.types import Face, Identity, Image, Points, Size
+from portrait.arrays import Image, Points, Size
+from portrait.generation.parameters import Drawing
+from portrait.types import Face, Identity
 
 MODEL = "instantid"
 SPACE = "antelopev2"
@@ -56,7 +57,7 @@ class IdentityNet(ControlNetModel):
 class InstantId:
     """One photo is enough."""
 
-    def __init__(self, folder: Path, reader: reading.Reader) -> None:
+    def __init__(self, folder: Path, reader: adapters.Reader) -> None:
         self._folder, self._reader = folder, reader
 
     def words(self, person: Identity, words: str) -> str:
@@ -65,8 +66,8 @@ class InstantId:
 
     def check(self, person: Identity, base: Source) -> None:
         """See `portrait.ports.Identifier`."""
-        reading.only(base, "sdxl", "InstantID")
-        reading.tensors(self._folder / "ip-adapter.bin", ("image_proj", "ip_adapter"))
+        adapters.only(base, "sdxl", "InstantID")
+        adapters.tensors(self._folder / "ip-adapter.bin", ("image_proj", "ip_adapter"))
         self._reader.leading(person)
 
     def prepare(self, lease: Lease, person: Identity, drawing: Drawing) -> Conditions:
@@ -75,13 +76,13 @@ class InstantId:
         technique = drawing.technique
         scales = (strength(technique, "instantid", ADAPTER), strength(technique, "identitynet", NETWORK))
         layer = lease.attend(
-            MODEL, lambda: reading.tensors(self._folder / "ip-adapter.bin", ("image_proj", "ip_adapter")), scales[0]
+            MODEL, lambda: adapters.tensors(self._folder / "ip-adapter.bin", ("image_proj", "ip_adapter")), scales[0]
         )
         network = lease.keep(
             "identitynet",
-            lambda: reading.network(IdentityNet, self._folder / "ControlNetModel", lease.dtype, lease.device),
+            lambda: adapters.network(IdentityNet, self._folder / "ControlNetModel", lease.dtype, lease.device),
         )
-        told = calls.faces(face.embeddings[SPACE], lease, calls.is_guided(drawing))
+        told = pipeline_call.faces(face.embeddings[SPACE], lease, pipeline_call.is_guided(drawing))
         lease.undo(network.forget)
         with torch.no_grad():
             network.tokens = layer(told[:, 0])
@@ -121,7 +122,7 @@ def make(settings: Settings, models: Models, engines: Engines) -> InstantId:
     """The networks are loaded with the first portrait."""
     folder = models.folder(MODEL)
     models.folder(SPACE)
-    return InstantId(folder, reading.Reader(SPACE, engines.reader(SPACE)))
+    return InstantId(folder, adapters.Reader(SPACE, engines.reader(SPACE)))
 
 
 def status(settings: Settings, models: Models) -> list[str]:

@@ -1,14 +1,14 @@
 """The LoRA that was learned of a person, in the slot of a shared base; with it the word that stands for them."""
 
+from pipelines.diffusion.base import lora_slot
+from pipelines.diffusion.base.lease import Lease
+from pipelines.diffusion.base.loading import Source, empty_unet
+from pipelines.diffusion.sampling.pipeline_call import Conditions, strength
 from pipelines.engines import Engines
-from pipelines.engines.diffusion import slot
-from pipelines.engines.diffusion.calls import Conditions, strength
-from pipelines.engines.diffusion.lease import Lease
-from pipelines.engines.diffusion.loading import Source, empty_unet
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
-from portrait.drawings import Drawing
 from portrait.errors import UserError
+from portrait.generation.parameters import Drawing
 from portrait.types import Identity
 
 STRENGTH = 0.9
@@ -29,7 +29,7 @@ class Lora:
                 "not_learned", "This person was not learned yet: train them first, or choose an adapter instead."
             )
         if person.lora is not None:
-            slot.check(person.lora, slot.shapes(empty_unet(base)))
+            lora_slot.check(person.lora, lora_slot.shapes(empty_unet(base)))
 
     def prepare(self, lease: Lease, person: Identity, drawing: Drawing) -> Conditions:
         """Put the LoRA into the slot, and the learned word into the vocabulary."""

@@ -8,16 +8,17 @@ from typing import Any
 
 import torch
 
+from pipelines.diffusion.base import prompts
+from pipelines.diffusion.base.family import Words
+from pipelines.diffusion.base.lease import Lease
+from pipelines.diffusion.base.loading import Source
+from pipelines.diffusion.sampling import adapters, clip_vision, photomaker, pipeline_call
+from pipelines.diffusion.sampling.pipeline_call import Conditions, strength
 from pipelines.engines import Engines
-from pipelines.engines.diffusion import calls, clip, photo_tokens, prompts, reading
-from pipelines.engines.diffusion.calls import Conditions, strength
-from pipelines.engines.diffusion.family import Words
-from pipelines.engines.diffusion.lease import Lease
-from pipelines.engines.diffusion.loading import Source
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
-from portrait.drawings import Drawing
 from portrait.errors import UserError, broken_model
+from portrait.generation.parameters import Drawing
 from portrait.types import Identity, Reference
 
 TRIGGER = "img"
@@ -47,7 +48,7 @@ V1 = Version("photomaker", "photomaker", "photomaker-v1.bin")
 class PhotoMaker:
     """Learns a person from a few photos at once, without training."""
 
-    def __init__(self, version: Version, file: Path, reader: reading.Reader | None) -> None:
+    def __init__(self, version: Version, file: Path, reader: adapters.Reader | None) -> None:
         self._version, self._file, self._reader = version, file, reader
 
     def words(self, person: Identity, words: str) -> str:
@@ -56,15 +57,15 @@ class PhotoMaker:
 
     def check(self, person: Identity, base: Source) -> None:
         """See `portrait.ports.Identifier`."""
-        reading.only(base, "sdxl", "PhotoMaker")
-        reading.tensors(self._file, GROUPS)
+        adapters.only(base, "sdxl", "PhotoMaker")
+        adapters.tensors(self._file, GROUPS)
         self._photos(person)
 
     def prepare(self, lease: Lease, person: Identity, drawing: Drawing) -> Conditions:
         """Wear its LoRA, and merge the photos into the words from a certain step on."""
         share = strength(drawing.technique, self._version.name, START)
         start = min(int(share * drawing.done), LATEST)
-        lease.add_lora(self._version.name, lambda: reading.tensors(self._file, GROUPS)["lora_weights"], 1.0)
+        lease.add_lora(self._version.name, lambda: adapters.tensors(self._file, GROUPS)["lora_weights"], 1.0)
         encoder = lease.keep(f"id encoder {self._version.name}", lambda: self._encoder(lease))
         photos = self._photos(person)
         with torch.no_grad():
@@ -73,7 +74,7 @@ class PhotoMaker:
             said, unsaid = lease.encode(text, prompts.plain(drawing.negative))
         return Conditions(
             arguments=lease.family.prompt(said, unsaid),
-            callback=_merge(merged, start, calls.is_guided(drawing)),
+            callback=_merge(merged, start, pipeline_call.is_guided(drawing)),
             tensors=("prompt_embeds", "add_text_embeds"),
             facts={self._version.name: {"start": start, "photos": len(photos)}},
         )
@@ -87,13 +88,13 @@ class PhotoMaker:
 
     def _encoder(self, lease: Lease) -> Any:
         try:
-            network, weights = photo_tokens.built(reading.tensors(self._file, GROUPS)["id_encoder"])
+            network, weights = photomaker.built(adapters.tensors(self._file, GROUPS)["id_encoder"])
         except KeyError as error:
             raise broken_model(self._file, f"it has no {error.args[0]}") from error
-        made = reading.filled(network, weights, self._file)
+        made = adapters.filled(network, weights, self._file)
         return made.requires_grad_(False).eval().to(lease.device, lease.dtype)
 
-    def _merged(self, lease: Lease, encoder: photo_tokens.Merger, photos: list[Reference], prompt: str) -> Words:
+    def _merged(self, lease: Lease, encoder: photomaker.Merger, photos: list[Reference], prompt: str) -> Words:
         """The prompt's words with the class word repeated and replaced by the photos."""
         hidden, pooled, places = [], None, torch.zeros(0)
         for tokenizer_name, name in lease.family.encoders:
@@ -101,7 +102,7 @@ class PhotoMaker:
             said = lease.parts[name](numbers.to(lease.device), output_hidden_states=True)
             hidden.append(said.hidden_states[-2])
             pooled = said[0]
-        pixels = clip.pixels([clip.head(photo) for photo in photos]).to(lease.device, lease.dtype)
+        pixels = clip_vision.pixels([clip_vision.head(photo) for photo in photos]).to(lease.device, lease.dtype)
         faces = None
         if self._version.space:
             told = [torch.from_numpy(photo.face.embeddings[self._version.space]) for photo in photos]

@@ -23,13 +23,14 @@ from mediapipe.tasks.python.vision.image_segmenter import ImageSegmenter, ImageS
 from numpy.typing import NDArray
 
 from pipelines.engines import Engines
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
+from portrait.arrays import Image, Mask
 from portrait.errors import EngineError
-from portrait.geometry import Affine, move_face
-from portrait.masks import KNOWN_IN, UNKNOWN, apart, connected, depth, face_size, guided, trimap
+from portrait.faces.geometry import Affine, move_face
+from portrait.images.masks import KNOWN_IN, UNKNOWN, apart, connected, depth, face_size, guided, trimap
 from portrait.ports import FaceFinder
-from portrait.types import Face, Image, Mask
+from portrait.types import Face
 
 ASIDE, ABOVE, BELOW = 1.9, 1.6, 2.4
 """The window around the face's centre, in face sizes: what a portrait with shoulders shows, and a margin."""

@@ -11,8 +11,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from portrait.arrays import Image
 from portrait.errors import EngineError, OperatorError, broken_model
-from portrait.types import Image
 
 Floats: TypeAlias = NDArray[np.float32]
 

@@ -10,24 +10,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines import ways
+from pipelines import model_requirements
+from pipelines.diffusion.base import checksums, device, memory, prompts
+from pipelines.diffusion.base.lease import Lease, LoadedBase
+from pipelines.diffusion.base.loading import Source, find
+from pipelines.diffusion.base.memory import Profile
+from pipelines.diffusion.base.registry import families
+from pipelines.diffusion.sampling import controlnet, img2img, pipeline_call, refiner, schedulers
+from pipelines.diffusion.sampling.pipeline_call import Conditions
+from pipelines.diffusion.sampling.previews import Peek
 from pipelines.engines import Engines
-from pipelines.engines.diffusion import calls, device, hints, memory, prints, prompts, refiner, sampling, starts
-from pipelines.engines.diffusion.calls import Conditions
-from pipelines.engines.diffusion.family import families
-from pipelines.engines.diffusion.lease import Lease, LoadedBase
-from pipelines.engines.diffusion.loading import Source, find
-from pipelines.engines.diffusion.memory import Profile
-from pipelines.engines.diffusion.previews import Peek
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Draw, Settings
-from portrait import edits
-from portrait.drawings import Drawing
-from portrait.edits import Edit, Sheet
+from portrait.arrays import Image, Size
 from portrait.errors import EngineError, OperatorError, UserError
+from portrait.generation.edits import Edit
+from portrait.generation.options import Technique
+from portrait.generation.parameters import Drawing
+from portrait.images import edit_canvas
+from portrait.images.edit_canvas import EditCanvas
 from portrait.ports import Control, Identifier, Progress
-from portrait.techniques import Technique
-from portrait.types import Candidate, Identity, Image, PortraitRequest, Size
+from portrait.types import Candidate, Identity, PortraitRequest
 
 ASPECT = (7, 9)
 """Width to height where nobody asked: 896×1152, the nearest to 4:5 of the sizes that SDXL was trained at."""
@@ -49,7 +52,7 @@ class Plan:
     """LoRAs beside the person's, by name, with strengths: a style's own, and the one that lets few steps suffice."""
     size: Size
     """Of the portrait; it may be drawn smaller or larger."""
-    sheet: Sheet | None = None
+    sheet: EditCanvas | None = None
     """The picture that it begins from, laid out."""
     plain: str = ""
     """The prompt without words that were learned, for a refiner."""
@@ -61,7 +64,7 @@ class Plan:
 
     def finished(self, drawn: Image) -> Image:
         """The portrait, of what was drawn."""
-        return hints.covering(drawn, self.size) if self.sheet is None else self.sheet.put(drawn)
+        return controlnet.covering(drawn, self.size) if self.sheet is None else self.sheet.put(drawn)
 
 
 class Diffusion:
@@ -81,7 +84,7 @@ class Diffusion:
         self._loaded: LoadedBase | None = None
         self._now, self._used = now, 0.0
         self._refiner: refiner.Refiner | None = None
-        self._prints = prints.Prints()
+        self._prints = checksums.Prints()
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         """Exactly `request.count` candidates, one seed each; see `portrait.ports.Painter`."""
@@ -116,12 +119,12 @@ class Diffusion:
         for _, each in identifiers:
             words = each.words(person, words)
             each.check(person, base)
-        hints.check(technique.hints, base.family.name, self._models)
+        controlnet.check(technique.hints, base.family.name, self._models)
         refiner.check(technique, base.family.name)
         if technique.refiner:
             self._models.folder(refiner.MODEL)
-        spent = sampling.spending(technique)
-        sheet = None if request.edit is None else edits.sheet(request.edit, base.side)
+        spent = schedulers.spending(technique)
+        sheet = None if request.edit is None else edit_canvas.lay_out(request.edit, base.side)
         size = sheet.window if sheet is not None else request.size or _usual(base)
         drawing = Drawing(
             prompt=prompts.filled(scene.prompt, words, technique.traits),
@@ -134,7 +137,7 @@ class Diffusion:
                 technique,
                 base=base.name,
                 identities=chosen,
-                hints=hints.drawn(technique.hints, wide, self._control),
+                hints=controlnet.drawn(technique.hints, wide, self._control),
             ),
         )
         if request.edit is not None and sheet is not None:
@@ -145,7 +148,7 @@ class Diffusion:
             looks.append((model, _weights(self._models.folder(model)), 1.0))
         plain = prompts.filled(scene.prompt, person.class_word or "person", technique.traits)
         plan = Plan(person, base, identifiers, drawing, spent.scheduler, looks, size, sheet, plain)
-        starts.check(base, drawing, _controlled(plan))
+        img2img.check(base, drawing, _controlled(plan))
         return plan
 
     def draw(
@@ -156,7 +159,7 @@ class Diffusion:
         `peek` is shown the latents after each step.
         Raises `EngineError` (`out_of_memory`), `UserError` (`bad_technique`).
         """
-        starts.check(plan.base, plan.drawing, _controlled(plan))
+        img2img.check(plan.base, plan.drawing, _controlled(plan))
         try:
             return self._draw(plan, tell, peek)
         except (RuntimeError, MemoryError) as error:
@@ -208,14 +211,14 @@ class Diffusion:
                 drawing = replace(plan.drawing, until=1 - plan.drawing.technique.refiner)
                 pixels = refiner.drawn(lease, self._second(lease), plan.plain, drawing, (told, tell))
             else:
-                pixels = calls.draw(lease, plan.drawing, told, tell, peek)
+                pixels = pipeline_call.draw(lease, plan.drawing, told, tell, peek)
             self._used = self._now()
             return pixels, self._facts(plan, told, lease)
 
     def _told(self, lease: Lease, plan: Plan) -> list[Conditions]:
         drawing = plan.drawing
         told = [each.prepare(lease, plan.person, drawing) for _, each in plan.identifiers]
-        return [*told, hints.guides(lease, drawing.technique.hints, drawing.size, self._models, self._control)]
+        return [*told, controlnet.guides(lease, drawing.technique.hints, drawing.size, self._models, self._control)]
 
     def _chosen(self, technique: Technique, person: Identity) -> tuple[str, ...]:
         """Names of identities; what was learned comes first, so that others see its words."""
@@ -266,19 +269,19 @@ class Diffusion:
 
     def _files(self, plan: Plan) -> dict[str, Path]:
         """Of every model that takes part, by name; see `prints`."""
-        files, family = {prints.BASE: plan.base.weights}, plan.base.family.name
-        files |= {f"{prints.BESIDE}{name}": file for name, file in plan.base.companions().items()}
+        files, family = {checksums.BASE: plan.base.weights}, plan.base.family.name
+        files |= {f"{checksums.BESIDE}{name}": file for name, file in plan.base.companions().items()}
         for name, _ in plan.identifiers:
-            for model in ways.MODELS.get(name, {}).get(family, ()):
-                files |= prints.named(model, self._models.folder(model))
+            for model in model_requirements.MODELS.get(name, {}).get(family, ()):
+                files |= checksums.named(model, self._models.folder(model))
         if plan.person.lora is not None and any(name == "lora" for name, _ in plan.identifiers):
-            files[prints.LORA] = plan.person.lora
+            files[checksums.LORA] = plan.person.lora
         if plan.person.tokens is not None and any(name == "lora" for name, _ in plan.identifiers):
             files[f"learned/{plan.person.tokens.name}"] = plan.person.tokens
         files |= {f"{model}/{file.name}": file for model, file, _ in plan.looks}
         if plan.refined:
-            files |= prints.named(refiner.MODEL, self._models.folder(refiner.MODEL))
-        return files | hints.files(plan.drawing.technique.hints, family, self._models)
+            files |= checksums.named(refiner.MODEL, self._models.folder(refiner.MODEL))
+        return files | controlnet.files(plan.drawing.technique.hints, family, self._models)
 
 
 def _telling(progress: Progress, plan: Plan, number: int, count: int, peek: Peek) -> Callable[[int], None]:
@@ -301,7 +304,7 @@ def _controlled(plan: Plan) -> bool:
     return bool(plan.drawing.technique.hints) or any(name == "instantid" for name, _ in plan.identifiers)
 
 
-def _begun(drawing: Drawing, edit: Edit, sheet: Sheet) -> Drawing:
+def _begun(drawing: Drawing, edit: Edit, sheet: EditCanvas) -> Drawing:
     """A drawing that begins from a picture, whose face stays where it is."""
     technique, size = drawing.technique, drawing.size
     if edit.face is not None:

@@ -13,28 +13,13 @@ import cv2
 import numpy as np
 
 from pipelines.engines import Engines
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
-from portrait.color import to_lab
+from portrait.arrays import Image, Mask, Points, Size
 from portrait.errors import OperatorError, UserError
-from portrait.occluders import in_front, width_of, worn
-from portrait.ports import Progress
-from portrait.quality import outside
-from portrait.seating import WORKING, Scene, bared, grain, read, relight, seat
-from portrait.types import (
-    Box,
-    Candidate,
-    Face,
-    Identity,
-    Image,
-    Mask,
-    Points,
-    PortraitRequest,
-    Reference,
-    Size,
-    StylePicture,
-)
-from portrait.warp import (
+from portrait.fusion.blending import WORKING, Scene, bared, grain, read, relight, seat
+from portrait.fusion.occluders import in_front, width_of, worn
+from portrait.fusion.warp import (
     MIRROR,
     POINTS,
     bend,
@@ -47,6 +32,10 @@ from portrait.warp import (
     thin_plate,
     tucked,
 )
+from portrait.images.color import to_lab
+from portrait.photos.quality import outside
+from portrait.ports import Progress
+from portrait.types import Box, Candidate, Face, Identity, PortraitRequest, Reference, StylePicture
 
 SMALLEST = 48.0
 """Least width of a template's face in pixels: below it eyes are two or three pixels tall, and nobody is recognised."""

@@ -12,23 +12,25 @@ from typing import Any, cast
 
 import numpy as np
 
+from pipelines.diffusion.base import prompts
+from pipelines.diffusion.sampling import controlnet
 from pipelines.engines import Engines
 from pipelines.engines import status as status_of
-from pipelines.engines.diffusion import hints, prompts
 from pipelines.engines.painters import diffusion
 from pipelines.engines.painters.diffusion import Diffusion, Plan
 from pipelines.engines.painters.fusion import Fusion, sized
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Draw, Settings
-from portrait.color import Floats, blend, match_tone
-from portrait.drawings import Drawing
+from portrait.arrays import Image, Mask
 from portrait.errors import OperatorError, UserError
-from portrait.geometry import move, move_face, size_of
-from portrait.inpainting import Areas, Window, areas, around, laid, near, settled
-from portrait.passes import STEPS, USUAL, Passes, followed, with_strengths
+from portrait.faces.geometry import move, move_face, size_of
+from portrait.fusion.inpainting import Areas, Window, areas, around, laid, near, settled
+from portrait.generation.options import Hint, Technique
+from portrait.generation.parameters import Drawing
+from portrait.generation.passes import STEPS, USUAL, Passes, followed, with_strengths
+from portrait.images.color import Floats, blend, match_tone
 from portrait.ports import Control, Parser, Progress
-from portrait.techniques import Hint, Technique
-from portrait.types import Candidate, Identity, Image, Mask, PortraitRequest, StylePicture
+from portrait.types import Candidate, Identity, PortraitRequest, StylePicture
 
 TOGETHER = "people"
 """Who is drawn where two people meet: neither of them."""
@@ -103,7 +105,7 @@ class Guides:
             return {}
         wanted = followed(passes, name, family)
         needed = [Hint(kind, BLANK, scale) for kind, scale in wanted.items() if kind in passes.needs]
-        hints.check(needed, family, self._models)
+        controlnet.check(needed, family, self._models)
         return {kind: scale for kind, scale in wanted.items() if kind in passes.needs or self._ready(kind, family)}
 
     def drawn(self, follows: Mapping[str, float], start: Image) -> tuple[Hint, ...]:
@@ -118,7 +120,9 @@ class Guides:
         return tuple(found)
 
     def _ready(self, kind: str, family: str) -> bool:
-        return hints.here(kind, family, self._models) and not status_of("controls", kind, self._settings, self._models)
+        return controlnet.here(kind, family, self._models) and not status_of(
+            "controls", kind, self._settings, self._models
+        )
 
 
 class Inpaint:

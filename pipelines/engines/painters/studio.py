@@ -16,19 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.engines import Engines
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
-from portrait import backdrops
-from portrait.backdrops import LIGHTS, Light
-from portrait.color import expose, white_balance
-from portrait.composition import FACE_SHARE, Framing, frame_portrait, level
+from portrait.arrays import Image, Mask, Size
 from portrait.errors import OperatorError, UserError
-from portrait.geometry import Frame, move_face, scaled
-from portrait.lens import GRAIN
-from portrait.masks import face_size, foreground
+from portrait.faces.geometry import Frame, move_face, scaled
+from portrait.faces.skin import retouch_skin, skin_mask
+from portrait.images.color import expose, white_balance
+from portrait.images.masks import face_size, foreground
 from portrait.ports import Matter, Progress
-from portrait.skin import retouch_skin, skin_mask
-from portrait.types import Candidate, Face, Image, Mask, PortraitRequest, Reference, Size
+from portrait.studio import backdrops
+from portrait.studio.backdrops import LIGHTS, Light
+from portrait.studio.composition import FACE_SHARE, Framing, frame_portrait, level
+from portrait.studio.lens import GRAIN
+from portrait.types import Candidate, Face, PortraitRequest, Reference
 
 Floats = NDArray[np.float32]
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from pipelines.engines import Engines
 from pipelines.engines.onnx.network import Network, idle_gpu, planes
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
-from portrait.alignment import Floats, back, cut, ffhq
-from portrait.types import Face, Image, Region, Regions
+from portrait.arrays import Image
+from portrait.faces.alignment import Floats, back, cut, ffhq
+from portrait.types import Face, Region, Regions
 
 MODEL, FILE = "bisenet", "bisenet_resnet_34.onnx"
 SIDE = 512

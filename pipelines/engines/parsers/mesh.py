@@ -5,13 +5,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.engines import Engines
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
+from portrait.arrays import Image, Mask, Points
 from portrait.errors import EngineError
-from portrait.skin import BROWS, EYES, LIPS, skin_mask
-from portrait.types import Box, Face, Image, Mask, Points, Region, Regions
+from portrait.faces.skin import BROWS, EYES, LIPS, skin_mask
+from portrait.types import Box, Face, Region, Regions
 
-# Contours of MediaPipe's published figure; see portrait/skin.py.
+# Contours of MediaPipe's published figure; see portrait/faces/skin.py.
 MOUTH = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 """Between the lips; closed, it has no area."""
 NOSE = (168, 193, 245, 126, 129, 98, 2, 327, 358, 355, 465, 417)

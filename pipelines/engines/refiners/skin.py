@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 
 from pipelines.engines import Engines
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
-from portrait.skin import retouch_skin
-from portrait.types import Face, Image
+from portrait.arrays import Image
+from portrait.faces.skin import retouch_skin
+from portrait.types import Face
 
 
 class Skin:
-    """The retouch of `portrait.skin` at full strength; how much of it is taken, the style says."""
+    """The retouch of `portrait.faces.skin` at full strength; how much of it is taken, the style says."""
 
     def refine(self, image: Image, faces: Sequence[Face]) -> Image:
         """The picture with every face's skin calmed; see `portrait.ports.Refiner`."""

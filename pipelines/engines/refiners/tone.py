@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipelines.engines import Engines
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
-from portrait.color import expose, white_balance
-from portrait.masks import face_area
-from portrait.skin import skin_mask
-from portrait.types import Face, Image
+from portrait.arrays import Image
+from portrait.faces.skin import skin_mask
+from portrait.images.color import expose, white_balance
+from portrait.images.masks import face_area
+from portrait.types import Face
 
 
 class Tone:

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.engines import Engines
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
-from portrait.color import expose, from_lab, to_lab, white_balance
-from portrait.masks import face_area
-from portrait.quality import measure_sharpness
-from portrait.skin import retouch_skin, skin_mask
-from portrait.types import Face, Image
+from portrait.arrays import Image
+from portrait.faces.skin import retouch_skin, skin_mask
+from portrait.images.color import expose, from_lab, to_lab, white_balance
+from portrait.images.masks import face_area
+from portrait.photos.quality import measure_sharpness
+from portrait.types import Face
 
 Floats = NDArray[np.float32]
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from pipelines.engines import Engines
 from pipelines.engines.onnx.network import Network, idle_gpu, planes
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
-from portrait.alignment import Floats, back, cut, ffhq, scale_of, square
-from portrait.color import blend
-from portrait.types import Face, Image
+from portrait.arrays import Image
+from portrait.faces.alignment import Floats, back, cut, ffhq, scale_of, square
+from portrait.images.color import blend
+from portrait.types import Face
 
 MODEL, FILE = "restoreformer", "restoreformer_plus_plus.onnx"
 SIDE = 512

@@ -10,20 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipelines.diffusion.base import device, lora, textual_inversion
+from pipelines.diffusion.base.family import Family
+from pipelines.diffusion.base.loading import Source, find
+from pipelines.diffusion.base.registry import of_name
+from pipelines.diffusion.training import dataset, estimate, job, validation
+from pipelines.diffusion.training.checkpoints import Desk
+from pipelines.diffusion.training.job import Course
+from pipelines.diffusion.training.merge_loras import merge
+from pipelines.diffusion.training.step import Learner, Material
+from pipelines.diffusion.training.validation import Examiner, Sheet
 from pipelines.engines import Engines
-from pipelines.engines.diffusion import device, estimate, exam, latents, lesson, lora, tokens
-from pipelines.engines.diffusion.checkpoints import Desk
-from pipelines.engines.diffusion.exam import Examiner, Sheet
-from pipelines.engines.diffusion.family import Family, of_name
-from pipelines.engines.diffusion.learner import Learner, Material
-from pipelines.engines.diffusion.lesson import Course
-from pipelines.engines.diffusion.loading import Source, find
-from pipelines.engines.diffusion.merge import merge
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings, Train
 from portrait.errors import EngineError, UserError
-from portrait.lessons import Checkpointing, Learned, Lesson, Look, TrainingPlan
 from portrait.ports import FaceFinder, Progress
+from portrait.training import Checkpointing, Learned, Lesson, Look, TrainingPlan
 
 STEPS_A_PHOTO, MOST_STEPS = 200, 800
 """EasyPhoto's, which converge at a rate of 1e-4."""
@@ -94,9 +96,9 @@ class Dreambooth:
             desk.clear()
         else:
             course = replace(course, plan=replace(course.plan, **state["plan"]))
-        examiner = exam.examiner(self._finder, course.knobs.exam, course.lesson.training, course.who)
-        material = lesson.material(course)
-        learner = lesson.learner(course, examiner)
+        examiner = validation.examiner(self._finder, course.knobs.exam, course.lesson.training, course.who)
+        material = job.material(course)
+        learner = job.learner(course, examiner)
         log = _Log.of(state)
         if state is not None:
             learner.wear(state["weights"])
@@ -115,7 +117,7 @@ class Dreambooth:
         return Learned(
             lora=files[0],
             webui=files[1],
-            tokens=tokens.write(rows, course.trigger, desk / "tokens.safetensors") if rows else None,
+            tokens=textual_inversion.write(rows, course.trigger, desk / "tokens.safetensors") if rows else None,
             steps=len(log.losses),
             chosen=chosen.name,
             trigger=course.trigger,
@@ -132,7 +134,7 @@ class Dreambooth:
                 "unet": shape,
                 "plan": asdict(course.plan),
                 "settings": asdict(course.knobs),
-                "training_set": lesson.set_hash(course.lesson.training),
+                "training_set": job.set_hash(course.lesson.training),
                 "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
                 "seconds": round(seconds, 1),
             },
@@ -203,7 +205,7 @@ class _Loop:
             return False
         tell = self._telling(done)
         with _still(self.learner) as unet, self.learner.computing():
-            pen = lesson.pen(self.course, unet, self.learner.wording)
+            pen = job.pen(self.course, unet, self.learner.wording)
             look, self.log.sheet = self.examiner.look(pen, done, tell)
         self.log.looks.append(look)
         self.desk.keep(done, self.learner.worn())
@@ -215,7 +217,7 @@ class _Loop:
 
     def _enough(self) -> bool:
         knobs = self.course.knobs.exam
-        return self.examiner is not None and exam.plateau(self.log.looks, knobs.patience, self.examiner.gain)
+        return self.examiner is not None and validation.plateau(self.log.looks, knobs.patience, self.examiner.gain)
 
     def _save(self) -> None:
         plan = {"batch": self.course.plan.batch, "checkpointing": self.course.plan.checkpointing}
@@ -249,10 +251,10 @@ class _Choice:
             if self.course.knobs.exam.every:
                 self.log.notes.append("No face could be measured in what was drawn: the last checkpoint was taken.")
             return _Chosen(f"step {last}", self.learner.worn(), {})
-        ranked = exam.best(self.log.looks)
+        ranked = validation.best(self.log.looks)
         if not self.course.knobs.exam.held_out:
             return _Chosen(f"step {ranked[0].step}", self.desk.kept(ranked[0].step), {})
-        few = exam.neighbours(self.log.looks, self.course.knobs.exam.best, self.examiner.slack)
+        few = validation.neighbours(self.log.looks, self.course.knobs.exam.best, self.examiner.slack)
         candidates = self._candidates(ranked[0].step, last, [look.step for look in few])
         scores = self._scores(self.examiner, candidates)
         name = min(scores, key=lambda each: (scores[each].collapsed, scores[each].distance))
@@ -269,7 +271,7 @@ class _Choice:
     def _scores(self, examiner: Examiner, candidates: Mapping[str, lora.Weights]) -> dict[str, Look]:
         scores = {}
         with _still(self.learner) as unet, self.learner.computing():
-            pen = lesson.pen(self.course, unet, self.learner.wording)
+            pen = job.pen(self.course, unet, self.learner.wording)
             for place, (name, weights) in enumerate(candidates.items()):
                 self.learner.wear(weights)
                 tell = self._telling(place, len(candidates), name)
@@ -325,7 +327,7 @@ def _plan(base: Source, lesson: Lesson, knobs: Train) -> TrainingPlan:
     free = device.free(where)
     batch, checkpointing = _fitting(cost, knobs, free, where.type)
     steps = knobs.steps or min(STEPS_A_PHOTO * len(crops), MOST_STEPS)
-    sizes = latents.sort([crop.image for crop in crops], side, base.step, batch)
+    sizes = dataset.sort([crop.image for crop in crops], side, base.step, batch)
     named = [f"{size.width}×{size.height}" for size in sizes]
     twice = 2 if knobs.prior.weight else 1
     return TrainingPlan(

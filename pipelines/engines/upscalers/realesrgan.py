@@ -10,10 +10,10 @@ import numpy as np
 
 from pipelines.engines import Engines
 from pipelines.engines.onnx.network import Floats, Network, idle_gpu, planes
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
-from portrait.tiling import Tiling, tiled
-from portrait.types import Image
+from portrait.arrays import Image
+from portrait.images.tiling import Tiling, tiled
 
 FILES = {2: ("realesrgan_x2", "real_esrgan_x2.onnx"), 4: ("realesrgan_x4", "real_esrgan_x4.onnx")}
 """Model and file, by factor."""

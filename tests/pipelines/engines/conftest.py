@@ -10,7 +10,7 @@ from pipelines.settings import Settings
 from portrait.types import Identity
 
 if TYPE_CHECKING:
-    from pipelines.engines.diffusion.loading import Source
+    from pipelines.diffusion.base.loading import Source
     from pipelines.engines.painters.diffusion import Diffusion
 
 
@@ -40,7 +40,7 @@ def hub(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["sd15", "sdxl"])
 def base(request: pytest.FixtureRequest, hub: Path) -> "Source":
     """Each family's tiny base."""
-    from pipelines.engines.diffusion import loading
+    from pipelines.diffusion.base import loading
 
     return loading.source(request.param, hub / request.param)
 

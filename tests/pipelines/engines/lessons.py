@@ -6,14 +6,16 @@ from pathlib import Path
 
 import torch
 
-from pipelines.engines.diffusion import lesson, loading
-from pipelines.engines.diffusion.learner import Draw
-from pipelines.engines.diffusion.lesson import Course
+from pipelines.diffusion.base import loading
+from pipelines.diffusion.training import job
+from pipelines.diffusion.training.job import Course
+from pipelines.diffusion.training.step import Draw
 from pipelines.engines.trainers.dreambooth import Dreambooth
 from pipelines.settings import Exam, Train
-from portrait.lessons import Learned, Lesson
+from portrait.arrays import Image
 from portrait.ports import FaceFinder, Progress
-from portrait.types import Crop, Image, TrainingSet
+from portrait.training import Learned, Lesson
+from portrait.types import Crop, TrainingSet
 from tests import fakes
 
 BLIND = Exam(every=0)
@@ -75,7 +77,7 @@ def overfit(made: Course, weights: dict[str, torch.Tensor] | None) -> float:
 
     Before (None) or after learning. The latents are the means, without the spread of a VAE that has learned nothing.
     """
-    learner, material = lesson.learner(made, None), lesson.material(made)
+    learner, material = job.learner(made, None), job.material(made)
     if weights is not None:
         learner.wear(weights)
     photo = material.own[0]

@@ -9,10 +9,10 @@ import pytest
 
 from pipelines import engines as room
 from pipelines.engines import FOLDERS, Engines, engine_module, names, status
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import EngineNames, ModelStore, Settings
+from portrait.arrays import Image
 from portrait.errors import OperatorError
-from portrait.types import Image
 
 ALL = [(folder, name) for folder in FOLDERS for name in names(folder)]
 

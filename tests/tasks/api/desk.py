@@ -20,13 +20,13 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from tasks import auth
-from tasks.api import server
-from tasks.api.office import Office
+from tasks.api import app as server
+from tasks.api.context import Office
 from tasks.jobs import Job
+from tasks.ledger.database import new_id
+from tasks.ledger.queue import Outcome
+from tasks.ledger.rows import IdentityRow, PortraitRow, SetRow
 from tasks.settings import load_installation
-from tasks.store.database import new_id
-from tasks.store.queue import Outcome
-from tasks.store.rows import IdentityRow, PortraitRow, SetRow
 from tests import fakes
 from tests.tasks import servers
 from tests.tasks.stand import until
@@ -225,7 +225,7 @@ def empty_ledger() -> bytes:
     """A SQLite ledger of the present schema: bringing it there takes longer than most tests."""
     from tempfile import TemporaryDirectory
 
-    from tasks.store.ledger import open_store
+    from tasks.ledger.ledger import open_store
 
     with TemporaryDirectory() as folder:
         place = Path(folder) / "ledger.db"

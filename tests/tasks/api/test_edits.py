@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
-from tasks.store.tables import portraits
+from tasks.ledger.tables import portraits
 from tests.tasks.api.desk import Desk, Things
 
 TEXT = {"seed": 7, "count": 2, "style": {"id": "studio-warm", "version": 1, "kind": "text"}}

@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from portrait.errors import OperatorError
-from tasks.api import jobs
+from tasks.api.routes import jobs
 from tasks.jobs import Job
-from tasks.store.board import Board
+from tasks.ledger.jobs import Board
 from tests.tasks.api.desk import Desk, Served
 from tests.tasks.stand import until
 

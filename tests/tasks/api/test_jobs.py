@@ -7,7 +7,7 @@ import pytest
 
 from portrait.errors import OperatorError, UserError
 from tasks.jobs import Fault, Limits
-from tasks.store.board import Board
+from tasks.ledger.jobs import Board
 from tests.tasks.api.desk import Desk, Served, at_once
 
 

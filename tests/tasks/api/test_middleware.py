@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from tasks.ledger.jobs import Board
+from tasks.ledger.people import People
 from tasks.logs import Formatter
-from tasks.store.board import Board
-from tasks.store.people import People
 from tests.tasks.api.desk import Desk, picture
 from tests.tasks.api.routes import address, asked, routes
 

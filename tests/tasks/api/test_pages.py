@@ -3,7 +3,7 @@
 import re
 import time
 
-from tasks.store.database import new_id
+from tasks.ledger.database import new_id
 from tests.tasks.api.desk import Desk, picture
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import PIL.Image
 
-from tasks.api.portraits import name_of
+from tasks.api.routes.portraits import name_of
 from tests.tasks.api.desk import Desk, Things, picture
 
 

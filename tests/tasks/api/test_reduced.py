@@ -10,10 +10,10 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from pipelines import photos as door
+from pipelines import image_io as door
 from portrait.errors import UserError
-from tasks.api import reduced
-from tasks.api.reduced import Reduced
+from tasks.api import thumbnails
+from tasks.api.thumbnails import Reduced
 from tests.tasks.api.desk import Desk, picture
 
 
@@ -91,9 +91,9 @@ def test_few_are_decoded_at_once_and_the_same_one_once(tmp_path: Path, monkeypat
     kept = Reduced()
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(lambda place: kept.jpeg(place, 80), places * 3))
-    assert most <= reduced.AT_ONCE
+    assert most <= thumbnails.AT_ONCE
     assert set(seen) == set("abcd")
-    assert len(seen) <= len(places) * reduced.AT_ONCE, "who waited found what others made"
+    assert len(seen) <= len(places) * thumbnails.AT_ONCE, "who waited found what others made"
 
 
 def test_a_page_that_is_opened_again_decodes_nothing(desk: Desk, decoded: list[tuple[str, int | None]]) -> None:

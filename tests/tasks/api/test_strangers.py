@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from tasks.store.tables import metadata
+from tasks.ledger.tables import metadata
 from tests.tasks.api.desk import Desk
 from tests.tasks.api.routes import OF_THE_HOUSE, OPEN, address, asked, routes
 

@@ -11,9 +11,9 @@ from starlette.testclient import TestClient
 
 from pipelines.engines import Engines
 from pipelines.settings import Settings
-from portrait.types import Image
-from tasks.flows import PortraitFlows
-from tasks.running import Runner
+from portrait.arrays import Image
+from tasks.queue.flows import PortraitFlows
+from tasks.queue.runner import Runner
 from tasks.settings import Lease
 from tests import packs, selfies
 from tests.tasks.api.desk import Desk

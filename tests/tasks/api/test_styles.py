@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from portrait.errors import UserError
-from tasks.store.drafts import hear
-from tasks.store.rows import DraftNews, WorkerRow
-from tasks.workshop import Workshop
-from templates.seals import looked_at
+from tasks.ledger.drafts import hear
+from tasks.ledger.rows import DraftNews, WorkerRow
+from tasks.styles.service import Workshop
+from templates.hashes import looked_at
 from tests import packs
 from tests.tasks.api.desk import STUDIO, Desk, at_once, picture
 

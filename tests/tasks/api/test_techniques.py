@@ -8,16 +8,16 @@ from typing import Any, get_args
 import pytest
 import sqlalchemy as sa
 
-from pipelines import ways
+from pipelines import model_requirements
 from pipelines.engines import names, status
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import ModelStore, Settings
-from tasks.api import techniques
-from tasks.api.looks import NOBODY
-from tasks.schemas.work import Hint, Scheduler, Technique, Way
-from tasks.store.database import new_id
-from tasks.store.rows import IdentityRow, WorkerRow
-from tasks.store.tables import identities
+from tasks.api.routes import generation_options
+from tasks.api.routes.styles import NOBODY
+from tasks.ledger.database import new_id
+from tasks.ledger.rows import IdentityRow, WorkerRow
+from tasks.ledger.tables import identities
+from tasks.schemas.jobs import Hint, Scheduler, Technique, Way
 from templates.catalog import Catalog
 from tests.tasks.api.desk import Desk, desk_at, new_home, picture, settings
 
@@ -106,7 +106,7 @@ def test_of_the_bases_those_are_taken_that_the_style_was_written_for(desk: Desk)
     row = IdentityRow("i", "ann", "p", "s", 1.0, "sdxl")
     able = {word: [] for word in (*XL, "base:sdxl:instantid", "base:sd15", "base:sd15:faceid")}
     style = Catalog().find("text-garden").style.model_copy(update={"families": ("sd15",)})
-    chosen = techniques._chosen(desk.office, Technique.model_validate({}), style, [row], able)
+    chosen = generation_options._chosen(desk.office, Technique.model_validate({}), style, [row], able)
     assert (chosen.base, chosen.identities, chosen.learned) == ("sd15", ("faceid",), None)
 
 
@@ -250,21 +250,25 @@ def test_nobody_is_learned_on_a_base_that_is_unknown(desk: Desk) -> None:
 
 @pytest.mark.networks
 def test_the_wire_and_the_engines_name_the_same_things(tmp_path: Any) -> None:
-    from pipelines.engines.diffusion.sampling import SCHEDULERS
+    from pipelines.diffusion.sampling.schedulers import SCHEDULERS
 
-    assert set(get_args(Way)) == set(names("identities")) == set(ways.MODELS)
+    assert set(get_args(Way)) == set(names("identities")) == set(model_requirements.MODELS)
     assert set(get_args(Scheduler)) == {"", "own", *SCHEDULERS}
     bare = Settings(models=ModelStore(folder=tmp_path))
     models = Models(bare.models)
-    for way in ways.MODELS:
-        assert ways.missing(way, "", models) == status("identities", way, bare, models)
-    assert set(get_args(Hint.model_fields["kind"].annotation)) == set(ways.CONTROLS) == set(names("controls"))
+    for way in model_requirements.MODELS:
+        assert model_requirements.missing(way, "", models) == status("identities", way, bare, models)
+    assert (
+        set(get_args(Hint.model_fields["kind"].annotation))
+        == set(model_requirements.CONTROLS)
+        == set(names("controls"))
+    )
     named = {state.model.name for state in models.list()}
-    for kind, networks in ways.CONTROLS.items():
+    for kind, networks in model_requirements.CONTROLS.items():
         assert {name for network in networks.values() for name in network} <= named
         lacks = [[line for name in network[1:] for line in models.missing(name)] for network in networks.values()]
         assert all(each == status("controls", kind, bare, models) for each in lacks)
-    assert [ways.family_of(bare, base) for base in ("sd15", "sdxl", "other")] == ["sd15", "sdxl", ""]
+    assert [model_requirements.family_of(bare, base) for base in ("sd15", "sdxl", "other")] == ["sd15", "sdxl", ""]
 
 
 def test_a_style_tells_on_which_bases_it_may_be_drawn(desk: Desk) -> None:

@@ -14,9 +14,9 @@ import httpx
 import PIL.Image
 import pytest
 
-from pipelines import photos as door
+from pipelines import image_io as door
 from tasks import auth
-from tasks.store.ledger import open_store
+from tasks.ledger.ledger import open_store
 from tests.tasks import servers
 from tests.tasks.api.desk import Desk, desk_at, new_home, picture, settings
 from tests.tasks.stand import ROOT, until
@@ -240,7 +240,7 @@ def test_what_people_wish_and_delete(desk: Desk) -> None:
     assert not [name for name in desk.left() if "/selfies/" in name]
 
 
-SERVE = "from tasks.api.server import serve; from tasks.settings import load_installation; import sys; "
+SERVE = "from tasks.api.app import serve; from tasks.settings import load_installation; import sys; "
 
 
 @pytest.mark.services

@@ -1,7 +1,7 @@
 import numpy as np
 
 from pipelines.engines.controls.color import Color
-from portrait.types import Image
+from portrait.arrays import Image
 
 
 def halves(height: int, width: int) -> Image:

@@ -2,7 +2,7 @@ import numpy as np
 
 from pipelines.engines.controls.canny import Canny
 from pipelines.engines.controls.tile import Tile
-from portrait.types import Image
+from portrait.arrays import Image
 
 
 def square() -> Image:

@@ -6,11 +6,11 @@ import pytest
 
 from pipelines.engines import Engines
 from pipelines.engines.controls.pose import OpenPose, make
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
+from portrait.arrays import Image
 from portrait.errors import UserError
-from portrait.skeleton import JOINTS, Skeleton
-from portrait.types import Image
+from portrait.generation.openpose import JOINTS, Skeleton
 from tests import selfies
 
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from portrait.likeness import distance, distances
+from portrait.arrays import Image
+from portrait.faces.likeness import distance, distances
 from portrait.ports import FaceFinder
-from portrait.types import Face, Image
+from portrait.types import Face
 from tests import selfies
 
 

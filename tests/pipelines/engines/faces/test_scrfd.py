@@ -14,11 +14,11 @@ from pipelines.engines import Engines
 from pipelines.engines.faces import scrfd
 from pipelines.engines.faces.scrfd import PACKS, Scrfd, arcface_chip
 from pipelines.engines.onnx import network
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
+from portrait.arrays import Image
 from portrait.errors import EngineError, OperatorError
 from portrait.ports import FaceFinder
-from portrait.types import Image
 from tests.insight_tiny import tiny_arcface, tiny_scrfd, write_pack
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

@@ -7,9 +7,9 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 from pipelines.engines.features.clip import DEVIATION, MEAN, Clip
+from portrait.arrays import Image
 from portrait.errors import EngineError
-from portrait.statistics import clip_scores
-from portrait.types import Image
+from portrait.metrics import clip_scores
 from tests import tiny
 from tests.fakes import picture
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from pipelines.engines.features import inception
 from pipelines.engines.features.inception import Conv, Inception, InceptionV3, load, resized
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import ModelStore, Settings
 from portrait.errors import EngineError
 from tests.fakes import picture

@@ -9,8 +9,8 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 from transformers import CLIPConfig, CLIPImageProcessorPil
 
 from pipelines.engines.guards.nsfw import Nsfw
+from portrait.arrays import Image
 from portrait.errors import EngineError
-from portrait.types import Image
 
 SMALL = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.engines.diffusion import clip
+from pipelines.diffusion.sampling import clip_vision
 from pipelines.engines.identities.instantid import landmark_picture
 from pipelines.engines.painters.diffusion import Diffusion
 from pipelines.settings import Settings
-from portrait.techniques import Hint, Scene, Technique
-from portrait.types import Identity, Size
+from portrait.arrays import Size
+from portrait.generation.options import Hint, Scene, Technique
+from portrait.types import Identity
 from tests import hub_store
 
 NEAR = 1e-4
@@ -85,7 +86,7 @@ def test_instantid_beside_another_control_draws_the_published_picture(
 
 
 def test_photos_become_the_published_pixels(golden: Mapping[str, np.ndarray]) -> None:
-    assert np.abs(clip.pixels(list(golden["id_photos"])).numpy() - golden["id_pixels"]).max() < 0.02
+    assert np.abs(clip_vision.pixels(list(golden["id_photos"])).numpy() - golden["id_pixels"]).max() < 0.02
 
 
 @pytest.mark.parametrize("merge", [0, 2])

@@ -1,6 +1,6 @@
 import torch
 
-from pipelines.engines.diffusion.family import Words
+from pipelines.diffusion.base.family import Words
 from pipelines.engines.identities.photomaker import _merge
 
 

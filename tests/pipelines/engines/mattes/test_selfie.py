@@ -9,10 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from pipelines.engines.mattes.selfie import SelfieMatter
-from portrait.geometry import move_face, scaled
-from portrait.masks import face_size, foreground, over
+from portrait.arrays import Image, Mask
+from portrait.faces.geometry import move_face, scaled
+from portrait.images.masks import face_size, foreground, over
 from portrait.ports import FaceFinder
-from portrait.types import Face, Image, Mask
+from portrait.types import Face
 from tests import selfies
 
 pytestmark = pytest.mark.models

@@ -12,18 +12,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipelines.engines.diffusion import memory
-from pipelines.engines.diffusion.calls import Conditions
-from pipelines.engines.diffusion.lease import Lease
-from pipelines.engines.diffusion.sampling import SCHEDULERS
+from pipelines.diffusion.base import memory
+from pipelines.diffusion.base.lease import Lease
+from pipelines.diffusion.sampling.pipeline_call import Conditions
+from pipelines.diffusion.sampling.schedulers import SCHEDULERS
 from pipelines.engines.painters import diffusion
 from pipelines.engines.painters.diffusion import Diffusion, Plan
 from pipelines.settings import ModelStore, Settings
-from portrait.drawings import Drawing
+from portrait.arrays import Size
 from portrait.errors import EngineError, OperatorError, PortraitError, UserError
+from portrait.generation.options import Hint, Scene, Technique
+from portrait.generation.parameters import Drawing
 from portrait.ports import Identifier
-from portrait.techniques import Hint, Scene, Technique
-from portrait.types import Identity, Size
+from portrait.types import Identity
 from tests import hub_store
 from tests.fakes import Told
 
@@ -244,7 +245,7 @@ def test_memory_that_runs_out_once_is_met_by_a_smaller_profile(
     settings: Settings, anna: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     painter = hub_store.painter(settings)
-    real, calls = diffusion.calls.draw, []
+    real, calls = diffusion.pipeline_call.draw, []
 
     def draw(*given: Any) -> np.ndarray:
         calls.append(1)
@@ -252,7 +253,7 @@ def test_memory_that_runs_out_once_is_met_by_a_smaller_profile(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(*given)
 
-    monkeypatch.setattr(diffusion.calls, "draw", draw)
+    monkeypatch.setattr(diffusion.pipeline_call, "draw", draw)
     made = plan(painter, anna, technique("lora"))
     assert hub_store.pixels(painter, made).std() > 0.01
     assert painter._loaded is not None
@@ -261,7 +262,7 @@ def test_memory_that_runs_out_once_is_met_by_a_smaller_profile(
     def never(*given: Any) -> np.ndarray:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(diffusion.calls, "draw", never)
+    monkeypatch.setattr(diffusion.pipeline_call, "draw", never)
     with pytest.raises(EngineError) as caught:
         hub_store.pixels(painter, made)
     assert caught.value.code == "out_of_memory"

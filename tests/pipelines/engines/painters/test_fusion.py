@@ -7,26 +7,24 @@ import pytest
 
 from pipelines.engines.painters import fusion
 from pipelines.engines.painters.fusion import Fusion, expression, rank
-from portrait.color import to_lab
+from portrait.arrays import Image, Mask, Size
 from portrait.errors import Cancelled, OperatorError, UserError
-from portrait.geometry import move_face, scaled
+from portrait.faces.geometry import move_face, scaled
+from portrait.fusion.warp import region
+from portrait.images.color import to_lab
 from portrait.ports import FaceFinder
 from portrait.types import (
     Box,
     Candidate,
     Face,
     Identity,
-    Image,
-    Mask,
     PortraitRequest,
     Pose,
     Quality,
     Reference,
-    Size,
     Style,
     StylePicture,
 )
-from portrait.warp import region
 from tests import selfies
 
 FRONT = (1, 3, 4, 6)

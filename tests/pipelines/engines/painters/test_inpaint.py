@@ -8,31 +8,20 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.engines.diffusion import family
+from pipelines.diffusion.base import registry
 from pipelines.engines.painters.diffusion import Diffusion, Plan
 from pipelines.engines.painters.fusion import Fusion
 from pipelines.engines.painters.inpaint import Guides, Inpaint
 from pipelines.engines.parsers.mesh import Mesh
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Draw, Settings
-from portrait.drawings import Drawing
+from portrait.arrays import Image, Mask, Size
 from portrait.errors import Cancelled, OperatorError, UserError
-from portrait.geometry import move_face, scaled
-from portrait.passes import Passes
-from portrait.techniques import Hint, Technique
-from portrait.types import (
-    Candidate,
-    Face,
-    Identity,
-    Image,
-    Mask,
-    PortraitRequest,
-    Quality,
-    Reference,
-    Size,
-    Style,
-    StylePicture,
-)
+from portrait.faces.geometry import move_face, scaled
+from portrait.generation.options import Hint, Technique
+from portrait.generation.parameters import Drawing
+from portrait.generation.passes import Passes
+from portrait.types import Candidate, Face, Identity, PortraitRequest, Quality, Reference, Style, StylePicture
 from tests import selfies
 from tests.fakes import Told
 
@@ -63,7 +52,7 @@ class Network:
         self.planned.append(request)
         technique = request.technique or Technique()
         drawing = Drawing("a photo", "", Size(256, 256), request.seed, 10, 5.0, technique)
-        base = Base(family.of_name(self.family))
+        base = Base(registry.of_name(self.family))
         return Plan(request.people[1], base, [("lora", object())], drawing, "", (), Size(256, 256))  # type: ignore[arg-type]
 
     def draw(self, plan: Plan, tell: Callable[[int], None]) -> tuple[np.ndarray, dict[str, object]]:

@@ -13,17 +13,18 @@ from pipelines.engines import Engines
 from pipelines.engines.painters.diffusion import Diffusion
 from pipelines.engines.painters.fusion import Fusion
 from pipelines.engines.painters.inpaint import Inpaint
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
+from portrait.arrays import Image
 from portrait.errors import OperatorError
-from portrait.geometry import move_face, scaled
-from portrait.passes import Passes
+from portrait.faces.geometry import move_face, scaled
+from portrait.generation.options import Technique
+from portrait.generation.passes import Passes
 from portrait.ports import Parser
-from portrait.seams import SEEN, seam
-from portrait.techniques import Technique
-from portrait.types import Face, Identity, Image, PortraitRequest, Quality, Reference, Style, StylePicture
+from portrait.types import Face, Identity, PortraitRequest, Quality, Reference, Style, StylePicture
 from tests import hub_store, photo_vae, selfies
 from tests.fakes import Told
+from tests.seams import SEEN, seam
 
 GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
 TECHNIQUE = Technique(base="xl", identities=("instantid",), scheduler="own", steps=5)

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 
 from pipelines.engines.painters.studio import Studio
-from portrait import backdrops
-from portrait.color import delta_e
+from portrait.arrays import Image, Mask, Size
 from portrait.errors import Cancelled, OperatorError, UserError
-from portrait.likeness import distance
-from portrait.masks import foreground, over
+from portrait.faces.likeness import distance
+from portrait.faces.skin import skin_mask
+from portrait.images.color import delta_e
+from portrait.images.masks import foreground, over
+from portrait.photos.quality import measure_sharpness
 from portrait.ports import FaceFinder, Matter
-from portrait.quality import measure_sharpness
-from portrait.skin import skin_mask
-from portrait.types import Candidate, Face, Identity, Image, Mask, PortraitRequest, Quality, Reference, Size, Style
+from portrait.studio import backdrops
+from portrait.types import Candidate, Face, Identity, PortraitRequest, Quality, Reference, Style
 
 GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
 

@@ -7,9 +7,10 @@ import pytest
 from pipelines.engines.onnx.network import Network
 from pipelines.engines.parsers.bisenet import CLASSES, BiSeNet
 from pipelines.engines.parsers.mesh import Mesh
+from portrait.arrays import Image, Mask
 from portrait.errors import EngineError
-from portrait.geometry import move_face, scaled
-from portrait.types import Face, Image, Mask, Regions
+from portrait.faces.geometry import move_face, scaled
+from portrait.types import Face, Regions
 from tests import fakes, onnx_tiny
 from tests.pipelines.engines.restorers.test_restoreformer import face as ffhq_face
 

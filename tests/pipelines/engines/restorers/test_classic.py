@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 
 from pipelines.engines.restorers.classic import Classic, make, measure, status
-from pipelines.models import Models
+from pipelines.model_store.store import Models
 from pipelines.settings import Settings
-from portrait.color import delta_e, from_linear, to_linear
-from portrait.geometry import move_face, scaled
+from portrait.arrays import Image
+from portrait.faces.geometry import move_face, scaled
+from portrait.faces.skin import skin_mask
+from portrait.images.color import delta_e, from_linear, to_linear
+from portrait.photos.quality import light_of, measure_sharpness
 from portrait.ports import FaceFinder
-from portrait.quality import light_of, measure_sharpness
-from portrait.skin import skin_mask
-from portrait.types import Face, Image
+from portrait.types import Face
 from tests import fakes, selfies
 
 FAULTS = {

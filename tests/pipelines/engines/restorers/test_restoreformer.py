@@ -7,9 +7,10 @@ import pytest
 
 from pipelines.engines.onnx.network import Network
 from pipelines.engines.restorers.restoreformer import RestoreFormer
-from portrait.alignment import FFHQ, ffhq
+from portrait.arrays import Image
 from portrait.errors import EngineError
-from portrait.types import Box, Face, Image, Pose
+from portrait.faces.alignment import FFHQ, ffhq
+from portrait.types import Box, Face, Pose
 from tests import onnx_tiny
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines.engines.diffusion import loading, lora
+from pipelines.diffusion.base import loading, lora
 from pipelines.engines.trainers import dreambooth
 from pipelines.settings import Exam, Prior, Train
+from portrait.arrays import Image
 from portrait.errors import Cancelled, EngineError, UserError
-from portrait.lessons import Checkpointing, Learned, Lesson
-from portrait.types import Identity, Image
+from portrait.training import Checkpointing, Learned, Lesson
+from portrait.types import Identity
 from tests import album, fakes, tiny
 from tests.pipelines.engines import lessons
 from tests.pipelines.engines.lessons import PLAIN, Heard, learn

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipelines.engines.diffusion.checkpoints import Desk
-from portrait.lessons import Learned
+from pipelines.diffusion.training.checkpoints import Desk
+from portrait.training import Learned
 from tests.faceworld import lessons, meters, people
 from tests.faceworld.lessons import ANYBODY, SOMEBODY, Studio
 from tests.faceworld.people import Measured, Sitter

@@ -8,9 +8,9 @@ import pytest
 from pipelines.engines.onnx.network import Network, planes
 from pipelines.engines.upscalers.lanczos import Lanczos
 from pipelines.engines.upscalers.realesrgan import FILES, RealEsrgan
+from portrait.arrays import Image
 from portrait.errors import EngineError, OperatorError
-from portrait.tiling import Tiling
-from portrait.types import Image
+from portrait.images.tiling import Tiling
 from tests import onnx_tiny
 from tests.model_folder import store
 

@@ -1,0 +1,1 @@
+"""The app as a server: its processes, its routes, its cookies."""

@@ -1,0 +1,89 @@
+"""Pictures that a drawing follows, as commands are given them: `pose=photo.jpg`, `depth:0.7:0-0.8=photo.jpg`."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from portrait.errors import UserError
+
+if TYPE_CHECKING:
+    from portrait.arrays import Image
+    from portrait.generation.options import Technique
+
+SYNTAX = re.compile(
+    r"(?P<kind>[a-z0-9_]+)(:(?P<scale>\d*\.?\d+)(:(?P<start>\d*\.?\d+)-(?P<end>\d*\.?\d+))?)?=(?P<file>.+)"
+)
+USUAL = 0.5
+NOTE = "hint-"
+"""What such a picture is called in the notes of a folder, before its mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One of them, before its file is read."""
+
+    kind: str
+    file: Path
+    scale: float = USUAL
+    start: float = 0.0
+    end: float = 1.0
+
+
+def given(words: Sequence[str]) -> list[Given]:
+    """What was given on the command line; raises `UserError` (`bad_technique`)."""
+    found = []
+    for each in words:
+        match = SYNTAX.fullmatch(each)
+        if match is None:
+            raise UserError(
+                "bad_technique",
+                f"{each!r} is not KIND=FILE, KIND:SCALE=FILE or KIND:SCALE:START-END=FILE, such as pose:0.8:0-0.7=photo.jpg.",
+            )
+        numbers = {name: float(match[name]) for name in ("scale", "start", "end") if match[name]}
+        found.append(Given(match["kind"], Path(match["file"]), **numbers))
+    return found
+
+
+def technique(wishes: Mapping[str, Any], hints: Sequence[Given]) -> "Technique | None":
+    """What was wished, with these pictures; None when nothing was.
+
+    Raises what a photo may be refused for, and `UserError` (`not_found`).
+    """
+    from portrait.generation.options import Hint, Technique
+
+    if not wishes and not hints:
+        return None
+    read = tuple(Hint(each.kind, picture(each.file), each.scale, each.start, each.end) for each in hints)
+    return Technique(**wishes, hints=read)
+
+
+def notes(hints: Sequence[Given], technique: "Technique | None") -> dict[str, Path]:
+    """Where the pictures of a technique lie, by what they are called in the notes of a folder."""
+    from portrait.generation.options import mark
+
+    if technique is None:
+        return {}
+    return {NOTE + mark(each.picture): known.file for known, each in zip(hints, technique.hints, strict=True)}
+
+
+def pictures(technique: Mapping[str, Any], places: Mapping[str, Path], files: Sequence[Path]) -> "dict[str, Image]":
+    """The pictures that a recipe's technique names, by mark: among the files that are named, or where they were."""
+    from portrait.generation.options import mark
+
+    wanted = {str(each["picture"]) for each in technique.get("hints", ())}
+    if not wanted:
+        return {}
+    noted = [places[NOTE + each] for each in sorted(wanted) if NOTE + each in places]
+    found = {mark(image): image for image in (picture(file) for file in [*noted, *files] if file.is_file())}
+    return {name: image for name, image in found.items() if name in wanted}
+
+
+def picture(file: Path) -> "Image":
+    """One of them; raises what a photo may be refused for, and `UserError` (`not_found`)."""
+    from pipelines import image_io
+
+    if not file.is_file():
+        raise UserError("not_found", f"There is no picture at {file}.")
+    return image_io.read(file).image

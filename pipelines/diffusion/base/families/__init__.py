@@ -1,0 +1,8 @@
+"""Families of base models: the file names the family, and holds all that sets it apart."""
+
+import pkgutil
+
+
+def names() -> list[str]:
+    """The families there are; asking loads none of their libraries."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))

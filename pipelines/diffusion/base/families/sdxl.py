@@ -1,0 +1,101 @@
+"""Stable Diffusion XL: two text encoders, their last but one layers side by side; 1024 pixels; told sizes and crops."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from diffusers import (
+    StableDiffusionXLControlNetImg2ImgPipeline,
+    StableDiffusionXLControlNetInpaintPipeline,
+    StableDiffusionXLControlNetPAGImg2ImgPipeline,
+    StableDiffusionXLControlNetPAGPipeline,
+    StableDiffusionXLControlNetPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLInpaintPipeline,
+    StableDiffusionXLPAGImg2ImgPipeline,
+    StableDiffusionXLPAGInpaintPipeline,
+    StableDiffusionXLPAGPipeline,
+    StableDiffusionXLPipeline,
+)
+
+from pipelines.diffusion.base import single_file
+from pipelines.diffusion.base.family import Frame, Words, tokens
+
+PARTS = {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
+
+
+COLOURS = (
+    tuple(tuple(part / 255 for part in row) for row in ((60, 60, 60), (-60, -5, 10), (25, 15, -5), (-70, -50, -35))),
+    (150 / 255, 140 / 255, 130 / 255),
+)
+"""After T. A. Vass, "Explaining the SDXL latent space" (2023), as diffusers' guide to callbacks has them, for 0..255."""
+
+
+class StableDiffusionXL:
+    """The family of SDXL 1.0."""
+
+    name = "sdxl"
+    pipeline = StableDiffusionXLPipeline
+    pipelines = MappingProxyType(
+        {
+            ("text", True, False): StableDiffusionXLControlNetPipeline,
+            ("text", False, True): StableDiffusionXLPAGPipeline,
+            ("text", True, True): StableDiffusionXLControlNetPAGPipeline,
+            ("image", False, False): StableDiffusionXLImg2ImgPipeline,
+            ("image", True, False): StableDiffusionXLControlNetImg2ImgPipeline,
+            ("image", False, True): StableDiffusionXLPAGImg2ImgPipeline,
+            ("image", True, True): StableDiffusionXLControlNetPAGImg2ImgPipeline,
+            ("inpaint", False, False): StableDiffusionXLInpaintPipeline,
+            ("inpaint", True, False): StableDiffusionXLControlNetInpaintPipeline,
+            ("inpaint", False, True): StableDiffusionXLPAGInpaintPipeline,
+        }
+    )
+    colours = COLOURS
+    mark = "conditioner.embedders.1.model.positional_embedding"
+    architecture = "stable-diffusion-xl-v1-base"
+    version = "sdxl_base_v1-0"
+    encoders = (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"))
+    rank = 16
+
+    def encode(self, parts: Mapping[str, Any], captions: Sequence[str], skip: int = 0) -> Words:
+        """Both last but one hidden states; the pooled words are the projection of the second encoder."""
+        hidden, pooled = [], None
+        for tokenizer, name in self.encoders:
+            encoder = parts[name]
+            said = encoder(tokens(parts[tokenizer], captions, encoder.device), output_hidden_states=True)
+            hidden.append(said.hidden_states[-2 - skip])
+            pooled = said[0]
+        return Words(torch.cat(hidden, dim=-1), pooled)
+
+    def added(self, words: Words, frames: Sequence[Frame]) -> dict[str, torch.Tensor] | None:
+        """Height and width before scaling, where the crop began, height and width now (SDXL's paper, 2.2)."""
+        told = [
+            (each.original.height, each.original.width, 0, 0, each.bucket.height, each.bucket.width) for each in frames
+        ]
+        if words.pooled is None:
+            return None
+        times = torch.tensor(told, device=words.pooled.device, dtype=words.pooled.dtype)
+        return {"text_embeds": words.pooled, "time_ids": times}
+
+    def prompt(self, words: Words, negative: Words) -> dict[str, torch.Tensor]:
+        """Arguments of the pipeline for encoded prompts."""
+        given = {"prompt_embeds": words.hidden, "negative_prompt_embeds": negative.hidden}
+        if words.pooled is not None and negative.pooled is not None:
+            given |= {"pooled_prompt_embeds": words.pooled, "negative_pooled_prompt_embeds": negative.pooled}
+        return given
+
+    def original_text(self, parts: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """CLIP in transformers' names, and OpenCLIP in its own."""
+        first = single_file.clip(parts["text_encoder"], "conditioner.embedders.0.transformer.")
+        return first | single_file.open_clip(parts["text_encoder_2"], "conditioner.embedders.1.model.")
+
+    def lora_name(self, module: str, config: Mapping[str, Any]) -> str:
+        """`lora_unet_input_blocks_4_1_…`: kohya's trainers call SDXL's blocks as its single files do."""
+        part, _, path = module.partition(".")
+        if part == "unet":
+            path = single_file.unet_name(path, config)
+        return PARTS[part] + path.replace(".", "_")
+
+
+FAMILY = StableDiffusionXL()

@@ -1,0 +1,74 @@
+"""How noise becomes a picture: schedulers by name, and what the presets spend."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import diffusers
+
+from portrait.errors import UserError
+from portrait.generation.options import Preset, Technique
+
+SCHEDULERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "ddim": ("DDIMScheduler", {}),
+    "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
+    "lms": ("LMSDiscreteScheduler", {}),
+    "lms_karras": ("LMSDiscreteScheduler", {"use_karras_sigmas": True}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler_a": ("EulerAncestralDiscreteScheduler", {}),
+    "heun": ("HeunDiscreteScheduler", {}),
+    "dpm_2m_karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
+    "dpm_sde": ("DPMSolverSinglestepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+    "lcm": ("LCMScheduler", {}),
+}
+"""diffusers' class and what it is told beyond the base's own configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a preset decides."""
+
+    scheduler: str
+    """Empty: the base's own."""
+    steps: int
+    guidance: float
+    cutoff: float
+    """Share of the steps after which guidance ends: late steps only sharpen, and cost half without it."""
+    quick: bool = False
+    """Whether the family's LCM LoRA is worn (Luo and others, 2023: 4 to 8 steps without guidance)."""
+
+
+PRESETS: Mapping[Preset, Spending] = {
+    "fast": Spending("lcm", 6, 1.0, 1.0, quick=True),
+    "balanced": Spending("dpm_2m_karras", 25, 5.0, 0.8),
+    "best": Spending("euler", 40, 5.0, 1.0),
+}
+
+
+def spending(technique: Technique) -> Spending:
+    """The preset with what was wished otherwise; raises `UserError` (`bad_technique`)."""
+    preset = PRESETS[technique.preset]
+    name = technique.scheduler or preset.scheduler
+    if name not in (*SCHEDULERS, "own"):
+        known = ", ".join(SCHEDULERS)
+        raise UserError("bad_technique", f"There is no scheduler {name!r}. Choose one of: {known}.")
+    steps, guidance, cutoff = technique.steps or preset.steps, technique.guidance, technique.cutoff
+    if not 1 <= steps <= 150 or not (guidance is None or 0 <= guidance <= 30) or not 0 <= (cutoff or 0) <= 1:
+        raise UserError("bad_technique", "Give 1 to 150 steps, a guidance of 0 to 30, and a cut-off of 0 to 1.")
+    return Spending(
+        "" if name == "own" else name,
+        steps,
+        preset.guidance if guidance is None else guidance,
+        preset.cutoff if cutoff is None else cutoff,
+        preset.quick and name == "lcm",
+    )
+
+
+def scheduler(name: str, base: Mapping[str, Any]) -> Any:
+    """A fresh one that knows how the base was trained; `base` is the configuration of the base's own."""
+    if not name:
+        return getattr(diffusers, str(base["_class_name"])).from_config(base)
+    kind, more = SCHEDULERS[name]
+    known = {key: value for key, value in base.items() if not key.startswith("_")}
+    return getattr(diffusers, kind).from_config({**known, **more})

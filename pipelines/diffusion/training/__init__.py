@@ -1,0 +1,1 @@
+"""Training a LoRA of a person: data, one step, validation, checkpoints."""

@@ -1,1 +1,0 @@
-"""Families of base models: the file names the family, and holds all that sets it apart."""

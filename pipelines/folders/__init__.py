@@ -1,0 +1,1 @@
+"""Training sets and identities as folders on disk."""

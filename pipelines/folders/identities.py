@@ -1,0 +1,192 @@
+"""A learned person as a folder: written whole or not at all, read back, listed, exported, deleted.
+
+IDENTITY/identity.json (what it is and how it came about), lora.safetensors in diffusers' names, lora-webui.safetensors in
+those of kohya's trainers, tokens.safetensors where the trigger was learned as a token, report.html.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pipelines.folders import atomic
+from portrait.arrays import Vector
+from portrait.errors import OperatorError, UserError
+from portrait.training import Learned
+from portrait.types import Identity, TrainingSet
+
+SCHEMA = 1
+DESCRIPTION, PAGE = "identity.json", "report.html"
+LORA, WEBUI, TOKENS = "lora.safetensors", "lora-webui.safetensors", "tokens.safetensors"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """An identity's folder and what its description says."""
+
+    folder: Path
+    description: Mapping[str, Any]
+
+    @property
+    def identity(self) -> Identity:
+        """The value that flows; references come with the training set."""
+        lora, tokens = self.folder / LORA, self.folder / TOKENS
+        return Identity(
+            id=str(self.description["id"]),
+            references=(),
+            likeness={space: np.array(vector, np.float32) for space, vector in self.description["likeness"].items()},
+            lora=lora if lora.is_file() else None,
+            trigger=str(self.description["trigger"]),
+            class_word=str(self.description["class_word"]),
+            base=str(self.description["base"]["name"]),
+            base_hash=str(self.description["base"]["hash"]),
+            tokens=tokens if tokens.is_file() else None,
+        )
+
+
+def describe(learned: Learned, training: TrainingSet) -> dict[str, Any]:
+    """All that `identity.json` says of a lesson."""
+    facts = dict(learned.facts)
+    named = next(each for each in (learned.lora, learned.tokens) if each is not None)
+    return {
+        "schema": SCHEMA,
+        "id": hashlib.sha256(named.read_bytes()).hexdigest()[:16],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "base": {"name": facts.pop("base"), "family": facts.pop("family"), "hash": facts.pop("base_hash")},
+        "trigger": learned.trigger,
+        "class_word": training.class_word,
+        "rank": facts.pop("rank"),
+        "steps": learned.steps,
+        "chosen": learned.chosen,
+        "scores": {
+            "looks": [asdict(look) for look in learned.looks],
+            "held_out": {name: asdict(look) for name, look in learned.held_out.items()},
+        },
+        "losses": [round(loss, 5) for loss in learned.losses],
+        "notes": list(learned.notes),
+        "likeness": _vectors(training.likeness),
+        **facts,
+    }
+
+
+def write(folder: Path, description: Mapping[str, Any], files: Mapping[str, Path], page: str) -> Kept:
+    """Write an identity to `folder`; an earlier one there is replaced in one step, anything else is left alone.
+
+    Raises `UserError` (`folder_taken`), `OperatorError` (`cannot_write`).
+    """
+    if not free(folder):
+        raise UserError("folder_taken", f"{folder} holds other things. Name a new or empty folder for the identity.")
+    try:
+        with atomic.replacing(folder) as staged:
+            for name, file in files.items():
+                shutil.copyfile(file, staged / name)
+            (staged / PAGE).write_text(page, "utf-8")
+            (staged / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False, indent=1), "utf-8")
+    except OSError as error:
+        raise OperatorError("cannot_write", f"The identity cannot be written to {folder}: {error.strerror}.") from error
+    return read(folder)
+
+
+def free(folder: Path) -> bool:
+    """Whether an identity may be written there: nothing, an empty folder, or an earlier identity."""
+    return is_identity(folder) or not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
+def is_identity(folder: Path) -> bool:
+    """Whether a folder holds an identity."""
+    return (folder / DESCRIPTION).is_file()
+
+
+def read(folder: Path) -> Kept:
+    """Read one back; raises `UserError` (`broken_identity`)."""
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        if description["schema"] != SCHEMA:
+            raise UserError("broken_identity", f"{folder} was written by another version. Learn the person again.")
+        kept = Kept(folder, description)
+        if kept.identity.lora is None and kept.identity.tokens is None:
+            raise UserError("broken_identity", f"{folder} holds nothing that was learned. Learn the person again.")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError("broken_identity", f"{folder} is not a whole identity. Learn the person again.") from error
+    return kept
+
+
+def every(folder: Path) -> list[Kept]:
+    """The identities of a folder, by name; what is broken is left out."""
+    found = []
+    for each in sorted(folder.glob("*/")) if folder.is_dir() else []:
+        if is_identity(each):
+            try:
+                found.append(read(each))
+            except UserError:
+                continue  # `show` says what is wrong with it
+    return found
+
+
+def export(folder: Path, file: Path, names: Literal["webui", "diffusers"]) -> Path:
+    """Copy its LoRA to one file, for other programs; raises `UserError` (`folder_taken`, `broken_identity`)."""
+    kept = read(folder)
+    source = kept.folder / (WEBUI if names == "webui" else LORA)
+    if not source.is_file():
+        raise UserError("broken_identity", f"{folder} holds a learned token and no LoRA: take {TOKENS} from it.")
+    if file.exists():
+        raise UserError("folder_taken", f"{file} is there already. Name a new file.")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        staged = file.with_name(f".{file.name}.part")
+        shutil.copyfile(source, staged)
+        staged.replace(file)
+    except OSError as error:
+        raise OperatorError("cannot_write", f"{file} cannot be written: {error.strerror}.") from error
+    return file
+
+
+def delete(folder: Path) -> list[str]:
+    """Delete an identity, out of reach in one step; returns the files that went. Other folders are left alone."""
+    if not is_identity(folder):
+        raise UserError("not_found", f"There is no identity in {folder}.")
+    try:
+        gone = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+        aside = Path(tempfile.mkdtemp(prefix=".deleted.", dir=folder.parent))
+        folder.rename(aside / "identity")
+        shutil.rmtree(aside)
+    except OSError as error:
+        raise OperatorError("cannot_write", f"{folder} cannot be deleted: {error.strerror}.") from error
+    return gone
+
+
+def merged(parts: Sequence[Kept], shares: Sequence[float], id: str) -> dict[str, Any]:
+    """What `identity.json` says of identities that were merged; raises `UserError` (`cannot_merge`)."""
+    first = parts[0].description
+    if len(parts) < 2 or any(each.description["base"]["hash"] != first["base"]["hash"] for each in parts):
+        raise UserError("cannot_merge", "Name two identities or more that were learned on the same base.")
+    if any(each.identity.lora is None for each in parts):
+        raise UserError("cannot_merge", "An identity that is a token alone cannot be merged.")
+    likeness = {
+        space: sum(share * each.identity.likeness[space] for share, each in zip(shares, parts, strict=True))
+        for space in parts[0].identity.likeness
+        if all(space in each.identity.likeness for each in parts)
+    }
+    kept = ("schema", "base", "trigger", "class_word", "rank", "unet", "packages")
+    return {name: first[name] for name in kept} | {
+        "id": id,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "steps": sum(int(each.description["steps"]) for each in parts),
+        "chosen": "merge",
+        "scores": {"looks": [], "held_out": {}},
+        "losses": [],
+        "notes": [],
+        "likeness": _vectors({space: np.asarray(vector) for space, vector in likeness.items()}),
+        "merged": {str(each.description["id"]): share for share, each in zip(shares, parts, strict=True)},
+    }
+
+
+def _vectors(likeness: Mapping[str, Vector]) -> dict[str, list[float]]:
+    return {space: vector.tolist() for space, vector in likeness.items()}

@@ -1,0 +1,237 @@
+"""A training set as a folder: written whole or not at all, read back as the same value.
+
+SET/set.json (schema version, people, photos, verdicts), crops/0001.png with its caption beside it in 0001.txt (the layout
+that other trainers read too), references/01.jpg at native resolution.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pipelines import image_io as door
+from pipelines.folders import atomic
+from portrait.arrays import Image, Points
+from portrait.errors import OperatorError, UserError
+from portrait.types import (  # fmt: skip
+    Box,
+    Crop,
+    Face,
+    Likeness,
+    Pose,
+    Quality,
+    Reason,
+    Reference,
+    ScoredPhoto,
+    TrainingSet,
+)
+
+SCHEMA = 1
+DESCRIPTION = "set.json"
+QUALITY = 98
+"""JPEG quality of references, without chroma subsampling: a tenth of the time of a PNG, and no difference to be seen."""
+
+
+def write(training: TrainingSet, folder: Path) -> None:
+    """Write the set to `folder`; an earlier set there is replaced in one step, anything else there is left alone.
+
+    Raises `UserError` (`folder_taken`) when the folder holds something that is not a set, `OperatorError`
+    (`cannot_write`) when the disk refuses.
+    """
+    if folder.exists() and not (folder / DESCRIPTION).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(
+            "folder_taken", f"{folder} holds other things. Name a new or empty folder for the training set."
+        )
+    try:
+        with atomic.replacing(folder) as staged:
+            _fill(training, staged)
+    except OSError as error:
+        raise OperatorError(
+            "cannot_write", f"The training set cannot be written to {folder}: {error.strerror}."
+        ) from error
+
+
+def read(folder: Path) -> TrainingSet:
+    """Read a set back, without the photos that were not used; raises `UserError` (`broken_set`)."""
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        if description["schema"] != SCHEMA:
+            raise UserError("broken_set", f"{folder} was written by another version. Prepare the photos again.")
+        return TrainingSet(
+            crops=tuple(_crop(folder, each) for each in description["crops"]),
+            references=tuple(_reference(folder, each) for each in description["references"]),
+            likeness={space: np.array(vector, np.float32) for space, vector in description["likeness"].items()},
+            photos=tuple(_photo(each) for each in description["photos"]),
+            trigger=description["trigger"],
+            class_word=description["class_word"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError("broken_set", f"{folder} is not a whole training set. Prepare the photos again.") from error
+
+
+def is_set(folder: Path) -> bool:
+    """Whether a folder holds a training set."""
+    return (folder / DESCRIPTION).is_file()
+
+
+def crop_of(folder: Path, source: str) -> Path | None:
+    """The crop that was cut from the photo `source`, or None when none was, or when there is no set."""
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        return next((folder / each["file"] for each in description["crops"] if each["source"] == source), None)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def forget(folder: Path, source: str) -> bool:
+    """Take what was made of one photo out of a set; False when that leaves nothing to draw from.
+
+    The mean embedding of the person stays: it cannot be taken apart. Raises `UserError` (`broken_set`), `OperatorError`
+    (`cannot_write`).
+    """
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        gone = [each for each in description["crops"] if each["source"] == source]
+        gone += [each for each in description["references"] if each["name"] == source]
+        for part in ("crops", "references"):
+            description[part] = [each for each in description[part] if each not in gone]
+        description["photos"] = [each for each in description["photos"] if each["file"] != source]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            "broken_set", f"{folder.name} is not a whole training set. Prepare the photos again."
+        ) from error
+    try:
+        atomic.write(folder / DESCRIPTION, json.dumps(description, ensure_ascii=False))
+        for each in gone:
+            for name in filter(None, (each["file"], each.get("before"))):
+                (folder / name).unlink(missing_ok=True)
+                (folder / name).with_suffix(".txt").unlink(missing_ok=True)
+    except OSError as error:
+        raise OperatorError("cannot_write", f"The training set cannot be written: {error.strerror}.") from error
+    return bool(description["crops"] and description["references"])
+
+
+def verdicts(photos: Sequence[ScoredPhoto]) -> list[dict[str, Any]]:
+    """What was judged, as JSON; the same words on the command line, in the set and in the report."""
+    return [
+        {
+            "file": photo.name,
+            "verdict": photo.verdict,
+            "reasons": [{"code": each.code, "tip": each.tip} for each in photo.reasons],
+            "likeness": _likeness(photo.likeness),
+            "quality": _parts(photo.quality),
+        }
+        for photo in photos
+    ]
+
+
+def _fill(training: TrainingSet, folder: Path) -> None:
+    (folder / "crops").mkdir()
+    (folder / "references").mkdir()
+    description = {
+        "schema": SCHEMA,
+        "trigger": training.trigger,
+        "class_word": training.class_word,
+        "likeness": {space: vector.tolist() for space, vector in training.likeness.items()},
+        "photos": verdicts(training.photos),
+        "crops": [_write_crop(folder, number, each) for number, each in enumerate(training.crops, 1)],
+        "references": [_write_reference(folder, number, each) for number, each in enumerate(training.references, 1)],
+    }
+    (folder / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False), "utf-8")
+
+
+def _write_crop(folder: Path, number: int, each: Crop) -> dict[str, Any]:
+    name = f"crops/{number:04}.png"
+    _save(folder / name, each.image)
+    (folder / name).with_suffix(".txt").write_text(each.caption + "\n", "utf-8")
+    before = None
+    if each.before is not None:
+        before = f"crops/before/{number:04}.png"
+        (folder / "crops/before").mkdir(exist_ok=True)
+        _save(folder / before, each.before)
+    return {"file": name, "caption": each.caption, "source": each.source, "before": before}
+
+
+def _write_reference(folder: Path, number: int, each: Reference) -> dict[str, Any]:
+    name = f"references/{number:02}.jpg"
+    _save(folder / name, each.image)
+    face = each.face
+    return {
+        "file": name,
+        "name": each.name,
+        "quality": _parts(each.quality),
+        "face": {
+            "box": [face.box.left, face.box.top, face.box.right, face.box.bottom],
+            "landmarks": np.round(face.landmarks, 2).tolist(),
+            "mesh": None if face.mesh is None else np.round(face.mesh, 2).tolist(),
+            "embeddings": {space: vector.tolist() for space, vector in face.embeddings.items()},
+            "pose": [face.pose.yaw, face.pose.pitch, face.pose.roll],
+            "confidence": face.confidence,
+        },
+    }
+
+
+def _save(path: Path, image: Image) -> None:
+    options = (
+        [cv2.IMWRITE_PNG_COMPRESSION, 1]
+        if path.suffix == ".png"
+        else [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    )
+    done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise OperatorError("cannot_write", f"{path.name} could not be encoded.")
+    path.write_bytes(data.tobytes())
+
+
+def _load(path: Path) -> Image:
+    return door.read(path).image
+
+
+def _crop(folder: Path, each: Mapping[str, Any]) -> Crop:
+    before = _load(folder / each["before"]) if each["before"] else None
+    return Crop(_load(folder / each["file"]), each["caption"], each["source"], before)
+
+
+def _reference(folder: Path, each: Mapping[str, Any]) -> Reference:
+    face = each["face"]
+    return Reference(
+        each["name"],
+        _load(folder / each["file"]),
+        Face(
+            Box(*face["box"]),
+            _points(face["landmarks"]),
+            None if face["mesh"] is None else _points(face["mesh"]),
+            {space: np.array(vector, np.float32) for space, vector in face["embeddings"].items()},
+            Pose(*face["pose"]),
+            face["confidence"],
+        ),
+        Quality(**each["quality"]),
+    )
+
+
+def _points(rows: Sequence[Sequence[float]]) -> Points:
+    return np.array(rows, np.float32)
+
+
+def _photo(each: Mapping[str, Any]) -> ScoredPhoto:
+    return ScoredPhoto(
+        each["file"],
+        each["verdict"],
+        tuple(Reason(reason["code"], reason["tip"]) for reason in each["reasons"]),
+        quality=Quality(**each["quality"]) if each["quality"] else None,
+        likeness=Likeness(**each["likeness"]) if each["likeness"] else None,
+    )
+
+
+def _likeness(likeness: Likeness | None) -> dict[str, Any] | None:
+    return None if likeness is None else {"space": likeness.space, "distance": round(likeness.distance, 4)}
+
+
+def _parts(quality: Quality | None) -> dict[str, float] | None:
+    if quality is None:
+        return None
+    names = ("sharpness", "exposure", "frontality", "size", "eyes", "framing", "total")
+    return {name: round(getattr(quality, name), 4) for name in names}

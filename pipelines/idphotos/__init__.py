@@ -1,0 +1,1 @@
+"""ID photos: the rules of authorities, the picture, the print sheet."""

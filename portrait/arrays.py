@@ -1,0 +1,35 @@
+"""Images, masks, points, vectors and sizes: the arrays that everything else is made of.
+
+Images are H×W×3 uint8 RGB everywhere; BGR exists only inside a function that calls OpenCV. Points are (x, y) pixels of the
+image they belong to, x to the right and y down.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image: TypeAlias = NDArray[np.uint8]
+"""H×W×3, RGB, sRGB, 0..255."""
+
+Mask: TypeAlias = NDArray[np.float32]
+"""H×W, 0..1."""
+
+Points: TypeAlias = NDArray[np.float32]
+"""N×2 pixels, or N×3 with a depth in the same unit (smaller is nearer to the camera)."""
+
+Vector: TypeAlias = NDArray[np.float32]
+"""An embedding, exactly as its model gives it: not normalised unless the model does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+
+SMALLEST_SIDE, LARGEST_SIDE = 64, 8000
+"""Sides that a portrait may have, pixels; enlarged or not."""

@@ -1,0 +1,1 @@
+"""Faces: alignment, head pose, skin, likeness."""

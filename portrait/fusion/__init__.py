@@ -1,0 +1,1 @@
+"""A face put into another picture: warped, behind its hair, blended into its light."""

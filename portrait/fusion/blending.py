@@ -1,0 +1,303 @@
+"""Seats a face in another picture: its light and colour, the seam, the grain.
+
+All of it happens at a working size (`WORKING`), on the face's surroundings alone; `pipelines.engines.painters.fusion` carries
+the result to the picture's own pixels. Lengths are shares of the face's width unless a name says pixels.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from portrait.arrays import Image, Mask, Points
+from portrait.fusion.occluders import features, in_front, low_pass, oddness, soften, width_of
+from portrait.fusion.warp import REGIONS, ramp, region
+from portrait.images.color import from_lab, to_lab
+
+WORKING = 256.0
+"""Largest width of a face at working size, pixels: light, colour and seams are smooth, detail is added later."""
+LIGHT = 0.12
+"""Reach of what counts as light: shading wider than this comes from the scene, finer shading is the person's."""
+SHADOW, CAST = 0.03, 0.75
+"""Least reach of a cast shadow that is no feature, and the share of it beyond six steps of L that is taken away."""
+COLOURFUL = (1.25, 1.6)
+"""Chroma of a shadow on skin over that of the skin: from here on it may be one, and surely is."""
+TINT = 0.25
+"""Reach of what counts as the tint of the light on skin."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tone:
+    """The colours of one skin in one light: a, b of CIELAB as a straight line in L."""
+
+    middle: Floats
+    """L, a, b."""
+    slope: Floats
+    """Change of a, b for each step of L."""
+    low: float
+    high: float
+    """L of the darkest and the lightest skin."""
+
+    def __call__(self, light: Floats) -> Floats:
+        """Colour H×W×2 that this skin has at L `light`; black has none."""
+        step = (
+            np.clip(light, self.low - 8, (self.high + self.middle[0]) / 2) - self.middle[0]
+        )  # shine is white, not skin
+        fade = np.clip(light / max(0.6 * self.low, 1.0), 0.3, 1)
+        return ((self.middle[1:] + step[..., None] * self.slope) * fade[..., None]).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """A template's face at working size and all that is read from it once."""
+
+    image: Image
+    mesh: Points
+    lab: Floats
+    front: Mask
+    """Hair and glasses that lie in front of the face."""
+    skin: Mask
+    tone: Tone
+    tint: Floats
+    """H×W×2: how a, b of the light differ from place to place."""
+    light: Floats
+    """H×W: L of the skin without features and pores."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.lab.shape[0], self.lab.shape[1]
+
+    @property
+    def width(self) -> float:
+        """Width of the face in pixels."""
+        return width_of(self.mesh)
+
+    @property
+    def base(self) -> Floats:
+        """H×W×3 CIELAB: bare skin in this scene's light."""
+        return np.dstack([self.light, self.tone(self.light) + self.tint])
+
+
+def read(image: Image, mesh: Points) -> Scene:
+    """Look at a template's face."""
+    lab, width, front = to_lab(image), width_of(mesh), in_front(image, mesh)
+    skin = bare(mesh, front) * (oddness(image, mesh) < 1.8)  # moles, frames and their shadows are no light
+    tone = tone_of(lab, skin)
+    tint = low_pass(lab[..., 1:] - tone(lab[..., 0]), skin, TINT * width)
+    light = low_pass(lab[..., :1], skin, LIGHT * width)[..., 0]
+    return Scene(image, mesh, lab, front, skin, tone, tint, light)
+
+
+def bare(mesh: Points, hidden: Mask) -> Mask:
+    """Skin that shows nothing but skin: without features, hair, and the outline."""
+    shape, width = hidden.shape, width_of(mesh)
+    oval = region(mesh, "oval", shape, -0.06 * width)
+    return oval * (1 - features(mesh, shape, 0.03, names="eyes brows lips nostrils")) * (hidden < 0.15)
+
+
+def tone_of(lab: Floats, skin: Mask) -> Tone:
+    """The line through the colours of the skin; its darkest and lightest pixels, which may be hair or shine, left out."""
+    pixels = lab[skin > 0.5]
+    if len(pixels) < 16:
+        pixels = lab.reshape(-1, 3)
+    low, high = np.percentile(pixels[:, 0], (3, 97))
+    pixels = pixels[(pixels[:, 0] >= low) & (pixels[:, 0] <= high)]
+    middle = np.median(pixels, axis=0)
+    apart = pixels - middle
+    # A little ridge (3² for each pixel) keeps evenly lit skin from making up a slope out of noise.
+    slope = (apart[:, :1] * apart[:, 1:]).sum(axis=0) / ((apart[:, 0] ** 2).sum() + 9 * len(apart))
+    return Tone(middle, np.clip(slope, -0.45, 0.25).astype(np.float32), float(low), float(high))
+
+
+def relight(
+    scene: Scene, face: Floats, mesh: Points, hidden: Mask, contrast: float, glasses: Mask | float = 0.0
+) -> Floats:
+    """A warped face (CIELAB) in the scene's light and in the colours of its skin; shading finer than `LIGHT` stays.
+
+    Both pictures' light is read through one mask, so that what the one hides does not bias their difference. `hidden`: where
+    hair covers the warped face; `glasses` stay as dark as they are.
+    """
+    shape, width = scene.shape, scene.width
+    own = bare(mesh, (hidden + glasses).astype(np.float32))
+    both = own * scene.skin
+    there = low_pass(scene.lab[..., :1], both, LIGHT * width)[..., 0]
+    here = low_pass(face[..., :1], both, LIGHT * width)[..., 0]
+    # Shading scales with the light it is in; half of that in L, or the shadows of a dark selfie turn to dirt.
+    detail = np.clip(there / np.maximum(here, 5), 0.5, 1.8) ** 0.6 * (face[..., 0] - here) * contrast
+    detail = unshadowed(detail, face, mesh, own)
+    eyes, lips = features(mesh, shape, 0.03, 0.02, "eyes brows"), features(mesh, shape, 0.0, 0.01, "lips")
+    marked = np.maximum(np.maximum(eyes, lips), glasses)
+    deep = np.maximum(marked, features(mesh, shape, 0.0, 0.02, "nostrils"))
+    detail = detail * (0.95 + 0.05 * deep)
+    limit = 22 + 150 * deep
+    # Only eyes and teeth have white in them; the thin skin at a brow's edge has none.
+    white = np.maximum(features(mesh, shape, 0.03, 0.02, "eyes"), lips)
+    lift = (2 + 0.6 * (98 - scene.light)) * (1 + 20 * white)
+    limit = np.where(detail < 0, limit, lift)
+    detail = detail * limit / np.sqrt(limit**2 + detail**2)
+    # No skin shines more than the template's; the whites of eyes and teeth may.
+    top = scene.tone.high - 6 + (97 - scene.tone.high) * 0.8 * white
+    light = scene.light + detail
+    room = np.maximum(98 - top, 1) * 0.5
+    light = np.where(light > top, top + room * (1 - np.exp(-np.maximum(light - top, 0) / room)), light)
+    return np.dstack([light, _tinted(scene, face, light, (mesh, own, both))]).astype(np.float32)
+
+
+def unshadowed(detail: NDArray[np.floating], face: Floats, mesh: Points, own: Mask) -> Floats:
+    """Shading (H×W, steps of L) of a face (CIELAB) without most of the shadow that its nose casts on the lip in hard light.
+
+    In another light that would be a moustache. A shadow on skin is more colourful than the skin, a moustache less.
+    """
+    shape, width = (face.shape[0], face.shape[1]), width_of(mesh)
+    skin = float(np.linalg.norm(tone_of(face, own).middle[1:]))
+    colour = soften(np.linalg.norm(face[..., 1:], axis=2).astype(np.float32), 0.01 * width)
+    below = soften(region(mesh, "philtrum", shape, 0.04 * width), 0.03 * width)
+    below = below * (1 - features(mesh, shape, 0.0, 0.01, "lips"))
+    shadow = ramp(colour / max(skin, 4.0), *COLOURFUL) * below
+    broad = soften(detail.astype(np.float32), SHADOW * width)
+    return (detail - shadow * CAST * np.minimum(broad + 6, 0)).astype(np.float32)
+
+
+def _tinted(scene: Scene, face: Floats, light: Floats, seen: tuple[Points, Mask, Mask]) -> Floats:
+    """a, b of the face in the scene: the colour of the scene's skin at that light, and what sets this skin apart."""
+    mesh, own, both = seen
+    tone = tone_of(face, own)
+    plain = tone(face[..., 0])
+    apart = face[..., 1:] - plain
+    apart = apart - low_pass(apart, both, TINT * scene.width)
+    wanted = scene.tone(light)
+    # Scaled with the skin's own colour, white stays white in any light.
+    scale = np.linalg.norm(wanted, axis=2) / np.maximum(np.linalg.norm(plain, axis=2), 4)
+    apart = apart * np.clip(scale, 0.2, 1.5)[..., None]
+    lips = features(mesh, scene.shape, 0.01, 0.01, "lips")
+    eyes = features(mesh, scene.shape, 0.02, 0.01, "eyes")
+    limit = 5 + 12 * np.maximum(lips, eyes)
+    apart = apart * (limit / np.sqrt(limit**2 + (apart**2).sum(axis=2)))[..., None]
+    colour = wanted + scene.tint + apart
+    # Small photos smear the colour of lids and lips over eyes and teeth; and no light makes those bluer than skin.
+    white = (
+        features(mesh, scene.shape, 0.0, 0.005, "eyes mouth")
+        * ramp(light / np.maximum(scene.light, 1), 0.6, 0.85)
+        * 0.7
+    )
+    plain = np.maximum(colour / np.sqrt(1 + (colour**2).sum(axis=2) / 144)[..., None], 0.4 * wanted)
+    return (colour + (plain - colour) * white[..., None]).astype(np.float32)
+
+
+def bared(scene: Scene, mesh: Points, hidden: Mask) -> Mask:
+    """Where bare skin stands in for the selfie, because hair or its shadow covers the face there."""
+    side = 2 * round(0.02 * scene.width) + 1
+    wider = np.asarray(cv2.dilate(hidden, np.ones((side, side), np.uint8)), np.float32)
+    tight = features(mesh, scene.shape, 0.0, 0.008)
+    eyes = features(mesh, scene.shape, 0.06, 0.01, "eyes")
+    shadow = soften(wider, 0.01 * scene.width) * (1 - np.maximum(tight, eyes))
+    return np.maximum(shadow, hidden * (1 - tight)).astype(np.float32)
+
+
+def seat(scene: Scene, drawn: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0) -> tuple[Image, Mask]:
+    """The drawn face (CIELAB) with its edge led over into the template, and how much of each pixel it takes.
+
+    Eyes, brows, mouth and glasses are covered wholly; what is in front of the template's face stays in front.
+    """
+    shape, width = scene.shape, scene.width
+    inside = soften(seam(scene, drawn, mesh, hidden, glasses), 0.025 * width)
+    cover = np.maximum(soften(needed(scene, mesh), 0.018 * width), glasses)
+    within = region(scene.mesh, "oval", shape, -1.0)  # enlarging spreads a mask by a pixel
+    share = np.maximum(inside * (1 - hidden), cover) * within * (1 - scene.front)
+    ring = 4 * share * (1 - share) * (1 - scene.front) * region(scene.mesh, "oval", shape, -0.02 * width)
+    ring = ring * (1 - np.maximum(features(scene.mesh, shape, 0.01), features(mesh, shape, 0.0)))
+    step = np.clip(soften(scene.lab - drawn, 0.008 * width), (-20, -10, -14), (20, 10, 14)).astype(np.float32)
+    ring = ring * np.exp(-((step / (16, 8, 11)) ** 2).sum(axis=2))  # a large step is a feature, not a tone
+    far = cv2.distanceTransform((ring < 0.3).astype(np.uint8), cv2.DIST_L2, 5) / width
+    # A brow goes along: where it is thin, bare skin that did not would be a light line along it.
+    fade = np.exp(-((far / 0.16) ** 2)) * (1 - features(mesh, shape, 0.0, 0.008, "eyes lips"))
+    settled = drawn + low_pass(step, ring.astype(np.float32), 0.05 * width) * fade[..., None]
+    return from_lab(settled), share.astype(np.float32)
+
+
+def needed(scene: Scene, mesh: Points) -> Mask:
+    """What must be covered: the template's features, so that they do not shine through, and the drawn ones."""
+    drawn = np.maximum(
+        features(mesh, scene.shape, 0.03, names="eyes lips"), features(mesh, scene.shape, 0.018, names="brows")
+    )
+    return np.maximum(features(scene.mesh, scene.shape, 0.03), drawn)
+
+
+def seam(scene: Scene, drawn: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0) -> Mask:
+    """The region to take from the drawn face: its edge runs where both pictures agree, as far out as they do.
+
+    A shortest path round the face (one radius for each direction), as in image quilting (Efros and Freeman 2001).
+    """
+    shape, width = scene.shape, scene.width
+    centre = scene.mesh[[33, 263, 61, 291], :2].mean(axis=0).astype(np.float64)
+    angles = np.arange(96) * 2 * np.pi / 96
+    around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    spokes = scene.mesh[list(REGIONS["oval"][0]), :2] - centre
+    turn = np.arctan2(spokes[:, 1], spokes[:, 0]) % (2 * np.pi)
+    order = np.argsort(turn)
+    reach = np.interp(angles, turn[order], np.linalg.norm(spokes, axis=1)[order], period=2 * np.pi)
+    radii = np.linspace(0.3, 0.95, 48)
+    at = (centre + (around * reach[:, None])[:, None] * radii[None, :, None]).astype(np.float32)
+
+    def along(mask: Floats) -> Floats:
+        return np.asarray(cv2.remap(mask, at[..., 0], at[..., 1], cv2.INTER_LINEAR), np.float32)
+
+    gap = soften(drawn - scene.lab, 0.012 * width)
+    differs = np.sqrt(gap[..., 0] ** 2 + 2 * gap[..., 1] ** 2 + 2 * gap[..., 2] ** 2) * (1 - scene.front)
+    cost = (
+        along(differs)
+        + 36 * (1 - radii)
+        + 3 * np.cumsum(along(np.asarray(hidden * (1 - scene.front), np.float32)), axis=1)
+    )
+    whole = np.maximum(needed(scene, mesh), glasses).astype(np.float32)
+    beyond = np.cumsum((along(whole) > 0.3)[:, ::-1], axis=1)[:, ::-1] > 0
+    cost = cost + 200 * beyond * (along(scene.front) < 0.5)
+    path = radii[_round_trip(cost)]
+    waves = np.fft.fft(path) * np.exp(-((np.fft.fftfreq(96) * 96 / 24) ** 2))
+    edge = centre + around * (reach * np.real(np.fft.ifft(waves)))[:, None]
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillPoly(mask, [np.round(edge * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    return (mask / 255).astype(np.float32)
+
+
+def _round_trip(cost: NDArray[np.floating]) -> NDArray[np.intp]:
+    """For each row of a closed strip the column of the cheapest path, at most two columns a step; three rounds, the middle
+    one counts, so that the ends meet."""
+    rounds = np.concatenate([cost] * 3)
+    steps, columns = (-2, -1, 0, 1, 2), np.arange(cost.shape[1])
+    sums, came = rounds[0], np.zeros(rounds.shape, np.intp)
+    for row in range(1, len(rounds)):
+        padded = np.pad(sums, 2, constant_values=np.inf)
+        options = np.stack([padded[2 + step : 2 + step + len(columns)] + abs(step) for step in steps])
+        best = options.argmin(axis=0)
+        came[row] = columns + best - 2
+        sums = rounds[row] + options[best, columns]
+    path = [int(sums.argmin())]
+    for row in range(len(rounds) - 1, 0, -1):
+        path.append(int(came[row, path[-1]]))
+    return np.array(path[::-1])[len(cost) : 2 * len(cost)]
+
+
+def grain(template: Image, drawn: Image, mesh: Points) -> float:
+    """Standard deviation of the noise that a template has and a drawn face lacks, in levels; at most 4.
+
+    `mesh` is the template's, in the pixels of both.
+    """
+    middle = mesh[[50, 280], :2].mean(axis=0)  # between the cheeks
+    reach = 0.3 * width_of(mesh)
+    left, top = (max(0, int(value - reach)) for value in middle)
+    right, bottom = (max(1, int(value + reach)) for value in middle)
+    there, here = (_noise(each[top:bottom, left:right]) for each in (template, drawn))
+    return min(4.0, math.sqrt(max(0.0, there**2 - here**2)))
+
+
+def _noise(image: Image) -> float:
+    """Noise of a picture, robustly: the median of what a 3×3 Laplacian leaves (Immerkær 1996; its kernel has norm 6)."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    left = cv2.filter2D(grey, -1, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32))
+    return float(np.median(np.abs(left))) / 0.6745 / 6

@@ -1,0 +1,1 @@
+"""What a diffusion model is asked for: options, parameters, edits, passes."""

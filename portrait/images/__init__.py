@@ -1,0 +1,1 @@
+"""Operations on images and masks that know nothing of faces' meaning: color, masks, tiling."""

@@ -1,0 +1,1 @@
+"""Photos as they come in: how they are judged, and which are chosen to learn from."""

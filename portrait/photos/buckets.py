@@ -1,0 +1,63 @@
+"""Sorts training crops into resolutions of like shape."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from portrait.arrays import Size
+
+STEP = 64
+"""Sides are multiples of 64: what the VAE and the U-Net of SD 1.5 and SDXL halve without a rest."""
+LARGEST = 1024
+"""Long side at most: SDXL's native size."""
+SMALLEST = 512
+"""Long side at least: SD 1.5's native size; smaller crops are enlarged to it."""
+
+
+def long_side(sizes: Sequence[Size]) -> int:
+    """One long side for a set: the largest of 512, 768, 1024 that half of the crops reach without being enlarged."""
+    longest = sorted((max(size.width, size.height) for size in sizes), reverse=True)
+    median = longest[(len(longest) - 1) // 2] if longest else SMALLEST
+    return max((side for side in (SMALLEST, 768, LARGEST) if side <= median), default=SMALLEST)
+
+
+def nearest(width: float, height: float, side: int, step: int = STEP) -> Size:
+    """The bucket of long side `side` whose shape is nearest to width : height; at most 2 : 1 either way.
+
+    Sides are multiples of `step`, and `side` must be one.
+    """
+    short = [count * step for count in range(max(1, side // (2 * step)), side // step + 1)]
+    buckets = [Size(side, each) for each in short] + [Size(each, side) for each in short]
+    return min(buckets, key=lambda size: (abs(_log(size.width / size.height) - _log(width / height)), size.width))
+
+
+def sort(shapes: Sequence[Size], side: int, step: int, batch: int) -> list[Size]:
+    """The bucket of each picture; those whose bucket would not fill a batch share the square one of `side`.
+
+    With one picture a batch every bucket is full.
+    """
+    own = [nearest(shape.width, shape.height, side, step) for shape in shapes]
+    counts = Counter(own)
+    return [size if counts[size] >= batch else Size(side, side) for size in own]
+
+
+def epoch(buckets: Sequence[Size], batch: int, seed: int, number: int) -> list[list[int]]:
+    """Batches of one pass over all pictures, as places in `buckets`: each of one bucket, in an order of its own.
+
+    A bucket has its turn as often as it has pictures; where the last batch of one is not full, its first pictures come
+    again. The order depends on `seed` and `number` alone, so that a broken run can be gone on with.
+    """
+    random = np.random.default_rng((seed, number))
+    batches: list[list[int]] = []
+    for size in sorted(set(buckets), key=lambda each: (each.width, each.height)):
+        members = [place for place, each in enumerate(buckets) if each == size]
+        order = [members[at] for at in random.permutation(len(members))]
+        order += [order[at % len(order)] for at in range(-len(order) % batch)]
+        batches += [order[at : at + batch] for at in range(0, len(order), batch)]
+    return [batches[at] for at in random.permutation(len(batches))]
+
+
+def _log(ratio: float) -> float:
+    # Symmetric in portrait and landscape, which the plain ratio is not.
+    return ratio if ratio >= 1 else 2 - 1 / ratio

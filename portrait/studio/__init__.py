@@ -1,0 +1,1 @@
+"""Studio portraits: how a person is framed, and the backdrops behind them."""

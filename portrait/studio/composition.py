@@ -1,0 +1,124 @@
+"""How a portrait is framed: eye line, head height, headroom, and shoulders that never float.
+
+A selfie ends somewhere; a portrait must not show where. Framings near the rules are tried on a small outline of the
+person, those that would show the photo's edge through the person are out, and the one nearest to the rules is taken.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from portrait.arrays import Mask, Size
+from portrait.faces.geometry import Frame, move_face, scaled
+from portrait.types import Face
+
+EYE_LINE = 0.42
+"""Height of the eyes over the picture's: between the upper third and the middle, where studio portraits have them."""
+FACE_SHARE = 0.30
+"""Height of the face (forehead to chin) over the picture's: head and shoulders with the upper chest."""
+TIGHTEST = 0.43
+"""Largest share that is tried to hide the photo's lower edge: a close portrait whose shoulders just begin."""
+TILT = 6.0
+"""Largest tilt of the head that is left, in degrees: a little of it is natural, more looks like a fallen camera."""
+HEADROOM = 0.045
+"""Least space above the hair over the picture's height."""
+LOOK = 96
+"""Height in pixels at which framings are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """A frame in the photo, and where it puts the face."""
+
+    frame: Frame
+    eye_line: float
+    face_share: float
+
+
+def level(roll: float) -> float:
+    """The turn that brings a head of this roll upright, degrees: small tilts stay nearly whole, large ones become `TILT`."""
+    return roll - TILT * math.tanh(roll / TILT)
+
+
+def frame_portrait(person: Mask, face: Face, size: Size, tightness: float = 0.0) -> Framing | None:
+    """The framing of `person` (its matte in the photo) for a picture of `size`, or None where every one shows a hole.
+
+    `tightness` enlarges the head: 0.1 makes it a tenth larger than the rule.
+    """
+    shrink = min(1.0, 40 / max(face.box.height, 1.0))
+    small = np.asarray(cv2.resize(person, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.float32)
+    near = move_face(face, scaled(shrink))
+    inside = _inside(small.shape, near)
+    top = _top_of_head(small, near)
+    wanted = FACE_SHARE * (1 + tightness) * min(1.0, size.width / size.height / 0.7)
+    look = Size(max(8, round(LOOK * size.width / size.height)), LOOK)
+    best: tuple[float, Framing] | None = None
+    for cost, framing in _candidates(near, look, wanted, top):
+        if (best is None or cost < best[0]) and _whole(small, inside, framing, look):
+            best = (cost, framing)
+    if best is None:
+        return None
+    frame = best[1].frame
+    centre = ((frame.centre[0] + 0.5) / shrink - 0.5, (frame.centre[1] + 0.5) / shrink - 0.5)
+    return Framing(
+        Frame(centre, frame.width / shrink, frame.height / shrink, frame.roll), best[1].eye_line, best[1].face_share
+    )
+
+
+def _candidates(face: Face, look: Size, wanted: float, top: float) -> Iterator[tuple[float, Framing]]:
+    """Framings to try, each with its distance from the rules."""
+    roll = level(face.pose.roll)
+    angle = math.radians(roll)
+    across = np.array([math.cos(angle), math.sin(angle)])
+    down = np.array([-math.sin(angle), math.cos(angle)])
+    eyes = face.landmarks[:2, :2].mean(axis=0).astype(np.float64)
+    # The head's middle is between the eyes and the middle of the box: the eyes alone drift when the head is turned.
+    middle = eyes + across * float((np.array(face.box.centre) - eyes) @ across) / 2
+    above = float((eyes - (eyes[0], top)) @ down)
+    largest = max(TIGHTEST * wanted / FACE_SHARE, wanted)
+    steps = (0.93 * wanted, *np.geomspace(wanted, largest, 8))
+    for share, line, shift in product(steps, (0.34, 0.37, 0.40, 0.42, 0.44, 0.47, 0.5), (-0.08, -0.04, 0, 0.04, 0.08)):
+        height = face.box.height / share
+        width = height * look.width / look.height
+        centre = middle + down * height * (0.5 - line) - across * width * shift
+        headroom = line - above / height
+        cost = 2.0 * abs(math.log(share / wanted)) + 4.0 * abs(line - EYE_LINE)
+        # A head a little beside the middle is not noticed, one clearly beside it is: before that, come closer.
+        cost += 2.5 * abs(shift) + 50.0 * shift**2
+        cost += 12.0 * max(HEADROOM - headroom, 0)
+        frame = Frame((float(centre[0]), float(centre[1])), width, height, roll)
+        yield cost, Framing(frame, line, float(share))
+
+
+def _whole(person: Mask, inside: Mask, framing: Framing, look: Size) -> bool:
+    """Whether the frame shows the person without a hole, down to shoulders at its lower edge."""
+    matrix = framing.frame.to(look)
+    size = (look.width, look.height)
+    seen = cv2.warpAffine(person, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) > 0.3
+    known = cv2.warpAffine(inside, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) > 0.5
+    if bool((seen & ~known).any()):
+        return False
+    # A face is about 0.88 as wide as high; shoulders are wider, a neck is not.
+    return int(seen[-1].sum()) >= min(framing.face_share * LOOK * 0.88 * 1.1, 0.7 * look.width)
+
+
+def _inside(shape: tuple[int, ...], face: Face) -> Mask:
+    """Where there is photo, a little less than there is: pixels at the very edge are often spoiled."""
+    inside = np.ones(shape, np.float32)
+    margin = max(1, round(0.02 * face.box.height))
+    for edge in (inside[:margin], inside[-margin:], inside[:, :margin], inside[:, -margin:]):
+        edge[:] = 0
+    return inside
+
+
+def _top_of_head(person: Mask, face: Face) -> float:
+    """Row of the highest hair above the face."""
+    left, right = (max(0, round(face.box.centre[0] + side * face.box.width)) for side in (-0.6, 0.6))
+    strip: NDArray[np.bool_] = person[: max(1, round(face.box.bottom)), left : max(left + 1, right)] > 0.5
+    rows = np.flatnonzero(strip.any(axis=1))
+    return float(rows[0]) if len(rows) else face.box.top

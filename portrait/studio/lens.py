@@ -1,0 +1,70 @@
+"""What painted scenes share: soft shapes in linear light, a lens out of focus, grain."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from portrait.arrays import Image
+
+Floats = NDArray[np.float32]
+"""H×W or H×W×3, linear light."""
+Colour = tuple[float, float, float]
+"""Linear red, green, blue."""
+
+GRAIN = 1.1
+"""Standard deviation of the luminance grain in levels of 255: about that of a camera at ISO 200; hides banding."""
+LENS = 0.03
+"""Radius of a point of light out of focus, over the height: a room 4 m behind a person at 85 mm and f/2."""
+
+
+def grid(shape: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Rows and columns as shares 0..1 of the picture."""
+    rows, columns = np.indices(shape, np.float32)
+    return rows / np.float32(shape[0]), columns / np.float32(shape[1])
+
+
+def clouds(shape: tuple[int, int], random: np.random.Generator) -> Floats:
+    """Soft irregular patches of mean 0 and deviation about 1."""
+    out = np.zeros(shape, np.float32)
+    for cells, weight in ((3, 0.8), (6, 0.5), (13, 0.25)):
+        coarse = random.standard_normal((cells + 2, cells + 2)).astype(np.float32) * weight
+        out += cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
+    return out
+
+
+def triple(values: NDArray[np.floating]) -> Colour:
+    """Three numbers as a colour."""
+    return float(values[0]), float(values[1]), float(values[2])
+
+
+def ellipse(
+    target: Floats, at: tuple[float, float], axes: tuple[float, float], colour: Colour | float, turn: float = 0.0
+) -> None:
+    """Fill an ellipse at x, y over width and height, with axes over the height, turned by degrees."""
+    height, width = target.shape[:2]
+    centre = (round(at[0] * width * 16), round(at[1] * height * 16))
+    radii = (max(8, round(axes[0] * height * 16)), max(8, round(axes[1] * height * 16)))
+    cv2.ellipse(target, centre, radii, turn, 0, 360, colour, -1, cv2.LINE_AA, 4)
+
+
+def defocus(scene: Floats, share: float) -> Floats:
+    """What a lens makes of points that are out of focus: even discs, a little brighter at the rim as real lenses have it."""
+    radius = share * scene.shape[0]
+    reach = int(np.ceil(radius))
+    across = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]).astype(np.float32)
+    disc = np.clip(radius + 0.5 - across, 0, 1) * (0.85 + 0.3 * (across / radius) ** 3)
+    return np.asarray(cv2.filter2D(scene, -1, disc / disc.sum(), borderType=cv2.BORDER_REFLECT), np.float32)
+
+
+def encoded(linear: Floats) -> Floats:
+    """Levels 0..255 of linear light; lamps roll off towards white instead of clipping."""
+    knee = 0.7
+    over = np.maximum(linear - knee, 0)
+    rolled = np.where(linear > knee, knee + (1 - knee) * (1 - np.exp(-over / (1 - knee))), linear)
+    return (np.power(np.clip(rolled, 0, 1), np.float32(1 / 2.2)) * 255).astype(np.float32)
+
+
+def grained(levels: Floats, random: np.random.Generator) -> Image:
+    """With grain, as whole levels."""
+    noise = random.standard_normal(levels.shape[:2], np.float32) * np.float32(GRAIN)
+    return np.clip(levels + noise[..., None] + 0.5, 0, 255).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""The routes of the task API, one file a resource."""

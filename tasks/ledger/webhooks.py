@@ -1,0 +1,136 @@
+"""Webhooks and the calls that are still to be made."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from tasks.ledger.database import Database, new_id
+from tasks.ledger.rows import DeliveryRow, Page, WebhookRow, one, page_of, row_as
+from tasks.ledger.tables import webhook_deliveries, webhooks
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Who wants to be called. Calls about jobs are written when the job ends, in the same transaction."""
+
+    database: Database
+
+    def add(self, owner: str, url: str, secret: str, events: Sequence[str], now: float) -> WebhookRow:
+        """A new webhook; `events` empty means all."""
+        hook = WebhookRow(new_id("webhook", now), owner, url, secret, list(events), now)
+        with self.database.write() as connection:
+            connection.execute(sa.insert(webhooks).values(asdict(hook)))
+        return hook
+
+    def get(self, owner: str, id: str) -> WebhookRow:
+        """One webhook; raises `not_found`."""
+        with self.database.read() as connection:
+            return row_as(WebhookRow, one(connection, webhooks, owner, id))
+
+    def list(self, owner: str) -> Sequence[WebhookRow]:
+        """The owner's webhooks."""
+        with self.database.read() as connection:
+            chosen = sa.select(webhooks).where(webhooks.c.owner == owner).order_by(webhooks.c.id)
+            return [row_as(WebhookRow, row) for row in connection.execute(chosen)]
+
+    def delete(self, owner: str, id: str) -> None:
+        """Forget a webhook and its calls."""
+        with self.database.write() as connection:
+            one(connection, webhooks, owner, id)
+            connection.execute(sa.delete(webhooks).where(webhooks.c.id == id))
+
+    def disable(self, id: str, why: str, now: float) -> None:
+        """Call it no more; what waits for it is given up."""
+        with self.database.write() as connection:
+            connection.execute(sa.update(webhooks).where(webhooks.c.id == id).values(disabled=now, why_disabled=why))
+            waiting = (webhook_deliveries.c.webhook == id) & (webhook_deliveries.c.state == "waiting")
+            connection.execute(sa.update(webhook_deliveries).where(waiting).values(state="given_up", ended=now))
+
+    def send(self, owner: str, id: str, event: str, payload: Mapping[str, Any], now: float) -> DeliveryRow:
+        """Put a call into the ledger: a test, or an earlier one again."""
+        with self.database.write() as connection:
+            one(connection, webhooks, owner, id)
+            call = DeliveryRow(new_id("delivery", now), owner, id, event, dict(payload), "waiting", 0, now, now)
+            connection.execute(sa.insert(webhook_deliveries).values(asdict(call)))
+        return call
+
+    def delivery(self, owner: str, id: str) -> DeliveryRow:
+        """One call; raises `not_found`."""
+        with self.database.read() as connection:
+            return row_as(DeliveryRow, one(connection, webhook_deliveries, owner, id))
+
+    def deliveries(self, owner: str, id: str, cursor: str | None = None, limit: int = 50) -> Page[DeliveryRow]:
+        """The calls of a webhook, the newest first."""
+        with self.database.read() as connection:
+            one(connection, webhooks, owner, id)
+            chosen = sa.select(webhook_deliveries).where(webhook_deliveries.c.webhook == id)
+            return page_of(connection, DeliveryRow, chosen, cursor, limit)
+
+    def due(self, now: float) -> bool:
+        """Whether a call waits to be made."""
+        waits = (webhook_deliveries.c.state == "waiting") & (webhook_deliveries.c.due <= now)
+        with self.database.read() as connection:
+            return connection.execute(sa.select(webhook_deliveries.c.id).where(waits).limit(1)).first() is not None
+
+    def waiting(self, now: float) -> Mapping[str, str]:
+        """Webhooks of which a call waits to be made, with their addresses; that of the most overdue call comes first."""
+        due = (webhook_deliveries.c.state == "waiting") & (webhook_deliveries.c.due <= now)
+        chosen = (
+            sa.select(webhooks.c.id, webhooks.c.url)
+            .join(webhook_deliveries, webhook_deliveries.c.webhook == webhooks.c.id)
+            .where(due)
+            .group_by(webhooks.c.id, webhooks.c.url)
+            .order_by(sa.func.min(webhook_deliveries.c.due), webhooks.c.id)
+        )
+        with self.database.read() as connection:
+            return {row.id: row.url for row in connection.execute(chosen)}
+
+    def take_due(self, now: float, until: float, of: str | None = None) -> tuple[DeliveryRow, WebhookRow] | None:
+        """The call that is most overdue, of a webhook or of any, with its webhook; it is nobody else's before `until`.
+
+        One conditional update, as for jobs: a caller that dies leaves the call to the next one.
+        """
+        due = (webhook_deliveries.c.state == "waiting") & (webhook_deliveries.c.due <= now)
+        if of is not None:
+            due &= webhook_deliveries.c.webhook == of
+        first = (
+            sa.select(webhook_deliveries.c.id)
+            .where(due)
+            .order_by(webhook_deliveries.c.due, webhook_deliveries.c.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        with self.database.write() as connection:
+            row = connection.execute(
+                sa.update(webhook_deliveries)
+                .where(webhook_deliveries.c.id == first.scalar_subquery(), due)
+                .values(due=until, attempts=webhook_deliveries.c.attempts + 1)
+                .returning(webhook_deliveries)
+            ).first()
+            if row is None:
+                return None
+            hook = connection.execute(sa.select(webhooks).where(webhooks.c.id == row.webhook)).one()
+            return row_as(DeliveryRow, row), row_as(WebhookRow, hook)
+
+    def settle(self, call: DeliveryRow, now: float, status: int | None, answer: str, again: float | None) -> None:
+        """Note how a call went: delivered with a 2xx, else due `again`, or given up when that is None.
+
+        Nothing is written when somebody else took the call in the meantime.
+        """
+        delivered = status is not None and 200 <= status < 300
+        state = "delivered" if delivered else "given_up" if again is None else "waiting"
+        values: dict[str, Any] = {"state": state, "status": status, "answer": answer[:400]}
+        values |= {"due": again} if state == "waiting" else {"ended": now}
+        mine = (webhook_deliveries.c.id == call.id) & (webhook_deliveries.c.attempts == call.attempts)
+        with self.database.write() as connection:
+            waiting = webhook_deliveries.c.state == "waiting"
+            connection.execute(sa.update(webhook_deliveries).where(mine, waiting).values(values))
+
+    def prune(self, older_than: float) -> int:
+        """Forget calls that ended long ago."""
+        with self.database.write() as connection:
+            return connection.execute(
+                sa.delete(webhook_deliveries).where(webhook_deliveries.c.ended < older_than)
+            ).rowcount

@@ -1,0 +1,1 @@
+"""The queue: broker, workers, one job from claim to settlement, the keeper."""

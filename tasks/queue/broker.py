@@ -1,0 +1,131 @@
+"""The Celery app, its queues, and the doorbell.
+
+A message says only that a queue has work. The jobs are in the ledger, so a message that is lost, doubled or late does no
+harm: the keeper rings again, and a worker that finds nothing to do goes back to sleep.
+"""
+
+import logging
+from pathlib import Path
+from types import MethodType
+from typing import Any, cast
+
+from celery import Celery, bootsteps
+from kombu.entity import Queue
+from kombu.exceptions import OperationalError
+from kombu.transport import TRANSPORT_ALIASES
+
+from portrait.errors import OperatorError
+from tasks.jobs import QUEUES
+from tasks.queue import filesystem as folders
+from tasks.settings import Tasks
+
+# Who rings does not wait for a broker that is away: the keeper rings again. Workers try for ever (see `make`).
+_ONE_TRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "connect_retries_timeout": 2}
+TASK = "portrait.answer"
+"""Name of the one Celery task: answer the bell of a queue."""
+_log = logging.getLogger(__name__)
+
+
+class OneAtATime(bootsteps.StartStopStep):
+    """Leaves messages in the broker while this worker is busy, so that they reach one that is not.
+
+    Celery reserves one message ahead. It can do without on Redis alone (`worker_disable_prefetch`), by the same means.
+    """
+
+    requires = {"celery.worker.consumer.tasks:Tasks"}  # noqa: RUF012 -- Celery's own declaration
+
+    def start(self, parent: Any) -> None:
+        """Let the channel take a message only when a process is free to answer it."""
+        from celery.worker import state
+
+        quota = getattr(parent.task_consumer.channel, "qos", None)
+        if quota is None or not hasattr(quota, "can_consume"):
+            return  # AMQP pushes messages; the keeper's next pass rings for what waits behind a busy worker
+        before = quota.can_consume
+
+        def can_consume(_: Any) -> bool:
+            return len(state.reserved_requests) < parent.pool.num_processes and before()
+
+        quota.can_consume = MethodType(can_consume, quota)
+
+
+def make(settings: Tasks) -> Celery:
+    """The Celery app of an installation; raises `OperatorError` (`bad_settings`, `cannot_write`)."""
+    url, options = _transport(settings)
+    app = Celery("portrait", broker=url, set_as_current=False)
+    app.conf.update(
+        broker_transport_options=options,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        task_queues=[Queue(name, routing_key=name) for name in QUEUES],
+        task_default_queue="io",
+        task_create_missing_queues=False,
+        task_ignore_result=True,
+        task_acks_late=False,
+        broker_connection_timeout=2,
+        task_publish_retry=False,
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=False,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+    )
+    cast("dict[str, set[type]]", app.steps)["consumer"].add(OneAtATime)
+    return app
+
+
+def ring(app: Celery, queue: str) -> bool:
+    """Tell the workers of a queue that there is work; False when the broker does not answer, which harms nothing."""
+    try:
+        app.send_task(TASK, args=[queue], queue=queue, ignore_result=True)
+    except (OperationalError, OSError) as error:
+        _log.warning("the bell of %s did not ring: %s", queue, type(error).__name__)
+        return False
+    return True
+
+
+def unheard(app: Celery, queue: str) -> int | None:
+    """How many rings wait in the broker for a worker to hear; None when the broker does not answer."""
+    with app.connection_for_write() as connection:
+        try:
+            return connection.default_channel.queue_declare(queue, passive=True).message_count
+        except connection.channel_errors:
+            return 0  # no such queue yet; Redis has none while it is empty
+        except (OperationalError, OSError, *connection.connection_errors) as error:
+            _log.warning("the broker does not answer: %s", type(error).__name__)
+            return None
+
+
+def _transport(settings: Tasks) -> tuple[str, dict[str, Any]]:
+    """Broker URL and its options; the filesystem's folders are made."""
+    scheme, _, place = settings.broker.partition("://")
+    if scheme in {"redis", "rediss"}:
+        # Early acknowledgement: nothing is ever unacknowledged for long, so the visibility timeout cannot double a job.
+        return settings.broker, _ONE_TRY | {
+            "socket_connect_timeout": 2,
+            "socket_timeout": 10,
+            "visibility_timeout": 3600,
+        }
+    if scheme in {"amqp", "amqps", "pyamqp"}:
+        return settings.broker, {**_ONE_TRY}
+    if scheme == "memory":
+        return settings.broker, {}
+    if scheme != "filesystem" or not place:
+        raise OperatorError("bad_settings", "tasks.broker is filesystem:///FOLDER, redis://… or amqp://….")
+    folder = Path(place).absolute()
+    names = {
+        "data_folder_in": "queue",
+        "data_folder_out": "queue",
+        "control_folder": "control",
+        "processed_folder": "done",
+    }
+    try:
+        for name in names.values():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperatorError("cannot_write", f"The folder of the broker cannot be made: {error.strerror}.") from error
+    places = {
+        option: folder / name if option == "control_folder" else str(folder / name) for option, name in names.items()
+    }
+    TRANSPORT_ALIASES[folders.NAME] = "tasks.queue.filesystem:Transport"  # how kombu is told of a transport
+    return f"{folders.NAME}://localhost", places | {"store_processed": False, "polling_interval": settings.polling}

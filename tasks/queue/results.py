@@ -1,0 +1,59 @@
+"""What a flow made, as the ledger keeps it: verdicts, faces, portraits."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from portrait.types import Box, Portrait
+from tasks.jobs import Job
+from tasks.ledger.database import new_id
+from tasks.ledger.queue import Verdicts
+from tasks.ledger.rows import PortraitRow
+
+
+def share_of(box: Box, width: int, height: int) -> dict[str, float]:
+    """A box as shares of the picture's width and height, 0..1."""
+    sides = {
+        "left": box.left / width,
+        "top": box.top / height,
+        "right": box.right / width,
+        "bottom": box.bottom / height,
+    }
+    return {name: round(min(1.0, max(0.0, side)), 5) for name, side in sides.items()}
+
+
+def verdicts_by_selfie(told: Sequence[Mapping[str, Any]]) -> Verdicts:
+    """What `sets.verdicts` says, by the id of the selfie, which is the name of its file."""
+    return {
+        str(each["file"]): {
+            "verdict": each["verdict"],
+            "reasons": each["reasons"],
+            "quality": {**(each["quality"] or {}), "likeness": each["likeness"]},
+        }
+        for each in told
+    }
+
+
+def portrait_row(job: Job, number: int, portrait: Portrait, file: Path, now: float) -> PortraitRow:
+    """A delivered file as the ledger keeps it; the best of a job sorts as its newest."""
+    height, width = portrait.image.shape[:2]
+    return PortraitRow(
+        id=new_id("portrait", now, number),
+        owner=job.owner,
+        job=job.id,
+        number=number,
+        file=file.name,
+        format=file.suffix.removeprefix("."),
+        bytes=file.stat().st_size,
+        width=width,
+        height=height,
+        style=str(job.wants.get("style") or job.wants.get("template")),
+        style_version=int(job.wants.get("version", 1)),
+        likeness={
+            str(place): {"space": each.space, "distance": round(each.distance, 4)}
+            for place, each in portrait.likeness.items()
+        },
+        scores={name: round(score, 4) for name, score in portrait.scores.items()},
+        recipe=dict(portrait.recipe),
+        created=now,
+    )

@@ -1,0 +1,286 @@
+"""One job from claim to settlement: heartbeat, progress, and what becomes of its errors."""
+
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+
+from portrait.arrays import Image
+from portrait.errors import Cancelled, EngineError, OperatorError, PortraitError, UserError
+from tasks.files import Files, refused
+from tasks.jobs import Fault, Job, LeaseLost, Limits, fault_of
+from tasks.ledger.ledger import Store
+from tasks.queue import results
+from tasks.queue.flows import Flows, Work
+from tasks.settings import Lease
+
+REPORT_EVERY = 0.5
+"""Seconds between two writes of progress at least: more would only keep others from the ledger."""
+PREVIEW_EVERY = 2.0
+PREVIEW_SIDE = 512
+SPANS: dict[str, tuple[float, float]] = {
+    "looking": (0.0, 0.7),
+    "all": (0.7, 0.7),
+    "cropping": (0.7, 0.85),
+    "enhancing": (0.85, 0.97),
+    "cutting": (0.97, 0.99),
+    "preserving": (0.0, 0.15),
+    "encoding": (0.15, 0.18),
+    "learning": (0.18, 0.94),
+    "examining": (0.18, 0.94),
+    "choosing": (0.94, 0.99),
+    "drawing": (0.0, 0.85),
+    "drawn": (0.85, 0.85),
+    "measuring": (0.85, 0.98),
+}
+"""Where a step, named by the first word it reports, lies in the whole; judging and drawing take most of the time."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Runs jobs in one worker process."""
+
+    worker: str
+    """Id of this process in the ledger."""
+    store: Store
+    files: Files
+    flows: Flows
+    lease: Lease
+    abilities: frozenset[str]
+    now: Callable[[], float] = time.time
+    busy: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a job runs, and while models are let go."""
+
+    def once(self, queue: str) -> bool:
+        """Claim the best job of the queue and bring it to an end; False when there is none for this worker."""
+        with self.busy:
+            return self._once(queue)
+
+    def rest(self) -> None:
+        """Let go of models that were not used for long, unless a job runs; called from another thread than jobs."""
+        if not self.busy.acquire(blocking=False):
+            return
+        try:
+            self.flows.rest()
+        except Exception as error:
+            # Whoever calls this also keeps the worker alive in the ledger, and must go on.
+            _log.error("models were not let go: %s at %s", type(error).__name__, _where(error))
+        finally:
+            self.busy.release()
+
+    def _once(self, queue: str) -> bool:
+        job = self.store.queue.claim(self.worker, queue, self.abilities, self.now(), self.lease.seconds)
+        if job is None or job.token is None:
+            return False
+        staging = self.files.staging(job.id, job.token)
+        heart = Heart(self.store, job, self.lease, self.now)
+        progress = Reporter(self, job, heart, {})
+        work = Work(job, self.store, self.files, staging, progress, self.now, progress.names)
+        _log.info("job %s (%s) began", job.id, job.kind)
+        try:
+            with heart:
+                self._settled(work, heart)
+        except LeaseLost:
+            _log.warning("job %s was taken from this worker; nothing of it was written", job.id)
+        except OperatorError as error:
+            # The ledger did not answer for longer than the lease: the keeper will find the job.
+            _log.error("job %s could not be settled: %s", job.id, error.code)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            self.files.preview(job.id).unlink(missing_ok=True)
+        return True
+
+    def _settled(self, work: Work, heart: "Heart") -> None:
+        """Run the flow and write what came of it, by the branch of its error."""
+        job, queue = work.job, self.store.queue
+        try:
+            self._stage(work)
+            done = self.flows(work)
+            heart.check()
+            patiently(self.lease, lambda: queue.finish(job, self.now(), done.outcome, done.publish))
+            _log.info("job %s succeeded", job.id)
+        except LeaseLost:
+            raise
+        except Cancelled:
+            patiently(self.lease, lambda: queue.release(job, self.now()))
+            _log.info("job %s stopped", job.id)
+        except (UserError, OperatorError) as error:
+            self._refuse(work, error)
+        except OSError as error:
+            self._refuse(work, refused(error))
+        except EngineError as error:
+            self._falter(job, _plain(error, work))
+        except MemoryError:
+            self._falter(job, Fault("EngineError", "out_of_memory", "There was not enough memory for this job."))
+        except Exception as error:
+            # The sentence of an unknown error may hold anything, a name or a path: the log gets where it was raised.
+            _log.error("job %s failed: %s at %s", job.id, type(error).__name__, _where(error))
+            self._falter(job, Fault("EngineError", "unexpected", "Something went wrong that should not have."))
+
+    def _stage(self, work: Work) -> None:
+        work.staging.mkdir(parents=True, exist_ok=True)
+
+    def _refuse(self, work: Work, error: PortraitError) -> None:
+        told = _plain(error, work)
+        verdicts = results.verdicts_by_selfie(error.details.get("photos", []))
+        final = type(error)(told.code, told.message, told.details)
+        patiently(self.lease, lambda: self.store.queue.refuse(work.job, self.now(), final, verdicts))
+        _log.info("job %s refused: %s", work.job.id, error.code)
+
+    def _falter(self, job: Job, fault: Fault) -> None:
+        limits = Limits(self.lease.losses, self.lease.failures)
+        patiently(self.lease, lambda: self.store.queue.falter(job, self.now(), fault, limits))
+        _log.warning("job %s failed: %s", job.id, fault.code)
+
+
+class Heart:
+    """Renews a lease in the background, and knows whether it still holds."""
+
+    def __init__(self, store: Store, job: Job, lease: Lease, now: Callable[[], float]) -> None:
+        self._store, self._job, self._lease, self._now = store, job, lease, now
+        self._until = (job.lease_until or 0.0) or now() + lease.seconds
+        self._lost = False
+        self._cancelling = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"heart-{job.id}", daemon=True)
+
+    def __enter__(self) -> "Heart":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise `LeaseLost` when the job is not this worker's any more, `Cancelled` when it shall stop."""
+        if self._lost or self._now() > self._until:
+            raise LeaseLost("lease_lost", "The job was taken from this worker.")
+        if self._cancelling:
+            raise Cancelled
+
+    def _beat(self) -> None:
+        while not self._stop.wait(self._lease.heartbeat):
+            try:
+                now = self._now()
+                state = self._store.queue.heartbeat(self._job, now, self._lease.seconds)
+                self._until = now + self._lease.seconds
+                self._cancelling = state == "cancelling"
+            except LeaseLost:
+                self._lost = True
+                return
+            except OperatorError:
+                _log.warning("the ledger did not answer the heartbeat of job %s", self._job.id)
+
+
+@dataclass(slots=True)
+class Reporter:
+    """The `Progress` of a job: writes at most twice a second, and raises when the job shall stop."""
+
+    runner: Runner
+    job: Job
+    heart: Heart
+    names: dict[str, str]
+    _told: float = 0.0
+    _shown: float = 0.0
+    _preview: int = 0
+
+    def __call__(self, done: int, total: int, doing: str, preview: Image | None = None) -> None:
+        """Report; raises `Cancelled`, `LeaseLost`."""
+        self.heart.check()
+        clock = time.monotonic()
+        if clock - self._told < REPORT_EVERY:
+            return
+        self._told = clock
+        phase = doing.split(" ", 1)[0].lower() if doing else ""
+        try:
+            if self.runner.store.staff.stopping(self.runner.worker):
+                raise Cancelled("stopping", "The worker stops.")
+            self._show(preview, clock)
+            self.runner.store.queue.report(
+                self.job,
+                self.runner.now(),
+                phase[:40],
+                share(phase, done, total),
+                said(doing, self.names),
+                self._preview,
+            )
+        except OperatorError:
+            _log.warning("the progress of job %s was not written", self.job.id)  # the next one will be
+
+    def _show(self, image: Image | None, clock: float) -> None:
+        if image is None or clock - self._shown < PREVIEW_EVERY:
+            return
+        self._shown = clock
+        try:
+            write_preview(image, self.runner.files.preview(self.job.id))
+        except OSError:
+            return  # a picture on the way is not worth a job
+        self._preview += 1
+
+
+def share(phase: str, done: int, total: int) -> float:
+    """How far the whole job is when one of its steps is at `done` of `total`."""
+    start, end = SPANS.get(phase, (0.0, 0.98))
+    return start + (end - start) * (min(1.0, done / total) if total > 0 else 0.0)
+
+
+def said(text: str, names: dict[str, str]) -> str:
+    """A message with what the person calls the files, not their ids."""
+    for id, name in names.items():
+        text = text.replace(id, name)
+    return text
+
+
+def patiently(lease: Lease, act: Callable[[], object]) -> None:
+    """Do a last write, again and again while the database does not answer and the lease may still hold."""
+    until = time.monotonic() + lease.seconds
+    while True:
+        try:
+            act()
+        except OperatorError as error:
+            if error.code != "database_unreachable" or time.monotonic() > until:
+                raise
+            time.sleep(min(1.0, lease.heartbeat))
+        else:
+            return
+
+
+def write_preview(image: Image, path: Path) -> None:
+    """A small JPEG, written in one step."""
+    height, width = image.shape[:2]
+    scale = min(1.0, PREVIEW_SIDE / max(height, width))
+    small = cv2.resize(
+        image, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
+    )
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_suffix(".part")
+    staged.write_bytes(data.tobytes())
+    staged.replace(path)
+
+
+def _plain(error: PortraitError, work: Work) -> Fault:
+    """An error in the person's words: names for ids, and no paths of this machine."""
+    fault = fault_of(error)
+    message = said(error.message, work.names)
+    for path in (str(work.staging), str(work.files.root)):
+        message = message.replace(path, "the data folder")
+    return Fault(fault.branch, fault.code, message, fault.details)
+
+
+def _where(error: BaseException) -> str:
+    """File, line and function of each step to an error, without what was handled there."""
+    steps, trace = [], error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        steps.append(f"{os.path.basename(code.co_filename)}:{trace.tb_lineno} {code.co_name}")  # noqa: PTH119 -- a name, no file
+        trace = trace.tb_next
+    return " > ".join(steps)

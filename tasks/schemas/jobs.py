@@ -1,0 +1,184 @@
+"""Long work: what is asked for, and how it stands."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from tasks.schemas.shared import FINISHED, Asked, Detail, Id, Line, Said, State
+
+
+class TrainingOrder(Asked):
+    """Judge a person's photos and learn who they are."""
+
+    person: Id
+    base: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,59}$",
+        description="A base model to train a LoRA on; null for portraits that need none.",
+    )
+    steps: int | None = Field(None, ge=1, le=10_000, description="Steps of the LoRA; null for the usual number.")
+
+    @model_validator(mode="after")
+    def _steps_need_a_base(self) -> "TrainingOrder":
+        if self.steps is not None and self.base is None:
+            raise ValueError("steps are those of a base: name one, or leave them out")
+        return self
+
+
+class Sides(Asked):
+    """Width and height in pixels."""
+
+    width: int = Field(ge=64, le=8000)
+    height: int = Field(ge=64, le=8000)
+
+
+Strength = Annotated[float, Field(ge=0, le=2)]
+Way = Literal["lora", "instantid", "photomaker", "photomaker_v2", "faceid", "faceid_plus"]
+"""How a diffusion model is told who: what was learned of a person, or one of the adapters that read photos."""
+Pass = Literal["face", "tone", "fusion", "ring", "seam"]
+"""What is drawn of a person in a template: see docs/templates.md."""
+Followed = Literal["canny", "pose", "color", "tile"]
+"""What a diffusion model follows of a template."""
+Scheduler = Literal[
+    "",
+    "own",
+    "ddim",
+    "pndm",
+    "lms",
+    "lms_karras",
+    "euler",
+    "euler_a",
+    "heun",
+    "dpm_2m_karras",
+    "dpm_sde",
+    "unipc",
+    "lcm",
+]
+"""How noise becomes a picture; empty leaves it to the preset, `own` to the base."""
+
+
+class Hint(Asked):
+    """A picture that a drawing follows."""
+
+    kind: Literal["canny", "pose", "depth", "tile", "color"]
+    template: Id = Field(description="A picture that you uploaded to `/v1/templates`.")
+    scale: float = Field(0.5, ge=0, le=2, description="How loud.")
+    start: float = Field(0.0, ge=0, le=1, description="The share of the steps from which it is followed …")
+    end: float = Field(1.0, ge=0, le=1, description="… and to which.")
+
+    @model_validator(mode="after")
+    def _it_lasts(self) -> "Hint":
+        if self.start >= self.end:
+            raise ValueError("a hint starts before it ends")
+        return self
+
+
+class Technique(Asked):
+    """How a diffusion model draws, of words or into a template; what is left out the installation decides."""
+
+    base: str = Field("", max_length=60, pattern=r"^[a-z0-9._-]*$", description="Name of a base model.")
+    identities: list[Way] = Field(
+        [],
+        max_length=4,
+        description="How the model is told who, several together; the installation chooses when empty.",
+    )
+    preset: Literal["fast", "balanced", "best"] = "balanced"
+    traits: str = Field("", max_length=200, description="What shall be true of the person, in free words.")
+    strengths: dict[Way | Literal["identitynet"] | Pass | Followed, Strength] = Field(
+        {}, description="By identity, 0 to 2; by pass and control of a template, 0 to 1."
+    )
+    scheduler: Scheduler = ""
+    steps: int = Field(0, ge=0, le=150, description="0 leaves it to the preset.")
+    guidance: float | None = Field(None, ge=0, le=30, description="null leaves it to the preset.")
+    cutoff: float | None = Field(None, ge=0, le=1, description="Share of the steps after which guidance ends.")
+    clip_skip: int = Field(0, ge=0, le=8, description="Last layers of the text encoder that are left out.")
+    perturbed: float = Field(0.0, ge=0, le=10, description="Scale of perturbed-attention guidance; 0 does without.")
+    freeu: bool = False
+    refiner: float = Field(0.0, ge=0, le=0.5, description="Share that SDXL's refiner draws at the end, 0.05 or more.")
+    hints: list[Hint] = Field([], max_length=4, description="Pictures to follow, in styles that are made of words.")
+
+
+class GenerationOrder(Asked):
+    """Portraits of one style, or in a picture of your own."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"people": {"1": "person_19a0c2b4e5f1"}, "style": "studio-warm", "count": 4}}
+    )
+
+    people: dict[Annotated[str, StringConstraints(pattern=r"^([1-9]|1[0-6])$")], Id] = Field(
+        min_length=1, max_length=16, description="By number of the face, from the left; a studio has one, number 1."
+    )
+    style: str | None = Field(None, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)
+    template: Id | None = Field(None, description="A picture that you uploaded, instead of a style.")
+    count: int = Field(1, ge=1, le=16)
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    size: Sides | None = None
+    format: Literal["jpg", "png", "webp"] = "jpg"
+    technique: Technique | None = Field(
+        None, description="For styles that are made of words; a template that is asked for with one is drawn into."
+    )
+    traits: dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,60}$")], Line] = Field(
+        {}, max_length=16, description="By placeholder of the style: age, glasses …"
+    )
+
+    @model_validator(mode="after")
+    def _one_look(self) -> "GenerationOrder":
+        if (self.style is None) == (self.template is None):
+            raise ValueError("give either style or template")
+        return self
+
+
+class Fault(Said):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    errors: list[Detail] = Field([], description="Photo by photo, where that is what is wrong.")
+
+
+class Job(Said):
+    """A piece of long work."""
+
+    id: str
+    owner: str
+    kind: str
+    queue: str
+    state: State
+    phase: str
+    progress: float = Field(ge=0, le=1)
+    message: str
+    preview: int = Field(description="Number of the newest preview picture; 0 while there is none.")
+    place: int | None = Field(None, description="Place in the queue, 1 is next; null when it does not wait.")
+    seconds_left: float | None = Field(
+        None, description="Estimate from past runs; null when there is nothing to go by."
+    )
+    missing: list[str] = Field([], description="What it takes, one sentence each, when no live worker can do the job.")
+    wants: Mapping[str, Any]
+    result: Mapping[str, Any]
+    fault: Fault | None
+    losses: int
+    failures: int
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self.state in FINISHED
+
+
+class JobEvent(Said):
+    """Something that happened to a job; the `data` of a server-sent event."""
+
+    state: State
+    phase: str = ""
+    progress: float = 0.0
+    message: str = ""
+    preview: int = 0
+    place: int | None = None
+    seconds_left: float | None = None
+    missing: list[str] = Field(default_factory=list)
+    fault: Fault | None = None

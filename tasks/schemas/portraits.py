@@ -1,0 +1,90 @@
+"""Portraits, and what they can look like."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from tasks.schemas.shared import Asked, Said
+
+
+class FaceLikeness(Said):
+    """How near the drawn face is to the person."""
+
+    space: str
+    distance: float
+
+
+class Portrait(Said):
+    """A delivered portrait."""
+
+    id: str
+    job: str
+    number: int = Field(description="1 is the best of its job.")
+    style: str
+    style_version: int
+    format: str
+    bytes: int
+    width: int
+    height: int
+    likeness: Mapping[str, FaceLikeness] = Field(description="By number of the face.")
+    scores: Mapping[str, float]
+    recipe: Mapping[str, Any]
+    favourite: bool
+    created: datetime
+
+
+class PortraitChange(Asked):
+    """A favourite, or not."""
+
+    favourite: bool
+
+
+class Style(Said):
+    """What a portrait can look like."""
+
+    id: str
+    version: int
+    kind: str
+    title: str
+    titles: Mapping[str, str] = Field({}, description="In other languages, by their code.")
+    tags: list[str]
+    faces: int
+    families: list[str] = Field(
+        [], description="Families of bases that it may be drawn on: see `family` of an ability; any when empty."
+    )
+    licence: str
+    credit: str
+    ready: bool = Field(description="Whether a live worker can draw it.")
+    missing: list[str] = Field(description="What it takes to draw it, one sentence each.")
+
+
+class Trait(Said):
+    """What a style asks for of the person in the picture."""
+
+    name: str = Field(description="Key of `traits` in a generation.")
+    default: str = Field(description="What is drawn where nobody says otherwise; empty for what the photos show.")
+    choices: list[str] = Field(description="What it may be; anything short when empty.")
+
+
+class Area(Said):
+    """A box as shares of a picture's width and height, 0..1."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class Template(Said):
+    """A picture of yours that people can be put into."""
+
+    id: str
+    name: str
+    width: int
+    height: int
+    format: str
+    created: datetime
+    job: str = Field(description="The job that looks for its faces.")
+    faces: list[Area] | None = Field(description="From left to right; null until they were looked for.")

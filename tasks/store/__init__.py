@@ -1,5 +1,0 @@
-"""The ledger, in SQLAlchemy: SQLite by default, PostgreSQL in production.
-
-`tasks.store.ledger.open_store` gives a `Store`; its parts are named after what they keep. Read in this order: `tables` (what is
-kept), `rows` (as values), `database` (how it is reached), `changes` (how a job moves), `queue` (workers), `board` (owners).
-"""

@@ -1,0 +1,1 @@
+"""Styles that operators own: drafts, samples, published versions."""

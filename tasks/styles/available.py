@@ -1,0 +1,47 @@
+"""What portraits can look like here: what operators published, before the built-in styles of the same name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from portrait.errors import UserError
+from tasks.files import Files
+from tasks.ledger.ledger import Store
+from tasks.ledger.rows import StyleRow
+from templates.catalog import Catalog, Entry
+from templates.schema import StyleFile
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The styles of an installation, as people, workers and the command line find them."""
+
+    store: Store | None
+    """None where an installation has no ledger: then the built-in styles are all there is."""
+    files: Files
+
+    def entries(self) -> list[Entry]:
+        """Every style that is offered, in its newest version, by id."""
+        found = {entry.style.id: entry for entry in Catalog().entries()}
+        # By number: the newest of an id comes last.
+        found |= {row.id: self.entry(row) for row in self._published()}
+        return [found[id] for id in sorted(found)]
+
+    def find(self, id: str, version: int | None = None) -> Entry:
+        """One style: the version that is named, retired or not, or the newest; raises `UserError` (`unknown_style`)."""
+        row = None if self.store is None else self.store.styles.find(id, version)
+        if row is not None:
+            return self.entry(row)
+        built_in = {entry.style.id: entry for entry in Catalog().entries()}
+        if id in built_in:
+            return built_in[id]
+        known = ", ".join(sorted({*built_in, *(each.id for each in self._published())}))
+        raise UserError(
+            "unknown_style", f"There is no style {id[:64]!r}, and no picture of that name. Styles: {known}."
+        )
+
+    def entry(self, row: StyleRow) -> Entry:
+        """A published version with the folder of its files."""
+        return Entry(StyleFile.model_validate(row.content), self.files.style(row.id, row.version))
+
+    def _published(self) -> Sequence[StyleRow]:
+        return () if self.store is None else self.store.styles.list()

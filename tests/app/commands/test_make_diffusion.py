@@ -1,0 +1,211 @@
+"""`portrait make` and `remake` with a diffusion engine, on tiny networks and with faces read from colours."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from app.commands.make import make, technique_of
+from app.commands.remake import remake
+from app.terminal import controls
+from pipelines import build
+from pipelines.deliver import recipe_of
+from pipelines.folders import identities, training_sets
+from pipelines.image_io import read
+from pipelines.model_store.store import Models
+from pipelines.settings import Exam, Settings, Train
+from portrait.errors import UserError
+from portrait.training import Lesson
+from portrait.types import Reference
+from tasks import settings as installation
+from tests import fakes, hub_store, tiny_hub
+from tests.pipelines.engines import lessons
+from tests.tasks.test_drawing import TinyEngines
+
+KNOBS = Train(steps=2, rank=4, rate=1e-2, batch=1, flips=False, exam=Exam(every=0))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("drawing")
+
+
+@pytest.fixture(scope="module")
+def settings(place: Path) -> Iterator[Settings]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    filled = hub_store.fill(place)
+    yield replace(filled, train=KNOBS, draw=replace(filled.draw, redraws=0))
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def person(place: Path, settings: Settings) -> Path:
+    """A training set, and what was learned of it beside."""
+    image = fakes.picture(1, 1, 160)
+    training = replace(lessons.photos(), references=(Reference("a.png", image, fakes.face(image), hub_store.GOOD),))
+    training_sets.write(training, place / "set")
+    with TinyEngines(settings, Models(settings.models)) as engines:
+        (place / "desk").mkdir()
+        lesson = Lesson(training_sets.read(place / "set"), "xl", place / "desk")
+        build.train(engines)(lesson, place / "ann", fakes.Told())
+    assert identities.is_identity(place / "ann")
+    return place / "set"
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    monkeypatch.setattr(installation, "load", lambda: settings)
+    monkeypatch.setattr(build, "open_engines", lambda given: TinyEngines(given, Models(given.models)))
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_portrait_is_made_and_made_again(person: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(
+        [person],
+        tmp_path,
+        style=["text-film", "text-noir"],
+        count=1,
+        seed=3,
+        size="64x80",
+        engine="diffusion",
+        base="xl",
+        identity=person.parent / "ann",
+        adapter=["instantid"],
+        preset="fast",
+        strength=["lora=0.7"],
+        format="png",
+        as_json=True,
+    )
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert [each["style"] for each in answer["portraits"]] == ["text-film", "text-noir"]
+    recipe = answer["portraits"][0]["recipe"]
+    assert recipe["technique"] == {
+        "base": "xl",
+        "identities": ["lora", "instantid"],
+        "preset": "fast",
+        "strengths": {"lora": 0.7},
+    }
+    assert recipe["drawn"]["lora"]["strength"] == 0.7
+    assert recipe["drawn"]["scheduler"] == "lcm"
+    assert "sks person" in recipe["drawn"]["prompt"]
+    assert str(person.parent) not in json.dumps(recipe)
+    file = Path(answer["portraits"][0]["file"])
+    remake(file, out=tmp_path / "again.png", as_json=True)
+    assert np.array_equal(read(file).image, read(tmp_path / "again.png").image)
+
+
+@pytest.fixture
+def followed(person: Path, tmp_path: Path) -> Path:
+    """A portrait by a base that was named by its place, following two pictures."""
+    photo = fakes.save(tmp_path / "photo.png", fakes.picture(2, 1, 120))
+    base = shutil.copytree(person.parent / "hub" / "sdxl", tmp_path / "bases" / "mine")
+    make(
+        [person],
+        tmp_path / "out",
+        style=["text-film"],
+        size="64x80",
+        base=str(base),
+        adapter=["photomaker"],
+        hint=[f"canny:0.7:0-0.5={photo}", f"canny={photo}"],
+        preset="fast",
+        format="png",
+    )
+    return tmp_path / "out" / "text-film-1.png"
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_portrait_that_followed_a_picture_is_made_again_from_where_it_lies(followed: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(followed)
+    assert [(each["scale"], each["end"]) for each in recipe["technique"]["hints"]] == [(0.7, 0.5), (0.5, 1.0)]
+    assert recipe["technique"]["base"] == recipe["drawn"]["base"] == "mine"
+    assert set(recipe["drawn"]["models"]) == {
+        "base/text_encoder/model.safetensors",
+        "base/text_encoder_2/model.safetensors",
+        "base/vae/diffusion_pytorch_model.safetensors",
+        "controlnet_canny_sdxl/diffusion_pytorch_model.fp16.safetensors",
+        "lcm_sdxl/pytorch_lora_weights.safetensors",
+        "photomaker/photomaker-v1.bin",
+    }
+    assert str(tmp_path) not in json.dumps(recipe)
+    remake(followed, out=tmp_path / "again.png")
+    assert np.array_equal(read(followed).image, read(tmp_path / "again.png").image)
+    moved = (tmp_path / "photo.png").rename(tmp_path / "elsewhere.png")
+    with pytest.raises(SystemExit):
+        remake(followed, out=tmp_path / "none.png")
+    remake(followed, out=tmp_path / "moved.png", hint=[moved])
+    assert np.array_equal(read(followed).image, read(tmp_path / "moved.png").image)
+
+
+@pytest.mark.usefixtures("installed")
+def test_another_model_than_the_one_it_was_drawn_with_is_named(
+    followed: Path, tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "bases" / "mine"
+    kept = home.rename(tmp_path / "kept")
+    tiny_hub.build(tmp_path / "other")
+    weights = tmp_path / "other" / "sdxl" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\x00\x00\x00\x3f")
+    with pytest.raises(SystemExit):
+        remake(followed, base=str(tmp_path / "other" / "sdxl"), as_json=True)
+    told = json.loads(capsys.readouterr().out)["error"]
+    assert told["code"] == "model_differs"
+    assert "The base mine is another file" in told["message"]
+    remake(followed, base=str(kept), out=tmp_path / "kept.png")
+    assert np.array_equal(read(followed).image, read(tmp_path / "kept.png").image)
+    vae = kept / "vae" / "diffusion_pytorch_model.safetensors"
+    before = vae.read_bytes()
+    vae.write_bytes(before[:-4] + b"\x00\x00\x00\x3f")
+    with pytest.raises(SystemExit):
+        remake(followed, base=str(kept))
+    assert "vae/diffusion_pytorch_model.safetensors of the base mine is another file" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    vae.write_bytes(before)
+    adapter = settings.models.folder / "photomaker" / "photomaker-v1.bin"
+    held = torch.load(adapter, weights_only=True)
+    torch.save({**held, "more": {}}, tmp_path / "more.bin")
+    before = adapter.read_bytes()
+    adapter.write_bytes((tmp_path / "more.bin").read_bytes())
+    try:
+        with pytest.raises(SystemExit):
+            remake(followed, base=str(kept))
+    finally:
+        adapter.write_bytes(before)
+    assert "The model file photomaker/photomaker-v1.bin is another one" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("words", ["pose", "pose:=a.jpg", "pose:0.5:1=a.jpg", "pose:x=a.jpg"])
+def test_a_hint_that_nobody_understands_is_told(words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        controls.given([words])
+    assert caught.value.code == "bad_technique"
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"engine": "magic"},
+        {"preset": "slow"},
+        {"strength": ["lora"]},
+        {"strength": ["lora=7"]},
+    ],
+    ids=str,
+)
+def test_wishes_that_nobody_understands_are_told(wish: dict[str, Any]) -> None:
+    given = {"engine": "", "preset": "", "strength": (), **wish}
+    with pytest.raises(UserError) as caught:
+        technique_of(given["engine"], "", None, (), (given["preset"], given["strength"]))
+    assert caught.value.code == "bad_technique"
+
+
+def test_to_name_the_engine_is_a_wish_too() -> None:
+    assert technique_of("diffusion", "", None, (), ("", ())) == {"preset": "balanced"}
+    assert technique_of("diffusion", "xl", None, (), ("", ())) == {"base": "xl"}
+    assert technique_of("", "", None, (), ("", ())) is None

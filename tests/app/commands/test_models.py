@@ -1,0 +1,108 @@
+"""`portrait models` as it is typed: its words, its JSON, its exit codes."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from app.commands import models as command
+from pipelines.model_store.download import Source
+from pipelines.model_store.manifest import Manifest, Model, ModelFile
+from pipelines.model_store.store import Models
+from pipelines.settings import ModelStore
+
+BYTES = b"weights"
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store with one known model and one for research only, which come from nowhere."""
+    nowhere = (Source("url", "http://127.0.0.1:9/net.bin"),)
+    known = ModelFile("net.bin", nowhere, hashlib.sha256(BYTES).hexdigest(), len(BYTES))
+    research = Model(
+        "lab", "draws", "LicenseRef-lab", "no", (ModelFile("lab.bin", nowhere),), note="For [research] only."
+    )
+    manifest = Manifest({"net": Model("net", "finds", "MIT", "yes", (known,), embedded=True), "lab": research})
+    monkeypatch.setattr(command, "_models", lambda: Models(ModelStore(folder=tmp_path / "models"), manifest))
+    return tmp_path / "models"
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(command.app, list(words))
+
+
+def document(result: Result) -> dict[str, Any]:
+    return json.loads(result.stdout)
+
+
+def carried(folder: Path, **files: bytes) -> str:
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).with_suffix(".bin").write_bytes(data)
+    return str(folder)
+
+
+def test_list_tells_of_every_model() -> None:
+    told = document(run("list", "--json"))["models"]
+    assert [(model["name"], model["state"], model["commercial"]) for model in told] == [
+        ("net", "missing", "yes"),
+        ("lab", "missing", "no"),
+    ]
+    assert told[0]["size"] == len(BYTES)
+    shown = run("list")
+    assert shown.exit_code == 0
+    assert "net" in shown.stdout
+
+
+def test_licences_show_terms_and_notes() -> None:
+    assert document(run("licences", "--json"))["licences"][1]["licence"] == "LicenseRef-lab"
+    assert "[research]" in " ".join(run("licences").stdout.split())
+
+
+def test_a_pull_that_fails_is_one_document_and_exit_code_4() -> None:
+    failed = run("pull", "--json")
+    assert failed.exit_code == 4
+    assert document(failed)["error"]["code"] == "no_network"
+    assert run("pull", "nut").exit_code == 4
+    assert "These exist: net, lab" in " ".join(run("pull", "nut").stderr.split())
+
+
+def test_import_then_check_then_pull_keeps(tmp_path: Path, store: Path) -> None:
+    folder = carried(tmp_path / "usb", net=BYTES, lab=b"lab")
+    imported = run("import", folder, "--json")
+    assert imported.exit_code == 0
+    assert {file["file"] for file in document(imported)["taken"]} == {"net.bin", "lab.bin"}
+    assert (store / "net" / "net.bin").read_bytes() == BYTES
+    assert {file["state"] for file in document(run("check", "--json"))["files"]} == {"ok"}
+    assert document(run("pull", "--json"))["pulled"][0]["kept"] == ["net.bin"]
+    pulled = run("pull", "lab")
+    assert "LicenseRef-lab" in pulled.stdout
+    assert "Not for commercial use. For [research] only." in pulled.stdout
+
+
+def test_check_fails_when_a_file_is_changed(store: Path) -> None:
+    (store / "net").mkdir(parents=True)
+    (store / "net" / "net.bin").write_bytes(b"WEIGHTS")
+    checked = run("check", "--json")
+    assert checked.exit_code == 4
+    assert document(checked)["error"]["code"] == "model_files_wrong"
+    assert document(checked)["files"] == [{"model": "net", "file": "net.bin", "state": "changed"}]
+    assert "changed  net/net.bin" in run("check").stdout
+
+
+def test_import_of_a_wrong_file_is_refused_by_name(tmp_path: Path) -> None:
+    folder = carried(tmp_path / "usb", net=b"other", photo=b"?")
+    refused = run("import", folder, "--json")
+    assert refused.exit_code == 4
+    assert document(refused)["error"]["code"] == "import_refused"
+    assert document(refused)["refused"][0]["path"] == "net.bin"
+    assert document(refused)["unknown"] == ["photo.bin"]
+    assert "refused  net.bin: its hash" in run("import", folder).stdout
+
+
+def test_wrong_words_are_a_usage_error() -> None:
+    assert run("import").exit_code == 2
+    assert run("list", "--nonsense").exit_code == 2

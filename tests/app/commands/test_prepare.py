@@ -1,0 +1,236 @@
+"""The command line as a person and as a program meet it, on real engines."""
+
+import json
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import skimage.data
+
+from pipelines.settings import Settings
+from portrait.errors import Cancelled, EngineError, OperatorError, UserError
+from tests import selfies
+from tests.app.terminal import by_name, document, process, run
+from tests.fakes import save
+from tests.pipelines.test_image_io import bomb, broken, encoded
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One of everything that people drop into a folder."""
+    folder = tmp_path_factory.mktemp("photos")
+    photo = selfies.astronaut()
+    for kind, content in broken(photo).items():
+        (folder / f"broken {kind}.jpg").write_bytes(content)
+    (folder / "bomb.png").write_bytes(bomb())
+    (folder / "coffee.jpg").write_bytes(encoded(skimage.data.coffee(), "JPEG"))
+    (folder / "group.jpg").write_bytes(encoded(selfies.group(), "JPEG"))
+    (folder / "good.jpg").write_bytes(encoded(photo, "JPEG", quality=95))
+    variants = {
+        "spa ce 'quote\" .png": selfies.rolled(photo, 8),
+        "emoji 🎉.png": selfies.rolled(photo, -8),
+        "line\nbreak.png": selfies.rolled(photo, 14),
+        "--json": selfies.rolled(photo, 20),
+    }
+    for name, image in variants.items():
+        save(folder / name, image)
+    for mode in ("CMYK", "P", "L", "LA"):
+        moved = PIL.Image.fromarray(selfies.rolled(photo, {"CMYK": 3, "P": -3, "L": 5, "LA": -14}[mode]))
+        moved.convert(mode).save(folder / f"{mode}.{'jpg' if mode == 'CMYK' else 'png'}")
+    (folder / ".hidden").write_text("not looked at")
+    (folder / "subfolder").mkdir()
+    return folder
+
+
+@pytest.mark.usefixtures("engines")
+def test_one_of_everything(folder: Path, tmp_path: Path) -> None:
+    answer = process("prepare", folder, "-o", tmp_path / "set", "--json")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    told = by_name(document(answer))
+    for name, (verdict, codes) in told.items():
+        if name.startswith("broken"):
+            assert (verdict, codes) == ("refuse", ["unreadable"]), name
+    assert told["bomb.png"] == ("refuse", ["too_large"])
+    assert told["coffee.jpg"] == ("refuse", ["no_face"])
+    assert told["group.jpg"][0] == "refuse"
+    assert told["group.jpg"][1][0] == "several_faces"
+    good = [
+        "good.jpg",
+        "spa ce 'quote\" .png",
+        "emoji 🎉.png",
+        "line\nbreak.png",
+        "--json",
+        "CMYK.jpg",
+        "P.png",
+        "L.png",
+        "LA.png",
+    ]
+    assert {name: told[name] for name in good} == {name: ("use", []) for name in good}
+    assert ".hidden" not in told
+    assert (tmp_path / "set/report.html").is_file()
+    assert document(answer)["set"] == str(tmp_path / "set")
+
+
+@pytest.mark.usefixtures("engines")
+def test_a_person_reads_sentences(folder: Path, tmp_path: Path) -> None:
+    answer = process("prepare", folder / "good.jpg", folder / "coffee.jpg", "-o", tmp_path / "set")
+    assert answer.returncode == 0
+    assert "1 used, 0 in reserve, 1 not used." in answer.stdout
+    assert "No face was found" in " ".join(answer.stdout.split())
+    assert answer.stderr == ""
+
+
+@pytest.mark.usefixtures("engines")
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_sideways_without_exif_is_turned_upright(tmp_path: Path, turns: int) -> None:
+    picture = PIL.Image.fromarray(selfies.astronaut()).rotate(90 * turns, expand=True)
+    picture.save(tmp_path / "turned.png")
+    answer = document(run("prepare", tmp_path / "turned.png", "-o", tmp_path / "set", "--json"))
+    assert by_name(answer)["turned.png"] == ("use", [])
+    with PIL.Image.open(tmp_path / "set/references/01.jpg") as reference:
+        upright = np.asarray(reference, float)
+    assert np.abs(upright - selfies.astronaut()).mean() < 4
+
+
+@pytest.mark.usefixtures("engines")
+def test_reads_from_a_folder_it_may_not_write(folder: Path, tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    (locked / "good.jpg").write_bytes((folder / "good.jpg").read_bytes())
+    locked.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    try:
+        answer = run("prepare", locked, "-o", tmp_path / "set", "--json")
+    finally:
+        locked.chmod(stat.S_IRWXU)
+    assert by_name(document(answer)) == {"good.jpg": ("use", [])}
+
+
+@pytest.mark.usefixtures("engines")
+def test_include_and_exclude_by_name(folder: Path, tmp_path: Path) -> None:
+    photos = [folder / "good.jpg", folder / "emoji 🎉.png", folder / "group.jpg"]
+    answer = run(
+        "prepare", *photos, "-o", tmp_path / "set", "--include", "group.jpg", "--exclude", "emoji 🎉.png", "--json"
+    )
+    told = by_name(document(answer))
+    assert told["group.jpg"][0] == "use"
+    assert told["emoji 🎉.png"] == ("spare", ["excluded"])
+
+
+@pytest.mark.usefixtures("engines")
+@pytest.mark.parametrize("photos", [["coffee.jpg"], ["coffee.jpg", "bomb.png", "broken empty.jpg"]])
+def test_nothing_usable_is_the_users_to_mend(folder: Path, tmp_path: Path, photos: Sequence[str]) -> None:
+    answer = run("prepare", *[folder / name for name in photos], "-o", tmp_path / "set", "--json")
+    assert answer.returncode == 3
+    told = document(answer)
+    assert told["error"]["code"] == "no_usable_photos"
+    assert len(told["photos"]) == len(photos)
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["empty"], "no_photos"), (["nowhere"], "not_found"), (["a.jpg", "--include", "b.jpg"], "not_found")],
+)
+def test_wrong_paths_are_one_sentence(home: Path, tmp_path: Path, words: list[str], code: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.jpg").write_bytes(b"")
+    paths = [str(tmp_path / words[0]), *words[1:]]
+    answer = run("prepare", *paths, "-o", tmp_path / "set", "--json")
+    assert answer.returncode == 3
+    assert document(answer)["error"]["code"] == code
+    human = run("prepare", *paths, "-o", tmp_path / "set")
+    assert (human.stdout, human.returncode) == ("", 3)
+    assert len(human.stderr.strip().splitlines()) == 1
+
+
+def test_without_models_it_says_what_to_pull(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(encoded(selfies.astronaut(), "JPEG"))
+    answer = run("prepare", tmp_path / "a.jpg", "-o", tmp_path / "set", "--json")
+    assert answer.returncode == 4
+    told = document(answer)["error"]
+    assert told["code"] == "missing_model"
+    assert "portrait models pull" in told["message"]
+
+
+def test_unknown_engine_says_which_exist(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    monkeypatch.setenv("PORTRAIT_ENGINES__FACES", "yolo")
+    answer = run("prepare", tmp_path / "a.jpg", "-o", tmp_path / "s", "--json")
+    assert answer.returncode == 4
+    assert "blazeface, scrfd" in document(answer)["error"]["message"]
+
+
+def test_usage_is_exit_code_2() -> None:
+    assert process("prepare").returncode == 2
+    assert run("no-such-command").returncode == 2
+
+
+@pytest.mark.usefixtures("engines")
+def test_output_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    answer = run("prepare", folder / "good.jpg", "-o", tmp_path / "file" / "set", "--json")
+    assert answer.returncode == 4
+    assert document(answer)["error"]["code"] == "cannot_write"
+    answer = run("prepare", folder / "good.jpg", "-o", tmp_path / "file", "--json")
+    assert document(answer)["error"]["code"] == "folder_taken"
+
+
+def test_doctor_names_what_is_missing(home: Path) -> None:
+    answer = run("doctor", "--json")
+    assert answer.returncode == 4
+    told = document(answer)
+    assert told["error"]["code"] == "not_ready"
+    checks = {each["name"]: each for each in told["checks"]}
+    assert not checks["Engine faces/blazeface"]["ok"]
+    assert "portrait models pull blazeface" in checks["Engine faces/blazeface"]["mend"]
+    assert checks["OpenCV"]["ok"]
+    assert checks["Packages"]["ok"]
+    assert not checks["Engine faces/scrfd"]["needed"]
+
+
+@pytest.mark.usefixtures("engines")
+def test_doctor_is_content_where_all_is_there(settings: Settings) -> None:
+    answer = run("doctor", "--json")
+    assert answer.returncode == 0, answer.stdout
+    assert document(answer)["ok"]
+
+
+@pytest.mark.usefixtures("engines")
+def test_demo_shows_good_and_bad_photos(tmp_path: Path) -> None:
+    answer = run("demo", "--out", tmp_path, "--json")
+    assert answer.returncode == 0, answer.stderr
+    told = by_name(document(answer))
+    used = [name for name, (verdict, _) in told.items() if verdict == "use"]
+    assert len(used) >= 7
+    assert {codes[0] for _, codes in told.values() if codes} >= {"blurred", "dark", "duplicate", "no_face"}
+    assert Path(document(answer)["report"]).is_file()
+    guests = [each for each in document(answer)["portraits"] if each["style"] == "astronaut"]
+    assert len(guests) == 3
+    assert all(each["likeness"]["distance"] < 0.6 for each in guests)
+    assert all(each["scores"]["eyes"] > 0.2 for each in guests[:2]), "the third looks down at her cards"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UserError("a", "b"), 3),
+        (OperatorError("a", "b"), 4),
+        (EngineError("a", "b"), 5),
+        (Cancelled(), 130),
+        (RuntimeError("bug"), 5),
+    ],
+)
+def test_each_branch_has_its_exit_code(
+    home: Path, error: Exception, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from app.terminal.errors import answering
+
+    with pytest.raises(SystemExit) as caught, answering(True):
+        raise error
+    assert caught.value.code == code
+    assert "error" in json.loads(capsys.readouterr().out)
+    if isinstance(error, RuntimeError):
+        assert "RuntimeError: bug" in (home / "errors.log").read_text()

@@ -1,0 +1,65 @@
+"""Compiled blocks draw the same, and another person compiles nothing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers.models.attention import BasicTransformerBlock
+from torch._dynamo.utils import counters
+
+from pipelines.diffusion.base import compiling, loading
+from pipelines.diffusion.base.lease import LoadedBase
+from pipelines.diffusion.base.memory import Profile
+from pipelines.engines.painters.diffusion import Diffusion
+from pipelines.settings import Settings
+from portrait.arrays import Size
+from portrait.generation.options import Scene, Technique
+from portrait.types import Identity
+from tests import hub_store
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    torch.set_num_threads(1)
+    return hub_store.fill(tmp_path_factory.mktemp("hub"))
+
+
+def drawn(painter: Diffusion, who: Identity) -> np.ndarray:
+    """By LoRA and InstantID, with guidance that ends at half."""
+    technique = Technique(identities=("lora", "instantid"), scheduler="own", steps=4, guidance=4, cutoff=0.5)
+    plan = painter.plan(hub_store.request(who, Scene("a photo of a {who}", "low quality"), technique))
+    return hub_store.pixels(painter, replace(plan, drawing=replace(plan.drawing, size=Size(64, 64))))
+
+
+def compiled_graphs() -> int:
+    return int(counters["stats"]["unique_graphs"])
+
+
+def test_another_person_compiles_nothing(settings: Settings, anna: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    # PyTorch's own tracing and guards without the machine code, which takes a compiler and half a minute.
+    monkeypatch.setattr(compiling, "BACKEND", "eager")
+    torch._dynamo.reset()
+    people = [anna, hub_store.learned(settings, 2, rank=2)]
+    plain = hub_store.painter(settings)
+    painter = hub_store.painter(replace(settings, draw=replace(settings.draw, compile=True)))
+    before = compiled_graphs()
+    first = [drawn(painter, anna) for _ in range(2)]
+    once = compiled_graphs()
+    assert once > before
+    for who in people * 2:
+        assert np.array_equal(drawn(painter, who), drawn(plain, who))
+    assert compiled_graphs() == once
+    assert np.array_equal(first[0], first[1])
+
+
+@pytest.mark.parametrize(("profile", "whole"), [("full", True), ("sliced", True), ("offload", False)])
+def test_what_is_not_whole_on_the_device_is_not_compiled(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, profile: Profile, whole: bool
+) -> None:
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(BasicTransformerBlock, "compile", lambda self, **how: compiled.append(self))
+    monkeypatch.setattr("pipelines.diffusion.base.memory.place", lambda *given: None)  # there is no GPU to leave
+    base = loading.source("xl", settings.bases["xl"].path)
+    LoadedBase(base, torch.float32, torch.device("cpu"), profile, compiled=True)
+    assert bool(compiled) == whole

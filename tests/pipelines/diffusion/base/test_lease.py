@@ -1,0 +1,131 @@
+"""A shared base forgets: nothing of one request is seen in the next, however the first one ended."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.engines.painters.diffusion import Diffusion, Plan
+from pipelines.settings import Settings
+from portrait.arrays import Size
+from portrait.errors import Cancelled
+from portrait.generation.options import Scene, Technique
+from portrait.types import Identity
+from tests import hub_store
+
+SCENE = Scene("a photo of a {who}", "low quality")
+STEPS = 3
+BOTH = ("lora", "instantid")
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    torch.set_num_threads(1)
+    return hub_store.fill(tmp_path_factory.mktemp("hub"))
+
+
+@pytest.fixture(scope="module")
+def ben(settings: Settings) -> Identity:
+    return hub_store.learned(settings, 2, rank=2)
+
+
+@pytest.fixture(scope="module")
+def alone(settings: Settings, ben: Identity) -> np.ndarray:
+    """Ben by InstantID, from a fresh process."""
+    return fresh(settings, ben, "instantid")
+
+
+@pytest.fixture(scope="module")
+def worn(settings: Settings, ben: Identity) -> np.ndarray:
+    """Ben by his LoRA, from a fresh process."""
+    return fresh(settings, ben, "lora")
+
+
+def plan(painter: Diffusion, who: Identity, *identities: str, **more: Any) -> Plan:
+    technique = Technique(identities=identities, scheduler="own", steps=STEPS, guidance=4, **more)
+    made = painter.plan(hub_store.request(who, SCENE, technique))
+    return replace(made, drawing=replace(made.drawing, size=Size(64, 64)))
+
+
+def fresh(settings: Settings, who: Identity, *identities: str, **more: Any) -> np.ndarray:
+    """As a process draws that has drawn nobody else."""
+    painter = hub_store.painter(settings)
+    image = hub_store.pixels(painter, plan(painter, who, *identities, **more))
+    painter.close()
+    return image
+
+
+def stopping(at: int) -> Callable[[int], None]:
+    def tell(done: int) -> None:
+        if done == at:
+            raise Cancelled
+
+    return tell
+
+
+@pytest.mark.parametrize(
+    "armed",
+    [BOTH, ("lora", "photomaker_v2"), ("faceid",), ("lora", "faceid_plus")],
+    ids=lambda names: "+".join(names),
+)
+def test_a_portrait_after_one_that_was_cancelled_is_that_of_a_fresh_process(
+    settings: Settings, anna: Identity, ben: Identity, alone: np.ndarray, worn: np.ndarray, armed: tuple[str, ...]
+) -> None:
+    painter = hub_store.painter(settings)
+    for step in range(1, STEPS + 1):
+        with pytest.raises(Cancelled):
+            painter.draw(plan(painter, anna, *armed, freeu=True, cutoff=0.5), stopping(step))
+        assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "instantid")), alone)
+        assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "lora")), worn)
+    painter.close()
+
+
+def test_a_portrait_after_perturbed_guidance_was_cancelled_is_that_of_a_fresh_process(
+    settings: Settings, anna: Identity, ben: Identity, alone: np.ndarray, worn: np.ndarray
+) -> None:
+    painter = hub_store.painter(settings)
+    for armed in (("lora",), ("instantid", "lora"), ("faceid_plus",)):
+        with pytest.raises(Cancelled):
+            painter.draw(plan(painter, anna, *armed, perturbed=3.0), stopping(2))
+        assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "instantid")), alone)
+        assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "lora")), worn)
+    painter.close()
+
+
+def test_fifty_turns_between_two_people_leave_base_and_portraits_as_they_were(
+    settings: Settings, anna: Identity, ben: Identity, worn: np.ndarray
+) -> None:
+    twins = [fresh(settings, anna, "lora"), worn]
+    assert not np.array_equal(twins[0], twins[1])
+    painter = hub_store.painter(settings)
+    plans = [plan(painter, anna, "lora"), plan(painter, ben, "lora")]
+    hub_store.pixels(painter, plan(painter, hub_store.stranger(9), "instantid"))
+    before = hub_store.weights_of(painter)
+    for turn in range(50):
+        assert np.array_equal(hub_store.pixels(painter, plans[turn % 2]), twins[turn % 2])
+    assert hub_store.weights_of(painter) == before
+    painter.close()
+
+
+def test_the_slot_does_what_loading_the_lora_does(settings: Settings, anna: Identity) -> None:
+    painter = hub_store.painter(settings)
+    slot = hub_store.pixels(painter, plan(painter, anna, "lora", strengths={"lora": 1.0}))
+    painter.close()
+    other = hub_store.painter(settings)
+    made = replace(plan(other, anna, "lora"), looks=[("anna", anna.lora, 1.0)], identifiers=())
+    assert np.abs(slot - hub_store.pixels(other, made)).max() < 1e-5
+    other.close()
+
+
+def test_a_larger_rank_makes_the_slot_grow_and_a_smaller_one_is_padded(settings: Settings, ben: Identity) -> None:
+    large = hub_store.learned(settings, 3, rank=24)
+    painter = hub_store.painter(settings)
+    first = hub_store.pixels(painter, plan(painter, ben, "lora"))
+    grown = hub_store.pixels(painter, plan(painter, large, "lora"))
+    again = hub_store.pixels(painter, plan(painter, ben, "lora"))
+    assert np.abs(first - again).max() < 1e-5
+    assert np.abs(grown - fresh(settings, large, "lora")).max() < 1e-5
+    painter.close()

@@ -1,0 +1,100 @@
+"""Bases load from folders and files alike, and convert without a changed pixel."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipelines.diffusion.base import convert, loading
+from pipelines.diffusion.base.loading import Source
+from pipelines.diffusion.base.registry import families
+from pipelines.model_store.store import Models
+from pipelines.settings import Base, ModelStore, Settings
+from portrait.errors import OperatorError, UserError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def drawn(base: Source) -> torch.Tensor:
+    """One picture from a seed."""
+    pipeline: Any = loading.load(base, torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(0)
+    return pipeline("a photo of sks person", num_inference_steps=2, generator=generator, output_type="pt").images[0]
+
+
+def test_sizes_are_read_from_the_base_itself(base: Source) -> None:
+    assert (base.family.name, base.side, base.factor, base.step) == (base.name, 64, 8, 16)
+
+
+def test_a_folder_a_file_a_pickle_and_back_draw_the_same(base: Source, tmp_path: Path) -> None:
+    file, pickled, folder = tmp_path / "one.safetensors", tmp_path / "one.ckpt", tmp_path / "back"
+    convert.to_file(base, file, torch.float32)
+    torch.save({"state_dict": load_file(file), "global_step": 7}, pickled)
+    single = loading.source("file", file, base.path)
+    convert.to_folder(single, folder, torch.float32)
+    before = drawn(base)
+    assert before.std() > 0.05
+    for other in (single, loading.source("pickle", pickled, base.path), loading.source("back", folder)):
+        assert other.family is base.family
+        assert torch.equal(drawn(other), before), other.name
+
+
+def test_weights_keep_the_dtype_they_are_served_in(base: Source, tmp_path: Path) -> None:
+    convert.to_folder(base, tmp_path / "half", torch.float16)
+    half = loading.source("half", tmp_path / "half")
+    found = loading.parts(half, torch.float16, ["unet", "vae"])
+    assert {weight.dtype for part in found.values() for weight in part.parameters()} == {torch.float16}
+    assert not any(weight.requires_grad for part in found.values() for weight in part.parameters())
+    assert found.keys() == {"unet", "vae"}
+    size = (tmp_path / "half/unet/diffusion_pytorch_model.safetensors").stat().st_size
+    assert size < 0.55 * (base.path / "unet/diffusion_pytorch_model.safetensors").stat().st_size
+
+
+def test_a_pickle_runs_no_program(tmp_path: Path) -> None:
+    class Program:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (tmp_path / "ran",))  # type: ignore[return-value] -- what an attacker would write
+
+    evil = tmp_path / "evil.ckpt"
+    evil.write_bytes(pickle.dumps({"state_dict": Program()}))
+    with pytest.raises(OperatorError) as caught:
+        loading.source("evil", evil)
+    assert caught.value.code == "bad_base"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_base_is_found_by_name_and_by_place(hub: Path, tmp_path: Path) -> None:
+    settings = Settings(models=ModelStore(folder=tmp_path), bases={"mine": Base(hub / "sdxl")})
+    models = Models(settings.models)
+    assert loading.find("mine", settings, models).family.name == "sdxl"
+    assert loading.find(str(hub / "sd15"), settings, models).name == "sd15"
+    for name, code in (("sdxl", "missing_model"), ("nothing", "unknown_base")):
+        with pytest.raises(OperatorError) as caught:
+            loading.find(name, settings, models)
+        assert caught.value.code == code
+
+
+def test_what_is_no_base_says_so(hub: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
+    (tmp_path / "junk.safetensors").write_bytes(b"junk")
+    for place, code in (("other", "unknown_family"), ("junk.safetensors", "bad_base"), ("none", "bad_base")):
+        with pytest.raises(OperatorError) as caught:
+            loading.source("it", tmp_path / place)
+        assert caught.value.code == code
+    file = tmp_path / "one.safetensors"
+    convert.to_file(loading.source("sd15", hub / "sd15"), file, torch.float16)
+    with pytest.raises(OperatorError, match="portrait models pull sd15"):
+        loading.source("it", file)
+    with pytest.raises(UserError, match="there already"):
+        convert.to_file(loading.source("sd15", hub / "sd15"), file, torch.float16)
+
+
+def test_each_family_is_a_file_of_its_name() -> None:
+    assert [family.name for family in families()] == ["sd15", "sdxl"]
+    assert len({family.mark for family in families()}) == 2

@@ -1,0 +1,183 @@
+"""Pictures that a drawing follows: each control's own, several at once, each with its scale and its part of the steps."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import ControlNetModel
+
+from pipelines import build
+from pipelines.diffusion.base import single_file
+from pipelines.engines.painters.diffusion import Diffusion, Plan
+from pipelines.settings import Settings
+from portrait.arrays import Image, Size
+from portrait.errors import OperatorError, UserError
+from portrait.generation.options import Hint, Scene, Technique, mark, read, told
+from portrait.types import Identity
+from tests import hub_store
+from tests.fakes import Told
+
+SCENE = Scene("a photo of a {who}", "low quality")
+SEEN = 1e-5
+SIZE = Size(64, 64)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    torch.set_num_threads(1)
+    settings = hub_store.fill(tmp_path_factory.mktemp("hub"))
+    published(settings.models.folder)
+    return settings
+
+
+def published(store: Path) -> None:
+    """EasyPhoto's colour network as it is published: one pickle of tensors in CompVis's names, beside a configuration."""
+    given, made = store / "controlnet_canny_sd15", store / "controlnet_color_sd15"
+    network = ControlNetModel.from_pretrained(given, variant="fp16")
+    made.mkdir()
+    shutil.copyfile(given / "config.json", made / "config.json")
+    weights = {f"control_model.{compvis(name, network.config)}": each for name, each in network.state_dict().items()}
+    torch.save(weights, made / "control_sd15_random_color.pth")
+
+
+def compvis(name: str, config: Any) -> str:
+    """What CompVis calls a weight of a control network."""
+    head, _, rest = name.partition(".")
+    if head == "controlnet_down_blocks":
+        number, _, end = rest.partition(".")
+        return f"zero_convs.{number}.0.{end}"
+    if head == "controlnet_mid_block":
+        return f"middle_block_out.0.{rest}"
+    if head == "controlnet_cond_embedding":
+        part, _, end = rest.rpartition(".")
+        places = {"conv_in": 0, "conv_out": 2 + 2 * 6}
+        number = places[part] if part in places else 2 + 2 * int(part.rsplit(".")[-1])
+        return f"input_hint_block.{number}.{end}"
+    return single_file.unet_name(name, config)
+
+
+def picture(seed: int = 0) -> Image:
+    image = np.full((80, 60, 3), (40 * seed, 255 - 40 * seed, 128), np.uint8)
+    image[20:60, 10 * seed : 10 * seed + 30] = 255
+    return image
+
+
+def drawn(painter: Diffusion, who: Identity, *hints: Hint, **more: Any) -> np.ndarray:
+    technique = Technique(
+        identities=("lora",), scheduler="own", steps=4, guidance=4.0, hints=hints, **{"base": "xl", **more}
+    )
+    return hub_store.pixels(painter, small(painter.plan(hub_store.request(who, SCENE, technique))))
+
+
+def small(plan: Plan) -> Plan:
+    return replace(plan, drawing=replace(plan.drawing, size=SIZE))
+
+
+def apart(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one - other).max())
+
+
+@pytest.mark.parametrize(
+    ("change", "matters"),
+    [
+        ({}, False),
+        ({"scale": 0.9}, True),
+        ({"end": 0.5}, True),
+        ({"start": 0.5}, True),
+        ({"picture": picture(4)}, True),
+        ({"kind": "depth"}, True),
+    ],
+    ids=lambda each: next(iter(each), "none") if isinstance(each, dict) else "",
+)
+def test_each_of_several_hints_is_followed_with_its_scale_and_its_part_of_the_steps(
+    painter: Diffusion, anna: Identity, change: dict[str, Any], matters: bool
+) -> None:
+    fixed = Hint("canny", picture(2), 0.6, drawn=True)
+    hint = Hint("pose", picture(), 0.5, drawn=True)
+    both = drawn(painter, anna, fixed, hint)
+    assert (apart(both, drawn(painter, anna, fixed, replace(hint, **change))) > SEEN) == matters
+    assert min(apart(both, drawn(painter, anna, each)) for each in (fixed, hint)) > SEEN
+
+
+def test_a_hint_that_is_never_followed_is_none(painter: Diffusion, anna: Identity) -> None:
+    silent = drawn(painter, anna, Hint("canny", picture(), 0.0, drawn=True))
+    assert apart(silent, drawn(painter, anna)) < 1e-5
+
+
+def test_the_colour_network_loads_as_it_is_published(painter: Diffusion, settings: Settings) -> None:
+    ann = hub_store.stranger(1)
+    hint = Hint("color", picture(), 0.8)
+    more = {"identities": ("faceid",), "base": "sd"}
+    technique = Technique(scheduler="own", steps=3, guidance=4.0, hints=(hint,), **more)
+    made = small(painter.plan(hub_store.request(ann, SCENE, technique)))
+    followed = hub_store.pixels(painter, made)
+    canny = replace(made.drawing.technique.hints[0], kind="canny")
+    twin = replace(made, drawing=replace(made.drawing, technique=replace(made.drawing.technique, hints=(canny,))))
+    # The tiny one has the very weights of the tiny canny network.
+    assert apart(followed, hub_store.pixels(painter, twin)) < 1e-5
+    without = replace(made, drawing=replace(made.drawing, technique=replace(made.drawing.technique, hints=())))
+    assert apart(followed, hub_store.pixels(painter, without)) > 10 * SEEN
+
+
+def test_controls_draw_once_a_request_and_before_the_base_is_loaded(settings: Settings, anna: Identity) -> None:
+    painter, asked = hub_store.painter(settings), []
+    control = painter._control
+
+    def counting(kind: str) -> Any:
+        asked.append((kind, painter._loaded))
+        return control(kind)
+
+    painter._control = counting
+    technique = Technique(scheduler="own", steps=1, identities=("lora",), hints=(Hint("canny", picture()),))
+    request = replace(hub_store.request(anna, SCENE, technique, size=SIZE), count=2)
+    painter.paint(request, Told())
+    assert asked == [("canny", None)]
+    painter.close()
+
+
+@pytest.mark.parametrize(
+    ("hint", "base", "says", "error"),
+    [
+        (Hint("magic", picture()), "xl", "There is no control 'magic'", UserError),
+        (Hint("color", picture()), "xl", "no network for the control 'color' on sdxl", UserError),
+        (Hint("tile", picture()), "xl", "portrait models pull controlnet_tile_sdxl", OperatorError),
+        (Hint("pose", picture()), "xl", "portrait models pull pose", OperatorError),
+        (Hint("depth", picture()), "xl", "portrait models pull depth_anything", OperatorError),
+        (Hint("canny", picture(), scale=9.0), "xl", "scale of 0 to 2", UserError),
+        (Hint("canny", picture(), start=0.5, end=0.5), "xl", "starts before it ends", UserError),
+    ],
+    ids=lambda each: each.kind if isinstance(each, Hint) else None,
+)
+def test_a_hint_that_cannot_be_followed_is_told_before_the_base_is_loaded(
+    settings: Settings, anna: Identity, hint: Hint, base: str, says: str, error: type[Exception]
+) -> None:
+    painter = hub_store.painter(settings)
+    with pytest.raises(error, match=says):
+        drawn(painter, anna, hint, base=base)
+    assert painter._loaded is None
+
+
+def test_what_can_be_followed_on_a_base_and_what_it_lacks_is_told_in_advance(settings: Settings) -> None:
+    able = build.ways(settings)
+    assert able["base:xl:hint:canny"] == able["base:sd:hint:color"] == []
+    assert "portrait models pull controlnet_tile_sdxl" in able["base:xl:hint:tile"][0]
+    assert "portrait models pull depth_anything" in able["base:xl:hint:depth"][0], (
+        "its network is here, its eyes are not"
+    )
+    assert "no network for the control 'color' on sdxl" in able["base:xl:hint:color"][0]
+
+
+def test_hints_are_told_by_the_marks_of_their_pictures_and_read_back() -> None:
+    hint = Hint("canny", picture(), 0.7, 0.1, 0.9)
+    said = told(Technique(hints=(hint,)))
+    assert said["hints"] == [{"kind": "canny", "scale": 0.7, "start": 0.1, "end": 0.9, "picture": mark(picture())}]
+    (back,) = read(said, {mark(picture()): picture()}).hints
+    assert np.array_equal(back.picture, hint.picture)
+    assert told(Technique(hints=(back,))) == said
+    with pytest.raises(UserError, match="Name it with --hint") as caught:
+        read(said, {mark(picture(5)): picture(5)})
+    assert caught.value.code == "hint_missing"

@@ -1,0 +1,150 @@
+"""SDXL's refiner draws the last steps, equal to the published way of calling both; and the base makes room for it."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import EulerDiscreteScheduler, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
+
+from pipelines.diffusion.sampling import refiner
+from pipelines.engines.painters.diffusion import Diffusion, Plan
+from pipelines.settings import Settings
+from portrait.arrays import Size
+from portrait.errors import OperatorError, UserError
+from portrait.generation.options import Scene, Technique
+from portrait.types import Identity
+from tests import hub_store, tiny_refiner
+
+SCENE = Scene("a photo of a {who}", "low quality")
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    torch.set_num_threads(1)
+    settings = hub_store.fill(tmp_path_factory.mktemp("hub"))
+    tiny_refiner.build(settings.models.folder / refiner.MODEL)
+    return settings
+
+
+def plan(painter: Diffusion, who: Identity, *identities: str, **more: Any) -> Plan:
+    technique = Technique(
+        identities=identities, **{"scheduler": "own", "steps": 10, "guidance": 4.0, "refiner": 0.2, **more}
+    )
+    made = painter.plan(hub_store.request(who, SCENE, technique))
+    return replace(made, drawing=replace(made.drawing, size=Size(64, 64)))
+
+
+def test_base_and_refiner_draw_what_the_published_calls_draw(
+    painter: Diffusion, settings: Settings, anna: Identity
+) -> None:
+    made = replace(plan(painter, anna, "lora"), identifiers=(), drawing=plan(painter, anna, "lora", cutoff=1).drawing)
+    made = replace(made, drawing=replace(made.drawing, prompt="a photo of a man", size=Size(64, 64)))
+    steps: list[int] = []
+    pixels, facts = painter.draw(made, steps.append)
+    assert steps == list(range(1, 11))
+    assert facts["refiner"] == 0.2
+    base: Any = StableDiffusionXLPipeline.from_pretrained(settings.bases["xl"].path)
+    second: Any = StableDiffusionXLImg2ImgPipeline.from_pretrained(
+        settings.models.folder / refiner.MODEL, variant="fp16"
+    )
+    words: dict[str, Any] = {"prompt": "a photo of a man", "negative_prompt": "low quality", "guidance_scale": 4.0}
+    for pipe in (base, second):
+        pipe.set_progress_bar_config(disable=True)
+        pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    latents = base(
+        **words,
+        width=64,
+        height=64,
+        num_inference_steps=10,
+        denoising_end=0.8,
+        output_type="latent",
+        generator=torch.Generator().manual_seed(0),
+    ).images
+    wanted = second(
+        **words,
+        image=latents,
+        num_inference_steps=10,
+        denoising_start=0.8,
+        output_type="np",
+        generator=torch.Generator().manual_seed(0),
+    ).images[0]
+    assert np.abs(pixels - wanted).max() < 1e-4
+
+
+@pytest.mark.parametrize("names", [("lora",), ("instantid",), ("lora", "photomaker")], ids=str)
+def test_the_refiner_changes_what_any_identity_draws_and_leaves_the_base_as_it_was(
+    painter: Diffusion, anna: Identity, names: tuple[str, ...]
+) -> None:
+    alone = hub_store.pixels(painter, plan(painter, anna, *names, refiner=0.0))
+    together = hub_store.pixels(painter, plan(painter, anna, *names))
+    assert np.abs(alone - together).max() > 1e-3
+    assert np.array_equal(hub_store.pixels(painter, plan(painter, anna, *names, refiner=0.0)), alone)
+
+
+def test_the_refiner_is_told_no_word_that_was_learned(painter: Diffusion, anna: Identity) -> None:
+    made = plan(painter, anna, "lora")
+    assert "sks" in made.drawing.prompt
+    assert made.plain == "a photo of a man"
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"refiner": 0.9}, "0.05 to 0.5 of the steps"),
+        ({"scheduler": "lcm"}, "many steps"),
+        ({"base": "sd", "identities": ("faceid",)}, "family sdxl alone"),
+    ],
+    ids=str,
+)
+def test_what_the_refiner_cannot_go_on_from_is_told_beforehand(
+    painter: Diffusion, anna: Identity, more: dict[str, Any], says: str
+) -> None:
+    technique = Technique(**{"identities": ("lora",), "scheduler": "own", "refiner": 0.2, **more})
+    with pytest.raises(UserError, match=says):
+        painter.plan(hub_store.request(hub_store.stranger(1) if "base" in more else anna, SCENE, technique))
+
+
+def test_a_refiner_that_is_not_here_is_told_with_what_brings_it(settings: Settings, anna: Identity) -> None:
+    painter = hub_store.painter(settings)
+    file = settings.models.folder / refiner.MODEL / "unet" / "config.json"
+    held = file.read_bytes()
+    file.unlink()
+    try:
+        with pytest.raises(OperatorError, match="portrait models pull sdxl_refiner"):
+            plan(painter, anna, "lora")
+    finally:
+        file.write_bytes(held)
+
+
+class Pipeline:
+    """Remembers where it was."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self._name, self._log, self.components = name, log, {"unet": torch.nn.Linear(10, 10, bias=False)}
+
+    def to(self, where: torch.device | str) -> None:
+        self._log.append(f"{self._name} to {torch.device(where).type}")
+
+
+@pytest.mark.parametrize(
+    ("free", "log"),
+    [
+        (1000.0, ["refiner to cuda", "drawn"]),
+        (400.0, ["base to cpu", "refiner to cuda", "drawn", "refiner to cpu", "base to cuda"]),
+    ],
+)
+def test_where_both_do_not_fit_each_waits_for_its_turn(
+    monkeypatch: pytest.MonkeyPatch, free: float, log: list[str]
+) -> None:
+    seen: list[str] = []
+    second: Any = SimpleNamespace(pipeline=Pipeline("refiner", seen))
+    loaded = SimpleNamespace(pipeline=Pipeline("base", seen), profile="full")
+    lease: Any = SimpleNamespace(loaded=loaded, device=torch.device("cuda"))
+    monkeypatch.setattr(refiner.device, "free", lambda where: free)
+    monkeypatch.setattr(refiner.device, "sweep", lambda where: None)
+    with refiner.aside(lease, second):
+        seen.append("drawn")
+    assert seen == log

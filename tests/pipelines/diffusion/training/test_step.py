@@ -1,0 +1,166 @@
+"""A step equals the straightforward loop on the public API of diffusers and peft: loss and gradients."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as nn
+from diffusers import DDPMScheduler
+from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+
+from pipelines.diffusion.base import loading, lora
+from pipelines.diffusion.base.family import TARGETS
+from pipelines.diffusion.training import class_images, job
+from pipelines.diffusion.training import step as ours
+from pipelines.diffusion.training.job import Course
+from pipelines.settings import Prior, Train
+from tests.pipelines.engines import lessons
+from tests.pipelines.engines.lessons import PLAIN
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+PRIOR = Prior(weight=0.7, images=2, steps=1)
+
+
+@pytest.mark.parametrize("prior", [Prior(), PRIOR], ids=["alone", "prior"])
+@pytest.mark.parametrize("gamma", [0.0, 5.0], ids=["plain", "min-snr"])
+@pytest.mark.parametrize("name", ["sd15", "sdxl", "sd15-v"])
+def test_the_first_step_equals_a_straightforward_loop(
+    hub: Path, tmp_path: Path, name: str, gamma: float, prior: Prior
+) -> None:
+    knobs = replace(PLAIN, batch=2, min_snr=gamma, prior=prior)
+    course = lessons.course(hub, name, knobs, tmp_path)
+    learner, material = job.learner(course, None), job.material(course)
+    random = torch.Generator().manual_seed(3)
+    # The second factor begins at zero, where half of the gradients vanish.
+    weights = {key: 0.3 * torch.randn(each.shape, generator=random) for key, each in learner.worn().items()}
+    learner.wear(weights)
+    loss = learner.loss(material, 0)
+    loss.backward()
+    grown = {key: place.grad for key, place in lora.learned(learner.unet, "unet")}
+    expected, gradients = straightforward(course, knobs, weights, material)
+    assert loss.item() == pytest.approx(expected, abs=1e-5, rel=1e-5)
+    assert grown.keys() == gradients.keys()
+    assert max(each.abs().max().item() for each in gradients.values()) > 1e-3
+    for key, gradient in gradients.items():
+        found = grown[key]
+        assert found is not None
+        assert torch.allclose(found, gradient, atol=1e-5), key
+
+
+def straightforward(
+    course: Course, knobs: Train, weights: lora.Weights, material: ours.Material
+) -> tuple[float, dict[str, torch.Tensor]]:
+    """As diffusers' scripts write it: everything in the loop, one batch of the person and of others."""
+    pipeline = loading.load(course.base, torch.float32)
+    pipeline.unet.requires_grad_(False)
+    pipeline.unet.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=list(TARGETS)))
+    set_peft_model_state_dict(pipeline.unet, {key.removeprefix("unet."): each for key, each in weights.items()})
+    schedule: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
+    own = [course.lesson.training.crops[at] for at in material.places(0)]
+    images, captions = [crop.image for crop in own], [crop.caption for crop in own]
+    random = torch.Generator().manual_seed(ours._seed(knobs.seed, 0))
+    draws = [drawn(random, len(own))]
+    if knobs.prior.weight:
+        folder = class_images.folder(course.cache, course.base_hash, knobs.prior, "person", 64)
+        picked = material.strangers(0)
+        images += [read(folder / f"{at:04}.png") for at in picked]
+        captions += ["a photo of a person"] * len(picked)
+        draws.append(drawn(random, len(picked)))
+    spread, noise, times = (torch.cat(each) for each in zip(*draws, strict=True))
+    pixels = torch.stack([torch.tensor(resized(image)).permute(2, 0, 1) for image in images])
+    with torch.no_grad():
+        seen = pipeline.vae.encode(pixels / 127.5 - 1).latent_dist
+        latents = (seen.mean + seen.std * spread) * pipeline.vae.config.scaling_factor
+        told = pipeline.encode_prompt(
+            prompt=captions, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
+        )
+    added = None
+    if course.base.name == "sdxl":
+        sizes = [[image.shape[0], image.shape[1], 0, 0, 64, 64] for image in images]
+        added = {"text_embeds": told[2], "time_ids": torch.tensor(sizes, dtype=torch.float32)}
+    said = pipeline.unet(schedule.add_noise(latents, noise, times), times, told[0], added_cond_kwargs=added).sample
+    velocity = schedule.config.prediction_type == "v_prediction"
+    target = schedule.get_velocity(latents, noise, times) if velocity else noise
+    errors = nn.mse_loss(said, target, reduction="none").mean(dim=(1, 2, 3))
+    if knobs.min_snr:
+        kept = schedule.alphas_cumprod[times]
+        snr = kept / (1 - kept)
+        errors = errors * torch.minimum(snr, torch.tensor(5.0)) / (snr + 1 if velocity else snr)
+    loss = errors[: len(own)].mean()
+    if knobs.prior.weight:
+        loss = loss + knobs.prior.weight * errors[len(own) :].mean()
+    loss.backward()
+    places = set(get_peft_model_state_dict(pipeline.unet))
+    named = {key.replace(".default.", "."): each.grad for key, each in pipeline.unet.named_parameters()}
+    return loss.item(), {f"unet.{key}": named[key] for key in places}
+
+
+def drawn(random: torch.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Chance in the order in which the learner asks for it."""
+    for _ in range(count):
+        torch.randint(0, 1, (), generator=random)  # mirrored or not
+    spread = torch.randn((count, 4, 8, 8), generator=random)
+    noise = torch.randn((count, 4, 8, 8), generator=random)
+    times = torch.randint(0, 1000, (count,), generator=random)
+    torch.rand(count, generator=random)  # caption or not
+    return spread, noise, times
+
+
+def read(path: Path) -> np.ndarray:
+    from pipelines import image_io
+
+    return image_io.read(path).image
+
+
+def resized(image: np.ndarray) -> np.ndarray:
+    import cv2
+
+    return image if image.shape[0] == 64 else cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA)
+
+
+def test_gradient_checkpointing_changes_nothing(hub: Path, tmp_path: Path) -> None:
+    losses = {}
+    for mode in ("off", "light", "full"):
+        course = lessons.course(hub, "sd15", replace(PLAIN, checkpointing=mode), tmp_path)
+        assert course.plan.checkpointing == mode
+        learner, material = job.learner(course, None), job.material(course)
+        learner.unet.train()
+        losses[mode] = [learner.learn(material, step) for step in range(2)]
+    assert losses["light"] == losses["off"]
+    assert losses["full"] == losses["off"]
+
+
+def test_pictures_of_another_shape_than_the_class_pictures_are_learned_beside_them(hub: Path, tmp_path: Path) -> None:
+    knobs = replace(PLAIN, prior=PRIOR)
+    course = lessons.course(hub, "sd15", knobs, tmp_path)
+    material = job.material(course)
+    wide = replace(material.own[0], moments=material.own[0].moments[..., :4, :])
+    learner = job.learner(course, None)
+    both = learner.loss(replace(material, own=[wide]), 0).item()
+    alone = learner.loss(replace(material, own=[wide], others=[]), 0).item()
+    assert both > alone
+
+
+def test_dropped_captions_mirrors_and_offset_noise_are_drawn_for_each_picture(hub: Path, tmp_path: Path) -> None:
+    knobs = replace(PLAIN, flips=True, caption_drop=0.5, noise_offset=0.1)
+    course = lessons.course(hub, "sd15", knobs, tmp_path)
+    learner, material = job.learner(course, None), job.material(course)
+    assert material.own[0].moments.shape == (2, 2, 4, 8, 8)
+    random = torch.Generator().manual_seed(1)
+    many = learner._draw(material, [material.own[0]] * 200, random)
+    assert 0.3 < many.captions.count("") / 200 < 0.7
+    assert many.noise.mean(dim=(2, 3)).std() > 0.15, "an offset moves whole channels; without it this is 0.125"
+    assert len({round(float(each.mean()), 1) for each in many.latents}) >= 1
+
+
+def test_the_rate_warms_up_and_falls(hub: Path) -> None:
+    knobs = replace(PLAIN, warmup=4, schedule="cosine")
+    shares = [ours.rate(knobs, step, 12) for step in range(12)]
+    assert shares[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert shares[4] == 1
+    assert shares[4:] == sorted(shares[4:], reverse=True)
+    assert shares[-1] < 0.1
+    assert {ours.rate(PLAIN, step, 12) for step in range(12)} == {1.0}

@@ -1,0 +1,139 @@
+"""An identity's folder: whole or not there, read back, exported, merged in words, deleted."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.folders import identities
+from pipelines.pages import identity
+from portrait.errors import UserError
+from portrait.training import Learned, Look
+from portrait.types import Crop, TrainingSet
+from tests import fakes
+
+LOOK = Look(100, 0.41, 1.0, 0.3, False)
+PICTURE = fakes.picture(1, 1, 80)
+TRAINING = TrainingSet(
+    (Crop(PICTURE, "a photo of <sks> person", "1.png"),), (), {"dlib": np.ones(4, np.float32)}, (), "sks", "person"
+)
+
+
+def lesson(desk: Path) -> Learned:
+    """What came of a lesson, with files that hold nothing real."""
+    desk.mkdir(exist_ok=True)
+    for name in ("lora", "webui"):
+        (desk / name).write_bytes(name.encode())
+    return Learned(
+        lora=desk / "lora",
+        webui=desk / "webui",
+        tokens=None,
+        steps=200,
+        chosen="step 100",
+        trigger="sks",
+        losses=tuple(0.5 / (1 + step) for step in range(200)),
+        looks=(LOOK, replace(LOOK, step=200, distance=0.5)),
+        held_out={"step 100": LOOK},
+        sheet=(("a photo of <sks> person", PICTURE),),
+        notes=("It stopped early & well.",),
+        facts={
+            "family": "sd15",
+            "base": "small",
+            "base_hash": "ab" * 32,
+            "rank": 4,
+            "unet": {},
+            "packages": {"torch": "2.13"},
+            "settings": {"seed": 3},
+            "seconds": 12.5,
+        },
+    )
+
+
+def write(folder: Path, desk: Path) -> identities.Kept:
+    result = lesson(desk)
+    description = identities.describe(result, TRAINING)
+    page = identity.page(description, result, TRAINING)
+    assert result.lora is not None
+    assert result.webui is not None
+    return identities.write(folder, description, {identities.LORA: result.lora, identities.WEBUI: result.webui}, page)
+
+
+def test_what_was_learned_is_read_back(tmp_path: Path) -> None:
+    kept = write(tmp_path / "ann", tmp_path / "desk")
+    assert sorted(path.name for path in kept.folder.iterdir()) == [
+        "identity.json",
+        "lora-webui.safetensors",
+        "lora.safetensors",
+        "report.html",
+    ]
+    identity = identities.read(kept.folder).identity
+    assert (identity.trigger, identity.class_word, identity.base) == ("sks", "person", "small")
+    assert identity.lora == kept.folder / "lora.safetensors"
+    assert identity.tokens is None
+    assert identity.likeness["dlib"].tolist() == [1, 1, 1, 1]
+    description = json.loads((kept.folder / "identity.json").read_text())
+    assert {"schema", "base", "rank", "steps", "settings", "packages", "scores", "trigger"} <= description.keys()
+    assert description["base"] == {"name": "small", "family": "sd15", "hash": "ab" * 32}
+    assert description["scores"]["held_out"]["step 100"]["distance"] == 0.41
+
+
+def test_the_page_shows_curves_and_pictures_and_escapes_words(tmp_path: Path) -> None:
+    page = (write(tmp_path / "ann", tmp_path / "desk").folder / "report.html").read_text()
+    assert page.count("<polyline") == 2
+    assert page.count("<img") == 2
+    assert "&lt;sks&gt;" in page
+    assert "<sks>" not in page
+    assert "(taken)" in page
+    assert "early &amp; well" in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_an_earlier_identity_is_replaced_and_other_things_are_left_alone(tmp_path: Path) -> None:
+    write(tmp_path / "ann", tmp_path / "desk")
+    write(tmp_path / "ann", tmp_path / "desk")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ann", "desk"]
+    with pytest.raises(UserError) as caught:
+        write(tmp_path / "desk", tmp_path / "other")
+    assert caught.value.code == "folder_taken"
+    assert (tmp_path / "desk/lora").is_file()
+
+
+def test_list_export_and_delete(tmp_path: Path) -> None:
+    write(tmp_path / "people/ann", tmp_path / "desk")
+    write(tmp_path / "people/bob", tmp_path / "desk")
+    (tmp_path / "people/broken").mkdir()
+    (tmp_path / "people/broken/identity.json").write_text("{}")
+    assert [each.folder.name for each in identities.every(tmp_path / "people")] == ["ann", "bob"]
+    assert identities.every(tmp_path / "nowhere") == []
+    file = identities.export(tmp_path / "people/ann", tmp_path / "out/ann.safetensors", "webui")
+    assert file.read_bytes() == b"webui"
+    with pytest.raises(UserError, match="there already"):
+        identities.export(tmp_path / "people/ann", file, "diffusers")
+    assert identities.delete(tmp_path / "people/ann")[0] == "identity.json"
+    assert [path.name for path in (tmp_path / "people").iterdir() if path.name.startswith((".", "ann"))] == []
+    with pytest.raises(UserError) as caught:
+        identities.delete(tmp_path / "out")
+    assert caught.value.code == "not_found"
+    assert file.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"schema": 9}', "[]"])
+def test_what_is_no_identity_says_so(tmp_path: Path, text: str) -> None:
+    (tmp_path / "identity.json").write_text(text)
+    with pytest.raises(UserError) as caught:
+        identities.read(tmp_path)
+    assert caught.value.code == "broken_identity"
+
+
+def test_only_identities_of_one_base_are_merged(tmp_path: Path) -> None:
+    one = write(tmp_path / "ann", tmp_path / "desk")
+    both = identities.merged([one, one], [0.25, 0.75], "id")
+    assert both["steps"] == 400
+    assert both["likeness"]["dlib"] == [1, 1, 1, 1]
+    stranger = identities.Kept(one.folder, {**one.description, "base": {**one.description["base"], "hash": "cd"}})
+    for parts in ([one], [one, stranger]):
+        with pytest.raises(UserError) as caught:
+            identities.merged(parts, [1.0], "id")
+        assert caught.value.code == "cannot_merge"

@@ -1,0 +1,179 @@
+"""Edits of pictures: what stays is kept to the pixel, and what cannot be done is said."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from portrait.arrays import Image, Mask, Size
+from portrait.errors import UserError
+from portrait.generation import edits
+from portrait.generation.edits import Edit
+from portrait.images import edit_canvas
+
+
+def picture(width: int = 120, height: int = 160) -> Image:
+    return np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def edit(kind: Any = "variations", image: Image | None = None, **more: Any) -> Edit:
+    given: dict[str, Any] = {"strength": 0.5} | more
+    return Edit(kind, picture() if image is None else image, "0" * 64, **given)
+
+
+def spot(height: int = 160, width: int = 120) -> Mask:
+    """A square in the middle."""
+    mask = np.zeros((height, width), np.float32)
+    mask[height // 2 - 10 : height // 2 + 10, width // 2 - 10 : width // 2 + 10] = 1
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "shape"),
+    [(120, 160, (16, 9)), (120, 160, (1, 1)), (161, 97, (1, 2)), (64, 64, (2, 1)), (101, 64, (3, 4))],
+)
+def test_an_extended_picture_keeps_its_pixels_and_gets_the_shape(
+    width: int, height: int, shape: tuple[int, int]
+) -> None:
+    image = picture(width, height)
+    given = edit("extend", image, shape=shape)
+    edits.check(given)
+    sheet = edit_canvas.lay_out(given, 64)
+    tall, wide = sheet.whole.shape[:2]
+    assert abs(wide / tall - shape[0] / shape[1]) < 0.02
+    assert np.array_equal(sheet.whole[sheet.top : sheet.top + height, sheet.left : sheet.left + width], image)
+    made = sheet.put(np.zeros((64, 64, 3), np.uint8))
+    band = max(2, round(min(width, height) / 32))
+    across = (band, width - band) if wide > width else (0, width)
+    down = (band, height - band) if tall > height else (0, height)
+    kept = made[sheet.top + down[0] : sheet.top + down[1], sheet.left + across[0] : sheet.left + across[1]]
+    assert np.array_equal(kept, image[down[0] : down[1], across[0] : across[1]])
+    outside = np.ones((tall, wide), bool)
+    outside[sheet.top : sheet.top + height, sheet.left : sheet.left + width] = False
+    assert made[outside].max() == 0
+    changed = sheet.mask(Size(wide, tall))
+    assert changed is not None
+    assert changed[outside].min() == 1
+
+
+def test_what_an_extended_picture_lacks_goes_on_from_its_border() -> None:
+    image = np.zeros((160, 120, 3), np.uint8)
+    image[:, :60], image[:, 60:] = (200, 0, 0), (0, 0, 200)
+    whole = edit_canvas.lay_out(edit("extend", image, shape=(2, 1)), 64).whole
+    assert whole[:, 95].mean(axis=0) == pytest.approx([200, 0, 0], abs=3)
+    assert whole[:, 225].mean(axis=0) == pytest.approx([0, 0, 200], abs=3)
+
+
+def test_a_repainted_picture_is_the_same_outside_of_its_mask() -> None:
+    image, mask = picture(), spot()
+    given = edit("repaint", image, mask=mask)
+    edits.check(given)
+    sheet = edit_canvas.lay_out(given, 64)
+    assert sheet.window == Size(64, 64)
+    made = sheet.put(np.full((64, 64, 3), 255, np.uint8))
+    assert np.array_equal(made[mask < 0.5], image[mask < 0.5])
+    assert np.all(made[78:82, 58:62] == 255)
+    border = edit_canvas.lay_out(edit("repaint", picture(1000, 1200), mask=spot(1200, 1000) * 0 + 1), 64)
+    assert border.blend is not None
+    assert border.blend.min() == 1
+
+
+def test_a_small_mask_is_drawn_from_a_window_of_a_large_picture() -> None:
+    image = picture(3000, 2000)
+    mask = np.zeros((2000, 3000), np.float32)
+    mask[10:30, 2900:2990] = 1
+    sheet = edit_canvas.lay_out(edit("repaint", image, mask=mask), 512)
+    assert (sheet.rows, sheet.columns) == (slice(0, 512), slice(2488, 3000))
+    drawn = sheet.mask(Size(512, 512))
+    assert drawn is not None
+    assert drawn.sum() == mask.sum()
+    assert np.array_equal(sheet.start(Size(512, 512)), image[:512, 2488:])
+
+
+def test_a_mask_of_one_pixel_is_not_lost_when_it_is_drawn_smaller() -> None:
+    mask = np.zeros((160, 120), np.float32)
+    mask[80, 60] = 1
+    sheet = edit_canvas.lay_out(edit("repaint", mask=mask), 128)
+    drawn = sheet.mask(Size(16, 16))
+    assert drawn is not None
+    assert drawn.sum() >= 1
+    made = sheet.put(np.zeros((16, 16, 3), np.uint8))
+    assert (made != picture()).any(axis=2).sum() <= 1
+
+
+def test_points_of_the_picture_are_found_in_the_drawing() -> None:
+    sheet = edit_canvas.lay_out(edit("extend", picture(100, 200), shape=(1, 1)), 64)
+    assert sheet.points(np.array([[0, 0], [100, 200]], np.float32), Size(100, 100)).tolist() == [[25, 0], [75, 100]]
+
+
+def test_an_edit_that_draws_everything_anew_takes_the_drawing() -> None:
+    sheet = edit_canvas.lay_out(edit("change", words="with a hat"), 64)
+    assert sheet.mask(Size(64, 64)) is None
+    assert np.all(sheet.put(np.full((64, 64, 3), 7, np.uint8)) == 7)
+    assert sheet.put(np.zeros((64, 48, 3), np.uint8)).shape == (160, 120, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "says"),
+    [
+        (edit("change"), "bad_edit", "what shall be other"),
+        (edit("change", words="x" * 201), "bad_edit", "letters"),
+        (edit(strength=0.0), "bad_edit", "strength"),
+        (edit(strength=1.5), "bad_edit", "strength"),
+        (edit("repaint"), "bad_mask", "not as large"),
+        (edit("repaint", mask=spot(60, 60)), "bad_mask", "not as large"),
+        (edit("repaint", mask=spot() * 0.4), "bad_mask", "empty"),
+        (edit("extend"), "bad_edit", "1:2 to 2:1"),
+        (edit("extend", shape=(21, 9)), "bad_edit", "1:2 to 2:1"),
+        (edit("extend", shape=(3, 4)), "bad_edit", "already"),
+        (edit("extend", np.zeros((8000, 6000, 3), np.uint8), shape=(3, 2)), "bad_size", "12000×8000"),
+        (edit(image=picture(63, 64)), "bad_size", "64 to 8000"),
+        (edit(image=np.zeros((64, 8001, 3), np.uint8)), "bad_size", "64 to 8000"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told(given: Edit, code: str, says: str) -> None:
+    with pytest.raises(UserError, match=says) as caught:
+        edits.check(given)
+    assert caught.value.code == code
+
+
+def test_masks_of_another_size_are_brought_to_the_picture_when_they_have_its_shape() -> None:
+    assert edits.fitted(spot(80, 60), 120, 160).shape == (160, 120)
+    assert edits.fitted(spot(), 120, 160).sum() == spot().sum()
+    with pytest.raises(UserError, match="another shape") as caught:
+        edits.fitted(spot(80, 80), 120, 160)
+    assert caught.value.code == "bad_mask"
+
+
+def test_outlines_become_masks() -> None:
+    mask = edits.outlined([[[0, 0], [0.5, 0], [0.5, 1], [0, 1]], [[0.9, 0.9], [2, 0.9], [2, 2]]], 100, 50)
+    assert mask[:, :50].min() == 1
+    assert mask[:40, 51:].max() == 0
+    for wrong in ([[[0, 0], [1, 1]]], [[[0, 0]] * 2001]):
+        with pytest.raises(UserError, match="corners") as caught:
+            edits.outlined(wrong, 100, 50)
+        assert caught.value.code == "bad_mask"
+
+
+def test_what_was_told_of_an_edit_is_read_again() -> None:
+    area = [[[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]]]
+    first = edit("repaint", words="a tie", area=area, mask=edits.outlined(area, 120, 160))
+    again = edits.read(edits.told(first), picture())
+    assert edits.told(again) == edits.told(first)
+    assert again.mask is not None
+    assert again.mask.tolist() == edits.outlined(area, 120, 160).tolist()
+    wide = edit("extend", shape=edits.shape_of("16:9"))
+    assert edits.read(edits.told(wide), picture()).shape == (16, 9)
+    usual = edits.read({"kind": "extend", "picture": "0"}, picture())
+    assert usual.strength == edits.STRENGTHS["extend"]
+    assert replace(usual, strength=0.5).strength == 0.5
+    with pytest.raises(UserError, match="no edit"):
+        edits.read({"kind": "erase", "picture": ""}, picture())
+
+
+@pytest.mark.parametrize("given", ["16x9", "16:", ":9", "0:9", "-1:2", "1.5:1", "99999999999:9"])
+def test_what_is_no_shape_is_told(given: str) -> None:
+    with pytest.raises(UserError, match="16:9") as caught:
+        edits.shape_of(given)
+    assert caught.value.code == "bad_edit"

@@ -1,0 +1,30 @@
+"""How strongly each pass draws, and what it follows."""
+
+import pytest
+
+from portrait.errors import UserError
+from portrait.generation.passes import Passes, followed, with_strengths
+
+
+def test_a_technique_may_wish_each_pass_and_control_otherwise() -> None:
+    wished = with_strengths(Passes(controls={"tile": 0.5}), {"face": 0.6, "ring": 0, "canny": 0.8, "lora": 0.9})
+    assert (wished.face, wished.ring, wished.seam) == (0.6, 0, Passes().seam)
+    assert wished.controls == {"tile": 0.5, "canny": 0.8}
+
+
+def test_what_is_followed_depends_on_pass_and_family() -> None:
+    assert followed(Passes(), "face", "sd15") == {"canny": 0.5, "pose": 0.5, "color": 0.85}
+    assert followed(Passes(), "face", "sdxl") == {"canny": 0.5}
+    assert followed(Passes(), "ring", "sdxl") == {"canny": 1.0, "tile": 1.0}
+    assert followed(Passes(), "face", "a family to come") == {}
+
+
+def test_a_control_can_be_weakened_or_left_out() -> None:
+    assert followed(Passes(controls={"canny": 0.5, "tile": 0.0}), "ring", "sd15") == {"canny": 0.5}
+
+
+@pytest.mark.parametrize("strengths", [{"face": 1.5}, {"seam": -0.1}, {"tile": 2.0}])
+def test_a_pass_stronger_than_whole_is_refused(strengths: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=next(iter(strengths))) as caught:
+        with_strengths(Passes(), strengths)
+    assert caught.value.code == "bad_technique"

@@ -1,0 +1,324 @@
+"""The typed client against a real server: everything end to end, and what it does when answers are lost."""
+
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+import httpx
+import pytest
+
+from portrait.errors import EngineError, OperatorError, UserError
+from tasks import auth, schemas
+from tasks.api.routes import jobs
+from tasks.client import transport
+from tasks.client.client import Client
+from tasks.jobs import Fault, Job, Limits
+from tests.tasks import servers
+from tests.tasks.api.desk import Desk, Served, desk_at, new_home, picture, served, settings
+from tests.tasks.stand import until
+
+pytestmark = pytest.mark.services
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits as long as in earnest."""
+    monkeypatch.setattr(transport, "PAUSE", 0.02)
+    monkeypatch.setattr(jobs, "POLL", 0.02)
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Iterator[Served]:
+    """An API on a port of this machine."""
+    with desk_at(settings(new_home(tmp_path / "home"))) as desk, served(desk) as there:
+        yield there
+
+
+class Dropping(httpx.BaseTransport):
+    """Sends every request, and loses the answer to the first try of each."""
+
+    def __init__(self) -> None:
+        self.lost: list[str] = []
+        self._real = httpx.HTTPTransport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = self._real.handle_request(request)
+        what = f"{request.method} {request.url.path}"
+        if what in self.lost:
+            return answer
+        self.lost.append(what)
+        answer.read()
+        answer.close()
+        raise httpx.ReadError("the connection was reset", request=request)
+
+
+def order(person: str) -> schemas.GenerationOrder:
+    return schemas.GenerationOrder.model_validate({"people": {"1": person}, "style": "studio-warm", "count": 2})
+
+
+def working(desk: Desk, stop: threading.Event) -> threading.Thread:
+    """A worker that does whatever comes until told to stop."""
+
+    def work() -> None:
+        while not stop.is_set():
+            if desk.office.store.queue.waiting():
+                desk.finish(count=2)
+            stop.wait(0.02)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_from_a_sign_in_link_to_a_portrait(there: Served) -> None:
+    desk, stop = there.desk, threading.Event()
+    code = auth.new_code(desk.office.store, "ann", "person", time.time())
+    with Client(there.url) as stranger:
+        key = stranger.sign_in(code)
+    assert (key.owner, key.role) == ("ann", "person")
+    worker = working(desk, stop)
+    try:
+        with Client(there.url, key.secret) as client:
+            person = client.add_person("Ann", "1", "Ann")
+            added = client.add_selfies(person.id, [("a.png", picture(1)), ("b.png", BytesIO(picture(2))), ("c", b"x")])
+            assert ([each.name for each in added.added], [each.where for each in added.refused]) == (
+                ["a.png", "b.png"],
+                ["c"],
+            )
+            assert (
+                client.wait(client.train(schemas.TrainingOrder.model_validate({"person": person.id})).id).state
+                == "succeeded"
+            )
+            assert [each.verdict for each in client.selfies(person.id)] == ["use", "use"]
+            heard: list[schemas.JobEvent] = []
+            done = client.wait(client.generate(order(person.id)).id, heard.append)
+            states = dict.fromkeys(event.state for event in heard)  # each may be told more than once
+            assert [state for state in states if state != "queued"] == ["running", "succeeded"]
+            drawn = client.portraits(job=done.id)
+            assert [each.number for each in drawn] == [1, 2]
+            assert client.portrait_file(drawn[0].id) == picture(101, format="JPEG")
+            assert client.favour(drawn[0].id, True).favourite
+            archive = zipfile.ZipFile(BytesIO(b"".join(client.zip(job=done.id))))
+            assert len(archive.namelist()) == 2
+            rest(client, person.id, drawn)
+    finally:
+        stop.set()
+        worker.join()
+
+
+def rest(client: Client, person: str, drawn: list[schemas.Portrait]) -> None:
+    """What else a person does."""
+    photo = client.selfies(person)[0].id
+    assert client.wish(photo, "include").wish == "include"
+    assert client.selfie_file(photo) == picture(1)
+    assert client.selfie_crop(photo, side=64)[:2] == b"\xff\xd8"
+    assert client.rename_person(person, "Anna").name == "Anna"
+    assert [each.name for each in client.people()] == ["Anna"]
+    assert client.person(person).photos == 2
+    assert len(client.consents(person)) == 1
+    client.withdraw_consent(person)
+    assert client.consent_again(person, "2", "Ann").text_version == "2"
+    template = client.add_template("beach.png", picture(5))
+    assert client.wait(template.job).state == "succeeded"
+    assert client.template(template.id).faces
+    assert client.template_file(template.id) == picture(5)
+    assert len(client.templates()) == 1
+    client.delete_template(template.id)
+    hook = client.add_webhook(schemas.WebhookOrder(url="https://example.org/hook", events=[]))
+    assert [each.id for each in client.webhooks()] == [hook.id]
+    client.delete_webhook(hook.id)
+    assert {each.id for each in client.styles()} >= {"studio-warm"}
+    assert client.style_preview("studio-warm", 64)[:2] == b"\xff\xd8"
+    assert client.me().people.used == 1
+    assert client.abilities() == []
+    assert zipfile.ZipFile(BytesIO(b"".join(client.export()))).testzip() is None
+    assert client.portrait(drawn[1].id).recipe == {"seed": 1}
+    client.delete_portrait(drawn[1].id)
+    key = client.add_key(schemas.KeyOrder(name="phone", owner=None))
+    client.revoke_key(key.id)
+    revoked = {each.id: each.revoked for each in client.keys()}  # noqa: SIM118 -- not a dict
+    assert revoked[key.id] is not None
+    client.delete_selfie(photo)
+    assert client.erase_person(person).people == [person]
+    assert client.erase_me().people == []
+
+
+def test_what_operators_ask(there: Served) -> None:
+    things = there.desk.things()
+    with Client(there.url, there.desk.key("olga", "operator")) as client:
+        assert {job.id for job in client.jobs(everybodys=True)} >= {things.waiting, things.drawn}
+        assert [job.id for job in client.jobs(["queued"], "generate", everybodys=True)] == [things.waiting]
+        assert client.jobs() == []
+        assert client.cancel(things.waiting, anybodys=True).state == "cancelled"
+        assert client.retry(things.waiting, anybodys=True).state == "queued"
+        assert client.workers() == []
+        assert client.queues()[0].queue == "cpu"
+        assert {model.name for model in client.models()}
+        assert client.figures().styles[0].style == "studio-warm"
+        assert client.prune(0) >= 1
+
+
+def test_a_lost_answer_doubles_nothing(there: Served) -> None:
+    desk, dropping = there.desk, Dropping()
+    things = desk.things()
+    with Client(there.url, desk.key(), transport=dropping) as client:
+        person = client.add_person("Bob", "1", "Bob")
+        client.consent_again(person.id, "2", "Bob")
+        hook = client.add_webhook(schemas.WebhookOrder(url="https://example.org/two", events=[]))
+        job = client.generate(order(things.person))
+        assert client.cancel(job.id).state == "cancelled"
+        client.rename_person(person.id, "Bert")
+        client.delete_webhook(hook.id)
+        client.delete_portrait(things.portrait)
+        client.delete_selfie(things.selfie)
+        assert [each.name for each in client.people()] == ["Bert", "Ann"]
+        assert len(client.consents(person.id)) == 2
+        assert len(client.jobs()) == 5
+        assert [each.id for each in client.webhooks()] == [things.webhook]
+    assert len(dropping.lost) == 13
+
+
+def test_what_cannot_be_repeated_is_not(there: Served) -> None:
+    desk = there.desk
+    person = desk.person()
+
+    def lost(call: Callable[[Client], object]) -> None:
+        dropping = Dropping()
+        with Client(there.url, desk.key(), transport=dropping) as client:
+            with pytest.raises(OperatorError) as caught:
+                call(client)
+            assert caught.value.code == "api_unreachable"
+            assert len(dropping.lost) == 1
+
+    lost(lambda client: client.add_selfies(person, [("b.png", BytesIO(picture(2)))]))
+    lost(lambda client: client.add_key(schemas.KeyOrder(name="k", owner=None)))
+    lost(lambda client: client.erase_person(person))
+
+
+def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Client(f"http://127.0.0.1:{servers.free_port()}", "k", timeout=1) as client:
+        for call in (client.me, lambda: list(client.export()), lambda: client.wait("job"), lambda: client.sign_in("c")):
+            with pytest.raises(OperatorError) as caught:
+                call()
+            assert caught.value.code == "api_unreachable"
+            assert "may be starting" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "branch", "code"),
+    [
+        (httpx.Response(200, text="<html>"), OperatorError, "bad_answer"),
+        (httpx.Response(404, text="<html>"), UserError, "bad_answer"),
+        (httpx.Response(502, text="no"), EngineError, "bad_answer"),
+        (httpx.Response(503, json={"title": "x", "status": 503, "detail": "y", "code": "z"}), OperatorError, "z"),
+        (httpx.Response(500, json={"title": "x", "status": 500, "detail": "y", "code": "z"}), EngineError, "z"),
+    ],
+)
+def test_other_answers_are_errors_of_their_branch(answer: httpx.Response, branch: type[Exception], code: str) -> None:
+    with Client("http://there", transport=httpx.MockTransport(lambda _: answer)) as client:
+        with pytest.raises(branch) as caught:
+            client.me()
+        assert getattr(caught.value, "code", "") == code
+
+
+def test_problems_carry_their_parts(there: Served) -> None:
+    with Client(there.url, there.desk.key()) as client:
+        with pytest.raises(UserError) as caught:
+            client.add_selfies(there.desk.person(), [("a.txt", b"no")])
+        assert (caught.value.code, caught.value.details["status"]) == ("unreadable", 422)
+        assert caught.value.details["errors"][0]["where"] == "a.txt"
+        with pytest.raises(UserError) as caught:
+            client.person("none")
+        assert caught.value.code == "not_found"
+    with Client(there.url, "pk_wrong") as stranger, pytest.raises(UserError) as caught:
+        stranger.me()
+    assert caught.value.code == "unauthenticated"
+
+
+def test_an_api_that_cannot_at_present_is_asked_again() -> None:
+    busy = {"title": "x", "status": 503, "detail": "y", "code": "database_unreachable"}
+    answers = [httpx.Response(503, json=busy), httpx.Response(502), httpx.Response(200, json={"status": "ok"})]
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return answers[len(asked) - 1]
+
+    with Client("http://there", transport=httpx.MockTransport(answer)) as client:
+        client._wire.ask("GET", "/health")
+    assert len(asked) == 3
+
+
+def running(desk: Desk) -> Job:
+    job = desk.office.store.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60)
+    assert job is not None
+    return job
+
+
+def test_waiting_goes_on_while_the_api_restarts(there: Served) -> None:
+    desk = there.desk
+    waiting = desk.things().waiting
+    heard: list[schemas.JobEvent] = []
+    ended: list[schemas.Job] = []
+    with Client(there.url, desk.key()) as client:
+        thread = threading.Thread(target=lambda: ended.append(client.wait(waiting, heard.append)))
+        thread.start()
+        until(lambda: heard)
+        there.stop()
+        there.start()
+        job = running(desk)
+        desk.office.store.queue.report(job, time.time(), "drawing", 0.5, "Drawing")
+        there.stop()
+        there.start()
+        desk.office.store.jobs.cancel("ann", waiting, time.time())
+        desk.office.store.queue.release(job, time.time())
+        thread.join()
+    assert [each.state for each in ended] == ["cancelled"]
+    told = [(event.state, event.progress) for event in heard if event.place is None and event.state != "queued"]
+    assert [each for each in told if each != ("running", 0.0)] == [
+        ("running", 0.5),
+        ("cancelling", 0.5),
+        ("cancelled", 0.5),
+    ]
+
+
+def test_a_job_that_was_tried_again_is_followed_to_its_second_end(there: Served) -> None:
+    desk = there.desk
+    waiting = desk.things().waiting
+    fault = Fault("EngineError", "out_of_memory", "There was not enough memory.")
+    desk.office.store.queue.falter(running(desk), time.time(), fault, Limits(failures=1))
+    ended: list[schemas.Job] = []
+    heard: list[str] = []
+    with Client(there.url, desk.key()) as client:
+        client.retry(waiting)
+        thread = threading.Thread(
+            target=lambda: ended.append(client.wait(waiting, lambda event: heard.append(event.state)))
+        )
+        thread.start()
+        until(lambda: "failed" in heard)
+        desk.finish("draw:studio")
+        thread.join()
+    assert ended[0].state == "succeeded"
+    assert heard.count("failed") == 1
+
+
+def test_what_was_erased_is_not_waited_for(there: Served) -> None:
+    desk = there.desk
+    things = desk.things()
+    caught: list[str] = []
+
+    def wait() -> None:
+        with Client(there.url, desk.key()) as client, pytest.raises(UserError) as error:
+            client.wait(things.waiting, lambda _: started.set())
+        caught.append(error.value.code)
+
+    started = threading.Event()
+    thread = threading.Thread(target=wait)
+    thread.start()
+    started.wait(20)
+    desk.office.store.people.erase("ann", things.person, time.time())
+    thread.join()
+    assert caught == ["erased"]

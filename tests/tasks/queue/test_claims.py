@@ -1,0 +1,43 @@
+"""Many who claim at once: threads on both databases, processes on SQLite."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tasks.ledger.ledger import Store
+from tasks.ledger.queue import Outcome
+from tests.tasks.stand import ROOT, new_job, until
+
+
+def test_twenty_claim_sixty_jobs_each_once(store: Store) -> None:
+    asked = [store.jobs.add(new_job(f"owner{at % 3}", created=float(at))).id for at in range(60)]
+    start = threading.Barrier(20)
+    clock = iter(range(100, 1_000_000))
+
+    def work(number: int) -> list[tuple[str, str]]:
+        mine = []
+        start.wait()
+        while (job := store.queue.claim(f"w{number}", "cpu", {"draw:studio"}, next(clock), 600)) is not None:
+            mine.append((job.id, job.owner))
+            store.queue.finish(job, next(clock), Outcome(), lambda: None)
+        return mine
+
+    with ThreadPoolExecutor(20) as pool:
+        claimed = [each for part in pool.map(work, range(20)) for each in part]
+    assert Counter(id for id, _ in claimed) == Counter(asked)
+    assert all(store.jobs.get(owner, id).state == "succeeded" for id, owner in claimed)
+
+
+def test_processes_claim_each_job_once(sqlite: Store, tmp_path: Path) -> None:
+    asked = [sqlite.jobs.add(new_job(f"owner{at % 3}", needs=frozenset({"prepare"}))).id for at in range(60)]
+    command = [sys.executable, "-m", "tests.tasks.processes", "claim", str(sqlite.database.engine.url)]
+    processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    until(lambda: len(list(tmp_path.glob("ready-*"))) == 4)
+    (tmp_path / "gate").touch()
+    claimed = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
+    assert Counter(id for part in claimed for id in part) == Counter(asked)
+    assert sum(1 for part in claimed if part) > 1, "more than one had something to do"

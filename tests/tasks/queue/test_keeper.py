@@ -1,0 +1,134 @@
+import os
+import threading
+import time
+
+import pytest
+
+from portrait.errors import OperatorError, UserError
+from tasks.ledger.queue import Outcome
+from tasks.queue import broker
+from tasks.queue.keeper import DAY
+from tasks.settings import Tasks
+from tests.tasks.stand import Stand, new_job, until
+
+
+def test_what_a_dead_worker_held_is_queued_and_rung_for(stand: Stand) -> None:
+    job = stand.ask(ring=False)
+    assert stand.store.queue.claim("w", "cpu", {"draw:studio"}, 100.0, 3.0)
+    tended = stand.keeper.tend(200.0)
+    assert (tended.lost, tended.rung) == (1, ("cpu",))
+    assert stand.see(job).losses == 1
+    assert stand.keeper.tend(201.0).rung == (), "one ring that is not heard yet is enough"
+    assert broker.unheard(stand.app, "cpu") == 1
+
+
+def test_nothing_to_do_is_no_ring(stand: Stand) -> None:
+    assert stand.keeper.tend(time.time()).rung == ()
+
+
+def test_calls_that_are_due_are_rung_for(stand: Stand) -> None:
+    hook = stand.store.hooks.add("ann", "https://example.com/", "whsec_eA==", [], 1.0)
+    assert stand.keeper.tend(10.0).rung == ()
+    stand.store.hooks.send("ann", hook.id, "test", {}, 5.0)
+    assert stand.keeper.tend(4.0).rung == ()
+    assert stand.keeper.tend(10.0).rung == ("io",)
+
+
+def test_what_nobody_takes_expires(stand: Stand) -> None:
+    job = stand.store.jobs.add(new_job(created=0.0))
+    assert stand.keeper.tend(73 * 3600.0).expired == 1
+    assert stand.see(job).state == "expired"
+
+
+def test_what_is_past_its_date_is_erased(stand: Stand) -> None:
+    store, files = stand.store, stand.files
+    old, new = (store.people.add("ann", name, "1", "Ann", at) for name, at in (("Ann", 0.0), ("Bo", 20 * DAY)))
+    for person in (old, new):
+        files.save([b"x"], files.selfie("ann", person.id, "s"), 9)
+    done = store.jobs.add(new_job(created=0.0))
+    claimed = store.queue.claim("w", "cpu", {"draw:studio"}, 1.0, 3.0)
+    assert claimed
+    store.queue.finish(claimed, 2.0, Outcome(), lambda: None)
+    orphan = files.staging("job-x", "t1")
+    orphan.mkdir(parents=True)
+    os.utime(orphan, (1, 1))
+    purged = stand.keeper.purge(31 * DAY)
+    assert (purged.people, purged.jobs, purged.folders) == (1, 1, 1)
+    assert not files.selfie("ann", old.id, "s").exists()
+    assert files.selfie("ann", new.id, "s").exists()
+    with pytest.raises(UserError):
+        store.jobs.get("ann", done.id)
+
+
+def test_checkpoints_of_lessons_that_ended_go(stand: Stand) -> None:
+    store, files = stand.store, stand.files
+    person = store.people.add("ann", "Ann", "1", "Ann", 0.0).id
+    names = ("running", "failed", "cancelled")
+    jobs = {name: store.jobs.add(new_job(created=0.0, kind="train"), [person]) for name in names}
+    desks = {name: files.desk("ann", person, job.id) for name, job in jobs.items()}
+    desks["forgotten"] = files.desk("ann", person, "job-x")
+    for desk in desks.values():
+        files.save([b"x"], desk / "state.pt", 9)
+    store.jobs.cancel("ann", jobs["cancelled"].id, 1.0)
+    for _ in range(2):
+        claimed = store.queue.claim("w", "cpu", {"draw:studio"}, 2.0, 9 * DAY)
+        assert claimed
+        if claimed.id == jobs["failed"].id:
+            store.queue.refuse(claimed, 3.0, UserError("no_face", "No."))
+    assert stand.keeper.purge(DAY).desks == 2
+    assert {name for name, desk in desks.items() if desk.exists()} == {"running", "failed"}, "it may be retried"
+    assert stand.keeper.purge(2 * DAY).desks == 1
+    assert {name for name, desk in desks.items() if desk.exists()} == {"running"}
+
+
+def test_what_is_staged_under_a_lease_stays(stand: Stand) -> None:
+    stand.ask(ring=False)
+    job = stand.store.queue.claim("w", "cpu", {"draw:studio"}, 1.0, 3.0)
+    assert job
+    assert job.token
+    staged = stand.files.staging(job.id, job.token)
+    staged.mkdir(parents=True)
+    os.utime(staged, (1, 1))
+    assert stand.keeper.purge(time.time()).folders == 0
+
+
+def test_styles_that_were_left_half_unpacked_go_after_a_day(stand: Stand) -> None:
+    desk = stand.files.styles / ".desk.x"
+    desk.mkdir(parents=True)
+    (stand.files.styles / "published").mkdir()
+    now = time.time()
+    assert stand.keeper.purge(now).folders == 0
+    assert stand.keeper.purge(now + 90_000).folders == 1
+    assert [path.name for path in stand.files.styles.iterdir()] == ["published"]
+
+
+def test_the_loop_goes_on_after_a_pass_that_failed(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[float] = []
+
+    def tend(_: object, now: float) -> None:
+        passes.append(now)
+        raise OperatorError("database_unreachable", "No.")
+
+    monkeypatch.setattr("tasks.queue.keeper.Keeper.tend", tend)
+    stop = threading.Event()
+    thread = threading.Thread(target=stand.keeper.loop, args=(stop,))
+    thread.start()
+    until(lambda: len(passes) >= 2)
+    stop.set()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_a_broker_that_is_away_harms_nobody(stand: Stand) -> None:
+    app = broker.make(Tasks(broker="amqp://127.0.0.1:9//"))
+    began = time.monotonic()
+    assert not broker.ring(app, "cpu")
+    assert broker.unheard(app, "cpu") is None
+    assert time.monotonic() - began < 5, "who asks for a job does not wait for the broker"
+
+
+@pytest.mark.parametrize("url", ["", "filesystem://", "sqs://x"])
+def test_a_broker_that_cannot_be_is_refused(url: str) -> None:
+    with pytest.raises(OperatorError) as caught:
+        broker.make(Tasks(broker=url))
+    assert caught.value.code == "bad_settings"

@@ -1,0 +1,96 @@
+"""Trying styles out with engines that need no model; the real ones stand in `api/test_style_story.py`."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from pipelines import sample_people
+from pipelines.engines import Engines
+from pipelines.settings import Settings
+from portrait.arrays import Image
+from portrait.errors import OperatorError
+from portrait.generation.options import Scene
+from portrait.types import Identity, Style
+from tasks.styles import samples
+from tasks.styles.samples import Trials
+from templates import schema
+from templates.catalog import Entry
+from tests import fakes
+from tests.tasks.queue.test_flows import FakeEngines
+
+STUDIO = Style("mine", 1, "studio", "Mine", "studio-grey")
+
+
+def quiet(done: int, total: int, doing: str, preview: Image | None = None) -> None:
+    """Nobody listens."""
+
+
+@pytest.fixture
+def tried() -> Trials:
+    return Trials(Settings(), cast("Engines", FakeEngines()))
+
+
+def sitting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Photos of the fakes in the place of those in packages."""
+    for number, sitter in enumerate(sample_people.SITTERS):
+        fakes.save(tmp_path / f"{sitter.name}.png", fakes.picture(1, number))
+    monkeypatch.setattr(sample_people, "place", lambda sitter: tmp_path / f"{sitter.name}.png")
+    whole = tuple(replace(each, cut=None) for each in sample_people.SITTERS)
+    monkeypatch.setattr(sample_people, "SITTERS", whole)
+
+
+def test_three_people_are_drawn(tried: Trials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sitting(monkeypatch, tmp_path)
+    samples = tried.draw(STUDIO, tmp_path / "out", quiet)
+    assert [(each.number, each.fault) for each in samples] == [(1, ""), (2, ""), (3, "")]
+    assert all(each.distance is not None for each in samples)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.jpg", "2.jpg", "3.jpg"]
+
+
+def test_who_is_absent_or_cannot_be_drawn_is_told(
+    tried: Trials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sitting(monkeypatch, tmp_path)
+    fakes.save(tmp_path / "third player.png", fakes.picture(0, 1))
+    whole = sample_people.place
+    monkeypatch.setattr(sample_people, "place", lambda sitter: None if sitter.name == "astronaut" else whole(sitter))
+    samples = tried.draw(STUDIO, tmp_path / "out", quiet)
+    assert "skimage is not installed" in samples[0].fault
+    assert samples[1].fault
+    assert not samples[2].fault
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["3.jpg"]
+
+
+def test_a_style_of_words_says_what_is_missing(tried: Trials, tmp_path: Path) -> None:
+    words = Style("mine", 1, "text", "Mine", scene=Scene("{who}", families=("sd15",)))
+    with pytest.raises(OperatorError, match="portrait models pull") as caught:
+        tried.draw(words, tmp_path / "out", quiet)
+    assert caught.value.code == "missing_model"
+
+
+def test_everybody_else_of_a_group_follows_the_first() -> None:
+    people = {name: cast("Identity", name) for name in "abc"}
+    style = cast("Any", type("Group", (), {"picture": type("Picture", (), {"faces": (1, 2)})}))
+    assert samples._cast(style, people, "c") == {1: "c", 2: "a"}
+
+
+def test_a_look_finds_what_words_alone_do_not(tried: Trials, tmp_path: Path) -> None:
+    fakes.save(tmp_path / "a.png", fakes.picture(0, 1, 600))
+    style = schema.parse(
+        {
+            "schema": 1,
+            "id": "mine",
+            "kind": "template",
+            "title": "Mine",
+            "picture": {"file": "a.png"},
+            "licence": "CC0-1.0",
+            "credit": "me",
+            "engines": ["oil"],
+        }
+    )
+    assert [each.code for each in tried.look(Entry(style, tmp_path))] == ["engine_missing", "no_face"]
+    (tmp_path / "a.png").write_bytes(b"nothing")
+    assert "picture_unreadable" in {each.code for each in tried.look(Entry(style, tmp_path))}
+    assert "picture_missing" in {each.code for each in tried.look(Entry(style, tmp_path / "elsewhere"))}

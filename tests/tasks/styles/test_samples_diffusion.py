@@ -1,0 +1,39 @@
+"""A style of words is tried out: real painters and adapters as tiny networks, told who from photos alone."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.model_store.store import Models
+from pipelines.settings import Settings
+from portrait.generation.options import Scene
+from portrait.types import Style
+from tasks.styles.samples import Trials
+from tests import hub_store
+from tests.tasks.styles.test_samples import quiet, sitting
+from tests.tasks.test_drawing import TinyEngines
+
+pytestmark = pytest.mark.networks
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    filled = hub_store.fill(tmp_path / "hub")
+    yield replace(filled, draw=replace(filled.draw, redraws=0))
+    torch.set_num_threads(before)
+
+
+def test_three_people_are_drawn_of_words(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sitting(monkeypatch, tmp_path)
+    style = Style("garden", 1, "text", "Garden", scene=Scene("{who}, {traits}, in a garden", families=("sdxl",)))
+    with TinyEngines(settings, Models(settings.models)) as engines:
+        samples = Trials(settings, engines).draw(style, tmp_path / "out", quiet)
+    assert [each.fault for each in samples] == ["", "", ""]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.jpg", "2.jpg", "3.jpg"]
+    recipe = samples[0].portrait.recipe if samples[0].portrait else {}
+    assert recipe["technique"]["identities"] == ["instantid"]  # type: ignore[index] -- JSON
