@@ -13,7 +13,7 @@ help:
 	@echo "make serve         the app and everything behind it, on this machine"
 	@echo "make test          everything that CI runs"
 	@echo "make check         the inner loop: format, lint, contracts, types, quick tests"
-	@echo "make install       the virtual environment with the base packages"
+	@echo "make install       the virtual environment with what the command line needs"
 	@echo "make install-gpu   the same for a machine with an NVIDIA GPU"
 	@echo "make chaos         300 jobs on each broker and database while workers are killed"
 	@echo "make bench         speed, in ratios of one run"
@@ -23,7 +23,7 @@ help:
 install: .venv/installed
 
 install-gpu: .venv/installed
-	$(PIP) --editable ".[gpu,diffusion]"
+	$(PIP) --editable ".[app,gpu,diffusion]"
 	# Both wheels fill one folder: only the GPU's may be there.
 	$(BIN)/python -m pip uninstall --quiet --yes onnxruntime
 	$(PIP) --force-reinstall --no-deps onnxruntime-gpu
@@ -35,7 +35,7 @@ demo: .venv/installed
 	@$(BIN)/portrait models pull
 	@$(BIN)/portrait demo --out out/demo
 
-serve: .venv/installed
+serve: .venv/installed-app
 	$(BIN)/portrait serve
 
 check: .venv/installed-dev
@@ -74,7 +74,7 @@ faceworld: .venv/installed-dev
 
 # backports-strenum 1.3 is for Python before 3.11, an upper bound that uv does not read and pip does.
 constraints: .venv/installed-dev
-	$(BIN)/uv pip compile pyproject.toml --extra diffusion --extra dev --python-version 3.11 --no-header --no-annotate \
+	$(BIN)/uv pip compile pyproject.toml --extra diffusion --extra app --extra dev --python-version 3.11 --no-header --no-annotate \
 	  --constraint <(printf 'torch==2.13.0\nbackports-strenum<1.3\n') --output-file constraints.txt --upgrade
 
 libraries:
@@ -87,6 +87,10 @@ libraries:
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) --upgrade pip
 	$(PIP) --editable .
+	touch $@
+
+.venv/installed-app: .venv/installed
+	$(PIP) --editable ".[app]"
 	touch $@
 
 .venv/installed-dev: .venv/installed

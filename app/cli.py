@@ -4,6 +4,8 @@ Nothing heavy is imported here: `portrait --help` answers before numpy or OpenCV
 """
 
 import os
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -17,7 +19,6 @@ from app.commands import (
     keys,
     make,
     models,
-    parts,
     prepare,
     remake,
     serve,
@@ -26,12 +27,19 @@ from app.commands import (
 )
 from tasks.settings import home
 
+
+def print_version(wanted: bool) -> None:
+    """Print the version of the program and end."""
+    if wanted:
+        typer.echo(f"portrait {version('portrait')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Turn selfies into portraits.",
 )
 app.command("prepare")(prepare.prepare)
 app.command("make")(make.make)
@@ -44,16 +52,25 @@ app.command("idphoto")(idphoto.idphoto)
 app.add_typer(styles.app, name="styles")
 app.add_typer(models.app, name="models")
 app.command("serve")(serve.serve)
-app.command("api")(parts.api)
-app.command("worker")(parts.worker)
-app.command("keeper")(parts.keeper)
+app.command("api")(serve.api)
+app.command("worker")(serve.worker)
+app.command("keeper")(serve.keeper)
 app.add_typer(keys.app, name="keys")
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 
 
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Turn selfies into portraits."""
+
+
 def main() -> None:
     """Entry point of the console script."""
-    # Matting compiles itself on its first use: that is kept where everything is kept, not in the installed packages.
+    # Matting compiles itself on its first use: the result is cached in $PORTRAIT_HOME, not in the installed packages.
     os.environ.setdefault("NUMBA_CACHE_DIR", str(home() / "cache" / "numba"))
     app()

@@ -1,6 +1,6 @@
-"""One person's visit: who they are, in which language, and how the task API is asked for them.
+"""One visitor's session: the API client of the signed-in user, their language, and Streamlit's session state.
 
-Nothing is kept here that matters: a reload or a closed tab loses the visit, and the API knows everything.
+A reload or a closed tab ends the session; everything that lasts is stored by the task API.
 """
 
 import os
@@ -11,72 +11,75 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from app.cookies import KEY, LANGUAGE
 from app.words import translation
 from portrait.errors import UserError
 from tasks import schemas
 from tasks.client.client import Client
 
+KEY_COOKIE = "portrait_key"
+"""Holds the key to the task API; scripts of a page cannot read it, and other sites cannot send it along."""
+LANGUAGE_COOKIE = "portrait_language"
+
 
 def api_url() -> str:
-    """Where the task API is."""
+    """The address of the task API: `PORTRAIT_API_URL`, or port 8000 of this machine."""
     return os.environ.get("PORTRAIT_API_URL") or "http://127.0.0.1:8000"
 
 
 def client() -> Client:
-    """The API as this visitor; raises `UserError` (`unauthenticated`) when nobody signed in."""
+    """The task API as the signed-in user; raises `UserError` (`unauthenticated`) when nobody has signed in."""
     if "client" not in st.session_state:
-        key = st.context.cookies.get(KEY)
+        key = st.context.cookies.get(KEY_COOKIE)
         if not key:
             raise UserError("unauthenticated", "Nobody has signed in.")
         st.session_state["client"] = Client(api_url(), key)
     return st.session_state["client"]
 
 
-def me() -> schemas.Me:
-    """Who the visitor is, asked once in each run of the page."""
+def current_user() -> schemas.Me:
+    """The signed-in user, fetched from the API."""
     return client().me()
 
 
 def is_operator() -> bool:
-    """Whether the visitor runs the place: the page of jobs is for those alone."""
+    """Whether the user is an operator: only operators have the page of jobs."""
     return "board" in st.session_state["pages"]
 
 
 def language() -> str:
-    """The visitor's language: chosen before, or the browser's."""
-    chosen = st.session_state.get("language") or st.context.cookies.get(LANGUAGE)
-    return chosen if chosen in translation.LANGUAGES else translation.language_of(st.context.locale)
+    """The code of the visitor's language: the one that was chosen, or else the browser's."""
+    chosen = st.session_state.get("language") or st.context.cookies.get(LANGUAGE_COOKIE)
+    return chosen if chosen in translation.LANGUAGES else translation.language_from_locale(st.context.locale)
 
 
-def say(key: str, **values: object) -> str:
-    """A text in the visitor's language."""
-    return translation.text(language(), key, **values)
+def translate(key: str, **values: object) -> str:
+    """The message of a key in the visitor's language; see `app.words.translation.translate`."""
+    return translation.translate(language(), key, **values)
 
 
-def say_or(key: str, otherwise: str) -> str:
-    """A text in the visitor's language, or other words where there is none."""
-    return translation.text_or(language(), key, otherwise)
+def translate_or(key: str, default: str) -> str:
+    """The message of a key in the visitor's language, or `default` where the key is unknown."""
+    return translation.translate_or(language(), key, default)
 
 
-def go(page: str, **query: str) -> None:
-    """Open another page."""
+def switch_page(page: str, **query: str) -> None:
+    """Go to the page of that key, with `query` as the parameters of its address."""
     st.switch_page(st.session_state["pages"][page], query_params=query or None)
 
 
-def let_go(file: UploadedFile) -> None:
-    """Free the bytes of an upload: Streamlit by itself keeps them for two minutes after the visit."""
+def release_upload(file: UploadedFile) -> None:
+    """Free the bytes of an uploaded file: Streamlit itself holds them until two minutes after the session."""
     context = get_script_run_ctx()
     if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
         context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
     file.close()
 
 
-def remember(name: str, value: Any) -> None:
-    """Keep something for the rest of the visit, across pages."""
+def set_state(name: str, value: Any) -> None:
+    """Store a value in the session, across pages."""
     st.session_state[name] = value
 
 
-def recall(name: str, otherwise: Any = None) -> Any:
-    """What was kept for the visit."""
-    return st.session_state.get(name, otherwise)
+def get_state(name: str, default: Any = None) -> Any:
+    """A value that `set_state` stored in the session."""
+    return st.session_state.get(name, default)

@@ -7,15 +7,15 @@ from typing import TypeVar
 
 from pipelines import model_requirements as known
 from pipelines.diffusion.base import families
-from pipelines.engines import Engines, load_module, names
+from pipelines.engines import Engines, load_module, engine_names
 from pipelines.evaluate import Evaluate
 from pipelines.idphotos import presets
 from pipelines.idphotos.idphoto import IdPainter
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from pipelines.prepare import Prepare
-from pipelines.refine import ENLARGING, EachFace, Enlarge
+from pipelines.refine import UPSCALE_FACTORS, RestoreFaces, Upscale
 from pipelines.render import Render
-from pipelines.settings import Draw, Settings
+from pipelines.settings import DrawSettings, Settings
 from pipelines.train import Train
 from portrait.errors import OperatorError
 from portrait.ports import Guard, Painter, Refiner
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 def open_engines(settings: Settings) -> Engines:
     """The engines of an installation; nothing is loaded until it is asked for. Use it as a context."""
-    return Engines(settings, Models(settings.models))
+    return Engines(settings, ModelStore(settings.models))
 
 
 def prepare(settings: Settings, engines: Engines) -> Prepare:
@@ -40,39 +40,39 @@ def train(engines: Engines) -> Train:
     return Train(engines.trainer())
 
 
-def bases(settings: Settings) -> dict[str, list[str]]:
+def missing_by_base(settings: Settings) -> dict[str, list[str]]:
     """Bases that a person can be learned on, each with what it still lacks, in words; nothing is loaded."""
-    models = Models(settings.models)
+    models = ModelStore(settings.models)
     absent = [name for name in ("torch", "diffusers", "peft", "transformers") if find_spec(name) is None]
     mend = f"{', '.join(absent)} missing: pip install -c constraints.txt '.[diffusion]'"
-    lacks = {name: models.missing(name) for name in families.names()}
+    lacks = {name: models.missing(name) for name in families.family_names()}
     for name, base in settings.bases.items():
         lacks[name] = [] if base.path.exists() else [f"There is no base model at {base.path}."]
     return {name: ([mend] if absent else []) + lines for name, lines in lacks.items()}
 
 
-def ways(settings: Settings) -> dict[str, list[str]]:
+def missing_by_ability(settings: Settings) -> dict[str, list[str]]:
     """What a person can be drawn with, each with what it lacks, in words; nothing is loaded.
 
     By word: `base:sdxl`, `base:sdxl:instantid` for each identity, `base:sdxl:fast` for drawings of few steps,
     `base:sdxl:hint:pose` for each control.
     """
-    models = Models(settings.models)
+    models = ModelStore(settings.models)
     found: dict[str, list[str]] = {}
-    for base, lines in bases(settings).items():
+    for base, lines in missing_by_base(settings).items():
         family = known.family_of(settings, base)
         found[f"base:{base}"] = lines
-        for way in (*known.MODELS, "fast"):
-            found[f"base:{base}:{way}"] = [*lines, *known.missing(way, family, models)]
-        for kind in known.CONTROLS:
-            found[f"base:{base}:hint:{kind}"] = [*lines, *known.unfollowed(kind, family, models)]
+        for way in (*known.IDENTITY_MODELS, "fast"):
+            found[f"base:{base}:{way}"] = [*lines, *known.missing_models(way, family, models)]
+        for kind in known.CONTROL_MODELS:
+            found[f"base:{base}:hint:{kind}"] = [*lines, *known.missing_control_models(kind, family, models)]
     return found
 
 
 def convert(settings: Settings, base: str, place: Path, dtype: str) -> None:
     """A base model from a folder to one file, or back; see `engines.diffusion.convert`."""
     load_module("pipelines.diffusion.base.convert", "What converts base models").convert(
-        base, place, dtype, settings, Models(settings.models)
+        base, place, dtype, settings, ModelStore(settings.models)
     )
 
 
@@ -81,19 +81,19 @@ PAINTERS = {"studio": "studio", "template": "fusion", "inpaint": "inpaint", "tex
 
 
 def render(
-    engines: Engines, ways: Collection[str], steps: Collection[Refinement] = (), draw: Draw | None = None
+    engines: Engines, ways: Collection[str], steps: Collection[Refinement] = (), draw: DrawSettings | None = None
 ) -> Render:
     """Request to portraits, with the painters that these ways of drawing need and the refiners of these steps."""
     painters: dict[str, Painter] = {way: engines.painter(PAINTERS[way]) for way in sorted(set(ways) & set(PAINTERS))}
     if "idphoto" in ways:
-        painters["idphoto"] = IdPainter(engines.finder(), engines.matter(), presets.load())
+        painters["idphoto"] = IdPainter(engines.finder(), engines.matter(), presets.load_presets())
     redraws = 0 if draw is None else draw.redraws
     return Render(painters, engines.finder(), refiners(engines, steps), guard(engines, ways, draw), redraws)
 
 
 def evaluate(settings: Settings, engines: Engines) -> Evaluate:
     """Pictures to numbers, with the networks that are here; what is not is told, with what would bring it."""
-    models, absent = Models(settings.models), {}
+    models, absent = ModelStore(settings.models), {}
 
     def here(role: str, model: str, get: Callable[[], T]) -> T | None:
         # Asked for before their libraries are loaded, which takes longer than all the rest.
@@ -106,16 +106,16 @@ def evaluate(settings: Settings, engines: Engines) -> Evaluate:
             absent[role] = error.message
             return None
 
-    classifier = here("classifier", "inception", engines.classifier)
-    return Evaluate(engines.finder(), classifier, here("comparer", "clip", engines.comparer), absent)
+    classifier = here("classifier", "inception", engines.image_classifier)
+    return Evaluate(engines.finder(), classifier, here("comparer", "clip", engines.image_text_encoder), absent)
 
 
-def guarding(settings: Settings) -> list[str]:
+def missing_guard(settings: Settings) -> list[str]:
     """What is missing of the guard that the settings ask for, in words."""
-    return Models(settings.models).missing("safety_checker") if settings.draw.guard == "always" else []
+    return ModelStore(settings.models).missing("safety_checker") if settings.draw.guard == "always" else []
 
 
-def guard(engines: Engines, ways: Collection[str], draw: Draw | None) -> Guard | None:
+def guard(engines: Engines, ways: Collection[str], draw: DrawSettings | None) -> Guard | None:
     """What portraits that a diffusion model makes up must pass; raises `OperatorError` where it must be here and is not."""
     if draw is None or draw.guard == "off" or not {"text", "inpaint"} & set(ways):
         return None
@@ -134,11 +134,11 @@ def refiners(engines: Engines, steps: Collection[Refinement]) -> dict[str, Refin
 
 def refiner(engines: Engines, name: str) -> Refiner:
     """A refiner by name; a restorer of faces and the upscaler are refiners too. Raises `OperatorError`."""
-    if name in ENLARGING:
-        return Enlarge(engines.upscaler(), ENLARGING[name])
-    if name in names("refiners"):
+    if name in UPSCALE_FACTORS:
+        return Upscale(engines.upscaler(), UPSCALE_FACTORS[name])
+    if name in engine_names("refiners"):
         return engines.refiner(name)
-    if name in names("restorers"):
-        return EachFace(engines.restorer(name))
-    known = ", ".join([*names("refiners"), *names("restorers"), *ENLARGING])
+    if name in engine_names("restorers"):
+        return RestoreFaces(engines.restorer(name))
+    known = ", ".join([*engine_names("refiners"), *engine_names("restorers"), *UPSCALE_FACTORS])
     raise OperatorError("unknown_engine", f"There is no refiner {name!r}. Choose one of: {known}.")

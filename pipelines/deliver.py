@@ -30,12 +30,12 @@ SOURCE_TYPES = {
 }
 """IPTC's NewsCodes by kind of style: a photo on a painted backdrop is a composite with synthetic elements; a face put into
 another picture is marked as strictly as one that a network drew, so that nobody takes it for a photo."""
-OPTIONS: dict[str, dict[str, Any]] = {
+SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0, "optimize": True},
     "PNG": {"compress_level": 4},
     "WEBP": {"quality": 95, "method": 4},
 }
-WORST, BEST = 40, 97
+MIN_QUALITY, MAX_QUALITY = 40, 97
 """JPEG qualities between which a file size is searched: below, blocks show in skin; above, only bytes grow."""
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 
@@ -52,7 +52,7 @@ class Deliver:
         Raises `UserError` (`bad_format`), `OperatorError` (`cannot_write`).
         """
         path = path.with_name(f"{path.name}.{self.format}")
-        return atomic.write(path, encode(portrait, self.format))
+        return atomic.write_file(path, encode(portrait, self.format))
 
 
 def encode(portrait: Portrait, format: str) -> bytes:
@@ -64,9 +64,9 @@ def encode(portrait: Portrait, format: str) -> bytes:
     picture = PIL.Image.fromarray(portrait.image)
     packet = mark(portrait.recipe)
     facts = _file_of(portrait.recipe)
-    options = OPTIONS[name] | ({"dpi": (facts["dpi"], facts["dpi"])} if facts and name != "WEBP" else {})
+    options = SAVE_OPTIONS[name] | ({"dpi": (facts["dpi"], facts["dpi"])} if facts and name != "WEBP" else {})
     if name == "JPEG" and facts:
-        return fitted(
+        return fit_file_size(
             lambda quality: _jpeg(picture, packet, {**options, "quality": quality}), Span(*facts["kilobytes"])
         )
     if name == "PNG":
@@ -78,19 +78,19 @@ def encode(portrait: Portrait, format: str) -> bytes:
     return file.getvalue()
 
 
-def fitted(write: Callable[[int], bytes], kilobytes: Span) -> bytes:
+def fit_file_size(write: Callable[[int], bytes], kilobytes: Span) -> bytes:
     """The file of the best JPEG quality whose size lies in the range; where none does, the one that comes nearest.
 
     `write` gives the file at a quality. Raw sizes grow with quality, so the best is found by halving.
     """
-    low, high = WORST, BEST
-    best = write(BEST)
+    low, high = MIN_QUALITY, MAX_QUALITY
+    best = write(MAX_QUALITY)
     if kilobytes.low is not None and len(best) < kilobytes.low * 1000:
-        finer = (write(quality) for quality in range(BEST + 1, 100))
+        finer = (write(quality) for quality in range(MAX_QUALITY + 1, 100))
         return next((tried for tried in finer if kilobytes.holds(len(tried) / 1000)), write(100))
     if kilobytes.high is None or len(best) <= kilobytes.high * 1000:
         return best
-    best = write(WORST)
+    best = write(MIN_QUALITY)
     while low <= high:
         middle = (low + high) // 2
         tried = write(middle)
@@ -131,7 +131,7 @@ def _jpeg(picture: PIL.Image.Image, packet: bytes, options: Mapping[str, Any]) -
     return file.getvalue()
 
 
-def recipe_of(path: Path) -> dict[str, Any]:
+def read_recipe(path: Path) -> dict[str, Any]:
     """The recipe in a delivered file; raises `UserError` (`no_recipe`) when it carries none."""
     try:
         with PIL.Image.open(path, formats=list(FORMATS.values())) as picture:

@@ -15,21 +15,21 @@ from portrait.evaluation import Evaluation, Measure, Measured, Unmeasured
 from portrait.faces.likeness import distance, distances
 from portrait.metrics import Numbers
 from portrait.photos.quality import measure_sharpness
-from portrait.ports import Classifier, Comparer, FaceFinder, Progress
+from portrait.ports import Classifier, FaceFinder, ImageTextEncoder, Progress
 from portrait.types import Face
 
-CHUNK = 16
+BATCH_SIZE = 16
 """Pictures that are in memory at a time."""
-THUMB = 180
+THUMBNAIL_SIDE = 180
 """Long side of a small picture, pixels."""
-EMBEDDED = 6
+MAX_EMBEDDED_FACES = 6
 """Faces of a picture that are compared with the person."""
-ENOUGH = 2048
+MIN_FID_PICTURES = 2048
 """Pictures from which on the covariance of 2048 features is not singular, and FID is what papers report."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class EvaluationRequest:
     """What is to be measured."""
 
     files: Sequence[Path]
@@ -59,19 +59,19 @@ class Evaluate:
     """Pictures to numbers."""
 
     finder: FaceFinder
-    classifier: Classifier | None = None
-    comparer: Comparer | None = None
+    image_classifier: Classifier | None = None
+    image_text_encoder: ImageTextEncoder | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
     """Why `classifier` or `comparer` is not here, and what would bring it."""
 
-    def __call__(self, asked: Asked, progress: Progress) -> Evaluation:
+    def __call__(self, request: EvaluationRequest, progress: Progress) -> Evaluation:
         """Everything that can be measured with what is here; raises `UserError` (`no_photos`) when nothing can be read."""
-        seen = self._look(asked, progress)
+        seen = self._look(request, progress)
         if not seen.pictures:
             raise UserError("no_photos", "None of the pictures can be read. Name a folder that holds pictures.")
-        words = self._words(asked, seen)
+        words = self._words(request, seen)
         pictures = tuple(replace(each, clip=words.get(number)) for number, each in enumerate(seen.pictures))
-        there = self._features(asked.against, progress) if self.classifier is not None else np.empty((0, 0))
+        there = self._features(request.against, progress) if self.image_classifier is not None else np.empty((0, 0))
         pairs: list[float] = []
         if len(seen.vectors) > 1:
             pairs = metrics.pairwise(distances(self.finder.space, seen.vectors))
@@ -79,19 +79,19 @@ class Evaluate:
         return Evaluation(
             pictures=pictures,
             measures=tuple(measures),
-            missing=tuple(self._missing(asked, {each.name for each in measures})),
-            notes=tuple(_notes(asked, seen, len(there))),
+            missing=tuple(self._missing(request, {each.name for each in measures})),
+            notes=tuple(_notes(request, seen, len(there))),
             space=self.finder.space,
             limit=self.finder.same_person,
             pairs=tuple(pairs),
         )
 
-    def _look(self, asked: Asked, progress: Progress) -> _Seen:
+    def _look(self, asked: EvaluationRequest, progress: Progress) -> _Seen:
         """Every picture once, a few at a time."""
         seen = _Seen()
-        for start in range(0, len(asked.files), CHUNK):
+        for start in range(0, len(asked.files), BATCH_SIZE):
             images: list[Image] = []
-            for number, path in enumerate(asked.files[start : start + CHUNK], start):
+            for number, path in enumerate(asked.files[start : start + BATCH_SIZE], start):
                 progress(number, len(asked.files), "Measuring")
                 try:
                     image = door.read(path).image
@@ -100,12 +100,12 @@ class Evaluate:
                     continue
                 images.append(image)
                 seen.pictures.append(self._measured(path.name, image, asked.person, seen.vectors))
-            if images and self.classifier is not None:
-                features, shares = self.classifier.classify(images)
+            if images and self.image_classifier is not None:
+                features, shares = self.image_classifier.classify(images)
                 seen.features.append(features)
                 seen.shares.append(shares)
-            if images and self.comparer is not None:
-                seen.shown.append(self.comparer.pictures(images))
+            if images and self.image_text_encoder is not None:
+                seen.shown.append(self.image_text_encoder.encode_images(images))
         return seen
 
     def _measured(
@@ -113,7 +113,7 @@ class Evaluate:
     ) -> Measured:
         """One picture; the face that counts is the one most like the person, or the largest."""
         space = self.finder.space
-        faces = self.finder.faces(image, embedded=EMBEDDED)
+        faces = self.finder.faces(image, embedded=MAX_EMBEDDED_FACES)
         known = [face for face in faces if space in face.embeddings]
         chosen: Face | None = faces[0] if faces else None
         apart: float | None = None
@@ -129,30 +129,30 @@ class Evaluate:
 
     def _features(self, files: Sequence[Path], progress: Progress) -> Numbers:
         """Features of the other set."""
-        if self.classifier is None:
+        if self.image_classifier is None:
             raise ValueError("there is no classifier")
         found: list[Numbers] = []
-        for start in range(0, len(files), CHUNK):
+        for start in range(0, len(files), BATCH_SIZE):
             progress(start, len(files), "Looking at the other set")
-            images = [door.read(path).image for path in files[start : start + CHUNK]]
-            found.append(self.classifier.classify(images)[0])
+            images = [door.read(path).image for path in files[start : start + BATCH_SIZE]]
+            found.append(self.image_classifier.classify(images)[0])
         return np.concatenate(found) if found else np.empty((0, 0))
 
-    def _words(self, asked: Asked, seen: _Seen) -> dict[int, float]:
+    def _words(self, asked: EvaluationRequest, seen: _Seen) -> dict[int, float]:
         """CLIP score of every picture that has a prompt, by its place."""
         told = {
             number: asked.prompts[each.name] for number, each in enumerate(seen.pictures) if each.name in asked.prompts
         }
-        if self.comparer is None or not told:
+        if self.image_text_encoder is None or not told:
             return {}
         different = list(dict.fromkeys(told.values()))
-        texts = self.comparer.words(different)
+        texts = self.image_text_encoder.words(different)
         shown = np.concatenate(seen.shown)
         rows = np.stack([texts[different.index(words)] for words in told.values()])
         scores = metrics.clip_scores(shown[list(told)], rows)
         return {number: float(score) for number, score in zip(told, scores, strict=True)}
 
-    def _missing(self, asked: Asked, measured: set[str]) -> list[Unmeasured]:
+    def _missing(self, asked: EvaluationRequest, measured: set[str]) -> list[Unmeasured]:
         """What a person may look for in vain, and what would bring it."""
         few = "It takes at least two pictures."
         classify = self.absent.get("classifier", few)
@@ -222,16 +222,16 @@ def _summed(name: str, values: Sequence[float], better: str, more: Mapping[str, 
     return Measure(name, told.median, better, {"p10": told.p10, "p90": told.p90, "count": told.count, **more})
 
 
-def _notes(asked: Asked, seen: _Seen, there: int) -> list[str]:
+def _notes(asked: EvaluationRequest, seen: _Seen, there: int) -> list[str]:
     """What one must know to read the numbers."""
     notes = []
     if seen.unreadable:
         notes.append(
             f"{len(seen.unreadable)} of {len(asked.files)} files could not be read: {', '.join(seen.unreadable[:5])}."
         )
-    if seen.features and there and min(len(seen.pictures), there) < ENOUGH:
+    if seen.features and there and min(len(seen.pictures), there) < MIN_FID_PICTURES:
         notes.append(
-            f"With fewer than {ENOUGH} pictures the Fréchet distance reads high: compare it between sets of one size alone. "
+            f"With fewer than {MIN_FID_PICTURES} pictures the Fréchet distance reads high: compare it between sets of one size alone. "
             "The kernel distance does not depend on their number."
         )
     without = [each.name for each in seen.pictures if asked.prompts and each.name not in asked.prompts]
@@ -241,6 +241,6 @@ def _notes(asked: Asked, seen: _Seen, there: int) -> list[str]:
 
 
 def _small(image: Image) -> Image:
-    share = min(1.0, THUMB / max(image.shape[:2]))
+    share = min(1.0, THUMBNAIL_SIDE / max(image.shape[:2]))
     size = (max(1, round(image.shape[1] * share)), max(1, round(image.shape[0] * share)))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

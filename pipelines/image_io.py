@@ -24,9 +24,9 @@ from portrait.photos.reasons import TIPS
 from portrait.types import Selfie
 
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF")
-MOST_BYTES = 80_000_000
+MAX_BYTES = 80_000_000
 """Largest file: a 108-megapixel JPEG or a 24-megapixel PNG fits."""
-MOST_PIXELS = 120_000_000
+MAX_PIXELS = 120_000_000
 """Largest picture: the cameras of phones reach 108 megapixels; 360 MB once decoded."""
 ORIENTATION = 0x0112
 """EXIF's tag."""
@@ -96,7 +96,7 @@ _BROKEN = (
 )
 
 
-def mask(path: Path) -> tuple[Mask, str]:
+def read_mask(path: Path) -> tuple[Mask, str]:
     """A painted mask, 0..1, and the SHA-256 of its file: what is white counts, what is transparent does not.
 
     Raises `UserError` (`unreadable`, `too_large`).
@@ -115,7 +115,7 @@ def mask(path: Path) -> tuple[Mask, str]:
 
 def _content(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MOST_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             raise _refused("too_large")
         return path.read_bytes()
     except OSError as error:
@@ -128,7 +128,7 @@ def _opened(file: Path | BinaryIO) -> PIL.Image.Image:
     except _BROKEN as error:
         raise _refused("unreadable") from error
     width, height = picture.size
-    if width * height > MOST_PIXELS:
+    if width * height > MAX_PIXELS:
         picture.close()
         raise _refused("too_large")
     return picture

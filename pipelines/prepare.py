@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from pipelines import image_io as door
-from pipelines.folders.training_sets import verdicts
-from pipelines.settings import Prepare as Knobs
+from pipelines.folders.training_sets import photos_to_dicts
+from pipelines.settings import PrepareSettings as Knobs
 from portrait.arrays import Image, Size, Vector
 from portrait.errors import UserError
 from portrait.faces.geometry import Frame, crop, fit, head_and_shoulders, move_face, scaled, size_of
@@ -34,7 +34,7 @@ POOR = 0.7
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class Overrides:
     """What the person overrules, as indices into the photos."""
 
     include: Collection[int] = ()
@@ -49,28 +49,28 @@ class Prepare:
     restorer: Restorer
     matter: Matter | None = None
     """Given when the crops shall stand on white."""
-    knobs: Knobs = field(default_factory=Knobs)
-    limits: Thresholds = field(default_factory=Thresholds)
+    settings: Knobs = field(default_factory=Knobs)
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
-    def __call__(self, paths: Sequence[Path], wishes: Wishes, progress: Progress) -> TrainingSet:
+    def __call__(self, paths: Sequence[Path], overrides: Overrides, progress: Progress) -> TrainingSet:
         """The story in order; raises `UserError` when no photo is left, with the verdict on each in its details."""
         space, limit = self.finder.space, self.finder.same_person
-        judged = _without(self._judge(paths, progress), wishes.exclude)
-        judged = selection.without_twins(judged, wishes.include)
-        judged = selection.one_person(judged, space, limit, wishes.include)
-        judged, taken = selection.choose(judged, self.knobs.most, wishes.include, limit)
+        judged = _without(self._judge(paths, progress), overrides.exclude)
+        judged = selection.without_twins(judged, overrides.include)
+        judged = selection.one_person(judged, space, limit, overrides.include)
+        judged, taken = selection.choose(judged, self.settings.most, overrides.include, limit)
         chosen = _chosen(paths, judged, taken)
         person = mean(space, [each.face.embeddings[space] for each in chosen])
-        leading = [taken.index(index) for index in selection.references(judged, taken, self.knobs.references)]
+        leading = [taken.index(index) for index in selection.references(judged, taken, self.settings.references)]
         cuts = self._cut(chosen, leading, progress)
         crops = [self._finished(cut, progress) for cut in self._enhance(cuts, person, progress)]
         return TrainingSet(
             crops=tuple(crops),
             references=tuple(reference for index in leading if (reference := cuts[index].reference) is not None),
-            likeness={space: person},
+            mean_embeddings={space: person},
             photos=tuple(judged),
-            trigger=self.knobs.trigger,
-            class_word=self.knobs.class_word,
+            trigger=self.settings.trigger,
+            class_word=self.settings.class_word,
         )
 
     def _judge(self, paths: Sequence[Path], progress: Progress) -> list[ScoredPhoto]:
@@ -96,9 +96,9 @@ class Prepare:
         if faces[0].box.width < JUDGED_FACE and selfie.scale > 1.2:
             selfie, faces = self._closer(path, selfie, faces, turns)
         face = faces[0]
-        quality = judge(selfie.image, face, selfie.scale, self.limits)
-        codes = faults(selfie.image, face, selfie.scale, self.limits)
-        if not alone(faces, self.limits):
+        quality = judge(selfie.image, face, selfie.scale, self.thresholds)
+        codes = faults(selfie.image, face, selfie.scale, self.thresholds)
+        if not alone(faces, self.thresholds):
             codes.insert(0, "several_faces")
         photo = ScoredPhoto(path.name, "use", (), selfie, face, quality, None, turns)
         return selection.with_fault(photo, *codes)
@@ -167,7 +167,7 @@ class Prepare:
             progress(0, 1, f"Cutting out {cut.name}")
             matte = self.matter.matte(image, cut.face)[..., None]
             image = np.asarray(image * matte + 255 * (1 - matte), np.uint8)
-        return Crop(image, caption(cut.face, self.knobs), cut.name, cut.before)
+        return Crop(image, caption(cut.face, self.settings), cut.name, cut.before)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,7 +211,7 @@ def _read(path: Path) -> "Selfie | UserError":
 def _turned(selfie: Selfie, turns: int) -> Selfie:
     if turns == 0:
         return selfie
-    native = selfie.native if turns == 2 else Size(selfie.native.height, selfie.native.width)
+    native = selfie.native_size if turns == 2 else Size(selfie.native_size.height, selfie.native_size.width)
     return replace(selfie, image=np.ascontiguousarray(np.rot90(selfie.image, turns)), native=native)
 
 
@@ -249,7 +249,7 @@ def _without(photos: Sequence[ScoredPhoto], excluded: Collection[int]) -> list[S
 
 def _chosen(paths: Sequence[Path], photos: Sequence[ScoredPhoto], taken: Sequence[int]) -> list[_Chosen]:
     """What the rest of the flow works on; raises `UserError` when there is nothing to work on."""
-    details = {"photos": verdicts(photos)}
+    details = {"photos": photos_to_dicts(photos)}
     if not taken:
         raise UserError("no_usable_photos", _why_none(photos), details)
     chosen = []

@@ -12,14 +12,14 @@ from portrait.faces.geometry import move_face, scaled
 from portrait.ports import FaceFinder, Progress, Refiner, Restorer, Upscaler
 from portrait.types import Face, PortraitRequest, Refinement
 
-ENLARGING = {"upscale2": 2, "upscale4": 4}
+UPSCALE_FACTORS = {"upscale2": 2, "upscale4": 4}
 """Names that stand for the upscaler of the settings, and how many times they enlarge."""
-STRIP = 1024
+STRIP_ROWS = 1024
 """Rows that are blended at a time, so that memory does not grow with the picture."""
 
 
 @dataclass(frozen=True, slots=True)
-class EachFace:
+class RestoreFaces:
     """A restorer of faces as a refiner: one face after the other."""
 
     restorer: Restorer
@@ -32,7 +32,7 @@ class EachFace:
 
 
 @dataclass(frozen=True, slots=True)
-class Enlarge:
+class Upscale:
     """An upscaler as a refiner."""
 
     upscaler: Upscaler
@@ -64,7 +64,7 @@ class Refine:
         for number, step in enumerate(steps):
             progress(number, len(steps), "Refining", image)
             before = image
-            image = blended(before, self.refiners[step.name].refine(before, faces), step.strength)
+            image = blend(before, self.refiners[step.name].refine(before, faces), step.strength)
             if image.shape != before.shape:
                 larger = scaled(image.shape[1] / before.shape[1])
                 faces = [move_face(face, larger) for face in faces]
@@ -76,11 +76,11 @@ def steps_of(request: PortraitRequest) -> tuple[Refinement, ...]:
     steps = {step.name: step for step in request.style.refiners}
     steps |= {step.name: step for step in request.refiners}
     # Enlarging comes last: all else then works on fewer pixels, and what was found is still where it was.
-    ordered = sorted(steps.values(), key=lambda step: step.name in ENLARGING)
+    ordered = sorted(steps.values(), key=lambda step: step.name in UPSCALE_FACTORS)
     return tuple(step for step in ordered if step.strength > 0)
 
 
-def blended(before: Image, after: Image, strength: float) -> Image:
+def blend(before: Image, after: Image, strength: float) -> Image:
     """`strength` of what came out, the rest of what went in; that is enlarged by interpolation where it has to be."""
     if strength >= 1:
         return after
@@ -88,8 +88,8 @@ def blended(before: Image, after: Image, strength: float) -> Image:
     if before.shape != after.shape:
         before = np.asarray(cv2.resize(before, (width, height), interpolation=cv2.INTER_LANCZOS4), np.uint8)
     out = np.empty_like(after)
-    for top in range(0, height, STRIP):
-        here = slice(top, top + STRIP)
+    for top in range(0, height, STRIP_ROWS):
+        here = slice(top, top + STRIP_ROWS)
         mixed = before[here] + (after[here].astype(np.float32) - before[here]) * np.float32(strength)
         out[here] = np.clip(mixed + np.float32(0.5), 0, 255)
     return out

@@ -13,12 +13,12 @@ from portrait.arrays import LARGEST_SIDE, SMALLEST_SIDE
 from portrait.errors import UserError
 from portrait.faces.likeness import distance
 from portrait.generation import edits, options
-from portrait.generation.options import Technique
+from portrait.generation.options import GenerationOptions
 from portrait.photos.quality import eye_opening, measure_sharpness
-from portrait.ports import FaceFinder, Guard, Painter, Progress, Recalling, Refiner
+from portrait.ports import FaceFinder, Guard, Painter, Progress, Refiner, ReproduciblePainter
 from portrait.types import Candidate, Face, Likeness, Portrait, PortraitRequest, Style, StylePicture
 
-MOST_COUNT = 16
+MAX_COUNT = 16
 """Portraits of one style in one request."""
 
 
@@ -38,12 +38,12 @@ class Render:
 
     def __call__(self, request: PortraitRequest, progress: Progress) -> list[Portrait]:
         """The asked number of portraits, the best first; raises `UserError` when none can be drawn."""
-        check(request)
+        check_request(request)
         self._admit(request)
         request = self._beginning(request)
         drawn = self._drawn(request, progress)
         # What an edit keeps of the picture may hold the face: drawing again would not change it.
-        if self.redraws and request.made and request.edit is None:
+        if self.redraws and request.is_generated and request.edit is None:
             drawn += self._redrawn(drawn, request, progress)
         if not drawn:
             raise UserError("blocked", "What was drawn may not be delivered. Choose another style, or another seed.")
@@ -64,21 +64,21 @@ class Render:
 
     def _drawn(self, request: PortraitRequest, progress: Progress) -> "list[_Drawn]":
         """Every candidate of a request, measured."""
-        candidates = self.painters[request.way].paint(request, progress)
+        candidates = self.painters[request.mode].paint(request, progress)
         drawn = []
         for number, candidate in enumerate(candidates):
             progress(number, len(candidates), "Measuring", candidate.image)
-            if request.made and self.guard is not None and not self.guard.passes(candidate.image):
+            if request.is_generated and self.guard is not None and not self.guard.allows(candidate.image):
                 continue
             drawn.append(_Drawn(self._measure(candidate, number, request), candidate, number, request))
         return drawn
 
     def _admit(self, request: PortraitRequest) -> None:
         """Raise `UserError` (`blocked`) when a photo that words would be drawn from may not be used."""
-        if self.guard is None or not request.made:
+        if self.guard is None or not request.is_generated:
             return
         for person in request.people.values():
-            if any(not self.guard.passes(reference.image) for reference in person.references):
+            if any(not self.guard.allows(reference.image) for reference in person.references):
                 raise UserError("blocked", "A photo of this person may not be used here. Take it out, and train again.")
 
     def _redrawn(self, drawn: "Sequence[_Drawn]", request: PortraitRequest, progress: Progress) -> "list[_Drawn]":
@@ -101,22 +101,22 @@ class Render:
             each.distance <= self.finder.same_person for each in portrait.likeness.values()
         )
 
-    def again(
+    def reproduce(
         self, request: PortraitRequest, candidate: int, progress: Progress, drawn: Mapping[str, Any] | None = None
     ) -> Portrait:
         """The one portrait that a recipe names, drawn anew; `drawn` are the recipe's facts of its drawing.
 
         Raises `OperatorError` (`model_differs`) where other models would draw it.
         """
-        check(request)
+        check_request(request)
         request = self._beginning(request)
-        painter = self.painters[request.way]
-        if drawn and isinstance(painter, Recalling):
-            painter.same(request, drawn)
+        painter = self.painters[request.mode]
+        if drawn and isinstance(painter, ReproduciblePainter):
+            painter.check_models(request, drawn)
         candidates = painter.paint(request, progress)
         if candidate >= len(candidates):
             raise UserError("recipe_differs", "The recipe names a drawing that these photos no longer give.")
-        if request.made and self.guard is not None and not self.guard.passes(candidates[candidate].image):
+        if request.is_generated and self.guard is not None and not self.guard.allows(candidates[candidate].image):
             raise UserError("blocked", "What was drawn may not be delivered. Choose another style, or another seed.")
         return self._refined(candidates[candidate], candidate, request, progress)
 
@@ -132,7 +132,9 @@ class Render:
         drawn = {place: _drawn_face(faces, place, request, candidate) for place in request.people}
         space = self.finder.space
         likeness = {
-            place: Likeness(space, distance(space, face.embeddings[space], request.people[place].likeness[space]))
+            place: Likeness(
+                space, distance(space, face.embeddings[space], request.people[place].mean_embeddings[space])
+            )
             for place, face in drawn.items()
             if face is not None and space in face.embeddings
         }
@@ -146,7 +148,7 @@ class Render:
         return Portrait(
             candidate.image,
             candidate.before,
-            candidate.drawn_from,
+            candidate.reference_names,
             likeness,
             scores,
             recipe(request, candidate, number),
@@ -163,13 +165,13 @@ class _Drawn:
     request: PortraitRequest
 
 
-def check(request: PortraitRequest) -> None:
+def check_request(request: PortraitRequest) -> None:
     """Raise `UserError` for what no painter could draw."""
     size = request.size
     if size is not None and not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in (size.width, size.height)):
         raise UserError("bad_size", f"A portrait's sides are {SMALLEST_SIDE} to {LARGEST_SIDE} pixels.")
-    if not 1 <= request.count <= MOST_COUNT:
-        raise UserError("bad_count", f"Ask for 1 to {MOST_COUNT} portraits of a style.")
+    if not 1 <= request.count <= MAX_COUNT:
+        raise UserError("bad_count", f"Ask for 1 to {MAX_COUNT} portraits of a style.")
     if not request.people:
         raise UserError("nobody", "No face of the picture was given a person.")
     if request.style.kind != "template" and set(request.people) != {1}:
@@ -185,7 +187,7 @@ def choose(portraits: Sequence[Portrait], count: int) -> list[Portrait]:
     return sorted(portraits, key=lambda each: -each.scores["total"])[:count]
 
 
-def hang(style: Style, path: Path, finder: FaceFinder) -> Style:
+def attach_template(style: Style, path: Path, finder: FaceFinder) -> Style:
     """The style with its picture, the faces in it found and numbered from left to right.
 
     Raises `UserError`: `template_unreadable`, `template_no_face`.
@@ -215,15 +217,15 @@ def recipe(request: PortraitRequest, candidate: Candidate, number: int) -> dict[
         "candidate": number,
         "variation": dict(candidate.variation),
         **({"refiners": refined} if refined else {}),
-        **({"technique": _technique(request.technique)} if request.technique else {}),
-        **({"edit": edits.told(request.edit)} if request.edit else {}),
+        **({"technique": _technique(request.options)} if request.options else {}),
+        **({"edit": edits.to_dict(request.edit)} if request.edit else {}),
         **({"drawn": dict(candidate.facts)} if candidate.facts else {}),
     }
 
 
-def _technique(technique: Technique) -> dict[str, object]:
+def _technique(technique: GenerationOptions) -> dict[str, object]:
     """As recipes tell it: with its preset, because to ask for a technique is a wish even where all of it is as usual."""
-    return {"preset": technique.preset, **options.told(technique)}
+    return {"preset": technique.preset, **options.to_dict(technique)}
 
 
 def _drawn_face(faces: Sequence[Face], place: int, request: PortraitRequest, candidate: Candidate) -> Face | None:

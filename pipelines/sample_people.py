@@ -8,14 +8,14 @@ import numpy as np
 import PIL.Image
 
 from pipelines import image_io
-from pipelines.prepare import Prepare, Wishes
+from pipelines.prepare import Overrides, Prepare
 from portrait.errors import UserError
 from portrait.ports import Progress
 from portrait.types import Identity
 
 
 @dataclass(frozen=True, slots=True)
-class Sitter:
+class SamplePerson:
     """A person on a photo inside a package, which is found without importing it."""
 
     name: str
@@ -25,15 +25,15 @@ class Sitter:
     """Left, top, right, bottom of the person where the photo shows several."""
 
 
-SITTERS = (
-    Sitter("astronaut", "skimage", "data/astronaut.png"),
-    Sitter("third player", "insightface", "data/images/t1.jpg", (385, 180, 735, 640)),
-    Sitter("fourth player", "insightface", "data/images/t1.jpg", (660, 240, 960, 700)),
+SAMPLE_PEOPLE = (
+    SamplePerson("astronaut", "skimage", "data/astronaut.png"),
+    SamplePerson("third player", "insightface", "data/images/t1.jpg", (385, 180, 735, 640)),
+    SamplePerson("fourth player", "insightface", "data/images/t1.jpg", (660, 240, 960, 700)),
 )
 """An astronaut (NASA, public domain), and the two people of InsightFace's own test photo who face the camera."""
 
 
-def place(sitter: Sitter) -> Path | None:
+def place(sitter: SamplePerson) -> Path | None:
     """Where the photo lies; None where its package is not installed or has it no more."""
     spec = importlib.util.find_spec(sitter.package)
     if spec is None or spec.origin is None:
@@ -42,7 +42,7 @@ def place(sitter: Sitter) -> Path | None:
     return path if path.is_file() else None
 
 
-def identity(sitter: Sitter, prepare: Prepare, desk: Path, progress: Progress) -> Identity:
+def make_identity(sitter: SamplePerson, prepare: Prepare, desk: Path, progress: Progress) -> Identity:
     """The person as one who can be drawn; raises `UserError` (`not_found`) where the photo is absent."""
     photo = place(sitter)
     if photo is None:
@@ -52,5 +52,5 @@ def identity(sitter: Sitter, prepare: Prepare, desk: Path, progress: Progress) -
         image = np.ascontiguousarray(image_io.read(photo).image[top:bottom, left:right])
         photo = desk / f"{sitter.name}.png"
         PIL.Image.fromarray(image).save(photo)
-    training = prepare([photo], Wishes([0]), progress)
-    return Identity(sitter.name, training.references, training.likeness, class_word=training.class_word)
+    training = prepare([photo], Overrides([0]), progress)
+    return Identity(sitter.name, training.references, training.mean_embeddings, class_word=training.class_word)

@@ -25,7 +25,7 @@ class EngineNames:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelStore:
+class ModelStoreSettings:
     """Where model files lie and where they may come from."""
 
     folder: Path = Path("models")
@@ -39,7 +39,7 @@ class ModelStore:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepare:
+class PrepareSettings:
     """How a training set is chosen and cut."""
 
     most: int = 20
@@ -55,7 +55,7 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BaseLocation:
     """Where a base model of a name of one's own lies."""
 
     path: Path
@@ -65,7 +65,7 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class Exam:
+class ValidationSettings:
     """How the trainer looks at what was learned so far."""
 
     every: int = 100
@@ -93,7 +93,7 @@ class Exam:
 
 
 @dataclass(frozen=True, slots=True)
-class Prior:
+class PriorSettings:
     """Prior preservation: pictures of anybody keep the class word from becoming the person."""
 
     weight: float = 0.0
@@ -106,7 +106,7 @@ class Prior:
 
 
 @dataclass(frozen=True, slots=True)
-class Train:
+class TrainSettings:
     """How a person is learned."""
 
     steps: int = 0
@@ -144,12 +144,12 @@ class Train:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """What the frozen networks compute in; `auto`: bfloat16 on a GPU that has it."""
-    exam: Exam = field(default_factory=Exam)
-    prior: Prior = field(default_factory=Prior)
+    exam: ValidationSettings = field(default_factory=ValidationSettings)
+    prior: PriorSettings = field(default_factory=PriorSettings)
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class DrawSettings:
     """How people are drawn by diffusion models, where a request does not say otherwise."""
 
     base: str = "sdxl"
@@ -179,10 +179,10 @@ class Settings:
     """All of it."""
 
     engines: EngineNames = field(default_factory=EngineNames)
-    models: ModelStore = field(default_factory=ModelStore)
+    models: ModelStoreSettings = field(default_factory=ModelStoreSettings)
     quality: Thresholds = field(default_factory=Thresholds)
-    prepare: Prepare = field(default_factory=Prepare)
-    train: Train = field(default_factory=Train)
-    draw: Draw = field(default_factory=Draw)
-    bases: Mapping[str, Base] = field(default_factory=dict)
+    prepare: PrepareSettings = field(default_factory=PrepareSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    draw: DrawSettings = field(default_factory=DrawSettings)
+    bases: Mapping[str, BaseLocation] = field(default_factory=dict)
     """Base models beyond those of the store, by name."""

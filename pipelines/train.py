@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.folders import identities
-from pipelines.folders.identities import Kept
+from pipelines.folders.identities import StoredIdentity
 from pipelines.pages import identity
 from portrait.errors import UserError
 from portrait.ports import Progress, Trainer
-from portrait.training import Lesson, TrainingPlan
+from portrait.training import TrainingJob, TrainingPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,21 +19,27 @@ class Train:
 
     trainer: Trainer
 
-    def plan(self, lesson: Lesson) -> TrainingPlan:
+    def plan(self, lesson: TrainingJob) -> TrainingPlan:
         """What it will take."""
         return self.trainer.plan(lesson)
 
-    def __call__(self, lesson: Lesson, folder: Path, progress: Progress) -> Kept:
+    def __call__(self, lesson: TrainingJob, folder: Path, progress: Progress) -> StoredIdentity:
         """Learn and write the identity to `folder`; the lesson's desk may go afterwards."""
-        if not identities.free(folder):
+        if not identities.is_available(folder):
             raise UserError("folder_taken", f"{folder} holds other things. Name a new or empty folder.")
         result = self.trainer.train(lesson, progress)
-        description = identities.describe(result, lesson.training)
-        given = {identities.LORA: result.lora, identities.WEBUI: result.webui, identities.TOKENS: result.tokens}
+        description = identities.make_description(result, lesson.training)
+        given = {
+            identities.LORA_FILE: result.lora,
+            identities.WEBUI_FILE: result.kohya_lora,
+            identities.TOKENS_FILE: result.tokens,
+        }
         files = {name: file for name, file in given.items() if file is not None}
-        return identities.write(folder, description, files, identity.page(description, result, lesson.training))
+        return identities.write(folder, description, files, identity.render(description, result, lesson.training))
 
-    def merge(self, parts: Sequence[Kept], shares: Sequence[float], folder: Path, desk: Path) -> Kept:
+    def merge(
+        self, parts: Sequence[StoredIdentity], shares: Sequence[float], folder: Path, desk: Path
+    ) -> StoredIdentity:
         """One identity from several of one person: their updates averaged by shares, which are brought to sum to one.
 
         Raises `UserError` (`cannot_merge`, `folder_taken`).
@@ -42,9 +48,9 @@ class Train:
             raise UserError("cannot_merge", "Give one share above 0 for each identity.")
         whole = sum(shares)
         even = [share / whole for share in shares]
-        description = identities.merged(parts, even, "")
-        loras = [each.folder / identities.LORA for each in parts]
+        description = identities.make_merged_description(parts, even, "")
+        loras = [each.folder / identities.LORA_FILE for each in parts]
         lora, webui = self.trainer.merge(loras, even, description, desk)
         description["id"] = hashlib.sha256(lora.read_bytes()).hexdigest()[:16]
-        files = {identities.LORA: lora, identities.WEBUI: webui}
-        return identities.write(folder, description, files, identity.page(description, None, None))
+        files = {identities.LORA_FILE: lora, identities.WEBUI_FILE: webui}
+        return identities.write(folder, description, files, identity.render(description, None, None))

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from portrait.arrays import Image, Mask
-from portrait.generation.parameters import Drawing
+from portrait.generation.parameters import GenerationParameters
 from portrait.metrics import Numbers
-from portrait.training import Learned, Lesson, TrainingPlan
+from portrait.training import TrainingJob, TrainingPlan, TrainingResult
 from portrait.types import Candidate, Face, Identity, PortraitRequest, Regions
 
 
@@ -91,10 +91,10 @@ class Classifier(Protocol):
         ...
 
 
-class Comparer(Protocol):
+class ImageTextEncoder(Protocol):
     """Sees pictures and words in one space."""
 
-    def pictures(self, images: Sequence[Image]) -> Numbers:
+    def encode_images(self, images: Sequence[Image]) -> Numbers:
         """Features N×D."""
         ...
 
@@ -113,18 +113,18 @@ class Painter(Protocol):
 
 
 @runtime_checkable
-class Recalling(Protocol):
+class ReproduciblePainter(Protocol):
     """A painter that draws with models that may have been replaced since."""
 
-    def same(self, request: PortraitRequest, drawn: Mapping[str, Any]) -> None:
+    def check_models(self, request: PortraitRequest, drawn: Mapping[str, Any]) -> None:
         """Raise `OperatorError` (`model_differs`) unless its models are those that a recipe's facts name."""
         ...
 
 
-class Identifier(Protocol):
+class IdentityAdapter(Protocol):
     """Tells a diffusion model who is to be drawn."""
 
-    def words(self, person: Identity, words: str) -> str:
+    def describe(self, person: Identity, description: str) -> str:
         """What stands for the person in a prompt; `words` does so far."""
         ...
 
@@ -136,7 +136,7 @@ class Identifier(Protocol):
         """
         ...
 
-    def prepare(self, lease: Any, person: Identity, drawing: Drawing) -> Any:
+    def prepare(self, lease: Any, person: Identity, parameters: GenerationParameters) -> Any:
         """Arm a leased base and give what the call is told beside: `pipelines.diffusion.sampling.pipeline_call.Conditions`."""
         ...
 
@@ -144,15 +144,15 @@ class Identifier(Protocol):
 class Guard(Protocol):
     """Keeps pictures back that may not be delivered."""
 
-    def passes(self, image: Image) -> bool:
+    def allows(self, image: Image) -> bool:
         """Whether it may be drawn from, and whether it may be delivered."""
         ...
 
 
-class Control(Protocol):
+class ControlPreprocessor(Protocol):
     """Draws what a diffusion model shall follow of a photo."""
 
-    def draw(self, image: Image) -> Image:
+    def process(self, image: Image) -> Image:
         """The same size; canny's outlines, a pose's limbs, a depth map."""
         ...
 
@@ -160,11 +160,11 @@ class Control(Protocol):
 class Trainer(Protocol):
     """Teaches a base model a person."""
 
-    def plan(self, lesson: Lesson) -> TrainingPlan:
+    def plan(self, job: TrainingJob) -> TrainingPlan:
         """What it will take, without loading weights."""
         ...
 
-    def train(self, lesson: Lesson, progress: Progress) -> Learned:
+    def train(self, job: TrainingJob, progress: Progress) -> TrainingResult:
         """Learn, going on from what the lesson's desk holds; the files of the result lie on the desk.
 
         Reports step, loss and time left, and stops within one step when `progress` raises. Raises `EngineError`
@@ -173,7 +173,7 @@ class Trainer(Protocol):
         ...
 
     def merge(
-        self, loras: Sequence[Path], shares: Sequence[float], facts: Mapping[str, Any], desk: Path
+        self, loras: Sequence[Path], weights: Sequence[float], facts: Mapping[str, Any], work_dir: Path
     ) -> tuple[Path, Path]:
         """The mean update of several LoRAs of one base, by shares that sum to one: both files, written to `desk`.
 

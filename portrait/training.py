@@ -10,23 +10,23 @@ from portrait.types import Identity, TrainingSet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lesson:
+class TrainingJob:
     """What a trainer is to learn."""
 
     training: TrainingSet
     base: str
     """Name of a base model of the settings or the store, or where one lies."""
-    desk: Path
+    work_dir: Path
     """A folder that is there and belongs to this lesson; what it holds of an earlier, broken run is gone on from."""
-    start: Identity | None = None
+    continue_from: Identity | None = None
     """An identity of the same person and base to go on from."""
-    wishes: Mapping[str, int | float | bool] = field(default_factory=dict)
+    overrides: Mapping[str, int | float | bool] = field(default_factory=dict)
     """What the trainer shall do otherwise than its settings say: steps, rank, rate, batch, seed, text, token, prior (the
     weight of prior preservation)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ValidationResult:
     """What one validation found: the person drawn with the same prompts and seeds."""
 
     step: int
@@ -41,12 +41,12 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Learned:
+class TrainingResult:
     """What came of a lesson."""
 
     lora: Path | None
     """In diffusers' names; None when only a token was learned."""
-    webui: Path | None
+    kohya_lora: Path | None
     """The same in the names of kohya's trainers."""
     tokens: Path | None
     steps: int
@@ -57,10 +57,10 @@ class Learned:
     """The word that now stands for the person."""
     losses: tuple[float, ...]
     """Of each step."""
-    looks: tuple[Look, ...]
-    held_out: Mapping[str, Look]
+    validations: tuple[ValidationResult, ...]
+    test_results: Mapping[str, ValidationResult]
     """What was compared in the end, by its words, on seeds that no look had used."""
-    sheet: tuple[tuple[str, Image], ...]
+    sample_images: tuple[tuple[str, Image], ...]
     """The last look's pictures with their prompts."""
     notes: tuple[str, ...]
     """What the person should know: no face found, ended early, a smaller plan after memory ran out."""

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from portrait.arrays import Image, Mask, Points, Size, Vector
 from portrait.generation.edits import Edit
-from portrait.generation.options import Scene, Technique
+from portrait.generation.options import GenerationOptions, PromptSpec
 from portrait.generation.passes import Passes
 
 Verdict: TypeAlias = Literal["use", "spare", "refuse"]
@@ -69,13 +69,13 @@ class Selfie:
     image: Image
     name: str
     """The file's name as the person knows it."""
-    native: Size
+    native_size: Size
     """Size of the whole photo when it is decoded in full; `image` may be smaller."""
 
     @property
     def scale(self) -> float:
         """How many native pixels one pixel of `image` stands for; at least 1."""
-        return self.native.width / self.image.shape[1]
+        return self.native_size.width / self.image.shape[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,7 +170,7 @@ class TrainingSet:
     crops: tuple[Crop, ...]
     references: tuple[Reference, ...]
     """The best first: the most frontal of the best photos leads."""
-    likeness: Mapping[str, Vector]
+    mean_embeddings: Mapping[str, Vector]
     """The person: mean embedding of the chosen photos, by space."""
     photos: tuple[ScoredPhoto, ...]
     """Every photo that was given, in the order given."""
@@ -188,7 +188,7 @@ class Identity:
     id: str
     references: tuple[Reference, ...]
     """The best first."""
-    likeness: Mapping[str, Vector]
+    mean_embeddings: Mapping[str, Vector]
     """Mean embedding by space."""
     lora: Path | None = None
     """What a diffusion base learned of the person, in diffusers' names; None for painters that need no learning."""
@@ -243,7 +243,7 @@ class Style:
     """Name of a painted backdrop, for kind `studio`."""
     picture: StylePicture | None = None
     """For kind `template`."""
-    scene: Scene | None = None
+    prompt_spec: PromptSpec | None = None
     """For kind `text`, and for a template that a diffusion model draws into."""
     passes: Passes | None = None
     """For kind `template`: how strongly a diffusion model draws into it; as usual when None."""
@@ -275,21 +275,21 @@ class PortraitRequest:
     """Size of the portrait; None leaves it to the style."""
     refiners: tuple[Refinement, ...] = ()
     """After the style's; one that the style has too takes its place, and with strength 0 leaves it out."""
-    technique: Technique | None = None
+    options: GenerationOptions | None = None
     """For kind `text`; a template that is asked for with one is drawn into by a diffusion model."""
     edit: Edit | None = None
     """For kind `text`: the picture that it begins from, and what shall become of it."""
 
     @property
-    def way(self) -> str:
+    def mode(self) -> str:
         """How it is drawn: the kind of its style, or `inpaint` where a diffusion model draws into a template."""
-        wished = self.technique is not None or self.style.engines[:1] == ("diffusion",)
+        wished = self.options is not None or self.style.engines[:1] == ("diffusion",)
         return "inpaint" if wished and self.style.kind == "template" else self.style.kind
 
     @property
-    def made(self) -> bool:
+    def is_generated(self) -> bool:
         """Whether a diffusion model makes it up: then it comes of a seed, and must pass the guard."""
-        return self.way in ("text", "inpaint")
+        return self.mode in ("text", "inpaint")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -297,7 +297,7 @@ class Candidate:
     """A drawing before it was measured."""
 
     image: Image
-    drawn_from: Mapping[int, str]
+    reference_names: Mapping[int, str]
     """Name of the reference used, by face number."""
     variation: Mapping[str, float]
     """Numbers that set this candidate apart; with the request they draw it again."""
@@ -314,7 +314,7 @@ class Portrait:
     image: Image
     before: Image | None
     """What it would be without retouch and relight; None where nothing of the kind was done."""
-    drawn_from: Mapping[int, str]
+    reference_names: Mapping[int, str]
     """Name of the reference used, by face number; kept out of the recipe, which travels with the picture."""
     likeness: Mapping[int, Likeness]
     """By face number; distance of the drawn face to the person."""

@@ -1,7 +1,7 @@
-"""Reaches addresses that people named: looked up once, checked, connected to as checked, and left in time.
+"""A network backend for httpcore that connects to public addresses only, against SSRF, and within a deadline.
 
-A name can mean one thing when it is checked and another when it is connected to. So there is one look-up, whose answer is
-checked and then used; the name stays in the `Host` header and in TLS.
+A name can resolve to one address when it is checked and to another when it is connected to. So there is one look-up, whose
+result is checked and then used; the name stays in the `Host` header and in TLS.
 """
 
 import ipaddress
@@ -18,8 +18,8 @@ import httpcore
 from portrait.errors import UserError
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-Resolve: TypeAlias = Callable[[str, int], Sequence[str]]
-"""Addresses of a host and port."""
+Resolver: TypeAlias = Callable[[str, int], Sequence[str]]
+"""Returns the addresses of a host and port."""
 
 
 def is_public(address: Address) -> bool:
@@ -36,13 +36,13 @@ def is_public(address: Address) -> bool:
 
 
 def resolve(host: str, port: int) -> Sequence[str]:
-    """What the system's resolver says; raises `OSError`, `UnicodeError`."""
+    """Resolve a host by the system's resolver; raises `OSError`, `UnicodeError`."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 
-def literal(host: str) -> Address | None:
-    """The address that a host spells out, in any form that C libraries read: 127.1, 0x7f000001, 2130706433."""
+def parse_literal(host: str) -> Address | None:
+    """Parse a host that is an address, in any form that C libraries read: 127.1, 0x7f000001, 2130706433; None for a name."""
     with suppress(ValueError):
         return ipaddress.ip_address(host)
     with suppress(OSError, UnicodeError):
@@ -50,21 +50,21 @@ def literal(host: str) -> Address | None:
     return None
 
 
-def not_public() -> UserError:
-    """What is said of an address that is not called."""
+def not_public_error() -> UserError:
+    """Return the `bad_url` error for an address that is not public."""
     return UserError(
         "bad_url", "The address is not on the public internet. An operator can allow it (tasks.webhooks.private)."
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Checked(httpcore.NetworkBackend):
-    """Connects to addresses that were looked up once and checked; the name stays in `Host` and in TLS."""
+class PublicBackend(httpcore.NetworkBackend):
+    """Connects to addresses that were resolved once and checked; raises `UserError` (`bad_url`) for others."""
 
     private: bool
-    resolve: Resolve
+    resolve: Resolver
     until: float
-    """By the monotonic clock: when the call ends, however it stands."""
+    """The deadline of the request, by the monotonic clock."""
 
     def connect_tcp(
         self,
@@ -74,56 +74,56 @@ class Checked(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect to the first address that answers; raises `UserError` (`bad_url`), `httpcore` errors."""
+        """Connect to the first address that accepts; raises `UserError` (`bad_url`), `httpcore` errors."""
         try:
             addresses = self.resolve(host, port)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"The name {host} could not be looked up.") from error
         if not self.private and not all(is_public(ipaddress.ip_address(each)) for each in addresses):
-            raise not_public()
-        failed: Exception = httpcore.ConnectError(f"The name {host} has no address.")
+            raise not_public_error()
+        last_error: Exception = httpcore.ConnectError(f"The name {host} has no address.")
         for address in addresses:
             try:
                 plain = httpcore.SyncBackend()
-                stream = plain.connect_tcp(address, port, left(self.until), local_address, socket_options)
-                return Timed(stream, self.until)
+                stream = plain.connect_tcp(address, port, seconds_left(self.until), local_address, socket_options)
+                return DeadlineStream(stream, self.until)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failed = error
-        raise failed
+                last_error = error
+        raise last_error
 
 
 @dataclass(frozen=True, slots=True)
-class Timed(httpcore.NetworkStream):
-    """A connection that ends at a given time: a receiver could else answer one byte at a time for ever."""
+class DeadlineStream(httpcore.NetworkStream):
+    """A connection with a deadline: without it a receiver could send one byte at a time for ever."""
 
     stream: httpcore.NetworkStream
     until: float
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read, as long as there is time."""
-        return self.stream.read(max_bytes, left(self.until))
+        """Read before the deadline."""
+        return self.stream.read(max_bytes, seconds_left(self.until))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write, as long as there is time."""
-        self.stream.write(buffer, left(self.until))
+        """Write before the deadline."""
+        self.stream.write(buffer, seconds_left(self.until))
 
     def close(self) -> None:
-        """Close."""
+        """Close the connection."""
         self.stream.close()
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        """The same, encrypted."""
-        return Timed(self.stream.start_tls(ssl_context, server_hostname, left(self.until)), self.until)
+        """Start TLS on the connection, with the same deadline."""
+        return DeadlineStream(self.stream.start_tls(ssl_context, server_hostname, seconds_left(self.until)), self.until)
 
     def get_extra_info(self, info: str) -> Any:
-        """What the connection knows about itself."""
+        """Return what httpcore asks about the connection."""
         return self.stream.get_extra_info(info)
 
 
-def left(until: float) -> float:
-    """Seconds that are left; raises `httpcore.ReadTimeout` when there are none."""
+def seconds_left(until: float) -> float:
+    """Return the seconds until the deadline; raises `httpcore.ReadTimeout` when it is over."""
     seconds = until - time.monotonic()
     if seconds <= 0:
         raise httpcore.ReadTimeout

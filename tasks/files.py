@@ -1,9 +1,9 @@
-"""Where selfies, sets and portraits lie, named by ids and never by what a person typed; and forgetting them.
+"""The data folder: paths of selfies, sets and portraits, named by ids and never by user input; writing and erasing them.
 
 DATA/owners/OWNER/people/PERSON/{selfies/ID, sets/SET/, identities/ID/, desks/JOB/} ·
 DATA/owners/OWNER/jobs/JOB/01.jpg … · DATA/previews/JOB.jpg ·
 DATA/styles/{published/STYLE/VERSION/, drafts/STYLE/EDITION/, tests/STYLE/EDITION/}: operators' styles ·
-DATA/staging/JOB.TOKEN/: what a worker writes before it is settled.
+DATA/staging/JOB.TOKEN/: what a worker writes before its job is finished.
 """
 
 import errno
@@ -22,8 +22,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
-    """A file that was written whole."""
+class SavedFile:
+    """A file that was written completely."""
 
     path: Path
     bytes: int
@@ -32,70 +32,70 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The data folder."""
+    """The data folder at `root`."""
 
     root: Path
 
     def selfie(self, owner: str, person: str, selfie: str) -> Path:
         """The file of a photo, without a suffix: its content says what it is."""
-        return self._person(owner, person) / "selfies" / _safe(selfie)
+        return self._person(owner, person) / "selfies" / _checked_id(selfie)
 
     def training_set(self, owner: str, person: str, training_set: str) -> Path:
         """The folder of a training set."""
-        return self._person(owner, person) / "sets" / _safe(training_set)
+        return self._person(owner, person) / "sets" / _checked_id(training_set)
 
     def identity(self, owner: str, person: str, identity: str) -> Path:
-        """The folder of what was learned of a person."""
-        return self._person(owner, person) / "identities" / _safe(identity)
+        """The folder of a trained identity."""
+        return self._person(owner, person) / "identities" / _checked_id(identity)
 
-    def desk(self, owner: str, person: str, job: str) -> Path:
-        """What a lesson keeps from worker to worker: checkpoints. It goes when the lesson ends, or with the person."""
-        return self._person(owner, person) / "desks" / _safe(job)
+    def work_dir(self, owner: str, person: str, job: str) -> Path:
+        """The folder of a training job's checkpoints, which outlive the worker; erased with the job's end or the person."""
+        return self._person(owner, person) / "desks" / _checked_id(job)
 
     def portraits(self, owner: str, job: str) -> Path:
-        """The folder of what a job delivered."""
-        return self._owner(owner) / "jobs" / _safe(job)
+        """The folder of a job's portraits."""
+        return self._owner(owner) / "jobs" / _checked_id(job)
 
     def portrait(self, owner: str, job: str, file: str) -> Path:
         """The file of one portrait."""
-        return self.portraits(owner, job) / _safe(file)
+        return self.portraits(owner, job) / _checked_id(file)
 
     def template(self, owner: str, template: str) -> Path:
-        """The file of a picture that the owner brought, without a suffix."""
-        return self._owner(owner) / "templates" / _safe(template)
+        """The file of a picture that the owner uploaded, without a suffix."""
+        return self._owner(owner) / "templates" / _checked_id(template)
 
     def style(self, style: str, version: int) -> Path:
-        """The folder of a published version; it stays, so that what was drawn with it can be drawn again."""
-        return self.styles / "published" / _safe(style) / str(version)
+        """The folder of a published version; never erased, so that its portraits can be drawn again."""
+        return self.styles / "published" / _checked_id(style) / str(version)
 
     def draft(self, style: str, edition: str) -> Path:
         """The folder of one edition of a draft."""
-        return self.styles / "drafts" / _safe(style) / _safe(edition)
+        return self.styles / "drafts" / _checked_id(style) / _checked_id(edition)
 
     def style_test(self, style: str, edition: str) -> Path:
-        """The folder of what a draft was tried out with: 1.jpg …"""
-        return self.styles / "tests" / _safe(style) / _safe(edition)
+        """The folder of a draft's test drawings: 1.jpg …"""
+        return self.styles / "tests" / _checked_id(style) / _checked_id(edition)
 
     @property
     def styles(self) -> Path:
-        """Everything of operators' styles."""
+        """The folder of operators' styles."""
         return self.root / "styles"
 
     @property
     def incoming(self) -> Path:
-        """Where uploads lie until they are whole."""
+        """The folder of uploads that are not complete yet."""
         return self.root / "incoming"
 
     def preview(self, job: str) -> Path:
-        """What a running job shows of itself; gone when it ends."""
-        return self.root / "previews" / f"{_safe(job)}.jpg"
+        """The preview of a running job; removed when it ends."""
+        return self.root / "previews" / f"{_checked_id(job)}.jpg"
 
     def staging(self, job: str, token: str) -> Path:
-        """Where the holder of a lease writes before it settles."""
-        return self.root / "staging" / f"{_safe(job)}.{_safe(token)}"
+        """The folder that the holder of a lease writes into before the job is finished."""
+        return self.root / "staging" / f"{_checked_id(job)}.{_checked_id(token)}"
 
-    def save(self, chunks: Iterable[bytes], path: Path, most: int) -> Saved:
-        """Write a stream whole or not at all.
+    def save(self, chunks: Iterable[bytes], path: Path, most: int) -> SavedFile:
+        """Write a stream to a file, completely or not at all.
 
         Raises `UserError` (`too_large`) beyond `most` bytes, `OperatorError` (`disk_full`, `cannot_write`).
         """
@@ -118,82 +118,82 @@ class Files:
             finally:
                 staged.unlink(missing_ok=True)
         except OSError as error:
-            raise refused(error) from error
-        return Saved(path, size, digest.hexdigest())
+            raise disk_error(error) from error
+        return SavedFile(path, size, digest.hexdigest())
 
     def erase_file(self, path: Path) -> list[str]:
-        """Erase one file, and say what went."""
+        """Erase one file; returns the erased paths, relative to `root`."""
         if not path.exists():
             return []
         path.unlink()
         return [str(path.relative_to(self.root))]
 
     def erase_person(self, owner: str, person: str, jobs: Iterable[str] = ()) -> list[str]:
-        """Erase a person's photos and sets, and what those jobs delivered; returns the files that went."""
-        gone = self._erase(self._person(owner, person))
+        """Erase a person's files and the portraits of these jobs; returns the erased paths."""
+        erased = self._erase(self._person(owner, person))
         for job in jobs:
-            gone += self.erase_job(owner, job)
-        return gone
+            erased += self.erase_job(owner, job)
+        return erased
 
     def erase_training_set(self, owner: str, person: str, training_set: str) -> list[str]:
-        """Erase one training set; returns the files that went."""
+        """Erase one training set; returns the erased paths."""
         return self._erase(self.training_set(owner, person, training_set))
 
     def erase_job(self, owner: str, job: str) -> list[str]:
-        """Erase what a job delivered and shows; returns the files that went."""
+        """Erase a job's portraits and preview; returns the erased paths."""
         return self._erase(self.portraits(owner, job)) + self.erase_file(self.preview(job))
 
     def erase_draft(self, style: str, edition: str) -> list[str]:
-        """Erase an edition of a draft; returns the files that went."""
+        """Erase an edition of a draft; returns the erased paths."""
         return self._erase(self.draft(style, edition))
 
     def erase_tests(self, style: str) -> list[str]:
-        """Erase what a draft was tried out with; returns the files that went."""
-        return self._erase(self.styles / "tests" / _safe(style))
+        """Erase the test drawings of a draft; returns the erased paths."""
+        return self._erase(self.styles / "tests" / _checked_id(style))
 
     def erase_owner(self, owner: str) -> list[str]:
-        """Erase everything of an owner; returns the files that went."""
+        """Erase everything of an owner; returns the erased paths."""
         return self._erase(self._owner(owner))
 
-    def leftovers(self) -> list[tuple[str, str, Path]]:
-        """Staging folders: job, token, folder."""
+    def staging_folders(self) -> list[tuple[str, str, Path]]:
+        """List the staging folders: job, token, folder."""
         found = sorted((self.root / "staging").glob("*.*"))
         return [(path.name.split(".")[0], path.name.split(".")[1], path) for path in found]
 
-    def desks(self) -> list[tuple[str, str, Path]]:
-        """What lessons left from worker to worker: owner, job, folder."""
+    def work_dirs(self) -> list[tuple[str, str, Path]]:
+        """List the folders of training checkpoints: owner, job, folder."""
         found = sorted((self.root / "owners").glob("*/people/*/desks/*"))
         return [(path.parts[-5], path.name, path) for path in found]
 
-    def unpacked(self) -> list[Path]:
-        """Folders in which styles are made ready before they have their place."""
+    def style_work_dirs(self) -> list[Path]:
+        """List the temporary folders in which styles are unpacked."""
         return sorted(self.styles.glob(".desk.*"))
 
     def previews(self) -> list[tuple[str, Path]]:
-        """Previews: job, file."""
+        """List the previews: job, file."""
         return [(path.stem, path) for path in sorted((self.root / "previews").glob("*.jpg"))]
 
     def _owner(self, owner: str) -> Path:
-        return self.root / "owners" / _safe(owner)
+        return self.root / "owners" / _checked_id(owner)
 
     def _person(self, owner: str, person: str) -> Path:
-        return self._owner(owner) / "people" / _safe(person)
+        return self._owner(owner) / "people" / _checked_id(person)
 
     def _erase(self, folder: Path) -> list[str]:
-        gone = [str(path.relative_to(self.root)) for path in sorted(folder.rglob("*")) if not path.is_dir()]
+        erased = [str(path.relative_to(self.root)) for path in sorted(folder.rglob("*")) if not path.is_dir()]
         if folder.exists():
-            # Out of reach first, in one step: nobody reads half of a person.
+            # Moved away first, in one step, so that nobody reads half of a person.
             aside = self.root / "staging" / f"erased.{os.urandom(8).hex()}"
             aside.parent.mkdir(parents=True, exist_ok=True)
             folder.rename(aside)
             shutil.rmtree(aside)
-        return gone
+        return erased
 
 
 def publish(staged: Path, place: Path) -> None:
-    """Put a staged folder in its place; call it under the lease, where whatever is there was never settled.
+    """Move a staged folder into place, over whatever an unfinished job left there; call it under the lease.
 
-    Done twice it is done once: after a commit that went astray the second call finds the folder in place.
+    A second call does nothing: after a commit whose success was not seen, the folder is in place already.
     """
     try:
         if not staged.exists() and place.exists():
@@ -203,18 +203,18 @@ def publish(staged: Path, place: Path) -> None:
             shutil.rmtree(place)
         staged.rename(place)
     except OSError as error:
-        raise refused(error) from error
+        raise disk_error(error) from error
 
 
-def refused(error: OSError) -> PortraitError:
-    """What the disk said, without saying where."""
+def disk_error(error: OSError) -> PortraitError:
+    """Convert an `OSError` into `disk_full` or `cannot_write`, without a path."""
     if error.errno in _FULL:
         return OperatorError("disk_full", f"The disk is full ({error.strerror}). Free some space and try again.")
     return OperatorError("cannot_write", f"The data folder cannot be written: {error.strerror}.")
 
 
-def _safe(id: str) -> str:
-    """An id as a name of a file; raises `UserError` (`not_found`): what is no id cannot be there."""
+def _checked_id(id: str) -> str:
+    """Return an id that is safe as a file name; raises `UserError` (`not_found`) for anything else."""
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,119}", id) or ".." in id:
         raise UserError("not_found", "That is not an id.")
     return id

@@ -1,8 +1,9 @@
-"""A job and the only ways its state may change; pure.
+"""A job as a value, and its state transitions as pure functions.
 
 queued → running → succeeded | failed. A queued job is cancelled at once or expires; a running one is `cancelling` until its
 worker confirms. A worker that vanished (a loss) and a flow that failed (a failure) are counted apart, because the first says
-nothing about the job. Times are seconds since 1970, UTC.
+nothing about the job. Times are seconds since 1970, UTC. A transition raises `UserError` (`bad_transition`) when the job's
+state does not allow it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,26 +13,28 @@ from typing import Any, Literal, TypeAlias
 
 from portrait.errors import Cancelled, PortraitError, UserError
 
-State: TypeAlias = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "expired"]
-Kind: TypeAlias = Literal["look", "prepare", "train", "generate", "check", "test"]
+JobState: TypeAlias = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "expired"]
+JobKind: TypeAlias = Literal["look", "prepare", "train", "generate", "check", "test"]
 
 FINISHED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "expired"})
-"""States that end a job; only `retried` leads out of them."""
-HELD: frozenset[str] = frozenset({"running", "cancelling"})
-"""States in which a worker has the job."""
-FORETELLS = 0.05
-"""Progress from which a run tells how long it takes itself."""
+"""States that end a job; only `retry` leads out of them."""
+LEASED: frozenset[str] = frozenset({"running", "cancelling"})
+"""States in which a worker holds the job's lease."""
+MIN_PROGRESS_FOR_ESTIMATE = 0.05
+"""Progress, 0..1, from which the rest of a run is estimated by its own speed."""
 QUEUES = ("cpu", "gpu.train", "gpu.generate", "io")
-"""`io` carries no jobs: webhooks and purging."""
+"""`io` carries no jobs: its workers send webhooks."""
+DAY = 86_400.0
+"""Seconds of a day."""
 
 
 class LeaseLost(Cancelled):
-    """The job belongs to another worker by now, or to nobody: stop, and write nothing more."""
+    """The lease belongs to another worker by now, or to nobody: the worker stops and writes nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How often a job may go wrong before it is dead."""
+    """How many losses and failures end a job."""
 
     losses: int = 10
     failures: int = 3
@@ -39,7 +42,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a job failed, as the person is told."""
+    """Why a job failed, in words for its owner."""
 
     branch: str
     """Name of the error's class: UserError, OperatorError, EngineError."""
@@ -56,18 +59,16 @@ class Job:
     owner: str
     kind: str
     queue: str
-    wants: Mapping[str, Any]
-    """What was asked for, JSON: ids and numbers only."""
+    params: Mapping[str, Any]
+    """What the job works on and how, JSON: ids, numbers and, for edits, the words that the person wrote."""
     created: float
-    state: State = "queued"
+    state: JobState = "queued"
     needs: frozenset[str] = frozenset()
-    """Abilities that a worker must have: see `needs_of`."""
-    priority: int = 0
-    """Higher comes first among the jobs of one owner."""
+    """Abilities that a worker must have: see `required_abilities`."""
     units: int = 1
-    """How much work it is: photos to judge, portraits to draw; for the estimate."""
+    """How much work it is (photos to judge, portraits to draw), for the estimate of its time."""
     phase: str = ""
-    """The step of the flow: looking, drawing …"""
+    """The step of the flow, one word: looking, drawing …"""
     progress: float = 0.0
     """0..1 of the whole job; never falls within one run."""
     message: str = ""
@@ -76,14 +77,14 @@ class Job:
     losses: int = 0
     failures: int = 0
     fault: Fault | None = None
-    """Why it failed; while it is queued again, why the last run failed."""
+    """Why the last run failed; None when it did not."""
     result: Mapping[str, Any] = field(default_factory=dict)
     started: float | None = None
     """When the present or last run began."""
     finished: float | None = None
     worker: str | None = None
     token: str | None = None
-    """The lease: whoever knows it may write."""
+    """The lease: only who knows the token may write."""
     lease_until: float | None = None
 
     @property
@@ -92,8 +93,8 @@ class Job:
         return self.state in FINISHED
 
 
-def needs_of(kind: str, style_kinds: Iterable[str] = (), base: str = "") -> frozenset[str]:
-    """The abilities a job needs: `prepare`, `train:sdxl` by its base, `draw:studio`, `draw:template` … by its styles."""
+def required_abilities(kind: str, style_kinds: Iterable[str] = (), base: str = "") -> frozenset[str]:
+    """Return the abilities a job needs: its kind, `train:BASE` for training, `draw:STYLE_KIND` of each style for drawing."""
     if kind == "train":
         return frozenset({f"train:{base}"})
     if kind == "generate":
@@ -101,26 +102,26 @@ def needs_of(kind: str, style_kinds: Iterable[str] = (), base: str = "") -> froz
     return frozenset({kind})
 
 
-def queue_of(ability: str) -> str | None:
-    """The queue in which jobs wait that need an ability, where it is one of their own: learning and drawing of words."""
+def queue_for(ability: str) -> str | None:
+    """Return the GPU queue of an ability (training, drawing from a prompt), None for abilities of any queue."""
     if ability.startswith("train:"):
         return "gpu.train"
     return "gpu.generate" if ability == "draw:text" or ability.startswith("base:") else None
 
 
-def fault_of(error: PortraitError) -> Fault:
-    """An error as it is kept."""
+def fault_from(error: PortraitError) -> Fault:
+    """Convert an error into the fault that the ledger stores."""
     branch = next(
         (each.__name__ for each in type(error).__mro__ if each.__module__ == PortraitError.__module__), "PortraitError"
     )
     return Fault(branch, error.code, error.message, dict(error.details))
 
 
-def reported(job: Job, phase: str, progress: float, message: str, preview: int = 0) -> Job:
-    """How far it has come; raises `Cancelled` when it shall stop."""
+def report_progress(job: Job, phase: str, progress: float, message: str, preview: int = 0) -> Job:
+    """Set phase, progress (never backwards), message and preview; raises `Cancelled` when the job is to stop."""
     if job.state == "cancelling":
         raise Cancelled
-    _only(job, {"running"}, "reported on")
+    _require_state(job, {"running"}, "reported on")
     return replace(
         job,
         phase=phase,
@@ -130,72 +131,72 @@ def reported(job: Job, phase: str, progress: float, message: str, preview: int =
     )
 
 
-def succeeded(job: Job, now: float, result: Mapping[str, Any]) -> Job:
-    """The work is done; raises `Cancelled` when somebody was told before that it would be cancelled."""
+def succeed(job: Job, now: float, result: Mapping[str, Any]) -> Job:
+    """End a running job with its result; raises `Cancelled` when its cancellation was promised before."""
     if job.state == "cancelling":
         raise Cancelled
-    _only(job, {"running"}, "finished")
-    return _ended(replace(job, progress=1.0, result=dict(result), fault=None), "succeeded", now)
+    _require_state(job, {"running"}, "finished")
+    return _end(replace(job, progress=1.0, result=dict(result), fault=None), "succeeded", now)
 
 
-def refused(job: Job, now: float, fault: Fault) -> Job:
-    """It cannot succeed as it was asked for, or not on this installation: no further try."""
-    _only(job, HELD, "refused")
-    return _ended(replace(job, fault=fault), "cancelled" if job.state == "cancelling" else "failed", now)
+def fail(job: Job, now: float, fault: Fault) -> Job:
+    """End a job that cannot succeed as it was ordered or not on this installation, without another try."""
+    _require_state(job, LEASED, "failed")
+    return _end(replace(job, fault=fault), "cancelled" if job.state == "cancelling" else "failed", now)
 
 
-def faltered(job: Job, now: float, fault: Fault, limits: Limits) -> Job:
-    """A flow failed that should have worked: once more, until `limits.failures`."""
-    _only(job, HELD, "failed")
+def retry_or_fail(job: Job, now: float, fault: Fault, limits: Limits) -> Job:
+    """Count a failure of a flow that should have worked: queue the job again, or fail it at `limits.failures`."""
+    _require_state(job, LEASED, "failed")
     failed = replace(job, failures=job.failures + 1, fault=fault)
     if job.state == "cancelling":
-        return _ended(failed, "cancelled", now)
-    return _ended(failed, "failed", now) if failed.failures >= limits.failures else _queued(failed)
+        return _end(failed, "cancelled", now)
+    return _end(failed, "failed", now) if failed.failures >= limits.failures else _requeue(failed)
 
 
-def lost(job: Job, now: float, limits: Limits) -> Job:
-    """The lease ran out: the worker died or was cut off."""
-    _only(job, HELD, "taken from its worker")
+def requeue_expired(job: Job, now: float, limits: Limits) -> Job:
+    """Count the loss of a worker whose lease expired: queue the job again, or fail it at `limits.losses`."""
+    _require_state(job, LEASED, "taken from its worker")
     again = replace(job, losses=job.losses + 1)
     if job.state == "cancelling":
-        return _ended(again, "cancelled", now)
+        return _end(again, "cancelled", now)
     if again.losses < limits.losses:
-        return _queued(again)
+        return _requeue(again)
     reason = f"The worker was lost {again.losses} times while it had this job. An operator can see why, and try again."
-    return _ended(replace(again, fault=Fault("EngineError", "workers_lost", reason)), "failed", now)
+    return _end(replace(again, fault=Fault("EngineError", "workers_lost", reason)), "failed", now)
 
 
-def released(job: Job, now: float) -> Job:
-    """The worker stops and gives the job back, cancelled if that was asked for; nobody's fault, so nothing is counted."""
-    _only(job, HELD, "given back")
-    return _ended(job, "cancelled", now) if job.state == "cancelling" else _queued(job)
+def release(job: Job, now: float) -> Job:
+    """Give a job back because its worker stops: queued again without a count, or cancelled if that was requested."""
+    _require_state(job, LEASED, "given back")
+    return _end(job, "cancelled", now) if job.state == "cancelling" else _requeue(job)
 
 
-def cancel_asked(job: Job, now: float) -> Job:
-    """Cancelled at once when nobody has it, else as soon as the worker sees it; raises `bad_transition` when done."""
+def request_cancel(job: Job, now: float) -> Job:
+    """Cancel a queued job at once; mark a running one `cancelling` until its worker stops."""
     if job.state in {"cancelling", "cancelled"}:
         return job
     if job.state == "queued":
-        return _ended(job, "cancelled", now)
-    _only(job, {"running"}, "cancelled")
+        return _end(job, "cancelled", now)
+    _require_state(job, {"running"}, "cancelled")
     return replace(job, state="cancelling")
 
 
-def expired(job: Job, now: float) -> Job:
-    """Nobody took it for too long."""
-    _only(job, {"queued"}, "expired")
+def expire(job: Job, now: float) -> Job:
+    """End a queued job that no worker claimed in time."""
+    _require_state(job, {"queued"}, "expired")
     reason = "No worker took this job in time. An operator can see which ability is missing; ask again later."
-    return _ended(replace(job, fault=Fault("OperatorError", "expired", reason)), "expired", now)
+    return _end(replace(job, fault=Fault("OperatorError", "expired", reason)), "expired", now)
 
 
-def retried(job: Job, now: float) -> Job:
-    """Once more from the start, with its counts at zero."""
-    _only(job, FINISHED - {"succeeded"}, "tried again")
-    return replace(_queued(job), losses=0, failures=0, fault=None, finished=None, created=now)
+def retry(job: Job, now: float) -> Job:
+    """Queue an ended job again from the start, with its counts at zero."""
+    _require_state(job, FINISHED - {"succeeded"}, "tried again")
+    return replace(_requeue(job), losses=0, failures=0, fault=None, finished=None, created=now)
 
 
-def position(own_before: int, others: Sequence[tuple[int, bool]]) -> int:
-    """Place in the queue when owners take turns, 1 is next.
+def queue_position(own_before: int, others: Sequence[tuple[int, bool]]) -> int:
+    """Return the place in the queue (1 is next) when owners take turns.
 
     `own_before` counts the owner's own jobs before this one; `others` holds, for each other owner, how many jobs wait and
     whether that owner's turn comes first.
@@ -205,14 +206,14 @@ def position(own_before: int, others: Sequence[tuple[int, bool]]) -> int:
 
 
 def seconds_left(job: Job, now: float, past: Sequence[float], place: int, workers: int) -> float | None:
-    """How long until it is done, from seconds per unit of `past` runs of its kind, or from how far this one has come.
+    """Estimate the seconds until a job is done, from the seconds per unit of `past` runs, else from its own progress.
 
-    None when there is nothing to go by.
+    None when it has ended or there is nothing to estimate from.
     """
     if job.done:
         return None
     if not past:
-        return _by_itself(job, now)
+        return _extrapolate(job, now)
     run = median(past) * job.units
     if job.state == "queued":
         # Those before it are taken to be like it; live workers share them.
@@ -220,23 +221,23 @@ def seconds_left(job: Job, now: float, past: Sequence[float], place: int, worker
     return max(0.0, run - (now - (job.started or now)))
 
 
-def _by_itself(job: Job, now: float) -> float | None:
-    """How long a run takes on, if it goes on as it went."""
-    if job.state != "running" or job.started is None or job.progress < FORETELLS:
+def _extrapolate(job: Job, now: float) -> float | None:
+    """Estimate the seconds left of a run from its progress so far."""
+    if job.state != "running" or job.started is None or job.progress < MIN_PROGRESS_FOR_ESTIMATE:
         return None
     return (now - job.started) * (1 - job.progress) / job.progress
 
 
-def _queued(job: Job) -> Job:
+def _requeue(job: Job) -> Job:
     return replace(
         job, state="queued", phase="", progress=0.0, message="", preview=0, worker=None, token=None, lease_until=None
     )
 
 
-def _ended(job: Job, state: State, now: float) -> Job:
+def _end(job: Job, state: JobState, now: float) -> Job:
     return replace(job, state=state, finished=now, message="", token=None, lease_until=None)
 
 
-def _only(job: Job, states: Iterable[str], done: str) -> None:
+def _require_state(job: Job, states: Iterable[str], done: str) -> None:
     if job.state not in states:
         raise UserError("bad_transition", f"A job that is {job.state} cannot be {done}.", {"state": job.state})

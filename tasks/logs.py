@@ -1,7 +1,9 @@
-"""Logs as lines of JSON: what happened, never to whom; no names, keys, photos or sentences of unknown errors."""
+"""Logs as lines of JSON; no names, keys, photos or messages of unknown errors."""
 
 import logging
 import sys
+import traceback
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -11,20 +13,22 @@ _Raised: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | N
 
 
 class Formatter(JsonFormatter):
-    """One JSON object a line; of an exception its class and where it was raised, because its sentence may hold anything."""
+    """Formats a record as one line of JSON; of an exception only its class and place, as its message may hold anything."""
 
     def formatException(self, ei: _Raised) -> str:  # noqa: N802 -- logging's own name
-        """Class, file and line."""
+        """Return the class of an exception and where it was raised."""
         kind, _, trace = ei
-        steps = []
-        while trace is not None:
-            steps.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}")
-            trace = trace.tb_next
-        return f"{kind.__name__ if kind else ''} at {' > '.join(steps[-6:])}"
+        return f"{kind.__name__ if kind else ''} at {format_trace(trace)}"
+
+
+def format_trace(trace: TracebackType | None, steps: int = 6) -> str:
+    """Return `file:line` of the last steps to an error, outermost first, without its message."""
+    found = traceback.extract_tb(trace, limit=-steps)
+    return " > ".join(f"{Path(step.filename).name}:{step.lineno}" for step in found)
 
 
 def configure(process: str, level: str = "INFO") -> None:
-    """Log to standard error; `process` says which part of the installation speaks."""
+    """Log to standard error; every line names the `process` of the installation."""
     handler = logging.StreamHandler(sys.stderr)
     fields: dict[str, Any] = {"levelname": "level", "asctime": "time", "name": "logger"}
     form = "%(asctime)s %(levelname)s %(name)s %(message)s"

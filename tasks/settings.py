@@ -1,7 +1,7 @@
-"""One TOML file and the environment, read once by each process.
+"""Loads the settings from one TOML file and the environment, once in each process.
 
-`$PORTRAIT_HOME` (default `~/.portrait`) holds everything the program keeps; `portrait.toml` in it holds the settings. An
-environment variable overrules one setting: `PORTRAIT_PREPARE__MOST=12` is `most` of `[prepare]`. Unknown names are refused.
+`$PORTRAIT_HOME` (default `~/.portrait`) holds everything the program stores; `portrait.toml` in it holds the settings. An
+environment variable overrides one setting: `PORTRAIT_PREPARE__MOST=12` is `most` of `[prepare]`. Unknown names are refused.
 The section `[tasks]` is about jobs; all others are about flows and engines and stand in `pipelines.settings`.
 """
 
@@ -18,13 +18,13 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from pipelines.settings import Settings
 from portrait.errors import OperatorError
 
-# These name places and secrets, not settings of the tree.
-_OWN = {"PORTRAIT_HOME", "PORTRAIT_SETTINGS", "PORTRAIT_HUB_TOKEN", "PORTRAIT_API_URL"}
+# Variables that name places and secrets, not settings of the tree.
+_NOT_SETTINGS = {"PORTRAIT_HOME", "PORTRAIT_SETTINGS", "PORTRAIT_HUB_TOKEN", "PORTRAIT_API_URL"}
 
 
 @dataclass(frozen=True, slots=True)
-class Quotas:
-    """What one owner may have."""
+class QuotaSettings:
+    """Limits for one owner."""
 
     jobs: int = 20
     """Jobs queued or running at once."""
@@ -33,83 +33,84 @@ class Quotas:
     """Photos of one person."""
     photos_a_day: int = 300
     portraits_a_day: int = 200
-    """Portraits asked for within 24 hours; what failed or was cancelled does not count."""
+    """Portraits ordered within 24 hours; those of failed and cancelled jobs do not count."""
     templates: int = 50
-    """Pictures of their own that people can be put into."""
+    """Uploaded pictures that people can be put into."""
     upload_megabytes: int = 500
     """Size of one request with photos."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """How long a worker may be silent, and how often a job may go wrong."""
+class LeaseSettings:
+    """Times of a worker's lease, and how many losses and failures end a job."""
 
     seconds: float = 60
-    """A job whose worker was not heard of for so long goes back to the queue."""
+    """A job whose worker does not renew the lease for so long goes back to the queue."""
     heartbeat: float = 10
+    """Seconds between two renewals of the lease."""
     losses: int = 10
     failures: int = 3
     queued_hours: float = 72
-    """A job that nobody took for so long expires."""
+    """A job that no worker claims for so long expires."""
 
 
 @dataclass(frozen=True, slots=True)
-class Webhooks:
-    """Calls to addresses that people named."""
+class WebhookSettings:
+    """Webhooks to addresses that owners named."""
 
     private: bool = False
-    """Whether private addresses and plain http may be called: for receivers on the operator's own network."""
+    """Whether private addresses and plain http are allowed: for receivers on the operator's own network."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tasks:
-    """Jobs: where they are kept, how they travel, what is allowed."""
+class TaskSettings:
+    """Settings of jobs: ledger, broker, data folder, retention, lease and quotas."""
 
     database: str = field(default="", repr=False)
-    """SQLAlchemy URL; default: SQLite in `$PORTRAIT_HOME`. A password belongs into `PORTRAIT_TASKS__DATABASE`."""
+    """SQLAlchemy URL; default: SQLite in `$PORTRAIT_HOME`. A password belongs in `PORTRAIT_TASKS__DATABASE`."""
     broker: str = field(default="", repr=False)
     """Broker URL: `filesystem:///folder` (default, in `$PORTRAIT_HOME`), `redis://…`, `amqp://…`."""
     data: Path = Path("data")
-    """Where selfies, sets and portraits lie; default `$PORTRAIT_HOME/data`."""
+    """The folder of selfies, training sets and portraits; default `$PORTRAIT_HOME/data`."""
     polling: float = 0.1
-    """Seconds between two looks into the folder of the filesystem broker; Redis and RabbitMQ need none."""
+    """Seconds between two polls of the filesystem broker's folder; Redis and RabbitMQ do not poll."""
     keeper: float = 5
     """Seconds between two passes of the keeper."""
     retention_days: float = 30
-    """Selfies, sets and portraits are erased so long after the person was last used."""
+    """A person's selfies, sets and portraits are erased so long after their last use, uploaded pictures after the upload."""
     cpu_for_gpu_queues: bool = False
     """Whether a worker on a machine without a GPU may serve the queues `gpu.…`: everything there takes far longer."""
-    lease: Lease = field(default_factory=Lease)
-    quotas: Quotas = field(default_factory=Quotas)
-    webhooks: Webhooks = field(default_factory=Webhooks)
+    lease: LeaseSettings = field(default_factory=LeaseSettings)
+    quotas: QuotaSettings = field(default_factory=QuotaSettings)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Everything one process is told."""
+    """All settings of one process."""
 
     flows: Settings
-    tasks: Tasks
+    tasks: TaskSettings
 
 
 def home(environment: Mapping[str, str] = os.environ) -> Path:
-    """The folder that holds everything the program keeps."""
+    """Return the folder that holds everything the program stores."""
     return Path(environment.get("PORTRAIT_HOME") or "~/.portrait").expanduser().absolute()
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of flows and engines; raises `OperatorError` (`bad_settings`) that names each wrong line."""
+    """Load the settings of flows and engines; raises `OperatorError` (`bad_settings`) that names each wrong line."""
     return load_installation(environment).flows
 
 
 def load_installation(environment: Mapping[str, str] = os.environ) -> Installation:
-    """All settings; raises `OperatorError` (`bad_settings`) that names each wrong line."""
+    """Load all settings; raises `OperatorError` (`bad_settings`) that names each wrong line."""
     path = Path(environment.get("PORTRAIT_SETTINGS") or home(environment) / "portrait.toml")
     tree = _read(path, required="PORTRAIT_SETTINGS" in environment)
-    _without_secrets(tree)
+    _refuse_secrets(tree)
     for name, value in environment.items():
-        if name.startswith("PORTRAIT_") and name not in _OWN:
-            _put(tree, name, value)
+        if name.startswith("PORTRAIT_") and name not in _NOT_SETTINGS:
+            _set_variable(tree, name, value)
     models = tree.setdefault("models", {})
     if isinstance(models, dict):
         models.setdefault("folder", str(home(environment) / "models"))
@@ -119,12 +120,12 @@ def load_installation(environment: Mapping[str, str] = os.environ) -> Installati
         tasks.setdefault("database", f"sqlite:///{home(environment) / 'ledger.db'}")
         tasks.setdefault("broker", f"filesystem://{home(environment) / 'broker'}")
         tasks.setdefault("data", str(home(environment) / "data"))
-    flows = _validated(Settings, tree, path)
-    return Installation(flows, _validated(Tasks, tasks, path, "tasks"))
+    flows = _validate(Settings, tree, path)
+    return Installation(flows, _validate(TaskSettings, tasks, path, "tasks"))
 
 
-def _without_secrets(tree: Mapping[str, Any]) -> None:
-    """Refuse a settings file that holds a secret."""
+def _refuse_secrets(tree: Mapping[str, Any]) -> None:
+    """Raise `OperatorError` (`bad_settings`) when the settings file holds a secret."""
     models, tasks = tree.get("models"), tree.get("tasks")
     if isinstance(models, dict) and "hub_token" in models:
         raise OperatorError(
@@ -150,8 +151,8 @@ def _read(path: Path, *, required: bool) -> dict[str, Any]:
         raise OperatorError("bad_settings", f"The settings file {path} cannot be read: {error}.") from error
 
 
-def _put(tree: dict[str, Any], name: str, value: str) -> None:
-    """Put one variable into the tree: PORTRAIT_MODELS__USE → tree["models"]["use"]."""
+def _set_variable(tree: dict[str, Any], name: str, value: str) -> None:
+    """Set one variable's value in the tree: PORTRAIT_MODELS__USE → tree["models"]["use"]."""
     *branches, leaf = name.removeprefix("PORTRAIT_").lower().split("__")
     for branch in branches:
         tree = tree.setdefault(branch, {})
@@ -162,7 +163,7 @@ def _put(tree: dict[str, Any], name: str, value: str) -> None:
     tree[leaf] = value
 
 
-def _validated(kind: type[Any], tree: Any, path: Path, section: str = "") -> Any:
+def _validate(kind: type[Any], tree: Any, path: Path, section: str = "") -> Any:
     strict = with_config(ConfigDict(extra="forbid"))
     try:
         return TypeAdapter(strict(kind)).validate_python(tree)

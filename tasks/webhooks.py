@@ -1,9 +1,9 @@
-"""Signed, retried calls to addresses that people named, by Standard Webhooks 1.0.
+"""Sends webhooks: signed, retried POST requests to addresses that owners named, by Standard Webhooks 1.0.
 
-A call is written into the ledger with the end of its job; here it is made. Who makes it takes it for a while, as a worker takes
-a job: one who dies leaves it to the next, under the same id, by which the receiver knows it again.
+A delivery is written into the ledger with the end of its job; here it is sent. A sender claims it for a while, as a worker does
+with a job: when the sender dies, the next one sends it under the same id, by which the receiver recognises it.
 
-Addresses must be public, see `tasks.addresses`. Redirects are not followed and proxies not asked, because either could lead
+Addresses must be public, see `tasks.addresses`. Redirects are not followed and proxies not used, because either could lead
 elsewhere.
 """
 
@@ -26,42 +26,42 @@ import httpx
 from standardwebhooks import Webhook
 
 from portrait.errors import UserError
-from tasks.addresses import Checked, Resolve, is_public, literal, not_public, resolve
+from tasks.addresses import PublicBackend, Resolver, is_public, not_public_error, parse_literal, resolve
 from tasks.ledger.rows import DeliveryRow, WebhookRow
-from tasks.ledger.webhooks import Hooks
+from tasks.ledger.webhooks import WebhookRepository
 
 QUEUE = "io"
-"""Whose workers make the calls."""
+"""The queue whose workers send webhooks."""
 SCHEDULE = tuple(float(each) for each in (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400))
-"""Seconds until the next try after each failed one; then it is given up. From the specification's example."""
+"""Seconds until the next attempt after each failed one; then it is given up. From the specification's example."""
 JITTER = 0.1
-"""Up to this share is added, so that calls which failed together do not come back together."""
+"""Up to this share is added, so that deliveries which failed together are not retried together."""
 TIMEOUT = 10.0
-"""Seconds for one call from look-up to the last byte that is read. The system's resolver keeps its own time."""
-AT_ONCE = 32
-"""Calls on the way at once …"""
-OF_A_HOST = 16
+"""Seconds for one request from look-up to the last byte that is read. The system's resolver has its own timeout."""
+MAX_CONCURRENT = 32
+"""Requests at once …"""
+MAX_PER_HOST = 16
 """… to one host, and …"""
-OF_A_WEBHOOK = 4
-"""… of one webhook: whoever hangs takes no more, and others go before."""
-GLANCE = 0.5
-"""Seconds between two looks for calls that have become due, while others are on the way."""
-ANSWER_BYTES = 4000
-"""Of an answer, no more is read."""
+MAX_PER_WEBHOOK = 4
+"""… of one webhook: a receiver that hangs takes no more of them."""
+POLL_SECONDS = 0.5
+"""Seconds between two queries for due deliveries while requests are running."""
+RESPONSE_BYTES = 4000
+"""Bytes that are read of a response at most."""
 URL_LENGTH = 2000
 _log = logging.getLogger(__name__)
 _FAILED = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, ssl.SSLError, OSError, ValueError)
 
 
 def new_secret() -> str:
-    """A secret that a receiver proves our signatures with."""
+    """Create a secret with which a receiver verifies our signatures."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def check_url(url: str, private: bool) -> None:
-    """Refuse an address that is never called; raises `UserError` (`bad_url`).
+    """Check that a URL may be a webhook's; raises `UserError` (`bad_url`).
 
-    Names are not looked up here: what a name means is checked at each call.
+    Names are not resolved here: their addresses are checked at each request.
     """
     schemes = {"http", "https"} if private else {"https"}
     try:
@@ -76,96 +76,98 @@ def check_url(url: str, private: bool) -> None:
         raise UserError(
             "bad_url", f"A webhook's address has no password, a port up to 65535 and at most {URL_LENGTH} characters."
         )
-    named = parsed.host.rstrip(".").lower()
-    address = literal(named)
-    local = named == "localhost" or named.endswith(".localhost")
+    host = parsed.host.rstrip(".").lower()
+    address = parse_literal(host)
+    local = host == "localhost" or host.endswith(".localhost")
     if not private and (local or (address is not None and not is_public(address))):
-        raise not_public()
+        raise not_public_error()
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """What came of one try."""
+class DeliveryResult:
+    """The result of one attempt."""
 
     status: int | None
     text: str
-    """The beginning of the answer, or why there is none."""
+    """The beginning of the response, or why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
-    """Makes the calls of one installation."""
+class WebhookSender:
+    """Sends the due deliveries of one installation."""
 
-    hooks: Hooks
+    webhooks: WebhookRepository
     private: bool = False
     hold: float = 60.0
-    """Seconds for which a call that was taken is nobody else's; one that is not settled by then is made again."""
+    """Seconds for which a delivery is claimed; one without a result by then is sent again."""
     now: Callable[[], float] = time.time
-    resolve: Resolve = resolve
+    resolve: Resolver = resolve
     context: ssl.SSLContext = field(default_factory=httpx.create_ssl_context)
 
-    def send_due(self, leave: Callable[[], bool] = lambda: False) -> bool:
-        """Make the calls that are due until none is left, or until told to leave; True when more may wait.
+    def send_due(self, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Send due deliveries until there are none or `stop` says so; returns whether more may be due.
 
-        Some are made in any case, and those that are on the way come to their end.
+        Some are sent in any case, and requests that are running are waited for.
         """
-        left = False
-        away: dict[Future[Answered], tuple[DeliveryRow, WebhookRow]] = {}
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        stopped = False
+        running: dict[Future[DeliveryResult], tuple[DeliveryRow, WebhookRow]] = {}
+        with ThreadPoolExecutor(MAX_CONCURRENT) as pool:
             while True:
-                if not left:
-                    for call in self._taken([hook for _, hook in away.values()]):
-                        away[pool.submit(self.post, *call)] = call
-                if not away:
-                    return left
-                left = left or leave()
-                for done in wait(away, GLANCE, FIRST_COMPLETED).done:
-                    self._settle(*away.pop(done), done.result())
+                if not stopped:
+                    for delivery in self._claim_due([hook for _, hook in running.values()]):
+                        running[pool.submit(self.post, *delivery)] = delivery
+                if not running:
+                    return stopped
+                stopped = stopped or stop()
+                for done in wait(running, POLL_SECONDS, FIRST_COMPLETED).done:
+                    self._record(*running.pop(done), done.result())
 
-    def _taken(self, away: Sequence[WebhookRow]) -> Iterator[tuple[DeliveryRow, WebhookRow]]:
-        """Calls to be made now, beside those that are on the way; first of webhooks that have the fewest."""
-        if len(away) >= AT_ONCE:
+    def _claim_due(self, running: Sequence[WebhookRow]) -> Iterator[tuple[DeliveryRow, WebhookRow]]:
+        """Claim due deliveries to send beside the running ones, first those of webhooks with the fewest."""
+        if len(running) >= MAX_CONCURRENT:
             return
         now = self.now()
-        waiting = dict(self.hooks.waiting(now))
-        of_hook = Counter(hook.id for hook in away)
-        of_host = Counter(_host(hook.url) for hook in away)
-        while of_hook.total() < AT_ONCE:
-            free = (id for id in waiting if of_hook[id] < OF_A_WEBHOOK and of_host[_host(waiting[id])] < OF_A_HOST)
+        waiting = dict(self.webhooks.due_webhooks(now))
+        of_hook = Counter(hook.id for hook in running)
+        of_host = Counter(_host(hook.url) for hook in running)
+        while of_hook.total() < MAX_CONCURRENT:
+            free = (
+                id for id in waiting if of_hook[id] < MAX_PER_WEBHOOK and of_host[_host(waiting[id])] < MAX_PER_HOST
+            )
             id = min(free, key=lambda each: of_hook[each], default=None)
             if id is None:
                 return
-            call = self.hooks.take_due(now, now + self.hold, id)
-            if call is None:
+            delivery = self.webhooks.claim_due(now, now + self.hold, id)
+            if delivery is None:
                 del waiting[id]
                 continue
             of_hook[id] += 1
             of_host[_host(waiting[id])] += 1
-            yield call
+            yield delivery
 
-    def post(self, call: DeliveryRow, hook: WebhookRow) -> Answered:
-        """Make one call."""
+    def post(self, delivery: DeliveryRow, hook: WebhookRow) -> DeliveryResult:
+        """Send one delivery; errors are part of the result."""
         if hook.disabled is not None:
-            return Answered(None, "The webhook is disabled.")
-        if call.attempts > len(SCHEDULE) + 1:
-            return Answered(None, "Whoever made this call died each time.")
+            return DeliveryResult(None, "The webhook is disabled.")
+        if delivery.attempts > len(SCHEDULE) + 1:
+            return DeliveryResult(None, "Every process that sent this ended before there was a response.")
         until = time.monotonic() + min(TIMEOUT, self.hold / 2)
         try:
             check_url(hook.url, self.private)
-            return self._post(hook.url, *signed(call, hook.secret, self.now()), until)
+            return self._post(hook.url, *sign(delivery, hook.secret, self.now()), until)
         except UserError as error:
-            return Answered(None, error.message)
+            return DeliveryResult(None, error.message)
         except httpcore.TimeoutException:
-            return Answered(None, f"There was no answer within {TIMEOUT:.0f} seconds.")
+            return DeliveryResult(None, f"There was no answer within {TIMEOUT:.0f} seconds.")
         except _FAILED as error:
-            return Answered(None, _printable(f"The call failed: {str(error) or type(error).__name__}"))
+            return DeliveryResult(None, _printable(f"The call failed: {str(error) or type(error).__name__}"))
 
-    def _post(self, url: str, headers: dict[str, str], body: bytes, until: float) -> Answered:
+    def _post(self, url: str, headers: dict[str, str], body: bytes, until: float) -> DeliveryResult:
         parsed = httpx.URL(url)
         place = httpcore.URL(
             scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path or b"/"
         )
-        backend = Checked(self.private, self.resolve, until)
+        backend = PublicBackend(self.private, self.resolve, until)
         with (
             httpcore.ConnectionPool(ssl_context=self.context, network_backend=backend) as pool,
             pool.stream(
@@ -176,49 +178,49 @@ class Sender:
                 extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT)},
             ) as response,
         ):
-            return Answered(response.status, _printable(_beginning(response.iter_stream())))
+            return DeliveryResult(response.status, _printable(_read_start(response.iter_stream())))
 
-    def _settle(self, call: DeliveryRow, hook: WebhookRow, answer: Answered) -> None:
+    def _record(self, delivery: DeliveryRow, hook: WebhookRow, result: DeliveryResult) -> None:
         now = self.now()
         again = None
-        if hook.disabled is None and answer.status != 410 and call.attempts <= len(SCHEDULE):
-            again = now + SCHEDULE[call.attempts - 1] * (1 + SystemRandom().uniform(0, JITTER))
-        # Not the address: it may hold a key of the receiver's.
-        said = answer.status or "no answer"
-        _log.info("call %s of webhook %s, try %d: %s", call.id, hook.id, call.attempts, said)
-        self.hooks.settle(call, now, answer.status, answer.text, again)
-        if answer.status == 410:
-            self.hooks.disable(hook.id, "The receiver answered 410: it is gone.", now)
+        if hook.disabled is None and result.status != 410 and delivery.attempts <= len(SCHEDULE):
+            again = now + SCHEDULE[delivery.attempts - 1] * (1 + SystemRandom().uniform(0, JITTER))
+        # Without the URL: it may hold a key of the receiver's.
+        outcome = result.status or "no answer"
+        _log.info("call %s of webhook %s, try %d: %s", delivery.id, hook.id, delivery.attempts, outcome)
+        self.webhooks.record_attempt(delivery, now, result.status, result.text, again)
+        if result.status == 410:
+            self.webhooks.disable(hook.id, "The receiver answered 410: it is gone.", now)
 
 
 def _host(url: str) -> str:
-    """Whom an address calls, however it is written."""
+    """Return the host of a URL in one spelling."""
     return httpx.URL(url).host.rstrip(".").lower()
 
 
-def signed(call: DeliveryRow, secret: str, now: float) -> tuple[dict[str, str], bytes]:
-    """Headers and body of a call."""
-    body = json.dumps(dict(call.payload), separators=(",", ":"), ensure_ascii=False)
+def sign(delivery: DeliveryRow, secret: str, now: float) -> tuple[dict[str, str], bytes]:
+    """Build the signed headers and the body of a delivery."""
+    body = json.dumps(dict(delivery.payload), separators=(",", ":"), ensure_ascii=False)
     headers = {
         "content-type": "application/json",
         "user-agent": "Portrait",
         "connection": "close",
-        "webhook-id": call.id,
+        "webhook-id": delivery.id,
         "webhook-timestamp": str(int(now)),
-        "webhook-signature": Webhook(secret).sign(call.id, datetime.fromtimestamp(int(now), UTC), body),
+        "webhook-signature": Webhook(secret).sign(delivery.id, datetime.fromtimestamp(int(now), UTC), body),
     }
     return headers, body.encode()
 
 
-def _beginning(chunks: Iterable[bytes]) -> str:
-    """The first bytes of an answer; its status counts even when the rest does not come."""
-    read = b""
+def _read_start(chunks: Iterable[bytes]) -> str:
+    """Read the first bytes of a response as text; errors end it, as the status counts without the rest."""
+    content = b""
     with suppress(*_FAILED):
         for chunk in chunks:
-            read += chunk
-            if len(read) >= ANSWER_BYTES:
+            content += chunk
+            if len(content) >= RESPONSE_BYTES:
                 break
-    return read[:ANSWER_BYTES].decode("utf-8", "replace")
+    return content[:RESPONSE_BYTES].decode("utf-8", "replace")
 
 
 def _printable(text: str) -> str:

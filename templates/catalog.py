@@ -1,4 +1,4 @@
-"""The styles in a folder: list and read them."""
+"""Catalogue of style folders: lists, finds and copies styles."""
 
 import importlib.util
 import shutil
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from portrait.errors import OperatorError, UserError
-from templates.schema import StyleFile, read
+from templates.schema import StyleFile, read_style
 
 BUILTIN = Path(__file__).parent / "builtin"
 """The styles that come with the project."""
@@ -15,17 +15,17 @@ BUILTIN = Path(__file__).parent / "builtin"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A style and the folder it lies in."""
+    """A style and the folder of its files."""
 
     style: StyleFile
     folder: Path
 
     def picture(self) -> Path | None:
-        """The picture's file, or None for a style without one; raises `OperatorError` (`bad_style`) when it is gone."""
+        """Path of the picture, or None for a style without one; raises `OperatorError` (`bad_style`) where it is missing."""
         place = self.style.picture
         if place is None:
             return None
-        path = self.folder / place.file if place.file else _packaged(place.package, place.path)
+        path = self.folder / place.file if place.file else _package_file(place.package, place.path)
         if not path.is_file():
             raise OperatorError("bad_style", f"The picture {path.name} of the style {self.style.id} is missing.")
         return path
@@ -33,21 +33,21 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The styles of some folders: each style is a folder with a style.toml in it; the first of an id counts."""
+    """The styles in some folders: each style is a folder with a style.toml; the first folder that has an id wins."""
 
     folders: tuple[Path, ...] = (BUILTIN,)
 
     def entries(self) -> list[Entry]:
-        """Every style, by id."""
+        """Every style, sorted by id."""
         found: dict[str, Entry] = {}
         for folder in self.folders:
             for path in sorted(folder.glob("*/style.toml")):
-                entry = Entry(read(path), path.parent)
+                entry = Entry(read_style(path), path.parent)
                 found.setdefault(entry.style.id, entry)
         return [found[name] for name in sorted(found)]
 
     def find(self, name: str) -> Entry:
-        """One style by its id; raises `UserError` (`unknown_style`) that lists those that exist."""
+        """The style with an id; raises `UserError` (`unknown_style`), whose message lists the ids that exist."""
         entries = {entry.style.id: entry for entry in self.entries()}
         if name not in entries:
             known = ", ".join(entries)
@@ -57,12 +57,12 @@ class Catalog:
         return entries[name]
 
 
-def add(source: Path, folder: Path) -> Entry:
-    """Copy a style's folder into `folder`, whole or not at all; links and what is hidden stay behind.
+def add_style(source: Path, folder: Path) -> Entry:
+    """Copy a style's folder into `folder`, completely or not at all; without links and hidden files.
 
     Raises `UserError` (`style_exists`), `OperatorError` (`bad_style`, `cannot_write`).
     """
-    entry = Entry(read(source / "style.toml"), source)
+    entry = Entry(read_style(source / "style.toml"), source)
     entry.picture()
     place = folder / entry.style.id
     if place.exists():
@@ -71,8 +71,8 @@ def add(source: Path, folder: Path) -> Entry:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".add.", dir=folder) as desk:
-            staged = Path(desk) / entry.style.id
+        with tempfile.TemporaryDirectory(prefix=".add.", dir=folder) as work_dir:
+            staged = Path(work_dir) / entry.style.id
             staged.mkdir()
             for file in source.iterdir():
                 if file.is_file() and not file.is_symlink() and not file.name.startswith("."):
@@ -83,8 +83,8 @@ def add(source: Path, folder: Path) -> Entry:
     return Entry(entry.style, place)
 
 
-def _packaged(package: str, path: str) -> Path:
-    """A file inside an installed package, found without importing it."""
+def _package_file(package: str, path: str) -> Path:
+    """Path of a file in an installed package; of a dotted name, its parent packages are imported to find it."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise OperatorError("bad_style", f"The package {package}, which holds a style's picture, is not installed.")

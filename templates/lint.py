@@ -1,7 +1,7 @@
-"""What is wrong with a style, in words an operator can act on.
+"""Lint of styles: findings with a code and a tip that an operator can act on.
 
-Words are linted at once; pictures by a caller who has found the faces. Nothing is loaded here and nothing is looked up: what
-is installed and what was seen are arguments.
+Fields are linted at once; pictures by a caller who has detected the faces. Nothing is loaded here and nothing is looked up:
+what is installed and what was detected are arguments.
 """
 
 import hashlib
@@ -17,27 +17,27 @@ from typing import Literal, TypeAlias
 from portrait.arrays import Size
 from portrait.types import Face
 from templates.schema import StyleFile
-from templates.traits import PAINTERS, placeholders, traits_of
+from templates.traits import PAINTER_PLACEHOLDERS, known_traits, placeholders
 
 Level: TypeAlias = Literal["error", "warning"]
 
-WORDS = Path(__file__).with_name("words.toml")
-PICTURE_SIDE = 512
+BLOCKLISTS = Path(__file__).with_name("words.toml")
+MIN_PICTURE_SIDE = 512
 """Least shorter side of a template's picture: a portrait is delivered at its size."""
-FACE_WIDTH, FINE_FACE = 48.0, 96.0
-"""Least width of a template's face in pixels, as the fusion painter has it; below the second it is told that it is small."""
-PROFILE = 35.0
+MIN_FACE_WIDTH, GOOD_FACE_WIDTH = 48.0, 96.0
+"""Least width of a template's face in pixels, as the fusion painter has it; below the second there is a warning."""
+MAX_YAW = 35.0
 """Largest yaw in degrees, as for photos (`portrait.photos.reasons`)."""
-LORA = 1.2
+MAX_LORA_STRENGTH = 1.2
 """Largest strength of one LoRA, and of all together, before pictures break up."""
-STRENGTH = 1.5
+MAX_STRENGTH = 1.5
 """Largest of any other strength."""
 NO_LICENCE = {"", "unknown", "none", "todo", "licenseref-unknown", "n/a", "?"}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: `error` keeps a style from being published, `warning` does not."""
+    """One finding: an `error` keeps a style from being published, a `warning` does not."""
 
     code: str
     level: Level
@@ -48,7 +48,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What there is here; None where the caller does not know, so that nothing is said about it."""
+    """What is installed; None where the caller does not know, so that it is not linted."""
 
     backdrops: frozenset[str] | None = None
     presets: frozenset[str] | None = None
@@ -64,52 +64,54 @@ class Installed:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
-    """What a finder saw in the style's picture."""
+class DetectedFaces:
+    """The size of a style's picture and the faces detected in it."""
 
     size: Size
     faces: tuple[Face, ...]
 
 
-def words(style: StyleFile, installed: Installed | None = None) -> list[Finding]:
-    """What can be said without looking at pictures."""
+def lint_fields(style: StyleFile, installed: Installed | None = None) -> list[Finding]:
+    """Findings in the fields of a style, without its picture."""
     here = installed or Installed()
     return [
         *_licence(style),
         *_placeholders(style),
-        *_unwanted(style),
+        *_blocked_words(style),
         *_strengths(style),
         *_loras(style, here),
-        *_missing(style, here),
+        *_unavailable(style, here),
     ]
 
 
-def picture(style: StyleFile, seen: Seen) -> list[Finding]:
-    """What is wrong with the picture of a template."""
-    short = min(seen.size.width, seen.size.height)
+def lint_picture(style: StyleFile, detected: DetectedFaces) -> list[Finding]:
+    """Findings in the picture of a template: its size and faces."""
+    short = min(detected.size.width, detected.size.height)
     found = []
-    if short < PICTURE_SIDE:
+    if short < MIN_PICTURE_SIDE:
         found.append(
-            _error("picture_small", "picture", f"Its shorter side has {short} pixels; take one with {PICTURE_SIDE}.")
+            _error(
+                "picture_small", "picture", f"Its shorter side has {short} pixels; take one with {MIN_PICTURE_SIDE}."
+            )
         )
-    if not seen.faces:
+    if not detected.faces:
         return [
             *found,
             _error("no_face", "picture", "No face was found. Choose a picture in which one is clearly seen."),
         ]
-    if len(seen.faces) < style.faces:
-        tip = f"The style speaks of {style.faces} faces and {len(seen.faces)} were found. Correct one or the other."
+    if len(detected.faces) < style.faces:
+        tip = f"The style speaks of {style.faces} faces and {len(detected.faces)} were found. Correct one or the other."
         found.append(_error("faces_missing", "faces", tip))
     # Passers-by in the background need not be fit for anything.
-    meant = sorted(seen.faces, key=lambda one: one.box.area)[-style.faces :]
-    for number, face in enumerate(sorted(seen.faces, key=lambda one: one.box.left), start=1):
+    meant = sorted(detected.faces, key=lambda one: one.box.area)[-style.faces :]
+    for number, face in enumerate(sorted(detected.faces, key=lambda one: one.box.left), start=1):
         if any(face is one for one in meant):
-            found += _face(number, face, seen.size)
+            found += _face_findings(number, face, detected.size)
     return found
 
 
-def file(place: Path | None, style: StyleFile) -> list[Finding]:
-    """Whether the picture's file is the one that the style names by its hash."""
+def lint_picture_file(place: Path | None, style: StyleFile) -> list[Finding]:
+    """A finding where the picture's file does not have the SHA-256 that the style names."""
     if place is None or style.picture is None or not style.picture.sha256:
         return []
     with place.open("rb") as content:
@@ -118,14 +120,12 @@ def file(place: Path | None, style: StyleFile) -> list[Finding]:
     return [] if same else [_error("picture_changed", "picture", tip)]
 
 
-def _face(number: int, face: Face, size: Size) -> Iterator[Finding]:
+def _face_findings(number: int, face: Face, size: Size) -> Iterator[Finding]:
     box = face.box
-    if box.width < FINE_FACE:
-        tip = (
-            f"Face {number} is {box.width:.0f} pixels wide, and {FINE_FACE:.0f} make a good one. Take a larger picture."
-        )
-        yield Finding("face_small", "error" if box.width < FACE_WIDTH else "warning", "picture", tip)
-    if abs(face.pose.yaw) > PROFILE:
+    if box.width < GOOD_FACE_WIDTH:
+        tip = f"Face {number} is {box.width:.0f} pixels wide, and {GOOD_FACE_WIDTH:.0f} make a good one. Take a larger picture."
+        yield Finding("face_small", "error" if box.width < MIN_FACE_WIDTH else "warning", "picture", tip)
+    if abs(face.pose.yaw) > MAX_YAW:
         tip = (
             f"Face {number} is turned by {abs(face.pose.yaw):.0f}°. People can be put into faces that face the camera."
         )
@@ -144,7 +144,7 @@ def _licence(style: StyleFile) -> Iterator[Finding]:
 
 
 def _placeholders(style: StyleFile) -> Iterator[Finding]:
-    known = {*PAINTERS, *traits_of(style)}
+    known = {*PAINTER_PLACEHOLDERS, *known_traits(style)}
     for where, text in (("prompt", style.prompt), ("negative", style.negative)):
         for name in placeholders(text):
             if name not in known:
@@ -162,34 +162,34 @@ def _placeholders(style: StyleFile) -> Iterator[Finding]:
             yield _error("bad_default", f"traits.{name}", "The default is not one of the choices.")
 
 
-def _unwanted(style: StyleFile) -> Iterator[Finding]:
-    """Names and words of the lists in what is drawn; a negative prompt may name what is to be left out."""
-    lists = _lists()
+def _blocked_words(style: StyleFile) -> Iterator[Finding]:
+    """Names and words of the blocklists in what is drawn; a negative prompt may name what is to be left out."""
+    lists = _blocklists()
     fields = [("title", style.title), ("prompt", style.prompt)]
     fields += [(f"titles.{language}", title) for language, title in style.titles.items()]
     fields += [
         (f"traits.{name}", text) for name, trait in style.traits.items() for text in (trait.default, *trait.choices)
     ]
     for where, text in fields:
-        plain = _plain(text)
+        plain = _normalize(text)
         for name in lists["people"]:
-            if _says(plain, name):
+            if _contains(plain, name):
                 tip = f"The words name a real person ({name}). Describe the look instead."
                 yield _error("real_person", where, tip)
         for word in lists["unsafe"]:
-            if _says(plain, word):
+            if _contains(plain, word):
                 yield _error("unsafe_word", where, f"Leave out {word!r}.")
 
 
-def _says(plain: str, wanted: str) -> bool:
-    """Whether whole words of a text are these; languages without blanks have no whole words."""
+def _contains(plain: str, wanted: str) -> bool:
+    """Whether a text contains a word as a whole word; in scripts without blanks, anywhere."""
     if not wanted.isascii():
         return wanted in plain
     return re.search(rf"(?<![a-z0-9]){re.escape(wanted)}(?![a-z0-9])", plain) is not None
 
 
-def _plain(text: str) -> str:
-    """Lower case without accents, and blanks for what joins words, so that `Beyoncé_Knowles` is found."""
+def _normalize(text: str) -> str:
+    """Lower case without accents and with blanks for underscores, so that `Beyoncé_Knowles` is found."""
     parted = unicodedata.normalize("NFKD", text.casefold())
     bare = "".join(each for each in parted if not unicodedata.combining(each))
     return re.sub(r"[\s_]+", " ", bare)
@@ -197,17 +197,19 @@ def _plain(text: str) -> str:
 
 def _strengths(style: StyleFile) -> Iterator[Finding]:
     for name, value in style.strengths.items():
-        most = LORA if name == "lora" else STRENGTH
+        most = MAX_LORA_STRENGTH if name == "lora" else MAX_STRENGTH
         if value > most:
             yield _error("strength_range", f"strengths.{name}", f"{value:g} is too strong; {most:g} is the most.")
     total = sum(lora.strength for lora in style.loras) + style.strengths.get("lora", 0.0)
     for number, lora in enumerate(style.loras):
-        if lora.strength > LORA:
-            tip = f"{lora.strength:g} is too strong; {LORA:g} is the most."
+        if lora.strength > MAX_LORA_STRENGTH:
+            tip = f"{lora.strength:g} is too strong; {MAX_LORA_STRENGTH:g} is the most."
             yield _error("strength_range", f"loras.{number}.strength", tip)
-    if style.loras and total > 2 * LORA:
+    if style.loras and total > 2 * MAX_LORA_STRENGTH:
         yield _warning(
-            "strength_range", "loras", f"Together they come to {total:g}; above {2 * LORA:g} pictures break up."
+            "strength_range",
+            "loras",
+            f"Together they come to {total:g}; above {2 * MAX_LORA_STRENGTH:g} pictures break up.",
         )
 
 
@@ -228,7 +230,7 @@ def _loras(style: StyleFile, here: Installed) -> Iterator[Finding]:
             yield _warning("lora_base_unknown", where, f"Say for which base {lora.model} was made.")
 
 
-def _missing(style: StyleFile, here: Installed) -> Iterator[Finding]:
+def _unavailable(style: StyleFile, here: Installed) -> Iterator[Finding]:
     if here.backdrops is not None and style.backdrop and style.backdrop not in here.backdrops:
         tip = f"There is no backdrop {style.backdrop}. There are {', '.join(sorted(here.backdrops))}."
         yield _error("backdrop_unknown", "backdrop", tip)
@@ -248,8 +250,8 @@ def _missing(style: StyleFile, here: Installed) -> Iterator[Finding]:
 
 
 @lru_cache(maxsize=1)
-def _lists() -> Mapping[str, Sequence[str]]:
-    return tomllib.loads(WORDS.read_text("utf-8"))
+def _blocklists() -> Mapping[str, Sequence[str]]:
+    return tomllib.loads(BLOCKLISTS.read_text("utf-8"))
 
 
 def _error(code: str, where: str, tip: str) -> Finding:

@@ -1,4 +1,4 @@
-"""Styles in and out as one zip: a manifest with hashes, and every byte of a stranger's pack doubted.
+"""Packs of styles: export to and import from one zip with a manifest of hashes; imports are checked byte by byte.
 
 PACK.zip holds pack.json and a folder for each style: `{"format": "portrait-styles", "schema": 1, "files": {"mine/style.toml":
 {"sha256": …, "bytes": …}}}`. A pack is read whole into a staging folder, checked, and only then moved into place.
@@ -26,25 +26,25 @@ from templates import schema
 from templates.catalog import Entry
 
 MANIFEST = "pack.json"
-MOST_FILES = 2_000
+MAX_FILES = 2_000
 """Files of a pack: some hundred styles with a picture each."""
-MOST_BYTES = 1_000_000_000
+MAX_UNPACKED_BYTES = 1_000_000_000
 """Bytes of a pack when unpacked."""
-LARGEST_PICTURE = 80_000_000
-"""Bytes of one picture, as at the door for photos."""
-LARGEST_TEXT = schema.LARGEST
-LARGEST_MANIFEST = 1_000_000
+MAX_PICTURE_BYTES = 80_000_000
+"""Bytes of one picture; the limit of `pipelines.image_io` for photos."""
+MAX_TEXT_BYTES = schema.MAX_BYTES
+MAX_MANIFEST_BYTES = 1_000_000
 CHUNK = 1 << 20
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ ()-]{0,99}")
-_STARTS: dict[str, tuple[bytes, ...]] = {
+_MAGIC_BYTES: dict[str, tuple[bytes, ...]] = {
     ".jpg": (b"\xff\xd8\xff",),
     ".jpeg": (b"\xff\xd8\xff",),
     ".png": (b"\x89PNG\r\n\x1a\n",),
     ".webp": (b"RIFF",),
 }
-"""How a picture of each suffix begins."""
-_TEXTS = (".toml", ".txt", ".md")
+"""First bytes of a picture by its suffix."""
+_TEXT_SUFFIXES = (".toml", ".txt", ".md")
 
 
 class _File(BaseModel):
@@ -62,8 +62,8 @@ class _Manifest(BaseModel):
     files: dict[str, _File]
 
 
-def export(entries: Sequence[Entry], path: Path) -> Path:
-    """Write a pack of some styles, whole or not at all; the same styles give the same bytes.
+def export_pack(entries: Sequence[Entry], path: Path) -> Path:
+    """Write a pack of styles to `path`, completely or not at all; the same styles give the same bytes.
 
     Raises `UserError` (`bad_pack`) for a style that holds what no pack may, `OperatorError` (`cannot_write`).
     """
@@ -75,8 +75,8 @@ def export(entries: Sequence[Entry], path: Path) -> Path:
     for name, content in contents.items():
         _check_name(name)
         _check_content(name, content[:16])
-    told = {name: {"sha256": hashlib.sha256(each).hexdigest(), "bytes": len(each)} for name, each in contents.items()}
-    manifest = json.dumps({"format": "portrait-styles", "schema": 1, "files": told}, indent=1).encode()
+    files = {name: {"sha256": hashlib.sha256(each).hexdigest(), "bytes": len(each)} for name, each in contents.items()}
+    manifest = json.dumps({"format": "portrait-styles", "schema": 1, "files": files}, indent=1).encode()
     staged = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,8 +91,8 @@ def export(entries: Sequence[Entry], path: Path) -> Path:
     return path
 
 
-def bring(path: Path, folder: Path) -> list[Entry]:
-    """Unpack a pack's styles into `folder`: all of them or none.
+def import_pack(path: Path, folder: Path) -> list[Entry]:
+    """Import the styles of a pack into `folder`: all of them or none.
 
     Raises `UserError`: `bad_pack` says why a pack is refused, `style_exists` which style is there already;
     `OperatorError` (`bad_style`, `cannot_write`).
@@ -102,8 +102,8 @@ def bring(path: Path, folder: Path) -> list[Entry]:
         staged = Path(tempfile.mkdtemp(prefix=".pack.", dir=folder))
         try:
             names = _unpack(path, staged)
-            entries = _styles(staged, names)
-            return settle(entries, folder)
+            entries = _read_styles(staged, names)
+            return move_into(entries, folder)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
     except OSError as error:
@@ -111,142 +111,142 @@ def bring(path: Path, folder: Path) -> list[Entry]:
 
 
 def _unpack(path: Path, staged: Path) -> list[str]:
-    """Check the pack and unpack it; the names of its files."""
+    """Check a pack and unpack it into `staged`; returns the names of its files."""
     try:
         file = path.open("rb")
     except OSError as error:
         raise UserError("not_found", f"There is no pack at {path}.") from error
     try:
         with file, zipfile.ZipFile(file) as pack:
-            inside = _listed(pack)
-            manifest = _manifest(pack, inside)
-            for name, told in manifest.files.items():
-                _take(pack, inside[name], told, staged / name)
+            inside = _check_listing(pack)
+            manifest = _read_manifest(pack, inside)
+            for name, expected in manifest.files.items():
+                _extract(pack, inside[name], expected, staged / name)
     # What zipfile and zlib raise on files that lie about themselves.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise _refused(f"it is no whole zip file ({error})") from error
+        raise _bad_pack(f"it is no whole zip file ({error})") from error
     return sorted(manifest.files)
 
 
-def _listed(pack: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """What the pack says it holds, by name; nothing is unpacked yet."""
+def _check_listing(pack: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Check the zip's directory before anything is unpacked; returns its entries by name."""
     every = pack.infolist()
-    if len(every) > MOST_FILES:
-        raise _refused(f"it has {len(every)} files, and {MOST_FILES} are the most")
-    seen: dict[str, str] = {}
+    if len(every) > MAX_FILES:
+        raise _bad_pack(f"it has {len(every)} files, and {MAX_FILES} are the most")
+    names: dict[str, str] = {}
     for info in every:
         _check_entry(info)
         # Some disks take two names for one that differ by case or by how an accent is written.
         folded = unicodedata.normalize("NFC", info.filename).casefold()
-        if folded in seen:
-            raise _refused(f"two files of it are called {_shown(info.filename)}")
-        seen[folded] = info.filename
+        if folded in names:
+            raise _bad_pack(f"two files of it are called {_printable(info.filename)}")
+        names[folded] = info.filename
     total = sum(info.file_size for info in every)
-    if total > MOST_BYTES:
-        raise _refused(f"it would unpack to {total / 1e6:.0f} MB, and {MOST_BYTES / 1e6:.0f} are the most")
+    if total > MAX_UNPACKED_BYTES:
+        raise _bad_pack(f"it would unpack to {total / 1e6:.0f} MB, and {MAX_UNPACKED_BYTES / 1e6:.0f} are the most")
     return {info.filename: info for info in every}
 
 
 def _check_entry(info: zipfile.ZipInfo) -> None:
     if info.filename != MANIFEST:
         _check_name(info.filename)
-    # zipfile cuts names at a NUL; what stood behind it was meant for somebody else.
+    # zipfile cuts names at a NUL; other programs may read the rest.
     if info.orig_filename != info.filename:
-        raise _refused(f"the name {_shown(info.orig_filename)} is not what it seems")
+        raise _bad_pack(f"the name {_printable(info.orig_filename)} is not what it seems")
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
-        raise _refused(f"{_shown(info.filename)} is a link or device and not a file")
+        raise _bad_pack(f"{_printable(info.filename)} is a link or device and not a file")
     if info.flag_bits & 0x1:
-        raise _refused(f"{_shown(info.filename)} is encrypted")
+        raise _bad_pack(f"{_printable(info.filename)} is encrypted")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise _refused(f"{_shown(info.filename)} is compressed in an unknown way ({info.compress_type})")
-    if info.file_size > _most(info.filename):
-        raise _refused(f"{_shown(info.filename)} is larger than {_most(info.filename) / 1e6:g} MB")
+        raise _bad_pack(f"{_printable(info.filename)} is compressed in an unknown way ({info.compress_type})")
+    if info.file_size > _max_bytes(info.filename):
+        raise _bad_pack(f"{_printable(info.filename)} is larger than {_max_bytes(info.filename) / 1e6:g} MB")
 
 
 def _check_name(name: str) -> None:
-    """STYLE/FILE and nothing else: no way out of the folder, no folder within, no file of an unknown kind."""
+    """Refuse a name that is not STYLE/FILE: nothing outside the folder, no folders within, no unknown kind of file."""
     parts = name.split("/")
     if name.startswith("/") or ".." in parts or "\\" in name or ":" in name:
-        raise _refused(f"{_shown(name)} leads out of its folder")
+        raise _bad_pack(f"{_printable(name)} leads out of its folder")
     if len(parts) != 2 or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", parts[0]) or not _NAME.fullmatch(parts[1]):
-        raise _refused(f"{_shown(name)} is not of the form style/file")
-    if parts[1] != "style.toml" and Path(parts[1]).suffix.lower() not in {*_STARTS, ".txt", ".md"}:
-        raise _refused(f"{_shown(name)} is neither a style.toml nor a picture nor a text")
+        raise _bad_pack(f"{_printable(name)} is not of the form style/file")
+    if parts[1] != "style.toml" and Path(parts[1]).suffix.lower() not in {*_MAGIC_BYTES, ".txt", ".md"}:
+        raise _bad_pack(f"{_printable(name)} is neither a style.toml nor a picture nor a text")
 
 
-def _most(name: str) -> int:
+def _max_bytes(name: str) -> int:
     if name == MANIFEST:
-        return LARGEST_MANIFEST
-    return LARGEST_TEXT if Path(name).suffix.lower() in _TEXTS else LARGEST_PICTURE
+        return MAX_MANIFEST_BYTES
+    return MAX_TEXT_BYTES if Path(name).suffix.lower() in _TEXT_SUFFIXES else MAX_PICTURE_BYTES
 
 
-def _manifest(pack: zipfile.ZipFile, inside: dict[str, zipfile.ZipInfo]) -> _Manifest:
+def _read_manifest(pack: zipfile.ZipFile, inside: dict[str, zipfile.ZipInfo]) -> _Manifest:
     if MANIFEST not in inside:
-        raise _refused(f"it has no {MANIFEST}")
+        raise _bad_pack(f"it has no {MANIFEST}")
     with pack.open(inside[MANIFEST]) as source:
-        content = source.read(LARGEST_MANIFEST + 1)
-    if len(content) > LARGEST_MANIFEST:
-        raise _refused(f"{MANIFEST} is larger than it says")
+        content = source.read(MAX_MANIFEST_BYTES + 1)
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise _bad_pack(f"{MANIFEST} is larger than it says")
     try:
         manifest = _Manifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise _refused(f"its {MANIFEST} does not hold: {where or MANIFEST}: {first['msg']}") from error
+        raise _bad_pack(f"its {MANIFEST} does not hold: {where or MANIFEST}: {first['msg']}") from error
     listed, there = set(manifest.files), set(inside) - {MANIFEST}
     if listed != there:
-        raise _refused(f"its {MANIFEST} and its files differ: {_shown(sorted(listed ^ there)[0])}")
+        raise _bad_pack(f"its {MANIFEST} and its files differ: {_printable(sorted(listed ^ there)[0])}")
     return manifest
 
 
-def _take(pack: zipfile.ZipFile, info: zipfile.ZipInfo, told: _File, place: Path) -> None:
-    """Unpack one file, never more of it than it may have, whatever its header says."""
+def _extract(pack: zipfile.ZipFile, info: zipfile.ZipInfo, expected: _File, place: Path) -> None:
+    """Unpack one file and verify size and hash; never more bytes than it may have, whatever its header says."""
     place.parent.mkdir(exist_ok=True)
-    digest, size, most = hashlib.sha256(), 0, min(_most(info.filename), told.bytes)
+    digest, size, most = hashlib.sha256(), 0, min(_max_bytes(info.filename), expected.bytes)
     with pack.open(info) as source, place.open("xb") as target:
         while chunk := source.read(CHUNK):
             if size == 0:
                 _check_content(info.filename, chunk[:16])
             size += len(chunk)
             if size > most:
-                raise _refused(f"{_shown(info.filename)} is larger than it says")
+                raise _bad_pack(f"{_printable(info.filename)} is larger than it says")
             digest.update(chunk)
             target.write(chunk)
-    if size != told.bytes or digest.hexdigest() != told.sha256:
-        raise _refused(f"{_shown(info.filename)} is not what the pack's list says (its hash differs)")
+    if size != expected.bytes or digest.hexdigest() != expected.sha256:
+        raise _bad_pack(f"{_printable(info.filename)} is not what the pack's list says (its hash differs)")
 
 
 def _check_content(name: str, start: bytes) -> None:
     suffix = Path(name).suffix.lower()
     if start.startswith(b"PK"):
-        raise _refused(f"{_shown(name)} is a zip in the zip")
-    if suffix in _STARTS and not start.startswith(_STARTS[suffix]):
-        raise _refused(f"{_shown(name)} is not the kind of picture that its name says")
+        raise _bad_pack(f"{_printable(name)} is a zip in the zip")
+    if suffix in _MAGIC_BYTES and not start.startswith(_MAGIC_BYTES[suffix]):
+        raise _bad_pack(f"{_printable(name)} is not the kind of picture that its name says")
 
 
-def _styles(staged: Path, names: Sequence[str]) -> list[Entry]:
-    """The unpacked styles, each read and whole."""
+def _read_styles(staged: Path, names: Sequence[str]) -> list[Entry]:
+    """Read the unpacked styles; each must have a style.toml with the id of its folder and its picture."""
     entries = []
     for folder in sorted({name.split("/")[0] for name in names}):
         if not (staged / folder / "style.toml").is_file():
-            raise _refused(f"{folder} has no style.toml")
+            raise _bad_pack(f"{folder} has no style.toml")
         try:
-            entry = Entry(schema.read(staged / folder / "style.toml"), staged / folder)
+            entry = Entry(schema.read_style(staged / folder / "style.toml"), staged / folder)
             if entry.style.picture and entry.style.picture.file:
                 entry.picture()
         except OperatorError as error:
-            raise _refused(error.message.replace(str(staged) + os.sep, "").rstrip(".")) from error
+            raise _bad_pack(error.message.replace(str(staged) + os.sep, "").rstrip(".")) from error
         if entry.style.id != folder:
-            raise _refused(f"the style in the folder {folder} calls itself {entry.style.id}")
+            raise _bad_pack(f"the style in the folder {folder} calls itself {entry.style.id}")
         entries.append(entry)
     if not entries:
-        raise _refused("there is no style in it")
+        raise _bad_pack("there is no style in it")
     return entries
 
 
-def settle(entries: Sequence[Entry], folder: Path) -> list[Entry]:
-    """Move styles from a staging folder beside it into `folder`; when one cannot be moved, none is.
+def move_into(entries: Sequence[Entry], folder: Path) -> list[Entry]:
+    """Move styles from a staging folder on the same disk into `folder`; when one cannot be moved, none is.
 
     Raises `UserError` (`style_exists`), `OSError`.
     """
@@ -268,10 +268,10 @@ def settle(entries: Sequence[Entry], folder: Path) -> list[Entry]:
     return [Entry(entry.style, folder / entry.style.id) for entry in entries]
 
 
-def _shown(name: str) -> str:
-    """A name from outside, short and printable."""
+def _printable(name: str) -> str:
+    """A name from a pack, shortened and in ASCII."""
     return ascii(name if len(name) <= 80 else f"{name[:77]}…")
 
 
-def _refused(reason: str) -> UserError:
+def _bad_pack(reason: str) -> UserError:
     return UserError("bad_pack", f"The pack is refused: {reason}. Nothing of it was kept.")

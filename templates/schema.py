@@ -1,4 +1,4 @@
-"""What a style.toml may say.
+"""Schema of style.toml, which describes one style: its fields with their bounds; reading, writing, JSON Schema.
 
 schema = 1
 id = "studio-grey"
@@ -36,7 +36,7 @@ choices = ["with a straw hat"]
 
 A template may say so too, for when a diffusion model draws into it, and how strongly (docs/templates.md):
 
-engines = ["diffusion"]      # drawn so even where nobody asks for it
+engines = ["diffusion"]      # used even where nobody asks for it
 [passes]
 face = 0.45                  # the whole face; 0 leaves a pass out
 ring = 0.35                  # its border, eyes and mouth
@@ -49,7 +49,7 @@ kind = "idphoto"
 preset = "us-passport"       # see `portrait idphoto --list`
 background = "white"         # a colour's name, #rrggbb, or "kept"; the rule's own when empty
 
-[carried] keeps what another tool's style said and this one has no word for.
+[carried] keeps the fields of another tool's style that have no counterpart here.
 """
 
 import json
@@ -67,7 +67,7 @@ from portrait.generation.passes import Passes
 SCHEMA = 1
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=60)]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z]{2,4})?$")]
-LARGEST = 100_000
+MAX_BYTES = 100_000
 """Bytes of a style.toml at most; they are a few hundred."""
 
 
@@ -76,16 +76,16 @@ class _Strict(BaseModel):
 
 
 class PictureFile(_Strict):
-    """Where a template's picture lies: beside the style, or in an installed package."""
+    """Location of a template's picture: a file beside the style.toml, or in an installed package."""
 
     file: str = ""
     package: str = ""
     path: str = ""
     sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
-    """What the file's bytes must hash to; not checked when empty."""
+    """SHA-256 of the file; not checked when empty."""
 
     @model_validator(mode="after")
-    def _one_place(self) -> "PictureFile":
+    def _check_location(self) -> "PictureFile":
         if bool(self.file) == bool(self.package) or bool(self.package) != bool(self.path):
             raise ValueError("give either file, or package and path")
         inside = PurePosixPath(self.file or self.path)
@@ -95,22 +95,22 @@ class PictureFile(_Strict):
 
 
 class RefinerStep(_Strict):
-    """One step that is done to every portrait of a style."""
+    """One refiner that every portrait of a style passes through."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=60)]
     strength: Annotated[float, Field(ge=0, le=1)] = 1.0
 
 
 class Trait(_Strict):
-    """A placeholder of the prompt: what stands there, and what may."""
+    """A placeholder of the prompt: its default, and what it may be."""
 
     default: Annotated[str, Field(max_length=100)] = ""
     choices: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=100)], ...], Field(max_length=50)] = ()
-    """Anything may stand there when empty."""
+    """Anything is allowed when empty."""
 
 
 class StyleLora(_Strict):
-    """A LoRA that gives a style its look."""
+    """A LoRA that is part of a style."""
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
     """Its name in the model store."""
@@ -120,22 +120,22 @@ class StyleLora(_Strict):
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Followed = Literal["canny", "pose", "color", "tile"]
+ControlName = Literal["canny", "pose", "color", "tile"]
 
 
 _PASSES = Passes()
 
 
 class PassStrengths(_Strict):
-    """How a diffusion model draws people into a template: see `portrait.generation.passes.Passes`."""
+    """Strengths of the passes that draw people into a template: see `portrait.generation.passes.Passes`."""
 
     face: Share = _PASSES.face
     tone: Share = _PASSES.tone
     fusion: Share = _PASSES.fusion
     ring: Share = _PASSES.ring
     seam: Share = _PASSES.seam
-    controls: dict[Followed, Share] = {}
-    needs: tuple[Followed, ...] = ("canny",)
+    controls: dict[ControlName, Share] = {}
+    needs: tuple[ControlName, ...] = ("canny",)
 
 
 class StyleFile(_Strict):
@@ -173,7 +173,7 @@ class StyleFile(_Strict):
     carried: dict[str, Any] = {}
 
     @model_validator(mode="after")
-    def _has_what_its_kind_needs(self) -> "StyleFile":
+    def _check_kind(self) -> "StyleFile":
         if self.kind == "studio" and (not self.backdrop or self.picture):
             raise ValueError("a studio style needs a backdrop and no picture")
         if self.kind == "template" and (not self.picture or self.backdrop):
@@ -185,7 +185,7 @@ class StyleFile(_Strict):
         return self
 
     @model_validator(mode="after")
-    def _an_id_photo_is_nothing_else(self) -> "StyleFile":
+    def _check_id_photo(self) -> "StyleFile":
         others = self.picture or self.backdrop or self.prompt or self.refiners
         if self.kind == "idphoto" and (not self.preset or others):
             raise ValueError("an ID photo needs a preset, and neither picture, backdrop, prompt nor refiners")
@@ -194,17 +194,17 @@ class StyleFile(_Strict):
         return self
 
 
-def document() -> dict[str, Any]:
+def json_schema() -> dict[str, Any]:
     """The JSON Schema of a style.toml, for editors that complete and check it."""
     schema = StyleFile.model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "style.toml"}
 
 
-def parse(content: Mapping[str, Any]) -> StyleFile:
-    """What an operator wrote as a style; raises `UserError` (`bad_style`) field by field."""
+def parse_style(content: Mapping[str, Any]) -> StyleFile:
+    """Validate what an operator wrote as a style; raises `UserError` (`bad_style`) with the faults by field."""
     try:
-        told = json.dumps(content, allow_nan=False, ensure_ascii=False)
-        if "\\u0000" in told or len(told.encode()) > LARGEST:
+        text = json.dumps(content, allow_nan=False, ensure_ascii=False)
+        if "\\u0000" in text or len(text.encode()) > MAX_BYTES:
             raise UserError("bad_style", "The style is larger than a style can be, or holds what is no text.")
         return StyleFile.model_validate(content)
     except ValidationError as error:
@@ -218,16 +218,16 @@ def parse(content: Mapping[str, Any]) -> StyleFile:
         raise UserError("bad_style", "The style holds what cannot be written into a style.toml.") from error
 
 
-def write(style: StyleFile, path: Path) -> None:
-    """Write a style.toml that reads back as the same style; what stands at its default is left out."""
+def write_style(style: StyleFile, path: Path) -> None:
+    """Write a style.toml; fields at their defaults are left out."""
     content = style.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     path.write_text(tomli_w.dumps({"schema": SCHEMA, **content}), "utf-8")
 
 
-def read(path: Path) -> StyleFile:
-    """Read one style.toml; raises `OperatorError` (`bad_style`) that names each wrong line."""
+def read_style(path: Path) -> StyleFile:
+    """Read one style.toml; raises `OperatorError` (`bad_style`), whose message names each wrong field."""
     try:
-        if path.stat().st_size > LARGEST:
+        if path.stat().st_size > MAX_BYTES:
             raise OperatorError("bad_style", f"{path} is larger than a style can be.")
         return StyleFile.model_validate(tomllib.loads(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -237,11 +237,11 @@ def read(path: Path) -> StyleFile:
         raise OperatorError("bad_style", f"The style {path} does not hold: {lines}.") from error
 
 
-def rewrite(style: StyleFile, path: Path) -> None:
-    """Write a style.toml from outside, which must read back as the same style; raises `UserError` (`bad_style`)."""
+def write_checked(style: StyleFile, path: Path) -> None:
+    """Write a style.toml and check that it reads back as the same style; raises `UserError` (`bad_style`)."""
     try:
-        write(style, path)
-        same = read(path) == style
+        write_style(style, path)
+        same = read_style(path) == style
     except (ValueError, TypeError, OperatorError) as error:
         raise UserError("bad_style", "The style holds what cannot be written into a style.toml.") from error
     if not same:

@@ -1,23 +1,23 @@
-"""A style's file as the value that flows from request to portrait."""
+"""Converts a style.toml into the `Style` that painters get."""
 
 from collections.abc import Mapping
 
-from portrait.generation.options import Scene
-from portrait.generation.passes import USUAL, Passes
+from portrait.generation.options import PromptSpec
+from portrait.generation.passes import DEFAULT_PROMPT, Passes
 from portrait.types import Refinement, Style
 from templates.schema import StyleFile
-from templates.traits import filled
+from templates.traits import fill_traits
 
 
-def style_of(file: StyleFile, wishes: Mapping[str, str] | None = None) -> Style:
-    """The value that flows, without its picture; `wishes` are traits by name."""
+def to_style(file: StyleFile, traits: Mapping[str, str] | None = None) -> Style:
+    """The `Style` of a style.toml without its picture; `traits` are the values of its placeholders by name."""
     return Style(
         id=file.id,
         version=file.version,
         kind=file.kind,
         title=file.title,
         backdrop=file.backdrop,
-        scene=_scene(file, wishes or {}),
+        prompt_spec=_prompt_spec(file, traits or {}),
         passes=None if file.passes is None else Passes(**file.passes.model_dump()),
         preset=file.preset,
         background=file.background,
@@ -29,14 +29,14 @@ def style_of(file: StyleFile, wishes: Mapping[str, str] | None = None) -> Style:
     )
 
 
-def _scene(file: StyleFile, wishes: Mapping[str, str]) -> Scene | None:
-    """What a diffusion model is told; for a template only where the style says something of it."""
-    said = (file.prompt, file.negative, file.families, file.strengths, file.loras)
-    if file.kind == "studio" or not any(said):
+def _prompt_spec(file: StyleFile, traits: Mapping[str, str]) -> PromptSpec | None:
+    """The prompts with traits filled in; None for a studio, and for a template that has none of its own."""
+    fields = (file.prompt, file.negative, file.families, file.strengths, file.loras)
+    if file.kind == "studio" or not any(fields):
         return None
-    return Scene(
-        filled(file.prompt or USUAL.prompt, file, wishes),
-        filled(file.negative or ("" if file.prompt else USUAL.negative), file, wishes),
+    return PromptSpec(
+        fill_traits(file.prompt or DEFAULT_PROMPT.prompt, file, traits),
+        fill_traits(file.negative or ("" if file.prompt else DEFAULT_PROMPT.negative), file, traits),
         file.families,
         file.strengths,
         tuple((each.model, each.strength) for each in file.loras),

@@ -1,54 +1,54 @@
-"""Traits: placeholders of a prompt, filled with what was asked for or with a safe default."""
+"""Traits: placeholders of a prompt, filled with the requested value or a safe default."""
 
 import re
 from collections.abc import Mapping
 
 from templates.schema import StyleFile, Trait
 
-PAINTERS = frozenset({"who", "traits"})
-"""Placeholders that painters fill themselves: the person, and what was wished of them in free words."""
-EVERYWHERE: Mapping[str, Trait] = {
+PAINTER_PLACEHOLDERS = frozenset({"who", "traits"})
+"""Placeholders that painters fill themselves: the person, and the traits given in free words."""
+COMMON_TRAITS: Mapping[str, Trait] = {
     "gender": Trait(default="person", choices=("person", "woman", "man")),
     "age": Trait(choices=("young", "middle-aged", "elderly")),
     "glasses": Trait(choices=("with glasses", "without glasses")),
 }
-"""Every style may use these. Who says nothing is guessed nothing: a person, of no age, with what is on their photos."""
+"""Traits that every style may use. Nothing is guessed: by default a person, of no age, with what their photos show."""
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
-def placeholders(words: str) -> list[str]:
+def placeholders(prompt: str) -> list[str]:
     """The names in braces, in their order, each once."""
-    return list(dict.fromkeys(_PLACEHOLDER.findall(words)))
+    return list(dict.fromkeys(_PLACEHOLDER.findall(prompt)))
 
 
-def traits_of(style: StyleFile) -> dict[str, Trait]:
-    """What the style's prompt may ask for; its own traits take the place of those of the same name."""
-    return {**EVERYWHERE, **style.traits}
+def known_traits(style: StyleFile) -> dict[str, Trait]:
+    """Traits that the style's prompt may use, by name; its own replace common ones of the same name."""
+    return {**COMMON_TRAITS, **style.traits}
 
 
-def offered(style: StyleFile) -> dict[str, Trait]:
-    """The traits that its prompt has a place for, in their order there."""
-    known = traits_of(style)
+def prompt_traits(style: StyleFile) -> dict[str, Trait]:
+    """Traits that the style's prompts have placeholders for, in that order."""
+    known = known_traits(style)
     return {name: known[name] for name in placeholders(f"{style.prompt} {style.negative}") if name in known}
 
 
-def filled(words: str, style: StyleFile, wishes: Mapping[str, str]) -> str:
-    """The words with every trait in place; what a painter fills stays. A wish that is no choice gives the default.
+def fill_traits(prompt: str, style: StyleFile, values: Mapping[str, str]) -> str:
+    """A prompt with its traits filled in; placeholders of painters stay. A value that is no choice gives the default.
 
-    What an empty trait leaves behind, doubled blanks and commas, is tidied.
+    Doubled blanks and commas that an empty trait leaves behind are removed.
     """
-    known = traits_of(style)
+    known = known_traits(style)
 
-    def chosen(found: re.Match[str]) -> str:
+    def replacement(found: re.Match[str]) -> str:
         name = found[1]
         if name not in known:
             return found[0]
-        trait, wish = known[name], wishes.get(name, "").strip()
-        # Without choices anything may be wished, but no braces or weights that a prompt would read.
-        fits = wish in trait.choices if trait.choices else bool(wish) and not re.search(r"[{}()\[\]<>:]", wish)
-        return wish[:100] if fits else trait.default
+        trait, value = known[name], values.get(name, "").strip()
+        # Without choices anything is allowed, but no braces or weights that a prompt would read.
+        fits = value in trait.choices if trait.choices else bool(value) and not re.search(r"[{}()\[\]<>:]", value)
+        return value[:100] if fits else trait.default
 
-    text = re.sub(r"[ \t]{2,}", " ", _PLACEHOLDER.sub(chosen, words))
+    text = re.sub(r"[ \t]{2,}", " ", _PLACEHOLDER.sub(replacement, prompt))
     text = re.sub(r"\s+,", ",", text)
     return re.sub(r"(,\s*){2,}", ", ", text).strip(" ,")

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from pipelines.diffusion.base import loading
 from pipelines.diffusion.training import dataset, text_embeddings
-from pipelines.diffusion.training.dataset import Example
+from pipelines.diffusion.training.dataset import Sample
 from portrait.arrays import Image, Size
 from portrait.types import Crop, TrainingSet
 from tests import photo_vae, selfies, tiny
@@ -44,14 +44,16 @@ def write(folder: Path, family: str) -> Path:
 
 def learn(folder: Path, family: str) -> dict[str, torch.Tensor]:
     """Weights of a U-Net that learned the album, all of it; `folder` is filled on the way."""
-    base = loading.source(family, _unknowing(folder, family))
-    pipeline: Any = loading.load(base, torch.float32)
+    base = loading.open_base(family, _unknowing(folder, family))
+    pipeline: Any = loading.load_pipeline(base, torch.float32)
     unet = pipeline.unet
     schedule: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
     album = pictures(pipeline.vae)
     captions = [each.caption for each in album]
-    words = text_embeddings.keep(base.family, pipeline.components, captions)
-    shown = dataset.scaling(pipeline.vae.config).sample(torch.cat([each.moments for each in album]), torch.zeros(1))
+    words = text_embeddings.cache_text_embeddings(base.family, pipeline.components, captions)
+    shown = dataset.latent_scaling(pipeline.vae.config).sample(
+        torch.cat([each.moments for each in album]), torch.zeros(1)
+    )
     optimiser = torch.optim.AdamW(unet.parameters(), lr=RATE, weight_decay=0)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, STEPS, pct_start=0.05)
     random = torch.Generator().manual_seed(0)
@@ -60,7 +62,7 @@ def learn(folder: Path, family: str) -> dict[str, torch.Tensor]:
         noise = torch.randn(BATCH, *shown.shape[1:], generator=random)
         times = torch.randint(schedule.config["num_train_timesteps"], (BATCH,), generator=random)
         said = words([captions[place] for place in picked])
-        added = base.family.added(said, [album[place].frame for place in picked])
+        added = base.family.added_cond_kwargs(said, [album[place].sizes for place in picked])
         noised = schedule.add_noise(shown[picked], noise, times)
         guess = unet(noised, times, said.hidden, added_cond_kwargs=added, return_dict=False)[0]
         functional.mse_loss(guess, noise).backward()
@@ -71,12 +73,12 @@ def learn(folder: Path, family: str) -> dict[str, torch.Tensor]:
     return unet.state_dict()
 
 
-def pictures(vae: Any) -> list[Example]:
+def pictures(vae: Any) -> list[Sample]:
     """The album, encoded."""
     captions = [f"a photo of {one} {other}" for one, other in itertools.permutations(NAMES, 2)]
     told = list(zip(crops(), captions, strict=False))
     side = Size(tiny.SIDE, tiny.SIDE)
-    return dataset.encode(vae, told, [side] * PICTURES, flips=False, tell=lambda done, of: None)
+    return dataset.encode_samples(vae, told, [side] * PICTURES, flips=False, report=lambda done, of: None)
 
 
 def crops() -> list[Image]:

@@ -10,8 +10,12 @@ from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.ports import FaceFinder, Matter
 from portrait.types import Face
+from tasks.settings import home as data_folder
 from tasks.settings import load
 from tests import selfies
+
+# Matting is compiled once per installation: the tests read what `portrait models pull` compiled.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(data_folder() / "cache" / "numba"))
 
 REAL = {"engines", "finder", "matter"}
 """Fixtures that load the embedded models; tests that ask for one are marked `models`."""

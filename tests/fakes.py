@@ -76,7 +76,7 @@ class FakeMatter:
         return mask
 
 
-class Told:
+class RecordingProgress:
     """A progress that remembers, and can stop the work."""
 
     def __init__(self, stop_at: str = "") -> None:

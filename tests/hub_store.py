@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from diffusers import UNet2DConditionModel
 
-from pipelines.diffusion.base.loading import find
+from pipelines.diffusion.base.loading import find_base
 from pipelines.engines import Engines
-from pipelines.engines.painters.diffusion import Diffusion, Plan
-from pipelines.model_store.store import Models
-from pipelines.settings import Base, Draw, ModelStore, Settings
+from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
+from pipelines.model_store.store import ModelStore
+from pipelines.settings import BaseLocation, DrawSettings, ModelStoreSettings, Settings
 from portrait.arrays import Image, Size
-from portrait.generation.options import Scene, Technique
+from portrait.generation.options import GenerationOptions, PromptSpec
 from portrait.types import Box, Face, Identity, PortraitRequest, Pose, Quality, Reference, Style
 from tests import insight_tiny, tiny_hub
 
@@ -54,16 +54,16 @@ def fill(root: Path) -> Settings:
         insight_tiny.write_pack(store / pack, f"{files[0]}.onnx", f"{files[1]}.onnx")
         for unused in ("1k3d68", "2d106det", "genderage"):
             (store / pack / f"{unused}.onnx").touch()
-    bases = {"xl": Base(hub / "sdxl"), "sd": Base(hub / "sd15")}
-    return Settings(models=ModelStore(folder=store), bases=bases, draw=Draw(base="xl", device="cpu"))
+    bases = {"xl": BaseLocation(hub / "sdxl"), "sd": BaseLocation(hub / "sd15")}
+    return Settings(models=ModelStoreSettings(folder=store), bases=bases, draw=DrawSettings(base="xl", device="cpu"))
 
 
 def painter(settings: Settings) -> Diffusion:
     """A fresh one, as a new process would have it."""
-    models = Models(settings.models)
+    models = ModelStore(settings.models)
     engines = Engines(settings, models)
     return Diffusion(
-        lambda name: find(name, settings, models), engines.identifier, engines.control, models, settings.draw
+        lambda name: find_base(name, settings, models), engines.identity_adapter, engines.control, models, settings.draw
     )
 
 
@@ -92,13 +92,15 @@ def stranger(seed: int, **more: Any) -> Identity:
 
 
 def request(
-    who: Identity, scene: Scene, technique: Technique, seed: int = 0, size: Size | None = None
+    who: Identity, scene: PromptSpec, technique: GenerationOptions, seed: int = 0, size: Size | None = None
 ) -> PortraitRequest:
     """One portrait of somebody."""
-    return PortraitRequest({1: who}, Style("test", 1, "text", "Test", scene=scene), seed, 1, size, technique=technique)
+    return PortraitRequest(
+        {1: who}, Style("test", 1, "text", "Test", prompt_spec=scene), seed, 1, size, options=technique
+    )
 
 
-def pixels(draws: Diffusion, plan: Plan) -> np.ndarray:
+def pixels(draws: Diffusion, plan: GenerationPlan) -> np.ndarray:
     """The drawing of a plan, 0..1."""
     return draws.draw(plan, lambda done: None)[0]
 

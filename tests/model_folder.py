@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import cast
 
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from portrait.errors import OperatorError
 
 
@@ -29,6 +29,6 @@ class Folder:
         return [] if here else [f"{model} is missing: run `portrait models pull {model}`."]
 
 
-def store(folder: Path) -> Models:
+def store(folder: Path) -> ModelStore:
     """The folder as engines take it."""
-    return cast(Models, Folder(folder))
+    return cast(ModelStore, Folder(folder))

@@ -1,12 +1,12 @@
-"""`portrait demo`: the main job on sample photos, for a first look at a fresh installation."""
+"""`portrait demo`: the main job on sample photos, for a fresh installation."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from app.commands.make import tell
-from app.terminal.errors import Json, answering
+from app.commands.make import print_portraits
+from app.terminal.errors import Json, cli_output
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 
@@ -18,10 +18,10 @@ STUDIOS = tuple(
 
 def demo(out: Out = Path("out/demo"), as_json: Json = False) -> None:
     """Run the main job on sample photos: judge, choose, and draw portraits."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from app.terminal import sample_photos
-        from app.terminal.portraits import Making, Order, document
-        from app.terminal.progress_bar import Bar
+        from app.terminal.portraits import PortraitMaker, PortraitOptions, portraits_to_dict
+        from app.terminal.progress_bar import ProgressBar
         from pipelines import build
         from pipelines.pages import gallery, report
         from portrait.errors import OperatorError
@@ -29,22 +29,31 @@ def demo(out: Out = Path("out/demo"), as_json: Json = False) -> None:
 
         settings = load()
         try:
-            photos = sample_photos.write(out / "photos")
-            guests = sample_photos.guests(out / "photos" / "guests")
+            photos = sample_photos.write_selfies(out / "photos")
+            guests = sample_photos.write_guests(out / "photos" / "guests")
         except OSError as error:
             sentence = f"The sample photos cannot be written to {out}: {error.strerror}."
             raise OperatorError("cannot_write", sentence) from error
-        with Bar() as bar, build.open_engines(settings) as engines:
-            making = Making(settings, engines, out, bar)
-            host = making.sitter(photos)
+        with ProgressBar() as bar, build.open_engines(settings) as engines:
+            maker = PortraitMaker(settings, engines, out, bar)
+            host = maker.prepare_person(photos)
             delivered = [
-                each for name in STUDIOS for each in making.draw({1: host.person}, making.style(name), Order())
+                each
+                for name in STUDIOS
+                for each in maker.draw({1: host.person}, maker.load_style(name), PortraitOptions())
             ]
-            astronaut = making.style("astronaut")
+            astronaut = maker.load_style("astronaut")
             for number, guest in enumerate(guests, 1):
-                someone = making.sitter([guest], f"guest-{number}").person
-                delivered += making.draw({1: someone}, astronaut, Order(name=f"astronaut-guest-{number}"))
+                someone = maker.prepare_person([guest], f"guest-{number}").person
+                delivered += maker.draw({1: someone}, astronaut, PortraitOptions(name=f"astronaut-guest-{number}"))
         links = [("How the photos were judged", f"set/{report.PAGE}")]
         page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], out, links)
-        answer: dict[str, Any] = {"photos": host.verdicts, "portraits": document(delivered), "set": str(out / "set")}
-        say(answer | {"report": str(out / "set" / report.PAGE), "page": str(page)}, lambda: tell(delivered, [], page))
+        answer: dict[str, Any] = {
+            "photos": host.verdicts,
+            "portraits": portraits_to_dict(delivered),
+            "set": str(out / "set"),
+        }
+        output(
+            answer | {"report": str(out / "set" / report.PAGE), "page": str(page)},
+            lambda: print_portraits(delivered, [], page),
+        )

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.terminal.errors import Json, answering
+from app.terminal import packages
+from app.terminal.errors import Json, cli_output
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 
 OPTIONAL = ("trainers", "features", "identities", "controls", "guards", "painters/diffusion", "painters/inpaint")
 """Engines that need the diffusion packages, or serve measuring alone: an installation may do without."""
-LEAST_FREE = 2_000_000_000
+EXTRAS = {"server": "the task API and workers", "app": "the app", "diffusion": "diffusion models"}
+"""Extras of pyproject.toml that an installation may do without, and what they are for."""
+MIN_FREE_BYTES = 2_000_000_000
 """Bytes that ought to be free: a set of 20 photos takes 60 MB, a base model 2 to 7 GB."""
 
 
-PATIENCE = 240
+TIMEOUT = 240
 """Seconds for all engines together: the libraries of diffusion take some each on a cold disk."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Check:
     """One thing that was looked at."""
 
     name: str
@@ -41,7 +43,7 @@ class Finding:
 
 def doctor(as_json: Json = False) -> None:
     """Look at Python, packages, models, engines, GPU and disk."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from portrait.errors import OperatorError
         from tasks.settings import home, load
 
@@ -50,68 +52,59 @@ def doctor(as_json: Json = False) -> None:
         wrong = [each for each in findings if each.needed and not each.ok]
         document = {"ok": not wrong, "checks": [asdict(each) for each in findings]}
         if not wrong:
-            say(document, lambda: _tell(findings))
+            output(document, lambda: _print_checks(findings))
             return
         if not as_json:
-            _tell(findings)
+            _print_checks(findings)
         raise OperatorError("not_ready", f"{len(wrong)} of {len(findings)} checks failed: {wrong[0].mend}", document)
 
 
-def _python() -> Finding:
+def _python() -> Check:
     version = ".".join(str(part) for part in sys.version_info[:3])
-    return Finding("Python", sys.version_info >= (3, 11), version, "Python 3.11 or newer is needed.")
+    return Check("Python", sys.version_info >= (3, 11), version, "Python 3.11 or newer is needed.")
 
 
-def _packages() -> Iterator[Finding]:
-    """Every package that the base installation names."""
+def _packages() -> Iterator[Check]:
+    """The packages of the base installation and of the extras."""
     try:
-        named = importlib.metadata.requires("portrait") or []
+        missing = packages.missing()
     except importlib.metadata.PackageNotFoundError:
-        yield Finding("Packages", False, "portrait itself is not installed", "Run `make install`.")
+        yield Check("Packages", False, "portrait itself is not installed", "Run `make install`.")
         return
-    base = [re.split(r"[^A-Za-z0-9._-]", each)[0] for each in named if "extra ==" not in each]
-    missing = [name for name in base if not _version(name)]
     # onnxruntime-gpu fills the same folder as onnxruntime and takes its place on machines with a GPU.
-    if _version("onnxruntime-gpu") and "onnxruntime" in missing:
+    if packages.version("onnxruntime-gpu") and "onnxruntime" in missing:
         missing.remove("onnxruntime")
-    found = f"{len(base) - len(missing)} of {len(base)}"
-    yield Finding(
-        "Packages", not missing, found, f"Missing: {', '.join(missing)}. Run `make install`." if missing else ""
-    )
-    has = bool(_version("torch") and _version("diffusers"))
-    text = "installed" if has else "not installed"
-    yield Finding(
-        "Diffusion packages",
-        has,
-        text,
-        "For drawing with diffusion: pip install -c constraints.txt '.[diffusion]'",
-        False,
-    )
+    found = f"missing: {', '.join(missing)}" if missing else "all installed"
+    yield Check("Packages", not missing, found, "Run `make install`." if missing else "")
+    for extra, purpose in EXTRAS.items():
+        lacking = packages.missing(extra)
+        found = f"missing: {', '.join(lacking)}" if lacking else "all installed"
+        yield Check(f"Packages for {purpose}", not lacking, found, f"Run: {packages.install_command(extra)}", False)
 
 
-def _opencv() -> Finding:
+def _opencv() -> Check:
     """Both wheels of OpenCV own the folder cv2; at two versions the last one installed breaks the other."""
-    wheels = {name: _version(name) for name in ("opencv-python", "opencv-contrib-python")}
+    wheels = {name: packages.version(name) for name in ("opencv-python", "opencv-contrib-python")}
     found = ", ".join(f"{name} {version or 'missing'}" for name, version in wheels.items())
     alike = len(set(wheels.values())) == 1
-    return Finding("OpenCV", alike, found, "Run `make install`: both wheels must have one version.")
+    return Check("OpenCV", alike, found, "Run `make install`: both wheels must have one version.")
 
 
-def _engines(settings: "Settings") -> Iterator[Finding]:
+def _engines(settings: "Settings") -> Iterator[Check]:
     """Every engine there is, asked in another process; those that the settings name are needed."""
-    from pipelines.engines import FOLDERS, names
+    from pipelines.engines import FOLDERS, engine_names
 
-    left = [f"{folder}/{name}" for folder in FOLDERS for name in names(folder)]
+    left = [f"{folder}/{name}" for folder in FOLDERS for name in engine_names(folder)]
     while left:
-        answered, last = _asked(left)
+        answered, last = _query_engines(left)
         for engine, needs in zip(left, answered, strict=False):
             found = "not ready" if needs else "ready"
-            yield Finding(f"Engine {engine}", not needs, found, " ".join(needs), _needed(engine, settings))
+            yield Check(f"Engine {engine}", not needs, found, " ".join(needs), _needed(engine, settings))
         left = left[len(answered) :]
         if left:
             crashed = left.pop(0)
             mend = "Run `make install` again."
-            yield Finding(f"Engine {crashed}", False, f"crashed: {last}", mend, _needed(crashed, settings))
+            yield Check(f"Engine {crashed}", False, f"crashed: {last}", mend, _needed(crashed, settings))
 
 
 def _needed(engine: str, settings: "Settings") -> bool:
@@ -121,43 +114,43 @@ def _needed(engine: str, settings: "Settings") -> bool:
     return chosen in (name, None) and not {folder, engine} & set(OPTIONAL)
 
 
-def _asked(engines: list[str]) -> tuple[list[list[str]], str]:
+def _query_engines(engines: list[str]) -> tuple[list[list[str]], str]:
     """What engines need, as far as the other process came, and its last words."""
     command = [sys.executable, "-m", "app.terminal.engine_status", *engines]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603 -- our own module
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)  # noqa: S603 -- our own module
     except subprocess.TimeoutExpired as error:
         out = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
-        return _lists(out), f"no answer in {PATIENCE} seconds"
-    return _lists(answer.stdout), (answer.stderr.strip().splitlines() or ["no message"])[-1]
+        return _parse_lists(out), f"no answer in {TIMEOUT} seconds"
+    return _parse_lists(answer.stdout), (answer.stderr.strip().splitlines() or ["no message"])[-1]
 
 
-def _lists(text: str) -> list[list[str]]:
+def _parse_lists(text: str) -> list[list[str]]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("[") and line.endswith("]")]
 
 
-def _gpu() -> Finding:
+def _gpu() -> Check:
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return Finding("GPU", False, "none", "The embedded engines need none; diffusion is slow without.", False)
+        return Check("GPU", False, "none", "The embedded engines need none; diffusion is slow without.", False)
     query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
     answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 -- the path is nvidia-smi's
     names = "; ".join(answer.stdout.strip().splitlines())
-    return Finding(
+    return Check(
         "GPU", answer.returncode == 0, names or "the driver does not answer", "Check the NVIDIA driver.", False
     )
 
 
-def _disk(folder: Path) -> Finding:
+def _disk(folder: Path) -> Check:
     """Free space where everything is kept, and whether it may be written."""
     there = next(each for each in (folder, *folder.parents) if each.exists())
     free = shutil.disk_usage(there).free
     found = f"{free / 1e9:.0f} GB free at {there}"
     if not _writable(there):
-        return Finding(
+        return Check(
             "Disk", False, f"{there} cannot be written", "Set PORTRAIT_HOME to a folder that you may write to."
         )
-    return Finding("Disk", free >= LEAST_FREE, found, "Free some space, or set PORTRAIT_HOME to another disk.")
+    return Check("Disk", free >= MIN_FREE_BYTES, found, "Free some space, or set PORTRAIT_HOME to another disk.")
 
 
 def _writable(folder: Path) -> bool:
@@ -166,14 +159,7 @@ def _writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK | os.X_OK)
 
 
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
-def _tell(findings: list[Finding]) -> None:
+def _print_checks(findings: list[Check]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

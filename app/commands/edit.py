@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.commands.make import check_format
-from app.terminal.errors import Json, answering
+from app.terminal.errors import Json, cli_output
 from portrait.errors import UserError
 
 if TYPE_CHECKING:
-    from app.terminal.portraits import Delivered
+    from app.terminal.portraits import DeliveredPortrait
     from portrait.generation.edits import Edit
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A portrait drawn of words, made here.", show_default=False)]
@@ -43,44 +43,44 @@ def edit(
     as_json: Json = False,
 ) -> None:
     """Go on from a portrait. With nothing else: variations of it."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         format = format or file.suffix.lstrip(".").lower().replace("jpeg", "jpg")
         check_format(format)
         from dataclasses import replace
 
         from app.terminal import recipes
-        from app.terminal.portraits import Delivered, Making, document
-        from app.terminal.progress_bar import Bar
+        from app.terminal.portraits import DeliveredPortrait, PortraitMaker, portraits_to_dict
+        from app.terminal.progress_bar import ProgressBar
         from pipelines import build, render
-        from pipelines.deliver import Deliver, recipe_of
+        from pipelines.deliver import Deliver, read_recipe
         from tasks.settings import load
 
-        recipe = {**recipe_of(file), "size": None, "refiners": (), "edit": None}
+        recipe = {**read_recipe(file), "size": None, "refiners": (), "edit": None}
         if recipe["style"]["kind"] != "text":
             raise UserError("bad_edit", "Only portraits that were drawn of words can be edited.")
-        given = _edit(file, words, mask, shape, strength)
+        given = _build_edit(file, words, mask, shape, strength)
         folder, settings = out or file.parent, load()
-        with Bar() as bar, build.open_engines(settings) as engines:
-            making = Making(settings, engines, folder, bar)
-            request = recipes.request(making, recipe, file.parent, set or [])
+        with ProgressBar() as bar, build.open_engines(settings) as engines:
+            maker = PortraitMaker(settings, engines, folder, bar)
+            request = recipes.request_from_recipe(maker, recipe, file.parent, set or [])
             if seed is None:
                 seed = recipe["seed"] + recipe["count"]
             request = replace(request, seed=seed, count=count, edit=given)
-            render.check(request)
-            making.remember({recipes.note_of(given.hash): file})
+            render.check_request(request)
+            maker.note_paths({recipes.edit_note(given.hash): file})
             if mask is not None:
-                making.remember({recipes.note_of(str(given.area)): mask})
+                maker.note_paths({recipes.edit_note(str(given.area)): mask})
             drawn = build.render(engines, [request.style.kind], (), settings.draw)(request, bar)
             name, deliver = f"{file.stem}-{given.kind}", Deliver(format)
-            first = _free(folder, name)
+            first = _next_number(folder, name)
             delivered = [
-                Delivered(deliver(each, folder / f"{name}-{number}"), request.style, each)
+                DeliveredPortrait(deliver(each, folder / f"{name}-{number}"), request.style, each)
                 for number, each in enumerate(drawn, first)
             ]
-        say({"portraits": document(delivered)}, lambda: _tell(delivered))
+        output({"portraits": portraits_to_dict(delivered)}, lambda: _print_portraits(delivered))
 
 
-def _edit(file: Path, words: str, mask: Path | None, shape: str, strength: float | None) -> "Edit":
+def _build_edit(file: Path, words: str, mask: Path | None, shape: str, strength: float | None) -> "Edit":
     """What was asked for; raises `UserError` (`bad_edit`, `bad_mask`) for what does not go together."""
     from app.terminal import recipes
     from pipelines import image_io
@@ -89,26 +89,26 @@ def _edit(file: Path, words: str, mask: Path | None, shape: str, strength: float
     if mask is not None and shape:
         raise UserError("bad_edit", "Give a mask or another shape, not both: one edit after the other.")
     kind = "extend" if shape else "repaint" if mask is not None else "change" if words else "variations"
-    said: dict[str, Any] = {"kind": kind, "picture": recipes.hash_of(file), "words": words, "strength": strength}
+    said: dict[str, Any] = {"kind": kind, "picture": recipes.file_hash(file), "words": words, "strength": strength}
     picture = image_io.read(file).image
     painted = None
     if mask is not None:
-        found, said["area"] = image_io.mask(mask)
-        painted = edits.fitted(found, picture.shape[1], picture.shape[0])
+        found, said["area"] = image_io.read_mask(mask)
+        painted = edits.fit_mask(found, picture.shape[1], picture.shape[0])
     if shape:
-        said["shape"] = edits.shape_of(shape)
-    given = edits.read(said, picture, painted)
+        said["shape"] = edits.parse_shape(shape)
+    given = edits.from_dict(said, picture, painted)
     edits.check(given)
     return given
 
 
-def _free(folder: Path, name: str) -> int:
+def _next_number(folder: Path, name: str) -> int:
     """The number after the last of that name: what was made before stays."""
     numbers = [each.stem.removeprefix(f"{name}-") for each in folder.glob(f"{glob.escape(name)}-*")]
     return max((int(each) for each in numbers if each.isdecimal()), default=0) + 1
 
 
-def _tell(delivered: "Sequence[Delivered]") -> None:
+def _print_portraits(delivered: "Sequence[DeliveredPortrait]") -> None:
     """The files; the page of the folder is that of what was made there, and stays."""
     from rich.console import Console
     from rich.text import Text

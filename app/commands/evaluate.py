@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.terminal.errors import Json, answering
+from app.terminal.errors import Json, cli_output
 from portrait.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,26 +46,26 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure pictures: likeness, variety, sharpness, FID, KID, inception score, CLIP score."""
-    with answering(as_json) as say:
-        files = pictures_in(folder)
-        others = pictures_in(against) if against is not None else []
-        words = prompts_of(prompts, [path.name for path in files]) if prompts is not None else {}
-        from app.terminal.progress_bar import Bar
+    with cli_output(as_json) as output:
+        files = list_pictures(folder)
+        others = list_pictures(against) if against is not None else []
+        words = read_prompts(prompts, [path.name for path in files]) if prompts is not None else {}
+        from app.terminal.progress_bar import ProgressBar
         from pipelines import build
-        from pipelines.evaluate import Asked
+        from pipelines.evaluate import EvaluationRequest
         from pipelines.folders import training_sets
         from pipelines.pages import evaluation
         from tasks.settings import load
 
-        who = training_sets.read(person).likeness if person is not None else None
+        who = training_sets.read(person).mean_embeddings if person is not None else None
         settings = load()
-        with Bar() as bar, build.open_engines(settings) as engines:
-            found = build.evaluate(settings, engines)(Asked(files, others, words, who), bar)
-        page = evaluation.write(found, out if out is not None else folder / evaluation.PAGE)
-        say(document(found, page), lambda: tell(found, page))
+        with ProgressBar() as bar, build.open_engines(settings) as engines:
+            found = build.evaluate(settings, engines)(EvaluationRequest(files, others, words, who), bar)
+        page = evaluation.write(found, out if out is not None else folder / evaluation.PAGE_FILE)
+        output(evaluation_to_dict(found, page), lambda: print_evaluation(found, page))
 
 
-def pictures_in(folder: Path) -> list[Path]:
+def list_pictures(folder: Path) -> list[Path]:
     """The pictures of a folder by name, hidden files apart; raises `UserError` (`not_found`, `no_photos`)."""
     if not folder.is_dir():
         raise UserError("not_found", f"There is no folder {folder}.")
@@ -75,7 +75,7 @@ def pictures_in(folder: Path) -> list[Path]:
     return found
 
 
-def prompts_of(file: Path, names: Sequence[str]) -> dict[str, str]:
+def read_prompts(file: Path, names: Sequence[str]) -> dict[str, str]:
     """What each picture should show, by file name; raises `UserError` (`not_found`, `bad_prompts`).
 
     A JSON object by file name; or lines of text: one for all pictures, or one for each in the order of their names.
@@ -86,12 +86,12 @@ def prompts_of(file: Path, names: Sequence[str]) -> dict[str, str]:
         raise UserError("not_found", f"The prompts cannot be read from {file}.") from error
     if text.startswith("{"):
         try:
-            told = json.loads(text)
+            texts = json.loads(text)
         except ValueError as error:
             raise UserError("bad_prompts", f"{file} is not JSON: {error}.") from error
-        if not all(isinstance(words, str) for words in told.values()):
+        if not all(isinstance(words, str) for words in texts.values()):
             raise UserError("bad_prompts", f"{file} must give one text for each file name.")
-        return told
+        return texts
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) not in (1, len(names)):
         raise UserError(
@@ -101,8 +101,8 @@ def prompts_of(file: Path, names: Sequence[str]) -> dict[str, str]:
     return dict(zip(names, lines if len(lines) > 1 else lines * len(names), strict=True))
 
 
-def document(found: "Evaluation", page: Path) -> dict[str, Any]:
-    """All of it as JSON."""
+def evaluation_to_dict(found: "Evaluation", page: Path) -> dict[str, Any]:
+    """The evaluation as JSON."""
     return {
         "measures": {
             each.name: {"value": each.value, "better": each.better, **dict(each.more)} for each in found.measures
@@ -118,19 +118,19 @@ def document(found: "Evaluation", page: Path) -> dict[str, Any]:
     }
 
 
-def tell(found: "Evaluation", page: Path) -> None:
-    """What came of it, for a person."""
+def print_evaluation(found: "Evaluation", page: Path) -> None:
+    """Print the measures as a table."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from pipelines.pages.evaluation import rows
+    from pipelines.pages.evaluation import make_rows
 
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("measure", "value", ""):
         table.add_column(column, overflow="fold")
-    for row in rows(found):
+    for row in make_rows(found):
         table.add_row(Text(row["title"]), Text(row["value"]), Text(row["more"] or row["why"], style="dim"))
     console.print(table)
     for note in found.notes:

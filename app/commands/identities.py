@@ -1,4 +1,4 @@
-"""`portrait identities`: learned people as folders: list, show, export, merge, delete."""
+"""`portrait identities`: trained people as folders: list, show, export, merge, delete."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.terminal.errors import Json, answering
+from app.terminal.errors import Json, cli_output
 
-app = typer.Typer(help="Learned people: list, show, export, merge, delete.", no_args_is_help=True)
+app = typer.Typer(help="Trained people: list, show, export, merge, delete.", no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Argument(metavar="IDENTITY", help="The folder of a learned person.", show_default=False)]
+Folder = Annotated[Path, typer.Argument(metavar="IDENTITY", help="The folder of a trained person.", show_default=False)]
 
 
 @app.command("list")
@@ -20,29 +20,29 @@ def list_identities(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where identities lie.")] = Path(),
     as_json: Json = False,
 ) -> None:
-    """The identities of a folder."""
-    with answering(as_json) as say:
+    """List the identities in a folder."""
+    with cli_output(as_json) as output:
         from app.commands.train import summary
         from pipelines.folders import identities
 
-        found = identities.every(folder)
+        found = identities.list_identities(folder)
         rows = [
             (each.folder.name, each.identity.trigger, each.identity.base, str(each.description["steps"]))
             for each in found
         ]
         document = {"identities": [{"folder": str(each.folder), **summary(each)} for each in found]}
-        say(document, lambda: _table(rows, folder))
+        output(document, lambda: _print_table(rows, folder))
 
 
 @app.command()
 def show(folder: Folder, as_json: Json = False) -> None:
-    """What an identity is and how it came about."""
-    with answering(as_json) as say:
-        from app.commands.train import summary, tell
+    """Show an identity: base, trigger, training, scores."""
+    with cli_output(as_json) as output:
+        from app.commands.train import print_identity, summary
         from pipelines.folders import identities
 
-        kept = identities.read(folder)
-        say({"folder": str(folder), **summary(kept)}, lambda: tell(kept))
+        stored = identities.read(folder)
+        output({"folder": str(folder), **summary(stored)}, lambda: print_identity(stored))
 
 
 @app.command()
@@ -55,11 +55,11 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Copy its LoRA to one file, for other programs."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from pipelines.folders import identities
 
-        file = identities.export(folder, out, names)
-        say({"file": str(file), "names": names}, lambda: _print(f"Written to {file}"))
+        file = identities.export_lora(folder, out, names)
+        output({"file": str(file), "names": names}, lambda: _print(f"Written to {file}"))
 
 
 @app.command()
@@ -76,35 +76,35 @@ def merge(
     as_json: Json = False,
 ) -> None:
     """One identity from several of one person and base: their updates are averaged."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from tempfile import TemporaryDirectory
 
-        from app.commands.train import summary, tell
+        from app.commands.train import print_identity, summary
         from pipelines import build
         from pipelines.folders import identities
         from tasks.settings import load
 
         parts = [identities.read(folder) for folder in folders]
-        with build.open_engines(load()) as engines, TemporaryDirectory(prefix="portrait-") as desk:
-            made = build.train(engines).merge(parts, shares or [1.0] * len(parts), out.absolute(), Path(desk))
-        say({"identity": str(out), **summary(made)}, lambda: tell(made))
+        with build.open_engines(load()) as engines, TemporaryDirectory(prefix="portrait-") as work_dir:
+            made = build.train(engines).merge(parts, shares or [1.0] * len(parts), out.absolute(), Path(work_dir))
+        output({"identity": str(out), **summary(made)}, lambda: print_identity(made))
 
 
 @app.command()
 def delete(folder: Folder, as_json: Json = False) -> None:
     """Delete an identity with all its files."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from pipelines.folders import identities
 
-        gone = identities.delete(folder)
-        say({"deleted": str(folder), "files": gone}, lambda: _print(f"Deleted {folder} ({len(gone)} files)"))
+        files = identities.delete(folder)
+        output({"deleted": str(folder), "files": files}, lambda: _print(f"Deleted {folder} ({len(files)} files)"))
 
 
 def _print(text: str) -> None:
     Console(highlight=False, soft_wrap=True).print(Text(text))
 
 
-def _table(rows: list[tuple[str, str, str, str]], folder: Path) -> None:
+def _print_table(rows: list[tuple[str, str, str, str]], folder: Path) -> None:
     if not rows:
         _print(f"There are no identities in {folder.absolute()}: `portrait train` makes one.")
         return

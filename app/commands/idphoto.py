@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.terminal.errors import Json, answering
+from app.terminal.errors import Json, cli_output
 
 if TYPE_CHECKING:
     from pipelines.idphotos.idphoto import IdPhoto
     from pipelines.idphotos.presets import Preset, Presets
     from portrait.arrays import Image
 
-CHOICE = 4
+MAX_REFERENCES = 4
 """References of a training set that are tried: the best of them come first."""
 
 Photo = Annotated[
@@ -40,73 +40,73 @@ def idphoto(
     as_json: Json = False,
 ) -> None:
     """Make ID photos: exact size, plain background, every rule measured. Nothing changes the face."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from pipelines.folders import atomic
         from pipelines.idphotos import idphoto as idphotos
         from pipelines.idphotos import sheets
-        from pipelines.idphotos.presets import load as load_presets
+        from pipelines.idphotos.presets import load_presets as load_presets
         from portrait.errors import UserError
 
         presets = load_presets()
         if list_presets:
-            say({"presets": [_preset(each) for each in presets.preset]}, lambda: _list(presets))
+            output({"presets": [_preset_to_dict(each) for each in presets.preset]}, lambda: _print_presets(presets))
             return
         if photo is None:
             raise UserError("no_photos", "Name a photo, or a training set; --list shows the presets.")
-        wishes = [idphotos.Wish(presets.find(name), background, keep_background) for name in preset]
+        wishes = [idphotos.IdPhotoOptions(presets.find(name), background, keep_background) for name in preset]
         papers = {name: presets.paper(name) for name in sheet or ()}
         for wish in wishes:
-            presets.colour(wish.preset, background)
+            presets.background_color(wish.preset, background)
             for paper in papers.values():
-                sheets.arrange(paper, wish.preset.millimetres)
+                sheets.arrange_photos(paper, wish.preset.millimetres)
         from pipelines import build
         from tasks.settings import load
 
         with build.open_engines(load()) as engines:
             finder, matter = engines.finder(), engines.matter()
-            sitting = idphotos.best([idphotos.Sitting(image, finder, matter) for image in _images(photo)])
-            made = [idphotos.make(sitting, wish, presets) for wish in wishes]
+            sitting = idphotos.choose_photo([idphotos.SourcePhoto(image, finder, matter) for image in _read_images(photo)])
+            made = [idphotos.make_id_photo(sitting, wish, presets) for wish in wishes]
         answer = [
-            idphotos.document(each, presets, wish) | {"files": _write(each, out, papers)}
+            idphotos.make_report(each, presets, wish) | {"files": _write_files(each, out, papers)}
             for each, wish in zip(made, wishes, strict=True)
         ]
-        atomic.write(out / "idphotos.json", json.dumps({"idphotos": answer}, ensure_ascii=False, indent=1))
-        say({"idphotos": answer}, lambda: _tell(answer))
+        atomic.write_file(out / "idphotos.json", json.dumps({"idphotos": answer}, ensure_ascii=False, indent=1))
+        output({"idphotos": answer}, lambda: _print_report(answer))
 
 
-def _images(path: Path) -> "list[Image]":
+def _read_images(path: Path) -> "list[Image]":
     """The photo, or the best references of a training set."""
     from pipelines import image_io
     from pipelines.folders import training_sets
     from portrait.errors import UserError
 
     if training_sets.is_set(path):
-        return [each.image for each in training_sets.read(path).references[:CHOICE]]
+        return [each.image for each in training_sets.read(path).references[:MAX_REFERENCES]]
     if not path.is_file():
         raise UserError("not_found", f"There is no photo or training set at {path}.")
     return [image_io.read(path).image]
 
 
-def _write(photo: "IdPhoto", out: Path, papers: "dict[str, tuple[float, float]]") -> list[str]:
+def _write_files(photo: "IdPhoto", out: Path, papers: "dict[str, tuple[float, float]]") -> list[str]:
     """OUT/PRESET.jpg and, for each paper, OUT/PRESET-PAPER.jpg and .pdf."""
     from pipelines.folders import atomic
     from pipelines.idphotos import sheets
 
     name = photo.preset.id
-    files = [atomic.write(out / f"{name}.jpg", photo.content)]
+    files = [atomic.write_file(out / f"{name}.jpg", photo.content)]
     for paper, size in papers.items():
-        layout = sheets.arrange(size, photo.preset.millimetres)
-        files.append(atomic.write(out / f"{name}-{paper}.jpg", sheets.as_jpeg(layout, photo.content)))
-        files.append(atomic.write(out / f"{name}-{paper}.pdf", sheets.as_pdf(layout, photo.content)))
+        layout = sheets.arrange_photos(size, photo.preset.millimetres)
+        files.append(atomic.write_file(out / f"{name}-{paper}.jpg", sheets.encode_jpeg(layout, photo.content)))
+        files.append(atomic.write_file(out / f"{name}-{paper}.pdf", sheets.encode_pdf(layout, photo.content)))
     return [str(file) for file in files]
 
 
-def _preset(preset: "Preset") -> dict[str, Any]:
+def _preset_to_dict(preset: "Preset") -> dict[str, Any]:
     size = preset.pixels
     return preset.model_dump(exclude_none=True) | {"pixels": [size.width, size.height]}
 
 
-def _list(presets: "Presets") -> None:
+def _print_presets(presets: "Presets") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -118,8 +118,8 @@ def _list(presets: "Presets") -> None:
     Console(highlight=False).print(table)
 
 
-def _tell(answer: list[dict[str, Any]]) -> None:
-    """What came of it, for a person."""
+def _print_report(answer: list[dict[str, Any]]) -> None:
+    """Print each photo's rules with what was measured."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -132,8 +132,8 @@ def _tell(answer: list[dict[str, Any]]) -> None:
             table.add_column(column)
         for line in (*each["rules"], *each["photo"]):
             low, high = ("" if end is None else f"{end:g}" for end in line["allowed"])
-            told = Text("ok", style="green") if line["ok"] else Text(line["tip"], style="yellow")
-            table.add_row(line["rule"], f"{line['measured']:g}", f"{low}–{high}", line["unit"], told)
+            result = Text("ok", style="green") if line["ok"] else Text(line["tip"], style="yellow")
+            table.add_row(line["rule"], f"{line['measured']:g}", f"{low}–{high}", line["unit"], result)
         console.print(table)
         for note in each["notes"]:
             console.print(Text(note, style="dim"))

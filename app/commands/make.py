@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.terminal import controls
-from app.terminal.errors import Json, answering
+from app.terminal.errors import Json, cli_output
 from portrait.errors import UserError
 
 if TYPE_CHECKING:
-    from app.terminal.portraits import Delivered, Sitter
+    from app.terminal.portraits import DeliveredPortrait, PreparedPerson
     from portrait.arrays import Size
 
 Photos = Annotated[
@@ -38,7 +38,9 @@ Engine = Annotated[
     str, typer.Option("--engine", metavar="NAME", help="`diffusion` draws into templates too, after fusion.")
 ]
 Base = Annotated[str, typer.Option("--base", metavar="NAME", help="Base model that a diffusion engine draws on.")]
-Learned = Annotated[Path | None, typer.Option("--identity", metavar="FOLDER", help="What `portrait train` learned.")]
+IdentityFolder = Annotated[
+    Path | None, typer.Option("--identity", metavar="FOLDER", help="What `portrait train` learned.")
+]
 Adapters = Annotated[
     list[str] | None,
     typer.Option(
@@ -73,7 +75,7 @@ def make(
     upscale: Upscale = 1,
     engine: Engine = "",
     base: Base = "",
-    identity: Learned = None,
+    identity: IdentityFolder = None,
     adapter: Adapters = None,
     preset: Preset = "",
     strength: Strengths = None,
@@ -83,48 +85,52 @@ def make(
     as_json: Json = False,
 ) -> None:
     """Draw portraits of a person in one or several styles."""
-    with answering(as_json) as say:
-        others = faces_of(face or ())
+    with cli_output(as_json) as output:
+        others = parse_faces(face or ())
         check_format(format)
-        dimensions, refining = size_of(size), refining_of(refine or (), upscale)
-        wishes = technique_of(engine, base, identity, adapter or (), (preset, strength or ())) or {}
-        followed = controls.given(hint or ())
-        from app.terminal.portraits import Making, Order, document, each_style
-        from app.terminal.progress_bar import Bar
+        dimensions, refining = parse_size(size), parse_refiners(refine or (), upscale)
+        wanted = parse_options(engine, base, identity, adapter or (), (preset, strength or ())) or {}
+        inputs = controls.parse_controls(hint or ())
+        from app.terminal.portraits import PortraitMaker, PortraitOptions, draw_each_style, portraits_to_dict
+        from app.terminal.progress_bar import ProgressBar
         from pipelines import build
         from pipelines.pages import gallery
         from portrait.types import Refinement
         from tasks.settings import load
 
         settings = load()
-        technique = controls.technique({**wishes, **({"refiner": refiner} if refiner else {})}, followed)
+        generation = controls.generation_options({**wanted, **({"refiner": refiner} if refiner else {})}, inputs)
         steps = tuple(Refinement(*step) for step in refining)
-        order = Order(count, seed, dimensions, format, steps, technique=technique)
-        with Bar() as bar, build.open_engines(settings) as engines:
-            build.refiners(engines, steps)  # what is missing is told before photos are judged
-            making = Making(settings, engines, out, bar)
-            making.remember({**controls.notes(followed, technique), **base_of(base)})
-            sitters = {1: making.sitter(photos, learned=identity)}
-            sitters |= {number: making.sitter([given], f"set-{number}") for number, given in others.items()}
-            people = {number: sitter.person for number, sitter in sitters.items()}
-            delivered, refused = each_style(style, lambda name: making.draw(people, making.style(name), order))
+        order = PortraitOptions(count, seed, dimensions, format, steps, technique=generation)
+        with ProgressBar() as bar, build.open_engines(settings) as engines:
+            build.refiners(engines, steps)  # what is missing is reported before photos are judged
+            maker = PortraitMaker(settings, engines, out, bar)
+            maker.note_paths({**controls.control_notes(inputs, generation), **base_note(base)})
+            prepared = {1: maker.prepare_person(photos, identity=identity)}
+            prepared |= {number: maker.prepare_person([given], f"set-{number}") for number, given in others.items()}
+            people = {number: each.person for number, each in prepared.items()}
+            delivered, refused = draw_each_style(style, lambda name: maker.draw(people, maker.load_style(name), order))
             page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], out)
-        answer = _of_sitters(sitters) | {"portraits": document(delivered), "refused": refused, "page": str(page)}
-        say(answer, lambda: tell(delivered, refused, page))
+        answer = _people_to_dict(prepared) | {
+            "portraits": portraits_to_dict(delivered),
+            "refused": refused,
+            "page": str(page),
+        }
+        output(answer, lambda: print_portraits(delivered, refused, page))
 
 
-def base_of(base: str) -> dict[str, Path]:
+def base_note(base: str) -> dict[str, Path]:
     """Where a base lies that was named by its place, as the notes of a folder have it."""
     return {f"base-{Path(base).name}": Path(base)} if base and Path(base).exists() else {}
 
 
-def _of_sitters(sitters: "Mapping[int, Sitter]") -> dict[str, Any]:
-    """What was said of their photos, and where the set of the first lies, as JSON."""
-    verdicts = [verdict for sitter in sitters.values() for verdict in sitter.verdicts]
-    return {"photos": verdicts, "set": str(sitters[1].folder)}
+def _people_to_dict(people: "Mapping[int, PreparedPerson]") -> dict[str, Any]:
+    """The verdicts of everybody's photos, and where the first training set lies, as JSON."""
+    verdicts = [verdict for each in people.values() for verdict in each.verdicts]
+    return {"photos": verdicts, "set": str(people[1].folder)}
 
 
-def faces_of(given: Sequence[str]) -> dict[int, Path]:
+def parse_faces(given: Sequence[str]) -> dict[int, Path]:
     """`2=anna/` as {2: anna}; raises `UserError` (`bad_face`)."""
     faces: dict[int, Path] = {}
     for each in given:
@@ -135,7 +141,7 @@ def faces_of(given: Sequence[str]) -> dict[int, Path]:
     return faces
 
 
-def size_of(given: str | None) -> "Size | None":
+def parse_size(given: str | None) -> "Size | None":
     """A size from `1024x1280`; raises `UserError` (`bad_size`)."""
     if given is None:
         return None
@@ -147,10 +153,13 @@ def size_of(given: str | None) -> "Size | None":
     return Size(int(found[1]), int(found[2]))
 
 
-def technique_of(
+def parse_options(
     engine: str, base: str, identity: Path | None, adapters: Sequence[str], more: tuple[str, Sequence[str]]
 ) -> dict[str, Any] | None:
-    """What was wished of a diffusion model; None when nothing was. Raises `UserError` (`bad_technique`)."""
+    """The fields of `GenerationOptions` that were given; None when nothing asks for a diffusion model.
+
+    Raises `UserError` (`bad_technique`).
+    """
     preset, given = more
     if engine not in ("", "diffusion"):
         raise UserError(
@@ -161,23 +170,23 @@ def technique_of(
     strengths: dict[str, float] = {}
     for each in given:
         name, sign, number = each.partition("=")
-        strength = _share(number) if sign else None
+        strength = _parse_share(number) if sign else None
         if strength is None:
             raise UserError("bad_technique", f"{each!r} is not NAME=STRENGTH, such as lora=0.8; strengths are 0 to 1.")
         strengths[name] = strength
-    learned = ("lora",) if identity is not None else ()
-    wishes = {"base": base, "identities": (*learned, *adapters), "preset": preset, "strengths": strengths}
-    told: dict[str, Any] = {name: wish for name, wish in wishes.items() if wish}
-    # To name the engine is a wish too: a template is drawn into then.
-    return told or ({"preset": "balanced"} if engine else None)
+    lora = ("lora",) if identity is not None else ()
+    given_options = {"base": base, "identities": (*lora, *adapters), "preset": preset, "strengths": strengths}
+    options: dict[str, Any] = {name: value for name, value in given_options.items() if value}
+    # Naming the engine alone is a choice too: a template is then drawn into.
+    return options or ({"preset": "balanced"} if engine else None)
 
 
-def refining_of(given: Sequence[str], upscale: int) -> list[tuple[str, float]]:
+def parse_refiners(given: Sequence[str], upscale: int) -> list[tuple[str, float]]:
     """`skin=0.5` as ("skin", 0.5), a name alone as 1; enlarging last. Raises `UserError` (`bad_refiner`)."""
     steps: dict[str, float] = {}
     for each in given:
         name, sign, strength = each.partition("=")
-        number = _share(strength) if sign else 1.0
+        number = _parse_share(strength) if sign else 1.0
         if number is None or not re.fullmatch(r"[a-z0-9_]+", name) or name in steps:
             sentence = f"{each!r} is not NAME=STRENGTH, such as skin=0.5; strengths are 0 to 1, each name once."
             raise UserError("bad_refiner", sentence)
@@ -187,7 +196,7 @@ def refining_of(given: Sequence[str], upscale: int) -> list[tuple[str, float]]:
     return [*steps.items(), *([(f"upscale{upscale}", 1.0)] if upscale > 1 else [])]
 
 
-def _share(given: str) -> float | None:
+def _parse_share(given: str) -> float | None:
     try:
         number = float(given)
     except ValueError:
@@ -201,8 +210,8 @@ def check_format(given: str) -> None:
         raise UserError("bad_format", f"{given!r} is not a format. Portraits are written as jpg, png or webp.")
 
 
-def tell(delivered: "Sequence[Delivered]", refused: Sequence[dict[str, str]], page: Path) -> None:
-    """What came of it, for a person."""
+def print_portraits(delivered: "Sequence[DeliveredPortrait]", refused: Sequence[dict[str, str]], page: Path) -> None:
+    """Print the portraits, what was refused, and where the page is."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

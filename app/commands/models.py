@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from app.terminal.errors import Json, answering
-from app.terminal.progress_bar import Bar
+from app.terminal.errors import Json, cli_output
+from app.terminal.progress_bar import ProgressBar
 from pipelines.model_store.manifest import Model
-from pipelines.model_store.store import FileState, Imported, Models, ModelState, Pulled, size_text
+from pipelines.model_store.store import FileState, ImportResult, ModelState, ModelStore, PullResult, format_size
 from portrait.errors import OperatorError
 from tasks.settings import load
 
@@ -29,30 +29,31 @@ STATES = {"ok": "[green]ok[/green]", "changed": "[red]changed[/red]", "missing":
 @app.command("list")
 def list_models(as_json: Json = False) -> None:
     """Every model there is, and whether it is here."""
-    with answering(as_json) as say:
-        states = _models().list()
-        say({"models": [_state(state) for state in states]}, lambda: _print_states(states))
+    with cli_output(as_json) as output:
+        states = _model_store().list()
+        output({"models": [_state_to_dict(state) for state in states]}, lambda: _print_states(states))
 
 
 @app.command()
 def pull(names: Names = None, as_json: Json = False) -> None:
     """Fetch models by name; without a name those that the default engines need."""
-    with answering(as_json) as say:
-        with Bar(in_bytes=True) as bar:
-            pulled = _models().pull(names or (), bar)
-        say({"pulled": [_pulled(one) for one in pulled]}, lambda: _print_pulled(pulled))
+    with cli_output(as_json) as output:
+        with ProgressBar(in_bytes=True) as bar:
+            pulled = _model_store().pull(names or (), bar)
+        _compile_engines()
+        output({"pulled": [_pulled_to_dict(one) for one in pulled]}, lambda: _print_pulled(pulled))
 
 
 @app.command()
 def check(names: Names = None, as_json: Json = False) -> None:
     """Compare the files that are here with their hashes; fails when one is changed or missing."""
-    with answering(as_json) as say:
-        with Bar() as bar:
-            files = _models().check(names or (), bar)
+    with cli_output(as_json) as output:
+        with ProgressBar() as bar:
+            files = _model_store().check(names or (), bar)
         document = {"files": [asdict(file) for file in files]}
         wrong = sorted({file.model for file in files if file.state in {"changed", "missing"}})
         if not wrong:
-            say(document, lambda: _print_files(files))
+            output(document, lambda: _print_files(files))
             return
         if not as_json:
             _print_files(files)
@@ -66,30 +67,31 @@ def import_models(
     as_json: Json = False,
 ) -> None:
     """Take model files from a folder that was carried in; fails when one was refused or none was recognised."""
-    with answering(as_json) as say:
-        found = _models().import_folder(folder)
+    with cli_output(as_json) as output:
+        found = _model_store().import_folder(folder)
         document = {
             "taken": [asdict(file) for file in found.taken],
-            "kept": [asdict(file) for file in found.kept],
+            "kept": [asdict(file) for file in found.unchanged],
             "refused": [{"path": path, "reason": reason} for path, reason in found.refused],
             "unknown": list(found.unknown),
         }
-        if found.refused or not (found.taken or found.kept):
+        if found.refused or not (found.taken or found.unchanged):
             if not as_json:
                 _print_imported(found)
             sentence = (
                 "Some files were not taken: their reasons are listed." if found.refused else "No file was recognised."
             )
             raise OperatorError("import_refused" if found.refused else "nothing_to_import", sentence, document)
-        say(document, lambda: _print_imported(found))
+        _compile_engines()
+        output(document, lambda: _print_imported(found))
 
 
 @app.command()
 def licences(as_json: Json = False) -> None:
     """On what terms each model may be used, and where to read them."""
-    with answering(as_json) as say:
-        models = [state.model for state in _models().list()]
-        say({"licences": [_terms(model) for model in models]}, lambda: _print_licences(models))
+    with cli_output(as_json) as output:
+        models = [state.model for state in _model_store().list()]
+        output({"licences": [_terms_to_dict(model) for model in models]}, lambda: _print_licences(models))
 
 
 @app.command()
@@ -104,29 +106,38 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """A base model from a folder to one file, or back."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from pipelines import build
 
         build.convert(load(), base, out, dtype)
-        say({"base": base, "written": str(out), "dtype": dtype}, lambda: _print(f"Written to {escape(str(out))}"))
+        output({"base": base, "written": str(out), "dtype": dtype}, lambda: _print(f"Written to {escape(str(out))}"))
 
 
-def _models() -> Models:
-    return Models(load().models)
+def _compile_engines() -> None:
+    """Have engines compile now what the first portrait would otherwise wait for: 40 s once, then 1 s."""
+    from pipelines import engines  # brings numpy, which `portrait --help` does not load
+
+    with ProgressBar() as bar:
+        bar(0, 1, "Compiling matting, once per installation")
+        engines.warm_up(load(), _model_store())
 
 
-def _terms(model: Model) -> dict[str, Any]:
+def _model_store() -> ModelStore:
+    return ModelStore(load().models)
+
+
+def _terms_to_dict(model: Model) -> dict[str, Any]:
     parts = ("name", "purpose", "licence", "commercial", "page", "note")
     return {part: getattr(model, part) for part in parts}
 
 
-def _state(state: ModelState) -> dict[str, Any]:
+def _state_to_dict(state: ModelState) -> dict[str, Any]:
     more = {"state": state.state, "size": state.size, "allowed": state.allowed, "embedded": state.model.embedded}
-    return _terms(state.model) | more | {"files": [file.name for file in state.model.files]}
+    return _terms_to_dict(state.model) | more | {"files": [file.name for file in state.model.files]}
 
 
-def _pulled(one: Pulled) -> dict[str, Any]:
-    return _terms(one.model) | {"fetched": list(one.fetched), "kept": list(one.kept), "size": one.size}
+def _pulled_to_dict(one: PullResult) -> dict[str, Any]:
+    return _terms_to_dict(one.model) | {"fetched": list(one.fetched), "kept": list(one.unchanged), "size": one.size}
 
 
 def _print(thing: object) -> None:
@@ -138,16 +149,16 @@ def _print_states(states: tuple[ModelState, ...]) -> None:
     for state in states:
         here = {"here": "[green]here[/green]", "partly": "[yellow]partly[/yellow]", "missing": "–"}[state.state]
         name = f"[bold]{state.model.name}[/bold]" if state.model.embedded else state.model.name
-        size = size_text(state.size) if state.size else "?"
+        size = format_size(state.size) if state.size else "?"
         table.add_row(name, here, size, USE[state.model.commercial], escape(state.model.purpose))
     Console().print(table)
     _print("The models in bold are what the default engines need: `portrait models pull` brings them.")
 
 
-def _print_pulled(pulled: tuple[Pulled, ...]) -> None:
+def _print_pulled(pulled: tuple[PullResult, ...]) -> None:
     for one in pulled:
-        done = f"{len(one.fetched)} fetched, {len(one.kept)} here already"
-        _print(f"[bold]{one.model.name}[/bold]: {done}; {size_text(one.size)}; {escape(one.model.licence)}")
+        done = f"{len(one.fetched)} fetched, {len(one.unchanged)} here already"
+        _print(f"[bold]{one.model.name}[/bold]: {done}; {format_size(one.size)}; {escape(one.model.licence)}")
         if one.model.commercial == "no":
             _print(f"  [red]Not for commercial use.[/red] {escape(one.model.note)} {one.model.page}")
 
@@ -159,8 +170,8 @@ def _print_files(files: tuple[FileState, ...]) -> None:
         _print("No model is here yet: `portrait models pull` brings those that the default engines need.")
 
 
-def _print_imported(found: Imported) -> None:
-    for title, files in (("taken", found.taken), ("here already", found.kept)):
+def _print_imported(found: ImportResult) -> None:
+    for title, files in (("taken", found.taken), ("here already", found.unchanged)):
         for file in files:
             _print(f"[green]{title}[/green]  {escape(f'{file.model}/{file.file}')}")
     for path, reason in found.refused:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.terminal.errors import Json, answering
+from app.terminal.errors import Json, cli_output
 
 if TYPE_CHECKING:
     from portrait.types import TrainingSet
@@ -31,31 +31,34 @@ def prepare(
     as_json: Json = False,
 ) -> None:
     """Judge selfies, choose the best of one person, enhance and crop them."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from dataclasses import replace
 
-        from app.terminal.photos import collect, places
-        from app.terminal.progress_bar import Bar
+        from app.terminal.photos import collect_photos, find_photos
+        from app.terminal.progress_bar import ProgressBar
         from pipelines import build
         from pipelines.folders import training_sets
         from pipelines.pages import report
-        from pipelines.prepare import Wishes
+        from pipelines.prepare import Overrides
         from tasks.settings import load
 
         settings = load()
         if white:
             settings = replace(settings, prepare=replace(settings.prepare, white=True))
-        files = collect(photos)
-        wishes = Wishes(places(include or (), files), places(exclude or (), files))
-        with Bar() as bar, build.open_engines(settings) as engines:
-            training = build.prepare(settings, engines)(files, wishes, bar)
+        files = collect_photos(photos)
+        overrides = Overrides(find_photos(include or (), files), find_photos(exclude or (), files))
+        with ProgressBar() as bar, build.open_engines(settings) as engines:
+            training = build.prepare(settings, engines)(files, overrides, bar)
         training_sets.write(training, out)
         page = report.write(training, out)
-        say({"photos": training_sets.verdicts(training.photos), "set": str(out)}, lambda: tell(training, out, page))
+        output(
+            {"photos": training_sets.photos_to_dicts(training.photos), "set": str(out)},
+            lambda: print_verdicts(training, out, page),
+        )
 
 
-def tell(training: "TrainingSet", out: Path, page: Path) -> None:
-    """What came of it, for a person."""
+def print_verdicts(training: "TrainingSet", out: Path, page: Path) -> None:
+    """Print each photo with its verdict."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.terminal.errors import Json, answering
+from app.terminal.errors import Json, cli_output
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A portrait that was made here.", show_default=False)]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it; beside the original if not told.")]
@@ -33,26 +33,28 @@ def remake(
     as_json: Json = False,
 ) -> None:
     """Draw a portrait again: the same photos, style and seed give the same pixels."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from rich.console import Console
         from rich.text import Text
 
         from app.terminal import recipes
-        from app.terminal.portraits import Delivered, Making, document
-        from app.terminal.progress_bar import Bar
+        from app.terminal.portraits import DeliveredPortrait, PortraitMaker, portraits_to_dict
+        from app.terminal.progress_bar import ProgressBar
         from pipelines import build
-        from pipelines.deliver import FORMATS, Deliver, recipe_of
+        from pipelines.deliver import FORMATS, Deliver, read_recipe
         from tasks.settings import load
 
-        recipe = recipe_of(file)
+        recipe = read_recipe(file)
         settings = load()
-        with Bar() as bar, build.open_engines(settings) as engines:
-            making = Making(settings, engines, file.parent, bar)
-            request = recipes.request(making, recipe, file.parent, set or [], [*(source or ()), *(hint or ())], base)
-            flow = build.render(engines, [request.way], request.refiners, settings.draw)
-            portrait = flow.again(request, recipe["candidate"], bar, recipe.get("drawn", {}))
+        with ProgressBar() as bar, build.open_engines(settings) as engines:
+            maker = PortraitMaker(settings, engines, file.parent, bar)
+            request = recipes.request_from_recipe(
+                maker, recipe, file.parent, set or [], [*(source or ()), *(hint or ())], base
+            )
+            flow = build.render(engines, [request.mode], request.refiners, settings.draw)
+            portrait = flow.reproduce(request, recipe["candidate"], bar, recipe.get("drawn", {}))
         suffix = file.suffix.lstrip(".").lower()
         target = out.with_suffix("") if out else file.with_name(f"{file.stem}-again")
         written = Deliver(suffix if suffix in FORMATS else "jpg")(portrait, target)
-        answer: dict[str, Any] = {"portraits": document([Delivered(written, request.style, portrait)])}
-        say(answer, lambda: Console(highlight=False).print(Text(f"Portrait  {written}")))
+        answer: dict[str, Any] = {"portraits": portraits_to_dict([DeliveredPortrait(written, request.style, portrait)])}
+        output(answer, lambda: Console(highlight=False).print(Text(f"Portrait  {written}")))

@@ -1,57 +1,125 @@
-"""`portrait serve`: the whole installation on one machine, with one command."""
+"""`portrait serve` runs an installation on one machine; `portrait api`, `worker` and `keeper` are its processes on many."""
 
+import signal
 import socket
 import sys
+import threading
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from app.terminal.errors import answering
+from app.terminal import packages
+from app.terminal.errors import cli_output
 
 if TYPE_CHECKING:
-    from app.server.supervisor import Part
+    from app.server.supervisor import Service
     from tasks.settings import Installation
 
 OWNER = "me"
 """Whom a machine of one's own belongs to."""
+Host = Annotated[str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine alone.")]
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine alone.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65534, help="Port of the app.")] = 8501,
     api_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the task API.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Jobs at once.")] = 1,
     pull: Annotated[bool, typer.Option(help="Fetch the embedded models if they are missing.")] = True,
 ) -> None:
     """Run API, app, workers and keeper; print where to open it. Ctrl-C stops."""
-    with answering(False):
-        from app.server.supervisor import House
+    with cli_output(False):
+        packages.require("app", "`portrait serve`")
+        from app.server.supervisor import Supervisor, connect_host
         from tasks import auth
-        from tasks.ledger.ledger import open_store
+        from tasks.ledger.ledger import open_ledger
         from tasks.queue import device
         from tasks.settings import home, load_installation
 
         installation = load_installation()
-        _free(host, port, "--port")
-        _free(host, api_port, "--api-port")
+        _check_port(host, port, "--port")
+        _check_port(host, api_port, "--api-port")
         if pull:
-            _pull(installation)
-        store = open_store(installation.tasks.database)
-        parts = _parts(host, port, api_port, workers)
-        if device.device() != device.CPU or installation.tasks.cpu_for_gpu_queues:
-            parts.append(_part("gpu-worker", "worker", "--queues", "gpu.train,gpu.generate"))
+            _pull_models(installation)
+        ledger = open_ledger(installation.tasks.database)
+        services = _services(host, port, api_port, workers)
+        if device.detect_device() != device.CPU or installation.tasks.cpu_for_gpu_queues:
+            services.append(_worker_service("gpu-worker", "worker", "--queues", "gpu.train,gpu.generate"))
         typer.echo("Starting …")
 
         def ready() -> None:
-            code = auth.new_code(store, OWNER, "admin", time.time())
-            shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 -- compared, not bound
-            typer.echo(_welcome(f"http://{shown}:{port}/sign-in?code={code}", f"http://{shown}:{api_port}/v1", code))
+            code = auth.create_code(ledger, OWNER, "admin", time.time())
+            address = f"http://{connect_host(host)}"
+            typer.echo(_welcome(f"{address}:{port}/sign-in?code={code}", f"{address}:{api_port}/v1", code))
             typer.echo(f"Logs are in {home() / 'logs'}. Ctrl-C stops; running jobs go back to the queue.")
 
-        House(parts, home() / "logs", lambda text: typer.echo(text, err=True)).run(ready)
-        store.close()
+        Supervisor(services, home() / "logs", lambda text: typer.echo(text, err=True)).run(ready)
+        ledger.close()
         typer.echo("Stopped.")
+
+
+def api(
+    host: Host = "127.0.0.1", port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000
+) -> None:
+    """Serve the task API."""
+    with cli_output(False):
+        packages.require("server", "`portrait api`")
+        from tasks import logs
+        from tasks.api import app
+        from tasks.settings import load_installation
+
+        installation = load_installation()
+        logs.configure("api")
+        code = app.serve(installation, host, port)
+    raise SystemExit(code)
+
+
+def worker(
+    queues: Annotated[str, typer.Option(help="Comma-separated: cpu, gpu.train, gpu.generate, io.")] = "cpu",
+    processes: Annotated[int, typer.Option(min=1, max=64, help="Jobs at once.")] = 1,
+    start: Annotated[
+        Literal["auto", "fork", "spawn"], typer.Option(help="How processes start; a GPU needs spawn, which auto knows.")
+    ] = "auto",
+) -> None:
+    """Do jobs of some queues."""
+    with cli_output(False):
+        packages.require("server", "`portrait worker`")
+        from portrait.errors import UserError
+        from tasks import logs
+        from tasks.jobs import QUEUES
+        from tasks.queue import worker as workers
+        from tasks.settings import load_installation
+
+        named = [each.strip() for each in queues.split(",") if each.strip()]
+        unknown = [each for each in named if each not in QUEUES]
+        if unknown or not named:
+            raise UserError("bad_queue", f"Queues are {', '.join(QUEUES)}; not {', '.join(unknown) or 'none'}.")
+        gpu = any(each.startswith("gpu.") for each in named)
+        method = ("spawn" if gpu else "fork") if start == "auto" else start
+        installation = load_installation()
+        logs.configure("worker")
+        code = workers.run(installation, workers.WorkerOptions(queues=named, processes=processes, start=method))
+    raise SystemExit(code)
+
+
+def keeper() -> None:
+    """Requeue jobs of dead workers, notify workers of jobs that wait, erase what is past its date."""
+    with cli_output(False):
+        packages.require("server", "`portrait keeper`")
+        from tasks import logs
+        from tasks.files import Files
+        from tasks.ledger.ledger import open_ledger
+        from tasks.queue import broker
+        from tasks.queue.keeper import Keeper
+        from tasks.settings import load_installation
+
+        tasks = load_installation().tasks
+        logs.configure("keeper")
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        Keeper(open_ledger(tasks.database), Files(tasks.data), broker.create_app(tasks), tasks).run(stop)
 
 
 def _welcome(link: str, api: str, code: str) -> str:
@@ -64,36 +132,36 @@ def _welcome(link: str, api: str, code: str) -> str:
     )
 
 
-def _parts(host: str, port: int, api_port: int, workers: int) -> "list[Part]":
-    from app.server.supervisor import Part
+def _services(host: str, port: int, api_port: int, workers: int) -> "list[Service]":
+    from app.server.supervisor import Service, connect_host
 
-    near = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 -- compared, not bound
-    api = f"http://{near}:{api_port}"
+    address = f"http://{connect_host(host)}"
+    api = f"{address}:{api_port}"
     return [
-        Part("api", _command("api", "--host", host, "--port", str(api_port)), f"{api}/v1/health"),
-        _part("worker", "worker", "--queues", "cpu", "--processes", str(workers)),
-        _part("calls", "worker", "--queues", "io"),
-        _part("keeper", "keeper"),
-        Part(
+        Service("api", _command("api", "--host", host, "--port", str(api_port)), f"{api}/v1/health"),
+        _worker_service("worker", "worker", "--queues", "cpu", "--processes", str(workers)),
+        _worker_service("calls", "worker", "--queues", "io"),
+        _worker_service("keeper", "keeper"),
+        Service(
             "app",
             [sys.executable, "-m", "app.server.web", "--host", host, "--port", str(port)],
-            f"http://{near}:{port}/_stcore/health",
+            f"{address}:{port}/_stcore/health",
             {"PORTRAIT_API_URL": api},
         ),
     ]
 
 
-def _part(name: str, *words: str) -> "Part":
-    from app.server.supervisor import Part
+def _worker_service(name: str, *words: str) -> "Service":
+    from app.server.supervisor import Service
 
-    return Part(name, _command(*words))
+    return Service(name, _command(*words))
 
 
 def _command(*words: str) -> list[str]:
     return [sys.executable, "-m", "app", *words]
 
 
-def _free(host: str, port: int, option: str) -> None:
+def _check_port(host: str, port: int, option: str) -> None:
     """Raise `port_taken` when somebody listens there already, before anything is started."""
     from portrait.errors import OperatorError
 
@@ -107,19 +175,19 @@ def _free(host: str, port: int, option: str) -> None:
             ) from error
 
 
-def _pull(installation: "Installation") -> None:
+def _pull_models(installation: "Installation") -> None:
     """Fetch what the embedded engines need; without a network everything else runs, and jobs say what is missing."""
-    from app.terminal.progress_bar import Bar
-    from pipelines.model_store.store import Models
+    from app.terminal.progress_bar import ProgressBar
+    from pipelines.model_store.store import ModelStore
     from portrait.errors import OperatorError
 
-    models = Models(installation.flows.models)
+    models = ModelStore(installation.flows.models)
     missing = [state.model.name for state in models.list() if state.model.embedded and state.state != "here"]
     if not missing:
         return
     typer.echo(f"Fetching models: {', '.join(missing)} …")
     try:
-        with Bar(in_bytes=True) as bar:
+        with ProgressBar(in_bytes=True) as bar:
             models.pull(missing, bar)
     except OperatorError as error:
         typer.echo(f"Some models are missing: {error.message}", err=True)

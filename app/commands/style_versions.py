@@ -1,4 +1,4 @@
-"""`portrait styles test | publish | retire | remove | stats`: from a draft to a version, and how it does."""
+"""`portrait styles test | publish | retire | remove | stats`: from a draft to published versions, and their statistics."""
 
 import time
 from pathlib import Path
@@ -6,55 +6,55 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.terminal.errors import Json, answering
+from app.terminal.errors import Json, cli_output
 
 if TYPE_CHECKING:
-    from tasks.ledger.statistics import StyleFigure
-    from tasks.styles.service import Workshop
+    from tasks.ledger.statistics import StyleStatistics
+    from tasks.styles.service import StyleService
 
 Draft = Annotated[str, typer.Argument(metavar="DRAFT", help="As `portrait styles list` shows it.", show_default=False)]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As `portrait styles list` shows it.", show_default=False)]
 
 
-def try_out(
+def draw_test(
     name: Draft,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the page; default: ./test-NAME.")] = None,
     as_json: Json = False,
 ) -> None:
     """Draw three people in a draft's style, and write a page that shows them side by side."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from app.terminal import style_tables, styles
-        from app.terminal.portraits import hung
-        from app.terminal.progress_bar import Bar
+        from app.terminal.portraits import attach_picture
+        from app.terminal.progress_bar import ProgressBar
         from pipelines import build
         from pipelines.pages import gallery
         from tasks.settings import load
-        from tasks.styles.samples import Trials
+        from tasks.styles.samples import StyleTester
 
         settings, folder = load(), out or Path(f"test-{name}")
-        with styles.workshop() as workshop, Bar() as bar, build.open_engines(settings) as engines:
-            draft = workshop.draft(name)
-            entry, trials = workshop.entry(draft), Trials(settings, engines)
-            style = hung(entry, engines)
-            samples = trials.draw(style, folder, bar)
-            workshop.tested(trials.news(draft, entry, samples, ("", time.time())), draft, folder)
+        with styles.open_style_service() as service, ProgressBar() as bar, build.open_engines(settings) as engines:
+            draft = service.draft(name)
+            entry, tester = service.entry(draft), StyleTester(settings, engines)
+            style = attach_picture(entry, engines)
+            samples = tester.render_samples(style, folder, bar)
+            service.save_test(tester.draft_findings(draft, entry, samples, ("", time.time())), draft, folder)
         drawn = [(folder / f"{each.number}.jpg", style, each.portrait) for each in samples if each.portrait]
         page = gallery.write(drawn, folder)
-        told = [each.told() for each in samples]
-        say({"style": name, "samples": told, "page": str(page)}, lambda: style_tables.print_samples(told, str(page)))
+        rows = [each.to_dict() for each in samples]
+        output({"style": name, "samples": rows, "page": str(page)}, lambda: style_tables.print_samples(rows, str(page)))
 
 
 def publish(name: Draft, as_json: Json = False) -> None:
-    """Make a draft the next version, which never changes; its picture is looked at if nobody did yet."""
-    with answering(as_json) as say:
+    """Make a draft the next version, which never changes; its picture is checked first if that was not done yet."""
+    with cli_output(as_json) as output:
         from app.terminal import style_tables, styles
 
-        with styles.workshop() as workshop:
-            if not workshop.checked(workshop.draft(name)):
-                _look(workshop, name)
-            row = workshop.publish(name)
+        with styles.open_style_service() as service:
+            if not service.is_checked(service.draft(name)):
+                _check_picture(service, name)
+            row = service.publish(name)
         document = {"style": row.id, "version": row.version, "sha256": row.sha256}
-        say(document, lambda: style_tables.print_line(f"{row.id} is published as version {row.version}."))
+        output(document, lambda: style_tables.print_line(f"{row.id} is published as version {row.version}."))
 
 
 def retire(
@@ -63,23 +63,23 @@ def retire(
     as_json: Json = False,
 ) -> None:
     """Offer a style no more; what was drawn with it can be drawn again."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from app.terminal import style_tables, styles
 
-        with styles.workshop() as workshop:
-            gone = [row.version for row in workshop.retire(name, version)]
-        told = ", ".join(map(str, gone)) or "nothing that was offered"
-        say({"style": name, "retired": gone}, lambda: style_tables.print_line(f"Retired of {name}: {told}."))
+        with styles.open_style_service() as service:
+            retired = [row.version for row in service.retire(name, version)]
+        versions = ", ".join(map(str, retired)) or "nothing that was published"
+        output({"style": name, "retired": retired}, lambda: style_tables.print_line(f"Retired of {name}: {versions}."))
 
 
 def remove(name: Draft, as_json: Json = False) -> None:
-    """Throw a draft away; published versions stay."""
-    with answering(as_json) as say:
+    """Delete a draft; published versions stay."""
+    with cli_output(as_json) as output:
         from app.terminal import style_tables, styles
 
-        with styles.workshop() as workshop:
-            workshop.remove(name)
-        say({"removed": name}, lambda: style_tables.print_line(f"The draft of {name} is gone."))
+        with styles.open_style_service() as service:
+            service.delete_draft(name)
+        output({"removed": name}, lambda: style_tables.print_line(f"The draft of {name} is deleted."))
 
 
 def stats(
@@ -87,31 +87,33 @@ def stats(
     as_json: Json = False,
 ) -> None:
     """How styles do: uses, portraits, favourites, failures, and the distance of drawn faces to their people."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from app.terminal import style_tables, styles
 
-        with styles.workshop() as workshop:
-            figures = workshop.store.figures
+        with styles.open_style_service() as service:
+            statistics = service.ledger.statistics
             if name is None:
-                rows = list(figures.styles())
+                rows = list(statistics.styles())
             else:
-                total, versions = figures.versions(name)
+                total, versions = statistics.versions(name)
                 rows = [total, *versions]
-        say({"styles": [_figure(each) for each in rows]}, lambda: style_tables.print_figures(rows))
+        output({"styles": [_statistics_to_dict(each) for each in rows]}, lambda: style_tables.print_statistics(rows))
 
 
-def _look(workshop: "Workshop", name: str) -> None:
-    """Look at a draft's picture with this machine's engines."""
+def _check_picture(service: "StyleService", name: str) -> None:
+    """Find the faces in a draft's picture with this machine's engines, and record the findings."""
     from pipelines import build
     from tasks.settings import load
-    from tasks.styles.samples import Trials
+    from tasks.styles.samples import StyleTester
 
-    settings, draft = load(), workshop.draft(name)
+    settings, draft = load(), service.draft(name)
     with build.open_engines(settings) as engines:
-        workshop.store.drafts.hear(Trials(settings, engines).news(draft, workshop.entry(draft)))
+        service.ledger.drafts.record_findings(
+            StyleTester(settings, engines).draft_findings(draft, service.entry(draft))
+        )
 
 
-def _figure(each: "StyleFigure") -> dict[str, object]:
+def _statistics_to_dict(each: "StyleStatistics") -> dict[str, object]:
     return {
         "style": each.style,
         "version": each.version,

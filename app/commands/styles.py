@@ -1,4 +1,4 @@
-"""`portrait styles`: what portraits can look like; styles in and out, and what is wrong with them."""
+"""`portrait styles`: list, check, import and export styles."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.commands import style_versions
-from app.terminal.errors import Json, answering
+from app.terminal.errors import Json, cli_output
 
 if TYPE_CHECKING:
     from tasks.ledger.rows import DraftRow
-    from tasks.styles.service import Workshop
+    from tasks.styles.service import StyleService
     from templates.catalog import Entry
     from templates.lint import Finding
 
@@ -29,64 +29,64 @@ Replace = Annotated[bool, typer.Option("--replace", help="Take the place of a dr
 @app.command("list")
 def list_styles(as_json: Json = False) -> None:
     """Every style there is: published, built in, or a draft."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from app.terminal import style_tables, styles
-        from tasks.styles.service import Workshop
+        from tasks.styles.service import StyleService
 
-        with styles.offered() as offered:
+        with styles.open_available_styles() as offered:
             entries = {entry.style.id: entry for entry in offered.entries()}
-            if offered.store is not None:
-                shop = Workshop(offered.store, offered.files)
-                drafts = {row.id: shop.entry(row) for row in offered.store.drafts.list()}
+            if offered.ledger is not None:
+                service = StyleService(offered.ledger, offered.files)
+                drafts = {row.id: service.entry(row) for row in offered.ledger.drafts.list()}
                 entries = drafts | entries
-        documents = [_document(entries[id]) for id in sorted(entries)]
-        say({"styles": documents}, lambda: style_tables.print_styles(documents))
+        documents = [_style_to_dict(entries[id]) for id in sorted(entries)]
+        output({"styles": documents}, lambda: style_tables.print_styles(documents))
 
 
 @app.command()
 def show(name: Name, as_json: Json = False) -> None:
     """One style in full: as it is offered, or its draft."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from app.terminal import style_tables, styles
-        from tasks.styles.service import Workshop
+        from tasks.styles.service import StyleService
 
-        with styles.offered() as offered:
-            draft = offered.store.drafts.find(name) if offered.store else None
-            if draft is not None and offered.store is not None:
-                entry = Workshop(offered.store, offered.files).entry(draft)
+        with styles.open_available_styles() as offered:
+            draft = offered.ledger.drafts.find(name) if offered.ledger else None
+            if draft is not None and offered.ledger is not None:
+                entry = StyleService(offered.ledger, offered.files).entry(draft)
             else:
                 entry = offered.find(name)
-        document = _document(entry)
-        say({"style": document}, lambda: style_tables.print_one(document))
+        document = _style_to_dict(entry)
+        output({"style": document}, lambda: style_tables.print_style(document))
 
 
 @app.command("schema")
 def print_schema() -> None:
     """The JSON Schema of a style.toml, for editors."""
-    with answering(True) as say:
-        from templates.schema import document
+    with cli_output(True) as output:
+        from templates.schema import json_schema
 
-        say(document(), lambda: None)
+        output(json_schema(), lambda: None)
 
 
 @app.command()
 def check(given: Given, pictures: Pictures = True, as_json: Json = False) -> None:
     """What is wrong with drafts or folders, and what to do about it."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from app.terminal import style_tables, styles
         from portrait.errors import OperatorError
 
-        with styles.workshop() as workshop:
-            entries, drafts = _meant(workshop, given)
-            found = _linted(workshop, entries, drafts, pictures)
-        told = [
-            {"style": entry.style.id, "findings": [_finding(each) for each in faults]}
+        with styles.open_style_service() as service:
+            entries, drafts = _find_entries(service, given)
+            found = _lint(service, entries, drafts, pictures)
+        checked = [
+            {"style": entry.style.id, "findings": [_finding_to_dict(each) for each in faults]}
             for entry, faults in zip(entries, found, strict=True)
         ]
         errors = sum(each.level == "error" for faults in found for each in faults)
-        document = {"ok": not errors, "styles": told}
+        document = {"ok": not errors, "styles": checked}
         if not errors:
-            say(document, lambda: style_tables.print_findings(entries, found))
+            output(document, lambda: style_tables.print_findings(entries, found))
             return
         if not as_json:
             style_tables.print_findings(entries, found)
@@ -100,7 +100,7 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Take a folder with a style.toml, or a style.toml alone, in as a draft."""
-    _bring(folder, replace, as_json)
+    _import(folder, replace, as_json)
 
 
 @app.command("import")
@@ -110,7 +110,7 @@ def import_styles(
     as_json: Json = False,
 ) -> None:
     """Take in a pack, FaceChain's JSON styles, or a folder of JPEGs as EasyPhoto has them, as drafts."""
-    _bring(source, replace, as_json)
+    _import(source, replace, as_json)
 
 
 @app.command("export")
@@ -120,83 +120,83 @@ def export_styles(
     as_json: Json = False,
 ) -> None:
     """Write styles to a pack: one zip with their hashes."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from app.terminal import style_tables, styles
 
-        with styles.workshop() as workshop:
-            path = workshop.export(names, out)
-        say({"pack": str(path), "styles": names}, lambda: style_tables.print_line(f"{len(names)} styles in {path}"))
+        with styles.open_style_service() as service:
+            path = service.export(names, out)
+        output({"pack": str(path), "styles": names}, lambda: style_tables.print_line(f"{len(names)} styles in {path}"))
 
 
-app.command("test")(style_versions.try_out)
+app.command("test")(style_versions.draw_test)
 app.command("publish")(style_versions.publish)
 app.command("retire")(style_versions.retire)
 app.command("remove")(style_versions.remove)
 app.command("stats")(style_versions.stats)
 
 
-def _bring(source: Path, replacing: bool, as_json: bool) -> None:
-    with answering(as_json) as say:
+def _import(source: Path, replacing: bool, as_json: bool) -> None:
+    with cli_output(as_json) as output:
         from app.terminal import style_tables, styles
 
-        with styles.workshop() as workshop:
-            brought = workshop.bring(source, styles.WHO, replacing)
-            documents = [_document(workshop.entry(row)) for row in brought.drafts]
-        left = [{"source": each.source, "field": each.field, "why": each.why} for each in brought.left]
+        with styles.open_style_service() as service:
+            imported = service.import_drafts(source, styles.AUTHOR, replacing)
+            documents = [_style_to_dict(service.entry(row)) for row in imported.drafts]
+        left = [{"source": each.source, "field": each.field, "why": each.why} for each in imported.skipped]
 
         def human() -> None:
             style_tables.print_styles(documents)
-            style_tables.print_left(brought.left)
+            style_tables.print_skipped(imported.skipped)
 
-        say({"styles": documents, "left": left}, human)
+        output({"styles": documents, "left": left}, human)
 
 
-def _meant(workshop: "Workshop", given: list[str]) -> "tuple[list[Entry], list[DraftRow | None]]":
+def _find_entries(service: "StyleService", given: list[str]) -> "tuple[list[Entry], list[DraftRow | None]]":
     """Drafts by name and styles in folders; raises `not_found`, `bad_style`."""
     from portrait.errors import UserError
     from templates.catalog import Entry
-    from templates.schema import read
+    from templates.schema import read_style
 
     entries: list[Entry] = []
     drafts: list[DraftRow | None] = []
     for each in given:
         folder = Path(each)
-        draft = workshop.store.drafts.find(each)
+        draft = service.ledger.drafts.find(each)
         if draft is not None and not folder.is_dir():
-            entries.append(workshop.entry(draft))
+            entries.append(service.entry(draft))
             drafts.append(draft)
             continue
         files = [folder / "style.toml"] if (folder / "style.toml").is_file() else sorted(folder.glob("*/style.toml"))
         if not files:
             raise UserError("not_found", f"There is no draft {each}, and no style.toml in a folder of that name.")
-        entries += [Entry(read(file), file.parent) for file in files]
+        entries += [Entry(read_style(file), file.parent) for file in files]
         drafts += [None] * len(files)
     return entries, drafts
 
 
-def _linted(
-    workshop: "Workshop", entries: "list[Entry]", drafts: "list[DraftRow | None]", pictures: bool
+def _lint(
+    service: "StyleService", entries: "list[Entry]", drafts: "list[DraftRow | None]", pictures: bool
 ) -> "list[list[Finding]]":
-    """Findings by style; what was seen of a draft is kept, so that it can be published."""
+    """Findings by style; those of a draft are recorded, so that it can be published."""
     from pipelines import build
     from tasks.settings import load
-    from tasks.styles.samples import Trials
-    from tasks.styles.service import words
+    from tasks.styles.samples import StyleTester
+    from tasks.styles.service import lint_entry
 
     settings = load()
     with build.open_engines(settings) as engines:
-        trials = Trials(settings, engines)
+        tester = StyleTester(settings, engines)
         if not pictures:
-            return [words(entry, trials.installed()) for entry in entries]
+            return [lint_entry(entry, tester.installed()) for entry in entries]
         for entry, draft in zip(entries, drafts, strict=True):
             if draft is not None:
-                workshop.store.drafts.hear(trials.news(draft, entry))
-        return [trials.look(entry) for entry in entries]
+                service.ledger.drafts.record_findings(tester.draft_findings(draft, entry))
+        return [tester.findings(entry) for entry in entries]
 
 
-def _finding(each: "Finding") -> dict[str, str]:
+def _finding_to_dict(each: "Finding") -> dict[str, str]:
     return {"code": each.code, "level": each.level, "where": each.where, "tip": each.tip}
 
 
-def _document(entry: "Entry") -> dict[str, Any]:
+def _style_to_dict(entry: "Entry") -> dict[str, Any]:
     return entry.style.model_dump(mode="json", by_alias=True, exclude_none=True) | {"folder": str(entry.folder)}

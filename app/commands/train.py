@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.terminal.errors import Json, answering
+from app.terminal.errors import Json, cli_output
 
 if TYPE_CHECKING:
-    from pipelines.folders.identities import Kept
+    from pipelines.folders.identities import StoredIdentity
     from portrait.training import TrainingPlan
 
 Set = Annotated[
@@ -39,7 +39,7 @@ Prior = Annotated[
     float | None, typer.Option("--prior", min=0, help="Weight of prior preservation: others stay others.")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="The same seed learns the same.")]
-Plan = Annotated[bool, typer.Option("--plan", help="Only say what it would take.")]
+Plan = Annotated[bool, typer.Option("--plan", help="Only print what it would take.")]
 
 
 def train(
@@ -59,40 +59,40 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Learn a person. Stopped or killed, the same command goes on where it was."""
-    with answering(as_json) as say:
+    with cli_output(as_json) as output:
         from dataclasses import asdict
 
-        from app.terminal.progress_bar import Bar
+        from app.terminal.progress_bar import ProgressBar
         from pipelines import build
         from pipelines.folders import identities, training_sets
         from portrait.errors import UserError
-        from portrait.training import Lesson
+        from portrait.training import TrainingJob
         from tasks.settings import load
 
         given = {"steps": steps, "rank": rank, "rate": rate, "batch": batch, "seed": seed, "prior": prior}
-        wishes = {name: value for name, value in given.items() if value is not None}
-        wishes |= {name: True for name, value in (("text", text), ("token", token)) if value}
+        options = {name: value for name, value in given.items() if value is not None}
+        options |= {name: True for name, value in (("text", text), ("token", token)) if value}
         training = training_sets.read(training_set)
         before = identities.read(start).identity if start else None
         if out is None and not plan:
             raise UserError("no_place", "Say where the identity shall lie: -o IDENTITY.")
         place = (out or Path("identity")).absolute()
         # Beside the identity, so that the same command finds a run that was broken off.
-        lesson = Lesson(training, base, place.with_name(f".{place.name}.lesson"), before, wishes)
-        with Bar() as bar, build.open_engines(load()) as engines:
+        job = TrainingJob(training, base, place.with_name(f".{place.name}.lesson"), before, options)
+        with ProgressBar() as bar, build.open_engines(load()) as engines:
             flow = build.train(engines)
             if plan:
-                what = flow.plan(lesson)
-                say(asdict(what), lambda: tell_plan(what))
+                what = flow.plan(job)
+                output(asdict(what), lambda: print_plan(what))
                 return
-            with desk(lesson.desk):
-                made = flow(lesson, place, bar)
-        say({"identity": str(out), **summary(made)}, lambda: tell(made))
+            with working_folder(job.work_dir):
+                made = flow(job, place, bar)
+        output({"identity": str(out), **summary(made)}, lambda: print_identity(made))
 
 
 @contextmanager
-def desk(folder: Path) -> Iterator[None]:
-    """The folder of a lesson; it stays when the lesson was broken off."""
+def working_folder(folder: Path) -> Iterator[None]:
+    """Create the work folder of a training job; delete it when the job ends, keep it when it was stopped."""
     from portrait.errors import Cancelled, OperatorError
 
     try:
@@ -108,26 +108,27 @@ def desk(folder: Path) -> Iterator[None]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def summary(made: "Kept") -> dict[str, Any]:
+def summary(made: "StoredIdentity") -> dict[str, Any]:
     """What an identity is, as JSON, without its vectors and losses."""
     return {name: value for name, value in made.description.items() if name not in {"likeness", "losses"}}
 
 
-def tell(made: "Kept") -> None:
-    """What came of it, for a person."""
-    told = made.description
+def print_identity(made: "StoredIdentity") -> None:
+    """Print where the identity lies and how alike its checkpoints are."""
+    description = made.description
     lines = [
-        f"{told['trigger']} {told['class_word']} on {told['base']['name']}: {told['steps']} steps, {told['chosen']}.",
-        *told["notes"],
+        f"{description['trigger']} {description['class_word']} on {description['base']['name']}: "
+        f"{description['steps']} steps, {description['chosen']}.",
+        *description["notes"],
     ]
-    for name, look in told["scores"]["held_out"].items():
-        taken = ", taken" if name == told["chosen"] else ""
-        lines.append(f"{name}: distance to the person {look['distance']:.3f} on new seeds{taken}")
+    for name, result in description["scores"]["held_out"].items():
+        taken = ", taken" if name == description["chosen"] else ""
+        lines.append(f"{name}: distance to the person {result['distance']:.3f} on new seeds{taken}")
     Console(highlight=False).print(Text("\n".join([*lines, f"Identity      {made.folder}"])))
 
 
-def tell_plan(what: "TrainingPlan") -> None:
-    """What it would take, for a person."""
+def print_plan(what: "TrainingPlan") -> None:
+    """Print steps, memory and time of a plan."""
     table = Table(box=None, pad_edge=False, show_header=False)
     rows = {
         "steps": str(what.steps),
@@ -136,15 +137,15 @@ def tell_plan(what: "TrainingPlan") -> None:
         "size": ", ".join(f"{count} at {size}" for size, count in what.buckets.items()),
         "device": f"{what.device}, {what.precision}",
         "memory": f"about {what.memory / 1e9:.1f} GB; {what.free / 1e9:.1f} GB are free",
-        "time": f"about {lasting(what.seconds)}, without looks and class pictures",
+        "time": f"about {format_duration(what.seconds)}, without validation and class pictures",
     }
     for name, value in rows.items():
         table.add_row(name, value)
     Console(highlight=False).print(table)
 
 
-def lasting(seconds: float) -> str:
-    """A time as people say it."""
+def format_duration(seconds: float) -> str:
+    """Seconds as `40 s`, `12 min` or `2.5 h`."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -41,10 +41,10 @@ export default function ({ parentElement, data }) {
 """
 
 
-def slider(before: tuple[str, str], after: tuple[str, str], label: str, shape: tuple[int, int]) -> None:
-    """The picture `before` over the picture `after`, moved by mouse, finger or arrow keys.
+def comparison_slider(before: tuple[str, str], after: tuple[str, str], label: str, shape: tuple[int, int]) -> None:
+    """Show the picture `before` over the picture `after`, up to a handle that mouse, finger or arrow keys move.
 
-    Pictures are an address and what it shows in words. `shape` is the width and height of `after`, which is shown whole.
+    Each picture is its address and its alternative text. `shape` is width and height of `after`, which is not cropped.
     """
     pictures = {"before": before[0], "beforeAlt": before[1], "after": after[0], "afterAlt": after[1]}
     _component()(data={**pictures, "label": label, "ratio": shape[0] / shape[1]}, key="compare-slider")

@@ -1,34 +1,38 @@
-"""Who the visitor is working on at the moment."""
+"""Selects the person whose photos and portraits the pages show, and checks that consent holds."""
 
 import streamlit as st
 
-from app.session import client, go, recall, remember, say
+from app.session import client, get_state, set_state, switch_page, translate
 from tasks import schemas
 
 
-def chosen() -> schemas.Person | None:
-    """The person in hand: one of several by choice; None, with a way to start, when there is nobody."""
+def select_person() -> schemas.Person | None:
+    """The selected person, from a list where there are several; None, with a button to start, when there is nobody."""
     people = client().people()
     if not people:
-        st.info(say("people.nobody"), icon=":material/person_add:")
-        if st.button(say("people.start"), type="primary"):
-            go("welcome")
+        st.info(translate("people.nobody"), icon=":material/person_add:")
+        if st.button(translate("people.start"), type="primary"):
+            switch_page("welcome")
         return None
     ids = [each.id for each in people]
-    at = ids.index(recall("person")) if recall("person") in ids else 0
+    index = ids.index(get_state("person")) if get_state("person") in ids else 0
     if len(people) > 1:
-        at = st.selectbox(
-            say("people.who"), range(len(people)), index=at, format_func=lambda place: people[place].name, width=320
+        index = st.selectbox(
+            translate("people.who"),
+            range(len(people)),
+            index=index,
+            format_func=lambda place: people[place].name,
+            width=320,
         )
-    remember("person", people[at].id)
-    return people[at]
+    set_state("person", people[index].id)
+    return people[index]
 
 
-def allowed(person: schemas.Person) -> bool:
-    """Whether consent holds; says how to give it again."""
+def check_consent(person: schemas.Person) -> bool:
+    """Whether the person's consent holds; where it does not, the page says how to give it again."""
     if person.consent:
         return True
-    st.info(say("people.withdrawn", name=person.name), icon=":material/lock:")
-    if st.button(say("people.to_privacy"), type="primary"):
-        go("privacy")
+    st.info(translate("people.withdrawn", name=person.name), icon=":material/lock:")
+    if st.button(translate("people.to_privacy"), type="primary"):
+        switch_page("privacy")
     return False

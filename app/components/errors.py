@@ -1,4 +1,4 @@
-"""Where errors become words a person can act on: what happened, and the next step. No traceback reaches a page."""
+"""Shows errors as translated messages that say what happened and what to do; no traceback reaches a page."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -6,72 +6,73 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from app.session import client, go, recall, remember, say, say_or
+from app.session import client, get_state, set_state, switch_page, translate, translate_or
 from portrait.errors import PortraitError, UserError
+from tasks.logs import format_trace
 
-AWAY = {"api_unreachable", "bad_answer", "database_unreachable", "not_ready"}
-"""Codes of an installation that does not answer at present: the page waits for it."""
-_OUT = {"unauthenticated", "bad_code"}
-_RETRY = 3
-"""Seconds between two looks whether the installation answers again."""
-_CLICK = "trouble_of_click"
+UNREACHABLE = {"api_unreachable", "bad_answer", "database_unreachable", "not_ready"}
+"""Error codes of an API that does not respond at present: the page waits for it."""
+_SIGNED_OUT = {"unauthenticated", "bad_code"}
+_RETRY_SECONDS = 3
+"""Seconds between two requests that find out whether the API responds again."""
+_CALLBACK_ERROR = "callback_error"
 _log = logging.getLogger("portrait.app")
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Turn an error into words where it happened, and go on with the page."""
+def show_errors() -> Iterator[None]:
+    """Show an error of the block in place and go on with the page; errors that concern the whole page are raised."""
     try:
         yield
     except PortraitError as error:
-        if error.code in AWAY | _OUT:
+        if error.code in UNREACHABLE | _SIGNED_OUT:
             raise
-        say_here(error)
+        show_error(error)
 
 
 @contextmanager
-def living() -> Iterator[None]:
-    """The same inside a part of a page that refreshes itself: an installation that is away is waited for there."""
+def show_errors_in_fragment() -> Iterator[None]:
+    """As `show_errors`, for a fragment that refreshes itself: it waits there for an API that does not respond."""
     try:
         yield
     except PortraitError as error:
-        if error.code in _OUT:
+        if error.code in _SIGNED_OUT:
             st.rerun()
-        elif error.code in AWAY:
-            st.caption(say("trouble.away_waiting"))
+        elif error.code in UNREACHABLE:
+            st.caption(translate("trouble.away_waiting"))
         else:
-            say_here(error)
+            show_error(error)
 
 
-def click(act: Callable[[], object]) -> Callable[[], None]:
-    """What a button does, done before the page is drawn anew: a second click that follows at once cannot undo the first.
+def as_callback(action: Callable[[], object]) -> Callable[[], None]:
+    """A button's `on_click` that runs `action` and stores its error for `show_callback_error`.
 
-    What goes wrong is said above the page, see `of_click`.
+    Callbacks run before the page is drawn again, so that a second click that follows at once cannot undo the first.
     """
 
-    def clicked() -> None:
+    def callback() -> None:
         try:
-            act()
+            action()
         except PortraitError as error:
-            remember(_CLICK, error)
+            set_state(_CALLBACK_ERROR, error)
 
-    return clicked
+    return callback
 
 
-def of_click() -> None:
-    """What went wrong with the click that led to this page; raises what concerns the whole page."""
-    error = recall(_CLICK)
-    remember(_CLICK, None)
+def show_callback_error() -> None:
+    """Show the error of the callback that led to this run; raises errors that concern the whole page."""
+    error = get_state(_CALLBACK_ERROR)
+    set_state(_CALLBACK_ERROR, None)
     if isinstance(error, PortraitError):
-        with told():
+        with show_errors():
             raise error
 
 
-def say_here(error: PortraitError) -> None:
-    """What went wrong, in place."""
+def show_error(error: PortraitError) -> None:
+    """Show an error in place, with a line for each of its first twelve details."""
     icon = ":material/info:" if isinstance(error, UserError) else ":material/build:"
     show = st.warning if isinstance(error, UserError) else st.error
-    show(words(error.code, error.message), icon=icon)
+    show(error_message(error.code, error.message), icon=icon)
     parts = error.details.get("errors") or []
     lines = [
         f"{each.get('where', '')}: {tip(str(each.get('code', '')), str(each.get('message', '')))}" for each in parts
@@ -80,68 +81,65 @@ def say_here(error: PortraitError) -> None:
         st.caption(line)
 
 
-def words(code: str, message: str) -> str:
-    """What happened and what to do, in the visitor's language where the code is known."""
-    return say_or(f"error.{code}", message)
+def error_message(code: str, message: str) -> str:
+    """The translated message of an error code, or `message` where the code is unknown."""
+    return translate_or(f"error.{code}", message)
 
 
 def tip(code: str, message: str) -> str:
-    """What a person can do about a photo."""
-    return say_or(f"tip.{code}", message)
+    """The translated tip of a photo's fault, or `message` where the code is unknown."""
+    return translate_or(f"tip.{code}", message)
 
 
-def whole_page(error: PortraitError) -> None:
-    """A page that cannot be shown."""
-    if error.code in _OUT:
-        _signed_out()
-    elif error.code in AWAY:
-        _away()
+def show_error_page(error: PortraitError) -> None:
+    """Show an error in place of the page."""
+    if error.code in _SIGNED_OUT:
+        _show_signed_out()
+    elif error.code in UNREACHABLE:
+        _show_unreachable()
     elif error.code == "forbidden":
-        st.title(say("trouble.forbidden_title"), anchor=False)
-        st.info(words(error.code, error.message))
+        st.title(translate("trouble.forbidden_title"), anchor=False)
+        st.info(error_message(error.code, error.message))
     else:
-        st.title(say("trouble.title"), anchor=False)
-        say_here(error)
-        if st.button(say("trouble.start"), type="primary"):
-            go("welcome")
+        st.title(translate("trouble.title"), anchor=False)
+        show_error(error)
+        if st.button(translate("trouble.start"), type="primary"):
+            switch_page("welcome")
 
 
-def caught(error: Exception) -> bool:
-    """What no page foresaw; returns that it was dealt with, so that Streamlit shows nothing of its own."""
+def on_script_error(error: Exception) -> bool:
+    """Streamlit's handler of exceptions that no page caught; True, so that Streamlit shows no message of its own."""
     if isinstance(error, PortraitError):
-        whole_page(error)
+        show_error_page(error)
         return True
-    # The sentence of an unknown error may hold anything: the log gets its class and where it was raised.
-    trace, where = error.__traceback__, ""
-    while trace is not None:
-        where = f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
-        trace = trace.tb_next
+    # The message of an unknown error may hold personal data: the log gets its class and where it was raised.
+    where = format_trace(error.__traceback__, 1)
     _log.error("unexpected %s at %s", type(error).__name__, where)
-    st.error(say("trouble.unexpected"), icon=":material/build:")
+    st.error(translate("trouble.unexpected"), icon=":material/build:")
     return True
 
 
-def _signed_out() -> None:
-    st.title(say("trouble.signed_out_title"), anchor=False)
-    st.write(say("trouble.signed_out"))
-    st.html(f'<a class="p-button" href="/sign-in" target="_self">{say("trouble.sign_in")}</a>', width=220)
+def _show_signed_out() -> None:
+    st.title(translate("trouble.signed_out_title"), anchor=False)
+    st.write(translate("trouble.signed_out"))
+    st.html(f'<a class="p-button" href="/sign-in" target="_self">{translate("trouble.sign_in")}</a>', width=220)
 
 
-def _away() -> None:
-    """Wait, and come back without being asked."""
-    st.title(say("trouble.away_title"), anchor=False)
-    st.write(say("trouble.away"))
-    st.progress(0, text=say("trouble.away_waiting"))
-    if st.button(say("trouble.away_now")):
+def _show_unreachable() -> None:
+    """Show that the API does not respond, and show the page again as soon as it does."""
+    st.title(translate("trouble.away_title"), anchor=False)
+    st.write(translate("trouble.away"))
+    st.progress(0, text=translate("trouble.away_waiting"))
+    if st.button(translate("trouble.away_now")):
         st.rerun()
-    _look_again()
+    _retry()
 
 
-@st.fragment(run_every=_RETRY)
-def _look_again() -> None:
+@st.fragment(run_every=_RETRY_SECONDS)
+def _retry() -> None:
     try:
         client().me()
     except PortraitError as error:
-        if error.code in AWAY:
+        if error.code in UNREACHABLE:
             return
     st.rerun()

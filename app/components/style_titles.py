@@ -1,19 +1,19 @@
-"""What styles and portraits are called in the visitor's language."""
+"""Titles of styles in the visitor's language."""
 
-from app.session import client, language, say
+from app.session import client, language, translate
 from tasks import schemas
 
 
-def title_of(style: schemas.Style) -> str:
-    """What a style is called."""
+def localized_title(style: schemas.Style | schemas.OperatorStyle) -> str:
+    """The title of a style in the visitor's language, or in English where it has none."""
     return style.titles.get(language(), style.title)
 
 
-def titles() -> dict[str, str]:
-    """What every style is called, by its id."""
-    return {each.id: title_of(each) for each in client().styles()}
+def localized_titles() -> dict[str, str]:
+    """The titles of all styles by id."""
+    return {each.id: localized_title(each) for each in client().styles()}
 
 
-def name_of(style: str, known: dict[str, str]) -> str:
-    """What is shown of the style or picture with this id."""
-    return say("results.own_picture") if style.startswith("template_") else known.get(style, style)
+def display_name(style: str, titles: dict[str, str]) -> str:
+    """The title of the style with this id, or "own picture" for the id of a template."""
+    return translate("results.own_picture") if style.startswith("template_") else titles.get(style, style)

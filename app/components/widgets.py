@@ -1,4 +1,7 @@
-"""Pieces that pages share: headings, pictures with their words, chips, links that look like buttons."""
+"""Widgets that pages share: headings, pictures, chips, links that look like buttons, dates and durations.
+
+Those that return a string return HTML, with their texts escaped; the others write to the page.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,148 +12,149 @@ from urllib.parse import quote
 
 import streamlit as st
 
-from app.session import language, recall, say
+from app.session import get_state, language, translate
 from app.words import translation
-from tasks.schemas import Area
+from tasks.schemas import FaceBox
 
 CARD, THUMB, LARGE = 480, 320, 1600
-"""Long sides of pictures in pixels: on a card, small, and large."""
+"""Long sides in pixels of pictures on a card, of thumbnails, and of large pictures."""
 
 
 @cache
 def stylesheet() -> str:
-    """The style of the app's own pieces."""
+    """The CSS of the app's own widgets."""
     return (Path(__file__).parent / "style.css").read_text("utf-8")
 
 
-def dress() -> None:
-    """Put the style into the page. Streamlit's own word on the button for files is English: ours is laid over it."""
-    over = '[data-testid="stFileUploaderDropzone"] button p::after { content: "' + say("photos.upload") + '"; }'
-    menu = '[data-testid="stExpandSidebarButton"]::after { content: "' + say("nav.menu") + '"; }'
-    st.html(f"<style>{stylesheet()}{over}{menu}</style>")
-    # Screen readers go by the language of the document, which Streamlit always calls English.
+def apply_stylesheet() -> None:
+    """Add the stylesheet to the page, with the translated labels of buttons that Streamlit labels in English."""
+    upload = '[data-testid="stFileUploaderDropzone"] button p::after { content: "' + translate("photos.upload") + '"; }'
+    menu = '[data-testid="stExpandSidebarButton"]::after { content: "' + translate("nav.menu") + '"; }'
+    st.html(f"<style>{stylesheet()}{upload}{menu}</style>")
+    # Screen readers go by the language of the document, which Streamlit always sets to English.
     st.html(f'<script>document.documentElement.lang = "{language()}"</script>', unsafe_allow_javascript=True)
 
 
-def heading(title: str, lead: str = "") -> None:
-    """The title of a page and what it is for, in a sentence."""
+def page_heading(title: str, lead: str = "") -> None:
+    """The title of a page, and a sentence on what it is for."""
     st.title(title, anchor=False)
     if lead:
         st.html(f'<p class="p-lead">{escape(lead)}</p>')
 
 
-def office_heading(key: str) -> None:
-    """The title of an operator's page, below links to the other ones."""
-    pages = recall("pages")
+def operator_heading(key: str) -> None:
+    """The title of an operator's page, below links to the other pages of operators."""
+    pages = get_state("pages")
     with st.container(horizontal=True, key="office"):
         for each in ("board", "machinery", "models", "quality", "styles"):
-            st.page_link(pages[each], label=say(f"{each}.title"))
-    heading(say(f"{key}.title"), say(f"{key}.lead"))
+            st.page_link(pages[each], label=translate(f"{each}.title"))
+    page_heading(translate(f"{key}.title"), translate(f"{key}.lead"))
 
 
-def soft(text: str) -> None:
-    """Words of less weight."""
-    st.html(f'<p class="p-soft">{escape(text)}</p>')
+def muted_text(text: str) -> None:
+    """Write text that is less prominent."""
+    st.html(muted(text))
 
 
-def source(kind: str, id: str, side: int | None = CARD) -> str:
-    """Where the app serves a picture."""
+def picture_url(kind: str, id: str, side: int | None = CARD) -> str:
+    """The path under which the app serves a picture; `side` bounds its long side in pixels. See `app.server.routes`."""
     return f"/picture/{kind}/{quote(id)}" + (f"?side={side}" if side else "")
 
 
-def picture(address: str, alt: str, shape: str = "square", grey: bool = False) -> str:
-    """A picture as HTML; the shape is `square`, `tall`, `entire` (tall with nothing cut off) or `whole`."""
-    also = " p-grey" if grey else ""
+def picture(url: str, alt: str, shape: str = "square", grey: bool = False) -> str:
+    """A picture.
+
+    The shape is `square`, `tall` (4:5), `entire` (4:5 with nothing cut off), `fit` (its own shape, as high as a card) or
+    `whole` (its own shape, as large as the window).
+    """
+    grey_class = " p-grey" if grey else ""
     lazy = "" if shape == "whole" else ' loading="lazy"'
-    return f'<p class="p-picture p-{shape}{also}"><img src="{escape(address)}" alt="{escape(alt)}"{lazy}></p>'
+    return f'<p class="p-picture p-{shape}{grey_class}"><img src="{escape(url)}" alt="{escape(alt)}"{lazy}></p>'
 
 
-def boxed(address: str, alt: str, faces: Sequence[Area]) -> str:
-    """A picture with its faces boxed and numbered from the left."""
+def picture_with_boxes(url: str, alt: str, faces: Sequence[FaceBox]) -> str:
+    """A picture with a numbered box around each face; boxes are in shares of width and height."""
     boxes = "".join(
         f'<span style="left:{each.left:.2%};top:{each.top:.2%};width:{each.right - each.left:.2%};'
         f'height:{each.bottom - each.top:.2%}"><b>{number}</b></span>'
         for number, each in enumerate(faces, 1)
     )
-    image = f'<img src="{escape(address)}" alt="{escape(alt)}">'
+    image = f'<img src="{escape(url)}" alt="{escape(alt)}">'
     return f'<div class="p-picture p-faces">{image}{boxes}</div>'
 
 
-def chip(text: str, mood: str = "plain") -> str:
-    """A word on a coloured ground as HTML; the mood is `good`, `fair`, `poor` or `plain`."""
-    return f'<span class="p-chip p-{mood}">{escape(text)}</span>'
+def chip(text: str, variant: str = "plain") -> str:
+    """A few words on a coloured ground; the variant is `good`, `fair`, `poor` or `plain`."""
+    return f'<span class="p-chip p-{variant}">{escape(text)}</span>'
 
 
 def row(*parts: str) -> str:
-    """Parts beside each other as HTML."""
+    """Pieces of HTML beside each other."""
     return f'<div class="p-row">{"".join(parts)}</div>'
 
 
-def safe(text: str) -> str:
-    """Text that may stand in HTML."""
-    return escape(text)
-
-
-def name(text: str) -> str:
-    """A name that may be long, on one line, as HTML."""
+def single_line(text: str) -> str:
+    """Text on one line, cut off with an ellipsis where it is too long."""
     return f'<span class="p-name" title="{escape(text)}">{escape(text)}</span>'
 
 
-def title(text: str) -> str:
-    """The name of a card as HTML."""
+def card_title(text: str) -> str:
+    """The title of a card."""
     return f'<p class="p-title">{escape(text)}</p>'
 
 
-def small(text: str) -> str:
-    """Words of less weight as HTML."""
+def muted(text: str) -> str:
+    """Text that is less prominent."""
     return f'<p class="p-soft">{escape(text)}</p>'
 
 
-def points(lines: Sequence[str]) -> str:
-    """A list as HTML."""
+def bullet_list(lines: Sequence[str]) -> str:
+    """A list with bullets."""
     return '<ul class="p-list">' + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
 
 
-def take_link(address: str, label: str) -> None:
-    """A link to a file to take home."""
-    st.html(f'<a class="p-button" href="{escape(address)}" download>{escape(label)}</a>')
+def download_link(url: str, label: str) -> None:
+    """Write a link that downloads a file and looks like a button."""
+    st.html(f'<a class="p-button" href="{escape(url)}" download>{escape(label)}</a>')
 
 
-def day(moment: datetime) -> str:
-    """A date in the visitor's words."""
-    return say("app.date", year=moment.year, month=say(f"month.m{moment.month}"), day=moment.day)
+def format_date(moment: datetime) -> str:
+    """A date in the visitor's language."""
+    return translate("app.date", year=moment.year, month=translate(f"month.m{moment.month}"), day=moment.day)
 
 
-def ago(moment: datetime) -> str:
-    """How long ago something was."""
+def time_ago(moment: datetime) -> str:
+    """How long ago a moment was, in the visitor's language; its date from a day on."""
     minutes = int((datetime.now(UTC) - moment).total_seconds() // 60)
     if minutes < 1:
-        return say("app.just_now")
+        return translate("app.just_now")
     if minutes < 60:
-        return say("app.minutes_ago", count=minutes)
+        return translate("app.minutes_ago", count=minutes)
     if minutes < 24 * 60:
-        return say("app.hours_ago", count=minutes // 60)
-    return day(moment)
+        return translate("app.hours_ago", count=minutes // 60)
+    return format_date(moment)
 
 
-def span(seconds: float) -> str:
-    """How long something takes."""
+def duration(seconds: float) -> str:
+    """A duration in the visitor's language, in seconds, minutes or hours."""
     if seconds < 60:
-        return say("app.seconds", count=max(1, round(seconds)))
+        return translate("app.seconds", count=max(1, round(seconds)))
     if seconds < 3600:
-        return say("app.minutes", count=round(seconds / 60))
-    return say("app.hours", count=round(seconds / 3600))
+        return translate("app.minutes", count=round(seconds / 60))
+    return translate("app.hours", count=round(seconds / 3600))
 
 
-def foot(owner: str, here: str) -> None:
-    """The end of each page: who is signed in, other languages, the way out."""
+def footer(owner: str, path: str) -> None:
+    """Write the end of a page: who is signed in, links to the other languages, the button to sign out.
+
+    `path` is the page's own, to which the change of the language comes back.
+    """
     links = "".join(
-        f'<a href="/language/{code}?back={quote(here, safe="/")}" lang="{code}" target="_self">{escape(own)}</a>'
-        for code, own in translation.LANGUAGES.items()
+        f'<a href="/language/{code}?back={quote(path, safe="/")}" lang="{code}" target="_self">{escape(name)}</a>'
+        for code, name in translation.LANGUAGES.items()
         if code != language()
     )
-    way_out = (
-        f'<form method="post" action="/sign-out"><button type="submit">{escape(say("app.sign_out"))}</button></form>'
-    )
-    who = escape(say("app.signed_in", name=owner))
-    st.html(f'<div class="p-foot"><span>{who}</span>{links}{way_out}</div>')
+    button = f'<button type="submit">{escape(translate("app.sign_out"))}</button>'
+    sign_out = f'<form method="post" action="/sign-out">{button}</form>'
+    who = escape(translate("app.signed_in", name=owner))
+    st.html(f'<div class="p-foot"><span>{who}</span>{links}{sign_out}</div>')

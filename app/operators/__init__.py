@@ -1,1 +1,1 @@
-"""Pages for operators."""
+"""Pages of operators: jobs, workers, models, quality, styles."""

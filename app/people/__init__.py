@@ -1,1 +1,1 @@
-"""Pages for people."""
+"""Pages of people: photos, styles, portraits, privacy."""

@@ -1,32 +1,32 @@
-"""Styles and own pictures that a person has chosen for the next order."""
+"""The styles and own pictures that are chosen for the next portraits, and the button that chooses one."""
 
 from dataclasses import dataclass
 
 import streamlit as st
 
-from app.session import remember, say
+from app.session import set_state, translate
 from tasks import schemas
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """A style or an own picture that was chosen."""
+class StyleChoice:
+    """A chosen style, or a chosen own picture, which has its `template`."""
 
     id: str
     name: str
     faces: int
     template: schemas.Template | None = None
-    words: bool = False
-    """Whether a model draws it of words."""
+    from_text: bool = False
+    """Whether a diffusion model draws it from a prompt."""
     families: tuple[str, ...] = ()
-    """Families of bases that it may be drawn on; any when empty."""
+    """Families of base models that it may be drawn with; any when empty."""
 
 
-def choose(id: str, name: str, chosen: list[str]) -> None:
-    """The button that puts a look on the list or takes it off."""
-    here = id in chosen
-    label, kind = (say("create.chosen"), "primary") if here else (say("create.choose"), "secondary")
-    icon = ":material/check:" if here else None
+def choice_button(id: str, name: str, chosen: list[str]) -> None:
+    """The button that adds a style or picture to the chosen ones, or removes it."""
+    selected = id in chosen
+    label, kind = (translate("create.chosen"), "primary") if selected else (translate("create.choose"), "secondary")
+    icon = ":material/check:" if selected else None
     if st.button(label, key=f"choose-{id}", type=kind, icon=icon, width="stretch", help=name):
-        remember("chosen", [each for each in chosen if each != id] if here else [*chosen, id])
+        set_state("chosen", [each for each in chosen if each != id] if selected else [*chosen, id])
         st.rerun()

@@ -1,4 +1,4 @@
-"""What may be wished of looks that are made of words: what is seen of the person, how good, and how the model is told who."""
+"""The form for styles that are drawn from a prompt: traits, quality, base model and identity adapters."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,48 +6,54 @@ from typing import Any
 
 import streamlit as st
 
-from app.people.choices import Look
-from app.session import client, recall, say, say_or
+from app.people.choices import StyleChoice
+from app.session import client, get_state, translate, translate_or
 from tasks import schemas
 
 FAST = "fast"
-"""What drawings of few steps take, in the list of abilities: a word beside those for ways."""
+"""Stands among the adapters in the names of abilities (`base:sdxl:fast`): drawing in few steps is possible."""
+LORA = "lora"
+"""The adapter that was trained on the person."""
 COLUMNS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
-    """How one person can be drawn of words at present."""
+class GenerationAbilities:
+    """How one person can be drawn from a prompt at present."""
 
-    by_base: Mapping[str, Sequence[str]]
-    """Ways of telling the model who, by base; the base that the person was learned on comes first."""
+    adapters_by_base: Mapping[str, Sequence[str]]
+    """Identity adapters by base model; the bases that the person was trained on come first."""
     fast: bool = False
-    """Whether drawings of few steps are possible."""
+    """Whether drawing in few steps is possible."""
     families: Mapping[str, str] = field(default_factory=dict)
-    """By base: its family, where it is known."""
+    """Families of base models by base, where they are known."""
 
     @property
-    def any(self) -> bool:
-        """Whether the person can be drawn at all."""
-        return any(self.by_base.values())
+    def can_generate(self) -> bool:
+        """Whether the person can be drawn with any base."""
+        return any(self.adapters_by_base.values())
 
-    def suiting(self, families: Collection[str]) -> "Ways":
-        """Those on bases of some families, and on bases whose family nobody knows; all of them when none is named."""
-        fits = {base for base in self.by_base if not families or self.families.get(base, "") in {"", *families}}
-        return replace(self, by_base={base: names for base, names in self.by_base.items() if base in fits})
+    def for_families(self, families: Collection[str]) -> "GenerationAbilities":
+        """The abilities on bases of these families or of unknown family; all of them when no family is given."""
+        fits = {
+            base for base in self.adapters_by_base if not families or self.families.get(base, "") in {"", *families}
+        }
+        by_base = {base: adapters for base, adapters in self.adapters_by_base.items() if base in fits}
+        return replace(self, adapters_by_base=by_base)
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What was wished, as a generation takes it."""
+class GenerationChoices:
+    """What the form was filled with, as a generation request takes it."""
 
-    technique: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The request's `technique`."""
     traits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """By look."""
+    """The values of traits by style."""
 
 
-def ways(person: schemas.Person, abilities: Sequence[schemas.Ability]) -> Ways:
-    """What workers are ready for; what was learned counts on the base it was learned on."""
+def generation_abilities(person: schemas.Person, abilities: Sequence[schemas.Ability]) -> GenerationAbilities:
+    """How a person can be drawn with what workers are ready for; their LoRA counts on the base it was trained on."""
     found: dict[str, list[str]] = {base: [] for base in person.learned}
     families: dict[str, str] = {}
     fast = False
@@ -57,95 +63,97 @@ def ways(person: schemas.Person, abilities: Sequence[schemas.Ability]) -> Ways:
             families[parts[1]] = each.family
         if parts[0] != "base" or len(parts) != 3 or not each.ready:
             continue
-        _, base, way = parts
-        fast = fast or way == FAST
-        if way != FAST and (way != "lora" or base in person.learned):
-            found.setdefault(base, []).append(way)
-    by_base = {base: sorted(names, key=lambda way: way != "lora") for base, names in found.items() if names}
-    return Ways(by_base, fast, families)
+        _, base, adapter = parts
+        fast = fast or adapter == FAST
+        if adapter != FAST and (adapter != LORA or base in person.learned):
+            found.setdefault(base, []).append(adapter)
+    adapters_by_base = {base: sorted(names, key=lambda name: name != LORA) for base, names in found.items() if names}
+    return GenerationAbilities(adapters_by_base, fast, families)
 
 
-def ask(looks: Sequence[Look], known: Ways) -> Wishes:
-    """Traits where a look asks for them, quality, and more for those who know; nothing where no look is made of words."""
-    if not looks:
-        return Wishes()
-    before = recall("wish", {})
-    traits = _traits(looks, before)
-    qualities = ["fast", "balanced", "best"] if known.fast else ["balanced", "best"]
-    usual = before.get("preset", "balanced")
+def generation_form(styles: Sequence[StyleChoice], abilities: GenerationAbilities) -> GenerationChoices:
+    """Show fields for traits, quality and adapters, and return their values; no fields where there are no styles."""
+    if not styles:
+        return GenerationChoices()
+    settings = get_state("settings", {})
+    traits = _trait_fields(styles, settings)
+    qualities = ["fast", "balanced", "best"] if abilities.fast else ["balanced", "best"]
+    default = settings.get("preset", "balanced")
     quality = st.segmented_control(
-        say("wishes.quality"),
+        translate("wishes.quality"),
         qualities,
-        default=usual if usual in qualities else "balanced",
+        default=default if default in qualities else "balanced",
         required=True,
-        format_func=lambda each: say(f"quality_of.{each}"),
-        help=say("wishes.quality_help"),
-        key=f"quality-{before.get('at', 0)}",
+        format_func=lambda each: translate(f"quality_of.{each}"),
+        help=translate("wishes.quality_help"),
+        key=f"quality-{settings.get('version', 0)}",
     )
-    for look in looks:  # one base is chosen for all of them
-        known = known.suiting(look.families)
-    return Wishes({"preset": quality or "balanced", **_more(known)}, traits)
+    for style in styles:  # one base is chosen for all of them
+        abilities = abilities.for_families(style.families)
+    return GenerationChoices({"preset": quality or "balanced", **_adapter_field(abilities)}, traits)
 
 
-def _traits(looks: Sequence[Look], before: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """What is wished of the person, asked once for all looks that ask the same."""
-    asked: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for look in looks:
-        for trait in client().traits(look.id):
-            asked.setdefault((trait.name, tuple(trait.choices)), []).append(look.id)
-    wished: dict[str, dict[str, str]] = {look.id: {} for look in looks}
-    columns = st.columns(COLUMNS) if asked else []
-    for number, ((name, choices), ids) in enumerate(asked.items()):
+def _trait_fields(styles: Sequence[StyleChoice], settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The values of traits by style; styles with the same trait and choices share a field."""
+    styles_by_trait: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for style in styles:
+        for trait in client().traits(style.id):
+            styles_by_trait.setdefault((trait.name, tuple(trait.choices)), []).append(style.id)
+    traits_by_style: dict[str, dict[str, str]] = {style.id: {} for style in styles}
+    columns = st.columns(COLUMNS) if styles_by_trait else []
+    for number, ((name, choices), ids) in enumerate(styles_by_trait.items()):
         with columns[number % COLUMNS]:
-            wish = _trait(name, choices, str(before.get("traits", {}).get(name, "")), f"{number}-{before.get('at', 0)}")
+            first = str(settings.get("traits", {}).get(name, ""))
+            value = _trait_field(name, choices, first, f"{number}-{settings.get('version', 0)}")
         for id in ids:
-            wished[id] |= {name: wish} if wish else {}
-    return wished
+            traits_by_style[id] |= {name: value} if value else {}
+    return traits_by_style
 
 
-def _trait(name: str, choices: Sequence[str], before: str, key: str) -> str:
-    """One of the choices or, where there are none, a few words; empty for what the photos show."""
-    label = say_or(f"trait.{name}", name.replace("_", " ").capitalize())
+def _trait_field(name: str, choices: Sequence[str], first: str, key: str) -> str:
+    """One of the choices or, where there are none, text; empty to leave the trait as the photos show it."""
+    label = translate_or(f"trait.{name}", name.replace("_", " ").capitalize())
     if not choices:
-        return st.text_input(label, before, max_chars=100, key=f"trait-{name}-{key}").strip()
+        return st.text_input(label, first, max_chars=100, key=f"trait-{name}-{key}").strip()
     options = ["", *choices]
     return st.selectbox(
         label,
         options,
-        index=options.index(before) if before in options else 0,
-        format_func=lambda each: say_or(f"choice.{_plain(each)}", each) if each else say("wishes.as_is"),
+        index=options.index(first) if first in options else 0,
+        format_func=lambda each: (
+            translate_or(f"choice.{_message_key(each)}", each) if each else translate("wishes.as_is")
+        ),
         key=f"trait-{name}-{key}",
     )
 
 
-def _more(known: Ways) -> dict[str, Any]:
-    """Which base and which way, where there is more than one; nothing leaves it to the installation."""
+def _adapter_field(abilities: GenerationAbilities) -> dict[str, Any]:
+    """The base and adapters of a `technique`, where there is a choice; empty to leave both to the worker."""
     choices: list[tuple[str, tuple[str, ...]]] = [("", ())]
-    for base, names in known.by_base.items():
-        choices += [(base, (way,)) for way in names]
-        choices += [(base, ("lora", way)) for way in names if "lora" in names and way != "lora"]
+    for base, adapters in abilities.adapters_by_base.items():
+        choices += [(base, (adapter,)) for adapter in adapters]
+        choices += [(base, (LORA, adapter)) for adapter in adapters if LORA in adapters and adapter != LORA]
     if len(choices) <= 2:
         return {}
-    with st.expander(say("wishes.more")):
-        base, names = st.selectbox(
-            say("wishes.way"),
+    with st.expander(translate("wishes.more")):
+        base, adapters = st.selectbox(
+            translate("wishes.way"),
             choices,
-            format_func=lambda each: _way(each, len(known.by_base) > 1),
-            help=say("wishes.way_help"),
+            format_func=lambda each: _adapter_label(each, len(abilities.adapters_by_base) > 1),
+            help=translate("wishes.way_help"),
             key="way",
         )
-    return {"base": base, "identities": list(names)} if names else {}
+    return {"base": base, "identities": list(adapters)} if adapters else {}
 
 
-def _way(choice: tuple[str, tuple[str, ...]], told: bool) -> str:
-    """A choice in words, with its base where there are several."""
-    base, names = choice
-    if not names:
-        return say("wishes.automatic")
-    words = " + ".join(say_or(f"way.{way}", way) for way in names)
-    return f"{words} · {base}" if told else words
+def _adapter_label(choice: tuple[str, tuple[str, ...]], with_base: bool) -> str:
+    base, adapters = choice
+    if not adapters:
+        return translate("wishes.automatic")
+    label = " + ".join(translate_or(f"way.{adapter}", adapter) for adapter in adapters)
+    return f"{label} · {base}" if with_base else label
 
 
-def _plain(choice: str) -> str:
-    """A choice as the key of its words."""
+def _message_key(choice: str) -> str:
+    """The part of a message key that names a choice."""
     return choice.replace(" ", "_").replace("-", "_")

@@ -1,109 +1,109 @@
-"""Pictures that visitors bring, and who takes the place of each face in a look."""
+"""Own pictures as templates: uploads them, shows their faces, and assigns people to the faces of a picture or style."""
 
 import streamlit as st
 
 from app.components import errors, widgets
-from app.people.choices import Look, choose
-from app.people.photos import KINDS
-from app.session import client, let_go, recall, remember, say
+from app.people.choices import StyleChoice, choice_button
+from app.people.photos import PHOTO_TYPES
+from app.session import client, get_state, release_upload, set_state, translate
 from portrait.errors import PortraitError
 from tasks import schemas
 
 
-def own_pictures(chosen: list[str]) -> list[schemas.Template]:
-    """Take pictures of the visitor's own and show those there are."""
+def show_own_pictures(chosen: list[str]) -> list[schemas.Template]:
+    """Show the upload field and the visitor's pictures; returns them."""
     templates = client().templates()
-    with st.expander(say("own.title"), expanded=bool(templates), icon=":material/add_photo_alternate:"):
-        widgets.soft(say("own.lead"))
-        _take(chosen)
+    with st.expander(translate("own.title"), expanded=bool(templates), icon=":material/add_photo_alternate:"):
+        widgets.muted_text(translate("own.lead"))
+        _upload(chosen)
         if templates:
             grid = st.grid("auto", min_column_width=200)
             for template in templates:
                 with grid.cell(), st.container(border=True, height="stretch", key=f"template-{template.id}"):
-                    _template(template, chosen)
+                    _show_picture(template, chosen)
     return templates
 
 
-def cast(look: Look, person: schemas.Person) -> dict[str, str]:
-    """Who takes each face of a look, by its number; a look of one face is the person's in hand."""
-    if look.faces <= 1:
-        return {"1": person.id} if look.faces else {}
-    st.html(widgets.title(say("cast.title", look=look.name)))
+def assign_faces(style: StyleChoice, person: schemas.Person) -> dict[str, str]:
+    """The ids of people by number of the face they replace; the one face of a style goes to `person` without asking."""
+    if style.faces <= 1:
+        return {"1": person.id} if style.faces else {}
+    st.html(widgets.card_title(translate("cast.title", look=style.name)))
     ready = [each for each in client().people() if each.consent and each.identity]
-    names = {each.id: each.name for each in ready} | {"": say("cast.nobody")}
+    names = {each.id: each.name for each in ready} | {"": translate("cast.nobody")}
     left, right = st.columns([1, 1])
-    if look.template is not None and look.template.faces:
-        address = widgets.source("template", look.id, 800)
-        left.html(widgets.boxed(address, say("own.alt", name=look.name), look.template.faces))
-    found: dict[str, str] = {}
-    for number in range(1, look.faces + 1):
+    if style.template is not None and style.template.faces:
+        url = widgets.picture_url("template", style.id, 800)
+        left.html(widgets.picture_with_boxes(url, translate("own.alt", name=style.name), style.template.faces))
+    assigned: dict[str, str] = {}
+    for number in range(1, style.faces + 1):
         ids = ["", *(each.id for each in ready)]
-        usual = ids.index(person.id) if number == 1 and person.id in ids else 0
-        who = right.selectbox(
-            say("cast.face", number=number),
+        index = ids.index(person.id) if number == 1 and person.id in ids else 0
+        id = right.selectbox(
+            translate("cast.face", number=number),
             ids,
-            index=usual,
+            index=index,
             format_func=lambda id: names[id],
-            key=f"cast-{look.id}-{number}",
+            key=f"cast-{style.id}-{number}",
         )
-        if who:
-            found[str(number)] = who
-    if not found:
-        right.warning(say("cast.choose_one"))
-    return found
+        if id:
+            assigned[str(number)] = id
+    if not assigned:
+        right.warning(translate("cast.choose_one"))
+    return assigned
 
 
-def _take(chosen: list[str]) -> None:
-    turn = recall("pictures", 0)
-    picture = st.file_uploader(say("own.choose"), KINDS, key=f"picture-{turn}")
+def _upload(chosen: list[str]) -> None:
+    batch = get_state("picture_batch", 0)
+    picture = st.file_uploader(translate("own.choose"), PHOTO_TYPES, key=f"picture-{batch}")
     if picture is not None:
-        remember("pictures", turn + 1)
-        remember("picture_lost", None)
+        set_state("picture_batch", batch + 1)
+        set_state("picture_error", None)
         try:
-            with st.spinner(say("own.sending")):
+            with st.spinner(translate("own.sending")):
                 added = client().add_template(picture.name, picture)
         except PortraitError as error:
-            if error.code in errors.AWAY:
+            if error.code in errors.UNREACHABLE:
                 raise
-            remember("picture_lost", error)
+            set_state("picture_error", error)
         else:
-            remember("chosen", [*chosen, added.id])
-        let_go(picture)
+            set_state("chosen", [*chosen, added.id])
+        release_upload(picture)
         st.rerun()
-    lost = recall("picture_lost")
-    if lost is not None:
-        errors.say_here(lost)
+    error = get_state("picture_error")
+    if error is not None:
+        errors.show_error(error)
 
 
-def _template(template: schemas.Template, chosen: list[str]) -> None:
-    """One picture: its faces, being looked at, or why it cannot be used."""
-    alt = say("own.alt", name=template.name)
+def _show_picture(template: schemas.Template, chosen: list[str]) -> None:
+    """Show a picture with its faces, or the state of the job that looks for them."""
+    alt = translate("own.alt", name=template.name)
     if template.faces is None:
-        st.html(widgets.picture(widgets.source("template", template.id), alt) + widgets.title(template.name))
-        _looking(template)
+        st.html(widgets.picture(widgets.picture_url("template", template.id), alt) + widgets.card_title(template.name))
+        _wait_for_faces(template)
     else:
-        faces = say("own.faces", count=len(template.faces))
+        faces = translate("own.faces", count=len(template.faces))
         st.html(
-            widgets.boxed(widgets.source("template", template.id, 640), alt, template.faces)
-            + widgets.title(template.name)
-            + widgets.small(faces)
+            widgets.picture_with_boxes(widgets.picture_url("template", template.id, 640), alt, template.faces)
+            + widgets.card_title(template.name)
+            + widgets.muted(faces)
         )
-        choose(template.id, template.name, chosen)
-    if st.button(say("own.delete"), key=f"drop-{template.id}", type="tertiary", help=template.name):
-        with errors.told():
+        choice_button(template.id, template.name, chosen)
+    if st.button(translate("own.delete"), key=f"drop-{template.id}", type="tertiary", help=template.name):
+        with errors.show_errors():
             client().delete_template(template.id)
-            remember("chosen", [each for each in chosen if each != template.id])
+            set_state("chosen", [each for each in chosen if each != template.id])
             st.rerun()
 
 
 @st.fragment(run_every=2)
-def _looking(template: schemas.Template) -> None:
-    """Wait until its faces were looked for."""
-    with errors.living():
+def _wait_for_faces(template: schemas.Template) -> None:
+    """Wait for the job that looks for faces, and show why it failed."""
+    with errors.show_errors_in_fragment():
         job = client().job(template.job)
         if job.state == "succeeded":
             st.rerun()
         elif job.fault is not None:
-            st.warning(errors.words(job.fault.code, job.fault.message))
+            st.warning(errors.error_message(job.fault.code, job.fault.message))
         else:
-            widgets.soft(say("own.looking"))
+            widgets.muted_text(translate("own.looking"))

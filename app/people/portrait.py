@@ -1,4 +1,4 @@
-"""One portrait, large: beside a selfie, with all that can be done with it."""
+"""The page of one portrait: large, compared with a selfie, with buttons to make more like it, edit or delete it."""
 
 import secrets
 
@@ -6,113 +6,119 @@ import streamlit as st
 
 from app.components import compare, errors, likeness, style_titles, widgets
 from app.people import portraits, styles
-from app.session import client, go, recall, remember, say
+from app.session import client, get_state, set_state, switch_page, translate
 from portrait.errors import UserError
 from tasks import schemas
 
 VARIATIONS = 4
-"""How many at once."""
+"""Number of variations that one click requests."""
 SHAPES = {"square": (1, 1), "landscape": (3, 2), "wide": (16, 9), "upright": (2, 3), "tall": (9, 16)}
-"""Width to height."""
-SAME_SHAPE = 0.02
-"""A portrait is in a shape already when it is this near to it."""
+"""Aspect ratios as width and height."""
+SHAPE_TOLERANCE = 0.02
+"""A portrait has a shape already when its aspect ratio differs by less than this share."""
 
 
 def page() -> None:
-    """The portrait that the address names."""
+    """Show the portrait of `?id=`."""
     id = st.query_params.get("id", "")
     if not id:
-        go("results")
+        switch_page("results")
         return
-    if st.button(say("portrait.back"), type="tertiary", icon=":material/arrow_back:"):
-        go("results")
+    if st.button(translate("portrait.back"), type="tertiary", icon=":material/arrow_back:"):
+        switch_page("results")
     portrait = client().portrait(id)
-    titles = style_titles.titles()
-    name = style_titles.name_of(portrait.style, titles)
+    titles = style_titles.localized_titles()
+    name = style_titles.display_name(portrait.style, titles)
     job = _job(portrait)
     left, right = st.columns([3, 2], gap="medium")
-    words, mood = likeness.told(portrait)
+    text, variant = likeness.label(portrait)
     with left:
-        _shown(portrait, job, say("results.alt", style=name, likeness=words))
+        _show_picture(portrait, job, translate("results.alt", style=name, likeness=text))
     with right:
         st.header(name, anchor=False)
-        st.html(widgets.chip(words, mood))
+        st.html(widgets.chip(text, variant))
         _actions(portrait, job)
-        _about(portrait)
+        _show_details(portrait)
 
 
-def _shown(portrait: schemas.Portrait, job: schemas.Job | None, alt: str) -> None:
-    """The portrait, or the portrait and the best selfie under a slider."""
-    selfie = _selfie(job)
-    address = widgets.source("portrait", portrait.id, widgets.LARGE)
-    if selfie is not None and st.toggle(say("portrait.compare"), key="compare"):
-        before = widgets.source("selfie", selfie.id, widgets.LARGE)
+def _show_picture(portrait: schemas.Portrait, job: schemas.Job | None, alt: str) -> None:
+    """Show the portrait, or compare it with the best selfie under a slider."""
+    selfie = _best_selfie(job)
+    url = widgets.picture_url("portrait", portrait.id, widgets.LARGE)
+    if selfie is not None and st.toggle(translate("portrait.compare"), key="compare"):
+        before = widgets.picture_url("selfie", selfie.id, widgets.LARGE)
         shape = (portrait.width, portrait.height)
-        compare.slider((before, say("portrait.selfie_alt")), (address, alt), say("portrait.compare_label"), shape)
-        widgets.soft(say("portrait.compare_help"))
+        compare.comparison_slider(
+            (before, translate("portrait.selfie_alt")), (url, alt), translate("portrait.compare_label"), shape
+        )
+        widgets.muted_text(translate("portrait.compare_help"))
     else:
-        st.html(widgets.picture(address, alt, "whole"))
+        st.html(widgets.picture(url, alt, "whole"))
 
 
 def _actions(portrait: schemas.Portrait, job: schemas.Job | None) -> None:
-    portraits.mark(portrait, "stretch")
-    widgets.take_link(f"/take/portrait/{portrait.id}", say("portrait.take"))
+    portraits.favourite_button(portrait, "stretch")
+    widgets.download_link(f"/take/portrait/{portrait.id}", translate("portrait.take"))
     if job is not None:
-        if st.button(say("portrait.more"), icon=":material/auto_awesome_motion:", width="stretch"):
-            with errors.told():
-                client().generate(_alike(job))
-                go("progress")
+        if st.button(translate("portrait.more"), icon=":material/auto_awesome_motion:", width="stretch"):
+            with errors.show_errors():
+                client().generate(_with_new_seed(job))
+                switch_page("progress")
         if dict(portrait.recipe.get("style", {})).get("kind") == "text":
-            _further(portrait)
-        if st.button(say("portrait.settings"), icon=":material/tune:", width="stretch"):
-            _recall(job)
-            go("create")
-    with st.popover(say("portrait.delete"), icon=":material/delete:", width="stretch"):
-        st.write(say("portrait.delete_sure"))
-        if st.button(say("portrait.delete_now"), type="primary"):
-            with errors.told():
+            _edit_buttons(portrait)
+        if st.button(translate("portrait.settings"), icon=":material/tune:", width="stretch"):
+            _reuse_settings(job)
+            switch_page("create")
+    with st.popover(translate("portrait.delete"), icon=":material/delete:", width="stretch"):
+        st.write(translate("portrait.delete_sure"))
+        if st.button(translate("portrait.delete_now"), type="primary"):
+            with errors.show_errors():
                 client().delete_portrait(portrait.id)
-                go("results")
+                switch_page("results")
 
 
-def _further(portrait: schemas.Portrait) -> None:
-    """What a portrait that was drawn of words can become."""
+def _edit_buttons(portrait: schemas.Portrait) -> None:
+    """Buttons for variations and other shapes, which portraits drawn from a prompt can have."""
     if st.button(
-        say("portrait.variations"),
+        translate("portrait.variations"),
         icon=":material/filter_none:",
         width="stretch",
-        help=say("portrait.variations_help", count=VARIATIONS),
+        help=translate("portrait.variations_help", count=VARIATIONS),
     ):
-        _edited(portrait, kind="variations", count=VARIATIONS)
-    with st.popover(say("portrait.shape"), icon=":material/aspect_ratio:", width="stretch"):
-        st.write(say("portrait.shape_help"))
+        _request_edit(portrait, kind="variations", count=VARIATIONS)
+    with st.popover(translate("portrait.shape"), icon=":material/aspect_ratio:", width="stretch"):
+        st.write(translate("portrait.shape_help"))
         for name, (width, height) in SHAPES.items():
-            alike = abs(portrait.width * height - portrait.height * width) < portrait.height * width * SAME_SHAPE
-            if not alike and st.button(say(f"portrait.shape_{name}", shape=f"{width}:{height}"), width="stretch"):
-                _edited(portrait, kind="extend", shape=[width, height])
+            same_shape = (
+                abs(portrait.width * height - portrait.height * width) < portrait.height * width * SHAPE_TOLERANCE
+            )
+            if not same_shape and st.button(
+                translate(f"portrait.shape_{name}", shape=f"{width}:{height}"), width="stretch"
+            ):
+                _request_edit(portrait, kind="extend", shape=[width, height])
 
 
-def _edited(portrait: schemas.Portrait, **order: object) -> None:
-    with errors.told():
-        client().edit(portrait.id, schemas.EditOrder.model_validate(order))
-        go("progress")
+def _request_edit(portrait: schemas.Portrait, **order: object) -> None:
+    with errors.show_errors():
+        client().edit(portrait.id, schemas.EditRequest.model_validate(order))
+        switch_page("progress")
 
 
-def _about(portrait: schemas.Portrait) -> None:
-    """What is known of it."""
+def _show_details(portrait: schemas.Portrait) -> None:
+    """Show the portrait's size, age and number."""
     lines = [
-        say("portrait.size", width=portrait.width, height=portrait.height),
-        say("portrait.made", when=widgets.ago(portrait.created)),
-        say("portrait.number", number=portrait.number),
-        say("portrait.marked"),
+        translate("portrait.size", width=portrait.width, height=portrait.height),
+        translate("portrait.made", when=widgets.time_ago(portrait.created)),
+        translate("portrait.number", number=portrait.number),
+        translate("portrait.marked"),
     ]
-    with st.expander(say("portrait.about")):
-        st.html(widgets.points(lines))
-        widgets.soft(say("results.explained"))
+    with st.expander(translate("portrait.about")):
+        st.html(widgets.bullet_list(lines))
+        widgets.muted_text(translate("results.explained"))
 
 
 def _job(portrait: schemas.Portrait) -> schemas.Job | None:
-    """What asked for the portrait; None when that was forgotten."""
+    """The job that made the portrait; None when it was pruned or erased."""
     try:
         return client().job(portrait.job)
     except UserError as error:
@@ -121,7 +127,7 @@ def _job(portrait: schemas.Portrait) -> schemas.Job | None:
         raise
 
 
-def _selfie(job: schemas.Job | None) -> schemas.Selfie | None:
+def _best_selfie(job: schemas.Job | None) -> schemas.Selfie | None:
     """The person's best photo; None when there is none left."""
     people = dict(job.wants.get("people") or {}) if job is not None else {}
     if not people:
@@ -133,34 +139,34 @@ def _selfie(job: schemas.Job | None) -> schemas.Selfie | None:
     return max(photos, key=lambda each: (each.verdict == "use", each.quality.get("total") or 0.0), default=None)
 
 
-def _alike(job: schemas.Job) -> schemas.GenerationOrder:
-    """The same again with another seed."""
+def _with_new_seed(job: schemas.Job) -> schemas.GenerationRequest:
+    """The request of a job again, with another seed."""
     wants, size = job.wants, job.wants.get("size")
-    kept = ("people", "style", "template", "count", "format", "technique", "traits")
-    order = {name: wants[name] for name in kept if wants.get(name)}
-    order["seed"] = secrets.randbelow(styles.MOST_SEEDS)
+    names = ("people", "style", "template", "count", "format", "technique", "traits")
+    order = {name: wants[name] for name in names if wants.get(name)}
+    order["seed"] = secrets.randbelow(styles.SEED_LIMIT)
     order["size"] = {"width": size[0], "height": size[1]} if size else None
-    return schemas.GenerationOrder.model_validate(order)
+    return schemas.GenerationRequest.model_validate(order)
 
 
-def _recall(job: schemas.Job) -> None:
-    """Bring the settings of the portrait to the page of styles."""
+def _reuse_settings(job: schemas.Job) -> None:
+    """Fill the form of the page of styles with the settings of the job."""
     wants = job.wants
-    look = str(wants.get("style") or wants.get("template"))
+    style = str(wants.get("style") or wants.get("template"))
     size = tuple(wants.get("size") or ()) or None
-    known = next((name for name, sides in styles.SIZES.items() if sides == size), "usual")
+    size_name = next((name for name, sides in styles.SIZES.items() if sides == size), "usual")
     count = int(wants.get("count", 1))
-    remember("chosen", [look])
-    remember("person", str(next(iter(dict(wants["people"]).values()))))
-    remember(
-        "wish",
+    set_state("chosen", [style])
+    set_state("person", str(next(iter(dict(wants["people"]).values()))))
+    set_state(
+        "settings",
         {
-            "look": look,
+            "style": style,
             "seed": int(wants.get("seed", 0)),
             "count": max(each for each in styles.COUNTS if each <= count),
-            "size": known,
+            "size": size_name,
             "preset": dict(wants.get("technique") or {}).get("preset", "balanced"),
             "traits": dict(wants.get("traits") or {}),
-            "at": recall("wish", {}).get("at", 0) + 1,
+            "version": get_state("settings", {}).get("version", 0) + 1,
         },
     )

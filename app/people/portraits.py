@@ -1,4 +1,4 @@
-"""The gallery: every portrait, the most alike first."""
+"""The gallery: every portrait, those most like the person first."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -6,81 +6,85 @@ from typing import Literal
 import streamlit as st
 
 from app.components import errors, likeness, style_titles, widgets
-from app.session import client, go, recall, remember, say
+from app.session import client, get_state, set_state, switch_page, translate
 from tasks import schemas
 
 PAGE = 24
 """Portraits shown at once."""
-MOST_IN_A_ZIP = 200
+MAX_IN_ZIP = 200
 
 
 def page() -> None:
-    """Portraits as cards, with what can be done to all of them."""
-    widgets.heading(say("results.title"), say("results.lead"))
+    """Show portraits as cards, with filters and a link that downloads them."""
+    widgets.page_heading(translate("results.title"), translate("results.lead"))
     people = {each.id: each.name for each in client().people()}
-    only_job = recall("only_job")
+    only_job = get_state("only_job")
     who, favourites = _filters(people)
     portraits = client().portraits(person=who or "", favourite=favourites, job=only_job or "")
     if only_job:
-        st.info(say("results.one_job"), icon=":material/filter_alt:")
-        if st.button(say("results.all")):
-            remember("only_job", None)
+        st.info(translate("results.one_job"), icon=":material/filter_alt:")
+        if st.button(translate("results.all")):
+            set_state("only_job", None)
             st.rerun()
     if not portraits:
-        _nothing(favourites)
+        _show_empty(favourites)
         return
-    portraits = sorted(portraits, key=likeness.order)
+    portraits = sorted(portraits, key=likeness.sort_key)
     left, right = st.columns([2, 1], vertical_alignment="center")
-    left.html(widgets.small(say("results.explained")))
+    left.html(widgets.muted(translate("results.explained")))
     with right:
-        query = "&".join(f"id={each.id}" for each in portraits[:MOST_IN_A_ZIP])
-        widgets.take_link(f"/take/portraits.zip?{query}", say("results.zip", count=min(len(portraits), MOST_IN_A_ZIP)))
-    titles = style_titles.titles()
-    shown = recall("shown", PAGE)
-    cards(portraits[:shown], titles)
-    if len(portraits) > shown and st.button(say("results.more"), width="stretch"):
-        remember("shown", shown + PAGE)
+        query = "&".join(f"id={each.id}" for each in portraits[:MAX_IN_ZIP])
+        widgets.download_link(
+            f"/take/portraits.zip?{query}", translate("results.zip", count=min(len(portraits), MAX_IN_ZIP))
+        )
+    titles = style_titles.localized_titles()
+    limit = get_state("gallery_limit", PAGE)
+    show_cards(portraits[:limit], titles)
+    if len(portraits) > limit and st.button(translate("results.more"), width="stretch"):
+        set_state("gallery_limit", limit + PAGE)
         st.rerun()
 
 
-def mark(portrait: schemas.Portrait, width: Literal["content", "stretch"] = "content") -> None:
-    """The heart."""
+def favourite_button(portrait: schemas.Portrait, width: Literal["content", "stretch"] = "content") -> None:
+    """The button that makes a portrait a favourite, or no longer."""
     icon = ":material/favorite:" if portrait.favourite else ":material/favorite_border:"
-    label = say("results.unfavour") if portrait.favourite else say("results.favour")
+    label = translate("results.unfavour") if portrait.favourite else translate("results.favour")
     kind = "primary" if portrait.favourite else "secondary"
-    act = errors.click(lambda: client().favour(portrait.id, not portrait.favourite))
-    st.button(label, key=f"heart-{portrait.id}", icon=icon, type=kind, width=width, on_click=act)
+    action = errors.as_callback(lambda: client().set_favourite(portrait.id, not portrait.favourite))
+    st.button(label, key=f"heart-{portrait.id}", icon=icon, type=kind, width=width, on_click=action)
 
 
-def cards(portraits: Sequence[schemas.Portrait], titles: dict[str, str]) -> None:
-    """Portraits beside each other."""
+def show_cards(portraits: Sequence[schemas.Portrait], titles: dict[str, str]) -> None:
+    """Show portraits as cards beside each other; `titles` are those of styles by id."""
     grid = st.grid(4, min_column_width=160)
     for portrait in portraits:
         with grid.cell(), st.container(border=True, height="stretch", key=f"portrait-{portrait.id}"):
-            name = style_titles.name_of(portrait.style, titles)
-            words, mood = likeness.told(portrait)
-            alt = say("results.alt", style=name, likeness=words)
+            name = style_titles.display_name(portrait.style, titles)
+            text, variant = likeness.label(portrait)
+            alt = translate("results.alt", style=name, likeness=text)
             st.html(
-                widgets.picture(widgets.source("portrait", portrait.id), alt, "entire")
-                + widgets.title(name)
-                + widgets.chip(words, mood)
+                widgets.picture(widgets.picture_url("portrait", portrait.id), alt, "entire")
+                + widgets.card_title(name)
+                + widgets.chip(text, variant)
             )
             with st.container(horizontal=True, gap="xsmall"):
-                if st.button(say("results.open"), key=f"open-{portrait.id}"):
-                    go("portrait", id=portrait.id)
-                mark(portrait)
+                if st.button(translate("results.open"), key=f"open-{portrait.id}"):
+                    switch_page("portrait", id=portrait.id)
+                favourite_button(portrait)
 
 
 def _filters(people: dict[str, str]) -> tuple[str | None, bool]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         who = None
         if len(people) > 1:
-            who = st.pills(say("results.who"), list(people), format_func=lambda id: people[id], key="only_person")
-        favourites = st.toggle(say("results.favourites"), key="favourites")
+            who = st.pills(translate("results.who"), list(people), format_func=lambda id: people[id], key="only_person")
+        favourites = st.toggle(translate("results.favourites"), key="favourites")
     return who, favourites
 
 
-def _nothing(favourites: bool) -> None:
-    st.info(say("results.no_favourites") if favourites else say("results.nothing"), icon=":material/portrait:")
-    if not favourites and st.button(say("results.to_create"), type="primary"):
-        go("create")
+def _show_empty(favourites: bool) -> None:
+    st.info(
+        translate("results.no_favourites") if favourites else translate("results.nothing"), icon=":material/portrait:"
+    )
+    if not favourites and st.button(translate("results.to_create"), type="primary"):
+        switch_page("create")

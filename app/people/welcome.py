@@ -1,92 +1,93 @@
-"""The first page: what this does, consent before any photo, and the people there are."""
+"""The first page: explains the app, asks for consent before any photo, and lists the people."""
 
 from html import escape
 
 import streamlit as st
 
 from app.components import errors, widgets
-from app.session import client, go, me, recall, remember, say
+from app.session import client, current_user, get_state, set_state, switch_page, translate
 from tasks import schemas
 
 TEXT_VERSION = "2026-11"
-"""Of the consent in the words of the app: a new one when their meaning changes."""
+"""Version of the text of consent: a new one when its meaning changes."""
 
 
 def page() -> None:
-    """Say what this is; ask for consent; or show who there is."""
+    """Show the people; or explain the app and ask for consent while there are none."""
     people = client().people()
-    widgets.heading(say("welcome.title"), say("welcome.lead"))
+    widgets.page_heading(translate("welcome.title"), translate("welcome.lead"))
     if people:
-        _people(people)
-        with st.expander(say("welcome.another"), icon=":material/person_add:"):
-            _consent(border=False)
+        _show_people(people)
+        with st.expander(translate("welcome.another"), icon=":material/person_add:"):
+            _consent_form(border=False)
     else:
-        _steps()
-        _consent()
+        _show_steps()
+        _consent_form()
 
 
-def _steps() -> None:
+def _show_steps() -> None:
     steps = "".join(
-        f"<li><b>{escape(say(f'welcome.step{number}'))}</b>{escape(say(f'welcome.step{number}_text'))}</li>"
+        f"<li><b>{escape(translate(f'welcome.step{number}'))}</b>{escape(translate(f'welcome.step{number}_text'))}</li>"
         for number in (1, 2, 3)
     )
     st.html(f'<ol class="p-steps">{steps}</ol>')
 
 
-def _people(people: list[schemas.Person]) -> None:
+def _show_people(people: list[schemas.Person]) -> None:
     grid = st.grid("auto", min_column_width=260)
     for person in people:
         with grid.cell(), st.container(border=True, height="stretch", key=f"person-{person.id}"):
-            _person(person)
+            _show_person(person)
 
 
-def _person(person: schemas.Person) -> None:
-    """What there is of a person, and the next step."""
+def _show_person(person: schemas.Person) -> None:
+    """Show a person with the button for their next step."""
     st.subheader(person.name, anchor=False)
-    widgets.soft(say("welcome.photos", count=person.photos))
+    widgets.muted_text(translate("welcome.photos", count=person.photos))
     if not person.consent:
-        widgets.soft(say("welcome.withdrawn"))
-        step, label = "privacy", say("welcome.to_privacy")
+        widgets.muted_text(translate("welcome.withdrawn"))
+        next_page, label = "privacy", translate("welcome.to_privacy")
     elif person.photos == 0:
-        step, label = "photos", say("welcome.to_photos")
+        next_page, label = "photos", translate("welcome.to_photos")
     elif person.identity is None:
-        step, label = "photos", say("welcome.to_verdicts")
+        next_page, label = "photos", translate("welcome.to_verdicts")
     else:
-        step, label = "create", say("welcome.to_create")
+        next_page, label = "create", translate("welcome.to_create")
     if st.button(label, key=f"go-{person.id}", type="primary", width="stretch"):
-        remember("person", person.id)
-        go(step)
+        set_state("person", person.id)
+        switch_page(next_page)
 
 
 def consent_text(days: float) -> list[str]:
-    """What is stored, for what, and for how long."""
+    """The paragraphs of consent: what is stored, for what, and for how many days."""
     return [
-        say("consent.stored"),
-        say("consent.purpose"),
-        say("consent.kept", days=f"{days:g}"),
-        say("consent.yours"),
+        translate("consent.stored"),
+        translate("consent.purpose"),
+        translate("consent.kept", days=f"{days:g}"),
+        translate("consent.yours"),
     ]
 
 
-def _consent(border: bool = True) -> None:
-    """Who it is, and that they agree: recorded with version and time before any photo."""
-    with st.form(f"consent-{recall('consents', 0)}", border=border):
+def _consent_form(border: bool = True) -> None:
+    """Show the form of consent, which adds a person; name, version and time are recorded before any photo."""
+    with st.form(f"consent-{get_state('consent_forms', 0)}", border=border):
         st.html(
-            f'<p class="p-title">{escape(say("consent.title"))}</p>' + widgets.points(consent_text(me().retention_days))
+            f'<p class="p-title">{escape(translate("consent.title"))}</p>'
+            + widgets.bullet_list(consent_text(current_user().retention_days))
         )
-        name = st.text_input(say("consent.name"), max_chars=80, placeholder=say("consent.name_example"))
-        adult = st.checkbox(say("consent.adult"))
-        agreed = st.checkbox(say("consent.agree"))
-        sent = st.form_submit_button(say("consent.start"), type="primary")
-    if not sent:
+        name = st.text_input(translate("consent.name"), max_chars=80, placeholder=translate("consent.name_example"))
+        adult = st.checkbox(translate("consent.adult"))
+        consented = st.checkbox(translate("consent.agree"))
+        submitted = st.form_submit_button(translate("consent.start"), type="primary")
+    if not submitted:
         return
     if not name.strip():
-        st.warning(say("consent.need_name"))
-    elif not (adult and agreed):
-        st.warning(say("consent.need_both"))
+        st.warning(translate("consent.need_name"))
+    elif not (adult and consented):
+        st.warning(translate("consent.need_both"))
     else:
-        with errors.told():
+        with errors.show_errors():
             person = client().add_person(name.strip(), TEXT_VERSION, name.strip())
-            remember("person", person.id)
-            remember("consents", recall("consents", 0) + 1)
-            go("photos")
+            set_state("person", person.id)
+            set_state("consent_forms", get_state("consent_forms", 0) + 1)
+            switch_page("photos")

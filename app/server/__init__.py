@@ -1,1 +1,1 @@
-"""The app as a server: its processes, its routes, its cookies."""
+"""The app as a server: its web server, its HTTP routes, and the supervisor of all processes."""

@@ -1,7 +1,7 @@
-"""API, workers, keeper and app as children of one process, for one machine.
+"""Runs API, workers, keeper and app as child processes of one process, for one machine.
 
-A child that dies comes back, later each time; one that no longer answers is ended and comes back too. Told to stop, the
-children are told to stop: running jobs go back to the queue.
+A process that dies is restarted, after a longer delay each time; one that fails its health checks is killed and
+restarted. On SIGINT or SIGTERM all processes get SIGTERM: running jobs go back to the queue.
 """
 
 import ctypes
@@ -18,172 +18,183 @@ from typing import IO
 
 import httpx
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
-"""Seconds before a dead child comes back: doubled each time, up to the longest."""
-LIVED = 60.0
-"""A child that lived for so many seconds died of something new: the pause begins anew."""
-LOOK_EVERY = 10.0
-"""Seconds between two looks whether a child still answers."""
-DEAF = 3
-"""Looks without an answer after which a child is ended."""
-STARTING = 60.0
-"""Seconds a child may take until it answers for the first time."""
-PATIENCE = 25.0
-"""Seconds a child has to stop: a job ends its step, which takes a few."""
-KEPT_LOG = 10_000_000
-"""Bytes from which a log is set aside when its child starts anew."""
+FIRST_RESTART_DELAY, MAX_RESTART_DELAY = 1.0, 30.0
+"""Seconds before a process that died is restarted: doubled each time, up to the longest."""
+STABLE_AFTER = 60.0
+"""A process that ran for so many seconds died of something new: its delay begins at the first again."""
+HEALTH_CHECK_INTERVAL = 10.0
+"""Seconds between two health checks of a process."""
+MAX_FAILED_CHECKS = 3
+"""Failed health checks in a row after which a process is killed."""
+STARTUP_TIMEOUT = 60.0
+"""Seconds a process may take to start before its health is checked."""
+STOP_TIMEOUT = 25.0
+"""Seconds the processes have to stop: a job finishes its step, which takes a few."""
+MAX_LOG_SIZE = 10_000_000
+"""Bytes from which a log is set aside when its process starts."""
 _TERMINATE_WITH_PARENT = 1
 """Linux's PR_SET_PDEATHSIG."""
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One child: what it is called and how it is started."""
+class Service:
+    """What a process runs: its name, its command line, and how its health is checked."""
 
     name: str
     command: Sequence[str]
-    health: str = ""
-    """An address that answers 200 while the child is well; empty where there is none."""
+    health_url: str = ""
+    """An address that responds with 200 while the process is well; empty where there is none."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-class Child:
-    """A part that runs, or shall run again."""
+class Process:
+    """A service's child process, which is restarted when it dies."""
 
-    def __init__(self, part: Part, logs: Path, tell: Tell) -> None:
-        self.part = part
-        self._log, self._tell = logs / f"{part.name}.log", tell
+    def __init__(self, service: Service, logs: Path, report: Report) -> None:
+        self.service = service
+        self._log, self._report = logs / f"{service.name}.log", report
         self._process: subprocess.Popen[bytes] | None = None
-        self._began = self._looked = self._again = 0.0
-        self._pause, self._deaf = FIRST_PAUSE, 0
+        self._started_at = self._checked_at = self._restart_at = 0.0
+        self._restart_delay, self._failed_checks = FIRST_RESTART_DELAY, 0
 
     @property
     def pid(self) -> int | None:
-        """The process, while there is one."""
+        """The process's id while it runs, else None."""
         return None if self._process is None else self._process.pid
 
     def start(self, now: float) -> None:
-        """Start it, its output into a log."""
-        with self._opened() as log:
+        """Start it, with its output appended to its log; `now` is monotonic time in seconds."""
+        with self._open_log() as log:
             self._process = subprocess.Popen(  # noqa: S603 -- the commands are our own
-                list(self.part.command),
-                env={**os.environ, **self.part.environment},
+                list(self.service.command),
+                env={**os.environ, **self.service.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for this process alone, which tells the children in order
+                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops the processes in order
                 preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
-        self._began = self._looked = now
-        self._deaf = 0
+        self._started_at = self._checked_at = now
+        self._failed_checks = 0
 
-    def tend(self, now: float) -> None:
-        """See whether it lives and answers; start it again when its pause is over."""
+    def check(self, now: float) -> None:
+        """Restart it when it has died and its delay is over; kill it when it fails its health checks."""
         if self._process is None:
-            if now >= self._again:
+            if now >= self._restart_at:
                 self.start(now)
             return
         code = self._process.poll()
         if code is not None:
-            self._died(now, code)
-        elif self.part.health and now - self._looked > LOOK_EVERY and now - self._began > STARTING:
-            self._looked = now
-            self._deaf = 0 if answers(self.part.health) else self._deaf + 1
-            if self._deaf >= DEAF:
-                self._tell(f"{self.part.name} does not answer and is started anew.")
+            self._schedule_restart(now, code)
+        elif (
+            self.service.health_url
+            and now - self._checked_at > HEALTH_CHECK_INTERVAL
+            and now - self._started_at > STARTUP_TIMEOUT
+        ):
+            self._checked_at = now
+            self._failed_checks = 0 if is_healthy(self.service.health_url) else self._failed_checks + 1
+            if self._failed_checks >= MAX_FAILED_CHECKS:
+                self._report(f"{self.service.name} does not answer and is started anew.")
                 self._signal(signal.SIGKILL)
 
     def stop(self) -> None:
-        """Tell it to stop."""
+        """Send it SIGTERM."""
         self._signal(signal.SIGTERM)
 
-    def end(self, within: float) -> None:
-        """Wait until it has stopped, and end it when that takes too long."""
+    def wait(self, timeout: float) -> None:
+        """Wait until it has stopped, and kill it with its own children after `timeout` seconds."""
         if self._process is None:
             return
         try:
-            self._process.wait(max(0.1, within))
+            self._process.wait(max(0.1, timeout))
         except subprocess.TimeoutExpired:
-            self._tell(f"{self.part.name} did not stop in time and was ended.")
+            self._report(f"{self.service.name} did not stop in time and was ended.")
             self._signal(signal.SIGKILL)
             self._process.wait()
         self._process = None
 
-    def _died(self, now: float, code: int) -> None:
+    def _schedule_restart(self, now: float, code: int) -> None:
         self._process = None
-        if now - self._began > LIVED:
-            self._pause = FIRST_PAUSE
-        self._again = now + self._pause
-        self._tell(f"{self.part.name} ended ({code}) and comes back in {self._pause:.0f} s. Its log is {self._log}.")
-        self._pause = min(LONGEST_PAUSE, self._pause * 2)
+        if now - self._started_at > STABLE_AFTER:
+            self._restart_delay = FIRST_RESTART_DELAY
+        self._restart_at = now + self._restart_delay
+        self._report(
+            f"{self.service.name} ended ({code}) and comes back in {self._restart_delay:.0f} s. Its log is {self._log}."
+        )
+        self._restart_delay = min(MAX_RESTART_DELAY, self._restart_delay * 2)
 
     def _signal(self, number: int) -> None:
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
 
-    def _opened(self) -> IO[bytes]:
+    def _open_log(self) -> IO[bytes]:
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        if self._log.exists() and self._log.stat().st_size > KEPT_LOG:
+        if self._log.exists() and self._log.stat().st_size > MAX_LOG_SIZE:
             self._log.replace(self._log.with_suffix(".old.log"))
         return self._log.open("ab")
 
 
-class House:
-    """All the children."""
+class Supervisor:
+    """Runs the processes of all services."""
 
-    def __init__(self, parts: Sequence[Part], logs: Path, tell: Tell) -> None:
-        self.children = [Child(part, logs, tell) for part in parts]
-        self._stopping = 0
+    def __init__(self, services: Sequence[Service], logs: Path, report: Report) -> None:
+        self.processes = [Process(service, logs, report) for service in services]
+        self._signals = 0
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Start the children, say when all of them answer, and keep them until told to stop (SIGINT, SIGTERM)."""
+        """Start the processes, call `ready` once all of them are healthy, and supervise them until SIGINT or SIGTERM."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._told)
+            signal.signal(number, self._on_signal)
         try:
-            for child in self.children:
-                child.start(time.monotonic())
-            waiting, until = True, time.monotonic() + STARTING
-            while not self._stopping:
+            for process in self.processes:
+                process.start(time.monotonic())
+            waiting, until = True, time.monotonic() + STARTUP_TIMEOUT
+            while not self._signals:
                 now = time.monotonic()
-                for child in self.children:
-                    child.tend(now)
-                if waiting and (now > until or all(answers(each.part.health) for each in self.children)):
+                for process in self.processes:
+                    process.check(now)
+                if waiting and (now > until or all(is_healthy(each.service.health_url) for each in self.processes)):
                     waiting = False
                     ready()
                 time.sleep(0.2)
         finally:
             self._stop()
 
-    def _told(self, *_: object) -> None:
-        self._stopping += 1
+    def _on_signal(self, *_: object) -> None:
+        self._signals += 1
 
     def _stop(self) -> None:
-        """Tell all to stop, then wait; told a second time, wait no longer."""
-        for child in self.children:
-            child.stop()
-        until = time.monotonic() + PATIENCE
-        for child in self.children:
-            while child.pid and time.monotonic() < until and self._stopping < 2:
+        """Stop all processes and wait for them; a second signal ends the waiting."""
+        for process in self.processes:
+            process.stop()
+        until = time.monotonic() + STOP_TIMEOUT
+        for process in self.processes:
+            while process.pid and time.monotonic() < until and self._signals < 2:
                 with suppress(ChildProcessError):
-                    if os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                    if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
                         break
                 time.sleep(0.05)
-            child.end(0.1)
+            process.wait(0.1)
 
 
-def answers(address: str) -> bool:
-    """Whether an address answers 200; an empty one has nothing to say and counts as well."""
-    if not address:
+def is_healthy(url: str) -> bool:
+    """Whether an address responds with 200; True for an empty one."""
+    if not url:
         return True
     try:
-        return httpx.get(address, timeout=2, trust_env=False).status_code == 200
+        return httpx.get(url, timeout=2, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False
 
 
+def connect_host(host: str) -> str:
+    """The host under which this machine reaches a server that listens on `host`; loopback where it listens on all."""
+    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 -- compared, not bound
+
+
 def _end_with_parent() -> None:
-    """Linux ends this child when its parent is gone, however that ended."""
+    """Have Linux send SIGTERM to this process when its parent ends, however that happens."""
     ctypes.CDLL(None).prctl(_TERMINATE_WITH_PARENT, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The app as a server: Streamlit's pages, our routes around them, and who may come in."""
+"""The app's web server: Streamlit's pages, the routes beside them, and the middleware that asks for a sign-in."""
 
 import argparse
 import logging
@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import cookies
 from app.components import errors
 from app.server import routes
+from app.session import KEY_COOKIE
 
-_OPEN = (routes.SIGN_IN, "/language/", "/_stcore/", "/static/")
-"""What is served to everybody: the way in, and what pages are made of."""
+_PUBLIC = (routes.SIGN_IN, "/language/", "/_stcore/", "/static/")
+"""Prefixes of paths that are served without a sign-in: the sign-in itself, and scripts and styles of the pages."""
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
@@ -26,46 +26,49 @@ _HEADERS = {
 }
 
 
-class Gate:
-    """Sends whoever has not signed in to the sign-in page, and adds the headers that protect a page."""
+class SignInMiddleware:
+    """Redirects requests for pages without a key to the sign-in page, and adds security headers to every response.
+
+    It only asks whether there is a key; whether it is valid, the task API says.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
         request = Request(scope)
-        if _is_page(request) and cookies.KEY not in request.cookies:
-            await RedirectResponse(routes.SIGN_IN, 303)(scope, receive, guarded)
+        if _is_page_request(request) and KEY_COOKIE not in request.cookies:
+            await RedirectResponse(routes.SIGN_IN, 303)(scope, receive, send_with_headers)
         else:
-            await self._app(scope, receive, guarded)
+            await self._app(scope, receive, send_with_headers)
 
 
-def make() -> st.App:
-    """The app, to be served by uvicorn."""
+def create_app() -> st.App:
+    """The ASGI app, to be served by uvicorn."""
     return st.App(
         Path(__file__).parent.parent / "main.py",
-        routes=routes.make(),
-        middleware=[Middleware(Gate)],
-        on_script_error=errors.caught,
+        routes=routes.build_routes(),
+        middleware=[Middleware(SignInMiddleware)],
+        on_script_error=errors.on_script_error,
     )
 
 
 def serve(host: str, port: int) -> int:
-    """Serve until told to stop; returns the exit code."""
+    """Serve until a signal stops it; returns the exit code."""
     # Addresses may hold sign-in codes, and Streamlit gives this log a way out that uvicorn's own switch does not close.
     logging.getLogger("uvicorn.access").disabled = True
     config = uvicorn.Config(
-        make(),
+        create_app(),
         host=host,
         port=port,
         log_config=None,
@@ -80,17 +83,17 @@ def serve(host: str, port: int) -> int:
 
 def main() -> int:
     """`python -m app.server.web --host 127.0.0.1 --port 8501`."""
-    told = argparse.ArgumentParser(prog="python -m app.server.web", description="Serve the app's pages.")
-    told.add_argument("--host", default="127.0.0.1")
-    told.add_argument("--port", type=int, default=8501)
-    asked = told.parse_args()
-    return serve(asked.host, asked.port)
+    parser = argparse.ArgumentParser(prog="python -m app.server.web", description="Serve the app's pages.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8501)
+    options = parser.parse_args()
+    return serve(options.host, options.port)
 
 
-def _is_page(request: Request) -> bool:
-    """Whether a browser asks for a page, which only those who signed in may see."""
-    wants = request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("accept", "")
-    return wants and not request.url.path.startswith(_OPEN)
+def _is_page_request(request: Request) -> bool:
+    """Whether a browser requests a page that takes a sign-in."""
+    accepts_html = request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("accept", "")
+    return accepts_html and not request.url.path.startswith(_PUBLIC)
 
 
 if __name__ == "__main__":

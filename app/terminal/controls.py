@@ -10,31 +10,31 @@ from portrait.errors import UserError
 
 if TYPE_CHECKING:
     from portrait.arrays import Image
-    from portrait.generation.options import Technique
+    from portrait.generation.options import GenerationOptions
 
 SYNTAX = re.compile(
     r"(?P<kind>[a-z0-9_]+)(:(?P<scale>\d*\.?\d+)(:(?P<start>\d*\.?\d+)-(?P<end>\d*\.?\d+))?)?=(?P<file>.+)"
 )
-USUAL = 0.5
-NOTE = "hint-"
+DEFAULT_SCALE = 0.5
+NOTE_PREFIX = "hint-"
 """What such a picture is called in the notes of a folder, before its mark."""
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ControlArgument:
     """One of them, before its file is read."""
 
     kind: str
     file: Path
-    scale: float = USUAL
+    scale: float = DEFAULT_SCALE
     start: float = 0.0
     end: float = 1.0
 
 
-def given(words: Sequence[str]) -> list[Given]:
+def parse_controls(arguments: Sequence[str]) -> list[ControlArgument]:
     """What was given on the command line; raises `UserError` (`bad_technique`)."""
     found = []
-    for each in words:
+    for each in arguments:
         match = SYNTAX.fullmatch(each)
         if match is None:
             raise UserError(
@@ -42,45 +42,52 @@ def given(words: Sequence[str]) -> list[Given]:
                 f"{each!r} is not KIND=FILE, KIND:SCALE=FILE or KIND:SCALE:START-END=FILE, such as pose:0.8:0-0.7=photo.jpg.",
             )
         numbers = {name: float(match[name]) for name in ("scale", "start", "end") if match[name]}
-        found.append(Given(match["kind"], Path(match["file"]), **numbers))
+        found.append(ControlArgument(match["kind"], Path(match["file"]), **numbers))
     return found
 
 
-def technique(wishes: Mapping[str, Any], hints: Sequence[Given]) -> "Technique | None":
+def generation_options(options: Mapping[str, Any], controls: Sequence[ControlArgument]) -> "GenerationOptions | None":
     """What was wished, with these pictures; None when nothing was.
 
     Raises what a photo may be refused for, and `UserError` (`not_found`).
     """
-    from portrait.generation.options import Hint, Technique
+    from portrait.generation.options import ControlInput, GenerationOptions
 
-    if not wishes and not hints:
+    if not options and not controls:
         return None
-    read = tuple(Hint(each.kind, picture(each.file), each.scale, each.start, each.end) for each in hints)
-    return Technique(**wishes, hints=read)
+    read = tuple(
+        ControlInput(each.kind, read_picture(each.file), each.scale, each.start, each.end) for each in controls
+    )
+    return GenerationOptions(**options, control_inputs=read)
 
 
-def notes(hints: Sequence[Given], technique: "Technique | None") -> dict[str, Path]:
+def control_notes(controls: Sequence[ControlArgument], options: "GenerationOptions | None") -> dict[str, Path]:
     """Where the pictures of a technique lie, by what they are called in the notes of a folder."""
-    from portrait.generation.options import mark
+    from portrait.generation.options import picture_hash
 
-    if technique is None:
+    if options is None:
         return {}
-    return {NOTE + mark(each.picture): known.file for known, each in zip(hints, technique.hints, strict=True)}
+    return {
+        NOTE_PREFIX + picture_hash(each.picture): known.file
+        for known, each in zip(controls, options.control_inputs, strict=True)
+    }
 
 
-def pictures(technique: Mapping[str, Any], places: Mapping[str, Path], files: Sequence[Path]) -> "dict[str, Image]":
+def find_pictures(options: Mapping[str, Any], paths: Mapping[str, Path], files: Sequence[Path]) -> "dict[str, Image]":
     """The pictures that a recipe's technique names, by mark: among the files that are named, or where they were."""
-    from portrait.generation.options import mark
+    from portrait.generation.options import picture_hash
 
-    wanted = {str(each["picture"]) for each in technique.get("hints", ())}
+    wanted = {str(each["picture"]) for each in options.get("hints", ())}
     if not wanted:
         return {}
-    noted = [places[NOTE + each] for each in sorted(wanted) if NOTE + each in places]
-    found = {mark(image): image for image in (picture(file) for file in [*noted, *files] if file.is_file())}
+    noted = [paths[NOTE_PREFIX + each] for each in sorted(wanted) if NOTE_PREFIX + each in paths]
+    found = {
+        picture_hash(image): image for image in (read_picture(file) for file in [*noted, *files] if file.is_file())
+    }
     return {name: image for name, image in found.items() if name in wanted}
 
 
-def picture(file: Path) -> "Image":
+def read_picture(file: Path) -> "Image":
     """One of them; raises what a photo may be refused for, and `UserError` (`not_found`)."""
     from pipelines import image_io
 

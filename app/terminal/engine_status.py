@@ -8,13 +8,13 @@ import json
 import sys
 
 from pipelines.engines import status
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from tasks.settings import load
 
 if __name__ == "__main__":
     settings = load()
     for engine in sys.argv[1:]:
         folder, name = engine.split("/")
-        needs = status(folder, name, settings, Models(settings.models))
+        needs = status(folder, name, settings, ModelStore(settings.models))
         sys.stdout.write(json.dumps(needs) + "\n")
         sys.stdout.flush()

@@ -16,18 +16,18 @@ EXIT_CODES: dict[type[PortraitError], int] = {UserError: 3, OperatorError: 4, En
 
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 """The option that every command with an answer has."""
-Say = Callable[[dict[str, Any], Callable[[], None]], None]
+Output = Callable[[dict[str, Any], Callable[[], None]], None]
 
 
 @contextmanager
-def answering(as_json: bool) -> Iterator[Say]:
-    """Give a command its one answer, `say(document, human)`, and turn its errors into one sentence and an exit code.
+def cli_output(as_json: bool) -> Iterator[Output]:
+    """Give a command `output(document, human)`, and turn its errors into one sentence and an exit code.
 
     With JSON the document is the only thing on stdout, also on failure: then it is the error and its details.
     """
     try:
-        with _native_silence():
-            yield lambda document, human: _document(document) if as_json else human()
+        with _silence_native_logs():
+            yield lambda document, human: _print_json(document) if as_json else human()
     except PortraitError as error:
         _fail(error, as_json)
     except KeyboardInterrupt:
@@ -37,18 +37,23 @@ def answering(as_json: bool) -> Iterator[Say]:
             EngineError("out_of_memory", "There was not enough memory. Close other programs, or give fewer photos."),
             as_json,
         )
+    except ModuleNotFoundError as error:
+        sentence = (
+            f"The package {error.name} is not installed. `portrait doctor` says what is missing and how to install it."
+        )
+        _fail(OperatorError("missing_library", sentence), as_json)
     except Exception as error:
-        _fail(EngineError("unexpected", _kept(error)), as_json)
+        _fail(EngineError("unexpected", _log_traceback(error)), as_json)
 
 
 @contextmanager
-def _native_silence() -> Iterator[None]:
+def _silence_native_logs() -> Iterator[None]:
     """Keep what MediaPipe and LiteRT write to the process's standard error away from the terminal.
 
-    Their C++ logs tell of delegates and alignment on every start and have no switch. Python's own stderr goes on.
+    Their C++ logs report delegates and alignment on every start and have no switch. Python's own stderr goes on.
     """
     sys.stderr.flush()
-    kept = os.dup(2)
+    saved = os.dup(2)
     python = sys.stderr
     sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -56,15 +61,15 @@ def _native_silence() -> Iterator[None]:
     try:
         yield
     finally:
-        os.dup2(kept, 2)
+        os.dup2(saved, 2)
         sys.stderr.close()
         sys.stderr = python
         os.close(nowhere)
-        os.close(kept)
+        os.close(saved)
 
 
-def _kept(error: Exception) -> str:
-    """Keep the traceback in a file, and say where."""
+def _log_traceback(error: Exception) -> str:
+    """Append the traceback to errors.log; return a sentence that names the file."""
     import traceback
 
     from tasks.settings import home
@@ -83,13 +88,13 @@ def _fail(error: PortraitError, as_json: bool) -> None:
     from rich.console import Console
 
     if as_json:
-        _document({"error": {"code": error.code, "message": error.message}} | dict(error.details))
+        _print_json({"error": {"code": error.code, "message": error.message}} | dict(error.details))
     else:
         Console(stderr=True, highlight=False, soft_wrap=True).print(error.message, style="red", markup=False)
     code = next(code for branch, code in EXIT_CODES.items() if isinstance(error, branch))
     raise SystemExit(code) from error
 
 
-def _document(document: dict[str, Any]) -> None:
+def _print_json(document: dict[str, Any]) -> None:
     json.dump(document, sys.stdout, ensure_ascii=False, indent=2)
     sys.stdout.write("\n")

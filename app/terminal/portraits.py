@@ -1,4 +1,4 @@
-"""From what a command was given to portraits in a folder; shared by `make`, `remake` and `demo`.
+"""From the arguments of a command to portraits in a folder; shared by `make`, `remake` and `demo`.
 
 OUT/set (and set-2 … for further people), OUT/STYLE-1.jpg …, OUT/index.html, and OUT/portraits.json, which remembers where
 the sets and pictures lie: a portrait itself carries no paths.
@@ -12,29 +12,29 @@ from pathlib import Path
 from typing import Any
 
 from app.terminal import styles
-from app.terminal.photos import collect
+from app.terminal.photos import collect_photos
 from pipelines import build, render
 from pipelines.deliver import Deliver
 from pipelines.engines import Engines
 from pipelines.folders import atomic, identities, training_sets
 from pipelines.pages import report
-from pipelines.prepare import Wishes
+from pipelines.prepare import Overrides
 from pipelines.refine import steps_of
 from pipelines.settings import Settings
 from portrait.arrays import Size
 from portrait.errors import UserError
-from portrait.generation.options import Technique
+from portrait.generation.options import GenerationOptions
 from portrait.ports import Progress
 from portrait.types import Identity, Portrait, PortraitRequest, Refinement, Style
 from templates.catalog import Entry
-from templates.style import style_of
+from templates.style import to_style
 
-NOTES = "portraits.json"
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"}
+NOTES_FILE = "portraits.json"
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"}
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class PortraitOptions:
     """What was asked for, apart from people and styles."""
 
     count: int = 1
@@ -43,13 +43,13 @@ class Order:
     format: str = "jpg"
     refiners: tuple[Refinement, ...] = ()
     name: str = ""
-    """What the files are called; the style's name if not told."""
-    technique: Technique | None = None
+    """What the files are called; the style's name when empty."""
+    technique: GenerationOptions | None = None
     """For styles that a diffusion model draws."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Delivered:
+class DeliveredPortrait:
     """One portrait and the file it was written to."""
 
     file: Path
@@ -58,7 +58,7 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sitter:
+class PreparedPerson:
     """Somebody who can be drawn, the set they come from, and what was said of their photos."""
 
     person: Identity
@@ -67,7 +67,7 @@ class Sitter:
 
 
 @dataclass(slots=True)
-class Making:
+class PortraitMaker:
     """The work of one command, with its engines and its folder."""
 
     settings: Settings
@@ -75,79 +75,81 @@ class Making:
     out: Path
     progress: Progress
 
-    def sitter(self, given: Sequence[Path], name: str = "set", learned: Path | None = None) -> Sitter:
-        """A training set, or photos that become one in OUT/NAME; `learned` is the folder of what was learned of them."""
+    def prepare_person(self, given: Sequence[Path], name: str = "set", identity: Path | None = None) -> PreparedPerson:
+        """A training set, or photos that become one in OUT/NAME; `identity` is the folder of their trained identity."""
         if len(given) == 1 and training_sets.is_set(given[0]):
             folder = given[0]
         else:
             folder = self.out / name
             flow = build.prepare(self.settings, self.engines)
-            training = flow(collect(given), Wishes(), self.progress)
+            training = flow(collect_photos(given), Overrides(), self.progress)
             training_sets.write(training, folder)
             report.write(training, folder)
         # Read back even when it was just made: what is drawn is then the same from photos and from the set.
         training = training_sets.read(folder)
-        person = Identity(set_id(folder), training.references, training.likeness, class_word=training.class_word)
-        if learned is not None:
-            known = identities.read(learned).identity
-            person = replace(known, id=person.id, references=person.references, likeness=person.likeness)
-            self.remember({f"{person.id}.learned": learned})
-        self.remember({person.id: folder})
-        return Sitter(person, folder, training_sets.verdicts(training.photos))
+        person = Identity(set_id(folder), training.references, training.mean_embeddings, class_word=training.class_word)
+        if identity is not None:
+            known = identities.read(identity).identity
+            person = replace(known, id=person.id, references=person.references, mean_embeddings=person.mean_embeddings)
+            self.note_paths({f"{person.id}.learned": identity})
+        self.note_paths({person.id: folder})
+        return PreparedPerson(person, folder, training_sets.photos_to_dicts(training.photos))
 
-    def style(self, name: str, version: int | None = None) -> Style:
+    def load_style(self, name: str, version: int | None = None) -> Style:
         """A style as it is offered, or in a version that may be retired; or any picture file as a template."""
         path = Path(name)
-        if path.suffix.lower() in PICTURES or path.is_file():
+        if path.suffix.lower() in PICTURE_SUFFIXES or path.is_file():
             if not path.is_file():
                 raise UserError("not_found", f"There is no picture at {name}.")
             style = Style(f"picture-{_hash(path)}", 1, "template", path.stem)
-            self.remember({style.id: path})
-            return render.hang(style, path, self.engines.finder())
-        with styles.offered() as offered:
-            return hung(offered.find(name, version), self.engines)
+            self.note_paths({style.id: path})
+            return render.attach_template(style, path, self.engines.finder())
+        with styles.open_available_styles() as prompt_traits:
+            return attach_picture(prompt_traits.find(name, version), self.engines)
 
-    def draw(self, people: Mapping[int, Identity], style: Style, order: Order) -> list[Delivered]:
+    def draw(self, people: Mapping[int, Identity], style: Style, options: PortraitOptions) -> list[DeliveredPortrait]:
         """Portraits of one style, written to OUT, the best first."""
-        request = PortraitRequest(people, style, order.seed, order.count, order.size, order.refiners, order.technique)
-        flow = build.render(self.engines, [request.way], steps_of(request), self.settings.draw)
-        deliver = Deliver(order.format)
-        name = order.name or (style.title if style.id.startswith("picture-") else style.id)
+        request = PortraitRequest(
+            people, style, options.seed, options.count, options.size, options.refiners, options.technique
+        )
+        flow = build.render(self.engines, [request.mode], steps_of(request), self.settings.draw)
+        deliver = Deliver(options.format)
+        name = options.name or (style.title if style.id.startswith("picture-") else style.id)
         return [
-            Delivered(deliver(portrait, self.out / f"{name}-{number}"), style, portrait)
+            DeliveredPortrait(deliver(portrait, self.out / f"{name}-{number}"), style, portrait)
             for number, portrait in enumerate(flow(request, self.progress), 1)
         ]
 
-    def remember(self, places: Mapping[str, Path]) -> None:
+    def note_paths(self, paths: Mapping[str, Path]) -> None:
         """Note in OUT where sets and pictures lie, for `remake`."""
-        notes = notes_of(self.out) | {name: str(path.absolute()) for name, path in places.items()}
-        atomic.write(self.out / NOTES, json.dumps(notes, ensure_ascii=False, indent=1))
+        notes = read_notes(self.out) | {name: str(path.absolute()) for name, path in paths.items()}
+        atomic.write_file(self.out / NOTES_FILE, json.dumps(notes, ensure_ascii=False, indent=1))
 
 
-def hung(entry: Entry, engines: Engines) -> Style:
+def attach_picture(entry: Entry, engines: Engines) -> Style:
     """A style with its picture, where it has one."""
-    style, picture = style_of(entry.style), entry.picture()
-    return style if picture is None else render.hang(style, picture, engines.finder())
+    style, picture = to_style(entry.style), entry.picture()
+    return style if picture is None else render.attach_template(style, picture, engines.finder())
 
 
 def set_id(folder: Path) -> str:
     """What a set is known by: the hash of its description, which holds every embedding."""
-    return _hash(folder / training_sets.DESCRIPTION)
+    return _hash(folder / training_sets.DESCRIPTION_FILE)
 
 
-def notes_of(out: Path) -> dict[str, str]:
+def read_notes(out: Path) -> dict[str, str]:
     """Where sets and pictures lie, as noted in a folder of portraits; empty when nothing was."""
     try:
-        return dict(json.loads((out / NOTES).read_text("utf-8")))
+        return dict(json.loads((out / NOTES_FILE).read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
 
 
-def each_style(
-    names: Sequence[str], draw: Callable[[str], list[Delivered]]
-) -> tuple[list[Delivered], list[dict[str, str]]]:
-    """Draw style after style; one that cannot be drawn is told and does not stop the others, unless none could."""
-    delivered: list[Delivered] = []
+def draw_each_style(
+    names: Sequence[str], draw: Callable[[str], list[DeliveredPortrait]]
+) -> tuple[list[DeliveredPortrait], list[dict[str, str]]]:
+    """Draw style after style; one that cannot be drawn is reported and does not stop the others, unless none could."""
+    delivered: list[DeliveredPortrait] = []
     refused: list[dict[str, str]] = []
     first: UserError | None = None
     for name in names:
@@ -161,14 +163,14 @@ def each_style(
     return delivered, refused
 
 
-def document(delivered: Sequence[Delivered]) -> list[dict[str, Any]]:
+def portraits_to_dict(delivered: Sequence[DeliveredPortrait]) -> list[dict[str, Any]]:
     """Portraits as JSON."""
     return [
         {
             "file": str(each.file),
             "style": each.style.id,
-            "likeness": _likeness(each.portrait, min(each.portrait.likeness, default=0)),
-            "faces": {str(place): _likeness(each.portrait, place) for place in sorted(each.portrait.likeness)},
+            "likeness": _likeness_to_dict(each.portrait, min(each.portrait.likeness, default=0)),
+            "faces": {str(place): _likeness_to_dict(each.portrait, place) for place in sorted(each.portrait.likeness)},
             "seed": each.portrait.recipe["seed"],
             "scores": {name: round(score, 4) for name, score in each.portrait.scores.items()},
             "recipe": each.portrait.recipe,
@@ -177,7 +179,7 @@ def document(delivered: Sequence[Delivered]) -> list[dict[str, Any]]:
     ]
 
 
-def _likeness(portrait: Portrait, place: int) -> dict[str, Any] | None:
+def _likeness_to_dict(portrait: Portrait, place: int) -> dict[str, Any] | None:
     found = portrait.likeness.get(place)
     return None if found is None else {"space": found.space, "distance": round(found.distance, 4)}
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from portrait.arrays import Image  # brings numpy, which commands load only when they work
 
 
-class Bar:
+class ProgressBar:
     """Fits `portrait.ports.Progress`; used as a context."""
 
     def __init__(self, in_bytes: bool = False) -> None:
@@ -20,7 +20,7 @@ class Bar:
         self._bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
         self._task = self._bar.add_task("Starting", total=None)
 
-    def __enter__(self) -> "Bar":
+    def __enter__(self) -> "ProgressBar":
         self._bar.start()
         return self
 

@@ -1,4 +1,4 @@
-"""What a recipe names, found again on this machine: sets, pictures, the style, and the request that all of it makes."""
+"""A request from the recipe in a portrait: its training sets, pictures and style are found on this machine."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from app.terminal import controls
-from app.terminal.portraits import Making, notes_of, set_id
+from app.terminal.portraits import PortraitMaker, read_notes, set_id
 from pipelines import image_io
 from pipelines.folders import training_sets
 from portrait.arrays import Size
 from portrait.errors import UserError
 from portrait.generation import edits, options
 from portrait.generation.edits import Edit
-from portrait.generation.options import Technique
+from portrait.generation.options import GenerationOptions
 from portrait.types import PortraitRequest, Refinement
 
 
-def request(
-    making: Making,
+def request_from_recipe(
+    maker: PortraitMaker,
     recipe: Mapping[str, Any],
     folder: Path,
     given: Sequence[Path],
@@ -31,13 +31,13 @@ def request(
     `given` are sets that moved, `pictures` files that did, `base` a base model that did.
     Raises `UserError` (`source_missing`, `hint_missing`).
     """
-    places = places_of(recipe, folder, given)
+    places = find_paths(recipe, folder, given)
     people = {
-        int(number): making.sitter([places[name]], learned=places.get(f"{name}.learned")).person
+        int(number): maker.prepare_person([places[name]], identity=places.get(f"{name}.learned")).person
         for number, name in recipe["people"].items()
     }
     named = recipe["style"]
-    style = making.style(str(places.get(named["id"], named["id"])), int(named["version"]))
+    style = maker.load_style(str(places.get(named["id"], named["id"])), int(named["version"]))
     return PortraitRequest(
         people,
         replace(style, refiners=()),  # what was done to it then is done again, whatever the style says by now
@@ -45,14 +45,14 @@ def request(
         recipe["count"],
         None if recipe["size"] is None else Size(*recipe["size"]),
         tuple(Refinement(**step) for step in recipe.get("refiners", ())),
-        _technique({"preset": making.settings.draw.preset}, recipe, places, (pictures, base)),
-        _edit(recipe["edit"], places, pictures) if recipe.get("edit") else None,
+        _generation_options({"preset": maker.settings.draw.preset}, recipe, places, (pictures, base)),
+        _edit_from_dict(recipe["edit"], places, pictures) if recipe.get("edit") else None,
     )
 
 
-def places_of(recipe: Mapping[str, Any], folder: Path, given: Sequence[Path]) -> dict[str, Path]:
+def find_paths(recipe: Mapping[str, Any], folder: Path, given: Sequence[Path]) -> dict[str, Path]:
     """Where the sets and pictures that a recipe names lie now; raises `UserError` (`source_missing`)."""
-    noted = {name: Path(path) for name, path in notes_of(folder).items()}
+    noted = {name: Path(path) for name, path in read_notes(folder).items()}
     noted |= {set_id(path): path for path in given if training_sets.is_set(path)}
     for name in recipe["people"].values():
         if name not in noted or not training_sets.is_set(noted[name]) or set_id(noted[name]) != name:
@@ -64,7 +64,7 @@ def places_of(recipe: Mapping[str, Any], folder: Path, given: Sequence[Path]) ->
     return noted
 
 
-def hash_of(file: Path) -> str:
+def file_hash(file: Path) -> str:
     """SHA-256 of a file, as recipes name pictures; raises `UserError` (`not_found`)."""
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
@@ -72,42 +72,45 @@ def hash_of(file: Path) -> str:
         raise UserError("not_found", f"There is no picture at {file}.") from error
 
 
-def note_of(hash: str) -> str:
+def edit_note(hash: str) -> str:
     """What a picture that an edit began from is called in the notes of a folder."""
     return f"edited-{hash}"
 
 
-def _technique(
-    usual: Mapping[str, Any], recipe: Mapping[str, Any], places: Mapping[str, Path], given: tuple[Sequence[Path], str]
-) -> Technique | None:
+def _generation_options(
+    defaults: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    places: Mapping[str, Path],
+    given: tuple[Sequence[Path], str],
+) -> GenerationOptions | None:
     """How it was drawn, on the base that it was drawn on; `given` are pictures and the base, where those moved."""
-    wished, drawn = recipe.get("technique"), recipe.get("drawn", {}).get("base", "")
-    if not wished and not drawn:
+    asked, drawn = recipe.get("technique"), recipe.get("drawn", {}).get("base", "")
+    if not asked and not drawn:
         return None
     files, base = given
-    said = {**usual, "base": drawn, **(wished or {})}
-    known = places.get(f"base-{said['base']}")
+    recorded = {**defaults, "base": drawn, **(asked or {})}
+    known = places.get(f"base-{recorded['base']}")
     if base or known is not None:
-        said["base"] = base or str(known)
-    return options.read(said, controls.pictures(said, places, files))
+        recorded["base"] = base or str(known)
+    return options.from_dict(recorded, controls.find_pictures(recorded, places, files))
 
 
-def _edit(said: Mapping[str, Any], places: Mapping[str, Path], given: Sequence[Path]) -> Edit:
-    files = {hash_of(file): file for file in given}
-    picture = image_io.read(_file(str(said["picture"]), "picture", files, places)).image
-    mask, area = None, said.get("area")
+def _edit_from_dict(recorded: Mapping[str, Any], places: Mapping[str, Path], given: Sequence[Path]) -> Edit:
+    files = {file_hash(file): file for file in given}
+    picture = image_io.read(_find_file(str(recorded["picture"]), "picture", files, places)).image
+    mask, area = None, recorded.get("area")
     if isinstance(area, str):
-        painted, _ = image_io.mask(_file(area, "mask", files, places))
-        mask = edits.fitted(painted, picture.shape[1], picture.shape[0])
-    return edits.read(said, picture, mask)
+        painted, _ = image_io.read_mask(_find_file(area, "mask", files, places))
+        mask = edits.fit_mask(painted, picture.shape[1], picture.shape[0])
+    return edits.from_dict(recorded, picture, mask)
 
 
-def _file(hash: str, what: str, files: Mapping[str, Path], places: Mapping[str, Path]) -> Path:
+def _find_file(hash: str, what: str, files: Mapping[str, Path], places: Mapping[str, Path]) -> Path:
     """The file with that content, among those given or where it was; raises `UserError` (`source_missing`)."""
-    noted = places.get(note_of(hash))
+    noted = places.get(edit_note(hash))
     if hash in files:
         return files[hash]
-    if noted is not None and noted.is_file() and hash_of(noted) == hash:
+    if noted is not None and noted.is_file() and file_hash(noted) == hash:
         return noted
     raise UserError(
         "source_missing", f"The {what} that this edit began from is gone or has changed. Name it with --from."

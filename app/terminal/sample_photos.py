@@ -1,4 +1,4 @@
-"""Sample photos for a first look: one public-domain portrait (NASA, from scikit-image) framed and lit like selfies.
+"""Sample photos for the demo: one public-domain portrait (NASA, from scikit-image) framed and lit like selfies.
 
 Nobody's photos are shipped. The set has good photos and one of each common fault, so that the report has something to say.
 """
@@ -13,7 +13,7 @@ import skimage.data
 from portrait.arrays import Image
 
 # Left, top, side of a square in the 512 px original; degrees of tilt; gain of red and blue in linear light.
-GOOD = {
+SELFIES = {
     "01 the original.jpg": (0, 0, 512, 0.0, (1.0, 1.0)),
     "02 closer.jpg": (80, 0, 290, 0.0, (1.0, 1.0)),
     "03 evening light.jpg": (30, 0, 400, 4.0, (1.12, 0.85)),
@@ -27,16 +27,16 @@ GOOD = {
 GUESTS = ((345, 190, 690, 540), (180, 70, 455, 420), (0, 190, 260, 560))
 
 
-def write(folder: Path) -> list[Path]:
+def write_selfies(folder: Path) -> list[Path]:
     """Write the sample photos; the same bytes each time."""
     folder.mkdir(parents=True, exist_ok=True)
     original = skimage.data.astronaut()
-    photos = {name: _framed(original, *rest) for name, rest in GOOD.items()}
+    photos = {name: _crop_and_tint(original, *rest) for name, rest in SELFIES.items()}
     closer = photos["02 closer.jpg"]
     photos |= {
-        "08 dim room.jpg": _grainy(_exposed(_framed(original, 50, 0, 360, -7.0, (1.1, 0.8)), -2.4)),
+        "08 dim room.jpg": _add_noise(_change_exposure(_crop_and_tint(original, 50, 0, 360, -7.0, (1.1, 0.8)), -2.4)),
         "09 out of focus.jpg": np.asarray(cv2.GaussianBlur(closer, (0, 0), closer.shape[1] / 110), np.uint8),
-        "10 far too dark.jpg": _exposed(_framed(original, 40, 0, 380, 7.0, (1.0, 1.0)), -5.0),
+        "10 far too dark.jpg": _change_exposure(_crop_and_tint(original, 40, 0, 380, 7.0, (1.0, 1.0)), -5.0),
         "11 sent twice.jpg": np.asarray(
             cv2.resize(photos["04 tilted.jpg"], (600, 600), interpolation=cv2.INTER_AREA), np.uint8
         ),
@@ -51,7 +51,7 @@ def write(folder: Path) -> list[Path]:
     return paths
 
 
-def guests(folder: Path) -> list[Path]:
+def write_guests(folder: Path) -> list[Path]:
     """Write one photo each of some people of InsightFace's own test picture; they never leave this machine."""
     folder.mkdir(parents=True, exist_ok=True)
     group = np.asarray(cv2.imread(str(Path(_insightface()) / "data" / "images" / "t1.jpg")), np.uint8)
@@ -72,7 +72,7 @@ def _insightface() -> str:
     return str(Path(spec.origin).parent)
 
 
-def _framed(image: Image, left: int, top: int, side: int, tilt: float, gains: tuple[float, float]) -> Image:
+def _crop_and_tint(image: Image, left: int, top: int, side: int, tilt: float, gains: tuple[float, float]) -> Image:
     """Cut a square, lean the camera about its middle and tint the light; at 900 px."""
     matrix = cv2.getRotationMatrix2D((left + side / 2, top + side / 2), tilt, 900 / side)
     matrix[:, 2] += 450 - np.array([left + side / 2, top + side / 2])
@@ -81,11 +81,11 @@ def _framed(image: Image, left: int, top: int, side: int, tilt: float, gains: tu
     return np.asarray(np.clip(linear, 0, 1) ** (1 / 2.2) * 255, np.uint8)
 
 
-def _grainy(image: Image) -> Image:
+def _add_noise(image: Image) -> Image:
     """With the noise of a small sensor in little light."""
     noise = np.random.default_rng(8).normal(0, 5, image.shape)
     return np.asarray(np.clip(image + noise, 0, 255), np.uint8)
 
 
-def _exposed(image: Image, stops: float) -> Image:
+def _change_exposure(image: Image, stops: float) -> Image:
     return np.asarray(((image / 255.0) ** 2.2 * 2.0**stops) ** (1 / 2.2) * 255, np.uint8)

@@ -1,4 +1,4 @@
-"""Styles, findings and figures as tables of a terminal."""
+"""Styles, findings and statistics as tables of a terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tasks.ledger.statistics import StyleFigure
+from tasks.ledger.statistics import StyleStatistics
 from templates.catalog import Entry
-from templates.importers import Left
+from templates.importers import Skipped
 from templates.lint import Finding
 
 
@@ -22,7 +22,7 @@ def print_styles(documents: Sequence[Mapping[str, Any]]) -> None:
     Console(highlight=False).print(table)
 
 
-def print_one(document: Mapping[str, Any]) -> None:
+def print_style(document: Mapping[str, Any]) -> None:
     """Every field of a style."""
     console = Console(highlight=False)
     for name, value in document.items():
@@ -41,9 +41,9 @@ def print_findings(entries: Sequence[Entry], found: Sequence[Sequence[Finding]])
     Console(highlight=False).print(table)
 
 
-def print_left(left: Sequence[Left]) -> None:
+def print_skipped(skipped: Sequence[Skipped]) -> None:
     """What of an import did not come over as it was."""
-    for each in left:
+    for each in skipped:
         print_line(f"{each.source}{f', {each.field}' if each.field else ''}: {each.why}")
 
 
@@ -57,7 +57,7 @@ def print_samples(samples: Sequence[Mapping[str, Any]], page: str) -> None:
     print_line(f"Page  {page}")
 
 
-def print_figures(rows: Sequence[StyleFigure]) -> None:
+def print_statistics(rows: Sequence[StyleStatistics]) -> None:
     """How styles or versions did."""
     table = _table("style", "version", "uses", "portraits", "favourites", "failures", "median", "worst tenth")
     for each in rows:

@@ -5,39 +5,39 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.files import Files
-from tasks.ledger.ledger import Store, open_store
+from tasks.ledger.ledger import Ledger, open_ledger
 from tasks.settings import Installation, load_installation
-from tasks.styles.available import Offered
-from tasks.styles.service import Workshop
+from tasks.styles.available import AvailableStyles
+from tasks.styles.service import StyleService
 
-WHO = "command line"
+AUTHOR = "command line"
 """Whom a draft names that was changed by a command."""
 
 
 @contextmanager
-def workshop() -> Iterator[Workshop]:
+def open_style_service() -> Iterator[StyleService]:
     """Own styles, to work on them; makes the ledger where there is none. Raises `OperatorError`."""
     installation = load_installation()
-    store = open_store(installation.tasks.database)
+    store = open_ledger(installation.tasks.database)
     try:
-        yield Workshop(store, Files(installation.tasks.data))
+        yield StyleService(store, Files(installation.tasks.data))
     finally:
         store.close()
 
 
 @contextmanager
-def offered() -> Iterator[Offered]:
+def open_available_styles() -> Iterator[AvailableStyles]:
     """What portraits can look like; a home without a ledger stays without one. Raises `OperatorError`."""
     installation = load_installation()
-    store: Store | None = open_store(installation.tasks.database) if _kept(installation) else None
+    store: Ledger | None = open_ledger(installation.tasks.database) if _ledger_exists(installation) else None
     try:
-        yield Offered(store, Files(installation.tasks.data))
+        yield AvailableStyles(store, Files(installation.tasks.data))
     finally:
         if store is not None:
             store.close()
 
 
-def _kept(installation: Installation) -> bool:
+def _ledger_exists(installation: Installation) -> bool:
     """Whether there is a ledger: a file of SQLite's that is there, or any other database."""
     kind, _, place = installation.tasks.database.partition(":///")
     return kind != "sqlite" or Path(place).is_file()

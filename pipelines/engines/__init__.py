@@ -13,16 +13,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.errors import OperatorError
 from portrait.ports import (
     Classifier,
-    Comparer,
-    Control,
+    ControlPreprocessor,
     FaceFinder,
     Guard,
-    Identifier,
+    IdentityAdapter,
+    ImageTextEncoder,
     Matter,
     Painter,
     Parser,
@@ -44,7 +44,7 @@ class Engines:
     Used as a context: on leaving it, engines that hold a native library's handles close them.
     """
 
-    def __init__(self, settings: Settings, models: Models) -> None:
+    def __init__(self, settings: Settings, models: ModelStore) -> None:
         self._settings = settings
         self._models = models
         self._made: dict[tuple[str, str], Any] = {}
@@ -60,7 +60,7 @@ class Engines:
             if hasattr(engine, "close"):
                 engine.close()
 
-    def rest(self) -> None:
+    def unload_idle(self) -> None:
         """Have engines let go of what they have not used for long; they load it again when it is needed."""
         for engine in list(self._made.values()):
             if hasattr(engine, "rest"):
@@ -90,11 +90,11 @@ class Engines:
         """A refiner by name: the style says which it wants."""
         return self._get("refiners", name)
 
-    def classifier(self) -> Classifier:
+    def image_classifier(self) -> Classifier:
         """What tells sets of pictures apart."""
         return self._get("features", "inception")
 
-    def comparer(self) -> Comparer:
+    def image_text_encoder(self) -> ImageTextEncoder:
         """What sees pictures and words in one space."""
         return self._get("features", "clip")
 
@@ -106,7 +106,7 @@ class Engines:
         """The trainer that the settings name."""
         return self._get("trainers", self._settings.engines.trainers)
 
-    def identifier(self, name: str) -> Identifier:
+    def identity_adapter(self, name: str) -> IdentityAdapter:
         """A way of telling a diffusion model who is to be drawn, by name: the request says which."""
         return self._get("identities", name)
 
@@ -114,11 +114,11 @@ class Engines:
         """A guard by name."""
         return self._get("guards", name)
 
-    def control(self, name: str) -> Control:
+    def control(self, name: str) -> ControlPreprocessor:
         """A control by name: the request says which."""
         return self._get("controls", name)
 
-    def reader(self, space: str) -> Callable[[], FaceFinder]:
+    def lazy_embedder(self, space: str) -> Callable[[], FaceFinder]:
         """Who sees faces in an embedding space other than the finder's; loaded when it is first called."""
 
         def load() -> FaceFinder:
@@ -135,7 +135,7 @@ class Engines:
         return self._made[folder, name]
 
 
-def names(folder: str) -> list[str]:
+def engine_names(folder: str) -> list[str]:
     """The engines that a folder has, by file name."""
     here = Path(__file__).parent / folder
     return sorted(module.name for module in pkgutil.iter_modules([str(here)]))
@@ -143,8 +143,8 @@ def names(folder: str) -> list[str]:
 
 def engine_module(folder: str, name: str) -> Any:
     """Import one engine's file; says which names exist, or which library is missing."""
-    if not re.fullmatch(r"[a-z0-9_]+", name) or name not in names(folder):
-        known = ", ".join(names(folder))
+    if not re.fullmatch(r"[a-z0-9_]+", name) or name not in engine_names(folder):
+        known = ", ".join(engine_names(folder))
         raise OperatorError("unknown_engine", f"There is no engine {name!r} in {folder}. Choose one of: {known}.")
     return load_module(f"pipelines.engines.{folder}.{name}", f"The engine {folder}/{name}")
 
@@ -161,7 +161,17 @@ def load_module(module: str, subject: str) -> Any:
         ) from error
 
 
-def status(folder: str, name: str, settings: Settings, models: Models) -> list[str]:
+def warm_up(settings: Settings, models: ModelStore) -> None:
+    """Compile what the mattes engine of the settings compiles once per installation, so that no portrait waits for it.
+
+    Nothing happens where the engine still needs something, or compiles nothing.
+    """
+    folder, name = "mattes", settings.engines.mattes
+    if not status(folder, name, settings, models):
+        getattr(engine_module(folder, name), "warm_up", lambda: None)()
+
+
+def status(folder: str, name: str, settings: Settings, models: ModelStore) -> list[str]:
     """What an engine still needs, one sentence each with the command that mends it; empty when it is ready."""
     try:
         return engine_module(folder, name).status(settings, models)

@@ -9,7 +9,7 @@ from pathlib import Path
 from portrait.errors import OperatorError
 
 
-def write(path: Path, content: bytes | str) -> Path:
+def write_file(path: Path, content: bytes | str) -> Path:
     """Write a file, text as UTF-8, and its folders; raises `OperatorError` (`cannot_write`)."""
     staged = path.with_name(f".{path.name}.part")
     try:
@@ -24,7 +24,7 @@ def write(path: Path, content: bytes | str) -> Path:
 
 
 @contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
+def replace_folder(folder: Path) -> Iterator[Path]:
     """An empty folder to fill; at the end it takes the place of `folder`. Raises `OSError`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     staged = _beside(folder)

@@ -19,16 +19,16 @@ import numpy as np
 from pipelines.folders import atomic
 from portrait.arrays import Vector
 from portrait.errors import OperatorError, UserError
-from portrait.training import Learned
+from portrait.training import TrainingResult
 from portrait.types import Identity, TrainingSet
 
 SCHEMA = 1
-DESCRIPTION, PAGE = "identity.json", "report.html"
-LORA, WEBUI, TOKENS = "lora.safetensors", "lora-webui.safetensors", "tokens.safetensors"
+DESCRIPTION_FILE, PAGE_FILE = "identity.json", "report.html"
+LORA_FILE, WEBUI_FILE, TOKENS_FILE = "lora.safetensors", "lora-webui.safetensors", "tokens.safetensors"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kept:
+class StoredIdentity:
     """An identity's folder and what its description says."""
 
     folder: Path
@@ -37,11 +37,13 @@ class Kept:
     @property
     def identity(self) -> Identity:
         """The value that flows; references come with the training set."""
-        lora, tokens = self.folder / LORA, self.folder / TOKENS
+        lora, tokens = self.folder / LORA_FILE, self.folder / TOKENS_FILE
         return Identity(
             id=str(self.description["id"]),
             references=(),
-            likeness={space: np.array(vector, np.float32) for space, vector in self.description["likeness"].items()},
+            mean_embeddings={
+                space: np.array(vector, np.float32) for space, vector in self.description["likeness"].items()
+            },
             lora=lora if lora.is_file() else None,
             trigger=str(self.description["trigger"]),
             class_word=str(self.description["class_word"]),
@@ -51,7 +53,7 @@ class Kept:
         )
 
 
-def describe(learned: Learned, training: TrainingSet) -> dict[str, Any]:
+def make_description(learned: TrainingResult, training: TrainingSet) -> dict[str, Any]:
     """All that `identity.json` says of a lesson."""
     facts = dict(learned.facts)
     named = next(each for each in (learned.lora, learned.tokens) if each is not None)
@@ -66,51 +68,51 @@ def describe(learned: Learned, training: TrainingSet) -> dict[str, Any]:
         "steps": learned.steps,
         "chosen": learned.chosen,
         "scores": {
-            "looks": [asdict(look) for look in learned.looks],
-            "held_out": {name: asdict(look) for name, look in learned.held_out.items()},
+            "looks": [asdict(look) for look in learned.validations],
+            "held_out": {name: asdict(look) for name, look in learned.test_results.items()},
         },
         "losses": [round(loss, 5) for loss in learned.losses],
         "notes": list(learned.notes),
-        "likeness": _vectors(training.likeness),
+        "likeness": _vectors(training.mean_embeddings),
         **facts,
     }
 
 
-def write(folder: Path, description: Mapping[str, Any], files: Mapping[str, Path], page: str) -> Kept:
+def write(folder: Path, description: Mapping[str, Any], files: Mapping[str, Path], page: str) -> StoredIdentity:
     """Write an identity to `folder`; an earlier one there is replaced in one step, anything else is left alone.
 
     Raises `UserError` (`folder_taken`), `OperatorError` (`cannot_write`).
     """
-    if not free(folder):
+    if not is_available(folder):
         raise UserError("folder_taken", f"{folder} holds other things. Name a new or empty folder for the identity.")
     try:
-        with atomic.replacing(folder) as staged:
+        with atomic.replace_folder(folder) as staged:
             for name, file in files.items():
                 shutil.copyfile(file, staged / name)
-            (staged / PAGE).write_text(page, "utf-8")
-            (staged / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False, indent=1), "utf-8")
+            (staged / PAGE_FILE).write_text(page, "utf-8")
+            (staged / DESCRIPTION_FILE).write_text(json.dumps(description, ensure_ascii=False, indent=1), "utf-8")
     except OSError as error:
         raise OperatorError("cannot_write", f"The identity cannot be written to {folder}: {error.strerror}.") from error
     return read(folder)
 
 
-def free(folder: Path) -> bool:
+def is_available(folder: Path) -> bool:
     """Whether an identity may be written there: nothing, an empty folder, or an earlier identity."""
     return is_identity(folder) or not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 
 def is_identity(folder: Path) -> bool:
     """Whether a folder holds an identity."""
-    return (folder / DESCRIPTION).is_file()
+    return (folder / DESCRIPTION_FILE).is_file()
 
 
-def read(folder: Path) -> Kept:
+def read(folder: Path) -> StoredIdentity:
     """Read one back; raises `UserError` (`broken_identity`)."""
     try:
-        description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
         if description["schema"] != SCHEMA:
             raise UserError("broken_identity", f"{folder} was written by another version. Learn the person again.")
-        kept = Kept(folder, description)
+        kept = StoredIdentity(folder, description)
         if kept.identity.lora is None and kept.identity.tokens is None:
             raise UserError("broken_identity", f"{folder} holds nothing that was learned. Learn the person again.")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -118,7 +120,7 @@ def read(folder: Path) -> Kept:
     return kept
 
 
-def every(folder: Path) -> list[Kept]:
+def list_identities(folder: Path) -> list[StoredIdentity]:
     """The identities of a folder, by name; what is broken is left out."""
     found = []
     for each in sorted(folder.glob("*/")) if folder.is_dir() else []:
@@ -130,12 +132,12 @@ def every(folder: Path) -> list[Kept]:
     return found
 
 
-def export(folder: Path, file: Path, names: Literal["webui", "diffusers"]) -> Path:
+def export_lora(folder: Path, file: Path, names: Literal["webui", "diffusers"]) -> Path:
     """Copy its LoRA to one file, for other programs; raises `UserError` (`folder_taken`, `broken_identity`)."""
     kept = read(folder)
-    source = kept.folder / (WEBUI if names == "webui" else LORA)
+    source = kept.folder / (WEBUI_FILE if names == "webui" else LORA_FILE)
     if not source.is_file():
-        raise UserError("broken_identity", f"{folder} holds a learned token and no LoRA: take {TOKENS} from it.")
+        raise UserError("broken_identity", f"{folder} holds a learned token and no LoRA: take {TOKENS_FILE} from it.")
     if file.exists():
         raise UserError("folder_taken", f"{file} is there already. Name a new file.")
     try:
@@ -162,7 +164,7 @@ def delete(folder: Path) -> list[str]:
     return gone
 
 
-def merged(parts: Sequence[Kept], shares: Sequence[float], id: str) -> dict[str, Any]:
+def make_merged_description(parts: Sequence[StoredIdentity], shares: Sequence[float], id: str) -> dict[str, Any]:
     """What `identity.json` says of identities that were merged; raises `UserError` (`cannot_merge`)."""
     first = parts[0].description
     if len(parts) < 2 or any(each.description["base"]["hash"] != first["base"]["hash"] for each in parts):
@@ -170,9 +172,9 @@ def merged(parts: Sequence[Kept], shares: Sequence[float], id: str) -> dict[str,
     if any(each.identity.lora is None for each in parts):
         raise UserError("cannot_merge", "An identity that is a token alone cannot be merged.")
     likeness = {
-        space: sum(share * each.identity.likeness[space] for share, each in zip(shares, parts, strict=True))
-        for space in parts[0].identity.likeness
-        if all(space in each.identity.likeness for each in parts)
+        space: sum(share * each.identity.mean_embeddings[space] for share, each in zip(shares, parts, strict=True))
+        for space in parts[0].identity.mean_embeddings
+        if all(space in each.identity.mean_embeddings for each in parts)
     }
     kept = ("schema", "base", "trigger", "class_word", "rank", "unet", "packages")
     return {name: first[name] for name in kept} | {

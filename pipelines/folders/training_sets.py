@@ -30,8 +30,8 @@ from portrait.types import (  # fmt: skip
 )
 
 SCHEMA = 1
-DESCRIPTION = "set.json"
-QUALITY = 98
+DESCRIPTION_FILE = "set.json"
+JPEG_QUALITY = 98
 """JPEG quality of references, without chroma subsampling: a tenth of the time of a PNG, and no difference to be seen."""
 
 
@@ -41,12 +41,12 @@ def write(training: TrainingSet, folder: Path) -> None:
     Raises `UserError` (`folder_taken`) when the folder holds something that is not a set, `OperatorError`
     (`cannot_write`) when the disk refuses.
     """
-    if folder.exists() and not (folder / DESCRIPTION).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not (folder / DESCRIPTION_FILE).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(
             "folder_taken", f"{folder} holds other things. Name a new or empty folder for the training set."
         )
     try:
-        with atomic.replacing(folder) as staged:
+        with atomic.replace_folder(folder) as staged:
             _fill(training, staged)
     except OSError as error:
         raise OperatorError(
@@ -57,13 +57,13 @@ def write(training: TrainingSet, folder: Path) -> None:
 def read(folder: Path) -> TrainingSet:
     """Read a set back, without the photos that were not used; raises `UserError` (`broken_set`)."""
     try:
-        description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
         if description["schema"] != SCHEMA:
             raise UserError("broken_set", f"{folder} was written by another version. Prepare the photos again.")
         return TrainingSet(
             crops=tuple(_crop(folder, each) for each in description["crops"]),
             references=tuple(_reference(folder, each) for each in description["references"]),
-            likeness={space: np.array(vector, np.float32) for space, vector in description["likeness"].items()},
+            mean_embeddings={space: np.array(vector, np.float32) for space, vector in description["likeness"].items()},
             photos=tuple(_photo(each) for each in description["photos"]),
             trigger=description["trigger"],
             class_word=description["class_word"],
@@ -74,26 +74,26 @@ def read(folder: Path) -> TrainingSet:
 
 def is_set(folder: Path) -> bool:
     """Whether a folder holds a training set."""
-    return (folder / DESCRIPTION).is_file()
+    return (folder / DESCRIPTION_FILE).is_file()
 
 
-def crop_of(folder: Path, source: str) -> Path | None:
+def find_crop(folder: Path, source: str) -> Path | None:
     """The crop that was cut from the photo `source`, or None when none was, or when there is no set."""
     try:
-        description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
         return next((folder / each["file"] for each in description["crops"] if each["source"] == source), None)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def forget(folder: Path, source: str) -> bool:
+def remove_photo(folder: Path, source: str) -> bool:
     """Take what was made of one photo out of a set; False when that leaves nothing to draw from.
 
     The mean embedding of the person stays: it cannot be taken apart. Raises `UserError` (`broken_set`), `OperatorError`
     (`cannot_write`).
     """
     try:
-        description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
         gone = [each for each in description["crops"] if each["source"] == source]
         gone += [each for each in description["references"] if each["name"] == source]
         for part in ("crops", "references"):
@@ -104,7 +104,7 @@ def forget(folder: Path, source: str) -> bool:
             "broken_set", f"{folder.name} is not a whole training set. Prepare the photos again."
         ) from error
     try:
-        atomic.write(folder / DESCRIPTION, json.dumps(description, ensure_ascii=False))
+        atomic.write_file(folder / DESCRIPTION_FILE, json.dumps(description, ensure_ascii=False))
         for each in gone:
             for name in filter(None, (each["file"], each.get("before"))):
                 (folder / name).unlink(missing_ok=True)
@@ -114,7 +114,7 @@ def forget(folder: Path, source: str) -> bool:
     return bool(description["crops"] and description["references"])
 
 
-def verdicts(photos: Sequence[ScoredPhoto]) -> list[dict[str, Any]]:
+def photos_to_dicts(photos: Sequence[ScoredPhoto]) -> list[dict[str, Any]]:
     """What was judged, as JSON; the same words on the command line, in the set and in the report."""
     return [
         {
@@ -135,12 +135,12 @@ def _fill(training: TrainingSet, folder: Path) -> None:
         "schema": SCHEMA,
         "trigger": training.trigger,
         "class_word": training.class_word,
-        "likeness": {space: vector.tolist() for space, vector in training.likeness.items()},
-        "photos": verdicts(training.photos),
+        "likeness": {space: vector.tolist() for space, vector in training.mean_embeddings.items()},
+        "photos": photos_to_dicts(training.photos),
         "crops": [_write_crop(folder, number, each) for number, each in enumerate(training.crops, 1)],
         "references": [_write_reference(folder, number, each) for number, each in enumerate(training.references, 1)],
     }
-    (folder / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False), "utf-8")
+    (folder / DESCRIPTION_FILE).write_text(json.dumps(description, ensure_ascii=False), "utf-8")
 
 
 def _write_crop(folder: Path, number: int, each: Crop) -> dict[str, Any]:
@@ -178,7 +178,12 @@ def _save(path: Path, image: Image) -> None:
     options = (
         [cv2.IMWRITE_PNG_COMPRESSION, 1]
         if path.suffix == ".png"
-        else [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+        else [
+            cv2.IMWRITE_JPEG_QUALITY,
+            JPEG_QUALITY,
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+        ]
     )
     done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     if not done:

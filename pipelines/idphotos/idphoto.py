@@ -15,7 +15,7 @@ import numpy as np
 import PIL.Image
 
 from pipelines import refine
-from pipelines.deliver import VOCABULARY, fitted
+from pipelines.deliver import VOCABULARY, fit_file_size
 from pipelines.idphotos.presets import DPI, Preset, Presets
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import UserError
@@ -38,9 +38,9 @@ from portrait.types import Box, Candidate, PortraitRequest
 
 CUT = 0.002
 """Share of the picture in which shoulders may be missing before it is told: a sliver at the edge is not seen."""
-KEPT = "kept"
+KEEP_BACKGROUND = "kept"
 """The background of a style that keeps the photo's own."""
-CHOICE = 4
+MAX_PHOTOS = 4
 """Photos of a person that are looked at: the best ones."""
 LARGEST = 560.0
 """Height of a face, forehead to chin, beyond which the photo is reduced: no preset shows one larger."""
@@ -62,7 +62,7 @@ FILE_SIZE = "No JPEG of this photo has a size in that range."
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class IdPhotoOptions:
     """What is asked for, apart from the photo."""
 
     preset: Preset
@@ -90,7 +90,7 @@ class IdPhoto:
         return all(each.ok for each in (*self.rules, *self.photo_rules))
 
 
-class Sitting:
+class SourcePhoto:
     """One photo of a person, found and cut out once for any number of presets."""
 
     def __init__(self, image: Image, finder: FaceFinder, matter: Matter) -> None:
@@ -98,7 +98,7 @@ class Sitting:
         self._matter = matter
         faces = finder.faces(image, embedded=0)
         if not faces:
-            raise nobody()
+            raise no_face_error()
         shrink = min(1.0, LARGEST / max(faces[0].box.height, 1.0))
         size = (max(1, round(image.shape[1] * shrink)), max(1, round(image.shape[0] * shrink)))
         if shrink < 1:
@@ -125,7 +125,7 @@ class Sitting:
         return judge_photo(self.image, self.face, self.head, self._others)
 
     @cached_property
-    def colours(self) -> Image:
+    def foreground(self) -> Image:
         """The person's colours, spread beyond the edge so that no old background is left in hair."""
         return foreground(self.image, self.person, max(3, round(0.6 * face_size(self.face))))
 
@@ -150,17 +150,17 @@ class IdPainter:
             raise UserError(
                 "bad_refiner", "Nothing is done to the face of an ID photo. Leave refining and enlarging out."
             )
-        kept = style.background == KEPT
-        wish = Wish(self.presets.find(style.preset), "" if kept else style.background, kept)
-        self.presets.colour(wish.preset, wish.background)
-        photos = request.people[1].references[:CHOICE]
+        kept = style.background == KEEP_BACKGROUND
+        wish = IdPhotoOptions(self.presets.find(style.preset), "" if kept else style.background, kept)
+        self.presets.background_color(wish.preset, wish.background)
+        photos = request.people[1].references[:MAX_PHOTOS]
         made: list[tuple[IdPhoto, str]] = []
         for number, photo in enumerate(photos):
             progress(number, len(photos), "Drawing", photo.image)
             with suppress(UserError):  # nobody is seen on it; another of the photos may do
-                made.append((make(Sitting(photo.image, self.finder, self.matter), wish, self.presets), photo.name))
+                made.append((make_id_photo(SourcePhoto(photo.image, self.finder, self.matter), wish, self.presets), photo.name))
         if not made:
-            raise nobody()
+            raise no_face_error()
         # Python sorts stably: of equals the better photo, which comes first, stays first.
         made.sort(key=lambda each: sum(not found.ok for found in (*each[0].rules, *each[0].photo_rules)))
         return [
@@ -168,9 +168,9 @@ class IdPainter:
             for number, (photo, name) in enumerate(made[: request.count])
         ]
 
-    def _facts(self, photo: IdPhoto, wish: Wish) -> dict[str, object]:
+    def _facts(self, photo: IdPhoto, wish: IdPhotoOptions) -> dict[str, object]:
         """The rules as they were measured, and what they ask of the file."""
-        told = document(photo, self.presets, wish)
+        told = make_report(photo, self.presets, wish)
         kilobytes = photo.preset.file_size
         return {
             "preset": photo.preset.id,
@@ -181,7 +181,7 @@ class IdPainter:
         }
 
 
-def nobody() -> UserError:
+def no_face_error() -> UserError:
     """What is said of a photo without a face."""
     return UserError("no_face", "No face was found. Choose a photo in which your face is clearly visible.")
 
@@ -194,43 +194,43 @@ def _around(box: Box, size: Size) -> tuple[slice, slice]:
     return slice(top, bottom), slice(left, right)
 
 
-def make(sitting: Sitting, wish: Wish, presets: Presets) -> IdPhoto:
+def make_id_photo(photo: SourcePhoto, options: IdPhotoOptions, presets: Presets) -> IdPhoto:
     """The ID photo of a sitting; rules that cannot be met are told in it, never hidden."""
-    preset = wish.preset
+    preset = options.preset
     size = preset.pixels
-    frame = place(sitting.head, preset.composition, size.width / size.height, size_of(sitting.image))
-    _, colour = presets.colour(preset, wish.background)
-    share = _share(sitting.person, frame, size)
-    if wish.keep_background:
-        image = crop(sitting.image, frame, size)
+    frame = place(photo.head, preset.composition, size.width / size.height, size_of(photo.image))
+    _, colour = presets.background_color(preset, options.background)
+    share = _share(photo.person, frame, size)
+    if options.keep_background:
+        image = crop(photo.image, frame, size)
     else:
-        image = over(crop(sitting.colours, frame, size), np.full((size.height, size.width, 3), colour, np.uint8), share)
+        image = over(crop(photo.foreground, frame, size), np.full((size.height, size.width, 3), colour, np.uint8), share)
     kilobytes = preset.file_size
-    content = encode(image, kilobytes, "algorithmicallyEnhanced" if wish.keep_background else "compositeSynthetic")
+    content = encode_jpeg(image, kilobytes, "algorithmicallyEnhanced" if options.keep_background else "compositeSynthetic")
     shown = np.asarray(PIL.Image.open(io.BytesIO(content)))
     rules = [
-        *_composed(sitting, frame, preset),
-        rule("shoulders", 100 * missing(sitting.person, frame), Span(None, 100 * CUT), "%", SHOULDERS),
-        rule("cut_out", 100 * _leaked(share, eye_line(sitting.head, frame)), Span(None, 0.5), "%", CUT_OUT),
+        *_composed(photo, frame, preset),
+        rule("shoulders", 100 * missing(photo.person, frame), Span(None, 100 * CUT), "%", SHOULDERS),
+        rule("cut_out", 100 * _leaked(share, eye_line(photo.head, frame)), Span(None, 0.5), "%", CUT_OUT),
         rule("background", _unevenness(shown, share), Span(None, EVEN), "levels", BACKGROUND),
         rule("width", shown.shape[1], Span(size.width, size.width), "px", ""),
         rule("height", shown.shape[0], Span(size.height, size.height), "px", ""),
         rule("file_size", len(content) / 1000, kilobytes, "kB", FILE_SIZE),
     ]
-    return IdPhoto(preset, image, content, tuple(rules), sitting.rules)
+    return IdPhoto(preset, image, content, tuple(rules), photo.rules)
 
 
-def best(sittings: Sequence[Sitting]) -> Sitting:
+def choose_photo(photos: Sequence[SourcePhoto]) -> SourcePhoto:
     """The photo that breaks the fewest rules no frame can mend; of equals the first."""
-    return min(sittings, key=lambda each: sum(not found.ok for found in each.rules))
+    return min(photos, key=lambda each: sum(not found.ok for found in each.rules))
 
 
-def encode(image: Image, kilobytes: Span, source: str) -> bytes:
+def encode_jpeg(image: Image, kilobytes: Span, source: str) -> bytes:
     """A JPEG of the best quality whose size lies in the range; where none does, the one that comes nearest.
 
     `source` is IPTC's digital source type.
     """
-    return fitted(lambda quality: _jpeg(image, quality, source), kilobytes)
+    return fit_file_size(lambda quality: _jpeg(image, quality, source), kilobytes)
 
 
 def _jpeg(image: Image, quality: int, source: str) -> bytes:
@@ -247,7 +247,7 @@ def _jpeg(image: Image, quality: int, source: str) -> bytes:
     return file.getvalue()
 
 
-def document(photo: IdPhoto, presets: Presets, wish: Wish) -> dict[str, Any]:
+def make_report(photo: IdPhoto, presets: Presets, options: IdPhotoOptions) -> dict[str, Any]:
     """The report as JSON: every rule with what was measured, what is allowed, and what to do."""
     preset, size = photo.preset, photo.preset.pixels
     return {
@@ -257,23 +257,23 @@ def document(photo: IdPhoto, presets: Presets, wish: Wish) -> dict[str, Any]:
         "pixels": [size.width, size.height],
         "millimetres": [round(each, 2) for each in preset.millimetres],
         "dpi": DPI,
-        "background": "kept" if wish.keep_background else presets.colour(preset, wish.background)[0],
+        "background": "kept" if options.keep_background else presets.background_color(preset, options.background)[0],
         "ok": photo.ok,
         "rules": [_told(each) for each in photo.rules],
         "photo": [_told(each) for each in photo.photo_rules],
-        "notes": notes(preset, wish),
+        "notes": make_notes(preset, options),
     }
 
 
-def notes(preset: Preset, wish: Wish) -> list[str]:
+def make_notes(preset: Preset, options: IdPhotoOptions) -> list[str]:
     """What the person should know that is no rule of the picture."""
     out = [preset.notes] if preset.notes else []
-    if preset.unaltered and not wish.keep_background:
+    if preset.unaltered and not options.keep_background:
         out.append(
             "This authority asks for photos that software has not changed. "
             "Take one before a plain wall and keep its background (--keep-background)."
         )
-    chosen = wish.background and not wish.keep_background and wish.background not in preset.backgrounds
+    chosen = options.background and not options.keep_background and options.background not in preset.backgrounds
     if chosen:
         out.append(f"This authority asks for another background: {' or '.join(preset.backgrounds)}.")
     return out
@@ -286,7 +286,7 @@ def _told(each: Rule) -> dict[str, Any]:
     return told if each.ok else told | {"tip": each.tip}
 
 
-def _composed(sitting: Sitting, frame: Frame, preset: Preset) -> list[Rule]:
+def _composed(sitting: SourcePhoto, frame: Frame, preset: Preset) -> list[Rule]:
     """The rules about where the head lies, in the preset's own unit."""
     unit = "% of height" if preset.unit == "percent" else preset.unit
     rules = preset.composition
@@ -295,7 +295,7 @@ def _composed(sitting: Sitting, frame: Frame, preset: Preset) -> list[Rule]:
     out = []
     for name, span in spans.items():
         if span != Span():
-            whole = preset.whole
+            whole = preset.scale_height
             ends = Span(*(None if end is None else round(end * whole, 6) for end in (span.low, span.high)))
             out.append(rule(name, found[name] * whole, ends, unit, FRAME))
     # What is above the hair must be seen, whatever a rule takes for the crown.

@@ -51,7 +51,7 @@ class Preset(BaseModel):
         return self.size if self.unit == "mm" else (self.size[0] / DPI * 25.4, self.size[1] / DPI * 25.4)
 
     @property
-    def whole(self) -> float:
+    def scale_height(self) -> float:
         """The picture's height in the unit of the rules."""
         return 100.0 if self.unit == "percent" else self.size[1]
 
@@ -73,7 +73,7 @@ class Preset(BaseModel):
         return Span() if self.kilobytes is None else Span(*self.kilobytes)
 
     def _span(self, given: _Range | None) -> Span:
-        return Span() if given is None else Span(given[0] / self.whole, given[1] / self.whole)
+        return Span() if given is None else Span(given[0] / self.scale_height, given[1] / self.scale_height)
 
 
 class Presets(BaseModel):
@@ -106,7 +106,7 @@ class Presets(BaseModel):
             raise UserError("unknown_paper", f"There is no paper {name!r}. Papers: {', '.join(self.papers)}.")
         return self.papers[name]
 
-    def colour(self, preset: Preset, name: str | None) -> tuple[str, tuple[int, int, int]]:
+    def background_color(self, preset: Preset, name: str | None) -> tuple[str, tuple[int, int, int]]:
         """A background's name and colour: the preset's own, or one asked for; raises `UserError` (`bad_background`)."""
         chosen = name or preset.backgrounds[0]
         shown = self.colours.get(chosen, chosen).lower()
@@ -116,7 +116,7 @@ class Presets(BaseModel):
         return chosen, (int(shown[1:3], 16), int(shown[3:5], 16), int(shown[5:7], 16))
 
 
-def load() -> Presets:
+def load_presets() -> Presets:
     """The presets that come with the project."""
     return Presets.model_validate(tomllib.loads(PRESETS.read_text("utf-8")))
 

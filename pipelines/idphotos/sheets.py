@@ -34,15 +34,15 @@ class Layout:
 
     paper: tuple[float, float]
     photo: tuple[float, float]
-    places: tuple[tuple[float, float], ...]
+    positions: tuple[tuple[float, float], ...]
     """Upper left corners of the photos."""
 
-    def marks(self) -> list[tuple[float, float, float, float]]:
+    def crop_marks(self) -> list[tuple[float, float, float, float]]:
         """Crop marks as lines x, y, x, y: two at each corner of each photo, outside of it."""
         wide, tall = self.photo
-        lefts, tops = {left for left, _ in self.places}, {top for _, top in self.places}
+        lefts, tops = {left for left, _ in self.positions}, {top for _, top in self.positions}
         lines = []
-        for left, top in self.places:
+        for left, top in self.positions:
             for x, out in ((left, -1 if left > min(lefts) else -2), (left + wide, 1 if left < max(lefts) else 2)):
                 for y, up in ((top, -1 if top > min(tops) else -2), (top + tall, 1 if top < max(tops) else 2)):
                     lines.append((x + _start(out), y, x + _end(out), y))
@@ -50,7 +50,7 @@ class Layout:
         return lines
 
 
-def arrange(paper: tuple[float, float], photo: tuple[float, float]) -> Layout:
+def arrange_photos(paper: tuple[float, float], photo: tuple[float, float]) -> Layout:
     """As many photos as fit, upright, in the middle of the paper, which is turned where more fit so.
 
     Raises `UserError` (`paper_too_small`).
@@ -71,7 +71,7 @@ def arrange(paper: tuple[float, float], photo: tuple[float, float]) -> Layout:
     return Layout(best, photo, places)
 
 
-def as_jpeg(layout: Layout, content: bytes) -> bytes:
+def encode_jpeg(layout: Layout, content: bytes) -> bytes:
     """The sheet as a picture of 300 dpi; `content` is the photo's JPEG."""
     size = (_dots(layout.paper[0]), _dots(layout.paper[1]))
     sheet = PIL.Image.new("RGB", size, "white")
@@ -79,17 +79,17 @@ def as_jpeg(layout: Layout, content: bytes) -> bytes:
     cell = (_dots(layout.photo[0]), _dots(layout.photo[1]))
     if photo.size != cell:
         photo = photo.resize(cell, PIL.Image.Resampling.LANCZOS)
-    for left, top in layout.places:
+    for left, top in layout.positions:
         sheet.paste(photo, (_dots(left), _dots(top)))
     pen = PIL.ImageDraw.Draw(sheet)
-    for line in layout.marks():
+    for line in layout.crop_marks():
         pen.line([_dots(each) for each in line], fill=(GREY, GREY, GREY), width=max(1, _dots(LINE)))
     file = io.BytesIO()
     sheet.save(file, "JPEG", quality=95, subsampling=0, dpi=(DPI, DPI))
     return file.getvalue()
 
 
-def as_pdf(layout: Layout, content: bytes) -> bytes:
+def encode_pdf(layout: Layout, content: bytes) -> bytes:
     """The sheet as a PDF of the paper's exact size; the photo's JPEG goes in once, unchanged, and marks are lines."""
     file = io.BytesIO()
     wide, tall = layout.paper
@@ -99,12 +99,12 @@ def as_pdf(layout: Layout, content: bytes) -> bytes:
     # Scaling "to fit" would make every photo a few per cent too small.
     canvas.setViewerPreference("PrintScaling", "None")
     picture = ImageReader(io.BytesIO(content))
-    for left, top in layout.places:
+    for left, top in layout.positions:
         at = (left * mm, (tall - top - layout.photo[1]) * mm)
         canvas.drawImage(picture, *at, width=layout.photo[0] * mm, height=layout.photo[1] * mm)
     canvas.setLineWidth(LINE * mm)
     canvas.setStrokeGray(GREY / 255)
-    for x, y, to_x, to_y in layout.marks():
+    for x, y, to_x, to_y in layout.crop_marks():
         canvas.line(x * mm, (tall - y) * mm, to_x * mm, (tall - to_y) * mm)
     canvas.showPage()
     canvas.save()

@@ -19,19 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
-from pipelines.settings import ModelStore
+from pipelines.settings import ModelStoreSettings
 
 if TYPE_CHECKING:
     import httpx
 
-CHUNK = 1 << 18
-ATTEMPTS = 4
+CHUNK_BYTES = 1 << 18
+MAX_ATTEMPTS = 4
 """Times a broken connection is taken up again within one pull; the next pull resumes where this one gave up."""
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-STALE = 24 * 3600
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+STALE_SECONDS = 24 * 3600
 """Seconds after which an archive folder that a killed process left behind is swept."""
 
-Tell = Callable[[int, int], None]
+ReportBytes = Callable[[int, int], None]
 """Hears (bytes here, bytes in all or 0 when unknown); raises to stop."""
 
 
@@ -69,7 +69,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
+class DownloadedFile:
     """A whole file in the staging folder, not checked yet."""
 
     path: Path
@@ -87,20 +87,20 @@ class SourceFailedError(Exception):
         self.reason = reason
 
 
-class Fetcher:
+class Downloader:
     """Fetches for one pull: an archive comes once, however many files need it; tidies up when left."""
 
-    def __init__(self, settings: ModelStore, archives: Mapping[str, Archive], staging: Path) -> None:
+    def __init__(self, settings: ModelStoreSettings, archives: Mapping[str, Archive], staging: Path) -> None:
         self._settings = settings
         self._archives = archives
         self._staging = staging
         self._fetched: dict[str, Path] = {}
         self._commits: dict[str, str] = {}
 
-    def __enter__(self) -> "Fetcher":
+    def __enter__(self) -> "Downloader":
         for left in self._staging.glob("archive-*"):
             with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > STALE:
+                if time.time() - left.stat().st_mtime > STALE_SECONDS:
                     shutil.rmtree(left, ignore_errors=True)
         return self
 
@@ -108,7 +108,7 @@ class Fetcher:
         for archive in self._fetched.values():
             shutil.rmtree(archive.parent, ignore_errors=True)
 
-    def fetch(self, source: Source, into: Path, tell: Tell) -> Arrived:
+    def download(self, source: Source, into: Path, tell: ReportBytes) -> DownloadedFile:
         """Bring one file to `into`; raises `SourceFailedError`, and `OSError` when this machine's disk is at fault."""
         into.parent.mkdir(parents=True, exist_ok=True)
         match source.kind:
@@ -117,15 +117,15 @@ class Fetcher:
             case "hub":
                 return self._from_hub(source, into, tell)
             case "url":
-                download(source.place, into, tell)
+                download_url(source.place, into, tell)
             case "zip":
                 packed = into.with_name(hashlib.sha256(source.place.encode()).hexdigest()[:12] + ".zip")
                 if not packed.is_file():
-                    download(source.place, packed, tell)
+                    download_url(source.place, packed, tell)
                 _unpack(packed, source.path, into)
-        return Arrived(into)
+        return DownloadedFile(into)
 
-    def _archive(self, name: str, tell: Tell) -> Path:
+    def _archive(self, name: str, tell: ReportBytes) -> Path:
         if name not in self._fetched:
             folder = Path(tempfile.mkdtemp(prefix="archive-", dir=self._staging))
             try:
@@ -135,7 +135,7 @@ class Fetcher:
                 raise
         return self._fetched[name]
 
-    def _from_hub(self, source: Source, into: Path, tell: Tell) -> Arrived:
+    def _from_hub(self, source: Source, into: Path, tell: ReportBytes) -> DownloadedFile:
         # The library resolves the file (commit, hash, gates); the bytes come by `download`, because the library's own
         # download starts again from nothing when the process that began it has ended.
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
@@ -150,10 +150,10 @@ class Fetcher:
             # The other files of this pull come from the same commit, even if the branch moves meanwhile.
             self._commits.setdefault(source.place, about.commit_hash)
             url = hf_hub_url(source.place, source.path, revision=about.commit_hash, endpoint=hub)
-        download(url, into, tell, headers=build_hf_headers(token=token))
+        download_url(url, into, tell, headers=build_hf_headers(token=token))
         # Large files are named by their SHA-256, small ones by a git hash.
         stated = about.etag if about.etag and len(about.etag) == 64 else ""
-        return Arrived(into, commit=about.commit_hash or "", sha256=stated)
+        return DownloadedFile(into, commit=about.commit_hash or "", sha256=stated)
 
 
 @contextlib.contextmanager
@@ -179,13 +179,13 @@ def _hub_failures(source: Source, hub: str) -> Iterator[None]:
         raise SourceFailedError("no_network", "cannot be reached") from error
 
 
-def download(url: str, into: Path, tell: Tell, headers: Mapping[str, str] | None = None) -> None:
+def download_url(url: str, into: Path, tell: ReportBytes, headers: Mapping[str, str] | None = None) -> None:
     """Stream a URL into a file; goes on from what an earlier try left, if the server says it is still the same file."""
     import httpx
 
     part, note = into.with_name(into.name + ".part"), into.with_name(into.name + ".part.json")
     broken = ""
-    for attempt in range(ATTEMPTS):
+    for attempt in range(MAX_ATTEMPTS):
         time.sleep(0.25 * attempt)
         try:
             with httpx.Client(follow_redirects=True, timeout=httpx.Timeout(30, connect=10)) as client:
@@ -201,11 +201,11 @@ def download(url: str, into: Path, tell: Tell, headers: Mapping[str, str] | None
         part.replace(into)
         return
     raise SourceFailedError(
-        "download_failed", f"broke off {ATTEMPTS} times ({broken}); the next pull goes on from there"
+        "download_failed", f"broke off {MAX_ATTEMPTS} times ({broken}); the next pull goes on from there"
     )
 
 
-def _stream(client: "httpx.Client", url: str, staged: tuple[Path, Path], tell: Tell, headers: dict[str, str]) -> None:
+def _stream(client: "httpx.Client", url: str, staged: tuple[Path, Path], tell: ReportBytes, headers: dict[str, str]) -> None:
     import httpx
 
     part, note = staged
@@ -252,7 +252,7 @@ def _resumable(part: Path, note: Path, url: str) -> tuple[int, str]:
     return here, str(told["validator"])
 
 
-def pip_download(archive: Archive, folder: Path, tell: Tell) -> Path:
+def pip_download(archive: Archive, folder: Path, tell: ReportBytes) -> Path:
     """Fetch one archive with pip, which honours the user's index and mirror."""
     wanted = folder / "requirements.txt"
     wanted.write_text(archive.requirement + (f" --hash=sha256:{archive.sha256}" if archive.sha256 else ""), "utf-8")
@@ -273,7 +273,7 @@ def pip_download(archive: Archive, folder: Path, tell: Tell) -> Path:
     raise _pip_failure(said)
 
 
-def _run(command: list[str], errors: IO[bytes], tell: Tell) -> int:
+def _run(command: list[str], errors: IO[bytes], tell: ReportBytes) -> int:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)  # noqa: S603 -- our own interpreter, words from our manifest
     try:
         while True:
@@ -307,7 +307,7 @@ def _unpack(packed: Path, member: str, into: Path) -> None:
     part = into.with_name(into.name + ".part")
     try:
         with contextlib.ExitStack() as stack, part.open("wb") as out:
-            shutil.copyfileobj(_member(stack, packed, member), out, CHUNK)
+            shutil.copyfileobj(_member(stack, packed, member), out, CHUNK_BYTES)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         packed.unlink(missing_ok=True)
         raise SourceFailedError("download_failed", f"sent a broken archive ({error})") from error

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Locked:
+class LockEntry:
     """What was recorded of one file when it came."""
 
     sha256: str
@@ -23,7 +23,7 @@ class Locked:
     commit: str = ""
 
 
-Lock = Mapping[str, Mapping[str, Locked]]
+Lock = Mapping[str, Mapping[str, LockEntry]]
 """Model → file → what was recorded."""
 
 
@@ -33,12 +33,12 @@ class LockFile:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def read(self) -> dict[str, dict[str, Locked]]:
+    def read(self) -> dict[str, dict[str, LockEntry]]:
         """All that was recorded; raises `OperatorError` (`bad_lock`)."""
         path = self._folder / "lock.json"
         try:
             read: dict[str, Any] = json.loads(path.read_text("utf-8"))["models"]
-            return {model: {name: Locked(**told) for name, told in files.items()} for model, files in read.items()}
+            return {model: {name: LockEntry(**told) for name, told in files.items()} for model, files in read.items()}
         except FileNotFoundError:
             return {}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -46,12 +46,12 @@ class LockFile:
                 "bad_lock", f"{path} cannot be read ({error}): mend it, or delete it and pull again."
             ) from error
 
-    def record(self, model: str, file: str, locked: Locked, *, fresh: bool = False) -> None:
+    def record(self, model: str, file: str, locked: LockEntry, *, only_if_new: bool = False) -> None:
         """Write down what came; with `fresh`, only if nothing was written down before."""
-        with self.holding("lock.json"):
+        with self.exclusive("lock.json"):
             lock = self.read()
             files = lock.setdefault(model, {})
-            if fresh and file in files:
+            if only_if_new and file in files:
                 return
             files[file] = locked
             told = {name: {each: asdict(entry) for each, entry in kept.items()} for name, kept in sorted(lock.items())}
@@ -61,7 +61,7 @@ class LockFile:
             staged.replace(self._folder / "lock.json")
 
     @contextlib.contextmanager
-    def holding(self, name: str, progress: "Progress | None" = None) -> Iterator[None]:
+    def exclusive(self, name: str, progress: "Progress | None" = None) -> Iterator[None]:
         """Be the only process at work on this name; says so while it waits for another one."""
         import filelock
 

@@ -164,6 +164,6 @@ def read_manifest(path: Path) -> Manifest:
 
 
 @functools.cache
-def own_manifest() -> Manifest:
+def builtin_manifest() -> Manifest:
     """The manifest that ships with this package."""
     return read_manifest(Path(__file__).with_name("models.toml"))

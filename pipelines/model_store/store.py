@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.model_store.download import CHUNK, FULL, Arrived, Fetcher, Source, SourceFailedError
-from pipelines.model_store.lock import Lock, Locked, LockFile
-from pipelines.model_store.manifest import Manifest, Model, ModelFile, own_manifest
-from pipelines.settings import ModelStore
+from pipelines.model_store.download import CHUNK_BYTES, DISK_FULL, DownloadedFile, Downloader, Source, SourceFailedError
+from pipelines.model_store.lock import Lock, LockEntry, LockFile
+from pipelines.model_store.manifest import Manifest, Model, ModelFile, builtin_manifest
+from pipelines.settings import ModelStoreSettings
 from portrait.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -53,21 +53,21 @@ class FileState:
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled:
+class PullResult:
     """What one pull did for one model."""
 
     model: Model
     fetched: tuple[str, ...]
-    kept: tuple[str, ...]
+    unchanged: tuple[str, ...]
     size: int
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportResult:
     """What `import` made of a folder; paths are relative to it."""
 
     taken: tuple[FileState, ...]
-    kept: tuple[FileState, ...]
+    unchanged: tuple[FileState, ...]
     """Were here already, the same."""
     refused: tuple[tuple[str, str], ...]
     """Path and why it was not taken, though its name is known."""
@@ -77,12 +77,12 @@ class Imported:
 Failures = Sequence[tuple[Source, SourceFailedError]]
 
 
-class Models:
+class ModelStore:
     """The model files of this machine."""
 
-    def __init__(self, settings: ModelStore, manifest: Manifest | None = None) -> None:
+    def __init__(self, settings: ModelStoreSettings, manifest: Manifest | None = None) -> None:
         self._settings = settings
-        self._manifest = manifest or own_manifest()
+        self._manifest = manifest or builtin_manifest()
         self._folder = settings.folder
         self._lock = LockFile(settings.folder)
 
@@ -114,7 +114,7 @@ class Models:
         lock = self._lock.read()
         return tuple(self._state(model, lock) for model in self._manifest.models.values())
 
-    def pull(self, names: Iterable[str] = (), progress: "Progress | None" = None) -> tuple[Pulled, ...]:
+    def pull(self, names: Iterable[str] = (), progress: "Progress | None" = None) -> tuple[PullResult, ...]:
         """Fetch models by name, or the embedded ones; keeps what is here, and mends what `check` calls changed."""
         wanted = [self._known(name) for name in dict.fromkeys(names)]
         wanted = wanted or [model for model in self._manifest.models.values() if model.embedded]
@@ -135,7 +135,7 @@ class Models:
             found.append(FileState(model.name, file.name, self._compare(model, file, lock)))
         return tuple(found)
 
-    def import_folder(self, folder: Path) -> Imported:
+    def import_folder(self, folder: Path) -> ImportResult:
         """Take files from a folder that was carried in: by published name, and by hash where one is known."""
         if not folder.is_dir():
             raise OperatorError("no_such_folder", f"There is no folder {folder}.")
@@ -154,7 +154,7 @@ class Models:
                 for model, file in known:
                     state = FileState(model.name, file.name, "ok")
                     (taken if self._take(path, model, file) else kept).append(state)
-        return Imported(tuple(taken), tuple(kept), tuple(refused), tuple(unknown))
+        return ImportResult(tuple(taken), tuple(kept), tuple(refused), tuple(unknown))
 
     # -------------------------------------------------------------- what is here
 
@@ -180,7 +180,7 @@ class Models:
         lock = self._lock.read()
         for file in model.files:
             if name in (None, file.name) and not self._present(model, file, lock):
-                size = size_text(self._state(model, lock).size)
+                size = format_size(self._state(model, lock).size)
                 raise OperatorError(
                     "missing_model",
                     f"The model {model.name} is not on this machine, or not whole: "
@@ -207,11 +207,11 @@ class Models:
         path = self._path(model, file.name)
         return self._expected(model, file, lock).size or (path.stat().st_size if path.is_file() else 0)
 
-    def _expected(self, model: Model, file: ModelFile, lock: Lock) -> Locked:
+    def _expected(self, model: Model, file: ModelFile, lock: Lock) -> LockEntry:
         """What the file must be: the manifest's word first, then what was recorded when it came."""
-        locked = lock.get(model.name, {}).get(file.name, Locked("", 0))
+        locked = lock.get(model.name, {}).get(file.name, LockEntry("", 0))
         if file.sha256 and file.sha256 != locked.sha256:
-            return Locked(file.sha256, file.size)
+            return LockEntry(file.sha256, file.size)
         return replace(locked, size=file.size or locked.size)
 
     def _compare(self, model: Model, file: ModelFile, lock: Lock) -> State:
@@ -224,15 +224,15 @@ class Models:
 
     # -------------------------------------------------------------- bringing files in
 
-    def _fetcher(self) -> Fetcher:
+    def _fetcher(self) -> Downloader:
         (self._folder / ".partial").mkdir(parents=True, exist_ok=True)
-        return Fetcher(self._settings, self._manifest.archives, self._folder / ".partial")
+        return Downloader(self._settings, self._manifest.archives, self._folder / ".partial")
 
-    def _pull(self, model: Model, fetcher: Fetcher, progress: "Progress") -> Pulled:
+    def _pull(self, model: Model, fetcher: Downloader, progress: "Progress") -> PullResult:
         fetched: list[str] = []
         kept: list[str] = []
         staging = self._folder / ".partial" / model.name
-        with self._lock.holding(model.name, progress):
+        with self._lock.exclusive(model.name, progress):
             for file in model.files:
                 if self._compare(model, file, self._lock.read()) in {"ok", "unverified"}:
                     kept.append(file.name)
@@ -242,16 +242,16 @@ class Models:
                     self._settle(arrived, model, file, str(source))
                 fetched.append(file.name)
             shutil.rmtree(staging, ignore_errors=True)
-        return Pulled(model, tuple(fetched), tuple(kept), self._state(model, self._lock.read()).size)
+        return PullResult(model, tuple(fetched), tuple(kept), self._state(model, self._lock.read()).size)
 
-    def _bring(self, model: Model, file: ModelFile, fetcher: Fetcher, progress: "Progress") -> tuple[Source, Arrived]:
+    def _bring(self, model: Model, file: ModelFile, fetcher: Downloader, progress: "Progress") -> tuple[Source, DownloadedFile]:
         """The first source that answers with the right bytes."""
         into, lock = self._staged(model, file), self._lock.read()
         expected = self._expected(model, file, lock)
         failures: list[tuple[Source, SourceFailedError]] = []
         for source in (self._pinned(source, model, lock) for source in file.sources):
             try:
-                arrived = fetcher.fetch(
+                arrived = fetcher.download(
                     source, into, lambda done, total: progress(done, total, f"{model.name}/{file.name}")
                 )
                 return source, _checked(arrived, expected)
@@ -269,12 +269,12 @@ class Models:
     def _staged(self, model: Model, file: ModelFile) -> Path:
         return self._folder / ".partial" / model.name / file.name.replace("/", "__")
 
-    def _settle(self, arrived: Arrived, model: Model, file: ModelFile, source: str) -> None:
+    def _settle(self, arrived: DownloadedFile, model: Model, file: ModelFile, source: str) -> None:
         """Record a whole, checked file, then give it its name; in this order, so that no file is here unrecorded."""
         with arrived.path.open("rb+") as written:
             os.fsync(written.fileno())
         self._lock.record(
-            model.name, file.name, Locked(arrived.sha256, arrived.path.stat().st_size, source, arrived.commit)
+            model.name, file.name, LockEntry(arrived.sha256, arrived.path.stat().st_size, source, arrived.commit)
         )
         target = self._path(model, file.name)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -305,17 +305,17 @@ class Models:
 
     def _take(self, path: Path, model: Model, file: ModelFile) -> bool:
         staging = self._folder / ".partial" / model.name
-        with self._lock.holding(model.name, _silent), _swept(staging):
+        with self._lock.exclusive(model.name, _silent), _swept(staging):
             target = self._path(model, file.name)
             if target.is_file() and (path.samefile(target) or _sha256(path) == _sha256(target)):
                 self._lock.record(
-                    model.name, file.name, Locked(_sha256(target), target.stat().st_size, "import"), fresh=True
+                    model.name, file.name, LockEntry(_sha256(target), target.stat().st_size, "import"), only_if_new=True
                 )
                 return False
             into = self._staged(model, file)
             into.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, into)
-            self._settle(Arrived(into, sha256=_sha256(into)), model, file, "import")
+            self._settle(DownloadedFile(into, sha256=_sha256(into)), model, file, "import")
             with contextlib.suppress(OSError):
                 staging.rmdir()  # unless bytes of a broken pull lie there
             return True
@@ -326,7 +326,7 @@ class Models:
         try:
             yield
         except OSError as error:
-            if error.errno in FULL:
+            if error.errno in DISK_FULL:
                 sentence = f"The disk of {self._folder} is full: free some space, then run the command again."
                 raise OperatorError("disk_full", sentence) from error
             raise OperatorError(
@@ -348,7 +348,7 @@ def _swept(staging: Path) -> Iterator[None]:
         raise
 
 
-def _checked(arrived: Arrived, expected: Locked) -> Arrived:
+def _checked(arrived: DownloadedFile, expected: LockEntry) -> DownloadedFile:
     """The same with its real hash; raises `SourceFailedError` and removes it when it is not what it must be."""
     digest, must = _sha256(arrived.path), expected.sha256 or arrived.sha256
     if (must and digest != must) or (expected.size and arrived.path.stat().st_size != expected.size):
@@ -377,12 +377,12 @@ def _silent(done: int, total: int, doing: str, preview: object = None) -> None:
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(CHUNK):
+        while block := file.read(CHUNK_BYTES):
             digest.update(block)
     return digest.hexdigest()
 
 
-def size_text(size: int) -> str:
+def format_size(size: int) -> str:
     """Bytes as a person reads them; 0 means unknown."""
     if not size:
         return "size not known yet"

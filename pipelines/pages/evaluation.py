@@ -11,12 +11,12 @@ from pipelines.pages.inline import inline
 from portrait.evaluation import Evaluation, Measure, Measured
 from portrait.metrics import histogram
 
-PAGE = "evaluation.html"
-MOST = 200
+PAGE_FILE = "evaluation.html"
+MAX_PICTURES = 200
 """Pictures that the page shows: the least like first, as those are looked for."""
-WIDE, TALL, FOOT = 420, 150, 22
+PLOT_WIDTH, PLOT_HEIGHT, AXIS_HEIGHT = 420, 150, 22
 """Pixels of a plot, and of the row of numbers below it."""
-NAMES = {
+MEASURES = {
     "likeness": ("Likeness", "distance to the person, median; above the limit it is somebody else"),
     "diversity": ("Variety of faces", "mean distance between every two faces"),
     "diversity_pictures": ("Variety of pictures", "mean of 1 − cosine between every two pictures, in CLIP's space"),
@@ -37,7 +37,7 @@ class Bar:
     y: float
     width: float
     height: float
-    told: str
+    tooltip: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Plot:
 
 def write(evaluation: Evaluation, page: Path) -> Path:
     """Write the page; raises `OperatorError` (`cannot_write`)."""
-    return atomic.write(page, render(evaluation))
+    return atomic.write_file(page, render(evaluation))
 
 
 def render(evaluation: Evaluation) -> str:
@@ -62,26 +62,26 @@ def render(evaluation: Evaluation) -> str:
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         (Path(__file__).parent / "evaluation.html.j2").read_text("utf-8")
     )
-    shown = sorted(evaluation.pictures, key=_worst_first)[:MOST]
+    shown = sorted(evaluation.pictures, key=_worst_first)[:MAX_PICTURES]
     return template.render(
-        rows=rows(evaluation),
+        rows=make_rows(evaluation),
         plots=plots(evaluation),
         notes=evaluation.notes,
         cards=[{"name": each.name, "picture": inline(each.thumb), "numbers": _numbers(each)} for each in shown],
         count=len(evaluation.pictures),
         left=len(evaluation.pictures) - len(shown),
-        wide=WIDE,
-        tall=TALL,
-        whole=TALL + FOOT,
+        wide=PLOT_WIDTH,
+        tall=PLOT_HEIGHT,
+        whole=PLOT_HEIGHT + AXIS_HEIGHT,
     )
 
 
-def rows(evaluation: Evaluation) -> list[dict[str, str]]:
+def make_rows(evaluation: Evaluation) -> list[dict[str, str]]:
     """Every measure in the order of `NAMES`, with its value or with what would bring it."""
     measured = {each.name: each for each in evaluation.measures}
     missing = {each.name: each.why for each in evaluation.missing}
     found = []
-    for name, (title, meaning) in NAMES.items():
+    for name, (title, meaning) in MEASURES.items():
         if name in measured:
             told = {"value": number(measured[name].value), "more": _more(measured[name]), "why": ""}
         elif name in missing:
@@ -122,13 +122,13 @@ def _plot(title: str, values: Sequence[float], limit: float | None) -> Plot:
         low, high = min(low, limit), max(high, limit)
     room = (high - low) * 0.03
     low, high = low - room, high + room
-    scale, most = WIDE / (high - low), max(counts)
+    scale, most = PLOT_WIDTH / (high - low), max(counts)
     bars = tuple(
         Bar(
             round((left - low) * scale, 2),
-            round(TALL - count / most * (TALL - 8), 2),
+            round(PLOT_HEIGHT - count / most * (PLOT_HEIGHT - 8), 2),
             round(max(1.0, (right - left) * scale - 1), 2),
-            round(count / most * (TALL - 8), 2),
+            round(count / most * (PLOT_HEIGHT - 8), 2),
             f"{number(left)} to {number(right)}: {count}",
         )
         for count, left, right in zip(counts, edges, edges[1:], strict=False)

@@ -19,7 +19,7 @@ def write(
     portraits: Sequence[tuple[Path, Style, Portrait]], folder: Path, notes: Sequence[tuple[str, str]] = ()
 ) -> Path:
     """Write `index.html` beside the portraits; `notes` are (words, link) to other pages. Raises `cannot_write`."""
-    return atomic.write(folder / PAGE, render(portraits, folder, notes))
+    return atomic.write_file(folder / PAGE, render(portraits, folder, notes))
 
 
 def render(portraits: Sequence[tuple[Path, Style, Portrait]], folder: Path, notes: Sequence[tuple[str, str]]) -> str:
@@ -33,7 +33,7 @@ def render(portraits: Sequence[tuple[Path, Style, Portrait]], folder: Path, note
             "title": style.title,
             "likeness": in_words(portrait),
             "credit": style.credit,
-            "source": ", ".join(portrait.drawn_from.values()),
+            "source": ", ".join(portrait.reference_names.values()),
             "before": "" if portrait.before is None else inline(_face_part(portrait.before)),
             "after": "" if portrait.before is None else inline(_face_part(portrait.image)),
         }

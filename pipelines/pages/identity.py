@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 from pipelines.pages.inline import inline
-from portrait.training import Learned
+from portrait.training import TrainingResult
 from portrait.types import TrainingSet
 
 WIDTH, HEIGHT = 640, 200
@@ -29,13 +29,13 @@ class _Curve:
     last: int
 
 
-def page(description: Mapping[str, Any], learned: Learned | None, training: TrainingSet | None) -> str:
+def render(description: Mapping[str, Any], learned: TrainingResult | None, training: TrainingSet | None) -> str:
     """The page as text; a merge has neither lesson nor photos."""
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         (Path(__file__).parent / "identity.html.j2").read_text("utf-8")
     )
     losses = learned.losses if learned else ()
-    looks = learned.looks if learned else ()
+    looks = learned.validations if learned else ()
     curves = [
         _curve("Loss", list(range(1, len(losses) + 1)), losses),
         _curve("Distance to the person", [look.step for look in looks], [look.distance for look in looks]),
@@ -44,7 +44,7 @@ def page(description: Mapping[str, Any], learned: Learned | None, training: Trai
         told=description,
         curves=[curve for curve in curves if curve is not None],
         held_out=description["scores"]["held_out"],
-        sheet=[(prompt, inline(image)) for prompt, image in (learned.sheet if learned else ())],
+        sheet=[(prompt, inline(image)) for prompt, image in (learned.sample_images if learned else ())],
         crops=[(crop.source, crop.caption, inline(crop.image)) for crop in (training.crops if training else ())],
         width=WIDTH,
         height=HEIGHT,

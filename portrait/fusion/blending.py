@@ -12,11 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask, Points
-from portrait.fusion.occluders import features, in_front, low_pass, oddness, soften, width_of
-from portrait.fusion.warp import REGIONS, ramp, region
+from portrait.fusion.occluders import (
+    face_width,
+    feature_mask,
+    gaussian_blur,
+    masked_low_pass,
+    occlusion_mask,
+    skin_color_distance,
+)
+from portrait.fusion.warp import REGIONS, region_mask, smoothstep
 from portrait.images.color import from_lab, to_lab
 
-WORKING = 256.0
+WORKING_WIDTH = 256.0
 """Largest width of a face at working size, pixels: light, colour and seams are smooth, detail is added later."""
 LIGHT = 0.12
 """Reach of what counts as light: shading wider than this comes from the scene, finer shading is the person's."""
@@ -31,7 +38,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tone:
+class SkinTone:
     """The colours of one skin in one light: a, b of CIELAB as a straight line in L."""
 
     middle: Floats
@@ -52,7 +59,7 @@ class Tone:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scene:
+class TargetFace:
     """A template's face at working size and all that is read from it once."""
 
     image: Image
@@ -61,7 +68,7 @@ class Scene:
     front: Mask
     """Hair and glasses that lie in front of the face."""
     skin: Mask
-    tone: Tone
+    tone: SkinTone
     tint: Floats
     """H×W×2: how a, b of the light differ from place to place."""
     light: Floats
@@ -75,7 +82,7 @@ class Scene:
     @property
     def width(self) -> float:
         """Width of the face in pixels."""
-        return width_of(self.mesh)
+        return face_width(self.mesh)
 
     @property
     def base(self) -> Floats:
@@ -83,24 +90,26 @@ class Scene:
         return np.dstack([self.light, self.tone(self.light) + self.tint])
 
 
-def read(image: Image, mesh: Points) -> Scene:
+def analyze_target(image: Image, mesh: Points) -> TargetFace:
     """Look at a template's face."""
-    lab, width, front = to_lab(image), width_of(mesh), in_front(image, mesh)
-    skin = bare(mesh, front) * (oddness(image, mesh) < 1.8)  # moles, frames and their shadows are no light
-    tone = tone_of(lab, skin)
-    tint = low_pass(lab[..., 1:] - tone(lab[..., 0]), skin, TINT * width)
-    light = low_pass(lab[..., :1], skin, LIGHT * width)[..., 0]
-    return Scene(image, mesh, lab, front, skin, tone, tint, light)
+    lab, width, front = to_lab(image), face_width(mesh), occlusion_mask(image, mesh)
+    skin = bare_skin_mask(mesh, front) * (
+        skin_color_distance(image, mesh) < 1.8
+    )  # moles, frames and their shadows are no light
+    tone = skin_tone(lab, skin)
+    tint = masked_low_pass(lab[..., 1:] - tone(lab[..., 0]), skin, TINT * width)
+    light = masked_low_pass(lab[..., :1], skin, LIGHT * width)[..., 0]
+    return TargetFace(image, mesh, lab, front, skin, tone, tint, light)
 
 
-def bare(mesh: Points, hidden: Mask) -> Mask:
+def bare_skin_mask(mesh: Points, hidden: Mask) -> Mask:
     """Skin that shows nothing but skin: without features, hair, and the outline."""
-    shape, width = hidden.shape, width_of(mesh)
-    oval = region(mesh, "oval", shape, -0.06 * width)
-    return oval * (1 - features(mesh, shape, 0.03, names="eyes brows lips nostrils")) * (hidden < 0.15)
+    shape, width = hidden.shape, face_width(mesh)
+    oval = region_mask(mesh, "oval", shape, -0.06 * width)
+    return oval * (1 - feature_mask(mesh, shape, 0.03, names="eyes brows lips nostrils")) * (hidden < 0.15)
 
 
-def tone_of(lab: Floats, skin: Mask) -> Tone:
+def skin_tone(lab: Floats, skin: Mask) -> SkinTone:
     """The line through the colours of the skin; its darkest and lightest pixels, which may be hair or shine, left out."""
     pixels = lab[skin > 0.5]
     if len(pixels) < 16:
@@ -111,11 +120,11 @@ def tone_of(lab: Floats, skin: Mask) -> Tone:
     apart = pixels - middle
     # A little ridge (3² for each pixel) keeps evenly lit skin from making up a slope out of noise.
     slope = (apart[:, :1] * apart[:, 1:]).sum(axis=0) / ((apart[:, 0] ** 2).sum() + 9 * len(apart))
-    return Tone(middle, np.clip(slope, -0.45, 0.25).astype(np.float32), float(low), float(high))
+    return SkinTone(middle, np.clip(slope, -0.45, 0.25).astype(np.float32), float(low), float(high))
 
 
 def relight(
-    scene: Scene, face: Floats, mesh: Points, hidden: Mask, contrast: float, glasses: Mask | float = 0.0
+    scene: TargetFace, face: Floats, mesh: Points, hidden: Mask, contrast: float, glasses: Mask | float = 0.0
 ) -> Floats:
     """A warped face (CIELAB) in the scene's light and in the colours of its skin; shading finer than `LIGHT` stays.
 
@@ -123,20 +132,20 @@ def relight(
     hair covers the warped face; `glasses` stay as dark as they are.
     """
     shape, width = scene.shape, scene.width
-    own = bare(mesh, (hidden + glasses).astype(np.float32))
+    own = bare_skin_mask(mesh, (hidden + glasses).astype(np.float32))
     both = own * scene.skin
-    there = low_pass(scene.lab[..., :1], both, LIGHT * width)[..., 0]
-    here = low_pass(face[..., :1], both, LIGHT * width)[..., 0]
+    there = masked_low_pass(scene.lab[..., :1], both, LIGHT * width)[..., 0]
+    here = masked_low_pass(face[..., :1], both, LIGHT * width)[..., 0]
     # Shading scales with the light it is in; half of that in L, or the shadows of a dark selfie turn to dirt.
     detail = np.clip(there / np.maximum(here, 5), 0.5, 1.8) ** 0.6 * (face[..., 0] - here) * contrast
-    detail = unshadowed(detail, face, mesh, own)
-    eyes, lips = features(mesh, shape, 0.03, 0.02, "eyes brows"), features(mesh, shape, 0.0, 0.01, "lips")
+    detail = remove_nose_shadow(detail, face, mesh, own)
+    eyes, lips = feature_mask(mesh, shape, 0.03, 0.02, "eyes brows"), feature_mask(mesh, shape, 0.0, 0.01, "lips")
     marked = np.maximum(np.maximum(eyes, lips), glasses)
-    deep = np.maximum(marked, features(mesh, shape, 0.0, 0.02, "nostrils"))
+    deep = np.maximum(marked, feature_mask(mesh, shape, 0.0, 0.02, "nostrils"))
     detail = detail * (0.95 + 0.05 * deep)
     limit = 22 + 150 * deep
     # Only eyes and teeth have white in them; the thin skin at a brow's edge has none.
-    white = np.maximum(features(mesh, shape, 0.03, 0.02, "eyes"), lips)
+    white = np.maximum(feature_mask(mesh, shape, 0.03, 0.02, "eyes"), lips)
     lift = (2 + 0.6 * (98 - scene.light)) * (1 + 20 * white)
     limit = np.where(detail < 0, limit, lift)
     detail = detail * limit / np.sqrt(limit**2 + detail**2)
@@ -145,90 +154,92 @@ def relight(
     light = scene.light + detail
     room = np.maximum(98 - top, 1) * 0.5
     light = np.where(light > top, top + room * (1 - np.exp(-np.maximum(light - top, 0) / room)), light)
-    return np.dstack([light, _tinted(scene, face, light, (mesh, own, both))]).astype(np.float32)
+    return np.dstack([light, _tint(scene, face, light, (mesh, own, both))]).astype(np.float32)
 
 
-def unshadowed(detail: NDArray[np.floating], face: Floats, mesh: Points, own: Mask) -> Floats:
+def remove_nose_shadow(detail: NDArray[np.floating], face: Floats, mesh: Points, own: Mask) -> Floats:
     """Shading (H×W, steps of L) of a face (CIELAB) without most of the shadow that its nose casts on the lip in hard light.
 
     In another light that would be a moustache. A shadow on skin is more colourful than the skin, a moustache less.
     """
-    shape, width = (face.shape[0], face.shape[1]), width_of(mesh)
-    skin = float(np.linalg.norm(tone_of(face, own).middle[1:]))
-    colour = soften(np.linalg.norm(face[..., 1:], axis=2).astype(np.float32), 0.01 * width)
-    below = soften(region(mesh, "philtrum", shape, 0.04 * width), 0.03 * width)
-    below = below * (1 - features(mesh, shape, 0.0, 0.01, "lips"))
-    shadow = ramp(colour / max(skin, 4.0), *COLOURFUL) * below
-    broad = soften(detail.astype(np.float32), SHADOW * width)
+    shape, width = (face.shape[0], face.shape[1]), face_width(mesh)
+    skin = float(np.linalg.norm(skin_tone(face, own).middle[1:]))
+    colour = gaussian_blur(np.linalg.norm(face[..., 1:], axis=2).astype(np.float32), 0.01 * width)
+    below = gaussian_blur(region_mask(mesh, "philtrum", shape, 0.04 * width), 0.03 * width)
+    below = below * (1 - feature_mask(mesh, shape, 0.0, 0.01, "lips"))
+    shadow = smoothstep(colour / max(skin, 4.0), *COLOURFUL) * below
+    broad = gaussian_blur(detail.astype(np.float32), SHADOW * width)
     return (detail - shadow * CAST * np.minimum(broad + 6, 0)).astype(np.float32)
 
 
-def _tinted(scene: Scene, face: Floats, light: Floats, seen: tuple[Points, Mask, Mask]) -> Floats:
+def _tint(scene: TargetFace, face: Floats, light: Floats, seen: tuple[Points, Mask, Mask]) -> Floats:
     """a, b of the face in the scene: the colour of the scene's skin at that light, and what sets this skin apart."""
     mesh, own, both = seen
-    tone = tone_of(face, own)
+    tone = skin_tone(face, own)
     plain = tone(face[..., 0])
     apart = face[..., 1:] - plain
-    apart = apart - low_pass(apart, both, TINT * scene.width)
+    apart = apart - masked_low_pass(apart, both, TINT * scene.width)
     wanted = scene.tone(light)
     # Scaled with the skin's own colour, white stays white in any light.
     scale = np.linalg.norm(wanted, axis=2) / np.maximum(np.linalg.norm(plain, axis=2), 4)
     apart = apart * np.clip(scale, 0.2, 1.5)[..., None]
-    lips = features(mesh, scene.shape, 0.01, 0.01, "lips")
-    eyes = features(mesh, scene.shape, 0.02, 0.01, "eyes")
+    lips = feature_mask(mesh, scene.shape, 0.01, 0.01, "lips")
+    eyes = feature_mask(mesh, scene.shape, 0.02, 0.01, "eyes")
     limit = 5 + 12 * np.maximum(lips, eyes)
     apart = apart * (limit / np.sqrt(limit**2 + (apart**2).sum(axis=2)))[..., None]
     colour = wanted + scene.tint + apart
     # Small photos smear the colour of lids and lips over eyes and teeth; and no light makes those bluer than skin.
     white = (
-        features(mesh, scene.shape, 0.0, 0.005, "eyes mouth")
-        * ramp(light / np.maximum(scene.light, 1), 0.6, 0.85)
+        feature_mask(mesh, scene.shape, 0.0, 0.005, "eyes mouth")
+        * smoothstep(light / np.maximum(scene.light, 1), 0.6, 0.85)
         * 0.7
     )
     plain = np.maximum(colour / np.sqrt(1 + (colour**2).sum(axis=2) / 144)[..., None], 0.4 * wanted)
     return (colour + (plain - colour) * white[..., None]).astype(np.float32)
 
 
-def bared(scene: Scene, mesh: Points, hidden: Mask) -> Mask:
+def covered_skin_mask(scene: TargetFace, mesh: Points, hidden: Mask) -> Mask:
     """Where bare skin stands in for the selfie, because hair or its shadow covers the face there."""
     side = 2 * round(0.02 * scene.width) + 1
     wider = np.asarray(cv2.dilate(hidden, np.ones((side, side), np.uint8)), np.float32)
-    tight = features(mesh, scene.shape, 0.0, 0.008)
-    eyes = features(mesh, scene.shape, 0.06, 0.01, "eyes")
-    shadow = soften(wider, 0.01 * scene.width) * (1 - np.maximum(tight, eyes))
+    tight = feature_mask(mesh, scene.shape, 0.0, 0.008)
+    eyes = feature_mask(mesh, scene.shape, 0.06, 0.01, "eyes")
+    shadow = gaussian_blur(wider, 0.01 * scene.width) * (1 - np.maximum(tight, eyes))
     return np.maximum(shadow, hidden * (1 - tight)).astype(np.float32)
 
 
-def seat(scene: Scene, drawn: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0) -> tuple[Image, Mask]:
+def blend_into(
+    scene: TargetFace, drawn: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0
+) -> tuple[Image, Mask]:
     """The drawn face (CIELAB) with its edge led over into the template, and how much of each pixel it takes.
 
     Eyes, brows, mouth and glasses are covered wholly; what is in front of the template's face stays in front.
     """
     shape, width = scene.shape, scene.width
-    inside = soften(seam(scene, drawn, mesh, hidden, glasses), 0.025 * width)
-    cover = np.maximum(soften(needed(scene, mesh), 0.018 * width), glasses)
-    within = region(scene.mesh, "oval", shape, -1.0)  # enlarging spreads a mask by a pixel
+    inside = gaussian_blur(seam_mask(scene, drawn, mesh, hidden, glasses), 0.025 * width)
+    cover = np.maximum(gaussian_blur(required_cover(scene, mesh), 0.018 * width), glasses)
+    within = region_mask(scene.mesh, "oval", shape, -1.0)  # enlarging spreads a mask by a pixel
     share = np.maximum(inside * (1 - hidden), cover) * within * (1 - scene.front)
-    ring = 4 * share * (1 - share) * (1 - scene.front) * region(scene.mesh, "oval", shape, -0.02 * width)
-    ring = ring * (1 - np.maximum(features(scene.mesh, shape, 0.01), features(mesh, shape, 0.0)))
-    step = np.clip(soften(scene.lab - drawn, 0.008 * width), (-20, -10, -14), (20, 10, 14)).astype(np.float32)
+    ring = 4 * share * (1 - share) * (1 - scene.front) * region_mask(scene.mesh, "oval", shape, -0.02 * width)
+    ring = ring * (1 - np.maximum(feature_mask(scene.mesh, shape, 0.01), feature_mask(mesh, shape, 0.0)))
+    step = np.clip(gaussian_blur(scene.lab - drawn, 0.008 * width), (-20, -10, -14), (20, 10, 14)).astype(np.float32)
     ring = ring * np.exp(-((step / (16, 8, 11)) ** 2).sum(axis=2))  # a large step is a feature, not a tone
     far = cv2.distanceTransform((ring < 0.3).astype(np.uint8), cv2.DIST_L2, 5) / width
     # A brow goes along: where it is thin, bare skin that did not would be a light line along it.
-    fade = np.exp(-((far / 0.16) ** 2)) * (1 - features(mesh, shape, 0.0, 0.008, "eyes lips"))
-    settled = drawn + low_pass(step, ring.astype(np.float32), 0.05 * width) * fade[..., None]
+    fade = np.exp(-((far / 0.16) ** 2)) * (1 - feature_mask(mesh, shape, 0.0, 0.008, "eyes lips"))
+    settled = drawn + masked_low_pass(step, ring.astype(np.float32), 0.05 * width) * fade[..., None]
     return from_lab(settled), share.astype(np.float32)
 
 
-def needed(scene: Scene, mesh: Points) -> Mask:
+def required_cover(scene: TargetFace, mesh: Points) -> Mask:
     """What must be covered: the template's features, so that they do not shine through, and the drawn ones."""
     drawn = np.maximum(
-        features(mesh, scene.shape, 0.03, names="eyes lips"), features(mesh, scene.shape, 0.018, names="brows")
+        feature_mask(mesh, scene.shape, 0.03, names="eyes lips"), feature_mask(mesh, scene.shape, 0.018, names="brows")
     )
-    return np.maximum(features(scene.mesh, scene.shape, 0.03), drawn)
+    return np.maximum(feature_mask(scene.mesh, scene.shape, 0.03), drawn)
 
 
-def seam(scene: Scene, drawn: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0) -> Mask:
+def seam_mask(scene: TargetFace, drawn: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0) -> Mask:
     """The region to take from the drawn face: its edge runs where both pictures agree, as far out as they do.
 
     A shortest path round the face (one radius for each direction), as in image quilting (Efros and Freeman 2001).
@@ -247,14 +258,14 @@ def seam(scene: Scene, drawn: Floats, mesh: Points, hidden: Mask, glasses: Mask 
     def along(mask: Floats) -> Floats:
         return np.asarray(cv2.remap(mask, at[..., 0], at[..., 1], cv2.INTER_LINEAR), np.float32)
 
-    gap = soften(drawn - scene.lab, 0.012 * width)
+    gap = gaussian_blur(drawn - scene.lab, 0.012 * width)
     differs = np.sqrt(gap[..., 0] ** 2 + 2 * gap[..., 1] ** 2 + 2 * gap[..., 2] ** 2) * (1 - scene.front)
     cost = (
         along(differs)
         + 36 * (1 - radii)
         + 3 * np.cumsum(along(np.asarray(hidden * (1 - scene.front), np.float32)), axis=1)
     )
-    whole = np.maximum(needed(scene, mesh), glasses).astype(np.float32)
+    whole = np.maximum(required_cover(scene, mesh), glasses).astype(np.float32)
     beyond = np.cumsum((along(whole) > 0.3)[:, ::-1], axis=1)[:, ::-1] > 0
     cost = cost + 200 * beyond * (along(scene.front) < 0.5)
     path = radii[_round_trip(cost)]
@@ -283,20 +294,20 @@ def _round_trip(cost: NDArray[np.floating]) -> NDArray[np.intp]:
     return np.array(path[::-1])[len(cost) : 2 * len(cost)]
 
 
-def grain(template: Image, drawn: Image, mesh: Points) -> float:
+def missing_noise(template: Image, drawn: Image, mesh: Points) -> float:
     """Standard deviation of the noise that a template has and a drawn face lacks, in levels; at most 4.
 
     `mesh` is the template's, in the pixels of both.
     """
     middle = mesh[[50, 280], :2].mean(axis=0)  # between the cheeks
-    reach = 0.3 * width_of(mesh)
+    reach = 0.3 * face_width(mesh)
     left, top = (max(0, int(value - reach)) for value in middle)
     right, bottom = (max(1, int(value + reach)) for value in middle)
-    there, here = (_noise(each[top:bottom, left:right]) for each in (template, drawn))
+    there, here = (noise_level(each[top:bottom, left:right]) for each in (template, drawn))
     return min(4.0, math.sqrt(max(0.0, there**2 - here**2)))
 
 
-def _noise(image: Image) -> float:
+def noise_level(image: Image) -> float:
     """Noise of a picture, robustly: the median of what a 3×3 Laplacian leaves (Immerkær 1996; its kernel has norm 6)."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     left = cv2.filter2D(grey, -1, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32))

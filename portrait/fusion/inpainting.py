@@ -9,7 +9,7 @@ import numpy as np
 
 from portrait.arrays import Image, Mask, Size
 from portrait.faces.geometry import Affine
-from portrait.fusion.warp import ramp
+from portrait.fusion.warp import smoothstep
 from portrait.types import Box, Face, Region, Regions
 
 ROOM = 3.0
@@ -41,7 +41,7 @@ class Window:
     size: Size
 
     @property
-    def places(self) -> tuple[slice, slice]:
+    def slices(self) -> tuple[slice, slice]:
         """Its rows and columns."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
@@ -50,7 +50,7 @@ class Window:
         """Its height and width in the picture."""
         return self.bottom - self.top, self.right - self.left
 
-    def to(self) -> Affine:
+    def picture_to_drawing(self) -> Affine:
         """The map from the picture to the drawing."""
         across, down = self.size.width / self.shape[1], self.size.height / self.shape[0]
         return np.array(
@@ -61,25 +61,25 @@ class Window:
             np.float64,
         )
 
-    def inside(self) -> Affine:
+    def picture_to_window(self) -> Affine:
         """The map from the picture to the same pixels counted from the window's corner."""
         return np.array([[1, 0, -self.left], [0, 1, -self.top]], np.float64)
 
-    def drawn(self, part: Image) -> Image:
+    def resize_for_drawing(self, part: Image) -> Image:
         """Pixels of the window as large as they are drawn."""
         return np.asarray(_resized(part, (self.size.height, self.size.width)), np.uint8)
 
-    def mask(self, part: Mask) -> Mask:
+    def drawing_mask(self, part: Mask) -> Mask:
         """Where the network may draw: every pixel of the drawing that the mask touches, 0 or 1."""
         touched = _resized((part > 0).astype(np.float32), (self.size.height, self.size.width))
         return (touched > 0).astype(np.float32)
 
-    def back(self, values: np.ndarray) -> np.ndarray:
+    def resize_for_picture(self, values: np.ndarray) -> np.ndarray:
         """What was drawn, H×W×3 0..1, as large as the window is in the picture, 0..255."""
         return np.asarray(_resized(values.astype(np.float32), self.shape), np.float32) * np.float32(255)
 
 
-def around(boxes: Sequence[Box], picture: Size, side: int, step: int) -> Window:
+def window_around_faces(boxes: Sequence[Box], picture: Size, side: int, step: int) -> Window:
     """The window about some faces, shifted into the picture, drawn with about `side`² pixels in steps of `step`.
 
     A picture smaller than that is drawn as far as it goes; the shape never leaves 1 : 2.
@@ -110,7 +110,7 @@ def _native(wide: int, tall: int, side: int, step: int) -> Size:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Areas:
+class PassAreas:
     """Where each pass takes what was drawn: masks 0..1 that fall to 0 at the edge of what it may draw."""
 
     face: Mask
@@ -126,7 +126,7 @@ class Areas:
     """How much of a second fusion is taken where its share is 1: skin, eyes wholly, lips not at all."""
 
 
-def areas(regions: Regions, face: Face, share: float) -> Areas:
+def pass_areas(regions: Regions, face: Face, share: float) -> PassAreas:
     """The areas of a face from its parsed regions; `share` of the second fusion is taken in the skin."""
     width = max(face.box.width, 1.0)
     parsed = np.asarray(sum(regions[name] for name in PARSED if name in regions), np.float32)
@@ -135,18 +135,18 @@ def areas(regions: Regions, face: Face, share: float) -> Areas:
     eyes, lips = _union(regions, "eyes"), _union(regions, "mouth", "lips")
     inner, outer = (edge * width for edge in RING)
     fade = FADE * width
-    border = np.minimum(ramp(far, inner, inner + fade), 1 - ramp(far, outer - fade, outer))
+    border = np.minimum(smoothstep(far, inner, inner + fade), 1 - smoothstep(far, outer - fade, outer))
     features = np.maximum(_about(eyes, FEATURES * width), _about(lips, FEATURES * width))
-    face_mask = 1 - ramp(far, -INWARD * width, GROWN * width)
+    face_mask = 1 - smoothstep(far, -INWARD * width, GROWN * width)
     skin = _union(regions, "skin", "nose") * face_mask
-    fused = share * (1 - ramp(far, -INWARD * width, 0))
+    fused = share * (1 - smoothstep(far, -INWARD * width, 0))
     fused = np.maximum(fused, _about(eyes, FEATURES * width)) * (1 - _about(lips, FEATURES * width))
-    toned = (1 - features) * (1 - ramp(far, 0, outer))
+    toned = (1 - features) * (1 - smoothstep(far, 0, outer))
     found = (face_mask, border, np.maximum(border, features), skin, toned, fused)
-    return Areas(*(np.asarray(each, np.float32) for each in found))
+    return PassAreas(*(np.asarray(each, np.float32) for each in found))
 
 
-def laid(window: Window, parts: Sequence[tuple[Window, Mask]]) -> Mask:
+def merge_masks(window: Window, parts: Sequence[tuple[Window, Mask]]) -> Mask:
     """Masks of other windows of the same picture in the pixels of this one; where two meet, the larger value counts."""
     canvas = np.zeros(window.shape, np.float32)
     for other, mask in parts:
@@ -159,13 +159,13 @@ def laid(window: Window, parts: Sequence[tuple[Window, Mask]]) -> Mask:
     return canvas
 
 
-def near(one: Box, other: Box) -> bool:
+def are_adjacent(one: Box, other: Box) -> bool:
     """Whether two faces stand so near each other that one sees both borders at once."""
     gap = max(one.left, other.left) - min(one.right, other.right)
     return gap <= NEAR * (one.width + other.width) / 2
 
 
-def settled(start: Image, drawn: np.ndarray, kept: np.ndarray, share: Mask) -> Image:
+def blend_back(start: Image, drawn: np.ndarray, kept: np.ndarray, share: Mask) -> Image:
     """What was drawn brought back into the picture, each as large as the window: `start` to the bit where `share` is 0.
 
     `kept` is `start` as the network gives it back when it draws nothing: what it loses there, and what is lost by going
@@ -201,7 +201,7 @@ def _depth(inside: np.ndarray) -> Mask:
 
 def _about(mask: Mask, reach: float) -> Mask:
     """1 in a region, falling to 0 at `reach` pixels beyond it."""
-    return np.asarray(1 - ramp(_beyond(mask > 0.5), 0, max(reach, 1.0)), np.float32)
+    return np.asarray(1 - smoothstep(_beyond(mask > 0.5), 0, max(reach, 1.0)), np.float32)
 
 
 def _union(regions: Regions, *names: Region) -> Mask:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask, Points
 
-POINTS = 468
+MESH_POINTS = 468
 """Points of the mesh proper; the ten of the irises follow."""
 
 REGIONS: dict[str, tuple[tuple[int, ...], ...]] = {
@@ -66,8 +66,8 @@ def _mirror() -> NDArray[np.intp]:
     # Measured on seven faces and their mirror images: the left half is the points below 248 that are not on the midline,
     # and the right half follows from 248 in the same order.
     left = [point for point in range(248) if point not in _MIDLINE]
-    mirror = np.arange(POINTS)
-    mirror[left], mirror[248:] = np.arange(248, POINTS), left
+    mirror = np.arange(MESH_POINTS)
+    mirror[left], mirror[248:] = np.arange(248, MESH_POINTS), left
     return mirror
 
 
@@ -86,19 +86,21 @@ _AROUND_EYE = (22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 35, 56, 110, 112, 113, 12
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class Similarity3D:
     """A turn, a scale and a shift in three dimensions."""
 
-    turn: NDArray[np.float64]
+    rotation: NDArray[np.float64]
     scale: float
-    shift: NDArray[np.float64]
+    translation: NDArray[np.float64]
 
     def __call__(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Carry N×3 points."""
-        return self.scale * points.astype(np.float64) @ self.turn.T + self.shift
+        return self.scale * points.astype(np.float64) @ self.rotation.T + self.translation
 
 
-def lay_over(points: NDArray[np.floating], target: NDArray[np.floating], weights: NDArray[np.floating]) -> Fit:
+def fit_similarity(
+    points: NDArray[np.floating], target: NDArray[np.floating], weights: NDArray[np.floating]
+) -> Similarity3D:
     """The fit that brings N×3 `points` nearest to `target`, each counted by its weight (Umeyama 1991); never mirrors."""
     share = weights[:, None] / weights.sum()
     middle, aim = (share * points).sum(axis=0), (share * target).sum(axis=0)
@@ -107,32 +109,32 @@ def lay_over(points: NDArray[np.floating], target: NDArray[np.floating], weights
     hand = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
     turn = left @ np.diag(hand) @ right
     scale = float((spread * hand).sum() / (share * around * around).sum())
-    return Fit(turn, scale, aim - scale * turn @ middle)
+    return Similarity3D(turn, scale, aim - scale * turn @ middle)
 
 
-def symmetric(mesh: Points, share: float) -> Points:
+def symmetrize(mesh: Points, share: float) -> Points:
     """The mesh drawn towards its own mirror image: `share` 0 leaves it, 1 makes both halves alike.
 
     The far half of a turned head is guessed by the network; the near half knows better.
     """
-    points = mesh[:POINTS].astype(np.float64)
+    points = mesh[:MESH_POINTS].astype(np.float64)
     twin = points[MIRROR] * (-1.0, 1.0, 1.0)
-    twin = lay_over(twin, points, np.ones(POINTS))(twin)
+    twin = fit_similarity(twin, points, np.ones(MESH_POINTS))(twin)
     return (points + (twin - points) * share / 2).astype(np.float32)
 
 
-def pose_like(mesh: Points, model: Points, turned: float, outline: float) -> Points:
+def match_pose(mesh: Points, model: Points, turned: float, outline: float) -> Points:
     """Where a person's points lie when they hold their head like `model`: 468×3, in the model's pixels.
 
     The person keeps the proportions of eyes, nose and mouth. The outline is drawn to the model's by `outline` 0..1, less and
     less towards the middle, because it must end on the model's own jaw. `turned`: degrees between the two heads.
     """
-    weights = np.ones(POINTS)
+    weights = np.ones(MESH_POINTS)
     weights[list(REGIONS["lips"][0] + REGIONS["mouth"][0])] = 0.3  # they say what is felt, not where the head is
     # The guessed half counts less the more the head had to be turned; below 10° the person's own asymmetry is kept whole.
-    person = symmetric(mesh, ramp(abs(turned), 10, 30))
-    posed = lay_over(person, model[:POINTS], weights)(person)
-    width = float(np.ptp(model[:POINTS, 0]))
+    person = symmetrize(mesh, smoothstep(abs(turned), 10, 30))
+    posed = fit_similarity(person, model[:MESH_POINTS], weights)(person)
+    width = float(np.ptp(model[:MESH_POINTS, 0]))
     shift = model[_OVAL, :2] - posed[_OVAL, :2]
     apart = np.linalg.norm(posed[:, None, :2] - posed[None, _OVAL, :2], axis=2) / width
     near = np.exp(-((apart / 0.12) ** 2))
@@ -143,7 +145,7 @@ def pose_like(mesh: Points, model: Points, turned: float, outline: float) -> Poi
 
 def longitude(mesh: Points) -> NDArray[np.float64]:
     """How far round the head each of the 468 points lies, in degrees: 0 on the nose, positive to the right."""
-    twin = symmetric(mesh, 1.0).astype(np.float64)
+    twin = symmetrize(mesh, 1.0).astype(np.float64)
     across = twin - twin[MIRROR]
     axis = np.linalg.svd(across, full_matrices=False)[2][0]
     axis *= np.sign(float((twin[263] - twin[33]) @ axis)) or 1.0
@@ -151,7 +153,7 @@ def longitude(mesh: Points) -> NDArray[np.float64]:
     return np.degrees(np.arcsin(np.clip(reach / np.abs(reach).max() * 0.95, -1, 1)))
 
 
-def seen(mesh: Points, yaw: float) -> NDArray[np.float64]:
+def point_visibility(mesh: Points, yaw: float) -> NDArray[np.float64]:
     """How well each of the 468 points can be seen, 0 (behind the nose, beyond the cheek) to 1; `yaw` as the mesh reads it.
 
     An eye is seen as a whole or not at all: half of one and half of another make no eye.
@@ -163,21 +165,21 @@ def seen(mesh: Points, yaw: float) -> NDArray[np.float64]:
     # A depth of one camera is compressed: the true turn is about 1.4 times as large (60° read as 43°). The edge of what is
     # seen was read off photos at six turns; at 65° it lies on the near side, because the nose's ridge is the silhouette.
     edge = np.interp(abs(yaw) * 1.4, [8, 16, 22, 50, 65], [-110, -52, -25, -5, 6])
-    return np.asarray(ramp(near, edge - 8, edge + 8))
+    return np.asarray(smoothstep(near, edge - 8, edge + 8))
 
 
-def tucked(mesh: Points, yaw: float) -> Points:
+def pull_in_silhouette(mesh: Points, yaw: float) -> Points:
     """The mesh with its middle drawn in from the silhouette of a head in profile, so that no background is taken for skin."""
     near = longitude(mesh) * (1.0 if yaw <= 0 else -1.0)
     across = (mesh[263, :2] - mesh[33, :2]) * (1.0 if yaw <= 0 else -1.0)
     across = across / max(float(np.hypot(*across)), 1e-6)
-    step = 0.035 * float(np.ptp(mesh[:POINTS, 0])) * ramp(abs(yaw) * 1.4, 40, 60)
+    step = 0.035 * float(np.ptp(mesh[:MESH_POINTS, 0])) * smoothstep(abs(yaw) * 1.4, 40, 60)
     out = mesh.copy()
-    out[:POINTS, :2] += across * (step * np.exp(-np.minimum((near / 18) ** 2, 9)))[:, None]
+    out[:MESH_POINTS, :2] += across * (step * np.exp(-np.minimum((near / 18) ** 2, 9)))[:, None]
     return out
 
 
-def region(mesh: Points, name: str, shape: tuple[int, int], grow: float = 0.0) -> Mask:
+def region_mask(mesh: Points, name: str, shape: tuple[int, int], grow: float = 0.0) -> Mask:
     """A region as a mask of `shape`, with smooth edges; `grow` widens it by so many pixels, or shrinks it below zero."""
     mask = np.zeros(shape, np.uint8)
     for outline in REGIONS[name]:
@@ -190,7 +192,7 @@ def region(mesh: Points, name: str, shape: tuple[int, int], grow: float = 0.0) -
     return (mask / 255).astype(np.float32)
 
 
-def thin_plate(target: Points, sources: Sequence[Points], shape: tuple[int, int], cells: int = 80) -> list[Grid]:
+def thin_plate_spline(target: Points, sources: Sequence[Points], shape: tuple[int, int], cells: int = 80) -> list[Grid]:
     """Where a picture of `shape` comes from so that points of each source land on `target`: thin plates, a little smoothed.
 
     Bookstein 1989. Evaluated on a coarse grid (a plate is smooth), so the cost does not grow with the picture.
@@ -223,18 +225,18 @@ def _ticks(shape: tuple[int, int], cells: int) -> tuple[NDArray[np.float64], NDA
     return (np.arange(rows) + 0.5) * shape[0] / rows - 0.5, (np.arange(columns) + 0.5) * shape[1] / columns - 0.5
 
 
-def dense(grid: Grid, shape: tuple[int, int]) -> Grid:
+def upsample_grid(grid: Grid, shape: tuple[int, int]) -> Grid:
     """A coarse grid as one entry a pixel."""
     return np.asarray(cv2.resize(grid, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
-def bend(image: Image, field: Grid) -> Image:
+def warp_image(image: Image, field: Grid) -> Image:
     """The picture pulled through a dense map; what lies outside repeats the border."""
     drawn = cv2.remap(image, field[..., 0], field[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(drawn, image.dtype)
 
 
-def spread(values: NDArray[np.floating], points: Points, shape: tuple[int, int], reach: float) -> Mask:
+def interpolate_points(values: NDArray[np.floating], points: Points, shape: tuple[int, int], reach: float) -> Mask:
     """Values at points as a smooth mask of `shape`; each reaches about `reach` pixels, the nearest decides beyond."""
     rows, columns = _ticks(shape, 64)
     grid = np.stack(np.meshgrid(columns, rows), axis=-1)
@@ -244,13 +246,13 @@ def spread(values: NDArray[np.floating], points: Points, shape: tuple[int, int],
     return np.clip(cv2.resize(mixed, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), 0, 1)
 
 
-def ramp(value: Any, low: float, high: float) -> Any:
+def smoothstep(value: Any, low: float, high: float) -> Any:
     """0 below `low`, 1 above `high`, smooth between."""
     share = np.clip((value - low) / (high - low), 0, 1)
     return share * share * (3 - 2 * share)
 
 
-def shrunk(image: Image, mesh: Points, factor: float) -> tuple[Image, Points]:
+def shrink_with_mesh(image: Image, mesh: Points, factor: float) -> tuple[Image, Points]:
     """The picture and its mesh made smaller by averaging; never larger."""
     if factor >= 1:
         return np.ascontiguousarray(image), mesh
@@ -262,7 +264,7 @@ def shrunk(image: Image, mesh: Points, factor: float) -> tuple[Image, Points]:
     return np.asarray(small, np.uint8), points
 
 
-def resized(values: Values, shape: tuple[int, ...]) -> Values:
+def resize(values: Values, shape: tuple[int, ...]) -> Values:
     """An array of pixels at another size: averaged when smaller, linear when larger."""
     if values.shape[:2] == tuple(shape[:2]):
         return values

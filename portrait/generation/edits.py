@@ -10,15 +10,15 @@ import numpy as np
 from portrait.arrays import LARGEST_SIDE, SMALLEST_SIDE, Image, Mask, Points
 from portrait.errors import UserError
 
-Kind: TypeAlias = Literal["variations", "change", "repaint", "extend"]
+EditKind: TypeAlias = Literal["variations", "change", "repaint", "extend"]
 """The same with other seeds; the same, but …; a part of it anew; another shape."""
-STRENGTHS: Mapping[Kind, float] = {"variations": 0.5, "change": 0.65, "repaint": 0.85, "extend": 0.95}
+STRENGTHS: Mapping[EditKind, float] = {"variations": 0.5, "change": 0.65, "repaint": 0.85, "extend": 0.95}
 """How far each goes from the picture. Nothing is 1: from pure noise, what is drawn anew would not know its surroundings."""
-LEAST_STRENGTH = 0.05
-MOST_WORDS = 200
-LONGEST_SHAPE = 2.0
+MIN_STRENGTH = 0.05
+MAX_PROMPT_LENGTH = 200
+MAX_ASPECT = 2.0
 """Longer side over the shorter one: beyond, bases draw two of everything."""
-MOST_CORNERS = 2000
+MAX_CORNERS = 2000
 """Of all polygons of an area together."""
 
 
@@ -26,13 +26,13 @@ MOST_CORNERS = 2000
 class Edit:
     """What shall become of a picture."""
 
-    kind: Kind
+    kind: EditKind
     picture: Image
     """As it was delivered."""
     hash: str
     """SHA-256 of its file."""
     strength: float
-    words: str = ""
+    extra_prompt: str = ""
     """What shall be other: said after the style's own words."""
     mask: Mask | None = None
     """Where it is painted anew, from 0.5 on, for `repaint`; as large as the picture."""
@@ -49,10 +49,10 @@ def check(edit: Edit) -> None:
     height, width = edit.picture.shape[:2]
     if not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in (width, height)):
         raise UserError("bad_size", f"A picture to begin from has sides of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels.")
-    if not LEAST_STRENGTH <= edit.strength <= 1:
-        raise UserError("bad_edit", f"The strength of an edit is {LEAST_STRENGTH} to 1, not {edit.strength}.")
-    if len(edit.words) > MOST_WORDS or (edit.kind == "change" and not edit.words.strip()):
-        raise UserError("bad_edit", f"Say in 1 to {MOST_WORDS} letters what shall be other.")
+    if not MIN_STRENGTH <= edit.strength <= 1:
+        raise UserError("bad_edit", f"The strength of an edit is {MIN_STRENGTH} to 1, not {edit.strength}.")
+    if len(edit.extra_prompt) > MAX_PROMPT_LENGTH or (edit.kind == "change" and not edit.extra_prompt.strip()):
+        raise UserError("bad_edit", f"Say in 1 to {MAX_PROMPT_LENGTH} letters what shall be other.")
     if edit.kind == "repaint":
         if edit.mask is None or edit.mask.shape != (height, width):
             raise UserError("bad_mask", f"The mask is not as large as the picture, {width}×{height} pixels.")
@@ -62,10 +62,10 @@ def check(edit: Edit) -> None:
         check_shape(edit.shape, width, height)
 
 
-def outlined(area: Sequence[Sequence[Sequence[float]]], width: int, height: int) -> Mask:
+def polygon_mask(area: Sequence[Sequence[Sequence[float]]], width: int, height: int) -> Mask:
     """Polygons with corners as shares of width and height, filled; raises `UserError` (`bad_mask`)."""
-    if sum(len(each) for each in area) > MOST_CORNERS or any(len(each) < 3 for each in area):
-        raise UserError("bad_mask", f"An outline has at least 3 corners, and all together at most {MOST_CORNERS}.")
+    if sum(len(each) for each in area) > MAX_CORNERS or any(len(each) < 3 for each in area):
+        raise UserError("bad_mask", f"An outline has at least 3 corners, and all together at most {MAX_CORNERS}.")
     mask = np.zeros((height, width), np.uint8)
     for outline in area:
         corners = np.round(np.array(outline, np.float64).clip(0, 1) * (width, height)).astype(np.int32)
@@ -73,7 +73,7 @@ def outlined(area: Sequence[Sequence[Sequence[float]]], width: int, height: int)
     return mask.astype(np.float32)
 
 
-def fitted(mask: Mask, width: int, height: int) -> Mask:
+def fit_mask(mask: Mask, width: int, height: int) -> Mask:
     """A mask of the picture's shape at the picture's size; raises `UserError` (`bad_mask`) for one of another shape."""
     tall, wide = mask.shape
     if abs(wide * height - tall * width) > max(wide * height, tall * width) / 50:
@@ -85,22 +85,22 @@ def fitted(mask: Mask, width: int, height: int) -> Mask:
     return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def told(edit: Edit) -> dict[str, object]:
+def to_dict(edit: Edit) -> dict[str, object]:
     """As JSON, for the recipe; the picture and a painted mask by the hashes of their files."""
     said: dict[str, object] = {"kind": edit.kind, "picture": edit.hash, "strength": edit.strength}
-    more = {"words": edit.words, "area": edit.area, "shape": list(edit.shape) if edit.shape else None}
+    more = {"words": edit.extra_prompt, "area": edit.area, "shape": list(edit.shape) if edit.shape else None}
     return said | {name: each for name, each in more.items() if each}
 
 
-def read(said: Mapping[str, Any], picture: Image, mask: Mask | None = None) -> Edit:
+def from_dict(said: Mapping[str, Any], picture: Image, mask: Mask | None = None) -> Edit:
     """The edit that was told, of the picture with that hash; raises `UserError` (`bad_edit`)."""
     kind: Any = said.get("kind")
-    if kind not in get_args(Kind):
-        raise UserError("bad_edit", f"There is no edit {kind!r}. Choose one of: {', '.join(get_args(Kind))}.")
+    if kind not in get_args(EditKind):
+        raise UserError("bad_edit", f"There is no edit {kind!r}. Choose one of: {', '.join(get_args(EditKind))}.")
     area, shape = said.get("area"), said.get("shape")
     height, width = picture.shape[:2]
     if mask is None and isinstance(area, list | tuple):
-        mask = outlined(area, width, height)
+        mask = polygon_mask(area, width, height)
     strength = said.get("strength")
     return Edit(
         kind,
@@ -114,7 +114,7 @@ def read(said: Mapping[str, Any], picture: Image, mask: Mask | None = None) -> E
     )
 
 
-def shape_of(given: str) -> tuple[int, int]:
+def parse_shape(given: str) -> tuple[int, int]:
     """`16:9` as two numbers; raises `UserError` (`bad_edit`)."""
     width, colon, height = given.partition(":")
     if not colon or not width.isdecimal() or not height.isdecimal() or not 0 < int(width) * int(height) < 10**8:
@@ -124,7 +124,7 @@ def shape_of(given: str) -> tuple[int, int]:
 
 def check_shape(shape: tuple[int, int] | None, width: int, height: int) -> None:
     """Raise `UserError` (`bad_edit`, `bad_size`) for a shape that a picture of that size cannot be given."""
-    if shape is None or min(shape) < 1 or max(shape) > LONGEST_SHAPE * min(shape):
+    if shape is None or min(shape) < 1 or max(shape) > MAX_ASPECT * min(shape):
         raise UserError("bad_edit", "Give a shape as width to height, from 1:2 to 2:1.")
     wide, tall = canvas_size(width, height, shape)
     if max(wide, tall) > LARGEST_SIDE:

@@ -54,7 +54,7 @@ class Skeleton:
     """N×2 pixels: dots of the face; none where it is not seen."""
 
 
-def figures(people: Sequence[Skeleton], size: Size) -> Image:
+def draw_skeletons(people: Sequence[Skeleton], size: Size) -> Image:
     """All of them on black."""
     canvas = np.zeros((size.height, size.width, 3), np.uint8)
     scale = max(min(size.width, size.height) / SIDE, 0.25)
@@ -70,7 +70,7 @@ def figures(people: Sequence[Skeleton], size: Size) -> Image:
     return canvas
 
 
-def dots(mesh: Points) -> Points:
+def face_points(mesh: Points) -> Points:
     """A face's dots of its mesh."""
     return np.asarray(mesh[[point for point in FACE if point < len(mesh)], :2], np.float32)
 

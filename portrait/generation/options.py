@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class PromptSpec:
     """What a diffusion model is told to draw around a person."""
 
     prompt: str
@@ -28,7 +28,7 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Hint:
+class ControlInput:
     """A picture that a diffusion model follows."""
 
     kind: str
@@ -41,7 +41,7 @@ class Hint:
     """The part of the steps in which it is followed."""
     drawn: bool = False
     """Whether `picture` is already what the control would draw of a photo."""
-    mark: str = ""
+    picture_hash: str = ""
     """What the picture that was given is known by, where `picture` is what a control drew of it; see `mark`."""
 
 
@@ -49,7 +49,7 @@ Preset: TypeAlias = Literal["fast", "balanced", "best"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Technique:
+class GenerationOptions:
     """How a diffusion model draws; what is left at its default the preset decides."""
 
     base: str = ""
@@ -75,10 +75,10 @@ class Technique:
     """Share of the steps that SDXL's refiner draws at the end, 0.2 as published; 0 does without."""
     landmarks: "Points | None" = None
     """Five points where the face shall be, pixels of the portrait; None puts it where portraits have it."""
-    hints: tuple[Hint, ...] = ()
+    control_inputs: tuple[ControlInput, ...] = ()
 
 
-def told(technique: Technique) -> dict[str, object]:
+def to_dict(technique: GenerationOptions) -> dict[str, object]:
     """As JSON, for recipes and jobs; of a hint's picture its mark."""
     said: dict[str, object] = {
         "base": PurePath(technique.base).name,  # recipes carry no paths
@@ -95,14 +95,14 @@ def told(technique: Technique) -> dict[str, object]:
         "freeu": technique.freeu,
         "refiner": technique.refiner,
         "landmarks": None if technique.landmarks is None else technique.landmarks.tolist(),
-        "hints": [_told(hint) for hint in technique.hints],
+        "hints": [_told(hint) for hint in technique.control_inputs],
     }
-    usual = Technique()
+    usual = GenerationOptions()
     # A guidance of zero is a wish, an empty list is none.
     return {name: each for name, each in said.items() if each not in (None, "", [], {}, getattr(usual, name))}
 
 
-def read(said: Mapping[str, Any], pictures: Mapping[str, "Image"] | None = None) -> Technique:
+def from_dict(said: Mapping[str, Any], pictures: Mapping[str, "Image"] | None = None) -> GenerationOptions:
     """The technique that was told; `pictures` are those of its hints, by mark.
 
     Raises `UserError` (`hint_missing`).
@@ -116,23 +116,23 @@ def read(said: Mapping[str, Any], pictures: Mapping[str, "Image"] | None = None)
         given["landmarks"] = np.array(given["landmarks"], np.float32)
     if "hints" in given:
         given["hints"] = tuple(_hint(each, pictures or {}) for each in given["hints"])
-    return Technique(**given)
+    return GenerationOptions(**given)
 
 
-def mark(picture: "Image") -> str:
+def picture_hash(picture: "Image") -> str:
     """What a picture is known by in recipes: SHA-256 of its size and pixels, so that the same picture in another file is it."""
     size = "x".join(str(side) for side in picture.shape)
     return hashlib.sha256(size.encode() + picture.tobytes()).hexdigest()
 
 
-def _told(hint: Hint) -> dict[str, object]:
+def _told(hint: ControlInput) -> dict[str, object]:
     said: dict[str, object] = {"kind": hint.kind, "scale": hint.scale, "start": hint.start, "end": hint.end}
-    if hint.drawn and not hint.mark:
+    if hint.drawn and not hint.picture_hash:
         said["drawn"] = True
-    return said | {"picture": hint.mark or mark(hint.picture)}
+    return said | {"picture": hint.picture_hash or picture_hash(hint.picture)}
 
 
-def _hint(said: Mapping[str, Any], pictures: Mapping[str, "Image"]) -> Hint:
+def _hint(said: Mapping[str, Any], pictures: Mapping[str, "Image"]) -> ControlInput:
     given = dict(said)
     known = str(given.pop("picture"))
     if known not in pictures:
@@ -140,4 +140,4 @@ def _hint(said: Mapping[str, Any], pictures: Mapping[str, "Image"]) -> Hint:
             "hint_missing",
             f"The picture that this drawing followed ({given['kind']}) is gone or has changed. Name it with --hint.",
         )
-    return Hint(picture=pictures[known], **given)
+    return ControlInput(picture=pictures[known], **given)

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from portrait.arrays import Image, Mask, Size
-from portrait.generation.options import Technique
+from portrait.generation.options import GenerationOptions
 
 Task: TypeAlias = Literal["text", "image", "inpaint"]
 """What a drawing begins from: nothing, a picture, or a picture of which a part stays."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Drawing:
+class GenerationParameters:
     """One picture that a diffusion model is asked for, all choices made."""
 
     prompt: str
@@ -20,7 +20,7 @@ class Drawing:
     seed: int
     steps: int
     guidance: float
-    technique: Technique
+    options: GenerationOptions
     start: Image | None = None
     """What it begins from, as large as `size`."""
     mask: Mask | None = None
@@ -49,6 +49,6 @@ class Drawing:
         return "image" if self.mask is None else "inpaint"
 
     @property
-    def done(self) -> int:
+    def steps_done(self) -> int:
         """Steps that are really done, as stock pipelines count them."""
         return self.steps if self.start is None else min(self.steps, int(self.steps * self.strength))

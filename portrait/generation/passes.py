@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from portrait.errors import UserError
-from portrait.generation.options import Preset, Scene
+from portrait.generation.options import Preset, PromptSpec
 
-USUAL = Scene("a photo of {who}, {traits}, natural skin, sharp focus", "blurred, deformed, painting, cartoon")
+DEFAULT_PROMPT = PromptSpec(
+    "a photo of {who}, {traits}, natural skin, sharp focus", "blurred, deformed, painting, cartoon"
+)
 """What is drawn in templates that do not say it."""
 
 CONTROLS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
@@ -40,9 +42,9 @@ class Passes:
     """Controls whose network must be here; the others are followed where theirs is."""
 
 
-NAMES = tuple(each.name for each in fields(Passes) if each.name not in ("controls", "needs"))
+STRENGTH_NAMES = tuple(each.name for each in fields(Passes) if each.name not in ("controls", "needs"))
 """Strengths by which passes are known in styles and techniques."""
-FOLLOWED = ("canny", "pose", "color", "tile")
+CONTROL_NAMES = ("canny", "pose", "color", "tile")
 """Controls by which a strength is known too."""
 
 
@@ -51,15 +53,15 @@ def with_strengths(passes: Passes, strengths: Mapping[str, float]) -> Passes:
 
     Raises `UserError` (`bad_technique`).
     """
-    wrong = [name for name in (*NAMES, *FOLLOWED) if not 0 <= strengths.get(name, 0) <= 1]
+    wrong = [name for name in (*STRENGTH_NAMES, *CONTROL_NAMES) if not 0 <= strengths.get(name, 0) <= 1]
     if wrong:
         raise UserError("bad_technique", f"The strengths of {', '.join(wrong)} are 0 to 1.")
-    wished = {name: strengths[name] for name in NAMES if name in strengths}
-    controls = {name: strengths[name] for name in FOLLOWED if name in strengths}
+    wished = {name: strengths[name] for name in STRENGTH_NAMES if name in strengths}
+    controls = {name: strengths[name] for name in CONTROL_NAMES if name in strengths}
     return replace(passes, **wished, controls={**passes.controls, **controls})
 
 
-def followed(passes: Passes, name: str, family: str) -> dict[str, float]:
+def control_scales(passes: Passes, name: str, family: str) -> dict[str, float]:
     """Controls of a pass on a family of bases, with their scales; those of which nothing is left do not appear."""
     usual = CONTROLS[name].get(family, {})
     scaled = {kind: scale * passes.controls.get(kind, 1.0) for kind, scale in usual.items()}

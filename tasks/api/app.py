@@ -1,4 +1,4 @@
-"""Puts the task API together and serves it."""
+"""The FastAPI application of the task API: routers, middleware, error handlers, OpenAPI document; and its server."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry
 
 from tasks import schemas
 from tasks.api import problems
-from tasks.api.context import Office
-from tasks.api.metrics import LedgerFigures
-from tasks.api.middleware import Around, Figures, Tags
+from tasks.api.context import AppContext
+from tasks.api.metrics import LedgerMetrics, RequestMetrics
+from tasks.api.middleware import ETagMiddleware, RequestMiddleware
 from tasks.api.routes import (
     edits,
     generation_options,
@@ -23,14 +23,13 @@ from tasks.api.routes import (
     operator_styles,
     people,
     portraits,
-    remakes,
     selfies,
+    styles,
     system,
     webhooks,
 )
-from tasks.api.routes import styles as looks
-from tasks.files import Files, refused
-from tasks.ledger.ledger import open_store
+from tasks.files import Files, disk_error
+from tasks.ledger.ledger import open_ledger
 from tasks.queue import broker
 from tasks.settings import Installation
 
@@ -40,9 +39,8 @@ ROUTERS = (
     selfies,
     jobs,
     portraits,
-    remakes,
     edits,
-    looks,
+    styles,
     generation_options,
     webhooks,
     me,
@@ -52,19 +50,19 @@ ROUTERS = (
 )
 
 
-def open_office(installation: Installation) -> Office:
-    """Ledger, files and bell of an API process; raises `OperatorError`, whose code says which is missing."""
+def open_context(installation: Installation) -> AppContext:
+    """Ledger, files and Celery app of an API process; raises `OperatorError`, whose code says which is missing."""
     tasks = installation.tasks
     files = Files(tasks.data)
     try:
         files.incoming.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise refused(error) from error
-    return Office(installation, open_store(tasks.database), files, broker.make(tasks))
+        raise disk_error(error) from error
+    return AppContext(installation, open_ledger(tasks.database), files, broker.create_app(tasks))
 
 
-def make(office: Office) -> FastAPI:
-    """The API of an installation."""
+def create_app(context: AppContext) -> FastAPI:
+    """The application of an installation; `context` is closed when it shuts down."""
     app = FastAPI(
         title="Portrait",
         version="1",
@@ -73,28 +71,33 @@ def make(office: Office) -> FastAPI:
         redoc_url=None,
         openapi_url="/v1/openapi.json",
         lifespan=_lifespan,
+        generate_unique_id_function=lambda route: route.name,
     )
     registry = CollectorRegistry()
-    app.state.office, app.state.metrics = office, registry
-    registry.register(LedgerFigures(office))
-    router = APIRouter(prefix="/v1", responses=problems.documented(500, 503))
+    app.state.context, app.state.metrics = context, registry
+    registry.register(LedgerMetrics(context))
+    router = APIRouter(prefix="/v1", responses=problems.problem_responses(500, 503))
     for each in ROUTERS:
         router.include_router(each.router)
     app.include_router(router)
-    problems.install(app)
-    app.add_middleware(Tags)
-    app.add_middleware(Around, figures=Figures(registry), upload_bytes=office.tasks.quotas.upload_megabytes * 1_000_000)
-    _document(app)
+    problems.install_handlers(app)
+    app.add_middleware(ETagMiddleware)
+    app.add_middleware(
+        RequestMiddleware,
+        metrics=RequestMetrics(registry),
+        upload_bytes=context.tasks.quotas.upload_megabytes * 1_000_000,
+    )
+    _customize_openapi(app)
     return app
 
 
 def serve(installation: Installation, host: str, port: int) -> int:
-    """Serve until told to stop; returns the exit code."""
-    office = open_office(installation)
+    """Serve until SIGTERM or SIGINT; returns the exit code."""
+    context = open_context(installation)
     # Uploads lie on the disk of the data, not in a /tmp that may be memory.
-    tempfile.tempdir = str(office.files.incoming)
+    tempfile.tempdir = str(context.files.incoming)
     config = uvicorn.Config(
-        make(office),
+        create_app(context),
         host=host,
         port=port,
         log_config=None,
@@ -110,12 +113,13 @@ def serve(installation: Installation, host: str, port: int) -> int:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
-    app.state.office.store.close()
-    app.state.office.bell.close()
+    context: AppContext = app.state.context
+    context.ledger.close()
+    context.celery.close()
 
 
-def _document(app: FastAPI) -> None:
-    """Problems are answers of every route: their schema stands in the document; a body may be broken or too large."""
+def _customize_openapi(app: FastAPI) -> None:
+    """Add to the OpenAPI document what every route may answer: problems, 304, and 400 and 413 where there is a body."""
     plain = app.openapi
 
     def openapi() -> dict[str, object]:
@@ -128,11 +132,13 @@ def _document(app: FastAPI) -> None:
             for name in ("HTTPValidationError", "ValidationError"):
                 parts.pop(name, None)
             for method, operation in (each for path in document["paths"].values() for each in path.items()):
-                said = operation["responses"].get("200", {}).get("content", {})
-                if method == "get" and said.keys() & {"application/json", "image/*"}:
+                content = operation["responses"].get("200", {}).get("content", {})
+                if method == "get" and content.keys() & {"application/json", "image/*"}:
                     operation["responses"]["304"] = {"description": "It is still what `If-None-Match` names."}
                 if "requestBody" in operation:
-                    unread = {str(status): said for status, said in problems.documented(400, 413).items()}
+                    unread = {
+                        str(status): response for status, response in problems.problem_responses(400, 413).items()
+                    }
                     operation["responses"] = unread | operation["responses"]
         return document
 

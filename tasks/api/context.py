@@ -1,4 +1,4 @@
-"""What every request finds on the desk: ledger, files, bell; who is asking; and answering a repeated request once."""
+"""Dependencies of routes: the application context, the caller, path and query parameters, idempotency keys."""
 
 import hashlib
 import json
@@ -19,132 +19,134 @@ from pydantic import BaseModel
 from portrait.errors import PortraitError, UserError
 from tasks import auth
 from tasks.api import problems
-from tasks.api.thumbnails import Reduced
+from tasks.api.thumbnails import ThumbnailCache
 from tasks.files import Files
 from tasks.jobs import Job
+from tasks.ledger.idempotency import StoredResponse
 from tasks.ledger.jobs import Allowance
-from tasks.ledger.keys import Answer
-from tasks.ledger.ledger import Store
+from tasks.ledger.ledger import Ledger
 from tasks.queue import broker
-from tasks.settings import Installation, Tasks
+from tasks.settings import Installation, TaskSettings
 
-MOST_OF_A_PAGE = 200
+MAX_PAGE_SIZE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
-    """One API process."""
+class AppContext:
+    """What the routes of one API process share: settings, ledger, files, Celery app, clock, thumbnails."""
 
     installation: Installation
-    store: Store
+    ledger: Ledger
     files: Files
-    bell: Celery
+    celery: Celery
     now: Callable[[], float] = time.time
-    reduced: Reduced = field(default_factory=Reduced)
+    thumbnails: ThumbnailCache = field(default_factory=ThumbnailCache)
 
     @property
-    def tasks(self) -> Tasks:
-        """Settings of jobs."""
+    def tasks(self) -> TaskSettings:
+        """The `[tasks]` settings."""
         return self.installation.tasks
 
     @property
     def allowance(self) -> Allowance:
-        """What one owner may ask for."""
+        """Quotas of one owner for jobs."""
         return Allowance(self.tasks.quotas.jobs, self.tasks.quotas.portraits_a_day)
 
-    def ask(self, job: Job, people: Mapping[str, str] | None = None) -> Job:
-        """Put a job into the ledger within the owner's allowance, and ring."""
-        asked = self.store.jobs.add(job, sorted(set((people or {}).values())), self.allowance)
-        broker.ring(self.bell, job.queue)
-        return asked
+    def enqueue(self, job: Job, people: Mapping[str, str] | None = None) -> Job:
+        """Add a job to the ledger within the owner's quotas and notify a worker; `people` are the ids of persons it draws."""
+        added = self.ledger.jobs.add(job, sorted(set((people or {}).values())), self.allowance)
+        broker.notify(self.celery, job.queue)
+        return added
 
 
-def office(request: Request) -> Office:
-    """The process's office."""
-    return request.app.state.office
+def get_context(request: Request) -> AppContext:
+    """The context of this process."""
+    return request.app.state.context
 
 
-TheOffice: TypeAlias = Annotated[Office, Depends(office)]
+ContextDep: TypeAlias = Annotated[AppContext, Depends(get_context)]
 _bearer = HTTPBearer(auto_error=False, description="A key: `portrait keys add`, or a sign-in code changed for one.")
 
 
-def caller(request: Request, office: TheOffice, _: Annotated[object, Depends(_bearer)]) -> auth.Caller:
-    """Who is asking; raises `unauthenticated`."""
-    return _recognised(request, office)
+def get_caller(request: Request, context: ContextDep, _: Annotated[object, Depends(_bearer)]) -> auth.Caller:
+    """The caller that the API key belongs to; raises `unauthenticated`."""
+    return _authenticate(request, context)
 
 
-TheCaller: TypeAlias = Annotated[auth.Caller, Depends(caller)]
+CallerDep: TypeAlias = Annotated[auth.Caller, Depends(get_caller)]
 
 
-class Guarded(APIRoute):
-    """A route that knows who is asking before it reads what they sent: nothing is taken in from a stranger."""
+class AuthenticatedRoute(APIRoute):
+    """A route that authenticates before it reads the body: nothing is taken in from a stranger."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The route's own, behind the question for a key where it asks for one."""
-        answer = super().get_route_handler()
-        if not _asks_for_a_key(self.dependant):
-            return answer
+        """The handler of the route, behind authentication where the route requires a key."""
+        handler = super().get_route_handler()
+        if not _requires_key(self.dependant):
+            return handler
 
-        async def guarded(request: Request) -> Response:
-            await run_sync(_recognised, request, office(request))
-            return await answer(request)
+        async def authenticated(request: Request) -> Response:
+            await run_sync(_authenticate, request, get_context(request))
+            return await handler(request)
 
-        return guarded
+        return authenticated
 
 
-def operator(caller: TheCaller) -> auth.Caller:
-    """Who is asking, if an operator; raises `forbidden`."""
-    if not caller.may("operator"):
+def require_operator(caller: CallerDep) -> auth.Caller:
+    """The caller, if an operator; raises `forbidden`."""
+    if not caller.has_role("operator"):
         raise UserError("forbidden", "Only operators may do this.")
     return caller
 
 
-AnOperator: TypeAlias = Annotated[auth.Caller, Depends(operator)]
-AnId: TypeAlias = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+OperatorDep: TypeAlias = Annotated[auth.Caller, Depends(require_operator)]
+PathId: TypeAlias = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Cursor: TypeAlias = Annotated[
     str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="`next` of the page before.")
 ]
-Limit: TypeAlias = Annotated[int, Query(ge=1, le=MOST_OF_A_PAGE)]
+Limit: TypeAlias = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)]
 
 
 @dataclass(frozen=True, slots=True)
-class Once:
-    """Acts once for each Idempotency-Key: the same request again gets the first answer."""
+class Idempotency:
+    """Runs an action once for each `Idempotency-Key`: the same request again gets the stored response."""
 
     request: Request
-    office: Office
+    context: AppContext
     owner: str
     key: str | None
     fingerprint: str
 
-    def __call__(self, act: Callable[[], Response]) -> Response:
-        """Act, or repeat what was answered; raises `idempotency_mismatch`, `idempotency_in_flight`."""
+    def run(self, act: Callable[[], Response]) -> Response:
+        """Run `act`, or return the stored response; raises `idempotency_mismatch`, `idempotency_in_flight`."""
         if self.key is None:
             return act()
-        access = self.office.store.access
-        before = access.begin(self.owner, self.key, self.fingerprint, self.office.now())
+        store = self.context.ledger.idempotency
+        before = store.begin(self.owner, self.key, self.fingerprint, self.context.now())
         if before is not None:
             headers = {**before.headers, "Idempotent-Replayed": "true"}
             return Response(before.body, before.status, headers)
         try:
             response = act()
         except PortraitError as error:
-            response = problems.refusal(error, self.request)
+            response = problems.error_response(error, self.request)
         except BaseException:
-            access.forget_key(self.owner, self.key)
+            store.release(self.owner, self.key)
             raise
         if response.status_code in {429, 500, 503}:
-            access.forget_key(self.owner, self.key)  # it may be tried again
+            store.release(self.owner, self.key)  # it may be tried again
         else:
-            kept = {name: value for name, value in response.headers.items() if name != "content-length"}
-            access.answered(self.owner, self.key, Answer(response.status_code, kept, bytes(response.body).decode()))
+            headers = {name: value for name, value in response.headers.items() if name != "content-length"}
+            store.save_response(
+                self.owner, self.key, StoredResponse(response.status_code, headers, bytes(response.body).decode())
+            )
         return response
 
 
-async def once(
+async def get_idempotency(
     request: Request,
-    office: TheOffice,
-    caller: TheCaller,
+    context: ContextDep,
+    caller: CallerDep,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -152,30 +154,30 @@ async def once(
             description="The same key with the same body gets the first answer again, and nothing is done twice.",
         ),
     ] = None,
-) -> Once:
-    """The one who acts once."""
-    seen = [request.method, request.url.path, (await request.body()).decode("latin-1")]
-    fingerprint = hashlib.sha256(json.dumps(seen).encode()).hexdigest()
-    return Once(request, office, caller.owner, idempotency_key, fingerprint)
+) -> Idempotency:
+    """The `Idempotency` of a request; without a key it runs every time."""
+    content = [request.method, request.url.path, (await request.body()).decode("latin-1")]
+    fingerprint = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return Idempotency(request, context, caller.owner, idempotency_key, fingerprint)
 
 
-ActOnce: TypeAlias = Annotated[Once, Depends(once)]
+IdempotencyDep: TypeAlias = Annotated[Idempotency, Depends(get_idempotency)]
 
 
-def _recognised(request: Request, office: Office) -> auth.Caller:
-    """Who is asking, looked up once a request."""
+def _authenticate(request: Request, context: AppContext) -> auth.Caller:
+    """The caller, looked up once a request."""
     found: auth.Caller | None = getattr(request.state, "caller", None)
     if found is None:
-        found = auth.caller_of(office.store, request.headers.get("authorization", ""), office.now())
+        found = auth.authenticate(context.ledger, request.headers.get("authorization", ""), context.now())
         request.state.caller, request.state.key = found, found.key
     return found
 
 
-def _asks_for_a_key(dependant: Dependant) -> bool:
-    return dependant.call is caller or any(_asks_for_a_key(each) for each in dependant.dependencies)
+def _requires_key(dependant: Dependant) -> bool:
+    return dependant.call is get_caller or any(_requires_key(each) for each in dependant.dependencies)
 
 
-def made(said: BaseModel, location: str, status: int = 201, retry_after: int | None = None) -> Response:
-    """An answer that says where the new thing is, and when to look at it."""
+def created(body: BaseModel, location: str, status: int = 201, retry_after: int | None = None) -> Response:
+    """A response with a new thing, its `Location`, and `Retry-After` where it is long work."""
     headers = {"Location": location} | ({} if retry_after is None else {"Retry-After": str(retry_after)})
-    return JSONResponse(said.model_dump(mode="json"), status, headers)
+    return JSONResponse(body.model_dump(mode="json"), status, headers)

@@ -1,34 +1,52 @@
-"""What Prometheus is told of the ledger, asked at each scrape."""
+"""Metrics for Prometheus: of requests, counted as they end, and of the ledger, read at each scrape."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tasks.api.context import Office
+from tasks.api.context import AppContext
 
 
-class LedgerFigures(Collector):
-    """Jobs by queue and state, live workers by queue, how long the next job of a queue has waited."""
+@dataclass(frozen=True, slots=True)
+class RequestMetrics:
+    """Counter and latency histogram of requests, by method, route template and status."""
 
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    registry: CollectorRegistry
+    requests: Counter = field(init=False)
+    seconds: Histogram = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = ("method", "route", "status")
+        counter = Counter("portrait_requests", "Requests answered.", names, registry=self.registry)
+        seconds = Histogram("portrait_request_seconds", "Until the answer began.", names[:2], registry=self.registry)
+        object.__setattr__(self, "requests", counter)
+        object.__setattr__(self, "seconds", seconds)
+
+
+class LedgerMetrics(Collector):
+    """Gauges of the ledger: jobs by queue and state, live workers and the age of the oldest queued job by queue."""
+
+    def __init__(self, context: AppContext) -> None:
+        self._context = context
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing beforehand: registering must not ask the ledger."""
+        """No metrics: registering must not read the ledger."""
         return []
 
     def collect(self) -> Iterable[Metric]:
-        """Ask the ledger."""
-        store, now = self._office.store, self._office.now()
+        """Read the ledger; called at each scrape."""
+        ledger, now = self._context.ledger, self._context.now()
         jobs = GaugeMetricFamily("portrait_jobs", "Jobs in the ledger.", labels=("queue", "state"))
-        for (queue, state), count in sorted(store.jobs.counts().items()):
+        for (queue, state), count in sorted(ledger.jobs.count_by_state().items()):
             jobs.add_metric((queue, state), count)
         workers = GaugeMetricFamily("portrait_workers", "Live worker processes.", labels=("queue",))
-        live = [queue for worker in store.staff.live(now) for queue in worker.queues]
+        live = [queue for worker in ledger.workers.list_live(now) for queue in worker.queues]
         for queue in sorted(set(live)):
             workers.add_metric((queue,), live.count(queue))
         waits = GaugeMetricFamily("portrait_oldest_wait_seconds", "Age of the oldest queued job.", labels=("queue",))
-        for queue, since in sorted(store.queue.oldest().items()):
+        for queue, since in sorted(ledger.queue.oldest_waiting().items()):
             waits.add_metric((queue,), now - since)
         return [jobs, workers, waits]

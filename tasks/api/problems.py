@@ -1,4 +1,4 @@
-"""What the API says when it cannot do what was asked: `application/problem+json`, RFC 9457."""
+"""Error responses of the API: `application/problem+json`, RFC 9457."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -12,10 +12,11 @@ from starlette.exceptions import HTTPException
 
 from portrait.errors import OperatorError, PortraitError, UserError
 from tasks import schemas
-from tasks.files import refused
+from tasks.files import disk_error
+from tasks.logs import format_trace
 
-MEDIA = "application/problem+json"
-STATUS = {
+MEDIA_TYPE = "application/problem+json"
+STATUS_BY_CODE = {
     "unauthenticated": 401,
     "bad_code": 401,
     "forbidden": 403,
@@ -38,10 +39,10 @@ STATUS = {
     "quota_photos": 429,
     "quota_portraits": 429,
 }
-"""Statuses of codes; any other `UserError` is 422, `OperatorError` 503, `EngineError` 500."""
-WHEN = {"idempotency_in_flight": 1, "database_unreachable": 5}
-"""Seconds after which asking again may help, where the error does not say."""
-_WHAT = {
+"""HTTP status by error code; any other `UserError` is 422, `OperatorError` 503, `EngineError` 500."""
+RETRY_AFTER = {"idempotency_in_flight": 1, "database_unreachable": 5}
+"""`Retry-After` in seconds by error code, where the error does not say."""
+_DESCRIPTIONS = {
     400: "The request cannot be read.",
     401: "The key is missing or not valid.",
     403: "The caller may not do this, or consent was withdrawn.",
@@ -56,50 +57,50 @@ _WHAT = {
     500: "A fault of the program.",
     503: "The installation cannot serve at present.",
 }
-MOST_TOLD = 20
-"""Wrong fields that are told of one request."""
+MAX_FIELD_ERRORS = 20
+"""Field errors that are listed of one request."""
 _log = logging.getLogger("portrait.api")
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problems a route may answer with, for the OpenAPI document."""
-    content = {MEDIA: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _WHAT[status], "content": content} for status in statuses}
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Responses of a route for the OpenAPI document: a problem for each of these statuses."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses}
 
 
-def refusal(error: PortraitError, request: Request) -> JSONResponse:
-    """An error as an answer."""
+def error_response(error: PortraitError, request: Request) -> JSONResponse:
+    """An error as a response."""
     default = 422 if isinstance(error, UserError) else 503 if isinstance(error, OperatorError) else 500
-    status = STATUS.get(error.code, default)
+    status = STATUS_BY_CODE.get(error.code, default)
     headers = {}
-    wait = error.details.get("retry_after", WHEN.get(error.code))
+    wait = error.details.get("retry_after", RETRY_AFTER.get(error.code))
     if wait is not None:
         headers["Retry-After"] = str(int(wait))
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="portrait"'
-    return problem(request, status, error.code, error.message, errors_of(error.details), headers)
+    return problem_response(request, status, error.code, error.message, error_details(error.details), headers)
 
 
-def errors_of(details: Mapping[str, Any]) -> list[schemas.Detail]:
-    """The parts of an error: the reasons of each photo that was refused, the fields that do not hold."""
-    fields = [schemas.Detail(**each) for each in details.get("fields", [])]
+def error_details(details: Mapping[str, Any]) -> list[schemas.ErrorDetail]:
+    """The parts of an error: fields that are wrong, and the reasons of each photo that was refused."""
+    fields = [schemas.ErrorDetail(**each) for each in details.get("fields", [])]
     return fields + [
-        schemas.Detail(where=str(photo.get("file", "")), code=reason["code"], message=reason["tip"])
+        schemas.ErrorDetail(where=str(photo.get("file", "")), code=reason["code"], message=reason["tip"])
         for photo in details.get("photos", [])
         for reason in photo.get("reasons", [])
     ]
 
 
-def problem(
+def problem_response(
     request: Request,
     status: int,
     code: str,
     detail: str,
-    errors: Iterable[schemas.Detail] = (),
+    errors: Iterable[schemas.ErrorDetail] = (),
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """One problem."""
-    said = schemas.Problem(
+    """A problem as a response."""
+    body = schemas.Problem(
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
@@ -107,56 +108,59 @@ def problem(
         instance=f"urn:request:{getattr(request.state, 'id', '')}",
         errors=list(errors),
     )
-    return JSONResponse(said.model_dump(), status, dict(headers or {}), media_type=MEDIA)
+    return JSONResponse(body.model_dump(), status, dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    """Every error leaves as a problem; no traceback reaches a caller."""
-    app.add_exception_handler(PortraitError, _known)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+def install_handlers(app: FastAPI) -> None:
+    """Install handlers that turn every error into a problem; no traceback reaches a caller."""
+    app.add_exception_handler(PortraitError, _handle_portrait_error)
+    app.add_exception_handler(RequestValidationError, _handle_validation_error)
+    app.add_exception_handler(HTTPException, _handle_http_error)
 
 
-def _known(request: Request, error: Exception) -> JSONResponse:
+def _handle_portrait_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, PortraitError):
         raise error
     if not isinstance(error, UserError):
         _log.error("%s: %s", error.code, error.message)
-    return refusal(error, request)
+    return error_response(error, request)
 
 
-def _invalid(request: Request, error: Exception) -> JSONResponse:
+def _handle_validation_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
     # What was sent is not repeated: it may be anything.
     wrong = [
-        schemas.Detail(where=".".join(str(part)[:60] for part in each["loc"]), code=each["type"], message=each["msg"])
-        for each in error.errors()[:MOST_TOLD]
+        schemas.ErrorDetail(
+            where=".".join(str(part)[:60] for part in each["loc"]), code=each["type"], message=each["msg"]
+        )
+        for each in error.errors()[:MAX_FIELD_ERRORS]
     ]
     where = ", ".join(dict.fromkeys(each.where for each in wrong))
-    return problem(request, 422, "bad_request", f"The request does not hold: {where}. See `errors`.", wrong)
+    return problem_response(request, 422, "bad_request", f"The request does not hold: {where}. See `errors`.", wrong)
 
 
-def _http(request: Request, error: Exception) -> JSONResponse:
+def _handle_http_error(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
     most = getattr(request.state, "too_large", None)
     if most is not None:
-        # The framework took the end of the stream for a body it cannot parse.
-        return problem(request, 413, "too_large", f"A request has {most // 1_000_000} MB at most. Send less at once.")
+        # Starlette took the end of the stream for a body that it cannot parse.
+        return problem_response(
+            request, 413, "too_large", f"A request has {most // 1_000_000} MB at most. Send less at once."
+        )
     if isinstance(error.__cause__, OSError):
-        # The same of a disk that did not take what was sent.
-        return _known(request, refused(error.__cause__))
+        # The same for a disk that did not take the upload.
+        return _handle_portrait_error(request, disk_error(error.__cause__))
     code = {404: "no_such_address", 405: "no_such_method", 413: "too_large"}.get(error.status_code, "bad_request")
-    return problem(request, error.status_code, code, str(error.detail), headers=error.headers)
+    return problem_response(request, error.status_code, code, str(error.detail), headers=error.headers)
 
 
-def unexpected(request: Request, error: Exception) -> JSONResponse:
-    """A fault of ours as an answer that says nothing of it; the log says where it was."""
+def unexpected_response(request: Request, error: Exception) -> JSONResponse:
+    """The response to an unknown error, without details; the log says where it was raised."""
     # The sentence of an unknown error may hold anything: the log gets its class and where it was raised.
-    trace, where = error.__traceback__, ""
-    while trace is not None:
-        where = f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
-        trace = trace.tb_next
+    where = format_trace(error.__traceback__, 1)
     _log.error("unexpected %s at %s", type(error).__name__, where, extra={"request": getattr(request.state, "id", "")})
-    return problem(request, 500, "unexpected", "Something went wrong that should not have. The log has the details.")
+    return problem_response(
+        request, 500, "unexpected", "Something went wrong that should not have. The log has the details."
+    )

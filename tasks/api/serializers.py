@@ -1,208 +1,176 @@
-"""Rows of the ledger as the API shows them."""
+"""Serializers: values of the ledger as response schemas, where a schema needs more than the attributes of one row.
 
-from datetime import UTC, datetime
+Rows whose attributes are those of their schema are validated where they are used: `schemas.Selfie.model_validate(row)`.
+"""
 
+from collections.abc import Iterable, Sequence
+
+from portrait.errors import OperatorError
 from tasks import schemas
 from tasks.api import problems
-from tasks.jobs import Job
-from tasks.ledger.jobs import Standing
-from tasks.ledger.people import About
-from tasks.ledger.rows import (  # fmt: skip
-    ConsentRow,
-    DeliveryRow,
-    EventRow,
-    KeyRow,
-    PersonRow,
-    PortraitRow,
-    SelfieRow,
-    TemplateRow,
-    WebhookRow,
-    WorkerRow,
-)
-
-DAY = 86_400.0
+from tasks.jobs import DAY, Job
+from tasks.ledger.jobs import QueueStatus
+from tasks.ledger.people import PersonSummary
+from tasks.ledger.rows import DraftRow, EventRow, PersonRow, StyleRow
+from tasks.ledger.statistics import StyleStatistics
+from tasks.styles.available import AvailableStyles
+from tasks.styles.service import StyleImport, StyleService
+from templates.catalog import Catalog, Entry
+from templates.schema import StyleFile
 
 
-def moment(seconds: float) -> datetime:
-    """A time of the ledger."""
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def perhaps(seconds: float | None) -> datetime | None:
-    """A time that may not have come."""
-    return None if seconds is None else moment(seconds)
-
-
-def key(row: KeyRow) -> schemas.Key:
-    """A key without its secret."""
-    return schemas.Key(
-        id=row.id,
-        owner=row.owner,
-        name=row.name,
-        role=row.role,
-        created=moment(row.created),
-        used=perhaps(row.used),
-        expires=perhaps(row.expires),
-        revoked=perhaps(row.revoked),
-    )
-
-
-def person(row: PersonRow, about: About, retention_days: float) -> schemas.Person:
-    """A person."""
-    return schemas.Person(
-        id=row.id,
-        name=row.name,
-        created=moment(row.created),
-        used=moment(row.used),
-        erased_after=moment(row.used + retention_days * DAY),
-        photos=about.photos,
-        consent=about.consent,
-        identity=about.identity,
-        learned=list(about.learned),
-    )
-
-
-def consent(row: ConsentRow) -> schemas.Consent:
-    """A record of consent."""
-    return schemas.Consent(
-        text_version=row.text_version,
-        given_by=row.given_by,
-        given=moment(row.given),
-        withdrawn=perhaps(row.withdrawn),
-    )
-
-
-def selfie(row: SelfieRow) -> schemas.Selfie:
-    """A photo."""
-    return schemas.Selfie.model_validate(
+def serialize_person(row: PersonRow, summary: PersonSummary, retention_days: float) -> schemas.Person:
+    """A person with what is known of them; `retention_days` after their last use they are erased."""
+    return schemas.Person.model_validate(
         {
             "id": row.id,
-            "person": row.person,
             "name": row.name,
-            "bytes": row.bytes,
-            "width": row.width,
-            "height": row.height,
-            "format": row.format,
-            "created": moment(row.created),
-            "wish": row.wish,
-            "verdict": row.verdict,
-            "reasons": list(row.reasons),
-            "quality": row.quality,
+            "created": row.created,
+            "used": row.used,
+            "erased_after": row.used + retention_days * DAY,
+            "photos": summary.photos,
+            "consent": summary.consent,
+            "identity": summary.identity,
+            "learned": summary.bases,
         }
     )
 
 
-def job(row: Job, standing: Standing, takes: list[str]) -> schemas.Job:
-    """A job with its place among the others."""
-    return schemas.Job(
-        id=row.id,
-        owner=row.owner,
-        kind=row.kind,
-        queue=row.queue,
-        state=row.state,
-        phase=row.phase,
-        progress=row.progress,
-        message=row.message,
-        preview=row.preview,
-        place=standing.place,
-        seconds_left=None if standing.seconds is None else round(standing.seconds, 1),
-        missing=takes,
-        wants=row.wants,
-        result=row.result,
-        fault=fault(row),
-        losses=row.losses,
-        failures=row.failures,
-        created=moment(row.created),
-        started=perhaps(row.started),
-        finished=perhaps(row.finished),
+def serialize_job(job: Job, status: QueueStatus, missing: list[str]) -> schemas.Job:
+    """A job with its place in the queue; `missing` says what it takes where no live worker can do it."""
+    fields = {name: getattr(job, name) for name in schemas.Job.model_fields if hasattr(job, name)}
+    seconds = None if status.seconds is None else round(status.seconds, 1)
+    own = {"wants": job.params, "fault": serialize_fault(job)}
+    return schemas.Job.model_validate(
+        {**fields, **own, "place": status.place, "seconds_left": seconds, "missing": missing}
     )
 
 
-def fault(row: Job) -> schemas.Fault | None:
-    """Why a job failed, or why its last run did."""
-    if row.fault is None:
+def serialize_fault(job: Job) -> schemas.JobFault | None:
+    """Why a job failed, or why its last run did; None without a fault."""
+    fault = job.fault
+    if fault is None:
         return None
-    return schemas.Fault(code=row.fault.code, message=row.fault.message, errors=problems.errors_of(row.fault.details))
+    return schemas.JobFault(code=fault.code, message=fault.message, errors=problems.error_details(fault.details))
 
 
-def event(row: EventRow) -> schemas.JobEvent:
-    """Something that happened to a job."""
+def serialize_event(row: EventRow) -> schemas.JobEvent:
+    """An event of a job."""
     return schemas.JobEvent.model_validate({"state": row.state, **row.data})
 
 
-def portrait(row: PortraitRow) -> schemas.Portrait:
-    """A portrait."""
-    return schemas.Portrait.model_validate(
+def list_styles(service: StyleService) -> list[schemas.OperatorStyle]:
+    """All styles with drafts and versions: drafts, published, retired and built-in, by id."""
+    drafts = {row.id: row for row in service.ledger.drafts.list()}
+    versions: dict[str, list[StyleRow]] = {}
+    for row in service.ledger.styles.list(retired=True):
+        versions.setdefault(row.id, []).insert(0, row)
+    built_in = {entry.style.id: entry.style for entry in Catalog().entries()}
+    ids = sorted({*drafts, *versions, *built_in})
+    return [_serialize_style(service, drafts.get(id), versions.get(id, []), built_in.get(id)) for id in ids]
+
+
+def get_style(service: StyleService, id: str) -> schemas.OperatorStyle:
+    """One style with its draft and versions; raises `unknown_style`."""
+    draft, versions = service.ledger.drafts.find(id), service.ledger.styles.versions(id)
+    built_in = next((entry.style for entry in Catalog().entries() if entry.style.id == id), None)
+    if draft is None and not versions and built_in is None:
+        AvailableStyles(service.ledger, service.files).find(id)  # raises an error that lists the ids there are
+    return _serialize_style(service, draft, versions, built_in)
+
+
+def serialize_import(service: StyleService, imported: StyleImport) -> schemas.StyleImportResult:
+    """The imported styles, and what was skipped."""
+    skipped = [schemas.SkippedContent.model_validate(each) for each in imported.skipped]
+    return schemas.StyleImportResult(styles=[get_style(service, row.id) for row in imported.drafts], left=skipped)
+
+
+def serialize_version(service: StyleService, row: StyleRow) -> schemas.StyleVersion:
+    """A published version of a style."""
+    picture = _has_picture(AvailableStyles(service.ledger, service.files).entry(row))
+    fields = {name: getattr(row, name) for name in ("version", "content", "sha256", "published", "retired")}
+    return schemas.StyleVersion.model_validate({**fields, "picture": picture})
+
+
+def serialize_statistics(found: StyleStatistics) -> schemas.VersionStatistics:
+    """Statistics of one version of a style, or of all versions together."""
+    return schemas.VersionStatistics(
+        version=found.version,
+        uses=found.uses,
+        portraits=found.portraits,
+        favourites=found.favourites,
+        failures=found.failures,
+        likeness_median=found.median,
+        likeness_worst_tenth=found.worst_tenth,
+    )
+
+
+def _serialize_style(
+    service: StyleService, draft: DraftRow | None, versions: Sequence[StyleRow], built_in: StyleFile | None
+) -> schemas.OperatorStyle:
+    available = next((row.version for row in versions if row.retired is None), built_in.version if built_in else None)
+    # What people see names the style; without that, what operators work on, or had.
+    contents = [row.content for row in versions if row.retired is None] + ([draft.content] if draft else [])
+    contents += [row.content for row in versions]
+    style = StyleFile.model_validate(contents[0]) if contents else built_in
+    if style is None:
+        raise OperatorError("bad_style", "There is a style without any content.")
+    return schemas.OperatorStyle(
+        id=style.id,
+        title=style.title,
+        titles=dict(style.titles),
+        kind=style.kind,
+        tags=list(style.tags),
+        status=list(_statuses(draft, versions, built_in)),
+        offered=available,
+        content=style.model_dump(mode="json", by_alias=True),
+        draft=None if draft is None else _serialize_draft(service, draft),
+        versions=[serialize_version(service, row) for row in versions],
+        built_in=built_in.version if built_in else None,
+    )
+
+
+def _statuses(
+    draft: DraftRow | None, versions: Sequence[StyleRow], built_in: StyleFile | None
+) -> Iterable[schemas.StyleStatus]:
+    published = any(row.retired is None for row in versions)
+    if draft is not None:
+        yield "draft"
+    if published:
+        yield "published"
+    elif versions:
+        yield "retired"
+    if built_in is not None and not published:
+        yield "built-in"
+
+
+def _serialize_draft(service: StyleService, draft: DraftRow) -> schemas.StyleDraft:
+    findings, checked = service.findings(draft), service.is_checked(draft)
+    return schemas.StyleDraft.model_validate(
         {
-            "id": row.id,
-            "job": row.job,
-            "number": row.number,
-            "style": row.style,
-            "style_version": row.style_version,
-            "format": row.format,
-            "bytes": row.bytes,
-            "width": row.width,
-            "height": row.height,
-            "likeness": row.likeness,
-            "scores": row.scores,
-            "recipe": row.recipe,
-            "favourite": row.favourite,
-            "created": moment(row.created),
+            "edition": draft.edition,
+            "content": draft.content,
+            "picture": _has_picture(service.entry(draft)),
+            "findings": findings,
+            "checked": checked,
+            "publishable": checked and not any(each.level == "error" for each in findings),
+            "test": _serialize_test(draft),
+            "changed": draft.changed,
+            "changed_by": draft.changed_by,
         }
     )
 
 
-def template(row: TemplateRow) -> schemas.Template:
-    """A picture of the owner's."""
-    faces = None if row.faces is None else [schemas.Area.model_validate(each) for each in row.faces]
-    return schemas.Template(
-        id=row.id,
-        name=row.name,
-        width=row.width,
-        height=row.height,
-        format=row.format,
-        created=moment(row.created),
-        job=row.job,
-        faces=faces,
-    )
+def _serialize_test(draft: DraftRow) -> schemas.StyleTest | None:
+    test = draft.tested
+    if test is None:
+        return None
+    current = test["edition"] == draft.edition
+    return schemas.StyleTest.model_validate({**test, "made": test["at"], "current": current})
 
 
-def webhook(row: WebhookRow) -> schemas.Webhook:
-    """A webhook without its secret."""
-    return schemas.Webhook(
-        id=row.id,
-        url=row.url,
-        events=list(row.events),
-        created=moment(row.created),
-        disabled=perhaps(row.disabled),
-        why_disabled=row.why_disabled,
-    )
-
-
-def delivery(row: DeliveryRow) -> schemas.Delivery:
-    """A call."""
-    return schemas.Delivery(
-        id=row.id,
-        webhook=row.webhook,
-        event=row.event,
-        state=row.state,
-        attempts=row.attempts,
-        due=moment(row.due),
-        status=row.status,
-        answer=row.answer,
-        created=moment(row.created),
-        ended=perhaps(row.ended),
-    )
-
-
-def worker(row: WorkerRow) -> schemas.Worker:
-    """A worker."""
-    return schemas.Worker(
-        id=row.id,
-        queues=list(row.queues),
-        abilities=list(row.abilities),
-        missing={name: list(lines) for name, lines in row.missing.items()},
-        device=row.device,
-        started=moment(row.started),
-        beat=moment(row.beat),
-    )
+def _has_picture(entry: Entry) -> bool:
+    try:
+        return entry.picture() is not None
+    except OperatorError:
+        return False

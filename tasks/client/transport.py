@@ -1,12 +1,12 @@
-"""How the client asks: again while nobody answers, errors by their code, streams that go on where they stopped."""
+"""HTTP transport of the client: retries, errors by their code, event streams that resume where they broke off."""
 
-import json
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import httpx
+from httpx_sse import connect_sse
 from pydantic import BaseModel, ValidationError
 
 from portrait.errors import EngineError, OperatorError, PortraitError, UserError
@@ -17,14 +17,14 @@ TRIES = 4
 """Of a request that may be repeated: reads, deletions, and whatever carries an Idempotency-Key."""
 PAUSE = 0.3
 """Seconds before the second try; doubled each time."""
-SEEK_AGAIN = 7
-"""Tries for a stream that was heard before: a minute in all, in which an API restarts."""
-AGAIN = {502, 503, 504}
-GONE = {404, 410}
+RECONNECT_TRIES = 7
+"""Tries of a stream that has sent events before: a minute in all, in which an API restarts."""
+RETRY_STATUSES = {502, 503, 504}
+GONE_STATUSES = {404, 410}
 
 
-class Wire:
-    """Requests to one API."""
+class HttpTransport:
+    """Sends requests to one API and parses what it answers."""
 
     def __init__(self, url: str, key: str, timeout: float, transport: httpx.BaseTransport | None) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -37,128 +37,123 @@ class Wire:
         self._http.close()
 
     def events(self, path: str) -> Iterator[schemas.JobEvent]:
-        """What a stream of events tells, each once, until it is told that the job has ended and the API closes the stream."""
-        after, state, tries = "", "", 0
+        """Events of a job, each once, until it has ended and the API closes the stream.
+
+        A stream that breaks off is opened again with `Last-Event-ID`. Raises `OperatorError` (`api_unreachable`).
+        """
+        last_id, state, tries = "", "", 0
         while True:
             try:
-                for id, event in self._stream(path, after):
+                for id, event in self._stream(path, last_id):
                     if id:
-                        after, state, tries = id, event.state, 0
+                        last_id, state, tries = id, event.state, 0
                     yield event
                 if state in schemas.FINISHED:
                     return
             except (httpx.TransportError, OperatorError) as error:
-                if tries >= (SEEK_AGAIN if after else TRIES):
+                if tries >= (RECONNECT_TRIES if last_id else TRIES):
                     raise error if isinstance(error, OperatorError) else _unreachable() from error
-            if tries >= SEEK_AGAIN:
+            if tries >= RECONNECT_TRIES:
                 raise _unreachable()
             tries += 1
             time.sleep(PAUSE * 2**tries)
 
-    def get(self, kind: type[M], path: str, params: Mapping[str, Any] | None = None) -> M:
-        """One thing, read."""
-        return self.read(kind, self.ask("GET", path, params=params))
+    def get(self, kind: type[M], path: str) -> M:
+        """The thing at a path."""
+        return self.parse(kind, self.request("GET", path))
 
     def list(self, kind: type[M], path: str, params: Mapping[str, Any] | None = None) -> list[M]:
-        """Every page."""
+        """The items of every page; parameters without a value are left out."""
         items: list[M] = []
-        asked = {name: value for name, value in (params or {}).items() if value}
+        query = {name: value for name, value in (params or {}).items() if value}
         while True:
-            page = self.read(schemas.Page[kind], self.ask("GET", path, params=asked))
+            page = self.parse(schemas.Page[kind], self.request("GET", path, params=query))
             items += page.items
             if page.next is None:
                 return items
-            asked["cursor"] = page.next
+            query["cursor"] = page.next
 
-    def post(self, kind: type[M], path: str, order: BaseModel | None = None) -> M:
-        """Ask for something new; asked twice it is done once."""
-        body = None if order is None else order.model_dump(mode="json")
+    def post(self, kind: type[M], path: str, body: BaseModel | None = None) -> M:
+        """Create something with an `Idempotency-Key`: however often it is sent, it is done once."""
+        content = None if body is None else body.model_dump(mode="json")
         headers = {"Idempotency-Key": secrets.token_hex(16)}
-        return self.read(kind, self.ask("POST", path, json=body, headers=headers))
+        return self.parse(kind, self.request("POST", path, json=content, headers=headers))
 
-    def content(self, path: str, side: int | None) -> bytes:
-        """A picture, whole or small."""
-        return self.ask("GET", path, params={} if side is None else {"side": side}).content
+    def picture(self, path: str, side: int | None) -> bytes:
+        """The bytes of a picture: the whole file, or a JPEG whose long side has `side` pixels at most."""
+        return self.request("GET", path, params={} if side is None else {"side": side}).content
 
-    def pieces(self, path: str, params: Mapping[str, Any]) -> Iterator[bytes]:
-        """A large answer, in pieces."""
-        asked = {name: value for name, value in params.items() if value}
+    def stream_bytes(self, path: str, params: Mapping[str, Any]) -> Iterator[bytes]:
+        """A large body in chunks; parameters without a value are left out."""
+        query = {name: value for name, value in params.items() if value}
         try:
-            with self._http.stream("GET", path, params=asked, timeout=300) as stream:
-                if stream.status_code != 200:
-                    stream.read()
-                    raise _error(stream)
-                yield from stream.iter_bytes()
+            with self._http.stream("GET", path, params=query, timeout=300) as response:
+                _raise_for_problem(response)
+                yield from response.iter_bytes()
         except httpx.TransportError as error:
             raise _unreachable() from error
 
-    def ask(self, method: str, path: str, tries: int = TRIES, **request: Any) -> httpx.Response:
-        """Send a request, again while nobody answers or the API says that it cannot at present."""
+    def request(self, method: str, path: str, tries: int = TRIES, **options: Any) -> httpx.Response:
+        """Send a request, up to `tries` times while nothing answers or the API says that it cannot at present."""
         for attempt in range(1, tries + 1):
             try:
-                answer = self._http.request(method, path, **request)
+                response = self._http.request(method, path, **options)
             except httpx.TransportError as error:
                 if attempt == tries:
                     raise _unreachable() from error
             else:
-                error = None if answer.is_success else _error(answer)
-                if error is None:
-                    return answer
-                if method == "DELETE" and attempt > 1 and answer.status_code in GONE:
-                    return answer  # by the try before, whose answer was lost
+                if response.is_success:
+                    return response
+                if method == "DELETE" and attempt > 1 and response.status_code in GONE_STATUSES:
+                    return response  # deleted by the try before, whose answer was lost
+                error = _error(response)
                 in_flight = error.code == "idempotency_in_flight"
-                if attempt == tries or not (answer.status_code in AGAIN or in_flight):
+                if attempt == tries or not (response.status_code in RETRY_STATUSES or in_flight):
                     raise error
             time.sleep(PAUSE * 2 ** (attempt - 1))
         raise _unreachable()
 
-    def _stream(self, path: str, after: str) -> Iterator[tuple[str, schemas.JobEvent]]:
-        """One stream, from behind an event."""
-        headers = {"Last-Event-ID": after} if after else {}
-        with self._http.stream("GET", path, headers=headers, timeout=60) as stream:
-            if stream.status_code != 200:
-                stream.read()
-                raise _error(stream)
-            yield from _events(stream.iter_lines())
-
-    def read(self, kind: type[M], answer: httpx.Response) -> M:
-        """An answer as what it should be; raises `OperatorError` (`bad_answer`)."""
+    def parse(self, kind: type[M], response: httpx.Response) -> M:
+        """The body of a response as a model; raises `OperatorError` (`bad_answer`) where it is something else."""
         try:
-            return kind.model_validate_json(answer.content)
+            return kind.model_validate_json(response.content)
         except ValidationError as error:
             raise OperatorError("bad_answer", "The API answered something else. Is the address right?") from error
 
-
-def _events(lines: Iterable[str]) -> Iterator[tuple[str, schemas.JobEvent]]:
-    """Server-sent events: id (or empty) and what happened."""
-    id, data = "", ""
-    for line in lines:
-        name, _, value = line.partition(": ")
-        if name == "id":
-            id = value
-        elif name == "data":
-            data = value
-        elif not line and data:
-            yield id, schemas.JobEvent.model_validate_json(data)
-            id, data = "", ""
+    def _stream(self, path: str, last_id: str) -> Iterator[tuple[str, schemas.JobEvent]]:
+        """Events of one connection after the event `last_id`: the last id sent (empty before the first), and the event."""
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        with connect_sse(self._http, "GET", path, headers=headers, timeout=60) as source:
+            _raise_for_problem(source.response)
+            for each in source.iter_sse():
+                if each.data:  # a comment that keeps the connection open carries none
+                    yield each.id, schemas.JobEvent.model_validate_json(each.data)
 
 
-def _error(answer: httpx.Response) -> PortraitError:
-    """What the API said as an error of ours."""
+def _raise_for_problem(response: httpx.Response) -> None:
+    """Raise the error that a streamed response carries instead of its content."""
+    if response.status_code != 200:
+        response.read()
+        raise _error(response)
+
+
+def _error(response: httpx.Response) -> PortraitError:
+    """The problem in a response as an error of the branch that its status belongs to."""
     try:
-        problem = schemas.Problem.model_validate_json(answer.content)
+        problem = schemas.Problem.model_validate_json(response.content)
     except ValidationError:
         problem = schemas.Problem(
-            title=answer.reason_phrase,
-            status=answer.status_code,
+            title=response.reason_phrase,
+            status=response.status_code,
             instance="",
-            detail=f"The API answered {answer.status_code}. Is the address right?",
+            detail=f"The API answered {response.status_code}. Is the address right?",
             code="bad_answer",
         )
-    details = {"status": problem.status, "errors": [json.loads(each.model_dump_json()) for each in problem.errors]}
-    if "retry-after" in answer.headers:
-        details["retry_after"] = answer.headers["retry-after"]
-    branch = UserError if answer.status_code < 500 else OperatorError if answer.status_code == 503 else EngineError
+    details: dict[str, Any] = {"status": problem.status, "errors": [each.model_dump() for each in problem.errors]}
+    if "retry-after" in response.headers:
+        details["retry_after"] = response.headers["retry-after"]
+    status = response.status_code
+    branch = UserError if status < 500 else OperatorError if status == 503 else EngineError
     return branch(problem.code, problem.detail, details)
 
 

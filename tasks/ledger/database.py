@@ -1,6 +1,6 @@
-"""Opens the database, brings it to the present schema, and gives out transactions.
+"""Opens the database, migrates it to the present schema, and gives out transactions.
 
-SQLite is used from several processes at once: write-ahead log, 30 s of patience, and every transaction that writes begins
+SQLite is used from several processes at once: write-ahead log, 30 s of busy timeout, and every transaction that writes begins
 with the lock it needs (`BEGIN IMMEDIATE`), because a read that turns into a write fails at once when another wrote between.
 An engine must not cross a fork: open the database in the process that uses it.
 """
@@ -22,7 +22,7 @@ from portrait.errors import OperatorError
 from tasks.ledger.tables import metadata
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-PATIENCE = 30
+BUSY_TIMEOUT = 30
 """Seconds to wait for SQLite's one writer."""
 _WRITES = {"portrait_writes": True}
 _MIGRATION_LOCK = 7_301_442
@@ -30,7 +30,7 @@ _MIGRATION_LOCK = 7_301_442
 
 
 class Database:
-    """One database, from one process."""
+    """The connections of one process to one database."""
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
@@ -38,29 +38,33 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A short transaction that only reads; raises `OperatorError` (`database_unreachable`)."""
-        with _translated(), self.engine.begin() as connection:
+        """Open a short transaction that only reads; raises `OperatorError` (`database_unreachable`)."""
+        with _translate_errors(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """A short transaction that writes: committed whole, or on any exception not at all."""
-        with _translated(), self.engine.execution_options(**_WRITES).begin() as connection:
+        """Open a short transaction that writes: committed in full, or on any exception rolled back."""
+        with _translate_errors(), self.engine.execution_options(**_WRITES).begin() as connection:
             yield connection
 
-    def in_line(self, connection: sa.Connection, owner: str) -> None:
-        """Until this transaction ends, no other of the same owner passes here: two at once would find one last place free.
+    def lock_owner(self, connection: sa.Connection, owner: str) -> None:
+        """Lock out other transactions of the same owner until this one ends, so that two cannot both pass a quota.
 
-        SQLite has one writer anyway.
+        On SQLite nothing is to do: it has one writer.
         """
         if not self.sqlite:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(owner))))
 
     def migrate(self) -> None:
-        """Bring the schema up to date; processes that start together wait for the first."""
+        """Migrate the schema to the newest version; processes that start together wait for the first."""
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
-        with _translated(), self._alone(), self.engine.execution_options(**_WRITES).begin() as connection:
+        with (
+            _translate_errors(),
+            self._migration_lock(),
+            self.engine.execution_options(**_WRITES).begin() as connection,
+        ):
             if not self.sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             config.attributes["connection"] = connection
@@ -68,12 +72,12 @@ class Database:
             command.upgrade(config, "head")
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         self.engine.dispose()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """On SQLite: a lock beside the file, since making the write-ahead log needs the file for itself."""
+    def _migration_lock(self) -> Iterator[None]:
+        """On SQLite: hold a lock file beside the database, since turning on the write-ahead log needs it exclusively."""
         place = self.engine.url.database
         if not self.sqlite or not place or place == ":memory:":
             yield
@@ -83,7 +87,7 @@ class Database:
 
 
 def new_id(prefix: str, now: float, rank: int = 0) -> str:
-    """A new id that sorts by age; of several made at once, the one with the smaller `rank` sorts as newer."""
+    """Return a new id that sorts by age; of several made at once, the one with the smaller `rank` sorts as newer."""
     return f"{prefix}_{round(now * 1000) - rank:011x}{secrets.token_hex(8)}"
 
 
@@ -111,7 +115,7 @@ def _engine(url: str) -> sa.Engine:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver shall not begin transactions of its own
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {PATIENCE * 1000}")
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000}")
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
@@ -123,7 +127,7 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:

@@ -1,58 +1,59 @@
-"""The ledger as one value: its parts are named after what they keep."""
+"""The ledger of one process: the database and its repositories."""
 
 from dataclasses import dataclass
 
+from tasks.ledger.api_keys import ApiKeyRepository
 from tasks.ledger.database import Database
-from tasks.ledger.drafts import Drafts
-from tasks.ledger.jobs import Board
-from tasks.ledger.keys import Access
-from tasks.ledger.people import People
-from tasks.ledger.portraits import Portraits
-from tasks.ledger.queue import Queue
-from tasks.ledger.statistics import Figures
-from tasks.ledger.styles import Styles
-from tasks.ledger.templates import Templates
-from tasks.ledger.webhooks import Hooks
-from tasks.ledger.workers import Staff
+from tasks.ledger.idempotency import IdempotencyRepository
+from tasks.ledger.jobs import JobRepository
+from tasks.ledger.people import PersonRepository
+from tasks.ledger.pictures import PortraitRepository, TemplateRepository
+from tasks.ledger.queue import JobQueue
+from tasks.ledger.statistics import StatisticsRepository
+from tasks.ledger.styles import DraftRepository, StyleRepository
+from tasks.ledger.webhooks import WebhookRepository
+from tasks.ledger.workers import WorkerRegistry
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """One process's ledger; never carry it over a fork."""
+class Ledger:
+    """The repositories over one database; must not cross a fork."""
 
     database: Database
-    people: People
-    jobs: Board
-    queue: Queue
-    portraits: Portraits
-    styles: Styles
-    drafts: Drafts
-    templates: Templates
-    access: Access
-    hooks: Hooks
-    staff: Staff
-    figures: Figures
+    people: PersonRepository
+    jobs: JobRepository
+    queue: JobQueue
+    portraits: PortraitRepository
+    styles: StyleRepository
+    drafts: DraftRepository
+    templates: TemplateRepository
+    api_keys: ApiKeyRepository
+    idempotency: IdempotencyRepository
+    webhooks: WebhookRepository
+    workers: WorkerRegistry
+    statistics: StatisticsRepository
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         self.database.close()
 
 
-def open_store(url: str) -> Store:
-    """Open the ledger and bring its schema up to date; raises `OperatorError` (`bad_settings`, `database_unreachable`)."""
+def open_ledger(url: str) -> Ledger:
+    """Open the ledger and migrate its schema; raises `OperatorError` (`bad_settings`, `database_unreachable`)."""
     database = Database(url)
     database.migrate()
-    return Store(
+    return Ledger(
         database,
-        People(database),
-        Board(database),
-        Queue(database),
-        Portraits(database),
-        Styles(database),
-        Drafts(database),
-        Templates(database),
-        Access(database),
-        Hooks(database),
-        Staff(database),
-        Figures(database),
+        PersonRepository(database),
+        JobRepository(database),
+        JobQueue(database),
+        PortraitRepository(database),
+        StyleRepository(database),
+        DraftRepository(database),
+        TemplateRepository(database),
+        ApiKeyRepository(database),
+        IdempotencyRepository(database),
+        WebhookRepository(database),
+        WorkerRegistry(database),
+        StatisticsRepository(database),
     )

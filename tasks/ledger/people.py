@@ -1,4 +1,4 @@
-"""People with their consents, selfies, training sets and identities; and forgetting them."""
+"""People with their consents, selfies, training sets and identities; and their erasure."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from portrait.errors import UserError
 from tasks import jobs as states
+from tasks.jobs import DAY
 from tasks.ledger import transitions
 from tasks.ledger.database import Database, new_id
 from tasks.ledger.rows import (
@@ -17,11 +18,11 @@ from tasks.ledger.rows import (
     Page,
     PersonRow,
     SelfieRow,
-    SetRow,
-    agreed,
-    bury,
-    one,
+    TrainingSetRow,
+    add_tombstones,
+    get_owned,
     page_of,
+    require_consent,
     row_as,
 )
 from tasks.ledger.tables import (
@@ -37,12 +38,11 @@ from tasks.ledger.tables import (
     training_sets,
 )
 
-DAY = 86_400.0
-WISHES = ("", "include", "exclude")
+OVERRIDES = ("", "include", "exclude")
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class ErasedIds:
     """Ids of what was erased."""
 
     people: Sequence[str] = ()
@@ -50,36 +50,36 @@ class Gone:
     training_sets: Sequence[str] = ()
     portraits: Sequence[str] = ()
     jobs: Sequence[str] = ()
-    """Jobs that the people were in: ended ones are gone, running ones are told to stop."""
+    """Jobs that the people were in: ended ones are deleted, running ones are requested to stop."""
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """What else is known of a person."""
+class PersonSummary:
+    """Counts and newest rows of a person."""
 
     photos: int = 0
     consent: bool = False
     """Whether consent holds."""
     identity: str | None = None
-    """The newest."""
-    learned: Sequence[str] = ()
-    """Bases that the person was learned on, the newest first."""
+    """Id of the newest identity."""
+    bases: Sequence[str] = ()
+    """Bases that a LoRA of the person was trained on, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
-class People:
-    """What an owner keeps of people."""
+class PersonRepository:
+    """People of owners, and what belongs to them."""
 
     database: Database
 
     def add(
         self, owner: str, name: str, text_version: str, given_by: str, now: float, most: int = 1_000_000
     ) -> PersonRow:
-        """A new person with the record of consent; there is none without. Raises `too_many_people` beyond `most`."""
+        """Insert a person together with their consent; raises `too_many_people` beyond `most`."""
         person = PersonRow(new_id("person", now), owner, name, now, now)
         consent = ConsentRow(new_id("consent", now), owner, person.id, text_version, given_by, now)
         with self.database.write() as connection:
-            self.database.in_line(connection, owner)
+            self.database.lock_owner(connection, owner)
             if _count(connection, owner) >= most:
                 raise UserError("too_many_people", f"There can be {most} people at most. Erase somebody first.")
             connection.execute(sa.insert(people).values(asdict(person)))
@@ -89,15 +89,15 @@ class People:
     def get(self, owner: str, id: str) -> PersonRow:
         """One person; raises `not_found`, `erased`."""
         with self.database.read() as connection:
-            return row_as(PersonRow, one(connection, people, owner, id))
+            return row_as(PersonRow, get_owned(connection, people, owner, id))
 
     def list(self, owner: str, cursor: str | None = None, limit: int = 50) -> Page[PersonRow]:
         """The owner's people, the newest first."""
         with self.database.read() as connection:
             return page_of(connection, PersonRow, sa.select(people).where(people.c.owner == owner), cursor, limit)
 
-    def about(self, persons: Sequence[PersonRow]) -> dict[str, About]:
-        """What else is known of people who were just read, by id."""
+    def summarize(self, persons: Sequence[PersonRow]) -> dict[str, PersonSummary]:
+        """Return the summaries of people who were just read, by id."""
         ids = [each.id for each in persons]
         with self.database.read() as connection:
 
@@ -112,68 +112,68 @@ class People:
             newest = by_person(identities, sa.func.max(identities.c.id))
             chosen = sa.select(identities.c.person, identities.c.base)
             mine = chosen.where(identities.c.person.in_(ids), identities.c.base != "")
-            learned = connection.execute(mine.order_by(identities.c.id.desc())).all()
-        bases = {id: tuple(dict.fromkeys(row.base for row in learned if row.person == id)) for id in ids}
-        return {id: About(photos.get(id, 0), id in holds, newest.get(id), bases[id]) for id in ids}
+            bases_of = connection.execute(mine.order_by(identities.c.id.desc())).all()
+        bases = {id: tuple(dict.fromkeys(row.base for row in bases_of if row.person == id)) for id in ids}
+        return {id: PersonSummary(photos.get(id, 0), id in holds, newest.get(id), bases[id]) for id in ids}
 
     def count(self, owner: str) -> int:
-        """How many people the owner has, for the quota."""
+        """Count the owner's people, for the quota."""
         with self.database.read() as connection:
             return _count(connection, owner)
 
     def rename(self, owner: str, id: str, name: str) -> PersonRow:
-        """Call a person by another name."""
+        """Change a person's name."""
         with self.database.write() as connection:
-            one(connection, people, owner, id)
+            get_owned(connection, people, owner, id)
             connection.execute(sa.update(people).where(people.c.id == id).values(name=name))
-            return row_as(PersonRow, one(connection, people, owner, id))
+            return row_as(PersonRow, get_owned(connection, people, owner, id))
 
     def consents(self, owner: str, person: str) -> Sequence[ConsentRow]:
-        """What was agreed to, the oldest first."""
+        """A person's consents, the oldest first."""
         with self.database.read() as connection:
-            one(connection, people, owner, person)
+            get_owned(connection, people, owner, person)
             chosen = sa.select(consents).where(consents.c.person == person, consents.c.owner == owner)
             return [row_as(ConsentRow, row) for row in connection.execute(chosen.order_by(consents.c.id))]
 
-    def consent_again(self, owner: str, person: str, text_version: str, given_by: str, now: float) -> ConsentRow:
-        """Agree once more, after withdrawing or to a newer text."""
+    def add_consent(self, owner: str, person: str, text_version: str, given_by: str, now: float) -> ConsentRow:
+        """Insert another consent, after a withdrawal or to a newer text."""
         consent = ConsentRow(new_id("consent", now), owner, person, text_version, given_by, now)
         with self.database.write() as connection:
-            one(connection, people, owner, person)
+            get_owned(connection, people, owner, person)
             connection.execute(sa.insert(consents).values(asdict(consent)))
         return consent
 
     def withdraw(self, owner: str, person: str, now: float) -> None:
-        """Take every consent back: nothing more is made of the person until somebody agrees again.
+        """Withdraw every consent: nothing more is made of the person until there is a new one.
 
-        Jobs that wait are cancelled, running ones told to stop.
+        Queued jobs are cancelled, running ones requested to stop.
         """
         with self.database.write() as connection:
-            one(connection, people, owner, person)
-            _stop(connection, person, now)
+            get_owned(connection, people, owner, person)
+            _cancel_jobs(connection, person, now)
             given = (consents.c.person == person) & consents.c.withdrawn.is_(None)
             connection.execute(sa.update(consents).where(given).values(withdrawn=now))
 
-    def consented(self, owner: str, person: str) -> PersonRow:
-        """The person, if consent holds; raises `not_found`, `erased`, `consent_withdrawn`."""
+    def require_consent(self, owner: str, person: str) -> PersonRow:
+        """Return the person if a consent holds; raises `not_found`, `erased`, `consent_withdrawn`."""
         with self.database.read() as connection:
-            row = row_as(PersonRow, one(connection, people, owner, person))
-            agreed(connection, person)
+            row = row_as(PersonRow, get_owned(connection, people, owner, person))
+            require_consent(connection, person)
             return row
 
     def add_selfie(self, selfie: SelfieRow, most: int, a_day: int = 1_000_000) -> SelfieRow:
-        """Keep a photo; the same bytes again give the row that is there already, under its own id.
+        """Insert a photo; the same bytes again return the row that is there already, with its own id.
 
         Raises `not_found` for the person, `too_many_photos` beyond `most`, `quota_photos` beyond `a_day` of the owner's.
         """
         with self.database.write() as connection:
-            self.database.in_line(connection, selfie.owner)
-            one(connection, people, selfie.owner, selfie.person)
+            self.database.lock_owner(connection, selfie.owner)
+            get_owned(connection, people, selfie.owner, selfie.person)
             mine = selfies.c.person == selfie.person
             same = connection.execute(sa.select(selfies).where(mine, selfies.c.sha256 == selfie.sha256)).first()
             if same is not None:
                 return row_as(SelfieRow, same)
-            _allow(connection, selfie, a_day)
+            _check_photo_quota(connection, selfie, a_day)
             if (connection.scalar(sa.select(sa.func.count()).where(mine)) or 0) >= most:
                 raise UserError("too_many_photos", f"A person has {most} photos at most. Delete some first.")
             connection.execute(sa.insert(selfies).values(asdict(selfie)))
@@ -183,81 +183,83 @@ class People:
     def selfie(self, owner: str, id: str) -> SelfieRow:
         """One photo; raises `not_found`, `erased`."""
         with self.database.read() as connection:
-            return row_as(SelfieRow, one(connection, selfies, owner, id))
+            return row_as(SelfieRow, get_owned(connection, selfies, owner, id))
 
     def selfies(self, owner: str, person: str) -> Sequence[SelfieRow]:
-        """All photos of a person, in the order in which they came."""
+        """All photos of a person, in the order in which they were uploaded."""
         with self.database.read() as connection:
-            one(connection, people, owner, person)
+            get_owned(connection, people, owner, person)
             chosen = sa.select(selfies).where(selfies.c.person == person, selfies.c.owner == owner)
             return [row_as(SelfieRow, row) for row in connection.execute(chosen.order_by(selfies.c.id))]
 
-    def wish(self, owner: str, id: str, wish: str) -> SelfieRow:
-        """Overrule what will be judged: `include`, `exclude`, or empty again; raises `bad_wish`."""
-        if wish not in WISHES:
+    def set_override(self, owner: str, id: str, override: str) -> SelfieRow:
+        """Override the verdict on a photo: `include`, `exclude`, or empty for none; raises `bad_wish`."""
+        if override not in OVERRIDES:
             raise UserError("bad_wish", "A photo is to be included, excluded, or left to the judge.")
         with self.database.write() as connection:
-            one(connection, selfies, owner, id)
-            connection.execute(sa.update(selfies).where(selfies.c.id == id).values(wish=wish))
-            return row_as(SelfieRow, one(connection, selfies, owner, id))
+            get_owned(connection, selfies, owner, id)
+            connection.execute(sa.update(selfies).where(selfies.c.id == id).values(wish=override))
+            return row_as(SelfieRow, get_owned(connection, selfies, owner, id))
 
     def delete_selfie(self, owner: str, id: str, now: float) -> SelfieRow:
-        """Forget a photo; its file is the caller's to erase."""
+        """Delete a photo's row and return it; the caller erases its file."""
         with self.database.write() as connection:
-            gone = row_as(SelfieRow, one(connection, selfies, owner, id))
+            row = row_as(SelfieRow, get_owned(connection, selfies, owner, id))
             connection.execute(sa.delete(selfies).where(selfies.c.id == id))
-            bury(connection, owner, "selfie", [id], now)
-            return gone
+            add_tombstones(connection, owner, "selfie", [id], now)
+            return row
 
-    def sets(self, owner: str, person: str) -> Sequence[SetRow]:
+    def training_sets(self, owner: str, person: str) -> Sequence[TrainingSetRow]:
         """A person's training sets, the newest first."""
         with self.database.read() as connection:
-            one(connection, people, owner, person)
+            get_owned(connection, people, owner, person)
             chosen = sa.select(training_sets).where(training_sets.c.person == person, training_sets.c.owner == owner)
-            return [row_as(SetRow, row) for row in connection.execute(chosen.order_by(training_sets.c.id.desc()))]
+            return [
+                row_as(TrainingSetRow, row) for row in connection.execute(chosen.order_by(training_sets.c.id.desc()))
+            ]
 
-    def delete_set(self, owner: str, id: str) -> None:
-        """Forget a training set and the identities made of it; its folder is the caller's to erase."""
+    def delete_training_set(self, owner: str, id: str) -> None:
+        """Delete a training set and the identities made of it; the caller erases its folder."""
         with self.database.write() as connection:
-            one(connection, training_sets, owner, id)
+            get_owned(connection, training_sets, owner, id)
             connection.execute(sa.delete(training_sets).where(training_sets.c.id == id))
 
-    def training_set(self, owner: str, id: str) -> SetRow:
+    def training_set(self, owner: str, id: str) -> TrainingSetRow:
         """One training set; raises `not_found`, `erased`."""
         with self.database.read() as connection:
-            return row_as(SetRow, one(connection, training_sets, owner, id))
+            return row_as(TrainingSetRow, get_owned(connection, training_sets, owner, id))
 
     def identity(self, owner: str, id: str) -> IdentityRow:
         """One identity; raises `not_found`, `erased`."""
         with self.database.read() as connection:
-            return row_as(IdentityRow, one(connection, identities, owner, id))
+            return row_as(IdentityRow, get_owned(connection, identities, owner, id))
 
     def identities(self, owner: str, person: str) -> Sequence[IdentityRow]:
         """A person's identities, the newest first: the first is the one to draw."""
         with self.database.read() as connection:
-            one(connection, people, owner, person)
+            get_owned(connection, people, owner, person)
             chosen = sa.select(identities).where(identities.c.person == person, identities.c.owner == owner)
             return [row_as(IdentityRow, row) for row in connection.execute(chosen.order_by(identities.c.id.desc()))]
 
-    def erase(self, owner: str, id: str, now: float) -> Gone:
-        """Forget a person and everything made from their photos; the files are the caller's to erase.
+    def erase(self, owner: str, id: str, now: float) -> ErasedIds:
+        """Delete a person and everything made from their photos; the caller erases the files.
 
-        Jobs that wait are cancelled, running ones told to stop: they can write nothing any more.
+        Queued jobs are cancelled, running ones requested to stop: they can write nothing any more.
         """
         with self.database.write() as connection:
-            one(connection, people, owner, id)
+            get_owned(connection, people, owner, id)
             return _erase(connection, owner, id, now)
 
-    def erase_owner(self, owner: str, now: float) -> Gone:
-        """Forget everybody an owner keeps; keys and webhooks stay."""
+    def erase_owner(self, owner: str, now: float) -> ErasedIds:
+        """Delete all people of an owner; keys and webhooks stay."""
         with self.database.write() as connection:
             ids = connection.scalars(sa.select(people.c.id).where(people.c.owner == owner)).all()
             parts = [_erase(connection, owner, each, now) for each in ids]
         names = ("people", "selfies", "training_sets", "portraits", "jobs")
-        return Gone(**{name: [one for part in parts for one in getattr(part, name)] for name in names})
+        return ErasedIds(**{name: [each for part in parts for each in getattr(part, name)] for name in names})
 
     def unused_since(self, time: float, limit: int = 100) -> Sequence[PersonRow]:
-        """People whose retention time is over; those in a job that has not ended are not among them."""
+        """People who were last used before `time` and are in no job that has not ended, the longest unused first."""
         busy = (
             sa.select(job_people.c.person)
             .join(jobs, jobs.c.id == job_people.c.job)
@@ -272,8 +274,8 @@ def _count(connection: sa.Connection, owner: str) -> int:
     return connection.scalar(sa.select(sa.func.count()).where(people.c.owner == owner)) or 0
 
 
-def _allow(connection: sa.Connection, selfie: SelfieRow, a_day: int) -> None:
-    """Raise `quota_photos` with the seconds until the oldest photo of the day counts no more."""
+def _check_photo_quota(connection: sa.Connection, selfie: SelfieRow, a_day: int) -> None:
+    """Raise `quota_photos` with the seconds until the oldest photo of the last 24 hours counts no more."""
     lately = (selfies.c.owner == selfie.owner) & (selfies.c.created > selfie.created - DAY)
     chosen = sa.select(sa.func.count(), sa.func.min(selfies.c.created)).where(lately)
     count, oldest = connection.execute(chosen).one()
@@ -282,41 +284,41 @@ def _allow(connection: sa.Connection, selfie: SelfieRow, a_day: int) -> None:
         raise UserError("quota_photos", f"{a_day} photos a day are allowed. Try again later.", {"retry_after": wait})
 
 
-def _stop(connection: sa.Connection, person: str, now: float) -> Sequence[str]:
-    """Stop every job that a person is in and that has not ended; returns the ids of all they are in."""
-    in_them = connection.scalars(sa.select(job_people.c.job).where(job_people.c.person == person)).all()
-    for job in in_them:
-        transitions.anyones(
-            connection, job, lambda each: each if each.done else partial(states.cancel_asked, now=now)(each), now
+def _cancel_jobs(connection: sa.Connection, person: str, now: float) -> Sequence[str]:
+    """Cancel every job that a person is in and that has not ended; returns the ids of all jobs they are in."""
+    job_ids = connection.scalars(sa.select(job_people.c.job).where(job_people.c.person == person)).all()
+    for job in job_ids:
+        transitions.change_any(
+            connection, job, lambda each: each if each.done else partial(states.request_cancel, now=now)(each), now
         )
-    return in_them
+    return job_ids
 
 
-def _erase(connection: sa.Connection, owner: str, person: str, now: float) -> Gone:
+def _erase(connection: sa.Connection, owner: str, person: str, now: float) -> ErasedIds:
     def ids(chosen: "sa.Select[str]") -> Sequence[str]:
         return connection.scalars(chosen).all()
 
-    in_them = _stop(connection, person, now)
-    gone = Gone(
+    job_ids = _cancel_jobs(connection, person, now)
+    found = ErasedIds(
         people=[person],
         selfies=ids(sa.select(selfies.c.id).where(selfies.c.person == person)),
         training_sets=ids(sa.select(training_sets.c.id).where(training_sets.c.person == person)),
-        portraits=ids(sa.select(portraits.c.id).where(portraits.c.job.in_(in_them))),
-        jobs=in_them,
+        portraits=ids(sa.select(portraits.c.id).where(portraits.c.job.in_(job_ids))),
+        jobs=job_ids,
     )
-    for kind, buried in (("person", [person]), ("selfie", gone.selfies), ("portrait", gone.portraits)):
-        bury(connection, owner, kind, buried, now)
+    for kind, erased_ids in (("person", [person]), ("selfie", found.selfies), ("portrait", found.portraits)):
+        add_tombstones(connection, owner, kind, erased_ids, now)
     connection.execute(
         sa.delete(people).where(people.c.id == person)
-    )  # takes selfies, consents, sets, identities along
-    connection.execute(sa.delete(portraits).where(portraits.c.id.in_(gone.portraits)))
-    # What a running job told names photos; answers that are kept to be repeated name people.
-    connection.execute(sa.delete(job_events).where(job_events.c.job.in_(in_them)))
-    connection.execute(sa.update(jobs).where(jobs.c.id.in_(in_them)).values(message=""))
-    kept = (idempotency_keys.c.owner == owner) & idempotency_keys.c.body.contains(person, autoescape=True)
-    connection.execute(sa.delete(idempotency_keys).where(kept))
+    )  # cascades to selfies, consents, sets, identities
+    connection.execute(sa.delete(portraits).where(portraits.c.id.in_(found.portraits)))
+    # Messages of running jobs name photos; stored responses name people.
+    connection.execute(sa.delete(job_events).where(job_events.c.job.in_(job_ids)))
+    connection.execute(sa.update(jobs).where(jobs.c.id.in_(job_ids)).values(message=""))
+    stored = (idempotency_keys.c.owner == owner) & idempotency_keys.c.body.contains(person, autoescape=True)
+    connection.execute(sa.delete(idempotency_keys).where(stored))
     connection.execute(sa.delete(job_people).where(job_people.c.person == person))
-    ended = jobs.c.id.in_(in_them) & jobs.c.state.in_(states.FINISHED)
-    bury(connection, owner, "job", ids(sa.select(jobs.c.id).where(ended)), now)
+    ended = jobs.c.id.in_(job_ids) & jobs.c.state.in_(states.FINISHED)
+    add_tombstones(connection, owner, "job", ids(sa.select(jobs.c.id).where(ended)), now)
     connection.execute(sa.delete(jobs).where(ended))
-    return gone
+    return found

@@ -1,4 +1,4 @@
-"""The worker's side of the queue: claim, heartbeat, report, settle; and what the keeper puts right.
+"""The worker's side of the queue: claim, heartbeat, report, finish or fail; and the keeper's: requeue, expire, prune.
 
 A claim is one conditional update that hands out a lease token. Every later write names the token, so that a worker that was
 taken for dead writes nothing, however late it wakes.
@@ -16,9 +16,9 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from portrait.errors import PortraitError, UserError
 from tasks import jobs as states
 from tasks.jobs import Fault, Job, LeaseLost, Limits
-from tasks.ledger import drafts, transitions
+from tasks.ledger import styles, transitions
 from tasks.ledger.database import Database
-from tasks.ledger.rows import DraftNews, IdentityRow, PortraitRow, SetRow
+from tasks.ledger.rows import DraftFindings, IdentityRow, PortraitRow, TrainingSetRow
 from tasks.ledger.tables import (
     identities,
     job_people,
@@ -37,48 +37,48 @@ Verdicts: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a finished job leaves in the ledger."""
+    """The rows that a finished job writes into the ledger."""
 
     result: Mapping[str, Any] = field(default_factory=dict)
     portraits: Sequence[PortraitRow] = ()
-    training_set: SetRow | None = None
+    training_set: TrainingSetRow | None = None
     identity: IdentityRow | None = None
     verdicts: Verdicts = field(default_factory=dict)
     faces: tuple[str, Sequence[Mapping[str, float]]] | None = None
-    """A template and the boxes of its faces."""
-    draft: DraftNews | None = None
+    """A template's id and the boxes of its faces."""
+    draft: DraftFindings | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
-    """What workers and the keeper do with jobs."""
+class JobQueue:
+    """Jobs as workers and the keeper see them."""
 
     database: Database
 
     def claim(self, worker: str, queue: str, abilities: Collection[str], now: float, lease: float) -> Job | None:
-        """Take the best job that this worker can do: the owner served longest ago first, then priority, then age."""
+        """Claim the next job that this worker can do (the owner served longest ago first, then the oldest), or None."""
         with self.database.write() as connection:
             if not self.database.sqlite:
-                # Claims of one queue stand in line for a moment, or two at once would serve the same owner twice.
+                # Claims of one queue take turns, or two at once would serve the same owner twice.
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(queue))))
             waiting = (jobs.c.queue == queue) & (jobs.c.state == "queued")
-            can = [
+            claimable = [
                 needs
                 for needs in connection.scalars(sa.select(jobs.c.needs).where(waiting).distinct())
                 if set(needs.split()) <= set(abilities)
             ]
-            if not can:
+            if not claimable:
                 return None
-            row = connection.execute(_claim(waiting & jobs.c.needs.in_(can), worker, queue, now, lease)).first()
+            row = connection.execute(_claim(waiting & jobs.c.needs.in_(claimable), worker, queue, now, lease)).first()
             if row is None:
                 return None
-            job = transitions.job_of(row)
-            _served(connection, job, now)
-            transitions.tell(connection, job, now)
+            job = transitions.job_from_row(row)
+            _end_turn(connection, job, now)
+            transitions.record_event(connection, job, now)
             return job
 
-    def heartbeat(self, job: Job, now: float, lease: float) -> states.State:
-        """Renew the lease and hear what state the job is in; raises `LeaseLost`."""
+    def heartbeat(self, job: Job, now: float, lease: float) -> states.JobState:
+        """Renew the lease and return the job's state; raises `LeaseLost`."""
         with self.database.write() as connection:
             state = connection.execute(
                 sa.update(jobs)
@@ -91,58 +91,60 @@ class Queue:
         return state
 
     def report(self, job: Job, now: float, phase: str, progress: float, message: str, preview: int = 0) -> Job:
-        """Write how far it has come; raises `Cancelled` when it shall stop, `LeaseLost`."""
-        told = partial(states.reported, phase=phase, progress=progress, message=message, preview=preview)
-        return self._held(job, told, now)
+        """Write the job's progress; raises `Cancelled` when it is to stop, `LeaseLost`."""
+        transition = partial(states.report_progress, phase=phase, progress=progress, message=message, preview=preview)
+        return self._change_leased(job, transition, now)
 
     def finish(self, job: Job, now: float, outcome: Outcome, publish: Callable[[], None]) -> Job:
-        """Settle a success: rows and files appear together or not at all.
+        """End a job with success: its rows and files appear together or not at all.
 
         `publish` moves the staged files into place; it runs last, while the lease is proven and nobody else can get it.
         Raises `Cancelled`, `LeaseLost` and what `publish` raises; then nothing is written.
         """
         with self.database.write() as connection:
-            after = transitions.held(connection, job, lambda each: states.succeeded(each, now, outcome.result), now)
-            _write(connection, job, outcome, now)
+            after = transitions.change_leased(
+                connection, job, lambda each: states.succeed(each, now, outcome.result), now
+            )
+            _insert_outcome(connection, job, outcome, now)
             publish()
             return after
 
-    def refuse(self, job: Job, now: float, error: PortraitError, verdicts: Verdicts | None = None) -> Job:
-        """Settle a job that no further try can help: the person's photos or wishes, or this installation."""
+    def fail(self, job: Job, now: float, error: PortraitError, verdicts: Verdicts | None = None) -> Job:
+        """End a job that another try cannot help, because of the person's photos or order or of this installation."""
         with self.database.write() as connection:
-            after = transitions.held(
-                connection, job, lambda each: states.refused(each, now, states.fault_of(error)), now
+            after = transitions.change_leased(
+                connection, job, lambda each: states.fail(each, now, states.fault_from(error)), now
             )
-            _judge(connection, job, verdicts or {})
+            _write_verdicts(connection, job, verdicts or {})
             return after
 
-    def falter(self, job: Job, now: float, fault: Fault, limits: Limits) -> Job:
-        """Count a failure; the job is queued again or dead."""
-        return self._held(job, lambda each: states.faltered(each, now, fault, limits), now)
+    def retry_or_fail(self, job: Job, now: float, fault: Fault, limits: Limits) -> Job:
+        """Count a failure; the job is queued again or fails for good."""
+        return self._change_leased(job, lambda each: states.retry_or_fail(each, now, fault, limits), now)
 
     def release(self, job: Job, now: float) -> Job:
-        """Give the job back, because the worker stops; where that was asked for, it is cancelled."""
-        return self._held(job, lambda each: states.released(each, now), now)
+        """Give the job back because the worker stops; a `cancelling` job is cancelled by this."""
+        return self._change_leased(job, lambda each: states.release(each, now), now)
 
-    def take_back_lost(self, now: float, limits: Limits) -> list[Job]:
-        """Jobs whose lease ran out: queued again, or dead after too many losses."""
-        overdue = jobs.c.state.in_(states.HELD) & (jobs.c.lease_until < now)
+    def requeue_expired(self, now: float, limits: Limits) -> list[Job]:
+        """Queue the jobs whose lease expired again, or fail them after too many losses; returns the changed jobs."""
+        overdue = jobs.c.state.in_(states.LEASED) & (jobs.c.lease_until < now)
 
         def transition(job: Job) -> Job:
-            # Between the look and the lock the worker may have been heard of, or the job settled.
-            if job.state not in states.HELD or (job.lease_until or 0) >= now:
+            # Between the query and the lock the worker may have renewed the lease, or the job ended.
+            if job.state not in states.LEASED or (job.lease_until or 0) >= now:
                 return job
-            return states.lost(job, now, limits)
+            return states.requeue_expired(job, now, limits)
 
-        return self._each(overdue, transition, now)
+        return self._change_each(overdue, transition, now)
 
     def expire(self, now: float, older_than: float) -> list[Job]:
-        """Queued jobs that nobody took since `older_than`."""
+        """End the queued jobs that were created before `older_than`; returns them."""
         late = (jobs.c.state == "queued") & (jobs.c.created < older_than)
-        return self._each(late, lambda job: states.expired(job, now) if job.state == "queued" else job, now)
+        return self._change_each(late, lambda job: states.expire(job, now) if job.state == "queued" else job, now)
 
-    def waiting(self) -> dict[str, int]:
-        """How many jobs wait, by queue."""
+    def count_waiting(self) -> dict[str, int]:
+        """Count the queued jobs by queue."""
         with self.database.read() as connection:
             chosen = (
                 sa.select(jobs.c.queue, sa.func.count().label("waiting"))
@@ -151,14 +153,14 @@ class Queue:
             )
             return {row.queue: row.waiting for row in connection.execute(chosen)}
 
-    def oldest(self) -> dict[str, float]:
-        """When the oldest job that waits was asked for, by queue."""
+    def oldest_waiting(self) -> dict[str, float]:
+        """Return when the oldest queued job of each queue was created."""
         with self.database.read() as connection:
             chosen = sa.select(jobs.c.queue, sa.func.min(jobs.c.created)).where(jobs.c.state == "queued")
             return {row[0]: row[1] for row in connection.execute(chosen.group_by(jobs.c.queue))}
 
-    def holds(self, id: str, token: str) -> bool:
-        """Whether a lease is still the job's: what was staged under any other is rubbish."""
+    def is_leased(self, id: str, token: str) -> bool:
+        """Whether a lease token is still the job's; files staged under any other token may be removed."""
         with self.database.read() as connection:
             return (
                 connection.execute(sa.select(jobs.c.id).where(jobs.c.id == id, jobs.c.token == token)).first()
@@ -166,19 +168,21 @@ class Queue:
             )
 
     def prune(self, older_than: float, most: int = 200) -> list[Job]:
-        """Forget finished jobs that ended before `older_than` and left no portraits; their events go with them."""
-        kept = sa.exists().where(portraits.c.job == jobs.c.id)
-        chosen = sa.select(jobs).where(jobs.c.state.in_(states.FINISHED), jobs.c.finished < older_than, ~kept)
+        """Delete up to `most` jobs that ended before `older_than` and have no portraits, with their events; returns them."""
+        has_portraits = sa.exists().where(portraits.c.job == jobs.c.id)
+        chosen = sa.select(jobs).where(jobs.c.state.in_(states.FINISHED), jobs.c.finished < older_than, ~has_portraits)
         with self.database.write() as connection:
-            gone = [transitions.job_of(row) for row in connection.execute(chosen.limit(most))]
-            connection.execute(sa.delete(jobs).where(jobs.c.id.in_([job.id for job in gone])))
-        return gone
+            pruned = [transitions.job_from_row(row) for row in connection.execute(chosen.limit(most))]
+            connection.execute(sa.delete(jobs).where(jobs.c.id.in_([job.id for job in pruned])))
+        return pruned
 
-    def _held(self, job: Job, transition: transitions.Transition, now: float) -> Job:
+    def _change_leased(self, job: Job, transition: transitions.Transition, now: float) -> Job:
         with self.database.write() as connection:
-            return transitions.held(connection, job, transition, now)
+            return transitions.change_leased(connection, job, transition, now)
 
-    def _each(self, condition: sa.ColumnElement[bool], transition: transitions.Transition, now: float) -> list[Job]:
+    def _change_each(
+        self, condition: sa.ColumnElement[bool], transition: transitions.Transition, now: float
+    ) -> list[Job]:
         with self.database.read() as connection:
             found = {
                 row.id: row.state for row in connection.execute(sa.select(jobs.c.id, jobs.c.state).where(condition))
@@ -187,9 +191,9 @@ class Queue:
         for id, state in found.items():
             try:
                 with self.database.write() as connection:
-                    after = transitions.anyones(connection, id, transition, now)
+                    after = transitions.change_any(connection, id, transition, now)
             except (LeaseLost, UserError):
-                continue  # it moved on by itself
+                continue  # the job changed meanwhile
             if after.state != state:
                 changed.append(after)
         return changed
@@ -202,7 +206,7 @@ def _claim(
         sa.select(jobs.c.id)
         .outerjoin(turns, (turns.c.owner == jobs.c.owner) & (turns.c.queue == queue))
         .where(condition)
-        .order_by(sa.func.coalesce(turns.c.served, 0), jobs.c.priority.desc(), jobs.c.created, jobs.c.id)
+        .order_by(sa.func.coalesce(turns.c.served, 0), jobs.c.created, jobs.c.id)
         .limit(1)
         .with_for_update(of=jobs, skip_locked=True)
     )
@@ -221,31 +225,31 @@ def _claim(
     )
 
 
-def _served(connection: sa.Connection, job: Job, now: float) -> None:
-    """Send the owner to the end of the line."""
+def _end_turn(connection: sa.Connection, job: Job, now: float) -> None:
+    """Note that the owner was served, so that the other owners come first."""
     mine = (turns.c.owner == job.owner) & (turns.c.queue == job.queue)
     if connection.execute(sa.update(turns).where(mine).values(served=now)).rowcount == 0:
         connection.execute(sa.insert(turns).values(owner=job.owner, queue=job.queue, served=now))
 
 
-def _write(connection: sa.Connection, job: Job, outcome: Outcome, now: float) -> None:
+def _insert_outcome(connection: sa.Connection, job: Job, outcome: Outcome, now: float) -> None:
     for table, row in ((training_sets, outcome.training_set), (identities, outcome.identity)):
         if row is not None:
             connection.execute(sa.insert(table).values(asdict(row)))
     if outcome.portraits:
         connection.execute(sa.insert(portraits), [asdict(replace(row, job=job.id)) for row in outcome.portraits])
-    _judge(connection, job, outcome.verdicts)
+    _write_verdicts(connection, job, outcome.verdicts)
     if outcome.faces is not None:
         template, found = outcome.faces
         mine = (templates.c.id == template) & (templates.c.owner == job.owner)
         connection.execute(sa.update(templates).where(mine).values(faces=list(found)))
     if outcome.draft is not None:
-        drafts.hear(connection, outcome.draft)
+        styles.record_findings(connection, outcome.draft)
     in_job = sa.select(job_people.c.person).where(job_people.c.job == job.id)
     connection.execute(sa.update(people).where(people.c.id.in_(in_job)).values(used=now))
 
 
-def _judge(connection: sa.Connection, job: Job, verdicts: Verdicts) -> None:
+def _write_verdicts(connection: sa.Connection, job: Job, verdicts: Verdicts) -> None:
     for id, judged in verdicts.items():
         mine = (selfies.c.id == id) & (selfies.c.owner == job.owner)
         connection.execute(sa.update(selfies).where(mine).values(dict(judged)))

@@ -1,4 +1,4 @@
-"""What the ledger holds, one value a row, and how rows are read and paged."""
+"""The ledger's rows as values, whose fields are the columns; and functions that read, page and check rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,24 +10,24 @@ from portrait.errors import UserError
 from tasks.ledger.tables import consents, erased
 
 Role: TypeAlias = Literal["person", "operator", "admin"]
-"""What the owner of a key may do: see `tasks.auth`."""
+"""The role of an API key: see `tasks.auth`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PersonRow:
-    """Somebody whose selfies an owner keeps."""
+    """A person whose selfies an owner keeps."""
 
     id: str
     owner: str
     name: str
     created: float
     used: float
-    """When last something was done with the person; the retention time counts from here."""
+    """When the person was last used (made, photo added, in a job); the retention time counts from here."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentRow:
-    """Who agreed to which text, and when."""
+    """The record of a consent: who agreed to which text, and when."""
 
     id: str
     owner: str
@@ -40,7 +40,7 @@ class ConsentRow:
 
 @dataclass(frozen=True, slots=True)
 class SelfieRow:
-    """One photo of a person with what was judged of it."""
+    """One photo of a person with its verdict."""
 
     id: str
     owner: str
@@ -54,7 +54,7 @@ class SelfieRow:
     format: str
     created: float
     wish: str = ""
-    """`include`, `exclude` or empty: what the person overrules."""
+    """`include`, `exclude` or empty: how the person overrides the verdict."""
     verdict: str = ""
     """`use`, `spare`, `refuse`; empty until it was judged."""
     reasons: Sequence[Mapping[str, str]] = field(default_factory=list)
@@ -63,7 +63,7 @@ class SelfieRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SetRow:
+class TrainingSetRow:
     """A training set; its folder is named by its id."""
 
     id: str
@@ -77,7 +77,7 @@ class SetRow:
 
 @dataclass(frozen=True, slots=True)
 class IdentityRow:
-    """A person who can be drawn, from one training set."""
+    """A person who can be drawn, made from one training set."""
 
     id: str
     owner: str
@@ -85,7 +85,7 @@ class IdentityRow:
     training_set: str
     created: float
     base: str = ""
-    """The base model that a LoRA was learned on; empty where nothing was learned."""
+    """The base model that the identity's LoRA was trained on; empty without a LoRA."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class StyleRow:
 
 @dataclass(frozen=True, slots=True)
 class DraftRow:
-    """A style that operators work on; its folder is named by its edition, which each change renews."""
+    """A style that operators work on; its folder is named by its edition, which every change renews."""
 
     id: str
     edition: str
@@ -111,14 +111,14 @@ class DraftRow:
     changed_by: str
     """The operator who changed it last."""
     checked: Mapping[str, Any] | None = None
-    """What a worker saw: `seal` of what it looked at, and `findings`."""
+    """The result of the check: `seal` (hash of the content that was checked) and `findings`."""
     tested: Mapping[str, Any] | None = None
     """The last test drawing: `job`, `edition`, `at`, `samples`."""
 
 
 @dataclass(frozen=True, slots=True)
-class DraftNews:
-    """What a worker found out about an edition of a draft; None for what it did not look at."""
+class DraftFindings:
+    """The results of a check or test of one edition of a draft; None for what was not done."""
 
     id: str
     edition: str
@@ -128,7 +128,7 @@ class DraftNews:
 
 @dataclass(frozen=True, slots=True)
 class TemplateRow:
-    """A picture of the owner's that people can be put into."""
+    """A picture that an owner uploaded to have people put into it."""
 
     id: str
     owner: str
@@ -138,10 +138,10 @@ class TemplateRow:
     height: int
     format: str
     job: str
-    """The job that looks for its faces."""
+    """The job that detects its faces."""
     created: float
     faces: Sequence[Mapping[str, float]] | None = None
-    """Boxes (left, top, right, bottom as shares of width and height) from left to right; None until they were looked for."""
+    """Boxes (left, top, right, bottom as shares of width and height) from left to right; None until they were detected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ class PortraitRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """Something that happened to a job; ids rise, so a stream can go on where it stopped."""
+    """An event of a job; ids rise, so a stream can go on where it stopped."""
 
     id: int
     job: str
@@ -183,7 +183,7 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyRow:
+class ApiKeyRow:
     """An API key without its secret."""
 
     id: str
@@ -198,7 +198,7 @@ class KeyRow:
 
 @dataclass(frozen=True, slots=True)
 class WebhookRow:
-    """Where an owner wants to be called."""
+    """A webhook: an address of an owner that events are sent to."""
 
     id: str
     owner: str
@@ -213,7 +213,7 @@ class WebhookRow:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
-    """One call, until it is delivered or given up."""
+    """One delivery of an event to a webhook."""
 
     id: str
     owner: str
@@ -225,20 +225,21 @@ class DeliveryRow:
     due: float
     created: float
     status: int | None = None
-    """Status of the last answer."""
+    """HTTP status of the last response."""
     answer: str = ""
+    """The beginning of the last response, or why there is none."""
     ended: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A worker process and what it can do."""
+    """A worker process with its abilities."""
 
     id: str
     queues: Sequence[str]
     abilities: Sequence[str]
     missing: Mapping[str, Sequence[str]]
-    """What an ability still lacks here, one sentence each with the command that mends it."""
+    """By ability that it has not: what is missing, one sentence each with the command that installs it."""
     device: str
     started: float
     beat: float
@@ -250,23 +251,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some of a list."""
+    """One page of a list."""
 
     items: Sequence[T]
     next: str | None
-    """Give it as `cursor` for what follows; None at the end."""
+    """The `cursor` of the next page; None at the end."""
 
 
 def row_as(kind: type[T], row: sa.Row[Any]) -> T:
-    """A row as its value."""
-    wanted = kind.__dataclass_fields__  # type: ignore[attr-defined] -- every kind here is a dataclass
-    return kind(**{name: value for name, value in row._mapping.items() if name in wanted})
+    """Convert a row into a value of this dataclass; other columns are left out."""
+    names = kind.__dataclass_fields__  # type: ignore[attr-defined] -- every kind here is a dataclass
+    return kind(**{name: value for name, value in row._mapping.items() if name in names})
 
 
 def page_of(
     connection: sa.Connection, kind: type[T], chosen: "sa.Select[Any]", cursor: str | None, limit: int
 ) -> Page[T]:
-    """The newest first; `chosen` selects rows of one table by its condition, ids sort by age."""
+    """Return one page of the rows of one table that `chosen` selects, the newest first; ids sort by age."""
     ids = chosen.selected_columns["id"]
     if cursor:
         chosen = chosen.where(ids < cursor)
@@ -275,25 +276,25 @@ def page_of(
     return Page(items, rows[limit - 1]._mapping["id"] if len(rows) > limit else None)
 
 
-def one(connection: sa.Connection, table: sa.Table, owner: str, id: str) -> sa.Row[Any]:
-    """The owner's row; raises `UserError`: `erased` when it was, `not_found` when it is not theirs or never was."""
+def get_owned(connection: sa.Connection, table: sa.Table, owner: str, id: str) -> sa.Row[Any]:
+    """Return the owner's row; raises `UserError`: `erased` when it was, `not_found` when it is not theirs or never was."""
     row = connection.execute(sa.select(table).where(table.c.id == id, table.c.owner == owner)).first()
     if row is not None:
         return row
-    gone = connection.execute(sa.select(erased.c.id).where(erased.c.id == id, erased.c.owner == owner)).first()
-    if gone is not None:
+    tombstone = connection.execute(sa.select(erased.c.id).where(erased.c.id == id, erased.c.owner == owner)).first()
+    if tombstone is not None:
         raise UserError("erased", "It was erased.")
     raise UserError("not_found", f"There is nothing of yours with the id {id[:64]!r}.")
 
 
-def agreed(connection: sa.Connection, person: str) -> None:
-    """Nothing, if consent holds; raises `UserError` (`consent_withdrawn`)."""
-    holds = sa.select(consents.c.id).where(consents.c.person == person, consents.c.withdrawn.is_(None))
-    if connection.execute(holds.limit(1)).first() is None:
+def require_consent(connection: sa.Connection, person: str) -> None:
+    """Check that a consent of the person holds; raises `UserError` (`consent_withdrawn`)."""
+    valid = sa.select(consents.c.id).where(consents.c.person == person, consents.c.withdrawn.is_(None))
+    if connection.execute(valid.limit(1)).first() is None:
         raise UserError("consent_withdrawn", "Consent was withdrawn for this person. Agree again to go on.")
 
 
-def bury(connection: sa.Connection, owner: str, kind: str, ids: Sequence[str], now: float) -> None:
-    """Remember that these ids were erased, and nothing else of them."""
+def add_tombstones(connection: sa.Connection, owner: str, kind: str, ids: Sequence[str], now: float) -> None:
+    """Store that these ids were erased, and nothing else of them, so that `get_owned` can raise `erased`."""
     if ids:
         connection.execute(sa.insert(erased), [{"id": each, "owner": owner, "kind": kind, "at": now} for each in ids])

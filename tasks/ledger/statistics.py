@@ -1,4 +1,4 @@
-"""How styles and queues do, for operators."""
+"""Statistics of styles and queues over the newest portraits and jobs, for operators."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,21 +11,22 @@ import sqlalchemy as sa
 from tasks.ledger.database import Database
 from tasks.ledger.tables import jobs, portraits
 
-LATELY = 5000
-"""Portraits and jobs that figures are made of: the newest."""
-RUNS = 100
+NEWEST = 5000
+"""Number of portraits, and of failed jobs, that statistics are made of."""
+NEWEST_RUNS = 100
+"""Number of jobs of a kind that its times are made of."""
 
 
 @dataclass(frozen=True, slots=True)
-class StyleFigure:
-    """How a style did."""
+class StyleStatistics:
+    """Counts and distances of one style."""
 
     style: str
     portraits: int
     favourites: int
     failures: int
     distances: Sequence[float]
-    """Of the drawn faces to their people, sorted."""
+    """Distances of the drawn faces to their people, sorted."""
     version: int | None = None
     """None for all versions together."""
     uses: int = 0
@@ -33,18 +34,18 @@ class StyleFigure:
 
     @property
     def median(self) -> float | None:
-        """The middle distance."""
+        """The median distance."""
         return median(self.distances) if self.distances else None
 
     @property
     def worst_tenth(self) -> float | None:
         """The distance that nine of ten stay below."""
-        return self.distances[min(len(self.distances) - 1, int(0.9 * len(self.distances)))] if self.distances else None
+        return percentile(self.distances, 0.9) if self.distances else None
 
 
 @dataclass(frozen=True, slots=True)
-class TimeFigure:
-    """How long the last jobs of a kind waited and ran, seconds, sorted."""
+class QueueStatistics:
+    """Waiting and running times of the last jobs of a kind, seconds, sorted."""
 
     kind: str
     waits: Sequence[float]
@@ -52,51 +53,51 @@ class TimeFigure:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Numbers over everybody's work, without anybody's name."""
+class StatisticsRepository:
+    """Statistics over the work of all owners; no owner or person is named."""
 
     database: Database
 
-    def styles(self) -> Sequence[StyleFigure]:
-        """By style, over the newest portraits and failures of everybody."""
+    def styles(self) -> Sequence[StyleStatistics]:
+        """Statistics of every style, by id, over the newest portraits and failures of all owners."""
         found: defaultdict[str, _Tally] = defaultdict(_Tally)
         with self.database.read() as connection:
-            for row in connection.execute(_portraits().limit(LATELY)):
-                found[row.style].drawn(row)
+            for row in connection.execute(_portraits().limit(NEWEST)):
+                found[row.style].count_portrait(row)
             for row in connection.execute(_failures()):
-                found[str(row.wants.get("style") or row.wants.get("template"))].failed(row.id)
-        return [found[style].figure(style) for style in sorted(found)]
+                found[str(row.wants.get("style") or row.wants.get("template"))].count_failure(row.id)
+        return [found[style].statistics(style) for style in sorted(found)]
 
-    def versions(self, style: str) -> tuple[StyleFigure, Sequence[StyleFigure]]:
-        """One style, all of it and by version, the newest first; over its newest portraits and failures."""
+    def versions(self, style: str) -> tuple[StyleStatistics, Sequence[StyleStatistics]]:
+        """Statistics of one style: of all versions together, and of each, the newest first."""
         total, found = _Tally(), defaultdict[int, _Tally](_Tally)
         with self.database.read() as connection:
-            for row in connection.execute(_portraits().where(portraits.c.style == style).limit(LATELY)):
+            for row in connection.execute(_portraits().where(portraits.c.style == style).limit(NEWEST)):
                 for tally in (total, found[row.style_version]):
-                    tally.drawn(row)
+                    tally.count_portrait(row)
             for row in connection.execute(_failures()):
                 if row.wants.get("style") == style:
                     for tally in (total, found[int(row.wants.get("version", 1))]):
-                        tally.failed(row.id)
-        return total.figure(style), [found[at].figure(style, at) for at in sorted(found, reverse=True)]
+                        tally.count_failure(row.id)
+        return total.statistics(style), [found[at].statistics(style, at) for at in sorted(found, reverse=True)]
 
-    def times(self) -> Sequence[TimeFigure]:
-        """By kind of job, over the last that succeeded."""
+    def queues(self) -> Sequence[QueueStatistics]:
+        """Times of every kind of job, over the last jobs that succeeded."""
         with self.database.read() as connection:
             kinds = connection.scalars(sa.select(jobs.c.kind).distinct().order_by(jobs.c.kind)).all()
-            return [self._time(connection, kind) for kind in kinds]
+            return [self._queue(connection, kind) for kind in kinds]
 
-    def _time(self, connection: sa.Connection, kind: str) -> TimeFigure:
+    def _queue(self, connection: sa.Connection, kind: str) -> QueueStatistics:
         done = (jobs.c.kind == kind) & (jobs.c.state == "succeeded")
         chosen = sa.select(jobs.c.created, jobs.c.started, jobs.c.finished).where(done)
-        rows = connection.execute(chosen.order_by(jobs.c.finished.desc()).limit(RUNS)).all()
+        rows = connection.execute(chosen.order_by(jobs.c.finished.desc()).limit(NEWEST_RUNS)).all()
         waits = sorted(max(0.0, row.started - row.created) for row in rows)
-        return TimeFigure(kind, waits, sorted(row.finished - row.started for row in rows))
+        return QueueStatistics(kind, waits, sorted(row.finished - row.started for row in rows))
 
 
 @dataclass(slots=True)
 class _Tally:
-    """What is counted of a style or a version of it."""
+    """Running counts of a style or of a version of it."""
 
     jobs: set[str] = field(default_factory=set)
     portraits: int = 0
@@ -104,19 +105,24 @@ class _Tally:
     failures: int = 0
     distances: list[float] = field(default_factory=list)
 
-    def drawn(self, row: sa.Row[Any]) -> None:
+    def count_portrait(self, row: sa.Row[Any]) -> None:
         self.jobs.add(row.job)
         self.portraits += 1
         self.favourites += row.favourite
         self.distances += [float(each["distance"]) for each in row.likeness.values()]
 
-    def failed(self, job: str) -> None:
+    def count_failure(self, job: str) -> None:
         self.jobs.add(job)
         self.failures += 1
 
-    def figure(self, style: str, version: int | None = None) -> StyleFigure:
+    def statistics(self, style: str, version: int | None = None) -> StyleStatistics:
         counted = (self.portraits, self.favourites, self.failures)
-        return StyleFigure(style, *counted, sorted(self.distances), version, len(self.jobs))
+        return StyleStatistics(style, *counted, sorted(self.distances), version, len(self.jobs))
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Return the value of a sorted, non-empty list that `share` (0..1) of its values stay below."""
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def _portraits() -> "sa.Select[*tuple[Any, ...]]":
@@ -126,5 +132,5 @@ def _portraits() -> "sa.Select[*tuple[Any, ...]]":
 
 
 def _failures() -> "sa.Select[*tuple[Any, ...]]":
-    lost = sa.select(jobs.c.id, jobs.c.wants).where(jobs.c.kind == "generate", jobs.c.state == "failed")
-    return lost.order_by(jobs.c.id.desc()).limit(LATELY)
+    failed = sa.select(jobs.c.id, jobs.c.wants).where(jobs.c.kind == "generate", jobs.c.state == "failed")
+    return failed.order_by(jobs.c.id.desc()).limit(NEWEST)

@@ -1,4 +1,7 @@
-"""Published versions of styles; a version never changes but for being retired."""
+"""Published versions of styles, and the drafts that operators work on.
+
+A version never changes but for being retired. Of two changes made to the same edition of a draft, the second is refused.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,29 +10,28 @@ from typing import Any
 import sqlalchemy as sa
 
 from portrait.errors import UserError
-from tasks.ledger import drafts
 from tasks.ledger.database import Database
-from tasks.ledger.rows import DraftRow, StyleRow, row_as
-from tasks.ledger.tables import style_versions
+from tasks.ledger.rows import DraftFindings, DraftRow, StyleRow, row_as
+from tasks.ledger.tables import style_drafts, style_versions
 
 
 @dataclass(frozen=True, slots=True)
-class Styles:
-    """Styles as the ledger knows them; built-in ones lie in folders and are not here."""
+class StyleRepository:
+    """Published versions of styles; built-in styles lie in folders and are not here."""
 
     database: Database
 
     def publish(
         self, draft: DraftRow, sha256: str, least: int, now: float, place: Callable[[int], Mapping[str, Any]]
     ) -> StyleRow:
-        """A draft becomes the next version, `least` or higher; the content of the newest again is no change.
+        """Turn a draft into the next version, `least` or higher; the same content as the newest gives that one again.
 
-        `place` puts the files of that version in their place and says what stands in its style.toml; it runs last, while
+        `place` moves the files of that version into place and returns the content of its style.toml; it runs last, while
         nobody else can publish. Raises `draft_changed`, `unknown_style`, and what `place` raises; then nothing is written.
         """
         with self.database.write() as connection:
-            self.database.in_line(connection, draft.id)
-            drafts.take(connection, draft.id, draft.edition)
+            self.database.lock_owner(connection, draft.id)
+            delete_draft(connection, draft.id, draft.edition)
             there = sa.select(style_versions).where(style_versions.c.id == draft.id)
             newest = connection.execute(there.order_by(style_versions.c.version.desc()).limit(1)).first()
             if newest is not None and newest.retired is None and newest.sha256 == sha256:
@@ -40,14 +42,14 @@ class Styles:
             return row
 
     def get(self, id: str, version: int | None = None) -> StyleRow:
-        """A version of a style, retired or not; without a number the newest that is not. Raises `unknown_style`."""
+        """Return a version of a style, retired or not; without a number the newest that is not. Raises `unknown_style`."""
         row = self.find(id, version)
         if row is None:
             raise UserError("unknown_style", f"There is no style {id[:64]!r}.")
         return row
 
     def find(self, id: str, version: int | None = None) -> StyleRow | None:
-        """The same, or None where there is none."""
+        """Return the version that `get` returns, or None when there is none."""
         chosen = sa.select(style_versions).where(style_versions.c.id == id)
         if version is None:
             chosen = chosen.where(style_versions.c.retired.is_(None)).order_by(style_versions.c.version.desc())
@@ -58,9 +60,9 @@ class Styles:
             return None if row is None else row_as(StyleRow, row)
 
     def list(self, retired: bool = False) -> Sequence[StyleRow]:
-        """Every version, those that are retired only if told, by name and number."""
+        """Every version by id and number; retired ones only with `retired`."""
         with self.database.read() as connection:
-            chosen = sa.select(style_versions) if retired else sa.select(style_versions).where(_offered())
+            chosen = sa.select(style_versions) if retired else sa.select(style_versions).where(_not_retired())
             rows = connection.execute(chosen.order_by(style_versions.c.id, style_versions.c.version))
             return [row_as(StyleRow, row) for row in rows]
 
@@ -73,9 +75,9 @@ class Styles:
             ]
 
     def retire(self, id: str, version: int | None, now: float) -> Sequence[StyleRow]:
-        """Offer one version no more, or without a number none; what was drawn with it can be drawn again.
+        """Retire one version, or without a number all; its files stay, so that its portraits can be drawn again.
 
-        Those that were offered until now. Raises `unknown_style`.
+        Returns the versions that were not retired before. Raises `unknown_style`.
         """
         meant = style_versions.c.id == id
         if version is not None:
@@ -83,9 +85,103 @@ class Styles:
         with self.database.write() as connection:
             if connection.execute(sa.select(style_versions.c.id).where(meant)).first() is None:
                 raise UserError("unknown_style", f"There is no such version of the style {id[:64]!r}.")
-            gone = sa.update(style_versions).where(meant, _offered()).values(retired=now).returning(style_versions)
-            return [row_as(StyleRow, row) for row in connection.execute(gone).all()]
+            retiring = (
+                sa.update(style_versions).where(meant, _not_retired()).values(retired=now).returning(style_versions)
+            )
+            return [row_as(StyleRow, row) for row in connection.execute(retiring).all()]
 
 
-def _offered() -> sa.ColumnElement[bool]:
+def _not_retired() -> sa.ColumnElement[bool]:
     return style_versions.c.retired.is_(None)
+
+
+@dataclass(frozen=True, slots=True)
+class DraftRepository:
+    """Drafts of styles, at most one for each style."""
+
+    database: Database
+
+    def get(self, id: str) -> DraftRow:
+        """One draft; raises `unknown_style`."""
+        found = self.find(id)
+        if found is None:
+            raise UserError("unknown_style", f"There is no draft of a style {id[:64]!r}.")
+        return found
+
+    def find(self, id: str) -> DraftRow | None:
+        """One draft, or None when there is none."""
+        with self.database.read() as connection:
+            row = connection.execute(sa.select(style_drafts).where(style_drafts.c.id == id)).first()
+            return None if row is None else row_as(DraftRow, row)
+
+    def list(self) -> Sequence[DraftRow]:
+        """Every draft, by id."""
+        with self.database.read() as connection:
+            return [row_as(DraftRow, row) for row in connection.execute(sa.select(style_drafts).order_by("id"))]
+
+    def add(self, rows: Sequence[DraftRow], place: Callable[[], None], replacing: bool = False) -> Sequence[DraftRow]:
+        """Insert drafts, all of them or none; `place` moves their folders into place.
+
+        Returns the drafts that were replaced with `replacing`; without it raises `style_exists`.
+        """
+        replaced: list[DraftRow] = []
+        with self.database.write() as connection:
+            for row in rows:
+                self.database.lock_owner(connection, row.id)
+                present = connection.execute(sa.select(style_drafts).where(style_drafts.c.id == row.id)).first()
+                if present is not None and not replacing:
+                    raise UserError(
+                        "style_exists",
+                        f"There is a draft of the style {row.id} already. Publish or remove it first, or choose another id.",
+                    )
+                if present is not None:
+                    connection.execute(sa.delete(style_drafts).where(style_drafts.c.id == row.id))
+                    replaced.append(row_as(DraftRow, present))
+            connection.execute(sa.insert(style_drafts), [asdict(row) for row in rows])
+            place()
+        return replaced
+
+    def record_findings(self, findings: DraftFindings) -> None:
+        """Store the results of a check or test of a draft."""
+        with self.database.write() as connection:
+            record_findings(connection, findings)
+
+    def change(self, row: DraftRow, before: str, place: Callable[[], None]) -> None:
+        """Replace the edition `before` by another; raises `draft_changed`."""
+        with self.database.write() as connection:
+            values = {name: value for name, value in asdict(row).items() if name != "id"}
+            done = connection.execute(sa.update(style_drafts).where(_is_edition(row.id, before)).values(values))
+            if done.rowcount == 0:
+                raise draft_changed_error()
+            place()
+
+    def remove(self, id: str, edition: str) -> None:
+        """Delete a draft; raises `draft_changed`."""
+        with self.database.write() as connection:
+            delete_draft(connection, id, edition)
+
+
+def delete_draft(connection: sa.Connection, id: str, edition: str) -> None:
+    """Delete a draft; raises `draft_changed`."""
+    if connection.execute(sa.delete(style_drafts).where(_is_edition(id, edition))).rowcount == 0:
+        raise draft_changed_error()
+
+
+def record_findings(connection: sa.Connection, findings: DraftFindings) -> None:
+    """Store the results of a check or test; a draft that was changed or published since is left as it is."""
+    results = {"checked": findings.checked, "tested": findings.tested}
+    values = {name: value for name, value in results.items() if value is not None}
+    if values:
+        connection.execute(sa.update(style_drafts).where(_is_edition(findings.id, findings.edition)).values(values))
+
+
+def draft_changed_error() -> UserError:
+    """Return the `draft_changed` error of a change to an edition that is not the newest."""
+    sentence = (
+        "Somebody else changed, published or removed this draft meanwhile. Read it again, and send your change anew."
+    )
+    return UserError("draft_changed", sentence)
+
+
+def _is_edition(id: str, edition: str) -> sa.ColumnElement[bool]:
+    return (style_drafts.c.id == id) & (style_drafts.c.edition == edition)

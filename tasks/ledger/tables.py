@@ -1,7 +1,7 @@
-"""The ledger's tables. A change here needs a migration; a test compares the two.
+"""The ledger's tables in SQLAlchemy; a change here needs a migration, and a test compares the two.
 
-Times are seconds since 1970, UTC. Ids are made by `tasks.ledger.ids` and sort by age. Every table that a person's request can
-reach carries the owner, and every query that serves a person names it.
+Times are seconds since 1970, UTC. Ids are made by `tasks.ledger.database.new_id` and sort by age. Every table that a person's
+request can reach carries the owner, and every query that serves a person names it.
 """
 
 import sqlalchemy as sa
@@ -28,7 +28,7 @@ def _owner() -> sa.Column[str]:
 
 
 def _of(table: str, name: str) -> sa.Column[str]:
-    """A reference that goes when its target goes."""
+    """Return a foreign key column whose row is deleted with its target."""
     return sa.Column(name, _ID, sa.ForeignKey(f"{table}.id", ondelete="CASCADE"), nullable=False, index=True)
 
 
@@ -86,7 +86,8 @@ jobs = sa.Table(
     sa.Column("wants", sa.JSON, nullable=False),
     # The words in alphabetical order with one space between: a worker claims by the few sets that it can serve.
     sa.Column("needs", sa.String(400), nullable=False),
-    sa.Column("priority", sa.Integer, nullable=False),
+    # Nobody reads it any more: it stays until a migration drops it.
+    sa.Column("priority", sa.Integer, nullable=False, default=0),
     sa.Column("units", sa.Integer, nullable=False),
     sa.Column("phase", sa.String(40), nullable=False),
     sa.Column("progress", sa.Double, nullable=False),

@@ -1,4 +1,4 @@
-"""Webhooks and the calls that are still to be made."""
+"""Webhooks of owners and the deliveries to them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,18 +7,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from tasks.ledger.database import Database, new_id
-from tasks.ledger.rows import DeliveryRow, Page, WebhookRow, one, page_of, row_as
+from tasks.ledger.rows import DeliveryRow, Page, WebhookRow, get_owned, page_of, row_as
 from tasks.ledger.tables import webhook_deliveries, webhooks
 
 
 @dataclass(frozen=True, slots=True)
-class Hooks:
-    """Who wants to be called. Calls about jobs are written when the job ends, in the same transaction."""
+class WebhookRepository:
+    """Webhooks and deliveries. Those about jobs are inserted by `transitions` when the job ends."""
 
     database: Database
 
     def add(self, owner: str, url: str, secret: str, events: Sequence[str], now: float) -> WebhookRow:
-        """A new webhook; `events` empty means all."""
+        """Insert a webhook; `events` empty means all."""
         hook = WebhookRow(new_id("webhook", now), owner, url, secret, list(events), now)
         with self.database.write() as connection:
             connection.execute(sa.insert(webhooks).values(asdict(hook)))
@@ -27,7 +27,7 @@ class Hooks:
     def get(self, owner: str, id: str) -> WebhookRow:
         """One webhook; raises `not_found`."""
         with self.database.read() as connection:
-            return row_as(WebhookRow, one(connection, webhooks, owner, id))
+            return row_as(WebhookRow, get_owned(connection, webhooks, owner, id))
 
     def list(self, owner: str) -> Sequence[WebhookRow]:
         """The owner's webhooks."""
@@ -36,46 +36,46 @@ class Hooks:
             return [row_as(WebhookRow, row) for row in connection.execute(chosen)]
 
     def delete(self, owner: str, id: str) -> None:
-        """Forget a webhook and its calls."""
+        """Delete a webhook and its deliveries."""
         with self.database.write() as connection:
-            one(connection, webhooks, owner, id)
+            get_owned(connection, webhooks, owner, id)
             connection.execute(sa.delete(webhooks).where(webhooks.c.id == id))
 
     def disable(self, id: str, why: str, now: float) -> None:
-        """Call it no more; what waits for it is given up."""
+        """Disable a webhook; its waiting deliveries are given up."""
         with self.database.write() as connection:
             connection.execute(sa.update(webhooks).where(webhooks.c.id == id).values(disabled=now, why_disabled=why))
             waiting = (webhook_deliveries.c.webhook == id) & (webhook_deliveries.c.state == "waiting")
             connection.execute(sa.update(webhook_deliveries).where(waiting).values(state="given_up", ended=now))
 
-    def send(self, owner: str, id: str, event: str, payload: Mapping[str, Any], now: float) -> DeliveryRow:
-        """Put a call into the ledger: a test, or an earlier one again."""
+    def enqueue(self, owner: str, id: str, event: str, payload: Mapping[str, Any], now: float) -> DeliveryRow:
+        """Insert a delivery: a test, or an earlier one again."""
         with self.database.write() as connection:
-            one(connection, webhooks, owner, id)
-            call = DeliveryRow(new_id("delivery", now), owner, id, event, dict(payload), "waiting", 0, now, now)
-            connection.execute(sa.insert(webhook_deliveries).values(asdict(call)))
-        return call
+            get_owned(connection, webhooks, owner, id)
+            delivery = DeliveryRow(new_id("delivery", now), owner, id, event, dict(payload), "waiting", 0, now, now)
+            connection.execute(sa.insert(webhook_deliveries).values(asdict(delivery)))
+        return delivery
 
     def delivery(self, owner: str, id: str) -> DeliveryRow:
-        """One call; raises `not_found`."""
+        """One delivery; raises `not_found`."""
         with self.database.read() as connection:
-            return row_as(DeliveryRow, one(connection, webhook_deliveries, owner, id))
+            return row_as(DeliveryRow, get_owned(connection, webhook_deliveries, owner, id))
 
     def deliveries(self, owner: str, id: str, cursor: str | None = None, limit: int = 50) -> Page[DeliveryRow]:
-        """The calls of a webhook, the newest first."""
+        """The deliveries of a webhook, the newest first."""
         with self.database.read() as connection:
-            one(connection, webhooks, owner, id)
+            get_owned(connection, webhooks, owner, id)
             chosen = sa.select(webhook_deliveries).where(webhook_deliveries.c.webhook == id)
             return page_of(connection, DeliveryRow, chosen, cursor, limit)
 
-    def due(self, now: float) -> bool:
-        """Whether a call waits to be made."""
+    def has_due(self, now: float) -> bool:
+        """Whether a delivery is due."""
         waits = (webhook_deliveries.c.state == "waiting") & (webhook_deliveries.c.due <= now)
         with self.database.read() as connection:
             return connection.execute(sa.select(webhook_deliveries.c.id).where(waits).limit(1)).first() is not None
 
-    def waiting(self, now: float) -> Mapping[str, str]:
-        """Webhooks of which a call waits to be made, with their addresses; that of the most overdue call comes first."""
+    def due_webhooks(self, now: float) -> Mapping[str, str]:
+        """Return the URLs of the webhooks with due deliveries by id, that of the most overdue first."""
         due = (webhook_deliveries.c.state == "waiting") & (webhook_deliveries.c.due <= now)
         chosen = (
             sa.select(webhooks.c.id, webhooks.c.url)
@@ -87,10 +87,10 @@ class Hooks:
         with self.database.read() as connection:
             return {row.id: row.url for row in connection.execute(chosen)}
 
-    def take_due(self, now: float, until: float, of: str | None = None) -> tuple[DeliveryRow, WebhookRow] | None:
-        """The call that is most overdue, of a webhook or of any, with its webhook; it is nobody else's before `until`.
+    def claim_due(self, now: float, until: float, of: str | None = None) -> tuple[DeliveryRow, WebhookRow] | None:
+        """Claim the most overdue delivery, of one webhook or of any, until `until`; returns it with its webhook.
 
-        One conditional update, as for jobs: a caller that dies leaves the call to the next one.
+        One conditional update, as for jobs: a caller that dies leaves the delivery to the next one.
         """
         due = (webhook_deliveries.c.state == "waiting") & (webhook_deliveries.c.due <= now)
         if of is not None:
@@ -114,22 +114,24 @@ class Hooks:
             hook = connection.execute(sa.select(webhooks).where(webhooks.c.id == row.webhook)).one()
             return row_as(DeliveryRow, row), row_as(WebhookRow, hook)
 
-    def settle(self, call: DeliveryRow, now: float, status: int | None, answer: str, again: float | None) -> None:
-        """Note how a call went: delivered with a 2xx, else due `again`, or given up when that is None.
+    def record_attempt(
+        self, delivery: DeliveryRow, now: float, status: int | None, response: str, again: float | None
+    ) -> None:
+        """Store the result of an attempt: delivered with a 2xx, else due `again`, or given up when that is None.
 
-        Nothing is written when somebody else took the call in the meantime.
+        Nothing is written when another process claimed the delivery in the meantime.
         """
         delivered = status is not None and 200 <= status < 300
         state = "delivered" if delivered else "given_up" if again is None else "waiting"
-        values: dict[str, Any] = {"state": state, "status": status, "answer": answer[:400]}
+        values: dict[str, Any] = {"state": state, "status": status, "answer": response[:400]}
         values |= {"due": again} if state == "waiting" else {"ended": now}
-        mine = (webhook_deliveries.c.id == call.id) & (webhook_deliveries.c.attempts == call.attempts)
+        mine = (webhook_deliveries.c.id == delivery.id) & (webhook_deliveries.c.attempts == delivery.attempts)
         with self.database.write() as connection:
             waiting = webhook_deliveries.c.state == "waiting"
             connection.execute(sa.update(webhook_deliveries).where(mine, waiting).values(values))
 
     def prune(self, older_than: float) -> int:
-        """Forget calls that ended long ago."""
+        """Delete the deliveries that ended before `older_than`; returns how many."""
         with self.database.write() as connection:
             return connection.execute(
                 sa.delete(webhook_deliveries).where(webhook_deliveries.c.ended < older_than)

@@ -17,16 +17,16 @@ from kombu.transport import TRANSPORT_ALIASES
 from portrait.errors import OperatorError
 from tasks.jobs import QUEUES
 from tasks.queue import filesystem as folders
-from tasks.settings import Tasks
+from tasks.settings import TaskSettings
 
 # Who rings does not wait for a broker that is away: the keeper rings again. Workers try for ever (see `make`).
-_ONE_TRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "connect_retries_timeout": 2}
+_NO_RETRIES = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "connect_retries_timeout": 2}
 TASK = "portrait.answer"
 """Name of the one Celery task: answer the bell of a queue."""
 _log = logging.getLogger(__name__)
 
 
-class OneAtATime(bootsteps.StartStopStep):
+class NoPrefetch(bootsteps.StartStopStep):
     """Leaves messages in the broker while this worker is busy, so that they reach one that is not.
 
     Celery reserves one message ahead. It can do without on Redis alone (`worker_disable_prefetch`), by the same means.
@@ -49,7 +49,7 @@ class OneAtATime(bootsteps.StartStopStep):
         quota.can_consume = MethodType(can_consume, quota)
 
 
-def make(settings: Tasks) -> Celery:
+def create_app(settings: TaskSettings) -> Celery:
     """The Celery app of an installation; raises `OperatorError` (`bad_settings`, `cannot_write`)."""
     url, options = _transport(settings)
     app = Celery("portrait", broker=url, set_as_current=False)
@@ -70,11 +70,11 @@ def make(settings: Tasks) -> Celery:
         worker_hijack_root_logger=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
     )
-    cast("dict[str, set[type]]", app.steps)["consumer"].add(OneAtATime)
+    cast("dict[str, set[type]]", app.steps)["consumer"].add(NoPrefetch)
     return app
 
 
-def ring(app: Celery, queue: str) -> bool:
+def notify(app: Celery, queue: str) -> bool:
     """Tell the workers of a queue that there is work; False when the broker does not answer, which harms nothing."""
     try:
         app.send_task(TASK, args=[queue], queue=queue, ignore_result=True)
@@ -84,7 +84,7 @@ def ring(app: Celery, queue: str) -> bool:
     return True
 
 
-def unheard(app: Celery, queue: str) -> int | None:
+def pending_messages(app: Celery, queue: str) -> int | None:
     """How many rings wait in the broker for a worker to hear; None when the broker does not answer."""
     with app.connection_for_write() as connection:
         try:
@@ -96,18 +96,18 @@ def unheard(app: Celery, queue: str) -> int | None:
             return None
 
 
-def _transport(settings: Tasks) -> tuple[str, dict[str, Any]]:
+def _transport(settings: TaskSettings) -> tuple[str, dict[str, Any]]:
     """Broker URL and its options; the filesystem's folders are made."""
     scheme, _, place = settings.broker.partition("://")
     if scheme in {"redis", "rediss"}:
         # Early acknowledgement: nothing is ever unacknowledged for long, so the visibility timeout cannot double a job.
-        return settings.broker, _ONE_TRY | {
+        return settings.broker, _NO_RETRIES | {
             "socket_connect_timeout": 2,
             "socket_timeout": 10,
             "visibility_timeout": 3600,
         }
     if scheme in {"amqp", "amqps", "pyamqp"}:
-        return settings.broker, {**_ONE_TRY}
+        return settings.broker, {**_NO_RETRIES}
     if scheme == "memory":
         return settings.broker, {}
     if scheme != "filesystem" or not place:

@@ -9,18 +9,18 @@ from collections.abc import Mapping, Sequence
 from portrait.errors import OperatorError
 
 CPU = "cpu"
-PATIENCE = 30
+TIMEOUT = 30
 """Seconds for the tool: a driver that has slept takes a few."""
 
 
-def device(environment: Mapping[str, str] = os.environ) -> str:
+def detect_device(environment: Mapping[str, str] = os.environ) -> str:
     """The names of the GPUs that this process may use, `cpu` without one."""
     tool = shutil.which("nvidia-smi")
     if tool is None or environment.get("CUDA_VISIBLE_DEVICES", "all") in {"", "-1"}:
         return CPU
     query = [tool, "--query-gpu=name", "--format=csv,noheader"]
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603 -- the path is nvidia-smi's
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=TIMEOUT, check=False)  # noqa: S603 -- the path is nvidia-smi's
     except (OSError, subprocess.TimeoutExpired):
         return CPU
     if answer.returncode != 0:
@@ -29,7 +29,7 @@ def device(environment: Mapping[str, str] = os.environ) -> str:
     return ", ".join(name if count == 1 else f"{count} × {name}" for name, count in names.items()) or CPU
 
 
-def served(queues: Sequence[str], device: str, cpu_allowed: bool) -> list[str]:
+def servable_queues(queues: Sequence[str], device: str, cpu_allowed: bool) -> list[str]:
     """Those of the queues that this machine serves; raises `OperatorError` (`no_gpu`) when that is none."""
     left = [queue for queue in queues if device != CPU or cpu_allowed or not queue.startswith("gpu.")]
     if not left:

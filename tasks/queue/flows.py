@@ -1,4 +1,4 @@
-"""One job's work: the flow its kind asks for, on the owner's files, into a staging folder."""
+"""The flows of jobs: from the parameters of a claimed job and its owner's files to results in a staging folder."""
 
 import hashlib
 import shutil
@@ -11,8 +11,8 @@ from pipelines import build, image_io, render
 from pipelines.deliver import Deliver
 from pipelines.engines import Engines, status
 from pipelines.folders import identities, training_sets
-from pipelines.model_store.store import Models
-from pipelines.prepare import Wishes
+from pipelines.model_store.store import ModelStore
+from pipelines.prepare import Overrides
 from pipelines.refine import steps_of
 from pipelines.settings import Settings
 from portrait.arrays import Size
@@ -20,23 +20,23 @@ from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.generation import edits
 from portrait.generation.edits import Edit
 from portrait.ports import Progress
-from portrait.training import Lesson
+from portrait.training import TrainingJob
 from portrait.types import Identity, PortraitRequest, Refinement, Style
 from tasks.files import Files, publish
 from tasks.jobs import Job
 from tasks.ledger.database import new_id
-from tasks.ledger.ledger import Store
+from tasks.ledger.ledger import Ledger
 from tasks.ledger.queue import Outcome
-from tasks.ledger.rows import IdentityRow, SetRow
+from tasks.ledger.rows import IdentityRow, TrainingSetRow
 from tasks.queue import options, results
-from tasks.styles.available import Offered
-from tasks.styles.samples import Trials
-from tasks.styles.service import Workshop
+from tasks.styles.available import AvailableStyles
+from tasks.styles.samples import StyleTester
+from tasks.styles.service import StyleService
 from templates import lint
 from templates.catalog import Entry
-from templates.style import style_of
+from templates.style import to_style
 
-LESSON_WISHES = ("steps", "rank", "rate", "batch", "seed", "text", "token", "prior")
+TRAINING_OVERRIDES = ("steps", "rank", "rate", "batch", "seed", "text", "token", "prior")
 """What a job may wish otherwise than the settings; see `portrait.training.Lesson`."""
 
 
@@ -49,11 +49,11 @@ class Abilities:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class JobContext:
     """A claimed job with what it takes to do it."""
 
     job: Job
-    store: Store
+    ledger: Ledger
     files: Files
     staging: Path
     """A folder of its own, thrown away unless it is published."""
@@ -64,7 +64,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class FlowResult:
     """What came of it, and how the staged files get into place."""
 
     outcome: Outcome
@@ -78,11 +78,11 @@ class Flows(Protocol):
         """What it can do here."""
         ...
 
-    def __call__(self, work: Work) -> Done:
+    def __call__(self, context: JobContext) -> FlowResult:
         """Do a job; raises what its flow raises."""
         ...
 
-    def rest(self) -> None:
+    def release_idle(self) -> None:
         """Let go of models that were not used for long."""
         ...
 
@@ -106,59 +106,59 @@ class PortraitFlows:
         for kind in ("studio", "template"):
             takes[f"draw:{kind}"] = [*seeing, ("painters", build.PAINTERS[kind]), ("mattes", names.mattes)]
         takes["draw:idphoto"] = [*seeing, ("mattes", names.mattes)]
-        models = Models(self._settings.models)
+        models = ModelStore(self._settings.models)
         lacks = {
             word: [line for folder, name in needed for line in status(folder, name, self._settings, models)]
             for word, needed in takes.items()
         }
         # The engines of diffusion are not asked themselves: that would load their libraries into workers that never draw.
-        bases = build.bases(self._settings)
+        bases = build.missing_by_base(self._settings)
         lacks |= {f"train:{base}": lines for base, lines in bases.items()}
-        lacks["draw:text"] = [*lacks["look"], *min(bases.values(), key=len), *build.guarding(self._settings)]
+        lacks["draw:text"] = [*lacks["look"], *min(bases.values(), key=len), *build.missing_guard(self._settings)]
         lacks["draw:inpaint"] = list(dict.fromkeys([*lacks["draw:template"], *lacks["draw:text"]]))
-        lacks |= build.ways(self._settings)
+        lacks |= build.missing_by_ability(self._settings)
         return Abilities(
             frozenset(word for word, lines in lacks.items() if not lines),
             {word: lines for word, lines in lacks.items() if lines},
         )
 
-    def __call__(self, work: Work) -> Done:
+    def __call__(self, context: JobContext) -> FlowResult:
         """Prepare or generate, as the job says."""
-        if work.job.kind == "prepare":
-            return self._prepare(work)
-        if work.job.kind == "generate":
-            return self._generate(work)
-        if work.job.kind == "look":
-            return self._look(work)
-        if work.job.kind == "train":
-            return self._train(work)
-        if work.job.kind in ("check", "test"):
-            return self._tried(work)
-        raise OperatorError("unknown_kind", f"This worker knows no jobs of the kind {work.job.kind!r}. Update it.")
+        if context.job.kind == "prepare":
+            return self._prepare(context)
+        if context.job.kind == "generate":
+            return self._generate(context)
+        if context.job.kind == "look":
+            return self._detect_faces(context)
+        if context.job.kind == "train":
+            return self._train(context)
+        if context.job.kind in ("check", "test"):
+            return self._check_draft(context)
+        raise OperatorError("unknown_kind", f"This worker knows no jobs of the kind {context.job.kind!r}. Update it.")
 
-    def rest(self) -> None:
+    def release_idle(self) -> None:
         """Bases of diffusion, which take most of a GPU; see `draw.idle_minutes`."""
-        self._engines.rest()
+        self._engines.unload_idle()
 
     def close(self) -> None:
         """Close engines that hold native handles."""
         self._engines.__exit__(None, None, None)
 
-    def _prepare(self, work: Work) -> Done:
+    def _prepare(self, context: JobContext) -> FlowResult:
         """A person's photos to a training set and an identity."""
-        job, person = work.job, str(work.job.wants["person"])
-        photos = work.store.people.selfies(job.owner, person)
-        work.names.update({photo.id: photo.name for photo in photos})
-        paths = [work.files.selfie(job.owner, person, photo.id) for photo in photos]
-        wishes = Wishes(
+        job, person = context.job, str(context.job.params["person"])
+        photos = context.ledger.people.selfies(job.owner, person)
+        context.names.update({photo.id: photo.name for photo in photos})
+        paths = [context.files.selfie(job.owner, person, photo.id) for photo in photos]
+        wishes = Overrides(
             [at for at, photo in enumerate(photos) if photo.wish == "include"],
             [at for at, photo in enumerate(photos) if photo.wish == "exclude"],
         )
-        training = build.prepare(self._settings, self._engines)(paths, wishes, work.progress)
-        training_sets.write(training, work.staging / "set")
-        told = training_sets.verdicts(training.photos)
-        now = work.now()
-        made = SetRow(new_id("set", now), job.owner, person, job.id, told, now)
+        training = build.prepare(self._settings, self._engines)(paths, wishes, context.progress)
+        training_sets.write(training, context.staging / "set")
+        told = training_sets.photos_to_dicts(training.photos)
+        now = context.now()
+        made = TrainingSetRow(new_id("set", now), job.owner, person, job.id, told, now)
         identity = IdentityRow(new_id("identity", now), job.owner, person, made.id, now)
         outcome = Outcome(
             {"person": person, "training_set": made.id, "identity": identity.id},
@@ -166,43 +166,43 @@ class PortraitFlows:
             identity=identity,
             verdicts=results.verdicts_by_selfie(told),
         )
-        place = work.files.training_set(job.owner, person, made.id)
-        return Done(outcome, lambda: publish(work.staging / "set", place))
+        place = context.files.training_set(job.owner, person, made.id)
+        return FlowResult(outcome, lambda: publish(context.staging / "set", place))
 
-    def _train(self, work: Work) -> Done:
+    def _train(self, context: JobContext) -> FlowResult:
         """A training set to an identity with a LoRA; checkpoints outlive the worker, and go when the job is done with."""
-        job, wants = work.job, work.job.wants
+        job, wants = context.job, context.job.params
         person, set_id = str(wants["person"]), str(wants["training_set"])
-        if work.store.people.training_set(job.owner, set_id).person != person:
+        if context.ledger.people.training_set(job.owner, set_id).person != person:
             raise UserError("not_found", "The training set is not of that person.")
-        training = training_sets.read(work.files.training_set(job.owner, person, set_id))
-        start = self._identity(work, str(wants["start"])) if wants.get("start") else None
-        desk = work.files.desk(job.owner, person, job.id)
+        training = training_sets.read(context.files.training_set(job.owner, person, set_id))
+        start = self._identity(context, str(wants["start"])) if wants.get("start") else None
+        desk = context.files.work_dir(job.owner, person, job.id)
         desk.mkdir(parents=True, exist_ok=True)
-        wishes = {name: wants[name] for name in LESSON_WISHES if wants.get(name) is not None}
-        lesson = Lesson(training, str(wants["base"]), desk, start, wishes)
+        wishes = {name: wants[name] for name in TRAINING_OVERRIDES if wants.get(name) is not None}
+        lesson = TrainingJob(training, str(wants["base"]), desk, start, wishes)
         try:
-            made = build.train(self._engines)(lesson, work.staging / "identity", work.progress)
+            made = build.train(self._engines)(lesson, context.staging / "identity", context.progress)
         except Cancelled as error:
             if error.code == "cancelled":  # not when another worker goes on
                 shutil.rmtree(desk, ignore_errors=True)
             raise
-        now = work.now()
+        now = context.now()
         row = IdentityRow(new_id("identity", now), job.owner, person, set_id, now, str(wants["base"]))
         told = {name: made.description[name] for name in ("steps", "chosen", "notes")}
         outcome = Outcome({"person": person, "identity": row.id, **told}, identity=row)
 
         def settle() -> None:
-            publish(work.staging / "identity", work.files.identity(job.owner, person, row.id))
+            publish(context.staging / "identity", context.files.identity(job.owner, person, row.id))
             shutil.rmtree(desk, ignore_errors=True)
 
-        return Done(outcome, settle)
+        return FlowResult(outcome, settle)
 
-    def _generate(self, work: Work) -> Done:
+    def _generate(self, context: JobContext) -> FlowResult:
         """Identities and a style to portraits."""
-        job, wants = work.job, work.job.wants
-        people = {int(place): self._identity(work, id) for place, id in dict(wants["identities"]).items()}
-        style = self._style(work)
+        job, wants = context.job, context.job.params
+        people = {int(place): self._identity(context, id) for place, id in dict(wants["identities"]).items()}
+        style = self._style(context)
         size = wants.get("size")
         request = PortraitRequest(
             people,
@@ -210,99 +210,101 @@ class PortraitFlows:
             int(wants.get("seed", 0)),
             int(wants.get("count", 1)),
             Size(*size) if size else None,
-            technique=options.technique(wants, lambda id: work.files.template(job.owner, id)),
+            options=options.generation_options(wants, lambda id: context.files.template(job.owner, id)),
         )
-        recipe = work.store.portraits.get(job.owner, str(wants["remake"])).recipe if wants.get("remake") else None
+        recipe = context.ledger.portraits.get(job.owner, str(wants["remake"])).recipe if wants.get("remake") else None
         if recipe is not None:  # what was done to it then is done again
             steps = tuple(Refinement(**step) for step in recipe.get("refiners", ()))
             request = replace(request, style=replace(style, refiners=()), refiners=steps)
         if wants.get("edit"):
-            request = replace(request, size=None, style=replace(style, refiners=()), edit=edit_of(work))
-        flow = build.render(self._engines, [request.way], steps_of(request), self._settings.draw)
+            request = replace(request, size=None, style=replace(style, refiners=()), edit=load_edit(context))
+        flow = build.render(self._engines, [request.mode], steps_of(request), self._settings.draw)
         if recipe is None:
-            drawn = flow(request, work.progress)
+            drawn = flow(request, context.progress)
         else:
-            drawn = [flow.again(request, int(recipe["candidate"]), work.progress, recipe.get("drawn", {}))]
+            drawn = [flow.reproduce(request, int(recipe["candidate"]), context.progress, recipe.get("drawn", {}))]
         deliver = Deliver(str(wants.get("format", "jpg")))
-        now = work.now()  # one time for all, or the later ones would sort as newer
+        now = context.now()  # one time for all, or the later ones would sort as newer
         rows = [
             results.portrait_row(
-                job, number, portrait, deliver(portrait, work.staging / "portraits" / f"{number:02}"), now
+                job, number, portrait, deliver(portrait, context.staging / "portraits" / f"{number:02}"), now
             )
             for number, portrait in enumerate(drawn, 1)
         ]
         outcome = Outcome({"portraits": [row.id for row in rows]}, portraits=rows)
-        place = work.files.portraits(job.owner, job.id)
-        return Done(outcome, lambda: publish(work.staging / "portraits", place))
+        place = context.files.portraits(job.owner, job.id)
+        return FlowResult(outcome, lambda: publish(context.staging / "portraits", place))
 
-    def _identity(self, work: Work, id: str) -> Identity:
-        row = work.store.people.identity(work.job.owner, id)
-        training = training_sets.read(work.files.training_set(work.job.owner, row.person, row.training_set))
-        drawn = Identity(row.id, training.references, training.likeness)
+    def _identity(self, context: JobContext, id: str) -> Identity:
+        row = context.ledger.people.identity(context.job.owner, id)
+        training = training_sets.read(context.files.training_set(context.job.owner, row.person, row.training_set))
+        drawn = Identity(row.id, training.references, training.mean_embeddings)
         if not row.base:
             return drawn
-        learned = identities.read(work.files.identity(work.job.owner, row.person, row.id)).identity
-        return replace(learned, id=row.id, references=drawn.references, likeness=drawn.likeness, base=row.base)
+        learned = identities.read(context.files.identity(context.job.owner, row.person, row.id)).identity
+        return replace(
+            learned, id=row.id, references=drawn.references, mean_embeddings=drawn.mean_embeddings, base=row.base
+        )
 
-    def _style(self, work: Work) -> Style:
+    def _style(self, context: JobContext) -> Style:
         """The style that is wanted, or the owner's own picture as one."""
-        wants = work.job.wants
+        wants = context.job.params
         if wants.get("template"):
-            return self._hung(work, str(wants["template"]))
+            return self._uploaded_style(context, str(wants["template"]))
         version = wants.get("version")
-        offered = Offered(work.store, work.files)
-        return self._drawable(offered.find(str(wants["style"]), version and int(version)), wants.get("traits"))
+        prompt_traits = AvailableStyles(context.ledger, context.files)
+        return self._load_style(prompt_traits.find(str(wants["style"]), version and int(version)), wants.get("traits"))
 
-    def _drawable(self, entry: Entry, traits: Mapping[str, str] | None = None) -> Style:
+    def _load_style(self, entry: Entry, traits: Mapping[str, str] | None = None) -> Style:
         """A style with its picture hung; raises `OperatorError` (`bad_style`) for another picture than was published."""
-        style, picture = style_of(entry.style, traits), entry.picture()
+        style, picture = to_style(entry.style, traits), entry.picture()
         if picture is None:
             return style
-        for wrong in lint.file(picture, entry.style):
+        for wrong in lint.lint_picture_file(picture, entry.style):
             raise OperatorError("bad_style", f"The style {style.id} cannot be drawn. {wrong.tip}")
-        return render.hang(style, picture, self._engines.finder())
+        return render.attach_template(style, picture, self._engines.finder())
 
-    def _hung(self, work: Work, id: str) -> Style:
-        template = work.store.templates.get(work.job.owner, id)
-        work.names[id] = template.name
+    def _uploaded_style(self, context: JobContext, id: str) -> Style:
+        template = context.ledger.templates.get(context.job.owner, id)
+        context.names[id] = template.name
         style = Style(f"picture-{id}", 1, "template", template.name)
-        return render.hang(style, work.files.template(work.job.owner, id), self._engines.finder())
+        return render.attach_template(style, context.files.template(context.job.owner, id), self._engines.finder())
 
-    def _tried(self, work: Work) -> Done:
+    def _check_draft(self, context: JobContext) -> FlowResult:
         """Look at a draft's picture; for a test, draw three people in it too."""
-        wants, workshop = work.job.wants, Workshop(work.store, work.files, work.now)
-        draft = workshop.draft(str(wants["style"]), str(wants["edition"]))
-        entry, trials = workshop.entry(draft), Trials(self._settings, self._engines)
-        if work.job.kind == "check":
-            return Done(Outcome({"style": draft.id}, draft=trials.news(draft, entry)), lambda: None)
-        staged = work.staging / "test"
-        samples = trials.draw(self._drawable(entry), staged, work.progress)
-        news = trials.news(draft, entry, samples, (work.job.id, work.now()))
+        wants, service = context.job.params, StyleService(context.ledger, context.files, context.now)
+        draft = service.draft(str(wants["style"]), str(wants["edition"]))
+        entry, tester = service.entry(draft), StyleTester(self._settings, self._engines)
+        if context.job.kind == "check":
+            return FlowResult(Outcome({"style": draft.id}, draft=tester.draft_findings(draft, entry)), lambda: None)
+        staged = context.staging / "test"
+        samples = tester.render_samples(self._load_style(entry), staged, context.progress)
+        news = tester.draft_findings(draft, entry, samples, (context.job.id, context.now()))
         outcome = Outcome({"style": draft.id, "samples": len(samples)}, draft=news)
-        return Done(outcome, lambda: workshop.keep_test(draft, staged))
+        return FlowResult(outcome, lambda: service.publish_test(draft, staged))
 
-    def _look(self, work: Work) -> Done:
+    def _detect_faces(self, context: JobContext) -> FlowResult:
         """Find and number the faces of a picture that people shall be put into."""
-        id = str(work.job.wants["template"])
-        picture = self._hung(work, id).picture
+        id = str(context.job.params["template"])
+        picture = self._uploaded_style(context, id).picture
         if picture is None:
             raise OperatorError("no_picture", "The template has no picture.")
         height, width = picture.image.shape[:2]
-        boxes = [results.share_of(face.box, width, height) for face in picture.faces]
-        return Done(Outcome({"template": id, "faces": len(boxes)}, faces=(id, boxes)), lambda: None)
+        boxes = [results.to_shares(face.box, width, height) for face in picture.faces]
+        return FlowResult(Outcome({"template": id, "faces": len(boxes)}, faces=(id, boxes)), lambda: None)
 
 
-def edit_of(work: Work) -> Edit:
+def load_edit(context: JobContext) -> Edit:
     """What shall become of the portrait that a job names; raises `UserError` (`not_found`) when it was deleted."""
-    wants = dict(work.job.wants["edit"])
-    row = work.store.portraits.get(work.job.owner, str(wants["portrait"]))
-    file = work.files.portrait(work.job.owner, row.job, row.file)
+    wants = dict(context.job.params["edit"])
+    row = context.ledger.portraits.get(context.job.owner, str(wants["portrait"]))
+    file = context.files.portrait(context.job.owner, row.job, row.file)
     try:
         content = file.read_bytes()
     except FileNotFoundError as error:
         raise UserError("not_found", "The portrait that was to be edited is not there any more.") from error
     hash = hashlib.sha256(content).hexdigest()
-    return edits.read({**wants, "picture": hash}, image_io.decode(content, file.name).image)
+    return edits.from_dict({**wants, "picture": hash}, image_io.decode(content, file.name).image)
 
 
 def open_flows(settings: Settings) -> Flows:

@@ -7,10 +7,10 @@ from typing import Any
 from pipelines import image_io
 from portrait.errors import UserError
 from portrait.generation import options
-from portrait.generation.options import Technique
+from portrait.generation.options import GenerationOptions
 
 
-def technique(wants: Mapping[str, Any], place: Callable[[str], Path]) -> Technique | None:
+def generation_options(wants: Mapping[str, Any], place: Callable[[str], Path]) -> GenerationOptions | None:
     """The technique that a job wants; `place` says where a picture lies that its owner brought.
 
     Raises `UserError` (`hint_missing`), and what a picture may be refused for.
@@ -24,7 +24,7 @@ def technique(wants: Mapping[str, Any], place: Callable[[str], Path]) -> Techniq
         if not file.is_file():
             raise UserError("hint_missing", "A picture that this drawing shall follow was deleted. Upload it again.")
         picture = image_io.read(file).image
-        known = options.mark(picture)
+        known = options.picture_hash(picture)
         pictures[known] = picture
         hints.append({**{name: each for name, each in hint.items() if name != "template"}, "picture": known})
-    return options.read({**said, **({"hints": hints} if hints else {})}, pictures)
+    return options.from_dict({**said, **({"hints": hints} if hints else {})}, pictures)

@@ -11,7 +11,7 @@ from tasks.ledger.queue import Verdicts
 from tasks.ledger.rows import PortraitRow
 
 
-def share_of(box: Box, width: int, height: int) -> dict[str, float]:
+def to_shares(box: Box, width: int, height: int) -> dict[str, float]:
     """A box as shares of the picture's width and height, 0..1."""
     sides = {
         "left": box.left / width,
@@ -47,8 +47,8 @@ def portrait_row(job: Job, number: int, portrait: Portrait, file: Path, now: flo
         bytes=file.stat().st_size,
         width=width,
         height=height,
-        style=str(job.wants.get("style") or job.wants.get("template")),
-        style_version=int(job.wants.get("version", 1)),
+        style=str(job.params.get("style") or job.params.get("template")),
+        style_version=int(job.params.get("version", 1)),
         likeness={
             str(place): {"space": each.space, "distance": round(each.distance, 4)}
             for place, each in portrait.likeness.items()

@@ -13,18 +13,18 @@ import cv2
 
 from portrait.arrays import Image
 from portrait.errors import Cancelled, EngineError, OperatorError, PortraitError, UserError
-from tasks.files import Files, refused
-from tasks.jobs import Fault, Job, LeaseLost, Limits, fault_of
-from tasks.ledger.ledger import Store
+from tasks.files import Files, disk_error
+from tasks.jobs import Fault, Job, LeaseLost, Limits, fault_from
+from tasks.ledger.ledger import Ledger
 from tasks.queue import results
-from tasks.queue.flows import Flows, Work
-from tasks.settings import Lease
+from tasks.queue.flows import Flows, JobContext
+from tasks.settings import LeaseSettings
 
-REPORT_EVERY = 0.5
+REPORT_INTERVAL = 0.5
 """Seconds between two writes of progress at least: more would only keep others from the ledger."""
-PREVIEW_EVERY = 2.0
+PREVIEW_INTERVAL = 2.0
 PREVIEW_SIDE = 512
-SPANS: dict[str, tuple[float, float]] = {
+PHASE_SPANS: dict[str, tuple[float, float]] = {
     "looking": (0.0, 0.7),
     "all": (0.7, 0.7),
     "cropping": (0.7, 0.85),
@@ -44,49 +44,49 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Runner:
+class JobRunner:
     """Runs jobs in one worker process."""
 
     worker: str
     """Id of this process in the ledger."""
-    store: Store
+    ledger: Ledger
     files: Files
     flows: Flows
-    lease: Lease
+    lease: LeaseSettings
     abilities: frozenset[str]
     now: Callable[[], float] = time.time
     busy: threading.Lock = field(default_factory=threading.Lock)
     """Held while a job runs, and while models are let go."""
 
-    def once(self, queue: str) -> bool:
+    def run_next(self, queue: str) -> bool:
         """Claim the best job of the queue and bring it to an end; False when there is none for this worker."""
         with self.busy:
-            return self._once(queue)
+            return self._run_next(queue)
 
-    def rest(self) -> None:
+    def release_idle(self) -> None:
         """Let go of models that were not used for long, unless a job runs; called from another thread than jobs."""
         if not self.busy.acquire(blocking=False):
             return
         try:
-            self.flows.rest()
+            self.flows.release_idle()
         except Exception as error:
             # Whoever calls this also keeps the worker alive in the ledger, and must go on.
             _log.error("models were not let go: %s at %s", type(error).__name__, _where(error))
         finally:
             self.busy.release()
 
-    def _once(self, queue: str) -> bool:
-        job = self.store.queue.claim(self.worker, queue, self.abilities, self.now(), self.lease.seconds)
+    def _run_next(self, queue: str) -> bool:
+        job = self.ledger.queue.claim(self.worker, queue, self.abilities, self.now(), self.lease.seconds)
         if job is None or job.token is None:
             return False
         staging = self.files.staging(job.id, job.token)
-        heart = Heart(self.store, job, self.lease, self.now)
-        progress = Reporter(self, job, heart, {})
-        work = Work(job, self.store, self.files, staging, progress, self.now, progress.names)
+        heart = LeaseHeartbeat(self.ledger, job, self.lease, self.now)
+        progress = ProgressReporter(self, job, heart, {})
+        context = JobContext(job, self.ledger, self.files, staging, progress, self.now, progress.names)
         _log.info("job %s (%s) began", job.id, job.kind)
         try:
             with heart:
-                self._settled(work, heart)
+                self._run_flow(context, heart)
         except LeaseLost:
             _log.warning("job %s was taken from this worker; nothing of it was written", job.id)
         except OperatorError as error:
@@ -97,61 +97,61 @@ class Runner:
             self.files.preview(job.id).unlink(missing_ok=True)
         return True
 
-    def _settled(self, work: Work, heart: "Heart") -> None:
+    def _run_flow(self, context: JobContext, heart: "LeaseHeartbeat") -> None:
         """Run the flow and write what came of it, by the branch of its error."""
-        job, queue = work.job, self.store.queue
+        job, queue = context.job, self.ledger.queue
         try:
-            self._stage(work)
-            done = self.flows(work)
+            self._stage(context)
+            done = self.flows(context)
             heart.check()
-            patiently(self.lease, lambda: queue.finish(job, self.now(), done.outcome, done.publish))
+            retry_write(self.lease, lambda: queue.finish(job, self.now(), done.outcome, done.publish))
             _log.info("job %s succeeded", job.id)
         except LeaseLost:
             raise
         except Cancelled:
-            patiently(self.lease, lambda: queue.release(job, self.now()))
+            retry_write(self.lease, lambda: queue.release(job, self.now()))
             _log.info("job %s stopped", job.id)
         except (UserError, OperatorError) as error:
-            self._refuse(work, error)
+            self._fail(context, error)
         except OSError as error:
-            self._refuse(work, refused(error))
+            self._fail(context, disk_error(error))
         except EngineError as error:
-            self._falter(job, _plain(error, work))
+            self._retry_or_fail(job, _fault_with_names(error, context))
         except MemoryError:
-            self._falter(job, Fault("EngineError", "out_of_memory", "There was not enough memory for this job."))
+            self._retry_or_fail(job, Fault("EngineError", "out_of_memory", "There was not enough memory for this job."))
         except Exception as error:
             # The sentence of an unknown error may hold anything, a name or a path: the log gets where it was raised.
             _log.error("job %s failed: %s at %s", job.id, type(error).__name__, _where(error))
-            self._falter(job, Fault("EngineError", "unexpected", "Something went wrong that should not have."))
+            self._retry_or_fail(job, Fault("EngineError", "unexpected", "Something went wrong that should not have."))
 
-    def _stage(self, work: Work) -> None:
-        work.staging.mkdir(parents=True, exist_ok=True)
+    def _stage(self, context: JobContext) -> None:
+        context.staging.mkdir(parents=True, exist_ok=True)
 
-    def _refuse(self, work: Work, error: PortraitError) -> None:
-        told = _plain(error, work)
+    def _fail(self, context: JobContext, error: PortraitError) -> None:
+        told = _fault_with_names(error, context)
         verdicts = results.verdicts_by_selfie(error.details.get("photos", []))
         final = type(error)(told.code, told.message, told.details)
-        patiently(self.lease, lambda: self.store.queue.refuse(work.job, self.now(), final, verdicts))
-        _log.info("job %s refused: %s", work.job.id, error.code)
+        retry_write(self.lease, lambda: self.ledger.queue.fail(context.job, self.now(), final, verdicts))
+        _log.info("job %s refused: %s", context.job.id, error.code)
 
-    def _falter(self, job: Job, fault: Fault) -> None:
+    def _retry_or_fail(self, job: Job, fault: Fault) -> None:
         limits = Limits(self.lease.losses, self.lease.failures)
-        patiently(self.lease, lambda: self.store.queue.falter(job, self.now(), fault, limits))
+        retry_write(self.lease, lambda: self.ledger.queue.retry_or_fail(job, self.now(), fault, limits))
         _log.warning("job %s failed: %s", job.id, fault.code)
 
 
-class Heart:
+class LeaseHeartbeat:
     """Renews a lease in the background, and knows whether it still holds."""
 
-    def __init__(self, store: Store, job: Job, lease: Lease, now: Callable[[], float]) -> None:
-        self._store, self._job, self._lease, self._now = store, job, lease, now
+    def __init__(self, ledger: Ledger, job: Job, lease: LeaseSettings, now: Callable[[], float]) -> None:
+        self._ledger, self._job, self._lease, self._now = ledger, job, lease, now
         self._until = (job.lease_until or 0.0) or now() + lease.seconds
         self._lost = False
         self._cancelling = False
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"heart-{job.id}", daemon=True)
+        self._thread = threading.Thread(target=self._renew, name=f"heart-{job.id}", daemon=True)
 
-    def __enter__(self) -> "Heart":
+    def __enter__(self) -> "LeaseHeartbeat":
         self._thread.start()
         return self
 
@@ -166,11 +166,11 @@ class Heart:
         if self._cancelling:
             raise Cancelled
 
-    def _beat(self) -> None:
+    def _renew(self) -> None:
         while not self._stop.wait(self._lease.heartbeat):
             try:
                 now = self._now()
-                state = self._store.queue.heartbeat(self._job, now, self._lease.seconds)
+                state = self._ledger.queue.heartbeat(self._job, now, self._lease.seconds)
                 self._until = now + self._lease.seconds
                 self._cancelling = state == "cancelling"
             except LeaseLost:
@@ -181,44 +181,44 @@ class Heart:
 
 
 @dataclass(slots=True)
-class Reporter:
+class ProgressReporter:
     """The `Progress` of a job: writes at most twice a second, and raises when the job shall stop."""
 
-    runner: Runner
+    runner: JobRunner
     job: Job
-    heart: Heart
+    heart: LeaseHeartbeat
     names: dict[str, str]
-    _told: float = 0.0
-    _shown: float = 0.0
+    _reported: float = 0.0
+    _previewed: float = 0.0
     _preview: int = 0
 
     def __call__(self, done: int, total: int, doing: str, preview: Image | None = None) -> None:
         """Report; raises `Cancelled`, `LeaseLost`."""
         self.heart.check()
         clock = time.monotonic()
-        if clock - self._told < REPORT_EVERY:
+        if clock - self._reported < REPORT_INTERVAL:
             return
-        self._told = clock
+        self._reported = clock
         phase = doing.split(" ", 1)[0].lower() if doing else ""
         try:
-            if self.runner.store.staff.stopping(self.runner.worker):
+            if self.runner.ledger.workers.is_stopping(self.runner.worker):
                 raise Cancelled("stopping", "The worker stops.")
-            self._show(preview, clock)
-            self.runner.store.queue.report(
+            self._write_preview(preview, clock)
+            self.runner.ledger.queue.report(
                 self.job,
                 self.runner.now(),
                 phase[:40],
-                share(phase, done, total),
-                said(doing, self.names),
+                overall_progress(phase, done, total),
+                with_names(doing, self.names),
                 self._preview,
             )
         except OperatorError:
             _log.warning("the progress of job %s was not written", self.job.id)  # the next one will be
 
-    def _show(self, image: Image | None, clock: float) -> None:
-        if image is None or clock - self._shown < PREVIEW_EVERY:
+    def _write_preview(self, image: Image | None, clock: float) -> None:
+        if image is None or clock - self._previewed < PREVIEW_INTERVAL:
             return
-        self._shown = clock
+        self._previewed = clock
         try:
             write_preview(image, self.runner.files.preview(self.job.id))
         except OSError:
@@ -226,20 +226,20 @@ class Reporter:
         self._preview += 1
 
 
-def share(phase: str, done: int, total: int) -> float:
+def overall_progress(phase: str, done: int, total: int) -> float:
     """How far the whole job is when one of its steps is at `done` of `total`."""
-    start, end = SPANS.get(phase, (0.0, 0.98))
+    start, end = PHASE_SPANS.get(phase, (0.0, 0.98))
     return start + (end - start) * (min(1.0, done / total) if total > 0 else 0.0)
 
 
-def said(text: str, names: dict[str, str]) -> str:
+def with_names(text: str, names: dict[str, str]) -> str:
     """A message with what the person calls the files, not their ids."""
     for id, name in names.items():
         text = text.replace(id, name)
     return text
 
 
-def patiently(lease: Lease, act: Callable[[], object]) -> None:
+def retry_write(lease: LeaseSettings, act: Callable[[], object]) -> None:
     """Do a last write, again and again while the database does not answer and the lease may still hold."""
     until = time.monotonic() + lease.seconds
     while True:
@@ -267,11 +267,11 @@ def write_preview(image: Image, path: Path) -> None:
     staged.replace(path)
 
 
-def _plain(error: PortraitError, work: Work) -> Fault:
+def _fault_with_names(error: PortraitError, context: JobContext) -> Fault:
     """An error in the person's words: names for ids, and no paths of this machine."""
-    fault = fault_of(error)
-    message = said(error.message, work.names)
-    for path in (str(work.staging), str(work.files.root)):
+    fault = fault_from(error)
+    message = with_names(error.message, context.names)
+    for path in (str(context.staging), str(context.files.root)):
         message = message.replace(path, "the data folder")
     return Fault(fault.branch, fault.code, message, fault.details)
 

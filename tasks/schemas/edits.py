@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from tasks.schemas.shared import Asked
+from tasks.schemas.shared import RequestBody
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Corner: TypeAlias = Annotated[list[Share], Field(min_length=2, max_length=2)]
@@ -14,7 +14,7 @@ Words: TypeAlias = Annotated[
 LONGEST = 2
 
 
-class EditOrder(Asked):
+class EditRequest(RequestBody):
     """Go on from a portrait that was drawn of words."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"kind": "extend", "shape": [16, 9]}})
@@ -37,7 +37,7 @@ class EditOrder(Asked):
     format: Literal["jpg", "png", "webp"] | None = Field(None, description="null for the portrait's own.")
 
     @model_validator(mode="after")
-    def _whole(self) -> "EditOrder":
+    def _whole(self) -> "EditRequest":
         needs = {"change": ("words", self.words), "repaint": ("area", self.area), "extend": ("shape", self.shape)}
         if self.kind in needs and not needs[self.kind][1]:
             raise ValueError(f"{self.kind} needs {needs[self.kind][0]}")

@@ -1,15 +1,14 @@
 """Long work: what is asked for, and how it stands."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from tasks.schemas.shared import FINISHED, Asked, Detail, Id, Line, Said, State
+from tasks.schemas.shared import FINISHED, ErrorDetail, Id, Line, RequestBody, ResponseBody, State, Timestamp
 
 
-class TrainingOrder(Asked):
+class TrainingRequest(RequestBody):
     """Judge a person's photos and learn who they are."""
 
     person: Id
@@ -21,13 +20,13 @@ class TrainingOrder(Asked):
     steps: int | None = Field(None, ge=1, le=10_000, description="Steps of the LoRA; null for the usual number.")
 
     @model_validator(mode="after")
-    def _steps_need_a_base(self) -> "TrainingOrder":
+    def _steps_need_a_base(self) -> "TrainingRequest":
         if self.steps is not None and self.base is None:
             raise ValueError("steps are those of a base: name one, or leave them out")
         return self
 
 
-class Sides(Asked):
+class PictureSize(RequestBody):
     """Width and height in pixels."""
 
     width: int = Field(ge=64, le=8000)
@@ -35,11 +34,11 @@ class Sides(Asked):
 
 
 Strength = Annotated[float, Field(ge=0, le=2)]
-Way = Literal["lora", "instantid", "photomaker", "photomaker_v2", "faceid", "faceid_plus"]
+IdentityAdapter = Literal["lora", "instantid", "photomaker", "photomaker_v2", "faceid", "faceid_plus"]
 """How a diffusion model is told who: what was learned of a person, or one of the adapters that read photos."""
 Pass = Literal["face", "tone", "fusion", "ring", "seam"]
 """What is drawn of a person in a template: see docs/templates.md."""
-Followed = Literal["canny", "pose", "color", "tile"]
+TemplateControl = Literal["canny", "pose", "color", "tile"]
 """What a diffusion model follows of a template."""
 Scheduler = Literal[
     "",
@@ -59,7 +58,7 @@ Scheduler = Literal[
 """How noise becomes a picture; empty leaves it to the preset, `own` to the base."""
 
 
-class Hint(Asked):
+class ControlInput(RequestBody):
     """A picture that a drawing follows."""
 
     kind: Literal["canny", "pose", "depth", "tile", "color"]
@@ -69,24 +68,24 @@ class Hint(Asked):
     end: float = Field(1.0, ge=0, le=1, description="… and to which.")
 
     @model_validator(mode="after")
-    def _it_lasts(self) -> "Hint":
+    def _it_lasts(self) -> "ControlInput":
         if self.start >= self.end:
             raise ValueError("a hint starts before it ends")
         return self
 
 
-class Technique(Asked):
+class GenerationOptions(RequestBody):
     """How a diffusion model draws, of words or into a template; what is left out the installation decides."""
 
     base: str = Field("", max_length=60, pattern=r"^[a-z0-9._-]*$", description="Name of a base model.")
-    identities: list[Way] = Field(
+    identities: list[IdentityAdapter] = Field(
         [],
         max_length=4,
         description="How the model is told who, several together; the installation chooses when empty.",
     )
     preset: Literal["fast", "balanced", "best"] = "balanced"
     traits: str = Field("", max_length=200, description="What shall be true of the person, in free words.")
-    strengths: dict[Way | Literal["identitynet"] | Pass | Followed, Strength] = Field(
+    strengths: dict[IdentityAdapter | Literal["identitynet"] | Pass | TemplateControl, Strength] = Field(
         {}, description="By identity, 0 to 2; by pass and control of a template, 0 to 1."
     )
     scheduler: Scheduler = ""
@@ -97,10 +96,12 @@ class Technique(Asked):
     perturbed: float = Field(0.0, ge=0, le=10, description="Scale of perturbed-attention guidance; 0 does without.")
     freeu: bool = False
     refiner: float = Field(0.0, ge=0, le=0.5, description="Share that SDXL's refiner draws at the end, 0.05 or more.")
-    hints: list[Hint] = Field([], max_length=4, description="Pictures to follow, in styles that are made of words.")
+    hints: list[ControlInput] = Field(
+        [], max_length=4, description="Pictures to follow, in styles that are made of words."
+    )
 
 
-class GenerationOrder(Asked):
+class GenerationRequest(RequestBody):
     """Portraits of one style, or in a picture of your own."""
 
     model_config = ConfigDict(
@@ -114,9 +115,9 @@ class GenerationOrder(Asked):
     template: Id | None = Field(None, description="A picture that you uploaded, instead of a style.")
     count: int = Field(1, ge=1, le=16)
     seed: int = Field(0, ge=0, le=2**31 - 1)
-    size: Sides | None = None
+    size: PictureSize | None = None
     format: Literal["jpg", "png", "webp"] = "jpg"
-    technique: Technique | None = Field(
+    technique: GenerationOptions | None = Field(
         None, description="For styles that are made of words; a template that is asked for with one is drawn into."
     )
     traits: dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,60}$")], Line] = Field(
@@ -124,21 +125,21 @@ class GenerationOrder(Asked):
     )
 
     @model_validator(mode="after")
-    def _one_look(self) -> "GenerationOrder":
+    def _one_look(self) -> "GenerationRequest":
         if (self.style is None) == (self.template is None):
             raise ValueError("give either style or template")
         return self
 
 
-class Fault(Said):
+class JobFault(ResponseBody):
     """Why a job failed."""
 
     code: str
     message: str
-    errors: list[Detail] = Field([], description="Photo by photo, where that is what is wrong.")
+    errors: list[ErrorDetail] = Field([], description="Photo by photo, where that is what is wrong.")
 
 
-class Job(Said):
+class Job(ResponseBody):
     """A piece of long work."""
 
     id: str
@@ -157,12 +158,12 @@ class Job(Said):
     missing: list[str] = Field([], description="What it takes, one sentence each, when no live worker can do the job.")
     wants: Mapping[str, Any]
     result: Mapping[str, Any]
-    fault: Fault | None
+    fault: JobFault | None
     losses: int
     failures: int
-    created: datetime
-    started: datetime | None
-    finished: datetime | None
+    created: Timestamp
+    started: Timestamp | None
+    finished: Timestamp | None
 
     @property
     def done(self) -> bool:
@@ -170,7 +171,7 @@ class Job(Said):
         return self.state in FINISHED
 
 
-class JobEvent(Said):
+class JobEvent(ResponseBody):
     """Something that happened to a job; the `data` of a server-sent event."""
 
     state: State
@@ -181,4 +182,4 @@ class JobEvent(Said):
     place: int | None = None
     seconds_left: float | None = None
     missing: list[str] = Field(default_factory=list)
-    fault: Fault | None = None
+    fault: JobFault | None = None

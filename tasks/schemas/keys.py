@@ -1,20 +1,19 @@
 """Keys, webhooks and the calls they make."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from tasks.schemas.shared import Asked, EventName, Line, Role, Said
+from tasks.schemas.shared import EventName, Line, RequestBody, ResponseBody, Role, Timestamp
 
 
-class SignIn(Asked):
+class SignIn(RequestBody):
     """A one-time code, as `portrait serve` prints it."""
 
     code: Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
-class KeyOrder(Asked):
+class KeyRequest(RequestBody):
     """A new key; only an admin may name another owner or a role above their own."""
 
     name: Line = Field("key", examples=["laptop"])
@@ -22,26 +21,26 @@ class KeyOrder(Asked):
     role: Role = "person"
 
 
-class Key(Said):
+class Key(ResponseBody):
     """A key without its secret."""
 
     id: str
     owner: str
     name: str
     role: Role
-    created: datetime
-    used: datetime | None
-    expires: datetime | None
-    revoked: datetime | None
+    created: Timestamp
+    used: Timestamp | None
+    expires: Timestamp | None
+    revoked: Timestamp | None
 
 
-class KeyMade(Key):
+class KeyWithSecret(Key):
     """A key the one time its secret is told."""
 
     secret: str = Field(description="Send it as `Authorization: Bearer …`. It cannot be shown again.")
 
 
-class WebhookOrder(Asked):
+class WebhookRequest(RequestBody):
     """Where to call when a job ends."""
 
     url: Annotated[str, StringConstraints(min_length=8, max_length=2000, pattern=r"^https?://[^\s\x00-\x1f]+$")] = (
@@ -50,24 +49,24 @@ class WebhookOrder(Asked):
     events: list[EventName] = Field([], max_length=10, description="Empty means all.")
 
 
-class Webhook(Said):
+class Webhook(ResponseBody):
     """A webhook without its secret."""
 
     id: str
     url: str
     events: list[str]
-    created: datetime
-    disabled: datetime | None
+    created: Timestamp
+    disabled: Timestamp | None
     why_disabled: str
 
 
-class WebhookMade(Webhook):
+class WebhookWithSecret(Webhook):
     """A webhook the one time its secret is told."""
 
     secret: str = Field(description="Verifies the signature (Standard Webhooks). It cannot be shown again.")
 
 
-class Delivery(Said):
+class Delivery(ResponseBody):
     """One call and what became of it."""
 
     id: str
@@ -75,8 +74,8 @@ class Delivery(Said):
     event: str
     state: Literal["waiting", "delivered", "given_up"]
     attempts: int
-    due: datetime
+    due: Timestamp
     status: int | None
     answer: str
-    created: datetime
-    ended: datetime | None
+    created: Timestamp
+    ended: Timestamp | None

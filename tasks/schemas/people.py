@@ -1,15 +1,14 @@
 """People with their consents and photos."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from tasks.schemas.shared import Asked, Detail, Line, Said, Wish
+from tasks.schemas.shared import ErrorDetail, Line, PhotoChoice, RequestBody, ResponseBody, Timestamp
 
 
-class ConsentGiven(Asked):
+class ConsentRequest(RequestBody):
     """Somebody agreed: to which text, and who."""
 
     agreed: Literal[True] = Field(description="The person agreed, or who acts for them did.")
@@ -17,59 +16,59 @@ class ConsentGiven(Asked):
     given_by: Line = Field(description="Who agreed.", examples=["Ann"])
 
 
-class Consent(Said):
+class Consent(ResponseBody):
     """A record of consent."""
 
     text_version: str
     given_by: str
-    given: datetime
-    withdrawn: datetime | None
+    given: Timestamp
+    withdrawn: Timestamp | None
 
 
-class PersonOrder(Asked):
+class PersonRequest(RequestBody):
     """Somebody to draw; there is no person without consent."""
 
     name: Line = Field(examples=["Ann"])
-    consent: ConsentGiven
+    consent: ConsentRequest
 
 
-class PersonChange(Asked):
+class PersonUpdate(RequestBody):
     """Another name."""
 
     name: Line
 
 
-class Person(Said):
+class Person(ResponseBody):
     """Somebody whose photos are kept."""
 
     id: str
     name: str
-    created: datetime
-    used: datetime
-    erased_after: datetime = Field(description="When everything of the person is erased, unless they are used before.")
+    created: Timestamp
+    used: Timestamp
+    erased_after: Timestamp = Field(description="When everything of the person is erased, unless they are used before.")
     photos: int
     consent: bool = Field(description="Whether consent holds.")
     identity: str | None = Field(description="What portraits are drawn from; null until a training has succeeded.")
     learned: list[str] = Field([], description="Base models that the person was learned on, the newest first.")
 
 
-class Identity(Said):
+class Identity(ResponseBody):
     """A person who can be drawn, from one training."""
 
     id: str
     person: str
-    created: datetime
+    created: Timestamp
     base: str = Field("", description="The base model of its LoRA; empty where photos were judged alone.")
 
 
-class Reason(Said):
+class Reason(ResponseBody):
     """Why a photo was judged so."""
 
     code: str
     tip: str
 
 
-class Selfie(Said):
+class Selfie(ResponseBody):
     """One photo with what was judged of it."""
 
     id: str
@@ -79,21 +78,21 @@ class Selfie(Said):
     width: int
     height: int
     format: str
-    created: datetime
-    wish: Wish
+    created: Timestamp
+    wish: PhotoChoice
     verdict: Literal["", "use", "spare", "refuse"] = Field(description="Empty until a training has judged it.")
     reasons: list[Reason]
     quality: Mapping[str, Any] = Field(description="Each part 0..1, and `likeness`.")
 
 
-class SelfieChange(Asked):
+class SelfieUpdate(RequestBody):
     """Overrule the judge."""
 
-    wish: Wish
+    wish: PhotoChoice
 
 
-class SelfiesAdded(Said):
+class SelfieUploadResult(ResponseBody):
     """What became of an upload, photo by photo."""
 
     added: list[Selfie]
-    refused: list[Detail]
+    refused: list[ErrorDetail]

@@ -1,22 +1,21 @@
 """Portraits, and what they can look like."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from pydantic import Field
 
-from tasks.schemas.shared import Asked, Said
+from tasks.schemas.shared import RequestBody, ResponseBody, Timestamp
 
 
-class FaceLikeness(Said):
+class FaceLikeness(ResponseBody):
     """How near the drawn face is to the person."""
 
     space: str
     distance: float
 
 
-class Portrait(Said):
+class Portrait(ResponseBody):
     """A delivered portrait."""
 
     id: str
@@ -32,16 +31,21 @@ class Portrait(Said):
     scores: Mapping[str, float]
     recipe: Mapping[str, Any]
     favourite: bool
-    created: datetime
+    created: Timestamp
+
+    @property
+    def file_name(self) -> str:
+        """The name of the file when it is downloaded."""
+        return f"{self.style}-{self.id.removeprefix('portrait_')[-6:]}-{self.number}.{self.format}"
 
 
-class PortraitChange(Asked):
+class PortraitUpdate(RequestBody):
     """A favourite, or not."""
 
     favourite: bool
 
 
-class Style(Said):
+class Style(ResponseBody):
     """What a portrait can look like."""
 
     id: str
@@ -60,7 +64,7 @@ class Style(Said):
     missing: list[str] = Field(description="What it takes to draw it, one sentence each.")
 
 
-class Trait(Said):
+class Trait(ResponseBody):
     """What a style asks for of the person in the picture."""
 
     name: str = Field(description="Key of `traits` in a generation.")
@@ -68,7 +72,7 @@ class Trait(Said):
     choices: list[str] = Field(description="What it may be; anything short when empty.")
 
 
-class Area(Said):
+class FaceBox(ResponseBody):
     """A box as shares of a picture's width and height, 0..1."""
 
     left: float
@@ -77,7 +81,7 @@ class Area(Said):
     bottom: float
 
 
-class Template(Said):
+class Template(ResponseBody):
     """A picture of yours that people can be put into."""
 
     id: str
@@ -85,6 +89,6 @@ class Template(Said):
     width: int
     height: int
     format: str
-    created: datetime
+    created: Timestamp
     job: str = Field(description="The job that looks for its faces.")
-    faces: list[Area] | None = Field(description="From left to right; null until they were looked for.")
+    faces: list[FaceBox] | None = Field(description="From left to right; null until they were looked for.")

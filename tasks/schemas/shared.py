@@ -1,9 +1,18 @@
-"""The words that all bodies share: ids, lines of text, states, pages, problems."""
+"""Types that all schemas share: ids, lines of text, times, states, pages, problems."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+
+def _from_seconds(value: object) -> object:
+    """Seconds since 1970, as the ledger holds times, as a datetime in UTC; anything else as it is."""
+    return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else value
+
+
+Timestamp: TypeAlias = Annotated[datetime, BeforeValidator(_from_seconds)]
+"""A time in UTC."""
 Id: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Line: TypeAlias = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
@@ -11,7 +20,7 @@ Line: TypeAlias = Annotated[
 """One line of text that a person typed."""
 State: TypeAlias = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "expired"]
 Role: TypeAlias = Literal["person", "operator", "admin"]
-Wish: TypeAlias = Literal["", "include", "exclude"]
+PhotoChoice: TypeAlias = Literal["", "include", "exclude"]
 JobKind: TypeAlias = Literal["look", "prepare", "train", "generate", "check", "test"]
 EventName: TypeAlias = Literal["job.succeeded", "job.failed", "job.cancelled", "job.expired"]
 T = TypeVar("T")
@@ -19,35 +28,35 @@ FINISHED = frozenset({"succeeded", "failed", "cancelled", "expired"})
 """States that end a job."""
 
 
-class Said(BaseModel):
-    """What the API answers."""
+class ResponseBody(BaseModel):
+    """Base of what the API answers; validates rows of the ledger by their attributes."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
-class Asked(BaseModel):
-    """What the API is asked: unknown fields are refused, so that a misspelt one is not lost."""
+class RequestBody(BaseModel):
+    """Base of what is sent to the API; unknown fields are refused, so that a misspelt one is not lost."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Page(Said, Generic[T]):
-    """Some of a list."""
+class Page(ResponseBody, Generic[T]):
+    """One page of a list."""
 
     items: list[T]
     next: str | None = Field(None, description="Give it as `cursor` for what follows; null at the end.")
 
 
-class Detail(Said):
-    """One part of what is wrong: a field, or a photo."""
+class ErrorDetail(ResponseBody):
+    """One error: of a field, or of a photo."""
 
     where: str = Field(description="The field, or the name of the photo.")
     code: str
     message: str
 
 
-class Problem(Said):
-    """What went wrong, by RFC 9457."""
+class Problem(ResponseBody):
+    """An error response, by RFC 9457."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -69,4 +78,4 @@ class Problem(Said):
     detail: str = Field(description="What happened and what to do, in a sentence for people.")
     code: str = Field(description="Stable; listed in docs/errors.md.")
     instance: str = Field("", description="Names the request in the server's log.")
-    errors: list[Detail] = []
+    errors: list[ErrorDetail] = []

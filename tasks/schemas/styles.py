@@ -1,17 +1,16 @@
 """Styles as operators own them: drafts, what is wrong with them, test drawings, versions."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field
 
-from tasks.schemas.shared import Asked, Id, Said
+from tasks.schemas.shared import Id, RequestBody, ResponseBody, Timestamp
 
 StyleStatus: TypeAlias = Literal["draft", "published", "retired", "built-in"]
 
 
-class StyleFinding(Said):
+class StyleFinding(ResponseBody):
     """One thing that is wrong with a style."""
 
     code: str
@@ -20,7 +19,7 @@ class StyleFinding(Said):
     tip: str
 
 
-class StyleSample(Said):
+class StyleSample(ResponseBody):
     """A test drawing: somebody everybody may be drawn as, in the style."""
 
     number: int
@@ -29,17 +28,17 @@ class StyleSample(Said):
     fault: str = Field("", description="Why there is no picture, in a sentence.")
 
 
-class StyleTest(Said):
+class StyleTest(ResponseBody):
     """What a draft was tried out with."""
 
     job: str
     edition: str
-    made: datetime
+    made: Timestamp
     current: bool = Field(description="Whether the draft is still the one that was tried out.")
     samples: list[StyleSample]
 
 
-class StyleDraft(Said):
+class StyleDraft(ResponseBody):
     """A style that operators work on."""
 
     edition: str = Field(description="Changes with every change; send it with the next, so that nobody's is lost.")
@@ -49,22 +48,22 @@ class StyleDraft(Said):
     checked: bool = Field(description="Whether the picture was looked at; true for styles without one.")
     publishable: bool
     test: StyleTest | None
-    changed: datetime
+    changed: Timestamp
     changed_by: str
 
 
-class StyleVersion(Said):
+class StyleVersion(ResponseBody):
     """A published version."""
 
     version: int
     content: Mapping[str, Any]
     picture: bool
     sha256: str = Field(description="Of everything the style is, its number apart.")
-    published: datetime
-    retired: datetime | None
+    published: Timestamp
+    retired: Timestamp | None
 
 
-class OwnStyle(Said):
+class OperatorStyle(ResponseBody):
     """A style from draft to retired."""
 
     id: str
@@ -82,7 +81,7 @@ class OwnStyle(Said):
     built_in: int | None = Field(description="Version of the built-in style of that name.")
 
 
-class DraftOrder(Asked):
+class DraftRequest(RequestBody):
     """A draft, made or changed."""
 
     model_config = ConfigDict(
@@ -105,13 +104,13 @@ class DraftOrder(Asked):
     content: Annotated[dict[str, Any], Field(description="What stands in style.toml.")]
 
 
-class PublishOrder(Asked):
+class PublishRequest(RequestBody):
     """Make a draft the next version."""
 
     edition: Id | None = Field(None, description="Only if the draft is still this one.")
 
 
-class StyleLeft(Said):
+class SkippedContent(ResponseBody):
     """Something of an import that did not come over as it was."""
 
     source: str
@@ -119,14 +118,14 @@ class StyleLeft(Said):
     why: str
 
 
-class StylesBrought(Said):
+class StyleImportResult(ResponseBody):
     """What an import brought."""
 
-    styles: list[OwnStyle]
-    left: list[StyleLeft]
+    styles: list[OperatorStyle]
+    left: list[SkippedContent]
 
 
-class VersionFigures(Said):
+class VersionStatistics(ResponseBody):
     """How a version of a style did."""
 
     version: int | None = Field(description="Null for all of them together.")
@@ -138,9 +137,9 @@ class VersionFigures(Said):
     likeness_worst_tenth: float | None = Field(description="90th percentile of the distance.")
 
 
-class StyleReport(Said):
+class StyleReport(ResponseBody):
     """How a style does, over its newest portraits and failures."""
 
     style: str
-    total: VersionFigures
-    versions: list[VersionFigures]
+    total: VersionStatistics
+    versions: list[VersionStatistics]

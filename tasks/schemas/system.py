@@ -1,35 +1,34 @@
 """Who is asking, and how the installation is."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
 
-from tasks.schemas.shared import Role, Said
+from tasks.schemas.shared import ResponseBody, Role, Timestamp
 
 
-class Use(Said):
+class QuotaUse(ResponseBody):
     """How much of a quota is used."""
 
     used: int
     most: int
 
 
-class Me(Said):
+class Me(ResponseBody):
     """Who you are, and what you may still ask for."""
 
     owner: str
     role: Role
-    jobs: Use
-    people: Use
+    jobs: QuotaUse
+    people: QuotaUse
     photos_a_day: int
     photos_of_a_person: int
-    portraits_today: Use
+    portraits_today: QuotaUse
     retention_days: float
 
 
-class Erased(Said):
+class Erased(ResponseBody):
     """What was erased: ids in the ledger, files by their place in the data folder."""
 
     people: list[str] = Field(default_factory=list)
@@ -40,7 +39,7 @@ class Erased(Said):
     files: list[str] = Field(default_factory=list)
 
 
-class Ability(Said):
+class Ability(ResponseBody):
     """Something an installation can do, or what it takes."""
 
     name: str
@@ -51,7 +50,7 @@ class Ability(Said):
     )
 
 
-class Worker(Said):
+class Worker(ResponseBody):
     """A live worker process."""
 
     id: str
@@ -59,18 +58,18 @@ class Worker(Said):
     abilities: list[str]
     missing: Mapping[str, list[str]]
     device: str
-    started: datetime
-    beat: datetime
+    started: Timestamp
+    beat: Timestamp
 
 
-class Waiting(Said):
+class QueueCounts(ResponseBody):
     """Jobs of a queue by state."""
 
     queue: str
     states: Mapping[str, int]
 
 
-class ModelStatus(Said):
+class ModelStatus(ResponseBody):
     """A model: here or not, on what terms, and how it comes."""
 
     name: str
@@ -81,7 +80,7 @@ class ModelStatus(Said):
     missing: list[str]
 
 
-class StyleFigures(Said):
+class StyleStatistics(ResponseBody):
     """How a style did."""
 
     style: str
@@ -92,7 +91,7 @@ class StyleFigures(Said):
     likeness_worst_tenth: float | None = Field(description="90th percentile of the distance.")
 
 
-class TimeFigures(Said):
+class JobTimes(ResponseBody):
     """How long jobs of a kind waited and ran, seconds, of the last hundred."""
 
     kind: str
@@ -103,20 +102,20 @@ class TimeFigures(Said):
     run_p90: float
 
 
-class Figures(Said):
+class Statistics(ResponseBody):
     """Quality at a glance."""
 
-    styles: list[StyleFigures]
-    times: list[TimeFigures]
+    styles: list[StyleStatistics]
+    times: list[JobTimes]
 
 
-class Pruned(Said):
+class PruneResult(ResponseBody):
     """How many finished jobs were forgotten."""
 
     jobs: int
 
 
-class Health(Said):
+class Health(ResponseBody):
     """Whether the installation can serve."""
 
     status: Literal["ok", "unready"]

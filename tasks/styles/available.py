@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 from portrait.errors import UserError
 from tasks.files import Files
-from tasks.ledger.ledger import Store
+from tasks.ledger.ledger import Ledger
 from tasks.ledger.rows import StyleRow
 from templates.catalog import Catalog, Entry
 from templates.schema import StyleFile
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class AvailableStyles:
     """The styles of an installation, as people, workers and the command line find them."""
 
-    store: Store | None
+    ledger: Ledger | None
     """None where an installation has no ledger: then the built-in styles are all there is."""
     files: Files
 
@@ -28,7 +28,7 @@ class Offered:
 
     def find(self, id: str, version: int | None = None) -> Entry:
         """One style: the version that is named, retired or not, or the newest; raises `UserError` (`unknown_style`)."""
-        row = None if self.store is None else self.store.styles.find(id, version)
+        row = None if self.ledger is None else self.ledger.styles.find(id, version)
         if row is not None:
             return self.entry(row)
         built_in = {entry.style.id: entry for entry in Catalog().entries()}
@@ -44,4 +44,4 @@ class Offered:
         return Entry(StyleFile.model_validate(row.content), self.files.style(row.id, row.version))
 
     def _published(self) -> Sequence[StyleRow]:
-        return () if self.store is None else self.store.styles.list()
+        return () if self.ledger is None else self.ledger.styles.list()

@@ -1,4 +1,4 @@
-"""What a style is tried out with before it is published: a look at its picture, and three people drawn in it."""
+"""Style tester: lints a style with its picture, and renders samples of three people before it is published."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -10,49 +10,50 @@ import numpy as np
 
 from pipelines import build, image_io, model_requirements, sample_people
 from pipelines.deliver import Deliver
-from pipelines.engines import Engines, names
-from pipelines.model_store.store import Models
+from pipelines.engines import Engines, engine_names
+from pipelines.model_store.store import ModelStore
 from pipelines.refine import steps_of
 from pipelines.settings import Settings
 from portrait.errors import OperatorError, UserError
 from portrait.faces.geometry import size_of
-from portrait.generation.options import Technique
+from portrait.generation.options import GenerationOptions
 from portrait.ports import Progress
 from portrait.types import Identity, Portrait, PortraitRequest, Style
-from tasks.ledger.rows import DraftNews, DraftRow
-from tasks.styles.service import known, words
+from tasks.ledger.rows import DraftFindings, DraftRow
+from tasks.styles.service import installed, lint_entry
 from templates import lint
 from templates.catalog import Entry
-from templates.hashes import looked_at
+from templates.hashes import check_hash
 from templates.lint import Finding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One drawing of a test; without a portrait where `fault` says why there is none."""
+    """One sample render of a test; without a portrait where `fault` says why there is none."""
 
     number: int
-    sitter: str
+    person: str
+    """Name of the sample person."""
     distance: float | None = None
-    """Of the drawn face to the person."""
+    """Likeness of the drawn face to the person: a distance, smaller is more alike."""
     fault: str = ""
     portrait: Portrait | None = None
 
-    def told(self) -> dict[str, Any]:
-        """As a draft keeps it."""
-        return {"number": self.number, "sitter": self.sitter, "distance": self.distance, "fault": self.fault}
+    def to_dict(self) -> dict[str, Any]:
+        """The sample as it is stored with a draft."""
+        return {"number": self.number, "sitter": self.person, "distance": self.distance, "fault": self.fault}
 
 
 @dataclass(frozen=True, slots=True)
-class Trials:
-    """Trying styles out on this machine."""
+class StyleTester:
+    """Lints styles and renders samples of them with the engines of this machine."""
 
     settings: Settings
     engines: Engines
 
-    def look(self, entry: Entry) -> list[Finding]:
-        """Everything that is wrong: words as this machine is equipped, and the faces of the picture."""
-        found = words(entry, self.installed())
+    def findings(self, entry: Entry) -> list[Finding]:
+        """All findings of lint: of the fields, given what is installed here, and of the faces detected in the picture."""
+        found = lint_entry(entry, self.installed())
         place = None if any(each.code == "picture_missing" for each in found) else entry.picture()
         if place is None:
             return found
@@ -61,67 +62,67 @@ class Trials:
         except UserError as error:
             return [*found, Finding("picture_unreadable", "error", "picture", error.message)]
         faces = self.engines.finder().faces(image, embedded=0)
-        return found + lint.picture(entry.style, lint.Seen(size_of(image), tuple(faces)))
+        return found + lint.lint_picture(entry.style, lint.DetectedFaces(size_of(image), tuple(faces)))
 
-    def checked(self, entry: Entry) -> Mapping[str, Any]:
-        """The same as a draft keeps it: with what the look depends on."""
-        return {"of": looked_at(entry), "findings": [asdict(each) for each in self.look(entry)]}
+    def check(self, entry: Entry) -> Mapping[str, Any]:
+        """The findings as they are stored with a draft: `of` is the hash of what they depend on."""
+        return {"of": check_hash(entry), "findings": [asdict(each) for each in self.findings(entry)]}
 
-    def draw(self, style: Style, folder: Path, progress: Progress) -> list[Sample]:
-        """Three people in a style, into 1.jpg …; where a photo is absent or somebody cannot be drawn, it is said.
+    def render_samples(self, style: Style, folder: Path, progress: Progress) -> list[Sample]:
+        """Render three sample people in a style into 1.jpg … 3.jpg; `fault` says why one could not be rendered.
 
-        Raises `OperatorError` where this machine cannot draw styles of that kind; what is missing is said.
+        Raises `OperatorError` where this machine cannot draw styles of that kind; its message says what is missing.
         """
-        made = style.kind == "text" or style.engines[:1] == ("diffusion",)
-        technique = self._technique(style) if made else None
+        diffusion = style.kind == "text" or style.engines[:1] == ("diffusion",)
+        options = self._generation_options(style) if diffusion else None
         folder.mkdir(parents=True, exist_ok=True)
-        people, absent = self._people(progress)
+        people, absent = self._sample_identities(progress)
         samples = []
-        for number, sitter in enumerate(sample_people.SITTERS, 1):
-            sample = Sample(number, sitter.name, None, absent.get(sitter.name, ""))
+        for number, person in enumerate(sample_people.SAMPLE_PEOPLE, 1):
+            sample = Sample(number, person.name, None, absent.get(person.name, ""))
             if not sample.fault:
-                request = PortraitRequest(_cast(style, people, sitter.name), style, 0, 1, technique=technique)
-                sample = self._drawn(sample, request, folder, progress)
+                request = PortraitRequest(_assign_faces(style, people, person.name), style, 0, 1, options=options)
+                sample = self._render_sample(sample, request, folder, progress)
             samples.append(sample)
         return samples
 
-    def news(
+    def draft_findings(
         self, draft: DraftRow, entry: Entry, samples: Sequence[Sample] | None = None, at: tuple[str, float] = ("", 0.0)
-    ) -> DraftNews:
-        """What is written down of a draft: a look, and what a test drew, by which job and when."""
-        told = None
+    ) -> DraftFindings:
+        """What is stored with a draft: its check, and the samples of a test with the job that rendered them and the time."""
+        tested = None
         if samples is not None:
-            drawn = [each.told() for each in samples]
-            told = {"job": at[0], "edition": draft.edition, "at": at[1], "samples": drawn}
-        return DraftNews(draft.id, draft.edition, self.checked(entry), told)
+            rendered = [each.to_dict() for each in samples]
+            tested = {"job": at[0], "edition": draft.edition, "at": at[1], "samples": rendered}
+        return DraftFindings(draft.id, draft.edition, self.check(entry), tested)
 
     def installed(self) -> lint.Installed:
-        """What this machine has for styles."""
-        models = {state.model.name: "" for state in Models(self.settings.models).list() if state.state == "here"}
+        """What lint may count on here: LoRAs, bases and painters of this machine, beside what every machine has."""
+        models = {state.model.name: "" for state in ModelStore(self.settings.models).list() if state.state == "here"}
         bases = {
             name: model_requirements.family_of(self.settings, name)
-            for name, lacks in build.bases(self.settings).items()
+            for name, lacks in build.missing_by_base(self.settings).items()
             if not lacks
         }
-        return replace(known(), loras=models, bases=bases, engines=frozenset(names("painters")))
+        return replace(installed(), loras=models, bases=bases, engines=frozenset(engine_names("painters")))
 
-    def _people(self, progress: Progress) -> tuple[dict[str, Identity], dict[str, str]]:
-        """Who can be drawn, and why others cannot, by name."""
+    def _sample_identities(self, progress: Progress) -> tuple[dict[str, Identity], dict[str, str]]:
+        """Identities of the sample people by name; and by name why the others have none."""
         people: dict[str, Identity] = {}
         absent: dict[str, str] = {}
         prepare = build.prepare(self.settings, self.engines)
-        with tempfile.TemporaryDirectory(prefix="sitters.") as desk:
-            for sitter in sample_people.SITTERS:
+        with tempfile.TemporaryDirectory(prefix="sitters.") as work_dir:
+            for person in sample_people.SAMPLE_PEOPLE:
                 try:
-                    people[sitter.name] = sample_people.identity(sitter, prepare, Path(desk), progress)
+                    people[person.name] = sample_people.make_identity(person, prepare, Path(work_dir), progress)
                 except UserError as error:
-                    absent[sitter.name] = error.message
+                    absent[person.name] = error.message
         return people, absent
 
-    def _drawn(self, sample: Sample, request: PortraitRequest, folder: Path, progress: Progress) -> Sample:
-        """The best portrait of a request as the sample's file."""
+    def _render_sample(self, sample: Sample, request: PortraitRequest, folder: Path, progress: Progress) -> Sample:
+        """Render the best portrait of a request into the sample's file; the sample with its distance or fault."""
         steps = steps_of(request)
-        flow = build.render(self.engines, [request.way], steps, self.settings.draw)
+        flow = build.render(self.engines, [request.mode], steps, self.settings.draw)
         try:
             portrait = flow(request, progress)[0]
         except UserError as error:
@@ -130,26 +131,29 @@ class Trials:
         far = [each.distance for each in portrait.likeness.values()]
         return replace(sample, distance=round(float(np.mean(far)), 4) if far else None, portrait=portrait)
 
-    def _technique(self, style: Style) -> Technique:
-        """The first base here with a way of telling it who from photos alone; raises `OperatorError` (`missing_model`)."""
-        families = style.scene.families if style.scene else ()
+    def _generation_options(self, style: Style) -> GenerationOptions:
+        """The first base here with an adapter that needs photos alone; raises `OperatorError` (`missing_model`)."""
+        families = style.prompt_spec.families if style.prompt_spec else ()
         lacks: list[Sequence[str]] = []
-        for base, missing in build.bases(self.settings).items():
+        for base, missing in build.missing_by_base(self.settings).items():
             family = model_requirements.family_of(self.settings, base)
             if families and family and family not in families:
                 continue
-            for way in model_requirements.MODELS:
-                if way != "lora":
-                    lines = [*missing, *model_requirements.missing(way, family, Models(self.settings.models))]
+            for adapter in model_requirements.IDENTITY_MODELS:
+                if adapter != "lora":
+                    lines = [
+                        *missing,
+                        *model_requirements.missing_models(adapter, family, ModelStore(self.settings.models)),
+                    ]
                     if not lines:
-                        return Technique(base=base, identities=(way,))
+                        return GenerationOptions(base=base, identities=(adapter,))
                     lacks.append(lines)
-        told = " ".join(min(lacks, key=len)) if lacks else f"No base of {', '.join(families)} is known."
-        raise OperatorError("missing_model", f"Styles of words cannot be tried out here yet. {told}")
+        reason = " ".join(min(lacks, key=len)) if lacks else f"No base of {', '.join(families)} is known."
+        raise OperatorError("missing_model", f"Styles of words cannot be tried out here yet. {reason}")
 
 
-def _cast(style: Style, people: Mapping[str, Identity], first: str) -> dict[int, Identity]:
-    """Who is which face: the first is who the sample is of, the others follow."""
+def _assign_faces(style: Style, people: Mapping[str, Identity], first: str) -> dict[int, Identity]:
+    """Identities by number of the face: `first` on face 1, the others after it in their order."""
     order = list(people)
     at = order.index(first)
     faces = len(style.picture.faces) if style.picture else 1

@@ -1,7 +1,7 @@
-"""Where operators work on styles: from a draft that is changed and checked to a version that never changes.
+"""Style service of operators: drafts that are changed and checked, versions that never change once published.
 
-A draft is a row of the ledger and a folder named by its edition; each change makes a new edition, and who changes an older
-one is refused. What API and command line do with own styles they do here.
+A draft is a row of the ledger and a folder named by its edition; each change makes a new edition, and a change of an older one
+is refused. The API and the command line both work through this class.
 """
 
 import shutil
@@ -16,167 +16,174 @@ from typing import Any
 from pipelines.idphotos import presets
 from portrait.errors import OperatorError, UserError
 from portrait.studio.backdrops import NAMES
-from tasks.files import Files, publish, refused
+from tasks.files import Files, disk_error, publish
 from tasks.ledger.database import new_id
-from tasks.ledger.drafts import outdated
-from tasks.ledger.ledger import Store
-from tasks.ledger.rows import DraftNews, DraftRow, StyleRow
-from tasks.styles.available import Offered
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.rows import DraftFindings, DraftRow, StyleRow
+from tasks.ledger.styles import draft_changed_error
+from tasks.styles.available import AvailableStyles
 from templates import catalog, importers, lint, packs, schema
 from templates.catalog import Catalog, Entry
-from templates.hashes import PREVIEW, files_of, hash_of, looked_at, pinned, seal
-from templates.importers import Left
+from templates.hashes import PREVIEW, asset_files, check_hash, content_hash, file_hash, with_picture_hash
+from templates.importers import Skipped
 from templates.lint import Finding
 from templates.schema import StyleFile
 
-PICTURES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
-"""Kinds of picture that a style may have, as packs allow them, by format."""
+PICTURE_SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
+"""File suffix by format, of the pictures that a style may have; as packs allow them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
-    """Drafts that came in, and what of them did not."""
+class StyleImport:
+    """Drafts that were imported, and what of their sources was skipped."""
 
     drafts: tuple[DraftRow, ...]
-    left: tuple[Left, ...]
+    skipped: tuple[Skipped, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
-    """Own styles of an installation, for its operators."""
+class StyleService:
+    """Creates, checks, publishes, retires, imports and exports the styles of an installation."""
 
-    store: Store
+    ledger: Ledger
     files: Files
     now: Callable[[], float] = time.time
 
     def entry(self, draft: DraftRow) -> Entry:
-        """A draft with the folder of its files."""
+        """A draft as a catalogue entry: its style and the folder of its files."""
         return Entry(StyleFile.model_validate(draft.content), self.files.draft(draft.id, draft.edition))
 
     def draft(self, id: str, edition: str | None = None) -> DraftRow:
-        """The draft of a style; raises `unknown_style`, and `draft_changed` when it is not that edition any more."""
-        row = self.store.drafts.find(id) if edition is not None else self.store.drafts.get(id)
+        """The draft of a style. Raises `unknown_style`, or `draft_changed` where `edition` is not the present one."""
+        row = self.ledger.drafts.find(id) if edition is not None else self.ledger.drafts.get(id)
         if row is None or edition not in (None, row.edition):
-            raise outdated()
+            raise draft_changed_error()
         return row
 
-    def write(self, id: str, content: Mapping[str, Any], edition: str | None, who: str) -> DraftRow:
-        """Make or change a draft; the picture is that of the draft, or of the style as it is offered.
+    def write_draft(self, id: str, content: Mapping[str, Any], edition: str | None, who: str) -> DraftRow:
+        """Create a draft or change it; its files are those of the draft, else of the newest version or built-in style.
 
         Raises `UserError`: `bad_style` field by field, `draft_changed` where `edition` is not the present one, or where none
         is named and there is a draft.
         """
-        style = schema.parse(content)
+        style = schema.parse_style(content)
         if style.id != id:
             raise UserError("bad_style", f"The style calls itself {style.id[:64]}, not {id[:64]}. Correct its id.")
-        before = self.store.drafts.find(id)
+        before = self.ledger.drafts.find(id)
         if edition != (before.edition if before else None):
-            raise outdated()
-        return self._changed(style, before, who, self._origin(id, before))
+            raise draft_changed_error()
+        return self._replace_draft(style, before, who, self._current_folder(id, before))
 
-    def hang(self, id: str, picture: Path, format: str, edition: str | None, who: str) -> DraftRow:
-        """Give a template's draft another picture. Raises `bad_style`, `bad_picture`, `draft_changed`, `unknown_style`."""
+    def set_picture(self, id: str, picture: Path, format: str, edition: str | None, who: str) -> DraftRow:
+        """Replace the picture of a template's draft. Raises `bad_style`, `bad_picture`, `draft_changed`, `unknown_style`."""
         before = self.draft(id, edition)
         style = self.entry(before).style
         if style.kind != "template":
             raise UserError("bad_style", f"A style of the kind {style.kind} has no picture. Make it a template first.")
-        if format not in PICTURES:
+        if format not in PICTURE_SUFFIXES:
             raise UserError("bad_picture", f"A style's picture is a JPEG, PNG or WebP, and this is {format}.")
-        name = f"picture.{PICTURES[format]}"
-        told = style.model_dump(mode="json", by_alias=True) | {"picture": {"file": name, "sha256": hash_of(picture)}}
+        name = f"picture.{PICTURE_SUFFIXES[format]}"
+        content = style.model_dump(mode="json", by_alias=True) | {
+            "picture": {"file": name, "sha256": file_hash(picture)}
+        }
         origin = self.files.draft(id, before.edition)
-        return self._changed(schema.parse(told), before, who, origin, (picture, name))
+        return self._replace_draft(schema.parse_style(content), before, who, origin, (picture, name))
 
-    def bring(self, source: Path, who: str, replacing: bool = False) -> Brought:
-        """New drafts of a pack, a style's folder or file, FaceChain's JSON styles or a folder of JPEGs: all or none.
+    def import_drafts(self, source: Path, who: str, replacing: bool = False) -> StyleImport:
+        """Import a pack, a style's folder or style.toml, FaceChain's JSON styles or a folder of JPEGs as drafts: all or none.
 
-        A draft that is there already stays as it is, and the import is refused, unless it is for `replacing`.
+        Where a draft of the same id exists the import is refused, unless it is `replacing` drafts.
 
         Raises `UserError`: `bad_pack`, `nothing_to_import`, `not_found`, `style_exists`; `OperatorError` (`bad_style` …).
         """
-        with self._desk() as desk:
-            entries, left = _unpacked(source, desk)
+        with self._work_dir() as work_dir:
+            entries, skipped = _unpack(source, work_dir)
             now = self.now()
-            rows = [self._row(pinned(each), new_id("edition", now, at), who) for at, each in enumerate(entries)]
+            rows = [
+                self._draft_row(with_picture_hash(each), new_id("edition", now, at), who)
+                for at, each in enumerate(entries)
+            ]
 
             def place() -> None:
                 for entry, row in zip(entries, rows, strict=True):
-                    schema.write(StyleFile.model_validate(row.content), entry.folder / "style.toml")
+                    schema.write_style(StyleFile.model_validate(row.content), entry.folder / "style.toml")
                     publish(entry.folder, self.files.draft(row.id, row.edition))
 
-            for gone in self.store.drafts.add(rows, place, replacing):
-                self.files.erase_draft(gone.id, gone.edition)
-            return Brought(tuple(rows), tuple(left))
+            for replaced in self.ledger.drafts.add(rows, place, replacing):
+                self.files.erase_draft(replaced.id, replaced.edition)
+            return StyleImport(tuple(rows), tuple(skipped))
 
     def findings(self, draft: DraftRow) -> list[Finding]:
-        """What is wrong with a draft: its words as they are, and what a worker saw in its picture, if it looked."""
+        """Findings of lint: of the fields as they are now, and of the picture if a worker has checked the present one."""
         entry = self.entry(draft)
-        found = words(entry, known())
-        if draft.checked and draft.checked["of"] == looked_at(entry):
+        found = lint_entry(entry, installed())
+        if draft.checked and draft.checked["of"] == check_hash(entry):
             found += [Finding(**each) for each in draft.checked["findings"]]
         return list(dict.fromkeys(found))
 
-    def checked(self, draft: DraftRow) -> bool:
-        """Whether nothing of the draft is left to look at: words are read at once, pictures by a worker."""
+    def is_checked(self, draft: DraftRow) -> bool:
+        """Whether the draft needs no check by a worker: it has no picture, or the present picture was checked."""
         entry = self.entry(draft)
-        return entry.style.kind != "template" or bool(draft.checked and draft.checked["of"] == looked_at(entry))
+        return entry.style.kind != "template" or bool(draft.checked and draft.checked["of"] == check_hash(entry))
 
-    def keep_test(self, draft: DraftRow, staged: Path) -> None:
-        """Put what a test drew in the place of the test before; done twice it is done once."""
+    def publish_test(self, draft: DraftRow, staged: Path) -> None:
+        """Replace the sample renders of the last test by those in `staged`; repeating it changes nothing."""
         if staged.exists():
             self.files.erase_tests(draft.id)
         publish(staged, self.files.style_test(draft.id, draft.edition))
 
-    def tested(self, news: DraftNews, draft: DraftRow, drawn: Path) -> None:
-        """Write down a test that was drawn here into a folder of somebody's own; its pictures are copied."""
-        with self._desk() as desk:
-            staged = desk / "test"
+    def save_test(self, news: DraftFindings, draft: DraftRow, drawn: Path) -> None:
+        """Record a test that was rendered outside a job, with copies of its pictures in the folder `drawn`."""
+        with self._work_dir() as work_dir:
+            staged = work_dir / "test"
             staged.mkdir()
             for file in sorted(drawn.glob("[0-9].jpg")):
                 shutil.copyfile(file, staged / file.name)
-            self.store.drafts.hear(news)
-            self.keep_test(draft, staged)
+            self.ledger.drafts.record_findings(news)
+            self.publish_test(draft, staged)
 
     def publish(self, id: str, edition: str | None = None) -> StyleRow:
-        """Make the draft the next version; its content published again is no change.
+        """Publish the draft as the next version; publishing the content of the newest version again changes nothing.
 
-        Raises `UserError`: `style_faults` names what is to be mended, `style_unchecked`, `draft_changed`, `unknown_style`.
+        Raises `UserError`: `style_faults` (`details` lists the findings), `style_unchecked`, `draft_changed`, `unknown_style`.
         """
         draft = self.draft(id, edition)
         faults = [each for each in self.findings(draft) if each.level == "error"]
         if faults:
-            told = "; ".join(f"{each.where}: {each.tip}" for each in faults[:5])
+            tips = "; ".join(f"{each.where}: {each.tip}" for each in faults[:5])
             fields = [{"where": each.where, "code": each.code, "message": each.tip} for each in faults]
-            raise UserError("style_faults", f"The style {id} is to be mended first. {told}", {"fields": fields})
-        if not self.checked(draft):
+            raise UserError("style_faults", f"The style {id} is to be mended first. {tips}", {"fields": fields})
+        if not self.is_checked(draft):
             raise UserError("style_unchecked", f"Nobody looked at the picture of {id} yet. Have it checked first.")
         entry = self.entry(draft)
         built_in = next((each.style.version for each in Catalog().entries() if each.style.id == id), 0)
 
         def place(number: int) -> Mapping[str, Any]:
-            return self._placed(draft, entry, number)
+            return self._write_version(draft, entry, number)
 
-        row = self.store.styles.publish(draft, seal(entry), max(entry.style.version, built_in + 1), self.now(), place)
-        self._forget(draft)
+        row = self.ledger.styles.publish(
+            draft, content_hash(entry), max(entry.style.version, built_in + 1), self.now(), place
+        )
+        self._erase_files(draft)
         return row
 
     def retire(self, id: str, version: int | None = None) -> Sequence[StyleRow]:
-        """Offer a version no more, or none of a style; their files stay. Raises `unknown_style`."""
-        return self.store.styles.retire(id, version, self.now())
+        """Retire one version of a style, or all of them; their files stay. Raises `unknown_style`."""
+        return self.ledger.styles.retire(id, version, self.now())
 
-    def remove(self, id: str, edition: str | None = None) -> None:
-        """Throw a draft away; raises `unknown_style`, `draft_changed`."""
+    def delete_draft(self, id: str, edition: str | None = None) -> None:
+        """Delete a draft and its files; raises `unknown_style`, `draft_changed`."""
         draft = self.draft(id, edition)
-        self.store.drafts.remove(id, draft.edition)
-        self._forget(draft)
+        self.ledger.drafts.remove(id, draft.edition)
+        self._erase_files(draft)
 
     def export(self, ids: Sequence[str], path: Path) -> Path:
-        """Write a pack of styles as they are offered, or their drafts where nothing was published."""
-        known = {entry.style.id: entry for entry in Offered(self.store, self.files).entries()}
-        drafts = {id: self.entry(self.store.drafts.get(id)) for id in ids if id not in known}
-        return packs.export([(known | drafts)[id] for id in dict.fromkeys(ids)], path)
+        """Write a pack of the newest versions of styles, or of their drafts where none was published; returns `path`."""
+        known = {entry.style.id: entry for entry in AvailableStyles(self.ledger, self.files).entries()}
+        drafts = {id: self.entry(self.ledger.drafts.get(id)) for id in ids if id not in known}
+        return packs.export_pack([(known | drafts)[id] for id in dict.fromkeys(ids)], path)
 
-    def _changed(
+    def _replace_draft(
         self,
         style: StyleFile,
         before: DraftRow | None,
@@ -184,113 +191,115 @@ class Workshop:
         origin: Path | None,
         picture: tuple[Path, str] | None = None,
     ) -> DraftRow:
-        """The next edition of a draft, in its folder and in the ledger."""
-        with self._desk() as desk:
-            folder = desk / style.id
+        """Write the next edition of a draft: its folder, with files of `origin` and the new picture, and its row."""
+        with self._work_dir() as work_dir:
+            folder = work_dir / style.id
             folder.mkdir()
-            for file in files_of(origin) if origin else ():
+            for file in asset_files(origin) if origin else ():
                 if picture is None or file.stem != "picture":
                     shutil.copyfile(file, folder / file.name)
             if picture is not None:
                 shutil.copyfile(picture[0], folder / picture[1])
-            row = self._row(pinned(Entry(style, folder)), new_id("edition", self.now()), who)
-            schema.rewrite(StyleFile.model_validate(row.content), folder / "style.toml")
+            row = self._draft_row(with_picture_hash(Entry(style, folder)), new_id("edition", self.now()), who)
+            schema.write_checked(StyleFile.model_validate(row.content), folder / "style.toml")
 
             def place() -> None:
                 publish(folder, self.files.draft(row.id, row.edition))
 
             if before is None:
-                self._added(row, place)
+                self._insert_draft(row, place)
             else:
                 row = replace(row, checked=before.checked, tested=before.tested)
-                self.store.drafts.change(row, before.edition, place)
+                self.ledger.drafts.change(row, before.edition, place)
                 self.files.erase_draft(before.id, before.edition)
             return row
 
-    def _added(self, row: DraftRow, place: Callable[[], None]) -> None:
+    def _insert_draft(self, row: DraftRow, place: Callable[[], None]) -> None:
         try:
-            self.store.drafts.add([row], place)
+            self.ledger.drafts.add([row], place)
         except UserError as error:
-            raise (outdated() if error.code == "style_exists" else error) from error
+            raise (draft_changed_error() if error.code == "style_exists" else error) from error
 
-    def _origin(self, id: str, before: DraftRow | None) -> Path | None:
-        """Where the files of a style lie until now: in its draft, its newest version, or the project."""
+    def _current_folder(self, id: str, before: DraftRow | None) -> Path | None:
+        """The folder with the present files of a style: of its draft, its newest version, or the built-in style."""
         if before is not None:
             return self.files.draft(id, before.edition)
-        return next((each.folder for each in Offered(self.store, self.files).entries() if each.style.id == id), None)
+        return next(
+            (each.folder for each in AvailableStyles(self.ledger, self.files).entries() if each.style.id == id), None
+        )
 
-    def _row(self, style: StyleFile, edition: str, who: str) -> DraftRow:
+    def _draft_row(self, style: StyleFile, edition: str, who: str) -> DraftRow:
         content = style.model_copy(update={"status": "draft"}).model_dump(mode="json", by_alias=True)
         return DraftRow(style.id, edition, content, self.now(), who)
 
-    def _placed(self, draft: DraftRow, entry: Entry, number: int) -> Mapping[str, Any]:
-        """The files of a version, in their place; what its style.toml says."""
+    def _write_version(self, draft: DraftRow, entry: Entry, number: int) -> Mapping[str, Any]:
+        """Write the folder of a version; returns the content of its style.toml."""
         style = entry.style.model_copy(update={"version": number, "status": "published"})
-        with self._desk() as desk:
-            folder = desk / style.id
+        with self._work_dir() as work_dir:
+            folder = work_dir / style.id
             folder.mkdir()
-            for file in files_of(entry.folder):
+            for file in asset_files(entry.folder):
                 shutil.copyfile(file, folder / file.name)
-            for seen in (self.files.style_test(draft.id, draft.edition) / "1.jpg", entry.folder / PREVIEW):
-                if seen.is_file():
-                    shutil.copyfile(seen, folder / PREVIEW)
+            for preview in (self.files.style_test(draft.id, draft.edition) / "1.jpg", entry.folder / PREVIEW):
+                if preview.is_file():
+                    shutil.copyfile(preview, folder / PREVIEW)
                     break
-            schema.rewrite(style, folder / "style.toml")
+            schema.write_checked(style, folder / "style.toml")
             publish(folder, self.files.style(style.id, number))
         return style.model_dump(mode="json", by_alias=True)
 
-    def _forget(self, draft: DraftRow) -> None:
+    def _erase_files(self, draft: DraftRow) -> None:
         self.files.erase_draft(draft.id, draft.edition)
         self.files.erase_tests(draft.id)
 
     @contextmanager
-    def _desk(self) -> Iterator[Path]:
-        """A folder on the disk of the data, gone afterwards."""
+    def _work_dir(self) -> Iterator[Path]:
+        """A temporary folder on the disk of the data, so that publishing is a rename; raises `OperatorError`."""
         try:
             self.files.styles.mkdir(parents=True, exist_ok=True)
-            desk = Path(tempfile.mkdtemp(prefix=".desk.", dir=self.files.styles))
+            work_dir = Path(tempfile.mkdtemp(prefix=".desk.", dir=self.files.styles))
             try:
-                yield desk
+                yield work_dir
             finally:
-                shutil.rmtree(desk, ignore_errors=True)
+                shutil.rmtree(work_dir, ignore_errors=True)
         except OSError as error:
-            raise refused(error) from error
+            raise disk_error(error) from error
 
 
-def known() -> lint.Installed:
-    """What every machine of an installation knows: backdrops, and the rules and colours of ID photos."""
-    rules = presets.load()
+def installed() -> lint.Installed:
+    """What lint knows without a worker: names of backdrops, and presets and colours of ID photos."""
+    rules = presets.load_presets()
     return lint.Installed(frozenset(NAMES), frozenset(each.id for each in rules.preset), frozenset(rules.colours))
 
 
-def words(entry: Entry, installed: lint.Installed) -> list[Finding]:
-    """What is wrong with a style's words, and whether its picture is there and the one it names."""
-    found = lint.words(entry.style, installed)
+def lint_entry(entry: Entry, installed: lint.Installed) -> list[Finding]:
+    """Findings of lint in a style's fields, and of whether its picture exists and has the hash that it names."""
+    found = lint.lint_fields(entry.style, installed)
     try:
-        return found + lint.file(entry.picture(), entry.style)
+        return found + lint.lint_picture_file(entry.picture(), entry.style)
     except OperatorError as error:
         return [*found, Finding("picture_missing", "error", "picture", f"{error.message} Add it.")]
 
 
-def _unpacked(source: Path, desk: Path) -> tuple[Sequence[Entry], Sequence[Left]]:
-    """The styles at a place, copied to a desk."""
+def _unpack(source: Path, work_dir: Path) -> tuple[Sequence[Entry], Sequence[Skipped]]:
+    """Copy the styles at `source` into `work_dir`, by the kind of source; the entries and what was skipped."""
     if source.is_dir() and (source / "style.toml").is_file():
-        return [catalog.add(source, desk)], ()
+        return [catalog.add_style(source, work_dir)], ()
     if source.suffix.lower() == ".zip":
-        return packs.bring(source, desk), ()
+        return packs.import_pack(source, work_dir), ()
     if source.suffix.lower() == ".toml" and source.is_file():
-        return [_alone(source, desk)], ()
-    brought = importers.bring(source, desk)
-    return brought.entries, brought.left
+        return [_import_toml(source, work_dir)], ()
+    imported = importers.import_styles(source, work_dir)
+    return imported.entries, imported.skipped
 
 
-def _alone(source: Path, desk: Path) -> Entry:
-    """A style.toml without a folder; its picture is added later."""
+def _import_toml(source: Path, work_dir: Path) -> Entry:
+    """Import a style.toml without its folder; its picture is added later."""
     try:
-        style = schema.read(source)
+        style = schema.read_style(source)
     except OperatorError as error:
         raise UserError("bad_style", error.message.replace(str(source), source.name)) from error
-    folder = desk / style.id
+    folder = work_dir / style.id
     folder.mkdir()
-    schema.rewrite(style, folder / "style.toml")
+    schema.write_checked(style, folder / "style.toml")
     return Entry(style, folder)

@@ -1,4 +1,4 @@
-"""The app's pages in this process, against a real API in this process: what AppTest needs for that."""
+"""Runs the app's pages with AppTest against a real API, both in this process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +18,10 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from app.server import routes
-from app.server.web import Gate
+from app.server.web import SignInMiddleware
 from tasks import auth
 from tasks.client.client import Client
-from tests.tasks.api.desk import Desk, desk_at, new_home, settings
+from tests.tasks.api.harness import ApiHarness, environment, new_home, open_api
 
 _components = cache(manifest_scanner.scan_component_manifests)
 """What Streamlit looks for in every installed package, which takes longer than a page: once is enough."""
@@ -29,39 +29,39 @@ MAIN = Path(__file__).parent.parent.parent / "app" / "main.py"
 
 
 @contextmanager
-def office(home: Path, **tasks: Any) -> Iterator[Desk]:
-    """An API with settings of its own: `quotas__jobs=1`."""
-    with desk_at(settings(new_home(home), **tasks)) as desk:
-        yield desk
+def open_test_api(home: Path, **tasks: Any) -> Iterator[ApiHarness]:
+    """An API with its own settings, such as `quotas__jobs=1`."""
+    with open_api(environment(new_home(home), **tasks)) as api:
+        yield api
 
 
-def as_client(desk: Desk, owner: str = "ann", role: auth.Role = "person") -> Client:
+def as_client(api: ApiHarness, owner: str = "ann", role: auth.Role = "person") -> Client:
     """The typed client on an API in this process."""
-    return Client("http://testserver", desk.key(owner, role), transport=Inside(desk))
+    return Client("http://testserver", api.key(owner, role), transport=InProcessTransport(api))
 
 
-class Inside(httpx.BaseTransport):
-    """Requests to an API in this process."""
+class InProcessTransport(httpx.BaseTransport):
+    """Sends requests to an API in this process."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._answering = TestClient(desk.app, raise_server_exceptions=False)
-        self._answering.portal = desk.portal
+    def __init__(self, api: ApiHarness) -> None:
+        self._client = TestClient(api.app, raise_server_exceptions=False)
+        self._client.portal = api.portal
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         headers = dict(request.headers)
-        answer = self._answering.request(request.method, str(request.url), headers=headers, content=request.read())
-        return httpx.Response(answer.status_code, headers=dict(answer.headers), content=answer.content)
+        response = self._client.request(request.method, str(request.url), headers=headers, content=request.read())
+        return httpx.Response(response.status_code, headers=dict(response.headers), content=response.content)
 
 
-class Away(httpx.BaseTransport):
-    """Nobody answers."""
+class UnreachableTransport(httpx.BaseTransport):
+    """Fails every request, as an API that does not run."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 
 
-def opened(client: Client, page: str = "", **state: Any) -> AppTest:
-    """A page as the visitor sees it first."""
+def open_page(client: Client, page: str = "", **state: Any) -> AppTest:
+    """Open a page as a new visitor, with `state` in the session."""
     app = AppTest.from_file(str(MAIN), default_timeout=60)
     app.session_state["client"] = client
     app.session_state["language"] = "en"
@@ -69,17 +69,17 @@ def opened(client: Client, page: str = "", **state: Any) -> AppTest:
         app.session_state[name] = value
     with patch.object(manifest_scanner, "scan_component_manifests", _components):
         app.run()
-    return turned(app, page) if page else app
+    return go_to_page(app, page) if page else app
 
 
-def turned(app: AppTest, page: str) -> AppTest:
-    """Another page. AppTest itself knows pages that are files alone: ours are named by their address."""
+def go_to_page(app: AppTest, page: str) -> AppTest:
+    """Go to another page. AppTest itself knows only pages that are files: ours are named by their path."""
     app._page_hash = calc_hash(page)
     return app.run()
 
 
-def words(app: AppTest) -> str:
-    """Everything that can be read on a page."""
+def visible_text(app: AppTest) -> str:
+    """All text of a page, and the HTML of what is HTML."""
     kinds = ("title", "header", "subheader", "markdown", "caption", "success", "info", "warning", "error", "code")
     parts = [str(getattr(each, "value", "")) for kind in kinds for each in app.get(kind)]
     parts += [str(getattr(each, "proto", None)) for each in app.get("html")]
@@ -89,13 +89,13 @@ def words(app: AppTest) -> str:
 
 
 def press(app: AppTest, label: str) -> AppTest:
-    """Press the button with these words."""
+    """Press the button with this label."""
     [button] = [each for each in app.button if each.label == label]
     return button.click().run()
 
 
-def door() -> TestClient:
-    """The app's own routes behind its gate, and a page that says so in place of Streamlit."""
+def app_client() -> TestClient:
+    """A client of the app's own routes and middleware, with a plain page in place of Streamlit."""
     page = Route("/{rest:path}", lambda _: PlainTextResponse("a page"))
-    doors = Starlette(routes=[*routes.make(), page], middleware=[Middleware(Gate)])
-    return TestClient(doors, base_url="http://app", follow_redirects=False)
+    app = Starlette(routes=[*routes.build_routes(), page], middleware=[Middleware(SignInMiddleware)])
+    return TestClient(app, base_url="http://app", follow_redirects=False)

@@ -27,11 +27,11 @@ from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from pipelines.diffusion.base import device
-from pipelines.engines.identities.instantid import landmark_picture, placed
+from pipelines.engines.identities.instantid import default_landmarks, draw_landmarks
 from pipelines.engines.painters.diffusion import Diffusion
-from pipelines.settings import Base, Draw, ModelStore, Settings
+from pipelines.settings import BaseLocation, DrawSettings, ModelStoreSettings, Settings
 from portrait.arrays import Size
-from portrait.generation.options import Scene, Technique
+from portrait.generation.options import GenerationOptions, PromptSpec
 from portrait.types import Identity
 from tests import hub_store, insight_tiny, tiny, tiny_hub
 from tests.benchmarks.test_slot_speed import XL, lora
@@ -111,8 +111,8 @@ def write(root: Path, size: str, where: torch.device) -> tuple[Settings, Path]:
         (store / "antelopev2" / f"{unused}.onnx").touch()
     _quick(store / "lcm_sdxl", unet)
     file = lora(unet.to("cpu"), root / "person.safetensors", 1)
-    settings = Settings(models=ModelStore(folder=store), bases={"xl": Base(root / "base")})
-    return replace(settings, draw=Draw(base="xl", device=where.type)), file  # type: ignore[arg-type] -- cpu or cuda
+    settings = Settings(models=ModelStoreSettings(folder=store), bases={"xl": BaseLocation(root / "base")})
+    return replace(settings, draw=DrawSettings(base="xl", device=where.type)), file  # type: ignore[arg-type] -- cpu or cuda
 
 
 def _base(folder: Path, unet: Any, shape: Shape, where: torch.device) -> None:
@@ -176,7 +176,7 @@ class Plain:
     def __call__(self, size: Size, steps: int) -> None:
         """One portrait."""
         self._pipe.load_lora_weights(str(self._file), adapter_name="person")
-        points = landmark_picture(placed(self._face, size), size)
+        points = draw_landmarks(default_landmarks(self._face, size), size)
         self._pipe(
             prompt=PROMPT,
             negative_prompt=NEGATIVE,
@@ -215,8 +215,8 @@ def measure(root: Path, size: str, where: torch.device) -> dict[str, dict[str, f
 
 
 def _portrait(painter: Diffusion, who: Identity, size: Size, preset: Any) -> np.ndarray:
-    technique = Technique(identities=("lora", "instantid"), preset=preset, steps=STEPS[preset])
-    scene = Scene("a photo of a {who} in a studio", NEGATIVE)
+    technique = GenerationOptions(identities=("lora", "instantid"), preset=preset, steps=STEPS[preset])
+    scene = PromptSpec("a photo of a {who} in a studio", NEGATIVE)
     return painter.paint(hub_store.request(who, scene, technique, size=size), _silent)[0].image
 
 
@@ -225,7 +225,7 @@ def _silent(done: int, total: int, doing: str, preview: Any = None) -> None:
 
 
 def _timed(act: Callable[[], object], where: torch.device) -> dict[str, float]:
-    device.sweep(where)
+    device.release_memory(where)
     if where.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     seconds = []

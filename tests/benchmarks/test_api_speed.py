@@ -15,7 +15,7 @@ import pytest
 from tasks import auth
 from tasks.ledger.database import new_id
 from tasks.ledger.queue import Outcome
-from tasks.ledger.rows import IdentityRow, SetRow
+from tasks.ledger.rows import IdentityRow, TrainingSetRow
 from tests.tasks import conftest, servers
 from tests.tasks.stand import ROOT, Stand, new_job
 
@@ -45,7 +45,7 @@ def installed(request: pytest.FixtureRequest, database: str, tmp_path: Path, num
 def test_asking_and_looking(installed: Stand, table: list[str], request: pytest.FixtureRequest) -> None:
     parameters = request.node.callspec.params
     person = prepared(installed)
-    key = auth.new_key(installed.store, "ann", "load", "person", time.time()).secret
+    key = auth.create_key(installed.ledger, "ann", "load", "person", time.time()).secret
     installed.work()
     with served(installed) as address:
         answer = subprocess.run(
@@ -66,14 +66,14 @@ def test_asking_and_looking(installed: Stand, table: list[str], request: pytest.
 
 def prepared(stand: Stand) -> str:
     """A person whose photos were judged."""
-    store, now = stand.store, time.time()
-    person = store.people.add("ann", "Ann", "1", "Ann", now)
-    job = store.jobs.add(new_job(kind="prepare", needs=frozenset({"prepare"}), wants={"person": person.id}))
-    claimed = store.queue.claim("w", "cpu", {"prepare"}, now, 60)
+    ledger, now = stand.ledger, time.time()
+    person = ledger.people.add("ann", "Ann", "1", "Ann", now)
+    job = ledger.jobs.add(new_job(kind="prepare", needs=frozenset({"prepare"}), wants={"person": person.id}))
+    claimed = ledger.queue.claim("w", "cpu", {"prepare"}, now, 60)
     assert claimed is not None
-    made = SetRow(new_id("set", now), "ann", person.id, job.id, [], now)
+    made = TrainingSetRow(new_id("set", now), "ann", person.id, job.id, [], now)
     identity = IdentityRow(new_id("identity", now), "ann", person.id, made.id, now)
-    store.queue.finish(claimed, now, Outcome(training_set=made, identity=identity), lambda: None)
+    ledger.queue.finish(claimed, now, Outcome(training_set=made, identity=identity), lambda: None)
     return person.id
 
 

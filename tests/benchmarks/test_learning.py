@@ -11,9 +11,9 @@ import pytest
 
 from portrait.arrays import Image
 from tests.benchmarks.made import Tables
-from tests.faceworld import drawing, lessons, meters, people, world
-from tests.faceworld.lessons import ANYBODY, KNOBS, SOMEBODY, Studio
-from tests.faceworld.people import Measured, Sitter
+from tests.faceworld import drawing, meters, people, training, world
+from tests.faceworld.people import Measurements, Stranger
+from tests.faceworld.training import ANYBODY, KNOBS, SOMEBODY, Lab
 
 pytestmark = pytest.mark.bench
 
@@ -27,11 +27,11 @@ SHEET = Path("out") / "learning.png"
 class Run:
     """One lesson with prior preservation."""
 
-    who: Sitter
+    who: Stranger
     name: str
-    before: Measured
-    somebody: Measured
-    anybody: Measured
+    before: Measurements
+    somebody: Measurements
+    anybody: Measurements
     chosen: str
     chosen_distance: float
     last_distance: float
@@ -40,35 +40,35 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
-    return Studio(meters.load(), tmp_path_factory.mktemp("studio"))
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return Lab(meters.load(), tmp_path_factory.mktemp("studio"))
 
 
 @pytest.fixture(scope="module")
-def runs(studio: Studio) -> list[Run]:
+def runs(studio: Lab) -> list[Run]:
     """All nine."""
     return [run(studio, stranger, seed) for stranger in STRANGERS for seed in SEEDS]
 
 
 @pytest.fixture(scope="module")
-def leaks(studio: Studio) -> list[Measured]:
+def leaks(studio: Lab) -> list[Measurements]:
     """ "A person" after a lesson without prior preservation, of each stranger."""
     found = []
     for stranger in STRANGERS:
-        who = people.sitter(stranger, studio.gauges)
-        learned, _ = studio.learn(who, f"without-{stranger}", lessons.without_prior())
+        who = people.make_stranger(stranger, studio.gauges)
+        learned, _ = studio.train(who, f"without-{stranger}", training.without_prior())
         found.append(studio.measured(who, ANYBODY, learned.lora))
     return found
 
 
-def run(studio: Studio, stranger: int, seed: int) -> Run:
+def run(studio: Lab, stranger: int, seed: int) -> Run:
     """Learn one stranger; the seed is that of the lesson and of the drawings."""
-    who = people.sitter(stranger, studio.gauges)
+    who = people.make_stranger(stranger, studio.gauges)
     name = f"{stranger}-{seed}"
     first = 1000 * seed
-    learned, desk = studio.learn(who, name, replace(KNOBS, seed=seed))
-    together, parts = lessons.merged(studio, who, learned, desk)
-    scores = learned.held_out
+    learned, desk = studio.train(who, name, replace(KNOBS, seed=seed))
+    together, parts = training.merged_similarity(studio, who, learned, desk)
+    scores = learned.test_results
     made = Run(
         who=who,
         name=name,
@@ -77,7 +77,7 @@ def run(studio: Studio, stranger: int, seed: int) -> Run:
         anybody=studio.measured(who, ANYBODY, learned.lora, first),
         chosen=learned.chosen,
         chosen_distance=scores[learned.chosen].distance,
-        last_distance=scores[f"step {lessons.STEPS}"].distance,
+        last_distance=scores[f"step {training.STEPS}"].distance,
         merged=together,
         parts=tuple(parts.values()),
     )
@@ -87,7 +87,9 @@ def run(studio: Studio, stranger: int, seed: int) -> Run:
     return made
 
 
-def test_strangers_are_learned_and_everybody_else_stays(runs: list[Run], leaks: list[Measured], studio: Studio) -> None:
+def test_strangers_are_learned_and_everybody_else_stays(
+    runs: list[Run], leaks: list[Measurements], studio: Lab
+) -> None:
     tell(runs, leaks)
     picture(runs, studio)
     assert abs(mean([each.before.similarity for each in runs])) < 0.2
@@ -106,7 +108,7 @@ def mean(numbers: Sequence[float]) -> float:
     return statistics.fmean(numbers)
 
 
-def tell(runs: list[Run], leaks: list[Measured]) -> None:
+def tell(runs: list[Run], leaks: list[Measurements]) -> None:
     tables = Tables()
     head = ("stranger-seed", "before", "after", '"a person"', "rank of 201", "nearest", "background", "shirt", "hat")
     rows = [
@@ -132,12 +134,12 @@ def tell(runs: list[Run], leaks: list[Measured]) -> None:
         for each in runs
     ]
     tables.add("The choice", ("", "chosen", "its distance", "the last's", "merge", "its parts"), choices)
-    names = [field.name for field in fields(Measured)]
+    names = [field.name for field in fields(Measurements)]
     tables.add('"A person" without', names, [[f"{number:.2f}" for number in astuple(leak)] for leak in leaks])
     sys.stdout.write("\n" + tables.text())
 
 
-def picture(runs: list[Run], studio: Studio) -> None:
+def picture(runs: list[Run], studio: Lab) -> None:
     """For the first seed of each stranger: the photos; before, after, and somebody else, in the same scenes."""
     rows: list[list[Image]] = []
     for each in runs[:: len(SEEDS)]:
@@ -147,4 +149,4 @@ def picture(runs: list[Run], studio: Studio) -> None:
         for name, weights in ((SOMEBODY, None), (SOMEBODY, file), (ANYBODY, file)):
             rows.append(studio.draw(each.who, name, weights)[:SHOWN])
     SHEET.parent.mkdir(exist_ok=True)
-    PIL.Image.fromarray(drawing.sheet(rows)).save(SHEET)
+    PIL.Image.fromarray(drawing.contact_sheet(rows)).save(SHEET)

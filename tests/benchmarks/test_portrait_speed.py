@@ -16,7 +16,7 @@ from portrait.photos.quality import judge
 from portrait.photos.reasons import Thresholds
 from portrait.ports import Painter
 from portrait.types import Face, Identity, PortraitRequest, Reference, Style, StylePicture
-from tests.fakes import Told
+from tests.fakes import RecordingProgress
 
 pytestmark = pytest.mark.bench
 
@@ -48,14 +48,16 @@ def studio(backdrop: str, person: Identity, size: Size) -> PortraitRequest:
 def test_first_backdrop_and_each_further_one(engines: Engines, person: Identity) -> None:
     size, names = Size(1024, 1280), ["studio-grey", "studio-warm", "studio-office", "studio-outdoors"]
     painter: Painter = engines.painter("studio")
-    painter.paint(studio("studio-black", person, size), Told())
+    painter.paint(studio("studio-black", person, size), RecordingProgress())
     first, further = [], []
     for number in range(ROUNDS):
         # Another name is another selfie to the painter: nothing that was kept serves it.
         fresh = replace(person, references=(replace(person.references[0], name=f"{number}.png"),))
-        first.append(seconds(lambda fresh=fresh: painter.paint(studio("studio-black", fresh, size), Told()))[0])
+        first.append(
+            seconds(lambda fresh=fresh: painter.paint(studio("studio-black", fresh, size), RecordingProgress()))[0]
+        )
         further += [
-            seconds(lambda name=name, fresh=fresh: painter.paint(studio(name, fresh, size), Told()))[0]
+            seconds(lambda name=name, fresh=fresh: painter.paint(studio(name, fresh, size), RecordingProgress()))[0]
             for name in names
         ]
     told(
@@ -73,11 +75,11 @@ def test_fusion_and_how_it_grows(engines: Engines, person: Identity, astronaut: 
         faces = tuple(finder.faces(picture, embedded=0))
         style = Style("t", 1, "template", "T", picture=StylePicture(picture, faces))
         request = PortraitRequest({1: person}, style, 0, 1)
-        painter.paint(request, Told())
+        painter.paint(request, RecordingProgress())
         costs[side] = statistics.median(
-            seconds(lambda request=request: painter.paint(request, Told()))[0] for _ in range(ROUNDS)
+            seconds(lambda request=request: painter.paint(request, RecordingProgress()))[0] for _ in range(ROUNDS)
         )
-        drawn = len(painter.paint(request, Told()))
+        drawn = len(painter.paint(request, RecordingProgress()))
         told(f"fusion onto {side} px: {costs[side]:.2f} s for {drawn} candidates")
     assert costs[1024] <= 2
     # 64 times the pixels from 512 to 4096.
@@ -90,9 +92,9 @@ def test_studio_grows_at_most_with_its_pixels(engines: Engines, person: Identity
     for side in (512, 1024, 2048, 4096):
         size = Size(side, side * 5 // 4)
         fresh = replace(person, references=(replace(person.references[0], name=f"{side}.png"),))
-        painter.paint(studio("studio-grey", fresh, size), Told())
-        costs[side] = seconds(lambda fresh=fresh, size=size: painter.paint(studio("studio-warm", fresh, size), Told()))[
-            0
-        ]
+        painter.paint(studio("studio-grey", fresh, size), RecordingProgress())
+        costs[side] = seconds(
+            lambda fresh=fresh, size=size: painter.paint(studio("studio-warm", fresh, size), RecordingProgress())
+        )[0]
         told(f"studio {size.width}×{size.height}: further backdrop {costs[side]:.2f} s")
     assert costs[4096] / costs[512] <= 64

@@ -18,7 +18,7 @@ import skimage.data
 
 from pipelines import build
 from pipelines.engines import Engines
-from pipelines.prepare import Prepare, Wishes
+from pipelines.prepare import Overrides, Prepare
 from pipelines.settings import Settings
 from portrait.arrays import Image, Size
 from portrait.faces.geometry import crop, fit, head_and_shoulders, size_of
@@ -108,7 +108,7 @@ class PlainLoop:
         finder = self.flow.finder
         photos = selection.without_twins(photos, ())
         photos = selection.one_person(photos, finder.space, finder.same_person, ())
-        return selection.choose(photos, self.flow.knobs.most, (), finder.same_person)[0]
+        return selection.choose(photos, self.flow.settings.most, (), finder.same_person)[0]
 
     def crop(self, image: Image, face: Face) -> Image:
         """Restored, cut out and on white, whether the photo will be used or not."""
@@ -161,7 +161,7 @@ def test_twice_as_fast_as_a_plain_loop_with_the_same_verdicts(
     flow = build.prepare(settings, engines)
     everyone = Everyone(flow.finder, flow.finder.space, flow.finder.same_person)
     loops: dict[str, Callable[[], list[ScoredPhoto]]] = {
-        "prepare": lambda: list(flow(folder, Wishes(), quiet).photos),
+        "prepare": lambda: list(flow(folder, Overrides(), quiet).photos),
         "faces only": lambda: PlainLoop(flow, None)(folder),
         "every model": lambda: PlainLoop(replace(flow, finder=everyone), engines.matter())(folder),
     }

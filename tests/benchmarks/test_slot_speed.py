@@ -16,8 +16,8 @@ import torch
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 
-from pipelines.diffusion.base.family import TARGETS
-from pipelines.diffusion.base.lora_slot import People, Slot
+from pipelines.diffusion.base.family import LORA_TARGETS
+from pipelines.diffusion.base.lora_slot import AdapterCache, LoraSlot
 
 pytestmark = pytest.mark.bench
 
@@ -54,7 +54,7 @@ def lora(unet: UNet2DConditionModel, file: Path, seed: int) -> Path:
     torch.manual_seed(seed)
     weights = {}
     for name, module in unet.named_modules():
-        if isinstance(module, torch.nn.Linear) and name.endswith(TARGETS):
+        if isinstance(module, torch.nn.Linear) and name.endswith(LORA_TARGETS):
             weights[f"unet.{name}.lora_A.weight"] = torch.randn(RANK, module.in_features, dtype=torch.bfloat16) * 0.02
             weights[f"unet.{name}.lora_B.weight"] = torch.randn(module.out_features, RANK, dtype=torch.bfloat16) * 0.02
     save_file(weights, file)
@@ -73,7 +73,7 @@ def timed(act: Callable[[int], object], turns: int) -> float:
 
 def layers_out(unet: UNet2DConditionModel) -> list[torch.Tensor]:
     """What every layer gives that a LoRA teaches: all that wearing one changes."""
-    layers = [module for name, module in unet.named_modules() if name.endswith(TARGETS)]
+    layers = [module for name, module in unet.named_modules() if name.endswith(LORA_TARGETS)]
     torch.manual_seed(0)
     with torch.no_grad():
         return [layer(torch.randn(1, 4, layer.in_features, dtype=torch.bfloat16)) for layer in layers]
@@ -97,11 +97,13 @@ def test_the_slot_is_faster_than_unloading_and_loading(tmp_path: Path) -> None:
 
     stock, wanted = timed(load, 4), layers_out(unet)
     pipeline.unload_lora_weights()
-    slot = Slot(unet, RANK, TARGETS)
-    memory = People(torch.bfloat16, torch.device("cpu"))
-    kept = timed(lambda turn: slot.wear(memory.get(files[turn % 2])["unet"]), 10)
-    fresh = timed(lambda turn: slot.wear(People(torch.bfloat16, torch.device("cpu")).get(files[turn % 2])["unet"]), 4)
-    slot.wear(memory.get(files[0])["unet"])
+    slot = LoraSlot(unet, RANK, LORA_TARGETS)
+    memory = AdapterCache(torch.bfloat16, torch.device("cpu"))
+    kept = timed(lambda turn: slot.load(memory.get(files[turn % 2])["unet"]), 10)
+    fresh = timed(
+        lambda turn: slot.load(AdapterCache(torch.bfloat16, torch.device("cpu")).get(files[turn % 2])["unet"]), 4
+    )
+    slot.load(memory.get(files[0])["unet"])
     given = layers_out(unet)
     assert len(given) == len(wanted) > 500
     assert all(torch.equal(one, other) for one, other in zip(given, wanted, strict=True))

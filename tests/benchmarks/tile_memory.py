@@ -28,14 +28,14 @@ def main() -> None:
 
 
 def _measured(width: int, height: int) -> str:
-    from pipelines.engines.upscalers.realesrgan import FILES, RealEsrgan
+    from pipelines.engines.upscalers.realesrgan import FILES, RealESRGAN
     from tests import onnx_tiny
     from tests.model_folder import store
 
     with tempfile.TemporaryDirectory() as place:
         model, file = FILES[2]
         onnx_tiny.esrgan(Path(place) / model / file, 2, blocks=1, wide=4)
-        engine = RealEsrgan(store(Path(place)))
+        engine = RealESRGAN(store(Path(place)))
         engine.upscale(np.zeros((256, 256, 3), np.uint8), 2)  # the network and its tile are there
         before = _peak()
         image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)

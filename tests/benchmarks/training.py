@@ -26,17 +26,17 @@ from peft import LoraConfig
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from pipelines.diffusion.base import loading
-from pipelines.diffusion.base.family import TARGETS
-from pipelines.diffusion.training import dataset, job
-from pipelines.diffusion.training.job import Course
+from pipelines.diffusion.base.family import LORA_TARGETS
+from pipelines.diffusion.training import dataset, run
+from pipelines.diffusion.training.run import TrainingRun
 from pipelines.engines.trainers.dreambooth import Dreambooth
-from pipelines.settings import Exam, Train
-from portrait.training import Checkpointing, Lesson
+from pipelines.settings import TrainSettings, ValidationSettings
+from portrait.training import Checkpointing, TrainingJob
 from portrait.types import Crop, TrainingSet
 from tests import fakes, tiny
-from tests.pipelines.engines.lessons import Heard
+from tests.pipelines.engines.tiny_training import RecordedProgress
 
-KNOBS = Train(rank=16, batch=1, flips=False, min_snr=0, caption_drop=0, exam=Exam(every=0))
+KNOBS = TrainSettings(rank=16, batch=1, flips=False, min_snr=0, caption_drop=0, exam=ValidationSettings(every=0))
 SHAPES: dict[str, dict[str, dict[str, Any]]] = {
     "small": {
         "unet": {"sample_size": 16, "block_out_channels": (64, 128, 128), "attention_head_dim": 8},
@@ -144,15 +144,15 @@ class Ours:
         self, folder: Path, side: int, desk: Path, device: str = "cpu", checkpointing: Checkpointing = "off"
     ) -> None:
         knobs = replace(KNOBS, side=side, device=device, checkpointing=checkpointing)
-        base = loading.source("base", folder)
-        given = Lesson(photos(side), "base", desk)
+        base = loading.open_base("base", folder)
+        given = TrainingJob(photos(side), "base", desk)
         plan = Dreambooth(lambda name: base, fakes.FakeFinder, knobs, desk).plan(given)
-        course = Course(given, base, "", plan, knobs, desk, Heard())
-        self._learner, self._material = job.learner(course, None), job.material(course)
+        course = TrainingRun(given, base, "", plan, knobs, desk, RecordedProgress())
+        self._learner, self._material = run.build_learner(course, None), run.build_dataset(course)
         self._learner.unet.train()
 
     def step(self, number: int) -> None:
-        self._learner.learn(self._material, number)
+        self._learner.train_step(self._material, number)
 
 
 class Script:
@@ -161,13 +161,13 @@ class Script:
     def __init__(self, folder: Path, side: int, device: str = "cpu", checkpointing: bool = False) -> None:
         self._device = torch.device(device)
         self._dtype = torch.bfloat16 if device == "cuda" else torch.float32
-        pipeline: Any = loading.load(loading.source("base", folder), self._dtype)
+        pipeline: Any = loading.load_pipeline(loading.open_base("base", folder), self._dtype)
         pipeline.to(self._device)
         pipeline.vae.float()  # scripts keep it in full precision
         for part in pipeline.components.values():
             if isinstance(part, torch.nn.Module):
                 part.requires_grad_(False)
-        pipeline.unet.add_adapter(LoraConfig(r=16, lora_alpha=16, target_modules=list(TARGETS)))
+        pipeline.unet.add_adapter(LoraConfig(r=16, lora_alpha=16, target_modules=list(LORA_TARGETS)))
         self._learned = [each for each in pipeline.unet.parameters() if each.requires_grad]
         for parameter in self._learned:
             parameter.data = parameter.data.float()
@@ -182,7 +182,9 @@ class Script:
 
     def step(self, number: int) -> None:
         crop, pipeline, device = self._crops[number % 2], self._pipeline, self._device
-        pixels = torch.tensor(dataset.fitted(crop.image, size_of(crop))).permute(2, 0, 1)[None].float() / 127.5 - 1
+        pixels = (
+            torch.tensor(dataset.crop_to_bucket(crop.image, size_of(crop))).permute(2, 0, 1)[None].float() / 127.5 - 1
+        )
         with torch.no_grad():
             seen = pipeline.vae.encode(pixels.to(device)).latent_dist.sample() * pipeline.vae.config.scaling_factor
             words = pipeline.encode_prompt(

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from tasks import auth
 from tasks.client.client import Client
-from tasks.ledger.ledger import open_store
+from tasks.ledger.ledger import open_ledger
 from tasks.settings import load_installation
 from tests import selfies
 from tests.browser.conftest import CHROMIUM, ROOT
@@ -43,8 +43,8 @@ def main() -> None:
         awaited(f"http://127.0.0.1:{api}/v1/health")
         server = started(stack, [sys.executable, "-m", "app.server.web", "--port", str(port)], environment)
         awaited(f"{address}/_stcore/health")
-        key = auth.new_key(
-            open_store(load_installation(environment).tasks.database), "ann", "bench", "person", time.time()
+        key = auth.create_key(
+            open_ledger(load_installation(environment).tasks.database), "ann", "bench", "person", time.time()
         ).secret
         begin = resident(server.pid)
         sys.stdout.write(f"start: {begin:.0f} MB\n")

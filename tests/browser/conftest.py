@@ -28,8 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @dataclass(frozen=True)
-class House:
-    """`portrait serve`, running."""
+class Installation:
+    """`portrait serve` as it runs: the addresses of app and API, the sign-in link, and its home folder."""
 
     app: str
     link: str
@@ -38,13 +38,13 @@ class House:
 
 
 @pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """The whole installation in a folder of its own, with the embedded models that are here already."""
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """`portrait serve` in a folder of its own, with the embedded models that are here already."""
     need("chromium", bool(CHROMIUM), "apt-get install chromium")
-    folder = tmp_path_factory.mktemp("house")
+    folder = tmp_path_factory.mktemp("installation")
     port, api_port = free_port(), free_port()
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("PORTRAIT_")}
-    environment = ours | {
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PORTRAIT_")}
+    environment = inherited | {
         "PORTRAIT_HOME": str(folder),
         "PORTRAIT_MODELS__FOLDER": str(load().models.folder),
         "NUMBA_CACHE_DIR": str(home() / "cache" / "numba"),
@@ -54,7 +54,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
-        yield House(f"http://127.0.0.1:{port}", _link(serving), f"http://127.0.0.1:{api_port}", folder)
+        yield Installation(f"http://127.0.0.1:{port}", _link(serving), f"http://127.0.0.1:{api_port}", folder)
     finally:
         serving.terminate()
         serving.wait(40)
@@ -74,27 +74,27 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Six good photos and two bad ones: one out of focus, and one of a cup of coffee."""
-    paths = sample_photos.write(tmp_path_factory.mktemp("photos"))
+    paths = sample_photos.write_selfies(tmp_path_factory.mktemp("photos"))
     return [*paths[:6], *(path for path in paths if path.name.startswith(("09", "12")))]
 
 
 @pytest.fixture(scope="session")
 def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pictures of the pages go: `SHOTS`, if that is named."""
+    """The folder for screenshots: `SHOTS`, or else a temporary one."""
     folder = Path(os.environ.get("SHOTS") or tmp_path_factory.mktemp("shots"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def _link(serving: "subprocess.Popen[str]") -> str:
-    """The one-time link that it prints when everything answers."""
+    """The one-time link that it prints once everything is healthy."""
     lines: Queue[str] = Queue()
     output = serving.stdout
     assert output is not None
     threading.Thread(target=lambda: [lines.put(line) for line in output], daemon=True).start()
-    said = ""
+    text = ""
     while True:
-        said += lines.get(timeout=240)
-        found = re.search(r"http://\S+/sign-in\?code=\S+", said)
+        text += lines.get(timeout=240)
+        found = re.search(r"http://\S+/sign-in\?code=\S+", text)
         if found:
             return found[0]

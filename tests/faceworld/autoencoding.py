@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tests.faceworld import networks, world
-from tests.faceworld.telling import tell
+from tests.faceworld.telling import log
 
 PARTS = ((1000, 12, 2e-3), (500, 20, 1.5e-3), (1000, 16, 1.5e-3))
 """Steps, pictures a step and rate, for whole pictures, then for heads, then for the decoder alone."""
@@ -66,7 +66,7 @@ def learn(
         optimiser.step()
         rate.step()
         if step % 50 == 0 or step == steps - 1:
-            tell(f"autoencoder {step}/{steps} {loss.item():.4f}")
+            log(f"autoencoder {step}/{steps} {loss.item():.4f}")
 
 
 def heads(count: int, random: torch.Generator) -> Tensor:

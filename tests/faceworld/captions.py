@@ -14,7 +14,7 @@ PLACES = (
 OPENINGS = ("a photo of", "a photo of", "a portrait of", "photo of")
 
 
-def who(traits: Tensor, random: np.random.Generator) -> str:
+def describe_person(traits: Tensor, random: np.random.Generator) -> str:
     """What one sees of a person: some of it, in the order one says it."""
     trait = dict(zip(TRAITS, traits.tolist(), strict=True))
     length = "long " if trait["hair_length"] > 0.6 else "short " if trait["hair_length"] < 0.3 else ""
@@ -27,7 +27,7 @@ def who(traits: Tensor, random: np.random.Generator) -> str:
     return " with " + " and ".join(kept) if kept else ""
 
 
-def where(scene: Scenes, number: int, random: np.random.Generator | None = None) -> list[str]:
+def describe_scene(scene: Scenes, number: int, random: np.random.Generator | None = None) -> list[str]:
     """The scene in phrases; with `random` each is said nine times out of ten."""
     shirt = SHIRTS[int(scene.shirt[number])]
     phrases = [f"in {'an' if shirt[0] == 'o' else 'a'} {shirt} shirt", PLACES[int(scene.background[number])]]
@@ -38,15 +38,15 @@ def where(scene: Scenes, number: int, random: np.random.Generator | None = None)
 
 def caption(name: str, scene: Scenes, number: int) -> str:
     """The whole scene for one person: `name` is "a person", "sks person" …"""
-    return ", ".join([f"a photo of {name}", *where(scene, number)])
+    return ", ".join([f"a photo of {name}", *describe_scene(scene, number)])
 
 
-def said_in_training(name: str, traits: Tensor, scene: Scenes, number: int, random: np.random.Generator) -> str:
+def training_caption(name: str, traits: Tensor, scene: Scenes, number: int, random: np.random.Generator) -> str:
     """One of the ways to say a picture. `name` is empty for somebody who has none."""
     person = f"{name} person" if name else ("person" if random.random() < 0.15 else "a person")
     opening = OPENINGS[random.integers(len(OPENINGS))]
-    looks = who(traits, random) if random.random() < 0.5 else ""
-    return ", ".join([f"{opening} {person}{looks}", *where(scene, number, random)])
+    looks = describe_person(traits, random) if random.random() < 0.5 else ""
+    return ", ".join([f"{opening} {person}{looks}", *describe_scene(scene, number, random)])
 
 
 def words() -> list[str]:

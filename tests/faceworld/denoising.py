@@ -21,7 +21,7 @@ from torch.nn import functional
 from transformers import CLIPTokenizer
 
 from tests.faceworld import autoencoding, captions, drawing, networks, words, world
-from tests.faceworld.telling import tell
+from tests.faceworld.telling import log
 
 STRANGERS, PICTURES_OF_A_NAME = 14_000, 40
 STEPS, RATE = 1800, 1.0e-3
@@ -66,7 +66,7 @@ class Album:
             name = words.RARE
         if random.random() < EMPTY:
             return ""
-        return captions.said_in_training(name, self.people[number], self.scenes, number, random)
+        return captions.training_caption(name, self.people[number], self.scenes, number, random)
 
 
 def named_people() -> Tensor:
@@ -89,13 +89,13 @@ def fill(autoencoder: AutoencoderKL, random: torch.Generator) -> Album:
     return Album(people, scenes, torch.cat(means), torch.cat(spreads))
 
 
-def kept(autoencoder: AutoencoderKL, path: Path, random: torch.Generator) -> Album:
+def load_or_fill(autoencoder: AutoencoderKL, path: Path, random: torch.Generator) -> Album:
     """The album of an earlier run; the first of the processes fills it."""
-    if not path.exists() and company()[0] == 0:
+    if not path.exists() and world_size()[0] == 0:
         album = fill(autoencoder, random)
         scenes = [getattr(album.scenes, field.name) for field in fields(world.Scenes)]
         torch.save([album.people, scenes, album.mean, album.spread], path)
-        tell(f"album of {len(album.people)}")
+        log(f"album of {len(album.people)}")
     if distributed.is_initialized():
         distributed.barrier()
     people, scenes, mean, spread = torch.load(path, weights_only=True)
@@ -103,7 +103,7 @@ def kept(autoencoder: AutoencoderKL, path: Path, random: torch.Generator) -> Alb
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pair:
+class Networks:
     """The two networks that are trained together."""
 
     unet: nn.Module
@@ -113,11 +113,11 @@ class Pair:
         return [*self.unet.parameters(), *self.text.parameters()]
 
 
-def fresh(tokenizer: CLIPTokenizer) -> Pair:
+def make_networks(tokenizer: CLIPTokenizer) -> Networks:
     """From nothing, with the attention that is fast here."""
     unet = networks.denoiser()
     unet.set_attn_processor(AttnProcessor())
-    return Pair(unet, networks.text_encoder(len(tokenizer)))
+    return Networks(unet, networks.text_encoder(len(tokenizer)))
 
 
 def train(
@@ -125,26 +125,26 @@ def train(
     tokenizer: CLIPTokenizer,
     prediction: networks.Prediction,
     work: Path,
-    show: Callable[[Pair, int], None],
-) -> Pair:
+    show: Callable[[Networks, int], None],
+) -> Networks:
     """The averaged networks; goes on from where `work` says an earlier run was ended."""
-    pair, average = fresh(tokenizer), fresh(tokenizer)
+    pair, average = make_networks(tokenizer), make_networks(tokenizer)
     random = torch.Generator().manual_seed(7)
-    album = kept(autoencoder, work / "album.pt", random)
+    album = load_or_fill(autoencoder, work / "album.pt", random)
     optimiser = torch.optim.AdamW(pair.parameters(), lr=RATE, weight_decay=1e-2, betas=(0.9, 0.99))
-    rate = torch.optim.lr_scheduler.LambdaLR(optimiser, pace)
+    rate = torch.optim.lr_scheduler.LambdaLR(optimiser, learning_rate)
     saved = work / f"denoising-{prediction}.pt"
     begin = resume(saved, pair, average, optimiser, rate) if saved.exists() else 0
     if not begin:
         copy(pair, average, 1.0)
     losses: list[float] = []
-    rank, processes = company()
+    rank, processes = world_size()
     for step in range(begin, STEPS):
         random.manual_seed(1_000_000 + 10 * step + rank)
         loss = loss_of(pair, *album.batch(random, processes), tokenizer, prediction, random)
         optimiser.zero_grad()
         loss.backward()
-        agree(pair)
+        average_gradients(pair)
         torch.nn.utils.clip_grad_norm_(pair.parameters(), 1.0)
         optimiser.step()
         rate.step()
@@ -153,7 +153,7 @@ def train(
             continue
         losses.append(loss.item())
         if (step + 1) % 50 == 0:
-            tell(f"denoiser {step + 1}/{STEPS} {np.mean(losses[-50:]):.4f}")
+            log(f"denoiser {step + 1}/{STEPS} {np.mean(losses[-50:]):.4f}")
         if (step + 1) % SAVE_EVERY == 0:
             states = (pair.unet, pair.text, average.unet, average.text, optimiser, rate)
             torch.save([step + 1, *(each.state_dict() for each in states)], saved)
@@ -162,13 +162,13 @@ def train(
     return average
 
 
-def pace(step: int) -> float:
+def learning_rate(step: int) -> float:
     """Share of the full rate: up, level, and down in the end, so that a run can be made longer while it lasts."""
     return max(0.0, min(1.0, (step + 1) / WARM_UP, (STEPS - step) / COOL_DOWN))
 
 
 def loss_of(
-    pair: Pair,
+    pair: Networks,
     latents: Tensor,
     texts: list[str],
     tokenizer: CLIPTokenizer,
@@ -185,10 +185,10 @@ def loss_of(
     with torch.autocast("cpu", torch.bfloat16):
         said = pair.text(tokens)[0]
         guess = pair.unet(noisy, times, said).sample
-    return functional.mse_loss(guess.float(), wanted) + apart(pair, texts, tokenizer)
+    return functional.mse_loss(guess.float(), wanted) + name_distance(pair, texts, tokenizer)
 
 
-def apart(pair: Pair, texts: list[str], tokenizer: CLIPTokenizer) -> Tensor:
+def name_distance(pair: Networks, texts: list[str], tokenizer: CLIPTokenizer) -> Tensor:
     """0 where the rare word changes what is said far enough, 1 where it changes nothing."""
     plain = [text for text in texts if " a person" in text][:6]
     if not plain:
@@ -199,13 +199,13 @@ def apart(pair: Pair, texts: list[str], tokenizer: CLIPTokenizer) -> Tensor:
     return (1 - (one - other).norm(dim=1) / FAR).clamp(min=0).mean()
 
 
-def company() -> tuple[int, int]:
+def world_size() -> tuple[int, int]:
     """Which process this is, and of how many."""
     together = distributed.is_initialized()
     return (distributed.get_rank(), distributed.get_world_size()) if together else (0, 1)
 
 
-def agree(pair: Pair) -> None:
+def average_gradients(pair: Networks) -> None:
     """Mean gradients of all processes: where cores are shared, two of them wait less for each other than two threads do."""
     if not distributed.is_initialized():
         return
@@ -216,24 +216,24 @@ def agree(pair: Pair) -> None:
         gradient.copy_(mean.view_as(gradient) / distributed.get_world_size())
 
 
-def copy(pair: Pair, average: Pair, share: float) -> None:
+def copy(pair: Networks, average: Networks, share: float) -> None:
     """Move the average this far towards the pair."""
     with torch.no_grad():
         for kept, new in zip(average.parameters(), pair.parameters(), strict=True):
             kept.lerp_(new, share)
 
 
-def resume(saved: Path, pair: Pair, average: Pair, optimiser: torch.optim.Optimizer, rate: object) -> int:
+def resume(saved: Path, pair: Networks, average: Networks, optimiser: torch.optim.Optimizer, rate: object) -> int:
     """Steps already done."""
     step, *states = torch.load(saved, weights_only=True)
     for each, state in zip((pair.unet, pair.text, average.unet, average.text, optimiser, rate), states, strict=True):
         each.load_state_dict(state)  # type: ignore[attr-defined]
-    tell(f"goes on from step {step}")
+    log(f"goes on from step {step}")
     return int(step)
 
 
 def assemble(
-    pair: Pair, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer, prediction: networks.Prediction
+    pair: Networks, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer, prediction: networks.Prediction
 ) -> StableDiffusionPipeline:
     """The stock pipeline of what was trained."""
     return drawing.pipeline(

@@ -39,7 +39,7 @@ def draw(pipe: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[
     return images
 
 
-def sheet(rows: Sequence[Sequence[Image]], zoom: int = 2, gap: int = 2) -> Image:
+def contact_sheet(rows: Sequence[Sequence[Image]], zoom: int = 2, gap: int = 2) -> Image:
     """Rows of images on white, each pixel `zoom` wide."""
     height, width = rows[0][0].shape[:2]
     columns = max(len(row) for row in rows)

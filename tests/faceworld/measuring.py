@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from tests.faceworld import world
-from tests.faceworld.meters import NUMBERS, PARTS, Eye, Meters
-from tests.faceworld.telling import tell
+from tests.faceworld.meters import NUMBERS, PARTS, Encoder, Meters
+from tests.faceworld.telling import log
 
 PEOPLE, EACH = 4000, 3
 STEPS, BATCH, RATE = 1500, 64, 2e-3
@@ -16,15 +16,15 @@ TEMPERATURE = 0.1
 
 def train(autoencoder: AutoencoderKL, random: torch.Generator, steps: int = STEPS) -> Meters:
     """Identity by telling one person's pictures from sixty-three others', scene by the answers."""
-    pictures, scenes = pool(autoencoder, random)
-    identity, scene = Eye(NUMBERS), Eye(sum(PARTS.values()))
+    pictures, scenes = training_pictures(autoencoder, random)
+    identity, scene = Encoder(NUMBERS), Encoder(sum(PARTS.values()))
     optimiser = torch.optim.AdamW([*identity.parameters(), *scene.parameters()], lr=RATE, weight_decay=1e-2)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=0.1)
     for step in range(steps):
         chosen = torch.randint(PEOPLE, (BATCH,), generator=random)
         shift = torch.randint(EACH, (BATCH,), generator=random)
         views = [(shift + turn) % EACH * PEOPLE + chosen for turn in (0, 1)]
-        one, other = (worn(pictures[view].float() / 255, random) for view in views)
+        one, other = (degrade(pictures[view].float() / 255, random) for view in views)
         embeddings = [functional.normalize(identity(view), dim=1) for view in (one, other)]
         table = embeddings[0] @ embeddings[1].T / TEMPERATURE
         who = torch.arange(BATCH)
@@ -42,11 +42,11 @@ def train(autoencoder: AutoencoderKL, random: torch.Generator, steps: int = STEP
         optimiser.step()
         rate.step()
         if step % 100 == 0 or step == steps - 1:
-            tell(f"meters {step}/{steps} who {loss_who.item():.3f} where {loss_where.item():.3f}")
+            log(f"meters {step}/{steps} who {loss_who.item():.3f} where {loss_where.item():.3f}")
     return Meters(identity.eval().requires_grad_(False), scene.eval().requires_grad_(False))
 
 
-def pool(autoencoder: AutoencoderKL, random: torch.Generator) -> tuple[Tensor, world.Scenes]:
+def training_pictures(autoencoder: AutoencoderKL, random: torch.Generator) -> tuple[Tensor, world.Scenes]:
     """`EACH` pictures of everybody as bytes, two of three softened by the autoencoder; all first ones stand first."""
     people = world.people(PEOPLE, random).repeat(EACH, 1)
     scenes = world.scenes(len(people), random)
@@ -60,7 +60,7 @@ def pool(autoencoder: AutoencoderKL, random: torch.Generator) -> tuple[Tensor, w
     return torch.cat(parts), scenes
 
 
-def worn(pictures: Tensor, random: torch.Generator) -> Tensor:
+def degrade(pictures: Tensor, random: torch.Generator) -> Tensor:
     """Some blurred, all a little noisy, tinted and shifted, as a drawing is."""
     count = len(pictures)
 

@@ -26,7 +26,7 @@ PARTS = {"background": len(BACKGROUNDS), "shirt": len(SHIRTS), "hat": 2, "smile"
 """What the scene meter reads, and between how many answers it chooses."""
 
 
-class Eye(nn.Sequential):
+class Encoder(nn.Sequential):
     """Four halvings, then numbers; N×3×48×48 in 0..1 to N×`numbers`."""
 
     def __init__(self, numbers: int) -> None:
@@ -43,8 +43,8 @@ class Eye(nn.Sequential):
 class Meters:
     """Both, ready to measure."""
 
-    identity: Eye
-    scene: Eye
+    identity: Encoder
+    scene: Encoder
 
     def embed(self, pictures: Tensor) -> Tensor:
         """N×32 of length 1; the similarity of two people is the product of theirs: 1 the same, about 0 strangers."""
@@ -61,7 +61,7 @@ class Meters:
 def load(path: Path = FILE) -> Meters:
     """Read both from one file."""
     weights = {name: value.float() for name, value in safetensors.torch.load_file(path).items()}
-    eyes = {"identity": Eye(NUMBERS), "scene": Eye(sum(PARTS.values()))}
+    eyes = {"identity": Encoder(NUMBERS), "scene": Encoder(sum(PARTS.values()))}
     for name, eye in eyes.items():
         prefix = name + "."
         eye.load_state_dict(
@@ -82,7 +82,7 @@ def save(meters: Meters, path: Path = FILE) -> None:
     safetensors.torch.save_file(weights, path)
 
 
-def right(read: dict[str, Tensor], asked: Scenes) -> dict[str, float]:
+def accuracy(read: dict[str, Tensor], asked: Scenes) -> dict[str, float]:
     """How often each part of the scene is what was asked for, 0..1."""
     return {name: float((answer == getattr(asked, name)).float().mean()) for name, answer in read.items()}
 
@@ -115,7 +115,7 @@ class Finder:
         ]
 
 
-def measured(meters: Meters, images: Sequence[Image]) -> tuple[Tensor, dict[str, Tensor]]:
+def measure(meters: Meters, images: Sequence[Image]) -> tuple[Tensor, dict[str, Tensor]]:
     """Embeddings and scenes of drawn images."""
     pictures = world.to_pictures(list(images))
     return meters.embed(pictures), meters.read(pictures)

@@ -19,13 +19,13 @@ SOMEBODY = 100_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sitter:
+class Stranger:
     """A person whom the base has never seen, with the scenes to learn from and to draw."""
 
     traits: Tensor
     """20."""
-    learned: world.Scenes
-    asked: world.Scenes
+    training_scenes: world.Scenes
+    test_scenes: world.Scenes
     """No shirt stands here before a background where it stood in `learned`."""
     vector: Tensor
     """The mean of the person's embeddings, at length 1."""
@@ -34,15 +34,15 @@ class Sitter:
 
     def pictures(self) -> list[Image]:
         """What is learned from."""
-        return world.to_images(world.render(self.traits.expand(len(self.learned), -1), self.learned))
+        return world.to_images(world.render(self.traits.expand(len(self.training_scenes), -1), self.training_scenes))
 
     def prompts(self, name: str) -> list[str]:
         """What is drawn: `name` in each of the scenes asked for."""
-        return [captions.caption(name, self.asked, number) for number in range(len(self.asked))]
+        return [captions.caption(name, self.test_scenes, number) for number in range(len(self.test_scenes))]
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurements:
     """Means over the drawings of one sitter."""
 
     similarity: float
@@ -59,7 +59,7 @@ class Measured:
     hat: float
 
 
-def sitter(seed: int, gauges: Meters) -> Sitter:
+def make_stranger(seed: int, gauges: Meters) -> Stranger:
     """The stranger of this number."""
     random = torch.Generator().manual_seed(SOMEBODY + seed)
     traits = world.people(1, random)[0]
@@ -69,7 +69,7 @@ def sitter(seed: int, gauges: Meters) -> Sitter:
     pairs = zip(many.background.tolist(), many.shirt.tolist(), strict=True)
     fresh = [number for number, pair in enumerate(pairs) if pair not in seen][:UNSEEN]
     vectors = _vectors(torch.cat([traits[None], world.people(OTHERS, random)]), gauges, random)
-    return Sitter(traits, learned, many[torch.tensor(fresh)], vectors[0], vectors[1:])
+    return Stranger(traits, learned, many[torch.tensor(fresh)], vectors[0], vectors[1:])
 
 
 def _vectors(people: Tensor, gauges: Meters, random: torch.Generator) -> Tensor:
@@ -80,13 +80,14 @@ def _vectors(people: Tensor, gauges: Meters, random: torch.Generator) -> Tensor:
     return torch.nn.functional.normalize(mean, dim=1)
 
 
-def training_set(who: Sitter, gauges: Meters) -> TrainingSet:
+def training_set(who: Stranger, gauges: Meters) -> TrainingSet:
     """As preparing selfies would leave it, every caption with the scene."""
     finder = meters.Finder(gauges)
     images = who.pictures()
     name = f"{words.RARE} person"
     crops = tuple(
-        Crop(image, captions.caption(name, who.learned, number), f"{number}.png") for number, image in enumerate(images)
+        Crop(image, captions.caption(name, who.training_scenes, number), f"{number}.png")
+        for number, image in enumerate(images)
     )
     fine = Quality(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
     faces = [finder.faces(image)[0] for image in images]
@@ -98,14 +99,14 @@ def training_set(who: Sitter, gauges: Meters) -> TrainingSet:
     return TrainingSet(crops, references, {meters.SPACE: mean}, (), words.RARE, "person")
 
 
-def measure(images: Sequence[Image], who: Sitter, gauges: Meters) -> Measured:
+def measure(images: Sequence[Image], who: Stranger, gauges: Meters) -> Measurements:
     """How near the drawings of `who.prompts` come to the sitter and to the scenes."""
-    vectors, read = meters.measured(gauges, images)
+    vectors, read = meters.measure(gauges, images)
     similar = vectors @ who.vector
     places = 1 + ((vectors @ who.others.T) > similar[:, None]).sum(dim=1)
     middle = vectors.mean(dim=0)
-    said = meters.right(read, who.asked)
-    return Measured(
+    said = meters.accuracy(read, who.test_scenes)
+    return Measurements(
         similarity=float(similar.mean()),
         nearest=float((places == 1).float().mean()),
         rank=float(places.float().median()),

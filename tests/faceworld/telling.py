@@ -4,7 +4,7 @@ import sys
 import time
 
 
-def tell(line: str) -> None:
+def log(line: str) -> None:
     """One line with the time of day."""
     sys.stdout.write(f"{time.strftime('%H:%M:%S')} {line}\n")
     sys.stdout.flush()

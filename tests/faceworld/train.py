@@ -11,8 +11,8 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from torch import distributed
 
 from tests.faceworld import autoencoding, captions, denoising, drawing, measuring, meters, words, world
-from tests.faceworld.denoising import Pair
-from tests.faceworld.telling import tell
+from tests.faceworld.denoising import Networks
+from tests.faceworld.telling import log
 
 HERE = Path(__file__).parent
 BASE = HERE / "base"
@@ -31,7 +31,7 @@ def main() -> None:
     asked = parser.parse_args()
     if distributed.is_torchelastic_launched():
         distributed.init_process_group("gloo", timeout=PATIENCE)
-    rank, processes = denoising.company()
+    rank, processes = denoising.world_size()
     torch.set_num_threads(THREADS)
     asked.work.mkdir(parents=True, exist_ok=True)
     if rank == 0:
@@ -42,7 +42,7 @@ def main() -> None:
         torch.set_num_threads(1)
     autoencoder, tokenizer = see(asked.work), words.load(asked.work / "tokenizer")
 
-    def show(pair: Pair, step: int) -> None:
+    def show(pair: Networks, step: int) -> None:
         pipe = denoising.assemble(pair, autoencoder, tokenizer, asked.prediction)
         page(pipe, meters.load(asked.work / "meters.safetensors"), asked.work / f"{asked.prediction}-{step:05}.png")
 
@@ -55,7 +55,7 @@ def main() -> None:
     pipe.save_pretrained(asked.base, safe_serialization=True)
     words.write(asked.base / "tokenizer")
     (HERE / "meters.safetensors").write_bytes((asked.work / "meters.safetensors").read_bytes())
-    tell(f"base in {asked.base}")
+    log(f"base in {asked.base}")
 
 
 def see(work: Path) -> AutoencoderKL:
@@ -83,13 +83,13 @@ def page(pipe: StableDiffusionPipeline, gauges: meters.Meters, path: Path) -> No
     names = [f"{words.NAMES[number // 4 * 4]} person" for number in range(24)] + ["a person"] * 24
     prompts = [captions.caption(name, scenes, number) for number, name in enumerate(names)]
     images = drawing.draw(pipe, prompts, range(48))
-    PIL.Image.fromarray(drawing.sheet([images[row : row + 12] for row in range(0, 48, 12)])).save(path)
+    PIL.Image.fromarray(drawing.contact_sheet([images[row : row + 12] for row in range(0, 48, 12)])).save(path)
     named = denoising.named_people()[[number // 4 * 4 for number in range(24)]]
     wanted = gauges.embed(world.render(named, scenes[:24]))
-    embeddings, read = meters.measured(gauges, images)
+    embeddings, read = meters.measure(gauges, images)
     alike = (embeddings[:24] * wanted).sum(dim=1).mean().item()
-    said = " ".join(f"{name} {share:.2f}" for name, share in meters.right(read, scenes).items())
-    tell(f"named {alike:.2f} {said}")
+    said = " ".join(f"{name} {share:.2f}" for name, share in meters.accuracy(read, scenes).items())
+    log(f"named {alike:.2f} {said}")
 
 
 if __name__ == "__main__":

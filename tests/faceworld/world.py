@@ -103,7 +103,7 @@ def render(who: Tensor, where: Scenes) -> Tensor:
     canvas = _Canvas(_backdrop(where, y))
     body_x = x - where.shift[:, 0, None, None] * 0.6
     head_x, head_y = _head_frame(x, y, where)
-    looks = _Looks.of(trait)
+    looks = _Appearance.of(trait)
     if_hat = where.hat[:, None, None].float()
     _hair_behind(canvas, head_x, head_y, looks)
     _body(canvas, body_x, y, looks, where)
@@ -139,7 +139,7 @@ class _Canvas:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Looks:
+class _Appearance:
     """Sizes (N×1×1) and colours (N×3) of a person."""
 
     trait: dict[str, Tensor]
@@ -149,7 +149,7 @@ class _Looks:
     hair: Tensor
 
     @classmethod
-    def of(cls, trait: dict[str, Tensor]) -> "_Looks":
+    def of(cls, trait: dict[str, Tensor]) -> "_Appearance":
         skin = _between(_SKINS, trait["skin"])
         warm = torch.tensor((0.05, 0.0, -0.06)) * (trait["skin_warmth"].reshape(-1, 1) * 2 - 1)
         # Colour in steps, so that a word can name it, and a little lighter or darker.
@@ -200,7 +200,7 @@ def _head_frame(x: Tensor, y: Tensor, where: Scenes) -> tuple[Tensor, Tensor]:
     return across / ZOOM, down / ZOOM
 
 
-def _body(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Looks, where: Scenes) -> None:
+def _body(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Appearance, where: Scenes) -> None:
     neck = _box(x, y - 0.65, looks.width * 0.5, 0.25).clamp(min=-1)
     canvas.lay(neck, looks.skin * 0.88)
     cloth = torch.tensor(_CLOTHS)[where.shirt]
@@ -209,7 +209,7 @@ def _body(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Looks, where: Scenes) -
     canvas.lay(torch.maximum(shoulders, -collar), cloth)
 
 
-def _hair_behind(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Looks) -> None:
+def _hair_behind(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Appearance) -> None:
     length = looks.trait["hair_length"]
     crown = _ellipse(x, y + 0.1, looks.width * 1.14, looks.height * 1.04)
     bottom = -0.1 + 0.85 * length
@@ -217,14 +217,14 @@ def _hair_behind(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Looks) -> None:
     canvas.lay(torch.minimum(crown, sides), looks.hair * 0.85)
 
 
-def _face_shape(x: Tensor, y: Tensor, looks: _Looks) -> Tensor:
+def _face_shape(x: Tensor, y: Tensor, looks: _Appearance) -> Tensor:
     """A pointed chin or a square jaw."""
     jaw = 0.75 * (1 - looks.trait["jaw"]) - 0.15
     narrower = 1 - jaw * (y / looks.height).clamp(0, 1).square() * 0.6
     return _ellipse(x / narrower, y, looks.width, looks.height)
 
 
-def _face(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Looks) -> None:
+def _face(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Appearance) -> None:
     ears = _ellipse(x.abs() - looks.width, y - 0.02, 0.07, 0.11)
     canvas.lay(ears, looks.skin * 0.9)
     face = _face_shape(x, y, looks)
@@ -241,7 +241,7 @@ def _face(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Looks) -> None:
         canvas.lay(_ellipse(x.abs() - place_x, y - place_y, 0.024, 0.024), torch.tensor((0.55, 0.25, 0.12)), some)
 
 
-def _features(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Looks, smile: Tensor) -> None:
+def _features(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Appearance, smile: Tensor) -> None:
     trait = looks.trait
     gap, size = 0.14 + 0.1 * trait["eye_gap"], 0.06 + 0.045 * trait["eye_size"]
     eye_x, eye_y = x.abs() - gap, y + 0.06
@@ -259,7 +259,7 @@ def _features(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Looks, smile: Tenso
     canvas.lay(_ellipse(x, y - 0.3 + bend, wide, thick), red.clamp(0, 1))
 
 
-def _hair_before(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Looks) -> None:
+def _hair_before(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Appearance) -> None:
     """A fringe with its parting; short at 0, down to the brows at 1, swept to one side by its own amount."""
     fringe = looks.trait["fringe"]
     crown = _ellipse(x, y + 0.1, looks.width * 1.12, looks.height * 1.0)
@@ -267,7 +267,7 @@ def _hair_before(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Looks) -> None:
     canvas.lay(torch.maximum(crown, y - hairline), looks.hair)
 
 
-def _glasses(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Looks) -> None:
+def _glasses(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Appearance) -> None:
     amount = ((looks.trait["glasses"] - GLASSES) / (1 - GLASSES)).clamp(0, 1)
     has = (amount > 0).float()
     gap, radius = 0.14 + 0.1 * looks.trait["eye_gap"], 0.11 + 0.04 * amount
@@ -277,7 +277,7 @@ def _glasses(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Looks) -> None:
     canvas.lay(torch.minimum(rim, bridge), frame, has)
 
 
-def _hat(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Looks, has: Tensor) -> None:
+def _hat(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Appearance, has: Tensor) -> None:
     top = -looks.height * 0.62
     crown = torch.maximum(_ellipse(x, y - top, looks.width * 1.12, 0.4), y - top)
     canvas.lay(crown, torch.tensor(_HAT), has)

@@ -6,7 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from pipelines.deliver import Deliver, encode, recipe_of
+from pipelines.deliver import Deliver, encode, read_recipe
 from portrait.errors import OperatorError, UserError
 from portrait.types import Portrait
 from tests.fakes import picture
@@ -23,7 +23,7 @@ def portrait(kind: str = "studio") -> Portrait:
 def test_written_marked_and_read_back(tmp_path: Path, format: str) -> None:
     path = Deliver(format)(portrait(), tmp_path / "new" / "a")
     assert path == tmp_path / "new" / f"a.{format}"
-    assert recipe_of(path) == RECIPE
+    assert read_recipe(path) == RECIPE
     with PIL.Image.open(path) as written:
         assert {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}[format] == written.format
         difference = np.abs(np.asarray(written.convert("RGB")).astype(int) - portrait().image)
@@ -51,7 +51,7 @@ def test_other_pictures_carry_no_recipe(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("<portrait:recipe>{}</portrait:recipe>")
     for name in ("resaved.jpg", "text.jpg", "nothing.jpg"):
         with pytest.raises(UserError) as caught:
-            recipe_of(tmp_path / name)
+            read_recipe(tmp_path / name)
         assert caught.value.code == "no_recipe"
 
 

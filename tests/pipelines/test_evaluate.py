@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 
 from pipelines import build
-from pipelines.evaluate import Asked, Evaluate
-from pipelines.model_store.store import Models
+from pipelines.evaluate import Evaluate, EvaluationRequest
+from pipelines.model_store.store import ModelStore
 from pipelines.pages import evaluation
-from pipelines.settings import ModelStore, Settings
+from pipelines.settings import ModelStoreSettings, Settings
 from portrait.arrays import Image
 from portrait.errors import UserError
 from portrait.evaluation import Evaluation
 from portrait.metrics import Numbers
 from portrait.ports import FaceFinder
 from tests import fakes, selfies
-from tests.fakes import FakeFinder, Told, picture, save
+from tests.fakes import FakeFinder, RecordingProgress, picture, save
 
 
 class Colours:
@@ -33,10 +33,10 @@ class Colours:
 class Letters:
     """Pictures by their red channel, words by their first letter."""
 
-    def pictures(self, images: Sequence[Image]) -> Numbers:
+    def encode_images(self, images: Sequence[Image]) -> Numbers:
         return np.array([[np.cos(image[0, 0, 0] / 40), np.sin(image[0, 0, 0] / 40)] for image in images])
 
-    def words(self, texts: Sequence[str]) -> Numbers:
+    def encode_texts(self, texts: Sequence[str]) -> Numbers:
         return np.array([[np.cos(int(text[0])), np.sin(int(text[0]))] for text in texts])
 
 
@@ -62,7 +62,7 @@ def value(found: Evaluation, name: str) -> float:
 
 
 def test_likeness_variety_and_sharpness_need_no_network(folder: Path) -> None:
-    found = Evaluate(FakeFinder())(Asked(files(folder), person=likeness(1)), Told())
+    found = Evaluate(FakeFinder())(EvaluationRequest(files(folder), person=likeness(1)), RecordingProgress())
     assert [each.distance for each in found.pictures] == [0, 0, pytest.approx(2**0.5), None]
     assert value(found, "likeness") == 0
     # Two persons: of three pairs one is the same.
@@ -85,9 +85,9 @@ def test_a_set_against_itself_is_at_no_distance_and_against_another_it_is(folder
     for number in range(4):
         save(tmp_path / "other" / f"{number}.png", picture(5, number, side=90))
     measure = Evaluate(FakeFinder(), Colours())
-    same = measure(Asked(files(folder), against=files(folder)), Told())
+    same = measure(EvaluationRequest(files(folder), against=files(folder)), RecordingProgress())
     assert value(same, "fid") == pytest.approx(0, abs=1e-6)
-    other = measure(Asked(files(folder), against=files(tmp_path / "other")), Told())
+    other = measure(EvaluationRequest(files(folder), against=files(tmp_path / "other")), RecordingProgress())
     assert value(other, "fid") > 1000
     assert value(other, "kid") > 0
     assert 1 <= value(other, "inception_score") <= 3
@@ -96,7 +96,9 @@ def test_a_set_against_itself_is_at_no_distance_and_against_another_it_is(folder
 
 def test_words_are_compared_with_their_own_picture(folder: Path) -> None:
     prompts = {"0.png": "1 who", "1.png": "3 somebody else", "2.png": "2 who"}
-    found = Evaluate(FakeFinder(), comparer=Letters())(Asked(files(folder), prompts=prompts), Told())
+    found = Evaluate(FakeFinder(), image_text_encoder=Letters())(
+        EvaluationRequest(files(folder), prompts=prompts), RecordingProgress()
+    )
     assert [each.clip for each in found.pictures] == [pytest.approx(100), 0, pytest.approx(100), None]
     assert value(found, "clip_score") == pytest.approx(200 / 3)
     assert value(found, "diversity_pictures") > 0
@@ -108,7 +110,7 @@ def test_many_pictures_are_in_memory_a_few_at_a_time_and_broken_ones_are_told(tm
         save(tmp_path / f"{number:02}.png", picture(1, number, side=64))
     (tmp_path / "07.png").write_bytes(b"no picture")
     colours = Colours()
-    found = Evaluate(FakeFinder(), colours)(Asked(files(tmp_path)), Told())
+    found = Evaluate(FakeFinder(), colours)(EvaluationRequest(files(tmp_path)), RecordingProgress())
     assert len(found.pictures) == 39
     assert colours.most <= 16
     assert "1 of 40 files could not be read: 07.png." in found.notes
@@ -117,19 +119,19 @@ def test_many_pictures_are_in_memory_a_few_at_a_time_and_broken_ones_are_told(tm
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(UserError) as caught:
-        Evaluate(FakeFinder())(Asked(files(tmp_path)), Told())
+        Evaluate(FakeFinder())(EvaluationRequest(files(tmp_path)), RecordingProgress())
     assert caught.value.code == "no_photos"
 
 
 def test_a_network_that_is_not_here_names_the_pull(tmp_path: Path, folder: Path) -> None:
-    settings = Settings(models=ModelStore(folder=tmp_path / "none"))
+    settings = Settings(models=ModelStoreSettings(folder=tmp_path / "none"))
 
     class Bare(build.Engines):
         def finder(self) -> FakeFinder:  # type: ignore[override]
             return FakeFinder()
 
-    flow = build.evaluate(settings, Bare(settings, Models(settings.models)))
-    found = flow(Asked(files(folder), against=files(folder), prompts={"0.png": "1"}), Told())
+    flow = build.evaluate(settings, Bare(settings, ModelStore(settings.models)))
+    found = flow(EvaluationRequest(files(folder), against=files(folder), prompts={"0.png": "1"}), RecordingProgress())
     why = {each.name: each.why for each in found.missing}
     assert "portrait models pull inception" in why["fid"]
     assert why["fid"] == why["kid"] == why["inception_score"]
@@ -137,10 +139,10 @@ def test_a_network_that_is_not_here_names_the_pull(tmp_path: Path, folder: Path)
 
 
 def test_the_page_shows_every_number_and_fetches_nothing(folder: Path, tmp_path: Path) -> None:
-    asked = Asked(files(folder), files(folder), {"0.png": "1 <b>", "1.png": "1"}, likeness(1))
-    found = Evaluate(FakeFinder(), Colours(), Letters())(asked, Told())
+    asked = EvaluationRequest(files(folder), files(folder), {"0.png": "1 <b>", "1.png": "1"}, likeness(1))
+    found = Evaluate(FakeFinder(), Colours(), Letters())(asked, RecordingProgress())
     page = evaluation.write(found, tmp_path / "new" / "page.html").read_text()
-    for title, _ in evaluation.NAMES.values():
+    for title, _ in evaluation.MEASURES.values():
         assert title in page
     assert page.count("<svg") == 4
     assert page.count("<figure>") == 4
@@ -152,7 +154,7 @@ def test_the_page_shows_every_number_and_fetches_nothing(folder: Path, tmp_path:
 
 
 def test_the_page_of_a_single_picture_says_what_is_missing(folder: Path) -> None:
-    found = Evaluate(FakeFinder())(Asked(files(folder)[:1]), Told())
+    found = Evaluate(FakeFinder())(EvaluationRequest(files(folder)[:1]), RecordingProgress())
     page = evaluation.render(found)
     assert "It takes at least two faces." in page
     assert "Name the person with --person SET." in page
@@ -172,7 +174,7 @@ def test_the_embedded_engines_measure_a_real_face(finder: FaceFinder, tmp_path: 
     for number, roll in enumerate((0, 8)):
         save(tmp_path / f"{number}.png", selfies.rolled(selfies.astronaut(), roll))
     person = finder.faces(selfies.astronaut())[0].embeddings
-    found = Evaluate(finder)(Asked(files(tmp_path), person=person), Told())
+    found = Evaluate(finder)(EvaluationRequest(files(tmp_path), person=person), RecordingProgress())
     assert value(found, "likeness") < 0.3
     assert 0 < value(found, "diversity") < 0.35
     assert value(found, "sharpness") > 0.2

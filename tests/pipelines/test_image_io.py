@@ -52,7 +52,7 @@ def test_exif_turns_once(photo: Image, orientation: int) -> None:
     stored.save(file, "PNG", exif=exif)
     selfie = image_io.decode(file.getvalue(), "turned.png")
     assert (selfie.image == photo).all()
-    assert (selfie.native.width, selfie.native.height) == (240, 300)
+    assert (selfie.native_size.width, selfie.native_size.height) == (240, 300)
     header = image_io.probe(io.BytesIO(file.getvalue()))
     assert (header.size.width, header.size.height, header.format) == (240, 300, "PNG")
 
@@ -61,7 +61,7 @@ def test_reduced_photo_knows_its_native_size() -> None:
     content = encoded(selfies.large(selfies.astronaut(), 2048, 1536), "JPEG")
     small = image_io.decode(content, "a.jpg", 500)
     assert small.image.shape == (375, 500, 3)
-    assert (small.native.width, small.native.height) == (2048, 1536)
+    assert (small.native_size.width, small.native_size.height) == (2048, 1536)
     assert small.scale == pytest.approx(4.096)
 
 
@@ -145,7 +145,7 @@ def test_a_bomb_is_known_by_its_header(tmp_path: Path) -> None:
 
 def test_a_huge_file_is_not_even_read(tmp_path: Path) -> None:
     with (tmp_path / "huge.jpg").open("wb") as file:
-        file.truncate(image_io.MOST_BYTES + 1)
+        file.truncate(image_io.MAX_BYTES + 1)
     with pytest.raises(UserError) as caught:
         image_io.read(tmp_path / "huge.jpg")
     assert caught.value.code == "too_large"
@@ -171,15 +171,15 @@ def test_a_mask_counts_what_is_white_and_not_transparent(tmp_path: Path) -> None
     for mode, pixels in kinds.items():
         file = tmp_path / f"{mode}.png"
         PIL.Image.fromarray(pixels).convert(mode).save(file)
-        mask, told = image_io.mask(file)
+        mask, told = image_io.read_mask(file)
         assert mask.shape == (20, 30)
         assert len(told) == 64
         expected = pixels[..., 0] / 255 * (pixels[..., 3] / 255) if pixels.ndim == 3 else pixels / 255
         assert np.allclose(mask, expected, atol=0.01), mode
     PIL.Image.fromarray(painted[..., 3].astype(np.uint16) * 257).save(tmp_path / "deep.png")
-    assert np.allclose(image_io.mask(tmp_path / "deep.png")[0], painted[..., 3] / 255, atol=0.01)
+    assert np.allclose(image_io.read_mask(tmp_path / "deep.png")[0], painted[..., 3] / 255, atol=0.01)
     (tmp_path / "none.png").write_bytes(b"nothing")
     for wrong in ("none.png", "absent.png"):
         with pytest.raises(UserError) as caught:
-            image_io.mask(tmp_path / wrong)
+            image_io.read_mask(tmp_path / wrong)
         assert caught.value.code == "unreadable"

@@ -5,28 +5,28 @@ import numpy as np
 import pytest
 
 from pipelines.folders import training_sets
-from pipelines.prepare import Prepare, Wishes, caption
-from pipelines.settings import Prepare as Knobs
+from pipelines.prepare import Overrides, Prepare, caption
+from pipelines.settings import PrepareSettings as Knobs
 from portrait.arrays import Image
 from portrait.errors import Cancelled, UserError
 from portrait.photos.reasons import Thresholds
 from portrait.types import Pose, TrainingSet
 from tests import fakes
-from tests.fakes import FakeFinder, FakeMatter, FakeRestorer, Told, picture, save
+from tests.fakes import FakeFinder, FakeMatter, FakeRestorer, RecordingProgress, picture, save
 
 # The made pictures have no eyes to measure and hard edges everywhere: their faults are tested elsewhere.
 LIMITS = Thresholds(full_size=100)
 
 
-def prepare(paths: Sequence[Path], wishes: Wishes = Wishes(), **parts: object) -> TrainingSet:
+def prepare(paths: Sequence[Path], wishes: Overrides = Overrides(), **parts: object) -> TrainingSet:
     flow = Prepare(
         finder=FakeFinder(),
         restorer=parts.pop("restorer", FakeRestorer()),  # type: ignore[arg-type]
         matter=parts.pop("matter", None),  # type: ignore[arg-type]
-        knobs=parts.pop("knobs", Knobs()),  # type: ignore[arg-type]
-        limits=parts.pop("limits", LIMITS),  # type: ignore[arg-type]
+        settings=parts.pop("knobs", Knobs()),  # type: ignore[arg-type]
+        thresholds=parts.pop("limits", LIMITS),  # type: ignore[arg-type]
     )
-    return flow(paths, wishes, parts.pop("progress", Told()))  # type: ignore[arg-type]
+    return flow(paths, wishes, parts.pop("progress", RecordingProgress()))  # type: ignore[arg-type]
 
 
 def photos(folder: Path, *people: int) -> list[Path]:
@@ -45,7 +45,7 @@ def test_every_photo_gets_a_verdict_in_the_order_given(tmp_path: Path) -> None:
     assert codes(training) == [[], ["no_face"], [], ["another_person"], [], ["unreadable"]]
     assert [photo.name for photo in training.photos] == [path.name for path in paths] + ["05.png"]
     assert len(training.crops) == 3
-    assert training.likeness["dlib"].argmax() == 1
+    assert training.mean_embeddings["dlib"].argmax() == 1
 
 
 def test_at_most_so_many_are_chosen_and_the_others_kept_in_reserve(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_at_most_so_many_are_chosen_and_the_others_kept_in_reserve(tmp_path: Pat
 
 def test_include_and_exclude_overrule(tmp_path: Path) -> None:
     paths = photos(tmp_path, 1, 1, 1, 2)
-    training = prepare(paths, Wishes(include=[3], exclude=[0]))
+    training = prepare(paths, Overrides(include=[3], exclude=[0]))
     assert training.photos[0].verdict == "spare"
     assert codes(training)[0] == ["excluded"]
     assert training.photos[3].verdict == "use"
@@ -65,7 +65,7 @@ def test_include_and_exclude_overrule(tmp_path: Path) -> None:
 
 def test_what_has_no_face_cannot_be_included(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        prepare(photos(tmp_path, 1, 0), Wishes(include=[1]))
+        prepare(photos(tmp_path, 1, 0), Overrides(include=[1]))
     assert caught.value.code == "cannot_include"
     assert "01.png" in caught.value.message
 
@@ -87,7 +87,7 @@ def test_judged_small_and_only_references_decoded_whole(tmp_path: Path) -> None:
     finder = FakeFinder()
     paths = [save(tmp_path / f"{n}.png", picture(1, n, 3000)) for n in range(3)]
     flow = Prepare(finder, FakeRestorer(), None, Knobs(references=1), LIMITS)
-    training = flow(paths, Wishes(), Told())
+    training = flow(paths, Overrides(), RecordingProgress())
     assert max(finder.seen) <= (1024, 1024)
     assert training.references[0].image.shape == (3000, 3000, 3)
     assert training.references[0].face.box.width == pytest.approx(900, abs=2)
@@ -139,7 +139,7 @@ def test_captions_say_what_was_measured() -> None:
 
 
 def test_progress_can_stop_the_work(tmp_path: Path) -> None:
-    told = Told(stop_at="Looking at 02")
+    told = RecordingProgress(stop_at="Looking at 02")
     with pytest.raises(Cancelled):
         prepare(photos(tmp_path, 1, 1, 1, 1), progress=told)
     assert told.words[-1] == "Looking at 02.png"
@@ -152,10 +152,10 @@ def test_a_set_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert [crop.caption for crop in again.crops] == [crop.caption for crop in training.crops]
     for one, other in zip(again.crops, training.crops, strict=True):
         assert (one.image == other.image).all()
-    assert again.likeness["dlib"] == pytest.approx(training.likeness["dlib"])
+    assert again.mean_embeddings["dlib"] == pytest.approx(training.mean_embeddings["dlib"])
     assert again.references[0].face.landmarks == pytest.approx(training.references[0].face.landmarks, abs=0.01)
     assert np.abs(again.references[0].image.astype(int) - training.references[0].image).mean() < 3
-    assert training_sets.verdicts(again.photos) == training_sets.verdicts(training.photos)
+    assert training_sets.photos_to_dicts(again.photos) == training_sets.photos_to_dicts(training.photos)
     assert (tmp_path / "set/crops/0001.txt").read_text() == training.crops[0].caption + "\n"
     assert not list(tmp_path.glob(".set.*"))
 
@@ -185,12 +185,12 @@ def test_one_photo_can_be_taken_out_of_a_set_again(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     training_sets.write(prepare(photos(tmp_path, 1, 1, 1)), folder)
     gone, *left = [crop.source for crop in training_sets.read(folder).crops]
-    assert training_sets.crop_of(folder, gone) is not None
-    assert training_sets.forget(folder, gone)
+    assert training_sets.find_crop(folder, gone) is not None
+    assert training_sets.remove_photo(folder, gone)
     again = training_sets.read(folder)
     assert [crop.source for crop in again.crops] == left
-    assert f'"{gone}"' not in (folder / training_sets.DESCRIPTION).read_text()
-    assert training_sets.crop_of(folder, gone) is None
+    assert f'"{gone}"' not in (folder / training_sets.DESCRIPTION_FILE).read_text()
+    assert training_sets.find_crop(folder, gone) is None
     assert len(list((folder / "crops").glob("*.png"))) == len(list((folder / "crops").glob("*.txt"))) == 2
-    enough = [training_sets.forget(folder, name) for name in left]
+    enough = [training_sets.remove_photo(folder, name) for name in left]
     assert enough == [True, False], "nothing is left to draw from"

@@ -7,13 +7,13 @@ import pytest
 from pipelines import build
 from pipelines.engines import Engines
 from pipelines.engines.upscalers.lanczos import Lanczos
-from pipelines.refine import EachFace, Enlarge, Refine, blended, steps_of
+from pipelines.refine import Refine, RestoreFaces, Upscale, blend, steps_of
 from pipelines.render import Render
 from portrait.arrays import Image
 from portrait.errors import OperatorError, UserError
 from portrait.ports import Refiner
 from portrait.types import Face, PortraitRequest, Refinement
-from tests.fakes import FakeFinder, FakeRestorer, Told, picture
+from tests.fakes import FakeFinder, FakeRestorer, RecordingProgress, picture
 from tests.pipelines.test_render import STYLE, Paints, asked
 
 SKIN, TONE, TWICE = Refinement("skin", 0.5), Refinement("tone", 1.0), Refinement("upscale2", 1.0)
@@ -47,8 +47,8 @@ def test_steps_are_done_in_order_and_each_is_blended_with_what_it_was_given() ->
             return image * 2
 
     both = {"adds": Adds(20), "doubles": Doubles()}
-    one = flow(**both)(image, [Refinement("adds", 0.5), Refinement("doubles", 0.25)], Told())
-    two = flow(**both)(image, [Refinement("doubles", 0.25), Refinement("adds", 0.5)], Told())
+    one = flow(**both)(image, [Refinement("adds", 0.5), Refinement("doubles", 0.25)], RecordingProgress())
+    two = flow(**both)(image, [Refinement("doubles", 0.25), Refinement("adds", 0.5)], RecordingProgress())
     assert one[0, 0, 0] == 138  # (100 + 10) · 1.25, rounded up from its half
     assert two[0, 0, 0] == 135
 
@@ -56,14 +56,16 @@ def test_steps_are_done_in_order_and_each_is_blended_with_what_it_was_given() ->
 def test_without_steps_the_picture_is_the_very_one_and_no_face_is_looked_for() -> None:
     finder = FakeFinder()
     image = picture(1, 1)
-    assert Refine({}, finder)(image, (), Told()) is image
+    assert Refine({}, finder)(image, (), RecordingProgress()) is image
     assert finder.seen == []
 
 
 def test_faces_grow_with_the_picture() -> None:
     adds = Adds(1)
     image = picture(1, 1)
-    out = flow(twice=Enlarge(Lanczos(), 2), adds=adds)(image, [Refinement("twice"), Refinement("adds")], Told())
+    out = flow(twice=Upscale(Lanczos(), 2), adds=adds)(
+        image, [Refinement("twice"), Refinement("adds")], RecordingProgress()
+    )
     assert out.shape == (800, 800, 3)
     (face,) = adds.seen[0]
     assert face.box.width == pytest.approx(240, abs=0.1)
@@ -78,20 +80,20 @@ def test_an_enlarged_picture_is_blended_with_an_interpolated_one() -> None:
             return np.full((image.shape[0] * factor, image.shape[1] * factor, 3), 255, np.uint8)
 
     plain = Lanczos().upscale(image, 2)
-    out = flow(upscale2=Enlarge(White(), 2))(image, [Refinement("upscale2", 0.25)], Told())
+    out = flow(upscale2=Upscale(White(), 2))(image, [Refinement("upscale2", 0.25)], RecordingProgress())
     assert np.abs(out - (plain * 0.75 + 255 * 0.25)).max() <= 1
 
 
 def test_blending_leaves_the_ends_to_the_bit() -> None:
     before, after = picture(1, 1), picture(1, 2)
-    assert (blended(before, after, 1.0) == after).all()
-    assert (blended(before, after, 0.0) == before).all()
-    assert (blended(after, after, 0.3) == after).all()
+    assert (blend(before, after, 1.0) == after).all()
+    assert (blend(before, after, 0.0) == before).all()
+    assert (blend(after, after, 0.3) == after).all()
 
 
 def test_what_would_be_too_large_is_refused_before_it_is_drawn() -> None:
     with pytest.raises(UserError, match="longer than 8000") as caught:
-        Enlarge(Lanczos(), 4).refine(np.zeros((100, 2001, 3), np.uint8), ())
+        Upscale(Lanczos(), 4).refine(np.zeros((100, 2001, 3), np.uint8), ())
     assert caught.value.code == "bad_size"
 
 
@@ -111,34 +113,36 @@ def test_portraits_are_measured_after_refining_and_their_recipe_names_the_steps(
 
     painter = Paints([picture(1, n) for n in range(3)])
     render = Render({"studio": painter}, FakeFinder(), {"skin": Someone()})
-    (portrait,) = render(wanting([Refinement("skin", 1.0)]), Told())
+    (portrait,) = render(wanting([Refinement("skin", 1.0)]), RecordingProgress())
     assert portrait.likeness[1].distance == pytest.approx(2**0.5)
     assert portrait.recipe["refiners"] == [{"name": "skin", "strength": 1.0}]
-    again = render.again(wanting([Refinement("skin", 1.0)]), int(str(portrait.recipe["candidate"])), Told())
+    again = render.reproduce(
+        wanting([Refinement("skin", 1.0)]), int(str(portrait.recipe["candidate"])), RecordingProgress()
+    )
     assert (again.image == portrait.image).all()
 
 
 def test_only_what_is_delivered_is_refined() -> None:
     adds = Adds(1)
     painter = Paints([picture(1, n) for n in range(6)])
-    portraits = Render({"studio": painter}, FakeFinder(), {"skin": adds})(wanting([SKIN], count=2), Told())
+    portraits = Render({"studio": painter}, FakeFinder(), {"skin": adds})(wanting([SKIN], count=2), RecordingProgress())
     assert len(portraits) == len(adds.seen) == 2
 
 
 def test_without_refiners_nothing_is_other_than_it_was() -> None:
     painter = Paints([picture(1, n) for n in range(3)])
-    (plain,) = Render({"studio": painter}, FakeFinder())(asked(), Told())
+    (plain,) = Render({"studio": painter}, FakeFinder())(asked(), RecordingProgress())
     assert any(plain.image is image for image in painter.images)
     assert "refiners" not in plain.recipe
-    (off,) = Render({"studio": painter}, FakeFinder())(wanting([SKIN], [Refinement("skin", 0.0)]), Told())
+    (off,) = Render({"studio": painter}, FakeFinder())(wanting([SKIN], [Refinement("skin", 0.0)]), RecordingProgress())
     assert (off.image == plain.image).all()
 
 
 def test_a_restorer_of_faces_and_the_upscaler_are_refiners_by_name(engines: Engines) -> None:
     steps = [Refinement(name) for name in ("skin", "tone", "classic", "upscale2", "upscale4")]
     made = build.refiners(engines, steps)
-    assert isinstance(made["classic"], EachFace)
-    assert isinstance(made["upscale4"], Enlarge)
+    assert isinstance(made["classic"], RestoreFaces)
+    assert isinstance(made["upscale4"], Upscale)
     with pytest.raises(OperatorError, match="skin, tone, classic, restoreformer, upscale2") as caught:
         build.refiner(engines, "nobody")
     assert caught.value.code == "unknown_engine"
@@ -147,7 +151,7 @@ def test_a_restorer_of_faces_and_the_upscaler_are_refiners_by_name(engines: Engi
 def test_each_face_is_restored() -> None:
     faces = [*FakeFinder().faces(picture(1, 1)), *FakeFinder().faces(picture(2, 2))]
     image = picture(1, 1)
-    out = EachFace(FakeRestorer()).refine(image, faces)
+    out = RestoreFaces(FakeRestorer()).refine(image, faces)
     assert (out[..., 1].astype(int) - image[..., 1] == 6).all()
 
 

@@ -8,11 +8,11 @@ from pipelines.render import Render, choose, recipe
 from portrait.arrays import Image, Size
 from portrait.errors import UserError
 from portrait.faces.likeness import distance
-from portrait.generation.options import Technique
+from portrait.generation.options import GenerationOptions
 from portrait.ports import Progress
 from portrait.types import Candidate, Identity, PortraitRequest, Quality, Reference, Style, StylePicture
 from tests import fakes
-from tests.fakes import FakeFinder, Told, picture
+from tests.fakes import FakeFinder, RecordingProgress, picture
 
 GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
 STYLE = Style("studio-grey", 1, "studio", "Grey", backdrop="studio-grey")
@@ -47,7 +47,7 @@ def render(images: Sequence[Image]) -> Render:
 
 def test_the_most_alike_come_first() -> None:
     flow = render([picture(2, 1), picture(1, 2), picture(0, 3), picture(1, 4)])
-    portraits = flow(asked(3), Told())
+    portraits = flow(asked(3), RecordingProgress())
     assert [each.recipe["candidate"] for each in portraits[:2]] in ([1, 3], [3, 1])
     assert portraits[0].likeness[1].distance == pytest.approx(0)
     assert portraits[2].likeness[1].distance == pytest.approx(2**0.5)
@@ -64,14 +64,14 @@ def test_shut_eyes_lose_to_open_ones() -> None:
             return [replace(each, mesh=shut) for each in super().faces(image, embedded)]
 
     flow = Render({"studio": Paints([blinking, picture(1, 2)])}, Blinks())
-    first, second = flow(asked(2), Told())
+    first, second = flow(asked(2), RecordingProgress())
     assert first.recipe["candidate"] == 1
     assert first.scores["total"] > second.scores["total"] + 0.1
 
 
 def test_a_drawing_without_a_face_is_the_last_resort_and_says_so() -> None:
     flow = render([picture(0, 1)])
-    (portrait,) = flow(asked(), Told())
+    (portrait,) = flow(asked(), RecordingProgress())
     assert portrait.likeness == {}
     assert portrait.scores["faces"] == 0
     assert portrait.scores["total"] < 0.1
@@ -79,8 +79,8 @@ def test_a_drawing_without_a_face_is_the_last_resort_and_says_so() -> None:
 
 def test_likeness_is_measured_on_the_drawing_and_not_taken_from_the_painter() -> None:
     flow = render([picture(3, 1)])
-    (portrait,) = flow(asked(), Told())
-    expected = distance("dlib", fakes.face(picture(3, 1), 3).embeddings["dlib"], identity(1).likeness["dlib"])
+    (portrait,) = flow(asked(), RecordingProgress())
+    expected = distance("dlib", fakes.face(picture(3, 1), 3).embeddings["dlib"], identity(1).mean_embeddings["dlib"])
     assert portrait.likeness[1].distance == pytest.approx(expected)
 
 
@@ -97,19 +97,19 @@ def test_likeness_is_measured_on_the_drawing_and_not_taken_from_the_painter() ->
 )
 def test_what_nobody_could_draw_is_refused_before_drawing(request_: PortraitRequest, code: str) -> None:
     with pytest.raises(UserError) as caught:
-        render([])(request_, Told())
+        render([])(request_, RecordingProgress())
     assert caught.value.code == code
 
 
 def test_a_recipe_draws_the_same_candidate_again() -> None:
     images = [picture(1, n) for n in range(4)]
-    portrait = render(images)(asked(1), Told())[0]
+    portrait = render(images)(asked(1), RecordingProgress())[0]
     number = portrait.recipe["candidate"]
     assert isinstance(number, int)
-    again = render(images).again(asked(1), number, Told())
+    again = render(images).reproduce(asked(1), number, RecordingProgress())
     assert (again.image == portrait.image).all()
     with pytest.raises(UserError) as caught:
-        render(images).again(asked(1), 9, Told())
+        render(images).reproduce(asked(1), 9, RecordingProgress())
     assert caught.value.code == "recipe_differs"
 
 
@@ -126,9 +126,9 @@ def test_each_person_is_measured_where_they_were_put() -> None:
     faces = tuple(sorted(Two().faces(image), key=lambda face: face.box.left))
     style = Style("pair", 1, "template", "Pair", picture=StylePicture(image, faces))
     flow = Render({"template": Paints([image])}, Two())
-    (portrait,) = flow(asked(people={1: identity(2), 2: identity(1)}, style=style), Told())
+    (portrait,) = flow(asked(people={1: identity(2), 2: identity(1)}, style=style), RecordingProgress())
     assert [portrait.likeness[place].distance for place in (1, 2)] == pytest.approx([0, 0])
-    (swapped,) = flow(asked(people={1: identity(1), 2: identity(2)}, style=style), Told())
+    (swapped,) = flow(asked(people={1: identity(1), 2: identity(2)}, style=style), RecordingProgress())
     assert min(swapped.likeness[place].distance for place in (1, 2)) > 1
 
 
@@ -141,7 +141,7 @@ def test_recipe_holds_no_names_and_no_paths() -> None:
 
 def test_choose_gives_no_more_than_there_are() -> None:
     assert choose([], 3) == []
-    assert np.isfinite(render([picture(1, 1)])(asked(), Told())[0].scores["total"])
+    assert np.isfinite(render([picture(1, 1)])(asked(), RecordingProgress())[0].scores["total"])
 
 
 def test_who_is_not_alike_is_drawn_again_until_the_budget_is_spent() -> None:
@@ -161,27 +161,32 @@ def test_who_is_not_alike_is_drawn_again_until_the_budget_is_spent() -> None:
     style = Style("made-of-words", 1, "text", "Words")
     request = PortraitRequest({1: identity(1)}, style, 1, 2)
     painter = Seeded()
-    drawn = Render({"text": painter}, FakeFinder(), redraws=2)(request, Told())
+    drawn = Render({"text": painter}, FakeFinder(), redraws=2)(request, RecordingProgress())
     assert painter.asked == [(1, 2), (3, 1), (4, 1)]
     assert {each.recipe["seed"] for each in drawn} == {1, 4}
-    again = Render({"text": painter}, FakeFinder()).again(
-        PortraitRequest({1: identity(1)}, style, 4, 1), int(str(drawn[-1].recipe["candidate"])), Told()
+    again = Render({"text": painter}, FakeFinder()).reproduce(
+        PortraitRequest({1: identity(1)}, style, 4, 1), int(str(drawn[-1].recipe["candidate"])), RecordingProgress()
     )
     assert any(np.array_equal(again.image, each.image) for each in drawn)
-    assert len(Render({"text": Seeded()}, FakeFinder())(request, Told())) == 2
+    assert len(Render({"text": Seeded()}, FakeFinder())(request, RecordingProgress())) == 2
 
 
 def test_a_template_with_a_technique_is_drawn_into_by_a_diffusion_model() -> None:
     image = picture(1, 1)
     style = Style("made", 1, "template", "Made", picture=StylePicture(image, (fakes.face(image),)))
     plain = asked(style=style)
-    wished = replace(plain, technique=Technique())
+    wished = replace(plain, options=GenerationOptions())
     preferred = replace(plain, style=replace(style, engines=("diffusion", "fusion")))
     fallback = replace(plain, style=replace(style, engines=("fusion", "diffusion")))
-    assert [each.way for each in (plain, wished, preferred, fallback)] == ["template", "inpaint", "inpaint", "template"]
-    assert replace(asked(), technique=Technique()).way == "studio"
+    assert [each.mode for each in (plain, wished, preferred, fallback)] == [
+        "template",
+        "inpaint",
+        "inpaint",
+        "template",
+    ]
+    assert replace(asked(), options=GenerationOptions()).mode == "studio"
     painters = {"template": Paints([picture(1, 2)]), "inpaint": Paints([picture(1, 3)])}
-    drawn = [Render(painters, FakeFinder())(each, Told())[0] for each in (plain, wished)]
+    drawn = [Render(painters, FakeFinder())(each, RecordingProgress())[0] for each in (plain, wished)]
     assert [int(each.image[0, 0, 1]) for each in drawn] == [int(picture(1, seed)[0, 0, 1]) for seed in (2, 3)]
     assert "technique" not in drawn[0].recipe
     assert drawn[1].recipe["technique"] == {"preset": "balanced"}
@@ -191,13 +196,13 @@ def test_the_guard_looks_at_what_was_drawn_into_a_template() -> None:
     class Strict:
         """Lets photos pass, and nothing with a dark first pixel."""
 
-        def passes(self, image: Image) -> bool:
+        def allows(self, image: Image) -> bool:
             return int(image[0, 0, 1]) != int(picture(1, 3)[0, 0, 1])
 
     image = picture(1, 1)
     style = Style("made", 1, "template", "Made", picture=StylePicture(image, (fakes.face(image),)))
     flow = Render({"template": Paints([picture(1, 3)]), "inpaint": Paints([picture(1, 3)])}, FakeFinder(), {}, Strict())
-    assert flow(asked(style=style), Told())
+    assert flow(asked(style=style), RecordingProgress())
     with pytest.raises(UserError) as caught:
-        flow(replace(asked(style=style), technique=Technique()), Told())
+        flow(replace(asked(style=style), options=GenerationOptions()), RecordingProgress())
     assert caught.value.code == "blocked"

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from tasks.jobs import QUEUES
-from tasks.ledger.ledger import Store, open_store
+from tasks.ledger.ledger import Ledger, open_ledger
 from tasks.queue import broker
 from tests.tasks import servers
 from tests.tasks.stand import LEASE, Stand
@@ -45,19 +45,19 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def store(database: str) -> Iterator[Store]:
+def ledger(database: str) -> Iterator[Ledger]:
     """An open ledger on either database."""
-    store = open_store(database)
-    yield store
-    store.close()
+    ledger = open_ledger(database)
+    yield ledger
+    ledger.close()
 
 
 @pytest.fixture
-def sqlite(tmp_path: Path) -> Iterator[Store]:
+def sqlite(tmp_path: Path) -> Iterator[Ledger]:
     """An open ledger on SQLite alone."""
-    store = open_store(f"sqlite:///{tmp_path / 'ledger.db'}")
-    yield store
-    store.close()
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield ledger
+    ledger.close()
 
 
 @pytest.fixture(scope="session")
@@ -107,5 +107,5 @@ def _empty(stand: Stand) -> None:
     """Rings of an earlier test are not for this one."""
     with stand.app.connection_for_write() as connection:
         for queue in QUEUES:
-            if broker.unheard(stand.app, queue):
+            if broker.pending_messages(stand.app, queue):
                 connection.default_channel.queue_purge(queue)

@@ -2,10 +2,10 @@
 
 from typing import cast
 
-from pipelines.diffusion.base.loading import find
+from pipelines.diffusion.base.loading import find_base
 from pipelines.engines import Engines
 from pipelines.engines.trainers.dreambooth import Dreambooth
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.ports import FaceFinder, Trainer
 from tasks.queue.flows import Flows, PortraitFlows
@@ -22,9 +22,9 @@ class LearningEngines:
         return fakes.FakeFinder()
 
     def trainer(self) -> Trainer:
-        models = Models(self._settings.models)
+        models = ModelStore(self._settings.models)
         return Dreambooth(
-            lambda name: find(name, self._settings, models),
+            lambda name: find_base(name, self._settings, models),
             self.finder,
             self._settings.train,
             self._settings.models.folder,

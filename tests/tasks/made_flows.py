@@ -10,7 +10,7 @@ from tasks.files import publish
 from tasks.ledger.database import new_id
 from tasks.ledger.queue import Outcome
 from tasks.ledger.rows import PortraitRow
-from tasks.queue.flows import Abilities, Done, Work
+from tasks.queue.flows import Abilities, FlowResult, JobContext
 
 ERRORS = {"user": UserError, "operator": OperatorError, "engine": EngineError}
 
@@ -21,23 +21,23 @@ class MadeFlows:
     def abilities(self) -> Abilities:
         return Abilities(frozenset({"prepare", "draw:studio", "draw:text"}), {"draw:template": ["No model for it."]})
 
-    def __call__(self, work: Work) -> Done:
-        wants = work.job.wants
-        noted(work.job.id)
-        steps = int(wants.get("steps", 1))
+    def __call__(self, context: JobContext) -> FlowResult:
+        params = context.job.params
+        noted(context.job.id)
+        steps = int(params.get("steps", 1))
         for step in range(steps):
-            work.progress(step, steps, "Drawing")
-            time.sleep(float(wants.get("seconds", 0)))
-        fails = wants.get("fails")
+            context.progress(step, steps, "Drawing")
+            time.sleep(float(params.get("seconds", 0)))
+        fails = params.get("fails")
         if fails == "unknown":
             raise ValueError("Ann's photo lies in /home/ann")
         if fails:
-            raise ERRORS[str(fails)](f"made_{fails}", f"The job was made to fail in {work.staging}.")
-        now = work.now()
-        rows = [drawn(work, number, now) for number in range(1, int(wants.get("count", 1)) + 1)]
-        place = work.files.portraits(work.job.owner, work.job.id)
+            raise ERRORS[str(fails)](f"made_{fails}", f"The job was made to fail in {context.staging}.")
+        now = context.now()
+        rows = [drawn(context, number, now) for number in range(1, int(params.get("count", 1)) + 1)]
+        place = context.files.portraits(context.job.owner, context.job.id)
         outcome = Outcome({"portraits": [row.id for row in rows]}, portraits=rows)
-        return Done(outcome, lambda: publish(work.staging / "portraits", place))
+        return FlowResult(outcome, lambda: publish(context.staging / "portraits", place))
 
     def rest(self) -> None:
         noted("rest")
@@ -56,15 +56,15 @@ def noted(job: str) -> None:
         file.write(f"{job}\n")
 
 
-def drawn(work: Work, number: int, now: float) -> PortraitRow:
+def drawn(context: JobContext, number: int, now: float) -> PortraitRow:
     """A file with nothing in it, and its row."""
-    file = work.staging / "portraits" / f"{number:02}.jpg"
+    file = context.staging / "portraits" / f"{number:02}.jpg"
     file.parent.mkdir(exist_ok=True)
-    file.write_bytes(bytes(int(work.job.wants.get("bytes", 1000))))
+    file.write_bytes(bytes(int(context.job.params.get("bytes", 1000))))
     return PortraitRow(
         id=new_id("portrait", now, number),
-        owner=work.job.owner,
-        job=work.job.id,
+        owner=context.job.owner,
+        job=context.job.id,
         number=number,
         file=file.name,
         format="jpg",

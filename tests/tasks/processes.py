@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from tasks.ledger.ledger import open_store
+from tasks.ledger.ledger import open_ledger
 from tasks.queue import worker
 from tasks.settings import load_installation
 
@@ -18,7 +18,7 @@ def work() -> int:
     limit = int(os.environ.get("LIMIT", "0"))
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    options = worker.Options(
+    options = worker.WorkerOptions(
         queues=os.environ.get("QUEUES", "cpu").split(","),
         processes=int(os.environ.get("PROCESSES", "1")),
         start="spawn" if os.environ.get("START") == "spawn" else "fork",
@@ -31,7 +31,7 @@ def claim(database: str) -> int:
     """Claim and finish jobs until there are none for a second; tells which."""
     from tasks.ledger.queue import Outcome
 
-    store = open_store(database)
+    ledger = open_ledger(database)
     gate = Path(database.removeprefix("sqlite:///")).parent / "gate"
     (gate.parent / f"ready-{os.getpid()}").touch()
     while not gate.exists():
@@ -39,14 +39,14 @@ def claim(database: str) -> int:
     claimed: list[str] = []
     last = time.monotonic()
     while time.monotonic() - last < 1:
-        job = store.queue.claim(f"w{os.getpid()}", "cpu", {"prepare"}, time.time(), 60)
+        job = ledger.queue.claim(f"w{os.getpid()}", "cpu", {"prepare"}, time.time(), 60)
         if job is None:
             time.sleep(0.05)
             continue
         last = time.monotonic()
         time.sleep(0.01)
         claimed.append(job.id)
-        store.queue.finish(job, time.time(), Outcome(), lambda: None)
+        ledger.queue.finish(job, time.time(), Outcome(), lambda: None)
     sys.stdout.write(json.dumps(claimed))
     return 0
 

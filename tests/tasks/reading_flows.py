@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipelines.engines import Engines
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.ports import FaceFinder
@@ -41,4 +41,4 @@ class ReadingEngines(Engines):
 
 def open_flows(settings: Settings) -> Flows:
     """As `tasks.queue.flows.open_flows`."""
-    return PortraitFlows(settings, ReadingEngines(settings, Models(settings.models)))
+    return PortraitFlows(settings, ReadingEngines(settings, ModelStore(settings.models)))

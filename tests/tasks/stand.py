@@ -15,10 +15,10 @@ from typing import Any
 from celery import Celery
 
 from tasks.files import Files
-from tasks.jobs import FINISHED, Job, needs_of
+from tasks.jobs import FINISHED, Job, required_abilities
 from tasks.ledger.database import new_id
-from tasks.ledger.ledger import Store, open_store
-from tasks.ledger.portraits import Which
+from tasks.ledger.ledger import Ledger, open_ledger
+from tasks.ledger.pictures import PortraitFilter
 from tasks.ledger.rows import PortraitRow
 from tasks.queue import broker
 from tasks.queue.keeper import Keeper
@@ -31,13 +31,19 @@ LEASE = 3.0
 def new_job(owner: str = "ann", created: float | None = None, **values: Any) -> Job:
     """A queued job that the made flows can do."""
     now = time.time() if created is None else created
-    given = {"kind": "generate", "queue": "cpu", "wants": {}, "needs": needs_of("generate", ["studio"]), **values}
+    given = {
+        "kind": "generate",
+        "queue": "cpu",
+        "params": {},
+        "needs": required_abilities("generate", ["studio"]),
+        **values,
+    }
     return Job(id=new_id("job", now), owner=owner, created=now, **given)
 
 
-def portraits_of(store: Store, job: Job) -> list[PortraitRow]:
+def portraits_of(ledger: Ledger, job: Job) -> list[PortraitRow]:
     """What a job delivered, the best first."""
-    return sorted(store.portraits.list(job.owner, Which(job=job.id)).items, key=lambda row: row.number)
+    return sorted(ledger.portraits.list(job.owner, PortraitFilter(job=job.id)).items, key=lambda row: row.number)
 
 
 def until(true: Callable[[], object], within: float = 90.0, what: str = "") -> None:
@@ -55,7 +61,7 @@ class Stand:
     home: Path
     environment: Mapping[str, str]
     installation: Installation = field(init=False)
-    store: Store = field(init=False)
+    ledger: Ledger = field(init=False)
     app: Celery = field(init=False)
     workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -63,8 +69,8 @@ class Stand:
 
     def __post_init__(self) -> None:
         self.installation = load_installation(self.environment)
-        self.store = open_store(self.installation.tasks.database)
-        self.app = broker.make(self.installation.tasks)
+        self.ledger = open_ledger(self.installation.tasks.database)
+        self.app = broker.create_app(self.installation.tasks)
 
     @property
     def files(self) -> Files:
@@ -72,11 +78,11 @@ class Stand:
 
     @property
     def keeper(self) -> Keeper:
-        return Keeper(self.store, self.files, self.app, self.installation.tasks)
+        return Keeper(self.ledger, self.files, self.app, self.installation.tasks)
 
     def keep(self) -> None:
         """Start a keeper."""
-        self._keeping = threading.Thread(target=self.keeper.loop, args=(self._stop,))
+        self._keeping = threading.Thread(target=self.keeper.run, args=(self._stop,))
         self._keeping.start()
 
     def work(self, ready: bool = True, **more: str) -> "subprocess.Popen[bytes]":
@@ -96,15 +102,15 @@ class Stand:
             until(lambda: self.there() - before, what=self.log())
         return started
 
-    def ask(self, owner: str = "ann", ring: bool = True, **wants: Any) -> Job:
+    def ask(self, owner: str = "ann", ring: bool = True, **params: Any) -> Job:
         """Ask for a job and ring."""
-        job = self.store.jobs.add(new_job(owner, wants=wants))
+        job = self.ledger.jobs.add(new_job(owner, params=params))
         if ring:
-            broker.ring(self.app, "cpu")
+            broker.notify(self.app, "cpu")
         return job
 
     def see(self, job: Job) -> Job:
-        return self.store.jobs.get(job.owner, job.id)
+        return self.ledger.jobs.get(job.owner, job.id)
 
     def wait(self, job: Job, *states: str, within: float = 90.0) -> Job:
         """Wait until a job is in one of these states."""
@@ -113,7 +119,7 @@ class Stand:
 
     def left(self) -> int:
         """How many jobs have not ended."""
-        counts = self.store.jobs.counts()
+        counts = self.ledger.jobs.count_by_state()
         return sum(count for (_, state), count in counts.items() if state not in FINISHED)
 
     def runs(self, job: Job) -> int:
@@ -122,7 +128,7 @@ class Stand:
         return file.read_text().split().count(job.id) if file.exists() else 0
 
     def there(self) -> set[str]:
-        return {worker.id for worker in self.store.staff.live(time.time())}
+        return {worker.id for worker in self.ledger.workers.list_live(time.time())}
 
     def log(self) -> str:
         file = self.home / "workers.log"
@@ -134,7 +140,7 @@ class Stand:
             self._keeping.join()
         for worker in self.workers:
             kill(worker)
-        self.store.close()
+        self.ledger.close()
         self.app.close()
 
 

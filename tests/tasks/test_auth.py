@@ -8,7 +8,7 @@ import pytest
 
 from portrait.errors import UserError
 from tasks import auth
-from tasks.ledger.ledger import Store
+from tasks.ledger.ledger import Ledger
 
 
 def code_of(call: object) -> str:
@@ -17,75 +17,79 @@ def code_of(call: object) -> str:
     return caught.value.code
 
 
-def test_a_key_opens_until_it_expires_or_is_revoked(store: Store) -> None:
+def test_a_key_opens_until_it_expires_or_is_revoked(ledger: Ledger) -> None:
     now = time.time()
-    lasting = auth.new_key(store, "ann", "laptop", "person", now)
-    short = auth.new_key(store, "ann", "phone", "operator", now, expires=now + 60)
-    assert auth.caller_of(store, f"Bearer {lasting.secret}", now) == auth.Caller("ann", "person", lasting.row.id)
-    assert auth.caller_of(store, f"bearer  {short.secret} ", now + 59).role == "operator"
-    assert code_of(lambda: auth.caller_of(store, f"Bearer {short.secret}", now + 60)) == "unauthenticated"
-    store.access.revoke_key(lasting.row.id, now)
-    assert code_of(lambda: auth.caller_of(store, f"Bearer {lasting.secret}", now)) == "unauthenticated"
-    assert code_of(lambda: store.access.revoke_key(lasting.row.id, now)) == "not_found"
+    lasting = auth.create_key(ledger, "ann", "laptop", "person", now)
+    short = auth.create_key(ledger, "ann", "phone", "operator", now, expires=now + 60)
+    assert auth.authenticate(ledger, f"Bearer {lasting.secret}", now) == auth.Caller("ann", "person", lasting.row.id)
+    assert auth.authenticate(ledger, f"bearer  {short.secret} ", now + 59).role == "operator"
+    assert code_of(lambda: auth.authenticate(ledger, f"Bearer {short.secret}", now + 60)) == "unauthenticated"
+    ledger.api_keys.revoke(lasting.row.id, now)
+    assert code_of(lambda: auth.authenticate(ledger, f"Bearer {lasting.secret}", now)) == "unauthenticated"
+    assert code_of(lambda: ledger.api_keys.revoke(lasting.row.id, now)) == "not_found"
 
 
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Bearer ", "Basic x", "pk_x", "Bearer \ud800", "Bearer \x00", "Bearer " + "x" * 100_000]
 )
-def test_what_is_no_key_opens_nothing(sqlite: Store, header: str) -> None:
-    assert code_of(lambda: auth.caller_of(sqlite, header, 1.0)) == "unauthenticated"
+def test_what_is_no_key_opens_nothing(sqlite: Ledger, header: str) -> None:
+    assert code_of(lambda: auth.authenticate(sqlite, header, 1.0)) == "unauthenticated"
 
 
-def test_a_code_is_changed_for_a_key_once(store: Store) -> None:
+def test_a_code_is_changed_for_a_key_once(ledger: Ledger) -> None:
     now = time.time()
-    code = auth.new_code(store, "ann", "admin", now)
-    key = auth.sign_in(store, code, now + auth.CODE_HOLDS)
-    assert (key.row.owner, key.row.role, key.row.expires) == ("ann", "admin", now + auth.CODE_HOLDS + auth.SIGNED_IN)
-    assert auth.caller_of(store, f"Bearer {key.secret}", now).may("admin")
-    assert code_of(lambda: auth.sign_in(store, code, now)) == "bad_code"
-    late = auth.new_code(store, "ann", "person", now)
-    assert code_of(lambda: auth.sign_in(store, late, now + auth.CODE_HOLDS + 1)) == "bad_code"
-    assert code_of(lambda: auth.sign_in(store, late, now)) == "bad_code", "it is used up"
-    assert code_of(lambda: auth.sign_in(store, "", now)) == "bad_code"
+    code = auth.create_code(ledger, "ann", "admin", now)
+    key = auth.sign_in(ledger, code, now + auth.CODE_LIFETIME)
+    assert (key.row.owner, key.row.role, key.row.expires) == (
+        "ann",
+        "admin",
+        now + auth.CODE_LIFETIME + auth.SIGN_IN_LIFETIME,
+    )
+    assert auth.authenticate(ledger, f"Bearer {key.secret}", now).has_role("admin")
+    assert code_of(lambda: auth.sign_in(ledger, code, now)) == "bad_code"
+    late = auth.create_code(ledger, "ann", "person", now)
+    assert code_of(lambda: auth.sign_in(ledger, late, now + auth.CODE_LIFETIME + 1)) == "bad_code"
+    assert code_of(lambda: auth.sign_in(ledger, late, now)) == "bad_code", "it is used up"
+    assert code_of(lambda: auth.sign_in(ledger, "", now)) == "bad_code"
 
 
 def test_a_role_may_what_those_before_it_may() -> None:
-    may = {role: [auth.Caller("ann", role, "k").may(each) for each in auth.ROLES] for role in auth.ROLES}
+    may = {role: [auth.Caller("ann", role, "k").has_role(each) for each in auth.ROLES] for role in auth.ROLES}
     assert may == {
         "person": [True, False, False],
         "operator": [True, True, False],
         "admin": [True, True, True],
     }
-    assert not auth.Caller("ann", cast("auth.Role", "king"), "k").may("person")
+    assert not auth.Caller("ann", cast("auth.Role", "king"), "k").has_role("person")
 
 
 @pytest.mark.parametrize("owner", ["", ".ann", "ann/..", "a b", "ä", "a" * 65, "ann\n", "-ann"])
-def test_an_owner_names_a_folder(sqlite: Store, owner: str) -> None:
-    assert code_of(lambda: auth.new_key(sqlite, owner, "k", "person", 1.0)) == "bad_owner"
-    assert code_of(lambda: auth.new_code(sqlite, owner, "person", 1.0)) == "bad_owner"
+def test_an_owner_names_a_folder(sqlite: Ledger, owner: str) -> None:
+    assert code_of(lambda: auth.create_key(sqlite, owner, "k", "person", 1.0)) == "bad_owner"
+    assert code_of(lambda: auth.create_code(sqlite, owner, "person", 1.0)) == "bad_owner"
 
 
-def test_a_role_that_does_not_exist_is_refused(sqlite: Store) -> None:
-    assert code_of(lambda: auth.new_key(sqlite, "ann", "k", "king", 1.0)) == "bad_role"  # type: ignore[arg-type] -- on purpose
+def test_a_role_that_does_not_exist_is_refused(sqlite: Ledger) -> None:
+    assert code_of(lambda: auth.create_key(sqlite, "ann", "k", "king", 1.0)) == "bad_role"  # type: ignore[arg-type] -- on purpose
 
 
-def test_secrets_are_nowhere_in_the_database(sqlite: Store) -> None:
+def test_secrets_are_nowhere_in_the_database(sqlite: Ledger) -> None:
     place = Path(str(sqlite.database.engine.url.database))
     now = time.time()
-    key, code = auth.new_key(sqlite, "ann", "k", "person", now), auth.new_code(sqlite, "ann", "person", now)
-    auth.caller_of(sqlite, f"Bearer {key.secret}", now)
+    key, code = auth.create_key(sqlite, "ann", "k", "person", now), auth.create_code(sqlite, "ann", "person", now)
+    auth.authenticate(sqlite, f"Bearer {key.secret}", now)
     written = b"".join(path.read_bytes() for path in place.parent.glob(f"{place.name}*") if path.suffix != ".lock")
-    assert auth.hash_of(key.secret).encode() in written
+    assert auth.hash_secret(key.secret).encode() in written
     for secret in (key.secret, key.secret.removeprefix("pk_"), code):
         assert secret.encode() not in written
-    assert len({auth.new_key(sqlite, "ann", "k", "person", now).secret for _ in range(20)}) == 20
+    assert len({auth.create_key(sqlite, "ann", "k", "person", now).secret for _ in range(20)}) == 20
     assert len(key.secret) >= 43, "256 bits"
 
 
-def test_use_is_noted_at_most_once_a_minute(sqlite: Store) -> None:
+def test_use_is_noted_at_most_once_a_minute(sqlite: Ledger) -> None:
     now = 1000.0
-    key = auth.new_key(sqlite, "ann", "k", "person", now)
+    key = auth.create_key(sqlite, "ann", "k", "person", now)
     for at in (now, now + 30, now + 59, now + 61):
-        auth.caller_of(sqlite, f"Bearer {key.secret}", at)
+        auth.authenticate(sqlite, f"Bearer {key.secret}", at)
         expected = now + 61 if at > now + 60 else now
-        assert sqlite.access.keys("ann")[0].used == expected
+        assert sqlite.api_keys.list("ann")[0].used == expected

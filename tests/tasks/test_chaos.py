@@ -19,7 +19,7 @@ def delivered(stand: Stand, owner: str, job: str) -> list[str]:
 
 def nothing_staged(stand: Stand) -> None:
     """Wait until no worker has anything half done: a worker settles a job first and then clears its table."""
-    until(lambda: not stand.files.leftovers())
+    until(lambda: not stand.files.staging_folders())
 
 
 def test_killed_in_mid_job_it_finishes_once(any_stand: Stand) -> None:
@@ -34,17 +34,17 @@ def test_killed_in_mid_job_it_finishes_once(any_stand: Stand) -> None:
     assert (done.state, done.losses, done.failures) == ("succeeded", 1, 0)
     assert stand.runs(job) == 2
     assert delivered(stand, "ann", job.id) == ["01.jpg", "02.jpg", "03.jpg", "04.jpg"]
-    assert len(portraits_of(stand.store, job)) == 4
+    assert len(portraits_of(stand.ledger, job)) == 4
 
 
 def test_five_rings_are_one_run(any_stand: Stand) -> None:
     stand = any_stand
     job = stand.ask(ring=False, steps=3, seconds=0.1)
     for _ in range(5):
-        assert broker.ring(stand.app, "cpu")
+        assert broker.notify(stand.app, "cpu")
     stand.work(PROCESSES="2")
     stand.wait(job, "succeeded")
-    until(lambda: broker.unheard(stand.app, "cpu") == 0)
+    until(lambda: broker.pending_messages(stand.app, "cpu") == 0)
     time.sleep(0.3)
     assert stand.runs(job) == 1
 
@@ -53,7 +53,7 @@ def test_one_ring_is_enough_for_many_jobs(any_stand: Stand) -> None:
     stand = any_stand
     jobs = [stand.ask(f"owner{at % 2}", ring=False) for at in range(6)]
     stand.work()
-    broker.ring(stand.app, "cpu")
+    broker.notify(stand.app, "cpu")
     for job in jobs:
         stand.wait(job, "succeeded")
     assert [stand.runs(job) for job in jobs] == [1] * 6
@@ -95,7 +95,7 @@ def test_rabbitmq_that_was_restarted_loses_nothing(tmp_path: Path) -> None:
         first.close()
         unheard = stand.ask()
         stack.enter_context(servers.rabbitmq(port, folder))
-        assert broker.unheard(stand.app, "cpu") == 3, "it keeps rings on its disk"
+        assert broker.pending_messages(stand.app, "cpu") == 3, "it keeps rings on its disk"
         stand.work()
         for job in (*rung, unheard):
             stand.wait(job, "succeeded")
@@ -142,11 +142,11 @@ def test_a_worker_that_wakes_too_late_writes_nothing(stand: Stand) -> None:
 
 def test_cancel_while_queued_and_while_running(stand: Stand) -> None:
     waiting = stand.ask(ring=False)
-    assert stand.store.jobs.cancel("ann", waiting.id, time.time()).state == "cancelled"
+    assert stand.ledger.jobs.cancel("ann", waiting.id, time.time()).state == "cancelled"
     stand.work()
     running = stand.ask(steps=100, seconds=0.2)
     until(lambda: stand.see(running).progress > 0)
-    assert stand.store.jobs.cancel("ann", running.id, time.time()).state == "cancelling"
+    assert stand.ledger.jobs.cancel("ann", running.id, time.time()).state == "cancelling"
     done = stand.wait(running, "cancelled")
     assert (done.finished or 0) - (done.started or 0) < 100 * 0.2, "it stopped between two steps"
     assert stand.runs(waiting) == 0
@@ -206,4 +206,4 @@ def test_sixty_jobs_are_done_once_each_while_a_worker_is_killed_every_five_secon
         assert (done.state, done.failures) == ("succeeded", 0)
         assert stand.runs(job) <= 1 + done.losses
         assert delivered(stand, job.owner, job.id) == ["01.jpg", "02.jpg"]
-        assert len(portraits_of(stand.store, job)) == 2
+        assert len(portraits_of(stand.ledger, job)) == 2

@@ -12,13 +12,13 @@ import torch
 from pipelines.diffusion.training.checkpoints import STATE
 from pipelines.folders import identities
 from pipelines.folders import training_sets as sets
-from tasks.jobs import Job, needs_of
+from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
-from tasks.ledger.rows import SetRow
+from tasks.ledger.rows import TrainingSetRow
 from tasks.ledger.tables import training_sets
 from tasks.queue import broker
 from tests import tiny
-from tests.pipelines.engines import lessons
+from tests.pipelines.engines import tiny_training
 from tests.tasks.stand import Stand, kill, new_job, until
 
 SETTINGS = """
@@ -59,15 +59,17 @@ def learning(stand: Stand) -> Stand:
 def asked(stand: Stand) -> Job:
     """A person with a training set, and the wish to learn them."""
     now = time.time()
-    person = stand.store.people.add("ann", "Ann", "1", "Ann", now).id
-    row = SetRow(new_id("set", now), "ann", person, "job-0", [], now)
-    sets.write(lessons.photos(), stand.files.training_set("ann", person, row.id))
-    with stand.store.people.database.write() as connection:
+    person = stand.ledger.people.add("ann", "Ann", "1", "Ann", now).id
+    row = TrainingSetRow(new_id("set", now), "ann", person, "job-0", [], now)
+    sets.write(tiny_training.training_set(), stand.files.training_set("ann", person, row.id))
+    with stand.ledger.people.database.write() as connection:
         connection.execute(sa.insert(training_sets).values(asdict(row)))
-    wants = {"person": person, "training_set": row.id, "base": "small"}
-    job = new_job(created=now, kind="train", queue="gpu.train", wants=wants, needs=needs_of("train", base="small"))
-    stand.store.jobs.add(job, [person])
-    broker.ring(stand.app, "gpu.train")
+    params = {"person": person, "training_set": row.id, "base": "small"}
+    job = new_job(
+        created=now, kind="train", queue="gpu.train", params=params, needs=required_abilities("train", base="small")
+    )
+    stand.ledger.jobs.add(job, [person])
+    broker.notify(stand.app, "gpu.train")
     return job
 
 
@@ -75,7 +77,7 @@ def learned(stand: Stand, job: Job) -> Path:
     """The folder of what came of a lesson."""
     done = stand.wait(job, "succeeded", "failed", within=300)
     assert done.state == "succeeded", done.fault
-    return stand.files.identity("ann", str(job.wants["person"]), str(done.result["identity"]))
+    return stand.files.identity("ann", str(job.params["person"]), str(done.result["identity"]))
 
 
 def kept(desk: Path) -> int:
@@ -88,7 +90,7 @@ def test_killed_in_mid_lesson_another_worker_goes_on_to_the_last_bit(learning: S
     stand = learning
     first = stand.work(**WORKER)
     job = asked(stand)
-    desk = stand.files.desk("ann", str(job.wants["person"]), job.id)
+    desk = stand.files.work_dir("ann", str(job.params["person"]), job.id)
     until(lambda: kept(desk) >= 10, within=300, what=stand.log())
     kill(first)
     before = kept(desk)

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook
 
-from tasks.queue.device import device
 from tasks.webhooks import new_secret
 from tests.tasks.conftest import stand_at
 from tests.tasks.receiver import Receiver, receiver
@@ -27,7 +26,7 @@ def calling(tmp_path: Path) -> Iterator[Stand]:
 
 def test_the_end_of_a_job_is_told(calling: Stand, there: Receiver) -> None:
     secret = new_secret()
-    calling.store.hooks.add("ann", there.url, secret, [], 1.0)
+    calling.ledger.webhooks.add("ann", there.url, secret, [], 1.0)
     calling.work(QUEUES="cpu,io")
     jobs = [calling.ask(), calling.ask(fails="user")]
     until(lambda: len(there.calls) == 2)  # no keeper: the worker that ended the jobs rang
@@ -41,20 +40,20 @@ def test_the_end_of_a_job_is_told(calling: Stand, there: Receiver) -> None:
 def test_killed_in_mid_call_it_is_made_again_under_the_same_id(calling: Stand, there: Receiver) -> None:
     there.slow = 60
     first = calling.work(QUEUES="io")
-    hook = calling.store.hooks.add("ann", f"{there.url}/slow", new_secret(), [], 1.0)
-    call = calling.store.hooks.send("ann", hook.id, "test", {}, 1.0)
+    hook = calling.ledger.webhooks.add("ann", f"{there.url}/slow", new_secret(), [], 1.0)
+    call = calling.ledger.webhooks.enqueue("ann", hook.id, "test", {}, 1.0)
     calling.keep()
     until(lambda: len(there.calls) == 1)
     kill(first)
     there.slow = 0
     calling.work(QUEUES="io")
-    until(lambda: calling.store.hooks.delivery("ann", call.id).state == "delivered", what=calling.log())
+    until(lambda: calling.ledger.webhooks.delivery("ann", call.id).state == "delivered", what=calling.log())
     assert there.ids == [call.id] * 2
 
 
 def test_a_worker_for_calls_loads_no_engines(calling: Stand) -> None:
     calling.work(QUEUES="io")
-    (row,) = calling.store.staff.live(1.0)
-    assert (row.queues, row.abilities, row.missing, row.device) == (["io"], [], {}, device())
+    (row,) = calling.ledger.workers.list_live(1.0)
+    assert (row.queues, row.abilities, row.missing, row.device) == (["io"], [], {}, detect_device())
     process = row.id.rpartition(":")[2]
     assert "cv2" not in Path(f"/proc/{process}/maps").read_text(), "OpenCV comes with the flows"

@@ -10,26 +10,26 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.deliver import recipe_of
+from pipelines.deliver import read_recipe
 from pipelines.engines import Engines
-from pipelines.model_store.store import Models
-from pipelines.settings import Exam, Settings, Train
+from pipelines.model_store.store import ModelStore
+from pipelines.settings import Settings, TrainSettings, ValidationSettings
 from portrait.arrays import Image
 from portrait.ports import FaceFinder, Restorer
 from portrait.types import Face
 from tasks.files import Files
-from tasks.jobs import Job, needs_of
+from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
-from tasks.ledger.ledger import Store
-from tasks.ledger.portraits import Which
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.pictures import PortraitFilter
 from tasks.ledger.rows import SelfieRow
 from tasks.queue.flows import PortraitFlows
-from tasks.queue.runner import Runner
-from tasks.settings import Lease
+from tasks.queue.runner import JobRunner
+from tasks.settings import LeaseSettings
 from tests import fakes, hub_store
 from tests.tasks.stand import new_job
 
-KNOBS = Train(steps=2, rank=4, rate=1e-2, batch=1, flips=False, exam=Exam(every=0))
+KNOBS = TrainSettings(steps=2, rank=4, rate=1e-2, batch=1, flips=False, exam=ValidationSettings(every=0))
 WORDS = frozenset({"prepare", "train:xl", "draw:text"})
 
 
@@ -64,45 +64,47 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 
 @pytest.fixture
-def runner(sqlite: Store, tmp_path: Path, settings: Settings) -> Iterator[Runner]:
-    with TinyEngines(settings, Models(settings.models)) as engines:
+def runner(sqlite: Ledger, tmp_path: Path, settings: Settings) -> Iterator[JobRunner]:
+    with TinyEngines(settings, ModelStore(settings.models)) as engines:
         flows = PortraitFlows(settings, engines)
-        yield Runner("w", sqlite, Files(tmp_path / "data"), flows, Lease(), WORDS)
+        yield JobRunner("w", sqlite, Files(tmp_path / "data"), flows, LeaseSettings(), WORDS)
 
 
-def run(runner: Runner, kind: str, needs: frozenset[str], **wants: Any) -> Job:
-    job = new_job(created=time.time(), kind=kind, wants=wants, needs=needs)
-    runner.store.jobs.add(job, [str(wants.get("person", ""))] if wants.get("person") else [])
-    assert runner.once("cpu")
-    done = runner.store.jobs.get("ann", job.id)
+def run(runner: JobRunner, kind: str, needs: frozenset[str], **params: Any) -> Job:
+    job = new_job(created=time.time(), kind=kind, params=params, needs=needs)
+    runner.ledger.jobs.add(job, [str(params.get("person", ""))] if params.get("person") else [])
+    assert runner.run_next("cpu")
+    done = runner.ledger.jobs.get("ann", job.id)
     assert done.state == "succeeded", done.fault
     return done
 
 
-def test_from_photos_to_portraits_drawn_in_every_way(runner: Runner, tmp_path: Path) -> None:
-    store, files = runner.store, runner.files
-    person = store.people.add("ann", "Ann", "1", "Ann", 1.0).id
+def test_from_photos_to_portraits_drawn_in_every_way(runner: JobRunner, tmp_path: Path) -> None:
+    ledger, files = runner.ledger, runner.files
+    person = ledger.people.add("ann", "Ann", "1", "Ann", 1.0).id
     for at in range(3):
         photo = fakes.save(tmp_path / f"{at}.png", fakes.picture(1, at))
         id = new_id("selfie", 2.0 + at)
         saved = files.save([photo.read_bytes()], files.selfie("ann", person, id), 10_000_000)
         row = SelfieRow(id, "ann", person, photo.name, saved.sha256, saved.bytes, 1, 1, "PNG", 2.0 + at)
-        store.people.add_selfie(row, 99)
-    prepared = run(runner, "prepare", needs_of("prepare"), person=person)
+        ledger.people.add_selfie(row, 99)
+    prepared = run(runner, "prepare", required_abilities("prepare"), person=person)
     set_id = prepared.result["training_set"]
-    trained = run(runner, "train", needs_of("train", base="xl"), person=person, training_set=set_id, base="xl")
+    trained = run(
+        runner, "train", required_abilities("train", base="xl"), person=person, training_set=set_id, base="xl"
+    )
     identity = str(trained.result["identity"])
     ways = (["lora"], ["instantid"], ["lora", "instantid"], ["photomaker"], ["faceid"])
     for number, names in enumerate(ways):
         technique = {"base": "xl", "identities": names, "scheduler": "own", "steps": 2}
-        wants: dict[str, Any] = {"identities": {"1": identity}, "style": "text-garden", "technique": technique}
-        wants |= {"seed": number, "size": [64, 80], "count": 1, "format": "png"}
-        drawn = run(runner, "generate", needs_of("generate", ["text"]), **wants)
+        params: dict[str, Any] = {"identities": {"1": identity}, "style": "text-garden", "technique": technique}
+        params |= {"seed": number, "size": [64, 80], "count": 1, "format": "png"}
+        drawn = run(runner, "generate", required_abilities("generate", ["text"]), **params)
         (id,) = drawn.result["portraits"]
-        row = next(each for each in store.portraits.list("ann", Which()).items if each.id == id)
+        row = next(each for each in ledger.portraits.list("ann", PortraitFilter()).items if each.id == id)
         assert "total" in row.scores
         file = files.portraits("ann", drawn.id) / row.file
-        recipe = recipe_of(file)
+        recipe = read_recipe(file)
         assert recipe["technique"]["identities"] == names
         assert recipe["drawn"]["base"] == "xl"
         assert ("lora_hash" in recipe["drawn"]) == ("lora" in names)

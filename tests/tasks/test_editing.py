@@ -7,53 +7,53 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.deliver import recipe_of
+from pipelines.deliver import read_recipe
 from pipelines.diffusion.sampling import previews
 from pipelines.image_io import read
 from portrait.arrays import Image
-from tasks.jobs import Job, needs_of
+from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import SelfieRow
 from tasks.queue import runner as running
-from tasks.queue.runner import Runner
+from tasks.queue.runner import JobRunner
 from tests import fakes
 from tests.tasks.stand import new_job
 from tests.tasks.test_drawing import run, runner, settings  # noqa: F401 -- fixtures
 
-NEEDS = needs_of("generate", ["text"])
+NEEDS = required_abilities("generate", ["text"])
 TECHNIQUE = {"base": "xl", "identities": ["photomaker"], "scheduler": "own", "steps": 3}
 TRIANGLE = [[0.1, 0.2], [0.5, 0.2], [0.3, 0.5]]
 
 
-def drawn(runner: Runner, tmp_path: Path) -> Job:  # noqa: F811
+def drawn(runner: JobRunner, tmp_path: Path) -> Job:  # noqa: F811
     """A portrait of words."""
-    store, files = runner.store, runner.files
-    person = store.people.add("ann", "Ann", "1", "Ann", 1.0).id
+    ledger, files = runner.ledger, runner.files
+    person = ledger.people.add("ann", "Ann", "1", "Ann", 1.0).id
     photo = fakes.save(tmp_path / "a.png", fakes.picture(1, 1))
     id = new_id("selfie", 2.0)
     saved = files.save([photo.read_bytes()], files.selfie("ann", person, id), 10_000_000)
-    store.people.add_selfie(SelfieRow(id, "ann", person, "a.png", saved.sha256, saved.bytes, 1, 1, "PNG", 2.0), 99)
-    identity = run(runner, "prepare", needs_of("prepare"), person=person).result["identity"]
-    wants: dict[str, Any] = {"identities": {"1": identity}, "style": "text-film", "technique": TECHNIQUE}
-    return run(runner, "generate", NEEDS, **wants, seed=3, size=[80, 100], count=1, format="png")
+    ledger.people.add_selfie(SelfieRow(id, "ann", person, "a.png", saved.sha256, saved.bytes, 1, 1, "PNG", 2.0), 99)
+    identity = run(runner, "prepare", required_abilities("prepare"), person=person).result["identity"]
+    params: dict[str, Any] = {"identities": {"1": identity}, "style": "text-film", "technique": TECHNIQUE}
+    return run(runner, "generate", NEEDS, **params, seed=3, size=[80, 100], count=1, format="png")
 
 
-def edited(runner: Runner, before: Job, **edit: Any) -> dict[str, Any]:  # noqa: F811
-    """What a job wants that edits the portrait of another."""
+def edited(runner: JobRunner, before: Job, **edit: Any) -> dict[str, Any]:  # noqa: F811
+    """The params of a job that edits the portrait of another."""
     (portrait,) = before.result["portraits"]
-    wants = {name: wish for name, wish in before.wants.items() if name != "size"}
-    return {**wants, "seed": 8, "edit": {"portrait": portrait, "words": "", "area": [], "strength": None, **edit}}
+    params = {name: wish for name, wish in before.params.items() if name != "size"}
+    return {**params, "seed": 8, "edit": {"portrait": portrait, "words": "", "area": [], "strength": None, **edit}}
 
 
-def picture(runner: Runner, job: Job) -> Image:  # noqa: F811
+def picture(runner: JobRunner, job: Job) -> Image:  # noqa: F811
     return read(file_of(runner, job)).image
 
 
-def file_of(runner: Runner, job: Job) -> Path:  # noqa: F811
+def file_of(runner: JobRunner, job: Job) -> Path:  # noqa: F811
     return next(runner.files.portraits("ann", job.id).glob("*.png"))
 
 
-def test_a_portrait_is_gone_on_from_in_every_way(runner: Runner, tmp_path: Path) -> None:  # noqa: F811
+def test_a_portrait_is_gone_on_from_in_every_way(runner: JobRunner, tmp_path: Path) -> None:  # noqa: F811
     first = drawn(runner, tmp_path)
     before = picture(runner, first)
     assert before.shape == (100, 80, 3)
@@ -71,40 +71,40 @@ def test_a_portrait_is_gone_on_from_in_every_way(runner: Runner, tmp_path: Path)
     assert np.array_equal(images[2][51:], before[51:])
     assert np.array_equal(images[3][:, 13:87], before[:, 3:77])
     for job, way in zip(made, ways, strict=True):
-        recipe = recipe_of(file_of(runner, job))
+        recipe = read_recipe(file_of(runner, job))
         assert recipe["edit"]["kind"] == way["kind"]
         assert len(recipe["edit"]["picture"]) == 64
         assert b"trainedAlgorithmicMedia" in file_of(runner, job).read_bytes()
-    again = run(runner, "generate", NEEDS, **made[2].wants, candidate=0, refiners=[])
+    again = run(runner, "generate", NEEDS, **made[2].params, candidate=0, refiners=[])
     assert np.array_equal(picture(runner, again), images[2])
 
 
 def test_what_is_being_drawn_is_shown_step_by_step(
-    runner: Runner,  # noqa: F811
+    runner: JobRunner,  # noqa: F811
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown: list[Image] = []
-    monkeypatch.setattr(previews, "EVERY", 0.0)
+    monkeypatch.setattr(previews, "INTERVAL", 0.0)
     monkeypatch.setattr(running, "REPORT_EVERY", 0.0)
     monkeypatch.setattr(running, "PREVIEW_EVERY", 0.0)
     monkeypatch.setattr(running, "write_preview", lambda image, path: shown.append(image))
     done = drawn(runner, tmp_path)
-    width, height = recipe_of(file_of(runner, done))["drawn"]["size"]
+    width, height = read_recipe(file_of(runner, done))["drawn"]["size"]
     steps = [image for image in shown if image.shape == (height // 2, width // 2, 3)]
     assert len(steps) == 3
     assert not np.array_equal(steps[0], steps[2])
     assert done.preview == len(shown)
 
 
-def test_a_portrait_that_was_deleted_meanwhile_is_told(runner: Runner, tmp_path: Path) -> None:  # noqa: F811
+def test_a_portrait_that_was_deleted_meanwhile_is_told(runner: JobRunner, tmp_path: Path) -> None:  # noqa: F811
     first = drawn(runner, tmp_path)
-    wants = edited(runner, first, kind="variations")
-    runner.store.portraits.delete("ann", first.result["portraits"][0], time.time())
-    job = new_job(created=time.time(), kind="generate", wants=wants, needs=NEEDS)
-    runner.store.jobs.add(job, [])
-    assert runner.once("cpu")
-    done = runner.store.jobs.get("ann", job.id)
+    params = edited(runner, first, kind="variations")
+    runner.ledger.portraits.delete("ann", first.result["portraits"][0], time.time())
+    job = new_job(created=time.time(), kind="generate", params=params, needs=NEEDS)
+    runner.ledger.jobs.add(job, [])
+    assert runner.run_next("cpu")
+    done = runner.ledger.jobs.get("ann", job.id)
     assert done.state == "failed"
     assert done.fault is not None
     assert done.fault.code in {"not_found", "erased"}
@@ -112,15 +112,15 @@ def test_a_portrait_that_was_deleted_meanwhile_is_told(runner: Runner, tmp_path:
 
 @pytest.mark.parametrize("edit", [{"kind": "extend", "shape": [4, 5]}, {"kind": "repaint"}, {"kind": "none"}], ids=str)
 def test_an_edit_that_cannot_be_drawn_fails_at_once_and_says_why(
-    runner: Runner,  # noqa: F811
+    runner: JobRunner,  # noqa: F811
     tmp_path: Path,
     edit: dict[str, Any],
 ) -> None:
     first = drawn(runner, tmp_path)
-    job = new_job(created=time.time(), kind="generate", wants=edited(runner, first, **edit), needs=NEEDS)
-    runner.store.jobs.add(job, [])
-    assert runner.once("cpu")
-    done = runner.store.jobs.get("ann", job.id)
+    job = new_job(created=time.time(), kind="generate", params=edited(runner, first, **edit), needs=NEEDS)
+    runner.ledger.jobs.add(job, [])
+    assert runner.run_next("cpu")
+    done = runner.ledger.jobs.get("ann", job.id)
     assert (done.state, done.failures) == ("failed", 0)
     assert done.fault is not None
     assert done.fault.code in {"bad_edit", "bad_mask"}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from portrait.errors import OperatorError, UserError
-from tasks.files import Files, publish, refused
+from tasks.files import Files, disk_error, publish
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_publishing_replaces_what_was_never_settled_and_twice_is_once(files: Fil
 
 
 def test_the_disk_speaks_without_saying_where() -> None:
-    full = refused(OSError(errno.ENOSPC, "No space left on device", "/somewhere/secret"))
-    other = refused(OSError(errno.EACCES, "Permission denied", "/somewhere/secret"))
+    full = disk_error(OSError(errno.ENOSPC, "No space left on device", "/somewhere/secret"))
+    other = disk_error(OSError(errno.EACCES, "Permission denied", "/somewhere/secret"))
     assert (full.code, other.code) == ("disk_full", "cannot_write")
     assert "somewhere" not in full.message + other.message

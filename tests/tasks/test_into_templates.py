@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.deliver import recipe_of
+from pipelines.deliver import read_recipe
 from pipelines.engines import Engines
 from pipelines.engines.painters.inpaint import Inpaint
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.faces.likeness import distance
@@ -23,11 +23,11 @@ from portrait.ports import FaceFinder, Parser
 from portrait.types import Face, Identity, PortraitRequest, Quality, Reference, Style, StylePicture
 from tasks.files import Files
 from tasks.jobs import Job
-from tasks.ledger.ledger import Store
+from tasks.ledger.ledger import Ledger
 from tasks.ledger.rows import PortraitRow, TemplateRow
-from tasks.queue.flows import PortraitFlows, Work
-from tasks.queue.runner import Runner
-from tasks.settings import Lease
+from tasks.queue.flows import JobContext, PortraitFlows
+from tasks.queue.runner import JobRunner
+from tasks.settings import LeaseSettings
 from tests import hub_store, photo_vae, selfies
 from tests.tasks.stand import new_job, portraits_of
 
@@ -41,7 +41,7 @@ class Tiny(Engines):
     """Tiny networks that draw, with the embedded engines to see."""
 
     def __init__(self, settings: Settings, seeing: Engines) -> None:
-        super().__init__(settings, Models(settings.models))
+        super().__init__(settings, ModelStore(settings.models))
         self._seeing = seeing
 
     def finder(self) -> FaceFinder:
@@ -56,7 +56,7 @@ class Flows(PortraitFlows):
 
     people: Mapping[str, Identity]
 
-    def _identity(self, work: Work, id: str) -> Identity:
+    def _identity(self, context: JobContext, id: str) -> Identity:
         return self.people[id]
 
 
@@ -89,56 +89,56 @@ def people(tiny: Settings, astronaut: Image, astronaut_face: Face, group_faces: 
 
 @pytest.fixture
 def runner(
-    sqlite: Store, tmp_path: Path, tiny: Settings, engines: Engines, people: dict[str, Identity]
-) -> Iterator[Runner]:
+    sqlite: Ledger, tmp_path: Path, tiny: Settings, engines: Engines, people: dict[str, Identity]
+) -> Iterator[JobRunner]:
     with Tiny(tiny, engines) as drawing:
         flows = Flows(tiny, drawing)
         flows.people = people
-        yield Runner("w", sqlite, Files(tmp_path / "data"), flows, Lease(), frozenset({"draw:template"}))
+        yield JobRunner("w", sqlite, Files(tmp_path / "data"), flows, LeaseSettings(), frozenset({"draw:template"}))
 
 
-def hang(runner: Runner, image: Image, faces: int) -> str:
+def hang(runner: JobRunner, image: Image, faces: int) -> str:
     """A picture of Ann's, as if she had uploaded it."""
     _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     id = f"template_{faces}"
     runner.files.save([data.tobytes()], runner.files.template("ann", id), 100_000_000)
     height, width = image.shape[:2]
     boxes = [{"left": 0.0, "top": 0.0, "right": 1.0, "bottom": 1.0}] * faces
-    runner.store.templates.add(TemplateRow(id, "ann", "t.png", 1, width, height, "PNG", "", 1.0, boxes), 9)
+    runner.ledger.templates.add(TemplateRow(id, "ann", "t.png", 1, width, height, "PNG", "", 1.0, boxes), 9)
     return id
 
 
 def draw(
-    runner: Runner, template: str, who: Mapping[int, str], **technique: Any
+    runner: JobRunner, template: str, who: Mapping[int, str], **technique: Any
 ) -> tuple[Image, dict[str, Any], PortraitRow]:
     """The picture, its recipe and its row."""
-    wants: dict[str, Any] = {"identities": {str(at): name for at, name in who.items()}, "template": template}
-    wants |= {"count": 1, "seed": 3, "format": "png", "technique": {**TECHNIQUE, **technique}}
-    job = new_job(created=time.time(), kind="generate", wants=wants, needs=frozenset({"draw:template"}))
-    runner.store.jobs.add(job, [])
-    assert runner.once("cpu")
-    done: Job = runner.store.jobs.get("ann", job.id)
+    params: dict[str, Any] = {"identities": {str(at): name for at, name in who.items()}, "template": template}
+    params |= {"count": 1, "seed": 3, "format": "png", "technique": {**TECHNIQUE, **technique}}
+    job = new_job(created=time.time(), kind="generate", params=params, needs=frozenset({"draw:template"}))
+    runner.ledger.jobs.add(job, [])
+    assert runner.run_next("cpu")
+    done: Job = runner.ledger.jobs.get("ann", job.id)
     assert done.state == "succeeded", done.fault
-    (row,) = portraits_of(runner.store, job)
+    (row,) = portraits_of(runner.ledger, job)
     file = runner.files.portraits("ann", job.id) / row.file
     image = cv2.cvtColor(np.asarray(cv2.imread(str(file))), cv2.COLOR_BGR2RGB)
-    return np.asarray(image, np.uint8), recipe_of(file), row
+    return np.asarray(image, np.uint8), read_recipe(file), row
 
 
-def touched(runner: Runner, image: Image, faces: list[Face], who: Mapping[int, Identity]) -> dict[int, np.ndarray]:
+def touched(runner: JobRunner, image: Image, faces: list[Face], who: Mapping[int, Identity]) -> dict[int, np.ndarray]:
     """Where each face may change: fusion's oval and the masks of the passes."""
     painter = runner.flows._engines.painter("inpaint")  # type: ignore[attr-defined]
     assert isinstance(painter, Inpaint)
     style = Style("made", 1, "template", "Made", picture=StylePicture(image, tuple(faces)))
-    order = painter.plan(PortraitRequest(who, style, 0, 1, technique=options.read(TECHNIQUE)))
+    order = painter.plan(PortraitRequest(who, style, 0, 1, options=options.from_dict(TECHNIQUE)))
     masks = {}
-    for sitting in order.sittings:
+    for sitting in order.faces:
         mesh = faces[sitting.number - 1].mesh
         assert mesh is not None
         canvas = np.zeros(image.shape[:2], np.uint8)
         cv2.fillConvexPoly(canvas, cv2.convexHull(mesh[:, :2].round().astype(np.int32)), 1)
         mask = np.asarray(cv2.dilate(canvas, np.ones((5, 5), np.uint8))) > 0
-        mask[sitting.window.places] |= np.maximum(sitting.areas.face, sitting.areas.ring) > 0
+        mask[sitting.window.slices] |= np.maximum(sitting.areas.face, sitting.areas.ring) > 0
         masks[sitting.number] = mask
     return masks
 
@@ -149,7 +149,7 @@ def touched(runner: Runner, image: Image, faces: list[Face], who: Mapping[int, I
     ids=("one", "two", "four"),
 )
 def test_people_are_drawn_into_one_template_and_all_else_stays(
-    names: tuple[str, ...], runner: Runner, people: dict[str, Identity], group_faces: list[Face]
+    names: tuple[str, ...], runner: JobRunner, people: dict[str, Identity], group_faces: list[Face]
 ) -> None:
     group = selfies.group()
     who: dict[int, str] = dict(zip(PLACES, names, strict=False))
@@ -173,7 +173,7 @@ def test_people_are_drawn_into_one_template_and_all_else_stays(
 
 
 def test_swapping_the_people_swaps_the_faces(
-    runner: Runner, finder: FaceFinder, people: dict[str, Identity], group_faces: list[Face]
+    runner: JobRunner, finder: FaceFinder, people: dict[str, Identity], group_faces: list[Face]
 ) -> None:
     # Random networks draw nobody. At a strength without a step they give back what fusion made of a person, and the second
     # fusion is taken whole.
@@ -187,7 +187,7 @@ def test_swapping_the_people_swaps_the_faces(
             at = group_faces[number - 1].box.centre
             face = min(found, key=lambda each: float(np.hypot(*np.subtract(each.box.centre, at))))
             for name in pair:
-                vectors = face.embeddings["dlib"], people[name].likeness["dlib"]
+                vectors = face.embeddings["dlib"], people[name].mean_embeddings["dlib"]
                 far[number, drawn, name] = distance("dlib", *vectors)
     for number in (3, 6):
         for name, other in (("anna", "dora"), ("dora", "anna")):
@@ -195,7 +195,7 @@ def test_swapping_the_people_swaps_the_faces(
 
 
 def test_nobodys_lora_is_near_when_somebody_else_is_drawn(
-    runner: Runner, tiny: Settings, people: dict[str, Identity], group_faces: list[Face]
+    runner: JobRunner, tiny: Settings, people: dict[str, Identity], group_faces: list[Face]
 ) -> None:
     group = selfies.group()
     template = hang(runner, group, 6)

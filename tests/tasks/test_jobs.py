@@ -18,68 +18,68 @@ def held(state: str = "running", **values: Any) -> Job:
 
 
 def test_a_run_that_succeeds() -> None:
-    job = jobs.reported(held(), "drawing", 0.4, "Drawing")
+    job = jobs.report_progress(held(), "drawing", 0.4, "Drawing")
     assert (job.phase, job.progress) == ("drawing", 0.4)
-    assert jobs.reported(job, "measuring", 0.2, "Measuring").progress == 0.4, "progress never falls"
-    done = jobs.succeeded(job, 30.0, {"portraits": ["p"]})
+    assert jobs.report_progress(job, "measuring", 0.2, "Measuring").progress == 0.4, "progress never falls"
+    done = jobs.succeed(job, 30.0, {"portraits": ["p"]})
     assert (done.state, done.progress, done.finished, done.token, done.lease_until) == ("succeeded", 1, 30, None, None)
 
 
 def test_cancelling_wins_over_success() -> None:
-    asked = jobs.cancel_asked(held(), 12.0)
+    asked = jobs.request_cancel(held(), 12.0)
     assert asked.state == "cancelling"
     assert asked.token == "t", "the worker still has it"  # noqa: S105 -- a lease
     with pytest.raises(Cancelled):
-        jobs.reported(asked, "drawing", 0.5, "")
+        jobs.report_progress(asked, "drawing", 0.5, "")
     with pytest.raises(Cancelled):
-        jobs.succeeded(asked, 13.0, {})
-    assert jobs.refused(asked, 13.0, FAULT).state == "cancelled"
-    assert jobs.faltered(asked, 13.0, FAULT, Limits()).state == "cancelled"
-    assert jobs.lost(asked, 13.0, Limits()).state == "cancelled"
-    assert jobs.released(asked, 13.0).state == "cancelled"
+        jobs.succeed(asked, 13.0, {})
+    assert jobs.fail(asked, 13.0, FAULT).state == "cancelled"
+    assert jobs.retry_or_fail(asked, 13.0, FAULT, Limits()).state == "cancelled"
+    assert jobs.requeue_expired(asked, 13.0, Limits()).state == "cancelled"
+    assert jobs.release(asked, 13.0).state == "cancelled"
 
 
 def test_queued_is_cancelled_at_once_and_twice_is_once() -> None:
-    cancelled = jobs.cancel_asked(new_job(), 12.0)
+    cancelled = jobs.request_cancel(new_job(), 12.0)
     assert cancelled.state == "cancelled"
-    assert jobs.cancel_asked(cancelled, 13.0) == cancelled
+    assert jobs.request_cancel(cancelled, 13.0) == cancelled
 
 
 def test_losses_and_failures_are_counted_apart() -> None:
-    job = jobs.lost(held(failures=2), 20.0, Limits())
+    job = jobs.requeue_expired(held(failures=2), 20.0, Limits())
     assert (job.state, job.losses, job.failures, job.token, job.progress) == ("queued", 1, 2, None, 0)
-    assert jobs.lost(held(losses=9), 20.0, Limits()).state == "failed"
-    dead = jobs.lost(held(losses=9), 20.0, Limits()).fault
+    assert jobs.requeue_expired(held(losses=9), 20.0, Limits()).state == "failed"
+    dead = jobs.requeue_expired(held(losses=9), 20.0, Limits()).fault
     assert dead is not None
     assert dead.code == "workers_lost"
-    again = jobs.faltered(held(losses=5), 20.0, FAULT, Limits())
+    again = jobs.retry_or_fail(held(losses=5), 20.0, FAULT, Limits())
     assert (again.state, again.failures, again.losses, again.fault) == ("queued", 1, 5, FAULT)
-    assert jobs.faltered(held(failures=2), 20.0, FAULT, Limits()).state == "failed"
+    assert jobs.retry_or_fail(held(failures=2), 20.0, FAULT, Limits()).state == "failed"
 
 
 def test_given_back_counts_nothing() -> None:
-    job = jobs.released(held(losses=1, failures=1), 20.0)
+    job = jobs.release(held(losses=1, failures=1), 20.0)
     assert (job.state, job.losses, job.failures, job.worker) == ("queued", 1, 1, None)
 
 
 def test_an_ended_job_starts_over_when_it_is_tried_again() -> None:
-    dead = jobs.faltered(held(failures=2, losses=3), 20.0, FAULT, Limits())
-    again = jobs.retried(dead, 50.0)
+    dead = jobs.retry_or_fail(held(failures=2, losses=3), 20.0, FAULT, Limits())
+    again = jobs.retry(dead, 50.0)
     assert (again.state, again.losses, again.failures, again.fault, again.created) == ("queued", 0, 0, None, 50.0)
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: jobs.succeeded(new_job(), 1.0, {}),
-        lambda: jobs.reported(new_job(), "", 0.1, ""),
-        lambda: jobs.retried(held(), 1.0),
-        lambda: jobs.retried(new_job(state="succeeded"), 1.0),
-        lambda: jobs.cancel_asked(new_job(state="succeeded"), 1.0),
-        lambda: jobs.cancel_asked(new_job(state="failed"), 1.0),
-        lambda: jobs.expired(held(), 1.0),
-        lambda: jobs.lost(new_job(), 1.0, Limits()),
-        lambda: jobs.released(new_job(state="expired"), 1.0),
+        lambda: jobs.succeed(new_job(), 1.0, {}),
+        lambda: jobs.report_progress(new_job(), "", 0.1, ""),
+        lambda: jobs.retry(held(), 1.0),
+        lambda: jobs.retry(new_job(state="succeeded"), 1.0),
+        lambda: jobs.request_cancel(new_job(state="succeeded"), 1.0),
+        lambda: jobs.request_cancel(new_job(state="failed"), 1.0),
+        lambda: jobs.expire(held(), 1.0),
+        lambda: jobs.requeue_expired(new_job(), 1.0, Limits()),
+        lambda: jobs.release(new_job(state="expired"), 1.0),
     ],
 )
 def test_no_other_way(wrong: Callable[[], Job]) -> None:
@@ -89,27 +89,27 @@ def test_no_other_way(wrong: Callable[[], Job]) -> None:
 
 
 def test_needs_and_faults() -> None:
-    assert jobs.needs_of("prepare") == {"prepare"}
-    assert jobs.needs_of("generate", ["studio", "template"]) == {"draw:studio", "draw:template"}
-    assert jobs.fault_of(EngineError("made", "It broke.", {"a": 1})) == Fault(
+    assert jobs.required_abilities("prepare") == {"prepare"}
+    assert jobs.required_abilities("generate", ["studio", "template"]) == {"draw:studio", "draw:template"}
+    assert jobs.fault_from(EngineError("made", "It broke.", {"a": 1})) == Fault(
         "EngineError", "made", "It broke.", {"a": 1}
     )
-    assert jobs.fault_of(LeaseLost("lease_lost", "Gone.")).branch == "Cancelled"
+    assert jobs.fault_from(LeaseLost("lease_lost", "Gone.")).branch == "Cancelled"
 
 
 def test_place_when_owners_take_turns() -> None:
-    assert jobs.position(0, []) == 1
-    assert jobs.position(2, []) == 3
+    assert jobs.queue_position(0, []) == 1
+    assert jobs.queue_position(2, []) == 3
     # One other owner with ten jobs, whose turn comes first: they alternate.
-    assert jobs.position(0, [(10, True)]) == 2
-    assert jobs.position(0, [(10, False)]) == 1
-    assert jobs.position(2, [(10, True)]) == 6
-    assert jobs.position(2, [(10, False), (1, True)]) == 6
+    assert jobs.queue_position(0, [(10, True)]) == 2
+    assert jobs.queue_position(0, [(10, False)]) == 1
+    assert jobs.queue_position(2, [(10, True)]) == 6
+    assert jobs.queue_position(2, [(10, False), (1, True)]) == 6
 
 
 def test_learning_and_drawing_of_words_wait_in_queues_of_their_own() -> None:
     words = ("prepare", "draw:studio", "draw:text", "base:sdxl:lora", "train:sdxl")
-    assert [jobs.queue_of(each) for each in words] == [None, None, "gpu.generate", "gpu.generate", "gpu.train"]
+    assert [jobs.queue_for(each) for each in words] == [None, None, "gpu.generate", "gpu.generate", "gpu.train"]
 
 
 def test_estimate_goes_by_the_median_of_past_runs() -> None:

@@ -14,27 +14,33 @@ from pipelines import build
 from pipelines.engines import Engines
 from pipelines.folders import identities
 from pipelines.folders import training_sets as sets
-from pipelines.settings import Base, Exam, ModelStore, Settings, Train
+from pipelines.settings import BaseLocation, ModelStoreSettings, Settings, TrainSettings, ValidationSettings
 from portrait.errors import Cancelled
 from portrait.ports import Progress
-from portrait.training import Lesson
+from portrait.training import TrainingJob
 from tasks.files import Files
-from tasks.jobs import Job, needs_of
+from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
-from tasks.ledger.ledger import Store
-from tasks.ledger.rows import SetRow
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.rows import TrainingSetRow
 from tasks.ledger.tables import training_sets
-from tasks.queue.flows import Done, PortraitFlows, Work
-from tasks.queue.runner import Runner
-from tasks.settings import Lease
+from tasks.queue.flows import FlowResult, JobContext, PortraitFlows
+from tasks.queue.runner import JobRunner
+from tasks.settings import LeaseSettings
 from tests import tiny
-from tests.pipelines.engines import lessons
-from tests.pipelines.engines.lessons import Heard
+from tests.pipelines.engines import tiny_training
+from tests.pipelines.engines.tiny_training import RecordedProgress
 from tests.tasks.learning_flows import LearningEngines
 from tests.tasks.stand import new_job
 
-KNOBS = Train(
-    steps=12, rank=4, rate=1e-2, batch=1, checkpoint_every=4, flips=False, exam=Exam(every=6, steps=1, held_out=1)
+KNOBS = TrainSettings(
+    steps=12,
+    rank=4,
+    rate=1e-2,
+    batch=1,
+    checkpoint_every=4,
+    flips=False,
+    exam=ValidationSettings(every=6, steps=1, held_out=1),
 )
 
 
@@ -44,8 +50,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("lessons")
-    bases = {"small": Base(tiny.sd15(folder / "small")), "large": Base(tiny.sdxl(folder / "large"))}
-    yield Settings(models=ModelStore(folder=folder / "models"), train=KNOBS, bases=bases)
+    bases = {"small": BaseLocation(tiny.sd15(folder / "small")), "large": BaseLocation(tiny.sdxl(folder / "large"))}
+    yield Settings(models=ModelStoreSettings(folder=folder / "models"), train=KNOBS, bases=bases)
     torch.set_num_threads(before)
 
 
@@ -64,78 +70,87 @@ class Stopping(PortraitFlows):
         super().__init__(settings, engines)
         self.then: Callable[[], None] = stop
 
-    def __call__(self, work: Work) -> Done:
+    def __call__(self, context: JobContext) -> FlowResult:
         self.heard = []
 
         def progress(done: int, total: int, doing: str, preview: Any = None) -> None:
             self.heard.append(f"{done} {doing}")
             if self.at and self.at in f"{done} {doing}":
                 self.then()
-            work.progress(done, total, doing, preview)
+            context.progress(done, total, doing, preview)
 
-        return super().__call__(replace(work, progress=cast("Progress", progress)))
+        return super().__call__(replace(context, progress=cast("Progress", progress)))
 
 
 @pytest.fixture
-def runner(sqlite: Store, tmp_path: Path, settings: Settings) -> Runner:
+def runner(sqlite: Ledger, tmp_path: Path, settings: Settings) -> JobRunner:
     flows = Stopping(settings, cast("Engines", LearningEngines(settings)))
-    return Runner("w", sqlite, Files(tmp_path / "data"), flows, Lease(), frozenset({"train:small", "train:large"}))
+    return JobRunner(
+        "w", sqlite, Files(tmp_path / "data"), flows, LeaseSettings(), frozenset({"train:small", "train:large"})
+    )
 
 
-def asked(runner: Runner, base: str = "small", **wants: Any) -> Job:
+def asked(runner: JobRunner, base: str = "small", **params: Any) -> Job:
     """A person with a training set, and the wish to learn them."""
     now = time.time()
-    person = runner.store.people.add("ann", "Ann", "1", "Ann", now).id
-    row = SetRow(new_id("set", now), "ann", person, "job-0", [], now)
-    sets.write(lessons.photos(), runner.files.training_set("ann", person, row.id))
-    with runner.store.people.database.write() as connection:
+    person = runner.ledger.people.add("ann", "Ann", "1", "Ann", now).id
+    row = TrainingSetRow(new_id("set", now), "ann", person, "job-0", [], now)
+    sets.write(tiny_training.training_set(), runner.files.training_set("ann", person, row.id))
+    with runner.ledger.people.database.write() as connection:
         connection.execute(sa.insert(training_sets).values(asdict(row)))
-    given = {"person": person, "training_set": row.id, "base": base, **wants}
-    job = new_job(created=now, kind="train", queue="gpu.train", wants=given, needs=needs_of("train", base=base))
-    return runner.store.jobs.add(job, [person])
+    given = {"person": person, "training_set": row.id, "base": base, **params}
+    job = new_job(
+        created=now, kind="train", queue="gpu.train", params=given, needs=required_abilities("train", base=base)
+    )
+    return runner.ledger.jobs.add(job, [person])
 
 
 @pytest.mark.parametrize("base", ["small", "large"])
-def test_a_person_is_learned_through_the_queue(runner: Runner, settings: Settings, tmp_path: Path, base: str) -> None:
+def test_a_person_is_learned_through_the_queue(
+    runner: JobRunner, settings: Settings, tmp_path: Path, base: str
+) -> None:
     job = asked(runner, base, steps=6, seed=3)
-    assert not runner.once("cpu"), "it waits in another queue"
-    assert runner.once("gpu.train")
-    done = runner.store.jobs.get("ann", job.id)
+    assert not runner.run_next("cpu"), "it waits in another queue"
+    assert runner.run_next("gpu.train")
+    done = runner.ledger.jobs.get("ann", job.id)
     assert done.state == "succeeded", done.fault
-    person = str(job.wants["person"])
-    row = runner.store.people.identities("ann", person)[0]
+    person = str(job.params["person"])
+    row = runner.ledger.people.identities("ann", person)[0]
     assert (row.id, row.base) == (done.result["identity"], base)
     kept = identities.read(runner.files.identity("ann", person, row.id))
     assert (kept.description["steps"], kept.description["settings"]["seed"]) == (6, 3)
     assert (kept.folder / "report.html").is_file()
     (tmp_path / "desk").mkdir()
     directly = LearningEngines(settings).trainer()
-    learned = directly.train(Lesson(lessons.photos(), base, tmp_path / "desk", None, {"steps": 6, "seed": 3}), Heard())
+    learned = directly.train(
+        TrainingJob(tiny_training.training_set(), base, tmp_path / "desk", None, {"steps": 6, "seed": 3}),
+        RecordedProgress(),
+    )
     assert learned.lora is not None
     assert (kept.folder / "lora.safetensors").read_bytes() == learned.lora.read_bytes(), "as without a queue"
-    assert not runner.files.desk("ann", person, job.id).exists()
+    assert not runner.files.work_dir("ann", person, job.id).exists()
     gone = runner.files.erase_person("ann", person)
     assert any(name.endswith("lora.safetensors") for name in gone)
     assert not kept.folder.exists()
 
 
-def test_another_worker_goes_on_where_one_stopped(runner: Runner, tmp_path: Path) -> None:
+def test_another_worker_goes_on_where_one_stopped(runner: JobRunner, tmp_path: Path) -> None:
     flows = cast("Stopping", runner.flows)
     job = asked(runner)
     flows.at = "9 Learning at loss"
-    assert runner.once("gpu.train")
-    assert runner.store.jobs.get("ann", job.id).state == "queued"
+    assert runner.run_next("gpu.train")
+    assert runner.ledger.jobs.get("ann", job.id).state == "queued"
     flows.at = ""
-    assert runner.once("gpu.train")
+    assert runner.run_next("gpu.train")
     steps = [line for line in flows.heard if "Learning at loss" in line]
     assert steps[0].startswith("9 "), "the checkpoint of step 8"
-    done = runner.store.jobs.get("ann", job.id)
+    done = runner.ledger.jobs.get("ann", job.id)
     assert done.state == "succeeded", done.fault
     again = asked(runner)
-    assert runner.once("gpu.train")
+    assert runner.run_next("gpu.train")
     files = [
         runner.files.identity(
-            "ann", str(each.wants["person"]), runner.store.jobs.get("ann", each.id).result["identity"]
+            "ann", str(each.params["person"]), runner.ledger.jobs.get("ann", each.id).result["identity"]
         )
         for each in (job, again)
     ]
@@ -143,27 +158,27 @@ def test_another_worker_goes_on_where_one_stopped(runner: Runner, tmp_path: Path
     assert first == second, "as if nothing had happened"
 
 
-def test_a_cancelled_lesson_leaves_nothing(runner: Runner) -> None:
+def test_a_cancelled_lesson_leaves_nothing(runner: JobRunner) -> None:
     flows = cast("Stopping", runner.flows)
     job = asked(runner)
-    desk = runner.files.desk("ann", str(job.wants["person"]), job.id)
+    desk = runner.files.work_dir("ann", str(job.params["person"]), job.id)
     found: list[bool] = []
 
     def cancel() -> None:
         found.append((desk / "state.pt").is_file())
-        runner.store.jobs.cancel("ann", job.id, time.time())
+        runner.ledger.jobs.cancel("ann", job.id, time.time())
         raise Cancelled
 
     flows.at, flows.then = "6 Learning at loss", cancel
-    assert runner.once("gpu.train")
-    assert runner.store.jobs.get("ann", job.id).state == "cancelled"
+    assert runner.run_next("gpu.train")
+    assert runner.ledger.jobs.get("ann", job.id).state == "cancelled"
     assert found == [True]
     assert not desk.exists()
-    assert runner.store.people.identities("ann", str(job.wants["person"])) == []
+    assert runner.ledger.people.identities("ann", str(job.params["person"])) == []
 
 
 def test_what_a_worker_can_learn_on_is_one_of_its_abilities(settings: Settings, tmp_path: Path) -> None:
-    lacks = build.bases(settings)
+    lacks = build.missing_by_base(settings)
     assert lacks["small"] == []
     assert "portrait models pull sdxl" in " ".join(lacks["sdxl"])
     able = PortraitFlows(settings, cast("Engines", LearningEngines(settings))).abilities()
@@ -171,9 +186,9 @@ def test_what_a_worker_can_learn_on_is_one_of_its_abilities(settings: Settings, 
     assert "train:sd15" in able.missing
 
 
-def test_wishes_and_strangers_sets_are_refused(runner: Runner) -> None:
+def test_wishes_and_strangers_sets_are_refused(runner: JobRunner) -> None:
     job = asked(runner, start="identity-x")
-    assert runner.once("gpu.train")
-    fault = runner.store.jobs.get("ann", job.id).fault
+    assert runner.run_next("gpu.train")
+    fault = runner.ledger.jobs.get("ann", job.id).fault
     assert fault is not None
     assert fault.code == "not_found"

@@ -67,7 +67,7 @@ def test_every_job_succeeds_once_while_workers_are_killed(
     for worker in stand.workers:
         kill(worker)
     stand.keeper.purge(time.time() + 2 * LEASE)
-    assert not stand.files.leftovers(), "what killed workers had half done is swept away"
+    assert not stand.files.staging_folders(), "what killed workers had half done is swept away"
 
 
 def killing(stand: Stand, dice: random.Random) -> int:
@@ -89,8 +89,8 @@ def killing(stand: Stand, dice: random.Random) -> int:
 
 def wrong_portraits(stand: Stand, job: Job) -> int:
     """Portraits that are missing or doubled, in the ledger and on the disk."""
-    wanted = [f"{number:02}.jpg" for number in range(1, int(job.wants["count"]) + 1)]
+    wanted = [f"{number:02}.jpg" for number in range(1, int(job.params["count"]) + 1)]
     folder = stand.files.portraits(job.owner, job.id)
     found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    rows = sorted(row.file for row in portraits_of(stand.store, job))
+    rows = sorted(row.file for row in portraits_of(stand.ledger, job))
     return len(set(wanted) ^ set(found)) + len(set(wanted) ^ set(rows)) + len(rows) - len(set(rows))

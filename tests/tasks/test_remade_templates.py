@@ -9,13 +9,13 @@ import torch
 from pipelines.image_io import read
 from pipelines.settings import Settings
 from portrait.arrays import Image
-from tasks.queue.runner import Runner
+from tasks.queue.runner import JobRunner
 from tests.tasks.stand import new_job, portraits_of
 from tests.tasks.test_into_templates import draw, hang, people, runner, tiny  # noqa: F401 -- fixtures
 
 
 def test_a_face_in_a_template_comes_again_by_the_same_models_alone(
-    runner: Runner,  # noqa: F811 -- the fixture
+    runner: JobRunner,  # noqa: F811 -- the fixture
     tiny: Settings,  # noqa: F811 -- the fixture
     astronaut: Image,
 ) -> None:
@@ -23,17 +23,17 @@ def test_a_face_in_a_template_comes_again_by_the_same_models_alone(
     image, recipe, row = draw(runner, template, {1: "cleo"}, identities=["instantid"])
     (facts,) = [facts for passes in recipe["drawn"]["faces"].values() for facts in list(passes.values())[:1]]
     assert "instantid/ip-adapter.bin" in facts["models"]
-    wants: dict[str, Any] = {**runner.store.jobs.get("ann", row.job).wants, "remake": row.id}
+    params: dict[str, Any] = {**runner.ledger.jobs.get("ann", row.job).params, "remake": row.id}
 
     def again() -> Any:
-        job = new_job(created=time.time(), kind="generate", wants=wants, needs=frozenset({"draw:template"}))
-        runner.store.jobs.add(job, [])
-        assert runner.once("cpu")
-        return runner.store.jobs.get("ann", job.id)
+        job = new_job(created=time.time(), kind="generate", params=params, needs=frozenset({"draw:template"}))
+        runner.ledger.jobs.add(job, [])
+        assert runner.run_next("cpu")
+        return runner.ledger.jobs.get("ann", job.id)
 
     done = again()
     assert done.state == "succeeded", done.fault
-    (twin,) = portraits_of(runner.store, done)
+    (twin,) = portraits_of(runner.ledger, done)
     file = runner.files.portraits("ann", done.id) / twin.file
     assert np.array_equal(read(file).image, image)
     adapter = tiny.models.folder / "instantid" / "ip-adapter.bin"

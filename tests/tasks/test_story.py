@@ -11,10 +11,10 @@ import PIL.Image
 import pytest
 
 from app.terminal import sample_photos
-from pipelines.deliver import recipe_of
+from pipelines.deliver import read_recipe
 from tasks.settings import load
 from tests import hub_store
-from tests.tasks.api.desk import Desk, desk_at
+from tests.tasks.api.harness import ApiHarness, open_api
 from tests.tasks.conftest import stand_at
 from tests.tasks.stand import Stand, until
 
@@ -44,7 +44,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[tuple[Stand, Desk]]:
+def house(tmp_path: Path) -> Iterator[tuple[Stand, ApiHarness]]:
     """An installation with a base of its own and the tiny adapters beside the embedded models; its API and its worker."""
     filled = hub_store.fill(tmp_path)
     for real in load().models.folder.iterdir():
@@ -52,14 +52,14 @@ def house(tmp_path: Path) -> Iterator[tuple[Stand, Desk]]:
             (filled.models.folder / real.name).symlink_to(real)
     (tmp_path / "portrait.toml").write_text(SETTINGS.format(base=filled.bases["xl"].path))
     more = {"PORTRAIT_TASKS__LEASE__SECONDS": "60", "PORTRAIT_TASKS__CPU_FOR_GPU_QUEUES": "true"}
-    with contextmanager(stand_at)(tmp_path, more) as stand, desk_at(stand.environment) as desk:
+    with contextmanager(stand_at)(tmp_path, more) as stand, open_api(stand.environment) as desk:
         stand.work(
             QUEUES="cpu,gpu.train,gpu.generate", FLOWS="tests.tasks.reading_flows:open_flows", OMP_NUM_THREADS="1"
         )
         yield stand, desk
 
 
-def test_from_photos_to_marked_portraits_in_five_ways(house: tuple[Stand, Desk], tmp_path: Path) -> None:
+def test_from_photos_to_marked_portraits_in_five_ways(house: tuple[Stand, ApiHarness], tmp_path: Path) -> None:
     stand, desk = house
     client = desk.client()
     person = _person(client, tmp_path / "photos")
@@ -95,7 +95,7 @@ def _person(client: Any, folder: Path) -> str:
     """Somebody with three photos."""
     consent = {"agreed": True, "text_version": "2026-11", "given_by": "Ann"}
     id = client.post("/people", json={"name": "Ann", "consent": consent}).json()["id"]
-    photos = [("files", (path.name, path.read_bytes())) for path in sample_photos.write(folder)[:3]]
+    photos = [("files", (path.name, path.read_bytes())) for path in sample_photos.write_selfies(folder)[:3]]
     added = client.post(f"/people/{id}/selfies", files=photos)
     assert added.status_code == 201, added.text
     return id
@@ -123,4 +123,4 @@ def _marked(file: Path) -> dict[str, Any]:
     with PIL.Image.open(io.BytesIO(file.read_bytes())) as picture:
         described = picture.getxmp()["xmpmeta"]["RDF"]["Description"]
     assert described["DigitalSourceType"].endswith("/trainedAlgorithmicMedia")
-    return dict(recipe_of(file))
+    return dict(read_recipe(file))

@@ -11,10 +11,10 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from portrait.errors import UserError
-from tasks.ledger.ledger import Store
+from tasks.ledger.ledger import Ledger
 from tasks.ledger.queue import Outcome
 from tasks.ledger.rows import DeliveryRow
-from tasks.webhooks import JITTER, OF_A_HOST, OF_A_WEBHOOK, SCHEDULE, Sender, check_url, new_secret
+from tasks.webhooks import JITTER, MAX_PER_HOST, MAX_PER_WEBHOOK, SCHEDULE, WebhookSender, check_url, new_secret
 from tests.tasks.receiver import Receiver, receiver
 from tests.tasks.stand import new_job
 
@@ -26,29 +26,33 @@ def there() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def sender(sqlite: Store) -> Sender:
-    return Sender(sqlite.hooks, private=True)
+def sender(sqlite: Ledger) -> WebhookSender:
+    return WebhookSender(sqlite.webhooks, private=True)
 
 
-def calls(store: Store, url: str, count: int = 1, at: float = 1.0) -> list[DeliveryRow]:
+def calls(ledger: Ledger, url: str, count: int = 1, at: float = 1.0) -> list[DeliveryRow]:
     """Calls that wait to be made since then, of one webhook."""
-    hook = store.hooks.add("ann", url, new_secret(), [], at)
-    return [store.hooks.send("ann", hook.id, "job.succeeded", {"type": "job.succeeded"}, at) for _ in range(count)]
+    hook = ledger.webhooks.add("ann", url, new_secret(), [], at)
+    return [
+        ledger.webhooks.enqueue("ann", hook.id, "job.succeeded", {"type": "job.succeeded"}, at) for _ in range(count)
+    ]
 
 
-def seen(store: Store, call: DeliveryRow) -> DeliveryRow:
-    return store.hooks.delivery("ann", call.id)
+def seen(ledger: Ledger, call: DeliveryRow) -> DeliveryRow:
+    return ledger.webhooks.delivery("ann", call.id)
 
 
-def test_a_job_that_ends_is_told_and_the_signature_holds(sqlite: Store, sender: Sender, there: Receiver) -> None:
+def test_a_job_that_ends_is_told_and_the_signature_holds(
+    sqlite: Ledger, sender: WebhookSender, there: Receiver
+) -> None:
     secret = new_secret()
-    sqlite.hooks.add("ann", f"{there.url}/hook?key=1", secret, ["job.succeeded"], 1.0)
+    sqlite.webhooks.add("ann", f"{there.url}/hook?key=1", secret, ["job.succeeded"], 1.0)
     job = sqlite.jobs.add(new_job())
-    assert not sqlite.hooks.due(time.time())
+    assert not sqlite.webhooks.has_due(time.time())
     claimed = sqlite.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60)
     assert claimed is not None
     sqlite.queue.finish(claimed, time.time(), Outcome(), lambda: None)
-    assert sqlite.hooks.due(time.time())
+    assert sqlite.webhooks.has_due(time.time())
     assert not sender.send_due()
     (call,) = there.calls
     assert call.path == "/hook?key=1"
@@ -59,12 +63,12 @@ def test_a_job_that_ends_is_told_and_the_signature_holds(sqlite: Store, sender: 
     }
     with pytest.raises(WebhookVerificationError):
         Webhook(new_secret()).verify(call.body, call.headers)
-    made = sqlite.hooks.delivery("ann", call.headers["webhook-id"])
+    made = sqlite.webhooks.delivery("ann", call.headers["webhook-id"])
     assert (made.state, made.status, made.attempts) == ("delivered", 204, 1)
-    assert not sqlite.hooks.due(time.time())
+    assert not sqlite.webhooks.has_due(time.time())
 
 
-def test_a_failed_call_comes_back_with_the_same_id(sqlite: Store, sender: Sender, there: Receiver) -> None:
+def test_a_failed_call_comes_back_with_the_same_id(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
     there.answers = (500, 200)
     (call,) = calls(sqlite, there.url)
     now = time.time()
@@ -80,7 +84,7 @@ def test_a_failed_call_comes_back_with_the_same_id(sqlite: Store, sender: Sender
     assert there.ids == [call.id, call.id]
 
 
-def test_after_the_last_try_it_is_given_up(sqlite: Store, sender: Sender, there: Receiver) -> None:
+def test_after_the_last_try_it_is_given_up(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
     there.answers = (503,)
     (call,) = calls(sqlite, there.url)
     waits, now = [], time.time()
@@ -92,21 +96,21 @@ def test_after_the_last_try_it_is_given_up(sqlite: Store, sender: Sender, there:
     assert all(planned <= wait <= planned * (1 + JITTER) for planned, wait in zip(SCHEDULE, waits, strict=False))
 
 
-def test_gone_disables_the_webhook(sqlite: Store, sender: Sender, there: Receiver) -> None:
+def test_gone_disables_the_webhook(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
     there.answers = (410,)
     first, second = calls(sqlite, there.url, 2)
     sender.send_due()
-    hook = sqlite.hooks.get("ann", first.webhook)
+    hook = sqlite.webhooks.get("ann", first.webhook)
     assert hook.disabled
     assert "410" in hook.why_disabled
     assert {seen(sqlite, call).state for call in (first, second)} == {"given_up"}
-    late = sqlite.hooks.send("ann", hook.id, "job.failed", {}, 1.0)
+    late = sqlite.webhooks.enqueue("ann", hook.id, "job.failed", {}, 1.0)
     before = len(there.calls)
     sender.send_due()
     assert (seen(sqlite, late).state, len(there.calls)) == ("given_up", before)
 
 
-def test_a_redirect_is_not_followed(sqlite: Store, sender: Sender, there: Receiver) -> None:
+def test_a_redirect_is_not_followed(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
     there.answers = (307,)
     (call,) = calls(sqlite, there.url)
     sender.send_due()
@@ -114,14 +118,14 @@ def test_a_redirect_is_not_followed(sqlite: Store, sender: Sender, there: Receiv
     assert (seen(sqlite, call).state, seen(sqlite, call).status) == ("waiting", 307)
 
 
-def test_nobody_there_is_a_failed_call(sqlite: Store, sender: Sender) -> None:
+def test_nobody_there_is_a_failed_call(sqlite: Ledger, sender: WebhookSender) -> None:
     (call,) = calls(sqlite, "http://127.0.0.1:9/")
     sender.send_due()
     assert (seen(sqlite, call).state, seen(sqlite, call).status) == ("waiting", None)
     assert "refused" in seen(sqlite, call).answer
 
 
-def test_a_receiver_that_never_ends_its_answer_is_left(sqlite: Store, sender: Sender, there: Receiver) -> None:
+def test_a_receiver_that_never_ends_its_answer_is_left(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
     there.slow = 60
     (call,) = calls(sqlite, f"{there.url}/slow")
     assert not replace(sender, hold=1.0).send_due()
@@ -129,7 +133,7 @@ def test_a_receiver_that_never_ends_its_answer_is_left(sqlite: Store, sender: Se
     assert "no answer" in seen(sqlite, call).answer
 
 
-def slow_before(there: Receiver, sender: Sender, fast: int) -> int:
+def slow_before(there: Receiver, sender: WebhookSender, fast: int) -> int:
     """How many calls to a receiver that hangs were made when all to the others had arrived; only then it lets go."""
     now = time.time()
 
@@ -143,31 +147,31 @@ def slow_before(there: Receiver, sender: Sender, fast: int) -> int:
     return paths[: len(paths) - paths[::-1].index("/")].count("/slow")
 
 
-def test_a_slow_receiver_holds_up_nobody(sqlite: Store, sender: Sender, there: Receiver) -> None:
+def test_a_slow_receiver_holds_up_nobody(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
     there.slow = 60
-    slow = calls(sqlite, f"{there.url}/slow", 10 * OF_A_WEBHOOK)
+    slow = calls(sqlite, f"{there.url}/slow", 10 * MAX_PER_WEBHOOK)
     fast = calls(sqlite, there.url, 30, at=2.0)
-    assert slow_before(there, sender, len(fast)) <= OF_A_WEBHOOK
+    assert slow_before(there, sender, len(fast)) <= MAX_PER_WEBHOOK
     assert {seen(sqlite, call).state for call in fast} == {"delivered"}
     assert {seen(sqlite, call).attempts for call in slow} == {1}
 
 
 def test_a_host_that_hangs_holds_up_nobody_however_many_webhooks_call_it(
-    sqlite: Store, sender: Sender, there: Receiver
+    sqlite: Ledger, sender: WebhookSender, there: Receiver
 ) -> None:
     there.slow = 60
-    slow = [calls(sqlite, f"{there.url}/slow")[0] for _ in range(3 * OF_A_HOST)]
+    slow = [calls(sqlite, f"{there.url}/slow")[0] for _ in range(3 * MAX_PER_HOST)]
     fast = calls(sqlite, there.url.replace("127.0.0.1", "LOCALHOST"), 20, at=2.0)
-    assert slow_before(there, sender, len(fast)) <= OF_A_HOST
+    assert slow_before(there, sender, len(fast)) <= MAX_PER_HOST
     assert {seen(sqlite, call).state for call in fast} == {"delivered"}
     assert {seen(sqlite, call).attempts for call in slow} == {1}
 
 
 def test_a_call_that_becomes_due_meanwhile_does_not_wait_for_one_that_hangs(
-    sqlite: Store, sender: Sender, there: Receiver
+    sqlite: Ledger, sender: WebhookSender, there: Receiver
 ) -> None:
     there.slow = 60
-    calls(sqlite, f"{there.url}/slow", 2 * OF_A_WEBHOOK)
+    calls(sqlite, f"{there.url}/slow", 2 * MAX_PER_WEBHOOK)
     late: list[DeliveryRow] = []
     now = time.time()
 
@@ -180,29 +184,29 @@ def test_a_call_that_becomes_due_meanwhile_does_not_wait_for_one_that_hangs(
 
     assert not replace(sender, now=lambda: now).send_due(look)
     assert seen(sqlite, late[0]).state == "delivered"
-    assert [call.path for call in there.calls].index("/") <= OF_A_WEBHOOK
+    assert [call.path for call in there.calls].index("/") <= MAX_PER_WEBHOOK
 
 
 def test_who_is_called_away_makes_some_calls_and_leaves_the_rest(
-    sqlite: Store, sender: Sender, there: Receiver
+    sqlite: Ledger, sender: WebhookSender, there: Receiver
 ) -> None:
-    made = calls(sqlite, there.url, 3 * OF_A_WEBHOOK)
+    made = calls(sqlite, there.url, 3 * MAX_PER_WEBHOOK)
     assert sender.send_due(lambda: True), "there are more"
     told = Counter((seen(sqlite, call).state, seen(sqlite, call).attempts) for call in made)
-    assert told == {("delivered", 1): OF_A_WEBHOOK, ("waiting", 0): 2 * OF_A_WEBHOOK}
+    assert told == {("delivered", 1): MAX_PER_WEBHOOK, ("waiting", 0): 2 * MAX_PER_WEBHOOK}
     assert not sender.send_due()
     assert {seen(sqlite, call).state for call in made} == {"delivered"}
 
 
-def test_what_killed_its_sender_each_time_is_given_up(sqlite: Store, sender: Sender, there: Receiver) -> None:
+def test_what_killed_its_sender_each_time_is_given_up(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
     (call,) = calls(sqlite, there.url)
     for at in range(len(SCHEDULE) + 1):
-        assert sqlite.hooks.take_due(10.0 * at + 2, 10.0 * at + 9)
+        assert sqlite.webhooks.claim_due(10.0 * at + 2, 10.0 * at + 9)
     sender.send_due()
     assert (seen(sqlite, call).state, there.calls) == ("given_up", [])
 
 
-def test_a_private_receiver_is_not_called(sqlite: Store, sender: Sender, there: Receiver) -> None:
+def test_a_private_receiver_is_not_called(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
     port = there.url.rpartition(":")[2]
     guarded = replace(sender, private=False)
     named = [calls(sqlite, f"https://{host}:{port}/")[0] for host in ("localtest.example", "2130706433", "[::1]")]
@@ -213,7 +217,7 @@ def test_a_private_receiver_is_not_called(sqlite: Store, sender: Sender, there: 
     assert there.calls == []
 
 
-def test_a_name_is_looked_up_once_and_kept_for_tls(sqlite: Store, sender: Sender, tmp_path: Path) -> None:
+def test_a_name_is_looked_up_once_and_kept_for_tls(sqlite: Ledger, sender: WebhookSender, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=hook.example"
     names = ["-addext", "subjectAltName=DNS:hook.example", "-keyout", str(key), "-out", str(certificate)]
@@ -280,9 +284,9 @@ def test_a_secret_is_as_the_specification_says() -> None:
     assert 24 <= len(base64.b64decode(first.removeprefix("whsec_"), validate=True)) <= 64
 
 
-def test_the_body_is_what_the_job_left(sqlite: Store, sender: Sender, there: Receiver) -> None:
-    hook = sqlite.hooks.add("ann", there.url, new_secret(), [], 1.0)
+def test_the_body_is_what_the_job_left(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
+    hook = sqlite.webhooks.add("ann", there.url, new_secret(), [], 1.0)
     payload = {"type": "test", "data": {"id": "ü"}}
-    sqlite.hooks.send("ann", hook.id, "test", payload, 1.0)
+    sqlite.webhooks.enqueue("ann", hook.id, "test", payload, 1.0)
     sender.send_due()
     assert json.loads(there.calls[0].body) == payload

@@ -26,7 +26,7 @@ def main() -> None:
     wanted = set(sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
-        sample_photos.write(photos)
+        sample_photos.write_selfies(photos)
         for entry in Catalog((BUILTIN,)).entries():
             if entry.style.kind == "text" or (wanted and entry.style.id not in wanted):
                 continue

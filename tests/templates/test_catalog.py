@@ -5,7 +5,7 @@ import pytest
 from portrait.errors import OperatorError, UserError
 from portrait.studio.backdrops import NAMES
 from templates.catalog import Catalog
-from templates.schema import read
+from templates.schema import read_style
 
 STUDIO = 'schema = 1\nid = "mine"\nkind = "studio"\ntitle = "Mine"\nbackdrop = "studio-grey"\nlicence = "CC0-1.0"\n'
 BACKDROPS = {f"studio-{name}" for name in ("grey", "warm", "cool", "black", "white", "gradient", "office", "outdoors")}
@@ -62,7 +62,7 @@ def test_what_does_not_hold_is_named(tmp_path: Path, change: tuple[str, str], na
     path = tmp_path / "style.toml"
     path.write_text(STUDIO.replace(*change, 1))
     with pytest.raises(OperatorError, match=named) as caught:
-        read(path)
+        read_style(path)
     assert caught.value.code == "bad_style"
 
 
@@ -70,7 +70,7 @@ def test_a_huge_style_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "style.toml"
     path.write_text(STUDIO + "#" * 200_000)
     with pytest.raises(OperatorError, match="larger"):
-        read(path)
+        read_style(path)
 
 
 def test_a_picture_that_is_gone_is_told(tmp_path: Path) -> None:

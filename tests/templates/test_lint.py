@@ -8,9 +8,9 @@ from portrait.arrays import Size
 from portrait.types import Box, Face, Pose
 from templates import lint
 from templates.catalog import Catalog
-from templates.lint import Finding, Installed, Seen
+from templates.lint import DetectedFaces, Finding, Installed
 from templates.schema import StyleFile
-from templates.traits import filled, placeholders
+from templates.traits import fill_traits, placeholders
 
 TEXT = {
     "schema": 1,
@@ -39,18 +39,18 @@ def face(left: float = 100, width: float = 120, yaw: float = 0) -> Face:
 
 
 def test_a_good_style_has_nothing_wrong() -> None:
-    assert lint.words(style()) == []
-    assert lint.picture(style(start=TEMPLATE), Seen(Size(800, 800), (face(),))) == []
+    assert lint.lint_fields(style()) == []
+    assert lint.lint_picture(style(start=TEMPLATE), DetectedFaces(Size(800, 800), (face(),))) == []
 
 
 def test_an_id_photo_names_a_rule_and_a_colour_that_there_are() -> None:
     start = {"schema": 1, "id": "mine", "kind": "idphoto", "title": "Mine", "preset": "icao", "licence": "CC0-1.0"}
     here = Installed(presets=frozenset({"icao"}), colours=frozenset({"white"}))
     for background in ("", "white", "kept", "#a0b0c0"):
-        assert lint.words(style({"background": background}, start), here) == []
+        assert lint.lint_fields(style({"background": background}, start), here) == []
     wrong = style({"background": "purple", "preset": "moon"}, start)
-    assert codes(lint.words(wrong, here)) == {"preset_unknown", "background_unknown"}
-    assert lint.words(wrong) == []
+    assert codes(lint.lint_fields(wrong, here)) == {"preset_unknown", "background_unknown"}
+    assert lint.lint_fields(wrong) == []
     for change in ({"preset": ""}, {"prompt": "{who}"}, {"refiners": [{"name": "skin"}]}, {"background": "#xyz"}):
         with pytest.raises(ValueError, match=r"preset|background"):
             style(change, start)
@@ -63,8 +63,8 @@ def test_the_built_in_styles_have_nothing_wrong() -> None:
 
     here = Installed(backdrops=frozenset(NAMES), engines=frozenset({"studio", "fusion"}))
     for entry in Catalog().entries():
-        assert lint.words(entry.style, here) == [], entry.style.id
-        assert lint.file(entry.picture(), entry.style) == []
+        assert lint.lint_fields(entry.style, here) == [], entry.style.id
+        assert lint.lint_picture_file(entry.picture(), entry.style) == []
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_built_in_styles_have_nothing_wrong() -> None:
     ],
 )
 def test_planted_faults_are_found(change: dict[str, object], code: str) -> None:
-    assert codes(lint.words(style(change))) == {code}
+    assert codes(lint.lint_fields(style(change))) == {code}
 
 
 @pytest.mark.parametrize(
@@ -99,11 +99,11 @@ def test_planted_faults_are_found(change: dict[str, object], code: str) -> None:
     ["{who} in Sussex", "{who} on an adelean sea", "{who}, unisexual clothing", "{who}, essex", "{who}, {traits}"],
 )
 def test_words_within_words_are_left_alone(words: str) -> None:
-    assert lint.words(style({"prompt": words})) == []
+    assert lint.lint_fields(style({"prompt": words})) == []
 
 
 def test_a_negative_prompt_may_name_what_is_to_be_left_out() -> None:
-    assert lint.words(style({"negative": "nsfw, nude"})) == []
+    assert lint.lint_fields(style({"negative": "nsfw, nude"})) == []
 
 
 def test_what_is_not_installed_is_found_only_by_who_knows() -> None:
@@ -114,61 +114,68 @@ def test_what_is_not_installed_is_found_only_by_who_knows() -> None:
             "engines": ["fancy"],
         }
     )
-    assert "lora_missing" not in codes(lint.words(given))
+    assert "lora_missing" not in codes(lint.lint_fields(given))
     here = Installed(loras={"film": "sdxl"}, bases={"juggernaut": "sdxl"}, engines=frozenset({"studio"}))
-    assert codes(lint.words(given, here)) == {"lora_missing", "engine_missing"}
+    assert codes(lint.lint_fields(given, here)) == {"lora_missing", "engine_missing"}
     elsewhere = Installed(loras={"film": "sdxl", "gone": "sd15"}, bases={}, engines=frozenset({"fancy"}))
-    assert codes(lint.words(given, elsewhere)) == {"lora_other_base", "base_missing"}
+    assert codes(lint.lint_fields(given, elsewhere)) == {"lora_other_base", "base_missing"}
     studio = {"schema": 1, "id": "a", "kind": "studio", "title": "A", "backdrop": "pink", "licence": "CC0-1.0"}
-    assert codes(lint.words(style(start=studio), Installed(backdrops=frozenset({"grey"})))) == {"backdrop_unknown"}
+    assert codes(lint.lint_fields(style(start=studio), Installed(backdrops=frozenset({"grey"})))) == {
+        "backdrop_unknown"
+    }
 
 
 @pytest.mark.parametrize(
     ("seen", "change", "code"),
     [
-        (Seen(Size(800, 800), ()), {}, "no_face"),
-        (Seen(Size(400, 800), (face(),)), {}, "picture_small"),
-        (Seen(Size(800, 800), (face(width=40),)), {}, "face_small"),
-        (Seen(Size(800, 800), (face(yaw=-50),)), {}, "face_profile"),
-        (Seen(Size(800, 800), (face(left=-5),)), {}, "face_cut"),
-        (Seen(Size(800, 800), (face(),)), {"faces": 2}, "faces_missing"),
+        (DetectedFaces(Size(800, 800), ()), {}, "no_face"),
+        (DetectedFaces(Size(400, 800), (face(),)), {}, "picture_small"),
+        (DetectedFaces(Size(800, 800), (face(width=40),)), {}, "face_small"),
+        (DetectedFaces(Size(800, 800), (face(yaw=-50),)), {}, "face_profile"),
+        (DetectedFaces(Size(800, 800), (face(left=-5),)), {}, "face_cut"),
+        (DetectedFaces(Size(800, 800), (face(),)), {"faces": 2}, "faces_missing"),
     ],
 )
-def test_faults_of_a_picture_are_found(seen: Seen, change: dict[str, object], code: str) -> None:
-    assert codes(lint.picture(style(change, TEMPLATE), seen)) == {code}
+def test_faults_of_a_picture_are_found(seen: DetectedFaces, change: dict[str, object], code: str) -> None:
+    assert codes(lint.lint_picture(style(change, TEMPLATE), seen)) == {code}
 
 
 def test_passers_by_need_not_be_fit_for_anything() -> None:
-    assert lint.picture(style(start=TEMPLATE), Seen(Size(800, 800), (face(), face(left=500, width=30, yaw=60)))) == []
+    assert (
+        lint.lint_picture(
+            style(start=TEMPLATE), DetectedFaces(Size(800, 800), (face(), face(left=500, width=30, yaw=60)))
+        )
+        == []
+    )
 
 
 def test_a_small_face_is_a_warning_before_it_is_an_error() -> None:
-    (found,) = lint.picture(style(start=TEMPLATE), Seen(Size(800, 800), (face(width=60),)))
+    (found,) = lint.lint_picture(style(start=TEMPLATE), DetectedFaces(Size(800, 800), (face(width=60),)))
     assert (found.code, found.level) == ("face_small", "warning")
 
 
 def test_another_picture_than_the_one_named_is_found(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"other")
     given = style({"picture": {"file": "a.jpg", "sha256": "0" * 64}}, TEMPLATE)
-    assert codes(lint.file(tmp_path / "a.jpg", given)) == {"picture_changed"}
+    assert codes(lint.lint_picture_file(tmp_path / "a.jpg", given)) == {"picture_changed"}
 
 
 def test_a_style_without_a_credit_for_its_picture_is_warned_of() -> None:
-    (found,) = lint.words(style({"credit": ""}, TEMPLATE))
+    (found,) = lint.lint_fields(style({"credit": ""}, TEMPLATE))
     assert (found.code, found.level) == ("credit_missing", "warning")
 
 
 def test_traits_fill_the_prompt_with_wishes_or_safe_defaults() -> None:
     given = style({"traits": {"hat": {"default": ""}}, "prompt": "{who}, {age} {gender}, {hat}, {glasses}, {traits}"})
-    assert filled(given.prompt, given, {}) == "{who}, person, {traits}"
+    assert fill_traits(given.prompt, given, {}) == "{who}, person, {traits}"
     wishes = {"age": "elderly", "gender": "woman", "hat": "in a straw hat", "glasses": "with glasses"}
-    assert filled(given.prompt, given, wishes) == "{who}, elderly woman, in a straw hat, with glasses, {traits}"
+    assert fill_traits(given.prompt, given, wishes) == "{who}, elderly woman, in a straw hat, with glasses, {traits}"
 
 
 @pytest.mark.parametrize("wish", ["{who}", "(naked:1.4)", "<lora:x:1>", "[a|b]"])
 def test_a_wish_cannot_bring_placeholders_or_weights(wish: str) -> None:
     given = style({"traits": {"hat": {"default": "plain"}}, "prompt": "{who}, {hat}, {gender}"})
-    assert filled(given.prompt, given, {"hat": wish, "gender": wish}) == "{who}, plain, person"
+    assert fill_traits(given.prompt, given, {"hat": wish, "gender": wish}) == "{who}, plain, person"
 
 
 def test_placeholders_are_listed_once_in_their_order() -> None:

@@ -44,7 +44,7 @@ def packed(
 
 def refused(path: Path, folder: Path) -> str:
     with pytest.raises(UserError) as caught:
-        packs.bring(path, folder)
+        packs.import_pack(path, folder)
     assert caught.value.code == "bad_pack"
     assert not folder.exists() or list(folder.iterdir()) == []
     assert {each.name for each in folder.parent.iterdir()} <= {folder.name, path.name}
@@ -52,11 +52,11 @@ def refused(path: Path, folder: Path) -> str:
 
 
 def test_a_pack_goes_out_and_comes_in_again(tmp_path: Path) -> None:
-    packs.bring(packed(tmp_path / "a.zip", WHOLE), tmp_path / "here")
+    packs.import_pack(packed(tmp_path / "a.zip", WHOLE), tmp_path / "here")
     entries = [*Catalog((tmp_path / "here",)).entries(), Catalog().find("studio-grey"), Catalog().find("astronaut")]
-    first = packs.export(entries, tmp_path / "out.zip").read_bytes()
-    assert packs.export(entries[::-1], tmp_path / "again.zip").read_bytes() == first
-    brought = packs.bring(tmp_path / "out.zip", tmp_path / "there")
+    first = packs.export_pack(entries, tmp_path / "out.zip").read_bytes()
+    assert packs.export_pack(entries[::-1], tmp_path / "again.zip").read_bytes() == first
+    brought = packs.import_pack(tmp_path / "out.zip", tmp_path / "there")
     assert [entry.style.id for entry in brought] == ["astronaut", "mine", "studio-grey"]
     assert (tmp_path / "there/mine/a.png").read_bytes() == picture()
     assert Catalog((tmp_path / "there",)).find("mine").style == entries[0].style
@@ -64,10 +64,10 @@ def test_a_pack_goes_out_and_comes_in_again(tmp_path: Path) -> None:
 
 def test_a_style_that_is_there_is_left_alone(tmp_path: Path) -> None:
     pack = packed(tmp_path / "a.zip", WHOLE)
-    packs.bring(pack, tmp_path / "here")
+    packs.import_pack(pack, tmp_path / "here")
     (tmp_path / "here/mine/note.txt").write_text("mine")
     with pytest.raises(UserError, match="already") as caught:
-        packs.bring(pack, tmp_path / "here")
+        packs.import_pack(pack, tmp_path / "here")
     assert caught.value.code == "style_exists"
     assert (tmp_path / "here/mine/note.txt").read_text() == "mine"
     assert [each.name for each in (tmp_path / "here").iterdir()] == ["mine"]
@@ -228,18 +228,18 @@ def test_half_a_zip_is_refused(tmp_path: Path) -> None:
 
 def test_a_pack_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no pack"):
-        packs.bring(tmp_path / "gone.zip", tmp_path / "here")
+        packs.import_pack(tmp_path / "gone.zip", tmp_path / "here")
 
 
 def test_a_style_with_files_no_pack_may_hold_does_not_travel(tmp_path: Path) -> None:
-    (entry,) = packs.bring(packed(tmp_path / "a.zip", WHOLE), tmp_path / "here")
+    (entry,) = packs.import_pack(packed(tmp_path / "a.zip", WHOLE), tmp_path / "here")
     (entry.folder / "run.sh").write_text("echo")
     with pytest.raises(UserError, match=r"run\.sh"):
-        packs.export([entry], tmp_path / "out.zip")
+        packs.export_pack([entry], tmp_path / "out.zip")
     assert not (tmp_path / "out.zip").exists()
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OperatorError, match="cannot be written"):
-        packs.bring(packed(tmp_path / "a.zip", WHOLE), tmp_path / "file" / "here")
+        packs.import_pack(packed(tmp_path / "a.zip", WHOLE), tmp_path / "file" / "here")

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from portrait.errors import OperatorError
-from templates.catalog import Catalog, add
-from templates.schema import StyleFile, document, read, write
+from templates.catalog import Catalog, add_style
+from templates.schema import StyleFile, json_schema, read_style, write_style
 
 FULL = {
     "schema": 1, "id": "garden", "kind": "text", "version": 3, "title": "Garden", "titles": {"zh": "花园", "pt-BR": "Jardim"},
@@ -18,11 +18,11 @@ FULL = {
 
 def test_a_style_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     style = StyleFile.model_validate(FULL)
-    write(style, tmp_path / "style.toml")
-    assert read(tmp_path / "style.toml") == style
+    write_style(style, tmp_path / "style.toml")
+    assert read_style(tmp_path / "style.toml") == style
     for entry in Catalog().entries():
-        write(entry.style, tmp_path / "style.toml")
-        assert read(tmp_path / "style.toml") == entry.style
+        write_style(entry.style, tmp_path / "style.toml")
+        assert read_style(tmp_path / "style.toml") == entry.style
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ INTO = {
 
 def test_a_template_that_is_drawn_into_is_read_back(tmp_path: Path) -> None:
     style = StyleFile.model_validate(INTO)
-    write(style, tmp_path / "style.toml")
-    assert read(tmp_path / "style.toml") == style
+    write_style(style, tmp_path / "style.toml")
+    assert read_style(tmp_path / "style.toml") == style
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_passes_that_do_not_hold_are_refused(passes: dict[str, object]) -> None:
 
 
 def test_the_json_schema_knows_every_field() -> None:
-    schema = document()
+    schema = json_schema()
     assert schema["$schema"].endswith("2020-12/schema")
     assert set(schema["properties"]) >= set(FULL) | {"backdrop", "picture", "faces", "retouch", "refiners", "credit"}
     assert schema["additionalProperties"] is False
@@ -84,15 +84,15 @@ def test_the_json_schema_knows_every_field() -> None:
 def test_a_folder_is_added_whole_and_once(tmp_path: Path) -> None:
     source = tmp_path / "mine"
     source.mkdir()
-    write(StyleFile.model_validate(FULL), source / "style.toml")
+    write_style(StyleFile.model_validate(FULL), source / "style.toml")
     (source / "notes.txt").write_text("x")
     (source / "link").symlink_to("/etc/passwd")
-    entry = add(source, tmp_path / "styles")
+    entry = add_style(source, tmp_path / "styles")
     assert {each.name for each in entry.folder.iterdir()} == {"style.toml", "notes.txt"}
     assert [each.name for each in (tmp_path / "styles").iterdir()] == ["garden"]
     with pytest.raises(Exception, match="already"):
-        add(source, tmp_path / "styles")
+        add_style(source, tmp_path / "styles")
     (source / "style.toml").write_text("nonsense")
     with pytest.raises(OperatorError):
-        add(source, tmp_path / "other")
+        add_style(source, tmp_path / "other")
     assert not (tmp_path / "other").exists()

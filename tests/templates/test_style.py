@@ -2,7 +2,7 @@
 
 from portrait.generation.passes import Passes
 from templates.schema import StyleFile
-from templates.style import style_of
+from templates.style import to_style
 
 INTO = {
     "schema": 1, "id": "moon", "kind": "template", "title": "Moon", "picture": {"file": "a.jpg"}, "licence": "CC0-1.0",
@@ -12,13 +12,13 @@ INTO = {
 
 
 def test_a_template_says_how_it_is_drawn_into() -> None:
-    told = style_of(StyleFile.model_validate(INTO))
+    told = to_style(StyleFile.model_validate(INTO))
     assert told.passes == Passes(face=0.6, seam=0, controls={"tile": 0.5}, needs=("canny", "tile"))
     assert told.engines == ("diffusion",)
-    assert told.scene is not None
-    assert told.scene.prompt == "{who} in a space suit"
+    assert told.prompt_spec is not None
+    assert told.prompt_spec.prompt == "{who} in a space suit"
 
 
 def test_a_template_that_says_nothing_of_it_has_no_scene() -> None:
-    silent = style_of(StyleFile.model_validate({**INTO, "prompt": "", "loras": [], "passes": None, "engines": []}))
-    assert (silent.scene, silent.passes, silent.engines) == (None, None, ())
+    silent = to_style(StyleFile.model_validate({**INTO, "prompt": "", "loras": [], "passes": None, "engines": []}))
+    assert (silent.prompt_spec, silent.passes, silent.engines) == (None, None, ())

@@ -1,1 +1,1 @@
-"""For operators: styles from the day they come in to the day they are retired."""
+"""The operators' pages of styles: import, drafts, tests, publishing and retiring."""

@@ -1,4 +1,4 @@
-"""How styles come in: packs, other tools' files, and new ones that are begun here."""
+"""Adds styles: imports packs and other tools' files, and creates new drafts."""
 
 import re
 import unicodedata
@@ -8,119 +8,131 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from app.components import errors, widgets
-from app.operators.styles import form, labels
-from app.session import client, go, let_go, recall, remember, say
+from app.components import errors, style_titles, widgets
+from app.operators.styles import form
+from app.session import client, get_state, release_upload, set_state, switch_page, translate
 from portrait.errors import PortraitError
 from tasks import schemas
 
-FILES = ["zip", "json", "jpg", "jpeg", "toml"]
+IMPORT_TYPES = ["zip", "json", "jpg", "jpeg", "toml"]
 KINDS = ("template", "studio", "text", "idphoto")
-SHOWN = 100
-"""Lines about what was left behind that are shown."""
+MAX_SKIPPED_LINES = 100
+"""Number of lines about skipped content that are listed."""
 
 
-def show() -> None:
-    """The two ways in, and what came of the last import."""
+def show_import() -> None:
+    """Show the forms to import and to create styles, and the result of the last import."""
     left, right = st.columns(2)
-    with left, st.expander(say("arrivals.bring"), icon=":material/upload_file:"):
-        _bring()
-    with right, st.expander(say("arrivals.begin"), icon=":material/add:"):
-        _begin()
-    _brought()
+    with left, st.expander(translate("arrivals.bring"), icon=":material/upload_file:"):
+        _import_form()
+    with right, st.expander(translate("arrivals.begin"), icon=":material/add:"):
+        _new_style_form()
+    _show_result()
 
 
-def _bring() -> None:
-    """Choose files, and take them in together."""
-    batch = recall("arrivals", 0)
-    widgets.soft(say("arrivals.bring_help"))
-    files = st.file_uploader(say("arrivals.files"), FILES, accept_multiple_files=True, key=f"arrivals-{batch}")
-    if not st.button(say("arrivals.take"), type="primary", disabled=not files, key="arrivals-take"):
+def _import_form() -> None:
+    """Choose files and import them together."""
+    batch = get_state("arrivals", 0)
+    widgets.muted_text(translate("arrivals.bring_help"))
+    files = st.file_uploader(
+        translate("arrivals.files"), IMPORT_TYPES, accept_multiple_files=True, key=f"arrivals-{batch}"
+    )
+    if not st.button(translate("arrivals.take"), type="primary", disabled=not files, key="arrivals-take"):
         return
-    with errors.told():
-        remember("brought", client().import_styles([(each.name, each) for each in files]))
+    with errors.show_errors():
+        set_state("import_result", client().import_styles([(each.name, each) for each in files]))
         for each in files:
-            let_go(each)
-        remember("arrivals", batch + 1)
+            release_upload(each)
+        set_state("arrivals", batch + 1)
         st.rerun()
 
 
-def _brought() -> None:
-    """What came in, and line by line what did not."""
-    came: schemas.StylesBrought | None = recall("brought")
-    if came is None:
+def _show_result() -> None:
+    """Show the drafts of the last import, and line by line what it skipped."""
+    result: schemas.StyleImportResult | None = get_state("import_result")
+    if result is None:
         return
     with st.container(border=True, key="brought"):
-        st.success(say("arrivals.came", count=len(came.styles)), icon=":material/check_circle:")
+        st.success(translate("arrivals.came", count=len(result.styles)), icon=":material/check_circle:")
         with st.container(horizontal=True):
-            for style in came.styles:
-                if st.button(labels.title(style), key=f"came-{style.id}", icon=":material/edit:"):
-                    go("style", id=style.id)
-        if came.left:
-            st.html(widgets.title(say("arrivals.left", count=len(came.left))) + _left(came.left))
-        if st.button(say("arrivals.seen"), key="arrivals-seen", type="tertiary"):
-            remember("brought", None)
+            for style in result.styles:
+                if st.button(style_titles.localized_title(style), key=f"came-{style.id}", icon=":material/edit:"):
+                    switch_page("style", id=style.id)
+        if result.left:
+            st.html(
+                widgets.card_title(translate("arrivals.left", count=len(result.left))) + _skipped_lines(result.left)
+            )
+        if st.button(translate("arrivals.seen"), key="arrivals-seen", type="tertiary"):
+            set_state("import_result", None)
             st.rerun()
 
 
-def _left(left: Sequence[schemas.StyleLeft]) -> str:
-    lines = [" · ".join(part for part in (each.source, each.field, each.why) if part) for each in left[:SHOWN]]
-    if len(left) > SHOWN:
-        lines.append(say("arrivals.more", count=len(left) - SHOWN))
-    return widgets.points(lines)
+def _skipped_lines(left: Sequence[schemas.SkippedContent]) -> str:
+    lines = [
+        " · ".join(part for part in (each.source, each.field, each.why) if part) for each in left[:MAX_SKIPPED_LINES]
+    ]
+    if len(left) > MAX_SKIPPED_LINES:
+        lines.append(translate("arrivals.more", count=len(left) - MAX_SKIPPED_LINES))
+    return widgets.bullet_list(lines)
 
 
-def _begin() -> None:
-    """A new style of a kind, with the least that it must say."""
+def _new_style_form() -> None:
+    """Create a draft of a kind, with the fields that the kind requires."""
     kind = st.segmented_control(
-        say("arrivals.kind"),
+        translate("arrivals.kind"),
         KINDS,
         default=KINDS[0],
         required=True,
-        format_func=lambda each: say(f"style_kind.{each}"),
+        format_func=lambda each: translate(f"style_kind.{each}"),
         key="begin-kind",
     )
-    title = st.text_input(say("style_field.title"), max_chars=80, key="begin-title")
-    id = st.text_input(say("arrivals.id"), max_chars=60, key="begin-id", help=say("arrivals.id_help"))
+    title = st.text_input(translate("style_field.title"), max_chars=80, key="begin-title")
+    id = st.text_input(translate("arrivals.id"), max_chars=60, key="begin-id", help=translate("arrivals.id_help"))
     picture: UploadedFile | None = None
     content: dict[str, Any] = {"schema": 1, "kind": kind, "title": title, "licence": "LicenseRef-unknown"}
     if kind == "studio":
-        content["backdrop"] = st.selectbox(say("style_field.backdrop"), form.used("backdrop"), key="begin-backdrop")
+        content["backdrop"] = st.selectbox(
+            translate("style_field.backdrop"), form.values_in_use("backdrop"), key="begin-backdrop"
+        )
     elif kind == "idphoto":
         content["preset"] = st.selectbox(
-            say("style_field.preset"),
-            form.used("preset"),
+            translate("style_field.preset"),
+            form.values_in_use("preset"),
             key="begin-preset",
-            help=say("style_help.preset"),
+            help=translate("style_help.preset"),
             accept_new_options=True,
         )
     elif kind == "template":
         content["picture"] = {"file": "picture.jpg"}
-        picture = st.file_uploader(say("style_field.picture"), form.PICTURES, key=f"begin-{recall('begun', 0)}")
+        picture = st.file_uploader(
+            translate("style_field.picture"), form.PICTURES, key=f"begin-{get_state('picture_form', 0)}"
+        )
     else:
-        content["prompt"] = st.text_area(say("style_field.prompt"), "portrait of {who}, {traits}", key="begin-prompt")
+        content["prompt"] = st.text_area(
+            translate("style_field.prompt"), "portrait of {who}, {traits}", key="begin-prompt"
+        )
     ready = bool(title.strip()) and (kind != "template" or picture is not None)
-    if st.button(say("arrivals.start"), type="primary", disabled=not ready, key="begin-start"):
-        with errors.told():
-            content["id"] = id.strip() or named_like(title)
-            client().write_style(content["id"], content)
+    if st.button(translate("arrivals.start"), type="primary", disabled=not ready, key="begin-start"):
+        with errors.show_errors():
+            content["id"] = id.strip() or id_from_title(title)
+            client().write_draft(content["id"], content)
             if picture is not None:
-                _hang(content["id"], picture)
-                remember("begun", recall("begun", 0) + 1)
-            go("style", id=content["id"])
+                _upload_picture(content["id"], picture)
+                set_state("picture_form", get_state("picture_form", 0) + 1)
+            switch_page("style", id=content["id"])
 
 
-def _hang(id: str, picture: UploadedFile) -> None:
-    """The picture of a style that was begun; without it there is no style, so that another picture can be tried."""
+def _upload_picture(id: str, picture: UploadedFile) -> None:
+    """Upload the picture of a new draft; where that fails, the draft is deleted, so that another picture can be tried."""
     try:
-        client().hang_picture(id, picture.name, picture)
+        client().set_style_picture(id, picture.name, picture)
     except PortraitError:
         client().delete_draft(id)
         raise
-    let_go(picture)
+    release_upload(picture)
 
 
-def named_like(title: str) -> str:
-    """An id made of a title; of a title without Latin letters `style`."""
+def id_from_title(title: str) -> str:
+    """An id made of a title's Latin letters and digits; `style` where it has none."""
     plain = unicodedata.normalize("NFKD", title.casefold()).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].strip("-") or "style"

@@ -1,87 +1,88 @@
-"""What an operator is typing into a draft: where they began, and how it goes together with what others changed meanwhile."""
+"""Unsaved edits of a draft, and how they merge with what other operators saved meanwhile."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.session import recall, remember
+from app.session import get_state, set_state
 from tasks import schemas
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """One draft under one operator's hands; kept for the visit, so that leaving the page loses nothing."""
+class DraftEdits:
+    """One operator's edits of one draft; stored in the session, so that leaving the page loses nothing."""
 
     style: str
     edition: str
-    """The edition that they began with."""
-    begun: Mapping[str, Any]
-    """What that edition said."""
-    typed: Mapping[str, Any]
-    """What it says now."""
-    turn: int
-    """Raised whenever the fields are laid out anew."""
+    """The edition of the draft that the edits began from."""
+    original: Mapping[str, Any]
+    """The content of that edition."""
+    current: Mapping[str, Any]
+    """The content as edited."""
+    form_version: int
+    """Part of the fields' keys: raised whenever the form is filled anew, so that Streamlit makes new fields."""
 
     @property
-    def changed(self) -> list[str]:
-        """Fields that say something else than they did."""
-        return [name for name, value in self.typed.items() if value != self.begun.get(name)]
+    def changed_fields(self) -> list[str]:
+        """Fields whose value is no longer the original one."""
+        return [name for name, value in self.current.items() if value != self.original.get(name)]
 
-    def over(self, theirs: Mapping[str, Any]) -> dict[str, Any]:
-        """What was typed, over what a newer edition says in the other fields."""
-        return {**theirs, **{name: self.typed[name] for name in self.changed}}
+    def merge_onto(self, theirs: Mapping[str, Any]) -> dict[str, Any]:
+        """The content of a newer edition with the changed fields over it."""
+        return {**theirs, **{name: self.current[name] for name in self.changed_fields}}
 
-    def clashes(self, theirs: Mapping[str, Any]) -> list[str]:
-        """Fields that both changed, each in another way."""
-        both = [name for name in self.changed if theirs.get(name) != self.begun.get(name)]
-        return [name for name in both if theirs.get(name) != self.typed[name]]
+    def conflicts(self, theirs: Mapping[str, Any]) -> list[str]:
+        """Fields that both sides changed, to different values."""
+        changed_by_both = [name for name in self.changed_fields if theirs.get(name) != self.original.get(name)]
+        return [name for name in changed_by_both if theirs.get(name) != self.current[name]]
 
 
-def at(style: schemas.OwnStyle) -> Desk | None:
-    """The desk of a style: as it was left while something is typed on it, else with the draft as it is; None without one."""
-    kept: Desk | None = recall(_key(style.id))
+def load(style: schemas.OperatorStyle) -> DraftEdits | None:
+    """The stored edits of a style while they change something, or else new ones of its draft; None without a draft."""
+    stored: DraftEdits | None = get_state(_key(style.id))
     draft = style.draft
-    if kept is not None and (kept.changed or (draft is not None and kept.edition == draft.edition)):
-        return kept
+    if stored is not None and (stored.changed_fields or (draft is not None and stored.edition == draft.edition)):
+        return stored
     if draft is None:
-        forget(style.id)
+        discard(style.id)
         return None
-    turn = recall("desk-turn", 0) + 1
-    remember("desk-turn", turn)
-    return _kept(Desk(style.id, draft.edition, draft.content, draft.content, turn))
+    form_version = get_state("form-version", 0) + 1
+    set_state("form-version", form_version)
+    return _store(DraftEdits(style.id, draft.edition, draft.content, draft.content, form_version))
 
 
-def take(desk: Desk, values: Mapping[str, Any]) -> Desk:
-    """Keep what the fields say."""
-    typed = {**desk.typed, **values}
-    return desk if typed == desk.typed else _kept(replace(desk, typed=typed))
+def update(edits: DraftEdits, values: Mapping[str, Any]) -> DraftEdits:
+    """Store the values of the fields."""
+    current = {**edits.current, **values}
+    return edits if current == edits.current else _store(replace(edits, current=current))
 
 
-def carry(desk: Desk, draft: schemas.StyleDraft) -> Desk:
-    """Go on typing on a newer edition of one's own: a picture was hung, and the fields are what they were."""
-    return _kept(replace(desk, edition=draft.edition, begun=draft.content, typed=desk.over(draft.content)))
+def rebase(edits: DraftEdits, draft: schemas.StyleDraft) -> DraftEdits:
+    """Put the edits on a newer edition of one's own, after a picture was uploaded; the fields stay as they are."""
+    current = edits.merge_onto(draft.content)
+    return _store(replace(edits, edition=draft.edition, original=draft.content, current=current))
 
 
-def forget(style: str) -> None:
-    """Lay the draft out as it is the next time; what the API said of what was typed goes too."""
-    remember(_key(style), None)
-    refused(style, [])
+def discard(style: str) -> None:
+    """Drop the edits of a style and the API's errors about them; the form shows the draft again."""
+    set_state(_key(style), None)
+    set_errors(style, [])
 
 
-def refused(style: str, errors: list[dict[str, str]]) -> None:
-    """Keep what the API did not take, field by field, to be told beside the fields."""
-    remember(f"refused-{style}", errors)
+def set_errors(style: str, errors: list[dict[str, str]]) -> None:
+    """Store the API's errors about the content, which name fields and are shown below them."""
+    set_state(f"edit-errors-{style}", errors)
 
 
-def wrong(style: str) -> list[dict[str, str]]:
-    """What the API did not take when it was saved last."""
-    return recall(f"refused-{style}", [])
+def get_errors(style: str) -> list[dict[str, str]]:
+    """The API's errors when the content was saved last."""
+    return get_state(f"edit-errors-{style}", [])
 
 
-def _kept(desk: Desk) -> Desk:
-    remember(_key(desk.style), desk)
-    return desk
+def _store(edits: DraftEdits) -> DraftEdits:
+    set_state(_key(edits.style), edits)
+    return edits
 
 
 def _key(style: str) -> str:
-    return f"desk-{style}"
+    return f"edits-{style}"

@@ -1,264 +1,275 @@
-"""What a style says, as fields by kind; what has no field stays as it is."""
+"""The form of a style's draft: fields by kind of style; content without a field stays as it is."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import streamlit as st
 
-from app.components import errors, widgets
-from app.operators.styles import draft_edits as desks
-from app.operators.styles import labels
-from app.operators.styles.draft_edits import Desk
+from app.components import errors, style_titles, widgets
+from app.operators.styles import draft_edits, labels
+from app.operators.styles.draft_edits import DraftEdits
 from app.operators.styles.fields import Fields, Row
-from app.session import client, let_go, recall, remember, say, say_or
+from app.session import client, get_state, release_upload, set_state, translate, translate_or
 from app.words import translation
 from tasks import schemas
-from tasks.schemas.jobs import Way
+from tasks.schemas.jobs import IdentityAdapter
 
 TAGS = ("business", "creative", "document", "dramatic", "friendly", "fun", "outdoors")
 ASPECTS = ("4:5", "3:4", "2:3", "1:1", "3:2", "4:3", "16:9", "9:16")
 REFINERS = ("skin", "tone", "classic", "restoreformer", "upscale2", "upscale4")
-STRENGTHS = (*get_args(Way), "identitynet")
+STRENGTHS = (*get_args(IdentityAdapter), "identitynet")
 FAMILIES = ("sd15", "sdxl")
 ENGINES = ("studio", "fusion", "diffusion")
 PASSES = ("face", "tone", "fusion", "ring", "seam")
 PICTURES = ["jpg", "jpeg", "png", "webp"]
-_PROMPT = 4000
-"""Characters of a prompt at most, as the schema has it."""
+_MAX_PROMPT = 4000
+"""Characters, as in the style's schema."""
 
 
-def show(fields: Fields, style: schemas.OwnStyle) -> dict[str, Any]:
-    """All fields of a draft; what they say."""
-    kind = str(fields.desk.begun["kind"])
-    said: dict[str, Any] = {}
+def show_fields(fields: Fields, style: schemas.OperatorStyle) -> dict[str, Any]:
+    """Show all fields of a draft; returns their values by name."""
+    kind = str(fields.edits.original["kind"])
+    values: dict[str, Any] = {}
     with st.container(border=True, key="style-names"):
-        said |= _names(fields)
+        values |= _name_fields(fields)
     with st.container(border=True, key="style-look"):
-        st.html(widgets.title(say("style_form.look")))
+        st.html(widgets.card_title(translate("style_form.look")))
         if kind == "studio":
-            said |= _studio(fields)
+            values |= _studio_fields(fields)
         elif kind == "idphoto":
-            said |= _id_photo(fields)
+            values |= _id_photo_fields(fields)
         elif kind == "template":
-            said |= _template(fields, style)
+            values |= _template_fields(fields, style)
         else:
-            said |= _text(fields)
+            values |= _text_fields(fields)
         if kind != "idphoto":
-            said |= _after(fields)
+            values |= _finish_fields(fields)
     with st.container(border=True, key="style-order"):
-        said |= _terms(fields)
-    return said
+        values |= _terms_fields(fields)
+    return values
 
 
-def _names(fields: Fields) -> dict[str, Any]:
-    """What it is called, in each language."""
-    st.html(widgets.title(say("style_form.names")))
+def _name_fields(fields: Fields) -> dict[str, Any]:
+    """The title in each language."""
+    st.html(widgets.card_title(translate("style_form.names")))
     left, right = st.columns(2)
     with left:
-        title = fields.line("title", 80)
-    titles: Mapping[str, str] = fields.now("titles") or {}
+        title = fields.text("title", 80)
+    titles: Mapping[str, str] = fields.value("titles") or {}
     ours = [code for code in translation.LANGUAGES if code != "en"]
-    said: dict[str, str] = {}
+    values: dict[str, str] = {}
     with right:
         for code in ours:
-            label = say(f"style_form.title_{code}")
-            said[code] = (
-                st.text_input(label, max_chars=80, key=fields.held(f"title-{code}", titles.get(code, ""))) or ""
+            label = translate(f"style_form.title_{code}")
+            values[code] = (
+                st.text_input(label, max_chars=80, key=fields.state_key(f"title-{code}", titles.get(code, ""))) or ""
             )
 
     def draw(key: str, row: Row) -> Row | None:
         one, two = st.columns([1, 3])
-        code = one.text_input(say("style_form.language"), key=fields.held(f"{key}-code", row.get("code", "")))
-        name = two.text_input(say("style_form.title_there"), key=fields.held(f"{key}-name", row.get("name", "")))
+        code = one.text_input(
+            translate("style_form.language"), key=fields.state_key(f"{key}-code", row.get("code", ""))
+        )
+        name = two.text_input(
+            translate("style_form.title_there"), key=fields.state_key(f"{key}-name", row.get("name", ""))
+        )
         return {"code": code, "name": name} if code and name else None
 
     others = [{"code": code, "name": name} for code, name in titles.items() if code not in ours]
-    with st.expander(say("style_form.other_languages"), expanded=bool(others)):
+    with st.expander(translate("style_form.other_languages"), expanded=bool(others)):
         rows = fields.rows("titles", others, draw, 20)
-    named = {code: name for code, name in said.items() if name}
+    named = {code: name for code, name in values.items() if name}
     return {"title": title, "titles": named | {row["code"]: row["name"] for row in rows}}
 
 
-def _studio(fields: Fields) -> dict[str, Any]:
-    return {"backdrop": fields.choice("backdrop", used("backdrop"))}
+def _studio_fields(fields: Fields) -> dict[str, Any]:
+    return {"backdrop": fields.select("backdrop", values_in_use("backdrop"))}
 
 
-def _id_photo(fields: Fields) -> dict[str, Any]:
-    """A rule and a background; nothing is done to the face."""
+def _id_photo_fields(fields: Fields) -> dict[str, Any]:
+    """The preset and the background."""
     left, right = st.columns(2)
     with left:
-        preset = fields.choice("preset", used("preset"))
+        preset = fields.select("preset", values_in_use("preset"))
     with right:
-        background = fields.line("background", 40)
+        background = fields.text("background", 40)
     return {"preset": preset, "background": background}
 
 
-def used(field: str) -> list[str]:
-    """What the styles here say in a field that names one of several things."""
-    known = recall(f"used-{field}")
+def values_in_use(field: str) -> list[str]:
+    """The values that styles of this installation have in a field, sorted."""
+    known = get_state(f"used-{field}")
     if known is None:
-        said = {str(each.content.get(field) or "") for each in client().own_styles()}
-        known = sorted(said - {""})
-        remember(f"used-{field}", known)
+        values = {str(each.content.get(field) or "") for each in client().operator_styles()}
+        known = sorted(values - {""})
+        set_state(f"used-{field}", known)
     return known
 
 
-def _template(fields: Fields, style: schemas.OwnStyle) -> dict[str, Any]:
-    """The picture, and how a model draws into it where it is asked to."""
+def _template_fields(fields: Fields, style: schemas.OperatorStyle) -> dict[str, Any]:
+    """The picture and its faces, and how a diffusion model draws into it."""
     left, right = st.columns([1, 1])
     with left:
         if style.draft is not None and style.draft.picture:
-            alt = say("style_form.picture_alt", style=labels.title(style))
-            st.html(widgets.picture(labels.hung(style.id, style.draft, widgets.LARGE), alt, "whole"))
+            alt = translate("style_form.picture_alt", style=style_titles.localized_title(style))
+            st.html(widgets.picture(labels.draft_picture_url(style.id, style.draft, widgets.LARGE), alt, "whole"))
     with right:
-        _hang(fields.desk)
-        fields.beside("picture")
+        _upload_picture(fields.edits)
+        fields.show_messages("picture")
         faces = fields.number("faces", 1, 16)
-    with st.expander(say("style_form.by_model")):
-        widgets.soft(say("style_form.by_model_help"))
-        said = _text(fields) | {"passes": _passes(fields), "engines": fields.words("engines", ENGINES)}
-    return {"faces": faces, **said}
+    with st.expander(translate("style_form.by_model")):
+        widgets.muted_text(translate("style_form.by_model_help"))
+        values = _text_fields(fields) | {
+            "passes": _pass_fields(fields),
+            "engines": fields.multiselect("engines", ENGINES),
+        }
+    return {"faces": faces, **values}
 
 
-def _hang(desk: Desk) -> None:
-    """Another picture, sent on at once; what was typed stays."""
-    batch = recall("hung", 0)
+def _upload_picture(edits: DraftEdits) -> None:
+    """Upload another picture at once; the other fields keep their values."""
+    batch = get_state("upload_form", 0)
     file = st.file_uploader(
-        say("style_field.picture"), PICTURES, key=f"picture-{desk.style}-{batch}", help=say("style_help.picture")
+        translate("style_field.picture"),
+        PICTURES,
+        key=f"picture-{edits.style}-{batch}",
+        help=translate("style_help.picture"),
     )
     if file is None:
         return
     try:
-        with errors.told():
-            style = client().hang_picture(desk.style, file.name, file, desk.edition)
+        with errors.show_errors():
+            style = client().set_style_picture(edits.style, file.name, file, edits.edition)
             if style.draft is not None:
-                desks.carry(desk, style.draft)
-            remember("hung", batch + 1)
+                draft_edits.rebase(edits, style.draft)
+            set_state("upload_form", batch + 1)
             st.rerun()
     finally:
-        let_go(file)
+        release_upload(file)
 
 
-def _passes(fields: Fields) -> Mapping[str, Any] | None:
-    """How strongly each pass draws; None leaves it to the usual."""
-    now: Mapping[str, Any] | None = fields.now("passes") or None
-    wished = st.toggle(say("style_form.own_passes"), key=fields.held("passes", now is not None))
-    fields.beside("passes")
-    if not wished:
+def _pass_fields(fields: Fields) -> Mapping[str, Any] | None:
+    """The strength of each pass; None for the default ones."""
+    now: Mapping[str, Any] | None = fields.value("passes") or None
+    enabled = st.toggle(translate("style_form.own_passes"), key=fields.state_key("passes", now is not None))
+    fields.show_messages("passes")
+    if not enabled:
         return None
-    usual = {"face": 0.45, "tone": 1.0, "fusion": 0.5, "ring": 0.35, "seam": 0.3, "controls": {}, "needs": ["canny"]}
-    said = dict(now or usual)
+    defaults = {"face": 0.45, "tone": 1.0, "fusion": 0.5, "ring": 0.35, "seam": 0.3, "controls": {}, "needs": ["canny"]}
+    values = dict(now or defaults)
     for name in PASSES:
-        key = fields.held(f"passes-{name}", float(said.get(name, usual[name])))
-        said[name] = float(st.slider(say(f"style_pass.{name}"), 0.0, 1.0, step=0.05, key=key))
-    return said
+        key = fields.state_key(f"passes-{name}", float(values.get(name, defaults[name])))
+        values[name] = float(st.slider(translate(f"style_pass.{name}"), 0.0, 1.0, step=0.05, key=key))
+    return values
 
 
-def _text(fields: Fields) -> dict[str, Any]:
-    """Words for a model, what people may wish in them, and what else the model needs."""
-    said: dict[str, Any] = {
-        "prompt": fields.passage("prompt", _PROMPT),
-        "negative": fields.passage("negative", _PROMPT),
+def _text_fields(fields: Fields) -> dict[str, Any]:
+    """The prompts, their traits, and the model's families, bases, strengths and LoRAs."""
+    values: dict[str, Any] = {
+        "prompt": fields.text_area("prompt", _MAX_PROMPT),
+        "negative": fields.text_area("negative", _MAX_PROMPT),
     }
-    st.html(widgets.title(say("style_field.traits")) + widgets.small(say("style_help.traits")))
-    kept = [{"name": name, **trait} for name, trait in (fields.now("traits") or {}).items()]
-    rows = fields.rows("traits", kept, lambda key, row: _trait(fields, key, row), 16)
-    said["traits"] = {row["name"]: {"default": row["default"], "choices": row["choices"]} for row in rows}
+    st.html(widgets.card_title(translate("style_field.traits")) + widgets.muted(translate("style_help.traits")))
+    traits = [{"name": name, **trait} for name, trait in (fields.value("traits") or {}).items()]
+    rows = fields.rows("traits", traits, lambda key, row: _trait_row(fields, key, row), 16)
+    values["traits"] = {row["name"]: {"default": row["default"], "choices": row["choices"]} for row in rows}
     left, right = st.columns(2)
     with left:
-        said["families"] = fields.words("families", FAMILIES)
+        values["families"] = fields.multiselect("families", FAMILIES)
     with right:
-        said["bases"] = fields.words("bases", ())
-    st.html(widgets.title(say("style_field.strengths")) + widgets.small(say("style_help.strengths")))
-    strengths = [{"name": name, "strength": value} for name, value in (fields.now("strengths") or {}).items()]
-    found = fields.rows("strengths", strengths, lambda key, row: _strength(fields, key, row, STRENGTHS, 2.0), 12)
-    said["strengths"] = {row["name"]: row["strength"] for row in found}
-    st.html(widgets.title(say("style_field.loras")))
-    said["loras"] = fields.rows("loras", fields.now("loras") or [], lambda key, row: _lora(fields, key, row), 4)
-    return said
+        values["bases"] = fields.multiselect("bases", ())
+    st.html(widgets.card_title(translate("style_field.strengths")) + widgets.muted(translate("style_help.strengths")))
+    strengths = [{"name": name, "strength": value} for name, value in (fields.value("strengths") or {}).items()]
+    found = fields.rows("strengths", strengths, lambda key, row: _strength_row(fields, key, row, STRENGTHS, 2.0), 12)
+    values["strengths"] = {row["name"]: row["strength"] for row in found}
+    st.html(widgets.card_title(translate("style_field.loras")))
+    values["loras"] = fields.rows("loras", fields.value("loras") or [], lambda key, row: _lora_row(fields, key, row), 4)
+    return values
 
 
-def _trait(fields: Fields, key: str, row: Row) -> Row | None:
-    """A placeholder of the prompt, what stands there, and what may."""
+def _trait_row(fields: Fields, key: str, row: Row) -> Row | None:
+    """A placeholder of the prompt with its default and its choices."""
     one, two, three = st.columns([2, 2, 4])
-    name = one.text_input(say("style_form.trait_name"), key=fields.held(f"{key}-name", row.get("name", "")))
-    default = two.text_input(say("style_form.trait_default"), key=fields.held(f"{key}-default", row.get("default", "")))
-    kept = [str(each) for each in row.get("choices", [])]
+    name = one.text_input(translate("style_form.trait_name"), key=fields.state_key(f"{key}-name", row.get("name", "")))
+    default = two.text_input(
+        translate("style_form.trait_default"), key=fields.state_key(f"{key}-default", row.get("default", ""))
+    )
+    first = [str(each) for each in row.get("choices", [])]
     choices = three.multiselect(
-        say("style_form.trait_choices"),
-        kept,
-        key=fields.held(f"{key}-choices", kept),
-        placeholder=say("style_form.type"),
+        translate("style_form.trait_choices"),
+        first,
+        key=fields.state_key(f"{key}-choices", first),
+        placeholder=translate("style_form.type"),
         accept_new_options=True,
     )
     return {"name": name, "default": default, "choices": list(choices)} if name else None
 
 
-def _strength(fields: Fields, key: str, row: Row, names: Sequence[str], most: float) -> Row | None:
-    """How strongly something is done, by its name."""
+def _strength_row(fields: Fields, key: str, row: Row, names: Sequence[str], most: float) -> Row | None:
+    """A name with its strength of 0..`most`."""
     one, two = st.columns([3, 2])
     now = row.get("name")
     name = one.selectbox(
-        say("style_form.step"),
+        translate("style_form.step"),
         list(dict.fromkeys([*names, *([now] if now else [])])),
-        key=fields.held(f"{key}-name", now),
-        format_func=_step,
+        key=fields.state_key(f"{key}-name", now),
+        format_func=_step_label,
         index=None,
-        placeholder=say("style_form.choose"),
+        placeholder=translate("style_form.choose"),
         accept_new_options=True,
     )
     first = float(row.get("strength", 1.0))
     strength = two.number_input(
-        say("style_form.strength"), 0.0, most, step=0.05, key=fields.held(f"{key}-strength", first)
+        translate("style_form.strength"), 0.0, most, step=0.05, key=fields.state_key(f"{key}-strength", first)
     )
     return {"name": name, "strength": float(strength)} if name else None
 
 
-def _step(name: str) -> str:
-    """What a step of refining, or a way of telling a model who, is called."""
-    return say_or(f"style_step.{name}", say_or(f"way.{name}", name))
+def _step_label(name: str) -> str:
+    """The label of a refiner or of an identity adapter."""
+    return translate_or(f"style_step.{name}", translate_or(f"way.{name}", name))
 
 
-def _lora(fields: Fields, key: str, row: Row) -> Row | None:
-    """A LoRA of the model store that gives the style its look."""
+def _lora_row(fields: Fields, key: str, row: Row) -> Row | None:
+    """A LoRA of the model store, with its strength and its base."""
     one, two, three = st.columns([3, 1, 2])
-    model = one.text_input(say("style_form.lora"), key=fields.held(f"{key}-model", row.get("model", "")))
+    model = one.text_input(translate("style_form.lora"), key=fields.state_key(f"{key}-model", row.get("model", "")))
     first = float(row.get("strength", 0.6))
     strength = two.number_input(
-        say("style_form.strength"), 0.0, 2.0, step=0.05, key=fields.held(f"{key}-strength", first)
+        translate("style_form.strength"), 0.0, 2.0, step=0.05, key=fields.state_key(f"{key}-strength", first)
     )
-    base = three.text_input(say("style_form.lora_base"), key=fields.held(f"{key}-base", row.get("base", "")))
+    base = three.text_input(translate("style_form.lora_base"), key=fields.state_key(f"{key}-base", row.get("base", "")))
     return {"model": model, "strength": float(strength), "base": base} if model else None
 
 
-def _after(fields: Fields) -> dict[str, Any]:
-    """What is done to each portrait, and the shapes it comes in."""
+def _finish_fields(fields: Fields) -> dict[str, Any]:
+    """Retouching, aspect ratios and refiners."""
     left, right = st.columns(2)
     with left:
-        retouch = fields.share("retouch")
+        retouch = fields.slider("retouch")
     with right:
-        aspects = fields.words("aspects", ASPECTS)
-    st.html(widgets.title(say("style_field.refiners")))
-    kept = fields.now("refiners") or []
-    steps = fields.rows("refiners", kept, lambda key, row: _strength(fields, key, row, REFINERS, 1.0), 8)
+        aspects = fields.multiselect("aspects", ASPECTS)
+    st.html(widgets.card_title(translate("style_field.refiners")))
+    refiners = fields.value("refiners") or []
+    steps = fields.rows("refiners", refiners, lambda key, row: _strength_row(fields, key, row, REFINERS, 1.0), 8)
     return {"retouch": retouch, "aspects": aspects, "refiners": steps}
 
 
-def _terms(fields: Fields) -> dict[str, Any]:
-    """How it is found, and on what terms it may be used."""
-    st.html(widgets.title(say("style_form.terms")))
-    said: dict[str, Any] = {}
+def _terms_fields(fields: Fields) -> dict[str, Any]:
+    """Licence, author and credit, and the mood and tags by which the style is found."""
+    st.html(widgets.card_title(translate("style_form.terms")))
+    values: dict[str, Any] = {}
     left, right = st.columns(2)
     with left:
-        said["licence"] = fields.line("licence")
-        said["author"] = fields.line("author", 120)
-        said["mood"] = fields.line("mood", 60)
+        values["licence"] = fields.text("licence")
+        values["author"] = fields.text("author", 120)
+        values["mood"] = fields.text("mood", 60)
     with right:
-        said["credit"] = fields.line("credit")
-        said["tags"] = fields.words("tags", TAGS, lambda each: say_or(f"tag.{each}", each))
-    carried = fields.now("carried")
+        values["credit"] = fields.text("credit")
+        values["tags"] = fields.multiselect("tags", TAGS, lambda each: translate_or(f"tag.{each}", each))
+    carried = fields.value("carried")
     if carried:
-        with st.expander(say("style_form.carried")):
-            widgets.soft(say("style_form.carried_help"))
+        with st.expander(translate("style_form.carried")):
+            widgets.muted_text(translate("style_form.carried_help"))
             st.json(carried)
-    return said
+    return values

@@ -1,81 +1,77 @@
-"""How styles look in small: their picture, their states as chips, their figures, what is wrong with them."""
+"""Short displays of a style: its picture's address, its states and findings as chips, its statistics as lines."""
 
 from collections.abc import Sequence
 
-from app.components import widgets
-from app.session import language, say, say_or
+from app.components import likeness, widgets
+from app.session import translate, translate_or
 from tasks import schemas
 
-_MOODS = {"draft": "fair", "published": "good", "retired": "plain", "built-in": "plain"}
-GOOD, FAIR = 0.5, 0.6
-"""Distances up to which a drawing is like the person, and up to which it counts as the same;
-as in `app.components.likeness`."""
+_VARIANTS = {"draft": "fair", "published": "good", "retired": "plain", "built-in": "plain"}
+_, GOOD, FAIR = likeness.DISTANCE_STEPS["dlib"]
+"""Distances up to which a sample is like the person, and up to which it counts as the same person."""
 
 
-def title(style: schemas.OwnStyle) -> str:
-    """What a style is called in the visitor's language."""
-    return style.titles.get(language(), style.title)
-
-
-def picture(style: schemas.OwnStyle, side: int = widgets.CARD) -> str:
-    """Where a style's picture is: of what people get, else of what is worked on."""
+def picture_url(style: schemas.OperatorStyle, side: int = widgets.CARD) -> str:
+    """The address of a style's picture: of the version that people get, or else of the draft."""
     draft = style.draft
     if style.offered is None and draft is not None:
-        drawn = draft.test.samples if draft.test is not None else []
-        first = next((each.number for each in drawn if not each.fault), None)
+        samples = draft.test.samples if draft.test is not None else []
+        first = next((each.number for each in samples if not each.fault), None)
         if draft.test is not None and first is not None:
-            return sample(style.id, first, draft.test, side)
+            return sample_url(style.id, first, draft.test, side)
         if draft.picture:
-            return hung(style.id, draft, side)
+            return draft_picture_url(style.id, draft, side)
     # Another version is another picture under the same name.
-    return f"{widgets.source('style', style.id, side)}&version={style.offered or 0}"
+    return f"{widgets.picture_url('style', style.id, side)}&version={style.offered or 0}"
 
 
-def hung(id: str, draft: schemas.StyleDraft, side: int = widgets.CARD) -> str:
-    """Where the picture of a draft is."""
-    return f"{widgets.source('draft', id, side)}&edition={draft.edition}"
+def draft_picture_url(id: str, draft: schemas.StyleDraft, side: int = widgets.CARD) -> str:
+    """The address of a draft's picture; the edition makes it another address for another picture."""
+    return f"{widgets.picture_url('draft', id, side)}&edition={draft.edition}"
 
 
-def sample(id: str, number: int, test: schemas.StyleTest, side: int = widgets.CARD) -> str:
-    """Where one drawing of a test is."""
-    return f"{widgets.source('sample', f'{id}.{number}', side)}&job={test.job}"
+def sample_url(id: str, number: int, test: schemas.StyleTest, side: int = widgets.CARD) -> str:
+    """The address of one sample of a test."""
+    return f"{widgets.picture_url('sample', f'{id}.{number}', side)}&job={test.job}"
 
 
-def states(style: schemas.OwnStyle) -> list[str]:
-    """Where a style stands, as chips."""
-    return [widgets.chip(say_or(f"style_state.{each}", each), _MOODS.get(each, "plain")) for each in style.status]
+def state_chips(style: schemas.OperatorStyle) -> list[str]:
+    """The states of a style as chips."""
+    return [
+        widgets.chip(translate_or(f"style_state.{each}", each), _VARIANTS.get(each, "plain")) for each in style.status
+    ]
 
 
-def faults(found: Sequence[schemas.StyleFinding]) -> str:
-    """How many errors and warnings there are, as a chip."""
-    errors = sum(each.level == "error" for each in found)
+def findings_chip(findings: Sequence[schemas.StyleFinding]) -> str:
+    """The number of errors, or else of warnings, as a chip."""
+    errors = sum(each.level == "error" for each in findings)
     if errors:
-        return widgets.chip(say("style_board.errors", count=errors), "poor")
-    if found:
-        return widgets.chip(say("style_board.warnings", count=len(found)), "fair")
-    return widgets.chip(say("style_board.clean"), "good")
+        return widgets.chip(translate("style_board.errors", count=errors), "poor")
+    if findings:
+        return widgets.chip(translate("style_board.warnings", count=len(findings)), "fair")
+    return widgets.chip(translate("style_board.clean"), "good")
 
 
-def distance(value: float | None) -> str:
-    """How far a drawn face is from the person, as a chip."""
+def distance_chip(value: float | None) -> str:
+    """The distance between a sample's face and the person as a chip; None where it was not measured."""
     if value is None:
-        return widgets.chip(say("likeness.none"))
-    mood = "good" if value <= GOOD else "fair" if value <= FAIR else "poor"
-    return widgets.chip(say("style_board.distance", distance=f"{value:.2f}"), mood)
+        return widgets.chip(translate("likeness.none"))
+    variant = "good" if value <= GOOD else "fair" if value <= FAIR else "poor"
+    return widgets.chip(translate("style_board.distance", distance=f"{value:.2f}"), variant)
 
 
-def figures(found: schemas.VersionFigures) -> list[str]:
-    """How a version did, a line each."""
-    lines = [say("style_board.uses", count=found.uses), say("style_board.portraits", count=found.portraits)]
+def statistics_lines(found: schemas.VersionStatistics) -> list[str]:
+    """The statistics of a version, one line each."""
+    lines = [translate("style_board.uses", count=found.uses), translate("style_board.portraits", count=found.portraits)]
     if found.likeness_median is not None and found.likeness_worst_tenth is not None:
         median, worst = f"{found.likeness_median:.2f}", f"{found.likeness_worst_tenth:.2f}"
-        lines.append(say("style_board.likeness", median=median, worst=worst))
-    lines.append(say("style_board.favourites", count=found.favourites))
-    lines.append(say("style_board.failures", count=found.failures))
+        lines.append(translate("style_board.likeness", median=median, worst=worst))
+    lines.append(translate("style_board.favourites", count=found.favourites))
+    lines.append(translate("style_board.failures", count=found.failures))
     return lines
 
 
-def label(field: str) -> str:
-    """What a field of a style is called."""
+def field_label(field: str) -> str:
+    """The label of a style's field, or of the field that `field.part` belongs to."""
     first = field.split(".", 1)[0]
-    return say_or(f"style_field.{first}", first)
+    return translate_or(f"style_field.{first}", first)

@@ -1,228 +1,237 @@
-"""One style: where its draft stands, trying it out, what it says, and what was published of it."""
+"""The page of one style: its draft's status, test and form, and its published versions."""
 
 from collections.abc import Sequence
 
 import streamlit as st
 
-from app.components import errors, widgets
-from app.operators.styles import draft_edits as desks
-from app.operators.styles import form, labels, samples, versions
-from app.operators.styles.draft_edits import Desk
-from app.operators.styles.fields import Fields, Note
-from app.session import client, go, recall, remember, say, say_or
+from app.components import errors, style_titles, widgets
+from app.operators.styles import draft_edits, form, labels, samples, versions
+from app.operators.styles.draft_edits import DraftEdits
+from app.operators.styles.fields import FieldMessage, Fields
+from app.session import client, get_state, set_state, switch_page, translate, translate_or
 from portrait.errors import UserError
 from tasks import schemas
 
 
 def page() -> None:
-    """The style that the address names."""
+    """Show the style of `?id=`."""
     id = st.query_params.get("id", "")
     if not id:
-        go("styles")
+        switch_page("styles")
         return
-    if st.button(say("style_one.back"), type="tertiary", icon=":material/arrow_back:"):
-        go("styles")
-    style = client().own_style(id)
-    desk = desks.at(style)
-    _heading(style)
-    # A place of its own even when there is nothing to say: what follows must not move while the page is drawn anew.
+    if st.button(translate("style_one.back"), type="tertiary", icon=":material/arrow_back:"):
+        switch_page("styles")
+    style = client().operator_style(id)
+    edits = draft_edits.load(style)
+    _show_heading(style)
+    # A container of its own even when it is empty: what follows must not move while the page is drawn again.
     with st.container():
-        _last_words()
-    if desk is None:
-        _no_draft(style)
+        _show_notice()
+    if edits is None:
+        _show_without_draft(style)
     else:
-        _draft(style, desk)
-    versions.show(style)
+        _show_draft(style, edits)
+    versions.show_versions(style)
 
 
-def _heading(style: schemas.OwnStyle) -> None:
-    facts = [say_or(f"style_kind.{style.kind}", style.kind), style.id]
+def _show_heading(style: schemas.OperatorStyle) -> None:
+    facts = [translate_or(f"style_kind.{style.kind}", style.kind), style.id]
     if style.offered is not None:
-        facts.append(say("style_one.offered", version=style.offered))
+        facts.append(translate("style_one.offered", version=style.offered))
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     with left:
-        widgets.heading(labels.title(style))
-        st.html(widgets.row(*labels.states(style), widgets.name(" · ".join(facts))))
+        widgets.page_heading(style_titles.localized_title(style))
+        st.html(widgets.row(*labels.state_chips(style), widgets.single_line(" · ".join(facts))))
     with right:
-        widgets.take_link(f"/take/styles.zip?id={style.id}", say("style_one.export"))
+        widgets.download_link(f"/take/styles.zip?id={style.id}", translate("style_one.export"))
 
 
-def _no_draft(style: schemas.OwnStyle) -> None:
-    """A style as people get it; the way to its next version."""
+def _show_without_draft(style: schemas.OperatorStyle) -> None:
+    """Show the published style, with a button that creates the draft of its next version."""
     left, right = st.columns([1, 3])
-    alt = say("create.style_alt", style=labels.title(style))
-    left.html(widgets.picture(labels.picture(style), alt, "fit"))
+    alt = translate("create.style_alt", style=style_titles.localized_title(style))
+    left.html(widgets.picture(labels.picture_url(style), alt, "fit"))
     with right:
-        st.write(say("style_one.no_draft"))
-        if st.button(say("style_one.edit"), type="primary", icon=":material/edit:"):
-            with errors.told():
-                client().write_style(style.id, dict(style.content))
+        st.write(translate("style_one.no_draft"))
+        if st.button(translate("style_one.edit"), type="primary", icon=":material/edit:"):
+            with errors.show_errors():
+                client().write_draft(style.id, dict(style.content))
                 st.rerun()
 
 
-def _draft(style: schemas.OwnStyle, desk: Desk) -> None:
-    """The draft from top to bottom; what is said at the top follows from what is typed below."""
-    standing = st.container(border=True, key="style-standing")
+def _show_draft(style: schemas.OperatorStyle, edits: DraftEdits) -> None:
+    """Show status, test and form of a draft; the status comes first and depends on the form's values."""
+    status_box = st.container(border=True, key="style-standing")
     with st.container(border=True, key="style-trial"):
-        st.html(widgets.title(say("style_trial.title")))
-        tried = samples.found(style.id)
-        working = any(not each.done for each in tried)
+        st.html(widgets.card_title(translate("style_trial.title")))
+        style_jobs = samples.jobs_of_style(style.id)
+        busy = any(not each.done for each in style_jobs)
         if style.draft is not None:
-            samples.show(style, style.draft, tried)
-        if style.draft is None or (style.draft.test is None and not working):
-            widgets.soft(say("style_trial.nothing"))
-    st.subheader(say("style_form.title"), anchor=False)
-    notes = _notes(style)
-    fields = Fields(desk, notes)
+            samples.show_test(style, style.draft, style_jobs)
+        if style.draft is None or (style.draft.test is None and not busy):
+            widgets.muted_text(translate("style_trial.nothing"))
+    st.subheader(translate("style_form.title"), anchor=False)
+    messages = _messages(style)
+    fields = Fields(edits, messages)
     with st.container():
-        for each in (note for note in notes if not note.where):
+        for each in (note for note in messages if not note.field):
             st.html(each.html())
-    desk = desks.take(desk, form.show(fields, style))
-    _save(style, desk)
-    with standing:
-        _standing(style, desk, notes, working)
+    edits = draft_edits.update(edits, form.show_fields(fields, style))
+    _save_form(style, edits)
+    with status_box:
+        _show_status(style, edits, messages, busy)
 
 
-def _notes(style: schemas.OwnStyle) -> list[Note]:
-    """What the API did not take, and what lint found in what was saved."""
-    notes = [Note("error", each.get("where", ""), "", each.get("message", "")) for each in desks.wrong(style.id)]
+def _messages(style: schemas.OperatorStyle) -> list[FieldMessage]:
+    """The API's errors about the edits, and lint's findings about the saved draft."""
+    messages = [
+        FieldMessage("error", each.get("where", ""), "", each.get("message", ""))
+        for each in draft_edits.get_errors(style.id)
+    ]
     found = style.draft.findings if style.draft is not None else []
-    return notes + [Note(each.level, each.where, say_or(f"finding.{each.code}", ""), each.tip) for each in found]
+    return messages + [
+        FieldMessage(each.level, each.where, translate_or(f"finding.{each.code}", ""), each.tip) for each in found
+    ]
 
 
-def _standing(style: schemas.OwnStyle, desk: Desk, notes: Sequence[Note], working: bool) -> None:
-    """How far the draft is, what is left, and what can be done with it."""
+def _show_status(style: schemas.OperatorStyle, edits: DraftEdits, messages: Sequence[FieldMessage], busy: bool) -> None:
+    """Show what is left to do, and buttons to test, check, publish and delete the draft."""
     draft = style.draft
-    outdated = _outdated(style, desk)
+    outdated = _is_outdated(style, edits)
     with st.container():
         if outdated:
-            st.warning(_quicker(style), icon=":material/group:")
+            st.warning(_conflict_text(style), icon=":material/group:")
     if draft is None:
         return
-    # One piece, so that the buttons below stay where they are whatever is said.
-    told = _told(draft, notes, bool(desk.changed))
-    st.html(told if outdated else told + widgets.small(_next(draft, bool(desk.changed))))
-    free = not desk.changed and not working
+    # One element, so that the buttons below stay where they are whatever it holds.
+    status = _status_html(draft, messages, bool(edits.changed_fields))
+    st.html(status if outdated else status + widgets.muted(_next_step(draft, bool(edits.changed_fields))))
+    free = not edits.changed_fields and not busy
     with st.container(horizontal=True):
-        if st.button(say("style_one.test"), disabled=not free, icon=":material/brush:", key="style-test"):
-            samples.ask(style.id, "test")
+        if st.button(translate("style_one.test"), disabled=not free, icon=":material/brush:", key="style-test"):
+            samples.start_job(style.id, "test")
         if style.kind == "template" and st.button(
-            say("style_one.check"), disabled=not free, icon=":material/visibility:", key="style-check"
+            translate("style_one.check"), disabled=not free, icon=":material/visibility:", key="style-check"
         ):
-            samples.ask(style.id, "check")
+            samples.start_job(style.id, "check")
         ready = draft.publishable and free
-        if st.button(say("style_one.publish"), type="primary", disabled=not ready, key="style-publish"):
+        if st.button(translate("style_one.publish"), type="primary", disabled=not ready, key="style-publish"):
             _publish(style, draft)
-        _throw_away(style, draft)
+        _delete_form(style, draft)
 
 
-def _told(draft: schemas.StyleDraft, notes: Sequence[Note], unsaved: bool) -> str:
-    """What was found in a draft, and what of it is in the way."""
-    changed = say("style_one.changed", who=draft.changed_by, when=widgets.ago(draft.changed))
-    chips = [labels.faults(draft.findings)]
+def _status_html(draft: schemas.StyleDraft, messages: Sequence[FieldMessage], unsaved: bool) -> str:
+    """The number of findings, the state of the draft, and the errors that prevent publishing."""
+    changed = translate("style_one.changed", who=draft.changed_by, when=widgets.time_ago(draft.changed))
+    chips = [labels.findings_chip(draft.findings)]
     if not draft.checked:
-        chips.append(widgets.chip(say("style_one.unchecked"), "fair"))
+        chips.append(widgets.chip(translate("style_one.unchecked"), "fair"))
     if unsaved:
-        chips.append(widgets.chip(say("style_one.unsaved"), "fair"))
-    lines = [f"{labels.label(each.where)}: {each.short}" for each in notes if each.level == "error"]
-    mend = widgets.small(say("style_one.to_mend")) + widgets.points(lines) if lines else ""
-    return widgets.row(*chips, widgets.name(changed)) + mend
+        chips.append(widgets.chip(translate("style_one.unsaved"), "fair"))
+    lines = [f"{labels.field_label(each.field)}: {each.short}" for each in messages if each.level == "error"]
+    mend = widgets.muted(translate("style_one.to_mend")) + widgets.bullet_list(lines) if lines else ""
+    return widgets.row(*chips, widgets.single_line(changed)) + mend
 
 
-def _next(draft: schemas.StyleDraft, unsaved: bool) -> str:
-    """The next step, in a sentence."""
+def _next_step(draft: schemas.StyleDraft, unsaved: bool) -> str:
+    """A sentence on the next step."""
     if unsaved:
-        return say("style_one.next_save")
+        return translate("style_one.next_save")
     if any(each.level == "error" for each in draft.findings):
-        return say("style_one.next_mend")
+        return translate("style_one.next_mend")
     if not draft.checked:
-        return say("style_one.next_check")
+        return translate("style_one.next_check")
     if draft.test is None or not draft.test.current:
-        return say("style_one.next_test")
-    return say("style_one.next_publish")
+        return translate("style_one.next_test")
+    return translate("style_one.next_publish")
 
 
-def _publish(style: schemas.OwnStyle, draft: schemas.StyleDraft) -> None:
-    with errors.told():
+def _publish(style: schemas.OperatorStyle, draft: schemas.StyleDraft) -> None:
+    with errors.show_errors():
         version = client().publish_style(style.id, draft.edition)
-        desks.forget(style.id)
-        remember("style-said", say("style_one.published", version=version.version))
+        draft_edits.discard(style.id)
+        set_state("style-notice", translate("style_one.published", version=version.version))
         st.rerun()
 
 
-def _throw_away(style: schemas.OwnStyle, draft: schemas.StyleDraft) -> None:
-    with st.popover(say("style_one.delete"), icon=":material/delete:"):
-        st.write(say("style_one.delete_sure"))
-        if st.button(say("style_one.delete_now"), type="primary", key="style-delete"):
-            with errors.told():
+def _delete_form(style: schemas.OperatorStyle, draft: schemas.StyleDraft) -> None:
+    with st.popover(translate("style_one.delete"), icon=":material/delete:"):
+        st.write(translate("style_one.delete_sure"))
+        if st.button(translate("style_one.delete_now"), type="primary", key="style-delete"):
+            with errors.show_errors():
                 client().delete_draft(style.id, draft.edition)
-                desks.forget(style.id)
+                draft_edits.discard(style.id)
                 if style.offered is None and not style.versions:
-                    go("styles")
+                    switch_page("styles")
                 st.rerun()
 
 
-def _save(style: schemas.OwnStyle, desk: Desk) -> None:
-    """Keep what was typed as the draft, or forget it."""
-    if _outdated(style, desk):
-        _conflict(style, desk)
+def _save_form(style: schemas.OperatorStyle, edits: DraftEdits) -> None:
+    """Buttons to save or undo the edits; where the draft changed meanwhile, the conflict instead."""
+    if _is_outdated(style, edits):
+        _show_conflict(style, edits)
         return
     with st.container(horizontal=True):
-        if st.button(say("style_one.save"), type="primary", icon=":material/save:", key="style-save"):
-            _saved(style, dict(desk.typed), desk.edition)
-        if desk.changed and st.button(say("style_one.undo"), key="style-undo"):
-            desks.forget(style.id)
+        if st.button(translate("style_one.save"), type="primary", icon=":material/save:", key="style-save"):
+            _save(style, dict(edits.current), edits.edition)
+        if edits.changed_fields and st.button(translate("style_one.undo"), key="style-undo"):
+            draft_edits.discard(style.id)
             st.rerun()
 
 
-def _saved(style: schemas.OwnStyle, content: dict[str, object], edition: str | None) -> None:
-    """Send a draft; what the API does not take is told beside the fields, and nothing that was typed goes."""
+def _save(style: schemas.OperatorStyle, content: dict[str, object], edition: str | None) -> None:
+    """Save the content as the draft; the API's errors about it are stored for the fields, and the edits stay."""
     try:
-        client().write_style(style.id, content, edition)
+        client().write_draft(style.id, content, edition)
     except UserError as error:
         if error.code == "bad_style" and error.details.get("errors"):
-            desks.refused(style.id, list(error.details["errors"]))  # type: ignore[call-overload]  # as the wire has them
+            draft_edits.set_errors(style.id, list(error.details["errors"]))  # type: ignore[call-overload]  # as the wire has them
             st.rerun()
         if error.code == "draft_changed":
             st.rerun()
-        with errors.told():
+        with errors.show_errors():
             raise
         return
-    desks.forget(style.id)
-    remember("style-said", say("style_one.saved"))
+    draft_edits.discard(style.id)
+    set_state("style-notice", translate("style_one.saved"))
     st.rerun()
 
 
-def _outdated(style: schemas.OwnStyle, desk: Desk) -> bool:
-    """Whether somebody changed, published or deleted the draft while something was typed."""
-    return style.draft is None or style.draft.edition != desk.edition
+def _is_outdated(style: schemas.OperatorStyle, edits: DraftEdits) -> bool:
+    """Whether the draft was changed, published or deleted since the edits began."""
+    return style.draft is None or style.draft.edition != edits.edition
 
 
-def _quicker(style: schemas.OwnStyle) -> str:
-    """What somebody else did meanwhile."""
+def _conflict_text(style: schemas.OperatorStyle) -> str:
+    """Who changed or removed the draft meanwhile."""
     draft = style.draft
-    who = say("style_one.gone") if draft is None else say("style_one.conflict", who=draft.changed_by)
-    return f"{who} {say('style_one.kept')}"
+    who = translate("style_one.gone") if draft is None else translate("style_one.conflict", who=draft.changed_by)
+    return f"{who} {translate('style_one.kept')}"
 
 
-def _conflict(style: schemas.OwnStyle, desk: Desk) -> None:
-    """Somebody else was quicker: who, where both wrote, and the two ways on."""
+def _show_conflict(style: schemas.OperatorStyle, edits: DraftEdits) -> None:
+    """Show what both sides changed, with buttons to save one's own edits over theirs or to drop them."""
     draft = style.draft
     theirs = draft.content if draft is not None else style.content
-    st.warning(_quicker(style), icon=":material/group:")
-    mine = ", ".join(labels.label(each) for each in desk.changed)
-    others = ", ".join(labels.label(each) for each in theirs if theirs[each] != desk.begun.get(each))
-    told = [say("style_one.mine", fields=mine)] + ([say("style_one.others", fields=others)] if others else [])
-    st.html(widgets.small(" ".join(told)))
-    both = desk.clashes(theirs)
+    st.warning(_conflict_text(style), icon=":material/group:")
+    own = ", ".join(labels.field_label(each) for each in edits.changed_fields)
+    others = ", ".join(labels.field_label(each) for each in theirs if theirs[each] != edits.original.get(each))
+    status = [translate("style_one.mine", fields=own)] + (
+        [translate("style_one.others", fields=others)] if others else []
+    )
+    st.html(widgets.muted(" ".join(status)))
+    both = edits.conflicts(theirs)
     if both:
-        told = [say("style_one.theirs", field=labels.label(each), value=_value(theirs.get(each))) for each in both]
-        st.html(widgets.small(say("style_one.both")) + widgets.points(told))
+        status = [
+            translate("style_one.theirs", field=labels.field_label(each), value=_value(theirs.get(each)))
+            for each in both
+        ]
+        st.html(widgets.muted(translate("style_one.both")) + widgets.bullet_list(status))
     with st.container(horizontal=True):
-        if st.button(say("style_one.mine_over"), type="primary", key="style-over"):
-            _saved(style, desk.over(theirs), draft.edition if draft is not None else None)
-        if st.button(say("style_one.take_theirs"), key="style-theirs"):
-            desks.forget(style.id)
+        if st.button(translate("style_one.mine_over"), type="primary", key="style-over"):
+            _save(style, edits.merge_onto(theirs), draft.edition if draft is not None else None)
+        if st.button(translate("style_one.take_theirs"), key="style-theirs"):
+            draft_edits.discard(style.id)
             st.rerun()
 
 
@@ -231,9 +240,9 @@ def _value(value: object) -> str:
     return text if len(text) <= 200 else f"{text[:200]} …"
 
 
-def _last_words() -> None:
-    """What the last click came to."""
-    said = recall("style-said")
-    remember("style-said", None)
-    if said:
-        st.success(said, icon=":material/check_circle:")
+def _show_notice() -> None:
+    """Show the result of the last click."""
+    notice = get_state("style-notice")
+    set_state("style-notice", None)
+    if notice:
+        st.success(notice, icon=":material/check_circle:")

@@ -9,7 +9,7 @@ VARIANTS = 64
 way of telling who. Beyond that it runs uncompiled."""
 
 
-def blocks(network: torch.nn.Module) -> None:
+def compile_blocks(network: torch.nn.Module) -> None:
     """Have a network's blocks compiled at their first use. Pictures may differ by a level from those drawn without."""
     torch._dynamo.config.recompile_limit = VARIANTS
     for part in network.modules():

@@ -11,7 +11,7 @@ import torch
 from portrait.errors import OperatorError
 
 
-def choose(wanted: str) -> torch.device:
+def choose_device(wanted: str) -> torch.device:
     """`auto` is the GPU where there is one; raises `OperatorError` (`no_gpu`)."""
     has = torch.cuda.is_available()
     if wanted == "cuda" and not has:
@@ -19,7 +19,7 @@ def choose(wanted: str) -> torch.device:
     return torch.device("cuda" if has and wanted != "cpu" else "cpu")
 
 
-def precision(wanted: str, device: torch.device) -> torch.dtype:
+def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
     """What frozen networks compute in; LoRA weights are float32 everywhere."""
     if wanted == "auto":
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -27,7 +27,7 @@ def precision(wanted: str, device: torch.device) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
 
 
-def free(device: torch.device) -> float:
+def free_memory(device: torch.device) -> float:
     """Bytes that may be taken."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
@@ -40,7 +40,7 @@ def free(device: torch.device) -> float:
         return whole
 
 
-def short_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out; the allocator of the CPU says so in words alone."""
     told = str(error)
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
@@ -48,7 +48,7 @@ def short_of_memory(error: BaseException) -> bool:
     )
 
 
-def sweep(device: torch.device) -> None:
+def release_memory(device: torch.device) -> None:
     """Give memory of what was dropped back to the system, so that it counts as free."""
     gc.collect()  # networks refer to themselves
     if device.type == "cuda":

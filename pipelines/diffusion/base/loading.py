@@ -20,13 +20,13 @@ from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DConditionModel
 from safetensors import SafetensorError, safe_open
 
 from pipelines.diffusion.base.family import Family
-from pipelines.diffusion.base.registry import families, of_pipeline, of_weights
-from pipelines.model_store.store import Models
+from pipelines.diffusion.base.registry import all_families, family_of_pipeline, family_of_weights
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
-from portrait.errors import EngineError, OperatorError
+from portrait.errors import EngineError, OperatorError, UserError
 
 INDEX = "model_index.json"
-NEVER = ("safety_checker", "feature_extractor", "image_encoder")
+UNUSED_COMPONENTS = ("safety_checker", "feature_extractor", "image_encoder")
 """Parts of Stable Diffusion 1.5's folder that neither training nor drawing needs."""
 COMPANIONS = ("text_encoder", "text_encoder_2", "vae")
 """Parts with weights, beside the U-Net."""
@@ -34,143 +34,151 @@ _BROKEN = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class BaseSource:
     """A base model on this machine."""
 
     name: str
     path: Path
     family: Family
-    configs: Path
+    config_folder: Path
     """A hub folder with its configurations and tokenizers: `path` itself, unless that is a single file."""
 
     @property
-    def single(self) -> bool:
+    def is_single_file(self) -> bool:
         """Whether it is one file."""
         return self.path.is_file()
 
     def config(self, part: str) -> dict[str, Any]:
         """The configuration of a part."""
         name = "scheduler_config.json" if part == "scheduler" else "config.json"
-        return json.loads((self.configs / part / name).read_text("utf-8"))
+        return json.loads((self.config_folder / part / name).read_text("utf-8"))
 
     @property
-    def factor(self) -> int:
+    def vae_scale_factor(self) -> int:
         """Pixels a latent is wide."""
         return 2 ** (len(self.config("vae")["block_out_channels"]) - 1)
 
     @property
-    def side(self) -> int:
+    def native_side(self) -> int:
         """The size it was trained at, pixels."""
-        return int(self.config("unet")["sample_size"]) * self.factor
+        return int(self.config("unet")["sample_size"]) * self.vae_scale_factor
 
     @property
-    def step(self) -> int:
+    def size_multiple(self) -> int:
         """Sides must be multiples of this: what VAE and U-Net halve without a rest; 64 from 512 pixels on."""
-        least = self.factor * 2 ** (len(self.config("unet")["block_out_channels"]) - 1)
-        return max(least, 64) if self.side >= 512 else least
+        least = self.vae_scale_factor * 2 ** (len(self.config("unet")["block_out_channels"]) - 1)
+        return max(least, 64) if self.native_side >= 512 else least
 
     @property
-    def weights(self) -> Path:
+    def weights_file(self) -> Path:
         """The U-Net's file, or the single file; raises `OperatorError` (`bad_base`)."""
-        return self.path if self.single else _weights(self.path / "unet")
+        return self.path if self.is_single_file else _weights_file(self.path / "unet")
 
-    def companions(self) -> dict[str, Path]:
+    def companion_files(self) -> dict[str, Path]:
         """The files of text encoders and VAE that are loaded, as `PART/FILE`; a single file holds them itself."""
-        if self.single:
+        if self.is_single_file:
             return {}
-        half = _variant(self.path)
-        found = (file for part in COMPANIONS for file in _loaded(self.path / part, half))
+        half = _is_half_precision(self.path)
+        found = (file for part in COMPANIONS for file in _component_files(self.path / part, half))
         return {f"{file.parent.name}/{file.name}": file for file in found}
 
-    def hash(self) -> str:
+    def sha256(self) -> str:
         """SHA-256 of the weights: which base a LoRA was learned on."""
-        with self.weights.open("rb") as opened:
+        with self.weights_file.open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def find(name: str, settings: Settings, models: Models) -> Source:
+def find_base(name: str, settings: Settings, models: ModelStore) -> BaseSource:
     """A base by its name in the settings or in the store, or by where it lies.
 
     Raises `OperatorError` (`unknown_base`, `missing_model`, `bad_base`, `unknown_family`).
     """
     if name in settings.bases:
         given = settings.bases[name]
-        return source(name, given.path, given.configs or _described(given.path, models))
+        return open_base(name, given.path, given.configs or _find_configs(given.path, models))
     path = Path(name)
     if path.exists():
-        return source(path.stem if path.is_file() else path.resolve().name, path, _described(path, models))
-    if name in [family.name for family in families()]:
-        return source(name, models.folder(name))
-    known = ", ".join(dict.fromkeys([*(family.name for family in families()), *settings.bases]))
+        return open_base(path.stem if path.is_file() else path.resolve().name, path, _find_configs(path, models))
+    if name in [family.name for family in all_families()]:
+        return open_base(name, models.folder(name))
+    known = ", ".join(dict.fromkeys([*(family.name for family in all_families()), *settings.bases]))
     raise OperatorError("unknown_base", f"There is no base model {name!r}: name a folder, a file, or one of {known}.")
 
 
-def _described(path: Path, models: Models) -> Path | None:
+def _find_configs(path: Path, models: ModelStore) -> Path | None:
     """The store's folder of the family of a single file, where it is here."""
     if not path.is_file():
         return None
-    family = of_weights(_names(path)).name
+    family = family_of_weights(_weight_names(path)).name
     return None if models.missing(family) else models.folder(family)
 
 
-def source(name: str, path: Path, configs: Path | None = None) -> Source:
+def open_base(name: str, path: Path, configs: Path | None = None) -> BaseSource:
     """See what lies there; raises `OperatorError` (`bad_base`, `unknown_family`)."""
     if path.is_dir():
         index = _index(path)
-        return Source(name, path, of_pipeline(str(index.get("_class_name"))), path)
+        return BaseSource(name, path, family_of_pipeline(str(index.get("_class_name"))), path)
     if not path.is_file():
         raise OperatorError("bad_base", f"There is no base model at {path}.")
-    family = of_weights(_names(path))
+    family = family_of_weights(_weight_names(path))
     if configs is None or not (configs / INDEX).is_file():
         raise OperatorError(
             "bad_base",
             f"{path.name} is a single file, which does not say how its networks are built: name a hub folder of the "
             f"family {family.name} that does, or run `portrait models pull {family.name}`.",
         )
-    return Source(name, path, family, configs)
+    return BaseSource(name, path, family, configs)
 
 
-def load(base: Source, dtype: torch.dtype, wanted: Collection[str] | None = None) -> DiffusionPipeline:
+def require_family(base: BaseSource, family: str, adapter: str) -> None:
+    """Raise `UserError` (`wrong_family`) for a base that an adapter was not trained for."""
+    if base.family.name != family:
+        raise UserError(
+            "wrong_family", f"{adapter} draws on a base of the family {family}, and {base.name} is {base.family.name}."
+        )
+
+
+def load_pipeline(base: BaseSource, dtype: torch.dtype, wanted: Collection[str] | None = None) -> DiffusionPipeline:
     """The stock pipeline with the parts that are wanted, the others None; all of them when not told.
 
     Raises `EngineError` (`broken_model`).
     """
-    _quiet()
-    known = [name for name in _index(base.configs) if not name.startswith("_")]
-    never = [name for name in NEVER if name in known]
+    _silence_libraries()
+    known = [name for name in _index(base.config_folder) if not name.startswith("_")]
+    never = [name for name in UNUSED_COMPONENTS if name in known]
     left = {name: None for name in known if name in never or (wanted is not None and name not in wanted)}
     more: dict[str, Any] = {"dtype": dtype, "local_files_only": True, **left}
     if "safety_checker" in known:
         more["requires_safety_checker"] = False
     try:
-        if base.single:
+        if base.is_single_file:
             return base.family.pipeline.from_single_file(  # type: ignore[attr-defined] -- both stock pipelines have it
-                str(base.path), config=str(base.configs), **more
+                str(base.path), config=str(base.config_folder), **more
             )
-        if _variant(base.path):
+        if _is_half_precision(base.path):
             more["variant"] = "fp16"
         return base.family.pipeline.from_pretrained(str(base.path), **more)
     except _BROKEN as error:
         raise EngineError("broken_model", f"The base model {base.name} cannot be read: {error}.") from error
 
 
-def parts(base: Source, dtype: torch.dtype, wanted: Collection[str]) -> dict[str, Any]:
+def load_components(base: BaseSource, dtype: torch.dtype, wanted: Collection[str]) -> dict[str, Any]:
     """Some parts by name, still, and taught nothing."""
-    found = {name: part for name, part in load(base, dtype, wanted).components.items() if name in wanted}
+    found = {name: part for name, part in load_pipeline(base, dtype, wanted).components.items() if name in wanted}
     for part in found.values():
         if isinstance(part, torch.nn.Module):
             part.requires_grad_(False).eval()
     return found
 
 
-def noise_schedule(base: Source) -> Any:
+def training_scheduler(base: BaseSource) -> Any:
     """How noise was added when the base was trained, and what it predicts: a `DDPMScheduler`."""
     return DDPMScheduler.from_config(base.config("scheduler"))
 
 
-def empty_unet(base: Source) -> Any:
+def empty_unet(base: BaseSource) -> Any:
     """Its U-Net without weights, for estimates."""
-    _quiet()
+    _silence_libraries()
     with torch.device("meta"):
         return UNet2DConditionModel.from_config(base.config("unet"))
 
@@ -182,7 +190,7 @@ def _index(folder: Path) -> Mapping[str, Any]:
         raise OperatorError("bad_base", f"{folder} is no base model: it has no {INDEX} that can be read.") from error
 
 
-def _names(file: Path) -> list[str]:
+def _weight_names(file: Path) -> list[str]:
     """The names of a single file's weights."""
     try:
         if file.suffix == ".safetensors":
@@ -195,7 +203,7 @@ def _names(file: Path) -> list[str]:
         raise OperatorError("bad_base", f"{file} cannot be read as a base model: {error}.") from error
 
 
-def _weights(folder: Path) -> Path:
+def _weights_file(folder: Path) -> Path:
     """The file of a part's weights."""
     found = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
     if not found:
@@ -203,19 +211,19 @@ def _weights(folder: Path) -> Path:
     return found[0]
 
 
-def _loaded(folder: Path, half: bool) -> list[Path]:
+def _component_files(folder: Path, half: bool) -> list[Path]:
     """Of a part's files those that are read: safetensors before pickles, one precision of two."""
     found = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     return [file for file in found if (".fp16." in file.name) == half] or found
 
 
-def _variant(folder: Path) -> bool:
+def _is_half_precision(folder: Path) -> bool:
     """Whether a hub folder has half-precision files alone."""
     half, all_of_them = list(folder.glob("unet/*.fp16.*")), list(folder.glob("unet/*.safetensors"))
     return bool(half) and len(half) == len(all_of_them)
 
 
-def _quiet() -> None:
+def _silence_libraries() -> None:
     """Progress bars and advice of the libraries are not for whoever trains a person."""
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()

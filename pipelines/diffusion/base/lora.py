@@ -22,7 +22,7 @@ Weights: TypeAlias = dict[str, torch.Tensor]
 """By name, `unet.….lora_A.weight`: what diffusers reads."""
 
 
-def attach(network: Any, rank: int, targets: Sequence[str], seed: int) -> None:
+def add_adapter(network: Any, rank: int, targets: Sequence[str], seed: int) -> None:
     """Give a frozen network a LoRA to learn, in float32; the second factor is zero, so that nothing changes yet."""
     config = LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=list(targets))
     with torch.random.fork_rng(devices=[]):
@@ -33,7 +33,7 @@ def attach(network: Any, rank: int, targets: Sequence[str], seed: int) -> None:
             parameter.data = parameter.data.float()
 
 
-def learned(network: Any, part: str) -> Iterator[tuple[str, torch.nn.Parameter]]:
+def trainable_parameters(network: Any, part: str) -> Iterator[tuple[str, torch.nn.Parameter]]:
     """The factors of an attached LoRA with the names they are kept under."""
     # transformers no longer wraps CLIP in `text_model`; every published file still has the word.
     inner = "text_model." if part.startswith("text_encoder") and not hasattr(network, "text_model") else ""
@@ -42,9 +42,9 @@ def learned(network: Any, part: str) -> Iterator[tuple[str, torch.nn.Parameter]]
             yield f"{part}.{inner}{name.replace(f'.{ADAPTER}.', '.')}", parameter
 
 
-def fill(networks: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
+def set_weights(networks: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
     """Put weights into attached LoRAs; raises `UserError` (`wrong_base`) when they do not fit."""
-    places = {name: place for part, network in networks.items() for name, place in learned(network, part)}
+    places = {name: place for part, network in networks.items() for name, place in trainable_parameters(network, part)}
     fits = places.keys() == weights.keys() and all(places[name].shape == weights[name].shape for name in places)
     if not fits:
         raise UserError(
@@ -56,12 +56,12 @@ def fill(networks: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> No
             place.copy_(weights[name])
 
 
-def taken(networks: Mapping[str, Any]) -> Weights:
+def get_weights(networks: Mapping[str, Any]) -> Weights:
     """Copies of what attached LoRAs hold."""
     return {
         name: place.detach().to("cpu", torch.float32, copy=True).contiguous()
         for part, network in networks.items()
-        for name, place in learned(network, part)
+        for name, place in trainable_parameters(network, part)
     }
 
 
@@ -70,13 +70,13 @@ def rank_of(weights: Mapping[str, torch.Tensor]) -> int:
     return next((int(weight.shape[0]) for name, weight in weights.items() if name.endswith(DOWN)), 0)
 
 
-def write(weights: Mapping[str, torch.Tensor], file: Path, told: Mapping[str, str] | None = None) -> Path:
+def save_weights(weights: Mapping[str, torch.Tensor], file: Path, told: Mapping[str, str] | None = None) -> Path:
     """One `.safetensors` in diffusers' names."""
     save_file(dict(weights), file, {"format": "pt", **(told or {})})
     return file
 
 
-def read(file: Path) -> Weights:
+def load_weights(file: Path) -> Weights:
     """Read it back; raises `UserError` (`broken_identity`)."""
     try:
         return load_file(file)
@@ -84,27 +84,27 @@ def read(file: Path) -> Weights:
         raise UserError("broken_identity", f"{file.name} cannot be read as a LoRA. Learn the person again.") from error
 
 
-def webui(weights: Mapping[str, torch.Tensor], family: Family, config: Mapping[str, Any]) -> Weights:
+def to_kohya(weights: Mapping[str, torch.Tensor], family: Family, config: Mapping[str, Any]) -> Weights:
     """The same under the names of kohya's trainers, which the web interfaces read; `config` is the U-Net's."""
     named: Weights = {}
     for name, weight in weights.items():
         if not name.endswith(DOWN):
             continue
         module = name.removesuffix(DOWN)
-        key = family.lora_name(module, config)
+        key = family.kohya_module_name(module, config)
         named[f"{key}.lora_down.weight"] = weight.contiguous()
         named[f"{key}.lora_up.weight"] = weights[module + UP].contiguous()
         named[f"{key}.alpha"] = torch.tensor(float(weight.shape[0]))
     return named
 
 
-def webui_metadata(family: Family, rank: int, name: str, trigger: str) -> dict[str, str]:
+def kohya_metadata(family: Family, rank: int, name: str, trigger: str) -> dict[str, str]:
     """What the web interfaces show of a file."""
     return {
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(rank),
         "ss_network_alpha": str(float(rank)),
-        "ss_base_model_version": family.version,
+        "ss_base_model_version": family.kohya_version,
         "ss_output_name": name,
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": f"{family.architecture}/lora",

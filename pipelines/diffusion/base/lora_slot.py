@@ -18,17 +18,17 @@ from pipelines.diffusion.base import lora
 from pipelines.diffusion.base.lora import DOWN, UP
 from portrait.errors import UserError
 
-NAME = "slot0"
+ADAPTER = "slot0"
 """PEFT warns of names that are part of the name of a module; this one is not."""
 ALPHA = ".alpha"
-PEOPLE = 32
+CACHE_SIZE = 32
 """LoRAs kept in memory; one of SDXL takes 46 MB at rank 16 in half precision."""
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Factors:
+class LoraFactors:
     """What one network learned of a person, ready to be copied: alpha is in the second factor, nothing is padded yet."""
 
     pairs: Mapping[str, Pair]
@@ -40,7 +40,7 @@ class Factors:
         return max((int(down.shape[0]) for down, _ in self.pairs.values()), default=0)
 
 
-class Slot:
+class LoraSlot:
     """The slot of one network."""
 
     def __init__(self, network: Any, rank: int, targets: Sequence[str]) -> None:
@@ -53,11 +53,11 @@ class Slot:
         """What fits; it grows with whoever needs more."""
         return self._rank
 
-    def wear(self, factors: Factors, strength: float = 1.0) -> None:
+    def load(self, factors: LoraFactors, strength: float = 1.0) -> None:
         """Copy a person in; raises `UserError` (`wrong_base`) when the LoRA is of another network."""
         if not self._layers or factors.rank > self._rank:
             self._build(max(self._rank, factors.rank))
-        _fitting(factors, {name: (up.shape[0], down.shape[1]) for name, (down, up) in self._layers.items()})
+        _require_fit(factors, {name: (up.shape[0], down.shape[1]) for name, (down, up) in self._layers.items()})
         with torch.no_grad():
             for name, (down, up) in self._layers.items():
                 if name not in factors.pairs:
@@ -86,24 +86,24 @@ class Slot:
             _delete(self._network)
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=self._targets, init_lora_weights=False)
         with torch.random.fork_rng(devices=[]):
-            self._network.add_adapter(config, NAME)
+            self._network.add_adapter(config, ADAPTER)
         dtype = next(self._network.parameters()).dtype
         self._layers, self._rank = {}, rank
         for name, module in self._network.named_modules():
-            if NAME in getattr(module, "lora_A", {}):
-                parts = (module.lora_A[NAME].to(dtype).weight, module.lora_B[NAME].to(dtype).weight)
+            if ADAPTER in getattr(module, "lora_A", {}):
+                parts = (module.lora_A[ADAPTER].to(dtype).weight, module.lora_B[ADAPTER].to(dtype).weight)
                 self._layers[name] = (parts[0].requires_grad_(False), parts[1].requires_grad_(False))
         self.clear()
 
 
-class People:
+class AdapterCache:
     """The LoRAs of the last few people, in memory and in the dtype they are served in."""
 
-    def __init__(self, dtype: torch.dtype, device: torch.device, most: int = PEOPLE) -> None:
+    def __init__(self, dtype: torch.dtype, device: torch.device, most: int = CACHE_SIZE) -> None:
         self._dtype, self._device, self._most = dtype, device, most
-        self._kept: OrderedDict[tuple[Path, int, int], dict[str, Factors]] = OrderedDict()
+        self._kept: OrderedDict[tuple[Path, int, int], dict[str, LoraFactors]] = OrderedDict()
 
-    def get(self, file: Path) -> dict[str, Factors]:
+    def get(self, file: Path) -> dict[str, LoraFactors]:
         """By part (`unet`, `text_encoder` …); raises `UserError` (`broken_identity`)."""
         try:
             state = file.stat()
@@ -117,21 +117,21 @@ class People:
             self._kept.popitem(last=False)
         return self._kept[key]
 
-    def _read(self, file: Path) -> dict[str, Factors]:
-        weights = lora.read(file)
-        _modules(file.name, list(weights))
+    def _read(self, file: Path) -> dict[str, LoraFactors]:
+        weights = lora.load_weights(file)
+        _require_lora(file.name, list(weights))
         parts: dict[str, dict[str, Pair]] = {}
-        for module in _downs(weights):
+        for module in _module_names(weights):
             down, up = weights[module + DOWN], weights[module + UP]
             alpha = weights.get(module + ALPHA)
             scale = 1.0 if alpha is None else float(alpha) / down.shape[0]
             part, _, path = module.partition(".")
             pair = (down.to(self._device, self._dtype), (up * scale).to(self._device, self._dtype))
             parts.setdefault(part, {})[path] = pair
-        return {part: Factors(pairs) for part, pairs in parts.items()}
+        return {part: LoraFactors(pairs) for part, pairs in parts.items()}
 
 
-def check(file: Path, unet: Mapping[str, tuple[int, int]]) -> None:
+def check_lora_file(file: Path, unet: Mapping[str, tuple[int, int]]) -> None:
     """Read a file's header alone; raises `UserError` (`broken_identity`, `wrong_base`).
 
     `unet` has the shapes of the base's linear layers, see `shapes`.
@@ -141,17 +141,17 @@ def check(file: Path, unet: Mapping[str, tuple[int, int]]) -> None:
             sizes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 -- not a mapping
     except (OSError, SafetensorError) as error:
         raise UserError("broken_identity", f"{file.name} cannot be read as a LoRA. Learn the person again.") from error
-    _modules(file.name, list(sizes))
+    _require_lora(file.name, list(sizes))
     told = {
         module.removeprefix("unet."): (sizes[module + UP][0], sizes[module + DOWN][1])
-        for module in _downs(sizes)
+        for module in _module_names(sizes)
         if module.startswith("unet.")
     }
     if any(unet.get(name) != size for name, size in told.items()):
         raise _wrong_base()
 
 
-def shapes(network: Any) -> dict[str, tuple[int, int]]:
+def linear_shapes(network: Any) -> dict[str, tuple[int, int]]:
     """Rows and columns of every linear layer; the network may be without weights."""
     return {
         name: (module.out_features, module.in_features)
@@ -160,7 +160,7 @@ def shapes(network: Any) -> dict[str, tuple[int, int]]:
     }
 
 
-def _fitting(factors: Factors, layers: Mapping[str, tuple[int, int]]) -> None:
+def _require_fit(factors: LoraFactors, layers: Mapping[str, tuple[int, int]]) -> None:
     if any(layers.get(name) != (up.shape[0], down.shape[1]) for name, (down, up) in factors.pairs.items()):
         raise _wrong_base()
 
@@ -169,11 +169,11 @@ def _wrong_base() -> UserError:
     return UserError("wrong_base", "The identity was learned on another base. Choose that base, or learn it anew.")
 
 
-def _downs(names: Mapping[str, object]) -> Iterator[str]:
+def _module_names(names: Mapping[str, object]) -> Iterator[str]:
     return (name.removesuffix(DOWN) for name in names if name.endswith(DOWN))
 
 
-def _modules(file: str, names: Sequence[str]) -> None:
+def _require_lora(file: str, names: Sequence[str]) -> None:
     """Raise for names that are no LoRA's, or halves without the other half."""
     known = {name.removesuffix(end) for name in names for end in (DOWN, UP) if name.endswith(end)}
     wanted = {module + end for module in known for end in (DOWN, UP)}
@@ -188,4 +188,4 @@ def _modules(file: str, names: Sequence[str]) -> None:
 def _delete(network: Any) -> None:
     """diffusers and transformers call it differently."""
     remove = getattr(network, "delete_adapters", None) or network.delete_adapter
-    remove(NAME)
+    remove(ADAPTER)

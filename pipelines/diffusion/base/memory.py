@@ -6,43 +6,43 @@ from typing import Any, Literal
 import torch
 
 from pipelines.diffusion.base import device
-from pipelines.diffusion.base.loading import Source
+from pipelines.diffusion.base.loading import BaseSource
 
-Profile = Literal["full", "sliced", "offload", "sequential"]
-PROFILES: Sequence[Profile] = ("full", "sliced", "offload", "sequential")
+MemoryProfile = Literal["full", "sliced", "offload", "sequential"]
+PROFILES: Sequence[MemoryProfile] = ("full", "sliced", "offload", "sequential")
 """From the fastest to the smallest: all there; VAE in slices and tiles; one network at a time; one layer at a time."""
-WORKING = {"full": 1.35, "sliced": 1.15}
+WORKING_MEMORY = {"full": 1.35, "sliced": 1.15}
 """What drawing needs, as a multiple of the weights: at 1024 pixels SDXL's VAE alone takes 1.5 GB at once."""
-LARGEST_PART = 0.75
+UNET_SHARE = 0.75
 """Share of a base that is its U-Net."""
 
 
-def weights(base: Source, dtype: torch.dtype) -> float:
+def weight_bytes(base: BaseSource, dtype: torch.dtype) -> float:
     """Bytes of a base in a dtype, from the sizes of its files; hub folders are taken for half precision or what they hold."""
-    files = [base.path] if base.single else [*base.path.glob("*/*.safetensors"), *base.path.glob("*/*.bin")]
+    files = [base.path] if base.is_single_file else [*base.path.glob("*/*.safetensors"), *base.path.glob("*/*.bin")]
     held = float(sum(file.stat().st_size for file in files))
-    half = base.single or any("fp16" in file.name for file in files)
+    half = base.is_single_file or any("fp16" in file.name for file in files)
     return held * (dtype.itemsize / (2 if half else 4))
 
 
-def choose(base: Source, dtype: torch.dtype, where: torch.device, beside: float = 0.0) -> Profile:
+def choose_profile(base: BaseSource, dtype: torch.dtype, where: torch.device, beside: float = 0.0) -> MemoryProfile:
     """The fastest profile that fits what is free; `beside` is what adapters and controls take, bytes."""
     if where.type != "cuda":
         return "full"
-    needed, free = weights(base, dtype) + beside, device.free(where)
-    for profile, times in WORKING.items():
+    needed, free = weight_bytes(base, dtype) + beside, device.free_memory(where)
+    for profile, times in WORKING_MEMORY.items():
         if needed * times <= free:
             return "full" if profile == "full" else "sliced"
-    return "offload" if needed * LARGEST_PART * WORKING["sliced"] <= free else "sequential"
+    return "offload" if needed * UNET_SHARE * WORKING_MEMORY["sliced"] <= free else "sequential"
 
 
-def smaller(profile: Profile) -> Profile | None:
+def next_smaller(profile: MemoryProfile) -> MemoryProfile | None:
     """The next one down; None below the last."""
     place = PROFILES.index(profile) + 1
     return PROFILES[place] if place < len(PROFILES) else None
 
 
-def place(pipeline: Any, profile: Profile, where: torch.device) -> None:
+def place_pipeline(pipeline: Any, profile: MemoryProfile, where: torch.device) -> None:
     """Put a pipeline where its profile wants it."""
     if profile != "full":
         pipeline.vae.enable_slicing()

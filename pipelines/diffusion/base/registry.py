@@ -5,35 +5,35 @@ from collections.abc import Callable, Sequence
 
 from transformers.utils import logging as advice
 
-from pipelines.diffusion.base.families import names
+from pipelines.diffusion.base.families import family_names
 from pipelines.diffusion.base.family import Family
 from portrait.errors import OperatorError
 
 
-def families() -> list[Family]:
+def all_families() -> list[Family]:
     """Every family there is."""
     # Their pipelines ask for image processors that nothing here needs, and the library would say what they lack.
     advice.set_verbosity_error()
-    return [importlib.import_module(f"pipelines.diffusion.base.families.{name}").FAMILY for name in names()]
+    return [importlib.import_module(f"pipelines.diffusion.base.families.{name}").FAMILY for name in family_names()]
 
 
-def of_name(name: str) -> Family:
+def family_by_name(name: str) -> Family:
     """A family by its own name; raises `OperatorError` (`unknown_family`)."""
     return _first(lambda family: family.name == name, f"There is no family {name!r}")
 
 
-def of_pipeline(name: str) -> Family:
+def family_of_pipeline(name: str) -> Family:
     """The family whose hub folders name this pipeline; raises `OperatorError` (`unknown_family`)."""
     return _first(lambda family: family.pipeline.__name__ == name, f"A base for {name} is of no family that is known")
 
 
-def of_weights(names: Sequence[str]) -> Family:
+def family_of_weights(names: Sequence[str]) -> Family:
     """The family of a single file, by the names of its weights; raises `OperatorError` (`unknown_family`)."""
-    return _first(lambda family: family.mark in names, "The file is no base model of a family that is known")
+    return _first(lambda family: family.detection_key in names, "The file is no base model of a family that is known")
 
 
 def _first(fits: Callable[[Family], bool], otherwise: str) -> Family:
-    every = families()
+    every = all_families()
     for family in every:
         if fits(family):
             return family

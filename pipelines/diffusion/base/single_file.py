@@ -44,13 +44,13 @@ def unet_name(name: str, config: Mapping[str, Any]) -> str:
     layers = int(config["layers_per_block"])
     if found := re.match(r"mid_block\.(resnets|attentions)\.(\d+)", name):
         place = 1 if found[1] == "attentions" else 2 * int(found[2])
-        return f"middle_block.{place}{_inner(name[found.end() :])}"
+        return f"middle_block.{place}{_block_name(name[found.end() :])}"
     if found := re.match(r"down_blocks\.(\d+)\.(resnets|attentions|downsamplers)\.(\d+)", name):
         first = 1 + int(found[1]) * (layers + 1)
         if found[2] == "downsamplers":
             return f"input_blocks.{first + layers}.0.op{name[found.end() :].removeprefix('.conv')}"
         part = int(found[2] == "attentions")
-        return f"input_blocks.{first + int(found[3])}.{part}{_inner(name[found.end() :])}"
+        return f"input_blocks.{first + int(found[3])}.{part}{_block_name(name[found.end() :])}"
     found = re.match(r"up_blocks\.(\d+)\.(resnets|attentions|upsamplers)\.(\d+)", name)
     if not found:
         raise ValueError(f"a U-Net has no weight {name}")
@@ -59,7 +59,7 @@ def unet_name(name: str, config: Mapping[str, Any]) -> str:
         part = 2 if str(config["up_block_types"][level]).startswith("CrossAttn") else 1
         return f"output_blocks.{first + layers}.{part}{name[found.end() :]}"
     part = int(found[2] == "attentions")
-    return f"output_blocks.{first + int(found[3])}.{part}{_inner(name[found.end() :])}"
+    return f"output_blocks.{first + int(found[3])}.{part}{_block_name(name[found.end() :])}"
 
 
 def vae_name(name: str, levels: int) -> str:
@@ -81,12 +81,12 @@ def vae_name(name: str, levels: int) -> str:
     return name
 
 
-def unet(weights: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def unet_weights(weights: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """A U-Net's weights under the names of a single file."""
     return {f"model.diffusion_model.{unet_name(name, config)}": weight for name, weight in weights.items()}
 
 
-def vae(weights: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def vae_weights(weights: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """A VAE's weights; single files keep its attention as convolutions of one pixel."""
     levels = len(config["block_out_channels"])
     named = {f"first_stage_model.{vae_name(name, levels)}": weight for name, weight in weights.items()}
@@ -96,7 +96,7 @@ def vae(weights: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[
     }
 
 
-def clip(encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
+def clip_weights(encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
     """CLIP in transformers' published names, which all begin with `text_model`."""
     weights = encoder.state_dict()
     return {
@@ -105,7 +105,7 @@ def clip(encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
     }
 
 
-def open_clip(encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
+def open_clip_weights(encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
     """OpenCLIP's own names: query, key and value are one weight, and the projection lies on its side."""
     weights = {name.removeprefix("text_model."): weight for name, weight in encoder.state_dict().items()}
     named = {
@@ -128,7 +128,7 @@ def open_clip(encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
     return {prefix + name: weight for name, weight in named.items()}
 
 
-def _inner(rest: str) -> str:
+def _block_name(rest: str) -> str:
     """What is left of a name inside a block: residual layers have names of their own, attention keeps its."""
     for ours, theirs in RESNET.items():
         if rest == f".{ours}" or rest.startswith(f".{ours}."):

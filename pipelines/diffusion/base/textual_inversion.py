@@ -13,13 +13,13 @@ FILE_NAMES = ("clip_l", "clip_g")
 """What files call the two encoders of SDXL; a file for one encoder calls its only row by the token."""
 
 
-class LearnedToken(torch.nn.Module):
+class TokenEmbedding(torch.nn.Module):
     """An embedding table that is left as it is, and one more row that learns."""
 
     def __init__(self, table: torch.nn.Module, number: int, row: torch.Tensor) -> None:
         super().__init__()
         self.table = table
-        self.number = number
+        self.token_id = number
         self.row = torch.nn.Parameter(row.detach().float().clone())
 
     @property
@@ -32,40 +32,40 @@ class LearnedToken(torch.nn.Module):
 
     def forward(self, numbers: torch.Tensor) -> torch.Tensor:
         """Embeddings of token numbers."""
-        new = numbers == self.number
+        new = numbers == self.token_id
         known = self.table(numbers.masked_fill(new, 0))
         return torch.where(new[..., None], self.row.to(known.dtype), known)
 
 
-def token_of(trigger: str) -> str:
+def placeholder_token(trigger: str) -> str:
     """The new token's text: `<sks>`, which no vocabulary has."""
     return trigger if trigger.startswith("<") else f"<{trigger}>"
 
 
-def add(family: Family, parts: Mapping[str, Any], token: str, like: str) -> dict[str, LearnedToken]:
+def add_token(family: Family, parts: Mapping[str, Any], token: str, initializer: str) -> dict[str, TokenEmbedding]:
     """Add a token to tokenizers and encoders; it starts as the mean of the word it is like. By encoder."""
     added = {}
-    for tokenizer_name, encoder_name in family.encoders:
+    for tokenizer_name, encoder_name in family.text_encoders:
         tokenizer, encoder = parts[tokenizer_name], parts[encoder_name]
-        numbers = tokenizer(like, add_special_tokens=False).input_ids
+        numbers = tokenizer(initializer, add_special_tokens=False).input_ids
         tokenizer.add_tokens([token])
         table = encoder.get_input_embeddings()
         row = table.weight[torch.tensor(numbers, device=table.weight.device)].mean(dim=0)
-        added[encoder_name] = LearnedToken(table, tokenizer.convert_tokens_to_ids(token), row)
+        added[encoder_name] = TokenEmbedding(table, tokenizer.convert_tokens_to_ids(token), row)
         encoder.set_input_embeddings(added[encoder_name])
     return added
 
 
-def write(rows: Mapping[str, torch.Tensor], token: str, file: Path) -> Path:
+def save_embeddings(rows: Mapping[str, torch.Tensor], token: str, file: Path) -> Path:
     """Rows by encoder, in the layout that diffusers and the web interfaces read."""
     named = {token: next(iter(rows.values()))} if len(rows) == 1 else dict(zip(FILE_NAMES, rows.values(), strict=True))
     save_file({name: row.detach().to("cpu", torch.float32).contiguous() for name, row in named.items()}, file)
     return file
 
 
-def read(file: Path, family: Family) -> dict[str, torch.Tensor]:
+def load_embeddings(file: Path, family: Family) -> dict[str, torch.Tensor]:
     """Rows by encoder."""
     held = load_file(file)
-    encoders = [encoder for _, encoder in family.encoders]
+    encoders = [encoder for _, encoder in family.text_encoders]
     ordered = list(held.values()) if len(held) == 1 else [held[name] for name in FILE_NAMES]
     return dict(zip(encoders, ordered, strict=True))

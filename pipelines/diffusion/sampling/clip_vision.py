@@ -9,19 +9,19 @@ from transformers import CLIPImageProcessorPil
 from portrait.arrays import Image
 from portrait.types import Reference
 
-AROUND = 2.0
+HEAD_SCALE = 2.0
 """Side of the square around a face, over the longer side of its box: hair and chin, and little of the room."""
 
 
-def pixels(images: Sequence[Image]) -> torch.Tensor:
+def preprocess(images: Sequence[Image]) -> torch.Tensor:
     """N×3×224×224: short side to 224, its middle, CLIP's mean and deviation."""
     return CLIPImageProcessorPil()(images=list(images), return_tensors="pt").pixel_values
 
 
-def head(reference: Reference) -> Image:
+def crop_head(reference: Reference) -> Image:
     """The part of a selfie around the face."""
     (height, width), box = reference.image.shape[:2], reference.face.box
-    half = AROUND * max(box.width, box.height) / 2
+    half = HEAD_SCALE * max(box.width, box.height) / 2
     middle = box.centre
     left, top = max(0, round(middle[0] - half)), max(0, round(middle[1] - half))
     right, bottom = min(width, round(middle[0] + half)), min(height, round(middle[1] + half))

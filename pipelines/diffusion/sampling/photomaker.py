@@ -8,17 +8,17 @@ from diffusers.models.embeddings import IPAdapterPlusImageProjectionBlock
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-HEAD = 64
+CLIP_HEAD_SIZE = 64
 """Channels of an attention head in CLIP's towers."""
-PERCEIVER_HEAD = 128
+PERCEIVER_HEAD_SIZE = 128
 """The same in V2's perceiver."""
 ACTIVATION = "quick_gelu"
 
 
-class Merger(Protocol):
+class PhotoMerger(Protocol):
     """Photos and words to words that mean the person."""
 
-    each: int
+    tokens_per_photo: int
     """Tokens a photo."""
 
     def __call__(
@@ -28,28 +28,28 @@ class Merger(Protocol):
         ...
 
 
-class Residual(nn.Module):
+class Mlp(nn.Module):
     """A norm, two layers, and what came in where widths allow."""
 
     def __init__(self, given: int, width: int, keeps: bool) -> None:
         super().__init__()
         self.layernorm = nn.LayerNorm(given)
         self.fc1, self.fc2 = nn.Linear(given, width), nn.Linear(width, width)
-        self.keeps = keeps
+        self.has_residual = keeps
 
     def forward(self, given: torch.Tensor) -> torch.Tensor:
         """N×given to N×width."""
         made = self.fc2(nn.functional.gelu(self.fc1(self.layernorm(given))))
-        return made + given if self.keeps else made
+        return made + given if self.has_residual else made
 
 
-class Fuse(nn.Module):
+class FuseModule(nn.Module):
     """A word and a photo to a word that means both."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.mlp1 = Residual(2 * width, width, keeps=False)
-        self.mlp2 = Residual(width, width, keeps=True)
+        self.mlp1 = Mlp(2 * width, width, has_residual=False)
+        self.mlp2 = Mlp(width, width, has_residual=True)
         self.layer_norm = nn.LayerNorm(width)
 
     def forward(self, words: torch.Tensor, photos: torch.Tensor) -> torch.Tensor:
@@ -57,15 +57,15 @@ class Fuse(nn.Module):
         return self.layer_norm(self.mlp2(self.mlp1(torch.cat([words, photos], dim=-1)) + words))
 
 
-class Tower(CLIPVisionModelWithProjection):
+class PhotoMakerIdEncoder(CLIPVisionModelWithProjection):
     """CLIP with a second projection, for the second text encoder; one token a photo (V1)."""
 
-    each = 1
+    tokens_per_photo = 1
 
     def __init__(self, config: CLIPVisionConfig, second: int) -> None:
         super().__init__(config)
         self.visual_projection_2 = nn.Linear(config.hidden_size, second, bias=False)
-        self.fuse_module = Fuse(config.projection_dim + second)
+        self.fuse_module = FuseModule(config.projection_dim + second)
 
     def forward(  # type: ignore[override] -- it answers another question than its parent
         self, pixels: torch.Tensor, words: torch.Tensor, places: torch.Tensor, faces: torch.Tensor | None
@@ -81,14 +81,17 @@ class Tower(CLIPVisionModelWithProjection):
         return torch.cat([self.visual_projection(seen), self.visual_projection_2(seen)], dim=-1)
 
 
-class Perceiver(nn.Module):
+class FacePerceiverResampler(nn.Module):
     """Looks at CLIP's patches with questions that come of a face."""
 
     def __init__(self, width: int, patch: int) -> None:
         super().__init__()
         self.proj_in, self.proj_out = nn.Linear(patch, width), nn.Linear(width, width)
         self.norm_out = nn.LayerNorm(width)
-        blocks = [IPAdapterPlusImageProjectionBlock(width, PERCEIVER_HEAD, width // PERCEIVER_HEAD) for _ in range(4)]
+        blocks = [
+            IPAdapterPlusImageProjectionBlock(width, PERCEIVER_HEAD_SIZE, width // PERCEIVER_HEAD_SIZE)
+            for _ in range(4)
+        ]
         self.layers = nn.ModuleList(blocks)
 
     def forward(self, asked: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
@@ -99,30 +102,32 @@ class Perceiver(nn.Module):
         return self.norm_out(self.proj_out(asked))
 
 
-class Questions(nn.Module):
+class QFormerPerceiver(nn.Module):
     """A face embedding to tokens that ask, and their answers."""
 
     def __init__(self, face: int, wide: int, width: int, patch: int, each: int) -> None:
         super().__init__()
         self.token_proj = nn.Sequential(nn.Linear(face, wide), nn.GELU(), nn.Linear(wide, width * each))
         self.token_norm = nn.LayerNorm(width)
-        self.perceiver_resampler = Perceiver(width, patch)
-        self.each, self.width = each, width
+        self.perceiver_resampler = FacePerceiverResampler(width, patch)
+        self.tokens_per_photo, self.width = each, width
 
     def forward(self, faces: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
         """N×each×width."""
-        asked = self.token_norm(self.token_proj(faces).reshape(-1, self.each, self.width))
+        asked = self.token_norm(self.token_proj(faces).reshape(-1, self.tokens_per_photo, self.width))
         return asked + self.perceiver_resampler(asked, patches)
 
 
-class FaceTower(Tower):
+class PhotoMakerV2IdEncoder(PhotoMakerIdEncoder):
     """The same, led by a face embedding; two tokens a photo (V2)."""
 
-    each = 2
+    tokens_per_photo = 2
 
     def __init__(self, config: CLIPVisionConfig, second: int, face: int, wide: int) -> None:
         super().__init__(config, second)
-        self.qformer_perceiver = Questions(face, wide, config.projection_dim + second, config.hidden_size, self.each)
+        self.qformer_perceiver = QFormerPerceiver(
+            face, wide, config.projection_dim + second, config.hidden_size, self.tokens_per_photo
+        )
 
     def tokens(self, pixels: torch.Tensor, faces: torch.Tensor | None) -> torch.Tensor:
         """What photos say, (N·each)×width."""
@@ -131,7 +136,7 @@ class FaceTower(Tower):
         return self.qformer_perceiver(faces, self.vision_model(pixels)[0]).flatten(0, 1)
 
 
-def built(weights: Mapping[str, torch.Tensor]) -> tuple[Any, dict[str, torch.Tensor]]:
+def build_id_encoder(weights: Mapping[str, torch.Tensor]) -> tuple[Any, dict[str, torch.Tensor]]:
     """The network that a checkpoint's weights fit, sized after them, and the weights in its names; KeyError if none."""
     hidden = weights["vision_model.embeddings.class_embedding"].shape[0]
     patch = weights["vision_model.embeddings.patch_embedding.weight"].shape[-1]
@@ -141,7 +146,7 @@ def built(weights: Mapping[str, torch.Tensor]) -> tuple[Any, dict[str, torch.Ten
         hidden_size=hidden,
         intermediate_size=weights["vision_model.encoder.layers.0.mlp.fc1.weight"].shape[0],
         num_hidden_layers=len(layers),
-        num_attention_heads=hidden // HEAD,
+        num_attention_heads=hidden // CLIP_HEAD_SIZE,
         patch_size=patch,
         image_size=patch * round((places - 1) ** 0.5),
         projection_dim=weights["visual_projection.weight"].shape[0],
@@ -149,11 +154,15 @@ def built(weights: Mapping[str, torch.Tensor]) -> tuple[Any, dict[str, torch.Ten
     )
     second = weights["visual_projection_2.weight"].shape[0]
     asks = weights.get("qformer_perceiver.token_proj.0.weight")
-    network = Tower(config, second) if asks is None else FaceTower(config, second, asks.shape[1], asks.shape[0])
-    return network, _renamed(weights)
+    network = (
+        PhotoMakerIdEncoder(config, second)
+        if asks is None
+        else PhotoMakerV2IdEncoder(config, second, asks.shape[1], asks.shape[0])
+    )
+    return network, _to_diffusers_names(weights)
 
 
-def _renamed(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _to_diffusers_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The perceiver's layers in diffusers' names; the rest is called alike."""
     start = "qformer_perceiver.perceiver_resampler.layers."
     parts = {

@@ -7,7 +7,7 @@ from typing import Any
 import diffusers
 
 from portrait.errors import UserError
-from portrait.generation.options import Preset, Technique
+from portrait.generation.options import GenerationOptions, Preset
 
 SCHEDULERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "ddim": ("DDIMScheduler", {}),
@@ -26,7 +26,7 @@ SCHEDULERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Spending:
+class SamplingPreset:
     """What a preset decides."""
 
     scheduler: str
@@ -35,18 +35,18 @@ class Spending:
     guidance: float
     cutoff: float
     """Share of the steps after which guidance ends: late steps only sharpen, and cost half without it."""
-    quick: bool = False
+    lcm: bool = False
     """Whether the family's LCM LoRA is worn (Luo and others, 2023: 4 to 8 steps without guidance)."""
 
 
-PRESETS: Mapping[Preset, Spending] = {
-    "fast": Spending("lcm", 6, 1.0, 1.0, quick=True),
-    "balanced": Spending("dpm_2m_karras", 25, 5.0, 0.8),
-    "best": Spending("euler", 40, 5.0, 1.0),
+PRESETS: Mapping[Preset, SamplingPreset] = {
+    "fast": SamplingPreset("lcm", 6, 1.0, 1.0, lcm=True),
+    "balanced": SamplingPreset("dpm_2m_karras", 25, 5.0, 0.8),
+    "best": SamplingPreset("euler", 40, 5.0, 1.0),
 }
 
 
-def spending(technique: Technique) -> Spending:
+def resolve_preset(technique: GenerationOptions) -> SamplingPreset:
     """The preset with what was wished otherwise; raises `UserError` (`bad_technique`)."""
     preset = PRESETS[technique.preset]
     name = technique.scheduler or preset.scheduler
@@ -56,16 +56,16 @@ def spending(technique: Technique) -> Spending:
     steps, guidance, cutoff = technique.steps or preset.steps, technique.guidance, technique.cutoff
     if not 1 <= steps <= 150 or not (guidance is None or 0 <= guidance <= 30) or not 0 <= (cutoff or 0) <= 1:
         raise UserError("bad_technique", "Give 1 to 150 steps, a guidance of 0 to 30, and a cut-off of 0 to 1.")
-    return Spending(
+    return SamplingPreset(
         "" if name == "own" else name,
         steps,
         preset.guidance if guidance is None else guidance,
         preset.cutoff if cutoff is None else cutoff,
-        preset.quick and name == "lcm",
+        preset.lcm and name == "lcm",
     )
 
 
-def scheduler(name: str, base: Mapping[str, Any]) -> Any:
+def make_scheduler(name: str, base: Mapping[str, Any]) -> Any:
     """A fresh one that knows how the base was trained; `base` is the configuration of the base's own."""
     if not name:
         return getattr(diffusers, str(base["_class_name"])).from_config(base)

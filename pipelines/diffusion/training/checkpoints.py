@@ -1,4 +1,4 @@
-"""Checkpoints of a lesson: written whole or not at all, so that a killed worker goes on from the last one."""
+"""CheckpointStore: the checkpoints of a training run, written atomically, so that a killed worker resumes from the last."""
 
 import os
 import pickle
@@ -17,49 +17,49 @@ STATE = "state.pt"
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """The folder of a lesson; it must be there, because whoever erases a person takes it away."""
+class CheckpointStore:
+    """The work folder of a training run; it must exist, because erasing a person deletes it."""
 
     folder: Path
-    lesson: str = ""
-    """What a state must belong to, to be gone on from."""
+    run_id: str = ""
+    """Hash of base, pictures and settings: a state of another run is not resumed."""
 
-    def save(self, state: Mapping[str, Any]) -> None:
-        """Keep the newest state; raises `OperatorError` (`cannot_write`)."""
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Replace the newest state; raises `OperatorError` (`cannot_write`)."""
         staged = self.folder / f".{STATE}.part"
         try:
             with staged.open("wb") as file:
-                torch.save({**state, "lesson": self.lesson}, file)
+                torch.save({**state, "run_id": self.run_id}, file)
                 file.flush()
                 os.fsync(file.fileno())
             staged.replace(self.folder / STATE)
         except (OSError, RuntimeError) as error:
             raise OperatorError("cannot_write", "A checkpoint of the training cannot be written.") from error
 
-    def load(self) -> dict[str, Any] | None:
-        """The newest state of this very lesson; None when there is none, or it is of another or of an older program."""
+    def load_state(self) -> dict[str, Any] | None:
+        """The newest state of this run; None when there is none, or it is of another run or an older program."""
         try:
             state = torch.load(self.folder / STATE, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, pickle.UnpicklingError, EOFError):
             return None
-        return state if isinstance(state, dict) and state.get("lesson") == self.lesson else None
+        return state if isinstance(state, dict) and state.get("run_id") == self.run_id else None
 
-    def keep(self, step: int, weights: Mapping[str, torch.Tensor]) -> None:
-        """Keep the weights of a step that was looked at."""
-        place = self._step(step)
-        place.parent.mkdir(exist_ok=True)
-        staged = place.with_suffix(".part")
+    def save_step(self, step: int, weights: Mapping[str, torch.Tensor]) -> None:
+        """Store the weights of a step that was validated."""
+        file = self._step_file(step)
+        file.parent.mkdir(exist_ok=True)
+        staged = file.with_suffix(".part")
         save_file(dict(weights), staged)
-        staged.replace(place)
+        staged.replace(file)
 
-    def kept(self, step: int) -> dict[str, torch.Tensor]:
-        """The weights of a step that was looked at."""
-        return load_file(self._step(step))
+    def load_step(self, step: int) -> dict[str, torch.Tensor]:
+        """The weights of a step that was validated."""
+        return load_file(self._step_file(step))
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Delete everything stored, to start over."""
         (self.folder / STATE).unlink(missing_ok=True)
         shutil.rmtree(self.folder / "steps", ignore_errors=True)
 
-    def _step(self, step: int) -> Path:
+    def _step_file(self, step: int) -> Path:
         return self.folder / "steps" / f"{step:06}.safetensors"

@@ -1,64 +1,68 @@
-"""Pictures of anybody, drawn once per base and class word and kept: what prior preservation holds on to."""
+"""Class images for prior preservation: pictures of anybody, generated once per base and class word and cached."""
 
 import hashlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 
 from pipelines import image_io
-from pipelines.diffusion.training.sample_images import Pen, Stroke, prompts
-from pipelines.settings import Prior
+from pipelines.diffusion.training.sample_images import SampleGenerator, SamplingParams, fill_prompts
+from pipelines.folders import atomic
+from pipelines.settings import PriorSettings
 from portrait.arrays import Image
-from portrait.errors import OperatorError
 
 NEGATIVE = ""
 
 
-def captions(knobs: Prior, class_word: str) -> list[str]:
-    """What the pictures show, in turn."""
-    return prompts(knobs.prompts, class_word=class_word)
+def captions(settings: PriorSettings, class_word: str) -> list[str]:
+    """The prompts of the class images, in turn."""
+    return fill_prompts(settings.prompts, class_word=class_word)
 
 
-def folder(cache: Path, base: str, knobs: Prior, class_word: str, side: int) -> Path:
-    """Where the pictures of this base (its hash) and class word lie; whatever changes them changes the name."""
-    told = [base, captions(knobs, class_word), side, knobs.steps, knobs.guidance]
-    return cache / hashlib.sha256(json.dumps(told).encode()).hexdigest()[:24]
+def cache_folder(cache: Path, base: str, settings: PriorSettings, class_word: str, side: int) -> Path:
+    """The folder for a base (its hash) and class word; all that changes the images changes its name."""
+    key = [base, captions(settings, class_word), side, settings.steps, settings.guidance]
+    return cache / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]
 
 
-def missing(place: Path, knobs: Prior) -> list[int]:
-    """Numbers of the pictures that are still to be drawn."""
-    return [number for number in range(knobs.images) if not _file(place, number).is_file()]
+def missing_numbers(folder: Path, settings: PriorSettings) -> list[int]:
+    """Numbers of the images that are still to be generated."""
+    return [number for number in range(settings.images) if not _file(folder, number).is_file()]
 
 
-def draw(place: Path, pen: Pen, knobs: Prior, class_word: str, tell: Callable[[int, int], None]) -> None:
-    """Draw what is missing; each picture is there whole or not at all. Raises `OperatorError` (`cannot_write`)."""
-    texts = captions(knobs, class_word)
-    for number in missing(place, knobs):
-        image = pen.draw(
+def generate(
+    folder: Path,
+    generator: SampleGenerator,
+    settings: PriorSettings,
+    class_word: str,
+    report: Callable[[int, int], None],
+) -> None:
+    """Generate what is missing, each file written atomically; `report` gets number and count at each sampling step.
+
+    Raises `OperatorError` (`cannot_write`), and what `report` raises.
+    """
+    texts = captions(settings, class_word)
+    for number in missing_numbers(folder, settings):
+        image = generator.generate(
             texts[number % len(texts)],
             NEGATIVE,
             number,
-            Stroke(knobs.steps, knobs.guidance),
-            lambda: tell(number, knobs.images),  # noqa: B023 -- called before the next turn
+            SamplingParams(settings.steps, settings.guidance),
+            partial(report, number, settings.images),
         )
         _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            staged = _file(place, number).with_suffix(".part")
-            staged.write_bytes(data.tobytes())
-            staged.replace(_file(place, number))
-        except OSError as error:
-            raise OperatorError("cannot_write", f"Class pictures cannot be kept: {error.strerror}.") from error
+        atomic.write_file(_file(folder, number), data.tobytes())
 
 
-def read(place: Path, knobs: Prior, class_word: str) -> list[tuple[Image, str]]:
-    """The pictures with their captions."""
-    texts = captions(knobs, class_word)
-    images = [image_io.read(_file(place, number)).image for number in range(knobs.images)]
+def load(folder: Path, settings: PriorSettings, class_word: str) -> list[tuple[Image, str]]:
+    """The class images with their captions."""
+    texts = captions(settings, class_word)
+    images = [image_io.read(_file(folder, number)).image for number in range(settings.images)]
     return [(image, texts[number % len(texts)]) for number, image in enumerate(images)]
 
 
-def _file(place: Path, number: int) -> Path:
-    return place / f"{number:04}.png"
+def _file(folder: Path, number: int) -> Path:
+    return folder / f"{number:04}.png"

@@ -1,4 +1,4 @@
-"""Pictures as latents, encoded once: mean and log-variance are kept, and a sample is drawn from them at each step."""
+"""The training dataset: pictures as VAE latents, encoded once; each step samples from their mean and log-variance."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,76 +8,111 @@ import cv2
 import numpy as np
 import torch
 
-from pipelines.diffusion.base.family import Frame
+from pipelines.diffusion.base.family import SizeConditioning
 from portrait.arrays import Image, Size
 from portrait.photos import buckets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Example:
-    """A picture to learn from, as the base sees it."""
+class Sample:
+    """A picture to train on, encoded, with its caption."""
 
     moments: torch.Tensor
     """1×2×channels×h×w, or 2×… with the mirrored picture: mean and log-variance."""
     caption: str
-    frame: Frame
+    sizes: SizeConditioning
 
 
 @dataclass(frozen=True, slots=True)
-class Latents:
-    """How the base's latents are scaled."""
+class LatentScaling:
+    """Scale and shift of a base's latents."""
 
     scale: float
     shift: float
 
     def sample(self, moments: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """N×2×channels×h×w to N×channels×h×w: a draw from each, as the U-Net knows them."""
+        """N×2×channels×h×w moments to N×channels×h×w latents: one sample of each, scaled for the U-Net."""
         mean, variance = moments.unbind(1)
         return (mean + torch.exp(0.5 * variance) * noise - self.shift) * self.scale
 
 
-def scaling(config: Any) -> Latents:
-    """From a VAE's configuration."""
-    return Latents(float(config["scaling_factor"]), float(config.get("shift_factor") or 0.0))
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """The encoded samples of a run, and which of them each step trains on."""
+
+    samples: Sequence[Sample]
+    """Of the person."""
+    class_samples: Sequence[Sample]
+    """Of anybody, for prior preservation; may be empty."""
+    scaling: LatentScaling
+    batch: int
+    """Samples per step."""
+    seed: int
+
+    def sample_indices(self, step: int) -> list[int]:
+        """Samples of the person in the batch of a step: all of one bucket."""
+        sizes = [each.sizes.bucket for each in self.samples]
+        first = buckets.epoch(sizes, self.batch, self.seed, 0)
+        epoch, batch = divmod(step, len(first))
+        return (first if epoch == 0 else buckets.epoch(sizes, self.batch, self.seed, epoch))[batch]
+
+    def class_indices(self, step: int) -> list[int]:
+        """Class samples in the batch of a step; none without prior preservation."""
+        if not self.class_samples:
+            return []
+        random = np.random.default_rng((self.seed, step, 1))
+        return [int(each) for each in random.integers(len(self.class_samples), size=self.batch)]
 
 
-def encode(
+def latent_scaling(config: Any) -> LatentScaling:
+    """Read from a VAE's configuration."""
+    return LatentScaling(float(config["scaling_factor"]), float(config.get("shift_factor") or 0.0))
+
+
+def encode_samples(
     vae: Any,
     pictures: Sequence[tuple[Image, str]],
     sizes: Sequence[Size],
     flips: bool,
-    tell: Callable[[int, int], None],
-) -> list[Example]:
-    """Each picture cut to its bucket and encoded, one at a time: the peak is one picture's. Kept in float32."""
-    examples = []
+    report: Callable[[int, int], None],
+) -> list[Sample]:
+    """Crop each picture to its bucket and encode it, one at a time so that memory peaks at one picture; moments in float32.
+
+    `flips` adds the mirrored picture; `report` gets pictures done and in all.
+    """
+    samples = []
     for done, ((image, caption), size) in enumerate(zip(pictures, sizes, strict=True)):
-        tell(done, len(pictures))
-        cut = fitted(image, size)
-        views = [cut, np.ascontiguousarray(cut[:, ::-1])] if flips else [cut]
+        report(done, len(pictures))
+        cropped = crop_to_bucket(image, size)
+        views = [cropped, np.ascontiguousarray(cropped[:, ::-1])] if flips else [cropped]
         with torch.no_grad():
-            moments = torch.stack([_moments(vae, view) for view in views])
+            moments = torch.stack([_latent_moments(vae, view) for view in views])
         height, width = image.shape[:2]
-        examples.append(Example(moments, caption, Frame(Size(width, height), size)))
-    return examples
+        samples.append(Sample(moments, caption, SizeConditioning(Size(width, height), size)))
+    return samples
 
 
-def fitted(image: Image, size: Size) -> Image:
-    """The middle of a picture in the shape of a bucket."""
+def crop_to_bucket(image: Image, size: Size) -> Image:
+    """The middle of a picture at the size of a bucket."""
     height, width = image.shape[:2]
     scale = max(size.width / width, size.height / height)
-    whole = (max(size.width, round(width * scale)), max(size.height, round(height * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    scaled = image if whole == (width, height) else np.asarray(cv2.resize(image, whole, interpolation=how), np.uint8)
-    left, top = (whole[0] - size.width) // 2, (whole[1] - size.height) // 2
+    covering = (max(size.width, round(width * scale)), max(size.height, round(height * scale)))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    scaled = (
+        image
+        if covering == (width, height)
+        else np.asarray(cv2.resize(image, covering, interpolation=interpolation), np.uint8)
+    )
+    left, top = (covering[0] - size.width) // 2, (covering[1] - size.height) // 2
     return np.ascontiguousarray(scaled[top : top + size.height, left : left + size.width])
 
 
-def sort(images: Sequence[Image], side: int, step: int, batch: int) -> list[Size]:
-    """The bucket of each picture."""
+def bucket_sizes(images: Sequence[Image], side: int, step: int, batch: int) -> list[Size]:
+    """The bucket size of each picture; see `portrait.photos.buckets`."""
     return buckets.sort([Size(image.shape[1], image.shape[0]) for image in images], side, step, batch)
 
 
-def _moments(vae: Any, image: Image) -> torch.Tensor:
+def _latent_moments(vae: Any, image: Image) -> torch.Tensor:
     pixels = torch.tensor(image).permute(2, 0, 1)[None].to(vae.device).float() / 127.5 - 1
-    found = vae.encode(pixels.to(vae.dtype)).latent_dist
-    return torch.stack([found.mean[0], found.logvar[0]]).float()
+    distribution = vae.encode(pixels.to(vae.dtype)).latent_dist
+    return torch.stack([distribution.mean[0], distribution.logvar[0]]).float()

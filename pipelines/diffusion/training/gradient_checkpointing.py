@@ -1,8 +1,8 @@
-"""What of a forward pass is kept for the way back, and what is computed again: gradient checkpointing in two strengths.
+"""Gradient checkpointing in two strengths: which activations are stored for the backward pass, and which recomputed.
 
-*Light* keeps what is costly to compute for its size (convolutions, long products, attention over many places) and computes
-norms, activations and short products again. On SD 1.5 at 512 px that takes more than half of the activations away for a tenth
-more arithmetic; *full* keeps little but where each block began, for a third more.
+*Light* stores what is costly to compute for its size (convolutions, long products, attention over many tokens) and recomputes
+norms, activations and short products. On SD 1.5 at 512 px that saves more than half of the activations for a tenth more
+arithmetic; *full* stores little but the input of each block, for a third more.
 """
 
 from functools import partial
@@ -13,12 +13,12 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 
 from portrait.training import Checkpointing
 
-LONG = 700
-"""Numbers summed for each number of a result, from which on it is kept: projections of SD 1.5's deepest level and SDXL's
-deeper one are; those of levels with 320 or 640 channels are not, and they hold most of what is kept."""
+MIN_SUMMED = 700
+"""Numbers summed for each number of a result, from which on it is stored: projections of SD 1.5's deepest level and SDXL's
+deeper one are; those of levels with 320 or 640 channels are not, and they make up most of the activations."""
 _aten = torch.ops.aten
 _PRODUCTS = {_aten.mm.default: 0, _aten.addmm.default: 1, _aten.bmm.default: 0}
-"""Operations with the place of their left factor, whose last side is what is summed over."""
+"""Operations with the index of their left factor, over whose last dimension is summed."""
 _ATTENTION = {
     _aten._scaled_dot_product_flash_attention.default,
     _aten._scaled_dot_product_flash_attention_for_cpu.default,
@@ -27,8 +27,8 @@ _ATTENTION = {
 }
 
 
-def apply(unet: Any, strength: Checkpointing) -> None:
-    """Let a U-Net of diffusers keep no more than this; what it computes, and its gradients, stay as they are."""
+def enable(unet: Any, strength: Checkpointing) -> None:
+    """Turn checkpointing on in a diffusers U-Net; its results and gradients stay the same."""
     if strength == "light":
         contexts = partial(create_selective_checkpoint_contexts, _decide)
         unet.enable_gradient_checkpointing(partial(checkpoint, use_reentrant=False, context_fn=contexts))
@@ -37,11 +37,13 @@ def apply(unet: Any, strength: Checkpointing) -> None:
 
 
 def _decide(context: object, operation: Any, *arguments: Any, **more: Any) -> CheckpointPolicy:
-    return CheckpointPolicy.MUST_SAVE if _summed(operation, arguments) >= LONG else CheckpointPolicy.PREFER_RECOMPUTE
+    return (
+        CheckpointPolicy.MUST_SAVE if _summed(operation, arguments) >= MIN_SUMMED else CheckpointPolicy.PREFER_RECOMPUTE
+    )
 
 
 def _summed(operation: Any, arguments: tuple[Any, ...]) -> int:
-    """How many numbers are summed for each one of a result; 0 for what looks at each number by itself."""
+    """How many numbers are summed for each one of a result; 0 for elementwise operations."""
     if operation in _PRODUCTS:
         return int(arguments[_PRODUCTS[operation]].shape[-1])
     if operation is _aten.convolution.default:

@@ -1,4 +1,4 @@
-"""What learning minimises: the error of the predicted noise or velocity, weighed by noise level."""
+"""DiffusionLoss: the error of the predicted noise or velocity, weighted by noise level with Min-SNR."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,33 +10,33 @@ from portrait.errors import OperatorError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Objective:
-    """The loss of a base, by how it was trained."""
+class DiffusionLoss:
+    """The loss of a base, by the prediction type it was trained with."""
 
-    schedule: Any
+    scheduler: Any
     """A `DDPMScheduler`: how noise was added when the base was trained."""
-    gamma: float = 0.0
-    """Of Min-SNR (Hang and others, 2023); 0 weighs every noise level alike."""
+    min_snr_gamma: float = 0.0
+    """Gamma of Min-SNR (Hang and others, 2023); 0 weights every noise level alike."""
 
-    def target(self, latents: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-        """What the network ought to say."""
-        kind = str(self.schedule.config["prediction_type"])
+    def target(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """What the network should predict: the noise or the velocity; raises `OperatorError` (`bad_base`) for other types."""
+        kind = str(self.scheduler.config["prediction_type"])
         if kind == "epsilon":
             return noise
         if kind == "v_prediction":
-            return self.schedule.get_velocity(latents, noise, times)
+            return self.scheduler.get_velocity(latents, noise, timesteps)
         raise OperatorError("bad_base", f"The base predicts {kind}, which cannot be learned here.")
 
-    def weights(self, times: torch.Tensor) -> torch.Tensor:
-        """Of each picture: min(SNR, γ) / SNR for noise, min(SNR, γ) / (SNR + 1) for velocity."""
-        if not self.gamma:
-            return torch.ones(len(times), device=times.device)
-        snr = compute_snr(self.schedule, times)
-        if self.schedule.config["prediction_type"] == "v_prediction":
-            return snr.clamp(max=self.gamma) / (snr + 1)
-        return (self.gamma / snr).clamp(max=1)
+    def snr_weights(self, timesteps: torch.Tensor) -> torch.Tensor:
+        """The weight of each sample: min(SNR, γ) / SNR for noise, min(SNR, γ) / (SNR + 1) for velocity."""
+        if not self.min_snr_gamma:
+            return torch.ones(len(timesteps), device=timesteps.device)
+        snr = compute_snr(self.scheduler, timesteps)
+        if self.scheduler.config["prediction_type"] == "v_prediction":
+            return snr.clamp(max=self.min_snr_gamma) / (snr + 1)
+        return (self.min_snr_gamma / snr).clamp(max=1)
 
-    def __call__(self, said: torch.Tensor, target: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-        """The mean squared error of each picture, weighed, and its mean over the batch; float32."""
-        error = (said.float() - target.float()).square().flatten(1).mean(dim=1)
-        return (error * self.weights(times)).mean()
+    def __call__(self, prediction: torch.Tensor, target: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """The weighted mean squared error, averaged over the batch; float32."""
+        error = (prediction.float() - target.float()).square().flatten(1).mean(dim=1)
+        return (error * self.snr_weights(timesteps)).mean()

@@ -1,6 +1,6 @@
-"""Several LoRAs into one: the updates B·A are averaged, and brought back to the rank by singular values.
+"""Merging LoRAs: the updates B·A are averaged, and reduced to the rank by singular values.
 
-Averaging the factors A and B apart, as is often done, gives products of strangers: mean(B)·mean(A) is not mean(B·A).
+Averaging the factors A and B separately, as is often done, is something else: mean(B)·mean(A) is not mean(B·A).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from portrait.errors import UserError
 def merge(loras: Sequence[Mapping[str, torch.Tensor]], shares: Sequence[float], rank: int = 0) -> Weights:
     """The nearest LoRA of `rank` (0: of the first) to the mean of their updates, weighted by shares that sum to one.
 
-    Raises `UserError` (`cannot_merge`) when they were not learned on the same modules.
+    Raises `UserError` (`cannot_merge`) when they were not trained on the same modules.
     """
     names = loras[0].keys()
     if any(each.keys() != names for each in loras[1:]):
@@ -27,7 +27,7 @@ def merge(loras: Sequence[Mapping[str, torch.Tensor]], shares: Sequence[float], 
             downs = [each[name] for each in loras]
             ups = [each[module + UP] for each in loras]
             merged[name], merged[module + UP] = _nearest(downs, ups, shares, rank)
-        elif not name.endswith(UP):  # the row of a learned token
+        elif not name.endswith(UP):  # a token embedding
             merged[name] = torch.stack([share * each[name] for share, each in zip(shares, loras, strict=True)]).sum(0)
     return merged
 
@@ -35,7 +35,7 @@ def merge(loras: Sequence[Mapping[str, torch.Tensor]], shares: Sequence[float], 
 def _nearest(
     downs: Sequence[torch.Tensor], ups: Sequence[torch.Tensor], shares: Sequence[float], rank: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Factors of the best approximation; the update itself, which may be large, is never made."""
+    """Factors of the best approximation of that rank; the update itself, which may be large, is never computed."""
     down = torch.cat([each.double() for each in downs])
     up = torch.cat([share * each.double() for share, each in zip(shares, ups, strict=True)], dim=1)
     if down.shape[0] <= rank:

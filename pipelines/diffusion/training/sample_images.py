@@ -1,4 +1,4 @@
-"""Drawing prompts with a stock pipeline, one picture at a time, stopping within one of its steps."""
+"""SampleGenerator: images of prompts from the networks in training, one at a time, cancellable at each sampling step."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -9,72 +9,79 @@ import numpy as np
 import torch
 
 from pipelines.diffusion.base.family import Family
-from pipelines.diffusion.base.loading import Source
-from pipelines.diffusion.training.text_embeddings import Wording
+from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.training.text_embeddings import TextEmbedder
 from portrait.arrays import Image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pen:
-    """Networks that draw; the scheduler is the base's own."""
+class SampleGenerator:
+    """A stock pipeline with the base's own scheduler, and the embeddings of its prompts."""
 
     family: Family
     pipeline: Any
-    wording: Wording
+    text_embedder: TextEmbedder
     device: torch.device
     side: int
+    """Of the square images, pixels."""
 
-    def draw(self, prompt: str, negative: str, seed: int, knobs: "Stroke", tell: Callable[[], None]) -> Image:
-        """One square picture of the base's size; `tell` is called at each step and may raise."""
+    def generate(
+        self, prompt: str, negative: str, seed: int, params: "SamplingParams", on_step: Callable[[], None]
+    ) -> Image:
+        """One square image; `on_step` is called after each sampling step and may raise."""
         with torch.no_grad():
-            words, other = self.wording([prompt]), self.wording([negative])
+            positive, unconditional = self.text_embedder([prompt]), self.text_embedder([negative])
             dtype = next(self.pipeline.unet.parameters()).dtype
-            given = self.family.prompt(words.to(self.device, dtype), other.to(self.device, dtype))
-            drawn = self.pipeline(
-                **given,
+            arguments = self.family.prompt_arguments(
+                positive.to(self.device, dtype), unconditional.to(self.device, dtype)
+            )
+            image = self.pipeline(
+                **arguments,
                 width=self.side,
                 height=self.side,
-                num_inference_steps=knobs.steps,
-                guidance_scale=knobs.guidance,
+                num_inference_steps=params.steps,
+                guidance_scale=params.guidance,
                 generator=torch.Generator("cpu").manual_seed(seed),
                 output_type="np",
-                callback_on_step_end=_telling(tell),
+                callback_on_step_end=_step_callback(on_step),
             ).images[0]
-        return np.asarray((np.nan_to_num(drawn).clip(0, 1) * 255).round(), np.uint8)
+        return np.asarray((np.nan_to_num(image).clip(0, 1) * 255).round(), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
-class Stroke:
-    """How much is spent on a picture."""
+class SamplingParams:
+    """Sampling steps and guidance of an image."""
 
     steps: int
     guidance: float
 
 
-def pen(base: Source, parts: Mapping[str, Any], wording: Wording, device: torch.device, side: int) -> Pen:
-    """From a U-Net and a VAE; captions come encoded, so that text encoders need not be there."""
-    named = inspect.signature(base.family.pipeline).parameters.values()
+def make_generator(
+    base: BaseSource, components: Mapping[str, Any], text_embedder: TextEmbedder, device: torch.device, side: int
+) -> SampleGenerator:
+    """A generator from a U-Net, VAE and scheduler; prompts come embedded, so that text encoders need not be loaded."""
+    parameters = inspect.signature(base.family.pipeline).parameters.values()
     missing: dict[str, Any] = {
-        each.name: None for each in named if each.default is each.empty and each.name not in parts
+        each.name: None for each in parameters if each.default is each.empty and each.name not in components
     }
     if "safety_checker" in missing:
         missing["requires_safety_checker"] = False
-    pipeline = base.family.pipeline(**parts, **missing)
+    pipeline = base.family.pipeline(**components, **missing)
     pipeline.set_progress_bar_config(disable=True)
-    return Pen(base.family, pipeline, wording, device, side)
+    return SampleGenerator(base.family, pipeline, text_embedder, device, side)
 
 
-def prompts(given: Sequence[str], **words: str) -> list[str]:
-    """Prompts with their blanks filled in; other braces stay."""
-    filled = list(given)
+def fill_prompts(prompts: Sequence[str], **words: str) -> list[str]:
+    """Prompts with the given placeholders filled in; other braces stay."""
+    filled = list(prompts)
     for name, word in words.items():
         filled = [each.replace(f"{{{name}}}", word) for each in filled]
     return filled
 
 
-def _telling(tell: Callable[[], None]) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
-    def told(pipeline: Any, step: int, time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        tell()
+def _step_callback(on_step: Callable[[], None]) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
+    def callback(pipeline: Any, step: int, time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        on_step()
         return tensors
 
-    return told
+    return callback

@@ -1,4 +1,4 @@
-"""Captions as the U-Net sees them: encoded once and kept, or encoded at each step where the encoders learn too."""
+"""Text embeddings of captions for training: cached beforehand, or computed at each step by encoders that are trained."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,46 +6,52 @@ from typing import Any, Protocol
 
 import torch
 
-from pipelines.diffusion.base.family import Family, Words
+from pipelines.diffusion.base.family import Family, TextEmbeddings
 
 
-class Wording(Protocol):
-    """Words for captions."""
+class TextEmbedder(Protocol):
+    """Turns captions into text embeddings."""
 
-    def __call__(self, captions: Sequence[str]) -> Words:
-        """What the U-Net is told."""
+    def __call__(self, captions: Sequence[str]) -> TextEmbeddings:
+        """Embeddings of captions, in their order."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kept:
-    """Words encoded beforehand; the encoders may be gone."""
+class CachedTextEmbeddings:
+    """Embeddings computed beforehand; the encoders may be freed."""
 
-    places: Mapping[str, int]
-    words: Words
+    indices: Mapping[str, int]
+    """By caption."""
+    embeddings: TextEmbeddings
 
-    def __call__(self, captions: Sequence[str]) -> Words:
-        """Looked up."""
-        return self.words.at([self.places[caption] for caption in captions])
+    def __call__(self, captions: Sequence[str]) -> TextEmbeddings:
+        """Look the captions up; KeyError for one that was not cached."""
+        return self.embeddings.select([self.indices[caption] for caption in captions])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Live:
-    """Words encoded anew, through encoders that learn."""
+class TrainableTextEmbeddings:
+    """Embeddings computed at each call, through encoders that are trained."""
 
     family: Family
-    parts: Mapping[str, Any]
+    components: Mapping[str, Any]
+    """Tokenizers and text encoders by component name."""
 
-    def __call__(self, captions: Sequence[str]) -> Words:
-        """Encoded."""
-        return self.family.encode(self.parts, captions)
+    def __call__(self, captions: Sequence[str]) -> TextEmbeddings:
+        """Encode the captions, with gradients."""
+        return self.family.encode(self.components, captions)
 
 
-def keep(family: Family, parts: Mapping[str, Any], captions: Iterable[str]) -> Kept:
-    """Encode captions once, each by itself, so that what is kept does not depend on the others."""
-    each = list(dict.fromkeys(captions))
+def cache_text_embeddings(
+    family: Family, components: Mapping[str, Any], captions: Iterable[str]
+) -> CachedTextEmbeddings:
+    """Encode captions once, each by itself, so that an embedding does not depend on the others."""
+    unique = list(dict.fromkeys(captions))
     with torch.no_grad():
-        said = [family.encode(parts, [caption]) for caption in each]
-    pooled = [words.pooled for words in said if words.pooled is not None]
-    words = Words(torch.cat([words.hidden for words in said]), torch.cat(pooled) if pooled else None)
-    return Kept({caption: place for place, caption in enumerate(each)}, words)
+        encoded = [family.encode(components, [caption]) for caption in unique]
+    pooled = [embeddings.pooled for embeddings in encoded if embeddings.pooled is not None]
+    embeddings = TextEmbeddings(
+        torch.cat([embeddings.hidden for embeddings in encoded]), torch.cat(pooled) if pooled else None
+    )
+    return CachedTextEmbeddings({caption: place for place, caption in enumerate(unique)}, embeddings)

@@ -1,133 +1,146 @@
-"""Looking at what was learned: the person drawn with the same prompts and seeds, and the faces measured."""
+"""Validation during training: images of the person from fixed prompts and seeds, and the distance of their faces."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import TypeAlias
 
-from pipelines.diffusion.training.sample_images import Pen, Stroke, prompts
-from pipelines.settings import Exam
+from pipelines.diffusion.training.sample_images import SampleGenerator, SamplingParams, fill_prompts
+from pipelines.settings import ValidationSettings
 from portrait.arrays import Image, Vector
 from portrait.faces.likeness import distance
 from portrait.ports import FaceFinder
-from portrait.training import Look
+from portrait.training import ValidationResult
 from portrait.types import TrainingSet
 
-Sheet: TypeAlias = tuple[tuple[str, Image], ...]
-"""Prompts with what was drawn for them."""
-HELD_OUT = 1_000_000
-"""Seeds from here on are for the last decision alone."""
-ALIKE = 0.05
+SampleImages: TypeAlias = tuple[tuple[str, Image], ...]
+"""Prompts with the images generated for them."""
+FIRST_TEST_SEED = 1_000_000
+"""Test seeds begin here, beyond those of all validations."""
+MERGE_TOLERANCE = 0.05
 """Share of the distance of one person by which a checkpoint may be worse than the best, to be merged with it."""
-COLLAPSED = 0.5
+COLLAPSE_SHARE = 0.5
 """Share of the photos' own spread below which the drawn faces are one picture over and over."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Examiner:
-    """Draws and measures."""
+class Validator:
+    """Generates images of the person and measures their faces."""
 
     finder: FaceFinder
-    knobs: Exam
-    who: str
-    """Trigger and class word."""
-    person: Vector
-    spread: float | None
+    settings: ValidationSettings
+    subject: str
+    """Trigger and class word, for `{who}` in the prompts."""
+    reference: Vector
+    """The person's mean embedding, in the finder's space."""
+    photo_spread: float | None
     """Mean distance of the photos' faces to each other; None when fewer than two have one."""
 
     @property
-    def gain(self) -> float:
-        """By how much a distance must fall to be called better."""
-        return self.knobs.gain * self.finder.same_person
+    def min_improvement(self) -> float:
+        """How far a distance must fall to count as an improvement."""
+        return self.settings.gain * self.finder.same_person
 
     @property
-    def slack(self) -> float:
-        """By how much a distance may be larger than the best, to be about as good."""
-        return ALIKE * self.finder.same_person
+    def merge_tolerance(self) -> float:
+        """How much larger than the best a distance may be for its checkpoint to be merged."""
+        return MERGE_TOLERANCE * self.finder.same_person
 
-    def look(self, pen: Pen, step: int, tell: Callable[[int, int], None]) -> tuple[Look, Sheet]:
-        """After a step, on the seeds of every look."""
-        return self._see(pen, step, range(self.knobs.seeds), tell)
+    def validate(
+        self, generator: SampleGenerator, step: int, report: Callable[[int, int], None]
+    ) -> tuple[ValidationResult, SampleImages]:
+        """Measure after a step, on the seeds of every validation; `report` gets images done and in all."""
+        return self._generate(generator, step, range(self.settings.seeds), report)
 
-    def last_look(self, pen: Pen, step: int, tell: Callable[[int, int], None]) -> Look:
-        """For the last decision, on seeds held out for it."""
-        return self._see(pen, step, range(HELD_OUT, HELD_OUT + self.knobs.held_out), tell)[0]
+    def test(self, generator: SampleGenerator, step: int, report: Callable[[int, int], None]) -> ValidationResult:
+        """Measure on the held-out seeds, for the selection of a checkpoint."""
+        return self._generate(
+            generator, step, range(FIRST_TEST_SEED, FIRST_TEST_SEED + self.settings.held_out), report
+        )[0]
 
     def captions(self) -> list[str]:
-        """Every text that will be drawn, the negative one among them."""
-        return [*prompts(self.knobs.prompts, who=self.who), self.knobs.negative]
+        """Every prompt that will be used, the negative one among them."""
+        return [*fill_prompts(self.settings.prompts, who=self.subject), self.settings.negative]
 
-    def _see(self, pen: Pen, step: int, seeds: range, tell: Callable[[int, int], None]) -> tuple[Look, Sheet]:
-        texts = prompts(self.knobs.prompts, who=self.who)
-        stroke = Stroke(self.knobs.steps, self.knobs.guidance)
-        wanted = [(place, text, seed) for place, text in enumerate(texts) for seed in seeds]
-        sheet = []
-        for done, (place, text, seed) in enumerate(wanted):
-            tell(done, len(wanted))
-            # Each prompt its own noise: the same for all would make the faces alike.
-            image = pen.draw(text, self.knobs.negative, 1000 * seed + place, stroke, lambda: tell(done, len(wanted)))  # noqa: B023 -- called before the next turn
-            sheet.append((text, image))
-        return self._measure(step, sheet), tuple(sheet)
+    def _generate(
+        self, generator: SampleGenerator, step: int, seeds: range, report: Callable[[int, int], None]
+    ) -> tuple[ValidationResult, SampleImages]:
+        texts = fill_prompts(self.settings.prompts, who=self.subject)
+        params = SamplingParams(self.settings.steps, self.settings.guidance)
+        jobs = [(number, text, seed) for number, text in enumerate(texts) for seed in seeds]
+        images = []
+        for done, (number, text, seed) in enumerate(jobs):
+            report(done, len(jobs))
+            # Each prompt has its own noise: the same for all would make the faces alike.
+            on_step = partial(report, done, len(jobs))
+            image = generator.generate(text, self.settings.negative, 1000 * seed + number, params, on_step)
+            images.append((text, image))
+        return self._measure(step, images), tuple(images)
 
-    def _measure(self, step: int, sheet: Sequence[tuple[str, Image]]) -> Look:
+    def _measure(self, step: int, images: Sequence[tuple[str, Image]]) -> ValidationResult:
         space = self.finder.space
-        seen = embedded(self.finder, [image for _, image in sheet])
-        away = [2 * self.finder.same_person] * (len(sheet) - len(seen))
-        away += [distance(space, vector, self.person) for vector in seen]
-        among = spread(space, seen)
-        collapsed = among is not None and self.spread is not None and among < COLLAPSED * self.spread
-        return Look(step, sum(away) / len(away), len(seen) / len(sheet), among, collapsed)
+        embeddings = embed_faces(self.finder, [image for _, image in images])
+        distances = [2 * self.finder.same_person] * (len(images) - len(embeddings))
+        distances += [distance(space, vector, self.reference) for vector in embeddings]
+        among = mean_pairwise_distance(space, embeddings)
+        collapsed = among is not None and self.photo_spread is not None and among < COLLAPSE_SHARE * self.photo_spread
+        return ValidationResult(step, sum(distances) / len(distances), len(embeddings) / len(images), among, collapsed)
 
 
-def examiner(find: Callable[[], FaceFinder], knobs: Exam, training: TrainingSet, who: str) -> Examiner | None:
-    """None when looking is switched off, or the set was prepared with another face finder."""
-    if not knobs.every:
+def make_validator(
+    load_finder: Callable[[], FaceFinder], settings: ValidationSettings, training: TrainingSet, subject: str
+) -> Validator | None:
+    """The validator of a run; None when validation is off, or the set was prepared with another face finder."""
+    if not settings.every:
         return None
-    finder = find()
-    person = training.likeness.get(finder.space)
-    if person is None:
+    finder = load_finder()
+    reference = training.mean_embeddings.get(finder.space)
+    if reference is None:
         return None
-    faces = embedded(finder, [crop.image for crop in training.crops])
-    return Examiner(finder, knobs, who, person, spread(finder.space, faces))
+    faces = embed_faces(finder, [crop.image for crop in training.crops])
+    return Validator(finder, settings, subject, reference, mean_pairwise_distance(finder.space, faces))
 
 
-def embedded(finder: FaceFinder, images: Sequence[Image]) -> list[Vector]:
-    """The vector of the largest face of each picture that has one."""
+def embed_faces(finder: FaceFinder, images: Sequence[Image]) -> list[Vector]:
+    """The embedding of the largest face of each image that has one."""
     found = [finder.faces(image) for image in images]
     return [faces[0].embeddings[finder.space] for faces in found if faces and finder.space in faces[0].embeddings]
 
 
-def spread(space: str, vectors: Sequence[Vector]) -> float | None:
+def mean_pairwise_distance(space: str, vectors: Sequence[Vector]) -> float | None:
     """Mean distance between all pairs; None without one."""
     pairs = [distance(space, one, other) for one, other in combinations(vectors, 2)]
     return sum(pairs) / len(pairs) if pairs else None
 
 
-def best(looks: Sequence[Look]) -> list[Look]:
-    """The most alike first; those that drew one picture over and over come last."""
-    return sorted(looks, key=lambda look: (look.collapsed, look.distance, look.step))
+def rank_results(results: Sequence[ValidationResult]) -> list[ValidationResult]:
+    """Results from the smallest distance up; collapsed ones come last."""
+    return sorted(results, key=lambda result: (result.collapsed, result.distance, result.step))
 
 
-def neighbours(looks: Sequence[Look], count: int, slack: float) -> list[Look]:
-    """The best look with those beside it in time that are farther by at most `slack`; `count` in all.
+def neighbours_to_merge(results: Sequence[ValidationResult], count: int, tolerance: float) -> list[ValidationResult]:
+    """The best result with its neighbours in time that are at most `tolerance` farther; `count` at most in all.
 
-    Checkpoints that have learned unequally much have a mean that has learned less than the best of them.
+    The mean of checkpoints that are trained unequally far is trained less than the best of them.
     """
-    top = best(looks)[0]
-    first = last = looks.index(top)
+    top = rank_results(results)[0]
+    first = last = results.index(top)
     while last - first + 1 < count:
-        beside = [looks[at] for at in (first - 1, last + 1) if 0 <= at < len(looks)]
-        alike = [each for each in beside if each.distance - top.distance <= slack and each.collapsed == top.collapsed]
-        if not alike:
+        neighbours = [results[at] for at in (first - 1, last + 1) if 0 <= at < len(results)]
+        close = [
+            each for each in neighbours if each.distance - top.distance <= tolerance and each.collapsed == top.collapsed
+        ]
+        if not close:
             break
-        at = looks.index(best(alike)[0])
+        at = results.index(rank_results(close)[0])
         first, last = min(first, at), max(last, at)
-    return list(looks[first : last + 1])
+    return list(results[first : last + 1])
 
 
-def plateau(looks: Sequence[Look], patience: int, gain: float) -> bool:
-    """Whether the last `patience` looks brought nothing that those before had not; faces must have been found."""
-    if not patience or len(looks) <= patience or not any(look.found for look in looks):
+def has_plateaued(results: Sequence[ValidationResult], patience: int, gain: float) -> bool:
+    """Whether the last `patience` results improved on those before by less than `gain`; False where no face was found."""
+    if not patience or len(results) <= patience or not any(result.found for result in results):
         return False
-    before, since = best(looks[:-patience])[0], best(looks[-patience:])[0]
+    before, since = rank_results(results[:-patience])[0], rank_results(results[-patience:])[0]
     return before.distance - since.distance < gain and before.collapsed <= since.collapsed

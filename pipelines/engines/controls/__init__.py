@@ -1,1 +1,1 @@
-"""What a diffusion model shall follow of a photo: outlines, content, colours."""
+"""Control images for ControlNets, computed from a photo: outlines, depth, pose, content, colours."""

@@ -1,22 +1,22 @@
-"""Colours without shapes: a coarse grid of them, for a network that keeps where which colour is; nothing to download."""
+"""Control image of colours without shapes: a coarse grid, for a ControlNet that keeps which colour is where; no model."""
 
 import cv2
 import numpy as np
 
 from pipelines.engines import Engines
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image
 
 CELL, SIDE = 24, 1024
-"""EasyPhoto's colour network was shown cells of 24 pixels, of a picture whose short side is 1024."""
+"""Side of a cell and short side of the picture, pixels, with which EasyPhoto's colour ControlNet was trained."""
 
 
-class Color:
-    """Draws colours."""
+class ColorGrid:
+    """Computes the mean colour of each cell."""
 
-    def draw(self, image: Image) -> Image:
-        """See `portrait.ports.Control`."""
+    def process(self, image: Image) -> Image:
+        """Cells of one colour each, as large as the picture; see `portrait.ports.Control`."""
         height, width = image.shape[:2]
         cell = CELL * min(height, width) / SIDE
         grid = (max(1, int(width / cell)), max(1, int(height / cell)))
@@ -24,11 +24,11 @@ class Color:
         return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
-def make(settings: Settings, models: Models, engines: Engines) -> Color:
-    """Nothing to load."""
-    return Color()
+def make(settings: Settings, models: ModelStore, engines: Engines) -> ColorGrid:
+    """The engine; there is nothing to load."""
+    return ColorGrid()
 
 
-def status(settings: Settings, models: Models) -> list[str]:
-    """Nothing is missing."""
+def status(settings: Settings, models: ModelStore) -> list[str]:
+    """Always empty: the engine needs no model files."""
     return []

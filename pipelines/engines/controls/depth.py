@@ -1,6 +1,6 @@
-"""How far away things are, the nearest white: Depth Anything V2 small, through transformers' own classes; Apache-2.0.
+"""Control image of depth, the nearest white: Depth Anything V2 small, through transformers' own classes; Apache-2.0.
 
-The published depth networks were shown what MiDaS sees, which is relative and inverse as well.
+The published depth ControlNets were trained with MiDaS, whose depth is relative and inverse as well.
 """
 
 import pickle
@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForDepthEstimation, DPTImageProcessorPil
 
 from pipelines.engines import Engines
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.errors import broken_model
@@ -22,34 +22,35 @@ from portrait.errors import broken_model
 MODEL = "depth_anything"
 
 
-class Depth:
-    """Draws distances."""
+class DepthAnything:
+    """Estimates depth."""
 
     def __init__(self, folder: Path) -> None:
+        """Load a hub folder; raises `EngineError` (`broken_model`)."""
         try:
             network: Any = AutoModelForDepthEstimation.from_pretrained(str(folder), local_files_only=True)
-            self._eyes: Any = DPTImageProcessorPil.from_pretrained(str(folder), local_files_only=True)
+            self._processor: Any = DPTImageProcessorPil.from_pretrained(str(folder), local_files_only=True)
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
             raise broken_model(folder, str(error).split("\n")[0]) from error
         self._network: Any = network.eval()
 
-    def draw(self, image: Image) -> Image:
-        """See `portrait.ports.Control`."""
+    def process(self, image: Image) -> Image:
+        """Depth in grey from 0 (farthest) to 255 (nearest), as large as the picture; see `portrait.ports.Control`."""
         height, width = image.shape[:2]
-        seen = self._eyes(images=[image], return_tensors="pt").pixel_values
+        pixels = self._processor(images=[image], return_tensors="pt").pixel_values
         with torch.no_grad():
-            near = self._network(pixel_values=seen).predicted_depth[0].float().numpy()
-        sized = cv2.resize(near, (width, height), interpolation=cv2.INTER_CUBIC)
-        low, high = float(sized.min()), float(sized.max())
-        share = (sized - low) / ((high - low) or 1.0)
-        return np.repeat((share * 255).round().astype(np.uint8)[..., None], 3, axis=2)
+            near = self._network(pixel_values=pixels).predicted_depth[0].float().numpy()
+        resized = cv2.resize(near, (width, height), interpolation=cv2.INTER_CUBIC)
+        low, high = float(resized.min()), float(resized.max())
+        normalized = (resized - low) / ((high - low) or 1.0)
+        return np.repeat((normalized * 255).round().astype(np.uint8)[..., None], 3, axis=2)
 
 
-def make(settings: Settings, models: Models, engines: Engines) -> Depth:
+def make(settings: Settings, models: ModelStore, engines: Engines) -> DepthAnything:
     """Load the network."""
-    return Depth(models.folder(MODEL))
+    return DepthAnything(models.folder(MODEL))
 
 
-def status(settings: Settings, models: Models) -> list[str]:
-    """What is still missing."""
+def status(settings: Settings, models: ModelStore) -> list[str]:
+    """Missing model files, one sentence each; empty when the engine is ready."""
     return models.missing(MODEL)

@@ -1,33 +1,33 @@
-"""The picture itself, without its finest detail: what is where, for a network that invents the detail; nothing to download."""
+"""Control image of the picture without its finest detail, for ControlNet Tile, which adds detail of its own; no model."""
 
 import cv2
 import numpy as np
 
 from pipelines.engines import Engines
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image
 
-REDUCED = 8
-"""The network was taught with pictures reduced up to so many times."""
+REDUCTION = 8
+"""Factor by which the picture is reduced: the largest that ControlNet Tile was trained with."""
 
 
 class Tile:
-    """Draws what is where."""
+    """Blurs a picture by reducing and enlarging it."""
 
-    def draw(self, image: Image) -> Image:
-        """See `portrait.ports.Control`."""
+    def process(self, image: Image) -> Image:
+        """The picture at an eighth of its detail, as large as it was; see `portrait.ports.Control`."""
         height, width = image.shape[:2]
-        small = (max(1, width // REDUCED), max(1, height // REDUCED))
+        small = (max(1, width // REDUCTION), max(1, height // REDUCTION))
         coarse = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def make(settings: Settings, models: Models, engines: Engines) -> Tile:
-    """Nothing to load."""
+def make(settings: Settings, models: ModelStore, engines: Engines) -> Tile:
+    """The engine; there is nothing to load."""
     return Tile()
 
 
-def status(settings: Settings, models: Models) -> list[str]:
-    """Nothing is missing."""
+def status(settings: Settings, models: ModelStore) -> list[str]:
+    """Always empty: the engine needs no model files."""
     return []

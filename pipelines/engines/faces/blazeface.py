@@ -1,8 +1,8 @@
-"""BlazeFace, FaceMesh and Iris with dlib's embedding: the embedded default, for any machine; Apache-2.0 and CC0 models.
+"""Face finder of MediaPipe's BlazeFace, FaceMesh and Iris with dlib's embedding: the default; Apache-2.0 and CC0 models.
 
-The detector reads 192×192 pixels, so faces of a group are lost in a whole photo: where faces are small it also looks at
-four tiles. The mesh runs on a levelled crop around each face, which is how its network was trained, and gives small faces
-their landmarks too. A third network then sets the lids and irises, which the mesh alone gets wrong when eyes are shut.
+The detector reads 192×192 pixels and misses the faces of a group in a large photo, so where faces are small it also runs on
+four tiles. FaceMesh runs on a levelled crop around each face, as in its training, and gives small faces their landmarks too.
+The Iris network then places lids and irises, which FaceMesh alone gets wrong when eyes are shut.
 """
 
 # dlib is one compiled module without stubs: its names are not known to the type checker.
@@ -11,19 +11,18 @@ their landmarks too. A third network then sets the lids and irises, which the me
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import cv2
 import dlib
 import mediapipe
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from mediapipe.tasks.python import BaseOptions, vision
 from numpy.typing import NDArray
 
 from pipelines.engines import Engines
-from pipelines.model_store.store import Models
+from pipelines.engines.runtimes.litert import LiteRtNetwork
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Points, Size, Vector
 from portrait.errors import EngineError
@@ -47,36 +46,37 @@ MESH_SIZE = Size(192, 192)
 """Input of the mesh network, pixels."""
 EYE_SIZE = Size(64, 64)
 """Input of the eye network, pixels."""
-EYE_ROOM = 2.3
+EYE_CROP_SCALE = 2.3
 """Side of the eye network's crop over the width of the eye: MediaPipe's own graph enlarges by the same."""
-CONTOURS = (
+EYE_CONTOURS = (
     (33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173),
     (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398),
 )
 """Mesh points of each eye's outline in the eye network's order: the lower lid from corner to corner, then the upper lid."""
-MESH_ROOM = 1.5
+MESH_CROP_SCALE = 1.5
 """Side of the mesh's crop over the side of the face: MediaPipe's own graph enlarges by the same."""
-PRESENCE = 0.5
+MIN_PRESENCE = 0.5
 """Least face presence the mesh must report: MediaPipe's default."""
-DETECTION = 0.5
+MIN_DETECTION_CONFIDENCE = 0.5
 """Least score of a detection: MediaPipe's default."""
-TILE = 0.6
-"""Side of a tile over the side of the photo: all six faces of a group photo were found at 0.5 and 0.6, four without tiles."""
-FIVE = (EYE_RIGHT, EYE_RIGHT_INNER, EYE_LEFT, EYE_LEFT_INNER, NOSE_BASE)
-"""Mesh points that dlib aligns by, in its order."""
-SMALL = 0.35
-"""Tiles are searched when no face is this wide, as a share of the photo's short side: at 0.15 a tenth of second faces with a
-quarter to half of the largest one's area were overlooked."""
+TILE_SHARE = 0.6
+"""Side of a tile over the side of the photo: all six faces of a group photo were found at 0.5 and 0.6, four without
+tiles."""
+DLIB_POINTS = (EYE_RIGHT, EYE_RIGHT_INNER, EYE_LEFT, EYE_LEFT_INNER, NOSE_BASE)
+"""Mesh points that dlib aligns a face by, in its order."""
+SMALL_FACE = 0.35
+"""Tiles are searched when no face is this wide, as a share of the photo's short side: at 0.15 a tenth of the second faces
+with a quarter to half of the largest one's area were missed."""
 
 Detector: TypeAlias = Any
-"""mediapipe's FaceDetector, which its package hands on as a variable."""
+"""mediapipe's FaceDetector; its package exports a variable, which cannot stand in an annotation."""
 Embedder: TypeAlias = Any
 """dlib.face_recognition_model_v1."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A detection: its box, the roll of its eye line in degrees, its score."""
+class _Detection:
+    """A detected face: its box in pixels, the roll of its eye line in degrees, its score 0..1."""
 
     box: Box
     roll: float
@@ -84,71 +84,72 @@ class _Found:
 
 
 class BlazeFace:
-    """Finds faces with BlazeFace, FaceMesh and dlib's ResNet."""
+    """Finds faces with BlazeFace and FaceMesh; embeds them with dlib's ResNet."""
 
     space = "dlib"
     same_person = 0.6
     """dlib's published threshold; one person measured 0.26–0.48 on real photos, different people 0.63–1.04."""
 
     def __init__(
-        self, detectors: tuple[Detector, Detector], mesh: Interpreter, iris: Interpreter, embedder: Embedder
+        self, detectors: tuple[Detector, Detector], mesh: LiteRtNetwork, iris: LiteRtNetwork, embedder: Embedder
     ) -> None:
-        self._near, self._far = detectors
+        self._short_range, self._full_range = detectors
         self._mesh = mesh
         self._iris = iris
         self._embedder = embedder
 
     def faces(self, image: Image, embedded: int = 1) -> list[Face]:
         """Faces of an upright image, the largest first; see `portrait.ports.FaceFinder`."""
-        looked = [self._face(image, found) for found in self._detect(image)]
-        faces = _distinct([face for face in looked if face is not None])
+        meshed = [self._mesh_face(image, detection) for detection in self._detect(image)]
+        faces = _suppress_duplicates([face for face in meshed if face is not None])
         faces.sort(key=lambda face: -face.box.area)
         return [self._embed(image, face) for face in faces[:embedded]] + faces[embedded:]
 
     def close(self) -> None:
-        """Let the detectors go; at the interpreter's end MediaPipe's own clean-up comes too late and complains."""
-        self._near.close()
-        self._far.close()
+        """Close the detectors; at the interpreter's end MediaPipe's own clean-up comes too late and prints errors."""
+        self._short_range.close()
+        self._full_range.close()
 
-    def _detect(self, image: Image) -> list["_Found"]:
-        """Boxes of faces, one a face; where all faces are small the tiles are searched too."""
-        found = [each for detector in (self._near, self._far) for each in _run(detector, image, (0, 0))]
-        largest = max((each.box.width for each in found), default=0.0)
-        if largest < SMALL * min(image.shape[:2]):
-            found += [each for left, top, tile in _tiles(image) for each in _run(self._far, tile, (left, top))]
-        return _distinct(found)
+    def _detect(self, image: Image) -> list[_Detection]:
+        """Detections in the photo, one per face; where all faces are small the tiles are searched too."""
+        detections = _run_detector(self._short_range, image, (0, 0)) + _run_detector(self._full_range, image, (0, 0))
+        largest = max((detection.box.width for detection in detections), default=0.0)
+        if largest < SMALL_FACE * min(image.shape[:2]):
+            for left, top, tile in _cut_tiles(image):
+                detections += _run_detector(self._full_range, tile, (left, top))
+        return _suppress_duplicates(detections)
 
-    def _face(self, image: Image, found: "_Found") -> Face | None:
-        """The face in a box, or None where the mesh sees no face."""
-        mesh, presence = self._landmarks(image, found.box, found.roll)
-        if presence >= PRESENCE:
-            # Centred and levelled by the first look's mesh, the second moves landmarks by 1 to 2 % of the face.
-            mesh, presence = self._landmarks(image, around(mesh), pose_from_mesh(mesh).roll)
-        if presence < PRESENCE:
+    def _mesh_face(self, image: Image, detection: _Detection) -> Face | None:
+        """The face of a detection with its mesh, or None where FaceMesh reports no face."""
+        mesh, presence = self._run_mesh(image, detection.box, detection.roll)
+        if presence >= MIN_PRESENCE:
+            # A second run, centred and levelled by the first one's mesh, moves landmarks by 1 to 2 % of the face.
+            mesh, presence = self._run_mesh(image, around(mesh), pose_from_mesh(mesh).roll)
+        if presence < MIN_PRESENCE:
             return None
-        mesh = self._eyes(image, mesh)
-        return Face(around(mesh), five_of(mesh), mesh, {}, pose_from_mesh(mesh), found.confidence)
+        mesh = self._refine_eyes(image, mesh)
+        return Face(around(mesh), five_of(mesh), mesh, {}, pose_from_mesh(mesh), detection.confidence)
 
-    def _landmarks(self, image: Image, box: Box, roll: float) -> tuple[Points, float]:
+    def _run_mesh(self, image: Image, box: Box, roll: float) -> tuple[Points, float]:
         """468×3 mesh in pixels of `image`, and the presence of a face 0..1."""
-        side = max(box.width, box.height) * MESH_ROOM
+        side = max(box.width, box.height) * MESH_CROP_SCALE
         frame = Frame(box.centre, side, side, roll)
-        points, flag = _infer(self._mesh, crop(image, frame, MESH_SIZE, border=cv2.BORDER_CONSTANT))
+        points, flag = _run(self._mesh, crop(image, frame, MESH_SIZE, border=cv2.BORDER_CONSTANT))
         back = inverse(frame.to(MESH_SIZE))
         return move(points.reshape(-1, 3), back), float(1 / (1 + np.exp(-flag[0])))
 
-    def _eyes(self, image: Image, mesh: Points) -> Points:
-        """478×3: the mesh with the lids where the eye network sees them, and five points of each iris behind it."""
+    def _refine_eyes(self, image: Image, mesh: Points) -> Points:
+        """478×3: the mesh with its lids placed by the Iris network, then five points of each iris."""
         roll = pose_from_mesh(mesh).roll
         out = np.vstack([mesh, np.zeros((10, 3), np.float32)])
-        for at, contour in enumerate(CONTOURS):
+        for at, contour in enumerate(EYE_CONTOURS):
             corners = mesh[[contour[0], contour[8]]]
-            side = float(np.hypot(*(corners[1] - corners[0])[:2])) * EYE_ROOM
+            side = float(np.hypot(*(corners[1] - corners[0])[:2])) * EYE_CROP_SCALE
             x, y = corners.mean(axis=0)[:2]
             frame = Frame((float(x), float(y)), side, side, roll)
             cut = crop(image, frame, EYE_SIZE)
-            # The network knows the eye on the left of a picture; the other one is shown to it in a mirror.
-            lids, iris = _infer(self._iris, cut if at == 0 else np.ascontiguousarray(cut[:, ::-1]))
+            # The network was trained on the eye on the left of a picture; the other one is mirrored for it.
+            lids, iris = _run(self._iris, cut if at == 0 else np.ascontiguousarray(cut[:, ::-1]))
             points = np.vstack([lids.reshape(-1, 3)[: len(contour)], iris.reshape(-1, 3)])
             if at == 1:
                 points[:, 0] = EYE_SIZE.width - points[:, 0]
@@ -160,103 +161,94 @@ class BlazeFace:
         return out
 
     def _embed(self, image: Image, face: Face) -> Face:
-        vector = self._vector(image, face)
+        vector = self._embedding(image, face)
         return Face(face.box, face.landmarks, face.mesh, {self.space: vector}, face.pose, face.confidence)
 
-    def _vector(self, image: Image, face: Face) -> Vector:
-        """dlib's 128 numbers, as they come (norm about 1.4).
+    def _embedding(self, image: Image, face: Face) -> Vector:
+        """dlib's 128 numbers, not normalised (norm about 1.4); raises `EngineError` (`no_mesh`).
 
-        dlib aligns by five points: the outer and inner corner of each eye, then the base of the nose. The mesh has them
-        all; vectors differ by about 0.1 from those of dlib's own predictor, which costs 9 MB more.
+        dlib aligns by five points: the outer and inner corner of each eye, then the base of the nose. They are taken from
+        the mesh; vectors differ by about 0.1 from those of dlib's own predictor, which costs 9 MB more.
         """
         if face.mesh is None:
             raise EngineError("no_mesh", "A face without a mesh cannot be embedded by this engine.")
-        points = [dlib.point(round(float(x)), round(float(y))) for x, y in face.mesh[list(FIVE), :2]]
+        points = [dlib.point(round(float(x)), round(float(y))) for x, y in face.mesh[list(DLIB_POINTS), :2]]
         box = dlib.rectangle(*(round(edge) for edge in (face.box.left, face.box.top, face.box.right, face.box.bottom)))
         shape = dlib.full_object_detection(box, points)
         chip = dlib.get_face_chip(np.ascontiguousarray(image), shape, 150, 0.25)
         return np.array(self._embedder.compute_face_descriptor(chip), np.float32)
 
 
-def _run(detector: Detector, image: Image, at: tuple[int, int]) -> list[_Found]:
-    """Detections in a part of a photo whose left and top are `at`, in the pixels of the photo."""
+def _run_detector(detector: Detector, image: Image, at: tuple[int, int]) -> list[_Detection]:
+    """Detections in a part of a photo whose left and top edges are `at`, in the pixels of the whole photo."""
     height, width = image.shape[:2]
     picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
-    found = []
+    detections = []
     for detection in detector.detect(picture).detections:
         box = detection.bounding_box
         left, top = box.origin_x + at[0], box.origin_y + at[1]
-        one, other = detection.keypoints[:2]  # the eyes, the left one of the picture first
+        one, other = detection.keypoints[:2]  # The eyes, the left one of the picture first.
         roll = float(np.degrees(np.arctan2((other.y - one.y) * height, (other.x - one.x) * width)))
         score = float(detection.categories[0].score)
-        found.append(_Found(Box(left, top, left + box.width, top + box.height), roll, score))
-    return found
+        detections.append(_Detection(Box(left, top, left + box.width, top + box.height), roll, score))
+    return detections
 
 
-def _tiles(image: Image) -> list[tuple[int, int, Image]]:
-    """Four overlapping tiles, each with its left and top."""
+def _cut_tiles(image: Image) -> list[tuple[int, int, Image]]:
+    """Four overlapping tiles, each with its left and top edge."""
     height, width = image.shape[:2]
-    tall, wide = max(1, round(height * TILE)), max(1, round(width * TILE))
+    tall, wide = max(1, round(height * TILE_SHARE)), max(1, round(width * TILE_SHARE))
     corners = [(left, top) for top in (0, height - tall) for left in (0, width - wide)]
     return [(left, top, image[top : top + tall, left : left + wide]) for left, top in corners]
 
 
-_Boxed = TypeVar("_Boxed", _Found, Face)
+_WithBox = TypeVar("_WithBox", _Detection, Face)
 
 
-def _distinct(found: Sequence[_Boxed]) -> list[_Boxed]:
-    """One a face: of those whose centres lie within half a face of each other, the surest."""
-    kept: list[_Boxed] = []
-    for each in sorted(found, key=lambda one: -one.confidence):
-        if all(_apart(each.box, other.box) for other in kept):
-            kept.append(each)
-    return kept
+def _suppress_duplicates(candidates: Sequence[_WithBox]) -> list[_WithBox]:
+    """Non-maximum suppression: of boxes whose centres lie within half a face of each other, the most confident one."""
+    chosen: list[_WithBox] = []
+    for candidate in sorted(candidates, key=lambda each: -each.confidence):
+        if all(_far_apart(candidate.box, other.box) for other in chosen):
+            chosen.append(candidate)
+    return chosen
 
 
-def _apart(one: Box, other: Box) -> bool:
+def _far_apart(one: Box, other: Box) -> bool:
     distance = max(abs(one.centre[0] - other.centre[0]), abs(one.centre[1] - other.centre[1]))
     return distance > 0.5 * max(one.width, other.width)
 
 
-def make(settings: Settings, models: Models, engines: Engines) -> BlazeFace:
+def make(settings: Settings, models: ModelStore, engines: Engines) -> BlazeFace:
     """Load the five networks; about 0.4 s."""
-    # LiteRT and MediaPipe announce their delegates on every start; only what is wrong is worth a line.
+    # LiteRT and MediaPipe log their delegates on every start; only warnings are worth a line.
     logging.getLogger("absl").setLevel(logging.WARNING)
-    # All files first: a detector that was made and never closed keeps the process from ending.
+    # All files are looked up first: a detector that was made and never closed keeps the process from ending.
     near, far = (
         models.file("blazeface", f"face_detection_{name}.tflite") for name in ("short_range", "full_range_sparse")
     )
     mesh, iris = models.file("facemesh", "face_landmark.tflite"), models.file("iris", "iris_landmark.tflite")
     embedder = models.file("dlib", "dlib_face_recognition_resnet_model_v1.dat")
     return BlazeFace(
-        (_detector(near.read_bytes()), _detector(far.read_bytes())),
-        _network(mesh),
-        _network(iris),
+        (_open_detector(near.read_bytes()), _open_detector(far.read_bytes())),
+        LiteRtNetwork(mesh),
+        LiteRtNetwork(iris),
         dlib.face_recognition_model_v1(str(embedder)),
     )
 
 
-def _network(path: Path) -> Interpreter:
-    network = Interpreter(model_path=str(path), num_threads=1)
-    network.allocate_tensors()
-    return network
+def _run(network: LiteRtNetwork, image: Image) -> list[NDArray[np.float32]]:
+    """Run a network on one picture, brought to 0..1; gives its outputs, flattened, the largest first."""
+    return sorted((output.ravel() for output in network(image / 255)), key=len, reverse=True)
 
 
-def _infer(network: Interpreter, image: Image) -> list[NDArray[np.float32]]:
-    """Run a network on one picture (values 0..1); its outputs, flat, the largest first."""
-    network.set_tensor(network.get_input_details()[0]["index"], (image[None] / 255).astype(np.float32))
-    network.invoke()
-    outputs = [network.get_tensor(each["index"]).ravel() for each in network.get_output_details()]
-    return sorted(outputs, key=len, reverse=True)
-
-
-def _detector(model: bytes) -> Detector:
+def _open_detector(model: bytes) -> Detector:
     options = vision.FaceDetectorOptions(
-        base_options=BaseOptions(model_asset_buffer=model), min_detection_confidence=DETECTION
+        base_options=BaseOptions(model_asset_buffer=model), min_detection_confidence=MIN_DETECTION_CONFIDENCE
     )
     return vision.FaceDetector.create_from_options(options)
 
 
-def status(settings: Settings, models: Models) -> list[str]:
-    """What is still missing."""
+def status(settings: Settings, models: ModelStore) -> list[str]:
+    """Missing model files, one sentence each; empty when the engine is ready."""
     return [each for name in ("blazeface", "facemesh", "iris", "dlib") for each in models.missing(name)]

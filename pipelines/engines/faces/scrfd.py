@@ -1,6 +1,6 @@
-"""SCRFD and ArcFace from InsightFace's packs: faces and the embeddings that identity adapters read; non-commercial.
+"""Face finder of InsightFace's SCRFD and ArcFace, whose embeddings identity adapters read; non-commercial.
 
-Only detection and recognition are loaded, straight from their two files: InsightFace's own way in fetches whole packs
+Only detection and recognition are loaded, directly from their two files: InsightFace's `FaceAnalysis` downloads whole packs
 to the home folder and runs every model of them on every face.
 """
 
@@ -19,8 +19,8 @@ from insightface.utils.face_align import arcface_dst
 from skimage.transform import SimilarityTransform
 
 from pipelines.engines import Engines
-from pipelines.engines.onnx.network import idle_gpu, providers
-from pipelines.model_store.store import Models
+from pipelines.engines.runtimes.onnx import execution_providers, unused_gpu
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Points, Vector
 from portrait.errors import OperatorError, broken_model
@@ -29,17 +29,17 @@ from portrait.types import Box, Face
 
 DEFAULT_PACK = "buffalo_l"
 """The pack that InsightFace itself, PhotoMaker V2 and IP-Adapter-FaceID read; InstantID reads `antelopev2`."""
-CONFIDENCE = 0.5
-"""Least score of a detection: InsightFace's default."""
-SIDE = 640
-"""Side of the square that a photo is fitted into: the size the published pipelines prepare the detector with."""
-CLOSE_UP_SIDE = 128
-"""Side of the second look: the other of InsightFace's two default sizes; it costs 1/25 of the first."""
-CLOSE_UP = 0.5
-"""Least side of a face that the second look may add, over the longer side of the photo: its landmarks are coarse."""
-OVERLAP = 0.4
+DET_THRESH = 0.5
+"""Least score of a detection: InsightFace's `det_thresh` by default."""
+DET_SIZE = 640
+"""Side of the square that a photo is fitted into, pixels: the `det_size` of the published pipelines."""
+CLOSE_UP_DET_SIZE = 128
+"""Side of that square in the second pass: the other of InsightFace's two default sizes; it costs 1/25 of the first."""
+CLOSE_UP_SHARE = 0.5
+"""Least side of a face that the second pass may add, over the longer side of the photo: its landmarks are coarse."""
+NMS_THRESH = 0.4
 """Intersection over union from which two boxes are one face: InsightFace's own threshold between detections."""
-CHIP = 112
+CHIP_SIZE = 112
 """Side of the levelled face that ArcFace reads, pixels."""
 
 
@@ -48,14 +48,14 @@ class Pack:
     """The two files of a pack that are used."""
 
     detector: str
-    recogniser: str
+    recognizer: str
 
 
 PACKS = {
     "buffalo_l": Pack("det_10g.onnx", "w600k_r50.onnx"),
     "antelopev2": Pack("scrfd_10g_bnkps.onnx", "glintr100.onnx"),
 }
-"""By embedding space, which bears the name of its pack."""
+"""By embedding space, which has the name of its pack."""
 
 
 class Scrfd:
@@ -68,17 +68,17 @@ class Scrfd:
     that match people ask for 0.35 to 0.45. Not measured here yet: that takes the published weights.
     """
 
-    def __init__(self, models: Models, space: str = DEFAULT_PACK) -> None:
+    def __init__(self, models: ModelStore, space: str = DEFAULT_PACK) -> None:
         if space not in PACKS:
             raise OperatorError(
                 "unknown_space", f"There is no InsightFace pack {space!r}. Choose one of: {', '.join(PACKS)}."
             )
         self.space = space
         pack = PACKS[space]
-        # Both files are asked for before either is read: what is missing is told at once, not after a load.
-        detector, recogniser = models.file(space, pack.detector), models.file(space, pack.recogniser)
-        self._detector = _network(detector, space, SCRFD)
-        self._recogniser = _network(recogniser, space, ArcFaceONNX)
+        # Both files are looked up before either is read: a missing one is reported at once, not after a load.
+        detector, recognizer = models.file(space, pack.detector), models.file(space, pack.recognizer)
+        self._detector = _open_network(detector, space, SCRFD)
+        self._recognizer = _open_network(recognizer, space, ArcFaceONNX)
         if not self._detector.use_kps:
             raise broken_model(detector, "it gives no landmarks", space)
 
@@ -89,81 +89,83 @@ class Scrfd:
         return [self._embed(bgr, face) for face in faces[:embedded]] + faces[embedded:]
 
     def _detect(self, bgr: Image) -> list[Face]:
-        """Faces of both looks.
+        """Faces of both passes, in no order.
 
         At 640 pixels a face that fills the photo is larger than SCRFD's largest anchor (512) and can be lost, so a
-        second, coarse look adds what the first did not see and is large.
+        second, coarse pass adds large faces that the first did not find.
         """
-        faces = self._look(bgr, SIDE)
-        least = CLOSE_UP * max(bgr.shape[:2])
-        for face in self._look(bgr, CLOSE_UP_SIDE):
+        faces = self._detect_at(bgr, DET_SIZE)
+        least = CLOSE_UP_SHARE * max(bgr.shape[:2])
+        for face in self._detect_at(bgr, CLOSE_UP_DET_SIZE):
             large = max(face.box.width, face.box.height) >= least
-            if large and all(_overlap(face.box, other.box) < OVERLAP for other in faces):
+            if large and all(_iou(face.box, other.box) < NMS_THRESH for other in faces):
                 faces.append(face)
         return faces
 
-    def _look(self, bgr: Image, side: int) -> list[Face]:
-        """Faces of an image fitted into a square of `side` pixels."""
+    def _detect_at(self, bgr: Image, side: int) -> list[Face]:
+        """Faces of a BGR image that is fitted into a square of `side` pixels."""
         height, width = bgr.shape[:2]
         if side * min(height, width) < max(height, width):
             return []  # A strip thinner than one pixel of that square.
-        boxes, landmarks = self._detector.detect(bgr, input_size=(side, side), det_thresh=CONFIDENCE)
+        boxes, landmarks = self._detector.detect(bgr, input_size=(side, side), det_thresh=DET_THRESH)
         if landmarks is None:
             return []
-        return [_face(box, points) for box, points in zip(boxes, landmarks, strict=True)]
+        return [_to_face(box, points) for box, points in zip(boxes, landmarks, strict=True)]
 
     def _embed(self, bgr: Image, face: Face) -> Face:
-        chip = arcface_chip(bgr, face.landmarks)
+        chip = align_for_arcface(bgr, face.landmarks)
         if chip is None:
             return face
-        vector: Vector = np.asarray(self._recogniser.get_feat(chip), np.float32).flatten()
+        vector: Vector = np.asarray(self._recognizer.get_feat(chip), np.float32).flatten()
         return replace(face, embeddings={self.space: vector})
 
 
-def arcface_chip(image: Image, landmarks: Points) -> Image | None:
-    """112×112 pixels with the five landmarks where ArcFace learned them; None when the landmarks lie in one point.
+def align_for_arcface(image: Image, landmarks: Points) -> Image | None:
+    """112×112 pixels with the five landmarks where ArcFace was trained on them; None when they lie in one point.
 
-    The same pixels as InsightFace's `norm_crop`, which calls a method that scikit-image is taking away.
+    The same pixels as InsightFace's `norm_crop`, which calls a deprecated method of scikit-image.
     """
-    fitted = SimilarityTransform.from_estimate(landmarks, arcface_dst)
-    if not fitted:
+    transform = SimilarityTransform.from_estimate(landmarks, arcface_dst)
+    if not transform:
         return None
-    chip = cv2.warpAffine(image, np.asarray(fitted.params)[:2], (CHIP, CHIP), borderValue=0.0)
+    chip = cv2.warpAffine(image, np.asarray(transform.params)[:2], (CHIP_SIZE, CHIP_SIZE), borderValue=0.0)
     return np.asarray(chip, np.uint8)
 
 
-def _face(row: np.ndarray, landmarks: np.ndarray) -> Face:
-    """A face from a row of the detector: left, top, right, bottom, score."""
+def _to_face(row: np.ndarray, landmarks: np.ndarray) -> Face:
+    """A face from a row of the detector (left, top, right, bottom, score) and its 5×2 landmarks."""
     left, top, right, bottom, score = (float(number) for number in row)
     points: Points = np.array(landmarks, np.float32)
     return Face(Box(left, top, right, bottom), points, None, {}, pose_from_landmarks(points), score)
 
 
-def _overlap(one: Box, other: Box) -> float:
+def _iou(one: Box, other: Box) -> float:
     """Intersection over union, 0..1."""
     width = max(0.0, min(one.right, other.right) - max(one.left, other.left))
     height = max(0.0, min(one.bottom, other.bottom) - max(one.top, other.top))
     return width * height / (one.area + other.area - width * height)
 
 
-_LOADING = threading.Lock()
+_OPEN_LOCK = threading.Lock()
 
 
-def _network(path: Path, pack: str, kind: type) -> Any:
-    """The network of a file, loaded once in a process; its session may run on several threads at a time."""
-    with _LOADING:
-        return _load(path, pack, kind, tuple(providers()))
+def _open_network(path: Path, pack: str, kind: type) -> Any:
+    """The network of a file, loaded once per process; its session may run on several threads at a time."""
+    with _OPEN_LOCK:
+        return _open_cached(path, pack, kind, tuple(execution_providers()))
 
 
 @cache
-def _load(path: Path, pack: str, kind: type, chosen: Sequence[str]) -> Any:
+def _open_cached(path: Path, pack: str, kind: type, provider_names: Sequence[str]) -> Any:
     options = onnxruntime.SessionOptions()
     # The published files declare their output sizes for 640 pixels, and onnxruntime warns at every other size.
     options.log_severity_level = 3
     try:
         # Given a path, `get_model` never downloads. Without `static_shape_sessions` it keeps to one session; else it
         # opens another one for every input size.
-        network = get_model(str(path), providers=list(chosen), sess_options=options, static_shape_sessions=False)
+        network = get_model(
+            str(path), providers=list(provider_names), sess_options=options, static_shape_sessions=False
+        )
     except Exception as error:  # onnxruntime's errors share no narrower base, and InsightFace asserts on file contents.
         raise broken_model(path, str(error) or type(error).__name__, pack) from error
     if not isinstance(network, kind):
@@ -171,11 +173,11 @@ def _load(path: Path, pack: str, kind: type, chosen: Sequence[str]) -> Any:
     return network
 
 
-def make(settings: Settings, models: Models, engines: Engines) -> Scrfd:
+def make(settings: Settings, models: ModelStore, engines: Engines) -> Scrfd:
     """Load the two networks of the default pack."""
     return Scrfd(models)
 
 
-def status(settings: Settings, models: Models) -> list[str]:
-    """What is still missing, and a GPU that lies idle."""
-    return [*models.missing(DEFAULT_PACK), *idle_gpu()]
+def status(settings: Settings, models: ModelStore) -> list[str]:
+    """Missing model files and a GPU that onnxruntime cannot use, one sentence each; empty when the engine is ready."""
+    return [*models.missing(DEFAULT_PACK), *unused_gpu()]

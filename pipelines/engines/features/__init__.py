@@ -1,1 +1,1 @@
-"""Sees pictures and words as numbers, for measuring sets of pictures."""
+"""Feature extractors: pictures and texts as vectors, for metrics of sets of pictures."""

@@ -1,1 +1,1 @@
-"""What may not pass, neither in nor out."""
+"""Guards: whether a picture may be drawn from and delivered."""

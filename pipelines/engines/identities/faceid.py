@@ -12,14 +12,16 @@ import numpy as np
 import torch
 from transformers import CLIPVisionModelWithProjection
 
+from pipelines.diffusion.base import checkpoint_files
 from pipelines.diffusion.base.lease import Lease
-from pipelines.diffusion.base.loading import Source
-from pipelines.diffusion.sampling import adapters, clip_vision, pipeline_call
-from pipelines.diffusion.sampling.pipeline_call import Conditions, strength
+from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.sampling import clip_vision, pipeline_call
+from pipelines.diffusion.sampling.pipeline_call import Conditioning, strength_of
+from pipelines.diffusion.sampling.reference_faces import ReferenceEmbedder
 from pipelines.engines import Engines
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
-from portrait.generation.parameters import Drawing
+from portrait.generation.parameters import GenerationParameters
 from portrait.types import Identity, Reference
 
 SPACE = "buffalo_l"
@@ -29,7 +31,7 @@ PARTS = ("to_q", "to_k", "to_v", "to_out")
 
 
 @dataclass(frozen=True, slots=True)
-class Edition:
+class Variant:
     """What sets the editions apart."""
 
     name: str
@@ -39,7 +41,7 @@ class Edition:
     """Whether it looks at the photo too, through CLIP."""
 
 
-PLAIN = Edition(
+PLAIN = Variant(
     "faceid",
     {
         "sd15": ("faceid_sd15", "ip-adapter-faceid_sd15.bin"),
@@ -52,53 +54,60 @@ class FaceId:
     """A face, and nothing else, is told."""
 
     def __init__(
-        self, edition: Edition, file: Callable[[str], Path], reader: adapters.Reader, eyes: Callable[[], Path] | None
+        self,
+        edition: Variant,
+        file: Callable[[str], Path],
+        reader: ReferenceEmbedder,
+        eyes: Callable[[], Path] | None,
     ) -> None:
         """`file` finds the checkpoint for a family, `eyes` the folder of the CLIP that the plus editions look through."""
-        self._edition, self._file, self._reader, self._eyes = edition, file, reader, eyes
+        self._variant, self._file, self._embedder, self._clip_folder = edition, file, reader, eyes
 
-    def words(self, person: Identity, words: str) -> str:
+    def describe(self, person: Identity, description: str) -> str:
         """The words as they are."""
-        return words
+        return description
 
-    def check(self, person: Identity, base: Source) -> None:
+    def check(self, person: Identity, base: BaseSource) -> None:
         """See `portrait.ports.Identifier`."""
-        adapters.tensors(self._file(base.family.name), GROUPS)
-        if self._eyes is not None:
-            self._eyes()
-        self._reader.leading(person)
+        checkpoint_files.load_checkpoint(self._file(base.family.name), GROUPS)
+        if self._clip_folder is not None:
+            self._clip_folder()
+        self._embedder.best_face(person)
 
-    def prepare(self, lease: Lease, person: Identity, drawing: Drawing) -> Conditions:
+    def prepare(self, lease: Lease, person: Identity, parameters: GenerationParameters) -> Conditioning:
         """Let the attention look at the face."""
-        name, scale = self._edition.name, strength(drawing.technique, self._edition.name, STRENGTH)
+        name, scale = self._variant.name, strength_of(parameters.options, self._variant.name, STRENGTH)
         file = self._file(lease.family.name)
-        guided = pipeline_call.is_guided(drawing)
-        references = self._reader.references(person, 1 if self._edition.plus else 3)
-        layer = lease.attend(name, lambda: _without_lora(adapters.tensors(file, GROUPS)), scale)
-        places = list(lease.loaded.pipeline.unet.attn_processors)
-        lease.add_lora(name, lambda: _lora(adapters.tensors(file, GROUPS)["ip_adapter"], places), 1.0)
-        if self._edition.plus:
-            layer.shortcut = True
-            layer.clip_embeds = self._seen(lease, references[0], guided)
-            lease.undo(setattr, layer, "clip_embeds", None)
-        told = pipeline_call.faces(_mean(references), lease, guided)
-        return Conditions(arguments={"ip_adapter_image_embeds": [told]}, facts={name: {"scale": scale}})
-
-    def _seen(self, lease: Lease, reference: Reference, guided: bool) -> torch.Tensor:
-        """CLIP's patches of the face, batch×1×patches×width; before them those of nothing, where there is guidance."""
-        if self._eyes is None:
-            raise RuntimeError("an edition that looks at photos needs eyes")
-        folder = self._eyes()
-        network = lease.keep(
-            "clip vision", lambda: adapters.network(CLIPVisionModelWithProjection, folder, lease.dtype, lease.device)
+        guided = pipeline_call.uses_guidance(parameters)
+        references = self._embedder.embed_references(person, 1 if self._variant.plus else 3)
+        layer = lease.load_ip_adapter(
+            name, lambda: _without_lora(checkpoint_files.load_checkpoint(file, GROUPS)), scale
         )
-        pixels = clip_vision.pixels([clip_vision.head(reference)]).to(lease.device, lease.dtype)
+        places = list(lease.loaded.pipeline.unet.attn_processors)
+        lease.load_lora(name, lambda: _lora(checkpoint_files.load_checkpoint(file, GROUPS)["ip_adapter"], places), 1.0)
+        if self._variant.plus:
+            layer.shortcut = True
+            layer.clip_embeds = self._clip_embeds(lease, references[0], guided)
+            lease.add_cleanup(setattr, layer, "clip_embeds", None)
+        told = pipeline_call.face_embeds(_mean_embedding(references), lease, guided)
+        return Conditioning(arguments={"ip_adapter_image_embeds": [told]}, facts={name: {"scale": scale}})
+
+    def _clip_embeds(self, lease: Lease, reference: Reference, guided: bool) -> torch.Tensor:
+        """CLIP's patches of the face, batch×1×patches×width; before them those of nothing, where there is guidance."""
+        if self._clip_folder is None:
+            raise RuntimeError("an edition that looks at photos needs eyes")
+        folder = self._clip_folder()
+        network = lease.get_or_load(
+            "clip vision",
+            lambda: checkpoint_files.load_network(CLIPVisionModelWithProjection, folder, lease.dtype, lease.device),
+        )
+        pixels = clip_vision.preprocess([clip_vision.crop_head(reference)]).to(lease.device, lease.dtype)
         both = torch.cat([torch.zeros_like(pixels), pixels]) if guided else pixels
         with torch.no_grad():
             return network(both, output_hidden_states=True).hidden_states[-2][:, None]
 
 
-def _mean(references: list[Reference]) -> np.ndarray:
+def _mean_embedding(references: list[Reference]) -> np.ndarray:
     """The mean of unit vectors, a unit vector again."""
     units = [reference.face.embeddings[SPACE] for reference in references]
     mean = np.mean([each / max(float(np.linalg.norm(each)), 1e-12) for each in units], axis=0)
@@ -123,28 +132,31 @@ def _lora(weights: dict[str, torch.Tensor], places: list[str]) -> dict[str, torc
     return named
 
 
-def make(settings: Settings, models: Models, engines: Engines) -> FaceId:
+def make(settings: Settings, models: ModelStore, engines: Engines) -> FaceId:
     """The networks are loaded with the first portrait; which checkpoint it is depends on the base."""
-    return edition(PLAIN, models, engines)
+    return build(PLAIN, models, engines)
 
 
-def edition(made: Edition, models: Models, engines: Engines) -> FaceId:
+def build(made: Variant, models: ModelStore, engines: Engines) -> FaceId:
     """Any of them; raises `OperatorError` (`missing_model`) when its checkpoints are missing for every family."""
     if all(models.missing(model) for model, _ in made.files.values()):
         models.folder(next(iter(made.files.values()))[0])
     models.folder(SPACE)
     eyes = (lambda: models.folder("clip_vit_h") / "models" / "image_encoder") if made.plus else None
     return FaceId(
-        made, lambda family: models.file(*made.files[family]), adapters.Reader(SPACE, engines.reader(SPACE)), eyes
+        made,
+        lambda family: models.file(*made.files[family]),
+        ReferenceEmbedder(SPACE, engines.lazy_embedder(SPACE)),
+        eyes,
     )
 
 
-def status(settings: Settings, models: Models) -> list[str]:
+def status(settings: Settings, models: ModelStore) -> list[str]:
     """What is still missing."""
-    return needs(PLAIN, models)
+    return missing_models(PLAIN, models)
 
 
-def needs(made: Edition, models: Models) -> list[str]:
+def missing_models(made: Variant, models: ModelStore) -> list[str]:
     """One family's checkpoint is enough."""
     missing = [models.missing(model) for model, _ in made.files.values()]
     eyes = models.missing("clip_vit_h") if made.plus else []

@@ -1,11 +1,11 @@
 """IP-Adapter FaceID Plus v2: FaceID that looks at the photo too, through CLIP; non-commercial."""
 
 from pipelines.engines import Engines
-from pipelines.engines.identities.faceid import Edition, FaceId, edition, needs
-from pipelines.model_store.store import Models
+from pipelines.engines.identities.faceid import FaceId, Variant, build, missing_models
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 
-PLUS = Edition(
+PLUS = Variant(
     "faceid_plus",
     {
         "sd15": ("faceid_plusv2_sd15", "ip-adapter-faceid-plusv2_sd15.bin"),
@@ -15,11 +15,11 @@ PLUS = Edition(
 )
 
 
-def make(settings: Settings, models: Models, engines: Engines) -> FaceId:
+def make(settings: Settings, models: ModelStore, engines: Engines) -> FaceId:
     """The networks are loaded with the first portrait."""
-    return edition(PLUS, models, engines)
+    return build(PLUS, models, engines)
 
 
-def status(settings: Settings, models: Models) -> list[str]:
+def status(settings: Settings, models: ModelStore) -> list[str]:
     """What is still missing."""
-    return needs(PLUS, models)
+    return missing_models(PLUS, models)

@@ -11,15 +11,17 @@ import numpy as np
 import torch
 from diffusers import ControlNetModel
 
-from pipelines.diffusion.base.lease import Lease, following
-from pipelines.diffusion.base.loading import Source
-from pipelines.diffusion.sampling import adapters, pipeline_call
-from pipelines.diffusion.sampling.pipeline_call import Conditions, Guide, strength
+from pipelines.diffusion.base import checkpoint_files
+from pipelines.diffusion.base.lease import Lease, match_batch
+from pipelines.diffusion.base.loading import BaseSource, require_family
+from pipelines.diffusion.sampling import pipeline_call
+from pipelines.diffusion.sampling.pipeline_call import Conditioning, ControlNetUnit, strength_of
+from pipelines.diffusion.sampling.reference_faces import ReferenceEmbedder
 from pipelines.engines import Engines
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Points, Size
-from portrait.generation.parameters import Drawing
+from portrait.generation.parameters import GenerationParameters
 from portrait.types import Face, Identity
 
 MODEL = "instantid"
@@ -47,9 +49,9 @@ class IdentityNet(ControlNetModel):
         """As the parent's, with the face for words."""
         if self.tokens is None:
             raise RuntimeError("no face was given to the network that draws it")
-        return super().forward(sample, timestep, following(self.tokens, sample.shape[0]), *rest, **more)
+        return super().forward(sample, timestep, match_batch(self.tokens, sample.shape[0]), *rest, **more)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Leave nothing of whoever was drawn."""
         self.tokens = None
 
@@ -57,44 +59,48 @@ class IdentityNet(ControlNetModel):
 class InstantId:
     """One photo is enough."""
 
-    def __init__(self, folder: Path, reader: adapters.Reader) -> None:
-        self._folder, self._reader = folder, reader
+    def __init__(self, folder: Path, reader: ReferenceEmbedder) -> None:
+        self._folder, self._embedder = folder, reader
 
-    def words(self, person: Identity, words: str) -> str:
+    def describe(self, person: Identity, description: str) -> str:
         """The words as they are."""
-        return words
+        return description
 
-    def check(self, person: Identity, base: Source) -> None:
+    def check(self, person: Identity, base: BaseSource) -> None:
         """See `portrait.ports.Identifier`."""
-        adapters.only(base, "sdxl", "InstantID")
-        adapters.tensors(self._folder / "ip-adapter.bin", ("image_proj", "ip_adapter"))
-        self._reader.leading(person)
+        require_family(base, "sdxl", "InstantID")
+        checkpoint_files.load_checkpoint(self._folder / "ip-adapter.bin", ("image_proj", "ip_adapter"))
+        self._embedder.best_face(person)
 
-    def prepare(self, lease: Lease, person: Identity, drawing: Drawing) -> Conditions:
+    def prepare(self, lease: Lease, person: Identity, parameters: GenerationParameters) -> Conditioning:
         """Give both networks the face, and the place where it shall be."""
-        face = self._reader.leading(person)
-        technique = drawing.technique
-        scales = (strength(technique, "instantid", ADAPTER), strength(technique, "identitynet", NETWORK))
-        layer = lease.attend(
-            MODEL, lambda: adapters.tensors(self._folder / "ip-adapter.bin", ("image_proj", "ip_adapter")), scales[0]
+        face = self._embedder.best_face(person)
+        technique = parameters.options
+        scales = (strength_of(technique, "instantid", ADAPTER), strength_of(technique, "identitynet", NETWORK))
+        layer = lease.load_ip_adapter(
+            MODEL,
+            lambda: checkpoint_files.load_checkpoint(self._folder / "ip-adapter.bin", ("image_proj", "ip_adapter")),
+            scales[0],
         )
-        network = lease.keep(
+        network = lease.get_or_load(
             "identitynet",
-            lambda: adapters.network(IdentityNet, self._folder / "ControlNetModel", lease.dtype, lease.device),
+            lambda: checkpoint_files.load_network(
+                IdentityNet, self._folder / "ControlNetModel", lease.dtype, lease.device
+            ),
         )
-        told = pipeline_call.faces(face.embeddings[SPACE], lease, pipeline_call.is_guided(drawing))
-        lease.undo(network.forget)
+        told = pipeline_call.face_embeds(face.embeddings[SPACE], lease, pipeline_call.uses_guidance(parameters))
+        lease.add_cleanup(network.clear)
         with torch.no_grad():
             network.tokens = layer(told[:, 0])
-        points = technique.landmarks if technique.landmarks is not None else placed(face, drawing.size)
-        return Conditions(
+        points = technique.landmarks if technique.landmarks is not None else default_landmarks(face, parameters.size)
+        return Conditioning(
             arguments={"ip_adapter_image_embeds": [told]},
-            guides=[Guide(network, landmark_picture(points, drawing.size), scales[1])],
+            controlnets=[ControlNetUnit(network, draw_landmarks(points, parameters.size), scales[1])],
             facts={"instantid": {"adapter": scales[0], "network": scales[1]}},
         )
 
 
-def landmark_picture(points: Points, size: Size) -> Image:
+def draw_landmarks(points: Points, size: Size) -> Image:
     """Five points as InstantID reads them: dim limbs to the nose, and bright discs upon them."""
     canvas = np.zeros((size.height, size.width, 3), np.uint8)
     for end, nose in LIMBS:
@@ -109,7 +115,7 @@ def landmark_picture(points: Points, size: Size) -> Image:
     return np.asarray(canvas, np.uint8)
 
 
-def placed(face: Face, size: Size) -> Points:
+def default_landmarks(face: Face, size: Size) -> Points:
     """The landmarks of a selfie where a portrait has its face, as tilted as they are in the selfie."""
     five = face.landmarks[:, :2].astype(np.float64)
     eyes = five[:2].mean(axis=0)
@@ -118,13 +124,13 @@ def placed(face: Face, size: Size) -> Points:
     return ((five - eyes) * scale + (size.width / 2, EYES * size.height)).astype(np.float32)
 
 
-def make(settings: Settings, models: Models, engines: Engines) -> InstantId:
+def make(settings: Settings, models: ModelStore, engines: Engines) -> InstantId:
     """The networks are loaded with the first portrait."""
     folder = models.folder(MODEL)
     models.folder(SPACE)
-    return InstantId(folder, adapters.Reader(SPACE, engines.reader(SPACE)))
+    return InstantId(folder, ReferenceEmbedder(SPACE, engines.lazy_embedder(SPACE)))
 
 
-def status(settings: Settings, models: Models) -> list[str]:
+def status(settings: Settings, models: ModelStore) -> list[str]:
     """What is still missing."""
     return [*models.missing(MODEL), *models.missing(SPACE)]

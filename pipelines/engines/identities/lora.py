@@ -2,13 +2,13 @@
 
 from pipelines.diffusion.base import lora_slot
 from pipelines.diffusion.base.lease import Lease
-from pipelines.diffusion.base.loading import Source, empty_unet
-from pipelines.diffusion.sampling.pipeline_call import Conditions, strength
+from pipelines.diffusion.base.loading import BaseSource, empty_unet
+from pipelines.diffusion.sampling.pipeline_call import Conditioning, strength_of
 from pipelines.engines import Engines
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.errors import UserError
-from portrait.generation.parameters import Drawing
+from portrait.generation.parameters import GenerationParameters
 from portrait.types import Identity
 
 STRENGTH = 0.9
@@ -18,34 +18,34 @@ STRENGTH = 0.9
 class Lora:
     """Wears what was learned."""
 
-    def words(self, person: Identity, words: str) -> str:
+    def describe(self, person: Identity, description: str) -> str:
         """Trigger and words: `sks person`."""
-        return f"{person.trigger} {words}".strip()
+        return f"{person.trigger} {description}".strip()
 
-    def check(self, person: Identity, base: Source) -> None:
+    def check(self, person: Identity, base: BaseSource) -> None:
         """See `portrait.ports.Identifier`."""
         if person.lora is None and person.tokens is None:
             raise UserError(
                 "not_learned", "This person was not learned yet: train them first, or choose an adapter instead."
             )
         if person.lora is not None:
-            lora_slot.check(person.lora, lora_slot.shapes(empty_unet(base)))
+            lora_slot.check_lora_file(person.lora, lora_slot.linear_shapes(empty_unet(base)))
 
-    def prepare(self, lease: Lease, person: Identity, drawing: Drawing) -> Conditions:
+    def prepare(self, lease: Lease, person: Identity, parameters: GenerationParameters) -> Conditioning:
         """Put the LoRA into the slot, and the learned word into the vocabulary."""
-        worn = strength(drawing.technique, "lora", STRENGTH)
+        worn = strength_of(parameters.options, "lora", STRENGTH)
         if person.tokens is not None:
-            lease.learn(person.tokens, person.trigger)
+            lease.load_textual_inversion(person.tokens, person.trigger)
         if person.lora is not None:
-            lease.wear(person.lora, worn)
-        return Conditions(facts={"lora": {"strength": worn, "trigger": person.trigger}})
+            lease.load_person_lora(person.lora, worn)
+        return Conditioning(facts={"lora": {"strength": worn, "trigger": person.trigger}})
 
 
-def make(settings: Settings, models: Models, engines: Engines) -> Lora:
+def make(settings: Settings, models: ModelStore, engines: Engines) -> Lora:
     """Nothing to load: each person brings their own."""
     return Lora()
 
 
-def status(settings: Settings, models: Models) -> list[str]:
+def status(settings: Settings, models: ModelStore) -> list[str]:
     """Nothing is missing."""
     return []

@@ -8,17 +8,18 @@ from typing import Any
 
 import torch
 
-from pipelines.diffusion.base import prompts
-from pipelines.diffusion.base.family import Words
+from pipelines.diffusion.base import checkpoint_files, prompts
+from pipelines.diffusion.base.family import TextEmbeddings
 from pipelines.diffusion.base.lease import Lease
-from pipelines.diffusion.base.loading import Source
-from pipelines.diffusion.sampling import adapters, clip_vision, photomaker, pipeline_call
-from pipelines.diffusion.sampling.pipeline_call import Conditions, strength
+from pipelines.diffusion.base.loading import BaseSource, require_family
+from pipelines.diffusion.sampling import clip_vision, photomaker, pipeline_call
+from pipelines.diffusion.sampling.pipeline_call import Conditioning, strength_of
+from pipelines.diffusion.sampling.reference_faces import ReferenceEmbedder
 from pipelines.engines import Engines
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.errors import UserError, broken_model
-from portrait.generation.parameters import Drawing
+from portrait.generation.parameters import GenerationParameters
 from portrait.types import Identity, Reference
 
 TRIGGER = "img"
@@ -48,69 +49,79 @@ V1 = Version("photomaker", "photomaker", "photomaker-v1.bin")
 class PhotoMaker:
     """Learns a person from a few photos at once, without training."""
 
-    def __init__(self, version: Version, file: Path, reader: adapters.Reader | None) -> None:
-        self._version, self._file, self._reader = version, file, reader
+    def __init__(self, version: Version, file: Path, reader: ReferenceEmbedder | None) -> None:
+        self._version, self._file, self._embedder = version, file, reader
 
-    def words(self, person: Identity, words: str) -> str:
+    def describe(self, person: Identity, description: str) -> str:
         """The class word and the trigger."""
-        return f"{words} {TRIGGER}"
+        return f"{description} {TRIGGER}"
 
-    def check(self, person: Identity, base: Source) -> None:
+    def check(self, person: Identity, base: BaseSource) -> None:
         """See `portrait.ports.Identifier`."""
-        adapters.only(base, "sdxl", "PhotoMaker")
-        adapters.tensors(self._file, GROUPS)
+        require_family(base, "sdxl", "PhotoMaker")
+        checkpoint_files.load_checkpoint(self._file, GROUPS)
         self._photos(person)
 
-    def prepare(self, lease: Lease, person: Identity, drawing: Drawing) -> Conditions:
+    def prepare(self, lease: Lease, person: Identity, parameters: GenerationParameters) -> Conditioning:
         """Wear its LoRA, and merge the photos into the words from a certain step on."""
-        share = strength(drawing.technique, self._version.name, START)
-        start = min(int(share * drawing.done), LATEST)
-        lease.add_lora(self._version.name, lambda: adapters.tensors(self._file, GROUPS)["lora_weights"], 1.0)
-        encoder = lease.keep(f"id encoder {self._version.name}", lambda: self._encoder(lease))
+        share = strength_of(parameters.options, self._version.name, START)
+        start = min(int(share * parameters.steps_done), LATEST)
+        lease.load_lora(
+            self._version.name, lambda: checkpoint_files.load_checkpoint(self._file, GROUPS)["lora_weights"], 1.0
+        )
+        encoder = lease.get_or_load(f"id encoder {self._version.name}", lambda: self._encoder(lease))
         photos = self._photos(person)
         with torch.no_grad():
-            merged = self._merged(lease, encoder, photos, prompts.plain(drawing.prompt))
-            text = _MARK.sub("", prompts.plain(drawing.prompt), count=1)
-            said, unsaid = lease.encode(text, prompts.plain(drawing.negative))
-        return Conditions(
-            arguments=lease.family.prompt(said, unsaid),
-            callback=_merge(merged, start, pipeline_call.is_guided(drawing)),
+            merged = self._merge_photos(lease, encoder, photos, prompts.strip_weights(parameters.prompt))
+            text = _MARK.sub("", prompts.strip_weights(parameters.prompt), count=1)
+            said, unsaid = lease.encode_prompts(text, prompts.strip_weights(parameters.negative))
+        return Conditioning(
+            arguments=lease.family.prompt_arguments(said, unsaid),
+            callback=_merge_callback(merged, start, pipeline_call.uses_guidance(parameters)),
             tensors=("prompt_embeds", "add_text_embeds"),
             facts={self._version.name: {"start": start, "photos": len(photos)}},
         )
 
     def _photos(self, person: Identity) -> list[Reference]:
-        if self._reader is not None:
-            return self._reader.references(person, PHOTOS)
+        if self._embedder is not None:
+            return self._embedder.embed_references(person, PHOTOS)
         if not person.references:
             raise UserError("no_reference", "None of this person's photos shows their face well enough to draw from.")
         return list(person.references[:PHOTOS])
 
     def _encoder(self, lease: Lease) -> Any:
         try:
-            network, weights = photomaker.built(adapters.tensors(self._file, GROUPS)["id_encoder"])
+            network, weights = photomaker.build_id_encoder(
+                checkpoint_files.load_checkpoint(self._file, GROUPS)["id_encoder"]
+            )
         except KeyError as error:
             raise broken_model(self._file, f"it has no {error.args[0]}") from error
-        made = adapters.filled(network, weights, self._file)
+        made = checkpoint_files.load_state_dict(network, weights, self._file)
         return made.requires_grad_(False).eval().to(lease.device, lease.dtype)
 
-    def _merged(self, lease: Lease, encoder: photomaker.Merger, photos: list[Reference], prompt: str) -> Words:
+    def _merge_photos(
+        self, lease: Lease, encoder: photomaker.PhotoMerger, photos: list[Reference], prompt: str
+    ) -> TextEmbeddings:
         """The prompt's words with the class word repeated and replaced by the photos."""
         hidden, pooled, places = [], None, torch.zeros(0)
-        for tokenizer_name, name in lease.family.encoders:
-            numbers, places = _repeated(lease.parts[tokenizer_name], prompt, len(photos) * encoder.each)
-            said = lease.parts[name](numbers.to(lease.device), output_hidden_states=True)
+        for tokenizer_name, name in lease.family.text_encoders:
+            numbers, places = _repeat_class_word(
+                lease.components[tokenizer_name], prompt, len(photos) * encoder.tokens_per_photo
+            )
+            said = lease.components[name](numbers.to(lease.device), output_hidden_states=True)
             hidden.append(said.hidden_states[-2])
             pooled = said[0]
-        pixels = clip_vision.pixels([clip_vision.head(photo) for photo in photos]).to(lease.device, lease.dtype)
+        pixels = clip_vision.preprocess([clip_vision.crop_head(photo) for photo in photos]).to(
+            lease.device, lease.dtype
+        )
         faces = None
         if self._version.space:
             told = [torch.from_numpy(photo.face.embeddings[self._version.space]) for photo in photos]
             faces = torch.stack(told).to(lease.device, lease.dtype)
-        return Words(encoder(pixels, torch.cat(hidden, dim=-1), places.to(lease.device), faces), pooled)
+        return TextEmbeddings(encoder(pixels, torch.cat(hidden, dim=-1), places.to(lease.device), faces), pooled)
 
 
-def _repeated(tokenizer: Any, prompt: str, times: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _repeat_class_word(tokenizer: Any, prompt: str, times: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Numbers of the prompt's tokens without the trigger, the class word's last token repeated, and where those lie.
 
     Raises `UserError` (`bad_technique`) when the prompt is too long for the photos to find room.
@@ -126,7 +137,7 @@ def _repeated(tokenizer: Any, prompt: str, times: int) -> tuple[torch.Tensor, to
     return torch.tensor([numbers]), torch.arange(first, first + times)
 
 
-def _merge(words: Words, start: int, guided: bool) -> Callable[[int, dict[str, Any]], None]:
+def _merge_callback(words: TextEmbeddings, start: int, guided: bool) -> Callable[[int, dict[str, Any]], None]:
     """Write the merged words over all that speaks for the person, in place: some stock pipelines do not read them back.
 
     That is all but the first where there is guidance, and twice the same where attention is perturbed. Photos are merged
@@ -142,11 +153,11 @@ def _merge(words: Words, start: int, guided: bool) -> Callable[[int, dict[str, A
     return after
 
 
-def make(settings: Settings, models: Models, engines: Engines) -> PhotoMaker:
+def make(settings: Settings, models: ModelStore, engines: Engines) -> PhotoMaker:
     """The networks are loaded with the first portrait."""
     return PhotoMaker(V1, models.file(V1.model, V1.file), None)
 
 
-def status(settings: Settings, models: Models) -> list[str]:
+def status(settings: Settings, models: ModelStore) -> list[str]:
     """What is still missing."""
     return models.missing(V1.model)

@@ -1,1 +1,1 @@
-"""Says which pixels of a face are skin, brows, eyes, nose, lips."""
+"""Face parsers: which pixels of a face are skin, brows, eyes, nose, lips."""

@@ -1,1 +1,1 @@
-"""Makes a drawn portrait better as a whole."""
+"""Refiners: improve a finished portrait as a whole."""

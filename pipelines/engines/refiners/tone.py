@@ -1,11 +1,11 @@
-"""Takes a colour cast off and gives faces their light; arithmetic alone."""
+"""Refiner that corrects white balance and exposure by the faces; no model."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from pipelines.engines import Engines
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.faces.skin import skin_mask
@@ -14,11 +14,11 @@ from portrait.images.masks import face_area
 from portrait.types import Face
 
 
-class Tone:
-    """White balance by the skin of all faces together, then exposure by their light; without a face nothing changes."""
+class ToneCorrection:
+    """Corrects white balance by the skin of all faces together, then exposure by their lightness."""
 
     def refine(self, image: Image, faces: Sequence[Face]) -> Image:
-        """The picture in white light, its faces neither dark nor blown out; see `portrait.ports.Refiner`."""
+        """The corrected picture, or the same one where it has no face; see `portrait.ports.Refiner`."""
         if not faces:
             return image
         skin = np.max([skin_mask(image, face) for face in faces], axis=0)
@@ -26,11 +26,11 @@ class Tone:
         return expose(white_balance(image, skin), light)
 
 
-def make(settings: Settings, models: Models, engines: Engines) -> Tone:
-    """Nothing to load."""
-    return Tone()
+def make(settings: Settings, models: ModelStore, engines: Engines) -> ToneCorrection:
+    """The engine; there is nothing to load."""
+    return ToneCorrection()
 
 
-def status(settings: Settings, models: Models) -> list[str]:
-    """Nothing is ever missing."""
+def status(settings: Settings, models: ModelStore) -> list[str]:
+    """Always empty: the engine needs no model files."""
     return []

@@ -1,1 +1,1 @@
-"""Makes a poor photo of a face better without changing who it is."""
+"""Restorers: improve a poor photo of a face without changing who it is."""

@@ -1,14 +1,14 @@
-"""RestoreFormer++: draws a small or blurred face anew from what it has learned of faces; Apache-2.0.
+"""Restorer with the RestoreFormer++ network, which redraws a small or blurred face; Apache-2.0.
 
-The published ONNX shape, which GFPGAN's conversions share: a face of 512×512 in FFHQ's crop, −1..1 in and out.
+The published ONNX network, like GFPGAN's conversions, takes and gives a face of 512×512 in FFHQ's crop, −1..1.
 """
 
 import cv2
 import numpy as np
 
 from pipelines.engines import Engines
-from pipelines.engines.onnx.network import Network, idle_gpu, planes
-from pipelines.model_store.store import Models
+from pipelines.engines.runtimes.onnx import OnnxNetwork, to_nchw, unused_gpu
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.faces.alignment import Floats, back, cut, ffhq, scale_of, square
@@ -17,48 +17,48 @@ from portrait.types import Face
 
 MODEL, FILE = "restoreformer", "restoreformer_plus_plus.onnx"
 SIDE = 512
-ENOUGH = 2.0
-"""A face this many times larger than the network's is left alone: it holds more than the network could give back."""
+MAX_SCALE = 2.0
+"""A face this many times larger than the network's is left alone: it has more detail than the network's output."""
 
 
 class RestoreFormer:
-    """Restores one face; all else stays to the bit."""
+    """Restores one face; pixels outside of its crop stay."""
 
-    def __init__(self, network: Network) -> None:
-        if network.size not in (None, (SIDE, SIDE)):
-            raise network.broken(f"it takes pictures of {network.size}, not {SIDE} pixels")
+    def __init__(self, network: OnnxNetwork) -> None:
+        if network.input_size not in (None, (SIDE, SIDE)):
+            raise network.broken_model(f"it takes pictures of {network.input_size}, not {SIDE} pixels")
         self._network = network
 
     def restore(self, image: Image, face: Face) -> Image:
-        """The same picture with this face drawn clearer; see `portrait.ports.Restorer`.
+        """The same picture with this face restored; see `portrait.ports.Restorer`.
 
-        A face larger than the network's 512 pixels would lose detail: the restored one fades out as it grows, to
-        nothing at twice that size.
+        A face larger than the network's 512 pixels would lose detail: the larger it is, the less of the restored one is
+        blended in, and nothing from twice that size on.
         """
         matrix = ffhq(face, SIDE)
-        share = float(np.clip((ENOUGH - 1 / scale_of(matrix)) / (ENOUGH - 1), 0, 1))
-        rows, columns = _window(image, face)
+        share = float(np.clip((MAX_SCALE - 1 / scale_of(matrix)) / (MAX_SCALE - 1), 0, 1))
+        rows, columns = _crop_window(image, face)
         if share == 0 or min(rows.stop - rows.start, columns.stop - columns.start) < 2:
             return image.copy()
         window = image[rows, columns]
         matrix[:, 2] += matrix[:, :2] @ (columns.start, rows.start)
-        drawn = self._drawn(cut(window, matrix, SIDE))
+        restored = self._run(cut(window, matrix, SIDE))
         mask = back(square(SIDE) * np.float32(share), matrix, window.shape)
-        changed = np.clip(back(drawn, matrix, window.shape) + np.float32(0.5), 0, 255).astype(np.uint8)
+        changed = np.clip(back(restored, matrix, window.shape) + np.float32(0.5), 0, 255).astype(np.uint8)
         out = image.copy()
         out[rows, columns] = blend(window, changed, mask)
         return out
 
-    def _drawn(self, crop: Image) -> Floats:
-        """The crop as the network draws it, 0..255."""
-        found = self._network(planes(crop, 0.5, 0.5))
-        if found.shape != (1, 3, SIDE, SIDE):
-            raise self._network.broken(f"it gives {found.shape}")
-        return np.ascontiguousarray((found[0].transpose(1, 2, 0) + 1) * np.float32(127.5))
+    def _run(self, crop: Image) -> Floats:
+        """The restored crop, 512×512×3 in 0..255; raises `EngineError` (`broken_model`)."""
+        output = self._network(to_nchw(crop, 0.5, 0.5))
+        if output.shape != (1, 3, SIDE, SIDE):
+            raise self._network.broken_model(f"it gives {output.shape}")
+        return np.ascontiguousarray((output[0].transpose(1, 2, 0) + 1) * np.float32(127.5))
 
 
-def _window(image: Image, face: Face) -> tuple[slice, slice]:
-    """The part of the picture that the crop touches."""
+def _crop_window(image: Image, face: Face) -> tuple[slice, slice]:
+    """Rows and columns of the picture that the face's crop covers, with a margin for interpolation."""
     matrix = ffhq(face, SIDE)
     corners = cv2.transform(
         np.array([[[-1, -1], [SIDE, -1], [SIDE, SIDE], [-1, SIDE]]], np.float64), cv2.invertAffineTransform(matrix)
@@ -70,11 +70,11 @@ def _window(image: Image, face: Face) -> tuple[slice, slice]:
     return slice(int(top), int(bottom)), slice(int(left), int(right))
 
 
-def make(settings: Settings, models: Models, engines: Engines) -> RestoreFormer:
+def make(settings: Settings, models: ModelStore, engines: Engines) -> RestoreFormer:
     """Load the network."""
-    return RestoreFormer(Network(models.file(MODEL, FILE), MODEL))
+    return RestoreFormer(OnnxNetwork(models.file(MODEL, FILE), MODEL))
 
 
-def status(settings: Settings, models: Models) -> list[str]:
-    """What is still missing, and a GPU that lies idle."""
-    return [*models.missing(MODEL), *idle_gpu()]
+def status(settings: Settings, models: ModelStore) -> list[str]:
+    """Missing model files and a GPU that onnxruntime cannot use, one sentence each; empty when the engine is ready."""
+    return [*models.missing(MODEL), *unused_gpu()]

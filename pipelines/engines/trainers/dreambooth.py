@@ -1,375 +1,230 @@
-"""DreamBooth: a LoRA, a new token, or both learn a person from a few photos, and are looked at on the way."""
+"""DreamBooth: trains a LoRA, a new token, or both on a few photos of a person, and validates on the way."""
 
 import importlib.metadata
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from pipelines.diffusion.base import device, lora, textual_inversion
 from pipelines.diffusion.base.family import Family
-from pipelines.diffusion.base.loading import Source, find
-from pipelines.diffusion.base.registry import of_name
-from pipelines.diffusion.training import dataset, estimate, job, validation
-from pipelines.diffusion.training.checkpoints import Desk
-from pipelines.diffusion.training.job import Course
+from pipelines.diffusion.base.loading import BaseSource, find_base
+from pipelines.diffusion.base.registry import family_by_name
+from pipelines.diffusion.training import dataset, estimate, run, validation
+from pipelines.diffusion.training.checkpoints import CheckpointStore
+from pipelines.diffusion.training.loop import TrainingHistory, TrainingLoop
 from pipelines.diffusion.training.merge_loras import merge
-from pipelines.diffusion.training.step import Learner, Material
-from pipelines.diffusion.training.validation import Examiner, Sheet
+from pipelines.diffusion.training.run import TrainingRun
+from pipelines.diffusion.training.selection import CheckpointSelection, Selection
 from pipelines.engines import Engines
-from pipelines.model_store.store import Models
-from pipelines.settings import Settings, Train
+from pipelines.model_store.store import ModelStore
+from pipelines.settings import Settings, TrainSettings
 from portrait.errors import EngineError, UserError
 from portrait.ports import FaceFinder, Progress
-from portrait.training import Checkpointing, Learned, Lesson, Look, TrainingPlan
+from portrait.training import Checkpointing, TrainingJob, TrainingPlan, TrainingResult
 
-STEPS_A_PHOTO, MOST_STEPS = 200, 800
+STEPS_PER_PHOTO, MAX_STEPS = 200, 800
 """EasyPhoto's, which converge at a rate of 1e-4."""
 BATCHES = (4, 2, 1)
-FILLED = 0.9
+"""Batch sizes that are tried on a GPU, the largest first."""
+MEMORY_SHARE = 0.9
 """Share of the free memory that a plan may take."""
-WISHES = frozenset({"steps", "rank", "rate", "batch", "seed", "text", "token", "prior"})
+OVERRIDES = frozenset({"steps", "rank", "rate", "batch", "seed", "text", "token", "prior"})
 PACKAGES = ("torch", "diffusers", "peft", "transformers")
 
 
 class Dreambooth:
-    """Teaches a diffusion base a person."""
+    """Trains a LoRA, a token or both on a diffusion base."""
 
     def __init__(
-        self, bases: Callable[[str], Source], finder: Callable[[], FaceFinder], knobs: Train, cache: Path
+        self, bases: Callable[[str], BaseSource], finder: Callable[[], FaceFinder], settings: TrainSettings, cache: Path
     ) -> None:
-        self._bases, self._finder, self._knobs, self._cache = bases, finder, knobs, cache
+        """`bases` finds a base by name, `finder` loads the face finder that validates, `cache` is for class images."""
+        self._bases, self._finder, self._settings, self._cache = bases, finder, settings, cache
 
-    def plan(self, lesson: Lesson) -> TrainingPlan:
-        """What it will take; see `portrait.ports.Trainer`."""
-        return _plan(self._bases(lesson.base), lesson, wished(self._knobs, lesson.wishes))
+    def plan(self, job: TrainingJob) -> TrainingPlan:
+        """What training will take; see `portrait.ports.Trainer`."""
+        return _plan(self._bases(job.base), job, apply_overrides(self._settings, job.overrides))
 
-    def train(self, lesson: Lesson, progress: Progress) -> Learned:
-        """Learn; see `portrait.ports.Trainer`. When memory runs out, once more with a smaller plan."""
-        base = self._bases(lesson.base)
-        knobs = wished(self._knobs, lesson.wishes)
-        hashed = base.hash()
-        before = lesson.start.base_hash if lesson.start is not None else ""
-        if before and before != hashed:
+    def train(self, job: TrainingJob, progress: Progress) -> TrainingResult:
+        """Train; see `portrait.ports.Trainer`. When memory runs out, once more with a smaller plan."""
+        base = self._bases(job.base)
+        settings = apply_overrides(self._settings, job.overrides)
+        base_hash = base.sha256()
+        before = job.continue_from.base_hash if job.continue_from is not None else ""
+        if before and before != base_hash:
             raise UserError(
                 "wrong_base", f"The identity was learned on another base than {base.name} is. Learn it anew."
             )
-        course = Course(lesson, base, hashed, _plan(base, lesson, knobs), knobs, self._cache, progress)
-        tried = self._attempt(course)
-        if isinstance(tried, Learned):
-            return tried
-        if course.plan.checkpointing == "full" and course.plan.batch == 1:
-            raise _too_small(tried)
-        device.sweep(course.device)
-        smaller = replace(course.plan, batch=max(1, course.plan.batch // 2), checkpointing="full")
-        again = self._attempt(replace(course, plan=smaller))
-        if not isinstance(again, Learned):
-            raise _too_small(again)
+        training = TrainingRun(job, base, base_hash, _plan(base, job, settings), settings, self._cache, progress)
+        result = self._attempt(training)
+        if isinstance(result, TrainingResult):
+            return result
+        if training.plan.checkpointing == "full" and training.plan.batch == 1:
+            raise _out_of_memory(result)
+        device.release_memory(training.device)
+        smaller = replace(training.plan, batch=max(1, training.plan.batch // 2), checkpointing="full")
+        again = self._attempt(replace(training, plan=smaller))
+        if not isinstance(again, TrainingResult):
+            raise _out_of_memory(again)
         return replace(again, notes=(*again.notes, "Memory ran out once: it was learned with a smaller plan."))
 
     def merge(
-        self, loras: Sequence[Path], shares: Sequence[float], facts: Mapping[str, Any], desk: Path
+        self, loras: Sequence[Path], weights: Sequence[float], facts: Mapping[str, Any], work_dir: Path
     ) -> tuple[Path, Path]:
-        """Both files of a merge; see `portrait.ports.Trainer`."""
-        weights = merge([lora.read(each) for each in loras], shares)
-        return _write(weights, of_name(str(facts["base"]["family"])), facts["unet"], str(facts["trigger"]), desk)
+        """Write both files of a merge; see `portrait.ports.Trainer`."""
+        merged = merge([lora.load_weights(each) for each in loras], weights)
+        family = family_by_name(str(facts["base"]["family"]))
+        return _write_loras(merged, family, facts["unet"], str(facts["trigger"]), work_dir)
 
-    def _attempt(self, course: Course) -> "Learned | str":
-        """Learn, or say what memory ran out for; what was held is let go by then."""
+    def _attempt(self, training: TrainingRun) -> "TrainingResult | str":
+        """The result, or the first line of the error when memory ran out; everything it held is released by then."""
         try:
-            return self._learn(course)
+            return self._train(training)
         except (RuntimeError, MemoryError) as error:
-            if not device.short_of_memory(error):
+            if not device.is_out_of_memory(error):
                 raise
             return str(error).split("\n", 1)[0]
 
-    def _learn(self, course: Course) -> Learned:
-        """The story: encode, let encoders go, learn and look, choose, keep."""
-        began = time.monotonic()
-        desk = Desk(course.lesson.desk, course.name())
-        state = desk.load()
+    def _train(self, training: TrainingRun) -> TrainingResult:
+        """Encode the dataset, build the learner, train and validate, select weights, write files; resumes a broken run."""
+        started = time.monotonic()
+        store = CheckpointStore(training.job.work_dir, training.run_id())
+        state = store.load_state()
         if state is None:
-            desk.clear()
+            store.clear()
         else:
-            course = replace(course, plan=replace(course.plan, **state["plan"]))
-        examiner = validation.examiner(self._finder, course.knobs.exam, course.lesson.training, course.who)
-        material = job.material(course)
-        learner = job.learner(course, examiner)
-        log = _Log.of(state)
+            training = replace(training, plan=replace(training.plan, **state["plan"]))
+        validator = validation.make_validator(
+            self._finder, training.settings.exam, training.job.training, training.subject
+        )
+        samples = run.build_dataset(training)
+        learner = run.build_learner(training, validator)
+        history = TrainingHistory.from_state(state)
         if state is not None:
-            learner.wear(state["weights"])
-            learner.optimiser.load_state_dict(state["optimiser"])
-        _Loop(course, desk, learner, material, examiner, log)()
-        chosen = _Choice(course, desk, learner, examiner, log)()
-        return self._result(course, chosen, log, time.monotonic() - began)
+            learner.load_weights(state["weights"])
+            learner.optimizer.load_state_dict(state["optimizer"])
+        TrainingLoop(training, store, learner, samples, validator, history)()
+        selection = CheckpointSelection(training, store, learner, validator, history)()
+        return self._result(training, selection, history, time.monotonic() - started)
 
-    def _result(self, course: Course, chosen: "_Chosen", log: "_Log", seconds: float) -> Learned:
-        """Files on the desk, and all there is to know."""
-        base, desk = course.base, course.lesson.desk
-        weights = {name: each for name, each in chosen.weights.items() if not name.startswith("token.")}
-        rows = {name.removeprefix("token."): each for name, each in chosen.weights.items() if name.startswith("token.")}
-        shape = {name: base.config("unet")[name] for name in ("layers_per_block", "up_block_types")}
-        files = _write(weights, base.family, shape, course.trigger, desk) if weights else (None, None)
-        return Learned(
+    def _result(
+        self, training: TrainingRun, selection: Selection, history: TrainingHistory, seconds: float
+    ) -> TrainingResult:
+        """Write the files of the selected weights to the work folder, and describe the run."""
+        base, work_dir = training.base, training.job.work_dir
+        weights = {name: each for name, each in selection.weights.items() if not name.startswith("token.")}
+        rows = {
+            name.removeprefix("token."): each for name, each in selection.weights.items() if name.startswith("token.")
+        }
+        unet = {name: base.config("unet")[name] for name in ("layers_per_block", "up_block_types")}
+        files = _write_loras(weights, base.family, unet, training.trigger, work_dir) if weights else (None, None)
+        tokens = work_dir / "tokens.safetensors"
+        return TrainingResult(
             lora=files[0],
-            webui=files[1],
-            tokens=textual_inversion.write(rows, course.trigger, desk / "tokens.safetensors") if rows else None,
-            steps=len(log.losses),
-            chosen=chosen.name,
-            trigger=course.trigger,
-            losses=tuple(log.losses),
-            looks=tuple(log.looks),
-            held_out=chosen.held_out,
-            sheet=log.sheet,
-            notes=tuple(log.notes),
+            kohya_lora=files[1],
+            tokens=textual_inversion.save_embeddings(rows, training.trigger, tokens) if rows else None,
+            steps=len(history.losses),
+            chosen=selection.name,
+            trigger=training.trigger,
+            losses=tuple(history.losses),
+            validations=tuple(history.validations),
+            test_results=selection.test_results,
+            sample_images=history.sample_images,
+            notes=tuple(history.notes),
             facts={
                 "family": base.family.name,
                 "base": base.name,
-                "base_hash": course.base_hash,
+                "base_hash": training.base_hash,
                 "rank": lora.rank_of(weights),
-                "unet": shape,
-                "plan": asdict(course.plan),
-                "settings": asdict(course.knobs),
-                "training_set": job.set_hash(course.lesson.training),
+                "unet": unet,
+                "plan": asdict(training.plan),
+                "settings": asdict(training.settings),
+                "training_set": run.training_set_hash(training.job.training),
                 "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
                 "seconds": round(seconds, 1),
             },
         )
 
 
-@dataclass(slots=True)
-class _Log:
-    """What happened so far; kept in every checkpoint."""
-
-    losses: list[float] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
-    sheet: Sheet = ()
-    notes: list[str] = field(default_factory=list)
-
-    @staticmethod
-    def of(state: Mapping[str, Any] | None) -> "_Log":
-        """As a checkpoint has it."""
-        if state is None:
-            return _Log()
-        sheet = tuple((text, image.numpy()) for text, image in state["sheet"])
-        return _Log(list(state["losses"]), [Look(**each) for each in state["looks"]], sheet)
-
-    def state(self) -> dict[str, Any]:
-        """As a checkpoint takes it."""
-        return {
-            "losses": list(self.losses),
-            "looks": [asdict(look) for look in self.looks],
-            "sheet": [(text, torch.from_numpy(np.ascontiguousarray(image))) for text, image in self.sheet],
-        }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Loop:
-    """Learns step by step."""
-
-    course: Course
-    desk: Desk
-    learner: Learner
-    material: Material
-    examiner: Examiner | None
-    log: _Log
-
-    def __call__(self) -> None:
-        """Until the last step or a plateau; every step reports, and may be the last when somebody wishes so."""
-        knobs, steps = self.course.knobs, self.course.plan.steps
-        clock, first = time.monotonic(), len(self.log.losses)
-        self.learner.unet.train()
-        for step in range(first, steps):
-            if self._enough():
-                break
-            self.log.losses.append(self.learner.learn(self.material, step))
-            done = step + 1
-            looked = self._look(done)
-            if looked or done == steps or done % max(1, knobs.checkpoint_every) == 0:
-                self._save()
-            left = (time.monotonic() - clock) / (done - first) * (steps - done)
-            shown = self.log.sheet[0][1] if self.log.sheet else None
-            loss = f"{self.log.losses[-1]:.4f}"
-            told = f"Learning at loss {loss}, step {done} of {steps}, {_words(left)} left"
-            self.course.progress(done, steps, told, shown)
-        if self._enough() and len(self.log.losses) < steps:
-            self.log.notes.append(f"It stopped at step {len(self.log.losses)}: nothing was gained any more.")
-
-    def _look(self, done: int) -> bool:
-        knobs, steps = self.course.knobs.exam, self.course.plan.steps
-        if self.examiner is None or (done % knobs.every and done != steps):
-            return False
-        tell = self._telling(done)
-        with _still(self.learner) as unet, self.learner.computing():
-            pen = job.pen(self.course, unet, self.learner.wording)
-            look, self.log.sheet = self.examiner.look(pen, done, tell)
-        self.log.looks.append(look)
-        self.desk.keep(done, self.learner.worn())
-        return True
-
-    def _telling(self, done: int) -> Callable[[int, int], None]:
-        steps, progress = self.course.plan.steps, self.course.progress
-        return lambda at, of: progress(done, steps, f"Examining step {done}, picture {at + 1} of {of}")
-
-    def _enough(self) -> bool:
-        knobs = self.course.knobs.exam
-        return self.examiner is not None and validation.plateau(self.log.looks, knobs.patience, self.examiner.gain)
-
-    def _save(self) -> None:
-        plan = {"batch": self.course.plan.batch, "checkpointing": self.course.plan.checkpointing}
-        learned = {"weights": self.learner.worn(), "optimiser": self.learner.optimiser.state_dict()}
-        self.desk.save({"plan": plan, **learned, **self.log.state()})
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Chosen:
-    """What is taken."""
-
-    name: str
-    weights: lora.Weights
-    held_out: Mapping[str, Look]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Choice:
-    """The best checkpoint, the last one, or the best merged with those beside it: whichever does best on unseen seeds."""
-
-    course: Course
-    desk: Desk
-    learner: Learner
-    examiner: Examiner | None
-    log: _Log
-
-    def __call__(self) -> _Chosen:
-        """Without a face to measure: the last one, and a note that says so."""
-        last = len(self.log.losses)
-        if self.examiner is None or not any(look.found for look in self.log.looks):
-            if self.course.knobs.exam.every:
-                self.log.notes.append("No face could be measured in what was drawn: the last checkpoint was taken.")
-            return _Chosen(f"step {last}", self.learner.worn(), {})
-        ranked = validation.best(self.log.looks)
-        if not self.course.knobs.exam.held_out:
-            return _Chosen(f"step {ranked[0].step}", self.desk.kept(ranked[0].step), {})
-        few = validation.neighbours(self.log.looks, self.course.knobs.exam.best, self.examiner.slack)
-        candidates = self._candidates(ranked[0].step, last, [look.step for look in few])
-        scores = self._scores(self.examiner, candidates)
-        name = min(scores, key=lambda each: (scores[each].collapsed, scores[each].distance))
-        return _Chosen(name, candidates[name], scores)
-
-    def _candidates(self, best: int, last: int, few: Sequence[int]) -> dict[str, lora.Weights]:
-        found = {f"step {step}": self.desk.kept(step) for step in dict.fromkeys([best, last])}
-        if len(few) > 1:
-            loras = [self.desk.kept(step) for step in few]
-            named = ", ".join(str(step) for step in few)
-            found[f"merge of steps {named}"] = merge(loras, [1 / len(few)] * len(few))
-        return found
-
-    def _scores(self, examiner: Examiner, candidates: Mapping[str, lora.Weights]) -> dict[str, Look]:
-        scores = {}
-        with _still(self.learner) as unet, self.learner.computing():
-            pen = job.pen(self.course, unet, self.learner.wording)
-            for place, (name, weights) in enumerate(candidates.items()):
-                self.learner.wear(weights)
-                tell = self._telling(place, len(candidates), name)
-                scores[name] = examiner.last_look(pen, len(self.log.losses), tell)
-        return scores
-
-    def _telling(self, place: int, of: int, name: str) -> Callable[[int, int], None]:
-        progress = self.course.progress
-        return lambda at, pictures: progress(place * pictures + at, of * pictures, f"Choosing by drawing with {name}")
-
-
-class _still:  # noqa: N801 -- reads as a statement
-    """The U-Net as it is used for drawing, and back."""
-
-    def __init__(self, learner: Learner) -> None:
-        self._unet = learner.unet
-
-    def __enter__(self) -> Any:
-        return self._unet.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self._unet.train()
-
-
-def wished(knobs: Train, wishes: Mapping[str, int | float | bool]) -> Train:
-    """Settings with what a lesson wants otherwise; raises `UserError` (`bad_lesson`)."""
-    changes: dict[str, Any] = dict(wishes)
-    for name in changes.keys() - WISHES:
-        raise UserError("bad_lesson", f"A lesson cannot wish for {name!r}, only for {', '.join(sorted(WISHES))}.")
+def apply_overrides(settings: TrainSettings, overrides: Mapping[str, int | float | bool]) -> TrainSettings:
+    """The settings with a job's overrides; raises `UserError` (`bad_lesson`) for one that does not exist."""
+    changes: dict[str, Any] = dict(overrides)
+    for name in changes.keys() - OVERRIDES:
+        raise UserError("bad_lesson", f"A training cannot set {name!r}, only {', '.join(sorted(OVERRIDES))}.")
     if "prior" in changes:
-        changes["prior"] = replace(knobs.prior, weight=float(changes["prior"]))
-    return replace(knobs, **changes)
+        changes["prior"] = replace(settings.prior, weight=float(changes["prior"]))
+    return replace(settings, **changes)
 
 
-def make(settings: Settings, models: Models, engines: Engines) -> Dreambooth:
-    """Nothing is loaded until something is learned."""
+def make(settings: Settings, models: ModelStore, engines: Engines) -> Dreambooth:
+    """The trainer; nothing is loaded until it trains."""
     cache = settings.models.folder.parent / "cache" / "class-pictures"
-    return Dreambooth(lambda name: find(name, settings, models), engines.finder, settings.train, cache)
+    return Dreambooth(lambda name: find_base(name, settings, models), engines.finder, settings.train, cache)
 
 
-def status(settings: Settings, models: Models) -> list[str]:
-    """Nothing but its libraries, and those are here; which bases are is asked base by base."""
+def status(settings: Settings, models: ModelStore) -> list[str]:
+    """Nothing is missing: it needs only its libraries, and each job names its base."""
     return []
 
 
-def _plan(base: Source, lesson: Lesson, knobs: Train) -> TrainingPlan:
-    """What a lesson will take here."""
-    crops = lesson.training.crops
-    where = device.choose(knobs.device)
-    dtype = device.precision(knobs.precision, where)
-    side = (knobs.side or base.side) // base.step * base.step
-    cost = estimate.cost(base, knobs.rank or base.family.rank, side, dtype, where.type)
-    free = device.free(where)
-    batch, checkpointing = _fitting(cost, knobs, free, where.type)
-    steps = knobs.steps or min(STEPS_A_PHOTO * len(crops), MOST_STEPS)
-    sizes = dataset.sort([crop.image for crop in crops], side, base.step, batch)
-    named = [f"{size.width}×{size.height}" for size in sizes]
-    twice = 2 if knobs.prior.weight else 1
+def _plan(base: BaseSource, job: TrainingJob, settings: TrainSettings) -> TrainingPlan:
+    """Size, batch, memory and time of a job on this machine."""
+    crops = job.training.crops
+    where = device.choose_device(settings.device)
+    dtype = device.choose_dtype(settings.precision, where)
+    side = (settings.side or base.native_side) // base.size_multiple * base.size_multiple
+    cost = estimate.estimate_cost(base, settings.rank or base.family.rank, side, dtype, where.type)
+    free = device.free_memory(where)
+    batch, checkpointing = _choose_batch(cost, settings, free, where.type)
+    steps = settings.steps or min(STEPS_PER_PHOTO * len(crops), MAX_STEPS)
+    sizes = dataset.bucket_sizes([crop.image for crop in crops], side, base.size_multiple, batch)
+    buckets = [f"{size.width}×{size.height}" for size in sizes]
+    twice = 2 if settings.prior.weight else 1
     return TrainingPlan(
         family=base.family.name,
         steps=steps,
         batch=batch,
         checkpointing=checkpointing,
         side=side,
-        buckets={name: named.count(name) for name in dict.fromkeys(named)},
+        buckets={name: buckets.count(name) for name in dict.fromkeys(buckets)},
         device=where.type,
         precision=str(dtype).removeprefix("torch."),
-        memory=cost.memory(batch * twice, checkpointing),
+        memory=cost.peak_bytes(batch * twice, checkpointing),
         free=free,
-        seconds=steps * cost.work(batch * twice, checkpointing) / estimate.speed(where, dtype),
+        seconds=steps * cost.step_flops(batch * twice, checkpointing) / estimate.measure_flops_per_second(where, dtype),
     )
 
 
-def _fitting(cost: estimate.Cost, knobs: Train, free: float, kind: str) -> tuple[int, Checkpointing]:
-    """Batch and checkpointing: the largest batch that fits with the least checkpointing."""
-    batches = [knobs.batch] if knobs.batch else list(BATCHES) if kind == "cuda" else [1]
-    modes = ("off", "light", "full") if knobs.checkpointing == "auto" else (knobs.checkpointing,)
-    twice = 2 if knobs.prior.weight else 1
+def _choose_batch(
+    cost: estimate.TrainingCost, settings: TrainSettings, free: float, device_type: str
+) -> tuple[int, Checkpointing]:
+    """Batch and checkpointing: the largest batch that fits `free` bytes, with the least checkpointing."""
+    batches = [settings.batch] if settings.batch else list(BATCHES) if device_type == "cuda" else [1]
+    modes = ("off", "light", "full") if settings.checkpointing == "auto" else (settings.checkpointing,)
+    twice = 2 if settings.prior.weight else 1
     options: list[tuple[int, Checkpointing]] = [(batch, mode) for mode in modes for batch in batches]
-    return next((each for each in options if cost.memory(each[0] * twice, each[1]) <= FILLED * free), options[-1])
+    return next(
+        (each for each in options if cost.peak_bytes(each[0] * twice, each[1]) <= MEMORY_SHARE * free), options[-1]
+    )
 
 
-def _write(
-    weights: lora.Weights, family: Family, shape: Mapping[str, Any], trigger: str, desk: Path
+def _write_loras(
+    weights: lora.Weights, family: Family, unet: Mapping[str, Any], trigger: str, work_dir: Path
 ) -> tuple[Path, Path]:
-    """A LoRA in both namings."""
-    told = lora.webui_metadata(family, lora.rank_of(weights), trigger, trigger)
-    named = lora.webui(weights, family, shape)
-    return lora.write(weights, desk / "lora.safetensors"), lora.write(named, desk / "lora-webui.safetensors", told)
+    """Write a LoRA in the names of diffusers and of kohya's trainers; `unet` is the U-Net's configuration."""
+    metadata = lora.kohya_metadata(family, lora.rank_of(weights), trigger, trigger)
+    kohya = lora.to_kohya(weights, family, unet)
+    return (
+        lora.save_weights(weights, work_dir / "lora.safetensors"),
+        lora.save_weights(kohya, work_dir / "lora-webui.safetensors", metadata),
+    )
 
 
-def _too_small(why: str) -> EngineError:
+def _out_of_memory(why: str) -> EngineError:
     return EngineError(
         "out_of_memory",
         f"There is not enough memory to learn on this base, not even with the smallest plan ({why}). "
         "Choose a smaller base or side (train.side), or close other programs.",
     )
-
-
-def _words(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,1 +1,1 @@
-"""Enlarges a picture."""
+"""Upscalers: enlarge a picture 2 or 4 times."""

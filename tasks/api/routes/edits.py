@@ -1,60 +1,77 @@
-"""Going on from a portrait: variations, the same but other, a part of it anew, another shape."""
+"""Routes that draw from a delivered portrait: edits of it, and the same portrait again from its recipe."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from fastapi import APIRouter, Response
 
 from portrait.errors import UserError
 from portrait.generation import edits
 from tasks import schemas
-from tasks.api.context import ActOnce, AnId, Guarded, TheCaller, TheOffice
-from tasks.api.routes.jobs import ASKING, accepted
+from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, IdempotencyDep, PathId
+from tasks.api.routes.jobs import JOB_PROBLEMS, accepted
 from tasks.jobs import Job
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import PortraitRow
 
-router = APIRouter(tags=["portraits"], route_class=Guarded)
-OF_ONE_DRAWING = {"candidate", "refiners", "size"}
-"""What a job wanted that an edit of its portrait does not: it begins from the portrait as it is."""
+router = APIRouter(tags=["portraits"], route_class=AuthenticatedRoute)
+NOT_EDITED = {"candidate", "refiners", "size"}
+"""Parameters of a job that an edit of its portrait does not take over: an edit begins from the portrait as it is."""
+RECIPE_FIELDS = {"seed", "count", "candidate"}
+"""What a recipe must hold to draw the portrait again; person, style and version are those of the job that drew it."""
 
 
-@router.post("/portraits/{id}/edits", status_code=202, response_model=schemas.Job, responses=ASKING)
-def edit_portrait(id: AnId, order: schemas.EditOrder, office: TheOffice, caller: TheCaller, once: ActOnce) -> Response:
-    """Go on from a portrait that was drawn of words; what comes of it are portraits of their own."""
+@router.post("/portraits/{id}/edits", status_code=202, response_model=schemas.Job, responses=JOB_PROBLEMS)
+def edit_portrait(
+    id: PathId, body: schemas.EditRequest, context: ContextDep, caller: CallerDep, idempotency: IdempotencyDep
+) -> Response:
+    """Edit a portrait that was drawn from a prompt; the results are portraits of their own."""
 
-    def act() -> Response:
-        row = office.store.portraits.get(caller.owner, id)
-        before = office.store.jobs.get(caller.owner, row.job)
-        _check(row, order)
-        people = {str(place): str(person) for place, person in dict(before.wants.get("people", {})).items()}
-        for person in people.values():
-            office.store.people.consented(caller.owner, person)
-        kept = {name: wish for name, wish in before.wants.items() if name not in OF_ONE_DRAWING}
-        said = {"kind": order.kind, "words": order.words, "strength": order.strength, "area": order.area}
-        wants = {
-            **kept,
-            "edit": {**said, "shape": order.shape, "portrait": row.id},
-            "count": order.count,
-            "seed": int(row.recipe["seed"]) + int(row.recipe["count"]) if order.seed is None else order.seed,
-            "format": order.format or row.format,
+    def enqueue() -> Response:
+        row = context.ledger.portraits.get(caller.owner, id)
+        before = context.ledger.jobs.get(caller.owner, row.job)
+        _check(row, body)
+        edit = {"kind": body.kind, "words": body.words, "strength": body.strength, "area": body.area}
+        params = {
+            **{name: value for name, value in before.params.items() if name not in NOT_EDITED},
+            "edit": {**edit, "shape": body.shape, "portrait": row.id},
+            "count": body.count,
+            "seed": int(row.recipe["seed"]) + int(row.recipe["count"]) if body.seed is None else body.seed,
+            "format": body.format or row.format,
         }
-        now = office.now()
-        job = Job(
-            new_id("job", now),
-            caller.owner,
-            "generate",
-            before.queue,
-            wants,
-            now,
-            needs=before.needs,
-            units=order.count,
-        )
-        return accepted(office, office.ask(job, people))
+        return _enqueue_again(context, before, params, body.count)
 
-    return once(act)
+    return idempotency.run(enqueue)
 
 
-def _check(row: PortraitRow, order: schemas.EditOrder) -> None:
+@router.post("/portraits/{id}/remake", status_code=202, response_model=schemas.Job, responses=JOB_PROBLEMS)
+def remake_portrait(id: PathId, context: ContextDep, caller: CallerDep, idempotency: IdempotencyDep) -> Response:
+    """Draw a portrait again, in the version of the style that it was drawn in: the same pixels, retired or not."""
+
+    def enqueue() -> Response:
+        row = context.ledger.portraits.get(caller.owner, id)
+        before = context.ledger.jobs.get(caller.owner, row.job)
+        if not set(row.recipe) >= RECIPE_FIELDS:
+            raise UserError("no_recipe", "This portrait carries no recipe that it could be made from again.")
+        recipe = {"seed": row.recipe["seed"], "count": row.recipe["count"], "format": row.format}
+        return _enqueue_again(context, before, {**before.params, **recipe, "remake": row.id}, 1)
+
+    return idempotency.run(enqueue)
+
+
+def _enqueue_again(context: AppContext, before: Job, params: Mapping[str, Any], units: int) -> Response:
+    """Queue a job like an earlier one with other parameters; raises `consent_withdrawn` and the errors of quotas."""
+    people = {str(place): str(person) for place, person in dict(before.params.get("people", {})).items()}
+    for person in people.values():
+        context.ledger.people.require_consent(before.owner, person)
+    now, owner = context.now(), before.owner
+    job = Job(new_id("job", now), owner, "generate", before.queue, params, now, needs=before.needs, units=units)
+    return accepted(context, context.enqueue(job, people))
+
+
+def _check(row: PortraitRow, body: schemas.EditRequest) -> None:
     """Raise `UserError` (`bad_edit`, `bad_size`) for what the worker would refuse."""
     if dict(row.recipe.get("style", {})).get("kind") != "text":
         raise UserError("bad_edit", "Only portraits that were drawn of words can be edited.")
-    if order.shape is not None:
-        edits.check_shape((order.shape[0], order.shape[1]), row.width, row.height)
+    if body.shape is not None:
+        edits.check_shape((body.shape[0], body.shape[1]), row.width, row.height)

@@ -1,4 +1,4 @@
-"""What portraits made of words are drawn with: base, ways of telling who, traits; chosen or refused before it is queued."""
+"""Generation options of diffusion portraits: base, adapters and traits, chosen or refused before a job is queued."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,218 +8,233 @@ from fastapi import APIRouter
 
 from pipelines import model_requirements
 from portrait.errors import UserError
-from portrait.generation.passes import Passes, followed, with_strengths
+from portrait.generation.passes import Passes, control_scales, with_strengths
 from tasks import schemas
-from tasks.api.context import AnId, Office, TheCaller, TheOffice
-from tasks.api.problems import documented
-from tasks.api.routes.styles import abilities
+from tasks.api.context import AppContext, CallerDep, ContextDep, PathId
+from tasks.api.problems import problem_responses
+from tasks.api.routes.styles import missing_by_ability
 from tasks.ledger.rows import IdentityRow
-from tasks.styles.available import Offered
+from tasks.styles.available import AvailableStyles
 from templates.schema import StyleFile
-from templates.traits import offered
+from templates.traits import prompt_traits
 
 router = APIRouter(tags=["styles"])
-PREFERRED = ("instantid", "photomaker_v2", "photomaker", "faceid_plus", "faceid")
-"""Ways of drawing somebody who was not learned, the most alike first."""
-TOKENS = {"instantid", "faceid", "faceid_plus"}
-"""Ways that bring image tokens: there is room for those of one."""
+PREFERRED_ADAPTERS = ("instantid", "photomaker_v2", "photomaker", "faceid_plus", "faceid")
+"""Adapters for a person without a LoRA, the best likeness first."""
+IMAGE_TOKEN_ADAPTERS = {"instantid", "faceid", "faceid_plus"}
+"""Adapters that add image tokens to the cross-attention; only one of them can be loaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a drawing is made with."""
+    """Base and identity adapters of one person."""
 
     base: str
     identities: Sequence[str]
-    learned: IdentityRow | None
-    """The identity whose LoRA is worn, where one is."""
+    lora: IdentityRow | None
+    """The identity whose LoRA is loaded, where one is."""
 
 
-@router.get("/styles/{id}/traits", responses=documented(401, 404, 422))
-def list_traits(id: AnId, office: TheOffice, _: TheCaller) -> schemas.Page[schemas.Trait]:
-    """What a style that is made of words asks for of the person in the picture; nothing in others."""
-    asked = offered(Offered(office.store, office.files).find(id).style)
+@router.get("/styles/{id}/traits", responses=problem_responses(401, 404, 422))
+def list_style_traits(id: PathId, context: ContextDep, _: CallerDep) -> schemas.Page[schemas.Trait]:
+    """The traits that the prompt of a style has placeholders for; none for styles without a prompt."""
+    traits = prompt_traits(AvailableStyles(context.ledger, context.files).find(id).style)
     items = [
-        schemas.Trait(name=name, default=trait.default, choices=list(trait.choices)) for name, trait in asked.items()
+        schemas.Trait(name=name, default=trait.default, choices=list(trait.choices)) for name, trait in traits.items()
     ]
     return schemas.Page(items=items, next=None)
 
 
 def complete(
-    office: Office, owner: str, order: schemas.GenerationOrder, style: StyleFile, wants: dict[str, object]
+    context: AppContext, owner: str, request: schemas.GenerationRequest, style: StyleFile, params: dict[str, object]
 ) -> frozenset[str]:
-    """Put all choices into what is wanted, and give the abilities that it takes.
+    """Choose what was left open for a text style and add it to `params`; returns the abilities that the job needs.
 
     Raises `UserError`: `bad_technique`, `bad_trait`, `wrong_family`, `not_learned`.
     """
-    check_traits(style, order.traits)
-    technique, able = _wished(office, order), abilities(office)
-    rows = [row for row in office.store.people.identities(owner, order.people["1"]) if row.base]
-    chosen = _chosen(office, technique, style, rows, able)
-    _check(office, style, chosen)
-    kinds = {hint.kind for hint in technique.hints}
-    _check_followable(office, chosen.base, kinds)
-    if chosen.learned is not None:
-        wants["identities"] = {"1": chosen.learned.id}
-    said = technique.model_dump(exclude_defaults=True)
-    wants["technique"] = {**said, "base": chosen.base, "identities": list(chosen.identities)}
-    words = (f"base:{chosen.base}:{way}" for way in (*chosen.identities, *_more(technique), *_hints(kinds)))
-    return frozenset({"draw:text", *words})
+    check_traits(style, request.traits)
+    options, missing = _with_preset(context, request), missing_by_ability(context)
+    rows = [row for row in context.ledger.people.identities(owner, request.people["1"]) if row.base]
+    chosen = _choose(context, options, style, rows, missing)
+    _check_choice(context, style, chosen)
+    kinds = {control.kind for control in options.hints}
+    _check_controls(context, chosen.base, kinds)
+    if chosen.lora is not None:
+        params["identities"] = {"1": chosen.lora.id}
+    given = options.model_dump(exclude_defaults=True)
+    params["technique"] = {**given, "base": chosen.base, "identities": list(chosen.identities)}
+    needs = (
+        f"base:{chosen.base}:{adapter}"
+        for adapter in (*chosen.identities, *_preset_abilities(options), *_control_abilities(kinds))
+    )
+    return frozenset({"draw:text", *needs})
 
 
 def complete_each(
-    office: Office, owner: str, order: schemas.GenerationOrder, style: StyleFile | None, wants: dict[str, object]
+    context: AppContext,
+    owner: str,
+    request: schemas.GenerationRequest,
+    style: StyleFile | None,
+    params: dict[str, object],
 ) -> frozenset[str]:
-    """The same for people who are drawn into a template: each by what they were learned on, or by an adapter.
+    """Choose what was left open for people drawn into a template: each by their LoRA, or by an adapter.
 
-    Where several ways are named, whoever was not learned is told by the others. Raises as `complete`.
+    Where `lora` is one of several identities, people without a LoRA are drawn with the others. Raises as `complete`.
     """
     if style is not None:
-        check_traits(style, order.traits)
-    technique, able = _wished(office, order), abilities(office)
-    if technique.hints:
+        check_traits(style, request.traits)
+    options, missing = _with_preset(context, request), missing_by_ability(context)
+    if options.hints:
         raise UserError("bad_technique", "A template is its own hint. Leave hints out, or choose a style of words.")
-    drawn, chosen = dict(order.people), []
-    for place, person in order.people.items():
-        rows = [row for row in office.store.people.identities(owner, person) if row.base]
-        known = [row for row in rows if technique.base in ("", row.base)]
-        ways_named = [way for way in technique.identities if known or way != "lora"] or technique.identities
-        each = _chosen(office, technique.model_copy(update={"identities": ways_named}), style, rows, able)
-        _check(office, style, each)
+    drawn, chosen = dict(request.people), []
+    for place, person in request.people.items():
+        rows = [row for row in context.ledger.people.identities(owner, person) if row.base]
+        known = [row for row in rows if options.base in ("", row.base)]
+        identities = [adapter for adapter in options.identities if known or adapter != "lora"] or options.identities
+        each = _choose(context, options.model_copy(update={"identities": identities}), style, rows, missing)
+        _check_choice(context, style, each)
         chosen.append(each)
-        drawn[place] = each.learned.id if each.learned is not None else dict(cast(Any, wants["identities"]))[place]
-    wants["identities"] = drawn
+        drawn[place] = each.lora.id if each.lora is not None else dict(cast(Any, params["identities"]))[place]
+    params["identities"] = drawn
     bases = sorted({each.base for each in chosen})
-    told = list(dict.fromkeys(way for each in chosen for way in each.identities))
-    said = {"preset": technique.preset, **technique.model_dump(exclude_defaults=True), "identities": told}
-    wants["technique"] = {**said, "base": bases[0] if len(bases) == 1 else ""}
-    words = {f"base:{each.base}:{way}" for each in chosen for way in (*each.identities, *_more(technique))}
+    adapters = list(dict.fromkeys(adapter for each in chosen for adapter in each.identities))
+    given = {"preset": options.preset, **options.model_dump(exclude_defaults=True), "identities": adapters}
+    params["technique"] = {**given, "base": bases[0] if len(bases) == 1 else ""}
+    words = {
+        f"base:{each.base}:{adapter}" for each in chosen for adapter in (*each.identities, *_preset_abilities(options))
+    }
     for base in bases:
-        kinds = _needed(style, technique, model_requirements.family_of(office.installation.flows, base))
-        words |= {f"base:{base}:{word}" for word in _hints(kinds)}
+        kinds = _needed_controls(style, options, model_requirements.family_of(context.installation.flows, base))
+        words |= {f"base:{base}:{word}" for word in _control_abilities(kinds)}
     return frozenset({"draw:inpaint", *words})
 
 
-def check_base(office: Office, base: str) -> None:
+def check_base(context: AppContext, base: str) -> None:
     """Raise `UserError` (`bad_technique`) for a base that neither the settings nor any live worker knows."""
-    words = [word.split(":") for word in abilities(office)]
+    words = [word.split(":") for word in missing_by_ability(context)]
     known = {word[1] for word in words if word[0] in ("base", "train") and len(word) > 1}
-    known |= {*model_requirements.FAST, *office.installation.flows.bases}
+    known |= {*model_requirements.FAST_MODELS, *context.installation.flows.bases}
     if base not in known:
         raise UserError(
             "bad_technique", f"There is no base model {base!r} here. Choose one of: {', '.join(sorted(known))}."
         )
 
 
-def check_traits(style: StyleFile, wishes: Mapping[str, str]) -> None:
-    """Raise `UserError` (`bad_trait`) for a trait that the style does not ask for, or a wish that is none of its choices."""
-    traits = offered(style)
-    for name, wish in wishes.items():
+def check_traits(style: StyleFile, values: Mapping[str, str]) -> None:
+    """Raise `UserError` (`bad_trait`) for a trait that the style does not have, or a value that is none of its choices."""
+    traits = prompt_traits(style)
+    for name, value in values.items():
         if name not in traits:
             known = f"It asks for: {', '.join(traits)}." if traits else "It asks for none."
             raise UserError("bad_trait", f"The style {style.id} has no trait {name!r}. {known}")
         choices = traits[name].choices
-        if choices and wish not in choices:
-            raise UserError("bad_trait", f"{name} cannot be {wish!r} here. Choose one of: {', '.join(choices)}.")
+        if choices and value not in choices:
+            raise UserError("bad_trait", f"{name} cannot be {value!r} here. Choose one of: {', '.join(choices)}.")
 
 
-def _wished(office: Office, order: schemas.GenerationOrder) -> schemas.Technique:
-    """What was asked for, with the preset of the installation where none was."""
-    technique = order.technique or schemas.Technique.model_validate({})
-    if "preset" in technique.model_fields_set:
-        return technique
-    return technique.model_copy(update={"preset": office.installation.flows.draw.preset})
+def _with_preset(context: AppContext, request: schemas.GenerationRequest) -> schemas.GenerationOptions:
+    """The requested options, with the preset of the installation where none was given."""
+    options = request.technique or schemas.GenerationOptions.model_validate({})
+    if "preset" in options.model_fields_set:
+        return options
+    return options.model_copy(update={"preset": context.installation.flows.draw.preset})
 
 
-def _more(technique: schemas.Technique) -> list[str]:
-    """What a technique takes of a base beside identities."""
-    return ["fast"] if technique.preset == "fast" and technique.scheduler in ("", "lcm") else []
+def _preset_abilities(options: schemas.GenerationOptions) -> list[str]:
+    """Abilities of the base beside identities: `fast` where LCM is used."""
+    return ["fast"] if options.preset == "fast" and options.scheduler in ("", "lcm") else []
 
 
-def _hints(kinds: Collection[str]) -> list[str]:
-    """The same for controls that are followed."""
+def _control_abilities(kinds: Collection[str]) -> list[str]:
+    """Abilities of the base for controls."""
     return [f"hint:{kind}" for kind in sorted(kinds)]
 
 
-def _needed(style: StyleFile | None, technique: schemas.Technique, family: str) -> set[str]:
-    """Controls that the passes of a face cannot do without on a family; raises `UserError` (`bad_technique`)."""
+def _needed_controls(style: StyleFile | None, options: schemas.GenerationOptions, family: str) -> set[str]:
+    """Controls that the passes of a face need on a family; raises `UserError` (`bad_technique`)."""
     written = None if style is None else style.passes
     passes = Passes() if written is None else Passes(**written.model_dump())
-    strengths = {**({} if style is None else style.strengths), **technique.strengths}
+    strengths = {**({} if style is None else style.strengths), **options.strengths}
     passes = with_strengths(passes, {str(name): strength for name, strength in strengths.items()})
     drawn = [name for name in ("face", "ring") if getattr(passes, name) > 0]
-    return {kind for name in drawn for kind in followed(passes, name, family) if kind in passes.needs}
+    return {kind for name in drawn for kind in control_scales(passes, name, family) if kind in passes.needs}
 
 
-def _check_followable(office: Office, base: str, kinds: Collection[str]) -> None:
-    """Raise `UserError` (`bad_technique`) for a control that no network follows on the family of a base."""
-    family = model_requirements.family_of(office.installation.flows, base)
+def _check_controls(context: AppContext, base: str, kinds: Collection[str]) -> None:
+    """Raise `UserError` (`bad_technique`) for a control without a ControlNet for the family of the base."""
+    family = model_requirements.family_of(context.installation.flows, base)
     for kind in sorted(kinds):
-        if not model_requirements.followable(kind, family):
-            raise UserError("bad_technique", model_requirements.no_network(kind, family))
+        if not model_requirements.supports_control(kind, family):
+            raise UserError("bad_technique", model_requirements.unsupported_control_message(kind, family))
 
 
-def _chosen(
-    office: Office,
-    technique: schemas.Technique,
+def _choose(
+    context: AppContext,
+    options: schemas.GenerationOptions,
     style: StyleFile | None,
     rows: Sequence[IdentityRow],
-    able: Mapping[str, list[str]],
+    missing: Mapping[str, list[str]],
 ) -> Choice:
-    """What was named; for the rest the first base and way that a live worker is ready for."""
-    draw = office.installation.flows.draw
-    named: Sequence[str] = technique.identities or draw.identities
-    if technique.base:
-        check_base(office, technique.base)
-        bases = [technique.base]
+    """The requested base and adapters; where they were left open, the first that a live worker has."""
+    draw = context.installation.flows.draw
+    named: Sequence[str] = options.identities or draw.identities
+    if options.base:
+        check_base(context, options.base)
+        bases = [options.base]
     else:
         learned = [row.base for row in rows] if not named or "lora" in named else []
-        ready = sorted(word.split(":")[1] for word, lines in able.items() if word.startswith("base:") and not lines)
+        ready = sorted(word.split(":")[1] for word, lines in missing.items() if word.startswith("base:") and not lines)
         bases = list(dict.fromkeys([*learned, draw.base, *ready]))
         bases = [
-            base for base in bases if _suits(style, model_requirements.family_of(office.installation.flows, base))
+            base for base in bases if _suits(style, model_requirements.family_of(context.installation.flows, base))
         ] or bases
-    choices = [_with(base, named, rows, able) for base in bases]
+    choices = [_choose_on(base, named, rows, missing) for base in bases]
     for each in choices:
-        if each.identities and all(able.get(f"base:{each.base}:{way}") == [] for way in each.identities):
+        if each.identities and all(missing.get(f"base:{each.base}:{adapter}") == [] for adapter in each.identities):
             return each
     return choices[0]
 
 
-def _with(base: str, named: Sequence[str], rows: Sequence[IdentityRow], able: Mapping[str, list[str]]) -> Choice:
-    """What a drawing on a base would be made with: the LoRA where there is one, else the best adapter that is ready."""
+def _choose_on(
+    base: str, named: Sequence[str], rows: Sequence[IdentityRow], missing: Mapping[str, list[str]]
+) -> Choice:
+    """The requested adapters on a base; where none, the person's LoRA, else the best adapter that a live worker has."""
     learned = next((row for row in rows if row.base == base), None)
-    usual = ["lora"] if learned else [way for way in PREFERRED if able.get(f"base:{base}:{way}") == []][:1]
-    told = tuple(dict.fromkeys(named or usual))
-    return Choice(base, told, learned if "lora" in told else None)
+    usual = (
+        ["lora"]
+        if learned
+        else [adapter for adapter in PREFERRED_ADAPTERS if missing.get(f"base:{base}:{adapter}") == []][:1]
+    )
+    adapters = tuple(dict.fromkeys(named or usual))
+    return Choice(base, adapters, learned if "lora" in adapters else None)
 
 
 def _suits(style: StyleFile | None, family: str) -> bool:
-    """Whether a style was written for a family; one that is not known may be."""
+    """Whether a style may be drawn on a family; an unknown family may suit."""
     return not family or style is None or not style.families or family in style.families
 
 
-def _check(office: Office, style: StyleFile | None, chosen: Choice) -> None:
-    """Raise what would keep it from being drawn, as far as it can be known without the base."""
-    family = model_requirements.family_of(office.installation.flows, chosen.base)
+def _check_choice(context: AppContext, style: StyleFile | None, chosen: Choice) -> None:
+    """Raise what would keep the worker from drawing, as far as it is known without loading the base."""
+    family = model_requirements.family_of(context.installation.flows, chosen.base)
     if style is not None and not _suits(style, family):
         sentence = f"The style {style.id} is for {', '.join(style.families)}; {chosen.base} is {family}."
         raise UserError("wrong_family", sentence)
-    for way in chosen.identities:
-        families = model_requirements.MODELS[way]
+    for adapter in chosen.identities:
+        families = model_requirements.IDENTITY_MODELS[adapter]
         if family and family not in families:
-            sentence = f"{way} draws on a base of the family {', '.join(families)}; {chosen.base} is {family}."
+            sentence = f"{adapter} draws on a base of the family {', '.join(families)}; {chosen.base} is {family}."
             raise UserError("wrong_family", sentence)
-    brings = [way for way in chosen.identities if way in TOKENS]
-    if len(brings) > 1:
-        raise UserError("bad_technique", f"{' and '.join(brings)} do not go together: choose one of them.")
+    with_tokens = [adapter for adapter in chosen.identities if adapter in IMAGE_TOKEN_ADAPTERS]
+    if len(with_tokens) > 1:
+        raise UserError("bad_technique", f"{' and '.join(with_tokens)} do not go together: choose one of them.")
     if not chosen.identities:
         raise UserError(
             "not_learned",
             "This style is drawn by a model that does not know this person yet: ask for a training with a base first. "
             "Where an adapter for a base is installed, one photo is enough.",
         )
-    if "lora" in chosen.identities and chosen.learned is None:
+    if "lora" in chosen.identities and chosen.lora is None:
         sentence = (
             f"This person was not learned on {chosen.base}: train them on it, or name the base they were learned on."
         )

@@ -1,4 +1,4 @@
-"""Asking for long work, and following it."""
+"""Routes of jobs: create trainings and generations, list, cancel, retry, preview, stream of events."""
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -14,127 +14,147 @@ from fastapi.sse import format_sse_event
 from portrait.errors import PortraitError, UserError
 from tasks import schemas
 from tasks.api import serializers
-from tasks.api.context import ActOnce, AnId, Cursor, Guarded, Limit, Office, TheCaller, TheOffice, made
-from tasks.api.problems import documented
+from tasks.api.context import (
+    AppContext,
+    AuthenticatedRoute,
+    CallerDep,
+    ContextDep,
+    Cursor,
+    IdempotencyDep,
+    Limit,
+    PathId,
+    created,
+)
+from tasks.api.problems import problem_responses
 from tasks.api.routes import generation_options
-from tasks.api.routes.styles import NOBODY, abilities
-from tasks.jobs import Job, needs_of
+from tasks.api.routes.styles import NO_WORKER, missing_by_ability
+from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
-from tasks.ledger.jobs import Standing
+from tasks.ledger.jobs import QueueStatus
 from tasks.ledger.rows import EventRow
 from tasks.queue import broker
-from tasks.styles.available import Offered
+from tasks.styles.available import AvailableStyles
 from templates.schema import StyleFile
 
-router = APIRouter(tags=["jobs"], route_class=Guarded)
-ASKING = documented(401, 403, 404, 409, 410, 422, 429, 503)
-SEEN = {200: {"description": "The picture.", "content": {"image/jpeg": {}}}}
-POLL = 0.5
-"""Seconds between two looks of a stream into the ledger."""
-STANDING_EVERY = 2.0
-"""Seconds between two looks at the place in the queue."""
-QUIET = 15.0
-"""Seconds after which a stream that has nothing to say shows that it lives."""
+router = APIRouter(tags=["jobs"], route_class=AuthenticatedRoute)
+JOB_PROBLEMS = problem_responses(401, 403, 404, 409, 410, 422, 429, 503)
+PREVIEW_RESPONSES = {200: {"description": "The picture.", "content": {"image/jpeg": {}}}}
+POLL_SECONDS = 0.5
+"""Seconds between two reads of the ledger by a stream of events."""
+STANDING_SECONDS = 2.0
+"""Seconds between two reads of the place in the queue."""
+KEEPALIVE_SECONDS = 15.0
+"""Seconds without an event after which a stream sends a comment that keeps the connection open."""
 RETRY_AFTER = 2
-"""Seconds after which to look at a job again."""
+"""Seconds after which to poll a job again."""
 
 
-@router.post("/trainings", status_code=202, response_model=schemas.Job, responses=ASKING)
-def ask_training(order: schemas.TrainingOrder, office: TheOffice, caller: TheCaller, once: ActOnce) -> Response:
-    """Judge a person's photos and learn who they are; with a base, train a LoRA on it."""
+@router.post("/trainings", status_code=202, response_model=schemas.Job, responses=JOB_PROBLEMS)
+def create_training(
+    body: schemas.TrainingRequest, context: ContextDep, caller: CallerDep, idempotency: IdempotencyDep
+) -> Response:
+    """Queue a training: judge a person's photos or, with a base, train a LoRA on it."""
 
-    def act() -> Response:
-        office.store.people.consented(caller.owner, order.person)
-        photos = office.store.people.selfies(caller.owner, order.person)
+    def enqueue() -> Response:
+        context.ledger.people.require_consent(caller.owner, body.person)
+        photos = context.ledger.people.selfies(caller.owner, body.person)
         if not photos:
             raise UserError("no_photos", "This person has no photos yet. Add some first.")
-        if order.base is None:
-            job = _job(office, caller.owner, "prepare", {"person": order.person}, len(photos))
+        if body.base is None:
+            job = _new_job(context, caller.owner, "prepare", {"person": body.person}, len(photos))
         else:
-            job = _training(office, caller.owner, order)
-        return accepted(office, office.ask(job, {"1": order.person}))
+            job = _training_job(context, caller.owner, body)
+        return accepted(context, context.enqueue(job, {"1": body.person}))
 
-    return once(act)
+    return idempotency.run(enqueue)
 
 
-@router.post("/generations", status_code=202, response_model=schemas.Job, responses=ASKING)
-def ask_generation(order: schemas.GenerationOrder, office: TheOffice, caller: TheCaller, once: ActOnce) -> Response:
-    """Draw portraits of one style, or in a picture of your own."""
+@router.post("/generations", status_code=202, response_model=schemas.Job, responses=JOB_PROBLEMS)
+def create_generation(
+    body: schemas.GenerationRequest, context: ContextDep, caller: CallerDep, idempotency: IdempotencyDep
+) -> Response:
+    """Queue portraits of one style, or in an uploaded picture."""
 
-    def act() -> Response:
-        wants = {
-            "identities": {place: _identity(office, caller.owner, person) for place, person in order.people.items()},
-            "people": dict(order.people),
-            "count": order.count,
-            "seed": order.seed,
-            "size": None if order.size is None else [order.size.width, order.size.height],
-            "format": order.format,
-            **({"technique": order.technique.model_dump(exclude_defaults=True)} if order.technique else {}),
-            **({"traits": dict(order.traits)} if order.traits else {}),
+    def enqueue() -> Response:
+        params = {
+            "identities": {
+                place: _newest_identity(context, caller.owner, person) for place, person in body.people.items()
+            },
+            "people": dict(body.people),
+            "count": body.count,
+            "seed": body.seed,
+            "size": None if body.size is None else [body.size.width, body.size.height],
+            "format": body.format,
+            **({"technique": body.technique.model_dump(exclude_defaults=True)} if body.technique else {}),
+            **({"traits": dict(body.traits)} if body.traits else {}),
         }
-        for hint in order.technique.hints if order.technique else ():
-            office.store.templates.get(caller.owner, hint.template)
-        kind, style = _look_of(office, caller.owner, order, wants)
+        for control in body.technique.hints if body.technique else ():
+            context.ledger.templates.get(caller.owner, control.template)
+        kind, style = _resolve_style(context, caller.owner, body, params)
         needs = frozenset({f"draw:{kind}"})
         if style is not None and kind == "text":
-            needs = generation_options.complete(office, caller.owner, order, style, wants)
-        elif kind == "template" and _drawn_into(order, style):
-            kind, needs = "inpaint", generation_options.complete_each(office, caller.owner, order, style, wants)
+            needs = generation_options.complete(context, caller.owner, body, style, params)
+        elif kind == "template" and _uses_diffusion(body, style):
+            kind, needs = "inpaint", generation_options.complete_each(context, caller.owner, body, style, params)
         elif style is not None:
-            generation_options.check_traits(style, order.traits)
-        job = _job(office, caller.owner, "generate", wants, order.count, needs)
+            generation_options.check_traits(style, body.traits)
+        job = _new_job(context, caller.owner, "generate", params, body.count, needs)
         if kind in ("text", "inpaint"):
             job = replace(job, queue="gpu.generate")
-        return accepted(office, office.ask(job, order.people))
+        return accepted(context, context.enqueue(job, body.people))
 
-    return once(act)
+    return idempotency.run(enqueue)
 
 
-@router.get("/jobs", responses=documented(401, 422))
+@router.get("/jobs", responses=problem_responses(401, 422))
 def list_jobs(
-    office: TheOffice,
-    caller: TheCaller,
+    context: ContextDep,
+    caller: CallerDep,
     state: Annotated[list[schemas.State] | None, Query()] = None,
     kind: Annotated[schemas.JobKind | None, Query()] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> schemas.Page[schemas.Job]:
-    """Your jobs, the newest first."""
-    page = office.store.jobs.list(caller.owner, state or (), kind or "", cursor, limit)
-    return schemas.Page(items=[told(office, job) for job in page.items], next=page.next)
+    """The caller's jobs, the newest first."""
+    page = context.ledger.jobs.list(caller.owner, state or (), kind or "", cursor, limit)
+    return schemas.Page(items=[job_response(context, job) for job in page.items], next=page.next)
 
 
-@router.get("/jobs/{id}", responses=documented(401, 404, 410, 422))
-def get_job(id: AnId, office: TheOffice, caller: TheCaller, response: Response) -> schemas.Job:
-    """One job; `Retry-After` says when to look again, while it has not ended."""
-    job = office.store.jobs.get(caller.owner, id)
+@router.get("/jobs/{id}", responses=problem_responses(401, 404, 410, 422))
+def get_job(id: PathId, context: ContextDep, caller: CallerDep, response: Response) -> schemas.Job:
+    """One job; `Retry-After` says when to poll again, while it has not ended."""
+    job = context.ledger.jobs.get(caller.owner, id)
     if not job.done:
         response.headers["Retry-After"] = str(RETRY_AFTER)
-    return told(office, job)
+    return job_response(context, job)
 
 
-@router.post("/jobs/{id}/cancel", status_code=202, responses=documented(401, 404, 409, 410, 422))
-def cancel_job(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Job:
-    """Stop a job: at once while it waits, within a step while it runs; 409 when it has ended."""
-    return told(office, office.store.jobs.cancel(caller.owner, id, office.now()))
+@router.post("/jobs/{id}/cancel", status_code=202, responses=problem_responses(401, 404, 409, 410, 422))
+def cancel_job(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Job:
+    """Cancel a job: at once while it waits, within a step while it runs; 409 when it has ended."""
+    return job_response(context, context.ledger.jobs.cancel(caller.owner, id, context.now()))
 
 
-@router.post("/jobs/{id}/retry", status_code=202, responses=documented(401, 403, 404, 409, 410, 422, 429))
-def retry_job(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Job:
+@router.post("/jobs/{id}/retry", status_code=202, responses=problem_responses(401, 403, 404, 409, 410, 422, 429))
+def retry_job(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Job:
     """Queue a job again that failed, was cancelled or expired."""
-    job = office.store.jobs.retry(caller.owner, id, office.now(), office.allowance)
-    broker.ring(office.bell, job.queue)
-    return told(office, job)
+    job = context.ledger.jobs.retry(caller.owner, id, context.now(), context.allowance)
+    broker.notify(context.celery, job.queue)
+    return job_response(context, job)
 
 
-@router.get("/jobs/{id}/preview", response_class=Response, responses={**SEEN, **documented(401, 404, 410, 422)})
-def get_preview(id: AnId, office: TheOffice, caller: TheCaller) -> Response:
-    """What a running job shows of itself; 404 while there is nothing to see."""
-    place = office.files.preview(office.store.jobs.get(caller.owner, id).id)
+@router.get(
+    "/jobs/{id}/preview",
+    response_class=Response,
+    responses={**PREVIEW_RESPONSES, **problem_responses(401, 404, 410, 422)},
+)
+def get_job_preview(id: PathId, context: ContextDep, caller: CallerDep) -> Response:
+    """The newest preview picture of a running job; 404 while there is none."""
+    place = context.files.preview(context.ledger.jobs.get(caller.owner, id).id)
     try:
         content = place.read_bytes()
     except FileNotFoundError as error:
-        # It goes when the job ends, which may be now.
+        # It is deleted when the job ends, which may be now.
         raise UserError("not_found", "There is nothing to see of this job.") from error
     return Response(content, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
@@ -144,155 +164,167 @@ def get_preview(id: AnId, office: TheOffice, caller: TheCaller) -> Response:
     response_class=StreamingResponse,
     responses={
         200: {"description": "Server-sent events of `JobEvent`.", "content": {"text/event-stream": {}}},
-        **documented(401, 404, 410, 422),
+        **problem_responses(401, 404, 410, 422),
     },
 )
-async def follow_job(
-    id: AnId,
+async def stream_job_events(
+    id: PathId,
     request: Request,
-    office: TheOffice,
-    caller: TheCaller,
+    context: ContextDep,
+    caller: CallerDep,
     last_event_id: Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$")] = None,
 ) -> Response:
-    """Follow a job until it ends. `Last-Event-ID` goes on where an earlier stream stopped.
+    """Stream the events of a job until it ends. `Last-Event-ID` resumes where an earlier stream stopped.
 
-    `state` and `progress` carry an id; `standing` tells place and estimate and carries none.
+    `state` and `progress` events have an id; `standing` events, with place and estimate, have none.
     """
-    await run_sync(office.store.jobs.get, caller.owner, id)
-    stream = _events(office, caller.owner, id, int(last_event_id or 0), request)
+    await run_sync(context.ledger.jobs.get, caller.owner, id)
+    stream = _events(context, caller.owner, id, int(last_event_id or 0), request)
     return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-def told(office: Office, job: Job) -> schemas.Job:
-    """A job with its place in the queue, or with what it takes when no live worker can do it."""
-    standing = office.store.jobs.standing(job, office.now())
-    return serializers.job(job, standing, _takes(office, standing))
+def job_response(context: AppContext, job: Job) -> schemas.Job:
+    """A job with its place in the queue, or with what is missing when no live worker can do it."""
+    status = context.ledger.jobs.queue_status(job, context.now())
+    return serializers.serialize_job(job, status, _missing(context, status))
 
 
 @dataclass(frozen=True, slots=True)
-class _News:
-    """What is new about a job."""
+class _Update:
+    """What has changed of a job since the last read."""
 
     job: Job
     events: Sequence[EventRow]
     standing: Mapping[str, object] | None
-    """Place, estimate and what is missing; None when it was not asked for, or the job has ended."""
+    """Data of a `standing` event: place, estimate and what is missing; None when not read, or the job has ended."""
 
 
-def _news(office: Office, owner: str, id: str, after: int, standing: bool) -> _News:
-    """The job first: when it has ended, its last event is among those that are read after it."""
-    job = office.store.jobs.get(owner, id)
-    events = office.store.jobs.events(owner, id, after)
+def _read_update(context: AppContext, owner: str, id: str, after: int, standing: bool) -> _Update:
+    """Read what has changed. The job is read first: when it has ended, its last event is among those read after it."""
+    job = context.ledger.jobs.get(owner, id)
+    events = context.ledger.jobs.events(owner, id, after)
     if job.done or not standing:
-        return _News(job, events, None)
-    found = office.store.jobs.standing(job, office.now())
-    left = None if found.seconds is None else round(found.seconds)
-    told = {"state": job.state, "place": found.place, "seconds_left": left, "missing": _takes(office, found)}
-    return _News(job, events, told)
+        return _Update(job, events, None)
+    status = context.ledger.jobs.queue_status(job, context.now())
+    left = None if status.seconds is None else round(status.seconds)
+    standing_data = {
+        "state": job.state,
+        "place": status.place,
+        "seconds_left": left,
+        "missing": _missing(context, status),
+    }
+    return _Update(job, events, standing_data)
 
 
-async def _events(office: Office, owner: str, id: str, after: int, request: Request) -> AsyncIterator[bytes]:
-    """Short reads, and no thread held between them."""
-    quiet = since_standing = 0.0
+async def _events(context: AppContext, owner: str, id: str, after: int, request: Request) -> AsyncIterator[bytes]:
+    """Server-sent events of a job; the ledger is read in short calls, with no thread held between them."""
+    idle = since_standing = 0.0
     before: Mapping[str, object] | None = None
     while not await request.is_disconnected():
         try:
-            news = await run_sync(_news, office, owner, id, after, since_standing <= 0)
+            update = await run_sync(_read_update, context, owner, id, after, since_standing <= 0)
         except PortraitError as error:
             if error.code == "database_unreachable":
-                await anyio.sleep(POLL)  # the stream goes on where it stopped
+                await anyio.sleep(POLL_SECONDS)  # the next read resumes after the last event
                 continue
-            return  # erased: there is nothing to follow any more
-        for each in news.events:
-            after, quiet = each.id, 0.0
-            yield format_sse_event(data_str=serializers.event(each).model_dump_json(), event=each.kind, id=str(each.id))
-        if news.job.done and not news.events:
+            return  # the job was erased
+        for each in update.events:
+            after, idle = each.id, 0.0
+            yield format_sse_event(
+                data_str=serializers.serialize_event(each).model_dump_json(), event=each.kind, id=str(each.id)
+            )
+        if update.job.done and not update.events:
             return
-        if news.standing is not None:
-            since_standing = STANDING_EVERY
-            if news.standing != before:
-                before, quiet = news.standing, 0.0
-                yield format_sse_event(data_str=json.dumps(news.standing), event="standing")
-        if quiet >= QUIET:
-            quiet = 0.0
+        if update.standing is not None:
+            since_standing = STANDING_SECONDS
+            if update.standing != before:
+                before, idle = update.standing, 0.0
+                yield format_sse_event(data_str=json.dumps(update.standing), event="standing")
+        if idle >= KEEPALIVE_SECONDS:
+            idle = 0.0
             yield format_sse_event(comment="still here")
-        if not news.events:
-            await anyio.sleep(POLL)
-            quiet += POLL
-            since_standing -= POLL
+        if not update.events:
+            await anyio.sleep(POLL_SECONDS)
+            idle += POLL_SECONDS
+            since_standing -= POLL_SECONDS
 
 
-def _job(
-    office: Office, owner: str, kind: str, wants: dict[str, object], units: int, needs: frozenset[str] | None = None
+def _new_job(
+    context: AppContext,
+    owner: str,
+    kind: str,
+    params: dict[str, object],
+    units: int,
+    needs: frozenset[str] | None = None,
 ) -> Job:
-    now = office.now()
-    able = needs_of(kind) if needs is None else needs
-    return Job(new_id("job", now), owner, kind, "cpu", wants, now, needs=able, units=units)
+    now = context.now()
+    able = required_abilities(kind) if needs is None else needs
+    return Job(new_id("job", now), owner, kind, "cpu", params, now, needs=able, units=units)
 
 
-def _training(office: Office, owner: str, order: schemas.TrainingOrder) -> Job:
-    """A job that trains a LoRA from the newest training set; raises `bad_technique` for a base that nobody knows."""
-    generation_options.check_base(office, order.base or "")
-    identities = office.store.people.identities(owner, order.person)
+def _training_job(context: AppContext, owner: str, body: schemas.TrainingRequest) -> Job:
+    """A job that trains a LoRA from the newest training set; raises `bad_technique` for an unknown base."""
+    generation_options.check_base(context, body.base or "")
+    identities = context.ledger.people.identities(owner, body.person)
     if not identities:
         raise UserError("not_prepared", "The photos are not judged yet. Ask for a training without a base first.")
-    wants = {
-        "person": order.person,
+    params = {
+        "person": body.person,
         "training_set": identities[0].training_set,
-        "base": order.base,
-        "steps": order.steps,
+        "base": body.base,
+        "steps": body.steps,
     }
-    now = office.now()
-    needs = frozenset({f"train:{order.base}"})
-    return Job(new_id("job", now), owner, "train", "gpu.train", wants, now, needs=needs, units=order.steps or 800)
+    now = context.now()
+    needs = frozenset({f"train:{body.base}"})
+    return Job(new_id("job", now), owner, "train", "gpu.train", params, now, needs=needs, units=body.steps or 800)
 
 
-def _identity(office: Office, owner: str, person: str) -> str:
+def _newest_identity(context: AppContext, owner: str, person: str) -> str:
     """The newest identity of a person; raises `not_prepared`, `consent_withdrawn`."""
-    row = office.store.people.consented(owner, person)
-    identity = office.store.people.about([row])[person].identity
+    row = context.ledger.people.require_consent(owner, person)
+    identity = context.ledger.people.summarize([row])[person].identity
     if identity is None:
         raise UserError("not_prepared", "This person's photos are not judged yet. Ask for a training first.")
     return identity
 
 
-def _look_of(
-    office: Office, owner: str, order: schemas.GenerationOrder, wants: dict[str, object]
+def _resolve_style(
+    context: AppContext, owner: str, body: schemas.GenerationRequest, params: dict[str, object]
 ) -> tuple[str, StyleFile | None]:
-    """Put style or template into what is wanted; returns the kind of style, and the style where it is one of the house.
+    """Add style or template to the parameters; returns the kind of style, and the style where there is one.
 
     Raises `unknown_style`, `template_face_missing`.
     """
     style: StyleFile | None = None
-    if order.template is not None:
-        template = office.store.templates.get(owner, order.template)
-        wants["template"] = template.id
+    if body.template is not None:
+        template = context.ledger.templates.get(owner, body.template)
+        params["template"] = template.id
         kind, faces = "template", None if template.faces is None else len(template.faces)
     else:
-        style = Offered(office.store, office.files).find(order.style or "").style
-        wants |= {"style": style.id, "version": style.version}
-        if style.kind == "idphoto" and order.size is not None:
+        style = AvailableStyles(context.ledger, context.files).find(body.style or "").style
+        params |= {"style": style.id, "version": style.version}
+        if style.kind == "idphoto" and body.size is not None:
             raise UserError("bad_size", "An ID photo has the size of its rule. Leave the size out.")
         kind, faces = style.kind, style.faces
-    over = [place for place in order.people if faces is not None and int(place) > faces]
+    over = [place for place in body.people if faces is not None and int(place) > faces]
     if over:
         raise UserError("template_face_missing", f"There is no face number {over[0]}: this picture has {faces}.")
     return kind, style
 
 
-def _drawn_into(order: schemas.GenerationOrder, style: StyleFile | None) -> bool:
-    """Whether a diffusion model draws into the template: see `PortraitRequest.way`."""
-    return order.technique is not None or (style is not None and style.engines[:1] == ("diffusion",))
+def _uses_diffusion(body: schemas.GenerationRequest, style: StyleFile | None) -> bool:
+    """Whether a diffusion model draws into the template: see `PortraitRequest.mode`."""
+    return body.technique is not None or (style is not None and style.engines[:1] == ("diffusion",))
 
 
-def _takes(office: Office, standing: Standing) -> list[str]:
-    """What a job that nobody can do takes, one sentence each."""
-    if not standing.missing:
+def _missing(context: AppContext, status: QueueStatus) -> list[str]:
+    """What is missing for a job that no live worker can do, one sentence each."""
+    if not status.missing:
         return []
-    able = abilities(office)
-    return list(dict.fromkeys(line for word in standing.missing for line in able.get(word) or [NOBODY]))
+    lines = missing_by_ability(context)
+    return list(dict.fromkeys(line for word in status.missing for line in lines.get(word) or [NO_WORKER]))
 
 
-def accepted(office: Office, job: Job) -> Response:
-    """The answer to who asked for long work: the job, and where to follow it."""
-    return made(told(office, job), f"/v1/jobs/{job.id}", 202, RETRY_AFTER)
+def accepted(context: AppContext, job: Job) -> Response:
+    """The 202 response to a new job: the job, its `Location`, and when to poll it."""
+    return created(job_response(context, job), f"/v1/jobs/{job.id}", 202, RETRY_AFTER)

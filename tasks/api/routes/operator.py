@@ -1,81 +1,82 @@
-"""For operators: everybody's jobs, workers, models, and how styles and queues do."""
+"""Routes of operators: jobs of all owners, queues, workers, models, statistics."""
 
-from collections.abc import Sequence
 from statistics import median
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from tasks import schemas
-from tasks.api import serializers
-from tasks.api.context import AnId, AnOperator, Cursor, Limit, Office, TheOffice
-from tasks.api.problems import documented
-from tasks.api.routes.jobs import told
-from tasks.jobs import Job
+from tasks.api.context import AppContext, ContextDep, Cursor, Limit, OperatorDep, PathId
+from tasks.api.problems import problem_responses
+from tasks.api.routes.jobs import job_response
+from tasks.jobs import DAY, Job
+from tasks.ledger.statistics import percentile
 from tasks.queue import broker
 
 router = APIRouter(prefix="/operator", tags=["operator"])
 
 
-@router.get("/jobs", responses=documented(401, 403, 422))
-def list_everybodys_jobs(
-    office: TheOffice,
-    _: AnOperator,
+@router.get("/jobs", responses=problem_responses(401, 403, 422))
+def list_all_jobs(
+    context: ContextDep,
+    _: OperatorDep,
     state: Annotated[list[schemas.State] | None, Query()] = None,
     kind: Annotated[schemas.JobKind | None, Query()] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> schemas.Page[schemas.Job]:
-    """Everybody's jobs, the newest first."""
-    page = office.store.jobs.list_all(state or (), kind or "", cursor, limit)
-    return schemas.Page(items=[_plain(office, job) for job in page.items], next=page.next)
+    """Jobs of all owners, the newest first."""
+    page = context.ledger.jobs.list_all(state or (), kind or "", cursor, limit)
+    return schemas.Page(items=[_without_message(context, job) for job in page.items], next=page.next)
 
 
-@router.post("/jobs/{id}/cancel", status_code=202, responses=documented(401, 403, 404, 409, 422))
-def cancel_anyones_job(id: AnId, office: TheOffice, _: AnOperator) -> schemas.Job:
-    """Stop anybody's job."""
-    return _plain(office, office.store.jobs.cancel_any(id, office.now()))
+@router.post("/jobs/{id}/cancel", status_code=202, responses=problem_responses(401, 403, 404, 409, 422))
+def cancel_any_job(id: PathId, context: ContextDep, _: OperatorDep) -> schemas.Job:
+    """Cancel a job, whoever owns it."""
+    return _without_message(context, context.ledger.jobs.cancel_any(id, context.now()))
 
 
-@router.post("/jobs/{id}/retry", status_code=202, responses=documented(401, 403, 404, 409, 422))
-def retry_anyones_job(id: AnId, office: TheOffice, _: AnOperator) -> schemas.Job:
-    """Queue a dead job again, whoever owns it."""
-    job = office.store.jobs.retry_any(id, office.now())
-    broker.ring(office.bell, job.queue)
-    return _plain(office, job)
+@router.post("/jobs/{id}/retry", status_code=202, responses=problem_responses(401, 403, 404, 409, 422))
+def retry_any_job(id: PathId, context: ContextDep, _: OperatorDep) -> schemas.Job:
+    """Queue a job again that failed, was cancelled or expired, whoever owns it."""
+    job = context.ledger.jobs.retry_any(id, context.now())
+    broker.notify(context.celery, job.queue)
+    return _without_message(context, job)
 
 
-@router.post("/jobs/prune", responses=documented(401, 403, 422))
-def prune_jobs(office: TheOffice, _: AnOperator, days: Annotated[float, Query(ge=0, le=3650)] = 7) -> schemas.Pruned:
-    """Forget jobs that ended so long ago and left no portraits."""
-    gone = office.store.queue.prune(office.now() - days * serializers.DAY)
-    for job in gone:
-        office.files.erase_job(job.owner, job.id)
-    return schemas.Pruned(jobs=len(gone))
+@router.post("/jobs/prune", responses=problem_responses(401, 403, 422))
+def prune_jobs(
+    context: ContextDep, _: OperatorDep, days: Annotated[float, Query(ge=0, le=3650)] = 7
+) -> schemas.PruneResult:
+    """Delete jobs that ended `days` ago and left no portraits."""
+    pruned = context.ledger.queue.prune(context.now() - days * DAY)
+    for job in pruned:
+        context.files.erase_job(job.owner, job.id)
+    return schemas.PruneResult(jobs=len(pruned))
 
 
-@router.get("/queues", responses=documented(401, 403))
-def list_queues(office: TheOffice, _: AnOperator) -> schemas.Page[schemas.Waiting]:
-    """How many jobs of each queue are in which state."""
+@router.get("/queues", responses=problem_responses(401, 403))
+def list_queues(context: ContextDep, _: OperatorDep) -> schemas.Page[schemas.QueueCounts]:
+    """Number of jobs by queue and state."""
     found: dict[str, dict[str, int]] = {}
-    for (queue, state), count in office.store.jobs.counts().items():
+    for (queue, state), count in context.ledger.jobs.count_by_state().items():
         found.setdefault(queue, {})[state] = count
-    items = [schemas.Waiting(queue=queue, states=found[queue]) for queue in sorted(found)]
+    items = [schemas.QueueCounts(queue=queue, states=found[queue]) for queue in sorted(found)]
     return schemas.Page(items=items, next=None)
 
 
-@router.get("/workers", responses=documented(401, 403))
-def list_workers(office: TheOffice, _: AnOperator) -> schemas.Page[schemas.Worker]:
-    """Live workers: what they can do, and what the rest takes."""
-    live = office.store.staff.live(office.now())
-    return schemas.Page(items=[serializers.worker(row) for row in live], next=None)
+@router.get("/workers", responses=problem_responses(401, 403))
+def list_workers(context: ContextDep, _: OperatorDep) -> schemas.Page[schemas.Worker]:
+    """Live workers with their abilities, and what is missing for others."""
+    live = context.ledger.workers.list_live(context.now())
+    return schemas.Page[schemas.Worker].model_validate({"items": live})
 
 
-@router.get("/models", responses=documented(401, 403))
-def list_models(office: TheOffice, _: AnOperator) -> schemas.Page[schemas.ModelStatus]:
-    """Models on the API's machine: here or not, on what terms, and the command that brings them."""
-    models = Models(office.installation.flows.models)
+@router.get("/models", responses=problem_responses(401, 403))
+def list_models(context: ContextDep, _: OperatorDep) -> schemas.Page[schemas.ModelStatus]:
+    """Models on the API's machine: installed or not, licence, and the command that downloads them."""
+    models = ModelStore(context.installation.flows.models)
     items = [
         schemas.ModelStatus(
             name=state.model.name,
@@ -90,11 +91,11 @@ def list_models(office: TheOffice, _: AnOperator) -> schemas.Page[schemas.ModelS
     return schemas.Page(items=items, next=None)
 
 
-@router.get("/figures", responses=documented(401, 403))
-def get_figures(office: TheOffice, _: AnOperator) -> schemas.Figures:
-    """Quality at a glance: likeness and favourites by style, waiting and running times by kind of job."""
+@router.get("/figures", responses=problem_responses(401, 403))
+def get_statistics(context: ContextDep, _: OperatorDep) -> schemas.Statistics:
+    """Likeness and favourites by style, waiting and running times by kind of job."""
     styles = [
-        schemas.StyleFigures(
+        schemas.StyleStatistics(
             style=each.style,
             portraits=each.portraits,
             favourites=each.favourites,
@@ -102,28 +103,23 @@ def get_figures(office: TheOffice, _: AnOperator) -> schemas.Figures:
             likeness_median=each.median,
             likeness_worst_tenth=each.worst_tenth,
         )
-        for each in office.store.figures.styles()
+        for each in context.ledger.statistics.styles()
     ]
     times = [
-        schemas.TimeFigures(
+        schemas.JobTimes(
             kind=each.kind,
             jobs=len(each.runs),
             wait_median=median(each.waits),
-            wait_p90=_percentile(each.waits, 0.9),
+            wait_p90=percentile(each.waits, 0.9),
             run_median=median(each.runs),
-            run_p90=_percentile(each.runs, 0.9),
+            run_p90=percentile(each.runs, 0.9),
         )
-        for each in office.store.figures.times()
+        for each in context.ledger.statistics.queues()
         if each.runs
     ]
-    return schemas.Figures(styles=styles, times=times)
+    return schemas.Statistics(styles=styles, times=times)
 
 
-def _plain(office: Office, job: Job) -> schemas.Job:
-    """A job without what it says of itself, which may name somebody's photo."""
-    return told(office, job).model_copy(update={"message": ""})
-
-
-def _percentile(ordered: Sequence[float], share: float) -> float:
-
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+def _without_message(context: AppContext, job: Job) -> schemas.Job:
+    """A job without its message, which may name somebody's photo."""
+    return job_response(context, job).model_copy(update={"message": ""})

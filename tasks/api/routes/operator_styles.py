@@ -1,4 +1,4 @@
-"""For operators: own styles from draft to retired; how they do; styles in and out."""
+"""Routes of operators for styles: drafts, checks, sample renders, versions, statistics, import and export."""
 
 import tempfile
 from collections.abc import Sequence
@@ -12,55 +12,55 @@ from starlette.responses import FileResponse
 from pipelines import image_io
 from portrait.errors import OperatorError, UserError
 from tasks import schemas
-from tasks.api import images, style_serializers
-from tasks.api.context import ActOnce, AnId, AnOperator, Guarded, Office, TheOffice
+from tasks.api import images, serializers
+from tasks.api.context import AppContext, AuthenticatedRoute, ContextDep, IdempotencyDep, OperatorDep, PathId
 from tasks.api.images import Side
-from tasks.api.problems import documented
+from tasks.api.problems import problem_responses
 from tasks.api.routes.jobs import accepted
-from tasks.api.routes.selfies import PICTURE
+from tasks.api.routes.selfies import PICTURE_RESPONSES
 from tasks.jobs import Job
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import DraftRow
-from tasks.styles.available import Offered
-from tasks.styles.service import Workshop
+from tasks.styles.available import AvailableStyles
+from tasks.styles.service import StyleService
 from templates import schema
 from templates.catalog import Entry
 from templates.schema import StyleFile
 
-router = APIRouter(prefix="/operator", tags=["styles of the house"], route_class=Guarded)
-MOST_AT_ONCE = 500
+router = APIRouter(prefix="/operator", tags=["operator styles"], route_class=AuthenticatedRoute)
+MAX_FILES = 500
 """Files of one import."""
-ZIP = {200: {"description": "A pack of styles.", "content": {"application/zip": {}}}}
-Edition = Annotated[
+ZIP_RESPONSES = {200: {"description": "A pack of styles.", "content": {"application/zip": {}}}}
+EditionQuery = Annotated[
     str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Only if the draft is still this edition.")
 ]
-Number = Annotated[int, Query(ge=1, le=2**31 - 1)]
+VersionQuery = Annotated[int, Query(ge=1, le=2**31 - 1)]
 
 
-@router.get("/styles", responses=documented(401, 403, 422))
-def list_own_styles(
-    office: TheOffice,
-    _: AnOperator,
+@router.get("/styles", responses=problem_responses(401, 403, 422))
+def list_operator_styles(
+    context: ContextDep,
+    _: OperatorDep,
     status: Annotated[list[schemas.StyleStatus] | None, Query(description="Those with any of these.")] = None,
     kind: Annotated[str, Query(pattern="^[a-z]{0,20}$")] = "",
     tag: Annotated[str, Query(max_length=60)] = "",
-) -> schemas.Page[schemas.OwnStyle]:
-    """Every style with its draft and versions: what people see, and what they do not."""
+) -> schemas.Page[schemas.OperatorStyle]:
+    """Every style with its draft and versions."""
     found = [
         each
-        for each in style_serializers.every(_workshop(office))
+        for each in serializers.list_styles(_service(context))
         if (not status or set(status) & set(each.status)) and kind in ("", each.kind) and (not tag or tag in each.tags)
     ]
     return schemas.Page(items=found, next=None)
 
 
-@router.get("/style-schema", responses=documented(401, 403))
-def get_style_schema(_: AnOperator) -> dict[str, Any]:
-    """The JSON Schema of what a style may say."""
-    return schema.document()
+@router.get("/style-schema", responses=problem_responses(401, 403))
+def get_style_schema(_: OperatorDep) -> dict[str, Any]:
+    """The JSON Schema of a style.toml."""
+    return schema.json_schema()
 
 
-@router.post("/styles/import", status_code=201, responses=documented(400, 401, 403, 409, 413, 422, 503))
+@router.post("/styles/import", status_code=201, responses=problem_responses(400, 401, 403, 409, 413, 422, 503))
 def import_styles(
     files: Annotated[
         list[UploadFile],
@@ -68,29 +68,33 @@ def import_styles(
             description="One pack (.zip) or style.toml; or FaceChain's .json styles; or .jpg pictures as EasyPhoto has."
         ),
     ],
-    office: TheOffice,
-    caller: AnOperator,
-) -> schemas.StylesBrought:
-    """Take styles in as drafts: all of them or none. What could not be carried over is told."""
-    workshop = _workshop(office)
-    with tempfile.TemporaryDirectory(prefix=".styles.", dir=office.files.incoming) as folder:
-        source = _uploaded(office, files, Path(folder))
+    context: ContextDep,
+    caller: OperatorDep,
+) -> schemas.StyleImportResult:
+    """Import styles as drafts: all of them or none. What was skipped is listed in `left`."""
+    service = _service(context)
+    with tempfile.TemporaryDirectory(prefix=".styles.", dir=context.files.incoming) as folder:
+        source = _save_uploads(context, files, Path(folder))
         try:
-            return style_serializers.brought(workshop, workshop.bring(source, caller.owner))
+            return serializers.serialize_import(service, service.import_drafts(source, caller.owner))
         except UserError as error:
-            # Where an upload lies for a moment is nobody's business.
+            # The temporary path of an upload is no part of the message.
             raise UserError(error.code, error.message.replace(f" at {source}", ""), error.details) from error
 
 
-@router.get("/style-pack", response_class=FileResponse, responses={**ZIP, **documented(401, 403, 404, 422, 503)})
+@router.get(
+    "/style-pack",
+    response_class=FileResponse,
+    responses={**ZIP_RESPONSES, **problem_responses(401, 403, 404, 422, 503)},
+)
 def export_styles(
-    office: TheOffice, _: AnOperator, id: Annotated[list[str], Query(min_length=1, max_length=200)]
+    context: ContextDep, _: OperatorDep, id: Annotated[list[str], Query(min_length=1, max_length=200)]
 ) -> Response:
-    """Styles as one zip with their hashes: as they are offered, or their drafts where nothing was published."""
-    with tempfile.NamedTemporaryFile(suffix=".zip", dir=office.files.incoming, delete=False) as made:
-        place = Path(made.name)
+    """Export the newest versions of styles, or drafts where none was published, as one zip with hashes."""
+    with tempfile.NamedTemporaryFile(suffix=".zip", dir=context.files.incoming, delete=False) as made:
+        place = Path(made.run_id)
     try:
-        _workshop(office).export([each[:64].replace("\0", "") for each in id], place)
+        _service(context).export([each[:64].replace("\0", "") for each in id], place)
     except BaseException:
         place.unlink(missing_ok=True)
         raise
@@ -99,144 +103,154 @@ def export_styles(
     )
 
 
-@router.get("/styles/{id}", responses=documented(401, 403, 404, 422))
-def get_own_style(id: AnId, office: TheOffice, _: AnOperator) -> schemas.OwnStyle:
-    """One style: its draft with what is wrong with it, its versions."""
-    return style_serializers.one(_workshop(office), id)
+@router.get("/styles/{id}", responses=problem_responses(401, 403, 404, 422))
+def get_operator_style(id: PathId, context: ContextDep, _: OperatorDep) -> schemas.OperatorStyle:
+    """One style: its draft with findings of lint, and its versions."""
+    return serializers.get_style(_service(context), id)
 
 
-@router.get("/styles/{id}/figures", responses=documented(401, 403, 404, 422))
-def get_style_figures(id: AnId, office: TheOffice, _: AnOperator) -> schemas.StyleReport:
-    """How a style does: uses, portraits, favourites, failures, likeness; together and by version."""
-    style_serializers.one(_workshop(office), id)
-    total, versions = office.store.figures.versions(id)
+@router.get("/styles/{id}/figures", responses=problem_responses(401, 403, 404, 422))
+def get_style_statistics(id: PathId, context: ContextDep, _: OperatorDep) -> schemas.StyleReport:
+    """Uses, portraits, favourites, failures and likeness of a style, in total and by version."""
+    serializers.get_style(_service(context), id)
+    total, versions = context.ledger.statistics.versions(id)
     return schemas.StyleReport(
         style=id,
-        total=style_serializers.figures(total),
-        versions=[style_serializers.figures(each) for each in versions],
+        total=serializers.serialize_statistics(total),
+        versions=[serializers.serialize_statistics(each) for each in versions],
     )
 
 
-@router.put("/styles/{id}/draft", responses=documented(401, 403, 409, 422, 503))
-def write_draft(id: AnId, order: schemas.DraftOrder, office: TheOffice, caller: AnOperator) -> schemas.OwnStyle:
-    """Make or change a draft. Its picture is that of the draft, or of the style as it is offered."""
-    workshop = _workshop(office)
-    workshop.write(id, order.content, order.edition, caller.owner)
-    return style_serializers.one(workshop, id)
+@router.put("/styles/{id}/draft", responses=problem_responses(401, 403, 409, 422, 503))
+def write_draft(
+    id: PathId, body: schemas.DraftRequest, context: ContextDep, caller: OperatorDep
+) -> schemas.OperatorStyle:
+    """Create or change a draft. Its picture is that of the draft, else of the newest version or built-in style."""
+    service = _service(context)
+    service.write_draft(id, body.content, body.edition, caller.owner)
+    return serializers.get_style(service, id)
 
 
-@router.delete("/styles/{id}/draft", status_code=204, responses=documented(401, 403, 404, 409, 422))
-def delete_draft(id: AnId, office: TheOffice, _: AnOperator, edition: Edition = None) -> None:
-    """Throw a draft away; published versions stay."""
-    _workshop(office).remove(id, edition)
+@router.delete("/styles/{id}/draft", status_code=204, responses=problem_responses(401, 403, 404, 409, 422))
+def delete_draft(id: PathId, context: ContextDep, _: OperatorDep, edition: EditionQuery = None) -> None:
+    """Delete a draft; published versions stay."""
+    _service(context).delete_draft(id, edition)
 
 
-@router.post("/styles/{id}/picture", responses=documented(400, 401, 403, 404, 409, 413, 422, 503))
-def put_picture(
-    id: AnId,
+@router.post("/styles/{id}/picture", responses=problem_responses(400, 401, 403, 404, 409, 413, 422, 503))
+def set_draft_picture(
+    id: PathId,
     file: Annotated[UploadFile, File(description="A JPEG, PNG or WebP with at least one face.")],
-    office: TheOffice,
-    caller: AnOperator,
-    edition: Edition = None,
-) -> schemas.OwnStyle:
-    """Give a template's draft another picture."""
-    workshop = _workshop(office)
-    place = office.files.incoming / new_id("picture", office.now())
+    context: ContextDep,
+    caller: OperatorDep,
+    edition: EditionQuery = None,
+) -> schemas.OperatorStyle:
+    """Replace the picture of a template's draft."""
+    service = _service(context)
+    place = context.files.incoming / new_id("picture", context.now())
     try:
-        _, header = images.take(office.files, file, place)
-        workshop.hang(id, place, header.format, edition, caller.owner)
+        _, header = images.save_picture(context.files, file, place)
+        service.set_picture(id, place, header.format, edition, caller.owner)
     finally:
         place.unlink(missing_ok=True)
-    return style_serializers.one(workshop, id)
+    return serializers.get_style(service, id)
 
 
 @router.get(
-    "/styles/{id}/draft/picture", response_class=Response, responses={**PICTURE, **documented(401, 403, 404, 422)}
+    "/styles/{id}/draft/picture",
+    response_class=Response,
+    responses={**PICTURE_RESPONSES, **problem_responses(401, 403, 404, 422)},
 )
-def get_draft_picture(id: AnId, office: TheOffice, _: AnOperator, side: Side = None) -> Response:
+def get_draft_picture(id: PathId, context: ContextDep, _: OperatorDep, side: Side = None) -> Response:
     """The picture of a draft."""
-    workshop = _workshop(office)
-    return _fresh(_picture_of(office, workshop.entry(workshop.draft(id)), side))
+    service = _service(context)
+    return _revalidated(_picture(context, service.entry(service.draft(id)), side))
 
 
 @router.get(
     "/styles/{id}/versions/{version}/picture",
     response_class=Response,
-    responses={**PICTURE, **documented(401, 403, 404, 422)},
+    responses={**PICTURE_RESPONSES, **problem_responses(401, 403, 404, 422)},
 )
-def get_version_picture(id: AnId, version: int, office: TheOffice, _: AnOperator, side: Side = None) -> Response:
+def get_version_picture(id: PathId, version: int, context: ContextDep, _: OperatorDep, side: Side = None) -> Response:
     """The picture of a published version."""
-    offered = Offered(office.store, office.files)
-    return _picture_of(office, offered.entry(office.store.styles.get(id, min(max(version, 0), 2**31 - 1))), side)
+    styles = AvailableStyles(context.ledger, context.files)
+    return _picture(context, styles.entry(context.ledger.styles.get(id, min(max(version, 0), 2**31 - 1))), side)
 
 
 @router.post(
     "/styles/{id}/check",
     status_code=202,
     response_model=schemas.Job,
-    responses=documented(401, 403, 404, 409, 422, 429, 503),
+    responses=problem_responses(401, 403, 404, 409, 422, 429, 503),
 )
-def check_style(id: AnId, office: TheOffice, caller: AnOperator, once: ActOnce) -> Response:
-    """Have a worker look at a draft's picture; words are read whenever the style is."""
-    draft = _workshop(office).draft(id)
-    return once(lambda: _asked(office, caller.owner, "check", draft, frozenset({"look"})))
+def check_draft(id: PathId, context: ContextDep, caller: OperatorDep, idempotency: IdempotencyDep) -> Response:
+    """Queue a check of a draft's picture by a worker; fields are linted whenever the style is read."""
+    draft = _service(context).draft(id)
+    return idempotency.run(lambda: _enqueue(context, caller.owner, "check", draft, frozenset({"look"})))
 
 
 @router.post(
     "/styles/{id}/test",
     status_code=202,
     response_model=schemas.Job,
-    responses=documented(401, 403, 404, 409, 422, 429, 503),
+    responses=problem_responses(401, 403, 404, 409, 422, 429, 503),
 )
-def test_style(id: AnId, office: TheOffice, caller: AnOperator, once: ActOnce) -> Response:
-    """Have a worker draw three people in a draft's style, and look at its picture."""
-    workshop = _workshop(office)
-    draft = workshop.draft(id)
-    needs = _needs(workshop.entry(draft).style)
-    return once(lambda: _asked(office, caller.owner, "test", draft, needs))
+def test_draft(id: PathId, context: ContextDep, caller: OperatorDep, idempotency: IdempotencyDep) -> Response:
+    """Queue sample renders of a draft, three people in its style, and a check of its picture."""
+    service = _service(context)
+    draft = service.draft(id)
+    needs = _required_abilities(service.entry(draft).style)
+    return idempotency.run(lambda: _enqueue(context, caller.owner, "test", draft, needs))
 
 
 @router.get(
-    "/styles/{id}/test/{number}", response_class=Response, responses={**PICTURE, **documented(401, 403, 404, 422)}
+    "/styles/{id}/test/{number}",
+    response_class=Response,
+    responses={**PICTURE_RESPONSES, **problem_responses(401, 403, 404, 422)},
 )
-def get_sample(id: AnId, number: int, office: TheOffice, _: AnOperator, side: Side = None) -> Response:
-    """One drawing of the last test."""
-    told = _workshop(office).draft(id).tested
-    if told is None:
+def get_sample_render(id: PathId, number: int, context: ContextDep, _: OperatorDep, side: Side = None) -> Response:
+    """One sample render of the last test."""
+    test = _service(context).draft(id).tested
+    if test is None:
         raise UserError("not_found", "This draft was not tried out yet.")
-    place = office.files.style_test(id, told["edition"]) / f"{min(max(number, 0), 99)}.jpg"
-    return _fresh(images.send(office.reduced, place, "image/jpeg", side))
+    place = context.files.style_test(id, test["edition"]) / f"{min(max(number, 0), 99)}.jpg"
+    return _revalidated(images.picture_response(context.thumbnails, place, "image/jpeg", side))
 
 
-@router.post("/styles/{id}/publish", responses=documented(401, 403, 404, 409, 422, 503))
-def publish_style(id: AnId, order: schemas.PublishOrder, office: TheOffice, _: AnOperator) -> schemas.StyleVersion:
-    """Make the draft the next version, which never changes. 409 while something is to be mended; `errors` says what."""
-    workshop = _workshop(office)
-    return style_serializers.version(workshop, workshop.publish(id, order.edition))
+@router.post("/styles/{id}/publish", responses=problem_responses(401, 403, 404, 409, 422, 503))
+def publish_draft(
+    id: PathId, body: schemas.PublishRequest, context: ContextDep, _: OperatorDep
+) -> schemas.StyleVersion:
+    """Publish the draft as the next version, which never changes. 409 with `errors` while there are findings."""
+    service = _service(context)
+    return serializers.serialize_version(service, service.publish(id, body.edition))
 
 
-@router.post("/styles/{id}/retire", responses=documented(401, 403, 404, 422))
-def retire_style(id: AnId, office: TheOffice, _: AnOperator, version: Number | None = None) -> schemas.OwnStyle:
-    """Offer one version no more, or without a number none. What was drawn with it can be drawn again."""
-    workshop = _workshop(office)
-    workshop.retire(id, version)
-    return style_serializers.one(workshop, id)
+@router.post("/styles/{id}/retire", responses=problem_responses(401, 403, 404, 422))
+def retire_style(
+    id: PathId, context: ContextDep, _: OperatorDep, version: VersionQuery | None = None
+) -> schemas.OperatorStyle:
+    """Retire one version, or all without a number. Portraits drawn with it can still be remade."""
+    service = _service(context)
+    service.retire(id, version)
+    return serializers.get_style(service, id)
 
 
-def _workshop(office: Office) -> Workshop:
-    return Workshop(office.store, office.files, office.now)
+def _service(context: AppContext) -> StyleService:
+    return StyleService(context.ledger, context.files, context.now)
 
 
-def _asked(office: Office, owner: str, kind: str, draft: DraftRow, needs: frozenset[str]) -> Response:
-    now = office.now()
+def _enqueue(context: AppContext, owner: str, kind: str, draft: DraftRow, needs: frozenset[str]) -> Response:
+    now = context.now()
     queue = "gpu.generate" if needs & {"draw:text", "draw:inpaint"} else "cpu"
-    wants = {"style": draft.id, "edition": draft.edition}
-    job = Job(new_id("job", now), owner, kind, queue, wants, now, needs=needs)
-    return accepted(office, office.ask(job))
+    params = {"style": draft.id, "edition": draft.edition}
+    job = Job(new_id("job", now), owner, kind, queue, params, now, needs=needs)
+    return accepted(context, context.enqueue(job))
 
 
-def _needs(style: StyleFile) -> frozenset[str]:
-    """What a worker must be able to do to try a style out."""
+def _required_abilities(style: StyleFile) -> frozenset[str]:
+    """The abilities that a worker needs to render samples of a style."""
     if style.kind == "text":
         return frozenset({"draw:text"})
     if style.kind == "template" and style.engines[:1] == ("diffusion",):
@@ -244,26 +258,26 @@ def _needs(style: StyleFile) -> frozenset[str]:
     return frozenset({"prepare", f"draw:{style.kind}"})
 
 
-def _uploaded(office: Office, files: Sequence[UploadFile], folder: Path) -> Path:
-    """Files of a request in a folder of their own; the one file, or the folder. Names lead nowhere else."""
-    if len(files) > MOST_AT_ONCE:
-        raise UserError("nothing_to_import", f"Send at most {MOST_AT_ONCE} files at once.")
+def _save_uploads(context: AppContext, files: Sequence[UploadFile], folder: Path) -> Path:
+    """Save the files of a request inside `folder`; returns the one pack or style.toml, or the folder."""
+    if len(files) > MAX_FILES:
+        raise UserError("nothing_to_import", f"Send at most {MAX_FILES} files at once.")
     places: list[Path] = []
     for upload in files:
-        name = images.name_of(upload)
+        name = images.display_name(upload)
         place = folder / f"file-{len(places)}{Path(name).suffix.lower()}" if name.startswith(".") else folder / name
         if any(place.name.casefold() == other.name.casefold() for other in places):
             raise UserError("nothing_to_import", f"Two files are called {name[:80]!r}. Give each a name of its own.")
         places.append(place)
-        largest = office.tasks.quotas.upload_megabytes * 1_000_000 if place.suffix == ".zip" else image_io.MOST_BYTES
-        images.keep(office.files, upload, place, largest)
+        largest = context.tasks.quotas.upload_megabytes * 1_000_000 if place.suffix == ".zip" else image_io.MAX_BYTES
+        images.save_upload(context.files, upload, place, largest)
     alone = [place for place in places if place.suffix.lower() in {".zip", ".toml"}]
     if alone and len(places) > 1:
         raise UserError("nothing_to_import", "Send a pack or a style.toml by itself, or several JSON styles or JPEGs.")
     return alone[0] if alone else folder
 
 
-def _picture_of(office: Office, entry: Entry, side: int | None) -> Response:
+def _picture(context: AppContext, entry: Entry, side: int | None) -> Response:
     try:
         place = entry.picture()
     except OperatorError as error:
@@ -271,10 +285,12 @@ def _picture_of(office: Office, entry: Entry, side: int | None) -> Response:
     if place is None:
         raise UserError("not_found", "This style has no picture.")
     suffix = place.suffix.removeprefix(".").lower().replace("jpeg", "jpg")
-    return images.send(office.reduced, place, images.SUFFIX_MEDIA.get(suffix, "application/octet-stream"), side)
+    return images.picture_response(
+        context.thumbnails, place, images.SUFFIX_MEDIA_TYPES.get(suffix, "application/octet-stream"), side
+    )
 
 
-def _fresh(answer: Response) -> Response:
-    """Ask again each time: another picture may lie under the address."""
-    answer.headers["Cache-Control"] = "private, no-cache"
-    return answer
+def _revalidated(response: Response) -> Response:
+    """A response that is revalidated each time: the picture at the address may change."""
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response

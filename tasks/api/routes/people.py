@@ -1,105 +1,118 @@
-"""People with their consents and identities; erasing them."""
+"""Routes of people: create, list, rename, erase; their consents and identities."""
 
 from fastapi import APIRouter, Response
 
 from tasks import schemas
 from tasks.api import serializers
-from tasks.api.context import ActOnce, AnId, Cursor, Guarded, Limit, Office, TheCaller, TheOffice, made
-from tasks.api.problems import documented
+from tasks.api.context import (
+    AppContext,
+    AuthenticatedRoute,
+    CallerDep,
+    ContextDep,
+    Cursor,
+    IdempotencyDep,
+    Limit,
+    PathId,
+    created,
+)
+from tasks.api.problems import problem_responses
 from tasks.ledger.rows import PersonRow
 
-router = APIRouter(prefix="/people", tags=["people"], route_class=Guarded)
+router = APIRouter(prefix="/people", tags=["people"], route_class=AuthenticatedRoute)
 
 
-@router.post("", status_code=201, response_model=schemas.Person, responses=documented(401, 409, 422))
-def add_person(order: schemas.PersonOrder, office: TheOffice, caller: TheCaller, once: ActOnce) -> Response:
-    """Somebody to draw, with the record of their consent."""
+@router.post("", status_code=201, response_model=schemas.Person, responses=problem_responses(401, 409, 422))
+def create_person(
+    body: schemas.PersonRequest, context: ContextDep, caller: CallerDep, idempotency: IdempotencyDep
+) -> Response:
+    """Add a person, with the record of their consent."""
 
-    def act() -> Response:
-        given, most = order.consent, office.tasks.quotas.people
-        row = office.store.people.add(caller.owner, order.name, given.text_version, given.given_by, office.now(), most)
-        return made(_person(office, row), f"/v1/people/{row.id}")
+    def create() -> Response:
+        consent, most = body.consent, context.tasks.quotas.people
+        row = context.ledger.people.add(
+            caller.owner, body.name, consent.text_version, consent.given_by, context.now(), most
+        )
+        return created(_person(context, row), f"/v1/people/{row.id}")
 
-    return once(act)
+    return idempotency.run(create)
 
 
-@router.get("", responses=documented(401, 422))
+@router.get("", responses=problem_responses(401, 422))
 def list_people(
-    office: TheOffice, caller: TheCaller, cursor: Cursor = None, limit: Limit = 50
+    context: ContextDep, caller: CallerDep, cursor: Cursor = None, limit: Limit = 50
 ) -> schemas.Page[schemas.Person]:
-    """Your people, the newest first."""
-    page = office.store.people.list(caller.owner, cursor, limit)
-    about = office.store.people.about(page.items)
-    days = office.tasks.retention_days
-    items = [serializers.person(row, about[row.id], days) for row in page.items]
+    """The caller's people, the newest first."""
+    page = context.ledger.people.list(caller.owner, cursor, limit)
+    summaries = context.ledger.people.summarize(page.items)
+    days = context.tasks.retention_days
+    items = [serializers.serialize_person(row, summaries[row.id], days) for row in page.items]
     return schemas.Page(items=items, next=page.next)
 
 
-@router.get("/{id}", responses=documented(401, 404, 410, 422))
-def get_person(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Person:
+@router.get("/{id}", responses=problem_responses(401, 404, 410, 422))
+def get_person(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Person:
     """One person."""
-    return _person(office, office.store.people.get(caller.owner, id))
+    return _person(context, context.ledger.people.get(caller.owner, id))
 
 
-@router.patch("/{id}", responses=documented(401, 404, 410, 422))
-def rename_person(id: AnId, change: schemas.PersonChange, office: TheOffice, caller: TheCaller) -> schemas.Person:
-    """Call a person by another name."""
-    return _person(office, office.store.people.rename(caller.owner, id, change.name))
+@router.patch("/{id}", responses=problem_responses(401, 404, 410, 422))
+def rename_person(id: PathId, body: schemas.PersonUpdate, context: ContextDep, caller: CallerDep) -> schemas.Person:
+    """Change a person's name."""
+    return _person(context, context.ledger.people.rename(caller.owner, id, body.name))
 
 
-@router.delete("/{id}", responses=documented(401, 404, 410, 422))
-def erase_person(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Erased:
-    """Erase a person and everything made from their photos; says what went."""
-    gone = office.store.people.erase(caller.owner, id, office.now())
-    files = office.files.erase_person(caller.owner, id, gone.jobs)
+@router.delete("/{id}", responses=problem_responses(401, 404, 410, 422))
+def erase_person(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Erased:
+    """Erase a person and everything made from their photos; returns the ids of what was erased."""
+    erased = context.ledger.people.erase(caller.owner, id, context.now())
+    files = context.files.erase_person(caller.owner, id, erased.jobs)
     return schemas.Erased(
-        people=list(gone.people),
-        selfies=list(gone.selfies),
-        portraits=list(gone.portraits),
-        jobs=list(gone.jobs),
+        people=list(erased.people),
+        selfies=list(erased.selfies),
+        portraits=list(erased.portraits),
+        jobs=list(erased.jobs),
         files=files,
     )
 
 
-@router.get("/{id}/consents", responses=documented(401, 404, 410, 422))
-def list_consents(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Page[schemas.Consent]:
-    """What was agreed to, the oldest first."""
-    rows = office.store.people.consents(caller.owner, id)
-    return schemas.Page(items=[serializers.consent(row) for row in rows], next=None)
+@router.get("/{id}/consents", responses=problem_responses(401, 404, 410, 422))
+def list_consents(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Page[schemas.Consent]:
+    """Records of consent, the oldest first."""
+    rows = context.ledger.people.consents(caller.owner, id)
+    return schemas.Page[schemas.Consent].model_validate({"items": rows})
 
 
 @router.post(
-    "/{id}/consents", status_code=201, response_model=schemas.Consent, responses=documented(401, 404, 409, 410, 422)
+    "/{id}/consents",
+    status_code=201,
+    response_model=schemas.Consent,
+    responses=problem_responses(401, 404, 409, 410, 422),
 )
-def consent_again(
-    id: AnId, given: schemas.ConsentGiven, office: TheOffice, caller: TheCaller, once: ActOnce
+def add_consent(
+    id: PathId, body: schemas.ConsentRequest, context: ContextDep, caller: CallerDep, idempotency: IdempotencyDep
 ) -> Response:
-    """Agree once more, after withdrawing or to a newer text."""
+    """Record consent again, after it was withdrawn or to a newer text."""
 
-    def act() -> Response:
-        row = office.store.people.consent_again(caller.owner, id, given.text_version, given.given_by, office.now())
-        return made(serializers.consent(row), f"/v1/people/{id}/consents")
+    def create() -> Response:
+        row = context.ledger.people.add_consent(caller.owner, id, body.text_version, body.given_by, context.now())
+        return created(schemas.Consent.model_validate(row), f"/v1/people/{id}/consents")
 
-    return once(act)
-
-
-@router.delete("/{id}/consents", status_code=204, responses=documented(401, 404, 410, 422))
-def withdraw_consent(id: AnId, office: TheOffice, caller: TheCaller) -> None:
-    """Take consent back: nothing more is made of the person. What there is stays until it is erased."""
-    office.store.people.withdraw(caller.owner, id, office.now())
+    return idempotency.run(create)
 
 
-@router.get("/{id}/identities", responses=documented(401, 404, 410, 422))
-def list_identities(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Page[schemas.Identity]:
-    """What the person can be drawn from, the newest first."""
-    rows = office.store.people.identities(caller.owner, id)
-    items = [
-        schemas.Identity(id=row.id, person=row.person, created=serializers.moment(row.created), base=row.base)
-        for row in rows
-    ]
-    return schemas.Page(items=items, next=None)
+@router.delete("/{id}/consents", status_code=204, responses=problem_responses(401, 404, 410, 422))
+def withdraw_consent(id: PathId, context: ContextDep, caller: CallerDep) -> None:
+    """Withdraw consent: nothing more is made of the person. What exists stays until it is erased."""
+    context.ledger.people.withdraw(caller.owner, id, context.now())
 
 
-def _person(office: Office, row: PersonRow) -> schemas.Person:
-    about = office.store.people.about([row])[row.id]
-    return serializers.person(row, about, office.tasks.retention_days)
+@router.get("/{id}/identities", responses=problem_responses(401, 404, 410, 422))
+def list_identities(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Page[schemas.Identity]:
+    """Identities that the person can be drawn from, the newest first."""
+    rows = context.ledger.people.identities(caller.owner, id)
+    return schemas.Page[schemas.Identity].model_validate({"items": rows})
+
+
+def _person(context: AppContext, row: PersonRow) -> schemas.Person:
+    summary = context.ledger.people.summarize([row])[row.id]
+    return serializers.serialize_person(row, summary, context.tasks.retention_days)

@@ -1,4 +1,4 @@
-"""A person's photos: added, looked at, wished in or out, deleted."""
+"""Routes of selfies: upload, list, include or exclude, delete; their files and training crops."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,124 +8,136 @@ from fastapi import APIRouter, File, Response, UploadFile
 from pipelines.folders import training_sets
 from portrait.errors import OperatorError, UserError
 from tasks import schemas
-from tasks.api import images, serializers
-from tasks.api.context import AnId, Guarded, Office, TheCaller, TheOffice
+from tasks.api import images
+from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, PathId
 from tasks.api.images import Side
-from tasks.api.problems import documented
+from tasks.api.problems import problem_responses
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import SelfieRow
 
-router = APIRouter(tags=["selfies"], route_class=Guarded)
-MOST_AT_ONCE = 60
+router = APIRouter(tags=["selfies"], route_class=AuthenticatedRoute)
+MAX_FILES = 60
 """Files of one request."""
-PICTURE = {
+PICTURE_RESPONSES = {
     200: {"description": "The picture.", "content": {"image/*": {}}},
     206: {"description": "The part that `Range` names.", "content": {"image/*": {}}},
-    **documented(416),
+    **problem_responses(416),
 }
 
 
 @router.post(
     "/people/{id}/selfies",
     status_code=201,
-    responses=documented(400, 401, 403, 404, 409, 410, 413, 422, 429, 503),
+    responses=problem_responses(400, 401, 403, 404, 409, 410, 413, 422, 429, 503),
 )
 def add_selfies(
-    id: AnId,
-    files: Annotated[list[UploadFile], File(description=f"1 to {MOST_AT_ONCE} photos.")],
-    office: TheOffice,
-    caller: TheCaller,
-) -> schemas.SelfiesAdded:
-    """Add photos. What cannot be read is told by name and does not stop the others.
+    id: PathId,
+    files: Annotated[list[UploadFile], File(description=f"1 to {MAX_FILES} photos.")],
+    context: ContextDep,
+    caller: CallerDep,
+) -> schemas.SelfieUploadResult:
+    """Upload photos. Those that cannot be read are listed by name in `refused` and do not stop the others.
 
-    The same bytes again give the photo that is there already.
+    The same bytes again give the photo that exists already.
     """
-    if len(files) > MOST_AT_ONCE:
-        raise UserError("too_many_photos", f"Send at most {MOST_AT_ONCE} photos at once.")
-    office.store.people.consented(caller.owner, id)
+    if len(files) > MAX_FILES:
+        raise UserError("too_many_photos", f"Send at most {MAX_FILES} photos at once.")
+    context.ledger.people.require_consent(caller.owner, id)
     added, refused = [], []
     first: UserError | None = None
     for upload in files:
         try:
-            added.append(serializers.selfie(_add(office, caller.owner, id, upload)))
+            added.append(schemas.Selfie.model_validate(_add(context, caller.owner, id, upload)))
         except UserError as error:
             first = first or error
-            refused.append(schemas.Detail(where=images.name_of(upload), code=error.code, message=error.message))
+            refused.append(
+                schemas.ErrorDetail(where=images.display_name(upload), code=error.code, message=error.message)
+            )
     if first is not None and not added:
         photos = [{"file": each.where, "reasons": [{"code": each.code, "tip": each.message}]} for each in refused]
         raise UserError(first.code, first.message, {**first.details, "photos": photos})
-    return schemas.SelfiesAdded(added=added, refused=refused)
+    return schemas.SelfieUploadResult(added=added, refused=refused)
 
 
-@router.get("/people/{id}/selfies", responses=documented(401, 404, 410, 422))
-def list_selfies(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Page[schemas.Selfie]:
-    """A person's photos with their verdicts, in the order in which they came."""
-    rows = office.store.people.selfies(caller.owner, id)
-    return schemas.Page(items=[serializers.selfie(row) for row in rows], next=None)
+@router.get("/people/{id}/selfies", responses=problem_responses(401, 404, 410, 422))
+def list_selfies(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Page[schemas.Selfie]:
+    """A person's photos with their verdicts, in the order of upload."""
+    rows = context.ledger.people.selfies(caller.owner, id)
+    return schemas.Page[schemas.Selfie].model_validate({"items": rows})
 
 
-@router.get("/selfies/{id}", responses=documented(401, 404, 410, 422))
-def get_selfie(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Selfie:
+@router.get("/selfies/{id}", responses=problem_responses(401, 404, 410, 422))
+def get_selfie(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Selfie:
     """One photo."""
-    return serializers.selfie(office.store.people.selfie(caller.owner, id))
+    return schemas.Selfie.model_validate(context.ledger.people.selfie(caller.owner, id))
 
 
-@router.patch("/selfies/{id}", responses=documented(401, 404, 410, 422))
-def change_selfie(id: AnId, change: schemas.SelfieChange, office: TheOffice, caller: TheCaller) -> schemas.Selfie:
-    """Include or exclude a photo, or leave it to the judge; the next training goes by it."""
-    return serializers.selfie(office.store.people.wish(caller.owner, id, change.wish))
+@router.patch("/selfies/{id}", responses=problem_responses(401, 404, 410, 422))
+def update_selfie(id: PathId, body: schemas.SelfieUpdate, context: ContextDep, caller: CallerDep) -> schemas.Selfie:
+    """Include or exclude a photo, or leave the choice to the next training."""
+    return schemas.Selfie.model_validate(context.ledger.people.set_override(caller.owner, id, body.wish))
 
 
-@router.delete("/selfies/{id}", status_code=204, responses=documented(401, 404, 410, 422))
-def delete_selfie(id: AnId, office: TheOffice, caller: TheCaller) -> None:
-    """Forget a photo, and what was cut from it. A person left without any cannot be drawn until trained anew."""
-    gone = office.store.people.delete_selfie(caller.owner, id, office.now())
-    office.files.erase_file(office.files.selfie(caller.owner, gone.person, gone.id))
-    for made in office.store.people.sets(caller.owner, gone.person):
-        folder = office.files.training_set(caller.owner, gone.person, made.id)
-        if training_sets.is_set(folder) and not _forgotten(folder, gone.id):
-            office.store.people.delete_set(caller.owner, made.id)
-            office.files.erase_training_set(caller.owner, gone.person, made.id)
+@router.delete("/selfies/{id}", status_code=204, responses=problem_responses(401, 404, 410, 422))
+def delete_selfie(id: PathId, context: ContextDep, caller: CallerDep) -> None:
+    """Delete a photo and its crops. A person left without any cannot be drawn until trained again."""
+    gone = context.ledger.people.delete_selfie(caller.owner, id, context.now())
+    context.files.erase_file(context.files.selfie(caller.owner, gone.person, gone.id))
+    for made in context.ledger.people.training_sets(caller.owner, gone.person):
+        folder = context.files.training_set(caller.owner, gone.person, made.id)
+        if training_sets.is_set(folder) and not _remove_from_set(folder, gone.id):
+            context.ledger.people.delete_training_set(caller.owner, made.id)
+            context.files.erase_training_set(caller.owner, gone.person, made.id)
 
 
-@router.get("/selfies/{id}/file", response_class=Response, responses={**PICTURE, **documented(401, 404, 410, 422)})
-def get_selfie_file(id: AnId, office: TheOffice, caller: TheCaller, side: Side = None) -> Response:
-    """The photo as it came, or small and upright."""
-    row = office.store.people.selfie(caller.owner, id)
-    path = office.files.selfie(caller.owner, row.person, row.id)
-    return images.send(office.reduced, path, images.MEDIA.get(row.format, "application/octet-stream"), side)
+@router.get(
+    "/selfies/{id}/file",
+    response_class=Response,
+    responses={**PICTURE_RESPONSES, **problem_responses(401, 404, 410, 422)},
+)
+def get_selfie_file(id: PathId, context: ContextDep, caller: CallerDep, side: Side = None) -> Response:
+    """The photo as it was uploaded, or an upright JPEG of at most `side` pixels."""
+    row = context.ledger.people.selfie(caller.owner, id)
+    path = context.files.selfie(caller.owner, row.person, row.id)
+    return images.picture_response(
+        context.thumbnails, path, images.MEDIA_TYPES.get(row.format, "application/octet-stream"), side
+    )
 
 
-@router.get("/selfies/{id}/crop", response_class=Response, responses={**PICTURE, **documented(401, 404, 410, 422)})
-def get_selfie_crop(id: AnId, office: TheOffice, caller: TheCaller, side: Side = None) -> Response:
-    """What is learned from the photo: the crop of the newest training; 404 for a photo that was not used."""
-    row = office.store.people.selfie(caller.owner, id)
-    for identity in office.store.people.identities(caller.owner, row.person)[:1]:
-        folder = office.files.training_set(caller.owner, row.person, identity.training_set)
-        crop = training_sets.crop_of(folder, row.id)
+@router.get(
+    "/selfies/{id}/crop",
+    response_class=Response,
+    responses={**PICTURE_RESPONSES, **problem_responses(401, 404, 410, 422)},
+)
+def get_selfie_crop(id: PathId, context: ContextDep, caller: CallerDep, side: Side = None) -> Response:
+    """The crop of the newest training of this photo; 404 for a photo that was not used."""
+    row = context.ledger.people.selfie(caller.owner, id)
+    for identity in context.ledger.people.identities(caller.owner, row.person)[:1]:
+        folder = context.files.training_set(caller.owner, row.person, identity.training_set)
+        crop = training_sets.find_crop(folder, row.id)
         if crop is not None:
-            return images.send(office.reduced, crop, "image/png", side)
+            return images.picture_response(context.thumbnails, crop, "image/png", side)
     raise UserError("not_found", "Nothing was cut from this photo.")
 
 
-def _forgotten(folder: Path, photo: str) -> bool:
-    """Take a photo out of a set; False when nothing is left to draw from, or the set is broken and can only go whole."""
+def _remove_from_set(folder: Path, photo: str) -> bool:
+    """Remove a photo from a training set; False where the whole set must go: nothing is left in it, or it is broken."""
     try:
-        return training_sets.forget(folder, photo)
+        return training_sets.remove_photo(folder, photo)
     except UserError:
         return False
 
 
-def _add(office: Office, owner: str, person: str, upload: UploadFile) -> SelfieRow:
-    now, quotas = office.now(), office.tasks.quotas
+def _add(context: AppContext, owner: str, person: str, upload: UploadFile) -> SelfieRow:
+    now, quotas = context.now(), context.tasks.quotas
     id = new_id("selfie", now)
-    place = office.files.selfie(owner, person, id)
-    saved, header = images.take(office.files, upload, place)
+    place = context.files.selfie(owner, person, id)
+    saved, header = images.save_picture(context.files, upload, place)
     row = SelfieRow(
         id=id,
         owner=owner,
         person=person,
-        name=images.name_of(upload),
+        name=images.display_name(upload),
         sha256=saved.sha256,
         bytes=saved.bytes,
         width=header.size.width,
@@ -134,10 +146,10 @@ def _add(office: Office, owner: str, person: str, upload: UploadFile) -> SelfieR
         created=now,
     )
     try:
-        kept = office.store.people.add_selfie(row, quotas.photos, quotas.photos_a_day)
+        stored = context.ledger.people.add_selfie(row, quotas.photos, quotas.photos_a_day)
     except (UserError, OperatorError):
         place.unlink(missing_ok=True)
         raise
-    if kept.id != id:
+    if stored.id != id:
         place.unlink(missing_ok=True)
-    return kept
+    return stored

@@ -1,4 +1,4 @@
-"""What portraits can look like: the styles of the house, and pictures that people bring."""
+"""Routes of styles and of templates, the pictures that callers upload to put people into."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -7,120 +7,128 @@ from fastapi import APIRouter, File, Response, UploadFile
 
 from portrait.errors import OperatorError, UserError
 from tasks import schemas
-from tasks.api import images, serializers
-from tasks.api.context import AnId, Cursor, Guarded, Limit, Office, TheCaller, TheOffice, made
+from tasks.api import images
+from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, Cursor, Limit, PathId, created
 from tasks.api.images import Side
-from tasks.api.problems import documented
-from tasks.api.routes.selfies import PICTURE
-from tasks.jobs import Job, needs_of
+from tasks.api.problems import problem_responses
+from tasks.api.routes.selfies import PICTURE_RESPONSES
+from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import TemplateRow
-from tasks.styles.available import Offered
+from tasks.styles.available import AvailableStyles
 from templates.hashes import PREVIEW
 from templates.schema import StyleFile
 
-router = APIRouter(tags=["styles"], route_class=Guarded)
-NOBODY = "No worker for it is running. An operator can start one."
+router = APIRouter(tags=["styles"], route_class=AuthenticatedRoute)
+NO_WORKER = "No worker for it is running. An operator can start one."
 
 
-@router.get("/styles", responses=documented(401))
-def list_styles(office: TheOffice, _: TheCaller) -> schemas.Page[schemas.Style]:
-    """What portraits can look like here."""
-    able = abilities(office)
-    return schemas.Page(items=[_style(entry.style, able) for entry in _offered(office).entries()], next=None)
+@router.get("/styles", responses=problem_responses(401))
+def list_styles(context: ContextDep, _: CallerDep) -> schemas.Page[schemas.Style]:
+    """The styles that portraits can be made in."""
+    missing = missing_by_ability(context)
+    return schemas.Page(items=[_style(entry.style, missing) for entry in _styles(context).entries()], next=None)
 
 
-@router.get("/styles/{id}", responses=documented(401, 404, 422))
-def get_style(id: AnId, office: TheOffice, _: TheCaller) -> schemas.Style:
+@router.get("/styles/{id}", responses=problem_responses(401, 404, 422))
+def get_style(id: PathId, context: ContextDep, _: CallerDep) -> schemas.Style:
     """One style."""
-    return _style(_offered(office).find(id).style, abilities(office))
+    return _style(_styles(context).find(id).style, missing_by_ability(context))
 
 
-@router.get("/styles/{id}/preview", response_class=Response, responses={**PICTURE, **documented(401, 404, 422)})
-def get_style_preview(id: AnId, office: TheOffice, _: TheCaller, side: Side = None) -> Response:
-    """What a style looks like."""
-    entry = _offered(office).find(id)
+@router.get(
+    "/styles/{id}/preview", response_class=Response, responses={**PICTURE_RESPONSES, **problem_responses(401, 404, 422)}
+)
+def get_style_preview(id: PathId, context: ContextDep, _: CallerDep, side: Side = None) -> Response:
+    """The preview of a style, or its picture, as a JPEG."""
+    entry = _styles(context).find(id)
     preview = entry.folder / PREVIEW
     picture = None if preview.is_file() else entry.picture()
-    return images.send(office.reduced, picture or preview, "image/jpeg", side or 1024)
+    return images.picture_response(context.thumbnails, picture or preview, "image/jpeg", side or 1024)
 
 
 @router.post(
     "/templates",
     status_code=201,
     response_model=schemas.Template,
-    responses=documented(400, 401, 409, 413, 422, 429, 503),
+    responses=problem_responses(400, 401, 409, 413, 422, 429, 503),
 )
-def add_template(
+def upload_template(
     file: Annotated[UploadFile, File(description="A picture with at least one face.")],
-    office: TheOffice,
-    caller: TheCaller,
+    context: ContextDep,
+    caller: CallerDep,
 ) -> Response:
-    """Bring a picture that people can be put into. A job looks for its faces; then they have numbers."""
-    now = office.now()
+    """Upload a picture that people can be put into. A job detects its faces and numbers them."""
+    now = context.now()
     id, job = new_id("template", now), new_id("job", now)
-    place = office.files.template(caller.owner, id)
-    saved, header = images.take(office.files, file, place)
+    place = context.files.template(caller.owner, id)
+    saved, header = images.save_picture(context.files, file, place)
     size = header.size
-    name = images.name_of(file)
+    name = images.display_name(file)
     row = TemplateRow(id, caller.owner, name, saved.bytes, size.width, size.height, header.format, job, now)
-    kept: TemplateRow | None = None
+    stored: TemplateRow | None = None
     try:
-        kept = office.store.templates.add(row, office.tasks.quotas.templates)
-        office.ask(Job(job, caller.owner, "look", "cpu", {"template": id}, now, needs=needs_of("look")))
+        stored = context.ledger.templates.add(row, context.tasks.quotas.templates)
+        context.enqueue(Job(job, caller.owner, "look", "cpu", {"template": id}, now, needs=required_abilities("look")))
     except (UserError, OperatorError):
         place.unlink(missing_ok=True)
-        if kept is not None:
-            office.store.templates.delete(caller.owner, id, now)
+        if stored is not None:
+            context.ledger.templates.delete(caller.owner, id, now)
         raise
-    return made(serializers.template(row), f"/v1/templates/{id}")
+    return created(schemas.Template.model_validate(row), f"/v1/templates/{id}")
 
 
-@router.get("/templates", responses=documented(401, 422))
+@router.get("/templates", responses=problem_responses(401, 422))
 def list_templates(
-    office: TheOffice, caller: TheCaller, cursor: Cursor = None, limit: Limit = 50
+    context: ContextDep, caller: CallerDep, cursor: Cursor = None, limit: Limit = 50
 ) -> schemas.Page[schemas.Template]:
-    """Your own pictures, the newest first."""
-    page = office.store.templates.list(caller.owner, cursor, limit)
-    return schemas.Page(items=[serializers.template(row) for row in page.items], next=page.next)
+    """The caller's own pictures, the newest first."""
+    page = context.ledger.templates.list(caller.owner, cursor, limit)
+    return schemas.Page[schemas.Template].model_validate(page)
 
 
-@router.get("/templates/{id}", responses=documented(401, 404, 410, 422))
-def get_template(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Template:
+@router.get("/templates/{id}", responses=problem_responses(401, 404, 410, 422))
+def get_template(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Template:
     """One picture with its faces, numbered from the left."""
-    return serializers.template(office.store.templates.get(caller.owner, id))
+    return schemas.Template.model_validate(context.ledger.templates.get(caller.owner, id))
 
 
-@router.get("/templates/{id}/file", response_class=Response, responses={**PICTURE, **documented(401, 404, 410, 422)})
-def get_template_file(id: AnId, office: TheOffice, caller: TheCaller, side: Side = None) -> Response:
-    """The picture as it came, or small and upright."""
-    row = office.store.templates.get(caller.owner, id)
-    path = office.files.template(caller.owner, id)
-    return images.send(office.reduced, path, images.MEDIA.get(row.format, "application/octet-stream"), side)
+@router.get(
+    "/templates/{id}/file",
+    response_class=Response,
+    responses={**PICTURE_RESPONSES, **problem_responses(401, 404, 410, 422)},
+)
+def get_template_file(id: PathId, context: ContextDep, caller: CallerDep, side: Side = None) -> Response:
+    """The picture as it was uploaded, or an upright JPEG of at most `side` pixels."""
+    row = context.ledger.templates.get(caller.owner, id)
+    path = context.files.template(caller.owner, id)
+    return images.picture_response(
+        context.thumbnails, path, images.MEDIA_TYPES.get(row.format, "application/octet-stream"), side
+    )
 
 
-@router.delete("/templates/{id}", status_code=204, responses=documented(401, 404, 410, 422))
-def delete_template(id: AnId, office: TheOffice, caller: TheCaller) -> None:
-    """Forget a picture; portraits that were made in it stay."""
-    office.store.templates.delete(caller.owner, id, office.now())
-    office.files.erase_file(office.files.template(caller.owner, id))
+@router.delete("/templates/{id}", status_code=204, responses=problem_responses(401, 404, 410, 422))
+def delete_template(id: PathId, context: ContextDep, caller: CallerDep) -> None:
+    """Delete a picture; portraits that were made in it stay."""
+    context.ledger.templates.delete(caller.owner, id, context.now())
+    context.files.erase_file(context.files.template(caller.owner, id))
 
 
-def abilities(office: Office) -> Mapping[str, list[str]]:
-    """By ability: what it takes; empty for one that a live worker has."""
+def missing_by_ability(context: AppContext) -> Mapping[str, list[str]]:
+    """What is missing by ability, one sentence each; empty for an ability that a live worker has."""
     found: dict[str, list[str]] = {}
-    for worker in office.store.staff.live(office.now()):
+    for worker in context.ledger.workers.list_live(context.now()):
         found |= {name: list(lines) for name, lines in worker.missing.items() if found.get(name) != []}
         found |= {name: [] for name in worker.abilities}
     return found
 
 
-def _offered(office: Office) -> Offered:
-    return Offered(office.store, office.files)
+def _styles(context: AppContext) -> AvailableStyles:
+    return AvailableStyles(context.ledger, context.files)
 
 
-def _style(file: StyleFile, able: Mapping[str, list[str]]) -> schemas.Style:
-    missing = able.get(f"draw:{file.kind}", [NOBODY])
+def _style(file: StyleFile, by_ability: Mapping[str, list[str]]) -> schemas.Style:
+    missing = by_ability.get(f"draw:{file.kind}", [NO_WORKER])
     return schemas.Style(
         id=file.id,
         version=file.version,

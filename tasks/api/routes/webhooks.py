@@ -1,73 +1,78 @@
-"""Where to call when a job ends, and how the calls went."""
+"""Routes of webhooks: create, list, delete, test; their deliveries."""
 
 from fastapi import APIRouter, Response
 
 from portrait.errors import UserError
 from tasks import schemas, webhooks
-from tasks.api import serializers
-from tasks.api.context import ActOnce, AnId, Cursor, Guarded, Limit, TheCaller, TheOffice, made
-from tasks.api.problems import documented
+from tasks.api.context import AuthenticatedRoute, CallerDep, ContextDep, Cursor, IdempotencyDep, Limit, PathId, created
+from tasks.api.problems import problem_responses
 from tasks.ledger import transitions
 from tasks.queue import broker
 
-router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=Guarded)
+router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=AuthenticatedRoute)
 
 
-@router.post("", status_code=201, response_model=schemas.WebhookMade, responses=documented(401, 409, 422))
-def add_webhook(order: schemas.WebhookOrder, office: TheOffice, caller: TheCaller, once: ActOnce) -> Response:
-    """Be called when jobs end, signed by Standard Webhooks; the secret is in this answer and nowhere else."""
+@router.post("", status_code=201, response_model=schemas.WebhookWithSecret, responses=problem_responses(401, 409, 422))
+def create_webhook(
+    body: schemas.WebhookRequest, context: ContextDep, caller: CallerDep, idempotency: IdempotencyDep
+) -> Response:
+    """Create a webhook that is called when jobs end. Its signing secret is in this response and nowhere else."""
 
-    def act() -> Response:
-        webhooks.check_url(order.url, office.tasks.webhooks.private)
-        row = office.store.hooks.add(caller.owner, order.url, webhooks.new_secret(), list(order.events), office.now())
-        said = schemas.WebhookMade(**serializers.webhook(row).model_dump(), secret=row.secret)
-        return made(said, f"/v1/webhooks/{row.id}")
+    def create() -> Response:
+        webhooks.check_url(body.url, context.tasks.webhooks.private)
+        row = context.ledger.webhooks.add(
+            caller.owner, body.url, webhooks.new_secret(), list(body.events), context.now()
+        )
+        webhook = schemas.WebhookWithSecret.model_validate(row)
+        return created(webhook, f"/v1/webhooks/{row.id}")
 
-    return once(act)
+    return idempotency.run(create)
 
 
-@router.get("", responses=documented(401))
-def list_webhooks(office: TheOffice, caller: TheCaller) -> schemas.Page[schemas.Webhook]:
+@router.get("", responses=problem_responses(401))
+def list_webhooks(context: ContextDep, caller: CallerDep) -> schemas.Page[schemas.Webhook]:
     """Your webhooks."""
-    return schemas.Page(items=[serializers.webhook(row) for row in office.store.hooks.list(caller.owner)], next=None)
+    return schemas.Page[schemas.Webhook].model_validate({"items": context.ledger.webhooks.list(caller.owner)})
 
 
-@router.get("/{id}", responses=documented(401, 404, 422))
-def get_webhook(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Webhook:
+@router.get("/{id}", responses=problem_responses(401, 404, 422))
+def get_webhook(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Webhook:
     """One webhook."""
-    return serializers.webhook(office.store.hooks.get(caller.owner, id))
+    return schemas.Webhook.model_validate(context.ledger.webhooks.get(caller.owner, id))
 
 
-@router.delete("/{id}", status_code=204, responses=documented(401, 404, 422))
-def delete_webhook(id: AnId, office: TheOffice, caller: TheCaller) -> None:
-    """Be called no more; what waits is dropped."""
-    office.store.hooks.delete(caller.owner, id)
+@router.delete("/{id}", status_code=204, responses=problem_responses(401, 404, 422))
+def delete_webhook(id: PathId, context: ContextDep, caller: CallerDep) -> None:
+    """Delete a webhook; deliveries that wait are dropped."""
+    context.ledger.webhooks.delete(caller.owner, id)
 
 
-@router.post("/{id}/test", status_code=202, responses=documented(401, 404, 422))
-def test_webhook(id: AnId, office: TheOffice, caller: TheCaller) -> schemas.Delivery:
-    """Send a test call, `webhook.test`."""
-    now = office.now()
-    row = office.store.hooks.send(caller.owner, id, "webhook.test", transitions.payload("webhook.test", {}, now), now)
-    broker.ring(office.bell, "io")
-    return serializers.delivery(row)
+@router.post("/{id}/test", status_code=202, responses=problem_responses(401, 404, 422))
+def test_webhook(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Delivery:
+    """Queue a test delivery, `webhook.test`."""
+    now = context.now()
+    row = context.ledger.webhooks.enqueue(
+        caller.owner, id, "webhook.test", transitions.webhook_payload("webhook.test", {}, now), now
+    )
+    broker.notify(context.celery, "io")
+    return schemas.Delivery.model_validate(row)
 
 
-@router.get("/{id}/deliveries", responses=documented(401, 404, 422))
+@router.get("/{id}/deliveries", responses=problem_responses(401, 404, 422))
 def list_deliveries(
-    id: AnId, office: TheOffice, caller: TheCaller, cursor: Cursor = None, limit: Limit = 50
+    id: PathId, context: ContextDep, caller: CallerDep, cursor: Cursor = None, limit: Limit = 50
 ) -> schemas.Page[schemas.Delivery]:
-    """The calls, the newest first."""
-    page = office.store.hooks.deliveries(caller.owner, id, cursor, limit)
-    return schemas.Page(items=[serializers.delivery(row) for row in page.items], next=page.next)
+    """Deliveries, the newest first."""
+    page = context.ledger.webhooks.deliveries(caller.owner, id, cursor, limit)
+    return schemas.Page[schemas.Delivery].model_validate(page)
 
 
-@router.post("/{id}/deliveries/{delivery}/redeliver", status_code=202, responses=documented(401, 404, 422))
-def redeliver(id: AnId, delivery: AnId, office: TheOffice, caller: TheCaller) -> schemas.Delivery:
-    """Make a call again, as a new one with the same content."""
-    earlier = office.store.hooks.delivery(caller.owner, delivery)
+@router.post("/{id}/deliveries/{delivery}/redeliver", status_code=202, responses=problem_responses(401, 404, 422))
+def redeliver(id: PathId, delivery: PathId, context: ContextDep, caller: CallerDep) -> schemas.Delivery:
+    """Queue a delivery again, as a new one with the same payload."""
+    earlier = context.ledger.webhooks.delivery(caller.owner, delivery)
     if earlier.webhook != id:
         raise UserError("not_found", "This webhook made no such call.")
-    row = office.store.hooks.send(caller.owner, id, earlier.event, earlier.payload, office.now())
-    broker.ring(office.bell, "io")
-    return serializers.delivery(row)
+    row = context.ledger.webhooks.enqueue(caller.owner, id, earlier.event, earlier.payload, context.now())
+    broker.notify(context.celery, "io")
+    return schemas.Delivery.model_validate(row)

@@ -11,7 +11,7 @@ import pytest
 from app.commands.edit import edit
 from app.commands.make import make
 from app.commands.remake import remake
-from pipelines.deliver import recipe_of
+from pipelines.deliver import read_recipe
 from pipelines.image_io import read
 from portrait.arrays import Image
 from tests.app.commands.test_make_diffusion import installed, person, place, settings  # noqa: F401 -- fixtures
@@ -60,7 +60,7 @@ def test_variations_differ_from_the_portrait_and_from_each_other(
     assert {image.shape for image in images} == {(132, 100, 3)}
     assert not np.array_equal(images[0], images[1])
     assert not np.array_equal(images[1], images[2])
-    recipe = recipe_of(made[0])
+    recipe = read_recipe(made[0])
     assert recipe["seed"] == 4
     assert set(recipe["edit"]) == {"kind", "picture", "strength"}
     assert b"trainedAlgorithmicMedia" in made[0].read_bytes()
@@ -83,7 +83,7 @@ def test_an_edit_is_made_again_from_its_recipe(drawn: Path, tmp_path: Path, caps
     for number, wishes in enumerate(ways):
         out = tmp_path / str(number)
         (made,) = edited(drawn, out, capsys, **wishes)
-        recipe = recipe_of(made)
+        recipe = read_recipe(made)
         assert str(tmp_path) not in json.dumps(recipe)
         assert ("a red scarf" in recipe["drawn"]["prompt"]) == (number == 0)
         remake(made, out=out / "again.png", as_json=True)
@@ -103,7 +103,7 @@ def test_an_edit_of_an_edit_begins_from_that(drawn: Path, tmp_path: Path, capsys
     (wide,) = edited(drawn, tmp_path, capsys, shape="1:1")
     (again,) = edited(wide, tmp_path, capsys, strength=0.4)
     assert pixels(again).shape == (132, 132, 3)
-    assert recipe_of(again)["edit"]["kind"] == "variations"
+    assert read_recipe(again)["edit"]["kind"] == "variations"
 
 
 def test_a_picture_that_is_gone_or_changed_is_told(

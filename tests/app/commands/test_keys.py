@@ -7,8 +7,8 @@ from typing import Any
 from typer.testing import CliRunner, Result
 
 from app.commands import keys as command
-from tasks.auth import caller_of, sign_in
-from tasks.ledger.ledger import Store, open_store
+from tasks.auth import authenticate, sign_in
+from tasks.ledger.ledger import Ledger, open_ledger
 from tasks.settings import load_installation
 
 
@@ -20,13 +20,13 @@ def document(*words: str) -> dict[str, Any]:
     return json.loads(run(*words, "--json").stdout)
 
 
-def ledger() -> Store:
-    return open_store(load_installation().tasks.database)
+def ledger() -> Ledger:
+    return open_ledger(load_installation().tasks.database)
 
 
 def test_a_key_opens_until_it_is_revoked(home: Path) -> None:
     made = document("add", "ann", "--role", "operator")
-    caller = caller_of(ledger(), f"Bearer {made['secret']}", 1.0)
+    caller = authenticate(ledger(), f"Bearer {made['secret']}", 1.0)
     assert (caller.owner, caller.role) == ("ann", "operator")
     assert made["secret"] not in run("list").stdout
     assert [key["state"] for key in document("list")["keys"]] == ["open"]

@@ -9,14 +9,14 @@ import PIL.Image
 import pytest
 import skimage.data
 
-from app.commands.make import faces_of, size_of
+from app.commands.make import parse_faces, parse_size
 from pipelines.engines import Engines
 from portrait.arrays import Image, Size
 from portrait.errors import UserError
 from portrait.types import Face
 from tests import selfies
+from tests.app.cli_runner import by_name, document, process, run
 from tests.app.commands.test_prepare import folder
-from tests.app.terminal import by_name, document, process, run
 from tests.fakes import save
 from tests.pipelines.test_image_io import bomb, broken, encoded
 
@@ -243,9 +243,9 @@ def test_remake_says_what_is_gone(me: Path, tmp_path: Path) -> None:
 
 
 def test_options_are_read_strictly() -> None:
-    assert faces_of(["2=anna/", "1=a=b"]) == {2: Path("anna/"), 1: Path("a=b")}
-    assert size_of(" 640X800 ") == Size(640, 800)
+    assert parse_faces(["2=anna/", "1=a=b"]) == {2: Path("anna/"), 1: Path("a=b")}
+    assert parse_size(" 640X800 ") == Size(640, 800)
     for wrong in (["0=a"], ["x=a"], ["2="], ["2=a", "2=b"]):
         with pytest.raises(UserError):
-            faces_of(wrong)
-    assert size_of(None) is None
+            parse_faces(wrong)
+    assert parse_size(None) is None

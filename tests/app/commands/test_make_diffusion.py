@@ -11,24 +11,24 @@ import numpy as np
 import pytest
 import torch
 
-from app.commands.make import make, technique_of
+from app.commands.make import make, parse_options
 from app.commands.remake import remake
 from app.terminal import controls
 from pipelines import build
-from pipelines.deliver import recipe_of
+from pipelines.deliver import read_recipe
 from pipelines.folders import identities, training_sets
 from pipelines.image_io import read
-from pipelines.model_store.store import Models
-from pipelines.settings import Exam, Settings, Train
+from pipelines.model_store.store import ModelStore
+from pipelines.settings import Settings, TrainSettings, ValidationSettings
 from portrait.errors import UserError
-from portrait.training import Lesson
+from portrait.training import TrainingJob
 from portrait.types import Reference
 from tasks import settings as installation
 from tests import fakes, hub_store, tiny_hub
-from tests.pipelines.engines import lessons
+from tests.pipelines.engines import tiny_training
 from tests.tasks.test_drawing import TinyEngines
 
-KNOBS = Train(steps=2, rank=4, rate=1e-2, batch=1, flips=False, exam=Exam(every=0))
+KNOBS = TrainSettings(steps=2, rank=4, rate=1e-2, batch=1, flips=False, exam=ValidationSettings(every=0))
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +49,14 @@ def settings(place: Path) -> Iterator[Settings]:
 def person(place: Path, settings: Settings) -> Path:
     """A training set, and what was learned of it beside."""
     image = fakes.picture(1, 1, 160)
-    training = replace(lessons.photos(), references=(Reference("a.png", image, fakes.face(image), hub_store.GOOD),))
+    training = replace(
+        tiny_training.training_set(), references=(Reference("a.png", image, fakes.face(image), hub_store.GOOD),)
+    )
     training_sets.write(training, place / "set")
-    with TinyEngines(settings, Models(settings.models)) as engines:
+    with TinyEngines(settings, ModelStore(settings.models)) as engines:
         (place / "desk").mkdir()
-        lesson = Lesson(training_sets.read(place / "set"), "xl", place / "desk")
-        build.train(engines)(lesson, place / "ann", fakes.Told())
+        lesson = TrainingJob(training_sets.read(place / "set"), "xl", place / "desk")
+        build.train(engines)(lesson, place / "ann", fakes.RecordingProgress())
     assert identities.is_identity(place / "ann")
     return place / "set"
 
@@ -62,7 +64,7 @@ def person(place: Path, settings: Settings) -> Path:
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setattr(installation, "load", lambda: settings)
-    monkeypatch.setattr(build, "open_engines", lambda given: TinyEngines(given, Models(given.models)))
+    monkeypatch.setattr(build, "open_engines", lambda given: TinyEngines(given, ModelStore(given.models)))
 
 
 @pytest.mark.usefixtures("installed")
@@ -122,7 +124,7 @@ def followed(person: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("installed")
 def test_a_portrait_that_followed_a_picture_is_made_again_from_where_it_lies(followed: Path, tmp_path: Path) -> None:
-    recipe = recipe_of(followed)
+    recipe = read_recipe(followed)
     assert [(each["scale"], each["end"]) for each in recipe["technique"]["hints"]] == [(0.7, 0.5), (0.5, 1.0)]
     assert recipe["technique"]["base"] == recipe["drawn"]["base"] == "mine"
     assert set(recipe["drawn"]["models"]) == {
@@ -184,7 +186,7 @@ def test_another_model_than_the_one_it_was_drawn_with_is_named(
 @pytest.mark.parametrize("words", ["pose", "pose:=a.jpg", "pose:0.5:1=a.jpg", "pose:x=a.jpg"])
 def test_a_hint_that_nobody_understands_is_told(words: str) -> None:
     with pytest.raises(UserError) as caught:
-        controls.given([words])
+        controls.parse_controls([words])
     assert caught.value.code == "bad_technique"
 
 
@@ -201,11 +203,11 @@ def test_a_hint_that_nobody_understands_is_told(words: str) -> None:
 def test_wishes_that_nobody_understands_are_told(wish: dict[str, Any]) -> None:
     given = {"engine": "", "preset": "", "strength": (), **wish}
     with pytest.raises(UserError) as caught:
-        technique_of(given["engine"], "", None, (), (given["preset"], given["strength"]))
+        parse_options(given["engine"], "", None, (), (given["preset"], given["strength"]))
     assert caught.value.code == "bad_technique"
 
 
 def test_to_name_the_engine_is_a_wish_too() -> None:
-    assert technique_of("diffusion", "", None, (), ("", ())) == {"preset": "balanced"}
-    assert technique_of("diffusion", "xl", None, (), ("", ())) == {"base": "xl"}
-    assert technique_of("", "", None, (), ("", ())) is None
+    assert parse_options("diffusion", "", None, (), ("", ())) == {"preset": "balanced"}
+    assert parse_options("diffusion", "xl", None, (), ("", ())) == {"base": "xl"}
+    assert parse_options("", "", None, (), ("", ())) is None

@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 from app.commands import models as command
 from pipelines.model_store.download import Source
 from pipelines.model_store.manifest import Manifest, Model, ModelFile
-from pipelines.model_store.store import Models
-from pipelines.settings import ModelStore
+from pipelines.model_store.store import ModelStore
+from pipelines.settings import ModelStoreSettings
 
 BYTES = b"weights"
 
@@ -26,7 +26,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "lab", "draws", "LicenseRef-lab", "no", (ModelFile("lab.bin", nowhere),), note="For [research] only."
     )
     manifest = Manifest({"net": Model("net", "finds", "MIT", "yes", (known,), embedded=True), "lab": research})
-    monkeypatch.setattr(command, "_models", lambda: Models(ModelStore(folder=tmp_path / "models"), manifest))
+    monkeypatch.setattr(
+        command, "_models", lambda: ModelStore(ModelStoreSettings(folder=tmp_path / "models"), manifest)
+    )
     return tmp_path / "models"
 
 

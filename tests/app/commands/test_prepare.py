@@ -13,7 +13,7 @@ import skimage.data
 from pipelines.settings import Settings
 from portrait.errors import Cancelled, EngineError, OperatorError, UserError
 from tests import selfies
-from tests.app.terminal import by_name, document, process, run
+from tests.app.cli_runner import by_name, document, process, run
 from tests.fakes import save
 from tests.pipelines.test_image_io import bomb, broken, encoded
 
@@ -226,9 +226,9 @@ def test_demo_shows_good_and_bad_photos(tmp_path: Path) -> None:
 def test_each_branch_has_its_exit_code(
     home: Path, error: Exception, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from app.terminal.errors import answering
+    from app.terminal.errors import cli_output
 
-    with pytest.raises(SystemExit) as caught, answering(True):
+    with pytest.raises(SystemExit) as caught, cli_output(True):
         raise error
     assert caught.value.code == code
     assert "error" in json.loads(capsys.readouterr().out)

@@ -9,8 +9,8 @@ import torch
 
 from pipelines.folders import training_sets
 from tests import tiny
-from tests.app.terminal import document, process, run
-from tests.pipelines.engines import lessons
+from tests.app.cli_runner import document, process, run
+from tests.pipelines.engines import tiny_training
 
 QUICK = ("--steps", "3", "--rank", "4", "--rate", "0.01", "--batch", "1")
 
@@ -19,7 +19,7 @@ QUICK = ("--steps", "3", "--rank", "4", "--rate", "0.01", "--batch", "1")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a training set and both bases."""
     folder = tmp_path_factory.mktemp("train")
-    training_sets.write(lessons.photos(), folder / "set")
+    training_sets.write(tiny_training.training_set(), folder / "set")
     tiny.sd15(folder / "sd15")
     tiny.sdxl(folder / "sdxl")
     return folder

@@ -1,4 +1,4 @@
-"""What the pages say when something is unlike the sunny day, against a real API in this process."""
+"""The pages of people and operators, mostly when something fails, against a real API in this process."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -13,251 +13,251 @@ from tasks.client.client import Client
 from tasks.jobs import Job
 from tasks.ledger.queue import Verdicts
 from tasks.ledger.rows import WorkerRow
-from tests.app.pages import Away, as_client, office, opened, press, turned, words
-from tests.tasks.api.desk import ABLE, Desk, picture
+from tests.app.pages import UnreachableTransport, as_client, go_to_page, open_page, open_test_api, press, visible_text
+from tests.tasks.api.harness import CPU_ABILITIES, ApiHarness, picture
 
 pytestmark = pytest.mark.services  # each starts an API of its own, which is too slow for the inner loop
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with office(tmp_path / "home") as desk:
-        yield desk
+def api(tmp_path: Path) -> Iterator[ApiHarness]:
+    with open_test_api(tmp_path / "home") as api:
+        yield api
 
 
-def test_an_api_that_is_away_gives_a_calm_page_that_waits() -> None:
-    app = opened(Client("http://nowhere", "pk_x", transport=Away()))
+def test_an_unreachable_api_gives_a_page_that_waits() -> None:
+    app = open_page(Client("http://nowhere", "pk_x", transport=UnreachableTransport()))
     assert [each.value for each in app.exception] == []
     assert app.title[0].value == "One moment"
-    assert "Nothing is lost" in words(app)
+    assert "Nothing is lost" in visible_text(app)
 
 
-def test_a_key_that_opens_nothing_leads_to_the_sign_in_page(desk: Desk) -> None:
-    stranger = as_client(desk)
-    desk.office.store.access.revoke_key(stranger.keys()[0].id, time.time(), "ann")
-    app = opened(stranger)
+def test_a_revoked_key_leads_to_the_sign_in_page(api: ApiHarness) -> None:
+    stranger = as_client(api)
+    api.context.ledger.api_keys.revoke(stranger.keys()[0].id, time.time(), "ann")
+    app = open_page(stranger)
     assert app.title[0].value == "You are signed out"
-    assert "/sign-in" in words(app)
+    assert "/sign-in" in visible_text(app)
 
 
-def test_without_people_the_first_page_explains_and_asks_for_consent(desk: Desk) -> None:
-    app = opened(as_client(desk))
-    assert "1 · Add photos" in words(app)
+def test_without_people_the_first_page_explains_and_asks_for_consent(api: ApiHarness) -> None:
+    app = open_page(as_client(api))
+    assert "1 · Add photos" in visible_text(app)
     app.text_input[0].input("Ann")
     press(app, "Agree and continue")
-    assert "Both boxes must be ticked" in words(app)
-    assert as_client(desk).people() == []
+    assert "Both boxes must be ticked" in visible_text(app)
+    assert as_client(api).people() == []
     for box in app.checkbox:
         box.check()
     press(app, "Agree and continue")
-    [person] = as_client(desk).people()
-    [consent] = as_client(desk).consents(person.id)
+    [person] = as_client(api).people()
+    [consent] = as_client(api).consents(person.id)
     assert (person.name, consent.text_version, consent.given_by) == ("Ann", "2026-11", "Ann")
     assert app.title[0].value == "Photos"
 
 
-def test_photos_are_sent_on_at_once_and_judged_and_the_bytes_let_go(desk: Desk) -> None:
-    person = as_client(desk).add_person("Ann", "1", "Ann")
-    app = opened(as_client(desk), "photos", person=person.id)
+def test_photos_are_sent_at_once_and_checked(api: ApiHarness) -> None:
+    person = as_client(api).add_person("Ann", "1", "Ann")
+    app = open_page(as_client(api), "photos", person=person.id)
     files = [
         ("one.png", picture(1), "image/png"),
         ("junk.jpg", b"no photo", "image/jpeg"),
         ("two.png", picture(2), "image/png"),
     ]
     app.file_uploader[0].set_value(files).run()
-    assert sorted(each.name for each in as_client(desk).selfies(person.id)) == ["one.png", "two.png"]
+    assert sorted(each.name for each in as_client(api).selfies(person.id)) == ["one.png", "two.png"]
     assert app.file_uploader[0].value == []
-    assert "junk.jpg" in words(app)
-    assert "could not be read as a photo" in words(app)
-    [job] = as_client(desk).jobs(kind="prepare")
+    assert "junk.jpg" in visible_text(app)
+    assert "could not be read as a photo" in visible_text(app)
+    [job] = as_client(api).jobs(kind="prepare")
     assert job.state == "queued"
-    assert "Checking your photos" in words(app)
-    desk.finish("prepare")
-    assert "2 of 2 photos are good. 6 more photos would help." in words(app.run())
+    assert "Checking your photos" in visible_text(app)
+    api.complete_next_job("prepare")
+    assert "2 of 2 photos are good. 6 more photos would help." in visible_text(app.run())
 
 
-def test_photos_left_out_are_marked_and_the_check_is_offered_again(desk: Desk) -> None:
-    desk.person()
-    app = opened(as_client(desk), "photos")
+def test_excluded_photos_are_marked_and_need_another_check(api: ApiHarness) -> None:
+    api.prepared_person()
+    app = open_page(as_client(api), "photos")
     press(app, "Leave out")
-    assert "Undo" in words(app)
-    assert "Press “Check again” above, and this change counts." in words(app)
+    assert "Undo" in visible_text(app)
+    assert "Press “Check again” above, and this change counts." in visible_text(app)
     press(app, "Check again")
-    assert [job.state for job in as_client(desk).jobs(kind="prepare")] == ["queued", "succeeded"]
+    assert [job.state for job in as_client(api).jobs(kind="prepare")] == ["queued", "succeeded"]
 
 
-def test_a_photo_of_several_people_is_not_offered_for_use(desk: Desk) -> None:
-    person = desk.person()
-    _judge(desk, person, ["turned_away"])
-    seen = words(opened(as_client(desk), "photos"))
-    assert "Use anyway" in seen
-    _judge(desk, person, ["several_faces", "eyes_closed"])
-    seen = words(opened(as_client(desk), "photos"))
-    assert "Several people are about equally large" in seen
-    assert "eyes look closed" not in seen, "whose eyes, nobody knows"
-    assert "Use anyway" not in seen
+def test_a_photo_of_several_people_cannot_be_included(api: ApiHarness) -> None:
+    person = api.prepared_person()
+    _set_verdicts(api, person, ["turned_away"])
+    text = visible_text(open_page(as_client(api), "photos"))
+    assert "Use anyway" in text
+    _set_verdicts(api, person, ["several_faces", "eyes_closed"])
+    text = visible_text(open_page(as_client(api), "photos"))
+    assert "Several people are about equally large" in text
+    assert "eyes look closed" not in text, "whose eyes, nobody knows"
+    assert "Use anyway" not in text
 
 
-def test_advice_names_a_fault_only_where_it_is_the_commonest(desk: Desk) -> None:
-    client, person = as_client(desk), desk.person()
+def test_advice_names_a_fault_only_where_it_is_the_commonest(api: ApiHarness) -> None:
+    client, person = as_client(api), api.prepared_person()
     client.add_selfies(person, [(f"{number}.png", picture(number)) for number in (1, 2, 3)])
-    _judge(desk, person, [], ["blurred"], ["dark"], ["no_face"])
-    assert "1 of 4 photos is good. 7 more photos would help." in words(opened(client, "photos"))
-    _judge(desk, person, [], ["blurred"], ["dark"], ["dark"])
-    assert "7 more photos in good light would help." in words(opened(client, "photos"))
+    _set_verdicts(api, person, [], ["blurred"], ["dark"], ["no_face"])
+    assert "1 of 4 photos is good. 7 more photos would help." in visible_text(open_page(client, "photos"))
+    _set_verdicts(api, person, [], ["blurred"], ["dark"], ["dark"])
+    assert "7 more photos in good light would help." in visible_text(open_page(client, "photos"))
 
 
-def test_what_was_not_taken_is_told_where_it_was_sent_to_alone(desk: Desk) -> None:
-    client = as_client(desk)
+def test_rejected_photos_are_listed_for_their_person_alone(api: ApiHarness) -> None:
+    client = as_client(api)
     ann, bob = (client.add_person(name, "1", name).id for name in ("Ann", "Bob"))
-    lost = {ann: [("junk.jpg", "unreadable", "")]}
-    assert "junk.jpg" in words(opened(client, "photos", person=ann, lost=lost))
-    assert "junk.jpg" not in words(opened(client, "photos", person=bob, lost=lost))
+    rejected = {ann: [("junk.jpg", "unreadable", "")]}
+    assert "junk.jpg" in visible_text(open_page(client, "photos", person=ann, rejected=rejected))
+    assert "junk.jpg" not in visible_text(open_page(client, "photos", person=bob, rejected=rejected))
 
 
-def test_checks_that_ended_are_not_told_among_the_work(desk: Desk) -> None:
-    desk.person()
-    assert "Nothing is being made at the moment" in words(opened(as_client(desk), "progress"))
+def test_ended_checks_are_not_listed_on_the_page_of_progress(api: ApiHarness) -> None:
+    api.prepared_person()
+    assert "Nothing is being made at the moment" in visible_text(open_page(as_client(api), "progress"))
 
 
-def test_reasons_of_a_failed_check_stand_on_the_photos(desk: Desk) -> None:
-    client = as_client(desk)
+def test_reasons_of_a_failed_check_stand_on_the_photos(api: ApiHarness) -> None:
+    client = as_client(api)
     person = client.add_person("Ann", "1", "Ann")
     client.add_selfies(person.id, [("me.png", picture(1))])
-    client.train(schemas.TrainingOrder.model_validate({"person": person.id}))
+    client.train(schemas.TrainingRequest.model_validate({"person": person.id}))
     reasons = [{"file": "me.png", "reasons": [{"code": "blurred", "tip": "x"}]}]
-    _refuse(desk, UserError("no_usable_photos", "None.", {"photos": reasons}))
-    seen = words(opened(client, "photos"))
-    assert "None of the photos can be used" in seen
-    assert "This photo is blurred" in seen
-    assert "Not used" in seen
+    _refuse(api, UserError("no_usable_photos", "None.", {"photos": reasons}))
+    text = visible_text(open_page(client, "photos"))
+    assert "None of the photos can be used" in text
+    assert "This photo is blurred" in text
+    assert "Not used" in text
 
 
-def test_without_a_worker_styles_say_so_and_to_operators_what_they_need(desk: Desk) -> None:
-    desk.person()
-    seen = words(opened(as_client(desk), "create"))
-    assert "These cannot be drawn here at present" in seen
-    assert "No worker for it is running" not in seen
-    assert "Not available here: it takes a graphics card" in seen
-    operator = as_client(desk, "op", "operator")
-    desk.person("op")
-    assert "No worker for it is running." in words(opened(operator, "create"))
+def test_without_a_worker_styles_are_unavailable_and_operators_see_why(api: ApiHarness) -> None:
+    api.prepared_person()
+    text = visible_text(open_page(as_client(api), "create"))
+    assert "These cannot be drawn here at present" in text
+    assert "No worker for it is running" not in text
+    assert "Not available here: it takes a graphics card" in text
+    operator = as_client(api, "op", "operator")
+    api.prepared_person("op")
+    assert "No worker for it is running." in visible_text(open_page(operator, "create"))
 
 
-def test_without_a_worker_a_job_says_what_it_waits_for(desk: Desk) -> None:
-    desk.things()
-    seen = words(opened(as_client(desk), "progress"))
-    assert "This waits for something that only an operator can mend" in seen
-    assert "Next in line" in seen
+def test_without_a_worker_a_job_shows_what_it_waits_for(api: ApiHarness) -> None:
+    api.one_of_each()
+    text = visible_text(open_page(as_client(api), "progress"))
+    assert "This waits for something that only an operator can mend" in text
+    assert "Next in line" in text
 
 
-def test_styles_are_chosen_and_asked_for(desk: Desk) -> None:
-    person = desk.person()
-    _hire(desk)
-    app = _choose(opened(as_client(desk), "create"), "studio-warm", "studio-white")
-    assert "Warm paper, White: 4 portraits in all." in words(app)
+def test_styles_are_chosen_and_requested(api: ApiHarness) -> None:
+    person = api.prepared_person()
+    _add_worker(api)
+    app = _choose(open_page(as_client(api), "create"), "studio-warm", "studio-white")
+    assert "Warm paper, White: 4 portraits in all." in visible_text(app)
     press(app, "Make 4 portraits")
     assert app.title[0].value == "In progress"
-    jobs = as_client(desk).jobs(kind="generate")
+    jobs = as_client(api).jobs(kind="generate")
     assert sorted(str(job.wants["style"]) for job in jobs) == ["studio-warm", "studio-white"]
     assert {job.wants["people"]["1"] for job in jobs} == {person}
 
 
-def test_a_spent_quota_is_told_where_it_happened_and_the_page_stays(tmp_path: Path) -> None:
-    with office(tmp_path / "home", quotas__portraits_a_day=1) as desk:
-        desk.person()
-        _hire(desk)
-        app = _choose(opened(as_client(desk), "create"), "studio-warm")
+def test_an_exceeded_quota_shows_an_error_and_the_page_stays(tmp_path: Path) -> None:
+    with open_test_api(tmp_path / "home", quotas__portraits_a_day=1) as api:
+        api.prepared_person()
+        _add_worker(api)
+        app = _choose(open_page(as_client(api), "create"), "studio-warm")
         press(app, "Make 2 portraits")
-        assert "as many portraits as are allowed in a day" in words(app)
+        assert "as many portraits as are allowed in a day" in visible_text(app)
         assert app.title[0].value == "Choose a style"
-        assert as_client(desk).jobs(kind="generate") == []
+        assert as_client(api).jobs(kind="generate") == []
 
 
-def test_withdrawn_consent_stops_new_work_until_it_is_given_again(desk: Desk) -> None:
-    person = desk.person()
-    app = opened(as_client(desk), "privacy")
+def test_withdrawn_consent_stops_new_work_until_it_is_given_again(api: ApiHarness) -> None:
+    person = api.prepared_person()
+    app = open_page(as_client(api), "privacy")
     press(app, "Take consent back")
-    assert not as_client(desk).person(person).consent
+    assert not as_client(api).person(person).consent
     for page in ("photos", "create"):
-        assert "Consent for Ann was withdrawn" in words(turned(app, page))
-    press(turned(app, "privacy"), "Agree again")
-    assert as_client(desk).person(person).consent
-    assert [each.text_version for each in as_client(desk).consents(person)] == ["1", "2026-11"]
+        assert "Consent for Ann was withdrawn" in visible_text(go_to_page(app, page))
+    press(go_to_page(app, "privacy"), "Agree again")
+    assert as_client(api).person(person).consent
+    assert [each.text_version for each in as_client(api).consents(person)] == ["1", "2026-11"]
 
 
-def test_a_failed_job_says_why_and_what_to_do(desk: Desk) -> None:
-    client = as_client(desk)
-    person = desk.person()
+def test_a_failed_job_shows_why_and_the_next_step(api: ApiHarness) -> None:
+    client = as_client(api)
+    person = api.prepared_person()
     client.generate(_order(person))
-    _refuse(desk, UserError("no_shoulders", "No photo shows the shoulders."))
-    app = opened(client, "progress")
-    assert "Add one that was taken from a little further away" in words(app)
-    assert "Go to photos" in words(app)
+    _refuse(api, UserError("no_shoulders", "No photo shows the shoulders."))
+    app = open_page(client, "progress")
+    assert "Add one that was taken from a little further away" in visible_text(app)
+    assert "Go to photos" in visible_text(app)
     press(app, "Try again")
     assert client.jobs(kind="generate")[0].state == "queued"
 
 
-def test_a_waiting_job_is_stopped(desk: Desk) -> None:
-    client = as_client(desk)
-    client.generate(_order(desk.person()))
-    app = press(opened(client, "progress"), "Stop")
+def test_a_waiting_job_is_stopped(api: ApiHarness) -> None:
+    client = as_client(api)
+    client.generate(_order(api.prepared_person()))
+    app = press(open_page(client, "progress"), "Stop")
     assert client.jobs(kind="generate")[0].state == "cancelled"
-    assert "This was stopped" in words(app.run())
+    assert "This was stopped" in visible_text(app.run())
 
 
-def test_the_language_can_be_another(desk: Desk) -> None:
-    desk.person()
-    app = opened(as_client(desk), "photos")
+def test_the_language_can_be_another(api: ApiHarness) -> None:
+    api.prepared_person()
+    app = open_page(as_client(api), "photos")
     assert app.title[0].value == "Photos"
     app.session_state["language"] = "zh"
     app.run()
     assert app.title[0].value == "照片"
-    assert "/language/en?back=/photos" in words(app)
+    assert "/language/en?back=/photos" in visible_text(app)
 
 
-def test_portraits_come_the_most_alike_first_with_words_and_a_number(desk: Desk) -> None:
-    desk.things()
-    app = opened(as_client(desk), "results")
-    assert "Like you · 0.40" in words(app)
+def test_portraits_are_sorted_by_likeness_and_labelled_with_it(api: ApiHarness) -> None:
+    api.one_of_each()
+    app = open_page(as_client(api), "results")
+    assert "Like you · 0.40" in visible_text(app)
     press(app, "Favourite")
-    assert [each.favourite for each in as_client(desk).portraits()] == [True]
-    assert "In favourites" in words(app)
+    assert [each.favourite for each in as_client(api).portraits()] == [True]
+    assert "In favourites" in visible_text(app)
 
 
-def test_one_portrait_is_asked_for_again_with_another_seed_and_gives_its_settings(desk: Desk) -> None:
-    things = desk.things()
-    _hire(desk)
-    app = opened(as_client(desk), "results")
+def test_the_settings_of_a_portrait_can_be_used_again(api: ApiHarness) -> None:
+    things = api.one_of_each()
+    _add_worker(api)
+    app = open_page(as_client(api), "results")
     app.query_params["id"] = things.portrait
-    app = turned(app, "portrait")
-    assert f"/take/portrait/{things.portrait}" in words(app)
+    app = go_to_page(app, "portrait")
+    assert f"/take/portrait/{things.portrait}" in visible_text(app)
     press(app, "Use these settings")
     assert app.title[0].value == "Choose a style"
-    assert "Make 1 portrait" in words(app)
+    assert "Make 1 portrait" in visible_text(app)
     press(app, "Make 1 portrait")
-    newest = as_client(desk).jobs(kind="generate")[0]
+    newest = as_client(api).jobs(kind="generate")[0]
     assert (newest.wants["style"], newest.wants["seed"], newest.wants["count"]) == ("studio-warm", 0, 1)
 
 
-def test_a_portrait_that_is_gone_is_told_in_words(desk: Desk) -> None:
-    desk.person()
-    app = opened(as_client(desk))
+def test_a_deleted_portrait_shows_an_error(api: ApiHarness) -> None:
+    api.prepared_person()
+    app = open_page(as_client(api))
     app.query_params["id"] = "portrait_gone"
-    assert "This is not here any more" in words(turned(app, "portrait"))
+    assert "This is not here any more" in visible_text(go_to_page(app, "portrait"))
 
 
-def test_faces_of_a_group_are_given_people(desk: Desk) -> None:
-    person = desk.person()
-    client = as_client(desk)
+def test_faces_of_a_group_are_assigned_to_people(api: ApiHarness) -> None:
+    person = api.prepared_person()
+    client = as_client(api)
     template = client.add_template("group.png", picture(7))
-    job = desk.office.store.queue.claim("w", "cpu", ABLE, time.time(), 60)
+    job = api.context.ledger.queue.claim("w", "cpu", CPU_ABILITIES, time.time(), 60)
     assert job is not None
     faces = [{"left": 0.1 + 0.4 * at, "top": 0.1, "right": 0.4 + 0.4 * at, "bottom": 0.5} for at in range(2)]
-    desk.office.store.queue.finish(job, time.time(), _faces(template.id, faces), lambda: None)
-    _hire(desk)
-    app = _choose(opened(client, "create"), template.id)
-    assert "Who is who in group.png?" in words(app)
+    api.context.ledger.queue.finish(job, time.time(), _faces(template.id, faces), lambda: None)
+    _add_worker(api)
+    app = _choose(open_page(client, "create"), template.id)
+    assert "Who is who in group.png?" in visible_text(app)
     second = next(each for each in app.selectbox if each.label.startswith("Face 2"))
     first = next(each for each in app.selectbox if each.label.startswith("Face 1"))
     first.set_value("")
@@ -267,44 +267,44 @@ def test_faces_of_a_group_are_given_people(desk: Desk) -> None:
     assert (newest.wants["template"], newest.wants["people"]) == (template.id, {"2": person})
 
 
-def test_names_are_shown_as_they_are_and_never_as_markup(desk: Desk) -> None:
-    client = as_client(desk)
+def test_names_are_escaped(api: ApiHarness) -> None:
+    client = as_client(api)
     person = client.add_person("<b>Ann</b>", "1", "Ann")
     client.add_selfies(person.id, [("<img src=x onerror=alert(1)>.png", picture(1))])
-    seen = words(opened(client, "photos", person=person.id))
-    assert "<img src=x" not in seen
-    assert "&lt;img src=x" in seen
+    text = visible_text(open_page(client, "photos", person=person.id))
+    assert "<img src=x" not in text
+    assert "&lt;img src=x" in text
 
 
-def test_erasing_says_what_went(desk: Desk) -> None:
-    desk.things()
-    client = as_client(desk)
-    seen = words(opened(client, "privacy", went=client.erase_me()))
-    assert "Erased. This is what went:" in seen
-    assert "1 person" in seen
-    assert "1 portrait" in seen
-    assert as_client(desk).people() == []
-    assert "Nothing is kept of you" in seen
+def test_erasing_lists_what_was_erased(api: ApiHarness) -> None:
+    api.one_of_each()
+    client = as_client(api)
+    text = visible_text(open_page(client, "privacy", erased=client.erase_me()))
+    assert "Erased. This is what went:" in text
+    assert "1 person" in text
+    assert "1 portrait" in text
+    assert as_client(api).people() == []
+    assert "Nothing is kept of you" in text
 
 
-def test_pages_of_operators_are_for_operators(desk: Desk) -> None:
-    desk.things()
-    person = opened(as_client(desk))
-    assert turned(person, "board").title[0].value != "Jobs"
-    operator = opened(as_client(desk, "op", "operator"), "board")
+def test_pages_of_operators_are_for_operators(api: ApiHarness) -> None:
+    api.one_of_each()
+    person = open_page(as_client(api))
+    assert go_to_page(person, "board").title[0].value != "Jobs"
+    operator = open_page(as_client(api, "op", "operator"), "board")
     assert operator.title[0].value == "Jobs"
-    assert "ann" in words(operator)
+    assert "ann" in visible_text(operator)
     press(operator, "Stop")
-    assert "Stopped" in words(operator.run())
+    assert "Stopped" in visible_text(operator.run())
     press(operator, "Try again")
-    assert as_client(desk).jobs(states=["queued"]) != []
+    assert as_client(api).jobs(states=["queued"]) != []
 
 
 @pytest.mark.parametrize("page", ["machinery", "models", "quality", "styles"])
-def test_an_operator_sees_how_the_place_is(desk: Desk, page: str) -> None:
-    desk.things()
-    _hire(desk)
-    app = opened(as_client(desk, "op", "operator"), page)
+def test_operators_pages_show_the_installation(api: ApiHarness, page: str) -> None:
+    api.one_of_each()
+    _add_worker(api)
+    app = open_page(as_client(api, "op", "operator"), page)
     assert [each.value for each in app.exception] == []
     expected = {
         "machinery": "test-worker",
@@ -312,42 +312,42 @@ def test_an_operator_sees_how_the_place_is(desk: Desk, page: str) -> None:
         "quality": "0.40",
         "styles": "studio-warm",
     }
-    assert expected[page] in words(app)
+    assert expected[page] in visible_text(app)
 
 
-def _hire(desk: Desk) -> None:
-    """A live worker that can draw."""
+def _add_worker(api: ApiHarness) -> None:
+    """Register a live worker that can draw."""
     now = time.time()
-    desk.office.store.staff.arrive(WorkerRow("test-worker", ["cpu"], sorted(ABLE), {}, "cpu", now, now))
+    api.context.ledger.workers.register(WorkerRow("test-worker", ["cpu"], sorted(CPU_ABILITIES), {}, "cpu", now, now))
 
 
-def _judge(desk: Desk, person: str, *faults: Sequence[str]) -> None:
-    """A worker finds these faults in the photos of a person, one list each."""
-    client = as_client(desk)
-    client.train(schemas.TrainingOrder.model_validate({"person": person}))
+def _set_verdicts(api: ApiHarness, person: str, *faults: Sequence[str]) -> None:
+    """Record the faults that a worker finds in each photo of a person."""
+    client = as_client(api)
+    client.train(schemas.TrainingRequest.model_validate({"person": person}))
     verdicts = {
         photo.id: {"verdict": "refuse" if found else "use", "reasons": [{"code": each, "tip": ""} for each in found]}
         for photo, found in zip(client.selfies(person), faults, strict=True)
     }
-    _refuse(desk, UserError("no_usable_photos", "None."), verdicts)
+    _refuse(api, UserError("no_usable_photos", "None."), verdicts)
 
 
-def _refuse(desk: Desk, error: UserError, verdicts: Verdicts | None = None) -> Job:
-    """A worker takes the next job and finds that it cannot be done."""
-    job = desk.office.store.queue.claim("w", "cpu", ABLE, time.time(), 60)
+def _refuse(api: ApiHarness, error: UserError, verdicts: Verdicts | None = None) -> Job:
+    """A worker claims the next job and fails it with this error."""
+    job = api.context.ledger.queue.claim("w", "cpu", CPU_ABILITIES, time.time(), 60)
     assert job is not None
-    return desk.office.store.queue.refuse(job, time.time(), error, verdicts)
+    return api.context.ledger.queue.fail(job, time.time(), error, verdicts)
 
 
-def _choose(app: Any, *looks: str) -> Any:
+def _choose(app: Any, *styles: str) -> Any:
     """Choose styles or pictures."""
-    for look in looks:
-        app.button(key=f"choose-{look}").click().run()
+    for style in styles:
+        app.button(key=f"choose-{style}").click().run()
     return app
 
 
-def _order(person: str) -> schemas.GenerationOrder:
-    return schemas.GenerationOrder.model_validate({"people": {"1": person}, "style": "studio-warm"})
+def _order(person: str) -> schemas.GenerationRequest:
+    return schemas.GenerationRequest.model_validate({"people": {"1": person}, "style": "studio-warm"})
 
 
 def _faces(template: str, faces: list[dict[str, float]]) -> Any:

@@ -1,4 +1,4 @@
-"""The supervisor with children that are made, and the whole installation with real ones."""
+"""The supervisor with small test programs, and `portrait serve` with its real processes."""
 
 import json
 import os
@@ -13,78 +13,78 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.server.supervisor import Child, Part, answers
+from app.server.supervisor import Process, Service, is_healthy
 from tests.tasks.servers import free_port
 from tests.tasks.stand import until
 
 ROOT = Path(__file__).parents[3]
 
 
-def made(tmp_path: Path, program: str) -> Child:
-    return Child(Part("made", [sys.executable, "-c", program]), tmp_path, lambda _: None)
+def start_process(tmp_path: Path, program: str) -> Process:
+    return Process(Service("made", [sys.executable, "-c", program]), tmp_path, lambda _: None)
 
 
-def test_a_child_that_dies_comes_back_later_each_time(tmp_path: Path) -> None:
-    child, told = made(tmp_path, "print('here', flush=True)"), []
-    child._tell = told.append
+def test_a_process_that_dies_is_restarted_after_growing_delays(tmp_path: Path) -> None:
+    process, reports = start_process(tmp_path, "print('here', flush=True)"), []
+    process._report = reports.append
     now = 100.0
-    child.start(now)
+    process.start(now)
     for pause in (1.0, 2.0, 4.0):
-        until(lambda: child._process is not None and child._process.poll() is not None)
-        child.tend(now)
-        assert child.pid is None
-        child.tend(now + pause - 0.1)
-        assert child.pid is None, "its pause is not over"
+        until(lambda: process._process is not None and process._process.poll() is not None)
+        process.check(now)
+        assert process.pid is None
+        process.check(now + pause - 0.1)
+        assert process.pid is None, "its pause is not over"
         now += pause
-        child.tend(now)
-        assert child.pid is not None
-    child.end(5)
+        process.check(now)
+        assert process.pid is not None
+    process.wait(5)
     assert (tmp_path / "made.log").read_text().split() == ["here"] * 4
-    assert [re.findall(r"in (\d+) s", each) for each in told] == [["1"], ["2"], ["4"]]
+    assert [re.findall(r"in (\d+) s", each) for each in reports] == [["1"], ["2"], ["4"]]
 
 
-def test_a_child_that_lived_long_starts_anew_without_a_long_pause(tmp_path: Path) -> None:
-    child = made(tmp_path, "pass")
-    child._pause = 16.0
-    child.start(0.0)
-    until(lambda: child._process is not None and child._process.poll() is not None)
-    child.tend(61.0)
-    child.tend(62.1)
-    assert child.pid is not None
-    child.end(5)
+def test_a_process_that_ran_long_is_restarted_after_the_first_delay(tmp_path: Path) -> None:
+    process = start_process(tmp_path, "pass")
+    process._restart_delay = 16.0
+    process.start(0.0)
+    until(lambda: process._process is not None and process._process.poll() is not None)
+    process.check(61.0)
+    process.check(62.1)
+    assert process.pid is not None
+    process.wait(5)
 
 
-def test_a_child_that_does_not_stop_is_ended_with_its_own_children(tmp_path: Path) -> None:
+def test_a_process_that_does_not_stop_is_killed_with_its_children(tmp_path: Path) -> None:
     program = (
         "import signal, subprocess, sys, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid, flush=True)\n"
         "time.sleep(60)"
     )
-    child = made(tmp_path, program)
-    child.start(0.0)
+    process = start_process(tmp_path, program)
+    process.start(0.0)
     until(lambda: (tmp_path / "made.log").read_text().strip())
     grandchild = int((tmp_path / "made.log").read_text())
-    child.stop()
-    child.end(0.3)
+    process.stop()
+    process.wait(0.3)
     until(lambda: not alive(grandchild))
 
 
 def test_a_large_log_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / "made.log").write_bytes(bytes(10_000_001))
-    child = made(tmp_path, "print('new', flush=True)")
-    child.start(0.0)
-    child.end(5)
+    process = start_process(tmp_path, "print('new', flush=True)")
+    process.start(0.0)
+    process.wait(5)
     assert (tmp_path / "made.log").read_text() == "new\n"
     assert (tmp_path / "made.old.log").stat().st_size == 10_000_001
 
 
-def test_nobody_listens() -> None:
-    assert answers("")
-    assert not answers(f"http://127.0.0.1:{free_port()}/")
+def test_health_of_an_address() -> None:
+    assert is_healthy("")
+    assert not is_healthy(f"http://127.0.0.1:{free_port()}/")
 
 
-def test_a_port_that_is_taken_is_said_before_anything_starts(tmp_path: Path) -> None:
+def test_a_taken_port_is_an_error_before_anything_starts(tmp_path: Path) -> None:
     import socket
 
     with socket.socket() as taken:
@@ -93,13 +93,13 @@ def test_a_port_that_is_taken_is_said_before_anything_starts(tmp_path: Path) -> 
         port = str(taken.getsockname()[1])
         command = [sys.executable, "-m", "app", "serve", "--no-pull", "--api-port", port, "--port", str(free_port())]
         environment = {**os.environ, "PORTRAIT_HOME": str(tmp_path)}
-        answer = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
-    assert answer.returncode == 4
-    assert port in answer.stderr
+        result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 4
+    assert port in result.stderr
     assert not (tmp_path / "logs").exists()
 
 
-class Installed:
+class ServeProcess:
     """`portrait serve` in a process of its own."""
 
     def __init__(self, home: Path) -> None:
@@ -107,7 +107,7 @@ class Installed:
         self.api = f"http://127.0.0.1:{self.api_port}/v1"
         command = ["serve", "--no-pull", "--port", str(self.port), "--api-port", str(self.api_port)]
         models = os.environ.get("PORTRAIT_HOME", str(Path.home() / ".portrait"))
-        self.said: list[str] = []
+        self.output: list[str] = []
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app", *command],
             cwd=ROOT,
@@ -121,12 +121,12 @@ class Installed:
 
     @property
     def text(self) -> str:
-        return "".join(self.said)
+        return "".join(self.output)
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.said.append(line)
+            self.output.append(line)
 
     def children(self) -> dict[str, int]:
         """Pids of the direct children by what they are."""
@@ -151,40 +151,40 @@ class Installed:
 
 
 @pytest.fixture
-def installed(tmp_path: Path) -> Iterator[Installed]:
-    installed = Installed(tmp_path)
-    yield installed
-    if installed.process.poll() is None:
-        installed.stop()
+def serving(tmp_path: Path) -> Iterator[ServeProcess]:
+    serving = ServeProcess(tmp_path)
+    yield serving
+    if serving.process.poll() is None:
+        serving.stop()
 
 
 @pytest.mark.services
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_one_command_serves_and_loses_nothing(installed: Installed) -> None:
-    key = httpx.post(f"{installed.api}/sign-in", json={"code": installed.code()}).json()["secret"]
-    with httpx.Client(base_url=installed.api, headers={"Authorization": f"Bearer {key}"}, timeout=30) as client:
+def test_killed_processes_are_restarted(serving: ServeProcess) -> None:
+    key = httpx.post(f"{serving.api}/sign-in", json={"code": serving.code()}).json()["secret"]
+    with httpx.Client(base_url=serving.api, headers={"Authorization": f"Bearer {key}"}, timeout=30) as client:
         assert client.get("/me").json()["role"] == "admin"
-        assert httpx.post(f"{installed.api}/sign-in", json={"code": installed.code()}).status_code == 401
+        assert httpx.post(f"{serving.api}/sign-in", json={"code": serving.code()}).status_code == 401
         until(lambda: client.get("/ready").json()["checks"]["workers"] == "ok", within=60)
-        before = installed.children()
+        before = serving.children()
         assert set(before) == {"api", "workercpu", "workerio", "keeper", "app.server.web"}
         for pid in before.values():
             os.kill(pid, signal.SIGKILL)
-        until(lambda: len(installed.children()) == 5 and answers(f"{installed.api}/health"), within=60)
-        assert set(installed.children().values()).isdisjoint(before.values())
+        until(lambda: len(serving.children()) == 5 and is_healthy(f"{serving.api}/health"), within=60)
+        assert set(serving.children().values()).isdisjoint(before.values())
         assert client.get("/me").json()["owner"] == "me", "the key still opens"
-    running = installed.children()
-    assert installed.stop() == 0
-    assert "Stopped." in installed.text
+    running = serving.children()
+    assert serving.stop() == 0
+    assert "Stopped." in serving.text
     assert not any(alive(pid) for pid in running.values())
 
 
 @pytest.mark.services
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux ends children with their parent")
-def test_killed_itself_it_leaves_no_child(installed: Installed) -> None:
-    running = installed.children()
-    installed.process.kill()
-    installed.process.wait()
+def test_a_killed_supervisor_leaves_no_process(serving: ServeProcess) -> None:
+    running = serving.children()
+    serving.process.kill()
+    serving.process.wait()
     until(lambda: not any(alive(pid) for pid in running.values()), within=40)
 
 
@@ -195,25 +195,25 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_told_to_stop_it_tells_its_children(tmp_path: Path) -> None:
+def test_a_signal_to_the_supervisor_stops_its_processes(tmp_path: Path) -> None:
     program = (
         "import signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: (print('told', flush=True), sys.exit(0)))\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (print('stopped', flush=True), sys.exit(0)))\n"
         "print('here', flush=True)\n"
         "time.sleep(60)"
     )
     script = (
-        "import json, sys\nfrom pathlib import Path\nfrom app.server.supervisor import House, Part\n"
-        "parts = [Part(name, [sys.executable, '-c', sys.argv[2]]) for name in ('a', 'b')]\n"
-        "House(parts, Path(sys.argv[1]), lambda text: None).run(lambda: print(json.dumps('ready'), flush=True))"
+        "import json, sys\nfrom pathlib import Path\nfrom app.server.supervisor import Service, Supervisor\n"
+        "services = [Service(name, [sys.executable, '-c', sys.argv[2]]) for name in ('a', 'b')]\n"
+        "Supervisor(services, Path(sys.argv[1]), lambda text: None).run(lambda: print(json.dumps('ready'), flush=True))"
     )
-    house = subprocess.Popen(
+    supervisor = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path), program], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
-    assert house.stdout is not None
-    assert json.loads(house.stdout.readline()) == "ready"
+    assert supervisor.stdout is not None
+    assert json.loads(supervisor.stdout.readline()) == "ready"
     logs = [tmp_path / "a.log", tmp_path / "b.log"]
     until(lambda: all(log.exists() and "here" in log.read_text() for log in logs))
-    house.send_signal(signal.SIGTERM)
-    assert house.wait(20) == 0
-    assert all(log.read_text().split() == ["here", "told"] for log in logs)
+    supervisor.send_signal(signal.SIGTERM)
+    assert supervisor.wait(20) == 0
+    assert all(log.read_text().split() == ["here", "stopped"] for log in logs)

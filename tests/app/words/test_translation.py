@@ -1,4 +1,4 @@
-"""Every word the app shows stands in the files of words, in each language, and none of them is left over."""
+"""Every text of the app is a message in each language's file, and no message is left over."""
 
 import ast
 import re
@@ -16,25 +16,25 @@ PAGES = [
     *(path for folder in ("people", "operators", "components") for path in sorted((APP / folder).rglob("*.py"))),
 ]
 SOURCES = [*PAGES, APP / "server" / "routes.py"]
-SECTIONS = sorted({key.split(".")[0] for key in translation.words("en")})
-NO_KEYS = {"portrait.app", "style.css", "styles.zip"}
+SECTIONS = sorted({key.split(".")[0] for key in translation.messages("en")})
+NOT_KEYS = {"portrait.app", "style.css", "styles.zip"}
 MARKUP = {"compare.py", "widgets.py"}
 """Files that hold HTML and style."""
 
 
-def test_languages_have_the_same_keys_and_the_same_places() -> None:
-    english = translation.words("en")
+def test_languages_have_the_same_keys_and_placeholders() -> None:
+    english = translation.messages("en")
     for language in translation.LANGUAGES:
-        other = translation.words(language)
+        other = translation.messages(language)
         assert set(other) == set(english)
-        assert {key for key in english if _places(other[key]) != _places(english[key])} == set()
+        assert {key for key in english if _placeholders(other[key]) != _placeholders(english[key])} == set()
         assert [key for key, text in other.items() if not text.strip()] == []
 
 
 def test_every_key_that_is_used_exists_and_every_key_is_used() -> None:
-    keys = set(translation.words("en"))
+    keys = set(translation.messages("en"))
     exact, beginnings = set(), set()
-    for kind, used in (found for path in SOURCES for found in _used(path)):
+    for kind, used in (found for path in SOURCES for found in _keys_in(path)):
         (exact if kind == "exact" else beginnings).add(used)
     exact |= set(re.findall(r'words\["([a-z_.]+)"\]', (APP / "server" / "sign_in.html.j2").read_text()))
     assert exact - keys == set()
@@ -47,7 +47,7 @@ def test_every_key_that_is_used_exists_and_every_key_is_used() -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(APP)))
-def test_a_page_holds_no_words_of_its_own(path: Path) -> None:
+def test_pages_contain_no_untranslated_text(path: Path) -> None:
     texts = [text for text in _constants(ast.parse(path.read_text())) if path.name not in MARKUP or "<" not in text]
     # Keys, addresses, icons, formats and units are written small and without spaces between words.
     assert [
@@ -55,22 +55,22 @@ def test_a_page_holds_no_words_of_its_own(path: Path) -> None:
     ] == []
 
 
-def test_a_count_of_one_has_words_of_its_own() -> None:
-    assert translation.text("en", "photos.used", count=1, total=3) == "1 of 3 photos is good."
-    assert translation.text("en", "photos.used", count=2, total=3) == "2 of 3 photos are good."
+def test_a_count_of_one_has_its_own_message() -> None:
+    assert translation.translate("en", "photos.used", count=1, total=3) == "1 of 3 photos is good."
+    assert translation.translate("en", "photos.used", count=2, total=3) == "2 of 3 photos are good."
 
 
 @pytest.mark.parametrize(("locale", "language"), [("zh-CN", "zh"), ("zh_TW", "zh"), ("de-DE", "en"), (None, "en")])
-def test_a_browser_gets_its_language(locale: str | None, language: str) -> None:
-    assert translation.language_of(locale) == language
+def test_the_language_follows_the_browsers_locale(locale: str | None, language: str) -> None:
+    assert translation.language_from_locale(locale) == language
 
 
-def _places(text: str) -> set[str]:
+def _placeholders(text: str) -> set[str]:
     """The names in braces; a number may be left out where a word says it."""
     return {name for _, name, _, _ in string.Formatter().parse(text) if name} - {"count"}
 
 
-def _used(path: Path) -> Iterator[tuple[str, str]]:
+def _keys_in(path: Path) -> Iterator[tuple[str, str]]:
     """Keys, and beginnings of keys that are put together, in what looks like one."""
     tree = ast.parse(path.read_text())
     joined = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
@@ -78,7 +78,7 @@ def _used(path: Path) -> Iterator[tuple[str, str]]:
     key = re.compile(rf"({'|'.join(SECTIONS)})\.[a-z0-9_]+")
     plain = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in parts]
     yield from (
-        ("exact", text) for text in plain if isinstance(text, str) and key.fullmatch(text) and text not in NO_KEYS
+        ("exact", text) for text in plain if isinstance(text, str) and key.fullmatch(text) and text not in NOT_KEYS
     )
     for node in joined:
         if node.values and isinstance(node.values[0], ast.Constant):

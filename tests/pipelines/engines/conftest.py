@@ -10,7 +10,7 @@ from pipelines.settings import Settings
 from portrait.types import Identity
 
 if TYPE_CHECKING:
-    from pipelines.diffusion.base.loading import Source
+    from pipelines.diffusion.base.loading import BaseSource
     from pipelines.engines.painters.diffusion import Diffusion
 
 
@@ -38,11 +38,11 @@ def hub(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["sd15", "sdxl"])
-def base(request: pytest.FixtureRequest, hub: Path) -> "Source":
+def base(request: pytest.FixtureRequest, hub: Path) -> "BaseSource":
     """Each family's tiny base."""
     from pipelines.diffusion.base import loading
 
-    return loading.source(request.param, hub / request.param)
+    return loading.open_base(request.param, hub / request.param)
 
 
 @pytest.fixture(scope="module")

@@ -8,24 +8,24 @@ from pathlib import Path
 import pytest
 
 from pipelines import engines as room
-from pipelines.engines import FOLDERS, Engines, engine_module, names, status
-from pipelines.model_store.store import Models
-from pipelines.settings import EngineNames, ModelStore, Settings
+from pipelines.engines import FOLDERS, Engines, engine_module, engine_names, status
+from pipelines.model_store.store import ModelStore
+from pipelines.settings import EngineNames, ModelStoreSettings, Settings
 from portrait.arrays import Image
 from portrait.errors import OperatorError
 
-ALL = [(folder, name) for folder in FOLDERS for name in names(folder)]
+ALL = [(folder, name) for folder in FOLDERS for name in engine_names(folder)]
 
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Settings:
     """An installation without a single model."""
-    return Settings(models=ModelStore(folder=tmp_path))
+    return Settings(models=ModelStoreSettings(folder=tmp_path))
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
 def test_an_engine_without_its_models_says_which_pull_brings_them(bare: Settings, folder: str, name: str) -> None:
-    models = Models(bare.models)
+    models = ModelStore(bare.models)
     needs = status(folder, name, bare, models)
     assert all("portrait models pull" in each or "make install" in each for each in needs)
     if needs:
@@ -63,7 +63,7 @@ def test_an_engine_is_made_once_and_closed_at_the_end(monkeypatch: pytest.Monkey
             return Engine()
 
     monkeypatch.setattr(room, "engine_module", lambda folder, name: File)
-    with Engines(bare, Models(bare.models)) as engines:
+    with Engines(bare, ModelStore(bare.models)) as engines:
         assert engines.finder() is engines.finder()
     assert made == ["made", "closed"]
 
@@ -77,7 +77,7 @@ def test_nothing_ever_calls_out(engines: Engines, astronaut: Image, monkeypatch:
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     settings = engines._settings
-    with Engines(settings, Models(settings.models)) as fresh:
+    with Engines(settings, ModelStore(settings.models)) as fresh:
         face = fresh.finder().faces(astronaut)[0]
         assert fresh.matter().matte(astronaut, face).shape == astronaut.shape[:2]
         assert fresh.restorer().restore(astronaut, face).shape == astronaut.shape
@@ -94,6 +94,6 @@ def test_only_the_chosen_engine_loads_its_libraries() -> None:
 
 def test_settings_name_only_engines_that_exist() -> None:
     chosen = EngineNames()
-    assert chosen.faces in names("faces")
-    assert chosen.mattes in names("mattes")
-    assert chosen.restorers in names("restorers")
+    assert chosen.faces in engine_names("faces")
+    assert chosen.mattes in engine_names("mattes")
+    assert chosen.restorers in engine_names("restorers")

@@ -9,9 +9,9 @@ from portrait.errors import OperatorError
 
 
 def test_a_file_and_its_folders_appear_with_nothing_beside_them(tmp_path: Path) -> None:
-    file = atomic.write(tmp_path / "new/page.html", "größer")
+    file = atomic.write_file(tmp_path / "new/page.html", "größer")
     assert file.read_bytes() == "größer".encode()
-    assert atomic.write(file, b"\x00").read_bytes() == b"\x00"
+    assert atomic.write_file(file, b"\x00").read_bytes() == b"\x00"
     assert [each.name for each in file.parent.iterdir()] == ["page.html"]
 
 
@@ -20,14 +20,14 @@ def test_a_file_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path
     (tmp_path / "file").touch()
     for place in (tmp_path / "taken", tmp_path / "file/below"):
         with pytest.raises(OperatorError, match="cannot be written") as caught:
-            atomic.write(place, b"")
+            atomic.write_file(place, b"")
         assert caught.value.code == "cannot_write"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "taken"]
 
 
 def test_a_folder_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
     for content in ("one", "two"):
-        with atomic.replacing(tmp_path / "set") as staged:
+        with atomic.replace_folder(tmp_path / "set") as staged:
             (staged / content).touch()
             assert staged.parent == tmp_path, "on the same disk, so that it is moved in one step"
     assert [each.name for each in tmp_path.iterdir()] == ["set"]
@@ -36,9 +36,9 @@ def test_a_folder_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_was_not_filled_leaves_the_earlier_one(tmp_path: Path) -> None:
-    with atomic.replacing(tmp_path / "set") as staged:
+    with atomic.replace_folder(tmp_path / "set") as staged:
         (staged / "one").touch()
-    with pytest.raises(FileNotFoundError), atomic.replacing(tmp_path / "set") as staged:
+    with pytest.raises(FileNotFoundError), atomic.replace_folder(tmp_path / "set") as staged:
         (staged / "missing/two").touch()
     assert [each.name for each in tmp_path.iterdir()] == ["set"]
     assert [each.name for each in (tmp_path / "set").iterdir()] == ["one"]

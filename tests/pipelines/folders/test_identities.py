@@ -10,33 +10,33 @@ import pytest
 from pipelines.folders import identities
 from pipelines.pages import identity
 from portrait.errors import UserError
-from portrait.training import Learned, Look
+from portrait.training import TrainingResult, ValidationResult
 from portrait.types import Crop, TrainingSet
 from tests import fakes
 
-LOOK = Look(100, 0.41, 1.0, 0.3, False)
+LOOK = ValidationResult(100, 0.41, 1.0, 0.3, False)
 PICTURE = fakes.picture(1, 1, 80)
 TRAINING = TrainingSet(
     (Crop(PICTURE, "a photo of <sks> person", "1.png"),), (), {"dlib": np.ones(4, np.float32)}, (), "sks", "person"
 )
 
 
-def lesson(desk: Path) -> Learned:
+def lesson(desk: Path) -> TrainingResult:
     """What came of a lesson, with files that hold nothing real."""
     desk.mkdir(exist_ok=True)
     for name in ("lora", "webui"):
         (desk / name).write_bytes(name.encode())
-    return Learned(
+    return TrainingResult(
         lora=desk / "lora",
-        webui=desk / "webui",
+        kohya_lora=desk / "webui",
         tokens=None,
         steps=200,
         chosen="step 100",
         trigger="sks",
         losses=tuple(0.5 / (1 + step) for step in range(200)),
-        looks=(LOOK, replace(LOOK, step=200, distance=0.5)),
-        held_out={"step 100": LOOK},
-        sheet=(("a photo of <sks> person", PICTURE),),
+        validations=(LOOK, replace(LOOK, step=200, distance=0.5)),
+        test_results={"step 100": LOOK},
+        sample_images=(("a photo of <sks> person", PICTURE),),
         notes=("It stopped early & well.",),
         facts={
             "family": "sd15",
@@ -51,13 +51,15 @@ def lesson(desk: Path) -> Learned:
     )
 
 
-def write(folder: Path, desk: Path) -> identities.Kept:
+def write(folder: Path, desk: Path) -> identities.StoredIdentity:
     result = lesson(desk)
-    description = identities.describe(result, TRAINING)
-    page = identity.page(description, result, TRAINING)
+    description = identities.make_description(result, TRAINING)
+    page = identity.render(description, result, TRAINING)
     assert result.lora is not None
-    assert result.webui is not None
-    return identities.write(folder, description, {identities.LORA: result.lora, identities.WEBUI: result.webui}, page)
+    assert result.kohya_lora is not None
+    return identities.write(
+        folder, description, {identities.LORA_FILE: result.lora, identities.WEBUI_FILE: result.kohya_lora}, page
+    )
 
 
 def test_what_was_learned_is_read_back(tmp_path: Path) -> None:
@@ -72,7 +74,7 @@ def test_what_was_learned_is_read_back(tmp_path: Path) -> None:
     assert (identity.trigger, identity.class_word, identity.base) == ("sks", "person", "small")
     assert identity.lora == kept.folder / "lora.safetensors"
     assert identity.tokens is None
-    assert identity.likeness["dlib"].tolist() == [1, 1, 1, 1]
+    assert identity.mean_embeddings["dlib"].tolist() == [1, 1, 1, 1]
     description = json.loads((kept.folder / "identity.json").read_text())
     assert {"schema", "base", "rank", "steps", "settings", "packages", "scores", "trigger"} <= description.keys()
     assert description["base"] == {"name": "small", "family": "sd15", "hash": "ab" * 32}
@@ -105,12 +107,12 @@ def test_list_export_and_delete(tmp_path: Path) -> None:
     write(tmp_path / "people/bob", tmp_path / "desk")
     (tmp_path / "people/broken").mkdir()
     (tmp_path / "people/broken/identity.json").write_text("{}")
-    assert [each.folder.name for each in identities.every(tmp_path / "people")] == ["ann", "bob"]
-    assert identities.every(tmp_path / "nowhere") == []
-    file = identities.export(tmp_path / "people/ann", tmp_path / "out/ann.safetensors", "webui")
+    assert [each.folder.name for each in identities.list_identities(tmp_path / "people")] == ["ann", "bob"]
+    assert identities.list_identities(tmp_path / "nowhere") == []
+    file = identities.export_lora(tmp_path / "people/ann", tmp_path / "out/ann.safetensors", "webui")
     assert file.read_bytes() == b"webui"
     with pytest.raises(UserError, match="there already"):
-        identities.export(tmp_path / "people/ann", file, "diffusers")
+        identities.export_lora(tmp_path / "people/ann", file, "diffusers")
     assert identities.delete(tmp_path / "people/ann")[0] == "identity.json"
     assert [path.name for path in (tmp_path / "people").iterdir() if path.name.startswith((".", "ann"))] == []
     with pytest.raises(UserError) as caught:
@@ -129,11 +131,13 @@ def test_what_is_no_identity_says_so(tmp_path: Path, text: str) -> None:
 
 def test_only_identities_of_one_base_are_merged(tmp_path: Path) -> None:
     one = write(tmp_path / "ann", tmp_path / "desk")
-    both = identities.merged([one, one], [0.25, 0.75], "id")
+    both = identities.make_merged_description([one, one], [0.25, 0.75], "id")
     assert both["steps"] == 400
     assert both["likeness"]["dlib"] == [1, 1, 1, 1]
-    stranger = identities.Kept(one.folder, {**one.description, "base": {**one.description["base"], "hash": "cd"}})
+    stranger = identities.StoredIdentity(
+        one.folder, {**one.description, "base": {**one.description["base"], "hash": "cd"}}
+    )
     for parts in ([one], [one, stranger]):
         with pytest.raises(UserError) as caught:
-            identities.merged(parts, [1.0], "id")
+            identities.make_merged_description(parts, [1.0], "id")
         assert caught.value.code == "cannot_merge"

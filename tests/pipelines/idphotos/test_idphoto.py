@@ -6,9 +6,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from pipelines.deliver import Deliver, recipe_of
+from pipelines.deliver import Deliver, read_recipe
 from pipelines.idphotos import presets
-from pipelines.idphotos.idphoto import IdPainter, IdPhoto, Sitting, Wish, best, document, encode, make
+from pipelines.idphotos.idphoto import IdPainter, IdPhoto, SourcePhoto, IdPhotoOptions, choose_photo, make_report, encode_jpeg, make_id_photo
 from pipelines.render import Render
 from portrait.arrays import Image, Size
 from portrait.errors import UserError
@@ -18,7 +18,7 @@ from portrait.ports import FaceFinder, Matter
 from portrait.types import Face, Identity, PortraitRequest, Quality, Reference, Refinement, Style
 from tests import selfies
 
-PRESETS = presets.load()
+PRESETS = presets.load_presets()
 TWELVE = (
     "us-passport", "us-visa-online", "us-diversity-visa", "ca-passport", "uk-passport", "schengen-visa", "de-passport",
     "fr-identity", "fi-passport", "cn-passport", "cn-visa-online", "jp-passport",
@@ -26,8 +26,8 @@ TWELVE = (
 
 
 @pytest.fixture(scope="module")
-def sitting(astronaut: Image, finder: FaceFinder, matter: Matter) -> Sitting:
-    return Sitting(astronaut, finder, matter)
+def sitting(astronaut: Image, finder: FaceFinder, matter: Matter) -> SourcePhoto:
+    return SourcePhoto(astronaut, finder, matter)
 
 
 def opened(photo: IdPhoto) -> PIL.Image.Image:
@@ -40,9 +40,9 @@ def wider(span: Span, by: float) -> Span:
 
 
 @pytest.mark.parametrize("name", TWELVE)
-def test_the_sample_photo_meets_the_rules_of_the_picture(sitting: Sitting, finder: FaceFinder, name: str) -> None:
+def test_the_sample_photo_meets_the_rules_of_the_picture(sitting: SourcePhoto, finder: FaceFinder, name: str) -> None:
     preset = PRESETS.find(name)
-    photo = make(sitting, Wish(preset), PRESETS)
+    photo = make_id_photo(sitting, IdPhotoOptions(preset), PRESETS)
     assert [each for each in photo.rules if not each.ok] == []
     picture = opened(photo)
     assert picture.size == (preset.pixels.width, preset.pixels.height)
@@ -52,7 +52,7 @@ def test_the_sample_photo_meets_the_rules_of_the_picture(sitting: Sitting, finde
     pixels = np.asarray(picture)
     face = finder.faces(pixels)[0]
     assert face.mesh is not None
-    _, colour = PRESETS.colour(preset, None)
+    _, colour = PRESETS.background_color(preset, None)
     wide = (np.abs(pixels.astype(int) - colour).max(axis=2) > 40).sum(axis=1)
     hair = float(np.flatnonzero(wide > 0.06 * face.box.width)[0])
     eyes = float(face.landmarks[:2, 1].mean())
@@ -68,46 +68,46 @@ def test_the_sample_photo_meets_the_rules_of_the_picture(sitting: Sitting, finde
     assert abs(face.pose.roll) < 2
 
 
-def test_what_is_wrong_with_the_photo_is_told(sitting: Sitting) -> None:
+def test_what_is_wrong_with_the_photo_is_told(sitting: SourcePhoto) -> None:
     broken = {each.name for each in sitting.rules if not each.ok}
     assert broken == {"mouth_open", "smile", "eye_distance"}
-    photo = make(sitting, Wish(PRESETS.find("icao")), PRESETS)
+    photo = make_id_photo(sitting, IdPhotoOptions(PRESETS.find("icao")), PRESETS)
     assert not photo.ok
-    told = document(photo, PRESETS, Wish(photo.preset))
+    told = make_report(photo, PRESETS, IdPhotoOptions(photo.preset))
     assert {line["rule"] for line in told["photo"] if not line["ok"]} == broken
     assert all(line["tip"] for line in told["photo"] if not line["ok"])
 
 
 def test_a_photo_framed_too_tightly_is_told(finder: FaceFinder, matter: Matter, astronaut: Image) -> None:
-    cut = Sitting(np.ascontiguousarray(astronaut[30:260, 100:350]), finder, matter)
+    cut = SourcePhoto(np.ascontiguousarray(astronaut[30:260, 100:350]), finder, matter)
     assert not {each.name: each for each in cut.rules}["head_whole"].ok
 
 
 def test_beyond_the_photo_there_is_background_and_no_streaks(
     finder: FaceFinder, matter: Matter, astronaut: Image
 ) -> None:
-    cut = Sitting(np.ascontiguousarray(astronaut[:205]), finder, matter)
-    photo = make(cut, Wish(PRESETS.find("us-passport")), PRESETS)
+    cut = SourcePhoto(np.ascontiguousarray(astronaut[:205]), finder, matter)
+    photo = make_id_photo(cut, IdPhotoOptions(PRESETS.find("us-passport")), PRESETS)
     assert not {each.name: each for each in photo.rules}["shoulders"].ok
     assert (photo.image[-10:] == 255).all()
     # So little of the scene is left that the segmenter takes the wall for a shoulder; that is told as well.
     assert not {each.name: each for each in photo.rules}["cut_out"].ok
 
 
-def test_the_face_keeps_its_pixels(sitting: Sitting) -> None:
-    replaced = make(sitting, Wish(PRESETS.find("de-passport")), PRESETS)
-    kept = make(sitting, Wish(PRESETS.find("de-passport"), keep_background=True), PRESETS)
+def test_the_face_keeps_its_pixels(sitting: SourcePhoto) -> None:
+    replaced = make_id_photo(sitting, IdPhotoOptions(PRESETS.find("de-passport")), PRESETS)
+    kept = make_id_photo(sitting, IdPhotoOptions(PRESETS.find("de-passport"), keep_background=True), PRESETS)
     height, width = kept.image.shape[:2]
     middle = np.s_[height * 2 // 5 : height * 7 // 10, width * 2 // 5 : width * 3 // 5]
     assert np.abs(replaced.image[middle].astype(int) - kept.image[middle]).max() <= 1
-    assert document(kept, PRESETS, Wish(kept.preset, keep_background=True))["background"] == "kept"
+    assert make_report(kept, PRESETS, IdPhotoOptions(kept.preset, keep_background=True))["background"] == "kept"
 
 
-def test_another_background_is_told_where_it_is_not_allowed(sitting: Sitting) -> None:
-    wish = Wish(PRESETS.find("fr-identity"), "white")
-    photo = make(sitting, wish, PRESETS)
+def test_another_background_is_told_where_it_is_not_allowed(sitting: SourcePhoto) -> None:
+    wish = IdPhotoOptions(PRESETS.find("fr-identity"), "white")
+    photo = make_id_photo(sitting, wish, PRESETS)
     assert tuple(photo.image[3, 3]) == (255, 255, 255)
-    assert any("another background" in note for note in document(photo, PRESETS, wish)["notes"])
+    assert any("another background" in note for note in make_report(photo, PRESETS, wish)["notes"])
 
 
 def test_the_crown_is_found_where_it_was_moved_to(
@@ -126,28 +126,28 @@ def test_the_crown_is_found_where_it_was_moved_to(
 
 def test_a_photo_without_a_face_is_refused(finder: FaceFinder, matter: Matter) -> None:
     with pytest.raises(UserError, match="No face"):
-        Sitting(np.zeros((64, 64, 3), np.uint8), finder, matter)
+        SourcePhoto(np.zeros((64, 64, 3), np.uint8), finder, matter)
 
 
-def test_the_photo_with_the_fewest_faults_is_taken(sitting: Sitting, finder: FaceFinder, matter: Matter) -> None:
-    other = Sitting(selfies.player("player 3"), finder, matter)
-    assert best([other, sitting]) is sitting
+def test_the_photo_with_the_fewest_faults_is_taken(sitting: SourcePhoto, finder: FaceFinder, matter: Matter) -> None:
+    other = SourcePhoto(selfies.player("player 3"), finder, matter)
+    assert choose_photo([other, sitting]) is sitting
 
 
 @pytest.mark.parametrize("most", [30, 60, 120])
 def test_the_best_quality_that_fits_is_searched(astronaut: Image, most: int) -> None:
-    content = encode(astronaut, Span(0, most), "compositeSynthetic")
+    content = encode_jpeg(astronaut, Span(0, most), "compositeSynthetic")
     assert 0.8 * most < len(content) / 1000 <= most
 
 
 def test_a_least_size_is_reached_by_better_quality(astronaut: Image) -> None:
-    usual = len(encode(astronaut, Span(), "compositeSynthetic")) / 1000
-    assert len(encode(astronaut, Span(usual * 1.1, usual * 2), "compositeSynthetic")) / 1000 >= usual * 1.1
+    usual = len(encode_jpeg(astronaut, Span(), "compositeSynthetic")) / 1000
+    assert len(encode_jpeg(astronaut, Span(usual * 1.1, usual * 2), "compositeSynthetic")) / 1000 >= usual * 1.1
 
 
 def test_a_size_no_jpeg_has_gives_the_nearest(astronaut: Image) -> None:
-    assert len(encode(astronaut, Span(0, 2), "compositeSynthetic")) == min(
-        len(encode(astronaut, Span(0, most), "compositeSynthetic")) for most in (2, 30, 60)
+    assert len(encode_jpeg(astronaut, Span(0, 2), "compositeSynthetic")) == min(
+        len(encode_jpeg(astronaut, Span(0, most), "compositeSynthetic")) for most in (2, 30, 60)
     )
 
 
@@ -177,7 +177,7 @@ def test_a_style_frames_the_photo_with_the_fewest_faults_by_its_rule(
     flow = Render({"idphoto": IdPainter(finder, matter, PRESETS)}, finder)
     request = drawn(person, preset="cn-visa-online", background=background)
     [portrait] = flow(request, quiet)
-    assert portrait.drawn_from == {1: "best"}
+    assert portrait.reference_names == {1: "best"}
     assert portrait.likeness[1].distance < 0.2
     file = Deliver("jpg")(portrait, tmp_path / "id")
     preset = PRESETS.find("cn-visa-online")
@@ -186,10 +186,10 @@ def test_a_style_frames_the_photo_with_the_fewest_faults_by_its_rule(
         assert picture.size == (preset.pixels.width, preset.pixels.height)
         assert picture.info["dpi"] == (300, 300)
         assert source in picture.info["xmp"].decode()
-    told = recipe_of(file)["drawn"]
+    told = read_recipe(file)["drawn"]
     assert told["preset"] == "cn-visa-online"
     assert {"head", "file_size", "background"} <= {each["rule"] for each in told["rules"]}
-    again = flow.again(request, 0, quiet)
+    again = flow.reproduce(request, 0, quiet)
     assert np.array_equal(again.image, portrait.image)
 
 

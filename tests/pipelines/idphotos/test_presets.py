@@ -6,7 +6,7 @@ from portrait.errors import UserError
 
 
 def test_every_preset_names_its_source_and_can_be_met() -> None:
-    every = presets.load().preset
+    every = presets.load_presets().preset
     assert len(every) >= 15
     assert len({each.id for each in every}) == len(every)
     for each in every:
@@ -31,16 +31,16 @@ def test_every_preset_names_its_source_and_can_be_met() -> None:
     ],
 )
 def test_pixels_follow_from_millimetres_at_300_dpi(name: str, pixels: Size) -> None:
-    assert presets.load().find(name).pixels == pixels
+    assert presets.load_presets().find(name).pixels == pixels
 
 
 def test_wrong_names_list_the_right_ones() -> None:
-    every = presets.load()
+    every = presets.load_presets()
     with pytest.raises(UserError, match="us-passport"):
         every.find("us")
     with pytest.raises(UserError, match="10x15"):
         every.paper("a3")
     with pytest.raises(UserError, match="light-grey"):
-        every.colour(every.find("icao"), "pink")
-    assert every.colour(every.find("icao"), "#102030") == ("#102030", (16, 32, 48))
-    assert every.colour(every.find("fr-identity"), None)[0] == "light-grey"
+        every.background_color(every.find("icao"), "pink")
+    assert every.background_color(every.find("icao"), "#102030") == ("#102030", (16, 32, 48))
+    assert every.background_color(every.find("fr-identity"), None)[0] == "light-grey"

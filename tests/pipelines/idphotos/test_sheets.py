@@ -29,29 +29,29 @@ def photo(width: int, height: int) -> bytes:
     ],
 )
 def test_as_many_as_fit_lie_apart_and_inside(paper: str, size: tuple[float, float], count: int) -> None:
-    layout = sheets.arrange(presets.load().paper(paper), size)
-    assert len(layout.places) == count
-    for left, top in layout.places:
+    layout = sheets.arrange_photos(presets.load_presets().paper(paper), size)
+    assert len(layout.positions) == count
+    for left, top in layout.positions:
         assert left >= sheets.MARGIN - 1e-6
         assert top >= sheets.MARGIN - 1e-6
         assert left + size[0] <= layout.paper[0] - sheets.MARGIN + 1e-6
         assert top + size[1] <= layout.paper[1] - sheets.MARGIN + 1e-6
-    for one, (left, top) in enumerate(layout.places):
-        for other_left, other_top in layout.places[one + 1 :]:
+    for one, (left, top) in enumerate(layout.positions):
+        for other_left, other_top in layout.positions[one + 1 :]:
             assert abs(other_left - left) >= size[0] + 1.99 or abs(other_top - top) >= size[1] + 1.99
 
 
 def test_no_mark_lies_on_a_photo() -> None:
-    layout = sheets.arrange((210.0, 297.0), (35.0, 45.0))
-    assert len(layout.marks()) == 8 * len(layout.places)
-    for x, y, to_x, to_y in layout.marks():
-        for left, top in layout.places:
+    layout = sheets.arrange_photos((210.0, 297.0), (35.0, 45.0))
+    assert len(layout.crop_marks()) == 8 * len(layout.positions)
+    for x, y, to_x, to_y in layout.crop_marks():
+        for left, top in layout.positions:
             apart = max(x, to_x) < left or min(x, to_x) > left + 35 or max(y, to_y) < top or min(y, to_y) > top + 45
             assert apart
 
 
 def test_the_jpeg_sheet_has_the_papers_pixels_at_300_dpi() -> None:
-    content = sheets.as_jpeg(sheets.arrange((210.0, 297.0), (35.0, 45.0)), photo(413, 531))
+    content = sheets.encode_jpeg(sheets.arrange_photos((210.0, 297.0), (35.0, 45.0)), photo(413, 531))
     picture = PIL.Image.open(io.BytesIO(content))
     assert picture.size == (2480, 3508)
     assert picture.info["dpi"] == (300, 300)
@@ -61,14 +61,14 @@ def test_the_jpeg_sheet_has_the_papers_pixels_at_300_dpi() -> None:
 
 @pytest.mark.parametrize(("paper", "size"), [("a4", (35.0, 45.0)), ("10x15", (50.8, 50.8)), ("6in", (33.0, 48.0))])
 def test_the_pdf_measures_right(paper: str, size: tuple[float, float]) -> None:
-    layout = sheets.arrange(presets.load().paper(paper), size)
-    content = sheets.as_pdf(layout, photo(413, 531)).decode("latin-1")
+    layout = sheets.arrange_photos(presets.load_presets().paper(paper), size)
+    content = sheets.encode_pdf(layout, photo(413, 531)).decode("latin-1")
     box = re.search(r"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", content)
     assert box
     assert (float(box[1]) * POINT, float(box[2]) * POINT) == pytest.approx(layout.paper, abs=0.01)
     drawn = re.findall(r"([\d.]+) 0 0 ([\d.]+) ([\d.]+) ([\d.]+) cm\s+/FormXob", content)
-    assert len(drawn) == len(layout.places)
-    for (wide, tall, left, bottom), (expected_left, expected_top) in zip(drawn, layout.places, strict=True):
+    assert len(drawn) == len(layout.positions)
+    for (wide, tall, left, bottom), (expected_left, expected_top) in zip(drawn, layout.positions, strict=True):
         assert (float(wide) * POINT, float(tall) * POINT) == pytest.approx(size, abs=0.01)
         top = layout.paper[1] - float(bottom) * POINT - size[1]
         assert (float(left) * POINT, top) == pytest.approx((expected_left, expected_top), abs=0.01)
@@ -77,10 +77,10 @@ def test_the_pdf_measures_right(paper: str, size: tuple[float, float]) -> None:
 
 
 def test_the_same_photo_gives_the_same_pdf() -> None:
-    layout = sheets.arrange((100.0, 150.0), (35.0, 45.0))
-    assert sheets.as_pdf(layout, photo(40, 50)) == sheets.as_pdf(layout, photo(40, 50))
+    layout = sheets.arrange_photos((100.0, 150.0), (35.0, 45.0))
+    assert sheets.encode_pdf(layout, photo(40, 50)) == sheets.encode_pdf(layout, photo(40, 50))
 
 
 def test_a_paper_too_small_is_told() -> None:
     with pytest.raises(UserError, match="does not fit"):
-        sheets.arrange((40.0, 50.0), (50.0, 70.0))
+        sheets.arrange_photos((40.0, 50.0), (50.0, 70.0))

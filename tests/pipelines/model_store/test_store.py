@@ -21,9 +21,9 @@ import pytest
 
 from pipelines.model_store import download
 from pipelines.model_store.download import Archive, Source
-from pipelines.model_store.manifest import Manifest, Model, ModelFile, own_manifest, read_manifest
-from pipelines.model_store.store import Models
-from pipelines.settings import ModelStore
+from pipelines.model_store.manifest import Manifest, Model, ModelFile, builtin_manifest, read_manifest
+from pipelines.model_store.store import ModelStore
+from pipelines.settings import ModelStoreSettings
 from portrait.errors import Cancelled, OperatorError
 
 BYTES = bytes(range(256)) * 8192  # 2 MiB
@@ -97,8 +97,8 @@ def one(*sources: Source, name: str = "net.bin", known: bytes = b"", **terms: st
     return Manifest({"net": Model("net", "test", "MIT", "yes", (file,), **terms)})  # pyright: ignore[reportArgumentType]
 
 
-def store(folder: Path, manifest: Manifest, **settings: str) -> Models:
-    return Models(ModelStore(folder=folder, **settings), manifest)  # pyright: ignore[reportArgumentType]
+def store(folder: Path, manifest: Manifest, **settings: str) -> ModelStore:
+    return ModelStore(ModelStoreSettings(folder=folder, **settings), manifest)  # pyright: ignore[reportArgumentType]
 
 
 def left(folder: Path) -> set[str]:
@@ -106,7 +106,7 @@ def left(folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and ".locks" not in p.parts}
 
 
-def states(models: Models, *names: str) -> dict[str, str]:
+def states(models: ModelStore, *names: str) -> dict[str, str]:
     return {file.file: file.state for file in models.check(names)}
 
 
@@ -127,7 +127,7 @@ def test_a_pulled_file_lies_in_its_place_and_is_recorded(server: Server, tmp_pat
     recorded = json.loads((tmp_path / "lock.json").read_text())["models"]["net"]["net.bin"]
     assert recorded == {"sha256": sha(BYTES), "size": len(BYTES), "source": server.url + "/net.bin", "commit": ""}
     assert told[-1] == (len(BYTES), len(BYTES), "net/net.bin")
-    assert models.pull(["net"])[0].kept == ("net.bin",)
+    assert models.pull(["net"])[0].unchanged == ("net.bin",)
     assert len(server.gets()) == 1
 
 
@@ -584,7 +584,7 @@ def test_import_takes_what_it_recognises_and_says_what_not(tmp_path: Path) -> No
     assert (carried / "deep" / "known.bin").exists()
     again = models.import_folder(carried)
     assert not again.taken
-    assert set(again.kept) == set(found.taken)
+    assert set(again.unchanged) == set(found.taken)
 
 
 def test_import_never_takes_a_wrong_hash(tmp_path: Path) -> None:
@@ -643,7 +643,7 @@ def test_a_bad_manifest_is_refused(tmp_path: Path, wrong: str, instead: str) -> 
 
 
 def test_the_embedded_models_are_free_known_and_need_no_hub() -> None:
-    embedded = {name: model for name, model in own_manifest().models.items() if model.embedded}
+    embedded = {name: model for name, model in builtin_manifest().models.items() if model.embedded}
     assert set(embedded) == {"blazeface", "facemesh", "iris", "selfie", "dlib", "pose"}
     for model in embedded.values():
         assert model.commercial == "yes"
@@ -654,7 +654,7 @@ def test_the_embedded_models_are_free_known_and_need_no_hub() -> None:
 
 
 def test_research_only_models_are_never_called_commercial() -> None:
-    models = own_manifest().models
+    models = builtin_manifest().models
     research = {"buffalo_l", "antelopev2", "instantid", "photomaker_v2"} | {
         name for name in models if name.startswith("faceid")
     }

@@ -3,10 +3,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from pipelines.pages import report
-from pipelines.prepare import Prepare, Wishes
-from pipelines.settings import Prepare as Knobs
+from pipelines.prepare import Overrides, Prepare
+from pipelines.settings import PrepareSettings as Knobs
 from portrait.photos.reasons import Thresholds
-from tests.fakes import FakeFinder, FakeRestorer, Told, picture, save
+from tests.fakes import FakeFinder, FakeRestorer, RecordingProgress, picture, save
 
 
 class Page(HTMLParser):
@@ -28,7 +28,7 @@ def page_of(tmp_path: Path, names: list[str], people: list[int]) -> tuple[str, P
         save(tmp_path / name, picture(person, n)) for n, (name, person) in enumerate(zip(names, people, strict=True))
     ]
     flow = Prepare(FakeFinder(), FakeRestorer(), None, Knobs(), Thresholds(full_size=100))
-    training = flow(paths, Wishes(), Told())
+    training = flow(paths, Overrides(), RecordingProgress())
     text = report.write(training, tmp_path).read_text()
     page = Page()
     page.feed(text)

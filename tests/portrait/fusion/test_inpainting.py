@@ -7,7 +7,7 @@ import pytest
 from portrait.arrays import Mask, Size
 from portrait.faces.geometry import move
 from portrait.fusion import inpainting
-from portrait.fusion.inpainting import GROWN, ROOM, Window, areas, around, settled
+from portrait.fusion.inpainting import GROWN, ROOM, Window, blend_back, pass_areas, window_around_faces
 from portrait.types import Box, Face, Pose, Region
 
 SIDE = 300
@@ -37,7 +37,7 @@ def regions() -> dict[Region, Mask]:
 
 
 def test_a_window_is_three_faces_wide_and_drawn_at_the_size_of_the_base() -> None:
-    window = around([Box(900, 800, 1000, 920)], Size(3000, 2000), 512, 64)
+    window = window_around_faces([Box(900, 800, 1000, 920)], Size(3000, 2000), 512, 64)
     assert window.shape == (360, 360)
     assert window.shape[0] == ROOM * 120
     assert window.size == Size(512, 512)
@@ -45,9 +45,9 @@ def test_a_window_is_three_faces_wide_and_drawn_at_the_size_of_the_base() -> Non
 
 
 def test_a_window_at_the_edge_is_shifted_into_the_picture() -> None:
-    window = around([Box(0, 0, 100, 120)], Size(3000, 2000), 512, 64)
+    window = window_around_faces([Box(0, 0, 100, 120)], Size(3000, 2000), 512, 64)
     assert (window.left, window.top, window.shape) == (0, 0, (360, 360))
-    other = around([Box(2900, 1880, 3000, 2000)], Size(3000, 2000), 512, 64)
+    other = window_around_faces([Box(2900, 1880, 3000, 2000)], Size(3000, 2000), 512, 64)
     assert (other.right, other.bottom) == (3000, 2000)
 
 
@@ -55,7 +55,7 @@ def test_a_window_at_the_edge_is_shifted_into_the_picture() -> None:
 @pytest.mark.parametrize(("side", "step"), [(64, 8), (512, 64), (1024, 64)])
 def test_a_picture_smaller_than_the_window_is_drawn_as_far_as_it_goes(picture: Size, side: int, step: int) -> None:
     box = Box(10, 20, min(110, picture.width), min(130, picture.height))
-    window = around([box], picture, side, step)
+    window = window_around_faces([box], picture, side, step)
     assert 0 <= window.left < window.right <= picture.width
     assert 0 <= window.top < window.bottom <= picture.height
     for drawn in (window.size.width, window.size.height):
@@ -65,7 +65,7 @@ def test_a_picture_smaller_than_the_window_is_drawn_as_far_as_it_goes(picture: S
 
 def test_a_window_about_two_people_holds_both_and_is_never_a_strip() -> None:
     one, two = Box(100, 900, 200, 1020), Box(900, 910, 1000, 1030)
-    window = around([one, two], Size(2000, 2000), 512, 64)
+    window = window_around_faces([one, two], Size(2000, 2000), 512, 64)
     assert window.left <= 100
     assert window.right >= 1000
     assert 0.5 <= window.shape[0] / window.shape[1] <= 2
@@ -75,24 +75,24 @@ def test_points_go_where_pixels_go() -> None:
     window = Window(40, 20, 140, 220, Size(50, 100))
     image = np.zeros((300, 300, 3), np.uint8)
     image[100:102, 80:82] = 255
-    drawn = window.drawn(image[window.places])
+    drawn = window.resize_for_drawing(image[window.slices])
     assert drawn.shape == (100, 50, 3)
     y, x = np.argwhere(drawn[..., 0] > 200)[0]
-    assert move(np.array([[80.5, 100.5]], np.float32), window.to())[0] == pytest.approx((x, y))
-    assert move(np.array([[80.5, 100.5]], np.float32), window.inside())[0] == pytest.approx((40.5, 80.5))
+    assert move(np.array([[80.5, 100.5]], np.float32), window.picture_to_drawing())[0] == pytest.approx((x, y))
+    assert move(np.array([[80.5, 100.5]], np.float32), window.picture_to_window())[0] == pytest.approx((40.5, 80.5))
 
 
 def test_a_window_as_large_as_its_drawing_changes_no_pixel() -> None:
     window = Window(0, 0, 64, 64, Size(64, 64))
     image = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
-    assert (window.drawn(image) == image).all()
-    assert np.allclose(window.back(image / 255), image, atol=1e-3)
+    assert (window.resize_for_drawing(image) == image).all()
+    assert np.allclose(window.resize_for_picture(image / 255), image, atol=1e-3)
 
 
 def test_the_network_may_draw_wherever_something_is_taken() -> None:
     window = Window(0, 0, 300, 300, Size(64, 64))
     share = oval((150, 150), (60, 40))
-    may = window.mask(share)
+    may = window.drawing_mask(share)
     assert set(np.unique(may)) == {0.0, 1.0}
     grown = cv2.resize(may, (300, 300), interpolation=cv2.INTER_LINEAR)
     assert (grown[share > 0] > 0).all()
@@ -102,7 +102,7 @@ def test_the_network_may_draw_wherever_something_is_taken() -> None:
 
 
 def test_the_first_drawing_reaches_a_tenth_of_the_face_beyond_it(regions: dict[Region, Mask], face: Face) -> None:
-    found = areas(regions, face, 0.5)
+    found = pass_areas(regions, face, 0.5)
     row = found.face[150]
     assert row[150] == row[188] == 1
     assert 0.4 < row[200] < 0.6
@@ -113,7 +113,7 @@ def test_the_first_drawing_reaches_a_tenth_of_the_face_beyond_it(regions: dict[R
 def test_the_second_follows_the_border_on_both_sides_and_takes_eyes_and_mouth(
     regions: dict[Region, Mask], face: Face
 ) -> None:
-    found = areas(regions, face, 0.5)
+    found = pass_areas(regions, face, 0.5)
     assert found.ring[150, 202] > 0.9  # beyond the face
     assert found.ring[150, 193] > 0.4  # inside
     assert found.ring[150, 150] == found.ring[110, 150] == 0
@@ -123,7 +123,7 @@ def test_the_second_follows_the_border_on_both_sides_and_takes_eyes_and_mouth(
 
 
 def test_the_second_fusion_gives_eyes_and_no_lips(regions: dict[Region, Mask], face: Face) -> None:
-    found = areas(regions, face, 0.5)
+    found = pass_areas(regions, face, 0.5)
     assert found.fused[130, 125] == 1
     assert found.fused[180, 150] == 0
     assert found.fused[150, 150] == pytest.approx(0.5)
@@ -132,7 +132,7 @@ def test_the_second_fusion_gives_eyes_and_no_lips(regions: dict[Region, Mask], f
 
 
 def test_what_is_taken_is_within_what_is_drawn(regions: dict[Region, Mask], face: Face) -> None:
-    found = areas(regions, face, 1.0)
+    found = pass_areas(regions, face, 1.0)
     assert (found.skin[found.face == 0] == 0).all()
     assert (found.fused[found.face == 0] == 0).all()
 
@@ -141,12 +141,12 @@ def test_strands_across_a_face_belong_to_it(regions: dict[Region, Mask], face: F
     crossed = dict(regions)
     crossed["skin"] = regions["skin"].copy()
     crossed["skin"][140:150, 110:190] = 0
-    assert areas(crossed, face, 0.5).face[145, 150] == 1
+    assert pass_areas(crossed, face, 0.5).face[145, 150] == 1
 
 
 def test_a_face_of_which_nothing_is_seen_is_not_drawn(regions: dict[Region, Mask], face: Face) -> None:
     empty: dict[Region, Mask] = {name: np.zeros_like(mask) for name, mask in regions.items()}
-    found = areas(empty, face, 0.5)
+    found = pass_areas(empty, face, 0.5)
     assert not any(mask.any() for mask in (found.face, found.ring, found.skin, found.fused))
 
 
@@ -161,7 +161,7 @@ def start() -> np.ndarray:
 def test_nothing_changes_where_nothing_is_taken(start: np.ndarray) -> None:
     share = oval((150, 150), (60, 60))
     drawn = np.full(start.shape, 30.0, np.float32)
-    out = settled(start, drawn, start.astype(np.float32), share)
+    out = blend_back(start, drawn, start.astype(np.float32), share)
     assert (out[share == 0] == start[share == 0]).all()
     assert (out[share == 1] == 30).all()
 
@@ -170,7 +170,7 @@ def test_what_the_network_loses_is_no_drawing_at_the_edge(start: np.ndarray) -> 
     """It gives everything back duller and smoother; at a share of a tenth a hundredth of that is seen."""
     share = np.full((SIDE, SIDE), 0.1, np.float32)
     kept = cv2.GaussianBlur(start.astype(np.float32), (0, 0), 2) * 0.9
-    out = settled(start, kept, kept, share).astype(float)
+    out = blend_back(start, kept, kept, share).astype(float)
     lost = np.abs(kept - start).mean()
     assert np.abs(out - start).mean() < 0.02 * lost
     plain = start + (kept - start) * 0.1
@@ -180,7 +180,7 @@ def test_what_the_network_loses_is_no_drawing_at_the_edge(start: np.ndarray) -> 
 def test_a_change_beside_that_is_taken(start: np.ndarray) -> None:
     share = np.full((SIDE, SIDE), 0.5, np.float32)
     kept = start * np.float32(0.9)
-    out = settled(start, kept + 20, kept, share).astype(float)
+    out = blend_back(start, kept + 20, kept, share).astype(float)
     expected = start + 0.5 * 20 - 0.25 * 0.1 * start.astype(float)
     assert np.abs(out - expected).max() < 1.01
 

@@ -3,22 +3,22 @@ import pytest
 
 from portrait.arrays import Points
 from portrait.fusion.warp import (
+    MESH_POINTS,
     MIRROR,
-    POINTS,
     REGIONS,
-    bend,
-    dense,
-    lay_over,
+    fit_similarity,
+    interpolate_points,
     longitude,
-    pose_like,
-    region,
-    resized,
-    seen,
-    shrunk,
-    spread,
-    symmetric,
-    thin_plate,
-    tucked,
+    match_pose,
+    point_visibility,
+    pull_in_silhouette,
+    region_mask,
+    resize,
+    shrink_with_mesh,
+    symmetrize,
+    thin_plate_spline,
+    upsample_grid,
+    warp_image,
 )
 from portrait.types import Face
 
@@ -34,10 +34,10 @@ def turn(yaw: float, roll: float = 0.0) -> np.ndarray:
 def head() -> Points:
     """A made mesh: both halves alike, half an ellipsoid."""
     chance = np.random.default_rng(0)
-    points = chance.uniform(-1, 1, (POINTS, 2)) * (60, 80)
-    points[np.equal(MIRROR, np.arange(POINTS)), 0] = 0
+    points = chance.uniform(-1, 1, (MESH_POINTS, 2)) * (60, 80)
+    points[np.equal(MIRROR, np.arange(MESH_POINTS)), 0] = 0
     points[33] = (-40, -20)
-    left = np.flatnonzero(np.greater(MIRROR, np.arange(POINTS)))
+    left = np.flatnonzero(np.greater(MIRROR, np.arange(MESH_POINTS)))
     points[left, 0] = -np.abs(points[left, 0]) - 1
     points[MIRROR[left]] = points[left] * (-1, 1)
     depth = -50 * np.sqrt(np.clip(1 - (points[:, 0] / 65) ** 2 - (points[:, 1] / 90) ** 2, 0, 1))
@@ -45,7 +45,7 @@ def head() -> Points:
 
 
 def test_a_mirror_of_a_mirror_is_the_same_point() -> None:
-    assert (MIRROR[MIRROR] == np.arange(POINTS)).all()
+    assert (MIRROR[MIRROR] == np.arange(MESH_POINTS)).all()
     assert MIRROR[33] == 263
     assert MIRROR[61] == 291
     assert MIRROR[1] == 1
@@ -53,31 +53,31 @@ def test_a_mirror_of_a_mirror_is_the_same_point() -> None:
 
 def test_a_turn_and_a_scale_are_found_again(head: Points) -> None:
     moved = 1.7 * head @ turn(25, 10).T + (3, 4, 5)
-    fit = lay_over(head, moved, np.ones(POINTS))
+    fit = fit_similarity(head, moved, np.ones(MESH_POINTS))
     assert fit.scale == pytest.approx(1.7)
     assert np.abs(fit(head) - moved).max() < 1e-3
 
 
 def test_laying_over_never_mirrors(head: Points) -> None:
-    fit = lay_over(head, head * (-1, 1, 1), np.ones(POINTS))
-    assert np.linalg.det(fit.turn) == pytest.approx(1)
+    fit = fit_similarity(head, head * (-1, 1, 1), np.ones(MESH_POINTS))
+    assert np.linalg.det(fit.rotation) == pytest.approx(1)
 
 
 def test_halves_that_are_alike_stay_alike_however_the_head_is_turned(head: Points) -> None:
     turned = (head @ turn(30, 5).T).astype(np.float32)
-    assert np.abs(symmetric(turned, 1.0) - turned).max() < 0.05
+    assert np.abs(symmetrize(turned, 1.0) - turned).max() < 0.05
 
 
 def test_a_turned_person_is_brought_back_to_the_front(head: Points) -> None:
     turned = (2 * head @ turn(-35).T + (500, 300, 0)).astype(np.float32)
-    assert np.abs(pose_like(turned, head, -35, 0.0) - head).max() < 0.1
+    assert np.abs(match_pose(turned, head, -35, 0.0) - head).max() < 0.1
 
 
 def test_the_outline_follows_the_model_and_the_middle_stays_the_persons(head: Points) -> None:
     oval = list(REGIONS["oval"][0])
     wide = head.copy()
     wide[oval, 0] *= 1.2
-    own, led = pose_like(wide, head, 0, 0.0), pose_like(wide, head, 0, 1.0)
+    own, led = match_pose(wide, head, 0, 0.0), match_pose(wide, head, 0, 1.0)
     assert np.abs(led - head)[oval, 0].sum() < 0.5 * np.abs(own - head)[oval, 0].sum()
     apart = np.linalg.norm(own[:, None, :2] - own[None, oval, :2], axis=2).min(axis=1)
     assert np.abs(led - own)[apart > 30].max() < np.abs(led - own).max() / 4
@@ -92,23 +92,26 @@ def test_longitude_runs_from_left_to_right_whichever_way_the_head_looks(head: Po
 
 
 def test_a_face_from_the_front_is_seen_whole_and_a_profile_by_half(head: Points) -> None:
-    assert seen(head, 0).min() == 1
-    left, right = seen(head, 45), seen(head, -45)  # the nose to the right shows the left of the face
+    assert point_visibility(head, 0).min() == 1
+    left, right = (
+        point_visibility(head, 45),
+        point_visibility(head, -45),
+    )  # the nose to the right shows the left of the face
     assert left[33] == right[263] == 1
     assert left[263] == right[33] == 0
 
 
 def test_only_a_profile_is_tucked_in(head: Points) -> None:
-    assert (tucked(head, 10) == head).all()
-    moved = tucked(head, -48) - head
+    assert (pull_in_silhouette(head, 10) == head).all()
+    moved = pull_in_silhouette(head, -48) - head
     assert moved[1, 0] > 1  # the nose, away from the silhouette on its left
 
 
 def test_a_thin_plate_brings_points_where_they_belong(head: Points) -> None:
     target = head + np.array([100, 100, 0], np.float32)
     source = head * 2 + np.array([300, 300, 0], np.float32)
-    (grid,) = thin_plate(target, [source], (200, 200))
-    field = dense(grid, (200, 200))
+    (grid,) = thin_plate_spline(target, [source], (200, 200))
+    field = upsample_grid(grid, (200, 200))
     for point in (1, 33, 263, 61):
         x, y = target[point, :2]
         assert np.abs(field[round(float(y)), round(float(x))] - source[point, :2]).max() < 3
@@ -121,14 +124,14 @@ def test_the_map_onto_itself_changes_nothing(head: Points) -> None:
     rows, columns = np.mgrid[:90, :120]
     image = np.dstack([rows * 2, columns * 2, rows + columns]).astype(np.uint8)
     points = head * 0.4 + np.array([60, 45, 0], np.float32)
-    (grid,) = thin_plate(points, [points], (90, 120))
-    drawn = bend(image, dense(grid, (90, 120)))
+    (grid,) = thin_plate_spline(points, [points], (90, 120))
+    drawn = warp_image(image, upsample_grid(grid, (90, 120)))
     assert np.abs(drawn[10:80, 30:90].astype(int) - image[10:80, 30:90]).mean() < 1
 
 
 def test_values_are_spread_around_their_points(head: Points) -> None:
     points = head + np.array([100, 100, 0], np.float32)
-    mask = spread((head[:, 0] < 0).astype(float), points, (200, 200), 8)
+    mask = interpolate_points((head[:, 0] < 0).astype(float), points, (200, 200), 8)
     assert mask.shape == (200, 200)
     assert mask[100, 60] > 0.95
     assert mask[100, 140] < 0.05
@@ -139,24 +142,28 @@ def test_a_picture_shrinks_with_its_mesh(head: Points) -> None:
     image[120:124, 60:64] = 255
     mesh = head.copy()
     mesh[0] = (61.5, 121.5, 8)
-    small, points = shrunk(image, mesh, 0.5)
+    small, points = shrink_with_mesh(image, mesh, 0.5)
     y, x = np.argwhere(small[..., 0] == 255).mean(axis=0)
     assert points[0] == pytest.approx((x, y, 4))
-    assert shrunk(image, mesh, 3.0)[0].shape == image.shape
+    assert shrink_with_mesh(image, mesh, 3.0)[0].shape == image.shape
 
 
 def test_masks_and_pictures_are_resized() -> None:
     mask = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
-    assert resized(mask, (8, 8)) is mask
-    assert resized(mask, (16, 24)).shape == (16, 24)
-    assert resized(mask, (4, 4)).mean() == pytest.approx(mask.mean(), abs=0.01)
+    assert resize(mask, (8, 8)) is mask
+    assert resize(mask, (16, 24)).shape == (16, 24)
+    assert resize(mask, (4, 4)).mean() == pytest.approx(mask.mean(), abs=0.01)
 
 
 def test_the_regions_of_a_real_face_lie_in_one_another(astronaut_face: Face) -> None:
     mesh = astronaut_face.mesh
     assert mesh is not None
-    oval, lips, mouth, eyes = (region(mesh, name, (512, 512)) for name in ("oval", "lips", "mouth", "eyes"))
+    oval, lips, mouth, eyes = (region_mask(mesh, name, (512, 512)) for name in ("oval", "lips", "mouth", "eyes"))
     assert (mouth <= lips + 0.51).all()
     assert eyes[oval < 0.5].max() < 0.5
     assert 0.02 < lips.sum() / oval.sum() < 0.12
-    assert region(mesh, "lips", (512, 512), 3.0).sum() > lips.sum() > region(mesh, "lips", (512, 512), -2.0).sum()
+    assert (
+        region_mask(mesh, "lips", (512, 512), 3.0).sum()
+        > lips.sum()
+        > region_mask(mesh, "lips", (512, 512), -2.0).sum()
+    )

@@ -139,41 +139,41 @@ def test_what_cannot_be_drawn_is_told(given: Edit, code: str, says: str) -> None
 
 
 def test_masks_of_another_size_are_brought_to_the_picture_when_they_have_its_shape() -> None:
-    assert edits.fitted(spot(80, 60), 120, 160).shape == (160, 120)
-    assert edits.fitted(spot(), 120, 160).sum() == spot().sum()
+    assert edits.fit_mask(spot(80, 60), 120, 160).shape == (160, 120)
+    assert edits.fit_mask(spot(), 120, 160).sum() == spot().sum()
     with pytest.raises(UserError, match="another shape") as caught:
-        edits.fitted(spot(80, 80), 120, 160)
+        edits.fit_mask(spot(80, 80), 120, 160)
     assert caught.value.code == "bad_mask"
 
 
 def test_outlines_become_masks() -> None:
-    mask = edits.outlined([[[0, 0], [0.5, 0], [0.5, 1], [0, 1]], [[0.9, 0.9], [2, 0.9], [2, 2]]], 100, 50)
+    mask = edits.polygon_mask([[[0, 0], [0.5, 0], [0.5, 1], [0, 1]], [[0.9, 0.9], [2, 0.9], [2, 2]]], 100, 50)
     assert mask[:, :50].min() == 1
     assert mask[:40, 51:].max() == 0
     for wrong in ([[[0, 0], [1, 1]]], [[[0, 0]] * 2001]):
         with pytest.raises(UserError, match="corners") as caught:
-            edits.outlined(wrong, 100, 50)
+            edits.polygon_mask(wrong, 100, 50)
         assert caught.value.code == "bad_mask"
 
 
 def test_what_was_told_of_an_edit_is_read_again() -> None:
     area = [[[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]]]
-    first = edit("repaint", words="a tie", area=area, mask=edits.outlined(area, 120, 160))
-    again = edits.read(edits.told(first), picture())
-    assert edits.told(again) == edits.told(first)
+    first = edit("repaint", words="a tie", area=area, mask=edits.polygon_mask(area, 120, 160))
+    again = edits.from_dict(edits.to_dict(first), picture())
+    assert edits.to_dict(again) == edits.to_dict(first)
     assert again.mask is not None
-    assert again.mask.tolist() == edits.outlined(area, 120, 160).tolist()
-    wide = edit("extend", shape=edits.shape_of("16:9"))
-    assert edits.read(edits.told(wide), picture()).shape == (16, 9)
-    usual = edits.read({"kind": "extend", "picture": "0"}, picture())
+    assert again.mask.tolist() == edits.polygon_mask(area, 120, 160).tolist()
+    wide = edit("extend", shape=edits.parse_shape("16:9"))
+    assert edits.from_dict(edits.to_dict(wide), picture()).shape == (16, 9)
+    usual = edits.from_dict({"kind": "extend", "picture": "0"}, picture())
     assert usual.strength == edits.STRENGTHS["extend"]
     assert replace(usual, strength=0.5).strength == 0.5
     with pytest.raises(UserError, match="no edit"):
-        edits.read({"kind": "erase", "picture": ""}, picture())
+        edits.from_dict({"kind": "erase", "picture": ""}, picture())
 
 
 @pytest.mark.parametrize("given", ["16x9", "16:", ":9", "0:9", "-1:2", "1.5:1", "99999999999:9"])
 def test_what_is_no_shape_is_told(given: str) -> None:
     with pytest.raises(UserError, match="16:9") as caught:
-        edits.shape_of(given)
+        edits.parse_shape(given)
     assert caught.value.code == "bad_edit"

@@ -1,7 +1,18 @@
 import numpy as np
 
 from portrait.arrays import Size
-from portrait.generation.openpose import COLOURS, DIM, FACE, JOINTS, LIMBS, NECK, NOSE, Skeleton, dots, figures
+from portrait.generation.openpose import (
+    COLOURS,
+    DIM,
+    FACE,
+    JOINTS,
+    LIMBS,
+    NECK,
+    NOSE,
+    Skeleton,
+    draw_skeletons,
+    face_points,
+)
 
 
 def person(**seen: tuple[float, float]) -> Skeleton:
@@ -14,23 +25,23 @@ def person(**seen: tuple[float, float]) -> Skeleton:
 def test_every_limb_has_its_colour_and_the_published_ends() -> None:
     assert (len(JOINTS), len(LIMBS), len(COLOURS)) == (18, 17, 18)
     assert (NOSE, NECK) == (0, 1)
-    drawn = figures([person(neck=(256, 100), right_shoulder=(100, 100))], Size(512, 512))
+    drawn = draw_skeletons([person(neck=(256, 100), right_shoulder=(100, 100))], Size(512, 512))
     assert tuple(drawn[100, 180]) == tuple(int(each * DIM) for each in COLOURS[0])
     assert tuple(drawn[100, 256]) == COLOURS[NECK]
     assert tuple(drawn[100, 100]) == COLOURS[2]
 
 
 def test_what_is_not_seen_is_not_drawn() -> None:
-    assert not figures([], Size(64, 64)).any()
-    alone = figures([person(right_shoulder=(32, 32))], Size(512, 512))
+    assert not draw_skeletons([], Size(64, 64)).any()
+    alone = draw_skeletons([person(right_shoulder=(32, 32))], Size(512, 512))
     assert np.argwhere(alone.any(axis=2)).min() >= 28
     assert alone.any(axis=2).sum() < 80
 
 
 def test_people_stand_beside_each_other() -> None:
     one, other = person(nose=(100, 100), neck=(100, 160)), person(nose=(300, 100), neck=(300, 160))
-    both = figures([one, other], Size(512, 512))
-    each = [figures([person], Size(512, 512)) for person in (one, other)]
+    both = draw_skeletons([one, other], Size(512, 512))
+    each = [draw_skeletons([person], Size(512, 512)) for person in (one, other)]
     assert np.array_equal(both, np.maximum(*each))
 
 
@@ -38,13 +49,13 @@ def test_sticks_are_as_wide_as_the_picture_is_large() -> None:
     widths = []
     for side in (512, 1024):
         shown = person(nose=(side / 2, side / 4), neck=(side / 2, side * 3 / 4))
-        widths.append(int(figures([shown], Size(side, side))[side // 2].any(axis=1).sum()))
+        widths.append(int(draw_skeletons([shown], Size(side, side))[side // 2].any(axis=1).sum()))
     assert 1.8 < widths[1] / widths[0] < 2.2
 
 
 def test_dots_of_a_face_come_of_its_mesh() -> None:
     mesh = np.arange(478 * 3, dtype=np.float32).reshape(478, 3)
-    assert len(FACE) == len(dots(mesh)) == 70
-    assert len(dots(mesh[:468])) == 68
+    assert len(FACE) == len(face_points(mesh)) == 70
+    assert len(face_points(mesh[:468])) == 68
     shown = Skeleton(person().joints, np.array([[20, 30]], np.float32))
-    assert tuple(figures([shown], Size(512, 512))[30, 20]) == (255, 255, 255)
+    assert tuple(draw_skeletons([shown], Size(512, 512))[30, 20]) == (255, 255, 255)

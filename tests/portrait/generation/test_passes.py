@@ -3,7 +3,7 @@
 import pytest
 
 from portrait.errors import UserError
-from portrait.generation.passes import Passes, followed, with_strengths
+from portrait.generation.passes import Passes, control_scales, with_strengths
 
 
 def test_a_technique_may_wish_each_pass_and_control_otherwise() -> None:
@@ -13,14 +13,14 @@ def test_a_technique_may_wish_each_pass_and_control_otherwise() -> None:
 
 
 def test_what_is_followed_depends_on_pass_and_family() -> None:
-    assert followed(Passes(), "face", "sd15") == {"canny": 0.5, "pose": 0.5, "color": 0.85}
-    assert followed(Passes(), "face", "sdxl") == {"canny": 0.5}
-    assert followed(Passes(), "ring", "sdxl") == {"canny": 1.0, "tile": 1.0}
-    assert followed(Passes(), "face", "a family to come") == {}
+    assert control_scales(Passes(), "face", "sd15") == {"canny": 0.5, "pose": 0.5, "color": 0.85}
+    assert control_scales(Passes(), "face", "sdxl") == {"canny": 0.5}
+    assert control_scales(Passes(), "ring", "sdxl") == {"canny": 1.0, "tile": 1.0}
+    assert control_scales(Passes(), "face", "a family to come") == {}
 
 
 def test_a_control_can_be_weakened_or_left_out() -> None:
-    assert followed(Passes(controls={"canny": 0.5, "tile": 0.0}), "ring", "sd15") == {"canny": 0.5}
+    assert control_scales(Passes(controls={"canny": 0.5, "tile": 0.0}), "ring", "sd15") == {"canny": 0.5}
 
 
 @pytest.mark.parametrize("strengths", [{"face": 1.5}, {"seam": -0.1}, {"tile": 2.0}])

@@ -3,25 +3,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.tasks.api.desk import Desk, Served, desk_at, new_home, served, settings
+from tests.tasks.api.harness import ApiHarness, ApiServer, api_server, environment, new_home, open_api
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def api(tmp_path: Path) -> Iterator[ApiHarness]:
     """An API in this process, on SQLite; its rings go nowhere."""
-    with desk_at(settings(new_home(tmp_path / "home"))) as desk:
-        yield desk
+    with open_api(environment(new_home(tmp_path / "home"))) as api:
+        yield api
 
 
 @pytest.fixture
-def there(desk: Desk) -> Iterator[Served]:
+def server(api: ApiHarness) -> Iterator[ApiServer]:
     """The same on a port of this machine."""
-    with served(desk) as there:
-        yield there
+    with api_server(api) as server:
+        yield server
 
 
 @pytest.fixture
-def each_there(database: str, tmp_path: Path) -> Iterator[Served]:
+def each_server(database: str, tmp_path: Path) -> Iterator[ApiServer]:
     """On a port of this machine, once with SQLite and once with PostgreSQL."""
-    with desk_at(settings(tmp_path / "home", database=database)) as desk, served(desk) as there:
-        yield there
+    with open_api(environment(tmp_path / "home", database=database)) as api, api_server(api) as server:
+        yield server

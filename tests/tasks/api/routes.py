@@ -6,11 +6,11 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from tests.tasks.api.desk import Things, picture
+from tests.tasks.api.harness import OwnedIds, picture
 
-OPEN = {("POST", "/sign-in"), ("GET", "/health"), ("GET", "/ready")}
+PUBLIC = {("POST", "/sign-in"), ("GET", "/health"), ("GET", "/ready")}
 """Routes that ask for no key."""
-OF_THE_HOUSE = {"/styles/{id}", "/styles/{id}/preview", "/styles/{id}/traits"}
+SHARED = {"/styles/{id}", "/styles/{id}/preview", "/styles/{id}/traits"}
 """Routes with an id that is nobody's."""
 
 
@@ -37,7 +37,7 @@ def routes(app: FastAPI) -> Iterator[Route]:
             yield Route(method.upper(), path.removeprefix("/v1"), media)
 
 
-def address(route: Route, things: Things) -> str:
+def url_of(route: Route, things: OwnedIds) -> str:
     """The address with somebody's ids in it; fails for a new kind of thing, which belongs into the table."""
     kind = route.path.removeprefix("/operator").split("/")[1]
     ids = {
@@ -55,7 +55,7 @@ def address(route: Route, things: Things) -> str:
     return route.path.format(**named)
 
 
-def asked(route: Route, things: Things) -> dict[str, Any]:
+def request_body(route: Route, things: OwnedIds) -> dict[str, Any]:
     """What to send: a body that would do something if the things were the caller's."""
     if not route.body:
         return {}

@@ -12,9 +12,9 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.result import Ok
 
-from tests.tasks.api import desk as desks
-from tests.tasks.api.desk import Desk, Things, desk_at, new_home
-from tests.tasks.api.routes import Route, address
+from tests.tasks.api import harness
+from tests.tasks.api.harness import ApiHarness, OwnedIds, new_home, open_api
+from tests.tasks.api.routes import Route, url_of
 
 load_all_checks()
 CONFORM = [
@@ -36,26 +36,28 @@ BARE = {"/v1/health", "/v1/ready"}
 
 
 @pytest.fixture
-def big(database: str, tmp_path: Path) -> Iterator[Desk]:
+def big(database: str, tmp_path: Path) -> Iterator[ApiHarness]:
     """An API whose quotas are out of the way: made requests shall not all end at one."""
     home = new_home(tmp_path / "home") if database.startswith("sqlite") else tmp_path / "home"
     database = f"sqlite:///{home / 'ledger.db'}" if database.startswith("sqlite") else database
     names = ("jobs", "people", "photos", "photos_a_day", "portraits_a_day", "templates")
-    with desk_at(desks.settings(home, database=database, **{f"quotas__{name}": 100_000 for name in names})) as desk:
-        yield desk
+    with open_api(
+        harness.environment(home, database=database, **{f"quotas__{name}": 100_000 for name in names})
+    ) as api:
+        yield api
 
 
-def ask(desk: Desk, case: Case, real: Things | None, checks: list[Any]) -> None:
+def ask(api: ApiHarness, case: Case, real: OwnedIds | None, checks: list[Any]) -> None:
     """Send one made request, with ids of things that are there if told; check what comes back."""
     if real is not None and case.path_parameters:
-        there = address(Route(case.method, case.path.removeprefix("/v1"), ""), real)
-        ids = dict(zip(case.path.split("/"), f"/v1{there}".split("/"), strict=True))
+        path = url_of(Route(case.method, case.path.removeprefix("/v1"), ""), real)
+        ids = dict(zip(case.path.split("/"), f"/v1{path}".split("/"), strict=True))
         case.path_parameters = {name: ids[f"{{{name}}}"] for name in case.path_parameters}
-    headers = {"Authorization": f"Bearer {desk.key('ann', 'admin')}"}
-    case.validate_response(case.call(app=desk.app, headers=headers), checks=checks)
+    headers = {"Authorization": f"Bearer {api.key('ann', 'admin')}"}
+    case.validate_response(case.call(app=api.app, headers=headers), checks=checks)
 
 
-def ask_all(desk: Desk, operation: Any, mode: GenerationMode, things: Things) -> None:
+def ask_all(api: ApiHarness, operation: Any, mode: GenerationMode, things: OwnedIds) -> None:
     """Some requests to one route, the same in each run."""
 
     @seed(20261121)
@@ -63,15 +65,15 @@ def ask_all(desk: Desk, operation: Any, mode: GenerationMode, things: Things) ->
     @given(case=operation.as_strategy(generation_mode=mode), real=st.booleans())
     def some(case: Case, real: bool) -> None:
         wrong = [REFUSED] if mode is GenerationMode.NEGATIVE and not real else []
-        ask(desk, case, things if real else None, CONFORM + wrong)
+        ask(api, case, things if real else None, CONFORM + wrong)
 
     some()
 
 
 @pytest.mark.services  # half a minute: too long for the inner loop
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-def test_whatever_is_sent_is_answered_as_documented(big: Desk, mode: GenerationMode) -> None:
-    things = big.things()
+def test_whatever_is_sent_is_answered_as_documented(big: ApiHarness, mode: GenerationMode) -> None:
+    things = big.one_of_each()
     schema = schemathesis.openapi.from_dict(big.app.openapi())
     operations = [each.ok() for each in schema.get_all_operations() if isinstance(each, Ok)]
     assert len(operations) > 60

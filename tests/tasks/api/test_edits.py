@@ -8,27 +8,27 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from tasks.ledger.tables import portraits
-from tests.tasks.api.desk import Desk, Things
+from tests.tasks.api.harness import ApiHarness, OwnedIds
 
 TEXT = {"seed": 7, "count": 2, "style": {"id": "studio-warm", "version": 1, "kind": "text"}}
 HEART = [[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]]
 
 
 @pytest.fixture
-def things(desk: Desk) -> Things:
+def things(api: ApiHarness) -> OwnedIds:
     """Of somebody with a portrait drawn of words."""
-    made = desk.things()
-    known(desk, made.portrait, TEXT)
+    made = api.one_of_each()
+    known(api, made.portrait, TEXT)
     return made
 
 
 @pytest.fixture
-def ann(desk: Desk) -> TestClient:
-    return desk.client()
+def ann(api: ApiHarness) -> TestClient:
+    return api.client()
 
 
-def known(desk: Desk, portrait: str, recipe: dict[str, Any]) -> None:
-    with desk.office.store.database.write() as connection:
+def known(api: ApiHarness, portrait: str, recipe: dict[str, Any]) -> None:
+    with api.context.ledger.database.write() as connection:
         connection.execute(sa.update(portraits).where(portraits.c.id == portrait).values(recipe=recipe))
 
 
@@ -43,7 +43,7 @@ def known(desk: Desk, portrait: str, recipe: dict[str, Any]) -> None:
     ids=lambda order: order["kind"],
 )
 def test_an_edit_is_a_job_that_draws_with_the_same_person_style_and_technique(
-    desk: Desk, things: Things, ann: TestClient, order: dict[str, Any]
+    api: ApiHarness, things: OwnedIds, ann: TestClient, order: dict[str, Any]
 ) -> None:
     answer = ann.post(f"/portraits/{things.portrait}/edits", json=order)
     assert answer.status_code == 202, answer.text
@@ -57,12 +57,12 @@ def test_an_edit_is_a_job_that_draws_with_the_same_person_style_and_technique(
     assert (wants["count"], wants["format"]) == (order.get("count", 1), order.get("format", "jpg"))
     assert wants["seed"] == order.get("seed", 9)
     assert "size" not in wants
-    kept = desk.office.store.jobs.get("ann", job["id"])
-    before = desk.office.store.jobs.get("ann", things.drawn)
+    kept = api.context.ledger.jobs.get("ann", job["id"])
+    before = api.context.ledger.jobs.get("ann", things.drawn)
     assert (kept.needs, kept.queue, kept.units) == (before.needs, before.queue, order.get("count", 1))
 
 
-def test_the_same_edit_asked_for_twice_with_one_key_is_one_job(things: Things, ann: TestClient) -> None:
+def test_the_same_edit_asked_for_twice_with_one_key_is_one_job(things: OwnedIds, ann: TestClient) -> None:
     jobs = len(ann.get("/jobs").json()["items"])
     answers = [
         ann.post(
@@ -104,29 +104,29 @@ def test_the_same_edit_asked_for_twice_with_one_key_is_one_job(things: Things, a
 def test_what_does_not_hold_is_refused(order: dict[str, Any]) -> None:
     from pydantic import ValidationError
 
-    from tasks.schemas import EditOrder
+    from tasks.schemas import EditRequest
 
     with pytest.raises(ValidationError):
-        EditOrder.model_validate(order)
+        EditRequest.model_validate(order)
 
 
 def test_portraits_that_cannot_be_edited_are_refused_before_they_wait(
-    desk: Desk, things: Things, ann: TestClient
+    api: ApiHarness, things: OwnedIds, ann: TestClient
 ) -> None:
     path = f"/portraits/{things.portrait}/edits"
     same = ann.post(path, json={"kind": "extend", "shape": [1, 1]})
     assert (same.status_code, same.json()["code"]) == (422, "bad_edit")
-    known(desk, things.portrait, {**TEXT, "style": {"kind": "studio"}})
+    known(api, things.portrait, {**TEXT, "style": {"kind": "studio"}})
     studio = ann.post(path, json={"kind": "variations"})
     assert (studio.status_code, studio.json()["code"]) == (422, "bad_edit")
-    known(desk, things.portrait, {"seed": 1})
+    known(api, things.portrait, {"seed": 1})
     assert ann.post(path, json={"kind": "variations"}).json()["code"] == "bad_edit"
     assert ann.post(path, json={"kind": "extend"}).status_code == 422
     assert ann.post("/portraits/portrait_none/edits", json={"kind": "variations"}).status_code == 404
-    assert desk.client("eve").post(path, json={"kind": "variations"}).status_code == 404
+    assert api.client("eve").post(path, json={"kind": "variations"}).status_code == 404
 
 
-def test_nobody_whose_consent_is_gone_is_drawn_again(desk: Desk, things: Things, ann: TestClient) -> None:
-    desk.office.store.people.withdraw("ann", things.person, time.time())
+def test_nobody_whose_consent_is_gone_is_drawn_again(api: ApiHarness, things: OwnedIds, ann: TestClient) -> None:
+    api.context.ledger.people.withdraw("ann", things.person, time.time())
     answer = ann.post(f"/portraits/{things.portrait}/edits", json={"kind": "variations"})
     assert answer.status_code in (403, 409), answer.text

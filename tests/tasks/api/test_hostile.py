@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.tasks.api.desk import Desk, desk_at, new_home, picture, settings
+from tests.tasks.api.harness import ApiHarness, environment, new_home, open_api, picture
 
 CONSENT = {"agreed": True, "text_version": "1", "given_by": "Ann"}
 PERSON = {"name": "Ann", "consent": CONSENT}
@@ -20,10 +20,10 @@ def form(name: str, content: bytes = picture(), field: str = "files", more: str 
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiHarness]:
     """One for all: nothing of what is sent here is kept."""
-    with desk_at(settings(new_home(tmp_path_factory.mktemp("home")), quotas__jobs=1000)) as desk:
-        yield desk
+    with open_api(environment(new_home(tmp_path_factory.mktemp("home")), quotas__jobs=1000)) as api:
+        yield api
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     ],
     ids=lambda body: repr(body[:24]),
 )
-def test_a_body_that_is_no_order_is_refused(desk: Desk, body: bytes) -> None:
-    client = desk.client()
+def test_a_body_that_is_no_order_is_refused(api: ApiHarness, body: bytes) -> None:
+    client = api.client()
     before = client.get("/people").json()
     answer = client.post("/people", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in {400, 422}
@@ -60,13 +60,13 @@ def test_a_body_that_is_no_order_is_refused(desk: Desk, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", "application/xml", BOUNDARY, ""])
-def test_a_body_of_another_kind_is_refused(desk: Desk, media: str) -> None:
-    answer = desk.client().post("/people", content=json.dumps(PERSON), headers={"Content-Type": media})
+def test_a_body_of_another_kind_is_refused(api: ApiHarness, media: str) -> None:
+    answer = api.client().post("/people", content=json.dumps(PERSON), headers={"Content-Type": media})
     assert (answer.status_code, answer.json()["code"]) == (422, "bad_request")
 
 
-def test_of_two_fields_of_one_name_the_last_counts_and_an_unknown_one_is_refused(desk: Desk) -> None:
-    client = desk.client()
+def test_of_two_fields_of_one_name_the_last_counts_and_an_unknown_one_is_refused(api: ApiHarness) -> None:
+    client = api.client()
     body = b'{"name": "Ann", "name": "Bob", "consent": ' + json.dumps(CONSENT).encode() + b"}"
     made = client.post("/people", content=body, headers={"Content-Type": "application/json"})
     assert (made.status_code, made.json()["name"]) == (201, "Bob")
@@ -74,11 +74,11 @@ def test_of_two_fields_of_one_name_the_last_counts_and_an_unknown_one_is_refused
     assert (refused.status_code, refused.json()["errors"][0]["where"]) == (422, "body.owner")
 
 
-def test_what_was_not_agreed_to_is_no_consent(desk: Desk) -> None:
+def test_what_was_not_agreed_to_is_no_consent(api: ApiHarness) -> None:
     for agreed in (False, None, 0, "", "yes"):
-        answer = desk.client().post("/people", json={"name": "Ann", "consent": {**CONSENT, "agreed": agreed}})
+        answer = api.client().post("/people", json={"name": "Ann", "consent": {**CONSENT, "agreed": agreed}})
         assert answer.status_code == 422, agreed
-    assert desk.client().post("/people", json={"name": "Ann"}).status_code == 422
+    assert api.client().post("/people", json={"name": "Ann"}).status_code == 422
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_what_was_not_agreed_to_is_no_consent(desk: Desk) -> None:
         {"people": {"1": "ID"}, "style": "studio-warm", "format": "gif"},
     ],
 )
-def test_an_order_out_of_bounds_is_refused(desk: Desk, order: dict[str, Any]) -> None:
-    answer = desk.client().post("/generations", json=order)
+def test_an_order_out_of_bounds_is_refused(api: ApiHarness, order: dict[str, Any]) -> None:
+    answer = api.client().post("/generations", json=order)
     assert (answer.status_code, answer.json()["code"]) == (422, "bad_request")
     assert answer.json()["errors"]
 
@@ -125,24 +125,24 @@ def test_an_order_out_of_bounds_is_refused(desk: Desk, order: dict[str, Any]) ->
         ("/portraits/zip?" + "&".join(["id=x"] * 501), 422),
     ],
 )
-def test_an_address_that_cannot_be_is_refused(desk: Desk, path: str, status: int) -> None:
-    answer = desk.client().get(path)
+def test_an_address_that_cannot_be_is_refused(api: ApiHarness, path: str, status: int) -> None:
+    answer = api.client().get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
 
 
 @pytest.mark.parametrize(
     "last", ["-1", "x", "1" * 19, "9" * 18 + "9", "1, 2", "1;drop table jobs"], ids=lambda last: last[:8]
 )
-def test_a_last_event_that_is_no_number_is_refused(desk: Desk, last: str) -> None:
-    job = desk.things().waiting
-    answer = desk.client().get(f"/jobs/{job}/events", headers={"Last-Event-ID": last})
+def test_a_last_event_that_is_no_number_is_refused(api: ApiHarness, last: str) -> None:
+    job = api.one_of_each().waiting
+    answer = api.client().get(f"/jobs/{job}/events", headers={"Last-Event-ID": last})
     assert answer.status_code == 422
 
 
 @pytest.mark.parametrize("key", ["", "a b", "ü", "x" * 201, "\x7f"])
-def test_an_idempotency_key_that_is_none_is_refused(desk: Desk, key: str) -> None:
+def test_an_idempotency_key_that_is_none_is_refused(api: ApiHarness, key: str) -> None:
     headers = [(b"Idempotency-Key", key.encode())]
-    answer = desk.client().post("/people", json=PERSON, headers=headers)
+    answer = api.client().post("/people", json=PERSON, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (422, "bad_request")
 
 
@@ -167,13 +167,13 @@ def test_an_idempotency_key_that_is_none_is_refused(desk: Desk, key: str) -> Non
     ],
     ids=range(12),
 )
-def test_a_broken_form_is_refused_and_leaves_nothing(desk: Desk, media: str, body: bytes) -> None:
-    person = desk.person()
-    before = desk.left()
-    answer = desk.client().post(f"/people/{person}/selfies", content=body, headers={"Content-Type": media})
+def test_a_broken_form_is_refused_and_leaves_nothing(api: ApiHarness, media: str, body: bytes) -> None:
+    person = api.prepared_person()
+    before = api.stored_files()
+    answer = api.client().post(f"/people/{person}/selfies", content=body, headers={"Content-Type": media})
     assert answer.status_code in {400, 413, 422}, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
-    assert desk.left() == before
+    assert api.stored_files() == before
 
 
 @pytest.mark.parametrize(
@@ -191,13 +191,13 @@ def test_a_broken_form_is_refused_and_leaves_nothing(desk: Desk, media: str, bod
         ("\u202egnp.exe", "gnp.exe"),
     ],
 )
-def test_names_of_files_are_shown_on_one_line_and_lead_nowhere(desk: Desk, name: str, kept: str) -> None:
-    client, person = desk.client(), desk.person()
+def test_names_of_files_are_shown_on_one_line_and_lead_nowhere(api: ApiHarness, name: str, kept: str) -> None:
+    client, person = api.client(), api.prepared_person()
     added = client.post(f"/people/{person}/selfies", content=form(name, picture(1)), headers={"Content-Type": BOUNDARY})
     assert added.status_code == 201, added.text
     selfie = added.json()["added"][0]
     assert selfie["name"] == kept
-    assert [place for place in desk.left() if place.endswith(selfie["id"])] == [
+    assert [place for place in api.stored_files() if place.endswith(selfie["id"])] == [
         f"owners/ann/people/{person}/selfies/{selfie['id']}"
     ]
     file = client.get(f"/selfies/{selfie['id']}/file")
@@ -205,17 +205,20 @@ def test_names_of_files_are_shown_on_one_line_and_lead_nowhere(desk: Desk, name:
     assert "evil" not in str(file.headers).lower()
 
 
-def test_a_part_that_smuggles_headers_is_a_file_like_any_other(desk: Desk) -> None:
-    person, more = desk.person(), "Content-Type: text/html\r\nX-Evil: 1\r\nContent-Transfer-Encoding: base64\r\n"
+def test_a_part_that_smuggles_headers_is_a_file_like_any_other(api: ApiHarness) -> None:
+    person, more = (
+        api.prepared_person(),
+        "Content-Type: text/html\r\nX-Evil: 1\r\nContent-Transfer-Encoding: base64\r\n",
+    )
     body = form("a.html", picture(2), more=more)
-    client = desk.client()
+    client = api.client()
     added = client.post(f"/people/{person}/selfies", content=body, headers={"Content-Type": BOUNDARY})
     file = client.get(f"/selfies/{added.json()['added'][0]['id']}/file")
     assert file.headers["content-type"] == "image/png"
 
 
-def test_headers_that_would_break_the_answer_are_not_repeated(desk: Desk) -> None:
+def test_headers_that_would_break_the_answer_are_not_repeated(api: ApiHarness) -> None:
     for given in (b"x\r\nX-Evil: 1", b"short", b"x" * 65, "ümlaut-ümlaut".encode(), b"abcdefgh ijk"):
-        answer = desk.client().get("/me", headers=[(b"X-Request-ID", given)])
+        answer = api.client().get("/me", headers=[(b"X-Request-ID", given)])
         assert answer.headers["x-request-id"] != given.decode("latin-1")
         assert "x-evil" not in answer.headers

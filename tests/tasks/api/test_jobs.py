@@ -7,8 +7,8 @@ import pytest
 
 from portrait.errors import OperatorError, UserError
 from tasks.jobs import Fault, Limits
-from tasks.ledger.jobs import Board
-from tests.tasks.api.desk import Desk, Served, at_once
+from tasks.ledger.jobs import JobRepository
+from tests.tasks.api.harness import ApiHarness, ApiServer, run_concurrently
 
 
 def order(person: str, **more: Any) -> dict[str, Any]:
@@ -19,9 +19,9 @@ def key(name: str) -> dict[str, str]:
     return {"Idempotency-Key": name}
 
 
-def test_an_accepted_job_says_where_it_is_and_when_to_look(desk: Desk) -> None:
-    client = desk.client()
-    answer = client.post("/generations", json=order(desk.person(), count=4, seed=7))
+def test_an_accepted_job_says_where_it_is_and_when_to_look(api: ApiHarness) -> None:
+    client = api.client()
+    answer = client.post("/generations", json=order(api.prepared_person(), count=4, seed=7))
     job = answer.json()
     assert answer.status_code == 202
     assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
@@ -31,35 +31,35 @@ def test_an_accepted_job_says_where_it_is_and_when_to_look(desk: Desk) -> None:
     looked = client.get(answer.headers["location"].removeprefix("/v1"))
     assert looked.json() == job
     assert looked.headers["retry-after"] == answer.headers["retry-after"]
-    desk.finish()
+    api.complete_next_job()
     ended = client.get(f"/jobs/{job['id']}")
     assert ended.json()["state"] == "succeeded"
     assert "retry-after" not in ended.headers
 
 
 @pytest.mark.services
-def test_many_at_once_with_one_key_are_one_job(each_there: Served) -> None:
-    desk = each_there.desk
-    person = desk.person()
-    before = len(desk.office.store.jobs.list("ann").items)
-    with each_there.caller() as caller:
+def test_many_at_once_with_one_key_are_one_job(each_server: ApiServer) -> None:
+    api = each_server.api
+    person = api.prepared_person()
+    before = len(api.context.ledger.jobs.list("ann").items)
+    with each_server.client() as caller:
         caller.get("/me")
-        answers = at_once(20, lambda _: caller.post("/generations", json=order(person), headers=key("k1")))
+        answers = run_concurrently(20, lambda _: caller.post("/generations", json=order(person), headers=key("k1")))
         told = {answer.json()["id"] for answer in answers if answer.status_code == 202}
         assert {answer.status_code for answer in answers} <= {202, 409}
         waiting = [answer for answer in answers if answer.status_code == 409]
         assert {answer.json()["code"] for answer in waiting} <= {"idempotency_in_flight"}
         assert all(answer.headers["retry-after"] == "1" for answer in waiting)
         again = caller.post("/generations", json=order(person), headers=key("k1"))
-    jobs = desk.office.store.jobs.list("ann").items
+    jobs = api.context.ledger.jobs.list("ann").items
     assert len(jobs) == before + 1
     assert told == {jobs[0].id} == {again.json()["id"]}
 
 
-def test_a_replay_is_the_first_answer_whatever_became_of_the_job(desk: Desk) -> None:
-    client, person = desk.client(), desk.person()
+def test_a_replay_is_the_first_answer_whatever_became_of_the_job(api: ApiHarness) -> None:
+    client, person = api.client(), api.prepared_person()
     first = client.post("/generations", json=order(person), headers=key("k"))
-    desk.finish()
+    api.complete_next_job()
     again = client.post("/generations", json=order(person), headers=key("k"))
     assert (again.status_code, again.content) == (first.status_code, first.content)
     for name in ("location", "retry-after", "content-type"):
@@ -69,19 +69,21 @@ def test_a_replay_is_the_first_answer_whatever_became_of_the_job(desk: Desk) -> 
     assert again.headers["x-request-id"] != first.headers["x-request-id"]
 
 
-def test_one_key_is_for_one_request_of_one_owner(desk: Desk) -> None:
-    client, person = desk.client(), desk.person()
+def test_one_key_is_for_one_request_of_one_owner(api: ApiHarness) -> None:
+    client, person = api.client(), api.prepared_person()
     first = client.post("/generations", json=order(person), headers=key("k"))
     for path, body in (("/generations", order(person, count=2)), ("/trainings", {"person": person})):
         other = client.post(path, json=body, headers=key("k"))
         assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
-    bob = desk.client("bob").post("/generations", json=order(desk.person("bob")), headers=key("k"))
+    bob = api.client("bob").post("/generations", json=order(api.prepared_person("bob")), headers=key("k"))
     assert bob.status_code == 202
     assert bob.json()["id"] != first.json()["id"]
 
 
-def test_a_refusal_that_stands_is_kept_and_one_that_passes_is_not(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    client, person = desk.client(), desk.person()
+def test_a_refusal_that_stands_is_kept_and_one_that_passes_is_not(
+    api: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, person = api.client(), api.prepared_person()
     refused = client.post("/generations", json=order("nobody"), headers=key("a"))
     again = client.post("/generations", json=order("nobody"), headers=key("a"))
     assert [refused.status_code, again.status_code] == [404, 404]
@@ -90,38 +92,38 @@ def test_a_refusal_that_stands_is_kept_and_one_that_passes_is_not(desk: Desk, mo
         assert client.post("/generations", json=order(person, seed=each)).status_code == 202
     full = client.post("/generations", json=order(person), headers=key("b"))
     assert (full.status_code, full.json()["code"]) == (429, "quota_jobs")
-    desk.finish()
+    api.complete_next_job()
     assert client.post("/generations", json=order(person), headers=key("b")).status_code == 202
 
     def away(*_: Any) -> None:
         raise OperatorError("database_unreachable", "The database does not answer.")
 
-    desk.finish()
+    api.complete_next_job()
     with monkeypatch.context() as patched:
-        patched.setattr(Board, "add", away)
+        patched.setattr(JobRepository, "add", away)
         down = client.post("/generations", json=order(person), headers=key("c"))
         assert (down.status_code, down.headers["retry-after"]) == (503, "5")
     assert client.post("/generations", json=order(person), headers=key("c")).status_code == 202
 
 
-def test_a_fault_frees_the_key(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    client, person = desk.client(), desk.person()
+def test_a_fault_frees_the_key(api: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, person = api.client(), api.prepared_person()
     with monkeypatch.context() as patched:
-        patched.setattr(Board, "add", lambda *_: 1 / 0)
+        patched.setattr(JobRepository, "add", lambda *_: 1 / 0)
         assert client.post("/generations", json=order(person), headers=key("k")).status_code == 500
     assert client.post("/generations", json=order(person), headers=key("k")).status_code == 202
 
 
-def test_a_request_that_died_frees_its_key_after_a_while(desk: Desk) -> None:
-    access, now = desk.office.store.access, time.time()
+def test_a_request_that_died_frees_its_key_after_a_while(api: ApiHarness) -> None:
+    access, now = api.context.ledger.idempotency, time.time()
     assert access.begin("ann", "k", "f", now) is None
     with pytest.raises(UserError, match="not answered yet"):
         access.begin("ann", "k", "f", now + 59)
     assert access.begin("ann", "k", "f", now + 61) is None
 
 
-def test_what_else_is_made_is_made_once_too(desk: Desk) -> None:
-    client = desk.client()
+def test_what_else_is_made_is_made_once_too(api: ApiHarness) -> None:
+    client = api.client()
     consent = {"agreed": True, "text_version": "1", "given_by": "Ann"}
     person = client.post("/people", json={"name": "Ann", "consent": consent}, headers=key("p")).json()["id"]
     assert client.post("/people", json={"name": "Ann", "consent": consent}, headers=key("p")).json()["id"] == person
@@ -133,57 +135,57 @@ def test_what_else_is_made_is_made_once_too(desk: Desk) -> None:
     assert len(client.get("/webhooks").json()["items"]) == 1
 
 
-def test_a_queued_job_is_cancelled_at_once_and_can_be_cancelled_twice(desk: Desk) -> None:
-    client, job = desk.client(), desk.things().waiting
+def test_a_queued_job_is_cancelled_at_once_and_can_be_cancelled_twice(api: ApiHarness) -> None:
+    client, job = api.client(), api.one_of_each().waiting
     for _ in range(2):
         answer = client.post(f"/jobs/{job}/cancel")
         assert (answer.status_code, answer.json()["state"]) == (202, "cancelled")
-    assert desk.office.store.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60) is None
+    assert api.context.ledger.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60) is None
 
 
-def test_a_running_job_is_told_to_stop(desk: Desk) -> None:
-    client, job = desk.client(), desk.things().waiting
-    held = desk.office.store.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60)
+def test_a_running_job_is_told_to_stop(api: ApiHarness) -> None:
+    client, job = api.client(), api.one_of_each().waiting
+    held = api.context.ledger.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60)
     assert held is not None
     answer = client.post(f"/jobs/{job}/cancel")
     assert (answer.status_code, answer.json()["state"]) == (202, "cancelling")
     retried = client.post(f"/jobs/{job}/retry")
     assert (retried.status_code, retried.json()["code"]) == (409, "bad_transition")
-    desk.office.store.queue.release(held, time.time())
+    api.context.ledger.queue.release(held, time.time())
     assert client.get(f"/jobs/{job}").json()["state"] == "cancelled"
 
 
-def test_a_finished_job_says_so(desk: Desk) -> None:
-    things = desk.things()
+def test_a_finished_job_says_so(api: ApiHarness) -> None:
+    things = api.one_of_each()
     for change, done in (("cancel", "cancelled"), ("retry", "tried again")):
-        answer = desk.client().post(f"/jobs/{things.drawn}/{change}")
+        answer = api.client().post(f"/jobs/{things.drawn}/{change}")
         assert (answer.status_code, answer.json()["code"]) == (409, "bad_transition")
         assert answer.json()["detail"] == f"A job that is succeeded cannot be {done}."
 
 
-def failed(desk: Desk) -> str:
+def failed(api: ApiHarness) -> str:
     """A job that failed."""
-    job = desk.office.store.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60)
+    job = api.context.ledger.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60)
     assert job is not None
     fault = Fault("EngineError", "out_of_memory", "There was not enough memory.")
-    desk.office.store.queue.falter(job, time.time(), fault, Limits(failures=1))
+    api.context.ledger.queue.retry_or_fail(job, time.time(), fault, Limits(failures=1))
     return job.id
 
 
-def test_a_failed_job_tells_why_and_is_tried_again(desk: Desk) -> None:
-    things, client = desk.things(), desk.client()
-    assert failed(desk) == things.waiting
+def test_a_failed_job_tells_why_and_is_tried_again(api: ApiHarness) -> None:
+    things, client = api.one_of_each(), api.client()
+    assert failed(api) == things.waiting
     job = client.get(f"/jobs/{things.waiting}").json()
     assert (job["state"], job["fault"]["code"], job["failures"]) == ("failed", "out_of_memory", 1)
     again = client.post(f"/jobs/{things.waiting}/retry")
     assert (again.status_code, again.json()["state"], again.json()["fault"]) == (202, "queued", None)
     assert again.json()["failures"] == 0
-    desk.finish()
+    api.complete_next_job()
     assert client.get(f"/jobs/{things.waiting}").json()["state"] == "succeeded"
 
 
-def test_a_retry_asks_for_consent_and_quota_as_the_first_time(desk: Desk) -> None:
-    client, person = desk.client(), desk.person()
+def test_a_retry_asks_for_consent_and_quota_as_the_first_time(api: ApiHarness) -> None:
+    client, person = api.client(), api.prepared_person()
     first = client.post("/generations", json=order(person)).json()["id"]
     client.post(f"/jobs/{first}/cancel")
     for each in range(20):
@@ -195,8 +197,8 @@ def test_a_retry_asks_for_consent_and_quota_as_the_first_time(desk: Desk) -> Non
     assert (withdrawn.status_code, withdrawn.json()["code"]) == (403, "consent_withdrawn")
 
 
-def test_withdrawn_consent_stops_what_waits_and_refuses_what_comes(desk: Desk) -> None:
-    things, client = desk.things(), desk.client()
+def test_withdrawn_consent_stops_what_waits_and_refuses_what_comes(api: ApiHarness) -> None:
+    things, client = api.one_of_each(), api.client()
     assert client.delete(f"/people/{things.person}/consents").status_code == 204
     assert client.get(f"/jobs/{things.waiting}").json()["state"] == "cancelled"
     for path, body in (("/trainings", {"person": things.person}), ("/generations", order(things.person))):
@@ -209,23 +211,23 @@ def test_withdrawn_consent_stops_what_waits_and_refuses_what_comes(desk: Desk) -
     assert client.post("/generations", json=order(things.person)).status_code == 202
 
 
-def test_jobs_that_cannot_be_asked_for_say_why(desk: Desk) -> None:
-    client = desk.client()
-    empty = desk.office.store.people.add("ann", "Ann", "1", "Ann", time.time()).id
+def test_jobs_that_cannot_be_asked_for_say_why(api: ApiHarness) -> None:
+    client = api.client()
+    empty = api.context.ledger.people.add("ann", "Ann", "1", "Ann", time.time()).id
     told = {
         "no_photos": client.post("/trainings", json={"person": empty}),
         "not_prepared": client.post("/generations", json=order(empty)),
-        "unknown_style": client.post("/generations", json={"people": {"1": desk.person()}, "style": "no-such"}),
+        "unknown_style": client.post("/generations", json={"people": {"1": api.prepared_person()}, "style": "no-such"}),
         "template_face_missing": client.post(
-            "/generations", json={**order(desk.person()), "people": {"2": desk.person()}}
+            "/generations", json={**order(api.prepared_person()), "people": {"2": api.prepared_person()}}
         ),
     }
     assert {code: answer.json()["code"] for code, answer in told.items()} == {code: code for code in told}
     assert [answer.status_code for answer in told.values()] == [422, 409, 404, 422]
 
 
-def test_lists_are_told_by_state_and_kind(desk: Desk) -> None:
-    things, client = desk.things(), desk.client()
+def test_lists_are_told_by_state_and_kind(api: ApiHarness) -> None:
+    things, client = api.one_of_each(), api.client()
 
     def ids(**params: Any) -> list[str]:
         return [job["id"] for job in client.get("/jobs", params=params).json()["items"]]
@@ -235,10 +237,10 @@ def test_lists_are_told_by_state_and_kind(desk: Desk) -> None:
     assert len(ids()) == 4
 
 
-def test_a_preview_is_seen_while_there_is_one(desk: Desk) -> None:
-    things, client = desk.things(), desk.client()
+def test_a_preview_is_seen_while_there_is_one(api: ApiHarness) -> None:
+    things, client = api.one_of_each(), api.client()
     assert client.get(f"/jobs/{things.waiting}/preview").status_code == 404
-    place = desk.office.files.preview(things.waiting)
+    place = api.context.files.preview(things.waiting)
     place.parent.mkdir(parents=True)
     place.write_bytes(b"a picture")
     seen = client.get(f"/jobs/{things.waiting}/preview")

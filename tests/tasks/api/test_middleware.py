@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tasks.ledger.jobs import Board
-from tasks.ledger.people import People
+from tasks.ledger.jobs import JobRepository
+from tasks.ledger.people import PersonRepository
 from tasks.logs import Formatter
-from tests.tasks.api.desk import Desk, picture
-from tests.tasks.api.routes import address, asked, routes
+from tests.tasks.api.harness import ApiHarness, picture
+from tests.tasks.api.routes import request_body, routes, url_of
 
 SAFE = {
     "x-content-type-options": "nosniff",
@@ -47,8 +47,8 @@ def safe(answer: Any) -> None:
     assert "server" not in answer.headers
 
 
-def test_every_kind_of_answer_has_safe_headers(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    things, client = desk.things(), desk.client()
+def test_every_kind_of_answer_has_safe_headers(api: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    things, client = api.one_of_each(), api.client()
     client.headers["Origin"] = "https://evil.example"
     file, ended = f"/portraits/{things.portrait}/file", f"/jobs/{things.drawn}/events"
     answers = {
@@ -58,7 +58,7 @@ def test_every_kind_of_answer_has_safe_headers(desk: Desk, monkeypatch: pytest.M
         204: client.delete(f"/templates/{things.template}"),
         206: client.get(file, headers={"Range": "bytes=0-9"}),
         304: client.get("/me", headers={"If-None-Match": "*"}),
-        401: desk.stranger().get("/me"),
+        401: api.anonymous().get("/me"),
         403: client.get("/metrics"),
         404: client.get("/nothing"),
         405: client.put("/me"),
@@ -74,32 +74,32 @@ def test_every_kind_of_answer_has_safe_headers(desk: Desk, monkeypatch: pytest.M
     for path in (file, f"{file}?side=64", ended, "/me/export", "/portraits/zip", "/openapi.json", "/health", "/styles"):
         assert client.get(path).status_code == 200
         safe(client.get(path))
-    monkeypatch.setattr(People, "list", lambda *_: 1 / 0)
+    monkeypatch.setattr(PersonRepository, "list", lambda *_: 1 / 0)
     answer = client.get("/people")
     assert answer.status_code == 500
     safe(answer)
 
 
-def test_other_pages_are_told_nothing(desk: Desk) -> None:
+def test_other_pages_are_told_nothing(api: ApiHarness) -> None:
     asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
-    answer = desk.stranger().options("/people", headers=asked)
+    answer = api.anonymous().options("/people", headers=asked)
     assert answer.status_code == 405
     safe(answer)
 
 
-def test_the_callers_request_id_comes_back_if_it_looks_like_one(desk: Desk) -> None:
-    client = desk.client()
+def test_the_callers_request_id_comes_back_if_it_looks_like_one(api: ApiHarness) -> None:
+    client = api.client()
     assert client.get("/me", headers={"X-Request-ID": "my-request-1"}).headers["x-request-id"] == "my-request-1"
     problem = client.get("/people/none", headers={"X-Request-ID": "my-request-2"}).json()
     assert problem["instance"] == "urn:request:my-request-2"
 
 
-def test_a_fault_says_nothing_of_itself(desk: Desk, monkeypatch: pytest.MonkeyPatch, log: StringIO) -> None:
+def test_a_fault_says_nothing_of_itself(api: ApiHarness, monkeypatch: pytest.MonkeyPatch, log: StringIO) -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError("Wilhelmina lies in /home/ann/holiday.jpg")
 
-    monkeypatch.setattr(People, "list", broken)
-    answer = desk.client().get("/people")
+    monkeypatch.setattr(PersonRepository, "list", broken)
+    answer = api.client().get("/people")
     assert (answer.status_code, answer.json()["code"]) == (500, "unexpected")
     assert answer.headers["content-type"] == "application/problem+json"
     assert "Wilhelmina" not in answer.text
@@ -110,22 +110,22 @@ def test_a_fault_says_nothing_of_itself(desk: Desk, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_fault_in_the_middle_of_a_stream_says_nothing_of_itself(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, log: StringIO
+    api: ApiHarness, monkeypatch: pytest.MonkeyPatch, log: StringIO
 ) -> None:
-    things = desk.things()
+    things = api.one_of_each()
 
     def broken(*_: Any) -> None:
         raise RuntimeError("Wilhelmina")
 
-    monkeypatch.setattr(Board, "events", broken)
-    answer = desk.client().get(f"/jobs/{things.drawn}/events")
+    monkeypatch.setattr(JobRepository, "events", broken)
+    answer = api.client().get(f"/jobs/{things.drawn}/events")
     assert answer.text == ""
     assert "Wilhelmina" not in log.getvalue()
 
 
-def test_no_line_holds_a_name_a_key_or_a_photo(desk: Desk, log: StringIO) -> None:
+def test_no_line_holds_a_name_a_key_or_a_photo(api: ApiHarness, log: StringIO) -> None:
     planted = ["Wilhelmina", "holiday-in-rome", "given-by-Hieronymus", "hook.example", "secret-token"]
-    client = desk.client("ann", "admin")
+    client = api.client("ann", "admin")
     consent = {"agreed": True, "text_version": "1", "given_by": "given-by-Hieronymus"}
     made = client.post("/people", json={"name": "Wilhelmina", "consent": consent}).json()["id"]
     client.post(f"/people/{made}/selfies", files=[("files", ("holiday-in-rome.png", picture(1)))])
@@ -134,30 +134,30 @@ def test_no_line_holds_a_name_a_key_or_a_photo(desk: Desk, log: StringIO) -> Non
     client.post("/webhooks", json={"url": "http://hook.example/secret-token"})
     client.get("/people?cursor=Wilhelmina%00")
     client.post("/people", json={"Wilhelmina": 1})
-    desk.stranger("Bearer secret-token").get("/me")
-    desk.stranger().post("/sign-in", json={"code": "secret-token"})
-    desk.stranger().get("/Wilhelmina/holiday-in-rome")
-    desk.stranger().request("WILHELMINA", "/me")
-    things = desk.things()
-    for route in sorted(routes(desk.app), key=lambda route: (route.method == "DELETE", route.path.startswith("/keys"))):
+    api.anonymous("Bearer secret-token").get("/me")
+    api.anonymous().post("/sign-in", json={"code": "secret-token"})
+    api.anonymous().get("/Wilhelmina/holiday-in-rome")
+    api.anonymous().request("WILHELMINA", "/me")
+    things = api.one_of_each()
+    for route in sorted(routes(api.app), key=lambda route: (route.method == "DELETE", route.path.startswith("/keys"))):
         if not route.path.endswith("/events"):  # it would follow a job that waits
-            client.request(route.method, address(route, things), **asked(route, things))
+            client.request(route.method, url_of(route, things), **request_body(route, things))
     told = log.getvalue()
     assert told.count("\n") > 70
-    for word in [*planted, desk.key("ann", "admin"), desk.key(), made, things.person, things.portrait, things.selfie]:
+    for word in [*planted, api.key("ann", "admin"), api.key(), made, things.person, things.portrait, things.selfie]:
         assert word.lower() not in told.lower(), word
 
 
-def test_a_line_says_what_was_asked_by_route_and_key(desk: Desk, log: StringIO) -> None:
-    answer = desk.client().get("/people/none")
+def test_a_line_says_what_was_asked_by_route_and_key(api: ApiHarness, log: StringIO) -> None:
+    answer = api.client().get("/people/none")
     line = log.getvalue().strip().splitlines()[-1]
     assert "GET /people/{id} 404" in line
     assert answer.headers["x-request-id"] in line
-    assert desk.office.store.access.keys("ann")[0].id in line
+    assert api.context.ledger.api_keys.list("ann")[0].id in line
 
 
-def figures(desk: Desk) -> dict[str, float]:
-    text = desk.client("olga", "operator").get("/metrics").text
+def figures(api: ApiHarness) -> dict[str, float]:
+    text = api.client("olga", "operator").get("/metrics").text
     return {
         line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
         for line in text.splitlines()
@@ -165,13 +165,13 @@ def figures(desk: Desk) -> dict[str, float]:
     }
 
 
-def test_figures_are_right(desk: Desk) -> None:
-    things, client = desk.things(), desk.client()
-    before = figures(desk)
+def test_figures_are_right(api: ApiHarness) -> None:
+    things, client = api.one_of_each(), api.client()
+    before = figures(api)
     for _ in range(3):
         client.get(f"/people/{things.person}")
     client.get("/people/none")
-    after = figures(desk)
+    after = figures(api)
     asked = 'portrait_requests_total{method="GET",route="/people/{id}",status="%d"}'
     assert after[asked % 200] - before.get(asked % 200, 0) == 3
     assert after[asked % 404] - before.get(asked % 404, 0) == 1
@@ -182,8 +182,8 @@ def test_figures_are_right(desk: Desk) -> None:
     assert 0 <= after['portrait_oldest_wait_seconds{queue="cpu"}'] < 600
 
 
-def test_figures_do_not_grow_with_what_strangers_ask(desk: Desk) -> None:
-    stranger = desk.stranger()
+def test_figures_do_not_grow_with_what_strangers_ask(api: ApiHarness) -> None:
+    stranger = api.anonymous()
 
     def ask(seed: int) -> int:
         for at in range(20):
@@ -191,8 +191,8 @@ def test_figures_do_not_grow_with_what_strangers_ask(desk: Desk) -> None:
             stranger.get(f"/{seed}/{at}")
             stranger.request(f"METHOD{seed}X{at}", "/me")
             stranger.request(f"METHOD{seed}X{at}", f"/nothing{at}")
-        return len(figures(desk))
+        return len(figures(api))
 
-    figures(desk)
+    figures(api)
     first = ask(1)
     assert ask(2) == first == ask(3)

@@ -10,36 +10,36 @@ from typing import Any
 import pytest
 
 from portrait.errors import UserError
-from tasks.ledger.drafts import hear
-from tasks.ledger.rows import DraftNews, WorkerRow
-from tasks.styles.service import Workshop
-from templates.hashes import looked_at
+from tasks.ledger.rows import DraftFindings, WorkerRow
+from tasks.ledger.styles import record_findings
+from tasks.styles.service import StyleService
+from templates.hashes import check_hash
 from tests import packs
-from tests.tasks.api.desk import STUDIO, Desk, at_once, picture
+from tests.tasks.api.harness import STUDIO, ApiHarness, picture, run_concurrently
 
 TOML = 'schema = 1\nid = "mine"\nkind = "studio"\ntitle = "Mine"\nbackdrop = "studio-grey"\nlicence = "CC0-1.0"\n'
 
 
-def write(desk: Desk, content: dict[str, Any], edition: str | None = None, status: int = 200) -> dict[str, Any]:
+def write(api: ApiHarness, content: dict[str, Any], edition: str | None = None, status: int = 200) -> dict[str, Any]:
     body = {"content": content, "edition": edition}
-    answer = desk.client("olga", "operator").put(f"/operator/styles/{content['id']}/draft", json=body)
+    answer = api.client("olga", "operator").put(f"/operator/styles/{content['id']}/draft", json=body)
     assert answer.status_code == status, answer.text
     return answer.json()
 
 
-def test_people_see_what_is_published_and_nothing_else(desk: Desk) -> None:
-    olga, ann = desk.client("olga", "operator"), desk.client()
-    draft = write(desk, STUDIO)["draft"]
+def test_people_see_what_is_published_and_nothing_else(api: ApiHarness) -> None:
+    olga, ann = api.client("olga", "operator"), api.client()
+    draft = write(api, STUDIO)["draft"]
     assert draft["publishable"]
     assert ann.get("/styles/mine").status_code == 404
     published = olga.post("/operator/styles/mine/publish", json={"edition": draft["edition"]})
     assert published.json()["version"] == 1, published.text
     assert ann.get("/styles/mine").json()["title"] == "Mine"
     assert "mine" in {each["id"] for each in ann.get("/styles").json()["items"]}
-    person = desk.person()
+    person = api.prepared_person()
     job = ann.post("/generations", json={"people": {"1": person}, "style": "mine"}).json()
     assert job["wants"]["version"] == 1
-    write(desk, STUDIO | {"retouch": 0.8})
+    write(api, STUDIO | {"retouch": 0.8})
     assert olga.post("/operator/styles/mine/publish", json={}).json()["version"] == 2
     own = olga.post("/operator/styles/mine/retire", params={"version": 2}).json()
     assert (own["status"], own["offered"], own["draft"]) == (["published"], 1, None)
@@ -52,8 +52,8 @@ def test_people_see_what_is_published_and_nothing_else(desk: Desk) -> None:
     assert "studio-warm" in {each["id"] for each in built_in}
 
 
-def test_faults_are_told_field_by_field_and_keep_a_style_from_being_published(desk: Desk) -> None:
-    olga = desk.client("olga", "operator")
+def test_faults_are_told_field_by_field_and_keep_a_style_from_being_published(api: ApiHarness) -> None:
+    olga = api.client("olga", "operator")
     faulty = {
         "schema": 1,
         "id": "mine",
@@ -62,50 +62,50 @@ def test_faults_are_told_field_by_field_and_keep_a_style_from_being_published(de
         "licence": "?",
         "prompt": "{who} {colour}, nsfw",
     }
-    draft = write(desk, faulty)["draft"]
+    draft = write(api, faulty)["draft"]
     assert {each["code"] for each in draft["findings"]} == {"licence_missing", "unknown_placeholder", "unsafe_word"}
     refused = olga.post("/operator/styles/mine/publish", json={})
     assert (refused.status_code, refused.json()["code"]) == (409, "style_faults")
     assert {each["where"] for each in refused.json()["errors"]} == {"licence", "prompt"}
-    wrong = write(desk, faulty | {"retouch": 7, "colour": "red"}, draft["edition"], 422)
+    wrong = write(api, faulty | {"retouch": 7, "colour": "red"}, draft["edition"], 422)
     assert wrong["code"] == "bad_style"
     assert {each["where"] for each in wrong["errors"]} == {"retouch", "colour"}
-    mended = write(desk, faulty | {"licence": "CC0-1.0", "prompt": "{who} in a garden"}, draft["edition"])
+    mended = write(api, faulty | {"licence": "CC0-1.0", "prompt": "{who} in a garden"}, draft["edition"])
     assert mended["draft"]["findings"] == []
     assert olga.post("/operator/styles/mine/publish", json={}).json()["version"] == 1
 
 
-def test_of_two_operators_at_once_one_wins_and_the_other_is_told(desk: Desk) -> None:
-    edition = write(desk, STUDIO)["draft"]["edition"]
-    desk.key("olga", "operator")
+def test_of_two_operators_at_once_one_wins_and_the_other_is_told(api: ApiHarness) -> None:
+    edition = write(api, STUDIO)["draft"]["edition"]
+    api.key("olga", "operator")
 
     def change(number: int) -> int:
         body = {"content": STUDIO | {"title": f"By {number}"}, "edition": edition}
-        return desk.client("olga", "operator").put("/operator/styles/mine/draft", json=body).status_code
+        return api.client("olga", "operator").put("/operator/styles/mine/draft", json=body).status_code
 
-    assert sorted(at_once(4, change)) == [200, 409, 409, 409]
-    present = desk.client("olga", "operator").get("/operator/styles/mine").json()["draft"]["edition"]
+    assert sorted(run_concurrently(4, change)) == [200, 409, 409, 409]
+    present = api.client("olga", "operator").get("/operator/styles/mine").json()["draft"]["edition"]
 
     def publish(_: int) -> int:
-        answer = desk.client("olga", "operator").post("/operator/styles/mine/publish", json={"edition": present})
+        answer = api.client("olga", "operator").post("/operator/styles/mine/publish", json={"edition": present})
         return answer.status_code
 
-    assert sorted(at_once(3, publish)) == [200, 409, 409]
-    edition = write(desk, STUDIO)["draft"]["edition"]
-    write(desk, STUDIO | {"title": "Anew"}, edition)
-    assert write(desk, STUDIO, None, 409)["code"] == "draft_changed"
-    gone = desk.client("olga", "operator").delete("/operator/styles/mine/draft", params={"edition": edition})
+    assert sorted(run_concurrently(3, publish)) == [200, 409, 409]
+    edition = write(api, STUDIO)["draft"]["edition"]
+    write(api, STUDIO | {"title": "Anew"}, edition)
+    assert write(api, STUDIO, None, 409)["code"] == "draft_changed"
+    gone = api.client("olga", "operator").delete("/operator/styles/mine/draft", params={"edition": edition})
     assert gone.status_code == 409
-    assert desk.client("olga", "operator").delete("/operator/styles/mine/draft").status_code == 204
-    left = [path for path in desk.left() if path.startswith("styles")]
+    assert api.client("olga", "operator").delete("/operator/styles/mine/draft").status_code == 204
+    left = [path for path in api.stored_files() if path.startswith("styles")]
     assert left == ["styles/published/mine/1/style.toml"]
 
 
-def test_a_template_gets_its_picture_and_has_it_looked_at(desk: Desk) -> None:
-    olga = desk.client("olga", "operator")
+def test_a_template_gets_its_picture_and_has_it_looked_at(api: ApiHarness) -> None:
+    olga = api.client("olga", "operator")
     hall = STUDIO | {"kind": "template", "picture": {"file": "picture.png"}, "credit": "me"}
     del hall["backdrop"]
-    draft = write(desk, hall)["draft"]
+    draft = write(api, hall)["draft"]
     assert ([each["code"] for each in draft["findings"]], draft["picture"]) == (["picture_missing"], False)
     assert olga.get("/operator/styles/mine/draft/picture").status_code == 404
     late = {"edition": "edition_x"}
@@ -117,23 +117,25 @@ def test_a_template_gets_its_picture_and_has_it_looked_at(desk: Desk) -> None:
     assert olga.post("/operator/styles/mine/publish", json={}).json()["code"] == "style_unchecked"
     job = olga.post("/operator/styles/mine/check")
     assert (job.status_code, job.json()["kind"]) == (202, "check")
-    workshop = Workshop(desk.office.store, desk.office.files)
-    entry = workshop.entry(workshop.draft("mine"))
+    service = StyleService(api.context.ledger, api.context.files)
+    entry = service.entry(service.draft("mine"))
     finding = {"code": "no_face", "level": "error", "where": "picture", "tip": "No face was found."}
-    with desk.office.store.database.write() as connection:
-        hear(connection, DraftNews("mine", draft["edition"], {"of": looked_at(entry), "findings": [finding]}))
+    with api.context.ledger.database.write() as connection:
+        record_findings(
+            connection, DraftFindings("mine", draft["edition"], {"of": check_hash(entry), "findings": [finding]})
+        )
     assert olga.post("/operator/styles/mine/publish", json={}).json()["errors"][0]["code"] == "no_face"
-    with desk.office.store.database.write() as connection:
-        hear(connection, DraftNews("mine", draft["edition"], {"of": looked_at(entry), "findings": []}))
+    with api.context.ledger.database.write() as connection:
+        record_findings(connection, DraftFindings("mine", draft["edition"], {"of": check_hash(entry), "findings": []}))
     assert olga.post("/operator/styles/mine/publish", json={}).json()["version"] == 1
     assert olga.get("/operator/styles/mine/versions/1/picture").content == picture(3, side=640)
-    assert desk.client().get("/styles/mine/preview").headers["content-type"] == "image/jpeg"
+    assert api.client().get("/styles/mine/preview").headers["content-type"] == "image/jpeg"
     assert olga.get("/operator/styles/mine/versions/2/picture").status_code == 404
 
 
-def test_styles_go_out_as_a_pack_and_come_in_elsewhere(desk: Desk) -> None:
-    olga = desk.client("olga", "operator")
-    write(desk, STUDIO)
+def test_styles_go_out_as_a_pack_and_come_in_elsewhere(api: ApiHarness) -> None:
+    olga = api.client("olga", "operator")
+    write(api, STUDIO)
     out = olga.get("/operator/style-pack", params={"id": ["mine", "astronaut"]})
     assert out.headers["content-type"] == "application/zip"
     again = olga.post("/operator/styles/import", files=[("files", ("styles.zip", out.content))])
@@ -143,11 +145,11 @@ def test_styles_go_out_as_a_pack_and_come_in_elsewhere(desk: Desk) -> None:
     assert brought.status_code == 201
     assert [each["id"] for each in brought.json()["styles"]] == ["astronaut", "mine"]
     assert olga.get("/operator/style-pack", params={"id": "nobody"}).status_code == 404
-    assert [name for name in desk.left() if name.startswith("incoming")] == []
+    assert [name for name in api.stored_files() if name.startswith("incoming")] == []
 
 
-def test_styles_of_other_tools_come_in_and_what_was_left_is_told(desk: Desk) -> None:
-    olga = desk.client("olga", "operator")
+def test_styles_of_other_tools_come_in_and_what_was_left_is_told(api: ApiHarness) -> None:
+    olga = api.client("olga", "operator")
     chain = json.dumps({"name": "Office", "add_prompt_style": "in a suit", "model_id": "x/y", "colour": 1}).encode()
     brought = olga.post("/operator/styles/import", files=[("files", ("office.json", chain))]).json()
     assert brought["styles"][0]["draft"]["content"]["loras"][0]["model"] == "x/y"
@@ -204,37 +206,37 @@ def twins() -> bytes:
     ids=lambda given: given[:24] if isinstance(given, str) else "",
 )
 def test_hostile_uploads_are_refused_with_the_reason_and_nothing_is_written(
-    desk: Desk, name: str, content: bytes, reason: str
+    api: ApiHarness, name: str, content: bytes, reason: str
 ) -> None:
-    olga = desk.client("olga", "operator")
+    olga = api.client("olga", "operator")
     answer = olga.post("/operator/styles/import", files=[("files", (name, content))])
     assert answer.status_code == 422, answer.text
     assert reason in answer.json()["detail"]
-    assert str(desk.office.files.root) not in answer.text
-    assert desk.left() == []
+    assert str(api.context.files.root) not in answer.text
+    assert api.stored_files() == []
     assert olga.get("/operator/styles", params={"status": "draft"}).json()["items"] == []
 
 
-def test_two_uploads_of_one_name_are_refused(desk: Desk) -> None:
-    olga = desk.client("olga", "operator")
+def test_two_uploads_of_one_name_are_refused(api: ApiHarness) -> None:
+    olga = api.client("olga", "operator")
     files = [("files", ("a.jpg", picture(at, format="JPEG"))) for at in range(2)]
     assert "Two files" in olga.post("/operator/styles/import", files=files).json()["detail"]
     mixed = [("files", ("a.zip", b"x")), ("files", ("b.json", b"{}"))]
     assert "by itself" in olga.post("/operator/styles/import", files=mixed).json()["detail"]
-    assert desk.left() == []
+    assert api.stored_files() == []
 
 
-def test_a_style_reports_how_its_versions_do(desk: Desk) -> None:
-    olga = desk.client("olga", "operator")
-    things = desk.things()
-    desk.client().patch(f"/portraits/{things.portrait}", json={"favourite": True})
+def test_a_style_reports_how_its_versions_do(api: ApiHarness) -> None:
+    olga = api.client("olga", "operator")
+    things = api.one_of_each()
+    api.client().patch(f"/portraits/{things.portrait}", json={"favourite": True})
     report = olga.get("/operator/styles/studio-warm/figures").json()
     assert report["total"] | {"version": 1} == report["versions"][0]
     assert (report["total"]["uses"], report["total"]["portraits"], report["total"]["favourites"]) == (1, 1, 1)
     assert report["total"]["likeness_median"] == 0.4
-    job = desk.office.store.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60)
+    job = api.context.ledger.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60)
     assert job is not None
-    desk.office.store.queue.refuse(job, time.time(), UserError("nobody", "Nobody."))
+    api.context.ledger.queue.fail(job, time.time(), UserError("nobody", "Nobody."))
     total = olga.get("/operator/styles/studio-warm/figures").json()["total"]
     assert (total["uses"], total["portraits"], total["failures"]) == (2, 1, 1)
     every = olga.get("/operator/figures").json()["styles"]
@@ -243,15 +245,15 @@ def test_a_style_reports_how_its_versions_do(desk: Desk) -> None:
     assert "prompt" in olga.get("/operator/style-schema").json()["properties"]
 
 
-def test_a_portrait_is_asked_for_once_more_as_its_recipe_says(desk: Desk) -> None:
-    things, ann = desk.things(), desk.client()
+def test_a_portrait_is_asked_for_once_more_as_its_recipe_says(api: ApiHarness) -> None:
+    things, ann = api.one_of_each(), api.client()
     assert ann.post(f"/portraits/{things.portrait}/remake").json()["code"] == "no_recipe"
 
 
-def test_a_test_waits_for_a_worker_that_can_draw_it_and_says_what_it_takes(desk: Desk) -> None:
-    olga, now = desk.client("olga", "operator"), time.time()
+def test_a_test_waits_for_a_worker_that_can_draw_it_and_says_what_it_takes(api: ApiHarness) -> None:
+    olga, now = api.client("olga", "operator"), time.time()
     lacks = {"draw:text": ["The model sd15 is not here."]}
-    desk.office.store.staff.arrive(WorkerRow("w", ["gpu.generate"], ["prepare", "look"], lacks, "cuda", now, now))
+    api.context.ledger.workers.register(WorkerRow("w", ["gpu.generate"], ["prepare", "look"], lacks, "cuda", now, now))
     words = {
         "schema": 1,
         "id": "mine",
@@ -260,11 +262,11 @@ def test_a_test_waits_for_a_worker_that_can_draw_it_and_says_what_it_takes(desk:
         "licence": "CC0-1.0",
         "prompt": "{who} in a garden",
     }
-    edition = write(desk, words)["draft"]["edition"]
+    edition = write(api, words)["draft"]["edition"]
     job = olga.post("/operator/styles/mine/test").json()
     assert (job["queue"], job["missing"]) == ("gpu.generate", ["The model sd15 is not here."])
     hall = {each: STUDIO[each] for each in ("schema", "id", "title", "licence")} | {"kind": "template"}
-    write(desk, hall | {"picture": {"file": "picture.jpg"}, "engines": ["diffusion"]}, edition)
+    write(api, hall | {"picture": {"file": "picture.jpg"}, "engines": ["diffusion"]}, edition)
     assert olga.post("/operator/styles/mine/test").json()["queue"] == "gpu.generate"
-    write(desk, STUDIO | {"id": "plain"})
+    write(api, STUDIO | {"id": "plain"})
     assert olga.post("/operator/styles/plain/test").json()["queue"] == "cpu"

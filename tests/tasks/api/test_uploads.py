@@ -16,23 +16,23 @@ import pytest
 
 from pipelines import image_io as door
 from tasks import auth
-from tasks.ledger.ledger import open_store
+from tasks.ledger.ledger import open_ledger
 from tests.tasks import servers
-from tests.tasks.api.desk import Desk, desk_at, new_home, picture, settings
+from tests.tasks.api.harness import ApiHarness, environment, new_home, open_api, picture
 from tests.tasks.stand import ROOT, until
 
 BOUNDARY = "multipart/form-data; boundary=x"
 
 
 @pytest.fixture
-def narrow(tmp_path: Path) -> Iterator[Desk]:
+def narrow(tmp_path: Path) -> Iterator[ApiHarness]:
     """An API that takes 2 MB in one request."""
-    with desk_at(settings(new_home(tmp_path / "home"), quotas__upload_megabytes=2)) as desk:
-        yield desk
+    with open_api(environment(new_home(tmp_path / "home"), quotas__upload_megabytes=2)) as api:
+        yield api
 
 
-def send(desk: Desk, person: str, *files: tuple[str, bytes]) -> Any:
-    return desk.client().post(f"/people/{person}/selfies", files=[("files", each) for each in files])
+def send(api: ApiHarness, person: str, *files: tuple[str, bytes]) -> Any:
+    return api.client().post(f"/people/{person}/selfies", files=[("files", each) for each in files])
 
 
 def pieces(size: int, piece: int = 65_536) -> Iterator[bytes]:
@@ -52,15 +52,15 @@ def broken_exif() -> bytes:
     return content.getvalue()
 
 
-def test_content_says_what_a_file_is(desk: Desk) -> None:
-    person = desk.person()
+def test_content_says_what_a_file_is(api: ApiHarness) -> None:
+    person = api.prepared_person()
     formats = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "AVIF": "image/avif"}
     files = [("photo.exe", picture(at + 10, format=name)) for at, name in enumerate(formats)]
-    added = send(desk, person, *files).json()["added"]
+    added = send(api, person, *files).json()["added"]
     assert [each["format"] for each in added] == list(formats)
     assert [(each["width"], each["height"]) for each in added] == [(160, 160)] * 4
     for each, (_, content), media in zip(added, files, formats.values(), strict=True):
-        file = desk.client().get(f"/selfies/{each['id']}/file")
+        file = api.client().get(f"/selfies/{each['id']}/file")
         assert (file.headers["content-type"], file.content) == (media, content)
 
 
@@ -83,65 +83,65 @@ def test_content_says_what_a_file_is(desk: Desk) -> None:
     ],
     ids=lambda content: repr(content[:12]) + str(len(content)),
 )
-def test_junk_is_refused_by_name_and_leaves_nothing(desk: Desk, content: bytes) -> None:
-    person = desk.person()
-    before = desk.left()
-    refused = send(desk, person, ("me.jpg", content))
+def test_junk_is_refused_by_name_and_leaves_nothing(api: ApiHarness, content: bytes) -> None:
+    person = api.prepared_person()
+    before = api.stored_files()
+    refused = send(api, person, ("me.jpg", content))
     assert refused.status_code in {413, 422}, refused.text
     problem = refused.json()
     assert problem["code"] in {"unreadable", "too_large"}
     assert [each["where"] for each in problem["errors"]] == ["me.jpg"]
-    template = desk.client().post("/templates", files={"file": ("t.jpg", content)})
+    template = api.client().post("/templates", files={"file": ("t.jpg", content)})
     assert template.status_code == refused.status_code
-    assert desk.left() == before
+    assert api.stored_files() == before
 
 
-def test_one_bad_photo_does_not_stop_the_others(desk: Desk) -> None:
-    person = desk.person()
-    answer = send(desk, person, ("a.png", picture(1)), ("b.txt", b"no"), ("c.png", picture(2)))
+def test_one_bad_photo_does_not_stop_the_others(api: ApiHarness) -> None:
+    person = api.prepared_person()
+    answer = send(api, person, ("a.png", picture(1)), ("b.txt", b"no"), ("c.png", picture(2)))
     assert answer.status_code == 201
     assert [each["name"] for each in answer.json()["added"]] == ["a.png", "c.png"]
     assert [(each["where"], each["code"]) for each in answer.json()["refused"]] == [("b.txt", "unreadable")]
-    assert desk.client().get(f"/people/{person}").json()["photos"] == 3
+    assert api.client().get(f"/people/{person}").json()["photos"] == 3
 
 
-def test_the_same_bytes_are_one_photo(desk: Desk) -> None:
-    person = desk.person()
-    twice = send(desk, person, ("a.png", picture(1)), ("b.png", picture(1))).json()["added"]
-    again = send(desk, person, ("c.png", picture(1))).json()["added"]
+def test_the_same_bytes_are_one_photo(api: ApiHarness) -> None:
+    person = api.prepared_person()
+    twice = send(api, person, ("a.png", picture(1)), ("b.png", picture(1))).json()["added"]
+    again = send(api, person, ("c.png", picture(1))).json()["added"]
     assert len({each["id"] for each in [*twice, *again]}) == 1
     assert again[0]["name"] == "a.png"
-    assert sum("/selfies/" in name for name in desk.left()) == 2
-    other = desk.person()
-    assert send(desk, other, ("a.png", picture(1))).json()["added"][0]["person"] == other
+    assert sum("/selfies/" in name for name in api.stored_files()) == 2
+    other = api.prepared_person()
+    assert send(api, other, ("a.png", picture(1))).json()["added"][0]["person"] == other
 
 
-def test_more_files_than_one_request_may_have(desk: Desk) -> None:
-    person = desk.person()
-    before = desk.left()
-    refused = send(desk, person, *[(f"{at}.png", picture(1)) for at in range(61)])
+def test_more_files_than_one_request_may_have(api: ApiHarness) -> None:
+    person = api.prepared_person()
+    before = api.stored_files()
+    refused = send(api, person, *[(f"{at}.png", picture(1)) for at in range(61)])
     assert (refused.status_code, refused.json()["code"]) == (409, "too_many_photos")
     assert refused.json()["detail"] == "Send at most 60 photos at once."
-    assert send(desk, person, *[(f"{at}.png", b"x") for at in range(1001)]).status_code == 400
-    assert desk.left() == before
+    assert send(api, person, *[(f"{at}.png", b"x") for at in range(1001)]).status_code == 400
+    assert api.stored_files() == before
 
 
-def test_a_file_that_is_too_large_is_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "MOST_BYTES", 1_000_000)
-    person = desk.person()
-    before = desk.left()
+def test_a_file_that_is_too_large_is_refused(api: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "MAX_BYTES", 1_000_000)
+    person = api.prepared_person()
+    before = api.stored_files()
     large = picture(1) + bytes(1_000_000)
-    refused = send(desk, person, ("a.png", large))
+    refused = send(api, person, ("a.png", large))
     assert (refused.status_code, refused.json()["code"]) == (413, "too_large")
     assert refused.json()["detail"] == "The file is larger than 1 MB."
-    assert desk.client().post("/templates", files={"file": ("t.png", large)}).status_code == 413
-    assert desk.left() == before
+    assert api.client().post("/templates", files={"file": ("t.png", large)}).status_code == 413
+    assert api.stored_files() == before
 
 
 @pytest.mark.parametrize("length", [True, False], ids=["a length beforehand", "in pieces"])
-def test_a_request_that_is_too_large_is_refused(narrow: Desk, length: bool) -> None:
-    person, client = narrow.person(), narrow.client()
-    before, read = narrow.left(), 0
+def test_a_request_that_is_too_large_is_refused(narrow: ApiHarness, length: bool) -> None:
+    person, client = narrow.prepared_person(), narrow.client()
+    before, read = narrow.stored_files(), 0
 
     def counted() -> Iterator[bytes]:
         nonlocal read
@@ -154,43 +154,43 @@ def test_a_request_that_is_too_large_is_refused(narrow: Desk, length: bool) -> N
         refused = client.post(path, content=content, headers={"Content-Type": BOUNDARY})
         assert (refused.status_code, refused.json()["code"]) == (413, "too_large")
         assert refused.json()["detail"] == "A request has 2 MB at most. Send less at once."
-    assert narrow.left() == before
+    assert narrow.stored_files() == before
 
 
-def test_an_order_is_small(desk: Desk) -> None:
-    client = desk.client()
+def test_an_order_is_small(api: ApiHarness) -> None:
+    client = api.client()
     for content in (b" " * 1_000_001, iter([b" " * 600_000] * 2)):
         refused = client.post("/people", content=content, headers={"Content-Type": "application/json"})
         assert (refused.status_code, refused.json()["code"]) == (413, "too_large")
 
 
-def test_a_length_that_is_no_number_is_no_harm(desk: Desk) -> None:
+def test_a_length_that_is_no_number_is_no_harm(api: ApiHarness) -> None:
     headers = {"Content-Type": "application/json", "Content-Length": "x"}
-    assert desk.client().post("/people", content=b"{}", headers=headers).status_code == 422
+    assert api.client().post("/people", content=b"{}", headers=headers).status_code == 422
 
 
-def test_a_disk_that_is_full_is_told_and_keeps_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    person = desk.person()
-    before = desk.left()
+def test_a_disk_that_is_full_is_told_and_keeps_nothing(api: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    person = api.prepared_person()
+    before = api.stored_files()
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        refused = send(desk, person, ("a.png", picture(1)))
-        template = desk.client().post("/templates", files={"file": ("t.png", picture(1))})
+        refused = send(api, person, ("a.png", picture(1)))
+        template = api.client().post("/templates", files={"file": ("t.png", picture(1))})
     for answer in (refused, template):
         assert (answer.status_code, answer.json()["code"]) == (503, "disk_full")
-    assert desk.left() == before
+    assert api.stored_files() == before
 
 
 @pytest.mark.parametrize(("errno", "code"), [(28, "disk_full"), (5, "cannot_write")])
 def test_a_disk_that_is_full_before_the_request_was_read_is_told_as_well(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, errno: int, code: str
+    api: ApiHarness, monkeypatch: pytest.MonkeyPatch, errno: int, code: str
 ) -> None:
-    person = desk.person()
-    before = desk.left()
+    person = api.prepared_person()
+    before = api.stored_files()
 
     def full(_: object) -> None:
         raise OSError(errno, "No space left on device", "/somewhere/secret")
@@ -198,37 +198,37 @@ def test_a_disk_that_is_full_before_the_request_was_read_is_told_as_well(
     with monkeypatch.context() as patched:
         patched.setattr(tempfile.SpooledTemporaryFile, "rollover", full)
         large = picture(1) + bytes(1_500_000)
-        refused = send(desk, person, ("a.png", large))
-        template = desk.client().post("/templates", files={"file": ("t.png", large)})
+        refused = send(api, person, ("a.png", large))
+        template = api.client().post("/templates", files={"file": ("t.png", large)})
     for answer in (refused, template):
         assert (answer.status_code, answer.json()["code"]) == (503, code)
         assert "No space left on device" in answer.json()["detail"]
         assert "secret" not in answer.text
-    assert desk.left() == before
+    assert api.stored_files() == before
 
 
-def test_a_picture_of_ones_own_is_looked_at_and_shown(desk: Desk) -> None:
-    client = desk.client()
+def test_a_picture_of_ones_own_is_looked_at_and_shown(api: ApiHarness) -> None:
+    client = api.client()
     made = client.post("/templates", files={"file": ("../beach.png", picture(1, side=300))})
     template = made.json()
     assert (made.status_code, template["name"], template["faces"]) == (201, "beach.png", None)
     assert made.headers["location"] == f"/v1/templates/{template['id']}"
     assert client.get(f"/jobs/{template['job']}").json()["kind"] == "look"
-    desk.finish("look")
+    api.complete_next_job("look")
     seen = client.get(f"/templates/{template['id']}").json()
     assert seen["faces"] == [{"left": 0.1, "top": 0.1, "right": 0.5, "bottom": 0.5}]
     assert client.get(f"/templates/{template['id']}/file").content == picture(1, side=300)
-    person = desk.person()
+    person = api.prepared_person()
     order = {"people": {"2": person}, "template": template["id"]}
     outside = client.post("/generations", json=order)
     assert (outside.status_code, outside.json()["code"]) == (422, "template_face_missing")
     assert client.delete(f"/templates/{template['id']}").status_code == 204
     assert client.get(f"/templates/{template['id']}").status_code == 410
-    assert not [name for name in desk.left() if "/templates/" in name]
+    assert not [name for name in api.stored_files() if "/templates/" in name]
 
 
-def test_what_people_wish_and_delete(desk: Desk) -> None:
-    things, client = desk.things(), desk.client()
+def test_what_people_wish_and_delete(api: ApiHarness) -> None:
+    things, client = api.one_of_each(), api.client()
     changed = client.patch(f"/selfies/{things.selfie}", json={"wish": "exclude"})
     assert changed.json()["wish"] == "exclude"
     assert client.patch(f"/selfies/{things.selfie}", json={"wish": "perhaps"}).status_code == 422
@@ -237,7 +237,7 @@ def test_what_people_wish_and_delete(desk: Desk) -> None:
     assert gone.status_code == 204, gone.text
     for path in ("", "/file", "/crop"):
         assert client.get(f"/selfies/{things.selfie}{path}").status_code == 410
-    assert not [name for name in desk.left() if "/selfies/" in name]
+    assert not [name for name in api.stored_files() if "/selfies/" in name]
 
 
 SERVE = "from tasks.api.app import serve; from tasks.settings import load_installation; import sys; "
@@ -246,12 +246,12 @@ SERVE = "from tasks.api.app import serve; from tasks.settings import load_instal
 @pytest.mark.services
 def test_a_large_upload_takes_little_memory_and_lies_on_the_disk_of_the_data(tmp_path: Path) -> None:
     home, port = new_home(tmp_path / "home"), servers.free_port()
-    store = open_store(f"sqlite:///{home / 'ledger.db'}")
-    key = auth.new_key(store, "ann", "k", "person", time.time()).secret
+    store = open_ledger(f"sqlite:///{home / 'ledger.db'}")
+    key = auth.create_key(store, "ann", "k", "person", time.time()).secret
     person = store.people.add("ann", "Ann", "1", "Ann", time.time()).id
     store.close()
     program = f"{SERVE} sys.exit(serve(load_installation(), '127.0.0.1', {port}))"
-    server = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env={**os.environ, **settings(home)})
+    server = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env={**os.environ, **environment(home)})
     try:
         until(lambda: servers.answers(port, 0.2), within=60)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", headers={"Authorization": f"Bearer {key}"}) as caller:

@@ -17,7 +17,7 @@ from tasks.client import transport
 from tasks.client.client import Client
 from tasks.jobs import Fault, Job, Limits
 from tests.tasks import servers
-from tests.tasks.api.desk import Desk, Served, desk_at, new_home, picture, served, settings
+from tests.tasks.api.harness import ApiHarness, ApiServer, api_server, environment, new_home, open_api, picture
 from tests.tasks.stand import until
 
 pytestmark = pytest.mark.services
@@ -27,14 +27,14 @@ pytestmark = pytest.mark.services
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits as long as in earnest."""
     monkeypatch.setattr(transport, "PAUSE", 0.02)
-    monkeypatch.setattr(jobs, "POLL", 0.02)
+    monkeypatch.setattr(jobs, "POLL_SECONDS", 0.02)
 
 
 @pytest.fixture
-def there(tmp_path: Path) -> Iterator[Served]:
+def server(tmp_path: Path) -> Iterator[ApiServer]:
     """An API on a port of this machine."""
-    with desk_at(settings(new_home(tmp_path / "home"))) as desk, served(desk) as there:
-        yield there
+    with open_api(environment(new_home(tmp_path / "home"))) as api, api_server(api) as server:
+        yield server
 
 
 class Dropping(httpx.BaseTransport):
@@ -55,17 +55,17 @@ class Dropping(httpx.BaseTransport):
         raise httpx.ReadError("the connection was reset", request=request)
 
 
-def order(person: str) -> schemas.GenerationOrder:
-    return schemas.GenerationOrder.model_validate({"people": {"1": person}, "style": "studio-warm", "count": 2})
+def order(person: str) -> schemas.GenerationRequest:
+    return schemas.GenerationRequest.model_validate({"people": {"1": person}, "style": "studio-warm", "count": 2})
 
 
-def working(desk: Desk, stop: threading.Event) -> threading.Thread:
+def working(api: ApiHarness, stop: threading.Event) -> threading.Thread:
     """A worker that does whatever comes until told to stop."""
 
     def work() -> None:
         while not stop.is_set():
-            if desk.office.store.queue.waiting():
-                desk.finish(count=2)
+            if api.context.ledger.queue.count_waiting():
+                api.complete_next_job(count=2)
             stop.wait(0.02)
 
     thread = threading.Thread(target=work)
@@ -73,15 +73,15 @@ def working(desk: Desk, stop: threading.Event) -> threading.Thread:
     return thread
 
 
-def test_from_a_sign_in_link_to_a_portrait(there: Served) -> None:
-    desk, stop = there.desk, threading.Event()
-    code = auth.new_code(desk.office.store, "ann", "person", time.time())
-    with Client(there.url) as stranger:
+def test_from_a_sign_in_link_to_a_portrait(server: ApiServer) -> None:
+    api, stop = server.api, threading.Event()
+    code = auth.create_code(api.context.ledger, "ann", "person", time.time())
+    with Client(server.url) as stranger:
         key = stranger.sign_in(code)
     assert (key.owner, key.role) == ("ann", "person")
-    worker = working(desk, stop)
+    worker = working(api, stop)
     try:
-        with Client(there.url, key.secret) as client:
+        with Client(server.url, key.secret) as client:
             person = client.add_person("Ann", "1", "Ann")
             added = client.add_selfies(person.id, [("a.png", picture(1)), ("b.png", BytesIO(picture(2))), ("c", b"x")])
             assert ([each.name for each in added.added], [each.where for each in added.refused]) == (
@@ -89,7 +89,7 @@ def test_from_a_sign_in_link_to_a_portrait(there: Served) -> None:
                 ["c"],
             )
             assert (
-                client.wait(client.train(schemas.TrainingOrder.model_validate({"person": person.id})).id).state
+                client.wait(client.train(schemas.TrainingRequest.model_validate({"person": person.id})).id).state
                 == "succeeded"
             )
             assert [each.verdict for each in client.selfies(person.id)] == ["use", "use"]
@@ -100,7 +100,7 @@ def test_from_a_sign_in_link_to_a_portrait(there: Served) -> None:
             drawn = client.portraits(job=done.id)
             assert [each.number for each in drawn] == [1, 2]
             assert client.portrait_file(drawn[0].id) == picture(101, format="JPEG")
-            assert client.favour(drawn[0].id, True).favourite
+            assert client.set_favourite(drawn[0].id, True).favourite
             archive = zipfile.ZipFile(BytesIO(b"".join(client.zip(job=done.id))))
             assert len(archive.namelist()) == 2
             rest(client, person.id, drawn)
@@ -112,7 +112,7 @@ def test_from_a_sign_in_link_to_a_portrait(there: Served) -> None:
 def rest(client: Client, person: str, drawn: list[schemas.Portrait]) -> None:
     """What else a person does."""
     photo = client.selfies(person)[0].id
-    assert client.wish(photo, "include").wish == "include"
+    assert client.set_photo_choice(photo, "include").wish == "include"
     assert client.selfie_file(photo) == picture(1)
     assert client.selfie_crop(photo, side=64)[:2] == b"\xff\xd8"
     assert client.rename_person(person, "Anna").name == "Anna"
@@ -127,7 +127,7 @@ def rest(client: Client, person: str, drawn: list[schemas.Portrait]) -> None:
     assert client.template_file(template.id) == picture(5)
     assert len(client.templates()) == 1
     client.delete_template(template.id)
-    hook = client.add_webhook(schemas.WebhookOrder(url="https://example.org/hook", events=[]))
+    hook = client.add_webhook(schemas.WebhookRequest(url="https://example.org/hook", events=[]))
     assert [each.id for each in client.webhooks()] == [hook.id]
     client.delete_webhook(hook.id)
     assert {each.id for each in client.styles()} >= {"studio-warm"}
@@ -137,7 +137,7 @@ def rest(client: Client, person: str, drawn: list[schemas.Portrait]) -> None:
     assert zipfile.ZipFile(BytesIO(b"".join(client.export()))).testzip() is None
     assert client.portrait(drawn[1].id).recipe == {"seed": 1}
     client.delete_portrait(drawn[1].id)
-    key = client.add_key(schemas.KeyOrder(name="phone", owner=None))
+    key = client.add_key(schemas.KeyRequest(name="phone", owner=None))
     client.revoke_key(key.id)
     revoked = {each.id: each.revoked for each in client.keys()}  # noqa: SIM118 -- not a dict
     assert revoked[key.id] is not None
@@ -146,28 +146,28 @@ def rest(client: Client, person: str, drawn: list[schemas.Portrait]) -> None:
     assert client.erase_me().people == []
 
 
-def test_what_operators_ask(there: Served) -> None:
-    things = there.desk.things()
-    with Client(there.url, there.desk.key("olga", "operator")) as client:
-        assert {job.id for job in client.jobs(everybodys=True)} >= {things.waiting, things.drawn}
-        assert [job.id for job in client.jobs(["queued"], "generate", everybodys=True)] == [things.waiting]
+def test_what_operators_ask(server: ApiServer) -> None:
+    things = server.api.one_of_each()
+    with Client(server.url, server.api.key("olga", "operator")) as client:
+        assert {job.id for job in client.jobs(all_owners=True)} >= {things.waiting, things.drawn}
+        assert [job.id for job in client.jobs(["queued"], "generate", all_owners=True)] == [things.waiting]
         assert client.jobs() == []
-        assert client.cancel(things.waiting, anybodys=True).state == "cancelled"
-        assert client.retry(things.waiting, anybodys=True).state == "queued"
+        assert client.cancel(things.waiting, any_owner=True).state == "cancelled"
+        assert client.retry(things.waiting, any_owner=True).state == "queued"
         assert client.workers() == []
         assert client.queues()[0].queue == "cpu"
         assert {model.name for model in client.models()}
-        assert client.figures().styles[0].style == "studio-warm"
+        assert client.statistics().styles[0].style == "studio-warm"
         assert client.prune(0) >= 1
 
 
-def test_a_lost_answer_doubles_nothing(there: Served) -> None:
-    desk, dropping = there.desk, Dropping()
-    things = desk.things()
-    with Client(there.url, desk.key(), transport=dropping) as client:
+def test_a_lost_answer_doubles_nothing(server: ApiServer) -> None:
+    api, dropping = server.api, Dropping()
+    things = api.one_of_each()
+    with Client(server.url, api.key(), transport=dropping) as client:
         person = client.add_person("Bob", "1", "Bob")
         client.consent_again(person.id, "2", "Bob")
-        hook = client.add_webhook(schemas.WebhookOrder(url="https://example.org/two", events=[]))
+        hook = client.add_webhook(schemas.WebhookRequest(url="https://example.org/two", events=[]))
         job = client.generate(order(things.person))
         assert client.cancel(job.id).state == "cancelled"
         client.rename_person(person.id, "Bert")
@@ -181,20 +181,20 @@ def test_a_lost_answer_doubles_nothing(there: Served) -> None:
     assert len(dropping.lost) == 13
 
 
-def test_what_cannot_be_repeated_is_not(there: Served) -> None:
-    desk = there.desk
-    person = desk.person()
+def test_what_cannot_be_repeated_is_not(server: ApiServer) -> None:
+    api = server.api
+    person = api.prepared_person()
 
     def lost(call: Callable[[Client], object]) -> None:
         dropping = Dropping()
-        with Client(there.url, desk.key(), transport=dropping) as client:
+        with Client(server.url, api.key(), transport=dropping) as client:
             with pytest.raises(OperatorError) as caught:
                 call(client)
             assert caught.value.code == "api_unreachable"
             assert len(dropping.lost) == 1
 
     lost(lambda client: client.add_selfies(person, [("b.png", BytesIO(picture(2)))]))
-    lost(lambda client: client.add_key(schemas.KeyOrder(name="k", owner=None)))
+    lost(lambda client: client.add_key(schemas.KeyRequest(name="k", owner=None)))
     lost(lambda client: client.erase_person(person))
 
 
@@ -224,16 +224,16 @@ def test_other_answers_are_errors_of_their_branch(answer: httpx.Response, branch
         assert getattr(caught.value, "code", "") == code
 
 
-def test_problems_carry_their_parts(there: Served) -> None:
-    with Client(there.url, there.desk.key()) as client:
+def test_problems_carry_their_parts(server: ApiServer) -> None:
+    with Client(server.url, server.api.key()) as client:
         with pytest.raises(UserError) as caught:
-            client.add_selfies(there.desk.person(), [("a.txt", b"no")])
+            client.add_selfies(server.api.prepared_person(), [("a.txt", b"no")])
         assert (caught.value.code, caught.value.details["status"]) == ("unreadable", 422)
         assert caught.value.details["errors"][0]["where"] == "a.txt"
         with pytest.raises(UserError) as caught:
             client.person("none")
         assert caught.value.code == "not_found"
-    with Client(there.url, "pk_wrong") as stranger, pytest.raises(UserError) as caught:
+    with Client(server.url, "pk_wrong") as stranger, pytest.raises(UserError) as caught:
         stranger.me()
     assert caught.value.code == "unauthenticated"
 
@@ -248,33 +248,33 @@ def test_an_api_that_cannot_at_present_is_asked_again() -> None:
         return answers[len(asked) - 1]
 
     with Client("http://there", transport=httpx.MockTransport(answer)) as client:
-        client._wire.ask("GET", "/health")
+        client._http.request("GET", "/health")
     assert len(asked) == 3
 
 
-def running(desk: Desk) -> Job:
-    job = desk.office.store.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60)
+def running(api: ApiHarness) -> Job:
+    job = api.context.ledger.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60)
     assert job is not None
     return job
 
 
-def test_waiting_goes_on_while_the_api_restarts(there: Served) -> None:
-    desk = there.desk
-    waiting = desk.things().waiting
+def test_waiting_goes_on_while_the_api_restarts(server: ApiServer) -> None:
+    api = server.api
+    waiting = api.one_of_each().waiting
     heard: list[schemas.JobEvent] = []
     ended: list[schemas.Job] = []
-    with Client(there.url, desk.key()) as client:
+    with Client(server.url, api.key()) as client:
         thread = threading.Thread(target=lambda: ended.append(client.wait(waiting, heard.append)))
         thread.start()
         until(lambda: heard)
-        there.stop()
-        there.start()
-        job = running(desk)
-        desk.office.store.queue.report(job, time.time(), "drawing", 0.5, "Drawing")
-        there.stop()
-        there.start()
-        desk.office.store.jobs.cancel("ann", waiting, time.time())
-        desk.office.store.queue.release(job, time.time())
+        server.stop()
+        server.start()
+        job = running(api)
+        api.context.ledger.queue.report(job, time.time(), "drawing", 0.5, "Drawing")
+        server.stop()
+        server.start()
+        api.context.ledger.jobs.cancel("ann", waiting, time.time())
+        api.context.ledger.queue.release(job, time.time())
         thread.join()
     assert [each.state for each in ended] == ["cancelled"]
     told = [(event.state, event.progress) for event in heard if event.place is None and event.state != "queued"]
@@ -285,33 +285,33 @@ def test_waiting_goes_on_while_the_api_restarts(there: Served) -> None:
     ]
 
 
-def test_a_job_that_was_tried_again_is_followed_to_its_second_end(there: Served) -> None:
-    desk = there.desk
-    waiting = desk.things().waiting
+def test_a_job_that_was_tried_again_is_followed_to_its_second_end(server: ApiServer) -> None:
+    api = server.api
+    waiting = api.one_of_each().waiting
     fault = Fault("EngineError", "out_of_memory", "There was not enough memory.")
-    desk.office.store.queue.falter(running(desk), time.time(), fault, Limits(failures=1))
+    api.context.ledger.queue.retry_or_fail(running(api), time.time(), fault, Limits(failures=1))
     ended: list[schemas.Job] = []
     heard: list[str] = []
-    with Client(there.url, desk.key()) as client:
+    with Client(server.url, api.key()) as client:
         client.retry(waiting)
         thread = threading.Thread(
             target=lambda: ended.append(client.wait(waiting, lambda event: heard.append(event.state)))
         )
         thread.start()
         until(lambda: "failed" in heard)
-        desk.finish("draw:studio")
+        api.complete_next_job("draw:studio")
         thread.join()
     assert ended[0].state == "succeeded"
     assert heard.count("failed") == 1
 
 
-def test_what_was_erased_is_not_waited_for(there: Served) -> None:
-    desk = there.desk
-    things = desk.things()
+def test_what_was_erased_is_not_waited_for(server: ApiServer) -> None:
+    api = server.api
+    things = api.one_of_each()
     caught: list[str] = []
 
     def wait() -> None:
-        with Client(there.url, desk.key()) as client, pytest.raises(UserError) as error:
+        with Client(server.url, api.key()) as client, pytest.raises(UserError) as error:
             client.wait(things.waiting, lambda _: started.set())
         caught.append(error.value.code)
 
@@ -319,6 +319,6 @@ def test_what_was_erased_is_not_waited_for(there: Served) -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     started.wait(20)
-    desk.office.store.people.erase("ann", things.person, time.time())
+    api.context.ledger.people.erase("ann", things.person, time.time())
     thread.join()
     assert caught == ["erased"]

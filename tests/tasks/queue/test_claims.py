@@ -8,31 +8,31 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tasks.ledger.ledger import Store
+from tasks.ledger.ledger import Ledger
 from tasks.ledger.queue import Outcome
 from tests.tasks.stand import ROOT, new_job, until
 
 
-def test_twenty_claim_sixty_jobs_each_once(store: Store) -> None:
-    asked = [store.jobs.add(new_job(f"owner{at % 3}", created=float(at))).id for at in range(60)]
+def test_twenty_claim_sixty_jobs_each_once(ledger: Ledger) -> None:
+    asked = [ledger.jobs.add(new_job(f"owner{at % 3}", created=float(at))).id for at in range(60)]
     start = threading.Barrier(20)
     clock = iter(range(100, 1_000_000))
 
     def work(number: int) -> list[tuple[str, str]]:
         mine = []
         start.wait()
-        while (job := store.queue.claim(f"w{number}", "cpu", {"draw:studio"}, next(clock), 600)) is not None:
+        while (job := ledger.queue.claim(f"w{number}", "cpu", {"draw:studio"}, next(clock), 600)) is not None:
             mine.append((job.id, job.owner))
-            store.queue.finish(job, next(clock), Outcome(), lambda: None)
+            ledger.queue.finish(job, next(clock), Outcome(), lambda: None)
         return mine
 
     with ThreadPoolExecutor(20) as pool:
         claimed = [each for part in pool.map(work, range(20)) for each in part]
     assert Counter(id for id, _ in claimed) == Counter(asked)
-    assert all(store.jobs.get(owner, id).state == "succeeded" for id, owner in claimed)
+    assert all(ledger.jobs.get(owner, id).state == "succeeded" for id, owner in claimed)
 
 
-def test_processes_claim_each_job_once(sqlite: Store, tmp_path: Path) -> None:
+def test_processes_claim_each_job_once(sqlite: Ledger, tmp_path: Path) -> None:
     asked = [sqlite.jobs.add(new_job(f"owner{at % 3}", needs=frozenset({"prepare"}))).id for at in range(60)]
     command = [sys.executable, "-m", "tests.tasks.processes", "claim", str(sqlite.database.engine.url)]
     processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from portrait.errors import OperatorError
-from tasks.queue.device import device, served
+from tasks.queue.device import detect_device, servable_queues
 
 
 def tool(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,23 +16,23 @@ def tool(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_the_driver_it_is_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert device({}) == "cpu"
+    assert detect_device({}) == "cpu"
 
 
 def test_a_driver_that_does_not_work_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool(tmp_path, "echo 'NVIDIA-SMI has failed'; exit 9", monkeypatch)
-    assert device({}) == "cpu"
+    assert detect_device({}) == "cpu"
 
 
 def test_gpus_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool(tmp_path, "echo 'NVIDIA L4'; echo 'NVIDIA L4'; echo 'NVIDIA H200'", monkeypatch)
-    assert device({}) == "2 × NVIDIA L4, NVIDIA H200"
-    assert device({"CUDA_VISIBLE_DEVICES": ""}) == "cpu"
+    assert detect_device({}) == "2 × NVIDIA L4, NVIDIA H200"
+    assert detect_device({"CUDA_VISIBLE_DEVICES": ""}) == "cpu"
 
 
 def test_queues_of_the_gpu_need_one_or_leave_to_do_without() -> None:
-    assert served(["cpu", "gpu.train"], "NVIDIA L4", False) == ["cpu", "gpu.train"]
-    assert served(["cpu", "gpu.train"], "cpu", False) == ["cpu"]
-    assert served(["gpu.train"], "cpu", True) == ["gpu.train"]
+    assert servable_queues(["cpu", "gpu.train"], "NVIDIA L4", False) == ["cpu", "gpu.train"]
+    assert servable_queues(["cpu", "gpu.train"], "cpu", False) == ["cpu"]
+    assert servable_queues(["gpu.train"], "cpu", True) == ["gpu.train"]
     with pytest.raises(OperatorError, match="cpu_for_gpu_queues"):
-        served(["gpu.train", "gpu.generate"], "cpu", False)
+        servable_queues(["gpu.train", "gpu.generate"], "cpu", False)

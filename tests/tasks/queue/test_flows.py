@@ -11,14 +11,14 @@ from pipelines.settings import Settings
 from portrait.ports import FaceFinder, Painter, Progress, Restorer
 from portrait.types import Candidate, PortraitRequest
 from tasks.files import Files
-from tasks.jobs import Job, needs_of
+from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
-from tasks.ledger.ledger import Store
-from tasks.ledger.portraits import Which
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.pictures import PortraitFilter
 from tasks.ledger.rows import SelfieRow, TemplateRow
 from tasks.queue.flows import PortraitFlows
-from tasks.queue.runner import Runner
-from tasks.settings import Lease
+from tasks.queue.runner import JobRunner
+from tasks.settings import LeaseSettings
 from tests import fakes, selfies
 from tests.tasks.stand import new_job, portraits_of
 
@@ -46,39 +46,41 @@ class CopyingPainter:
 
 
 @pytest.fixture
-def runner(sqlite: Store, tmp_path: Path) -> Runner:
+def runner(sqlite: Ledger, tmp_path: Path) -> JobRunner:
     flows = PortraitFlows(Settings(), cast("Engines", FakeEngines()))
-    return Runner("w", sqlite, Files(tmp_path / "data"), flows, Lease(), WORDS)
+    return JobRunner("w", sqlite, Files(tmp_path / "data"), flows, LeaseSettings(), WORDS)
 
 
-def keep(runner: Runner, person: str, file: Path, name: str, at: float) -> SelfieRow:
+def keep(runner: JobRunner, person: str, file: Path, name: str, at: float) -> SelfieRow:
     id = new_id("selfie", at)
     saved = runner.files.save([file.read_bytes()], runner.files.selfie("ann", person, id), 10_000_000)
     row = SelfieRow(id, "ann", person, name, saved.sha256, saved.bytes, 1, 1, "PNG", at)
-    return runner.store.people.add_selfie(row, 99)
+    return runner.ledger.people.add_selfie(row, 99)
 
 
-def run(runner: Runner, kind: str, person: str, style_kinds: list[str] | None = None, **wants: Any) -> Job:
+def run(runner: JobRunner, kind: str, person: str, style_kinds: list[str] | None = None, **params: Any) -> Job:
     now = time.time()
-    job = new_job(created=now, kind=kind, wants={"person": person, **wants}, needs=needs_of(kind, style_kinds or []))
-    runner.store.jobs.add(job, [person])
-    assert runner.once("cpu")
-    return runner.store.jobs.get("ann", job.id)
+    job = new_job(
+        created=now, kind=kind, params={"person": person, **params}, needs=required_abilities(kind, style_kinds or [])
+    )
+    runner.ledger.jobs.add(job, [person])
+    assert runner.run_next("cpu")
+    return runner.ledger.jobs.get("ann", job.id)
 
 
-def test_from_selfies_to_portraits(runner: Runner, tmp_path: Path) -> None:
-    store = runner.store
-    person = store.people.add("ann", "Ann", "1", "Ann", 1.0).id
+def test_from_selfies_to_portraits(runner: JobRunner, tmp_path: Path) -> None:
+    ledger = runner.ledger
+    person = ledger.people.add("ann", "Ann", "1", "Ann", 1.0).id
     images = [fakes.picture(1, 1), fakes.picture(1, 2), fakes.picture(0, 3), fakes.picture(1, 4)]
     files = [fakes.save(tmp_path / f"{at}.png", image) for at, image in enumerate(images)]
     rows = [keep(runner, person, file, f"photo {at}.png", 2.0 + at) for at, file in enumerate(files)]
-    store.people.wish("ann", rows[3].id, "exclude")
+    ledger.people.set_override("ann", rows[3].id, "exclude")
     prepared = run(runner, "prepare", person)
     assert prepared.state == "succeeded", prepared.fault
-    judged = store.people.selfies("ann", person)
+    judged = ledger.people.selfies("ann", person)
     assert [each.verdict for each in judged] == ["use", "use", "refuse", "spare"]
     assert [[reason["code"] for reason in each.reasons] for each in judged[2:]] == [["no_face"], ["excluded"]]
-    identity = store.people.identities("ann", person)[0]
+    identity = ledger.people.identities("ann", person)[0]
     assert identity.id == prepared.result["identity"]
     folder = runner.files.training_set("ann", person, identity.training_set)
     assert "photo 0.png" not in (folder / "set.json").read_text(), "what a person typed names nothing"
@@ -87,7 +89,7 @@ def test_from_selfies_to_portraits(runner: Runner, tmp_path: Path) -> None:
         runner, "generate", person, ["studio"], identities={"1": identity.id}, style="studio-grey", count=3, seed=7
     )
     assert made.state == "succeeded", made.fault
-    drawn = store.portraits.list("ann", Which(person=person)).items
+    drawn = ledger.portraits.list("ann", PortraitFilter(person=person)).items
     assert [each.id for each in drawn] == made.result["portraits"]
     assert [each.number for each in drawn] == [1, 2, 3]
     assert drawn[0].recipe["people"] == {"1": identity.id}
@@ -96,30 +98,30 @@ def test_from_selfies_to_portraits(runner: Runner, tmp_path: Path) -> None:
         assert file.stat().st_size == each.bytes
 
 
-def test_no_usable_photo_is_told_photo_by_photo(runner: Runner, tmp_path: Path) -> None:
-    person = runner.store.people.add("ann", "Ann", "1", "Ann", 1.0).id
+def test_no_usable_photo_is_told_photo_by_photo(runner: JobRunner, tmp_path: Path) -> None:
+    person = runner.ledger.people.add("ann", "Ann", "1", "Ann", 1.0).id
     keep(runner, person, fakes.save(tmp_path / "a.png", fakes.picture(0, 1)), "nobody.png", 2.0)
     job = run(runner, "prepare", person)
     assert job.fault is not None
     assert (job.state, job.fault.branch, job.fault.code) == ("failed", "UserError", "no_usable_photos")
-    assert runner.store.people.selfies("ann", person)[0].verdict == "refuse"
-    assert runner.store.people.identities("ann", person) == []
+    assert runner.ledger.people.selfies("ann", person)[0].verdict == "refuse"
+    assert runner.ledger.people.identities("ann", person) == []
 
 
-def test_what_cannot_be_drawn_says_so(runner: Runner) -> None:
-    person = runner.store.people.add("ann", "Ann", "1", "Ann", 1.0).id
+def test_what_cannot_be_drawn_says_so(runner: JobRunner) -> None:
+    person = runner.ledger.people.add("ann", "Ann", "1", "Ann", 1.0).id
     stranger = run(runner, "generate", person, ["studio"], identities={"1": "identity-x"}, style="studio-grey")
     assert stranger.fault is not None
     assert stranger.fault.code == "not_found"
-    runner.store.jobs.add(new_job(kind="sing", needs=needs_of("sing")))
-    assert not runner.once("cpu"), "nobody can do it, so nobody takes it"
+    runner.ledger.jobs.add(new_job(kind="sing", needs=required_abilities("sing")))
+    assert not runner.run_next("cpu"), "nobody can do it, so nobody takes it"
 
 
-def test_with_the_real_engines(sqlite: Store, tmp_path: Path, settings: Settings, engines: Engines) -> None:
+def test_with_the_real_engines(sqlite: Ledger, tmp_path: Path, settings: Settings, engines: Engines) -> None:
     flows = PortraitFlows(settings, engines)
     able = flows.abilities()
     assert able.words == WORDS, able.missing
-    runner = Runner("w", sqlite, Files(tmp_path / "data"), flows, Lease(), able.words)
+    runner = JobRunner("w", sqlite, Files(tmp_path / "data"), flows, LeaseSettings(), able.words)
     person = sqlite.people.add("ann", "Ann", "1", "Ann", 1.0).id
     file = fakes.save(tmp_path / "a.png", selfies.astronaut())
     keep(runner, person, file, "me.png", 2.0)
@@ -149,31 +151,31 @@ def test_a_worker_without_models_says_what_is_missing(tmp_path: Path, settings: 
     assert "portrait models pull" in " ".join(able.missing["prepare"])
 
 
-def test_the_faces_of_a_picture_are_found_and_numbered(runner: Runner, tmp_path: Path) -> None:
+def test_the_faces_of_a_picture_are_found_and_numbered(runner: JobRunner, tmp_path: Path) -> None:
     now = time.time()
     file = fakes.save(tmp_path / "a.png", fakes.picture(1, 1))
     saved = runner.files.save([file.read_bytes()], runner.files.template("ann", "template_1"), 10_000_000)
     row = TemplateRow("template_1", "ann", "party.png", saved.bytes, 1, 1, "PNG", "job_1", now)
-    runner.store.templates.add(row, 9)
-    job = new_job(created=now, kind="look", wants={"template": "template_1"}, needs=needs_of("look"))
-    runner.store.jobs.add(job)
-    assert runner.once("cpu")
-    assert runner.store.jobs.get("ann", job.id).result == {"template": "template_1", "faces": 1}
-    faces = runner.store.templates.get("ann", "template_1").faces
+    runner.ledger.templates.add(row, 9)
+    job = new_job(created=now, kind="look", params={"template": "template_1"}, needs=required_abilities("look"))
+    runner.ledger.jobs.add(job)
+    assert runner.run_next("cpu")
+    assert runner.ledger.jobs.get("ann", job.id).result == {"template": "template_1", "faces": 1}
+    faces = runner.ledger.templates.get("ann", "template_1").faces
     assert faces is not None
     assert 0 <= faces[0]["left"] < faces[0]["right"] <= 1
 
 
-def test_a_picture_without_a_face_says_so_by_its_name(runner: Runner, tmp_path: Path) -> None:
+def test_a_picture_without_a_face_says_so_by_its_name(runner: JobRunner, tmp_path: Path) -> None:
     now = time.time()
     file = fakes.save(tmp_path / "a.png", fakes.picture(0, 1))
     runner.files.save([file.read_bytes()], runner.files.template("ann", "template_2"), 10_000_000)
-    runner.store.templates.add(TemplateRow("template_2", "ann", "tree.png", 1, 1, 1, "PNG", "job_2", now), 9)
-    job = new_job(created=now, kind="look", wants={"template": "template_2"}, needs=needs_of("look"))
-    runner.store.jobs.add(job)
-    assert runner.once("cpu")
-    fault = runner.store.jobs.get("ann", job.id).fault
+    runner.ledger.templates.add(TemplateRow("template_2", "ann", "tree.png", 1, 1, 1, "PNG", "job_2", now), 9)
+    job = new_job(created=now, kind="look", params={"template": "template_2"}, needs=required_abilities("look"))
+    runner.ledger.jobs.add(job)
+    assert runner.run_next("cpu")
+    fault = runner.ledger.jobs.get("ann", job.id).fault
     assert fault is not None
     assert fault.code == "template_no_face"
     assert "tree.png" in fault.message
-    assert runner.store.templates.get("ann", "template_2").faces is None
+    assert runner.ledger.templates.get("ann", "template_2").faces is None

@@ -8,47 +8,47 @@ from portrait.errors import OperatorError, UserError
 from tasks.ledger.queue import Outcome
 from tasks.queue import broker
 from tasks.queue.keeper import DAY
-from tasks.settings import Tasks
+from tasks.settings import TaskSettings
 from tests.tasks.stand import Stand, new_job, until
 
 
 def test_what_a_dead_worker_held_is_queued_and_rung_for(stand: Stand) -> None:
     job = stand.ask(ring=False)
-    assert stand.store.queue.claim("w", "cpu", {"draw:studio"}, 100.0, 3.0)
-    tended = stand.keeper.tend(200.0)
-    assert (tended.lost, tended.rung) == (1, ("cpu",))
+    assert stand.ledger.queue.claim("w", "cpu", {"draw:studio"}, 100.0, 3.0)
+    tended = stand.keeper.requeue(200.0)
+    assert (tended.requeued, tended.notified) == (1, ("cpu",))
     assert stand.see(job).losses == 1
-    assert stand.keeper.tend(201.0).rung == (), "one ring that is not heard yet is enough"
-    assert broker.unheard(stand.app, "cpu") == 1
+    assert stand.keeper.requeue(201.0).notified == (), "one ring that is not heard yet is enough"
+    assert broker.pending_messages(stand.app, "cpu") == 1
 
 
 def test_nothing_to_do_is_no_ring(stand: Stand) -> None:
-    assert stand.keeper.tend(time.time()).rung == ()
+    assert stand.keeper.requeue(time.time()).notified == ()
 
 
 def test_calls_that_are_due_are_rung_for(stand: Stand) -> None:
-    hook = stand.store.hooks.add("ann", "https://example.com/", "whsec_eA==", [], 1.0)
-    assert stand.keeper.tend(10.0).rung == ()
-    stand.store.hooks.send("ann", hook.id, "test", {}, 5.0)
-    assert stand.keeper.tend(4.0).rung == ()
-    assert stand.keeper.tend(10.0).rung == ("io",)
+    hook = stand.ledger.webhooks.add("ann", "https://example.com/", "whsec_eA==", [], 1.0)
+    assert stand.keeper.requeue(10.0).notified == ()
+    stand.ledger.webhooks.enqueue("ann", hook.id, "test", {}, 5.0)
+    assert stand.keeper.requeue(4.0).notified == ()
+    assert stand.keeper.requeue(10.0).notified == ("io",)
 
 
 def test_what_nobody_takes_expires(stand: Stand) -> None:
-    job = stand.store.jobs.add(new_job(created=0.0))
-    assert stand.keeper.tend(73 * 3600.0).expired == 1
+    job = stand.ledger.jobs.add(new_job(created=0.0))
+    assert stand.keeper.requeue(73 * 3600.0).expired == 1
     assert stand.see(job).state == "expired"
 
 
 def test_what_is_past_its_date_is_erased(stand: Stand) -> None:
-    store, files = stand.store, stand.files
-    old, new = (store.people.add("ann", name, "1", "Ann", at) for name, at in (("Ann", 0.0), ("Bo", 20 * DAY)))
+    ledger, files = stand.ledger, stand.files
+    old, new = (ledger.people.add("ann", name, "1", "Ann", at) for name, at in (("Ann", 0.0), ("Bo", 20 * DAY)))
     for person in (old, new):
         files.save([b"x"], files.selfie("ann", person.id, "s"), 9)
-    done = store.jobs.add(new_job(created=0.0))
-    claimed = store.queue.claim("w", "cpu", {"draw:studio"}, 1.0, 3.0)
+    done = ledger.jobs.add(new_job(created=0.0))
+    claimed = ledger.queue.claim("w", "cpu", {"draw:studio"}, 1.0, 3.0)
     assert claimed
-    store.queue.finish(claimed, 2.0, Outcome(), lambda: None)
+    ledger.queue.finish(claimed, 2.0, Outcome(), lambda: None)
     orphan = files.staging("job-x", "t1")
     orphan.mkdir(parents=True)
     os.utime(orphan, (1, 1))
@@ -57,33 +57,33 @@ def test_what_is_past_its_date_is_erased(stand: Stand) -> None:
     assert not files.selfie("ann", old.id, "s").exists()
     assert files.selfie("ann", new.id, "s").exists()
     with pytest.raises(UserError):
-        store.jobs.get("ann", done.id)
+        ledger.jobs.get("ann", done.id)
 
 
 def test_checkpoints_of_lessons_that_ended_go(stand: Stand) -> None:
-    store, files = stand.store, stand.files
-    person = store.people.add("ann", "Ann", "1", "Ann", 0.0).id
+    ledger, files = stand.ledger, stand.files
+    person = ledger.people.add("ann", "Ann", "1", "Ann", 0.0).id
     names = ("running", "failed", "cancelled")
-    jobs = {name: store.jobs.add(new_job(created=0.0, kind="train"), [person]) for name in names}
-    desks = {name: files.desk("ann", person, job.id) for name, job in jobs.items()}
-    desks["forgotten"] = files.desk("ann", person, "job-x")
+    jobs = {name: ledger.jobs.add(new_job(created=0.0, kind="train"), [person]) for name in names}
+    desks = {name: files.work_dir("ann", person, job.id) for name, job in jobs.items()}
+    desks["forgotten"] = files.work_dir("ann", person, "job-x")
     for desk in desks.values():
         files.save([b"x"], desk / "state.pt", 9)
-    store.jobs.cancel("ann", jobs["cancelled"].id, 1.0)
+    ledger.jobs.cancel("ann", jobs["cancelled"].id, 1.0)
     for _ in range(2):
-        claimed = store.queue.claim("w", "cpu", {"draw:studio"}, 2.0, 9 * DAY)
+        claimed = ledger.queue.claim("w", "cpu", {"draw:studio"}, 2.0, 9 * DAY)
         assert claimed
         if claimed.id == jobs["failed"].id:
-            store.queue.refuse(claimed, 3.0, UserError("no_face", "No."))
-    assert stand.keeper.purge(DAY).desks == 2
+            ledger.queue.fail(claimed, 3.0, UserError("no_face", "No."))
+    assert stand.keeper.purge(DAY).work_dirs == 2
     assert {name for name, desk in desks.items() if desk.exists()} == {"running", "failed"}, "it may be retried"
-    assert stand.keeper.purge(2 * DAY).desks == 1
+    assert stand.keeper.purge(2 * DAY).work_dirs == 1
     assert {name for name, desk in desks.items() if desk.exists()} == {"running"}
 
 
 def test_what_is_staged_under_a_lease_stays(stand: Stand) -> None:
     stand.ask(ring=False)
-    job = stand.store.queue.claim("w", "cpu", {"draw:studio"}, 1.0, 3.0)
+    job = stand.ledger.queue.claim("w", "cpu", {"draw:studio"}, 1.0, 3.0)
     assert job
     assert job.token
     staged = stand.files.staging(job.id, job.token)
@@ -109,9 +109,9 @@ def test_the_loop_goes_on_after_a_pass_that_failed(stand: Stand, monkeypatch: py
         passes.append(now)
         raise OperatorError("database_unreachable", "No.")
 
-    monkeypatch.setattr("tasks.queue.keeper.Keeper.tend", tend)
+    monkeypatch.setattr("tasks.queue.keeper.Keeper.requeue", tend)
     stop = threading.Event()
-    thread = threading.Thread(target=stand.keeper.loop, args=(stop,))
+    thread = threading.Thread(target=stand.keeper.run, args=(stop,))
     thread.start()
     until(lambda: len(passes) >= 2)
     stop.set()
@@ -120,15 +120,15 @@ def test_the_loop_goes_on_after_a_pass_that_failed(stand: Stand, monkeypatch: py
 
 
 def test_a_broker_that_is_away_harms_nobody(stand: Stand) -> None:
-    app = broker.make(Tasks(broker="amqp://127.0.0.1:9//"))
+    app = broker.create_app(TaskSettings(broker="amqp://127.0.0.1:9//"))
     began = time.monotonic()
-    assert not broker.ring(app, "cpu")
-    assert broker.unheard(app, "cpu") is None
+    assert not broker.notify(app, "cpu")
+    assert broker.pending_messages(app, "cpu") is None
     assert time.monotonic() - began < 5, "who asks for a job does not wait for the broker"
 
 
 @pytest.mark.parametrize("url", ["", "filesystem://", "sqs://x"])
 def test_a_broker_that_cannot_be_is_refused(url: str) -> None:
     with pytest.raises(OperatorError) as caught:
-        broker.make(Tasks(broker=url))
+        broker.create_app(TaskSettings(broker=url))
     assert caught.value.code == "bad_settings"

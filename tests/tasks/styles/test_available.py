@@ -4,12 +4,12 @@ import pytest
 
 from portrait.errors import UserError
 from tasks.files import Files
-from tasks.styles.available import Offered
+from tasks.styles.available import AvailableStyles
 from templates.catalog import Catalog
 
 
 def test_without_a_ledger_the_built_in_styles_are_offered(tmp_path: Path) -> None:
-    offered = Offered(None, Files(tmp_path))
+    offered = AvailableStyles(None, Files(tmp_path))
     assert [each.style.id for each in offered.entries()] == [each.style.id for each in Catalog().entries()]
     assert offered.find("studio-grey", 99).style.id == "studio-grey", "built-in styles have no numbers of old"
     with pytest.raises(UserError, match="studio-grey") as caught:

@@ -11,10 +11,10 @@ from pipelines.engines import Engines
 from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.errors import OperatorError
-from portrait.generation.options import Scene
+from portrait.generation.options import PromptSpec
 from portrait.types import Identity, Style
 from tasks.styles import samples
-from tasks.styles.samples import Trials
+from tasks.styles.samples import StyleTester
 from templates import schema
 from templates.catalog import Entry
 from tests import fakes
@@ -28,45 +28,45 @@ def quiet(done: int, total: int, doing: str, preview: Image | None = None) -> No
 
 
 @pytest.fixture
-def tried() -> Trials:
-    return Trials(Settings(), cast("Engines", FakeEngines()))
+def tester() -> StyleTester:
+    return StyleTester(Settings(), cast("Engines", FakeEngines()))
 
 
 def sitting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Photos of the fakes in the place of those in packages."""
-    for number, sitter in enumerate(sample_people.SITTERS):
-        fakes.save(tmp_path / f"{sitter.name}.png", fakes.picture(1, number))
-    monkeypatch.setattr(sample_people, "place", lambda sitter: tmp_path / f"{sitter.name}.png")
-    whole = tuple(replace(each, cut=None) for each in sample_people.SITTERS)
-    monkeypatch.setattr(sample_people, "SITTERS", whole)
+    for number, person in enumerate(sample_people.SAMPLE_PEOPLE):
+        fakes.save(tmp_path / f"{person.name}.png", fakes.picture(1, number))
+    monkeypatch.setattr(sample_people, "place", lambda person: tmp_path / f"{person.name}.png")
+    whole = tuple(replace(each, cut=None) for each in sample_people.SAMPLE_PEOPLE)
+    monkeypatch.setattr(sample_people, "SAMPLE_PEOPLE", whole)
 
 
-def test_three_people_are_drawn(tried: Trials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_three_people_are_drawn(tester: StyleTester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sitting(monkeypatch, tmp_path)
-    samples = tried.draw(STUDIO, tmp_path / "out", quiet)
+    samples = tester.render_samples(STUDIO, tmp_path / "out", quiet)
     assert [(each.number, each.fault) for each in samples] == [(1, ""), (2, ""), (3, "")]
     assert all(each.distance is not None for each in samples)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.jpg", "2.jpg", "3.jpg"]
 
 
 def test_who_is_absent_or_cannot_be_drawn_is_told(
-    tried: Trials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tester: StyleTester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sitting(monkeypatch, tmp_path)
     fakes.save(tmp_path / "third player.png", fakes.picture(0, 1))
     whole = sample_people.place
-    monkeypatch.setattr(sample_people, "place", lambda sitter: None if sitter.name == "astronaut" else whole(sitter))
-    samples = tried.draw(STUDIO, tmp_path / "out", quiet)
+    monkeypatch.setattr(sample_people, "place", lambda person: None if person.name == "astronaut" else whole(person))
+    samples = tester.render_samples(STUDIO, tmp_path / "out", quiet)
     assert "skimage is not installed" in samples[0].fault
     assert samples[1].fault
     assert not samples[2].fault
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["3.jpg"]
 
 
-def test_a_style_of_words_says_what_is_missing(tried: Trials, tmp_path: Path) -> None:
-    words = Style("mine", 1, "text", "Mine", scene=Scene("{who}", families=("sd15",)))
+def test_a_style_of_words_says_what_is_missing(tester: StyleTester, tmp_path: Path) -> None:
+    words = Style("mine", 1, "text", "Mine", prompt_spec=PromptSpec("{who}", families=("sd15",)))
     with pytest.raises(OperatorError, match="portrait models pull") as caught:
-        tried.draw(words, tmp_path / "out", quiet)
+        tester.render_samples(words, tmp_path / "out", quiet)
     assert caught.value.code == "missing_model"
 
 
@@ -76,9 +76,9 @@ def test_everybody_else_of_a_group_follows_the_first() -> None:
     assert samples._cast(style, people, "c") == {1: "c", 2: "a"}
 
 
-def test_a_look_finds_what_words_alone_do_not(tried: Trials, tmp_path: Path) -> None:
+def test_a_look_finds_what_words_alone_do_not(tester: StyleTester, tmp_path: Path) -> None:
     fakes.save(tmp_path / "a.png", fakes.picture(0, 1, 600))
-    style = schema.parse(
+    style = schema.parse_style(
         {
             "schema": 1,
             "id": "mine",
@@ -90,7 +90,7 @@ def test_a_look_finds_what_words_alone_do_not(tried: Trials, tmp_path: Path) -> 
             "engines": ["oil"],
         }
     )
-    assert [each.code for each in tried.look(Entry(style, tmp_path))] == ["engine_missing", "no_face"]
+    assert [each.code for each in tester.findings(Entry(style, tmp_path))] == ["engine_missing", "no_face"]
     (tmp_path / "a.png").write_bytes(b"nothing")
-    assert "picture_unreadable" in {each.code for each in tried.look(Entry(style, tmp_path))}
-    assert "picture_missing" in {each.code for each in tried.look(Entry(style, tmp_path / "elsewhere"))}
+    assert "picture_unreadable" in {each.code for each in tester.findings(Entry(style, tmp_path))}
+    assert "picture_missing" in {each.code for each in tester.findings(Entry(style, tmp_path / "elsewhere"))}

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
-from portrait.generation.options import Scene
+from portrait.generation.options import PromptSpec
 from portrait.types import Style
-from tasks.styles.samples import Trials
+from tasks.styles.samples import StyleTester
 from tests import hub_store
 from tests.tasks.styles.test_samples import quiet, sitting
 from tests.tasks.test_drawing import TinyEngines
@@ -30,9 +30,11 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
 
 def test_three_people_are_drawn_of_words(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sitting(monkeypatch, tmp_path)
-    style = Style("garden", 1, "text", "Garden", scene=Scene("{who}, {traits}, in a garden", families=("sdxl",)))
-    with TinyEngines(settings, Models(settings.models)) as engines:
-        samples = Trials(settings, engines).draw(style, tmp_path / "out", quiet)
+    style = Style(
+        "garden", 1, "text", "Garden", prompt_spec=PromptSpec("{who}, {traits}, in a garden", families=("sdxl",))
+    )
+    with TinyEngines(settings, ModelStore(settings.models)) as engines:
+        samples = StyleTester(settings, engines).render_samples(style, tmp_path / "out", quiet)
     assert [each.fault for each in samples] == ["", "", ""]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.jpg", "2.jpg", "3.jpg"]
     recipe = samples[0].portrait.recipe if samples[0].portrait else {}

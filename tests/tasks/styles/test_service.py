@@ -7,13 +7,13 @@ import pytest
 
 from portrait.errors import UserError
 from tasks.files import Files
-from tasks.ledger.ledger import Store
-from tasks.styles.available import Offered
-from tasks.styles.service import Workshop
+from tasks.ledger.ledger import Ledger
+from tasks.styles.available import AvailableStyles
+from tasks.styles.service import StyleService
 from templates import lint
 from templates.catalog import Catalog
-from templates.hashes import looked_at
-from tests.tasks.api.desk import STUDIO, at_once, picture
+from templates.hashes import check_hash
+from tests.tasks.api.harness import STUDIO, picture, run_concurrently
 
 TEMPLATE: dict[str, Any] = {
     "schema": 1,
@@ -27,8 +27,8 @@ TEMPLATE: dict[str, Any] = {
 
 
 @pytest.fixture
-def workshop(sqlite: Store, tmp_path: Path) -> Workshop:
-    return Workshop(sqlite, Files(tmp_path / "data"))
+def service(sqlite: Ledger, tmp_path: Path) -> StyleService:
+    return StyleService(sqlite, Files(tmp_path / "data"))
 
 
 def refused(act: Callable[[], object]) -> UserError:
@@ -37,118 +37,120 @@ def refused(act: Callable[[], object]) -> UserError:
     return caught.value
 
 
-def codes(workshop: Workshop, id: str) -> list[str]:
-    return [each.code for each in workshop.findings(workshop.draft(id))]
+def codes(service: StyleService, id: str) -> list[str]:
+    return [each.code for each in service.findings(service.draft(id))]
 
 
-def test_a_draft_becomes_version_after_version_and_the_same_again_is_no_change(workshop: Workshop) -> None:
-    first = workshop.write("mine", STUDIO, None, "olga")
-    assert Path(workshop.files.draft("mine", first.edition) / "style.toml").is_file()
-    one = workshop.publish("mine", first.edition)
+def test_a_draft_becomes_version_after_version_and_the_same_again_is_no_change(service: StyleService) -> None:
+    first = service.write_draft("mine", STUDIO, None, "olga")
+    assert Path(service.files.draft("mine", first.edition) / "style.toml").is_file()
+    one = service.publish("mine", first.edition)
     assert (one.version, one.content["status"]) == (1, "published")
-    assert not workshop.files.draft("mine", first.edition).exists()
-    workshop.write("mine", STUDIO, None, "olga")
-    assert workshop.publish("mine") == one
-    workshop.write("mine", STUDIO | {"retouch": 0.9}, None, "olga")
-    two = workshop.publish("mine")
+    assert not service.files.draft("mine", first.edition).exists()
+    service.write_draft("mine", STUDIO, None, "olga")
+    assert service.publish("mine") == one
+    service.write_draft("mine", STUDIO | {"retouch": 0.9}, None, "olga")
+    two = service.publish("mine")
     assert two.version == 2
-    offered = Offered(workshop.store, workshop.files)
+    offered = AvailableStyles(service.ledger, service.files)
     assert offered.find("mine").style.retouch == 0.9
     assert offered.find("mine", 1).style.retouch == 0.4
-    workshop.retire("mine", 2)
+    service.retire("mine", 2)
     assert offered.find("mine").style.version == 1
-    workshop.retire("mine")
+    service.retire("mine")
     assert refused(lambda: offered.find("mine")).code == "unknown_style"
     assert offered.find("mine", 2).style.retouch == 0.9, "what was drawn with it can be drawn again"
-    assert refused(lambda: workshop.retire("nobody")).code == "unknown_style"
+    assert refused(lambda: service.retire("nobody")).code == "unknown_style"
 
 
-def test_numbers_only_go_up_even_over_those_of_built_in_styles(workshop: Workshop) -> None:
+def test_numbers_only_go_up_even_over_those_of_built_in_styles(service: StyleService) -> None:
     before = Catalog().find("studio-grey").style.version
-    workshop.write("studio-grey", STUDIO | {"id": "studio-grey"}, None, "olga")
-    assert workshop.publish("studio-grey").version == before + 1
-    workshop.write("mine", STUDIO | {"version": 7}, None, "olga")
-    assert workshop.publish("mine").version == 7
-    workshop.retire("mine")
-    workshop.write("mine", STUDIO, None, "olga")
-    assert workshop.publish("mine").version == 8, "offered again it has a number of its own"
-    ids = [entry.style.id for entry in Offered(workshop.store, workshop.files).entries()]
+    service.write_draft("studio-grey", STUDIO | {"id": "studio-grey"}, None, "olga")
+    assert service.publish("studio-grey").version == before + 1
+    service.write_draft("mine", STUDIO | {"version": 7}, None, "olga")
+    assert service.publish("mine").version == 7
+    service.retire("mine")
+    service.write_draft("mine", STUDIO, None, "olga")
+    assert service.publish("mine").version == 8, "offered again it has a number of its own"
+    ids = [entry.style.id for entry in AvailableStyles(service.ledger, service.files).entries()]
     assert "mine" in ids
     assert ids.count("studio-grey") == 1
 
 
-def test_of_two_operators_at_once_one_wins(store: Store, tmp_path: Path) -> None:
-    workshop = Workshop(store, Files(tmp_path / "data"))
-    first = workshop.write("mine", STUDIO, None, "olga")
-    second = workshop.write("mine", STUDIO | {"title": "Olga's"}, first.edition, "olga")
+def test_of_two_operators_at_once_one_wins(ledger: Ledger, tmp_path: Path) -> None:
+    service = StyleService(ledger, Files(tmp_path / "data"))
+    first = service.write_draft("mine", STUDIO, None, "olga")
+    second = service.write_draft("mine", STUDIO | {"title": "Olga's"}, first.edition, "olga")
     for late in (first.edition, None):
-        assert refused(lambda late=late: workshop.write("mine", STUDIO, late, "ivan")).code == "draft_changed"
-    assert refused(lambda: workshop.publish("mine", first.edition)).code == "draft_changed"
-    assert refused(lambda: workshop.remove("mine", first.edition)).code == "draft_changed"
-    assert workshop.draft("mine").content["title"] == "Olga's"
-    assert [each.name for each in (workshop.files.styles / "drafts" / "mine").iterdir()] == [second.edition]
-    workshop.remove("mine", second.edition)
-    assert refused(lambda: workshop.draft("mine")).code == "unknown_style"
+        assert refused(lambda late=late: service.write_draft("mine", STUDIO, late, "ivan")).code == "draft_changed"
+    assert refused(lambda: service.publish("mine", first.edition)).code == "draft_changed"
+    assert refused(lambda: service.delete_draft("mine", first.edition)).code == "draft_changed"
+    assert service.draft("mine").content["title"] == "Olga's"
+    assert [each.name for each in (service.files.styles / "drafts" / "mine").iterdir()] == [second.edition]
+    service.delete_draft("mine", second.edition)
+    assert refused(lambda: service.draft("mine")).code == "unknown_style"
 
 
-def test_published_by_several_at_once_it_is_one_version(store: Store, tmp_path: Path) -> None:
-    workshop = Workshop(store, Files(tmp_path / "data"))
-    edition = workshop.write("mine", STUDIO, None, "olga").edition
+def test_published_by_several_at_once_it_is_one_version(ledger: Ledger, tmp_path: Path) -> None:
+    service = StyleService(ledger, Files(tmp_path / "data"))
+    edition = service.write_draft("mine", STUDIO, None, "olga").edition
 
     def publish(_: int) -> str:
         try:
-            return str(workshop.publish("mine", edition).version)
+            return str(service.publish("mine", edition).version)
         except UserError as error:
             return error.code
 
-    assert sorted(at_once(4, publish)) == ["1", "draft_changed", "draft_changed", "draft_changed"]
+    assert sorted(run_concurrently(4, publish)) == ["1", "draft_changed", "draft_changed", "draft_changed"]
 
     def write(number: int) -> str:
         try:
-            return workshop.write("other", STUDIO | {"id": "other", "title": f"{number}"}, None, "olga").edition[:8]
+            return service.write_draft("other", STUDIO | {"id": "other", "title": f"{number}"}, None, "olga").edition[
+                :8
+            ]
         except UserError as error:
             return error.code
 
-    assert sorted(at_once(4, write)) == ["draft_changed", "draft_changed", "draft_changed", "edition_"]
-    assert len(list((workshop.files.styles / "drafts" / "other").iterdir())) == 1
+    assert sorted(run_concurrently(4, write)) == ["draft_changed", "draft_changed", "draft_changed", "edition_"]
+    assert len(list((service.files.styles / "drafts" / "other").iterdir())) == 1
 
 
-def test_what_is_to_be_mended_is_not_published(workshop: Workshop) -> None:
+def test_what_is_to_be_mended_is_not_published(service: StyleService) -> None:
     faulty = {"schema": 1, "id": "mine", "kind": "text", "title": "Mine", "licence": "?", "prompt": "{who} {colour}"}
-    draft = workshop.write("mine", faulty, None, "olga")
-    error = refused(lambda: workshop.publish("mine"))
+    draft = service.write_draft("mine", faulty, None, "olga")
+    error = refused(lambda: service.publish("mine"))
     assert error.code == "style_faults"
     assert {each["code"] for each in error.details["fields"]} == {"licence_missing", "unknown_placeholder"}
-    workshop.write("mine", faulty | {"licence": "CC0-1.0", "prompt": "{who} in a garden"}, draft.edition, "olga")
-    assert workshop.publish("mine").version == 1
+    service.write_draft("mine", faulty | {"licence": "CC0-1.0", "prompt": "{who} in a garden"}, draft.edition, "olga")
+    assert service.publish("mine").version == 1
 
 
-def test_a_picture_is_looked_at_before_it_is_published(workshop: Workshop, tmp_path: Path) -> None:
-    draft = workshop.write("hall", TEMPLATE, None, "olga")
-    assert codes(workshop, "hall") == ["picture_missing"]
+def test_a_picture_is_looked_at_before_it_is_published(service: StyleService, tmp_path: Path) -> None:
+    draft = service.write_draft("hall", TEMPLATE, None, "olga")
+    assert codes(service, "hall") == ["picture_missing"]
     (tmp_path / "new").write_bytes(picture(3))
-    assert refused(lambda: workshop.hang("hall", tmp_path / "new", "HEIF", None, "olga")).code == "bad_picture"
-    draft = workshop.hang("hall", tmp_path / "new", "PNG", draft.edition, "olga")
+    assert refused(lambda: service.set_picture("hall", tmp_path / "new", "HEIF", None, "olga")).code == "bad_picture"
+    draft = service.set_picture("hall", tmp_path / "new", "PNG", draft.edition, "olga")
     assert len(draft.content["picture"]["sha256"]) == 64
-    assert codes(workshop, "hall") == []
-    assert refused(lambda: workshop.publish("hall")).code == "style_unchecked"
-    seen = {"of": looked_at(workshop.entry(draft)), "findings": []}
-    with workshop.store.database.write() as connection:
-        from tasks.ledger.drafts import hear
-        from tasks.ledger.rows import DraftNews
+    assert codes(service, "hall") == []
+    assert refused(lambda: service.publish("hall")).code == "style_unchecked"
+    seen = {"of": check_hash(service.entry(draft)), "findings": []}
+    with service.ledger.database.write() as connection:
+        from tasks.ledger.rows import DraftFindings
+        from tasks.ledger.styles import record_findings
 
-        hear(connection, DraftNews("hall", draft.edition, seen))
-        hear(connection, DraftNews("hall", "older", {"of": "x", "findings": []}))
-    draft = workshop.write("hall", TEMPLATE | {"title": "Great hall"}, draft.edition, "olga")
-    assert workshop.publish("hall", draft.edition).version == 1, "a new title needs no new look"
-    entry = Offered(workshop.store, workshop.files).find("hall")
-    assert lint.file(entry.picture(), entry.style) == []
-    again = workshop.write("hall", TEMPLATE, None, "olga")
-    assert workshop.entry(again).picture() is not None, "the picture comes from the version"
+        record_findings(connection, DraftFindings("hall", draft.edition, seen))
+        record_findings(connection, DraftFindings("hall", "older", {"of": "x", "findings": []}))
+    draft = service.write_draft("hall", TEMPLATE | {"title": "Great hall"}, draft.edition, "olga")
+    assert service.publish("hall", draft.edition).version == 1, "a new title needs no new look"
+    entry = AvailableStyles(service.ledger, service.files).find("hall")
+    assert lint.lint_picture_file(entry.picture(), entry.style) == []
+    again = service.write_draft("hall", TEMPLATE, None, "olga")
+    assert service.entry(again).picture() is not None, "the picture comes from the version"
     (tmp_path / "new").write_bytes(picture(4))
-    workshop.hang("hall", tmp_path / "new", "PNG", again.edition, "olga")
-    assert refused(lambda: workshop.publish("hall")).code == "style_unchecked"
-    assert refused(lambda: workshop.hang("mine", tmp_path / "new", "PNG", None, "olga")).code == "unknown_style"
+    service.set_picture("hall", tmp_path / "new", "PNG", again.edition, "olga")
+    assert refused(lambda: service.publish("hall")).code == "style_unchecked"
+    assert refused(lambda: service.set_picture("mine", tmp_path / "new", "PNG", None, "olga")).code == "unknown_style"
 
 
 @pytest.mark.parametrize(
@@ -165,32 +167,32 @@ def test_a_picture_is_looked_at_before_it_is_published(workshop: Workshop, tmp_p
         {},
     ],
 )
-def test_what_is_no_style_is_refused_and_nothing_is_written(workshop: Workshop, content: dict[str, Any]) -> None:
-    assert refused(lambda: workshop.write("mine", content, None, "olga")).code == "bad_style"
-    assert list(workshop.store.drafts.list()) == []
-    assert [path for path in workshop.files.root.rglob("*") if path.is_file()] == []
+def test_what_is_no_style_is_refused_and_nothing_is_written(service: StyleService, content: dict[str, Any]) -> None:
+    assert refused(lambda: service.write_draft("mine", content, None, "olga")).code == "bad_style"
+    assert list(service.ledger.drafts.list()) == []
+    assert [path for path in service.files.root.rglob("*") if path.is_file()] == []
 
 
-def test_a_pack_goes_out_and_comes_in_as_drafts(workshop: Workshop, tmp_path: Path) -> None:
-    workshop.write("mine", STUDIO, None, "olga")
-    pack = workshop.export(["mine", "studio-warm"], tmp_path / "styles.zip")
-    assert refused(lambda: workshop.bring(pack, "olga")).code == "style_exists"
-    assert [row.id for row in workshop.store.drafts.list()] == ["mine"], "all or none"
-    workshop.remove("mine")
-    brought = workshop.bring(pack, "olga")
+def test_a_pack_goes_out_and_comes_in_as_drafts(service: StyleService, tmp_path: Path) -> None:
+    service.write_draft("mine", STUDIO, None, "olga")
+    pack = service.export(["mine", "studio-warm"], tmp_path / "styles.zip")
+    assert refused(lambda: service.import_drafts(pack, "olga")).code == "style_exists"
+    assert [row.id for row in service.ledger.drafts.list()] == ["mine"], "all or none"
+    service.delete_draft("mine")
+    brought = service.import_drafts(pack, "olga")
     assert [row.id for row in brought.drafts] == ["mine", "studio-warm"]
     assert {row.content["status"] for row in brought.drafts} == {"draft"}
-    assert not [path for path in workshop.files.styles.iterdir() if path.name.startswith(".")]
+    assert not [path for path in service.files.styles.iterdir() if path.name.startswith(".")]
 
 
-def test_a_style_toml_alone_and_the_styles_of_other_tools_come_in(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_style_toml_alone_and_the_styles_of_other_tools_come_in(service: StyleService, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('schema = 1\nid = "mine"\nkind = "studio"\ntitle = "M"\nlicence = "CC0-1.0"\n')
-    error = refused(lambda: workshop.bring(tmp_path / "mine.toml", "olga"))
+    error = refused(lambda: service.import_drafts(tmp_path / "mine.toml", "olga"))
     assert error.code == "bad_style"
     assert str(tmp_path) not in error.message
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.json").write_text(json.dumps({"name": "Work", "add_prompt_style": "suit", "extra": 1}))
-    brought = workshop.bring(tmp_path / "folder", "olga")
+    brought = service.import_drafts(tmp_path / "folder", "olga")
     assert [row.id for row in brought.drafts] == ["work"]
     assert {each.field for each in brought.left} >= {"extra"}
-    assert "licence_missing" in codes(workshop, "work")
+    assert "licence_missing" in codes(service, "work")

@@ -3,6 +3,6 @@
 import pkgutil
 
 
-def names() -> list[str]:
+def family_names() -> list[str]:
     """The families there are; asking loads none of their libraries."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))

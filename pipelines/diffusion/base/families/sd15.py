@@ -20,9 +20,9 @@ from diffusers import (
 )
 
 from pipelines.diffusion.base import single_file
-from pipelines.diffusion.base.family import Frame, Words, tokens
+from pipelines.diffusion.base.family import SizeConditioning, TextEmbeddings, tokenize
 
-COLOURS = (
+LATENT_RGB_FACTORS = (
     ((0.149, 0.1035, 0.104), (0.0935, 0.143, 0.0865), (-0.079, 0.0945, 0.132), (-0.092, -0.1355, -0.2365)),
     (0.5, 0.5, 0.5),
 )
@@ -49,35 +49,35 @@ class StableDiffusion15:
             ("inpaint", True, True): StableDiffusionControlNetPAGInpaintPipeline,
         }
     )
-    mark = "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight"
+    detection_key = "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight"
     architecture = "stable-diffusion-v1"
-    version = "sd_v1"
-    encoders = (("tokenizer", "text_encoder"),)
-    colours = COLOURS
+    kohya_version = "sd_v1"
+    text_encoders = (("tokenizer", "text_encoder"),)
+    latent_rgb_factors = LATENT_RGB_FACTORS
     rank = 32
 
-    def encode(self, parts: Mapping[str, Any], captions: Sequence[str], skip: int = 0) -> Words:
+    def encode(self, parts: Mapping[str, Any], captions: Sequence[str], skip: int = 0) -> TextEmbeddings:
         """The last hidden state, or one before it, after the final norm."""
         encoder = parts["text_encoder"]
-        said = encoder(tokens(parts["tokenizer"], captions, encoder.device), output_hidden_states=skip > 0)
+        said = encoder(tokenize(parts["tokenizer"], captions, encoder.device), output_hidden_states=skip > 0)
         if not skip:
-            return Words(said[0])
+            return TextEmbeddings(said[0])
         # transformers no longer wraps CLIP in `text_model`; older versions do.
         inner = getattr(encoder, "text_model", encoder)
-        return Words(inner.final_layer_norm(said.hidden_states[-1 - skip]))
+        return TextEmbeddings(inner.final_layer_norm(said.hidden_states[-1 - skip]))
 
-    def added(self, words: Words, frames: Sequence[Frame]) -> None:
+    def added_cond_kwargs(self, words: TextEmbeddings, frames: Sequence[SizeConditioning]) -> None:
         """Its U-Net is told nothing but words."""
 
-    def prompt(self, words: Words, negative: Words) -> dict[str, torch.Tensor]:
+    def prompt_arguments(self, words: TextEmbeddings, negative: TextEmbeddings) -> dict[str, torch.Tensor]:
         """Arguments of the pipeline for encoded prompts."""
         return {"prompt_embeds": words.hidden, "negative_prompt_embeds": negative.hidden}
 
-    def original_text(self, parts: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    def single_file_text_encoders(self, parts: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """CLIP in transformers' names, as the single files of this family have it."""
-        return single_file.clip(parts["text_encoder"], "cond_stage_model.transformer.")
+        return single_file.clip_weights(parts["text_encoder"], "cond_stage_model.transformer.")
 
-    def lora_name(self, module: str, config: Mapping[str, Any]) -> str:
+    def kohya_module_name(self, module: str, config: Mapping[str, Any]) -> str:
         """`lora_unet_down_blocks_0_…`, `lora_te_text_model_…`."""
         part, _, path = module.partition(".")
         return {"unet": "lora_unet_", "text_encoder": "lora_te_"}[part] + path.replace(".", "_")

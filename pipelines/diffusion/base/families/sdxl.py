@@ -20,12 +20,12 @@ from diffusers import (
 )
 
 from pipelines.diffusion.base import single_file
-from pipelines.diffusion.base.family import Frame, Words, tokens
+from pipelines.diffusion.base.family import SizeConditioning, TextEmbeddings, tokenize
 
-PARTS = {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
+LORA_PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
 
 
-COLOURS = (
+LATENT_RGB_FACTORS = (
     tuple(tuple(part / 255 for part in row) for row in ((60, 60, 60), (-60, -5, 10), (25, 15, -5), (-70, -50, -35))),
     (150 / 255, 140 / 255, 130 / 255),
 )
@@ -51,24 +51,26 @@ class StableDiffusionXL:
             ("inpaint", False, True): StableDiffusionXLPAGInpaintPipeline,
         }
     )
-    colours = COLOURS
-    mark = "conditioner.embedders.1.model.positional_embedding"
+    latent_rgb_factors = LATENT_RGB_FACTORS
+    detection_key = "conditioner.embedders.1.model.positional_embedding"
     architecture = "stable-diffusion-xl-v1-base"
-    version = "sdxl_base_v1-0"
-    encoders = (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"))
+    kohya_version = "sdxl_base_v1-0"
+    text_encoders = (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"))
     rank = 16
 
-    def encode(self, parts: Mapping[str, Any], captions: Sequence[str], skip: int = 0) -> Words:
+    def encode(self, parts: Mapping[str, Any], captions: Sequence[str], skip: int = 0) -> TextEmbeddings:
         """Both last but one hidden states; the pooled words are the projection of the second encoder."""
         hidden, pooled = [], None
-        for tokenizer, name in self.encoders:
+        for tokenizer, name in self.text_encoders:
             encoder = parts[name]
-            said = encoder(tokens(parts[tokenizer], captions, encoder.device), output_hidden_states=True)
+            said = encoder(tokenize(parts[tokenizer], captions, encoder.device), output_hidden_states=True)
             hidden.append(said.hidden_states[-2 - skip])
             pooled = said[0]
-        return Words(torch.cat(hidden, dim=-1), pooled)
+        return TextEmbeddings(torch.cat(hidden, dim=-1), pooled)
 
-    def added(self, words: Words, frames: Sequence[Frame]) -> dict[str, torch.Tensor] | None:
+    def added_cond_kwargs(
+        self, words: TextEmbeddings, frames: Sequence[SizeConditioning]
+    ) -> dict[str, torch.Tensor] | None:
         """Height and width before scaling, where the crop began, height and width now (SDXL's paper, 2.2)."""
         told = [
             (each.original.height, each.original.width, 0, 0, each.bucket.height, each.bucket.width) for each in frames
@@ -78,24 +80,24 @@ class StableDiffusionXL:
         times = torch.tensor(told, device=words.pooled.device, dtype=words.pooled.dtype)
         return {"text_embeds": words.pooled, "time_ids": times}
 
-    def prompt(self, words: Words, negative: Words) -> dict[str, torch.Tensor]:
+    def prompt_arguments(self, words: TextEmbeddings, negative: TextEmbeddings) -> dict[str, torch.Tensor]:
         """Arguments of the pipeline for encoded prompts."""
         given = {"prompt_embeds": words.hidden, "negative_prompt_embeds": negative.hidden}
         if words.pooled is not None and negative.pooled is not None:
             given |= {"pooled_prompt_embeds": words.pooled, "negative_pooled_prompt_embeds": negative.pooled}
         return given
 
-    def original_text(self, parts: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    def single_file_text_encoders(self, parts: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """CLIP in transformers' names, and OpenCLIP in its own."""
-        first = single_file.clip(parts["text_encoder"], "conditioner.embedders.0.transformer.")
-        return first | single_file.open_clip(parts["text_encoder_2"], "conditioner.embedders.1.model.")
+        first = single_file.clip_weights(parts["text_encoder"], "conditioner.embedders.0.transformer.")
+        return first | single_file.open_clip_weights(parts["text_encoder_2"], "conditioner.embedders.1.model.")
 
-    def lora_name(self, module: str, config: Mapping[str, Any]) -> str:
+    def kohya_module_name(self, module: str, config: Mapping[str, Any]) -> str:
         """`lora_unet_input_blocks_4_1_…`: kohya's trainers call SDXL's blocks as its single files do."""
         part, _, path = module.partition(".")
         if part == "unet":
             path = single_file.unet_name(path, config)
-        return PARTS[part] + path.replace(".", "_")
+        return LORA_PREFIXES[part] + path.replace(".", "_")
 
 
 FAMILY = StableDiffusionXL()

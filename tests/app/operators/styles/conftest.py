@@ -4,18 +4,18 @@ from pathlib import Path
 import pytest
 
 from tasks.client.client import Client
-from tests.app.pages import as_client, office
-from tests.tasks.api.desk import Desk
+from tests.app.pages import as_client, open_test_api
+from tests.tasks.api.harness import ApiHarness
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def api(tmp_path: Path) -> Iterator[ApiHarness]:
     """An API of its own."""
-    with office(tmp_path / "home") as desk:
-        yield desk
+    with open_test_api(tmp_path / "home") as api:
+        yield api
 
 
 @pytest.fixture
-def olga(desk: Desk) -> Client:
+def olga(api: ApiHarness) -> Client:
     """An operator."""
-    return as_client(desk, "olga", "operator")
+    return as_client(api, "olga", "operator")

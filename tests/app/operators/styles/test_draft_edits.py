@@ -1,25 +1,25 @@
-"""What was typed goes over what others wrote, field by field."""
+"""Edits are merged onto what others saved, field by field."""
 
-from app.operators.styles.draft_edits import Desk
+from app.operators.styles.draft_edits import DraftEdits
 
-BEGUN = {"title": "Garden", "mood": "", "tags": []}
-
-
-def typed(**fields: object) -> Desk:
-    return Desk("garden", "e1", BEGUN, {**BEGUN, **fields}, 1)
+ORIGINAL = {"title": "Garden", "mood": "", "tags": []}
 
 
-def test_only_what_says_something_else_counts_as_changed() -> None:
-    assert typed().changed == []
-    assert typed(mood="calm", title="Garden").changed == ["mood"]
+def edited(**fields: object) -> DraftEdits:
+    return DraftEdits("garden", "e1", ORIGINAL, {**ORIGINAL, **fields}, 1)
 
 
-def test_mine_goes_over_theirs_where_i_wrote_and_nowhere_else() -> None:
+def test_only_fields_with_another_value_are_changed() -> None:
+    assert edited().changed_fields == []
+    assert edited(mood="calm", title="Garden").changed_fields == ["mood"]
+
+
+def test_own_changes_are_merged_onto_theirs() -> None:
     theirs = {"title": "Park", "mood": "", "tags": ["fun"]}
-    assert typed(mood="calm").over(theirs) == {"title": "Park", "mood": "calm", "tags": ["fun"]}
+    assert edited(mood="calm").merge_onto(theirs) == {"title": "Park", "mood": "calm", "tags": ["fun"]}
 
 
-def test_fields_that_both_wrote_are_named_unless_they_say_the_same() -> None:
+def test_fields_with_two_different_changes_are_conflicts() -> None:
     theirs = {"title": "Park", "mood": "calm", "tags": []}
-    assert typed(title="Meadow", mood="calm").clashes(theirs) == ["title"]
-    assert typed(tags=["fun"]).clashes(theirs) == []
+    assert edited(title="Meadow", mood="calm").conflicts(theirs) == ["title"]
+    assert edited(tags=["fun"]).conflicts(theirs) == []

@@ -1,34 +1,34 @@
-"""The list of styles, and how styles come in."""
+"""The list of styles, and the import and creation of styles."""
 
 import json
 
 import pytest
 
-from app.operators.styles.add import named_like
+from app.operators.styles.add import id_from_title
 from tasks.client.client import Client
 from tests import selfies
-from tests.app.operators.styles.drafts import made
-from tests.app.pages import opened, press, words
+from tests.app.operators.styles.drafts import create_draft
+from tests.app.pages import open_page, press, visible_text
 
 services = pytest.mark.services  # starts an API of its own, which is too slow for the inner loop
 CHAIN = {"name": "Office", "add_prompt_style": "in a suit", "model_id": "x/y", "colour": 1}
 
 
 @services
-def test_without_own_styles_the_board_shows_the_built_in_ones(olga: Client) -> None:
-    app = opened(olga, "styles")
+def test_without_own_styles_the_list_has_the_built_in_ones(olga: Client) -> None:
+    app = open_page(olga, "styles")
     assert [each.value for each in app.exception] == []
     assert app.title[0].value == "Styles"
-    assert "Built in" in words(app)
+    assert "Built in" in visible_text(app)
     app.pills(key="style-states").set_value(["draft"]).run()
-    assert "No style is like that." in words(app)
+    assert "No style is like that." in visible_text(app)
 
 
 @services
-def test_styles_are_found_by_state_and_by_words(olga: Client) -> None:
-    made(olga, licence="LicenseRef-unknown")
-    app = opened(olga, "styles")
-    assert "1 error" in words(app)
+def test_styles_are_filtered_by_state_and_text(olga: Client) -> None:
+    create_draft(olga, licence="LicenseRef-unknown")
+    app = open_page(olga, "styles")
+    assert "1 error" in visible_text(app)
     app.pills(key="style-states").set_value(["draft"]).run()
     assert [each.key for each in app.button if each.label == "Open"] == ["open-garden"]
     app.pills(key="style-states").set_value([]).run()
@@ -37,62 +37,62 @@ def test_styles_are_found_by_state_and_by_words(olga: Client) -> None:
 
 
 @services
-def test_what_other_tools_made_comes_in_and_what_did_not_is_told_line_by_line(olga: Client) -> None:
-    app = opened(olga, "styles")
+def test_other_tools_styles_are_imported_and_skipped_content_is_listed(olga: Client) -> None:
+    app = open_page(olga, "styles")
     chain = ("office.json", json.dumps(CHAIN).encode(), "application/json")
     app.file_uploader(key="arrivals-0").set_value([chain]).run()
     press(app, "Bring in")
-    seen = words(app)
-    assert "1 style came in as a draft." in seen
-    assert "office.json · colour · unknown; kept in [carried]" in seen
-    assert "office.json · model_id · the LoRA x/y is to be imported into the model store" in seen
+    text = visible_text(app)
+    assert "1 style came in as a draft." in text
+    assert "office.json · colour · unknown; kept in [carried]" in text
+    assert "office.json · model_id · the LoRA x/y is to be imported into the model store" in text
     photos = [(f"{name}.jpg", selfies.jpeg(selfies.player(name)), "image/jpeg") for name in ("player 3", "player 4")]
     app.file_uploader(key="arrivals-1").set_value(photos).run()
     press(app, "Bring in")
-    seen = words(app)
-    assert "2 styles came in as drafts." in seen
-    assert "player 3.jpg · licence · " in seen
-    assert sorted(each.id for each in olga.own_styles(status=["draft"])) == ["office", "player-3", "player-4"]
+    text = visible_text(app)
+    assert "2 styles came in as drafts." in text
+    assert "player 3.jpg · licence · " in text
+    assert sorted(each.id for each in olga.operator_styles(status=["draft"])) == ["office", "player-3", "player-4"]
     press(app, "Close this list")
-    assert "came in" not in words(app)
+    assert "came in" not in visible_text(app)
 
 
 @services
-def test_a_pack_that_is_none_is_told_and_nothing_comes_in(olga: Client) -> None:
-    app = opened(olga, "styles")
+def test_a_broken_pack_shows_an_error_and_imports_nothing(olga: Client) -> None:
+    app = open_page(olga, "styles")
     app.file_uploader(key="arrivals-0").set_value([("pack.zip", b"no zip", "application/zip")]).run()
     press(app, "Bring in")
     assert [each.value for each in app.exception] == []
     assert len(app.warning) == 1
-    assert olga.own_styles(status=["draft"]) == []
+    assert olga.operator_styles(status=["draft"]) == []
 
 
 @services
-def test_a_style_is_begun_with_a_name_alone(olga: Client) -> None:
-    app = opened(olga, "styles")
+def test_a_style_is_created_from_a_title(olga: Client) -> None:
+    app = open_page(olga, "styles")
     app.button_group(key="begin-kind").set_value("studio").run()
     app.text_input(key="begin-title").input("Blue Hour").run()
     app.selectbox(key="begin-backdrop").set_value("studio-blue").run()
     press(app, "Begin")
     assert app.title[0].value == "Blue Hour"
-    draft = olga.own_style("blue-hour").draft
+    draft = olga.operator_style("blue-hour").draft
     assert draft is not None
     assert [each.code for each in draft.findings] == ["licence_missing"]
 
 
 @services
-def test_a_style_with_a_picture_is_begun_whole_or_not_at_all(olga: Client) -> None:
-    app = opened(olga, "styles")
+def test_a_style_whose_picture_fails_is_not_created(olga: Client) -> None:
+    app = open_page(olga, "styles")
     app.text_input(key="begin-title").input("Hall").run()
     assert app.button(key="begin-start").disabled
     app.file_uploader(key="begin-0").set_value([("hall.jpg", b"no picture", "image/jpeg")]).run()
     press(app, "Begin")
     assert len(app.warning) == 1
-    assert olga.own_styles(status=["draft"]) == []
+    assert olga.operator_styles(status=["draft"]) == []
     app.file_uploader(key="begin-0").set_value([("hall.jpg", selfies.jpeg(selfies.group()), "image/jpeg")]).run()
     press(app, "Begin")
     assert app.title[0].value == "Hall"
-    draft = olga.own_style("hall").draft
+    draft = olga.operator_style("hall").draft
     assert draft is not None
     assert (draft.picture, draft.checked) == (True, False)
 
@@ -101,4 +101,4 @@ def test_a_style_with_a_picture_is_begun_whole_or_not_at_all(olga: Client) -> No
     ("title", "id"), [("Blue Hour!", "blue-hour"), ("Café 24", "cafe-24"), ("雨中", "style"), ("a" * 90, "a" * 60)]
 )
 def test_an_id_is_made_of_a_title(title: str, id: str) -> None:
-    assert named_like(title) == id
+    assert id_from_title(title) == id

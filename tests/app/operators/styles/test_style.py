@@ -1,90 +1,90 @@
-"""One style on the operators' board: typed, saved, found wrong, published; of two operators neither loses anything."""
+"""The operators' page of one style: edits, findings, publishing, and conflicts of two operators."""
 
 import pytest
 
 from tasks.client.client import Client
-from tests.app.operators.styles.drafts import at, drafted, field, made
-from tests.app.pages import Away, as_client, opened, press, turned, words
-from tests.tasks.api.desk import Desk
+from tests.app.operators.styles.drafts import create_draft, field, get_draft, open_style
+from tests.app.pages import UnreachableTransport, as_client, go_to_page, open_page, press, visible_text
+from tests.tasks.api.harness import ApiHarness
 
 pytestmark = pytest.mark.services  # each starts an API of its own, which is too slow for the inner loop
 
 
-def test_a_style_without_a_draft_leads_to_its_next_version(olga: Client) -> None:
-    app = at(olga, "studio-warm")
-    assert "There is no draft" in words(app)
+def test_a_style_without_a_draft_offers_its_next_version(olga: Client) -> None:
+    app = open_style(olga, "studio-warm")
+    assert "There is no draft" in visible_text(app)
     press(app, "Begin the next version")
-    draft = olga.own_style("studio-warm").draft
+    draft = olga.operator_style("studio-warm").draft
     assert draft is not None
     assert draft.content["backdrop"] == "studio-warm"
     assert field(app, "title").value == "Warm paper"
 
 
-def test_what_is_typed_is_saved_and_nothing_else_changes(olga: Client) -> None:
-    before = made(olga).content
-    app = at(olga, "garden")
+def test_edits_are_saved_and_nothing_else_changes(olga: Client) -> None:
+    before = create_draft(olga).content
+    app = open_style(olga, "garden")
     field(app, "title").input("Rose garden").run()
-    assert "Not saved" in words(app)
+    assert "Not saved" in visible_text(app)
     assert app.button(key="style-test").disabled
     press(app, "Save the draft")
-    after = drafted(olga).content
+    after = get_draft(olga).content
     assert after == {**before, "title": "Rose garden"}
-    assert "Not saved" not in words(app)
+    assert "Not saved" not in visible_text(app)
 
 
-def test_each_finding_stands_at_its_field_and_keeps_the_style_from_being_published(olga: Client) -> None:
-    made(olga, licence="LicenseRef-unknown", prompt="{who} like Taylor Swift, {weather}")
-    app = at(olga, "garden")
-    seen = words(app)
-    assert "3 errors" in seen
-    assert "Licence: No licence" in seen
-    assert "There are age, gender, glasses, traits, who; add a table [traits.weather]." in seen
+def test_findings_stand_at_their_fields_and_prevent_publishing(olga: Client) -> None:
+    create_draft(olga, licence="LicenseRef-unknown", prompt="{who} like Taylor Swift, {weather}")
+    app = open_style(olga, "garden")
+    text = visible_text(app)
+    assert "3 errors" in text
+    assert "Licence: No licence" in text
+    assert "There are age, gender, glasses, traits, who; add a table [traits.weather]." in text
     assert app.button(key="style-publish").disabled
     field(app, "licence").input("CC0-1.0").run()
     field(app, "prompt").input("{who} in the rain").run()
     press(app, "Save the draft")
-    assert "Nothing found" in words(app)
+    assert "Nothing found" in visible_text(app)
     assert not app.button(key="style-publish").disabled
     press(app, "Publish")
-    assert "Version 1 is published" in words(app)
-    assert olga.own_style("garden").offered == 1
+    assert "Version 1 is published" in visible_text(app)
+    assert olga.operator_style("garden").offered == 1
 
 
-def test_what_the_api_does_not_take_is_told_at_its_field_and_stays_typed(olga: Client) -> None:
-    made(olga)
-    app = at(olga, "garden")
+def test_errors_of_the_api_stand_at_their_fields_and_edits_stay(olga: Client) -> None:
+    create_draft(olga)
+    app = open_style(olga, "garden")
     field(app, "title").input("").run()
     press(app, "Save the draft")
-    assert "String should have at least 1 character" in words(app)
+    assert "String should have at least 1 character" in visible_text(app)
     assert field(app, "title").value == ""
-    assert drafted(olga).content["title"] == "Garden"
+    assert get_draft(olga).content["title"] == "Garden"
 
 
-def test_of_two_operators_the_slower_is_told_and_loses_nothing(desk: Desk, olga: Client) -> None:
-    made(olga)
-    app = at(olga, "garden")
+def test_a_conflict_with_another_operator_loses_no_edits(api: ApiHarness, olga: Client) -> None:
+    create_draft(olga)
+    app = open_style(olga, "garden")
     field(app, "prompt").input("{who} among roses").run()
     field(app, "mood").input("calm").run()
-    other = as_client(desk, "otto", "operator")
-    theirs = {**drafted(other).content, "prompt": "{who} among tulips", "credit": "Otto"}
-    other.write_style("garden", theirs, drafted(other).edition)
+    other = as_client(api, "otto", "operator")
+    theirs = {**get_draft(other).content, "prompt": "{who} among tulips", "credit": "Otto"}
+    other.write_draft("garden", theirs, get_draft(other).edition)
     press(app, "Save the draft")
-    seen = words(app)
-    assert "otto changed this draft while you were working on it. Nothing that you typed is lost." in seen
-    assert "You changed: Prompt, Mood." in seen or "You changed: Mood, Prompt." in seen
-    assert "They changed: Credit, Prompt." in seen or "They changed: Prompt, Credit." in seen
-    assert "Prompt: {who} among tulips" in seen
+    text = visible_text(app)
+    assert "otto changed this draft while you were working on it. Nothing that you typed is lost." in text
+    assert "You changed: Prompt, Mood." in text or "You changed: Mood, Prompt." in text
+    assert "They changed: Credit, Prompt." in text or "They changed: Prompt, Credit." in text
+    assert "Prompt: {who} among tulips" in text
     assert field(app, "prompt").value == "{who} among roses"
     press(app, "Save my changes over theirs")
-    now = drafted(olga).content
+    now = get_draft(olga).content
     assert (now["prompt"], now["mood"], now["credit"]) == ("{who} among roses", "calm", "Otto")
 
 
-def test_an_api_that_was_away_finds_what_was_typed(olga: Client) -> None:
-    made(olga)
-    app = at(olga, "garden")
+def test_edits_survive_an_unreachable_api(olga: Client) -> None:
+    create_draft(olga)
+    app = open_style(olga, "garden")
     field(app, "title").input("Rose garden").run()
-    app.session_state["client"] = Client("http://nowhere", "pk_x", transport=Away())
+    app.session_state["client"] = Client("http://nowhere", "pk_x", transport=UnreachableTransport())
     app.run()
     assert app.title[0].value == "One moment"
     app.session_state["client"] = olga
@@ -92,73 +92,73 @@ def test_an_api_that_was_away_finds_what_was_typed(olga: Client) -> None:
     assert field(app, "title").value == "Rose garden"
 
 
-def test_an_id_photo_has_a_rule_and_a_background_and_nothing_else(olga: Client) -> None:
-    app = press(at(olga, "idphoto-passport"), "Begin the next version")
+def test_an_id_photo_has_fields_for_preset_and_background_alone(olga: Client) -> None:
+    app = press(open_style(olga, "idphoto-passport"), "Begin the next version")
     field(app, "background").input("#dde4ec").run()
     press(app, "Save the draft")
-    draft = olga.own_style("idphoto-passport").draft
+    draft = olga.operator_style("idphoto-passport").draft
     assert draft is not None
     assert (draft.content["preset"], draft.content["background"]) == ("icao", "#dde4ec")
     assert [each for each in app.slider if str(each.key).startswith("field-retouch")] == []
 
 
-def test_a_person_sees_none_of_it(desk: Desk, olga: Client) -> None:
-    made(olga)
-    app = opened(as_client(desk))
+def test_people_cannot_open_operators_pages(api: ApiHarness, olga: Client) -> None:
+    create_draft(olga)
+    app = open_page(as_client(api))
     for page in ("styles", "style"):
         app.query_params["id"] = "garden"
-        assert "Garden" not in words(turned(app, page))
+        assert "Garden" not in visible_text(go_to_page(app, page))
 
 
-def test_rows_are_added_and_taken_away(olga: Client) -> None:
-    made(olga, traits={"hat": {"default": "with a cap", "choices": []}}, prompt="{who}, {hat}, {weather}")
-    app = at(olga, "garden")
+def test_rows_are_added_and_removed(olga: Client) -> None:
+    create_draft(olga, traits={"hat": {"default": "with a cap", "choices": []}}, prompt="{who}, {hat}, {weather}")
+    app = open_style(olga, "garden")
     field(app, "traits-1-name").input("weather").run()
     field(app, "traits-1-default").input("in the rain").run()
     assert field(app, "traits-2-name").value == ""
     press(app, "Save the draft")
-    assert set(drafted(olga).content["traits"]) == {"hat", "weather"}
+    assert set(get_draft(olga).content["traits"]) == {"hat", "weather"}
     field(app, "traits-0-name").input("").run()
     field(app, "prompt").input("{who}, {weather}").run()
     press(app, "Save the draft")
-    assert drafted(olga).content["traits"] == {"weather": {"default": "in the rain", "choices": []}}
-    assert "Nothing found" in words(app)
+    assert get_draft(olga).content["traits"] == {"weather": {"default": "in the rain", "choices": []}}
+    assert "Nothing found" in visible_text(app)
 
 
-def test_a_draft_that_somebody_deletes_meanwhile_can_be_made_again(desk: Desk, olga: Client) -> None:
-    made(olga)
+def test_a_draft_deleted_meanwhile_can_be_saved_again(api: ApiHarness, olga: Client) -> None:
+    create_draft(olga)
     olga.publish_style("garden")
-    content = {**olga.own_style("garden").content, "mood": "calm"}
-    olga.write_style("garden", content)
-    app = at(olga, "garden")
+    content = {**olga.operator_style("garden").content, "mood": "calm"}
+    olga.write_draft("garden", content)
+    app = open_style(olga, "garden")
     field(app, "title").input("Rose garden").run()
-    as_client(desk, "otto", "operator").delete_draft("garden")
+    as_client(api, "otto", "operator").delete_draft("garden")
     press(app, "Save the draft")
-    assert "Somebody published or deleted this draft" in words(app)
+    assert "Somebody published or deleted this draft" in visible_text(app)
     press(app, "Save my changes over theirs")
-    now = drafted(olga).content
+    now = get_draft(olga).content
     assert (now["title"], now["mood"]) == ("Rose garden", "")
 
 
-def test_what_was_typed_can_be_dropped_for_what_another_wrote(desk: Desk, olga: Client) -> None:
-    made(olga)
-    app = at(olga, "garden")
+def test_edits_can_be_dropped_for_another_operators(api: ApiHarness, olga: Client) -> None:
+    create_draft(olga)
+    app = open_style(olga, "garden")
     field(app, "mood").input("calm").run()
-    other = as_client(desk, "otto", "operator")
-    other.write_style("garden", {**drafted(other).content, "credit": "Otto"}, drafted(other).edition)
+    other = as_client(api, "otto", "operator")
+    other.write_draft("garden", {**get_draft(other).content, "credit": "Otto"}, get_draft(other).edition)
     press(app.run(), "Drop mine, show theirs")
     assert (field(app, "mood").value, field(app, "credit").value) == ("", "Otto")
-    assert drafted(olga).content["mood"] == ""
+    assert get_draft(olga).content["mood"] == ""
 
 
-def test_a_draft_is_deleted_and_a_version_retired_after_being_asked(olga: Client) -> None:
-    made(olga)
+def test_deleting_a_draft_and_retiring_a_version(olga: Client) -> None:
+    create_draft(olga)
     olga.publish_style("garden")
-    made(olga)
-    app = at(olga, "garden")
+    create_draft(olga)
+    app = open_style(olga, "garden")
     press(app, "Delete it")
-    assert olga.own_style("garden").status == ["published"]
-    assert "There is no draft" in words(app)
+    assert olga.operator_style("garden").status == ["published"]
+    assert "There is no draft" in visible_text(app)
     press(app, "Retire it")
-    assert olga.own_style("garden").status == ["retired"]
-    assert "Version 1 is retired." in words(app)
+    assert olga.operator_style("garden").status == ["retired"]
+    assert "Version 1 is retired." in visible_text(app)

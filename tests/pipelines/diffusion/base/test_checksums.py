@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.diffusion.base.checksums import BASE, BESIDE, MODELS, Prints
-from pipelines.diffusion.base.loading import Source
-from pipelines.diffusion.base.registry import families
+from pipelines.diffusion.base.checksums import BASE, COMPANION_PREFIX, MODELS, WeightChecksums
+from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base.registry import all_families
 from portrait.errors import OperatorError
 
 PARTS = {
@@ -19,21 +19,24 @@ PARTS = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Source:
+def folder(tmp_path: Path) -> BaseSource:
     """A hub folder whose files say no more than their names."""
     for part, names in PARTS.items():
         (tmp_path / part).mkdir()
         for name in names:
             (tmp_path / part / name).write_text(f"{part}/{name}")
-    return Source("mine", tmp_path, families()[0], tmp_path)
+    return BaseSource("mine", tmp_path, all_families()[0], tmp_path)
 
 
-def files(base: Source) -> dict[str, Path]:
-    return {BASE: base.weights, **{f"{BESIDE}{name}": file for name, file in base.companions().items()}}
+def files(base: BaseSource) -> dict[str, Path]:
+    return {
+        BASE: base.weights_file,
+        **{f"{COMPANION_PREFIX}{name}": file for name, file in base.companion_files().items()},
+    }
 
 
-def test_of_text_encoders_and_vae_the_files_that_are_loaded_are_named(folder: Source) -> None:
-    assert list(folder.companions()) == [
+def test_of_text_encoders_and_vae_the_files_that_are_loaded_are_named(folder: BaseSource) -> None:
+    assert list(folder.companion_files()) == [
         "text_encoder/model.safetensors",
         "text_encoder_2/model-00001-of-00002.safetensors",
         "text_encoder_2/model-00002-of-00002.safetensors",
@@ -41,34 +44,36 @@ def test_of_text_encoders_and_vae_the_files_that_are_loaded_are_named(folder: So
     ]
     whole = folder.path / "unet" / "diffusion_pytorch_model.safetensors"
     whole.rename(whole.with_name("diffusion_pytorch_model.fp16.safetensors"))
-    assert next(iter(folder.companions())) == "text_encoder/model.fp16.safetensors", "the base is in half precision"
-    single = Source("one", folder.companions()["vae/diffusion_pytorch_model.bin"], folder.family, folder.path)
-    assert single.companions() == {}, "the file holds them itself"
+    assert next(iter(folder.companion_files())) == "text_encoder/model.fp16.safetensors", (
+        "the base is in half precision"
+    )
+    single = BaseSource("one", folder.companion_files()["vae/diffusion_pytorch_model.bin"], folder.family, folder.path)
+    assert single.companion_files() == {}, "the file holds them itself"
 
 
 @pytest.mark.parametrize("changed", ["text_encoder/model.safetensors", "vae/diffusion_pytorch_model.bin"])
-def test_another_text_encoder_or_vae_is_told_before_anything_is_drawn(folder: Source, changed: str) -> None:
-    prints = Prints()
-    drawn = {"base": "mine", **prints.all(files(folder))}
-    prints.compare(files(folder), drawn)
+def test_another_text_encoder_or_vae_is_told_before_anything_is_drawn(folder: BaseSource, changed: str) -> None:
+    prints = WeightChecksums()
+    drawn = {"base": "mine", **prints.for_recipe(files(folder))}
+    prints.require_unchanged(files(folder), drawn)
     (folder.path / changed).write_text("another one, of another size")
     with pytest.raises(OperatorError, match=f"{changed} of the base mine is another file") as caught:
-        prints.compare(files(folder), drawn)
+        prints.require_unchanged(files(folder), drawn)
     assert caught.value.code == "model_differs"
 
 
-def test_files_that_are_not_loaded_may_come_and_go(folder: Source) -> None:
-    prints = Prints()
-    drawn = {"base": "mine", **prints.all(files(folder))}
+def test_files_that_are_not_loaded_may_come_and_go(folder: BaseSource) -> None:
+    prints = WeightChecksums()
+    drawn = {"base": "mine", **prints.for_recipe(files(folder))}
     (folder.path / "text_encoder" / "pytorch_model.bin").unlink()
     (folder.path / "vae" / "diffusion_pytorch_model.fp16.bin").write_text("half")
-    prints.compare(files(folder), drawn)
+    prints.require_unchanged(files(folder), drawn)
 
 
-def test_a_recipe_from_before_they_were_hashed_is_followed_still(folder: Source) -> None:
-    prints = Prints()
-    now = prints.all(files(folder))
+def test_a_recipe_from_before_they_were_hashed_is_followed_still(folder: BaseSource) -> None:
+    prints = WeightChecksums()
+    now = prints.for_recipe(files(folder))
     old = {"base": "mine", BASE: now[BASE]}
     (folder.path / "vae" / "diffusion_pytorch_model.bin").write_text("another one, of another size")
-    prints.compare(files(folder), old)
-    prints.compare(files(folder), {**old, MODELS: {}})
+    prints.require_unchanged(files(folder), old)
+    prints.require_unchanged(files(folder), {**old, MODELS: {}})

@@ -10,11 +10,11 @@ from torch._dynamo.utils import counters
 
 from pipelines.diffusion.base import compiling, loading
 from pipelines.diffusion.base.lease import LoadedBase
-from pipelines.diffusion.base.memory import Profile
+from pipelines.diffusion.base.memory import MemoryProfile
 from pipelines.engines.painters.diffusion import Diffusion
 from pipelines.settings import Settings
 from portrait.arrays import Size
-from portrait.generation.options import Scene, Technique
+from portrait.generation.options import GenerationOptions, PromptSpec
 from portrait.types import Identity
 from tests import hub_store
 
@@ -27,9 +27,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 def drawn(painter: Diffusion, who: Identity) -> np.ndarray:
     """By LoRA and InstantID, with guidance that ends at half."""
-    technique = Technique(identities=("lora", "instantid"), scheduler="own", steps=4, guidance=4, cutoff=0.5)
-    plan = painter.plan(hub_store.request(who, Scene("a photo of a {who}", "low quality"), technique))
-    return hub_store.pixels(painter, replace(plan, drawing=replace(plan.drawing, size=Size(64, 64))))
+    technique = GenerationOptions(identities=("lora", "instantid"), scheduler="own", steps=4, guidance=4, cutoff=0.5)
+    plan = painter.plan(hub_store.request(who, PromptSpec("a photo of a {who}", "low quality"), technique))
+    return hub_store.pixels(painter, replace(plan, parameters=replace(plan.parameters, size=Size(64, 64))))
 
 
 def compiled_graphs() -> int:
@@ -55,11 +55,13 @@ def test_another_person_compiles_nothing(settings: Settings, anna: Identity, mon
 
 @pytest.mark.parametrize(("profile", "whole"), [("full", True), ("sliced", True), ("offload", False)])
 def test_what_is_not_whole_on_the_device_is_not_compiled(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, profile: Profile, whole: bool
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, profile: MemoryProfile, whole: bool
 ) -> None:
     compiled: list[torch.nn.Module] = []
     monkeypatch.setattr(BasicTransformerBlock, "compile", lambda self, **how: compiled.append(self))
-    monkeypatch.setattr("pipelines.diffusion.base.memory.place", lambda *given: None)  # there is no GPU to leave
-    base = loading.source("xl", settings.bases["xl"].path)
+    monkeypatch.setattr(
+        "pipelines.diffusion.base.memory.place_pipeline", lambda *given: None
+    )  # there is no GPU to leave
+    base = loading.open_base("xl", settings.bases["xl"].path)
     LoadedBase(base, torch.float32, torch.device("cpu"), profile, compiled=True)
     assert bool(compiled) == whole

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.engines.painters.diffusion import Diffusion, Plan
+from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
 from pipelines.settings import Settings
 from portrait.arrays import Size
 from portrait.errors import Cancelled
-from portrait.generation.options import Scene, Technique
+from portrait.generation.options import GenerationOptions, PromptSpec
 from portrait.types import Identity
 from tests import hub_store
 
-SCENE = Scene("a photo of a {who}", "low quality")
+SCENE = PromptSpec("a photo of a {who}", "low quality")
 STEPS = 3
 BOTH = ("lora", "instantid")
 
@@ -44,10 +44,10 @@ def worn(settings: Settings, ben: Identity) -> np.ndarray:
     return fresh(settings, ben, "lora")
 
 
-def plan(painter: Diffusion, who: Identity, *identities: str, **more: Any) -> Plan:
-    technique = Technique(identities=identities, scheduler="own", steps=STEPS, guidance=4, **more)
+def plan(painter: Diffusion, who: Identity, *identities: str, **more: Any) -> GenerationPlan:
+    technique = GenerationOptions(identities=identities, scheduler="own", steps=STEPS, guidance=4, **more)
     made = painter.plan(hub_store.request(who, SCENE, technique))
-    return replace(made, drawing=replace(made.drawing, size=Size(64, 64)))
+    return replace(made, parameters=replace(made.parameters, size=Size(64, 64)))
 
 
 def fresh(settings: Settings, who: Identity, *identities: str, **more: Any) -> np.ndarray:
@@ -115,7 +115,7 @@ def test_the_slot_does_what_loading_the_lora_does(settings: Settings, anna: Iden
     slot = hub_store.pixels(painter, plan(painter, anna, "lora", strengths={"lora": 1.0}))
     painter.close()
     other = hub_store.painter(settings)
-    made = replace(plan(other, anna, "lora"), looks=[("anna", anna.lora, 1.0)], identifiers=())
+    made = replace(plan(other, anna, "lora"), loras=[("anna", anna.lora, 1.0)], identities=())
     assert np.abs(slot - hub_store.pixels(other, made)).max() < 1e-5
     other.close()
 

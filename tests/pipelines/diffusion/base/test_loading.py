@@ -10,44 +10,44 @@ import torch
 from safetensors.torch import load_file
 
 from pipelines.diffusion.base import convert, loading
-from pipelines.diffusion.base.loading import Source
-from pipelines.diffusion.base.registry import families
-from pipelines.model_store.store import Models
-from pipelines.settings import Base, ModelStore, Settings
+from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base.registry import all_families
+from pipelines.model_store.store import ModelStore
+from pipelines.settings import BaseLocation, ModelStoreSettings, Settings
 from portrait.errors import OperatorError, UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def drawn(base: Source) -> torch.Tensor:
+def drawn(base: BaseSource) -> torch.Tensor:
     """One picture from a seed."""
-    pipeline: Any = loading.load(base, torch.float32)
+    pipeline: Any = loading.load_pipeline(base, torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(0)
     return pipeline("a photo of sks person", num_inference_steps=2, generator=generator, output_type="pt").images[0]
 
 
-def test_sizes_are_read_from_the_base_itself(base: Source) -> None:
-    assert (base.family.name, base.side, base.factor, base.step) == (base.name, 64, 8, 16)
+def test_sizes_are_read_from_the_base_itself(base: BaseSource) -> None:
+    assert (base.family.name, base.native_side, base.vae_scale_factor, base.size_multiple) == (base.name, 64, 8, 16)
 
 
-def test_a_folder_a_file_a_pickle_and_back_draw_the_same(base: Source, tmp_path: Path) -> None:
+def test_a_folder_a_file_a_pickle_and_back_draw_the_same(base: BaseSource, tmp_path: Path) -> None:
     file, pickled, folder = tmp_path / "one.safetensors", tmp_path / "one.ckpt", tmp_path / "back"
     convert.to_file(base, file, torch.float32)
     torch.save({"state_dict": load_file(file), "global_step": 7}, pickled)
-    single = loading.source("file", file, base.path)
+    single = loading.open_base("file", file, base.path)
     convert.to_folder(single, folder, torch.float32)
     before = drawn(base)
     assert before.std() > 0.05
-    for other in (single, loading.source("pickle", pickled, base.path), loading.source("back", folder)):
+    for other in (single, loading.open_base("pickle", pickled, base.path), loading.open_base("back", folder)):
         assert other.family is base.family
         assert torch.equal(drawn(other), before), other.name
 
 
-def test_weights_keep_the_dtype_they_are_served_in(base: Source, tmp_path: Path) -> None:
+def test_weights_keep_the_dtype_they_are_served_in(base: BaseSource, tmp_path: Path) -> None:
     convert.to_folder(base, tmp_path / "half", torch.float16)
-    half = loading.source("half", tmp_path / "half")
-    found = loading.parts(half, torch.float16, ["unet", "vae"])
+    half = loading.open_base("half", tmp_path / "half")
+    found = loading.load_components(half, torch.float16, ["unet", "vae"])
     assert {weight.dtype for part in found.values() for weight in part.parameters()} == {torch.float16}
     assert not any(weight.requires_grad for part in found.values() for weight in part.parameters())
     assert found.keys() == {"unet", "vae"}
@@ -63,19 +63,19 @@ def test_a_pickle_runs_no_program(tmp_path: Path) -> None:
     evil = tmp_path / "evil.ckpt"
     evil.write_bytes(pickle.dumps({"state_dict": Program()}))
     with pytest.raises(OperatorError) as caught:
-        loading.source("evil", evil)
+        loading.open_base("evil", evil)
     assert caught.value.code == "bad_base"
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_base_is_found_by_name_and_by_place(hub: Path, tmp_path: Path) -> None:
-    settings = Settings(models=ModelStore(folder=tmp_path), bases={"mine": Base(hub / "sdxl")})
-    models = Models(settings.models)
-    assert loading.find("mine", settings, models).family.name == "sdxl"
-    assert loading.find(str(hub / "sd15"), settings, models).name == "sd15"
+    settings = Settings(models=ModelStoreSettings(folder=tmp_path), bases={"mine": BaseLocation(hub / "sdxl")})
+    models = ModelStore(settings.models)
+    assert loading.find_base("mine", settings, models).family.name == "sdxl"
+    assert loading.find_base(str(hub / "sd15"), settings, models).name == "sd15"
     for name, code in (("sdxl", "missing_model"), ("nothing", "unknown_base")):
         with pytest.raises(OperatorError) as caught:
-            loading.find(name, settings, models)
+            loading.find_base(name, settings, models)
         assert caught.value.code == code
 
 
@@ -85,16 +85,16 @@ def test_what_is_no_base_says_so(hub: Path, tmp_path: Path) -> None:
     (tmp_path / "junk.safetensors").write_bytes(b"junk")
     for place, code in (("other", "unknown_family"), ("junk.safetensors", "bad_base"), ("none", "bad_base")):
         with pytest.raises(OperatorError) as caught:
-            loading.source("it", tmp_path / place)
+            loading.open_base("it", tmp_path / place)
         assert caught.value.code == code
     file = tmp_path / "one.safetensors"
-    convert.to_file(loading.source("sd15", hub / "sd15"), file, torch.float16)
+    convert.to_file(loading.open_base("sd15", hub / "sd15"), file, torch.float16)
     with pytest.raises(OperatorError, match="portrait models pull sd15"):
-        loading.source("it", file)
+        loading.open_base("it", file)
     with pytest.raises(UserError, match="there already"):
-        convert.to_file(loading.source("sd15", hub / "sd15"), file, torch.float16)
+        convert.to_file(loading.open_base("sd15", hub / "sd15"), file, torch.float16)
 
 
 def test_each_family_is_a_file_of_its_name() -> None:
-    assert [family.name for family in families()] == ["sd15", "sdxl"]
-    assert len({family.mark for family in families()}) == 2
+    assert [family.name for family in all_families()] == ["sd15", "sdxl"]
+    assert len({family.detection_key for family in all_families()}) == 2

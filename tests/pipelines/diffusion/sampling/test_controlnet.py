@@ -12,16 +12,16 @@ from diffusers import ControlNetModel
 
 from pipelines import build
 from pipelines.diffusion.base import single_file
-from pipelines.engines.painters.diffusion import Diffusion, Plan
+from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
 from pipelines.settings import Settings
 from portrait.arrays import Image, Size
 from portrait.errors import OperatorError, UserError
-from portrait.generation.options import Hint, Scene, Technique, mark, read, told
+from portrait.generation.options import ControlInput, GenerationOptions, PromptSpec, from_dict, picture_hash, to_dict
 from portrait.types import Identity
 from tests import hub_store
-from tests.fakes import Told
+from tests.fakes import RecordingProgress
 
-SCENE = Scene("a photo of a {who}", "low quality")
+SCENE = PromptSpec("a photo of a {who}", "low quality")
 SEEN = 1e-5
 SIZE = Size(64, 64)
 
@@ -66,15 +66,15 @@ def picture(seed: int = 0) -> Image:
     return image
 
 
-def drawn(painter: Diffusion, who: Identity, *hints: Hint, **more: Any) -> np.ndarray:
-    technique = Technique(
-        identities=("lora",), scheduler="own", steps=4, guidance=4.0, hints=hints, **{"base": "xl", **more}
+def drawn(painter: Diffusion, who: Identity, *hints: ControlInput, **more: Any) -> np.ndarray:
+    technique = GenerationOptions(
+        identities=("lora",), scheduler="own", steps=4, guidance=4.0, control_inputs=hints, **{"base": "xl", **more}
     )
     return hub_store.pixels(painter, small(painter.plan(hub_store.request(who, SCENE, technique))))
 
 
-def small(plan: Plan) -> Plan:
-    return replace(plan, drawing=replace(plan.drawing, size=SIZE))
+def small(plan: GenerationPlan) -> GenerationPlan:
+    return replace(plan, parameters=replace(plan.parameters, size=SIZE))
 
 
 def apart(one: np.ndarray, other: np.ndarray) -> float:
@@ -96,30 +96,30 @@ def apart(one: np.ndarray, other: np.ndarray) -> float:
 def test_each_of_several_hints_is_followed_with_its_scale_and_its_part_of_the_steps(
     painter: Diffusion, anna: Identity, change: dict[str, Any], matters: bool
 ) -> None:
-    fixed = Hint("canny", picture(2), 0.6, drawn=True)
-    hint = Hint("pose", picture(), 0.5, drawn=True)
+    fixed = ControlInput("canny", picture(2), 0.6, drawn=True)
+    hint = ControlInput("pose", picture(), 0.5, drawn=True)
     both = drawn(painter, anna, fixed, hint)
     assert (apart(both, drawn(painter, anna, fixed, replace(hint, **change))) > SEEN) == matters
     assert min(apart(both, drawn(painter, anna, each)) for each in (fixed, hint)) > SEEN
 
 
 def test_a_hint_that_is_never_followed_is_none(painter: Diffusion, anna: Identity) -> None:
-    silent = drawn(painter, anna, Hint("canny", picture(), 0.0, drawn=True))
+    silent = drawn(painter, anna, ControlInput("canny", picture(), 0.0, drawn=True))
     assert apart(silent, drawn(painter, anna)) < 1e-5
 
 
 def test_the_colour_network_loads_as_it_is_published(painter: Diffusion, settings: Settings) -> None:
     ann = hub_store.stranger(1)
-    hint = Hint("color", picture(), 0.8)
+    hint = ControlInput("color", picture(), 0.8)
     more = {"identities": ("faceid",), "base": "sd"}
-    technique = Technique(scheduler="own", steps=3, guidance=4.0, hints=(hint,), **more)
+    technique = GenerationOptions(scheduler="own", steps=3, guidance=4.0, control_inputs=(hint,), **more)
     made = small(painter.plan(hub_store.request(ann, SCENE, technique)))
     followed = hub_store.pixels(painter, made)
-    canny = replace(made.drawing.technique.hints[0], kind="canny")
-    twin = replace(made, drawing=replace(made.drawing, technique=replace(made.drawing.technique, hints=(canny,))))
+    canny = replace(made.parameters.options.control_inputs[0], kind="canny")
+    twin = replace(made, parameters=replace(made.parameters, options=replace(made.parameters.options, hints=(canny,))))
     # The tiny one has the very weights of the tiny canny network.
     assert apart(followed, hub_store.pixels(painter, twin)) < 1e-5
-    without = replace(made, drawing=replace(made.drawing, technique=replace(made.drawing.technique, hints=())))
+    without = replace(made, parameters=replace(made.parameters, options=replace(made.parameters.options, hints=())))
     assert apart(followed, hub_store.pixels(painter, without)) > 10 * SEEN
 
 
@@ -132,9 +132,11 @@ def test_controls_draw_once_a_request_and_before_the_base_is_loaded(settings: Se
         return control(kind)
 
     painter._control = counting
-    technique = Technique(scheduler="own", steps=1, identities=("lora",), hints=(Hint("canny", picture()),))
+    technique = GenerationOptions(
+        scheduler="own", steps=1, identities=("lora",), control_inputs=(ControlInput("canny", picture()),)
+    )
     request = replace(hub_store.request(anna, SCENE, technique, size=SIZE), count=2)
-    painter.paint(request, Told())
+    painter.paint(request, RecordingProgress())
     assert asked == [("canny", None)]
     painter.close()
 
@@ -142,18 +144,18 @@ def test_controls_draw_once_a_request_and_before_the_base_is_loaded(settings: Se
 @pytest.mark.parametrize(
     ("hint", "base", "says", "error"),
     [
-        (Hint("magic", picture()), "xl", "There is no control 'magic'", UserError),
-        (Hint("color", picture()), "xl", "no network for the control 'color' on sdxl", UserError),
-        (Hint("tile", picture()), "xl", "portrait models pull controlnet_tile_sdxl", OperatorError),
-        (Hint("pose", picture()), "xl", "portrait models pull pose", OperatorError),
-        (Hint("depth", picture()), "xl", "portrait models pull depth_anything", OperatorError),
-        (Hint("canny", picture(), scale=9.0), "xl", "scale of 0 to 2", UserError),
-        (Hint("canny", picture(), start=0.5, end=0.5), "xl", "starts before it ends", UserError),
+        (ControlInput("magic", picture()), "xl", "There is no control 'magic'", UserError),
+        (ControlInput("color", picture()), "xl", "no network for the control 'color' on sdxl", UserError),
+        (ControlInput("tile", picture()), "xl", "portrait models pull controlnet_tile_sdxl", OperatorError),
+        (ControlInput("pose", picture()), "xl", "portrait models pull pose", OperatorError),
+        (ControlInput("depth", picture()), "xl", "portrait models pull depth_anything", OperatorError),
+        (ControlInput("canny", picture(), scale=9.0), "xl", "scale of 0 to 2", UserError),
+        (ControlInput("canny", picture(), start=0.5, end=0.5), "xl", "starts before it ends", UserError),
     ],
-    ids=lambda each: each.kind if isinstance(each, Hint) else None,
+    ids=lambda each: each.kind if isinstance(each, ControlInput) else None,
 )
 def test_a_hint_that_cannot_be_followed_is_told_before_the_base_is_loaded(
-    settings: Settings, anna: Identity, hint: Hint, base: str, says: str, error: type[Exception]
+    settings: Settings, anna: Identity, hint: ControlInput, base: str, says: str, error: type[Exception]
 ) -> None:
     painter = hub_store.painter(settings)
     with pytest.raises(error, match=says):
@@ -162,7 +164,7 @@ def test_a_hint_that_cannot_be_followed_is_told_before_the_base_is_loaded(
 
 
 def test_what_can_be_followed_on_a_base_and_what_it_lacks_is_told_in_advance(settings: Settings) -> None:
-    able = build.ways(settings)
+    able = build.missing_by_ability(settings)
     assert able["base:xl:hint:canny"] == able["base:sd:hint:color"] == []
     assert "portrait models pull controlnet_tile_sdxl" in able["base:xl:hint:tile"][0]
     assert "portrait models pull depth_anything" in able["base:xl:hint:depth"][0], (
@@ -172,12 +174,14 @@ def test_what_can_be_followed_on_a_base_and_what_it_lacks_is_told_in_advance(set
 
 
 def test_hints_are_told_by_the_marks_of_their_pictures_and_read_back() -> None:
-    hint = Hint("canny", picture(), 0.7, 0.1, 0.9)
-    said = told(Technique(hints=(hint,)))
-    assert said["hints"] == [{"kind": "canny", "scale": 0.7, "start": 0.1, "end": 0.9, "picture": mark(picture())}]
-    (back,) = read(said, {mark(picture()): picture()}).hints
+    hint = ControlInput("canny", picture(), 0.7, 0.1, 0.9)
+    said = to_dict(GenerationOptions(control_inputs=(hint,)))
+    assert said["hints"] == [
+        {"kind": "canny", "scale": 0.7, "start": 0.1, "end": 0.9, "picture": picture_hash(picture())}
+    ]
+    (back,) = from_dict(said, {picture_hash(picture()): picture()}).control_inputs
     assert np.array_equal(back.picture, hint.picture)
-    assert told(Technique(hints=(back,))) == said
+    assert to_dict(GenerationOptions(control_inputs=(back,))) == said
     with pytest.raises(UserError, match="Name it with --hint") as caught:
-        read(said, {mark(picture(5)): picture(5)})
+        from_dict(said, {picture_hash(picture(5)): picture(5)})
     assert caught.value.code == "hint_missing"

@@ -14,17 +14,17 @@ from diffusers.image_processor import VaeImageProcessor
 
 from pipelines.diffusion.sampling import img2img, pipeline_call
 from pipelines.diffusion.sampling.schedulers import SCHEDULERS
-from pipelines.engines.painters.diffusion import Diffusion, Plan
-from pipelines.settings import Base, Draw, ModelStore, Settings
+from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
+from pipelines.settings import BaseLocation, DrawSettings, ModelStoreSettings, Settings
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import UserError
-from portrait.generation.options import Hint, Scene, Technique
-from portrait.generation.parameters import Drawing
+from portrait.generation.options import ControlInput, GenerationOptions, PromptSpec
+from portrait.generation.parameters import GenerationParameters
 from portrait.types import Identity
 from tests import hub_store, tiny
 from tests.faceworld.train import BASE
 
-SCENE = Scene("a photo of a {who}", "low quality")
+SCENE = PromptSpec("a photo of a {who}", "low quality")
 SIZE = Size(64, 80)
 NEAR = 2e-4
 SEEN = 1e-3
@@ -51,15 +51,21 @@ def right_half() -> Mask:
     return mask
 
 
-def plan(painter: Diffusion, who: Identity, names: tuple[str, ...], told: dict[str, Any], **more: Any) -> Plan:
+def plan(
+    painter: Diffusion, who: Identity, names: tuple[str, ...], told: dict[str, Any], **more: Any
+) -> GenerationPlan:
     """`told` of the technique, `more` of the drawing; without names, nobody in particular is drawn."""
     usual: dict[str, Any] = {"scheduler": "own", "steps": 4, "guidance": 4.0, "cutoff": 1.0}
-    technique = Technique(identities=names or ("lora",), **(usual | told))
+    technique = GenerationOptions(identities=names or ("lora",), **(usual | told))
     made = painter.plan(hub_store.request(who, SCENE, technique, seed=5))
     if not names:
-        made = replace(made, identifiers=(), drawing=replace(made.drawing, prompt="a photo of a man"))
-    technique = replace(made.drawing.technique, hints=technique.hints)  # of this size, not of the one that was planned
-    return replace(made, drawing=replace(made.drawing, size=SIZE, technique=technique, **({"start": start()} | more)))
+        made = replace(made, identities=(), parameters=replace(made.parameters, prompt="a photo of a man"))
+    technique = replace(
+        made.parameters.options, hints=technique.control_inputs
+    )  # of this size, not of the one that was planned
+    return replace(
+        made, parameters=replace(made.parameters, size=SIZE, options=technique, **({"start": start()} | more))
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,7 +85,7 @@ def test_a_drawing_is_what_a_plain_call_of_diffusers_draws(
     painter: Diffusion, settings: Settings, anna: Identity, base: str, masked: bool, hinted: bool, kind: str
 ) -> None:
     edges = np.asarray(np.random.default_rng(1).integers(0, 2, (80, 64, 1)).repeat(3, 2) * 255, np.uint8)
-    told = {"base": base, "hints": (Hint("canny", edges, STRONG, drawn=True),) if hinted else ()}
+    told = {"base": base, "hints": (ControlInput("canny", edges, STRONG, drawn=True),) if hinted else ()}
     who = replace(anna, lora=None, tokens=anna.lora)  # on either base, for it is not worn
     made = plan(painter, who, (), told, strength=0.6, mask=right_half() if masked else None)
     ours = hub_store.pixels(painter, made)
@@ -108,7 +114,9 @@ def test_a_drawing_is_what_a_plain_call_of_diffusers_draws(
     ).images[0]
     assert np.abs(ours - theirs).max() < 1e-5
     if hinted:
-        unguided = replace(made, drawing=replace(made.drawing, technique=replace(made.drawing.technique, hints=())))
+        unguided = replace(
+            made, parameters=replace(made.parameters, options=replace(made.parameters.options, hints=()))
+        )
         assert np.abs(ours - hub_store.pixels(painter, unguided)).max() > NEAR
     assert np.abs(ours - start() / 255).max() > 0.01
 
@@ -120,7 +128,7 @@ def test_with_strength_zero_a_picture_goes_through_the_vae_and_back(
     who = replace(anna, lora=None, tokens=anna.lora)
     heard: list[int] = []
     none = plan(painter, who, (), {"base": base}, strength=0.0)
-    assert none.drawing.done == 0
+    assert none.parameters.steps_done == 0
     ours = painter.draw(none, heard.append)[0]
     vae: Any = diffusers.AutoencoderKL.from_pretrained(settings.bases[base].path / "vae")
     pixels = torch.tensor(start()).permute(2, 0, 1)[None].float() / 127.5 - 1
@@ -167,7 +175,7 @@ def test_people_are_drawn_into_pictures_with_guidance_that_ends_early(
     painter: Diffusion, settings: Settings, anna: Identity, names: tuple[str, ...], masked: bool
 ) -> None:
     edges = np.zeros((80, 64, 3), np.uint8)
-    hints = (Hint("canny", edges, drawn=True), Hint("depth", edges, drawn=True))
+    hints = (ControlInput("canny", edges, drawn=True), ControlInput("depth", edges, drawn=True))
     more: dict[str, Any] = {"strength": 0.8, "mask": right_half() if masked else None}
     told = {"steps": 5, "strengths": {"photomaker": 0.0, "photomaker_v2": 0.0}}
     first = hub_store.pixels(painter, plan(painter, anna, names, told, **more))
@@ -184,7 +192,7 @@ def test_perturbed_attention_goes_with_pictures_where_stock_pipelines_let_it(
     painter: Diffusion, anna: Identity
 ) -> None:
     sd = replace(anna, lora=None, tokens=anna.lora)
-    hint = Hint("canny", np.zeros((80, 64, 3), np.uint8), drawn=True)
+    hint = ControlInput("canny", np.zeros((80, 64, 3), np.uint8), drawn=True)
     refused: dict[tuple[str, bool, bool], str] = {}
     for base, who, masked, hints in (
         (base, who, masked, hints)
@@ -196,7 +204,7 @@ def test_perturbed_attention_goes_with_pictures_where_stock_pipelines_let_it(
         for scale in (0.0, 3.0):
             told = {"base": base, "hints": hints, "perturbed": scale}
             made = plan(painter, who, () if base == "sd" else ("lora",), told, strength=0.8)
-            made = replace(made, drawing=replace(made.drawing, mask=right_half() if masked else None))
+            made = replace(made, parameters=replace(made.parameters, mask=right_half() if masked else None))
             try:
                 each.append(hub_store.pixels(painter, made))
             except UserError as error:
@@ -210,7 +218,7 @@ def test_every_scheduler_begins_from_a_picture(painter: Diffusion, anna: Identit
         heard: list[int] = []
         made = plan(painter, anna, ("lora",), {"scheduler": name, "steps": 6}, strength=0.5)
         assert painter.draw(made, heard.append)[0].std() > 0.01
-        assert made.drawing.done == 3
+        assert made.parameters.steps_done == 3
         assert heard == list(range(1, len(heard) + 1))
         assert len(heard) >= 3
 
@@ -229,16 +237,19 @@ def test_what_no_stock_pipeline_does_is_told_before_the_base_is_loaded(
 
 def test_the_farther_it_goes_the_less_is_left_of_the_picture(tmp_path: Path) -> None:
     """On a base that really draws: see `tests.faceworld`."""
-    models = ModelStore(folder=tmp_path)
-    face = hub_store.painter(Settings(models=models, bases={"face": Base(BASE)}, draw=Draw(base="face", device="cpu")))
-    told = Technique(base="face", scheduler="own", steps=12, guidance=4.0, cutoff=1.0)
-    drawing = Drawing("a photo of a person, in a red shirt", "", Size(48, 48), 1, 12, 4.0, told)
+    models = ModelStoreSettings(folder=tmp_path)
+    face = hub_store.painter(
+        Settings(models=models, bases={"face": BaseLocation(BASE)}, draw=DrawSettings(base="face", device="cpu"))
+    )
+    told = GenerationOptions(base="face", scheduler="own", steps=12, guidance=4.0, cutoff=1.0)
+    drawing = GenerationParameters("a photo of a person, in a red shirt", "", Size(48, 48), 1, 12, 4.0, told)
     base, who = face._bases("face"), hub_store.stranger(1)
-    first = hub_store.pixels(face, Plan(who, base, (), drawing, "", (), drawing.size))
+    first = hub_store.pixels(face, GenerationPlan(who, base, (), drawing, "", (), drawing.size))
     begun = replace(drawing, seed=9, start=np.asarray((first * 255).round(), np.uint8))
     left = [
         np.abs(
-            first - hub_store.pixels(face, Plan(who, base, (), replace(begun, strength=each), "", (), drawing.size))
+            first
+            - hub_store.pixels(face, GenerationPlan(who, base, (), replace(begun, strength=each), "", (), drawing.size))
         ).mean()
         for each in (0.0, 0.4, 1.0)
     ]
@@ -263,14 +274,14 @@ class HalfPipe:
 
 def test_a_vae_that_overflows_in_half_precision_is_used_in_float32_and_comes_back() -> None:
     pipe = HalfPipe()
-    drawing = Drawing("", "", SIZE, 0, 4, 1.0, Technique(), start())
-    pipeline_call._drawn(pipe, {}, drawing, pipeline_call._After((), [].append, drawing, 1.0, None))
+    drawing = GenerationParameters("", "", SIZE, 0, 4, 1.0, GenerationOptions(), start())
+    pipeline_call._call_pipeline(pipe, {}, drawing, pipeline_call._StepCallback((), [].append, drawing, 1.0, None))
     assert pipe.vae.dtype == torch.float16
     seen: list[torch.dtype] = []
     decode = pipe.vae.decode
     pipe.vae.decode = lambda given, **more: (seen.append(given.dtype), decode(given, **more))[1]
     with torch.no_grad():
-        assert img2img.round_trip(pipe, start()).shape == (SIZE.height, SIZE.width, 3)
+        assert img2img.vae_round_trip(pipe, start()).shape == (SIZE.height, SIZE.width, 3)
     assert seen == [torch.float32]
     assert pipe.vae.dtype == torch.float16
 
@@ -278,15 +289,15 @@ def test_a_vae_that_overflows_in_half_precision_is_used_in_float32_and_comes_bac
 def test_a_mask_is_rounded_up_to_whole_latents() -> None:
     mask = np.zeros((20, 24), np.float32)
     mask[9, 17], mask[19, 0] = 0.5, 0.49
-    grown = img2img.cells(mask, 8)
+    grown = img2img.round_up_mask(mask, 8)
     assert grown.shape == (20, 24)
     assert grown[8:16, 16:].min() == 1
     assert grown.sum() == 64
 
 
 def test_a_start_and_a_mask_are_as_large_as_the_drawing() -> None:
-    drawing = Drawing("", "", SIZE, 0, 4, 1.0, Technique())
-    assert drawing.done == 4
+    drawing = GenerationParameters("", "", SIZE, 0, 4, 1.0, GenerationOptions())
+    assert drawing.steps_done == 4
     for wrong in (
         {"start": np.zeros((64, 80, 3), np.uint8)},
         {"mask": right_half()},
@@ -295,4 +306,4 @@ def test_a_start_and_a_mask_are_as_large_as_the_drawing() -> None:
     ):
         with pytest.raises(ValueError, match=r"of|from"):
             replace(drawing, **wrong)
-    assert [replace(drawing, start=start(), strength=each).done for each in (0.0, 0.2, 0.5, 1.0)] == [0, 0, 2, 4]
+    assert [replace(drawing, start=start(), strength=each).steps_done for each in (0.0, 0.2, 0.5, 1.0)] == [0, 0, 2, 4]

@@ -8,12 +8,12 @@ import torch
 
 from pipelines.diffusion.base import families
 from pipelines.diffusion.base.families import sd15, sdxl
-from pipelines.diffusion.base.registry import families as every_family
+from pipelines.diffusion.base.registry import all_families as every_family
 from pipelines.diffusion.sampling import previews
-from pipelines.diffusion.sampling.previews import Peek
+from pipelines.diffusion.sampling.previews import LatentPreview
 from pipelines.settings import Settings
 from portrait.arrays import Image, Size
-from portrait.generation.options import Scene, Technique
+from portrait.generation.options import GenerationOptions, PromptSpec
 from tests import hub_store
 
 BRIGHT = {"sd15": (2.0, 2.0, 0.0, -2.0), "sdxl": (2.0, 0.0, 0.0, -1.0)}
@@ -31,7 +31,7 @@ class Clock:
 
 def test_a_look_is_taken_at_most_twice_a_second() -> None:
     clock = Clock()
-    peek = Peek(sdxl.COLOURS, clock)
+    peek = LatentPreview(sdxl.LATENT_RGB_FACTORS, clock)
     looks: list[Image] = []
     for step in range(1, 41):
         clock.now = step * 0.1
@@ -44,7 +44,7 @@ def test_a_look_is_taken_at_most_twice_a_second() -> None:
 
 def test_latents_of_another_width_are_not_looked_at() -> None:
     clock = Clock()
-    peek = Peek(sd15.COLOURS, clock)
+    peek = LatentPreview(sd15.LATENT_RGB_FACTORS, clock)
     clock.now = 5
     peek(torch.zeros(1, 8, 8, 8))
     assert peek.image is None
@@ -52,24 +52,28 @@ def test_latents_of_another_width_are_not_looked_at() -> None:
 
 def test_every_family_says_what_its_latents_look_like() -> None:
     for family in every_family():
-        matrix, middle = family.colours
+        matrix, middle = family.latent_rgb_factors
         assert np.array(matrix).shape == (4, 3)
         assert np.array(middle).shape == (3,)
-        grey = previews.seen(np.zeros((4, 2, 2), np.float32), family.colours)
+        grey = previews.latents_to_rgb(np.zeros((4, 2, 2), np.float32), family.latent_rgb_factors)
         assert 110 < grey.mean() < 150
         bright = np.array(BRIGHT[family.name], np.float32)[:, None, None].repeat(2, 1).repeat(2, 2)
-        assert previews.seen(bright, family.colours).mean() > previews.seen(-bright, family.colours).mean() + 60
+        assert (
+            previews.latents_to_rgb(bright, family.latent_rgb_factors).mean()
+            > previews.latents_to_rgb(-bright, family.latent_rgb_factors).mean() + 60
+        )
     assert families.__doc__
 
 
 def test_noise_that_is_counted_in_tens_does_not_hide_the_picture() -> None:
     latents = np.random.default_rng(0).normal(size=(4, 16, 16)).astype(np.float32)
     assert np.array_equal(
-        previews.seen(latents * 14, sdxl.COLOURS), previews.seen(latents / latents.std(), sdxl.COLOURS)
+        previews.latents_to_rgb(latents * 14, sdxl.LATENT_RGB_FACTORS),
+        previews.latents_to_rgb(latents / latents.std(), sdxl.LATENT_RGB_FACTORS),
     )
     broken = latents.copy()
     broken[0, 0, 0] = np.nan
-    assert previews.seen(broken, sdxl.COLOURS).shape == (64, 64, 3)
+    assert previews.latents_to_rgb(broken, sdxl.LATENT_RGB_FACTORS).shape == (64, 64, 3)
 
 
 @pytest.mark.parametrize("base", ["sd", "xl"])
@@ -78,19 +82,19 @@ def test_looking_changes_nothing_and_is_told(
 ) -> None:
     settings = filled(tmp_path_factory)
     painter = hub_store.painter(settings)
-    told = Technique(base=base, identities=("faceid",), scheduler="own", steps=4, guidance=4.0, cutoff=0.5)
+    told = GenerationOptions(base=base, identities=("faceid",), scheduler="own", steps=4, guidance=4.0, cutoff=0.5)
     request = replace(
-        hub_store.request(hub_store.stranger(1), Scene("a photo of a {who}"), told, size=Size(64, 80)), count=2
+        hub_store.request(hub_store.stranger(1), PromptSpec("a photo of a {who}"), told, size=Size(64, 80)), count=2
     )
     heard: list[Image | None] = []
     plain = painter.paint(request, lambda done, total, doing, preview=None: None)
-    monkeypatch.setattr(previews, "EVERY", 0.0)
+    monkeypatch.setattr(previews, "INTERVAL", 0.0)
     looked = painter.paint(request, lambda done, total, doing, preview=None: heard.append(preview))
     painter.close()
     assert [np.array_equal(one.image, other.image) for one, other in zip(plain, looked, strict=True)] == [True, True]
     assert len(heard) == 8
     shapes = {each.shape for each in heard if each is not None}
-    drawn = painter.plan(request).drawing.size
+    drawn = painter.plan(request).parameters.size
     assert shapes == {(drawn.height // 2, drawn.width // 2, 3)}
 
 

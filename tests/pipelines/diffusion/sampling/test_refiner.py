@@ -10,15 +10,15 @@ import torch
 from diffusers import EulerDiscreteScheduler, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
 
 from pipelines.diffusion.sampling import refiner
-from pipelines.engines.painters.diffusion import Diffusion, Plan
+from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
 from pipelines.settings import Settings
 from portrait.arrays import Size
 from portrait.errors import OperatorError, UserError
-from portrait.generation.options import Scene, Technique
+from portrait.generation.options import GenerationOptions, PromptSpec
 from portrait.types import Identity
 from tests import hub_store, tiny_refiner
 
-SCENE = Scene("a photo of a {who}", "low quality")
+SCENE = PromptSpec("a photo of a {who}", "low quality")
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +29,21 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return settings
 
 
-def plan(painter: Diffusion, who: Identity, *identities: str, **more: Any) -> Plan:
-    technique = Technique(
+def plan(painter: Diffusion, who: Identity, *identities: str, **more: Any) -> GenerationPlan:
+    technique = GenerationOptions(
         identities=identities, **{"scheduler": "own", "steps": 10, "guidance": 4.0, "refiner": 0.2, **more}
     )
     made = painter.plan(hub_store.request(who, SCENE, technique))
-    return replace(made, drawing=replace(made.drawing, size=Size(64, 64)))
+    return replace(made, parameters=replace(made.parameters, size=Size(64, 64)))
 
 
 def test_base_and_refiner_draw_what_the_published_calls_draw(
     painter: Diffusion, settings: Settings, anna: Identity
 ) -> None:
-    made = replace(plan(painter, anna, "lora"), identifiers=(), drawing=plan(painter, anna, "lora", cutoff=1).drawing)
-    made = replace(made, drawing=replace(made.drawing, prompt="a photo of a man", size=Size(64, 64)))
+    made = replace(
+        plan(painter, anna, "lora"), identifiers=(), drawing=plan(painter, anna, "lora", cutoff=1).parameters
+    )
+    made = replace(made, parameters=replace(made.parameters, prompt="a photo of a man", size=Size(64, 64)))
     steps: list[int] = []
     pixels, facts = painter.draw(made, steps.append)
     assert steps == list(range(1, 11))
@@ -86,8 +88,8 @@ def test_the_refiner_changes_what_any_identity_draws_and_leaves_the_base_as_it_w
 
 def test_the_refiner_is_told_no_word_that_was_learned(painter: Diffusion, anna: Identity) -> None:
     made = plan(painter, anna, "lora")
-    assert "sks" in made.drawing.prompt
-    assert made.plain == "a photo of a man"
+    assert "sks" in made.parameters.prompt
+    assert made.refiner_prompt == "a photo of a man"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_the_refiner_is_told_no_word_that_was_learned(painter: Diffusion, anna: 
 def test_what_the_refiner_cannot_go_on_from_is_told_beforehand(
     painter: Diffusion, anna: Identity, more: dict[str, Any], says: str
 ) -> None:
-    technique = Technique(**{"identities": ("lora",), "scheduler": "own", "refiner": 0.2, **more})
+    technique = GenerationOptions(**{"identities": ("lora",), "scheduler": "own", "refiner": 0.2, **more})
     with pytest.raises(UserError, match=says):
         painter.plan(hub_store.request(hub_store.stranger(1) if "base" in more else anna, SCENE, technique))
 
@@ -143,8 +145,8 @@ def test_where_both_do_not_fit_each_waits_for_its_turn(
     second: Any = SimpleNamespace(pipeline=Pipeline("refiner", seen))
     loaded = SimpleNamespace(pipeline=Pipeline("base", seen), profile="full")
     lease: Any = SimpleNamespace(loaded=loaded, device=torch.device("cuda"))
-    monkeypatch.setattr(refiner.device, "free", lambda where: free)
-    monkeypatch.setattr(refiner.device, "sweep", lambda where: None)
-    with refiner.aside(lease, second):
+    monkeypatch.setattr(refiner.device, "free_memory", lambda where: free)
+    monkeypatch.setattr(refiner.device, "release_memory", lambda where: None)
+    with refiner.refiner_on_device(lease, second):
         seen.append("drawn")
     assert seen == log

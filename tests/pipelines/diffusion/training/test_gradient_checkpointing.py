@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines.diffusion.base import loading, lora
-from pipelines.diffusion.base.family import TARGETS
+from pipelines.diffusion.base.family import LORA_TARGETS
 from pipelines.diffusion.training import gradient_checkpointing
 from portrait.training import Checkpointing
 
@@ -17,20 +17,22 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def passed(hub: Path, strength: Checkpointing) -> tuple[list[torch.Tensor], int]:
     """Gradients of a LoRA after one pass there and back, and how many operations it took."""
-    unet: Any = loading.parts(loading.source("sd15", hub / "sd15"), torch.float32, ["unet"])["unet"]
-    lora.attach(unet, 4, TARGETS, 0)
-    gradient_checkpointing.apply(unet, strength)
+    unet: Any = loading.load_components(loading.open_base("sd15", hub / "sd15"), torch.float32, ["unet"])["unet"]
+    lora.add_adapter(unet, 4, LORA_TARGETS, 0)
+    gradient_checkpointing.enable(unet, strength)
     unet.train()
     random = torch.Generator().manual_seed(0)
     noised, words = torch.randn(1, 4, 8, 8, generator=random), torch.randn(1, 77, 32, generator=random)
     with FlopCounterMode(display=False) as counter:
         unet(noised, torch.tensor([500]), words, return_dict=False)[0].square().mean().backward()
-    return [each.grad for _, each in lora.learned(unet, "unet") if each.grad is not None], counter.get_total_flops()
+    return [
+        each.grad for _, each in lora.trainable_parameters(unet, "unet") if each.grad is not None
+    ], counter.get_total_flops()
 
 
 def test_gradients_stay_and_light_computes_less_again(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        gradient_checkpointing, "LONG", 300
+        gradient_checkpointing, "MIN_SUMMED", 300
     )  # the tiny network's convolutions, and none of its other products
     off, light, full = (passed(hub, strength) for strength in ("off", "light", "full"))
     assert off[1] < light[1] < full[1]
@@ -40,7 +42,7 @@ def test_gradients_stay_and_light_computes_less_again(hub: Path, monkeypatch: py
 
 
 def test_what_is_short_for_its_result_is_computed_again(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradient_checkpointing, "LONG", 10**6)
+    monkeypatch.setattr(gradient_checkpointing, "MIN_SUMMED", 10**6)
     assert passed(hub, "light")[1] == passed(hub, "full")[1]
-    monkeypatch.setattr(gradient_checkpointing, "LONG", 1)
+    monkeypatch.setattr(gradient_checkpointing, "MIN_SUMMED", 1)
     assert passed(hub, "light")[1] == passed(hub, "off")[1]

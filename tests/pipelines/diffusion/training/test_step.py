@@ -12,34 +12,34 @@ from diffusers import DDPMScheduler
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 
 from pipelines.diffusion.base import loading, lora
-from pipelines.diffusion.base.family import TARGETS
-from pipelines.diffusion.training import class_images, job
+from pipelines.diffusion.base.family import LORA_TARGETS
+from pipelines.diffusion.training import class_images, run
 from pipelines.diffusion.training import step as ours
-from pipelines.diffusion.training.job import Course
-from pipelines.settings import Prior, Train
-from tests.pipelines.engines import lessons
-from tests.pipelines.engines.lessons import PLAIN
+from pipelines.diffusion.training.run import TrainingRun
+from pipelines.settings import PriorSettings, TrainSettings
+from tests.pipelines.engines import tiny_training
+from tests.pipelines.engines.tiny_training import PLAIN
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-PRIOR = Prior(weight=0.7, images=2, steps=1)
+PRIOR = PriorSettings(weight=0.7, images=2, steps=1)
 
 
-@pytest.mark.parametrize("prior", [Prior(), PRIOR], ids=["alone", "prior"])
+@pytest.mark.parametrize("prior", [PriorSettings(), PRIOR], ids=["alone", "prior"])
 @pytest.mark.parametrize("gamma", [0.0, 5.0], ids=["plain", "min-snr"])
 @pytest.mark.parametrize("name", ["sd15", "sdxl", "sd15-v"])
 def test_the_first_step_equals_a_straightforward_loop(
-    hub: Path, tmp_path: Path, name: str, gamma: float, prior: Prior
+    hub: Path, tmp_path: Path, name: str, gamma: float, prior: PriorSettings
 ) -> None:
     knobs = replace(PLAIN, batch=2, min_snr=gamma, prior=prior)
-    course = lessons.course(hub, name, knobs, tmp_path)
-    learner, material = job.learner(course, None), job.material(course)
+    course = tiny_training.training_run(hub, name, knobs, tmp_path)
+    learner, material = run.build_learner(course, None), run.build_dataset(course)
     random = torch.Generator().manual_seed(3)
     # The second factor begins at zero, where half of the gradients vanish.
-    weights = {key: 0.3 * torch.randn(each.shape, generator=random) for key, each in learner.worn().items()}
-    learner.wear(weights)
+    weights = {key: 0.3 * torch.randn(each.shape, generator=random) for key, each in learner.get_weights().items()}
+    learner.load_weights(weights)
     loss = learner.loss(material, 0)
     loss.backward()
-    grown = {key: place.grad for key, place in lora.learned(learner.unet, "unet")}
+    grown = {key: place.grad for key, place in lora.trainable_parameters(learner.unet, "unet")}
     expected, gradients = straightforward(course, knobs, weights, material)
     assert loss.item() == pytest.approx(expected, abs=1e-5, rel=1e-5)
     assert grown.keys() == gradients.keys()
@@ -51,21 +51,21 @@ def test_the_first_step_equals_a_straightforward_loop(
 
 
 def straightforward(
-    course: Course, knobs: Train, weights: lora.Weights, material: ours.Material
+    course: TrainingRun, knobs: TrainSettings, weights: lora.Weights, material: ours.Dataset
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """As diffusers' scripts write it: everything in the loop, one batch of the person and of others."""
-    pipeline = loading.load(course.base, torch.float32)
+    pipeline = loading.load_pipeline(course.base, torch.float32)
     pipeline.unet.requires_grad_(False)
-    pipeline.unet.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=list(TARGETS)))
+    pipeline.unet.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=list(LORA_TARGETS)))
     set_peft_model_state_dict(pipeline.unet, {key.removeprefix("unet."): each for key, each in weights.items()})
     schedule: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
-    own = [course.lesson.training.crops[at] for at in material.places(0)]
+    own = [course.job.training.crops[at] for at in material.sample_indices(0)]
     images, captions = [crop.image for crop in own], [crop.caption for crop in own]
-    random = torch.Generator().manual_seed(ours._seed(knobs.seed, 0))
+    random = torch.Generator().manual_seed(ours._step_seed(knobs.seed, 0))
     draws = [drawn(random, len(own))]
     if knobs.prior.weight:
-        folder = class_images.folder(course.cache, course.base_hash, knobs.prior, "person", 64)
-        picked = material.strangers(0)
+        folder = class_images.cache_folder(course.cache, course.base_hash, knobs.prior, "person", 64)
+        picked = material.class_indices(0)
         images += [read(folder / f"{at:04}.png") for at in picked]
         captions += ["a photo of a person"] * len(picked)
         draws.append(drawn(random, len(picked)))
@@ -124,33 +124,33 @@ def resized(image: np.ndarray) -> np.ndarray:
 def test_gradient_checkpointing_changes_nothing(hub: Path, tmp_path: Path) -> None:
     losses = {}
     for mode in ("off", "light", "full"):
-        course = lessons.course(hub, "sd15", replace(PLAIN, checkpointing=mode), tmp_path)
+        course = tiny_training.training_run(hub, "sd15", replace(PLAIN, checkpointing=mode), tmp_path)
         assert course.plan.checkpointing == mode
-        learner, material = job.learner(course, None), job.material(course)
+        learner, material = run.build_learner(course, None), run.build_dataset(course)
         learner.unet.train()
-        losses[mode] = [learner.learn(material, step) for step in range(2)]
+        losses[mode] = [learner.train_step(material, step) for step in range(2)]
     assert losses["light"] == losses["off"]
     assert losses["full"] == losses["off"]
 
 
 def test_pictures_of_another_shape_than_the_class_pictures_are_learned_beside_them(hub: Path, tmp_path: Path) -> None:
     knobs = replace(PLAIN, prior=PRIOR)
-    course = lessons.course(hub, "sd15", knobs, tmp_path)
-    material = job.material(course)
-    wide = replace(material.own[0], moments=material.own[0].moments[..., :4, :])
-    learner = job.learner(course, None)
-    both = learner.loss(replace(material, own=[wide]), 0).item()
-    alone = learner.loss(replace(material, own=[wide], others=[]), 0).item()
+    course = tiny_training.training_run(hub, "sd15", knobs, tmp_path)
+    material = run.build_dataset(course)
+    wide = replace(material.samples[0], moments=material.samples[0].moments[..., :4, :])
+    learner = run.build_learner(course, None)
+    both = learner.loss(replace(material, samples=[wide]), 0).item()
+    alone = learner.loss(replace(material, samples=[wide], class_samples=[]), 0).item()
     assert both > alone
 
 
 def test_dropped_captions_mirrors_and_offset_noise_are_drawn_for_each_picture(hub: Path, tmp_path: Path) -> None:
     knobs = replace(PLAIN, flips=True, caption_drop=0.5, noise_offset=0.1)
-    course = lessons.course(hub, "sd15", knobs, tmp_path)
-    learner, material = job.learner(course, None), job.material(course)
-    assert material.own[0].moments.shape == (2, 2, 4, 8, 8)
+    course = tiny_training.training_run(hub, "sd15", knobs, tmp_path)
+    learner, material = run.build_learner(course, None), run.build_dataset(course)
+    assert material.samples[0].moments.shape == (2, 2, 4, 8, 8)
     random = torch.Generator().manual_seed(1)
-    many = learner._draw(material, [material.own[0]] * 200, random)
+    many = learner._noise_samples(material, [material.samples[0]] * 200, random)
     assert 0.3 < many.captions.count("") / 200 < 0.7
     assert many.noise.mean(dim=(2, 3)).std() > 0.15, "an offset moves whole channels; without it this is 0.125"
     assert len({round(float(each.mean()), 1) for each in many.latents}) >= 1
@@ -158,9 +158,9 @@ def test_dropped_captions_mirrors_and_offset_noise_are_drawn_for_each_picture(hu
 
 def test_the_rate_warms_up_and_falls(hub: Path) -> None:
     knobs = replace(PLAIN, warmup=4, schedule="cosine")
-    shares = [ours.rate(knobs, step, 12) for step in range(12)]
+    shares = [ours.learning_rate_share(knobs, step, 12) for step in range(12)]
     assert shares[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
     assert shares[4] == 1
     assert shares[4:] == sorted(shares[4:], reverse=True)
     assert shares[-1] < 0.1
-    assert {ours.rate(PLAIN, step, 12) for step in range(12)} == {1.0}
+    assert {ours.learning_rate_share(PLAIN, step, 12) for step in range(12)} == {1.0}

@@ -3,11 +3,11 @@
 import pytest
 
 from pipelines.diffusion.training import validation
-from portrait.training import Look
+from portrait.training import ValidationResult
 
 
-def looks(*distances: float, collapsed: tuple[int, ...] = ()) -> list[Look]:
-    return [Look(100 * at, each, 1.0, None, at in collapsed) for at, each in enumerate(distances, 1)]
+def looks(*distances: float, collapsed: tuple[int, ...] = ()) -> list[ValidationResult]:
+    return [ValidationResult(100 * at, each, 1.0, None, at in collapsed) for at, each in enumerate(distances, 1)]
 
 
 @pytest.mark.parametrize(
@@ -26,15 +26,17 @@ def looks(*distances: float, collapsed: tuple[int, ...] = ()) -> list[Look]:
 def test_the_best_is_merged_with_those_beside_it_that_are_about_as_good(
     distances: tuple[float, ...], collapsed: tuple[int, ...], steps: list[int]
 ) -> None:
-    assert [look.step for look in validation.neighbours(looks(*distances, collapsed=collapsed), 3, 0.05)] == steps
+    assert [
+        look.step for look in validation.neighbours_to_merge(looks(*distances, collapsed=collapsed), 3, 0.05)
+    ] == steps
 
 
 def test_one_picture_over_and_over_comes_last() -> None:
-    assert [look.step for look in validation.best(looks(0.5, 0.1, 0.4, collapsed=(2,)))] == [300, 100, 200]
+    assert [look.step for look in validation.rank_results(looks(0.5, 0.1, 0.4, collapsed=(2,)))] == [300, 100, 200]
 
 
 def test_a_plateau_is_looks_that_brought_nothing() -> None:
-    assert not validation.plateau(looks(0.9, 0.8, 0.7), 3, 0.01)
-    assert not validation.plateau(looks(0.9, 0.8, 0.8, 0.7), 2, 0.01)
-    assert validation.plateau(looks(0.9, 0.5, 0.6, 0.495), 2, 0.01)
-    assert not validation.plateau(looks(0.9, 0.5, 0.6, 0.7), 0, 0.01)
+    assert not validation.has_plateaued(looks(0.9, 0.8, 0.7), 3, 0.01)
+    assert not validation.has_plateaued(looks(0.9, 0.8, 0.8, 0.7), 2, 0.01)
+    assert validation.has_plateaued(looks(0.9, 0.5, 0.6, 0.495), 2, 0.01)
+    assert not validation.has_plateaued(looks(0.9, 0.5, 0.6, 0.7), 0, 0.01)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from pipelines.engines.controls.color import Color
+from pipelines.engines.controls.color import ColorGrid
 from portrait.arrays import Image
 
 
@@ -13,7 +13,7 @@ def halves(height: int, width: int) -> Image:
 def test_each_cell_has_one_colour_that_is_the_mean_of_what_it_covers() -> None:
     noise = np.random.default_rng(0).integers(-40, 40, (512, 384, 3))
     grainy = np.clip(halves(512, 384).astype(int) + noise, 0, 255).astype(np.uint8)
-    drawn = Color().draw(grainy)
+    drawn = ColorGrid().process(grainy)
     assert drawn.shape == grainy.shape
     assert np.abs(drawn[100, 50].astype(int) - (200, 40, 15)).max() < 15
     assert np.abs(drawn[400, 350].astype(int) - (15, 60, 215)).max() < 15
@@ -23,4 +23,4 @@ def test_each_cell_has_one_colour_that_is_the_mean_of_what_it_covers() -> None:
 
 
 def test_a_tiny_picture_keeps_at_least_one_colour() -> None:
-    assert Color().draw(halves(3, 2)).shape == (3, 2, 3)
+    assert ColorGrid().process(halves(3, 2)).shape == (3, 2, 3)

@@ -12,7 +12,7 @@ def square() -> Image:
 
 
 def test_outlines_stand_where_the_picture_has_them() -> None:
-    drawn = Canny().draw(square())
+    drawn = Canny().process(square())
     assert drawn.shape == (96, 64, 3)
     assert set(np.unique(drawn)) == {0, 255}
     assert not drawn[40:56, 24:40].any()
@@ -23,7 +23,7 @@ def test_outlines_stand_where_the_picture_has_them() -> None:
 def test_content_keeps_its_colours_and_loses_its_grain() -> None:
     noise = np.random.default_rng(0).integers(-40, 40, (96, 64, 3))
     grainy = np.clip(square().astype(int) + noise, 0, 255).astype(np.uint8)
-    drawn = Tile().draw(grainy)
+    drawn = Tile().process(grainy)
     assert drawn.shape == grainy.shape
     assert np.abs(drawn[44:52, 28:36].mean((0, 1)) - (200, 100, 50)).max() < 15
     assert drawn[44:52, 28:36].std() < grainy[44:52, 28:36].std()

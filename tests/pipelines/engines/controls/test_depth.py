@@ -1,4 +1,4 @@
-"""Depth through the published class, in its tiny layout."""
+"""DepthAnything through the published class, in its tiny layout."""
 
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,12 @@ import pytest
 import torch
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config, DPTImageProcessorPil
 
-from pipelines.engines.controls.depth import Depth
+from pipelines.engines.controls.depth import DepthAnything
 from portrait.errors import EngineError
 
 
 def tiny(folder: Path) -> Path:
-    """Depth Anything in two layers, as its folder lies on the hub."""
+    """DepthAnything Anything in two layers, as its folder lies on the hub."""
     torch.manual_seed(0)
     shape: dict[str, Any] = {
         "hidden_size": 16,
@@ -43,7 +43,7 @@ def tiny(folder: Path) -> Path:
 
 def test_depth_is_grey_as_large_as_the_picture_and_uses_the_whole_range(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (60, 44, 3), dtype=np.uint8)
-    drawn = Depth(tiny(tmp_path)).draw(image)
+    drawn = DepthAnything(tiny(tmp_path)).process(image)
     assert drawn.shape == image.shape
     assert np.array_equal(drawn[..., 0], drawn[..., 2])
     assert drawn.min() < 10
@@ -54,5 +54,5 @@ def test_a_folder_that_is_broken_is_named(tmp_path: Path) -> None:
     folder = tiny(tmp_path)
     (folder / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(EngineError, match="cannot be used") as caught:
-        Depth(folder)
+        DepthAnything(folder)
     assert caught.value.code == "broken_model"

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.engines import Engines
 from pipelines.engines.controls.pose import OpenPose, make
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.errors import UserError
@@ -16,7 +16,7 @@ from tests import selfies
 
 @pytest.fixture(scope="module")
 def control(engines: Engines, settings: Settings) -> OpenPose:
-    return make(settings, Models(settings.models), engines)
+    return make(settings, ModelStore(settings.models), engines)
 
 
 def joint(person: Skeleton, name: str) -> tuple[float, float]:
@@ -25,7 +25,7 @@ def joint(person: Skeleton, name: str) -> tuple[float, float]:
 
 
 def test_shoulders_and_arms_of_one_person_stand_where_they_are(control: OpenPose, astronaut: Image) -> None:
-    (person,) = control.people(astronaut)
+    (person,) = control.detect(astronaut)
     truth = {
         "nose": ((222, 131), 8),
         "right eye": ((203, 101), 6),
@@ -41,7 +41,7 @@ def test_shoulders_and_arms_of_one_person_stand_where_they_are(control: OpenPose
 
 
 def test_the_figure_has_limbs_in_its_colours_on_black(control: OpenPose, astronaut: Image) -> None:
-    drawn = control.draw(astronaut)
+    drawn = control.process(astronaut)
     assert drawn.shape == astronaut.shape
     assert 0.01 < drawn.any(axis=2).mean() < 0.2
     colours = {tuple(each) for each in drawn.reshape(-1, 3)}
@@ -49,7 +49,7 @@ def test_the_figure_has_limbs_in_its_colours_on_black(control: OpenPose, astrona
 
 
 def test_everybody_in_a_group_is_drawn_with_their_own_shoulders(control: OpenPose) -> None:
-    people = control.people(selfies.group())
+    people = control.detect(selfies.group())
     assert len(people) == 6
     with_body = [person for person in people if not np.isnan(joint(person, "neck")).any()]
     assert len(with_body) >= 4
@@ -65,12 +65,12 @@ def test_everybody_in_a_group_is_drawn_with_their_own_shoulders(control: OpenPos
 
 def test_a_pose_is_the_same_in_a_larger_picture(control: OpenPose, astronaut: Image) -> None:
     large = np.asarray(cv2.resize(astronaut, (1024, 1024), interpolation=cv2.INTER_CUBIC), np.uint8)
-    (one,), (other,) = control.people(astronaut), control.people(large)
+    (one,), (other,) = control.detect(astronaut), control.detect(large)
     for name in ("right shoulder", "left shoulder", "right elbow"):
         assert np.hypot(*(np.subtract(joint(other, name), np.multiply(joint(one, name), 2)))) < 40
 
 
 def test_a_picture_without_people_is_refused(control: OpenPose) -> None:
     with pytest.raises(UserError, match="Nobody is seen") as caught:
-        control.draw(np.full((200, 200, 3), 128, np.uint8))
+        control.process(np.full((200, 200, 3), 128, np.uint8))
     assert caught.value.code == "no_pose"

@@ -12,9 +12,9 @@ from insightface.utils.face_align import norm_crop
 
 from pipelines.engines import Engines
 from pipelines.engines.faces import scrfd
-from pipelines.engines.faces.scrfd import PACKS, Scrfd, arcface_chip
-from pipelines.engines.onnx import network
-from pipelines.model_store.store import Models
+from pipelines.engines.faces.scrfd import PACKS, Scrfd, align_for_arcface
+from pipelines.engines.runtimes import onnx as network
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.errors import EngineError, OperatorError
@@ -43,13 +43,13 @@ class Store:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for number, (name, pack) in enumerate(PACKS.items()):
-        write_pack(tmp_path / name, pack.detector, pack.recogniser, seed=number, batched=name == "antelopev2")
+        write_pack(tmp_path / name, pack.detector, pack.recognizer, seed=number, batched=name == "antelopev2")
     return tmp_path
 
 
 @pytest.fixture
-def models(folder: Path) -> Models:
-    return cast(Models, Store(folder))
+def models(folder: Path) -> ModelStore:
+    return cast(ModelStore, Store(folder))
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def three() -> Image:
     return picture((80, 480, 8, GREEN), (480, 96, 16, BLUE), (256, 320, 32, RED))
 
 
-def test_the_largest_face_comes_first(models: Models) -> None:
+def test_the_largest_face_comes_first(models: ModelStore) -> None:
     faces = Scrfd(models).faces(three())
     assert [round(face.box.width / 32) for face in faces] == [4, 2, 1]
     assert faces[0].box.centre == pytest.approx((256, 320), abs=4)
@@ -104,56 +104,56 @@ def test_the_largest_face_comes_first(models: Models) -> None:
     assert all(face.mesh is None for face in faces)
 
 
-def test_a_black_picture_holds_no_face(models: Models) -> None:
+def test_a_black_picture_holds_no_face(models: ModelStore) -> None:
     assert Scrfd(models).faces(picture()) == []
 
 
-def test_a_strip_holds_no_face(models: Models) -> None:
+def test_a_strip_holds_no_face(models: ModelStore) -> None:
     assert Scrfd(models).faces(picture(width=2000, height=2)) == []
 
 
-def test_boxes_are_in_the_pixels_of_a_large_picture(models: Models) -> None:
+def test_boxes_are_in_the_pixels_of_a_large_picture(models: ModelStore) -> None:
     (face,) = Scrfd(models).faces(picture((512, 640, 64, RED), width=1280, height=960))
     assert face.box.width == pytest.approx(256, abs=8)
     assert face.box.centre == pytest.approx((512, 640), abs=8)
 
 
-def test_a_face_that_fills_the_photo_is_found_at_the_second_look(models: Models) -> None:
+def test_a_face_that_fills_the_photo_is_found_at_the_second_look(models: ModelStore) -> None:
     finder = Scrfd(models)
     close_up = picture((320, 320, 160, RED))
     (face,) = finder.faces(close_up)
     assert face.box.width == pytest.approx(640, abs=20)
-    assert finder._look(close_up[..., ::-1].copy(), scrfd.SIDE) == []
+    assert finder._detect_at(close_up[..., ::-1].copy(), scrfd.DET_SIZE) == []
 
 
-def test_a_face_on_the_wall_does_not_hide_the_one_that_fills_the_photo(models: Models) -> None:
+def test_a_face_on_the_wall_does_not_hide_the_one_that_fills_the_photo(models: ModelStore) -> None:
     faces = Scrfd(models).faces(picture((320, 320, 160, RED), (40, 40, 8, GREEN)))
     assert [round(face.box.width / 32) for face in faces] == [20, 1]
 
 
-def test_the_second_look_adds_no_small_face(models: Models) -> None:
+def test_the_second_look_adds_no_small_face(models: ModelStore) -> None:
     # Seen as a face of 160 pixels at 128, where a cell of 8 is 40 pixels wide, and not at 640.
     assert Scrfd(models).faces(picture((320, 320, 40, GREEN))) == []
 
 
-def test_a_face_of_both_looks_is_the_finer_one(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_face_of_both_looks_is_the_finer_one(models: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
     finder = Scrfd(models)
     (coarse,) = finder.faces(picture((320, 320, 160, RED)))
     (fine,) = finder.faces(picture((320, 320, 32, RED)))
     near = scrfd.replace(fine, box=scrfd.Box(40, 40, 600, 600))
-    monkeypatch.setattr(finder, "_look", lambda image, side: [near] if side == scrfd.SIDE else [coarse])
+    monkeypatch.setattr(finder, "_detect_at", lambda image, side: [near] if side == scrfd.DET_SIZE else [coarse])
     assert [face.box for face in finder.faces(picture())] == [near.box]
 
 
 @pytest.mark.parametrize("asked", [0, 1, 2, 9])
-def test_only_the_faces_asked_for_are_embedded(models: Models, embeddings: list[Image], asked: int) -> None:
+def test_only_the_faces_asked_for_are_embedded(models: ModelStore, embeddings: list[Image], asked: int) -> None:
     faces = Scrfd(models).faces(three(), embedded=asked)
     carried = [bool(face.embeddings) for face in faces]
     assert carried == [number < asked for number in range(3)]
     assert len(embeddings) == min(asked, 3)
 
 
-def test_networks_are_given_the_colours_in_order(models: Models) -> None:
+def test_networks_are_given_the_colours_in_order(models: ModelStore) -> None:
     # The tiny detector sees red as a large face and blue as a middling one.
     image = picture((256, 320, 32, RED), (480, 96, 16, BLUE))
     assert [round(face.box.width / 32) for face in Scrfd(models).faces(image)] == [4, 2]
@@ -162,13 +162,13 @@ def test_networks_are_given_the_colours_in_order(models: Models) -> None:
 
 @pytest.mark.parametrize("space", PACKS)
 def test_the_embedding_is_what_the_network_gives_for_the_aligned_face(folder: Path, space: str) -> None:
-    models = cast(Models, Store(folder))
+    models = cast(ModelStore, Store(folder))
     image = three()
     image[300:460, 200:400, 1] = 90  # Something for the embedding to look at, which no head takes for a face.
     face = Scrfd(models, space).faces(image)[0]
     with pytest.warns(FutureWarning):
         chip = norm_crop(image, face.landmarks)
-    network = onnxruntime.InferenceSession(folder / space / PACKS[space].recogniser)
+    network = onnxruntime.InferenceSession(folder / space / PACKS[space].recognizer)
     blob = ((chip.astype(np.float32) - 127.5) / 127.5).transpose(2, 0, 1)[None]
     expected = np.asarray(network.run(None, {"input.1": blob})[0])[0]
     vector = face.embeddings[space]
@@ -185,14 +185,14 @@ def test_the_chip_is_insightfaces_own() -> None:
     landmarks = np.array([[150, 120], [210, 110], [185, 150], [160, 190], [215, 180]], np.float32)
     with pytest.warns(FutureWarning):
         expected = norm_crop(image, landmarks)
-    np.testing.assert_array_equal(arcface_chip(image, landmarks), expected)
+    np.testing.assert_array_equal(align_for_arcface(image, landmarks), expected)
 
 
 def test_landmarks_in_one_point_give_no_chip() -> None:
-    assert arcface_chip(picture(), np.full((5, 2), 50, np.float32)) is None
+    assert align_for_arcface(picture(), np.full((5, 2), 50, np.float32)) is None
 
 
-def test_each_network_is_opened_once_in_a_process(models: Models, sessions: list[str]) -> None:
+def test_each_network_is_opened_once_in_a_process(models: ModelStore, sessions: list[str]) -> None:
     for _ in range(2):
         finder = Scrfd(models)
         finder.faces(three())
@@ -201,7 +201,7 @@ def test_each_network_is_opened_once_in_a_process(models: Models, sessions: list
 
 
 def test_no_network_is_touched_and_nothing_lands_in_the_home(
-    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    models: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the network was asked")
@@ -217,7 +217,7 @@ def test_no_network_is_touched_and_nothing_lands_in_the_home(
 
 
 def test_nothing_is_said_at_other_sizes_than_the_declared_one(
-    models: Models, capfd: pytest.CaptureFixture[str]
+    models: ModelStore, capfd: pytest.CaptureFixture[str]
 ) -> None:
     Scrfd(models).faces(three())
     said = capfd.readouterr()
@@ -226,7 +226,7 @@ def test_nothing_is_said_at_other_sizes_than_the_declared_one(
 
 @pytest.mark.parametrize("name", ["det_10g.onnx", "w600k_r50.onnx"])
 def test_a_missing_file_says_which_command_brings_it(
-    folder: Path, models: Models, sessions: list[str], name: str
+    folder: Path, models: ModelStore, sessions: list[str], name: str
 ) -> None:
     (folder / "buffalo_l" / name).unlink()
     with pytest.raises(OperatorError, match="portrait models pull buffalo_l") as raised:
@@ -237,7 +237,7 @@ def test_a_missing_file_says_which_command_brings_it(
 
 @pytest.mark.parametrize("name", ["det_10g.onnx", "w600k_r50.onnx"])
 @pytest.mark.parametrize("damage", ["noise", "cut", "empty"])
-def test_a_damaged_file_is_named_and_can_be_mended(folder: Path, models: Models, name: str, damage: str) -> None:
+def test_a_damaged_file_is_named_and_can_be_mended(folder: Path, models: ModelStore, name: str, damage: str) -> None:
     path = folder / "buffalo_l" / name
     good = path.read_bytes()
     path.write_bytes({"noise": b"\xff" * 400, "cut": good[: len(good) // 2], "empty": b""}[damage])
@@ -250,19 +250,19 @@ def test_a_damaged_file_is_named_and_can_be_mended(folder: Path, models: Models,
     assert len(Scrfd(models).faces(three())) == 3
 
 
-def test_a_network_of_another_kind_is_refused(folder: Path, models: Models) -> None:
+def test_a_network_of_another_kind_is_refused(folder: Path, models: ModelStore) -> None:
     onnx.save(tiny_arcface(), str(folder / "buffalo_l" / "det_10g.onnx"))
     with pytest.raises(EngineError, match="no SCRFD network"):
         Scrfd(models)
 
 
-def test_a_detector_without_landmarks_is_refused(folder: Path, models: Models) -> None:
+def test_a_detector_without_landmarks_is_refused(folder: Path, models: ModelStore) -> None:
     onnx.save(tiny_scrfd(landmarks=False), str(folder / "buffalo_l" / "det_10g.onnx"))
     with pytest.raises(EngineError, match="no landmarks"):
         Scrfd(models)
 
 
-def test_an_unknown_pack_says_which_exist(models: Models) -> None:
+def test_an_unknown_pack_says_which_exist(models: ModelStore) -> None:
     with pytest.raises(OperatorError, match="buffalo_l, antelopev2"):
         Scrfd(models, "dlib")
 
@@ -282,22 +282,22 @@ def test_cuda_where_onnxruntime_has_it(
     monkeypatch: pytest.MonkeyPatch, available: list[str], chosen: list[str]
 ) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
-    assert network.providers() == chosen
+    assert network.execution_providers() == chosen
 
 
-def test_an_onnxruntime_without_providers_says_what_to_do(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_onnxruntime_without_providers_says_what_to_do(models: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", list)
     with pytest.raises(OperatorError, match="make install"):
         Scrfd(models)
 
 
 def test_status_names_what_is_missing_and_an_idle_gpu(
-    models: Models, folder: Path, monkeypatch: pytest.MonkeyPatch
+    models: ModelStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network, "has_nvidia", lambda: False)
+    monkeypatch.setattr(network, "has_nvidia_gpu", lambda: False)
     assert scrfd.status(Settings(), models) == []
     shutil.rmtree(folder / "buffalo_l")
-    monkeypatch.setattr(network, "has_nvidia", lambda: True)
+    monkeypatch.setattr(network, "has_nvidia_gpu", lambda: True)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     missing, idle = scrfd.status(Settings(), models)
     assert "portrait models pull buffalo_l" in missing
@@ -306,7 +306,7 @@ def test_status_names_what_is_missing_and_an_idle_gpu(
     assert scrfd.status(Settings(), models) == [missing]
 
 
-def test_make_builds_the_default_pack(models: Models) -> None:
+def test_make_builds_the_default_pack(models: ModelStore) -> None:
     settings = Settings()
     finder: FaceFinder = scrfd.make(settings, models, Engines(settings, models))
     assert finder.space == "buffalo_l"

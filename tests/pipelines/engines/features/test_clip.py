@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-from pipelines.engines.features.clip import DEVIATION, MEAN, Clip
+from pipelines.engines.features.clip import MEAN, STD, ClipEncoder
 from portrait.arrays import Image
 from portrait.errors import EngineError
 from portrait.metrics import clip_scores
@@ -35,8 +35,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clip(folder: Path) -> Clip:
-    return Clip(folder)
+def clip(folder: Path) -> ClipEncoder:
+    return ClipEncoder(folder)
 
 
 def by_hand(folder: Path, image: Image, text: str) -> float:
@@ -46,34 +46,34 @@ def by_hand(folder: Path, image: Image, text: str) -> float:
     whole = PIL.Image.fromarray(image).resize((round(width * SIDE / height), SIDE), PIL.Image.Resampling.BICUBIC)
     left = (whole.width - SIDE) // 2
     pixels = np.asarray(whole.crop((left, 0, left + SIDE, SIDE)), np.float32) / 255
-    pixels = ((pixels - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)).transpose(2, 0, 1)[None]
+    pixels = ((pixels - np.array(MEAN, np.float32)) / np.array(STD, np.float32)).transpose(2, 0, 1)[None]
     tokens = tiny.tokenizer(folder)([text], return_tensors="pt")
     with torch.inference_mode():
         out = model(pixel_values=torch.from_numpy(np.ascontiguousarray(pixels)), **tokens)
     return float((out.image_embeds * out.text_embeds).sum() * 100)
 
 
-def test_the_score_of_a_tiny_network_is_the_one_by_hand(clip: Clip, folder: Path) -> None:
+def test_the_score_of_a_tiny_network_is_the_one_by_hand(clip: ClipEncoder, folder: Path) -> None:
     image = picture(2, 5, side=90)[:60]
     expected = by_hand(folder, image, "a photo of a woman")
-    (score,) = clip_scores(clip.pictures([image]), clip.words(["a photo of a woman"]))
+    (score,) = clip_scores(clip.encode_images([image]), clip.encode_texts(["a photo of a woman"]))
     assert score == pytest.approx(max(expected, 0), abs=1e-3)
     assert abs(expected) > 0.1
 
 
-def test_a_batch_gives_what_each_gives_alone(clip: Clip) -> None:
+def test_a_batch_gives_what_each_gives_alone(clip: ClipEncoder) -> None:
     images = [picture(1, number, side=40 + number) for number in range(18)]
-    assert clip.pictures(images)[17] == pytest.approx(clip.pictures(images[17:])[0], abs=1e-4)
+    assert clip.encode_images(images)[17] == pytest.approx(clip.encode_images(images[17:])[0], abs=1e-4)
     texts = ["a photo", "a portrait of a man wearing a red suit"]
-    assert clip.words(texts)[0] == pytest.approx(clip.words(texts[:1])[0], abs=1e-4)
+    assert clip.encode_texts(texts)[0] == pytest.approx(clip.encode_texts(texts[:1])[0], abs=1e-4)
 
 
-def test_what_is_longer_than_clip_reads_is_cut_off(clip: Clip) -> None:
-    assert clip.words(["a photo of a man " * 60]).shape == (1, 16)
+def test_what_is_longer_than_clip_reads_is_cut_off(clip: ClipEncoder) -> None:
+    assert clip.encode_texts(["a photo of a man " * 60]).shape == (1, 16)
 
 
 def test_an_unusable_folder_names_the_pull(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(EngineError, match="models pull clip") as caught:
-        Clip(tmp_path)
+        ClipEncoder(tmp_path)
     assert caught.value.code == "broken_model"

@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn import functional
 
 from pipelines.engines.features import inception
-from pipelines.engines.features.inception import Conv, Inception, InceptionV3, load, resized
-from pipelines.model_store.store import Models
-from pipelines.settings import ModelStore, Settings
+from pipelines.engines.features.inception import BasicConv2d, InceptionClassifier, InceptionV3, load_weights, preprocess
+from pipelines.model_store.store import ModelStore
+from pipelines.settings import ModelStoreSettings, Settings
 from portrait.errors import EngineError
 from tests.fakes import picture
 
@@ -38,7 +38,7 @@ PUBLISHED = {
 @pytest.fixture(scope="module")
 def tiny() -> InceptionV3:
     torch.manual_seed(0)
-    network = InceptionV3(share=1 / 8, classes=10).eval()
+    network = InceptionV3(width=1 / 8, classes=10).eval()
     for each in network.modules():
         # As torch sets them out, forty layers without trained norms would fade every picture to nothing.
         if isinstance(each, nn.Conv2d):
@@ -59,10 +59,10 @@ def test_the_layout_is_the_published_one() -> None:
 
 def test_pictures_become_features_and_shares(tiny: InceptionV3) -> None:
     images = [picture(1 + number % 5, number, side=100 + number) for number in range(10)]
-    features, shares = Inception(tiny).classify(images)
+    features, shares = InceptionClassifier(tiny).classify(images)
     assert features.shape == (10, 256)
     assert shares.sum(1) == pytest.approx(np.ones(10))
-    alone, _ = Inception(tiny).classify(images[9:])
+    alone, _ = InceptionClassifier(tiny).classify(images[9:])
     assert features[9] == pytest.approx(alone[0], rel=1e-3, abs=1e-3)
     assert np.linalg.norm(features[0] - features[1]) > 1e-4
 
@@ -70,10 +70,10 @@ def test_pictures_become_features_and_shares(tiny: InceptionV3) -> None:
 def test_pictures_are_reduced_bilinearly_to_299_and_run_from_minus_one_to_one() -> None:
     image = np.zeros((299, 299, 3), np.uint8)
     image[0, 0] = (255, 128, 0)
-    pixels = resized(image)
+    pixels = preprocess(image)
     assert pixels.shape == (1, 3, 299, 299)
     assert pixels[0, :, 0, 0].tolist() == pytest.approx([1, 128 / 127.5 - 1, -1], abs=1e-6)
-    assert resized(picture(1, 1, side=40)).shape == (1, 3, 299, 299)
+    assert preprocess(picture(1, 1, side=40)).shape == (1, 3, 299, 299)
 
 
 def test_average_pools_leave_the_padding_out_and_the_last_block_takes_the_maximum(tiny: InceptionV3) -> None:
@@ -81,29 +81,29 @@ def test_average_pools_leave_the_padding_out_and_the_last_block_takes_the_maximu
         *("mean", "shrink", "mean", "shrink", "mean", "max"),
     ]
     ones = torch.ones(1, 1, 4, 4)
-    assert inception._pooled(ones, "mean").min() == 1
+    assert inception._pool(ones, "mean").min() == 1
     assert functional.avg_pool2d(ones, 3, 1, 1).min() < 1
 
 
 def test_a_batch_norm_has_tensorflows_epsilon() -> None:
-    assert Conv(3, 4, 1).bn.eps == 0.001
+    assert BasicConv2d(3, 4, 1).bn.eps == 0.001
 
 
 def test_a_file_of_the_published_layout_is_loaded_and_another_one_refused(tmp_path: Path, tiny: InceptionV3) -> None:
-    settings = Settings(models=ModelStore(folder=tmp_path))
+    settings = Settings(models=ModelStoreSettings(folder=tmp_path))
     place = tmp_path / inception.MODEL / inception.FILE
     place.parent.mkdir()
     torch.save({name: torch.zeros(shape.shape) for name, shape in _meta().items()}, place)
-    network = load(place)
+    network = load_weights(place)
     assert network.fc.weight.shape == (1008, 2048)
     assert not network.fc.weight.is_meta
-    assert Models(settings.models).file(inception.MODEL, inception.FILE) == place
+    assert ModelStore(settings.models).file(inception.MODEL, inception.FILE) == place
     torch.save(tiny.state_dict(), place)
     for broken in (None, b"nothing"):
         if broken is not None:
             place.write_bytes(broken)
         with pytest.raises(EngineError, match="models pull inception") as caught:
-            load(place)
+            load_weights(place)
         assert caught.value.code == "broken_model"
 
 

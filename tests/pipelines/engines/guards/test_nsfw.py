@@ -8,7 +8,7 @@ import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from transformers import CLIPConfig, CLIPImageProcessorPil
 
-from pipelines.engines.guards.nsfw import Nsfw
+from pipelines.engines.guards.nsfw import SafetyChecker
 from portrait.arrays import Image
 from portrait.errors import EngineError
 
@@ -50,10 +50,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_is_near_a_concept_does_not_pass_and_is_left_as_it_is(folder: Path) -> None:
-    guard, known = Nsfw(folder), picture(1)
-    assert not guard.passes(known)
+    guard, known = SafetyChecker(folder), picture(1)
+    assert not guard.allows(known)
     assert np.array_equal(known, picture(1))
-    assert all(guard.passes(picture(seed)) for seed in (2, 3, 4))
+    assert all(guard.allows(picture(seed)) for seed in (2, 3, 4))
 
 
 def test_a_broken_checker_is_told(folder: Path, tmp_path: Path) -> None:
@@ -61,5 +61,5 @@ def test_a_broken_checker_is_told(folder: Path, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     (tmp_path / "pytorch_model.bin").write_bytes(b"nothing")
     with pytest.raises(EngineError) as caught:
-        Nsfw(tmp_path)
+        SafetyChecker(tmp_path)
     assert caught.value.code == "broken_model"

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from pipelines.diffusion.sampling import clip_vision
-from pipelines.engines.identities.instantid import landmark_picture
+from pipelines.engines.identities.instantid import draw_landmarks
 from pipelines.engines.painters.diffusion import Diffusion
 from pipelines.settings import Settings
 from portrait.arrays import Size
-from portrait.generation.options import Hint, Scene, Technique
+from portrait.generation.options import ControlInput, GenerationOptions, PromptSpec
 from portrait.types import Identity
 from tests import hub_store
 
@@ -31,14 +31,16 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return hub_store.fill(tmp_path_factory.mktemp("hub"))
 
 
-def own(steps: int, guidance: float, *identities: str, **more: Any) -> Technique:
+def own(steps: int, guidance: float, *identities: str, **more: Any) -> GenerationOptions:
     """With the base's own scheduler, as the published pipelines drew."""
-    return Technique(identities=identities, scheduler="own", steps=steps, guidance=guidance, cutoff=1.0, **more)
+    return GenerationOptions(identities=identities, scheduler="own", steps=steps, guidance=guidance, cutoff=1.0, **more)
 
 
-def drawn(painter: Diffusion, who: Identity, prompt: str, technique: Technique, side: int, seed: int = 0) -> np.ndarray:
-    plan = painter.plan(hub_store.request(who, Scene(prompt, "low quality"), technique, seed))
-    return hub_store.pixels(painter, replace(plan, drawing=replace(plan.drawing, size=Size(side, side))))
+def drawn(
+    painter: Diffusion, who: Identity, prompt: str, technique: GenerationOptions, side: int, seed: int = 0
+) -> np.ndarray:
+    plan = painter.plan(hub_store.request(who, PromptSpec(prompt, "low quality"), technique, seed))
+    return hub_store.pixels(painter, replace(plan, parameters=replace(plan.parameters, size=Size(side, side))))
 
 
 def instantid_of(golden: Mapping[str, np.ndarray], face: np.ndarray | None = None) -> Identity:
@@ -59,13 +61,13 @@ def faceid_of(golden: Mapping[str, np.ndarray]) -> Identity:
     return hub_store.person(face, class_word="woman")
 
 
-def by_instantid(golden: Mapping[str, np.ndarray], network: float = 0.8, adapter: float = 0.8) -> Technique:
+def by_instantid(golden: Mapping[str, np.ndarray], network: float = 0.8, adapter: float = 0.8) -> GenerationOptions:
     points = golden["landmarks"].astype(np.float32)
     return own(4, 5, "instantid", strengths={"identitynet": network, "instantid": adapter}, landmarks=points)
 
 
 def test_the_landmark_picture_is_the_published_one(golden: Mapping[str, np.ndarray]) -> None:
-    assert np.array_equal(landmark_picture(golden["landmarks"], Size(128, 128)), golden["kps"])
+    assert np.array_equal(draw_landmarks(golden["landmarks"], Size(128, 128)), golden["kps"])
 
 
 @pytest.mark.parametrize(("name", "network", "adapter"), [("text2img", 0.8, 0.8), ("text2img_weak", 0.6, 0.35)])
@@ -80,13 +82,13 @@ def test_instantid_draws_the_published_picture(
 def test_instantid_beside_another_control_draws_the_published_picture(
     painter: Diffusion, golden: Mapping[str, np.ndarray]
 ) -> None:
-    technique = replace(by_instantid(golden), hints=(Hint("depth", golden["depth"], 0.5, drawn=True),))
+    technique = replace(by_instantid(golden), hints=(ControlInput("depth", golden["depth"], 0.5, drawn=True),))
     image = drawn(painter, instantid_of(golden), "a portrait photo of a {who}", technique, 128)
     assert np.abs(image - golden["with_depth"][0]).max() < NEAR
 
 
 def test_photos_become_the_published_pixels(golden: Mapping[str, np.ndarray]) -> None:
-    assert np.abs(clip_vision.pixels(list(golden["id_photos"])).numpy() - golden["id_pixels"]).max() < 0.02
+    assert np.abs(clip_vision.preprocess(list(golden["id_photos"])).numpy() - golden["id_pixels"]).max() < 0.02
 
 
 @pytest.mark.parametrize("merge", [0, 2])

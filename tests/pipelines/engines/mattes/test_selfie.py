@@ -1,4 +1,4 @@
-"""The embedded matter: against composites of known alpha, alone among others, at every size."""
+"""The default mattes: against composites of known alpha, with other people in the photo, at every size."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.engines.mattes.selfie import SelfieMatter
+from pipelines.engines.mattes.selfie import SelfieMatting
 from portrait.arrays import Image, Mask
 from portrait.faces.geometry import move_face, scaled
 from portrait.images.masks import face_size, foreground, over
@@ -31,7 +31,7 @@ COMPOSITES = [
 
 
 @pytest.fixture(scope="module")
-def person(finder: FaceFinder, matter: SelfieMatter) -> tuple[Image, Mask, Face]:
+def person(finder: FaceFinder, matter: SelfieMatting) -> tuple[Image, Mask, Face]:
     """Head and shoulders: colours without background, alpha, face."""
     photo = selfies.astronaut()
     face = finder.faces(photo, 0)[0]
@@ -137,13 +137,13 @@ def _head(alpha: Mask, face: Face) -> Mask:
 
 
 def test_composites_of_known_alpha(
-    person: tuple[Image, Mask, Face], matter: SelfieMatter, record_property: Callable[[str, object], None]
+    person: tuple[Image, Mask, Face], matter: SelfieMatting, record_property: Callable[[str, object], None]
 ) -> None:
     face = person[2]
     errors, traces = [], []
     for kind, tone, loose, extras in COMPOSITES:
         photo, truth = composed(person, kind, tone, loose, extras)
-        found, raw = matter.matte(photo, face), matter.confidence(photo, face)
+        found, raw = matter.matte(photo, face), matter.segment(photo)
         room = _head(found, face)[_head(truth, face) < 0.005]
         traces.append(float((room[room < 0.5] > 0.04).mean()))
         errors.append([float(np.abs(_head(each, face) - _head(truth, face)).mean()) for each in (found, raw)])
@@ -157,7 +157,7 @@ def test_composites_of_known_alpha(
     assert float(np.mean(traces)) < 0.01
 
 
-def test_the_suit_stays_and_the_room_goes(finder: FaceFinder, matter: SelfieMatter) -> None:
+def test_the_suit_stays_and_the_room_goes(finder: FaceFinder, matter: SelfieMatting) -> None:
     photo = selfies.astronaut()
     alpha = matter.matte(photo, finder.faces(photo, 0)[0])
     assert alpha.shape == photo.shape[:2]
@@ -168,7 +168,7 @@ def test_the_suit_stays_and_the_room_goes(finder: FaceFinder, matter: SelfieMatt
     assert max(flag, shuttle, gap) < 0.05
 
 
-def test_the_matte_keeps_to_the_picture_at_any_size(finder: FaceFinder, matter: SelfieMatter) -> None:
+def test_the_matte_keeps_to_the_picture_at_any_size(finder: FaceFinder, matter: SelfieMatting) -> None:
     photo = selfies.astronaut()
     face = finder.faces(photo, 0)[0]
     plain = matter.matte(photo, face)
@@ -178,7 +178,7 @@ def test_the_matte_keeps_to_the_picture_at_any_size(finder: FaceFinder, matter: 
     assert np.abs(_head(np.asarray(again, np.float32), face) - _head(plain, face)).mean() < 0.02
 
 
-def test_other_people_are_background(finder: FaceFinder, matter: SelfieMatter) -> None:
+def test_other_people_are_background(finder: FaceFinder, matter: SelfieMatting) -> None:
     photo = selfies.group()
     faces = finder.faces(photo, 0)
     assert len(faces) == 6
@@ -190,7 +190,7 @@ def test_other_people_are_background(finder: FaceFinder, matter: SelfieMatter) -
             assert seen > 0.98 if each is face else seen < 0.02
 
 
-def test_a_tiny_photo_is_no_error(finder: FaceFinder, matter: SelfieMatter) -> None:
+def test_a_tiny_photo_is_no_error(finder: FaceFinder, matter: SelfieMatting) -> None:
     photo = selfies.astronaut()
     face = move_face(finder.faces(photo, 0)[0], scaled(64 / 512))
     small = np.asarray(cv2.resize(photo, (64, 64), interpolation=cv2.INTER_AREA), np.uint8)

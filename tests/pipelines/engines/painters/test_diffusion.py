@@ -14,25 +14,25 @@ from safetensors.torch import load_file, save_file
 
 from pipelines.diffusion.base import memory
 from pipelines.diffusion.base.lease import Lease
-from pipelines.diffusion.sampling.pipeline_call import Conditions
+from pipelines.diffusion.sampling.pipeline_call import Conditioning
 from pipelines.diffusion.sampling.schedulers import SCHEDULERS
 from pipelines.engines.painters import diffusion
-from pipelines.engines.painters.diffusion import Diffusion, Plan
-from pipelines.settings import ModelStore, Settings
+from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
+from pipelines.settings import ModelStoreSettings, Settings
 from portrait.arrays import Size
 from portrait.errors import EngineError, OperatorError, PortraitError, UserError
-from portrait.generation.options import Hint, Scene, Technique
-from portrait.generation.parameters import Drawing
-from portrait.ports import Identifier
+from portrait.generation.options import ControlInput, GenerationOptions, PromptSpec
+from portrait.generation.parameters import GenerationParameters
+from portrait.ports import IdentityAdapter
 from portrait.types import Identity
 from tests import hub_store
-from tests.fakes import Told
+from tests.fakes import RecordingProgress
 
-SCENE = Scene("a photo of a {who}", "low quality")
+SCENE = PromptSpec("a photo of a {who}", "low quality")
 SEEN = 1e-3
 """A change that is more than rounding."""
 
-Change = Callable[[Lease, Conditions], Conditions]
+Change = Callable[[Lease, Conditioning], Conditioning]
 
 
 @pytest.fixture(scope="module")
@@ -41,60 +41,60 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return hub_store.fill(tmp_path_factory.mktemp("hub"))
 
 
-def technique(*identities: str, **more: Any) -> Technique:
-    return replace(Technique(identities=identities, scheduler="own", steps=2, guidance=4.0), **more)
+def technique(*identities: str, **more: Any) -> GenerationOptions:
+    return replace(GenerationOptions(identities=identities, scheduler="own", steps=2, guidance=4.0), **more)
 
 
-def plan(painter: Diffusion, who: Identity, told: Technique, scene: Scene = SCENE) -> Plan:
+def plan(painter: Diffusion, who: Identity, told: GenerationOptions, scene: PromptSpec = SCENE) -> GenerationPlan:
     made = painter.plan(hub_store.request(who, scene, told))
-    return replace(made, drawing=replace(made.drawing, size=Size(64, 64)))
+    return replace(made, parameters=replace(made.parameters, size=Size(64, 64)))
 
 
-def drawn(painter: Diffusion, who: Identity, told: Technique, scene: Scene = SCENE) -> np.ndarray:
+def drawn(painter: Diffusion, who: Identity, told: GenerationOptions, scene: PromptSpec = SCENE) -> np.ndarray:
     return hub_store.pixels(painter, plan(painter, who, told, scene))
 
 
 class Changed:
     """An identity of which one thing is other than it should be."""
 
-    def __init__(self, inner: Identifier, change: Change) -> None:
+    def __init__(self, inner: IdentityAdapter, change: Change) -> None:
         self._inner, self._change = inner, change
 
-    def words(self, person: Identity, words: str) -> str:
-        return self._inner.words(person, words)
+    def describe(self, person: Identity, description: str) -> str:
+        return self._inner.describe(person, description)
 
     def check(self, person: Identity, base: Any) -> None:
         self._inner.check(person, base)
 
-    def prepare(self, lease: Lease, person: Identity, drawing: Drawing) -> Conditions:
-        return self._change(lease, self._inner.prepare(lease, person, drawing))
+    def prepare(self, lease: Lease, person: Identity, parameters: GenerationParameters) -> Conditioning:
+        return self._change(lease, self._inner.prepare(lease, person, parameters))
 
 
-def silent(lease: Lease, told: Conditions) -> Conditions:
-    told.guides[0].network.tokens *= 0
+def silent(lease: Lease, told: Conditioning) -> Conditioning:
+    told.controlnets[0].network.tokens *= 0
     return told
 
 
-def swapped(lease: Lease, told: Conditions) -> Conditions:
-    told.guides[0].network.tokens = told.guides[0].network.tokens.flip(0)
+def swapped(lease: Lease, told: Conditioning) -> Conditioning:
+    told.controlnets[0].network.tokens = told.controlnets[0].network.tokens.flip(0)
     return told
 
 
-def turned(lease: Lease, told: Conditions) -> Conditions:
+def turned(lease: Lease, told: Conditioning) -> Conditioning:
     embeds = [each.flip(0) for each in told.arguments["ip_adapter_image_embeds"]]
     return replace(told, arguments={**told.arguments, "ip_adapter_image_embeds": embeds})
 
 
-def bare(lease: Lease, told: Conditions) -> Conditions:
-    lease.adapters.clear()
+def bare(lease: Lease, told: Conditioning) -> Conditioning:
+    lease.active_loras.clear()
     return told
 
 
-def unmerged(lease: Lease, told: Conditions) -> Conditions:
+def unmerged(lease: Lease, told: Conditioning) -> Conditioning:
     return replace(told, callback=None)
 
 
-def sightless(lease: Lease, told: Conditions) -> Conditions:
+def sightless(lease: Lease, told: Conditioning) -> Conditioning:
     layer = lease.loaded.pipeline.unet.encoder_hid_proj.image_projection_layers[0]
     layer.clip_embeds = layer.clip_embeds.flip(0)
     return told
@@ -118,7 +118,7 @@ def test_each_part_of_an_identity_changes_the_picture(
     painter: Diffusion, anna: Identity, name: str, change: Change
 ) -> None:
     made = plan(painter, anna, technique(name, strengths={"photomaker": 0.0}))
-    other = replace(made, identifiers=[(name, Changed(each, change)) for _, each in made.identifiers])
+    other = replace(made, identities=[(name, Changed(each, change)) for _, each in made.identities])
     assert np.abs(hub_store.pixels(painter, made) - hub_store.pixels(painter, other)).max() > SEEN
 
 
@@ -134,7 +134,7 @@ def test_another_person_gives_another_picture(
 def test_a_lora_and_a_face_are_worn_together(painter: Diffusion, anna: Identity) -> None:
     each = [drawn(painter, anna, technique(*names)) for names in (("lora",), ("instantid",), ("instantid", "lora"))]
     assert min(np.abs(each[2] - each[0]).max(), np.abs(each[2] - each[1]).max()) > SEEN
-    words = plan(painter, anna, technique("instantid", "photomaker", "lora")).drawing.prompt
+    words = plan(painter, anna, technique("instantid", "photomaker", "lora")).parameters.prompt
     assert words == "a photo of a sks man img"
 
 
@@ -177,23 +177,23 @@ def test_perturbed_attention_goes_with_every_identity(
 
 def test_guidance_that_ends_early_draws_with_every_identity_and_control(painter: Diffusion, anna: Identity) -> None:
     edges = np.zeros((64, 64, 3), np.uint8)
-    hints = (Hint("canny", edges, drawn=True), Hint("depth", edges, drawn=True))
+    hints = (ControlInput("canny", edges, drawn=True), ControlInput("depth", edges, drawn=True))
     for names in (("lora", "instantid"), ("faceid_plus",), ("photomaker_v2",)):
         assert drawn(painter, anna, technique(*names, steps=3, cutoff=0.4, hints=hints)).std() > 0.01
 
 
 def test_the_fast_preset_takes_few_steps_and_no_guidance(painter: Diffusion, anna: Identity) -> None:
-    made = plan(painter, anna, Technique(identities=("lora", "instantid"), preset="fast"))
-    assert (made.drawing.steps, made.drawing.guidance, made.scheduler) == (6, 1.0, "lcm")
-    assert [name for name, _, _ in made.looks] == ["lcm_sdxl"]
+    made = plan(painter, anna, GenerationOptions(identities=("lora", "instantid"), preset="fast"))
+    assert (made.parameters.steps, made.parameters.guidance, made.scheduler) == (6, 1.0, "lcm")
+    assert [name for name, _, _ in made.loras] == ["lcm_sdxl"]
     assert hub_store.pixels(painter, made).std() > 0.01
 
 
 def test_weights_and_long_prompts_are_heard(painter: Diffusion, anna: Identity) -> None:
     usual = drawn(painter, anna, technique("lora"))
-    weighed = drawn(painter, anna, technique("lora"), Scene("a (photo:1.6) of a {who}", "low quality"))
-    long = Scene("a photo of a {who}, " + "red film style, " * 40 + "bad portrait", "low quality")
-    short = Scene("a photo of a {who}, " + "red film style, " * 40, "low quality")
+    weighed = drawn(painter, anna, technique("lora"), PromptSpec("a (photo:1.6) of a {who}", "low quality"))
+    long = PromptSpec("a photo of a {who}, " + "red film style, " * 40 + "bad portrait", "low quality")
+    short = PromptSpec("a photo of a {who}, " + "red film style, " * 40, "low quality")
     assert np.abs(usual - weighed).max() > SEEN
     assert (
         np.abs(drawn(painter, anna, technique("lora"), long) - drawn(painter, anna, technique("lora"), short)).max() > 0
@@ -202,7 +202,7 @@ def test_weights_and_long_prompts_are_heard(painter: Diffusion, anna: Identity) 
 
 def test_several_portraits_come_of_seeds_in_a_row_and_say_what_they_took(painter: Diffusion, anna: Identity) -> None:
     request = hub_store.request(anna, SCENE, technique("lora", "instantid"), seed=7, size=Size(120, 160))
-    told = Told()
+    told = RecordingProgress()
     candidates = painter.paint(replace(request, count=2), told)
     assert [each.variation["seed"] for each in candidates] == [7, 8]
     assert candidates[0].image.shape == (160, 120, 3)
@@ -223,7 +223,7 @@ def test_a_base_that_nobody_draws_on_is_let_go_and_comes_back(settings: Settings
     first = drawn(painter, anna, technique("lora", "instantid"))
     loaded = painter._loaded
     assert loaded is not None
-    assert "identitynet" in loaded.kept
+    assert "identitynet" in loaded.networks
     clock[0] += 14 * 60
     painter.rest()
     assert painter._loaded is loaded
@@ -231,10 +231,10 @@ def test_a_base_that_nobody_draws_on_is_let_go_and_comes_back(settings: Settings
     painter.rest()
     assert painter._loaded is None
     assert loaded.pipeline is None
-    assert not loaded.kept
+    assert not loaded.networks
     painter.rest()
     assert np.array_equal(drawn(painter, anna, technique("lora", "instantid")), first)
-    painter._knobs = replace(painter._knobs, idle_minutes=0)
+    painter._settings = replace(painter._settings, idle_minutes=0)
     clock[0] += 1e6
     painter.rest()
     assert painter._loaded is not None
@@ -245,7 +245,7 @@ def test_memory_that_runs_out_once_is_met_by_a_smaller_profile(
     settings: Settings, anna: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     painter = hub_store.painter(settings)
-    real, calls = diffusion.pipeline_call.draw, []
+    real, calls = diffusion.pipeline_call.generate_image, []
 
     def draw(*given: Any) -> np.ndarray:
         calls.append(1)
@@ -253,7 +253,7 @@ def test_memory_that_runs_out_once_is_met_by_a_smaller_profile(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(*given)
 
-    monkeypatch.setattr(diffusion.pipeline_call, "draw", draw)
+    monkeypatch.setattr(diffusion.pipeline_call, "generate_image", draw)
     made = plan(painter, anna, technique("lora"))
     assert hub_store.pixels(painter, made).std() > 0.01
     assert painter._loaded is not None
@@ -262,7 +262,7 @@ def test_memory_that_runs_out_once_is_met_by_a_smaller_profile(
     def never(*given: Any) -> np.ndarray:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(diffusion.pipeline_call, "draw", never)
+    monkeypatch.setattr(diffusion.pipeline_call, "generate_image", never)
     with pytest.raises(EngineError) as caught:
         hub_store.pixels(painter, made)
     assert caught.value.code == "out_of_memory"
@@ -273,13 +273,13 @@ def test_the_profile_follows_what_is_free(
     painter: Diffusion, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = painter._bases("xl")
-    needed = memory.weights(base, torch.float32)
+    needed = memory.weight_bytes(base, torch.float32)
     found = []
     for free in (2.0, 1.2, 0.9, 0.5):
-        monkeypatch.setattr(memory.device, "free", lambda where, free=free: free * needed)
-        found.append(memory.choose(base, torch.float32, torch.device("cuda")))
+        monkeypatch.setattr(memory.device, "free_memory", lambda where, free=free: free * needed)
+        found.append(memory.choose_profile(base, torch.float32, torch.device("cuda")))
     assert found == list(memory.PROFILES)
-    assert memory.smaller("sequential") is None
+    assert memory.next_smaller("sequential") is None
 
 
 def broken_store(settings: Settings, place: Path, model: str, file: str, data: bytes | None) -> Settings:
@@ -289,7 +289,7 @@ def broken_store(settings: Settings, place: Path, model: str, file: str, data: b
     (store / model / file).unlink()
     if data is not None:
         (store / model / file).write_bytes(data)
-    return replace(settings, models=ModelStore(folder=store))
+    return replace(settings, models=ModelStoreSettings(folder=store))
 
 
 class Program:
@@ -366,8 +366,14 @@ def test_a_lora_that_does_not_fit_is_told_before_the_base_is_loaded(
         ({"identities": ("instantid",), "base": "none"}, "unknown_base"),
         ({"identities": ("instantid",), "scheduler": "none"}, "bad_technique"),
         ({"identities": ("instantid",), "steps": 1000}, "bad_technique"),
-        ({"identities": ("instantid",), "hints": (Hint("none", np.zeros((8, 8, 3), np.uint8)),)}, "bad_technique"),
-        ({"identities": ("instantid",), "hints": (Hint("tile", np.zeros((8, 8, 3), np.uint8)),)}, "missing_model"),
+        (
+            {"identities": ("instantid",), "hints": (ControlInput("none", np.zeros((8, 8, 3), np.uint8)),)},
+            "bad_technique",
+        ),
+        (
+            {"identities": ("instantid",), "hints": (ControlInput("tile", np.zeros((8, 8, 3), np.uint8)),)},
+            "missing_model",
+        ),
         ({"identities": ("faceid",), "preset": "fast", "base": "sd", "scheduler": ""}, "missing_model"),
     ],
 )

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from pipelines.engines.painters import fusion
-from pipelines.engines.painters.fusion import Fusion, expression, rank
+from pipelines.engines.painters.fusion import Fusion, measure_expression, rank_references
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.faces.geometry import move_face, scaled
-from portrait.fusion.warp import region
+from portrait.fusion.warp import region_mask
 from portrait.images.color import to_lab
 from portrait.ports import FaceFinder
 from portrait.types import (
@@ -59,7 +59,7 @@ def paint(image: Image, faces: list[Face], people: Mapping[int, Identity], **mor
 
 def hull(image: Image, face: Face) -> Mask:
     assert face.mesh is not None
-    return region(face.mesh, "oval", (image.shape[0], image.shape[1]), 2.0)
+    return region_mask(face.mesh, "oval", (image.shape[0], image.shape[1]), 2.0)
 
 
 def near(finder: FaceFinder, image: Image, face: Face) -> np.ndarray:
@@ -129,7 +129,7 @@ def test_two_of_six_are_drawn_and_four_left_alone(
         person(reference(photo, group_faces[2], "r.jpg")),
     )
     (drawn, *_) = paint(photo, group_faces, {6: second, 1: first})
-    assert drawn.drawn_from == {1: "a.jpg", 6: "r.jpg"}
+    assert drawn.reference_names == {1: "a.jpg", 6: "r.jpg"}
     changed = np.maximum(hull(photo, group_faces[0]), hull(photo, group_faces[5]))
     assert (drawn.image == photo)[changed == 0].all()
     for number, wanted in ((1, astronaut_face), (6, group_faces[2])):
@@ -145,7 +145,8 @@ def test_the_templates_eyes_brows_and_teeth_do_not_shine_through(
     assert astronaut_face.mesh is not None
     marked = astronaut.copy()
     inside = (
-        np.maximum.reduce([region(astronaut_face.mesh, name, (512, 512)) for name in ("eyes", "brows", "lips")]) > 0.5
+        np.maximum.reduce([region_mask(astronaut_face.mesh, name, (512, 512)) for name in ("eyes", "brows", "lips")])
+        > 0.5
     )
     marked[inside] = (0, 255, 0)
     (drawn, *_) = paint(marked, [astronaut_face], {1: person(reference(selfies.group(), group_faces[0]))})
@@ -170,8 +171,8 @@ def test_hair_and_glasses_of_the_template_stay_in_front(
     cv2.line(things, _at(mesh[10, :2]), _at(mesh[9, :2]), 255, 4)  # a lock of hair
     worn[things > 0] = (25, 20, 30)
     (drawn, *_) = paint(worn, [astronaut_face], {1: person(reference(selfies.group(), group_faces[2]))})
-    bare = 1 - np.maximum.reduce([region(mesh, name, (512, 512), 4.0) for name in ("eyes", "brows")])
-    seen = cv2.erode(things, np.ones((2, 2), np.uint8)) * bare * region(mesh, "oval", (512, 512)) > 128
+    bare = 1 - np.maximum.reduce([region_mask(mesh, name, (512, 512), 4.0) for name in ("eyes", "brows")])
+    seen = cv2.erode(things, np.ones((2, 2), np.uint8)) * bare * region_mask(mesh, "oval", (512, 512)) > 128
     left = drawn.image[seen].mean(axis=1)
     assert seen.sum() > 100
     assert (left < 80).mean() > 0.9
@@ -181,7 +182,7 @@ def test_the_persons_own_glasses_are_drawn_whole(astronaut: Image, astronaut_fac
     dressed, frames = selfies.glasses(astronaut, astronaut_face)
     assert astronaut_face.mesh is not None
     (drawn, *_) = paint(astronaut, [astronaut_face], {1: person(reference(dressed, astronaut_face))})
-    seen = (frames * region(astronaut_face.mesh, "oval", (512, 512), -4.0)) > 0.9
+    seen = (frames * region_mask(astronaut_face.mesh, "oval", (512, 512), -4.0)) > 0.9
     dark = to_lab(drawn.image)[seen][:, 0] < to_lab(astronaut)[seen][:, 0] - 20
     assert seen.sum() > 100
     assert dark.mean() > 0.75
@@ -269,7 +270,7 @@ def test_each_selfie_has_its_turn_the_nearest_first(
     photo = selfies.group()
     turned, front = reference(photo, group_faces[4], "turned.jpg"), reference(photo, group_faces[2], "front.jpg")
     drawn = paint(astronaut, [astronaut_face], {1: person(turned, front)}, count=2)
-    assert [each.drawn_from[1] for each in drawn] == ["front.jpg", "turned.jpg"]
+    assert [each.reference_names[1] for each in drawn] == ["front.jpg", "turned.jpg"]
 
 
 def made(yaw: float, pitch: float = 0.0, mouth: float = 0.0, width: float = 200.0) -> Face:
@@ -285,18 +286,18 @@ def test_the_selfie_nearest_in_pose_then_in_expression_is_chosen() -> None:
     blank = np.zeros((300, 300, 3), np.uint8)
     faces = {"left": made(-25), "up": made(0, -20), "laughs": made(0, 0, 1.0), "calm": made(0)}
     someone = person(*(reference(blank, face, name) for name, face in faces.items()))
-    assert rank(someone, made(-20), 1)[0].name == "left"
-    assert rank(someone, made(0), 1)[0].name == "calm"
-    assert rank(someone, made(0, 0, 0.9), 1)[0].name == "laughs"
-    assert expression(made(0, 0, 1.0)) == pytest.approx((0.4, 0.7))
+    assert rank_references(someone, made(-20), 1)[0].name == "left"
+    assert rank_references(someone, made(0), 1)[0].name == "calm"
+    assert rank_references(someone, made(0, 0, 0.9), 1)[0].name == "laughs"
+    assert measure_expression(made(0, 0, 1.0)) == pytest.approx((0.4, 0.7))
 
 
 def test_a_poor_selfie_gives_way_to_a_good_one() -> None:
     blank = np.zeros((300, 300, 3), np.uint8)
     poor = Reference("poor", blank, made(0), Quality(0.1, 1, 1, 1, 1, 1, 0.2))
-    assert rank(person(poor, reference(blank, made(5), "good")), made(0), 1)[0].name == "good"
+    assert rank_references(person(poor, reference(blank, made(5), "good")), made(0), 1)[0].name == "good"
     shut = Reference("shut", blank, made(0), Quality(1, 1, 1, 1, 0.1, 1, 0.7))
-    assert rank(person(shut, reference(blank, made(15), "open")), made(0), 1)[0].name == "open"
+    assert rank_references(person(shut, reference(blank, made(15), "open")), made(0), 1)[0].name == "open"
 
 
 @pytest.mark.parametrize("size", [(64, 64), (300, 500), (1100, 700)])

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 
 from pipelines.diffusion.base import registry
-from pipelines.engines.painters.diffusion import Diffusion, Plan
+from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
 from pipelines.engines.painters.fusion import Fusion
-from pipelines.engines.painters.inpaint import Guides, Inpaint
-from pipelines.engines.parsers.mesh import Mesh
-from pipelines.model_store.store import Models
-from pipelines.settings import Draw, Settings
+from pipelines.engines.painters.inpaint import Inpaint, PassControls
+from pipelines.engines.parsers.mesh import MeshParser
+from pipelines.model_store.store import ModelStore
+from pipelines.settings import DrawSettings, Settings
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.faces.geometry import move_face, scaled
-from portrait.generation.options import Hint, Technique
-from portrait.generation.parameters import Drawing
+from portrait.generation.options import ControlInput, GenerationOptions
+from portrait.generation.parameters import GenerationParameters
 from portrait.generation.passes import Passes
 from portrait.types import Candidate, Face, Identity, PortraitRequest, Quality, Reference, Style, StylePicture
 from tests import selfies
-from tests.fakes import Told
+from tests.fakes import RecordingProgress
 
 GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
 COLOURS = {"anna": (200, 80, 60), "ben": (60, 80, 200), "cleo": (60, 200, 80), "dora": (180, 180, 60)}
@@ -46,17 +46,17 @@ class Network:
 
     family: str = "sd15"
     planned: list[PortraitRequest] = field(default_factory=list)
-    drawn: list[Plan] = field(default_factory=list)
+    drawn: list[GenerationPlan] = field(default_factory=list)
 
-    def plan(self, request: PortraitRequest) -> Plan:
+    def plan(self, request: PortraitRequest) -> GenerationPlan:
         self.planned.append(request)
-        technique = request.technique or Technique()
-        drawing = Drawing("a photo", "", Size(256, 256), request.seed, 10, 5.0, technique)
-        base = Base(registry.of_name(self.family))
-        return Plan(request.people[1], base, [("lora", object())], drawing, "", (), Size(256, 256))  # type: ignore[arg-type]
+        technique = request.options or GenerationOptions()
+        drawing = GenerationParameters("a photo", "", Size(256, 256), request.seed, 10, 5.0, technique)
+        base = Base(registry.family_by_name(self.family))
+        return GenerationPlan(request.people[1], base, [("lora", object())], drawing, "", (), Size(256, 256))  # type: ignore[arg-type]
 
-    def draw(self, plan: Plan, tell: Callable[[int], None]) -> tuple[np.ndarray, dict[str, object]]:
-        drawing = plan.drawing
+    def draw(self, plan: GenerationPlan, tell: Callable[[int], None]) -> tuple[np.ndarray, dict[str, object]]:
+        drawing = plan.parameters
         assert drawing.start is not None
         kept = cv2.GaussianBlur(drawing.start, (0, 0), 0.7).astype(np.float32) / 255 * 0.97
         if drawing.mask is None:
@@ -65,12 +65,12 @@ class Network:
         self.drawn.append(plan)
         for step in range(int(drawing.steps * drawing.strength)):
             tell(step + 1)
-        colour = np.array(COLOURS[plan.person.id] if plan.identifiers else (128, 128, 128), np.float32) / 255
+        colour = np.array(COLOURS[plan.person.id] if plan.identities else (128, 128, 128), np.float32) / 255
         share = (drawing.mask * drawing.strength)[..., None]
         return kept + (colour - kept) * share, {"base": plan.base.name}
 
 
-class Store(Models):
+class Store(ModelStore):
     """A model store in which some control networks are."""
 
     def __init__(self, *here: str) -> None:
@@ -91,8 +91,8 @@ CONTROLS = (
 
 
 def painter(network: Network, *here: str) -> Inpaint:
-    guides = Guides(Settings(), Store(*(here or CONTROLS)), Copied)
-    return Inpaint(Fusion(), cast(Diffusion, network), Mesh(), guides, Draw())
+    guides = PassControls(Settings(), Store(*(here or CONTROLS)), Copied)
+    return Inpaint(Fusion(), cast(Diffusion, network), MeshParser(), guides, DrawSettings())
 
 
 @dataclass
@@ -101,7 +101,7 @@ class Copied:
 
     kind: str
 
-    def draw(self, image: Image) -> Image:
+    def process(self, image: Image) -> Image:
         if self.kind == "pose" and image.mean() < 20:
             raise UserError("no_pose", "Nobody is seen.")
         return image
@@ -127,7 +127,7 @@ def request(image: Image, faces: list[Face], who: Mapping[int, Identity], **more
 
 
 def paint(asked: PortraitRequest, network: Network | None = None, progress: Any = None) -> Candidate:
-    return painter(network or Network()).paint(asked, progress or Told())[0]
+    return painter(network or Network()).paint(asked, progress or RecordingProgress())[0]
 
 
 def changed(one: Image, other: Image) -> np.ndarray:
@@ -163,7 +163,7 @@ def test_passes_come_in_order_from_left_to_right_and_each_by_their_own_person(
     paint(request(selfies.group(), group_faces, {4: people["anna"], 3: people["dora"]}), network)
     assert [each.people[1].id for each in network.planned] == ["dora", "anna"]
     assert all(set(each.people) == {1} for each in network.planned)
-    told = [(each.person.id if each.identifiers else "", each.drawing.strength) for each in network.drawn]
+    told = [(each.person.id if each.identities else "", each.parameters.strength) for each in network.drawn]
     assert told == [("dora", 0.45), ("dora", 0.35), ("anna", 0.45), ("anna", 0.35)]
 
 
@@ -173,10 +173,10 @@ def test_neighbours_have_their_borders_drawn_together_as_nobody(
     pair, faces = beside(astronaut, astronaut_face)
     network = Network()
     drawn = paint(request(pair, faces, {1: people["ben"], 2: people["cleo"]}), network)
-    assert [bool(each.identifiers) for each in network.drawn] == [True, True, True, True, False]
-    last = network.drawn[-1].drawing
+    assert [bool(each.identities) for each in network.drawn] == [True, True, True, True, False]
+    last = network.drawn[-1].parameters
     assert last.strength == Passes().seam
-    assert last.technique.landmarks is None
+    assert last.options.landmarks is None
     assert "people" in last.prompt
     (told,) = cast(list[dict[str, Any]], drawn.facts["seams"])
     assert told["follows"] == {"canny": 1.0, "tile": 1.0}
@@ -223,7 +223,7 @@ def test_any_template_is_drawn_at_the_size_of_the_base(
     network = Network()
     drawn = paint(request(large, [move_face(astronaut_face, scaled(3))], {1: people["ben"]}), network)
     assert drawn.image.shape == (1536, 1536, 3)
-    assert {each.drawing.size for each in network.drawn} == {Size(256, 256)}
+    assert {each.parameters.size for each in network.drawn} == {Size(256, 256)}
 
 
 # --- Each pass matters -----------------------------------------------------------------------------------------------
@@ -248,9 +248,9 @@ def test_without_a_pass_only_what_it_owns_is_different(
 ) -> None:
     network = Network()
     whole = request(astronaut, [astronaut_face], {1: people["ben"]})
-    (sitting,) = painter(network).plan(whole).sittings
+    (sitting,) = painter(network).plan(whole).faces
     without = replace(whole, style=replace(whole.style, passes=replace(Passes(), **OFF[name])))
-    differs = changed(paint(whole).image, paint(without).image)[sitting.window.places]
+    differs = changed(paint(whole).image, paint(without).image)[sitting.window.slices]
     owned = np.max([getattr(sitting.areas, area) for area in LATER[name]], axis=0) > 0
     for key, value in {"changed": int(differs.sum()), "beyond": int((differs & ~owned).sum())}.items():
         record_property(f"without {name}: pixels {key}", value)
@@ -263,7 +263,7 @@ def test_with_no_strength_it_is_the_fusion_to_the_bit(
 ) -> None:
     whole = request(astronaut, [astronaut_face], {1: people["ben"]}, passes=Passes(face=0, ring=0))
     network = Network()
-    assert (paint(whole, network).image == Fusion().paint(whole, Told())[0].image).all()
+    assert (paint(whole, network).image == Fusion().paint(whole, RecordingProgress())[0].image).all()
     assert network.drawn == []
 
 
@@ -307,13 +307,13 @@ def test_each_pass_follows_its_controls_drawn_from_what_it_begins_from(
 ) -> None:
     network = Network()
     paint(request(astronaut, [astronaut_face], {1: people["ben"]}), network)
-    first, second = (each.drawing for each in network.drawn)
-    assert {hint.kind: hint.scale for hint in first.technique.hints} == {"canny": 0.5, "pose": 0.5}
-    assert {hint.kind: hint.scale for hint in second.technique.hints} == {"canny": 1.0, "tile": 1.0}
+    first, second = (each.parameters for each in network.drawn)
+    assert {hint.kind: hint.scale for hint in first.options.control_inputs} == {"canny": 0.5, "pose": 0.5}
+    assert {hint.kind: hint.scale for hint in second.options.control_inputs} == {"canny": 1.0, "tile": 1.0}
     for drawing in (first, second):
-        assert all(hint.picture is drawing.start and hint.drawn for hint in drawing.technique.hints)
-    assert first.technique.landmarks is not None
-    assert np.allclose(first.technique.landmarks.mean(0), 128, atol=30)
+        assert all(hint.picture is drawing.start and hint.drawn for hint in drawing.options.control_inputs)
+    assert first.options.landmarks is not None
+    assert np.allclose(first.options.landmarks.mean(0), 128, atol=30)
     assert first.seed != second.seed
 
 
@@ -321,7 +321,7 @@ def test_a_control_that_is_needed_and_missing_is_told_with_its_pull_before_anyth
     astronaut: Image, astronaut_face: Face, people: dict[str, Identity]
 ) -> None:
     network = Network()
-    told = Told()
+    told = RecordingProgress()
     with pytest.raises(OperatorError, match="pull controlnet_canny_sd15"):
         painter(network, "controlnet_tile_sd15").paint(request(astronaut, [astronaut_face], {1: people["ben"]}), told)
     assert told.words == []
@@ -330,7 +330,7 @@ def test_a_control_that_is_needed_and_missing_is_told_with_its_pull_before_anyth
         painter(network, "controlnet_canny_sd15").paint(
             request(astronaut, [astronaut_face], {1: people["ben"]}, passes=strict), told
         )
-    free = request(astronaut, [astronaut_face], {1: people["ben"]}, technique=Technique(strengths={"canny": 0}))
+    free = request(astronaut, [astronaut_face], {1: people["ben"]}, technique=GenerationOptions(strengths={"canny": 0}))
     assert painter(network, "controlnet_tile_sd15").paint(free, told)
 
 
@@ -340,7 +340,7 @@ def test_where_no_body_is_seen_there_is_no_pose_to_follow(
     network = Network()
     dark = np.asarray(astronaut // 8, np.uint8)
     paint(request(dark, [astronaut_face], {1: people["ben"]}), network)
-    assert [hint.kind for hint in network.drawn[0].drawing.technique.hints] == ["canny"]
+    assert [hint.kind for hint in network.drawn[0].parameters.options.control_inputs] == ["canny"]
 
 
 def test_sdxl_follows_outlines_alone_at_first(
@@ -348,7 +348,10 @@ def test_sdxl_follows_outlines_alone_at_first(
 ) -> None:
     network = Network("sdxl")
     paint(request(astronaut, [astronaut_face], {1: people["ben"]}), network)
-    assert [[hint.kind for hint in each.drawing.technique.hints] for each in network.drawn] == [["canny"], ["canny"]]
+    assert [[hint.kind for hint in each.parameters.options.control_inputs] for each in network.drawn] == [
+        ["canny"],
+        ["canny"],
+    ]
 
 
 def test_whoever_was_not_learned_is_told_by_the_other_ways(
@@ -356,9 +359,9 @@ def test_whoever_was_not_learned_is_told_by_the_other_ways(
 ) -> None:
     learned = replace(people["anna"], lora=tmp_path / "anna.safetensors", trigger="sks")
     network = Network()
-    technique = Technique(identities=("lora", "instantid"))
+    technique = GenerationOptions(identities=("lora", "instantid"))
     paint(request(selfies.group(), group_faces, {3: learned, 6: people["dora"]}, technique=technique), network)
-    named = [each.technique.identities for each in network.planned if each.technique]
+    named = [each.options.identities for each in network.planned if each.options]
     assert named == [("lora", "instantid"), ("instantid",)]
 
 
@@ -372,25 +375,25 @@ def test_strengths_of_a_technique_count_before_the_styles(
     asked = request(
         *(astronaut, [astronaut_face], {1: people["ben"]}),
         passes=Passes(face=0.6, ring=0.2),
-        technique=Technique(strengths={"ring": 0.4}),
+        options=GenerationOptions(strengths={"ring": 0.4}),
     )
     drawn = paint(asked, network)
-    assert [each.drawing.strength for each in network.drawn] == [0.6, 0.4]
+    assert [each.parameters.strength for each in network.drawn] == [0.6, 0.4]
     assert drawn.facts["passes"]["ring"] == 0.4  # type: ignore[index]
     with pytest.raises(UserError, match="face"):
-        paint(replace(asked, technique=Technique(strengths={"face": 1.2})))
+        paint(replace(asked, options=GenerationOptions(strengths={"face": 1.2})))
 
 
 def test_candidates_differ_and_come_again(astronaut: Image, astronaut_face: Face, people: dict[str, Identity]) -> None:
     asked = request(astronaut, [astronaut_face], {1: people["ben"]}, seed=7, count=3)
     network = Network()
-    first, again = (painter(network).paint(asked, Told()) for _ in range(2))
+    first, again = (painter(network).paint(asked, RecordingProgress()) for _ in range(2))
     assert [each.variation["seed"] for each in first] == [7, 8, 9]
     assert all((one.image == two.image).all() for one, two in zip(first, again, strict=True))
-    seeds = [each.drawing.seed for each in network.drawn[:6]]
+    seeds = [each.parameters.seed for each in network.drawn[:6]]
     assert len(set(seeds)) == 6
-    assert seeds == [each.drawing.seed for each in network.drawn[6:]]
-    assert first[0].drawn_from == {1: "ben.jpg"}
+    assert seeds == [each.parameters.seed for each in network.drawn[6:]]
+    assert first[0].reference_names == {1: "ben.jpg"}
 
 
 def test_a_size_is_cut_about_the_drawn_faces(
@@ -418,7 +421,7 @@ def test_it_tells_how_far_it_is_and_stops_within_a_step(
 
 
 def test_hints_of_ones_own_are_refused(astronaut: Image, astronaut_face: Face, people: dict[str, Identity]) -> None:
-    technique = Technique(hints=(Hint("canny", astronaut),))
+    technique = GenerationOptions(control_inputs=(ControlInput("canny", astronaut),))
     with pytest.raises(UserError, match="its own hint"):
         paint(request(astronaut, [astronaut_face], {1: people["ben"]}, technique=technique))
 

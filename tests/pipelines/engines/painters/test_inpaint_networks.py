@@ -13,21 +13,21 @@ from pipelines.engines import Engines
 from pipelines.engines.painters.diffusion import Diffusion
 from pipelines.engines.painters.fusion import Fusion
 from pipelines.engines.painters.inpaint import Inpaint
-from pipelines.model_store.store import Models
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.errors import OperatorError
 from portrait.faces.geometry import move_face, scaled
-from portrait.generation.options import Technique
+from portrait.generation.options import GenerationOptions
 from portrait.generation.passes import Passes
 from portrait.ports import Parser
 from portrait.types import Face, Identity, PortraitRequest, Quality, Reference, Style, StylePicture
 from tests import hub_store, photo_vae, selfies
-from tests.fakes import Told
+from tests.fakes import RecordingProgress
 from tests.seams import SEEN, seam
 
 GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
-TECHNIQUE = Technique(base="xl", identities=("instantid",), scheduler="own", steps=5)
+TECHNIQUE = GenerationOptions(base="xl", identities=("instantid",), scheduler="own", steps=5)
 WIDE = 240.0
 """Width of faces whose borders are measured, pixels: a step of so many pixels says nothing of a face that has a hundred."""
 
@@ -46,7 +46,7 @@ def painter(tmp_path_factory: pytest.TempPathFactory, engines: Engines) -> Itera
     torch.set_num_threads(1)
     settings: Settings = hub_store.fill(tmp_path_factory.mktemp("hub"))
     photo_vae.give(settings)
-    with Seeing(settings, Models(settings.models)) as tiny:
+    with Seeing(settings, ModelStore(settings.models)) as tiny:
         cast(Seeing, tiny).parsing = engines
         yield cast(Inpaint, tiny.painter("inpaint"))
 
@@ -65,7 +65,7 @@ def ben(group_faces: list[Face]) -> Identity:
 def request(image: Image, face: Face, who: Identity, **more: Any) -> PortraitRequest:
     passes = more.pop("passes", None)
     style = Style("made", 1, "template", "Made", picture=StylePicture(image, (face,)), passes=passes)
-    return replace(PortraitRequest({1: who}, style, 5, 1, technique=TECHNIQUE), **more)
+    return replace(PortraitRequest({1: who}, style, 5, 1, options=TECHNIQUE), **more)
 
 
 def test_with_no_step_it_is_the_fusion_but_for_what_the_autoencoder_loses(
@@ -76,17 +76,17 @@ def test_with_no_step_it_is_the_fusion_but_for_what_the_autoencoder_loses(
     record_property: Callable[[str, object], None],
 ) -> None:
     asked = request(astronaut, astronaut_face, ben, passes=Passes(face=0.1, ring=0.1, fusion=0, tone=0))
-    drawn = painter.paint(asked, Told())[0].image.astype(float)
-    fused = Fusion().paint(asked, Told())[0].image
-    (sitting,) = painter.plan(asked).sittings
+    drawn = painter.paint(asked, RecordingProgress())[0].image.astype(float)
+    fused = Fusion().paint(asked, RecordingProgress())[0].image
+    (sitting,) = painter.plan(asked).faces
     window = sitting.window
-    start = window.drawn(fused[window.places])
-    drawing = replace(sitting.plan.drawing, start=start, strength=0.0)
+    start = window.resize_for_drawing(fused[window.slices])
+    drawing = replace(sitting.plan.parameters, start=start, strength=0.0)
     diffusion = cast(Diffusion, painter._painter)
-    kept, _ = diffusion.draw(replace(sitting.plan, identifiers=(), drawing=drawing), lambda done: None)
+    kept, _ = diffusion.draw(replace(sitting.plan, identities=(), parameters=drawing), lambda done: None)
     taken = np.maximum(sitting.areas.face, sitting.areas.ring)
-    lost = np.abs(window.back(kept) - fused[window.places]).mean(axis=2)
-    apart = np.abs(drawn - fused)[window.places].mean(axis=2)
+    lost = np.abs(window.resize_for_picture(kept) - fused[window.slices]).mean(axis=2)
+    apart = np.abs(drawn - fused)[window.slices].mean(axis=2)
     record_property("lost by the autoencoder", float(lost[taken > 0].mean()))
     record_property("apart from the fusion", float(apart[taken > 0].mean()))
     assert (apart[taken == 0] == 0).all()
@@ -100,8 +100,8 @@ def test_the_same_request_gives_the_same_pixels_and_another_seed_others(
     painter: Inpaint, astronaut: Image, astronaut_face: Face, ben: Identity
 ) -> None:
     asked = request(astronaut, astronaut_face, ben)
-    two = painter.paint(replace(asked, count=2), Told())
-    again = painter.paint(asked, Told())[0]
+    two = painter.paint(replace(asked, count=2), RecordingProgress())
+    again = painter.paint(asked, RecordingProgress())[0]
     assert (two[0].image == again.image).all()
     assert (two[0].image != two[1].image).any()
     assert two[0].facts == again.facts
@@ -111,12 +111,12 @@ def test_another_model_or_another_control_than_before_is_told(
     painter: Inpaint, astronaut: Image, astronaut_face: Face, ben: Identity
 ) -> None:
     asked = request(astronaut, astronaut_face, ben, passes=Passes(ring=0))
-    facts = dict(painter.paint(asked, Told())[0].facts)
-    painter.same(asked, facts)
+    facts = dict(painter.paint(asked, RecordingProgress())[0].facts)
+    painter.check_models(asked, facts)
     face = cast(dict[str, Any], facts["faces"])["1"]["face"]
     for change in ({"follows": {"canny": 0.5, "pose": 0.5}}, {"base_hash": "other"}):
         with pytest.raises(OperatorError) as caught:
-            painter.same(asked, {**facts, "faces": {"1": {"face": {**face, **change}}}})
+            painter.check_models(asked, {**facts, "faces": {"1": {"face": {**face, **change}}}})
         assert caught.value.code == "model_differs"
 
 
@@ -153,9 +153,9 @@ def test_no_border_of_a_mask_shows_on_ten_templates(
     worst = []
     for image, face, who in made(astronaut, astronaut_face, group_faces):
         asked = request(image, face, people[who])
-        drawn = painter.paint(asked, Told())[0].image
-        (sitting,) = painter.plan(asked).sittings
-        part = drawn[sitting.window.places]
+        drawn = painter.paint(asked, RecordingProgress())[0].image
+        (sitting,) = painter.plan(asked).faces
+        part = drawn[sitting.window.slices]
         worst.append(max(seam(part, sitting.areas.face), seam(part, sitting.areas.ring)))
     record_property("steps across the borders over those beside them", [round(each, 2) for each in worst])
     assert len(worst) == 10

@@ -160,13 +160,13 @@ def test_candidates_differ(studio: Studio, selfie: Reference) -> None:
     assert len(drawn) == 4
     assert len({tuple(each.variation.items()) for each in drawn}) == 4
     assert len({each.image.tobytes() for each in drawn}) == 4
-    assert {each.drawn_from[1] for each in drawn} == {"astronaut.png"}
+    assert {each.reference_names[1] for each in drawn} == {"astronaut.png"}
 
 
 def test_a_choice_of_selfies_is_used(studio: Studio, selfie: Reference) -> None:
     other = Reference("other.png", np.ascontiguousarray(selfie.image), selfie.face, GOOD)
     drawn = studio.paint(request_of(selfie, other, size=Size(320, 400)), heard)
-    assert [each.drawn_from[1] for each in drawn] == ["astronaut.png", "other.png"]
+    assert [each.reference_names[1] for each in drawn] == ["astronaut.png", "other.png"]
 
 
 def test_one_matte_serves_every_backdrop(studio: Studio, counting: Counting, selfie: Reference) -> None:
@@ -206,7 +206,9 @@ def test_a_photo_that_ends_early_is_framed_closer(studio: Studio, selfie: Refere
     image = studio.paint(request_of(short, backdrop="studio-white"), heard)[0].image
     # The suit reaches the lower edge: a hole would show the white paper there.
     assert (image[-12:, 400:620].min(axis=2) < 200).mean() > 0.95
-    assert studio.paint(request_of(short, selfie, backdrop="studio-white"), heard)[1].drawn_from[1] == "astronaut.png"
+    assert (
+        studio.paint(request_of(short, selfie, backdrop="studio-white"), heard)[1].reference_names[1] == "astronaut.png"
+    )
 
 
 def test_a_wrong_backdrop_says_which_there_are(studio: Studio, selfie: Reference) -> None:

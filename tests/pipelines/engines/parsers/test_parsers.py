@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.engines.onnx.network import Network
 from pipelines.engines.parsers.bisenet import CLASSES, BiSeNet
-from pipelines.engines.parsers.mesh import Mesh
+from pipelines.engines.parsers.mesh import MeshParser
+from pipelines.engines.runtimes.onnx import OnnxNetwork
 from portrait.arrays import Image, Mask
 from portrait.errors import EngineError
 from portrait.faces.geometry import move_face, scaled
@@ -25,7 +25,7 @@ def disjoint(regions: Regions) -> bool:
 
 
 def test_mesh_regions_lie_where_the_landmarks_do(astronaut: Image, astronaut_face: Face) -> None:
-    regions = Mesh().parse(astronaut, astronaut_face)
+    regions = MeshParser().parse(astronaut, astronaut_face)
     assert set(regions) == {"skin", "brows", "eyes", "nose", "mouth", "lips"}
     assert disjoint(regions)
     eyes, nose, lips = (middle(regions[name]) for name in ("eyes", "nose", "lips"))
@@ -44,9 +44,9 @@ def test_mesh_regions_lie_where_the_landmarks_do(astronaut: Image, astronaut_fac
 
 
 def test_regions_do_not_depend_on_the_size_of_the_picture(astronaut: Image, astronaut_face: Face) -> None:
-    plain = Mesh().parse(astronaut, astronaut_face)
+    plain = MeshParser().parse(astronaut, astronaut_face)
     large = np.asarray(cv2.resize(astronaut, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC), np.uint8)
-    grown = Mesh().parse(large, move_face(astronaut_face, scaled(4)))
+    grown = MeshParser().parse(large, move_face(astronaut_face, scaled(4)))
     for name in ("eyes", "nose", "lips", "brows"):
         assert grown[name].shape == large.shape[:2]
         small = cv2.resize(grown[name], (512, 512), interpolation=cv2.INTER_AREA)
@@ -54,7 +54,7 @@ def test_regions_do_not_depend_on_the_size_of_the_picture(astronaut: Image, astr
 
 
 def test_regions_are_soft(astronaut: Image, astronaut_face: Face) -> None:
-    for mask in Mesh().parse(astronaut, astronaut_face).values():
+    for mask in MeshParser().parse(astronaut, astronaut_face).values():
         assert ((mask > 0.1) & (mask < 0.9)).any()
         assert mask.dtype == np.float32
 
@@ -62,13 +62,13 @@ def test_regions_are_soft(astronaut: Image, astronaut_face: Face) -> None:
 def test_without_a_mesh_another_parser_is_named() -> None:
     image = fakes.picture(1, 1)
     with pytest.raises(EngineError, match="bisenet") as caught:
-        Mesh().parse(image, fakes.face(image))
+        MeshParser().parse(image, fakes.face(image))
     assert caught.value.code == "no_mesh"
 
 
 @pytest.fixture(scope="module")
 def bisenet(tmp_path_factory: pytest.TempPathFactory) -> BiSeNet:
-    return BiSeNet(Network(onnx_tiny.parser(tmp_path_factory.mktemp("model") / "tiny.onnx"), "bisenet"))
+    return BiSeNet(OnnxNetwork(onnx_tiny.parser(tmp_path_factory.mktemp("model") / "tiny.onnx"), "bisenet"))
 
 
 @pytest.mark.parametrize("roll", [0, 30])
@@ -106,7 +106,7 @@ def test_a_face_at_the_border_is_parsed_in_a_letter_box(bisenet: BiSeNet) -> Non
 
 
 def test_a_network_with_other_classes_is_refused(tmp_path: Path) -> None:
-    engine = BiSeNet(Network(onnx_tiny.parser(tmp_path / "tiny.onnx", classes=11 + 7), "bisenet"))
+    engine = BiSeNet(OnnxNetwork(onnx_tiny.parser(tmp_path / "tiny.onnx", classes=11 + 7), "bisenet"))
     with pytest.raises(EngineError, match="19 classes") as caught:
         engine.parse(fakes.picture(1, 1), ffhq_face(100, 100, 200))
     assert caught.value.code == "broken_model"

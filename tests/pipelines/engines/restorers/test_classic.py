@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.engines.restorers.classic import Classic, make, measure, status
-from pipelines.model_store.store import Models
+from pipelines.engines.restorers.classic import ClassicRestorer, make, measure_defects, status
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.faces.geometry import move_face, scaled
@@ -40,37 +40,37 @@ def middle(one: Image, two: Image) -> float:
 
 def test_it_needs_nothing() -> None:
     settings = Settings()
-    models = Models(settings.models)
+    models = ModelStore(settings.models)
     assert status(settings, models) == []
-    assert isinstance(make(settings, models, None), Classic)  # type: ignore[arg-type]
+    assert isinstance(make(settings, models, None), ClassicRestorer)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("side", [8, 40, 150])
 def test_any_picture_passes_even_without_a_mesh(side: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (side, side + 3, 3), np.uint8)
-    out = Classic().restore(image, fakes.face(image))
+    out = ClassicRestorer().restore(image, fakes.face(image))
     assert out.shape == image.shape
     assert out.dtype == np.uint8
 
 
 def test_a_grey_picture_stays_grey() -> None:
     image = np.repeat(fakes.picture(3, 1)[..., 1:2], 3, axis=2)
-    out = Classic().restore(image, fakes.face(image)).astype(int)
+    out = ClassicRestorer().restore(image, fakes.face(image)).astype(int)
     assert np.abs(out - out.mean(axis=2, keepdims=True)).max() <= 1
 
 
 def test_a_good_photo_is_nearly_unchanged(astronaut: Image, astronaut_face: Face) -> None:
-    out = Classic().restore(astronaut, astronaut_face)
+    out = ClassicRestorer().restore(astronaut, astronaut_face)
     assert out.shape == astronaut.shape
     assert middle(astronaut, out) < 1.0
-    need = measure(astronaut, astronaut_face)
+    need = measure_defects(astronaut, astronaut_face)
     assert need.noise[0, 0] == 0
     assert need.blur == 0
 
 
 def test_a_dark_photo_gets_its_light(astronaut_face: Face) -> None:
     dark = FAULTS["dark"]()
-    out = Classic().restore(dark, astronaut_face)
+    out = ClassicRestorer().restore(dark, astronaut_face)
     assert light_of(out, astronaut_face)[0] > light_of(dark, astronaut_face)[0] + 45
     assert light_of(out, astronaut_face)[1] == 0
     assert middle(selfies.astronaut(), out) < 0.5 * middle(selfies.astronaut(), dark)
@@ -78,7 +78,7 @@ def test_a_dark_photo_gets_its_light(astronaut_face: Face) -> None:
 
 @pytest.mark.parametrize("sigma", [5, 10, 20])
 def test_noise_goes_and_edges_stay(sigma: int, astronaut: Image, astronaut_face: Face) -> None:
-    out = Classic().restore(selfies.noisy(astronaut, sigma), astronaut_face)
+    out = ClassicRestorer().restore(selfies.noisy(astronaut, sigma), astronaut_face)
     assert middle(astronaut, out) < 0.6 * middle(astronaut, selfies.noisy(astronaut, sigma))
     assert measure_sharpness(out, astronaut_face) > 0.44
 
@@ -86,7 +86,7 @@ def test_noise_goes_and_edges_stay(sigma: int, astronaut: Image, astronaut_face:
 @pytest.mark.parametrize("blue", [0.7, 1.35])
 def test_a_cast_is_mostly_removed(blue: float, astronaut: Image, astronaut_face: Face) -> None:
     seen = tinted(astronaut, blue)
-    out = Classic().restore(seen, astronaut_face)
+    out = ClassicRestorer().restore(seen, astronaut_face)
     skin = skin_mask(astronaut, astronaut_face) > 0.5
     assert middle(astronaut, out) < 0.6 * middle(astronaut, seen)
     assert np.median(delta_e(astronaut, out)[skin]) < 0.6 * np.median(delta_e(astronaut, seen)[skin])
@@ -94,7 +94,7 @@ def test_a_cast_is_mostly_removed(blue: float, astronaut: Image, astronaut_face:
 
 def test_a_soft_photo_gets_crisper_without_halos(astronaut: Image, astronaut_face: Face) -> None:
     soft = FAULTS["soft"]()
-    out = Classic().restore(soft, astronaut_face)
+    out = ClassicRestorer().restore(soft, astronaut_face)
     assert measure_sharpness(out, astronaut_face) > measure_sharpness(soft, astronaut_face) + 0.015
     # A halo is light beyond what the neighbourhood had.
     near = np.ones((7, 7), np.uint8)
@@ -108,7 +108,7 @@ def test_likeness_does_not_fall(fault: str, finder: FaceFinder, astronaut_face: 
     seen = FAULTS[fault]()
     clean = astronaut_face.embeddings[finder.space]
     found = finder.faces(seen)[0]
-    after = finder.faces(Classic().restore(seen, found))[0]
+    after = finder.faces(ClassicRestorer().restore(seen, found))[0]
     before, now = (float(np.linalg.norm(each.embeddings[finder.space] - clean)) for each in (found, after))
     # The finder rounds landmarks to whole pixels before it embeds: on a face of 94 pixels that alone moves the vector
     # by up to 0.03 from one picture to the next.
@@ -122,9 +122,9 @@ def test_speed(astronaut: Image, astronaut_face: Face) -> None:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        Classic().restore(large, face)
+        ClassicRestorer().restore(large, face)
         start = time.process_time()
-        Classic().restore(large, face)
+        ClassicRestorer().restore(large, face)
         assert time.process_time() - start < 0.6
     finally:
         cv2.setNumThreads(threads)

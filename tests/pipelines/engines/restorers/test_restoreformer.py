@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.engines.onnx.network import Network
 from pipelines.engines.restorers.restoreformer import RestoreFormer
+from pipelines.engines.runtimes.onnx import OnnxNetwork
 from portrait.arrays import Image
 from portrait.errors import EngineError
 from portrait.faces.alignment import FFHQ, ffhq
@@ -31,7 +31,7 @@ def face(left: float, top: float, side: float, roll: float = 0.0) -> Face:
 
 
 def restorer(folder: Path, seed: int | None = 0) -> RestoreFormer:
-    return RestoreFormer(Network(onnx_tiny.restorer(folder / f"{seed}.onnx", seed), "restoreformer"))
+    return RestoreFormer(OnnxNetwork(onnx_tiny.restorer(folder / f"{seed}.onnx", seed), "restoreformer"))
 
 
 def test_the_crop_is_where_ffhq_has_it() -> None:
@@ -85,7 +85,7 @@ def test_a_face_outside_the_picture_or_in_one_point_is_left_alone(tmp_path: Path
 
 
 def test_a_network_of_another_shape_is_refused(tmp_path: Path) -> None:
-    network = Network(onnx_tiny.restorer(tmp_path / "256.onnx", side=256), "restoreformer")
+    network = OnnxNetwork(onnx_tiny.restorer(tmp_path / "256.onnx", side=256), "restoreformer")
     with pytest.raises(EngineError, match="models pull restoreformer") as caught:
         RestoreFormer(network)
     assert caught.value.code == "broken_model"

@@ -12,23 +12,23 @@ import torch
 
 from pipelines.diffusion.base import loading, lora
 from pipelines.engines.trainers import dreambooth
-from pipelines.settings import Exam, Prior, Train
+from pipelines.settings import PriorSettings, TrainSettings, ValidationSettings
 from portrait.arrays import Image
 from portrait.errors import Cancelled, EngineError, UserError
-from portrait.training import Checkpointing, Learned, Lesson
+from portrait.training import Checkpointing, TrainingJob, TrainingResult
 from portrait.types import Identity
 from tests import album, fakes, tiny
-from tests.pipelines.engines import lessons
-from tests.pipelines.engines.lessons import PLAIN, Heard, learn
+from tests.pipelines.engines import tiny_training
+from tests.pipelines.engines.tiny_training import PLAIN, RecordedProgress, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parents[4]
-SEEING = replace(PLAIN, exam=Exam(every=4, steps=2, held_out=1, patience=0))
+SEEING = replace(PLAIN, exam=ValidationSettings(every=4, steps=2, held_out=1, patience=0))
 
 
 def drawn(hub: Path, name: str, file: Path | None) -> torch.Tensor:
     """What stock diffusers draws, with its own loader of LoRA files."""
-    pipeline: Any = loading.load(loading.source(name, hub / name), torch.float32)
+    pipeline: Any = loading.load_pipeline(loading.open_base(name, hub / name), torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     if file is not None:
         pipeline.load_lora_weights(str(file.parent), weight_name=file.name)
@@ -40,39 +40,43 @@ def drawn(hub: Path, name: str, file: Path | None) -> torch.Tensor:
 def test_the_loss_on_an_overfit_photo_falls_by_half(tmp_path: Path, family: str) -> None:
     album.write(tmp_path / family, family)
     knobs = replace(PLAIN, steps=100, rank=8, batch=4)
-    course = lessons.course(tmp_path, family, knobs, tmp_path, album.newcomer())
-    learned = learn(tmp_path, family, tmp_path / "desk", knobs, training=album.newcomer())
+    course = tiny_training.training_run(tmp_path, family, knobs, tmp_path, album.newcomer())
+    learned = train(tmp_path, family, tmp_path / "desk", knobs, training=album.newcomer())
     assert learned.lora is not None
-    assert lessons.overfit(course, lora.read(learned.lora)) <= 0.5 * lessons.overfit(course, None)
+    assert tiny_training.overfit_loss(course, lora.load_weights(learned.lora)) <= 0.5 * tiny_training.overfit_loss(
+        course, None
+    )
 
 
 @pytest.mark.parametrize("text", [False, True], ids=["unet", "with text"])
 @pytest.mark.parametrize("name", ["sd15", "sdxl"])
 def test_both_files_draw_what_was_learned(hub: Path, tmp_path: Path, name: str, text: bool) -> None:
-    learned = learn(hub, name, tmp_path, replace(PLAIN, text=text))
+    learned = train(hub, name, tmp_path, replace(PLAIN, text=text))
     assert learned.lora is not None
-    assert learned.webui is not None
-    parts = {key.split(".")[0] for key in lora.read(learned.lora)}
+    assert learned.kohya_lora is not None
+    parts = {key.split(".")[0] for key in lora.load_weights(learned.lora)}
     encoders = {"text_encoder", "text_encoder_2"} if name == "sdxl" else {"text_encoder"}
     assert parts == {"unet"} | (encoders if text else set())
     once, twice = (drawn(hub, name, learned.lora) for _ in range(2))
     assert torch.equal(once, twice)
-    assert torch.allclose(drawn(hub, name, learned.webui), once, atol=1e-4)
+    assert torch.allclose(drawn(hub, name, learned.kohya_lora), once, atol=1e-4)
     assert (once - drawn(hub, name, None)).abs().max() > 0.05
 
 
 def test_the_reloaded_person_is_drawn_bit_for_bit_as_the_trainer_drew_it(hub: Path, tmp_path: Path) -> None:
-    learned = learn(hub, "sd15", tmp_path, replace(SEEING, steps=4, exam=Exam(every=4, steps=2, held_out=0)))
+    learned = train(
+        hub, "sd15", tmp_path, replace(SEEING, steps=4, exam=ValidationSettings(every=4, steps=2, held_out=0))
+    )
     assert learned.lora is not None
-    pipeline: Any = loading.load(loading.source("sd15", hub / "sd15"), torch.float32)
+    pipeline: Any = loading.load_pipeline(loading.open_base("sd15", hub / "sd15"), torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.load_lora_weights(str(tmp_path), weight_name=learned.lora.name)
-    for place, (prompt, seen) in enumerate(learned.sheet):
+    for place, (prompt, seen) in enumerate(learned.sample_images):
         image = pipeline(
             prompt,
-            negative_prompt=Exam().negative,
+            negative_prompt=ValidationSettings().negative,
             num_inference_steps=2,
-            guidance_scale=Exam().guidance,
+            guidance_scale=ValidationSettings().guidance,
             generator=torch.Generator().manual_seed(place),
             output_type="np",
         ).images[0]
@@ -87,8 +91,8 @@ def test_kohyas_names_are_those_that_other_programs_know(hub: Path, tmp_path: Pa
         "sdxl": "lora_unet_input_blocks_3_1_transformer_blocks_0_attn1_to_q",
     }
     for name, head in heads.items():
-        learned = learn(hub, name, tmp_path / name, replace(PLAIN, steps=1, text=True))
-        with safe_open(learned.webui, framework="pt") as file:
+        learned = train(hub, name, tmp_path / name, replace(PLAIN, steps=1, text=True))
+        with safe_open(learned.kohya_lora, framework="pt") as file:
             names, told = set(file.keys()), file.metadata()
         assert {f"{head}.lora_down.weight", f"{head}.lora_up.weight", f"{head}.alpha"} <= names
         encoder = "lora_te1" if name == "sdxl" else "lora_te"
@@ -98,12 +102,12 @@ def test_kohyas_names_are_those_that_other_programs_know(hub: Path, tmp_path: Pa
 
 
 def test_a_killed_worker_goes_on_as_if_nothing_had_happened(hub: Path, tmp_path: Path) -> None:
-    knobs = replace(PLAIN, steps=24, exam=Exam(every=8, steps=2, held_out=1))
-    whole = learn(hub, "sdxl", tmp_path / "whole", knobs)
+    knobs = replace(PLAIN, steps=24, exam=ValidationSettings(every=8, steps=2, held_out=1))
+    whole = train(hub, "sdxl", tmp_path / "whole", knobs)
     desk = tmp_path / "killed"
     desk.mkdir()
     last = random.randint(6, 22)  # noqa: S311 -- any step will do
-    command = [sys.executable, "-m", "tests.pipelines.engines.lessons", str(hub), "sdxl", str(desk), "24"]
+    command = [sys.executable, "-m", "tests.pipelines.engines.tiny_training", str(hub), "sdxl", str(desk), "24"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -111,37 +115,39 @@ def test_a_killed_worker_goes_on_as_if_nothing_had_happened(hub: Path, tmp_path:
                 process.kill()
                 break
     assert not (desk / "lora.safetensors").exists()
-    heard = Heard()
-    resumed = learn(hub, "sdxl", desk, knobs, heard)
+    heard = RecordedProgress()
+    resumed = train(hub, "sdxl", desk, knobs, heard)
     first = min(done for done, _, doing in heard.told if "loss" in doing)
     assert 1 < first <= last + 1, "it went on from a checkpoint"
     assert whole.lora is not None
     assert resumed.lora is not None
     assert whole.lora.read_bytes() == resumed.lora.read_bytes(), f"killed at step {last}"
-    assert (whole.losses, whole.looks, whole.chosen) == (resumed.losses, resumed.looks, resumed.chosen)
+    assert (whole.losses, whole.validations, whole.chosen) == (resumed.losses, resumed.validations, resumed.chosen)
 
 
 def test_it_stops_within_one_step(hub: Path, tmp_path: Path) -> None:
-    heard = Heard(stop_at="7 Learning at loss")
+    heard = RecordedProgress(stop_at="7 Learning at loss")
     with pytest.raises(Cancelled):
-        learn(hub, "sd15", tmp_path, PLAIN, heard)
+        train(hub, "sd15", tmp_path, PLAIN, heard)
     assert heard.told[-1][0] == 7
     # What another lesson left is not gone on from.
-    heard = Heard()
-    learn(hub, "sd15", tmp_path, replace(PLAIN, rate=1e-3), heard)
+    heard = RecordedProgress()
+    train(hub, "sd15", tmp_path, replace(PLAIN, rate=1e-3), heard)
     assert min(done for done, _, doing in heard.told if "Learning" in doing) == 1
 
 
 @pytest.mark.parametrize("at", ["Preserving", "Encoding", "Examining step", "Choosing"])
 def test_it_stops_wherever_it_is(hub: Path, tmp_path: Path, at: str) -> None:
-    knobs = replace(SEEING, steps=4, prior=Prior(1.0, images=1, steps=3, prompts=(f"a {at} photo of a person",)))
+    knobs = replace(
+        SEEING, steps=4, prior=PriorSettings(1.0, images=1, steps=3, prompts=(f"a {at} photo of a person",))
+    )
     with pytest.raises(Cancelled):
-        learn(hub, "sd15", tmp_path, knobs, Heard(stop_at=at))
+        train(hub, "sd15", tmp_path, knobs, RecordedProgress(stop_at=at))
 
 
 def test_a_loss_that_is_no_number_stops_with_its_step(hub: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"at step 2") as caught:
-        learn(hub, "sd15", tmp_path, replace(PLAIN, rate=1e30))
+        train(hub, "sd15", tmp_path, replace(PLAIN, rate=1e30))
     assert caught.value.code == "diverged"
 
 
@@ -149,10 +155,10 @@ def test_a_loss_that_is_no_number_stops_with_its_step(hub: Path, tmp_path: Path)
 def test_no_more_is_computed_again_than_memory_asks_for(
     hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strength: Checkpointing
 ) -> None:
-    given = Lesson(lessons.photos(), "sdxl", tmp_path)
-    needed = lessons.trainer(hub, replace(PLAIN, checkpointing=strength)).plan(given).memory
-    monkeypatch.setattr(dreambooth.device, "free", lambda where: 1.0001 * needed / dreambooth.FILLED)
-    plan = lessons.trainer(hub, PLAIN).plan(given)
+    given = TrainingJob(tiny_training.training_set(), "sdxl", tmp_path)
+    needed = tiny_training.trainer(hub, replace(PLAIN, checkpointing=strength)).plan(given).memory
+    monkeypatch.setattr(dreambooth.device, "free_memory", lambda where: 1.0001 * needed / dreambooth.FILLED)
+    plan = tiny_training.trainer(hub, PLAIN).plan(given)
     assert (plan.checkpointing, plan.memory) == (strength, needed)
 
 
@@ -164,7 +170,7 @@ class Short:
         self.batches: list[tuple[int, bool]] = []
         learner, loss = dreambooth.Learner, dreambooth.Learner.loss
 
-        def short(this: dreambooth.Learner, material: dreambooth.Material, step: int) -> torch.Tensor:
+        def short(this: dreambooth.Learner, material: dreambooth.Dataset, step: int) -> torch.Tensor:
             self.batches.append((material.batch, bool(this.unet.is_gradient_checkpointing)))
             if self.left:
                 self.left -= 1
@@ -176,7 +182,7 @@ class Short:
 
 def test_out_of_memory_is_tried_once_more_with_less(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     short = Short(monkeypatch, 1)
-    learned = learn(hub, "sd15", tmp_path, replace(PLAIN, batch=2, steps=3))
+    learned = train(hub, "sd15", tmp_path, replace(PLAIN, batch=2, steps=3))
     assert short.batches == [(2, False), (1, True), (1, True), (1, True)]
     assert learned.steps == 3
     assert "smaller plan" in " ".join(learned.notes)
@@ -185,21 +191,21 @@ def test_out_of_memory_is_tried_once_more_with_less(hub: Path, tmp_path: Path, m
 def test_out_of_memory_twice_is_told(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Short(monkeypatch, 9)
     with pytest.raises(EngineError) as caught:
-        learn(hub, "sd15", tmp_path, replace(PLAIN, steps=3))
+        train(hub, "sd15", tmp_path, replace(PLAIN, steps=3))
     assert caught.value.code == "out_of_memory"
     assert "smallest plan" in caught.value.message
 
 
 def test_looks_choose_and_are_reported(hub: Path, tmp_path: Path) -> None:
-    heard = Heard()
-    learned = learn(hub, "sd15", tmp_path, SEEING, heard)
-    assert [look.step for look in learned.looks] == [4, 8, 12]
-    assert {"step 12"} < set(learned.held_out)
-    assert any(name.startswith("merge of steps") for name in learned.held_out)
-    best = min(learned.held_out.values(), key=lambda look: (look.collapsed, look.distance))
-    assert learned.held_out[learned.chosen] == best
+    heard = RecordedProgress()
+    learned = train(hub, "sd15", tmp_path, SEEING, heard)
+    assert [look.step for look in learned.validations] == [4, 8, 12]
+    assert {"step 12"} < set(learned.test_results)
+    assert any(name.startswith("merge of steps") for name in learned.test_results)
+    best = min(learned.test_results.values(), key=lambda look: (look.collapsed, look.distance))
+    assert learned.test_results[learned.chosen] == best
     assert heard.previews
-    assert learned.sheet[0][0] == "a photo of sks person"
+    assert learned.sample_images[0][0] == "a photo of sks person"
 
 
 def test_without_a_face_the_last_checkpoint_is_taken_and_it_says_so(hub: Path, tmp_path: Path) -> None:
@@ -207,54 +213,56 @@ def test_without_a_face_the_last_checkpoint_is_taken_and_it_says_so(hub: Path, t
         def faces(self, image: Image, embedded: int = 1) -> list:
             return []
 
-    learned = lessons.trainer(hub, SEEING, Blind()).train(Lesson(lessons.photos(), "sd15", tmp_path), Heard())
+    learned = tiny_training.trainer(hub, SEEING, Blind()).train(
+        TrainingJob(tiny_training.training_set(), "sd15", tmp_path), RecordedProgress()
+    )
     assert learned.chosen == "step 12"
     assert "No face" in learned.notes[0]
-    assert all(look.found == 0 for look in learned.looks)
+    assert all(look.found == 0 for look in learned.validations)
 
 
 def test_it_ends_on_a_plateau(hub: Path, tmp_path: Path) -> None:
     knobs = replace(SEEING, steps=40, exam=replace(SEEING.exam, every=2, patience=2, held_out=0))
-    learned = learn(hub, "sd15", tmp_path, knobs)
+    learned = train(hub, "sd15", tmp_path, knobs)
     assert learned.steps == 6, "the fake faces never get any nearer"
     assert "nothing was gained" in learned.notes[0]
 
 
 def test_photos_added_later_go_on_from_an_identity(hub: Path, tmp_path: Path) -> None:
-    first = learn(hub, "sd15", tmp_path / "a", PLAIN)
+    first = train(hub, "sd15", tmp_path / "a", PLAIN)
     assert first.lora is not None
     identity = Identity("a", (), {}, first.lora, "sks", "person", "sd15")
-    still = learn(hub, "sd15", tmp_path / "b", replace(PLAIN, steps=1, rate=0.0, rank=0), start=identity)
+    still = train(hub, "sd15", tmp_path / "b", replace(PLAIN, steps=1, rate=0.0, rank=0), start=identity)
     assert still.lora is not None
-    before, after = lora.read(first.lora), lora.read(still.lora)
+    before, after = lora.load_weights(first.lora), lora.load_weights(still.lora)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before), "it begins with what was learned"
-    more = learn(hub, "sd15", tmp_path / "c", replace(PLAIN, steps=2), start=identity)
+    more = train(hub, "sd15", tmp_path / "c", replace(PLAIN, steps=2), start=identity)
     assert more.lora is not None
     assert more.lora.read_bytes() != first.lora.read_bytes()
     with pytest.raises(UserError) as caught:
-        learn(hub, "sdxl", tmp_path / "d", PLAIN, start=identity)
+        train(hub, "sdxl", tmp_path / "d", PLAIN, start=identity)
     assert caught.value.code == "wrong_base"
 
 
 def test_a_base_of_the_same_shape_is_not_the_same_base(hub: Path, tmp_path: Path) -> None:
-    first = learn(hub, "sd15", tmp_path / "a", replace(PLAIN, steps=1))
+    first = train(hub, "sd15", tmp_path / "a", replace(PLAIN, steps=1))
     identity = Identity("a", (), {}, first.lora, "sks", "person", "sd15", str(first.facts["base_hash"]))
-    assert learn(hub, "sd15", tmp_path / "b", replace(PLAIN, steps=1), start=identity).steps == 1
+    assert train(hub, "sd15", tmp_path / "b", replace(PLAIN, steps=1), start=identity).steps == 1
     tiny.sd15(tmp_path / "hub" / "sd15", seed=2)
     with pytest.raises(UserError) as caught:
-        learn(tmp_path / "hub", "sd15", tmp_path / "c", PLAIN, start=identity)
+        train(tmp_path / "hub", "sd15", tmp_path / "c", PLAIN, start=identity)
     assert caught.value.code == "wrong_base"
 
 
 @pytest.mark.parametrize("alone", [True, False], ids=["alone", "with a LoRA"])
 @pytest.mark.parametrize("name", ["sd15", "sdxl"])
 def test_a_new_token_is_learned(hub: Path, tmp_path: Path, name: str, alone: bool) -> None:
-    learned = learn(hub, name, tmp_path, replace(PLAIN, token=True, token_rate=0.05, lora=not alone))
+    learned = train(hub, name, tmp_path, replace(PLAIN, token=True, token_rate=0.05, lora=not alone))
     assert learned.trigger == "<sks>"
     assert learned.tokens is not None
     assert (learned.lora is None) == alone
-    pipeline: Any = loading.load(loading.source(name, hub / name), torch.float32)
+    pipeline: Any = loading.load_pipeline(loading.open_base(name, hub / name), torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     load(pipeline, learned, name)
     plain = {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
@@ -263,7 +271,7 @@ def test_a_new_token_is_learned(hub: Path, tmp_path: Path, name: str, alone: boo
     assert (words - other).abs().max() > 0.01
 
 
-def load(pipeline: object, learned: Learned, name: str) -> None:
+def load(pipeline: object, learned: TrainingResult, name: str) -> None:
     """A token, as diffusers' guide loads it."""
     from safetensors.torch import load_file
 
@@ -282,10 +290,12 @@ def load(pipeline: object, learned: Learned, name: str) -> None:
 
 
 def test_class_pictures_are_drawn_once(hub: Path, tmp_path: Path) -> None:
-    knobs = replace(PLAIN, steps=2, prior=Prior(1.0, images=3, steps=1, prompts=("a photo of a {class_word}", "a man")))
-    first, second = Heard(), Heard()
-    learn(hub, "sdxl", tmp_path / "a", knobs, first)
-    learn(hub, "sdxl", tmp_path / "b", replace(knobs, rate=1e-3), second)
+    knobs = replace(
+        PLAIN, steps=2, prior=PriorSettings(1.0, images=3, steps=1, prompts=("a photo of a {class_word}", "a man"))
+    )
+    first, second = RecordedProgress(), RecordedProgress()
+    train(hub, "sdxl", tmp_path / "a", knobs, first)
+    train(hub, "sdxl", tmp_path / "b", replace(knobs, rate=1e-3), second)
     assert sum("Preserving" in doing for _, _, doing in first.told) == 3
     assert not any("Preserving" in doing for _, _, doing in second.told)
 
@@ -306,17 +316,17 @@ def test_frozen_encoders_are_gone_before_the_first_step(
 
     gc.collect()
     before = sum(type(each) is CLIPTextModel for each in gc.get_objects())
-    learn(hub, "sd15", tmp_path, replace(PLAIN, steps=2), look)
+    train(hub, "sd15", tmp_path, replace(PLAIN, steps=2), look)
     assert alive == [before, before]
 
 
 def test_the_plan_says_what_it_will_take(hub: Path, tmp_path: Path) -> None:
-    lesson = Lesson(lessons.photos(), "sdxl", tmp_path)
-    plan = lessons.trainer(hub, Train()).plan(lesson)
+    lesson = TrainingJob(tiny_training.training_set(), "sdxl", tmp_path)
+    plan = tiny_training.trainer(hub, TrainSettings()).plan(lesson)
     assert (plan.family, plan.steps, plan.batch, plan.side) == ("sdxl", 600, 1, 64)
     assert plan.buckets == {"64×64": 3}
     assert 0 < plan.memory < plan.free
     assert plan.seconds > 0
-    larger = lessons.trainer(hub, Train(batch=4, prior=Prior(1.0))).plan(lesson)
+    larger = tiny_training.trainer(hub, TrainSettings(batch=4, prior=PriorSettings(1.0))).plan(lesson)
     assert larger.memory > plan.memory
     assert (larger.steps, larger.batch) == (600, 4)

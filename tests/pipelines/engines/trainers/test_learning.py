@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipelines.diffusion.training.checkpoints import Desk
-from portrait.training import Learned
-from tests.faceworld import lessons, meters, people
-from tests.faceworld.lessons import ANYBODY, SOMEBODY, Studio
-from tests.faceworld.people import Measured, Sitter
+from pipelines.diffusion.training.checkpoints import CheckpointStore
+from portrait.training import TrainingResult
+from tests.faceworld import meters, people, training
+from tests.faceworld.people import Measurements, Stranger
+from tests.faceworld.training import ANYBODY, SOMEBODY, Lab
 
 # A model that really draws, and minutes of learning: nothing for the inner loop.
 pytestmark = pytest.mark.models
@@ -17,32 +17,32 @@ STRANGER = 1
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
-    return Studio(meters.load(), tmp_path_factory.mktemp("studio"))
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return Lab(meters.load(), tmp_path_factory.mktemp("studio"))
 
 
 @pytest.fixture(scope="module")
-def who(studio: Studio) -> Sitter:
-    return people.sitter(STRANGER, studio.gauges)
+def who(studio: Lab) -> Stranger:
+    return people.make_stranger(STRANGER, studio.gauges)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
     """A lesson and what is drawn after it."""
 
-    learned: Learned
-    desk: Desk
-    somebody: Measured
-    anybody: Measured
+    learned: TrainingResult
+    desk: CheckpointStore
+    somebody: Measurements
+    anybody: Measurements
 
 
 @pytest.fixture(scope="module")
-def outcome(studio: Studio, who: Sitter) -> Outcome:
-    learned, desk = studio.learn(who, "with")
+def outcome(studio: Lab, who: Stranger) -> Outcome:
+    learned, desk = studio.train(who, "with")
     return Outcome(learned, desk, *(studio.measured(who, name, learned.lora) for name in (SOMEBODY, ANYBODY)))
 
 
-def test_the_base_draws_the_scene_but_does_not_know_the_stranger(studio: Studio, who: Sitter) -> None:
+def test_the_base_draws_the_scene_but_does_not_know_the_stranger(studio: Lab, who: Stranger) -> None:
     before = studio.measured(who, SOMEBODY, None)
     assert before.similarity < 0.3
     assert before.place > 1
@@ -64,8 +64,8 @@ def test_prior_preservation_leaves_everybody_else_who_they_are(outcome: Outcome)
     assert outcome.somebody.similarity >= outcome.anybody.similarity + 0.3
 
 
-def test_without_prior_preservation_everybody_becomes_the_person(studio: Studio, who: Sitter, outcome: Outcome) -> None:
-    learned, _ = studio.learn(who, "without", lessons.without_prior())
+def test_without_prior_preservation_everybody_becomes_the_person(studio: Lab, who: Stranger, outcome: Outcome) -> None:
+    learned, _ = studio.train(who, "without", training.without_prior())
     leaked = studio.measured(who, ANYBODY, learned.lora)
     assert leaked.place == 1
     assert leaked.similarity >= 0.5
@@ -73,6 +73,6 @@ def test_without_prior_preservation_everybody_becomes_the_person(studio: Studio,
 
 
 def test_the_chosen_checkpoint_is_no_worse_than_the_last(outcome: Outcome) -> None:
-    scores = outcome.learned.held_out
-    last = scores[f"step {lessons.STEPS}"]
+    scores = outcome.learned.test_results
+    last = scores[f"step {training.STEPS}"]
     assert scores[outcome.learned.chosen].distance <= last.distance

@@ -5,9 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.engines.onnx.network import Network, planes
+from pipelines.engines.runtimes.onnx import OnnxNetwork, to_nchw
 from pipelines.engines.upscalers.lanczos import Lanczos
-from pipelines.engines.upscalers.realesrgan import FILES, RealEsrgan
+from pipelines.engines.upscalers.realesrgan import FILES, RealESRGAN
 from portrait.arrays import Image
 from portrait.errors import EngineError, OperatorError
 from portrait.images.tiling import Tiling
@@ -32,7 +32,7 @@ def noise(height: int, width: int) -> Image:
 def untiled(folder: Path, image: Image, factor: int) -> np.ndarray:
     """The network's own answer to the whole picture."""
     model, file = FILES[factor]
-    found = Network(folder / model / file, model)(planes(image))[0].transpose(1, 2, 0) * 255
+    found = OnnxNetwork(folder / model / file, model)(to_nchw(image))[0].transpose(1, 2, 0) * 255
     return np.clip(found, 0, 255)
 
 
@@ -40,7 +40,7 @@ def untiled(folder: Path, image: Image, factor: int) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(64, 64), (128, 200), (68, 64), (300, 84)])
 def test_tiled_equals_untiled(folder: Path, factor: int, shape: tuple[int, int]) -> None:
     image = noise(*shape)
-    made = RealEsrgan(store(folder), TILING).upscale(image, factor)
+    made = RealESRGAN(store(folder), TILING).upscale(image, factor)
     assert made.shape == (shape[0] * factor, shape[1] * factor, 3)
     assert np.abs(made - untiled(folder, image, factor)).max() <= 1
 
@@ -48,7 +48,7 @@ def test_tiled_equals_untiled(folder: Path, factor: int, shape: tuple[int, int])
 @pytest.mark.parametrize("shape", [(65, 67), (1, 1), (2, 301), (131, 64)])
 def test_sizes_that_the_network_does_not_take_are_brought_up_to_one(folder: Path, shape: tuple[int, int]) -> None:
     image = noise(*shape)
-    made = RealEsrgan(store(folder), TILING).upscale(image, 2)
+    made = RealESRGAN(store(folder), TILING).upscale(image, 2)
     inside = slice(0, max(1, 2 * shape[0] - 12)), slice(0, max(1, 2 * shape[1] - 12))
     assert made.shape == (shape[0] * 2, shape[1] * 2, 3)
     if min(shape) > 12:
@@ -76,12 +76,12 @@ def test_networks_of_the_published_layout_give_tiled_what_they_give_untiled(
     whole = np.asarray(cv2.copyMakeBorder(image, 0, more[0], 0, more[1], cv2.BORDER_REFLECT_101), np.uint8)
     expected = untiled(published, whole, factor)[: shape[0] * factor, : shape[1] * factor]
     assert expected.std() > 20
-    made = RealEsrgan(store(published)).upscale(image, factor)
+    made = RealESRGAN(store(published)).upscale(image, factor)
     assert np.abs(made - expected).max() <= 1
 
 
 def test_a_picture_of_6000_pixels_takes_no_more_memory_than_a_row_of_tiles(folder: Path) -> None:
-    engine = RealEsrgan(store(folder))
+    engine = RealESRGAN(store(folder))
     engine.upscale(noise(64, 64), 2)
     image = noise(6000, 256)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -96,14 +96,14 @@ def test_a_network_of_one_size_is_given_that_size(tmp_path: Path) -> None:
     onnx_tiny.upscaler(tmp_path / FILES[4][0] / FILES[4][1], 4, side=64)
     onnx_tiny.upscaler(tmp_path / "any" / "any.onnx", 4)
     image = noise(90, 70)
-    made = RealEsrgan(store(tmp_path)).upscale(image, 4)
-    whole = Network(tmp_path / "any" / "any.onnx", "any")(planes(image))[0].transpose(1, 2, 0) * 255
+    made = RealESRGAN(store(tmp_path)).upscale(image, 4)
+    whole = OnnxNetwork(tmp_path / "any" / "any.onnx", "any")(to_nchw(image))[0].transpose(1, 2, 0) * 255
     assert np.abs(made - np.clip(whole, 0, 255)).max() <= 1
 
 
 def test_half_a_model_serves_its_factor_and_says_what_brings_the_other(tmp_path: Path) -> None:
     onnx_tiny.upscaler(tmp_path / FILES[2][0] / FILES[2][1], 2)
-    engine = RealEsrgan(store(tmp_path))
+    engine = RealESRGAN(store(tmp_path))
     assert engine.upscale(noise(64, 64), 2).shape == (128, 128, 3)
     with pytest.raises(OperatorError, match="pull realesrgan_x4") as caught:
         engine.upscale(noise(64, 64), 4)
@@ -116,7 +116,7 @@ def test_another_network_under_that_name_is_found_out(tmp_path: Path) -> None:
     (tmp_path / FILES[2][0] / FILES[2][1]).write_bytes(b"no network")
     for factor in (2, 4):
         with pytest.raises(EngineError, match="models pull realesrgan") as caught:
-            RealEsrgan(store(tmp_path)).upscale(noise(64, 64), factor)
+            RealESRGAN(store(tmp_path)).upscale(noise(64, 64), factor)
         assert caught.value.code == "broken_model"
 
 

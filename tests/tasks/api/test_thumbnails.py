@@ -13,8 +13,8 @@ import pytest
 from pipelines import image_io as door
 from portrait.errors import UserError
 from tasks.api import thumbnails
-from tasks.api.thumbnails import Reduced
-from tests.tasks.api.desk import Desk, picture
+from tasks.api.thumbnails import ThumbnailCache
+from tests.tasks.api.harness import ApiHarness, picture
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def saved(folder: Path, name: str, seed: int = 0) -> Path:
 
 
 def test_a_picture_is_decoded_once_for_each_side(tmp_path: Path, decoded: list[tuple[str, int | None]]) -> None:
-    kept, place = Reduced(), saved(tmp_path, "a")
+    kept, place = ThumbnailCache(), saved(tmp_path, "a")
     first = kept.jpeg(place, 80)
     assert PIL.Image.open(BytesIO(first)).size == (80, 80)
     assert kept.jpeg(place, 80) == first
@@ -51,24 +51,24 @@ def test_a_picture_is_decoded_once_for_each_side(tmp_path: Path, decoded: list[t
 
 def test_what_nobody_asked_for_goes_first(tmp_path: Path, decoded: list[tuple[str, int | None]]) -> None:
     places = [saved(tmp_path, name, at) for at, name in enumerate("abc")]
-    sizes = [len(Reduced().jpeg(place, 80)) for place in places]
+    sizes = [len(ThumbnailCache().jpeg(place, 80)) for place in places]
     decoded.clear()
-    kept = Reduced(most=sum(sizes) - 1)
+    kept = ThumbnailCache(max_bytes=sum(sizes) - 1)
     for at in (0, 1, 0, 2, 0, 1):
         kept.jpeg(places[at], 80)
     assert [name for name, _ in decoded] == ["a", "b", "c", "b"]
-    assert sum(len(each) for each in kept._kept.values()) <= kept.most
+    assert sum(len(each) for each in kept._cache.values()) <= kept.max_bytes
 
 
 def test_a_picture_that_was_forgotten_is_not_kept(tmp_path: Path) -> None:
-    kept, place, other = Reduced(), saved(tmp_path, "a"), saved(tmp_path, "b")
+    kept, place, other = ThumbnailCache(), saved(tmp_path, "a"), saved(tmp_path, "b")
     kept.jpeg(place, 80)
     place.unlink()
     with pytest.raises(UserError) as caught:
         kept.jpeg(place, 80)
     assert caught.value.code == "not_found"
     kept.jpeg(other, 80)
-    assert [key[0] for key in kept._kept] == [other]
+    assert [key[0] for key in kept._cache] == [other]
 
 
 def test_few_are_decoded_at_once_and_the_same_one_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,16 +88,16 @@ def test_few_are_decoded_at_once_and_the_same_one_once(tmp_path: Path, monkeypat
         return made
 
     monkeypatch.setattr(door, "read", slow)
-    kept = Reduced()
+    kept = ThumbnailCache()
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(lambda place: kept.jpeg(place, 80), places * 3))
-    assert most <= thumbnails.AT_ONCE
+    assert most <= thumbnails.MAX_CONCURRENT_DECODES
     assert set(seen) == set("abcd")
-    assert len(seen) <= len(places) * thumbnails.AT_ONCE, "who waited found what others made"
+    assert len(seen) <= len(places) * thumbnails.MAX_CONCURRENT_DECODES, "who waited found what others made"
 
 
-def test_a_page_that_is_opened_again_decodes_nothing(desk: Desk, decoded: list[tuple[str, int | None]]) -> None:
-    person, client = desk.person(), desk.client()
+def test_a_page_that_is_opened_again_decodes_nothing(api: ApiHarness, decoded: list[tuple[str, int | None]]) -> None:
+    person, client = api.prepared_person(), api.client()
     added = client.post(f"/people/{person}/selfies", files=[("files", ("a.png", picture(4)))]).json()["added"][0]
     address, asked = f"/selfies/{added['id']}/file", {"side": 64}
     first = client.get(address, params=asked)

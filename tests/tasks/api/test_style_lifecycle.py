@@ -13,32 +13,32 @@ from pipelines.engines import Engines
 from pipelines.settings import Settings
 from portrait.arrays import Image
 from tasks.queue.flows import PortraitFlows
-from tasks.queue.runner import Runner
-from tasks.settings import Lease
+from tasks.queue.runner import JobRunner
+from tasks.settings import LeaseSettings
 from tests import packs, selfies
-from tests.tasks.api.desk import Desk
+from tests.tasks.api.harness import ApiHarness
 
 
 @dataclass
 class Day:
     """An operator, a person, and a worker with real engines."""
 
-    desk: Desk
-    runner: Runner
+    api: ApiHarness
+    runner: JobRunner
 
     @property
     def olga(self) -> TestClient:
-        return self.desk.client("olga", "operator")
+        return self.api.client("olga", "operator")
 
     @property
     def ann(self) -> TestClient:
-        return self.desk.client("ann")
+        return self.api.client("ann")
 
     def done(self, answer: Any) -> dict[str, Any]:
         """Run what was asked for; the job as it ended."""
         assert answer.status_code == 202, answer.text
-        assert self.runner.once("cpu")
-        job = self.desk.office.store.jobs.list_all().items[0]
+        assert self.runner.run_next("cpu")
+        job = self.api.context.ledger.jobs.list_all().items[0]
         assert job.id == answer.json()["id"]
         assert job.state == "succeeded", job.fault
         return {"id": job.id, **job.result}
@@ -49,10 +49,10 @@ class Day:
 
 
 @pytest.fixture
-def day(desk: Desk, settings: Settings, engines: Engines) -> Day:
+def day(api: ApiHarness, settings: Settings, engines: Engines) -> Day:
     flows = PortraitFlows(settings, engines)
-    office = desk.office
-    return Day(desk, Runner("w", office.store, office.files, flows, Lease(), flows.abilities().words))
+    office = api.context
+    return Day(api, JobRunner("w", office.ledger, office.files, flows, LeaseSettings(), flows.abilities().words))
 
 
 @pytest.mark.networks
@@ -109,7 +109,7 @@ def test_a_style_is_imported_mended_tried_out_and_published_and_old_portraits_st
 
 def _judged(day: Day) -> str:
     """A person of whom one photo was judged."""
-    id = day.desk.office.store.people.add("ann", "Ann", "1", "Ann", time.time()).id
+    id = day.api.context.ledger.people.add("ann", "Ann", "1", "Ann", time.time()).id
     photo = selfies.jpeg(selfies.player("player 3"))
     day.ann.post(f"/people/{id}/selfies", files=[("files", ("me.jpg", photo))]).raise_for_status()
     day.done(day.ann.post("/trainings", json={"person": id}))

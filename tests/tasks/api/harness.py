@@ -20,19 +20,19 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from tasks import auth
-from tasks.api import app as server
-from tasks.api.context import Office
+from tasks.api import app as api_app
+from tasks.api.context import AppContext
 from tasks.jobs import Job
 from tasks.ledger.database import new_id
 from tasks.ledger.queue import Outcome
-from tasks.ledger.rows import IdentityRow, PortraitRow, SetRow
+from tasks.ledger.rows import IdentityRow, PortraitRow, TrainingSetRow
 from tasks.settings import load_installation
 from tests import fakes
 from tests.tasks import servers
 from tests.tasks.stand import until
 
 T = TypeVar("T")
-ABLE = {"look", "prepare", "draw:studio", "draw:template", "draw:idphoto"}
+CPU_ABILITIES = {"look", "prepare", "draw:studio", "draw:template", "draw:idphoto"}
 STUDIO: dict[str, Any] = {
     "schema": 1,
     "id": "mine",
@@ -44,7 +44,7 @@ STUDIO: dict[str, Any] = {
 """A style as an operator writes it."""
 
 
-def settings(home: Path, **more: Any) -> dict[str, str]:
+def environment(home: Path, **more: Any) -> dict[str, str]:
     """The environment of an installation whose rings go nowhere; `quotas__jobs=3` and the like on top."""
     tasks = {"broker": "memory://", **more}
     return {"PORTRAIT_HOME": str(home)} | {f"PORTRAIT_TASKS__{name.upper()}": str(tasks[name]) for name in tasks}
@@ -59,7 +59,7 @@ def picture(seed: int = 0, person: int = 1, side: int = 160, format: str = "PNG"
 
 
 @dataclass(frozen=True)
-class Things:
+class OwnedIds:
     """Ids of one of everything that an owner may have."""
 
     person: str
@@ -77,30 +77,30 @@ class Things:
 
 
 @dataclass
-class Desk:
+class ApiHarness:
     """An API and its office."""
 
-    office: Office
+    context: AppContext
     app: FastAPI = field(init=False)
     portal: BlockingPortal | None = None
     """The event loop of callers in this process; each request has one of its own without it."""
     _keys: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.app = server.make(self.office)
+        self.app = api_app.create_app(self.context)
 
     def key(self, owner: str = "ann", role: auth.Role = "person") -> str:
         """A key of an owner, made the first time it is asked for."""
         if (owner, role) not in self._keys:
-            made = auth.new_key(self.office.store, owner, f"{owner}'s", role, time.time())
+            made = auth.create_key(self.context.ledger, owner, f"{owner}'s", role, time.time())
             self._keys[owner, role] = made.secret
         return self._keys[owner, role]
 
     def client(self, owner: str = "ann", role: auth.Role = "person") -> TestClient:
         """A caller in this process, with a key."""
-        return self.stranger(f"Bearer {self.key(owner, role)}")
+        return self.anonymous(f"Bearer {self.key(owner, role)}")
 
-    def stranger(self, authorization: str = "") -> TestClient:
+    def anonymous(self, authorization: str = "") -> TestClient:
         """A caller in this process who sends that, or no key."""
         client = TestClient(
             self.app,
@@ -111,39 +111,39 @@ class Desk:
         client.portal = self.portal
         return client
 
-    def person(self, owner: str = "ann", name: str = "Ann") -> str:
+    def prepared_person(self, owner: str = "ann", name: str = "Ann") -> str:
         """A person with consent, photos judged: somebody who can be drawn."""
-        office, now = self.office, time.time()
-        id = office.store.people.add(owner, name, "1", name, now).id
+        office, now = self.context, time.time()
+        id = office.ledger.people.add(owner, name, "1", name, now).id
         added = self.client(owner).post(f"/people/{id}/selfies", files=[("files", ("me.png", picture()))])
         assert added.status_code == 201, added.text
         self.client(owner).post("/trainings", json={"person": id})
-        self.finish("prepare")
+        self.complete_next_job("prepare")
         return id
 
-    def finish(self, kind: str = "", count: int = 1) -> Job:
+    def complete_next_job(self, kind: str = "", count: int = 1) -> Job:
         """Do what a worker does with the next job, without drawing: a set and an identity, or portraits with files."""
-        office, now = self.office, time.time()
-        job = office.store.queue.claim("w", "cpu", {kind} if kind else ABLE, now, 60)
+        office, now = self.context, time.time()
+        job = office.ledger.queue.claim("w", "cpu", {kind} if kind else CPU_ABILITIES, now, 60)
         assert job is not None, "there is a job to do"
         if job.kind == "prepare":
-            return office.store.queue.finish(job, now, self._judged(job, now), lambda: None)
+            return office.ledger.queue.finish(job, now, self._complete_prepare(job, now), lambda: None)
         if job.kind == "generate":
-            return office.store.queue.finish(job, now, self._drawn(job, now, count), lambda: None)
-        faces = (str(job.wants["template"]), [{"left": 0.1, "top": 0.1, "right": 0.5, "bottom": 0.5}])
-        return office.store.queue.finish(job, now, Outcome(faces=faces), lambda: None)
+            return office.ledger.queue.finish(job, now, self._complete_generate(job, now, count), lambda: None)
+        faces = (str(job.params["template"]), [{"left": 0.1, "top": 0.1, "right": 0.5, "bottom": 0.5}])
+        return office.ledger.queue.finish(job, now, Outcome(faces=faces), lambda: None)
 
-    def things(self, owner: str = "ann", name: str = "Ann") -> Things:
+    def one_of_each(self, owner: str = "ann", name: str = "Ann") -> OwnedIds:
         """One of everything."""
-        person, client = self.person(owner, name), self.client(owner)
+        person, client = self.prepared_person(owner, name), self.client(owner)
         order = {"people": {"1": person}, "style": "studio-warm"}
         drawn = client.post("/generations", json=order).json()["id"]
-        portrait = self.finish("draw:studio").result["portraits"][0]
+        portrait = self.complete_next_job("draw:studio").result["portraits"][0]
         template = client.post("/templates", files={"file": ("beach.png", picture(7))}).json()["id"]
-        self.finish("look")
+        self.complete_next_job("look")
         webhook = client.post("/webhooks", json={"url": "https://example.org/hook"}).json()["id"]
-        store = self.office.store
-        return Things(
+        store = self.context.ledger
+        return OwnedIds(
             person=person,
             selfie=store.people.selfies(owner, person)[0].id,
             identity=store.people.identities(owner, person)[0].id,
@@ -153,20 +153,20 @@ class Desk:
             template=template,
             webhook=webhook,
             delivery=client.post(f"/webhooks/{webhook}/test").json()["id"],
-            key=next(row.id for row in store.access.keys(owner)),
+            key=next(row.id for row in store.api_keys.list(owner)),
         )
 
-    def left(self) -> list[str]:
+    def stored_files(self) -> list[str]:
         """Every file in the data folder, by its place there."""
-        root = self.office.files.root
+        root = self.context.files.root
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
-    def _judged(self, job: Job, now: float) -> Outcome:
+    def _complete_prepare(self, job: Job, now: float) -> Outcome:
         """A set with a crop of each photo, and an identity."""
-        store, files, person = self.office.store, self.office.files, str(job.wants["person"])
+        store, files, person = self.context.ledger, self.context.files, str(job.params["person"])
         photos = [row.id for row in store.people.selfies(job.owner, person)]
         told = [{"file": id, "verdict": "use", "reasons": [], "quality": None} for id in photos]
-        made = SetRow(new_id("set", now), job.owner, person, job.id, told, now)
+        made = TrainingSetRow(new_id("set", now), job.owner, person, job.id, told, now)
         folder = files.training_set(job.owner, person, made.id)
         folder.mkdir(parents=True)
         (folder / "crop.png").write_bytes(picture(9))
@@ -177,8 +177,8 @@ class Desk:
         verdicts: Mapping[str, Any] = {id: {"verdict": "use", "quality": {"total": 0.9}} for id in photos}
         return Outcome({"identity": identity.id}, training_set=made, identity=identity, verdicts=verdicts)
 
-    def _drawn(self, job: Job, now: float, count: int) -> Outcome:
-        folder = self.office.files.portraits(job.owner, job.id)
+    def _complete_generate(self, job: Job, now: float, count: int) -> Outcome:
+        folder = self.context.files.portraits(job.owner, job.id)
         folder.mkdir(parents=True)
         rows = []
         for number in range(1, count + 1):
@@ -199,7 +199,7 @@ def portrait_row(job: Job, number: int, now: float) -> PortraitRow:
         bytes=len(picture(100 + number, format="JPEG")),
         width=160,
         height=160,
-        style=str(job.wants.get("style") or "picture"),
+        style=str(job.params.get("style") or "picture"),
         style_version=1,
         likeness={"1": {"space": "dlib", "distance": 0.4}},
         scores={"sharpness": 0.8},
@@ -209,15 +209,15 @@ def portrait_row(job: Job, number: int, now: float) -> PortraitRow:
 
 
 @contextmanager
-def desk_at(environment: Mapping[str, str]) -> Iterator[Desk]:
+def open_api(environment: Mapping[str, str]) -> Iterator[ApiHarness]:
     """An API of an installation, closed at the end."""
-    office = server.open_office(load_installation(environment))
+    office = api_app.open_context(load_installation(environment))
     try:
         with start_blocking_portal() as portal:
-            yield Desk(office, portal=portal)
+            yield ApiHarness(office, portal=portal)
     finally:
-        office.store.close()
-        office.bell.close()
+        office.ledger.close()
+        office.celery.close()
 
 
 @cache
@@ -225,11 +225,11 @@ def empty_ledger() -> bytes:
     """A SQLite ledger of the present schema: bringing it there takes longer than most tests."""
     from tempfile import TemporaryDirectory
 
-    from tasks.ledger.ledger import open_store
+    from tasks.ledger.ledger import open_ledger
 
     with TemporaryDirectory() as folder:
         place = Path(folder) / "ledger.db"
-        open_store(f"sqlite:///{place}").close()
+        open_ledger(f"sqlite:///{place}").close()
         return place.read_bytes()
 
 
@@ -241,10 +241,10 @@ def new_home(home: Path) -> Path:
 
 
 @dataclass
-class Served:
+class ApiServer:
     """An API on a port of this machine."""
 
-    desk: Desk
+    api: ApiHarness
     port: int = field(default_factory=servers.free_port)
     _server: uvicorn.Server | None = None
     _thread: threading.Thread | None = None
@@ -253,15 +253,15 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def caller(self, owner: str = "ann", role: auth.Role = "person") -> httpx.Client:
+    def client(self, owner: str = "ann", role: auth.Role = "person") -> httpx.Client:
         """A caller over the network, with a key."""
-        key = {"Authorization": f"Bearer {self.desk.key(owner, role)}"}
+        key = {"Authorization": f"Bearer {self.api.key(owner, role)}"}
         return httpx.Client(base_url=f"{self.url}/v1", headers=key, timeout=60)
 
     def start(self) -> None:
         """Serve; the office outlives the server, so that it can start again."""
-        office = replace(self.desk.office)
-        app = server.make(office)
+        office = replace(self.api.context)
+        app = api_app.create_app(office)
         config = uvicorn.Config(
             app, "127.0.0.1", self.port, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
         )
@@ -279,17 +279,17 @@ class Served:
 
 
 @contextmanager
-def served(desk: Desk) -> Iterator[Served]:
+def api_server(api: ApiHarness) -> Iterator[ApiServer]:
     """A desk on a free port."""
-    there = Served(desk)
-    there.start()
+    server = ApiServer(api)
+    server.start()
     try:
-        yield there
+        yield server
     finally:
-        there.stop()
+        server.stop()
 
 
-def at_once(count: int, call: Callable[[int], T]) -> list[T]:
+def run_concurrently(count: int, call: Callable[[int], T]) -> list[T]:
     """The same call from many threads that start together."""
     gate = threading.Barrier(count)
 

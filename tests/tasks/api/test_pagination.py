@@ -4,18 +4,18 @@ import re
 import time
 
 from tasks.ledger.database import new_id
-from tests.tasks.api.desk import Desk, picture
+from tests.tasks.api.harness import ApiHarness, picture
 
 
-def people(desk: Desk, count: int, start: float) -> list[str]:
+def people(api: ApiHarness, count: int, start: float) -> list[str]:
     """Ids, the oldest first."""
-    add = desk.office.store.people.add
+    add = api.context.ledger.people.add
     return [add("ann", f"Person {at}", "1", "Ann", start + at).id for at in range(count)]
 
 
-def test_a_cursor_leads_over_all_rows_once_while_others_are_added(desk: Desk) -> None:
-    client = desk.client()
-    there = people(desk, 120, 1000.0)
+def test_a_cursor_leads_over_all_rows_once_while_others_are_added(api: ApiHarness) -> None:
+    client = api.client()
+    server = people(api, 120, 1000.0)
     seen: list[str] = []
     cursor, added = None, 0
     while True:
@@ -25,18 +25,18 @@ def test_a_cursor_leads_over_all_rows_once_while_others_are_added(desk: Desk) ->
         cursor = page["next"]
         if cursor is None:
             break
-        added += len(people(desk, 2, 5000.0 + added))
+        added += len(people(api, 2, 5000.0 + added))
     assert added == 8
-    assert seen == there[::-1]
+    assert seen == server[::-1]
     assert len(client.get("/people", params={"limit": 200}).json()["items"]) == 128
 
 
-def test_every_list_with_a_cursor_pages_in_the_same_way(desk: Desk) -> None:
-    things, client = desk.things(), desk.client()
+def test_every_list_with_a_cursor_pages_in_the_same_way(api: ApiHarness) -> None:
+    things, client = api.one_of_each(), api.client()
     for each in range(3):
         client.post("/generations", json={"people": {"1": things.person}, "style": "studio-warm", "seed": each})
         client.post(f"/webhooks/{things.webhook}/test")
-    desk.finish("draw:studio", count=3)
+    api.complete_next_job("draw:studio", count=3)
     for path in ("/jobs", "/portraits", f"/webhooks/{things.webhook}/deliveries"):
         whole = client.get(path).json()
         assert whole["next"] is None
@@ -47,8 +47,8 @@ def test_every_list_with_a_cursor_pages_in_the_same_way(desk: Desk) -> None:
     assert [each["number"] for each in best][:3] == [1, 2, 3], "of one job, the best first"
 
 
-def test_an_unchanged_answer_is_not_sent_again(desk: Desk) -> None:
-    things, client = desk.things(), desk.client()
+def test_an_unchanged_answer_is_not_sent_again(api: ApiHarness) -> None:
+    things, client = api.one_of_each(), api.client()
     for path in ("/people", f"/people/{things.person}", f"/jobs/{things.drawn}", "/styles", "/me", "/webhooks"):
         first = client.get(path)
         tag = first.headers["etag"]
@@ -59,8 +59,8 @@ def test_an_unchanged_answer_is_not_sent_again(desk: Desk) -> None:
         assert client.get(path, headers={"If-None-Match": '"other"'}).content == first.content
 
 
-def test_a_changed_answer_has_another_tag(desk: Desk) -> None:
-    things, client = desk.things(), desk.client()
+def test_a_changed_answer_has_another_tag(api: ApiHarness) -> None:
+    things, client = api.one_of_each(), api.client()
     path = f"/people/{things.person}"
     tag = client.get(path).headers["etag"]
     client.patch(path, json={"name": "Anna"})
@@ -72,15 +72,15 @@ def test_a_changed_answer_has_another_tag(desk: Desk) -> None:
     assert client.get(f"/jobs/{things.waiting}", headers={"If-None-Match": tag}).json()["state"] == "cancelled"
 
 
-def test_problems_and_what_is_done_have_no_tag(desk: Desk) -> None:
-    client = desk.client()
+def test_problems_and_what_is_done_have_no_tag(api: ApiHarness) -> None:
+    client = api.client()
     assert "etag" not in client.get("/people/none", headers={"If-None-Match": "*"}).headers
     body = {"name": "Ann", "consent": {"agreed": True, "text_version": "1", "given_by": "Ann"}}
     assert client.post("/people", json=body, headers={"If-None-Match": "*"}).status_code == 201
 
 
-def test_a_file_is_not_sent_again_and_can_be_had_in_parts(desk: Desk) -> None:
-    things, client = desk.things(), desk.client()
+def test_a_file_is_not_sent_again_and_can_be_had_in_parts(api: ApiHarness) -> None:
+    things, client = api.one_of_each(), api.client()
     path, whole = f"/portraits/{things.portrait}/file", picture(101, format="JPEG")
     first = client.get(path)
     assert first.content == whole
@@ -98,12 +98,12 @@ def test_a_file_is_not_sent_again_and_can_be_had_in_parts(desk: Desk) -> None:
     assert (changed.status_code, changed.content) == (200, whole)
 
 
-def test_small_pictures_are_small_and_upright(desk: Desk) -> None:
+def test_small_pictures_are_small_and_upright(api: ApiHarness) -> None:
     from io import BytesIO
 
     import PIL.Image
 
-    person, client = desk.person(), desk.client()
+    person, client = api.prepared_person(), api.client()
     content, exif = BytesIO(), PIL.Image.Exif()
     exif[0x0112] = 6
     PIL.Image.new("RGB", (400, 200)).save(content, "JPEG", exif=exif)

@@ -3,30 +3,30 @@
 import pytest
 
 from templates.catalog import Catalog, Entry
-from tests.tasks.api.desk import Desk, picture
-from tests.tasks.api.test_techniques import XL, hire, learn, needs
+from tests.tasks.api.harness import ApiHarness, picture
+from tests.tasks.api.test_generation_options import XL, hire, learn, needs
 
 INTO = ("draw:inpaint", "draw:template", "base:sdxl:hint:canny", *XL)
 
 
-def test_a_template_with_a_technique_goes_to_the_gpu_and_one_without_does_not(desk: Desk) -> None:
-    hire(desk, *INTO, "base:sdxl:instantid")
-    client, person = desk.client(), desk.person()
+def test_a_template_with_a_technique_goes_to_the_gpu_and_one_without_does_not(api: ApiHarness) -> None:
+    hire(api, *INTO, "base:sdxl:instantid")
+    client, person = api.client(), api.prepared_person()
     body = {"people": {"1": person}, "style": "astronaut"}
     plain = client.post("/generations", json=body).json()
-    assert (plain["queue"], needs(desk, plain["id"])) == ("cpu", {"draw:template"})
+    assert (plain["queue"], needs(api, plain["id"])) == ("cpu", {"draw:template"})
     assert "technique" not in plain["wants"]
     drawn = client.post("/generations", json={**body, "technique": {}}).json()
     assert drawn["queue"] == "gpu.generate"
     assert drawn["wants"]["technique"] == {"preset": "balanced", "base": "sdxl", "identities": ["instantid"]}
-    assert needs(desk, drawn["id"]) == {"draw:inpaint", "base:sdxl:instantid", "base:sdxl:hint:canny"}
+    assert needs(api, drawn["id"]) == {"draw:inpaint", "base:sdxl:instantid", "base:sdxl:hint:canny"}
     assert drawn["missing"] == []
 
 
-def test_each_is_drawn_by_what_was_learned_of_them_or_by_an_adapter(desk: Desk) -> None:
-    hire(desk, *INTO, "base:sdxl:instantid")
-    client, ann, ben = desk.client(), desk.person(), desk.person(name="Ben")
-    learned = learn(desk, ann, "sdxl")
+def test_each_is_drawn_by_what_was_learned_of_them_or_by_an_adapter(api: ApiHarness) -> None:
+    hire(api, *INTO, "base:sdxl:instantid")
+    client, ann, ben = api.client(), api.prepared_person(), api.prepared_person(name="Ben")
+    learned = learn(api, ann, "sdxl")
     template = client.post("/templates", files={"file": ("party.png", picture())}).json()["id"]
     body = {"people": {"1": ann, "2": ben}, "template": template}
     for technique in ({"preset": "best"}, {"preset": "best", "identities": ["lora", "instantid"]}):
@@ -37,31 +37,31 @@ def test_each_is_drawn_by_what_was_learned_of_them_or_by_an_adapter(desk: Desk) 
         assert job["wants"]["identities"]["2"] != learned
         assert job["wants"]["technique"] == {"preset": "best", "base": "sdxl", "identities": ["lora", "instantid"]}
         words = {"base:sdxl:lora", "base:sdxl:instantid", "base:sdxl:hint:canny"}
-        assert needs(desk, job["id"]) == {"draw:inpaint", *words}
+        assert needs(api, job["id"]) == {"draw:inpaint", *words}
 
 
-def test_strengths_of_passes_and_controls_are_heard(desk: Desk) -> None:
-    hire(desk, *INTO, "base:sdxl:instantid")
-    body = {"people": {"1": desk.person()}, "style": "astronaut"}
+def test_strengths_of_passes_and_controls_are_heard(api: ApiHarness) -> None:
+    hire(api, *INTO, "base:sdxl:instantid")
+    body = {"people": {"1": api.prepared_person()}, "style": "astronaut"}
     strengths = {"face": 0.6, "ring": 0.0, "tile": 0.5}
-    job = desk.client().post("/generations", json={**body, "technique": {"strengths": strengths}}).json()
+    job = api.client().post("/generations", json={**body, "technique": {"strengths": strengths}}).json()
     assert job["wants"]["technique"]["strengths"] == strengths
-    wrong = desk.client().post("/generations", json={**body, "technique": {"strengths": {"luck": 0.5}}})
+    wrong = api.client().post("/generations", json={**body, "technique": {"strengths": {"luck": 0.5}}})
     assert wrong.status_code == 422
 
 
-def test_a_control_that_the_passes_need_and_nobody_has_is_told_with_the_job(desk: Desk) -> None:
+def test_a_control_that_the_passes_need_and_nobody_has_is_told_with_the_job(api: ApiHarness) -> None:
     lacks = "Run `portrait models pull controlnet_canny_sdxl`."
-    hire(desk, "draw:inpaint", "draw:template", *XL, "base:sdxl:instantid", base__sdxl__hint__canny=[lacks])
-    body = {"people": {"1": desk.person()}, "style": "astronaut"}
+    hire(api, "draw:inpaint", "draw:template", *XL, "base:sdxl:instantid", base__sdxl__hint__canny=[lacks])
+    body = {"people": {"1": api.prepared_person()}, "style": "astronaut"}
     asked = [{"strengths": strengths} for strengths in ({}, {"face": 0.0, "ring": 0.0}, {"canny": 0.0})]
-    told = [desk.client().post("/generations", json={**body, "technique": each}).json()["missing"] for each in asked]
+    told = [api.client().post("/generations", json={**body, "technique": each}).json()["missing"] for each in asked]
     assert told == [[lacks], [], []]
 
 
-def test_a_template_takes_no_hints(desk: Desk) -> None:
-    hire(desk, *INTO, "base:sdxl:instantid")
-    client, person = desk.client(), desk.person()
+def test_a_template_takes_no_hints(api: ApiHarness) -> None:
+    hire(api, *INTO, "base:sdxl:instantid")
+    client, person = api.client(), api.prepared_person()
     beach = client.post("/templates", files={"file": ("beach.png", picture(7))}).json()["id"]
     technique = {"hints": [{"kind": "pose", "template": beach}]}
     body = {"people": {"1": person}, "style": "astronaut", "technique": technique}
@@ -70,16 +70,16 @@ def test_a_template_takes_no_hints(desk: Desk) -> None:
     assert "A template is its own hint" in refused.json()["detail"]
 
 
-def test_who_cannot_be_told_to_the_model_is_refused_at_once(desk: Desk) -> None:
-    hire(desk, *INTO)
-    body = {"people": {"1": desk.person()}, "style": "astronaut", "technique": {}}
-    answer = desk.client().post("/generations", json=body)
+def test_who_cannot_be_told_to_the_model_is_refused_at_once(api: ApiHarness) -> None:
+    hire(api, *INTO)
+    body = {"people": {"1": api.prepared_person()}, "style": "astronaut", "technique": {}}
+    answer = api.client().post("/generations", json=body)
     assert answer.status_code == 422
     assert answer.json()["code"] == "not_learned"
 
 
-def test_a_style_may_ask_for_it_itself(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    hire(desk, *INTO, "base:sdxl:instantid")
+def test_a_style_may_ask_for_it_itself(api: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    hire(api, *INTO, "base:sdxl:instantid")
     found = Catalog.entries
 
     def entries(self: Catalog) -> list[Entry]:
@@ -90,6 +90,6 @@ def test_a_style_may_ask_for_it_itself(desk: Desk, monkeypatch: pytest.MonkeyPat
         ]
 
     monkeypatch.setattr(Catalog, "entries", entries)
-    job = desk.client().post("/generations", json={"people": {"1": desk.person()}, "style": "astronaut"}).json()
+    job = api.client().post("/generations", json={"people": {"1": api.prepared_person()}, "style": "astronaut"}).json()
     assert job["queue"] == "gpu.generate"
-    assert "draw:inpaint" in needs(desk, job["id"])
+    assert "draw:inpaint" in needs(api, job["id"])

@@ -9,17 +9,17 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines import model_requirements
-from pipelines.engines import names, status
-from pipelines.model_store.store import Models
-from pipelines.settings import ModelStore, Settings
+from pipelines.engines import engine_names, status
+from pipelines.model_store.store import ModelStore
+from pipelines.settings import ModelStoreSettings, Settings
 from tasks.api.routes import generation_options
-from tasks.api.routes.styles import NOBODY
+from tasks.api.routes.styles import NO_WORKER
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import IdentityRow, WorkerRow
 from tasks.ledger.tables import identities
-from tasks.schemas.jobs import Hint, Scheduler, Technique, Way
+from tasks.schemas.jobs import ControlInput, GenerationOptions, IdentityAdapter, Scheduler
 from templates.catalog import Catalog
-from tests.tasks.api.desk import Desk, desk_at, new_home, picture, settings
+from tests.tasks.api.harness import ApiHarness, environment, new_home, open_api, picture
 
 XL = ["draw:text", "base:sdxl", "base:sdxl:lora", "train:sdxl"]
 
@@ -28,33 +28,35 @@ XL = ["draw:text", "base:sdxl", "base:sdxl:lora", "train:sdxl"]
 class Asking:
     """Who asks for what is refused; nothing is kept of it, so all such questions go to one API."""
 
-    desk: Desk
+    api: ApiHarness
     person: str
 
     def refused(self, **body: Any) -> dict[str, Any]:
-        answer = self.desk.client().post("/generations", json={**order(self.person), **body})
+        answer = self.api.client().post("/generations", json={**order(self.person), **body})
         assert answer.status_code == 422, answer.text
         return answer.json()
 
 
 @pytest.fixture(scope="module")
 def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
-    with desk_at(settings(new_home(tmp_path_factory.mktemp("home")))) as desk:
-        person = desk.person()
-        hire(desk, *XL)
-        yield Asking(desk, person)
+    with open_api(environment(new_home(tmp_path_factory.mktemp("home")))) as api:
+        person = api.prepared_person()
+        hire(api, *XL)
+        yield Asking(api, person)
 
 
-def hire(desk: Desk, *words: str, **missing: list[str]) -> None:
+def hire(api: ApiHarness, *words: str, **missing: list[str]) -> None:
     """A live worker for drawings of words."""
     now = time.time()
     lacks = {name.replace("__", ":"): lines for name, lines in missing.items()}
-    desk.office.store.staff.arrive(WorkerRow("w", ["gpu.generate", "gpu.train"], list(words), lacks, "gpu", now, now))
+    api.context.ledger.workers.register(
+        WorkerRow("w", ["gpu.generate", "gpu.train"], list(words), lacks, "gpu", now, now)
+    )
 
 
-def learn(desk: Desk, person: str, base: str) -> str:
+def learn(api: ApiHarness, person: str, base: str) -> str:
     """Somebody who was learned on a base."""
-    store, now = desk.office.store, time.time()
+    store, now = api.context.ledger, time.time()
     newest = store.people.identities("ann", person)[0]
     row = IdentityRow(new_id("identity", now), "ann", person, newest.training_set, now, base)
     with store.people.database.write() as connection:
@@ -66,56 +68,56 @@ def order(person: str, technique: Mapping[str, Any] | None = None, **more: Any) 
     return {"people": {"1": person}, "style": "text-garden", "technique": technique, **more}
 
 
-def needs(desk: Desk, job: str) -> set[str]:
-    return set(desk.office.store.jobs.get("ann", job).needs)
+def needs(api: ApiHarness, job: str) -> set[str]:
+    return set(api.context.ledger.jobs.get("ann", job).needs)
 
 
-def test_what_was_learned_is_worn_where_nothing_was_said(desk: Desk) -> None:
-    hire(desk, *XL, "base:sdxl:instantid", "base:tiny", "base:tiny:lora")
-    person = desk.person()
-    learned = learn(desk, person, "tiny")
-    asked = desk.client().post("/generations", json=order(person, traits={"age": "young"}))
+def test_what_was_learned_is_worn_where_nothing_was_said(api: ApiHarness) -> None:
+    hire(api, *XL, "base:sdxl:instantid", "base:tiny", "base:tiny:lora")
+    person = api.prepared_person()
+    learned = learn(api, person, "tiny")
+    asked = api.client().post("/generations", json=order(person, traits={"age": "young"}))
     assert asked.status_code == 202, asked.text
     job = asked.json()
     assert job["queue"] == "gpu.generate"
     assert job["wants"]["technique"] == {"base": "tiny", "identities": ["lora"]}
     assert job["wants"]["identities"] == {"1": learned}
     assert job["wants"]["traits"] == {"age": "young"}
-    assert needs(desk, job["id"]) == {"draw:text", "base:tiny:lora"}
+    assert needs(api, job["id"]) == {"draw:text", "base:tiny:lora"}
     assert job["missing"] == []
 
 
-def test_who_was_not_learned_is_drawn_by_the_best_adapter_that_is_ready(desk: Desk) -> None:
-    hire(desk, *XL, "base:sdxl:photomaker", "base:sdxl:faceid", "base:sdxl:fast")
-    person = desk.person()
-    client = desk.client()
+def test_who_was_not_learned_is_drawn_by_the_best_adapter_that_is_ready(api: ApiHarness) -> None:
+    hire(api, *XL, "base:sdxl:photomaker", "base:sdxl:faceid", "base:sdxl:fast")
+    person = api.prepared_person()
+    client = api.client()
     job = client.post("/generations", json=order(person, {"preset": "fast"})).json()
     assert job["wants"]["technique"] == {"preset": "fast", "base": "sdxl", "identities": ["photomaker"]}
-    assert needs(desk, job["id"]) == {"draw:text", "base:sdxl:photomaker", "base:sdxl:fast"}
+    assert needs(api, job["id"]) == {"draw:text", "base:sdxl:photomaker", "base:sdxl:fast"}
     other = client.post("/generations", json=order(person, {"preset": "fast", "scheduler": "euler"})).json()
-    assert "base:sdxl:fast" not in needs(desk, other["id"])
+    assert "base:sdxl:fast" not in needs(api, other["id"])
 
 
-def test_another_base_is_taken_where_the_usual_one_is_not_ready(desk: Desk) -> None:
-    hire(desk, "draw:text", "base:mine", "base:mine:faceid", base__sdxl=["No SDXL."])
-    job = desk.client().post("/generations", json=order(desk.person())).json()
+def test_another_base_is_taken_where_the_usual_one_is_not_ready(api: ApiHarness) -> None:
+    hire(api, "draw:text", "base:mine", "base:mine:faceid", base__sdxl=["No SDXL."])
+    job = api.client().post("/generations", json=order(api.prepared_person())).json()
     assert job["wants"]["technique"] == {"base": "mine", "identities": ["faceid"]}
 
 
-def test_of_the_bases_those_are_taken_that_the_style_was_written_for(desk: Desk) -> None:
+def test_of_the_bases_those_are_taken_that_the_style_was_written_for(api: ApiHarness) -> None:
     row = IdentityRow("i", "ann", "p", "s", 1.0, "sdxl")
     able = {word: [] for word in (*XL, "base:sdxl:instantid", "base:sd15", "base:sd15:faceid")}
     style = Catalog().find("text-garden").style.model_copy(update={"families": ("sd15",)})
-    chosen = generation_options._chosen(desk.office, Technique.model_validate({}), style, [row], able)
-    assert (chosen.base, chosen.identities, chosen.learned) == ("sd15", ("faceid",), None)
+    chosen = generation_options._choose(api.context, GenerationOptions.model_validate({}), style, [row], able)
+    assert (chosen.base, chosen.identities, chosen.lora) == ("sd15", ("faceid",), None)
 
 
-def test_what_a_worker_lacks_is_told_with_the_job(desk: Desk) -> None:
-    hire(desk, *XL, base__sdxl__instantid=["The model instantid is not on this machine."])
-    person = desk.person()
-    job = desk.client().post("/generations", json=order(person, {"identities": ["instantid"]})).json()
+def test_what_a_worker_lacks_is_told_with_the_job(api: ApiHarness) -> None:
+    hire(api, *XL, base__sdxl__instantid=["The model instantid is not on this machine."])
+    person = api.prepared_person()
+    job = api.client().post("/generations", json=order(person, {"identities": ["instantid"]})).json()
     assert job["missing"] == ["The model instantid is not on this machine."]
-    told = {each["name"]: each for each in desk.client().get("/abilities").json()["items"]}
+    told = {each["name"]: each for each in api.client().get("/abilities").json()["items"]}
     assert told["base:sdxl:lora"]["ready"]
     assert told["base:sdxl:instantid"] == {
         "name": "base:sdxl:instantid",
@@ -126,11 +128,11 @@ def test_what_a_worker_lacks_is_told_with_the_job(desk: Desk) -> None:
     assert (told["draw:text"]["family"], told["train:sdxl"]["family"]) == ("", "sdxl")
 
 
-def test_everything_that_may_be_said_arrives_in_the_job(desk: Desk) -> None:
-    hire(desk, *XL, "base:sdxl:instantid", "base:sdxl:hint:pose", "base:sdxl:hint:depth")
-    person = desk.person()
-    learn(desk, person, "sdxl")
-    beach = desk.client().post("/templates", files={"file": ("beach.png", picture(7))}).json()["id"]
+def test_everything_that_may_be_said_arrives_in_the_job(api: ApiHarness) -> None:
+    hire(api, *XL, "base:sdxl:instantid", "base:sdxl:hint:pose", "base:sdxl:hint:depth")
+    person = api.prepared_person()
+    learn(api, person, "sdxl")
+    beach = api.client().post("/templates", files={"file": ("beach.png", picture(7))}).json()["id"]
     said = {
         "base": "sdxl",
         "identities": ["lora", "instantid"],
@@ -146,38 +148,38 @@ def test_everything_that_may_be_said_arrives_in_the_job(desk: Desk) -> None:
         "refiner": 0.2,
         "hints": [{"kind": "pose", "template": beach, "scale": 0.8, "end": 0.7}, {"kind": "depth", "template": beach}],
     }
-    job = desk.client().post("/generations", json=order(person, said, seed=9, count=3)).json()
+    job = api.client().post("/generations", json=order(person, said, seed=9, count=3)).json()
     assert job["wants"]["technique"] == said
     assert (job["wants"]["seed"], job["wants"]["count"]) == (9, 3)
 
 
-def test_a_network_that_a_hint_needs_and_nobody_has_is_told_with_the_job(desk: Desk) -> None:
+def test_a_network_that_a_hint_needs_and_nobody_has_is_told_with_the_job(api: ApiHarness) -> None:
     lacks = "The model controlnet_depth_sdxl is not on this machine: run `portrait models pull controlnet_depth_sdxl`."
-    hire(desk, *XL, "base:sdxl:instantid", "base:sdxl:hint:canny", base__sdxl__hint__depth=[lacks])
-    client, person = desk.client(), desk.person()
-    learn(desk, person, "sdxl")
+    hire(api, *XL, "base:sdxl:instantid", "base:sdxl:hint:canny", base__sdxl__hint__depth=[lacks])
+    client, person = api.client(), api.prepared_person()
+    learn(api, person, "sdxl")
     beach = client.post("/templates", files={"file": ("beach.png", picture(7))}).json()["id"]
     hints = [{"kind": kind, "template": beach} for kind in ("canny", "depth")]
     job = client.post("/generations", json=order(person, {"hints": hints})).json()
-    assert needs(desk, job["id"]) == {
+    assert needs(api, job["id"]) == {
         *("draw:text", "base:sdxl:lora", "base:sdxl:hint:canny", "base:sdxl:hint:depth"),
     }
     assert job["missing"] == [lacks]
     assert client.post("/generations", json=order(person, {"hints": hints[:1]})).json()["missing"] == []
-    hire(desk, "draw:text", base__sdxl__lora=["No SDXL."], base__sdxl__hint__canny=["No SDXL."])
+    hire(api, "draw:text", base__sdxl__lora=["No SDXL."], base__sdxl__hint__canny=["No SDXL."])
     told = client.get(f"/jobs/{job['id']}").json()["missing"]
-    assert told == ["No SDXL.", NOBODY], "each once"
+    assert told == ["No SDXL.", NO_WORKER], "each once"
     wrong = client.post("/generations", json=order(person, {"hints": [{"kind": "color", "template": beach}]}))
     assert (wrong.status_code, wrong.json()["code"]) == (422, "bad_technique")
     assert "no network for the control 'color' on sdxl. It follows canny, pose, depth, tile." in wrong.json()["detail"]
 
 
-def test_a_picture_of_somebody_else_cannot_be_followed(desk: Desk) -> None:
-    hire(desk, *XL)
-    person = desk.person()
-    learn(desk, person, "sdxl")
+def test_a_picture_of_somebody_else_cannot_be_followed(api: ApiHarness) -> None:
+    hire(api, *XL)
+    person = api.prepared_person()
+    learn(api, person, "sdxl")
     said = {"hints": [{"kind": "pose", "template": "picture_19a0c2b4e5f1"}]}
-    refused = desk.client().post("/generations", json=order(person, said))
+    refused = api.client().post("/generations", json=order(person, said))
     assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
 
 
@@ -236,14 +238,14 @@ def test_what_cannot_be_drawn_is_refused_in_a_sentence(
     told = asking.refused(**body)
     assert told["code"] == code
     assert sentence in told["detail"]
-    assert asking.desk.client().get("/jobs?kind=generate").json()["items"] == []
+    assert asking.api.client().get("/jobs?kind=generate").json()["items"] == []
 
 
-def test_nobody_is_learned_on_a_base_that_is_unknown(desk: Desk) -> None:
-    client, person = desk.client(), desk.person()
+def test_nobody_is_learned_on_a_base_that_is_unknown(api: ApiHarness) -> None:
+    client, person = api.client(), api.prepared_person()
     answer = client.post("/trainings", json={"person": person, "base": "nowhere"})
     assert (answer.status_code, answer.json()["code"]) == (422, "bad_technique")
-    hire(desk, train__nowhere=["There is no base model at /nowhere."])
+    hire(api, train__nowhere=["There is no base model at /nowhere."])
     waiting = client.post("/trainings", json={"person": person, "base": "nowhere"}).json()
     assert waiting["missing"] == ["There is no base model at /nowhere."]
 
@@ -252,44 +254,44 @@ def test_nobody_is_learned_on_a_base_that_is_unknown(desk: Desk) -> None:
 def test_the_wire_and_the_engines_name_the_same_things(tmp_path: Any) -> None:
     from pipelines.diffusion.sampling.schedulers import SCHEDULERS
 
-    assert set(get_args(Way)) == set(names("identities")) == set(model_requirements.MODELS)
+    assert set(get_args(IdentityAdapter)) == set(engine_names("identities")) == set(model_requirements.IDENTITY_MODELS)
     assert set(get_args(Scheduler)) == {"", "own", *SCHEDULERS}
-    bare = Settings(models=ModelStore(folder=tmp_path))
-    models = Models(bare.models)
-    for way in model_requirements.MODELS:
-        assert model_requirements.missing(way, "", models) == status("identities", way, bare, models)
+    bare = Settings(models=ModelStoreSettings(folder=tmp_path))
+    models = ModelStore(bare.models)
+    for way in model_requirements.IDENTITY_MODELS:
+        assert model_requirements.missing_models(way, "", models) == status("identities", way, bare, models)
     assert (
-        set(get_args(Hint.model_fields["kind"].annotation))
-        == set(model_requirements.CONTROLS)
-        == set(names("controls"))
+        set(get_args(ControlInput.model_fields["kind"].annotation))
+        == set(model_requirements.CONTROL_MODELS)
+        == set(engine_names("controls"))
     )
     named = {state.model.name for state in models.list()}
-    for kind, networks in model_requirements.CONTROLS.items():
+    for kind, networks in model_requirements.CONTROL_MODELS.items():
         assert {name for network in networks.values() for name in network} <= named
         lacks = [[line for name in network[1:] for line in models.missing(name)] for network in networks.values()]
         assert all(each == status("controls", kind, bare, models) for each in lacks)
     assert [model_requirements.family_of(bare, base) for base in ("sd15", "sdxl", "other")] == ["sd15", "sdxl", ""]
 
 
-def test_a_style_tells_on_which_bases_it_may_be_drawn(desk: Desk) -> None:
-    styles = {each["id"]: each["families"] for each in desk.client().get("/styles").json()["items"]}
+def test_a_style_tells_on_which_bases_it_may_be_drawn(api: ApiHarness) -> None:
+    styles = {each["id"]: each["families"] for each in api.client().get("/styles").json()["items"]}
     assert (styles["text-garden"], styles["studio-warm"]) == (["sd15", "sdxl"], [])
-    assert desk.client().get("/styles/text-garden").json()["families"] == ["sd15", "sdxl"]
+    assert api.client().get("/styles/text-garden").json()["families"] == ["sd15", "sdxl"]
 
 
-def test_a_style_tells_what_it_asks_for(desk: Desk) -> None:
-    told = {each["name"]: each for each in desk.client().get("/styles/text-garden/traits").json()["items"]}
+def test_a_style_tells_what_it_asks_for(api: ApiHarness) -> None:
+    told = {each["name"]: each for each in api.client().get("/styles/text-garden/traits").json()["items"]}
     assert list(told) == ["age", "glasses"]
     assert told["glasses"]["choices"] == ["with glasses", "without glasses"]
-    assert desk.client().get("/styles/studio-warm/traits").json()["items"] == []
-    assert desk.client().get("/styles/nothing/traits").status_code == 404
+    assert api.client().get("/styles/studio-warm/traits").json()["items"] == []
+    assert api.client().get("/styles/nothing/traits").status_code == 404
 
 
-def test_a_person_tells_what_they_were_learned_on(desk: Desk) -> None:
-    client, person = desk.client(), desk.person()
+def test_a_person_tells_what_they_were_learned_on(api: ApiHarness) -> None:
+    client, person = api.client(), api.prepared_person()
     assert client.get(f"/people/{person}").json()["learned"] == []
     for base in ("sdxl", "tiny", "sdxl"):
-        learn(desk, person, base)
+        learn(api, person, base)
     [row] = client.get("/people").json()["items"]
     assert row["learned"] == ["sdxl", "tiny"]
     assert [each["base"] for each in client.get(f"/people/{person}/identities").json()["items"]] == [

@@ -1,10 +1,8 @@
-"""What identity adapters read: faces in the embedding space they were taught, and checkpoints, tensors alone."""
+"""Checkpoint files of adapters and control networks: tensors read from them, networks built of them; never code."""
 
 import pickle
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from math import hypot
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,58 +10,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from pipelines.diffusion.base.loading import Source
-from portrait.errors import UserError, broken_model
-from portrait.ports import FaceFinder
-from portrait.types import Face, Identity, Reference
+from portrait.errors import broken_model
 
-MOST = 4
-"""Faces of a photo that are embedded, to find the person's own among them."""
 _Network = TypeVar("_Network")
 BROKEN = (OSError, ValueError, KeyError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError)
 """What libraries raise for files that are not what they should be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Sees the faces of references in one embedding space; asks its finder only for those that do not know it yet."""
-
-    space: str
-    finder: Callable[[], FaceFinder]
-
-    def leading(self, person: Identity) -> Face:
-        """The face of the best reference; raises `UserError` (`no_reference`)."""
-        return self.references(person, 1)[0].face
-
-    def references(self, person: Identity, most: int) -> list[Reference]:
-        """The best references in which a face is seen, their faces embedded; raises `UserError` (`no_reference`)."""
-        found: list[Reference] = []
-        for reference in person.references:
-            face = reference.face if self.space in reference.face.embeddings else self._seen(reference)
-            if face is not None:
-                found.append(replace(reference, face=face))
-            if len(found) == most:
-                break
-        if not found:
-            raise UserError("no_reference", "None of this person's photos shows their face well enough to draw from.")
-        return found
-
-    def _seen(self, reference: Reference) -> Face | None:
-        """The same face as this space sees it: the one whose box is nearest to where it was found before."""
-        faces = [face for face in self.finder().faces(reference.image, embedded=MOST) if self.space in face.embeddings]
-        x, y = reference.face.box.centre
-        return min(faces, key=lambda face: hypot(face.box.centre[0] - x, face.box.centre[1] - y), default=None)
-
-
-def only(base: Source, family: str, adapter: str) -> None:
-    """Raise `UserError` (`wrong_family`) for a base that an adapter was not made for."""
-    if base.family.name != family:
-        raise UserError(
-            "wrong_family", f"{adapter} draws on a base of the family {family}, and {base.name} is {base.family.name}."
-        )
-
-
-def tensors(file: Path, wanted: Sequence[str]) -> dict[str, Any]:
+def load_checkpoint(file: Path, wanted: Sequence[str]) -> dict[str, Any]:
     """A checkpoint's groups of tensors, `{group: {name: tensor}}`; raises `EngineError` (`broken_model`).
 
     Of a pickle only tensors are read: a pickle could run any program.
@@ -85,7 +39,7 @@ def tensors(file: Path, wanted: Sequence[str]) -> dict[str, Any]:
     return {name: held[name] for name in wanted}
 
 
-def filled(network: _Network, weights: dict[str, torch.Tensor], file: Path) -> _Network:
+def load_state_dict(network: _Network, weights: dict[str, torch.Tensor], file: Path) -> _Network:
     """A network with a checkpoint's weights, all of them; raises `EngineError` (`broken_model`)."""
     try:
         network.load_state_dict(weights, strict=True, assign=True)  # type: ignore[attr-defined] -- a torch module
@@ -94,7 +48,7 @@ def filled(network: _Network, weights: dict[str, torch.Tensor], file: Path) -> _
     return network
 
 
-def network(kind: type[_Network], folder: Path, dtype: torch.dtype, where: torch.device) -> _Network:
+def load_network(kind: type[_Network], folder: Path, dtype: torch.dtype, where: torch.device) -> _Network:
     """A network in diffusers' layout, or a `.pth` beside its configuration, still and in place.
 
     Raises `EngineError` (`broken_model`).

@@ -8,21 +8,21 @@ import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
 from pipelines.diffusion.base import lora
-from pipelines.diffusion.base.loading import load, source
+from pipelines.diffusion.base.loading import load_pipeline, open_base
 from pipelines.diffusion.training import validation
-from pipelines.diffusion.training.checkpoints import Desk
+from pipelines.diffusion.training.checkpoints import CheckpointStore
 from pipelines.diffusion.training.merge_loras import merge
 from pipelines.engines.trainers.dreambooth import Dreambooth
-from pipelines.settings import Exam, Prior, Train
+from pipelines.settings import PriorSettings, TrainSettings, ValidationSettings
 from portrait.arrays import Image
-from portrait.training import Learned, Lesson
+from portrait.training import TrainingJob, TrainingResult
 from tests.faceworld import drawing, words
 from tests.faceworld.meters import SAME_PERSON, Finder, Meters
-from tests.faceworld.people import Measured, Sitter, measure, training_set
+from tests.faceworld.people import Measurements, Stranger, measure, training_set
 from tests.faceworld.train import BASE
 
 STEPS, LOOK = 200, 25
-KNOBS = Train(
+KNOBS = TrainSettings(
     steps=STEPS,
     rank=16,
     rate=7e-3,
@@ -30,7 +30,7 @@ KNOBS = Train(
     batch=4,
     flips=False,
     device="cpu",
-    exam=Exam(
+    exam=ValidationSettings(
         every=LOOK,
         # Scenes in the words of this world; its people are called nothing but "person".
         prompts=(
@@ -46,7 +46,7 @@ KNOBS = Train(
         guidance=drawing.GUIDANCE,
         patience=0,
     ),
-    prior=Prior(
+    prior=PriorSettings(
         weight=1.0,
         images=32,
         # Others in scenes too: what holds "a person" alone does not hold "a person, in a red shirt".
@@ -66,25 +66,27 @@ ANYBODY = "a person"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Studio:
+class Lab:
     """Where strangers are learned."""
 
     gauges: Meters
     folder: Path
     """Class pictures are kept here, and every lesson has a folder."""
 
-    def learn(self, who: Sitter, name: str, knobs: Train = KNOBS) -> tuple[Learned, Desk]:
+    def train(self, who: Stranger, name: str, knobs: TrainSettings = KNOBS) -> tuple[TrainingResult, CheckpointStore]:
         """One lesson of its own `name`, with the desk it leaves."""
         desk = self.folder / name
         desk.mkdir()
         trainer = Dreambooth(
-            lambda base: source(base, BASE), lambda: Finder(self.gauges), knobs, self.folder / "class-pictures"
+            lambda base: open_base(base, BASE), lambda: Finder(self.gauges), knobs, self.folder / "class-pictures"
         )
-        return trainer.train(Lesson(training_set(who, self.gauges), "faceworld", desk), quiet), Desk(desk)
+        return trainer.train(TrainingJob(training_set(who, self.gauges), "faceworld", desk), quiet), CheckpointStore(
+            desk
+        )
 
-    def draw(self, who: Sitter, name: str, weights: Path | None, first: int = 0) -> list[Image]:
+    def draw(self, who: Stranger, name: str, weights: Path | None, first: int = 0) -> list[Image]:
         """`name` in each scene that is asked for, with a LoRA or without; seeds from `first` on."""
-        pipe = load(source("faceworld", BASE), torch.float32)
+        pipe = load_pipeline(open_base("faceworld", BASE), torch.float32)
         assert isinstance(pipe, StableDiffusionPipeline)
         pipe.set_progress_bar_config(disable=True)
         if weights is not None:
@@ -92,26 +94,28 @@ class Studio:
         prompts = who.prompts(name)
         return drawing.draw(pipe, prompts, range(first, first + len(prompts)))
 
-    def measured(self, who: Sitter, name: str, weights: Path | None, first: int = 0) -> Measured:
+    def measured(self, who: Stranger, name: str, weights: Path | None, first: int = 0) -> Measurements:
         """How near these drawings come."""
         return measure(self.draw(who, name, weights, first), who, self.gauges)
 
-    def similarity(self, who: Sitter, weights: Mapping[str, torch.Tensor]) -> float:
+    def similarity(self, who: Stranger, weights: Mapping[str, torch.Tensor]) -> float:
         """Of the sitter drawn with weights that lie nowhere yet."""
-        file = lora.write(dict(weights), self.folder / "tried.safetensors")
+        file = lora.save_weights(dict(weights), self.folder / "tried.safetensors")
         return self.measured(who, SOMEBODY, file).similarity
 
 
-def merged(studio: Studio, who: Sitter, learned: Learned, desk: Desk) -> tuple[float, dict[int, float]]:
+def merged_similarity(
+    studio: Lab, who: Stranger, learned: TrainingResult, desk: CheckpointStore
+) -> tuple[float, dict[int, float]]:
     """Similarity of the merge that the trainer made, and of each of its parts."""
-    few = validation.neighbours(learned.looks, KNOBS.exam.best, validation.ALIKE * SAME_PERSON)
+    few = validation.neighbours_to_merge(learned.validations, KNOBS.exam.best, validation.MERGE_TOLERANCE * SAME_PERSON)
     steps = [look.step for look in few]
-    parts = {step: desk.kept(step) for step in steps}
+    parts = {step: desk.load_step(step) for step in steps}
     together = merge(list(parts.values()), [1 / len(parts)] * len(parts))
     return studio.similarity(who, together), {step: studio.similarity(who, part) for step, part in parts.items()}
 
 
-def without_prior(knobs: Train = KNOBS) -> Train:
+def without_prior(knobs: TrainSettings = KNOBS) -> TrainSettings:
     """Nothing holds everybody else, for twice as many steps, which cost as much as those with class pictures."""
     alone = replace(knobs, prior=replace(knobs.prior, weight=0.0), exam=replace(knobs.exam, every=0))
     # Constant at the full rate for so long nothing that can draw is left.

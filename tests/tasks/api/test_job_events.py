@@ -15,8 +15,8 @@ import pytest
 from portrait.errors import OperatorError
 from tasks.api.routes import jobs
 from tasks.jobs import Job
-from tasks.ledger.jobs import Board
-from tests.tasks.api.desk import Desk, Served
+from tasks.ledger.jobs import JobRepository
+from tests.tasks.api.harness import ApiHarness, ApiServer
 from tests.tasks.stand import until
 
 pytestmark = pytest.mark.services
@@ -27,8 +27,8 @@ AT_ONCE = 60
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams look more often than they need to in earnest."""
-    monkeypatch.setattr(jobs, "POLL", 0.02)
-    monkeypatch.setattr(jobs, "STANDING_EVERY", 0.1)
+    monkeypatch.setattr(jobs, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(jobs, "STANDING_SECONDS", 0.1)
 
 
 @dataclass(frozen=True)
@@ -50,41 +50,41 @@ def events(lines: Iterator[str]) -> Iterator[Event]:
         told = {} if not line else {**told, name: value}
 
 
-def running(desk: Desk) -> Job:
-    job = desk.office.store.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60)
+def running(api: ApiHarness) -> Job:
+    job = api.context.ledger.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60)
     assert job is not None
     return job
 
 
-def report(desk: Desk, job: Job, progress: float) -> None:
-    desk.office.store.queue.report(job, time.time(), "drawing", progress, f"Drawing {progress}")
+def report(api: ApiHarness, job: Job, progress: float) -> None:
+    api.context.ledger.queue.report(job, time.time(), "drawing", progress, f"Drawing {progress}")
 
 
-def whole(desk: Desk, job: str, after: int = 0) -> list[Event]:
+def whole(api: ApiHarness, job: str, after: int = 0) -> list[Event]:
     """What is told of a job that has ended."""
     headers = {"Last-Event-ID": str(after)} if after else {}
-    answer = desk.client().get(f"/jobs/{job}/events", headers=headers)
+    answer = api.client().get(f"/jobs/{job}/events", headers=headers)
     assert answer.headers["content-type"].startswith("text/event-stream")
     return list(events(iter(answer.text.split("\n"))))
 
 
 @pytest.fixture
-def ended(desk: Desk) -> str:
+def ended(api: ApiHarness) -> str:
     """A job with a history: queued, running, eight steps, failed."""
-    job = running_after(desk)
+    job = running_after(api)
     for step in range(8):
-        report(desk, job, step / 10)
-    desk.office.store.queue.refuse(job, time.time(), OperatorError("no_picture", "The style has no picture."))
+        report(api, job, step / 10)
+    api.context.ledger.queue.fail(job, time.time(), OperatorError("no_picture", "The style has no picture."))
     return job.id
 
 
-def running_after(desk: Desk) -> Job:
-    desk.things()
-    return running(desk)
+def running_after(api: ApiHarness) -> Job:
+    api.one_of_each()
+    return running(api)
 
 
-def test_events_come_in_order_and_the_stream_ends_with_the_job(desk: Desk, ended: str) -> None:
-    told = whole(desk, ended)
+def test_events_come_in_order_and_the_stream_ends_with_the_job(api: ApiHarness, ended: str) -> None:
+    told = whole(api, ended)
     assert [event.kind for event in told] == ["state", "state", *["progress"] * 8, "state"]
     ids = [event.id or 0 for event in told]
     assert ids == sorted(set(ids))
@@ -93,38 +93,38 @@ def test_events_come_in_order_and_the_stream_ends_with_the_job(desk: Desk, ended
     assert (told[-1].data["state"], told[-1].data["fault"]["code"]) == ("failed", "no_picture")
 
 
-def test_who_comes_back_hears_the_rest_and_nothing_twice(desk: Desk, ended: str) -> None:
-    told = whole(desk, ended)
+def test_who_comes_back_hears_the_rest_and_nothing_twice(api: ApiHarness, ended: str) -> None:
+    told = whole(api, ended)
     for at, event in enumerate(told):
-        assert whole(desk, ended, after=event.id or 0) == told[at + 1 :]
-    assert whole(desk, ended, after=10**17) == []
+        assert whole(api, ended, after=event.id or 0) == told[at + 1 :]
+    assert whole(api, ended, after=10**17) == []
 
 
-def test_a_job_is_followed_while_it_happens(there: Served) -> None:
-    desk = there.desk
-    waiting = desk.things().waiting
-    with there.caller() as caller, caller.stream("GET", f"/jobs/{waiting}/events") as stream:
+def test_a_job_is_followed_while_it_happens(server: ApiServer) -> None:
+    api = server.api
+    waiting = api.one_of_each().waiting
+    with server.client() as caller, caller.stream("GET", f"/jobs/{waiting}/events") as stream:
         assert stream.headers["cache-control"] == "private, no-cache"
         heard = events(stream.iter_lines())
         assert next(heard).data["state"] == "queued"
         standing = next(heard)
         assert (standing.kind, standing.id, standing.data["place"]) == ("standing", None, 1)
         assert standing.data["missing"] == ["No worker for it is running. An operator can start one."]
-        job = running(desk)
-        report(desk, job, 0.5)
-        desk.office.store.jobs.cancel("ann", job.id, time.time())
-        desk.office.store.queue.release(job, time.time())
+        job = running(api)
+        report(api, job, 0.5)
+        api.context.ledger.jobs.cancel("ann", job.id, time.time())
+        api.context.ledger.queue.release(job, time.time())
         told = [(event.kind, event.data["state"]) for event in heard if event.kind != "standing"]
     assert told == [("state", "running"), ("progress", "running"), ("state", "cancelling"), ("state", "cancelled")]
 
 
-def test_a_stream_that_broke_off_goes_on_where_it_stopped(there: Served) -> None:
-    desk = there.desk
-    job = running_after(desk)
+def test_a_stream_that_broke_off_goes_on_where_it_stopped(server: ApiServer) -> None:
+    api = server.api
+    job = running_after(api)
     heard: list[Event] = []
-    with there.caller() as caller:
+    with server.client() as caller:
         for step in range(1, 6):
-            report(desk, job, step / 10)
+            report(api, job, step / 10)
             last = {"Last-Event-ID": str(heard[-1].id)} if heard else {}
             with caller.stream("GET", f"/jobs/{job.id}/events", headers=last) as stream:
                 for event in events(stream.iter_lines()):
@@ -137,81 +137,81 @@ def test_a_stream_that_broke_off_goes_on_where_it_stopped(there: Served) -> None
 
 
 def test_the_last_event_is_not_lost_when_the_job_ends_between_two_looks(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    api: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = running_after(desk)
-    looked, settled = Board.get, threading.Event()
+    job = running_after(api)
+    looked, settled = JobRepository.get, threading.Event()
 
-    def get(self: Board, owner: str, id: str) -> Job:
+    def get(self: JobRepository, owner: str, id: str) -> Job:
         found = looked(self, owner, id)
         if id == job.id and threading.current_thread() is not threading.main_thread() and not settled.is_set():
             settled.set()
-            desk.office.store.queue.refuse(job, time.time(), OperatorError("no_picture", "None."))
+            api.context.ledger.queue.fail(job, time.time(), OperatorError("no_picture", "None."))
         return found
 
-    monkeypatch.setattr(Board, "get", get)
-    assert whole(desk, job.id)[-1].data["state"] == "failed"
-    events_of = Board.events
+    monkeypatch.setattr(JobRepository, "get", get)
+    assert whole(api, job.id)[-1].data["state"] == "failed"
+    events_of = JobRepository.events
     settled.clear()
-    other = desk.client().post("/trainings", json={"person": desk.office.store.people.list("ann").items[0].id}).json()
+    other = api.client().post("/trainings", json={"person": api.context.ledger.people.list("ann").items[0].id}).json()
 
-    def events_then_end(self: Board, *order: Any) -> Any:
+    def events_then_end(self: JobRepository, *order: Any) -> Any:
         found = events_of(self, *order)
         if not found and not settled.is_set():
             settled.set()
-            desk.office.store.jobs.cancel("ann", other["id"], time.time())
+            api.context.ledger.jobs.cancel("ann", other["id"], time.time())
         return found
 
-    monkeypatch.setattr(Board, "get", looked)
-    monkeypatch.setattr(Board, "events", events_then_end)
-    assert whole(desk, other["id"])[-1].data["state"] == "cancelled"
+    monkeypatch.setattr(JobRepository, "get", looked)
+    monkeypatch.setattr(JobRepository, "events", events_then_end)
+    assert whole(api, other["id"])[-1].data["state"] == "cancelled"
 
 
-def test_a_database_that_does_not_answer_interrupts_nothing(there: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = there.desk
-    job = running_after(desk)
+def test_a_database_that_does_not_answer_interrupts_nothing(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = server.api
+    job = running_after(api)
     away = threading.Event()
     missed: list[str] = []
 
     def deaf(name: str) -> None:
-        asked = getattr(Board, name)
+        asked = getattr(JobRepository, name)
 
-        def ask(self: Board, *order: Any) -> Any:
+        def ask(self: JobRepository, *order: Any) -> Any:
             if away.is_set():
                 missed.append(name)
                 raise OperatorError("database_unreachable", "The database does not answer.")
             return asked(self, *order)
 
-        monkeypatch.setattr(Board, name, ask)
+        monkeypatch.setattr(JobRepository, name, ask)
 
     for name in ("get", "standing"):
         deaf(name)
-    with there.caller() as caller, caller.stream("GET", f"/jobs/{job.id}/events") as stream:
+    with server.client() as caller, caller.stream("GET", f"/jobs/{job.id}/events") as stream:
         heard = events(stream.iter_lines())
         first = [next(heard), next(heard)]
         away.set()
         until(lambda: len(missed) > 3)
-        report(desk, job, 0.5)
-        desk.office.store.queue.refuse(job, time.time(), OperatorError("no_picture", "None."))
+        report(api, job, 0.5)
+        api.context.ledger.queue.fail(job, time.time(), OperatorError("no_picture", "None."))
         away.clear()
         rest = [event for event in heard if event.kind != "standing"]
     assert [event.data["state"] for event in first] == ["queued", "running"]
     assert [(event.kind, event.data["state"]) for event in rest] == [("progress", "running"), ("state", "failed")]
 
 
-def test_a_locked_database_holds_up_the_worker_and_not_the_stream(there: Served) -> None:
-    desk = there.desk
-    job = running_after(desk)
-    place = desk.office.store.database.engine.url.database
-    with there.caller() as caller, caller.stream("GET", f"/jobs/{job.id}/events") as stream:
+def test_a_locked_database_holds_up_the_worker_and_not_the_stream(server: ApiServer) -> None:
+    api = server.api
+    job = running_after(api)
+    place = api.context.ledger.database.engine.url.database
+    with server.client() as caller, caller.stream("GET", f"/jobs/{job.id}/events") as stream:
         heard = events(stream.iter_lines())
         assert [next(heard).kind, next(heard).kind, next(heard).kind] == ["state", "state", "standing"]
         locker = sqlite3.connect(str(place), isolation_level=None)
         locker.execute("BEGIN EXCLUSIVE")
-        writer = threading.Thread(target=report, args=(desk, job, 0.5))
+        writer = threading.Thread(target=report, args=(api, job, 0.5))
         writer.start()
         with httpx.Client(headers=caller.headers) as other:
-            assert other.get(f"{there.url}/v1/jobs/{job.id}").json()["progress"] == 0
+            assert other.get(f"{server.url}/v1/jobs/{job.id}").json()["progress"] == 0
         assert writer.is_alive()
         locker.execute("ROLLBACK")
         locker.close()
@@ -219,23 +219,23 @@ def test_a_locked_database_holds_up_the_worker_and_not_the_stream(there: Served)
         assert next(event for event in heard if event.kind == "progress").data["progress"] == 0.5
 
 
-def test_a_stream_ends_when_what_it_follows_is_erased(there: Served) -> None:
-    desk = there.desk
-    things = desk.things()
-    with there.caller() as caller, caller.stream("GET", f"/jobs/{things.waiting}/events") as stream:
+def test_a_stream_ends_when_what_it_follows_is_erased(server: ApiServer) -> None:
+    api = server.api
+    things = api.one_of_each()
+    with server.client() as caller, caller.stream("GET", f"/jobs/{things.waiting}/events") as stream:
         heard = events(stream.iter_lines())
         assert next(heard).data["state"] == "queued"
-        desk.office.store.people.erase("ann", things.person, time.time())
+        api.context.ledger.people.erase("ann", things.person, time.time())
         assert {event.kind for event in heard} <= {"standing", "state"}
-    assert desk.client().get(f"/jobs/{things.waiting}/events").status_code == 410
+    assert api.client().get(f"/jobs/{things.waiting}/events").status_code == 410
 
 
-def test_streams_hold_no_threads(there: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "POLL", 0.5)
-    desk = there.desk
-    job = running_after(desk)
+def test_streams_hold_no_threads(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "POLL_SECONDS", 0.5)
+    api = server.api
+    job = running_after(api)
     with ExitStack() as stack:
-        caller = stack.enter_context(there.caller())
+        caller = stack.enter_context(server.client())
         caller.timeout = httpx.Timeout(60)
         streams = [
             stack.enter_context(caller.stream("GET", f"/jobs/{job.id}/events")).iter_lines() for _ in range(AT_ONCE)
@@ -245,5 +245,5 @@ def test_streams_hold_no_threads(there: Served, monkeypatch: pytest.MonkeyPatch)
         assert caller.get("/me").status_code == 200, "there is a thread left for others"
         workers = [thread for thread in threading.enumerate() if "AnyIO worker" in thread.name]
         assert len(workers) < AT_ONCE
-        desk.office.store.queue.refuse(job, time.time(), OperatorError("no_picture", "None."))
+        api.context.ledger.queue.fail(job, time.time(), OperatorError("no_picture", "None."))
         assert [list(each)[-1].data["state"] for each in heard] == ["failed"] * AT_ONCE

@@ -1,4 +1,4 @@
-"""The command `portrait` as tests type it: in this process, or in one of its own where that is the point."""
+"""The command `portrait` run by tests: in this process, or in another where that is the point."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A person's whole way through the app in a real browser, from consent to erasure."""
+"""A person uses the app in a real browser, from consent to erasure."""
 
 import re
 import zipfile
@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests import selfies
-from tests.browser.conftest import House
-from tests.browser.looking import grave, look, settled
+from tests.browser.conftest import Installation
+from tests.browser.page_checks import check_page, serious_violations, wait_until_idle
 
 STUDIOS = ("studio-warm", "studio-office", "studio-outdoors", "studio-white")
 PATIENCE = 90_000
@@ -21,48 +21,48 @@ def context(chromium: Browser) -> BrowserContext:
     return chromium.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB", accept_downloads=True)
 
 
-def test_a_person_walks_from_consent_to_erasure(
-    house: House, context: BrowserContext, photos: list[Path], shots: Path, tmp_path: Path
+def test_a_person_from_consent_to_erasure(
+    installation: Installation, context: BrowserContext, photos: list[Path], shots: Path, tmp_path: Path
 ) -> None:
-    before = _pictures(house)
+    before = _stored_pictures(installation)
     page = context.new_page()
     failures: list[str] = []
     page.on("pageerror", lambda error: failures.append(str(error)))
-    _signs_in(page, house, shots)
-    _agrees(page, shots)
-    _adds_photos(page, photos, shots)
-    _chooses(page, shots, tmp_path)
-    _waits(page, shots)
-    _keeps(page, shots, tmp_path)
-    _runs_the_place(page, house, shots)
-    _erases(page, house, shots)
-    assert _pictures(house) <= before, "what others of the house have stays, and nothing else"
+    _sign_in(page, installation, shots)
+    _consent(page, shots)
+    _add_photos(page, photos, shots)
+    _order_portraits(page, shots, tmp_path)
+    _wait_for_portraits(page, shots)
+    _download_portraits(page, shots, tmp_path)
+    _visit_operators_pages(page, installation, shots)
+    _erase(page, installation, shots)
+    assert _stored_pictures(installation) <= before, "pictures of other people stay, and nothing else"
     assert failures == []
 
 
-def _signs_in(page: Page, house: House, shots: Path) -> None:
-    page.goto(house.app)
-    expect(page).to_have_url(f"{house.app}/sign-in")
-    assert grave(page) == {}
+def _sign_in(page: Page, installation: Installation, shots: Path) -> None:
+    page.goto(installation.app)
+    expect(page).to_have_url(f"{installation.app}/sign-in")
+    assert serious_violations(page) == {}
     page.screenshot(path=shots / "sign-in-1280-light.png")
     page.get_by_label("Your key").fill("pk_wrong")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_contain_text("opens nothing")
-    page.goto(house.link)
-    expect(page).to_have_url(f"{house.app}/")
+    page.goto(installation.link)
+    expect(page).to_have_url(f"{installation.app}/")
     expect(page.get_by_role("heading", name="Portraits from your selfies")).to_be_visible(timeout=30_000)
     page.reload()
     expect(page.get_by_text("Signed in as me")).to_be_visible(timeout=30_000)
     stranger = page.context.browser
     assert stranger is not None
     second = stranger.new_page()
-    second.goto(house.link)
+    second.goto(installation.link)
     expect(second.get_by_role("alert")).to_contain_text("used already")
     second.context.close()
 
 
-def _agrees(page: Page, shots: Path) -> None:
-    look(page, shots, "welcome")
+def _consent(page: Page, shots: Path) -> None:
+    check_page(page, shots, "welcome")
     page.get_by_role("button", name="Agree and continue").click()
     expect(page.get_by_text("Please write a name")).to_be_visible()
     page.get_by_label("Whose photos are they?").fill("Eileen")
@@ -72,19 +72,19 @@ def _agrees(page: Page, shots: Path) -> None:
     expect(page.get_by_role("heading", name="Photos")).to_be_visible(timeout=20_000)
 
 
-def _adds_photos(page: Page, photos: list[Path], shots: Path) -> None:
+def _add_photos(page: Page, photos: list[Path], shots: Path) -> None:
     page.locator('input[type="file"]').set_input_files(photos)
     expect(page.get_by_text("6 of 8 photos are good")).to_be_visible(timeout=PATIENCE)
     expect(page.get_by_text("This photo is blurred")).to_be_visible()
     expect(page.get_by_text("No face was found")).to_be_visible()
     expect(page.get_by_text(re.compile("2 more .*photos would help"))).to_be_visible()
-    look(page, shots, "photos")
+    check_page(page, shots, "photos")
     page.get_by_role("button", name="Choose a style").click()
 
 
-def _chooses(page: Page, shots: Path, folder: Path) -> None:
+def _order_portraits(page: Page, shots: Path, folder: Path) -> None:
     expect(page.get_by_role("heading", name="Choose a style")).to_be_visible(timeout=20_000)
-    settled(page)
+    wait_until_idle(page)
     for id in STUDIOS:
         card = page.locator(f".st-key-style-{id}")
         card.get_by_role("button", name="Choose").click()
@@ -95,12 +95,12 @@ def _chooses(page: Page, shots: Path, folder: Path) -> None:
     page.locator('input[type="file"]').set_input_files(picture)
     expect(page.get_by_text("1 face", exact=True)).to_be_visible(timeout=PATIENCE)
     page.get_by_role("radio", name="1", exact=True).click()
-    settled(page)
-    look(page, shots, "create")
+    wait_until_idle(page)
+    check_page(page, shots, "create")
     page.get_by_role("button", name="Make 5 portraits").click()
 
 
-def _waits(page: Page, shots: Path) -> None:
+def _wait_for_portraits(page: Page, shots: Path) -> None:
     expect(page.get_by_role("heading", name="In progress")).to_be_visible(timeout=20_000)
     expect(page.get_by_role("button", name="Stop").first).to_be_visible(timeout=20_000)
     page.reload()
@@ -110,19 +110,19 @@ def _waits(page: Page, shots: Path) -> None:
     page.set_viewport_size({"width": 1280, "height": 900})
     page.screenshot(path=shots / "progress-running-1280-light.png")
     expect(page.get_by_role("button", name="See the portraits")).to_have_count(5, timeout=2 * PATIENCE)
-    look(page, shots, "progress")
+    check_page(page, shots, "progress")
 
 
-def _keeps(page: Page, shots: Path, folder: Path) -> None:
+def _download_portraits(page: Page, shots: Path, folder: Path) -> None:
     page.get_by_role("link", name="Portraits").click()
     expect(page.get_by_role("link", name="Download 5 as a zip")).to_be_visible(timeout=20_000)
-    settled(page)
+    wait_until_idle(page)
     distances = [
         float(each) for each in re.findall(r"· (\d\.\d\d)", page.locator('[data-testid="stMain"]').inner_text())
     ]
     assert len(distances) == 5
     assert distances == sorted(distances)
-    look(page, shots, "results")
+    check_page(page, shots, "results")
     with page.expect_download() as begun:
         page.get_by_role("link", name="Download 5 as a zip").click()
     archive = folder / "portraits.zip"
@@ -133,20 +133,20 @@ def _keeps(page: Page, shots: Path, folder: Path) -> None:
     expect(page.get_by_role("link", name="Download 1 as a zip")).to_be_visible(timeout=20_000)
     page.get_by_role("button", name="Open").first.click()
     expect(page.get_by_role("button", name="More like this")).to_be_visible(timeout=20_000)
-    look(page, shots, "portrait")
+    check_page(page, shots, "portrait")
     page.locator("label", has_text="Compare with a selfie").click()
     slider = page.get_by_role("slider", name="How much of the selfie is shown")
     slider.focus()
     for _ in range(10):
         page.keyboard.press("ArrowLeft")
     expect(slider).to_have_value("40")
-    look(page, shots, "compare")
+    check_page(page, shots, "compare")
     with page.expect_download() as begun:
         page.get_by_role("link", name="Download").click()
     assert begun.value.suggested_filename.endswith(".jpg")
 
 
-def _runs_the_place(page: Page, house: House, shots: Path) -> None:
+def _visit_operators_pages(page: Page, installation: Installation, shots: Path) -> None:
     headings = {
         "board": "Jobs",
         "machinery": "Workers",
@@ -154,25 +154,25 @@ def _runs_the_place(page: Page, house: House, shots: Path) -> None:
         "quality": "Quality",
     }
     for address, heading in {**headings, "styles": "Styles"}.items():
-        page.goto(f"{house.app}/{address}")
+        page.goto(f"{installation.app}/{address}")
         expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible(timeout=30_000)
-        look(page, shots, address)
+        check_page(page, shots, address)
 
 
-def _erases(page: Page, house: House, shots: Path) -> None:
-    page.goto(f"{house.app}/privacy")
+def _erase(page: Page, installation: Installation, shots: Path) -> None:
+    page.goto(f"{installation.app}/privacy")
     expect(page.get_by_text("5 portraits")).to_be_visible(timeout=30_000)
-    look(page, shots, "privacy")
+    check_page(page, shots, "privacy")
     page.get_by_role("button", name="Erase Eileen").click()
     page.get_by_role("button", name="Erase for good").click()
     expect(page.get_by_text("Erased. This is what went:")).to_be_visible(timeout=20_000)
     expect(page.get_by_text("8 photos")).to_be_visible()
-    look(page, shots, "erased")
+    check_page(page, shots, "erased")
     page.get_by_role("button", name="Erase everything").click()
     page.get_by_role("button", name="Erase for good").click()
     expect(page.get_by_text("Nothing is kept of you.")).to_be_visible(timeout=20_000)
 
 
-def _pictures(house: House) -> set[Path]:
-    """Every picture that the house keeps."""
-    return {path for path in (house.home / "data").rglob("*") if path.suffix in {".jpg", ".png"}}
+def _stored_pictures(installation: Installation) -> set[Path]:
+    """Every picture in the installation's data folder."""
+    return {path for path in (installation.home / "data").rglob("*") if path.suffix in {".jpg", ".png"}}

@@ -1,4 +1,4 @@
-"""Looking at a page: pictures of it in each form, nothing that scrolls sideways, nothing that axe-core finds serious."""
+"""Checks of a page in each form: its screenshots, no horizontal scrolling, and no serious violation in axe-core."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -9,59 +9,59 @@ from typing import Any, Literal, TypeAlias
 from playwright.sync_api import Page
 
 Form: TypeAlias = tuple[int, Literal["light", "dark"]]
-CHECKED: Sequence[Form] = ((1280, "light"), (390, "dark"))
+CHECKED_FORMS: Sequence[Form] = ((1280, "light"), (390, "dark"))
 """Width in pixels and theme of the forms that are checked: both widths and both themes once."""
-FORMS: Sequence[Form] = (*CHECKED, (1280, "dark"), (390, "light"))
+FORMS: Sequence[Form] = (*CHECKED_FORMS, (1280, "dark"), (390, "light"))
 """Forms of which somebody who named a folder for pictures wants one."""
-GRAVE = {"serious", "critical"}
-TALLEST = 6000
-SEEN = "[...document.images].filter((each) => each.checkVisibility())"
-"""Pictures that are not folded away."""
+SERIOUS = {"serious", "critical"}
+MAX_HEIGHT = 6000
+VISIBLE_IMAGES = "[...document.images].filter((each) => each.checkVisibility())"
+"""Images that are not folded away."""
 
 
-def settled(page: Page) -> None:
+def wait_until_idle(page: Page) -> None:
     """Wait until Streamlit has run the page to its end and pictures are there."""
     page.locator(".p-foot").wait_for(timeout=30_000)
     page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for(timeout=30_000)
     page.wait_for_function("[...document.images].every((each) => each.complete || each.loading === 'lazy')")
 
 
-def look(page: Page, folder: Path, name: str) -> None:
-    """Check a page in both widths and both themes; with `SHOTS` take its pictures in each form."""
+def check_page(page: Page, folder: Path, name: str) -> None:
+    """Check a page in both widths and both themes; with `SHOTS`, take its screenshot in each form."""
     pictures = bool(os.environ.get("SHOTS"))
-    for width, theme in FORMS if pictures else CHECKED:
-        _whole(page, width, theme)
+    for width, theme in FORMS if pictures else CHECKED_FORMS:
+        _resize(page, width, theme)
         if pictures:
             page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
-        broken = page.evaluate(f"{SEEN}.filter((each) => !each.naturalWidth).map((each) => each.src)")
+        broken = page.evaluate(f"{VISIBLE_IMAGES}.filter((each) => !each.naturalWidth).map((each) => each.src)")
         assert broken == [], f"{name}: pictures that did not come"
-        sideways = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert sideways <= 0, f"{name} scrolls sideways at {width} px"
-        if (width, theme) in CHECKED:
-            found = grave(page)
+        overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert overflow <= 0, f"{name} scrolls sideways at {width} px"
+        if (width, theme) in CHECKED_FORMS:
+            found = serious_violations(page)
             assert found == {}, f"{name}, {width} px, {theme}: {found}"
     page.set_viewport_size({"width": 1280, "height": 900})
     page.emulate_media(color_scheme="light")
 
 
-def _whole(page: Page, width: int, theme: Literal["light", "dark"]) -> None:
-    """Show a page in a form and in its whole height, with every picture that is not folded away."""
+def _resize(page: Page, width: int, theme: Literal["light", "dark"]) -> None:
+    """Resize the window to a form and to the page's height, and wait for its visible images."""
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=theme)
-    settled(page)
+    wait_until_idle(page)
     height = page.evaluate("document.querySelector('[data-testid=stMain]')?.scrollHeight ?? document.body.scrollHeight")
-    page.set_viewport_size({"width": width, "height": min(TALLEST, max(900, height))})
+    page.set_viewport_size({"width": width, "height": min(MAX_HEIGHT, max(900, height))})
     page.wait_for_timeout(250)
-    page.wait_for_function(f"{SEEN}.every((each) => each.complete)")
+    page.wait_for_function(f"{VISIBLE_IMAGES}.every((each) => each.complete)")
 
 
-def grave(page: Page) -> Mapping[str, Any]:
-    """What axe-core finds serious or critical: where, by rule."""
+def serious_violations(page: Page) -> Mapping[str, Any]:
+    """Serious and critical violations that axe-core finds: the elements by rule."""
     if not page.evaluate("typeof window.axe === 'object'"):
         page.add_script_tag(content=(files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return {
         each["id"]: [f"{node['target']}: {node['failureSummary']}" for node in each["nodes"]]
         for each in found["violations"]
-        if each["impact"] in GRAVE
+        if each["impact"] in SERIOUS
     }

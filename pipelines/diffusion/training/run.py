@@ -1,0 +1,229 @@
+"""TrainingRun: a training job with its base, plan and settings, and the dataset, learner and generator built for it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipelines.diffusion.base import device, lora, textual_inversion
+from pipelines.diffusion.base.family import LORA_TARGETS, TEXT_LORA_TARGETS
+from pipelines.diffusion.base.loading import BaseSource, load_components, training_scheduler
+from pipelines.diffusion.base.textual_inversion import TokenEmbedding
+from pipelines.diffusion.training import class_images, dataset, gradient_checkpointing, sample_images, text_embeddings
+from pipelines.diffusion.training.dataset import Sample
+from pipelines.diffusion.training.loss import DiffusionLoss
+from pipelines.diffusion.training.sample_images import SampleGenerator
+from pipelines.diffusion.training.step import Dataset, Learner, make_optimizer
+from pipelines.diffusion.training.text_embeddings import TextEmbedder, TrainableTextEmbeddings
+from pipelines.diffusion.training.validation import Validator
+from pipelines.settings import TrainSettings
+from portrait.arrays import Image
+from portrait.ports import Progress
+from portrait.training import TrainingJob, TrainingPlan
+from portrait.types import TrainingSet
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingRun:
+    """A training job with everything that was decided about it."""
+
+    job: TrainingJob
+    base: BaseSource
+    base_hash: str
+    plan: TrainingPlan
+    settings: TrainSettings
+    cache: Path
+    """The folder in which class images are cached."""
+    progress: Progress
+
+    @property
+    def device(self) -> torch.device:
+        """The device it trains on."""
+        return torch.device(self.plan.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that frozen networks compute in."""
+        return getattr(torch, self.plan.precision)
+
+    @property
+    def trigger(self) -> str:
+        """The word that will stand for the person: the training set's, or the placeholder token of textual inversion."""
+        given = self.job.training.trigger
+        return textual_inversion.placeholder_token(given) if self.settings.token else given
+
+    @property
+    def subject(self) -> str:
+        """Trigger and class word, as prompts name the person."""
+        return f"{self.trigger} {self.job.training.class_word}"
+
+    def captions(self) -> list[str]:
+        """The captions of the crops, with this run's trigger."""
+        training = self.job.training
+        return [crop.caption.replace(training.trigger, self.trigger) for crop in training.crops]
+
+    def run_id(self) -> str:
+        """SHA-256 of base, pictures, settings and the LoRA it continues from: only checkpoints of the same run are resumed."""
+        start = self.job.continue_from
+        lora_hash = hashlib.sha256(start.lora.read_bytes()).hexdigest() if start is not None and start.lora else ""
+        parts = [self.base_hash, training_set_hash(self.job.training), asdict(self.settings), lora_hash]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def training_set_hash(training: TrainingSet) -> str:
+    """SHA-256 of the crops' pixels and captions."""
+    digest = hashlib.sha256()
+    for crop in training.crops:
+        digest.update(repr((crop.image.shape, crop.caption)).encode())
+        digest.update(crop.image.tobytes())
+    return digest.hexdigest()
+
+
+def build_dataset(run: TrainingRun) -> Dataset:
+    """Encode the crops and the class images; the VAE is loaded for that and freed afterwards."""
+    settings, plan, base = run.settings, run.plan, run.base
+    class_pictures = _class_images(run)
+    vae = load_components(base, torch.float32, ["vae"])["vae"].to(run.device)
+    crops = run.job.training.crops
+    crops_and_captions = list(zip([crop.image for crop in crops], run.captions(), strict=True))
+
+    def encode(pictures: Sequence[tuple[Image, str]], flips: bool, batch: int, doing: str) -> list[Sample]:
+        sizes = dataset.bucket_sizes([image for image, _ in pictures], plan.side, base.size_multiple, batch)
+        return dataset.encode_samples(
+            vae, pictures, sizes, flips, lambda at, of: run.progress(at, of, f"Encoding {doing}")
+        )
+
+    built = Dataset(
+        encode(crops_and_captions, settings.flips, plan.batch, "photos"),
+        encode(class_pictures, False, 1, "class pictures"),
+        dataset.latent_scaling(vae.config),
+        plan.batch,
+        settings.seed,
+    )
+    vae = None
+    device.release_memory(run.device)
+    return built
+
+
+def build_learner(run: TrainingRun, validator: Validator | None) -> Learner:
+    """The U-Net with its LoRA, and the text encoders only where they are trained; starts from the job's earlier identity."""
+    base, settings = run.base, run.settings
+    text = _text_conditioning(run, validator)
+    unet = load_components(base, run.dtype, ["unet"])["unet"]
+    if settings.lora:
+        lora.add_adapter(unet, lora_rank(run), LORA_TARGETS, settings.seed)
+    unet.to(run.device)
+    gradient_checkpointing.enable(unet, run.plan.checkpointing)
+    encoders = text.encoders if settings.text else {}
+    networks = ({"unet": unet} if settings.lora else {}) | encoders
+    learner = Learner(
+        family=base.family,
+        unet=unet,
+        encoders=encoders,
+        token_embeddings=text.token_embeddings,
+        text_embedder=text.embedder,
+        loss_function=DiffusionLoss(training_scheduler(base), settings.min_snr),
+        settings=settings,
+        steps=run.plan.steps,
+        device=run.device,
+        dtype=run.dtype,
+        optimizer=make_optimizer(networks, text.token_embeddings, settings),
+    )
+    if run.job.continue_from is not None:
+        learner.load_weights(_initial_weights(run))
+    return learner
+
+
+def lora_rank(run: TrainingRun) -> int:
+    """The rank of the LoRA: of the identity it continues from, else of the settings, else of the family."""
+    start = run.job.continue_from
+    if start is not None and start.lora is not None:
+        return lora.rank_of(lora.load_weights(start.lora))
+    return run.settings.rank or run.base.family.rank
+
+
+def build_generator(run: TrainingRun, unet: Any, embedder: TextEmbedder) -> SampleGenerator:
+    """A sample generator with this U-Net, as it is now; the VAE is loaded for it and freed with it."""
+    components = load_components(run.base, run.dtype, ["vae", "scheduler"])
+    components["vae"].to(run.device)
+    return sample_images.make_generator(run.base, {**components, "unet": unet}, embedder, run.device, run.plan.side)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _TextConditioning:
+    """What turns captions into embeddings, and what of it is trained."""
+
+    embedder: TextEmbedder
+    encoders: dict[str, Any]
+    token_embeddings: dict[str, TokenEmbedding]
+
+
+def _text_conditioning(run: TrainingRun, validator: Validator | None) -> _TextConditioning:
+    """All captions encoded beforehand, their encoders freed; or encoders that are trained."""
+    base, settings, training = run.base, run.settings, run.job.training
+    names = [name for pair in base.family.text_encoders for name in pair]
+    components = load_components(base, run.dtype, names)
+    encoders = {name: components[name].to(run.device) for _, name in base.family.text_encoders}
+    if not (settings.text or settings.token):
+        captions = ["", *run.captions(), *class_images.captions(settings.prior, training.class_word)]
+        cached = text_embeddings.cache_text_embeddings(
+            base.family, components, captions + (validator.captions() if validator else [])
+        )
+        encoders.clear()
+        components.clear()
+        device.release_memory(run.device)
+        return _TextConditioning(cached, {}, {})
+    rows = (
+        textual_inversion.add_token(base.family, components, run.trigger, training.class_word) if settings.token else {}
+    )
+    for number, name in enumerate(sorted(encoders)):
+        encoders[name].to(run.device)
+        if settings.text:
+            lora.add_adapter(encoders[name], lora_rank(run), TEXT_LORA_TARGETS, settings.seed + 1 + number)
+    return _TextConditioning(TrainableTextEmbeddings(base.family, components), encoders, rows)
+
+
+def _initial_weights(run: TrainingRun) -> lora.Weights:
+    """The weights of the identity it continues from; see `Learner.get_weights`."""
+    start = run.job.continue_from
+    weights: lora.Weights = {}
+    if start is not None and start.lora is not None:
+        weights |= lora.load_weights(start.lora)
+    if start is not None and start.tokens is not None:
+        rows = textual_inversion.load_embeddings(start.tokens, run.base.family)
+        weights |= {f"token.{name}": row for name, row in rows.items()}
+    return weights
+
+
+def _class_images(run: TrainingRun) -> list[tuple[Image, str]]:
+    """Class images, generated now where they are missing; empty without prior preservation."""
+    prior, training, plan = run.settings.prior, run.job.training, run.plan
+    if not prior.weight or not prior.images:
+        return []
+    folder = class_images.cache_folder(run.cache, run.base_hash, prior, training.class_word, plan.side)
+    if class_images.missing_numbers(folder, prior):
+        class_images.generate(
+            folder, _base_generator(run), prior, training.class_word, _report_class_images(run.progress)
+        )
+        device.release_memory(run.device)
+    return class_images.load(folder, prior, training.class_word)
+
+
+def _base_generator(run: TrainingRun) -> SampleGenerator:
+    """A sample generator with the untrained base."""
+    base, settings = run.base, run.settings
+    names = [name for pair in base.family.text_encoders for name in pair]
+    components = load_components(base, run.dtype, names)
+    for _, name in base.family.text_encoders:
+        components[name].to(run.device)
+    texts = class_images.captions(settings.prior, run.job.training.class_word)
+    cached = text_embeddings.cache_text_embeddings(base.family, components, [class_images.NEGATIVE, *texts])
+    return build_generator(run, load_components(base, run.dtype, ["unet"])["unet"].to(run.device), cached)
+
+
+def _report_class_images(progress: Progress) -> Callable[[int, int], None]:
+    return lambda at, of: progress(at, of, f"Preserving others, class picture {at + 1} of {of}")

@@ -1,1 +1,0 @@
-"""ONNX networks: opened once, checked against what they must look like; shared by the engines that run them."""

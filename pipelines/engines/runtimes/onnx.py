@@ -1,0 +1,104 @@
+"""ONNX networks: opened once in a process, checked to take pictures, run on CUDA where ONNX Runtime has it."""
+
+import shutil
+import threading
+from functools import cache
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from portrait.arrays import Image
+from portrait.errors import EngineError, OperatorError, broken_model
+
+Floats: TypeAlias = NDArray[np.float32]
+
+
+class OnnxNetwork:
+    """A network that takes one picture as 1×3×H×W; its first output is used. Safe to run on several threads."""
+
+    def __init__(self, path: Path, model: str) -> None:
+        """Open a file of the model `model`; raises `EngineError` (`broken_model`), `OperatorError` (`no_provider`)."""
+        self._path, self._model = path, model
+        with _OPEN_LOCK:
+            self._session = _open_session(path, model, tuple(execution_providers()))
+        inputs = self._session.get_inputs()
+        if not inputs or len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (3, "C", None):
+            raise self.broken_model("it takes no pictures")
+        self._name = inputs[0].name
+        self._half = inputs[0].type == "tensor(float16)"
+        self.input_size: tuple[int, int] | None = _fixed_size(inputs[0].shape)
+        """Height and width that the network requires; None where it takes any."""
+
+    def __call__(self, pixels: Floats) -> Floats:
+        """Run 1×3×H×W; raises `EngineError` (`broken_model`, `out_of_memory`)."""
+        try:
+            output = self._session.run(None, {self._name: pixels.astype(np.float16) if self._half else pixels})[0]
+        except Exception as error:  # onnxruntime's errors share no narrower base.
+            if "alloc" in str(error).lower():
+                raise EngineError(
+                    "out_of_memory", f"There was not enough memory to run {self._model}. Close other programs."
+                ) from error
+            raise self.broken_model(str(error)) from error
+        return np.asarray(output, np.float32)
+
+    def broken_model(self, reason: str) -> EngineError:
+        """The error to raise when the file is not the network that it should be."""
+        return broken_model(self._path, reason, self._model)
+
+
+def to_nchw(image: Image, mean: float | Floats = 0.0, std: float | Floats = 1.0) -> Floats:
+    """A picture as 1×3×H×W float32: (values in 0..1 − `mean`) / `std`."""
+    pixels = (image.astype(np.float32) / np.float32(255) - mean) / std
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], np.float32)
+
+
+def execution_providers() -> list[str]:
+    """Names of the execution providers to use: CUDA where it is there, then the CPU.
+
+    Raises `OperatorError` (`no_provider`) where there is neither.
+
+    CoreML is left out: InsightFace would keep what it compiles in the home folder.
+    """
+    available = onnxruntime.get_available_providers()
+    provider_names = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
+    if not provider_names:
+        raise OperatorError(
+            "no_provider", "onnxruntime has neither a CUDA nor a CPU provider. Install it again with `make install`."
+        )
+    return provider_names
+
+
+def unused_gpu() -> list[str]:
+    """A sentence for an engine's status when there is a GPU that onnxruntime cannot use; else empty."""
+    if not has_nvidia_gpu() or "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return []
+    return ["This machine has an NVIDIA GPU, but onnxruntime was installed without CUDA. Run `make install-gpu`."]
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether an NVIDIA driver is installed; found without importing torch. WSL has `nvidia-smi` but no device file."""
+    return Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
+
+
+_OPEN_LOCK = threading.Lock()
+
+
+@cache
+def _open_session(path: Path, model: str, provider_names: tuple[str, ...]) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    # Published files declare sizes that they do not hold to, and onnxruntime warns of each.
+    options.log_severity_level = 3
+    # Tiles of several sizes would each leave an arena behind.
+    options.enable_cpu_mem_arena = False
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=list(provider_names))
+    except Exception as error:  # onnxruntime's errors share no narrower base.
+        raise broken_model(path, str(error), model) from error
+
+
+def _fixed_size(shape: list[int | str | None]) -> tuple[int, int] | None:
+    height, width = shape[2:]
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None

@@ -1,0 +1,111 @@
+"""The OpenAPI document: operation ids that clients are generated from, summaries and tags."""
+
+from tests.tasks.api.harness import ApiHarness
+
+OPERATION_IDS = """
+add_consent
+add_selfies
+cancel_any_job
+cancel_job
+check_draft
+create_generation
+create_key
+create_person
+create_training
+create_webhook
+delete_draft
+delete_portrait
+delete_selfie
+delete_template
+delete_webhook
+download_portraits
+edit_portrait
+erase_me
+erase_person
+export_me
+export_styles
+get_draft_picture
+get_health
+get_job
+get_job_preview
+get_me
+get_metrics
+get_operator_style
+get_person
+get_portrait
+get_portrait_file
+get_readiness
+get_sample_render
+get_selfie
+get_selfie_crop
+get_selfie_file
+get_statistics
+get_style
+get_style_preview
+get_style_schema
+get_style_statistics
+get_template
+get_template_file
+get_version_picture
+get_webhook
+import_styles
+list_abilities
+list_all_jobs
+list_consents
+list_deliveries
+list_identities
+list_jobs
+list_keys
+list_models
+list_operator_styles
+list_people
+list_portraits
+list_queues
+list_selfies
+list_style_traits
+list_styles
+list_templates
+list_webhooks
+list_workers
+prune_jobs
+publish_draft
+redeliver
+remake_portrait
+rename_person
+retire_style
+retry_any_job
+retry_job
+revoke_key
+set_draft_picture
+sign_in
+stream_job_events
+test_draft
+test_webhook
+update_portrait
+update_selfie
+upload_template
+withdraw_consent
+write_draft
+""".split()
+"""Names of methods in generated clients: a new route adds one, and none changes."""
+TAGS = {
+    "jobs",
+    "keys",
+    "me",
+    "operator",
+    "operator styles",
+    "people",
+    "portraits",
+    "selfies",
+    "styles",
+    "system",
+    "webhooks",
+}
+
+
+def test_operation_ids_are_the_names_of_the_route_functions(api: ApiHarness) -> None:
+    operations = [each for methods in api.app.openapi()["paths"].values() for each in methods.values()]
+    assert sorted(each["operationId"] for each in operations) == OPERATION_IDS
+    assert all(each["summary"] == each["operationId"].replace("_", " ").title() for each in operations)
+    assert {tag for each in operations for tag in each["tags"]} == TAGS
+    assert all(each["description"] for each in operations)
