@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pipelines import model_requirements as known
 from pipelines.diffusion.base import families
-from pipelines.engines import Engines, load_module, engine_names
+from pipelines.engines import Engines, engine_names, load_module
 from pipelines.evaluate import Evaluate
 from pipelines.idphotos import presets
 from pipelines.idphotos.idphoto import IdPainter

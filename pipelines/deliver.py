@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from pipelines.folders import atomic
 from portrait.errors import UserError
-from portrait.idphotos import Span
+from portrait.idphotos import Range
 from portrait.types import Portrait
 
 FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
@@ -67,7 +67,7 @@ def encode(portrait: Portrait, format: str) -> bytes:
     options = SAVE_OPTIONS[name] | ({"dpi": (facts["dpi"], facts["dpi"])} if facts and name != "WEBP" else {})
     if name == "JPEG" and facts:
         return fit_file_size(
-            lambda quality: _jpeg(picture, packet, {**options, "quality": quality}), Span(*facts["kilobytes"])
+            lambda quality: _jpeg(picture, packet, {**options, "quality": quality}), Range(*facts["kilobytes"])
         )
     if name == "PNG":
         text = PngInfo()
@@ -78,7 +78,7 @@ def encode(portrait: Portrait, format: str) -> bytes:
     return file.getvalue()
 
 
-def fit_file_size(write: Callable[[int], bytes], kilobytes: Span) -> bytes:
+def fit_file_size(write: Callable[[int], bytes], kilobytes: Range) -> bytes:
     """The file of the best JPEG quality whose size lies in the range; where none does, the one that comes nearest.
 
     `write` gives the file at a quality. Raw sizes grow with quality, so the best is found by halving.

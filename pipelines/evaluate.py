@@ -11,8 +11,8 @@ from pipelines import image_io as door
 from portrait import metrics
 from portrait.arrays import Image, Vector
 from portrait.errors import UserError
-from portrait.evaluation import Evaluation, Measure, Measured, Unmeasured
-from portrait.faces.likeness import distance, distances
+from portrait.evaluation import Evaluation, Metric, MissingMetric, PictureMeasures
+from portrait.faces.likeness import distance, distance_matrix
 from portrait.metrics import Numbers
 from portrait.photos.quality import measure_sharpness
 from portrait.ports import Classifier, FaceFinder, ImageTextEncoder, Progress
@@ -45,7 +45,7 @@ class EvaluationRequest:
 class _Seen:
     """What is gathered while pictures go by."""
 
-    pictures: list[Measured] = field(default_factory=list)
+    pictures: list[PictureMeasures] = field(default_factory=list)
     vectors: list[Vector] = field(default_factory=list)
     features: list[Numbers] = field(default_factory=list)
     shares: list[Numbers] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Evaluate:
         there = self._features(request.against, progress) if self.image_classifier is not None else np.empty((0, 0))
         pairs: list[float] = []
         if len(seen.vectors) > 1:
-            pairs = metrics.pairwise(distances(self.finder.space, seen.vectors))
+            pairs = metrics.upper_triangle(distance_matrix(self.finder.space, seen.vectors))
         measures = [*_of_faces(pictures, pairs), *_of_features(seen, there), *_of_words(pictures)]
         return Evaluation(
             pictures=pictures,
@@ -110,7 +110,7 @@ class Evaluate:
 
     def _measured(
         self, name: str, image: Image, person: Mapping[str, Vector] | None, vectors: list[Vector]
-    ) -> Measured:
+    ) -> PictureMeasures:
         """One picture; the face that counts is the one most like the person, or the largest."""
         space = self.finder.space
         faces = self.finder.faces(image, embedded=MAX_EMBEDDED_FACES)
@@ -125,7 +125,7 @@ class Evaluate:
         if chosen is not None and space in chosen.embeddings:
             vectors.append(chosen.embeddings[space])
         sharp = None if chosen is None else measure_sharpness(image, chosen)
-        return Measured(name, len(faces), sharp, apart, None, _small(image))
+        return PictureMeasures(name, len(faces), sharp, apart, None, _small(image))
 
     def _features(self, files: Sequence[Path], progress: Progress) -> Numbers:
         """Features of the other set."""
@@ -152,7 +152,7 @@ class Evaluate:
         scores = metrics.clip_scores(shown[list(told)], rows)
         return {number: float(score) for number, score in zip(told, scores, strict=True)}
 
-    def _missing(self, asked: EvaluationRequest, measured: set[str]) -> list[Unmeasured]:
+    def _missing(self, asked: EvaluationRequest, measured: set[str]) -> list[MissingMetric]:
         """What a person may look for in vain, and what would bring it."""
         few = "It takes at least two pictures."
         classify = self.absent.get("classifier", few)
@@ -168,10 +168,10 @@ class Evaluate:
             else "Tell what the pictures should show with --prompts.",
             "diversity_pictures": self.absent.get("comparer", few),
         }
-        return [Unmeasured(name, why) for name, why in reasons.items() if name not in measured]
+        return [MissingMetric(name, why) for name, why in reasons.items() if name not in measured]
 
 
-def _of_faces(pictures: Sequence[Measured], pairs: Sequence[float]) -> list[Measure]:
+def _of_faces(pictures: Sequence[PictureMeasures], pairs: Sequence[float]) -> list[Metric]:
     """What needs the face finder alone."""
     apart = [each.distance for each in pictures if each.distance is not None]
     sharp = [each.sharpness for each in pictures if each.sharpness is not None]
@@ -180,46 +180,46 @@ def _of_faces(pictures: Sequence[Measured], pairs: Sequence[float]) -> list[Meas
     if apart:
         measures.append(_summed("likeness", apart, "lower", found))
     if pairs:
-        told = metrics.summary(pairs)
+        told = metrics.summarize(pairs)
         measures.append(
-            Measure("diversity", told.mean, "higher", {"p10": told.p10, "p90": told.p90, "count": told.count})
+            Metric("diversity", told.mean, "higher", {"p10": told.p10, "p90": told.p90, "count": told.count})
         )
     if sharp:
         measures.append(_summed("sharpness", sharp, "higher", found))
     return measures
 
 
-def _of_features(seen: _Seen, there: Numbers) -> list[Measure]:
+def _of_features(seen: _Seen, there: Numbers) -> list[Metric]:
     """What needs the networks that see."""
     measures = []
     here = np.concatenate(seen.features) if seen.features else np.empty((0, 0))
     if min(len(here), len(there)) > 1:
         both = {"count": float(len(here)), "against": float(len(there))}
-        measures.append(Measure("fid", metrics.frechet(here, there), "lower", both))
-        kid = metrics.kernel(here, there)
-        measures.append(Measure("kid", kid.mean, "lower", {"deviation": kid.deviation, **both}))
+        measures.append(Metric("fid", metrics.frechet_distance(here, there), "lower", both))
+        kid = metrics.kernel_distance(here, there)
+        measures.append(Metric("kid", kid.mean, "lower", {"deviation": kid.deviation, **both}))
     if len(here) > 1:
         score = metrics.inception_score(np.concatenate(seen.shares))
         more = {"deviation": score.deviation, "count": float(len(here))}
-        measures.append(Measure("inception_score", score.mean, "higher", more))
+        measures.append(Metric("inception_score", score.mean, "higher", more))
     shown = np.concatenate(seen.shown) if seen.shown else np.empty((0, 0))
     if len(shown) > 1:
-        told = metrics.summary(metrics.pairwise(metrics.cosine_distances(shown)))
-        measures.append(Measure("diversity_pictures", told.mean, "higher", {"p10": told.p10, "p90": told.p90}))
+        told = metrics.summarize(metrics.upper_triangle(metrics.cosine_distances(shown)))
+        measures.append(Metric("diversity_pictures", told.mean, "higher", {"p10": told.p10, "p90": told.p90}))
     return measures
 
 
-def _of_words(pictures: Sequence[Measured]) -> list[Measure]:
+def _of_words(pictures: Sequence[PictureMeasures]) -> list[Metric]:
     scores = [each.clip for each in pictures if each.clip is not None]
     if not scores:
         return []
-    told = metrics.summary(scores)
-    return [Measure("clip_score", told.mean, "higher", {"p10": told.p10, "p90": told.p90, "count": told.count})]
+    told = metrics.summarize(scores)
+    return [Metric("clip_score", told.mean, "higher", {"p10": told.p10, "p90": told.p90, "count": told.count})]
 
 
-def _summed(name: str, values: Sequence[float], better: str, more: Mapping[str, float]) -> Measure:
-    told = metrics.summary(values)
-    return Measure(name, told.median, better, {"p10": told.p10, "p90": told.p90, "count": told.count, **more})
+def _summed(name: str, values: Sequence[float], better: str, more: Mapping[str, float]) -> Metric:
+    told = metrics.summarize(values)
+    return Metric(name, told.median, better, {"p10": told.p10, "p90": told.p90, "count": told.count, **more})
 
 
 def _notes(asked: EvaluationRequest, seen: _Seen, there: int) -> list[str]:

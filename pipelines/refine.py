@@ -8,7 +8,7 @@ import numpy as np
 
 from portrait.arrays import LARGEST_SIDE, Image
 from portrait.errors import UserError
-from portrait.faces.geometry import move_face, scaled
+from portrait.faces.geometry import scaling_matrix, transform_face
 from portrait.ports import FaceFinder, Progress, Refiner, Restorer, Upscaler
 from portrait.types import Face, PortraitRequest, Refinement
 
@@ -66,8 +66,8 @@ class Refine:
             before = image
             image = blend(before, self.refiners[step.name].refine(before, faces), step.strength)
             if image.shape != before.shape:
-                larger = scaled(image.shape[1] / before.shape[1])
-                faces = [move_face(face, larger) for face in faces]
+                larger = scaling_matrix(image.shape[1] / before.shape[1])
+                faces = [transform_face(face, larger) for face in faces]
         return image
 
 

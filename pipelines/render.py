@@ -1,4 +1,4 @@
-"""Request to portraits: draw, measure, choose, refine."""
+"""Renders the portraits of a request: draw candidates, measure, choose, refine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import image_io as door
+from pipelines import image_io
 from pipelines import refine
 from portrait.arrays import LARGEST_SIDE, SMALLEST_SIDE
 from portrait.errors import UserError
@@ -24,79 +24,81 @@ MAX_COUNT = 16
 
 @dataclass(frozen=True, slots=True)
 class Render:
-    """Draw candidates, measure, choose, refine."""
+    """Renders the portraits of a request."""
 
     painters: Mapping[str, Painter]
-    """By the way of a request."""
+    """By the mode of a request."""
     finder: FaceFinder
     refiners: Mapping[str, Refiner] = field(default_factory=dict)
     """By the name of the step."""
     guard: Guard | None = None
-    """What is drawn of words must pass it, and so must the photos it is drawn from."""
+    """What a diffusion model draws must pass it, and so must the reference photos."""
     redraws: int = 0
-    """Drawings more at most, in styles that are drawn from seeds, for those in which somebody else is seen."""
+    """Most drawings that are added, in modes that draw from seeds, for those whose face is not the person's."""
 
     def __call__(self, request: PortraitRequest, progress: Progress) -> list[Portrait]:
-        """The asked number of portraits, the best first; raises `UserError` when none can be drawn."""
+        """Return `request.count` portraits, the best first; raises `UserError` when none can be drawn."""
         check_request(request)
-        self._admit(request)
-        request = self._beginning(request)
-        drawn = self._drawn(request, progress)
+        self._check_references(request)
+        request = self._locate_face(request)
+        drawn = self._draw(request, progress)
         # What an edit keeps of the picture may hold the face: drawing again would not change it.
         if self.redraws and request.is_generated and request.edit is None:
-            drawn += self._redrawn(drawn, request, progress)
+            drawn += self._redraw(drawn, request, progress)
         if not drawn:
             raise UserError("blocked", "What was drawn may not be delivered. Choose another style, or another seed.")
         chosen = sorted(drawn, key=lambda each: -each.portrait.scores["total"])[: request.count]
         if not refine.steps_of(request):
             return [each.portrait for each in chosen]
         # Only what will be delivered is refined, and then measured as it will be delivered.
-        refined = [self._refined(each.candidate, each.number, each.request, progress) for each in chosen]
+        refined = [self._refine(each.candidate, each.number, each.request, progress) for each in chosen]
         return choose(refined, request.count)
 
-    def _beginning(self, request: PortraitRequest) -> PortraitRequest:
-        """The request with the place of the face in the picture that it begins from."""
+    def _locate_face(self, request: PortraitRequest) -> PortraitRequest:
+        """Return the request with the landmarks of the face in the picture that its edit begins from."""
         edit = request.edit
         if edit is None:
             return request
         faces = self.finder.faces(edit.picture, embedded=0)
         return replace(request, edit=replace(edit, face=faces[0].landmarks if faces else None))
 
-    def _drawn(self, request: PortraitRequest, progress: Progress) -> "list[_Drawn]":
-        """Every candidate of a request, measured."""
+    def _draw(self, request: PortraitRequest, progress: Progress) -> "list[_MeasuredCandidate]":
+        """Draw and measure every candidate of a request; what the guard refuses is left out."""
         candidates = self.painters[request.mode].paint(request, progress)
         drawn = []
         for number, candidate in enumerate(candidates):
             progress(number, len(candidates), "Measuring", candidate.image)
             if request.is_generated and self.guard is not None and not self.guard.allows(candidate.image):
                 continue
-            drawn.append(_Drawn(self._measure(candidate, number, request), candidate, number, request))
+            drawn.append(_MeasuredCandidate(self._measure(candidate, number, request), candidate, number, request))
         return drawn
 
-    def _admit(self, request: PortraitRequest) -> None:
-        """Raise `UserError` (`blocked`) when a photo that words would be drawn from may not be used."""
+    def _check_references(self, request: PortraitRequest) -> None:
+        """Raise `UserError` (`blocked`) when the guard refuses a reference photo of a diffusion model."""
         if self.guard is None or not request.is_generated:
             return
         for person in request.people.values():
             if any(not self.guard.allows(reference.image) for reference in person.references):
                 raise UserError("blocked", "A photo of this person may not be used here. Take it out, and train again.")
 
-    def _redrawn(self, drawn: "Sequence[_Drawn]", request: PortraitRequest, progress: Progress) -> "list[_Drawn]":
-        """As many again, with seeds of their own, as show somebody else; until enough are alike or the budget is spent."""
-        found: list[_Drawn] = []
+    def _redraw(
+        self, drawn: "Sequence[_MeasuredCandidate]", request: PortraitRequest, progress: Progress
+    ) -> "list[_MeasuredCandidate]":
+        """Draw replacements, with seeds of their own, until enough show the person or `redraws` are used up."""
+        found: list[_MeasuredCandidate] = []
         tried = 0
         while tried < self.redraws:
-            alike = sum(self._alike(each.portrait) for each in (*drawn, *found))
+            alike = sum(self._is_same_person(each.portrait) for each in (*drawn, *found))
             missing = min(request.count - alike, self.redraws - tried)
             if missing <= 0:
                 break
             seed = request.seed + request.count + tried
-            found += self._drawn(replace(request, seed=seed, count=missing), progress)
+            found += self._draw(replace(request, seed=seed, count=missing), progress)
             tried += missing
         return found
 
-    def _alike(self, portrait: Portrait) -> bool:
-        """Whether the face that was drawn is taken for the person."""
+    def _is_same_person(self, portrait: Portrait) -> bool:
+        """Return whether every drawn face is within the finder's distance for one person."""
         return bool(portrait.likeness) and all(
             each.distance <= self.finder.same_person for each in portrait.likeness.values()
         )
@@ -104,12 +106,12 @@ class Render:
     def reproduce(
         self, request: PortraitRequest, candidate: int, progress: Progress, drawn: Mapping[str, Any] | None = None
     ) -> Portrait:
-        """The one portrait that a recipe names, drawn anew; `drawn` are the recipe's facts of its drawing.
+        """Draw the one portrait of a recipe again; `drawn` are the recipe's facts of its drawing.
 
         Raises `OperatorError` (`model_differs`) where other models would draw it.
         """
         check_request(request)
-        request = self._beginning(request)
+        request = self._locate_face(request)
         painter = self.painters[request.mode]
         if drawn and isinstance(painter, ReproduciblePainter):
             painter.check_models(request, drawn)
@@ -118,18 +120,18 @@ class Render:
             raise UserError("recipe_differs", "The recipe names a drawing that these photos no longer give.")
         if request.is_generated and self.guard is not None and not self.guard.allows(candidates[candidate].image):
             raise UserError("blocked", "What was drawn may not be delivered. Choose another style, or another seed.")
-        return self._refined(candidates[candidate], candidate, request, progress)
+        return self._refine(candidates[candidate], candidate, request, progress)
 
-    def _refined(self, candidate: Candidate, number: int, request: PortraitRequest, progress: Progress) -> Portrait:
-        """A candidate after the steps that the style and the request name, measured as it is then."""
+    def _refine(self, candidate: Candidate, number: int, request: PortraitRequest, progress: Progress) -> Portrait:
+        """Apply the refinement steps of style and request to a candidate, and measure the result."""
         steps = refine.steps_of(request)
         image = refine.Refine(self.refiners, self.finder)(candidate.image, steps, progress)
         return self._measure(replace(candidate, image=image), number, request)
 
     def _measure(self, candidate: Candidate, number: int, request: PortraitRequest) -> Portrait:
-        """What can be seen in the drawing, with no knowledge of how it was drawn."""
+        """Measure a drawing: likeness by face number, and scores; nothing is taken from how it was drawn."""
         faces = self.finder.faces(candidate.image, embedded=max(4, len(request.people)))
-        drawn = {place: _drawn_face(faces, place, request, candidate) for place in request.people}
+        drawn = {place: _find_drawn_face(faces, place, request, candidate) for place in request.people}
         space = self.finder.space
         likeness = {
             place: Likeness(
@@ -138,13 +140,13 @@ class Render:
             for place, face in drawn.items()
             if face is not None and space in face.embeddings
         }
-        seen = [face for face in drawn.values() if face is not None]
+        faces_found = [face for face in drawn.values() if face is not None]
         scores = {
             "faces": float(len(faces)),
-            "sharpness": min((measure_sharpness(candidate.image, face) for face in seen), default=0.0),
-            "eyes": min((eye_opening(face) for face in seen), default=0.0),
+            "sharpness": min((measure_sharpness(candidate.image, face) for face in faces_found), default=0.0),
+            "eyes": min((eye_opening(face) for face in faces_found), default=0.0),
         }
-        scores["total"] = _total(scores, likeness, len(drawn), self.finder.same_person)
+        scores["total"] = _total_score(scores, likeness, len(drawn), self.finder.same_person)
         return Portrait(
             candidate.image,
             candidate.before,
@@ -156,8 +158,8 @@ class Render:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Drawn:
-    """A candidate with what was measured in it, and the request that draws it."""
+class _MeasuredCandidate:
+    """A candidate with its measures, and the request that draws it."""
 
     portrait: Portrait
     candidate: Candidate
@@ -183,17 +185,17 @@ def check_request(request: PortraitRequest) -> None:
 
 
 def choose(portraits: Sequence[Portrait], count: int) -> list[Portrait]:
-    """The best by total score, in which a face that is not found counts as unlike."""
+    """Return the best by total score, in which a face that is not found counts as unlike."""
     return sorted(portraits, key=lambda each: -each.scores["total"])[:count]
 
 
 def attach_template(style: Style, path: Path, finder: FaceFinder) -> Style:
-    """The style with its picture, the faces in it found and numbered from left to right.
+    """Return the style with its picture, the faces in it found and numbered from left to right.
 
     Raises `UserError`: `template_unreadable`, `template_no_face`.
     """
     try:
-        image = door.read(path).image
+        image = image_io.read(path).image
     except UserError as error:
         raise UserError("template_unreadable", f"The picture {path.name} cannot be used. {error.message}") from error
     faces = sorted(finder.faces(image, embedded=0), key=lambda face: face.box.left)
@@ -205,7 +207,7 @@ def attach_template(style: Style, path: Path, finder: FaceFinder) -> Style:
 
 
 def recipe(request: PortraitRequest, candidate: Candidate, number: int) -> dict[str, object]:
-    """What draws this candidate again, as JSON: the request, and which of its candidates this is."""
+    """Return what draws this candidate again, as JSON: the request, and which of its candidates this is."""
     refined = [asdict(step) for step in refine.steps_of(request)]
     return {
         "schema": 1,
@@ -217,19 +219,19 @@ def recipe(request: PortraitRequest, candidate: Candidate, number: int) -> dict[
         "candidate": number,
         "variation": dict(candidate.variation),
         **({"refiners": refined} if refined else {}),
-        **({"technique": _technique(request.options)} if request.options else {}),
+        **({"technique": _options_to_dict(request.options)} if request.options else {}),
         **({"edit": edits.to_dict(request.edit)} if request.edit else {}),
         **({"drawn": dict(candidate.facts)} if candidate.facts else {}),
     }
 
 
-def _technique(technique: GenerationOptions) -> dict[str, object]:
-    """As recipes tell it: with its preset, because to ask for a technique is a wish even where all of it is as usual."""
-    return {"preset": technique.preset, **options.to_dict(technique)}
+def _options_to_dict(generation_options: GenerationOptions) -> dict[str, object]:
+    """Return the options as recipes hold them: always with the preset, since naming one changes how a template is drawn."""
+    return {"preset": generation_options.preset, **options.to_dict(generation_options)}
 
 
-def _drawn_face(faces: Sequence[Face], place: int, request: PortraitRequest, candidate: Candidate) -> Face | None:
-    """The face that stands where one was to be drawn: the largest in a studio, the nearest to its place in a picture."""
+def _find_drawn_face(faces: Sequence[Face], place: int, request: PortraitRequest, candidate: Candidate) -> Face | None:
+    """Return the face of one person in a drawing: the largest in a studio, the nearest to its place in a template."""
     picture = request.style.picture
     if not faces or picture is None:
         return faces[0] if faces else None
@@ -242,8 +244,8 @@ def _drawn_face(faces: Sequence[Face], place: int, request: PortraitRequest, can
     return min(faces, key=lambda face: float(np.hypot(*(np.array(face.box.centre) - wanted))))
 
 
-def _total(scores: Mapping[str, float], likeness: Mapping[int, Likeness], wanted: int, limit: float) -> float:
-    """0..1 for ranking: likeness counts most; a face that was not found again counts as unlike.
+def _total_score(scores: Mapping[str, float], likeness: Mapping[int, Likeness], wanted: int, limit: float) -> float:
+    """Return the score 0..1 by which portraits are ranked: likeness counts most; a face that is not found counts as unlike.
 
     Eyes count as they are judged in photos, nothing where they are shut.
     """

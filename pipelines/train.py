@@ -1,4 +1,4 @@
-"""A training set to an identity: learn, tell on a page, keep."""
+"""Trains an identity from a training set, or merges identities, and writes the result to a folder with its page."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,42 +15,45 @@ from portrait.training import TrainingJob, TrainingPlan
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """Teach a base model a person."""
+    """Trains a base model on a person."""
 
     trainer: Trainer
 
-    def plan(self, lesson: TrainingJob) -> TrainingPlan:
-        """What it will take."""
-        return self.trainer.plan(lesson)
+    def plan(self, job: TrainingJob) -> TrainingPlan:
+        """Return the plan: steps, batch, resolution, memory and time."""
+        return self.trainer.plan(job)
 
-    def __call__(self, lesson: TrainingJob, folder: Path, progress: Progress) -> StoredIdentity:
-        """Learn and write the identity to `folder`; the lesson's desk may go afterwards."""
+    def __call__(self, job: TrainingJob, folder: Path, progress: Progress) -> StoredIdentity:
+        """Train and write the identity to `folder`, after which the job's `work_dir` may go.
+
+        Raises `UserError` (`folder_taken`).
+        """
         if not identities.is_available(folder):
             raise UserError("folder_taken", f"{folder} holds other things. Name a new or empty folder.")
-        result = self.trainer.train(lesson, progress)
-        description = identities.make_description(result, lesson.training)
+        result = self.trainer.train(job, progress)
+        description = identities.make_description(result, job.training)
         given = {
             identities.LORA_FILE: result.lora,
             identities.WEBUI_FILE: result.kohya_lora,
             identities.TOKENS_FILE: result.tokens,
         }
         files = {name: file for name, file in given.items() if file is not None}
-        return identities.write(folder, description, files, identity.render(description, result, lesson.training))
+        return identities.write(folder, description, files, identity.render(description, result, job.training))
 
     def merge(
-        self, parts: Sequence[StoredIdentity], shares: Sequence[float], folder: Path, desk: Path
+        self, parts: Sequence[StoredIdentity], shares: Sequence[float], folder: Path, work_dir: Path
     ) -> StoredIdentity:
-        """One identity from several of one person: their updates averaged by shares, which are brought to sum to one.
+        """Merge identities of one person: their LoRA updates averaged by `shares`, which are scaled to sum to one.
 
         Raises `UserError` (`cannot_merge`, `folder_taken`).
         """
         if len(shares) != len(parts) or any(share <= 0 for share in shares):
             raise UserError("cannot_merge", "Give one share above 0 for each identity.")
-        whole = sum(shares)
-        even = [share / whole for share in shares]
-        description = identities.make_merged_description(parts, even, "")
+        total = sum(shares)
+        weights = [share / total for share in shares]
+        description = identities.make_merged_description(parts, weights, "")
         loras = [each.folder / identities.LORA_FILE for each in parts]
-        lora, webui = self.trainer.merge(loras, even, description, desk)
+        lora, kohya_lora = self.trainer.merge(loras, weights, description, work_dir)
         description["id"] = hashlib.sha256(lora.read_bytes()).hexdigest()[:16]
-        files = {identities.LORA_FILE: lora, identities.WEBUI_FILE: webui}
+        files = {identities.LORA_FILE: lora, identities.WEBUI_FILE: kohya_lora}
         return identities.write(folder, description, files, identity.render(description, None, None))

@@ -1,9 +1,10 @@
-"""Images, masks, points, vectors and sizes: the arrays that everything else is made of.
+"""Images, masks, points, vectors and sizes: the array types of everything else; and the generator of random arrays.
 
 Images are H×W×3 uint8 RGB everywhere; BGR exists only inside a function that calls OpenCV. Points are (x, y) pixels of the
 image they belong to, x to the right and y down.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -33,3 +34,11 @@ class Size:
 
 SMALLEST_SIDE, LARGEST_SIDE = 64, 8000
 """Sides that a portrait may have, pixels; enlarged or not."""
+
+
+def random_generator(seed: int | Sequence[int]) -> np.random.Generator:
+    """Random numbers that a recipe reproduces from `seed`, by a bit generator that NumPy promises not to change.
+
+    `np.random.default_rng` may stand for another one in a later version (NEP 19).
+    """
+    return np.random.Generator(np.random.PCG64(seed))

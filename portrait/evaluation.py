@@ -7,7 +7,7 @@ from portrait.arrays import Image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measured:
+class PictureMeasures:
     """One picture of the set."""
 
     name: str
@@ -23,7 +23,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class Metric:
     """One number about the whole set."""
 
     name: str
@@ -36,7 +36,7 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Unmeasured:
+class MissingMetric:
     """What could not be measured, and what would help."""
 
     name: str
@@ -47,9 +47,9 @@ class Unmeasured:
 class Evaluation:
     """All that was found out about a set."""
 
-    pictures: tuple[Measured, ...]
-    measures: tuple[Measure, ...]
-    missing: tuple[Unmeasured, ...]
+    pictures: tuple[PictureMeasures, ...]
+    measures: tuple[Metric, ...]
+    missing: tuple[MissingMetric, ...]
     notes: tuple[str, ...]
     """What one must know to read the numbers."""
     space: str

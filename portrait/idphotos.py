@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask, Points, Size
 from portrait.errors import EngineError
-from portrait.faces.geometry import CHIN, MOUTH_LEFT, MOUTH_RIGHT, Frame, eye_distance, size_of
-from portrait.photos.quality import light_of, measure_sharpness, outside, smaller_eye_opening
+from portrait.faces.geometry import RotatedRect, eye_distance, image_size
+from portrait.faces.mesh import CHIN, MOUTH_LEFT, MOUTH_RIGHT
+from portrait.photos.quality import face_light, measure_sharpness, share_outside, smaller_eye_opening
 from portrait.photos.reasons import Thresholds
 from portrait.types import Face
 
@@ -42,7 +43,7 @@ EDGE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Range:
     """An allowed range; either end may be open."""
 
     low: float | None = None
@@ -61,12 +62,12 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RuleResult:
     """One rule, and what was measured; `measured`, `low` and `high` are in `unit`."""
 
     name: str
     measured: float | None
-    allowed: Span
+    allowed: Range
     unit: str
     ok: bool
     tip: str = ""
@@ -74,7 +75,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class HeadMeasures:
     """A head in a photo."""
 
     eyes: tuple[float, float]
@@ -96,22 +97,22 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Composition:
+class FramingRules:
     """What a rule says about a picture, in shares of its height."""
 
-    head: Span
+    head: Range
     """From the chin to the crown."""
     crown: Crown = "hair"
-    eyes: Span = Span()
+    eyes: Range = Range()
     """From the lower edge to the eyes."""
-    top: Span = Span()
+    top: Range = Range()
     """From the crown to the upper edge."""
-    below: Span = Span()
+    below: Range = Range()
     """From the lower edge to the chin."""
-    breadth: Span = Span()
+    breadth: Range = Range()
 
 
-def head_of(person: Mask, face: Face) -> Head:
+def measure_head(person: Mask, face: Face) -> HeadMeasures:
     """The head of `face` in the matte of its person; raises `EngineError` (`no_mesh`).
 
     Eyes and chin are the mesh's. The highest hair is the topmost row of the levelled matte, above the face, that is as wide
@@ -127,21 +128,21 @@ def head_of(person: Mask, face: Face) -> Head:
     breadth = abs(float((mesh[CHEEKS[1]] - mesh[CHEEKS[0]]) @ across))
     hair = max(_hair(person, face, eyes, breadth), SKULL[0] * chin)
     skull = float(np.clip(hair - HAIR * chin, SKULL[0] * chin, SKULL[1] * chin))
-    return Head((float(eyes[0]), float(eyes[1])), face.pose.roll, hair, skull, chin, breadth)
+    return HeadMeasures((float(eyes[0]), float(eyes[1])), face.pose.roll, hair, skull, chin, breadth)
 
 
 def _hair(person: Mask, face: Face, eyes: NDArray[np.float64], breadth: float) -> float:
     """Pixels from the eyes up to the highest hair; 0 where the matte has nothing above them."""
     reach = 3.0 * breadth
-    frame = Frame((float(eyes[0]), float(eyes[1])), 1.4 * breadth, 2 * reach, face.pose.roll)
+    frame = RotatedRect((float(eyes[0]), float(eyes[1])), 1.4 * breadth, 2 * reach, face.pose.roll)
     size = Size(max(8, round(1.4 * breadth)), max(8, round(2 * reach)))
-    levelled = cv2.warpAffine(person, frame.to(size), (size.width, size.height), flags=cv2.INTER_LINEAR)
+    levelled = cv2.warpAffine(person, frame.matrix_to(size), (size.width, size.height), flags=cv2.INTER_LINEAR)
     above = levelled[: size.height // 2] > 0.5
     rows = np.flatnonzero(above.sum(axis=1) >= max(1.0, STRAY * breadth))
     return (size.height / 2 - float(rows[0])) * frame.height / size.height if len(rows) else 0.0
 
 
-def place(head: Head, rules: Composition, aspect: float, photo: Size) -> Frame:
+def find_frame(head: HeadMeasures, rules: FramingRules, aspect: float, photo: Size) -> RotatedRect:
     """The frame of width : height = `aspect` that fits the rules best, level with the eyes.
 
     Where rules allow several, heads and eyes come near the middle of their ranges and the frame does not reach below the
@@ -152,10 +153,10 @@ def place(head: Head, rules: Composition, aspect: float, photo: Size) -> Frame:
     angle = math.radians(head.roll)
     down = np.array([-math.sin(angle), math.cos(angle)])
     centre = np.array(head.eyes) + down * height * (line - 0.5)
-    return Frame((float(centre[0]), float(centre[1])), height * aspect, height, head.roll)
+    return RotatedRect((float(centre[0]), float(centre[1])), height * aspect, height, head.roll)
 
 
-def _frames(head: Head, rules: Composition, photo: Size) -> Iterator[tuple[float, float, float]]:
+def _frames(head: HeadMeasures, rules: FramingRules, photo: Size) -> Iterator[tuple[float, float, float]]:
     """Cost, height in pixels, and eye line over the lower edge, of the frames to choose from."""
     tall = head.top(rules.crown) + head.chin
     low, high = rules.head.low or 0.4, rules.head.high or 0.8
@@ -163,28 +164,28 @@ def _frames(head: Head, rules: Composition, photo: Size) -> Iterator[tuple[float
     angle = math.radians(head.roll)
     for share, line in product(np.linspace(low, high, 25), lines):
         height = tall / share
-        frame = Frame(head.eyes, height, height, head.roll)
-        found = measures(head, frame, float(line), rules.crown)
+        frame = RotatedRect(head.eyes, height, height, head.roll)
+        found = frame_measures(head, frame, float(line), rules.crown)
         cost = 60 * sum(
             span.beyond(found[name])
             for name, span in (("head", rules.head), ("eyes", rules.eyes), ("top", rules.top), ("below", rules.below))
         )
         cost += 30 * rules.breadth.beyond(found["breadth"])
         room = 1 - float(line) - head.hair / height
-        cost += 60 * max(HEADROOM[0] - room, 0) if rules.top == Span() else 60 * max(-room, 0)
-        middle = (lines[0] + lines[-1]) / 2 if rules.eyes != Span() else line
+        cost += 60 * max(HEADROOM[0] - room, 0) if rules.top == Range() else 60 * max(-room, 0)
+        middle = (lines[0] + lines[-1]) / 2 if rules.eyes != Range() else line
         cost += abs(float(share) - (low + high) / 2) + 0.35 * abs(float(line - middle))
-        cost += (0.35 if rules.eyes != Span() else 0.7) * abs(room - HEADROOM[1])
+        cost += (0.35 if rules.eyes != Range() else 0.7) * abs(room - HEADROOM[1])
         foot = head.eyes[1] + math.cos(angle) * height * float(line)
         cost += 6 * max(foot - photo.height, 0) / height
         yield float(cost), float(height), float(line)
 
 
-def _ends(span: Span, otherwise: tuple[float, float]) -> tuple[float, float]:
+def _ends(span: Range, otherwise: tuple[float, float]) -> tuple[float, float]:
     return otherwise[0] if span.low is None else span.low, otherwise[1] if span.high is None else span.high
 
 
-def measures(head: Head, frame: Frame, line: float, crown: Crown) -> dict[str, float]:
+def frame_measures(head: HeadMeasures, frame: RotatedRect, line: float, crown: Crown) -> dict[str, float]:
     """What rules ask for, in shares of the picture's height; `line` is the eyes' height over the lower edge."""
     height = frame.height
     return {
@@ -196,36 +197,36 @@ def measures(head: Head, frame: Frame, line: float, crown: Crown) -> dict[str, f
     }
 
 
-def eye_line(head: Head, frame: Frame) -> float:
+def eye_line(head: HeadMeasures, frame: RotatedRect) -> float:
     """Height of the eyes over the lower edge of a frame, as a share of its height."""
     angle = math.radians(frame.roll)
     down = np.array([-math.sin(angle), math.cos(angle)])
     return 0.5 - float((np.array(head.eyes) - frame.centre) @ down) / frame.height
 
 
-def missing(person: Mask, frame: Frame) -> float:
+def share_missing(person: Mask, frame: RotatedRect) -> float:
     """Share of the frame in which the person goes on beyond the photo's edge, 0..1."""
     size = Size(max(16, round(240 * frame.width / frame.height)), 240)
-    matrix = frame.to(size)
+    matrix = frame.matrix_to(size)
     known = np.ones(person.shape, np.float32)
     seen = cv2.warpAffine(person, matrix, (size.width, size.height), borderMode=cv2.BORDER_REPLICATE) > 0.3
     inside = cv2.warpAffine(known, matrix, (size.width, size.height), borderMode=cv2.BORDER_CONSTANT) > 0.5
     return float((seen & ~inside).mean())
 
 
-LIMITS: Mapping[str, Span] = {
-    "people": Span(1, 1),
-    "head_whole": Span(0.0, None),
-    "yaw": Span(-8, 8),
-    "pitch": Span(-10, 10),
-    "roll": Span(-15, 15),
-    "eyes_open": Span(Thresholds().eyes, None),
-    "mouth_open": Span(None, 0.085),
-    "smile": Span(None, 0.10),
-    "eye_distance": Span(90, None),
-    "sharpness": Span(Thresholds().sharp, None),
-    "light": Span(Thresholds().dark, None),
-    "glare": Span(None, Thresholds().clipped),
+LIMITS: Mapping[str, Range] = {
+    "people": Range(1, 1),
+    "head_whole": Range(0.0, None),
+    "yaw": Range(-8, 8),
+    "pitch": Range(-10, 10),
+    "roll": Range(-15, 15),
+    "eyes_open": Range(Thresholds().eyes, None),
+    "mouth_open": Range(None, 0.085),
+    "smile": Range(None, 0.10),
+    "eye_distance": Range(90, None),
+    "sharpness": Range(Thresholds().sharp, None),
+    "light": Range(Thresholds().dark, None),
+    "glare": Range(None, Thresholds().clipped),
 }
 """What a photo must be before any frame. ISO/IEC 19794-5 asks for yaw and pitch within 5° and 90 px between the eyes; the
 mesh's yaw is compressed and its pitch is uncertain by 3°, so a little more is let through than is true. A tilt is levelled;
@@ -253,9 +254,9 @@ UNITS: Mapping[str, str] = {
 }  # fmt: skip
 
 
-def judge_photo(image: Image, face: Face, head: Head, others: Sequence[Face]) -> tuple[Rule, ...]:
+def judge_photo(image: Image, face: Face, head: HeadMeasures, others: Sequence[Face]) -> tuple[RuleResult, ...]:
     """What of the photo no frame can mend, rule by rule; `others` are the faces beside the person's."""
-    bright, clipped = light_of(image, face)
+    bright, clipped = face_light(image, face)
     near = [other for other in others if other.box.area * 4 > face.box.area]
     found = {
         "people": 1.0 + len(near),
@@ -270,13 +271,13 @@ def judge_photo(image: Image, face: Face, head: Head, others: Sequence[Face]) ->
         "light": bright,
         "glare": clipped,
     }
-    return tuple(rule(name, value, LIMITS[name], UNITS[name], TIPS[name]) for name, value in found.items())
+    return tuple(check_rule(name, value, LIMITS[name], UNITS[name], TIPS[name]) for name, value in found.items())
 
 
-def rule(name: str, measured: float, allowed: Span, unit: str, tip: str) -> Rule:
+def check_rule(name: str, measured: float, allowed: Range, unit: str, tip: str) -> RuleResult:
     """A rule with its verdict; the tip is kept where it is broken."""
     ok = allowed.holds(round(measured, 6))
-    return Rule(name, measured, allowed, unit, ok, "" if ok else tip)
+    return RuleResult(name, measured, allowed, unit, ok, "" if ok else tip)
 
 
 def _mouth(face: Face) -> dict[str, float]:
@@ -291,11 +292,11 @@ def _mouth(face: Face) -> dict[str, float]:
     return {"mouth_open": float(np.hypot(*(upper - lower))) / width, "smile": float(middle - corners) / width}
 
 
-def _margin(image: Image, face: Face, head: Head) -> float:
+def _margin(image: Image, face: Face, head: HeadMeasures) -> float:
     """Pixels between the hair and the nearest edge above; negative where hair or face go on beyond the photo."""
-    size = size_of(image)
+    size = image_size(image)
     angle = math.radians(head.roll)
     top = head.eyes[0] + math.sin(angle) * head.hair, head.eyes[1] - math.cos(angle) * head.hair
     margin = min(top[0], top[1], size.width - 1 - top[0])
     # A matte that ends within a pixel of the edge was ended by it.
-    return -1.0 if outside(image, face) > 0 else margin - 1.5
+    return -1.0 if share_outside(image, face) > 0 else margin - 1.5

@@ -14,7 +14,7 @@ Numbers: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class MeanDeviation:
     """A middle and how much it wavers."""
 
     mean: float
@@ -32,7 +32,7 @@ class Summary:
     count: int
 
 
-def summary(values: Sequence[float]) -> Summary:
+def summarize(values: Sequence[float]) -> Summary:
     """The middle of some numbers and where their outer tenths begin; raises `ValueError` without any."""
     if not values:
         raise ValueError("there are no numbers to sum up")
@@ -47,7 +47,7 @@ def histogram(values: Sequence[float], bins: int = 20) -> tuple[list[int], list[
     return [int(each) for each in counts], [float(each) for each in edges]
 
 
-def frechet(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+def frechet_distance(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
     """Fréchet distance between the Gaussians fitted to two sets of features (FID; Heusel and others 2017, 1706.08500).
 
     It is |m₁−m₂|² + tr(S₁ + S₂ − 2(S₁S₂)^½) of means m and covariances S. No root of a product is taken: with A and B the
@@ -68,9 +68,9 @@ def _scatter(rows: Numbers) -> Numbers:
     return np.asarray(np.linalg.qr(centred, mode="r"), np.float64) if len(rows) > rows.shape[1] else centred
 
 
-def kernel(
+def kernel_distance(
     one: NDArray[np.floating], other: NDArray[np.floating], subset: int = 1000, subsets: int = 100, seed: int = 0
-) -> Spread:
+) -> MeanDeviation:
     """Kernel distance (KID; Bińkowski and others 2018, 1801.01401): unbiased squared MMD of subsets of both sets.
 
     The kernel is (x·y/D + 1)³. Its mean over many draws is that of the true distance, whatever the number of pictures;
@@ -82,7 +82,7 @@ def kernel(
     random = np.random.default_rng(seed)
     draws = 1 if size == len(first) == len(second) else subsets
     found = [_mmd(_some(first, size, random), _some(second, size, random)) for _ in range(draws)]
-    return Spread(float(np.mean(found)), float(np.std(found)))
+    return MeanDeviation(float(np.mean(found)), float(np.std(found)))
 
 
 def _some(rows: Numbers, size: int, random: np.random.Generator) -> Numbers:
@@ -104,7 +104,7 @@ def _cubic_own(rows: Numbers) -> Numbers:
     return ((rows**2).sum(1) / rows.shape[1] + 1) ** 3
 
 
-def inception_score(shares: NDArray[np.floating], splits: int = 10) -> Spread:
+def inception_score(shares: NDArray[np.floating], splits: int = 10) -> MeanDeviation:
     """How sure a classifier is of each picture and how varied they are together (Salimans and others 2016, 1606.03498).
 
     `shares` are N×classes that sum to 1. 1 at the least, the number of classes at the most. Mean and deviation over
@@ -113,7 +113,7 @@ def inception_score(shares: NDArray[np.floating], splits: int = 10) -> Spread:
     rows = _rows(shares, 1)
     parts = np.array_split(rows, max(1, min(splits, len(rows) // 2)))
     scores = [float(np.exp(_divergence(part).mean())) for part in parts]
-    return Spread(float(np.mean(scores)), float(np.std(scores)))
+    return MeanDeviation(float(np.mean(scores)), float(np.std(scores)))
 
 
 def _divergence(rows: Numbers) -> Numbers:
@@ -123,7 +123,7 @@ def _divergence(rows: Numbers) -> Numbers:
     return (rows * np.log(ratio)).sum(1)
 
 
-def cosines(one: NDArray[np.floating], other: NDArray[np.floating]) -> Numbers:
+def cosine_similarities(one: NDArray[np.floating], other: NDArray[np.floating]) -> Numbers:
     """Cosine of each row with its partner, −1..1."""
     first, second = _unit(_rows(one, 1)), _unit(_rows(other, 1))
     return (first * second).sum(1)
@@ -134,10 +134,10 @@ def clip_scores(pictures: NDArray[np.floating], texts: NDArray[np.floating]) -> 
 
     CLIPScore (Hessel and others 2021, 2104.08718) scales by 2.5; the usual tables scale by 100, as here.
     """
-    return np.asarray(100 * np.maximum(cosines(pictures, texts), 0), np.float64)
+    return np.asarray(100 * np.maximum(cosine_similarities(pictures, texts), 0), np.float64)
 
 
-def pairwise(distances: NDArray[np.floating]) -> list[float]:
+def upper_triangle(distances: NDArray[np.floating]) -> list[float]:
     """Each pair's distance once, from an N×N table; empty with fewer than two."""
     rows, columns = np.triu_indices(len(distances), k=1)
     return [float(each) for each in np.asarray(distances)[rows, columns]]

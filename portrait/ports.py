@@ -1,4 +1,4 @@
-"""What an engine must be able to do: one small protocol each."""
+"""Protocols that engines implement, one small one for each kind of engine."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,19 +12,19 @@ from portrait.types import Candidate, Face, Identity, PortraitRequest, Regions
 
 
 class Progress(Protocol):
-    """Hears how far long work has come; raises `Cancelled` to stop it."""
+    """Callback that reports the progress of long work; raises `Cancelled` to stop it."""
 
     def __call__(self, done: int, total: int, doing: str, preview: Image | None = None) -> None:
-        """Report `done` of `total` steps and what is being done, in the person's words."""
+        """Report `done` of `total` steps, a sentence about the current one, and a preview picture where there is one."""
         ...
 
 
 class FaceFinder(Protocol):
-    """Finds faces."""
+    """Detects faces in a picture and embeds them."""
 
     @property
     def space(self) -> str:
-        """The embedding space of the vectors it gives: `dlib`, `buffalo_l` …"""
+        """Name of the embedding space of its vectors: `dlib`, `buffalo_l` …"""
         ...
 
     @property
@@ -35,32 +35,32 @@ class FaceFinder(Protocol):
     def faces(self, image: Image, embedded: int = 1) -> list[Face]:
         """Faces of an upright image, the largest first; the first `embedded` of them carry embeddings.
 
-        An embedding is the slow part, so only the faces that count are given one.
+        Embedding is the slow part, so it is done only for the faces that matter.
         """
         ...
 
 
 class Matter(Protocol):
-    """Separates a person from the background."""
+    """Matting: separates a person from the background."""
 
     def matte(self, image: Image, face: Face) -> Mask:
-        """How much of each pixel belongs to the person of `face`, 0..1, as large as `image`."""
+        """Alpha matte of the person of `face`: 0..1, as large as `image`."""
         ...
 
 
 class Restorer(Protocol):
-    """Makes a poor photo of a face better without changing who it is."""
+    """Face restoration: improves a poor photo of a face without changing who it is."""
 
     def restore(self, image: Image, face: Face) -> Image:
-        """The same picture, same size; `face` is in its pixels."""
+        """The restored picture, as large as `image`; `face` is in its pixels."""
         ...
 
 
 class Parser(Protocol):
-    """Says which pixels of a face are what."""
+    """Face parsing: labels the pixels of a face by region."""
 
     def parse(self, image: Image, face: Face) -> Regions:
-        """Soft masks of the regions that the engine can tell apart, each as large as `image`."""
+        """Soft masks of the regions that the engine distinguishes, each as large as `image`."""
         ...
 
 
@@ -73,33 +73,33 @@ class Upscaler(Protocol):
 
 
 class Refiner(Protocol):
-    """Makes a drawn portrait better as a whole."""
+    """Post-processes a whole drawn portrait."""
 
     def refine(self, image: Image, faces: Sequence[Face]) -> Image:
-        """The picture at full strength, as large as it was or larger; `faces` are in its pixels.
+        """The refined picture, as large as `image` or larger; `faces` are in the pixels of `image`.
 
-        How much of it is taken is not the engine's to say: see `pipelines.refine`.
+        Engines work at full strength; `pipelines.refine` blends the result over the input.
         """
         ...
 
 
 class Classifier(Protocol):
-    """Says what pictures show, among classes it knows."""
+    """Classifies pictures, for FID, KID and inception score."""
 
     def classify(self, images: Sequence[Image]) -> tuple[Numbers, Numbers]:
-        """Features N×D, and shares of classes N×K that sum to 1."""
+        """Features N×D, and class probabilities N×K that sum to 1."""
         ...
 
 
 class ImageTextEncoder(Protocol):
-    """Sees pictures and words in one space."""
+    """Encodes pictures and texts into one feature space, as CLIP does."""
 
     def encode_images(self, images: Sequence[Image]) -> Numbers:
-        """Features N×D."""
+        """Features N×D of the pictures."""
         ...
 
     def words(self, texts: Sequence[str]) -> Numbers:
-        """Features N×D of the same D."""
+        """Features N×D of the texts, of the same D as those of pictures."""
         ...
 
 
@@ -107,29 +107,32 @@ class Painter(Protocol):
     """Draws a person in a style."""
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
-        """At least `request.count` candidates, deterministic in the request; raises `UserError` when the style cannot be
-        drawn with these people (a template's face in profile, no reference with shoulders)."""
+        """At least `request.count` candidates; the same request gives the same pixels.
+
+        Raises `UserError` when the style cannot be drawn with these people: a template's face in profile, no reference
+        with shoulders.
+        """
         ...
 
 
 @runtime_checkable
 class ReproduciblePainter(Protocol):
-    """A painter that draws with models that may have been replaced since."""
+    """A painter that can check whether a recipe can still be reproduced with the installed models."""
 
     def check_models(self, request: PortraitRequest, drawn: Mapping[str, Any]) -> None:
-        """Raise `OperatorError` (`model_differs`) unless its models are those that a recipe's facts name."""
+        """Raise `OperatorError` (`model_differs`) unless the models are those of `drawn`, the facts of a recipe."""
         ...
 
 
 class IdentityAdapter(Protocol):
-    """Tells a diffusion model who is to be drawn."""
+    """Conditions a diffusion model on a person: LoRA, InstantID, PhotoMaker, IP-Adapter FaceID."""
 
     def describe(self, person: Identity, description: str) -> str:
-        """What stands for the person in a prompt; `words` does so far."""
+        """The words that stand for the person in a prompt, with those of this adapter added to `description`."""
         ...
 
     def check(self, person: Identity, base: Any) -> None:
-        """Raise what would keep this person from being drawn on this base, before anything is loaded.
+        """Raise an error if this person cannot be drawn on this base, before anything is loaded.
 
         `UserError` (`not_learned`, `wrong_base`, `broken_identity`, `no_reference`), `OperatorError` (`wrong_family`,
         `missing_model`), `EngineError` (`broken_model`).
@@ -137,35 +140,36 @@ class IdentityAdapter(Protocol):
         ...
 
     def prepare(self, lease: Any, person: Identity, parameters: GenerationParameters) -> Any:
-        """Arm a leased base and give what the call is told beside: `pipelines.diffusion.sampling.pipeline_call.Conditions`."""
+        """Load the adapter into a leased base; returns `pipelines.diffusion.sampling.pipeline_call.Conditions`,
+        the arguments of the pipeline call that condition it."""
         ...
 
 
 class Guard(Protocol):
-    """Keeps pictures back that may not be delivered."""
+    """Safety checker: decides which pictures may be used and delivered."""
 
     def allows(self, image: Image) -> bool:
-        """Whether it may be drawn from, and whether it may be delivered."""
+        """Whether a picture may be drawn from or delivered."""
         ...
 
 
 class ControlPreprocessor(Protocol):
-    """Draws what a diffusion model shall follow of a photo."""
+    """Preprocessor of a ControlNet: makes a control map of a photo."""
 
     def process(self, image: Image) -> Image:
-        """The same size; canny's outlines, a pose's limbs, a depth map."""
+        """The control map, as large as `image`: Canny edges, an OpenPose skeleton, a depth map …"""
         ...
 
 
 class Trainer(Protocol):
-    """Teaches a base model a person."""
+    """Trains a LoRA or token embedding of a person on a base model."""
 
     def plan(self, job: TrainingJob) -> TrainingPlan:
-        """What it will take, without loading weights."""
+        """Steps, memory and time of the training, without loading weights."""
         ...
 
     def train(self, job: TrainingJob, progress: Progress) -> TrainingResult:
-        """Learn, going on from what the lesson's desk holds; the files of the result lie on the desk.
+        """Train, resuming from a checkpoint in the job's `work_dir` if there is one; writes the result's files there.
 
         Reports step, loss and time left, and stops within one step when `progress` raises. Raises `EngineError`
         (`out_of_memory`, `diverged`), `UserError` (`wrong_base`).
@@ -175,7 +179,7 @@ class Trainer(Protocol):
     def merge(
         self, loras: Sequence[Path], weights: Sequence[float], facts: Mapping[str, Any], work_dir: Path
     ) -> tuple[Path, Path]:
-        """The mean update of several LoRAs of one base, by shares that sum to one: both files, written to `desk`.
+        """Merge several LoRAs of one base by `weights` that sum to 1; writes both files to `work_dir`.
 
         `facts` are those of `identity.json`. Raises `UserError` (`cannot_merge`).
         """

@@ -1,4 +1,4 @@
-"""The values of learning a person: what is asked for, what it will take, what came of it."""
+"""The values of training a person: job, plan, validation results, result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,23 +11,23 @@ from portrait.types import Identity, TrainingSet
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingJob:
-    """What a trainer is to learn."""
+    """What to train: the training set, the base model and options."""
 
     training: TrainingSet
     base: str
-    """Name of a base model of the settings or the store, or where one lies."""
+    """Name of a base model of the settings or the store, or its path."""
     work_dir: Path
-    """A folder that is there and belongs to this lesson; what it holds of an earlier, broken run is gone on from."""
+    """An existing folder of this job alone; a checkpoint of an interrupted run in it is resumed."""
     continue_from: Identity | None = None
-    """An identity of the same person and base to go on from."""
+    """An identity of the same person and base whose LoRA is trained further."""
     overrides: Mapping[str, int | float | bool] = field(default_factory=dict)
-    """What the trainer shall do otherwise than its settings say: steps, rank, rate, batch, seed, text, token, prior (the
-    weight of prior preservation)."""
+    """Values in place of the trainer's settings: steps, rank, rate, batch, seed, text, token, prior (the weight of prior
+    preservation)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """What one validation found: the person drawn with the same prompts and seeds."""
+    """Measures of one validation, which draws the person with fixed prompts and seeds. Its fields are keys of JSON files."""
 
     step: int
     distance: float
@@ -35,35 +35,36 @@ class ValidationResult:
     found: float
     """Share of pictures in which a face was found, 0..1."""
     among: float | None
-    """Mean distance of the drawn faces to each other; None with fewer than two."""
+    """Mean pairwise distance of the drawn faces; None with fewer than two."""
     collapsed: bool
-    """Whether the drawn faces differ less than half as much as those of the photos: one picture over and over."""
+    """Whether the drawn faces differ less than half as much as those of the photos: mode collapse."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingResult:
-    """What came of a lesson."""
+    """Files, losses and measures of a finished training."""
 
     lora: Path | None
-    """In diffusers' names; None when only a token was learned."""
+    """LoRA in diffusers' names; None when only a token was trained."""
     kohya_lora: Path | None
     """The same in the names of kohya's trainers."""
     tokens: Path | None
+    """Embedding of the trigger, where textual inversion was used."""
     steps: int
-    """Steps that were done; fewer than planned when learning ended early."""
+    """Steps that were run; fewer than planned when training ended early."""
     chosen: str
-    """What was taken, in words: `step 600`, `merge of steps 400, 500, 600`."""
+    """Which checkpoint was chosen: `step 600`, `merge of steps 400, 500, 600`."""
     trigger: str
-    """The word that now stands for the person."""
+    """The trigger word of the person."""
     losses: tuple[float, ...]
-    """Of each step."""
+    """Loss of each step."""
     validations: tuple[ValidationResult, ...]
     test_results: Mapping[str, ValidationResult]
-    """What was compared in the end, by its words, on seeds that no look had used."""
+    """Final comparison of the candidates for `chosen`, by their names there, on seeds that no validation used."""
     sample_images: tuple[tuple[str, Image], ...]
-    """The last look's pictures with their prompts."""
+    """Pictures of the last validation with their prompts."""
     notes: tuple[str, ...]
-    """What the person should know: no face found, ended early, a smaller plan after memory ran out."""
+    """Notes for the person: no face found, ended early, a smaller plan after memory ran out."""
     facts: Mapping[str, object]
     """JSON: family, hash of the base, rank, batch, sizes, settings, package versions, seconds."""
 
@@ -73,22 +74,22 @@ Checkpointing = Literal["off", "light", "full"]
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """What training will take, before anything is loaded."""
+    """Steps, memory and time of a training, estimated before anything is loaded."""
 
     family: str
     steps: int
     batch: int
     checkpointing: Checkpointing
-    """What is computed again on the way back, so that it need not be kept."""
+    """How much gradient checkpointing is used."""
     side: int
     """Long side in pixels."""
     buckets: Mapping[str, int]
-    """Pictures by resolution, `width×height`."""
+    """Number of pictures by bucket, `width×height`."""
     device: str
     precision: str
     memory: float
-    """Bytes at most, estimated."""
+    """Estimated peak memory in bytes."""
     free: float
-    """Bytes that are free."""
+    """Free memory in bytes."""
     seconds: float
-    """Estimated, without drawing class pictures and looks."""
+    """Estimated time, without class pictures and validations."""

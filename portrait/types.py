@@ -1,4 +1,4 @@
-"""The values that flow from selfie to portrait: frozen, and nothing else.
+"""The values that flow from selfie to portrait: frozen dataclasses without behaviour.
 
 Left and right are those of the picture, not of the person.
 """
@@ -62,15 +62,15 @@ class Pose:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selfie:
-    """A photo as it came through the door: decoded, turned upright by EXIF once, in sRGB."""
+    """A decoded photo, turned upright by its EXIF orientation, in sRGB."""
 
     id: str
     """First 16 hex digits of the SHA-256 of the file: the same bytes are the same selfie."""
     image: Image
     name: str
-    """The file's name as the person knows it."""
+    """Name of the file, as the person sees it."""
     native_size: Size
-    """Size of the whole photo when it is decoded in full; `image` may be smaller."""
+    """Size of the photo when it is decoded in full; `image` may be smaller."""
 
     @property
     def scale(self) -> float:
@@ -88,15 +88,15 @@ class Face:
     mesh: Points | None
     """478×3 in MediaPipe's order (the last ten are the irises), or None where the engine gives none."""
     embeddings: Mapping[str, Vector]
-    """By space (`dlib`, `buffalo_l`, `antelopev2`); empty when the face was found but not embedded."""
+    """By embedding space (`dlib`, `buffalo_l`, `antelopev2`); empty when the face was found but not embedded."""
     pose: Pose
     confidence: float
-    """0..1, the detector's own."""
+    """The detector's score, 0..1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a photo was judged so: a stable code and what the person can do about it."""
+    """A stable code of what is wrong with a photo, and what the person can do about it."""
 
     code: str
     tip: str
@@ -104,7 +104,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How fit a photo is to show its face; every part is 0 (useless) to 1 (as good as it matters)."""
+    """Quality of the face in a photo; every part is 0 (useless) to 1 (better would not help)."""
 
     sharpness: float
     exposure: float
@@ -113,7 +113,7 @@ class Quality:
     eyes: float
     framing: float
     total: float
-    """Geometric mean of the parts: one bad part cannot be bought back by the others."""
+    """Geometric mean of the parts, so that good parts do not outweigh a bad one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,24 +126,24 @@ class Likeness:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredPhoto:
-    """A photo with its verdict; what the report shows."""
+    """A photo with its verdict, as the report shows it."""
 
     name: str
     verdict: Verdict
     reasons: tuple[Reason, ...] = ()
     selfie: Selfie | None = None
-    """At the reduced size it was judged at; None when the file could not be read."""
+    """At the reduced size at which it was judged; None when the file could not be read."""
     face: Face | None = None
     """In the pixels of `selfie.image`."""
     quality: Quality | None = None
     likeness: Likeness | None = None
     quarter_turns: int = 0
-    """Counter-clockwise quarter turns that stood the photo upright beyond what EXIF said."""
+    """Counter-clockwise quarter turns that made the photo upright, after those of its EXIF orientation."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crop:
-    """One picture to learn from."""
+    """One training picture with its caption."""
 
     image: Image
     caption: str
@@ -155,7 +155,7 @@ class Crop:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """A selfie at native resolution with its face: what painters and adapters look at."""
+    """A selfie at native resolution with its face, for painters and identity adapters."""
 
     name: str
     image: Image
@@ -165,15 +165,15 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingSet:
-    """What is learned from: one person, judged, chosen, cropped."""
+    """The chosen and cropped photos of one person, ready for training."""
 
     crops: tuple[Crop, ...]
     references: tuple[Reference, ...]
     """The best first: the most frontal of the best photos leads."""
     mean_embeddings: Mapping[str, Vector]
-    """The person: mean embedding of the chosen photos, by space."""
+    """Mean embedding of the chosen photos, by embedding space."""
     photos: tuple[ScoredPhoto, ...]
-    """Every photo that was given, in the order given."""
+    """Every photo that was given, in that order."""
     trigger: str
     class_word: str
 
@@ -183,24 +183,24 @@ StyleKind: TypeAlias = Literal["studio", "template", "text", "idphoto"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Identity:
-    """A person who can be drawn."""
+    """A person who can be drawn: reference photos, and a LoRA or token embedding where one was trained."""
 
     id: str
     references: tuple[Reference, ...]
     """The best first."""
     mean_embeddings: Mapping[str, Vector]
-    """Mean embedding by space."""
+    """Mean embedding by embedding space."""
     lora: Path | None = None
-    """What a diffusion base learned of the person, in diffusers' names; None for painters that need no learning."""
+    """LoRA of the person, in diffusers' names; None for painters that need no training."""
     trigger: str = ""
-    """The word that stands for the person in a prompt."""
+    """The trigger word that stands for the person in a prompt."""
     class_word: str = ""
     base: str = ""
     """Name of the base model that the LoRA belongs to."""
     base_hash: str = ""
-    """Of that base's files; empty where it is not known."""
+    """Hash of that base's files; empty where it is not known."""
     tokens: Path | None = None
-    """A learned embedding of the trigger, where textual inversion was used."""
+    """File with the embedding of the trigger, where textual inversion was used."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,7 +209,7 @@ class StylePicture:
 
     image: Image
     faces: tuple[Face, ...]
-    """Numbered from 1 as a reader meets them: from left to right."""
+    """Numbered from 1, from left to right."""
 
 
 Region: TypeAlias = Literal[
@@ -218,22 +218,22 @@ Region: TypeAlias = Literal[
 """Part of a head; `mouth` is what lies between the lips."""
 
 Regions: TypeAlias = Mapping[Region, Mask]
-"""Soft masks as large as the picture, their sum at most 1; what an engine cannot tell is left out."""
+"""Soft masks as large as the picture, their sum at most 1; regions that an engine does not know are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refinement:
-    """One step that makes a drawn portrait better."""
+    """One step of post-processing a drawn portrait."""
 
     name: str
     """A refiner, a restorer of faces, or `upscale2`, `upscale4`."""
     strength: float = 1.0
-    """How much of the result is taken, 0..1; the rest stays as it was."""
+    """Blend of the result over the input, 0..1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Style:
-    """What a portrait shall look like; a version of it never changes."""
+    """What a portrait looks like: backdrop, template picture or prompt; a version of it never changes."""
 
     id: str
     version: int
@@ -246,79 +246,79 @@ class Style:
     prompt_spec: PromptSpec | None = None
     """For kind `text`, and for a template that a diffusion model draws into."""
     passes: Passes | None = None
-    """For kind `template`: how strongly a diffusion model draws into it; as usual when None."""
+    """For kind `template`: how strongly a diffusion model draws into it; the defaults when None."""
     engines: tuple[str, ...] = ()
-    """Painters that it was made for, the first by preference; the usual one of its kind when empty."""
+    """Painters it was made for, the preferred one first; when empty, the default one of its kind."""
     preset: str = ""
-    """Name of an authority's rule, for kind `idphoto`."""
+    """Name of an ID-photo preset, for kind `idphoto`."""
     background: str = ""
-    """For kind `idphoto`: a colour's name, #rrggbb, or `kept`; the rule's own when empty."""
+    """For kind `idphoto`: a colour's name, #rrggbb, or `kept` for the photo's own; the preset's when empty."""
     retouch: float = 0.4
     """Strength of the skin retouch, 0..1."""
     refiners: tuple[Refinement, ...] = ()
-    """What is done to every portrait after it was drawn, in this order."""
+    """Post-processing of every portrait, in this order."""
     licence: str = ""
     credit: str = ""
-    """Whom the picture is owed to."""
+    """Attribution of the picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PortraitRequest:
-    """What is asked for."""
+    """A request for `count` portraits of some people in a style."""
 
     people: Mapping[int, Identity]
-    """By face number of the style; a studio has one face, number 1. Faces without a person are left alone."""
+    """By face number of the style; a studio has one face, number 1. Faces without a person stay as they are."""
     style: Style
     seed: int
     count: int
     size: Size | None = None
     """Size of the portrait; None leaves it to the style."""
     refiners: tuple[Refinement, ...] = ()
-    """After the style's; one that the style has too takes its place, and with strength 0 leaves it out."""
+    """After the style's; one of the same name takes the place of the style's, and with strength 0 removes it."""
     options: GenerationOptions | None = None
-    """For kind `text`; a template that is asked for with one is drawn into by a diffusion model."""
+    """For kind `text`; with a template, they have a diffusion model draw into it."""
     edit: Edit | None = None
-    """For kind `text`: the picture that it begins from, and what shall become of it."""
+    """For kind `text`: the picture to begin from and how to change it."""
 
     @property
     def mode(self) -> str:
         """How it is drawn: the kind of its style, or `inpaint` where a diffusion model draws into a template."""
-        wished = self.options is not None or self.style.engines[:1] == ("diffusion",)
-        return "inpaint" if wished and self.style.kind == "template" else self.style.kind
+        with_diffusion = self.options is not None or self.style.engines[:1] == ("diffusion",)
+        return "inpaint" if with_diffusion and self.style.kind == "template" else self.style.kind
 
     @property
     def is_generated(self) -> bool:
-        """Whether a diffusion model makes it up: then it comes of a seed, and must pass the guard."""
+        """Whether a diffusion model generates it: then it depends on the seed and must pass the guard."""
         return self.mode in ("text", "inpaint")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A drawing before it was measured."""
+    """A drawn picture before it is measured."""
 
     image: Image
     reference_names: Mapping[int, str]
     """Name of the reference used, by face number."""
     variation: Mapping[str, float]
-    """Numbers that set this candidate apart; with the request they draw it again."""
+    """Random choices of this candidate, by name; with the request they reproduce it."""
     before: Image | None = None
     """The same composition without retouch and relight, where a painter has those."""
     facts: Mapping[str, object] = field(default_factory=dict)
-    """What else it takes to draw it again, as JSON: models with their hashes, scheduler, strengths, versions."""
+    """What else reproduces it, as JSON: models with their hashes, scheduler, strengths, versions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Portrait:
-    """A finished drawing with its measures."""
+    """A finished portrait with its measures."""
 
     image: Image
     before: Image | None
-    """What it would be without retouch and relight; None where nothing of the kind was done."""
+    """The same without retouch and relight; None where neither was done."""
     reference_names: Mapping[int, str]
-    """Name of the reference used, by face number; kept out of the recipe, which travels with the picture."""
+    """Name of the reference used, by face number; not in the recipe, which is stored in the picture."""
     likeness: Mapping[int, Likeness]
     """By face number; distance of the drawn face to the person."""
     scores: Mapping[str, float]
-    """sharpness, eyes, faces … each in its own unit, and `total` 0..1 by which portraits are ranked."""
+    """`sharpness`, `eyes`, `faces` … each in its own unit, and `total` 0..1, by which portraits are ranked."""
     recipe: Mapping[str, object]
-    """All it takes to draw it again; JSON."""
+    """All that reproduces it, as JSON."""

@@ -1,1 +1,1 @@
-"""Jobs: ledger, files, HTTP API, workers; the settings of an installation."""
+"""Jobs: the ledger, the queue and its workers, the HTTP API and its client; and the settings of an installation."""

@@ -162,10 +162,10 @@ def _facechain_notes(path: Path, given: Mapping[str, Any]) -> list[Skipped]:
 
 def _carried(given: Mapping[str, Any]) -> dict[str, Any]:
     """Unknown fields and those without a counterpart; without nulls, which TOML does not have."""
-    kept = {
+    rest = {
         field: value for field, value in given.items() if field not in FACECHAIN_FIELDS or field in ("img", "revision")
     }
-    return {"facechain": _drop_nulls(kept)} if kept else {}
+    return {"facechain": _drop_nulls(rest)} if rest else {}
 
 
 def _drop_nulls(value: Any) -> Any:

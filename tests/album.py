@@ -1,4 +1,4 @@
-"""Tiny bases that know an album, each picture by its own caption. Random ones cannot be taught; these can.
+"""Tiny bases that know an album, each picture by its own caption. Random ones cannot be trained; these can.
 
 On random weights the attention of a tiny U-Net reaches next to nothing of what is drawn: learning all of it gains a tenth. What
 tells two dozen pictures apart by their words has room for one more.
@@ -43,7 +43,7 @@ def write(folder: Path, family: str) -> Path:
 
 
 def learn(folder: Path, family: str) -> dict[str, torch.Tensor]:
-    """Weights of a U-Net that learned the album, all of it; `folder` is filled on the way."""
+    """Weights of a U-Net that was trained on the whole album; `folder` is filled on the way."""
     base = loading.open_base(family, _unknowing(folder, family))
     pipeline: Any = loading.load_pipeline(base, torch.float32)
     unet = pipeline.unet
@@ -51,7 +51,7 @@ def learn(folder: Path, family: str) -> dict[str, torch.Tensor]:
     album = pictures(pipeline.vae)
     captions = [each.caption for each in album]
     words = text_embeddings.cache_text_embeddings(base.family, pipeline.components, captions)
-    shown = dataset.latent_scaling(pipeline.vae.config).sample(
+    batch = dataset.latent_scaling(pipeline.vae.config).sample(
         torch.cat([each.moments for each in album]), torch.zeros(1)
     )
     optimiser = torch.optim.AdamW(unet.parameters(), lr=RATE, weight_decay=0)
@@ -59,12 +59,12 @@ def learn(folder: Path, family: str) -> dict[str, torch.Tensor]:
     random = torch.Generator().manual_seed(0)
     for _ in range(STEPS):
         picked = torch.randint(len(album), (BATCH,), generator=random)
-        noise = torch.randn(BATCH, *shown.shape[1:], generator=random)
+        noise = torch.randn(BATCH, *batch.shape[1:], generator=random)
         times = torch.randint(schedule.config["num_train_timesteps"], (BATCH,), generator=random)
-        said = words([captions[place] for place in picked])
-        added = base.family.added_cond_kwargs(said, [album[place].sizes for place in picked])
-        noised = schedule.add_noise(shown[picked], noise, times)
-        guess = unet(noised, times, said.hidden, added_cond_kwargs=added, return_dict=False)[0]
+        prediction = words([captions[place] for place in picked])
+        added = base.family.added_cond_kwargs(prediction, [album[place].sizes for place in picked])
+        noised = schedule.add_noise(batch[picked], noise, times)
+        guess = unet(noised, times, prediction.hidden, added_cond_kwargs=added, return_dict=False)[0]
         functional.mse_loss(guess, noise).backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         optimiser.step()
@@ -76,9 +76,9 @@ def learn(folder: Path, family: str) -> dict[str, torch.Tensor]:
 def pictures(vae: Any) -> list[Sample]:
     """The album, encoded."""
     captions = [f"a photo of {one} {other}" for one, other in itertools.permutations(NAMES, 2)]
-    told = list(zip(crops(), captions, strict=False))
+    embeddings = list(zip(crops(), captions, strict=False))
     side = Size(tiny.SIDE, tiny.SIDE)
-    return dataset.encode_samples(vae, told, [side] * PICTURES, flips=False, report=lambda done, of: None)
+    return dataset.encode_samples(vae, embeddings, [side] * PICTURES, flips=False, report=lambda done, of: None)
 
 
 def crops() -> list[Image]:
@@ -90,7 +90,7 @@ def crops() -> list[Image]:
 
 def _crop(photo: Image, random: np.random.Generator) -> Image:
     side = int(random.integers(96, 300))
-    top, left = (int(random.integers(whole - side + 1)) for whole in photo.shape[:2])
+    top, left = (int(random.integers(weights - side + 1)) for weights in photo.shape[:2])
     size = (tiny.SIDE, tiny.SIDE)
     return np.asarray(
         cv2.resize(photo[top : top + side, left : left + side], size, interpolation=cv2.INTER_AREA), np.uint8

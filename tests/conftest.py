@@ -39,9 +39,15 @@ NETWORKS = (
     *("painters/test_diffusion", "painters/test_inpaint", "test_parsers", "test_realesrgan", "test_restoreformer"),
     *("commands/test_make_diffusion", "commands/test_train", "commands/test_evaluate", "commands/test_prepare"),
     *("commands/test_edit", "people/test_pages", "people/test_portrait", "server/test_"),
-    *("tasks/test_drawing", "tasks/test_lessons", "tasks/test_editing", "test_into_templates", "test_remade_templates"),
+    *(
+        "tasks/test_drawing",
+        "tasks/test_training",
+        "tasks/test_editing",
+        "tasks/test_templates",
+        "test_reproduced_templates",
+    ),
     *("test_story", "test_samples_diffusion"),
-    *(f"api/test_{sweep}" for sweep in ("strangers", "hostile", "uploads", "styles", "middleware")),
+    *(f"api/test_{sweep}" for sweep in ("access", "inpainting", "hostile", "uploads", "styles", "middleware")),
 )
 """In the name of tests that build networks, run whole commands and pages, or sweep the API: seconds each, marked `networks`."""
 

@@ -1,4 +1,4 @@
-"""Engines that need no model: faces are read from the colour of a made picture."""
+"""Fake engines without models: they find faces by the colours of synthetic pictures."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,13 +7,14 @@ import cv2
 import numpy as np
 
 from portrait.arrays import Image, Mask
+from portrait.errors import Cancelled
 from portrait.types import Box, Face, Pose
 
 SIDE = 400
 
 
 def picture(person: int, seed: int, side: int = SIDE) -> Image:
-    """A picture in which `FakeFinder` sees `person` (1..5; 0 sees nobody): red says who, a pattern tells photos apart."""
+    """A picture in which `FakeFinder` finds `person` (1..5; 0: nobody) by its red channel; a pattern makes photos differ."""
     blocks = np.random.default_rng(seed).integers(60, 200, (20, 20), dtype=np.uint8)
     pattern = np.asarray(cv2.resize(blocks, (side, side), interpolation=cv2.INTER_NEAREST), np.uint8)
     red = np.full_like(pattern, person * 40)
@@ -40,21 +41,21 @@ def face(image: Image, person: int = 1, pose: Pose = Pose(0, 0, 0), share: float
 
 @dataclass
 class FakeFinder:
-    """Sees one face in a picture of `picture`, of the person its red channel names."""
+    """Finds one face in a picture of `picture`, of the person that its red channel encodes."""
 
     space: str = "dlib"
     same_person: float = 0.6
-    seen: list[tuple[int, int]] = field(default_factory=list)
-    """Height and width of every picture it was shown."""
+    image_sizes: list[tuple[int, int]] = field(default_factory=list)
+    """Height and width of every picture that it was given."""
 
     def faces(self, image: Image, embedded: int = 1) -> list[Face]:
-        self.seen.append((image.shape[0], image.shape[1]))
+        self.image_sizes.append((image.shape[0], image.shape[1]))
         person = round(float(image[..., 0].mean()) / 40)
         return [face(image, person)] if person else []
 
 
 class FakeRestorer:
-    """Adds a little light, or changes who it is."""
+    """Lightens a picture a little, or with `harm` changes the person in it."""
 
     def __init__(self, harm: bool = False) -> None:
         self.harm = harm
@@ -68,7 +69,7 @@ class FakeRestorer:
 
 
 class FakeMatter:
-    """The person is the middle half."""
+    """Takes the middle half of a picture for the person."""
 
     def matte(self, image: Image, face: Face) -> Mask:
         mask = np.zeros(image.shape[:2], np.float32)
@@ -77,15 +78,14 @@ class FakeMatter:
 
 
 class RecordingProgress:
-    """A progress that remembers, and can stop the work."""
+    """A progress callback that records its messages, and cancels at one that begins with `stop_at`."""
 
     def __init__(self, stop_at: str = "") -> None:
-        self.words: list[str] = []
+        self.messages: list[str] = []
         self._stop_at = stop_at
 
     def __call__(self, done: int, total: int, doing: str, preview: Image | None = None) -> None:
-        from portrait.errors import Cancelled
 
-        self.words.append(doing)
+        self.messages.append(doing)
         if self._stop_at and doing.startswith(self._stop_at):
             raise Cancelled

@@ -105,7 +105,7 @@ def pixels(draws: Diffusion, plan: GenerationPlan) -> np.ndarray:
     return draws.draw(plan, lambda done: None)[0]
 
 
-def learned(settings: Settings, seed: int, rank: int = 4) -> Identity:
+def trained_person(settings: Settings, seed: int, rank: int = 4) -> Identity:
     """A stranger with a LoRA of their own, on the base `xl`."""
     hub = settings.bases["xl"].path.parent
     unet = UNet2DConditionModel.from_pretrained(hub / "sdxl" / "unet")

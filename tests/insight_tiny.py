@@ -1,7 +1,7 @@
 """Random ONNX networks in the published shapes of InsightFace's packs, a few thousand weights small.
 
-The detector is three heads, each with a colour of its own: it sees a face where one cell of its stride is filled with
-that colour and none of the 24 cells around it is. So a test paints the faces that it wants found.
+The detector has three heads, each with a colour of its own: it finds a face where one cell of its stride is filled with
+that colour and none of the 24 cells around it is. So a test paints the faces that are to be found.
 """
 
 from pathlib import Path
@@ -20,11 +20,11 @@ FIVE = np.array([[-0.6, -0.5], [0.6, -0.5], [0.0, 0.1], [-0.5, 0.7], [0.5, 0.7]]
 """Landmarks about the centre of a face, in strides."""
 
 
-def write_pack(folder: Path, detector: str, recogniser: str, seed: int = 0, batched: bool = False) -> None:
+def write_pack(folder: Path, detector: str, recognizer: str, seed: int = 0, batched: bool = False) -> None:
     """Write both files of a pack."""
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(tiny_scrfd(seed, batched), str(folder / detector))
-    onnx.save(tiny_arcface(seed), str(folder / recogniser))
+    onnx.save(tiny_arcface(seed), str(folder / recognizer))
 
 
 def tiny_scrfd(seed: int = 0, batched: bool = False, landmarks: bool = True) -> onnx.ModelProto:
@@ -39,7 +39,7 @@ def tiny_scrfd(seed: int = 0, batched: bool = False, landmarks: bool = True) -> 
             ),
             # 0 is black and 1 is full, so that the zeros a convolution pads with are black.
             helper.make_node("Add", [f"pool{stride}", "black"], [f"above{stride}"]),
-            helper.make_node("Mul", [f"above{stride}", "unit"], [f"lit{stride}"]),
+            helper.make_node("Mul", [f"above{stride}", "unit"], [f"light{stride}"]),
         ]
         for part, width in parts.items():
             weight, bias = _head(part, colour, random)
@@ -82,11 +82,11 @@ def _head(part: str, colour: int, random: np.random.Generator) -> tuple[np.ndarr
 
 def _head_nodes(part: str, stride: int, pad: int) -> list[onnx.NodeProto]:
     name = f"{part}{stride}"
-    nodes = [helper.make_node("Conv", [f"lit{stride}", f"w_{name}", f"b_{name}"], [f"conv_{name}"], pads=[pad] * 4)]
+    nodes = [helper.make_node("Conv", [f"light{stride}", f"w_{name}", f"b_{name}"], [f"conv_{name}"], pads=[pad] * 4)]
     last = f"conv_{name}"
     if part == "score":
-        nodes.append(helper.make_node("Sigmoid", [last], [f"sure_{name}"]))
-        last = f"sure_{name}"
+        nodes.append(helper.make_node("Sigmoid", [last], [f"score_{name}"]))
+        last = f"score_{name}"
     return [
         *nodes,
         helper.make_node("Transpose", [last], [f"last_{name}"], perm=[0, 2, 3, 1]),

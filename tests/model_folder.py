@@ -8,7 +8,7 @@ from portrait.errors import OperatorError
 
 
 class Folder:
-    """What `pipelines.model_store.store.Models` answers, from a folder of MODEL/FILE."""
+    """What `pipelines.model_store.store.ModelStore` answers, from a folder of MODEL/FILE."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -27,13 +27,13 @@ tags = ["fun"]
 
 def pack(files: Mapping[str, bytes], wrong: Collection[str] = ()) -> bytes:
     """A zip with its manifest; the hashes of `wrong` files do not hold."""
-    told: dict[str, dict[str, object]] = {
+    listed: dict[str, dict[str, object]] = {
         name: {"sha256": "0" * 64 if name in wrong else hashlib.sha256(each).hexdigest(), "bytes": len(each)}
         for name, each in files.items()
     }
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as made:
-        made.writestr("pack.json", json.dumps({"format": "portrait-styles", "schema": 1, "files": told}))
+        made.writestr("pack.json", json.dumps({"format": "portrait-styles", "schema": 1, "files": listed}))
         for name, each in files.items():
             made.writestr(name, each)
     return content.getvalue()

@@ -18,6 +18,11 @@ FLOOR = 0.25
 """ΔE a pixel that even a flat picture is taken to have: rounding to 8 bits makes 0.1 to 0.3."""
 
 
+def delta_e(one: Image, two: Image) -> Floats:
+    """Colour difference of two images, H×W: CIE76, the distance in CIELAB; 2.3 is just noticeable."""
+    return np.asarray(np.linalg.norm(to_lab(one) - to_lab(two), axis=2), np.float32)
+
+
 def seam(image: Image, mask: Mask) -> float:
     """How much steeper colours change across the border of `mask` than beside it: about 1 where nothing shows.
 

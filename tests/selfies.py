@@ -14,7 +14,7 @@ import skimage.data
 from numpy.typing import NDArray
 
 from portrait.arrays import Image
-from portrait.faces.geometry import move_face
+from portrait.faces.geometry import transform_face
 from portrait.types import Face
 
 FACE_WIDTH = 94
@@ -68,7 +68,7 @@ def varied(image: Image, face: Face, seed: int) -> tuple[Image, Face]:
     matrix[:, 2] -= first
     size = (round(last[0] - first[0]), round(last[1] - first[1]))
     out = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return lit(np.asarray(out, np.uint8), random.uniform(-0.25, 0.25)), move_face(face, matrix)
+    return lit(np.asarray(out, np.uint8), random.uniform(-0.25, 0.25)), transform_face(face, matrix)
 
 
 def stored(image: Image, seed: int) -> bytes:

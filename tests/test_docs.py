@@ -1,5 +1,6 @@
 """What the docs name is there: commands with their options, links, error codes."""
 
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -87,17 +88,30 @@ def test_errors_are_raised_in_the_branches_that_are_documented() -> None:
     assert found - documented == set()
 
 
-def test_rooms_of_the_house_are_there() -> None:
-    """The tables of CONTRIBUTING.md name files of the folder in the heading above them."""
-    folder, missing, seen = ROOT, [], 0
-    for line in (ROOT / "CONTRIBUTING.md").read_text().splitlines():
-        if heading := re.match(r"### `([\w/]+)/`", line):
-            folder = ROOT / heading[1]
-        elif heading := re.match(r"\| files of `(\w+)/`", line):
-            folder = folder / heading[1]
-        elif line.startswith("| `"):
-            named = re.findall(r"`([\w./]+)`", line.split("|")[1])
-            missing += [str(folder / name) for name in named if not (folder / name).exists()]
-            seen += len(named)
-    assert missing == []
-    assert seen > 100
+def table(title: str) -> list[list[str]]:
+    """The rows of the first table below a heading of CONTRIBUTING.md."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    below = re.split(rf"^#+ {re.escape(title)}.*$", text, maxsplit=1, flags=re.M)[1]
+    lines = itertools.dropwhile(lambda line: not line.startswith("|"), below.splitlines())
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines)
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in list(rows)[2:]]
+
+
+@pytest.mark.parametrize("room", ["portrait", "pipelines", "templates", "tasks", "app", "tests"])
+def test_every_module_is_in_a_room_and_every_room_is_there(room: str) -> None:
+    files = [name for row in table(f"`{room}/`") for name in re.findall(r"`([\w./]+)`", row[0])]
+    assert [name for name in files if not (ROOT / room / name).exists()] == []
+    modules = {path.relative_to(ROOT / room) for path in (ROOT / room).rglob("*.py")} if room != "tests" else set()
+    listed = {Path(name) for name in files}
+    assert {path for path in modules if path.name[:2] != "__" and not listed & {path, *path.parents}} == set()
+
+
+def test_answers_to_a_strangers_questions_exist() -> None:
+    answers = {row[0]: re.findall(r"`([a-z]\w*/[\w./]+)`", row[1]) for row in table("Where is …?")}
+    assert len(answers) >= 12
+    assert [question for question, paths in answers.items() if not paths] == []
+    assert [path for paths in answers.values() for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_glossary_is_short() -> None:
+    assert 10 < len(table("Terms")) <= 25

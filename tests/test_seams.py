@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from portrait.arrays import Image, Mask
-from portrait.images.masks import over
+from portrait.images.masks import composite
 from tests.seams import SEEN, seam
 
 SIDE = 240
@@ -39,15 +39,15 @@ def test_what_was_not_joined_shows_no_seam(seed: int) -> None:
 def test_a_hard_paste_shows_and_a_soft_one_of_like_tone_does_not(seed: int) -> None:
     image = scene(seed)
     lighter = np.clip(image.astype(int) + 25, 0, 255).astype(np.uint8)
-    assert seam(over(lighter, image, oval(seed, 0)), oval(seed, 0)) > 2 * SEEN
+    assert seam(composite(lighter, image, oval(seed, 0)), oval(seed, 0)) > 2 * SEEN
     slightly = np.clip(image.astype(int) + 8, 0, 255).astype(np.uint8)
-    assert seam(over(slightly, image, oval(seed, 8)), oval(seed, 8)) <= SEEN
+    assert seam(composite(slightly, image, oval(seed, 8)), oval(seed, 8)) <= SEEN
 
 
 def test_the_more_a_patch_differs_the_more_its_seam_shows() -> None:
     image, mask = scene(1), oval(1, 0)
     found = [
-        seam(over(np.clip(image.astype(int) + step, 0, 255).astype(np.uint8), image, mask), mask)
+        seam(composite(np.clip(image.astype(int) + step, 0, 255).astype(np.uint8), image, mask), mask)
         for step in (0, 5, 15, 40)
     ]
     assert found == sorted(found)

@@ -194,8 +194,8 @@ def faceid(file: Path, unet: UNet2DConditionModel, plus: bool = False) -> None:
     attention = image_attention(unet)
     for place, name in enumerate(unet.attn_processors):
         width = width_at(unet, name)
-        told = width if name.endswith("attn1.processor") else cross
-        for part, given in (("q", width), ("k", told), ("v", told), ("out", width)):
+        inputs = width if name.endswith("attn1.processor") else cross
+        for part, given in (("q", width), ("k", inputs), ("v", inputs), ("out", width)):
             attention[f"{place}.to_{part}_lora.down.weight"] = torch.randn(4, given) * 0.2
             attention[f"{place}.to_{part}_lora.up.weight"] = torch.randn(width, 4) * 0.2
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -203,7 +203,7 @@ def faceid(file: Path, unet: UNet2DConditionModel, plus: bool = False) -> None:
 
 
 def image_encoder(folder: Path) -> None:
-    """The CLIP that FaceID Plus looks through."""
+    """The CLIP vision encoder of FaceID Plus."""
     torch.manual_seed(9)
     CLIPVisionModelWithProjection(vision_config(layers=3, heads=4, intermediate=96, projection=48)).save_pretrained(
         folder

@@ -1,1 +1,1 @@
-"""One file a command: reads its arguments, calls a flow, says what came of it."""
+"""One module a command: reads its arguments, calls a flow, shows the result."""

@@ -46,7 +46,7 @@ def demo(out: Out = Path("out/demo"), as_json: Json = False) -> None:
             for number, guest in enumerate(guests, 1):
                 someone = maker.prepare_person([guest], f"guest-{number}").person
                 delivered += maker.draw({1: someone}, astronaut, PortraitOptions(name=f"astronaut-guest-{number}"))
-        links = [("How the photos were judged", f"set/{report.PAGE}")]
+        links = [("How the photos were judged", f"set/{report.PAGE_FILE}")]
         page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], out, links)
         answer: dict[str, Any] = {
             "photos": host.verdicts,
@@ -54,6 +54,6 @@ def demo(out: Out = Path("out/demo"), as_json: Json = False) -> None:
             "set": str(out / "set"),
         }
         output(
-            answer | {"report": str(out / "set" / report.PAGE), "page": str(page)},
+            answer | {"report": str(out / "set" / report.PAGE_FILE), "page": str(page)},
             lambda: print_portraits(delivered, [], page),
         )

@@ -1,4 +1,4 @@
-"""`portrait edit`: goes on from a portrait: variations, the same but other, a part of it anew, another shape."""
+"""`portrait edit`: variations of a portrait, a change in words, a part repainted, another shape."""
 
 import glob
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from portrait.generation.edits import Edit
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A portrait drawn of words, made here.", show_default=False)]
-Words = Annotated[str, typer.Option("--words", metavar="TEXT", help="What shall be other: `with a red scarf`.")]
+Words = Annotated[str, typer.Option("--words", metavar="TEXT", help="What to change: `with a red scarf`.")]
 MaskFile = Annotated[
-    Path | None, typer.Option("--mask", metavar="FILE", help="White where it is drawn anew; the rest stays.")
+    Path | None, typer.Option("--mask", metavar="FILE", help="White where it is repainted; the rest stays.")
 ]
 Shape = Annotated[str, typer.Option("--shape", metavar="W:H", help="Another shape, 1:2 to 2:1; the picture stays.")]
 Strength = Annotated[float | None, typer.Option("--strength", metavar="0.5", help="How far from the portrait, to 1.")]
 Count = Annotated[int, typer.Option("--count", metavar="N", help="How many.")]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="S", help="The seeds after the portrait's if not told.")]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="S", help="Default: the seeds after the portrait's.")]
 Set = Annotated[list[Path] | None, typer.Option("--set", metavar="SET", help="The person's training set, if it moved.")]
-Format = Annotated[str, typer.Option("--format", metavar="jpg|png|webp", help="As the portrait's if not told.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder; beside the portrait if not told.")]
+Format = Annotated[str, typer.Option("--format", metavar="jpg|png|webp", help="Default: the portrait's.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Default: the portrait's folder.")]
 
 
 def edit(
@@ -42,7 +42,7 @@ def edit(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Go on from a portrait. With nothing else: variations of it."""
+    """Edit a portrait; without other options, draw variations of it."""
     with cli_output(as_json) as output:
         format = format or file.suffix.lstrip(".").lower().replace("jpeg", "jpg")
         check_format(format)
@@ -81,7 +81,7 @@ def edit(
 
 
 def _build_edit(file: Path, words: str, mask: Path | None, shape: str, strength: float | None) -> "Edit":
-    """What was asked for; raises `UserError` (`bad_edit`, `bad_mask`) for what does not go together."""
+    """The edit that the options describe; raises `UserError` (`bad_edit`, `bad_mask`) for what does not go together."""
     from app.terminal import recipes
     from pipelines import image_io
     from portrait.generation import edits
@@ -113,8 +113,8 @@ def _print_portraits(delivered: "Sequence[DeliveredPortrait]") -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from pipelines.pages.gallery import in_words
+    from pipelines.pages.gallery import likeness_in_words
 
     console = Console(highlight=False)
     for each in delivered:
-        console.print(Text(f"Portrait  {each.file}  "), in_words(each.portrait), sep="")
+        console.print(Text(f"Portrait  {each.file}  "), likeness_in_words(each.portrait), sep="")

@@ -1,4 +1,4 @@
-"""`portrait evaluate`: a folder of pictures in numbers, with a page."""
+"""`portrait evaluate`: measures a folder of pictures and writes a page."""
 
 import json
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ Person = Annotated[
     Path | None, typer.Option("--person", metavar="SET", help="Whom they should show.", show_default=False)
 ]
 Page = Annotated[
-    Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; FOLDER/evaluation.html if not told.")
+    Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; default: FOLDER/evaluation.html.")
 ]
 
 

@@ -1,4 +1,4 @@
-"""`portrait idphoto`: a selfie or a training set becomes ID photos, with a report rule by rule and sheets to print."""
+"""`portrait idphoto`: makes ID photos of a selfie or a training set, with a report rule by rule and sheets to print."""
 
 import json
 from pathlib import Path
@@ -64,7 +64,9 @@ def idphoto(
 
         with build.open_engines(load()) as engines:
             finder, matter = engines.finder(), engines.matter()
-            sitting = idphotos.choose_photo([idphotos.SourcePhoto(image, finder, matter) for image in _read_images(photo)])
+            sitting = idphotos.choose_photo(
+                [idphotos.SourcePhoto(image, finder, matter) for image in _read_images(photo)]
+            )
             made = [idphotos.make_id_photo(sitting, wish, presets) for wish in wishes]
         answer = [
             idphotos.make_report(each, presets, wish) | {"files": _write_files(each, out, papers)}

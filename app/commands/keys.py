@@ -1,4 +1,4 @@
-"""`portrait keys`: who may use the API of this installation."""
+"""`portrait keys`: adds, lists and revokes API keys, and makes sign-in codes."""
 
 import time
 from typing import TYPE_CHECKING, Annotated

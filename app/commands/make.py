@@ -1,4 +1,4 @@
-"""`portrait make`: photos or a training set, and styles, become portraits."""
+"""`portrait make`: draws portraits of photos or a training set in one or several styles."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -111,12 +111,8 @@ def make(
             people = {number: each.person for number, each in prepared.items()}
             delivered, refused = draw_each_style(style, lambda name: maker.draw(people, maker.load_style(name), order))
             page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], out)
-        answer = _people_to_dict(prepared) | {
-            "portraits": portraits_to_dict(delivered),
-            "refused": refused,
-            "page": str(page),
-        }
-        output(answer, lambda: print_portraits(delivered, refused, page))
+        answer = {**_people_to_dict(prepared), "portraits": portraits_to_dict(delivered), "refused": refused}
+        output({**answer, "page": str(page)}, lambda: print_portraits(delivered, refused, page))
 
 
 def base_note(base: str) -> dict[str, Path]:
@@ -216,14 +212,14 @@ def print_portraits(delivered: "Sequence[DeliveredPortrait]", refused: Sequence[
     from rich.table import Table
     from rich.text import Text
 
-    from pipelines.pages.gallery import in_words
+    from pipelines.pages.gallery import likeness_in_words
 
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("portrait", "style", "likeness"):
         table.add_column(column, overflow="fold")
     for each in delivered:
-        table.add_row(Text(each.file.name), Text(each.style.title), in_words(each.portrait))
+        table.add_row(Text(each.file.name), Text(each.style.title), likeness_in_words(each.portrait))
     console.print(table)
     for each in refused:
         console.print(Text(f"{each['style']}: {each['message']}", style="yellow"))

@@ -1,4 +1,4 @@
-"""`portrait models`: which model files there are, bringing them here, and on what terms."""
+"""`portrait models`: lists, downloads, checks, imports and converts model files, and shows their licences."""
 
 from dataclasses import asdict
 from pathlib import Path

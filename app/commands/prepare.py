@@ -1,4 +1,4 @@
-"""`portrait prepare`: a folder of selfies becomes a training set with a report."""
+"""`portrait prepare`: makes a training set of a folder of selfies, with a report."""
 
 from collections import Counter
 from pathlib import Path

@@ -8,7 +8,7 @@ import typer
 from app.terminal.errors import Json, cli_output
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A portrait that was made here.", show_default=False)]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it; beside the original if not told.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it; default: beside the original.")]
 Set = Annotated[list[Path] | None, typer.Option("--set", metavar="SET", help="The person's training set, if it moved.")]
 Source = Annotated[
     list[Path] | None,
@@ -18,7 +18,7 @@ Source = Annotated[
 ]
 Hints = Annotated[
     list[Path] | None,
-    typer.Option("--hint", metavar="FILE", help="A picture that the drawing followed, if it moved; repeatable."),
+    typer.Option("--hint", metavar="FILE", help="A ControlNet picture of the portrait, if it moved; repeatable."),
 ]
 Base = Annotated[str, typer.Option("--base", metavar="NAME|PATH", help="The base model, if it moved.")]
 

@@ -59,10 +59,10 @@ def publish(name: Draft, as_json: Json = False) -> None:
 
 def retire(
     name: Name,
-    version: Annotated[int | None, typer.Option("--version", help="One version; all of them if not told.")] = None,
+    version: Annotated[int | None, typer.Option("--version", help="One version; default: all of them.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Offer a style no more; what was drawn with it can be drawn again."""
+    """Retire a style: it is no longer offered; portraits made with it can be drawn again."""
     with cli_output(as_json) as output:
         from app.terminal import style_tables, styles
 
@@ -86,7 +86,7 @@ def stats(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="One style by version; else all.")] = None,
     as_json: Json = False,
 ) -> None:
-    """How styles do: uses, portraits, favourites, failures, and the distance of drawn faces to their people."""
+    """Statistics of styles: uses, portraits, favourites, failures, and the distance of drawn faces to their people."""
     with cli_output(as_json) as output:
         from app.terminal import style_tables, styles
 

@@ -1,4 +1,4 @@
-"""`portrait train`: a training set becomes an identity that a diffusion base can draw."""
+"""`portrait train`: trains a LoRA of a person on a diffusion base."""
 
 import shutil
 from collections.abc import Iterator
@@ -27,18 +27,18 @@ Out = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="IDENTITY", help="Folder for the identity.", show_default=False)
 ]
 From = Annotated[
-    Path | None, typer.Option("--from", metavar="IDENTITY", help="Go on from an identity, with photos added later.")
+    Path | None, typer.Option("--from", metavar="IDENTITY", help="Continue an identity, with photos added later.")
 ]
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Default: 200 a photo, 800 at most.")]
 Rank = Annotated[int | None, typer.Option("--rank", min=1, help="Rank of the LoRA; default: the base's family's.")]
 Rate = Annotated[float | None, typer.Option("--rate", help="Learning rate.")]
 Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Photos a step; default: what fits the memory.")]
-Encoders = Annotated[bool, typer.Option("--text", help="Teach the text encoders too.")]
-Token = Annotated[bool, typer.Option("--token", help="Learn the trigger as a new token (textual inversion).")]
+Encoders = Annotated[bool, typer.Option("--text", help="Train the text encoders too.")]
+Token = Annotated[bool, typer.Option("--token", help="Train the trigger as a new token (textual inversion).")]
 Prior = Annotated[
     float | None, typer.Option("--prior", min=0, help="Weight of prior preservation: others stay others.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="The same seed learns the same.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="The same seed trains the same weights.")]
 Plan = Annotated[bool, typer.Option("--plan", help="Only print what it would take.")]
 
 
@@ -58,7 +58,7 @@ def train(
     plan: Plan = False,
     as_json: Json = False,
 ) -> None:
-    """Learn a person. Stopped or killed, the same command goes on where it was."""
+    """Train a LoRA of a person. Stopped or killed, the same command resumes from the last checkpoint."""
     with cli_output(as_json) as output:
         from dataclasses import asdict
 

@@ -79,11 +79,11 @@ def _lines(photo: schemas.Selfie, fault: schemas.ErrorDetail | None) -> list[str
 
 
 def _show_buttons(photo: schemas.Selfie) -> None:
-    override: schemas.PhotoChoice = "" if photo.wish else ("exclude" if photo.verdict in {"use", ""} else "include")
+    override: schemas.PhotoOverride = "" if photo.wish else ("exclude" if photo.verdict in {"use", ""} else "include")
     label = translate(f"photos.wish_{override or 'undo'}")
     no_override = override == "include" and any(each.code in _NO_OVERRIDE for each in photo.reasons)
     if not no_override:
-        action = errors.as_callback(lambda: client().set_photo_choice(photo.id, override))
+        action = errors.as_callback(lambda: client().set_override(photo.id, override))
         st.button(label, key=f"wish-{photo.id}", help=translate("photos.wish_help", name=photo.name), on_click=action)
     action = errors.as_callback(lambda: client().delete_selfie(photo.id))
     help_text = translate("photos.delete_help", name=photo.name)

@@ -1,1 +1,1 @@
-"""What the commands share: errors, progress, photos, styles, tables."""
+"""Shared by the commands: errors, progress, photos, styles, tables."""

@@ -1,4 +1,4 @@
-"""Pictures that a drawing follows, as commands are given them: `pose=photo.jpg`, `depth:0.7:0-0.8=photo.jpg`."""
+"""ControlNet pictures on the command line: `pose=photo.jpg`, `depth:0.7:0-0.8=photo.jpg`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ SYNTAX = re.compile(
 )
 DEFAULT_SCALE = 0.5
 NOTE_PREFIX = "hint-"
-"""What such a picture is called in the notes of a folder, before its mark."""
+"""Prefix of a control picture's name in the notes of a folder; its hash follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControlArgument:
-    """One of them, before its file is read."""
+    """One such argument, before its file is read."""
 
     kind: str
     file: Path
@@ -32,7 +32,7 @@ class ControlArgument:
 
 
 def parse_controls(arguments: Sequence[str]) -> list[ControlArgument]:
-    """What was given on the command line; raises `UserError` (`bad_technique`)."""
+    """Parse the arguments of `--hint`; raises `UserError` (`bad_technique`)."""
     found = []
     for each in arguments:
         match = SYNTAX.fullmatch(each)
@@ -47,9 +47,9 @@ def parse_controls(arguments: Sequence[str]) -> list[ControlArgument]:
 
 
 def generation_options(options: Mapping[str, Any], controls: Sequence[ControlArgument]) -> "GenerationOptions | None":
-    """What was wished, with these pictures; None when nothing was.
+    """`GenerationOptions` of the given fields and control pictures; None when there are neither.
 
-    Raises what a photo may be refused for, and `UserError` (`not_found`).
+    Raises what `image_io.read` raises, and `UserError` (`not_found`).
     """
     from portrait.generation.options import ControlInput, GenerationOptions
 
@@ -62,7 +62,7 @@ def generation_options(options: Mapping[str, Any], controls: Sequence[ControlArg
 
 
 def control_notes(controls: Sequence[ControlArgument], options: "GenerationOptions | None") -> dict[str, Path]:
-    """Where the pictures of a technique lie, by what they are called in the notes of a folder."""
+    """Paths of the control pictures, by their name in a folder's notes."""
     from portrait.generation.options import picture_hash
 
     if options is None:
@@ -74,7 +74,7 @@ def control_notes(controls: Sequence[ControlArgument], options: "GenerationOptio
 
 
 def find_pictures(options: Mapping[str, Any], paths: Mapping[str, Path], files: Sequence[Path]) -> "dict[str, Image]":
-    """The pictures that a recipe's technique names, by mark: among the files that are named, or where they were."""
+    """The control pictures that a recipe names, by hash: from the given files, or from where they were."""
     from portrait.generation.options import picture_hash
 
     wanted = {str(each["picture"]) for each in options.get("hints", ())}
@@ -88,7 +88,7 @@ def find_pictures(options: Mapping[str, Any], paths: Mapping[str, Path], files: 
 
 
 def read_picture(file: Path) -> "Image":
-    """One of them; raises what a photo may be refused for, and `UserError` (`not_found`)."""
+    """Read a control picture; raises what `image_io.read` raises, and `UserError` (`not_found`)."""
     from pipelines import image_io
 
     if not file.is_file():

@@ -1,4 +1,4 @@
-"""What engines still need, asked in another process: `python -m app.terminal.engine_status FOLDER/NAME …`; a JSON list a line.
+"""Writes what engines lack, one JSON list a line: `python -m app.terminal.engine_status FOLDER/NAME …`.
 
 Run by `portrait doctor`, so that a library that crashes on import takes only this process with it: what was not answered
 by then is asked anew, without the engine that crashed.

@@ -1,4 +1,4 @@
-"""Where errors leave the command line: one sentence, one exit code, and with --json one document on stdout."""
+"""Errors of the command line: one sentence, one exit code, and with --json one document on stdout."""
 
 import json
 import os

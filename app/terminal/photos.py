@@ -1,4 +1,4 @@
-"""The photos that a command was given: files, or folders of files."""
+"""Collects the photos that a command was given: files, or folders of files."""
 
 from collections.abc import Sequence
 from pathlib import Path

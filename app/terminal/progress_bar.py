@@ -1,4 +1,4 @@
-"""Long work as one line on stderr; nothing where nobody is looking."""
+"""A progress bar on stderr; nothing where stderr is no terminal."""
 
 import sys
 from types import TracebackType

@@ -1,4 +1,4 @@
-"""The styles of this home for one command: its ledger and its files."""
+"""Opens the styles of this installation for one command: its ledger and its files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from tasks.styles.available import AvailableStyles
 from tasks.styles.service import StyleService
 
 AUTHOR = "command line"
-"""Whom a draft names that was changed by a command."""
+"""Author of drafts that a command changed."""
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def open_style_service() -> Iterator[StyleService]:
 
 @contextmanager
 def open_available_styles() -> Iterator[AvailableStyles]:
-    """What portraits can look like; a home without a ledger stays without one. Raises `OperatorError`."""
+    """The available styles; a home without a ledger stays without one. Raises `OperatorError`."""
     installation = load_installation()
     store: Ledger | None = open_ledger(installation.tasks.database) if _ledger_exists(installation) else None
     try:

@@ -63,8 +63,8 @@ class Engines:
     def unload_idle(self) -> None:
         """Have engines let go of what they have not used for long; they load it again when it is needed."""
         for engine in list(self._made.values()):
-            if hasattr(engine, "rest"):
-                engine.rest()
+            if hasattr(engine, "unload_idle"):
+                engine.unload_idle()
 
     def finder(self) -> FaceFinder:
         """The face finder that the settings name."""

@@ -141,10 +141,8 @@ def export_lora(folder: Path, file: Path, names: Literal["webui", "diffusers"]) 
     if file.exists():
         raise UserError("folder_taken", f"{file} is there already. Name a new file.")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        staged = file.with_name(f".{file.name}.part")
-        shutil.copyfile(source, staged)
-        staged.replace(file)
+        with atomic.replace_file(file) as staged:
+            shutil.copyfile(source, staged)
     except OSError as error:
         raise OperatorError("cannot_write", f"{file} cannot be written: {error.strerror}.") from error
     return file

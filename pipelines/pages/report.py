@@ -7,13 +7,13 @@ from pathlib import Path
 import cv2
 import jinja2
 
-from pipelines.pages.inline import inline
+from pipelines.pages.inline import to_data_uri
 from portrait.arrays import Image
 from portrait.errors import OperatorError
 from portrait.types import Box, Crop, Quality, ScoredPhoto, TrainingSet
 
-PAGE = "report.html"
-ENOUGH = 10
+PAGE_FILE = "report.html"
+ENOUGH_PHOTOS = 10
 """Photos from which more teach little: EasyPhoto asks for 5 to 20, FaceChain for 1 to 10."""
 
 VERDICTS = {"use": "Used", "spare": "In reserve", "refuse": "Not used"}
@@ -45,7 +45,7 @@ class _Card:
 
 def write(training: TrainingSet, folder: Path) -> Path:
     """Write `report.html` into a set's folder; raises `OperatorError` (`cannot_write`)."""
-    page = folder / PAGE
+    page = folder / PAGE_FILE
     try:
         staged = page.with_suffix(".part")
         staged.write_text(render(training), "utf-8")
@@ -84,8 +84,8 @@ def _notes(training: TrainingSet) -> list[str]:
             "left out."
         )
     used = len(training.crops)
-    if used < ENOUGH:
-        notes.append(f"{_count(ENOUGH - used, 'more photo')} would help: other days, other light, other angles.")
+    if used < ENOUGH_PHOTOS:
+        notes.append(f"{_count(ENOUGH_PHOTOS - used, 'more photo')} would help: other days, other light, other angles.")
     if enhanced := sum(each.before is not None for each in training.crops):
         notes.append(f"{_count(enhanced, 'photo')} enhanced; before and after stand side by side below.")
     return notes
@@ -98,16 +98,16 @@ def _card(photo: ScoredPhoto, crops: dict[str, tuple[int, Crop]]) -> _Card:
         verdict=photo.verdict,
         label=VERDICTS[photo.verdict],
         tips=tuple((reason.code, reason.tip) for reason in photo.reasons),
-        photo=inline(_framed(photo)) if photo.selfie is not None else "",
-        crop=inline(crop.image) if crop is not None else "",
-        before=inline(crop.before) if crop is not None and crop.before is not None else "",
+        photo=to_data_uri(_framed(photo)) if photo.selfie is not None else "",
+        crop=to_data_uri(crop.image) if crop is not None else "",
+        before=to_data_uri(crop.before) if crop is not None and crop.before is not None else "",
         full=f"crops/{number:04}.png" if crop is not None else "",
         bars=_bars(photo.quality),
-        likeness=in_words(photo),
+        likeness=likeness_in_words(photo),
     )
 
 
-def in_words(photo: ScoredPhoto) -> str:
+def likeness_in_words(photo: ScoredPhoto) -> str:
     """The likeness as a person would say it; bands of dlib's space, whose published limit for one person is 0.6."""
     if photo.likeness is None or photo.likeness.space != "dlib":
         return "" if photo.likeness is None else f"distance {photo.likeness.distance:.2f}"

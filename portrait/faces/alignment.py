@@ -1,4 +1,4 @@
-"""Faces as face networks expect them: levelled and scaled by five landmarks onto a square of a known size."""
+"""Aligned face crops, as face networks expect them: a square onto which five landmarks are fitted."""
 
 from typing import TypeAlias
 
@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask, Points
-from portrait.faces.geometry import Affine, inverse
+from portrait.faces.geometry import Affine, invert
+from portrait.images.filters import smoothstep
+from portrait.images.resize import scaled_size
 from portrait.types import Face
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -19,8 +21,8 @@ FFHQ = np.array(
 that GFPGAN, CodeFormer and RestoreFormer align to, over their 512 pixels."""
 
 
-def onto(points: Points, target: NDArray[np.floating]) -> Affine:
-    """The turn, scale and shift that brings points closest to their targets (least squares; Umeyama 1991)."""
+def estimate_similarity(points: Points, target: NDArray[np.floating]) -> Affine:
+    """The similarity transform that brings N×2 points closest to `target` (least squares; Umeyama 1991)."""
     # As complex numbers, turning and scaling is one multiplication.
     here = points[:, 0].astype(np.float64) + 1j * points[:, 1]
     there = np.asarray(target[:, 0] + 1j * target[:, 1])
@@ -31,35 +33,35 @@ def onto(points: Points, target: NDArray[np.floating]) -> Affine:
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]], np.float64)
 
 
-def ffhq(face: Face, side: int) -> Affine:
-    """The map from a picture to the square of `side` pixels in which FFHQ would show the face."""
+def ffhq_alignment(face: Face, side: int) -> Affine:
+    """The map from a picture to the square of `side` pixels in which FFHQ shows the face."""
     # Half a pixel: the middle of the square is the middle of its pixels.
-    return onto(face.landmarks, FFHQ * side - 0.5)
+    return estimate_similarity(face.landmarks, FFHQ * side - 0.5)
 
 
-def scale_of(matrix: Affine) -> float:
-    """How many pixels one pixel becomes."""
+def matrix_scale(matrix: Affine) -> float:
+    """Scale of a similarity transform."""
     return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
 
 
-def cut(image: Image, matrix: Affine, side: int, border: int = cv2.BORDER_REFLECT_101) -> Image:
-    """A square of `side` pixels; a picture that is shrunk is averaged first, so that nothing flickers."""
-    scale = scale_of(matrix)
+def crop_aligned(image: Image, matrix: Affine, side: int, border: int = cv2.BORDER_REFLECT_101) -> Image:
+    """The square of `side` pixels to which `matrix` maps the picture, with anti-aliasing where it shrinks."""
+    scale = matrix_scale(matrix)
     if scale < 0.67:
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        size = scaled_size(image.shape, scale)
         small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         share = np.array([image.shape[1] / size[0], image.shape[0] / size[1]])
         # Pixel centres of the small picture, in those of the large one.
-        grown = np.array([[share[0], 0, share[0] / 2 - 0.5], [0, share[1], share[1] / 2 - 0.5], [0, 0, 1]])
-        image, matrix = small, matrix @ grown
+        enlargement = np.array([[share[0], 0, share[0] / 2 - 0.5], [0, share[1], share[1] / 2 - 0.5], [0, 0, 1]])
+        image, matrix = small, matrix @ enlargement
     return np.asarray(cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=border), np.uint8)
 
 
-def back(values: Floats, matrix: Affine, shape: tuple[int, ...], border: float = 0.0) -> Floats:
-    """Values on the square, H×W or H×W×C, in the pixels of the picture; `border` beyond it."""
+def warp_back(values: Floats, matrix: Affine, shape: tuple[int, ...], border: float = 0.0) -> Floats:
+    """Values on the square (H×W or H×W×C) warped back to a picture of `shape`; `border` is the value beyond the square."""
     out = cv2.warpAffine(
         values,
-        inverse(matrix),
+        invert(matrix),
         (shape[1], shape[0]),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
@@ -68,9 +70,8 @@ def back(values: Floats, matrix: Affine, shape: tuple[int, ...], border: float =
     return np.asarray(out, np.float32)
 
 
-def square(side: int, soft: float = 0.12) -> Mask:
-    """1 in the middle of a square, falling smoothly to 0 at its edge over `soft` of its side."""
+def feathered_square(side: int, soft: float = 0.12) -> Mask:
+    """Mask of `side`×`side`: 1 in the middle, falling smoothly to 0 at the edge over `soft` of the side."""
     places = (np.arange(side, dtype=np.float32) + 0.5) / side
-    ramp = np.clip(np.minimum(places, 1 - places) / soft, 0, 1)
-    ramp = ramp * ramp * (3 - 2 * ramp)
+    ramp = smoothstep(np.minimum(places, 1 - places), 0, soft)
     return np.asarray(np.minimum(ramp[:, None], ramp[None]), np.float32)

@@ -1,4 +1,4 @@
-"""Level, align, crop, paste back; head pose from landmarks."""
+"""Geometry of faces in pictures: rotated crops, affine maps of points and faces, head pose from landmarks."""
 
 import math
 from dataclasses import dataclass
@@ -8,28 +8,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Points, Size
+from portrait.faces.mesh import (
+    CHIN,
+    EYE_LEFT,
+    EYE_LEFT_INNER,
+    EYE_RIGHT,
+    EYE_RIGHT_INNER,
+    FOREHEAD,
+    MOUTH_LEFT,
+    MOUTH_RIGHT,
+    NOSE_TIP,
+)
 from portrait.types import Box, Face, Pose
 
-# Indices of MediaPipe's mesh (its published figure), left and right as seen in the picture.
-EYE_LEFT, EYE_LEFT_INNER = 33, 133
-EYE_RIGHT, EYE_RIGHT_INNER = 263, 362
-NOSE_TIP, NOSE_BASE = 1, 2
-MOUTH_LEFT, MOUTH_RIGHT = 61, 291
-FOREHEAD, CHIN = 10, 152
-
 Affine = NDArray[np.float64]
-"""2×3, from pixels of one picture to pixels of another, as OpenCV takes it."""
+"""2×3, from pixels of one picture to pixels of another, as `cv2.warpAffine` takes it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """A turned rectangle in a picture: what a crop shows."""
+class RotatedRect:
+    """A rotated rectangle in a picture, in pixels: the part that a crop shows."""
 
     centre: tuple[float, float]
     width: float
     height: float
     roll: float
-    """Degrees, clockwise: the frame's own top edge is tilted by this much."""
+    """Rotation in degrees, clockwise."""
 
     def corners(self) -> NDArray[np.float64]:
         """4×2 pixels: top left, top right, bottom right, bottom left."""
@@ -37,21 +41,21 @@ class Frame:
         centre = np.array(self.centre)
         return np.array([centre + x * across + y * down for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))])
 
-    def to(self, size: Size) -> Affine:
+    def matrix_to(self, size: Size) -> Affine:
         """The map from the picture to a crop of `size` pixels."""
         corners = self.corners()[[0, 1, 3]].astype(np.float32)
         target = np.array([[0, 0], [size.width, 0], [0, size.height]], np.float32)
         return np.asarray(cv2.getAffineTransform(corners, target), np.float64)
 
-    def scaled(self, factor: float) -> "Frame":
-        """The same frame in the pixels of a picture that is `factor` times as large."""
+    def scale(self, factor: float) -> "RotatedRect":
+        """The same rectangle in the pixels of a picture that is `factor` times as large."""
         centre = (self.centre[0] * factor, self.centre[1] * factor)
-        return Frame(centre, self.width * factor, self.height * factor, self.roll)
+        return RotatedRect(centre, self.width * factor, self.height * factor, self.roll)
 
-    def shaped(self, ratio: float) -> "Frame":
-        """The largest frame inside this one with width : height = `ratio`: it gives way, it never stretches."""
+    def crop_to_aspect(self, ratio: float) -> "RotatedRect":
+        """The largest rectangle inside this one, with the same centre and roll, of width : height = `ratio`."""
         width, height = min(self.width, self.height * ratio), min(self.height, self.width / ratio)
-        return Frame(self.centre, width, height, self.roll)
+        return RotatedRect(self.centre, width, height, self.roll)
 
     def _axes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         angle = math.radians(self.roll)
@@ -60,15 +64,15 @@ class Frame:
         return across, down
 
 
-def size_of(image: Image) -> Size:
+def image_size(image: Image) -> Size:
     """Width and height of a picture."""
     return Size(image.shape[1], image.shape[0])
 
 
-def crop(image: Image, frame: Frame, size: Size, border: int = cv2.BORDER_REPLICATE) -> Image:
-    """Cut `frame` out of `image` at `size` pixels; what lies outside repeats the border."""
+def crop(image: Image, frame: RotatedRect, size: Size, border: int = cv2.BORDER_REPLICATE) -> Image:
+    """Crop `frame` out of `image` at `size` pixels, with anti-aliasing; `border` is OpenCV's mode beyond the picture."""
     shrink = min(frame.width / size.width, frame.height / size.height)
-    matrix = frame.to(size)
+    matrix = frame.matrix_to(size)
     if shrink > 1.5:
         # warpAffine reads single pixels: shrinking much at once would alias, so the picture is averaged down first.
         factor = 1 / shrink
@@ -82,13 +86,13 @@ def crop(image: Image, frame: Frame, size: Size, border: int = cv2.BORDER_REPLIC
     return np.asarray(cut, np.uint8)
 
 
-def inverse(matrix: Affine) -> Affine:
-    """The way back."""
+def invert(matrix: Affine) -> Affine:
+    """The inverse map."""
     return np.asarray(cv2.invertAffineTransform(matrix), np.float64)
 
 
-def move(points: Points, matrix: Affine) -> Points:
-    """Carry N×2 or N×3 points through an affine map; depth keeps its proportion to the picture."""
+def transform_points(points: Points, matrix: Affine) -> Points:
+    """Transform N×2 or N×3 points by an affine map; depth scales with the picture."""
     moved = points.astype(np.float64).copy()
     moved[:, :2] = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
     if points.shape[1] == 3:
@@ -96,34 +100,42 @@ def move(points: Points, matrix: Affine) -> Points:
     return moved.astype(np.float32)
 
 
-def move_face(face: Face, matrix: Affine) -> Face:
-    """The same face in the pixels of another picture; a turn in the map is taken off its roll."""
+def transform_face(face: Face, matrix: Affine) -> Face:
+    """The same face in the pixels of another picture; the map's rotation is added to its roll."""
     turn = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
     outline = np.array(
         [[face.box.left, face.box.top], [face.box.right, face.box.top],
          [face.box.right, face.box.bottom], [face.box.left, face.box.bottom]], np.float32
     )  # fmt: skip
-    mesh = None if face.mesh is None else move(face.mesh, matrix)
-    box = around(move(outline, matrix) if mesh is None else mesh)
+    mesh = None if face.mesh is None else transform_points(face.mesh, matrix)
+    box = bounding_box(transform_points(outline, matrix) if mesh is None else mesh)
     roll = (face.pose.roll + turn + 180) % 360 - 180
     pose = Pose(face.pose.yaw, face.pose.pitch, roll)
-    return Face(box, move(face.landmarks, matrix), mesh, face.embeddings, pose, face.confidence)
+    return Face(box, transform_points(face.landmarks, matrix), mesh, face.embeddings, pose, face.confidence)
 
 
-def scaled(factor: float) -> Affine:
-    """The map that enlarges a picture by `factor`."""
+def scaling_matrix(factor: float) -> Affine:
+    """The map that scales a picture by `factor`; pixel centres stay pixel centres."""
     return np.array([[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2]], np.float64)
 
 
-def around(points: Points) -> Box:
-    """The box around some points."""
+def bounding_box(points: Points) -> Box:
+    """The smallest box around N×2 or N×3 points."""
     left, top = points[:, :2].min(axis=0)
     right, bottom = points[:, :2].max(axis=0)
     return Box(float(left), float(top), float(right), float(bottom))
 
 
-def five_of(mesh: Points) -> Points:
-    """The five landmarks of a mesh: eye centres, nose tip, mouth corners."""
+def box_slices(box: Box, shape: tuple[int, ...], room: float = 0.0) -> tuple[slice, slice]:
+    """Rows and columns of a box inside an array of `shape`, with `room` (a share of its larger side) on all sides."""
+    extra = room * max(box.width, box.height)
+    top, bottom = (int(np.clip(edge, 0, shape[0])) for edge in (box.top - extra, box.bottom + extra + 1))
+    left, right = (int(np.clip(edge, 0, shape[1])) for edge in (box.left - extra, box.right + extra + 1))
+    return slice(top, bottom), slice(left, right)
+
+
+def five_landmarks(mesh: Points) -> Points:
+    """The 5×2 landmarks of a mesh, in the order of `Face.landmarks`."""
     left_eye = (mesh[EYE_LEFT, :2] + mesh[EYE_LEFT_INNER, :2]) / 2
     right_eye = (mesh[EYE_RIGHT, :2] + mesh[EYE_RIGHT_INNER, :2]) / 2
     rest = mesh[[NOSE_TIP, MOUTH_LEFT, MOUTH_RIGHT], :2]
@@ -172,7 +184,7 @@ def eye_distance(face: Face) -> float:
     return float(np.hypot(*eyes)) / max(math.cos(math.radians(face.pose.yaw)), 0.4)
 
 
-def head_and_shoulders(face: Face) -> Frame:
+def head_and_shoulders_rect(face: Face) -> RotatedRect:
     """The frame of a portrait: level eyes, the face in the upper half, room for hair and shoulders.
 
     Measured in distances between the eyes: 2 above them for hair and headroom, 3.6 below, 5.2 across. The face takes
@@ -184,11 +196,11 @@ def head_and_shoulders(face: Face) -> Frame:
     angle = math.radians(face.pose.roll)
     down = np.array([-math.sin(angle), math.cos(angle)])
     centre = middle + down * unit * 0.8
-    return Frame((float(centre[0]), float(centre[1])), unit * 5.2, unit * 5.6, face.pose.roll)
+    return RotatedRect((float(centre[0]), float(centre[1])), unit * 5.2, unit * 5.6, face.pose.roll)
 
 
-def fit(frame: Frame, size: Size) -> Frame:
-    """Shrink and shift a frame until it lies inside a picture of `size`; its roll stays."""
+def fit_inside(frame: RotatedRect, size: Size) -> RotatedRect:
+    """Shrink and shift a rectangle until it lies inside a picture of `size`; its roll stays."""
     cosine, sine = abs(math.cos(math.radians(frame.roll))), abs(math.sin(math.radians(frame.roll)))
     width, height = frame.width, frame.height
     # Each side may take what the other leaves of the picture; beyond 45° of roll both shrink alike.
@@ -199,4 +211,4 @@ def fit(frame: Frame, size: Size) -> Frame:
     share = min(1.0, size.width / 2 / reach[0], size.height / 2 / reach[1])
     reach *= share
     centre = np.clip(np.array(frame.centre), reach, np.maximum((size.width, size.height) - reach, reach))
-    return Frame((float(centre[0]), float(centre[1])), width * share, height * share, frame.roll)
+    return RotatedRect((float(centre[0]), float(centre[1])), width * share, height * share, frame.roll)

@@ -1,7 +1,7 @@
-"""Seats a face in another picture: its light and colour, the seam, the grain.
+"""Blends a warped face into a template: light and skin colour of the target, the seam, the noise.
 
-All of it happens at a working size (`WORKING`), on the face's surroundings alone; `pipelines.engines.painters.fusion` carries
-the result to the picture's own pixels. Lengths are shares of the face's width unless a name says pixels.
+All of it works on the face's surroundings at a width of `WORKING_WIDTH`; `pipelines.engines.painters.fusion` carries the
+result to the picture's own pixels. Lengths are shares of the face's width unless a name says pixels.
 """
 
 import math
@@ -12,34 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask, Points
-from portrait.fusion.occluders import (
-    face_width,
-    feature_mask,
-    gaussian_blur,
-    masked_low_pass,
-    occlusion_mask,
-    skin_color_distance,
-)
-from portrait.fusion.warp import REGIONS, region_mask, smoothstep
+from portrait.faces.mesh import OVAL
+from portrait.fusion.occluders import face_width, feature_mask, occlusion_mask, skin_color_distance
+from portrait.fusion.warp import region_mask
 from portrait.images.color import from_lab, to_lab
+from portrait.images.filters import gaussian_blur, masked_low_pass, noise_level, smoothstep
 
 WORKING_WIDTH = 256.0
 """Largest width of a face at working size, pixels: light, colour and seams are smooth, detail is added later."""
 LIGHT = 0.12
-"""Reach of what counts as light: shading wider than this comes from the scene, finer shading is the person's."""
+"""Width above which shading counts as light of the template; finer shading is the person's."""
 SHADOW, CAST = 0.03, 0.75
-"""Least reach of a cast shadow that is no feature, and the share of it beyond six steps of L that is taken away."""
+"""Least width of a cast shadow that is no feature, and the share of it beyond six steps of L that is removed."""
 COLOURFUL = (1.25, 1.6)
-"""Chroma of a shadow on skin over that of the skin: from here on it may be one, and surely is."""
+"""Chroma of a shadow on skin over that of the skin: below the first it is none, above the second it surely is one."""
 TINT = 0.25
-"""Reach of what counts as the tint of the light on skin."""
+"""Width above which differences of colour count as the tint of the light on skin."""
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SkinTone:
-    """The colours of one skin in one light: a, b of CIELAB as a straight line in L."""
+    """The colours of one skin in one light: a, b of CIELAB as a linear function of L."""
 
     middle: Floats
     """L, a, b."""
@@ -50,7 +45,7 @@ class SkinTone:
     """L of the darkest and the lightest skin."""
 
     def __call__(self, light: Floats) -> Floats:
-        """Colour H×W×2 that this skin has at L `light`; black has none."""
+        """Colour a, b (H×W×2) that this skin has at L `light` (H×W); it fades towards black."""
         step = (
             np.clip(light, self.low - 8, (self.high + self.middle[0]) / 2) - self.middle[0]
         )  # shine is white, not skin
@@ -60,17 +55,17 @@ class SkinTone:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TargetFace:
-    """A template's face at working size and all that is read from it once."""
+    """A template's face at working size with what is measured of it once: occlusions, skin, tone, light."""
 
     image: Image
     mesh: Points
     lab: Floats
-    front: Mask
+    occluded: Mask
     """Hair and glasses that lie in front of the face."""
     skin: Mask
     tone: SkinTone
     tint: Floats
-    """H×W×2: how a, b of the light differ from place to place."""
+    """H×W×2: local deviation of a, b from `tone`, the tint of the light."""
     light: Floats
     """H×W: L of the skin without features and pores."""
 
@@ -86,31 +81,31 @@ class TargetFace:
 
     @property
     def base(self) -> Floats:
-        """H×W×3 CIELAB: bare skin in this scene's light."""
+        """H×W×3 CIELAB: bare skin in the light of this face."""
         return np.dstack([self.light, self.tone(self.light) + self.tint])
 
 
 def analyze_target(image: Image, mesh: Points) -> TargetFace:
-    """Look at a template's face."""
-    lab, width, front = to_lab(image), face_width(mesh), occlusion_mask(image, mesh)
-    skin = bare_skin_mask(mesh, front) * (
+    """Measure a template's face; `image` and `mesh` are at working size."""
+    lab, width, occluded = to_lab(image), face_width(mesh), occlusion_mask(image, mesh)
+    skin = bare_skin_mask(mesh, occluded) * (
         skin_color_distance(image, mesh) < 1.8
     )  # moles, frames and their shadows are no light
     tone = skin_tone(lab, skin)
     tint = masked_low_pass(lab[..., 1:] - tone(lab[..., 0]), skin, TINT * width)
     light = masked_low_pass(lab[..., :1], skin, LIGHT * width)[..., 0]
-    return TargetFace(image, mesh, lab, front, skin, tone, tint, light)
+    return TargetFace(image, mesh, lab, occluded, skin, tone, tint, light)
 
 
 def bare_skin_mask(mesh: Points, hidden: Mask) -> Mask:
-    """Skin that shows nothing but skin: without features, hair, and the outline."""
+    """Mask of bare skin: the face without its features, its outline and what is `hidden` by hair."""
     shape, width = hidden.shape, face_width(mesh)
     oval = region_mask(mesh, "oval", shape, -0.06 * width)
     return oval * (1 - feature_mask(mesh, shape, 0.03, names="eyes brows lips nostrils")) * (hidden < 0.15)
 
 
 def skin_tone(lab: Floats, skin: Mask) -> SkinTone:
-    """The line through the colours of the skin; its darkest and lightest pixels, which may be hair or shine, left out."""
+    """Fit the colours of the masked skin, without its darkest and lightest pixels, which may be hair or shine."""
     pixels = lab[skin > 0.5]
     if len(pixels) < 16:
         pixels = lab.reshape(-1, 3)
@@ -124,17 +119,17 @@ def skin_tone(lab: Floats, skin: Mask) -> SkinTone:
 
 
 def relight(
-    scene: TargetFace, face: Floats, mesh: Points, hidden: Mask, contrast: float, glasses: Mask | float = 0.0
+    target: TargetFace, face: Floats, mesh: Points, hidden: Mask, contrast: float, glasses: Mask | float = 0.0
 ) -> Floats:
-    """A warped face (CIELAB) in the scene's light and in the colours of its skin; shading finer than `LIGHT` stays.
+    """The warped `face` (CIELAB) in the light and skin colours of the target; shading finer than `LIGHT` stays its own.
 
-    Both pictures' light is read through one mask, so that what the one hides does not bias their difference. `hidden`: where
-    hair covers the warped face; `glasses` stay as dark as they are.
+    Both lights are measured through one mask, so that what hides one face does not bias their difference. `hidden`: where
+    hair covers the warped face; `glasses` stay as dark as they are. `contrast` scales the fine shading.
     """
-    shape, width = scene.shape, scene.width
+    shape, width = target.shape, target.width
     own = bare_skin_mask(mesh, (hidden + glasses).astype(np.float32))
-    both = own * scene.skin
-    there = masked_low_pass(scene.lab[..., :1], both, LIGHT * width)[..., 0]
+    both = own * target.skin
+    there = masked_low_pass(target.lab[..., :1], both, LIGHT * width)[..., 0]
     here = masked_low_pass(face[..., :1], both, LIGHT * width)[..., 0]
     # Shading scales with the light it is in; half of that in L, or the shadows of a dark selfie turn to dirt.
     detail = np.clip(there / np.maximum(here, 5), 0.5, 1.8) ** 0.6 * (face[..., 0] - here) * contrast
@@ -146,21 +141,21 @@ def relight(
     limit = 22 + 150 * deep
     # Only eyes and teeth have white in them; the thin skin at a brow's edge has none.
     white = np.maximum(feature_mask(mesh, shape, 0.03, 0.02, "eyes"), lips)
-    lift = (2 + 0.6 * (98 - scene.light)) * (1 + 20 * white)
+    lift = (2 + 0.6 * (98 - target.light)) * (1 + 20 * white)
     limit = np.where(detail < 0, limit, lift)
     detail = detail * limit / np.sqrt(limit**2 + detail**2)
     # No skin shines more than the template's; the whites of eyes and teeth may.
-    top = scene.tone.high - 6 + (97 - scene.tone.high) * 0.8 * white
-    light = scene.light + detail
+    top = target.tone.high - 6 + (97 - target.tone.high) * 0.8 * white
+    light = target.light + detail
     room = np.maximum(98 - top, 1) * 0.5
     light = np.where(light > top, top + room * (1 - np.exp(-np.maximum(light - top, 0) / room)), light)
-    return np.dstack([light, _tint(scene, face, light, (mesh, own, both))]).astype(np.float32)
+    return np.dstack([light, _tint(target, face, light, (mesh, own, both))]).astype(np.float32)
 
 
 def remove_nose_shadow(detail: NDArray[np.floating], face: Floats, mesh: Points, own: Mask) -> Floats:
-    """Shading (H×W, steps of L) of a face (CIELAB) without most of the shadow that its nose casts on the lip in hard light.
+    """Shading `detail` (H×W, in L) of a face (CIELAB) without most of the shadow that its nose casts on the lip.
 
-    In another light that would be a moustache. A shadow on skin is more colourful than the skin, a moustache less.
+    In another light that shadow looks like a moustache. A shadow has more chroma than the skin, a moustache less.
     """
     shape, width = (face.shape[0], face.shape[1]), face_width(mesh)
     skin = float(np.linalg.norm(skin_tone(face, own).middle[1:]))
@@ -172,113 +167,117 @@ def remove_nose_shadow(detail: NDArray[np.floating], face: Floats, mesh: Points,
     return (detail - shadow * CAST * np.minimum(broad + 6, 0)).astype(np.float32)
 
 
-def _tint(scene: TargetFace, face: Floats, light: Floats, seen: tuple[Points, Mask, Mask]) -> Floats:
-    """a, b of the face in the scene: the colour of the scene's skin at that light, and what sets this skin apart."""
-    mesh, own, both = seen
+def _tint(target: TargetFace, face: Floats, light: Floats, masks: tuple[Points, Mask, Mask]) -> Floats:
+    """Colour a, b (H×W×2) of the face: the colour of the target's skin at that light, and the differences within this skin."""
+    mesh, own, both = masks
     tone = skin_tone(face, own)
     plain = tone(face[..., 0])
     apart = face[..., 1:] - plain
-    apart = apart - masked_low_pass(apart, both, TINT * scene.width)
-    wanted = scene.tone(light)
+    apart = apart - masked_low_pass(apart, both, TINT * target.width)
+    wanted = target.tone(light)
     # Scaled with the skin's own colour, white stays white in any light.
     scale = np.linalg.norm(wanted, axis=2) / np.maximum(np.linalg.norm(plain, axis=2), 4)
     apart = apart * np.clip(scale, 0.2, 1.5)[..., None]
-    lips = feature_mask(mesh, scene.shape, 0.01, 0.01, "lips")
-    eyes = feature_mask(mesh, scene.shape, 0.02, 0.01, "eyes")
+    lips = feature_mask(mesh, target.shape, 0.01, 0.01, "lips")
+    eyes = feature_mask(mesh, target.shape, 0.02, 0.01, "eyes")
     limit = 5 + 12 * np.maximum(lips, eyes)
     apart = apart * (limit / np.sqrt(limit**2 + (apart**2).sum(axis=2)))[..., None]
-    colour = wanted + scene.tint + apart
+    colour = wanted + target.tint + apart
     # Small photos smear the colour of lids and lips over eyes and teeth; and no light makes those bluer than skin.
     white = (
-        feature_mask(mesh, scene.shape, 0.0, 0.005, "eyes mouth")
-        * smoothstep(light / np.maximum(scene.light, 1), 0.6, 0.85)
+        feature_mask(mesh, target.shape, 0.0, 0.005, "eyes mouth")
+        * smoothstep(light / np.maximum(target.light, 1), 0.6, 0.85)
         * 0.7
     )
     plain = np.maximum(colour / np.sqrt(1 + (colour**2).sum(axis=2) / 144)[..., None], 0.4 * wanted)
     return (colour + (plain - colour) * white[..., None]).astype(np.float32)
 
 
-def covered_skin_mask(scene: TargetFace, mesh: Points, hidden: Mask) -> Mask:
-    """Where bare skin stands in for the selfie, because hair or its shadow covers the face there."""
-    side = 2 * round(0.02 * scene.width) + 1
+def covered_skin_mask(target: TargetFace, mesh: Points, hidden: Mask) -> Mask:
+    """Where bare skin replaces the selfie, because hair or its shadow covers the face there."""
+    side = 2 * round(0.02 * target.width) + 1
     wider = np.asarray(cv2.dilate(hidden, np.ones((side, side), np.uint8)), np.float32)
-    tight = feature_mask(mesh, scene.shape, 0.0, 0.008)
-    eyes = feature_mask(mesh, scene.shape, 0.06, 0.01, "eyes")
-    shadow = gaussian_blur(wider, 0.01 * scene.width) * (1 - np.maximum(tight, eyes))
+    tight = feature_mask(mesh, target.shape, 0.0, 0.008)
+    eyes = feature_mask(mesh, target.shape, 0.06, 0.01, "eyes")
+    shadow = gaussian_blur(wider, 0.01 * target.width) * (1 - np.maximum(tight, eyes))
     return np.maximum(shadow, hidden * (1 - tight)).astype(np.float32)
 
 
 def blend_into(
-    scene: TargetFace, drawn: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0
+    target: TargetFace, drawn: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0
 ) -> tuple[Image, Mask]:
-    """The drawn face (CIELAB) with its edge led over into the template, and how much of each pixel it takes.
+    """The drawn face (CIELAB) with its edge adapted to the template, and its alpha mask.
 
     Eyes, brows, mouth and glasses are covered wholly; what is in front of the template's face stays in front.
     """
-    shape, width = scene.shape, scene.width
-    inside = gaussian_blur(seam_mask(scene, drawn, mesh, hidden, glasses), 0.025 * width)
-    cover = np.maximum(gaussian_blur(required_cover(scene, mesh), 0.018 * width), glasses)
-    within = region_mask(scene.mesh, "oval", shape, -1.0)  # enlarging spreads a mask by a pixel
-    share = np.maximum(inside * (1 - hidden), cover) * within * (1 - scene.front)
-    ring = 4 * share * (1 - share) * (1 - scene.front) * region_mask(scene.mesh, "oval", shape, -0.02 * width)
-    ring = ring * (1 - np.maximum(feature_mask(scene.mesh, shape, 0.01), feature_mask(mesh, shape, 0.0)))
-    step = np.clip(gaussian_blur(scene.lab - drawn, 0.008 * width), (-20, -10, -14), (20, 10, 14)).astype(np.float32)
-    ring = ring * np.exp(-((step / (16, 8, 11)) ** 2).sum(axis=2))  # a large step is a feature, not a tone
-    far = cv2.distanceTransform((ring < 0.3).astype(np.uint8), cv2.DIST_L2, 5) / width
+    shape, width = target.shape, target.width
+    inside = gaussian_blur(seam_mask(target, drawn, mesh, hidden, glasses), 0.025 * width)
+    cover = np.maximum(gaussian_blur(required_cover(target, mesh), 0.018 * width), glasses)
+    within = region_mask(target.mesh, "oval", shape, -1.0)  # enlarging spreads a mask by a pixel
+    share = np.maximum(inside * (1 - hidden), cover) * within * (1 - target.occluded)
+    boundary = 4 * share * (1 - share) * (1 - target.occluded) * region_mask(target.mesh, "oval", shape, -0.02 * width)
+    boundary = boundary * (1 - np.maximum(feature_mask(target.mesh, shape, 0.01), feature_mask(mesh, shape, 0.0)))
+    step = np.clip(gaussian_blur(target.lab - drawn, 0.008 * width), (-20, -10, -14), (20, 10, 14)).astype(np.float32)
+    boundary = boundary * np.exp(-((step / (16, 8, 11)) ** 2).sum(axis=2))  # a large step is a feature, not a tone
+    far = cv2.distanceTransform((boundary < 0.3).astype(np.uint8), cv2.DIST_L2, 5) / width
     # A brow goes along: where it is thin, bare skin that did not would be a light line along it.
     fade = np.exp(-((far / 0.16) ** 2)) * (1 - feature_mask(mesh, shape, 0.0, 0.008, "eyes lips"))
-    settled = drawn + masked_low_pass(step, ring.astype(np.float32), 0.05 * width) * fade[..., None]
-    return from_lab(settled), share.astype(np.float32)
+    adapted = drawn + masked_low_pass(step, boundary.astype(np.float32), 0.05 * width) * fade[..., None]
+    return from_lab(adapted), share.astype(np.float32)
 
 
-def required_cover(scene: TargetFace, mesh: Points) -> Mask:
-    """What must be covered: the template's features, so that they do not shine through, and the drawn ones."""
+def required_cover(target: TargetFace, mesh: Points) -> Mask:
+    """Mask of what must be covered: the template's features, so that they do not shine through, and the drawn ones."""
     drawn = np.maximum(
-        feature_mask(mesh, scene.shape, 0.03, names="eyes lips"), feature_mask(mesh, scene.shape, 0.018, names="brows")
+        feature_mask(mesh, target.shape, 0.03, names="eyes lips"),
+        feature_mask(mesh, target.shape, 0.018, names="brows"),
     )
-    return np.maximum(feature_mask(scene.mesh, scene.shape, 0.03), drawn)
+    return np.maximum(feature_mask(target.mesh, target.shape, 0.03), drawn)
 
 
-def seam_mask(scene: TargetFace, drawn: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0) -> Mask:
-    """The region to take from the drawn face: its edge runs where both pictures agree, as far out as they do.
+def seam_mask(target: TargetFace, drawn: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0) -> Mask:
+    """Mask of the region to take from the drawn face; its edge runs as far out as both pictures agree.
 
-    A shortest path round the face (one radius for each direction), as in image quilting (Efros and Freeman 2001).
+    The edge is a shortest path around the face (one radius for each direction), as in image quilting (Efros and Freeman
+    2001).
     """
-    shape, width = scene.shape, scene.width
-    centre = scene.mesh[[33, 263, 61, 291], :2].mean(axis=0).astype(np.float64)
+    shape, width = target.shape, target.width
+    centre = target.mesh[[33, 263, 61, 291], :2].mean(axis=0).astype(np.float64)
     angles = np.arange(96) * 2 * np.pi / 96
-    around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    spokes = scene.mesh[list(REGIONS["oval"][0]), :2] - centre
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    spokes = target.mesh[list(OVAL), :2] - centre
     turn = np.arctan2(spokes[:, 1], spokes[:, 0]) % (2 * np.pi)
     order = np.argsort(turn)
     reach = np.interp(angles, turn[order], np.linalg.norm(spokes, axis=1)[order], period=2 * np.pi)
     radii = np.linspace(0.3, 0.95, 48)
-    at = (centre + (around * reach[:, None])[:, None] * radii[None, :, None]).astype(np.float32)
+    at = (centre + (directions * reach[:, None])[:, None] * radii[None, :, None]).astype(np.float32)
 
     def along(mask: Floats) -> Floats:
         return np.asarray(cv2.remap(mask, at[..., 0], at[..., 1], cv2.INTER_LINEAR), np.float32)
 
-    gap = gaussian_blur(drawn - scene.lab, 0.012 * width)
-    differs = np.sqrt(gap[..., 0] ** 2 + 2 * gap[..., 1] ** 2 + 2 * gap[..., 2] ** 2) * (1 - scene.front)
+    gap = gaussian_blur(drawn - target.lab, 0.012 * width)
+    differs = np.sqrt(gap[..., 0] ** 2 + 2 * gap[..., 1] ** 2 + 2 * gap[..., 2] ** 2) * (1 - target.occluded)
     cost = (
         along(differs)
         + 36 * (1 - radii)
-        + 3 * np.cumsum(along(np.asarray(hidden * (1 - scene.front), np.float32)), axis=1)
+        + 3 * np.cumsum(along(np.asarray(hidden * (1 - target.occluded), np.float32)), axis=1)
     )
-    whole = np.maximum(required_cover(scene, mesh), glasses).astype(np.float32)
-    beyond = np.cumsum((along(whole) > 0.3)[:, ::-1], axis=1)[:, ::-1] > 0
-    cost = cost + 200 * beyond * (along(scene.front) < 0.5)
-    path = radii[_round_trip(cost)]
+    covered = np.maximum(required_cover(target, mesh), glasses).astype(np.float32)
+    beyond = np.cumsum((along(covered) > 0.3)[:, ::-1], axis=1)[:, ::-1] > 0
+    cost = cost + 200 * beyond * (along(target.occluded) < 0.5)
+    path = radii[_closed_path(cost)]
     waves = np.fft.fft(path) * np.exp(-((np.fft.fftfreq(96) * 96 / 24) ** 2))
-    edge = centre + around * (reach * np.real(np.fft.ifft(waves)))[:, None]
+    edge = centre + directions * (reach * np.real(np.fft.ifft(waves)))[:, None]
     mask = np.zeros(shape, np.uint8)
     cv2.fillPoly(mask, [np.round(edge * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     return (mask / 255).astype(np.float32)
 
 
-def _round_trip(cost: NDArray[np.floating]) -> NDArray[np.intp]:
-    """For each row of a closed strip the column of the cheapest path, at most two columns a step; three rounds, the middle
-    one counts, so that the ends meet."""
+def _closed_path(cost: NDArray[np.floating]) -> NDArray[np.intp]:
+    """For each row of a closed strip, the column of the cheapest path that moves by at most two columns a row.
+
+    Three rounds are searched and the middle one is taken, so that the ends meet.
+    """
     rounds = np.concatenate([cost] * 3)
     steps, columns = (-2, -1, 0, 1, 2), np.arange(cost.shape[1])
     sums, came = rounds[0], np.zeros(rounds.shape, np.intp)
@@ -305,10 +304,3 @@ def missing_noise(template: Image, drawn: Image, mesh: Points) -> float:
     right, bottom = (max(1, int(value + reach)) for value in middle)
     there, here = (noise_level(each[top:bottom, left:right]) for each in (template, drawn))
     return min(4.0, math.sqrt(max(0.0, there**2 - here**2)))
-
-
-def noise_level(image: Image) -> float:
-    """Noise of a picture, robustly: the median of what a 3×3 Laplacian leaves (Immerkær 1996; its kernel has norm 6)."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    left = cv2.filter2D(grey, -1, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32))
-    return float(np.median(np.abs(left))) / 0.6745 / 6

@@ -1,4 +1,4 @@
-"""Where a face is drawn anew in a picture, and how what was drawn comes back: windows, masks, what a network loses."""
+"""Inpainting faces in a picture: the windows to draw, the masks of each pass, and blending the result back."""
 
 import math
 from collections.abc import Sequence
@@ -9,30 +9,32 @@ import numpy as np
 
 from portrait.arrays import Image, Mask, Size
 from portrait.faces.geometry import Affine
-from portrait.fusion.warp import smoothstep
+from portrait.generation.parameters import native_size
+from portrait.images.filters import smoothstep
+from portrait.images.resize import resize
 from portrait.types import Box, Face, Region, Regions
 
 ROOM = 3.0
-"""Side of the region that is drawn, over the face's larger side: EasyPhoto's."""
+"""Side of the window over the face's larger side: EasyPhoto's."""
 PARSED: tuple[Region, ...] = ("skin", "brows", "eyes", "nose", "mouth", "lips")
-"""What is drawn anew of a head; hair, ears and glasses stay."""
+"""Regions that are drawn anew; hair, ears and glasses stay."""
 GROWN = 0.1
-"""How far the first drawing reaches beyond those, over the face's width: EasyPhoto's."""
+"""How far the first pass reaches beyond those, over the face's width: EasyPhoto's."""
 INWARD = 0.1
-"""From how far inside the face on what is drawn is taken more and more of the template's own, over its width."""
-RING = (-0.15, 0.2)
-"""From where to where the second drawing follows the face's border, over its width: on both sides of the first's edge."""
+"""Width of the band inside the face's edge in which the drawing fades into the template, over the face's width."""
+BOUNDARY = (-0.15, 0.2)
+"""Inner and outer limit of the boundary pass, as distances from the face's border over its width."""
 FADE = 0.15
-"""How far from its own edges the second drawing comes and goes, over the face's width."""
+"""Width over which the boundary pass fades in and out, over the face's width."""
 NEAR = 1.5
-"""Gap between two faces, over their mean width, up to which their borders are drawn together."""
+"""Gap between two faces, over their mean width, up to which a seam pass draws their borders together."""
 FEATURES = 0.08
-"""How far the second drawing reaches beyond eyes and mouth, less and less."""
+"""Distance, over the face's width, at which the boundary pass has faded out beyond eyes and mouth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Part of a picture, in whole pixels of it, that is drawn at a size of its own."""
+    """A rectangle of a picture, in whole pixels, that is drawn at a size of its own."""
 
     left: int
     top: int
@@ -42,7 +44,7 @@ class Window:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Its rows and columns."""
+        """Its rows and columns in the picture."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     @property
@@ -51,7 +53,7 @@ class Window:
         return self.bottom - self.top, self.right - self.left
 
     def picture_to_drawing(self) -> Affine:
-        """The map from the picture to the drawing."""
+        """The map from pixels of the picture to pixels of the drawing."""
         across, down = self.size.width / self.shape[1], self.size.height / self.shape[0]
         return np.array(
             [
@@ -62,27 +64,27 @@ class Window:
         )
 
     def picture_to_window(self) -> Affine:
-        """The map from the picture to the same pixels counted from the window's corner."""
+        """The map from pixels of the picture to pixels of the window, at the same scale."""
         return np.array([[1, 0, -self.left], [0, 1, -self.top]], np.float64)
 
     def resize_for_drawing(self, part: Image) -> Image:
-        """Pixels of the window as large as they are drawn."""
-        return np.asarray(_resized(part, (self.size.height, self.size.width)), np.uint8)
+        """The picture's pixels in the window, resized to the size of the drawing."""
+        return np.asarray(resize(part, (self.size.height, self.size.width), cv2.INTER_CUBIC), np.uint8)
 
     def drawing_mask(self, part: Mask) -> Mask:
-        """Where the network may draw: every pixel of the drawing that the mask touches, 0 or 1."""
-        touched = _resized((part > 0).astype(np.float32), (self.size.height, self.size.width))
+        """Inpainting mask of the drawing: 1 for every pixel that the window's mask `part` touches, else 0."""
+        touched = resize((part > 0).astype(np.float32), (self.size.height, self.size.width), cv2.INTER_CUBIC)
         return (touched > 0).astype(np.float32)
 
     def resize_for_picture(self, values: np.ndarray) -> np.ndarray:
-        """What was drawn, H×W×3 0..1, as large as the window is in the picture, 0..255."""
-        return np.asarray(_resized(values.astype(np.float32), self.shape), np.float32) * np.float32(255)
+        """A drawing (H×W×3, 0..1) resized to the window in the picture, 0..255."""
+        return np.asarray(resize(values.astype(np.float32), self.shape, cv2.INTER_CUBIC), np.float32) * np.float32(255)
 
 
 def window_around_faces(boxes: Sequence[Box], picture: Size, side: int, step: int) -> Window:
-    """The window about some faces, shifted into the picture, drawn with about `side`² pixels in steps of `step`.
+    """The window around some faces, inside the picture, to be drawn with about `side`² pixels and sides in steps of `step`.
 
-    A picture smaller than that is drawn as far as it goes; the shape never leaves 1 : 2.
+    A smaller picture limits the window; its aspect ratio stays within 1 : 2 where the picture allows it.
     """
     left, right = min(box.left for box in boxes), max(box.right for box in boxes)
     top, bottom = min(box.top for box in boxes), max(box.bottom for box in boxes)
@@ -90,64 +92,57 @@ def window_around_faces(boxes: Sequence[Box], picture: Size, side: int, step: in
     middle = ((left + right) / 2, (top + bottom) / 2)
     long = max(right - left, bottom - top) + 2 * room
     wide, tall = min(long, picture.width), min(long, picture.height)
-    # What is long and thin would be drawn too coarsely across; it gives way where there is picture.
+    # A long and thin window would be drawn too coarsely across; it widens where there is picture.
     wide, tall = max(wide, min(tall / 2, picture.width)), max(tall, min(wide / 2, picture.height))
-    places = []
+    spans = []
     for centre, extent, whole in zip(middle, (wide, tall), (picture.width, picture.height), strict=True):
         extent = min(math.ceil(extent), whole)
         start = int(np.clip(round(centre - extent / 2), 0, whole - extent))
-        places.append((start, start + extent))
-    size = _native(places[0][1] - places[0][0], places[1][1] - places[1][0], side, step)
-    return Window(places[0][0], places[1][0], places[0][1], places[1][1], size)
-
-
-def _native(wide: int, tall: int, side: int, step: int) -> Size:
-    """About `side`² pixels of that shape; neither side beyond 1.34 times `side`, where networks begin to double things."""
-    scale = side / math.sqrt(wide * tall)
-    longest = side * 1.34
-    sides = [max(step, int(min(longest, each * scale) / step + 0.5) * step) for each in (wide, tall)]
-    return Size(*(min(each, int(longest // step) * step) for each in sides))
+        spans.append((start, start + extent))
+    size = native_size(Size(spans[0][1] - spans[0][0], spans[1][1] - spans[1][0]), side, step)
+    return Window(spans[0][0], spans[1][0], spans[0][1], spans[1][1], size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PassAreas:
-    """Where each pass takes what was drawn: masks 0..1 that fall to 0 at the edge of what it may draw."""
+    """Alpha masks (0..1) of what each pass draws around one face; they fall to 0 at the edge of what it may draw."""
 
     face: Mask
+    """The first pass."""
     border: Mask
-    """Along the edge of the face, on both sides."""
-    ring: Mask
-    """The border, the eyes and the mouth."""
+    """Along the edge of the face, on both sides: the seam pass."""
+    boundary: Mask
+    """The border, the eyes and the mouth: the boundary pass."""
     skin: Mask
-    """Where the tone is read."""
+    """Where the tone is measured."""
     toned: Mask
-    """Where it is matched: the face and less and less around it, but not eyes and mouth, which have a tone of their own."""
+    """Where the tone is matched: the face and, fading, around it, but not eyes and mouth, whose tone differs."""
     fused: Mask
-    """How much of a second fusion is taken where its share is 1: skin, eyes wholly, lips not at all."""
+    """Alpha of a second fusion: its share in skin, 1 on the eyes, 0 on the lips."""
 
 
 def pass_areas(regions: Regions, face: Face, share: float) -> PassAreas:
-    """The areas of a face from its parsed regions; `share` of the second fusion is taken in the skin."""
+    """The masks of a face from its parsed regions; `share` is that of the second fusion in the skin."""
     width = max(face.box.width, 1.0)
     parsed = np.asarray(sum(regions[name] for name in PARSED if name in regions), np.float32)
-    head = _filled(parsed > 0.5)
-    far = _beyond(head)
+    head = _fill_holes(parsed > 0.5)
+    far = _signed_distance(head)
     eyes, lips = _union(regions, "eyes"), _union(regions, "mouth", "lips")
-    inner, outer = (edge * width for edge in RING)
+    inner, outer = (edge * width for edge in BOUNDARY)
     fade = FADE * width
     border = np.minimum(smoothstep(far, inner, inner + fade), 1 - smoothstep(far, outer - fade, outer))
-    features = np.maximum(_about(eyes, FEATURES * width), _about(lips, FEATURES * width))
+    features = np.maximum(_fade_around(eyes, FEATURES * width), _fade_around(lips, FEATURES * width))
     face_mask = 1 - smoothstep(far, -INWARD * width, GROWN * width)
     skin = _union(regions, "skin", "nose") * face_mask
     fused = share * (1 - smoothstep(far, -INWARD * width, 0))
-    fused = np.maximum(fused, _about(eyes, FEATURES * width)) * (1 - _about(lips, FEATURES * width))
+    fused = np.maximum(fused, _fade_around(eyes, FEATURES * width)) * (1 - _fade_around(lips, FEATURES * width))
     toned = (1 - features) * (1 - smoothstep(far, 0, outer))
     found = (face_mask, border, np.maximum(border, features), skin, toned, fused)
     return PassAreas(*(np.asarray(each, np.float32) for each in found))
 
 
 def merge_masks(window: Window, parts: Sequence[tuple[Window, Mask]]) -> Mask:
-    """Masks of other windows of the same picture in the pixels of this one; where two meet, the larger value counts."""
+    """Union (maximum) of masks of other windows of the same picture, in the pixels of `window`."""
     canvas = np.zeros(window.shape, np.float32)
     for other, mask in parts:
         left, right = max(window.left, other.left), min(window.right, other.right)
@@ -160,59 +155,50 @@ def merge_masks(window: Window, parts: Sequence[tuple[Window, Mask]]) -> Mask:
 
 
 def are_adjacent(one: Box, other: Box) -> bool:
-    """Whether two faces stand so near each other that one sees both borders at once."""
+    """Whether two faces stand so near each other that a seam pass draws their borders together."""
     gap = max(one.left, other.left) - min(one.right, other.right)
     return gap <= NEAR * (one.width + other.width) / 2
 
 
-def blend_back(start: Image, drawn: np.ndarray, kept: np.ndarray, share: Mask) -> Image:
-    """What was drawn brought back into the picture, each as large as the window: `start` to the bit where `share` is 0.
+def blend_back(start: Image, drawn: np.ndarray, round_trip: np.ndarray, share: Mask) -> Image:
+    """Blend a drawing into `start` by the alpha mask `share`; `start` to the bit where it is 0.
 
-    `kept` is `start` as the network gives it back when it draws nothing: what it loses there, and what is lost by going
-    to another size and back, is no drawing and is taken off towards the edge (FaceChain). `drawn`, `kept`: 0..255.
+    `round_trip` is `start` after resizing and the VAE without drawing (strength 0): what is lost by those alone is
+    subtracted towards the edge (FaceChain). All are as large as the window; `drawn` and `round_trip` are 0..255.
     """
     part = share[..., None]
-    moved = (drawn - start) - (1 - part) * (kept - start)
+    moved = (drawn - start) - (1 - part) * (round_trip - start)
     mixed = np.clip(start + moved * part + 0.5, 0, 255).astype(np.uint8)
     return np.where(part > 0, mixed, start)
 
 
-def _filled(inside: np.ndarray) -> np.ndarray:
-    """A region without holes: moles, frames of glasses and strands across a face belong to it."""
+def _fill_holes(inside: np.ndarray) -> np.ndarray:
+    """The region with its holes filled: moles, frames of glasses and strands across a face belong to it."""
     outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     canvas = np.zeros(inside.shape, np.uint8)
     cv2.drawContours(canvas, outlines, -1, 1, cv2.FILLED)
     return canvas > 0
 
 
-def _beyond(inside: np.ndarray) -> Mask:
-    """Pixels from the border of a region: positive outside, negative inside; far away where there is none."""
+def _signed_distance(inside: np.ndarray) -> Mask:
+    """Signed distance in pixels to the border of a region: positive outside, negative inside; large where it is empty."""
     if not inside.any():
         return np.full(inside.shape, float(max(inside.shape)), np.float32)
     out = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5)
     # The picture's own border is none of the region's.
-    within = np.zeros(inside.shape, np.float32) if inside.all() else _depth(inside)
+    within = np.zeros(inside.shape, np.float32) if inside.all() else _distance_inside(inside)
     return np.asarray(out - within, np.float32)
 
 
-def _depth(inside: np.ndarray) -> Mask:
+def _distance_inside(inside: np.ndarray) -> Mask:
     return np.asarray(cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 5), np.float32)
 
 
-def _about(mask: Mask, reach: float) -> Mask:
-    """1 in a region, falling to 0 at `reach` pixels beyond it."""
-    return np.asarray(1 - smoothstep(_beyond(mask > 0.5), 0, max(reach, 1.0)), np.float32)
+def _fade_around(mask: Mask, reach: float) -> Mask:
+    """1 in a region, falling smoothly to 0 at `reach` pixels outside."""
+    return np.asarray(1 - smoothstep(_signed_distance(mask > 0.5), 0, max(reach, 1.0)), np.float32)
 
 
 def _union(regions: Regions, *names: Region) -> Mask:
     found = [regions[name] for name in names if name in regions]
     return np.clip(np.sum(found, axis=0), 0, 1) if found else np.zeros_like(next(iter(regions.values())))
-
-
-def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Averaged when smaller, cubic when larger."""
-    if values.shape[:2] == shape:
-        return values
-    smaller = shape[0] * shape[1] < values.shape[0] * values.shape[1]
-    way = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-    return cv2.resize(values, (shape[1], shape[0]), interpolation=way)

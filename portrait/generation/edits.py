@@ -1,4 +1,4 @@
-"""Edits of a portrait: variations, a change in words, a part repainted, another shape."""
+"""Edits of a finished portrait by img2img, inpainting and outpainting: values, checks, JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,41 +11,42 @@ from portrait.arrays import LARGEST_SIDE, SMALLEST_SIDE, Image, Mask, Points
 from portrait.errors import UserError
 
 EditKind: TypeAlias = Literal["variations", "change", "repaint", "extend"]
-"""The same with other seeds; the same, but …; a part of it anew; another shape."""
+"""Other seeds; an addition to the prompt; inpainting of a part; outpainting to another aspect ratio."""
 STRENGTHS: Mapping[EditKind, float] = {"variations": 0.5, "change": 0.65, "repaint": 0.85, "extend": 0.95}
-"""How far each goes from the picture. Nothing is 1: from pure noise, what is drawn anew would not know its surroundings."""
+"""Default img2img strengths. None is 1: what is drawn from pure noise does not fit its surroundings."""
 MIN_STRENGTH = 0.05
 MAX_PROMPT_LENGTH = 200
 MAX_ASPECT = 2.0
-"""Longer side over the shorter one: beyond, bases draw two of everything."""
+"""Longer side over the shorter one: beyond, base models draw things twice."""
 MAX_CORNERS = 2000
-"""Of all polygons of an area together."""
+"""Corners of all polygons of an area together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Edit:
-    """What shall become of a picture."""
+    """An edit of one picture."""
 
     kind: EditKind
     picture: Image
-    """As it was delivered."""
+    """The delivered picture."""
     hash: str
     """SHA-256 of its file."""
     strength: float
+    """img2img strength."""
     extra_prompt: str = ""
-    """What shall be other: said after the style's own words."""
+    """What shall change: added after the style's prompt."""
     mask: Mask | None = None
-    """Where it is painted anew, from 0.5 on, for `repaint`; as large as the picture."""
+    """Where it is drawn anew, from 0.5 on, for `repaint`; as large as the picture."""
     area: object = None
-    """Where the mask comes from, for the recipe: the SHA-256 of its file, or polygons."""
+    """Origin of the mask, for the recipe: the SHA-256 of its file, or polygons."""
     shape: tuple[int, int] | None = None
-    """Width to height, for `extend`."""
+    """Aspect ratio as width and height, for `extend`."""
     face: Points | None = None
-    """Five points of the largest face in the picture, where one was found: it stays where it is."""
+    """5×2 landmarks of the largest face in the picture, where one was found: it stays where it is."""
 
 
 def check(edit: Edit) -> None:
-    """Raise `UserError` (`bad_edit`, `bad_mask`, `bad_size`) for what cannot be drawn."""
+    """Raise `UserError` (`bad_edit`, `bad_mask`, `bad_size`) for an edit that cannot be drawn."""
     height, width = edit.picture.shape[:2]
     if not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in (width, height)):
         raise UserError("bad_size", f"A picture to begin from has sides of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels.")
@@ -63,7 +64,7 @@ def check(edit: Edit) -> None:
 
 
 def polygon_mask(area: Sequence[Sequence[Sequence[float]]], width: int, height: int) -> Mask:
-    """Polygons with corners as shares of width and height, filled; raises `UserError` (`bad_mask`)."""
+    """A mask of filled polygons, whose corners are shares of width and height; raises `UserError` (`bad_mask`)."""
     if sum(len(each) for each in area) > MAX_CORNERS or any(len(each) < 3 for each in area):
         raise UserError("bad_mask", f"An outline has at least 3 corners, and all together at most {MAX_CORNERS}.")
     mask = np.zeros((height, width), np.uint8)
@@ -74,7 +75,7 @@ def polygon_mask(area: Sequence[Sequence[Sequence[float]]], width: int, height: 
 
 
 def fit_mask(mask: Mask, width: int, height: int) -> Mask:
-    """A mask of the picture's shape at the picture's size; raises `UserError` (`bad_mask`) for one of another shape."""
+    """A mask resized to the picture; raises `UserError` (`bad_mask`) for a mask of another aspect ratio."""
     tall, wide = mask.shape
     if abs(wide * height - tall * width) > max(wide * height, tall * width) / 50:
         raise UserError(
@@ -86,44 +87,44 @@ def fit_mask(mask: Mask, width: int, height: int) -> Mask:
 
 
 def to_dict(edit: Edit) -> dict[str, object]:
-    """As JSON, for the recipe; the picture and a painted mask by the hashes of their files."""
-    said: dict[str, object] = {"kind": edit.kind, "picture": edit.hash, "strength": edit.strength}
-    more = {"words": edit.extra_prompt, "area": edit.area, "shape": list(edit.shape) if edit.shape else None}
-    return said | {name: each for name, each in more.items() if each}
+    """The edit as JSON, for the recipe; picture and painted mask by the hashes of their files."""
+    values: dict[str, object] = {"kind": edit.kind, "picture": edit.hash, "strength": edit.strength}
+    optional = {"words": edit.extra_prompt, "area": edit.area, "shape": list(edit.shape) if edit.shape else None}
+    return values | {name: each for name, each in optional.items() if each}
 
 
-def from_dict(said: Mapping[str, Any], picture: Image, mask: Mask | None = None) -> Edit:
-    """The edit that was told, of the picture with that hash; raises `UserError` (`bad_edit`)."""
-    kind: Any = said.get("kind")
+def from_dict(values: Mapping[str, Any], picture: Image, mask: Mask | None = None) -> Edit:
+    """The edit of `to_dict`, of the picture with that hash; raises `UserError` (`bad_edit`)."""
+    kind: Any = values.get("kind")
     if kind not in get_args(EditKind):
         raise UserError("bad_edit", f"There is no edit {kind!r}. Choose one of: {', '.join(get_args(EditKind))}.")
-    area, shape = said.get("area"), said.get("shape")
+    area, shape = values.get("area"), values.get("shape")
     height, width = picture.shape[:2]
     if mask is None and isinstance(area, list | tuple):
         mask = polygon_mask(area, width, height)
-    strength = said.get("strength")
+    strength = values.get("strength")
     return Edit(
         kind,
         picture,
-        str(said["picture"]),
+        str(values["picture"]),
         STRENGTHS[kind] if strength is None else float(strength),
-        str(said.get("words", "")),
+        str(values.get("words", "")),
         mask if kind == "repaint" else None,
         area,
         (int(shape[0]), int(shape[1])) if shape else None,
     )
 
 
-def parse_shape(given: str) -> tuple[int, int]:
-    """`16:9` as two numbers; raises `UserError` (`bad_edit`)."""
-    width, colon, height = given.partition(":")
+def parse_shape(text: str) -> tuple[int, int]:
+    """Two numbers of an aspect ratio such as `16:9`; raises `UserError` (`bad_edit`)."""
+    width, colon, height = text.partition(":")
     if not colon or not width.isdecimal() or not height.isdecimal() or not 0 < int(width) * int(height) < 10**8:
-        raise UserError("bad_edit", f"{given!r} is not a shape. Give width to height, such as 16:9.")
+        raise UserError("bad_edit", f"{text!r} is not a shape. Give width to height, such as 16:9.")
     return int(width), int(height)
 
 
 def check_shape(shape: tuple[int, int] | None, width: int, height: int) -> None:
-    """Raise `UserError` (`bad_edit`, `bad_size`) for a shape that a picture of that size cannot be given."""
+    """Raise `UserError` (`bad_edit`, `bad_size`) for an aspect ratio to which such a picture cannot be extended."""
     if shape is None or min(shape) < 1 or max(shape) > MAX_ASPECT * min(shape):
         raise UserError("bad_edit", "Give a shape as width to height, from 1:2 to 2:1.")
     wide, tall = canvas_size(width, height, shape)
@@ -136,5 +137,5 @@ def check_shape(shape: tuple[int, int] | None, width: int, height: int) -> None:
 
 
 def canvas_size(width: int, height: int, shape: tuple[int, int]) -> tuple[int, int]:
-    """The smallest canvas of a shape that holds the picture."""
+    """Width and height of the smallest canvas of an aspect ratio that holds the picture."""
     return max(width, round(height * shape[0] / shape[1])), max(height, round(width * shape[1] / shape[0]))

@@ -1,4 +1,4 @@
-"""The figure that OpenPose draws of people: joints, limbs and the dots of a face, in its published colours."""
+"""Draws OpenPose skeletons as ControlNet expects them: joints, limbs and face points, in the published colours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ COLOURS = (
     *((0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255)),
     *((170, 0, 255), (255, 0, 255), (255, 0, 170), (255, 0, 85)),
 )
-"""Of the joints; limbs take the same, by their place in `LIMBS`."""
+"""Colours (RGB) of the joints; limbs take the same, by their place in `LIMBS`."""
 FACE = (
     *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
     *(71, 63, 105, 66, 107, 336, 296, 334, 293, 301),
@@ -35,52 +35,52 @@ FACE = (
     *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87),
     *(468, 473),
 )
-"""Points of MediaPipe's mesh that are nearest to the 70 that OpenPose knows of a face: outline, brows, nose, eyes, mouth, and
-the irises, which only a mesh of 478 points has."""
-SIDE = 512
-"""Short side of the pictures that the published networks were shown; widths are pixels of such a one."""
-STICK, DOT, FACE_DOT = 4, 4, 3
-DIM = 0.6
+"""Points of MediaPipe's mesh nearest to the 70 face points of OpenPose: outline, brows, nose, eyes, mouth, and the irises,
+which only a mesh of 478 points has."""
+TRAINED_SIDE = 512
+"""Short side of the pictures that the published networks were trained on; the widths below are pixels of such a picture."""
+LIMB_WIDTH, JOINT_RADIUS, FACE_POINT_RADIUS = 4, 4, 3
+LIMB_BRIGHTNESS = 0.6
 """Limbs are drawn at this share of their brightness, joints fully."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Skeleton:
-    """One person."""
+    """Joints and face points of one person."""
 
     joints: Points
-    """18×2 pixels in the order of `JOINTS`; NaN where one is not seen."""
+    """18×2 pixels in the order of `JOINTS`; NaN for a joint that is not visible."""
     face: Points
-    """N×2 pixels: dots of the face; none where it is not seen."""
+    """N×2 pixels of the face; empty where it is not visible."""
 
 
 def draw_skeletons(people: Sequence[Skeleton], size: Size) -> Image:
-    """All of them on black."""
+    """A picture of `size` with all skeletons on black."""
     canvas = np.zeros((size.height, size.width, 3), np.uint8)
-    scale = max(min(size.width, size.height) / SIDE, 0.25)
+    scale = max(min(size.width, size.height) / TRAINED_SIDE, 0.25)
     for person in people:
         for (one, other), colour in zip(LIMBS, COLOURS, strict=False):
             _limb(canvas, person.joints[[one, other]], colour, scale)
-    canvas = np.asarray((canvas * DIM).astype(np.uint8))
+    canvas = np.asarray((canvas * LIMB_BRIGHTNESS).astype(np.uint8))
     for person in people:
         for joint, colour in zip(person.joints, COLOURS, strict=True):
-            _dot(canvas, joint, colour, DOT * scale)
+            _dot(canvas, joint, colour, JOINT_RADIUS * scale)
         for point in person.face:
-            _dot(canvas, point, (255, 255, 255), FACE_DOT * scale)
+            _dot(canvas, point, (255, 255, 255), FACE_POINT_RADIUS * scale)
     return canvas
 
 
 def face_points(mesh: Points) -> Points:
-    """A face's dots of its mesh."""
+    """The N×2 face points of OpenPose, of a face's mesh."""
     return np.asarray(mesh[[point for point in FACE if point < len(mesh)], :2], np.float32)
 
 
 def _limb(canvas: Image, ends: NDArray[np.float32], colour: tuple[int, int, int], scale: float) -> None:
-    """An ellipse from joint to joint, where both are seen."""
+    """Draw an ellipse from joint to joint, where both are visible."""
     if np.isnan(ends).any():
         return
     (x, y), (across, down) = ends.mean(axis=0), ends[0] - ends[1]
-    axes = (int(np.hypot(across, down) / 2), max(1, round(STICK * scale)))
+    axes = (int(np.hypot(across, down) / 2), max(1, round(LIMB_WIDTH * scale)))
     turned = int(np.degrees(np.arctan2(down, across)))
     outline = np.array(cv2.ellipse2Poly((int(x), int(y)), axes, turned, 0, 360, 1), np.int32)
     cv2.fillConvexPoly(canvas, outline, colour)

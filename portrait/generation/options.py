@@ -1,4 +1,4 @@
-"""How a diffusion model is to draw: scenes, hints, techniques; the words that requests and styles share."""
+"""Options of drawing with a diffusion model, as requests and styles give them: prompt, controls, adapters, sampling."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,35 +14,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PromptSpec:
-    """What a diffusion model is told to draw around a person."""
+    """The prompt of a style: what a diffusion model draws around a person."""
 
     prompt: str
-    """`{who}` is the person, `{traits}` what was asked for of them; weights are written `(words:1.2)`."""
+    """`{who}` stands for the person, `{traits}` for their traits in the request; weights are written `(words:1.2)`."""
     negative: str = ""
     families: tuple[str, ...] = ()
-    """Families of bases it was written for; all of them when empty."""
+    """Families of bases (`sd15`, `sdxl`) it was written for; all of them when empty."""
     strengths: Mapping[str, float] = field(default_factory=dict)
-    """What it needs other than usual, by name: see `Technique.strengths`."""
+    """Strengths other than the default, by name: see `GenerationOptions.strengths`."""
     loras: tuple[tuple[str, float], ...] = ()
-    """LoRAs that give it its look: names of the model store, with strengths."""
+    """LoRAs of the style: names in the model store, with strengths."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ControlInput:
-    """A picture that a diffusion model follows."""
+    """A conditioning picture for a ControlNet: the photo or what a preprocessor made of it."""
 
     kind: str
     """Name of a control: `canny`, `pose`, `depth` …"""
     picture: "Image"
     """H×W×3, RGB."""
     scale: float = 0.5
+    """The ControlNet's conditioning scale."""
     start: float = 0.0
     end: float = 1.0
-    """The part of the steps in which it is followed."""
+    """Control guidance start and end: the shares of the steps between which it acts."""
     drawn: bool = False
-    """Whether `picture` is already what the control would draw of a photo."""
+    """Whether `picture` is already a control map (edges, a skeleton …) and needs no preprocessor."""
     picture_hash: str = ""
-    """What the picture that was given is known by, where `picture` is what a control drew of it; see `mark`."""
+    """Hash of the photo that was given, where `picture` was made of it; see the function of this name."""
 
 
 Preset: TypeAlias = Literal["fast", "balanced", "best"]
@@ -50,90 +51,96 @@ Preset: TypeAlias = Literal["fast", "balanced", "best"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GenerationOptions:
-    """How a diffusion model draws; what is left at its default the preset decides."""
+    """How a diffusion model draws; the preset decides what is left at its default."""
 
     base: str = ""
-    """Name of a base model; the one that the person was learned on, or that of the settings, when empty."""
+    """Name of a base model; when empty, the one that the person's LoRA was trained on, or that of the settings."""
     identities: tuple[str, ...] = ()
-    """How the model is told who: `lora`, `instantid` … together; the LoRA where the person has one, when empty."""
+    """Identity adapters to use together: `lora`, `instantid` …; when empty, the LoRA where the person has one."""
     preset: Preset = "balanced"
     traits: str = ""
-    """What shall be true of the person in this picture: `with short hair`."""
+    """Added to the prompt about the person: `with short hair`."""
     strengths: Mapping[str, float] = field(default_factory=dict)
-    """By name: `lora`, `instantid`, `identitynet`, `photomaker`, `faceid`."""
+    """By name: adapters (`lora`, `instantid`, `identitynet`, `photomaker`, `faceid`), passes and controls (see `passes`)."""
     scheduler: str = ""
     steps: int = 0
     guidance: float | None = None
+    """Scale of classifier-free guidance."""
     cutoff: float | None = None
-    """Share of the steps after which guidance ends."""
+    """Share of the steps after which classifier-free guidance ends."""
     clip_skip: int = 0
-    """Last layers of the text encoder that are left out."""
+    """How many of the text encoder's last layers are skipped."""
     perturbed: float = 0.0
     """Scale of perturbed-attention guidance (PAG); 0 does without."""
     freeu: bool = False
     refiner: float = 0.0
     """Share of the steps that SDXL's refiner draws at the end, 0.2 as published; 0 does without."""
     landmarks: "Points | None" = None
-    """Five points where the face shall be, pixels of the portrait; None puts it where portraits have it."""
+    """5×2 pixels of the portrait where the face shall be; None puts it where portraits usually have it."""
     control_inputs: tuple[ControlInput, ...] = ()
 
 
-def to_dict(technique: GenerationOptions) -> dict[str, object]:
-    """As JSON, for recipes and jobs; of a hint's picture its mark."""
-    said: dict[str, object] = {
-        "base": PurePath(technique.base).name,  # recipes carry no paths
-        "identities": list(technique.identities),
-        "preset": technique.preset,
-        "traits": technique.traits,
-        "strengths": dict(technique.strengths),
-        "scheduler": technique.scheduler,
-        "steps": technique.steps,
-        "guidance": technique.guidance,
-        "cutoff": technique.cutoff,
-        "clip_skip": technique.clip_skip,
-        "perturbed": technique.perturbed,
-        "freeu": technique.freeu,
-        "refiner": technique.refiner,
-        "landmarks": None if technique.landmarks is None else technique.landmarks.tolist(),
-        "hints": [_told(hint) for hint in technique.control_inputs],
+def to_dict(options: GenerationOptions) -> dict[str, object]:
+    """The options as JSON, for recipes and jobs, without what is at its default; control pictures by their hash."""
+    values: dict[str, object] = {
+        "base": PurePath(options.base).name,  # recipes carry no paths
+        "identities": list(options.identities),
+        "preset": options.preset,
+        "traits": options.traits,
+        "strengths": dict(options.strengths),
+        "scheduler": options.scheduler,
+        "steps": options.steps,
+        "guidance": options.guidance,
+        "cutoff": options.cutoff,
+        "clip_skip": options.clip_skip,
+        "perturbed": options.perturbed,
+        "freeu": options.freeu,
+        "refiner": options.refiner,
+        "landmarks": None if options.landmarks is None else options.landmarks.tolist(),
+        "hints": [_control_to_dict(each) for each in options.control_inputs],
     }
-    usual = GenerationOptions()
-    # A guidance of zero is a wish, an empty list is none.
-    return {name: each for name, each in said.items() if each not in (None, "", [], {}, getattr(usual, name))}
+    default = GenerationOptions()
+    # A guidance of zero is a choice, an empty list is none.
+    return {name: each for name, each in values.items() if each not in (None, "", [], {}, getattr(default, name, None))}
 
 
-def from_dict(said: Mapping[str, Any], pictures: Mapping[str, "Image"] | None = None) -> GenerationOptions:
-    """The technique that was told; `pictures` are those of its hints, by mark.
+def from_dict(values: Mapping[str, Any], pictures: Mapping[str, "Image"] | None = None) -> GenerationOptions:
+    """The options of `to_dict`; `pictures` are those of its control inputs, by hash.
 
     Raises `UserError` (`hint_missing`).
     """
     import numpy as np
 
-    given = dict(said)
+    given = dict(values)
     if "identities" in given:
         given["identities"] = tuple(given["identities"])
     if "landmarks" in given:
         given["landmarks"] = np.array(given["landmarks"], np.float32)
     if "hints" in given:
-        given["hints"] = tuple(_hint(each, pictures or {}) for each in given["hints"])
+        given["control_inputs"] = tuple(_control_from_dict(each, pictures or {}) for each in given.pop("hints"))
     return GenerationOptions(**given)
 
 
 def picture_hash(picture: "Image") -> str:
-    """What a picture is known by in recipes: SHA-256 of its size and pixels, so that the same picture in another file is it."""
+    """SHA-256 of a picture's size and pixels, by which recipes name it whatever file it lies in."""
     size = "x".join(str(side) for side in picture.shape)
     return hashlib.sha256(size.encode() + picture.tobytes()).hexdigest()
 
 
-def _told(hint: ControlInput) -> dict[str, object]:
-    said: dict[str, object] = {"kind": hint.kind, "scale": hint.scale, "start": hint.start, "end": hint.end}
-    if hint.drawn and not hint.picture_hash:
-        said["drawn"] = True
-    return said | {"picture": hint.picture_hash or picture_hash(hint.picture)}
+def _control_to_dict(control: ControlInput) -> dict[str, object]:
+    values: dict[str, object] = {
+        "kind": control.kind,
+        "scale": control.scale,
+        "start": control.start,
+        "end": control.end,
+    }
+    if control.drawn and not control.picture_hash:
+        values["drawn"] = True
+    return values | {"picture": control.picture_hash or picture_hash(control.picture)}
 
 
-def _hint(said: Mapping[str, Any], pictures: Mapping[str, "Image"]) -> ControlInput:
-    given = dict(said)
+def _control_from_dict(values: Mapping[str, Any], pictures: Mapping[str, "Image"]) -> ControlInput:
+    given = dict(values)
     known = str(given.pop("picture"))
     if known not in pictures:
         raise UserError(

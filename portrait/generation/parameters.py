@@ -1,4 +1,4 @@
-"""What a diffusion model is asked for, after all choices are made."""
+"""Parameters of one picture that a diffusion model draws, after all choices are made."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -7,12 +7,26 @@ from portrait.arrays import Image, Mask, Size
 from portrait.generation.options import GenerationOptions
 
 Task: TypeAlias = Literal["text", "image", "inpaint"]
-"""What a drawing begins from: nothing, a picture, or a picture of which a part stays."""
+"""Text-to-image, img2img, or inpainting."""
+
+LONGEST = 1.34
+"""Longest side that is generated, over the base's own: SDXL knows up to 1344 pixels; beyond, bodies double."""
+
+
+def native_size(shape: Size, side: int, multiple: int) -> Size:
+    """The size at which a base generates a picture of this shape.
+
+    About `side`² pixels, the area the base was trained at; sides are multiples of `multiple`, none above `LONGEST` · `side`.
+    """
+    scale = (side**2 / (shape.width * shape.height)) ** 0.5
+    longest = int(side * LONGEST)
+    sides = (min(longest, round(each * scale / multiple) * multiple) for each in (shape.width, shape.height))
+    return Size(*(max(multiple, each) // multiple * multiple for each in sides))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GenerationParameters:
-    """One picture that a diffusion model is asked for, all choices made."""
+    """All that a diffusion pipeline is called with for one picture."""
 
     prompt: str
     negative: str
@@ -22,15 +36,15 @@ class GenerationParameters:
     guidance: float
     options: GenerationOptions
     start: Image | None = None
-    """What it begins from, as large as `size`."""
+    """The picture of img2img and inpainting, as large as `size`."""
     mask: Mask | None = None
-    """Where it may change, from 0.5 on, rounded up to whole latents; as large as `size`. What is drawn beside it has been
-    through the VAE and back: whoever needs the very pixels of `start` puts them back."""
+    """Where the picture may change, from 0.5 on, rounded up to whole latents; as large as `size`. The rest goes through
+    the VAE and back: a caller that needs the very pixels of `start` copies them into the result."""
     strength: float = 1.0
-    """How far from `start` it goes, 0..1: the share of the steps that is done; 0 is through the VAE and back."""
+    """img2img strength 0..1: the share of the steps that is run; 0 only encodes and decodes `start`."""
 
     until: float = 1.0
-    """Share of the steps that the base draws; another one draws the rest."""
+    """Share of the steps that the base runs (`denoising_end`); a refiner runs the rest."""
 
     def __post_init__(self) -> None:
         here = (self.size.height, self.size.width)
@@ -43,12 +57,12 @@ class GenerationParameters:
 
     @property
     def task(self) -> Task:
-        """What it begins from."""
+        """What kind of pipeline draws it."""
         if self.start is None:
             return "text"
         return "image" if self.mask is None else "inpaint"
 
     @property
     def steps_done(self) -> int:
-        """Steps that are really done, as stock pipelines count them."""
+        """Steps that are run, as diffusers' pipelines count them."""
         return self.steps if self.start is None else min(self.steps, int(self.steps * self.strength))

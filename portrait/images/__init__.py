@@ -1,1 +1,1 @@
-"""Operations on images and masks that know nothing of faces' meaning: color, masks, tiling."""
+"""Operations on pixels that know nothing of a person: colour, masks, filters, resizing, tiling, layout of edits."""

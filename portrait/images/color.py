@@ -1,7 +1,7 @@
-"""Tone: LAB match, exposure, white balance.
+"""Colour: conversions, tone matching in CIELAB, white balance, exposure.
 
-Nothing here paints: every change is small, bounded and limited to where a mask says so. A mask of zero leaves a pixel
-as it was, to the bit. The cost follows the pixels that matter.
+Every correction is bounded and limited by a mask; where the mask is zero a pixel stays as it was, to the bit. The cost
+follows the number of masked pixels.
 """
 
 import math
@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask
+from portrait.images.resize import shrink_to_side
 
 Floats = NDArray[np.float32]
 
 GREY = 2.0
-"""Chroma below which a pixel has no colour an eye would name: a just noticeable difference is about 2.3 (Mahy 1994)."""
+"""Chroma below which a pixel counts as grey: a just noticeable difference is about 2.3 (Mahy 1994)."""
 # --- Colour spaces ---------------------------------------------------------------------------------------------------
 
 
@@ -29,11 +30,6 @@ def from_lab(lab: NDArray[np.floating]) -> Image:
     """An image from CIELAB; colours outside sRGB are clipped."""
     rgb = cv2.cvtColor(np.ascontiguousarray(lab, np.float32), cv2.COLOR_LAB2RGB)
     return np.asarray(np.clip(rgb * 255 + 0.5, 0, 255), np.uint8)
-
-
-def delta_e(one: Image, two: Image) -> Floats:
-    """How different two images look, H×W: CIE76, the plain distance in CIELAB; 2.3 is just noticeable."""
-    return np.asarray(np.linalg.norm(to_lab(one) - to_lab(two), axis=2), np.float32)
 
 
 def to_linear(image: Image) -> Floats:
@@ -56,7 +52,7 @@ _LINEAR: Floats = np.where(_STEPS <= 0.04045, _STEPS / 12.92, ((_STEPS + 0.055) 
 
 
 def blend(image: Image, changed: Image, mask: Mask) -> Image:
-    """`changed` where the mask is 1, `image` where it is 0 (to the bit), a mixture between."""
+    """Alpha blending: `changed` where the mask is 1, `image` where it is 0 (to the bit)."""
     share = mask[..., None]
     mixed = image + (changed.astype(np.float32) - image) * share
     return np.where(share > 0, np.clip(mixed + np.float32(0.5), 0, 255).astype(np.uint8), image)
@@ -67,7 +63,7 @@ def blend(image: Image, changed: Image, mask: Mask) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class _Tone:
-    """Robust middle and spread of L, a, b in a masked region, and whether it has colour at all."""
+    """Robust centre and spread of L, a, b in a masked region, and whether it has any colour."""
 
     middle: Floats
     spread: Floats
@@ -84,10 +80,10 @@ def match_tone(
 ) -> Image:
     """Give the masked part of `image` the tone of the masked part of `target`; the two may differ in size.
 
-    Middle and spread of L, a and b are matched, read without the darkest and lightest tenth so that highlights and hair
-    do not count. Limits keep skin from going grey or shiny: spread changes by a quarter at most, hue by 15°, chroma by
-    a third, L by 30. A target without any colour is a black-and-white picture, and its guest becomes one too.
-    `strength` 0..1. `where` is what changes, if that is another part than the one that is read.
+    Centre and spread of L, a and b are matched, measured without the darkest and lightest tenth so that highlights and
+    hair do not count. Limits keep skin from going grey or shiny: spread changes by a quarter at most, hue by 15°, chroma by
+    a third, L by 30. A target without any colour is a black-and-white picture, and the result becomes one too.
+    `strength` 0..1. `where` masks what changes, if that is another part than the measured one.
     """
     rows, columns = _bounds(source_mask)
     target_rows, target_columns = _bounds(target_mask)
@@ -116,7 +112,7 @@ def match_tone(
 
 
 def _tone(image: Image, mask: Mask) -> _Tone | None:
-    """The tone of a region; None when it has too few pixels to have one."""
+    """The tone of a region; None when it has fewer than 16 pixels."""
     if not image.size:
         return None
     lab = to_lab(image)[mask > 0.5]
@@ -129,7 +125,7 @@ def _tone(image: Image, mask: Mask) -> _Tone | None:
 
 
 def _bounded_tone(here: _Tone, there: _Tone) -> Floats:
-    """Where the middle of a region shall go: towards the other tone, as far as skin stays skin."""
+    """Target for the centre of a region: the other tone, within limits that keep skin looking like skin."""
     light = here.middle[0] + np.clip(there.middle[0] - here.middle[0], -30, 30)
     if not there.coloured:
         return np.array([light, 0, 0], np.float32)
@@ -146,7 +142,7 @@ def _bounded_tone(here: _Tone, there: _Tone) -> Floats:
 
 
 def _shoulder(value: NDArray[np.floating], knee: float, top: float) -> Floats:
-    """Straight up to `knee`, then bending towards `top` and never past it."""
+    """Soft clipping: linear up to `knee`, then approaching `top` without reaching it."""
     room = top - knee
     over = np.maximum(value - knee, 0)
     return np.where(value > knee, knee + room * over / (room + over), value).astype(np.float32)
@@ -164,9 +160,9 @@ CAST_LIMIT = 0.4
 
 
 def white_balance(image: Image, mask: Mask | None = None, strength: float = 1.0) -> Image:
-    """Take a colour cast off; `mask` marks skin, 0..1, `strength` 0..1.
+    """Remove a colour cast; `mask` marks skin, 0..1, `strength` 0..1.
 
-    Three witnesses are weighed: cameras are mostly right already; the light as shades of grey see it (Finlayson &
+    Three estimates are weighed: cameras are mostly right already; the light as shades of grey see it (Finlayson &
     Trezzi 2004, p = 6) in what is not skin; and skin, whose hue is nearly the same in all people. Only what all of them
     cannot explain is a cast, so warm skin in a warm room stays warm. Gains act in linear light and keep the skin's
     luminance.
@@ -186,8 +182,8 @@ def white_balance(image: Image, mask: Mask | None = None, strength: float = 1.0)
 
 
 def cast_gains(image: Image, mask: Mask | None = None) -> Floats | None:
-    """Gains of red, green and blue in linear light that take the cast off; None when there is none, or no colour."""
-    small, skin = _reduced(image, mask, 256)
+    """Gains of red, green and blue in linear light that remove the cast; None when there is none, or no colour."""
+    small, skin = _shrink(image, mask, 256)
     chroma = np.hypot(*np.moveaxis(to_lab(small)[..., 1:], 2, 0))
     if float(np.percentile(chroma, 98)) < GREY:
         return None
@@ -198,7 +194,7 @@ def cast_gains(image: Image, mask: Mask | None = None) -> Floats | None:
     steps = np.linspace(-CAST_LIMIT, CAST_LIMIT, 41)
     red, blue = (grid.ravel() for grid in np.meshgrid(steps, steps))
     # The weights come from a sweep over eight photos and eight casts: with them a third to two thirds of a cast go and a
-    # photo without one is left alone. The scene's estimate errs by 0.1 before it says anything (the astronaut's own
+    # photo without one is left alone. The scene's estimate may err by 0.1 before it counts (the astronaut's own
     # reads 0.09); where skin is the only witness, less is believed.
     scene = _illuminant(small, linear, skin, person)
     wide = 0.2 if scene is None else 0.3
@@ -252,7 +248,7 @@ def _illuminant(small: Image, linear: Floats, skin: Mask, person: Floats | None)
 
 
 def _skin_cost(person: Floats, red: NDArray[np.float64], blue: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How unlike skin the person would be after each correction; 0 inside the known range."""
+    """Cost of each correction by how unlike skin the person's colour becomes; 0 inside the known range."""
     colours = person * np.exp(np.stack([red, np.zeros_like(red), blue], axis=1))
     colours *= 0.35 / np.maximum(colours @ _LUMA, 1e-6)[:, None]
     lab = to_lab(from_linear(colours.astype(np.float32))[None])[0].astype(np.float64)
@@ -274,14 +270,10 @@ def _luminance(linear: NDArray[np.floating]) -> float:
     return float(np.asarray(linear, np.float64) @ _LUMA)
 
 
-def _reduced(image: Image, mask: Mask | None, side: int) -> tuple[Image, Mask]:
-    """A copy of at most `side` pixels a side for measuring, and the mask along with it."""
-    factor = min(1.0, side / max(image.shape[:2]))
-    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    if mask is None:
-        return small, np.zeros(small.shape[:2], np.float32)
-    return small, np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.float32)
+def _shrink(image: Image, mask: Mask | None, side: int) -> tuple[Image, Mask]:
+    """A copy of at most `side` pixels a side for measuring, and its mask; an empty one where there is none."""
+    small = shrink_to_side(image, side)
+    return small, np.zeros(small.shape[:2], np.float32) if mask is None else shrink_to_side(mask, side)
 
 
 # --- Exposure --------------------------------------------------------------------------------------------------------
@@ -292,13 +284,14 @@ LIGHT = (165.0, 150.0, 105.0)
 in good light reaches the last by its highlights; a picture without whites was underexposed, whoever is in it. From 150
 on `quality` finds nothing wanting."""
 MOST_LIGHT = 238.0
-"""95th percentile above which a face is taken back a little."""
+"""95th percentile above which a face is darkened a little."""
 
 
 def expose(image: Image, mask: Mask, strength: float = 1.0) -> Image:
-    """Bring too little (or too much) light on a face right; `mask` marks the face, `strength` 0..1.
+    """Correct the exposure of a picture by the light on a face; `mask` marks the face, `strength` 0..1.
 
-    The face's 95th percentile is read, its light, not its middle, its skin: nobody is made paler than they are. A face
+    The face's 95th percentile is measured, which shows its light, not the median, which shows its skin: nobody becomes
+    paler than they are. A face
     that has enough light is left alone. An underexposed picture gets what the camera should have given, as far as its
     own highlights leave room; the rest is a curve that is steep in the shadows. Nothing clips, no hue shifts.
     """
@@ -316,11 +309,11 @@ def expose(image: Image, mask: Mask, strength: float = 1.0) -> Image:
 
 
 def light_gains(image: Image, mask: Mask) -> tuple[float, float]:
-    """What gives a face its light: a plain gain in linear light (at least 1), and the slope at black of `_curve` after it.
+    """The exposure correction of a face: a gain in linear light (at least 1), then the slope at black of `_curve`.
 
-    Both are 1 for a face that has its light; together they are 8 at most and 0.7 at least.
+    Both are 1 for a well exposed face; together they are 8 at most and 0.7 at least.
     """
-    small, face = _reduced(image, mask, 512)
+    small, face = _shrink(image, mask, 512)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     if int((face > 0.5).sum()) < 16:
         return 1.0, 1.0

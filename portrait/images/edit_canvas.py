@@ -1,4 +1,4 @@
-"""A picture laid out for an edit: what of it stays, what is drawn anew, and how both become one."""
+"""The canvas of an edit: the window that is drawn anew, its mask, and pasting the drawing back into the picture."""
 
 from dataclasses import dataclass
 
@@ -8,63 +8,64 @@ from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask, Points, Size
 from portrait.generation.edits import Edit, canvas_size
-from portrait.images.masks import depth
+from portrait.images.masks import distance_inside
+from portrait.images.resize import resize, shrink_to_side
 
 FEATHER = 32
-"""The longer side of what is drawn, over the width of the border in which it fades into what stays."""
+"""The longer side of the drawn window over the width of the border in which it fades into the picture."""
 MIRRORED = 12
-"""The shorter side of a picture over what is seen of its mirrored border: more would invite a second body."""
+"""The shorter side of a picture over the visible part of its mirrored border: more would show a second body."""
 STRIP = 512
 """Rows that are blended at a time, so that memory does not grow with the picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EditCanvas:
-    """A picture laid out for an edit."""
+    """A picture with the window that an edit draws anew."""
 
-    whole: Image
-    """As large as the result; what the picture lacks is filled with the colours beside it."""
+    canvas: Image
+    """As large as the result; beyond the picture it is filled with mirrored, blurred colours."""
     left: int
     top: int
-    """Where the picture lies in it."""
+    """Where the picture lies in the canvas."""
     rows: slice
     columns: slice
-    """The window that is drawn."""
-    blend: Mask | None = None
-    """How much of the drawing is taken, 0..1; exactly 0 where the picture stays. None takes all of it."""
+    """The window of the canvas that is drawn."""
+    blend_mask: Mask | None = None
+    """Alpha of the drawing, 0..1, as large as the canvas; exactly 0 where the picture stays. None stands for 1."""
 
     @property
     def window(self) -> Size:
-        """Of what is drawn, in pixels of the result."""
+        """Size of the window in pixels of the result."""
         return Size(self.columns.stop - self.columns.start, self.rows.stop - self.rows.start)
 
-    def start(self, size: Size) -> Image:
-        """The window at the size it is drawn at."""
-        return _resized(self.whole[self.rows, self.columns], size)
+    def crop_for_drawing(self, size: Size) -> Image:
+        """The window resized to the size at which it is drawn."""
+        return _resize(self.canvas[self.rows, self.columns], size)
 
-    def mask(self, size: Size) -> Mask | None:
-        """Where the drawing may differ, 0 or 1; None everywhere."""
-        if self.blend is None:
+    def drawing_mask(self, size: Size) -> Mask | None:
+        """Inpainting mask of the drawing, 0 or 1; None for everywhere."""
+        if self.blend_mask is None:
             return None
-        changed = (self.blend[self.rows, self.columns] > 0).astype(np.float32)
+        changed = (self.blend_mask[self.rows, self.columns] > 0).astype(np.float32)
         small = cv2.resize(changed, (size.width, size.height), interpolation=cv2.INTER_AREA)
         return (small > 0).astype(np.float32)
 
-    def points(self, points: Points, size: Size) -> Points:
-        """Points of the picture in pixels of the drawing."""
+    def to_drawing(self, points: Points, size: Size) -> Points:
+        """N×2 points of the picture in pixels of the drawing."""
         offset = (self.left - self.columns.start, self.top - self.rows.start)
         scale = (size.width / self.window.width, size.height / self.window.height)
         return ((points[:, :2] + offset) * scale).astype(np.float32)
 
-    def put(self, drawn: Image) -> Image:
-        """The result, of a drawing of the window at any size."""
-        drawn = _resized(drawn, self.window)
-        if self.blend is None:
+    def paste(self, drawn: Image) -> Image:
+        """The result: the drawing, of any size, blended into the window."""
+        drawn = _resize(drawn, self.window)
+        if self.blend_mask is None:
             return drawn
-        out = self.whole.copy()
+        out = self.canvas.copy()
         for row in range(self.rows.start, self.rows.stop, STRIP):
             rows = slice(row, min(row + STRIP, self.rows.stop))
-            share = self.blend[rows, self.columns, None]
+            share = self.blend_mask[rows, self.columns, None]
             there = drawn[rows.start - self.rows.start : rows.stop - self.rows.start]
             before = out[rows, self.columns].astype(np.float32)
             out[rows, self.columns] = np.clip(before + (there - before) * share + np.float32(0.5), 0, 255)
@@ -72,45 +73,44 @@ class EditCanvas:
 
 
 def lay_out(edit: Edit, side: int) -> EditCanvas:
-    """The picture laid out; `side` is the size that the base draws at, in pixels."""
+    """The canvas of an edit; `side` is the native size of the base in pixels, the least side of the window."""
     height, width = edit.picture.shape[:2]
-    whole = EditCanvas(edit.picture, 0, 0, slice(0, height), slice(0, width))
     if edit.kind == "extend" and edit.shape is not None:
-        return _extended(edit.picture, edit.shape)
+        return _extend(edit.picture, edit.shape)
     if edit.mask is None:
-        return whole
+        return EditCanvas(edit.picture, 0, 0, slice(0, height), slice(0, width))
     inside = edit.mask >= 0.5
     rows, columns = (
-        _around(np.flatnonzero(inside.any(axis=axis)), size, side) for axis, size in ((1, height), (0, width))
+        _span_around(np.flatnonzero(inside.any(axis=axis)), size, side) for axis, size in ((1, height), (0, width))
     )
-    depths = depth(inside)
+    depths = distance_inside(inside)
     longer = max(rows.stop - rows.start, columns.stop - columns.start)
     blend = np.clip(depths / max(1.0, min(longer / FEATHER, float(depths.max()))), 0, 1).astype(np.float32)
     return EditCanvas(edit.picture, 0, 0, rows, columns, blend)
 
 
-def _extended(picture: Image, shape: tuple[int, int]) -> EditCanvas:
-    """The picture in the middle of a larger canvas; beside it, its mirrored border that loses itself in blur."""
+def _extend(picture: Image, shape: tuple[int, int]) -> EditCanvas:
+    """The canvas for outpainting: the picture in the middle, beside it its mirrored border, more and more blurred."""
     height, width = picture.shape[:2]
     wide, tall = canvas_size(width, height, shape)
     left, top = (wide - width) // 2, (tall - height) // 2
     border = (top, tall - height - top, left, wide - width - left)
-    whole = np.asarray(cv2.copyMakeBorder(picture, *border, cv2.BORDER_REFLECT_101), np.uint8)
+    canvas = np.asarray(cv2.copyMakeBorder(picture, *border, cv2.BORDER_REFLECT_101), np.uint8)
     inside = np.zeros((tall, wide), np.uint8)
     inside[top : top + height, left : left + width] = 1
     away = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
-    blurred = _resized(_soft(whole), Size(wide, tall))
+    blurred = _resize(_blurred_thumbnail(canvas), Size(wide, tall))
     reach = max(1.0, min(width, height) / MIRRORED)
     for row in range(0, tall, STRIP):
         here = slice(row, row + STRIP)
         share = np.clip(away[here, :, None] / np.float32(reach), 0, 1)
-        whole[here] = np.round(whole[here] + (blurred[here] - whole[here].astype(np.float32)) * share)
-    whole[top : top + height, left : left + width] = picture
+        canvas[here] = np.round(canvas[here] + (blurred[here] - canvas[here].astype(np.float32)) * share)
+    canvas[top : top + height, left : left + width] = picture
     band = max(2, round(min(width, height) / FEATHER))
     across = _ramp(wide, left, left + width, band)
     down = _ramp(tall, top, top + height, band)
     blend = np.maximum(across[None, :], down[:, None])
-    return EditCanvas(whole, left, top, slice(0, tall), slice(0, wide), blend)
+    return EditCanvas(canvas, left, top, slice(0, tall), slice(0, wide), blend)
 
 
 def _ramp(size: int, start: int, stop: int, band: int) -> Mask:
@@ -121,25 +121,19 @@ def _ramp(size: int, start: int, stop: int, band: int) -> Mask:
     return np.clip(np.maximum(before, after), 0, 1).astype(np.float32)
 
 
-def _soft(image: Image) -> Image:
-    """The colours of a picture without its shapes, small."""
-    height, width = image.shape[:2]
-    scale = min(1.0, 128 / max(height, width))
-    small = _resized(image, Size(max(1, round(width * scale)), max(1, round(height * scale))))
+def _blurred_thumbnail(image: Image) -> Image:
+    """A small, strongly blurred copy of a picture."""
+    small = shrink_to_side(image, 128)
     return np.asarray(cv2.GaussianBlur(small, (0, 0), max(small.shape[:2]) / 12), np.uint8)
 
 
-def _around(places: NDArray[np.intp], size: int, side: int) -> slice:
-    """Along one side: those places with half as much again at either end, at least `side` pixels where there are."""
+def _span_around(places: NDArray[np.intp], size: int, side: int) -> slice:
+    """Along one axis of `size` pixels: the span of some places with half as much again at both ends, at least `side` long."""
     first, last = int(places[0]), int(places[-1]) + 1
     wanted = max(2 * (last - first), side)
     start = max(0, min((first + last - wanted) // 2, size - wanted))
     return slice(start, min(size, start + wanted))
 
 
-def _resized(image: Image, size: Size) -> Image:
-    height, width = image.shape[:2]
-    if (width, height) == (size.width, size.height):
-        return image
-    how = cv2.INTER_AREA if size.width * size.height < width * height else cv2.INTER_CUBIC
-    return np.ascontiguousarray(cv2.resize(image, (size.width, size.height), interpolation=how), np.uint8)
+def _resize(image: Image, size: Size) -> Image:
+    return resize(image, (size.height, size.width), cv2.INTER_CUBIC)

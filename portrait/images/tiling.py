@@ -1,4 +1,4 @@
-"""A picture of any size through a network that takes a small one: tile by tile, without seams, in bounded memory."""
+"""Tiled processing: runs a network that takes small pictures on one of any size, without seams, in bounded memory."""
 
 import math
 from collections.abc import Callable
@@ -12,17 +12,17 @@ from portrait.arrays import Image
 
 Floats: TypeAlias = NDArray[np.float32]
 Span: TypeAlias = tuple[int, Floats]
-"""Where a tile begins, and how much each of its pixels counts; the weights of all spans sum to 1 at every pixel."""
+"""Start of a tile along one axis and the weights of its pixels; the weights of all spans sum to 1 at every pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """How a picture is cut."""
+    """How a picture is cut into tiles."""
 
     side: int = 256
-    """Pixels of a tile, what is discarded included; a smaller picture is one tile of its own size."""
+    """Side of a tile in pixels, with the discarded margin; a smaller picture is one tile of its own size."""
     margin: int = 16
-    """Pixels at the inner edges of a tile that are thrown away: there the network saw a border that is none."""
+    """Pixels discarded at the inner edges of a tile, where the network saw a border that is none in the picture."""
     feather: int = 16
     """Pixels over which a tile fades into the next."""
     step: int = 1
@@ -38,21 +38,21 @@ class Tiling:
         return self.side - 2 * self.margin - self.feather - (self.step - 1)
 
 
-def tiled(image: Image, apply: Callable[[Image], Floats], tiling: Tiling, factor: int = 1) -> Image:
-    """What `apply` makes of the whole picture, though it is shown tiles only.
+def process_tiled(image: Image, apply: Callable[[Image], Floats], tiling: Tiling, factor: int = 1) -> Image:
+    """The result of `apply` for the whole picture, computed tile by tile.
 
-    `apply` takes h×w×3 uint8 and gives (h·factor)×(w·factor)×3, 0..255. Where what it makes of a pixel depends on
-    nothing farther away than `margin`, the result is that of the untiled picture. Beside the result, memory holds one row
-    of tiles.
+    `apply` takes h×w×3 uint8 and gives (h·factor)×(w·factor)×3, 0..255. Where its result for a pixel
+    depends on nothing farther away than `margin`, the result equals that of the untiled picture. Beside the result,
+    memory holds one row of tiles.
     """
     height, width = image.shape[:2]
-    rows, columns = spans(height, tiling), spans(width, tiling)
+    rows, columns = tile_spans(height, tiling), tile_spans(width, tiling)
     out = np.empty((height * factor, width * factor, 3), np.uint8)
     reach = min(tiling.side, height) * factor
     strip = np.zeros((reach, width * factor, 3), np.float32)
     top = 0
     for number, (start, weights) in enumerate(rows):
-        strip = _moved(strip, (start - top) * factor)
+        strip = _scroll(strip, (start - top) * factor)
         top = start
         across = _row(image[start : start + len(weights)], columns, apply, factor)
         across *= np.repeat(weights, factor)[:, None, None]
@@ -65,8 +65,8 @@ def tiled(image: Image, apply: Callable[[Image], Floats], tiling: Tiling, factor
     return out
 
 
-def spans(size: int, tiling: Tiling) -> list[Span]:
-    """How one side of a picture is cut: evenly, each span as long as the others; the last by `step` shorter at most."""
+def tile_spans(size: int, tiling: Tiling) -> list[Span]:
+    """Even spans along a side of `size` pixels, all of one length, the last shorter by `step` at most."""
     side = min(tiling.side, size)
     count = 1 if size <= side else math.ceil((size - side) / tiling.stride) + 1
     exact = [number * (size - side) / max(1, count - 1) for number in range(count)]
@@ -79,7 +79,7 @@ def spans(size: int, tiling: Tiling) -> list[Span]:
 
 
 def _ramps(side: int, begins: bool, ends: bool, tiling: Tiling) -> Floats:
-    """0 in the margins, 1 in the middle; the picture's own edges have neither margin nor ramp."""
+    """Weights of a span: 0 in the margins, 1 in the middle; the picture's own edges have neither margin nor ramp."""
     places = np.arange(side, dtype=np.float32) + np.float32(0.5)
     weights = np.ones(side, np.float32)
     if begins:
@@ -90,7 +90,7 @@ def _ramps(side: int, begins: bool, ends: bool, tiling: Tiling) -> Floats:
 
 
 def _row(strip: Image, columns: list[Span], apply: Callable[[Image], Floats], factor: int) -> Floats:
-    """One row of tiles, side by side."""
+    """One row of tiles, blended side by side."""
     height, width = strip.shape[:2]
     out = np.zeros((height * factor, width * factor, 3), np.float32)
     for start, weights in columns:
@@ -103,8 +103,8 @@ def _row(strip: Image, columns: list[Span], apply: Callable[[Image], Floats], fa
     return out
 
 
-def _moved(strip: Floats, rows: int) -> Floats:
-    """The strip, `rows` further down: what left at the top is finished, what came at the bottom is empty."""
+def _scroll(strip: Floats, rows: int) -> Floats:
+    """Shift the strip up by `rows`, whose pixels are finished; the new rows at the bottom are zero."""
     if rows:
         strip[: len(strip) - rows] = strip[rows:].copy() if rows < len(strip) else 0
         strip[max(0, len(strip) - rows) :] = 0

@@ -22,27 +22,33 @@ def long_side(sizes: Sequence[Size]) -> int:
     return max((side for side in (SMALLEST, 768, LARGEST) if side <= median), default=SMALLEST)
 
 
-def nearest(width: float, height: float, side: int, step: int = STEP) -> Size:
+def nearest_bucket(width: float, height: float, side: int, step: int = STEP) -> Size:
     """The bucket of long side `side` whose shape is nearest to width : height; at most 2 : 1 either way.
 
     Sides are multiples of `step`, and `side` must be one.
     """
     short = [count * step for count in range(max(1, side // (2 * step)), side // step + 1)]
     buckets = [Size(side, each) for each in short] + [Size(each, side) for each in short]
-    return min(buckets, key=lambda size: (abs(_log(size.width / size.height) - _log(width / height)), size.width))
+    return min(
+        buckets,
+        key=lambda size: (
+            abs(_symmetric_ratio(size.width / size.height) - _symmetric_ratio(width / height)),
+            size.width,
+        ),
+    )
 
 
-def sort(shapes: Sequence[Size], side: int, step: int, batch: int) -> list[Size]:
+def assign_buckets(shapes: Sequence[Size], side: int, step: int, batch: int) -> list[Size]:
     """The bucket of each picture; those whose bucket would not fill a batch share the square one of `side`.
 
     With one picture a batch every bucket is full.
     """
-    own = [nearest(shape.width, shape.height, side, step) for shape in shapes]
+    own = [nearest_bucket(shape.width, shape.height, side, step) for shape in shapes]
     counts = Counter(own)
     return [size if counts[size] >= batch else Size(side, side) for size in own]
 
 
-def epoch(buckets: Sequence[Size], batch: int, seed: int, number: int) -> list[list[int]]:
+def epoch_batches(buckets: Sequence[Size], batch: int, seed: int, number: int) -> list[list[int]]:
     """Batches of one pass over all pictures, as places in `buckets`: each of one bucket, in an order of its own.
 
     A bucket has its turn as often as it has pictures; where the last batch of one is not full, its first pictures come
@@ -58,6 +64,6 @@ def epoch(buckets: Sequence[Size], batch: int, seed: int, number: int) -> list[l
     return [batches[at] for at in random.permutation(len(batches))]
 
 
-def _log(ratio: float) -> float:
+def _symmetric_ratio(ratio: float) -> float:
     # Symmetric in portrait and landscape, which the plain ratio is not.
     return ratio if ratio >= 1 else 2 - 1 / ratio

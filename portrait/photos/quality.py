@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Size
-from portrait.faces.geometry import Frame, crop
+from portrait.faces.geometry import RotatedRect, crop
 from portrait.photos.reasons import TIPS, Thresholds
 from portrait.types import Face, Quality, Reason
 
@@ -28,7 +28,7 @@ def judge(image: Image, face: Face, scale: float, limits: Thresholds) -> Quality
         * math.cos(math.radians(face.pose.pitch)),
         "size": min(1.0, face.box.width * scale / limits.full_size),
         "eyes": _ramp(eye_opening(face), 0.12, 0.28),
-        "framing": 1 - min(1.0, outside(image, face) / (2 * limits.cut)),
+        "framing": 1 - min(1.0, share_outside(image, face) / (2 * limits.cut)),
     }
     shares = {name: float(np.clip(share, 0, 1)) for name, share in shares.items()}
     # The floor keeps one hopeless part from hiding how the others compare.
@@ -36,12 +36,12 @@ def judge(image: Image, face: Face, scale: float, limits: Thresholds) -> Quality
     return Quality(**shares, total=total)
 
 
-def faults(image: Image, face: Face, scale: float, limits: Thresholds) -> list[str]:
+def find_faults(image: Image, face: Face, scale: float, limits: Thresholds) -> list[str]:
     """Codes of what is wrong with this face, the gravest first."""
-    dark, clipped = light_of(image, face)
+    dark, clipped = face_light(image, face)
     checks = {
         "face_small": face.box.width * scale < limits.small,
-        "face_cut": outside(image, face) > limits.cut,
+        "face_cut": share_outside(image, face) > limits.cut,
         "dark": dark < limits.dark,
         "bright": clipped > limits.clipped,
         "blurred": measure_sharpness(image, face) < limits.sharp,
@@ -51,12 +51,12 @@ def faults(image: Image, face: Face, scale: float, limits: Thresholds) -> list[s
     return [code for code, fires in checks.items() if fires]
 
 
-def reason(code: str) -> Reason:
+def reason_for(code: str) -> Reason:
     """A code with its tip."""
     return Reason(code, TIPS[code])
 
 
-def alone(faces: list[Face], limits: Thresholds) -> bool:
+def has_main_face(faces: list[Face], limits: Thresholds) -> bool:
     """Whether the largest face is clearly the one that is meant; `faces` are sorted, the largest first."""
     return len(faces) < 2 or faces[0].box.area >= limits.crowd * faces[1].box.area
 
@@ -70,7 +70,8 @@ def measure_sharpness(image: Image, face: Face) -> float:
     """
     side = max(face.box.width, face.box.height) * 1.1
     return min(
-        _detail(crop(image, Frame(face.box.centre, side, side, face.pose.roll + lean), SHARPNESS)) for lean in (0, 45)
+        _detail(crop(image, RotatedRect(face.box.centre, side, side, face.pose.roll + lean), SHARPNESS))
+        for lean in (0, 45)
     )
 
 
@@ -85,7 +86,7 @@ def _detail(levelled: Image) -> float:
     return float(min(kept))
 
 
-def light_of(image: Image, face: Face) -> tuple[float, float]:
+def face_light(image: Image, face: Face) -> tuple[float, float]:
     """Light on the face: 95th percentile of its luma (0..255), share of its pixels that are clipped (0..1)."""
     luma = _luma(image, face)
     return float(np.percentile(luma, 95)), float((luma >= 250).mean())
@@ -121,7 +122,7 @@ def _openings(face: Face) -> tuple[float, float]:
     return left, right
 
 
-def outside(image: Image, face: Face) -> float:
+def share_outside(image: Image, face: Face) -> float:
     """Share of the face's box that lies outside the picture, 0..1."""
     height, width = image.shape[:2]
     box = face.box
@@ -149,7 +150,7 @@ def _luma(image: Image, face: Face) -> NDArray[np.uint8]:
 
 
 def _exposure(image: Image, face: Face, limits: Thresholds) -> float:
-    bright, clipped = light_of(image, face)
+    bright, clipped = face_light(image, face)
     return min(_ramp(bright, limits.dark * 0.6, 150.0), 1 - _ramp(clipped, 0.05, limits.clipped * 1.5))
 
 

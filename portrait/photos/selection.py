@@ -8,23 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Vector
-from portrait.faces.likeness import distance, distances
-from portrait.photos.quality import reason
+from portrait.faces.likeness import distance, distance_matrix
+from portrait.photos.quality import reason_for
 from portrait.photos.reasons import RESERVE
 from portrait.types import Likeness, Pose, Quality, ScoredPhoto, Verdict
 
-TWIN_BITS = 14
+DUPLICATE_BITS = 14
 """Two photos whose 256-bit difference hashes differ in at most this many bits are one picture: re-saved, resized or
 re-exposed copies differed in 0 to 10 bits, the next frame of a moving head in 30 and more."""
 
 
-def with_fault(photo: ScoredPhoto, *codes: str) -> ScoredPhoto:
+def add_faults(photo: ScoredPhoto, *codes: str) -> ScoredPhoto:
     """The photo with more faults; the verdict follows from all of them."""
-    reasons = photo.reasons + tuple(reason(code) for code in codes)
+    reasons = photo.reasons + tuple(reason_for(code) for code in codes)
     return replace(photo, reasons=reasons, verdict=_verdict([each.code for each in reasons]))
 
 
-def without_twins(photos: Sequence[ScoredPhoto], kept: Collection[int]) -> list[ScoredPhoto]:
+def mark_duplicates(photos: Sequence[ScoredPhoto], kept: Collection[int]) -> list[ScoredPhoto]:
     """Of pictures that were given more than once the best stays; `kept` are indices that were asked for."""
     out = list(photos)
     alive = [index for index, photo in enumerate(photos) if photo.verdict != "refuse" and photo.selfie is not None]
@@ -34,15 +34,17 @@ def without_twins(photos: Sequence[ScoredPhoto], kept: Collection[int]) -> list[
         selfie = photos[index].selfie
         if selfie is None:
             continue
-        mark = (selfie.id, fingerprint(selfie.image))
-        if any(mark[0] == other[0] or int(np.sum(mark[1] != other[1])) <= TWIN_BITS for other in seen):
-            out[index] = with_fault(photos[index], "duplicate")
+        mark = (selfie.id, difference_hash(selfie.image))
+        if any(mark[0] == other[0] or int(np.sum(mark[1] != other[1])) <= DUPLICATE_BITS for other in seen):
+            out[index] = add_faults(photos[index], "duplicate")
         else:
             seen.append(mark)
     return out
 
 
-def one_person(photos: Sequence[ScoredPhoto], space: str, limit: float, kept: Collection[int]) -> list[ScoredPhoto]:
+def mark_other_people(
+    photos: Sequence[ScoredPhoto], space: str, limit: float, kept: Collection[int]
+) -> list[ScoredPhoto]:
     """Keep the largest group of faces alike, of equal ones that with most photos in `kept`; the others are another person.
 
     The photos come back with their likeness: the distance to the group's medoid. Groups are joined while their mean
@@ -54,7 +56,7 @@ def one_person(photos: Sequence[ScoredPhoto], space: str, limit: float, kept: Co
     ]
     if not alive:
         return out
-    table = distances(space, [_known(photos[index], space) for index in alive])
+    table = distance_matrix(space, [_known(photos[index], space) for index in alive])
     groups = _groups(table, limit)
     worth = [_worth(photos[index]) for index in alive]
     group = max(
@@ -66,11 +68,11 @@ def one_person(photos: Sequence[ScoredPhoto], space: str, limit: float, kept: Co
         likeness = Likeness(space, distance(space, medoid, _known(photos[index], space)))
         out[index] = replace(photos[index], likeness=likeness)
         if place not in group:
-            out[index] = with_fault(out[index], "another_person")
+            out[index] = add_faults(out[index], "another_person")
     return out
 
 
-def choose(
+def choose_photos(
     photos: Sequence[ScoredPhoto], most: int, kept: Collection[int], limit: float
 ) -> tuple[list[ScoredPhoto], list[int]]:
     """Mark what is used and what is kept in reserve; also the indices used, the best first.
@@ -89,20 +91,20 @@ def choose(
         open_.remove(best)
         taken.append(best)
     for index in open_:
-        out[index] = with_fault(out[index], "enough")
+        out[index] = add_faults(out[index], "enough")
     for index in taken:
         out[index] = replace(out[index], verdict="use")
     return out, taken
 
 
-def references(photos: Sequence[ScoredPhoto], taken: Sequence[int], most: int) -> list[int]:
+def choose_references(photos: Sequence[ScoredPhoto], taken: Sequence[int], most: int) -> list[int]:
     """Which of the taken photos stand for the person: the most frontal of the better half, then the best."""
     better = taken[: max(1, (len(taken) + 1) // 2)]
     lead = max(better, key=lambda index: _quality(photos[index]).frontality * _quality(photos[index]).eyes)
     return [lead, *[index for index in taken if index != lead]][:most]
 
 
-def fingerprint(image: Image) -> NDArray[np.bool_]:
+def difference_hash(image: Image) -> NDArray[np.bool_]:
     """256 bits that copies of one picture share: which of two neighbours is lighter, on a 17×16 grid."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (17, 16), interpolation=cv2.INTER_AREA).astype(np.int16)

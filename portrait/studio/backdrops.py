@@ -13,7 +13,18 @@ import numpy as np
 
 from portrait.arrays import Image, Size
 from portrait.studio import scenery
-from portrait.studio.lens import LENS, Colour, Floats, clouds, defocus, ellipse, encoded, grained, grid, triple
+from portrait.studio.lens import (
+    LENS,
+    Colour,
+    Floats,
+    add_grain,
+    as_color,
+    clouds,
+    coordinates,
+    defocus,
+    encode,
+    fill_ellipse,
+)
 
 SIDE = 448
 """Longer side at which a backdrop is painted: everything in it is blurrier than its pixels."""
@@ -60,9 +71,9 @@ def paint(name: str, size: Size, seed: int) -> Image:
     shrink = min(1.0, SIDE / max(size.width, size.height))
     shape = max(8, round(size.height * shrink)), max(8, round(size.width * shrink))
     linear = _PAINTERS[name](shape, random)
-    levels = encoded(linear)
+    levels = encode(linear)
     full = cv2.resize(levels, (size.width, size.height), interpolation=cv2.INTER_CUBIC)
-    return grained(np.asarray(full, np.float32), random)
+    return add_grain(np.asarray(full, np.float32), random)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +105,7 @@ _PAPERS = {
 
 
 def _paper(paper: _Paper, shape: tuple[int, int], random: np.random.Generator) -> Floats:
-    rows, columns = grid(shape)
+    rows, columns = coordinates(shape)
     at = (0.5 + random.uniform(-0.04, 0.04), 0.44 + random.uniform(-0.03, 0.03))
     away = ((columns - at[0]) / 0.62) ** 2 + ((rows - at[1]) / 0.58) ** 2
     # A lamp's pool on a wall falls off like a Gaussian in the middle and slower outside.
@@ -131,7 +142,7 @@ def _office(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     _lamps(room, ceiling, random)
     _shelves(room, right, random)
     _desks(room, floor, back, random)
-    columns = grid(shape)[1]
+    columns = coordinates(shape)[1]
     # Daylight from the windows lies over everything and fades across the room.
     daylight = 0.75 + 0.6 * np.exp(-2.5 * columns)[..., None] * np.array((0.92, 1.0, 1.08), np.float32)
     return defocus((room.canvas * daylight).astype(np.float32), LENS * 1.15)
@@ -188,7 +199,7 @@ def _lamps(room: _Room, ceiling: float, random: np.random.Generator) -> None:
     for _ in range(7):
         x, y = room.at((random.uniform(-0.1, 0.7), random.uniform(-0.42, -0.2), random.uniform(2.6, 4.0)))
         at = (x / room.canvas.shape[1], y / height)
-        ellipse(room.canvas, at, (0.005, 0.005), (34.0, 22.0, 11.0))
+        fill_ellipse(room.canvas, at, (0.005, 0.005), (34.0, 22.0, 11.0))
 
 
 def _shelves(room: _Room, wall: float, random: np.random.Generator) -> None:
@@ -206,7 +217,7 @@ def _shelves(room: _Room, wall: float, random: np.random.Generator) -> None:
                 (wall, board, z),
             ]
             if random.random() < 0.85:
-                room.fill(corners, triple(tone))
+                room.fill(corners, as_color(tone))
             z += deep + 0.01
         room.fill(
             [(wall, board, 1.3), (wall, board, 3.1), (wall, board + 0.02, 3.1), (wall, board + 0.02, 1.3)],
@@ -241,12 +252,12 @@ def _desks(room: _Room, floor: float, back: float, random: np.random.Generator) 
             )
             x, y = room.at((left + 0.32, 0.40, z - 0.15))
             at = (x / room.canvas.shape[1], y / room.canvas.shape[0])
-            ellipse(room.canvas, at, (0.075 / z, 0.12 / z), (0.06, 0.075, 0.10))
+            fill_ellipse(room.canvas, at, (0.075 / z, 0.12 / z), (0.06, 0.075, 0.10))
 
 
 def _outdoors(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     """A park in the late afternoon: trees far and near, the sky through them, sunlit leaves, a lawn."""
-    rows, columns = grid(shape)
+    rows, columns = coordinates(shape)
     sun = np.exp(-(((columns - 0.85) / 0.55) ** 2 + ((rows - 0.08) / 0.45) ** 2))
     shade, hue, gaps = (clouds(shape, random) for _ in range(3))
     light = 0.16 * np.exp(0.75 * shade) * (0.55 + 1.7 * sun)
@@ -290,7 +301,7 @@ def _leaves(scene: Floats, random: np.random.Generator) -> None:
     tones, turns = np.exp(random.normal(0, 0.75, 500)), random.uniform(0, 180, 500)
     for (x, y), axes, tone, turn in zip(places, sizes, tones, turns, strict=True):
         near = scene[min(int(y * height), height - 1), min(int(x * width), width - 1)]
-        ellipse(scene, (x, y * 0.8), (float(axes[0]), float(axes[1])), triple(near * tone), float(turn))
+        fill_ellipse(scene, (x, y * 0.8), (float(axes[0]), float(axes[1])), as_color(near * tone), float(turn))
 
 
 def _glints(scene: Floats, random: np.random.Generator) -> None:
@@ -301,15 +312,15 @@ def _glints(scene: Floats, random: np.random.Generator) -> None:
     warmth = random.uniform(0, 1, count)
     for x, y, strength, warm in zip(across, down, power, warmth, strict=True):
         tone = np.array((0.85 + 0.35 * warm, 1.0, 0.55 - 0.2 * warm)) * strength * 60
-        ellipse(scene, (float(x), float(y)), (0.0035, 0.0035), triple(tone))
+        fill_ellipse(scene, (float(x), float(y)), (0.0035, 0.0035), as_color(tone))
 
 
 _PAINTERS: dict[str, Callable[[tuple[int, int], np.random.Generator], Floats]] = {
     "studio-office": _office,
     "studio-outdoors": _outdoors,
-    "studio-city": scenery.city,
-    "studio-seaside": scenery.seaside,
-    "studio-library": scenery.library,
-    "studio-bricks": scenery.bricks,
+    "studio-city": scenery.paint_city,
+    "studio-seaside": scenery.paint_seaside,
+    "studio-library": scenery.paint_library,
+    "studio-bricks": scenery.paint_bricks,
     **{name: (lambda shape, random, paper=paper: _paper(paper, shape, random)) for name, paper in _PAPERS.items()},
 }

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Mask, Size
-from portrait.faces.geometry import Frame, move_face, scaled
+from portrait.faces.geometry import RotatedRect, scaling_matrix, transform_face
 from portrait.types import Face
 
 EYE_LINE = 0.42
@@ -27,7 +27,7 @@ TILT = 6.0
 """Largest tilt of the head that is left, in degrees: a little of it is natural, more looks like a fallen camera."""
 HEADROOM = 0.045
 """Least space above the hair over the picture's height."""
-LOOK = 96
+OUTLINE_HEIGHT = 96
 """Height in pixels at which framings are tried."""
 
 
@@ -35,12 +35,12 @@ LOOK = 96
 class Framing:
     """A frame in the photo, and where it puts the face."""
 
-    frame: Frame
+    frame: RotatedRect
     eye_line: float
     face_share: float
 
 
-def level(roll: float) -> float:
+def levelling_angle(roll: float) -> float:
     """The turn that brings a head of this roll upright, degrees: small tilts stay nearly whole, large ones become `TILT`."""
     return roll - TILT * math.tanh(roll / TILT)
 
@@ -52,11 +52,11 @@ def frame_portrait(person: Mask, face: Face, size: Size, tightness: float = 0.0)
     """
     shrink = min(1.0, 40 / max(face.box.height, 1.0))
     small = np.asarray(cv2.resize(person, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.float32)
-    near = move_face(face, scaled(shrink))
+    near = transform_face(face, scaling_matrix(shrink))
     inside = _inside(small.shape, near)
     top = _top_of_head(small, near)
     wanted = FACE_SHARE * (1 + tightness) * min(1.0, size.width / size.height / 0.7)
-    look = Size(max(8, round(LOOK * size.width / size.height)), LOOK)
+    look = Size(max(8, round(OUTLINE_HEIGHT * size.width / size.height)), OUTLINE_HEIGHT)
     best: tuple[float, Framing] | None = None
     for cost, framing in _candidates(near, look, wanted, top):
         if (best is None or cost < best[0]) and _whole(small, inside, framing, look):
@@ -66,13 +66,15 @@ def frame_portrait(person: Mask, face: Face, size: Size, tightness: float = 0.0)
     frame = best[1].frame
     centre = ((frame.centre[0] + 0.5) / shrink - 0.5, (frame.centre[1] + 0.5) / shrink - 0.5)
     return Framing(
-        Frame(centre, frame.width / shrink, frame.height / shrink, frame.roll), best[1].eye_line, best[1].face_share
+        RotatedRect(centre, frame.width / shrink, frame.height / shrink, frame.roll),
+        best[1].eye_line,
+        best[1].face_share,
     )
 
 
 def _candidates(face: Face, look: Size, wanted: float, top: float) -> Iterator[tuple[float, Framing]]:
     """Framings to try, each with its distance from the rules."""
-    roll = level(face.pose.roll)
+    roll = levelling_angle(face.pose.roll)
     angle = math.radians(roll)
     across = np.array([math.cos(angle), math.sin(angle)])
     down = np.array([-math.sin(angle), math.cos(angle)])
@@ -91,20 +93,20 @@ def _candidates(face: Face, look: Size, wanted: float, top: float) -> Iterator[t
         # A head a little beside the middle is not noticed, one clearly beside it is: before that, come closer.
         cost += 2.5 * abs(shift) + 50.0 * shift**2
         cost += 12.0 * max(HEADROOM - headroom, 0)
-        frame = Frame((float(centre[0]), float(centre[1])), width, height, roll)
+        frame = RotatedRect((float(centre[0]), float(centre[1])), width, height, roll)
         yield cost, Framing(frame, line, float(share))
 
 
 def _whole(person: Mask, inside: Mask, framing: Framing, look: Size) -> bool:
     """Whether the frame shows the person without a hole, down to shoulders at its lower edge."""
-    matrix = framing.frame.to(look)
+    matrix = framing.frame.matrix_to(look)
     size = (look.width, look.height)
     seen = cv2.warpAffine(person, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) > 0.3
     known = cv2.warpAffine(inside, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) > 0.5
     if bool((seen & ~known).any()):
         return False
     # A face is about 0.88 as wide as high; shoulders are wider, a neck is not.
-    return int(seen[-1].sum()) >= min(framing.face_share * LOOK * 0.88 * 1.1, 0.7 * look.width)
+    return int(seen[-1].sum()) >= min(framing.face_share * OUTLINE_HEIGHT * 0.88 * 1.1, 0.7 * look.width)
 
 
 def _inside(shape: tuple[int, ...], face: Face) -> Mask:

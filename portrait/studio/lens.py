@@ -17,7 +17,7 @@ LENS = 0.03
 """Radius of a point of light out of focus, over the height: a room 4 m behind a person at 85 mm and f/2."""
 
 
-def grid(shape: tuple[int, int]) -> tuple[Floats, Floats]:
+def coordinates(shape: tuple[int, int]) -> tuple[Floats, Floats]:
     """Rows and columns as shares 0..1 of the picture."""
     rows, columns = np.indices(shape, np.float32)
     return rows / np.float32(shape[0]), columns / np.float32(shape[1])
@@ -32,12 +32,12 @@ def clouds(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     return out
 
 
-def triple(values: NDArray[np.floating]) -> Colour:
+def as_color(values: NDArray[np.floating]) -> Colour:
     """Three numbers as a colour."""
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def ellipse(
+def fill_ellipse(
     target: Floats, at: tuple[float, float], axes: tuple[float, float], colour: Colour | float, turn: float = 0.0
 ) -> None:
     """Fill an ellipse at x, y over width and height, with axes over the height, turned by degrees."""
@@ -56,7 +56,7 @@ def defocus(scene: Floats, share: float) -> Floats:
     return np.asarray(cv2.filter2D(scene, -1, disc / disc.sum(), borderType=cv2.BORDER_REFLECT), np.float32)
 
 
-def encoded(linear: Floats) -> Floats:
+def encode(linear: Floats) -> Floats:
     """Levels 0..255 of linear light; lamps roll off towards white instead of clipping."""
     knee = 0.7
     over = np.maximum(linear - knee, 0)
@@ -64,7 +64,7 @@ def encoded(linear: Floats) -> Floats:
     return (np.power(np.clip(rolled, 0, 1), np.float32(1 / 2.2)) * 255).astype(np.float32)
 
 
-def grained(levels: Floats, random: np.random.Generator) -> Image:
+def add_grain(levels: Floats, random: np.random.Generator) -> Image:
     """With grain, as whole levels."""
     noise = random.standard_normal(levels.shape[:2], np.float32) * np.float32(GRAIN)
     return np.clip(levels + noise[..., None] + 0.5, 0, 255).astype(np.uint8)

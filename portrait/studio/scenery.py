@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from portrait.studio.lens import LENS, Colour, Floats, clouds, defocus, ellipse, grid, triple
+from portrait.studio.lens import LENS, Colour, Floats, as_color, clouds, coordinates, defocus, fill_ellipse
 
 _LAMPS: tuple[Colour, ...] = (
     (1.25, 0.95, 0.55), (1.2, 0.75, 0.35), (0.7, 1.0, 1.15), (1.3, 0.32, 0.2), (0.95, 1.0, 1.05), (0.4, 0.95, 0.7),
@@ -16,16 +16,16 @@ _BACKS: tuple[Colour, ...] = (
 """Linear colours of old book backs: red, green and blue cloth, leather, vellum."""
 
 
-def city(shape: tuple[int, int], random: np.random.Generator) -> Floats:
+def paint_city(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     """A street at night: houses against a blue sky, windows, lamps that have become discs, a wet road."""
-    rows, columns = grid(shape)
+    rows, columns = coordinates(shape)
     sky = np.exp(-(((rows - 0.55) / 0.4) ** 2))[..., None] * np.array((0.040, 0.042, 0.068), np.float32)
     scene = (sky + np.array((0.010, 0.014, 0.030), np.float32)).astype(np.float32)
     edge = 0.0
     while edge < 1:
         wide, top = random.uniform(0.08, 0.2), random.uniform(0.06, 0.4)
         tone = random.uniform(0.5, 1.2)
-        _block(scene, (edge, top), (edge + wide, 0.78), triple(np.array((0.013, 0.014, 0.022)) * tone))
+        _block(scene, (edge, top), (edge + wide, 0.78), as_color(np.array((0.013, 0.014, 0.022)) * tone))
         _lit_windows(scene, (edge, top), (edge + wide, 0.7), random)
         edge += wide
     # The street runs towards the middle: lamps are small and many there, large and few at the sides.
@@ -35,17 +35,17 @@ def city(shape: tuple[int, int], random: np.random.Generator) -> Floats:
         at = (0.5 + side * (0.06 + 0.62 * away), 0.62 + 0.05 * random.normal() - 0.22 * away * random.uniform(-0.3, 1))
         power = min(random.pareto(1.6) * 6 + 4, 42)
         colour = np.array(_LAMPS[int(random.integers(len(_LAMPS)))]) * power
-        ellipse(scene, at, (0.0036, 0.0036), triple(colour))
+        fill_ellipse(scene, at, (0.0036, 0.0036), as_color(colour))
         # What the wet road gives back is longer and weaker.
-        ellipse(scene, (at[0], 0.80 + 0.16 * random.random()), (0.003, 0.02), triple(colour * 0.05))
+        fill_ellipse(scene, (at[0], 0.80 + 0.16 * random.random()), (0.003, 0.02), as_color(colour * 0.05))
     haze = 1 + 0.05 * clouds(shape, random)[..., None]
     vignette = 1 - 0.3 * ((columns - 0.5) ** 2 + (rows - 0.5) ** 2)[..., None]
     return defocus((scene * haze * vignette).astype(np.float32), LENS * 1.35)
 
 
-def seaside(shape: tuple[int, int], random: np.random.Generator) -> Floats:
+def paint_seaside(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     """The sea a little before sunset: a sky from blue to peach, thin clouds, glitter under the sun, sand."""
-    rows, columns = grid(shape)
+    rows, columns = coordinates(shape)
     horizon, shore = 0.58 + random.uniform(-0.015, 0.015), 0.80
     sun = (0.80, horizon - 0.10)
     high = np.clip(rows / horizon, 0, 1)[..., None] ** 1.4
@@ -54,7 +54,7 @@ def seaside(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     scene = (1 - high) * blue + high * peach + near * np.array((0.85, 0.52, 0.22), np.float32)
     streaks = cv2.GaussianBlur(clouds(shape, random), (0, 0), sigmaX=shape[1] * 0.05, sigmaY=shape[0] * 0.006)
     scene = scene * (1 + 0.16 * streaks[..., None])
-    ellipse(scene := np.ascontiguousarray(scene, np.float32), sun, (0.035, 0.035), (9.0, 6.6, 4.0))
+    fill_ellipse(scene := np.ascontiguousarray(scene, np.float32), sun, (0.035, 0.035), (9.0, 6.6, 4.0))
     depth = np.clip((rows - horizon) / (shore - horizon), 0, 1)[..., None]
     water = np.array((0.26, 0.27, 0.30), np.float32) * (1 - 0.55 * depth) + near * np.array(
         (0.30, 0.18, 0.08), np.float32
@@ -69,16 +69,16 @@ def seaside(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     for _ in range(120):
         far = random.beta(1.0, 2.4)
         at = (sun[0] + random.normal() * (0.03 + 0.10 * far), horizon + 0.008 + far * (shore - horizon))
-        ellipse(scene, at, (0.004, 0.0016), triple(np.array((1.3, 0.95, 0.6)) * random.uniform(1, 7)))
+        fill_ellipse(scene, at, (0.004, 0.0016), as_color(np.array((1.3, 0.95, 0.6)) * random.uniform(1, 7)))
     for _ in range(5):
         at = (random.random(), shore + 0.004 + 0.012 * random.random())
-        ellipse(scene, at, (0.16, 0.003), (0.75, 0.66, 0.6))
+        fill_ellipse(scene, at, (0.16, 0.003), (0.75, 0.66, 0.6))
     return defocus(scene, LENS)
 
 
-def library(shape: tuple[int, int], random: np.random.Generator) -> Floats:
+def paint_library(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     """Shelves full of books in the light of a lamp, some gaps, some books lying, a few brass lights."""
-    rows, columns = grid(shape)
+    rows, columns = coordinates(shape)
     scene = np.full((*shape, 3), (0.016, 0.011, 0.008), np.float32)
     shelf = -0.03
     while shelf < 1:
@@ -92,13 +92,13 @@ def library(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     scene = scene * (0.40 + 1.6 * lamp) * np.array((1.12, 1.0, 0.84), np.float32)
     scene = np.ascontiguousarray(scene, np.float32)
     for at in ((0.19, 0.16), (0.86, 0.16)):
-        ellipse(scene, (at[0] + random.uniform(-0.03, 0.03), at[1]), (0.009, 0.009), (13.0, 8.5, 4.0))
+        fill_ellipse(scene, (at[0] + random.uniform(-0.03, 0.03), at[1]), (0.009, 0.009), (13.0, 8.5, 4.0))
     return defocus(scene, LENS * 0.8)
 
 
-def bricks(shape: tuple[int, int], random: np.random.Generator) -> Floats:
+def paint_bricks(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     """An old brick wall near behind the person, daylight falling across it from the left."""
-    rows, columns = grid(shape)
+    rows, columns = coordinates(shape)
     scene = np.full((*shape, 3), (0.30, 0.265, 0.235), np.float32)
     tall, aspect = 0.050, shape[0] / shape[1]
     wide = tall * 2.9 * aspect
@@ -111,7 +111,7 @@ def bricks(shape: tuple[int, int], random: np.random.Generator) -> Floats:
                 (1, 1, 1.1)
             )
             corners = (left + 0.006 * aspect, top + 0.005), (left + wide - 0.006 * aspect, top + tall - 0.005)
-            _block(scene, *corners, triple(np.maximum(colour, 0.02)))
+            _block(scene, *corners, as_color(np.maximum(colour, 0.02)))
     worn = 1 + 0.10 * clouds(shape, random)
     light = 0.30 + 0.8 * np.exp(-((columns / 0.62) ** 1.6)) * (0.85 + 0.3 * np.exp(-(((rows - 0.35) / 0.5) ** 2)))
     return defocus((scene * (worn * light)[..., None]).astype(np.float32), LENS * 0.55)
@@ -125,11 +125,11 @@ def _row_of_books(scene: Floats, top: float, tall: float, random: np.random.Gene
         if random.random() < 0.93:
             head = top + tall * random.uniform(0.08, 0.34)
             tone = np.array(_BACKS[int(random.integers(len(_BACKS)))]) * np.exp(0.35 * random.normal())
-            _block(scene, (at, head), (at + thick, top + tall), triple(tone))
+            _block(scene, (at, head), (at + thick, top + tall), as_color(tone))
             # A gilded line, or a label.
             if random.random() < 0.45:
                 line = head + (top + tall - head) * random.uniform(0.15, 0.3)
-                _block(scene, (at, line), (at + thick, line + 0.010), triple(tone * 2.2 + 0.05))
+                _block(scene, (at, line), (at + thick, line + 0.010), as_color(tone * 2.2 + 0.05))
         at += thick + 0.0025
 
 
@@ -145,7 +145,7 @@ def _lit_windows(
                     scene,
                     (float(x), float(y)),
                     (float(x) + 0.012, float(y) + 0.014),
-                    triple(colour * random.uniform(0.2, 1.4)),
+                    as_color(colour * random.uniform(0.2, 1.4)),
                 )
 
 

@@ -1,4 +1,4 @@
-"""Pictures in requests and responses: uploads are saved and probed; files are sent whole, in ranges or as thumbnails."""
+"""Pictures in requests and responses: uploads are saved and probed; files are sent complete, in ranges or as thumbnails."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -107,9 +107,11 @@ class Client:
         """A person's photos with their verdicts."""
         return self._http.list(schemas.Selfie, f"/people/{person}/selfies")
 
-    def set_photo_choice(self, selfie: str, wish: schemas.PhotoChoice) -> schemas.Selfie:
+    def set_override(self, selfie: str, override: schemas.PhotoOverride) -> schemas.Selfie:
         """Include or exclude a photo, or (empty) leave the choice to the training."""
-        return self._http.parse(schemas.Selfie, self._http.request("PATCH", f"/selfies/{selfie}", json={"wish": wish}))
+        return self._http.parse(
+            schemas.Selfie, self._http.request("PATCH", f"/selfies/{selfie}", json={"wish": override})
+        )
 
     def delete_selfie(self, id: str) -> None:
         """Delete a photo and its crops."""
@@ -258,7 +260,7 @@ class Client:
         return self._http.get(schemas.OperatorStyle, f"/operator/styles/{id}")
 
     def style_schema(self) -> dict[str, Any]:
-        """The JSON Schema of what a style may say."""
+        """The JSON Schema of a style.toml."""
         return self._http.request("GET", "/operator/style-schema").json()
 
     def write_draft(self, id: str, content: dict[str, Any], edition: str | None = None) -> schemas.OperatorStyle:

@@ -20,7 +20,7 @@ PAUSE = 0.3
 RECONNECT_TRIES = 7
 """Tries of a stream that has sent events before: a minute in all, in which an API restarts."""
 RETRY_STATUSES = {502, 503, 504}
-GONE_STATUSES = {404, 410}
+DELETED_STATUSES = {404, 410}
 
 
 class HttpTransport:
@@ -104,7 +104,7 @@ class HttpTransport:
             else:
                 if response.is_success:
                     return response
-                if method == "DELETE" and attempt > 1 and response.status_code in GONE_STATUSES:
+                if method == "DELETE" and attempt > 1 and response.status_code in DELETED_STATUSES:
                     return response  # deleted by the try before, whose answer was lost
                 error = _error(response)
                 in_flight = error.code == "idempotency_in_flight"

@@ -171,9 +171,9 @@ def _check_quotas(connection: sa.Connection, job: Job, allowance: Allowance) -> 
         raise UserError("quota_jobs", sentence, {"retry_after": 10})
     if job.kind != "generate":
         return
-    asked, oldest = _portraits_today(connection, job.owner, job.created)
-    if asked + job.units > allowance.portraits_a_day:
-        left = max(0, allowance.portraits_a_day - asked)
+    ordered, oldest = _portraits_today(connection, job.owner, job.created)
+    if ordered + job.units > allowance.portraits_a_day:
+        left = max(0, allowance.portraits_a_day - ordered)
         wait = max(1, round(oldest + DAY - job.created)) if oldest else int(DAY)
         sentence = f"{allowance.portraits_a_day} portraits a day are allowed, {left} are left. Ask for fewer, or later."
         raise UserError("quota_portraits", sentence, {"retry_after": wait})

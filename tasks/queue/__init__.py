@@ -1,1 +1,1 @@
-"""The queue: broker, workers, one job from claim to settlement, the keeper."""
+"""The queue: the broker, workers, the flows and the run of one job, and the keeper."""

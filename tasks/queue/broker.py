@@ -1,7 +1,7 @@
-"""The Celery app, its queues, and the doorbell.
+"""The Celery app, its queues, and the messages that notify workers.
 
 A message says only that a queue has work. The jobs are in the ledger, so a message that is lost, doubled or late does no
-harm: the keeper rings again, and a worker that finds nothing to do goes back to sleep.
+harm: the keeper notifies again, and a worker that finds no job waits for the next message.
 """
 
 import logging
@@ -16,18 +16,18 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from portrait.errors import OperatorError
 from tasks.jobs import QUEUES
-from tasks.queue import filesystem as folders
+from tasks.queue import filesystem
 from tasks.settings import TaskSettings
 
-# Who rings does not wait for a broker that is away: the keeper rings again. Workers try for ever (see `make`).
+# A sender does not wait for a broker that is away: the keeper notifies again. Workers try for ever (see `create_app`).
 _NO_RETRIES = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "connect_retries_timeout": 2}
 TASK = "portrait.answer"
-"""Name of the one Celery task: answer the bell of a queue."""
+"""Name of the one Celery task: run the next job of a queue."""
 _log = logging.getLogger(__name__)
 
 
 class NoPrefetch(bootsteps.StartStopStep):
-    """Leaves messages in the broker while this worker is busy, so that they reach one that is not.
+    """A Celery bootstep that leaves messages in the broker while this worker is busy, so that they reach one that is not.
 
     Celery reserves one message ahead. It can do without on Redis alone (`worker_disable_prefetch`), by the same means.
     """
@@ -35,12 +35,12 @@ class NoPrefetch(bootsteps.StartStopStep):
     requires = {"celery.worker.consumer.tasks:Tasks"}  # noqa: RUF012 -- Celery's own declaration
 
     def start(self, parent: Any) -> None:
-        """Let the channel take a message only when a process is free to answer it."""
+        """Let the channel take a message only when a process is free to handle it."""
         from celery.worker import state
 
         quota = getattr(parent.task_consumer.channel, "qos", None)
         if quota is None or not hasattr(quota, "can_consume"):
-            return  # AMQP pushes messages; the keeper's next pass rings for what waits behind a busy worker
+            return  # AMQP pushes messages; the keeper's next pass notifies of what waits behind a busy worker
         before = quota.can_consume
 
         def can_consume(_: Any) -> bool:
@@ -50,7 +50,7 @@ class NoPrefetch(bootsteps.StartStopStep):
 
 
 def create_app(settings: TaskSettings) -> Celery:
-    """The Celery app of an installation; raises `OperatorError` (`bad_settings`, `cannot_write`)."""
+    """Create the Celery app of an installation; raises `OperatorError` (`bad_settings`, `cannot_write`)."""
     url, options = _transport(settings)
     app = Celery("portrait", broker=url, set_as_current=False)
     app.conf.update(
@@ -75,7 +75,7 @@ def create_app(settings: TaskSettings) -> Celery:
 
 
 def notify(app: Celery, queue: str) -> bool:
-    """Tell the workers of a queue that there is work; False when the broker does not answer, which harms nothing."""
+    """Notify the workers of a queue that there is work; False when the broker does not answer, which does no harm."""
     try:
         app.send_task(TASK, args=[queue], queue=queue, ignore_result=True)
     except (OperationalError, OSError) as error:
@@ -85,7 +85,7 @@ def notify(app: Celery, queue: str) -> bool:
 
 
 def pending_messages(app: Celery, queue: str) -> int | None:
-    """How many rings wait in the broker for a worker to hear; None when the broker does not answer."""
+    """Count the messages of a queue that no worker has read yet; None when the broker does not answer."""
     with app.connection_for_write() as connection:
         try:
             return connection.default_channel.queue_declare(queue, passive=True).message_count
@@ -97,7 +97,7 @@ def pending_messages(app: Celery, queue: str) -> int | None:
 
 
 def _transport(settings: TaskSettings) -> tuple[str, dict[str, Any]]:
-    """Broker URL and its options; the filesystem's folders are made."""
+    """Return kombu's broker URL and transport options; creates the folders of the filesystem broker."""
     scheme, _, place = settings.broker.partition("://")
     if scheme in {"redis", "rediss"}:
         # Early acknowledgement: nothing is ever unacknowledged for long, so the visibility timeout cannot double a job.
@@ -127,5 +127,5 @@ def _transport(settings: TaskSettings) -> tuple[str, dict[str, Any]]:
     places = {
         option: folder / name if option == "control_folder" else str(folder / name) for option, name in names.items()
     }
-    TRANSPORT_ALIASES[folders.NAME] = "tasks.queue.filesystem:Transport"  # how kombu is told of a transport
-    return f"{folders.NAME}://localhost", places | {"store_processed": False, "polling_interval": settings.polling}
+    TRANSPORT_ALIASES[filesystem.NAME] = "tasks.queue.filesystem:Transport"  # how kombu finds a transport by name
+    return f"{filesystem.NAME}://localhost", places | {"store_processed": False, "polling_interval": settings.polling}

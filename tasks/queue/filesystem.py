@@ -1,4 +1,4 @@
-"""Messages as files in a folder: kombu's filesystem transport, with files that appear and go in one step.
+"""kombu's filesystem transport, messages as files in a folder, with files that appear and disappear atomically.
 
 kombu's own writes into a file that others can already see, and moves what it takes through the machine's temporary folder.
 """
@@ -13,11 +13,11 @@ from kombu.transport import filesystem
 from kombu.utils.json import dumps, loads
 
 NAME = "portrait-folder"
-"""What Celery knows the transport by."""
+"""The transport's name in kombu."""
 
 
 class Channel(filesystem.Channel):
-    """Puts and takes messages by renaming."""
+    """A channel that puts and takes messages by renaming files."""
 
     def _put(self, queue: str, payload: Any, **_: Any) -> None:
         folder = Path(self.data_folder_out)
@@ -45,6 +45,6 @@ class Channel(filesystem.Channel):
 
 
 class Transport(filesystem.Transport):
-    """The transport with that channel."""
+    """The filesystem transport with the renaming channel."""
 
     Channel = Channel

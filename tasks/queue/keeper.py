@@ -1,4 +1,4 @@
-"""Finds jobs whose worker died, rings for jobs and calls that nobody heard of, and purges what is past its date."""
+"""The keeper: requeues jobs whose worker died, notifies workers of waiting jobs, and erases expired data."""
 
 import logging
 import shutil
@@ -12,43 +12,45 @@ from celery import Celery
 from portrait.errors import OperatorError, UserError
 from tasks import webhooks
 from tasks.files import Files
-from tasks.jobs import Limits
+from tasks.jobs import DAY, Limits
 from tasks.ledger.ledger import Ledger
 from tasks.queue import broker
 from tasks.settings import TaskSettings
 
-DAY = 86_400.0
 PURGE_INTERVAL = 600.0
-"""Seconds between two purges: dates are days."""
+"""Seconds between two purges: retention times are days."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class RequeueReport:
-    """What one pass did."""
+    """The result of one pass."""
 
     requeued: int
-    """Jobs taken back from workers that were not heard of."""
+    """Jobs whose lease expired."""
     expired: int
     notified: tuple[str, ...]
-    """Queues that were notified for."""
+    """Queues whose workers were notified."""
 
 
 @dataclass(frozen=True, slots=True)
 class PurgeReport:
-    """What one purge did."""
+    """The counts of one purge."""
 
     people: int
     jobs: int
     folders: int
-    """Staging folders that nobody holds."""
+    """Staging folders without a lease, and unpacked styles that were left behind."""
     work_dirs: int
-    """Checkpoints of lessons that nobody goes on from."""
+    """Checkpoint folders of training jobs that have ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """Any number of keepers may run: each thing they do is a conditional update."""
+    """Requeues and purges. Requeueing is a conditional update, so that any number may run.
+
+    Purging is not: when somebody else erases the same person or picture first, `purge` raises `UserError` (`erased`).
+    """
 
     ledger: Ledger
     files: Files
@@ -56,28 +58,28 @@ class Keeper:
     settings: TaskSettings
 
     def requeue(self, now: float) -> RequeueReport:
-        """Put right what workers left; every few seconds."""
+        """Requeue jobs of lost workers, expire old ones, and notify workers of what waits; every few seconds."""
         lease = self.settings.lease
-        lost = self.ledger.queue.requeue_expired(now, Limits(lease.losses, lease.failures))
-        for job in lost:
+        requeued = self.ledger.queue.requeue_expired(now, Limits(lease.losses, lease.failures))
+        for job in requeued:
             _log.warning("job %s was lost by its worker (%d times), now %s", job.id, job.losses, job.state)
         expired = self.ledger.queue.expire(now, now - lease.queued_hours * 3600)
         waiting = [*self.ledger.queue.count_waiting(), *([webhooks.QUEUE] if self.ledger.webhooks.has_due(now) else [])]
         notified = [
             queue
             for queue in waiting
-            # None: the broker is away, and would not hear. A ring that is not heard yet is enough.
+            # None: the broker cannot be reached. One message that no worker has read yet is enough.
             if broker.pending_messages(self.app, queue) == 0 and broker.notify(self.app, queue)
         ]
-        return RequeueReport(len(lost), len(expired), tuple(notified))
+        return RequeueReport(len(requeued), len(expired), tuple(notified))
 
     def purge(self, now: float) -> PurgeReport:
-        """Erase what is past its date; every few minutes."""
+        """Erase people, pictures, jobs and files whose retention time is over; every few minutes."""
         since = now - self.settings.retention_days * DAY
-        forgotten = self.ledger.people.unused_since(since)
-        for person in forgotten:
-            gone = self.ledger.people.erase(person.owner, person.id, now)
-            self.files.erase_person(person.owner, person.id, gone.jobs)
+        unused = self.ledger.people.unused_since(since)
+        for person in unused:
+            erased = self.ledger.people.erase(person.owner, person.id, now)
+            self.files.erase_person(person.owner, person.id, erased.jobs)
         for template in self.ledger.templates.created_before(since):
             self.ledger.templates.delete(template.owner, template.id, now)
             self.files.erase_file(self.files.template(template.owner, template.id))
@@ -88,10 +90,10 @@ class Keeper:
         self.ledger.idempotency.prune(now - DAY)
         self.ledger.webhooks.prune(since)
         self.ledger.workers.prune(now - 10 * self.settings.lease.seconds)
-        return PurgeReport(len(forgotten), len(pruned), self._clean_staging(now), self._clean_work_dirs(now))
+        return PurgeReport(len(unused), len(pruned), self._clean_staging(now), self._clean_work_dirs(now))
 
     def run(self, stop: threading.Event) -> None:
-        """Keep house until told to stop."""
+        """Requeue and purge at their intervals until `stop` is set; errors of database and disk are logged."""
         purged = 0.0
         while not stop.wait(self.settings.keeper):
             now = time.time()
@@ -104,39 +106,39 @@ class Keeper:
                 _log.error("the keeper's pass failed: %s", getattr(error, "code", type(error).__name__))
 
     def _clean_staging(self, now: float) -> int:
-        """Remove what workers staged and lost, and previews and half-unpacked styles that stayed behind."""
-        swept = 0
+        """Remove staging folders without a lease, and previews and unpacked styles older than a day."""
+        removed = 0
         for job, token, folder in self.files.staging_folders():
             if not self.ledger.queue.is_leased(job, token) and _age(folder, now) > self.settings.lease.seconds:
                 shutil.rmtree(folder, ignore_errors=True)
-                swept += 1
+                removed += 1
         for _, file in self.files.previews():
             if _age(file, now) > DAY:
                 file.unlink(missing_ok=True)
         for folder in self.files.style_work_dirs():
             if _age(folder, now) > DAY:
                 shutil.rmtree(folder, ignore_errors=True)
-                swept += 1
-        return swept
+                removed += 1
+        return removed
 
     def _clean_work_dirs(self, now: float) -> int:
-        """Remove checkpoints of lessons that have ended; of one that failed a day later, as it may be retried."""
-        tidied = 0
+        """Remove checkpoints of training jobs that have ended; of a failed one a day later, as it may be retried."""
+        removed = 0
         for owner, id, folder in self.files.work_dirs():
             try:
                 job = self.ledger.jobs.get(owner, id)
             except UserError:
-                over = True  # the ledger has forgotten it
+                ended = True  # the ledger has no such job any more
             else:
-                over = job.done and (job.state != "failed" or now - (job.finished or now) > DAY)
-            if over:
+                ended = job.done and (job.state != "failed" or now - (job.finished or now) > DAY)
+            if ended:
                 shutil.rmtree(folder, ignore_errors=True)
-                tidied += 1
-        return tidied
+                removed += 1
+        return removed
 
 
 def _age(path: Path, now: float) -> float:
-    """Seconds since a file or folder was last written."""
+    """Return the seconds since a file or folder was last written."""
     try:
         return now - path.stat().st_mtime
     except OSError:

@@ -1,4 +1,4 @@
-"""How a job asks a diffusion model to draw: its technique, with the pictures that it names to be followed."""
+"""Reads the generation options of a job, with the uploaded pictures of its control inputs."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,21 +10,21 @@ from portrait.generation import options
 from portrait.generation.options import GenerationOptions
 
 
-def generation_options(wants: Mapping[str, Any], place: Callable[[str], Path]) -> GenerationOptions | None:
-    """The technique that a job wants; `place` says where a picture lies that its owner brought.
+def generation_options(params: Mapping[str, Any], file_of: Callable[[str], Path]) -> GenerationOptions | None:
+    """Read the options from a job's `params`, None without any; `file_of` returns the file of an uploaded picture.
 
-    Raises `UserError` (`hint_missing`), and what a picture may be refused for.
+    Raises `UserError` (`hint_missing`) for a picture that was deleted, and what reading a picture raises.
     """
-    said = wants.get("technique")
-    if not said:
+    given = params.get("technique")
+    if not given:
         return None
-    pictures, hints = {}, []
-    for hint in said.get("hints", ()):
-        file = place(str(hint["template"]))
+    pictures, controls = {}, []
+    for control in given.get("hints", ()):
+        file = file_of(str(control["template"]))
         if not file.is_file():
             raise UserError("hint_missing", "A picture that this drawing shall follow was deleted. Upload it again.")
         picture = image_io.read(file).image
-        known = options.picture_hash(picture)
-        pictures[known] = picture
-        hints.append({**{name: each for name, each in hint.items() if name != "template"}, "picture": known})
-    return options.from_dict({**said, **({"hints": hints} if hints else {})}, pictures)
+        hash = options.picture_hash(picture)
+        pictures[hash] = picture
+        controls.append({**{name: each for name, each in control.items() if name != "template"}, "picture": hash})
+    return options.from_dict({**given, **({"hints": controls} if controls else {})}, pictures)

@@ -1,4 +1,4 @@
-"""What a flow made, as the ledger keeps it: verdicts, faces, portraits."""
+"""Converts the results of flows into ledger rows: verdicts, face boxes, portraits."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from tasks.ledger.rows import PortraitRow
 
 
 def to_shares(box: Box, width: int, height: int) -> dict[str, float]:
-    """A box as shares of the picture's width and height, 0..1."""
+    """Convert a box into shares of the picture's width and height, 0..1."""
     sides = {
         "left": box.left / width,
         "top": box.top / height,
@@ -22,20 +22,20 @@ def to_shares(box: Box, width: int, height: int) -> dict[str, float]:
     return {name: round(min(1.0, max(0.0, side)), 5) for name, side in sides.items()}
 
 
-def verdicts_by_selfie(told: Sequence[Mapping[str, Any]]) -> Verdicts:
-    """What `sets.verdicts` says, by the id of the selfie, which is the name of its file."""
+def verdicts_by_selfie(photos: Sequence[Mapping[str, Any]]) -> Verdicts:
+    """Index the result of `training_sets.verdicts` by the id of the selfie, which is the name of its file."""
     return {
         str(each["file"]): {
             "verdict": each["verdict"],
             "reasons": each["reasons"],
             "quality": {**(each["quality"] or {}), "likeness": each["likeness"]},
         }
-        for each in told
+        for each in photos
     }
 
 
 def portrait_row(job: Job, number: int, portrait: Portrait, file: Path, now: float) -> PortraitRow:
-    """A delivered file as the ledger keeps it; the best of a job sorts as its newest."""
+    """Build the row of a delivered file; the best portrait of a job sorts as its newest."""
     height, width = portrait.image.shape[:2]
     return PortraitRow(
         id=new_id("portrait", now, number),

@@ -1,7 +1,6 @@
-"""One job from claim to settlement: heartbeat, progress, and what becomes of its errors."""
+"""Runs one job from its claim to its end: lease heartbeat, progress, and the handling of errors."""
 
 import logging
-import os
 import shutil
 import threading
 import time
@@ -16,14 +15,17 @@ from portrait.errors import Cancelled, EngineError, OperatorError, PortraitError
 from tasks.files import Files, disk_error
 from tasks.jobs import Fault, Job, LeaseLost, Limits, fault_from
 from tasks.ledger.ledger import Ledger
+from tasks.logs import format_trace
 from tasks.queue import results
 from tasks.queue.flows import Flows, JobContext
 from tasks.settings import LeaseSettings
 
 REPORT_INTERVAL = 0.5
-"""Seconds between two writes of progress at least: more would only keep others from the ledger."""
+"""Least seconds between two writes of progress: more writes would only block others in the ledger."""
 PREVIEW_INTERVAL = 2.0
+"""Least seconds between two previews."""
 PREVIEW_SIDE = 512
+"""Pixels of a preview's longer side."""
 PHASE_SPANS: dict[str, tuple[float, float]] = {
     "looking": (0.0, 0.7),
     "all": (0.7, 0.7),
@@ -39,7 +41,7 @@ PHASE_SPANS: dict[str, tuple[float, float]] = {
     "drawn": (0.85, 0.85),
     "measuring": (0.85, 0.98),
 }
-"""Where a step, named by the first word it reports, lies in the whole; judging and drawing take most of the time."""
+"""By the first word that a step reports: the part of the job's progress (start, end) that the step covers."""
 _log = logging.getLogger(__name__)
 
 
@@ -56,22 +58,22 @@ class JobRunner:
     abilities: frozenset[str]
     now: Callable[[], float] = time.time
     busy: threading.Lock = field(default_factory=threading.Lock)
-    """Held while a job runs, and while models are let go."""
+    """Held while a job runs, and while models are released."""
 
     def run_next(self, queue: str) -> bool:
-        """Claim the best job of the queue and bring it to an end; False when there is none for this worker."""
+        """Claim the next job of the queue and run it to its end; False when there is none for this worker."""
         with self.busy:
             return self._run_next(queue)
 
     def release_idle(self) -> None:
-        """Let go of models that were not used for long, unless a job runs; called from another thread than jobs."""
+        """Release models that were not used for long, unless a job runs; called from another thread than jobs."""
         if not self.busy.acquire(blocking=False):
             return
         try:
             self.flows.release_idle()
         except Exception as error:
-            # Whoever calls this also keeps the worker alive in the ledger, and must go on.
-            _log.error("models were not let go: %s at %s", type(error).__name__, _where(error))
+            # The calling thread also sends the worker's heartbeats, and must go on.
+            _log.error("models were not let go: %s at %s", type(error).__name__, format_trace(error.__traceback__))
         finally:
             self.busy.release()
 
@@ -98,13 +100,13 @@ class JobRunner:
         return True
 
     def _run_flow(self, context: JobContext, heart: "LeaseHeartbeat") -> None:
-        """Run the flow and write what came of it, by the branch of its error."""
+        """Run the flow and finish the job; an error fails it, or queues it again, by its class."""
         job, queue = context.job, self.ledger.queue
         try:
-            self._stage(context)
-            done = self.flows(context)
+            context.staging.mkdir(parents=True, exist_ok=True)
+            result = self.flows(context)
             heart.check()
-            retry_write(self.lease, lambda: queue.finish(job, self.now(), done.outcome, done.publish))
+            retry_write(self.lease, lambda: queue.finish(job, self.now(), result.outcome, result.publish))
             _log.info("job %s succeeded", job.id)
         except LeaseLost:
             raise
@@ -120,17 +122,14 @@ class JobRunner:
         except MemoryError:
             self._retry_or_fail(job, Fault("EngineError", "out_of_memory", "There was not enough memory for this job."))
         except Exception as error:
-            # The sentence of an unknown error may hold anything, a name or a path: the log gets where it was raised.
-            _log.error("job %s failed: %s at %s", job.id, type(error).__name__, _where(error))
+            # The message of an unknown error may hold anything, a name or a path: the log gets where it was raised.
+            _log.error("job %s failed: %s at %s", job.id, type(error).__name__, format_trace(error.__traceback__))
             self._retry_or_fail(job, Fault("EngineError", "unexpected", "Something went wrong that should not have."))
 
-    def _stage(self, context: JobContext) -> None:
-        context.staging.mkdir(parents=True, exist_ok=True)
-
     def _fail(self, context: JobContext, error: PortraitError) -> None:
-        told = _fault_with_names(error, context)
+        fault = _fault_with_names(error, context)
         verdicts = results.verdicts_by_selfie(error.details.get("photos", []))
-        final = type(error)(told.code, told.message, told.details)
+        final = type(error)(fault.code, fault.message, fault.details)
         retry_write(self.lease, lambda: self.ledger.queue.fail(context.job, self.now(), final, verdicts))
         _log.info("job %s refused: %s", context.job.id, error.code)
 
@@ -141,7 +140,7 @@ class JobRunner:
 
 
 class LeaseHeartbeat:
-    """Renews a lease in the background, and knows whether it still holds."""
+    """Renews a job's lease in a background thread, and knows whether the lease still holds."""
 
     def __init__(self, ledger: Ledger, job: Job, lease: LeaseSettings, now: Callable[[], float]) -> None:
         self._ledger, self._job, self._lease, self._now = ledger, job, lease, now
@@ -160,7 +159,7 @@ class LeaseHeartbeat:
         self._thread.join()
 
     def check(self) -> None:
-        """Raise `LeaseLost` when the job is not this worker's any more, `Cancelled` when it shall stop."""
+        """Raise `LeaseLost` when the job is not this worker's any more, `Cancelled` when it is to stop."""
         if self._lost or self._now() > self._until:
             raise LeaseLost("lease_lost", "The job was taken from this worker.")
         if self._cancelling:
@@ -182,7 +181,7 @@ class LeaseHeartbeat:
 
 @dataclass(slots=True)
 class ProgressReporter:
-    """The `Progress` of a job: writes at most twice a second, and raises when the job shall stop."""
+    """The `Progress` of a job: writes it into the ledger at most twice a second, and raises when the job is to stop."""
 
     runner: JobRunner
     job: Job
@@ -193,7 +192,7 @@ class ProgressReporter:
     _preview: int = 0
 
     def __call__(self, done: int, total: int, doing: str, preview: Image | None = None) -> None:
-        """Report; raises `Cancelled`, `LeaseLost`."""
+        """Write progress, message and preview; raises `Cancelled`, `LeaseLost`."""
         self.heart.check()
         clock = time.monotonic()
         if clock - self._reported < REPORT_INTERVAL:
@@ -222,29 +221,29 @@ class ProgressReporter:
         try:
             write_preview(image, self.runner.files.preview(self.job.id))
         except OSError:
-            return  # a picture on the way is not worth a job
+            return  # a missing preview is no reason to fail the job
         self._preview += 1
 
 
 def overall_progress(phase: str, done: int, total: int) -> float:
-    """How far the whole job is when one of its steps is at `done` of `total`."""
+    """Return the progress of the job, 0..1, when one of its steps is at `done` of `total`."""
     start, end = PHASE_SPANS.get(phase, (0.0, 0.98))
     return start + (end - start) * (min(1.0, done / total) if total > 0 else 0.0)
 
 
 def with_names(text: str, names: dict[str, str]) -> str:
-    """A message with what the person calls the files, not their ids."""
+    """Replace the ids in a message by the names of the files."""
     for id, name in names.items():
         text = text.replace(id, name)
     return text
 
 
-def retry_write(lease: LeaseSettings, act: Callable[[], object]) -> None:
-    """Do a last write, again and again while the database does not answer and the lease may still hold."""
+def retry_write(lease: LeaseSettings, write: Callable[[], object]) -> None:
+    """Do the last write of a job, again while the database is unreachable and the lease may still hold."""
     until = time.monotonic() + lease.seconds
     while True:
         try:
-            act()
+            write()
         except OperatorError as error:
             if error.code != "database_unreachable" or time.monotonic() > until:
                 raise
@@ -254,7 +253,7 @@ def retry_write(lease: LeaseSettings, act: Callable[[], object]) -> None:
 
 
 def write_preview(image: Image, path: Path) -> None:
-    """A small JPEG, written in one step."""
+    """Write a small JPEG of an H×W×3 RGB picture, atomically."""
     height, width = image.shape[:2]
     scale = min(1.0, PREVIEW_SIDE / max(height, width))
     small = cv2.resize(
@@ -268,19 +267,9 @@ def write_preview(image: Image, path: Path) -> None:
 
 
 def _fault_with_names(error: PortraitError, context: JobContext) -> Fault:
-    """An error in the person's words: names for ids, and no paths of this machine."""
+    """Convert an error into a fault with file names for ids and without paths of this machine."""
     fault = fault_from(error)
     message = with_names(error.message, context.names)
     for path in (str(context.staging), str(context.files.root)):
         message = message.replace(path, "the data folder")
     return Fault(fault.branch, fault.code, message, fault.details)
-
-
-def _where(error: BaseException) -> str:
-    """File, line and function of each step to an error, without what was handled there."""
-    steps, trace = [], error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        steps.append(f"{os.path.basename(code.co_filename)}:{trace.tb_lineno} {code.co_name}")  # noqa: PTH119 -- a name, no file
-        trace = trace.tb_next
-    return " > ".join(steps)

@@ -1,4 +1,4 @@
-"""The Celery worker: one task, that answers the bell of a queue by running the best job this process can do."""
+"""The Celery worker: its one task runs the next job of a queue, or sends the due webhooks."""
 
 import importlib
 import logging
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from tasks.queue.runner import JobRunner
 
 FLOWS = "tasks.queue.flows:open_flows"
-"""What opens the flows of a worker: module and function, as each process of it finds them."""
+"""The function that opens the flows of a worker, `module:function`, imported by each of its processes."""
 NOT_SERVED = "Its models are here, but no worker serves its queue. Start one with a GPU: portrait worker --queues {}"
-"""Why an ability that a machine has is not had by its worker."""
+"""The reason for an ability that a machine has and its worker has not."""
 Start: TypeAlias = Literal["fork", "spawn"]
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """How a worker is started."""
+    """Options of a worker."""
 
     queues: Sequence[str] = ("cpu",)
     processes: int = 1
@@ -46,7 +46,7 @@ class WorkerOptions:
 
 
 class WorkerContext:
-    """What one process of a worker has: ledger, engines, its place in the list of workers. Made after the fork."""
+    """The resources of one worker process: ledger, engines, its row in the registry. Created after the fork."""
 
     def __init__(self, installation: Installation, app: Celery) -> None:
         tasks = installation.tasks
@@ -71,7 +71,7 @@ class WorkerContext:
         threading.Thread(target=self._send_heartbeats, args=(tasks.lease.heartbeat,), name="beat", daemon=True).start()
 
     def process(self, queue: str) -> None:
-        """Run one job or make the calls that are due; ring again when more wait, so that one ring is enough for all of them."""
+        """Run one job or send the due webhooks; notify again when more wait, so that one message is enough for all."""
         if self.ledger.workers.is_stopping(self.row.id):
             return
         if queue == webhooks.QUEUE:
@@ -84,7 +84,7 @@ class WorkerContext:
                 self._notify(queue)
 
     def close(self) -> None:
-        """Sign off, and let engines and ledger go."""
+        """Unregister, and close engines and ledger."""
         self._closed.set()
         if self.runner is not None:
             self.runner.flows.close()
@@ -92,20 +92,20 @@ class WorkerContext:
         self.ledger.close()
 
     def _should_stop_sending(self) -> bool:
-        """Whether to make no more calls for now: it is to stop, or jobs wait that it serves too."""
+        """Whether to send no more webhooks for now: the worker is to stop, or jobs wait that it serves too."""
         jobs = () if self.runner is None else set(self.ledger.queue.count_waiting()) & set(self.row.queues)
         return bool(jobs) or self.ledger.workers.is_stopping(self.row.id)
 
     def _create_runner(self, installation: Installation, flows: str) -> "JobRunner":
-        """What runs jobs. Only a worker that has some to run loads engines and the libraries they take."""
+        """Create the runner of jobs, which loads engines and their libraries, and add the abilities to the worker's row."""
         from tasks.queue.runner import JobRunner
 
         module, _, function = flows.partition(":")
         opened = getattr(importlib.import_module(module), function)(installation.flows)
-        able = opened.abilities()
-        words = frozenset(word for word in able.words if queue_for(word) in (None, *self.row.queues))
-        missing = {word: list(lines) for word, lines in able.missing.items()}
-        missing |= {word: [NOT_SERVED.format(queue_for(word))] for word in able.words - words}
+        found = opened.abilities()
+        words = frozenset(word for word in found.words if queue_for(word) in (None, *self.row.queues))
+        missing = {word: list(lines) for word, lines in found.missing.items()}
+        missing |= {word: [NOT_SERVED.format(queue_for(word))] for word in found.words - words}
         self.row = replace(self.row, abilities=sorted(words), missing=missing)
         tasks = installation.tasks
         return JobRunner(self.row.id, self.ledger, Files(tasks.data), opened, tasks.lease, words)
@@ -126,30 +126,30 @@ class WorkerContext:
 
 
 class WorkerTask(Task):
-    """Holds the desk of this process."""
+    """A Celery task with the context of its process."""
 
     abstract = True
-    context: WorkerContext | None = None
+    worker_context: WorkerContext | None = None
 
     def get_context(self) -> WorkerContext:
-        """The desk, set up the first time; raises `OperatorError`."""
-        if self.context is None:
-            self.context = WorkerContext(load_installation(), self.app)
-        return self.context
+        """Return the context, created at the first call; raises `OperatorError`."""
+        if self.worker_context is None:
+            self.worker_context = WorkerContext(load_installation(), self.app)
+        return self.worker_context
 
 
 @shared_task(bind=True, base=WorkerTask, name=broker.TASK, ignore_result=True)
 def process_queue(self: WorkerTask, queue: str) -> None:
-    """Somebody rang: see what the queue has."""
+    """Run the next job of a queue."""
     try:
         self.get_context().process(queue)
     except OperatorError as error:
-        # Nothing was claimed, or the lease will tell: the keeper rings again.
+        # Nothing was claimed, or the lease will expire: the keeper notifies again.
         _log.error("the worker could not look for a job: %s %s", error.code, error.message)
 
 
 def create_app(installation: Installation, options: WorkerOptions, on: str = device.CPU) -> Celery:
-    """The Celery app of a worker that computes on a device."""
+    """Create the Celery app of a worker that computes on a device."""
     app = broker.create_app(installation.tasks)
     app.conf.update(
         include=["tasks.queue.worker"],
@@ -157,14 +157,14 @@ def create_app(installation: Installation, options: WorkerOptions, on: str = dev
         portrait_flows=options.flows,
         portrait_queues=list(options.queues),
         portrait_device=on,
-        # The processes of one worker are told to stop together.
+        # The processes of one worker are stopped together, by this prefix of their ids.
         portrait_worker=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}",
     )
     return app
 
 
 def run(installation: Installation, options: WorkerOptions) -> int:
-    """JobContext until told to stop (SIGTERM or SIGINT: the running job goes back to the queue); returns the exit code.
+    """Run a worker until SIGTERM or SIGINT, which give the running job back to the queue; returns the exit code.
 
     Raises `OperatorError` (`no_gpu`) when this machine can serve none of its queues.
     """
@@ -200,14 +200,14 @@ def run(installation: Installation, options: WorkerOptions) -> int:
 
 
 def _task() -> WorkerTask:
-    """The task as this process has it."""
+    """Return this process's instance of the task."""
     return cast("dict[str, Any]", current_app.tasks)[broker.TASK]
 
 
 # Connected on import, because a process that is spawned knows nothing but the modules it imports.
 @signals.worker_process_init.connect
 def _start_process(**_: Any) -> None:
-    """Set up before the first ring: engines and libraries take seconds to load."""
+    """Create the context before the first message: engines and libraries take seconds to load."""
     try:
         _task().get_context()
     except OperatorError as error:
@@ -217,12 +217,12 @@ def _start_process(**_: Any) -> None:
 @signals.worker_process_shutdown.connect
 def _close_process(**_: Any) -> None:
     task = _task()
-    if task.context is not None:
-        task.context.close()
+    if task.worker_context is not None:
+        task.worker_context.close()
 
 
 def _request_stop(installation: Installation, prefix: str) -> None:
-    """Through the ledger, which reaches the processes however they were started. No process is forked after this."""
+    """Request the stop in the ledger, which reaches every process, however it was started; none is forked after this."""
     try:
         ledger = open_ledger(installation.tasks.database)
         ledger.workers.request_stop(prefix)

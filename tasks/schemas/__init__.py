@@ -1,6 +1,6 @@
-"""What goes over the wire: the bodies of requests and answers of the task API, with their bounds.
+"""Schemas of the task API: bodies of requests and responses, with their bounds, for the API and its client.
 
-The client reads the same classes. Times are UTC; ids are opaque; likeness is a distance, smaller is more alike.
+Times are UTC; ids are opaque; likeness is a distance, smaller is more alike.
 """
 
 from tasks.schemas.edits import EditRequest
@@ -44,7 +44,7 @@ from tasks.schemas.shared import (
     JobKind,
     Line,
     Page,
-    PhotoChoice,
+    PhotoOverride,
     Problem,
     RequestBody,
     ResponseBody,
@@ -115,7 +115,7 @@ __all__ = [
     "Person",
     "PersonRequest",
     "PersonUpdate",
-    "PhotoChoice",
+    "PhotoOverride",
     "PictureSize",
     "Portrait",
     "PortraitUpdate",

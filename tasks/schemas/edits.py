@@ -1,4 +1,4 @@
-"""Going on from a portrait: what shall become of it."""
+"""Schema of an edit: variations, a changed prompt, repainted areas, another shape."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -11,18 +11,18 @@ Corner: TypeAlias = Annotated[list[Share], Field(min_length=2, max_length=2)]
 Words: TypeAlias = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
 ]
-LONGEST = 2
+MAX_ASPECT = 2
 
 
 class EditRequest(RequestBody):
-    """Go on from a portrait that was drawn of words."""
+    """An edit of a portrait that was drawn from a prompt."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"kind": "extend", "shape": [16, 9]}})
 
     kind: Literal["variations", "change", "repaint", "extend"] = Field(
         description="The same with other seeds; the same, but with `words`; an `area` anew; another `shape`."
     )
-    words: Words = Field("", description="What shall be other: `with a red scarf`. `change` needs them.")
+    words: Words = Field("", description="The change, such as `with a red scarf`; required for `change`.")
     area: list[Annotated[list[Corner], Field(min_length=3, max_length=500)]] = Field(
         [],
         max_length=20,
@@ -37,13 +37,13 @@ class EditRequest(RequestBody):
     format: Literal["jpg", "png", "webp"] | None = Field(None, description="null for the portrait's own.")
 
     @model_validator(mode="after")
-    def _whole(self) -> "EditRequest":
+    def _check_kind(self) -> "EditRequest":
         needs = {"change": ("words", self.words), "repaint": ("area", self.area), "extend": ("shape", self.shape)}
         if self.kind in needs and not needs[self.kind][1]:
             raise ValueError(f"{self.kind} needs {needs[self.kind][0]}")
         for kind in ("repaint", "extend"):
             if kind != self.kind and needs[kind][1]:
                 raise ValueError(f"{needs[kind][0]} is for {kind}")
-        if self.shape is not None and max(self.shape) > LONGEST * min(self.shape):
+        if self.shape is not None and max(self.shape) > MAX_ASPECT * min(self.shape):
             raise ValueError("a shape is 1:2 to 2:1")
         return self

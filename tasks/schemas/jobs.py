@@ -1,4 +1,4 @@
-"""Long work: what is asked for, and how it stands."""
+"""Schemas of jobs: requests for trainings and generations, job state and events."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -9,7 +9,7 @@ from tasks.schemas.shared import FINISHED, ErrorDetail, Id, Line, RequestBody, R
 
 
 class TrainingRequest(RequestBody):
-    """Judge a person's photos and learn who they are."""
+    """A training: a person's photos are judged and, with a base, a LoRA is trained."""
 
     person: Id
     base: str | None = Field(
@@ -20,7 +20,7 @@ class TrainingRequest(RequestBody):
     steps: int | None = Field(None, ge=1, le=10_000, description="Steps of the LoRA; null for the usual number.")
 
     @model_validator(mode="after")
-    def _steps_need_a_base(self) -> "TrainingRequest":
+    def _check_steps(self) -> "TrainingRequest":
         if self.steps is not None and self.base is None:
             raise ValueError("steps are those of a base: name one, or leave them out")
         return self
@@ -35,11 +35,11 @@ class PictureSize(RequestBody):
 
 Strength = Annotated[float, Field(ge=0, le=2)]
 IdentityAdapter = Literal["lora", "instantid", "photomaker", "photomaker_v2", "faceid", "faceid_plus"]
-"""How a diffusion model is told who: what was learned of a person, or one of the adapters that read photos."""
+"""How a diffusion model draws a person: with their LoRA, or with an adapter that reads photos."""
 Pass = Literal["face", "tone", "fusion", "ring", "seam"]
-"""What is drawn of a person in a template: see docs/templates.md."""
+"""A pass that draws a person into a template: see docs/templates.md."""
 TemplateControl = Literal["canny", "pose", "color", "tile"]
-"""What a diffusion model follows of a template."""
+"""A control that a diffusion model follows in a template."""
 Scheduler = Literal[
     "",
     "own",
@@ -55,36 +55,36 @@ Scheduler = Literal[
     "unipc",
     "lcm",
 ]
-"""How noise becomes a picture; empty leaves it to the preset, `own` to the base."""
+"""Scheduler by its name here; empty for the preset's, `own` for the base's."""
 
 
 class ControlInput(RequestBody):
-    """A picture that a drawing follows."""
+    """A ControlNet input: a picture that the generation follows."""
 
     kind: Literal["canny", "pose", "depth", "tile", "color"]
     template: Id = Field(description="A picture that you uploaded to `/v1/templates`.")
-    scale: float = Field(0.5, ge=0, le=2, description="How loud.")
+    scale: float = Field(0.5, ge=0, le=2, description="Conditioning scale.")
     start: float = Field(0.0, ge=0, le=1, description="The share of the steps from which it is followed …")
     end: float = Field(1.0, ge=0, le=1, description="… and to which.")
 
     @model_validator(mode="after")
-    def _it_lasts(self) -> "ControlInput":
+    def _check_steps(self) -> "ControlInput":
         if self.start >= self.end:
             raise ValueError("a hint starts before it ends")
         return self
 
 
 class GenerationOptions(RequestBody):
-    """How a diffusion model draws, of words or into a template; what is left out the installation decides."""
+    """Options of a diffusion model, for text styles and templates; the installation chooses what is left out."""
 
     base: str = Field("", max_length=60, pattern=r"^[a-z0-9._-]*$", description="Name of a base model.")
     identities: list[IdentityAdapter] = Field(
         [],
         max_length=4,
-        description="How the model is told who, several together; the installation chooses when empty.",
+        description="LoRA and adapters that draw the person, several together; the installation chooses when empty.",
     )
     preset: Literal["fast", "balanced", "best"] = "balanced"
-    traits: str = Field("", max_length=200, description="What shall be true of the person, in free words.")
+    traits: str = Field("", max_length=200, description="Traits of the person in free words.")
     strengths: dict[IdentityAdapter | Literal["identitynet"] | Pass | TemplateControl, Strength] = Field(
         {}, description="By identity, 0 to 2; by pass and control of a template, 0 to 1."
     )
@@ -96,13 +96,11 @@ class GenerationOptions(RequestBody):
     perturbed: float = Field(0.0, ge=0, le=10, description="Scale of perturbed-attention guidance; 0 does without.")
     freeu: bool = False
     refiner: float = Field(0.0, ge=0, le=0.5, description="Share that SDXL's refiner draws at the end, 0.05 or more.")
-    hints: list[ControlInput] = Field(
-        [], max_length=4, description="Pictures to follow, in styles that are made of words."
-    )
+    hints: list[ControlInput] = Field([], max_length=4, description="ControlNet inputs, for text styles.")
 
 
 class GenerationRequest(RequestBody):
-    """Portraits of one style, or in a picture of your own."""
+    """Portraits of one style, or in an uploaded picture."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"people": {"1": "person_19a0c2b4e5f1"}, "style": "studio-warm", "count": 4}}
@@ -118,14 +116,14 @@ class GenerationRequest(RequestBody):
     size: PictureSize | None = None
     format: Literal["jpg", "png", "webp"] = "jpg"
     technique: GenerationOptions | None = Field(
-        None, description="For styles that are made of words; a template that is asked for with one is drawn into."
+        None, description="For text styles; with a template, a diffusion model draws into it."
     )
     traits: dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,60}$")], Line] = Field(
         {}, max_length=16, description="By placeholder of the style: age, glasses …"
     )
 
     @model_validator(mode="after")
-    def _one_look(self) -> "GenerationRequest":
+    def _check_source(self) -> "GenerationRequest":
         if (self.style is None) == (self.template is None):
             raise ValueError("give either style or template")
         return self
@@ -140,7 +138,7 @@ class JobFault(ResponseBody):
 
 
 class Job(ResponseBody):
-    """A piece of long work."""
+    """A job: its request, state, progress and result."""
 
     id: str
     owner: str
@@ -155,7 +153,9 @@ class Job(ResponseBody):
     seconds_left: float | None = Field(
         None, description="Estimate from past runs; null when there is nothing to go by."
     )
-    missing: list[str] = Field([], description="What it takes, one sentence each, when no live worker can do the job.")
+    missing: list[str] = Field(
+        [], description="What is missing, one sentence each, when no live worker can do the job."
+    )
     wants: Mapping[str, Any]
     result: Mapping[str, Any]
     fault: JobFault | None
@@ -172,7 +172,7 @@ class Job(ResponseBody):
 
 
 class JobEvent(ResponseBody):
-    """Something that happened to a job; the `data` of a server-sent event."""
+    """An event of a job: the `data` of a server-sent event."""
 
     state: State
     phase: str = ""

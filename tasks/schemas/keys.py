@@ -1,4 +1,4 @@
-"""Keys, webhooks and the calls they make."""
+"""Schemas of API keys, webhooks and their deliveries."""
 
 from typing import Annotated, Literal
 
@@ -8,13 +8,13 @@ from tasks.schemas.shared import EventName, Line, RequestBody, ResponseBody, Rol
 
 
 class SignIn(RequestBody):
-    """A one-time code, as `portrait serve` prints it."""
+    """A one-time code, from the sign-in link of `portrait serve`."""
 
     code: Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class KeyRequest(RequestBody):
-    """A new key; only an admin may name another owner or a role above their own."""
+    """A new key; only an admin may name another owner or a role other than `person`."""
 
     name: Line = Field("key", examples=["laptop"])
     owner: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", examples=["ann"])
@@ -35,13 +35,13 @@ class Key(ResponseBody):
 
 
 class KeyWithSecret(Key):
-    """A key the one time its secret is told."""
+    """A new key with its secret, which is sent once."""
 
     secret: str = Field(description="Send it as `Authorization: Bearer …`. It cannot be shown again.")
 
 
 class WebhookRequest(RequestBody):
-    """Where to call when a job ends."""
+    """A new webhook: the address to call when a job ends."""
 
     url: Annotated[str, StringConstraints(min_length=8, max_length=2000, pattern=r"^https?://[^\s\x00-\x1f]+$")] = (
         Field(examples=["https://example.org/portraits"])
@@ -61,13 +61,13 @@ class Webhook(ResponseBody):
 
 
 class WebhookWithSecret(Webhook):
-    """A webhook the one time its secret is told."""
+    """A new webhook with its signing secret, which is sent once."""
 
     secret: str = Field(description="Verifies the signature (Standard Webhooks). It cannot be shown again.")
 
 
 class Delivery(ResponseBody):
-    """One call and what became of it."""
+    """A delivery: one call of a webhook and its outcome."""
 
     id: str
     webhook: str

@@ -1,15 +1,15 @@
-"""People with their consents and photos."""
+"""Schemas of people: consents, identities and photos."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from tasks.schemas.shared import ErrorDetail, Line, PhotoChoice, RequestBody, ResponseBody, Timestamp
+from tasks.schemas.shared import ErrorDetail, Line, PhotoOverride, RequestBody, ResponseBody, Timestamp
 
 
 class ConsentRequest(RequestBody):
-    """Somebody agreed: to which text, and who."""
+    """A consent: to which text, and by whom."""
 
     agreed: Literal[True] = Field(description="The person agreed, or who acts for them did.")
     text_version: Annotated[Line, StringConstraints(max_length=40)] = Field(examples=["2026-11"])
@@ -26,20 +26,20 @@ class Consent(ResponseBody):
 
 
 class PersonRequest(RequestBody):
-    """Somebody to draw; there is no person without consent."""
+    """A new person, with their consent; there is no person without."""
 
     name: Line = Field(examples=["Ann"])
     consent: ConsentRequest
 
 
 class PersonUpdate(RequestBody):
-    """Another name."""
+    """A change of name."""
 
     name: Line
 
 
 class Person(ResponseBody):
-    """Somebody whose photos are kept."""
+    """A person whose photos are stored."""
 
     id: str
     name: str
@@ -49,7 +49,9 @@ class Person(ResponseBody):
     photos: int
     consent: bool = Field(description="Whether consent holds.")
     identity: str | None = Field(description="What portraits are drawn from; null until a training has succeeded.")
-    learned: list[str] = Field([], description="Base models that the person was learned on, the newest first.")
+    learned: list[str] = Field(
+        [], description="Base models that a LoRA of the person was trained on, the newest first."
+    )
 
 
 class Identity(ResponseBody):
@@ -62,14 +64,14 @@ class Identity(ResponseBody):
 
 
 class Reason(ResponseBody):
-    """Why a photo was judged so."""
+    """A reason for the verdict on a photo."""
 
     code: str
     tip: str
 
 
 class Selfie(ResponseBody):
-    """One photo with what was judged of it."""
+    """A photo with its verdict and quality."""
 
     id: str
     person: str
@@ -79,20 +81,20 @@ class Selfie(ResponseBody):
     height: int
     format: str
     created: Timestamp
-    wish: PhotoChoice
+    wish: PhotoOverride
     verdict: Literal["", "use", "spare", "refuse"] = Field(description="Empty until a training has judged it.")
     reasons: list[Reason]
     quality: Mapping[str, Any] = Field(description="Each part 0..1, and `likeness`.")
 
 
 class SelfieUpdate(RequestBody):
-    """Overrule the judge."""
+    """A choice that overrules the verdict: include, exclude, or (empty) neither."""
 
-    wish: PhotoChoice
+    wish: PhotoOverride
 
 
 class SelfieUploadResult(ResponseBody):
-    """What became of an upload, photo by photo."""
+    """The result of an upload: the photos that were added, and the errors of others."""
 
     added: list[Selfie]
     refused: list[ErrorDetail]

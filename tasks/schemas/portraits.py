@@ -1,4 +1,4 @@
-"""Portraits, and what they can look like."""
+"""Schemas of portraits, styles and templates."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from tasks.schemas.shared import RequestBody, ResponseBody, Timestamp
 
 
 class FaceLikeness(ResponseBody):
-    """How near the drawn face is to the person."""
+    """Distance of the drawn face to the person, in an embedding space."""
 
     space: str
     distance: float
@@ -40,13 +40,13 @@ class Portrait(ResponseBody):
 
 
 class PortraitUpdate(RequestBody):
-    """A favourite, or not."""
+    """A change of whether a portrait is a favourite."""
 
     favourite: bool
 
 
 class Style(ResponseBody):
-    """What a portrait can look like."""
+    """A style that portraits can be made in."""
 
     id: str
     version: int
@@ -61,11 +61,11 @@ class Style(ResponseBody):
     licence: str
     credit: str
     ready: bool = Field(description="Whether a live worker can draw it.")
-    missing: list[str] = Field(description="What it takes to draw it, one sentence each.")
+    missing: list[str] = Field(description="What is missing to draw it, one sentence each.")
 
 
 class Trait(ResponseBody):
-    """What a style asks for of the person in the picture."""
+    """A trait: a placeholder of a style's prompt that a generation may fill."""
 
     name: str = Field(description="Key of `traits` in a generation.")
     default: str = Field(description="What is drawn where nobody says otherwise; empty for what the photos show.")
@@ -82,7 +82,7 @@ class FaceBox(ResponseBody):
 
 
 class Template(ResponseBody):
-    """A picture of yours that people can be put into."""
+    """An uploaded picture that people can be put into."""
 
     id: str
     name: str
@@ -90,5 +90,5 @@ class Template(ResponseBody):
     height: int
     format: str
     created: Timestamp
-    job: str = Field(description="The job that looks for its faces.")
-    faces: list[FaceBox] | None = Field(description="From left to right; null until they were looked for.")
+    job: str = Field(description="The job that detects its faces.")
+    faces: list[FaceBox] | None = Field(description="From left to right; null until they were detected.")

@@ -20,7 +20,7 @@ Line: TypeAlias = Annotated[
 """One line of text that a person typed."""
 State: TypeAlias = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "expired"]
 Role: TypeAlias = Literal["person", "operator", "admin"]
-PhotoChoice: TypeAlias = Literal["", "include", "exclude"]
+PhotoOverride: TypeAlias = Literal["", "include", "exclude"]
 JobKind: TypeAlias = Literal["look", "prepare", "train", "generate", "check", "test"]
 EventName: TypeAlias = Literal["job.succeeded", "job.failed", "job.cancelled", "job.expired"]
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""Styles as operators own them: drafts, what is wrong with them, test drawings, versions."""
+"""Schemas of styles for operators: drafts, findings of lint, sample renders, versions, imports, statistics."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
@@ -11,7 +11,7 @@ StyleStatus: TypeAlias = Literal["draft", "published", "retired", "built-in"]
 
 
 class StyleFinding(ResponseBody):
-    """One thing that is wrong with a style."""
+    """A finding of lint in a style."""
 
     code: str
     level: Literal["error", "warning"] = Field(description="An error keeps it from being published.")
@@ -20,7 +20,7 @@ class StyleFinding(ResponseBody):
 
 
 class StyleSample(ResponseBody):
-    """A test drawing: somebody everybody may be drawn as, in the style."""
+    """A sample render: a sample person in the style."""
 
     number: int
     sitter: str
@@ -29,23 +29,23 @@ class StyleSample(ResponseBody):
 
 
 class StyleTest(ResponseBody):
-    """What a draft was tried out with."""
+    """The last test of a draft: its sample renders."""
 
     job: str
     edition: str
     made: Timestamp
-    current: bool = Field(description="Whether the draft is still the one that was tried out.")
+    current: bool = Field(description="Whether the draft is still the edition that was tested.")
     samples: list[StyleSample]
 
 
 class StyleDraft(ResponseBody):
-    """A style that operators work on."""
+    """The draft of a style."""
 
     edition: str = Field(description="Changes with every change; send it with the next, so that nobody's is lost.")
     content: Mapping[str, Any] = Field(description="What stands in style.toml; see `/operator/style-schema`.")
-    picture: bool = Field(description="Whether there is a picture to see.")
+    picture: bool = Field(description="Whether there is a picture.")
     findings: list[StyleFinding]
-    checked: bool = Field(description="Whether the picture was looked at; true for styles without one.")
+    checked: bool = Field(description="Whether a worker has checked the picture; true for styles without one.")
     publishable: bool
     test: StyleTest | None
     changed: Timestamp
@@ -64,7 +64,7 @@ class StyleVersion(ResponseBody):
 
 
 class OperatorStyle(ResponseBody):
-    """A style from draft to retired."""
+    """A style with its draft and versions."""
 
     id: str
     title: str
@@ -72,9 +72,9 @@ class OperatorStyle(ResponseBody):
     kind: str
     tags: list[str]
     status: list[StyleStatus] = Field(description="Several may hold: a published style whose next version is a draft.")
-    offered: int | None = Field(description="The version that people get; null when none is offered.")
+    offered: int | None = Field(description="The version that people get; null when there is none.")
     content: Mapping[str, Any] = Field(
-        description="Of the version that is offered; else of the draft, or the last one."
+        description="Of the version that people get; else of the draft, or the last version."
     )
     draft: StyleDraft | None
     versions: list[StyleVersion] = Field(description="The newest first.")
@@ -82,7 +82,7 @@ class OperatorStyle(ResponseBody):
 
 
 class DraftRequest(RequestBody):
-    """A draft, made or changed."""
+    """A new draft, or a change of one."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -105,13 +105,13 @@ class DraftRequest(RequestBody):
 
 
 class PublishRequest(RequestBody):
-    """Make a draft the next version."""
+    """Publication of a draft as the next version."""
 
     edition: Id | None = Field(None, description="Only if the draft is still this one.")
 
 
 class SkippedContent(ResponseBody):
-    """Something of an import that did not come over as it was."""
+    """Something of an import that was skipped, or not taken over as it was."""
 
     source: str
     field: str
@@ -119,14 +119,14 @@ class SkippedContent(ResponseBody):
 
 
 class StyleImportResult(ResponseBody):
-    """What an import brought."""
+    """The result of an import: drafts, and what was skipped."""
 
     styles: list[OperatorStyle]
     left: list[SkippedContent]
 
 
 class VersionStatistics(ResponseBody):
-    """How a version of a style did."""
+    """Statistics of one version of a style."""
 
     version: int | None = Field(description="Null for all of them together.")
     uses: int = Field(description="Jobs that drew it or failed to.")
@@ -138,7 +138,7 @@ class VersionStatistics(ResponseBody):
 
 
 class StyleReport(ResponseBody):
-    """How a style does, over its newest portraits and failures."""
+    """Statistics of a style, over its newest portraits and failures."""
 
     style: str
     total: VersionStatistics

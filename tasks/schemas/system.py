@@ -1,4 +1,4 @@
-"""Who is asking, and how the installation is."""
+"""Schemas of the caller and the installation: quotas, abilities, workers, models, statistics, health."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -9,14 +9,14 @@ from tasks.schemas.shared import ResponseBody, Role, Timestamp
 
 
 class QuotaUse(ResponseBody):
-    """How much of a quota is used."""
+    """A quota and how much of it is used."""
 
     used: int
     most: int
 
 
 class Me(ResponseBody):
-    """Who you are, and what you may still ask for."""
+    """The caller, with quotas and their use."""
 
     owner: str
     role: Role
@@ -40,7 +40,7 @@ class Erased(ResponseBody):
 
 
 class Ability(ResponseBody):
-    """Something an installation can do, or what it takes."""
+    """An ability of the installation: ready, or what is missing."""
 
     name: str
     ready: bool
@@ -63,14 +63,14 @@ class Worker(ResponseBody):
 
 
 class QueueCounts(ResponseBody):
-    """Jobs of a queue by state."""
+    """Number of jobs of a queue by state."""
 
     queue: str
     states: Mapping[str, int]
 
 
 class ModelStatus(ResponseBody):
-    """A model: here or not, on what terms, and how it comes."""
+    """A model: installed or not, its licence, and how to download it."""
 
     name: str
     purpose: str
@@ -81,7 +81,7 @@ class ModelStatus(ResponseBody):
 
 
 class StyleStatistics(ResponseBody):
-    """How a style did."""
+    """Statistics of a style."""
 
     style: str
     portraits: int
@@ -92,7 +92,7 @@ class StyleStatistics(ResponseBody):
 
 
 class JobTimes(ResponseBody):
-    """How long jobs of a kind waited and ran, seconds, of the last hundred."""
+    """Seconds that the last hundred jobs of a kind waited and ran."""
 
     kind: str
     jobs: int
@@ -103,20 +103,20 @@ class JobTimes(ResponseBody):
 
 
 class Statistics(ResponseBody):
-    """Quality at a glance."""
+    """Statistics by style and by kind of job."""
 
     styles: list[StyleStatistics]
     times: list[JobTimes]
 
 
 class PruneResult(ResponseBody):
-    """How many finished jobs were forgotten."""
+    """How many finished jobs were deleted."""
 
     jobs: int
 
 
 class Health(ResponseBody):
-    """Whether the installation can serve."""
+    """Health of the process or the installation."""
 
     status: Literal["ok", "unready"]
     checks: Mapping[str, str] = {}

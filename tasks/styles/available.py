@@ -1,4 +1,4 @@
-"""What portraits can look like here: what operators published, before the built-in styles of the same name."""
+"""The styles available in an installation: published versions, else built-in styles of the same id."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from templates.schema import StyleFile
 
 @dataclass(frozen=True, slots=True)
 class AvailableStyles:
-    """The styles of an installation, as people, workers and the command line find them."""
+    """Finds the styles of an installation, for the API, workers and the command line."""
 
     ledger: Ledger | None
     """None where an installation has no ledger: then the built-in styles are all there is."""
     files: Files
 
     def entries(self) -> list[Entry]:
-        """Every style that is offered, in its newest version, by id."""
+        """Every available style in its newest version, sorted by id."""
         found = {entry.style.id: entry for entry in Catalog().entries()}
         # By number: the newest of an id comes last.
         found |= {row.id: self.entry(row) for row in self._published()}
         return [found[id] for id in sorted(found)]
 
     def find(self, id: str, version: int | None = None) -> Entry:
-        """One style: the version that is named, retired or not, or the newest; raises `UserError` (`unknown_style`)."""
+        """One style: the given version, retired or not, or the newest; raises `UserError` (`unknown_style`)."""
         row = None if self.ledger is None else self.ledger.styles.find(id, version)
         if row is not None:
             return self.entry(row)
@@ -40,7 +40,7 @@ class AvailableStyles:
         )
 
     def entry(self, row: StyleRow) -> Entry:
-        """A published version with the folder of its files."""
+        """A published version as a catalogue entry."""
         return Entry(StyleFile.model_validate(row.content), self.files.style(row.id, row.version))
 
     def _published(self) -> Sequence[StyleRow]:

@@ -15,7 +15,7 @@ from pipelines.model_store.store import ModelStore
 from pipelines.refine import steps_of
 from pipelines.settings import Settings
 from portrait.errors import OperatorError, UserError
-from portrait.faces.geometry import size_of
+from portrait.faces.geometry import image_size
 from portrait.generation.options import GenerationOptions
 from portrait.ports import Progress
 from portrait.types import Identity, Portrait, PortraitRequest, Style
@@ -62,7 +62,7 @@ class StyleTester:
         except UserError as error:
             return [*found, Finding("picture_unreadable", "error", "picture", error.message)]
         faces = self.engines.finder().faces(image, embedded=0)
-        return found + lint.lint_picture(entry.style, lint.DetectedFaces(size_of(image), tuple(faces)))
+        return found + lint.lint_picture(entry.style, lint.DetectedFaces(image_size(image), tuple(faces)))
 
     def check(self, entry: Entry) -> Mapping[str, Any]:
         """The findings as they are stored with a draft: `of` is the hash of what they depend on."""

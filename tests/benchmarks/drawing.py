@@ -1,4 +1,4 @@
-"""Drawing a learned person on SDXL: what this project does, and a plain InstantID-style call of diffusers, in one run.
+"""Generating a person with a LoRA on SDXL: this project, and a plain InstantID-style call of diffusers, in one run.
 
 `python -m tests.benchmarks.drawing FOLDER sdxl` writes SDXL, IdentityNet and a LoRA with random weights (10 GB) and
 measures: networks take as long whatever their weights are. `tiny` does the same with tiny ones, to see that all of it runs.

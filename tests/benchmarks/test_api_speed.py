@@ -46,7 +46,7 @@ def test_asking_and_looking(installed: Stand, table: list[str], request: pytest.
     parameters = request.node.callspec.params
     person = prepared(installed)
     key = auth.create_key(installed.ledger, "ann", "load", "person", time.time()).secret
-    installed.work()
+    installed.start_worker()
     with served(installed) as address:
         answer = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.load", address, person],
@@ -85,7 +85,7 @@ def served(stand: Stand) -> Iterator[str]:
         command = [sys.executable, "-m", "app", "api", "--port", str(port)]
         api = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **stand.environment}, stdout=log, stderr=log)
     try:
-        assert servers.answers(port, within=30), stand.log()
+        assert servers.accepts(port, within=30), stand.log()
         yield f"http://127.0.0.1:{port}"
     finally:
         api.terminate()

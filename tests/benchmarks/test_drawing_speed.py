@@ -1,4 +1,4 @@
-"""A learned person on SDXL against a plain call of diffusers: on a GPU with the real shapes, and tiny to see that it runs."""
+"""A person with a LoRA on SDXL against a plain call of diffusers: on a GPU with the real shapes, and tiny on a CPU."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.diffusion.base import compiling
+from pipelines.diffusion.base import device
 from tests.benchmarks import drawing
 
 ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
@@ -23,7 +23,7 @@ def test_presets_are_faster_than_a_plain_call(tmp_path: Path) -> None:
 @pytest.mark.networks
 def test_everything_that_is_measured_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "ROUNDS", 1)
-    monkeypatch.setattr(compiling, "BACKEND", "eager")
+    monkeypatch.setattr(device, "COMPILE_BACKEND", "eager")
     monkeypatch.setattr(drawing, "STEPS", dict.fromkeys(drawing.STEPS, 2))
     torch.set_num_threads(1)
     found = drawing.measure(tmp_path, "tiny", torch.device("cpu"))

@@ -314,7 +314,7 @@ def test_duplicates(sitters: dict[str, Sitter], tables: Tables):
     rows = []
     for treatment, change in COPIES.items():
         bits = [apart(sitter, change(sitter, seed), seed) for sitter in sitters.values() for seed in range(4)]
-        hits = [each <= selection.TWIN_BITS for each in bits]
+        hits = [each <= selection.DUPLICATE_BITS for each in bits]
         rows.append([treatment, percent(hits), f"{np.median(bits):.0f}", f"{min(bits)}–{max(bits)}"])
         if treatment.startswith(("saved", "half as")):
             assert all(hits), f"{treatment}: {bits}"
@@ -324,7 +324,7 @@ def test_duplicates(sitters: dict[str, Sitter], tables: Tables):
 def apart(sitter: Sitter, image: Image, seed: int) -> int:
     """Bits in which the fingerprints of a photo and another one differ, both read from files."""
     files = (selfies.jpeg(sitter.image, 92), selfies.jpeg(image, (30, 50, 75, 95)[seed % 4]))
-    one, other = (selection.fingerprint(door.decode(each, "", 1000).image) for each in files)
+    one, other = (selection.difference_hash(door.decode(each, "", 1000).image) for each in files)
     return int(np.sum(one != other))
 
 
@@ -369,7 +369,7 @@ def mixed(finder: FaceFinder, majority: Sequence[ScoredPhoto], minority: Sequenc
     """How many photos of a shuffled folder were taken for the wrong person."""
     photos = [(photo, False) for photo in majority] + [(photo, True) for photo in minority]
     order = np.random.default_rng(len(photos)).permutation(len(photos))
-    judged = selection.one_person([photos[at][0] for at in order], finder.space, finder.same_person, ())
+    judged = selection.mark_other_people([photos[at][0] for at in order], finder.space, finder.same_person, ())
     told = ["another_person" in {reason.code for reason in photo.reasons} for photo in judged]
     return sum(said != photos[at][1] for said, at in zip(told, order, strict=True))
 

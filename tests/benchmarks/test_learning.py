@@ -1,4 +1,4 @@
-"""Does the trainer learn a person? Three strangers × three seeds on the face world; docs/learning.md has the table."""
+"""How well does a training learn a person? Three strangers × three seeds on the face world; docs/learning.md has the table."""
 
 import statistics
 import sys
@@ -18,14 +18,14 @@ from tests.faceworld.training import ANYBODY, KNOBS, SOMEBODY, Lab
 pytestmark = pytest.mark.bench
 
 STRANGERS, SEEDS = (1, 2, 3), (0, 1, 2)
-SHOWN = 8
-"""Scenes of each stranger on the sheet."""
+EXAMPLES = 8
+"""Scenes of each stranger on the contact sheet."""
 SHEET = Path("out") / "learning.png"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """One lesson with prior preservation."""
+    """One training with prior preservation, measured."""
 
     who: Stranger
     name: str
@@ -52,31 +52,31 @@ def runs(studio: Lab) -> list[Run]:
 
 @pytest.fixture(scope="module")
 def leaks(studio: Lab) -> list[Measurements]:
-    """ "A person" after a lesson without prior preservation, of each stranger."""
+    """ "A person" after a training without prior preservation, of each stranger."""
     found = []
     for stranger in STRANGERS:
         who = people.make_stranger(stranger, studio.gauges)
-        learned, _ = studio.train(who, f"without-{stranger}", training.without_prior())
-        found.append(studio.measured(who, ANYBODY, learned.lora))
+        result, _ = studio.train(who, f"without-{stranger}", training.without_prior())
+        found.append(studio.measured(who, ANYBODY, result.lora))
     return found
 
 
 def run(studio: Lab, stranger: int, seed: int) -> Run:
-    """Learn one stranger; the seed is that of the lesson and of the drawings."""
+    """Train on one stranger; the seed is that of training and images."""
     who = people.make_stranger(stranger, studio.gauges)
     name = f"{stranger}-{seed}"
     first = 1000 * seed
-    learned, desk = studio.train(who, name, replace(KNOBS, seed=seed))
-    together, parts = training.merged_similarity(studio, who, learned, desk)
-    scores = learned.test_results
+    result, store = studio.train(who, name, replace(KNOBS, seed=seed))
+    together, parts = training.merged_similarity(studio, who, result, store)
+    scores = result.test_results
     made = Run(
         who=who,
         name=name,
         before=studio.measured(who, SOMEBODY, None, first),
-        somebody=studio.measured(who, SOMEBODY, learned.lora, first),
-        anybody=studio.measured(who, ANYBODY, learned.lora, first),
-        chosen=learned.chosen,
-        chosen_distance=scores[learned.chosen].distance,
+        somebody=studio.measured(who, SOMEBODY, result.lora, first),
+        anybody=studio.measured(who, ANYBODY, result.lora, first),
+        chosen=result.chosen,
+        chosen_distance=scores[result.chosen].distance,
         last_distance=scores[f"step {training.STEPS}"].distance,
         merged=together,
         parts=tuple(parts.values()),
@@ -87,10 +87,10 @@ def run(studio: Lab, stranger: int, seed: int) -> Run:
     return made
 
 
-def test_strangers_are_learned_and_everybody_else_stays(
+def test_strangers_are_trained_and_everybody_else_stays(
     runs: list[Run], leaks: list[Measurements], studio: Lab
 ) -> None:
-    tell(runs, leaks)
+    report(runs, leaks)
     picture(runs, studio)
     assert abs(mean([each.before.similarity for each in runs])) < 0.2
     assert mean([each.somebody.similarity for each in runs]) >= 0.65
@@ -108,7 +108,7 @@ def mean(numbers: Sequence[float]) -> float:
     return statistics.fmean(numbers)
 
 
-def tell(runs: list[Run], leaks: list[Measurements]) -> None:
+def report(runs: list[Run], leaks: list[Measurements]) -> None:
     tables = Tables()
     head = ("stranger-seed", "before", "after", '"a person"', "rank of 201", "nearest", "background", "shirt", "hat")
     rows = [
@@ -145,8 +145,10 @@ def picture(runs: list[Run], studio: Lab) -> None:
     for each in runs[:: len(SEEDS)]:
         file = studio.folder / each.name / "lora.safetensors"
         rows.append(each.who.pictures())
-        rows.append(world.to_images(world.render(each.who.traits.expand(SHOWN, -1), each.who.asked[:SHOWN])))
+        rows.append(
+            world.to_images(world.render(each.who.traits.expand(EXAMPLES, -1), each.who.test_scenes[:EXAMPLES]))
+        )
         for name, weights in ((SOMEBODY, None), (SOMEBODY, file), (ANYBODY, file)):
-            rows.append(studio.draw(each.who, name, weights)[:SHOWN])
+            rows.append(studio.draw(each.who, name, weights)[:EXAMPLES])
     SHEET.parent.mkdir(exist_ok=True)
     PIL.Image.fromarray(drawing.contact_sheet(rows)).save(SHEET)

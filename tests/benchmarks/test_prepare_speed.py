@@ -21,7 +21,7 @@ from pipelines.engines import Engines
 from pipelines.prepare import Overrides, Prepare
 from pipelines.settings import Settings
 from portrait.arrays import Image, Size
-from portrait.faces.geometry import crop, fit, head_and_shoulders, size_of
+from portrait.faces.geometry import crop, fit_inside, head_and_shoulders_rect, image_size
 from portrait.photos import selection
 from portrait.ports import FaceFinder, Matter
 from portrait.types import Face, ScoredPhoto, Selfie
@@ -106,9 +106,9 @@ class PlainLoop:
                 crops.append(self.crop(photo.selfie.image, photo.face))
             photos.append(replace(photo, selfie=smaller(photo.selfie)))
         finder = self.flow.finder
-        photos = selection.without_twins(photos, ())
-        photos = selection.one_person(photos, finder.space, finder.same_person, ())
-        return selection.choose(photos, self.flow.settings.most, (), finder.same_person)[0]
+        photos = selection.mark_duplicates(photos, ())
+        photos = selection.mark_other_people(photos, finder.space, finder.same_person, ())
+        return selection.choose_photos(photos, self.flow.settings.most, (), finder.same_person)[0]
 
     def crop(self, image: Image, face: Face) -> Image:
         """Restored, cut out and on white, whether the photo will be used or not."""
@@ -120,13 +120,13 @@ class PlainLoop:
 
 
 def cut(image: Image, face: Face) -> Image:
-    return crop(image, fit(head_and_shoulders(face), size_of(image)), Size(512, 512))
+    return crop(image, fit_inside(head_and_shoulders_rect(face), image_size(image)), Size(512, 512))
 
 
 def whole(path: Path) -> Selfie:
     with PIL.Image.open(path) as picture:
         image = np.asarray(PIL.ImageOps.exif_transpose(picture).convert("RGB"))
-    return Selfie(hashlib.sha256(path.read_bytes()).hexdigest()[:16], image, path.name, size_of(image))
+    return Selfie(hashlib.sha256(path.read_bytes()).hexdigest()[:16], image, path.name, image_size(image))
 
 
 def smaller(selfie: Selfie | None) -> Selfie | None:

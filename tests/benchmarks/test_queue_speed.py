@@ -57,8 +57,8 @@ def test_a_job_begins_at_once_and_waiting_costs_nothing(
 ) -> None:
     parameters = request.node.callspec.params
     broker, kind = parameters["installed"], parameters["database"]
-    worker = installed.work()
-    installed.keep()
+    worker = installed.start_worker()
+    installed.start_keeper()
     waits = [wait(installed) for _ in range(ROUNDS + 5)][5:]
     middle, late = statistics.median(waits), statistics.quantiles(waits, n=20)[-1]
     before = cpu_seconds(worker.pid)
@@ -72,7 +72,7 @@ def test_a_job_begins_at_once_and_waiting_costs_nothing(
 def wait(stand: Stand) -> float:
     """Seconds from asking until a worker has begun."""
     asked = time.time()
-    job = stand.wait(stand.ask(), "succeeded")
+    job = stand.wait_for(stand.add_job(), "succeeded")
     time.sleep(0.03)  # the worker goes back to waiting
     return (job.started or 0) - asked
 

@@ -72,7 +72,7 @@ def timed(act: Callable[[int], object], turns: int) -> float:
 
 
 def layers_out(unet: UNet2DConditionModel) -> list[torch.Tensor]:
-    """What every layer gives that a LoRA teaches: all that wearing one changes."""
+    """The output of every layer that has a LoRA: all that loading one changes."""
     layers = [module for name, module in unet.named_modules() if name.endswith(LORA_TARGETS)]
     torch.manual_seed(0)
     with torch.no_grad():
@@ -99,7 +99,7 @@ def test_the_slot_is_faster_than_unloading_and_loading(tmp_path: Path) -> None:
     pipeline.unload_lora_weights()
     slot = LoraSlot(unet, RANK, LORA_TARGETS)
     memory = AdapterCache(torch.bfloat16, torch.device("cpu"))
-    kept = timed(lambda turn: slot.load(memory.get(files[turn % 2])["unet"]), 10)
+    cached = timed(lambda turn: slot.load(memory.get(files[turn % 2])["unet"]), 10)
     fresh = timed(
         lambda turn: slot.load(AdapterCache(torch.bfloat16, torch.device("cpu")).get(files[turn % 2])["unet"]), 4
     )
@@ -112,8 +112,8 @@ def test_the_slot_is_faster_than_unloading_and_loading(tmp_path: Path) -> None:
         "|---|---|---|",
         f"| unload and load | {stock:.0f} | 1 |",
         f"| into the slot, from file | {fresh:.0f} | {stock / fresh:.0f} |",
-        f"| into the slot, from memory | {kept:.1f} | {stock / kept:.0f} |",
+        f"| into the slot, from memory | {cached:.1f} | {stock / cached:.0f} |",
     ]
     sys.stdout.write("\n" + "\n".join(lines) + "\n")
-    assert stock / kept >= LEAST
+    assert stock / cached >= LEAST
     assert stock / fresh >= LEAST

@@ -1,4 +1,4 @@
-"""What a learning step costs, against a script that keeps VAE and text encoders in its loop."""
+"""The cost of a training step, against a script that keeps VAE and text encoders in its loop."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tests.benchmarks import training
 
 ROUNDS = {"small": 30, "sd15": 4}
 SIDES = {"small": 128, "sd15": 512}
-WAYS = {"small": ["off", "script"], "sd15": ["off", "light", "script"]}
+VARIANTS = {"small": ["off", "script"], "sd15": ["off", "light", "script"]}
 FASTER, LIGHTER = {"small": 1.2, "sd15": 1.35}, 0.8
 """Of the last way before the script. Beside a small base PyTorch itself is what takes memory."""
 GIVING_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
@@ -25,66 +25,68 @@ GIVING_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
 @pytest.mark.bench
 @pytest.mark.parametrize("size", ["small", "sd15"])
 def test_a_step_costs_less_than_a_scripts(size: str, tmp_path: Path) -> None:
-    folder, side, names = training.write(tmp_path / size, size), SIDES[size], WAYS[size]
-    ways = {}
+    folder, side, names = training.write(tmp_path / size, size), SIDES[size], VARIANTS[size]
+    variants = {}
     for name in names:
         (tmp_path / name).mkdir()
-        ways[name] = training.learning(name, folder, side, tmp_path / name)
-    wall: dict[str, list[float]] = {name: [] for name in ways}
-    cpu: dict[str, list[float]] = {name: [] for name in ways}
+        variants[name] = training.learning(name, folder, side, tmp_path / name)
+    wall: dict[str, list[float]] = {name: [] for name in variants}
+    cpu: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(ROUNDS[size] + 1):
-        for name, way in ways.items():
+        for name, variant in variants.items():
             began, spent = time.perf_counter(), time.process_time()
-            way.step(number)
+            variant.step(number)
             if number:  # the first warms up
                 wall[name].append(time.perf_counter() - began)
                 cpu[name].append(time.process_time() - spent)
-    peaks = {name: peak(folder, name, side) for name in ways}
-    told(
+    peaks = {name: peak(folder, name, side) for name in variants}
+    report(
         f"\n| {size}, {side} px, batch 1 | wall s | CPU s a step | CPU × | peak GB | share |\n|---|---|---|---|---|---|"
     )
-    faster = {name: statistics.median(cpu["script"]) / statistics.median(cpu[name]) for name in ways}
-    lighter = {name: peaks[name] / peaks["script"] for name in ways}
-    for name in ways:
+    faster = {name: statistics.median(cpu["script"]) / statistics.median(cpu[name]) for name in variants}
+    lighter = {name: peaks[name] / peaks["script"] for name in variants}
+    for name in variants:
         seconds = f"{statistics.median(wall[name]):.3f} | {statistics.median(cpu[name]):.3f} | {faster[name]:.2f}"
-        told(f"| {name} | {seconds} | {peaks[name] / 1e9:.2f} | {lighter[name]:.2f} |")
+        report(f"| {name} | {seconds} | {peaks[name] / 1e9:.2f} | {lighter[name]:.2f} |")
     assert faster[names[-2]] >= FASTER[size]
     if size == "sd15":
         assert lighter["light"] <= LIGHTER
 
 
-def told(line: str) -> None:
+def report(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
-def peak(folder: Path, way: str, side: int) -> float:
+def peak(folder: Path, variant: str, side: int) -> float:
     """Bytes at the peak of a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.training", str(folder), way, str(side), "2"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | GIVING_BACK)
-    return float(json.loads(answer.stdout)["peak"])
+    command = [sys.executable, "-m", "tests.benchmarks.training", str(folder), variant, str(side), "2"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | GIVING_BACK)
+    return float(json.loads(output.stdout)["peak"])
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_a_lesson_at_sdxl_size_on_a_gpu(tmp_path: Path) -> None:
-    """800 steps at 1024 px on random weights against a script's loop: seconds, told by 40 steps, and memory."""
+def test_training_at_sdxl_size_on_a_gpu(tmp_path: Path) -> None:
+    """800 steps at 1024 px on random weights against a script's loop: seconds, report by 40 steps, and memory."""
     folder = training.write_sdxl(tmp_path / "sdxl")
     (tmp_path / "desk").mkdir()
     found = {}
     for name in ("script", "ours"):
         torch.cuda.reset_peak_memory_stats()
         ours = name == "ours"
-        way = training.Ours(folder, 1024, tmp_path / "desk", "cuda") if ours else training.Script(folder, 1024, "cuda")
-        way.step(0)
+        variant = (
+            training.Ours(folder, 1024, tmp_path / "desk", "cuda") if ours else training.Script(folder, 1024, "cuda")
+        )
+        variant.step(0)
         torch.cuda.synchronize()
         began = time.perf_counter()
         for number in range(1, 41):
-            way.step(number)
+            variant.step(number)
         torch.cuda.synchronize()
         found[name] = (20 * (time.perf_counter() - began), torch.cuda.max_memory_allocated())
-        del way
+        del variant
         torch.cuda.empty_cache()
-    told("\n| SDXL, 1024 px, batch 1 | seconds for 800 steps (40 measured) | peak GB |\n|---|---|---|")
+    report("\n| SDXL, 1024 px, batch 1 | seconds for 800 steps (40 measured) | peak GB |\n|---|---|---|")
     for name, (seconds, memory) in found.items():
-        told(f"| {name} | {seconds:.0f} | {memory / 1e9:.1f} |")
+        report(f"| {name} | {seconds:.0f} | {memory / 1e9:.1f} |")
     assert found["script"][0] / found["ours"][0] > 1.2

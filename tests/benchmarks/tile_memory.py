@@ -34,7 +34,7 @@ def _measured(width: int, height: int) -> str:
 
     with tempfile.TemporaryDirectory() as place:
         model, file = FILES[2]
-        onnx_tiny.esrgan(Path(place) / model / file, 2, blocks=1, wide=4)
+        onnx_tiny.esrgan(Path(place) / model / file, 2, blocks=1, width=4)
         engine = RealESRGAN(store(Path(place)))
         engine.upscale(np.zeros((256, 256, 3), np.uint8), 2)  # the network and its tile are there
         before = _peak()

@@ -1,4 +1,4 @@
-"""Two ways to a learning step on one base: ours, and a script that keeps VAE and text encoders in its loop.
+"""A training step on one base by two programs: ours, and a script that keeps VAE and text encoders in its loop.
 
 `python -m tests.benchmarks.training FOLDER off|light|full|script SIDE STEPS` learns in a process of its own and prints its peak
 memory; the first three are ours, by what they compute again.
@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 import torch.nn.functional as nn
 from diffusers import (
@@ -27,10 +28,11 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from pipelines.diffusion.base import loading
 from pipelines.diffusion.base.family import LORA_TARGETS
-from pipelines.diffusion.training import dataset, run
+from pipelines.diffusion.training import run
 from pipelines.diffusion.training.run import TrainingRun
 from pipelines.engines.trainers.dreambooth import Dreambooth
 from pipelines.settings import TrainSettings, ValidationSettings
+from portrait.images.resize import crop_to_fill
 from portrait.training import Checkpointing, TrainingJob
 from portrait.types import Crop, TrainingSet
 from tests import fakes, tiny
@@ -141,14 +143,14 @@ class Ours:
     """What the trainer does."""
 
     def __init__(
-        self, folder: Path, side: int, desk: Path, device: str = "cpu", checkpointing: Checkpointing = "off"
+        self, folder: Path, side: int, work_dir: Path, device: str = "cpu", checkpointing: Checkpointing = "off"
     ) -> None:
         knobs = replace(KNOBS, side=side, device=device, checkpointing=checkpointing)
         base = loading.open_base("base", folder)
-        given = TrainingJob(photos(side), "base", desk)
-        plan = Dreambooth(lambda name: base, fakes.FakeFinder, knobs, desk).plan(given)
-        course = TrainingRun(given, base, "", plan, knobs, desk, RecordedProgress())
-        self._learner, self._material = run.build_learner(course, None), run.build_dataset(course)
+        given = TrainingJob(photos(side), "base", work_dir)
+        plan = Dreambooth(lambda name: base, fakes.FakeFinder, knobs, work_dir).plan(given)
+        training_run = TrainingRun(given, base, "", plan, knobs, work_dir, RecordedProgress())
+        self._learner, self._material = run.build_learner(training_run, None), run.build_dataset(training_run)
         self._learner.unet.train()
 
     def step(self, number: int) -> None:
@@ -168,25 +170,27 @@ class Script:
             if isinstance(part, torch.nn.Module):
                 part.requires_grad_(False)
         pipeline.unet.add_adapter(LoraConfig(r=16, lora_alpha=16, target_modules=list(LORA_TARGETS)))
-        self._learned = [each for each in pipeline.unet.parameters() if each.requires_grad]
-        for parameter in self._learned:
+        self._trainable = [each for each in pipeline.unet.parameters() if each.requires_grad]
+        for parameter in self._trainable:
             parameter.data = parameter.data.float()
         if checkpointing:
             pipeline.unet.enable_gradient_checkpointing()
         pipeline.unet.train()
         self._pipeline = pipeline
         self._schedule: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
-        self._optimiser = torch.optim.AdamW(self._learned, lr=1e-4)
+        self._optimiser = torch.optim.AdamW(self._trainable, lr=1e-4)
         self._crops = photos(side).crops
         self._random = torch.Generator().manual_seed(0)
 
     def step(self, number: int) -> None:
         crop, pipeline, device = self._crops[number % 2], self._pipeline, self._device
         pixels = (
-            torch.tensor(dataset.crop_to_bucket(crop.image, size_of(crop))).permute(2, 0, 1)[None].float() / 127.5 - 1
+            torch.tensor(crop_to_fill(crop.image, size_of(crop), cv2.INTER_CUBIC)).permute(2, 0, 1)[None].float()
+            / 127.5
+            - 1
         )
         with torch.no_grad():
-            seen = pipeline.vae.encode(pixels.to(device)).latent_dist.sample() * pipeline.vae.config.scaling_factor
+            posterior = pipeline.vae.encode(pixels.to(device)).latent_dist.sample() * pipeline.vae.config.scaling_factor
             words = pipeline.encode_prompt(
                 prompt=crop.caption, device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
             )
@@ -194,21 +198,21 @@ class Script:
         if len(words) == 4:  # SDXL
             sizes = [[crop.image.shape[0], crop.image.shape[1], 0, 0, crop.image.shape[0], crop.image.shape[1]]]
             added = {"text_embeds": words[2], "time_ids": torch.tensor(sizes, device=device, dtype=words[2].dtype)}
-        noise = torch.randn(seen.shape, generator=self._random).to(device)
+        noise = torch.randn(posterior.shape, generator=self._random).to(device)
         times = torch.randint(0, 1000, (1,), generator=self._random).to(device)
         with torch.autocast(device.type, self._dtype, enabled=self._dtype != torch.float32):
-            noised = self._schedule.add_noise(seen, noise, times)
-            said = pipeline.unet(noised, times, words[0], added_cond_kwargs=added, return_dict=False)[0]
-            loss = nn.mse_loss(said.float(), noise)
+            noised = self._schedule.add_noise(posterior, noise, times)
+            prediction = pipeline.unet(noised, times, words[0], added_cond_kwargs=added, return_dict=False)[0]
+            loss = nn.mse_loss(prediction.float(), noise)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._learned, 1.0)
+        torch.nn.utils.clip_grad_norm_(self._trainable, 1.0)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
 
 
-def learning(way: str, folder: Path, side: int, desk: Path) -> "Ours | Script":
+def learning(variant: str, folder: Path, side: int, work_dir: Path) -> "Ours | Script":
     """One of the ways by its name."""
-    return Script(folder, side) if way == "script" else Ours(folder, side, desk, checkpointing=way)  # type: ignore[arg-type]
+    return Script(folder, side) if variant == "script" else Ours(folder, side, work_dir, checkpointing=variant)  # type: ignore[arg-type]
 
 
 def size_of(crop: Crop) -> Any:

@@ -6,7 +6,7 @@ says. So a test can ask of a trainer what matters: does it learn the person, and
 It proves the path from selfies to a drawn person; it says nothing about the beauty of portraits.
 
 `world`     draws a person in a scene, from signed distances
-`captions`  says a scene in words, and reads nothing else
+`captions`  captions of pictures
 `words`     the tokenizer in CLIP's layout
 `networks`  the networks in the layouts of Stable Diffusion, as small as they get
 `train`     makes `base/` and `meters.safetensors`: `make faceworld`, about an hour on two cores

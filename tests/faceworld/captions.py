@@ -1,4 +1,4 @@
-"""Says in words who is in a picture and what the scene is; never more than that."""
+"""Captions of the face world: who is in a picture, and what the scene is."""
 
 import numpy as np
 from torch import Tensor
@@ -15,20 +15,20 @@ OPENINGS = ("a photo of", "a photo of", "a portrait of", "photo of")
 
 
 def describe_person(traits: Tensor, random: np.random.Generator) -> str:
-    """What one sees of a person: some of it, in the order one says it."""
+    """Some of a person's visible traits, in a fixed order."""
     trait = dict(zip(TRAITS, traits.tolist(), strict=True))
     length = "long " if trait["hair_length"] > 0.6 else "short " if trait["hair_length"] < 0.3 else ""
-    said = [length + HAIRS[min(int(trait["hair"] * len(HAIRS)), len(HAIRS) - 1)] + " hair"]
-    said += ["glasses"] if trait["glasses"] > GLASSES else []
-    said += ["freckles"] if trait["freckles"] > FRECKLES else []
-    said += ["a beard"] if trait["beard"] > BEARD else []
-    said += ["dark skin"] if trait["skin"] > 0.7 else ["pale skin"] if trait["skin"] < 0.2 else []
-    kept = [word for word in said if random.random() < 0.7]
-    return " with " + " and ".join(kept) if kept else ""
+    phrases = [length + HAIRS[min(int(trait["hair"] * len(HAIRS)), len(HAIRS) - 1)] + " hair"]
+    phrases += ["glasses"] if trait["glasses"] > GLASSES else []
+    phrases += ["freckles"] if trait["freckles"] > FRECKLES else []
+    phrases += ["a beard"] if trait["beard"] > BEARD else []
+    phrases += ["dark skin"] if trait["skin"] > 0.7 else ["pale skin"] if trait["skin"] < 0.2 else []
+    chosen = [word for word in phrases if random.random() < 0.7]
+    return " with " + " and ".join(chosen) if chosen else ""
 
 
 def describe_scene(scene: Scenes, number: int, random: np.random.Generator | None = None) -> list[str]:
-    """The scene in phrases; with `random` each is said nine times out of ten."""
+    """The scene in phrases; with `random` each is kept nine times out of ten."""
     shirt = SHIRTS[int(scene.shirt[number])]
     phrases = [f"in {'an' if shirt[0] == 'o' else 'a'} {shirt} shirt", PLACES[int(scene.background[number])]]
     phrases += ["wearing a hat"] if scene.hat[number] else []
@@ -42,11 +42,11 @@ def caption(name: str, scene: Scenes, number: int) -> str:
 
 
 def training_caption(name: str, traits: Tensor, scene: Scenes, number: int, random: np.random.Generator) -> str:
-    """One of the ways to say a picture. `name` is empty for somebody who has none."""
+    """A random caption of a picture; `name` is empty for a person without one."""
     person = f"{name} person" if name else ("person" if random.random() < 0.15 else "a person")
     opening = OPENINGS[random.integers(len(OPENINGS))]
-    looks = describe_person(traits, random) if random.random() < 0.5 else ""
-    return ", ".join([f"{opening} {person}{looks}", *describe_scene(scene, number, random)])
+    description = describe_person(traits, random) if random.random() < 0.5 else ""
+    return ", ".join([f"{opening} {person}{description}", *describe_scene(scene, number, random)])
 
 
 def words() -> list[str]:

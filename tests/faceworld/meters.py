@@ -1,4 +1,4 @@
-"""Who is in a picture of the face world, and what the scene is: two small networks, and a face finder on top."""
+"""Meters: two small networks that recognise person and scene in a picture of the face world, and a face finder with them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ NUMBERS = 32
 SAME_PERSON = 0.9
 """Euclidean distance of two embeddings that is taken for one person: a similarity (cosine) of 0.6."""
 PARTS = {"background": len(BACKGROUNDS), "shirt": len(SHIRTS), "hat": 2, "smile": 2}
-"""What the scene meter reads, and between how many answers it chooses."""
+"""What the scene network recognises, with the number of its classes."""
 
 
 class Encoder(nn.Sequential):
@@ -41,7 +41,7 @@ class Encoder(nn.Sequential):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Meters:
-    """Both, ready to measure."""
+    """The identity network and the scene network."""
 
     identity: Encoder
     scene: Encoder
@@ -52,10 +52,10 @@ class Meters:
             return functional.normalize(self.identity(pictures), dim=1)
 
     def read(self, pictures: Tensor) -> dict[str, Tensor]:
-        """The answer to each of `PARTS`, as N indices."""
+        """The class of each of `PARTS`, as N indices."""
         with torch.inference_mode():
-            answers = self.scene(pictures).split(list(PARTS.values()), dim=1)
-        return {name: answer.argmax(dim=1) for name, answer in zip(PARTS, answers, strict=True)}
+            predictions = self.scene(pictures).split(list(PARTS.values()), dim=1)
+        return {name: prediction.argmax(dim=1) for name, prediction in zip(PARTS, predictions, strict=True)}
 
 
 def load(path: Path = FILE) -> Meters:
@@ -82,14 +82,14 @@ def save(meters: Meters, path: Path = FILE) -> None:
     safetensors.torch.save_file(weights, path)
 
 
-def accuracy(read: dict[str, Tensor], asked: Scenes) -> dict[str, float]:
-    """How often each part of the scene is what was asked for, 0..1."""
-    return {name: float((answer == getattr(asked, name)).float().mean()) for name, answer in read.items()}
+def accuracy(read: dict[str, Tensor], expected: Scenes) -> dict[str, float]:
+    """Share of pictures in which each part of the scene is as expected, 0..1."""
+    return {name: float((prediction == getattr(expected, name)).float().mean()) for name, prediction in read.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finder:
-    """Sees the one face that each picture of this world shows, where it always is (`portrait.ports.FaceFinder`)."""
+    """Finds the one face that each picture of this world shows, where it always is (`portrait.ports.FaceFinder`)."""
 
     meters: Meters
     space: str = SPACE

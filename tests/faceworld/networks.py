@@ -11,7 +11,7 @@ from tests.faceworld.words import LENGTH
 from tests.faceworld.world import SIDE
 
 Prediction: TypeAlias = Literal["v_prediction", "epsilon"]
-"""What the U-Net is asked for."""
+"""What the U-Net predicts."""
 FACTOR = 4
 """Pixels to one latent."""
 LATENTS = 8
@@ -21,7 +21,7 @@ WIDTH = 96
 
 
 def autoencoder() -> AutoencoderKL:
-    """Two halvings; noise starts low, so that the picture is learned first."""
+    """Two halvings; noise starts low, so that the picture is trained first."""
     # Read from the configuration, as a stored one is: the signature knows tuples of one level only.
     settings: dict[str, Any] = {
         "down_block_types": ("DownEncoderBlock2D",) * 3,

@@ -1,4 +1,4 @@
-"""Strangers to learn: eight pictures of one as a training set, scenes that were in none of them, and how well it went."""
+"""Strangers to train on: a training set of eight pictures, other scenes for tests, and measurements of generated images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,46 +13,46 @@ from tests.faceworld import captions, meters, words, world
 from tests.faceworld.meters import Meters
 
 PICTURES, UNSEEN, OTHERS = 8, 16, 200
-"""To learn from; to draw afterwards; people that the drawn one could be taken for."""
+"""Pictures of a training set; test scenes; other people to compare with."""
 SOMEBODY = 100_000
 """Seeds of test people begin here, far from those of training."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stranger:
-    """A person whom the base has never seen, with the scenes to learn from and to draw."""
+    """A person unknown to the base, with the scenes of the training set and of the test."""
 
     traits: Tensor
     """20."""
     training_scenes: world.Scenes
     test_scenes: world.Scenes
-    """No shirt stands here before a background where it stood in `learned`."""
+    """No shirt stands here before a background where it stood in `training_scenes`."""
     vector: Tensor
     """The mean of the person's embeddings, at length 1."""
     others: Tensor
     """`OTHERS`×32, the same of other people."""
 
     def pictures(self) -> list[Image]:
-        """What is learned from."""
+        """The pictures of the training set."""
         return world.to_images(world.render(self.traits.expand(len(self.training_scenes), -1), self.training_scenes))
 
     def prompts(self, name: str) -> list[str]:
-        """What is drawn: `name` in each of the scenes asked for."""
+        """Prompts of `name` in each of the test scenes."""
         return [captions.caption(name, self.test_scenes, number) for number in range(len(self.test_scenes))]
 
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """Means over the drawings of one sitter."""
+    """Means over the images generated of one stranger."""
 
     similarity: float
-    """To the sitter: 1 the same, about 0 a stranger."""
+    """To the stranger: 1 the same, about 0 a stranger."""
     nearest: float
-    """Share of drawings nearer to the sitter than to all of the `OTHERS`."""
+    """Share of drawings nearer to the stranger than to all of the `OTHERS`."""
     rank: float
-    """Median place of the sitter among all of them; 1 is the nearest."""
+    """Median place of the stranger among all of them; 1 is the nearest."""
     place: int
-    """Place of the sitter for the mean of all drawings."""
+    """Place of the stranger for the mean of all drawings."""
     background: float
     """Shares, 0..1, of drawings that show what the prompt said."""
     shirt: float
@@ -63,13 +63,13 @@ def make_stranger(seed: int, gauges: Meters) -> Stranger:
     """The stranger of this number."""
     random = torch.Generator().manual_seed(SOMEBODY + seed)
     traits = world.people(1, random)[0]
-    learned = world.scenes(PICTURES, random)
-    seen = set(zip(learned.background.tolist(), learned.shirt.tolist(), strict=True))
+    training_scenes = world.scenes(PICTURES, random)
+    used = set(zip(training_scenes.background.tolist(), training_scenes.shirt.tolist(), strict=True))
     many = world.scenes(UNSEEN * 4, random)
     pairs = zip(many.background.tolist(), many.shirt.tolist(), strict=True)
-    fresh = [number for number, pair in enumerate(pairs) if pair not in seen][:UNSEEN]
+    fresh = [number for number, pair in enumerate(pairs) if pair not in used][:UNSEEN]
     vectors = _vectors(torch.cat([traits[None], world.people(OTHERS, random)]), gauges, random)
-    return Stranger(traits, learned, many[torch.tensor(fresh)], vectors[0], vectors[1:])
+    return Stranger(traits, training_scenes, many[torch.tensor(fresh)], vectors[0], vectors[1:])
 
 
 def _vectors(people: Tensor, gauges: Meters, random: torch.Generator) -> Tensor:
@@ -95,23 +95,23 @@ def training_set(who: Stranger, gauges: Meters) -> TrainingSet:
         Reference(f"{number}.png", image, face, fine)
         for number, (image, face) in enumerate(zip(images, faces, strict=True))
     )
-    mean = likeness.mean(meters.SPACE, [face.embeddings[meters.SPACE] for face in faces])
+    mean = likeness.mean_embedding(meters.SPACE, [face.embeddings[meters.SPACE] for face in faces])
     return TrainingSet(crops, references, {meters.SPACE: mean}, (), words.RARE, "person")
 
 
 def measure(images: Sequence[Image], who: Stranger, gauges: Meters) -> Measurements:
-    """How near the drawings of `who.prompts` come to the sitter and to the scenes."""
+    """How near the drawings of `who.prompts` come to the stranger and to the scenes."""
     vectors, read = meters.measure(gauges, images)
     similar = vectors @ who.vector
     places = 1 + ((vectors @ who.others.T) > similar[:, None]).sum(dim=1)
     middle = vectors.mean(dim=0)
-    said = meters.accuracy(read, who.test_scenes)
+    shares = meters.accuracy(read, who.test_scenes)
     return Measurements(
         similarity=float(similar.mean()),
         nearest=float((places == 1).float().mean()),
         rank=float(places.float().median()),
         place=1 + int(((who.others @ middle) > who.vector @ middle).sum()),
-        background=said["background"],
-        shirt=said["shirt"],
-        hat=said["hat"],
+        background=shares["background"],
+        shirt=shares["shirt"],
+        hat=shares["hat"],
     )

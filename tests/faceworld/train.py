@@ -1,4 +1,4 @@
-"""Makes the fixture: fills `base/` and `meters.safetensors`; what lies in its work folder already is not trained again."""
+"""Trains the face world's base and meters: fills `base/` and `meters.safetensors`; resumes from its work folder."""
 
 import argparse
 from datetime import timedelta
@@ -10,9 +10,9 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from torch import distributed
 
-from tests.faceworld import autoencoding, captions, denoising, drawing, measuring, meters, words, world
-from tests.faceworld.denoising import Networks
-from tests.faceworld.telling import log
+from tests.faceworld import captions, drawing, meters, train_autoencoder, train_denoiser, train_meters, words, world
+from tests.faceworld.log import log
+from tests.faceworld.train_denoiser import Networks
 
 HERE = Path(__file__).parent
 BASE = HERE / "base"
@@ -31,7 +31,7 @@ def main() -> None:
     asked = parser.parse_args()
     if distributed.is_torchelastic_launched():
         distributed.init_process_group("gloo", timeout=PATIENCE)
-    rank, processes = denoising.world_size()
+    rank, processes = train_denoiser.world_size()
     torch.set_num_threads(THREADS)
     asked.work.mkdir(parents=True, exist_ok=True)
     if rank == 0:
@@ -43,14 +43,14 @@ def main() -> None:
     autoencoder, tokenizer = see(asked.work), words.load(asked.work / "tokenizer")
 
     def show(pair: Networks, step: int) -> None:
-        pipe = denoising.assemble(pair, autoencoder, tokenizer, asked.prediction)
+        pipe = train_denoiser.assemble(pair, autoencoder, tokenizer, asked.prediction)
         page(pipe, meters.load(asked.work / "meters.safetensors"), asked.work / f"{asked.prediction}-{step:05}.png")
 
     torch.manual_seed(3)
-    pair = denoising.train(autoencoder, tokenizer, asked.prediction, asked.work, show)
+    pair = train_denoiser.train(autoencoder, tokenizer, asked.prediction, asked.work, show)
     if rank:
         return
-    pipe = denoising.assemble(pair, autoencoder, tokenizer, asked.prediction)
+    pipe = train_denoiser.assemble(pair, autoencoder, tokenizer, asked.prediction)
     pipe.to(dtype=torch.float16)
     pipe.save_pretrained(asked.base, safe_serialization=True)
     words.write(asked.base / "tokenizer")
@@ -63,7 +63,7 @@ def see(work: Path) -> AutoencoderKL:
     folder = work / "vae"
     if not folder.exists():
         torch.manual_seed(1)
-        autoencoding.train(torch.Generator().manual_seed(1)).half().save_pretrained(folder)
+        train_autoencoder.train(torch.Generator().manual_seed(1)).half().save_pretrained(folder)
     network = AutoencoderKL.from_pretrained(folder, torch_dtype=torch.float32)
     return network.requires_grad_(False).eval()
 
@@ -73,18 +73,18 @@ def measure(autoencoder: AutoencoderKL, work: Path) -> None:
     path = work / "meters.safetensors"
     if not path.exists():
         torch.manual_seed(2)
-        meters.save(measuring.train(autoencoder, torch.Generator().manual_seed(2)), path)
+        meters.save(train_meters.train(autoencoder, torch.Generator().manual_seed(2)), path)
 
 
 def page(pipe: StableDiffusionPipeline, gauges: meters.Meters, path: Path) -> None:
-    """A sheet of the named and of strangers, and how near they come to what was asked for."""
+    """A contact sheet of named people and strangers, and how well they match their captions."""
     random = torch.Generator().manual_seed(11)
     scenes = world.scenes(48, random)
     names = [f"{words.NAMES[number // 4 * 4]} person" for number in range(24)] + ["a person"] * 24
     prompts = [captions.caption(name, scenes, number) for number, name in enumerate(names)]
     images = drawing.draw(pipe, prompts, range(48))
     PIL.Image.fromarray(drawing.contact_sheet([images[row : row + 12] for row in range(0, 48, 12)])).save(path)
-    named = denoising.named_people()[[number // 4 * 4 for number in range(24)]]
+    named = train_denoiser.named_people()[[number // 4 * 4 for number in range(24)]]
     wanted = gauges.embed(world.render(named, scenes[:24]))
     embeddings, read = meters.measure(gauges, images)
     alike = (embeddings[:24] * wanted).sum(dim=1).mean().item()

@@ -1,4 +1,4 @@
-"""Teaches the base a stranger with the product's own trainer, and draws what came of it with a stock pipeline."""
+"""Lab: trains the base on a stranger with the product's own trainer, and generates images with a stock pipeline."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from tests.faceworld.meters import SAME_PERSON, Finder, Meters
 from tests.faceworld.people import Measurements, Stranger, measure, training_set
 from tests.faceworld.train import BASE
 
-STEPS, LOOK = 200, 25
+STEPS, VALIDATE_EVERY = 200, 25
 KNOBS = TrainSettings(
     steps=STEPS,
     rank=16,
@@ -31,7 +31,7 @@ KNOBS = TrainSettings(
     flips=False,
     device="cpu",
     exam=ValidationSettings(
-        every=LOOK,
+        every=VALIDATE_EVERY,
         # Scenes in the words of this world; its people are called nothing but "person".
         prompts=(
             "a photo of {who}, in a green shirt, in a pink room",
@@ -60,32 +60,32 @@ KNOBS = TrainSettings(
         guidance=drawing.GUIDANCE,
     ),
 )
-"""A toy learns at seventy times the rate of a grown model, and shows it after 200 steps."""
+"""So small a model trains at seventy times the rate of a published one, within 200 steps."""
 SOMEBODY = f"{words.RARE} person"
 ANYBODY = "a person"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lab:
-    """Where strangers are learned."""
+    """Trains on strangers and measures the results."""
 
     gauges: Meters
     folder: Path
-    """Class pictures are kept here, and every lesson has a folder."""
+    """Class images are cached here, and every training has a folder."""
 
     def train(self, who: Stranger, name: str, knobs: TrainSettings = KNOBS) -> tuple[TrainingResult, CheckpointStore]:
-        """One lesson of its own `name`, with the desk it leaves."""
-        desk = self.folder / name
-        desk.mkdir()
+        """Train in a folder `name`; returns the result and the checkpoints."""
+        work_dir = self.folder / name
+        work_dir.mkdir()
         trainer = Dreambooth(
             lambda base: open_base(base, BASE), lambda: Finder(self.gauges), knobs, self.folder / "class-pictures"
         )
-        return trainer.train(TrainingJob(training_set(who, self.gauges), "faceworld", desk), quiet), CheckpointStore(
-            desk
-        )
+        return trainer.train(
+            TrainingJob(training_set(who, self.gauges), "faceworld", work_dir), quiet
+        ), CheckpointStore(work_dir)
 
     def draw(self, who: Stranger, name: str, weights: Path | None, first: int = 0) -> list[Image]:
-        """`name` in each scene that is asked for, with a LoRA or without; seeds from `first` on."""
+        """`name` in each test scene, with a LoRA or without; seeds from `first` on."""
         pipe = load_pipeline(open_base("faceworld", BASE), torch.float32)
         assert isinstance(pipe, StableDiffusionPipeline)
         pipe.set_progress_bar_config(disable=True)
@@ -95,32 +95,32 @@ class Lab:
         return drawing.draw(pipe, prompts, range(first, first + len(prompts)))
 
     def measured(self, who: Stranger, name: str, weights: Path | None, first: int = 0) -> Measurements:
-        """How near these drawings come."""
+        """Measurements of images generated like that."""
         return measure(self.draw(who, name, weights, first), who, self.gauges)
 
     def similarity(self, who: Stranger, weights: Mapping[str, torch.Tensor]) -> float:
-        """Of the sitter drawn with weights that lie nowhere yet."""
+        """Similarity of the stranger generated with weights that are in no file yet."""
         file = lora.save_weights(dict(weights), self.folder / "tried.safetensors")
         return self.measured(who, SOMEBODY, file).similarity
 
 
 def merged_similarity(
-    studio: Lab, who: Stranger, learned: TrainingResult, desk: CheckpointStore
+    studio: Lab, who: Stranger, result: TrainingResult, store: CheckpointStore
 ) -> tuple[float, dict[int, float]]:
     """Similarity of the merge that the trainer made, and of each of its parts."""
-    few = validation.neighbours_to_merge(learned.validations, KNOBS.exam.best, validation.MERGE_TOLERANCE * SAME_PERSON)
-    steps = [look.step for look in few]
-    parts = {step: desk.load_step(step) for step in steps}
+    few = validation.neighbours_to_merge(result.validations, KNOBS.exam.best, validation.MERGE_TOLERANCE * SAME_PERSON)
+    steps = [validated.step for validated in few]
+    parts = {step: store.load_step(step) for step in steps}
     together = merge(list(parts.values()), [1 / len(parts)] * len(parts))
     return studio.similarity(who, together), {step: studio.similarity(who, part) for step, part in parts.items()}
 
 
 def without_prior(knobs: TrainSettings = KNOBS) -> TrainSettings:
-    """Nothing holds everybody else, for twice as many steps, which cost as much as those with class pictures."""
+    """Settings without prior preservation, for twice as many steps, which cost as much as those with class pictures."""
     alone = replace(knobs, prior=replace(knobs.prior, weight=0.0), exam=replace(knobs.exam, every=0))
     # Constant at the full rate for so long nothing that can draw is left.
     return replace(alone, steps=2 * knobs.steps, schedule="constant", rate=4e-3)
 
 
 def quiet(done: int, total: int, doing: str, preview: Image | None = None) -> None:
-    """A progress that nobody listens to."""
+    """A progress that does nothing."""

@@ -11,7 +11,7 @@ from tests.faceworld import captions
 LENGTH = 48
 """Tokens of a prompt."""
 RARE = "sks"
-"""The token that means nobody yet: training writes it for somebody else every time."""
+"""The rare token: in the base's training it stands for another person every time."""
 NAMES = tuple("bcdefghijklmnopqrstuvwxyz") + tuple(f"{letter}{letter}" for letter in "bcdfghjklm")
 """Of the people who are always the same."""
 START, END = "<|startoftext|>", "<|endoftext|>"

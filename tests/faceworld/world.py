@@ -103,15 +103,15 @@ def render(who: Tensor, where: Scenes) -> Tensor:
     canvas = _Canvas(_backdrop(where, y))
     body_x = x - where.shift[:, 0, None, None] * 0.6
     head_x, head_y = _head_frame(x, y, where)
-    looks = _Appearance.of(trait)
+    appearance = _Appearance.of(trait)
     if_hat = where.hat[:, None, None].float()
-    _hair_behind(canvas, head_x, head_y, looks)
-    _body(canvas, body_x, y, looks, where)
-    _face(canvas, head_x, head_y, looks)
-    _features(canvas, head_x, head_y, looks, where.smile[:, None, None].float())
-    _hair_before(canvas, head_x, head_y, looks)
-    _glasses(canvas, head_x, head_y, looks)
-    _hat(canvas, head_x, head_y, looks, if_hat)
+    _hair_behind(canvas, head_x, head_y, appearance)
+    _body(canvas, body_x, y, appearance, where)
+    _face(canvas, head_x, head_y, appearance)
+    _features(canvas, head_x, head_y, appearance, where.smile[:, None, None].float())
+    _hair_before(canvas, head_x, head_y, appearance)
+    _glasses(canvas, head_x, head_y, appearance)
+    _hat(canvas, head_x, head_y, appearance, if_hat)
     return (canvas.picture * where.light[:, None, None, None]).clamp(0, 1)
 
 
@@ -200,49 +200,49 @@ def _head_frame(x: Tensor, y: Tensor, where: Scenes) -> tuple[Tensor, Tensor]:
     return across / ZOOM, down / ZOOM
 
 
-def _body(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Appearance, where: Scenes) -> None:
-    neck = _box(x, y - 0.65, looks.width * 0.5, 0.25).clamp(min=-1)
-    canvas.lay(neck, looks.skin * 0.88)
+def _body(canvas: _Canvas, x: Tensor, y: Tensor, appearance: _Appearance, where: Scenes) -> None:
+    neck = _box(x, y - 0.65, appearance.width * 0.5, 0.25).clamp(min=-1)
+    canvas.lay(neck, appearance.skin * 0.88)
     cloth = torch.tensor(_CLOTHS)[where.shirt]
     shoulders = _ellipse(x, y - 1.15, 0.92, 0.5)
-    collar = _ellipse(x, y - 0.65, looks.width * 0.6, 0.13)
+    collar = _ellipse(x, y - 0.65, appearance.width * 0.6, 0.13)
     canvas.lay(torch.maximum(shoulders, -collar), cloth)
 
 
-def _hair_behind(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Appearance) -> None:
-    length = looks.trait["hair_length"]
-    crown = _ellipse(x, y + 0.1, looks.width * 1.14, looks.height * 1.04)
+def _hair_behind(canvas: _Canvas, x: Tensor, y: Tensor, appearance: _Appearance) -> None:
+    length = appearance.trait["hair_length"]
+    crown = _ellipse(x, y + 0.1, appearance.width * 1.14, appearance.height * 1.04)
     bottom = -0.1 + 0.85 * length
-    sides = _box(x, y - (bottom - 0.1) / 2, looks.width * 1.16, (bottom + 0.1) / 2)
-    canvas.lay(torch.minimum(crown, sides), looks.hair * 0.85)
+    sides = _box(x, y - (bottom - 0.1) / 2, appearance.width * 1.16, (bottom + 0.1) / 2)
+    canvas.lay(torch.minimum(crown, sides), appearance.hair * 0.85)
 
 
-def _face_shape(x: Tensor, y: Tensor, looks: _Appearance) -> Tensor:
+def _face_shape(x: Tensor, y: Tensor, appearance: _Appearance) -> Tensor:
     """A pointed chin or a square jaw."""
-    jaw = 0.75 * (1 - looks.trait["jaw"]) - 0.15
-    narrower = 1 - jaw * (y / looks.height).clamp(0, 1).square() * 0.6
-    return _ellipse(x / narrower, y, looks.width, looks.height)
+    jaw = 0.75 * (1 - appearance.trait["jaw"]) - 0.15
+    narrower = 1 - jaw * (y / appearance.height).clamp(0, 1).square() * 0.6
+    return _ellipse(x / narrower, y, appearance.width, appearance.height)
 
 
-def _face(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Appearance) -> None:
-    ears = _ellipse(x.abs() - looks.width, y - 0.02, 0.07, 0.11)
-    canvas.lay(ears, looks.skin * 0.9)
-    face = _face_shape(x, y, looks)
-    canvas.lay(face, looks.skin)
-    trait = looks.trait
+def _face(canvas: _Canvas, x: Tensor, y: Tensor, appearance: _Appearance) -> None:
+    ears = _ellipse(x.abs() - appearance.width, y - 0.02, 0.07, 0.11)
+    canvas.lay(ears, appearance.skin * 0.9)
+    face = _face_shape(x, y, appearance)
+    canvas.lay(face, appearance.skin)
+    trait = appearance.trait
     beard = ((trait["beard"] - BEARD) / (1 - BEARD)).clamp(0, 1)
     has = (beard > 0).float()
     edge = 0.24 - 0.16 * beard
-    around_mouth = _ellipse(x, y - 0.27, 0.16, 0.075)
-    canvas.lay(torch.maximum(torch.maximum(face, edge - y), -around_mouth), looks.hair * 0.9, has * 0.95)
+    near_mouth = _ellipse(x, y - 0.27, 0.16, 0.075)
+    canvas.lay(torch.maximum(torch.maximum(face, edge - y), -near_mouth), appearance.hair * 0.9, has * 0.95)
     freckled = ((trait["freckles"] - FRECKLES) / (1 - FRECKLES)).clamp(0, 1)
     some = (freckled > 0).float() * (0.5 + 0.4 * freckled)
     for place_x, place_y in ((0.14, 0.1), (0.22, 0.06), (0.27, 0.13)):
         canvas.lay(_ellipse(x.abs() - place_x, y - place_y, 0.024, 0.024), torch.tensor((0.55, 0.25, 0.12)), some)
 
 
-def _features(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Appearance, smile: Tensor) -> None:
-    trait = looks.trait
+def _features(canvas: _Canvas, x: Tensor, y: Tensor, appearance: _Appearance, smile: Tensor) -> None:
+    trait = appearance.trait
     gap, size = 0.14 + 0.1 * trait["eye_gap"], 0.06 + 0.045 * trait["eye_size"]
     eye_x, eye_y = x.abs() - gap, y + 0.06
     canvas.lay(_ellipse(eye_x, eye_y, size * 1.35, size), torch.tensor((0.98, 0.98, 0.98)))
@@ -250,36 +250,38 @@ def _features(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Appearance, smile: 
     canvas.lay(_ellipse(eye_x, eye_y, size * 0.35, size * 0.4), torch.tensor((0.03, 0.03, 0.03)))
     slope = 0.7 * (trait["brow_tilt"] - 0.5)
     brow_y = y + 0.13 + size - slope * eye_x
-    canvas.lay(_box(eye_x, brow_y, size * 1.5, 0.012 + 0.035 * trait["brow_weight"]), looks.hair * 0.7)
+    canvas.lay(_box(eye_x, brow_y, size * 1.5, 0.012 + 0.035 * trait["brow_weight"]), appearance.hair * 0.7)
     nose = 0.06 + 0.12 * trait["nose_length"]
-    canvas.lay(_ellipse(x, y - nose, 0.05, nose * 0.75), looks.skin * 0.8)
+    canvas.lay(_ellipse(x, y - nose, 0.05, nose * 0.75), appearance.skin * 0.8)
     wide, thick = 0.09 + 0.12 * trait["mouth_width"], 0.022 + 0.035 * trait["lips"]
     bend = (smile * 0.75 - 0.12) * (x.square() - wide.square() * 0.5) / wide
     red = torch.tensor((0.75, 0.25, 0.25)) * (0.75 + 0.45 * trait["lips"].reshape(-1, 1))
     canvas.lay(_ellipse(x, y - 0.3 + bend, wide, thick), red.clamp(0, 1))
 
 
-def _hair_before(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Appearance) -> None:
+def _hair_before(canvas: _Canvas, x: Tensor, y: Tensor, appearance: _Appearance) -> None:
     """A fringe with its parting; short at 0, down to the brows at 1, swept to one side by its own amount."""
-    fringe = looks.trait["fringe"]
-    crown = _ellipse(x, y + 0.1, looks.width * 1.12, looks.height * 1.0)
-    hairline = -looks.height * (0.82 - 0.42 * fringe) + (1 - fringe) * 0.5 * x.square() / looks.width + 0.12 * x
-    canvas.lay(torch.maximum(crown, y - hairline), looks.hair)
+    fringe = appearance.trait["fringe"]
+    crown = _ellipse(x, y + 0.1, appearance.width * 1.12, appearance.height * 1.0)
+    hairline = (
+        -appearance.height * (0.82 - 0.42 * fringe) + (1 - fringe) * 0.5 * x.square() / appearance.width + 0.12 * x
+    )
+    canvas.lay(torch.maximum(crown, y - hairline), appearance.hair)
 
 
-def _glasses(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Appearance) -> None:
-    amount = ((looks.trait["glasses"] - GLASSES) / (1 - GLASSES)).clamp(0, 1)
+def _glasses(canvas: _Canvas, x: Tensor, y: Tensor, appearance: _Appearance) -> None:
+    amount = ((appearance.trait["glasses"] - GLASSES) / (1 - GLASSES)).clamp(0, 1)
     has = (amount > 0).float()
-    gap, radius = 0.14 + 0.1 * looks.trait["eye_gap"], 0.11 + 0.04 * amount
+    gap, radius = 0.14 + 0.1 * appearance.trait["eye_gap"], 0.11 + 0.04 * amount
     rim = (_ellipse(x.abs() - gap, y + 0.06, radius, radius * 0.9)).abs() - 0.022
     bridge = _box(x, y + 0.07, (gap - radius).clamp(min=0.01), 0.02)
     frame = torch.tensor((0.06, 0.06, 0.1))
     canvas.lay(torch.minimum(rim, bridge), frame, has)
 
 
-def _hat(canvas: _Canvas, x: Tensor, y: Tensor, looks: _Appearance, has: Tensor) -> None:
-    top = -looks.height * 0.62
-    crown = torch.maximum(_ellipse(x, y - top, looks.width * 1.12, 0.4), y - top)
+def _hat(canvas: _Canvas, x: Tensor, y: Tensor, appearance: _Appearance, has: Tensor) -> None:
+    top = -appearance.height * 0.62
+    crown = torch.maximum(_ellipse(x, y - top, appearance.width * 1.12, 0.4), y - top)
     canvas.lay(crown, torch.tensor(_HAT), has)
     canvas.lay(torch.maximum(crown, top - 0.1 - y), torch.tensor(_HAT_BAND), has)
-    canvas.lay(_box(x, y - top - 0.02, looks.width * 1.45, 0.04), torch.tensor(_HAT), has)
+    canvas.lay(_box(x, y - top - 0.02, appearance.width * 1.45, 0.04), torch.tensor(_HAT), has)

@@ -162,7 +162,7 @@ def test_the_page_of_a_single_picture_says_what_is_missing(folder: Path) -> None
 
 
 def test_numbers_are_told_in_figures_that_count() -> None:
-    assert [evaluation.number(each) for each in (0.12345, 3.14159, 123.456, -0.00012)] == [
+    assert [evaluation.format_number(each) for each in (0.12345, 3.14159, 123.456, -0.00012)] == [
         "0.1235",
         "3.14",
         "123.5",

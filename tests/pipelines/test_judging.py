@@ -139,7 +139,7 @@ def test_two_people_in_one_folder_are_told_apart(
     finder = judge.flow.finder
     for one, other in itertools.permutations(albums, 2):
         photos = [*albums[other][:few], *albums[one][:many]]
-        judged = selection.one_person(photos, finder.space, finder.same_person, ())
+        judged = selection.mark_other_people(photos, finder.space, finder.same_person, ())
         told = ["another_person" in {reason.code for reason in photo.reasons} for photo in judged]
         assert told == [True] * few + [False] * many, (one, other)
 
@@ -148,8 +148,8 @@ def test_a_copy_is_a_duplicate_and_another_photo_is_not(sitters: dict[str, Sitte
     sitter = sitters["player 3"]
     copies = [selfies.jpeg(sitter.image, 40), selfies.jpeg(selfies.resized(sitter.image, 0.5))]
     marks = [
-        selection.fingerprint(decode(each, "", 1000).image)
+        selection.difference_hash(decode(each, "", 1000).image)
         for each in (selfies.jpeg(sitter.image), *copies, sitter.selfie(3))
     ]
     apart = [int(np.sum(marks[0] != other)) for other in marks[1:]]
-    assert max(apart[:2]) <= selection.TWIN_BITS < apart[2]
+    assert max(apart[:2]) <= selection.DUPLICATE_BITS < apart[2]

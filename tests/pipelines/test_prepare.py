@@ -88,7 +88,7 @@ def test_judged_small_and_only_references_decoded_whole(tmp_path: Path) -> None:
     paths = [save(tmp_path / f"{n}.png", picture(1, n, 3000)) for n in range(3)]
     flow = Prepare(finder, FakeRestorer(), None, Knobs(references=1), LIMITS)
     training = flow(paths, Overrides(), RecordingProgress())
-    assert max(finder.seen) <= (1024, 1024)
+    assert max(finder.image_sizes) <= (1024, 1024)
     assert training.references[0].image.shape == (3000, 3000, 3)
     assert training.references[0].face.box.width == pytest.approx(900, abs=2)
 
@@ -142,7 +142,7 @@ def test_progress_can_stop_the_work(tmp_path: Path) -> None:
     told = RecordingProgress(stop_at="Looking at 02")
     with pytest.raises(Cancelled):
         prepare(photos(tmp_path, 1, 1, 1, 1), progress=told)
-    assert told.words[-1] == "Looking at 02.png"
+    assert told.messages[-1] == "Looking at 02.png"
 
 
 def test_a_set_is_read_back_as_it_was(tmp_path: Path) -> None:

@@ -7,26 +7,26 @@ import pytest
 
 from portrait.arrays import Mask, Size
 from portrait.errors import EngineError
-from portrait.faces.geometry import Frame
+from portrait.faces.geometry import RotatedRect
 from portrait.idphotos import (
     HAIR,
     LIMITS,
     SKULL,
-    Composition,
-    Head,
-    Span,
+    FramingRules,
+    HeadMeasures,
+    Range,
+    check_rule,
     eye_line,
-    head_of,
+    find_frame,
+    frame_measures,
     judge_photo,
-    measures,
-    missing,
-    place,
-    rule,
+    measure_head,
+    share_missing,
 )
 from portrait.types import Box, Face, Pose
 
-HEAD = Head((500.0, 400.0), 0.0, 130.0, 118.0, 110.0, 150.0)
-PASSPORT = Composition(Span(0.5, 0.69), "hair", Span(0.56, 0.69))
+HEAD = HeadMeasures((500.0, 400.0), 0.0, 130.0, 118.0, 110.0, 150.0)
+PASSPORT = FramingRules(Range(0.5, 0.69), "hair", Range(0.56, 0.69))
 
 
 def face_at(eyes: tuple[float, float], roll: float, chin: float = 110.0, breadth: float = 150.0) -> Face:
@@ -61,7 +61,7 @@ def head_mask(eyes: tuple[float, float], roll: float, above: float) -> Mask:
 @pytest.mark.parametrize("roll", [-14.0, 0.0, 9.0])
 @pytest.mark.parametrize("above", [112.0, 125.0, 160.0])
 def test_the_highest_hair_is_found_along_the_heads_own_axis(roll: float, above: float) -> None:
-    head = head_of(head_mask((500.0, 400.0), roll, above), face_at((500.0, 400.0), roll))
+    head = measure_head(head_mask((500.0, 400.0), roll, above), face_at((500.0, 400.0), roll))
     assert head.hair == pytest.approx(above, abs=3)
     assert head.chin == pytest.approx(110, abs=0.5)
     assert SKULL[0] * head.chin - 1e-6 <= head.skull <= SKULL[1] * head.chin + 1e-6
@@ -71,7 +71,7 @@ def test_the_highest_hair_is_found_along_the_heads_own_axis(roll: float, above: 
 def test_a_single_hair_makes_nobody_taller() -> None:
     mask = head_mask((500.0, 400.0), 0, 125)
     mask[200:290, 500:504] = 1
-    assert head_of(mask, face_at((500.0, 400.0), 0)).hair == pytest.approx(125, abs=3)
+    assert measure_head(mask, face_at((500.0, 400.0), 0)).hair == pytest.approx(125, abs=3)
 
 
 def test_the_skull_is_found_under_usual_hair_to_a_few_per_cent_of_the_head() -> None:
@@ -87,33 +87,33 @@ def test_the_skull_is_found_under_usual_hair_to_a_few_per_cent_of_the_head() -> 
 
 def test_a_face_without_a_mesh_is_refused() -> None:
     with pytest.raises(EngineError, match="mesh"):
-        head_of(head_mask((500.0, 400.0), 0, 120), replace(face_at((500.0, 400.0), 0), mesh=None))
+        measure_head(head_mask((500.0, 400.0), 0, 120), replace(face_at((500.0, 400.0), 0), mesh=None))
 
 
 @pytest.mark.parametrize("roll", [0.0, 8.0])
 def test_head_and_eyes_come_inside_their_ranges(roll: float) -> None:
     head = replace(HEAD, roll=roll)
-    frame = place(head, PASSPORT, 1.0, Size(1000, 1000))
-    found = measures(head, frame, eye_line(head, frame), "hair")
+    frame = find_frame(head, PASSPORT, 1.0, Size(1000, 1000))
+    found = frame_measures(head, frame, eye_line(head, frame), "hair")
     assert PASSPORT.head.holds(found["head"])
     assert PASSPORT.eyes.holds(found["eyes"])
     assert frame.roll == roll
 
 
 def test_room_above_and_below_is_kept() -> None:
-    rules = Composition(
-        Span(445 / 653, 500 / 653), "hair", top=Span(56 / 653, 84 / 653), below=Span(96 / 653, 124 / 653)
+    rules = FramingRules(
+        Range(445 / 653, 500 / 653), "hair", top=Range(56 / 653, 84 / 653), below=Range(96 / 653, 124 / 653)
     )
-    frame = place(HEAD, rules, 500 / 653, Size(1000, 1000))
-    found = measures(HEAD, frame, eye_line(HEAD, frame), "hair")
+    frame = find_frame(HEAD, rules, 500 / 653, Size(1000, 1000))
+    found = frame_measures(HEAD, frame, eye_line(HEAD, frame), "hair")
     assert rules.top.holds(found["top"])
     assert rules.below.holds(found["below"])
 
 
 def test_a_frame_rather_shows_a_larger_head_than_the_end_of_the_photo() -> None:
     def share(height: int) -> float:
-        frame = place(HEAD, PASSPORT, 1.0, Size(1000, height))
-        return measures(HEAD, frame, 0.6, "hair")["head"]
+        frame = find_frame(HEAD, PASSPORT, 1.0, Size(1000, height))
+        return frame_measures(HEAD, frame, 0.6, "hair")["head"]
 
     assert share(580) > share(1000)
 
@@ -121,8 +121,8 @@ def test_a_frame_rather_shows_a_larger_head_than_the_end_of_the_photo() -> None:
 def test_shoulders_that_the_photo_does_not_show_are_measured() -> None:
     person = np.zeros((600, 400), np.float32)
     person[300:, 100:300] = 1
-    assert missing(person, Frame((200.0, 400.0), 200, 200, 0)) == 0
-    assert missing(person, Frame((200.0, 550.0), 200, 200, 0)) > 0.1
+    assert share_missing(person, RotatedRect((200.0, 400.0), 200, 200, 0)) == 0
+    assert share_missing(person, RotatedRect((200.0, 550.0), 200, 200, 0)) > 0.1
 
 
 def test_faults_of_the_photo_are_told_and_not_hidden() -> None:
@@ -143,6 +143,6 @@ def test_faults_of_the_photo_are_told_and_not_hidden() -> None:
 
 
 def test_open_ends_hold_everything_on_their_side() -> None:
-    assert Span(None, 3).holds(-100)
-    assert not Span(1, None).holds(0.5)
-    assert rule("x", 2.0, Span(1, 3), "mm", "mend it").tip == ""
+    assert Range(None, 3).holds(-100)
+    assert not Range(1, None).holds(0.5)
+    assert check_rule("x", 2.0, Range(1, 3), "mm", "mend it").tip == ""

@@ -16,7 +16,7 @@ from tests.tasks.stand import LEASE, Stand
 
 @pytest.fixture(scope="session")
 def started() -> Iterator[Callable[[str], str]]:
-    """URLs of servers by name, each started when it is first asked for."""
+    """URLs of servers by name, each started at its first use."""
     with ExitStack() as stack:
         urls: dict[str, str] = {}
 

@@ -13,7 +13,7 @@ from tasks.settings import load_installation
 
 
 def work() -> int:
-    """A Celery worker; QUEUES, PROCESSES, FLOWS (made ones, if not told) and LIMIT (bytes a file may have) come by the
+    """A Celery worker; QUEUES, PROCESSES, FLOWS (default: the fake flows) and LIMIT (bytes a file may have) come by the
     environment."""
     limit = int(os.environ.get("LIMIT", "0"))
     if limit:
@@ -22,7 +22,7 @@ def work() -> int:
         queues=os.environ.get("QUEUES", "cpu").split(","),
         processes=int(os.environ.get("PROCESSES", "1")),
         start="spawn" if os.environ.get("START") == "spawn" else "fork",
-        flows=os.environ.get("FLOWS", "tests.tasks.made_flows:open_flows"),
+        flows=os.environ.get("FLOWS", "tests.tasks.fake_flows:open_flows"),
     )
     return worker.run(load_installation(), options)
 

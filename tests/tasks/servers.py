@@ -1,4 +1,4 @@
-"""Redis, RabbitMQ and PostgreSQL, each started once a run on a free port, in a folder of its own, as the user it wants."""
+"""Redis, RabbitMQ and PostgreSQL, each started once a run on a free port, in a folder of its own, as the user that it needs."""
 
 import importlib.util
 import os
@@ -32,7 +32,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def answers(port: int, within: float) -> bool:
+def accepts(port: int, within: float) -> bool:
     until = time.monotonic() + within
     while time.monotonic() < until:
         with socket.socket() as probe:
@@ -45,7 +45,7 @@ def answers(port: int, within: float) -> bool:
 
 @contextmanager
 def redis(port: int = 0) -> Iterator[str]:
-    """Its URL, without the number of the database; a port, if told, so that it can come back where it was."""
+    """Its URL, without the number of the database; with a `port` it can be restarted at the same address."""
     need("redis-server", shutil.which("redis-server") is not None, "apt-get install redis-server")
     need("The Python package redis", importlib.util.find_spec("redis") is not None, "pip install redis")
     port = port or free_port()
@@ -55,7 +55,7 @@ def redis(port: int = 0) -> Iterator[str]:
 
 @contextmanager
 def rabbitmq(port: int = 0, home: Path | None = None) -> Iterator[str]:
-    """Its URL; a port and a folder for its data, if told, so that it can come back where it was."""
+    """Its URL; with a port and a folder for its data it can be restarted."""
     program = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
     need("rabbitmq-server", program.exists(), "apt-get install rabbitmq-server")
     port = port or free_port()
@@ -81,7 +81,7 @@ def rabbitmq(port: int = 0, home: Path | None = None) -> Iterator[str]:
 
 @contextmanager
 def postgresql(port: int = 0, home: Path | None = None) -> Iterator[str]:
-    """URL of the server, without the name of a database; a port and a `folder`, if told, so that it can come back."""
+    """URL of the server, without the name of a database; with a port and a `folder` it can be restarted."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     need("postgresql", bool(programs), "apt-get install postgresql")
     need("The Python package psycopg", importlib.util.find_spec("psycopg") is not None, "pip install 'psycopg[binary]'")
@@ -92,7 +92,7 @@ def postgresql(port: int = 0, home: Path | None = None) -> Iterator[str]:
         if not data.exists():
             subprocess.run(make, check=True, capture_output=True, user=user, cwd=place)
         serve = [str(programs[-1] / "postgres"), "-D", str(data), "-p", str(port), "-k", str(place), "-c", "fsync=off"]
-        # Asked with SIGTERM it would wait for whoever is connected.
+        # On SIGTERM it would wait for whoever is connected.
         with _running(serve, "postgresql", port, 20, home=place, user=user, stop=signal.SIGINT):
             url = f"postgresql://portrait@127.0.0.1:{port}"
             _recovered(f"{url}/postgres", 20)
@@ -134,7 +134,7 @@ def _running(
                 command, cwd=place, env=environment, stdout=output, stderr=output, start_new_session=True, user=user
             )
         try:
-            assert answers(port, within), (own / "output").read_text()
+            assert accepts(port, within), (own / "output").read_text()
             yield
         finally:
             os.killpg(server.pid, stop)

@@ -1,4 +1,4 @@
-"""An installation for one test: a ledger, a broker, worker processes with made flows, and a keeper."""
+"""An installation for one test: a ledger, a broker, worker processes with fake flows, and a keeper."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ LEASE = 3.0
 
 
 def new_job(owner: str = "ann", created: float | None = None, **values: Any) -> Job:
-    """A queued job that the made flows can do."""
+    """A queued job that the fake flows can do."""
     now = time.time() if created is None else created
     given = {
         "kind": "generate",
@@ -42,11 +42,11 @@ def new_job(owner: str = "ann", created: float | None = None, **values: Any) -> 
 
 
 def portraits_of(ledger: Ledger, job: Job) -> list[PortraitRow]:
-    """What a job delivered, the best first."""
+    """The portraits of a job, the best first."""
     return sorted(ledger.portraits.list(job.owner, PortraitFilter(job=job.id)).items, key=lambda row: row.number)
 
 
-def until(true: Callable[[], object], within: float = 90.0, what: str = "") -> None:
+def wait_until(true: Callable[[], object], within: float = 90.0, what: str = "") -> None:
     """Wait for something; fails when it takes too long even for a machine that does ten things at once."""
     end = time.monotonic() + within
     while not true():
@@ -65,7 +65,7 @@ class Stand:
     app: Celery = field(init=False)
     workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
-    _keeping: threading.Thread | None = None
+    _keeper_thread: threading.Thread | None = None
 
     def __post_init__(self) -> None:
         self.installation = load_installation(self.environment)
@@ -80,14 +80,14 @@ class Stand:
     def keeper(self) -> Keeper:
         return Keeper(self.ledger, self.files, self.app, self.installation.tasks)
 
-    def keep(self) -> None:
+    def start_keeper(self) -> None:
         """Start a keeper."""
-        self._keeping = threading.Thread(target=self.keeper.run, args=(self._stop,))
-        self._keeping.start()
+        self._keeper_thread = threading.Thread(target=self.keeper.run, args=(self._stop,))
+        self._keeper_thread.start()
 
-    def work(self, ready: bool = True, **more: str) -> "subprocess.Popen[bytes]":
+    def start_worker(self, ready: bool = True, **more: str) -> "subprocess.Popen[bytes]":
         """Start a worker in a process group of its own, and wait until it is there."""
-        before = self.there()
+        before = self.worker_ids()
         with (self.home / "workers.log").open("ab") as log:
             started = subprocess.Popen(
                 [sys.executable, "-m", "tests.tasks.processes", "worker"],
@@ -99,35 +99,35 @@ class Stand:
             )
         self.workers.append(started)
         if ready:
-            until(lambda: self.there() - before, what=self.log())
+            wait_until(lambda: self.worker_ids() - before, what=self.log())
         return started
 
-    def ask(self, owner: str = "ann", ring: bool = True, **params: Any) -> Job:
-        """Ask for a job and ring."""
+    def add_job(self, owner: str = "ann", notify: bool = True, **params: Any) -> Job:
+        """Add a job and notify the workers."""
         job = self.ledger.jobs.add(new_job(owner, params=params))
-        if ring:
+        if notify:
             broker.notify(self.app, "cpu")
         return job
 
-    def see(self, job: Job) -> Job:
+    def get_job(self, job: Job) -> Job:
         return self.ledger.jobs.get(job.owner, job.id)
 
-    def wait(self, job: Job, *states: str, within: float = 90.0) -> Job:
+    def wait_for(self, job: Job, *states: str, within: float = 90.0) -> Job:
         """Wait until a job is in one of these states."""
-        until(lambda: self.see(job).state in states, within, f"{self.see(job)}\n{self.log()}")
-        return self.see(job)
+        wait_until(lambda: self.get_job(job).state in states, within, f"{self.get_job(job)}\n{self.log()}")
+        return self.get_job(job)
 
-    def left(self) -> int:
+    def count_unfinished(self) -> int:
         """How many jobs have not ended."""
         counts = self.ledger.jobs.count_by_state()
         return sum(count for (_, state), count in counts.items() if state not in FINISHED)
 
-    def runs(self, job: Job) -> int:
+    def count_runs(self, job: Job) -> int:
         """How often a run of a job began."""
         file = self.home / "runs"
         return file.read_text().split().count(job.id) if file.exists() else 0
 
-    def there(self) -> set[str]:
+    def worker_ids(self) -> set[str]:
         return {worker.id for worker in self.ledger.workers.list_live(time.time())}
 
     def log(self) -> str:
@@ -136,8 +136,8 @@ class Stand:
 
     def close(self) -> None:
         self._stop.set()
-        if self._keeping is not None:
-            self._keeping.join()
+        if self._keeper_thread is not None:
+            self._keeper_thread.join()
         for worker in self.workers:
             kill(worker)
         self.ledger.close()

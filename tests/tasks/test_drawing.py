@@ -1,4 +1,4 @@
-"""The whole story on tiny networks, through the queue: photos, learning, and every way of drawing who was learned."""
+"""Prepare, train and generate through the queue on tiny networks, in every mode of drawing."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ class TinyEngines(Engines):
     def restorer(self, name: str = "") -> Restorer:
         return fakes.FakeRestorer()
 
-    def reader(self, space: str) -> Callable[[], FaceFinder]:
+    def lazy_embedder(self, space: str) -> Callable[[], FaceFinder]:
         return lambda: FakeReader(space)
 
 
@@ -79,7 +79,7 @@ def run(runner: JobRunner, kind: str, needs: frozenset[str], **params: Any) -> J
     return done
 
 
-def test_from_photos_to_portraits_drawn_in_every_way(runner: JobRunner, tmp_path: Path) -> None:
+def test_from_photos_to_portraits_in_every_mode(runner: JobRunner, tmp_path: Path) -> None:
     ledger, files = runner.ledger, runner.files
     person = ledger.people.add("ann", "Ann", "1", "Ann", 1.0).id
     for at in range(3):
@@ -94,8 +94,8 @@ def test_from_photos_to_portraits_drawn_in_every_way(runner: JobRunner, tmp_path
         runner, "train", required_abilities("train", base="xl"), person=person, training_set=set_id, base="xl"
     )
     identity = str(trained.result["identity"])
-    ways = (["lora"], ["instantid"], ["lora", "instantid"], ["photomaker"], ["faceid"])
-    for number, names in enumerate(ways):
+    modes = (["lora"], ["instantid"], ["lora", "instantid"], ["photomaker"], ["faceid"])
+    for number, names in enumerate(modes):
         technique = {"base": "xl", "identities": names, "scheduler": "own", "steps": 2}
         params: dict[str, Any] = {"identities": {"1": identity}, "style": "text-garden", "technique": technique}
         params |= {"seed": number, "size": [64, 80], "count": 1, "format": "png"}

@@ -1,4 +1,4 @@
-"""Edits through the queue on tiny networks: drawn of a portrait, drawn again, and told when the portrait is gone."""
+"""Edits through the queue on tiny networks: made from a portrait, reproduced, and refused when the portrait was deleted."""
 
 import time
 from pathlib import Path
@@ -41,7 +41,7 @@ def drawn(runner: JobRunner, tmp_path: Path) -> Job:  # noqa: F811
 def edited(runner: JobRunner, before: Job, **edit: Any) -> dict[str, Any]:  # noqa: F811
     """The params of a job that edits the portrait of another."""
     (portrait,) = before.result["portraits"]
-    params = {name: wish for name, wish in before.params.items() if name != "size"}
+    params = {name: value for name, value in before.params.items() if name != "size"}
     return {**params, "seed": 8, "edit": {"portrait": portrait, "words": "", "area": [], "strength": None, **edit}}
 
 
@@ -53,51 +53,51 @@ def file_of(runner: JobRunner, job: Job) -> Path:  # noqa: F811
     return next(runner.files.portraits("ann", job.id).glob("*.png"))
 
 
-def test_a_portrait_is_gone_on_from_in_every_way(runner: JobRunner, tmp_path: Path) -> None:  # noqa: F811
+def test_a_portrait_is_edited_in_every_kind(runner: JobRunner, tmp_path: Path) -> None:  # noqa: F811
     first = drawn(runner, tmp_path)
     before = picture(runner, first)
     assert before.shape == (100, 80, 3)
-    ways: list[dict[str, Any]] = [
+    kinds: list[dict[str, Any]] = [
         {"kind": "variations"},
         {"kind": "change", "words": "with a hat"},
         {"kind": "repaint", "area": [TRIANGLE]},
         {"kind": "extend", "shape": [1, 1]},
     ]
-    made = [run(runner, "generate", NEEDS, **edited(runner, first, **way)) for way in ways]
+    made = [run(runner, "generate", NEEDS, **edited(runner, first, **kind_)) for kind_ in kinds]
     images = [picture(runner, job) for job in made]
     assert [image.shape for image in images] == [(100, 80, 3)] * 3 + [(100, 100, 3)]
     assert not any(np.array_equal(before, image) for image in images)
     assert np.array_equal(images[2][:19], before[:19])
     assert np.array_equal(images[2][51:], before[51:])
     assert np.array_equal(images[3][:, 13:87], before[:, 3:77])
-    for job, way in zip(made, ways, strict=True):
+    for job, kind_ in zip(made, kinds, strict=True):
         recipe = read_recipe(file_of(runner, job))
-        assert recipe["edit"]["kind"] == way["kind"]
+        assert recipe["edit"]["kind"] == kind_["kind"]
         assert len(recipe["edit"]["picture"]) == 64
         assert b"trainedAlgorithmicMedia" in file_of(runner, job).read_bytes()
     again = run(runner, "generate", NEEDS, **made[2].params, candidate=0, refiners=[])
     assert np.array_equal(picture(runner, again), images[2])
 
 
-def test_what_is_being_drawn_is_shown_step_by_step(
+def test_previews_appear_step_by_step(
     runner: JobRunner,  # noqa: F811
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shown: list[Image] = []
+    pictures: list[Image] = []
     monkeypatch.setattr(previews, "INTERVAL", 0.0)
-    monkeypatch.setattr(running, "REPORT_EVERY", 0.0)
-    monkeypatch.setattr(running, "PREVIEW_EVERY", 0.0)
-    monkeypatch.setattr(running, "write_preview", lambda image, path: shown.append(image))
+    monkeypatch.setattr(running, "REPORT_INTERVAL", 0.0)
+    monkeypatch.setattr(running, "PREVIEW_INTERVAL", 0.0)
+    monkeypatch.setattr(running, "write_preview", lambda image, path: pictures.append(image))
     done = drawn(runner, tmp_path)
     width, height = read_recipe(file_of(runner, done))["drawn"]["size"]
-    steps = [image for image in shown if image.shape == (height // 2, width // 2, 3)]
+    steps = [image for image in pictures if image.shape == (height // 2, width // 2, 3)]
     assert len(steps) == 3
     assert not np.array_equal(steps[0], steps[2])
-    assert done.preview == len(shown)
+    assert done.preview == len(pictures)
 
 
-def test_a_portrait_that_was_deleted_meanwhile_is_told(runner: JobRunner, tmp_path: Path) -> None:  # noqa: F811
+def test_a_portrait_that_was_deleted_meanwhile_is_not_found(runner: JobRunner, tmp_path: Path) -> None:  # noqa: F811
     first = drawn(runner, tmp_path)
     params = edited(runner, first, kind="variations")
     runner.ledger.portraits.delete("ann", first.result["portraits"][0], time.time())

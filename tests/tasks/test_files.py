@@ -17,7 +17,7 @@ def inside(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_stream_is_saved_whole(files: Files) -> None:
+def test_a_stream_is_saved(files: Files) -> None:
     saved = files.save([b"ab", b"c"], files.selfie("ann", "p1", "s1"), 3)
     assert saved.path.read_bytes() == b"abc"
     assert saved.bytes == 3
@@ -54,7 +54,7 @@ def test_only_ids_become_names(files: Files, id: str) -> None:
         assert caught.value.code == "not_found"
 
 
-def test_erasing_says_what_went_and_touches_nobody_else(files: Files) -> None:
+def test_erasing_returns_the_files_and_touches_nobody_else(files: Files) -> None:
     for owner, person in (("ann", "p1"), ("ann", "p2"), ("bob", "p1")):
         files.save([b"x"], files.selfie(owner, person, "s"), 9)
         files.save([b"x"], files.training_set(owner, person, "set") / "set.json", 9)

@@ -26,17 +26,17 @@ def test_a_run_that_succeeds() -> None:
 
 
 def test_cancelling_wins_over_success() -> None:
-    asked = jobs.request_cancel(held(), 12.0)
-    assert asked.state == "cancelling"
-    assert asked.token == "t", "the worker still has it"  # noqa: S105 -- a lease
+    queued = jobs.request_cancel(held(), 12.0)
+    assert queued.state == "cancelling"
+    assert queued.token == "t", "the worker still has it"  # noqa: S105 -- a lease
     with pytest.raises(Cancelled):
-        jobs.report_progress(asked, "drawing", 0.5, "")
+        jobs.report_progress(queued, "drawing", 0.5, "")
     with pytest.raises(Cancelled):
-        jobs.succeed(asked, 13.0, {})
-    assert jobs.fail(asked, 13.0, FAULT).state == "cancelled"
-    assert jobs.retry_or_fail(asked, 13.0, FAULT, Limits()).state == "cancelled"
-    assert jobs.requeue_expired(asked, 13.0, Limits()).state == "cancelled"
-    assert jobs.release(asked, 13.0).state == "cancelled"
+        jobs.succeed(queued, 13.0, {})
+    assert jobs.fail(queued, 13.0, FAULT).state == "cancelled"
+    assert jobs.retry_or_fail(queued, 13.0, FAULT, Limits()).state == "cancelled"
+    assert jobs.requeue_expired(queued, 13.0, Limits()).state == "cancelled"
+    assert jobs.release(queued, 13.0).state == "cancelled"
 
 
 def test_queued_is_cancelled_at_once_and_twice_is_once() -> None:
@@ -62,7 +62,7 @@ def test_given_back_counts_nothing() -> None:
     assert (job.state, job.losses, job.failures, job.worker) == ("queued", 1, 1, None)
 
 
-def test_an_ended_job_starts_over_when_it_is_tried_again() -> None:
+def test_a_retried_job_has_its_counts_at_zero() -> None:
     dead = jobs.retry_or_fail(held(failures=2, losses=3), 20.0, FAULT, Limits())
     again = jobs.retry(dead, 50.0)
     assert (again.state, again.losses, again.failures, again.fault, again.created) == ("queued", 0, 0, None, 50.0)
@@ -82,7 +82,7 @@ def test_an_ended_job_starts_over_when_it_is_tried_again() -> None:
         lambda: jobs.release(new_job(state="expired"), 1.0),
     ],
 )
-def test_no_other_way(wrong: Callable[[], Job]) -> None:
+def test_other_transitions_are_refused(wrong: Callable[[], Job]) -> None:
     with pytest.raises(UserError) as caught:
         wrong()
     assert caught.value.code == "bad_transition"

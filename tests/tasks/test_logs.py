@@ -34,7 +34,7 @@ def test_a_line_says_when_where_and_what(written: io.StringIO) -> None:
     assert line["time"][:2] == "20"
 
 
-def test_an_error_is_told_by_its_class_and_place_alone(written: io.StringIO) -> None:
+def test_an_error_is_logged_with_its_class_and_place_only(written: io.StringIO) -> None:
     try:
         int("the photo /home/ann/ann.jpg of Ann")
     except ValueError:

@@ -12,7 +12,7 @@ import pytest
 
 from tasks.jobs import Job
 from tests.tasks.conftest import broker_of, stand_at
-from tests.tasks.stand import LEASE, Stand, kill, portraits_of, until
+from tests.tasks.stand import LEASE, Stand, kill, portraits_of, wait_until
 
 pytestmark = pytest.mark.chaos
 
@@ -46,17 +46,17 @@ def test_every_job_succeeds_once_while_workers_are_killed(
 ) -> None:
     stand, dice = installed, random.Random(JOBS)  # noqa: S311 -- the same dice for each line of the table
     began = time.monotonic()
-    stand.keep()
+    stand.start_keeper()
     jobs = [
-        stand.ask(
+        stand.add_job(
             f"owner{at % 7}", steps=dice.randint(1, 5), seconds=dice.uniform(0.02, 0.15), count=dice.randint(1, 4)
         )
         for at in range(JOBS)
     ]
     kills = killing(stand, dice)
     seconds = time.monotonic() - began
-    ended = [stand.see(job) for job in jobs]
-    again = sum(max(0, stand.runs(job) - 1) for job in jobs)
+    ended = [stand.get_job(job) for job in jobs]
+    again = sum(max(0, stand.count_runs(job) - 1) for job in jobs)
     wrong = sum(wrong_portraits(stand, job) for job in jobs)
     losses = sum(job.losses for job in ended)
     database, broker = request.node.callspec.params["database"], request.node.callspec.params["installed"]
@@ -72,16 +72,16 @@ def test_every_job_succeeds_once_while_workers_are_killed(
 
 def killing(stand: Stand, dice: random.Random) -> int:
     """Kill any worker every few seconds until every job has ended; returns how many were killed."""
-    workers = [stand.work(ready=False) for _ in range(WORKERS)]
+    workers = [stand.start_worker(ready=False) for _ in range(WORKERS)]
     kills = 0
-    while before := stand.left():
+    while before := stand.count_unfinished():
         with suppress(AssertionError):
-            until(lambda: not stand.left(), within=dice.uniform(1, 6))
-        until(
-            lambda before=before: stand.left() < before, what=stand.log()
+            wait_until(lambda: not stand.count_unfinished(), within=dice.uniform(1, 6))
+        wait_until(
+            lambda before=before: stand.count_unfinished() < before, what=stand.log()
         )  # a slow machine needs longer to start workers
         kill(workers.pop(dice.randrange(len(workers))))
-        workers.append(stand.work(ready=False))
+        workers.append(stand.start_worker(ready=False))
         kills += 1
         assert kills < JOBS, stand.log()
     return kills

@@ -1,4 +1,4 @@
-"""The whole story on tiny networks: the HTTP API, a broker, a worker process of its own, and every way of drawing somebody."""
+"""End to end on tiny networks: the HTTP API, a broker, a worker process of its own, and every mode of drawing."""
 
 import io
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tasks.settings import load
 from tests import hub_store
 from tests.tasks.api.harness import ApiHarness, open_api
 from tests.tasks.conftest import stand_at
-from tests.tasks.stand import Stand, until
+from tests.tasks.stand import Stand, wait_until
 
 pytestmark = [pytest.mark.services, pytest.mark.models, pytest.mark.networks]
 
@@ -34,7 +34,7 @@ base = "tiny"
 device = "cpu"
 redraws = 0
 """
-WAYS: dict[str, dict[str, Any]] = {
+MODES: dict[str, dict[str, Any]] = {
     "learned": {"identities": ["lora"]},
     "one photo": {"identities": ["instantid"]},
     "both": {"identities": ["lora", "instantid"], "strengths": {"lora": 0.7}},
@@ -44,7 +44,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[tuple[Stand, ApiHarness]]:
+def served(tmp_path: Path) -> Iterator[tuple[Stand, ApiHarness]]:
     """An installation with a base of its own and the tiny adapters beside the embedded models; its API and its worker."""
     filled = hub_store.fill(tmp_path)
     for real in load().models.folder.iterdir():
@@ -52,42 +52,42 @@ def house(tmp_path: Path) -> Iterator[tuple[Stand, ApiHarness]]:
             (filled.models.folder / real.name).symlink_to(real)
     (tmp_path / "portrait.toml").write_text(SETTINGS.format(base=filled.bases["xl"].path))
     more = {"PORTRAIT_TASKS__LEASE__SECONDS": "60", "PORTRAIT_TASKS__CPU_FOR_GPU_QUEUES": "true"}
-    with contextmanager(stand_at)(tmp_path, more) as stand, open_api(stand.environment) as desk:
-        stand.work(
-            QUEUES="cpu,gpu.train,gpu.generate", FLOWS="tests.tasks.reading_flows:open_flows", OMP_NUM_THREADS="1"
+    with contextmanager(stand_at)(tmp_path, more) as stand, open_api(stand.environment) as api:
+        stand.start_worker(
+            QUEUES="cpu,gpu.train,gpu.generate", FLOWS="tests.tasks.fake_reader_flows:open_flows", OMP_NUM_THREADS="1"
         )
-        yield stand, desk
+        yield stand, api
 
 
-def test_from_photos_to_marked_portraits_in_five_ways(house: tuple[Stand, ApiHarness], tmp_path: Path) -> None:
-    stand, desk = house
-    client = desk.client()
+def test_from_photos_to_portraits_in_five_modes(served: tuple[Stand, ApiHarness], tmp_path: Path) -> None:
+    stand, api = served
+    client = api.client()
     person = _person(client, tmp_path / "photos")
     _done(stand, client, client.post("/trainings", json={"person": person}))
     trained = _done(stand, client, client.post("/trainings", json={"person": person, "base": "tiny", "steps": 2}))
     assert trained["result"]["steps"] == 2
     able = {each["name"]: each["ready"] for each in client.get("/abilities").json()["items"]}
-    assert all(able[f"base:tiny:{way}"] for names in WAYS.values() for way in names["identities"])
+    assert all(able[f"base:tiny:{mode}"] for names in MODES.values() for mode in names["identities"])
     assert not able["base:sdxl"]
     pictures: dict[str, np.ndarray] = {}
-    for name, way in WAYS.items():
-        technique = {"base": "tiny", "steps": 2, **way}
+    for name, mode in MODES.items():
+        technique = {"base": "tiny", "steps": 2, **mode}
         order = {"people": {"1": person}, "style": "text-garden", "technique": technique, "seed": 5}
         order |= {"size": {"width": 128, "height": 160}, "format": "png", "traits": {"glasses": "with glasses"}}
         job = _done(stand, client, client.post("/generations", json=order))
         (id,) = job["result"]["portraits"]
-        told = client.get(f"/portraits/{id}").json()
-        _scored(told)
+        options = client.get(f"/portraits/{id}").json()
+        _scored(options)
         file = tmp_path / f"{name}.png"
         file.write_bytes(client.get(f"/portraits/{id}/file").content)
         recipe = _marked(file)
-        assert recipe["technique"]["identities"] == way["identities"]
+        assert recipe["technique"]["identities"] == mode["identities"]
         assert recipe["drawn"]["base"] == "tiny"
         assert "with glasses" in recipe["drawn"]["prompt"]
-        assert ("lora_hash" in recipe["drawn"]) == ("lora" in way["identities"])
+        assert ("lora_hash" in recipe["drawn"]) == ("lora" in mode["identities"])
         with PIL.Image.open(file) as picture:
             pictures[name] = np.asarray(picture.convert("RGB"), np.float32)
-    assert len({picture.tobytes() for picture in pictures.values()}) == len(WAYS)
+    assert len({picture.tobytes() for picture in pictures.values()}) == len(MODES)
     assert all(picture.shape == (160, 128, 3) and picture.std() > 1 for picture in pictures.values())
 
 
@@ -101,25 +101,25 @@ def _person(client: Any, folder: Path) -> str:
     return id
 
 
-def _done(stand: Stand, client: Any, asked: Any) -> dict[str, Any]:
+def _done(stand: Stand, client: Any, ordered: Any) -> dict[str, Any]:
     """The job as it is when it has succeeded."""
-    assert asked.status_code == 202, asked.text
-    place = asked.headers["location"].removeprefix("/v1")
-    until(lambda: client.get(place).json()["finished"], 240, stand.log())
+    assert ordered.status_code == 202, ordered.text
+    place = ordered.headers["location"].removeprefix("/v1")
+    wait_until(lambda: client.get(place).json()["finished"], 240, stand.log())
     job = client.get(place).json()
     assert job["state"] == "succeeded", job["fault"]
     return job
 
 
 def _scored(portrait: dict[str, Any]) -> None:
-    """A face that was found is compared with the person; random networks draw none, and the scores say that."""
+    """A face that was found is compared with the person; random networks draw none, which the scores show."""
     scores = portrait["scores"]
     assert {"total", "faces", "sharpness", "eyes"} <= set(scores)
     assert bool(portrait["likeness"]) == (scores["faces"] > 0)
 
 
 def _marked(file: Path) -> dict[str, Any]:
-    """The recipe inside the file, beside the words that say how it came about."""
+    """The recipe inside the file, beside the description."""
     with PIL.Image.open(io.BytesIO(file.read_bytes())) as picture:
         described = picture.getxmp()["xmpmeta"]["RDF"]["Description"]
     assert described["DigitalSourceType"].endswith("/trainedAlgorithmicMedia")

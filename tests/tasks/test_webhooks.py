@@ -15,14 +15,14 @@ from tasks.ledger.ledger import Ledger
 from tasks.ledger.queue import Outcome
 from tasks.ledger.rows import DeliveryRow
 from tasks.webhooks import JITTER, MAX_PER_HOST, MAX_PER_WEBHOOK, SCHEDULE, WebhookSender, check_url, new_secret
-from tests.tasks.receiver import Receiver, receiver
 from tests.tasks.stand import new_job
+from tests.tasks.webhook_receiver import Receiver, receiver
 
 
 @pytest.fixture
 def there() -> Iterator[Receiver]:
-    with receiver() as told:
-        yield told
+    with receiver() as server:
+        yield server
 
 
 @pytest.fixture
@@ -38,11 +38,11 @@ def calls(ledger: Ledger, url: str, count: int = 1, at: float = 1.0) -> list[Del
     ]
 
 
-def seen(ledger: Ledger, call: DeliveryRow) -> DeliveryRow:
+def delivery_of(ledger: Ledger, call: DeliveryRow) -> DeliveryRow:
     return ledger.webhooks.delivery("ann", call.id)
 
 
-def test_a_job_that_ends_is_told_and_the_signature_holds(
+def test_the_end_of_a_job_is_sent_with_a_valid_signature(
     sqlite: Ledger, sender: WebhookSender, there: Receiver
 ) -> None:
     secret = new_secret()
@@ -69,80 +69,80 @@ def test_a_job_that_ends_is_told_and_the_signature_holds(
 
 
 def test_a_failed_call_comes_back_with_the_same_id(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
-    there.answers = (500, 200)
+    there.statuses = (500, 200)
     (call,) = calls(sqlite, there.url)
     now = time.time()
     replace(sender, now=lambda: now).send_due()
-    failed = seen(sqlite, call)
+    failed = delivery_of(sqlite, call)
     assert (failed.state, failed.status, failed.attempts) == ("waiting", 500, 1)
     assert now + SCHEDULE[0] <= failed.due <= now + SCHEDULE[0] * (1 + JITTER)
     assert failed.answer.startswith("Thank you."), "what cannot be printed cannot be stored everywhere"
     replace(sender, now=lambda: failed.due - 0.1).send_due()
     assert len(there.calls) == 1
     replace(sender, now=lambda: failed.due).send_due()
-    assert (seen(sqlite, call).state, seen(sqlite, call).attempts) == ("delivered", 2)
+    assert (delivery_of(sqlite, call).state, delivery_of(sqlite, call).attempts) == ("delivered", 2)
     assert there.ids == [call.id, call.id]
 
 
 def test_after_the_last_try_it_is_given_up(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
-    there.answers = (503,)
+    there.statuses = (503,)
     (call,) = calls(sqlite, there.url)
     waits, now = [], time.time()
-    while seen(sqlite, call).state == "waiting":
+    while delivery_of(sqlite, call).state == "waiting":
         replace(sender, now=lambda now=now: now).send_due()
-        waits.append(seen(sqlite, call).due - now)
-        now = seen(sqlite, call).due
-    assert (seen(sqlite, call).state, len(there.calls)) == ("given_up", len(SCHEDULE) + 1)
+        waits.append(delivery_of(sqlite, call).due - now)
+        now = delivery_of(sqlite, call).due
+    assert (delivery_of(sqlite, call).state, len(there.calls)) == ("given_up", len(SCHEDULE) + 1)
     assert all(planned <= wait <= planned * (1 + JITTER) for planned, wait in zip(SCHEDULE, waits, strict=False))
 
 
-def test_gone_disables_the_webhook(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
-    there.answers = (410,)
+def test_status_410_disables_the_webhook(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
+    there.statuses = (410,)
     first, second = calls(sqlite, there.url, 2)
     sender.send_due()
     hook = sqlite.webhooks.get("ann", first.webhook)
     assert hook.disabled
     assert "410" in hook.why_disabled
-    assert {seen(sqlite, call).state for call in (first, second)} == {"given_up"}
+    assert {delivery_of(sqlite, call).state for call in (first, second)} == {"given_up"}
     late = sqlite.webhooks.enqueue("ann", hook.id, "job.failed", {}, 1.0)
     before = len(there.calls)
     sender.send_due()
-    assert (seen(sqlite, late).state, len(there.calls)) == ("given_up", before)
+    assert (delivery_of(sqlite, late).state, len(there.calls)) == ("given_up", before)
 
 
-def test_a_redirect_is_not_followed(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
-    there.answers = (307,)
+def test_redirects_are_refused(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
+    there.statuses = (307,)
     (call,) = calls(sqlite, there.url)
     sender.send_due()
     assert [each.path for each in there.calls] == ["/"]
-    assert (seen(sqlite, call).state, seen(sqlite, call).status) == ("waiting", 307)
+    assert (delivery_of(sqlite, call).state, delivery_of(sqlite, call).status) == ("waiting", 307)
 
 
 def test_nobody_there_is_a_failed_call(sqlite: Ledger, sender: WebhookSender) -> None:
     (call,) = calls(sqlite, "http://127.0.0.1:9/")
     sender.send_due()
-    assert (seen(sqlite, call).state, seen(sqlite, call).status) == ("waiting", None)
-    assert "refused" in seen(sqlite, call).answer
+    assert (delivery_of(sqlite, call).state, delivery_of(sqlite, call).status) == ("waiting", None)
+    assert "refused" in delivery_of(sqlite, call).answer
 
 
-def test_a_receiver_that_never_ends_its_answer_is_left(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
+def test_an_endless_response_is_cut_off(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
     there.slow = 60
     (call,) = calls(sqlite, f"{there.url}/slow")
     assert not replace(sender, hold=1.0).send_due()
-    assert (seen(sqlite, call).state, seen(sqlite, call).attempts) == ("waiting", 1)
-    assert "no answer" in seen(sqlite, call).answer
+    assert (delivery_of(sqlite, call).state, delivery_of(sqlite, call).attempts) == ("waiting", 1)
+    assert "no answer" in delivery_of(sqlite, call).answer
 
 
 def slow_before(there: Receiver, sender: WebhookSender, fast: int) -> int:
     """How many calls to a receiver that hangs were made when all to the others had arrived; only then it lets go."""
     now = time.time()
 
-    def look() -> bool:
+    def resolver() -> bool:
         if [call.path for call in there.calls].count("/") == fast:
             there.slow = 0
         return False
 
-    assert not replace(sender, now=lambda: now).send_due(look), "all were made"
+    assert not replace(sender, now=lambda: now).send_due(resolver), "all were made"
     paths = [call.path for call in there.calls]
     return paths[: len(paths) - paths[::-1].index("/")].count("/slow")
 
@@ -152,8 +152,8 @@ def test_a_slow_receiver_holds_up_nobody(sqlite: Ledger, sender: WebhookSender, 
     slow = calls(sqlite, f"{there.url}/slow", 10 * MAX_PER_WEBHOOK)
     fast = calls(sqlite, there.url, 30, at=2.0)
     assert slow_before(there, sender, len(fast)) <= MAX_PER_WEBHOOK
-    assert {seen(sqlite, call).state for call in fast} == {"delivered"}
-    assert {seen(sqlite, call).attempts for call in slow} == {1}
+    assert {delivery_of(sqlite, call).state for call in fast} == {"delivered"}
+    assert {delivery_of(sqlite, call).attempts for call in slow} == {1}
 
 
 def test_a_host_that_hangs_holds_up_nobody_however_many_webhooks_call_it(
@@ -163,8 +163,8 @@ def test_a_host_that_hangs_holds_up_nobody_however_many_webhooks_call_it(
     slow = [calls(sqlite, f"{there.url}/slow")[0] for _ in range(3 * MAX_PER_HOST)]
     fast = calls(sqlite, there.url.replace("127.0.0.1", "LOCALHOST"), 20, at=2.0)
     assert slow_before(there, sender, len(fast)) <= MAX_PER_HOST
-    assert {seen(sqlite, call).state for call in fast} == {"delivered"}
-    assert {seen(sqlite, call).attempts for call in slow} == {1}
+    assert {delivery_of(sqlite, call).state for call in fast} == {"delivered"}
+    assert {delivery_of(sqlite, call).attempts for call in slow} == {1}
 
 
 def test_a_call_that_becomes_due_meanwhile_does_not_wait_for_one_that_hangs(
@@ -175,15 +175,15 @@ def test_a_call_that_becomes_due_meanwhile_does_not_wait_for_one_that_hangs(
     late: list[DeliveryRow] = []
     now = time.time()
 
-    def look() -> bool:
+    def resolver() -> bool:
         if there.calls and not late:
             late.extend(calls(sqlite, there.url))
         if "/" in [call.path for call in there.calls]:
             there.slow = 0
         return False
 
-    assert not replace(sender, now=lambda: now).send_due(look)
-    assert seen(sqlite, late[0]).state == "delivered"
+    assert not replace(sender, now=lambda: now).send_due(resolver)
+    assert delivery_of(sqlite, late[0]).state == "delivered"
     assert [call.path for call in there.calls].index("/") <= MAX_PER_WEBHOOK
 
 
@@ -192,10 +192,10 @@ def test_who_is_called_away_makes_some_calls_and_leaves_the_rest(
 ) -> None:
     made = calls(sqlite, there.url, 3 * MAX_PER_WEBHOOK)
     assert sender.send_due(lambda: True), "there are more"
-    told = Counter((seen(sqlite, call).state, seen(sqlite, call).attempts) for call in made)
-    assert told == {("delivered", 1): MAX_PER_WEBHOOK, ("waiting", 0): 2 * MAX_PER_WEBHOOK}
+    states = Counter((delivery_of(sqlite, call).state, delivery_of(sqlite, call).attempts) for call in made)
+    assert states == {("delivered", 1): MAX_PER_WEBHOOK, ("waiting", 0): 2 * MAX_PER_WEBHOOK}
     assert not sender.send_due()
-    assert {seen(sqlite, call).state for call in made} == {"delivered"}
+    assert {delivery_of(sqlite, call).state for call in made} == {"delivered"}
 
 
 def test_what_killed_its_sender_each_time_is_given_up(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
@@ -203,7 +203,7 @@ def test_what_killed_its_sender_each_time_is_given_up(sqlite: Ledger, sender: We
     for at in range(len(SCHEDULE) + 1):
         assert sqlite.webhooks.claim_due(10.0 * at + 2, 10.0 * at + 9)
     sender.send_due()
-    assert (seen(sqlite, call).state, there.calls) == ("given_up", [])
+    assert (delivery_of(sqlite, call).state, there.calls) == ("given_up", [])
 
 
 def test_a_private_receiver_is_not_called(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
@@ -212,12 +212,12 @@ def test_a_private_receiver_is_not_called(sqlite: Ledger, sender: WebhookSender,
     named = [calls(sqlite, f"https://{host}:{port}/")[0] for host in ("localtest.example", "2130706433", "[::1]")]
     plain = calls(sqlite, "http://example.com/")[0]
     replace(guarded, resolve=lambda host, port: ["93.184.215.14", "127.0.0.1"]).send_due()
-    assert all("public internet" in seen(sqlite, call).answer for call in named)
-    assert "https://" in seen(sqlite, plain).answer
+    assert all("public internet" in delivery_of(sqlite, call).answer for call in named)
+    assert "https://" in delivery_of(sqlite, plain).answer
     assert there.calls == []
 
 
-def test_a_name_is_looked_up_once_and_kept_for_tls(sqlite: Ledger, sender: WebhookSender, tmp_path: Path) -> None:
+def test_a_name_is_resolved_once_and_used_for_tls(sqlite: Ledger, sender: WebhookSender, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=hook.example"
     names = ["-addext", "subjectAltName=DNS:hook.example", "-keyout", str(key), "-out", str(certificate)]
@@ -225,20 +225,20 @@ def test_a_name_is_looked_up_once_and_kept_for_tls(sqlite: Ledger, sender: Webho
     served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     served.load_cert_chain(certificate, key)
     trusted = ssl.create_default_context(cafile=str(certificate))
-    asked: list[str] = []
+    resolved: list[str] = []
 
     def resolve(host: str, _: int) -> list[str]:
-        asked.append(host)
+        resolved.append(host)
         return ["127.0.0.1"]
 
     with receiver(served) as there:
         port = there.url.rpartition(":")[2]
         (good,), (other,) = (calls(sqlite, f"https://{name}.example:{port}/") for name in ("hook", "other"))
         replace(sender, resolve=resolve, context=trusted).send_due()
-        assert sorted(asked) == ["hook.example", "other.example"]
+        assert sorted(resolved) == ["hook.example", "other.example"]
         assert [call.headers["host"] for call in there.calls] == [f"hook.example:{port}"]
-        assert seen(sqlite, good).state == "delivered"
-        assert "certificate" in seen(sqlite, other).answer.lower()
+        assert delivery_of(sqlite, good).state == "delivered"
+        assert "certificate" in delivery_of(sqlite, other).answer.lower()
 
 
 @pytest.mark.parametrize(

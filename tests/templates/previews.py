@@ -46,8 +46,8 @@ def small(path: Path) -> bytes:
 
 def encoded(image: NDArray[np.uint8]) -> bytes:
     """A picture as good as `MOST_BYTES` allow."""
-    shown = PIL.Image.fromarray(image)
-    return next(file for quality in range(90, 10, -4) if len(file := _jpeg(shown, quality)) <= MOST_BYTES)
+    resized = PIL.Image.fromarray(image)
+    return next(file for quality in range(90, 10, -4) if len(file := _jpeg(resized, quality)) <= MOST_BYTES)
 
 
 def _jpeg(picture: PIL.Image.Image, quality: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Every style of the house shows itself: a portrait, or the card of a style that a model draws of words."""
+"""Every built-in style has a preview: a portrait, or the card of a text style."""
 
 import io
 

@@ -12,7 +12,7 @@ BACKDROPS = {f"studio-{name}" for name in ("grey", "warm", "cool", "black", "whi
 BACKDROPS |= {f"studio-{name}" for name in ("blue", "rose", "sage", "canvas", "city", "seaside", "library", "bricks")}
 
 
-def test_builtin_styles_are_whole() -> None:
+def test_builtin_styles_are_complete() -> None:
     entries = {entry.style.id: entry for entry in Catalog().entries()}
     assert set(entries) >= BACKDROPS | {"astronaut"}
     for entry in entries.values():
@@ -73,7 +73,7 @@ def test_a_huge_style_is_not_read(tmp_path: Path) -> None:
         read_style(path)
 
 
-def test_a_picture_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_missing_picture_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x/style.toml").write_text(
         'schema = 1\nid = "x"\nkind = "template"\ntitle = "X"\npicture = { file = "a.jpg" }\nlicence = "CC0-1.0"\n'

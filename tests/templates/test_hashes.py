@@ -21,7 +21,7 @@ def entry(folder: Path, **change: object) -> Entry:
     return Entry(STYLE.model_copy(update=change), folder)
 
 
-def test_a_seal_is_of_lines_and_files_and_not_of_number_status_or_preview(tmp_path: Path) -> None:
+def test_a_content_hash_covers_fields_and_files_but_not_version_status_or_preview(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"1")
     before = content_hash(entry(tmp_path))
     (tmp_path / "preview.jpg").write_bytes(b"seen")
@@ -34,7 +34,7 @@ def test_a_seal_is_of_lines_and_files_and_not_of_number_status_or_preview(tmp_pa
     assert list(asset_files(tmp_path / "nowhere")) == []
 
 
-def test_a_look_holds_until_picture_or_faces_change(tmp_path: Path) -> None:
+def test_a_check_hash_changes_with_picture_or_faces(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"1")
     before = check_hash(entry(tmp_path))
     assert check_hash(entry(tmp_path, title="Great hall")) == before
@@ -43,7 +43,7 @@ def test_a_look_holds_until_picture_or_faces_change(tmp_path: Path) -> None:
     assert check_hash(entry(tmp_path)) != before
 
 
-def test_a_picture_is_pinned_by_its_hash_once(tmp_path: Path) -> None:
+def test_the_hash_of_a_picture_is_filled_in_once(tmp_path: Path) -> None:
     assert with_picture_hash(entry(tmp_path)) == STYLE, "there is none yet"
     (tmp_path / "a.jpg").write_bytes(b"1")
     style = with_picture_hash(entry(tmp_path))

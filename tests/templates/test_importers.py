@@ -30,52 +30,52 @@ def facechain(folder: Path, **files: object) -> Path:
     return folder
 
 
-def told(brought: importers.ImportResult) -> set[tuple[str, str]]:
-    return {(each.source, each.field) for each in brought.skipped}
+def notes(imported: importers.ImportResult) -> set[tuple[str, str]]:
+    return {(each.source, each.field) for each in imported.skipped}
 
 
 def test_facechains_eight_fields_become_a_text_style(tmp_path: Path) -> None:
-    brought = importers.import_styles(facechain(tmp_path / "in", film=STYLE), tmp_path / "styles")
+    imported = importers.import_styles(facechain(tmp_path / "in", film=STYLE), tmp_path / "styles")
     (entry,) = Catalog((tmp_path / "styles",)).entries()
     style = entry.style
-    assert entry == brought.entries[0]
+    assert entry == imported.entries[0]
     assert (style.id, style.kind, style.title, style.status) == ("film-grain", "text", "Film grain", "draft")
     assert style.prompt == "{who}, {traits}, film grain, warm light, garden"
     assert style.strengths == {"lora": 0.9}
     (lora,) = style.loras
     assert (lora.model, lora.strength, lora.base) == ("someone/film-grain/film.safetensors", 0.3, "sd15")
     assert style.carried == {"facechain": {"img": "./style_image/film.jpg", "revision": "v1.0"}}
-    assert told(brought) == {(f"{'film'}.json", field) for field in ("licence", "img", "revision", "model_id")}
+    assert notes(imported) == {(f"{'film'}.json", field) for field in ("licence", "img", "revision", "model_id")}
     assert {each.code for each in lint.lint_fields(style)} == {"licence_missing"}
 
 
-def test_unknown_fields_are_kept_and_told(tmp_path: Path) -> None:
+def test_unknown_fields_are_carried_and_listed(tmp_path: Path) -> None:
     odd = {
         **STYLE,
         "name": "工作照(Work)",
         "cover": {"w": 3, "none": None, "list": [1, None]},
         "multiplier_style": "strong",
     }
-    brought = importers.import_styles(facechain(tmp_path / "in" / "Moonfilm", work=odd).parent, tmp_path / "styles")
+    imported = importers.import_styles(facechain(tmp_path / "in" / "Moonfilm", work=odd).parent, tmp_path / "styles")
     style = Catalog((tmp_path / "styles",)).find("work").style
     assert style.titles == {"zh": "工作照(Work)"}
     assert style.carried["facechain"]["cover"] == {"w": 3, "list": [1]}
     assert style.loras[0].strength == importers.USUAL_STYLE
-    assert {("work.json", "cover"), ("work.json", "multiplier_style")} <= told(brought)
+    assert {("work.json", "cover"), ("work.json", "multiplier_style")} <= notes(imported)
 
 
 def test_a_style_without_a_lora_and_with_a_prompt_in_parts_is_read(tmp_path: Path) -> None:
     plain = {"name": "Default", "model_id": None, "add_prompt_style": ["raw photo", "", "{simple} background"]}
-    brought = importers.import_styles(facechain(tmp_path / "in", default=plain) / "default.json", tmp_path / "styles")
-    style = brought.entries[0].style
+    imported = importers.import_styles(facechain(tmp_path / "in", default=plain) / "default.json", tmp_path / "styles")
+    style = imported.entries[0].style
     assert style.loras == ()
     assert style.prompt == "{who}, {traits}, raw photo, simple background"
-    assert ("default.json", "add_prompt_style") in told(brought)
+    assert ("default.json", "add_prompt_style") in notes(imported)
 
 
 def test_two_styles_of_one_name_get_two_ids(tmp_path: Path) -> None:
-    brought = importers.import_styles(facechain(tmp_path / "in", a=STYLE, b=STYLE), tmp_path / "styles")
-    assert [entry.style.id for entry in brought.entries] == ["film-grain", "film-grain-2"]
+    imported = importers.import_styles(facechain(tmp_path / "in", a=STYLE, b=STYLE), tmp_path / "styles")
+    assert [entry.style.id for entry in imported.entries] == ["film-grain", "film-grain-2"]
 
 
 def test_easyphotos_pictures_become_template_styles(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_easyphotos_pictures_become_template_styles(tmp_path: Path) -> None:
     (tmp_path / "in" / "fake.jpeg").write_bytes(b"GIF89a")
     (tmp_path / "in" / "notes.txt").write_text("hello")
     (tmp_path / "in" / "link.jpg").symlink_to("/etc/passwd")
-    brought = importers.import_styles(tmp_path / "in", tmp_path / "styles")
+    imported = importers.import_styles(tmp_path / "in", tmp_path / "styles")
     entry = Catalog((tmp_path / "styles",)).find("space-suit")
     place = entry.picture()
     assert place
@@ -93,7 +93,7 @@ def test_easyphotos_pictures_become_template_styles(tmp_path: Path) -> None:
     assert entry.style.picture
     assert entry.style.picture.sha256 == hashlib.sha256(content).hexdigest()
     assert (entry.style.kind, entry.style.title, entry.style.status) == ("template", "Space Suit", "draft")
-    assert told(brought) == {("Space Suit.jpg", "licence"), ("fake.jpeg", ""), ("notes.txt", "")}
+    assert notes(imported) == {("Space Suit.jpg", "licence"), ("fake.jpeg", ""), ("notes.txt", "")}
     assert {each.code for each in lint.lint_fields(entry.style)} == {"licence_missing", "credit_missing"}
 
 
@@ -109,7 +109,7 @@ def test_what_is_there_stays_and_nothing_is_half_imported(tmp_path: Path) -> Non
     "content",
     [b"", b"[1]", b"\xff\xfe", b'{"name": "x"}', b"[" * 200_000, b'{"add_prompt_style": "' + b"x" * 1_100_000],
 )
-def test_files_that_are_no_styles_are_told(tmp_path: Path, content: bytes) -> None:
+def test_files_that_are_no_styles_are_listed(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(UserError, match=r"x\.json") as caught:
         importers.import_styles(tmp_path / "x.json", tmp_path / "styles")
@@ -117,6 +117,6 @@ def test_files_that_are_no_styles_are_told(tmp_path: Path, content: bytes) -> No
     assert not (tmp_path / "styles").exists()
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing at"):
         importers.import_styles(tmp_path / "gone", tmp_path / "styles")

@@ -98,11 +98,11 @@ def test_planted_faults_are_found(change: dict[str, object], code: str) -> None:
     "words",
     ["{who} in Sussex", "{who} on an adelean sea", "{who}, unisexual clothing", "{who}, essex", "{who}, {traits}"],
 )
-def test_words_within_words_are_left_alone(words: str) -> None:
+def test_words_within_words_are_no_findings(words: str) -> None:
     assert lint.lint_fields(style({"prompt": words})) == []
 
 
-def test_a_negative_prompt_may_name_what_is_to_be_left_out() -> None:
+def test_a_negative_prompt_may_name_blocked_words() -> None:
     assert lint.lint_fields(style({"negative": "nsfw, nude"})) == []
 
 
@@ -126,7 +126,7 @@ def test_what_is_not_installed_is_found_only_by_who_knows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "change", "code"),
+    ("detected", "change", "code"),
     [
         (DetectedFaces(Size(800, 800), ()), {}, "no_face"),
         (DetectedFaces(Size(400, 800), (face(),)), {}, "picture_small"),
@@ -136,8 +136,8 @@ def test_what_is_not_installed_is_found_only_by_who_knows() -> None:
         (DetectedFaces(Size(800, 800), (face(),)), {"faces": 2}, "faces_missing"),
     ],
 )
-def test_faults_of_a_picture_are_found(seen: DetectedFaces, change: dict[str, object], code: str) -> None:
-    assert codes(lint.lint_picture(style(change, TEMPLATE), seen)) == {code}
+def test_faults_of_a_picture_are_found(detected: DetectedFaces, change: dict[str, object], code: str) -> None:
+    assert codes(lint.lint_picture(style(change, TEMPLATE), detected)) == {code}
 
 
 def test_passers_by_need_not_be_fit_for_anything() -> None:
@@ -165,17 +165,17 @@ def test_a_style_without_a_credit_for_its_picture_is_warned_of() -> None:
     assert (found.code, found.level) == ("credit_missing", "warning")
 
 
-def test_traits_fill_the_prompt_with_wishes_or_safe_defaults() -> None:
+def test_traits_fill_the_prompt_with_values_or_safe_defaults() -> None:
     given = style({"traits": {"hat": {"default": ""}}, "prompt": "{who}, {age} {gender}, {hat}, {glasses}, {traits}"})
     assert fill_traits(given.prompt, given, {}) == "{who}, person, {traits}"
-    wishes = {"age": "elderly", "gender": "woman", "hat": "in a straw hat", "glasses": "with glasses"}
-    assert fill_traits(given.prompt, given, wishes) == "{who}, elderly woman, in a straw hat, with glasses, {traits}"
+    values = {"age": "elderly", "gender": "woman", "hat": "in a straw hat", "glasses": "with glasses"}
+    assert fill_traits(given.prompt, given, values) == "{who}, elderly woman, in a straw hat, with glasses, {traits}"
 
 
-@pytest.mark.parametrize("wish", ["{who}", "(naked:1.4)", "<lora:x:1>", "[a|b]"])
-def test_a_wish_cannot_bring_placeholders_or_weights(wish: str) -> None:
+@pytest.mark.parametrize("value", ["{who}", "(naked:1.4)", "<lora:x:1>", "[a|b]"])
+def test_a_trait_cannot_add_placeholders_or_weights(value: str) -> None:
     given = style({"traits": {"hat": {"default": "plain"}}, "prompt": "{who}, {hat}, {gender}"})
-    assert fill_traits(given.prompt, given, {"hat": wish, "gender": wish}) == "{who}, plain, person"
+    assert fill_traits(given.prompt, given, {"hat": value, "gender": value}) == "{who}, plain, person"
 
 
 def test_placeholders_are_listed_once_in_their_order() -> None:

@@ -81,7 +81,7 @@ def test_the_json_schema_knows_every_field() -> None:
     assert schema["additionalProperties"] is False
 
 
-def test_a_folder_is_added_whole_and_once(tmp_path: Path) -> None:
+def test_a_folder_is_added_completely_and_once(tmp_path: Path) -> None:
     source = tmp_path / "mine"
     source.mkdir()
     write_style(StyleFile.model_validate(FULL), source / "style.toml")

@@ -1,4 +1,4 @@
-"""Style files as the values that flow."""
+"""Conversion of a style.toml into a `Style`."""
 
 from portrait.generation.passes import Passes
 from templates.schema import StyleFile
@@ -12,11 +12,11 @@ INTO = {
 
 
 def test_a_template_says_how_it_is_drawn_into() -> None:
-    told = to_style(StyleFile.model_validate(INTO))
-    assert told.passes == Passes(face=0.6, seam=0, controls={"tile": 0.5}, needs=("canny", "tile"))
-    assert told.engines == ("diffusion",)
-    assert told.prompt_spec is not None
-    assert told.prompt_spec.prompt == "{who} in a space suit"
+    style = to_style(StyleFile.model_validate(INTO))
+    assert style.passes == Passes(face=0.6, seam=0, controls={"tile": 0.5}, needs=("canny", "tile"))
+    assert style.engines == ("diffusion",)
+    assert style.prompt_spec is not None
+    assert style.prompt_spec.prompt == "{who} in a space suit"
 
 
 def test_a_template_that_says_nothing_of_it_has_no_scene() -> None:

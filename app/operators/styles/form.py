@@ -205,8 +205,8 @@ def _trait_row(fields: Fields, key: str, row: Row) -> Row | None:
     return {"name": name, "default": default, "choices": list(choices)} if name else None
 
 
-def _strength_row(fields: Fields, key: str, row: Row, names: Sequence[str], most: float) -> Row | None:
-    """A name with its strength of 0..`most`."""
+def _strength_row(fields: Fields, key: str, row: Row, names: Sequence[str], max_value: float) -> Row | None:
+    """A name with its strength of 0..`max_value`."""
     one, two = st.columns([3, 2])
     now = row.get("name")
     name = one.selectbox(
@@ -220,7 +220,7 @@ def _strength_row(fields: Fields, key: str, row: Row, names: Sequence[str], most
     )
     first = float(row.get("strength", 1.0))
     strength = two.number_input(
-        translate("style_form.strength"), 0.0, most, step=0.05, key=fields.state_key(f"{key}-strength", first)
+        translate("style_form.strength"), 0.0, max_value, step=0.05, key=fields.state_key(f"{key}-strength", first)
     )
     return {"name": name, "strength": float(strength)} if name else None
 

@@ -1,1 +1,1 @@
-"""Base models: families, loading, memory, LoRA; one loaded base lent to one request at a time."""
+"""Base models: families, loading, memory, LoRA; a loaded base leased to one request at a time."""

@@ -14,33 +14,33 @@ from portrait.errors import broken_model
 
 _Network = TypeVar("_Network")
 BROKEN = (OSError, ValueError, KeyError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError)
-"""What libraries raise for files that are not what they should be."""
+"""What libraries raise for broken files and files of another kind."""
 
 
-def load_checkpoint(file: Path, wanted: Sequence[str]) -> dict[str, Any]:
+def load_checkpoint(file: Path, names: Sequence[str]) -> dict[str, Any]:
     """A checkpoint's groups of tensors, `{group: {name: tensor}}`; raises `EngineError` (`broken_model`).
 
     Of a pickle only tensors are read: a pickle could run any program.
     """
     try:
         if file.suffix == ".safetensors":
-            held: dict[str, Any] = {}
+            groups: dict[str, Any] = {}
             for name, tensor in load_file(file).items():
                 group, _, rest = name.partition(".")
-                held.setdefault(group, {})[rest] = tensor
+                groups.setdefault(group, {})[rest] = tensor
         else:
-            held = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+            groups = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except BROKEN as error:
         why = "it holds more than numbers" if isinstance(error, pickle.UnpicklingError) else str(error).split("\n")[0]
         raise broken_model(file, why) from error
-    missing = [name for name in wanted if not isinstance(held.get(name), dict) or not held[name]]
-    if missing or not all(isinstance(each, torch.Tensor) for name in wanted for each in held[name].values()):
+    missing = [name for name in names if not isinstance(groups.get(name), dict) or not groups[name]]
+    if missing or not all(isinstance(each, torch.Tensor) for name in names for each in groups[name].values()):
         raise broken_model(file, f"it has no {missing[0]}" if missing else "it holds more than tensors")
-    return {name: held[name] for name in wanted}
+    return {name: groups[name] for name in names}
 
 
 def load_state_dict(network: _Network, weights: dict[str, torch.Tensor], file: Path) -> _Network:
-    """A network with a checkpoint's weights, all of them; raises `EngineError` (`broken_model`)."""
+    """Load a checkpoint's weights, all of them, into a network; raises `EngineError` (`broken_model`)."""
     try:
         network.load_state_dict(weights, strict=True, assign=True)  # type: ignore[attr-defined] -- a torch module
     except RuntimeError as error:
@@ -48,21 +48,23 @@ def load_state_dict(network: _Network, weights: dict[str, torch.Tensor], file: P
     return network
 
 
-def load_network(kind: type[_Network], folder: Path, dtype: torch.dtype, where: torch.device) -> _Network:
-    """A network in diffusers' layout, or a `.pth` beside its configuration, still and in place.
+def load_network(network_class: type[_Network], folder: Path, dtype: torch.dtype, where: torch.device) -> _Network:
+    """Load a network from a folder in diffusers' layout, or from a `.pth` beside its configuration: frozen, on `where`.
 
     Raises `EngineError` (`broken_model`).
     """
     half = any(folder.glob("*.fp16.safetensors")) and not (folder / "diffusion_pytorch_model.safetensors").is_file()
     single = next(iter(sorted(folder.glob("*.pth"))), None)
-    known: Any = kind  # a diffusers model
+    model_class: Any = network_class  # a diffusers model
     try:
         if single is not None:
-            made = known.from_single_file(str(single), config=str(folder), torch_dtype=dtype, local_files_only=True)
+            loaded = model_class.from_single_file(
+                str(single), config=str(folder), torch_dtype=dtype, local_files_only=True
+            )
         else:
-            made = known.from_pretrained(
+            loaded = model_class.from_pretrained(
                 str(folder), dtype=dtype, local_files_only=True, variant="fp16" if half else None
             )
     except BROKEN as error:
         raise broken_model(folder, str(error).split("\n")[0]) from error
-    return made.requires_grad_(False).eval().to(where)
+    return loaded.requires_grad_(False).eval().to(where)

@@ -1,4 +1,4 @@
-"""Which model files a drawing takes, and their hashes: for recipes, and to know later whether they are still the same."""
+"""WeightChecksums: SHA-256 of the model files an image was made with, for recipes, and to check them later."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,44 +9,44 @@ from portrait.errors import OperatorError
 
 WEIGHTS = (".safetensors", ".bin", ".pth", ".onnx")
 BASE, LORA = "base_hash", "lora_hash"
-"""What recipes call the hash of the base and of what was learned of the person; all others stand under `models`."""
+"""Recipe keys for the hashes of the base and of the person's LoRA; all others stand under `models`."""
 MODELS = "models"
 COMPANION_PREFIX = "base/"
-"""How the names of text encoders and VAE of a base begin among them."""
+"""Prefix of the names of a base's text encoders and VAE among them."""
 
 
 class WeightChecksums:
-    """Hashes of files that are large and do not change while they are used: each is counted once."""
+    """Hashes of large files, each computed once as long as its size and time of change stay the same."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Path, int, int], str] = {}
+        self._cache: dict[tuple[Path, int, int], str] = {}
 
     def sha256(self, file: Path) -> str:
-        """SHA-256."""
+        """SHA-256 of a file, as hex."""
         state = file.stat()
         key = (file, state.st_mtime_ns, state.st_size)
-        if key not in self._known:
-            with file.open("rb") as opened:
-                self._known[key] = hashlib.file_digest(opened, "sha256").hexdigest()
-        return self._known[key]
+        if key not in self._cache:
+            with file.open("rb") as stream:
+                self._cache[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+        return self._cache[key]
 
     def for_recipe(self, files: Mapping[str, Path]) -> dict[str, object]:
-        """As recipes have them; `files` has names as `BASE`, `LORA`, or of models of the store with those of their files."""
-        own = {name: self.sha256(files[name]) for name in (BASE, LORA) if name in files}
-        rest = {name: self.sha256(file) for name, file in sorted(files.items()) if name not in own}
-        return {**own, MODELS: rest} if rest else dict(own)
+        """Hashes as recipes store them; `files` by `BASE`, `LORA`, or `MODEL/FILE` as `weight_files` names them."""
+        top: dict[str, object] = {name: self.sha256(files[name]) for name in (BASE, LORA) if name in files}
+        rest = {name: self.sha256(file) for name, file in sorted(files.items()) if name not in top}
+        return {**top, MODELS: rest} if rest else top
 
     def require_unchanged(self, files: Mapping[str, Path], recipe: Mapping[str, Any]) -> None:
         """Raise `OperatorError` (`model_differs`) unless the files are those that a recipe names."""
-        now = self.for_recipe(files)
-        if recipe.get(BASE, now.get(BASE)) != now.get(BASE):
+        current = self.for_recipe(files)
+        if recipe.get(BASE, current.get(BASE)) != current.get(BASE):
             raise _model_differs(
                 f"The base {recipe.get('base')} is another file than the one this portrait was drawn on: "
                 "name that one with --base."
             )
-        if recipe.get(LORA, now.get(LORA)) != now.get(LORA):
+        if recipe.get(LORA, current.get(LORA)) != current.get(LORA):
             raise _model_differs("This person was learned anew since: put back what was learned then.")
-        before, after = recipe.get(MODELS, {}), now.get(MODELS, {})
+        before, after = recipe.get(MODELS, {}), current.get(MODELS, {})
         other = [name for name in before if not isinstance(after, dict) or after.get(name) != before[name]]
         if other and other[0].startswith(COMPANION_PREFIX):
             raise _model_differs(
@@ -60,9 +60,9 @@ class WeightChecksums:
 
 
 def weight_files(model: str, folder: Path) -> dict[str, Path]:
-    """The files with weights of a model of the store, as `MODEL/FILE`."""
-    found = sorted(file for file in folder.rglob("*") if file.suffix in WEIGHTS and file.is_file())
-    return {f"{model}/{file.relative_to(folder).as_posix()}": file for file in found}
+    """The weight files of a model in the store, by `MODEL/FILE`."""
+    files = sorted(file for file in folder.rglob("*") if file.suffix in WEIGHTS and file.is_file())
+    return {f"{model}/{file.relative_to(folder).as_posix()}": file for file in files}
 
 
 def _model_differs(sentence: str) -> OperatorError:

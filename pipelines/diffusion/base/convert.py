@@ -1,4 +1,4 @@
-"""A base model from a hub folder to a single file and back, in the dtype it will be served in."""
+"""Converts a base model from a hub folder to a single file and back, in the dtype it will be served in."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 
 def convert(name: str, place: Path, dtype: str, settings: Settings, models: ModelStore) -> None:
-    """A base by its name or place, to one file where the new place is named so, else to a folder.
+    """Convert a base, given by name or path, to a single file where `place` ends in `.safetensors`, else to a hub folder.
 
     Raises `UserError` (`folder_taken`), `OperatorError` (`unknown_base`, `bad_base`, `cannot_write`).
     """
@@ -26,17 +26,17 @@ def convert(name: str, place: Path, dtype: str, settings: Settings, models: Mode
 
 
 def to_file(base: BaseSource, file: Path, dtype: torch.dtype) -> None:
-    """Write one `.safetensors` under the names of the published checkpoints, which every other program reads."""
-    _free(file)
-    given = load_pipeline(base, dtype, None).components
-    weights = single_file.unet_weights(given["unet"].state_dict(), given["unet"].config)
-    weights |= single_file.vae_weights(given["vae"].state_dict(), given["vae"].config)
-    weights |= base.family.single_file_text_encoders(given)
+    """Write one `.safetensors` with the key names of the published checkpoints, which other programs read."""
+    _require_new(file)
+    components = load_pipeline(base, dtype, None).components
+    weights = single_file.unet_weights(components["unet"].state_dict(), components["unet"].config)
+    weights |= single_file.vae_weights(components["vae"].state_dict(), components["vae"].config)
+    weights |= base.family.single_file_text_encoders(components)
     staged = file.with_name(f".{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        told = {"format": "pt", "modelspec.architecture": base.family.architecture, "modelspec.title": base.name}
-        save_file({name: weight.contiguous() for name, weight in weights.items()}, staged, told)
+        metadata = {"format": "pt", "modelspec.architecture": base.family.architecture, "modelspec.title": base.name}
+        save_file({name: weight.contiguous() for name, weight in weights.items()}, staged, metadata)
         staged.replace(file)
     except OSError as error:
         raise OperatorError("cannot_write", f"{file} cannot be written: {error.strerror}.") from error
@@ -45,8 +45,8 @@ def to_file(base: BaseSource, file: Path, dtype: torch.dtype) -> None:
 
 
 def to_folder(base: BaseSource, folder: Path, dtype: torch.dtype) -> None:
-    """Write a hub folder."""
-    _free(folder)
+    """Write a hub folder; it appears at its place only when complete."""
+    _require_new(folder)
     pipeline = load_pipeline(base, dtype)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -61,6 +61,6 @@ def to_folder(base: BaseSource, folder: Path, dtype: torch.dtype) -> None:
         raise OperatorError("cannot_write", f"{folder} cannot be written: {error.strerror}.") from error
 
 
-def _free(place: Path) -> None:
+def _require_new(place: Path) -> None:
     if place.exists():
         raise UserError("folder_taken", f"{place} is there already. Name a new place.")

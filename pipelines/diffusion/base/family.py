@@ -1,4 +1,4 @@
-"""What sets one family of base models apart from another."""
+"""Family: what a trainer, painter or converter must know of a family of base models, such as SD 1.5 or SDXL."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from portrait.arrays import Size
 from portrait.generation.parameters import Task
 
 LatentRgbFactors: TypeAlias = tuple[Sequence[Sequence[float]], Sequence[float]]
-"""Channels×3, what one unit of each channel adds to red, green and blue, and what they are without; 0..1."""
+"""Channels×3 factors from latent channels to red, green and blue, and the colour of zero latents; 0..1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextEmbeddings:
-    """What the text encoders make of captions."""
+    """Embeddings of N prompts or captions by a family's text encoders."""
 
     hidden: torch.Tensor
-    """N×tokens×width: what cross-attention looks at."""
+    """N×tokens×width, for cross-attention."""
     pooled: torch.Tensor | None = None
     """N×width, in families that have it."""
 
-    def select(self, places: Sequence[int]) -> "TextEmbeddings":
-        """Some of them."""
-        chosen = torch.tensor(places, device=self.hidden.device)
-        return TextEmbeddings(self.hidden[chosen], None if self.pooled is None else self.pooled[chosen])
+    def select(self, indices: Sequence[int]) -> "TextEmbeddings":
+        """The embeddings at some indices."""
+        index = torch.tensor(indices, device=self.hidden.device)
+        return TextEmbeddings(self.hidden[index], None if self.pooled is None else self.pooled[index])
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "TextEmbeddings":
-        """The same elsewhere."""
+        """The same embeddings on a device, in a dtype."""
         return TextEmbeddings(
             self.hidden.to(device, dtype), None if self.pooled is None else self.pooled.to(device, dtype)
         )
@@ -37,73 +37,73 @@ class TextEmbeddings:
 
 @dataclass(frozen=True, slots=True)
 class SizeConditioning:
-    """How large a picture was and is."""
+    """The sizes that SDXL is conditioned on."""
 
     original: Size
-    """Pixels of the crop before it was brought to its bucket."""
+    """Pixels of the crop before it was scaled to its bucket."""
     bucket: Size
 
 
 class Family(Protocol):
-    """All that a trainer, a painter or the converter must know of a family."""
+    """What differs between families of base models."""
 
     name: str
     pipeline: type[DiffusionPipeline]
     """The stock text-to-image pipeline."""
     pipelines: Mapping[tuple[Task, bool, bool], type[DiffusionPipeline]]
-    """The others, by what they begin from, whether with control networks, and whether with perturbed attention."""
+    """The other stock pipelines, by task, whether with control networks, and whether with perturbed attention."""
     detection_key: str
-    """A weight that every single file of this family has, and none of another."""
+    """Name of a weight that every single file of this family has, and none of another."""
     architecture: str
-    """As model cards call it (`modelspec.architecture`)."""
+    """Its name in model cards (`modelspec.architecture`)."""
     kohya_version: str
-    """As kohya's trainers call it (`ss_base_model_version`)."""
+    """Its name in kohya's trainers (`ss_base_model_version`)."""
     text_encoders: Sequence[tuple[str, str]]
     """Component names of tokenizers and their text encoders."""
     latent_rgb_factors: LatentRgbFactors
-    """What its latents look like; see `previews`."""
+    """For previews of its latents; see `previews`."""
     rank: int
-    """Of every LoRA that is learned on it: one fixed rank lets one slot serve every person."""
+    """Rank of LoRAs trained on it, unless settings say otherwise: with one rank the LoRA slot never has to grow."""
 
-    def encode(self, parts: Mapping[str, Any], captions: Sequence[str], skip: int = 0) -> TextEmbeddings:
-        """What its text encoders make of captions; `parts` holds tokenizers and encoders by component name.
+    def encode(self, components: Mapping[str, Any], captions: Sequence[str], clip_skip: int = 0) -> TextEmbeddings:
+        """Encode captions; `components` holds tokenizers and text encoders by component name.
 
-        `skip` leaves out their last layers, so many more than usual.
+        `clip_skip` is the number of last layers left out, beyond those the family always leaves out.
         """
         ...
 
     def added_cond_kwargs(
-        self, words: TextEmbeddings, frames: Sequence[SizeConditioning]
+        self, embeddings: TextEmbeddings, sizes: Sequence[SizeConditioning]
     ) -> dict[str, torch.Tensor] | None:
-        """What its U-Net is told beyond words (`added_cond_kwargs`)."""
+        """The U-Net's `added_cond_kwargs`; None where it takes none."""
         ...
 
-    def prompt_arguments(self, words: TextEmbeddings, negative: TextEmbeddings) -> dict[str, torch.Tensor]:
-        """Arguments of the pipeline for encoded prompts."""
+    def prompt_arguments(self, embeddings: TextEmbeddings, negative: TextEmbeddings) -> dict[str, torch.Tensor]:
+        """The stock pipeline's arguments for encoded prompts."""
         ...
 
-    def single_file_text_encoders(self, parts: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """The text encoders' weights in the names of single files."""
+    def single_file_text_encoders(self, components: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """The text encoders' weights under the key names of single files."""
         ...
 
     def kohya_module_name(self, module: str, config: Mapping[str, Any]) -> str:
-        """What kohya's trainers call a module, named by diffusers as `unet.…` or `text_encoder.…`."""
+        """A module's name in kohya's files, from that in diffusers (`unet.…`, `text_encoder.…`); `config` is the U-Net's."""
         ...
 
 
 LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
-"""Attention of the U-Net: what FaceChain and diffusers' script teach."""
+"""Attention layers of the U-Net: those that FaceChain and diffusers' script train."""
 TEXT_LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
-"""The same of CLIP."""
+"""Attention layers of CLIP."""
 
 
 def tokenize(tokenizer: Any, captions: Sequence[str], device: torch.device) -> torch.Tensor:
-    """N×length numbers of tokens, padded and cut to the length that the encoder was trained with."""
-    given = tokenizer(
+    """N×length token ids, padded and truncated to the length that the encoder was trained with."""
+    encoded = tokenizer(
         list(captions),
         padding="max_length",
         max_length=tokenizer.model_max_length,
         truncation=True,
         return_tensors="pt",
     )
-    return given.input_ids.to(device)
+    return encoded.input_ids.to(device)

@@ -1,6 +1,7 @@
-"""A base loaded once, and lent to one request at a time; whatever a request armed is cleared when it leaves, however it leaves.
+"""LoadedBase and Lease: a base that is loaded once and used by one request at a time, which leaves no state behind.
 
-Tokens of a face, a LoRA in the slot, adapters in the attention, new words: all of it is state on networks that are shared.
+Face embeddings, a LoRA in the slot, IP-Adapters in the attention, new tokens: all of it is state on shared networks. A lease
+undoes what its request did to them when the request ends, with or without an error.
 """
 
 import copy
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from diffusers import MultiControlNetModel
 
-from pipelines.diffusion.base import compiling, device, memory, prompts, textual_inversion
+from pipelines.diffusion.base import device, memory, prompts, textual_inversion
 from pipelines.diffusion.base.family import LORA_TARGETS, TEXT_LORA_TARGETS, TextEmbeddings
 from pipelines.diffusion.base.loading import BaseSource, load_pipeline
 from pipelines.diffusion.base.lora_slot import ADAPTER, AdapterCache, LoraSlot
@@ -26,7 +27,7 @@ _Call = Callable[..., Any]
 
 
 class LoadedBase:
-    """A base with all that was loaded for it: control networks, adapters, people."""
+    """A base with everything loaded for it: control networks, adapters, LoRAs of people."""
 
     def __init__(
         self,
@@ -36,18 +37,18 @@ class LoadedBase:
         profile: MemoryProfile = "full",
         compiled: bool = False,
     ) -> None:
-        """`compiled` networks are those of a base that is whole on the device: what moves a layer away breaks them."""
+        """Load the base to `where`; `compiled` is ignored when networks are offloaded, which breaks compiled blocks."""
         self.compiled = compiled and profile in ("full", "sliced")
         self.source, self.family, self.dtype, self.device = source, source.family, dtype, where
         self.profile: MemoryProfile = profile
         self.pipeline: Any = load_pipeline(source, dtype)
         self.pipeline.set_progress_bar_config(disable=True)
-        for part in self.pipeline.components.values():
-            if isinstance(part, torch.nn.Module):
-                part.requires_grad_(False).eval()
+        for component in self.pipeline.components.values():
+            if isinstance(component, torch.nn.Module):
+                component.requires_grad_(False).eval()
         memory.place_pipeline(self.pipeline, profile, where)
         if self.compiled:
-            compiling.compile_blocks(self.pipeline.unet)
+            device.compile_blocks(self.pipeline.unet)
         self.adapter_cache = AdapterCache(dtype, where)
         self.networks: dict[str, Any] = {}
         self.lora_slots = {"unet": LoraSlot(self.pipeline.unet, self.family.rank, LORA_TARGETS)}
@@ -59,7 +60,7 @@ class LoadedBase:
 
     @contextmanager
     def lease(self) -> Iterator["Lease"]:
-        """Lend it; a second request waits."""
+        """A lease for one request; a second request waits until the first one ends."""
         with self._lock:
             lease = Lease(self)
             try:
@@ -68,7 +69,7 @@ class LoadedBase:
                 lease.release()
 
     def set_active_loras(self, adapters: Mapping[str, float]) -> None:
-        """Let just these LoRAs of the U-Net take part, by name and strength."""
+        """Have exactly these LoRAs of the U-Net active, by name and strength."""
         if self._active == adapters:
             return
         unet = self.pipeline.unet
@@ -80,18 +81,18 @@ class LoadedBase:
         self._active = dict(adapters)
 
     def forget_active_loras(self) -> None:
-        """Say that a library has switched LoRAs on or off by itself, as loading one does."""
+        """Record that a library may have switched LoRAs on or off, as loading one does."""
         self._active = None
 
     def reset_attention(self) -> None:
-        """Attention as it was when the base was loaded."""
+        """Restore the attention processors with which the base was loaded."""
         unet = self.pipeline.unet
         unet.encoder_hid_proj = None
         unet.config.encoder_hid_dim_type = None  # diffusers itself writes it so
         unet.set_attn_processor(dict(self._attention_processors))
 
     def close(self) -> None:
-        """Let it go, and give its memory back."""
+        """Unload the base and free its memory."""
         with self._lock:
             self.networks.clear()
             self.lora_slots.clear()
@@ -101,37 +102,38 @@ class LoadedBase:
 
 
 class Lease:
-    """What one request may do with a base."""
+    """What one request does with a base; everything is undone by `release`."""
 
     def __init__(self, loaded: LoadedBase) -> None:
         self.loaded, self.family = loaded, loaded.family
         self.dtype, self.device = loaded.dtype, loaded.device
         self.components: dict[str, Any] = dict(loaded.pipeline.components)
-        """Tokenizers and encoders by component name, with the words that this request brought."""
+        """Tokenizers and encoders by component name, with the tokens that this request added."""
         self.active_loras: dict[str, float] = {}
+        """LoRAs of the U-Net that this request uses, with their strengths."""
         self._cleanups = ExitStack()
 
     def release(self) -> None:
-        """Undo all of it, the last first; goes on when something cannot be undone, and raises that in the end."""
+        """Run all cleanups, the last first; continues when one fails, and raises its error in the end."""
         with self._cleanups:
             self._cleanups.callback(self.loaded.set_active_loras, {})
             if self.loaded.profile in ("offload", "sequential"):
                 self._cleanups.callback(self.loaded.pipeline.maybe_free_model_hooks)
 
     def add_cleanup(self, call: _Call, *given: object) -> None:
-        """Have something undone when the request leaves."""
+        """Register a call that undoes something when the request ends."""
         self._cleanups.callback(call, *given)
 
-    def get_or_load(self, name: str, make: Callable[[], _Network]) -> _Network:
-        """Something that stays with the base for further requests."""
+    def get_or_load(self, name: str, load: Callable[[], _Network]) -> _Network:
+        """A network or other object that stays loaded with the base for later requests; `load` is called once per name."""
         if name not in self.loaded.networks:
-            made = self.loaded.networks[name] = make()
-            if self.loaded.compiled and isinstance(made, torch.nn.Module):
-                compiling.compile_blocks(made)
+            loaded = self.loaded.networks[name] = load()
+            if self.loaded.compiled and isinstance(loaded, torch.nn.Module):
+                device.compile_blocks(loaded)
         return self.loaded.networks[name]
 
     def load_person_lora(self, file: Path, strength: float) -> None:
-        """Put a person's LoRA into the slots."""
+        """Load a person's LoRA into the LoRA slots; raises `UserError` (`broken_identity`, `wrong_base`)."""
         for part, factors in self.loaded.adapter_cache.get(file).items():
             slot = self.loaded.lora_slots[part]
             self.add_cleanup(slot.clear)
@@ -139,19 +141,19 @@ class Lease:
             self.loaded.forget_active_loras()
         self.active_loras[ADAPTER] = 1.0
 
-    def load_lora(self, name: str, given: Any, strength: float) -> None:
-        """Use a LoRA that belongs to an adapter or a style; `given` is a path or weights, asked for once."""
+    def load_lora(self, name: str, source: Any, strength: float) -> None:
+        """Use a LoRA of an adapter or a style; `source` is a path, or a call that gives weights; it is read once."""
 
-        def loaded() -> bool:
-            self.loaded.pipeline.load_lora_weights(given() if callable(given) else given, adapter_name=name)
+        def load() -> bool:
+            self.loaded.pipeline.load_lora_weights(source() if callable(source) else source, adapter_name=name)
             self.loaded.forget_active_loras()
             return True
 
-        self.get_or_load(f"lora {name}", loaded)
+        self.get_or_load(f"lora {name}", load)
         self.active_loras[name] = strength
 
     def load_textual_inversion(self, file: Path, trigger: str) -> None:
-        """Know a word that textual inversion has given a meaning."""
+        """Add the token of a textual inversion file to this request's tokenizers and encoders."""
         rows = textual_inversion.load_embeddings(file, self.family)
         for tokenizer_name, encoder_name in self.family.text_encoders:
             tokenizer, encoder = copy.deepcopy(self.components[tokenizer_name]), self.components[encoder_name]
@@ -159,19 +161,19 @@ class Lease:
             self.components[tokenizer_name] = tokenizer
             table = encoder.get_input_embeddings()
             self.add_cleanup(encoder.set_input_embeddings, table)
-            number = tokenizer.convert_tokens_to_ids(textual_inversion.placeholder_token(trigger))
+            token_id = tokenizer.convert_tokens_to_ids(textual_inversion.placeholder_token(trigger))
             encoder.set_input_embeddings(
-                textual_inversion.TokenEmbedding(table, number, rows[encoder_name]).to(self.device)
+                textual_inversion.TokenEmbedding(table, token_id, rows[encoder_name]).to(self.device)
             )
 
     def load_ip_adapter(self, name: str, weights: Callable[[], Any], scale: float) -> Any:
-        """Let the attention look at image tokens too (IP-Adapter); gives the layer that makes them. Loaded once.
+        """Use an IP-Adapter, loaded once per name; returns its image projection layer.
 
-        Afterwards every call needs `ip_adapter_image_embeds`.
+        Afterwards every pipeline call needs `ip_adapter_image_embeds`.
         """
         unet = self.loaded.pipeline.unet
         self.add_cleanup(self.loaded.reset_attention)
-        attention, projection = self.get_or_load(f"attention {name}", lambda: self._adapted(weights()))
+        attention, projection = self.get_or_load(f"attention {name}", lambda: self._load_ip_adapter(weights()))
         unet.encoder_hid_proj = projection
         unet.config.encoder_hid_dim_type = "ip_image_proj"
         unet.set_attn_processor(dict(attention))
@@ -181,58 +183,57 @@ class Lease:
         self.add_cleanup(hook.remove)
         return layer
 
-    def _adapted(self, weights: Any) -> tuple[dict[str, Any], Any]:
+    def _load_ip_adapter(self, weights: Any) -> tuple[dict[str, Any], Any]:
         pipeline = self.loaded.pipeline
         pipeline.load_ip_adapter(weights, subfolder="", weight_name="", image_encoder_folder=None)
         self.loaded.forget_active_loras()
         return dict(pipeline.unet.attn_processors), pipeline.unet.encoder_hid_proj
 
-    def encode_prompts(self, prompt: str, negative: str, skip: int = 0) -> tuple[TextEmbeddings, TextEmbeddings]:
-        """What the text encoders make of both."""
-        said, unsaid = prompts.encode_prompts(self.family, self.components, prompt, negative, skip)
-        return said.to(self.device, self.dtype), unsaid.to(self.device, self.dtype)
+    def encode_prompts(self, prompt: str, negative: str, clip_skip: int = 0) -> tuple[TextEmbeddings, TextEmbeddings]:
+        """Embeddings of a prompt and its negative, on the device."""
+        positive, unconditional = prompts.encode_prompts(self.family, self.components, prompt, negative, clip_skip)
+        return positive.to(self.device, self.dtype), unconditional.to(self.device, self.dtype)
 
-    def get_pipeline(self, networks: list[Any], perturbed: bool, task: Task = "text") -> Any:
-        """The stock pipeline for a call, of the base's own parts; `networks` are control networks."""
-        if not networks and not perturbed and task == "text":
+    def get_pipeline(self, controlnets: list[Any], perturbed: bool, task: Task = "text") -> Any:
+        """The stock pipeline for a task, made of the base's components; `controlnets` are control networks."""
+        if not controlnets and not perturbed and task == "text":
             return self.loaded.pipeline
         if perturbed:
-            self.add_cleanup(
-                self.loaded.reset_attention
-            )  # what perturbs stays in the attention when a call is broken off
-        kind = self.family.pipelines[task, bool(networks), perturbed]
-        parts = {name: part for name, part in self.loaded.pipeline.components.items() if name != "controlnet"}
-        if "safety_checker" in parts:
-            parts["requires_safety_checker"] = False
-        if networks:
-            parts["controlnet"] = networks[0] if len(networks) == 1 else MultiControlNetModel(networks)
-        made = kind(**parts)
-        made.set_progress_bar_config(disable=True)
+            # Perturbed attention stays in place when a call is interrupted.
+            self.add_cleanup(self.loaded.reset_attention)
+        pipeline_class = self.family.pipelines[task, bool(controlnets), perturbed]
+        components = {name: part for name, part in self.loaded.pipeline.components.items() if name != "controlnet"}
+        if "safety_checker" in components:
+            components["requires_safety_checker"] = False
+        if controlnets:
+            components["controlnet"] = controlnets[0] if len(controlnets) == 1 else MultiControlNetModel(controlnets)
+        pipeline = pipeline_class(**components)
+        pipeline.set_progress_bar_config(disable=True)
         if self.loaded.profile in ("offload", "sequential"):
-            memory.place_pipeline(made, self.loaded.profile, self.device)
-            self.add_cleanup(made.remove_all_hooks)
-        return made
+            memory.place_pipeline(pipeline, self.loaded.profile, self.device)
+            self.add_cleanup(pipeline.remove_all_hooks)
+        return pipeline
 
 
-def match_batch(told: torch.Tensor, batch: int) -> torch.Tensor:
-    """What speaks against and for a person, for a batch of one picture: against, for, and for once more where attention is
-    perturbed; what speaks for the person alone when guidance has ended."""
-    more = batch - told.shape[0]
-    return told[-batch:] if more <= 0 else torch.cat([told, *[told[-1:]] * more])
+def match_batch(embeds: torch.Tensor, batch: int) -> torch.Tensor:
+    """Negative and positive embeddings for a batch of one image: negative, positive, and positive once more under perturbed
+    attention; the positive alone when guidance has ended."""
+    missing = batch - embeds.shape[0]
+    return embeds[-batch:] if missing <= 0 else torch.cat([embeds, *[embeds[-1:]] * missing])
 
 
 def _match_image_embeds(layer: Any) -> _Call:
-    """Image tokens follow the batch when guidance ends early: what speaks for the person stays."""
+    """A forward pre-hook that cuts image embeddings to the batch when guidance ends early: the positive half stays."""
 
-    def before(unet: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        sample = given[0] if given else named["sample"]
+    def before(unet: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        sample = args[0] if args else kwargs["sample"]
         batch = int(sample.shape[0])
-        told = dict(named.get("added_cond_kwargs") or {})
-        if "image_embeds" in told:
-            told["image_embeds"] = [each[-batch:] for each in told["image_embeds"]]
-            named = {**named, "added_cond_kwargs": told}
+        conditions = dict(kwargs.get("added_cond_kwargs") or {})
+        if "image_embeds" in conditions:
+            conditions["image_embeds"] = [each[-batch:] for each in conditions["image_embeds"]]
+            kwargs = {**kwargs, "added_cond_kwargs": conditions}
         if getattr(layer, "clip_embeds", None) is not None:
             layer.clip_embeds = match_batch(layer.clip_embeds, batch)
-        return given, named
+        return args, kwargs
 
     return before

@@ -1,4 +1,4 @@
-"""LoRA on networks: attaching one to learn, and its files in the names of diffusers and of kohya's trainers.
+"""LoRA: adapters added to networks for training, and files under the key names of diffusers and of kohya's trainers.
 
 Alpha is always the rank, so that a file means the same to every program, whether it reads alpha or not.
 """
@@ -23,7 +23,7 @@ Weights: TypeAlias = dict[str, torch.Tensor]
 
 
 def add_adapter(network: Any, rank: int, targets: Sequence[str], seed: int) -> None:
-    """Give a frozen network a LoRA to learn, in float32; the second factor is zero, so that nothing changes yet."""
+    """Add a trainable LoRA in float32 to a frozen network; its second factor is zero, so that nothing changes yet."""
     config = LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=list(targets))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -34,8 +34,8 @@ def add_adapter(network: Any, rank: int, targets: Sequence[str], seed: int) -> N
 
 
 def trainable_parameters(network: Any, part: str) -> Iterator[tuple[str, torch.nn.Parameter]]:
-    """The factors of an attached LoRA with the names they are kept under."""
-    # transformers no longer wraps CLIP in `text_model`; every published file still has the word.
+    """The factors of a network's LoRA with their key names in files."""
+    # transformers no longer wraps CLIP in `text_model`; every published file still has it.
     inner = "text_model." if part.startswith("text_encoder") and not hasattr(network, "text_model") else ""
     for name, parameter in network.named_parameters():
         if f".{ADAPTER}." in name:
@@ -43,25 +43,29 @@ def trainable_parameters(network: Any, part: str) -> Iterator[tuple[str, torch.n
 
 
 def set_weights(networks: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
-    """Put weights into attached LoRAs; raises `UserError` (`wrong_base`) when they do not fit."""
-    places = {name: place for part, network in networks.items() for name, place in trainable_parameters(network, part)}
-    fits = places.keys() == weights.keys() and all(places[name].shape == weights[name].shape for name in places)
+    """Copy weights into the LoRAs of networks; raises `UserError` (`wrong_base`) when they do not fit."""
+    parameters = {
+        name: parameter for part, network in networks.items() for name, parameter in trainable_parameters(network, part)
+    }
+    fits = parameters.keys() == weights.keys() and all(
+        parameters[name].shape == weights[name].shape for name in parameters
+    )
     if not fits:
         raise UserError(
             "wrong_base",
             "The identity was learned on another base, or with another rank or other parts. Learn it anew.",
         )
     with torch.no_grad():
-        for name, place in places.items():
-            place.copy_(weights[name])
+        for name, parameter in parameters.items():
+            parameter.copy_(weights[name])
 
 
 def get_weights(networks: Mapping[str, Any]) -> Weights:
-    """Copies of what attached LoRAs hold."""
+    """Copies of the weights of the networks' LoRAs, float32 on the CPU."""
     return {
-        name: place.detach().to("cpu", torch.float32, copy=True).contiguous()
+        name: parameter.detach().to("cpu", torch.float32, copy=True).contiguous()
         for part, network in networks.items()
-        for name, place in trainable_parameters(network, part)
+        for name, parameter in trainable_parameters(network, part)
     }
 
 
@@ -70,14 +74,14 @@ def rank_of(weights: Mapping[str, torch.Tensor]) -> int:
     return next((int(weight.shape[0]) for name, weight in weights.items() if name.endswith(DOWN)), 0)
 
 
-def save_weights(weights: Mapping[str, torch.Tensor], file: Path, told: Mapping[str, str] | None = None) -> Path:
-    """One `.safetensors` in diffusers' names."""
-    save_file(dict(weights), file, {"format": "pt", **(told or {})})
+def save_weights(weights: Mapping[str, torch.Tensor], file: Path, metadata: Mapping[str, str] | None = None) -> Path:
+    """Write one `.safetensors`."""
+    save_file(dict(weights), file, {"format": "pt", **(metadata or {})})
     return file
 
 
 def load_weights(file: Path) -> Weights:
-    """Read it back; raises `UserError` (`broken_identity`)."""
+    """Read a LoRA file; raises `UserError` (`broken_identity`)."""
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
@@ -85,21 +89,21 @@ def load_weights(file: Path) -> Weights:
 
 
 def to_kohya(weights: Mapping[str, torch.Tensor], family: Family, config: Mapping[str, Any]) -> Weights:
-    """The same under the names of kohya's trainers, which the web interfaces read; `config` is the U-Net's."""
-    named: Weights = {}
+    """Weights under the key names of kohya's trainers, which the web interfaces read; `config` is the U-Net's."""
+    renamed: Weights = {}
     for name, weight in weights.items():
         if not name.endswith(DOWN):
             continue
         module = name.removesuffix(DOWN)
         key = family.kohya_module_name(module, config)
-        named[f"{key}.lora_down.weight"] = weight.contiguous()
-        named[f"{key}.lora_up.weight"] = weights[module + UP].contiguous()
-        named[f"{key}.alpha"] = torch.tensor(float(weight.shape[0]))
-    return named
+        renamed[f"{key}.lora_down.weight"] = weight.contiguous()
+        renamed[f"{key}.lora_up.weight"] = weights[module + UP].contiguous()
+        renamed[f"{key}.alpha"] = torch.tensor(float(weight.shape[0]))
+    return renamed
 
 
 def kohya_metadata(family: Family, rank: int, name: str, trigger: str) -> dict[str, str]:
-    """What the web interfaces show of a file."""
+    """The metadata of a file that the web interfaces show."""
     return {
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(rank),

@@ -1,7 +1,8 @@
-"""The LoRA slot: one adapter in a shared base, into which a person's factors are copied in place; nothing is ever fused.
+"""LoraSlot: one adapter in a shared network, into which a person's LoRA is copied in place; nothing is ever fused.
 
-Fusing and taking out again leaves 1.1e-3 of drift in bfloat16 after a single turn; unloading and loading takes a second on
-SDXL. A copy takes hundredths of one and leaves the base as it was, bit for bit.
+Fusing and unfusing leaves 1.1e-3 of drift in bfloat16 after a single turn; unloading and loading takes a second on SDXL. A copy
+takes hundredths of one and leaves the base as it was, bit for bit. diffusers' `enable_lora_hotswap` does the same for U-Nets
+alone and asks for the largest rank beforehand; this slot serves the text encoders too, and grows when a LoRA needs it.
 """
 
 from collections import OrderedDict
@@ -19,29 +20,29 @@ from pipelines.diffusion.base.lora import DOWN, UP
 from portrait.errors import UserError
 
 ADAPTER = "slot0"
-"""PEFT warns of names that are part of the name of a module; this one is not."""
+"""The adapter's name. PEFT warns of names that are part of a module's name; this one is not."""
 ALPHA = ".alpha"
 CACHE_SIZE = 32
-"""LoRAs kept in memory; one of SDXL takes 46 MB at rank 16 in half precision."""
+"""LoRAs held in memory; one of SDXL takes 46 MB at rank 16 in half precision."""
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoraFactors:
-    """What one network learned of a person, ready to be copied: alpha is in the second factor, nothing is padded yet."""
+    """The LoRA factors of one network, ready to be copied: alpha is multiplied into the second factor; not padded."""
 
     pairs: Mapping[str, Pair]
-    """By module: rank×in and out×rank."""
+    """Down (rank×in) and up (out×rank), by module name."""
 
     @property
     def rank(self) -> int:
-        """The largest of its modules; 0 when there are none."""
+        """The largest rank of its modules; 0 when there are none."""
         return max((int(down.shape[0]) for down, _ in self.pairs.values()), default=0)
 
 
 class LoraSlot:
-    """The slot of one network."""
+    """The LoRA slot of one network; its adapter is added at the first load."""
 
     def __init__(self, network: Any, rank: int, targets: Sequence[str]) -> None:
         self._network, self._targets = network, list(targets)
@@ -50,11 +51,11 @@ class LoraSlot:
 
     @property
     def rank(self) -> int:
-        """What fits; it grows with whoever needs more."""
+        """The largest rank that fits; it grows when a LoRA needs more."""
         return self._rank
 
     def load(self, factors: LoraFactors, strength: float = 1.0) -> None:
-        """Copy a person in; raises `UserError` (`wrong_base`) when the LoRA is of another network."""
+        """Copy a LoRA in, scaled by `strength`; raises `UserError` (`wrong_base`) when it is of another network."""
         if not self._layers or factors.rank > self._rank:
             self._build(max(self._rank, factors.rank))
         _require_fit(factors, {name: (up.shape[0], down.shape[1]) for name, (down, up) in self._layers.items()})
@@ -63,10 +64,10 @@ class LoraSlot:
                 if name not in factors.pairs:
                     up.zero_()
                     continue
-                ours, theirs = factors.pairs[name]
-                rank = ours.shape[0]
-                down[:rank].copy_(ours)
-                up[:, :rank].copy_(theirs)
+                new_down, new_up = factors.pairs[name]
+                rank = new_down.shape[0]
+                down[:rank].copy_(new_down)
+                up[:, :rank].copy_(new_up)
                 if strength != 1.0:
                     up[:, :rank].mul_(strength)
                 if rank < self._rank:
@@ -74,14 +75,14 @@ class LoraSlot:
                     up[:, rank:].zero_()
 
     def clear(self) -> None:
-        """Leave nothing of whoever was in it."""
+        """Set all factors to zero."""
         with torch.no_grad():
             for down, up in self._layers.values():
                 down.zero_()
                 up.zero_()
 
     def _build(self, rank: int) -> None:
-        """Give the network its adapter, as precise as the network is: weights are served in one dtype."""
+        """Add the adapter to the network, in the network's dtype."""
         if self._layers:
             _delete(self._network)
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=self._targets, init_lora_weights=False)
@@ -91,50 +92,50 @@ class LoraSlot:
         self._layers, self._rank = {}, rank
         for name, module in self._network.named_modules():
             if ADAPTER in getattr(module, "lora_A", {}):
-                parts = (module.lora_A[ADAPTER].to(dtype).weight, module.lora_B[ADAPTER].to(dtype).weight)
-                self._layers[name] = (parts[0].requires_grad_(False), parts[1].requires_grad_(False))
+                factors = (module.lora_A[ADAPTER].to(dtype).weight, module.lora_B[ADAPTER].to(dtype).weight)
+                self._layers[name] = (factors[0].requires_grad_(False), factors[1].requires_grad_(False))
         self.clear()
 
 
 class AdapterCache:
-    """The LoRAs of the last few people, in memory and in the dtype they are served in."""
+    """The most recently used LoRAs, in memory, on the device and in the dtype of the base."""
 
-    def __init__(self, dtype: torch.dtype, device: torch.device, most: int = CACHE_SIZE) -> None:
-        self._dtype, self._device, self._most = dtype, device, most
-        self._kept: OrderedDict[tuple[Path, int, int], dict[str, LoraFactors]] = OrderedDict()
+    def __init__(self, dtype: torch.dtype, device: torch.device, size: int = CACHE_SIZE) -> None:
+        self._dtype, self._device, self._size = dtype, device, size
+        self._cache: OrderedDict[tuple[Path, int, int], dict[str, LoraFactors]] = OrderedDict()
 
     def get(self, file: Path) -> dict[str, LoraFactors]:
-        """By part (`unet`, `text_encoder` …); raises `UserError` (`broken_identity`)."""
+        """Factors by component name (`unet`, `text_encoder` …); raises `UserError` (`broken_identity`)."""
         try:
             state = file.stat()
         except OSError as error:
             raise UserError("broken_identity", f"{file.name} is gone. Learn the person again.") from error
         key = (file, state.st_mtime_ns, state.st_size)
-        if key not in self._kept:
-            self._kept[key] = self._read(file)
-        self._kept.move_to_end(key)
-        while len(self._kept) > self._most:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+        if key not in self._cache:
+            self._cache[key] = self._read(file)
+        self._cache.move_to_end(key)
+        while len(self._cache) > self._size:
+            self._cache.popitem(last=False)
+        return self._cache[key]
 
     def _read(self, file: Path) -> dict[str, LoraFactors]:
         weights = lora.load_weights(file)
         _require_lora(file.name, list(weights))
-        parts: dict[str, dict[str, Pair]] = {}
+        components: dict[str, dict[str, Pair]] = {}
         for module in _module_names(weights):
             down, up = weights[module + DOWN], weights[module + UP]
             alpha = weights.get(module + ALPHA)
             scale = 1.0 if alpha is None else float(alpha) / down.shape[0]
-            part, _, path = module.partition(".")
+            component, _, path = module.partition(".")
             pair = (down.to(self._device, self._dtype), (up * scale).to(self._device, self._dtype))
-            parts.setdefault(part, {})[path] = pair
-        return {part: LoraFactors(pairs) for part, pairs in parts.items()}
+            components.setdefault(component, {})[path] = pair
+        return {component: LoraFactors(pairs) for component, pairs in components.items()}
 
 
 def check_lora_file(file: Path, unet: Mapping[str, tuple[int, int]]) -> None:
-    """Read a file's header alone; raises `UserError` (`broken_identity`, `wrong_base`).
+    """Check a file by its header alone; raises `UserError` (`broken_identity`, `wrong_base`).
 
-    `unet` has the shapes of the base's linear layers, see `shapes`.
+    `unet` has the shapes of the base's linear layers, see `linear_shapes`.
     """
     try:
         with safe_open(file, framework="pt") as opened:
@@ -142,17 +143,17 @@ def check_lora_file(file: Path, unet: Mapping[str, tuple[int, int]]) -> None:
     except (OSError, SafetensorError) as error:
         raise UserError("broken_identity", f"{file.name} cannot be read as a LoRA. Learn the person again.") from error
     _require_lora(file.name, list(sizes))
-    told = {
+    layers = {
         module.removeprefix("unet."): (sizes[module + UP][0], sizes[module + DOWN][1])
         for module in _module_names(sizes)
         if module.startswith("unet.")
     }
-    if any(unet.get(name) != size for name, size in told.items()):
+    if any(unet.get(name) != size for name, size in layers.items()):
         raise _wrong_base()
 
 
 def linear_shapes(network: Any) -> dict[str, tuple[int, int]]:
-    """Rows and columns of every linear layer; the network may be without weights."""
+    """Rows and columns of every linear layer, by name; the network may be without weights."""
     return {
         name: (module.out_features, module.in_features)
         for name, module in network.named_modules()
@@ -174,18 +175,18 @@ def _module_names(names: Mapping[str, object]) -> Iterator[str]:
 
 
 def _require_lora(file: str, names: Sequence[str]) -> None:
-    """Raise for names that are no LoRA's, or halves without the other half."""
-    known = {name.removesuffix(end) for name in names for end in (DOWN, UP) if name.endswith(end)}
-    wanted = {module + end for module in known for end in (DOWN, UP)}
-    strange = sorted(name for name in names if name not in wanted and name.removesuffix(ALPHA) not in known)
-    if strange or not known or not wanted <= set(names):
-        what = f"it holds {strange[0]!r}" if strange else "factors are missing"
+    """Raise `UserError` (`broken_identity`) for keys that are not a LoRA's, or a factor without the other."""
+    modules = {name.removesuffix(end) for name in names for end in (DOWN, UP) if name.endswith(end)}
+    expected = {module + end for module in modules for end in (DOWN, UP)}
+    unexpected = sorted(name for name in names if name not in expected and name.removesuffix(ALPHA) not in modules)
+    if unexpected or not modules or not expected <= set(names):
+        reason = f"it holds {unexpected[0]!r}" if unexpected else "factors are missing"
         raise UserError(
-            "broken_identity", f"{file} is no LoRA as this program writes it: {what}. Learn the person again."
+            "broken_identity", f"{file} is no LoRA as this program writes it: {reason}. Learn the person again."
         )
 
 
 def _delete(network: Any) -> None:
-    """diffusers and transformers call it differently."""
+    """Delete the adapter; diffusers and transformers name that method differently."""
     remove = getattr(network, "delete_adapters", None) or network.delete_adapter
     remove(ADAPTER)

@@ -1,4 +1,4 @@
-"""Every family of base models there is, and the one that a name, a pipeline or a file of weights belongs to."""
+"""The registry of base model families: all of them, and the one of a name, a pipeline or a weight file."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -11,14 +11,14 @@ from portrait.errors import OperatorError
 
 
 def all_families() -> list[Family]:
-    """Every family there is."""
-    # Their pipelines ask for image processors that nothing here needs, and the library would say what they lack.
+    """All families."""
+    # Importing their pipelines asks for image processors that nothing here needs; without this the library warns of that.
     advice.set_verbosity_error()
     return [importlib.import_module(f"pipelines.diffusion.base.families.{name}").FAMILY for name in family_names()]
 
 
 def family_by_name(name: str) -> Family:
-    """A family by its own name; raises `OperatorError` (`unknown_family`)."""
+    """A family by its name; raises `OperatorError` (`unknown_family`)."""
     return _first(lambda family: family.name == name, f"There is no family {name!r}")
 
 
@@ -32,9 +32,9 @@ def family_of_weights(names: Sequence[str]) -> Family:
     return _first(lambda family: family.detection_key in names, "The file is no base model of a family that is known")
 
 
-def _first(fits: Callable[[Family], bool], otherwise: str) -> Family:
-    every = all_families()
-    for family in every:
-        if fits(family):
+def _first(matches: Callable[[Family], bool], otherwise: str) -> Family:
+    known = all_families()
+    for family in known:
+        if matches(family):
             return family
-    raise OperatorError("unknown_family", f"{otherwise}: {', '.join(family.name for family in every)}.")
+    raise OperatorError("unknown_family", f"{otherwise}: {', '.join(family.name for family in known)}.")

@@ -1,4 +1,4 @@
-"""The names that weights have in single files (CompVis, Stability AI), from those of diffusers and transformers."""
+"""Key names of weights in single files (CompVis, Stability AI), from those of diffusers and transformers."""
 
 import re
 from collections.abc import Mapping
@@ -34,9 +34,9 @@ OPEN_CLIP = {
 
 
 def unet_name(name: str, config: Mapping[str, Any]) -> str:
-    """One weight or module of a U-Net: `down_blocks.1.resnets.0.norm1` is `input_blocks.4.0.in_layers.0` in SD 1.5.
+    """The name of a weight or module of a U-Net: `down_blocks.1.resnets.0.norm1` is `input_blocks.4.0.in_layers.0` in SD 1.5.
 
-    Blocks are numbered through: each level has its layers and one that halves or doubles, which up is the end of its last.
+    Blocks are numbered consecutively: each level has its layers and one downsampler; an upsampler belongs to its last layer.
     """
     for ours, theirs in UNET.items():
         if name == ours or name.startswith(ours + "."):
@@ -63,7 +63,7 @@ def unet_name(name: str, config: Mapping[str, Any]) -> str:
 
 
 def vae_name(name: str, levels: int) -> str:
-    """One weight of a VAE; going up, its levels are counted from the other end."""
+    """The name of a weight of a VAE; in the decoder levels are counted from the other end."""
     name = name.replace("conv_norm_out", "norm_out")
     name = re.sub(r"down_blocks\.(\d+)\.resnets\.", r"down.\1.block.", name)
     name = re.sub(r"down_blocks\.(\d+)\.downsamplers\.0\.", r"down.\1.downsample.", name)
@@ -82,12 +82,12 @@ def vae_name(name: str, levels: int) -> str:
 
 
 def unet_weights(weights: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """A U-Net's weights under the names of a single file."""
+    """A U-Net's weights under the key names of a single file."""
     return {f"model.diffusion_model.{unet_name(name, config)}": weight for name, weight in weights.items()}
 
 
 def vae_weights(weights: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """A VAE's weights; single files keep its attention as convolutions of one pixel."""
+    """A VAE's weights under the key names of a single file, where its attention is stored as 1×1 convolutions."""
     levels = len(config["block_out_channels"])
     named = {f"first_stage_model.{vae_name(name, levels)}": weight for name, weight in weights.items()}
     return {
@@ -97,7 +97,7 @@ def vae_weights(weights: Mapping[str, torch.Tensor], config: Mapping[str, Any]) 
 
 
 def clip_weights(encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
-    """CLIP in transformers' published names, which all begin with `text_model`."""
+    """CLIP's weights under transformers' published names, which all begin with `text_model`."""
     weights = encoder.state_dict()
     return {
         prefix + (name if name.startswith("text_model.") else f"text_model.{name}"): weight
@@ -106,7 +106,7 @@ def clip_weights(encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
 
 
 def open_clip_weights(encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
-    """OpenCLIP's own names: query, key and value are one weight, and the projection lies on its side."""
+    """CLIP's weights under OpenCLIP's names: query, key and value are one weight, and the projection is transposed."""
     weights = {name.removeprefix("text_model."): weight for name, weight in encoder.state_dict().items()}
     named = {
         "positional_embedding": weights["embeddings.position_embedding.weight"],
@@ -129,7 +129,7 @@ def open_clip_weights(encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
 
 
 def _block_name(rest: str) -> str:
-    """What is left of a name inside a block: residual layers have names of their own, attention keeps its."""
+    """The rest of a name inside a block: residual layers are named differently, attention the same."""
     for ours, theirs in RESNET.items():
         if rest == f".{ours}" or rest.startswith(f".{ours}."):
             return f".{theirs}{rest[len(ours) + 1 :]}"

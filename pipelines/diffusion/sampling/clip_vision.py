@@ -1,4 +1,4 @@
-"""Pictures as CLIP sees them: a square of 224 pixels, in the numbers it was taught with."""
+"""Input of CLIP's vision encoder: a head cropped from a photo, 224 pixels square, normalised as CLIP was trained."""
 
 from collections.abc import Sequence
 
@@ -14,12 +14,12 @@ HEAD_SCALE = 2.0
 
 
 def preprocess(images: Sequence[Image]) -> torch.Tensor:
-    """N×3×224×224: short side to 224, its middle, CLIP's mean and deviation."""
+    """Images to N×3×224×224: short side to 224, centre crop, CLIP's mean and deviation."""
     return CLIPImageProcessorPil()(images=list(images), return_tensors="pt").pixel_values
 
 
 def crop_head(reference: Reference) -> Image:
-    """The part of a selfie around the face."""
+    """The part of a reference photo around its face."""
     (height, width), box = reference.image.shape[:2], reference.face.box
     half = HEAD_SCALE * max(box.width, box.height) / 2
     middle = box.centre

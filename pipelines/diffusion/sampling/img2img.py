@@ -1,4 +1,4 @@
-"""Beginning from a picture instead of from noise: what stock pipelines are told, and the way through the VAE and back."""
+"""img2img and inpainting: arguments of the stock pipelines for a start image and a mask, and the VAE round trip."""
 
 from typing import Any
 
@@ -15,20 +15,20 @@ from portrait.generation.parameters import GenerationParameters
 MASK_THRESHOLD = 0.5
 """From here on a pixel of a mask may change; stock pipelines round the same way."""
 LATENT_CHANNELS = 4
-"""Of the latents that stock pipelines hold fast beside a mask."""
+"""Channels of U-Nets whose latents outside a mask the stock pipelines restore; inpainting U-Nets take 9."""
 
 
-def check_supported(base: BaseSource, drawing: GenerationParameters, controlled: bool) -> None:
-    """Raise `UserError` (`bad_technique`) for what no stock pipeline does; `controlled`: control networks take part."""
-    perturbed = drawing.options.perturbed > 0
-    usual = drawing.task == "text" and not controlled and not perturbed
-    if not usual and (drawing.task, controlled, perturbed) not in base.family.pipelines:
+def check_supported(base: BaseSource, parameters: GenerationParameters, controlled: bool) -> None:
+    """Raise `UserError` (`bad_technique`) for what no stock pipeline does; `controlled`: with control networks."""
+    perturbed = parameters.options.perturbed > 0
+    is_stock = parameters.task == "text" and not controlled and not perturbed
+    if not is_stock and (parameters.task, controlled, perturbed) not in base.family.pipelines:
         raise UserError(
             "bad_technique",
             "Perturbed attention does not go with controls where a drawing begins from a picture. Leave one of them out.",
         )
     channels = int(base.config("unet")["in_channels"])
-    if drawing.task == "inpaint" and channels != LATENT_CHANNELS:
+    if parameters.task == "inpaint" and channels != LATENT_CHANNELS:
         raise UserError(
             "bad_technique",
             f"{base.name} cannot draw into a part of a picture: it takes {channels} channels, not {LATENT_CHANNELS}. "
@@ -36,21 +36,21 @@ def check_supported(base: BaseSource, drawing: GenerationParameters, controlled:
         )
 
 
-def pipeline_arguments(drawing: GenerationParameters, cell: int) -> dict[str, Any]:
-    """What a stock pipeline is told of size, start and mask; a mask is rounded up to cells of so many pixels."""
-    size = {"width": drawing.size.width, "height": drawing.size.height}
-    if drawing.start is None:
+def pipeline_arguments(parameters: GenerationParameters, cell: int) -> dict[str, Any]:
+    """A stock pipeline's arguments for size, start image and mask; the mask is rounded up to cells of `cell` pixels."""
+    size = {"width": parameters.size.width, "height": parameters.size.height}
+    if parameters.start is None:
         return size
-    told = {"image": PIL.Image.fromarray(drawing.start), "strength": float(drawing.strength)}
-    if drawing.mask is None:
+    arguments = {"image": PIL.Image.fromarray(parameters.start), "strength": float(parameters.strength)}
+    if parameters.mask is None:
         # These take the size from the picture, and most of them know no other way.
-        return told
-    grown = (round_up_mask(drawing.mask, cell) * 255).astype(np.uint8)
-    return {**size, **told, "mask_image": PIL.Image.fromarray(grown)}
+        return arguments
+    rounded = (round_up_mask(parameters.mask, cell) * 255).astype(np.uint8)
+    return {**size, **arguments, "mask_image": PIL.Image.fromarray(rounded)}
 
 
 def round_up_mask(mask: Mask, side: int) -> Mask:
-    """A mask of zeros and ones in whole cells: where any of a cell's pixels is inside, all are."""
+    """A mask of zeros and ones in cells of `side` pixels: a cell with any pixel inside is all inside."""
     height, width = mask.shape
     tall, wide = -(-height // side), -(-width // side)
     padded = np.zeros((tall * side, wide * side), bool)
@@ -60,7 +60,7 @@ def round_up_mask(mask: Mask, side: int) -> Mask:
 
 
 def vae_round_trip(pipe: Any, image: Image) -> NDArray[np.float32]:
-    """A picture through the VAE and back, H×W×3 about 0..1: what it is drawn with no step at all."""
+    """A picture encoded and decoded by the VAE, H×W×3 about 0..1: what img2img gives at strength 0."""
     vae = pipe.vae
     dtype = vae.dtype
     if dtype == torch.float16 and vae.config.force_upcast:

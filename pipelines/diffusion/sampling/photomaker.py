@@ -1,4 +1,4 @@
-"""PhotoMaker's networks, as its checkpoints have them: photos become tokens that are merged with the class word's."""
+"""PhotoMaker's ID encoders, V1 and V2: photos to token embeddings that are merged with that of the class word."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -9,42 +9,42 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 CLIP_HEAD_SIZE = 64
-"""Channels of an attention head in CLIP's towers."""
+"""Channels of an attention head in CLIP's vision encoders."""
 PERCEIVER_HEAD_SIZE = 128
-"""The same in V2's perceiver."""
+"""Channels of an attention head in V2's perceiver."""
 ACTIVATION = "quick_gelu"
 
 
 class PhotoMerger(Protocol):
-    """Photos and words to words that mean the person."""
+    """Merges photos into text embeddings."""
 
     tokens_per_photo: int
-    """Tokens a photo."""
+    """Tokens per photo."""
 
     def __call__(
-        self, pixels: torch.Tensor, words: torch.Tensor, places: torch.Tensor, faces: torch.Tensor | None
+        self, pixels: torch.Tensor, embeddings: torch.Tensor, indices: torch.Tensor, faces: torch.Tensor | None
     ) -> torch.Tensor:
-        """The words with those at `places` replaced."""
+        """The text embeddings with those at `indices` replaced."""
         ...
 
 
 class Mlp(nn.Module):
-    """A norm, two layers, and what came in where widths allow."""
+    """A norm and two layers, with a residual connection where widths allow."""
 
-    def __init__(self, given: int, width: int, keeps: bool) -> None:
+    def __init__(self, given: int, width: int, has_residual: bool) -> None:
         super().__init__()
         self.layernorm = nn.LayerNorm(given)
         self.fc1, self.fc2 = nn.Linear(given, width), nn.Linear(width, width)
-        self.has_residual = keeps
+        self.has_residual = has_residual
 
     def forward(self, given: torch.Tensor) -> torch.Tensor:
         """N×given to N×width."""
-        made = self.fc2(nn.functional.gelu(self.fc1(self.layernorm(given))))
-        return made + given if self.has_residual else made
+        out = self.fc2(nn.functional.gelu(self.fc1(self.layernorm(given))))
+        return out + given if self.has_residual else out
 
 
 class FuseModule(nn.Module):
-    """A word and a photo to a word that means both."""
+    """Merges the embeddings of a token and a photo."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -52,13 +52,13 @@ class FuseModule(nn.Module):
         self.mlp2 = Mlp(width, width, has_residual=True)
         self.layer_norm = nn.LayerNorm(width)
 
-    def forward(self, words: torch.Tensor, photos: torch.Tensor) -> torch.Tensor:
+    def forward(self, tokens: torch.Tensor, photos: torch.Tensor) -> torch.Tensor:
         """N×width each."""
-        return self.layer_norm(self.mlp2(self.mlp1(torch.cat([words, photos], dim=-1)) + words))
+        return self.layer_norm(self.mlp2(self.mlp1(torch.cat([tokens, photos], dim=-1)) + tokens))
 
 
 class PhotoMakerIdEncoder(CLIPVisionModelWithProjection):
-    """CLIP with a second projection, for the second text encoder; one token a photo (V1)."""
+    """CLIP's vision encoder with a second projection, for the second text encoder; one token per photo (V1)."""
 
     tokens_per_photo = 1
 
@@ -67,22 +67,22 @@ class PhotoMakerIdEncoder(CLIPVisionModelWithProjection):
         self.visual_projection_2 = nn.Linear(config.hidden_size, second, bias=False)
         self.fuse_module = FuseModule(config.projection_dim + second)
 
-    def forward(  # type: ignore[override] -- it answers another question than its parent
-        self, pixels: torch.Tensor, words: torch.Tensor, places: torch.Tensor, faces: torch.Tensor | None
+    def forward(  # type: ignore[override] -- its inputs and output differ from its parent's
+        self, pixels: torch.Tensor, embeddings: torch.Tensor, indices: torch.Tensor, faces: torch.Tensor | None
     ) -> torch.Tensor:
-        """N photos, words 1×tokens×width, and where among them N·each words stand for the class."""
-        merged = words.clone()
-        merged[:, places] = self.fuse_module(words[0, places], self.tokens(pixels, faces))[None]
+        """N photos, text embeddings 1×tokens×width, and the N·tokens_per_photo indices of the class word among them."""
+        merged = embeddings.clone()
+        merged[:, indices] = self.fuse_module(embeddings[0, indices], self.tokens(pixels, faces))[None]
         return merged
 
     def tokens(self, pixels: torch.Tensor, faces: torch.Tensor | None) -> torch.Tensor:
-        """What photos say, (N·each)×width."""
-        seen = self.vision_model(pixels)[1]
-        return torch.cat([self.visual_projection(seen), self.visual_projection_2(seen)], dim=-1)
+        """Embeddings of photos, (N·tokens_per_photo)×width."""
+        features = self.vision_model(pixels)[1]
+        return torch.cat([self.visual_projection(features), self.visual_projection_2(features)], dim=-1)
 
 
 class FacePerceiverResampler(nn.Module):
-    """Looks at CLIP's patches with questions that come of a face."""
+    """Cross-attention from queries of a face to CLIP's patches."""
 
     def __init__(self, width: int, patch: int) -> None:
         super().__init__()
@@ -94,32 +94,32 @@ class FacePerceiverResampler(nn.Module):
         ]
         self.layers = nn.ModuleList(blocks)
 
-    def forward(self, asked: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+    def forward(self, queries: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
         """N×tokens×width."""
         given = self.proj_in(patches)
         for block in self.layers:
-            asked = block(given, asked, asked)
-        return self.norm_out(self.proj_out(asked))
+            queries = block(given, queries, queries)
+        return self.norm_out(self.proj_out(queries))
 
 
 class QFormerPerceiver(nn.Module):
-    """A face embedding to tokens that ask, and their answers."""
+    """A face embedding to queries, and what they attend to in CLIP's patches."""
 
-    def __init__(self, face: int, wide: int, width: int, patch: int, each: int) -> None:
+    def __init__(self, face: int, wide: int, width: int, patch: int, tokens_per_photo: int) -> None:
         super().__init__()
-        self.token_proj = nn.Sequential(nn.Linear(face, wide), nn.GELU(), nn.Linear(wide, width * each))
+        self.token_proj = nn.Sequential(nn.Linear(face, wide), nn.GELU(), nn.Linear(wide, width * tokens_per_photo))
         self.token_norm = nn.LayerNorm(width)
         self.perceiver_resampler = FacePerceiverResampler(width, patch)
-        self.tokens_per_photo, self.width = each, width
+        self.tokens_per_photo, self.width = tokens_per_photo, width
 
     def forward(self, faces: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
-        """N×each×width."""
-        asked = self.token_norm(self.token_proj(faces).reshape(-1, self.tokens_per_photo, self.width))
-        return asked + self.perceiver_resampler(asked, patches)
+        """N×tokens_per_photo×width."""
+        queries = self.token_norm(self.token_proj(faces).reshape(-1, self.tokens_per_photo, self.width))
+        return queries + self.perceiver_resampler(queries, patches)
 
 
 class PhotoMakerV2IdEncoder(PhotoMakerIdEncoder):
-    """The same, led by a face embedding; two tokens a photo (V2)."""
+    """The same with queries from a face embedding; two tokens per photo (V2)."""
 
     tokens_per_photo = 2
 
@@ -130,17 +130,17 @@ class PhotoMakerV2IdEncoder(PhotoMakerIdEncoder):
         )
 
     def tokens(self, pixels: torch.Tensor, faces: torch.Tensor | None) -> torch.Tensor:
-        """What photos say, (N·each)×width."""
+        """Embeddings of photos, (N·tokens_per_photo)×width."""
         if faces is None:
             raise ValueError("a face embedding for each photo is needed")
         return self.qformer_perceiver(faces, self.vision_model(pixels)[0]).flatten(0, 1)
 
 
 def build_id_encoder(weights: Mapping[str, torch.Tensor]) -> tuple[Any, dict[str, torch.Tensor]]:
-    """The network that a checkpoint's weights fit, sized after them, and the weights in its names; KeyError if none."""
+    """The ID encoder sized after a checkpoint's weights, and the weights under its key names; KeyError for others."""
     hidden = weights["vision_model.embeddings.class_embedding"].shape[0]
     patch = weights["vision_model.embeddings.patch_embedding.weight"].shape[-1]
-    places = weights["vision_model.embeddings.position_embedding.weight"].shape[0]
+    positions = weights["vision_model.embeddings.position_embedding.weight"].shape[0]
     layers = {name.split(".")[3] for name in weights if name.startswith("vision_model.encoder.layers.")}
     config = CLIPVisionConfig(
         hidden_size=hidden,
@@ -148,22 +148,22 @@ def build_id_encoder(weights: Mapping[str, torch.Tensor]) -> tuple[Any, dict[str
         num_hidden_layers=len(layers),
         num_attention_heads=hidden // CLIP_HEAD_SIZE,
         patch_size=patch,
-        image_size=patch * round((places - 1) ** 0.5),
+        image_size=patch * round((positions - 1) ** 0.5),
         projection_dim=weights["visual_projection.weight"].shape[0],
         hidden_act=ACTIVATION,
     )
     second = weights["visual_projection_2.weight"].shape[0]
-    asks = weights.get("qformer_perceiver.token_proj.0.weight")
+    query_weight = weights.get("qformer_perceiver.token_proj.0.weight")
     network = (
         PhotoMakerIdEncoder(config, second)
-        if asks is None
-        else PhotoMakerV2IdEncoder(config, second, asks.shape[1], asks.shape[0])
+        if query_weight is None
+        else PhotoMakerV2IdEncoder(config, second, query_weight.shape[1], query_weight.shape[0])
     )
     return network, _to_diffusers_names(weights)
 
 
 def _to_diffusers_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The perceiver's layers in diffusers' names; the rest is called alike."""
+    """Weights with the perceiver's layers under diffusers' key names; the others are named alike."""
     start = "qformer_perceiver.perceiver_resampler.layers."
     parts = {
         "0.norm1": "ln0",

@@ -1,4 +1,4 @@
-"""What a drawing looks like on the way: latents as colours by one small matrix, without the VAE, now and then."""
+"""Previews while an image is sampled: latents to colours by one small matrix, without the VAE, at intervals."""
 
 import time
 from collections.abc import Callable
@@ -12,39 +12,39 @@ from pipelines.diffusion.base.family import LatentRgbFactors
 from portrait.arrays import Image
 
 INTERVAL = 0.5
-"""Seconds between two at least: each one waits for the GPU to finish its step."""
+"""Least seconds between two previews: each one waits for the GPU to finish its step."""
 PIXELS_PER_LATENT = 4
-"""A latent becomes so many pixels: half of what the VAE makes of it."""
+"""Pixels of a preview per latent: half of what the VAE decodes it to."""
 
 
 class LatentPreview:
-    """The newest look at what is being drawn."""
+    """The newest preview of an image being sampled."""
 
-    def __init__(self, colours: LatentRgbFactors, clock: Callable[[], float] = time.monotonic) -> None:
-        self._colours, self._clock = colours, clock
+    def __init__(self, factors: LatentRgbFactors, clock: Callable[[], float] = time.monotonic) -> None:
+        self._factors, self._clock = factors, clock
         self._next = clock() + INTERVAL
         self.image: Image | None = None
-        """None while there was none, and for latents that nobody knows the colours of."""
+        """None before the first, and for latents without known colour factors."""
 
     def __call__(self, latents: Any) -> None:
-        """Look at 1×channels×h×w, unless it was just looked at; what is drawn does not change."""
+        """Make a preview of 1×channels×h×w latents, unless the last is too recent; the latents do not change."""
         now = self._clock()
-        if now < self._next or latents.shape[1] != len(self._colours[0]):
+        if now < self._next or latents.shape[1] != len(self._factors[0]):
             return
         self._next = now + INTERVAL
-        self.image = latents_to_rgb(latents[0].detach().float().cpu().numpy(), self._colours)
+        self.image = latents_to_rgb(latents[0].detach().float().cpu().numpy(), self._factors)
 
 
-def latents_to_rgb(latents: NDArray[np.float32], colours: LatentRgbFactors) -> Image:
-    """channels×h×w to a picture of 4·h×4·w.
+def latents_to_rgb(latents: NDArray[np.float32], factors: LatentRgbFactors) -> Image:
+    """channels×h×w latents to a picture of 4·h×4·w.
 
-    On the way latents are a picture under noise; some schedulers count that noise in tens. It is brought to the size that
-    latents have, so that the picture comes out of it as the noise goes.
+    While sampling, latents carry noise, with some schedulers tens of times as large as they are. They are scaled down to the
+    deviation of clean latents, so that the picture emerges as the noise goes.
     """
-    matrix, middle = (np.array(each, np.float32) for each in colours)
-    known = np.nan_to_num(latents)
-    usual = known / max(1.0, float(known.std()))
-    mixed = np.einsum("chw,cr->hwr", usual, matrix) + middle
-    small = np.asarray((mixed.clip(0, 1) * 255).round(), np.uint8)
+    matrix, middle = (np.array(each, np.float32) for each in factors)
+    finite = np.nan_to_num(latents)
+    scaled = finite / max(1.0, float(finite.std()))
+    rgb = np.einsum("chw,cr->hwr", scaled, matrix) + middle
+    small = np.asarray((rgb.clip(0, 1) * 255).round(), np.uint8)
     size = (small.shape[1] * PIXELS_PER_LATENT, small.shape[0] * PIXELS_PER_LATENT)
     return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_CUBIC), np.uint8)

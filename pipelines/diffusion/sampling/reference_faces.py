@@ -27,16 +27,16 @@ class ReferenceEmbedder:
 
     def embed_references(self, person: Identity, most: int) -> list[Reference]:
         """The best `most` references in which a face is found, each with its embedding; raises `UserError` (`no_reference`)."""
-        found: list[Reference] = []
+        embedded: list[Reference] = []
         for reference in person.references:
             face = reference.face if self.space in reference.face.embeddings else self._embed(reference)
             if face is not None:
-                found.append(replace(reference, face=face))
-            if len(found) == most:
+                embedded.append(replace(reference, face=face))
+            if len(embedded) == most:
                 break
-        if not found:
+        if not embedded:
             raise UserError("no_reference", "None of this person's photos shows their face well enough to draw from.")
-        return found
+        return embedded
 
     def _embed(self, reference: Reference) -> Face | None:
         """The same face with an embedding: the one whose box is nearest to where it was found before; None without any."""

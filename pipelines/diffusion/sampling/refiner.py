@@ -1,7 +1,7 @@
-"""SDXL's refiner: a second base that draws the last steps, where only detail is left (SDXL's paper, 2.5: 80 and 20 of 100).
+"""SDXL's refiner: a second model that samples the last steps, which add detail (SDXL's paper, 2.5: the last 20 of 100).
 
-It knows neither LoRAs nor faces, so the more it draws the less alike a portrait is. It and the base need not be on the GPU
-at once: where both do not fit, each waits in memory for its turn.
+It has neither LoRAs nor face adapters, so the more steps it takes the less alike a portrait is. It and the base need not be on
+the GPU at once: where both do not fit, each waits in main memory for its turn.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ from portrait.generation.parameters import GenerationParameters
 
 MODEL, FAMILY = "sdxl_refiner", "sdxl"
 MIN_SHARE, MAX_SHARE = 0.05, 0.5
-"""Share of the steps; with half of them it is another picture."""
+"""Share of the steps; with half of them it gives another picture."""
 
 StepCallback = Callable[[int], None]
 
@@ -34,7 +34,7 @@ class Refiner:
     """The refiner, loaded."""
 
     def __init__(self, folder: Path, dtype: torch.dtype) -> None:
-        """Raises `EngineError` (`broken_model`)."""
+        """Load it from a hub folder; raises `EngineError` (`broken_model`)."""
         half = any(folder.glob("unet/*.fp16.*"))
         try:
             self.pipeline: Any = StableDiffusionXLImg2ImgPipeline.from_pretrained(
@@ -47,88 +47,90 @@ class Refiner:
             if isinstance(part, torch.nn.Module):
                 part.requires_grad_(False).eval()
 
-    def refine(self, latents: torch.Tensor, drawing: GenerationParameters, tell: StepCallback) -> NDArray[np.float32]:
-        """The picture H×W×3, 0..1, of latents that were drawn up to `drawing.until`."""
-        pipe, spent = self.pipeline, schedulers.resolve_preset(drawing.options)
-        pipe.scheduler = schedulers.make_scheduler(spent.scheduler, dict(pipe.scheduler.config))
+    def refine(
+        self, latents: torch.Tensor, parameters: GenerationParameters, on_step: StepCallback
+    ) -> NDArray[np.float32]:
+        """The image H×W×3, 0..1, from latents that were sampled up to `parameters.until`."""
+        pipe, sampling = self.pipeline, schedulers.resolve_preset(parameters.options)
+        pipe.scheduler = schedulers.make_scheduler(sampling.scheduler, dict(pipe.scheduler.config))
         with torch.no_grad():
-            drawn = pipe(
-                prompt=prompts.strip_weights(drawing.prompt),
-                negative_prompt=prompts.strip_weights(drawing.negative),
+            image = pipe(
+                prompt=prompts.strip_weights(parameters.prompt),
+                negative_prompt=prompts.strip_weights(parameters.negative),
                 image=latents,
-                num_inference_steps=drawing.steps,
-                denoising_start=drawing.until,
-                guidance_scale=drawing.guidance,
-                generator=torch.Generator("cpu").manual_seed(drawing.seed),
+                num_inference_steps=parameters.steps,
+                denoising_start=parameters.until,
+                guidance_scale=parameters.guidance,
+                generator=torch.Generator("cpu").manual_seed(parameters.seed),
                 output_type="np",
-                callback_on_step_end=lambda pipe, step, time, tensors: (tell(step + 1), tensors)[1],
+                callback_on_step_end=lambda pipe, step, time, tensors: (on_step(step + 1), tensors)[1],
             ).images[0]
-        return pipeline_call.to_unit_range(drawn)
+        return pipeline_call.to_unit_range(image)
 
 
-def check_refiner(technique: GenerationOptions, family: str) -> None:
-    """Raise `UserError` (`bad_technique`) for what it cannot go on from."""
-    share = technique.refiner
+def check_refiner(options: GenerationOptions, family: str) -> None:
+    """Raise `UserError` (`bad_technique`) for a share, base or scheduler that it cannot continue from."""
+    share = options.refiner
     if share and not MIN_SHARE <= share <= MAX_SHARE:
         raise UserError("bad_technique", f"The refiner draws {MIN_SHARE:g} to {MAX_SHARE:g} of the steps.")
     if share and family != FAMILY:
         raise UserError("bad_technique", "The refiner goes on from bases of the family sdxl alone.")
-    if share and schedulers.resolve_preset(technique).scheduler == "lcm":
+    if share and schedulers.resolve_preset(options).scheduler == "lcm":
         raise UserError("bad_technique", "The refiner goes on from many steps: choose the preset balanced or best.")
 
 
 def generate_refined(
     lease: Lease,
     refiner: Refiner,
-    plain: str,
-    drawing: GenerationParameters,
-    given: tuple[Sequence[Conditioning], StepCallback],
+    prompt: str,
+    parameters: GenerationParameters,
+    conditionings: Sequence[Conditioning],
+    on_step: StepCallback,
 ) -> NDArray[np.float32]:
-    """A drawing of which the refiner makes the end; `plain` is its prompt, without words that were learned.
+    """An image H×W×3, 0..1, whose last steps the refiner samples; `prompt` is its prompt, without trained tokens.
 
-    `given` is what the base is told, and who hears how many steps are done.
+    `conditionings` are for the base alone; `on_step` gets the number of steps done by both.
     """
-    told, tell = given
-    counted: list[int] = []
+    steps: list[int] = []
 
-    def first(done: int) -> None:
-        counted.append(done)
-        tell(done)
+    def count_step(done: int) -> None:
+        steps.append(done)
+        on_step(done)
 
-    latents = pipeline_call.generate_latents(lease, drawing, told, first)
+    latents = pipeline_call.generate_latents(lease, parameters, conditionings, count_step)
     with refiner_on_device(lease, refiner):
-        return refiner.refine(latents, replace(drawing, prompt=plain), lambda done: tell(len(counted) + done))
+        return refiner.refine(latents, replace(parameters, prompt=prompt), lambda done: on_step(len(steps) + done))
 
 
 @contextmanager
 def refiner_on_device(lease: Lease, refiner: Refiner) -> Iterator[None]:
-    """Have the refiner where it computes, and the base out of its way where both do not fit."""
-    base, where, profile = lease.loaded.pipeline, lease.device, lease.loaded.profile
+    """Have the refiner on the device, and the base in main memory meanwhile where both do not fit."""
+    base, target, profile = lease.loaded.pipeline, lease.device, lease.loaded.profile
     if profile in ("offload", "sequential"):
         base.maybe_free_model_hooks()
-        memory.place_pipeline(refiner.pipeline, profile, where)
+        memory.place_pipeline(refiner.pipeline, profile, target)
         try:
             yield
         finally:
             refiner.pipeline.maybe_free_model_hooks()
         return
-    crowded = where.type == "cuda" and device.free_memory(where) < memory.WORKING_MEMORY["full"] * weight_bytes(
+    swaps = target.type == "cuda" and device.free_memory(target) < memory.WORKING_MEMORY["full"] * weight_bytes(
         refiner.pipeline
     )
-    if crowded:
+    if swaps:
         base.to("cpu")
-        device.release_memory(where)
+        device.release_memory(target)
     try:
-        refiner.pipeline.to(where)
+        refiner.pipeline.to(target)
         yield
     finally:
-        if crowded:
+        if swaps:
             refiner.pipeline.to("cpu")
-            device.release_memory(where)
-            base.to(where)
+            device.release_memory(target)
+            base.to(target)
 
 
 def weight_bytes(pipeline: Any) -> float:
-    """Bytes of its weights."""
+    """Bytes of a pipeline's weights."""
     parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
     return float(sum(weight.nbytes for part in parts for weight in part.parameters()))

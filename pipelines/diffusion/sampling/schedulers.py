@@ -1,4 +1,4 @@
-"""How noise becomes a picture: schedulers by name, and what the presets spend."""
+"""Schedulers by name, and the sampling presets: scheduler, steps, guidance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ SCHEDULERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "unipc": ("UniPCMultistepScheduler", {}),
     "lcm": ("LCMScheduler", {}),
 }
-"""diffusers' class and what it is told beyond the base's own configuration."""
+"""diffusers' class and its settings beyond the base's own configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingPreset:
-    """What a preset decides."""
+    """The sampling settings of a preset, or of a request when resolved."""
 
     scheduler: str
     """Empty: the base's own."""
@@ -36,7 +36,7 @@ class SamplingPreset:
     cutoff: float
     """Share of the steps after which guidance ends: late steps only sharpen, and cost half without it."""
     lcm: bool = False
-    """Whether the family's LCM LoRA is worn (Luo and others, 2023: 4 to 8 steps without guidance)."""
+    """Whether the family's LCM LoRA is loaded (Luo and others, 2023: 4 to 8 steps without guidance)."""
 
 
 PRESETS: Mapping[Preset, SamplingPreset] = {
@@ -46,14 +46,14 @@ PRESETS: Mapping[Preset, SamplingPreset] = {
 }
 
 
-def resolve_preset(technique: GenerationOptions) -> SamplingPreset:
-    """The preset with what was wished otherwise; raises `UserError` (`bad_technique`)."""
-    preset = PRESETS[technique.preset]
-    name = technique.scheduler or preset.scheduler
+def resolve_preset(options: GenerationOptions) -> SamplingPreset:
+    """The preset of the options with what they override; raises `UserError` (`bad_technique`)."""
+    preset = PRESETS[options.preset]
+    name = options.scheduler or preset.scheduler
     if name not in (*SCHEDULERS, "own"):
-        known = ", ".join(SCHEDULERS)
-        raise UserError("bad_technique", f"There is no scheduler {name!r}. Choose one of: {known}.")
-    steps, guidance, cutoff = technique.steps or preset.steps, technique.guidance, technique.cutoff
+        inherited = ", ".join(SCHEDULERS)
+        raise UserError("bad_technique", f"There is no scheduler {name!r}. Choose one of: {inherited}.")
+    steps, guidance, cutoff = options.steps or preset.steps, options.guidance, options.cutoff
     if not 1 <= steps <= 150 or not (guidance is None or 0 <= guidance <= 30) or not 0 <= (cutoff or 0) <= 1:
         raise UserError("bad_technique", "Give 1 to 150 steps, a guidance of 0 to 30, and a cut-off of 0 to 1.")
     return SamplingPreset(
@@ -66,9 +66,9 @@ def resolve_preset(technique: GenerationOptions) -> SamplingPreset:
 
 
 def make_scheduler(name: str, base: Mapping[str, Any]) -> Any:
-    """A fresh one that knows how the base was trained; `base` is the configuration of the base's own."""
+    """A new scheduler with the noise schedule of the base; `base` is the configuration of the base's own scheduler."""
     if not name:
         return getattr(diffusers, str(base["_class_name"])).from_config(base)
-    kind, more = SCHEDULERS[name]
-    known = {key: value for key, value in base.items() if not key.startswith("_")}
-    return getattr(diffusers, kind).from_config({**known, **more})
+    class_name, settings = SCHEDULERS[name]
+    inherited = {key: value for key, value in base.items() if not key.startswith("_")}
+    return getattr(diffusers, class_name).from_config({**inherited, **settings})

@@ -10,6 +10,7 @@ import torch
 
 from pipelines.diffusion.base.family import SizeConditioning
 from portrait.arrays import Image, Size
+from portrait.images.resize import crop_to_fill
 from portrait.photos import buckets
 
 
@@ -52,9 +53,9 @@ class Dataset:
     def sample_indices(self, step: int) -> list[int]:
         """Samples of the person in the batch of a step: all of one bucket."""
         sizes = [each.sizes.bucket for each in self.samples]
-        first = buckets.epoch(sizes, self.batch, self.seed, 0)
+        first = buckets.epoch_batches(sizes, self.batch, self.seed, 0)
         epoch, batch = divmod(step, len(first))
-        return (first if epoch == 0 else buckets.epoch(sizes, self.batch, self.seed, epoch))[batch]
+        return (first if epoch == 0 else buckets.epoch_batches(sizes, self.batch, self.seed, epoch))[batch]
 
     def class_indices(self, step: int) -> list[int]:
         """Class samples in the batch of a step; none without prior preservation."""
@@ -83,7 +84,7 @@ def encode_samples(
     samples = []
     for done, ((image, caption), size) in enumerate(zip(pictures, sizes, strict=True)):
         report(done, len(pictures))
-        cropped = crop_to_bucket(image, size)
+        cropped = crop_to_fill(image, size, cv2.INTER_CUBIC)
         views = [cropped, np.ascontiguousarray(cropped[:, ::-1])] if flips else [cropped]
         with torch.no_grad():
             moments = torch.stack([_latent_moments(vae, view) for view in views])
@@ -92,24 +93,9 @@ def encode_samples(
     return samples
 
 
-def crop_to_bucket(image: Image, size: Size) -> Image:
-    """The middle of a picture at the size of a bucket."""
-    height, width = image.shape[:2]
-    scale = max(size.width / width, size.height / height)
-    covering = (max(size.width, round(width * scale)), max(size.height, round(height * scale)))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    scaled = (
-        image
-        if covering == (width, height)
-        else np.asarray(cv2.resize(image, covering, interpolation=interpolation), np.uint8)
-    )
-    left, top = (covering[0] - size.width) // 2, (covering[1] - size.height) // 2
-    return np.ascontiguousarray(scaled[top : top + size.height, left : left + size.width])
-
-
 def bucket_sizes(images: Sequence[Image], side: int, step: int, batch: int) -> list[Size]:
     """The bucket size of each picture; see `portrait.photos.buckets`."""
-    return buckets.sort([Size(image.shape[1], image.shape[0]) for image in images], side, step, batch)
+    return buckets.assign_buckets([Size(image.shape[1], image.shape[0]) for image in images], side, step, batch)
 
 
 def _latent_moments(vae: Any, image: Image) -> torch.Tensor:

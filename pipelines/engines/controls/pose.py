@@ -19,7 +19,8 @@ from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Points, Size
 from portrait.errors import UserError
-from portrait.faces.geometry import Frame, crop, inverse, move, size_of
+from portrait.faces.geometry import RotatedRect, crop, image_size, invert, transform_points
+from portrait.faces.mesh import CHIN, FACE_SIDES, FOREHEAD
 from portrait.generation.openpose import JOINTS, NECK, NOSE, Skeleton, draw_skeletons, face_points
 from portrait.ports import FaceFinder
 from portrait.types import Face
@@ -75,7 +76,7 @@ FAR_EAR_YAW = 25.0
 """Yaw in degrees, as measured from a mesh, beyond which the ear on the far side is hidden."""
 FACE_PAIRS = ((0, 1), (2, 473), (5, 468), (9, 291), (10, 61))
 """Points of the face that both networks have, BlazePose's number and the mesh's: nose, irises, corners of the mouth."""
-FOREHEAD, CHIN, CHEEK_LEFT, CHEEK_RIGHT = 10, 152, 234, 454
+
 MESH_WITH_IRISES = 478
 """Number of points of a mesh that has irises."""
 
@@ -103,7 +104,7 @@ class OpenPose:
             raise UserError(
                 "no_pose", "Nobody is seen in the picture whose pose is to be followed. Choose one that shows a person."
             )
-        return draw_skeletons(people, size_of(image))
+        return draw_skeletons(people, image_size(image))
 
     def detect(self, image: Image) -> list[Skeleton]:
         """Skeletons of everybody whose face is found, the largest first; without faces, of whom BlazePose detects."""
@@ -139,10 +140,10 @@ class OpenPose:
     def _detect_bodies(self, image: Image) -> Iterator[Circle]:
         """The circle around the body of each person that BlazePose's detector finds."""
         height, width = image.shape[:2]
-        frame = Frame((width / 2, height / 2), max(width, height), max(width, height), 0.0)
+        frame = RotatedRect((width / 2, height / 2), max(width, height), max(width, height), 0.0)
         pixels = crop(image, frame, DETECTOR_SIZE, border=cv2.BORDER_CONSTANT)
         rows, scores = self._detector(pixels / 127.5 - 1)
-        yield from _decode_detections(rows.reshape(-1, 12), scores, inverse(frame.to(DETECTOR_SIZE)))
+        yield from _decode_detections(rows.reshape(-1, 12), scores, invert(frame.matrix_to(DETECTOR_SIZE)))
 
     def _run_landmarks(self, image: Image, circle: Circle) -> _Landmarks | None:
         """Landmarks of the body in a circle; None where the network reports nobody."""
@@ -152,13 +153,15 @@ class OpenPose:
         if side < MIN_CROP:
             return None
         turned = float(np.degrees(np.arctan2(across, -down)))
-        frame = Frame((float(middle[0]), float(middle[1])), side, side, turned)
+        frame = RotatedRect((float(middle[0]), float(middle[1])), side, side, turned)
         outputs = self._landmarks(crop(image, frame, LANDMARK_SIZE, border=cv2.BORDER_CONSTANT) / 255)
         points = next(each for each in outputs if each.size == 195).reshape(39, 5)[: RIM + 1]
         presence = float(next(each for each in outputs if each.size == 1).ravel()[0])
         if presence < MIN_PRESENCE:
             return None
-        return _Landmarks(move(points[:, :2], inverse(frame.to(LANDMARK_SIZE))), _sigmoid(points[:, 3]))
+        return _Landmarks(
+            transform_points(points[:, :2], invert(frame.matrix_to(LANDMARK_SIZE))), _sigmoid(points[:, 3])
+        )
 
 
 def _search_circles(face: Face, lengths: float) -> list[Circle]:
@@ -186,7 +189,7 @@ def _decode_detections(
         if any(np.abs(centre - other[:2]).max() < 0.5 * other[2:].max() for other in chosen):
             continue
         chosen.append(np.concatenate([centre, box[2:]]))
-        middle, rim = move(points.astype(np.float32), back)
+        middle, rim = transform_points(points.astype(np.float32), back)
         yield middle, rim
 
 
@@ -200,7 +203,8 @@ def _anchor_centres(cells: int, count: int) -> NDArray[np.float32]:
 def _face_length(face: Face) -> float:
     """Length of a face with a mesh, pixels: from forehead to chin, or from cheek to cheek where it nods."""
     mesh = np.asarray(face.mesh)[:, :2]
-    return float(max(np.hypot(*(mesh[CHIN] - mesh[FOREHEAD])), np.hypot(*(mesh[CHEEK_LEFT] - mesh[CHEEK_RIGHT]))))
+    left, right = FACE_SIDES
+    return float(max(np.hypot(*(mesh[CHIN] - mesh[FOREHEAD])), np.hypot(*(mesh[left] - mesh[right]))))
 
 
 def _face_distance(body: _Landmarks, face: Face) -> float:

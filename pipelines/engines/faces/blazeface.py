@@ -27,19 +27,15 @@ from pipelines.settings import Settings
 from portrait.arrays import Image, Points, Size, Vector
 from portrait.errors import EngineError
 from portrait.faces.geometry import (
-    EYE_LEFT,
-    EYE_LEFT_INNER,
-    EYE_RIGHT,
-    EYE_RIGHT_INNER,
-    NOSE_BASE,
-    Frame,
-    around,
+    RotatedRect,
+    bounding_box,
     crop,
-    five_of,
-    inverse,
-    move,
+    five_landmarks,
+    invert,
     pose_from_mesh,
+    transform_points,
 )
+from portrait.faces.mesh import EYE_LEFT, EYE_LEFT_INNER, EYE_RIGHT, EYE_RIGHT_INNER, NOSE_BASE
 from portrait.types import Box, Face
 
 MESH_SIZE = Size(192, 192)
@@ -124,19 +120,19 @@ class BlazeFace:
         mesh, presence = self._run_mesh(image, detection.box, detection.roll)
         if presence >= MIN_PRESENCE:
             # A second run, centred and levelled by the first one's mesh, moves landmarks by 1 to 2 % of the face.
-            mesh, presence = self._run_mesh(image, around(mesh), pose_from_mesh(mesh).roll)
+            mesh, presence = self._run_mesh(image, bounding_box(mesh), pose_from_mesh(mesh).roll)
         if presence < MIN_PRESENCE:
             return None
         mesh = self._refine_eyes(image, mesh)
-        return Face(around(mesh), five_of(mesh), mesh, {}, pose_from_mesh(mesh), detection.confidence)
+        return Face(bounding_box(mesh), five_landmarks(mesh), mesh, {}, pose_from_mesh(mesh), detection.confidence)
 
     def _run_mesh(self, image: Image, box: Box, roll: float) -> tuple[Points, float]:
         """468×3 mesh in pixels of `image`, and the presence of a face 0..1."""
         side = max(box.width, box.height) * MESH_CROP_SCALE
-        frame = Frame(box.centre, side, side, roll)
+        frame = RotatedRect(box.centre, side, side, roll)
         points, flag = _run(self._mesh, crop(image, frame, MESH_SIZE, border=cv2.BORDER_CONSTANT))
-        back = inverse(frame.to(MESH_SIZE))
-        return move(points.reshape(-1, 3), back), float(1 / (1 + np.exp(-flag[0])))
+        back = invert(frame.matrix_to(MESH_SIZE))
+        return transform_points(points.reshape(-1, 3), back), float(1 / (1 + np.exp(-flag[0])))
 
     def _refine_eyes(self, image: Image, mesh: Points) -> Points:
         """478×3: the mesh with its lids placed by the Iris network, then five points of each iris."""
@@ -146,14 +142,14 @@ class BlazeFace:
             corners = mesh[[contour[0], contour[8]]]
             side = float(np.hypot(*(corners[1] - corners[0])[:2])) * EYE_CROP_SCALE
             x, y = corners.mean(axis=0)[:2]
-            frame = Frame((float(x), float(y)), side, side, roll)
+            frame = RotatedRect((float(x), float(y)), side, side, roll)
             cut = crop(image, frame, EYE_SIZE)
             # The network was trained on the eye on the left of a picture; the other one is mirrored for it.
             lids, iris = _run(self._iris, cut if at == 0 else np.ascontiguousarray(cut[:, ::-1]))
             points = np.vstack([lids.reshape(-1, 3)[: len(contour)], iris.reshape(-1, 3)])
             if at == 1:
                 points[:, 0] = EYE_SIZE.width - points[:, 0]
-            points = move(points, inverse(frame.to(EYE_SIZE)))
+            points = transform_points(points, invert(frame.matrix_to(EYE_SIZE)))
             out[list(contour), :2] = points[: len(contour), :2]
             irises = slice(len(mesh) + 5 * at, len(mesh) + 5 * at + 5)
             out[irises, :2] = points[len(contour) :, :2]

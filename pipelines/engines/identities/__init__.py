@@ -1,1 +1,1 @@
-"""How a diffusion model is told who: learned weights, a landmark network, image tokens, merged words."""
+"""Identity adapters of diffusion models: LoRA, IP-Adapter FaceID, InstantID, PhotoMaker."""

@@ -1,6 +1,6 @@
-"""IP-Adapter FaceID: a face embedding becomes image tokens that the attention looks at; non-commercial.
+"""IP-Adapter FaceID: a face embedding becomes image tokens for cross-attention; non-commercial.
 
-It reads normalised embeddings of InsightFace's buffalo_l, the mean of the best few references.
+It takes normalised embeddings of InsightFace's buffalo_l, the mean of the best few references.
 """
 
 from collections.abc import Callable
@@ -32,13 +32,13 @@ PARTS = ("to_q", "to_k", "to_v", "to_out")
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What sets the editions apart."""
+    """FaceID or FaceID Plus v2."""
 
     name: str
     files: dict[str, tuple[str, str]]
     """Model and file by family."""
     plus: bool = False
-    """Whether it looks at the photo too, through CLIP."""
+    """Whether it takes CLIP features of the photo too."""
 
 
 PLAIN = Variant(
@@ -51,31 +51,31 @@ PLAIN = Variant(
 
 
 class FaceId:
-    """A face, and nothing else, is told."""
+    """Conditions on a face embedding, and with FaceID Plus on a photo of the face."""
 
     def __init__(
         self,
-        edition: Variant,
+        variant: Variant,
         file: Callable[[str], Path],
-        reader: ReferenceEmbedder,
-        eyes: Callable[[], Path] | None,
+        embedder: ReferenceEmbedder,
+        clip_folder: Callable[[], Path] | None,
     ) -> None:
-        """`file` finds the checkpoint for a family, `eyes` the folder of the CLIP that the plus editions look through."""
-        self._variant, self._file, self._embedder, self._clip_folder = edition, file, reader, eyes
+        """`file` finds the checkpoint for a family, `clip_folder` the CLIP vision encoder of FaceID Plus."""
+        self._variant, self._file, self._embedder, self._clip_folder = variant, file, embedder, clip_folder
 
     def describe(self, person: Identity, description: str) -> str:
-        """The words as they are."""
+        """The description unchanged."""
         return description
 
     def check(self, person: Identity, base: BaseSource) -> None:
-        """See `portrait.ports.Identifier`."""
+        """Raise what keeps the person from being drawn on this base; see `portrait.ports.IdentityAdapter`."""
         checkpoint_files.load_checkpoint(self._file(base.family.name), GROUPS)
         if self._clip_folder is not None:
             self._clip_folder()
         self._embedder.best_face(person)
 
     def prepare(self, lease: Lease, person: Identity, parameters: GenerationParameters) -> Conditioning:
-        """Let the attention look at the face."""
+        """Load the adapter and its LoRA, and give the face as image embeddings."""
         name, scale = self._variant.name, strength_of(parameters.options, self._variant.name, STRENGTH)
         file = self._file(lease.family.name)
         guided = pipeline_call.uses_guidance(parameters)
@@ -83,28 +83,30 @@ class FaceId:
         layer = lease.load_ip_adapter(
             name, lambda: _without_lora(checkpoint_files.load_checkpoint(file, GROUPS)), scale
         )
-        places = list(lease.loaded.pipeline.unet.attn_processors)
-        lease.load_lora(name, lambda: _lora(checkpoint_files.load_checkpoint(file, GROUPS)["ip_adapter"], places), 1.0)
+        processors = list(lease.loaded.pipeline.unet.attn_processors)
+        lease.load_lora(
+            name, lambda: _lora(checkpoint_files.load_checkpoint(file, GROUPS)["ip_adapter"], processors), 1.0
+        )
         if self._variant.plus:
             layer.shortcut = True
             layer.clip_embeds = self._clip_embeds(lease, references[0], guided)
             lease.add_cleanup(setattr, layer, "clip_embeds", None)
-        told = pipeline_call.face_embeds(_mean_embedding(references), lease, guided)
-        return Conditioning(arguments={"ip_adapter_image_embeds": [told]}, facts={name: {"scale": scale}})
+        embeds = pipeline_call.face_embeds(_mean_embedding(references), lease, guided)
+        return Conditioning(arguments={"ip_adapter_image_embeds": [embeds]}, facts={name: {"scale": scale}})
 
     def _clip_embeds(self, lease: Lease, reference: Reference, guided: bool) -> torch.Tensor:
-        """CLIP's patches of the face, batch×1×patches×width; before them those of nothing, where there is guidance."""
+        """CLIP's patch embeddings of the head, batch×1×patches×width; preceded by those of a zero image when guided."""
         if self._clip_folder is None:
-            raise RuntimeError("an edition that looks at photos needs eyes")
+            raise RuntimeError("FaceID Plus needs a CLIP vision encoder")
         folder = self._clip_folder()
         network = lease.get_or_load(
             "clip vision",
             lambda: checkpoint_files.load_network(CLIPVisionModelWithProjection, folder, lease.dtype, lease.device),
         )
         pixels = clip_vision.preprocess([clip_vision.crop_head(reference)]).to(lease.device, lease.dtype)
-        both = torch.cat([torch.zeros_like(pixels), pixels]) if guided else pixels
+        batch = torch.cat([torch.zeros_like(pixels), pixels]) if guided else pixels
         with torch.no_grad():
-            return network(both, output_hidden_states=True).hidden_states[-2][:, None]
+            return network(batch, output_hidden_states=True).hidden_states[-2][:, None]
 
 
 def _mean_embedding(references: list[Reference]) -> np.ndarray:
@@ -115,39 +117,39 @@ def _mean_embedding(references: list[Reference]) -> np.ndarray:
 
 
 def _without_lora(weights: dict[str, Any]) -> dict[str, Any]:
-    """The checkpoint without its LoRA, which diffusers would load under a name that every edition shares."""
-    kept = {name: each for name, each in weights["ip_adapter"].items() if "_lora." not in name}
-    return {**weights, "ip_adapter": kept}
+    """The checkpoint without its LoRA, which diffusers would load under one name for every variant."""
+    without = {name: each for name, each in weights["ip_adapter"].items() if "_lora." not in name}
+    return {**weights, "ip_adapter": without}
 
 
-def _lora(weights: dict[str, torch.Tensor], places: list[str]) -> dict[str, torch.Tensor]:
-    """Its LoRA in the names that diffusers reads; the checkpoint numbers the places of attention."""
+def _lora(weights: dict[str, torch.Tensor], processors: list[str]) -> dict[str, torch.Tensor]:
+    """Its LoRA under diffusers' key names; the checkpoint numbers the attention processors."""
     named: dict[str, torch.Tensor] = {}
-    for number, place in enumerate(places):
+    for number, processor in enumerate(processors):
         for part in PARTS:
             for half in ("down", "up"):
                 key = f"{part}_lora.{half}.weight"
                 if f"{number}.{key}" in weights:
-                    named[f"unet.{place}.{key}"] = weights[f"{number}.{key}"]
+                    named[f"unet.{processor}.{key}"] = weights[f"{number}.{key}"]
     return named
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> FaceId:
-    """The networks are loaded with the first portrait; which checkpoint it is depends on the base."""
+    """FaceID; the networks are loaded with the first portrait, the checkpoint by the base's family."""
     return build(PLAIN, models, engines)
 
 
-def build(made: Variant, models: ModelStore, engines: Engines) -> FaceId:
-    """Any of them; raises `OperatorError` (`missing_model`) when its checkpoints are missing for every family."""
-    if all(models.missing(model) for model, _ in made.files.values()):
-        models.folder(next(iter(made.files.values()))[0])
+def build(variant: Variant, models: ModelStore, engines: Engines) -> FaceId:
+    """A variant; raises `OperatorError` (`missing_model`) when its checkpoints are missing for every family."""
+    if all(models.missing(model) for model, _ in variant.files.values()):
+        models.folder(next(iter(variant.files.values()))[0])
     models.folder(SPACE)
-    eyes = (lambda: models.folder("clip_vit_h") / "models" / "image_encoder") if made.plus else None
+    clip_folder = (lambda: models.folder("clip_vit_h") / "models" / "image_encoder") if variant.plus else None
     return FaceId(
-        made,
-        lambda family: models.file(*made.files[family]),
+        variant,
+        lambda family: models.file(*variant.files[family]),
         ReferenceEmbedder(SPACE, engines.lazy_embedder(SPACE)),
-        eyes,
+        clip_folder,
     )
 
 
@@ -156,8 +158,8 @@ def status(settings: Settings, models: ModelStore) -> list[str]:
     return missing_models(PLAIN, models)
 
 
-def missing_models(made: Variant, models: ModelStore) -> list[str]:
-    """One family's checkpoint is enough."""
-    missing = [models.missing(model) for model, _ in made.files.values()]
-    eyes = models.missing("clip_vit_h") if made.plus else []
-    return [*min(missing, key=len), *models.missing(SPACE), *eyes]
+def missing_models(variant: Variant, models: ModelStore) -> list[str]:
+    """What is missing of a variant's models; one family's checkpoint is enough."""
+    missing = [models.missing(model) for model, _ in variant.files.values()]
+    clip = models.missing("clip_vit_h") if variant.plus else []
+    return [*min(missing, key=len), *models.missing(SPACE), *clip]

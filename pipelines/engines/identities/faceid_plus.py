@@ -1,4 +1,4 @@
-"""IP-Adapter FaceID Plus v2: FaceID that looks at the photo too, through CLIP; non-commercial."""
+"""IP-Adapter FaceID Plus v2: FaceID with CLIP features of the photo beside the embedding; non-commercial."""
 
 from pipelines.engines import Engines
 from pipelines.engines.identities.faceid import FaceId, Variant, build, missing_models

@@ -1,6 +1,6 @@
-"""InstantID for SDXL: a control network that sees the face's place and tokens, and image tokens for the attention.
+"""InstantID for SDXL: a control network for the landmarks, conditioned on the face, and an IP-Adapter; non-commercial.
 
-Non-commercial: it reads embeddings of InsightFace's antelopev2, raw as that network gives them.
+It takes embeddings of InsightFace's antelopev2, not normalised.
 """
 
 from pathlib import Path
@@ -29,51 +29,51 @@ SPACE = "antelopev2"
 ADAPTER, NETWORK = 0.8, 0.8
 """The published defaults."""
 LIMBS = ((0, 2), (1, 2), (3, 2), (4, 2))
-"""From each point to the nose."""
-COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
+"""Pairs of landmarks that are joined: each to the nose."""
+COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
 WIDE, RADIUS, DIM = 4, 10, 0.6
-"""How InstantID was taught to read a face: pixels, pixels, share of the brightness."""
+"""Limb width and disc radius in pixels, and share of the limbs' brightness, as InstantID was trained."""
 FACE_SHARE, EYES = 0.28, 0.42
-"""Height of the face and of its eyes in a portrait that nobody placed, over the picture's height."""
+"""Height of the face, and of the eyes above it, over the picture's height, where no landmarks are given."""
 
 
 class IdentityNet(ControlNetModel):
-    """A control network that attends to a face instead of words."""
+    """A control network whose cross-attention takes face tokens instead of text embeddings."""
 
     tokens: torch.Tensor | None = None
-    """Batch×tokens×width, what speaks against the person first; state of one request."""
+    """Batch×tokens×width, the negative half first; state of one request."""
 
     def forward(
         self, sample: torch.Tensor, timestep: Any, encoder_hidden_states: torch.Tensor, *rest: Any, **more: Any
     ):
-        """As the parent's, with the face for words."""
+        """The parent's forward pass, with the face tokens as text embeddings."""
         if self.tokens is None:
-            raise RuntimeError("no face was given to the network that draws it")
+            raise RuntimeError("the face tokens were not set")
         return super().forward(sample, timestep, match_batch(self.tokens, sample.shape[0]), *rest, **more)
 
     def clear(self) -> None:
-        """Leave nothing of whoever was drawn."""
+        """Forget the face tokens."""
         self.tokens = None
 
 
 class InstantId:
-    """One photo is enough."""
+    """Conditions on the face of the best reference; one photo is enough."""
 
-    def __init__(self, folder: Path, reader: ReferenceEmbedder) -> None:
-        self._folder, self._embedder = folder, reader
+    def __init__(self, folder: Path, embedder: ReferenceEmbedder) -> None:
+        self._folder, self._embedder = folder, embedder
 
     def describe(self, person: Identity, description: str) -> str:
-        """The words as they are."""
+        """The description unchanged."""
         return description
 
     def check(self, person: Identity, base: BaseSource) -> None:
-        """See `portrait.ports.Identifier`."""
+        """Raise what keeps the person from being drawn on this base; see `portrait.ports.IdentityAdapter`."""
         require_family(base, "sdxl", "InstantID")
         checkpoint_files.load_checkpoint(self._folder / "ip-adapter.bin", ("image_proj", "ip_adapter"))
         self._embedder.best_face(person)
 
     def prepare(self, lease: Lease, person: Identity, parameters: GenerationParameters) -> Conditioning:
-        """Give both networks the face, and the place where it shall be."""
+        """Give both networks the face, and the control network the landmarks where it shall be."""
         face = self._embedder.best_face(person)
         technique = parameters.options
         scales = (strength_of(technique, "instantid", ADAPTER), strength_of(technique, "identitynet", NETWORK))
@@ -88,44 +88,44 @@ class InstantId:
                 IdentityNet, self._folder / "ControlNetModel", lease.dtype, lease.device
             ),
         )
-        told = pipeline_call.face_embeds(face.embeddings[SPACE], lease, pipeline_call.uses_guidance(parameters))
+        embeds = pipeline_call.face_embeds(face.embeddings[SPACE], lease, pipeline_call.uses_guidance(parameters))
         lease.add_cleanup(network.clear)
         with torch.no_grad():
-            network.tokens = layer(told[:, 0])
+            network.tokens = layer(embeds[:, 0])
         points = technique.landmarks if technique.landmarks is not None else default_landmarks(face, parameters.size)
         return Conditioning(
-            arguments={"ip_adapter_image_embeds": [told]},
+            arguments={"ip_adapter_image_embeds": [embeds]},
             controlnets=[ControlNetUnit(network, draw_landmarks(points, parameters.size), scales[1])],
             facts={"instantid": {"adapter": scales[0], "network": scales[1]}},
         )
 
 
 def draw_landmarks(points: Points, size: Size) -> Image:
-    """Five points as InstantID reads them: dim limbs to the nose, and bright discs upon them."""
+    """InstantID's control image of five landmarks: dim limbs to the nose, and bright discs at the points."""
     canvas = np.zeros((size.height, size.width, 3), np.uint8)
     for end, nose in LIMBS:
         x, y = points[end, 0] - points[nose, 0], points[end, 1] - points[nose, 1]
         middle = (int((points[end, 0] + points[nose, 0]) / 2), int((points[end, 1] + points[nose, 1]) / 2))
-        turned = int(np.degrees(np.arctan2(y, x)))
-        limb = cv2.ellipse2Poly(middle, (int(np.hypot(x, y) / 2), WIDE), turned, 0, 360, 1)
-        canvas = cv2.fillConvexPoly(canvas, np.array(limb, np.int32), COLOURS[end])
+        angle = int(np.degrees(np.arctan2(y, x)))
+        limb = cv2.ellipse2Poly(middle, (int(np.hypot(x, y) / 2), WIDE), angle, 0, 360, 1)
+        canvas = cv2.fillConvexPoly(canvas, np.array(limb, np.int32), COLORS[end])
     canvas = (canvas * DIM).astype(np.uint8)
-    for (x, y), colour in zip(points[:, :2], COLOURS, strict=True):
-        canvas = cv2.circle(canvas, (int(x), int(y)), RADIUS, colour, -1)
+    for (x, y), color in zip(points[:, :2], COLORS, strict=True):
+        canvas = cv2.circle(canvas, (int(x), int(y)), RADIUS, color, -1)
     return np.asarray(canvas, np.uint8)
 
 
 def default_landmarks(face: Face, size: Size) -> Points:
-    """The landmarks of a selfie where a portrait has its face, as tilted as they are in the selfie."""
-    five = face.landmarks[:, :2].astype(np.float64)
-    eyes = five[:2].mean(axis=0)
+    """A face's landmarks moved to where a portrait usually has its face, tilted as in the photo."""
+    points = face.landmarks[:, :2].astype(np.float64)
+    eyes = points[:2].mean(axis=0)
     scale = FACE_SHARE * size.height / max(face.box.height, 1.0)
     scale = min(scale, 0.6 * size.width / max(face.box.width, 1.0))
-    return ((five - eyes) * scale + (size.width / 2, EYES * size.height)).astype(np.float32)
+    return ((points - eyes) * scale + (size.width / 2, EYES * size.height)).astype(np.float32)
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> InstantId:
-    """The networks are loaded with the first portrait."""
+    """InstantID; the networks are loaded with the first portrait."""
     folder = models.folder(MODEL)
     models.folder(SPACE)
     return InstantId(folder, ReferenceEmbedder(SPACE, engines.lazy_embedder(SPACE)))

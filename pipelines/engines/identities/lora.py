@@ -1,4 +1,4 @@
-"""The LoRA that was learned of a person, in the slot of a shared base; with it the word that stands for them."""
+"""The LoRA trained on a person, loaded into the slot of a shared base, and the token that stands for them."""
 
 from pipelines.diffusion.base import lora_slot
 from pipelines.diffusion.base.lease import Lease
@@ -12,18 +12,18 @@ from portrait.generation.parameters import GenerationParameters
 from portrait.types import Identity
 
 STRENGTH = 0.9
-"""FaceChain wears people at 0.80 to 0.95."""
+"""FaceChain loads LoRAs of people at 0.80 to 0.95."""
 
 
 class Lora:
-    """Wears what was learned."""
+    """Loads a person's LoRA and textual inversion token."""
 
     def describe(self, person: Identity, description: str) -> str:
-        """Trigger and words: `sks person`."""
+        """Trigger and description: `sks person`."""
         return f"{person.trigger} {description}".strip()
 
     def check(self, person: Identity, base: BaseSource) -> None:
-        """See `portrait.ports.Identifier`."""
+        """Raise what keeps the person from being drawn on this base; see `portrait.ports.IdentityAdapter`."""
         if person.lora is None and person.tokens is None:
             raise UserError(
                 "not_learned", "This person was not learned yet: train them first, or choose an adapter instead."
@@ -32,17 +32,17 @@ class Lora:
             lora_slot.check_lora_file(person.lora, lora_slot.linear_shapes(empty_unet(base)))
 
     def prepare(self, lease: Lease, person: Identity, parameters: GenerationParameters) -> Conditioning:
-        """Put the LoRA into the slot, and the learned word into the vocabulary."""
-        worn = strength_of(parameters.options, "lora", STRENGTH)
+        """Load the LoRA into the slot, and the token into the vocabulary."""
+        strength = strength_of(parameters.options, "lora", STRENGTH)
         if person.tokens is not None:
             lease.load_textual_inversion(person.tokens, person.trigger)
         if person.lora is not None:
-            lease.load_person_lora(person.lora, worn)
-        return Conditioning(facts={"lora": {"strength": worn, "trigger": person.trigger}})
+            lease.load_person_lora(person.lora, strength)
+        return Conditioning(facts={"lora": {"strength": strength, "trigger": person.trigger}})
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> Lora:
-    """Nothing to load: each person brings their own."""
+    """The adapter; each person has their own files."""
     return Lora()
 
 

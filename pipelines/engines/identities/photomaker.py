@@ -1,4 +1,4 @@
-"""PhotoMaker for SDXL: several photos merged with the word that says what the person is; V1, which reads no face embedding."""
+"""PhotoMaker V1 for SDXL: embeddings of several photos are merged with that of the class word; no face embedding."""
 
 import re
 from collections.abc import Callable
@@ -23,49 +23,49 @@ from portrait.generation.parameters import GenerationParameters
 from portrait.types import Identity, Reference
 
 TRIGGER = "img"
-"""Follows the class word in the prompt: `a photo of a man img`."""
+"""Trigger word after the class word in the prompt: `a photo of a man img`."""
 PHOTOS = 4
-"""At most; each takes one or two of the 75 tokens of a prompt."""
-START, LATEST = 0.2, 30
-"""Share of the steps before the photos are merged, and the step at the latest: the published demo's."""
-_MARK = re.compile(rf" {TRIGGER}\b")
+"""Most photos; each takes one or two of the 75 tokens of a prompt."""
+START_MERGE, LATEST_MERGE = 0.2, 30
+"""Share of the steps before the photos are merged, and the latest step: those of the published demo."""
+_TRIGGER = re.compile(rf" {TRIGGER}\b")
 GROUPS = ("id_encoder", "lora_weights")
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What sets V1 and V2 apart."""
+    """PhotoMaker V1 or V2."""
 
     name: str
     model: str
     file: str
     space: str = ""
-    """Of the face embedding it reads; empty when it reads none."""
+    """Space of the face embedding it takes; empty for none."""
 
 
 V1 = Version("photomaker", "photomaker", "photomaker-v1.bin")
 
 
 class PhotoMaker:
-    """Learns a person from a few photos at once, without training."""
+    """Conditions on up to four photos, without training."""
 
-    def __init__(self, version: Version, file: Path, reader: ReferenceEmbedder | None) -> None:
-        self._version, self._file, self._embedder = version, file, reader
+    def __init__(self, version: Version, file: Path, embedder: ReferenceEmbedder | None) -> None:
+        self._version, self._file, self._embedder = version, file, embedder
 
     def describe(self, person: Identity, description: str) -> str:
-        """The class word and the trigger."""
+        """The description, which ends in the class word, and the trigger word."""
         return f"{description} {TRIGGER}"
 
     def check(self, person: Identity, base: BaseSource) -> None:
-        """See `portrait.ports.Identifier`."""
+        """Raise what keeps the person from being drawn on this base; see `portrait.ports.IdentityAdapter`."""
         require_family(base, "sdxl", "PhotoMaker")
         checkpoint_files.load_checkpoint(self._file, GROUPS)
         self._photos(person)
 
     def prepare(self, lease: Lease, person: Identity, parameters: GenerationParameters) -> Conditioning:
-        """Wear its LoRA, and merge the photos into the words from a certain step on."""
-        share = strength_of(parameters.options, self._version.name, START)
-        start = min(int(share * parameters.steps_done), LATEST)
+        """Load its LoRA, and merge the photos into the text embeddings from a certain step on."""
+        share = strength_of(parameters.options, self._version.name, START_MERGE)
+        start = min(int(share * parameters.steps_done), LATEST_MERGE)
         lease.load_lora(
             self._version.name, lambda: checkpoint_files.load_checkpoint(self._file, GROUPS)["lora_weights"], 1.0
         )
@@ -73,10 +73,10 @@ class PhotoMaker:
         photos = self._photos(person)
         with torch.no_grad():
             merged = self._merge_photos(lease, encoder, photos, prompts.strip_weights(parameters.prompt))
-            text = _MARK.sub("", prompts.strip_weights(parameters.prompt), count=1)
-            said, unsaid = lease.encode_prompts(text, prompts.strip_weights(parameters.negative))
+            text = _TRIGGER.sub("", prompts.strip_weights(parameters.prompt), count=1)
+            positive, unconditional = lease.encode_prompts(text, prompts.strip_weights(parameters.negative))
         return Conditioning(
-            arguments=lease.family.prompt_arguments(said, unsaid),
+            arguments=lease.family.prompt_arguments(positive, unconditional),
             callback=_merge_callback(merged, start, pipeline_call.uses_guidance(parameters)),
             tensors=("prompt_embeds", "add_text_embeds"),
             facts={self._version.name: {"start": start, "photos": len(photos)}},
@@ -96,65 +96,65 @@ class PhotoMaker:
             )
         except KeyError as error:
             raise broken_model(self._file, f"it has no {error.args[0]}") from error
-        made = checkpoint_files.load_state_dict(network, weights, self._file)
-        return made.requires_grad_(False).eval().to(lease.device, lease.dtype)
+        loaded = checkpoint_files.load_state_dict(network, weights, self._file)
+        return loaded.requires_grad_(False).eval().to(lease.device, lease.dtype)
 
     def _merge_photos(
         self, lease: Lease, encoder: photomaker.PhotoMerger, photos: list[Reference], prompt: str
     ) -> TextEmbeddings:
-        """The prompt's words with the class word repeated and replaced by the photos."""
-        hidden, pooled, places = [], None, torch.zeros(0)
+        """The prompt's embeddings with the class word repeated and replaced by the photos."""
+        hidden, pooled, indices = [], None, torch.zeros(0)
         for tokenizer_name, name in lease.family.text_encoders:
-            numbers, places = _repeat_class_word(
+            ids, indices = _repeat_class_word(
                 lease.components[tokenizer_name], prompt, len(photos) * encoder.tokens_per_photo
             )
-            said = lease.components[name](numbers.to(lease.device), output_hidden_states=True)
-            hidden.append(said.hidden_states[-2])
-            pooled = said[0]
+            output = lease.components[name](ids.to(lease.device), output_hidden_states=True)
+            hidden.append(output.hidden_states[-2])
+            pooled = output[0]
         pixels = clip_vision.preprocess([clip_vision.crop_head(photo) for photo in photos]).to(
             lease.device, lease.dtype
         )
         faces = None
         if self._version.space:
-            told = [torch.from_numpy(photo.face.embeddings[self._version.space]) for photo in photos]
-            faces = torch.stack(told).to(lease.device, lease.dtype)
-        return TextEmbeddings(encoder(pixels, torch.cat(hidden, dim=-1), places.to(lease.device), faces), pooled)
+            vectors = [torch.from_numpy(photo.face.embeddings[self._version.space]) for photo in photos]
+            faces = torch.stack(vectors).to(lease.device, lease.dtype)
+        return TextEmbeddings(encoder(pixels, torch.cat(hidden, dim=-1), indices.to(lease.device), faces), pooled)
 
 
 def _repeat_class_word(tokenizer: Any, prompt: str, times: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Numbers of the prompt's tokens without the trigger, the class word's last token repeated, and where those lie.
+    """Token ids of the prompt without the trigger, the class word's last token repeated, and the indices of those.
 
-    Raises `UserError` (`bad_technique`) when the prompt is too long for the photos to find room.
+    Raises `UserError` (`bad_technique`) when the prompt is too long to hold the photos' tokens.
     """
-    before, after = _MARK.split(prompt, maxsplit=1)
+    before, after = _TRIGGER.split(prompt, maxsplit=1)
     head = tokenizer(before, add_special_tokens=False).input_ids
     tail = tokenizer(after, add_special_tokens=False).input_ids
-    numbers = [tokenizer.bos_token_id, *head[:-1], *head[-1:] * times, *tail, tokenizer.eos_token_id]
-    most, first = tokenizer.model_max_length, len(head)
-    if first + times >= most:
+    ids = [tokenizer.bos_token_id, *head[:-1], *head[-1:] * times, *tail, tokenizer.eos_token_id]
+    length, first = tokenizer.model_max_length, len(head)
+    if first + times >= length:
         raise UserError("bad_technique", "The prompt is too long for PhotoMaker: name the person nearer to its start.")
-    numbers = [*numbers[:most], *[tokenizer.pad_token_id] * (most - len(numbers))]
-    return torch.tensor([numbers]), torch.arange(first, first + times)
+    ids = [*ids[:length], *[tokenizer.pad_token_id] * (length - len(ids))]
+    return torch.tensor([ids]), torch.arange(first, first + times)
 
 
-def _merge_callback(words: TextEmbeddings, start: int, guided: bool) -> Callable[[int, dict[str, Any]], None]:
-    """Write the merged words over all that speaks for the person, in place: some stock pipelines do not read them back.
+def _merge_callback(embeddings: TextEmbeddings, start: int, guided: bool) -> Callable[[int, dict[str, Any]], None]:
+    """A callback that writes the merged embeddings over the positive ones, in place: some pipelines do not read them back.
 
-    That is all but the first where there is guidance, and twice the same where attention is perturbed. Photos are merged
-    into the first 77 tokens; what a longer prompt says after them stays.
+    Positive are all but the first of a guided batch; under perturbed attention there are two. Photos are merged into the
+    first 77 tokens; those after them in a longer prompt stay.
     """
 
     def after(step: int, tensors: dict[str, Any]) -> None:
-        if step != start or words.pooled is None:
+        if step != start or embeddings.pooled is None:
             return
-        for name, merged in (("prompt_embeds", words.hidden), ("add_text_embeds", words.pooled)):
+        for name, merged in (("prompt_embeds", embeddings.hidden), ("add_text_embeds", embeddings.pooled)):
             tensors[name][int(guided) :, : merged.shape[1]] = merged.to(tensors[name])
 
     return after
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> PhotoMaker:
-    """The networks are loaded with the first portrait."""
+    """PhotoMaker V1; the networks are loaded with the first portrait."""
     return PhotoMaker(V1, models.file(V1.model, V1.file), None)
 
 

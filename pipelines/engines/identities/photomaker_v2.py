@@ -1,4 +1,4 @@
-"""PhotoMaker V2 for SDXL: V1 led by face embeddings of buffalo_l; non-commercial."""
+"""PhotoMaker V2 for SDXL: V1 with face embeddings of buffalo_l; non-commercial."""
 
 from pipelines.diffusion.sampling.reference_faces import ReferenceEmbedder
 from pipelines.engines import Engines
@@ -10,7 +10,7 @@ V2 = Version("photomaker_v2", "photomaker_v2", "photomaker-v2.bin", "buffalo_l")
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> PhotoMaker:
-    """The networks are loaded with the first portrait."""
+    """PhotoMaker V2; the networks are loaded with the first portrait."""
     models.folder(V2.space)
     return PhotoMaker(V2, models.file(V2.model, V2.file), ReferenceEmbedder(V2.space, engines.lazy_embedder(V2.space)))
 

@@ -25,8 +25,19 @@ from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Mask
 from portrait.errors import EngineError
-from portrait.faces.geometry import Affine, move_face
-from portrait.images.masks import KNOWN_IN, UNKNOWN, apart, connected, depth, face_size, guided, trimap
+from portrait.faces.geometry import Affine, transform_face
+from portrait.images.filters import smoothstep
+from portrait.images.masks import (
+    KNOWN_IN,
+    UNKNOWN,
+    distance_inside,
+    face_size,
+    guided_filter,
+    keep_connected,
+    separate_person,
+    trimap,
+)
+from portrait.images.resize import scaled_size, shrink_to_side
 from portrait.ports import FaceFinder
 from portrait.types import Face
 
@@ -71,7 +82,7 @@ SHIFTS = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """A rectangle inside of a picture, in whole pixels."""
+    """A rectangle inside of a picture, in frame pixels."""
 
     left: int
     top: int
@@ -94,17 +105,16 @@ class SelfieMatting:
         """How much of each pixel belongs to the person of `face`; see `portrait.ports.Matter`."""
         window = _matting_window(image, face)
         part = window.crop(image)
-        shrink = min(1.0, MATTING_FACE_SIZE / face_size(face))
-        size = (max(1, round(part.shape[1] * shrink)), max(1, round(part.shape[0] * shrink)))
+        size = scaled_size(part.shape, min(1.0, MATTING_FACE_SIZE / face_size(face)))
         small = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
         people = (face, *self._other_faces(image, face))
-        near, *others = (move_face(each, _window_matrix(window, size)) for each in people)
+        near, *others = (transform_face(each, _window_matrix(window, size)) for each in people)
         confidence = _fill_holes(self._segment_person(small, near, others), near)
         hair = _hair_mask(confidence, near)
         matte = self._solve(small, _make_trimap(confidence, near, hair), confidence, _prior_weight(confidence, near))
-        matte = connected(_clean_up(matte, near, hair), near)
+        matte = keep_connected(_clean_up(matte, near, hair), near)
         radius = max(1, round(GUIDED_RADIUS * face_size(near)))
-        return self._extend_to_frame(image, people, window, guided(matte, small, part, radius, GUIDED_EPSILON))
+        return self._extend_to_frame(image, people, window, guided_filter(matte, small, part, radius, GUIDED_EPSILON))
 
     def close(self) -> None:
         """Close the segmenter's native handle."""
@@ -126,7 +136,7 @@ class SelfieMatting:
     def _segment_person(self, image: Image, face: Face, others: Sequence[Face]) -> Mask:
         """The segmenter's confidence without what belongs to other people or is not connected to the person."""
         confidence = self.segment(image)
-        return connected(apart(confidence, image, face, others) if others else confidence, face)
+        return keep_connected(separate_person(confidence, image, face, others) if others else confidence, face)
 
     def _solve(self, image: Image, known: Mask, confidence: Mask, prior_weight: Mask) -> Mask:
         """Closed-form matting of the trimap's unknown pixels, the segmenter's confidence as a weak prior."""
@@ -149,18 +159,16 @@ class SelfieMatting:
         return np.clip(out, 0, 1).reshape(known.shape)
 
     def _extend_to_frame(self, image: Image, people: Sequence[Face], window: _Window, matte: Mask) -> Mask:
-        """The window's matte in a mask of the whole picture; around it stands the segmenter's confidence on a small one.
+        """The window's matte in a mask of the frame picture; around it stands the segmenter's confidence on a small one.
 
         `people` are the person's face, then those of others.
         """
         height, width = image.shape[:2]
         if matte.shape == (height, width):
             return matte
-        whole = _Window(0, 0, width, height)
-        shrink = min(1.0, FRAME_SIDE / max(height, width))
-        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        near = [move_face(each, _window_matrix(whole, size)) for each in people]
+        small = shrink_to_side(image, FRAME_SIDE)
+        matrix = _window_matrix(_Window(0, 0, width, height), (small.shape[1], small.shape[0]))
+        near = [transform_face(each, matrix) for each in people]
         rough = np.clip((self._segment_person(small, near[0], near[1:]) - 0.5) * 4 + 0.5, 0, 1)
         out = np.asarray(cv2.resize(rough, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
         window.crop(out)[:] = matte
@@ -196,7 +204,7 @@ def _hair_mask(confidence: Mask, face: Face) -> Mask:
     below = np.maximum((rows - face.box.bottom) / unit, 0)
     hair = np.clip(1 - 2 * np.maximum(below - 0.2, aside * (below > 0)), 0, 1)
     if face.mesh is not None:
-        from_jaw = depth(~_fill_face(confidence.shape, face)) / unit
+        from_jaw = distance_inside(~_fill_face(confidence.shape, face)) / unit
         under_eyes = np.clip((rows - face.landmarks[:2, 1].max()) / (0.2 * unit), 0, 1)
         hair *= 1 - under_eyes * np.clip(2 - from_jaw / JAW_REACH, 0, 1)
     return hair.astype(np.float32)
@@ -216,7 +224,7 @@ def _make_trimap(confidence: Mask, face: Face, hair: Mask) -> Mask:
     inner = (BODY_IN + (HAIR_IN - BODY_IN) * hair) * unit
     outer = (BODY_OUT + (HAIR_OUT - BODY_OUT) * hair) * unit
     known = trimap(confidence, inner, outer)
-    known[depth(_fill_face(confidence.shape, face)) > BODY_IN * unit] = KNOWN_IN
+    known[distance_inside(_fill_face(confidence.shape, face)) > BODY_IN * unit] = KNOWN_IN
     return known
 
 
@@ -225,7 +233,7 @@ def _clean_up(matte: Mask, face: Face, hair: Mask) -> Mask:
     side = 2 * max(1, round(FINE_WIDTH * face_size(face))) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     broad = cv2.morphologyEx(matte, cv2.MORPH_OPEN, kernel)
-    solid = _smoothstep((broad - VEIL) / (1 - 2 * VEIL))
+    solid = smoothstep(broad, VEIL, 1 - VEIL)
     fine = _remove_texture(matte - broad, solid < 0.5, TEXTURE_REACH * face_size(face))
     # Beside clothes only the soft edge itself is left.
     edge = cv2.dilate((solid > 0.02).astype(np.float32), np.ones((3, 3), np.uint8))
@@ -238,18 +246,12 @@ def _remove_texture(fine: Mask, outside: NDArray[np.bool_], reach: float) -> Mas
     count = cv2.blur(outside.astype(np.float32), window)
     mean = cv2.blur(np.where(outside, fine, np.float32(0)), window) / np.maximum(count, 1e-3)
     left = np.maximum(fine - TEXTURE_FACTOR * mean, 0)
-    return (left * _smoothstep(left / FAINT)).astype(np.float32)
-
-
-def _smoothstep(share: NDArray[np.floating]) -> Mask:
-    """Smoothstep: 0 below 0, 1 above 1, smooth between."""
-    share = np.clip(share, 0, 1)
-    return np.asarray(share * share * (3 - 2 * share), np.float32)
+    return (left * smoothstep(left, 0, FAINT)).astype(np.float32)
 
 
 def _prior_weight(confidence: Mask, face: Face) -> Mask:
     """Weight of the segmenter's confidence in matting: low at its own outline, where it finds no hair."""
-    away = (depth(confidence > 0.5) + depth(confidence <= 0.5)) / (PRIOR_REACH * face_size(face))
+    away = (distance_inside(confidence > 0.5) + distance_inside(confidence <= 0.5)) / (PRIOR_REACH * face_size(face))
     return (PRIOR_WEIGHT * np.minimum(away, 1) ** 2).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Draws people with a diffusion base, told who they are by one or several identities; for styles of the kind `text`."""
+"""Diffusion: generates portraits with a diffusion base and one or several identity adapters; for styles of kind `text`."""
 
 import importlib.metadata
 import time
@@ -25,23 +25,22 @@ from pipelines.settings import DrawSettings, Settings
 from portrait.arrays import Image, Size
 from portrait.errors import EngineError, OperatorError, UserError
 from portrait.generation.edits import Edit
-from portrait.generation.options import GenerationOptions
-from portrait.generation.parameters import GenerationParameters
+from portrait.generation.options import GenerationOptions, PromptSpec
+from portrait.generation.parameters import GenerationParameters, native_size
 from portrait.images import edit_canvas
 from portrait.images.edit_canvas import EditCanvas
+from portrait.images.resize import crop_to_fill
 from portrait.ports import ControlPreprocessor, IdentityAdapter, Progress
 from portrait.types import Candidate, Identity, PortraitRequest
 
 ASPECT = (7, 9)
-"""Width to height where nobody asked: 896×1152, the nearest to 4:5 of the sizes that SDXL was trained at."""
-LONGEST = 1.34
-"""Longest side that is drawn, over the base's own: SDXL knows up to 1344 pixels; beyond, bodies double."""
+"""Width to height where a request gives no size: 896×1152, the nearest to 4:5 of the sizes that SDXL was trained at."""
 PACKAGES = ("torch", "diffusers", "transformers", "peft")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GenerationPlan:
-    """One request with all choices made, and all of it found to be possible."""
+    """One request with all choices made, and checked to be possible."""
 
     person: Identity
     base: BaseSource
@@ -49,38 +48,38 @@ class GenerationPlan:
     parameters: GenerationParameters
     scheduler: str
     loras: Sequence[tuple[str, Path, float]]
-    """LoRAs beside the person's, by name, with strengths: a style's own, and the one that lets few steps suffice."""
+    """LoRAs beside the person's, with files and strengths: those of the style, and the LCM LoRA."""
     portrait_size: Size
-    """Of the portrait; it may be drawn smaller or larger."""
+    """Of the portrait; it may be generated smaller or larger."""
     canvas: EditCanvas | None = None
-    """The picture that it begins from, laid out."""
+    """The picture that an edit starts from, laid out."""
     refiner_prompt: str = ""
-    """The prompt without words that were learned, for a refiner."""
+    """The prompt without trained tokens and trigger words, for a refiner."""
 
     @property
     def uses_refiner(self) -> bool:
-        """Whether a refiner draws the end; what begins from a picture goes without."""
+        """Whether a refiner samples the last steps; never in img2img."""
         return self.parameters.options.refiner > 0 and self.parameters.task == "text"
 
     def to_portrait(self, drawn: Image) -> Image:
-        """The portrait, of what was drawn."""
-        return controlnet.crop_to_fill(drawn, self.portrait_size) if self.canvas is None else self.canvas.put(drawn)
+        """The portrait at its size, from the generated image."""
+        return crop_to_fill(drawn, self.portrait_size) if self.canvas is None else self.canvas.paste(drawn)
 
 
 class Diffusion:
-    """Draws people with a base that stays loaded."""
+    """Generates portraits with a base that stays loaded between requests."""
 
     def __init__(
         self,
         bases: Callable[[str], BaseSource],
-        identifier: Callable[[str], IdentityAdapter],
+        identity: Callable[[str], IdentityAdapter],
         control: Callable[[str], ControlPreprocessor],
         models: ModelStore,
-        knobs: DrawSettings,
+        settings: DrawSettings,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._bases, self._identity, self._control = bases, identifier, control
-        self._models, self._settings = models, knobs
+        self._bases, self._identity, self._control = bases, identity, control
+        self._models, self._settings = models, settings
         self._loaded: LoadedBase | None = None
         self._now, self._used = now, 0.0
         self._refiner: refiner.Refiner | None = None
@@ -90,149 +89,152 @@ class Diffusion:
         """Exactly `request.count` candidates, one seed each; see `portrait.ports.Painter`."""
         plan = self.plan(request)
         candidates: list[Candidate] = []
-        peek = LatentPreview(plan.base.family.latent_rgb_factors)
+        preview = LatentPreview(plan.base.family.latent_rgb_factors)
         for number in range(request.count):
             each = replace(plan, parameters=replace(plan.parameters, seed=plan.parameters.seed + number))
-            pixels, facts = self.draw(each, _step_reporter(progress, each, number, request.count, peek), peek)
+            pixels, facts = self.draw(each, _step_reporter(progress, each, number, request.count, preview), preview)
             image = np.asarray((pixels * 255).round(), np.uint8)
             variation = {"seed": float(each.parameters.seed)}
-            drawn_from = {1: plan.person.references[0].name} if plan.person.references else {}
-            candidates.append(Candidate(plan.to_portrait(image), drawn_from, variation, facts=facts))
-            peek.image = candidates[-1].image
+            reference_names = {1: plan.person.references[0].name} if plan.person.references else {}
+            candidates.append(Candidate(plan.to_portrait(image), reference_names, variation, facts=facts))
+            preview.image = candidates[-1].image
         return candidates
 
     def plan(self, request: PortraitRequest) -> GenerationPlan:
-        """Make the choices and check them, before a weight is read; see `portrait.ports.Identifier.check`."""
-        scene, person = request.style.prompt_spec, request.people[1]
-        if scene is None:
+        """Make all choices and check them before weights are read; raises what `portrait.ports.IdentityAdapter.check` does."""
+        spec, person = request.style.prompt_spec, request.people[1]
+        if spec is None:
             raise OperatorError("no_scene", f"The style {request.style.id} does not say what is to be drawn.")
-        technique = request.options or GenerationOptions(preset=self._settings.preset)
-        base = self._bases(technique.base or person.base or self._settings.base)
-        if scene.families and base.family.name not in scene.families:
+        options = request.options or GenerationOptions(preset=self._settings.preset)
+        base = self._bases(options.base or person.base or self._settings.base)
+        if spec.families and base.family.name not in spec.families:
             raise UserError(
-                "wrong_family", f"This style is for {', '.join(scene.families)}; {base.name} is {base.family.name}."
+                "wrong_family", f"This style is for {', '.join(spec.families)}; {base.name} is {base.family.name}."
             )
-        technique = replace(technique, strengths={**scene.strengths, **technique.strengths})
-        chosen = self._identity_names(technique, person)
-        identifiers = [(name, self._identity(name)) for name in chosen]
-        words = person.class_word or "person"
-        for _, each in identifiers:
-            words = each.describe(person, words)
+        options = replace(options, strengths={**spec.strengths, **options.strengths})
+        names = self._identity_names(options)
+        identities = [(name, self._identity(name)) for name in names]
+        description = person.class_word or "person"
+        for _, each in identities:
+            description = each.describe(person, description)
             each.check(person, base)
-        controlnet.check_controls(technique.control_inputs, base.family.name, self._models)
-        refiner.check_refiner(technique, base.family.name)
-        if technique.refiner:
+        controlnet.check_controls(options.control_inputs, base.family.name, self._models)
+        refiner.check_refiner(options, base.family.name)
+        if options.refiner:
             self._models.folder(refiner.MODEL)
-        spent = schedulers.resolve_preset(technique)
-        sheet = None if request.edit is None else edit_canvas.lay_out(request.edit, base.native_side)
-        size = sheet.window if sheet is not None else request.size or _default_size(base)
-        drawing = GenerationParameters(
-            prompt=prompts.fill_template(scene.prompt, words, technique.traits),
-            negative=scene.negative,
-            size=(wide := _drawn(size, base)),
+        sampling = schedulers.resolve_preset(options)
+        canvas = None if request.edit is None else edit_canvas.lay_out(request.edit, base.native_side)
+        size = canvas.window if canvas is not None else request.size or _default_size(base)
+        generated = native_size(size, base.native_side, base.size_multiple)
+        parameters = GenerationParameters(
+            prompt=prompts.fill_template(spec.prompt, description, options.traits),
+            negative=spec.negative,
+            size=generated,
             seed=request.seed,
-            steps=spent.steps,
-            guidance=spent.guidance,
+            steps=sampling.steps,
+            guidance=sampling.guidance,
             options=replace(
-                technique,
+                options,
                 base=base.name,
-                identities=chosen,
-                hints=controlnet.prepare_inputs(technique.control_inputs, wide, self._control),
+                identities=names,
+                control_inputs=controlnet.prepare_inputs(options.control_inputs, generated, self._control),
             ),
         )
-        if request.edit is not None and sheet is not None:
-            drawing = _start_from_canvas(drawing, request.edit, sheet)
-        looks = [(model, _lora_file(self._models.folder(model)), strength) for model, strength in scene.loras]
-        if spent.lcm:
-            model = f"lcm_{base.family.name}"
-            looks.append((model, _lora_file(self._models.folder(model)), 1.0))
-        plain = prompts.fill_template(scene.prompt, person.class_word or "person", technique.traits)
-        plan = GenerationPlan(person, base, identifiers, drawing, spent.scheduler, looks, size, sheet, plain)
-        img2img.check_supported(base, drawing, _uses_controlnets(plan))
+        if request.edit is not None and canvas is not None:
+            parameters = _start_from_canvas(parameters, request.edit, canvas)
+        loras = self._style_loras(spec, base.family.name, sampling.lcm)
+        plain = prompts.fill_template(spec.prompt, person.class_word or "person", options.traits)
+        plan = GenerationPlan(person, base, identities, parameters, sampling.scheduler, loras, size, canvas, plain)
+        img2img.check_supported(base, parameters, _uses_controlnets(plan))
         return plan
 
-    def draw(
-        self, plan: GenerationPlan, tell: Callable[[int], None], peek: Callable[[Any], None] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, object]]:
-        """One drawing H×W×3, 0..1, and what it took; steps down once where memory runs out.
+    def _style_loras(self, spec: PromptSpec, family: str, lcm: bool) -> list[tuple[str, Path, float]]:
+        """LoRAs of a style, and the family's LCM LoRA: model, file, strength."""
+        models = [*spec.loras, *([(f"lcm_{family}", 1.0)] if lcm else [])]
+        return [(model, _lora_file(self._models.folder(model)), strength) for model, strength in models]
 
-        `peek` is shown the latents after each step.
+    def draw(
+        self, plan: GenerationPlan, on_step: Callable[[int], None], preview: Callable[[Any], None] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, object]]:
+        """One image H×W×3, 0..1, and its facts for the recipe; once more with a smaller memory profile when memory runs out.
+
+        `on_step` gets the number of steps done after each, `preview` the latents.
         Raises `EngineError` (`out_of_memory`), `UserError` (`bad_technique`).
         """
         img2img.check_supported(plan.base, plan.parameters, _uses_controlnets(plan))
         try:
-            return self._draw(plan, tell, peek)
+            return self._draw(plan, on_step, preview)
         except (RuntimeError, MemoryError) as error:
             if not device.is_out_of_memory(error):
                 raise
             why = str(error).split("\n", 1)[0]
-        less = memory.next_smaller(self._loaded.profile) if self._loaded is not None else None
-        if less is None:
+        smaller = memory.next_smaller(self._loaded.profile) if self._loaded is not None else None
+        if smaller is None:
             raise _out_of_memory(why)
-        self._load_base(plan.base, less)
+        self._load_base(plan.base, smaller)
         try:
-            return self._draw(plan, tell, peek)
+            return self._draw(plan, on_step, preview)
         except (RuntimeError, MemoryError) as error:
             if not device.is_out_of_memory(error):
                 raise
             raise _out_of_memory(str(error).split("\n", 1)[0]) from error
 
     def check_models(self, request: PortraitRequest, drawn: Mapping[str, Any]) -> None:
-        """See `portrait.ports.Recalling`."""
+        """See `portrait.ports.ReproduciblePainter`."""
         self.check_plan_models(self.plan(request), drawn)
 
-    def check_plan_models(self, plan: GenerationPlan, drawn: Mapping[str, Any]) -> None:
-        """Raise `OperatorError` (`model_differs`) unless a plan takes the files that a recipe's facts name."""
-        self._checksums.require_unchanged(self._model_files(plan), drawn)
+    def check_plan_models(self, plan: GenerationPlan, facts: Mapping[str, Any]) -> None:
+        """Raise `OperatorError` (`model_differs`) unless a plan's model files are those that a recipe's facts name."""
+        self._checksums.require_unchanged(self._model_files(plan), facts)
 
-    def rest(self) -> None:
-        """Let the base go, with all that was loaded for it, when nothing was drawn for `draw.idle_minutes`."""
+    def unload_idle(self) -> None:
+        """Unload the base, with everything loaded for it, when nothing was drawn for `draw.idle_minutes`."""
         idle = self._settings.idle_minutes * 60
         if idle and self._loaded is not None and self._now() - self._used >= idle:
             self.close()
 
     def close(self) -> None:
-        """Let the base go."""
+        """Unload the base and the refiner."""
         if self._loaded is not None:
             self._loaded.close()
             self._loaded = None
         self._refiner = None
 
     def _draw(
-        self, plan: GenerationPlan, tell: Callable[[int], None], peek: Callable[[Any], None] | None
+        self, plan: GenerationPlan, on_step: Callable[[int], None], preview: Callable[[Any], None] | None
     ) -> tuple[NDArray[np.float32], dict[str, object]]:
-        lent = self._get_base(plan.base)
+        loaded = self._get_base(plan.base)
         self._used = self._now()
-        with lent.lease() as lease:
+        with loaded.lease() as lease:
             for name, file, strength in plan.loras:
-                lease.load_lora(f"look_{name}", str(file), strength)
-            told = self._conditionings(lease, plan)
+                lease.load_lora(f"style_{name}", str(file), strength)
+            conditionings = self._conditionings(lease, plan)
             if plan.uses_refiner:
-                drawing = replace(plan.parameters, until=1 - plan.parameters.options.refiner)
+                parameters = replace(plan.parameters, until=1 - plan.parameters.options.refiner)
                 pixels = refiner.generate_refined(
-                    lease, self._get_refiner(lease), plan.refiner_prompt, drawing, (told, tell)
+                    lease, self._get_refiner(lease), plan.refiner_prompt, parameters, conditionings, on_step
                 )
             else:
-                pixels = pipeline_call.generate_image(lease, plan.parameters, told, tell, peek)
+                pixels = pipeline_call.generate_image(lease, plan.parameters, conditionings, on_step, preview)
             self._used = self._now()
-            return pixels, self._recipe_facts(plan, told, lease)
+            return pixels, self._recipe_facts(plan, conditionings, lease)
 
     def _conditionings(self, lease: Lease, plan: GenerationPlan) -> list[Conditioning]:
-        drawing = plan.parameters
-        told = [each.prepare(lease, plan.person, drawing) for _, each in plan.identities]
+        parameters = plan.parameters
+        conditionings = [each.prepare(lease, plan.person, parameters) for _, each in plan.identities]
         return [
-            *told,
+            *conditionings,
             controlnet.load_controlnets(
-                lease, drawing.options.control_inputs, drawing.size, self._models, self._control
+                lease, parameters.options.control_inputs, parameters.size, self._models, self._control
             ),
         ]
 
-    def _identity_names(self, technique: GenerationOptions, person: Identity) -> tuple[str, ...]:
-        """Names of identities; what was learned comes first, so that others see its words."""
-        named = technique.identities or self._settings.identities
-        if not named:
-            named = ("lora",)
-        return tuple(sorted(dict.fromkeys(named), key=lambda name: name != "lora"))
+    def _identity_names(self, options: GenerationOptions) -> tuple[str, ...]:
+        """Names of identity adapters; `lora` comes first, so that the others see its trigger in the description."""
+        names = options.identities or self._settings.identities
+        if not names:
+            names = ("lora",)
+        return tuple(sorted(dict.fromkeys(names), key=lambda name: name != "lora"))
 
     def _get_refiner(self, lease: Lease) -> refiner.Refiner:
         if self._refiner is None:
@@ -247,15 +249,17 @@ class Diffusion:
         return self._loaded
 
     def _load_base(self, base: BaseSource, profile: MemoryProfile | None) -> None:
-        """Only one base at a time: two of SDXL would not fit most GPUs."""
+        """Load a base in place of the loaded one: two of SDXL would not fit most GPUs."""
         self.close()
         where = device.choose_device(self._settings.device)
         dtype = device.choose_dtype(self._settings.precision, where)
         profile = profile or memory.choose_profile(base, dtype, where)
         self._loaded = LoadedBase(base, dtype, where, profile, self._settings.compile)
 
-    def _recipe_facts(self, plan: GenerationPlan, told: Sequence[Conditioning], lease: Lease) -> dict[str, object]:
-        """For the recipe."""
+    def _recipe_facts(
+        self, plan: GenerationPlan, conditionings: Sequence[Conditioning], lease: Lease
+    ) -> dict[str, object]:
+        """What the recipe records of an image: settings, versions, hashes of model files."""
         facts: dict[str, object] = {
             "base": plan.base.name,
             "prompt": plan.parameters.prompt,
@@ -270,12 +274,12 @@ class Diffusion:
         }
         if plan.uses_refiner:
             facts["refiner"] = plan.parameters.options.refiner
-        for each in told:
+        for each in conditionings:
             facts |= each.facts
         return facts | self._checksums.for_recipe(self._model_files(plan))
 
     def _model_files(self, plan: GenerationPlan) -> dict[str, Path]:
-        """Of every model that takes part, by name; see `prints`."""
+        """Files of every model that takes part, by name; see `checksums.WeightChecksums.for_recipe`."""
         files, family = {checksums.BASE: plan.base.weights_file}, plan.base.family.name
         files |= {f"{checksums.COMPANION_PREFIX}{name}": file for name, file in plan.base.companion_files().items()}
         for name, _ in plan.identities:
@@ -292,20 +296,20 @@ class Diffusion:
 
 
 def _step_reporter(
-    progress: Progress, plan: GenerationPlan, number: int, count: int, peek: LatentPreview
+    progress: Progress, plan: GenerationPlan, number: int, count: int, preview: LatentPreview
 ) -> Callable[[int], None]:
     steps = plan.parameters.steps_done
-    return lambda done: progress(number * steps + done, count * steps, "Drawing", peek.image)
+    return lambda done: progress(number * steps + done, count * steps, "Drawing", preview.image)
 
 
 def _lora_file(folder: Path) -> Path:
-    """The file of a LoRA in the model store."""
-    found = sorted(folder.glob("*.safetensors"))
-    if not found:
+    """The LoRA file in a model's folder; raises `OperatorError` (`missing_model`)."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
         raise OperatorError(
             "missing_model", f"The model {folder.name} holds no LoRA: `portrait models check` says more."
         )
-    return found[0]
+    return files[0]
 
 
 def _uses_controlnets(plan: GenerationPlan) -> bool:
@@ -313,31 +317,20 @@ def _uses_controlnets(plan: GenerationPlan) -> bool:
     return bool(plan.parameters.options.control_inputs) or any(name == "instantid" for name, _ in plan.identities)
 
 
-def _start_from_canvas(drawing: GenerationParameters, edit: Edit, sheet: EditCanvas) -> GenerationParameters:
-    """A drawing that begins from a picture, whose face stays where it is."""
-    technique, size = drawing.options, drawing.size
+def _start_from_canvas(parameters: GenerationParameters, edit: Edit, canvas: EditCanvas) -> GenerationParameters:
+    """Parameters that start from an edit's picture; landmarks keep its face where it is."""
+    options, size = parameters.options, parameters.size
     if edit.face is not None:
-        technique = replace(technique, landmarks=sheet.points(edit.face, size))
-    start, mask = sheet.start(size), sheet.mask(size)
-    prompt = f"{drawing.prompt}, {edit.extra_prompt}" if edit.extra_prompt else drawing.prompt
-    return replace(drawing, prompt=prompt, options=technique, start=start, mask=mask, strength=edit.strength)
+        options = replace(options, landmarks=canvas.to_drawing(edit.face, size))
+    start, mask = canvas.crop_for_drawing(size), canvas.drawing_mask(size)
+    prompt = f"{parameters.prompt}, {edit.extra_prompt}" if edit.extra_prompt else parameters.prompt
+    return replace(parameters, prompt=prompt, options=options, start=start, mask=mask, strength=edit.strength)
 
 
 def _default_size(base: BaseSource) -> Size:
-    """7:9 with the area of the base's own square."""
+    """7:9 with about the area of the base's native square."""
     width, height = (round(base.native_side * share / 8 / base.size_multiple) * base.size_multiple for share in ASPECT)
     return Size(max(width, base.size_multiple), max(height, base.size_multiple))
-
-
-def _drawn(size: Size, base: BaseSource) -> Size:
-    """What is drawn for a portrait of a size: the same shape, about as many pixels as the base was taught with."""
-    scale = (base.native_side**2 / (size.width * size.height)) ** 0.5
-    longest = base.native_side * LONGEST
-    sides = [
-        max(base.size_multiple, min(int(longest), round(side * scale / base.size_multiple) * base.size_multiple))
-        for side in (size.width, size.height)
-    ]
-    return Size(*(side // base.size_multiple * base.size_multiple for side in sides))
 
 
 def _out_of_memory(why: str) -> EngineError:
@@ -348,7 +341,7 @@ def _out_of_memory(why: str) -> EngineError:
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> Diffusion:
-    """Nothing is loaded until something is drawn; raises `OperatorError` (`missing_model`) where there is no base at all."""
+    """The painter; nothing is loaded until it draws. Raises `OperatorError` (`missing_model`) where there is no base at all."""
     if status(settings, models):
         models.folder(settings.draw.base if settings.draw.base in _store_bases() else "sdxl")
     return Diffusion(
@@ -365,5 +358,5 @@ def status(settings: Settings, models: ModelStore) -> list[str]:
 
 
 def _store_bases() -> Mapping[str, None]:
-    """Names of the bases that the store knows."""
+    """Names of the bases that the model store can hold."""
     return dict.fromkeys(family.name for family in all_families())

@@ -17,6 +17,7 @@ from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Mask, Points, Size
 from portrait.errors import OperatorError, UserError
+from portrait.faces.mesh import EYE_LEFT, EYE_RIGHT, INNER_LIPS, MESH_POINTS, MOUTH_LEFT, MOUTH_RIGHT
 from portrait.fusion.blending import (
     WORKING_WIDTH,
     TargetFace,
@@ -28,20 +29,19 @@ from portrait.fusion.blending import (
 )
 from portrait.fusion.occluders import face_width, occlusion_mask, split_glasses
 from portrait.fusion.warp import (
-    MESH_POINTS,
     MIRROR,
     interpolate_points,
     match_pose,
     point_visibility,
     pull_in_silhouette,
-    resize,
     shrink_with_mesh,
     thin_plate_spline,
     upsample_grid,
     warp_image,
 )
 from portrait.images.color import to_lab
-from portrait.photos.quality import outside
+from portrait.images.resize import resize, scale_to_cover
+from portrait.photos.quality import share_outside
 from portrait.ports import Progress
 from portrait.types import Box, Candidate, Face, Identity, PortraitRequest, Reference, StylePicture
 
@@ -226,8 +226,8 @@ def measure_expression(face: Face) -> tuple[float, float]:
     def between(one: int, other: int) -> float:
         return float(np.linalg.norm(mesh[one] - mesh[other]))
 
-    unit = max(between(33, 263), 1e-6)
-    return between(13, 14) / unit, between(61, 291) / unit
+    unit = max(between(EYE_LEFT, EYE_RIGHT), 1e-6)
+    return between(*INNER_LIPS) / unit, between(MOUTH_LEFT, MOUTH_RIGHT) / unit
 
 
 def _full_mesh(face: Face) -> Points | None:
@@ -249,7 +249,7 @@ def _check_template_face(picture: StylePicture, number: int) -> Face:
     if face.box.width < MIN_TEMPLATE_WIDTH:
         size = f"{face.box.width:.0f} pixels wide; at least {MIN_TEMPLATE_WIDTH:.0f} are needed"
         raise UserError("template_face_small", f"Face {number} of the picture is {size}. {other}")
-    if outside(picture.image, face) > MAX_OUTSIDE:
+    if share_outside(picture.image, face) > MAX_OUTSIDE:
         raise UserError("template_face_cut", f"Face {number} of the picture is cut off by its border. {other}")
     if abs(face.pose.yaw) > MAX_TEMPLATE_YAW or abs(face.pose.pitch) > MAX_TEMPLATE_PITCH:
         raise UserError("template_profile", f"Face {number} of the picture is turned too far away. {other}")
@@ -363,13 +363,11 @@ def crop_to_size(image: Image, size: Size | None, boxes: Sequence[Box]) -> Image
     """
     if size is None or (size.height, size.width) == image.shape[:2]:
         return image
+    scaled = scale_to_cover(image, size, cv2.INTER_CUBIC)
     factor = max(size.width / image.shape[1], size.height / image.shape[0])
-    interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    wide, tall = max(size.width, round(image.shape[1] * factor)), max(size.height, round(image.shape[0] * factor))
-    scaled = cv2.resize(image, (wide, tall), interpolation=interpolation)
     x, y = np.mean([box.centre for box in boxes], axis=0) * factor
-    left = int(np.clip(x - size.width / 2, 0, wide - size.width))
-    top = int(np.clip(y - size.height * 0.45, 0, tall - size.height))
+    left = int(np.clip(x - size.width / 2, 0, scaled.shape[1] - size.width))
+    top = int(np.clip(y - size.height * 0.45, 0, scaled.shape[0] - size.height))
     return np.ascontiguousarray(scaled[top : top + size.height, left : left + size.width], np.uint8)
 
 

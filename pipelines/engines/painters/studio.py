@@ -20,14 +20,15 @@ from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import OperatorError, UserError
-from portrait.faces.geometry import Frame, move_face, scaled
+from portrait.faces.geometry import RotatedRect, scaling_matrix, transform_face
 from portrait.faces.skin import retouch_skin, skin_mask
 from portrait.images.color import expose, white_balance
-from portrait.images.masks import face_size, foreground
+from portrait.images.masks import estimate_foreground, face_size
+from portrait.images.resize import resize, scaled_size
 from portrait.ports import Matter, Progress
 from portrait.studio import backdrops
 from portrait.studio.backdrops import LIGHTS, Light
-from portrait.studio.composition import FACE_SHARE, Framing, frame_portrait, level
+from portrait.studio.composition import FACE_SHARE, Framing, frame_portrait, levelling_angle
 from portrait.studio.lens import GRAIN
 from portrait.types import Candidate, Face, PortraitRequest, Reference
 
@@ -138,7 +139,8 @@ class Studio:
             seed = request.seed + number
             image, before = _compose_portrait(subject, backdrop, seed)
             variation = {"backdrop_seed": float(seed), "head": subject.framing.face_share}
-            candidates.append(Candidate(_resize(image, size), {1: name}, variation, _resize(before, size)))
+            image, before = (resize(each, (size.height, size.width), cv2.INTER_CUBIC) for each in (image, before))
+            candidates.append(Candidate(image, {1: name}, variation, before))
         progress(total, total, "Drawing", candidates[-1].image)
         return candidates
 
@@ -173,16 +175,16 @@ class Studio:
         return cache.get(key, lambda: _frame_subject(cut_out, canvas, tightness, retouch))
 
 
-def _visible_part(face: Face, whole: Size, aspect: float) -> tuple[slice, slice]:
+def _visible_part(face: Face, photo_size: Size, aspect: float) -> tuple[slice, slice]:
     """Rows and columns that any framing may show, with a margin so that their edge is not taken for the photo's."""
-    roll = level(face.pose.roll)
+    roll = levelling_angle(face.pose.roll)
     tall = face.box.height / (0.8 * FACE_SHARE)
     centre = np.array(face.box.centre) + 0.1 * tall * np.array(
         [-math.sin(math.radians(roll)), math.cos(math.radians(roll))]
     )
-    corners = Frame((float(centre[0]), float(centre[1])), tall * aspect * 1.2, tall * 1.15, roll).corners()
+    corners = RotatedRect((float(centre[0]), float(centre[1])), tall * aspect * 1.2, tall * 1.15, roll).corners()
     left, top = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(corners.max(axis=0)), (whole.width, whole.height)).astype(int)
+    right, bottom = np.minimum(np.ceil(corners.max(axis=0)), (photo_size.width, photo_size.height)).astype(int)
     return slice(int(top), int(bottom)), slice(int(left), int(right))
 
 
@@ -191,18 +193,18 @@ def _cut_out(reference: Reference, key: _CutOutKey, matter: Matter) -> _CutOut:
     _, _, shrink, aspect = key
     image, face = reference.image, reference.face
     if shrink < 1:
-        size = (max(1, round(image.shape[1] * shrink)), max(1, round(image.shape[0] * shrink)))
+        size = scaled_size(image.shape, shrink)
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        face = move_face(face, scaled(shrink))
+        face = transform_face(face, scaling_matrix(shrink))
     # The matte is made from the full photo, so that people who stand beside are told apart by their faces.
     alpha = matter.matte(image, face)
     rows, columns = _visible_part(face, Size(image.shape[1], image.shape[0]), aspect)
     image, alpha = np.ascontiguousarray(image[rows, columns]), np.ascontiguousarray(alpha[rows, columns])
-    face = move_face(face, np.array([[1, 0, -columns.start], [0, 1, -rows.start]], np.float64))
+    face = transform_face(face, np.array([[1, 0, -columns.start], [0, 1, -rows.start]], np.float64))
     skin = skin_mask(image, face)
     image = expose(white_balance(image, skin, WHITE_BALANCE_STRENGTH), skin, EXPOSURE_STRENGTH)
     unit = face_size(face)
-    front = _decontaminate_edges(foreground(image, alpha, max(3, round(0.6 * unit))), alpha, unit)
+    front = _decontaminate_edges(estimate_foreground(image, alpha, max(3, round(0.6 * unit))), alpha, unit)
     return _CutOut(front, alpha, face, key)
 
 
@@ -227,13 +229,13 @@ def _frame_subject(cut_out: _CutOut, canvas: Size, tightness: float, retouch: fl
     )
     if framing is None:
         raise UserError("no_shoulders", "The shoulders are cut off in this photo. Add one taken from further away.")
-    matrix = framing.frame.to(canvas)
+    matrix = framing.frame.matrix_to(canvas)
     enlarged = canvas.height / framing.frame.height
     size = (canvas.width, canvas.height)
     front = cv2.warpAffine(cut_out.front, matrix, size, flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
     # Framings are tried coarsely: a last sliver beyond the edge of the selfie goes on as its edge does.
     alpha = cv2.warpAffine(cut_out.alpha, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    face = move_face(cut_out.face, matrix)
+    face = transform_face(cut_out.face, matrix)
     plain = _sharpen(np.asarray(front, np.uint8), enlarged)
     alpha = np.asarray(np.clip(alpha, 0, 1), np.float32)
     if enlarged > 1.5:
@@ -343,7 +345,10 @@ class _Compositor:
 
 
 def _fast_blur(values: Floats, sigma: float) -> Floats:
-    """A Gaussian blur, computed on a reduced picture: wide ones are slow and lose nothing by it. `sigma` in pixels."""
+    """A Gaussian blur, `sigma` in pixels, computed on a reduced picture: wide ones are slow and lose nothing by it.
+
+    It mirrors the border, where `filters.fast_gaussian_blur` repeats it; portraits that were drawn before depend on it.
+    """
     factor = min(1.0, 4.0 / max(sigma, 1e-3))
     small = cv2.resize(values, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     soft = cv2.GaussianBlur(small, (0, 0), max(sigma * factor, 0.3))
@@ -354,12 +359,6 @@ def _limit_size(size: Size) -> Size:
     """The size at which a portrait is composed: of at most `MAX_PIXELS`."""
     factor = min(1.0, math.sqrt(MAX_PIXELS / (size.width * size.height)))
     return Size(max(1, round(size.width * factor)), max(1, round(size.height * factor)))
-
-
-def _resize(image: Image, size: Size) -> Image:
-    if image.shape[:2] == (size.height, size.width):
-        return image
-    return np.asarray(cv2.resize(image, (size.width, size.height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _fingerprint(reference: Reference) -> str:

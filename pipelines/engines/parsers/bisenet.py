@@ -12,7 +12,7 @@ from pipelines.engines.runtimes.onnx import OnnxNetwork, to_nchw, unused_gpu
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image
-from portrait.faces.alignment import Floats, back, cut, ffhq
+from portrait.faces.alignment import Floats, crop_aligned, ffhq_alignment, warp_back
 from portrait.types import Face, Region, Regions
 
 MODEL, FILE = "bisenet", "bisenet_resnet_34.onnx"
@@ -48,12 +48,12 @@ class BiSeNet:
 
     def parse(self, image: Image, face: Face) -> Regions:
         """Soft masks of every region, 0 beyond the crop of about 2.5 faces; see `portrait.ports.Parser`."""
-        matrix = ffhq(face, SIDE)
+        matrix = ffhq_alignment(face, SIDE)
         # Beyond the picture the crop is black, as in a letter box: a mirrored border would show a second face.
-        crop = cut(image, matrix, SIDE, cv2.BORDER_CONSTANT)
+        crop = crop_aligned(image, matrix, SIDE, cv2.BORDER_CONSTANT)
         probabilities = self._class_probabilities(crop)
         return {
-            name: np.clip(back(np.ascontiguousarray(probabilities[list(each)].sum(0)), matrix, image.shape), 0, 1)
+            name: np.clip(warp_back(np.ascontiguousarray(probabilities[list(each)].sum(0)), matrix, image.shape), 0, 1)
             for name, each in CLASSES.items()
         }
 

@@ -9,14 +9,11 @@ from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Mask, Points
 from portrait.errors import EngineError
-from portrait.faces.skin import BROWS, EYES, LIPS, skin_mask
+from portrait.faces.mesh import BROWS, EYES, LIPS, MOUTH, NOSE
+from portrait.faces.skin import skin_mask
+from portrait.images.filters import gaussian_blur
 from portrait.types import Box, Face, Region, Regions
 
-# Contours of MediaPipe's published figure; see portrait/faces/skin.py.
-MOUTH = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
-"""Between the lips; closed, it has no area."""
-NOSE = (168, 193, 245, 126, 129, 98, 2, 327, 358, 355, 465, 417)
-"""From the root between the eyes to the wings and the base."""
 EDGE_SOFTNESS = 0.012
 """Softness of an edge as a share of the face's width: about that of a parsing network."""
 WORKING_WIDTH = 384
@@ -92,7 +89,7 @@ def _close_gaps(mask: Mask, box: Box) -> Mask:
     padded = cv2.copyMakeBorder(solid, side, side, side, side, cv2.BORDER_CONSTANT)
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[side:-side, side:-side]
     out[rows, columns] = _resize(
-        _soften(np.asarray(closed, np.float32), EDGE_SOFTNESS * WORKING_WIDTH / 2), (tall, wide)
+        gaussian_blur(np.asarray(closed, np.float32), EDGE_SOFTNESS * WORKING_WIDTH / 2), (tall, wide)
     )
     return out
 
@@ -106,11 +103,11 @@ def _draw_contours(shape: tuple[int, int], points: NDArray[np.floating]) -> dict
     """Soft masks of the regions at working size `shape` (height, width)."""
     soft = EDGE_SOFTNESS * WORKING_WIDTH
     return {
-        "eyes": _soften(_fill_hulls(shape, [points[list(each)] for each in EYES]), soft),
-        "brows": _soften(_fill_hulls(shape, [points[list(each)] for each in BROWS]), soft),
-        "mouth": _soften(_fill_polygon(shape, points[list(MOUTH)]), soft / 2),
-        "lips": _soften(_fill_polygon(shape, points[list(LIPS)]), soft),
-        "nose": _soften(_fill_hulls(shape, [points[list(NOSE)]]), soft),
+        "eyes": gaussian_blur(_fill_hulls(shape, [points[list(each)] for each in EYES]), soft),
+        "brows": gaussian_blur(_fill_hulls(shape, [points[list(each)] for each in BROWS]), soft),
+        "mouth": gaussian_blur(_fill_polygon(shape, points[list(MOUTH)]), soft / 2),
+        "lips": gaussian_blur(_fill_polygon(shape, points[list(LIPS)]), soft),
+        "nose": gaussian_blur(_fill_hulls(shape, [points[list(NOSE)]]), soft),
     }
 
 
@@ -126,10 +123,6 @@ def _fill_polygon(shape: tuple[int, int], points: NDArray[np.floating]) -> Mask:
     canvas = np.zeros(shape, np.uint8)
     cv2.fillPoly(canvas, [(points * 16).round().astype(np.int32)], 255, cv2.LINE_AA, 4)
     return canvas.astype(np.float32) / np.float32(255)
-
-
-def _soften(mask: Mask, sigma: float) -> Mask:
-    return mask if sigma < 0.3 else np.asarray(cv2.GaussianBlur(mask, (0, 0), sigma), np.float32)
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> MeshParser:

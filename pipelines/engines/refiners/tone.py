@@ -10,7 +10,7 @@ from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.faces.skin import skin_mask
 from portrait.images.color import expose, white_balance
-from portrait.images.masks import face_area
+from portrait.images.masks import face_mask
 from portrait.types import Face
 
 
@@ -22,7 +22,7 @@ class ToneCorrection:
         if not faces:
             return image
         skin = np.max([skin_mask(image, face) for face in faces], axis=0)
-        light = np.max([face_area(image, face) for face in faces], axis=0)
+        light = np.max([face_mask(image, face) for face in faces], axis=0)
         return expose(white_balance(image, skin), light)
 
 

@@ -15,7 +15,7 @@ from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.faces.skin import retouch_skin, skin_mask
 from portrait.images.color import expose, from_lab, to_lab, white_balance
-from portrait.images.masks import face_area
+from portrait.images.masks import face_mask
 from portrait.photos.quality import measure_sharpness
 from portrait.types import Face
 
@@ -52,7 +52,7 @@ class ClassicRestorer:
         """The same picture, better where it was poor; see `portrait.ports.Restorer`."""
         skin = skin_mask(image, face)
         balanced = white_balance(image, skin)
-        lit = expose(balanced, face_area(image, face))
+        lit = expose(balanced, face_mask(image, face))
         defects = measure_defects(lit, face)
         clear = _denoise_and_sharpen(lit, defects)
         return retouch_skin(clear, face, _retouch_strength(defects))
@@ -75,11 +75,11 @@ def measure_defects(image: Image, face: Face) -> Defects:
     blur = float(np.clip((0.42 - sharp) / (0.42 - 0.25), 0, 1))
     # Detail can be taken for noise, but not noise for detail: the lower estimate of the face alone and with its
     # surroundings counts.
-    noise = np.minimum(_estimate_noise(_crop_around(image, face, 0)), _estimate_noise(_crop_around(image, face, 0.5)))
+    noise = np.minimum(_estimate_noise(_crop_face(image, face, 0)), _estimate_noise(_crop_face(image, face, 0.5)))
     return Defects(noise, blur, face.box.width)
 
 
-def _crop_around(image: Image, face: Face, room: float) -> Image:
+def _crop_face(image: Image, face: Face, room: float) -> Image:
     """The face with `room` (a share of its width) on all sides, at most 512 pixels of it, which are as telling."""
     height, width = image.shape[:2]
     x, y = face.box.centre

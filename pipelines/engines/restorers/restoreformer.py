@@ -11,7 +11,7 @@ from pipelines.engines.runtimes.onnx import OnnxNetwork, to_nchw, unused_gpu
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image
-from portrait.faces.alignment import Floats, back, cut, ffhq, scale_of, square
+from portrait.faces.alignment import Floats, crop_aligned, feathered_square, ffhq_alignment, matrix_scale, warp_back
 from portrait.images.color import blend
 from portrait.types import Face
 
@@ -35,16 +35,16 @@ class RestoreFormer:
         A face larger than the network's 512 pixels would lose detail: the larger it is, the less of the restored one is
         blended in, and nothing from twice that size on.
         """
-        matrix = ffhq(face, SIDE)
-        share = float(np.clip((MAX_SCALE - 1 / scale_of(matrix)) / (MAX_SCALE - 1), 0, 1))
+        matrix = ffhq_alignment(face, SIDE)
+        share = float(np.clip((MAX_SCALE - 1 / matrix_scale(matrix)) / (MAX_SCALE - 1), 0, 1))
         rows, columns = _crop_window(image, face)
         if share == 0 or min(rows.stop - rows.start, columns.stop - columns.start) < 2:
             return image.copy()
         window = image[rows, columns]
         matrix[:, 2] += matrix[:, :2] @ (columns.start, rows.start)
-        restored = self._run(cut(window, matrix, SIDE))
-        mask = back(square(SIDE) * np.float32(share), matrix, window.shape)
-        changed = np.clip(back(restored, matrix, window.shape) + np.float32(0.5), 0, 255).astype(np.uint8)
+        restored = self._run(crop_aligned(window, matrix, SIDE))
+        mask = warp_back(feathered_square(SIDE) * np.float32(share), matrix, window.shape)
+        changed = np.clip(warp_back(restored, matrix, window.shape) + np.float32(0.5), 0, 255).astype(np.uint8)
         out = image.copy()
         out[rows, columns] = blend(window, changed, mask)
         return out
@@ -59,7 +59,7 @@ class RestoreFormer:
 
 def _crop_window(image: Image, face: Face) -> tuple[slice, slice]:
     """Rows and columns of the picture that the face's crop covers, with a margin for interpolation."""
-    matrix = ffhq(face, SIDE)
+    matrix = ffhq_alignment(face, SIDE)
     corners = cv2.transform(
         np.array([[[-1, -1], [SIDE, -1], [SIDE, SIDE], [-1, SIDE]]], np.float64), cv2.invertAffineTransform(matrix)
     )[0]

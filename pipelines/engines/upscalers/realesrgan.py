@@ -13,7 +13,7 @@ from pipelines.engines.runtimes.onnx import Floats, OnnxNetwork, to_nchw, unused
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image
-from portrait.images.tiling import Tiling, tiled
+from portrait.images.tiling import Tiling, process_tiled
 
 FILES = {2: ("realesrgan_x2", "real_esrgan_x2.onnx"), 4: ("realesrgan_x4", "real_esrgan_x4.onnx")}
 """Model and file, by factor."""
@@ -41,7 +41,7 @@ class RealESRGAN:
         if network.input_size is not None:
             side = min(network.input_size)
             tiling = Tiling(side, min(tiling.margin, side // 6), min(tiling.feather, side // 6), UNSHUFFLE[factor])
-        return tiled(image, lambda tile: _upscale_tile(network, tile, factor), tiling, factor)
+        return process_tiled(image, lambda tile: _upscale_tile(network, tile, factor), tiling, factor)
 
     def _network(self, factor: int) -> OnnxNetwork:
         if factor not in self._networks:

@@ -182,9 +182,9 @@ def _choose(
         check_base(context, options.base)
         bases = [options.base]
     else:
-        learned = [row.base for row in rows] if not named or "lora" in named else []
+        lora_bases = [row.base for row in rows] if not named or "lora" in named else []
         ready = sorted(word.split(":")[1] for word, lines in missing.items() if word.startswith("base:") and not lines)
-        bases = list(dict.fromkeys([*learned, draw.base, *ready]))
+        bases = list(dict.fromkeys([*lora_bases, draw.base, *ready]))
         bases = [
             base for base in bases if _suits(style, model_requirements.family_of(context.installation.flows, base))
         ] or bases
@@ -199,14 +199,14 @@ def _choose_on(
     base: str, named: Sequence[str], rows: Sequence[IdentityRow], missing: Mapping[str, list[str]]
 ) -> Choice:
     """The requested adapters on a base; where none, the person's LoRA, else the best adapter that a live worker has."""
-    learned = next((row for row in rows if row.base == base), None)
+    lora = next((row for row in rows if row.base == base), None)
     usual = (
         ["lora"]
-        if learned
+        if lora
         else [adapter for adapter in PREFERRED_ADAPTERS if missing.get(f"base:{base}:{adapter}") == []][:1]
     )
     adapters = tuple(dict.fromkeys(named or usual))
-    return Choice(base, adapters, learned if "lora" in adapters else None)
+    return Choice(base, adapters, lora if "lora" in adapters else None)
 
 
 def _suits(style: StyleFile | None, family: str) -> bool:

@@ -206,11 +206,11 @@ def _read_update(context: AppContext, owner: str, id: str, after: int, standing:
     if job.done or not standing:
         return _Update(job, events, None)
     status = context.ledger.jobs.queue_status(job, context.now())
-    left = None if status.seconds is None else round(status.seconds)
+    seconds = None if status.seconds is None else round(status.seconds)
     standing_data = {
         "state": job.state,
         "place": status.place,
-        "seconds_left": left,
+        "seconds_left": seconds,
         "missing": _missing(context, status),
     }
     return _Update(job, events, standing_data)

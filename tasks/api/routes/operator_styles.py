@@ -92,7 +92,7 @@ def export_styles(
 ) -> Response:
     """Export the newest versions of styles, or drafts where none was published, as one zip with hashes."""
     with tempfile.NamedTemporaryFile(suffix=".zip", dir=context.files.incoming, delete=False) as made:
-        place = Path(made.run_id)
+        place = Path(made.name)
     try:
         _service(context).export([each[:64].replace("\0", "") for each in id], place)
     except BaseException:

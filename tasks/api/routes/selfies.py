@@ -81,13 +81,13 @@ def update_selfie(id: PathId, body: schemas.SelfieUpdate, context: ContextDep, c
 @router.delete("/selfies/{id}", status_code=204, responses=problem_responses(401, 404, 410, 422))
 def delete_selfie(id: PathId, context: ContextDep, caller: CallerDep) -> None:
     """Delete a photo and its crops. A person left without any cannot be drawn until trained again."""
-    gone = context.ledger.people.delete_selfie(caller.owner, id, context.now())
-    context.files.erase_file(context.files.selfie(caller.owner, gone.person, gone.id))
-    for made in context.ledger.people.training_sets(caller.owner, gone.person):
-        folder = context.files.training_set(caller.owner, gone.person, made.id)
-        if training_sets.is_set(folder) and not _remove_from_set(folder, gone.id):
+    deleted = context.ledger.people.delete_selfie(caller.owner, id, context.now())
+    context.files.erase_file(context.files.selfie(caller.owner, deleted.person, deleted.id))
+    for made in context.ledger.people.training_sets(caller.owner, deleted.person):
+        folder = context.files.training_set(caller.owner, deleted.person, made.id)
+        if training_sets.is_set(folder) and not _remove_from_set(folder, deleted.id):
             context.ledger.people.delete_training_set(caller.owner, made.id)
-            context.files.erase_training_set(caller.owner, gone.person, made.id)
+            context.files.erase_training_set(caller.owner, deleted.person, made.id)
 
 
 @router.get(

@@ -15,7 +15,7 @@ import pytest
 
 from app.server.supervisor import Process, Service, is_healthy
 from tests.tasks.servers import free_port
-from tests.tasks.stand import until
+from tests.tasks.stand import wait_until
 
 ROOT = Path(__file__).parents[3]
 
@@ -30,7 +30,7 @@ def test_a_process_that_dies_is_restarted_after_growing_delays(tmp_path: Path) -
     now = 100.0
     process.start(now)
     for pause in (1.0, 2.0, 4.0):
-        until(lambda: process._process is not None and process._process.poll() is not None)
+        wait_until(lambda: process._process is not None and process._process.poll() is not None)
         process.check(now)
         assert process.pid is None
         process.check(now + pause - 0.1)
@@ -47,7 +47,7 @@ def test_a_process_that_ran_long_is_restarted_after_the_first_delay(tmp_path: Pa
     process = start_process(tmp_path, "pass")
     process._restart_delay = 16.0
     process.start(0.0)
-    until(lambda: process._process is not None and process._process.poll() is not None)
+    wait_until(lambda: process._process is not None and process._process.poll() is not None)
     process.check(61.0)
     process.check(62.1)
     assert process.pid is not None
@@ -63,11 +63,11 @@ def test_a_process_that_does_not_stop_is_killed_with_its_children(tmp_path: Path
     )
     process = start_process(tmp_path, program)
     process.start(0.0)
-    until(lambda: (tmp_path / "made.log").read_text().strip())
+    wait_until(lambda: (tmp_path / "made.log").read_text().strip())
     grandchild = int((tmp_path / "made.log").read_text())
     process.stop()
     process.wait(0.3)
-    until(lambda: not alive(grandchild))
+    wait_until(lambda: not alive(grandchild))
 
 
 def test_a_large_log_is_set_aside(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ class ServeProcess:
             text=True,
         )
         threading.Thread(target=self._listen, daemon=True).start()
-        until(lambda: "Ctrl-C" in self.text, within=90, what="it did not start")
+        wait_until(lambda: "Ctrl-C" in self.text, within=90, what="it did not start")
 
     @property
     def text(self) -> str:
@@ -165,12 +165,12 @@ def test_killed_processes_are_restarted(serving: ServeProcess) -> None:
     with httpx.Client(base_url=serving.api, headers={"Authorization": f"Bearer {key}"}, timeout=30) as client:
         assert client.get("/me").json()["role"] == "admin"
         assert httpx.post(f"{serving.api}/sign-in", json={"code": serving.code()}).status_code == 401
-        until(lambda: client.get("/ready").json()["checks"]["workers"] == "ok", within=60)
+        wait_until(lambda: client.get("/ready").json()["checks"]["workers"] == "ok", within=60)
         before = serving.children()
         assert set(before) == {"api", "workercpu", "workerio", "keeper", "app.server.web"}
         for pid in before.values():
             os.kill(pid, signal.SIGKILL)
-        until(lambda: len(serving.children()) == 5 and is_healthy(f"{serving.api}/health"), within=60)
+        wait_until(lambda: len(serving.children()) == 5 and is_healthy(f"{serving.api}/health"), within=60)
         assert set(serving.children().values()).isdisjoint(before.values())
         assert client.get("/me").json()["owner"] == "me", "the key still opens"
     running = serving.children()
@@ -185,7 +185,7 @@ def test_a_killed_supervisor_leaves_no_process(serving: ServeProcess) -> None:
     running = serving.children()
     serving.process.kill()
     serving.process.wait()
-    until(lambda: not any(alive(pid) for pid in running.values()), within=40)
+    wait_until(lambda: not any(alive(pid) for pid in running.values()), within=40)
 
 
 def alive(pid: int) -> bool:
@@ -213,7 +213,7 @@ def test_a_signal_to_the_supervisor_stops_its_processes(tmp_path: Path) -> None:
     assert supervisor.stdout is not None
     assert json.loads(supervisor.stdout.readline()) == "ready"
     logs = [tmp_path / "a.log", tmp_path / "b.log"]
-    until(lambda: all(log.exists() and "here" in log.read_text() for log in logs))
+    wait_until(lambda: all(log.exists() and "here" in log.read_text() for log in logs))
     supervisor.send_signal(signal.SIGTERM)
     assert supervisor.wait(20) == 0
     assert all(log.read_text().split() == ["here", "stopped"] for log in logs)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import engines as room
+from pipelines import engines as engines_package
 from pipelines.engines import FOLDERS, Engines, engine_module, engine_names, status
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import EngineNames, ModelStoreSettings, Settings
@@ -24,7 +24,7 @@ def bare(tmp_path: Path) -> Settings:
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_an_engine_without_its_models_says_which_pull_brings_them(bare: Settings, folder: str, name: str) -> None:
+def test_the_status_of_an_engine_without_its_models_names_the_command(bare: Settings, folder: str, name: str) -> None:
     models = ModelStore(bare.models)
     needs = status(folder, name, bare, models)
     assert all("portrait models pull" in each or "make install" in each for each in needs)
@@ -41,7 +41,7 @@ def test_unknown_names_list_the_known_ones(name: str) -> None:
     assert caught.value.code == "unknown_engine"
 
 
-def test_a_missing_library_is_the_operators_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_an_operator_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dlib", None)
     monkeypatch.delitem(sys.modules, "pipelines.engines.faces.blazeface", raising=False)
     with pytest.raises(OperatorError) as caught:
@@ -62,13 +62,13 @@ def test_an_engine_is_made_once_and_closed_at_the_end(monkeypatch: pytest.Monkey
             made.append("made")
             return Engine()
 
-    monkeypatch.setattr(room, "engine_module", lambda folder, name: File)
+    monkeypatch.setattr(engines_package, "engine_module", lambda folder, name: File)
     with Engines(bare, ModelStore(bare.models)) as engines:
         assert engines.finder() is engines.finder()
     assert made == ["made", "closed"]
 
 
-def test_nothing_ever_calls_out(engines: Engines, astronaut: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_engine_opens_a_connection(engines: Engines, astronaut: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every socket closed each engine whose models are here is made anew and does its work."""
 
     def refuse(*words: object, **more: object) -> None:
@@ -88,8 +88,8 @@ def test_only_the_chosen_engine_loads_its_libraries() -> None:
         "import sys\nfrom pipelines.engines import engine_module\nengine_module('restorers', 'classic')\n"
         "print([name for name in ('mediapipe', 'dlib', 'insightface', 'onnxruntime', 'torch') if name in sys.modules])"
     )
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "[]"
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == "[]"
 
 
 def test_settings_name_only_engines_that_exist() -> None:

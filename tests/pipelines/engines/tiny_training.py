@@ -22,21 +22,21 @@ NO_VALIDATION = ValidationSettings(every=0)
 PLAIN = TrainSettings(
     steps=12, rank=4, rate=1e-2, batch=1, min_snr=0, caption_drop=0, flips=False, checkpoint_every=5, exam=NO_VALIDATION
 )
-"""Short, and nothing left to chance that a test does not ask for."""
+"""Short, with no randomness that a test does not ask for."""
 
 
 class RecordedProgress:
-    """A progress that remembers, and can stop the work when it hears some words."""
+    """A progress that records its reports, and can cancel the work at one that contains a text."""
 
     def __init__(self, stop_at: str = "") -> None:
-        self.told: list[tuple[int, int, str]] = []
+        self.reports: list[tuple[int, int, str]] = []
         self.previews: list[Image] = []
         self._stop_at = stop_at
 
     def __call__(self, done: int, total: int, doing: str, preview: Image | None = None) -> None:
         from portrait.errors import Cancelled
 
-        self.told.append((done, total, doing))
+        self.reports.append((done, total, doing))
         if preview is not None:
             self.previews.append(preview)
         if self._stop_at and self._stop_at in f"{done} {doing}":
@@ -50,57 +50,66 @@ def training_set(count: int = 3) -> TrainingSet:
     return TrainingSet(tuple(crops), (), fakes.face(images[0]).embeddings, (), "sks", "person")
 
 
-def trainer(hub: Path, knobs: TrainSettings, finder: FaceFinder | None = None) -> Dreambooth:
-    """On the bases of a folder."""
-    seeing = finder or fakes.FakeFinder()
-    return Dreambooth(lambda name: loading.open_base(name, hub / name), lambda: seeing, knobs, hub / "cache")
+def trainer(hub: Path, settings: TrainSettings, finder: FaceFinder | None = None) -> Dreambooth:
+    """A trainer on the bases of a folder."""
+    finder_used = finder or fakes.FakeFinder()
+    return Dreambooth(lambda name: loading.open_base(name, hub / name), lambda: finder_used, settings, hub / "cache")
 
 
 def train(
-    hub: Path, name: str, desk: Path, knobs: TrainSettings = PLAIN, progress: Progress | None = None, **more: object
+    hub: Path,
+    name: str,
+    work_dir: Path,
+    settings: TrainSettings = PLAIN,
+    progress: Progress | None = None,
+    **more: object,
 ) -> TrainingResult:
-    """One lesson; `more` goes to the lesson."""
-    desk.mkdir(parents=True, exist_ok=True)
-    given = replace(TrainingJob(training_set(), name, desk), **more)  # type: ignore[arg-type] -- a lesson's own fields
-    return trainer(hub, knobs).train(given, progress or RecordedProgress())
+    """Train once; `more` are fields of the job."""
+    work_dir.mkdir(parents=True, exist_ok=True)
+    job = replace(TrainingJob(training_set(), name, work_dir), **more)  # type: ignore[arg-type] -- fields of a training job
+    return trainer(hub, settings).train(job, progress or RecordedProgress())
 
 
 def training_run(
-    hub: Path, name: str, knobs: TrainSettings, desk: Path, training: TrainingSet | None = None
+    hub: Path, name: str, settings: TrainSettings, work_dir: Path, training: TrainingSet | None = None
 ) -> TrainingRun:
-    """What a trainer decides before it begins."""
-    given = TrainingJob(training or training_set(), name, desk)
+    """A training run as the trainer makes it."""
+    job = TrainingJob(training or training_set(), name, work_dir)
     base = loading.open_base(name, hub / name)
     return TrainingRun(
-        given, base, base.sha256(), trainer(hub, knobs).plan(given), knobs, hub / "cache", RecordedProgress()
+        job, base, base.sha256(), trainer(hub, settings).plan(job), settings, hub / "cache", RecordedProgress()
     )
 
 
-def overfit_loss(made: TrainingRun, weights: dict[str, torch.Tensor] | None) -> float:
-    """Mean loss of the first photo on ten noise levels from 50 to 950 with two noises each, none of them used to learn.
+def overfit_loss(of: TrainingRun, weights: dict[str, torch.Tensor] | None) -> float:
+    """Mean loss of the first photo on ten noise levels from 50 to 950 with two noises each, none of them used in training.
 
-    Before (None) or after learning. The latents are the means, without the spread of a VAE that has learned nothing.
+    Before (None) or after training. The latents are the means, without the spread of an untrained VAE.
     """
-    learner, material = run.build_learner(made, None), run.build_dataset(made)
+    learner, dataset = run.build_learner(of, None), run.build_dataset(of)
     if weights is not None:
         learner.load_weights(weights)
-    photo = material.samples[0]
-    mean = photo.moments[:1]
-    latents = material.scaling.sample(mean, torch.zeros(1, *mean.shape[2:]))
+    sample = dataset.samples[0]
+    mean = sample.moments[:1]
+    latents = dataset.scaling.sample(mean, torch.zeros(1, *mean.shape[2:]))
     times = torch.arange(50, 1000, 100).repeat(2)
     noise = torch.randn(len(times), *latents.shape[1:], generator=torch.Generator().manual_seed(0))
-    draw = NoisedBatch(latents.expand_as(noise), noise, times, [photo.caption] * len(times), [photo.sizes] * len(times))
+    batch = NoisedBatch(
+        latents.expand_as(noise), noise, times, [sample.caption] * len(times), [sample.sizes] * len(times)
+    )
     with torch.no_grad():
-        return float(learner.batch_loss(draw))
+        return float(learner.batch_loss(batch))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    hub, name, desk, steps = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+    hub, name, work_dir, steps = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
 
-    def tell(done: int, total: int, doing: str, preview: Image | None = None) -> None:
-        """Say each step where a parent can read it."""
+    def report(done: int, total: int, doing: str, preview: Image | None = None) -> None:
+        """Print each step where a parent process can read it."""
         sys.stdout.write(f"{done} {doing}\n")
         sys.stdout.flush()
 
-    train(hub, name, desk, replace(PLAIN, steps=steps, exam=ValidationSettings(every=8, steps=2, held_out=1)), tell)
+    train(
+        hub, name, work_dir, replace(PLAIN, steps=steps, exam=ValidationSettings(every=8, steps=2, held_out=1)), report
+    )

@@ -1,4 +1,4 @@
-"""What is written is there whole, or not at all."""
+"""Files and folders are written completely, or not at all."""
 
 from pathlib import Path
 
@@ -15,7 +15,15 @@ def test_a_file_and_its_folders_appear_with_nothing_beside_them(tmp_path: Path) 
     assert [each.name for each in file.parent.iterdir()] == ["page.html"]
 
 
-def test_a_file_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+def test_two_writers_of_one_file_do_not_share_a_temporary_name(tmp_path: Path) -> None:
+    with atomic.replace_file(tmp_path / "page.html") as one, atomic.replace_file(tmp_path / "page.html") as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
+    assert (tmp_path / "page.html").read_text() == "one", "the outer block ends last"
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "file").touch()
     for place in (tmp_path / "taken", tmp_path / "file/below"):

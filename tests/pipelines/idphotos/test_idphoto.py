@@ -8,12 +8,21 @@ import pytest
 
 from pipelines.deliver import Deliver, read_recipe
 from pipelines.idphotos import presets
-from pipelines.idphotos.idphoto import IdPainter, IdPhoto, SourcePhoto, IdPhotoOptions, choose_photo, make_report, encode_jpeg, make_id_photo
+from pipelines.idphotos.idphoto import (
+    IdPainter,
+    IdPhoto,
+    IdPhotoOptions,
+    SourcePhoto,
+    choose_photo,
+    encode_jpeg,
+    make_id_photo,
+    make_report,
+)
 from pipelines.render import Render
 from portrait.arrays import Image, Size
 from portrait.errors import UserError
-from portrait.faces.geometry import CHIN
-from portrait.idphotos import Span, head_of
+from portrait.faces.mesh import CHIN
+from portrait.idphotos import Range, measure_head
 from portrait.ports import FaceFinder, Matter
 from portrait.types import Face, Identity, PortraitRequest, Quality, Reference, Refinement, Style
 from tests import selfies
@@ -34,9 +43,9 @@ def opened(photo: IdPhoto) -> PIL.Image.Image:
     return PIL.Image.open(io.BytesIO(photo.content))
 
 
-def wider(span: Span, by: float) -> Span:
+def wider(span: Range, by: float) -> Range:
     """Room for a second measurement, which never reads quite the same."""
-    return Span(None if span.low is None else span.low - by, None if span.high is None else span.high + by)
+    return Range(None if span.low is None else span.low - by, None if span.high is None else span.high + by)
 
 
 @pytest.mark.parametrize("name", TWELVE)
@@ -113,13 +122,13 @@ def test_another_background_is_told_where_it_is_not_allowed(sitting: SourcePhoto
 def test_the_crown_is_found_where_it_was_moved_to(
     finder: FaceFinder, matter: Matter, astronaut: Image, astronaut_face: Face
 ) -> None:
-    first = head_of(matter.matte(astronaut, astronaut_face), astronaut_face)
+    first = measure_head(matter.matte(astronaut, astronaut_face), astronaut_face)
     errors = []
     for seed in range(4):
         image, moved = selfies.varied(astronaut, astronaut_face, seed)
         face = finder.faces(image)[0]
         zoom = moved.box.height / astronaut_face.box.height
-        found = head_of(matter.matte(image, face), face)
+        found = measure_head(matter.matte(image, face), face)
         errors.append(abs((found.hair + found.chin) / (first.hair + first.chin) / zoom - 1))
     assert max(errors) < 0.03
 
@@ -136,18 +145,18 @@ def test_the_photo_with_the_fewest_faults_is_taken(sitting: SourcePhoto, finder:
 
 @pytest.mark.parametrize("most", [30, 60, 120])
 def test_the_best_quality_that_fits_is_searched(astronaut: Image, most: int) -> None:
-    content = encode_jpeg(astronaut, Span(0, most), "compositeSynthetic")
+    content = encode_jpeg(astronaut, Range(0, most), "compositeSynthetic")
     assert 0.8 * most < len(content) / 1000 <= most
 
 
 def test_a_least_size_is_reached_by_better_quality(astronaut: Image) -> None:
-    usual = len(encode_jpeg(astronaut, Span(), "compositeSynthetic")) / 1000
-    assert len(encode_jpeg(astronaut, Span(usual * 1.1, usual * 2), "compositeSynthetic")) / 1000 >= usual * 1.1
+    usual = len(encode_jpeg(astronaut, Range(), "compositeSynthetic")) / 1000
+    assert len(encode_jpeg(astronaut, Range(usual * 1.1, usual * 2), "compositeSynthetic")) / 1000 >= usual * 1.1
 
 
 def test_a_size_no_jpeg_has_gives_the_nearest(astronaut: Image) -> None:
-    assert len(encode_jpeg(astronaut, Span(0, 2), "compositeSynthetic")) == min(
-        len(encode_jpeg(astronaut, Span(0, most), "compositeSynthetic")) for most in (2, 30, 60)
+    assert len(encode_jpeg(astronaut, Range(0, 2), "compositeSynthetic")) == min(
+        len(encode_jpeg(astronaut, Range(0, most), "compositeSynthetic")) for most in (2, 30, 60)
     )
 
 

@@ -145,7 +145,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(server: Server, tmp_path
 def test_the_next_pull_goes_on_from_the_last_one(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    monkeypatch.setattr(download, "MAX_ATTEMPTS", 1)
     server.files["/net.bin"] = BYTES
     server.breaks = [1_000_000]
     models = store(tmp_path, one(Source("url", server.url + "/net.bin")))
@@ -163,7 +163,7 @@ def test_the_next_pull_goes_on_from_the_last_one(
 def test_two_halves_of_different_files_are_never_joined(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    monkeypatch.setattr(download, "MAX_ATTEMPTS", 1)
     server.files["/net.bin"] = BYTES
     server.breaks = [1_000_000]
     models = store(tmp_path, one(Source("url", server.url + "/net.bin")))
@@ -234,7 +234,7 @@ from pipelines.model_store.store import *
 from portrait.errors import OperatorError
 resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
 file = ModelFile("net.bin", (Source("url", sys.argv[2]),))
-models = Models(ModelStore(folder=Path(sys.argv[1])), Manifest({"net": Model("net", "test", "MIT", "yes", (file,))}))
+models = ModelStore(ModelStoreSettings(folder=Path(sys.argv[1])), Manifest({"net": Model("net", "test", "MIT", "yes", (file,))}))
 try:
     models.pull(["net"])
 except OperatorError as error:
@@ -499,7 +499,7 @@ def test_hub_files_keep_their_paths_and_the_commit_is_recorded(server: Server, t
 def test_a_hub_download_resumes_in_the_next_pull(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    monkeypatch.setattr(download, "MAX_ATTEMPTS", 1)
     _publish(server, FIRST, {"net.bin": BYTES})
     server.breaks = [1_000_000]
     models = store(tmp_path, _hub_model("net.bin"), hub=server.url)

@@ -6,17 +6,17 @@ import pytest
 
 from portrait.arrays import Points, Size
 from portrait.faces.geometry import (
-    Frame,
-    around,
+    RotatedRect,
+    bounding_box,
     crop,
-    fit,
-    head_and_shoulders,
-    inverse,
-    move,
-    move_face,
+    fit_inside,
+    head_and_shoulders_rect,
+    invert,
     pose_from_landmarks,
     pose_from_mesh,
-    scaled,
+    scaling_matrix,
+    transform_face,
+    transform_points,
 )
 from portrait.types import Face, Pose
 from tests import fakes
@@ -25,7 +25,7 @@ from tests import fakes
 def test_crop_shows_what_the_frame_holds() -> None:
     image = np.zeros((100, 200, 3), np.uint8)
     image[40:60, 90:110] = (255, 0, 0)
-    cut = crop(image, Frame((100, 50), 20, 20, 0), Size(40, 40))
+    cut = crop(image, RotatedRect((100, 50), 20, 20, 0), Size(40, 40))
     assert cut.shape == (40, 40, 3)
     assert (cut[4:-4, 4:-4] == (255, 0, 0)).all()
 
@@ -36,7 +36,7 @@ def test_crop_levels_a_tilted_line(roll: float) -> None:
     reach = 100 * np.array([math.cos(math.radians(roll)), math.sin(math.radians(roll))])
     start, end = (np.array([150, 150]) - reach).astype(int), (np.array([150, 150]) + reach).astype(int)
     cv2.line(image, tuple(map(int, start)), tuple(map(int, end)), (255, 255, 255), 3)
-    cut = crop(image, Frame((150, 150), 160, 60, roll), Size(160, 60))
+    cut = crop(image, RotatedRect((150, 150), 160, 60, roll), Size(160, 60))
     rows = np.flatnonzero(cut[..., 0].max(axis=1) > 128)
     assert rows.size > 0
     assert abs(rows.mean() - 30) <= 1.5
@@ -44,44 +44,44 @@ def test_crop_levels_a_tilted_line(roll: float) -> None:
 
 
 def test_points_move_with_the_crop_and_back() -> None:
-    frame = Frame((70, 40), 50, 80, 20)
-    matrix = frame.to(Size(100, 160))
+    frame = RotatedRect((70, 40), 50, 80, 20)
+    matrix = frame.matrix_to(Size(100, 160))
     points = np.array([[70, 40, 3], [60, 50, -2]], np.float32)
-    moved = move(points, matrix)
+    moved = transform_points(points, matrix)
     assert moved[0, :2] == pytest.approx((50, 80), abs=1e-3)
     assert moved[0, 2] == pytest.approx(6, abs=1e-3)
-    assert move(moved, inverse(matrix)) == pytest.approx(points, abs=1e-3)
+    assert transform_points(moved, invert(matrix)) == pytest.approx(points, abs=1e-3)
 
 
 def test_shrinking_does_not_alias() -> None:
     fine = np.zeros((1024, 1024, 3), np.uint8)
     fine[::2] = 255
-    cut = crop(fine, Frame((512, 512), 1000, 1000, 0), Size(64, 64))
+    cut = crop(fine, RotatedRect((512, 512), 1000, 1000, 0), Size(64, 64))
     assert np.ptp(cut[2:-2, 2:-2]) <= 12
 
 
 def test_face_moves_into_a_levelled_crop_with_its_roll_taken_off() -> None:
     image = np.zeros((400, 400, 3), np.uint8)
     tilted = fakes.face(image, pose=Pose(5, 3, 25))
-    frame = head_and_shoulders(tilted)
-    moved = move_face(tilted, frame.to(Size(520, 560)))
+    frame = head_and_shoulders_rect(tilted)
+    moved = transform_face(tilted, frame.matrix_to(Size(520, 560)))
     assert moved.pose.roll == pytest.approx(0, abs=1e-3)
     assert (moved.pose.yaw, moved.pose.pitch) == (5, 3)
-    assert move_face(tilted, scaled(2)).box.width == pytest.approx(2 * tilted.box.width)
+    assert transform_face(tilted, scaling_matrix(2)).box.width == pytest.approx(2 * tilted.box.width)
 
 
 @pytest.mark.parametrize(
     ("frame", "size"),
     [
-        (Frame((10, 10), 80, 80, 0), Size(200, 200)),
-        (Frame((190, 100), 300, 360, 0), Size(200, 200)),
-        (Frame((100, 100), 150, 150, 30), Size(200, 200)),
-        (Frame((100, 100), 150, 150, 80), Size(200, 120)),
-        (Frame((500, 20), 90, 90, -12), Size(1000, 60)),
+        (RotatedRect((10, 10), 80, 80, 0), Size(200, 200)),
+        (RotatedRect((190, 100), 300, 360, 0), Size(200, 200)),
+        (RotatedRect((100, 100), 150, 150, 30), Size(200, 200)),
+        (RotatedRect((100, 100), 150, 150, 80), Size(200, 120)),
+        (RotatedRect((500, 20), 90, 90, -12), Size(1000, 60)),
     ],
 )
-def test_fit_stays_inside_and_keeps_the_roll(frame: Frame, size: Size) -> None:
-    fitted = fit(frame, size)
+def test_fit_stays_inside_and_keeps_the_roll(frame: RotatedRect, size: Size) -> None:
+    fitted = fit_inside(frame, size)
     corners = fitted.corners()
     assert corners.min() >= -1e-6
     assert corners[:, 0].max() <= size.width + 1e-6
@@ -92,8 +92,8 @@ def test_fit_stays_inside_and_keeps_the_roll(frame: Frame, size: Size) -> None:
 
 
 def test_fit_leaves_alone_what_fits() -> None:
-    frame = Frame((100, 100), 80, 90, 10)
-    assert fit(frame, Size(200, 200)) == frame
+    frame = RotatedRect((100, 100), 80, 90, 10)
+    assert fit_inside(frame, Size(200, 200)) == frame
 
 
 def _head(yaw: float, pitch: float, roll: float) -> tuple[Points, Points]:
@@ -140,7 +140,7 @@ def test_pitch_is_positive_with_the_chin_down(pitch: float) -> None:
 
 
 def test_around_is_the_box_of_the_points() -> None:
-    box = around(np.array([[3, 4], [10, 2], [5, 9]], np.float32))
+    box = bounding_box(np.array([[3, 4], [10, 2], [5, 9]], np.float32))
     assert (box.left, box.top, box.right, box.bottom) == (3, 2, 10, 9)
 
 

@@ -3,11 +3,12 @@ import numpy as np
 
 from portrait.arrays import Image
 from portrait.faces import skin
-from portrait.faces.geometry import move_face, scaled
+from portrait.faces.geometry import scaling_matrix, transform_face
 from portrait.images import color
 from portrait.types import Face
 from tests import selfies
 from tests.portrait.images.test_color import HAIR, enlarged, grey_of, made_face, made_picture, middle_change
+from tests.seams import delta_e
 
 
 def test_skin_is_the_face_without_its_features() -> None:
@@ -45,7 +46,7 @@ def test_retouch_calms_blotches_and_keeps_pores() -> None:
     image, face = made_picture(), made_face()
     mask = skin.skin_mask(image, face)
     out = skin.retouch_skin(image, face, 1)
-    change = color.delta_e(image, out)
+    change = delta_e(image, out)
     assert 0.3 < np.median(change[mask > 0.5]) < 3
     assert change.max() <= skin.RETOUCH_LIMIT + 1
     assert (out[mask == 0] == image[mask == 0]).all()
@@ -88,7 +89,7 @@ def test_a_small_face_in_a_large_picture_is_found_in_its_place() -> None:
 
 
 def test_a_large_face_is_treated_like_a_small_one() -> None:
-    face = move_face(made_face(), scaled(5))
+    face = transform_face(made_face(), scaling_matrix(5))
     image = enlarged(made_picture(), 5)
     out = skin.retouch_skin(image, face, 1)
     small = cv2.resize(skin.skin_mask(image, face), (300, 300), interpolation=cv2.INTER_AREA)

@@ -42,14 +42,14 @@ def test_a_tone_is_the_line_its_colours_lie_on() -> None:
 
 
 def test_a_face_in_its_own_light_is_hardly_changed(scene: TargetFace, mesh: Points) -> None:
-    drawn = relight(scene, scene.lab, mesh, scene.front, 1.0)
+    drawn = relight(scene, scene.lab, mesh, scene.occluded, 1.0)
     skin = scene.skin > 0.9
     assert np.linalg.norm(drawn - scene.lab, axis=2)[skin].mean() < 4
 
 
 @pytest.mark.parametrize("cast", [(-25, 0, 0), (10, 0, 0), (0, 15, 20), (-15, -8, -15)])
 def test_another_light_is_taken_off(cast: tuple[float, float, float], scene: TargetFace, mesh: Points) -> None:
-    drawn = relight(scene, (scene.lab + np.array(cast)).astype(np.float32), mesh, scene.front, 1.0)
+    drawn = relight(scene, (scene.lab + np.array(cast)).astype(np.float32), mesh, scene.occluded, 1.0)
     skin = scene.skin > 0.9
     assert np.abs(np.median(drawn[skin] - scene.lab[skin], axis=0)).max() < 3
 
@@ -61,7 +61,7 @@ def test_a_noses_shadow_goes_and_a_moustache_stays(scene: TargetFace, mesh: Poin
         """Steps of L by which a lip that is 30 darker, with so much more colour, is drawn darker."""
         dark = (scene.lab * (1, colour, colour) - (30, 0, 0) - scene.lab) * lip[..., None]
         clean, drawn = (
-            relight(scene, each.astype(np.float32), mesh, scene.front, 1.0) for each in (scene.lab, scene.lab + dark)
+            relight(scene, each.astype(np.float32), mesh, scene.occluded, 1.0) for each in (scene.lab, scene.lab + dark)
         )
         return float((clean - drawn)[lip > 0.9][:, 0].mean())
 

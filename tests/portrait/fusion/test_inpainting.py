@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from portrait.arrays import Mask, Size
-from portrait.faces.geometry import move
+from portrait.faces.geometry import transform_points
 from portrait.fusion import inpainting
 from portrait.fusion.inpainting import GROWN, ROOM, Window, blend_back, pass_areas, window_around_faces
 from portrait.types import Box, Face, Pose, Region
@@ -78,8 +78,12 @@ def test_points_go_where_pixels_go() -> None:
     drawn = window.resize_for_drawing(image[window.slices])
     assert drawn.shape == (100, 50, 3)
     y, x = np.argwhere(drawn[..., 0] > 200)[0]
-    assert move(np.array([[80.5, 100.5]], np.float32), window.picture_to_drawing())[0] == pytest.approx((x, y))
-    assert move(np.array([[80.5, 100.5]], np.float32), window.picture_to_window())[0] == pytest.approx((40.5, 80.5))
+    assert transform_points(np.array([[80.5, 100.5]], np.float32), window.picture_to_drawing())[0] == pytest.approx(
+        (x, y)
+    )
+    assert transform_points(np.array([[80.5, 100.5]], np.float32), window.picture_to_window())[0] == pytest.approx(
+        (40.5, 80.5)
+    )
 
 
 def test_a_window_as_large_as_its_drawing_changes_no_pixel() -> None:
@@ -114,12 +118,12 @@ def test_the_second_follows_the_border_on_both_sides_and_takes_eyes_and_mouth(
     regions: dict[Region, Mask], face: Face
 ) -> None:
     found = pass_areas(regions, face, 0.5)
-    assert found.ring[150, 202] > 0.9  # beyond the face
-    assert found.ring[150, 193] > 0.4  # inside
-    assert found.ring[150, 150] == found.ring[110, 150] == 0
-    assert found.ring[130, 125] == found.ring[180, 150] == 1
+    assert found.boundary[150, 202] > 0.9  # beyond the face
+    assert found.boundary[150, 193] > 0.4  # inside
+    assert found.boundary[150, 150] == found.boundary[110, 150] == 0
+    assert found.boundary[130, 125] == found.boundary[180, 150] == 1
     assert found.border[130, 125] == 0
-    assert found.ring[150, 221] == 0
+    assert found.boundary[150, 221] == 0
 
 
 def test_the_second_fusion_gives_eyes_and_no_lips(regions: dict[Region, Mask], face: Face) -> None:
@@ -147,7 +151,7 @@ def test_strands_across_a_face_belong_to_it(regions: dict[Region, Mask], face: F
 def test_a_face_of_which_nothing_is_seen_is_not_drawn(regions: dict[Region, Mask], face: Face) -> None:
     empty: dict[Region, Mask] = {name: np.zeros_like(mask) for name, mask in regions.items()}
     found = pass_areas(empty, face, 0.5)
-    assert not any(mask.any() for mask in (found.face, found.ring, found.skin, found.fused))
+    assert not any(mask.any() for mask in (found.face, found.boundary, found.skin, found.fused))
 
 
 # --- Back ------------------------------------------------------------------------------------------------------------

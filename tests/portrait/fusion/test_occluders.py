@@ -3,15 +3,9 @@ import numpy as np
 import pytest
 
 from portrait.arrays import Image
-from portrait.fusion.occluders import (
-    face_width,
-    feature_mask,
-    masked_low_pass,
-    occlusion_mask,
-    skin_color_distance,
-    split_glasses,
-)
+from portrait.fusion.occluders import face_width, feature_mask, occlusion_mask, skin_color_distance, split_glasses
 from portrait.fusion.warp import region_mask
+from portrait.images.filters import masked_low_pass
 from portrait.types import Face
 from tests import selfies
 

@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 
 from portrait.arrays import Points
+from portrait.faces.mesh import MESH_POINTS, REGIONS
 from portrait.fusion.warp import (
-    MESH_POINTS,
     MIRROR,
-    REGIONS,
     fit_similarity,
     interpolate_points,
     longitude,
@@ -13,13 +12,13 @@ from portrait.fusion.warp import (
     point_visibility,
     pull_in_silhouette,
     region_mask,
-    resize,
     shrink_with_mesh,
     symmetrize,
     thin_plate_spline,
     upsample_grid,
     warp_image,
 )
+from portrait.images.resize import resize
 from portrait.types import Face
 
 

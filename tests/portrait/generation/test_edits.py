@@ -40,10 +40,10 @@ def test_an_extended_picture_keeps_its_pixels_and_gets_the_shape(
     given = edit("extend", image, shape=shape)
     edits.check(given)
     sheet = edit_canvas.lay_out(given, 64)
-    tall, wide = sheet.whole.shape[:2]
+    tall, wide = sheet.canvas.shape[:2]
     assert abs(wide / tall - shape[0] / shape[1]) < 0.02
-    assert np.array_equal(sheet.whole[sheet.top : sheet.top + height, sheet.left : sheet.left + width], image)
-    made = sheet.put(np.zeros((64, 64, 3), np.uint8))
+    assert np.array_equal(sheet.canvas[sheet.top : sheet.top + height, sheet.left : sheet.left + width], image)
+    made = sheet.paste(np.zeros((64, 64, 3), np.uint8))
     band = max(2, round(min(width, height) / 32))
     across = (band, width - band) if wide > width else (0, width)
     down = (band, height - band) if tall > height else (0, height)
@@ -52,7 +52,7 @@ def test_an_extended_picture_keeps_its_pixels_and_gets_the_shape(
     outside = np.ones((tall, wide), bool)
     outside[sheet.top : sheet.top + height, sheet.left : sheet.left + width] = False
     assert made[outside].max() == 0
-    changed = sheet.mask(Size(wide, tall))
+    changed = sheet.drawing_mask(Size(wide, tall))
     assert changed is not None
     assert changed[outside].min() == 1
 
@@ -60,7 +60,7 @@ def test_an_extended_picture_keeps_its_pixels_and_gets_the_shape(
 def test_what_an_extended_picture_lacks_goes_on_from_its_border() -> None:
     image = np.zeros((160, 120, 3), np.uint8)
     image[:, :60], image[:, 60:] = (200, 0, 0), (0, 0, 200)
-    whole = edit_canvas.lay_out(edit("extend", image, shape=(2, 1)), 64).whole
+    whole = edit_canvas.lay_out(edit("extend", image, shape=(2, 1)), 64).canvas
     assert whole[:, 95].mean(axis=0) == pytest.approx([200, 0, 0], abs=3)
     assert whole[:, 225].mean(axis=0) == pytest.approx([0, 0, 200], abs=3)
 
@@ -71,12 +71,12 @@ def test_a_repainted_picture_is_the_same_outside_of_its_mask() -> None:
     edits.check(given)
     sheet = edit_canvas.lay_out(given, 64)
     assert sheet.window == Size(64, 64)
-    made = sheet.put(np.full((64, 64, 3), 255, np.uint8))
+    made = sheet.paste(np.full((64, 64, 3), 255, np.uint8))
     assert np.array_equal(made[mask < 0.5], image[mask < 0.5])
     assert np.all(made[78:82, 58:62] == 255)
     border = edit_canvas.lay_out(edit("repaint", picture(1000, 1200), mask=spot(1200, 1000) * 0 + 1), 64)
-    assert border.blend is not None
-    assert border.blend.min() == 1
+    assert border.blend_mask is not None
+    assert border.blend_mask.min() == 1
 
 
 def test_a_small_mask_is_drawn_from_a_window_of_a_large_picture() -> None:
@@ -85,40 +85,40 @@ def test_a_small_mask_is_drawn_from_a_window_of_a_large_picture() -> None:
     mask[10:30, 2900:2990] = 1
     sheet = edit_canvas.lay_out(edit("repaint", image, mask=mask), 512)
     assert (sheet.rows, sheet.columns) == (slice(0, 512), slice(2488, 3000))
-    drawn = sheet.mask(Size(512, 512))
+    drawn = sheet.drawing_mask(Size(512, 512))
     assert drawn is not None
     assert drawn.sum() == mask.sum()
-    assert np.array_equal(sheet.start(Size(512, 512)), image[:512, 2488:])
+    assert np.array_equal(sheet.crop_for_drawing(Size(512, 512)), image[:512, 2488:])
 
 
 def test_a_mask_of_one_pixel_is_not_lost_when_it_is_drawn_smaller() -> None:
     mask = np.zeros((160, 120), np.float32)
     mask[80, 60] = 1
     sheet = edit_canvas.lay_out(edit("repaint", mask=mask), 128)
-    drawn = sheet.mask(Size(16, 16))
+    drawn = sheet.drawing_mask(Size(16, 16))
     assert drawn is not None
     assert drawn.sum() >= 1
-    made = sheet.put(np.zeros((16, 16, 3), np.uint8))
+    made = sheet.paste(np.zeros((16, 16, 3), np.uint8))
     assert (made != picture()).any(axis=2).sum() <= 1
 
 
 def test_points_of_the_picture_are_found_in_the_drawing() -> None:
     sheet = edit_canvas.lay_out(edit("extend", picture(100, 200), shape=(1, 1)), 64)
-    assert sheet.points(np.array([[0, 0], [100, 200]], np.float32), Size(100, 100)).tolist() == [[25, 0], [75, 100]]
+    assert sheet.to_drawing(np.array([[0, 0], [100, 200]], np.float32), Size(100, 100)).tolist() == [[25, 0], [75, 100]]
 
 
 def test_an_edit_that_draws_everything_anew_takes_the_drawing() -> None:
-    sheet = edit_canvas.lay_out(edit("change", words="with a hat"), 64)
-    assert sheet.mask(Size(64, 64)) is None
-    assert np.all(sheet.put(np.full((64, 64, 3), 7, np.uint8)) == 7)
-    assert sheet.put(np.zeros((64, 48, 3), np.uint8)).shape == (160, 120, 3)
+    sheet = edit_canvas.lay_out(edit("change", extra_prompt="with a hat"), 64)
+    assert sheet.drawing_mask(Size(64, 64)) is None
+    assert np.all(sheet.paste(np.full((64, 64, 3), 7, np.uint8)) == 7)
+    assert sheet.paste(np.zeros((64, 48, 3), np.uint8)).shape == (160, 120, 3)
 
 
 @pytest.mark.parametrize(
     ("given", "code", "says"),
     [
         (edit("change"), "bad_edit", "what shall be other"),
-        (edit("change", words="x" * 201), "bad_edit", "letters"),
+        (edit("change", extra_prompt="x" * 201), "bad_edit", "letters"),
         (edit(strength=0.0), "bad_edit", "strength"),
         (edit(strength=1.5), "bad_edit", "strength"),
         (edit("repaint"), "bad_mask", "not as large"),
@@ -158,7 +158,7 @@ def test_outlines_become_masks() -> None:
 
 def test_what_was_told_of_an_edit_is_read_again() -> None:
     area = [[[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]]]
-    first = edit("repaint", words="a tie", area=area, mask=edits.polygon_mask(area, 120, 160))
+    first = edit("repaint", extra_prompt="a tie", area=area, mask=edits.polygon_mask(area, 120, 160))
     again = edits.from_dict(edits.to_dict(first), picture())
     assert edits.to_dict(again) == edits.to_dict(first)
     assert again.mask is not None

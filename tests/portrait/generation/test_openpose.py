@@ -3,9 +3,9 @@ import numpy as np
 from portrait.arrays import Size
 from portrait.generation.openpose import (
     COLOURS,
-    DIM,
     FACE,
     JOINTS,
+    LIMB_BRIGHTNESS,
     LIMBS,
     NECK,
     NOSE,
@@ -26,7 +26,7 @@ def test_every_limb_has_its_colour_and_the_published_ends() -> None:
     assert (len(JOINTS), len(LIMBS), len(COLOURS)) == (18, 17, 18)
     assert (NOSE, NECK) == (0, 1)
     drawn = draw_skeletons([person(neck=(256, 100), right_shoulder=(100, 100))], Size(512, 512))
-    assert tuple(drawn[100, 180]) == tuple(int(each * DIM) for each in COLOURS[0])
+    assert tuple(drawn[100, 180]) == tuple(int(each * LIMB_BRIGHTNESS) for each in COLOURS[0])
     assert tuple(drawn[100, 256]) == COLOURS[NECK]
     assert tuple(drawn[100, 100]) == COLOURS[2]
 

@@ -6,11 +6,13 @@ import pytest
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask, Points
-from portrait.faces import skin
-from portrait.faces.geometry import around, move_face, scaled
+from portrait.faces.geometry import bounding_box, scaling_matrix, transform_face
+from portrait.faces.mesh import BROWS, CHEEKS, EYES, LIPS, OVAL, UNDER_EYES
+from portrait.faces.skin import retouch_skin, skin_mask
 from portrait.images import color
 from portrait.types import Face, Pose
 from tests import fakes, selfies
+from tests.seams import delta_e
 
 SKIN, HAIR, WALL, LIP = (205, 160, 135), (60, 42, 30), (120, 125, 130), (170, 90, 90)
 
@@ -26,17 +28,15 @@ def ring(count: int, centre: tuple[float, float], width: float, height: float) -
 def made_face() -> Face:
     """A face of 160×200 pixels in the middle of 300×300, its contours ellipses."""
     mesh = np.full((478, 2), 150.0)
-    parts = [(skin.OVAL, (150, 150), 160, 200), (skin.LIPS, (150, 205), 56, 20)]
-    for eyes, brows, below, cheeks, x in zip(
-        skin.EYES, skin.BROWS, skin.UNDER_EYES, skin.CHEEKS, (115, 185), strict=True
-    ):
+    parts = [(OVAL, (150, 150), 160, 200), (LIPS, (150, 205), 56, 20)]
+    for eyes, brows, below, cheeks, x in zip(EYES, BROWS, UNDER_EYES, CHEEKS, (115, 185), strict=True):
         parts += [(eyes, (x, 130), 34, 12), (brows, (x, 108), 44, 8), (below, (x, 145), 36, 12)]
         parts += [(cheeks, (x, 172), 26, 20)]
     for indices, centre, width, height in parts:
         mesh[list(indices)] = ring(len(indices), centre, width, height)
     five = np.array([[115, 130], [185, 130], [150, 165], [125, 205], [175, 205]], np.float32)
     points: Points = np.column_stack([mesh, np.zeros(len(mesh))]).astype(np.float32)
-    return Face(around(points[list(skin.OVAL)]), five, points, {}, Pose(0, 0, 0), 1.0)
+    return Face(bounding_box(points[list(OVAL)]), five, points, {}, Pose(0, 0, 0), 1.0)
 
 
 def made_picture(seed: int = 0) -> Image:
@@ -74,7 +74,7 @@ def cast(image: Image, red: float, green: float, blue: float) -> Image:
 
 
 def middle_change(one: Image, two: Image, mask: Mask | None = None) -> float:
-    change = color.delta_e(one, two)
+    change = delta_e(one, two)
     return float(np.median(change if mask is None else change[mask > 0.5]))
 
 
@@ -94,8 +94,8 @@ def test_lab_knows_white_black_and_comes_back() -> None:
 
 def test_delta_e_is_distance_in_lab() -> None:
     one, two = np.full((2, 2, 3), 119, np.uint8), np.full((2, 2, 3), 144, np.uint8)
-    assert color.delta_e(one, one).max() == 0
-    assert color.delta_e(one, two) == pytest.approx(9.6, abs=0.5)
+    assert delta_e(one, one).max() == 0
+    assert delta_e(one, two) == pytest.approx(9.6, abs=0.5)
 
 
 def test_blend_keeps_what_is_not_masked_to_the_bit() -> None:
@@ -275,15 +275,15 @@ def test_exposure_never_turns_light_and_dark_round() -> None:
 def test_tiny_pictures_pass(side: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     mask, face = np.ones((side, side), np.float32), fakes.face(image)
-    far = move_face(made_face(), scaled(side / 300))
+    far = transform_face(made_face(), scaling_matrix(side / 300))
     for each in (
         color.match_tone(image, mask, image, mask),
         color.white_balance(image, mask),
         color.expose(image, mask),
-        skin.retouch_skin(image, face, 1),
-        skin.retouch_skin(image, far, 1),
-        skin.retouch_skin(image, move_face(far, np.array([[1, 0, 999], [0, 1, 999]], np.float64)), 1),
+        retouch_skin(image, face, 1),
+        retouch_skin(image, far, 1),
+        retouch_skin(image, transform_face(far, np.array([[1, 0, 999], [0, 1, 999]], np.float64)), 1),
     ):
         assert each.shape == image.shape
         assert each.dtype == np.uint8
-    assert skin.skin_mask(image, far, neck=True).shape == (side, side)
+    assert skin_mask(image, far, neck=True).shape == (side, side)

@@ -9,14 +9,14 @@ from portrait.images.masks import (
     KNOWN_IN,
     KNOWN_OUT,
     UNKNOWN,
-    apart,
-    connected,
+    composite,
+    dilate,
+    erode,
+    estimate_foreground,
     face_size,
-    foreground,
-    grow,
-    guided,
-    over,
-    shrink,
+    guided_filter,
+    keep_connected,
+    separate_person,
     trimap,
 )
 from portrait.types import Box, Face, Pose
@@ -47,14 +47,14 @@ def test_face_size_is_steady_when_a_head_turns() -> None:
 @pytest.mark.parametrize("share", [0.05, 0.25, 0.6])
 def test_discs_grow_and_shrink_by_a_share_of_the_face(share: float) -> None:
     radius = share * 40
-    for moved, wanted in ((grow(disc(50), FACE, share), 50 + radius), (shrink(disc(50), FACE, share), 50 - radius)):
+    for moved, wanted in ((dilate(disc(50), FACE, share), 50 + radius), (erode(disc(50), FACE, share), 50 - radius)):
         assert np.sqrt(moved.sum() / np.pi) == pytest.approx(wanted, abs=1)
         assert set(np.unique(moved)) <= {0.0, 1.0}
 
 
 def test_soft_masks_grow_without_being_cut() -> None:
     soft = np.asarray(cv2.GaussianBlur(disc(50), (0, 0), 4), np.float32)
-    grown = grow(soft, FACE, 0.1)
+    grown = dilate(soft, FACE, 0.1)
     assert (grown >= soft).all()
     assert len(np.unique(np.round(grown, 2))) > 20
 
@@ -72,12 +72,12 @@ def test_trimap_bands_may_differ_from_place_to_place() -> None:
 
 def test_only_what_hangs_together_with_the_face_stays() -> None:
     soft = np.asarray(cv2.GaussianBlur(disc(40) + disc(15, (180, 30)), (0, 0), 2), np.float32)
-    own = connected(soft, FACE)
+    own = keep_connected(soft, FACE)
     assert own[30, 180] == 0
     assert own[100, 100] == pytest.approx(1)
     edge = soft[100, 138:146]
     assert np.array_equal(own[100, 138:146], edge), "the soft edge is kept"
-    assert connected(np.zeros((200, 200), np.float32), FACE).sum() == 0
+    assert keep_connected(np.zeros((200, 200), np.float32), FACE).sum() == 0
 
 
 def test_neighbours_are_told_apart_along_the_edge_between_them() -> None:
@@ -85,7 +85,7 @@ def test_neighbours_are_told_apart_along_the_edge_between_them() -> None:
     image[60:, 20:150], image[60:, 150:280] = (160, 60, 50), (50, 70, 160)
     confidence = np.zeros((200, 300), np.float32)
     confidence[60:, 20:280] = 1
-    own = apart(confidence, image, face_at(85, 90), [face_at(215, 90)])
+    own = separate_person(confidence, image, face_at(85, 90), [face_at(215, 90)])
     assert own[120, 90] == 1
     assert own[120, 210] == 0
     assert np.flatnonzero(own[160] > 0.5).max() == pytest.approx(150, abs=4)
@@ -96,7 +96,7 @@ def test_guided_filter_takes_its_edge_from_the_large_picture() -> None:
     large[disc(150, (200, 200), 400) > 0] = (200, 170, 150)
     small = np.asarray(cv2.resize(large, (100, 100), interpolation=cv2.INTER_AREA), np.uint8)
     rough = np.asarray(cv2.GaussianBlur(disc(37, (50, 50), 100), (0, 0), 2), np.float32)
-    fine = guided(rough, small, large, 4, 1e-5)
+    fine = guided_filter(rough, small, large, 4, 1e-5)
     plain = np.asarray(cv2.resize(rough, (400, 400)), np.float32)
     truth = disc(150, (200, 200), 400)
     assert np.abs(fine - truth).mean() < np.abs(plain - truth).mean()
@@ -107,8 +107,8 @@ def test_guided_filter_takes_its_edge_from_the_large_picture() -> None:
 def test_foreground_colours_are_free_of_the_old_background() -> None:
     alpha = np.asarray(cv2.GaussianBlur(disc(50), (0, 0), 5), np.float32)
     person, old = np.full((200, 200, 3), (90, 60, 40), np.uint8), np.full((200, 200, 3), (250, 250, 250), np.uint8)
-    photo = over(person, old, alpha)
-    found = foreground(photo, alpha, 36)
+    photo = composite(person, old, alpha)
+    found = estimate_foreground(photo, alpha, 36)
     seen = (alpha > 0.1) & (alpha < 0.95)
     off = np.abs(found[seen].astype(int) - person[seen]).mean()
     assert np.abs(photo[seen].astype(int) - person[seen]).mean() > 60
@@ -119,6 +119,6 @@ def test_foreground_colours_are_free_of_the_old_background() -> None:
 def test_over_is_exact_at_both_ends() -> None:
     random = np.random.default_rng(0)
     front, back = (random.integers(0, 256, (8, 8, 3), np.uint8) for _ in range(2))
-    empty: Image = over(front, back, np.zeros((8, 8), np.float32))
+    empty: Image = composite(front, back, np.zeros((8, 8), np.float32))
     assert np.array_equal(empty, back)
-    assert np.array_equal(over(front, back, np.ones((8, 8), np.float32)), front)
+    assert np.array_equal(composite(front, back, np.ones((8, 8), np.float32)), front)

@@ -1,7 +1,7 @@
 import pytest
 
 from portrait.arrays import Size
-from portrait.photos.buckets import long_side, nearest
+from portrait.photos.buckets import long_side, nearest_bucket
 
 
 @pytest.mark.parametrize(
@@ -22,12 +22,12 @@ def test_long_side_is_reached_by_half_of_the_crops(sides: list[int], side: int) 
     ],
 )
 def test_nearest_shape_in_steps_of_64(width: float, height: float, size: Size) -> None:
-    assert nearest(width, height, 1024) == size
+    assert nearest_bucket(width, height, 1024) == size
 
 
 @pytest.mark.parametrize("side", [512, 768, 1024])
 def test_sides_are_multiples_of_64_and_reach_the_long_side(side: int) -> None:
     for ratio in (0.4, 0.71, 0.93, 1.1, 1.7):
-        size = nearest(ratio, 1, side)
+        size = nearest_bucket(ratio, 1, side)
         assert size.width % 64 == size.height % 64 == 0
         assert max(size.width, size.height) == side

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from portrait.arrays import Mask, Size
-from portrait.faces.geometry import move_face, scaled
-from portrait.studio.composition import EYE_LINE, FACE_SHARE, TILT, Framing, frame_portrait, level
+from portrait.faces.geometry import scaling_matrix, transform_face
+from portrait.studio.composition import EYE_LINE, FACE_SHARE, TILT, Framing, frame_portrait, levelling_angle
 from portrait.types import Box, Face, Pose
 
 SIZE = Size(320, 400)
@@ -25,12 +25,12 @@ def person(width: int = 600, height: int = 800, x: int = 300, roll: float = 0) -
 
 
 def placed(face: Face, framing: Framing) -> Face:
-    return move_face(face, framing.frame.to(SIZE))
+    return transform_face(face, framing.frame.matrix_to(SIZE))
 
 
 def holes(mask: Mask, framing: Framing) -> int:
     """Pixels in which the person would go on where the photo has ended."""
-    matrix = framing.frame.to(SIZE)
+    matrix = framing.frame.matrix_to(SIZE)
     size = (SIZE.width, SIZE.height)
     seen = cv2.warpAffine(mask, matrix, size, borderMode=cv2.BORDER_REPLICATE) > 0.5
     known = cv2.warpAffine(np.ones_like(mask), matrix, size, borderMode=cv2.BORDER_CONSTANT) > 0.99
@@ -88,7 +88,7 @@ def test_a_head_without_shoulders_is_refused() -> None:
 def test_the_frame_does_not_depend_on_resolution() -> None:
     mask, face = person()
     large = np.asarray(cv2.resize(mask, None, fx=3, fy=3), np.float32)
-    one, other = frame_portrait(mask, face, SIZE), frame_portrait(large, move_face(face, scaled(3)), SIZE)
+    one, other = frame_portrait(mask, face, SIZE), frame_portrait(large, transform_face(face, scaling_matrix(3)), SIZE)
     assert one is not None
     assert other is not None
     assert other.frame.width / 3 == pytest.approx(one.frame.width, rel=0.01)
@@ -97,7 +97,7 @@ def test_the_frame_does_not_depend_on_resolution() -> None:
 
 @pytest.mark.parametrize("roll", [-40.0, -12.0, -3.0, 0.0, 3.0, 12.0, 40.0])
 def test_heads_are_levelled_gently(roll: float) -> None:
-    left = roll - level(roll)
+    left = roll - levelling_angle(roll)
     assert abs(left) <= TILT
     assert left * roll >= 0
     assert abs(left) >= 0.9 * abs(roll) or abs(roll) > 3

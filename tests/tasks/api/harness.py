@@ -1,4 +1,4 @@
-"""An API for one test: in this process, or on a free port; its keys, and something of everything to ask about."""
+"""An API for tests, in this process or on a free port: its keys, and one of everything that an owner may have."""
 
 import json
 import threading
@@ -29,7 +29,7 @@ from tasks.ledger.rows import IdentityRow, PortraitRow, TrainingSetRow
 from tasks.settings import load_installation
 from tests import fakes
 from tests.tasks import servers
-from tests.tasks.stand import until
+from tests.tasks.stand import wait_until
 
 T = TypeVar("T")
 CPU_ABILITIES = {"look", "prepare", "draw:studio", "draw:template", "draw:idphoto"}
@@ -78,7 +78,7 @@ class OwnedIds:
 
 @dataclass
 class ApiHarness:
-    """An API and its office."""
+    """An API with its context, keys, and jobs completed as by a worker."""
 
     context: AppContext
     app: FastAPI = field(init=False)
@@ -113,8 +113,8 @@ class ApiHarness:
 
     def prepared_person(self, owner: str = "ann", name: str = "Ann") -> str:
         """A person with consent, photos judged: somebody who can be drawn."""
-        office, now = self.context, time.time()
-        id = office.ledger.people.add(owner, name, "1", name, now).id
+        context, now = self.context, time.time()
+        id = context.ledger.people.add(owner, name, "1", name, now).id
         added = self.client(owner).post(f"/people/{id}/selfies", files=[("files", ("me.png", picture()))])
         assert added.status_code == 201, added.text
         self.client(owner).post("/trainings", json={"person": id})
@@ -123,15 +123,15 @@ class ApiHarness:
 
     def complete_next_job(self, kind: str = "", count: int = 1) -> Job:
         """Do what a worker does with the next job, without drawing: a set and an identity, or portraits with files."""
-        office, now = self.context, time.time()
-        job = office.ledger.queue.claim("w", "cpu", {kind} if kind else CPU_ABILITIES, now, 60)
+        context, now = self.context, time.time()
+        job = context.ledger.queue.claim("w", "cpu", {kind} if kind else CPU_ABILITIES, now, 60)
         assert job is not None, "there is a job to do"
         if job.kind == "prepare":
-            return office.ledger.queue.finish(job, now, self._complete_prepare(job, now), lambda: None)
+            return context.ledger.queue.finish(job, now, self._complete_prepare(job, now), lambda: None)
         if job.kind == "generate":
-            return office.ledger.queue.finish(job, now, self._complete_generate(job, now, count), lambda: None)
+            return context.ledger.queue.finish(job, now, self._complete_generate(job, now, count), lambda: None)
         faces = (str(job.params["template"]), [{"left": 0.1, "top": 0.1, "right": 0.5, "bottom": 0.5}])
-        return office.ledger.queue.finish(job, now, Outcome(faces=faces), lambda: None)
+        return context.ledger.queue.finish(job, now, Outcome(faces=faces), lambda: None)
 
     def one_of_each(self, owner: str = "ann", name: str = "Ann") -> OwnedIds:
         """One of everything."""
@@ -165,14 +165,16 @@ class ApiHarness:
         """A set with a crop of each photo, and an identity."""
         store, files, person = self.context.ledger, self.context.files, str(job.params["person"])
         photos = [row.id for row in store.people.selfies(job.owner, person)]
-        told = [{"file": id, "verdict": "use", "reasons": [], "quality": None} for id in photos]
-        made = TrainingSetRow(new_id("set", now), job.owner, person, job.id, told, now)
+        verdicts_by_file = [{"file": id, "verdict": "use", "reasons": [], "quality": None} for id in photos]
+        made = TrainingSetRow(new_id("set", now), job.owner, person, job.id, verdicts_by_file, now)
         folder = files.training_set(job.owner, person, made.id)
         folder.mkdir(parents=True)
         (folder / "crop.png").write_bytes(picture(9))
         crops = [{"file": "crop.png", "source": id} for id in photos]
         references = [{"file": "crop.png", "name": id} for id in photos]
-        (folder / "set.json").write_text(json.dumps({"crops": crops, "references": references, "photos": told}))
+        (folder / "set.json").write_text(
+            json.dumps({"crops": crops, "references": references, "photos": verdicts_by_file})
+        )
         identity = IdentityRow(new_id("identity", now), job.owner, person, made.id, now)
         verdicts: Mapping[str, Any] = {id: {"verdict": "use", "quality": {"total": 0.9}} for id in photos}
         return Outcome({"identity": identity.id}, training_set=made, identity=identity, verdicts=verdicts)
@@ -211,13 +213,13 @@ def portrait_row(job: Job, number: int, now: float) -> PortraitRow:
 @contextmanager
 def open_api(environment: Mapping[str, str]) -> Iterator[ApiHarness]:
     """An API of an installation, closed at the end."""
-    office = api_app.open_context(load_installation(environment))
+    context = api_app.open_context(load_installation(environment))
     try:
         with start_blocking_portal() as portal:
-            yield ApiHarness(office, portal=portal)
+            yield ApiHarness(context, portal=portal)
     finally:
-        office.ledger.close()
-        office.celery.close()
+        context.ledger.close()
+        context.celery.close()
 
 
 @cache
@@ -259,16 +261,16 @@ class ApiServer:
         return httpx.Client(base_url=f"{self.url}/v1", headers=key, timeout=60)
 
     def start(self) -> None:
-        """Serve; the office outlives the server, so that it can start again."""
-        office = replace(self.api.context)
-        app = api_app.create_app(office)
+        """Serve; the context outlives the server, so that it can start again."""
+        context = replace(self.api.context)
+        app = api_app.create_app(context)
         config = uvicorn.Config(
             app, "127.0.0.1", self.port, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="served")
         self._thread.start()
-        until(lambda: self._server is not None and self._server.started)
+        wait_until(lambda: self._server is not None and self._server.started)
 
     def stop(self) -> None:
         """Stop as at SIGTERM."""
@@ -280,7 +282,7 @@ class ApiServer:
 
 @contextmanager
 def api_server(api: ApiHarness) -> Iterator[ApiServer]:
-    """A desk on a free port."""
+    """Serve an API on a free port."""
     server = ApiServer(api)
     server.start()
     try:

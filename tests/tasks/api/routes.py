@@ -1,4 +1,4 @@
-"""Every route of the API as its document lists them, and how to ask each of them for somebody's things."""
+"""Every route of the OpenAPI document, and how to request each of them with the ids of an owner."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

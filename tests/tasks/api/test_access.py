@@ -1,4 +1,4 @@
-"""Whose things they are: every route is walked with another owner's ids, without a key, and by roles that may not."""
+"""Access control: every route is requested with another owner's ids, without a key, and by roles that may not."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,7 +11,7 @@ from tests.tasks.api.harness import ApiHarness
 from tests.tasks.api.routes import PUBLIC, SHARED, request_body, routes, url_of
 
 
-def kept(api: ApiHarness, owner: str) -> dict[str, list[Any]]:
+def everything_stored(api: ApiHarness, owner: str) -> dict[str, list[Any]]:
     """Everything in the ledger that belongs to an owner, and their files."""
     found: dict[str, list[Any]] = {"files": [name for name in api.stored_files() if f"/{owner}/" in name]}
     with api.context.ledger.database.read() as connection:
@@ -26,7 +26,7 @@ def test_every_route_answers_404_for_the_things_of_another_owner(api: ApiHarness
     bobs = api.one_of_each("bob", "Bob")
     finished = replace(bobs, waiting=bobs.drawn)
     eve = api.client("eve")
-    before, walked = kept(api, "bob"), []
+    before, walked = everything_stored(api, "bob"), []
     for route in routes(api.app):
         of_an_id = "{id}" in route.path and route.path not in SHARED
         if route.operators or not (of_an_id or route.path in {"/trainings", "/generations"}):
@@ -36,41 +36,41 @@ def test_every_route_answers_404_for_the_things_of_another_owner(api: ApiHarness
             assert (route, answer.status_code, answer.json()["code"]) == (route, 404, "not_found")
         walked.append(route.path)
     for order in (
-        {"people": {"1": eve_is_here(api)}, "template": bobs.template},
+        {"people": {"1": eve_person(api)}, "template": bobs.template},
         {"person": bobs.person, "base": "x"},
     ):
         path = "/generations" if "people" in order else "/trainings"
         assert eve.post(path, json=order).status_code == 404
     assert eve.get("/portraits/zip", params={"id": bobs.portrait}).status_code == 404
     assert len(walked) > 30
-    assert kept(api, "bob") == before
+    assert everything_stored(api, "bob") == before
 
 
-def eve_is_here(api: ApiHarness) -> str:
+def eve_person(api: ApiHarness) -> str:
     return api.prepared_person("eve", "Eve")
 
 
 def test_lists_exports_and_erasing_reach_nothing_of_another_owner(api: ApiHarness) -> None:
     bobs = api.one_of_each("bob", "Bob")
     eve = api.client("eve")
-    before = kept(api, "bob")
+    before = everything_stored(api, "bob")
     listed = [route for route in routes(api.app) if route.method == "GET" and "{" not in route.path]
     for route in listed:
         if not route.operators and (route.method, route.path) not in PUBLIC:
-            told = eve.get(route.path).text
-            assert not [id for id in vars(bobs).values() if id in told], route
+            text = eve.get(route.path).text
+            assert not [id for id in vars(bobs).values() if id in text], route
     for name in ("person", "job"):
         params = {name: bobs.person if name == "person" else bobs.drawn}
         assert eve.get("/portraits", params=params).json() == {"items": [], "next": None}
         assert eve.get("/portraits/zip", params=params).status_code == 404
-    gone = eve.delete("/me").json()
-    assert not any(gone.values())
-    assert kept(api, "bob") == before
+    erased = eve.delete("/me").json()
+    assert not any(erased.values())
+    assert everything_stored(api, "bob") == before
 
 
 def test_every_route_but_the_open_ones_asks_for_a_key(api: ApiHarness) -> None:
     bobs = api.one_of_each("bob", "Bob")
-    before = kept(api, "bob")
+    before = everything_stored(api, "bob")
     for caller in (api.anonymous(), api.anonymous("Bearer pk_wrong"), api.anonymous(f"Basic {api.key('bob')}")):
         for route in routes(api.app):
             if (route.method, route.path) in PUBLIC:
@@ -78,10 +78,10 @@ def test_every_route_but_the_open_ones_asks_for_a_key(api: ApiHarness) -> None:
             answer = caller.request(route.method, url_of(route, bobs), **request_body(route, bobs))
             assert (route, answer.status_code, answer.json()["code"]) == (route, 401, "unauthenticated")
             assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert kept(api, "bob") == before
+    assert everything_stored(api, "bob") == before
 
 
-def test_who_has_no_key_is_told_so_before_their_request_is_read(api: ApiHarness) -> None:
+def test_a_request_without_a_key_is_refused_before_it_is_read(api: ApiHarness) -> None:
     stranger = api.anonymous()
     for route in routes(api.app):
         if route.body and (route.method, route.path) not in PUBLIC:

@@ -1,4 +1,4 @@
-"""The OpenAPI document holds: whatever is sent, the API answers as it says there. Schemathesis makes the requests."""
+"""Contract tests with Schemathesis: whatever is sent, the API responds as its OpenAPI document says."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,13 +30,13 @@ CONFORM = [
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large, HealthCheck.large_base_example]
 REFUSED = CHECKS.get_one("negative_data_rejection")
 STREAMS = {"/v1/jobs/{id}/events"}
-"""Followed in `test_follow.py`."""
+"""Tested in `test_job_events.py`."""
 BARE = {"/v1/health", "/v1/ready"}
 """Nothing can be sent to them that does not fit."""
 
 
 @pytest.fixture
-def big(database: str, tmp_path: Path) -> Iterator[ApiHarness]:
+def unlimited_api(database: str, tmp_path: Path) -> Iterator[ApiHarness]:
     """An API whose quotas are out of the way: made requests shall not all end at one."""
     home = new_home(tmp_path / "home") if database.startswith("sqlite") else tmp_path / "home"
     database = f"sqlite:///{home / 'ledger.db'}" if database.startswith("sqlite") else database
@@ -47,8 +47,8 @@ def big(database: str, tmp_path: Path) -> Iterator[ApiHarness]:
         yield api
 
 
-def ask(api: ApiHarness, case: Case, real: OwnedIds | None, checks: list[Any]) -> None:
-    """Send one made request, with ids of things that are there if told; check what comes back."""
+def send_case(api: ApiHarness, case: Case, real: OwnedIds | None, checks: list[Any]) -> None:
+    """Send one made request, with ids that exist where `real` is given; check the response."""
     if real is not None and case.path_parameters:
         path = url_of(Route(case.method, case.path.removeprefix("/v1"), ""), real)
         ids = dict(zip(case.path.split("/"), f"/v1{path}".split("/"), strict=True))
@@ -57,7 +57,7 @@ def ask(api: ApiHarness, case: Case, real: OwnedIds | None, checks: list[Any]) -
     case.validate_response(case.call(app=api.app, headers=headers), checks=checks)
 
 
-def ask_all(api: ApiHarness, operation: Any, mode: GenerationMode, things: OwnedIds) -> None:
+def send_all(api: ApiHarness, operation: Any, mode: GenerationMode, things: OwnedIds) -> None:
     """Some requests to one route, the same in each run."""
 
     @seed(20261121)
@@ -65,19 +65,19 @@ def ask_all(api: ApiHarness, operation: Any, mode: GenerationMode, things: Owned
     @given(case=operation.as_strategy(generation_mode=mode), real=st.booleans())
     def some(case: Case, real: bool) -> None:
         wrong = [REFUSED] if mode is GenerationMode.NEGATIVE and not real else []
-        ask(api, case, things if real else None, CONFORM + wrong)
+        send_case(api, case, things if real else None, CONFORM + wrong)
 
     some()
 
 
 @pytest.mark.services  # half a minute: too long for the inner loop
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-def test_whatever_is_sent_is_answered_as_documented(big: ApiHarness, mode: GenerationMode) -> None:
-    things = big.one_of_each()
-    schema = schemathesis.openapi.from_dict(big.app.openapi())
+def test_whatever_is_sent_is_answered_as_documented(unlimited_api: ApiHarness, mode: GenerationMode) -> None:
+    things = unlimited_api.one_of_each()
+    schema = schemathesis.openapi.from_dict(unlimited_api.app.openapi())
     operations = [each.ok() for each in schema.get_all_operations() if isinstance(each, Ok)]
     assert len(operations) > 60
     # What deletes comes last, so that there is something to ask about until then.
     for operation in sorted(operations, key=lambda each: (each.method == "delete", each.path)):
         if operation.path not in STREAMS and not (mode is GenerationMode.NEGATIVE and operation.path in BARE):
-            ask_all(big, operation, mode, things)
+            send_all(unlimited_api, operation, mode, things)

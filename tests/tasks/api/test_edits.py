@@ -1,4 +1,4 @@
-"""Going on from a portrait, as it is asked for: whose it is, what goes, what is refused at once."""
+"""Requests for edits: ownership, parameters of the job, refusals."""
 
 import time
 from typing import Any
@@ -50,19 +50,19 @@ def test_an_edit_is_a_job_that_draws_with_the_same_person_style_and_technique(
     job = answer.json()
     assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
     assert job["kind"] == "generate"
-    wants = job["wants"]
-    assert wants["edit"]["portrait"] == things.portrait
-    assert wants["edit"]["kind"] == order["kind"]
-    assert (wants["people"], wants["style"]) == ({"1": things.person}, "studio-warm")
-    assert (wants["count"], wants["format"]) == (order.get("count", 1), order.get("format", "jpg"))
-    assert wants["seed"] == order.get("seed", 9)
-    assert "size" not in wants
-    kept = api.context.ledger.jobs.get("ann", job["id"])
+    params = job["wants"]
+    assert params["edit"]["portrait"] == things.portrait
+    assert params["edit"]["kind"] == order["kind"]
+    assert (params["people"], params["style"]) == ({"1": things.person}, "studio-warm")
+    assert (params["count"], params["format"]) == (order.get("count", 1), order.get("format", "jpg"))
+    assert params["seed"] == order.get("seed", 9)
+    assert "size" not in params
+    stored = api.context.ledger.jobs.get("ann", job["id"])
     before = api.context.ledger.jobs.get("ann", things.drawn)
-    assert (kept.needs, kept.queue, kept.units) == (before.needs, before.queue, order.get("count", 1))
+    assert (stored.needs, stored.queue, stored.units) == (before.needs, before.queue, order.get("count", 1))
 
 
-def test_the_same_edit_asked_for_twice_with_one_key_is_one_job(things: OwnedIds, ann: TestClient) -> None:
+def test_the_same_edit_twice_with_one_idempotency_key_is_one_job(things: OwnedIds, ann: TestClient) -> None:
     jobs = len(ann.get("/jobs").json()["items"])
     answers = [
         ann.post(
@@ -126,7 +126,7 @@ def test_portraits_that_cannot_be_edited_are_refused_before_they_wait(
     assert api.client("eve").post(path, json={"kind": "variations"}).status_code == 404
 
 
-def test_nobody_whose_consent_is_gone_is_drawn_again(api: ApiHarness, things: OwnedIds, ann: TestClient) -> None:
+def test_a_person_without_consent_is_not_drawn_again(api: ApiHarness, things: OwnedIds, ann: TestClient) -> None:
     api.context.ledger.people.withdraw("ann", things.person, time.time())
     answer = ann.post(f"/portraits/{things.portrait}/edits", json={"kind": "variations"})
     assert answer.status_code in (403, 409), answer.text

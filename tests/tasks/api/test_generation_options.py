@@ -1,4 +1,4 @@
-"""Portraits made of words, as they are asked for: what is chosen where nothing was said, and what is refused at once."""
+"""Generation options of text styles: defaults that the API chooses, and refusals."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -41,11 +41,11 @@ class Asking:
 def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
     with open_api(environment(new_home(tmp_path_factory.mktemp("home")))) as api:
         person = api.prepared_person()
-        hire(api, *XL)
+        register_worker(api, *XL)
         yield Asking(api, person)
 
 
-def hire(api: ApiHarness, *words: str, **missing: list[str]) -> None:
+def register_worker(api: ApiHarness, *words: str, **missing: list[str]) -> None:
     """A live worker for drawings of words."""
     now = time.time()
     lacks = {name.replace("__", ":"): lines for name, lines in missing.items()}
@@ -54,8 +54,8 @@ def hire(api: ApiHarness, *words: str, **missing: list[str]) -> None:
     )
 
 
-def learn(api: ApiHarness, person: str, base: str) -> str:
-    """Somebody who was learned on a base."""
+def add_lora_identity(api: ApiHarness, person: str, base: str) -> str:
+    """Add an identity with a LoRA for a base."""
     store, now = api.context.ledger, time.time()
     newest = store.people.identities("ann", person)[0]
     row = IdentityRow(new_id("identity", now), "ann", person, newest.training_set, now, base)
@@ -72,23 +72,23 @@ def needs(api: ApiHarness, job: str) -> set[str]:
     return set(api.context.ledger.jobs.get("ann", job).needs)
 
 
-def test_what_was_learned_is_worn_where_nothing_was_said(api: ApiHarness) -> None:
-    hire(api, *XL, "base:sdxl:instantid", "base:tiny", "base:tiny:lora")
+def test_the_lora_of_a_person_is_the_default(api: ApiHarness) -> None:
+    register_worker(api, *XL, "base:sdxl:instantid", "base:tiny", "base:tiny:lora")
     person = api.prepared_person()
-    learned = learn(api, person, "tiny")
-    asked = api.client().post("/generations", json=order(person, traits={"age": "young"}))
-    assert asked.status_code == 202, asked.text
-    job = asked.json()
+    identity = add_lora_identity(api, person, "tiny")
+    response = api.client().post("/generations", json=order(person, traits={"age": "young"}))
+    assert response.status_code == 202, response.text
+    job = response.json()
     assert job["queue"] == "gpu.generate"
     assert job["wants"]["technique"] == {"base": "tiny", "identities": ["lora"]}
-    assert job["wants"]["identities"] == {"1": learned}
+    assert job["wants"]["identities"] == {"1": identity}
     assert job["wants"]["traits"] == {"age": "young"}
     assert needs(api, job["id"]) == {"draw:text", "base:tiny:lora"}
     assert job["missing"] == []
 
 
-def test_who_was_not_learned_is_drawn_by_the_best_adapter_that_is_ready(api: ApiHarness) -> None:
-    hire(api, *XL, "base:sdxl:photomaker", "base:sdxl:faceid", "base:sdxl:fast")
+def test_a_person_without_a_lora_is_drawn_with_the_best_adapter_that_is_ready(api: ApiHarness) -> None:
+    register_worker(api, *XL, "base:sdxl:photomaker", "base:sdxl:faceid", "base:sdxl:fast")
     person = api.prepared_person()
     client = api.client()
     job = client.post("/generations", json=order(person, {"preset": "fast"})).json()
@@ -99,7 +99,7 @@ def test_who_was_not_learned_is_drawn_by_the_best_adapter_that_is_ready(api: Api
 
 
 def test_another_base_is_taken_where_the_usual_one_is_not_ready(api: ApiHarness) -> None:
-    hire(api, "draw:text", "base:mine", "base:mine:faceid", base__sdxl=["No SDXL."])
+    register_worker(api, "draw:text", "base:mine", "base:mine:faceid", base__sdxl=["No SDXL."])
     job = api.client().post("/generations", json=order(api.prepared_person())).json()
     assert job["wants"]["technique"] == {"base": "mine", "identities": ["faceid"]}
 
@@ -112,28 +112,28 @@ def test_of_the_bases_those_are_taken_that_the_style_was_written_for(api: ApiHar
     assert (chosen.base, chosen.identities, chosen.lora) == ("sd15", ("faceid",), None)
 
 
-def test_what_a_worker_lacks_is_told_with_the_job(api: ApiHarness) -> None:
-    hire(api, *XL, base__sdxl__instantid=["The model instantid is not on this machine."])
+def test_a_job_lists_what_workers_lack(api: ApiHarness) -> None:
+    register_worker(api, *XL, base__sdxl__instantid=["The model instantid is not on this machine."])
     person = api.prepared_person()
     job = api.client().post("/generations", json=order(person, {"identities": ["instantid"]})).json()
     assert job["missing"] == ["The model instantid is not on this machine."]
-    told = {each["name"]: each for each in api.client().get("/abilities").json()["items"]}
-    assert told["base:sdxl:lora"]["ready"]
-    assert told["base:sdxl:instantid"] == {
+    found = {each["name"]: each for each in api.client().get("/abilities").json()["items"]}
+    assert found["base:sdxl:lora"]["ready"]
+    assert found["base:sdxl:instantid"] == {
         "name": "base:sdxl:instantid",
         "ready": False,
         "missing": ["The model instantid is not on this machine."],
         "family": "sdxl",
     }
-    assert (told["draw:text"]["family"], told["train:sdxl"]["family"]) == ("", "sdxl")
+    assert (found["draw:text"]["family"], found["train:sdxl"]["family"]) == ("", "sdxl")
 
 
-def test_everything_that_may_be_said_arrives_in_the_job(api: ApiHarness) -> None:
-    hire(api, *XL, "base:sdxl:instantid", "base:sdxl:hint:pose", "base:sdxl:hint:depth")
+def test_every_option_arrives_in_the_job(api: ApiHarness) -> None:
+    register_worker(api, *XL, "base:sdxl:instantid", "base:sdxl:hint:pose", "base:sdxl:hint:depth")
     person = api.prepared_person()
-    learn(api, person, "sdxl")
+    add_lora_identity(api, person, "sdxl")
     beach = api.client().post("/templates", files={"file": ("beach.png", picture(7))}).json()["id"]
-    said = {
+    given = {
         "base": "sdxl",
         "identities": ["lora", "instantid"],
         "preset": "best",
@@ -148,38 +148,38 @@ def test_everything_that_may_be_said_arrives_in_the_job(api: ApiHarness) -> None
         "refiner": 0.2,
         "hints": [{"kind": "pose", "template": beach, "scale": 0.8, "end": 0.7}, {"kind": "depth", "template": beach}],
     }
-    job = api.client().post("/generations", json=order(person, said, seed=9, count=3)).json()
-    assert job["wants"]["technique"] == said
+    job = api.client().post("/generations", json=order(person, given, seed=9, count=3)).json()
+    assert job["wants"]["technique"] == given
     assert (job["wants"]["seed"], job["wants"]["count"]) == (9, 3)
 
 
-def test_a_network_that_a_hint_needs_and_nobody_has_is_told_with_the_job(api: ApiHarness) -> None:
+def test_a_job_lists_controlnets_that_no_worker_has(api: ApiHarness) -> None:
     lacks = "The model controlnet_depth_sdxl is not on this machine: run `portrait models pull controlnet_depth_sdxl`."
-    hire(api, *XL, "base:sdxl:instantid", "base:sdxl:hint:canny", base__sdxl__hint__depth=[lacks])
+    register_worker(api, *XL, "base:sdxl:instantid", "base:sdxl:hint:canny", base__sdxl__hint__depth=[lacks])
     client, person = api.client(), api.prepared_person()
-    learn(api, person, "sdxl")
+    add_lora_identity(api, person, "sdxl")
     beach = client.post("/templates", files={"file": ("beach.png", picture(7))}).json()["id"]
-    hints = [{"kind": kind, "template": beach} for kind in ("canny", "depth")]
-    job = client.post("/generations", json=order(person, {"hints": hints})).json()
+    controls = [{"kind": kind, "template": beach} for kind in ("canny", "depth")]
+    job = client.post("/generations", json=order(person, {"hints": controls})).json()
     assert needs(api, job["id"]) == {
         *("draw:text", "base:sdxl:lora", "base:sdxl:hint:canny", "base:sdxl:hint:depth"),
     }
     assert job["missing"] == [lacks]
-    assert client.post("/generations", json=order(person, {"hints": hints[:1]})).json()["missing"] == []
-    hire(api, "draw:text", base__sdxl__lora=["No SDXL."], base__sdxl__hint__canny=["No SDXL."])
-    told = client.get(f"/jobs/{job['id']}").json()["missing"]
-    assert told == ["No SDXL.", NO_WORKER], "each once"
+    assert client.post("/generations", json=order(person, {"hints": controls[:1]})).json()["missing"] == []
+    register_worker(api, "draw:text", base__sdxl__lora=["No SDXL."], base__sdxl__hint__canny=["No SDXL."])
+    found = client.get(f"/jobs/{job['id']}").json()["missing"]
+    assert found == ["No SDXL.", NO_WORKER], "each once"
     wrong = client.post("/generations", json=order(person, {"hints": [{"kind": "color", "template": beach}]}))
     assert (wrong.status_code, wrong.json()["code"]) == (422, "bad_technique")
     assert "no network for the control 'color' on sdxl. It follows canny, pose, depth, tile." in wrong.json()["detail"]
 
 
 def test_a_picture_of_somebody_else_cannot_be_followed(api: ApiHarness) -> None:
-    hire(api, *XL)
+    register_worker(api, *XL)
     person = api.prepared_person()
-    learn(api, person, "sdxl")
-    said = {"hints": [{"kind": "pose", "template": "picture_19a0c2b4e5f1"}]}
-    refused = api.client().post("/generations", json=order(person, said))
+    add_lora_identity(api, person, "sdxl")
+    given = {"hints": [{"kind": "pose", "template": "picture_19a0c2b4e5f1"}]}
+    refused = api.client().post("/generations", json=order(person, given))
     assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
 
 
@@ -206,10 +206,10 @@ def test_a_picture_of_somebody_else_cannot_be_followed(api: ApiHarness) -> None:
     ],
 )
 def test_what_is_no_technique_is_refused_by_name(asking: Asking, technique: Mapping[str, Any], where: str) -> None:
-    told = asking.refused(technique=technique)
-    assert told["code"] == "bad_request"
-    assert where in told["detail"]
-    assert all(each["message"] for each in told["errors"])
+    found = asking.refused(technique=technique)
+    assert found["code"] == "bad_request"
+    assert where in found["detail"]
+    assert all(each["message"] for each in found["errors"])
 
 
 @pytest.mark.parametrize(
@@ -235,31 +235,31 @@ def test_counts_seeds_and_names_have_bounds(asking: Asking, more: Mapping[str, A
 def test_what_cannot_be_drawn_is_refused_in_a_sentence(
     asking: Asking, body: Mapping[str, Any], code: str, sentence: str
 ) -> None:
-    told = asking.refused(**body)
-    assert told["code"] == code
-    assert sentence in told["detail"]
+    found = asking.refused(**body)
+    assert found["code"] == code
+    assert sentence in found["detail"]
     assert asking.api.client().get("/jobs?kind=generate").json()["items"] == []
 
 
-def test_nobody_is_learned_on_a_base_that_is_unknown(api: ApiHarness) -> None:
+def test_a_training_on_an_unknown_base_is_refused(api: ApiHarness) -> None:
     client, person = api.client(), api.prepared_person()
     answer = client.post("/trainings", json={"person": person, "base": "nowhere"})
     assert (answer.status_code, answer.json()["code"]) == (422, "bad_technique")
-    hire(api, train__nowhere=["There is no base model at /nowhere."])
+    register_worker(api, train__nowhere=["There is no base model at /nowhere."])
     waiting = client.post("/trainings", json={"person": person, "base": "nowhere"}).json()
     assert waiting["missing"] == ["There is no base model at /nowhere."]
 
 
 @pytest.mark.networks
-def test_the_wire_and_the_engines_name_the_same_things(tmp_path: Any) -> None:
+def test_schemas_and_engines_have_the_same_names(tmp_path: Any) -> None:
     from pipelines.diffusion.sampling.schedulers import SCHEDULERS
 
     assert set(get_args(IdentityAdapter)) == set(engine_names("identities")) == set(model_requirements.IDENTITY_MODELS)
     assert set(get_args(Scheduler)) == {"", "own", *SCHEDULERS}
     bare = Settings(models=ModelStoreSettings(folder=tmp_path))
     models = ModelStore(bare.models)
-    for way in model_requirements.IDENTITY_MODELS:
-        assert model_requirements.missing_models(way, "", models) == status("identities", way, bare, models)
+    for adapter in model_requirements.IDENTITY_MODELS:
+        assert model_requirements.missing_models(adapter, "", models) == status("identities", adapter, bare, models)
     assert (
         set(get_args(ControlInput.model_fields["kind"].annotation))
         == set(model_requirements.CONTROL_MODELS)
@@ -280,18 +280,18 @@ def test_a_style_tells_on_which_bases_it_may_be_drawn(api: ApiHarness) -> None:
 
 
 def test_a_style_tells_what_it_asks_for(api: ApiHarness) -> None:
-    told = {each["name"]: each for each in api.client().get("/styles/text-garden/traits").json()["items"]}
-    assert list(told) == ["age", "glasses"]
-    assert told["glasses"]["choices"] == ["with glasses", "without glasses"]
+    found = {each["name"]: each for each in api.client().get("/styles/text-garden/traits").json()["items"]}
+    assert list(found) == ["age", "glasses"]
+    assert found["glasses"]["choices"] == ["with glasses", "without glasses"]
     assert api.client().get("/styles/studio-warm/traits").json()["items"] == []
     assert api.client().get("/styles/nothing/traits").status_code == 404
 
 
-def test_a_person_tells_what_they_were_learned_on(api: ApiHarness) -> None:
+def test_a_person_lists_the_bases_of_their_loras(api: ApiHarness) -> None:
     client, person = api.client(), api.prepared_person()
     assert client.get(f"/people/{person}").json()["learned"] == []
     for base in ("sdxl", "tiny", "sdxl"):
-        learn(api, person, base)
+        add_lora_identity(api, person, base)
     [row] = client.get("/people").json()["items"]
     assert row["learned"] == ["sdxl", "tiny"]
     assert [each["base"] for each in client.get(f"/people/{person}/identities").json()["items"]] == [

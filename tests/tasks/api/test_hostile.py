@@ -1,4 +1,4 @@
-"""What no honest program sends: it is refused with a problem, never with a fault of ours, and nothing of it is kept."""
+"""Hostile requests are refused with a problem, never with status 500, and nothing of them is stored."""
 
 import json
 from collections.abc import Iterator
@@ -74,10 +74,10 @@ def test_of_two_fields_of_one_name_the_last_counts_and_an_unknown_one_is_refused
     assert (refused.status_code, refused.json()["errors"][0]["where"]) == (422, "body.owner")
 
 
-def test_what_was_not_agreed_to_is_no_consent(api: ApiHarness) -> None:
-    for agreed in (False, None, 0, "", "yes"):
-        answer = api.client().post("/people", json={"name": "Ann", "consent": {**CONSENT, "agreed": agreed}})
-        assert answer.status_code == 422, agreed
+def test_consent_needs_agreement(api: ApiHarness) -> None:
+    for value in (False, None, 0, "", "yes"):
+        answer = api.client().post("/people", json={"name": "Ann", "consent": {**CONSENT, "agreed": value}})
+        assert answer.status_code == 422, value
     assert api.client().post("/people", json={"name": "Ann"}).status_code == 422
 
 
@@ -177,7 +177,7 @@ def test_a_broken_form_is_refused_and_leaves_nothing(api: ApiHarness, media: str
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"),
+    ("name", "stored"),
     [
         ("../../../etc/passwd", "passwd"),
         ("C:\\\\Users\\\\ann\\\\me.png", "me.png"),
@@ -191,12 +191,12 @@ def test_a_broken_form_is_refused_and_leaves_nothing(api: ApiHarness, media: str
         ("\u202egnp.exe", "gnp.exe"),
     ],
 )
-def test_names_of_files_are_shown_on_one_line_and_lead_nowhere(api: ApiHarness, name: str, kept: str) -> None:
+def test_file_names_are_one_line_without_a_path(api: ApiHarness, name: str, stored: str) -> None:
     client, person = api.client(), api.prepared_person()
     added = client.post(f"/people/{person}/selfies", content=form(name, picture(1)), headers={"Content-Type": BOUNDARY})
     assert added.status_code == 201, added.text
     selfie = added.json()["added"][0]
-    assert selfie["name"] == kept
+    assert selfie["name"] == stored
     assert [place for place in api.stored_files() if place.endswith(selfie["id"])] == [
         f"owners/ann/people/{person}/selfies/{selfie['id']}"
     ]

@@ -1,16 +1,16 @@
-"""Templates that a diffusion model draws into, as they are asked for: who is told how, what a worker must be able to do."""
+"""Requests for templates that a diffusion model draws into: identities, abilities of the job, refusals."""
 
 import pytest
 
 from templates.catalog import Catalog, Entry
 from tests.tasks.api.harness import ApiHarness, picture
-from tests.tasks.api.test_generation_options import XL, hire, learn, needs
+from tests.tasks.api.test_generation_options import XL, add_lora_identity, needs, register_worker
 
 INTO = ("draw:inpaint", "draw:template", "base:sdxl:hint:canny", *XL)
 
 
 def test_a_template_with_a_technique_goes_to_the_gpu_and_one_without_does_not(api: ApiHarness) -> None:
-    hire(api, *INTO, "base:sdxl:instantid")
+    register_worker(api, *INTO, "base:sdxl:instantid")
     client, person = api.client(), api.prepared_person()
     body = {"people": {"1": person}, "style": "astronaut"}
     plain = client.post("/generations", json=body).json()
@@ -23,25 +23,25 @@ def test_a_template_with_a_technique_goes_to_the_gpu_and_one_without_does_not(ap
     assert drawn["missing"] == []
 
 
-def test_each_is_drawn_by_what_was_learned_of_them_or_by_an_adapter(api: ApiHarness) -> None:
-    hire(api, *INTO, "base:sdxl:instantid")
+def test_each_person_is_drawn_with_their_lora_or_an_adapter(api: ApiHarness) -> None:
+    register_worker(api, *INTO, "base:sdxl:instantid")
     client, ann, ben = api.client(), api.prepared_person(), api.prepared_person(name="Ben")
-    learned = learn(api, ann, "sdxl")
+    identity = add_lora_identity(api, ann, "sdxl")
     template = client.post("/templates", files={"file": ("party.png", picture())}).json()["id"]
     body = {"people": {"1": ann, "2": ben}, "template": template}
     for technique in ({"preset": "best"}, {"preset": "best", "identities": ["lora", "instantid"]}):
         answer = client.post("/generations", json={**body, "technique": technique})
         assert answer.status_code == 202, answer.text
         job = answer.json()
-        assert job["wants"]["identities"]["1"] == learned
-        assert job["wants"]["identities"]["2"] != learned
+        assert job["wants"]["identities"]["1"] == identity
+        assert job["wants"]["identities"]["2"] != identity
         assert job["wants"]["technique"] == {"preset": "best", "base": "sdxl", "identities": ["lora", "instantid"]}
         words = {"base:sdxl:lora", "base:sdxl:instantid", "base:sdxl:hint:canny"}
         assert needs(api, job["id"]) == {"draw:inpaint", *words}
 
 
 def test_strengths_of_passes_and_controls_are_heard(api: ApiHarness) -> None:
-    hire(api, *INTO, "base:sdxl:instantid")
+    register_worker(api, *INTO, "base:sdxl:instantid")
     body = {"people": {"1": api.prepared_person()}, "style": "astronaut"}
     strengths = {"face": 0.6, "ring": 0.0, "tile": 0.5}
     job = api.client().post("/generations", json={**body, "technique": {"strengths": strengths}}).json()
@@ -50,17 +50,19 @@ def test_strengths_of_passes_and_controls_are_heard(api: ApiHarness) -> None:
     assert wrong.status_code == 422
 
 
-def test_a_control_that_the_passes_need_and_nobody_has_is_told_with_the_job(api: ApiHarness) -> None:
+def test_a_job_lists_controls_of_passes_that_no_worker_has(api: ApiHarness) -> None:
     lacks = "Run `portrait models pull controlnet_canny_sdxl`."
-    hire(api, "draw:inpaint", "draw:template", *XL, "base:sdxl:instantid", base__sdxl__hint__canny=[lacks])
+    register_worker(api, "draw:inpaint", "draw:template", *XL, "base:sdxl:instantid", base__sdxl__hint__canny=[lacks])
     body = {"people": {"1": api.prepared_person()}, "style": "astronaut"}
-    asked = [{"strengths": strengths} for strengths in ({}, {"face": 0.0, "ring": 0.0}, {"canny": 0.0})]
-    told = [api.client().post("/generations", json={**body, "technique": each}).json()["missing"] for each in asked]
-    assert told == [[lacks], [], []]
+    options = [{"strengths": strengths} for strengths in ({}, {"face": 0.0, "ring": 0.0}, {"canny": 0.0})]
+    missing = [
+        api.client().post("/generations", json={**body, "technique": each}).json()["missing"] for each in options
+    ]
+    assert missing == [[lacks], [], []]
 
 
-def test_a_template_takes_no_hints(api: ApiHarness) -> None:
-    hire(api, *INTO, "base:sdxl:instantid")
+def test_a_template_takes_no_control_inputs(api: ApiHarness) -> None:
+    register_worker(api, *INTO, "base:sdxl:instantid")
     client, person = api.client(), api.prepared_person()
     beach = client.post("/templates", files={"file": ("beach.png", picture(7))}).json()["id"]
     technique = {"hints": [{"kind": "pose", "template": beach}]}
@@ -70,8 +72,8 @@ def test_a_template_takes_no_hints(api: ApiHarness) -> None:
     assert "A template is its own hint" in refused.json()["detail"]
 
 
-def test_who_cannot_be_told_to_the_model_is_refused_at_once(api: ApiHarness) -> None:
-    hire(api, *INTO)
+def test_a_person_without_lora_or_adapter_is_refused_at_once(api: ApiHarness) -> None:
+    register_worker(api, *INTO)
     body = {"people": {"1": api.prepared_person()}, "style": "astronaut", "technique": {}}
     answer = api.client().post("/generations", json=body)
     assert answer.status_code == 422
@@ -79,7 +81,7 @@ def test_who_cannot_be_told_to_the_model_is_refused_at_once(api: ApiHarness) -> 
 
 
 def test_a_style_may_ask_for_it_itself(api: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    hire(api, *INTO, "base:sdxl:instantid")
+    register_worker(api, *INTO, "base:sdxl:instantid")
     found = Catalog.entries
 
     def entries(self: Catalog) -> list[Entry]:

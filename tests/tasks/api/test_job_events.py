@@ -1,4 +1,4 @@
-"""Following a job: every event once and in order, over breaks, locks and erasure, and no thread held."""
+"""Event streams of jobs: every event once and in order, over broken connections, locks and erasure; no thread is held."""
 
 import json
 import sqlite3
@@ -17,7 +17,7 @@ from tasks.api.routes import jobs
 from tasks.jobs import Job
 from tasks.ledger.jobs import JobRepository
 from tests.tasks.api.harness import ApiHarness, ApiServer
-from tests.tasks.stand import until
+from tests.tasks.stand import wait_until
 
 pytestmark = pytest.mark.services
 AT_ONCE = 60
@@ -25,7 +25,7 @@ AT_ONCE = 60
 
 
 @pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams look more often than they need to in earnest."""
     monkeypatch.setattr(jobs, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(jobs, "STANDING_SECONDS", 0.1)
@@ -42,12 +42,12 @@ class Event:
 
 def events(lines: Iterator[str]) -> Iterator[Event]:
     """The events of a stream as they come."""
-    told: dict[str, str] = {}
+    found: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition(": ")
-        if not line and "data" in told:
-            yield Event(told["event"], int(told["id"]) if "id" in told else None, json.loads(told["data"]))
-        told = {} if not line else {**told, name: value}
+        if not line and "data" in found:
+            yield Event(found["event"], int(found["id"]) if "id" in found else None, json.loads(found["data"]))
+        found = {} if not line else {**found, name: value}
 
 
 def running(api: ApiHarness) -> Job:
@@ -60,8 +60,8 @@ def report(api: ApiHarness, job: Job, progress: float) -> None:
     api.context.ledger.queue.report(job, time.time(), "drawing", progress, f"Drawing {progress}")
 
 
-def whole(api: ApiHarness, job: str, after: int = 0) -> list[Event]:
-    """What is told of a job that has ended."""
+def all_events(api: ApiHarness, job: str, after: int = 0) -> list[Event]:
+    """All events of a job that has ended."""
     headers = {"Last-Event-ID": str(after)} if after else {}
     answer = api.client().get(f"/jobs/{job}/events", headers=headers)
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -84,20 +84,20 @@ def running_after(api: ApiHarness) -> Job:
 
 
 def test_events_come_in_order_and_the_stream_ends_with_the_job(api: ApiHarness, ended: str) -> None:
-    told = whole(api, ended)
-    assert [event.kind for event in told] == ["state", "state", *["progress"] * 8, "state"]
-    ids = [event.id or 0 for event in told]
+    found = all_events(api, ended)
+    assert [event.kind for event in found] == ["state", "state", *["progress"] * 8, "state"]
+    ids = [event.id or 0 for event in found]
     assert ids == sorted(set(ids))
-    assert [event.data["state"] for event in told][:2] == ["queued", "running"]
-    assert [event.data["progress"] for event in told[2:-1]] == [step / 10 for step in range(8)]
-    assert (told[-1].data["state"], told[-1].data["fault"]["code"]) == ("failed", "no_picture")
+    assert [event.data["state"] for event in found][:2] == ["queued", "running"]
+    assert [event.data["progress"] for event in found[2:-1]] == [step / 10 for step in range(8)]
+    assert (found[-1].data["state"], found[-1].data["fault"]["code"]) == ("failed", "no_picture")
 
 
 def test_who_comes_back_hears_the_rest_and_nothing_twice(api: ApiHarness, ended: str) -> None:
-    told = whole(api, ended)
-    for at, event in enumerate(told):
-        assert whole(api, ended, after=event.id or 0) == told[at + 1 :]
-    assert whole(api, ended, after=10**17) == []
+    found = all_events(api, ended)
+    for at, event in enumerate(found):
+        assert all_events(api, ended, after=event.id or 0) == found[at + 1 :]
+    assert all_events(api, ended, after=10**17) == []
 
 
 def test_a_job_is_followed_while_it_happens(server: ApiServer) -> None:
@@ -114,8 +114,8 @@ def test_a_job_is_followed_while_it_happens(server: ApiServer) -> None:
         report(api, job, 0.5)
         api.context.ledger.jobs.cancel("ann", job.id, time.time())
         api.context.ledger.queue.release(job, time.time())
-        told = [(event.kind, event.data["state"]) for event in heard if event.kind != "standing"]
-    assert told == [("state", "running"), ("progress", "running"), ("state", "cancelling"), ("state", "cancelled")]
+        found = [(event.kind, event.data["state"]) for event in heard if event.kind != "standing"]
+    assert found == [("state", "running"), ("progress", "running"), ("state", "cancelling"), ("state", "cancelled")]
 
 
 def test_a_stream_that_broke_off_goes_on_where_it_stopped(server: ApiServer) -> None:
@@ -136,7 +136,7 @@ def test_a_stream_that_broke_off_goes_on_where_it_stopped(server: ApiServer) -> 
     assert len({event.id for event in heard}) == 7
 
 
-def test_the_last_event_is_not_lost_when_the_job_ends_between_two_looks(
+def test_the_last_event_is_not_lost_when_the_job_ends_between_two_reads(
     api: ApiHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = running_after(api)
@@ -150,7 +150,7 @@ def test_the_last_event_is_not_lost_when_the_job_ends_between_two_looks(
         return found
 
     monkeypatch.setattr(JobRepository, "get", get)
-    assert whole(api, job.id)[-1].data["state"] == "failed"
+    assert all_events(api, job.id)[-1].data["state"] == "failed"
     events_of = JobRepository.events
     settled.clear()
     other = api.client().post("/trainings", json={"person": api.context.ledger.people.list("ann").items[0].id}).json()
@@ -164,7 +164,7 @@ def test_the_last_event_is_not_lost_when_the_job_ends_between_two_looks(
 
     monkeypatch.setattr(JobRepository, "get", looked)
     monkeypatch.setattr(JobRepository, "events", events_then_end)
-    assert whole(api, other["id"])[-1].data["state"] == "cancelled"
+    assert all_events(api, other["id"])[-1].data["state"] == "cancelled"
 
 
 def test_a_database_that_does_not_answer_interrupts_nothing(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,23 +174,23 @@ def test_a_database_that_does_not_answer_interrupts_nothing(server: ApiServer, m
     missed: list[str] = []
 
     def deaf(name: str) -> None:
-        asked = getattr(JobRepository, name)
+        method = getattr(JobRepository, name)
 
         def ask(self: JobRepository, *order: Any) -> Any:
             if away.is_set():
                 missed.append(name)
                 raise OperatorError("database_unreachable", "The database does not answer.")
-            return asked(self, *order)
+            return method(self, *order)
 
         monkeypatch.setattr(JobRepository, name, ask)
 
-    for name in ("get", "standing"):
+    for name in ("get", "queue_status"):
         deaf(name)
     with server.client() as caller, caller.stream("GET", f"/jobs/{job.id}/events") as stream:
         heard = events(stream.iter_lines())
         first = [next(heard), next(heard)]
         away.set()
-        until(lambda: len(missed) > 3)
+        wait_until(lambda: len(missed) > 3)
         report(api, job, 0.5)
         api.context.ledger.queue.fail(job, time.time(), OperatorError("no_picture", "None."))
         away.clear()

@@ -1,4 +1,4 @@
-"""Asking for work: once however often it is sent, cancelled, tried again."""
+"""Creating jobs with idempotency keys, cancelling and retrying them."""
 
 import time
 from typing import Any
@@ -19,7 +19,7 @@ def key(name: str) -> dict[str, str]:
     return {"Idempotency-Key": name}
 
 
-def test_an_accepted_job_says_where_it_is_and_when_to_look(api: ApiHarness) -> None:
+def test_an_accepted_job_has_location_and_retry_after(api: ApiHarness) -> None:
     client = api.client()
     answer = client.post("/generations", json=order(api.prepared_person(), count=4, seed=7))
     job = answer.json()
@@ -45,7 +45,7 @@ def test_many_at_once_with_one_key_are_one_job(each_server: ApiServer) -> None:
     with each_server.client() as caller:
         caller.get("/me")
         answers = run_concurrently(20, lambda _: caller.post("/generations", json=order(person), headers=key("k1")))
-        told = {answer.json()["id"] for answer in answers if answer.status_code == 202}
+        found = {answer.json()["id"] for answer in answers if answer.status_code == 202}
         assert {answer.status_code for answer in answers} <= {202, 409}
         waiting = [answer for answer in answers if answer.status_code == 409]
         assert {answer.json()["code"] for answer in waiting} <= {"idempotency_in_flight"}
@@ -53,7 +53,7 @@ def test_many_at_once_with_one_key_are_one_job(each_server: ApiServer) -> None:
         again = caller.post("/generations", json=order(person), headers=key("k1"))
     jobs = api.context.ledger.jobs.list("ann").items
     assert len(jobs) == before + 1
-    assert told == {jobs[0].id} == {again.json()["id"]}
+    assert found == {jobs[0].id} == {again.json()["id"]}
 
 
 def test_a_replay_is_the_first_answer_whatever_became_of_the_job(api: ApiHarness) -> None:
@@ -80,9 +80,7 @@ def test_one_key_is_for_one_request_of_one_owner(api: ApiHarness) -> None:
     assert bob.json()["id"] != first.json()["id"]
 
 
-def test_a_refusal_that_stands_is_kept_and_one_that_passes_is_not(
-    api: ApiHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lasting_refusal_is_stored_and_a_passing_one_is_not(api: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     client, person = api.client(), api.prepared_person()
     refused = client.post("/generations", json=order("nobody"), headers=key("a"))
     again = client.post("/generations", json=order("nobody"), headers=key("a"))
@@ -143,7 +141,7 @@ def test_a_queued_job_is_cancelled_at_once_and_can_be_cancelled_twice(api: ApiHa
     assert api.context.ledger.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60) is None
 
 
-def test_a_running_job_is_told_to_stop(api: ApiHarness) -> None:
+def test_a_running_job_is_cancelled(api: ApiHarness) -> None:
     client, job = api.client(), api.one_of_each().waiting
     held = api.context.ledger.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 60)
     assert held is not None
@@ -211,10 +209,10 @@ def test_withdrawn_consent_stops_what_waits_and_refuses_what_comes(api: ApiHarne
     assert client.post("/generations", json=order(things.person)).status_code == 202
 
 
-def test_jobs_that_cannot_be_asked_for_say_why(api: ApiHarness) -> None:
+def test_refused_jobs_give_the_reason(api: ApiHarness) -> None:
     client = api.client()
     empty = api.context.ledger.people.add("ann", "Ann", "1", "Ann", time.time()).id
-    told = {
+    found = {
         "no_photos": client.post("/trainings", json={"person": empty}),
         "not_prepared": client.post("/generations", json=order(empty)),
         "unknown_style": client.post("/generations", json={"people": {"1": api.prepared_person()}, "style": "no-such"}),
@@ -222,11 +220,11 @@ def test_jobs_that_cannot_be_asked_for_say_why(api: ApiHarness) -> None:
             "/generations", json={**order(api.prepared_person()), "people": {"2": api.prepared_person()}}
         ),
     }
-    assert {code: answer.json()["code"] for code, answer in told.items()} == {code: code for code in told}
-    assert [answer.status_code for answer in told.values()] == [422, 409, 404, 422]
+    assert {code: answer.json()["code"] for code, answer in found.items()} == {code: code for code in found}
+    assert [answer.status_code for answer in found.values()] == [422, 409, 404, 422]
 
 
-def test_lists_are_told_by_state_and_kind(api: ApiHarness) -> None:
+def test_lists_are_filtered_by_state_and_kind(api: ApiHarness) -> None:
     things, client = api.one_of_each(), api.client()
 
     def ids(**params: Any) -> list[str]:
@@ -237,12 +235,12 @@ def test_lists_are_told_by_state_and_kind(api: ApiHarness) -> None:
     assert len(ids()) == 4
 
 
-def test_a_preview_is_seen_while_there_is_one(api: ApiHarness) -> None:
+def test_a_preview_is_sent_while_there_is_one(api: ApiHarness) -> None:
     things, client = api.one_of_each(), api.client()
     assert client.get(f"/jobs/{things.waiting}/preview").status_code == 404
     place = api.context.files.preview(things.waiting)
     place.parent.mkdir(parents=True)
     place.write_bytes(b"a picture")
-    seen = client.get(f"/jobs/{things.waiting}/preview")
-    assert (seen.content, seen.headers["content-type"]) == (b"a picture", "image/jpeg")
-    assert seen.headers["cache-control"] == "no-store"
+    preview = client.get(f"/jobs/{things.waiting}/preview")
+    assert (preview.content, preview.headers["content-type"]) == (b"a picture", "image/jpeg")
+    assert preview.headers["cache-control"] == "no-store"

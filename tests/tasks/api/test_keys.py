@@ -1,4 +1,4 @@
-"""Signing in and keys through the API."""
+"""Sign-in and API keys."""
 
 import time
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_a_link_signs_in_once(api: ApiHarness) -> None:
         assert (refused.status_code, refused.json()["code"]) == (401, "bad_code")
 
 
-def test_a_key_is_shown_once_and_kept_nowhere(api: ApiHarness) -> None:
+def test_a_secret_is_sent_once_and_stored_nowhere(api: ApiHarness) -> None:
     client = api.client()
     made = client.post("/keys", json={"name": "phone"}, headers={"Idempotency-Key": "k"}).json()
     again = client.post("/keys", json={"name": "phone"}, headers={"Idempotency-Key": "k"}).json()

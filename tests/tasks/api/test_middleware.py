@@ -1,4 +1,4 @@
-"""Around every answer: safe headers, an id, one line in the log without anybody in it, and figures that are right."""
+"""Middleware: security headers, request ids, a log without personal data, and metrics."""
 
 import logging
 import re
@@ -80,14 +80,14 @@ def test_every_kind_of_answer_has_safe_headers(api: ApiHarness, monkeypatch: pyt
     safe(answer)
 
 
-def test_other_pages_are_told_nothing(api: ApiHarness) -> None:
-    asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
-    answer = api.anonymous().options("/people", headers=asked)
+def test_no_cors_headers_are_sent(api: ApiHarness) -> None:
+    sent = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    answer = api.anonymous().options("/people", headers=sent)
     assert answer.status_code == 405
     safe(answer)
 
 
-def test_the_callers_request_id_comes_back_if_it_looks_like_one(api: ApiHarness) -> None:
+def test_a_well_formed_request_id_comes_back(api: ApiHarness) -> None:
     client = api.client()
     assert client.get("/me", headers={"X-Request-ID": "my-request-1"}).headers["x-request-id"] == "my-request-1"
     problem = client.get("/people/none", headers={"X-Request-ID": "my-request-2"}).json()
@@ -142,13 +142,13 @@ def test_no_line_holds_a_name_a_key_or_a_photo(api: ApiHarness, log: StringIO) -
     for route in sorted(routes(api.app), key=lambda route: (route.method == "DELETE", route.path.startswith("/keys"))):
         if not route.path.endswith("/events"):  # it would follow a job that waits
             client.request(route.method, url_of(route, things), **request_body(route, things))
-    told = log.getvalue()
-    assert told.count("\n") > 70
+    text = log.getvalue()
+    assert text.count("\n") > 70
     for word in [*planted, api.key("ann", "admin"), api.key(), made, things.person, things.portrait, things.selfie]:
-        assert word.lower() not in told.lower(), word
+        assert word.lower() not in text.lower(), word
 
 
-def test_a_line_says_what_was_asked_by_route_and_key(api: ApiHarness, log: StringIO) -> None:
+def test_a_log_line_has_route_template_and_key_id(api: ApiHarness, log: StringIO) -> None:
     answer = api.client().get("/people/none")
     line = log.getvalue().strip().splitlines()[-1]
     assert "GET /people/{id} 404" in line
@@ -156,7 +156,7 @@ def test_a_line_says_what_was_asked_by_route_and_key(api: ApiHarness, log: Strin
     assert api.context.ledger.api_keys.list("ann")[0].id in line
 
 
-def figures(api: ApiHarness) -> dict[str, float]:
+def metrics(api: ApiHarness) -> dict[str, float]:
     text = api.client("olga", "operator").get("/metrics").text
     return {
         line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
@@ -165,16 +165,16 @@ def figures(api: ApiHarness) -> dict[str, float]:
     }
 
 
-def test_figures_are_right(api: ApiHarness) -> None:
+def test_metrics_are_right(api: ApiHarness) -> None:
     things, client = api.one_of_each(), api.client()
-    before = figures(api)
+    before = metrics(api)
     for _ in range(3):
         client.get(f"/people/{things.person}")
     client.get("/people/none")
-    after = figures(api)
-    asked = 'portrait_requests_total{method="GET",route="/people/{id}",status="%d"}'
-    assert after[asked % 200] - before.get(asked % 200, 0) == 3
-    assert after[asked % 404] - before.get(asked % 404, 0) == 1
+    after = metrics(api)
+    sent = 'portrait_requests_total{method="GET",route="/people/{id}",status="%d"}'
+    assert after[sent % 200] - before.get(sent % 200, 0) == 3
+    assert after[sent % 404] - before.get(sent % 404, 0) == 1
     count = 'portrait_request_seconds_count{method="GET",route="/people/{id}"}'
     assert after[count] - before.get(count, 0) == 4
     assert after['portrait_jobs{queue="cpu",state="queued"}'] == 1
@@ -182,7 +182,7 @@ def test_figures_are_right(api: ApiHarness) -> None:
     assert 0 <= after['portrait_oldest_wait_seconds{queue="cpu"}'] < 600
 
 
-def test_figures_do_not_grow_with_what_strangers_ask(api: ApiHarness) -> None:
+def test_metrics_do_not_grow_with_unknown_paths(api: ApiHarness) -> None:
     stranger = api.anonymous()
 
     def ask(seed: int) -> int:
@@ -191,8 +191,8 @@ def test_figures_do_not_grow_with_what_strangers_ask(api: ApiHarness) -> None:
             stranger.get(f"/{seed}/{at}")
             stranger.request(f"METHOD{seed}X{at}", "/me")
             stranger.request(f"METHOD{seed}X{at}", f"/nothing{at}")
-        return len(figures(api))
+        return len(metrics(api))
 
-    figures(api)
+    metrics(api)
     first = ask(1)
     assert ask(2) == first == ask(3)

@@ -1,4 +1,4 @@
-"""Lists page by page while they grow, and answers that are not sent again while nothing has changed."""
+"""Pagination while lists grow, ETags and ranges."""
 
 import re
 import time
@@ -16,33 +16,33 @@ def people(api: ApiHarness, count: int, start: float) -> list[str]:
 def test_a_cursor_leads_over_all_rows_once_while_others_are_added(api: ApiHarness) -> None:
     client = api.client()
     server = people(api, 120, 1000.0)
-    seen: list[str] = []
+    ids: list[str] = []
     cursor, added = None, 0
     while True:
         page = client.get("/people", params={"limit": 25} | ({"cursor": cursor} if cursor else {})).json()
-        seen += [each["id"] for each in page["items"]]
+        ids += [each["id"] for each in page["items"]]
         assert len(page["items"]) <= 25
         cursor = page["next"]
         if cursor is None:
             break
         added += len(people(api, 2, 5000.0 + added))
     assert added == 8
-    assert seen == server[::-1]
+    assert ids == server[::-1]
     assert len(client.get("/people", params={"limit": 200}).json()["items"]) == 128
 
 
-def test_every_list_with_a_cursor_pages_in_the_same_way(api: ApiHarness) -> None:
+def test_every_list_with_a_cursor_is_paged_alike(api: ApiHarness) -> None:
     things, client = api.one_of_each(), api.client()
     for each in range(3):
         client.post("/generations", json={"people": {"1": things.person}, "style": "studio-warm", "seed": each})
         client.post(f"/webhooks/{things.webhook}/test")
     api.complete_next_job("draw:studio", count=3)
     for path in ("/jobs", "/portraits", f"/webhooks/{things.webhook}/deliveries"):
-        whole = client.get(path).json()
-        assert whole["next"] is None
+        everything = client.get(path).json()
+        assert everything["next"] is None
         first = client.get(path, params={"limit": 2}).json()
         second = client.get(path, params={"limit": 2, "cursor": first["next"]}).json()
-        assert first["items"] + second["items"] == whole["items"][:4]
+        assert first["items"] + second["items"] == everything["items"][:4]
     best = client.get("/portraits").json()["items"]
     assert [each["number"] for each in best][:3] == [1, 2, 3], "of one job, the best first"
 
@@ -52,9 +52,9 @@ def test_an_unchanged_answer_is_not_sent_again(api: ApiHarness) -> None:
     for path in ("/people", f"/people/{things.person}", f"/jobs/{things.drawn}", "/styles", "/me", "/webhooks"):
         first = client.get(path)
         tag = first.headers["etag"]
-        for asked in (tag, f'"other", {tag}', tag.removeprefix("W/"), "*"):
-            again = client.get(path, headers={"If-None-Match": asked})
-            assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag), (path, asked)
+        for header in (tag, f'"other", {tag}', tag.removeprefix("W/"), "*"):
+            again = client.get(path, headers={"If-None-Match": header})
+            assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag), (path, header)
             assert "content-type" not in again.headers
         assert client.get(path, headers={"If-None-Match": '"other"'}).content == first.content
 
@@ -81,21 +81,21 @@ def test_problems_and_what_is_done_have_no_tag(api: ApiHarness) -> None:
 
 def test_a_file_is_not_sent_again_and_can_be_had_in_parts(api: ApiHarness) -> None:
     things, client = api.one_of_each(), api.client()
-    path, whole = f"/portraits/{things.portrait}/file", picture(101, format="JPEG")
+    path, everything = f"/portraits/{things.portrait}/file", picture(101, format="JPEG")
     first = client.get(path)
-    assert first.content == whole
+    assert first.content == everything
     assert first.headers["cache-control"] == "private, max-age=86400"
     again = client.get(path, headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
-    for asked, part in (("bytes=0-9", whole[:10]), ("bytes=10-", whole[10:]), ("bytes=-5", whole[-5:])):
-        answer = client.get(path, headers={"Range": asked})
+    for header, part in (("bytes=0-9", everything[:10]), ("bytes=10-", everything[10:]), ("bytes=-5", everything[-5:])):
+        answer = client.get(path, headers={"Range": header})
         assert (answer.status_code, answer.content) == (206, part)
-        assert answer.headers["content-range"].endswith(f"/{len(whole)}")
-    for asked in ("bytes=999999-", "bytes=9-1", "lines=1-2"):
-        refused = client.get(path, headers={"Range": asked})
+        assert answer.headers["content-range"].endswith(f"/{len(everything)}")
+    for header in ("bytes=999999-", "bytes=9-1", "lines=1-2"):
+        refused = client.get(path, headers={"Range": header})
         assert (refused.status_code, refused.json()["code"]) == (416, "bad_range")
     changed = client.get(path, headers={"Range": "bytes=0-9", "If-Range": '"another"'})
-    assert (changed.status_code, changed.content) == (200, whole)
+    assert (changed.status_code, changed.content) == (200, everything)
 
 
 def test_small_pictures_are_small_and_upright(api: ApiHarness) -> None:

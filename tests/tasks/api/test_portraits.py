@@ -1,4 +1,4 @@
-"""The gallery: favourites, zips and exports that open, and what stays after erasing: nothing."""
+"""Portraits: favourites, zips and exports that open; erasure leaves nothing."""
 
 import io
 import json
@@ -71,9 +71,9 @@ def test_a_portrait_is_called_by_its_style(api: ApiHarness) -> None:
 def test_an_export_is_everything(api: ApiHarness) -> None:
     things, client = api.one_of_each("ann", "Zoë 🙂"), api.client()
     (identity,) = api.context.ledger.people.identities("ann", things.person)
-    learned = api.context.files.identity("ann", things.person, identity.id)
-    learned.mkdir(parents=True)
-    (learned / "lora.safetensors").write_bytes(b"what was learned")
+    identity_folder = api.context.files.identity("ann", things.person, identity.id)
+    identity_folder.mkdir(parents=True)
+    (identity_folder / "lora.safetensors").write_bytes(b"what was learned")
     archive = opened(client.get("/me/export").content)
     row = api.context.ledger.portraits.get("ann", things.portrait)
     assert set(archive.namelist()) == {
@@ -97,7 +97,7 @@ def test_an_export_of_nothing_opens_too(api: ApiHarness) -> None:
     assert opened(api.client().get("/me/export").content).namelist() == ["records.json"]
 
 
-def gone(api: ApiHarness, things: OwnedIds) -> None:
+def assert_erased(api: ApiHarness, things: OwnedIds) -> None:
     client = api.client()
     of_person = ("", "/selfies", "/consents", "/identities")
     paths = [f"/people/{things.person}{path}" for path in of_person]
@@ -109,7 +109,7 @@ def gone(api: ApiHarness, things: OwnedIds) -> None:
     assert client.delete(f"/people/{things.person}").status_code == 410
 
 
-def everything_kept(api: ApiHarness) -> bytes:
+def everything_stored(api: ApiHarness) -> bytes:
     """The ledger's file, compacted, with what stands in its log: nothing that was deleted is in there."""
     place = Path(str(api.context.ledger.database.engine.url.database))
     with sqlite3.connect(place) as connection:
@@ -131,24 +131,28 @@ def test_erasing_a_person_reaches_everything(api: ApiHarness) -> None:
     running = api.context.ledger.queue.claim("w", "cpu", {"prepare"}, time.time(), 60)
     assert running is not None
     api.context.ledger.queue.report(running, time.time(), "looking", 0.1, "Looking at wilhelmina.png")
-    before = everything_kept(api)
+    before = everything_stored(api)
     assert b"Wilhelmina" in before
     assert b"wilhelmina.png" in before
     erased = client.delete(f"/people/{made}")
     assert erased.json()["people"] == [made]
     assert api.context.ledger.jobs.get("ann", running.id).state == "cancelling"
-    after = everything_kept(api)
+    after = everything_stored(api)
     assert b"Wilhelmina" not in after
     assert b"wilhelmina.png" not in after
     assert client.get(f"/people/{things.person}").status_code == 200, "others stay"
 
 
-def test_an_erased_person_is_gone(api: ApiHarness) -> None:
+def test_an_erased_person_is_not_found(api: ApiHarness) -> None:
     things, client = api.one_of_each(), api.client()
-    told = client.delete(f"/people/{things.person}").json()
-    assert (told["people"], told["selfies"], told["portraits"]) == ([things.person], [things.selfie], [things.portrait])
-    assert {things.waiting, things.drawn} <= set(told["jobs"])
-    gone(api, things)
+    erased = client.delete(f"/people/{things.person}").json()
+    assert (erased["people"], erased["selfies"], erased["portraits"]) == (
+        [things.person],
+        [things.selfie],
+        [things.portrait],
+    )
+    assert {things.waiting, things.drawn} <= set(erased["jobs"])
+    assert_erased(api, things)
     assert [name for name in api.stored_files() if "/people/" in name or "/jobs/" in name] == []
     assert client.get("/portraits").json()["items"] == []
     assert client.get(f"/templates/{things.template}").status_code == 200, "a picture is nobody's face"
@@ -156,9 +160,9 @@ def test_an_erased_person_is_gone(api: ApiHarness) -> None:
 
 def test_erasing_all_of_it(api: ApiHarness) -> None:
     things, client = api.one_of_each(), api.client()
-    told = client.delete("/me").json()
-    assert told["templates"] == [things.template]
-    gone(api, things)
+    erased = client.delete("/me").json()
+    assert erased["templates"] == [things.template]
+    assert_erased(api, things)
     assert api.stored_files() == []
     assert client.get("/me").json()["people"]["used"] == 0
     assert client.get(f"/webhooks/{things.webhook}").status_code == 200

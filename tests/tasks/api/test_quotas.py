@@ -1,4 +1,4 @@
-"""What one owner may have: told with its status, its sentence and when to come back, and kept when many ask at once."""
+"""Quotas of an owner: status, message and `Retry-After`, and that they hold for concurrent requests."""
 
 import time
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def photo(seed: int) -> dict[str, Any]:
     return {"files": [("files", (f"{seed}.png", picture(seed)))]}
 
 
-def told(answer: Any) -> tuple[int, str, str]:
+def summary(answer: Any) -> tuple[int, str, str]:
     return answer.status_code, answer.json()["code"], answer.json()["detail"]
 
 
@@ -62,7 +62,7 @@ def test_jobs_at_once(strict: ApiHarness) -> None:
         assert client.post("/generations", json=order(person, seed=each)).status_code == 202
     for path, body in (("/generations", order(person)), ("/trainings", {"person": person})):
         refused = client.post(path, json=body)
-        assert told(refused) == (429, "quota_jobs", "3 jobs at once are allowed. Wait until one has ended.")
+        assert summary(refused) == (429, "quota_jobs", "3 jobs at once are allowed. Wait until one has ended.")
         assert refused.headers["retry-after"] == "10"
     strict.complete_next_job()
     assert client.post("/generations", json=order(person)).status_code == 202
@@ -74,7 +74,7 @@ def test_portraits_a_day(strict: ApiHarness) -> None:
     first = client.post("/generations", json=order(person, count=7)).json()["id"]
     refused = client.post("/generations", json=order(person, count=4))
     sentence = "10 portraits a day are allowed, 3 are left. Ask for fewer, or later."
-    assert told(refused) == (429, "quota_portraits", sentence)
+    assert summary(refused) == (429, "quota_portraits", sentence)
     assert 86_300 < int(refused.headers["retry-after"]) <= 86_400
     assert client.get("/me").json()["portraits_today"] == {"used": 7, "most": 10}
     assert client.post("/generations", json=order(person, count=3)).status_code == 202
@@ -97,7 +97,7 @@ def test_photos_of_a_person_and_a_day(strict: ApiHarness) -> None:
     for seed in (1, 2, 3):
         assert client.post(f"/people/{first}/selfies", **photo(seed)).status_code == 201
     full = client.post(f"/people/{first}/selfies", **photo(4))
-    assert told(full) == (409, "too_many_photos", "A person has 4 photos at most. Delete some first.")
+    assert summary(full) == (409, "too_many_photos", "A person has 4 photos at most. Delete some first.")
     assert full.json()["errors"] == [
         {"where": "4.png", "code": "too_many_photos", "message": "A person has 4 photos at most. Delete some first."}
     ]
@@ -108,7 +108,7 @@ def test_photos_of_a_person_and_a_day(strict: ApiHarness) -> None:
     assert some.status_code == 201, "what there is room for is kept"
     assert [each["code"] for each in some.json()["refused"]] == ["quota_photos"]
     spent = client.post(f"/people/{second}/selfies", **photo(8))
-    assert told(spent) == (429, "quota_photos", "6 photos a day are allowed. Try again later.")
+    assert summary(spent) == (429, "quota_photos", "6 photos a day are allowed. Try again later.")
     assert 86_300 < int(spent.headers["retry-after"]) <= 86_400
     again = client.post(f"/people/{second}/selfies", **photo(5))
     assert again.status_code == 201, "a photo that is there takes no room"
@@ -120,16 +120,16 @@ def test_people_and_templates(strict: ApiHarness) -> None:
     for name in ("Ann", "Bob", "Cid"):
         assert client.post("/people", json={"name": name, "consent": CONSENT}).status_code == 201
     refused = client.post("/people", json={"name": "Dan", "consent": CONSENT})
-    assert told(refused) == (409, "too_many_people", "There can be 3 people at most. Erase somebody first.")
+    assert summary(refused) == (409, "too_many_people", "There can be 3 people at most. Erase somebody first.")
     for seed in range(3):
         assert client.post("/templates", files={"file": ("t.png", picture(seed))}).status_code == 201
         strict.complete_next_job("look")
     full = client.post("/templates", files={"file": ("t.png", picture(9))})
-    assert told(full) == (409, "too_many_templates", "There can be 3 pictures at most. Delete one first.")
+    assert summary(full) == (409, "too_many_templates", "There can be 3 pictures at most. Delete one first.")
     assert len([name for name in strict.stored_files() if "/templates/" in name]) == 3
 
 
-def test_a_template_that_no_job_can_look_at_is_not_kept(strict: ApiHarness) -> None:
+def test_a_template_whose_job_is_refused_is_not_stored(strict: ApiHarness) -> None:
     client, person = strict.client(), strict.prepared_person()
     for each in range(3):
         client.post("/generations", json=order(person, seed=each))

@@ -1,4 +1,4 @@
-"""An operator's day, with real engines: a pack is imported, mended, tried out, published; old portraits stay as they were."""
+"""The lifecycle of a style with real engines: imported, corrected, tested, published; old portraits stay as they were."""
 
 import time
 from dataclasses import dataclass
@@ -51,16 +51,16 @@ class Day:
 @pytest.fixture
 def day(api: ApiHarness, settings: Settings, engines: Engines) -> Day:
     flows = PortraitFlows(settings, engines)
-    office = api.context
-    return Day(api, JobRunner("w", office.ledger, office.files, flows, LeaseSettings(), flows.abilities().words))
+    context = api.context
+    return Day(api, JobRunner("w", context.ledger, context.files, flows, LeaseSettings(), flows.abilities().words))
 
 
 @pytest.mark.networks
 def test_a_style_is_imported_mended_tried_out_and_published_and_old_portraits_stay(day: Day) -> None:
     olga, ann = day.olga, day.ann
     upload = ("files", ("launch.zip", packs.faulty()))
-    brought = olga.post("/operator/styles/import", files=[upload]).json()["styles"][0]
-    words = {each["code"] for each in brought["draft"]["findings"]}
+    imported = olga.post("/operator/styles/import", files=[upload]).json()["styles"][0]
+    words = {each["code"] for each in imported["draft"]["findings"]}
     day.done(olga.post("/operator/styles/launch/check"))
     draft = olga.get("/operator/styles/launch").json()["draft"]
     found = {each["code"] for each in draft["findings"]}

@@ -1,4 +1,4 @@
-"""Own styles through the API: drafts, findings, versions, packs; and what is refused."""
+"""Styles of operators through the API: drafts, findings, versions, packs, refusals."""
 
 import io
 import json
@@ -52,7 +52,7 @@ def test_people_see_what_is_published_and_nothing_else(api: ApiHarness) -> None:
     assert "studio-warm" in {each["id"] for each in built_in}
 
 
-def test_faults_are_told_field_by_field_and_keep_a_style_from_being_published(api: ApiHarness) -> None:
+def test_faults_are_listed_by_field_and_keep_a_style_from_being_published(api: ApiHarness) -> None:
     olga = api.client("olga", "operator")
     faulty = {
         "schema": 1,
@@ -75,7 +75,7 @@ def test_faults_are_told_field_by_field_and_keep_a_style_from_being_published(ap
     assert olga.post("/operator/styles/mine/publish", json={}).json()["version"] == 1
 
 
-def test_of_two_operators_at_once_one_wins_and_the_other_is_told(api: ApiHarness) -> None:
+def test_of_two_operators_at_once_one_gets_draft_changed(api: ApiHarness) -> None:
     edition = write(api, STUDIO)["draft"]["edition"]
     api.key("olga", "operator")
 
@@ -94,14 +94,14 @@ def test_of_two_operators_at_once_one_wins_and_the_other_is_told(api: ApiHarness
     edition = write(api, STUDIO)["draft"]["edition"]
     write(api, STUDIO | {"title": "Anew"}, edition)
     assert write(api, STUDIO, None, 409)["code"] == "draft_changed"
-    gone = api.client("olga", "operator").delete("/operator/styles/mine/draft", params={"edition": edition})
-    assert gone.status_code == 409
+    deleted = api.client("olga", "operator").delete("/operator/styles/mine/draft", params={"edition": edition})
+    assert deleted.status_code == 409
     assert api.client("olga", "operator").delete("/operator/styles/mine/draft").status_code == 204
-    left = [path for path in api.stored_files() if path.startswith("styles")]
-    assert left == ["styles/published/mine/1/style.toml"]
+    files = [path for path in api.stored_files() if path.startswith("styles")]
+    assert files == ["styles/published/mine/1/style.toml"]
 
 
-def test_a_template_gets_its_picture_and_has_it_looked_at(api: ApiHarness) -> None:
+def test_a_template_gets_its_picture_and_is_checked(api: ApiHarness) -> None:
     olga = api.client("olga", "operator")
     hall = STUDIO | {"kind": "template", "picture": {"file": "picture.png"}, "credit": "me"}
     del hall["backdrop"]
@@ -141,23 +141,23 @@ def test_styles_go_out_as_a_pack_and_come_in_elsewhere(api: ApiHarness) -> None:
     again = olga.post("/operator/styles/import", files=[("files", ("styles.zip", out.content))])
     assert (again.status_code, again.json()["code"]) == (409, "style_exists")
     olga.delete("/operator/styles/mine/draft")
-    brought = olga.post("/operator/styles/import", files=[("files", ("styles.zip", out.content))])
-    assert brought.status_code == 201
-    assert [each["id"] for each in brought.json()["styles"]] == ["astronaut", "mine"]
+    imported = olga.post("/operator/styles/import", files=[("files", ("styles.zip", out.content))])
+    assert imported.status_code == 201
+    assert [each["id"] for each in imported.json()["styles"]] == ["astronaut", "mine"]
     assert olga.get("/operator/style-pack", params={"id": "nobody"}).status_code == 404
     assert [name for name in api.stored_files() if name.startswith("incoming")] == []
 
 
-def test_styles_of_other_tools_come_in_and_what_was_left_is_told(api: ApiHarness) -> None:
+def test_styles_of_other_tools_are_imported_and_skipped_content_is_listed(api: ApiHarness) -> None:
     olga = api.client("olga", "operator")
     chain = json.dumps({"name": "Office", "add_prompt_style": "in a suit", "model_id": "x/y", "colour": 1}).encode()
-    brought = olga.post("/operator/styles/import", files=[("files", ("office.json", chain))]).json()
-    assert brought["styles"][0]["draft"]["content"]["loras"][0]["model"] == "x/y"
-    assert {each["field"] for each in brought["left"]} >= {"model_id", "colour"}
+    imported = olga.post("/operator/styles/import", files=[("files", ("office.json", chain))]).json()
+    assert imported["styles"][0]["draft"]["content"]["loras"][0]["model"] == "x/y"
+    assert {each["field"] for each in imported["left"]} >= {"model_id", "colour"}
     easy = [("files", (f"{name}.jpg", picture(at, format="JPEG"))) for at, name in enumerate(("suit", "dress"))]
-    brought = olga.post("/operator/styles/import", files=easy).json()
-    assert [each["kind"] for each in brought["styles"]] == ["template", "template"]
-    assert "licence_missing" in {each["code"] for each in brought["styles"][0]["draft"]["findings"]}
+    imported = olga.post("/operator/styles/import", files=easy).json()
+    assert [each["kind"] for each in imported["styles"]] == ["template", "template"]
+    assert "licence_missing" in {each["code"] for each in imported["styles"][0]["draft"]["findings"]}
 
 
 def linked() -> bytes:
@@ -177,7 +177,7 @@ def bomb() -> bytes:
     return bytes(content)
 
 
-def twins() -> bytes:
+def duplicate_names() -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as made:
         made.writestr("mine/a.txt", "x")
@@ -193,7 +193,7 @@ def twins() -> bytes:
         ("a.zip", linked(), "link or device"),
         ("a.zip", bomb(), "larger than"),
         ("a.zip", packs.pack({"mine/style.toml": TOML.encode()}, {"mine/style.toml"}), "hash differs"),
-        ("a.zip", twins(), "two files of it"),
+        ("a.zip", duplicate_names(), "two files of it"),
         ("a.zip", b"not a zip", "no whole zip"),
         ("../../a.zip", b"PK\x03\x04", "no whole zip"),
         ("a.toml", TOML.encode() + b"# " + b"x" * 50_000_000, "larger than a style can be"),
@@ -245,7 +245,7 @@ def test_a_style_reports_how_its_versions_do(api: ApiHarness) -> None:
     assert "prompt" in olga.get("/operator/style-schema").json()["properties"]
 
 
-def test_a_portrait_is_asked_for_once_more_as_its_recipe_says(api: ApiHarness) -> None:
+def test_a_portrait_is_remade_from_its_recipe(api: ApiHarness) -> None:
     things, ann = api.one_of_each(), api.client()
     assert ann.post(f"/portraits/{things.portrait}/remake").json()["code"] == "no_recipe"
 

@@ -1,4 +1,4 @@
-"""Photos on their way in: streamed, bounded, known by their content, and nothing left of what was refused."""
+"""Uploads: streamed, bounded, recognised by their content, and nothing stored of what was refused."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from tasks import auth
 from tasks.ledger.ledger import open_ledger
 from tests.tasks import servers
 from tests.tasks.api.harness import ApiHarness, environment, new_home, open_api, picture
-from tests.tasks.stand import ROOT, until
+from tests.tasks.stand import ROOT, wait_until
 
 BOUNDARY = "multipart/form-data; boundary=x"
 
@@ -169,7 +169,7 @@ def test_a_length_that_is_no_number_is_no_harm(api: ApiHarness) -> None:
     assert api.client().post("/people", content=b"{}", headers=headers).status_code == 422
 
 
-def test_a_disk_that_is_full_is_told_and_keeps_nothing(api: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_nothing_is_stored(api: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     person = api.prepared_person()
     before = api.stored_files()
 
@@ -186,7 +186,7 @@ def test_a_disk_that_is_full_is_told_and_keeps_nothing(api: ApiHarness, monkeypa
 
 
 @pytest.mark.parametrize(("errno", "code"), [(28, "disk_full"), (5, "cannot_write")])
-def test_a_disk_that_is_full_before_the_request_was_read_is_told_as_well(
+def test_a_disk_that_is_full_before_the_request_was_read_is_reported_too(
     api: ApiHarness, monkeypatch: pytest.MonkeyPatch, errno: int, code: str
 ) -> None:
     person = api.prepared_person()
@@ -207,7 +207,7 @@ def test_a_disk_that_is_full_before_the_request_was_read_is_told_as_well(
     assert api.stored_files() == before
 
 
-def test_a_picture_of_ones_own_is_looked_at_and_shown(api: ApiHarness) -> None:
+def test_an_own_picture_is_uploaded_and_its_faces_are_detected(api: ApiHarness) -> None:
     client = api.client()
     made = client.post("/templates", files={"file": ("../beach.png", picture(1, side=300))})
     template = made.json()
@@ -215,8 +215,8 @@ def test_a_picture_of_ones_own_is_looked_at_and_shown(api: ApiHarness) -> None:
     assert made.headers["location"] == f"/v1/templates/{template['id']}"
     assert client.get(f"/jobs/{template['job']}").json()["kind"] == "look"
     api.complete_next_job("look")
-    seen = client.get(f"/templates/{template['id']}").json()
-    assert seen["faces"] == [{"left": 0.1, "top": 0.1, "right": 0.5, "bottom": 0.5}]
+    found = client.get(f"/templates/{template['id']}").json()
+    assert found["faces"] == [{"left": 0.1, "top": 0.1, "right": 0.5, "bottom": 0.5}]
     assert client.get(f"/templates/{template['id']}/file").content == picture(1, side=300)
     person = api.prepared_person()
     order = {"people": {"2": person}, "template": template["id"]}
@@ -227,14 +227,14 @@ def test_a_picture_of_ones_own_is_looked_at_and_shown(api: ApiHarness) -> None:
     assert not [name for name in api.stored_files() if "/templates/" in name]
 
 
-def test_what_people_wish_and_delete(api: ApiHarness) -> None:
+def test_photos_are_excluded_and_deleted(api: ApiHarness) -> None:
     things, client = api.one_of_each(), api.client()
     changed = client.patch(f"/selfies/{things.selfie}", json={"wish": "exclude"})
     assert changed.json()["wish"] == "exclude"
     assert client.patch(f"/selfies/{things.selfie}", json={"wish": "perhaps"}).status_code == 422
     assert client.get(f"/selfies/{things.selfie}/crop").content == picture(9)
-    gone = client.delete(f"/selfies/{things.selfie}")
-    assert gone.status_code == 204, gone.text
+    deleted = client.delete(f"/selfies/{things.selfie}")
+    assert deleted.status_code == 204, deleted.text
     for path in ("", "/file", "/crop"):
         assert client.get(f"/selfies/{things.selfie}{path}").status_code == 410
     assert not [name for name in api.stored_files() if "/selfies/" in name]
@@ -253,7 +253,7 @@ def test_a_large_upload_takes_little_memory_and_lies_on_the_disk_of_the_data(tmp
     program = f"{SERVE} sys.exit(serve(load_installation(), '127.0.0.1', {port}))"
     server = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env={**os.environ, **environment(home)})
     try:
-        until(lambda: servers.answers(port, 0.2), within=60)
+        wait_until(lambda: servers.accepts(port, 0.2), within=60)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", headers={"Authorization": f"Bearer {key}"}) as caller:
             small = caller.post(f"/people/{person}/selfies", files=[("files", ("a.png", picture(1)))], timeout=60)
             assert small.status_code == 201

@@ -1,4 +1,4 @@
-"""The typed client against a real server: everything end to end, and what it does when answers are lost."""
+"""The client against a real server: every method, and retries when responses are lost."""
 
 import threading
 import time
@@ -18,13 +18,13 @@ from tasks.client.client import Client
 from tasks.jobs import Fault, Job, Limits
 from tests.tasks import servers
 from tests.tasks.api.harness import ApiHarness, ApiServer, api_server, environment, new_home, open_api, picture
-from tests.tasks.stand import until
+from tests.tasks.stand import wait_until
 
 pytestmark = pytest.mark.services
 
 
 @pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits as long as in earnest."""
     monkeypatch.setattr(transport, "PAUSE", 0.02)
     monkeypatch.setattr(jobs, "POLL_SECONDS", 0.02)
@@ -60,7 +60,7 @@ def order(person: str) -> schemas.GenerationRequest:
 
 
 def working(api: ApiHarness, stop: threading.Event) -> threading.Thread:
-    """A worker that does whatever comes until told to stop."""
+    """A thread that completes every job until `stop` is set."""
 
     def work() -> None:
         while not stop.is_set():
@@ -112,7 +112,7 @@ def test_from_a_sign_in_link_to_a_portrait(server: ApiServer) -> None:
 def rest(client: Client, person: str, drawn: list[schemas.Portrait]) -> None:
     """What else a person does."""
     photo = client.selfies(person)[0].id
-    assert client.set_photo_choice(photo, "include").wish == "include"
+    assert client.set_override(photo, "include").wish == "include"
     assert client.selfie_file(photo) == picture(1)
     assert client.selfie_crop(photo, side=64)[:2] == b"\xff\xd8"
     assert client.rename_person(person, "Anna").name == "Anna"
@@ -238,18 +238,18 @@ def test_problems_carry_their_parts(server: ApiServer) -> None:
     assert caught.value.code == "unauthenticated"
 
 
-def test_an_api_that_cannot_at_present_is_asked_again() -> None:
+def test_requests_are_retried_while_the_api_is_unavailable() -> None:
     busy = {"title": "x", "status": 503, "detail": "y", "code": "database_unreachable"}
     answers = [httpx.Response(503, json=busy), httpx.Response(502), httpx.Response(200, json={"status": "ok"})]
-    asked: list[httpx.Request] = []
+    requests: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
-        return answers[len(asked) - 1]
+        requests.append(request)
+        return answers[len(requests) - 1]
 
     with Client("http://there", transport=httpx.MockTransport(answer)) as client:
         client._http.request("GET", "/health")
-    assert len(asked) == 3
+    assert len(requests) == 3
 
 
 def running(api: ApiHarness) -> Job:
@@ -266,7 +266,7 @@ def test_waiting_goes_on_while_the_api_restarts(server: ApiServer) -> None:
     with Client(server.url, api.key()) as client:
         thread = threading.Thread(target=lambda: ended.append(client.wait(waiting, heard.append)))
         thread.start()
-        until(lambda: heard)
+        wait_until(lambda: heard)
         server.stop()
         server.start()
         job = running(api)
@@ -277,8 +277,8 @@ def test_waiting_goes_on_while_the_api_restarts(server: ApiServer) -> None:
         api.context.ledger.queue.release(job, time.time())
         thread.join()
     assert [each.state for each in ended] == ["cancelled"]
-    told = [(event.state, event.progress) for event in heard if event.place is None and event.state != "queued"]
-    assert [each for each in told if each != ("running", 0.0)] == [
+    found = [(event.state, event.progress) for event in heard if event.place is None and event.state != "queued"]
+    assert [each for each in found if each != ("running", 0.0)] == [
         ("running", 0.5),
         ("cancelling", 0.5),
         ("cancelled", 0.5),
@@ -298,7 +298,7 @@ def test_a_job_that_was_tried_again_is_followed_to_its_second_end(server: ApiSer
             target=lambda: ended.append(client.wait(waiting, lambda event: heard.append(event.state)))
         )
         thread.start()
-        until(lambda: "failed" in heard)
+        wait_until(lambda: "failed" in heard)
         api.complete_next_job("draw:studio")
         thread.join()
     assert ended[0].state == "succeeded"

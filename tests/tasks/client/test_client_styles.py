@@ -1,4 +1,4 @@
-"""Own styles through the typed client, against a real server."""
+"""Styles of operators through the client, against a real server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,8 +36,8 @@ def test_a_style_from_draft_to_retired(server: ApiServer) -> None:
         assert olga.publish_style("mine", draft.edition).version == 1
         assert [each.id for each in olga.operator_styles(["published"])] == ["mine"]
         pack = b"".join(olga.style_pack(["mine"]))
-        brought = olga.import_styles([("mine.zip", pack)])
-        assert brought.styles[0].status == ["draft", "published"]
+        imported = olga.import_styles([("mine.zip", pack)])
+        assert imported.styles[0].status == ["draft", "published"]
         olga.delete_draft("mine")
         assert olga.retire_style("mine", 1).status == ["retired"]
         assert olga.style_report("mine").total.uses == 0
@@ -61,7 +61,7 @@ def test_a_template_and_its_pictures(server: ApiServer) -> None:
         assert caught.value.code == "unknown_style"
 
 
-def test_an_id_photo_has_the_size_of_its_rule_and_can_be_asked_for_again(server: ApiServer) -> None:
+def test_an_id_photo_has_the_size_of_its_rule_and_can_be_remade(server: ApiServer) -> None:
     api = server.api
     person = api.prepared_person()
     order = {"people": {"1": person}, "style": "idphoto-us"}

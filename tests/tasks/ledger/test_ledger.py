@@ -65,7 +65,7 @@ def test_a_database_that_cannot_be_is_refused(url: str) -> None:
     assert caught.value.code in {"bad_settings", "database_unreachable"}
 
 
-def test_a_job_comes_back_as_it_went_in(ledger: Ledger) -> None:
+def test_a_job_is_read_as_it_was_written(ledger: Ledger) -> None:
     job = ledger.jobs.add(new_job(params={"style": "é", "size": [3, 4]}, units=4))
     assert ledger.jobs.get("ann", job.id) == job
 
@@ -82,10 +82,10 @@ def test_place_in_the_queue_is_what_claims_then_do(ledger: Ledger) -> None:
     for at, owner in enumerate(owners[:2]):
         ledger.jobs.add(new_job(owner, 1.0 + at))
         claim(ledger, 5.0 + at)
-    asked = [ledger.jobs.add(new_job(owner, 10.0 + at)) for at, owner in enumerate(owners)]
-    places = {job.id: ledger.jobs.queue_status(job, 50.0).place for job in asked}
-    claimed = [claim(ledger, 100.0 + at).id for at in range(len(asked))]
-    assert [places[each] for each in claimed] == list(range(1, len(asked) + 1))
+    added = [ledger.jobs.add(new_job(owner, 10.0 + at)) for at, owner in enumerate(owners)]
+    places = {job.id: ledger.jobs.queue_status(job, 50.0).place for job in added}
+    claimed = [claim(ledger, 100.0 + at).id for at in range(len(added))]
+    assert [places[each] for each in claimed] == list(range(1, len(added) + 1))
 
 
 def test_a_worker_takes_only_what_it_can_do(ledger: Ledger) -> None:
@@ -201,11 +201,11 @@ def test_events_go_on_where_they_stopped(ledger: Ledger) -> None:
 def test_what_ended_long_ago_is_pruned_but_not_what_left_portraits(ledger: Ledger) -> None:
     for at in range(2):
         ledger.jobs.add(new_job(created=float(at)))
-    kept, gone = claim(ledger), claim(ledger)
-    ledger.queue.finish(kept, 110.0, Outcome(portraits=[portrait(kept)]), lambda: None)
-    ledger.queue.fail(gone, 110.0, UserError("made", "No."))
-    assert [job.id for job in ledger.queue.prune(111.0)] == [gone.id]
-    assert ledger.jobs.get("ann", kept.id).state == "succeeded"
+    remaining, pruned = claim(ledger), claim(ledger)
+    ledger.queue.finish(remaining, 110.0, Outcome(portraits=[portrait(remaining)]), lambda: None)
+    ledger.queue.fail(pruned, 110.0, UserError("made", "No."))
+    assert [job.id for job in ledger.queue.prune(111.0)] == [pruned.id]
+    assert ledger.jobs.get("ann", remaining.id).state == "succeeded"
 
 
 def test_nobody_took_it_in_time(ledger: Ledger) -> None:
@@ -219,12 +219,12 @@ def test_nobody_took_it_in_time(ledger: Ledger) -> None:
 
 def test_pages_follow_each_other(ledger: Ledger) -> None:
     ids = [ledger.jobs.add(new_job(created=float(at))).id for at in range(7)][::-1]
-    seen, cursor = [], None
+    listed, cursor = [], None
     for _ in range(3):
         page = ledger.jobs.list("ann", cursor=cursor, limit=3)
-        seen += [job.id for job in page.items]
+        listed += [job.id for job in page.items]
         cursor = page.next
-    assert (seen, cursor) == (ids, None)
+    assert (listed, cursor) == (ids, None)
     assert ledger.jobs.list("ann", limit=7).next is None
     assert [job.id for job in ledger.jobs.list_all(state=["queued"], limit=2).items] == ids[:2]
     assert ledger.jobs.list("ann", kind="prepare").items == []
@@ -233,7 +233,7 @@ def test_pages_follow_each_other(ledger: Ledger) -> None:
 def test_a_stranger_finds_nothing(ledger: Ledger) -> None:
     person = ledger.people.add("ann", "Ann", "1", "Ann", 100.0)
     photo = ledger.people.add_selfie(selfie("ann", person.id), 9)
-    asked = ledger.jobs.add(new_job(), [person.id])
+    added = ledger.jobs.add(new_job(), [person.id])
     job = claim(ledger)
     ledger.queue.finish(job, 110.0, Outcome(portraits=[portrait(job)]), lambda: None)
     drawn = portraits_of(ledger, job)[0].id
@@ -247,8 +247,8 @@ def test_a_stranger_finds_nothing(ledger: Ledger) -> None:
         "selfie": lambda owner: ledger.people.selfie(owner, photo.id),
         "wish": lambda owner: ledger.people.set_override(owner, photo.id, "exclude"),
         "identities": lambda owner: ledger.people.identities(owner, person.id),
-        "job": lambda owner: ledger.jobs.get(owner, asked.id),
-        "events": lambda owner: ledger.jobs.events(owner, asked.id),
+        "job": lambda owner: ledger.jobs.get(owner, added.id),
+        "events": lambda owner: ledger.jobs.events(owner, added.id),
         "portrait": lambda owner: ledger.portraits.get(owner, drawn),
         "zip": lambda owner: ledger.portraits.get_many(owner, [drawn]),
         "mark": lambda owner: ledger.portraits.set_favourite(owner, drawn, True),
@@ -262,8 +262,8 @@ def test_a_stranger_finds_nothing(ledger: Ledger) -> None:
         "erase": lambda owner: ledger.people.erase(owner, person.id, 120.0),
     }
     assert {name: code_of(lambda: act("bob")) for name, act in reach.items()} == dict.fromkeys(reach, "not_found")  # noqa: B023 -- called at once
-    assert code_of(lambda: ledger.jobs.cancel("bob", asked.id, 120.0)) == "not_found"
-    assert code_of(lambda: ledger.jobs.retry("bob", asked.id, 120.0)) == "not_found"
+    assert code_of(lambda: ledger.jobs.cancel("bob", added.id, 120.0)) == "not_found"
+    assert code_of(lambda: ledger.jobs.retry("bob", added.id, 120.0)) == "not_found"
     assert [
         list(page.items) for page in (ledger.people.list("bob"), ledger.jobs.list("bob"), ledger.portraits.list("bob"))
     ] == [
@@ -275,7 +275,7 @@ def test_a_stranger_finds_nothing(ledger: Ledger) -> None:
         act("ann")
 
 
-def test_the_same_photo_is_kept_once_and_not_too_many(ledger: Ledger) -> None:
+def test_the_same_photo_is_stored_once_and_not_too_many(ledger: Ledger) -> None:
     person = ledger.people.add("ann", "Ann", "1", "Ann", 100.0)
     first = ledger.people.add_selfie(selfie("ann", person.id), 1)
     assert ledger.people.add_selfie(replace(selfie("ann", person.id), id="other"), 1) == first
@@ -292,9 +292,9 @@ def test_erasing_reaches_everything(ledger: Ledger) -> None:
     first, second = claim(ledger), claim(ledger)
     ledger.queue.finish(first, 110.0, Outcome(portraits=[portrait(first)]), lambda: None)
     drawn = portraits_of(ledger, done)[0].id
-    gone = ledger.people.erase("ann", person.id, 120.0)
-    assert set(gone.jobs) == {done.id, running.id, waiting.id}
-    assert (gone.selfies, gone.portraits) == ([photo.id], [drawn])
+    pruned = ledger.people.erase("ann", person.id, 120.0)
+    assert set(pruned.jobs) == {done.id, running.id, waiting.id}
+    assert (pruned.selfies, pruned.portraits) == ([photo.id], [drawn])
     for act in (
         lambda: ledger.people.get("ann", person.id),
         lambda: ledger.people.selfie("ann", photo.id),
@@ -323,14 +323,14 @@ def test_one_key_one_request(ledger: Ledger) -> None:
     def post(_: int) -> str:
         barrier.wait()
         try:
-            answer = ledger.idempotency.begin("ann", "k", "f", 100.0)
+            response = ledger.idempotency.begin("ann", "k", "f", 100.0)
         except UserError as error:
             return error.code
-        return "go" if answer is None else "again"
+        return "go" if response is None else "again"
 
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(post, range(20)))
-    assert sorted(answers) == ["go"] + ["idempotency_in_flight"] * 19
+        responses = list(pool.map(post, range(20)))
+    assert sorted(responses) == ["go"] + ["idempotency_in_flight"] * 19
     ledger.idempotency.save_response("ann", "k", StoredResponse(202, {"Location": "/x"}, "{}"))
     assert ledger.idempotency.begin("ann", "k", "f", 101.0) == StoredResponse(202, {"Location": "/x"}, "{}")
     assert code_of(lambda: ledger.idempotency.begin("ann", "k", "other", 101.0)) == "idempotency_mismatch"
@@ -357,7 +357,7 @@ def test_an_end_calls_who_listens(ledger: Ledger) -> None:
     ledger.webhooks.add("ann", "https://b", "s", ["job.failed"], 100.0)
     ledger.webhooks.add("bob", "https://c", "s", [], 100.0)
     off = ledger.webhooks.add("ann", "https://d", "s", [], 100.0)
-    ledger.webhooks.disable(off.id, "gone", 100.0)
+    ledger.webhooks.disable(off.id, "pruned", 100.0)
     job = ledger.jobs.add(new_job())
     ledger.queue.finish(claim(ledger), 110.0, Outcome(), lambda: None)
     taken = ledger.webhooks.claim_due(111.0, 171.0)
@@ -384,7 +384,7 @@ def test_estimates_come_from_past_runs(ledger: Ledger) -> None:
     assert (standing.place, standing.seconds, standing.missing) == (1, 8.0, ())
 
 
-def test_workers_are_told_to_stop_together(ledger: Ledger) -> None:
+def test_workers_are_requested_to_stop_together(ledger: Ledger) -> None:
     for id in ("h:1:a:10", "h:1:a:11", "h:1_a:12"):
         ledger.workers.register(WorkerRow(id, ["cpu"], [], {}, "cpu", 90.0, 90.0))
     ledger.workers.request_stop("h:1:a")

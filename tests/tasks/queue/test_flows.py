@@ -98,7 +98,7 @@ def test_from_selfies_to_portraits(runner: JobRunner, tmp_path: Path) -> None:
         assert file.stat().st_size == each.bytes
 
 
-def test_no_usable_photo_is_told_photo_by_photo(runner: JobRunner, tmp_path: Path) -> None:
+def test_without_a_usable_photo_every_verdict_is_stored(runner: JobRunner, tmp_path: Path) -> None:
     person = runner.ledger.people.add("ann", "Ann", "1", "Ann", 1.0).id
     keep(runner, person, fakes.save(tmp_path / "a.png", fakes.picture(0, 1)), "nobody.png", 2.0)
     job = run(runner, "prepare", person)

@@ -5,19 +5,19 @@ import time
 import pytest
 
 from portrait.errors import OperatorError, UserError
+from tasks.jobs import DAY
 from tasks.ledger.queue import Outcome
 from tasks.queue import broker
-from tasks.queue.keeper import DAY
 from tasks.settings import TaskSettings
-from tests.tasks.stand import Stand, new_job, until
+from tests.tasks.stand import Stand, new_job, wait_until
 
 
 def test_what_a_dead_worker_held_is_queued_and_rung_for(stand: Stand) -> None:
-    job = stand.ask(ring=False)
+    job = stand.add_job(notify=False)
     assert stand.ledger.queue.claim("w", "cpu", {"draw:studio"}, 100.0, 3.0)
-    tended = stand.keeper.requeue(200.0)
-    assert (tended.requeued, tended.notified) == (1, ("cpu",))
-    assert stand.see(job).losses == 1
+    report = stand.keeper.requeue(200.0)
+    assert (report.requeued, report.notified) == (1, ("cpu",))
+    assert stand.get_job(job).losses == 1
     assert stand.keeper.requeue(201.0).notified == (), "one ring that is not heard yet is enough"
     assert broker.pending_messages(stand.app, "cpu") == 1
 
@@ -37,7 +37,7 @@ def test_calls_that_are_due_are_rung_for(stand: Stand) -> None:
 def test_what_nobody_takes_expires(stand: Stand) -> None:
     job = stand.ledger.jobs.add(new_job(created=0.0))
     assert stand.keeper.requeue(73 * 3600.0).expired == 1
-    assert stand.see(job).state == "expired"
+    assert stand.get_job(job).state == "expired"
 
 
 def test_what_is_past_its_date_is_erased(stand: Stand) -> None:
@@ -67,8 +67,8 @@ def test_checkpoints_of_lessons_that_ended_go(stand: Stand) -> None:
     jobs = {name: ledger.jobs.add(new_job(created=0.0, kind="train"), [person]) for name in names}
     desks = {name: files.work_dir("ann", person, job.id) for name, job in jobs.items()}
     desks["forgotten"] = files.work_dir("ann", person, "job-x")
-    for desk in desks.values():
-        files.save([b"x"], desk / "state.pt", 9)
+    for folder in desks.values():
+        files.save([b"x"], folder / "state.pt", 9)
     ledger.jobs.cancel("ann", jobs["cancelled"].id, 1.0)
     for _ in range(2):
         claimed = ledger.queue.claim("w", "cpu", {"draw:studio"}, 2.0, 9 * DAY)
@@ -76,13 +76,13 @@ def test_checkpoints_of_lessons_that_ended_go(stand: Stand) -> None:
         if claimed.id == jobs["failed"].id:
             ledger.queue.fail(claimed, 3.0, UserError("no_face", "No."))
     assert stand.keeper.purge(DAY).work_dirs == 2
-    assert {name for name, desk in desks.items() if desk.exists()} == {"running", "failed"}, "it may be retried"
+    assert {name for name, folder in desks.items() if folder.exists()} == {"running", "failed"}, "it may be retried"
     assert stand.keeper.purge(2 * DAY).work_dirs == 1
-    assert {name for name, desk in desks.items() if desk.exists()} == {"running"}
+    assert {name for name, folder in desks.items() if folder.exists()} == {"running"}
 
 
 def test_what_is_staged_under_a_lease_stays(stand: Stand) -> None:
-    stand.ask(ring=False)
+    stand.add_job(notify=False)
     job = stand.ledger.queue.claim("w", "cpu", {"draw:studio"}, 1.0, 3.0)
     assert job
     assert job.token
@@ -93,8 +93,8 @@ def test_what_is_staged_under_a_lease_stays(stand: Stand) -> None:
 
 
 def test_styles_that_were_left_half_unpacked_go_after_a_day(stand: Stand) -> None:
-    desk = stand.files.styles / ".desk.x"
-    desk.mkdir(parents=True)
+    folder = stand.files.styles / ".desk.x"
+    folder.mkdir(parents=True)
     (stand.files.styles / "published").mkdir()
     now = time.time()
     assert stand.keeper.purge(now).folders == 0
@@ -105,15 +105,15 @@ def test_styles_that_were_left_half_unpacked_go_after_a_day(stand: Stand) -> Non
 def test_the_loop_goes_on_after_a_pass_that_failed(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[float] = []
 
-    def tend(_: object, now: float) -> None:
+    def requeue(_: object, now: float) -> None:
         passes.append(now)
         raise OperatorError("database_unreachable", "No.")
 
-    monkeypatch.setattr("tasks.queue.keeper.Keeper.requeue", tend)
+    monkeypatch.setattr("tasks.queue.keeper.Keeper.requeue", requeue)
     stop = threading.Event()
     thread = threading.Thread(target=stand.keeper.run, args=(stop,))
     thread.start()
-    until(lambda: len(passes) >= 2)
+    wait_until(lambda: len(passes) >= 2)
     stop.set()
     thread.join(5)
     assert not thread.is_alive()

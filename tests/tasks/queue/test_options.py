@@ -4,29 +4,29 @@ import numpy as np
 import pytest
 
 from portrait.errors import UserError
-from portrait.generation.options import picture_hash
+from portrait.generation.options import picture_hash, to_dict
 from tasks.queue import options
 from tests import fakes
 
 
-def test_pictures_that_a_job_names_are_read_where_their_owner_brought_them(tmp_path: Path) -> None:
+def test_control_pictures_are_read_from_the_owners_uploads(tmp_path: Path) -> None:
     image = fakes.picture(1, 1)
     fakes.save(tmp_path / "picture_1", image)
-    hint = {"kind": "pose", "template": "picture_1", "scale": 0.8, "end": 0.5}
-    params = {"technique": {"base": "xl", "identities": ["lora"], "hints": [hint]}}
+    control = {"kind": "pose", "template": "picture_1", "scale": 0.8, "end": 0.5}
+    params = {"technique": {"base": "xl", "identities": ["lora"], "hints": [control]}}
     found = options.generation_options(params, lambda id: tmp_path / id)
     assert found is not None
     assert (found.base, found.identities) == ("xl", ("lora",))
     (given,) = found.control_inputs
     assert (given.kind, given.scale, given.start, given.end, given.drawn) == ("pose", 0.8, 0.0, 0.5, False)
     assert np.array_equal(given.picture, image)
-    assert options.to_dict(found)["hints"] == [
+    assert to_dict(found)["hints"] == [
         {"kind": "pose", "scale": 0.8, "start": 0.0, "end": 0.5, "picture": picture_hash(image)}
     ]
-    assert params["technique"]["hints"] == [hint], "the job itself stays as it was"
+    assert params["technique"]["hints"] == [control], "the job itself stays as it was"
 
 
-def test_a_picture_that_was_deleted_is_told(tmp_path: Path) -> None:
+def test_a_deleted_picture_is_an_error(tmp_path: Path) -> None:
     params = {"technique": {"hints": [{"kind": "pose", "template": "gone"}]}}
     with pytest.raises(UserError, match="was deleted") as caught:
         options.generation_options(params, lambda id: tmp_path / id)

@@ -17,7 +17,7 @@ from tasks.ledger.rows import SelfieRow
 from tasks.queue.flows import FlowResult, JobContext
 from tasks.queue.runner import JobRunner, overall_progress, with_names
 from tasks.settings import LeaseSettings
-from tests.tasks.made_flows import MadeFlows
+from tests.tasks.fake_flows import FakeFlows
 from tests.tasks.stand import new_job, portraits_of
 
 
@@ -25,7 +25,7 @@ from tests.tasks.stand import new_job, portraits_of
 def runner(sqlite: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobRunner:
     monkeypatch.setenv("PORTRAIT_HOME", str(tmp_path))
     lease = LeaseSettings(seconds=2, heartbeat=0.1, failures=2)
-    return JobRunner("w", sqlite, Files(tmp_path / "data"), MadeFlows(), lease, MadeFlows().abilities().words)
+    return JobRunner("w", sqlite, Files(tmp_path / "data"), FakeFlows(), lease, FakeFlows().abilities().words)
 
 
 def run(runner: JobRunner, job: Job) -> Job:
@@ -76,16 +76,16 @@ def test_a_failure_is_counted_and_tried_again(
     assert job.fault.code == code
     assert "Ann's" not in caplog.text, "no names in the log"
     assert "/home/ann" not in caplog.text
-    assert fails != "unknown" or "made_flows.py" in caplog.text
+    assert fails != "unknown" or "fake_flows.py" in caplog.text
 
 
-def test_verdicts_are_kept_when_no_photo_can_be_used(runner: JobRunner) -> None:
+def test_verdicts_are_stored_when_no_photo_can_be_used(runner: JobRunner) -> None:
     person = runner.ledger.people.add("ann", "Ann", "1", "Ann", 100.0)
     photo = SelfieRow("selfie-1", "ann", person.id, "me.jpg", "a" * 64, 1, 1, 1, "JPEG", 100.0)
     runner.ledger.people.add_selfie(photo, 9)
     verdict = {"file": "selfie-1", "verdict": "refuse", "reasons": [{"code": "no_face", "tip": "x"}], "likeness": None}
 
-    class Refusing(MadeFlows):
+    class Refusing(FakeFlows):
         def __call__(self, context: JobContext) -> FlowResult:
             context.names["selfie-1"] = "me.jpg"
             raise UserError(
@@ -99,7 +99,7 @@ def test_verdicts_are_kept_when_no_photo_can_be_used(runner: JobRunner) -> None:
 
 
 def test_cancelled_between_two_steps(runner: JobRunner) -> None:
-    class Cancelling(MadeFlows):
+    class Cancelling(FakeFlows):
         def __call__(self, context: JobContext) -> FlowResult:
             context.progress(0, 9, "Drawing")
             runner.ledger.jobs.cancel("ann", context.job.id, time.time())
@@ -112,7 +112,7 @@ def test_cancelled_between_two_steps(runner: JobRunner) -> None:
 
 
 def test_a_flow_that_ends_after_it_was_cancelled_delivers_nothing(runner: JobRunner) -> None:
-    class Late(MadeFlows):
+    class Late(FakeFlows):
         def __call__(self, context: JobContext) -> FlowResult:
             done = super().__call__(context)
             runner.ledger.jobs.cancel("ann", context.job.id, time.time())
@@ -122,8 +122,8 @@ def test_a_flow_that_ends_after_it_was_cancelled_delivers_nothing(runner: JobRun
     assert (job.state, left(runner)) == ("cancelled", [])
 
 
-def test_who_lost_the_lease_leaves_nothing(runner: JobRunner) -> None:
-    class Slow(MadeFlows):
+def test_a_lost_lease_writes_nothing(runner: JobRunner) -> None:
+    class Slow(FakeFlows):
         def __call__(self, context: JobContext) -> FlowResult:
             done = super().__call__(context)
             runner.ledger.queue.requeue_expired(time.time() + 60, Limits())
@@ -136,8 +136,8 @@ def test_who_lost_the_lease_leaves_nothing(runner: JobRunner) -> None:
     assert len(portraits_of(runner.ledger, job)) == 1
 
 
-def test_a_heart_keeps_a_slow_job(runner: JobRunner) -> None:
-    class Deaf(MadeFlows):
+def test_heartbeats_renew_the_lease_of_a_slow_job(runner: JobRunner) -> None:
+    class Deaf(FakeFlows):
         def __call__(self, context: JobContext) -> FlowResult:
             until = time.monotonic() + 2.6
             while time.monotonic() < until:
@@ -157,7 +157,7 @@ def test_a_worker_that_stops_gives_its_job_back(runner: JobRunner) -> None:
 
 
 def test_progress_is_written_at_most_twice_a_second(runner: JobRunner) -> None:
-    class Talking(MadeFlows):
+    class Talking(FakeFlows):
         def __call__(self, context: JobContext) -> FlowResult:
             for step in range(120):
                 context.progress(step, 120, "Drawing", np.full((2000, 1000, 3), 90, np.uint8))
@@ -174,31 +174,31 @@ def test_progress_is_written_at_most_twice_a_second(runner: JobRunner) -> None:
     assert left(runner) == [], "the preview goes with the job"
 
 
-def test_where_a_step_lies_in_the_whole() -> None:
+def test_progress_of_a_step_within_the_job() -> None:
     assert overall_progress("looking", 5, 10) == pytest.approx(0.35)
     assert overall_progress("measuring", 1, 1) == pytest.approx(0.98)
     assert overall_progress("unheard-of", 0, 0) == 0
     assert with_names("Looking at selfie-1", {"selfie-1": "me.jpg"}) == "Looking at me.jpg"
 
 
-def test_models_are_let_go_between_jobs_and_not_during_one(runner: JobRunner, tmp_path: Path) -> None:
+def test_models_are_released_between_jobs_and_not_during_one(runner: JobRunner, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     runner.release_idle()
-    assert runs.read_text().split() == ["rest"]
+    assert runs.read_text().split() == ["release_idle"]
     with runner.busy:
         runner.release_idle()
-    assert runs.read_text().split() == ["rest"]
+    assert runs.read_text().split() == ["release_idle"]
     assert run(runner, new_job()).state == "succeeded"
     assert not runner.busy.locked()
 
 
-def test_models_that_cannot_be_let_go_do_not_stop_the_worker(
+def test_an_error_in_release_idle_does_not_stop_the_worker(
     runner: JobRunner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(flows: MadeFlows) -> None:
+    def fail(flows: FakeFlows) -> None:
         raise RuntimeError("CUDA of Ann")
 
-    monkeypatch.setattr(MadeFlows, "rest", fail)
+    monkeypatch.setattr(FakeFlows, "release_idle", fail)
     runner.release_idle()
     assert "models were not let go: RuntimeError" in caplog.text
     assert "Ann" not in caplog.text

@@ -1,10 +1,10 @@
 from tests.tasks.stand import Stand
 
 
-def test_a_worker_tells_what_it_lacks_and_what_waits_in_a_queue_that_is_not_its_own(stand: Stand) -> None:
-    stand.work(QUEUES="cpu")
+def test_missing_abilities_include_those_of_queues_that_are_not_served(stand: Stand) -> None:
+    stand.start_worker(QUEUES="cpu")
     (row,) = stand.ledger.workers.list_live(1.0)
     assert row.abilities == ["draw:studio", "prepare"]
     assert row.missing["draw:template"] == ["No model for it."]
-    (told,) = row.missing["draw:text"]
-    assert "gpu.generate" in told, "the models are here, the worker is not"
+    (reason,) = row.missing["draw:text"]
+    assert "gpu.generate" in reason, "the models are here, the worker is not"

@@ -8,10 +8,10 @@ from tasks.styles.available import AvailableStyles
 from templates.catalog import Catalog
 
 
-def test_without_a_ledger_the_built_in_styles_are_offered(tmp_path: Path) -> None:
-    offered = AvailableStyles(None, Files(tmp_path))
-    assert [each.style.id for each in offered.entries()] == [each.style.id for each in Catalog().entries()]
-    assert offered.find("studio-grey", 99).style.id == "studio-grey", "built-in styles have no numbers of old"
+def test_without_a_ledger_the_built_in_styles_are_available(tmp_path: Path) -> None:
+    styles = AvailableStyles(None, Files(tmp_path))
+    assert [each.style.id for each in styles.entries()] == [each.style.id for each in Catalog().entries()]
+    assert styles.find("studio-grey", 99).style.id == "studio-grey", "built-in styles have no numbers of old"
     with pytest.raises(UserError, match="studio-grey") as caught:
-        offered.find("studio-purple")
+        styles.find("studio-purple")
     assert caught.value.code == "unknown_style"

@@ -1,4 +1,4 @@
-"""Trying styles out with engines that need no model; the real ones stand in `api/test_style_story.py`."""
+"""Sample renders with engines that need no model; `tests/tasks/api/test_style_lifecycle.py` has the real ones."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,30 +32,30 @@ def tester() -> StyleTester:
     return StyleTester(Settings(), cast("Engines", FakeEngines()))
 
 
-def sitting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def sample_photos(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Photos of the fakes in the place of those in packages."""
     for number, person in enumerate(sample_people.SAMPLE_PEOPLE):
         fakes.save(tmp_path / f"{person.name}.png", fakes.picture(1, number))
     monkeypatch.setattr(sample_people, "place", lambda person: tmp_path / f"{person.name}.png")
-    whole = tuple(replace(each, cut=None) for each in sample_people.SAMPLE_PEOPLE)
-    monkeypatch.setattr(sample_people, "SAMPLE_PEOPLE", whole)
+    original = tuple(replace(each, cut=None) for each in sample_people.SAMPLE_PEOPLE)
+    monkeypatch.setattr(sample_people, "SAMPLE_PEOPLE", original)
 
 
 def test_three_people_are_drawn(tester: StyleTester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sitting(monkeypatch, tmp_path)
+    sample_photos(monkeypatch, tmp_path)
     samples = tester.render_samples(STUDIO, tmp_path / "out", quiet)
     assert [(each.number, each.fault) for each in samples] == [(1, ""), (2, ""), (3, "")]
     assert all(each.distance is not None for each in samples)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.jpg", "2.jpg", "3.jpg"]
 
 
-def test_who_is_absent_or_cannot_be_drawn_is_told(
+def test_a_sample_gives_the_reason_why_it_was_not_rendered(
     tester: StyleTester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sitting(monkeypatch, tmp_path)
+    sample_photos(monkeypatch, tmp_path)
     fakes.save(tmp_path / "third player.png", fakes.picture(0, 1))
-    whole = sample_people.place
-    monkeypatch.setattr(sample_people, "place", lambda person: None if person.name == "astronaut" else whole(person))
+    original = sample_people.place
+    monkeypatch.setattr(sample_people, "place", lambda person: None if person.name == "astronaut" else original(person))
     samples = tester.render_samples(STUDIO, tmp_path / "out", quiet)
     assert "skimage is not installed" in samples[0].fault
     assert samples[1].fault
@@ -73,10 +73,10 @@ def test_a_style_of_words_says_what_is_missing(tester: StyleTester, tmp_path: Pa
 def test_everybody_else_of_a_group_follows_the_first() -> None:
     people = {name: cast("Identity", name) for name in "abc"}
     style = cast("Any", type("Group", (), {"picture": type("Picture", (), {"faces": (1, 2)})}))
-    assert samples._cast(style, people, "c") == {1: "c", 2: "a"}
+    assert samples._assign_faces(style, people, "c") == {1: "c", 2: "a"}
 
 
-def test_a_look_finds_what_words_alone_do_not(tester: StyleTester, tmp_path: Path) -> None:
+def test_findings_include_those_of_the_picture(tester: StyleTester, tmp_path: Path) -> None:
     fakes.save(tmp_path / "a.png", fakes.picture(0, 1, 600))
     style = schema.parse_style(
         {

@@ -1,4 +1,4 @@
-"""A style of words is tried out: real painters and adapters as tiny networks, told who from photos alone."""
+"""Sample renders of a text style: real painters and adapters as tiny networks, from photos alone."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +13,7 @@ from portrait.generation.options import PromptSpec
 from portrait.types import Style
 from tasks.styles.samples import StyleTester
 from tests import hub_store
-from tests.tasks.styles.test_samples import quiet, sitting
+from tests.tasks.styles.test_samples import quiet, sample_photos
 from tests.tasks.test_drawing import TinyEngines
 
 pytestmark = pytest.mark.networks
@@ -29,7 +29,7 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
 
 
 def test_three_people_are_drawn_of_words(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sitting(monkeypatch, tmp_path)
+    sample_photos(monkeypatch, tmp_path)
     style = Style(
         "garden", 1, "text", "Garden", prompt_spec=PromptSpec("{who}, {traits}, in a garden", families=("sdxl",))
     )

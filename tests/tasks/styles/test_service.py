@@ -52,14 +52,14 @@ def test_a_draft_becomes_version_after_version_and_the_same_again_is_no_change(s
     service.write_draft("mine", STUDIO | {"retouch": 0.9}, None, "olga")
     two = service.publish("mine")
     assert two.version == 2
-    offered = AvailableStyles(service.ledger, service.files)
-    assert offered.find("mine").style.retouch == 0.9
-    assert offered.find("mine", 1).style.retouch == 0.4
+    styles = AvailableStyles(service.ledger, service.files)
+    assert styles.find("mine").style.retouch == 0.9
+    assert styles.find("mine", 1).style.retouch == 0.4
     service.retire("mine", 2)
-    assert offered.find("mine").style.version == 1
+    assert styles.find("mine").style.version == 1
     service.retire("mine")
-    assert refused(lambda: offered.find("mine")).code == "unknown_style"
-    assert offered.find("mine", 2).style.retouch == 0.9, "what was drawn with it can be drawn again"
+    assert refused(lambda: styles.find("mine")).code == "unknown_style"
+    assert styles.find("mine", 2).style.retouch == 0.9, "what was drawn with it can be drawn again"
     assert refused(lambda: service.retire("nobody")).code == "unknown_style"
 
 
@@ -125,7 +125,7 @@ def test_what_is_to_be_mended_is_not_published(service: StyleService) -> None:
     assert service.publish("mine").version == 1
 
 
-def test_a_picture_is_looked_at_before_it_is_published(service: StyleService, tmp_path: Path) -> None:
+def test_a_picture_is_checked_before_it_is_published(service: StyleService, tmp_path: Path) -> None:
     draft = service.write_draft("hall", TEMPLATE, None, "olga")
     assert codes(service, "hall") == ["picture_missing"]
     (tmp_path / "new").write_bytes(picture(3))
@@ -134,12 +134,12 @@ def test_a_picture_is_looked_at_before_it_is_published(service: StyleService, tm
     assert len(draft.content["picture"]["sha256"]) == 64
     assert codes(service, "hall") == []
     assert refused(lambda: service.publish("hall")).code == "style_unchecked"
-    seen = {"of": check_hash(service.entry(draft)), "findings": []}
+    checked = {"of": check_hash(service.entry(draft)), "findings": []}
     with service.ledger.database.write() as connection:
         from tasks.ledger.rows import DraftFindings
         from tasks.ledger.styles import record_findings
 
-        record_findings(connection, DraftFindings("hall", draft.edition, seen))
+        record_findings(connection, DraftFindings("hall", draft.edition, checked))
         record_findings(connection, DraftFindings("hall", "older", {"of": "x", "findings": []}))
     draft = service.write_draft("hall", TEMPLATE | {"title": "Great hall"}, draft.edition, "olga")
     assert service.publish("hall", draft.edition).version == 1, "a new title needs no new look"
@@ -179,9 +179,9 @@ def test_a_pack_goes_out_and_comes_in_as_drafts(service: StyleService, tmp_path:
     assert refused(lambda: service.import_drafts(pack, "olga")).code == "style_exists"
     assert [row.id for row in service.ledger.drafts.list()] == ["mine"], "all or none"
     service.delete_draft("mine")
-    brought = service.import_drafts(pack, "olga")
-    assert [row.id for row in brought.drafts] == ["mine", "studio-warm"]
-    assert {row.content["status"] for row in brought.drafts} == {"draft"}
+    imported = service.import_drafts(pack, "olga")
+    assert [row.id for row in imported.drafts] == ["mine", "studio-warm"]
+    assert {row.content["status"] for row in imported.drafts} == {"draft"}
     assert not [path for path in service.files.styles.iterdir() if path.name.startswith(".")]
 
 
@@ -192,7 +192,7 @@ def test_a_style_toml_alone_and_the_styles_of_other_tools_come_in(service: Style
     assert str(tmp_path) not in error.message
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.json").write_text(json.dumps({"name": "Work", "add_prompt_style": "suit", "extra": 1}))
-    brought = service.import_drafts(tmp_path / "folder", "olga")
-    assert [row.id for row in brought.drafts] == ["work"]
-    assert {each.field for each in brought.left} >= {"extra"}
+    imported = service.import_drafts(tmp_path / "folder", "olga")
+    assert [row.id for row in imported.drafts] == ["work"]
+    assert {each.field for each in imported.skipped} >= {"extra"}
     assert "licence_missing" in codes(service, "work")

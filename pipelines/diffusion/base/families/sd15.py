@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x: one text encoder, its last layer; 512 pixels."""
+"""Stable Diffusion 1.x: one text encoder, of which the last layer is used; 512 pixels."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -56,26 +56,28 @@ class StableDiffusion15:
     latent_rgb_factors = LATENT_RGB_FACTORS
     rank = 32
 
-    def encode(self, parts: Mapping[str, Any], captions: Sequence[str], skip: int = 0) -> TextEmbeddings:
+    def encode(self, components: Mapping[str, Any], captions: Sequence[str], clip_skip: int = 0) -> TextEmbeddings:
         """The last hidden state, or one before it, after the final norm."""
-        encoder = parts["text_encoder"]
-        said = encoder(tokenize(parts["tokenizer"], captions, encoder.device), output_hidden_states=skip > 0)
-        if not skip:
-            return TextEmbeddings(said[0])
+        encoder = components["text_encoder"]
+        output = encoder(
+            tokenize(components["tokenizer"], captions, encoder.device), output_hidden_states=clip_skip > 0
+        )
+        if not clip_skip:
+            return TextEmbeddings(output[0])
         # transformers no longer wraps CLIP in `text_model`; older versions do.
-        inner = getattr(encoder, "text_model", encoder)
-        return TextEmbeddings(inner.final_layer_norm(said.hidden_states[-1 - skip]))
+        text_model = getattr(encoder, "text_model", encoder)
+        return TextEmbeddings(text_model.final_layer_norm(output.hidden_states[-1 - clip_skip]))
 
-    def added_cond_kwargs(self, words: TextEmbeddings, frames: Sequence[SizeConditioning]) -> None:
-        """Its U-Net is told nothing but words."""
+    def added_cond_kwargs(self, embeddings: TextEmbeddings, sizes: Sequence[SizeConditioning]) -> None:
+        """None: its U-Net takes nothing beyond text embeddings."""
 
-    def prompt_arguments(self, words: TextEmbeddings, negative: TextEmbeddings) -> dict[str, torch.Tensor]:
-        """Arguments of the pipeline for encoded prompts."""
-        return {"prompt_embeds": words.hidden, "negative_prompt_embeds": negative.hidden}
+    def prompt_arguments(self, embeddings: TextEmbeddings, negative: TextEmbeddings) -> dict[str, torch.Tensor]:
+        """The stock pipeline's arguments for encoded prompts."""
+        return {"prompt_embeds": embeddings.hidden, "negative_prompt_embeds": negative.hidden}
 
-    def single_file_text_encoders(self, parts: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """CLIP in transformers' names, as the single files of this family have it."""
-        return single_file.clip_weights(parts["text_encoder"], "cond_stage_model.transformer.")
+    def single_file_text_encoders(self, components: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """CLIP under transformers' key names, as in the single files of this family."""
+        return single_file.clip_weights(components["text_encoder"], "cond_stage_model.transformer.")
 
     def kohya_module_name(self, module: str, config: Mapping[str, Any]) -> str:
         """`lora_unet_down_blocks_0_…`, `lora_te_text_model_…`."""

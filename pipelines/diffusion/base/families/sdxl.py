@@ -1,4 +1,4 @@
-"""Stable Diffusion XL: two text encoders, their last but one layers side by side; 1024 pixels; told sizes and crops."""
+"""Stable Diffusion XL: penultimate layers of two text encoders, concatenated; conditioned on sizes and crops; 1024 pixels."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -58,42 +58,42 @@ class StableDiffusionXL:
     text_encoders = (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"))
     rank = 16
 
-    def encode(self, parts: Mapping[str, Any], captions: Sequence[str], skip: int = 0) -> TextEmbeddings:
-        """Both last but one hidden states; the pooled words are the projection of the second encoder."""
+    def encode(self, components: Mapping[str, Any], captions: Sequence[str], clip_skip: int = 0) -> TextEmbeddings:
+        """Both penultimate hidden states; pooled is the projection of the second encoder."""
         hidden, pooled = [], None
         for tokenizer, name in self.text_encoders:
-            encoder = parts[name]
-            said = encoder(tokenize(parts[tokenizer], captions, encoder.device), output_hidden_states=True)
-            hidden.append(said.hidden_states[-2 - skip])
-            pooled = said[0]
+            encoder = components[name]
+            output = encoder(tokenize(components[tokenizer], captions, encoder.device), output_hidden_states=True)
+            hidden.append(output.hidden_states[-2 - clip_skip])
+            pooled = output[0]
         return TextEmbeddings(torch.cat(hidden, dim=-1), pooled)
 
     def added_cond_kwargs(
-        self, words: TextEmbeddings, frames: Sequence[SizeConditioning]
+        self, embeddings: TextEmbeddings, sizes: Sequence[SizeConditioning]
     ) -> dict[str, torch.Tensor] | None:
-        """Height and width before scaling, where the crop began, height and width now (SDXL's paper, 2.2)."""
-        told = [
-            (each.original.height, each.original.width, 0, 0, each.bucket.height, each.bucket.width) for each in frames
+        """Time ids: original height and width, top and left of the crop, target height and width (SDXL's paper, 2.2)."""
+        time_ids = [
+            (each.original.height, each.original.width, 0, 0, each.bucket.height, each.bucket.width) for each in sizes
         ]
-        if words.pooled is None:
+        if embeddings.pooled is None:
             return None
-        times = torch.tensor(told, device=words.pooled.device, dtype=words.pooled.dtype)
-        return {"text_embeds": words.pooled, "time_ids": times}
+        stacked = torch.tensor(time_ids, device=embeddings.pooled.device, dtype=embeddings.pooled.dtype)
+        return {"text_embeds": embeddings.pooled, "time_ids": stacked}
 
-    def prompt_arguments(self, words: TextEmbeddings, negative: TextEmbeddings) -> dict[str, torch.Tensor]:
-        """Arguments of the pipeline for encoded prompts."""
-        given = {"prompt_embeds": words.hidden, "negative_prompt_embeds": negative.hidden}
-        if words.pooled is not None and negative.pooled is not None:
-            given |= {"pooled_prompt_embeds": words.pooled, "negative_pooled_prompt_embeds": negative.pooled}
-        return given
+    def prompt_arguments(self, embeddings: TextEmbeddings, negative: TextEmbeddings) -> dict[str, torch.Tensor]:
+        """The stock pipeline's arguments for encoded prompts."""
+        arguments = {"prompt_embeds": embeddings.hidden, "negative_prompt_embeds": negative.hidden}
+        if embeddings.pooled is not None and negative.pooled is not None:
+            arguments |= {"pooled_prompt_embeds": embeddings.pooled, "negative_pooled_prompt_embeds": negative.pooled}
+        return arguments
 
-    def single_file_text_encoders(self, parts: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """CLIP in transformers' names, and OpenCLIP in its own."""
-        first = single_file.clip_weights(parts["text_encoder"], "conditioner.embedders.0.transformer.")
-        return first | single_file.open_clip_weights(parts["text_encoder_2"], "conditioner.embedders.1.model.")
+    def single_file_text_encoders(self, components: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """CLIP under transformers' key names, and OpenCLIP under its own."""
+        first = single_file.clip_weights(components["text_encoder"], "conditioner.embedders.0.transformer.")
+        return first | single_file.open_clip_weights(components["text_encoder_2"], "conditioner.embedders.1.model.")
 
     def kohya_module_name(self, module: str, config: Mapping[str, Any]) -> str:
-        """`lora_unet_input_blocks_4_1_…`: kohya's trainers call SDXL's blocks as its single files do."""
+        """`lora_unet_input_blocks_4_1_…`: kohya's trainers name SDXL's blocks as its single files do."""
         part, _, path = module.partition(".")
         if part == "unet":
             path = single_file.unet_name(path, config)

@@ -6,8 +6,9 @@ import pytest
 
 from app.operators.styles import form
 from app.words import translation
+from tasks.client.client import Client
 from templates.schema import PassStrengths, StyleFile
-from tests.app.operators.styles.drafts import open_style
+from tests.app.operators.styles.drafts import get_draft, open_style
 from tests.app.pages import as_client, press
 from tests.tasks.api.harness import ApiHarness, picture
 
@@ -42,8 +43,8 @@ def test_passes_of_a_template_are_set_only_when_switched_on(api: ApiHarness) -> 
     assert _passes(olga) is None
 
 
-def _passes(olga: Any) -> Any:
-    return olga.own_style("garden").draft.content["passes"]
+def _passes(olga: Client) -> Any:
+    return get_draft(olga).content["passes"]
 
 
 def _types(annotation: Any) -> set[Any]:

@@ -42,8 +42,8 @@ def test_of_text_encoders_and_vae_the_files_that_are_loaded_are_named(folder: Ba
         "text_encoder_2/model-00002-of-00002.safetensors",
         "vae/diffusion_pytorch_model.bin",
     ]
-    whole = folder.path / "unet" / "diffusion_pytorch_model.safetensors"
-    whole.rename(whole.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    file = folder.path / "unet" / "diffusion_pytorch_model.safetensors"
+    file.rename(file.with_name("diffusion_pytorch_model.fp16.safetensors"))
     assert next(iter(folder.companion_files())) == "text_encoder/model.fp16.safetensors", (
         "the base is in half precision"
     )
@@ -52,28 +52,28 @@ def test_of_text_encoders_and_vae_the_files_that_are_loaded_are_named(folder: Ba
 
 
 @pytest.mark.parametrize("changed", ["text_encoder/model.safetensors", "vae/diffusion_pytorch_model.bin"])
-def test_another_text_encoder_or_vae_is_told_before_anything_is_drawn(folder: BaseSource, changed: str) -> None:
-    prints = WeightChecksums()
-    drawn = {"base": "mine", **prints.for_recipe(files(folder))}
-    prints.require_unchanged(files(folder), drawn)
+def test_another_text_encoder_or_vae_is_refused_before_drawing(folder: BaseSource, changed: str) -> None:
+    checksums = WeightChecksums()
+    drawn = {"base": "mine", **checksums.for_recipe(files(folder))}
+    checksums.require_unchanged(files(folder), drawn)
     (folder.path / changed).write_text("another one, of another size")
     with pytest.raises(OperatorError, match=f"{changed} of the base mine is another file") as caught:
-        prints.require_unchanged(files(folder), drawn)
+        checksums.require_unchanged(files(folder), drawn)
     assert caught.value.code == "model_differs"
 
 
 def test_files_that_are_not_loaded_may_come_and_go(folder: BaseSource) -> None:
-    prints = WeightChecksums()
-    drawn = {"base": "mine", **prints.for_recipe(files(folder))}
+    checksums = WeightChecksums()
+    drawn = {"base": "mine", **checksums.for_recipe(files(folder))}
     (folder.path / "text_encoder" / "pytorch_model.bin").unlink()
     (folder.path / "vae" / "diffusion_pytorch_model.fp16.bin").write_text("half")
-    prints.require_unchanged(files(folder), drawn)
+    checksums.require_unchanged(files(folder), drawn)
 
 
-def test_a_recipe_from_before_they_were_hashed_is_followed_still(folder: BaseSource) -> None:
-    prints = WeightChecksums()
-    now = prints.for_recipe(files(folder))
+def test_a_recipe_without_those_hashes_is_still_accepted(folder: BaseSource) -> None:
+    checksums = WeightChecksums()
+    now = checksums.for_recipe(files(folder))
     old = {"base": "mine", BASE: now[BASE]}
     (folder.path / "vae" / "diffusion_pytorch_model.bin").write_text("another one, of another size")
-    prints.require_unchanged(files(folder), old)
-    prints.require_unchanged(files(folder), {**old, MODELS: {}})
+    checksums.require_unchanged(files(folder), old)
+    checksums.require_unchanged(files(folder), {**old, MODELS: {}})

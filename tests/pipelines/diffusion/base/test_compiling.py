@@ -8,7 +8,7 @@ import torch
 from diffusers.models.attention import BasicTransformerBlock
 from torch._dynamo.utils import counters
 
-from pipelines.diffusion.base import compiling, loading
+from pipelines.diffusion.base import device, loading
 from pipelines.diffusion.base.lease import LoadedBase
 from pipelines.diffusion.base.memory import MemoryProfile
 from pipelines.engines.painters.diffusion import Diffusion
@@ -38,9 +38,9 @@ def compiled_graphs() -> int:
 
 def test_another_person_compiles_nothing(settings: Settings, anna: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
     # PyTorch's own tracing and guards without the machine code, which takes a compiler and half a minute.
-    monkeypatch.setattr(compiling, "BACKEND", "eager")
+    monkeypatch.setattr(device, "COMPILE_BACKEND", "eager")
     torch._dynamo.reset()
-    people = [anna, hub_store.learned(settings, 2, rank=2)]
+    people = [anna, hub_store.trained_person(settings, 2, rank=2)]
     plain = hub_store.painter(settings)
     painter = hub_store.painter(replace(settings, draw=replace(settings.draw, compile=True)))
     before = compiled_graphs()
@@ -53,9 +53,9 @@ def test_another_person_compiles_nothing(settings: Settings, anna: Identity, mon
     assert np.array_equal(first[0], first[1])
 
 
-@pytest.mark.parametrize(("profile", "whole"), [("full", True), ("sliced", True), ("offload", False)])
-def test_what_is_not_whole_on_the_device_is_not_compiled(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, profile: MemoryProfile, whole: bool
+@pytest.mark.parametrize(("profile", "on_device"), [("full", True), ("sliced", True), ("offload", False)])
+def test_offloaded_networks_are_not_compiled(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, profile: MemoryProfile, on_device: bool
 ) -> None:
     compiled: list[torch.nn.Module] = []
     monkeypatch.setattr(BasicTransformerBlock, "compile", lambda self, **how: compiled.append(self))
@@ -64,4 +64,4 @@ def test_what_is_not_whole_on_the_device_is_not_compiled(
     )  # there is no GPU to leave
     base = loading.open_base("xl", settings.bases["xl"].path)
     LoadedBase(base, torch.float32, torch.device("cpu"), profile, compiled=True)
-    assert bool(compiled) == whole
+    assert bool(compiled) == on_device

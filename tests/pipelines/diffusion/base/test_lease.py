@@ -29,7 +29,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def ben(settings: Settings) -> Identity:
-    return hub_store.learned(settings, 2, rank=2)
+    return hub_store.trained_person(settings, 2, rank=2)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def alone(settings: Settings, ben: Identity) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def worn(settings: Settings, ben: Identity) -> np.ndarray:
+def load_person(settings: Settings, ben: Identity) -> np.ndarray:
     """Ben by his LoRA, from a fresh process."""
     return fresh(settings, ben, "lora")
 
@@ -72,40 +72,45 @@ def stopping(at: int) -> Callable[[int], None]:
     ids=lambda names: "+".join(names),
 )
 def test_a_portrait_after_one_that_was_cancelled_is_that_of_a_fresh_process(
-    settings: Settings, anna: Identity, ben: Identity, alone: np.ndarray, worn: np.ndarray, armed: tuple[str, ...]
+    settings: Settings,
+    anna: Identity,
+    ben: Identity,
+    alone: np.ndarray,
+    load_person: np.ndarray,
+    armed: tuple[str, ...],
 ) -> None:
     painter = hub_store.painter(settings)
     for step in range(1, STEPS + 1):
         with pytest.raises(Cancelled):
             painter.draw(plan(painter, anna, *armed, freeu=True, cutoff=0.5), stopping(step))
         assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "instantid")), alone)
-        assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "lora")), worn)
+        assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "lora")), load_person)
     painter.close()
 
 
 def test_a_portrait_after_perturbed_guidance_was_cancelled_is_that_of_a_fresh_process(
-    settings: Settings, anna: Identity, ben: Identity, alone: np.ndarray, worn: np.ndarray
+    settings: Settings, anna: Identity, ben: Identity, alone: np.ndarray, load_person: np.ndarray
 ) -> None:
     painter = hub_store.painter(settings)
     for armed in (("lora",), ("instantid", "lora"), ("faceid_plus",)):
         with pytest.raises(Cancelled):
             painter.draw(plan(painter, anna, *armed, perturbed=3.0), stopping(2))
         assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "instantid")), alone)
-        assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "lora")), worn)
+        assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "lora")), load_person)
     painter.close()
 
 
 def test_fifty_turns_between_two_people_leave_base_and_portraits_as_they_were(
-    settings: Settings, anna: Identity, ben: Identity, worn: np.ndarray
+    settings: Settings, anna: Identity, ben: Identity, load_person: np.ndarray
 ) -> None:
-    twins = [fresh(settings, anna, "lora"), worn]
-    assert not np.array_equal(twins[0], twins[1])
+    copies = [fresh(settings, anna, "lora"), load_person]
+    assert not np.array_equal(copies[0], copies[1])
     painter = hub_store.painter(settings)
     plans = [plan(painter, anna, "lora"), plan(painter, ben, "lora")]
     hub_store.pixels(painter, plan(painter, hub_store.stranger(9), "instantid"))
     before = hub_store.weights_of(painter)
     for turn in range(50):
-        assert np.array_equal(hub_store.pixels(painter, plans[turn % 2]), twins[turn % 2])
+        assert np.array_equal(hub_store.pixels(painter, plans[turn % 2]), copies[turn % 2])
     assert hub_store.weights_of(painter) == before
     painter.close()
 
@@ -121,7 +126,7 @@ def test_the_slot_does_what_loading_the_lora_does(settings: Settings, anna: Iden
 
 
 def test_a_larger_rank_makes_the_slot_grow_and_a_smaller_one_is_padded(settings: Settings, ben: Identity) -> None:
-    large = hub_store.learned(settings, 3, rank=24)
+    large = hub_store.trained_person(settings, 3, rank=24)
     painter = hub_store.painter(settings)
     first = hub_store.pixels(painter, plan(painter, ben, "lora"))
     grown = hub_store.pixels(painter, plan(painter, large, "lora"))

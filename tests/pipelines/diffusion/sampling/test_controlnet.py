@@ -22,7 +22,7 @@ from tests import hub_store
 from tests.fakes import RecordingProgress
 
 SCENE = PromptSpec("a photo of a {who}", "low quality")
-SEEN = 1e-5
+VISIBLE = 1e-5
 SIZE = Size(64, 64)
 
 
@@ -66,9 +66,9 @@ def picture(seed: int = 0) -> Image:
     return image
 
 
-def drawn(painter: Diffusion, who: Identity, *hints: ControlInput, **more: Any) -> np.ndarray:
+def drawn(painter: Diffusion, who: Identity, *inputs: ControlInput, **more: Any) -> np.ndarray:
     technique = GenerationOptions(
-        identities=("lora",), scheduler="own", steps=4, guidance=4.0, control_inputs=hints, **{"base": "xl", **more}
+        identities=("lora",), scheduler="own", steps=4, guidance=4.0, control_inputs=inputs, **{"base": "xl", **more}
     )
     return hub_store.pixels(painter, small(painter.plan(hub_store.request(who, SCENE, technique))))
 
@@ -93,42 +93,46 @@ def apart(one: np.ndarray, other: np.ndarray) -> float:
     ],
     ids=lambda each: next(iter(each), "none") if isinstance(each, dict) else "",
 )
-def test_each_of_several_hints_is_followed_with_its_scale_and_its_part_of_the_steps(
+def test_each_control_input_acts_with_its_scale_in_its_part_of_the_steps(
     painter: Diffusion, anna: Identity, change: dict[str, Any], matters: bool
 ) -> None:
     fixed = ControlInput("canny", picture(2), 0.6, drawn=True)
-    hint = ControlInput("pose", picture(), 0.5, drawn=True)
-    both = drawn(painter, anna, fixed, hint)
-    assert (apart(both, drawn(painter, anna, fixed, replace(hint, **change))) > SEEN) == matters
-    assert min(apart(both, drawn(painter, anna, each)) for each in (fixed, hint)) > SEEN
+    control_input = ControlInput("pose", picture(), 0.5, drawn=True)
+    both = drawn(painter, anna, fixed, control_input)
+    assert (apart(both, drawn(painter, anna, fixed, replace(control_input, **change))) > VISIBLE) == matters
+    assert min(apart(both, drawn(painter, anna, each)) for each in (fixed, control_input)) > VISIBLE
 
 
-def test_a_hint_that_is_never_followed_is_none(painter: Diffusion, anna: Identity) -> None:
+def test_a_control_input_with_scale_0_changes_nothing(painter: Diffusion, anna: Identity) -> None:
     silent = drawn(painter, anna, ControlInput("canny", picture(), 0.0, drawn=True))
     assert apart(silent, drawn(painter, anna)) < 1e-5
 
 
 def test_the_colour_network_loads_as_it_is_published(painter: Diffusion, settings: Settings) -> None:
     ann = hub_store.stranger(1)
-    hint = ControlInput("color", picture(), 0.8)
+    control_input = ControlInput("color", picture(), 0.8)
     more = {"identities": ("faceid",), "base": "sd"}
-    technique = GenerationOptions(scheduler="own", steps=3, guidance=4.0, control_inputs=(hint,), **more)
+    technique = GenerationOptions(scheduler="own", steps=3, guidance=4.0, control_inputs=(control_input,), **more)
     made = small(painter.plan(hub_store.request(ann, SCENE, technique)))
-    followed = hub_store.pixels(painter, made)
+    controlled = hub_store.pixels(painter, made)
     canny = replace(made.parameters.options.control_inputs[0], kind="canny")
-    twin = replace(made, parameters=replace(made.parameters, options=replace(made.parameters.options, hints=(canny,))))
+    twin = replace(
+        made, parameters=replace(made.parameters, options=replace(made.parameters.options, control_inputs=(canny,)))
+    )
     # The tiny one has the very weights of the tiny canny network.
-    assert apart(followed, hub_store.pixels(painter, twin)) < 1e-5
-    without = replace(made, parameters=replace(made.parameters, options=replace(made.parameters.options, hints=())))
-    assert apart(followed, hub_store.pixels(painter, without)) > 10 * SEEN
+    assert apart(controlled, hub_store.pixels(painter, twin)) < 1e-5
+    without = replace(
+        made, parameters=replace(made.parameters, options=replace(made.parameters.options, control_inputs=()))
+    )
+    assert apart(controlled, hub_store.pixels(painter, without)) > 10 * VISIBLE
 
 
 def test_controls_draw_once_a_request_and_before_the_base_is_loaded(settings: Settings, anna: Identity) -> None:
-    painter, asked = hub_store.painter(settings), []
+    painter, calls = hub_store.painter(settings), []
     control = painter._control
 
     def counting(kind: str) -> Any:
-        asked.append((kind, painter._loaded))
+        calls.append((kind, painter._loaded))
         return control(kind)
 
     painter._control = counting
@@ -137,12 +141,12 @@ def test_controls_draw_once_a_request_and_before_the_base_is_loaded(settings: Se
     )
     request = replace(hub_store.request(anna, SCENE, technique, size=SIZE), count=2)
     painter.paint(request, RecordingProgress())
-    assert asked == [("canny", None)]
+    assert calls == [("canny", None)]
     painter.close()
 
 
 @pytest.mark.parametrize(
-    ("hint", "base", "says", "error"),
+    ("control_input", "base", "says", "error"),
     [
         (ControlInput("magic", picture()), "xl", "There is no control 'magic'", UserError),
         (ControlInput("color", picture()), "xl", "no network for the control 'color' on sdxl", UserError),
@@ -154,16 +158,16 @@ def test_controls_draw_once_a_request_and_before_the_base_is_loaded(settings: Se
     ],
     ids=lambda each: each.kind if isinstance(each, ControlInput) else None,
 )
-def test_a_hint_that_cannot_be_followed_is_told_before_the_base_is_loaded(
-    settings: Settings, anna: Identity, hint: ControlInput, base: str, says: str, error: type[Exception]
+def test_an_unsupported_control_is_refused_before_the_base_is_loaded(
+    settings: Settings, anna: Identity, control_input: ControlInput, base: str, says: str, error: type[Exception]
 ) -> None:
     painter = hub_store.painter(settings)
     with pytest.raises(error, match=says):
-        drawn(painter, anna, hint, base=base)
+        drawn(painter, anna, control_input, base=base)
     assert painter._loaded is None
 
 
-def test_what_can_be_followed_on_a_base_and_what_it_lacks_is_told_in_advance(settings: Settings) -> None:
+def test_supported_controls_and_missing_models_are_known_in_advance(settings: Settings) -> None:
     able = build.missing_by_ability(settings)
     assert able["base:xl:hint:canny"] == able["base:sd:hint:color"] == []
     assert "portrait models pull controlnet_tile_sdxl" in able["base:xl:hint:tile"][0]
@@ -173,15 +177,15 @@ def test_what_can_be_followed_on_a_base_and_what_it_lacks_is_told_in_advance(set
     assert "no network for the control 'color' on sdxl" in able["base:xl:hint:color"][0]
 
 
-def test_hints_are_told_by_the_marks_of_their_pictures_and_read_back() -> None:
-    hint = ControlInput("canny", picture(), 0.7, 0.1, 0.9)
-    said = to_dict(GenerationOptions(control_inputs=(hint,)))
-    assert said["hints"] == [
+def test_control_inputs_are_stored_by_picture_hash_and_read_back() -> None:
+    control_input = ControlInput("canny", picture(), 0.7, 0.1, 0.9)
+    stored = to_dict(GenerationOptions(control_inputs=(control_input,)))
+    assert stored["hints"] == [
         {"kind": "canny", "scale": 0.7, "start": 0.1, "end": 0.9, "picture": picture_hash(picture())}
     ]
-    (back,) = from_dict(said, {picture_hash(picture()): picture()}).control_inputs
-    assert np.array_equal(back.picture, hint.picture)
-    assert to_dict(GenerationOptions(control_inputs=(back,))) == said
+    (back,) = from_dict(stored, {picture_hash(picture()): picture()}).control_inputs
+    assert np.array_equal(back.picture, control_input.picture)
+    assert to_dict(GenerationOptions(control_inputs=(back,))) == stored
     with pytest.raises(UserError, match="Name it with --hint") as caught:
-        from_dict(said, {picture_hash(picture(5)): picture(5)})
+        from_dict(stored, {picture_hash(picture(5)): picture(5)})
     assert caught.value.code == "hint_missing"

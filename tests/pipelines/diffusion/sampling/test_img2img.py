@@ -27,7 +27,7 @@ from tests.faceworld.train import BASE
 SCENE = PromptSpec("a photo of a {who}", "low quality")
 SIZE = Size(64, 80)
 NEAR = 2e-4
-SEEN = 1e-3
+VISIBLE = 1e-3
 """A change that is more than rounding."""
 STRONG = 2.0
 """The largest scale of a hint: the tiny control network moves pixels by a few ten-thousandths."""
@@ -52,16 +52,16 @@ def right_half() -> Mask:
 
 
 def plan(
-    painter: Diffusion, who: Identity, names: tuple[str, ...], told: dict[str, Any], **more: Any
+    painter: Diffusion, who: Identity, names: tuple[str, ...], given: dict[str, Any], **more: Any
 ) -> GenerationPlan:
     """`told` of the technique, `more` of the drawing; without names, nobody in particular is drawn."""
     usual: dict[str, Any] = {"scheduler": "own", "steps": 4, "guidance": 4.0, "cutoff": 1.0}
-    technique = GenerationOptions(identities=names or ("lora",), **(usual | told))
+    technique = GenerationOptions(identities=names or ("lora",), **(usual | given))
     made = painter.plan(hub_store.request(who, SCENE, technique, seed=5))
     if not names:
         made = replace(made, identities=(), parameters=replace(made.parameters, prompt="a photo of a man"))
     technique = replace(
-        made.parameters.options, hints=technique.control_inputs
+        made.parameters.options, control_inputs=technique.control_inputs
     )  # of this size, not of the one that was planned
     return replace(
         made, parameters=replace(made.parameters, size=SIZE, options=technique, **({"start": start()} | more))
@@ -85,9 +85,9 @@ def test_a_drawing_is_what_a_plain_call_of_diffusers_draws(
     painter: Diffusion, settings: Settings, anna: Identity, base: str, masked: bool, hinted: bool, kind: str
 ) -> None:
     edges = np.asarray(np.random.default_rng(1).integers(0, 2, (80, 64, 1)).repeat(3, 2) * 255, np.uint8)
-    told = {"base": base, "hints": (ControlInput("canny", edges, STRONG, drawn=True),) if hinted else ()}
+    given = {"base": base, "control_inputs": (ControlInput("canny", edges, STRONG, drawn=True),) if hinted else ()}
     who = replace(anna, lora=None, tokens=anna.lora)  # on either base, for it is not worn
-    made = plan(painter, who, (), told, strength=0.6, mask=right_half() if masked else None)
+    made = plan(painter, who, (), given, strength=0.6, mask=right_half() if masked else None)
     ours = hub_store.pixels(painter, made)
 
     folder = settings.bases[base].path
@@ -115,7 +115,7 @@ def test_a_drawing_is_what_a_plain_call_of_diffusers_draws(
     assert np.abs(ours - theirs).max() < 1e-5
     if hinted:
         unguided = replace(
-            made, parameters=replace(made.parameters, options=replace(made.parameters.options, hints=()))
+            made, parameters=replace(made.parameters, options=replace(made.parameters.options, control_inputs=()))
         )
         assert np.abs(ours - hub_store.pixels(painter, unguided)).max() > NEAR
     assert np.abs(ours - start() / 255).max() > 0.01
@@ -164,7 +164,7 @@ def test_latents_outside_a_mask_stay(painter: Diffusion, anna: Identity, base: s
     half, none, all_of_it = latents
     assert torch.equal(half[..., :4], none[..., :4])
     assert (half[..., 4:] - none[..., 4:]).abs().min() > 0
-    assert (all_of_it[..., :4] - none[..., :4]).abs().max() > SEEN
+    assert (all_of_it[..., :4] - none[..., :4]).abs().max() > VISIBLE
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -175,41 +175,43 @@ def test_people_are_drawn_into_pictures_with_guidance_that_ends_early(
     painter: Diffusion, settings: Settings, anna: Identity, names: tuple[str, ...], masked: bool
 ) -> None:
     edges = np.zeros((80, 64, 3), np.uint8)
-    hints = (ControlInput("canny", edges, drawn=True), ControlInput("depth", edges, drawn=True))
+    inputs = (ControlInput("canny", edges, drawn=True), ControlInput("depth", edges, drawn=True))
     more: dict[str, Any] = {"strength": 0.8, "mask": right_half() if masked else None}
-    told = {"steps": 5, "strengths": {"photomaker": 0.0, "photomaker_v2": 0.0}}
-    first = hub_store.pixels(painter, plan(painter, anna, names, told, **more))
-    other = hub_store.pixels(painter, plan(painter, hub_store.learned(settings, 2), names, told, **more))
-    assert np.abs(first - other).max() > SEEN
-    early = hub_store.pixels(painter, plan(painter, anna, names, told | {"cutoff": 0.5}, **more))
-    assert np.abs(first - early).max() > SEEN
-    followed = hub_store.pixels(painter, plan(painter, anna, names, told | {"cutoff": 0.5, "hints": hints}, **more))
-    assert np.abs(early - followed).max() > SEEN
-    assert np.array_equal(hub_store.pixels(painter, plan(painter, anna, names, told, **more)), first)
+    given = {"steps": 5, "strengths": {"photomaker": 0.0, "photomaker_v2": 0.0}}
+    first = hub_store.pixels(painter, plan(painter, anna, names, given, **more))
+    other = hub_store.pixels(painter, plan(painter, hub_store.trained_person(settings, 2), names, given, **more))
+    assert np.abs(first - other).max() > VISIBLE
+    early = hub_store.pixels(painter, plan(painter, anna, names, given | {"cutoff": 0.5}, **more))
+    assert np.abs(first - early).max() > VISIBLE
+    controlled = hub_store.pixels(
+        painter, plan(painter, anna, names, given | {"cutoff": 0.5, "control_inputs": inputs}, **more)
+    )
+    assert np.abs(early - controlled).max() > VISIBLE
+    assert np.array_equal(hub_store.pixels(painter, plan(painter, anna, names, given, **more)), first)
 
 
 def test_perturbed_attention_goes_with_pictures_where_stock_pipelines_let_it(
     painter: Diffusion, anna: Identity
 ) -> None:
     sd = replace(anna, lora=None, tokens=anna.lora)
-    hint = ControlInput("canny", np.zeros((80, 64, 3), np.uint8), drawn=True)
+    control_input = ControlInput("canny", np.zeros((80, 64, 3), np.uint8), drawn=True)
     refused: dict[tuple[str, bool, bool], str] = {}
-    for base, who, masked, hints in (
-        (base, who, masked, hints)
+    for base, who, masked, inputs in (
+        (base, who, masked, inputs)
         for base, who in (("xl", anna), ("sd", sd))
         for masked in (False, True)
-        for hints in ((), (hint,))
+        for inputs in ((), (control_input,))
     ):
         each = []
         for scale in (0.0, 3.0):
-            told = {"base": base, "hints": hints, "perturbed": scale}
-            made = plan(painter, who, () if base == "sd" else ("lora",), told, strength=0.8)
+            given = {"base": base, "control_inputs": inputs, "perturbed": scale}
+            made = plan(painter, who, () if base == "sd" else ("lora",), given, strength=0.8)
             made = replace(made, parameters=replace(made.parameters, mask=right_half() if masked else None))
             try:
                 each.append(hub_store.pixels(painter, made))
             except UserError as error:
-                refused[base, masked, bool(hints)] = error.code
-        assert len(each) == 1 or np.abs(each[0] - each[1]).max() > SEEN
+                refused[base, masked, bool(inputs)] = error.code
+        assert len(each) == 1 or np.abs(each[0] - each[1]).max() > VISIBLE
     assert refused == {("xl", True, True): "bad_technique", ("sd", False, True): "bad_technique"}
 
 
@@ -223,7 +225,7 @@ def test_every_scheduler_begins_from_a_picture(painter: Diffusion, anna: Identit
         assert len(heard) >= 3
 
 
-def test_what_no_stock_pipeline_does_is_told_before_the_base_is_loaded(
+def test_what_no_stock_pipeline_supports_is_refused_before_the_base_is_loaded(
     settings: Settings, anna: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fresh = hub_store.painter(settings)
@@ -241,8 +243,8 @@ def test_the_farther_it_goes_the_less_is_left_of_the_picture(tmp_path: Path) -> 
     face = hub_store.painter(
         Settings(models=models, bases={"face": BaseLocation(BASE)}, draw=DrawSettings(base="face", device="cpu"))
     )
-    told = GenerationOptions(base="face", scheduler="own", steps=12, guidance=4.0, cutoff=1.0)
-    drawing = GenerationParameters("a photo of a person, in a red shirt", "", Size(48, 48), 1, 12, 4.0, told)
+    given = GenerationOptions(base="face", scheduler="own", steps=12, guidance=4.0, cutoff=1.0)
+    drawing = GenerationParameters("a photo of a person, in a red shirt", "", Size(48, 48), 1, 12, 4.0, given)
     base, who = face._bases("face"), hub_store.stranger(1)
     first = hub_store.pixels(face, GenerationPlan(who, base, (), drawing, "", (), drawing.size))
     begun = replace(drawing, seed=9, start=np.asarray((first * 255).round(), np.uint8))
@@ -277,16 +279,16 @@ def test_a_vae_that_overflows_in_half_precision_is_used_in_float32_and_comes_bac
     drawing = GenerationParameters("", "", SIZE, 0, 4, 1.0, GenerationOptions(), start())
     pipeline_call._call_pipeline(pipe, {}, drawing, pipeline_call._StepCallback((), [].append, drawing, 1.0, None))
     assert pipe.vae.dtype == torch.float16
-    seen: list[torch.dtype] = []
+    changed: list[torch.dtype] = []
     decode = pipe.vae.decode
-    pipe.vae.decode = lambda given, **more: (seen.append(given.dtype), decode(given, **more))[1]
+    pipe.vae.decode = lambda given, **more: (changed.append(given.dtype), decode(given, **more))[1]
     with torch.no_grad():
         assert img2img.vae_round_trip(pipe, start()).shape == (SIZE.height, SIZE.width, 3)
-    assert seen == [torch.float32]
+    assert changed == [torch.float32]
     assert pipe.vae.dtype == torch.float16
 
 
-def test_a_mask_is_rounded_up_to_whole_latents() -> None:
+def test_a_mask_is_rounded_up_to_latents() -> None:
     mask = np.zeros((20, 24), np.float32)
     mask[9, 17], mask[19, 0] = 0.5, 0.49
     grown = img2img.round_up_mask(mask, 8)

@@ -29,28 +29,28 @@ class Clock:
         return self.now
 
 
-def test_a_look_is_taken_at_most_twice_a_second() -> None:
+def test_previews_are_made_at_most_twice_a_second() -> None:
     clock = Clock()
-    peek = LatentPreview(sdxl.LATENT_RGB_FACTORS, clock)
-    looks: list[Image] = []
+    preview = LatentPreview(sdxl.LATENT_RGB_FACTORS, clock)
+    images: list[Image] = []
     for step in range(1, 41):
         clock.now = step * 0.1
-        peek(torch.full((1, 4, 8, 6), float(step)))
-        if peek.image is not None and not any(peek.image is look for look in looks):
-            looks.append(peek.image)
-    assert len(looks) == 8
-    assert looks[0].shape == (32, 24, 3)
+        preview(torch.full((1, 4, 8, 6), float(step)))
+        if preview.image is not None and not any(preview.image is image for image in images):
+            images.append(preview.image)
+    assert len(images) == 8
+    assert images[0].shape == (32, 24, 3)
 
 
 def test_latents_of_another_width_are_not_looked_at() -> None:
     clock = Clock()
-    peek = LatentPreview(sd15.LATENT_RGB_FACTORS, clock)
+    preview = LatentPreview(sd15.LATENT_RGB_FACTORS, clock)
     clock.now = 5
-    peek(torch.zeros(1, 8, 8, 8))
-    assert peek.image is None
+    preview(torch.zeros(1, 8, 8, 8))
+    assert preview.image is None
 
 
-def test_every_family_says_what_its_latents_look_like() -> None:
+def test_every_family_has_latent_rgb_factors() -> None:
     for family in every_family():
         matrix, middle = family.latent_rgb_factors
         assert np.array(matrix).shape == (4, 3)
@@ -77,14 +77,14 @@ def test_noise_that_is_counted_in_tens_does_not_hide_the_picture() -> None:
 
 
 @pytest.mark.parametrize("base", ["sd", "xl"])
-def test_looking_changes_nothing_and_is_told(
+def test_previews_change_nothing_and_are_reported(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, base: str
 ) -> None:
     settings = filled(tmp_path_factory)
     painter = hub_store.painter(settings)
-    told = GenerationOptions(base=base, identities=("faceid",), scheduler="own", steps=4, guidance=4.0, cutoff=0.5)
+    reported = GenerationOptions(base=base, identities=("faceid",), scheduler="own", steps=4, guidance=4.0, cutoff=0.5)
     request = replace(
-        hub_store.request(hub_store.stranger(1), PromptSpec("a photo of a {who}"), told, size=Size(64, 80)), count=2
+        hub_store.request(hub_store.stranger(1), PromptSpec("a photo of a {who}"), reported, size=Size(64, 80)), count=2
     )
     heard: list[Image | None] = []
     plain = painter.paint(request, lambda done, total, doing, preview=None: None)

@@ -86,7 +86,7 @@ def test_the_refiner_changes_what_any_identity_draws_and_leaves_the_base_as_it_w
     assert np.array_equal(hub_store.pixels(painter, plan(painter, anna, *names, refiner=0.0)), alone)
 
 
-def test_the_refiner_is_told_no_word_that_was_learned(painter: Diffusion, anna: Identity) -> None:
+def test_the_refiners_prompt_has_no_trained_token(painter: Diffusion, anna: Identity) -> None:
     made = plan(painter, anna, "lora")
     assert "sks" in made.parameters.prompt
     assert made.refiner_prompt == "a photo of a man"
@@ -101,7 +101,7 @@ def test_the_refiner_is_told_no_word_that_was_learned(painter: Diffusion, anna: 
     ],
     ids=str,
 )
-def test_what_the_refiner_cannot_go_on_from_is_told_beforehand(
+def test_what_the_refiner_does_not_support_is_refused_beforehand(
     painter: Diffusion, anna: Identity, more: dict[str, Any], says: str
 ) -> None:
     technique = GenerationOptions(**{"identities": ("lora",), "scheduler": "own", "refiner": 0.2, **more})
@@ -109,7 +109,7 @@ def test_what_the_refiner_cannot_go_on_from_is_told_beforehand(
         painter.plan(hub_store.request(hub_store.stranger(1) if "base" in more else anna, SCENE, technique))
 
 
-def test_a_refiner_that_is_not_here_is_told_with_what_brings_it(settings: Settings, anna: Identity) -> None:
+def test_a_missing_refiner_is_named_with_its_pull(settings: Settings, anna: Identity) -> None:
     painter = hub_store.painter(settings)
     file = settings.models.folder / refiner.MODEL / "unet" / "config.json"
     held = file.read_bytes()
@@ -141,12 +141,12 @@ class Pipeline:
 def test_where_both_do_not_fit_each_waits_for_its_turn(
     monkeypatch: pytest.MonkeyPatch, free: float, log: list[str]
 ) -> None:
-    seen: list[str] = []
-    second: Any = SimpleNamespace(pipeline=Pipeline("refiner", seen))
-    loaded = SimpleNamespace(pipeline=Pipeline("base", seen), profile="full")
+    events: list[str] = []
+    second: Any = SimpleNamespace(pipeline=Pipeline("refiner", events))
+    loaded = SimpleNamespace(pipeline=Pipeline("base", events), profile="full")
     lease: Any = SimpleNamespace(loaded=loaded, device=torch.device("cuda"))
     monkeypatch.setattr(refiner.device, "free_memory", lambda where: free)
     monkeypatch.setattr(refiner.device, "release_memory", lambda where: None)
     with refiner.refiner_on_device(lease, second):
-        seen.append("drawn")
-    assert seen == log
+        events.append("drawn")
+    assert events == log

@@ -34,8 +34,8 @@ def test_the_merge_is_the_nearest_of_its_rank_to_the_mean_update() -> None:
 
 def test_with_room_for_all_of_them_nothing_is_lost() -> None:
     loras = [made(1), made(2)]
-    whole = merge(loras, [0.25, 0.75], rank=8)
-    assert torch.allclose(update(whole), 0.25 * update(loras[0]) + 0.75 * update(loras[1]), atol=1e-4)
+    merged = merge(loras, [0.25, 0.75], rank=8)
+    assert torch.allclose(update(merged), 0.25 * update(loras[0]) + 0.75 * update(loras[1]), atol=1e-4)
 
 
 def test_merging_one_with_itself_changes_nothing_and_mean_factors_are_another_thing() -> None:

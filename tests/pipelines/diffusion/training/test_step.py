@@ -31,16 +31,16 @@ def test_the_first_step_equals_a_straightforward_loop(
     hub: Path, tmp_path: Path, name: str, gamma: float, prior: PriorSettings
 ) -> None:
     knobs = replace(PLAIN, batch=2, min_snr=gamma, prior=prior)
-    course = tiny_training.training_run(hub, name, knobs, tmp_path)
-    learner, material = run.build_learner(course, None), run.build_dataset(course)
+    training_run = tiny_training.training_run(hub, name, knobs, tmp_path)
+    learner, dataset = run.build_learner(training_run, None), run.build_dataset(training_run)
     random = torch.Generator().manual_seed(3)
     # The second factor begins at zero, where half of the gradients vanish.
     weights = {key: 0.3 * torch.randn(each.shape, generator=random) for key, each in learner.get_weights().items()}
     learner.load_weights(weights)
-    loss = learner.loss(material, 0)
+    loss = learner.loss(dataset, 0)
     loss.backward()
     grown = {key: place.grad for key, place in lora.trainable_parameters(learner.unet, "unet")}
-    expected, gradients = straightforward(course, knobs, weights, material)
+    expected, gradients = straightforward(training_run, knobs, weights, dataset)
     assert loss.item() == pytest.approx(expected, abs=1e-5, rel=1e-5)
     assert grown.keys() == gradients.keys()
     assert max(each.abs().max().item() for each in gradients.values()) > 1e-3
@@ -51,43 +51,45 @@ def test_the_first_step_equals_a_straightforward_loop(
 
 
 def straightforward(
-    course: TrainingRun, knobs: TrainSettings, weights: lora.Weights, material: ours.Dataset
+    training_run: TrainingRun, knobs: TrainSettings, weights: lora.Weights, dataset: ours.Dataset
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """As diffusers' scripts write it: everything in the loop, one batch of the person and of others."""
-    pipeline = loading.load_pipeline(course.base, torch.float32)
+    pipeline = loading.load_pipeline(training_run.base, torch.float32)
     pipeline.unet.requires_grad_(False)
     pipeline.unet.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=list(LORA_TARGETS)))
     set_peft_model_state_dict(pipeline.unet, {key.removeprefix("unet."): each for key, each in weights.items()})
     schedule: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
-    own = [course.job.training.crops[at] for at in material.sample_indices(0)]
+    own = [training_run.job.training.crops[at] for at in dataset.sample_indices(0)]
     images, captions = [crop.image for crop in own], [crop.caption for crop in own]
     random = torch.Generator().manual_seed(ours._step_seed(knobs.seed, 0))
-    draws = [drawn(random, len(own))]
+    draws = [draw(random, len(own))]
     if knobs.prior.weight:
-        folder = class_images.cache_folder(course.cache, course.base_hash, knobs.prior, "person", 64)
-        picked = material.class_indices(0)
+        folder = class_images.cache_folder(training_run.cache, training_run.base_hash, knobs.prior, "person", 64)
+        picked = dataset.class_indices(0)
         images += [read(folder / f"{at:04}.png") for at in picked]
         captions += ["a photo of a person"] * len(picked)
-        draws.append(drawn(random, len(picked)))
+        draws.append(draw(random, len(picked)))
     spread, noise, times = (torch.cat(each) for each in zip(*draws, strict=True))
     pixels = torch.stack([torch.tensor(resized(image)).permute(2, 0, 1) for image in images])
     with torch.no_grad():
-        seen = pipeline.vae.encode(pixels / 127.5 - 1).latent_dist
-        latents = (seen.mean + seen.std * spread) * pipeline.vae.config.scaling_factor
-        told = pipeline.encode_prompt(
+        posterior = pipeline.vae.encode(pixels / 127.5 - 1).latent_dist
+        latents = (posterior.mean + posterior.std * spread) * pipeline.vae.config.scaling_factor
+        embeds = pipeline.encode_prompt(
             prompt=captions, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
         )
     added = None
-    if course.base.name == "sdxl":
+    if training_run.base.name == "sdxl":
         sizes = [[image.shape[0], image.shape[1], 0, 0, 64, 64] for image in images]
-        added = {"text_embeds": told[2], "time_ids": torch.tensor(sizes, dtype=torch.float32)}
-    said = pipeline.unet(schedule.add_noise(latents, noise, times), times, told[0], added_cond_kwargs=added).sample
+        added = {"text_embeds": embeds[2], "time_ids": torch.tensor(sizes, dtype=torch.float32)}
+    prediction = pipeline.unet(
+        schedule.add_noise(latents, noise, times), times, embeds[0], added_cond_kwargs=added
+    ).sample
     velocity = schedule.config.prediction_type == "v_prediction"
     target = schedule.get_velocity(latents, noise, times) if velocity else noise
-    errors = nn.mse_loss(said, target, reduction="none").mean(dim=(1, 2, 3))
+    errors = nn.mse_loss(prediction, target, reduction="none").mean(dim=(1, 2, 3))
     if knobs.min_snr:
-        kept = schedule.alphas_cumprod[times]
-        snr = kept / (1 - kept)
+        alphas = schedule.alphas_cumprod[times]
+        snr = alphas / (1 - alphas)
         errors = errors * torch.minimum(snr, torch.tensor(5.0)) / (snr + 1 if velocity else snr)
     loss = errors[: len(own)].mean()
     if knobs.prior.weight:
@@ -98,8 +100,8 @@ def straightforward(
     return loss.item(), {f"unet.{key}": named[key] for key in places}
 
 
-def drawn(random: torch.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Chance in the order in which the learner asks for it."""
+def draw(random: torch.Generator, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Random numbers in the order in which the learner draws them."""
     for _ in range(count):
         torch.randint(0, 1, (), generator=random)  # mirrored or not
     spread = torch.randn((count, 4, 8, 8), generator=random)
@@ -124,33 +126,33 @@ def resized(image: np.ndarray) -> np.ndarray:
 def test_gradient_checkpointing_changes_nothing(hub: Path, tmp_path: Path) -> None:
     losses = {}
     for mode in ("off", "light", "full"):
-        course = tiny_training.training_run(hub, "sd15", replace(PLAIN, checkpointing=mode), tmp_path)
-        assert course.plan.checkpointing == mode
-        learner, material = run.build_learner(course, None), run.build_dataset(course)
+        training_run = tiny_training.training_run(hub, "sd15", replace(PLAIN, checkpointing=mode), tmp_path)
+        assert training_run.plan.checkpointing == mode
+        learner, dataset = run.build_learner(training_run, None), run.build_dataset(training_run)
         learner.unet.train()
-        losses[mode] = [learner.train_step(material, step) for step in range(2)]
+        losses[mode] = [learner.train_step(dataset, step) for step in range(2)]
     assert losses["light"] == losses["off"]
     assert losses["full"] == losses["off"]
 
 
-def test_pictures_of_another_shape_than_the_class_pictures_are_learned_beside_them(hub: Path, tmp_path: Path) -> None:
+def test_samples_of_another_shape_than_the_class_images_are_trained_together(hub: Path, tmp_path: Path) -> None:
     knobs = replace(PLAIN, prior=PRIOR)
-    course = tiny_training.training_run(hub, "sd15", knobs, tmp_path)
-    material = run.build_dataset(course)
-    wide = replace(material.samples[0], moments=material.samples[0].moments[..., :4, :])
-    learner = run.build_learner(course, None)
-    both = learner.loss(replace(material, samples=[wide]), 0).item()
-    alone = learner.loss(replace(material, samples=[wide], class_samples=[]), 0).item()
+    training_run = tiny_training.training_run(hub, "sd15", knobs, tmp_path)
+    dataset = run.build_dataset(training_run)
+    wide = replace(dataset.samples[0], moments=dataset.samples[0].moments[..., :4, :])
+    learner = run.build_learner(training_run, None)
+    both = learner.loss(replace(dataset, samples=[wide]), 0).item()
+    alone = learner.loss(replace(dataset, samples=[wide], class_samples=[]), 0).item()
     assert both > alone
 
 
 def test_dropped_captions_mirrors_and_offset_noise_are_drawn_for_each_picture(hub: Path, tmp_path: Path) -> None:
     knobs = replace(PLAIN, flips=True, caption_drop=0.5, noise_offset=0.1)
-    course = tiny_training.training_run(hub, "sd15", knobs, tmp_path)
-    learner, material = run.build_learner(course, None), run.build_dataset(course)
-    assert material.samples[0].moments.shape == (2, 2, 4, 8, 8)
+    training_run = tiny_training.training_run(hub, "sd15", knobs, tmp_path)
+    learner, dataset = run.build_learner(training_run, None), run.build_dataset(training_run)
+    assert dataset.samples[0].moments.shape == (2, 2, 4, 8, 8)
     random = torch.Generator().manual_seed(1)
-    many = learner._noise_samples(material, [material.samples[0]] * 200, random)
+    many = learner._noise_samples(dataset, [dataset.samples[0]] * 200, random)
     assert 0.3 < many.captions.count("") / 200 < 0.7
     assert many.noise.mean(dim=(2, 3)).std() > 0.15, "an offset moves whole channels; without it this is 0.125"
     assert len({round(float(each.mean()), 1) for each in many.latents}) >= 1

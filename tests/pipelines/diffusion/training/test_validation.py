@@ -1,4 +1,4 @@
-"""What is made of looks: the best one, those beside it, and when enough has been seen."""
+"""Validation results: their ranking, the neighbours to merge, and plateaus."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from pipelines.diffusion.training import validation
 from portrait.training import ValidationResult
 
 
-def looks(*distances: float, collapsed: tuple[int, ...] = ()) -> list[ValidationResult]:
+def results(*distances: float, collapsed: tuple[int, ...] = ()) -> list[ValidationResult]:
     return [ValidationResult(100 * at, each, 1.0, None, at in collapsed) for at, each in enumerate(distances, 1)]
 
 
@@ -27,16 +27,20 @@ def test_the_best_is_merged_with_those_beside_it_that_are_about_as_good(
     distances: tuple[float, ...], collapsed: tuple[int, ...], steps: list[int]
 ) -> None:
     assert [
-        look.step for look in validation.neighbours_to_merge(looks(*distances, collapsed=collapsed), 3, 0.05)
+        result.step for result in validation.neighbours_to_merge(results(*distances, collapsed=collapsed), 3, 0.05)
     ] == steps
 
 
 def test_one_picture_over_and_over_comes_last() -> None:
-    assert [look.step for look in validation.rank_results(looks(0.5, 0.1, 0.4, collapsed=(2,)))] == [300, 100, 200]
+    assert [result.step for result in validation.rank_results(results(0.5, 0.1, 0.4, collapsed=(2,)))] == [
+        300,
+        100,
+        200,
+    ]
 
 
-def test_a_plateau_is_looks_that_brought_nothing() -> None:
-    assert not validation.has_plateaued(looks(0.9, 0.8, 0.7), 3, 0.01)
-    assert not validation.has_plateaued(looks(0.9, 0.8, 0.8, 0.7), 2, 0.01)
-    assert validation.has_plateaued(looks(0.9, 0.5, 0.6, 0.495), 2, 0.01)
-    assert not validation.has_plateaued(looks(0.9, 0.5, 0.6, 0.7), 0, 0.01)
+def test_a_plateau_is_results_without_improvement() -> None:
+    assert not validation.has_plateaued(results(0.9, 0.8, 0.7), 3, 0.01)
+    assert not validation.has_plateaued(results(0.9, 0.8, 0.8, 0.7), 2, 0.01)
+    assert validation.has_plateaued(results(0.9, 0.5, 0.6, 0.495), 2, 0.01)
+    assert not validation.has_plateaued(results(0.9, 0.5, 0.6, 0.7), 0, 0.01)

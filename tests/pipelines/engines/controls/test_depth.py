@@ -41,7 +41,7 @@ def tiny(folder: Path) -> Path:
     return folder
 
 
-def test_depth_is_grey_as_large_as_the_picture_and_uses_the_whole_range(tmp_path: Path) -> None:
+def test_depth_is_grey_as_large_as_the_picture_and_uses_the_full_range(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (60, 44, 3), dtype=np.uint8)
     drawn = DepthAnything(tiny(tmp_path)).process(image)
     assert drawn.shape == image.shape

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from portrait.arrays import Image
-from portrait.faces.likeness import distance, distances
+from portrait.faces.likeness import distance, distance_matrix
 from portrait.ports import FaceFinder
 from portrait.types import Face
 from tests import selfies
@@ -30,9 +30,9 @@ def test_irises_lie_in_the_eyes(astronaut_face: Face) -> None:
         assert abs(middle[1] - ends[:, 1].mean()) < 4
 
 
-def test_finds_all_six_of_a_group_and_tells_them_apart(finder: FaceFinder, group_faces: list[Face]) -> None:
+def test_finds_all_six_of_a_group_and_their_embeddings_differ(finder: FaceFinder, group_faces: list[Face]) -> None:
     assert len(group_faces) == 6
-    table = distances("dlib", [face.embeddings["dlib"] for face in group_faces])
+    table = distance_matrix("dlib", [face.embeddings["dlib"] for face in group_faces])
     assert table[~np.eye(6, dtype=bool)].min() > finder.same_person
 
 
@@ -49,7 +49,7 @@ def test_one_person_stays_one_person(finder: FaceFinder, astronaut: Image, astro
     assert distance("dlib", other.embeddings["dlib"], astronaut_face.embeddings["dlib"]) < 0.3
 
 
-def test_only_as_many_are_embedded_as_are_asked_for(finder: FaceFinder) -> None:
+def test_only_the_requested_number_is_embedded(finder: FaceFinder) -> None:
     faces = finder.faces(selfies.group(), embedded=2)
     assert [bool(face.embeddings) for face in faces] == [True, True, False, False, False, False]
     assert [face.box.area for face in faces] == sorted((face.box.area for face in faces), reverse=True)
@@ -61,11 +61,11 @@ def test_a_face_that_fills_the_photo_is_found(finder: FaceFinder, astronaut: Ima
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 300), (300, 7), (64, 64)])
-def test_pictures_of_any_shape_do_no_harm(finder: FaceFinder, shape: tuple[int, int]) -> None:
+def test_pictures_of_any_shape_are_accepted(finder: FaceFinder, shape: tuple[int, int]) -> None:
     assert finder.faces(np.full((*shape, 3), 128, np.uint8)) == []
 
 
-def test_same_photo_same_face(finder: FaceFinder, astronaut: Image, astronaut_face: Face) -> None:
+def test_the_same_photo_gives_the_same_face(finder: FaceFinder, astronaut: Image, astronaut_face: Face) -> None:
     again = finder.faces(astronaut)[0]
     assert again.mesh is not None
     assert astronaut_face.mesh is not None

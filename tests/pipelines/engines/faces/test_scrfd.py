@@ -118,7 +118,7 @@ def test_boxes_are_in_the_pixels_of_a_large_picture(models: ModelStore) -> None:
     assert face.box.centre == pytest.approx((512, 640), abs=8)
 
 
-def test_a_face_that_fills_the_photo_is_found_at_the_second_look(models: ModelStore) -> None:
+def test_a_face_that_fills_the_photo_is_found_in_the_second_pass(models: ModelStore) -> None:
     finder = Scrfd(models)
     close_up = picture((320, 320, 160, RED))
     (face,) = finder.faces(close_up)
@@ -131,12 +131,14 @@ def test_a_face_on_the_wall_does_not_hide_the_one_that_fills_the_photo(models: M
     assert [round(face.box.width / 32) for face in faces] == [20, 1]
 
 
-def test_the_second_look_adds_no_small_face(models: ModelStore) -> None:
+def test_the_second_pass_adds_no_small_face(models: ModelStore) -> None:
     # Seen as a face of 160 pixels at 128, where a cell of 8 is 40 pixels wide, and not at 640.
     assert Scrfd(models).faces(picture((320, 320, 40, GREEN))) == []
 
 
-def test_a_face_of_both_looks_is_the_finer_one(models: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_face_found_in_both_passes_the_finer_one_is_taken(
+    models: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     finder = Scrfd(models)
     (coarse,) = finder.faces(picture((320, 320, 160, RED)))
     (fine,) = finder.faces(picture((320, 320, 32, RED)))
@@ -145,12 +147,12 @@ def test_a_face_of_both_looks_is_the_finer_one(models: ModelStore, monkeypatch: 
     assert [face.box for face in finder.faces(picture())] == [near.box]
 
 
-@pytest.mark.parametrize("asked", [0, 1, 2, 9])
-def test_only_the_faces_asked_for_are_embedded(models: ModelStore, embeddings: list[Image], asked: int) -> None:
-    faces = Scrfd(models).faces(three(), embedded=asked)
+@pytest.mark.parametrize("requested", [0, 1, 2, 9])
+def test_only_the_requested_number_is_embedded(models: ModelStore, embeddings: list[Image], requested: int) -> None:
+    faces = Scrfd(models).faces(three(), embedded=requested)
     carried = [bool(face.embeddings) for face in faces]
-    assert carried == [number < asked for number in range(3)]
-    assert len(embeddings) == min(asked, 3)
+    assert carried == [number < requested for number in range(3)]
+    assert len(embeddings) == min(requested, 3)
 
 
 def test_networks_are_given_the_colours_in_order(models: ModelStore) -> None:
@@ -179,7 +181,7 @@ def test_the_embedding_is_what_the_network_gives_for_the_aligned_face(folder: Pa
     assert abs(float(np.linalg.norm(vector)) - 1) > 0.5
 
 
-def test_the_chip_is_insightfaces_own() -> None:
+def test_the_aligned_face_equals_insightfaces_own() -> None:
     random = np.random.default_rng(1)
     image = random.integers(0, 255, (300, 400, 3), dtype=np.uint8)
     landmarks = np.array([[150, 120], [210, 110], [185, 150], [160, 190], [215, 180]], np.float32)
@@ -188,7 +190,7 @@ def test_the_chip_is_insightfaces_own() -> None:
     np.testing.assert_array_equal(align_for_arcface(image, landmarks), expected)
 
 
-def test_landmarks_in_one_point_give_no_chip() -> None:
+def test_landmarks_in_one_point_give_no_aligned_face() -> None:
     assert align_for_arcface(picture(), np.full((5, 2), 50, np.float32)) is None
 
 
@@ -204,7 +206,7 @@ def test_no_network_is_touched_and_nothing_lands_in_the_home(
     models: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("the network was asked")
+        raise AssertionError("the network was requested")
 
     home = tmp_path / "home"
     home.mkdir()
@@ -216,16 +218,16 @@ def test_no_network_is_touched_and_nothing_lands_in_the_home(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_nothing_is_said_at_other_sizes_than_the_declared_one(
+def test_nothing_is_printed_at_other_sizes_than_the_declared_one(
     models: ModelStore, capfd: pytest.CaptureFixture[str]
 ) -> None:
     Scrfd(models).faces(three())
-    said = capfd.readouterr()
-    assert said.out + said.err == ""
+    printed = capfd.readouterr()
+    assert printed.out + printed.err == ""
 
 
 @pytest.mark.parametrize("name", ["det_10g.onnx", "w600k_r50.onnx"])
-def test_a_missing_file_says_which_command_brings_it(
+def test_the_error_for_a_missing_file_names_the_command(
     folder: Path, models: ModelStore, sessions: list[str], name: str
 ) -> None:
     (folder / "buffalo_l" / name).unlink()
@@ -237,7 +239,7 @@ def test_a_missing_file_says_which_command_brings_it(
 
 @pytest.mark.parametrize("name", ["det_10g.onnx", "w600k_r50.onnx"])
 @pytest.mark.parametrize("damage", ["noise", "cut", "empty"])
-def test_a_damaged_file_is_named_and_can_be_mended(folder: Path, models: ModelStore, name: str, damage: str) -> None:
+def test_a_damaged_file_is_named_and_can_be_replaced(folder: Path, models: ModelStore, name: str, damage: str) -> None:
     path = folder / "buffalo_l" / name
     good = path.read_bytes()
     path.write_bytes({"noise": b"\xff" * 400, "cut": good[: len(good) // 2], "empty": b""}[damage])
@@ -262,7 +264,7 @@ def test_a_detector_without_landmarks_is_refused(folder: Path, models: ModelStor
         Scrfd(models)
 
 
-def test_an_unknown_pack_says_which_exist(models: ModelStore) -> None:
+def test_the_error_for_an_unknown_pack_lists_the_known_ones(models: ModelStore) -> None:
     with pytest.raises(OperatorError, match="buffalo_l, antelopev2"):
         Scrfd(models, "dlib")
 
@@ -285,13 +287,15 @@ def test_cuda_where_onnxruntime_has_it(
     assert network.execution_providers() == chosen
 
 
-def test_an_onnxruntime_without_providers_says_what_to_do(models: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_an_onnxruntime_without_providers_names_the_command(
+    models: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", list)
     with pytest.raises(OperatorError, match="make install"):
         Scrfd(models)
 
 
-def test_status_names_what_is_missing_and_an_idle_gpu(
+def test_status_names_missing_files_and_an_unused_gpu(
     models: ModelStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(network, "has_nvidia_gpu", lambda: False)

@@ -43,9 +43,9 @@ def by_hand(folder: Path, image: Image, text: str) -> float:
     """100 · cos, through transformers' own model and plain arithmetic."""
     model = CLIPModel.from_pretrained(folder).eval()
     height, width = image.shape[:2]
-    whole = PIL.Image.fromarray(image).resize((round(width * SIDE / height), SIDE), PIL.Image.Resampling.BICUBIC)
-    left = (whole.width - SIDE) // 2
-    pixels = np.asarray(whole.crop((left, 0, left + SIDE, SIDE)), np.float32) / 255
+    resized = PIL.Image.fromarray(image).resize((round(width * SIDE / height), SIDE), PIL.Image.Resampling.BICUBIC)
+    left = (resized.width - SIDE) // 2
+    pixels = np.asarray(resized.crop((left, 0, left + SIDE, SIDE)), np.float32) / 255
     pixels = ((pixels - np.array(MEAN, np.float32)) / np.array(STD, np.float32)).transpose(2, 0, 1)[None]
     tokens = tiny.tokenizer(folder)([text], return_tensors="pt")
     with torch.inference_mode():
@@ -68,11 +68,11 @@ def test_a_batch_gives_what_each_gives_alone(clip: ClipEncoder) -> None:
     assert clip.encode_texts(texts)[0] == pytest.approx(clip.encode_texts(texts[:1])[0], abs=1e-4)
 
 
-def test_what_is_longer_than_clip_reads_is_cut_off(clip: ClipEncoder) -> None:
+def test_texts_longer_than_77_tokens_are_cut_off(clip: ClipEncoder) -> None:
     assert clip.encode_texts(["a photo of a man " * 60]).shape == (1, 16)
 
 
-def test_an_unusable_folder_names_the_pull(tmp_path: Path) -> None:
+def test_the_error_for_a_broken_folder_names_the_command(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(EngineError, match="models pull clip") as caught:
         ClipEncoder(tmp_path)

@@ -57,17 +57,17 @@ def test_the_layout_is_the_published_one() -> None:
     )
 
 
-def test_pictures_become_features_and_shares(tiny: InceptionV3) -> None:
+def test_pictures_give_features_and_class_probabilities(tiny: InceptionV3) -> None:
     images = [picture(1 + number % 5, number, side=100 + number) for number in range(10)]
-    features, shares = InceptionClassifier(tiny).classify(images)
+    features, probabilities = InceptionClassifier(tiny).classify(images)
     assert features.shape == (10, 256)
-    assert shares.sum(1) == pytest.approx(np.ones(10))
+    assert probabilities.sum(1) == pytest.approx(np.ones(10))
     alone, _ = InceptionClassifier(tiny).classify(images[9:])
     assert features[9] == pytest.approx(alone[0], rel=1e-3, abs=1e-3)
     assert np.linalg.norm(features[0] - features[1]) > 1e-4
 
 
-def test_pictures_are_reduced_bilinearly_to_299_and_run_from_minus_one_to_one() -> None:
+def test_pictures_are_resized_bilinearly_to_299_and_range_from_minus_one_to_one() -> None:
     image = np.zeros((299, 299, 3), np.uint8)
     image[0, 0] = (255, 128, 0)
     pixels = preprocess(image)

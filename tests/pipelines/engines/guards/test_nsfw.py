@@ -28,15 +28,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = CLIPConfig(vision_config={**SMALL, "image_size": 224, "patch_size": 56}, projection_dim=16)
     network = StableDiffusionSafetyChecker(config)
-    eyes = CLIPImageProcessorPil()
+    processor = CLIPImageProcessorPil()
     with torch.no_grad():
         for parameter in network.vision_model.parameters():
             if parameter.ndim > 1:
                 parameter.normal_(0, 0.3)  # a fresh one says the same of every picture
         network.vision_model.embeddings.position_embedding.weight.zero_()
         network.vision_model.embeddings.class_embedding.zero_()
-        seen = eyes(images=[picture(1)], return_tensors="pt").pixel_values
-        known = network.visual_projection(network.vision_model(seen)[1])[0]
+        pixels = processor(images=[picture(1)], return_tensors="pt").pixel_values
+        known = network.visual_projection(network.vision_model(pixels)[1])[0]
         network.concept_embeds[:] = -known
         network.concept_embeds[3] = known
         network.special_care_embeds[:] = -known
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network.save_pretrained(folder, safe_serialization=False)
     torch.save(network.state_dict(), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink(missing_ok=True)
-    eyes.save_pretrained(folder)
+    processor.save_pretrained(folder)
     return folder
 
 
@@ -56,7 +56,7 @@ def test_what_is_near_a_concept_does_not_pass_and_is_left_as_it_is(folder: Path)
     assert all(guard.allows(picture(seed)) for seed in (2, 3, 4))
 
 
-def test_a_broken_checker_is_told(folder: Path, tmp_path: Path) -> None:
+def test_a_broken_checker_raises_an_engine_error(folder: Path, tmp_path: Path) -> None:
     for name in ("config.json", "preprocessor_config.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     (tmp_path / "pytorch_model.bin").write_bytes(b"nothing")

@@ -82,7 +82,7 @@ def test_instantid_draws_the_published_picture(
 def test_instantid_beside_another_control_draws_the_published_picture(
     painter: Diffusion, golden: Mapping[str, np.ndarray]
 ) -> None:
-    technique = replace(by_instantid(golden), hints=(ControlInput("depth", golden["depth"], 0.5, drawn=True),))
+    technique = replace(by_instantid(golden), control_inputs=(ControlInput("depth", golden["depth"], 0.5, drawn=True),))
     image = drawn(painter, instantid_of(golden), "a portrait photo of a {who}", technique, 128)
     assert np.abs(image - golden["with_depth"][0]).max() < NEAR
 

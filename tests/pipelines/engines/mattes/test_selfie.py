@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pipelines.engines.mattes.selfie import SelfieMatting
 from portrait.arrays import Image, Mask
-from portrait.faces.geometry import move_face, scaled
-from portrait.images.masks import face_size, foreground, over
+from portrait.faces.geometry import scaling_matrix, transform_face
+from portrait.images.masks import composite, estimate_foreground, face_size
 from portrait.ports import FaceFinder
 from portrait.types import Face
 from tests import selfies
@@ -36,11 +36,15 @@ def person(finder: FaceFinder, matter: SelfieMatting) -> tuple[Image, Mask, Face
     photo = selfies.astronaut()
     face = finder.faces(photo, 0)[0]
     alpha = matter.matte(photo, face)
-    colours = foreground(photo, alpha, round(0.9 * face_size(face)))
+    colours = estimate_foreground(photo, alpha, round(0.9 * face_size(face)))
     grown = np.asarray(cv2.resize(colours, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_CUBIC), np.uint8)
     outline = cv2.resize(alpha, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_CUBIC)
     # The soft edge is tightened after enlarging: an edge of a sharp photo is two or three pixels wide.
-    return grown, np.clip((outline - 0.5) * 2 + 0.5, 0, 1).astype(np.float32), move_face(face, scaled(SCALE))
+    return (
+        grown,
+        np.clip((outline - 0.5) * 2 + 0.5, 0, 1).astype(np.float32),
+        transform_face(face, scaling_matrix(SCALE)),
+    )
 
 
 def background(kind: str, size: tuple[int, int], seed: int) -> Image:
@@ -79,13 +83,13 @@ def strands(alpha: Mask, face: Face, count: int, seed: int) -> Iterator[NDArray[
     (x, y), unit = face.box.centre, face_size(face)
     for _ in range(count):
         angle = random.uniform(np.pi * 0.95, np.pi * 2.05)
-        way = np.array([np.cos(angle), np.sin(angle)])
-        reach = max(r for r in np.arange(0, 1.6, 0.02) if _at(alpha, np.array([x, y]) + way * r * unit) > 0.5)
-        start = np.array([x, y]) + way * (reach - 0.08) * unit
+        direction = np.array([np.cos(angle), np.sin(angle)])
+        reach = max(r for r in np.arange(0, 1.6, 0.02) if _at(alpha, np.array([x, y]) + direction * r * unit) > 0.5)
+        start = np.array([x, y]) + direction * (reach - 0.08) * unit
         bend = random.normal(0, 0.5)
         length = random.uniform(0.08, 0.2) * unit
         steps = np.linspace(0, 1, 12)[:, None]
-        turned = way + bend * steps * np.array([-way[1], way[0]])
+        turned = direction + bend * steps * np.array([-direction[1], direction[0]])
         yield np.round((start + turned * steps * (length + 0.08 * unit)) * 16).astype(np.int32)
 
 
@@ -102,7 +106,7 @@ def beard(face: Face, seed: int) -> Iterator[NDArray[np.int32]]:
         yield np.round(np.array([base, end]) * 16).astype(np.int32)
 
 
-def composed(
+def composite_photo(
     person: tuple[Image, Mask, Face], kind: str, tone: str, loose: int, extras: tuple[str, ...]
 ) -> tuple[Image, Mask]:
     """The person with drawn hair before a background, and the alpha that this composite has."""
@@ -115,13 +119,13 @@ def composed(
         drawn = np.zeros(alpha[place].shape, np.uint8)
         cv2.polylines(drawn, [curve - np.array([left, top]) * 16], False, 255, 1, cv2.LINE_AA, 4)
         share = (drawn * np.float32(0.9 / 255)).astype(np.float32)
-        colours[place] = over(np.full_like(colours[place], HAIR[tone]), colours[place], share)
+        colours[place] = composite(np.full_like(colours[place], HAIR[tone]), colours[place], share)
         alpha[place] = 1 - (1 - alpha[place]) * (1 - share)
     if "glasses" in extras:
         for eye in face.landmarks[:2]:
             axes = (round(0.17 * face_size(face)), round(0.13 * face_size(face)))
             cv2.ellipse(colours, tuple(int(v) for v in eye), axes, 0, 0, 360, (28, 26, 30), 4, cv2.LINE_AA)
-    photo = over(colours, background(kind, alpha.shape, 3), alpha)
+    photo = composite(colours, background(kind, alpha.shape, 3), alpha)
     return photo, alpha
 
 
@@ -142,7 +146,7 @@ def test_composites_of_known_alpha(
     face = person[2]
     errors, traces = [], []
     for kind, tone, loose, extras in COMPOSITES:
-        photo, truth = composed(person, kind, tone, loose, extras)
+        photo, truth = composite_photo(person, kind, tone, loose, extras)
         found, raw = matter.matte(photo, face), matter.segment(photo)
         room = _head(found, face)[_head(truth, face) < 0.005]
         traces.append(float((room[room < 0.5] > 0.04).mean()))
@@ -153,7 +157,7 @@ def test_composites_of_known_alpha(
     sys.stdout.write(f"mean absolute error around the head: matte {ours:.4f}, segmenter {segmenter:.4f}\n")
     assert ours <= 0.02
     assert ours < segmenter
-    # Before plain paper a trace of the old room is seen from about four hundredths on.
+    # Before plain paper a trace of the old room is visible from about 0.04 on.
     assert float(np.mean(traces)) < 0.01
 
 
@@ -173,7 +177,7 @@ def test_the_matte_keeps_to_the_picture_at_any_size(finder: FaceFinder, matter: 
     face = finder.faces(photo, 0)[0]
     plain = matter.matte(photo, face)
     large = np.asarray(cv2.resize(photo, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC), np.uint8)
-    fine = matter.matte(large, move_face(face, scaled(4)))
+    fine = matter.matte(large, transform_face(face, scaling_matrix(4)))
     again = cv2.resize(fine, (512, 512), interpolation=cv2.INTER_AREA)
     assert np.abs(_head(np.asarray(again, np.float32), face) - _head(plain, face)).mean() < 0.02
 
@@ -186,13 +190,13 @@ def test_other_people_are_background(finder: FaceFinder, matter: SelfieMatting) 
         alpha = matter.matte(photo, face)
         for each in faces:
             x, y = (round(value) for value in each.box.centre)
-            seen = float(alpha[y - 8 : y + 9, x - 8 : x + 9].mean())
-            assert seen > 0.98 if each is face else seen < 0.02
+            opacity = float(alpha[y - 8 : y + 9, x - 8 : x + 9].mean())
+            assert opacity > 0.98 if each is face else opacity < 0.02
 
 
 def test_a_tiny_photo_is_no_error(finder: FaceFinder, matter: SelfieMatting) -> None:
     photo = selfies.astronaut()
-    face = move_face(finder.faces(photo, 0)[0], scaled(64 / 512))
+    face = transform_face(finder.faces(photo, 0)[0], scaling_matrix(64 / 512))
     small = np.asarray(cv2.resize(photo, (64, 64), interpolation=cv2.INTER_AREA), np.uint8)
     alpha = matter.matte(small, face)
     assert alpha.shape == (64, 64)

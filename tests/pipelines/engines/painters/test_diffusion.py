@@ -29,7 +29,7 @@ from tests import hub_store
 from tests.fakes import RecordingProgress
 
 SCENE = PromptSpec("a photo of a {who}", "low quality")
-SEEN = 1e-3
+VISIBLE = 1e-3
 """A change that is more than rounding."""
 
 Change = Callable[[Lease, Conditioning], Conditioning]
@@ -45,13 +45,13 @@ def technique(*identities: str, **more: Any) -> GenerationOptions:
     return replace(GenerationOptions(identities=identities, scheduler="own", steps=2, guidance=4.0), **more)
 
 
-def plan(painter: Diffusion, who: Identity, told: GenerationOptions, scene: PromptSpec = SCENE) -> GenerationPlan:
-    made = painter.plan(hub_store.request(who, scene, told))
+def plan(painter: Diffusion, who: Identity, given: GenerationOptions, scene: PromptSpec = SCENE) -> GenerationPlan:
+    made = painter.plan(hub_store.request(who, scene, given))
     return replace(made, parameters=replace(made.parameters, size=Size(64, 64)))
 
 
-def drawn(painter: Diffusion, who: Identity, told: GenerationOptions, scene: PromptSpec = SCENE) -> np.ndarray:
-    return hub_store.pixels(painter, plan(painter, who, told, scene))
+def drawn(painter: Diffusion, who: Identity, given: GenerationOptions, scene: PromptSpec = SCENE) -> np.ndarray:
+    return hub_store.pixels(painter, plan(painter, who, given, scene))
 
 
 class Changed:
@@ -70,34 +70,34 @@ class Changed:
         return self._change(lease, self._inner.prepare(lease, person, parameters))
 
 
-def silent(lease: Lease, told: Conditioning) -> Conditioning:
-    told.controlnets[0].network.tokens *= 0
-    return told
+def silent(lease: Lease, given: Conditioning) -> Conditioning:
+    given.controlnets[0].network.tokens *= 0
+    return given
 
 
-def swapped(lease: Lease, told: Conditioning) -> Conditioning:
-    told.controlnets[0].network.tokens = told.controlnets[0].network.tokens.flip(0)
-    return told
+def swapped(lease: Lease, given: Conditioning) -> Conditioning:
+    given.controlnets[0].network.tokens = given.controlnets[0].network.tokens.flip(0)
+    return given
 
 
-def turned(lease: Lease, told: Conditioning) -> Conditioning:
-    embeds = [each.flip(0) for each in told.arguments["ip_adapter_image_embeds"]]
-    return replace(told, arguments={**told.arguments, "ip_adapter_image_embeds": embeds})
+def turned(lease: Lease, given: Conditioning) -> Conditioning:
+    embeds = [each.flip(0) for each in given.arguments["ip_adapter_image_embeds"]]
+    return replace(given, arguments={**given.arguments, "ip_adapter_image_embeds": embeds})
 
 
-def bare(lease: Lease, told: Conditioning) -> Conditioning:
+def bare(lease: Lease, given: Conditioning) -> Conditioning:
     lease.active_loras.clear()
-    return told
+    return given
 
 
-def unmerged(lease: Lease, told: Conditioning) -> Conditioning:
-    return replace(told, callback=None)
+def unmerged(lease: Lease, given: Conditioning) -> Conditioning:
+    return replace(given, callback=None)
 
 
-def sightless(lease: Lease, told: Conditioning) -> Conditioning:
+def sightless(lease: Lease, given: Conditioning) -> Conditioning:
     layer = lease.loaded.pipeline.unet.encoder_hid_proj.image_projection_layers[0]
     layer.clip_embeds = layer.clip_embeds.flip(0)
-    return told
+    return given
 
 
 @pytest.mark.parametrize(
@@ -119,21 +119,21 @@ def test_each_part_of_an_identity_changes_the_picture(
 ) -> None:
     made = plan(painter, anna, technique(name, strengths={"photomaker": 0.0}))
     other = replace(made, identities=[(name, Changed(each, change)) for _, each in made.identities])
-    assert np.abs(hub_store.pixels(painter, made) - hub_store.pixels(painter, other)).max() > SEEN
+    assert np.abs(hub_store.pixels(painter, made) - hub_store.pixels(painter, other)).max() > VISIBLE
 
 
 @pytest.mark.parametrize("name", ["instantid", "photomaker", "photomaker_v2", "faceid", "faceid_plus", "lora"])
 def test_another_person_gives_another_picture(
     painter: Diffusion, settings: Settings, anna: Identity, name: str
 ) -> None:
-    told = technique(name, strengths={"photomaker": 0.0, "photomaker_v2": 0.0})
-    somebody = hub_store.learned(settings, 2)
-    assert np.abs(drawn(painter, anna, told) - drawn(painter, somebody, told)).max() > SEEN
+    given = technique(name, strengths={"photomaker": 0.0, "photomaker_v2": 0.0})
+    somebody = hub_store.trained_person(settings, 2)
+    assert np.abs(drawn(painter, anna, given) - drawn(painter, somebody, given)).max() > VISIBLE
 
 
-def test_a_lora_and_a_face_are_worn_together(painter: Diffusion, anna: Identity) -> None:
+def test_a_lora_and_a_face_adapter_are_used_together(painter: Diffusion, anna: Identity) -> None:
     each = [drawn(painter, anna, technique(*names)) for names in (("lora",), ("instantid",), ("instantid", "lora"))]
-    assert min(np.abs(each[2] - each[0]).max(), np.abs(each[2] - each[1]).max()) > SEEN
+    assert min(np.abs(each[2] - each[0]).max(), np.abs(each[2] - each[1]).max()) > VISIBLE
     words = plan(painter, anna, technique("instantid", "photomaker", "lora")).parameters.prompt
     assert words == "a photo of a sks man img"
 
@@ -141,7 +141,7 @@ def test_a_lora_and_a_face_are_worn_together(painter: Diffusion, anna: Identity)
 def test_every_scheduler_draws(painter: Diffusion, anna: Identity) -> None:
     images = [drawn(painter, anna, technique("faceid", scheduler=name, steps=4, base="sd")) for name in SCHEDULERS]
     assert all(image.std() > 0.01 for image in images)
-    assert np.abs(images[0] - images[4]).max() > SEEN
+    assert np.abs(images[0] - images[4]).max() > VISIBLE
 
 
 @pytest.mark.parametrize(
@@ -150,12 +150,12 @@ def test_every_scheduler_draws(painter: Diffusion, anna: Identity) -> None:
     ids=lambda more: next(iter(more)),
 )
 @pytest.mark.parametrize("names", [("lora",), ("instantid",)], ids=str)
-def test_each_wish_changes_the_picture(
+def test_each_option_changes_the_picture(
     painter: Diffusion, anna: Identity, names: tuple[str, ...], more: dict[str, Any]
 ) -> None:
     usual = drawn(painter, anna, technique(*names))
-    wished = drawn(painter, anna, technique(*names, **more))
-    assert np.abs(usual - wished).max() > SEEN
+    changed = drawn(painter, anna, technique(*names, **more))
+    assert np.abs(usual - changed).max() > VISIBLE
     assert np.array_equal(drawn(painter, anna, technique(*names)), usual)
 
 
@@ -172,14 +172,14 @@ def test_perturbed_attention_goes_with_every_identity(
     scales = (0.0, 1e-9, 3.0)
     each = [drawn(painter, anna, technique(*names, guidance=guidance, perturbed=scale)) for scale in scales]
     assert np.abs(each[0] - each[1]).max() < 1e-4
-    assert np.abs(each[0] - each[2]).max() > SEEN
+    assert np.abs(each[0] - each[2]).max() > VISIBLE
 
 
 def test_guidance_that_ends_early_draws_with_every_identity_and_control(painter: Diffusion, anna: Identity) -> None:
     edges = np.zeros((64, 64, 3), np.uint8)
-    hints = (ControlInput("canny", edges, drawn=True), ControlInput("depth", edges, drawn=True))
+    inputs = (ControlInput("canny", edges, drawn=True), ControlInput("depth", edges, drawn=True))
     for names in (("lora", "instantid"), ("faceid_plus",), ("photomaker_v2",)):
-        assert drawn(painter, anna, technique(*names, steps=3, cutoff=0.4, hints=hints)).std() > 0.01
+        assert drawn(painter, anna, technique(*names, steps=3, cutoff=0.4, control_inputs=inputs)).std() > 0.01
 
 
 def test_the_fast_preset_takes_few_steps_and_no_guidance(painter: Diffusion, anna: Identity) -> None:
@@ -194,26 +194,26 @@ def test_weights_and_long_prompts_are_heard(painter: Diffusion, anna: Identity) 
     weighed = drawn(painter, anna, technique("lora"), PromptSpec("a (photo:1.6) of a {who}", "low quality"))
     long = PromptSpec("a photo of a {who}, " + "red film style, " * 40 + "bad portrait", "low quality")
     short = PromptSpec("a photo of a {who}, " + "red film style, " * 40, "low quality")
-    assert np.abs(usual - weighed).max() > SEEN
+    assert np.abs(usual - weighed).max() > VISIBLE
     assert (
         np.abs(drawn(painter, anna, technique("lora"), long) - drawn(painter, anna, technique("lora"), short)).max() > 0
     )
 
 
-def test_several_portraits_come_of_seeds_in_a_row_and_say_what_they_took(painter: Diffusion, anna: Identity) -> None:
+def test_several_portraits_have_consecutive_seeds_and_record_their_models(painter: Diffusion, anna: Identity) -> None:
     request = hub_store.request(anna, SCENE, technique("lora", "instantid"), seed=7, size=Size(120, 160))
-    told = RecordingProgress()
-    candidates = painter.paint(replace(request, count=2), told)
+    given = RecordingProgress()
+    candidates = painter.paint(replace(request, count=2), given)
     assert [each.variation["seed"] for each in candidates] == [7, 8]
     assert candidates[0].image.shape == (160, 120, 3)
     assert not np.array_equal(candidates[0].image, candidates[1].image)
-    alone = painter.paint(replace(request, seed=8), told)
+    alone = painter.paint(replace(request, seed=8), given)
     assert np.array_equal(alone[0].image, candidates[1].image)
     facts = candidates[0].facts
     assert facts["base"] == "xl"
     assert len(str(facts["base_hash"])) == len(str(facts["lora_hash"])) == 64
     assert facts["instantid"] == {"adapter": 0.8, "network": 0.8}
-    assert told.words == ["Drawing"] * 6
+    assert given.messages == ["Drawing"] * 6
 
 
 def test_a_base_that_nobody_draws_on_is_let_go_and_comes_back(settings: Settings, anna: Identity) -> None:
@@ -225,18 +225,18 @@ def test_a_base_that_nobody_draws_on_is_let_go_and_comes_back(settings: Settings
     assert loaded is not None
     assert "identitynet" in loaded.networks
     clock[0] += 14 * 60
-    painter.rest()
+    painter.unload_idle()
     assert painter._loaded is loaded
     clock[0] += 60
-    painter.rest()
+    painter.unload_idle()
     assert painter._loaded is None
     assert loaded.pipeline is None
     assert not loaded.networks
-    painter.rest()
+    painter.unload_idle()
     assert np.array_equal(drawn(painter, anna, technique("lora", "instantid")), first)
     painter._settings = replace(painter._settings, idle_minutes=0)
     clock[0] += 1e6
-    painter.rest()
+    painter.unload_idle()
     assert painter._loaded is not None
     painter.close()
 
@@ -311,7 +311,7 @@ class Program:
         ("photomaker", "photomaker", "photomaker-v1.bin", b"PK", "broken_model", "photomaker-v1.bin"),
     ],
 )
-def test_a_model_that_cannot_be_used_is_told_before_the_base_is_loaded(
+def test_an_unusable_model_is_refused_before_the_base_is_loaded(
     settings: Settings,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -331,7 +331,7 @@ def test_a_model_that_cannot_be_used_is_told_before_the_base_is_loaded(
     assert "a program ran" not in capsys.readouterr().out
 
 
-def test_a_lora_that_does_not_fit_is_told_before_the_base_is_loaded(
+def test_a_lora_that_does_not_fit_is_refused_before_the_base_is_loaded(
     settings: Settings, anna: Identity, tmp_path: Path
 ) -> None:
     painter = hub_store.painter(settings)
@@ -367,17 +367,17 @@ def test_a_lora_that_does_not_fit_is_told_before_the_base_is_loaded(
         ({"identities": ("instantid",), "scheduler": "none"}, "bad_technique"),
         ({"identities": ("instantid",), "steps": 1000}, "bad_technique"),
         (
-            {"identities": ("instantid",), "hints": (ControlInput("none", np.zeros((8, 8, 3), np.uint8)),)},
+            {"identities": ("instantid",), "control_inputs": (ControlInput("none", np.zeros((8, 8, 3), np.uint8)),)},
             "bad_technique",
         ),
         (
-            {"identities": ("instantid",), "hints": (ControlInput("tile", np.zeros((8, 8, 3), np.uint8)),)},
+            {"identities": ("instantid",), "control_inputs": (ControlInput("tile", np.zeros((8, 8, 3), np.uint8)),)},
             "missing_model",
         ),
         ({"identities": ("faceid",), "preset": "fast", "base": "sd", "scheduler": ""}, "missing_model"),
     ],
 )
-def test_wishes_that_cannot_be_drawn_are_told_before_the_base_is_loaded(
+def test_impossible_options_are_refused_before_the_base_is_loaded(
     settings: Settings, more: dict[str, Any], code: str
 ) -> None:
     painter = hub_store.painter(settings)
@@ -388,7 +388,7 @@ def test_wishes_that_cannot_be_drawn_are_told_before_the_base_is_loaded(
     assert painter._loaded is None
 
 
-def test_a_face_that_no_reference_shows_is_told(settings: Settings) -> None:
+def test_references_without_a_face_are_refused(settings: Settings) -> None:
     painter = hub_store.painter(settings)
     nobody = replace(hub_store.stranger(1), references=())
     for name in ("instantid", "photomaker", "photomaker_v2", "faceid"):
@@ -397,11 +397,11 @@ def test_a_face_that_no_reference_shows_is_told(settings: Settings) -> None:
         assert caught.value.code == "no_reference"
 
 
-def test_a_reference_that_another_finder_saw_is_seen_again_in_the_space_that_is_read(painter: Diffusion) -> None:
+def test_a_reference_is_embedded_in_the_space_that_the_adapter_takes(painter: Diffusion) -> None:
     image = np.zeros((640, 640, 3), np.uint8)
     image[320:352, 256:288] = (255, 0, 0)  # where the tiny detector sees a face
-    seen = hub_store.person(hub_store.reference(image, {"dlib": np.ones(128, np.float32)}))
-    assert drawn(painter, seen, technique("instantid")).std() > 0.01
+    embedded = hub_store.person(hub_store.reference(image, {"dlib": np.ones(128, np.float32)}))
+    assert drawn(painter, embedded, technique("instantid")).std() > 0.01
     unseen = hub_store.person(hub_store.reference(np.zeros_like(image), {"dlib": np.ones(128, np.float32)}))
     with pytest.raises(UserError) as caught:
         plan(painter, unseen, technique("instantid"))

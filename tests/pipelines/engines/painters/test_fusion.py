@@ -9,7 +9,7 @@ from pipelines.engines.painters import fusion
 from pipelines.engines.painters.fusion import Fusion, measure_expression, rank_references
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import Cancelled, OperatorError, UserError
-from portrait.faces.geometry import move_face, scaled
+from portrait.faces.geometry import scaling_matrix, transform_face
 from portrait.fusion.warp import region_mask
 from portrait.images.color import to_lab
 from portrait.ports import FaceFinder
@@ -49,8 +49,8 @@ def silent(done: int, total: int, doing: str, preview: Image | None = None) -> N
 
 
 def resize(image: Image, width: int, height: int) -> Image:
-    way = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, (width, height), interpolation=way), np.uint8)
+    interpolation = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (width, height), interpolation=interpolation), np.uint8)
 
 
 def paint(image: Image, faces: list[Face], people: Mapping[int, Identity], **more: object) -> list[Candidate]:
@@ -160,7 +160,7 @@ def test_hair_and_glasses_of_the_template_stay_in_front(
 ) -> None:
     mesh = astronaut_face.mesh
     assert mesh is not None
-    worn, things = astronaut.copy(), np.zeros((512, 512), np.uint8)
+    dressed, things = astronaut.copy(), np.zeros((512, 512), np.uint8)
     for eye in (slice(468, 473), slice(473, 478)):
         x, y = mesh[eye, :2].mean(axis=0)
         cv2.ellipse(things, (round(float(x)), round(float(y)) + 2), (15, 12), 4, 0, 360, 255, 2)
@@ -169,22 +169,22 @@ def test_hair_and_glasses_of_the_template_stay_in_front(
     cv2.line(things, _at(ends[1]), _at(mesh[263, :2] + (4, 0)), 255, 3)
     cv2.line(things, _at(mesh[133, :2]), _at(mesh[362, :2]), 255, 3)
     cv2.line(things, _at(mesh[10, :2]), _at(mesh[9, :2]), 255, 4)  # a lock of hair
-    worn[things > 0] = (25, 20, 30)
-    (drawn, *_) = paint(worn, [astronaut_face], {1: person(reference(selfies.group(), group_faces[2]))})
+    dressed[things > 0] = (25, 20, 30)
+    (drawn, *_) = paint(dressed, [astronaut_face], {1: person(reference(selfies.group(), group_faces[2]))})
     bare = 1 - np.maximum.reduce([region_mask(mesh, name, (512, 512), 4.0) for name in ("eyes", "brows")])
-    seen = cv2.erode(things, np.ones((2, 2), np.uint8)) * bare * region_mask(mesh, "oval", (512, 512)) > 128
-    left = drawn.image[seen].mean(axis=1)
-    assert seen.sum() > 100
+    visible = cv2.erode(things, np.ones((2, 2), np.uint8)) * bare * region_mask(mesh, "oval", (512, 512)) > 128
+    left = drawn.image[visible].mean(axis=1)
+    assert visible.sum() > 100
     assert (left < 80).mean() > 0.9
 
 
-def test_the_persons_own_glasses_are_drawn_whole(astronaut: Image, astronaut_face: Face) -> None:
+def test_the_persons_own_glasses_are_drawn(astronaut: Image, astronaut_face: Face) -> None:
     dressed, frames = selfies.glasses(astronaut, astronaut_face)
     assert astronaut_face.mesh is not None
     (drawn, *_) = paint(astronaut, [astronaut_face], {1: person(reference(dressed, astronaut_face))})
-    seen = (frames * region_mask(astronaut_face.mesh, "oval", (512, 512), -4.0)) > 0.9
-    dark = to_lab(drawn.image)[seen][:, 0] < to_lab(astronaut)[seen][:, 0] - 20
-    assert seen.sum() > 100
+    visible = (frames * region_mask(astronaut_face.mesh, "oval", (512, 512), -4.0)) > 0.9
+    dark = to_lab(drawn.image)[visible][:, 0] < to_lab(astronaut)[visible][:, 0] - 20
+    assert visible.sum() > 100
     assert dark.mean() > 0.75
 
 
@@ -200,13 +200,13 @@ def test_light_from_the_side_falls_on_the_new_face_too(
     lit = (astronaut * shade).astype(np.uint8)
     someone = person(reference(selfies.group(), group_faces[2]))
     (drawn, *_) = paint(lit, [astronaut_face], {1: someone})
-    light = [to_lab(drawn.image)[_around(astronaut_face, point)][..., 0].mean() for point in (50, 280)]
-    before = [to_lab(lit)[_around(astronaut_face, point)][..., 0].mean() for point in (50, 280)]
+    light = [to_lab(drawn.image)[_patch(astronaut_face, point)][..., 0].mean() for point in (50, 280)]
+    before = [to_lab(lit)[_patch(astronaut_face, point)][..., 0].mean() for point in (50, 280)]
     assert before[0] < before[1] - 15
     assert light == pytest.approx(before, abs=7)
 
 
-def _around(face: Face, point: int) -> tuple[slice, slice]:
+def _patch(face: Face, point: int) -> tuple[slice, slice]:
     assert face.mesh is not None
     x, y = (int(value) for value in face.mesh[point, :2])
     return slice(y - 5, y + 6), slice(x - 5, x + 6)
@@ -218,8 +218,8 @@ def test_the_skin_takes_the_tone_of_the_template(
     there = to_lab(astronaut)
     for drawn in portraits:
         for cheek in (50, 280):
-            here = to_lab(drawn)[_around(astronaut_face, cheek)].mean(axis=(0, 1))
-            gap = here - there[_around(astronaut_face, cheek)].mean(axis=(0, 1))
+            here = to_lab(drawn)[_patch(astronaut_face, cheek)].mean(axis=(0, 1))
+            gap = here - there[_patch(astronaut_face, cheek)].mean(axis=(0, 1))
             assert np.abs(gap[0]) < 10
             assert np.hypot(*gap[1:]) < 8
 
@@ -235,9 +235,9 @@ def test_a_large_template_is_drawn_in_its_own_pixels(
     finder: FaceFinder, astronaut: Image, astronaut_face: Face, group_faces: list[Face]
 ) -> None:
     large = resize(astronaut, 3072, 3072)
-    face = move_face(astronaut_face, scaled(6))
+    face = transform_face(astronaut_face, scaling_matrix(6))
     sharp = resize(selfies.group(), 7680, 5316)
-    someone = person(reference(sharp, move_face(group_faces[2], scaled(6))))
+    someone = person(reference(sharp, transform_face(group_faces[2], scaling_matrix(6))))
     (drawn,) = paint(large, [face], {1: someone})
     assert drawn.image.shape == (3072, 3072, 3)
     assert (drawn.image == large)[hull(large, face) == 0].all()
@@ -264,7 +264,7 @@ def test_the_same_request_gives_the_same_pixels(
     assert (first[0].image != first[1].image).any()
 
 
-def test_each_selfie_has_its_turn_the_nearest_first(
+def test_selfies_are_used_in_turn_the_nearest_first(
     astronaut: Image, astronaut_face: Face, group_faces: list[Face]
 ) -> None:
     photo = selfies.group()
@@ -292,7 +292,7 @@ def test_the_selfie_nearest_in_pose_then_in_expression_is_chosen() -> None:
     assert measure_expression(made(0, 0, 1.0)) == pytest.approx((0.4, 0.7))
 
 
-def test_a_poor_selfie_gives_way_to_a_good_one() -> None:
+def test_a_good_selfie_is_preferred_to_a_poor_one() -> None:
     blank = np.zeros((300, 300, 3), np.uint8)
     poor = Reference("poor", blank, made(0), Quality(0.1, 1, 1, 1, 1, 1, 0.2))
     assert rank_references(person(poor, reference(blank, made(5), "good")), made(0), 1)[0].name == "good"
@@ -301,7 +301,7 @@ def test_a_poor_selfie_gives_way_to_a_good_one() -> None:
 
 
 @pytest.mark.parametrize("size", [(64, 64), (300, 500), (1100, 700)])
-def test_any_size_can_be_asked_for(
+def test_any_size_can_be_requested(
     size: tuple[int, int], astronaut: Image, astronaut_face: Face, group_faces: list[Face]
 ) -> None:
     someone = person(reference(selfies.group(), group_faces[2]))
@@ -331,12 +331,12 @@ def test_profiles_are_refused_by_number(
 
 def test_a_template_face_of_a_few_pixels_is_refused(astronaut: Image, astronaut_face: Face) -> None:
     small = resize(astronaut, 64, 64)
-    face = move_face(astronaut_face, scaled(1 / 8))
+    face = transform_face(astronaut_face, scaling_matrix(1 / 8))
     assert refusal(small, [face], {1: person(reference(astronaut, astronaut_face))}).code == "template_face_small"
 
 
 def test_a_template_face_cut_by_the_border_is_refused(astronaut: Image, astronaut_face: Face) -> None:
-    shifted = move_face(astronaut_face, np.array([[1, 0, -200], [0, 1, 0]], np.float64))
+    shifted = transform_face(astronaut_face, np.array([[1, 0, -200], [0, 1, 0]], np.float64))
     someone = person(reference(astronaut, astronaut_face))
     assert refusal(np.ascontiguousarray(astronaut[:, 200:]), [shifted], {1: someone}).code == "template_face_cut"
 
@@ -358,32 +358,34 @@ def test_a_person_whose_face_no_selfie_shows_is_refused(
     assert "face 1" in error.message
 
 
-def test_a_finder_without_a_mesh_is_the_operators_matter(astronaut: Image, astronaut_face: Face) -> None:
+def test_a_finder_without_a_mesh_is_an_operator_error(astronaut: Image, astronaut_face: Face) -> None:
     bare = Face(astronaut_face.box, astronaut_face.landmarks, None, {}, astronaut_face.pose, 1.0)
     with pytest.raises(OperatorError, match="blazeface"):
         paint(astronaut, [bare], {1: person(reference(astronaut, astronaut_face))})
 
 
-def test_a_style_without_a_picture_is_the_operators_matter(astronaut: Image, astronaut_face: Face) -> None:
-    asked = PortraitRequest({1: person(reference(astronaut, astronaut_face))}, Style("x", 1, "studio", "X"), 0, 1)
+def test_a_style_without_a_picture_is_an_operator_error(astronaut: Image, astronaut_face: Face) -> None:
+    without_picture = PortraitRequest(
+        {1: person(reference(astronaut, astronaut_face))}, Style("x", 1, "studio", "X"), 0, 1
+    )
     with pytest.raises(OperatorError, match="no picture"):
-        Fusion().paint(asked, silent)
+        Fusion().paint(without_picture, silent)
 
 
-def test_it_tells_how_far_it_is_and_can_be_stopped(
+def test_it_reports_progress_and_can_be_cancelled(
     astronaut: Image, astronaut_face: Face, group_faces: list[Face]
 ) -> None:
-    told: list[tuple[int, int]] = []
+    reports: list[tuple[int, int]] = []
 
     def until(done: int, total: int, doing: str, preview: Image | None = None) -> None:
-        told.append((done, total))
+        reports.append((done, total))
         if done == 2:
             raise Cancelled
 
     someone = person(reference(selfies.group(), group_faces[2]))
     with pytest.raises(Cancelled):
         Fusion().paint(request(astronaut, [astronaut_face], {1: someone}, count=5), until)
-    assert told == [(0, 5), (0, 5), (1, 5), (2, 5)]
+    assert reports == [(0, 5), (0, 5), (1, 5), (2, 5)]
 
 
 def test_it_needs_no_model() -> None:

@@ -17,7 +17,7 @@ from pipelines.model_store.store import ModelStore
 from pipelines.settings import DrawSettings, Settings
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import Cancelled, OperatorError, UserError
-from portrait.faces.geometry import move_face, scaled
+from portrait.faces.geometry import scaling_matrix, transform_face
 from portrait.generation.options import ControlInput, GenerationOptions
 from portrait.generation.parameters import GenerationParameters
 from portrait.generation.passes import Passes
@@ -36,8 +36,8 @@ class Base:
 
     family: Any
     name: str = "made"
-    side: int = 256
-    step: int = 16
+    native_side: int = 256
+    size_multiple: int = 16
 
 
 @dataclass
@@ -55,19 +55,19 @@ class Network:
         base = Base(registry.family_by_name(self.family))
         return GenerationPlan(request.people[1], base, [("lora", object())], drawing, "", (), Size(256, 256))  # type: ignore[arg-type]
 
-    def draw(self, plan: GenerationPlan, tell: Callable[[int], None]) -> tuple[np.ndarray, dict[str, object]]:
+    def draw(self, plan: GenerationPlan, on_step: Callable[[int], None]) -> tuple[np.ndarray, dict[str, object]]:
         drawing = plan.parameters
         assert drawing.start is not None
-        kept = cv2.GaussianBlur(drawing.start, (0, 0), 0.7).astype(np.float32) / 255 * 0.97
+        returned = cv2.GaussianBlur(drawing.start, (0, 0), 0.7).astype(np.float32) / 255 * 0.97
         if drawing.mask is None:
             assert drawing.strength == 0
-            return kept, {}
+            return returned, {}
         self.drawn.append(plan)
         for step in range(int(drawing.steps * drawing.strength)):
-            tell(step + 1)
+            on_step(step + 1)
         colour = np.array(COLOURS[plan.person.id] if plan.identities else (128, 128, 128), np.float32) / 255
         share = (drawing.mask * drawing.strength)[..., None]
-        return kept + (colour - kept) * share, {"base": plan.base.name}
+        return returned + (colour - returned) * share, {"base": plan.base.name}
 
 
 class Store(ModelStore):
@@ -163,8 +163,8 @@ def test_passes_come_in_order_from_left_to_right_and_each_by_their_own_person(
     paint(request(selfies.group(), group_faces, {4: people["anna"], 3: people["dora"]}), network)
     assert [each.people[1].id for each in network.planned] == ["dora", "anna"]
     assert all(set(each.people) == {1} for each in network.planned)
-    told = [(each.person.id if each.identities else "", each.parameters.strength) for each in network.drawn]
-    assert told == [("dora", 0.45), ("dora", 0.35), ("anna", 0.45), ("anna", 0.35)]
+    recorded = [(each.person.id if each.identities else "", each.parameters.strength) for each in network.drawn]
+    assert recorded == [("dora", 0.45), ("dora", 0.35), ("anna", 0.45), ("anna", 0.35)]
 
 
 def test_neighbours_have_their_borders_drawn_together_as_nobody(
@@ -178,8 +178,8 @@ def test_neighbours_have_their_borders_drawn_together_as_nobody(
     assert last.strength == Passes().seam
     assert last.options.landmarks is None
     assert "people" in last.prompt
-    (told,) = cast(list[dict[str, Any]], drawn.facts["seams"])
-    assert told["follows"] == {"canny": 1.0, "tile": 1.0}
+    (recorded,) = cast(list[dict[str, Any]], drawn.facts["seams"])
+    assert recorded["follows"] == {"canny": 1.0, "tile": 1.0}
     allowed = np.maximum(*(reach(pair, face) for face in faces))
     assert not changed(drawn.image, pair)[allowed == 0].any()
 
@@ -187,7 +187,7 @@ def test_neighbours_have_their_borders_drawn_together_as_nobody(
 def beside(image: Image, face: Face) -> tuple[Image, list[Face]]:
     """Two of the same picture, side by side, as near as people stand in a photo of two."""
     part = image[:, 120:330]
-    moved = [move_face(face, np.array([[1, 0, shift], [0, 1, 0]], np.float64)) for shift in (-120.0, 90.0)]
+    moved = [transform_face(face, np.array([[1, 0, shift], [0, 1, 0]], np.float64)) for shift in (-120.0, 90.0)]
     return np.ascontiguousarray(np.hstack([part, part])), moved
 
 
@@ -221,7 +221,7 @@ def test_any_template_is_drawn_at_the_size_of_the_base(
 ) -> None:
     large = np.asarray(cv2.resize(astronaut, (1536, 1536), interpolation=cv2.INTER_CUBIC), np.uint8)
     network = Network()
-    drawn = paint(request(large, [move_face(astronaut_face, scaled(3))], {1: people["ben"]}), network)
+    drawn = paint(request(large, [transform_face(astronaut_face, scaling_matrix(3))], {1: people["ben"]}), network)
     assert drawn.image.shape == (1536, 1536, 3)
     assert {each.parameters.size for each in network.drawn} == {Size(256, 256)}
 
@@ -230,10 +230,10 @@ def test_any_template_is_drawn_at_the_size_of_the_base(
 
 OFF: dict[str, dict[str, Any]] = {name: {name: 0.0} for name in ("face", "tone", "fusion", "ring")}
 LATER = {
-    "face": ("face", "fused", "ring"),
-    "tone": ("face", "fused", "ring"),
-    "fusion": ("fused", "ring"),
-    "ring": ("ring",),
+    "face": ("face", "fused", "boundary"),
+    "tone": ("face", "fused", "boundary"),
+    "fusion": ("fused", "boundary"),
+    "ring": ("boundary",),
 }
 """What a pass owns, and what those after it make of the difference."""
 
@@ -247,11 +247,11 @@ def test_without_a_pass_only_what_it_owns_is_different(
     record_property: Callable[[str, object], None],
 ) -> None:
     network = Network()
-    whole = request(astronaut, [astronaut_face], {1: people["ben"]})
-    (sitting,) = painter(network).plan(whole).faces
-    without = replace(whole, style=replace(whole.style, passes=replace(Passes(), **OFF[name])))
-    differs = changed(paint(whole).image, paint(without).image)[sitting.window.slices]
-    owned = np.max([getattr(sitting.areas, area) for area in LATER[name]], axis=0) > 0
+    unchanged = request(astronaut, [astronaut_face], {1: people["ben"]})
+    (face_plan,) = painter(network).plan(unchanged).faces
+    without = replace(unchanged, style=replace(unchanged.style, passes=replace(Passes(), **OFF[name])))
+    differs = changed(paint(unchanged).image, paint(without).image)[face_plan.window.slices]
+    owned = np.max([getattr(face_plan.areas, area) for area in LATER[name]], axis=0) > 0
     for key, value in {"changed": int(differs.sum()), "beyond": int((differs & ~owned).sum())}.items():
         record_property(f"without {name}: pixels {key}", value)
     assert differs.sum() > 100
@@ -261,9 +261,9 @@ def test_without_a_pass_only_what_it_owns_is_different(
 def test_with_no_strength_it_is_the_fusion_to_the_bit(
     astronaut: Image, astronaut_face: Face, people: dict[str, Identity]
 ) -> None:
-    whole = request(astronaut, [astronaut_face], {1: people["ben"]}, passes=Passes(face=0, ring=0))
+    unchanged = request(astronaut, [astronaut_face], {1: people["ben"]}, passes=Passes(face=0, ring=0))
     network = Network()
-    assert (paint(whole, network).image == Fusion().paint(whole, RecordingProgress())[0].image).all()
+    assert (paint(unchanged, network).image == Fusion().paint(unchanged, RecordingProgress())[0].image).all()
     assert network.drawn == []
 
 
@@ -308,39 +308,50 @@ def test_each_pass_follows_its_controls_drawn_from_what_it_begins_from(
     network = Network()
     paint(request(astronaut, [astronaut_face], {1: people["ben"]}), network)
     first, second = (each.parameters for each in network.drawn)
-    assert {hint.kind: hint.scale for hint in first.options.control_inputs} == {"canny": 0.5, "pose": 0.5}
-    assert {hint.kind: hint.scale for hint in second.options.control_inputs} == {"canny": 1.0, "tile": 1.0}
+    assert {control_input.kind: control_input.scale for control_input in first.options.control_inputs} == {
+        "canny": 0.5,
+        "pose": 0.5,
+    }
+    assert {control_input.kind: control_input.scale for control_input in second.options.control_inputs} == {
+        "canny": 1.0,
+        "tile": 1.0,
+    }
     for drawing in (first, second):
-        assert all(hint.picture is drawing.start and hint.drawn for hint in drawing.options.control_inputs)
+        assert all(
+            control_input.picture is drawing.start and control_input.drawn
+            for control_input in drawing.options.control_inputs
+        )
     assert first.options.landmarks is not None
     assert np.allclose(first.options.landmarks.mean(0), 128, atol=30)
     assert first.seed != second.seed
 
 
-def test_a_control_that_is_needed_and_missing_is_told_with_its_pull_before_anything_is_drawn(
+def test_a_needed_control_that_is_missing_is_named_with_its_pull_before_drawing(
     astronaut: Image, astronaut_face: Face, people: dict[str, Identity]
 ) -> None:
     network = Network()
-    told = RecordingProgress()
+    recorded = RecordingProgress()
     with pytest.raises(OperatorError, match="pull controlnet_canny_sd15"):
-        painter(network, "controlnet_tile_sd15").paint(request(astronaut, [astronaut_face], {1: people["ben"]}), told)
-    assert told.words == []
+        painter(network, "controlnet_tile_sd15").paint(
+            request(astronaut, [astronaut_face], {1: people["ben"]}), recorded
+        )
+    assert recorded.messages == []
     strict = Passes(needs=("canny", "tile"))
     with pytest.raises(OperatorError, match="pull controlnet_tile_sd15"):
         painter(network, "controlnet_canny_sd15").paint(
-            request(astronaut, [astronaut_face], {1: people["ben"]}, passes=strict), told
+            request(astronaut, [astronaut_face], {1: people["ben"]}, passes=strict), recorded
         )
     free = request(astronaut, [astronaut_face], {1: people["ben"]}, technique=GenerationOptions(strengths={"canny": 0}))
-    assert painter(network, "controlnet_tile_sd15").paint(free, told)
+    assert painter(network, "controlnet_tile_sd15").paint(free, recorded)
 
 
-def test_where_no_body_is_seen_there_is_no_pose_to_follow(
+def test_without_a_body_there_is_no_pose_control(
     astronaut: Image, astronaut_face: Face, people: dict[str, Identity]
 ) -> None:
     network = Network()
     dark = np.asarray(astronaut // 8, np.uint8)
     paint(request(dark, [astronaut_face], {1: people["ben"]}), network)
-    assert [hint.kind for hint in network.drawn[0].parameters.options.control_inputs] == ["canny"]
+    assert [control_input.kind for control_input in network.drawn[0].parameters.options.control_inputs] == ["canny"]
 
 
 def test_sdxl_follows_outlines_alone_at_first(
@@ -348,19 +359,21 @@ def test_sdxl_follows_outlines_alone_at_first(
 ) -> None:
     network = Network("sdxl")
     paint(request(astronaut, [astronaut_face], {1: people["ben"]}), network)
-    assert [[hint.kind for hint in each.parameters.options.control_inputs] for each in network.drawn] == [
+    assert [
+        [control_input.kind for control_input in each.parameters.options.control_inputs] for each in network.drawn
+    ] == [
         ["canny"],
         ["canny"],
     ]
 
 
-def test_whoever_was_not_learned_is_told_by_the_other_ways(
+def test_a_person_without_a_lora_is_drawn_by_the_other_adapters(
     group_faces: list[Face], people: dict[str, Identity], tmp_path: Any
 ) -> None:
-    learned = replace(people["anna"], lora=tmp_path / "anna.safetensors", trigger="sks")
+    trained = replace(people["anna"], lora=tmp_path / "anna.safetensors", trigger="sks")
     network = Network()
     technique = GenerationOptions(identities=("lora", "instantid"))
-    paint(request(selfies.group(), group_faces, {3: learned, 6: people["dora"]}, technique=technique), network)
+    paint(request(selfies.group(), group_faces, {3: trained, 6: people["dora"]}, technique=technique), network)
     named = [each.options.identities for each in network.planned if each.options]
     assert named == [("lora", "instantid"), ("instantid",)]
 
@@ -406,21 +419,21 @@ def test_a_size_is_cut_about_the_drawn_faces(
 def test_it_tells_how_far_it_is_and_stops_within_a_step(
     astronaut: Image, astronaut_face: Face, people: dict[str, Identity]
 ) -> None:
-    told: list[tuple[int, int, str]] = []
+    recorded: list[tuple[int, int, str]] = []
 
     def until(done: int, total: int, doing: str, preview: Image | None = None) -> None:
-        told.append((done, total, doing))
+        recorded.append((done, total, doing))
         if doing.startswith("Drawing the border") and done == 5:
             raise Cancelled
 
     network = Network()
     with pytest.raises(Cancelled):
         paint(request(astronaut, [astronaut_face], {1: people["ben"]}), network, until)
-    assert told[-1] == (5, 7, "Drawing the border, eyes and mouth of face 1")
-    assert [each[0] for each in told] == sorted(each[0] for each in told)
+    assert recorded[-1] == (5, 7, "Drawing the border, eyes and mouth of face 1")
+    assert [each[0] for each in recorded] == sorted(each[0] for each in recorded)
 
 
-def test_hints_of_ones_own_are_refused(astronaut: Image, astronaut_face: Face, people: dict[str, Identity]) -> None:
+def test_own_control_inputs_are_refused(astronaut: Image, astronaut_face: Face, people: dict[str, Identity]) -> None:
     technique = GenerationOptions(control_inputs=(ControlInput("canny", astronaut),))
     with pytest.raises(UserError, match="its own hint"):
         paint(request(astronaut, [astronaut_face], {1: people["ben"]}, technique=technique))

@@ -17,7 +17,7 @@ from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.errors import OperatorError
-from portrait.faces.geometry import move_face, scaled
+from portrait.faces.geometry import scaling_matrix, transform_face
 from portrait.generation.options import GenerationOptions
 from portrait.generation.passes import Passes
 from portrait.ports import Parser
@@ -53,8 +53,8 @@ def painter(tmp_path_factory: pytest.TempPathFactory, engines: Engines) -> Itera
 
 def known(name: str, image: Image, face: Face) -> Identity:
     vector = np.random.default_rng(len(name)).normal(size=512).astype(np.float32)
-    seen = replace(face, embeddings={**face.embeddings, "antelopev2": vector})
-    return Identity(name, (Reference(f"{name}.jpg", image, seen, GOOD),), {}, class_word="person")
+    calls = replace(face, embeddings={**face.embeddings, "antelopev2": vector})
+    return Identity(name, (Reference(f"{name}.jpg", image, calls, GOOD),), {}, class_word="person")
 
 
 @pytest.fixture(scope="module")
@@ -75,17 +75,17 @@ def test_with_no_step_it_is_the_fusion_but_for_what_the_autoencoder_loses(
     ben: Identity,
     record_property: Callable[[str, object], None],
 ) -> None:
-    asked = request(astronaut, astronaut_face, ben, passes=Passes(face=0.1, ring=0.1, fusion=0, tone=0))
-    drawn = painter.paint(asked, RecordingProgress())[0].image.astype(float)
-    fused = Fusion().paint(asked, RecordingProgress())[0].image
-    (sitting,) = painter.plan(asked).faces
-    window = sitting.window
+    portrait_request = request(astronaut, astronaut_face, ben, passes=Passes(face=0.1, ring=0.1, fusion=0, tone=0))
+    drawn = painter.paint(portrait_request, RecordingProgress())[0].image.astype(float)
+    fused = Fusion().paint(portrait_request, RecordingProgress())[0].image
+    (face_plan,) = painter.plan(portrait_request).faces
+    window = face_plan.window
     start = window.resize_for_drawing(fused[window.slices])
-    drawing = replace(sitting.plan.parameters, start=start, strength=0.0)
+    drawing = replace(face_plan.plan.parameters, start=start, strength=0.0)
     diffusion = cast(Diffusion, painter._painter)
-    kept, _ = diffusion.draw(replace(sitting.plan, identities=(), parameters=drawing), lambda done: None)
-    taken = np.maximum(sitting.areas.face, sitting.areas.ring)
-    lost = np.abs(window.resize_for_picture(kept) - fused[window.slices]).mean(axis=2)
+    round_trip, _ = diffusion.draw(replace(face_plan.plan, identities=(), parameters=drawing), lambda done: None)
+    taken = np.maximum(face_plan.areas.face, face_plan.areas.boundary)
+    lost = np.abs(window.resize_for_picture(round_trip) - fused[window.slices]).mean(axis=2)
     apart = np.abs(drawn - fused)[window.slices].mean(axis=2)
     record_property("lost by the autoencoder", float(lost[taken > 0].mean()))
     record_property("apart from the fusion", float(apart[taken > 0].mean()))
@@ -93,30 +93,30 @@ def test_with_no_step_it_is_the_fusion_but_for_what_the_autoencoder_loses(
     # Once where a pixel was drawn once, twice at the border; rounding adds half a level each time.
     assert apart[taken > 0].mean() < 1.1 * lost[taken > 0].mean()
     assert np.percentile(apart[taken > 0], 99) < 2 * np.percentile(lost[taken > 0], 99) + 1
-    assert apart[sitting.areas.face == 1].mean() > 1  # it did go through
+    assert apart[face_plan.areas.face == 1].mean() > 1  # it did go through
 
 
 def test_the_same_request_gives_the_same_pixels_and_another_seed_others(
     painter: Inpaint, astronaut: Image, astronaut_face: Face, ben: Identity
 ) -> None:
-    asked = request(astronaut, astronaut_face, ben)
-    two = painter.paint(replace(asked, count=2), RecordingProgress())
-    again = painter.paint(asked, RecordingProgress())[0]
+    portrait_request = request(astronaut, astronaut_face, ben)
+    two = painter.paint(replace(portrait_request, count=2), RecordingProgress())
+    again = painter.paint(portrait_request, RecordingProgress())[0]
     assert (two[0].image == again.image).all()
     assert (two[0].image != two[1].image).any()
     assert two[0].facts == again.facts
 
 
-def test_another_model_or_another_control_than_before_is_told(
+def test_another_model_or_control_than_before_is_refused(
     painter: Inpaint, astronaut: Image, astronaut_face: Face, ben: Identity
 ) -> None:
-    asked = request(astronaut, astronaut_face, ben, passes=Passes(ring=0))
-    facts = dict(painter.paint(asked, RecordingProgress())[0].facts)
-    painter.check_models(asked, facts)
+    portrait_request = request(astronaut, astronaut_face, ben, passes=Passes(ring=0))
+    facts = dict(painter.paint(portrait_request, RecordingProgress())[0].facts)
+    painter.check_models(portrait_request, facts)
     face = cast(dict[str, Any], facts["faces"])["1"]["face"]
     for change in ({"follows": {"canny": 0.5, "pose": 0.5}}, {"base_hash": "other"}):
         with pytest.raises(OperatorError) as caught:
-            painter.check_models(asked, {**facts, "faces": {"1": {"face": {**face, **change}}}})
+            painter.check_models(portrait_request, {**facts, "faces": {"1": {"face": {**face, **change}}}})
         assert caught.value.code == "model_differs"
 
 
@@ -137,8 +137,8 @@ def near(image: Image, face: Face) -> tuple[Image, Face]:
     part = image[top : int(y + reach), left : int(x + reach)]
     factor = WIDE / face.box.width
     large = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
-    moved = move_face(face, np.array([[1, 0, -left], [0, 1, -top]], np.float64))
-    return np.asarray(large, np.uint8), move_face(moved, scaled(factor))
+    moved = transform_face(face, np.array([[1, 0, -left], [0, 1, -top]], np.float64))
+    return np.asarray(large, np.uint8), transform_face(moved, scaling_matrix(factor))
 
 
 def test_no_border_of_a_mask_shows_on_ten_templates(
@@ -152,11 +152,11 @@ def test_no_border_of_a_mask_shows_on_ten_templates(
     people = {"ben": ben, "anna": known("anna", astronaut, astronaut_face)}
     worst = []
     for image, face, who in made(astronaut, astronaut_face, group_faces):
-        asked = request(image, face, people[who])
-        drawn = painter.paint(asked, RecordingProgress())[0].image
-        (sitting,) = painter.plan(asked).faces
-        part = drawn[sitting.window.slices]
-        worst.append(max(seam(part, sitting.areas.face), seam(part, sitting.areas.ring)))
+        portrait_request = request(image, face, people[who])
+        drawn = painter.paint(portrait_request, RecordingProgress())[0].image
+        (face_plan,) = painter.plan(portrait_request).faces
+        part = drawn[face_plan.window.slices]
+        worst.append(max(seam(part, face_plan.areas.face), seam(part, face_plan.areas.boundary)))
     record_property("steps across the borders over those beside them", [round(each, 2) for each in worst])
     assert len(worst) == 10
     assert max(worst) <= SEEN

@@ -11,35 +11,35 @@ from portrait.arrays import Image, Mask, Size
 from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.faces.likeness import distance
 from portrait.faces.skin import skin_mask
-from portrait.images.color import delta_e
-from portrait.images.masks import foreground, over
+from portrait.images.masks import composite, estimate_foreground
 from portrait.photos.quality import measure_sharpness
 from portrait.ports import FaceFinder, Matter
 from portrait.studio import backdrops
 from portrait.types import Candidate, Face, Identity, PortraitRequest, Quality, Reference, Style
+from tests.seams import delta_e
 
 GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
 
 
-class Counting:
-    """A matter that counts how often it is asked."""
+class CountingMatting:
+    """Mattes that count how often they are made."""
 
     def __init__(self, matter: Matter) -> None:
         self.matter = matter
-        self.asked = 0
+        self.calls = 0
 
     def matte(self, image: Image, face: Face) -> Mask:
-        self.asked += 1
+        self.calls += 1
         return self.matter.matte(image, face)
 
 
 @pytest.fixture(scope="module")
-def counting(matter: Matter) -> Counting:
-    return Counting(matter)
+def counting(matter: Matter) -> CountingMatting:
+    return CountingMatting(matter)
 
 
 @pytest.fixture(scope="module")
-def studio(counting: Counting) -> Studio:
+def studio(counting: CountingMatting) -> Studio:
     return Studio(lambda: counting)
 
 
@@ -55,7 +55,7 @@ def request_of(
     return PortraitRequest({1: Identity("someone", selfies, {})}, style, seed, count, size)
 
 
-def heard(done: int, total: int, doing: str, preview: Image | None = None) -> None:
+def progress(done: int, total: int, doing: str, preview: Image | None = None) -> None:
     assert 0 <= done <= total
 
 
@@ -68,7 +68,7 @@ def before_of(candidate: Candidate) -> Image:
 def test_every_backdrop_shows_the_person_by_the_rules(
     backdrop: str, studio: Studio, selfie: Reference, finder: FaceFinder
 ) -> None:
-    image = studio.paint(request_of(selfie, backdrop=backdrop), heard)[0].image
+    image = studio.paint(request_of(selfie, backdrop=backdrop), progress)[0].image
     assert image.shape == (1280, 1024, 3)
     faces = finder.faces(image)
     assert len(faces) == 1
@@ -85,14 +85,14 @@ def test_every_backdrop_shows_the_person_by_the_rules(
 def before_a_white_wall(matter: Matter, astronaut: Image, astronaut_face: Face) -> Reference:
     """The same person with a white wall shining through soft hair: what leaves a halo before a dark backdrop."""
     alpha = matter.matte(astronaut, astronaut_face)
-    person = foreground(astronaut, alpha, 90)
+    person = estimate_foreground(astronaut, alpha, 90)
     soft = np.asarray(cv2.GaussianBlur(alpha, (0, 0), 1.5), np.float32)
-    return Reference("wall.png", over(person, np.full_like(astronaut, 250), soft), astronaut_face, GOOD)
+    return Reference("wall.png", composite(person, np.full_like(astronaut, 250), soft), astronaut_face, GOOD)
 
 
 def test_nothing_of_the_old_room_is_left(studio: Studio, before_a_white_wall: Reference) -> None:
-    dark = studio.paint(request_of(before_a_white_wall, backdrop="studio-black"), heard)[0].image
-    light = studio.paint(request_of(before_a_white_wall, backdrop="studio-white"), heard)[0].image
+    dark = studio.paint(request_of(before_a_white_wall, backdrop="studio-black"), progress)[0].image
+    light = studio.paint(request_of(before_a_white_wall, backdrop="studio-white"), progress)[0].image
     # With two backdrops the matte can be read off the results: their difference is what shines through.
     through = (light.astype(int) - dark).mean(axis=2) / 200
     corners = through[:120, :250], through[:120, -250:], through[300:500, :150], through[300:500, -150:]
@@ -120,7 +120,7 @@ def evenly_lit(selfie: Reference) -> Reference:
 def test_skin_is_lit_from_where_the_backdrop_is_bright(
     backdrop: str, studio: Studio, selfie: Reference, finder: FaceFinder
 ) -> None:
-    candidate = studio.paint(request_of(evenly_lit(selfie), backdrop=backdrop), heard)[0]
+    candidate = studio.paint(request_of(evenly_lit(selfie), backdrop=backdrop), progress)[0]
     before = before_of(candidate)
     face = finder.faces(before)[0]
     rise = (candidate.image.astype(int) - before).mean(axis=2)
@@ -135,7 +135,7 @@ def test_skin_is_lit_from_where_the_backdrop_is_bright(
 
 def test_retouch_and_relight_touch_skin_and_nothing_else(studio: Studio, selfie: Reference, finder: FaceFinder) -> None:
     for backdrop in ("studio-grey", "studio-outdoors"):
-        candidate = studio.paint(request_of(selfie, backdrop=backdrop), heard)[0]
+        candidate = studio.paint(request_of(selfie, backdrop=backdrop), progress)[0]
         before = before_of(candidate)
         change = delta_e(candidate.image, before)
         face = finder.faces(before)[0]
@@ -143,20 +143,20 @@ def test_retouch_and_relight_touch_skin_and_nothing_else(studio: Studio, selfie:
         skin = skin_mask(before, face, neck=True)
         assert 0.3 < np.median(change[skin > 0.8]) < 3
         assert change.max() <= 6
-        around = cv2.dilate((skin > 0).astype(np.uint8), np.ones((25, 25), np.uint8)) == 0
-        assert change[around].max() == 0
+        beyond = cv2.dilate((skin > 0).astype(np.uint8), np.ones((25, 25), np.uint8)) == 0
+        assert change[beyond].max() == 0
         for x, y in face.mesh[[468, 473, 13, 14], :2]:
             assert change[round(float(y)), round(float(x))] == 0
 
 
 def test_the_same_request_gives_the_same_pixels(matter: Matter, studio: Studio, selfie: Reference) -> None:
-    wish = request_of(selfie, backdrop="studio-warm", count=2, size=Size(320, 400))
-    one, other = studio.paint(wish, heard), Studio(lambda: matter).paint(wish, heard)
+    request = request_of(selfie, backdrop="studio-warm", count=2, size=Size(320, 400))
+    one, other = studio.paint(request, progress), Studio(lambda: matter).paint(request, progress)
     assert all(np.array_equal(a.image, b.image) for a, b in zip(one, other, strict=True))
 
 
 def test_candidates_differ(studio: Studio, selfie: Reference) -> None:
-    drawn = studio.paint(request_of(selfie, count=4, size=Size(320, 400)), heard)
+    drawn = studio.paint(request_of(selfie, count=4, size=Size(320, 400)), progress)
     assert len(drawn) == 4
     assert len({tuple(each.variation.items()) for each in drawn}) == 4
     assert len({each.image.tobytes() for each in drawn}) == 4
@@ -165,27 +165,27 @@ def test_candidates_differ(studio: Studio, selfie: Reference) -> None:
 
 def test_a_choice_of_selfies_is_used(studio: Studio, selfie: Reference) -> None:
     other = Reference("other.png", np.ascontiguousarray(selfie.image), selfie.face, GOOD)
-    drawn = studio.paint(request_of(selfie, other, size=Size(320, 400)), heard)
+    drawn = studio.paint(request_of(selfie, other, size=Size(320, 400)), progress)
     assert [each.reference_names[1] for each in drawn] == ["astronaut.png", "other.png"]
 
 
-def test_one_matte_serves_every_backdrop(studio: Studio, counting: Counting, selfie: Reference) -> None:
-    studio.paint(request_of(selfie), heard)
-    asked = counting.asked
+def test_one_matte_serves_every_backdrop(studio: Studio, counting: CountingMatting, selfie: Reference) -> None:
+    studio.paint(request_of(selfie), progress)
+    calls = counting.calls
     for backdrop in backdrops.NAMES:
-        studio.paint(request_of(selfie, backdrop=backdrop, seed=9), heard)
-    assert counting.asked == asked
+        studio.paint(request_of(selfie, backdrop=backdrop, seed=9), progress)
+    assert counting.calls == calls
 
 
 def test_the_same_name_for_another_picture_is_another_selfie(studio: Studio, selfie: Reference) -> None:
-    plain = studio.paint(request_of(selfie, size=Size(320, 400)), heard)[0].image
+    plain = studio.paint(request_of(selfie, size=Size(320, 400)), progress)[0].image
     dim = Reference(selfie.name, (selfie.image * 0.8).astype(np.uint8), selfie.face, GOOD)
-    assert not np.array_equal(studio.paint(request_of(dim, size=Size(320, 400)), heard)[0].image, plain)
+    assert not np.array_equal(studio.paint(request_of(dim, size=Size(320, 400)), progress)[0].image, plain)
 
 
 @pytest.mark.parametrize("size", [Size(64, 64), Size(300, 200), Size(400, 720), Size(1600, 2000)])
-def test_any_size_is_answered(size: Size, studio: Studio, selfie: Reference) -> None:
-    drawn = studio.paint(request_of(selfie, size=size), heard)[0]
+def test_any_size_can_be_requested(size: Size, studio: Studio, selfie: Reference) -> None:
+    drawn = studio.paint(request_of(selfie, size=size), progress)[0]
     assert drawn.image.shape == before_of(drawn).shape == (size.height, size.width, 3)
 
 
@@ -196,32 +196,33 @@ def cut(selfie: Reference, finder: FaceFinder, bottom: int) -> Reference:
 
 def test_a_photo_without_shoulders_is_refused_with_a_tip(studio: Studio, selfie: Reference, finder: FaceFinder) -> None:
     with pytest.raises(UserError) as caught:
-        studio.paint(request_of(cut(selfie, finder, 200)), heard)
+        studio.paint(request_of(cut(selfie, finder, 200)), progress)
     assert caught.value.code == "no_shoulders"
     assert "further away" in caught.value.message
 
 
 def test_a_photo_that_ends_early_is_framed_closer(studio: Studio, selfie: Reference, finder: FaceFinder) -> None:
     short = cut(selfie, finder, 270)
-    image = studio.paint(request_of(short, backdrop="studio-white"), heard)[0].image
+    image = studio.paint(request_of(short, backdrop="studio-white"), progress)[0].image
     # The suit reaches the lower edge: a hole would show the white paper there.
     assert (image[-12:, 400:620].min(axis=2) < 200).mean() > 0.95
     assert (
-        studio.paint(request_of(short, selfie, backdrop="studio-white"), heard)[1].reference_names[1] == "astronaut.png"
+        studio.paint(request_of(short, selfie, backdrop="studio-white"), progress)[1].reference_names[1]
+        == "astronaut.png"
     )
 
 
-def test_a_wrong_backdrop_says_which_there_are(studio: Studio, selfie: Reference) -> None:
+def test_the_error_for_an_unknown_backdrop_lists_the_known_ones(studio: Studio, selfie: Reference) -> None:
     with pytest.raises(OperatorError, match="studio-outdoors"):
-        studio.paint(request_of(selfie, backdrop="beach"), heard)
+        studio.paint(request_of(selfie, backdrop="beach"), progress)
 
 
 def test_nobody_to_draw_is_an_error_of_the_request(studio: Studio) -> None:
     with pytest.raises(UserError):
-        studio.paint(request_of(), heard)
+        studio.paint(request_of(), progress)
 
 
-def test_it_stops_when_asked(studio: Studio, selfie: Reference) -> None:
+def test_it_can_be_cancelled(studio: Studio, selfie: Reference) -> None:
     def stop(done: int, total: int, doing: str, preview: Image | None = None) -> None:
         raise Cancelled
 
@@ -238,7 +239,7 @@ def test_backdrops_are_painted_anew_from_their_seed() -> None:
         assert not np.array_equal(one, backdrops.paint(name, size, 6))
 
 
-def test_backdrops_look_like_their_names() -> None:
+def test_backdrops_have_the_tones_of_their_names() -> None:
     def middle(name: str, part: slice = slice(None)) -> Sequence[float]:
         return backdrops.paint(name, Size(320, 400), 2)[part].reshape(-1, 3).mean(axis=0).tolist()
 
@@ -255,7 +256,7 @@ def test_backdrops_look_like_their_names() -> None:
 
 
 @pytest.mark.parametrize("name", ["studio-office", "studio-outdoors"])
-def test_light_comes_from_where_it_is_said(name: str) -> None:
+def test_light_comes_from_the_stated_side(name: str) -> None:
     image = backdrops.paint(name, Size(320, 400), 1).mean(axis=(0, 2))
     left, right = image[:100].mean(), image[-100:].mean()
     assert np.sign(right - left) == np.sign(backdrops.LIGHTS[name].side)

@@ -9,7 +9,7 @@ from pipelines.engines.parsers.mesh import MeshParser
 from pipelines.engines.runtimes.onnx import OnnxNetwork
 from portrait.arrays import Image, Mask
 from portrait.errors import EngineError
-from portrait.faces.geometry import move_face, scaled
+from portrait.faces.geometry import scaling_matrix, transform_face
 from portrait.types import Face, Regions
 from tests import fakes, onnx_tiny
 from tests.pipelines.engines.restorers.test_restoreformer import face as ffhq_face
@@ -37,16 +37,16 @@ def test_mesh_regions_lie_where_the_landmarks_do(astronaut: Image, astronaut_fac
     assert regions["mouth"].sum() > 0.01 * width**2, "she smiles with open lips"
     assert regions["skin"].sum() > 4 * regions["nose"].sum()
     # Between brows and eyes, and about the lips, there is skin and no gap.
-    whole = np.sum(list(regions.values()), axis=0)
+    total = np.sum(list(regions.values()), axis=0)
     left, right = (int(each) for each in (five[0, 0], five[1, 0]))
-    assert whole[int(five[0, 1]) - 8 : int(five[3, 1]) + 12, left:right].min() > 0.85
-    assert whole[: int(astronaut_face.box.top) - 15].max() == 0, "hair is none of it"
+    assert total[int(five[0, 1]) - 8 : int(five[3, 1]) + 12, left:right].min() > 0.85
+    assert total[: int(astronaut_face.box.top) - 15].max() == 0, "hair is none of it"
 
 
 def test_regions_do_not_depend_on_the_size_of_the_picture(astronaut: Image, astronaut_face: Face) -> None:
     plain = MeshParser().parse(astronaut, astronaut_face)
     large = np.asarray(cv2.resize(astronaut, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC), np.uint8)
-    grown = MeshParser().parse(large, move_face(astronaut_face, scaled(4)))
+    grown = MeshParser().parse(large, transform_face(astronaut_face, scaling_matrix(4)))
     for name in ("eyes", "nose", "lips", "brows"):
         assert grown[name].shape == large.shape[:2]
         small = cv2.resize(grown[name], (512, 512), interpolation=cv2.INTER_AREA)

@@ -8,13 +8,14 @@ from pipelines.engines.restorers.classic import ClassicRestorer, make, measure_d
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image
-from portrait.faces.geometry import move_face, scaled
+from portrait.faces.geometry import scaling_matrix, transform_face
 from portrait.faces.skin import skin_mask
-from portrait.images.color import delta_e, from_linear, to_linear
-from portrait.photos.quality import light_of, measure_sharpness
+from portrait.images.color import from_linear, to_linear
+from portrait.photos.quality import face_light, measure_sharpness
 from portrait.ports import FaceFinder
 from portrait.types import Face
 from tests import fakes, selfies
+from tests.seams import delta_e
 
 FAULTS = {
     "good": selfies.astronaut,
@@ -38,7 +39,7 @@ def middle(one: Image, two: Image) -> float:
     return float(np.median(delta_e(one, two)))
 
 
-def test_it_needs_nothing() -> None:
+def test_it_needs_no_model() -> None:
     settings = Settings()
     models = ModelStore(settings.models)
     assert status(settings, models) == []
@@ -71,8 +72,8 @@ def test_a_good_photo_is_nearly_unchanged(astronaut: Image, astronaut_face: Face
 def test_a_dark_photo_gets_its_light(astronaut_face: Face) -> None:
     dark = FAULTS["dark"]()
     out = ClassicRestorer().restore(dark, astronaut_face)
-    assert light_of(out, astronaut_face)[0] > light_of(dark, astronaut_face)[0] + 45
-    assert light_of(out, astronaut_face)[1] == 0
+    assert face_light(out, astronaut_face)[0] > face_light(dark, astronaut_face)[0] + 45
+    assert face_light(out, astronaut_face)[1] == 0
     assert middle(selfies.astronaut(), out) < 0.5 * middle(selfies.astronaut(), dark)
 
 
@@ -85,11 +86,11 @@ def test_noise_goes_and_edges_stay(sigma: int, astronaut: Image, astronaut_face:
 
 @pytest.mark.parametrize("blue", [0.7, 1.35])
 def test_a_cast_is_mostly_removed(blue: float, astronaut: Image, astronaut_face: Face) -> None:
-    seen = tinted(astronaut, blue)
-    out = ClassicRestorer().restore(seen, astronaut_face)
+    photo = tinted(astronaut, blue)
+    out = ClassicRestorer().restore(photo, astronaut_face)
     skin = skin_mask(astronaut, astronaut_face) > 0.5
-    assert middle(astronaut, out) < 0.6 * middle(astronaut, seen)
-    assert np.median(delta_e(astronaut, out)[skin]) < 0.6 * np.median(delta_e(astronaut, seen)[skin])
+    assert middle(astronaut, out) < 0.6 * middle(astronaut, photo)
+    assert np.median(delta_e(astronaut, out)[skin]) < 0.6 * np.median(delta_e(astronaut, photo)[skin])
 
 
 def test_a_soft_photo_gets_crisper_without_halos(astronaut: Image, astronaut_face: Face) -> None:
@@ -105,10 +106,10 @@ def test_a_soft_photo_gets_crisper_without_halos(astronaut: Image, astronaut_fac
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_likeness_does_not_fall(fault: str, finder: FaceFinder, astronaut_face: Face) -> None:
-    seen = FAULTS[fault]()
+    photo = FAULTS[fault]()
     clean = astronaut_face.embeddings[finder.space]
-    found = finder.faces(seen)[0]
-    after = finder.faces(ClassicRestorer().restore(seen, found))[0]
+    found = finder.faces(photo)[0]
+    after = finder.faces(ClassicRestorer().restore(photo, found))[0]
     before, now = (float(np.linalg.norm(each.embeddings[finder.space] - clean)) for each in (found, after))
     # The finder rounds landmarks to whole pixels before it embeds: on a face of 94 pixels that alone moves the vector
     # by up to 0.03 from one picture to the next.
@@ -118,7 +119,7 @@ def test_likeness_does_not_fall(fault: str, finder: FaceFinder, astronaut_face: 
 @pytest.mark.bench
 def test_speed(astronaut: Image, astronaut_face: Face) -> None:
     large = selfies.noisy(selfies.large(astronaut, 1024, 1024), 8)
-    face = move_face(astronaut_face, scaled(2))
+    face = transform_face(astronaut_face, scaling_matrix(2))
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

@@ -9,7 +9,7 @@ from pipelines.engines.restorers.restoreformer import RestoreFormer
 from pipelines.engines.runtimes.onnx import OnnxNetwork
 from portrait.arrays import Image
 from portrait.errors import EngineError
-from portrait.faces.alignment import FFHQ, ffhq
+from portrait.faces.alignment import FFHQ, ffhq_alignment
 from portrait.types import Box, Face, Pose
 from tests import onnx_tiny
 
@@ -35,7 +35,7 @@ def restorer(folder: Path, seed: int | None = 0) -> RestoreFormer:
 
 
 def test_the_crop_is_where_ffhq_has_it() -> None:
-    matrix = ffhq(face(30, 50, 200, 25), 512)
+    matrix = ffhq_alignment(face(30, 50, 200, 25), 512)
     moved = face(30, 50, 200, 25).landmarks @ matrix[:, :2].T + matrix[:, 2]
     assert moved == pytest.approx(FFHQ * 512 - 0.5, abs=0.01)
 
@@ -47,7 +47,7 @@ def test_a_network_that_changes_nothing_changes_nothing(tmp_path: Path, roll: fl
     assert np.abs(found.astype(int) - image).max() <= 3
 
 
-def test_only_the_crop_changes_and_its_edge_cannot_be_seen(tmp_path: Path) -> None:
+def test_only_the_crop_changes_and_its_edge_is_invisible(tmp_path: Path) -> None:
     image = smooth(400, 500)
     found = restorer(tmp_path).restore(image, face(120, 80, 200))
     change = np.abs(found.astype(int) - image).max(axis=2)

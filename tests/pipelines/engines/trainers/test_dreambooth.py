@@ -1,4 +1,4 @@
-"""The trainer on tiny bases: it learns, keeps, goes on, stops; the files mean the same to stock diffusers."""
+"""The DreamBooth trainer on tiny bases: training, checkpoints, resuming, cancelling; files that stock diffusers reads."""
 
 import random
 import subprocess
@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from pipelines.diffusion.base import loading, lora
+from pipelines.diffusion.training.dataset import Dataset
+from pipelines.diffusion.training.step import Learner
 from pipelines.engines.trainers import dreambooth
 from pipelines.settings import PriorSettings, TrainSettings, ValidationSettings
 from portrait.arrays import Image
@@ -23,11 +25,11 @@ from tests.pipelines.engines.tiny_training import PLAIN, RecordedProgress, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parents[4]
-SEEING = replace(PLAIN, exam=ValidationSettings(every=4, steps=2, held_out=1, patience=0))
+VALIDATING = replace(PLAIN, exam=ValidationSettings(every=4, steps=2, held_out=1, patience=0))
 
 
-def drawn(hub: Path, name: str, file: Path | None) -> torch.Tensor:
-    """What stock diffusers draws, with its own loader of LoRA files."""
+def generate(hub: Path, name: str, file: Path | None) -> torch.Tensor:
+    """An image by stock diffusers, with its own loader of LoRA files."""
     pipeline: Any = loading.load_pipeline(loading.open_base(name, hub / name), torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     if file is not None:
@@ -39,48 +41,48 @@ def drawn(hub: Path, name: str, file: Path | None) -> torch.Tensor:
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 def test_the_loss_on_an_overfit_photo_falls_by_half(tmp_path: Path, family: str) -> None:
     album.write(tmp_path / family, family)
-    knobs = replace(PLAIN, steps=100, rank=8, batch=4)
-    course = tiny_training.training_run(tmp_path, family, knobs, tmp_path, album.newcomer())
-    learned = train(tmp_path, family, tmp_path / "desk", knobs, training=album.newcomer())
-    assert learned.lora is not None
-    assert tiny_training.overfit_loss(course, lora.load_weights(learned.lora)) <= 0.5 * tiny_training.overfit_loss(
-        course, None
+    settings = replace(PLAIN, steps=100, rank=8, batch=4)
+    run = tiny_training.training_run(tmp_path, family, settings, tmp_path, album.newcomer())
+    result = train(tmp_path, family, tmp_path / "work", settings, training=album.newcomer())
+    assert result.lora is not None
+    assert tiny_training.overfit_loss(run, lora.load_weights(result.lora)) <= 0.5 * tiny_training.overfit_loss(
+        run, None
     )
 
 
 @pytest.mark.parametrize("text", [False, True], ids=["unet", "with text"])
 @pytest.mark.parametrize("name", ["sd15", "sdxl"])
-def test_both_files_draw_what_was_learned(hub: Path, tmp_path: Path, name: str, text: bool) -> None:
-    learned = train(hub, name, tmp_path, replace(PLAIN, text=text))
-    assert learned.lora is not None
-    assert learned.kohya_lora is not None
-    parts = {key.split(".")[0] for key in lora.load_weights(learned.lora)}
+def test_both_files_draw_the_trained_person(hub: Path, tmp_path: Path, name: str, text: bool) -> None:
+    result = train(hub, name, tmp_path, replace(PLAIN, text=text))
+    assert result.lora is not None
+    assert result.kohya_lora is not None
+    parts = {key.split(".")[0] for key in lora.load_weights(result.lora)}
     encoders = {"text_encoder", "text_encoder_2"} if name == "sdxl" else {"text_encoder"}
     assert parts == {"unet"} | (encoders if text else set())
-    once, twice = (drawn(hub, name, learned.lora) for _ in range(2))
+    once, twice = (generate(hub, name, result.lora) for _ in range(2))
     assert torch.equal(once, twice)
-    assert torch.allclose(drawn(hub, name, learned.kohya_lora), once, atol=1e-4)
-    assert (once - drawn(hub, name, None)).abs().max() > 0.05
+    assert torch.allclose(generate(hub, name, result.kohya_lora), once, atol=1e-4)
+    assert (once - generate(hub, name, None)).abs().max() > 0.05
 
 
 def test_the_reloaded_person_is_drawn_bit_for_bit_as_the_trainer_drew_it(hub: Path, tmp_path: Path) -> None:
-    learned = train(
-        hub, "sd15", tmp_path, replace(SEEING, steps=4, exam=ValidationSettings(every=4, steps=2, held_out=0))
+    result = train(
+        hub, "sd15", tmp_path, replace(VALIDATING, steps=4, exam=ValidationSettings(every=4, steps=2, held_out=0))
     )
-    assert learned.lora is not None
+    assert result.lora is not None
     pipeline: Any = loading.load_pipeline(loading.open_base("sd15", hub / "sd15"), torch.float32)
     pipeline.set_progress_bar_config(disable=True)
-    pipeline.load_lora_weights(str(tmp_path), weight_name=learned.lora.name)
-    for place, (prompt, seen) in enumerate(learned.sample_images):
+    pipeline.load_lora_weights(str(tmp_path), weight_name=result.lora.name)
+    for number, (prompt, expected) in enumerate(result.sample_images):
         image = pipeline(
             prompt,
             negative_prompt=ValidationSettings().negative,
             num_inference_steps=2,
             guidance_scale=ValidationSettings().guidance,
-            generator=torch.Generator().manual_seed(place),
+            generator=torch.Generator().manual_seed(number),
             output_type="np",
         ).images[0]
-        assert ((image.clip(0, 1) * 255).round().astype("uint8") == seen).all(), prompt
+        assert ((image.clip(0, 1) * 255).round().astype("uint8") == expected).all(), prompt
 
 
 def test_kohyas_names_are_those_that_other_programs_know(hub: Path, tmp_path: Path) -> None:
@@ -91,58 +93,62 @@ def test_kohyas_names_are_those_that_other_programs_know(hub: Path, tmp_path: Pa
         "sdxl": "lora_unet_input_blocks_3_1_transformer_blocks_0_attn1_to_q",
     }
     for name, head in heads.items():
-        learned = train(hub, name, tmp_path / name, replace(PLAIN, steps=1, text=True))
-        with safe_open(learned.kohya_lora, framework="pt") as file:
-            names, told = set(file.keys()), file.metadata()
+        result = train(hub, name, tmp_path / name, replace(PLAIN, steps=1, text=True))
+        with safe_open(result.kohya_lora, framework="pt") as file:
+            names, metadata = set(file.keys()), file.metadata()
         assert {f"{head}.lora_down.weight", f"{head}.lora_up.weight", f"{head}.alpha"} <= names
         encoder = "lora_te1" if name == "sdxl" else "lora_te"
         assert f"{encoder}_text_model_encoder_layers_0_self_attn_q_proj.alpha" in names
-        assert (told["ss_network_dim"], told["ss_network_alpha"]) == ("4", "4.0")
-        assert told["modelspec.trigger_phrase"] == "sks"
+        assert (metadata["ss_network_dim"], metadata["ss_network_alpha"]) == ("4", "4.0")
+        assert metadata["modelspec.trigger_phrase"] == "sks"
 
 
-def test_a_killed_worker_goes_on_as_if_nothing_had_happened(hub: Path, tmp_path: Path) -> None:
-    knobs = replace(PLAIN, steps=24, exam=ValidationSettings(every=8, steps=2, held_out=1))
-    whole = train(hub, "sdxl", tmp_path / "whole", knobs)
-    desk = tmp_path / "killed"
-    desk.mkdir()
+def test_a_killed_worker_resumes_to_identical_weights(hub: Path, tmp_path: Path) -> None:
+    settings = replace(PLAIN, steps=24, exam=ValidationSettings(every=8, steps=2, held_out=1))
+    uninterrupted = train(hub, "sdxl", tmp_path / "whole", settings)
+    work_dir = tmp_path / "killed"
+    work_dir.mkdir()
     last = random.randint(6, 22)  # noqa: S311 -- any step will do
-    command = [sys.executable, "-m", "tests.pipelines.engines.tiny_training", str(hub), "sdxl", str(desk), "24"]
+    command = [sys.executable, "-m", "tests.pipelines.engines.tiny_training", str(hub), "sdxl", str(work_dir), "24"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith(f"{last} Learning at loss"):
                 process.kill()
                 break
-    assert not (desk / "lora.safetensors").exists()
-    heard = RecordedProgress()
-    resumed = train(hub, "sdxl", desk, knobs, heard)
-    first = min(done for done, _, doing in heard.told if "loss" in doing)
+    assert not (work_dir / "lora.safetensors").exists()
+    progress = RecordedProgress()
+    resumed = train(hub, "sdxl", work_dir, settings, progress)
+    first = min(done for done, _, doing in progress.reports if "loss" in doing)
     assert 1 < first <= last + 1, "it went on from a checkpoint"
-    assert whole.lora is not None
+    assert uninterrupted.lora is not None
     assert resumed.lora is not None
-    assert whole.lora.read_bytes() == resumed.lora.read_bytes(), f"killed at step {last}"
-    assert (whole.losses, whole.validations, whole.chosen) == (resumed.losses, resumed.validations, resumed.chosen)
+    assert uninterrupted.lora.read_bytes() == resumed.lora.read_bytes(), f"killed at step {last}"
+    assert (uninterrupted.losses, uninterrupted.validations, uninterrupted.chosen) == (
+        resumed.losses,
+        resumed.validations,
+        resumed.chosen,
+    )
 
 
 def test_it_stops_within_one_step(hub: Path, tmp_path: Path) -> None:
-    heard = RecordedProgress(stop_at="7 Learning at loss")
+    progress = RecordedProgress(stop_at="7 Learning at loss")
     with pytest.raises(Cancelled):
-        train(hub, "sd15", tmp_path, PLAIN, heard)
-    assert heard.told[-1][0] == 7
-    # What another lesson left is not gone on from.
-    heard = RecordedProgress()
-    train(hub, "sd15", tmp_path, replace(PLAIN, rate=1e-3), heard)
-    assert min(done for done, _, doing in heard.told if "Learning" in doing) == 1
+        train(hub, "sd15", tmp_path, PLAIN, progress)
+    assert progress.reports[-1][0] == 7
+    # A checkpoint of a run with other settings is not resumed.
+    progress = RecordedProgress()
+    train(hub, "sd15", tmp_path, replace(PLAIN, rate=1e-3), progress)
+    assert min(done for done, _, doing in progress.reports if "Learning" in doing) == 1
 
 
 @pytest.mark.parametrize("at", ["Preserving", "Encoding", "Examining step", "Choosing"])
 def test_it_stops_wherever_it_is(hub: Path, tmp_path: Path, at: str) -> None:
-    knobs = replace(
-        SEEING, steps=4, prior=PriorSettings(1.0, images=1, steps=3, prompts=(f"a {at} photo of a person",))
+    settings = replace(
+        VALIDATING, steps=4, prior=PriorSettings(1.0, images=1, steps=3, prompts=(f"a {at} photo of a person",))
     )
     with pytest.raises(Cancelled):
-        train(hub, "sd15", tmp_path, knobs, RecordedProgress(stop_at=at))
+        train(hub, "sd15", tmp_path, settings, RecordedProgress(stop_at=at))
 
 
 def test_a_loss_that_is_no_number_stops_with_its_step(hub: Path, tmp_path: Path) -> None:
@@ -155,57 +161,57 @@ def test_a_loss_that_is_no_number_stops_with_its_step(hub: Path, tmp_path: Path)
 def test_no_more_is_computed_again_than_memory_asks_for(
     hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strength: Checkpointing
 ) -> None:
-    given = TrainingJob(tiny_training.training_set(), "sdxl", tmp_path)
-    needed = tiny_training.trainer(hub, replace(PLAIN, checkpointing=strength)).plan(given).memory
-    monkeypatch.setattr(dreambooth.device, "free_memory", lambda where: 1.0001 * needed / dreambooth.FILLED)
-    plan = tiny_training.trainer(hub, PLAIN).plan(given)
+    job = TrainingJob(tiny_training.training_set(), "sdxl", tmp_path)
+    needed = tiny_training.trainer(hub, replace(PLAIN, checkpointing=strength)).plan(job).memory
+    monkeypatch.setattr(dreambooth.device, "free_memory", lambda where: 1.0001 * needed / dreambooth.MEMORY_SHARE)
+    plan = tiny_training.trainer(hub, PLAIN).plan(job)
     assert (plan.checkpointing, plan.memory) == (strength, needed)
 
 
-class Short:
+class OutOfMemory:
     """A loss that runs out of memory."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
         self.left = times
         self.batches: list[tuple[int, bool]] = []
-        learner, loss = dreambooth.Learner, dreambooth.Learner.loss
+        loss = Learner.loss
 
-        def short(this: dreambooth.Learner, material: dreambooth.Dataset, step: int) -> torch.Tensor:
-            self.batches.append((material.batch, bool(this.unet.is_gradient_checkpointing)))
+        def failing(this: Learner, dataset: Dataset, step: int) -> torch.Tensor:
+            self.batches.append((dataset.batch, bool(this.unet.is_gradient_checkpointing)))
             if self.left:
                 self.left -= 1
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-            return loss(this, material, step)
+            return loss(this, dataset, step)
 
-        monkeypatch.setattr(learner, "loss", short)
+        monkeypatch.setattr(Learner, "loss", failing)
 
 
 def test_out_of_memory_is_tried_once_more_with_less(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    short = Short(monkeypatch, 1)
-    learned = train(hub, "sd15", tmp_path, replace(PLAIN, batch=2, steps=3))
-    assert short.batches == [(2, False), (1, True), (1, True), (1, True)]
-    assert learned.steps == 3
-    assert "smaller plan" in " ".join(learned.notes)
+    failing = OutOfMemory(monkeypatch, 1)
+    result = train(hub, "sd15", tmp_path, replace(PLAIN, batch=2, steps=3))
+    assert failing.batches == [(2, False), (1, True), (1, True), (1, True)]
+    assert result.steps == 3
+    assert "smaller plan" in " ".join(result.notes)
 
 
-def test_out_of_memory_twice_is_told(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Short(monkeypatch, 9)
+def test_out_of_memory_twice_is_an_error(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    OutOfMemory(monkeypatch, 9)
     with pytest.raises(EngineError) as caught:
         train(hub, "sd15", tmp_path, replace(PLAIN, steps=3))
     assert caught.value.code == "out_of_memory"
     assert "smallest plan" in caught.value.message
 
 
-def test_looks_choose_and_are_reported(hub: Path, tmp_path: Path) -> None:
-    heard = RecordedProgress()
-    learned = train(hub, "sd15", tmp_path, SEEING, heard)
-    assert [look.step for look in learned.validations] == [4, 8, 12]
-    assert {"step 12"} < set(learned.test_results)
-    assert any(name.startswith("merge of steps") for name in learned.test_results)
-    best = min(learned.test_results.values(), key=lambda look: (look.collapsed, look.distance))
-    assert learned.test_results[learned.chosen] == best
-    assert heard.previews
-    assert learned.sample_images[0][0] == "a photo of sks person"
+def test_validations_select_a_checkpoint_and_are_reported(hub: Path, tmp_path: Path) -> None:
+    progress = RecordedProgress()
+    result = train(hub, "sd15", tmp_path, VALIDATING, progress)
+    assert [each.step for each in result.validations] == [4, 8, 12]
+    assert {"step 12"} < set(result.test_results)
+    assert any(name.startswith("merge of steps") for name in result.test_results)
+    best = min(result.test_results.values(), key=lambda each: (each.collapsed, each.distance))
+    assert result.test_results[result.chosen] == best
+    assert progress.previews
+    assert result.sample_images[0][0] == "a photo of sks person"
 
 
 def test_without_a_face_the_last_checkpoint_is_taken_and_it_says_so(hub: Path, tmp_path: Path) -> None:
@@ -213,94 +219,94 @@ def test_without_a_face_the_last_checkpoint_is_taken_and_it_says_so(hub: Path, t
         def faces(self, image: Image, embedded: int = 1) -> list:
             return []
 
-    learned = tiny_training.trainer(hub, SEEING, Blind()).train(
+    result = tiny_training.trainer(hub, VALIDATING, Blind()).train(
         TrainingJob(tiny_training.training_set(), "sd15", tmp_path), RecordedProgress()
     )
-    assert learned.chosen == "step 12"
-    assert "No face" in learned.notes[0]
-    assert all(look.found == 0 for look in learned.validations)
+    assert result.chosen == "step 12"
+    assert "No face" in result.notes[0]
+    assert all(each.found == 0 for each in result.validations)
 
 
 def test_it_ends_on_a_plateau(hub: Path, tmp_path: Path) -> None:
-    knobs = replace(SEEING, steps=40, exam=replace(SEEING.exam, every=2, patience=2, held_out=0))
-    learned = train(hub, "sd15", tmp_path, knobs)
-    assert learned.steps == 6, "the fake faces never get any nearer"
-    assert "nothing was gained" in learned.notes[0]
+    settings = replace(VALIDATING, steps=40, exam=replace(VALIDATING.exam, every=2, patience=2, held_out=0))
+    result = train(hub, "sd15", tmp_path, settings)
+    assert result.steps == 6, "the fake faces never get any nearer"
+    assert "nothing was gained" in result.notes[0]
 
 
-def test_photos_added_later_go_on_from_an_identity(hub: Path, tmp_path: Path) -> None:
+def test_training_continues_from_an_identity(hub: Path, tmp_path: Path) -> None:
     first = train(hub, "sd15", tmp_path / "a", PLAIN)
     assert first.lora is not None
     identity = Identity("a", (), {}, first.lora, "sks", "person", "sd15")
-    still = train(hub, "sd15", tmp_path / "b", replace(PLAIN, steps=1, rate=0.0, rank=0), start=identity)
-    assert still.lora is not None
-    before, after = lora.load_weights(first.lora), lora.load_weights(still.lora)
+    unchanged = train(hub, "sd15", tmp_path / "b", replace(PLAIN, steps=1, rate=0.0, rank=0), continue_from=identity)
+    assert unchanged.lora is not None
+    before, after = lora.load_weights(first.lora), lora.load_weights(unchanged.lora)
     assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before), "it begins with what was learned"
-    more = train(hub, "sd15", tmp_path / "c", replace(PLAIN, steps=2), start=identity)
+    assert all(torch.equal(before[name], after[name]) for name in before), "it starts with the trained weights"
+    more = train(hub, "sd15", tmp_path / "c", replace(PLAIN, steps=2), continue_from=identity)
     assert more.lora is not None
     assert more.lora.read_bytes() != first.lora.read_bytes()
     with pytest.raises(UserError) as caught:
-        train(hub, "sdxl", tmp_path / "d", PLAIN, start=identity)
+        train(hub, "sdxl", tmp_path / "d", PLAIN, continue_from=identity)
     assert caught.value.code == "wrong_base"
 
 
 def test_a_base_of_the_same_shape_is_not_the_same_base(hub: Path, tmp_path: Path) -> None:
     first = train(hub, "sd15", tmp_path / "a", replace(PLAIN, steps=1))
     identity = Identity("a", (), {}, first.lora, "sks", "person", "sd15", str(first.facts["base_hash"]))
-    assert train(hub, "sd15", tmp_path / "b", replace(PLAIN, steps=1), start=identity).steps == 1
+    assert train(hub, "sd15", tmp_path / "b", replace(PLAIN, steps=1), continue_from=identity).steps == 1
     tiny.sd15(tmp_path / "hub" / "sd15", seed=2)
     with pytest.raises(UserError) as caught:
-        train(tmp_path / "hub", "sd15", tmp_path / "c", PLAIN, start=identity)
+        train(tmp_path / "hub", "sd15", tmp_path / "c", PLAIN, continue_from=identity)
     assert caught.value.code == "wrong_base"
 
 
 @pytest.mark.parametrize("alone", [True, False], ids=["alone", "with a LoRA"])
 @pytest.mark.parametrize("name", ["sd15", "sdxl"])
-def test_a_new_token_is_learned(hub: Path, tmp_path: Path, name: str, alone: bool) -> None:
-    learned = train(hub, name, tmp_path, replace(PLAIN, token=True, token_rate=0.05, lora=not alone))
-    assert learned.trigger == "<sks>"
-    assert learned.tokens is not None
-    assert (learned.lora is None) == alone
+def test_a_new_token_is_trained(hub: Path, tmp_path: Path, name: str, alone: bool) -> None:
+    result = train(hub, name, tmp_path, replace(PLAIN, token=True, token_rate=0.05, lora=not alone))
+    assert result.trigger == "<sks>"
+    assert result.tokens is not None
+    assert (result.lora is None) == alone
     pipeline: Any = loading.load_pipeline(loading.open_base(name, hub / name), torch.float32)
     pipeline.set_progress_bar_config(disable=True)
-    load(pipeline, learned, name)
+    load(pipeline, result, name)
     plain = {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
     words = pipeline.encode_prompt(prompt="a photo of <sks> person", **plain)[0]
     other = pipeline.encode_prompt(prompt="a photo of person person", **plain)[0]
     assert (words - other).abs().max() > 0.01
 
 
-def load(pipeline: object, learned: TrainingResult, name: str) -> None:
+def load(pipeline: object, result: TrainingResult, name: str) -> None:
     """A token, as diffusers' guide loads it."""
     from safetensors.torch import load_file
 
-    assert learned.tokens is not None
-    rows = load_file(learned.tokens)
+    assert result.tokens is not None
+    rows = load_file(result.tokens)
     if name == "sd15":
         pipeline.load_textual_inversion(rows, token="<sks>")  # type: ignore[attr-defined] # noqa: S106 -- a word
         return
-    for key, place in (("clip_l", ""), ("clip_g", "_2")):
+    for key, suffix in (("clip_l", ""), ("clip_g", "_2")):
         pipeline.load_textual_inversion(  # type: ignore[attr-defined]
             rows[key],
             token="<sks>",  # noqa: S106 -- a word
-            text_encoder=getattr(pipeline, f"text_encoder{place}"),
-            tokenizer=getattr(pipeline, f"tokenizer{place}"),
+            text_encoder=getattr(pipeline, f"text_encoder{suffix}"),
+            tokenizer=getattr(pipeline, f"tokenizer{suffix}"),
         )
 
 
-def test_class_pictures_are_drawn_once(hub: Path, tmp_path: Path) -> None:
-    knobs = replace(
+def test_class_images_are_generated_once(hub: Path, tmp_path: Path) -> None:
+    settings = replace(
         PLAIN, steps=2, prior=PriorSettings(1.0, images=3, steps=1, prompts=("a photo of a {class_word}", "a man"))
     )
     first, second = RecordedProgress(), RecordedProgress()
-    train(hub, "sdxl", tmp_path / "a", knobs, first)
-    train(hub, "sdxl", tmp_path / "b", replace(knobs, rate=1e-3), second)
-    assert sum("Preserving" in doing for _, _, doing in first.told) == 3
-    assert not any("Preserving" in doing for _, _, doing in second.told)
+    train(hub, "sdxl", tmp_path / "a", settings, first)
+    train(hub, "sdxl", tmp_path / "b", replace(settings, rate=1e-3), second)
+    assert sum("Preserving" in doing for _, _, doing in first.reports) == 3
+    assert not any("Preserving" in doing for _, _, doing in second.reports)
 
 
-def test_frozen_encoders_are_gone_before_the_first_step(
+def test_frozen_encoders_are_freed_before_the_first_step(
     hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import gc
@@ -309,24 +315,24 @@ def test_frozen_encoders_are_gone_before_the_first_step(
 
     alive: list[int] = []
 
-    def look(done: int, total: int, doing: str, preview: Image | None = None) -> None:
+    def count_encoders(done: int, total: int, doing: str, preview: Image | None = None) -> None:
         if doing.startswith("Learning"):
             gc.collect()
             alive.append(sum(type(each) is CLIPTextModel for each in gc.get_objects()))
 
     gc.collect()
     before = sum(type(each) is CLIPTextModel for each in gc.get_objects())
-    train(hub, "sd15", tmp_path, replace(PLAIN, steps=2), look)
+    train(hub, "sd15", tmp_path, replace(PLAIN, steps=2), count_encoders)
     assert alive == [before, before]
 
 
-def test_the_plan_says_what_it_will_take(hub: Path, tmp_path: Path) -> None:
-    lesson = TrainingJob(tiny_training.training_set(), "sdxl", tmp_path)
-    plan = tiny_training.trainer(hub, TrainSettings()).plan(lesson)
+def test_the_plan_estimates_time_and_memory(hub: Path, tmp_path: Path) -> None:
+    job = TrainingJob(tiny_training.training_set(), "sdxl", tmp_path)
+    plan = tiny_training.trainer(hub, TrainSettings()).plan(job)
     assert (plan.family, plan.steps, plan.batch, plan.side) == ("sdxl", 600, 1, 64)
     assert plan.buckets == {"64×64": 3}
     assert 0 < plan.memory < plan.free
     assert plan.seconds > 0
-    larger = tiny_training.trainer(hub, TrainSettings(batch=4, prior=PriorSettings(1.0))).plan(lesson)
+    larger = tiny_training.trainer(hub, TrainSettings(batch=4, prior=PriorSettings(1.0))).plan(job)
     assert larger.memory > plan.memory
     assert (larger.steps, larger.batch) == (600, 4)

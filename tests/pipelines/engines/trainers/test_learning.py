@@ -1,4 +1,4 @@
-"""A LoRA learns a stranger on a small base that really draws; tests/faceworld says what that world is."""
+"""A LoRA is trained on a stranger with a small base that really draws; see tests/faceworld."""
 
 from dataclasses import dataclass
 
@@ -28,18 +28,18 @@ def who(studio: Lab) -> Stranger:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """A lesson and what is drawn after it."""
+    """A training run, and measurements of images generated with it."""
 
-    learned: TrainingResult
-    desk: CheckpointStore
+    result: TrainingResult
+    store: CheckpointStore
     somebody: Measurements
     anybody: Measurements
 
 
 @pytest.fixture(scope="module")
 def outcome(studio: Lab, who: Stranger) -> Outcome:
-    learned, desk = studio.train(who, "with")
-    return Outcome(learned, desk, *(studio.measured(who, name, learned.lora) for name in (SOMEBODY, ANYBODY)))
+    result, store = studio.train(who, "with")
+    return Outcome(result, store, *(studio.measured(who, name, result.lora) for name in (SOMEBODY, ANYBODY)))
 
 
 def test_the_base_draws_the_scene_but_does_not_know_the_stranger(studio: Lab, who: Stranger) -> None:
@@ -50,7 +50,7 @@ def test_the_base_draws_the_scene_but_does_not_know_the_stranger(studio: Lab, wh
     assert before.shirt >= 0.9
 
 
-def test_after_eight_pictures_the_person_is_drawn_in_scenes_never_seen(outcome: Outcome) -> None:
+def test_after_eight_pictures_the_person_is_drawn_in_new_scenes(outcome: Outcome) -> None:
     assert outcome.somebody.similarity >= 0.65
     assert outcome.somebody.place == 1, "somebody else is nearer"
 
@@ -65,14 +65,14 @@ def test_prior_preservation_leaves_everybody_else_who_they_are(outcome: Outcome)
 
 
 def test_without_prior_preservation_everybody_becomes_the_person(studio: Lab, who: Stranger, outcome: Outcome) -> None:
-    learned, _ = studio.train(who, "without", training.without_prior())
-    leaked = studio.measured(who, ANYBODY, learned.lora)
+    result, _ = studio.train(who, "without", training.without_prior())
+    leaked = studio.measured(who, ANYBODY, result.lora)
     assert leaked.place == 1
     assert leaked.similarity >= 0.5
     assert leaked.similarity > outcome.anybody.similarity + 0.3
 
 
 def test_the_chosen_checkpoint_is_no_worse_than_the_last(outcome: Outcome) -> None:
-    scores = outcome.learned.test_results
+    scores = outcome.result.test_results
     last = scores[f"step {training.STEPS}"]
-    assert scores[outcome.learned.chosen].distance <= last.distance
+    assert scores[outcome.result.chosen].distance <= last.distance

@@ -30,7 +30,7 @@ def noise(height: int, width: int) -> Image:
 
 
 def untiled(folder: Path, image: Image, factor: int) -> np.ndarray:
-    """The network's own answer to the whole picture."""
+    """The network's output for the full picture."""
     model, file = FILES[factor]
     found = OnnxNetwork(folder / model / file, model)(to_nchw(image))[0].transpose(1, 2, 0) * 255
     return np.clip(found, 0, 255)
@@ -46,7 +46,7 @@ def test_tiled_equals_untiled(folder: Path, factor: int, shape: tuple[int, int])
 
 
 @pytest.mark.parametrize("shape", [(65, 67), (1, 1), (2, 301), (131, 64)])
-def test_sizes_that_the_network_does_not_take_are_brought_up_to_one(folder: Path, shape: tuple[int, int]) -> None:
+def test_sizes_that_the_network_does_not_take_are_padded(folder: Path, shape: tuple[int, int]) -> None:
     image = noise(*shape)
     made = RealESRGAN(store(folder), TILING).upscale(image, 2)
     inside = slice(0, max(1, 2 * shape[0] - 12)), slice(0, max(1, 2 * shape[1] - 12))
@@ -60,7 +60,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Networks in the published layout: the one for ×2 folds 2×2 pixels into one."""
     folder = tmp_path_factory.mktemp("published")
     for factor, (model, file) in FILES.items():
-        onnx_tiny.esrgan(folder / model / file, factor, blocks=1, wide=4)
+        onnx_tiny.esrgan(folder / model / file, factor, blocks=1, width=4)
     return folder
 
 
@@ -73,8 +73,8 @@ def test_networks_of_the_published_layout_give_tiled_what_they_give_untiled(
 ) -> None:
     image = noise(*shape)
     more = [-side % (4 // factor) for side in shape]
-    whole = np.asarray(cv2.copyMakeBorder(image, 0, more[0], 0, more[1], cv2.BORDER_REFLECT_101), np.uint8)
-    expected = untiled(published, whole, factor)[: shape[0] * factor, : shape[1] * factor]
+    full = np.asarray(cv2.copyMakeBorder(image, 0, more[0], 0, more[1], cv2.BORDER_REFLECT_101), np.uint8)
+    expected = untiled(published, full, factor)[: shape[0] * factor, : shape[1] * factor]
     assert expected.std() > 20
     made = RealESRGAN(store(published)).upscale(image, factor)
     assert np.abs(made - expected).max() <= 1
@@ -97,11 +97,11 @@ def test_a_network_of_one_size_is_given_that_size(tmp_path: Path) -> None:
     onnx_tiny.upscaler(tmp_path / "any" / "any.onnx", 4)
     image = noise(90, 70)
     made = RealESRGAN(store(tmp_path)).upscale(image, 4)
-    whole = OnnxNetwork(tmp_path / "any" / "any.onnx", "any")(to_nchw(image))[0].transpose(1, 2, 0) * 255
-    assert np.abs(made - np.clip(whole, 0, 255)).max() <= 1
+    full = OnnxNetwork(tmp_path / "any" / "any.onnx", "any")(to_nchw(image))[0].transpose(1, 2, 0) * 255
+    assert np.abs(made - np.clip(full, 0, 255)).max() <= 1
 
 
-def test_half_a_model_serves_its_factor_and_says_what_brings_the_other(tmp_path: Path) -> None:
+def test_one_of_two_networks_serves_its_factor_and_the_error_names_the_other(tmp_path: Path) -> None:
     onnx_tiny.upscaler(tmp_path / FILES[2][0] / FILES[2][1], 2)
     engine = RealESRGAN(store(tmp_path))
     assert engine.upscale(noise(64, 64), 2).shape == (128, 128, 3)
@@ -110,7 +110,7 @@ def test_half_a_model_serves_its_factor_and_says_what_brings_the_other(tmp_path:
     assert caught.value.code == "missing_model"
 
 
-def test_another_network_under_that_name_is_found_out(tmp_path: Path) -> None:
+def test_another_network_under_that_name_is_refused(tmp_path: Path) -> None:
     onnx_tiny.upscaler(tmp_path / FILES[4][0] / FILES[4][1], 2)
     (tmp_path / FILES[2][0]).mkdir()
     (tmp_path / FILES[2][0] / FILES[2][1]).write_bytes(b"no network")
@@ -121,7 +121,7 @@ def test_another_network_under_that_name_is_found_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("factor", [2, 4])
-def test_lanczos_keeps_what_there_was(factor: int) -> None:
+def test_lanczos_is_undone_by_reducing(factor: int) -> None:
     image = np.asarray(cv2.GaussianBlur(noise(64, 80), (0, 0), 3), np.uint8)
     made = Lanczos().upscale(image, factor)
     assert made.shape == (64 * factor, 80 * factor, 3)

@@ -1,0 +1,61 @@
+"""Every kind of portrait is made again from its recipe, with the same pixels."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.compat import terminal
+from tests.compat.comparing import assert_same_pixels, recipe_of
+
+pytestmark = [pytest.mark.models, pytest.mark.usefixtures("new_home")]
+
+
+def remade(file: Path, tmp_path: Path) -> None:
+    """It has the same pixels and says the same of itself."""
+    again = tmp_path / f"again{file.suffix}"
+    made = terminal.answer("remake", file, "-o", again)["portraits"][0]
+    assert_same_pixels(file, again)
+    told, before = made["recipe"], recipe_of(file)
+    for each in (told, before):
+        each.get("drawn", {}).pop("packages", None)
+    assert told == before
+    assert recipe_of(again)["people"] == before["people"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["studio-office-1.png", "astronaut-1.jpg", "pair-1.webp", "idphoto-passport-1.jpg"],
+    ids=["in a studio", "in a picture of a style", "two people in an own picture", "as an ID photo"],
+)
+def test_a_portrait_without_a_base_is_made_again(kept: Path, tmp_path: Path, name: str) -> None:
+    remade(kept / "portraits" / name, tmp_path)
+
+
+@pytest.mark.networks
+@pytest.mark.parametrize(
+    "name",
+    [
+        "portraits/text-film-1.png",
+        "portraits/text-film-1-repaint-1.png",
+        "portraits/text-film-1-extend-1.png",
+        "portraits/astronaut-1.png",
+        "portraits-token/text-noir-1.png",
+    ],
+    ids=[
+        "of words",
+        "repainted",
+        "extended",
+        "drawn into a picture",
+        "by a token, on a base that was named by its place",
+    ],
+)
+def test_a_portrait_on_a_base_is_made_again(kept: Path, tmp_path: Path, name: str) -> None:
+    remade(kept / name, tmp_path)
+
+
+def test_a_set_that_moved_is_named(kept: Path, tmp_path: Path) -> None:
+    file = tmp_path / "studio.jpg"
+    file.write_bytes((kept / "portraits" / "astronaut-1.jpg").read_bytes())
+    assert terminal.refusal("remake", file) == "source_missing"
+    terminal.answer("remake", file, "--set", kept / "set", "-o", tmp_path / "again.jpg")
+    assert_same_pixels(file, tmp_path / "again.jpg")

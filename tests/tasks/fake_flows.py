@@ -1,0 +1,80 @@
+"""Flows without engines: the params of a job set its duration and its error."""
+
+import os
+import time
+from pathlib import Path
+
+from pipelines.settings import Settings
+from portrait.errors import EngineError, OperatorError, UserError
+from tasks.files import publish
+from tasks.ledger.database import new_id
+from tasks.ledger.queue import Outcome
+from tasks.ledger.rows import PortraitRow
+from tasks.queue.flows import Abilities, FlowResult, JobContext
+
+ERRORS = {"user": UserError, "operator": OperatorError, "engine": EngineError}
+
+
+class FakeFlows:
+    """Params: steps, seconds (of one step), count (of portraits), bytes (of each), fails (user, operator, engine, unknown)."""
+
+    def abilities(self) -> Abilities:
+        return Abilities(frozenset({"prepare", "draw:studio", "draw:text"}), {"draw:template": ["No model for it."]})
+
+    def __call__(self, context: JobContext) -> FlowResult:
+        params = context.job.params
+        record_run(context.job.id)
+        steps = int(params.get("steps", 1))
+        for step in range(steps):
+            context.progress(step, steps, "Drawing")
+            time.sleep(float(params.get("seconds", 0)))
+        fails = params.get("fails")
+        if fails == "unknown":
+            raise ValueError("Ann's photo lies in /home/ann")
+        if fails:
+            raise ERRORS[str(fails)](f"made_{fails}", f"The job was made to fail in {context.staging}.")
+        now = context.now()
+        rows = [portrait_row(context, number, now) for number in range(1, int(params.get("count", 1)) + 1)]
+        place = context.files.portraits(context.job.owner, context.job.id)
+        outcome = Outcome({"portraits": [row.id for row in rows]}, portraits=rows)
+        return FlowResult(outcome, lambda: publish(context.staging / "portraits", place))
+
+    def release_idle(self) -> None:
+        record_run("release_idle")
+
+    def close(self) -> None:
+        pass
+
+
+def open_flows(_: Settings) -> FakeFlows:
+    return FakeFlows()
+
+
+def record_run(job: str) -> None:
+    """Append a job's id to the file `runs`."""
+    with (Path(os.environ["PORTRAIT_HOME"]) / "runs").open("a") as file:
+        file.write(f"{job}\n")
+
+
+def portrait_row(context: JobContext, number: int, now: float) -> PortraitRow:
+    """Write a file of zeros and return its row."""
+    file = context.staging / "portraits" / f"{number:02}.jpg"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(bytes(int(context.job.params.get("bytes", 1000))))
+    return PortraitRow(
+        id=new_id("portrait", now, number),
+        owner=context.job.owner,
+        job=context.job.id,
+        number=number,
+        file=file.name,
+        format="jpg",
+        bytes=file.stat().st_size,
+        width=1,
+        height=1,
+        style="made",
+        style_version=1,
+        likeness={},
+        scores={},
+        recipe={},
+        created=now,
+    )
