@@ -1,7 +1,7 @@
-"""Marks a portrait and writes the file; the last step, nothing re-encodes after it.
+"""Writes the file of a portrait, with its digital source type and recipe; nothing re-encodes it afterwards.
 
-The mark is XMP: how the picture came about in IPTC's words (`DigitalSourceType`), and the recipe that draws it again. It
-holds no paths and no names of people.
+Both stand in an XMP packet: IPTC's `DigitalSourceType` says how the picture came about, the recipe draws it again. It holds
+no paths and no names of people.
 """
 
 import io
@@ -42,12 +42,12 @@ VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Write portraits in one format."""
+    """Writes portraits in one format."""
 
     format: str = "jpg"
 
     def __call__(self, portrait: Portrait, path: Path) -> Path:
-        """Write the file whole or not at all, and return its path with the format's suffix.
+        """Write the file atomically, and return its path with the format's suffix.
 
         Raises `UserError` (`bad_format`), `OperatorError` (`cannot_write`).
         """
@@ -56,18 +56,18 @@ class Deliver:
 
 
 def encode(portrait: Portrait, format: str) -> bytes:
-    """The file's bytes, marked."""
+    """Return the bytes of the file; raises `UserError` (`bad_format`)."""
     if format not in FORMATS:
         raise UserError("bad_format", f"Portraits are written as {', '.join(FORMATS)}.")
     name = FORMATS[format]
     file = io.BytesIO()
     picture = PIL.Image.fromarray(portrait.image)
-    packet = mark(portrait.recipe)
-    facts = _file_of(portrait.recipe)
-    options = SAVE_OPTIONS[name] | ({"dpi": (facts["dpi"], facts["dpi"])} if facts and name != "WEBP" else {})
-    if name == "JPEG" and facts:
+    packet = xmp_packet(source_type(portrait.recipe), portrait.recipe)
+    rule = _file_rule(portrait.recipe)
+    options = SAVE_OPTIONS[name] | ({"dpi": (rule["dpi"], rule["dpi"])} if rule and name != "WEBP" else {})
+    if name == "JPEG" and rule:
         return fit_file_size(
-            lambda quality: _jpeg(picture, packet, {**options, "quality": quality}), Range(*facts["kilobytes"])
+            lambda quality: save_jpeg(picture, packet, {**options, "quality": quality}), Range(*rule["kilobytes"])
         )
     if name == "PNG":
         text = PngInfo()
@@ -79,7 +79,7 @@ def encode(portrait: Portrait, format: str) -> bytes:
 
 
 def fit_file_size(write: Callable[[int], bytes], kilobytes: Range) -> bytes:
-    """The file of the best JPEG quality whose size lies in the range; where none does, the one that comes nearest.
+    """Return the file of the best JPEG quality whose size lies in the range; where none does, the one that comes nearest.
 
     `write` gives the file at a quality. Raw sizes grow with quality, so the best is found by halving.
     """
@@ -101,38 +101,45 @@ def fit_file_size(write: Callable[[int], bytes], kilobytes: Range) -> bytes:
     return best
 
 
-def mark(recipe: Mapping[str, object]) -> bytes:
-    """The XMP packet."""
+def source_type(recipe: Mapping[str, object]) -> str:
+    """Return IPTC's digital source type of the portrait that a recipe draws."""
     style = recipe["style"]
     kind = style["kind"] if isinstance(style, Mapping) else "template"
     drawn = recipe.get("drawn")
-    kept = kind == "idphoto" and isinstance(drawn, Mapping) and drawn.get("background") == "kept"
-    source = "algorithmicallyEnhanced" if kept else SOURCE_TYPES[str(kind)]
-    text = escape(json.dumps(recipe, ensure_ascii=True, separators=(",", ":")))
+    keeps_background = kind == "idphoto" and isinstance(drawn, Mapping) and drawn.get("background") == "kept"
+    return "algorithmicallyEnhanced" if keeps_background else SOURCE_TYPES[str(kind)]
+
+
+def xmp_packet(source: str, recipe: Mapping[str, object] | None = None) -> bytes:
+    """Return the XMP packet of a digital source type and, if given, a recipe."""
+    namespace, element = "", ""
+    if recipe is not None:
+        text = escape(json.dumps(recipe, ensure_ascii=True, separators=(",", ":")))
+        namespace, element = ' xmlns:portrait="urn:portrait:1"', f"<portrait:recipe>{text}</portrait:recipe>"
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
         '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
-        'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmlns:portrait="urn:portrait:1">'
+        f'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"{namespace}>'
         f"<Iptc4xmpExt:DigitalSourceType>{VOCABULARY}{source}</Iptc4xmpExt:DigitalSourceType>"
-        f"<portrait:recipe>{text}</portrait:recipe></rdf:Description></rdf:RDF></x:xmpmeta>"
-        '<?xpacket end="w"?>'
+        f'{element}</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
     ).encode()
 
 
-def _file_of(recipe: Mapping[str, object]) -> Mapping[str, Any] | None:
-    """What a rule asks of the file itself: `dpi` and `kilobytes`; None where no rule does."""
+def _file_rule(recipe: Mapping[str, object]) -> Mapping[str, Any] | None:
+    """Return what an ID-photo rule asks of the file itself: `dpi` and `kilobytes`; None for other portraits."""
     drawn = recipe.get("drawn")
     return drawn["file"] if isinstance(drawn, Mapping) and "file" in drawn else None
 
 
-def _jpeg(picture: PIL.Image.Image, packet: bytes, options: Mapping[str, Any]) -> bytes:
+def save_jpeg(picture: PIL.Image.Image, packet: bytes, options: Mapping[str, Any]) -> bytes:
+    """Return the JPEG file of a picture with an XMP packet; `options` are Pillow's."""
     file = io.BytesIO()
     picture.save(file, "JPEG", xmp=packet, **options)
     return file.getvalue()
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """The recipe in a delivered file; raises `UserError` (`no_recipe`) when it carries none."""
+    """Read the recipe from a delivered file; raises `UserError` (`no_recipe`) when it carries none."""
     try:
         with PIL.Image.open(path, formats=list(FORMATS.values())) as picture:
             packet = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp") or b""

@@ -1,13 +1,12 @@
-"""A folder of pictures in numbers: likeness, variety, sharpness; distance to another folder; how well words are shown."""
+"""Evaluates a set of pictures: likeness, diversity, sharpness, FID and KID to another set, CLIP score of prompts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from pipelines import image_io as door
+from pipelines import image_io
 from portrait import metrics
 from portrait.arrays import Image, Vector
 from portrait.errors import UserError
@@ -23,14 +22,14 @@ BATCH_SIZE = 16
 THUMBNAIL_SIDE = 180
 """Long side of a small picture, pixels."""
 MAX_EMBEDDED_FACES = 6
-"""Faces of a picture that are compared with the person."""
+"""Faces of a picture that are compared with the person, the largest ones."""
 MIN_FID_PICTURES = 2048
 """Pictures from which on the covariance of 2048 features is not singular, and FID is what papers report."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRequest:
-    """What is to be measured."""
+    """The pictures to evaluate, and what to compare them with."""
 
     files: Sequence[Path]
     against: Sequence[Path] = ()
@@ -42,205 +41,218 @@ class EvaluationRequest:
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What is gathered while pictures go by."""
+class _Collected:
+    """Measures and features that are collected while the pictures are read one by one."""
 
     pictures: list[PictureMeasures] = field(default_factory=list)
-    vectors: list[Vector] = field(default_factory=list)
+    embeddings: list[Vector] = field(default_factory=list)
     features: list[Numbers] = field(default_factory=list)
-    shares: list[Numbers] = field(default_factory=list)
-    shown: list[Numbers] = field(default_factory=list)
+    class_probabilities: list[Numbers] = field(default_factory=list)
+    clip_features: list[Numbers] = field(default_factory=list)
     """CLIP's features of every picture."""
     unreadable: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluate:
-    """Pictures to numbers."""
+    """Evaluates sets of pictures."""
 
     finder: FaceFinder
     image_classifier: Classifier | None = None
     image_text_encoder: ImageTextEncoder | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
-    """Why `classifier` or `comparer` is not here, and what would bring it."""
+    """Why the `classifier` or the `encoder` is not here, and what would bring it."""
 
     def __call__(self, request: EvaluationRequest, progress: Progress) -> Evaluation:
-        """Everything that can be measured with what is here; raises `UserError` (`no_photos`) when nothing can be read."""
-        seen = self._look(request, progress)
-        if not seen.pictures:
+        """Compute every metric for which the networks are here; raises `UserError` (`no_photos`) when no file can be read."""
+        collected = self._measure_all(request, progress)
+        if not collected.pictures:
             raise UserError("no_photos", "None of the pictures can be read. Name a folder that holds pictures.")
-        words = self._words(request, seen)
-        pictures = tuple(replace(each, clip=words.get(number)) for number, each in enumerate(seen.pictures))
-        there = self._features(request.against, progress) if self.image_classifier is not None else np.empty((0, 0))
+        words = self._score_prompts(request, collected)
+        pictures = tuple(replace(each, clip=words.get(number)) for number, each in enumerate(collected.pictures))
+        reference_features = self._extract_features(request.against, progress)
         pairs: list[float] = []
-        if len(seen.vectors) > 1:
-            pairs = metrics.upper_triangle(distance_matrix(self.finder.space, seen.vectors))
-        measures = [*_of_faces(pictures, pairs), *_of_features(seen, there), *_of_words(pictures)]
+        if len(collected.embeddings) > 1:
+            pairs = metrics.upper_triangle(distance_matrix(self.finder.space, collected.embeddings))
+        measures = [
+            *_face_measures(pictures, pairs),
+            *_feature_measures(collected, reference_features),
+            *_prompt_measures(pictures),
+        ]
         return Evaluation(
             pictures=pictures,
             measures=tuple(measures),
-            missing=tuple(self._missing(request, {each.name for each in measures})),
-            notes=tuple(_notes(request, seen, len(there))),
+            missing=tuple(self._unmeasured(request, {each.name for each in measures})),
+            notes=tuple(_notes(request, collected, len(reference_features))),
             space=self.finder.space,
             limit=self.finder.same_person,
             pairs=tuple(pairs),
         )
 
-    def _look(self, asked: EvaluationRequest, progress: Progress) -> _Seen:
-        """Every picture once, a few at a time."""
-        seen = _Seen()
-        for start in range(0, len(asked.files), BATCH_SIZE):
+    def _measure_all(self, request: EvaluationRequest, progress: Progress) -> _Collected:
+        """Read and measure every picture once, `BATCH_SIZE` at a time."""
+        collected = _Collected()
+        for start in range(0, len(request.files), BATCH_SIZE):
             images: list[Image] = []
-            for number, path in enumerate(asked.files[start : start + BATCH_SIZE], start):
-                progress(number, len(asked.files), "Measuring")
+            for number, path in enumerate(request.files[start : start + BATCH_SIZE], start):
+                progress(number, len(request.files), "Measuring")
                 try:
-                    image = door.read(path).image
+                    image = image_io.read(path).image
                 except UserError:
-                    seen.unreadable.append(path.name)
+                    collected.unreadable.append(path.name)
                     continue
                 images.append(image)
-                seen.pictures.append(self._measured(path.name, image, asked.person, seen.vectors))
+                collected.pictures.append(self._measure(path.name, image, request.person, collected.embeddings))
             if images and self.image_classifier is not None:
-                features, shares = self.image_classifier.classify(images)
-                seen.features.append(features)
-                seen.shares.append(shares)
+                features, class_probabilities = self.image_classifier.classify(images)
+                collected.features.append(features)
+                collected.class_probabilities.append(class_probabilities)
             if images and self.image_text_encoder is not None:
-                seen.shown.append(self.image_text_encoder.encode_images(images))
-        return seen
+                collected.clip_features.append(self.image_text_encoder.encode_images(images))
+        return collected
 
-    def _measured(
-        self, name: str, image: Image, person: Mapping[str, Vector] | None, vectors: list[Vector]
+    def _measure(
+        self, name: str, image: Image, person: Mapping[str, Vector] | None, embeddings: list[Vector]
     ) -> PictureMeasures:
-        """One picture; the face that counts is the one most like the person, or the largest."""
+        """Measure one picture by the face most like the person, or the largest; its embedding is added to `embeddings`."""
         space = self.finder.space
         faces = self.finder.faces(image, embedded=MAX_EMBEDDED_FACES)
         known = [face for face in faces if space in face.embeddings]
         chosen: Face | None = faces[0] if faces else None
-        apart: float | None = None
+        distance_to_person: float | None = None
         if known and person is not None and space in person:
-            apart, chosen = min(
+            distance_to_person, chosen = min(
                 ((distance(space, face.embeddings[space], person[space]), face) for face in known),
                 key=lambda each: each[0],
             )
         if chosen is not None and space in chosen.embeddings:
-            vectors.append(chosen.embeddings[space])
-        sharp = None if chosen is None else measure_sharpness(image, chosen)
-        return PictureMeasures(name, len(faces), sharp, apart, None, _small(image))
+            embeddings.append(chosen.embeddings[space])
+        sharpness = None if chosen is None else measure_sharpness(image, chosen)
+        return PictureMeasures(
+            name, len(faces), sharpness, distance_to_person, None, image_io.shrink(image, THUMBNAIL_SIDE)
+        )
 
-    def _features(self, files: Sequence[Path], progress: Progress) -> Numbers:
-        """Features of the other set."""
+    def _extract_features(self, files: Sequence[Path], progress: Progress) -> Numbers:
+        """Return the classifier's features N×D of the other set; no rows without a classifier."""
         if self.image_classifier is None:
-            raise ValueError("there is no classifier")
+            return np.empty((0, 0))
         found: list[Numbers] = []
         for start in range(0, len(files), BATCH_SIZE):
             progress(start, len(files), "Looking at the other set")
-            images = [door.read(path).image for path in files[start : start + BATCH_SIZE]]
+            images = [image_io.read(path).image for path in files[start : start + BATCH_SIZE]]
             found.append(self.image_classifier.classify(images)[0])
         return np.concatenate(found) if found else np.empty((0, 0))
 
-    def _words(self, asked: EvaluationRequest, seen: _Seen) -> dict[int, float]:
-        """CLIP score of every picture that has a prompt, by its place."""
-        told = {
-            number: asked.prompts[each.name] for number, each in enumerate(seen.pictures) if each.name in asked.prompts
+    def _score_prompts(self, request: EvaluationRequest, collected: _Collected) -> dict[int, float]:
+        """Return the CLIP score of every picture that has a prompt, by its index."""
+        prompts = {
+            number: request.prompts[each.name]
+            for number, each in enumerate(collected.pictures)
+            if each.name in request.prompts
         }
-        if self.image_text_encoder is None or not told:
+        if self.image_text_encoder is None or not prompts:
             return {}
-        different = list(dict.fromkeys(told.values()))
-        texts = self.image_text_encoder.words(different)
-        shown = np.concatenate(seen.shown)
-        rows = np.stack([texts[different.index(words)] for words in told.values()])
-        scores = metrics.clip_scores(shown[list(told)], rows)
-        return {number: float(score) for number, score in zip(told, scores, strict=True)}
+        different = list(dict.fromkeys(prompts.values()))
+        texts = self.image_text_encoder.encode_texts(different)
+        clip_features = np.concatenate(collected.clip_features)
+        rows = np.stack([texts[different.index(words)] for words in prompts.values()])
+        scores = metrics.clip_scores(clip_features[list(prompts)], rows)
+        return {number: float(score) for number, score in zip(prompts, scores, strict=True)}
 
-    def _missing(self, asked: EvaluationRequest, measured: set[str]) -> list[MissingMetric]:
-        """What a person may look for in vain, and what would bring it."""
+    def _unmeasured(self, request: EvaluationRequest, measured: set[str]) -> list[MissingMetric]:
+        """Return the metrics that were not computed, each with what would make it possible."""
         few = "It takes at least two pictures."
         classify = self.absent.get("classifier", few)
         reasons = {
-            "likeness": "Name the person with --person SET." if asked.person is None else "No face was found.",
+            "likeness": "Name the person with --person SET." if request.person is None else "No face was found.",
             "diversity": "It takes at least two faces.",
             "sharpness": "No face was found.",
-            "fid": classify if asked.against else "Name another folder with --against.",
-            "kid": classify if asked.against else "Name another folder with --against.",
+            "fid": classify if request.against else "Name another folder with --against.",
+            "kid": classify if request.against else "Name another folder with --against.",
             "inception_score": classify,
-            "clip_score": self.absent.get("comparer", "No prompt belongs to any of the pictures.")
-            if asked.prompts
+            "clip_score": self.absent.get("encoder", "No prompt belongs to any of the pictures.")
+            if request.prompts
             else "Tell what the pictures should show with --prompts.",
-            "diversity_pictures": self.absent.get("comparer", few),
+            "diversity_pictures": self.absent.get("encoder", few),
         }
         return [MissingMetric(name, why) for name, why in reasons.items() if name not in measured]
 
 
-def _of_faces(pictures: Sequence[PictureMeasures], pairs: Sequence[float]) -> list[Metric]:
-    """What needs the face finder alone."""
-    apart = [each.distance for each in pictures if each.distance is not None]
-    sharp = [each.sharpness for each in pictures if each.sharpness is not None]
+def _face_measures(pictures: Sequence[PictureMeasures], pairs: Sequence[float]) -> list[Metric]:
+    """Return the metrics that take the face finder alone."""
+    distances_to_person = [each.distance for each in pictures if each.distance is not None]
+    sharpness = [each.sharpness for each in pictures if each.sharpness is not None]
     found = {"faces": sum(each.faces > 0 for each in pictures) / len(pictures)}
     measures = []
-    if apart:
-        measures.append(_summed("likeness", apart, "lower", found))
+    if distances_to_person:
+        measures.append(_summarize("likeness", distances_to_person, "lower", found))
     if pairs:
-        told = metrics.summarize(pairs)
+        summary = metrics.summarize(pairs)
         measures.append(
-            Metric("diversity", told.mean, "higher", {"p10": told.p10, "p90": told.p90, "count": told.count})
+            Metric(
+                "diversity", summary.mean, "higher", {"p10": summary.p10, "p90": summary.p90, "count": summary.count}
+            )
         )
-    if sharp:
-        measures.append(_summed("sharpness", sharp, "higher", found))
+    if sharpness:
+        measures.append(_summarize("sharpness", sharpness, "higher", found))
     return measures
 
 
-def _of_features(seen: _Seen, there: Numbers) -> list[Metric]:
-    """What needs the networks that see."""
+def _feature_measures(collected: _Collected, reference_features: Numbers) -> list[Metric]:
+    """Return the metrics that take the classifier or CLIP."""
     measures = []
-    here = np.concatenate(seen.features) if seen.features else np.empty((0, 0))
-    if min(len(here), len(there)) > 1:
-        both = {"count": float(len(here)), "against": float(len(there))}
-        measures.append(Metric("fid", metrics.frechet_distance(here, there), "lower", both))
-        kid = metrics.kernel_distance(here, there)
+    features = np.concatenate(collected.features) if collected.features else np.empty((0, 0))
+    if min(len(features), len(reference_features)) > 1:
+        both = {"count": float(len(features)), "against": float(len(reference_features))}
+        measures.append(Metric("fid", metrics.frechet_distance(features, reference_features), "lower", both))
+        kid = metrics.kernel_distance(features, reference_features)
         measures.append(Metric("kid", kid.mean, "lower", {"deviation": kid.deviation, **both}))
-    if len(here) > 1:
-        score = metrics.inception_score(np.concatenate(seen.shares))
-        more = {"deviation": score.deviation, "count": float(len(here))}
+    if len(features) > 1:
+        score = metrics.inception_score(np.concatenate(collected.class_probabilities))
+        more = {"deviation": score.deviation, "count": float(len(features))}
         measures.append(Metric("inception_score", score.mean, "higher", more))
-    shown = np.concatenate(seen.shown) if seen.shown else np.empty((0, 0))
-    if len(shown) > 1:
-        told = metrics.summarize(metrics.upper_triangle(metrics.cosine_distances(shown)))
-        measures.append(Metric("diversity_pictures", told.mean, "higher", {"p10": told.p10, "p90": told.p90}))
+    clip_features = np.concatenate(collected.clip_features) if collected.clip_features else np.empty((0, 0))
+    if len(clip_features) > 1:
+        summary = metrics.summarize(metrics.upper_triangle(metrics.cosine_distances(clip_features)))
+        measures.append(Metric("diversity_pictures", summary.mean, "higher", {"p10": summary.p10, "p90": summary.p90}))
     return measures
 
 
-def _of_words(pictures: Sequence[PictureMeasures]) -> list[Metric]:
+def _prompt_measures(pictures: Sequence[PictureMeasures]) -> list[Metric]:
     scores = [each.clip for each in pictures if each.clip is not None]
     if not scores:
         return []
-    told = metrics.summarize(scores)
-    return [Metric("clip_score", told.mean, "higher", {"p10": told.p10, "p90": told.p90, "count": told.count})]
+    summary = metrics.summarize(scores)
+    return [
+        Metric("clip_score", summary.mean, "higher", {"p10": summary.p10, "p90": summary.p90, "count": summary.count})
+    ]
 
 
-def _summed(name: str, values: Sequence[float], better: str, more: Mapping[str, float]) -> Metric:
-    told = metrics.summarize(values)
-    return Metric(name, told.median, better, {"p10": told.p10, "p90": told.p90, "count": told.count, **more})
+def _summarize(name: str, values: Sequence[float], better: str, more: Mapping[str, float]) -> Metric:
+    summary = metrics.summarize(values)
+    return Metric(
+        name, summary.median, better, {"p10": summary.p10, "p90": summary.p90, "count": summary.count, **more}
+    )
 
 
-def _notes(asked: EvaluationRequest, seen: _Seen, there: int) -> list[str]:
-    """What one must know to read the numbers."""
+def _notes(request: EvaluationRequest, collected: _Collected, reference_features: int) -> list[str]:
+    """Return what one must know to read the metrics."""
     notes = []
-    if seen.unreadable:
+    if collected.unreadable:
         notes.append(
-            f"{len(seen.unreadable)} of {len(asked.files)} files could not be read: {', '.join(seen.unreadable[:5])}."
+            f"{len(collected.unreadable)} of {len(request.files)} files could not be read: "
+            f"{', '.join(collected.unreadable[:5])}."
         )
-    if seen.features and there and min(len(seen.pictures), there) < MIN_FID_PICTURES:
+    if (
+        collected.features
+        and reference_features
+        and min(len(collected.pictures), reference_features) < MIN_FID_PICTURES
+    ):
         notes.append(
-            f"With fewer than {MIN_FID_PICTURES} pictures the Fréchet distance reads high: compare it between sets of one size alone. "
-            "The kernel distance does not depend on their number."
+            f"With fewer than {MIN_FID_PICTURES} pictures the Fréchet distance reads high: compare it between sets of one size "
+            "alone. The kernel distance does not depend on their number."
         )
-    without = [each.name for each in seen.pictures if asked.prompts and each.name not in asked.prompts]
+    without = [each.name for each in collected.pictures if request.prompts and each.name not in request.prompts]
     if without:
         notes.append(f"{len(without)} pictures have no prompt: {', '.join(without[:5])}.")
     return notes
-
-
-def _small(image: Image) -> Image:
-    share = min(1.0, THUMBNAIL_SIDE / max(image.shape[:2]))
-    size = (max(1, round(image.shape[1] * share)), max(1, round(image.shape[0] * share)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,4 +1,4 @@
-"""What is done to a portrait after it was drawn: refiners in order, each blended with what it was given."""
+"""Refines a drawn portrait: refiners in order, each result blended with its input by the strength of the step."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ STRIP_ROWS = 1024
 
 @dataclass(frozen=True, slots=True)
 class RestoreFaces:
-    """A restorer of faces as a refiner: one face after the other."""
+    """A face restorer as a refiner: restores one face after the other."""
 
     restorer: Restorer
 
     def refine(self, image: Image, faces: Sequence[Face]) -> Image:
-        """The picture with every face restored."""
+        """Return the picture with every face restored."""
         for face in faces:
             image = self.restorer.restore(image, face)
         return image
@@ -39,7 +39,7 @@ class Upscale:
     factor: int
 
     def refine(self, image: Image, faces: Sequence[Face]) -> Image:
-        """The picture, `factor` times as wide and high; raises `UserError` (`bad_size`) before it would be too large."""
+        """Return the picture `factor` times as wide and high; raises `UserError` (`bad_size`) before it would be too large."""
         if max(image.shape[:2]) * self.factor > LARGEST_SIDE:
             raise UserError(
                 "bad_size",
@@ -51,13 +51,13 @@ class Upscale:
 
 @dataclass(frozen=True, slots=True)
 class Refine:
-    """Refiners in order."""
+    """Applies refiners in order."""
 
     refiners: Mapping[str, Refiner]
     finder: FaceFinder
 
     def __call__(self, image: Image, steps: Sequence[Refinement], progress: Progress) -> Image:
-        """The picture after every step; without steps the very same one. Faces are looked for once, as it was drawn."""
+        """Return the picture after every step; without steps the same object. Faces are detected once, at the start."""
         if not steps:
             return image
         faces = self.finder.faces(image, embedded=0)
@@ -72,7 +72,7 @@ class Refine:
 
 
 def steps_of(request: PortraitRequest) -> tuple[Refinement, ...]:
-    """What a request comes to: the style's steps, then its own; of one name the request's counts; strength 0 is no step."""
+    """Return the steps of a request: the style's, then its own; of one name the request's counts; strength 0 leaves it out."""
     steps = {step.name: step for step in request.style.refiners}
     steps |= {step.name: step for step in request.refiners}
     # Enlarging comes last: all else then works on fewer pixels, and what was found is still where it was.
@@ -81,7 +81,7 @@ def steps_of(request: PortraitRequest) -> tuple[Refinement, ...]:
 
 
 def blend(before: Image, after: Image, strength: float) -> Image:
-    """`strength` of what came out, the rest of what went in; that is enlarged by interpolation where it has to be."""
+    """Blend two pictures: `strength` of `after`, the rest of `before`, which is enlarged to the size of `after` if needed."""
     if strength >= 1:
         return after
     height, width = after.shape[:2]

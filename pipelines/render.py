@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import image_io
-from pipelines import refine
+from pipelines import image_io, refine
 from portrait.arrays import LARGEST_SIDE, SMALLEST_SIDE
 from portrait.errors import UserError
 from portrait.faces.likeness import distance

@@ -1,4 +1,6 @@
-"""Every knob of the flows and engines: one frozen tree, read once by `tasks.settings` and handed down by `pipelines.build`.
+"""Settings of flows and engines: one frozen tree, read once by `tasks.settings` and handed down by `pipelines.build`.
+
+The fields are the keys of the settings file.
 
 A number here that is not a matter of taste says where it comes from; docs/judging.md has the measurements.
 """
@@ -14,7 +16,7 @@ from portrait.photos.reasons import Thresholds
 
 @dataclass(frozen=True, slots=True)
 class EngineNames:
-    """Which engine serves which port: the name of a file in `pipelines/engines/FOLDER`."""
+    """The engine of each port: the name of a module in `pipelines/engines/FOLDER`."""
 
     faces: str = "blazeface"
     mattes: str = "selfie"
@@ -26,7 +28,7 @@ class EngineNames:
 
 @dataclass(frozen=True, slots=True)
 class ModelStoreSettings:
-    """Where model files lie and where they may come from."""
+    """Where model files lie and where they may be downloaded from."""
 
     folder: Path = Path("models")
     """Set by `tasks.settings` to `$PORTRAIT_HOME/models`."""
@@ -40,23 +42,23 @@ class ModelStoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class PrepareSettings:
-    """How a training set is chosen and cut."""
+    """How the photos of a training set are chosen and cropped."""
 
     most: int = 20
-    """Photos chosen at most: more teach little and slow training down."""
+    """Photos chosen at most: more improve little and slow training down."""
     references: int = 5
-    """Selfies kept at native resolution for painters and adapters."""
+    """Selfies that are stored at native resolution for painters and adapters."""
     trigger: str = "sks"
-    """The rare token that will stand for the person."""
+    """The rare token that stands for the person in prompts."""
     class_word: str = "person"
     """What the person is an instance of; never guessed from the photos."""
     white: bool = False
-    """Put the person on white, so that learning ignores the room."""
+    """Put the person on white, so that training ignores the background."""
 
 
 @dataclass(frozen=True, slots=True)
 class BaseLocation:
-    """Where a base model of a name of one's own lies."""
+    """Where a base model that is not in the store lies; it is named by its key in `bases`."""
 
     path: Path
     """A hub folder, or a single file: `.safetensors`, or a pickled `.ckpt` of which only tensors are read."""
@@ -66,40 +68,40 @@ class BaseLocation:
 
 @dataclass(frozen=True, slots=True)
 class ValidationSettings:
-    """How the trainer looks at what was learned so far."""
+    """Validation during training, and the choice of the final weights."""
 
     every: int = 100
-    """Steps between two looks, as EasyPhoto does; 0 never looks, and the last checkpoint is taken."""
+    """Steps between two validations, as EasyPhoto does; 0: no validation, and the last checkpoint is taken."""
     prompts: tuple[str, ...] = (
         "a photo of {who}",
         "a portrait of {who}, studio light",
         "a photo of {who}, outdoors",
         "a photo of {who}, smiling",
     )
-    """`{who}` is trigger and class word."""
+    """`{who}` stands for trigger and class word."""
     negative: str = "low quality, blurry"
     seeds: int = 1
-    """Pictures of each prompt at every look; always the same seeds."""
+    """Pictures of each prompt at every validation; always the same seeds."""
     held_out: int = 2
-    """Pictures of each prompt for the last decision, on seeds that no look has used."""
+    """Pictures of each prompt for the final choice, on seeds that no validation has used."""
     steps: int = 20
     guidance: float = 6.0
     best: int = 3
     """Checkpoints at most, the best and those beside it in time, that are merged: together they may be better."""
     patience: int = 3
-    """Looks without a gain after which learning ends; 0 goes on to the last step."""
+    """Validations without a gain after which training ends early; 0: it goes on to the last step."""
     gain: float = 0.005
     """What counts as a gain, as a share of the distance at which two faces are taken for one person."""
 
 
 @dataclass(frozen=True, slots=True)
 class PriorSettings:
-    """Prior preservation: pictures of anybody keep the class word from becoming the person."""
+    """Prior preservation: class images of anybody keep the class word from becoming the person."""
 
     weight: float = 0.0
-    """Weight of their loss; 0 does without. 1 is what DreamBooth proposes; a step then costs twice as much."""
+    """Weight of their loss; 0: none. DreamBooth proposes 1; a step then costs twice as much."""
     images: int = 100
-    """Drawn once per base and class word, and kept."""
+    """Class images, generated once per base and class word, and stored."""
     prompts: tuple[str, ...] = ("a photo of a {class_word}",)
     steps: int = 25
     guidance: float = 6.0
@@ -107,39 +109,39 @@ class PriorSettings:
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """How a person is learned."""
+    """How a base model is trained on a person."""
 
     steps: int = 0
     """0: 200 a photo, 800 at most."""
     rank: int = 0
-    """Rank of the LoRA; 0: what the family of the base says, so that one slot serves every person."""
+    """Rank of the LoRA; 0: the default of the base's family, so that one adapter slot serves every person."""
     rate: float = 1e-4
     text: bool = False
-    """Teach the text encoders too, at half the rate."""
+    """Train the text encoders too, at half the rate."""
     token: bool = False
-    """Textual inversion: the trigger becomes a new token with a meaning of its own."""
+    """Textual inversion: the trigger becomes a new token with a trained embedding."""
     token_rate: float = 1e-3
     lora: bool = True
-    """False learns the token alone."""
+    """False trains the token alone."""
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: int = 0
-    """Steps in which the rate rises to its full height."""
+    """Steps in which the rate rises to its full value."""
     batch: int = 0
     """Pictures a step; 0: as many of 4, 2, 1 as fit the free memory, 1 without a GPU."""
     checkpointing: Literal["auto", "off", "light", "full"] = "auto"
-    """Gradient checkpointing: `light` takes half of what a step keeps away for a tenth more time, `full` nearly all of it for a
+    """Gradient checkpointing: `light` saves half of a step's activations for a tenth more time, `full` nearly all of them for a
     third more; `auto` as little as fits the memory."""
     side: int = 0
-    """Long side that pictures are learned at, pixels; 0: the base's own size."""
+    """Long side of training pictures in pixels; 0: the base's own size."""
     flips: bool = True
     """Half of the pictures are mirrored."""
     caption_drop: float = 0.05
-    """Share of pictures that are learned without their caption, so that guidance keeps working."""
+    """Share of pictures that are trained without their caption, so that classifier-free guidance keeps working."""
     min_snr: float = 5.0
     """Gamma of Min-SNR weighting (Hang and others, 2023, propose 5); 0 weighs every noise level alike."""
     noise_offset: float = 0.0
     checkpoint_every: int = 50
-    """Steps after which a killed worker would have to begin again."""
+    """Steps between two saved states: the most that a killed worker has to repeat."""
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -150,33 +152,33 @@ class TrainSettings:
 
 @dataclass(frozen=True, slots=True)
 class DrawSettings:
-    """How people are drawn by diffusion models, where a request does not say otherwise."""
+    """How diffusion models draw people, where a request does not say otherwise."""
 
     base: str = "sdxl"
     """Name of a base model of the store or of `bases`."""
     identities: tuple[str, ...] = ()
-    """How the model is told who, of `lora`, `instantid`, `photomaker`, `photomaker_v2`, `faceid`, `faceid_plus`; empty:
-    what was learned of the person."""
+    """Identity adapters, of `lora`, `instantid`, `photomaker`, `photomaker_v2`, `faceid`, `faceid_plus`; empty: what was
+    trained of the person."""
     preset: Preset = "balanced"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     memory: Literal["auto", "full", "sliced", "offload", "sequential"] = "auto"
     """How much of a base is on the GPU at once; `auto` asks how much is free."""
     compile: bool = False
-    """Have PyTorch compile the networks' blocks: the first portrait of each way takes about a minute more, later ones less.
+    """Have PyTorch compile the networks' blocks: the first portrait of each mode takes about a minute more, later ones less.
     Changing people compiles nothing. Needs a C++ compiler; a portrait may differ by a level from one drawn without."""
     idle_minutes: float = 15.0
-    """A worker lets a base go, with all that was loaded for it, when it has not drawn for so long; 0 keeps it."""
+    """Minutes without a drawing after which a worker unloads a base, with all that was loaded for it; 0: never."""
     guard: Literal["off", "here", "always"] = "here"
-    """Whether what is drawn of words must pass the safety checker: where that model is here, or always; `always` draws
-    nothing without it."""
+    """Whether what a diffusion model draws must pass the safety checker: `here`, where that model is in the store; `always`,
+    and nothing is drawn without it."""
     redraws: int = 2
-    """Drawings more at most, with new seeds, for those in which the person is not found to be themselves."""
+    """Most drawings that are added, with new seeds, for those whose face is not the person's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All of it."""
+    """All settings of flows and engines."""
 
     engines: EngineNames = field(default_factory=EngineNames)
     models: ModelStoreSettings = field(default_factory=ModelStoreSettings)

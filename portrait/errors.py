@@ -1,7 +1,7 @@
-"""Everything that can go wrong, by who can put it right.
+"""Error classes, by who can correct the error: user, operator, or the engines.
 
 Every error carries a stable `code` (listed in docs/errors.md) and a sentence that says what happened and what to do.
-The branch is read once, at the door: the command line turns it into an exit code, the task API into a status.
+The command line turns the class into an exit code, the task API into an HTTP status.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from typing import Any
 
 
 class PortraitError(Exception):
-    """Something this project knows how to name; raise one of its branches.
+    """Base class of all expected errors; raise one of its subclasses.
 
-    `details` is what else a program wants to know, as JSON: the verdict on each photo when too few were left.
+    `details` is JSON for programs: the verdict on each photo when too few were left.
     """
 
     def __init__(self, code: str, message: str, details: Mapping[str, Any] | None = None) -> None:
@@ -27,19 +27,19 @@ class PortraitError(Exception):
 
 
 class UserError(PortraitError):
-    """The person's photos or wishes: they can choose other ones."""
+    """The user can correct it: unsuitable photos, invalid options."""
 
 
 class OperatorError(PortraitError):
-    """The installation: a missing model, a bad style, bad settings. The operator mends it."""
+    """The operator of the installation can correct it: a missing model, a bad style, bad settings."""
 
 
 class EngineError(PortraitError):
-    """An engine failed on input that should have worked: out of memory, a broken file, a fault of ours."""
+    """An engine failed on valid input: out of memory, a broken file, a bug."""
 
 
-class Cancelled(PortraitError):  # noqa: N818 -- a wish that was granted, not an error
-    """Someone asked the work to stop, and it did."""
+class Cancelled(PortraitError):  # noqa: N818 -- a request that was met, not an error
+    """The work was stopped on request."""
 
     def __init__(
         self, code: str = "cancelled", message: str = "Stopped, as you asked.", details: Mapping[str, Any] | None = None
@@ -47,11 +47,11 @@ class Cancelled(PortraitError):  # noqa: N818 -- a wish that was granted, not an
         super().__init__(code, message, details)
 
 
-def broken_model(place: Path, why: str, model: str = "") -> EngineError:
-    """A model's file or folder that is not what it should be; `model` is the name that brings it, where one is known."""
+def broken_model(path: Path, why: str, model: str = "") -> EngineError:
+    """The error for an unusable model file or folder; `model` is its name in the model store, where it is known."""
     again = f"fetch it again with `portrait models pull {model}`" if model else "pull it again"
     return EngineError(
         "broken_model",
-        f"The model file {place} cannot be used ({why}). See whether it is the published one with "
+        f"The model file {path} cannot be used ({why}). See whether it is the published one with "
         f"`portrait models check`, and {again}.",
     )

@@ -1,4 +1,4 @@
-"""What was measured of a set of pictures: values, and nothing else."""
+"""The values of an evaluation of a set of pictures: measures of each picture, metrics of the set."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ from portrait.arrays import Image
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PictureMeasures:
-    """One picture of the set."""
+    """Measures of one picture. Field names are keys of the JSON report."""
 
     name: str
     faces: int
     sharpness: float | None
-    """Of the face that counts; None without one. See `portrait.photos.quality.measure_sharpness`."""
+    """Of the largest face; None without one. See `portrait.photos.quality.measure_sharpness`."""
     distance: float | None
-    """To the person, in the face finder's space; None without a face or a person to compare with."""
+    """Distance to the person in the face finder's embedding space; None without a face or a person."""
     clip: float | None
-    """How well it shows its prompt, 0..100; None where that was not measured."""
+    """CLIP score with its prompt, 0..100; None where it was not measured."""
     thumb: Image
-    """Small, for a page."""
+    """Thumbnail for the report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One number about the whole set."""
+    """One metric of the whole set. Field names are keys of the JSON report."""
 
     name: str
     """Stable: `fid`, `kid`, `inception_score`, `clip_score`, `likeness`, `diversity`, `diversity_pictures`, `sharpness`."""
@@ -32,12 +32,12 @@ class Metric:
     better: str
     """`lower` or `higher`."""
     more: Mapping[str, float]
-    """What belongs to it: deviation, p10, p90, count."""
+    """Statistics beside the value: deviation, p10, p90, count."""
 
 
 @dataclass(frozen=True, slots=True)
 class MissingMetric:
-    """What could not be measured, and what would help."""
+    """A metric that could not be computed, and what would help."""
 
     name: str
     why: str
@@ -45,16 +45,16 @@ class MissingMetric:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """All that was found out about a set."""
+    """The result of an evaluation."""
 
     pictures: tuple[PictureMeasures, ...]
     measures: tuple[Metric, ...]
     missing: tuple[MissingMetric, ...]
     notes: tuple[str, ...]
-    """What one must know to read the numbers."""
+    """Remarks on how far the numbers can be trusted."""
     space: str
     """Embedding space of distances."""
     limit: float
     """Distance in that space at which two faces are taken for one person."""
     pairs: tuple[float, ...]
-    """Distances between every two faces of the set."""
+    """Distances between all pairs of faces of the set."""

@@ -1,7 +1,7 @@
-"""ID photos: where a head ends, how a rule frames it, and what of a photo no frame can mend.
+"""ID photos: measures of the head, the crop that fits a preset's rules best, and checks of the photo itself.
 
 Nothing here changes a face. Lengths of a head are pixels of the photo along the head's own axis, from the line of the eyes;
-lengths of a picture are shares of its height, the width's too.
+lengths in a picture are shares of its height, horizontal ones too.
 """
 
 import math
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from portrait.arrays import Image, Mask, Points, Size
 from portrait.errors import EngineError
 from portrait.faces.geometry import RotatedRect, eye_distance, image_size
-from portrait.faces.mesh import CHIN, MOUTH_LEFT, MOUTH_RIGHT
+from portrait.faces.mesh import CHIN, FACE_SIDES, INNER_LIPS, MOUTH_LEFT, MOUTH_RIGHT
 from portrait.photos.quality import face_light, measure_sharpness, share_outside, smaller_eye_opening
 from portrait.photos.reasons import Thresholds
 from portrait.types import Face
 
 Crown: TypeAlias = Literal["hair", "skull"]
-"""What a rule takes for the top of the head: the highest hair, or the skull under it."""
+"""What a preset takes for the top of the head: the highest hair, or the skull under it."""
 
 SKULL = (0.93, 1.15)
 """Least and largest height of the skull above the eyes over that of the eyes above the chin. Eyes lie in the middle of an
@@ -31,20 +31,16 @@ adult head (its canon in drawing); about a twelfth to either side covers people 
 HAIR = 0.08
 """Height of hair lying on the skull, in the same unit: about 1 cm."""
 STRAY = 0.06
-"""Least width of what counts as hair, over the face's: single loose hairs do not make a head taller."""
-LIPS = (13, 14)
-"""Inner edges of the upper and lower lip in MediaPipe's mesh."""
-CHEEKS = (234, 454)
-"""Where the mesh ends before the ears."""
+"""Least width of what counts as hair, over the face's: single stray hairs do not make a head taller."""
 HEADROOM = (0.03, 0.09)
-"""Least and usual room above the hair where no rule says it: 4 mm of 45."""
+"""Least and preferred room above the hair for presets without a rule for it: 4 mm of 45."""
 EDGE = 0.05
-"""Share of a range by which its ends are avoided, so that another ruler finds the same."""
+"""Share of a range by which its ends are avoided, so that a slightly different measurement still fits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """An allowed range; either end may be open."""
+    """An allowed range of a number; None leaves an end open."""
 
     low: float | None = None
     high: float | None = None
@@ -54,7 +50,7 @@ class Range:
         return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
 
     def beyond(self, value: float) -> float:
-        """How far the value lies outside; less than a little inside counts already."""
+        """Distance of the value outside the range, which is narrowed by `EDGE` at both ends."""
         edge = EDGE * (self.high - self.low) if self.low is not None and self.high is not None else 0.0
         low = -math.inf if self.low is None else self.low + edge
         high = math.inf if self.high is None else self.high - edge
@@ -63,7 +59,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """One rule, and what was measured; `measured`, `low` and `high` are in `unit`."""
+    """The result of checking one rule; `measured` and `allowed` are in `unit`."""
 
     name: str
     measured: float | None
@@ -71,12 +67,12 @@ class RuleResult:
     unit: str
     ok: bool
     tip: str = ""
-    """What to do about it; empty where it holds."""
+    """What to do about it; empty where the rule is met."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeadMeasures:
-    """A head in a photo."""
+    """Measures of a head in a photo, in its pixels."""
 
     eyes: tuple[float, float]
     """Middle between the eyes."""
@@ -92,13 +88,13 @@ class HeadMeasures:
     """From cheek to cheek, where the mesh ends before the ears."""
 
     def top(self, crown: Crown) -> float:
-        """From the eyes up to what a rule takes for the crown."""
+        """From the eyes up to the crown as a preset defines it."""
         return self.hair if crown == "hair" else self.skull
 
 
 @dataclass(frozen=True, slots=True)
 class FramingRules:
-    """What a rule says about a picture, in shares of its height."""
+    """The rules of a preset for the crop, in shares of the picture's height."""
 
     head: Range
     """From the chin to the crown."""
@@ -113,10 +109,10 @@ class FramingRules:
 
 
 def measure_head(person: Mask, face: Face) -> HeadMeasures:
-    """The head of `face` in the matte of its person; raises `EngineError` (`no_mesh`).
+    """Measure the head of `face` in the matte of its person; raises `EngineError` (`no_mesh`).
 
-    Eyes and chin are the mesh's. The highest hair is the topmost row of the levelled matte, above the face, that is as wide
-    as a lock. The skull lies a little below it, within what anatomy allows for the distance from eyes to chin.
+    Eyes and chin are those of the mesh. The highest hair is the topmost row of the levelled matte, above the face, that is
+    as wide as a lock. The skull lies a little below it, within what anatomy allows for the distance from eyes to chin.
     """
     if face.mesh is None:
         raise EngineError("no_mesh", "An ID photo needs a face mesh. Choose a face engine that gives one.")
@@ -125,13 +121,13 @@ def measure_head(person: Mask, face: Face) -> HeadMeasures:
     angle = math.radians(face.pose.roll)
     across, down = np.array([math.cos(angle), math.sin(angle)]), np.array([-math.sin(angle), math.cos(angle)])
     chin = max(float((mesh[CHIN] - eyes) @ down), 1.0)
-    breadth = abs(float((mesh[CHEEKS[1]] - mesh[CHEEKS[0]]) @ across))
-    hair = max(_hair(person, face, eyes, breadth), SKULL[0] * chin)
+    breadth = abs(float((mesh[FACE_SIDES[1]] - mesh[FACE_SIDES[0]]) @ across))
+    hair = max(_hair_height(person, face, eyes, breadth), SKULL[0] * chin)
     skull = float(np.clip(hair - HAIR * chin, SKULL[0] * chin, SKULL[1] * chin))
     return HeadMeasures((float(eyes[0]), float(eyes[1])), face.pose.roll, hair, skull, chin, breadth)
 
 
-def _hair(person: Mask, face: Face, eyes: NDArray[np.float64], breadth: float) -> float:
+def _hair_height(person: Mask, face: Face, eyes: NDArray[np.float64], breadth: float) -> float:
     """Pixels from the eyes up to the highest hair; 0 where the matte has nothing above them."""
     reach = 3.0 * breadth
     frame = RotatedRect((float(eyes[0]), float(eyes[1])), 1.4 * breadth, 2 * reach, face.pose.roll)
@@ -143,12 +139,12 @@ def _hair(person: Mask, face: Face, eyes: NDArray[np.float64], breadth: float) -
 
 
 def find_frame(head: HeadMeasures, rules: FramingRules, aspect: float, photo: Size) -> RotatedRect:
-    """The frame of width : height = `aspect` that fits the rules best, level with the eyes.
+    """The crop of width : height = `aspect` that fits the rules best, level with the eyes; `photo` is the photo's size.
 
-    Where rules allow several, heads and eyes come near the middle of their ranges and the frame does not reach below the
-    photo; where rules contradict each other for this head, they are broken as little as can be.
+    Where the rules allow several, head and eyes come near the middle of their ranges and the crop does not reach below the
+    photo; where the rules contradict each other for this head, the violation is minimal.
     """
-    best = min(_frames(head, rules, photo), key=lambda one: one[0])
+    best = min(_candidate_frames(head, rules, photo), key=lambda one: one[0])
     _, height, line = best
     angle = math.radians(head.roll)
     down = np.array([-math.sin(angle), math.cos(angle)])
@@ -156,11 +152,11 @@ def find_frame(head: HeadMeasures, rules: FramingRules, aspect: float, photo: Si
     return RotatedRect((float(centre[0]), float(centre[1])), height * aspect, height, head.roll)
 
 
-def _frames(head: HeadMeasures, rules: FramingRules, photo: Size) -> Iterator[tuple[float, float, float]]:
-    """Cost, height in pixels, and eye line over the lower edge, of the frames to choose from."""
+def _candidate_frames(head: HeadMeasures, rules: FramingRules, photo: Size) -> Iterator[tuple[float, float, float]]:
+    """Cost, height in pixels, and eye line over the lower edge, of the crops to choose from."""
     tall = head.top(rules.crown) + head.chin
     low, high = rules.head.low or 0.4, rules.head.high or 0.8
-    lines = np.linspace(*_ends(rules.eyes, (0.35, 0.75)), 41)
+    lines = np.linspace(*_range_or(rules.eyes, (0.35, 0.75)), 41)
     angle = math.radians(head.roll)
     for share, line in product(np.linspace(low, high, 25), lines):
         height = tall / share
@@ -181,12 +177,12 @@ def _frames(head: HeadMeasures, rules: FramingRules, photo: Size) -> Iterator[tu
         yield float(cost), float(height), float(line)
 
 
-def _ends(span: Range, otherwise: tuple[float, float]) -> tuple[float, float]:
+def _range_or(span: Range, otherwise: tuple[float, float]) -> tuple[float, float]:
     return otherwise[0] if span.low is None else span.low, otherwise[1] if span.high is None else span.high
 
 
 def frame_measures(head: HeadMeasures, frame: RotatedRect, line: float, crown: Crown) -> dict[str, float]:
-    """What rules ask for, in shares of the picture's height; `line` is the eyes' height over the lower edge."""
+    """The lengths that rules limit, as shares of the height; `line` is the eyes' height over the lower edge."""
     height = frame.height
     return {
         "head": (head.top(crown) + head.chin) / height,
@@ -198,20 +194,20 @@ def frame_measures(head: HeadMeasures, frame: RotatedRect, line: float, crown: C
 
 
 def eye_line(head: HeadMeasures, frame: RotatedRect) -> float:
-    """Height of the eyes over the lower edge of a frame, as a share of its height."""
+    """Height of the eyes over the lower edge of a crop, as a share of its height."""
     angle = math.radians(frame.roll)
     down = np.array([-math.sin(angle), math.cos(angle)])
     return 0.5 - float((np.array(head.eyes) - frame.centre) @ down) / frame.height
 
 
 def share_missing(person: Mask, frame: RotatedRect) -> float:
-    """Share of the frame in which the person goes on beyond the photo's edge, 0..1."""
+    """Share of the crop, 0..1, in which the person would continue beyond the photo's edge."""
     size = Size(max(16, round(240 * frame.width / frame.height)), 240)
     matrix = frame.matrix_to(size)
     known = np.ones(person.shape, np.float32)
-    seen = cv2.warpAffine(person, matrix, (size.width, size.height), borderMode=cv2.BORDER_REPLICATE) > 0.3
+    visible = cv2.warpAffine(person, matrix, (size.width, size.height), borderMode=cv2.BORDER_REPLICATE) > 0.3
     inside = cv2.warpAffine(known, matrix, (size.width, size.height), borderMode=cv2.BORDER_CONSTANT) > 0.5
-    return float((seen & ~inside).mean())
+    return float((visible & ~inside).mean())
 
 
 LIMITS: Mapping[str, Range] = {
@@ -228,8 +224,8 @@ LIMITS: Mapping[str, Range] = {
     "light": Range(Thresholds().dark, None),
     "glare": Range(None, Thresholds().clipped),
 }
-"""What a photo must be before any frame. ISO/IEC 19794-5 asks for yaw and pitch within 5° and 90 px between the eyes; the
-mesh's yaw is compressed and its pitch is uncertain by 3°, so a little more is let through than is true. A tilt is levelled;
+"""Allowed ranges of the checks of a photo. ISO/IEC 19794-5 asks for yaw and pitch within 5° and 90 px between the eyes; the
+mesh's yaw is compressed and its pitch is uncertain by 3°, so the limits are a little wider. A tilt is levelled;
 beyond 15° the shoulders would lean. Lips and their corners over the mouth's width: on the test photos three smiles with
 teeth read 0.09 to 0.16 open and 0.13 to 0.15 raised, four neutral faces at most 0.08 and 0.08 (one in profile 0.11)."""
 
@@ -255,17 +251,17 @@ UNITS: Mapping[str, str] = {
 
 
 def judge_photo(image: Image, face: Face, head: HeadMeasures, others: Sequence[Face]) -> tuple[RuleResult, ...]:
-    """What of the photo no frame can mend, rule by rule; `others` are the faces beside the person's."""
+    """Check the rules that no crop can meet for a photo; `others` are the faces beside the person's."""
     bright, clipped = face_light(image, face)
     near = [other for other in others if other.box.area * 4 > face.box.area]
     found = {
         "people": 1.0 + len(near),
-        "head_whole": _margin(image, face, head),
+        "head_whole": _margin_above(image, face, head),
         "yaw": face.pose.yaw,
         "pitch": face.pose.pitch,
         "roll": face.pose.roll,
         "eyes_open": smaller_eye_opening(face),
-        **_mouth(face),
+        **_mouth_measures(face),
         "eye_distance": eye_distance(face),
         "sharpness": measure_sharpness(image, face),
         "light": bright,
@@ -275,24 +271,24 @@ def judge_photo(image: Image, face: Face, head: HeadMeasures, others: Sequence[F
 
 
 def check_rule(name: str, measured: float, allowed: Range, unit: str, tip: str) -> RuleResult:
-    """A rule with its verdict; the tip is kept where it is broken."""
+    """The result of a rule; it has the tip where the rule is not met."""
     ok = allowed.holds(round(measured, 6))
     return RuleResult(name, measured, allowed, unit, ok, "" if ok else tip)
 
 
-def _mouth(face: Face) -> dict[str, float]:
+def _mouth_measures(face: Face) -> dict[str, float]:
     """How far the lips are apart, and their corners above the middle, over the mouth's width."""
     if face.mesh is None:
         return {}
     angle = math.radians(face.pose.roll)
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    upper, lower, left, right = face.mesh[[*LIPS, MOUTH_LEFT, MOUTH_RIGHT], :2] @ turn.T
+    upper, lower, left, right = face.mesh[[*INNER_LIPS, MOUTH_LEFT, MOUTH_RIGHT], :2] @ turn.T
     width = max(float(np.hypot(*(right - left))), 1e-6)
     middle, corners = (upper[1] + lower[1]) / 2, (left[1] + right[1]) / 2
     return {"mouth_open": float(np.hypot(*(upper - lower))) / width, "smile": float(middle - corners) / width}
 
 
-def _margin(image: Image, face: Face, head: HeadMeasures) -> float:
+def _margin_above(image: Image, face: Face, head: HeadMeasures) -> float:
     """Pixels between the hair and the nearest edge above; negative where hair or face go on beyond the photo."""
     size = image_size(image)
     angle = math.radians(head.roll)

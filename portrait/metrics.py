@@ -1,6 +1,6 @@
-"""Numbers about sets of pictures: how far two sets lie apart, how sure and how varied one is; from features alone.
+"""Metrics of sets of pictures from their features: FID, KID, inception score, CLIP score, diversity.
 
-Features are N×D, one row a picture. Everything is worked out in float64.
+Features are N×D, one row a picture. Everything is computed in float64.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,14 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from portrait.arrays import random_generator
+
 Numbers: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class MeanDeviation:
-    """A middle and how much it wavers."""
+    """Mean and standard deviation of a metric."""
 
     mean: float
     deviation: float
@@ -23,7 +25,7 @@ class MeanDeviation:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Many numbers in a few."""
+    """Summary statistics of a list of numbers."""
 
     median: float
     p10: float
@@ -33,7 +35,7 @@ class Summary:
 
 
 def summarize(values: Sequence[float]) -> Summary:
-    """The middle of some numbers and where their outer tenths begin; raises `ValueError` without any."""
+    """Median, 10th and 90th percentile, mean and count; raises `ValueError` for an empty list."""
     if not values:
         raise ValueError("there are no numbers to sum up")
     numbers = np.asarray(values, np.float64)
@@ -42,7 +44,7 @@ def summarize(values: Sequence[float]) -> Summary:
 
 
 def histogram(values: Sequence[float], bins: int = 20) -> tuple[list[int], list[float]]:
-    """Counts and the edges between them; equal numbers stand in one bar of some width."""
+    """Counts of `bins` equal bins, and the `bins` + 1 edges between them."""
     counts, edges = np.histogram(np.asarray(values, np.float64), bins=bins)
     return [int(each) for each in counts], [float(each) for each in edges]
 
@@ -58,12 +60,12 @@ def frechet_distance(one: NDArray[np.floating], other: NDArray[np.floating]) -> 
     root, other_root = _scatter(first), _scatter(second)
     apart = float(((first.mean(0) - second.mean(0)) ** 2).sum())
     shared = float(np.linalg.svd(root @ other_root.T, compute_uv=False).sum())
-    # What is 0 comes out as a rounding error to either side of it.
+    # Rounding may make a distance of 0 negative.
     return max(0.0, apart + float((root**2).sum() + (other_root**2).sum()) - 2 * shared)
 
 
 def _scatter(rows: Numbers) -> Numbers:
-    """K×D with K ≤ D whose product with itself is the (unbiased) covariance."""
+    """R (K×D, K ≤ D) with RᵀR the unbiased covariance."""
     centred = (rows - rows.mean(0)) / np.sqrt(len(rows) - 1)
     return np.asarray(np.linalg.qr(centred, mode="r"), np.float64) if len(rows) > rows.shape[1] else centred
 
@@ -73,19 +75,19 @@ def kernel_distance(
 ) -> MeanDeviation:
     """Kernel distance (KID; Bińkowski and others 2018, 1801.01401): unbiased squared MMD of subsets of both sets.
 
-    The kernel is (x·y/D + 1)³. Its mean over many draws is that of the true distance, whatever the number of pictures;
-    near 0 it may be negative. Where a set is smaller than `subset`, all of it is taken; where neither leaves a choice,
-    one subset is all there is. Each set needs two rows.
+    The kernel is (x·y/D + 1)³. Its mean is that of the true distance, whatever the number of pictures; near 0 it
+    may be negative. Of a set smaller than `subset` all rows are used; if both are, there is one subset. Each set needs two
+    rows.
     """
     first, second = _rows(one, 2), _rows(other, 2)
     size = min(subset, len(first), len(second))
-    random = np.random.default_rng(seed)
+    random = random_generator(seed)
     draws = 1 if size == len(first) == len(second) else subsets
-    found = [_mmd(_some(first, size, random), _some(second, size, random)) for _ in range(draws)]
+    found = [_mmd(_sample(first, size, random), _sample(second, size, random)) for _ in range(draws)]
     return MeanDeviation(float(np.mean(found)), float(np.std(found)))
 
 
-def _some(rows: Numbers, size: int, random: np.random.Generator) -> Numbers:
+def _sample(rows: Numbers, size: int, random: np.random.Generator) -> Numbers:
     return rows[random.choice(len(rows), size, replace=False)]
 
 
@@ -105,10 +107,10 @@ def _cubic_own(rows: Numbers) -> Numbers:
 
 
 def inception_score(shares: NDArray[np.floating], splits: int = 10) -> MeanDeviation:
-    """How sure a classifier is of each picture and how varied they are together (Salimans and others 2016, 1606.03498).
+    """Inception score (Salimans and others 2016, 1606.03498), 1 to the number of classes.
 
-    `shares` are N×classes that sum to 1. 1 at the least, the number of classes at the most. Mean and deviation over
-    `splits` parts; with fewer pictures than two a part, there are fewer parts.
+    `shares` are the class probabilities, N×classes. Mean and deviation over `splits` parts, fewer if a part would have less
+    than two pictures.
     """
     rows = _rows(shares, 1)
     parts = np.array_split(rows, max(1, min(splits, len(rows) // 2)))
@@ -124,13 +126,13 @@ def _divergence(rows: Numbers) -> Numbers:
 
 
 def cosine_similarities(one: NDArray[np.floating], other: NDArray[np.floating]) -> Numbers:
-    """Cosine of each row with its partner, −1..1."""
+    """Cosine similarity of corresponding rows, −1..1."""
     first, second = _unit(_rows(one, 1)), _unit(_rows(other, 1))
     return (first * second).sum(1)
 
 
 def clip_scores(pictures: NDArray[np.floating], texts: NDArray[np.floating]) -> Numbers:
-    """How well each picture shows its text, 0..100: 100 · max(cosine, 0).
+    """CLIP score of each picture and its text, 0..100: 100 · max(cosine, 0).
 
     CLIPScore (Hessel and others 2021, 2104.08718) scales by 2.5; the usual tables scale by 100, as here.
     """
@@ -138,7 +140,7 @@ def clip_scores(pictures: NDArray[np.floating], texts: NDArray[np.floating]) -> 
 
 
 def upper_triangle(distances: NDArray[np.floating]) -> list[float]:
-    """Each pair's distance once, from an N×N table; empty with fewer than two."""
+    """The distances above the diagonal of an N×N table: each pair once."""
     rows, columns = np.triu_indices(len(distances), k=1)
     return [float(each) for each in np.asarray(distances)[rows, columns]]
 

@@ -98,7 +98,7 @@ class ImageTextEncoder(Protocol):
         """Features N×D of the pictures."""
         ...
 
-    def words(self, texts: Sequence[str]) -> Numbers:
+    def encode_texts(self, texts: Sequence[str]) -> Numbers:
         """Features N×D of the texts, of the same D as those of pictures."""
         ...
 
@@ -119,7 +119,7 @@ class Painter(Protocol):
 class ReproduciblePainter(Protocol):
     """A painter that can check whether a recipe can still be reproduced with the installed models."""
 
-    def check_models(self, request: PortraitRequest, drawn: Mapping[str, Any]) -> None:
+    def check_models(self, request: PortraitRequest, facts: Mapping[str, Any]) -> None:
         """Raise `OperatorError` (`model_differs`) unless the models are those of `drawn`, the facts of a recipe."""
         ...
 

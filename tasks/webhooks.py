@@ -49,7 +49,7 @@ POLL_SECONDS = 0.5
 RESPONSE_BYTES = 4000
 """Bytes that are read of a response at most."""
 URL_LENGTH = 2000
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("portrait.webhooks")
 _FAILED = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, ssl.SSLError, OSError, ValueError)
 
 

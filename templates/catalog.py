@@ -1,12 +1,12 @@
 """Catalogue of style folders: lists, finds and copies styles."""
 
-import importlib.util
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from portrait.errors import OperatorError, UserError
+from templates.package_pictures import find_picture
 from templates.schema import StyleFile, read_style
 
 BUILTIN = Path(__file__).parent / "builtin"
@@ -25,7 +25,14 @@ class Entry:
         place = self.style.picture
         if place is None:
             return None
-        path = self.folder / place.file if place.file else _package_file(place.package, place.path)
+        if not place.file:
+            try:
+                return find_picture(place.package, place.path)
+            except OperatorError as error:
+                raise OperatorError(
+                    "bad_style", f"The picture of the style {self.style.id} is missing. {error.message}"
+                ) from error
+        path = self.folder / place.file
         if not path.is_file():
             raise OperatorError("bad_style", f"The picture {path.name} of the style {self.style.id} is missing.")
         return path
@@ -81,11 +88,3 @@ def add_style(source: Path, folder: Path) -> Entry:
     except OSError as error:
         raise OperatorError("cannot_write", f"The style cannot be written to {folder}: {error.strerror}.") from error
     return Entry(entry.style, place)
-
-
-def _package_file(package: str, path: str) -> Path:
-    """Path of a file in an installed package; of a dotted name, its parent packages are imported to find it."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise OperatorError("bad_style", f"The package {package}, which holds a style's picture, is not installed.")
-    return Path(spec.origin).parent / path

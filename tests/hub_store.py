@@ -92,11 +92,11 @@ def stranger(seed: int, **more: Any) -> Identity:
 
 
 def request(
-    who: Identity, scene: PromptSpec, technique: GenerationOptions, seed: int = 0, size: Size | None = None
+    who: Identity, scene: PromptSpec, options: GenerationOptions, seed: int = 0, size: Size | None = None
 ) -> PortraitRequest:
     """One portrait of somebody."""
     return PortraitRequest(
-        {1: who}, Style("test", 1, "text", "Test", prompt_spec=scene), seed, 1, size, options=technique
+        {1: who}, Style("test", 1, "text", "Test", prompt_spec=scene), seed, 1, size, options=options
     )
 
 

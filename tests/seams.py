@@ -6,7 +6,7 @@ import numpy as np
 from portrait.arrays import Image, Mask
 from portrait.images.color import Floats, to_lab
 
-SEEN = 1.2
+VISIBLE = 1.2
 """Steps across a border that are this many times those beside it begin to show as a line."""
 LEVELS = (0.1, 0.5, 0.9)
 """A soft mask has a border wherever its blend begins, is half done, and ends."""

@@ -8,7 +8,6 @@ import math
 from pathlib import Path
 
 import cv2
-import insightface
 import numpy as np
 import skimage.data
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from portrait.arrays import Image
 from portrait.faces.geometry import transform_face
 from portrait.types import Face
+from templates.package_pictures import find_picture
 
 FACE_WIDTH = 94
 """Width of the astronaut's face in pixels, as the mesh measures it."""
@@ -28,7 +28,7 @@ def astronaut() -> Image:
 
 def group() -> Image:
     """insightface's own test photo of six people, 1280×886."""
-    return _read(Path(insightface.__file__).parent / "data" / "images" / "t1.jpg")
+    return _read(find_picture("insightface", "data/images/t1.jpg"))
 
 
 PLAYERS = {

@@ -6,12 +6,12 @@ import pytest
 
 from portrait.arrays import Image, Mask
 from portrait.images.masks import composite
-from tests.seams import SEEN, seam
+from tests.seams import VISIBLE, seam
 
 SIDE = 240
 
 
-def scene(seed: int) -> Image:
+def textured_picture(seed: int) -> Image:
     """A picture with light, colour and texture of many scales."""
     random = np.random.default_rng(seed)
     out = np.full((SIDE, SIDE, 3), 128.0)
@@ -31,21 +31,21 @@ def oval(seed: int, soft: float) -> Mask:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_what_was_not_joined_shows_no_seam(seed: int) -> None:
-    assert seam(scene(seed), oval(seed, 0)) <= SEEN
+def test_an_unchanged_picture_shows_no_seam(seed: int) -> None:
+    assert seam(textured_picture(seed), oval(seed, 0)) <= VISIBLE
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_hard_paste_shows_and_a_soft_one_of_like_tone_does_not(seed: int) -> None:
-    image = scene(seed)
+    image = textured_picture(seed)
     lighter = np.clip(image.astype(int) + 25, 0, 255).astype(np.uint8)
-    assert seam(composite(lighter, image, oval(seed, 0)), oval(seed, 0)) > 2 * SEEN
+    assert seam(composite(lighter, image, oval(seed, 0)), oval(seed, 0)) > 2 * VISIBLE
     slightly = np.clip(image.astype(int) + 8, 0, 255).astype(np.uint8)
-    assert seam(composite(slightly, image, oval(seed, 8)), oval(seed, 8)) <= SEEN
+    assert seam(composite(slightly, image, oval(seed, 8)), oval(seed, 8)) <= VISIBLE
 
 
 def test_the_more_a_patch_differs_the_more_its_seam_shows() -> None:
-    image, mask = scene(1), oval(1, 0)
+    image, mask = textured_picture(1), oval(1, 0)
     found = [
         seam(composite(np.clip(image.astype(int) + step, 0, 255).astype(np.uint8), image, mask), mask)
         for step in (0, 5, 15, 40)
@@ -53,7 +53,7 @@ def test_the_more_a_patch_differs_the_more_its_seam_shows() -> None:
     assert found == sorted(found)
 
 
-def test_flat_pictures_and_masks_without_a_border_are_answered() -> None:
+def test_flat_pictures_and_masks_without_a_border_have_seam_zero() -> None:
     flat = np.full((50, 50, 3), 90, np.uint8)
     assert seam(flat, oval(1, 0)[:50, :50]) == 0
     mask = np.zeros((50, 50), np.float32)
@@ -69,4 +69,4 @@ def test_grain_alone_is_no_seam() -> None:
     grain = np.random.default_rng(0).normal(128, 12, (200, 200, 3)).clip(0, 255).astype(np.uint8)
     mask = np.zeros((200, 200), np.float32)
     mask[60:140, 50:150] = 1
-    assert seam(grain, mask) <= SEEN
+    assert seam(grain, mask) <= VISIBLE

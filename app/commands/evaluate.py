@@ -14,8 +14,6 @@ from portrait.errors import UserError
 if TYPE_CHECKING:
     from portrait.evaluation import Evaluation
 
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"}
-
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The pictures.", show_default=False)]
 Against = Annotated[
     Path | None, typer.Option("--against", metavar="FOLDER", help="Real pictures, for FID and KID.", show_default=False)
@@ -67,9 +65,11 @@ def evaluate(
 
 def list_pictures(folder: Path) -> list[Path]:
     """The pictures of a folder by name, hidden files apart; raises `UserError` (`not_found`, `no_photos`)."""
+    from pipelines.image_io import PICTURE_SUFFIXES
+
     if not folder.is_dir():
         raise UserError("not_found", f"There is no folder {folder}.")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.name[0] != ".")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES and path.name[0] != ".")
     if not found:
         raise UserError("no_photos", f"There are no pictures in {folder}.")
     return found

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from app.terminal.errors import Json, cli_output
+from app.terminal.model_downloads import compiling, pull_models
 from app.terminal.progress_bar import ProgressBar
 from pipelines.model_store.manifest import Model
 from pipelines.model_store.store import FileState, ImportResult, ModelState, ModelStore, PullResult, format_size
@@ -38,9 +39,7 @@ def list_models(as_json: Json = False) -> None:
 def pull(names: Names = None, as_json: Json = False) -> None:
     """Fetch models by name; without a name those that the default engines need."""
     with cli_output(as_json) as output:
-        with ProgressBar(in_bytes=True) as bar:
-            pulled = _model_store().pull(names or (), bar)
-        _compile_engines()
+        pulled = pull_models(load(), names or ())
         output({"pulled": [_pulled_to_dict(one) for one in pulled]}, lambda: _print_pulled(pulled))
 
 
@@ -68,7 +67,8 @@ def import_models(
 ) -> None:
     """Take model files from a folder that was carried in; fails when one was refused or none was recognised."""
     with cli_output(as_json) as output:
-        found = _model_store().import_folder(folder)
+        with compiling():
+            found = _model_store().import_folder(folder)
         document = {
             "taken": [asdict(file) for file in found.taken],
             "kept": [asdict(file) for file in found.unchanged],
@@ -82,7 +82,6 @@ def import_models(
                 "Some files were not taken: their reasons are listed." if found.refused else "No file was recognised."
             )
             raise OperatorError("import_refused" if found.refused else "nothing_to_import", sentence, document)
-        _compile_engines()
         output(document, lambda: _print_imported(found))
 
 
@@ -111,15 +110,6 @@ def convert(
 
         build.convert(load(), base, out, dtype)
         output({"base": base, "written": str(out), "dtype": dtype}, lambda: _print(f"Written to {escape(str(out))}"))
-
-
-def _compile_engines() -> None:
-    """Have engines compile now what the first portrait would otherwise wait for: 40 s once, then 1 s."""
-    from pipelines import engines  # brings numpy, which `portrait --help` does not load
-
-    with ProgressBar() as bar:
-        bar(0, 1, "Compiling matting, once per installation")
-        engines.warm_up(load(), _model_store())
 
 
 def _model_store() -> ModelStore:

@@ -177,7 +177,7 @@ def _check_port(host: str, port: int, option: str) -> None:
 
 def _pull_models(installation: "Installation") -> None:
     """Fetch what the embedded engines need; without a network everything else runs, and jobs say what is missing."""
-    from app.terminal.progress_bar import ProgressBar
+    from app.terminal.model_downloads import pull_models
     from pipelines.model_store.store import ModelStore
     from portrait.errors import OperatorError
 
@@ -187,7 +187,6 @@ def _pull_models(installation: "Installation") -> None:
         return
     typer.echo(f"Fetching models: {', '.join(missing)} …")
     try:
-        with ProgressBar(in_bytes=True) as bar:
-            models.pull(missing, bar)
+        pull_models(installation.flows, missing)
     except OperatorError as error:
         typer.echo(f"Some models are missing: {error.message}", err=True)

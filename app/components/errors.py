@@ -1,4 +1,4 @@
-"""Shows errors as translated messages that say what happened and what to do; no traceback reaches a page."""
+"""Shows errors as translated messages: what happened and what to do; no traceback reaches a page."""
 
 import logging
 from collections.abc import Callable, Iterator

@@ -15,5 +15,8 @@ def localized_titles() -> dict[str, str]:
 
 
 def display_name(style: str, titles: dict[str, str]) -> str:
-    """The title of the style with this id, or "own picture" for the id of a template."""
+    """The title of the style with this id, or "own picture" for the id of a template.
+
+    `titles` are those of `localized_titles`; a style that is no longer there is named by its id.
+    """
     return translate("results.own_picture") if style.startswith("template_") else titles.get(style, style)

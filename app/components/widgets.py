@@ -1,4 +1,4 @@
-"""Widgets that pages share: headings, pictures, chips, links that look like buttons, dates and durations.
+"""Widgets that pages share: headings, pictures, chips, links styled as buttons, dates and durations.
 
 Those that return a string return HTML, with their texts escaped; the others write to the page.
 """

@@ -141,9 +141,9 @@ def _best_selfie(job: schemas.Job | None) -> schemas.Selfie | None:
 
 def _with_new_seed(job: schemas.Job) -> schemas.GenerationRequest:
     """The request of a job again, with another seed."""
-    wants, size = job.wants, job.wants.get("size")
+    params, size = job.wants, job.wants.get("size")
     names = ("people", "style", "template", "count", "format", "technique", "traits")
-    order = {name: wants[name] for name in names if wants.get(name)}
+    order = {name: params[name] for name in names if params.get(name)}
     order["seed"] = secrets.randbelow(styles.SEED_LIMIT)
     order["size"] = {"width": size[0], "height": size[1]} if size else None
     return schemas.GenerationRequest.model_validate(order)
@@ -151,22 +151,22 @@ def _with_new_seed(job: schemas.Job) -> schemas.GenerationRequest:
 
 def _reuse_settings(job: schemas.Job) -> None:
     """Fill the form of the page of styles with the settings of the job."""
-    wants = job.wants
-    style = str(wants.get("style") or wants.get("template"))
-    size = tuple(wants.get("size") or ()) or None
+    params = job.wants
+    style = str(params.get("style") or params.get("template"))
+    size = tuple(params.get("size") or ()) or None
     size_name = next((name for name, sides in styles.SIZES.items() if sides == size), "usual")
-    count = int(wants.get("count", 1))
+    count = int(params.get("count", 1))
     set_state("chosen", [style])
-    set_state("person", str(next(iter(dict(wants["people"]).values()))))
+    set_state("person", str(next(iter(dict(params["people"]).values()))))
     set_state(
         "settings",
         {
             "style": style,
-            "seed": int(wants.get("seed", 0)),
+            "seed": int(params.get("seed", 0)),
             "count": max(each for each in styles.COUNTS if each <= count),
             "size": size_name,
-            "preset": dict(wants.get("technique") or {}).get("preset", "balanced"),
-            "traits": dict(wants.get("traits") or {}),
+            "preset": dict(params.get("technique") or {}).get("preset", "balanced"),
+            "traits": dict(params.get("traits") or {}),
             "version": get_state("settings", {}).get("version", 0) + 1,
         },
     )

@@ -17,6 +17,7 @@ from pipelines import build, render
 from pipelines.deliver import Deliver
 from pipelines.engines import Engines
 from pipelines.folders import atomic, identities, training_sets
+from pipelines.image_io import PICTURE_SUFFIXES
 from pipelines.pages import report
 from pipelines.prepare import Overrides
 from pipelines.refine import steps_of
@@ -30,7 +31,6 @@ from templates.catalog import Entry
 from templates.style import to_style
 
 NOTES_FILE = "portraits.json"
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"}
 
 
 @dataclass(frozen=True, slots=True)

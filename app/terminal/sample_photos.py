@@ -3,14 +3,13 @@
 Nobody's photos are shipped. The set has good photos and one of each common fault, so that the report has something to say.
 """
 
-import importlib.util
 from pathlib import Path
 
 import cv2
 import numpy as np
-import skimage.data
 
 from portrait.arrays import Image
+from templates.package_pictures import find_picture
 
 # Left, top, side of a square in the 512 px original; degrees of tilt; gain of red and blue in linear light.
 SELFIES = {
@@ -30,7 +29,7 @@ GUESTS = ((345, 190, 690, 540), (180, 70, 455, 420), (0, 190, 260, 560))
 def write_selfies(folder: Path) -> list[Path]:
     """Write the sample photos; the same bytes each time."""
     folder.mkdir(parents=True, exist_ok=True)
-    original = skimage.data.astronaut()
+    original = _read_package_picture("skimage", "data/astronaut.png")
     photos = {name: _crop_and_tint(original, *rest) for name, rest in SELFIES.items()}
     closer = photos["02 closer.jpg"]
     photos |= {
@@ -40,7 +39,7 @@ def write_selfies(folder: Path) -> list[Path]:
         "11 sent twice.jpg": np.asarray(
             cv2.resize(photos["04 tilted.jpg"], (600, 600), interpolation=cv2.INTER_AREA), np.uint8
         ),
-        "12 coffee.jpg": skimage.data.coffee(),
+        "12 coffee.jpg": _read_package_picture("skimage", "data/coffee.png"),
     }
     paths = []
     for name, image in photos.items():
@@ -54,22 +53,19 @@ def write_selfies(folder: Path) -> list[Path]:
 def write_guests(folder: Path) -> list[Path]:
     """Write one photo each of some people of InsightFace's own test picture; they never leave this machine."""
     folder.mkdir(parents=True, exist_ok=True)
-    group = np.asarray(cv2.imread(str(Path(_insightface()) / "data" / "images" / "t1.jpg")), np.uint8)
+    group = _read_package_picture("insightface", "data/images/t1.jpg")
     paths = []
     for number, (left, top, right, bottom) in enumerate(GUESTS, 1):
         path = folder / f"guest {number}.png"
-        _, data = cv2.imencode(".png", group[top:bottom, left:right])
+        _, data = cv2.imencode(".png", group[top:bottom, left:right, ::-1])
         path.write_bytes(data.tobytes())
         paths.append(path)
     return paths
 
 
-def _insightface() -> str:
-    """Where the package lies, found without importing it."""
-    spec = importlib.util.find_spec("insightface")
-    if spec is None or spec.origin is None:
-        raise OSError(0, "the package insightface is not installed")
-    return str(Path(spec.origin).parent)
+def _read_package_picture(package: str, path: str) -> Image:
+    """Read a picture of an installed package, RGB; raises `OperatorError` (`missing_picture`)."""
+    return np.asarray(cv2.imread(str(find_picture(package, path))), np.uint8)[:, :, ::-1]
 
 
 def _crop_and_tint(image: Image, left: int, top: int, side: int, tilt: float, gains: tuple[float, float]) -> Image:

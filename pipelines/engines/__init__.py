@@ -1,7 +1,7 @@
 """Engines by name: the folder names the port, the file names the model; one file, one engine.
 
 An engine is a class that fits a port of `portrait.ports`, `make(settings, models, engines)` that builds it, and
-`status(settings, models)` that says what it still needs. Only the engines that are asked for are imported, so only their
+`status(settings, models)` that returns what it still needs. Only the engines that are asked for are imported, so only their
 libraries load.
 """
 
@@ -39,7 +39,7 @@ FOLDERS = (
 
 
 class Engines:
-    """Resolves engines by name, lazily, each once; the only way one engine gets another.
+    """Loads engines by name, lazily, each once; the only way for one engine to get another.
 
     Used as a context: on leaving it, engines that hold a native library's handles close them.
     """
@@ -47,7 +47,7 @@ class Engines:
     def __init__(self, settings: Settings, models: ModelStore) -> None:
         self._settings = settings
         self._models = models
-        self._made: dict[tuple[str, str], Any] = {}
+        self._loaded: dict[tuple[str, str], Any] = {}
 
     def __enter__(self) -> "Engines":
         return self
@@ -55,14 +55,14 @@ class Engines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        while self._made:
-            _, engine = self._made.popitem()
+        while self._loaded:
+            _, engine = self._loaded.popitem()
             if hasattr(engine, "close"):
                 engine.close()
 
     def unload_idle(self) -> None:
-        """Have engines let go of what they have not used for long; they load it again when it is needed."""
-        for engine in list(self._made.values()):
+        """Have engines unload what they have not used for long; they load it again when it is needed."""
+        for engine in list(self._loaded.values()):
             if hasattr(engine, "unload_idle"):
                 engine.unload_idle()
 
@@ -87,19 +87,19 @@ class Engines:
         return self._get("upscalers", self._settings.engines.upscalers)
 
     def refiner(self, name: str) -> Refiner:
-        """A refiner by name: the style says which it wants."""
+        """A refiner by name; style and request say which."""
         return self._get("refiners", name)
 
     def image_classifier(self) -> Classifier:
-        """What tells sets of pictures apart."""
+        """The image classifier for FID, KID and inception score."""
         return self._get("features", "inception")
 
     def image_text_encoder(self) -> ImageTextEncoder:
-        """What sees pictures and words in one space."""
+        """The encoder of pictures and texts (CLIP)."""
         return self._get("features", "clip")
 
     def painter(self, name: str) -> Painter:
-        """A painter by name: one installation has several, and the style says which it needs."""
+        """A painter by name; the mode of a request says which (see `pipelines.build.PAINTERS`)."""
         return self._get("painters", name)
 
     def trainer(self) -> Trainer:
@@ -107,7 +107,7 @@ class Engines:
         return self._get("trainers", self._settings.engines.trainers)
 
     def identity_adapter(self, name: str) -> IdentityAdapter:
-        """A way of telling a diffusion model who is to be drawn, by name: the request says which."""
+        """An identity adapter by name; the request says which."""
         return self._get("identities", name)
 
     def guard(self, name: str) -> Guard:
@@ -115,34 +115,34 @@ class Engines:
         return self._get("guards", name)
 
     def control(self, name: str) -> ControlPreprocessor:
-        """A control by name: the request says which."""
+        """A control by name; the request says which."""
         return self._get("controls", name)
 
     def lazy_embedder(self, space: str) -> Callable[[], FaceFinder]:
-        """Who sees faces in an embedding space other than the finder's; loaded when it is first called."""
+        """A call that loads the face finder of an embedding space other than the usual finder's, once, and returns it."""
 
         def load() -> FaceFinder:
             key = ("faces", f"scrfd {space}")
-            if key not in self._made:
-                self._made[key] = engine_module("faces", "scrfd").Scrfd(self._models, space)
-            return self._made[key]
+            if key not in self._loaded:
+                self._loaded[key] = engine_module("faces", "scrfd").Scrfd(self._models, space)
+            return self._loaded[key]
 
         return load
 
     def _get(self, folder: str, name: str) -> Any:
-        if (folder, name) not in self._made:
-            self._made[folder, name] = engine_module(folder, name).make(self._settings, self._models, self)
-        return self._made[folder, name]
+        if (folder, name) not in self._loaded:
+            self._loaded[folder, name] = engine_module(folder, name).make(self._settings, self._models, self)
+        return self._loaded[folder, name]
 
 
 def engine_names(folder: str) -> list[str]:
-    """The engines that a folder has, by file name."""
+    """Return the names of the engines in a folder."""
     here = Path(__file__).parent / folder
     return sorted(module.name for module in pkgutil.iter_modules([str(here)]))
 
 
 def engine_module(folder: str, name: str) -> Any:
-    """Import one engine's file; says which names exist, or which library is missing."""
+    """Import the module of an engine; raises `OperatorError` (`unknown_engine`, `missing_library`)."""
     if not re.fullmatch(r"[a-z0-9_]+", name) or name not in engine_names(folder):
         known = ", ".join(engine_names(folder))
         raise OperatorError("unknown_engine", f"There is no engine {name!r} in {folder}. Choose one of: {known}.")
@@ -161,18 +161,16 @@ def load_module(module: str, subject: str) -> Any:
         ) from error
 
 
-def warm_up(settings: Settings, models: ModelStore) -> None:
+def warm_up(settings: Settings) -> None:
     """Compile what the mattes engine of the settings compiles once per installation, so that no portrait waits for it.
 
-    Nothing happens where the engine still needs something, or compiles nothing.
+    Nothing happens where the engine compiles nothing. Raises `OperatorError` (`missing_library`).
     """
-    folder, name = "mattes", settings.engines.mattes
-    if not status(folder, name, settings, models):
-        getattr(engine_module(folder, name), "warm_up", lambda: None)()
+    getattr(engine_module("mattes", settings.engines.mattes), "warm_up", lambda: None)()
 
 
 def status(folder: str, name: str, settings: Settings, models: ModelStore) -> list[str]:
-    """What an engine still needs, one sentence each with the command that mends it; empty when it is ready."""
+    """Return what an engine still needs, one sentence each with the command that brings it; empty when it is ready."""
     try:
         return engine_module(folder, name).status(settings, models)
     except OperatorError as error:

@@ -1,7 +1,7 @@
-"""A learned person as a folder: written whole or not at all, read back, listed, exported, deleted.
+"""Identities as folders: written atomically, read, listed, exported, deleted.
 
 IDENTITY/identity.json (what it is and how it came about), lora.safetensors in diffusers' names, lora-webui.safetensors in
-those of kohya's trainers, tokens.safetensors where the trigger was learned as a token, report.html.
+those of kohya's trainers, tokens.safetensors where the trigger was trained as a token, report.html.
 """
 
 import hashlib
@@ -29,14 +29,14 @@ LORA_FILE, WEBUI_FILE, TOKENS_FILE = "lora.safetensors", "lora-webui.safetensors
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredIdentity:
-    """An identity's folder and what its description says."""
+    """An identity's folder and the content of its `identity.json`."""
 
     folder: Path
     description: Mapping[str, Any]
 
     @property
     def identity(self) -> Identity:
-        """The value that flows; references come with the training set."""
+        """The identity without references, which come with the training set."""
         lora, tokens = self.folder / LORA_FILE, self.folder / TOKENS_FILE
         return Identity(
             id=str(self.description["id"]),
@@ -53,33 +53,33 @@ class StoredIdentity:
         )
 
 
-def make_description(learned: TrainingResult, training: TrainingSet) -> dict[str, Any]:
-    """All that `identity.json` says of a lesson."""
-    facts = dict(learned.facts)
-    named = next(each for each in (learned.lora, learned.tokens) if each is not None)
+def make_description(result: TrainingResult, training: TrainingSet) -> dict[str, Any]:
+    """Return the content of `identity.json` for a training result."""
+    facts = dict(result.facts)
+    weights_file = next(each for each in (result.lora, result.tokens) if each is not None)
     return {
         "schema": SCHEMA,
-        "id": hashlib.sha256(named.read_bytes()).hexdigest()[:16],
+        "id": hashlib.sha256(weights_file.read_bytes()).hexdigest()[:16],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "base": {"name": facts.pop("base"), "family": facts.pop("family"), "hash": facts.pop("base_hash")},
-        "trigger": learned.trigger,
+        "trigger": result.trigger,
         "class_word": training.class_word,
         "rank": facts.pop("rank"),
-        "steps": learned.steps,
-        "chosen": learned.chosen,
+        "steps": result.steps,
+        "chosen": result.chosen,
         "scores": {
-            "looks": [asdict(look) for look in learned.validations],
-            "held_out": {name: asdict(look) for name, look in learned.test_results.items()},
+            "looks": [asdict(each) for each in result.validations],
+            "held_out": {name: asdict(each) for name, each in result.test_results.items()},
         },
-        "losses": [round(loss, 5) for loss in learned.losses],
-        "notes": list(learned.notes),
-        "likeness": _vectors(training.mean_embeddings),
+        "losses": [round(loss, 5) for loss in result.losses],
+        "notes": list(result.notes),
+        "likeness": _vectors_to_lists(training.mean_embeddings),
         **facts,
     }
 
 
 def write(folder: Path, description: Mapping[str, Any], files: Mapping[str, Path], page: str) -> StoredIdentity:
-    """Write an identity to `folder`; an earlier one there is replaced in one step, anything else is left alone.
+    """Write an identity to `folder`; an earlier one there is replaced, anything else is left alone.
 
     Raises `UserError` (`folder_taken`), `OperatorError` (`cannot_write`).
     """
@@ -97,45 +97,45 @@ def write(folder: Path, description: Mapping[str, Any], files: Mapping[str, Path
 
 
 def is_available(folder: Path) -> bool:
-    """Whether an identity may be written there: nothing, an empty folder, or an earlier identity."""
+    """Return whether an identity may be written there: nothing, an empty folder, or an earlier identity."""
     return is_identity(folder) or not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 
 def is_identity(folder: Path) -> bool:
-    """Whether a folder holds an identity."""
+    """Return whether a folder holds an identity."""
     return (folder / DESCRIPTION_FILE).is_file()
 
 
 def read(folder: Path) -> StoredIdentity:
-    """Read one back; raises `UserError` (`broken_identity`)."""
+    """Read an identity; raises `UserError` (`broken_identity`)."""
     try:
         description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
         if description["schema"] != SCHEMA:
             raise UserError("broken_identity", f"{folder} was written by another version. Learn the person again.")
-        kept = StoredIdentity(folder, description)
-        if kept.identity.lora is None and kept.identity.tokens is None:
+        stored = StoredIdentity(folder, description)
+        if stored.identity.lora is None and stored.identity.tokens is None:
             raise UserError("broken_identity", f"{folder} holds nothing that was learned. Learn the person again.")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError("broken_identity", f"{folder} is not a whole identity. Learn the person again.") from error
-    return kept
+    return stored
 
 
 def list_identities(folder: Path) -> list[StoredIdentity]:
-    """The identities of a folder, by name; what is broken is left out."""
-    found = []
+    """Return the identities of a folder, by name; broken ones are left out."""
+    identities = []
     for each in sorted(folder.glob("*/")) if folder.is_dir() else []:
         if is_identity(each):
             try:
-                found.append(read(each))
+                identities.append(read(each))
             except UserError:
                 continue  # `show` says what is wrong with it
-    return found
+    return identities
 
 
 def export_lora(folder: Path, file: Path, names: Literal["webui", "diffusers"]) -> Path:
     """Copy its LoRA to one file, for other programs; raises `UserError` (`folder_taken`, `broken_identity`)."""
-    kept = read(folder)
-    source = kept.folder / (WEBUI_FILE if names == "webui" else LORA_FILE)
+    stored = read(folder)
+    source = stored.folder / (WEBUI_FILE if names == "webui" else LORA_FILE)
     if not source.is_file():
         raise UserError("broken_identity", f"{folder} holds a learned token and no LoRA: take {TOKENS_FILE} from it.")
     if file.exists():
@@ -149,21 +149,24 @@ def export_lora(folder: Path, file: Path, names: Literal["webui", "diffusers"]) 
 
 
 def delete(folder: Path) -> list[str]:
-    """Delete an identity, out of reach in one step; returns the files that went. Other folders are left alone."""
+    """Delete an identity, which is renamed away first, and return the names of its files.
+
+    Raises `UserError` (`not_found`) for other folders, `OperatorError` (`cannot_write`).
+    """
     if not is_identity(folder):
         raise UserError("not_found", f"There is no identity in {folder}.")
     try:
-        gone = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
-        aside = Path(tempfile.mkdtemp(prefix=".deleted.", dir=folder.parent))
-        folder.rename(aside / "identity")
-        shutil.rmtree(aside)
+        removed = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+        trash = Path(tempfile.mkdtemp(prefix=".deleted.", dir=folder.parent))
+        folder.rename(trash / "identity")
+        shutil.rmtree(trash)
     except OSError as error:
         raise OperatorError("cannot_write", f"{folder} cannot be deleted: {error.strerror}.") from error
-    return gone
+    return removed
 
 
 def make_merged_description(parts: Sequence[StoredIdentity], shares: Sequence[float], id: str) -> dict[str, Any]:
-    """What `identity.json` says of identities that were merged; raises `UserError` (`cannot_merge`)."""
+    """Return the content of `identity.json` for merged identities; raises `UserError` (`cannot_merge`)."""
     first = parts[0].description
     if len(parts) < 2 or any(each.description["base"]["hash"] != first["base"]["hash"] for each in parts):
         raise UserError("cannot_merge", "Name two identities or more that were learned on the same base.")
@@ -174,8 +177,8 @@ def make_merged_description(parts: Sequence[StoredIdentity], shares: Sequence[fl
         for space in parts[0].identity.mean_embeddings
         if all(space in each.identity.mean_embeddings for each in parts)
     }
-    kept = ("schema", "base", "trigger", "class_word", "rank", "unet", "packages")
-    return {name: first[name] for name in kept} | {
+    copied = ("schema", "base", "trigger", "class_word", "rank", "unet", "packages")
+    return {name: first[name] for name in copied} | {
         "id": id,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "steps": sum(int(each.description["steps"]) for each in parts),
@@ -183,10 +186,10 @@ def make_merged_description(parts: Sequence[StoredIdentity], shares: Sequence[fl
         "scores": {"looks": [], "held_out": {}},
         "losses": [],
         "notes": [],
-        "likeness": _vectors({space: np.asarray(vector) for space, vector in likeness.items()}),
+        "likeness": _vectors_to_lists({space: np.asarray(vector) for space, vector in likeness.items()}),
         "merged": {str(each.description["id"]): share for share, each in zip(shares, parts, strict=True)},
     }
 
 
-def _vectors(likeness: Mapping[str, Vector]) -> dict[str, list[float]]:
+def _vectors_to_lists(likeness: Mapping[str, Vector]) -> dict[str, list[float]]:
     return {space: vector.tolist() for space, vector in likeness.items()}

@@ -1,4 +1,4 @@
-"""A training set as a folder: written whole or not at all, read back as the same value.
+"""Training sets as folders: written atomically, and read as the same value.
 
 SET/set.json (schema version, people, photos, verdicts), crops/0001.png with its caption beside it in 0001.txt (the layout
 that other trainers read too), references/01.jpg at native resolution.
@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipelines import image_io as door
+from pipelines import image_io
 from pipelines.folders import atomic
 from portrait.arrays import Image, Points
 from portrait.errors import OperatorError, UserError
@@ -36,7 +36,7 @@ JPEG_QUALITY = 98
 
 
 def write(training: TrainingSet, folder: Path) -> None:
-    """Write the set to `folder`; an earlier set there is replaced in one step, anything else there is left alone.
+    """Write the set to `folder`; an earlier set there is replaced, anything else there is left alone.
 
     Raises `UserError` (`folder_taken`) when the folder holds something that is not a set, `OperatorError`
     (`cannot_write`) when the disk refuses.
@@ -47,7 +47,7 @@ def write(training: TrainingSet, folder: Path) -> None:
         )
     try:
         with atomic.replace_folder(folder) as staged:
-            _fill(training, staged)
+            _write_content(training, staged)
     except OSError as error:
         raise OperatorError(
             "cannot_write", f"The training set cannot be written to {folder}: {error.strerror}."
@@ -55,16 +55,16 @@ def write(training: TrainingSet, folder: Path) -> None:
 
 
 def read(folder: Path) -> TrainingSet:
-    """Read a set back, without the photos that were not used; raises `UserError` (`broken_set`)."""
+    """Read a set, without the pictures of photos that were not used; raises `UserError` (`broken_set`)."""
     try:
         description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
         if description["schema"] != SCHEMA:
             raise UserError("broken_set", f"{folder} was written by another version. Prepare the photos again.")
         return TrainingSet(
-            crops=tuple(_crop(folder, each) for each in description["crops"]),
-            references=tuple(_reference(folder, each) for each in description["references"]),
+            crops=tuple(_read_crop(folder, each) for each in description["crops"]),
+            references=tuple(_read_reference(folder, each) for each in description["references"]),
             mean_embeddings={space: np.array(vector, np.float32) for space, vector in description["likeness"].items()},
-            photos=tuple(_photo(each) for each in description["photos"]),
+            photos=tuple(_read_photo(each) for each in description["photos"]),
             trigger=description["trigger"],
             class_word=description["class_word"],
         )
@@ -73,12 +73,12 @@ def read(folder: Path) -> TrainingSet:
 
 
 def is_set(folder: Path) -> bool:
-    """Whether a folder holds a training set."""
+    """Return whether a folder holds a training set."""
     return (folder / DESCRIPTION_FILE).is_file()
 
 
 def find_crop(folder: Path, source: str) -> Path | None:
-    """The crop that was cut from the photo `source`, or None when none was, or when there is no set."""
+    """Return the crop that was cut from the photo `source`; None when there is none, or no set."""
     try:
         description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
         return next((folder / each["file"] for each in description["crops"] if each["source"] == source), None)
@@ -87,17 +87,17 @@ def find_crop(folder: Path, source: str) -> Path | None:
 
 
 def remove_photo(folder: Path, source: str) -> bool:
-    """Take what was made of one photo out of a set; False when that leaves nothing to draw from.
+    """Remove what was made of one photo from a set; returns False when that leaves nothing to draw from.
 
     The mean embedding of the person stays: it cannot be taken apart. Raises `UserError` (`broken_set`), `OperatorError`
     (`cannot_write`).
     """
     try:
         description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
-        gone = [each for each in description["crops"] if each["source"] == source]
-        gone += [each for each in description["references"] if each["name"] == source]
+        removed = [each for each in description["crops"] if each["source"] == source]
+        removed += [each for each in description["references"] if each["name"] == source]
         for part in ("crops", "references"):
-            description[part] = [each for each in description[part] if each not in gone]
+            description[part] = [each for each in description[part] if each not in removed]
         description["photos"] = [each for each in description["photos"] if each["file"] != source]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
@@ -105,7 +105,7 @@ def remove_photo(folder: Path, source: str) -> bool:
         ) from error
     try:
         atomic.write_file(folder / DESCRIPTION_FILE, json.dumps(description, ensure_ascii=False))
-        for each in gone:
+        for each in removed:
             for name in filter(None, (each["file"], each.get("before"))):
                 (folder / name).unlink(missing_ok=True)
                 (folder / name).with_suffix(".txt").unlink(missing_ok=True)
@@ -115,20 +115,20 @@ def remove_photo(folder: Path, source: str) -> bool:
 
 
 def photos_to_dicts(photos: Sequence[ScoredPhoto]) -> list[dict[str, Any]]:
-    """What was judged, as JSON; the same words on the command line, in the set and in the report."""
+    """Return photos with their verdicts as JSON, as the command line, `set.json` and the API show them."""
     return [
         {
             "file": photo.name,
             "verdict": photo.verdict,
             "reasons": [{"code": each.code, "tip": each.tip} for each in photo.reasons],
-            "likeness": _likeness(photo.likeness),
-            "quality": _parts(photo.quality),
+            "likeness": _likeness_to_dict(photo.likeness),
+            "quality": _quality_to_dict(photo.quality),
         }
         for photo in photos
     ]
 
 
-def _fill(training: TrainingSet, folder: Path) -> None:
+def _write_content(training: TrainingSet, folder: Path) -> None:
     (folder / "crops").mkdir()
     (folder / "references").mkdir()
     description = {
@@ -145,24 +145,24 @@ def _fill(training: TrainingSet, folder: Path) -> None:
 
 def _write_crop(folder: Path, number: int, each: Crop) -> dict[str, Any]:
     name = f"crops/{number:04}.png"
-    _save(folder / name, each.image)
+    _save_image(folder / name, each.image)
     (folder / name).with_suffix(".txt").write_text(each.caption + "\n", "utf-8")
     before = None
     if each.before is not None:
         before = f"crops/before/{number:04}.png"
         (folder / "crops/before").mkdir(exist_ok=True)
-        _save(folder / before, each.before)
+        _save_image(folder / before, each.before)
     return {"file": name, "caption": each.caption, "source": each.source, "before": before}
 
 
 def _write_reference(folder: Path, number: int, each: Reference) -> dict[str, Any]:
     name = f"references/{number:02}.jpg"
-    _save(folder / name, each.image)
+    _save_image(folder / name, each.image)
     face = each.face
     return {
         "file": name,
         "name": each.name,
-        "quality": _parts(each.quality),
+        "quality": _quality_to_dict(each.quality),
         "face": {
             "box": [face.box.left, face.box.top, face.box.right, face.box.bottom],
             "landmarks": np.round(face.landmarks, 2).tolist(),
@@ -174,7 +174,7 @@ def _write_reference(folder: Path, number: int, each: Reference) -> dict[str, An
     }
 
 
-def _save(path: Path, image: Image) -> None:
+def _save_image(path: Path, image: Image) -> None:
     options = (
         [cv2.IMWRITE_PNG_COMPRESSION, 1]
         if path.suffix == ".png"
@@ -191,24 +191,24 @@ def _save(path: Path, image: Image) -> None:
     path.write_bytes(data.tobytes())
 
 
-def _load(path: Path) -> Image:
-    return door.read(path).image
+def _load_image(path: Path) -> Image:
+    return image_io.read(path).image
 
 
-def _crop(folder: Path, each: Mapping[str, Any]) -> Crop:
-    before = _load(folder / each["before"]) if each["before"] else None
-    return Crop(_load(folder / each["file"]), each["caption"], each["source"], before)
+def _read_crop(folder: Path, each: Mapping[str, Any]) -> Crop:
+    before = _load_image(folder / each["before"]) if each["before"] else None
+    return Crop(_load_image(folder / each["file"]), each["caption"], each["source"], before)
 
 
-def _reference(folder: Path, each: Mapping[str, Any]) -> Reference:
+def _read_reference(folder: Path, each: Mapping[str, Any]) -> Reference:
     face = each["face"]
     return Reference(
         each["name"],
-        _load(folder / each["file"]),
+        _load_image(folder / each["file"]),
         Face(
             Box(*face["box"]),
-            _points(face["landmarks"]),
-            None if face["mesh"] is None else _points(face["mesh"]),
+            _to_points(face["landmarks"]),
+            None if face["mesh"] is None else _to_points(face["mesh"]),
             {space: np.array(vector, np.float32) for space, vector in face["embeddings"].items()},
             Pose(*face["pose"]),
             face["confidence"],
@@ -217,11 +217,11 @@ def _reference(folder: Path, each: Mapping[str, Any]) -> Reference:
     )
 
 
-def _points(rows: Sequence[Sequence[float]]) -> Points:
+def _to_points(rows: Sequence[Sequence[float]]) -> Points:
     return np.array(rows, np.float32)
 
 
-def _photo(each: Mapping[str, Any]) -> ScoredPhoto:
+def _read_photo(each: Mapping[str, Any]) -> ScoredPhoto:
     return ScoredPhoto(
         each["file"],
         each["verdict"],
@@ -231,11 +231,11 @@ def _photo(each: Mapping[str, Any]) -> ScoredPhoto:
     )
 
 
-def _likeness(likeness: Likeness | None) -> dict[str, Any] | None:
+def _likeness_to_dict(likeness: Likeness | None) -> dict[str, Any] | None:
     return None if likeness is None else {"space": likeness.space, "distance": round(likeness.distance, 4)}
 
 
-def _parts(quality: Quality | None) -> dict[str, float] | None:
+def _quality_to_dict(quality: Quality | None) -> dict[str, float] | None:
     if quality is None:
         return None
     names = ("sharpness", "exposure", "frontality", "size", "eyes", "framing", "total")

@@ -1,1 +1,1 @@
-"""ID photos: the rules of authorities, the picture, the print sheet."""
+"""ID photos: presets of authorities, the picture, the print sheet."""

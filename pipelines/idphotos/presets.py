@@ -1,4 +1,4 @@
-"""What authorities ask of ID photos: the presets, backgrounds and papers of idphotos.toml."""
+"""ID-photo presets: what authorities ask for, backgrounds and papers, read from `idphotos.toml`."""
 
 import re
 import tomllib
@@ -13,7 +13,7 @@ from portrait.idphotos import Crown, FramingRules, Range
 
 PRESETS = Path(__file__).with_name("idphotos.toml")
 DPI = 300
-"""Of every picture: what print shops and most authorities ask for."""
+"""Of every picture and print sheet: what print shops and most authorities ask for."""
 
 _Range = tuple[float, float]
 
@@ -43,7 +43,7 @@ class Preset(BaseModel):
     def pixels(self) -> Size:
         """Size of the picture."""
         width, height = self.size
-        return Size(_dots(width), _dots(height)) if self.unit == "mm" else Size(round(width), round(height))
+        return Size(to_pixels(width), to_pixels(height)) if self.unit == "mm" else Size(round(width), round(height))
 
     @property
     def millimetres(self) -> _Range:
@@ -57,7 +57,7 @@ class Preset(BaseModel):
 
     @property
     def composition(self) -> FramingRules:
-        """The rules in shares of the picture's height."""
+        """The rules, as shares of the picture's height."""
         return FramingRules(
             self._span(self.head),
             self.crown,
@@ -77,7 +77,7 @@ class Preset(BaseModel):
 
 
 class Presets(BaseModel):
-    """All of `idphotos.toml`."""
+    """The content of `idphotos.toml`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -86,14 +86,14 @@ class Presets(BaseModel):
     preset: tuple[Preset, ...]
 
     @model_validator(mode="after")
-    def _colours_are_known(self) -> "Presets":
+    def _check_colors(self) -> "Presets":
         unknown = {name for each in self.preset for name in each.backgrounds} - set(self.colours)
         if unknown:
             raise ValueError(f"no such colours: {', '.join(sorted(unknown))}")
         return self
 
     def find(self, name: str) -> Preset:
-        """One preset; raises `UserError` (`unknown_preset`) that lists those that exist."""
+        """Return one preset; raises `UserError` (`unknown_preset`) that lists those that exist."""
         for each in self.preset:
             if each.id == name:
                 return each
@@ -101,25 +101,26 @@ class Presets(BaseModel):
         raise UserError("unknown_preset", f"There is no preset {name!r} for ID photos. Presets: {known}.")
 
     def paper(self, name: str) -> _Range:
-        """Width and height of a paper in mm; raises `UserError` (`unknown_paper`)."""
+        """Return width and height of a paper in mm; raises `UserError` (`unknown_paper`)."""
         if name not in self.papers:
             raise UserError("unknown_paper", f"There is no paper {name!r}. Papers: {', '.join(self.papers)}.")
         return self.papers[name]
 
     def background_color(self, preset: Preset, name: str | None) -> tuple[str, tuple[int, int, int]]:
-        """A background's name and colour: the preset's own, or one asked for; raises `UserError` (`bad_background`)."""
+        """Return a background's name and RGB colour: `name`, or the preset's own; raises `UserError` (`bad_background`)."""
         chosen = name or preset.backgrounds[0]
-        shown = self.colours.get(chosen, chosen).lower()
-        if not re.fullmatch(r"#[0-9a-f]{6}", shown):
+        hex_color = self.colours.get(chosen, chosen).lower()
+        if not re.fullmatch(r"#[0-9a-f]{6}", hex_color):
             known = ", ".join(self.colours)
             raise UserError("bad_background", f"{chosen!r} is no background. Choose one of {known}, or #rrggbb.")
-        return chosen, (int(shown[1:3], 16), int(shown[3:5], 16), int(shown[5:7], 16))
+        return chosen, (int(hex_color[1:3], 16), int(hex_color[3:5], 16), int(hex_color[5:7], 16))
 
 
 def load_presets() -> Presets:
-    """The presets that come with the project."""
+    """Read the presets that come with the project."""
     return Presets.model_validate(tomllib.loads(PRESETS.read_text("utf-8")))
 
 
-def _dots(millimetres: float) -> int:
+def to_pixels(millimetres: float) -> int:
+    """Return a length in pixels of `DPI`."""
     return round(millimetres / 25.4 * DPI)

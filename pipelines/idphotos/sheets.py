@@ -10,21 +10,20 @@ from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
+from pipelines.idphotos.presets import DPI, to_pixels
 from portrait.errors import UserError
 
-DPI = 300
-"""Of the JPEG sheet."""
 GAP = 2.0
 """Millimetres between photos: room for a blade and the marks of both."""
 MARGIN = 2.0
 """Millimetres at the paper's edge that stay blank."""
-AWAY = 0.3
+MARK_GAP = 0.3
 """Distance of a crop mark from the photo in millimetres: it shall not be left on it."""
-INNER, OUTER = 0.7, 1.5
+INNER_MARK, OUTER_MARK = 0.7, 1.5
 """Lengths of a mark between photos, and of one at the outside."""
-LINE = 0.15
+LINE_WIDTH = 0.15
 """Width of a mark in millimetres."""
-GREY = 90
+MARK_GREY = 90
 """Lightness of a mark, 0..255."""
 
 
@@ -45,18 +44,18 @@ class Layout:
         for left, top in self.positions:
             for x, out in ((left, -1 if left > min(lefts) else -2), (left + wide, 1 if left < max(lefts) else 2)):
                 for y, up in ((top, -1 if top > min(tops) else -2), (top + tall, 1 if top < max(tops) else 2)):
-                    lines.append((x + _start(out), y, x + _end(out), y))
-                    lines.append((x, y + _start(up), x, y + _end(up)))
+                    lines.append((x + _mark_start(out), y, x + _mark_end(out), y))
+                    lines.append((x, y + _mark_start(up), x, y + _mark_end(up)))
         return lines
 
 
 def arrange_photos(paper: tuple[float, float], photo: tuple[float, float]) -> Layout:
-    """As many photos as fit, upright, in the middle of the paper, which is turned where more fit so.
+    """Arrange as many photos as fit, upright, in the middle of the paper, which is turned where more fit so.
 
     Raises `UserError` (`paper_too_small`).
     """
-    best = max((paper, (paper[1], paper[0])), key=lambda each: math.prod(_counts(each, photo)))
-    across, down = _counts(best, photo)
+    best = max((paper, (paper[1], paper[0])), key=lambda each: math.prod(_grid_size(each, photo)))
+    across, down = _grid_size(best, photo)
     if not across * down:
         raise UserError(
             "paper_too_small", f"A photo of {photo[0]:g}×{photo[1]:g} mm does not fit on {paper[0]:g}×{paper[1]:g} mm."
@@ -72,25 +71,29 @@ def arrange_photos(paper: tuple[float, float], photo: tuple[float, float]) -> La
 
 
 def encode_jpeg(layout: Layout, content: bytes) -> bytes:
-    """The sheet as a picture of 300 dpi; `content` is the photo's JPEG."""
-    size = (_dots(layout.paper[0]), _dots(layout.paper[1]))
+    """Return the sheet as a JPEG of 300 dpi; `content` is the photo's JPEG."""
+    size = (to_pixels(layout.paper[0]), to_pixels(layout.paper[1]))
     sheet = PIL.Image.new("RGB", size, "white")
     photo = PIL.Image.open(io.BytesIO(content)).convert("RGB")
-    cell = (_dots(layout.photo[0]), _dots(layout.photo[1]))
+    cell = (to_pixels(layout.photo[0]), to_pixels(layout.photo[1]))
     if photo.size != cell:
         photo = photo.resize(cell, PIL.Image.Resampling.LANCZOS)
     for left, top in layout.positions:
-        sheet.paste(photo, (_dots(left), _dots(top)))
-    pen = PIL.ImageDraw.Draw(sheet)
+        sheet.paste(photo, (to_pixels(left), to_pixels(top)))
+    draw = PIL.ImageDraw.Draw(sheet)
     for line in layout.crop_marks():
-        pen.line([_dots(each) for each in line], fill=(GREY, GREY, GREY), width=max(1, _dots(LINE)))
+        draw.line(
+            [to_pixels(each) for each in line],
+            fill=(MARK_GREY, MARK_GREY, MARK_GREY),
+            width=max(1, to_pixels(LINE_WIDTH)),
+        )
     file = io.BytesIO()
     sheet.save(file, "JPEG", quality=95, subsampling=0, dpi=(DPI, DPI))
     return file.getvalue()
 
 
 def encode_pdf(layout: Layout, content: bytes) -> bytes:
-    """The sheet as a PDF of the paper's exact size; the photo's JPEG goes in once, unchanged, and marks are lines."""
+    """Return the sheet as a PDF of the paper's exact size; the photo's JPEG goes in once, unchanged, and marks are lines."""
     file = io.BytesIO()
     wide, tall = layout.paper
     # Invariant: the same photo gives the same file, without time and random identity.
@@ -100,10 +103,10 @@ def encode_pdf(layout: Layout, content: bytes) -> bytes:
     canvas.setViewerPreference("PrintScaling", "None")
     picture = ImageReader(io.BytesIO(content))
     for left, top in layout.positions:
-        at = (left * mm, (tall - top - layout.photo[1]) * mm)
-        canvas.drawImage(picture, *at, width=layout.photo[0] * mm, height=layout.photo[1] * mm)
-    canvas.setLineWidth(LINE * mm)
-    canvas.setStrokeGray(GREY / 255)
+        corner = (left * mm, (tall - top - layout.photo[1]) * mm)
+        canvas.drawImage(picture, *corner, width=layout.photo[0] * mm, height=layout.photo[1] * mm)
+    canvas.setLineWidth(LINE_WIDTH * mm)
+    canvas.setStrokeGray(MARK_GREY / 255)
     for x, y, to_x, to_y in layout.crop_marks():
         canvas.line(x * mm, (tall - y) * mm, to_x * mm, (tall - to_y) * mm)
     canvas.showPage()
@@ -111,20 +114,16 @@ def encode_pdf(layout: Layout, content: bytes) -> bytes:
     return file.getvalue()
 
 
-def _start(side: int) -> float:
-    """Where a mark begins, from the photo's edge; `side` is -1 or 1 between photos, -2 or 2 at the outside."""
-    return math.copysign(AWAY, side)
+def _mark_start(side: int) -> float:
+    """Return where a mark begins, from the photo's edge; `side` is -1 or 1 between photos, -2 or 2 at the outside."""
+    return math.copysign(MARK_GAP, side)
 
 
-def _end(side: int) -> float:
-    return math.copysign(AWAY + (OUTER if abs(side) == 2 else INNER), side)
+def _mark_end(side: int) -> float:
+    return math.copysign(MARK_GAP + (OUTER_MARK if abs(side) == 2 else INNER_MARK), side)
 
 
-def _counts(paper: tuple[float, float], photo: tuple[float, float]) -> tuple[int, int]:
-    """How many fit across and down."""
+def _grid_size(paper: tuple[float, float], photo: tuple[float, float]) -> tuple[int, int]:
+    """Return how many photos fit across and down."""
     across, down = (int((paper[side] - 2 * MARGIN + GAP + 1e-6) // (photo[side] + GAP)) for side in (0, 1))
     return max(across, 0), max(down, 0)
-
-
-def _dots(millimetres: float) -> int:
-    return round(millimetres / 25.4 * DPI)

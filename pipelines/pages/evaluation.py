@@ -1,19 +1,17 @@
-"""Measures of a set of pictures as a page: a table, plots drawn into it, every picture with its numbers; nothing fetched."""
+"""The page of an evaluation: a table of metrics, histograms, every picture with its numbers; one HTML file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
 from pipelines.folders import atomic
-from pipelines.pages.inline import to_data_uri
+from pipelines.pages.html import render_template, to_data_uri
 from portrait.evaluation import Evaluation, Metric, PictureMeasures
 from portrait.metrics import histogram
 
 PAGE_FILE = "evaluation.html"
 MAX_PICTURES = 200
-"""Pictures that the page shows: the least like first, as those are looked for."""
+"""Pictures on the page; the least alike come first, as those are what people look for."""
 PLOT_WIDTH, PLOT_HEIGHT, AXIS_HEIGHT = 420, 150, 22
 """Pixels of a plot, and of the row of numbers below it."""
 MEASURES = {
@@ -26,7 +24,7 @@ MEASURES = {
     "inception_score": ("Inception score", "how sure and how varied what is shown is, 1 to 1008"),
     "clip_score": ("CLIP score", "how well the words are shown, 100 · cosine, mean"),
 }
-"""Name and meaning of every measure, in the order of the page."""
+"""Name and meaning of every metric, in the order of the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +56,18 @@ def write(evaluation: Evaluation, page: Path) -> Path:
 
 
 def render(evaluation: Evaluation) -> str:
-    """The page as text."""
-    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        (Path(__file__).parent / "evaluation.html.j2").read_text("utf-8")
-    )
-    shown = sorted(evaluation.pictures, key=_worst_first)[:MAX_PICTURES]
-    return template.render(
+    """Return the page as text."""
+    first_pictures = sorted(evaluation.pictures, key=_sort_key)[:MAX_PICTURES]
+    return render_template(
+        "evaluation.html.j2",
         rows=make_rows(evaluation),
         plots=make_plots(evaluation),
         notes=evaluation.notes,
-        cards=[{"name": each.name, "picture": to_data_uri(each.thumb), "numbers": _numbers(each)} for each in shown],
+        cards=[
+            {"name": each.name, "picture": to_data_uri(each.thumb), "numbers": _summary_line(each)} for each in first_pictures
+        ],
         count=len(evaluation.pictures),
-        left=len(evaluation.pictures) - len(shown),
+        left=len(evaluation.pictures) - len(first_pictures),
         wide=PLOT_WIDTH,
         tall=PLOT_HEIGHT,
         whole=PLOT_HEIGHT + AXIS_HEIGHT,
@@ -77,23 +75,23 @@ def render(evaluation: Evaluation) -> str:
 
 
 def make_rows(evaluation: Evaluation) -> list[dict[str, str]]:
-    """Every measure in the order of `NAMES`, with its value or with what would bring it."""
+    """Return every metric in the order of `MEASURES`, with its value or with what would make it possible."""
     measured = {each.name: each for each in evaluation.measures}
     missing = {each.name: each.why for each in evaluation.missing}
     found = []
     for name, (title, meaning) in MEASURES.items():
         if name in measured:
-            told = {"value": format_number(measured[name].value), "more": _more(measured[name]), "why": ""}
+            cells = {"value": format_number(measured[name].value), "more": _details(measured[name]), "why": ""}
         elif name in missing:
-            told = {"value": "–", "more": "", "why": missing[name]}
+            cells = {"value": "–", "more": "", "why": missing[name]}
         else:
             continue
-        found.append({"name": name, "title": title, "meaning": meaning, **told})
+        found.append({"name": name, "title": title, "meaning": meaning, **cells})
     return found
 
 
 def make_plots(evaluation: Evaluation) -> list[Plot]:
-    """Histograms of all that was measured picture by picture."""
+    """Return histograms of all that was measured picture by picture."""
     pictures = evaluation.pictures
     values = {
         "Distance to the person": [each.distance for each in pictures if each.distance is not None],
@@ -109,7 +107,7 @@ def make_plots(evaluation: Evaluation) -> list[Plot]:
 
 
 def format_number(value: float) -> str:
-    """Three figures that count, without an exponent."""
+    """Return a number with three significant digits or so, without an exponent."""
     places = 4 if abs(value) < 1 else 2 if abs(value) < 100 else 1
     return f"{value:.{places}f}"
 
@@ -138,7 +136,8 @@ def _plot(title: str, values: Sequence[float], limit: float | None) -> Plot:
     return Plot(title, bars, format_number(low), format_number(high), line)
 
 
-def _more(measure: Metric) -> str:
+def _details(measure: Metric) -> str:
+    """Return what belongs to a metric, such as deviation and count, as one line."""
     words = {
         "deviation": "±",
         "p10": "p10",
@@ -149,24 +148,19 @@ def _more(measure: Metric) -> str:
     }
     parts = []
     for name, value in measure.more.items():
-        told = (
-            f"{value:.0f}"
-            if name in ("count", "against")
-            else f"{value:.0%}"
-            if name == "faces"
-            else format_number(value)
-        )
-        parts.append(f"{words[name]} {told}")
+        form = {"count": ".0f", "against": ".0f", "faces": ".0%"}.get(name)
+        parts.append(f"{words[name]} {format(value, form) if form else format_number(value)}")
     return " · ".join(parts)
 
 
-def _numbers(picture: PictureMeasures) -> str:
-    told = {"distance": picture.distance, "sharpness": picture.sharpness, "CLIP": picture.clip}
-    parts = [f"{word} {format_number(value)}" for word, value in told.items() if value is not None]
+def _summary_line(picture: PictureMeasures) -> str:
+    """Return the measures of a picture as one line."""
+    measures = {"distance": picture.distance, "sharpness": picture.sharpness, "CLIP": picture.clip}
+    parts = [f"{word} {format_number(value)}" for word, value in measures.items() if value is not None]
     return " · ".join(parts) if parts else "no face found"
 
 
-def _worst_first(picture: PictureMeasures) -> tuple[float, float, str]:
-    """No face first, then by distance, then by sharpness."""
+def _sort_key(picture: PictureMeasures) -> tuple[float, float, str]:
+    """Sort pictures without a face first, then by distance, then by sharpness."""
     apart = picture.distance if picture.distance is not None else (9.0 if not picture.faces else 0.0)
     return -apart, picture.sharpness or 0.0, picture.name

@@ -1,14 +1,13 @@
-"""Portraits as a page: large, with their likeness in words; nothing fetched, no scripts."""
+"""The gallery page of portraits, with their likeness in words; one HTML file without scripts beside the portraits."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-import jinja2
 import numpy as np
 
 from pipelines.folders import atomic
-from pipelines.pages.inline import to_data_uri
+from pipelines.pages.html import render_template, to_data_uri
 from portrait.arrays import Image
 from portrait.types import Portrait, Style
 
@@ -23,10 +22,7 @@ def write(
 
 
 def render(portraits: Sequence[tuple[Path, Style, Portrait]], folder: Path, notes: Sequence[tuple[str, str]]) -> str:
-    """The page as text."""
-    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        (Path(__file__).parent / "gallery.html.j2").read_text("utf-8")
-    )
+    """Return the page as text."""
     cards = [
         {
             "link": quote(str(file.relative_to(folder))),
@@ -34,16 +30,16 @@ def render(portraits: Sequence[tuple[Path, Style, Portrait]], folder: Path, note
             "likeness": likeness_in_words(portrait),
             "credit": style.credit,
             "source": ", ".join(portrait.reference_names.values()),
-            "before": "" if portrait.before is None else to_data_uri(_face_part(portrait.before)),
-            "after": "" if portrait.before is None else to_data_uri(_face_part(portrait.image)),
+            "before": "" if portrait.before is None else to_data_uri(_crop_face(portrait.before)),
+            "after": "" if portrait.before is None else to_data_uri(_crop_face(portrait.image)),
         }
         for file, style, portrait in portraits
     ]
-    return template.render(cards=cards, notes=notes)
+    return render_template("gallery.html.j2", cards=cards, notes=notes)
 
 
-def _face_part(image: Image) -> Image:
-    """The part of a studio portrait that holds the face: below the headroom, above the shoulders."""
+def _crop_face(image: Image) -> Image:
+    """Return the part of a studio portrait that holds the face: below the headroom, above the shoulders."""
     height, width = image.shape[:2]
     return np.ascontiguousarray(
         image[round(height * 0.18) : round(height * 0.68), round(width * 0.2) : round(width * 0.8)]
@@ -51,7 +47,10 @@ def _face_part(image: Image) -> Image:
 
 
 def likeness_in_words(portrait: Portrait) -> str:
-    """The likeness of the least alike face; bands of dlib's space, whose published limit for one person is 0.6."""
+    """Return the likeness of the least alike face in words.
+
+    The bands are those of dlib's space, whose published limit for one person is 0.6.
+    """
     if not portrait.likeness:
         return "no face found again"
     worst = max(portrait.likeness.values(), key=lambda each: each.distance)

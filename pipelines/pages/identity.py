@@ -1,20 +1,17 @@
-"""What was learned of a person, as a page: curves, the last look, the photos; one file, no scripts, nothing fetched."""
+"""The page of a trained identity: curves, validation, sample images, photos; one HTML file without scripts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from pipelines.pages.inline import to_data_uri
+from pipelines.pages.html import render_template, to_data_uri
 from portrait.training import TrainingResult
 from portrait.types import TrainingSet
 
 WIDTH, HEIGHT = 640, 200
-"""Of a curve's drawing, in its own units."""
+"""Of a curve's drawing, in the units of its SVG."""
 POINTS = 200
-"""A curve is drawn through at most so many means; more cannot be told apart."""
+"""A curve is drawn through at most so many means; more cannot be distinguished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +26,20 @@ class _Curve:
     last: int
 
 
-def render(description: Mapping[str, Any], learned: TrainingResult | None, training: TrainingSet | None) -> str:
-    """The page as text; a merge has neither lesson nor photos."""
-    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        (Path(__file__).parent / "identity.html.j2").read_text("utf-8")
-    )
-    losses = learned.losses if learned else ()
-    looks = learned.validations if learned else ()
+def render(description: Mapping[str, Any], result: TrainingResult | None, training: TrainingSet | None) -> str:
+    """Return the page as text; a merged identity has neither a training result nor photos."""
+    losses = result.losses if result else ()
+    validations = result.validations if result else ()
     curves = [
         _curve("Loss", list(range(1, len(losses) + 1)), losses),
-        _curve("Distance to the person", [look.step for look in looks], [look.distance for look in looks]),
+        _curve("Distance to the person", [each.step for each in validations], [each.distance for each in validations]),
     ]
-    return template.render(
-        told=description,
+    return render_template(
+        "identity.html.j2",
+        identity=description,
         curves=[curve for curve in curves if curve is not None],
-        held_out=description["scores"]["held_out"],
-        sheet=[(prompt, to_data_uri(image)) for prompt, image in (learned.sample_images if learned else ())],
+        test_results=description["scores"]["held_out"],
+        samples=[(prompt, to_data_uri(image)) for prompt, image in (result.sample_images if result else ())],
         crops=[(crop.source, crop.caption, to_data_uri(crop.image)) for crop in (training.crops if training else ())],
         width=WIDTH,
         height=HEIGHT,

@@ -1,15 +1,14 @@
-"""What was judged, as a page a person can read: one file, no scripts, nothing fetched."""
+"""The report page of a training set: every photo with its verdict, tips and crop; one HTML file without scripts."""
 
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import jinja2
 
-from pipelines.pages.inline import to_data_uri
+from pipelines.folders import atomic
+from pipelines.pages.html import render_template, to_data_uri
 from portrait.arrays import Image
-from portrait.errors import OperatorError
 from portrait.types import Box, Crop, Quality, ScoredPhoto, TrainingSet
 
 PAGE_FILE = "report.html"
@@ -45,27 +44,18 @@ class _Card:
 
 def write(training: TrainingSet, folder: Path) -> Path:
     """Write `report.html` into a set's folder; raises `OperatorError` (`cannot_write`)."""
-    page = folder / PAGE_FILE
-    try:
-        staged = page.with_suffix(".part")
-        staged.write_text(render(training), "utf-8")
-        staged.replace(page)
-    except OSError as error:
-        raise OperatorError("cannot_write", f"The report cannot be written to {page}: {error.strerror}.") from error
-    return page
+    return atomic.write_file(folder / PAGE_FILE, render(training))
 
 
 def render(training: TrainingSet) -> str:
-    """The page as text."""
-    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        (Path(__file__).parent / "report.html.j2").read_text("utf-8")
-    )
+    """Return the page as text."""
     crops = {each.source: (number, each) for number, each in enumerate(training.crops, 1)}
     cards = sorted(
         (_card(photo, crops) for photo in training.photos), key=lambda card: list(VERDICTS).index(card.verdict)
     )
     counts = Counter(photo.verdict for photo in training.photos)
-    return template.render(
+    return render_template(
+        "report.html.j2",
         cards=cards,
         lead=crops[training.references[0].name][0] if training.references else None,
         counts=[(VERDICTS[verdict], counts[verdict]) for verdict in VERDICTS if counts[verdict]],
@@ -75,7 +65,7 @@ def render(training: TrainingSet) -> str:
 
 
 def _notes(training: TrainingSet) -> list[str]:
-    """What the person should know about the set as a whole."""
+    """Return what the person should know about the set as a whole."""
     notes = []
     codes = Counter(reason.code for photo in training.photos for reason in photo.reasons)
     if strangers := codes["another_person"]:
@@ -98,7 +88,7 @@ def _card(photo: ScoredPhoto, crops: dict[str, tuple[int, Crop]]) -> _Card:
         verdict=photo.verdict,
         label=VERDICTS[photo.verdict],
         tips=tuple((reason.code, reason.tip) for reason in photo.reasons),
-        photo=to_data_uri(_framed(photo)) if photo.selfie is not None else "",
+        photo=to_data_uri(_mark_face(photo)) if photo.selfie is not None else "",
         crop=to_data_uri(crop.image) if crop is not None else "",
         before=to_data_uri(crop.before) if crop is not None and crop.before is not None else "",
         full=f"crops/{number:04}.png" if crop is not None else "",
@@ -108,7 +98,7 @@ def _card(photo: ScoredPhoto, crops: dict[str, tuple[int, Crop]]) -> _Card:
 
 
 def likeness_in_words(photo: ScoredPhoto) -> str:
-    """The likeness as a person would say it; bands of dlib's space, whose published limit for one person is 0.6."""
+    """Return the likeness in words; bands of dlib's space, whose published limit for one person is 0.6."""
     if photo.likeness is None or photo.likeness.space != "dlib":
         return "" if photo.likeness is None else f"distance {photo.likeness.distance:.2f}"
     distance = photo.likeness.distance
@@ -122,10 +112,10 @@ def _bars(quality: Quality | None) -> tuple[tuple[str, int], ...]:
     return tuple((word, round(100 * getattr(quality, part))) for part, word in PARTS.items())
 
 
-def _framed(photo: ScoredPhoto) -> Image:
-    """The photo with its face marked, so that everyone sees who was meant."""
+def _mark_face(photo: ScoredPhoto) -> Image:
+    """Return the photo with a frame around its face, so that everyone sees which one was judged."""
     if photo.selfie is None:
-        raise ValueError("there is no photo to frame")
+        raise ValueError("there is no photo to mark")
     image = photo.selfie.image
     if photo.face is None:
         return image

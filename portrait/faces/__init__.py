@@ -1,1 +1,1 @@
-"""Faces: alignment, head pose, skin, likeness."""
+"""Arithmetic of faces: mesh, geometry, alignment, skin, embedding distances."""

@@ -23,7 +23,7 @@ def distance_matrix(space: str, vectors: Sequence[Vector]) -> NDArray[np.float64
     if space in ANGULAR:
         points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-9)
         return 1 - points @ points.T
-    return cdist(points, points)
+    return np.asarray(cdist(points, points), np.float64)
 
 
 def mean_embedding(space: str, vectors: Sequence[Vector]) -> Vector:

@@ -1,4 +1,4 @@
-"""Landmark indices and outlines of MediaPipe's face mesh, from its published figure; left and right as seen in the picture.
+"""Landmark indices and outlines of MediaPipe's face mesh, from its published figure; left and right are those of the picture.
 
 Outlines are polygons, in order along the edge, unless their docstring says otherwise.
 """
@@ -24,6 +24,9 @@ EYES = (
     (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
 )
 BROWS = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276))
+EYE_ROWS = tuple((*eye[:9], *reversed(eye[9:])) for eye in EYES)
+BROW_ROWS = tuple((*reversed(brow[5:]), *brow[:5]) for brow in BROWS)
+"""The same points row by row, the lower row first: the edge of a hull that OpenCV fills depends on their order."""
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 """Outer edge of the lips, which encloses the mouth."""
 MOUTH = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)

@@ -8,7 +8,18 @@ from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask, Points
 from portrait.faces.geometry import box_slices, transform_face
-from portrait.faces.mesh import BROWS, CHEEKS, CHIN, EYES, FOREHEAD, FOREHEAD_ROW, JAW_ROW, LIPS, OVAL, UNDER_EYES
+from portrait.faces.mesh import (
+    BROW_ROWS,
+    CHEEKS,
+    CHIN,
+    EYE_ROWS,
+    FOREHEAD,
+    FOREHEAD_ROW,
+    JAW_ROW,
+    LIPS,
+    OVAL,
+    UNDER_EYES,
+)
 from portrait.images.color import Floats, blend, from_lab, to_lab
 from portrait.images.filters import fast_gaussian_blur, masked_gaussian_blur, smoothstep
 from portrait.images.resize import resize, scaled_size
@@ -118,7 +129,7 @@ class _FaceOutlines:
                 *(self._ellipse(0.2, centre) for centre in (*self.five[:2], self.five[3:].mean(axis=0)))
             )
         else:
-            features = self.fill(*(self.mesh[list(each)] for each in (*EYES, *BROWS, LIPS)))
+            features = self.fill(*(self.mesh[list(each)] for each in (*EYE_ROWS, *BROW_ROWS, LIPS)))
         return np.asarray(cv2.dilate(features, _disc(max(1.0, self.width * 0.02))), np.uint8)
 
     def cheeks(self) -> NDArray[np.uint8]:

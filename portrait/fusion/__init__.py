@@ -1,1 +1,1 @@
-"""A face put into another picture: warped, behind its hair, blended into its light."""
+"""Putting a person's face into another picture: warp, occlusions, blending, inpainting windows."""

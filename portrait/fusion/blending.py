@@ -204,25 +204,25 @@ def covered_skin_mask(target: TargetFace, mesh: Points, hidden: Mask) -> Mask:
 
 
 def blend_into(
-    target: TargetFace, drawn: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0
+    target: TargetFace, face: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0
 ) -> tuple[Image, Mask]:
     """The drawn face (CIELAB) with its edge adapted to the template, and its alpha mask.
 
     Eyes, brows, mouth and glasses are covered wholly; what is in front of the template's face stays in front.
     """
     shape, width = target.shape, target.width
-    inside = gaussian_blur(seam_mask(target, drawn, mesh, hidden, glasses), 0.025 * width)
+    inside = gaussian_blur(seam_mask(target, face, mesh, hidden, glasses), 0.025 * width)
     cover = np.maximum(gaussian_blur(required_cover(target, mesh), 0.018 * width), glasses)
     within = region_mask(target.mesh, "oval", shape, -1.0)  # enlarging spreads a mask by a pixel
     share = np.maximum(inside * (1 - hidden), cover) * within * (1 - target.occluded)
     boundary = 4 * share * (1 - share) * (1 - target.occluded) * region_mask(target.mesh, "oval", shape, -0.02 * width)
     boundary = boundary * (1 - np.maximum(feature_mask(target.mesh, shape, 0.01), feature_mask(mesh, shape, 0.0)))
-    step = np.clip(gaussian_blur(target.lab - drawn, 0.008 * width), (-20, -10, -14), (20, 10, 14)).astype(np.float32)
+    step = np.clip(gaussian_blur(target.lab - face, 0.008 * width), (-20, -10, -14), (20, 10, 14)).astype(np.float32)
     boundary = boundary * np.exp(-((step / (16, 8, 11)) ** 2).sum(axis=2))  # a large step is a feature, not a tone
     far = cv2.distanceTransform((boundary < 0.3).astype(np.uint8), cv2.DIST_L2, 5) / width
     # A brow goes along: where it is thin, bare skin that did not would be a light line along it.
     fade = np.exp(-((far / 0.16) ** 2)) * (1 - feature_mask(mesh, shape, 0.0, 0.008, "eyes lips"))
-    adapted = drawn + masked_low_pass(step, boundary.astype(np.float32), 0.05 * width) * fade[..., None]
+    adapted = face + masked_low_pass(step, boundary.astype(np.float32), 0.05 * width) * fade[..., None]
     return from_lab(adapted), share.astype(np.float32)
 
 
@@ -235,7 +235,7 @@ def required_cover(target: TargetFace, mesh: Points) -> Mask:
     return np.maximum(feature_mask(target.mesh, target.shape, 0.03), drawn)
 
 
-def seam_mask(target: TargetFace, drawn: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0) -> Mask:
+def seam_mask(target: TargetFace, face: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0) -> Mask:
     """Mask of the region to take from the drawn face; its edge runs as far out as both pictures agree.
 
     The edge is a shortest path around the face (one radius for each direction), as in image quilting (Efros and Freeman
@@ -255,7 +255,7 @@ def seam_mask(target: TargetFace, drawn: Floats, mesh: Points, hidden: Mask, gla
     def along(mask: Floats) -> Floats:
         return np.asarray(cv2.remap(mask, at[..., 0], at[..., 1], cv2.INTER_LINEAR), np.float32)
 
-    gap = gaussian_blur(drawn - target.lab, 0.012 * width)
+    gap = gaussian_blur(face - target.lab, 0.012 * width)
     differs = np.sqrt(gap[..., 0] ** 2 + 2 * gap[..., 1] ** 2 + 2 * gap[..., 2] ** 2) * (1 - target.occluded)
     cost = (
         along(differs)
@@ -293,7 +293,7 @@ def _closed_path(cost: NDArray[np.floating]) -> NDArray[np.intp]:
     return np.array(path[::-1])[len(cost) : 2 * len(cost)]
 
 
-def missing_noise(template: Image, drawn: Image, mesh: Points) -> float:
+def missing_noise(template: Image, warped: Image, mesh: Points) -> float:
     """Standard deviation of the noise that a template has and a drawn face lacks, in levels; at most 4.
 
     `mesh` is the template's, in the pixels of both.
@@ -302,5 +302,5 @@ def missing_noise(template: Image, drawn: Image, mesh: Points) -> float:
     reach = 0.3 * face_width(mesh)
     left, top = (max(0, int(value - reach)) for value in middle)
     right, bottom = (max(1, int(value + reach)) for value in middle)
-    there, here = (noise_level(each[top:bottom, left:right]) for each in (template, drawn))
+    there, here = (noise_level(each[top:bottom, left:right]) for each in (template, warped))
     return min(4.0, math.sqrt(max(0.0, there**2 - here**2)))

@@ -95,9 +95,9 @@ def window_around_faces(boxes: Sequence[Box], picture: Size, side: int, step: in
     # A long and thin window would be drawn too coarsely across; it widens where there is picture.
     wide, tall = max(wide, min(tall / 2, picture.width)), max(tall, min(wide / 2, picture.height))
     spans = []
-    for centre, extent, whole in zip(middle, (wide, tall), (picture.width, picture.height), strict=True):
-        extent = min(math.ceil(extent), whole)
-        start = int(np.clip(round(centre - extent / 2), 0, whole - extent))
+    for centre, extent, limit in zip(middle, (wide, tall), (picture.width, picture.height), strict=True):
+        extent = min(math.ceil(extent), limit)
+        start = int(np.clip(round(centre - extent / 2), 0, limit - extent))
         spans.append((start, start + extent))
     size = native_size(Size(spans[0][1] - spans[0][0], spans[1][1] - spans[1][0]), side, step)
     return Window(spans[0][0], spans[1][0], spans[0][1], spans[1][1], size)
@@ -160,14 +160,14 @@ def are_adjacent(one: Box, other: Box) -> bool:
     return gap <= NEAR * (one.width + other.width) / 2
 
 
-def blend_back(start: Image, drawn: np.ndarray, round_trip: np.ndarray, share: Mask) -> Image:
+def blend_back(start: Image, generated: np.ndarray, round_trip: np.ndarray, share: Mask) -> Image:
     """Blend a drawing into `start` by the alpha mask `share`; `start` to the bit where it is 0.
 
     `round_trip` is `start` after resizing and the VAE without drawing (strength 0): what is lost by those alone is
-    subtracted towards the edge (FaceChain). All are as large as the window; `drawn` and `round_trip` are 0..255.
+    subtracted towards the edge (FaceChain). All are as large as the window; `generated` and `round_trip` are 0..255.
     """
     part = share[..., None]
-    moved = (drawn - start) - (1 - part) * (round_trip - start)
+    moved = (generated - start) - (1 - part) * (round_trip - start)
     mixed = np.clip(start + moved * part + 0.5, 0, 255).astype(np.uint8)
     return np.where(part > 0, mixed, start)
 

@@ -178,8 +178,8 @@ def upsample_grid(grid: Grid, shape: tuple[int, int]) -> Grid:
 
 def warp_image(image: Image, field: Grid) -> Image:
     """The picture sampled by a dense map; beyond its edges the border is repeated."""
-    drawn = cv2.remap(image, field[..., 0], field[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(drawn, image.dtype)
+    warped = cv2.remap(image, field[..., 0], field[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, image.dtype)
 
 
 def interpolate_points(values: NDArray[np.floating], points: Points, shape: tuple[int, int], reach: float) -> Mask:

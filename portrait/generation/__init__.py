@@ -1,1 +1,1 @@
-"""What a diffusion model is asked for: options, parameters, edits, passes."""
+"""Requests to diffusion models: options, parameters, edits, passes, OpenPose skeletons."""

@@ -40,7 +40,7 @@ class ControlInput:
     start: float = 0.0
     end: float = 1.0
     """Control guidance start and end: the shares of the steps between which it acts."""
-    drawn: bool = False
+    preprocessed: bool = False
     """Whether `picture` is already a control map (edges, a skeleton …) and needs no preprocessor."""
     picture_hash: str = ""
     """Hash of the photo that was given, where `picture` was made of it; see the function of this name."""
@@ -134,17 +134,17 @@ def _control_to_dict(control: ControlInput) -> dict[str, object]:
         "start": control.start,
         "end": control.end,
     }
-    if control.drawn and not control.picture_hash:
+    if control.preprocessed and not control.picture_hash:
         values["drawn"] = True
     return values | {"picture": control.picture_hash or picture_hash(control.picture)}
 
 
 def _control_from_dict(values: Mapping[str, Any], pictures: Mapping[str, "Image"]) -> ControlInput:
     given = dict(values)
-    known = str(given.pop("picture"))
+    known, preprocessed = str(given.pop("picture")), bool(given.pop("drawn", False))
     if known not in pictures:
         raise UserError(
             "hint_missing",
             f"The picture that this drawing followed ({given['kind']}) is gone or has changed. Name it with --hint.",
         )
-    return ControlInput(picture=pictures[known], **given)
+    return ControlInput(picture=pictures[known], preprocessed=preprocessed, **given)

@@ -119,9 +119,9 @@ def _tone(image: Image, mask: Mask) -> _Tone | None:
     if len(lab) < 16:
         return None
     low, high = np.percentile(lab[:, 0], (10, 90))
-    kept = lab[(lab[:, 0] >= low) & (lab[:, 0] <= high)]
-    coloured = float(np.percentile(np.hypot(kept[:, 1], kept[:, 2]), 95)) >= GREY
-    return _Tone(np.median(kept, axis=0), kept.std(axis=0), coloured)
+    pixels = lab[(lab[:, 0] >= low) & (lab[:, 0] <= high)]
+    coloured = float(np.percentile(np.hypot(pixels[:, 1], pixels[:, 2]), 95)) >= GREY
+    return _Tone(np.median(pixels, axis=0), pixels.std(axis=0), coloured)
 
 
 def _bounded_tone(here: _Tone, there: _Tone) -> Floats:
@@ -196,12 +196,12 @@ def cast_gains(image: Image, mask: Mask | None = None) -> Floats | None:
     # The weights come from a sweep over eight photos and eight casts: with them a third to two thirds of a cast go and a
     # photo without one is left alone. The scene's estimate may err by 0.1 before it counts (the astronaut's own
     # reads 0.09); where skin is the only witness, less is believed.
-    scene = _illuminant(small, linear, skin, person)
-    wide = 0.2 if scene is None else 0.3
+    light = _illuminant(small, linear, skin, person)
+    wide = 0.2 if light is None else 0.3
     # Lamps differ from warm to cool along black-body light; a magenta or green one is rare, a red or blue wall is not.
     cost = (red - blue) ** 2 / 2 / wide**2 + (red + blue) ** 2 / 2 / (0.7 * wide) ** 2
-    if scene is not None:
-        cost += (np.maximum(np.hypot(red + scene[0], blue + scene[1]) - 0.1, 0) / 0.1) ** 2
+    if light is not None:
+        cost += (np.maximum(np.hypot(red + light[0], blue + light[1]) - 0.1, 0) / 0.1) ** 2
     if person is not None and float(person.min()) > 0.002:
         cost += _skin_cost(person, red, blue)
     best = int(cost.argmin())

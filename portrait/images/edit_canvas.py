@@ -57,16 +57,16 @@ class EditCanvas:
         scale = (size.width / self.window.width, size.height / self.window.height)
         return ((points[:, :2] + offset) * scale).astype(np.float32)
 
-    def paste(self, drawn: Image) -> Image:
+    def paste(self, generated: Image) -> Image:
         """The result: the drawing, of any size, blended into the window."""
-        drawn = _resize(drawn, self.window)
+        generated = _resize(generated, self.window)
         if self.blend_mask is None:
-            return drawn
+            return generated
         out = self.canvas.copy()
         for row in range(self.rows.start, self.rows.stop, STRIP):
             rows = slice(row, min(row + STRIP, self.rows.stop))
             share = self.blend_mask[rows, self.columns, None]
-            there = drawn[rows.start - self.rows.start : rows.stop - self.rows.start]
+            there = generated[rows.start - self.rows.start : rows.stop - self.rows.start]
             before = out[rows, self.columns].astype(np.float32)
             out[rows, self.columns] = np.clip(before + (there - before) * share + np.float32(0.5), 0, 255)
         return out

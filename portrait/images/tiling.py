@@ -70,12 +70,12 @@ def tile_spans(size: int, tiling: Tiling) -> list[Span]:
     side = min(tiling.side, size)
     count = 1 if size <= side else math.ceil((size - side) / tiling.stride) + 1
     exact = [number * (size - side) / max(1, count - 1) for number in range(count)]
-    starts = [math.ceil(round(each) / tiling.step) * tiling.step for each in exact]
-    raw = [_ramps(min(side, size - start), start > 0, start + side < size, tiling) for start in starts]
+    offsets = [math.ceil(round(each) / tiling.step) * tiling.step for each in exact]
+    raw = [_ramps(min(side, size - start), start > 0, start + side < size, tiling) for start in offsets]
     total = np.zeros(size, np.float32)
-    for start, weights in zip(starts, raw, strict=True):
+    for start, weights in zip(offsets, raw, strict=True):
         total[start : start + len(weights)] += weights
-    return [(start, weights / total[start : start + len(weights)]) for start, weights in zip(starts, raw, strict=True)]
+    return [(start, weights / total[start : start + len(weights)]) for start, weights in zip(offsets, raw, strict=True)]
 
 
 def _ramps(side: int, begins: bool, ends: bool, tiling: Tiling) -> Floats:
@@ -95,11 +95,11 @@ def _row(strip: Image, columns: list[Span], apply: Callable[[Image], Floats], fa
     out = np.zeros((height * factor, width * factor, 3), np.float32)
     for start, weights in columns:
         tile = np.ascontiguousarray(strip[:, start : start + len(weights)])
-        made = apply(tile)
-        if made.shape != (tile.shape[0] * factor, tile.shape[1] * factor, 3):
-            raise ValueError(f"a tile of {tile.shape} became {made.shape}, not {factor} times as large")
+        result = apply(tile)
+        if result.shape != (tile.shape[0] * factor, tile.shape[1] * factor, 3):
+            raise ValueError(f"a tile of {tile.shape} became {result.shape}, not {factor} times as large")
         here = slice(start * factor, (start + len(weights)) * factor)
-        out[:, here] += made * np.repeat(weights, factor)[None, :, None]
+        out[:, here] += result * np.repeat(weights, factor)[None, :, None]
     return out
 
 

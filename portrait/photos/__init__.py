@@ -1,1 +1,1 @@
-"""Photos as they come in: how they are judged, and which are chosen to learn from."""
+"""Photos of a person before training: quality, reasons against use, selection, resolution buckets."""

@@ -1,29 +1,27 @@
-"""Sorts training crops into resolutions of like shape."""
+"""Aspect-ratio buckets: sorts training pictures into resolutions of like shape, and orders them into batches."""
 
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
-from portrait.arrays import Size
+from portrait.arrays import Size, random_generator
 
 STEP = 64
-"""Sides are multiples of 64: what the VAE and the U-Net of SD 1.5 and SDXL halve without a rest."""
+"""Sides are multiples of 64, which the VAE and the U-Net of SD 1.5 and SDXL halve without remainder."""
 LARGEST = 1024
-"""Long side at most: SDXL's native size."""
+"""Largest long side: SDXL's native size."""
 SMALLEST = 512
-"""Long side at least: SD 1.5's native size; smaller crops are enlarged to it."""
+"""Smallest long side: SD 1.5's native size; smaller crops are enlarged to it."""
 
 
 def long_side(sizes: Sequence[Size]) -> int:
-    """One long side for a set: the largest of 512, 768, 1024 that half of the crops reach without being enlarged."""
+    """The long side for a set of crops: the largest of 512, 768, 1024 that half of them reach without enlargement."""
     longest = sorted((max(size.width, size.height) for size in sizes), reverse=True)
     median = longest[(len(longest) - 1) // 2] if longest else SMALLEST
     return max((side for side in (SMALLEST, 768, LARGEST) if side <= median), default=SMALLEST)
 
 
 def nearest_bucket(width: float, height: float, side: int, step: int = STEP) -> Size:
-    """The bucket of long side `side` whose shape is nearest to width : height; at most 2 : 1 either way.
+    """The bucket of long side `side` whose aspect ratio is nearest to width : height; at most 2 : 1 either way.
 
     Sides are multiples of `step`, and `side` must be one.
     """
@@ -39,25 +37,22 @@ def nearest_bucket(width: float, height: float, side: int, step: int = STEP) -> 
 
 
 def assign_buckets(shapes: Sequence[Size], side: int, step: int, batch: int) -> list[Size]:
-    """The bucket of each picture; those whose bucket would not fill a batch share the square one of `side`.
-
-    With one picture a batch every bucket is full.
-    """
+    """The bucket of each picture; pictures whose bucket has fewer than `batch` share the square one of `side`."""
     own = [nearest_bucket(shape.width, shape.height, side, step) for shape in shapes]
     counts = Counter(own)
     return [size if counts[size] >= batch else Size(side, side) for size in own]
 
 
 def epoch_batches(buckets: Sequence[Size], batch: int, seed: int, number: int) -> list[list[int]]:
-    """Batches of one pass over all pictures, as places in `buckets`: each of one bucket, in an order of its own.
+    """Batches of epoch `number`, shuffled, as indices into `buckets`; all pictures of a batch are of one bucket.
 
-    A bucket has its turn as often as it has pictures; where the last batch of one is not full, its first pictures come
-    again. The order depends on `seed` and `number` alone, so that a broken run can be gone on with.
+    Where the last batch of a bucket is not full, its first pictures are repeated. The order depends on `seed` and `number`
+    alone, so that an interrupted run can be resumed.
     """
-    random = np.random.default_rng((seed, number))
+    random = random_generator((seed, number))
     batches: list[list[int]] = []
     for size in sorted(set(buckets), key=lambda each: (each.width, each.height)):
-        members = [place for place, each in enumerate(buckets) if each == size]
+        members = [index for index, each in enumerate(buckets) if each == size]
         order = [members[at] for at in random.permutation(len(members))]
         order += [order[at % len(order)] for at in range(-len(order) % batch)]
         batches += [order[at : at + batch] for at in range(0, len(order), batch)]

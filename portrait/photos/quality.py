@@ -1,7 +1,7 @@
-"""Judges one photo, with reasons a person can act on.
+"""Measures the quality of the face in a photo, and names faults that a person can correct.
 
 Every measure is taken on the face alone and in proportion to its size, so that the room, the camera's resolution and the
-colour of someone's skin do not count. docs/judging.md shows how often each code fires as a fault grows.
+colour of the skin do not matter. docs/judging.md shows how often each code fires as a fault grows.
 """
 
 import math
@@ -16,11 +16,11 @@ from portrait.photos.reasons import TIPS, Thresholds
 from portrait.types import Face, Quality, Reason
 
 SHARPNESS = Size(128, 128)
-"""What sharpness is measured on: all that a 94 px face has, and no more of a large one, so that both read alike."""
+"""Size at which sharpness is measured: all the pixels of a 94 px face, and no more of a large one, so that both compare."""
 
 
 def judge(image: Image, face: Face, scale: float, limits: Thresholds) -> Quality:
-    """Measure one face; `scale` is how many native pixels one pixel of `image` stands for."""
+    """The quality of a face; `scale` is how many native pixels one pixel of `image` stands for."""
     shares = {
         "sharpness": _ramp(measure_sharpness(image, face), 0.15, 0.45),
         "exposure": _exposure(image, face, limits),
@@ -31,13 +31,13 @@ def judge(image: Image, face: Face, scale: float, limits: Thresholds) -> Quality
         "framing": 1 - min(1.0, share_outside(image, face) / (2 * limits.cut)),
     }
     shares = {name: float(np.clip(share, 0, 1)) for name, share in shares.items()}
-    # The floor keeps one hopeless part from hiding how the others compare.
+    # The floor keeps a part near zero from hiding how the others compare.
     total = math.exp(sum(math.log(max(share, 0.02)) for share in shares.values()) / len(shares))
     return Quality(**shares, total=total)
 
 
 def find_faults(image: Image, face: Face, scale: float, limits: Thresholds) -> list[str]:
-    """Codes of what is wrong with this face, the gravest first."""
+    """Codes of what is wrong with a face, the gravest first; `scale` as in `judge`."""
     dark, clipped = face_light(image, face)
     checks = {
         "face_small": face.box.width * scale < limits.small,
@@ -52,20 +52,20 @@ def find_faults(image: Image, face: Face, scale: float, limits: Thresholds) -> l
 
 
 def reason_for(code: str) -> Reason:
-    """A code with its tip."""
+    """The reason of a code, with its tip."""
     return Reason(code, TIPS[code])
 
 
 def has_main_face(faces: list[Face], limits: Thresholds) -> bool:
-    """Whether the largest face is clearly the one that is meant; `faces` are sorted, the largest first."""
+    """Whether the largest face is clearly larger than the others; `faces` are sorted, the largest first."""
     return len(faces) < 2 or faces[0].box.area >= limits.crowd * faces[1].box.area
 
 
 def measure_sharpness(image: Image, face: Face) -> float:
-    """0 (blurred) to about 0.6 (sharp): how much contrast between neighbours a second blur takes away.
+    """0 (blurred) to about 0.6 (sharp): how much contrast between neighbours a second blur removes.
 
     Crété et al. 2007, "The blur effect", on 128 px of levelled face, across, down and along both diagonals: the camera may
-    have shaken any way. A bilateral filter first keeps noise from passing for detail. Independent of exposure and of
+    have shaken any way. A bilateral filter first keeps noise from counting as detail. Independent of exposure and of
     resolution from 128 px of face upwards.
     """
     side = max(face.box.width, face.box.height) * 1.1
@@ -76,14 +76,14 @@ def measure_sharpness(image: Image, face: Face) -> float:
 
 
 def _detail(levelled: Image) -> float:
-    """The lesser of both directions' share of contrast that a blur of nine pixels takes away."""
+    """Share of contrast that a blur of nine pixels removes, the lesser of both directions."""
     grey = cv2.bilateralFilter(cv2.cvtColor(levelled, cv2.COLOR_RGB2GRAY), 5, 25, 3).astype(np.float32)
-    kept = []
+    shares = []
     for axis, kernel in ((0, (1, 9)), (1, (9, 1))):
         detail = np.abs(np.diff(grey, axis=axis))
         lost = detail - np.abs(np.diff(cv2.blur(grey, kernel), axis=axis))
-        kept.append(np.maximum(lost, 0).sum() / max(float(detail.sum()), 1e-6))
-    return float(min(kept))
+        shares.append(np.maximum(lost, 0).sum() / max(float(detail.sum()), 1e-6))
+    return float(min(shares))
 
 
 def face_light(image: Image, face: Face) -> tuple[float, float]:
@@ -93,7 +93,7 @@ def face_light(image: Image, face: Face) -> tuple[float, float]:
 
 
 def eye_opening(face: Face) -> float:
-    """Height of the eyes over their width, the wider open one: a wink or a hidden eye is not a closed pair.
+    """Eye aspect ratio, height over width, of the eye that is open wider: a wink does not count as closed eyes.
 
     Without a mesh it cannot be measured and counts as open.
     """
@@ -101,12 +101,12 @@ def eye_opening(face: Face) -> float:
 
 
 def smaller_eye_opening(face: Face) -> float:
-    """The same of the eye that is less open, for pictures in which both must be seen."""
+    """Eye aspect ratio of the eye that is less open, for pictures in which both must be open."""
     return min(_openings(face))
 
 
 def _openings(face: Face) -> tuple[float, float]:
-    """Height over width of the left and the right eye."""
+    """Eye aspect ratios of the left and the right eye."""
     if face.mesh is None:
         return 0.3, 0.3
     points = face.mesh[:, :2]
@@ -126,9 +126,9 @@ def share_outside(image: Image, face: Face) -> float:
     """Share of the face's box that lies outside the picture, 0..1."""
     height, width = image.shape[:2]
     box = face.box
-    seen_wide = max(0.0, min(box.right, width) - max(box.left, 0))
-    seen_tall = max(0.0, min(box.bottom, height) - max(box.top, 0))
-    return 1 - seen_wide * seen_tall / max(box.area, 1e-6)
+    visible_width = max(0.0, min(box.right, width) - max(box.left, 0))
+    visible_height = max(0.0, min(box.bottom, height) - max(box.top, 0))
+    return 1 - visible_width * visible_height / max(box.area, 1e-6)
 
 
 def _luma(image: Image, face: Face) -> NDArray[np.uint8]:
@@ -145,8 +145,8 @@ def _luma(image: Image, face: Face) -> NDArray[np.uint8]:
     inside = np.zeros(grey.shape, np.uint8)
     hull = cv2.convexHull((face.mesh[:, :2] - (left, top)).round().astype(np.int32))
     cv2.fillConvexPoly(inside, hull, 1)
-    picked = grey[inside > 0]
-    return picked if picked.size else grey.ravel()
+    pixels = grey[inside > 0]
+    return pixels if pixels.size else grey.ravel()
 
 
 def _exposure(image: Image, face: Face, limits: Thresholds) -> float:

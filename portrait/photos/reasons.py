@@ -1,6 +1,6 @@
-"""Why a photo is not used: every code, what the person can do about it, and where it fires.
+"""Reasons why a photo is not used: codes, tips for the person, thresholds.
 
-Apart from `quality`, so that the command line and the settings know the words without loading numpy.
+Apart from `quality`, so that the command line and the settings can read them without loading numpy.
 """
 
 from dataclasses import dataclass
@@ -25,19 +25,19 @@ TIPS = {
 """What a person can do about each code."""
 
 RESERVE = {"turned_away", "eyes_closed", "enough", "excluded"}
-"""Codes that put a photo in reserve; any other refuses it."""
+"""Codes with which a photo may still be used if there are too few; any other code refuses it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Where a code fires. Measured on the made selfies of docs/judging.md unless a source is named."""
+    """Limits beyond which a code applies; measured on the synthetic selfies of docs/judging.md unless a source is named."""
 
     sharp: float = 0.27
     """Least sharpness (`measure_sharpness`): photos without blur read 0.43 and more, a Gaussian blur of 2 % of the face's
     width 0.30 at most."""
     dark: float = 55.0
-    """Least 95th percentile of the face's luma, 0..255. A high percentile reads more of the light and less of the skin than a
-    mean; the limit is low because dark skin still reads 100 to 119 where light skin reads 211."""
+    """Least 95th percentile of the face's luma, 0..255. A high percentile depends more on the light and less on the skin
+    than a mean; the limit is low because dark skin still measures 100 to 119 where light skin measures 211."""
     clipped: float = 0.25
     """Largest share of the face at luma 250 or more: that much of it has no skin tone left."""
     turned: float = 35.0

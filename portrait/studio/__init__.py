@@ -1,1 +1,1 @@
-"""Studio portraits: how a person is framed, and the backdrops behind them."""
+"""Studio portraits: framing the person, and backdrops painted by code."""

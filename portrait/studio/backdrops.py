@@ -1,8 +1,7 @@
-"""Backdrops painted by code: rolls of studio paper, an office and a park out of focus, and the places of `scenery`.
+"""Backdrops painted by code: studio paper, a room and a park out of focus, and the places of `scenery`.
 
-All are drawn in linear light at a fraction of the size, where adding lamps and blurring by a lens behave as they do in a
-camera, then encoded, enlarged and given grain, without which smooth paper shows bands. The same name, size and seed give
-the same picture.
+All are drawn in linear light at a fraction of the size, where adding lamps and defocus behave as in a camera, then encoded,
+enlarged and given grain, without which smooth paper shows bands. The same name, size and seed give the same picture.
 """
 
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from portrait.arrays import Image, Size
+from portrait.arrays import Image, Size, random_generator
 from portrait.studio import scenery
 from portrait.studio.lens import (
     LENS,
@@ -27,14 +26,14 @@ from portrait.studio.lens import (
 )
 
 SIDE = 448
-"""Longer side at which a backdrop is painted: everything in it is blurrier than its pixels."""
+"""Longer side in pixels at which a backdrop is painted: everything in it is blurrier than its pixels."""
 NEAR = 0.3
 """Depth at which the room's walls begin: beside the edge of a picture three times as wide as high."""
 
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """Where a backdrop's light comes from, so that the person can be lit alike."""
+    """Direction and colour of a backdrop's light, so that the person can be lit alike."""
 
     side: float
     """-1 from the left of the picture … 1 from the right."""
@@ -62,16 +61,15 @@ LIGHTS = {
 }
 """By the name of the backdrop; new ones come last, because a name's place is part of its seed."""
 NAMES = tuple(LIGHTS)
-"""The backdrops there are."""
+"""Names of all backdrops."""
 
 
 def paint(name: str, size: Size, seed: int) -> Image:
-    """The backdrop `name` at `size`; a `KeyError` for a name that is not in `NAMES`."""
-    random = np.random.default_rng([seed, NAMES.index(name)] if name in LIGHTS else 0)
+    """The backdrop `name` at `size`; raises `KeyError` for a name that is not in `NAMES`."""
+    random = random_generator([seed, NAMES.index(name)] if name in LIGHTS else 0)
     shrink = min(1.0, SIDE / max(size.width, size.height))
     shape = max(8, round(size.height * shrink)), max(8, round(size.width * shrink))
-    linear = _PAINTERS[name](shape, random)
-    levels = encode(linear)
+    levels = encode(_PAINTERS[name](shape, random))
     full = cv2.resize(levels, (size.width, size.height), interpolation=cv2.INTER_CUBIC)
     return add_grain(np.asarray(full, np.float32), random)
 
@@ -104,7 +102,7 @@ _PAPERS = {
 }
 
 
-def _paper(paper: _Paper, shape: tuple[int, int], random: np.random.Generator) -> Floats:
+def _paint_paper(paper: _Paper, shape: tuple[int, int], random: np.random.Generator) -> Floats:
     rows, columns = coordinates(shape)
     at = (0.5 + random.uniform(-0.04, 0.04), 0.44 + random.uniform(-0.03, 0.03))
     away = ((columns - at[0]) / 0.62) ** 2 + ((rows - at[1]) / 0.58) ** 2
@@ -117,7 +115,7 @@ def _paper(paper: _Paper, shape: tuple[int, int], random: np.random.Generator) -
     return (light[..., None] * np.array(paper.colour, np.float32)).astype(np.float32)
 
 
-def _office(shape: tuple[int, int], random: np.random.Generator) -> Floats:
+def _paint_office(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     """A long bright room in perspective: windows on the left, lamps above, shelves on the right, desks at the back."""
     room = _Room(np.zeros((*shape, 3), np.float32), (0.60 + random.uniform(-0.03, 0.03), 0.43))
     left, right, ceiling, floor, back = -0.8, 0.75, -0.62, 0.72, 4.2
@@ -150,19 +148,19 @@ def _office(shape: tuple[int, int], random: np.random.Generator) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """A picture of things in space, seen from a height of 0: x to the right, y down, z away."""
+    """A perspective picture of a room, from an eye height of 0: x to the right, y down, z away from the camera."""
 
     canvas: Floats
     vanishing: tuple[float, float]
-    """Where z = ∞ lies, over width and height."""
+    """The vanishing point (z = ∞), as shares of width and height."""
 
     def fill(self, corners: list[tuple[float, float, float]], colour: Colour) -> None:
         """A flat polygon."""
-        points = np.array([self.at(corner) for corner in corners])
+        points = np.array([self.project(corner) for corner in corners])
         cv2.fillPoly(self.canvas, [np.round(points * 16).astype(np.int32)], colour, cv2.LINE_AA, 4)
 
-    def at(self, point: tuple[float, float, float]) -> tuple[float, float]:
-        """Where a point is seen, in pixels."""
+    def project(self, point: tuple[float, float, float]) -> tuple[float, float]:
+        """Projection of a point, in pixels."""
         height, width = self.canvas.shape[:2]
         x, y, z = point
         return self.vanishing[0] * width + x / z * height, self.vanishing[1] * height + y / z * height
@@ -197,7 +195,7 @@ def _lamps(room: _Room, ceiling: float, random: np.random.Generator) -> None:
             room.fill([*corners, (across + 0.09, ceiling, far), (across - 0.09, ceiling, far)], (2.4, 2.3, 2.1))
     height = room.canvas.shape[0]
     for _ in range(7):
-        x, y = room.at((random.uniform(-0.1, 0.7), random.uniform(-0.42, -0.2), random.uniform(2.6, 4.0)))
+        x, y = room.project((random.uniform(-0.1, 0.7), random.uniform(-0.42, -0.2), random.uniform(2.6, 4.0)))
         at = (x / room.canvas.shape[1], y / height)
         fill_ellipse(room.canvas, at, (0.005, 0.005), (34.0, 22.0, 11.0))
 
@@ -250,12 +248,12 @@ def _desks(room: _Room, floor: float, back: float, random: np.random.Generator) 
                 [(screen, 0.1, z), (screen + 0.2, 0.1, z), (screen + 0.2, 0.3, z), (screen, 0.3, z)],
                 (0.04, 0.043, 0.05),
             )
-            x, y = room.at((left + 0.32, 0.40, z - 0.15))
+            x, y = room.project((left + 0.32, 0.40, z - 0.15))
             at = (x / room.canvas.shape[1], y / room.canvas.shape[0])
             fill_ellipse(room.canvas, at, (0.075 / z, 0.12 / z), (0.06, 0.075, 0.10))
 
 
-def _outdoors(shape: tuple[int, int], random: np.random.Generator) -> Floats:
+def _paint_outdoors(shape: tuple[int, int], random: np.random.Generator) -> Floats:
     """A park in the late afternoon: trees far and near, the sky through them, sunlit leaves, a lawn."""
     rows, columns = coordinates(shape)
     sun = np.exp(-(((columns - 0.85) / 0.55) ** 2 + ((rows - 0.08) / 0.45) ** 2))
@@ -316,11 +314,13 @@ def _glints(scene: Floats, random: np.random.Generator) -> None:
 
 
 _PAINTERS: dict[str, Callable[[tuple[int, int], np.random.Generator], Floats]] = {
-    "studio-office": _office,
-    "studio-outdoors": _outdoors,
+    "studio-office": _paint_office,
+    "studio-outdoors": _paint_outdoors,
     "studio-city": scenery.paint_city,
     "studio-seaside": scenery.paint_seaside,
     "studio-library": scenery.paint_library,
     "studio-bricks": scenery.paint_bricks,
-    **{name: (lambda shape, random, paper=paper: _paper(paper, shape, random)) for name, paper in _PAPERS.items()},
+    **{
+        name: (lambda shape, random, paper=paper: _paint_paper(paper, shape, random)) for name, paper in _PAPERS.items()
+    },
 }

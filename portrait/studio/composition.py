@@ -1,7 +1,7 @@
-"""How a portrait is framed: eye line, head height, headroom, and shoulders that never float.
+"""Framing of studio portraits: eye line, head height, headroom, and no visible edge of the photo.
 
-A selfie ends somewhere; a portrait must not show where. Framings near the rules are tried on a small outline of the
-person, those that would show the photo's edge through the person are out, and the one nearest to the rules is taken.
+Framings near the rules are tried on a small matte of the person; those in which the photo's edge cuts through the person are
+rejected, and the one nearest to the rules is chosen.
 """
 
 import math
@@ -18,22 +18,22 @@ from portrait.faces.geometry import RotatedRect, scaling_matrix, transform_face
 from portrait.types import Face
 
 EYE_LINE = 0.42
-"""Height of the eyes over the picture's: between the upper third and the middle, where studio portraits have them."""
+"""Distance of the eyes from the upper edge over the picture's height: between the third and the middle, as in studios."""
 FACE_SHARE = 0.30
 """Height of the face (forehead to chin) over the picture's: head and shoulders with the upper chest."""
 TIGHTEST = 0.43
-"""Largest share that is tried to hide the photo's lower edge: a close portrait whose shoulders just begin."""
+"""Largest face share that is tried to hide the photo's lower edge: a close portrait with the beginning of shoulders."""
 TILT = 6.0
-"""Largest tilt of the head that is left, in degrees: a little of it is natural, more looks like a fallen camera."""
+"""Largest remaining tilt of the head in degrees: a little is natural, more looks like a tilted camera."""
 HEADROOM = 0.045
 """Least space above the hair over the picture's height."""
 OUTLINE_HEIGHT = 96
-"""Height in pixels at which framings are tried."""
+"""Height in pixels of the matte on which framings are tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """A frame in the photo, and where it puts the face."""
+    """A crop of the photo, and where it puts the face."""
 
     frame: RotatedRect
     eye_line: float
@@ -41,12 +41,12 @@ class Framing:
 
 
 def levelling_angle(roll: float) -> float:
-    """The turn that brings a head of this roll upright, degrees: small tilts stay nearly whole, large ones become `TILT`."""
+    """Roll of the crop in degrees for a head of this roll: small tilts remain almost fully, of large ones `TILT` remains."""
     return roll - TILT * math.tanh(roll / TILT)
 
 
 def frame_portrait(person: Mask, face: Face, size: Size, tightness: float = 0.0) -> Framing | None:
-    """The framing of `person` (its matte in the photo) for a picture of `size`, or None where every one shows a hole.
+    """The framing of `person` (its matte in the photo) for a picture of `size`; None if all show the photo's edge.
 
     `tightness` enlarges the head: 0.1 makes it a tenth larger than the rule.
     """
@@ -56,10 +56,10 @@ def frame_portrait(person: Mask, face: Face, size: Size, tightness: float = 0.0)
     inside = _inside(small.shape, near)
     top = _top_of_head(small, near)
     wanted = FACE_SHARE * (1 + tightness) * min(1.0, size.width / size.height / 0.7)
-    look = Size(max(8, round(OUTLINE_HEIGHT * size.width / size.height)), OUTLINE_HEIGHT)
+    outline_size = Size(max(8, round(OUTLINE_HEIGHT * size.width / size.height)), OUTLINE_HEIGHT)
     best: tuple[float, Framing] | None = None
-    for cost, framing in _candidates(near, look, wanted, top):
-        if (best is None or cost < best[0]) and _whole(small, inside, framing, look):
+    for cost, framing in _candidates(near, outline_size, wanted, top):
+        if (best is None or cost < best[0]) and _covers_person(small, inside, framing, outline_size):
             best = (cost, framing)
     if best is None:
         return None
@@ -72,8 +72,8 @@ def frame_portrait(person: Mask, face: Face, size: Size, tightness: float = 0.0)
     )
 
 
-def _candidates(face: Face, look: Size, wanted: float, top: float) -> Iterator[tuple[float, Framing]]:
-    """Framings to try, each with its distance from the rules."""
+def _candidates(face: Face, outline_size: Size, wanted: float, top: float) -> Iterator[tuple[float, Framing]]:
+    """Framings to try, each with its cost: the distance from the rules."""
     roll = levelling_angle(face.pose.roll)
     angle = math.radians(roll)
     across = np.array([math.cos(angle), math.sin(angle)])
@@ -86,7 +86,7 @@ def _candidates(face: Face, look: Size, wanted: float, top: float) -> Iterator[t
     steps = (0.93 * wanted, *np.geomspace(wanted, largest, 8))
     for share, line, shift in product(steps, (0.34, 0.37, 0.40, 0.42, 0.44, 0.47, 0.5), (-0.08, -0.04, 0, 0.04, 0.08)):
         height = face.box.height / share
-        width = height * look.width / look.height
+        width = height * outline_size.width / outline_size.height
         centre = middle + down * height * (0.5 - line) - across * width * shift
         headroom = line - above / height
         cost = 2.0 * abs(math.log(share / wanted)) + 4.0 * abs(line - EYE_LINE)
@@ -97,20 +97,20 @@ def _candidates(face: Face, look: Size, wanted: float, top: float) -> Iterator[t
         yield cost, Framing(frame, line, float(share))
 
 
-def _whole(person: Mask, inside: Mask, framing: Framing, look: Size) -> bool:
-    """Whether the frame shows the person without a hole, down to shoulders at its lower edge."""
-    matrix = framing.frame.matrix_to(look)
-    size = (look.width, look.height)
-    seen = cv2.warpAffine(person, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) > 0.3
+def _covers_person(person: Mask, inside: Mask, framing: Framing, outline_size: Size) -> bool:
+    """Whether the photo covers the person in the crop, down to shoulders at its lower edge."""
+    matrix = framing.frame.matrix_to(outline_size)
+    size = (outline_size.width, outline_size.height)
+    visible = cv2.warpAffine(person, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) > 0.3
     known = cv2.warpAffine(inside, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) > 0.5
-    if bool((seen & ~known).any()):
+    if bool((visible & ~known).any()):
         return False
     # A face is about 0.88 as wide as high; shoulders are wider, a neck is not.
-    return int(seen[-1].sum()) >= min(framing.face_share * OUTLINE_HEIGHT * 0.88 * 1.1, 0.7 * look.width)
+    return int(visible[-1].sum()) >= min(framing.face_share * OUTLINE_HEIGHT * 0.88 * 1.1, 0.7 * outline_size.width)
 
 
 def _inside(shape: tuple[int, ...], face: Face) -> Mask:
-    """Where there is photo, a little less than there is: pixels at the very edge are often spoiled."""
+    """Mask of the photo without a narrow border, whose pixels are often spoiled."""
     inside = np.ones(shape, np.float32)
     margin = max(1, round(0.02 * face.box.height))
     for edge in (inside[:margin], inside[-margin:], inside[:, :margin], inside[:, -margin:]):

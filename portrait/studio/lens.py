@@ -1,4 +1,4 @@
-"""What painted scenes share: soft shapes in linear light, a lens out of focus, grain."""
+"""Drawing of painted scenery: soft shapes in linear light, defocus by a lens, encoding, grain."""
 
 import cv2
 import numpy as np
@@ -14,17 +14,17 @@ Colour = tuple[float, float, float]
 GRAIN = 1.1
 """Standard deviation of the luminance grain in levels of 255: about that of a camera at ISO 200; hides banding."""
 LENS = 0.03
-"""Radius of a point of light out of focus, over the height: a room 4 m behind a person at 85 mm and f/2."""
+"""Radius of the disc of a point out of focus, over the height: a room 4 m behind a person at 85 mm and f/2."""
 
 
 def coordinates(shape: tuple[int, int]) -> tuple[Floats, Floats]:
-    """Rows and columns as shares 0..1 of the picture."""
+    """Row and column of each pixel, H×W, as shares 0..1 of height and width."""
     rows, columns = np.indices(shape, np.float32)
     return rows / np.float32(shape[0]), columns / np.float32(shape[1])
 
 
 def clouds(shape: tuple[int, int], random: np.random.Generator) -> Floats:
-    """Soft irregular patches of mean 0 and deviation about 1."""
+    """Noise of soft irregular patches, H×W, with mean 0 and deviation about 1."""
     out = np.zeros(shape, np.float32)
     for cells, weight in ((3, 0.8), (6, 0.5), (13, 0.25)):
         coarse = random.standard_normal((cells + 2, cells + 2)).astype(np.float32) * weight
@@ -33,14 +33,14 @@ def clouds(shape: tuple[int, int], random: np.random.Generator) -> Floats:
 
 
 def as_color(values: NDArray[np.floating]) -> Colour:
-    """Three numbers as a colour."""
+    """An array of three numbers as a colour."""
     return float(values[0]), float(values[1]), float(values[2])
 
 
 def fill_ellipse(
     target: Floats, at: tuple[float, float], axes: tuple[float, float], colour: Colour | float, turn: float = 0.0
 ) -> None:
-    """Fill an ellipse at x, y over width and height, with axes over the height, turned by degrees."""
+    """Fill an ellipse of `target`: centre as shares of width and height, axes as shares of the height, `turn` in degrees."""
     height, width = target.shape[:2]
     centre = (round(at[0] * width * 16), round(at[1] * height * 16))
     radii = (max(8, round(axes[0] * height * 16)), max(8, round(axes[1] * height * 16)))
@@ -48,7 +48,7 @@ def fill_ellipse(
 
 
 def defocus(scene: Floats, share: float) -> Floats:
-    """What a lens makes of points that are out of focus: even discs, a little brighter at the rim as real lenses have it."""
+    """Defocus blur by a disc of radius `share` of the height, a little brighter at the rim, as lenses have it."""
     radius = share * scene.shape[0]
     reach = int(np.ceil(radius))
     across = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]).astype(np.float32)
@@ -57,7 +57,10 @@ def defocus(scene: Floats, share: float) -> Floats:
 
 
 def encode(linear: Floats) -> Floats:
-    """Levels 0..255 of linear light; lamps roll off towards white instead of clipping."""
+    """Levels 0..255 of linear light; lamps approach white instead of clipping.
+
+    The curve is a gamma of 2.2, not that of sRGB (`color.from_linear`): recipes of studio portraits depend on its pixels.
+    """
     knee = 0.7
     over = np.maximum(linear - knee, 0)
     rolled = np.where(linear > knee, knee + (1 - knee) * (1 - np.exp(-over / (1 - knee))), linear)
@@ -65,6 +68,6 @@ def encode(linear: Floats) -> Floats:
 
 
 def add_grain(levels: Floats, random: np.random.Generator) -> Image:
-    """With grain, as whole levels."""
+    """Add grain and round to whole levels."""
     noise = random.standard_normal(levels.shape[:2], np.float32) * np.float32(GRAIN)
     return np.clip(levels + noise[..., None] + 0.5, 0, 255).astype(np.uint8)

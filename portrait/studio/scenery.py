@@ -1,4 +1,4 @@
-"""More painted places, out of focus: a city at night, the sea at dusk, a library, a brick wall by a window."""
+"""Painted scenery out of focus: a city at night, the sea at dusk, a library, a brick wall by a window."""
 
 import cv2
 import numpy as np
@@ -36,7 +36,7 @@ def paint_city(shape: tuple[int, int], random: np.random.Generator) -> Floats:
         power = min(random.pareto(1.6) * 6 + 4, 42)
         colour = np.array(_LAMPS[int(random.integers(len(_LAMPS)))]) * power
         fill_ellipse(scene, at, (0.0036, 0.0036), as_color(colour))
-        # What the wet road gives back is longer and weaker.
+        # Reflections on the wet road are longer and weaker.
         fill_ellipse(scene, (at[0], 0.80 + 0.16 * random.random()), (0.003, 0.02), as_color(colour * 0.05))
     haze = 1 + 0.05 * clouds(shape, random)[..., None]
     vignette = 1 - 0.3 * ((columns - 0.5) ** 2 + (rows - 0.5) ** 2)[..., None]
@@ -112,9 +112,9 @@ def paint_bricks(shape: tuple[int, int], random: np.random.Generator) -> Floats:
             )
             corners = (left + 0.006 * aspect, top + 0.005), (left + wide - 0.006 * aspect, top + tall - 0.005)
             _block(scene, *corners, as_color(np.maximum(colour, 0.02)))
-    worn = 1 + 0.10 * clouds(shape, random)
+    patches = 1 + 0.10 * clouds(shape, random)
     light = 0.30 + 0.8 * np.exp(-((columns / 0.62) ** 1.6)) * (0.85 + 0.3 * np.exp(-(((rows - 0.35) / 0.5) ** 2)))
-    return defocus((scene * (worn * light)[..., None]).astype(np.float32), LENS * 0.55)
+    return defocus((scene * (patches * light)[..., None]).astype(np.float32), LENS * 0.55)
 
 
 def _row_of_books(scene: Floats, top: float, tall: float, random: np.random.Generator) -> None:

@@ -23,7 +23,7 @@ from tasks.settings import TaskSettings
 _NO_RETRIES = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "connect_retries_timeout": 2}
 TASK = "portrait.answer"
 """Name of the one Celery task: run the next job of a queue."""
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("portrait.broker")
 
 
 class NoPrefetch(bootsteps.StartStopStep):
@@ -79,7 +79,7 @@ def notify(app: Celery, queue: str) -> bool:
     try:
         app.send_task(TASK, args=[queue], queue=queue, ignore_result=True)
     except (OperationalError, OSError) as error:
-        _log.warning("the bell of %s did not ring: %s", queue, type(error).__name__)
+        _log.warning("no message could be sent to the queue %s: %s", queue, type(error).__name__)
         return False
     return True
 

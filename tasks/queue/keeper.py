@@ -19,7 +19,7 @@ from tasks.settings import TaskSettings
 
 PURGE_INTERVAL = 600.0
 """Seconds between two purges: retention times are days."""
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("portrait.keeper")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def to_shares(box: Box, width: int, height: int) -> dict[str, float]:
 
 
 def verdicts_by_selfie(photos: Sequence[Mapping[str, Any]]) -> Verdicts:
-    """Index the result of `training_sets.verdicts` by the id of the selfie, which is the name of its file."""
+    """Index the result of `training_sets.photos_to_dicts` by the id of the selfie, which is the name of its file."""
     return {
         str(each["file"]): {
             "verdict": each["verdict"],

@@ -42,7 +42,7 @@ PHASE_SPANS: dict[str, tuple[float, float]] = {
     "measuring": (0.85, 0.98),
 }
 """By the first word that a step reports: the part of the job's progress (start, end) that the step covers."""
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("portrait.runner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class JobRunner:
             self.flows.release_idle()
         except Exception as error:
             # The calling thread also sends the worker's heartbeats, and must go on.
-            _log.error("models were not let go: %s at %s", type(error).__name__, format_trace(error.__traceback__))
+            _log.error("models could not be unloaded: %s at %s", type(error).__name__, format_trace(error.__traceback__))
         finally:
             self.busy.release()
 

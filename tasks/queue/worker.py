@@ -30,7 +30,7 @@ FLOWS = "tasks.queue.flows:open_flows"
 NOT_SERVED = "Its models are here, but no worker serves its queue. Start one with a GPU: portrait worker --queues {}"
 """The reason for an ability that a machine has and its worker has not."""
 Start: TypeAlias = Literal["fork", "spawn"]
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("portrait.worker")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import build, image_io, model_requirements, sample_people
+from pipelines import build, image_io, model_requirements
 from pipelines.deliver import Deliver
 from pipelines.engines import Engines, engine_names
 from pipelines.model_store.store import ModelStore
@@ -20,6 +20,7 @@ from portrait.generation.options import GenerationOptions
 from portrait.ports import Progress
 from portrait.types import Identity, Portrait, PortraitRequest, Style
 from tasks.ledger.rows import DraftFindings, DraftRow
+from tasks.styles import sample_people
 from tasks.styles.service import installed, lint_entry
 from templates import lint
 from templates.catalog import Entry

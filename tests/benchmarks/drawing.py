@@ -215,9 +215,9 @@ def measure(root: Path, size: str, where: torch.device) -> dict[str, dict[str, f
 
 
 def _portrait(painter: Diffusion, who: Identity, size: Size, preset: Any) -> np.ndarray:
-    technique = GenerationOptions(identities=("lora", "instantid"), preset=preset, steps=STEPS[preset])
+    options = GenerationOptions(identities=("lora", "instantid"), preset=preset, steps=STEPS[preset])
     scene = PromptSpec("a photo of a {who} in a studio", NEGATIVE)
-    return painter.paint(hub_store.request(who, scene, technique, size=size), _silent)[0].image
+    return painter.paint(hub_store.request(who, scene, options, size=size), _silent)[0].image
 
 
 def _silent(done: int, total: int, doing: str, preview: Any = None) -> None:

@@ -67,9 +67,9 @@ def test_likeness_variety_and_sharpness_need_no_network(folder: Path) -> None:
     assert value(found, "likeness") == 0
     # Two persons: of three pairs one is the same.
     assert value(found, "diversity") == pytest.approx(2 * 2**0.5 / 3)
-    told = next(each for each in found.measures if each.name == "likeness")
-    assert told.more["faces"] == 0.75
-    assert told.more["p90"] == pytest.approx(0.8 * 2**0.5)
+    likeness_metric = next(each for each in found.measures if each.name == "likeness")
+    assert likeness_metric.more["faces"] == 0.75
+    assert likeness_metric.more["p90"] == pytest.approx(0.8 * 2**0.5)
     assert value(found, "sharpness") > 0
     assert {each.name for each in found.missing} == {
         "fid",
@@ -105,7 +105,7 @@ def test_words_are_compared_with_their_own_picture(folder: Path) -> None:
     assert any("no prompt: 3.png" in note for note in found.notes)
 
 
-def test_many_pictures_are_in_memory_a_few_at_a_time_and_broken_ones_are_told(tmp_path: Path) -> None:
+def test_pictures_are_read_in_batches_and_broken_ones_are_noted(tmp_path: Path) -> None:
     for number in range(40):
         save(tmp_path / f"{number:02}.png", picture(1, number, side=64))
     (tmp_path / "07.png").write_bytes(b"no picture")
@@ -139,8 +139,8 @@ def test_a_network_that_is_not_here_names_the_pull(tmp_path: Path, folder: Path)
 
 
 def test_the_page_shows_every_number_and_fetches_nothing(folder: Path, tmp_path: Path) -> None:
-    asked = EvaluationRequest(files(folder), files(folder), {"0.png": "1 <b>", "1.png": "1"}, likeness(1))
-    found = Evaluate(FakeFinder(), Colours(), Letters())(asked, RecordingProgress())
+    request = EvaluationRequest(files(folder), files(folder), {"0.png": "1 <b>", "1.png": "1"}, likeness(1))
+    found = Evaluate(FakeFinder(), Colours(), Letters())(request, RecordingProgress())
     page = evaluation.write(found, tmp_path / "new" / "page.html").read_text()
     for title, _ in evaluation.MEASURES.values():
         assert title in page
@@ -161,7 +161,7 @@ def test_the_page_of_a_single_picture_says_what_is_missing(folder: Path) -> None
     assert "<svg" not in page
 
 
-def test_numbers_are_told_in_figures_that_count() -> None:
+def test_numbers_have_significant_digits() -> None:
     assert [evaluation.format_number(each) for each in (0.12345, 3.14159, 123.456, -0.00012)] == [
         "0.1235",
         "3.14",

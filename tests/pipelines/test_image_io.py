@@ -57,7 +57,7 @@ def test_exif_turns_once(photo: Image, orientation: int) -> None:
     assert (header.size.width, header.size.height, header.format) == (240, 300, "PNG")
 
 
-def test_reduced_photo_knows_its_native_size() -> None:
+def test_a_photo_reduced_while_decoding_knows_its_native_size() -> None:
     content = encoded(selfies.large(selfies.astronaut(), 2048, 1536), "JPEG")
     small = image_io.decode(content, "a.jpg", 500)
     assert small.image.shape == (375, 500, 3)
@@ -151,7 +151,7 @@ def test_a_huge_file_is_not_even_read(tmp_path: Path) -> None:
     assert caught.value.code == "too_large"
 
 
-def test_gone_files_and_folders_are_unreadable(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_unreadable(tmp_path: Path) -> None:
     for path in (tmp_path / "gone.jpg", tmp_path):
         with pytest.raises(UserError) as caught:
             image_io.read(path)
@@ -171,9 +171,9 @@ def test_a_mask_counts_what_is_white_and_not_transparent(tmp_path: Path) -> None
     for mode, pixels in kinds.items():
         file = tmp_path / f"{mode}.png"
         PIL.Image.fromarray(pixels).convert(mode).save(file)
-        mask, told = image_io.read_mask(file)
+        mask, digest = image_io.read_mask(file)
         assert mask.shape == (20, 30)
-        assert len(told) == 64
+        assert len(digest) == 64
         expected = pixels[..., 0] / 255 * (pixels[..., 3] / 255) if pixels.ndim == 3 else pixels / 255
         assert np.allclose(mask, expected, atol=0.01), mode
     PIL.Image.fromarray(painted[..., 3].astype(np.uint16) * 257).save(tmp_path / "deep.png")

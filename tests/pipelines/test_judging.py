@@ -27,7 +27,7 @@ def judge(settings: Settings, engines: Engines, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
-def sitters(finder: FaceFinder) -> dict[str, Sitter]:
+def people(finder: FaceFinder) -> dict[str, Sitter]:
     return {name: Sitter(image, finder.faces(image, 0)[0]) for name, image in selfies.people().items()}
 
 
@@ -69,29 +69,29 @@ def masked(image: Image, face: Face, share: float, _: int) -> Image:
 )
 @pytest.mark.parametrize("person", PEOPLE)
 def test_a_code_fires_at_a_grave_fault_and_not_at_a_light_one(
-    judge: Judge, sitters: dict[str, Sitter], person: str, code: str, fault, light: float, grave: float
+    judge: Judge, people: dict[str, Sitter], person: str, code: str, fault, light: float, grave: float
 ) -> None:
-    sitter = sitters[person]
-    codes = judge.codes(sitter.selfie(1, fault, severity) for severity in (light, grave))
+    someone = people[person]
+    codes = judge.codes(someone.selfie(1, fault, severity) for severity in (light, grave))
     assert code not in codes[0]
     assert code in codes[1]
 
 
-def test_photos_without_a_fault_are_used(judge: Judge, sitters: dict[str, Sitter]) -> None:
-    assert judge.codes(sitters[name].selfie(seed) for name in FACING for seed in (100, 101)) == [set()] * (
+def test_photos_without_a_fault_are_used(judge: Judge, people: dict[str, Sitter]) -> None:
+    assert judge.codes(people[name].selfie(seed) for name in FACING for seed in (100, 101)) == [set()] * (
         2 * len(FACING)
     )
 
 
-def test_turned_heads_and_lowered_eyes_are_kept_in_reserve(judge: Judge, sitters: dict[str, Sitter]) -> None:
+def test_turned_heads_and_lowered_eyes_are_spare(judge: Judge, people: dict[str, Sitter]) -> None:
     names = {"player 1": "eyes_closed", "player 2": "turned_away", "player 5": "turned_away", "player 6": "eyes_closed"}
-    photos = judge.photos(selfies.jpeg(sitters[name].image) for name in names)
+    photos = judge.photos(selfies.jpeg(people[name].image) for name in names)
     assert [{reason.code for reason in photo.reasons} for photo in photos] == [{code} for code in names.values()]
     assert {photo.verdict for photo in photos} == {"spare"}
 
 
-def test_two_people_side_by_side(judge: Judge, sitters: dict[str, Sitter]) -> None:
-    one, other = sitters["astronaut"], sitters["player 3"]
+def test_two_people_side_by_side(judge: Judge, people: dict[str, Sitter]) -> None:
+    one, other = people["astronaut"], people["player 3"]
     files = [selfies.jpeg(selfies.beside(one.image, one.face, other.image, other.face, ratio)) for ratio in (2, 8)]
     codes = judge.codes(files)
     assert "several_faces" in codes[0]
@@ -100,16 +100,16 @@ def test_two_people_side_by_side(judge: Judge, sitters: dict[str, Sitter]) -> No
 
 @pytest.mark.parametrize("stops", [0, -0.5])
 @pytest.mark.parametrize("skin", [1.1, 0.8, 0.6, 0.5])
-def test_light_is_judged_and_not_skin(judge: Judge, sitters: dict[str, Sitter], skin: float, stops: float) -> None:
+def test_light_is_judged_and_not_skin(judge: Judge, people: dict[str, Sitter], skin: float, stops: float) -> None:
     files = [
         selfies.jpeg(selfies.lit(selfies.skinned(each.image, each.face, skin), stops))
-        for each in (sitters[name] for name in PEOPLE)
+        for each in (people[name] for name in PEOPLE)
     ]
     assert judge.codes(files) == [set(), set()]
 
 
-def test_quarter_turns_without_exif_are_undone(judge: Judge, sitters: dict[str, Sitter]) -> None:
-    files = [selfies.jpeg(np.rot90(sitters[name].image, turns)) for name in PEOPLE for turns in range(4)]
+def test_quarter_turns_without_exif_are_undone(judge: Judge, people: dict[str, Sitter]) -> None:
+    files = [selfies.jpeg(np.rot90(people[name].image, turns)) for name in PEOPLE for turns in range(4)]
     assert [photo.quarter_turns for photo in judge.photos(files)] == [0, 3, 2, 1] * 2
 
 
@@ -128,28 +128,28 @@ def test_files_that_are_no_photos(judge: Judge) -> None:
 
 
 @pytest.fixture(scope="module")
-def albums(judge: Judge, sitters: dict[str, Sitter]) -> dict[str, list[ScoredPhoto]]:
-    return {name: judge.photos(sitter.selfie(seed) for seed in range(4)) for name, sitter in sitters.items()}
+def albums(judge: Judge, people: dict[str, Sitter]) -> dict[str, list[ScoredPhoto]]:
+    return {name: judge.photos(person.selfie(seed) for seed in range(4)) for name, person in people.items()}
 
 
 @pytest.mark.parametrize(("many", "few"), [(4, 1), (4, 3), (2, 1)])
-def test_two_people_in_one_folder_are_told_apart(
+def test_two_people_in_one_folder_are_separated(
     judge: Judge, albums: dict[str, list[ScoredPhoto]], many: int, few: int
 ) -> None:
     finder = judge.flow.finder
     for one, other in itertools.permutations(albums, 2):
         photos = [*albums[other][:few], *albums[one][:many]]
         judged = selection.mark_other_people(photos, finder.space, finder.same_person, ())
-        told = ["another_person" in {reason.code for reason in photo.reasons} for photo in judged]
-        assert told == [True] * few + [False] * many, (one, other)
+        verdicts = ["another_person" in {reason.code for reason in photo.reasons} for photo in judged]
+        assert verdicts == [True] * few + [False] * many, (one, other)
 
 
-def test_a_copy_is_a_duplicate_and_another_photo_is_not(sitters: dict[str, Sitter]) -> None:
-    sitter = sitters["player 3"]
-    copies = [selfies.jpeg(sitter.image, 40), selfies.jpeg(selfies.resized(sitter.image, 0.5))]
+def test_a_copy_is_a_duplicate_and_another_photo_is_not(people: dict[str, Sitter]) -> None:
+    person = people["player 3"]
+    copies = [selfies.jpeg(person.image, 40), selfies.jpeg(selfies.resized(person.image, 0.5))]
     marks = [
         selection.difference_hash(decode(each, "", 1000).image)
-        for each in (selfies.jpeg(sitter.image), *copies, sitter.selfie(3))
+        for each in (selfies.jpeg(person.image), *copies, person.selfie(3))
     ]
     apart = [int(np.sum(marks[0] != other)) for other in marks[1:]]
     assert max(apart[:2]) <= selection.DUPLICATE_BITS < apart[2]

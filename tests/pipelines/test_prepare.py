@@ -18,7 +18,7 @@ from tests.fakes import FakeFinder, FakeMatter, FakeRestorer, RecordingProgress,
 LIMITS = Thresholds(full_size=100)
 
 
-def prepare(paths: Sequence[Path], wishes: Overrides = Overrides(), **parts: object) -> TrainingSet:
+def prepare(paths: Sequence[Path], overrides: Overrides = Overrides(), **parts: object) -> TrainingSet:
     flow = Prepare(
         finder=FakeFinder(),
         restorer=parts.pop("restorer", FakeRestorer()),  # type: ignore[arg-type]
@@ -26,7 +26,7 @@ def prepare(paths: Sequence[Path], wishes: Overrides = Overrides(), **parts: obj
         settings=parts.pop("knobs", Knobs()),  # type: ignore[arg-type]
         thresholds=parts.pop("limits", LIMITS),  # type: ignore[arg-type]
     )
-    return flow(paths, wishes, parts.pop("progress", RecordingProgress()))  # type: ignore[arg-type]
+    return flow(paths, overrides, parts.pop("progress", RecordingProgress()))  # type: ignore[arg-type]
 
 
 def photos(folder: Path, *people: int) -> list[Path]:
@@ -48,7 +48,7 @@ def test_every_photo_gets_a_verdict_in_the_order_given(tmp_path: Path) -> None:
     assert training.mean_embeddings["dlib"].argmax() == 1
 
 
-def test_at_most_so_many_are_chosen_and_the_others_kept_in_reserve(tmp_path: Path) -> None:
+def test_at_most_so_many_are_chosen_and_the_others_are_spare(tmp_path: Path) -> None:
     training = prepare(photos(tmp_path, *[1] * 6), knobs=Knobs(most=4, references=2))
     assert len(training.crops) == 4
     assert len(training.references) == 2
@@ -83,7 +83,7 @@ def test_one_photo_is_enough(tmp_path: Path) -> None:
     assert len(training.crops) == len(training.references) == 1
 
 
-def test_judged_small_and_only_references_decoded_whole(tmp_path: Path) -> None:
+def test_photos_are_judged_small_and_only_references_decoded_in_full(tmp_path: Path) -> None:
     finder = FakeFinder()
     paths = [save(tmp_path / f"{n}.png", picture(1, n, 3000)) for n in range(3)]
     flow = Prepare(finder, FakeRestorer(), None, Knobs(references=1), LIMITS)
@@ -131,7 +131,7 @@ def test_white_background_only_when_a_matter_is_given(tmp_path: Path) -> None:
     assert (white[:, middle] == plain[:, middle]).all()
 
 
-def test_captions_say_what_was_measured() -> None:
+def test_captions_describe_what_was_measured() -> None:
     face = fakes.face(picture(1, 0))
     assert caption(face, Knobs(trigger="sks", class_word="woman")) == "a photo of sks woman"
     right = fakes.face(picture(1, 0), pose=Pose(30, 0, 0))
@@ -139,10 +139,10 @@ def test_captions_say_what_was_measured() -> None:
 
 
 def test_progress_can_stop_the_work(tmp_path: Path) -> None:
-    told = RecordingProgress(stop_at="Looking at 02")
+    recorder = RecordingProgress(stop_at="Looking at 02")
     with pytest.raises(Cancelled):
-        prepare(photos(tmp_path, 1, 1, 1, 1), progress=told)
-    assert told.messages[-1] == "Looking at 02.png"
+        prepare(photos(tmp_path, 1, 1, 1, 1), progress=recorder)
+    assert recorder.messages[-1] == "Looking at 02.png"
 
 
 def test_a_set_is_read_back_as_it_was(tmp_path: Path) -> None:
@@ -184,13 +184,13 @@ def test_a_broken_set_is_one_sentence(tmp_path: Path, damage: str) -> None:
 def test_one_photo_can_be_taken_out_of_a_set_again(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     training_sets.write(prepare(photos(tmp_path, 1, 1, 1)), folder)
-    gone, *left = [crop.source for crop in training_sets.read(folder).crops]
-    assert training_sets.find_crop(folder, gone) is not None
-    assert training_sets.remove_photo(folder, gone)
+    missing, *left = [crop.source for crop in training_sets.read(folder).crops]
+    assert training_sets.find_crop(folder, missing) is not None
+    assert training_sets.remove_photo(folder, missing)
     again = training_sets.read(folder)
     assert [crop.source for crop in again.crops] == left
-    assert f'"{gone}"' not in (folder / training_sets.DESCRIPTION_FILE).read_text()
-    assert training_sets.find_crop(folder, gone) is None
+    assert f'"{missing}"' not in (folder / training_sets.DESCRIPTION_FILE).read_text()
+    assert training_sets.find_crop(folder, missing) is None
     assert len(list((folder / "crops").glob("*.png"))) == len(list((folder / "crops").glob("*.txt"))) == 2
     enough = [training_sets.remove_photo(folder, name) for name in left]
     assert enough == [True, False], "nothing is left to draw from"

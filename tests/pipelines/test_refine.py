@@ -14,7 +14,7 @@ from portrait.errors import OperatorError, UserError
 from portrait.ports import Refiner
 from portrait.types import Face, PortraitRequest, Refinement
 from tests.fakes import FakeFinder, FakeRestorer, RecordingProgress, picture
-from tests.pipelines.test_render import STYLE, Paints, asked
+from tests.pipelines.test_render import STYLE, Paints, make_request
 
 SKIN, TONE, TWICE = Refinement("skin", 0.5), Refinement("tone", 1.0), Refinement("upscale2", 1.0)
 
@@ -24,10 +24,10 @@ class Adds:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.seen: list[Sequence[Face]] = []
+        self.faces: list[Sequence[Face]] = []
 
     def refine(self, image: Image, faces: Sequence[Face]) -> Image:
-        self.seen.append(faces)
+        self.faces.append(faces)
         return np.clip(image.astype(int) + self.number, 0, 255).astype(np.uint8)
 
 
@@ -36,7 +36,7 @@ def flow(**refiners: Refiner) -> Refine:
 
 
 def wanting(style: Sequence[Refinement] = (), own: Sequence[Refinement] = (), count: int = 1) -> PortraitRequest:
-    return replace(asked(count, style=replace(STYLE, refiners=tuple(style))), refiners=tuple(own))
+    return replace(make_request(count, style=replace(STYLE, refiners=tuple(style))), refiners=tuple(own))
 
 
 def test_steps_are_done_in_order_and_each_is_blended_with_what_it_was_given() -> None:
@@ -57,7 +57,7 @@ def test_without_steps_the_picture_is_the_very_one_and_no_face_is_looked_for() -
     finder = FakeFinder()
     image = picture(1, 1)
     assert Refine({}, finder)(image, (), RecordingProgress()) is image
-    assert finder.seen == []
+    assert finder.image_sizes == []
 
 
 def test_faces_grow_with_the_picture() -> None:
@@ -67,7 +67,7 @@ def test_faces_grow_with_the_picture() -> None:
         image, [Refinement("twice"), Refinement("adds")], RecordingProgress()
     )
     assert out.shape == (800, 800, 3)
-    (face,) = adds.seen[0]
+    (face,) = adds.faces[0]
     assert face.box.width == pytest.approx(240, abs=0.1)
     assert face.landmarks[2] == pytest.approx((399.5 + 0.5, 423.5 + 0.5), abs=1.5)
 
@@ -126,12 +126,12 @@ def test_only_what_is_delivered_is_refined() -> None:
     adds = Adds(1)
     painter = Paints([picture(1, n) for n in range(6)])
     portraits = Render({"studio": painter}, FakeFinder(), {"skin": adds})(wanting([SKIN], count=2), RecordingProgress())
-    assert len(portraits) == len(adds.seen) == 2
+    assert len(portraits) == len(adds.faces) == 2
 
 
 def test_without_refiners_nothing_is_other_than_it_was() -> None:
     painter = Paints([picture(1, n) for n in range(3)])
-    (plain,) = Render({"studio": painter}, FakeFinder())(asked(), RecordingProgress())
+    (plain,) = Render({"studio": painter}, FakeFinder())(make_request(), RecordingProgress())
     assert any(plain.image is image for image in painter.images)
     assert "refiners" not in plain.recipe
     (off,) = Render({"studio": painter}, FakeFinder())(wanting([SKIN], [Refinement("skin", 0.0)]), RecordingProgress())

@@ -24,7 +24,7 @@ def identity(person: int) -> Identity:
     return Identity(f"p{person}", (Reference("a.jpg", image, face, GOOD),), face.embeddings)
 
 
-def asked(
+def make_request(
     count: int = 1, size: Size | None = None, people: dict[int, Identity] | None = None, style: Style = STYLE
 ) -> PortraitRequest:
     return PortraitRequest({1: identity(1)} if people is None else people, style, 7, count, size)
@@ -47,7 +47,7 @@ def render(images: Sequence[Image]) -> Render:
 
 def test_the_most_alike_come_first() -> None:
     flow = render([picture(2, 1), picture(1, 2), picture(0, 3), picture(1, 4)])
-    portraits = flow(asked(3), RecordingProgress())
+    portraits = flow(make_request(3), RecordingProgress())
     assert [each.recipe["candidate"] for each in portraits[:2]] in ([1, 3], [3, 1])
     assert portraits[0].likeness[1].distance == pytest.approx(0)
     assert portraits[2].likeness[1].distance == pytest.approx(2**0.5)
@@ -64,14 +64,14 @@ def test_shut_eyes_lose_to_open_ones() -> None:
             return [replace(each, mesh=shut) for each in super().faces(image, embedded)]
 
     flow = Render({"studio": Paints([blinking, picture(1, 2)])}, Blinks())
-    first, second = flow(asked(2), RecordingProgress())
+    first, second = flow(make_request(2), RecordingProgress())
     assert first.recipe["candidate"] == 1
     assert first.scores["total"] > second.scores["total"] + 0.1
 
 
 def test_a_drawing_without_a_face_is_the_last_resort_and_says_so() -> None:
     flow = render([picture(0, 1)])
-    (portrait,) = flow(asked(), RecordingProgress())
+    (portrait,) = flow(make_request(), RecordingProgress())
     assert portrait.likeness == {}
     assert portrait.scores["faces"] == 0
     assert portrait.scores["total"] < 0.1
@@ -79,7 +79,7 @@ def test_a_drawing_without_a_face_is_the_last_resort_and_says_so() -> None:
 
 def test_likeness_is_measured_on_the_drawing_and_not_taken_from_the_painter() -> None:
     flow = render([picture(3, 1)])
-    (portrait,) = flow(asked(), RecordingProgress())
+    (portrait,) = flow(make_request(), RecordingProgress())
     expected = distance("dlib", fakes.face(picture(3, 1), 3).embeddings["dlib"], identity(1).mean_embeddings["dlib"])
     assert portrait.likeness[1].distance == pytest.approx(expected)
 
@@ -87,12 +87,12 @@ def test_likeness_is_measured_on_the_drawing_and_not_taken_from_the_painter() ->
 @pytest.mark.parametrize(
     ("request_", "code"),
     [
-        (asked(size=Size(63, 100)), "bad_size"),
-        (asked(size=Size(100, 9000)), "bad_size"),
-        (asked(count=0), "bad_count"),
-        (asked(count=99), "bad_count"),
-        (asked(people={}), "nobody"),
-        (asked(people={1: identity(1), 2: identity(2)}), "template_face_missing"),
+        (make_request(size=Size(63, 100)), "bad_size"),
+        (make_request(size=Size(100, 9000)), "bad_size"),
+        (make_request(count=0), "bad_count"),
+        (make_request(count=99), "bad_count"),
+        (make_request(people={}), "nobody"),
+        (make_request(people={1: identity(1), 2: identity(2)}), "template_face_missing"),
     ],
 )
 def test_what_nobody_could_draw_is_refused_before_drawing(request_: PortraitRequest, code: str) -> None:
@@ -103,13 +103,13 @@ def test_what_nobody_could_draw_is_refused_before_drawing(request_: PortraitRequ
 
 def test_a_recipe_draws_the_same_candidate_again() -> None:
     images = [picture(1, n) for n in range(4)]
-    portrait = render(images)(asked(1), RecordingProgress())[0]
+    portrait = render(images)(make_request(1), RecordingProgress())[0]
     number = portrait.recipe["candidate"]
     assert isinstance(number, int)
-    again = render(images).reproduce(asked(1), number, RecordingProgress())
+    again = render(images).reproduce(make_request(1), number, RecordingProgress())
     assert (again.image == portrait.image).all()
     with pytest.raises(UserError) as caught:
-        render(images).reproduce(asked(1), 9, RecordingProgress())
+        render(images).reproduce(make_request(1), 9, RecordingProgress())
     assert caught.value.code == "recipe_differs"
 
 
@@ -126,22 +126,22 @@ def test_each_person_is_measured_where_they_were_put() -> None:
     faces = tuple(sorted(Two().faces(image), key=lambda face: face.box.left))
     style = Style("pair", 1, "template", "Pair", picture=StylePicture(image, faces))
     flow = Render({"template": Paints([image])}, Two())
-    (portrait,) = flow(asked(people={1: identity(2), 2: identity(1)}, style=style), RecordingProgress())
+    (portrait,) = flow(make_request(people={1: identity(2), 2: identity(1)}, style=style), RecordingProgress())
     assert [portrait.likeness[place].distance for place in (1, 2)] == pytest.approx([0, 0])
-    (swapped,) = flow(asked(people={1: identity(1), 2: identity(2)}, style=style), RecordingProgress())
+    (swapped,) = flow(make_request(people={1: identity(1), 2: identity(2)}, style=style), RecordingProgress())
     assert min(swapped.likeness[place].distance for place in (1, 2)) > 1
 
 
 def test_recipe_holds_no_names_and_no_paths() -> None:
     candidate = Candidate(picture(1, 1), {1: "anna in paris.jpg"}, {"rank": 1.0})
-    text = str(recipe(asked(), candidate, 0))
+    text = str(recipe(make_request(), candidate, 0))
     assert "anna" not in text
     assert "/" not in text
 
 
 def test_choose_gives_no_more_than_there_are() -> None:
     assert choose([], 3) == []
-    assert np.isfinite(render([picture(1, 1)])(asked(), RecordingProgress())[0].scores["total"])
+    assert np.isfinite(render([picture(1, 1)])(make_request(), RecordingProgress())[0].scores["total"])
 
 
 def test_who_is_not_alike_is_drawn_again_until_the_budget_is_spent() -> None:
@@ -149,10 +149,10 @@ def test_who_is_not_alike_is_drawn_again_until_the_budget_is_spent() -> None:
         """Draws the person for even seeds, and somebody else for odd ones."""
 
         def __init__(self) -> None:
-            self.asked: list[tuple[int, int]] = []
+            self.requests: list[tuple[int, int]] = []
 
         def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
-            self.asked.append((request.seed, request.count))
+            self.requests.append((request.seed, request.count))
             seeds = range(request.seed, request.seed + request.count)
             return [
                 Candidate(picture(1 if seed % 2 == 0 else 3, seed), {1: "a"}, {"seed": float(seed)}) for seed in seeds
@@ -162,7 +162,7 @@ def test_who_is_not_alike_is_drawn_again_until_the_budget_is_spent() -> None:
     request = PortraitRequest({1: identity(1)}, style, 1, 2)
     painter = Seeded()
     drawn = Render({"text": painter}, FakeFinder(), redraws=2)(request, RecordingProgress())
-    assert painter.asked == [(1, 2), (3, 1), (4, 1)]
+    assert painter.requests == [(1, 2), (3, 1), (4, 1)]
     assert {each.recipe["seed"] for each in drawn} == {1, 4}
     again = Render({"text": painter}, FakeFinder()).reproduce(
         PortraitRequest({1: identity(1)}, style, 4, 1), int(str(drawn[-1].recipe["candidate"])), RecordingProgress()
@@ -174,25 +174,25 @@ def test_who_is_not_alike_is_drawn_again_until_the_budget_is_spent() -> None:
 def test_a_template_with_a_technique_is_drawn_into_by_a_diffusion_model() -> None:
     image = picture(1, 1)
     style = Style("made", 1, "template", "Made", picture=StylePicture(image, (fakes.face(image),)))
-    plain = asked(style=style)
-    wished = replace(plain, options=GenerationOptions())
+    plain = make_request(style=style)
+    with_options = replace(plain, options=GenerationOptions())
     preferred = replace(plain, style=replace(style, engines=("diffusion", "fusion")))
     fallback = replace(plain, style=replace(style, engines=("fusion", "diffusion")))
-    assert [each.mode for each in (plain, wished, preferred, fallback)] == [
+    assert [each.mode for each in (plain, with_options, preferred, fallback)] == [
         "template",
         "inpaint",
         "inpaint",
         "template",
     ]
-    assert replace(asked(), options=GenerationOptions()).mode == "studio"
+    assert replace(make_request(), options=GenerationOptions()).mode == "studio"
     painters = {"template": Paints([picture(1, 2)]), "inpaint": Paints([picture(1, 3)])}
-    drawn = [Render(painters, FakeFinder())(each, RecordingProgress())[0] for each in (plain, wished)]
+    drawn = [Render(painters, FakeFinder())(each, RecordingProgress())[0] for each in (plain, with_options)]
     assert [int(each.image[0, 0, 1]) for each in drawn] == [int(picture(1, seed)[0, 0, 1]) for seed in (2, 3)]
     assert "technique" not in drawn[0].recipe
     assert drawn[1].recipe["technique"] == {"preset": "balanced"}
 
 
-def test_the_guard_looks_at_what_was_drawn_into_a_template() -> None:
+def test_the_guard_checks_what_was_drawn_into_a_template() -> None:
     class Strict:
         """Lets photos pass, and nothing with a dark first pixel."""
 
@@ -202,7 +202,7 @@ def test_the_guard_looks_at_what_was_drawn_into_a_template() -> None:
     image = picture(1, 1)
     style = Style("made", 1, "template", "Made", picture=StylePicture(image, (fakes.face(image),)))
     flow = Render({"template": Paints([picture(1, 3)]), "inpaint": Paints([picture(1, 3)])}, FakeFinder(), {}, Strict())
-    assert flow(asked(style=style), RecordingProgress())
+    assert flow(make_request(style=style), RecordingProgress())
     with pytest.raises(UserError) as caught:
-        flow(replace(asked(style=style), options=GenerationOptions()), RecordingProgress())
+        flow(replace(make_request(style=style), options=GenerationOptions()), RecordingProgress())
     assert caught.value.code == "blocked"

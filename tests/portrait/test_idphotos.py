@@ -100,7 +100,7 @@ def test_head_and_eyes_come_inside_their_ranges(roll: float) -> None:
     assert frame.roll == roll
 
 
-def test_room_above_and_below_is_kept() -> None:
+def test_room_above_and_below_is_respected() -> None:
     rules = FramingRules(
         Range(445 / 653, 500 / 653), "hair", top=Range(56 / 653, 84 / 653), below=Range(96 / 653, 124 / 653)
     )
@@ -125,21 +125,21 @@ def test_shoulders_that_the_photo_does_not_show_are_measured() -> None:
     assert share_missing(person, RotatedRect((200.0, 550.0), 200, 200, 0)) > 0.1
 
 
-def test_faults_of_the_photo_are_told_and_not_hidden() -> None:
+def test_faults_of_the_photo_are_reported() -> None:
     image = np.full((1000, 1000, 3), 128, np.uint8)
     face = face_at((500.0, 400.0), 0)
     assert face.mesh is not None
     mesh = face.mesh.copy()
     mesh[14, 1] += 15
-    told = {
+    results = {
         each.name: each
         for each in judge_photo(image, replace(face, mesh=mesh, pose=Pose(20, 0, 0)), replace(HEAD, hair=402.0), [face])
     }
-    assert {name for name in ("people", "yaw", "mouth_open", "head_whole") if not told[name].ok} == {
+    assert {name for name in ("people", "yaw", "mouth_open", "head_whole") if not results[name].ok} == {
         "people", "yaw", "mouth_open", "head_whole",
     }  # fmt: skip
-    assert all(told[name].tip for name in ("people", "yaw", "mouth_open", "head_whole"))
-    assert set(told) == set(LIMITS)
+    assert all(results[name].tip for name in ("people", "yaw", "mouth_open", "head_whole"))
+    assert set(results) == set(LIMITS)
 
 
 def test_open_ends_hold_everything_on_their_side() -> None:

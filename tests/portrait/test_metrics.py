@@ -103,7 +103,7 @@ def test_kernel_distance_does_not_grow_as_pictures_become_few() -> None:
     assert frechet_distance(rows(10, 8, 1), rows(10, 8, 2)) > 5 * frechet_distance(rows(200, 8, 1), rows(200, 8, 2))
 
 
-def test_kernel_distance_draws_subsets_the_same_way_each_time() -> None:
+def test_kernel_distance_draws_the_same_subsets_each_time() -> None:
     one, other = rows(50, 8, 1), rows(30, 8, 2) + 1
     first = kernel_distance(one, other, subset=20, subsets=10)
     assert first == kernel_distance(one, other, subset=20, subsets=10)
@@ -111,7 +111,7 @@ def test_kernel_distance_draws_subsets_the_same_way_each_time() -> None:
     assert first.mean == pytest.approx(kernel_distance(one, other, subset=30, subsets=200).mean, rel=0.3)
 
 
-def test_inception_score_of_one_answer_is_one_and_of_all_answers_their_number() -> None:
+def test_inception_score_of_one_class_is_one_and_of_all_classes_their_number() -> None:
     assert inception_score(np.full((40, 5), 0.2)).mean == pytest.approx(1)
     assert inception_score(np.tile(np.eye(5)[0], (40, 1))).mean == pytest.approx(1)
     assert inception_score(np.tile(np.eye(5), (8, 1)), splits=1).mean == pytest.approx(5)
@@ -138,8 +138,8 @@ def test_pairs_are_counted_once() -> None:
 
 
 def test_summary_and_histogram() -> None:
-    told = summarize([float(each) for each in range(101)])
-    assert (told.median, told.p10, told.p90, told.mean, told.count) == (50, 10, 90, 50, 101)
+    printed = summarize([float(each) for each in range(101)])
+    assert (printed.median, printed.p10, printed.p90, printed.mean, printed.count) == (50, 10, 90, 50, 101)
     counts, edges = histogram([1.0, 1.0, 1.0], bins=4)
     assert sum(counts) == 3
     assert len(edges) == 5

@@ -74,10 +74,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def people(tiny: Settings, astronaut: Image, astronaut_face: Face, group_faces: list[Face]) -> dict[str, Identity]:
     """Anna and Ben have a LoRA; Cleo and Dora are known by a photo alone, each with a vector of their own."""
     group = selfies.group()
-    found = {"anna": (astronaut, astronaut_face)}
-    found |= {name: (group, group_faces[at]) for name, at in (("ben", 2), ("cleo", 3), ("dora", 0))}
+    faces = {"anna": (astronaut, astronaut_face)}
+    faces |= {name: (group, group_faces[at]) for name, at in (("ben", 2), ("cleo", 3), ("dora", 0))}
     found = {}
-    for number, (name, (image, face)) in enumerate(found.items()):
+    for number, (name, (image, face)) in enumerate(faces.items()):
         vector = np.random.default_rng(number).normal(size=512).astype(np.float32)
         known = replace(face, embeddings={**face.embeddings, "antelopev2": vector})
         person = Identity(name, (Reference(f"{name}.jpg", image, known, GOOD),), {"dlib": face.embeddings["dlib"]})
@@ -132,14 +132,14 @@ def touched(runner: JobRunner, image: Image, faces: list[Face], who: Mapping[int
     style = Style("made", 1, "template", "Made", picture=StylePicture(image, tuple(faces)))
     order = painter.plan(PortraitRequest(who, style, 0, 1, options=options.from_dict(TECHNIQUE)))
     masks = {}
-    for context in order.faces:
-        mesh = faces[context.number - 1].mesh
+    for target in order.faces:
+        mesh = faces[target.number - 1].mesh
         assert mesh is not None
         canvas = np.zeros(image.shape[:2], np.uint8)
         cv2.fillConvexPoly(canvas, cv2.convexHull(mesh[:, :2].round().astype(np.int32)), 1)
         mask = np.asarray(cv2.dilate(canvas, np.ones((5, 5), np.uint8))) > 0
-        mask[context.window.slices] |= np.maximum(context.areas.face, context.areas.boundary) > 0
-        masks[context.number] = mask
+        mask[target.window.slices] |= np.maximum(target.areas.face, target.areas.boundary) > 0
+        masks[target.number] = mask
     return masks
 
 

@@ -65,7 +65,7 @@ def prepare_inputs(
         replace(
             each,
             picture=_control_image(each, size, control),
-            drawn=True,
+            preprocessed=True,
             picture_hash=each.picture_hash or picture_hash(each.picture),
         )
         for each in inputs
@@ -94,7 +94,7 @@ def load_controlnets(
 
 def _control_image(each: ControlInput, size: Size, control: Callable[[str], ControlPreprocessor]) -> Image:
     picture = crop_to_fill(np.asarray(each.picture, np.uint8), size)
-    return picture if each.drawn else control(each.kind).process(picture)
+    return picture if each.preprocessed else control(each.kind).process(picture)
 
 
 def _network_folder(kind: str, family: str, models: ModelStore) -> Path:

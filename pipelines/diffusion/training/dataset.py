@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pipelines.diffusion.base.family import SizeConditioning
-from portrait.arrays import Image, Size
+from portrait.arrays import Image, Size, random_generator
 from portrait.images.resize import crop_to_fill
 from portrait.photos import buckets
 
@@ -61,7 +61,7 @@ class Dataset:
         """Class samples in the batch of a step; none without prior preservation."""
         if not self.class_samples:
             return []
-        random = np.random.default_rng((self.seed, step, 1))
+        random = random_generator((self.seed, step, 1))
         return [int(each) for each in random.integers(len(self.class_samples), size=self.batch)]
 
 

@@ -16,7 +16,7 @@ class Canny:
     """Computes outlines."""
 
     def process(self, image: Image) -> Image:
-        """Outlines 255 on 0, as large as the picture; see `portrait.ports.Control`."""
+        """Outlines 255 on 0, as large as the picture; see `portrait.ports.ControlPreprocessor`."""
         edges = cv2.Canny(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), LOW, HIGH)
         return np.repeat(np.asarray(edges, np.uint8)[..., None], 3, axis=2)
 

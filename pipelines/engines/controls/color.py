@@ -16,7 +16,7 @@ class ColorGrid:
     """Computes the mean colour of each cell."""
 
     def process(self, image: Image) -> Image:
-        """Cells of one colour each, as large as the picture; see `portrait.ports.Control`."""
+        """Cells of one colour each, as large as the picture; see `portrait.ports.ControlPreprocessor`."""
         height, width = image.shape[:2]
         cell = CELL * min(height, width) / SIDE
         grid = (max(1, int(width / cell)), max(1, int(height / cell)))

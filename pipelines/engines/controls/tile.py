@@ -16,7 +16,7 @@ class Tile:
     """Blurs a picture by reducing and enlarging it."""
 
     def process(self, image: Image) -> Image:
-        """The picture at an eighth of its detail, as large as it was; see `portrait.ports.Control`."""
+        """The picture at an eighth of its detail, as large as it was; see `portrait.ports.ControlPreprocessor`."""
         height, width = image.shape[:2]
         small = (max(1, width // REDUCTION), max(1, height // REDUCTION))
         coarse = cv2.resize(image, small, interpolation=cv2.INTER_AREA)

@@ -35,7 +35,7 @@ from portrait.faces.geometry import (
     pose_from_mesh,
     transform_points,
 )
-from portrait.faces.mesh import EYE_LEFT, EYE_LEFT_INNER, EYE_RIGHT, EYE_RIGHT_INNER, NOSE_BASE
+from portrait.faces.mesh import EYE_LEFT, EYE_LEFT_INNER, EYE_RIGHT, EYE_RIGHT_INNER, EYE_ROWS, NOSE_BASE
 from portrait.types import Box, Face
 
 MESH_SIZE = Size(192, 192)
@@ -44,11 +44,6 @@ EYE_SIZE = Size(64, 64)
 """Input of the eye network, pixels."""
 EYE_CROP_SCALE = 2.3
 """Side of the eye network's crop over the width of the eye: MediaPipe's own graph enlarges by the same."""
-EYE_CONTOURS = (
-    (33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173),
-    (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398),
-)
-"""Mesh points of each eye's outline in the eye network's order: the lower lid from corner to corner, then the upper lid."""
 MESH_CROP_SCALE = 1.5
 """Side of the mesh's crop over the side of the face: MediaPipe's own graph enlarges by the same."""
 MIN_PRESENCE = 0.5
@@ -138,7 +133,7 @@ class BlazeFace:
         """478×3: the mesh with its lids placed by the Iris network, then five points of each iris."""
         roll = pose_from_mesh(mesh).roll
         out = np.vstack([mesh, np.zeros((10, 3), np.float32)])
-        for at, contour in enumerate(EYE_CONTOURS):
+        for at, contour in enumerate(EYE_ROWS):
             corners = mesh[[contour[0], contour[8]]]
             side = float(np.hypot(*(corners[1] - corners[0])[:2])) * EYE_CROP_SCALE
             x, y = corners.mean(axis=0)[:2]

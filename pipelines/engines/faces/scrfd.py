@@ -125,6 +125,7 @@ def align_for_arcface(image: Image, landmarks: Points) -> Image | None:
 
     The same pixels as InsightFace's `norm_crop`, which calls a deprecated method of scikit-image.
     """
+    # `portrait.faces.alignment.estimate_similarity` differs in the seventh digit, which changes single pixels.
     transform = SimilarityTransform.from_estimate(landmarks, arcface_dst)
     if not transform:
         return None

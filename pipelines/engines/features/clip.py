@@ -47,7 +47,7 @@ class ClipEncoder:
         self._length = int(model.config.text_config.max_position_embeddings)
 
     def encode_images(self, images: Sequence[Image]) -> Numbers:
-        """Features N×D of pictures; see `portrait.ports.Comparer`."""
+        """Features N×D of pictures; see `portrait.ports.ImageTextEncoder`."""
         features = []
         for start in range(0, len(images), BATCH):
             pixels = np.stack([self._preprocess(image) for image in images[start : start + BATCH]])

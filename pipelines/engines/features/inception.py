@@ -225,7 +225,7 @@ class InceptionClassifier:
         self._network = network.eval().to(self._device)
 
     def classify(self, images: Sequence[Image]) -> tuple[Numbers, Numbers]:
-        """Features N×2048 and class probabilities N×1008; see `portrait.ports.Classifier`."""
+        """Features N×2048 and class probabilities N×1008; see `portrait.ports.ImageClassifier`."""
         features, probabilities = [], []
         for start in range(0, len(images), BATCH):
             pictures = torch.cat([preprocess(image) for image in images[start : start + BATCH]]).to(self._device)

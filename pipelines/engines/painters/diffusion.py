@@ -179,9 +179,9 @@ class Diffusion:
                 raise
             raise _out_of_memory(str(error).split("\n", 1)[0]) from error
 
-    def check_models(self, request: PortraitRequest, drawn: Mapping[str, Any]) -> None:
+    def check_models(self, request: PortraitRequest, facts: Mapping[str, Any]) -> None:
         """See `portrait.ports.ReproduciblePainter`."""
-        self.check_plan_models(self.plan(request), drawn)
+        self.check_plan_models(self.plan(request), facts)
 
     def check_plan_models(self, plan: GenerationPlan, facts: Mapping[str, Any]) -> None:
         """Raise `OperatorError` (`model_differs`) unless a plan's model files are those that a recipe's facts name."""

@@ -15,7 +15,7 @@ import numpy as np
 from pipelines.engines import Engines
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
-from portrait.arrays import Image, Mask, Points, Size
+from portrait.arrays import Image, Mask, Points, Size, random_generator
 from portrait.errors import OperatorError, UserError
 from portrait.faces.mesh import EYE_LEFT, EYE_RIGHT, INNER_LIPS, MESH_POINTS, MOUTH_LEFT, MOUTH_RIGHT
 from portrait.fusion.blending import (
@@ -260,7 +260,7 @@ def _variations(request: PortraitRequest, image: Image, references: int) -> list
     """One variation per candidate: first each reference as it is, then with a random outline and contrast."""
     large = image.shape[0] * image.shape[1] > LARGE_PIXELS
     count = max(1, request.count) if large else max(request.count, MIN_CANDIDATES)
-    random = np.random.default_rng(request.seed)
+    random = random_generator(request.seed)
     variations = []
     for at in range(count):
         outline, contrast = OUTLINE, 1.0
@@ -320,7 +320,7 @@ def _composite(image: Image, template: _TemplateFace, warped: _WarpedFace, blend
     """
     tall, wide = template.image.shape[:2]
     native = (tall, wide) == template.target.shape
-    random = np.random.default_rng(blended.seed)
+    random = random_generator(blended.seed)
     alpha, detail, weight = (
         resize(each, (tall, wide)) for each in (blended.alpha, blended.detail, warped.source_weight)
     )

@@ -131,7 +131,7 @@ class PassControls:
         inputs = []
         for kind, scale in scales.items():
             try:
-                inputs.append(ControlInput(kind, self._control(kind).process(start), scale, drawn=True))
+                inputs.append(ControlInput(kind, self._control(kind).process(start), scale, preprocessed=True))
             except UserError as error:
                 if error.code != "no_pose":
                     raise
@@ -180,19 +180,19 @@ class Inpaint:
         progress(total, total, "Drawn")
         return candidates
 
-    def check_models(self, request: PortraitRequest, drawn: Mapping[str, Any]) -> None:
+    def check_models(self, request: PortraitRequest, facts: Mapping[str, Any]) -> None:
         """See `portrait.ports.ReproduciblePainter`; every pass must use the controls that the recipe records."""
         plan = self.plan(request)
         for face_plan in plan.faces:
-            recorded = drawn.get("faces", {}).get(str(face_plan.number), {})
-            for name, facts in recorded.items():
+            recorded = facts.get("faces", {}).get(str(face_plan.number), {})
+            for name, pass_facts in recorded.items():
                 controls = face_plan.controls[name]
-                if facts.get("follows", controls) != controls:
-                    raise _controls_differ(facts["follows"], controls)
+                if pass_facts.get("follows", controls) != controls:
+                    raise _controls_differ(pass_facts["follows"], controls)
                 inputs = tuple(ControlInput(kind, BLANK, scale) for kind, scale in controls.items())
                 options = replace(face_plan.plan.parameters.options, control_inputs=inputs)
                 parameters = replace(face_plan.plan.parameters, options=options)
-                self._painter.check_plan_models(replace(face_plan.plan, parameters=parameters), facts)
+                self._painter.check_plan_models(replace(face_plan.plan, parameters=parameters), pass_facts)
 
     def plan(self, request: PortraitRequest) -> InpaintPlan:
         """Make all choices and check them before weights are read; raises what painters and identity adapters raise."""

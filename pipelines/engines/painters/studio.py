@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipelines.engines import Engines
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
-from portrait.arrays import Image, Mask, Size
+from portrait.arrays import Image, Mask, Size, random_generator
 from portrait.errors import OperatorError, UserError
 from portrait.faces.geometry import RotatedRect, scaling_matrix, transform_face
 from portrait.faces.skin import retouch_skin, skin_mask
@@ -286,7 +286,7 @@ def _compose_portrait(subject: _Subject, backdrop: str, seed: int) -> tuple[Imag
     # A backdrop lit from the other side than the face is mirrored, so that their light agrees.
     if light.side * subject.light_side < 0:
         back, light = np.ascontiguousarray(back[:, ::-1]), replace(light, side=-light.side)
-    random = np.random.default_rng(seed)
+    random = random_generator(seed)
     noise = random.standard_normal((height, width), np.float32)
     compositor = _Compositor(back, subject, light, noise)
     before = compositor.composite(subject.plain)

@@ -9,9 +9,11 @@ from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Mask, Points
 from portrait.errors import EngineError
-from portrait.faces.mesh import BROWS, EYES, LIPS, MOUTH, NOSE
+from portrait.faces.geometry import box_slices
+from portrait.faces.mesh import BROW_ROWS, EYE_ROWS, LIPS, MOUTH, NOSE
 from portrait.faces.skin import skin_mask
 from portrait.images.filters import gaussian_blur
+from portrait.images.resize import resize, scaled_size
 from portrait.types import Box, Face, Region, Regions
 
 EDGE_SOFTNESS = 0.012
@@ -54,12 +56,10 @@ PRIORITY: tuple[Region, ...] = ("eyes", "brows", "mouth", "lips", "nose", "skin"
 
 def _face_window(shape: tuple[int, ...], box: Box) -> tuple[slice, slice, tuple[int, int]]:
     """Rows and columns about a face, empty outside of the picture, and the height and width to work on them at."""
-    room = MARGIN * max(box.width, box.height)
-    top, bottom = (int(np.clip(edge, 0, shape[0])) for edge in (box.top - room, box.bottom + room + 1))
-    left, right = (int(np.clip(edge, 0, shape[1])) for edge in (box.left - room, box.right + room + 1))
+    rows, columns = box_slices(box, shape, MARGIN)
     factor = WORKING_WIDTH / max(box.width, 1.0)
-    size = (max(2, round((bottom - top) * factor)), max(2, round((right - left) * factor)))
-    return slice(top, bottom), slice(left, right), size
+    width, height = scaled_size((rows.stop - rows.start, columns.stop - columns.start), factor, 2)
+    return rows, columns, (height, width)
 
 
 def _draw_regions(image: Image, box: Box, points: Points) -> dict[str, Mask]:
@@ -71,7 +71,7 @@ def _draw_regions(image: Image, box: Box, points: Points) -> dict[str, Mask]:
         return out
     large = (points - (columns.start, rows.start) + 0.5) * (shape[1] / wide, shape[0] / tall) - 0.5
     for name, mask in _draw_contours(shape, large).items():
-        out[name][rows, columns] = _resize(mask, (tall, wide))
+        out[name][rows, columns] = resize(mask, (tall, wide))
     return out
 
 
@@ -85,26 +85,21 @@ def _close_gaps(mask: Mask, box: Box) -> Mask:
     side = 2 * round(MAX_GAP * WORKING_WIDTH / 2) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     # Padded by nothing, so that gaps towards the window's edge are not closed.
-    solid = (_resize(mask[rows, columns], shape) > 0.3).astype(np.uint8)
+    solid = (resize(mask[rows, columns], shape) > 0.3).astype(np.uint8)
     padded = cv2.copyMakeBorder(solid, side, side, side, side, cv2.BORDER_CONSTANT)
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[side:-side, side:-side]
-    out[rows, columns] = _resize(
+    out[rows, columns] = resize(
         gaussian_blur(np.asarray(closed, np.float32), EDGE_SOFTNESS * WORKING_WIDTH / 2), (tall, wide)
     )
     return out
-
-
-def _resize(mask: Mask, shape: tuple[int, int]) -> Mask:
-    interpolation = cv2.INTER_AREA if shape[0] < mask.shape[0] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(mask, (shape[1], shape[0]), interpolation=interpolation), np.float32)
 
 
 def _draw_contours(shape: tuple[int, int], points: NDArray[np.floating]) -> dict[str, Mask]:
     """Soft masks of the regions at working size `shape` (height, width)."""
     soft = EDGE_SOFTNESS * WORKING_WIDTH
     return {
-        "eyes": gaussian_blur(_fill_hulls(shape, [points[list(each)] for each in EYES]), soft),
-        "brows": gaussian_blur(_fill_hulls(shape, [points[list(each)] for each in BROWS]), soft),
+        "eyes": gaussian_blur(_fill_hulls(shape, [points[list(each)] for each in EYE_ROWS]), soft),
+        "brows": gaussian_blur(_fill_hulls(shape, [points[list(each)] for each in BROW_ROWS]), soft),
         "mouth": gaussian_blur(_fill_polygon(shape, points[list(MOUTH)]), soft / 2),
         "lips": gaussian_blur(_fill_polygon(shape, points[list(LIPS)]), soft),
         "nose": gaussian_blur(_fill_hulls(shape, [points[list(NOSE)]]), soft),

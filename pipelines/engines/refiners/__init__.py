@@ -1,1 +1,1 @@
-"""Refiners: improve a finished portrait as a whole."""
+"""Refiners: improve a finished portrait."""

@@ -1,4 +1,4 @@
-"""DreamBooth: trains a LoRA, a new token, or both on a few photos of a person, and validates on the way."""
+"""DreamBooth: trains a LoRA, a new token, or both on a few photos of a person, with validation."""
 
 import importlib.metadata
 import time

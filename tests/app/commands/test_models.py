@@ -27,7 +27,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     manifest = Manifest({"net": Model("net", "finds", "MIT", "yes", (known,), embedded=True), "lab": research})
     monkeypatch.setattr(
-        command, "_models", lambda: ModelStore(ModelStoreSettings(folder=tmp_path / "models"), manifest)
+        command, "_model_store", lambda: ModelStore(ModelStoreSettings(folder=tmp_path / "models"), manifest)
     )
     return tmp_path / "models"
 

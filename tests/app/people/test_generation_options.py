@@ -84,7 +84,12 @@ def test_base_and_adapters_can_be_chosen(api: ApiHarness) -> None:
     app = choose(open_page(as_client(api), "create"), "text-garden")
     adapter = next(each for each in app.selectbox if each.label == "How the model is told who it draws")
     lora_label = "What was learned"
-    assert adapter.options == ["Automatic", lora_label, "One photo (InstantID)", f"{lora_label} + One photo (InstantID)"]
+    assert adapter.options == [
+        "Automatic",
+        lora_label,
+        "One photo (InstantID)",
+        f"{lora_label} + One photo (InstantID)",
+    ]
     adapter.select_index(3).run()
     next(each for each in app.segmented_control if each.label == "Quality").set_value("fast").run()
     press(app, "Make 2 portraits")

@@ -84,7 +84,7 @@ def test_health_of_an_address() -> None:
     assert not is_healthy(f"http://127.0.0.1:{free_port()}/")
 
 
-def test_a_taken_port_is_an_error_before_anything_starts(tmp_path: Path) -> None:
+def test_a_port_in_use_is_an_error_before_anything_starts(tmp_path: Path) -> None:
     import socket
 
     with socket.socket() as taken:

@@ -14,28 +14,28 @@ from portrait.training import TrainingResult, ValidationResult
 from portrait.types import Crop, TrainingSet
 from tests import fakes
 
-LOOK = ValidationResult(100, 0.41, 1.0, 0.3, False)
+VALIDATION = ValidationResult(100, 0.41, 1.0, 0.3, False)
 PICTURE = fakes.picture(1, 1, 80)
 TRAINING = TrainingSet(
     (Crop(PICTURE, "a photo of <sks> person", "1.png"),), (), {"dlib": np.ones(4, np.float32)}, (), "sks", "person"
 )
 
 
-def lesson(desk: Path) -> TrainingResult:
+def make_training_result(work_dir: Path) -> TrainingResult:
     """What came of a lesson, with files that hold nothing real."""
-    desk.mkdir(exist_ok=True)
+    work_dir.mkdir(exist_ok=True)
     for name in ("lora", "webui"):
-        (desk / name).write_bytes(name.encode())
+        (work_dir / name).write_bytes(name.encode())
     return TrainingResult(
-        lora=desk / "lora",
-        kohya_lora=desk / "webui",
+        lora=work_dir / "lora",
+        kohya_lora=work_dir / "webui",
         tokens=None,
         steps=200,
         chosen="step 100",
         trigger="sks",
         losses=tuple(0.5 / (1 + step) for step in range(200)),
-        validations=(LOOK, replace(LOOK, step=200, distance=0.5)),
-        test_results={"step 100": LOOK},
+        validations=(VALIDATION, replace(VALIDATION, step=200, distance=0.5)),
+        test_results={"step 100": VALIDATION},
         sample_images=(("a photo of <sks> person", PICTURE),),
         notes=("It stopped early & well.",),
         facts={
@@ -51,8 +51,8 @@ def lesson(desk: Path) -> TrainingResult:
     )
 
 
-def write(folder: Path, desk: Path) -> identities.StoredIdentity:
-    result = lesson(desk)
+def write(folder: Path, work_dir: Path) -> identities.StoredIdentity:
+    result = make_training_result(work_dir)
     description = identities.make_description(result, TRAINING)
     page = identity.render(description, result, TRAINING)
     assert result.lora is not None
@@ -62,20 +62,20 @@ def write(folder: Path, desk: Path) -> identities.StoredIdentity:
     )
 
 
-def test_what_was_learned_is_read_back(tmp_path: Path) -> None:
-    kept = write(tmp_path / "ann", tmp_path / "desk")
-    assert sorted(path.name for path in kept.folder.iterdir()) == [
+def test_an_identity_is_read_back(tmp_path: Path) -> None:
+    stored = write(tmp_path / "ann", tmp_path / "desk")
+    assert sorted(path.name for path in stored.folder.iterdir()) == [
         "identity.json",
         "lora-webui.safetensors",
         "lora.safetensors",
         "report.html",
     ]
-    identity = identities.read(kept.folder).identity
+    identity = identities.read(stored.folder).identity
     assert (identity.trigger, identity.class_word, identity.base) == ("sks", "person", "small")
-    assert identity.lora == kept.folder / "lora.safetensors"
+    assert identity.lora == stored.folder / "lora.safetensors"
     assert identity.tokens is None
     assert identity.mean_embeddings["dlib"].tolist() == [1, 1, 1, 1]
-    description = json.loads((kept.folder / "identity.json").read_text())
+    description = json.loads((stored.folder / "identity.json").read_text())
     assert {"schema", "base", "rank", "steps", "settings", "packages", "scores", "trigger"} <= description.keys()
     assert description["base"] == {"name": "small", "family": "sd15", "hash": "ab" * 32}
     assert description["scores"]["held_out"]["step 100"]["distance"] == 0.41

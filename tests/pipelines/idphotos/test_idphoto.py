@@ -7,9 +7,9 @@ import PIL.Image
 import pytest
 
 from pipelines.deliver import Deliver, read_recipe
+from pipelines.engines.painters.idphoto import IdPhotoPainter
 from pipelines.idphotos import presets
 from pipelines.idphotos.idphoto import (
-    IdPainter,
     IdPhoto,
     IdPhotoOptions,
     SourcePhoto,
@@ -35,7 +35,7 @@ TWELVE = (
 
 
 @pytest.fixture(scope="module")
-def sitting(astronaut: Image, finder: FaceFinder, matter: Matter) -> SourcePhoto:
+def source(astronaut: Image, finder: FaceFinder, matter: Matter) -> SourcePhoto:
     return SourcePhoto(astronaut, finder, matter)
 
 
@@ -49,9 +49,9 @@ def wider(span: Range, by: float) -> Range:
 
 
 @pytest.mark.parametrize("name", TWELVE)
-def test_the_sample_photo_meets_the_rules_of_the_picture(sitting: SourcePhoto, finder: FaceFinder, name: str) -> None:
+def test_the_sample_photo_meets_the_rules_of_the_picture(source: SourcePhoto, finder: FaceFinder, name: str) -> None:
     preset = PRESETS.find(name)
-    photo = make_id_photo(sitting, IdPhotoOptions(preset), PRESETS)
+    photo = make_id_photo(source, IdPhotoOptions(preset), PRESETS)
     assert [each for each in photo.rules if not each.ok] == []
     picture = opened(photo)
     assert picture.size == (preset.pixels.width, preset.pixels.height)
@@ -70,24 +70,24 @@ def test_the_sample_photo_meets_the_rules_of_the_picture(sitting: SourcePhoto, f
     if preset.crown == "hair":
         assert wider(preset.composition.head, tolerance).holds((chin - hair) / height)
     else:
-        skull = (eyes - hair) * sitting.head.skull / sitting.head.hair
+        skull = (eyes - hair) * source.head.skull / source.head.hair
         assert wider(preset.composition.head, tolerance).holds((chin - eyes + skull) / height)
     assert wider(preset.composition.eyes, tolerance).holds(1 - eyes / height)
     assert abs(float(face.landmarks[:2, 0].mean()) / preset.pixels.width - 0.5) < 0.02
     assert abs(face.pose.roll) < 2
 
 
-def test_what_is_wrong_with_the_photo_is_told(sitting: SourcePhoto) -> None:
-    broken = {each.name for each in sitting.rules if not each.ok}
+def test_faults_of_the_photo_are_reported(source: SourcePhoto) -> None:
+    broken = {each.name for each in source.rules if not each.ok}
     assert broken == {"mouth_open", "smile", "eye_distance"}
-    photo = make_id_photo(sitting, IdPhotoOptions(PRESETS.find("icao")), PRESETS)
+    photo = make_id_photo(source, IdPhotoOptions(PRESETS.find("icao")), PRESETS)
     assert not photo.ok
-    told = make_report(photo, PRESETS, IdPhotoOptions(photo.preset))
-    assert {line["rule"] for line in told["photo"] if not line["ok"]} == broken
-    assert all(line["tip"] for line in told["photo"] if not line["ok"])
+    report = make_report(photo, PRESETS, IdPhotoOptions(photo.preset))
+    assert {line["rule"] for line in report["photo"] if not line["ok"]} == broken
+    assert all(line["tip"] for line in report["photo"] if not line["ok"])
 
 
-def test_a_photo_framed_too_tightly_is_told(finder: FaceFinder, matter: Matter, astronaut: Image) -> None:
+def test_a_photo_framed_too_tightly_is_reported(finder: FaceFinder, matter: Matter, astronaut: Image) -> None:
     cut = SourcePhoto(np.ascontiguousarray(astronaut[30:260, 100:350]), finder, matter)
     assert not {each.name: each for each in cut.rules}["head_whole"].ok
 
@@ -103,20 +103,20 @@ def test_beyond_the_photo_there_is_background_and_no_streaks(
     assert not {each.name: each for each in photo.rules}["cut_out"].ok
 
 
-def test_the_face_keeps_its_pixels(sitting: SourcePhoto) -> None:
-    replaced = make_id_photo(sitting, IdPhotoOptions(PRESETS.find("de-passport")), PRESETS)
-    kept = make_id_photo(sitting, IdPhotoOptions(PRESETS.find("de-passport"), keep_background=True), PRESETS)
-    height, width = kept.image.shape[:2]
+def test_the_face_keeps_its_pixels(source: SourcePhoto) -> None:
+    replaced = make_id_photo(source, IdPhotoOptions(PRESETS.find("de-passport")), PRESETS)
+    original = make_id_photo(source, IdPhotoOptions(PRESETS.find("de-passport"), keep_background=True), PRESETS)
+    height, width = original.image.shape[:2]
     middle = np.s_[height * 2 // 5 : height * 7 // 10, width * 2 // 5 : width * 3 // 5]
-    assert np.abs(replaced.image[middle].astype(int) - kept.image[middle]).max() <= 1
-    assert make_report(kept, PRESETS, IdPhotoOptions(kept.preset, keep_background=True))["background"] == "kept"
+    assert np.abs(replaced.image[middle].astype(int) - original.image[middle]).max() <= 1
+    assert make_report(original, PRESETS, IdPhotoOptions(original.preset, keep_background=True))["background"] == "kept"
 
 
-def test_another_background_is_told_where_it_is_not_allowed(sitting: SourcePhoto) -> None:
-    wish = IdPhotoOptions(PRESETS.find("fr-identity"), "white")
-    photo = make_id_photo(sitting, wish, PRESETS)
+def test_another_background_is_noted_where_it_is_not_allowed(source: SourcePhoto) -> None:
+    options = IdPhotoOptions(PRESETS.find("fr-identity"), "white")
+    photo = make_id_photo(source, options, PRESETS)
     assert tuple(photo.image[3, 3]) == (255, 255, 255)
-    assert any("another background" in note for note in make_report(photo, PRESETS, wish)["notes"])
+    assert any("another background" in note for note in make_report(photo, PRESETS, options)["notes"])
 
 
 def test_the_crown_is_found_where_it_was_moved_to(
@@ -138,9 +138,9 @@ def test_a_photo_without_a_face_is_refused(finder: FaceFinder, matter: Matter) -
         SourcePhoto(np.zeros((64, 64, 3), np.uint8), finder, matter)
 
 
-def test_the_photo_with_the_fewest_faults_is_taken(sitting: SourcePhoto, finder: FaceFinder, matter: Matter) -> None:
+def test_the_photo_with_the_fewest_faults_is_chosen(source: SourcePhoto, finder: FaceFinder, matter: Matter) -> None:
     other = SourcePhoto(selfies.player("player 3"), finder, matter)
-    assert choose_photo([other, sitting]) is sitting
+    assert choose_photo([other, source]) is source
 
 
 @pytest.mark.parametrize("most", [30, 60, 120])
@@ -183,7 +183,7 @@ def quiet(done: int, total: int, doing: str, preview: Image | None = None) -> No
 def test_a_style_frames_the_photo_with_the_fewest_faults_by_its_rule(
     person: Identity, finder: FaceFinder, matter: Matter, tmp_path: Path, background: str, source: str
 ) -> None:
-    flow = Render({"idphoto": IdPainter(finder, matter, PRESETS)}, finder)
+    flow = Render({"idphoto": IdPhotoPainter(finder, matter, PRESETS)}, finder)
     request = drawn(person, preset="cn-visa-online", background=background)
     [portrait] = flow(request, quiet)
     assert portrait.reference_names == {1: "best"}
@@ -195,15 +195,15 @@ def test_a_style_frames_the_photo_with_the_fewest_faults_by_its_rule(
         assert picture.size == (preset.pixels.width, preset.pixels.height)
         assert picture.info["dpi"] == (300, 300)
         assert source in picture.info["xmp"].decode()
-    told = read_recipe(file)["drawn"]
-    assert told["preset"] == "cn-visa-online"
-    assert {"head", "file_size", "background"} <= {each["rule"] for each in told["rules"]}
+    facts = read_recipe(file)["drawn"]
+    assert facts["preset"] == "cn-visa-online"
+    assert {"head", "file_size", "background"} <= {each["rule"] for each in facts["rules"]}
     again = flow.reproduce(request, 0, quiet)
     assert np.array_equal(again.image, portrait.image)
 
 
 def test_nothing_else_is_done_to_an_id_photo(person: Identity, finder: FaceFinder, matter: Matter) -> None:
-    painter = IdPainter(finder, matter, PRESETS)
+    painter = IdPhotoPainter(finder, matter, PRESETS)
     request = drawn(person, preset="icao")
     for wrong, code in (
         (replace(request, size=Size(640, 640)), "bad_size"),
@@ -219,5 +219,5 @@ def test_nothing_else_is_done_to_an_id_photo(person: Identity, finder: FaceFinde
 def test_without_any_face_no_id_photo_is_made(person: Identity, finder: FaceFinder, matter: Matter) -> None:
     nobody = replace(person, references=(replace(person.references[0], image=np.zeros((200, 200, 3), np.uint8)),))
     with pytest.raises(UserError) as caught:
-        IdPainter(finder, matter, PRESETS).paint(drawn(nobody, preset="icao"), quiet)
+        IdPhotoPainter(finder, matter, PRESETS).paint(drawn(nobody, preset="icao"), quiet)
     assert caught.value.code == "no_face"

@@ -81,6 +81,6 @@ def test_the_same_photo_gives_the_same_pdf() -> None:
     assert sheets.encode_pdf(layout, photo(40, 50)) == sheets.encode_pdf(layout, photo(40, 50))
 
 
-def test_a_paper_too_small_is_told() -> None:
+def test_a_paper_too_small_is_an_error() -> None:
     with pytest.raises(UserError, match="does not fit"):
         sheets.arrange_photos((40.0, 50.0), (50.0, 70.0))

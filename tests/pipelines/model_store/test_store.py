@@ -38,10 +38,14 @@ class Server:
     headers: dict[str, dict[str, str]] = field(default_factory=dict)
     breaks: list[int] = field(default_factory=list)
     delay: float = 0
-    asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
 
     def gets(self, path: str = "") -> list[dict[str, str]]:
-        return [headers for method, asked, headers in self.asked if method == "GET" and asked.startswith(path)]
+        return [
+            headers
+            for method, path_requested, headers in self.requests
+            if method == "GET" and path_requested.startswith(path)
+        ]
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def server() -> Iterator[Server]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            state.asked.append((self.command, self.path, dict(self.headers)))
+            state.requests.append((self.command, self.path, dict(self.headers)))
             self.close_connection = True
             body, extra = state.files.get(self.path), state.headers.get(self.path, {})
             if body is None or "X-Error-Code" in extra:
@@ -62,8 +66,8 @@ def server() -> Iterator[Server]:
                 self.end_headers()
                 return
             etag = f'"{hashlib.sha256(body).hexdigest()}"'
-            asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-            start = int(asked[1]) if asked and self.headers.get("If-Range", etag) == etag else 0
+            requested = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            start = int(requested[1]) if requested and self.headers.get("If-Range", etag) == etag else 0
             self.send_response(206 if start else 200)
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
@@ -116,9 +120,9 @@ def states(models: ModelStore, *names: str) -> dict[str, str]:
 def test_a_pulled_file_lies_in_its_place_and_is_recorded(server: Server, tmp_path: Path) -> None:
     server.files["/net.bin"] = BYTES
     models = store(tmp_path, one(Source("url", server.url + "/net.bin")))
-    told: list[tuple[int, int, str]] = []
+    notices: list[tuple[int, int, str]] = []
 
-    pulled = models.pull(["net"], lambda done, total, doing, preview=None: told.append((done, total, doing)))
+    pulled = models.pull(["net"], lambda done, total, doing, preview=None: notices.append((done, total, doing)))
 
     assert pulled[0].fetched == ("net.bin",)
     assert models.file("net", "net.bin").read_bytes() == BYTES
@@ -126,7 +130,7 @@ def test_a_pulled_file_lies_in_its_place_and_is_recorded(server: Server, tmp_pat
     assert left(tmp_path) == {"net/net.bin", "lock.json"}
     recorded = json.loads((tmp_path / "lock.json").read_text())["models"]["net"]["net.bin"]
     assert recorded == {"sha256": sha(BYTES), "size": len(BYTES), "source": server.url + "/net.bin", "commit": ""}
-    assert told[-1] == (len(BYTES), len(BYTES), "net/net.bin")
+    assert notices[-1] == (len(BYTES), len(BYTES), "net/net.bin")
     assert models.pull(["net"])[0].unchanged == ("net.bin",)
     assert len(server.gets()) == 1
 
@@ -139,7 +143,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(server: Server, tmp_path
     models.pull(["net"])
 
     assert models.file("net", "net.bin").read_bytes() == BYTES
-    assert [asked.get("Range") for asked in server.gets()] == [None, "bytes=1000000-"]
+    assert [headers.get("Range") for headers in server.gets()] == [None, "bytes=1000000-"]
 
 
 def test_the_next_pull_goes_on_from_the_last_one(
@@ -185,7 +189,7 @@ def test_a_wrong_hash_leaves_nothing(server: Server, tmp_path: Path) -> None:
     assert left(tmp_path) == set()
 
 
-def test_the_first_source_that_answers_is_taken(server: Server, tmp_path: Path) -> None:
+def test_the_first_source_that_responds_is_used(server: Server, tmp_path: Path) -> None:
     server.files["/mirror"] = BYTES
     models = store(
         tmp_path, one(Source("url", server.url + "/gone"), Source("url", server.url + "/mirror"), known=BYTES)
@@ -234,7 +238,8 @@ from pipelines.model_store.store import *
 from portrait.errors import OperatorError
 resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
 file = ModelFile("net.bin", (Source("url", sys.argv[2]),))
-models = ModelStore(ModelStoreSettings(folder=Path(sys.argv[1])), Manifest({"net": Model("net", "test", "MIT", "yes", (file,))}))
+manifest = Manifest({"net": Model("net", "test", "MIT", "yes", (file,))})
+models = ModelStore(ModelStoreSettings(folder=Path(sys.argv[1])), manifest)
 try:
     models.pull(["net"])
 except OperatorError as error:
@@ -372,13 +377,13 @@ def _carried(**archive: str) -> Manifest:
         )
         for name in ("one", "two")
     }
-    told = {
+    fields = {
         "requirement": "carrier==1.0",
         "kind": "wheel",
         "platform": "manylinux_2_28_x86_64",
         "python": "3.12",
     } | archive
-    return Manifest(models, {"carrier": Archive(**told)})  # pyright: ignore[reportArgumentType]
+    return Manifest(models, {"carrier": Archive(**fields)})  # pyright: ignore[reportArgumentType]
 
 
 @pytest.fixture
@@ -428,7 +433,7 @@ def test_an_index_without_the_archive_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_member_is_found_in_an_sdist_below_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def made(archive: Archive, folder: Path, tell: object) -> Path:
+    def made(archive: Archive, folder: Path, report: object) -> Path:
         (tmp_path / "one.bin").write_bytes(b"one")
         with tarfile.open(folder / "carrier-1.0.tar.gz", "w:gz") as sdist:
             sdist.add(tmp_path / "one.bin", "carrier-1.0/carrier/one.bin")
@@ -456,7 +461,7 @@ def test_a_zip_by_url_comes_once_for_all_its_files(server: Server, tmp_path: Pat
     assert left(tmp_path / "models") == {"pack/det.onnx", "pack/rec.onnx", "lock.json"}
 
 
-def test_a_zip_with_a_wrong_member_is_not_kept(server: Server, tmp_path: Path) -> None:
+def test_a_zip_with_a_wrong_member_is_deleted(server: Server, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "pack.zip", "w") as pack:
         pack.writestr("net.bin", b"other")
     server.files["/pack.zip"] = (tmp_path / "pack.zip").read_bytes()

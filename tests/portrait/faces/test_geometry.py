@@ -81,14 +81,14 @@ def test_face_moves_into_a_levelled_crop_with_its_roll_taken_off() -> None:
     ],
 )
 def test_fit_stays_inside_and_keeps_the_roll(frame: RotatedRect, size: Size) -> None:
-    fitted = fit_inside(frame, size)
-    corners = fitted.corners()
+    inside = fit_inside(frame, size)
+    corners = inside.corners()
     assert corners.min() >= -1e-6
     assert corners[:, 0].max() <= size.width + 1e-6
     assert corners[:, 1].max() <= size.height + 1e-6
-    assert fitted.roll == frame.roll
-    assert fitted.width > 20
-    assert fitted.height > 20
+    assert inside.roll == frame.roll
+    assert inside.width > 20
+    assert inside.height > 20
 
 
 def test_fit_leaves_alone_what_fits() -> None:
@@ -139,7 +139,7 @@ def test_pitch_is_positive_with_the_chin_down(pitch: float) -> None:
     assert pose_from_landmarks(five).pitch == pytest.approx(pitch, abs=12)
 
 
-def test_around_is_the_box_of_the_points() -> None:
+def test_bounding_box_holds_the_points() -> None:
     box = bounding_box(np.array([[3, 4], [10, 2], [5, 9]], np.float32))
     assert (box.left, box.top, box.right, box.bottom) == (3, 2, 10, 9)
 

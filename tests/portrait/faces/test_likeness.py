@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -24,3 +26,13 @@ def test_table_is_symmetric() -> None:
     table = distance_matrix("dlib", vectors)
     assert table == pytest.approx(table.T)
     assert np.diag(table) == pytest.approx(0)
+
+
+def test_the_memory_of_a_distance_matrix_is_that_of_its_result() -> None:
+    vectors = [np.random.default_rng(number).random(128, np.float32) for number in range(400)]
+    tracemalloc.start()
+    table = distance_matrix("dlib", vectors)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * (table.nbytes + 400 * 128 * 8)
+    assert table[3, 7] == pytest.approx(np.linalg.norm(vectors[3] - vectors[7]), abs=1e-6)

@@ -25,17 +25,17 @@ def test_skin_is_the_face_without_its_features() -> None:
 def test_skin_is_found_in_any_tone_in_grey_and_without_a_mesh() -> None:
     face = made_face()
     bare = Face(face.box, face.landmarks, None, {}, face.pose, 1.0)
-    whole = skin.skin_mask(made_picture(), face).sum()
+    full = skin.skin_mask(made_picture(), face).sum()
     dark = selfies.lit(made_picture(), -2)
     grey = grey_of(made_picture())
-    assert skin.skin_mask(dark, face).sum() > 0.8 * whole
-    assert skin.skin_mask(grey, face).sum() > 0.7 * whole
+    assert skin.skin_mask(dark, face).sum() > 0.8 * full
+    assert skin.skin_mask(grey, face).sum() > 0.7 * full
     without = skin.skin_mask(made_picture(), bare)
-    assert without.sum() > 0.5 * whole
+    assert without.sum() > 0.5 * full
     assert without[130, 115] == without[205, 150] == 0
 
 
-def test_the_neck_is_only_skin_when_asked_for() -> None:
+def test_the_neck_is_only_skin_on_request() -> None:
     image, face = made_picture(), made_face()
     image[250:, 110:190] = image[150:200, 110:190].mean(axis=(0, 1)).astype(np.uint8)
     assert skin.skin_mask(image, face)[265, 150] == 0
@@ -74,8 +74,8 @@ def test_shine_and_shadows_under_the_eyes_grow_less() -> None:
     cv2.ellipse(spots, (150, 165), (7, 10), 0, 0, 360, 45, -1)
     for x in (115, 185):
         cv2.ellipse(spots, (x, 147), (18, 5), 0, 0, 360, -35, -1)
-    made = np.clip(image + cv2.GaussianBlur(spots, (0, 0), 3)[..., None], 0, 255).astype(np.uint8)
-    light = [color.to_lab(each)[..., 0] for each in (made, skin.retouch_skin(made, face, 1))]
+    painted = np.clip(image + cv2.GaussianBlur(spots, (0, 0), 3)[..., None], 0, 255).astype(np.uint8)
+    light = [color.to_lab(each)[..., 0] for each in (painted, skin.retouch_skin(painted, face, 1))]
     assert light[1][163:168, 148:153].mean() < light[0][163:168, 148:153].mean() - 1
     assert light[1][146:149, 110:120].mean() > light[0][146:149, 110:120].mean() + 1
 

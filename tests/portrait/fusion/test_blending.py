@@ -25,7 +25,7 @@ def mesh(astronaut_face: Face) -> Points:
 
 
 @pytest.fixture(scope="session")
-def scene(astronaut: Image, mesh: Points) -> TargetFace:
+def target(astronaut: Image, mesh: Points) -> TargetFace:
     return analyze_target(astronaut, mesh)
 
 
@@ -41,63 +41,64 @@ def test_a_tone_is_the_line_its_colours_lie_on() -> None:
     assert np.abs(tone(np.zeros((1, 1), np.float32))).max() < 9  # black has little colour
 
 
-def test_a_face_in_its_own_light_is_hardly_changed(scene: TargetFace, mesh: Points) -> None:
-    drawn = relight(scene, scene.lab, mesh, scene.occluded, 1.0)
-    skin = scene.skin > 0.9
-    assert np.linalg.norm(drawn - scene.lab, axis=2)[skin].mean() < 4
+def test_a_face_in_its_own_light_is_hardly_changed(target: TargetFace, mesh: Points) -> None:
+    relit = relight(target, target.lab, mesh, target.occluded, 1.0)
+    skin = target.skin > 0.9
+    assert np.linalg.norm(relit - target.lab, axis=2)[skin].mean() < 4
 
 
 @pytest.mark.parametrize("cast", [(-25, 0, 0), (10, 0, 0), (0, 15, 20), (-15, -8, -15)])
-def test_another_light_is_taken_off(cast: tuple[float, float, float], scene: TargetFace, mesh: Points) -> None:
-    drawn = relight(scene, (scene.lab + np.array(cast)).astype(np.float32), mesh, scene.occluded, 1.0)
-    skin = scene.skin > 0.9
-    assert np.abs(np.median(drawn[skin] - scene.lab[skin], axis=0)).max() < 3
+def test_another_light_is_taken_off(cast: tuple[float, float, float], target: TargetFace, mesh: Points) -> None:
+    relit = relight(target, (target.lab + np.array(cast)).astype(np.float32), mesh, target.occluded, 1.0)
+    skin = target.skin > 0.9
+    assert np.abs(np.median(relit[skin] - target.lab[skin], axis=0)).max() < 3
 
 
-def test_a_noses_shadow_goes_and_a_moustache_stays(scene: TargetFace, mesh: Points) -> None:
-    lip = region_mask(mesh, "philtrum", scene.shape, 1.0) * (1 - feature_mask(mesh, scene.shape, 0.0, names="lips"))
+def test_a_noses_shadow_goes_and_a_moustache_stays(target: TargetFace, mesh: Points) -> None:
+    lip = region_mask(mesh, "philtrum", target.shape, 1.0) * (1 - feature_mask(mesh, target.shape, 0.0, names="lips"))
 
     def darker(colour: float) -> float:
-        """Steps of L by which a lip that is 30 darker, with so much more colour, is drawn darker."""
-        dark = (scene.lab * (1, colour, colour) - (30, 0, 0) - scene.lab) * lip[..., None]
-        clean, drawn = (
-            relight(scene, each.astype(np.float32), mesh, scene.occluded, 1.0) for each in (scene.lab, scene.lab + dark)
+        """Steps of L by which a lip that is 30 darker, with so much more colour, is relit darker."""
+        dark = (target.lab * (1, colour, colour) - (30, 0, 0) - target.lab) * lip[..., None]
+        clean, relit = (
+            relight(target, each.astype(np.float32), mesh, target.occluded, 1.0)
+            for each in (target.lab, target.lab + dark)
         )
-        return float((clean - drawn)[lip > 0.9][:, 0].mean())
+        return float((clean - relit)[lip > 0.9][:, 0].mean())
 
     shadow, moustache = darker(1.8), darker(0.6)
     assert moustache > 15
     assert shadow < 0.7 * moustache
 
 
-def test_a_picture_seated_in_itself_stays_itself(scene: TargetFace, mesh: Points, astronaut: Image) -> None:
-    settled, share = blend_into(scene, scene.lab, mesh, NOTHING)
-    assert np.abs(settled.astype(int) - astronaut)[share > 0].max() <= 2
-    assert share[feature_mask(mesh, scene.shape, 0.0, names="eyes lips") > 0.9].min() > 0.97
-    assert share[region_mask(mesh, "oval", scene.shape) < 0.01].max() == 0
+def test_a_face_blended_into_itself_stays_the_same(target: TargetFace, mesh: Points, astronaut: Image) -> None:
+    blended, share = blend_into(target, target.lab, mesh, NOTHING)
+    assert np.abs(blended.astype(int) - astronaut)[share > 0].max() <= 2
+    assert share[feature_mask(mesh, target.shape, 0.0, names="eyes lips") > 0.9].min() > 0.97
+    assert share[region_mask(mesh, "oval", target.shape) < 0.01].max() == 0
 
 
-def test_brows_are_settled_with_the_skin_around_them(scene: TargetFace, mesh: Points) -> None:
-    lighter = (scene.lab + np.array((10, 0, 0))).astype(np.float32)
-    settled, share = blend_into(scene, lighter, mesh, NOTHING)
-    step = lighter[..., 0] - to_lab(settled)[..., 0]
-    brows = feature_mask(mesh, scene.shape, 0.0, names="brows") * share
-    around = feature_mask(mesh, scene.shape, 0.05, names="brows") * share * (brows < 0.01)
+def test_brows_are_adapted_with_the_skin_beside_them(target: TargetFace, mesh: Points) -> None:
+    lighter = (target.lab + np.array((10, 0, 0))).astype(np.float32)
+    blended, share = blend_into(target, lighter, mesh, NOTHING)
+    step = lighter[..., 0] - to_lab(blended)[..., 0]
+    brows = feature_mask(mesh, target.shape, 0.0, names="brows") * share
+    beside = feature_mask(mesh, target.shape, 0.05, names="brows") * share * (brows < 0.01)
     assert step[brows > 0.9].mean() > 1
-    assert step[brows > 0.9].mean() == pytest.approx(step[around > 0.9].mean(), abs=1.5)
+    assert step[brows > 0.9].mean() == pytest.approx(step[beside > 0.9].mean(), abs=1.5)
 
 
-def test_the_seam_goes_round_what_does_not_fit(scene: TargetFace, mesh: Points) -> None:
-    odd = scene.lab.copy()
+def test_the_seam_goes_round_what_does_not_fit(target: TargetFace, mesh: Points) -> None:
+    odd = target.lab.copy()
     x, y = (int(value) for value in mesh[215, :2])  # the left of the jaw
     odd[y - 8 : y + 9, x : x + 10] += (-40, 0, 0)
-    assert seam_mask(scene, scene.lab, mesh, NOTHING)[y, x + 6] > 0.9
-    assert seam_mask(scene, odd, mesh, NOTHING)[y, x + 6] < 0.1
+    assert seam_mask(target, target.lab, mesh, NOTHING)[y, x + 6] > 0.9
+    assert seam_mask(target, odd, mesh, NOTHING)[y, x + 6] < 0.1
 
 
-def test_hair_is_replaced_by_skin_but_not_over_the_eyes(scene: TargetFace, mesh: Points) -> None:
-    bare = covered_skin_mask(scene, mesh, np.ones((512, 512), np.float32))
-    assert bare[feature_mask(mesh, scene.shape, 0.0) > 0.99].mean() < 0.2
+def test_hair_is_replaced_by_skin_but_not_over_the_eyes(target: TargetFace, mesh: Points) -> None:
+    bare = covered_skin_mask(target, mesh, np.ones((512, 512), np.float32))
+    assert bare[feature_mask(mesh, target.shape, 0.0) > 0.99].mean() < 0.2
     assert bare[int(mesh[151, 1]), int(mesh[151, 0])] > 0.99
 
 

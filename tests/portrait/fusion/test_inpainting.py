@@ -135,7 +135,7 @@ def test_the_second_fusion_gives_eyes_and_no_lips(regions: dict[Region, Mask], f
     assert (found.fused[regions["skin"] == 0][found.face[regions["skin"] == 0] == 0] == 0).all()
 
 
-def test_what_is_taken_is_within_what_is_drawn(regions: dict[Region, Mask], face: Face) -> None:
+def test_masks_lie_within_the_drawn_area(regions: dict[Region, Mask], face: Face) -> None:
     found = pass_areas(regions, face, 1.0)
     assert (found.skin[found.face == 0] == 0).all()
     assert (found.fused[found.face == 0] == 0).all()
@@ -148,7 +148,7 @@ def test_strands_across_a_face_belong_to_it(regions: dict[Region, Mask], face: F
     assert pass_areas(crossed, face, 0.5).face[145, 150] == 1
 
 
-def test_a_face_of_which_nothing_is_seen_is_not_drawn(regions: dict[Region, Mask], face: Face) -> None:
+def test_a_hidden_face_is_not_drawn(regions: dict[Region, Mask], face: Face) -> None:
     empty: dict[Region, Mask] = {name: np.zeros_like(mask) for name, mask in regions.items()}
     found = pass_areas(empty, face, 0.5)
     assert not any(mask.any() for mask in (found.face, found.boundary, found.skin, found.fused))
@@ -173,22 +173,22 @@ def test_nothing_changes_where_nothing_is_taken(start: np.ndarray) -> None:
 def test_what_the_network_loses_is_no_drawing_at_the_edge(start: np.ndarray) -> None:
     """It gives everything back duller and smoother; at a share of a tenth a hundredth of that is seen."""
     share = np.full((SIDE, SIDE), 0.1, np.float32)
-    kept = cv2.GaussianBlur(start.astype(np.float32), (0, 0), 2) * 0.9
-    out = blend_back(start, kept, kept, share).astype(float)
-    lost = np.abs(kept - start).mean()
+    round_trip = cv2.GaussianBlur(start.astype(np.float32), (0, 0), 2) * 0.9
+    out = blend_back(start, round_trip, round_trip, share).astype(float)
+    lost = np.abs(round_trip - start).mean()
     assert np.abs(out - start).mean() < 0.02 * lost
-    plain = start + (kept - start) * 0.1
+    plain = start + (round_trip - start) * 0.1
     assert np.abs(plain - start).mean() > 0.09 * lost
 
 
 def test_a_change_beside_that_is_taken(start: np.ndarray) -> None:
     share = np.full((SIDE, SIDE), 0.5, np.float32)
-    kept = start * np.float32(0.9)
-    out = blend_back(start, kept + 20, kept, share).astype(float)
+    round_trip = start * np.float32(0.9)
+    out = blend_back(start, round_trip + 20, round_trip, share).astype(float)
     expected = start + 0.5 * 20 - 0.25 * 0.1 * start.astype(float)
     assert np.abs(out - expected).max() < 1.01
 
 
 def test_the_numbers_are_in_order() -> None:
-    assert 0 < GROWN < inpainting.RING[1]
-    assert inpainting.RING[0] < 0
+    assert 0 < GROWN < inpainting.BOUNDARY[1]
+    assert inpainting.BOUNDARY[0] < 0

@@ -52,7 +52,7 @@ def test_a_mole_is_odd_but_not_in_front(astronaut: Image, astronaut_face: Face) 
     assert occlusion_mask(spotted, mesh)[y, x] < 0.1
 
 
-def test_glasses_are_told_from_hair(astronaut: Image, astronaut_face: Face) -> None:
+def test_glasses_are_separated_from_hair(astronaut: Image, astronaut_face: Face) -> None:
     mesh = astronaut_face.mesh
     assert mesh is not None
     hidden, glasses = split_glasses(astronaut, mesh, occlusion_mask(astronaut, mesh))

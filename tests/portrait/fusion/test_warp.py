@@ -67,7 +67,7 @@ def test_halves_that_are_alike_stay_alike_however_the_head_is_turned(head: Point
     assert np.abs(symmetrize(turned, 1.0) - turned).max() < 0.05
 
 
-def test_a_turned_person_is_brought_back_to_the_front(head: Points) -> None:
+def test_a_turned_person_is_posed_frontally(head: Points) -> None:
     turned = (2 * head @ turn(-35).T + (500, 300, 0)).astype(np.float32)
     assert np.abs(match_pose(turned, head, -35, 0.0) - head).max() < 0.1
 
@@ -82,7 +82,7 @@ def test_the_outline_follows_the_model_and_the_middle_stays_the_persons(head: Po
     assert np.abs(led - own)[apart > 30].max() < np.abs(led - own).max() / 4
 
 
-def test_longitude_runs_from_left_to_right_whichever_way_the_head_looks(head: Points) -> None:
+def test_longitude_runs_from_left_to_right_for_every_head_pose(head: Points) -> None:
     for yaw in (-40, 0, 40):
         along = longitude((head @ turn(yaw).T).astype(np.float32))
         assert along[33] < -20
@@ -90,7 +90,7 @@ def test_longitude_runs_from_left_to_right_whichever_way_the_head_looks(head: Po
         assert abs(along[1]) < 2
 
 
-def test_a_face_from_the_front_is_seen_whole_and_a_profile_by_half(head: Points) -> None:
+def test_all_of_a_frontal_face_is_visible_and_half_of_a_profile(head: Points) -> None:
     assert point_visibility(head, 0).min() == 1
     left, right = (
         point_visibility(head, 45),
@@ -124,11 +124,11 @@ def test_the_map_onto_itself_changes_nothing(head: Points) -> None:
     image = np.dstack([rows * 2, columns * 2, rows + columns]).astype(np.uint8)
     points = head * 0.4 + np.array([60, 45, 0], np.float32)
     (grid,) = thin_plate_spline(points, [points], (90, 120))
-    drawn = warp_image(image, upsample_grid(grid, (90, 120)))
-    assert np.abs(drawn[10:80, 30:90].astype(int) - image[10:80, 30:90]).mean() < 1
+    warped = warp_image(image, upsample_grid(grid, (90, 120)))
+    assert np.abs(warped[10:80, 30:90].astype(int) - image[10:80, 30:90]).mean() < 1
 
 
-def test_values_are_spread_around_their_points(head: Points) -> None:
+def test_values_are_interpolated_about_their_points(head: Points) -> None:
     points = head + np.array([100, 100, 0], np.float32)
     mask = interpolate_points((head[:, 0] < 0).astype(float), points, (200, 200), 8)
     assert mask.shape == (200, 200)

@@ -1,4 +1,4 @@
-"""Edits of pictures: what stays is kept to the pixel, and what cannot be done is said."""
+"""Edits of pictures: what stays is unchanged to the pixel, and what cannot be done is said."""
 
 from dataclasses import replace
 from typing import Any
@@ -47,8 +47,8 @@ def test_an_extended_picture_keeps_its_pixels_and_gets_the_shape(
     band = max(2, round(min(width, height) / 32))
     across = (band, width - band) if wide > width else (0, width)
     down = (band, height - band) if tall > height else (0, height)
-    kept = made[sheet.top + down[0] : sheet.top + down[1], sheet.left + across[0] : sheet.left + across[1]]
-    assert np.array_equal(kept, image[down[0] : down[1], across[0] : across[1]])
+    unchanged = made[sheet.top + down[0] : sheet.top + down[1], sheet.left + across[0] : sheet.left + across[1]]
+    assert np.array_equal(unchanged, image[down[0] : down[1], across[0] : across[1]])
     outside = np.ones((tall, wide), bool)
     outside[sheet.top : sheet.top + height, sheet.left : sheet.left + width] = False
     assert made[outside].max() == 0
@@ -132,13 +132,13 @@ def test_an_edit_that_draws_everything_anew_takes_the_drawing() -> None:
         (edit(image=np.zeros((64, 8001, 3), np.uint8)), "bad_size", "64 to 8000"),
     ],
 )
-def test_what_cannot_be_drawn_is_told(given: Edit, code: str, says: str) -> None:
+def test_an_edit_that_cannot_be_drawn_is_refused(given: Edit, code: str, says: str) -> None:
     with pytest.raises(UserError, match=says) as caught:
         edits.check(given)
     assert caught.value.code == code
 
 
-def test_masks_of_another_size_are_brought_to_the_picture_when_they_have_its_shape() -> None:
+def test_masks_of_the_same_aspect_ratio_are_resized() -> None:
     assert edits.fit_mask(spot(80, 60), 120, 160).shape == (160, 120)
     assert edits.fit_mask(spot(), 120, 160).sum() == spot().sum()
     with pytest.raises(UserError, match="another shape") as caught:
@@ -156,7 +156,7 @@ def test_outlines_become_masks() -> None:
         assert caught.value.code == "bad_mask"
 
 
-def test_what_was_told_of_an_edit_is_read_again() -> None:
+def test_an_edit_survives_the_round_trip_through_json() -> None:
     area = [[[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]]]
     first = edit("repaint", extra_prompt="a tie", area=area, mask=edits.polygon_mask(area, 120, 160))
     again = edits.from_dict(edits.to_dict(first), picture())
@@ -173,7 +173,7 @@ def test_what_was_told_of_an_edit_is_read_again() -> None:
 
 
 @pytest.mark.parametrize("given", ["16x9", "16:", ":9", "0:9", "-1:2", "1.5:1", "99999999999:9"])
-def test_what_is_no_shape_is_told(given: str) -> None:
+def test_an_invalid_aspect_ratio_is_refused(given: str) -> None:
     with pytest.raises(UserError, match="16:9") as caught:
         edits.parse_shape(given)
     assert caught.value.code == "bad_edit"

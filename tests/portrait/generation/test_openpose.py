@@ -15,9 +15,9 @@ from portrait.generation.openpose import (
 )
 
 
-def person(**seen: tuple[float, float]) -> Skeleton:
+def person(**visible: tuple[float, float]) -> Skeleton:
     joints = np.full((len(JOINTS), 2), np.nan, np.float32)
-    for name, place in seen.items():
+    for name, place in visible.items():
         joints[JOINTS.index(name.replace("_", " "))] = place
     return Skeleton(joints, np.empty((0, 2), np.float32))
 
@@ -31,7 +31,7 @@ def test_every_limb_has_its_colour_and_the_published_ends() -> None:
     assert tuple(drawn[100, 100]) == COLOURS[2]
 
 
-def test_what_is_not_seen_is_not_drawn() -> None:
+def test_invisible_joints_are_not_drawn() -> None:
     assert not draw_skeletons([], Size(64, 64)).any()
     alone = draw_skeletons([person(right_shoulder=(32, 32))], Size(512, 512))
     assert np.argwhere(alone.any(axis=2)).min() >= 28
@@ -48,8 +48,8 @@ def test_people_stand_beside_each_other() -> None:
 def test_sticks_are_as_wide_as_the_picture_is_large() -> None:
     widths = []
     for side in (512, 1024):
-        shown = person(nose=(side / 2, side / 4), neck=(side / 2, side * 3 / 4))
-        widths.append(int(draw_skeletons([shown], Size(side, side))[side // 2].any(axis=1).sum()))
+        visible = person(nose=(side / 2, side / 4), neck=(side / 2, side * 3 / 4))
+        widths.append(int(draw_skeletons([visible], Size(side, side))[side // 2].any(axis=1).sum()))
     assert 1.8 < widths[1] / widths[0] < 2.2
 
 
@@ -57,5 +57,5 @@ def test_dots_of_a_face_come_of_its_mesh() -> None:
     mesh = np.arange(478 * 3, dtype=np.float32).reshape(478, 3)
     assert len(FACE) == len(face_points(mesh)) == 70
     assert len(face_points(mesh[:468])) == 68
-    shown = Skeleton(person().joints, np.array([[20, 30]], np.float32))
-    assert tuple(draw_skeletons([shown], Size(512, 512))[30, 20]) == (255, 255, 255)
+    visible = Skeleton(person().joints, np.array([[20, 30]], np.float32))
+    assert tuple(draw_skeletons([visible], Size(512, 512))[30, 20]) == (255, 255, 255)

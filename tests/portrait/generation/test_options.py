@@ -5,7 +5,7 @@ import numpy as np
 from portrait.generation.options import GenerationOptions, from_dict, to_dict
 
 
-def test_a_technique_that_is_told_is_read_back() -> None:
+def test_options_survive_the_round_trip_through_json() -> None:
     technique = GenerationOptions(
         base="xl",
         identities=("lora", "instantid"),
@@ -15,14 +15,14 @@ def test_a_technique_that_is_told_is_read_back() -> None:
         freeu=True,
         landmarks=np.ones((5, 2), np.float32),
     )
-    said = to_dict(technique)
-    back = from_dict(json.loads(json.dumps(said)))
-    assert to_dict(back) == said
+    values = to_dict(technique)
+    back = from_dict(json.loads(json.dumps(values)))
+    assert to_dict(back) == values
     assert back.guidance == 0.0
     assert back.landmarks is not None
     assert back.landmarks.dtype == np.float32
 
 
-def test_what_is_usual_is_not_told_and_no_place_is() -> None:
+def test_defaults_and_paths_are_not_in_the_json() -> None:
     assert to_dict(GenerationOptions()) == {}
     assert to_dict(GenerationOptions(base="/home/ann/models/xl")) == {"base": "xl"}

@@ -6,13 +6,13 @@ from portrait.errors import UserError
 from portrait.generation.passes import Passes, control_scales, with_strengths
 
 
-def test_a_technique_may_wish_each_pass_and_control_otherwise() -> None:
-    wished = with_strengths(Passes(controls={"tile": 0.5}), {"face": 0.6, "ring": 0, "canny": 0.8, "lora": 0.9})
-    assert (wished.face, wished.ring, wished.seam) == (0.6, 0, Passes().seam)
-    assert wished.controls == {"tile": 0.5, "canny": 0.8}
+def test_options_may_change_the_strength_of_each_pass_and_control() -> None:
+    changed = with_strengths(Passes(controls={"tile": 0.5}), {"face": 0.6, "ring": 0, "canny": 0.8, "lora": 0.9})
+    assert (changed.face, changed.ring, changed.seam) == (0.6, 0, Passes().seam)
+    assert changed.controls == {"tile": 0.5, "canny": 0.8}
 
 
-def test_what_is_followed_depends_on_pass_and_family() -> None:
+def test_controls_depend_on_pass_and_family() -> None:
     assert control_scales(Passes(), "face", "sd15") == {"canny": 0.5, "pose": 0.5, "color": 0.85}
     assert control_scales(Passes(), "face", "sdxl") == {"canny": 0.5}
     assert control_scales(Passes(), "ring", "sdxl") == {"canny": 1.0, "tile": 1.0}
@@ -24,7 +24,7 @@ def test_a_control_can_be_weakened_or_left_out() -> None:
 
 
 @pytest.mark.parametrize("strengths", [{"face": 1.5}, {"seam": -0.1}, {"tile": 2.0}])
-def test_a_pass_stronger_than_whole_is_refused(strengths: dict[str, float]) -> None:
+def test_a_strength_above_one_is_refused(strengths: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(strengths))) as caught:
         with_strengths(Passes(), strengths)
     assert caught.value.code == "bad_technique"

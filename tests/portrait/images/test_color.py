@@ -20,7 +20,7 @@ SKIN, HAIR, WALL, LIP = (205, 160, 135), (60, 42, 30), (120, 125, 130), (170, 90
 MONK = ["f6ede4", "f3e7db", "f7ead0", "eadaba", "d7bd96", "a07e56", "825c43", "604134", "3a312a", "292420"]
 
 
-def ring(count: int, centre: tuple[float, float], width: float, height: float) -> NDArray[np.float64]:
+def circle(count: int, centre: tuple[float, float], width: float, height: float) -> NDArray[np.float64]:
     angles = np.linspace(0, math.tau, count, endpoint=False) - math.pi / 2
     return np.array(centre) + np.stack([np.cos(angles) * width / 2, np.sin(angles) * height / 2], axis=1)
 
@@ -33,7 +33,7 @@ def made_face() -> Face:
         parts += [(eyes, (x, 130), 34, 12), (brows, (x, 108), 44, 8), (below, (x, 145), 36, 12)]
         parts += [(cheeks, (x, 172), 26, 20)]
     for indices, centre, width, height in parts:
-        mesh[list(indices)] = ring(len(indices), centre, width, height)
+        mesh[list(indices)] = circle(len(indices), centre, width, height)
     five = np.array([[115, 130], [185, 130], [150, 165], [125, 205], [175, 205]], np.float32)
     points: Points = np.column_stack([mesh, np.zeros(len(mesh))]).astype(np.float32)
     return Face(bounding_box(points[list(OVAL)]), five, points, {}, Pose(0, 0, 0), 1.0)

@@ -80,7 +80,7 @@ def test_only_what_hangs_together_with_the_face_stays() -> None:
     assert keep_connected(np.zeros((200, 200), np.float32), FACE).sum() == 0
 
 
-def test_neighbours_are_told_apart_along_the_edge_between_them() -> None:
+def test_neighbours_are_separated_along_the_edge_between_them() -> None:
     image = np.full((200, 300, 3), 220, np.uint8)
     image[60:, 20:150], image[60:, 150:280] = (160, 60, 50), (50, 70, 160)
     confidence = np.zeros((200, 300), np.float32)
@@ -109,9 +109,9 @@ def test_foreground_colours_are_free_of_the_old_background() -> None:
     person, old = np.full((200, 200, 3), (90, 60, 40), np.uint8), np.full((200, 200, 3), (250, 250, 250), np.uint8)
     photo = composite(person, old, alpha)
     found = estimate_foreground(photo, alpha, 36)
-    seen = (alpha > 0.1) & (alpha < 0.95)
-    off = np.abs(found[seen].astype(int) - person[seen]).mean()
-    assert np.abs(photo[seen].astype(int) - person[seen]).mean() > 60
+    visible = (alpha > 0.1) & (alpha < 0.95)
+    off = np.abs(found[visible].astype(int) - person[visible]).mean()
+    assert np.abs(photo[visible].astype(int) - person[visible]).mean() > 60
     assert off < 6
     assert np.array_equal(found[alpha >= 1], photo[alpha >= 1])
 

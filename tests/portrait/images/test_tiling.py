@@ -66,15 +66,15 @@ def test_pictures_that_grow_are_put_together_at_their_new_size(factor: int) -> N
 
 
 def test_every_tile_of_a_large_picture_has_one_size() -> None:
-    seen = set()
+    shapes = set()
 
-    def look(tile: Image) -> np.ndarray:
-        seen.add(tile.shape)
+    def record(tile: Image) -> np.ndarray:
+        shapes.add(tile.shape)
         return tile.astype(np.float32)
 
     image = noise(333, 217)
-    assert (process_tiled(image, look, SMALL) == image).all()
-    assert seen == {(48, 48, 3)}
+    assert (process_tiled(image, record, SMALL) == image).all()
+    assert shapes == {(48, 48, 3)}
 
 
 def test_memory_holds_one_row_of_tiles_beside_the_result() -> None:

@@ -48,7 +48,9 @@ def test_light_is_read_from_the_face_alone(astronaut: Image, astronaut_face: Fac
     assert "bright" in find_faults(selfies.lit(astronaut, 2), astronaut_face, 1, LIMITS)
 
 
-def test_shut_eyes_are_seen_and_a_wink_is_not(finder: FaceFinder, astronaut: Image, astronaut_face: Face) -> None:
+def test_closed_eyes_are_detected_and_a_wink_is_ignored(
+    finder: FaceFinder, astronaut: Image, astronaut_face: Face
+) -> None:
     shut = finder.faces(selfies.eyes_shut(astronaut, astronaut_face, 1.0))[0]
     assert find_faults(astronaut, shut, 1, LIMITS) == ["eyes_closed"]
     assert astronaut_face.mesh is not None

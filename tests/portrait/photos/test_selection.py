@@ -37,19 +37,19 @@ def test_verdict_follows_from_the_gravest_code() -> None:
     assert add_faults(photo("a")).verdict == "use"
 
 
-def test_of_twins_the_better_stays() -> None:
+def test_of_duplicates_the_better_stays() -> None:
     worse = photo("worse", seed=1, quality=replace(GOOD, total=0.4))
     out = mark_duplicates([worse, photo("better", seed=1), photo("other", seed=2)], ())
     assert [each.verdict for each in out] == ["refuse", "use", "use"]
     assert codes(out[0]) == ["duplicate"]
 
 
-def test_a_twin_that_was_asked_for_stays() -> None:
+def test_a_required_duplicate_stays() -> None:
     out = mark_duplicates([photo("asked", seed=1, quality=replace(GOOD, total=0.1)), photo("b", seed=1)], (0,))
     assert [each.verdict for each in out] == ["use", "refuse"]
 
 
-def test_saved_again_is_a_twin_and_the_next_frame_is_not() -> None:
+def test_a_resaved_copy_is_a_duplicate_and_the_next_frame_is_not() -> None:
     image = selfies.astronaut()
     same = difference_hash(image)
     for copy in (selfies.lit(image, -1), selfies.noisy(image, 4), selfies.far(image, 60)):
@@ -66,7 +66,7 @@ def test_larger_group_is_the_person() -> None:
     assert out[1].likeness.distance == pytest.approx(2**0.5)
 
 
-def test_of_equal_groups_the_one_asked_for_is_the_person() -> None:
+def test_of_equal_groups_the_required_one_is_the_person() -> None:
     both = [photo("a", 1, 1), photo("x", 2, 2), photo("b", 1, 3), photo("y", 2, 4)]
     assert [each.verdict for each in mark_other_people(both, "dlib", 0.6, (1,))] == ["refuse", "use", "refuse", "use"]
     assert [each.verdict for each in mark_other_people(both, "dlib", 0.6, (2,))] == ["use", "refuse", "use", "refuse"]
@@ -101,7 +101,7 @@ def test_likeness_then_quality_then_variety() -> None:
     assert out[3].verdict == "spare"
 
 
-def test_what_was_asked_for_is_taken_whatever_its_faults() -> None:
+def test_required_photos_are_chosen_whatever_their_faults() -> None:
     faulty = add_faults(photo("faulty", seed=5), "blurred")
     out, taken = choose_photos([photo("a", seed=1), faulty], 1, (1,), 0.6)
     assert taken == [1]

@@ -32,12 +32,12 @@ def holes(mask: Mask, framing: Framing) -> int:
     """Pixels in which the person would go on where the photo has ended."""
     matrix = framing.frame.matrix_to(SIZE)
     size = (SIZE.width, SIZE.height)
-    seen = cv2.warpAffine(mask, matrix, size, borderMode=cv2.BORDER_REPLICATE) > 0.5
+    visible = cv2.warpAffine(mask, matrix, size, borderMode=cv2.BORDER_REPLICATE) > 0.5
     known = cv2.warpAffine(np.ones_like(mask), matrix, size, borderMode=cv2.BORDER_CONSTANT) > 0.99
-    return int((seen & ~known).sum())
+    return int((visible & ~known).sum())
 
 
-def test_with_room_the_rules_are_kept() -> None:
+def test_with_room_the_rules_are_met() -> None:
     mask, face = person()
     framing = frame_portrait(mask, face, SIZE)
     assert framing is not None

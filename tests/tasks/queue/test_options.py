@@ -18,7 +18,7 @@ def test_control_pictures_are_read_from_the_owners_uploads(tmp_path: Path) -> No
     assert found is not None
     assert (found.base, found.identities) == ("xl", ("lora",))
     (given,) = found.control_inputs
-    assert (given.kind, given.scale, given.start, given.end, given.drawn) == ("pose", 0.8, 0.0, 0.5, False)
+    assert (given.kind, given.scale, given.start, given.end, given.preprocessed) == ("pose", 0.8, 0.0, 0.5, False)
     assert np.array_equal(given.picture, image)
     assert to_dict(found)["hints"] == [
         {"kind": "pose", "scale": 0.8, "start": 0.0, "end": 0.5, "picture": picture_hash(image)}

@@ -66,7 +66,7 @@ def test_what_cannot_be_helped_fails_at_once(runner: JobRunner, fails: str, bran
 def test_a_failure_is_counted_and_tried_again(
     runner: JobRunner, fails: str, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, "tasks"):
+    with caplog.at_level(logging.INFO, "portrait"):
         job = run(runner, new_job(params={"fails": fails}))
         assert (job.state, job.failures) == ("queued", 1)
         assert runner.run_next("cpu")
@@ -200,6 +200,6 @@ def test_an_error_in_release_idle_does_not_stop_the_worker(
 
     monkeypatch.setattr(FakeFlows, "release_idle", fail)
     runner.release_idle()
-    assert "models were not let go: RuntimeError" in caplog.text
+    assert "models could not be unloaded: RuntimeError" in caplog.text
     assert "Ann" not in caplog.text
     assert not runner.busy.locked()

@@ -6,17 +6,17 @@ from typing import Any, cast
 
 import pytest
 
-from pipelines import sample_people
 from pipelines.engines import Engines
 from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.errors import OperatorError
 from portrait.generation.options import PromptSpec
 from portrait.types import Identity, Style
-from tasks.styles import samples
+from tasks.styles import sample_people, samples
 from tasks.styles.samples import StyleTester
 from templates import schema
 from templates.catalog import Entry
+from templates.package_pictures import find_picture
 from tests import fakes
 from tests.tasks.queue.test_flows import FakeEngines
 
@@ -36,9 +36,9 @@ def sample_photos(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Photos of the fakes in the place of those in packages."""
     for number, person in enumerate(sample_people.SAMPLE_PEOPLE):
         fakes.save(tmp_path / f"{person.name}.png", fakes.picture(1, number))
-    monkeypatch.setattr(sample_people, "place", lambda person: tmp_path / f"{person.name}.png")
-    original = tuple(replace(each, cut=None) for each in sample_people.SAMPLE_PEOPLE)
-    monkeypatch.setattr(sample_people, "SAMPLE_PEOPLE", original)
+    people = tuple(replace(each, path=f"{each.name}.png", box=None) for each in sample_people.SAMPLE_PEOPLE)
+    monkeypatch.setattr(sample_people, "SAMPLE_PEOPLE", people)
+    monkeypatch.setattr(sample_people, "find_picture", lambda package, path: tmp_path / path)
 
 
 def test_three_people_are_drawn(tester: StyleTester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,10 +54,13 @@ def test_a_sample_gives_the_reason_why_it_was_not_rendered(
 ) -> None:
     sample_photos(monkeypatch, tmp_path)
     fakes.save(tmp_path / "third player.png", fakes.picture(0, 1))
-    original = sample_people.place
-    monkeypatch.setattr(sample_people, "place", lambda person: None if person.name == "astronaut" else original(person))
+
+    def find(package: str, path: str) -> Path:
+        return find_picture(package, path) if package == "skimage" else tmp_path / path
+
+    monkeypatch.setattr(sample_people, "find_picture", find)
     samples = tester.render_samples(STUDIO, tmp_path / "out", quiet)
-    assert "skimage is not installed" in samples[0].fault
+    assert "skimage holds no picture astronaut.png" in samples[0].fault
     assert samples[1].fault
     assert not samples[2].fault
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["3.jpg"]

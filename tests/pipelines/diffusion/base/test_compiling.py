@@ -27,8 +27,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 def drawn(painter: Diffusion, who: Identity) -> np.ndarray:
     """By LoRA and InstantID, with guidance that ends at half."""
-    technique = GenerationOptions(identities=("lora", "instantid"), scheduler="own", steps=4, guidance=4, cutoff=0.5)
-    plan = painter.plan(hub_store.request(who, PromptSpec("a photo of a {who}", "low quality"), technique))
+    options = GenerationOptions(identities=("lora", "instantid"), scheduler="own", steps=4, guidance=4, cutoff=0.5)
+    plan = painter.plan(hub_store.request(who, PromptSpec("a photo of a {who}", "low quality"), options))
     return hub_store.pixels(painter, replace(plan, parameters=replace(plan.parameters, size=Size(64, 64))))
 
 

@@ -45,8 +45,8 @@ def load_person(settings: Settings, ben: Identity) -> np.ndarray:
 
 
 def plan(painter: Diffusion, who: Identity, *identities: str, **more: Any) -> GenerationPlan:
-    technique = GenerationOptions(identities=identities, scheduler="own", steps=STEPS, guidance=4, **more)
-    made = painter.plan(hub_store.request(who, SCENE, technique))
+    options = GenerationOptions(identities=identities, scheduler="own", steps=STEPS, guidance=4, **more)
+    made = painter.plan(hub_store.request(who, SCENE, options))
     return replace(made, parameters=replace(made.parameters, size=Size(64, 64)))
 
 

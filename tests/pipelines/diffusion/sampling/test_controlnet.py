@@ -67,10 +67,10 @@ def picture(seed: int = 0) -> Image:
 
 
 def drawn(painter: Diffusion, who: Identity, *inputs: ControlInput, **more: Any) -> np.ndarray:
-    technique = GenerationOptions(
+    options = GenerationOptions(
         identities=("lora",), scheduler="own", steps=4, guidance=4.0, control_inputs=inputs, **{"base": "xl", **more}
     )
-    return hub_store.pixels(painter, small(painter.plan(hub_store.request(who, SCENE, technique))))
+    return hub_store.pixels(painter, small(painter.plan(hub_store.request(who, SCENE, options))))
 
 
 def small(plan: GenerationPlan) -> GenerationPlan:
@@ -96,15 +96,15 @@ def apart(one: np.ndarray, other: np.ndarray) -> float:
 def test_each_control_input_acts_with_its_scale_in_its_part_of_the_steps(
     painter: Diffusion, anna: Identity, change: dict[str, Any], matters: bool
 ) -> None:
-    fixed = ControlInput("canny", picture(2), 0.6, drawn=True)
-    control_input = ControlInput("pose", picture(), 0.5, drawn=True)
+    fixed = ControlInput("canny", picture(2), 0.6, preprocessed=True)
+    control_input = ControlInput("pose", picture(), 0.5, preprocessed=True)
     both = drawn(painter, anna, fixed, control_input)
     assert (apart(both, drawn(painter, anna, fixed, replace(control_input, **change))) > VISIBLE) == matters
     assert min(apart(both, drawn(painter, anna, each)) for each in (fixed, control_input)) > VISIBLE
 
 
 def test_a_control_input_with_scale_0_changes_nothing(painter: Diffusion, anna: Identity) -> None:
-    silent = drawn(painter, anna, ControlInput("canny", picture(), 0.0, drawn=True))
+    silent = drawn(painter, anna, ControlInput("canny", picture(), 0.0, preprocessed=True))
     assert apart(silent, drawn(painter, anna)) < 1e-5
 
 
@@ -112,8 +112,8 @@ def test_the_colour_network_loads_as_it_is_published(painter: Diffusion, setting
     ann = hub_store.stranger(1)
     control_input = ControlInput("color", picture(), 0.8)
     more = {"identities": ("faceid",), "base": "sd"}
-    technique = GenerationOptions(scheduler="own", steps=3, guidance=4.0, control_inputs=(control_input,), **more)
-    made = small(painter.plan(hub_store.request(ann, SCENE, technique)))
+    options = GenerationOptions(scheduler="own", steps=3, guidance=4.0, control_inputs=(control_input,), **more)
+    made = small(painter.plan(hub_store.request(ann, SCENE, options)))
     controlled = hub_store.pixels(painter, made)
     canny = replace(made.parameters.options.control_inputs[0], kind="canny")
     twin = replace(
@@ -136,10 +136,10 @@ def test_controls_draw_once_a_request_and_before_the_base_is_loaded(settings: Se
         return control(kind)
 
     painter._control = counting
-    technique = GenerationOptions(
+    options = GenerationOptions(
         scheduler="own", steps=1, identities=("lora",), control_inputs=(ControlInput("canny", picture()),)
     )
-    request = replace(hub_store.request(anna, SCENE, technique, size=SIZE), count=2)
+    request = replace(hub_store.request(anna, SCENE, options, size=SIZE), count=2)
     painter.paint(request, RecordingProgress())
     assert calls == [("canny", None)]
     painter.close()

@@ -56,16 +56,14 @@ def plan(
 ) -> GenerationPlan:
     """`told` of the technique, `more` of the drawing; without names, nobody in particular is drawn."""
     usual: dict[str, Any] = {"scheduler": "own", "steps": 4, "guidance": 4.0, "cutoff": 1.0}
-    technique = GenerationOptions(identities=names or ("lora",), **(usual | given))
-    made = painter.plan(hub_store.request(who, SCENE, technique, seed=5))
+    options = GenerationOptions(identities=names or ("lora",), **(usual | given))
+    made = painter.plan(hub_store.request(who, SCENE, options, seed=5))
     if not names:
         made = replace(made, identities=(), parameters=replace(made.parameters, prompt="a photo of a man"))
-    technique = replace(
-        made.parameters.options, control_inputs=technique.control_inputs
+    options = replace(
+        made.parameters.options, control_inputs=options.control_inputs
     )  # of this size, not of the one that was planned
-    return replace(
-        made, parameters=replace(made.parameters, size=SIZE, options=technique, **({"start": start()} | more))
-    )
+    return replace(made, parameters=replace(made.parameters, size=SIZE, options=options, **({"start": start()} | more)))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +83,10 @@ def test_a_drawing_is_what_a_plain_call_of_diffusers_draws(
     painter: Diffusion, settings: Settings, anna: Identity, base: str, masked: bool, hinted: bool, kind: str
 ) -> None:
     edges = np.asarray(np.random.default_rng(1).integers(0, 2, (80, 64, 1)).repeat(3, 2) * 255, np.uint8)
-    given = {"base": base, "control_inputs": (ControlInput("canny", edges, STRONG, drawn=True),) if hinted else ()}
+    given = {
+        "base": base,
+        "control_inputs": (ControlInput("canny", edges, STRONG, preprocessed=True),) if hinted else (),
+    }
     who = replace(anna, lora=None, tokens=anna.lora)  # on either base, for it is not worn
     made = plan(painter, who, (), given, strength=0.6, mask=right_half() if masked else None)
     ours = hub_store.pixels(painter, made)
@@ -175,7 +176,7 @@ def test_people_are_drawn_into_pictures_with_guidance_that_ends_early(
     painter: Diffusion, settings: Settings, anna: Identity, names: tuple[str, ...], masked: bool
 ) -> None:
     edges = np.zeros((80, 64, 3), np.uint8)
-    inputs = (ControlInput("canny", edges, drawn=True), ControlInput("depth", edges, drawn=True))
+    inputs = (ControlInput("canny", edges, preprocessed=True), ControlInput("depth", edges, preprocessed=True))
     more: dict[str, Any] = {"strength": 0.8, "mask": right_half() if masked else None}
     given = {"steps": 5, "strengths": {"photomaker": 0.0, "photomaker_v2": 0.0}}
     first = hub_store.pixels(painter, plan(painter, anna, names, given, **more))
@@ -194,7 +195,7 @@ def test_perturbed_attention_goes_with_pictures_where_stock_pipelines_let_it(
     painter: Diffusion, anna: Identity
 ) -> None:
     sd = replace(anna, lora=None, tokens=anna.lora)
-    control_input = ControlInput("canny", np.zeros((80, 64, 3), np.uint8), drawn=True)
+    control_input = ControlInput("canny", np.zeros((80, 64, 3), np.uint8), preprocessed=True)
     refused: dict[tuple[str, bool, bool], str] = {}
     for base, who, masked, inputs in (
         (base, who, masked, inputs)
@@ -244,14 +245,16 @@ def test_the_farther_it_goes_the_less_is_left_of_the_picture(tmp_path: Path) -> 
         Settings(models=models, bases={"face": BaseLocation(BASE)}, draw=DrawSettings(base="face", device="cpu"))
     )
     given = GenerationOptions(base="face", scheduler="own", steps=12, guidance=4.0, cutoff=1.0)
-    drawing = GenerationParameters("a photo of a person, in a red shirt", "", Size(48, 48), 1, 12, 4.0, given)
+    parameters = GenerationParameters("a photo of a person, in a red shirt", "", Size(48, 48), 1, 12, 4.0, given)
     base, who = face._bases("face"), hub_store.stranger(1)
-    first = hub_store.pixels(face, GenerationPlan(who, base, (), drawing, "", (), drawing.size))
-    begun = replace(drawing, seed=9, start=np.asarray((first * 255).round(), np.uint8))
+    first = hub_store.pixels(face, GenerationPlan(who, base, (), parameters, "", (), parameters.size))
+    begun = replace(parameters, seed=9, start=np.asarray((first * 255).round(), np.uint8))
     left = [
         np.abs(
             first
-            - hub_store.pixels(face, GenerationPlan(who, base, (), replace(begun, strength=each), "", (), drawing.size))
+            - hub_store.pixels(
+                face, GenerationPlan(who, base, (), replace(begun, strength=each), "", (), parameters.size)
+            )
         ).mean()
         for each in (0.0, 0.4, 1.0)
     ]
@@ -276,8 +279,10 @@ class HalfPipe:
 
 def test_a_vae_that_overflows_in_half_precision_is_used_in_float32_and_comes_back() -> None:
     pipe = HalfPipe()
-    drawing = GenerationParameters("", "", SIZE, 0, 4, 1.0, GenerationOptions(), start())
-    pipeline_call._call_pipeline(pipe, {}, drawing, pipeline_call._StepCallback((), [].append, drawing, 1.0, None))
+    parameters = GenerationParameters("", "", SIZE, 0, 4, 1.0, GenerationOptions(), start())
+    pipeline_call._call_pipeline(
+        pipe, {}, parameters, pipeline_call._StepCallback((), [].append, parameters, 1.0, None)
+    )
     assert pipe.vae.dtype == torch.float16
     changed: list[torch.dtype] = []
     decode = pipe.vae.decode
@@ -298,8 +303,8 @@ def test_a_mask_is_rounded_up_to_latents() -> None:
 
 
 def test_a_start_and_a_mask_are_as_large_as_the_drawing() -> None:
-    drawing = GenerationParameters("", "", SIZE, 0, 4, 1.0, GenerationOptions())
-    assert drawing.steps_done == 4
+    parameters = GenerationParameters("", "", SIZE, 0, 4, 1.0, GenerationOptions())
+    assert parameters.steps_done == 4
     for wrong in (
         {"start": np.zeros((64, 80, 3), np.uint8)},
         {"mask": right_half()},
@@ -307,5 +312,10 @@ def test_a_start_and_a_mask_are_as_large_as_the_drawing() -> None:
         {"strength": 1.1},
     ):
         with pytest.raises(ValueError, match=r"of|from"):
-            replace(drawing, **wrong)
-    assert [replace(drawing, start=start(), strength=each).steps_done for each in (0.0, 0.2, 0.5, 1.0)] == [0, 0, 2, 4]
+            replace(parameters, **wrong)
+    assert [replace(parameters, start=start(), strength=each).steps_done for each in (0.0, 0.2, 0.5, 1.0)] == [
+        0,
+        0,
+        2,
+        4,
+    ]

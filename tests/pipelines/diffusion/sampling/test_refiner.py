@@ -30,10 +30,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def plan(painter: Diffusion, who: Identity, *identities: str, **more: Any) -> GenerationPlan:
-    technique = GenerationOptions(
+    options = GenerationOptions(
         identities=identities, **{"scheduler": "own", "steps": 10, "guidance": 4.0, "refiner": 0.2, **more}
     )
-    made = painter.plan(hub_store.request(who, SCENE, technique))
+    made = painter.plan(hub_store.request(who, SCENE, options))
     return replace(made, parameters=replace(made.parameters, size=Size(64, 64)))
 
 
@@ -41,7 +41,7 @@ def test_base_and_refiner_draw_what_the_published_calls_draw(
     painter: Diffusion, settings: Settings, anna: Identity
 ) -> None:
     made = replace(
-        plan(painter, anna, "lora"), identifiers=(), drawing=plan(painter, anna, "lora", cutoff=1).parameters
+        plan(painter, anna, "lora"), identities=(), parameters=plan(painter, anna, "lora", cutoff=1).parameters
     )
     made = replace(made, parameters=replace(made.parameters, prompt="a photo of a man", size=Size(64, 64)))
     steps: list[int] = []
@@ -104,9 +104,9 @@ def test_the_refiners_prompt_has_no_trained_token(painter: Diffusion, anna: Iden
 def test_what_the_refiner_does_not_support_is_refused_beforehand(
     painter: Diffusion, anna: Identity, more: dict[str, Any], says: str
 ) -> None:
-    technique = GenerationOptions(**{"identities": ("lora",), "scheduler": "own", "refiner": 0.2, **more})
+    options = GenerationOptions(**{"identities": ("lora",), "scheduler": "own", "refiner": 0.2, **more})
     with pytest.raises(UserError, match=says):
-        painter.plan(hub_store.request(hub_store.stranger(1) if "base" in more else anna, SCENE, technique))
+        painter.plan(hub_store.request(hub_store.stranger(1) if "base" in more else anna, SCENE, options))
 
 
 def test_a_missing_refiner_is_named_with_its_pull(settings: Settings, anna: Identity) -> None:

@@ -37,9 +37,9 @@ def own(steps: int, guidance: float, *identities: str, **more: Any) -> Generatio
 
 
 def drawn(
-    painter: Diffusion, who: Identity, prompt: str, technique: GenerationOptions, side: int, seed: int = 0
+    painter: Diffusion, who: Identity, prompt: str, options: GenerationOptions, side: int, seed: int = 0
 ) -> np.ndarray:
-    plan = painter.plan(hub_store.request(who, PromptSpec(prompt, "low quality"), technique, seed))
+    plan = painter.plan(hub_store.request(who, PromptSpec(prompt, "low quality"), options, seed))
     return hub_store.pixels(painter, replace(plan, parameters=replace(plan.parameters, size=Size(side, side))))
 
 
@@ -74,16 +74,18 @@ def test_the_landmark_picture_is_the_published_one(golden: Mapping[str, np.ndarr
 def test_instantid_draws_the_published_picture(
     painter: Diffusion, golden: Mapping[str, np.ndarray], name: str, network: float, adapter: float
 ) -> None:
-    technique = by_instantid(golden, network, adapter)
-    image = drawn(painter, instantid_of(golden), "a portrait photo of a {who}", technique, 128)
+    options = by_instantid(golden, network, adapter)
+    image = drawn(painter, instantid_of(golden), "a portrait photo of a {who}", options, 128)
     assert np.abs(image - golden[name][0]).max() < NEAR
 
 
 def test_instantid_beside_another_control_draws_the_published_picture(
     painter: Diffusion, golden: Mapping[str, np.ndarray]
 ) -> None:
-    technique = replace(by_instantid(golden), control_inputs=(ControlInput("depth", golden["depth"], 0.5, drawn=True),))
-    image = drawn(painter, instantid_of(golden), "a portrait photo of a {who}", technique, 128)
+    options = replace(
+        by_instantid(golden), control_inputs=(ControlInput("depth", golden["depth"], 0.5, preprocessed=True),)
+    )
+    image = drawn(painter, instantid_of(golden), "a portrait photo of a {who}", options, 128)
     assert np.abs(image - golden["with_depth"][0]).max() < NEAR
 
 
@@ -96,8 +98,8 @@ def test_photos_become_the_published_pixels(golden: Mapping[str, np.ndarray]) ->
 def test_photomaker_draws_the_published_picture(
     painter: Diffusion, golden: Mapping[str, np.ndarray], name: str, array: str, merge: int
 ) -> None:
-    technique = own(6, 5, name, strengths={name: merge / 6 + 0.01})
-    image = drawn(painter, photos_of(golden), "a photo of a {who} in style, best quality", technique, 64)
+    options = own(6, 5, name, strengths={name: merge / 6 + 0.01})
+    image = drawn(painter, photos_of(golden), "a photo of a {who} in style, best quality", options, 64)
     assert np.abs(image - golden[f"{array}_merge{merge}"][0]).max() < NEAR
 
 
@@ -106,12 +108,12 @@ def test_photomaker_draws_the_published_picture(
 def test_faceid_draws_the_published_picture(
     painter: Diffusion, golden: Mapping[str, np.ndarray], base: str, array: str, seed: int
 ) -> None:
-    technique = own(3, 6, "faceid", base=base, strengths={"faceid": 0.7})
-    image = drawn(painter, faceid_of(golden), "a photo of a {who}", technique, 64, seed)
+    options = own(3, 6, "faceid", base=base, strengths={"faceid": 0.7})
+    image = drawn(painter, faceid_of(golden), "a photo of a {who}", options, 64, seed)
     assert np.abs(image - golden[array][seed - 1]).max() < NEAR
 
 
 def test_faceid_plus_draws_the_published_picture(painter: Diffusion, golden: Mapping[str, np.ndarray]) -> None:
-    technique = own(3, 6, "faceid_plus", strengths={"faceid_plus": 0.7})
-    image = drawn(painter, faceid_of(golden), "a photo of a {who}", technique, 64, seed=1)
+    options = own(3, 6, "faceid_plus", strengths={"faceid_plus": 0.7})
+    image = drawn(painter, faceid_of(golden), "a photo of a {who}", options, 64, seed=1)
     assert np.abs(image - golden["faceid_plusv2_sdxl"][0]).max() < NEAR

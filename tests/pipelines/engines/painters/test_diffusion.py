@@ -177,7 +177,7 @@ def test_perturbed_attention_goes_with_every_identity(
 
 def test_guidance_that_ends_early_draws_with_every_identity_and_control(painter: Diffusion, anna: Identity) -> None:
     edges = np.zeros((64, 64, 3), np.uint8)
-    inputs = (ControlInput("canny", edges, drawn=True), ControlInput("depth", edges, drawn=True))
+    inputs = (ControlInput("canny", edges, preprocessed=True), ControlInput("depth", edges, preprocessed=True))
     for names in (("lora", "instantid"), ("faceid_plus",), ("photomaker_v2",)):
         assert drawn(painter, anna, technique(*names, steps=3, cutoff=0.4, control_inputs=inputs)).std() > 0.01
 

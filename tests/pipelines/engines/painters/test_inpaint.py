@@ -50,23 +50,23 @@ class Network:
 
     def plan(self, request: PortraitRequest) -> GenerationPlan:
         self.planned.append(request)
-        technique = request.options or GenerationOptions()
-        drawing = GenerationParameters("a photo", "", Size(256, 256), request.seed, 10, 5.0, technique)
+        options = request.options or GenerationOptions()
+        parameters = GenerationParameters("a photo", "", Size(256, 256), request.seed, 10, 5.0, options)
         base = Base(registry.family_by_name(self.family))
-        return GenerationPlan(request.people[1], base, [("lora", object())], drawing, "", (), Size(256, 256))  # type: ignore[arg-type]
+        return GenerationPlan(request.people[1], base, [("lora", object())], parameters, "", (), Size(256, 256))  # type: ignore[arg-type]
 
     def draw(self, plan: GenerationPlan, on_step: Callable[[int], None]) -> tuple[np.ndarray, dict[str, object]]:
-        drawing = plan.parameters
-        assert drawing.start is not None
-        returned = cv2.GaussianBlur(drawing.start, (0, 0), 0.7).astype(np.float32) / 255 * 0.97
-        if drawing.mask is None:
-            assert drawing.strength == 0
+        parameters = plan.parameters
+        assert parameters.start is not None
+        returned = cv2.GaussianBlur(parameters.start, (0, 0), 0.7).astype(np.float32) / 255 * 0.97
+        if parameters.mask is None:
+            assert parameters.strength == 0
             return returned, {}
         self.drawn.append(plan)
-        for step in range(int(drawing.steps * drawing.strength)):
+        for step in range(int(parameters.steps * parameters.strength)):
             on_step(step + 1)
         colour = np.array(COLOURS[plan.person.id] if plan.identities else (128, 128, 128), np.float32) / 255
-        share = (drawing.mask * drawing.strength)[..., None]
+        share = (parameters.mask * parameters.strength)[..., None]
         return returned + (colour - returned) * share, {"base": plan.base.name}
 
 
@@ -316,10 +316,10 @@ def test_each_pass_follows_its_controls_drawn_from_what_it_begins_from(
         "canny": 1.0,
         "tile": 1.0,
     }
-    for drawing in (first, second):
+    for parameters in (first, second):
         assert all(
-            control_input.picture is drawing.start and control_input.drawn
-            for control_input in drawing.options.control_inputs
+            control_input.picture is parameters.start and control_input.preprocessed
+            for control_input in parameters.options.control_inputs
         )
     assert first.options.landmarks is not None
     assert np.allclose(first.options.landmarks.mean(0), 128, atol=30)
@@ -341,7 +341,7 @@ def test_a_needed_control_that_is_missing_is_named_with_its_pull_before_drawing(
         painter(network, "controlnet_canny_sd15").paint(
             request(astronaut, [astronaut_face], {1: people["ben"]}, passes=strict), recorded
         )
-    free = request(astronaut, [astronaut_face], {1: people["ben"]}, technique=GenerationOptions(strengths={"canny": 0}))
+    free = request(astronaut, [astronaut_face], {1: people["ben"]}, options=GenerationOptions(strengths={"canny": 0}))
     assert painter(network, "controlnet_tile_sd15").paint(free, recorded)
 
 
@@ -372,8 +372,8 @@ def test_a_person_without_a_lora_is_drawn_by_the_other_adapters(
 ) -> None:
     trained = replace(people["anna"], lora=tmp_path / "anna.safetensors", trigger="sks")
     network = Network()
-    technique = GenerationOptions(identities=("lora", "instantid"))
-    paint(request(selfies.group(), group_faces, {3: trained, 6: people["dora"]}, technique=technique), network)
+    options = GenerationOptions(identities=("lora", "instantid"))
+    paint(request(selfies.group(), group_faces, {3: trained, 6: people["dora"]}, options=options), network)
     named = [each.options.identities for each in network.planned if each.options]
     assert named == [("lora", "instantid"), ("instantid",)]
 
@@ -434,9 +434,9 @@ def test_it_tells_how_far_it_is_and_stops_within_a_step(
 
 
 def test_own_control_inputs_are_refused(astronaut: Image, astronaut_face: Face, people: dict[str, Identity]) -> None:
-    technique = GenerationOptions(control_inputs=(ControlInput("canny", astronaut),))
+    options = GenerationOptions(control_inputs=(ControlInput("canny", astronaut),))
     with pytest.raises(UserError, match="its own hint"):
-        paint(request(astronaut, [astronaut_face], {1: people["ben"]}, technique=technique))
+        paint(request(astronaut, [astronaut_face], {1: people["ben"]}, options=options))
 
 
 def test_a_face_that_fusion_refuses_is_refused_before_anything_is_planned(

@@ -24,7 +24,7 @@ from portrait.ports import Parser
 from portrait.types import Face, Identity, PortraitRequest, Quality, Reference, Style, StylePicture
 from tests import hub_store, photo_vae, selfies
 from tests.fakes import RecordingProgress
-from tests.seams import SEEN, seam
+from tests.seams import VISIBLE, seam
 
 GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
 TECHNIQUE = GenerationOptions(base="xl", identities=("instantid",), scheduler="own", steps=5)
@@ -81,9 +81,9 @@ def test_with_no_step_it_is_the_fusion_but_for_what_the_autoencoder_loses(
     (face_plan,) = painter.plan(portrait_request).faces
     window = face_plan.window
     start = window.resize_for_drawing(fused[window.slices])
-    drawing = replace(face_plan.plan.parameters, start=start, strength=0.0)
+    parameters = replace(face_plan.plan.parameters, start=start, strength=0.0)
     diffusion = cast(Diffusion, painter._painter)
-    round_trip, _ = diffusion.draw(replace(face_plan.plan, identities=(), parameters=drawing), lambda done: None)
+    round_trip, _ = diffusion.draw(replace(face_plan.plan, identities=(), parameters=parameters), lambda done: None)
     taken = np.maximum(face_plan.areas.face, face_plan.areas.boundary)
     lost = np.abs(window.resize_for_picture(round_trip) - fused[window.slices]).mean(axis=2)
     apart = np.abs(drawn - fused)[window.slices].mean(axis=2)
@@ -159,4 +159,4 @@ def test_no_border_of_a_mask_shows_on_ten_templates(
         worst.append(max(seam(part, face_plan.areas.face), seam(part, face_plan.areas.boundary)))
     record_property("steps across the borders over those beside them", [round(each, 2) for each in worst])
     assert len(worst) == 10
-    assert max(worst) <= SEEN
+    assert max(worst) <= VISIBLE
