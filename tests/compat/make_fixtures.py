@@ -50,7 +50,7 @@ def shown() -> None:
     documents.written(FIXTURES / "settings.json", facts.settings())
     documents.written(FIXTURES / "engines.json", program.engine_names())
     documents.written(FIXTURES / "errors.json", facts.errors())
-    told = {"streams": {each.use: each.told() for each in streams.every()}, "seeds": streams.sequences()}
+    told = {"streams": {each.use: each.to_dict() for each in streams.all_streams()}, "seeds": streams.sequences()}
     documents.written(FIXTURES / "streams.json", {**told, "noise": streams.noise()})
     styles = run("styles", "list")["styles"]
     models = run("models", "list")["models"]

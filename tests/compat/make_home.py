@@ -74,7 +74,7 @@ def write(home: Path, run: Run) -> None:
         export = callers["ann"].web.get("/me/export").content
         documents.written(FIXTURES / "export.json", documents.export(export))
         documents.written(FIXTURES / "metrics.json", facts.metrics(callers["olga"].web.get("/metrics").text))
-    documents.written(FIXTURES / "told.json", {**told, "code": code, "secrets": secrets, "key": KEY})
+    documents.written(FIXTURES / "known.json", {**told, "code": code, "secrets": secrets, "key": KEY})
     _copy(home)
     documents.written(FIXTURES / "tables.json", facts.tables(FIXTURES / "home" / "ledger.db"))
 

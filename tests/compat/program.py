@@ -67,6 +67,13 @@ def backdrop(name: str, width: int, height: int, seed: int) -> "np.ndarray":
     return paint(name, Size(width, height), seed)
 
 
+def random_generator(seed: Any) -> "np.random.Generator":
+    """The random numbers that recipes depend on."""
+    from portrait.arrays import random_generator
+
+    return random_generator(seed)
+
+
 def addresses() -> list[str]:
     """What the app serves beside its pages."""
     from app.server.routes import build_routes

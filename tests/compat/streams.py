@@ -23,12 +23,12 @@ class Stream:
         random = seeded(self.seed)
         return [np.ravel(getattr(random, method)(*given)).tolist() for method, given in self.draws]
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As the fixtures keep it."""
         return {"seed": self.seed, "draws": self.draws, "numbers": self.numbers(np.random.default_rng)}
 
 
-def every() -> list[Stream]:
+def all_streams() -> list[Stream]:
     """The streams that NumPy gives; seeds as the program makes them of a recipe's seed 11 or a lesson's seed 0."""
     scenery = [
         ("uniform", (-0.04, 0.04)), ("uniform", (0, 1, [3, 2])), ("random", ()), ("normal", (0, 0.75, 4)),

@@ -49,10 +49,12 @@ def test_models_have_the_same_names_and_files() -> None:
     assert missing(stored("names.json")["models"], now) == []
 
 
-def test_what_came_into_the_model_store_is_known(new_home: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_came_into_the_model_store_is_known(
+    new_home: Path, old_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PORTRAIT_MODELS__FOLDER", str(new_home / "models"))
-    shutil.copytree(kept / "models", new_home / "models")
-    recorded = json.loads((kept / "models" / "lock.json").read_text("utf-8"))["models"]
+    shutil.copytree(old_files / "models", new_home / "models")
+    recorded = json.loads((old_files / "models" / "lock.json").read_text("utf-8"))["models"]
     sizes = {name: sum(file["size"] for file in files.values()) for name, files in recorded.items()}
     listed = {each["name"]: each["size"] for each in terminal.answer("models", "list")["models"]}
     assert {name: listed[name] for name in sizes} == sizes

@@ -66,48 +66,48 @@ def test_a_new_ledger_has_the_same_tables_and_columns(new_home: Path) -> None:
     assert missing(stored("tables.json"), facts.tables(new_home / "ledger.db")) == []
 
 
-def test_what_a_person_has_comes_back(looking: TestClient) -> None:
-    assert answered(looking, "ann") == []
+def test_what_a_person_has_comes_back(shared_client: TestClient) -> None:
+    assert answered(shared_client, "ann") == []
 
 
 def test_what_an_operator_sees_comes_back(operator: TestClient) -> None:
     assert answered(operator, "olga") == []
 
 
-def test_files_lie_where_they_are_looked_for(looking: TestClient, operator: TestClient) -> None:
+def test_files_lie_where_they_are_looked_for(shared_client: TestClient, operator: TestClient) -> None:
     answers = stored("answers.json")
     places = [f"/portraits/{each['id']}/file" for each in answers["ann /portraits"]["items"]]
     places += [f"/templates/{each['id']}/file" for each in answers["ann /templates"]["items"]]
-    selfies = answers[f"ann /people/{stored('told.json')['person']}/selfies"]["items"]
+    selfies = answers[f"ann /people/{stored('known.json')['person']}/selfies"]["items"]
     places += [f"/selfies/{each['id']}/{what}" for each in selfies for what in ("file", "crop")]
-    shown = [looking.get(place) for place in places]
+    shown = [shared_client.get(place) for place in places]
     shown += [operator.get(f"/operator/styles/kept-picture/versions/{version}/picture") for version in (1, 2)]
     there = {file.read_bytes() for file in (FIXTURES / "home" / "data").rglob("*") if file.is_file()}
     assert [answer.status_code for answer in shown] == [200] * len(shown)
     assert all(answer.content in there for answer in shown)
 
 
-def test_everything_of_a_person_can_be_taken_home(looking: TestClient) -> None:
-    assert missing(stored("export.json"), documents.export(looking.get("/me/export").content)) == []
+def test_everything_of_a_person_can_be_taken_home(shared_client: TestClient) -> None:
+    assert missing(stored("export.json"), documents.export(shared_client.get("/me/export").content)) == []
 
 
-def test_what_was_erased_is_known_to_be(looking: TestClient) -> None:
-    answer = looking.get(f"/people/{stored('told.json')['erased']}")
+def test_what_was_erased_is_known_to_be(shared_client: TestClient) -> None:
+    answer = shared_client.get(f"/people/{stored('known.json')['erased']}")
     assert (answer.status_code, answer.json()["code"]) == (410, "erased")
 
 
 def test_a_sign_in_code_still_opens(ann: TestClient) -> None:
-    answer = ann.post("/sign-in", json={"code": stored("told.json")["code"]})
+    answer = ann.post("/sign-in", json={"code": stored("known.json")["code"]})
     assert answer.status_code == 201, answer.text
     assert ann.get("/me", headers={"Authorization": f"Bearer {answer.json()['secret']}"}).json()["owner"] == "ann"
 
 
-def test_a_request_that_was_answered_is_answered_the_same_again(looking: TestClient) -> None:
+def test_a_request_that_was_answered_is_answered_the_same_again(shared_client: TestClient) -> None:
     sent = b'{"name": "Ann", "consent": {"agreed": true, "text_version": "1", "given_by": "Ann"}}'
-    headers = {"Idempotency-Key": stored("told.json")["key"], "Content-Type": "application/json"}
-    answer = looking.post("/people", content=sent, headers=headers)
+    headers = {"Idempotency-Key": stored("known.json")["key"], "Content-Type": "application/json"}
+    answer = shared_client.post("/people", content=sent, headers=headers)
     assert answer.headers["Idempotent-Replayed"] == "true"
-    assert answer.json()["id"] == stored("told.json")["person"]
+    assert answer.json()["id"] == stored("known.json")["person"]
 
 
 def test_a_webhook_is_called_with_the_same_fields(ann: TestClient, old_home: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_webhook_is_called_with_the_same_fields(ann: TestClient, old_home: Pat
             connection.close()
 
     before = calls(OLD)
-    ann.post(f"/jobs/{stored('told.json')['waiting']}/cancel").raise_for_status()
+    ann.post(f"/jobs/{stored('known.json')['waiting']}/cancel").raise_for_status()
     now = calls(old_home / "ledger.db")
     assert set(before) <= set(now)
     assert documents.parts(before["job.cancelled"]) <= documents.parts(now["job.cancelled"])

@@ -12,9 +12,9 @@ STYLES = ["kept-light", "kept-picture", "kept-words"]
 
 
 @pytest.fixture
-def taken(new_home: Path, kept: Path) -> Path:
+def taken(new_home: Path, old_files: Path) -> Path:
     """A home with the styles of the pack as drafts."""
-    brought = terminal.answer("styles", "import", kept / "styles.zip")
+    brought = terminal.answer("styles", "import", old_files / "styles.zip")
     assert [each["id"] for each in brought["styles"]] == STYLES
     assert brought["left"] == []
     return new_home
@@ -44,7 +44,7 @@ def test_its_styles_are_checked_and_published() -> None:
 
 
 @pytest.mark.usefixtures("taken")
-def test_the_same_styles_are_given_out_again(kept: Path, tmp_path: Path) -> None:
+def test_the_same_styles_are_given_out_again(old_files: Path, tmp_path: Path) -> None:
     terminal.answer("styles", "export", *STYLES, "-o", tmp_path / "again.zip")
 
     def inside(pack: Path) -> dict[str, str]:
@@ -53,4 +53,4 @@ def test_the_same_styles_are_given_out_again(kept: Path, tmp_path: Path) -> None
             assert (manifest["format"], manifest["schema"]) == ("portrait-styles", 1)
             return {name: told["sha256"] for name, told in manifest["files"].items()}
 
-    assert inside(tmp_path / "again.zip") == inside(kept / "styles.zip")
+    assert inside(tmp_path / "again.zip") == inside(old_files / "styles.zip")

@@ -10,7 +10,7 @@ from tests.compat.comparing import assert_same_pixels, recipe_of
 pytestmark = [pytest.mark.models, pytest.mark.usefixtures("new_home")]
 
 
-def remade(file: Path, tmp_path: Path) -> None:
+def assert_remade(file: Path, tmp_path: Path) -> None:
     """It has the same pixels and says the same of itself."""
     again = tmp_path / f"again{file.suffix}"
     made = terminal.answer("remake", file, "-o", again)["portraits"][0]
@@ -27,8 +27,8 @@ def remade(file: Path, tmp_path: Path) -> None:
     ["studio-office-1.png", "astronaut-1.jpg", "pair-1.webp", "idphoto-passport-1.jpg"],
     ids=["in a studio", "in a picture of a style", "two people in an own picture", "as an ID photo"],
 )
-def test_a_portrait_without_a_base_is_made_again(kept: Path, tmp_path: Path, name: str) -> None:
-    remade(kept / "portraits" / name, tmp_path)
+def test_a_portrait_without_a_base_is_made_again(old_files: Path, tmp_path: Path, name: str) -> None:
+    assert_remade(old_files / "portraits" / name, tmp_path)
 
 
 @pytest.mark.networks
@@ -49,13 +49,13 @@ def test_a_portrait_without_a_base_is_made_again(kept: Path, tmp_path: Path, nam
         "by a token, on a base that was named by its place",
     ],
 )
-def test_a_portrait_on_a_base_is_made_again(kept: Path, tmp_path: Path, name: str) -> None:
-    remade(kept / name, tmp_path)
+def test_a_portrait_on_a_base_is_made_again(old_files: Path, tmp_path: Path, name: str) -> None:
+    assert_remade(old_files / name, tmp_path)
 
 
-def test_a_set_that_moved_is_named(kept: Path, tmp_path: Path) -> None:
+def test_a_set_that_moved_is_named(old_files: Path, tmp_path: Path) -> None:
     file = tmp_path / "studio.jpg"
-    file.write_bytes((kept / "portraits" / "astronaut-1.jpg").read_bytes())
+    file.write_bytes((old_files / "portraits" / "astronaut-1.jpg").read_bytes())
     assert terminal.refusal("remake", file) == "source_missing"
-    terminal.answer("remake", file, "--set", kept / "set", "-o", tmp_path / "again.jpg")
+    terminal.answer("remake", file, "--set", old_files / "set", "-o", tmp_path / "again.jpg")
     assert_same_pixels(file, tmp_path / "again.jpg")

@@ -17,8 +17,8 @@ def flat(tree: dict[str, Any], place: str = "") -> dict[str, Any]:
     return found
 
 
-def test_the_stored_file_names_a_key_of_every_section_and_no_usual_value(kept: Path) -> None:
-    told = flat(tomllib.loads((kept / "settings" / "portrait.toml").read_text("utf-8")))
+def test_the_stored_file_names_a_key_of_every_section_and_no_usual_value(old_files: Path) -> None:
+    told = flat(tomllib.loads((old_files / "settings" / "portrait.toml").read_text("utf-8")))
     usual = {name: each.get("default") for name, each in stored("settings.json").items() if "*" not in name}
     of_the_environment = {"models.hub_token", "tasks.database", "tasks.broker"}
     names = {name for name in told if not name.startswith("bases.")}
@@ -27,8 +27,8 @@ def test_the_stored_file_names_a_key_of_every_section_and_no_usual_value(kept: P
     assert same <= {"engines.mattes", "engines.trainers"}, "of these there is one alone"
 
 
-def test_file_and_environment_give_the_same_values(kept: Path) -> None:
-    environment: dict[str, str] = json.loads((kept / "settings" / "environment.json").read_text("utf-8"))
+def test_file_and_environment_give_the_same_values(old_files: Path) -> None:
+    environment: dict[str, str] = json.loads((old_files / "settings" / "environment.json").read_text("utf-8"))
     values = stored("settings/values.json")
     assert missing(values, program.settings(environment)) == []
 

@@ -10,9 +10,9 @@ from tests.compat.comparing import missing, stored
 
 
 @pytest.fixture(scope="module")
-def now(looking: TestClient) -> dict[str, Any]:
+def now(shared_client: TestClient) -> dict[str, Any]:
     """What the present document says."""
-    return facts.wire(looking.get("/openapi.json").json())
+    return facts.wire(shared_client.get("/openapi.json").json())
 
 
 def test_operations_have_their_parameters_and_fields(now: dict[str, Any]) -> None:
@@ -47,6 +47,6 @@ def test_no_operation_asks_for_more_than_before(now: dict[str, Any]) -> None:
     assert more == []
 
 
-def test_metrics_have_their_names_and_labels(looking: TestClient, operator: TestClient) -> None:
-    looking.get("/me")
+def test_metrics_have_their_names_and_labels(shared_client: TestClient, operator: TestClient) -> None:
+    shared_client.get("/me")
     assert missing(stored("metrics.json"), facts.metrics(operator.get("/metrics").text)) == []

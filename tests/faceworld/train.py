@@ -28,34 +28,38 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="a folder for what is half done")
     parser.add_argument("--prediction", choices=("v_prediction", "epsilon"), default="v_prediction")
     parser.add_argument("--base", type=Path, default=BASE, help="where the diffusers folder goes")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     if distributed.is_torchelastic_launched():
         distributed.init_process_group("gloo", timeout=PATIENCE)
     rank, processes = train_denoiser.world_size()
     torch.set_num_threads(THREADS)
-    asked.work.mkdir(parents=True, exist_ok=True)
+    arguments.work.mkdir(parents=True, exist_ok=True)
     if rank == 0:
-        measure(see(asked.work), asked.work)
-        words.write(asked.work / "tokenizer")
+        measure(see(arguments.work), arguments.work)
+        words.write(arguments.work / "tokenizer")
     if processes > 1:
         distributed.barrier()
         torch.set_num_threads(1)
-    autoencoder, tokenizer = see(asked.work), words.load(asked.work / "tokenizer")
+    autoencoder, tokenizer = see(arguments.work), words.load(arguments.work / "tokenizer")
 
     def show(pair: Networks, step: int) -> None:
-        pipe = train_denoiser.assemble(pair, autoencoder, tokenizer, asked.prediction)
-        page(pipe, meters.load(asked.work / "meters.safetensors"), asked.work / f"{asked.prediction}-{step:05}.png")
+        pipe = train_denoiser.assemble(pair, autoencoder, tokenizer, arguments.prediction)
+        page(
+            pipe,
+            meters.load(arguments.work / "meters.safetensors"),
+            arguments.work / f"{arguments.prediction}-{step:05}.png",
+        )
 
     torch.manual_seed(3)
-    pair = train_denoiser.train(autoencoder, tokenizer, asked.prediction, asked.work, show)
+    pair = train_denoiser.train(autoencoder, tokenizer, arguments.prediction, arguments.work, show)
     if rank:
         return
-    pipe = train_denoiser.assemble(pair, autoencoder, tokenizer, asked.prediction)
+    pipe = train_denoiser.assemble(pair, autoencoder, tokenizer, arguments.prediction)
     pipe.to(dtype=torch.float16)
-    pipe.save_pretrained(asked.base, safe_serialization=True)
-    words.write(asked.base / "tokenizer")
-    (HERE / "meters.safetensors").write_bytes((asked.work / "meters.safetensors").read_bytes())
-    log(f"base in {asked.base}")
+    pipe.save_pretrained(arguments.base, safe_serialization=True)
+    words.write(arguments.base / "tokenizer")
+    (HERE / "meters.safetensors").write_bytes((arguments.work / "meters.safetensors").read_bytes())
+    log(f"base in {arguments.base}")
 
 
 def see(work: Path) -> AutoencoderKL:
@@ -88,8 +92,8 @@ def page(pipe: StableDiffusionPipeline, gauges: meters.Meters, path: Path) -> No
     wanted = gauges.embed(world.render(named, scenes[:24]))
     embeddings, read = meters.measure(gauges, images)
     alike = (embeddings[:24] * wanted).sum(dim=1).mean().item()
-    said = " ".join(f"{name} {share:.2f}" for name, share in meters.accuracy(read, scenes).items())
-    log(f"named {alike:.2f} {said}")
+    accuracy = " ".join(f"{name} {share:.2f}" for name, share in meters.accuracy(read, scenes).items())
+    log(f"named {alike:.2f} {accuracy}")
 
 
 if __name__ == "__main__":

@@ -77,8 +77,8 @@ def heads(count: int, random: torch.Generator) -> Tensor:
 
 def mixed(count: int, random: torch.Generator) -> Tensor:
     """Heads, and whole pictures every third time."""
-    whole = int(torch.randint(3, (1,), generator=random)) == 0
-    return sample(count // 2, random) if whole else heads(count, random)
+    full = int(torch.randint(3, (1,), generator=random)) == 0
+    return sample(count // 2, random) if full else heads(count, random)
 
 
 def sample(count: int, random: torch.Generator) -> Tensor:

@@ -59,11 +59,11 @@ def fresh(settings: Settings, who: Identity, *identities: str, **more: Any) -> n
 
 
 def stopping(at: int) -> Callable[[int], None]:
-    def tell(done: int) -> None:
+    def cancel(done: int) -> None:
         if done == at:
             raise Cancelled
 
-    return tell
+    return cancel
 
 
 @pytest.mark.parametrize(

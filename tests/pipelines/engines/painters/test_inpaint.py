@@ -126,8 +126,8 @@ def request(image: Image, faces: list[Face], who: Mapping[int, Identity], **more
     return replace(PortraitRequest(who, style, 0, 1), **more)
 
 
-def paint(asked: PortraitRequest, network: Network | None = None, progress: Any = None) -> Candidate:
-    return painter(network or Network()).paint(asked, progress or RecordingProgress())[0]
+def paint(portrait_request: PortraitRequest, network: Network | None = None, progress: Any = None) -> Candidate:
+    return painter(network or Network()).paint(portrait_request, progress or RecordingProgress())[0]
 
 
 def changed(one: Image, other: Image) -> np.ndarray:
