@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.model_store.download import CHUNK_BYTES, DISK_FULL, DownloadedFile, Downloader, Source, SourceFailedError
+from pipelines.model_store.download import DISK_FULL, DownloadedFile, Downloader, Source, SourceFailedError
 from pipelines.model_store.lock import Lock, LockEntry, LockFile
 from pipelines.model_store.manifest import Manifest, Model, ModelFile, builtin_manifest
 from pipelines.settings import ModelStoreSettings
@@ -387,11 +387,8 @@ def _no_progress(done: int, total: int, doing: str, preview: object = None) -> N
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(CHUNK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def format_size(size: int) -> str:

@@ -64,7 +64,8 @@ def render(evaluation: Evaluation) -> str:
         plots=make_plots(evaluation),
         notes=evaluation.notes,
         cards=[
-            {"name": each.name, "picture": to_data_uri(each.thumb), "numbers": _summary_line(each)} for each in first_pictures
+            {"name": each.name, "picture": to_data_uri(each.thumb), "numbers": _summary_line(each)}
+            for each in first_pictures
         ],
         count=len(evaluation.pictures),
         left=len(evaluation.pictures) - len(first_pictures),

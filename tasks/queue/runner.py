@@ -73,7 +73,9 @@ class JobRunner:
             self.flows.release_idle()
         except Exception as error:
             # The calling thread also sends the worker's heartbeats, and must go on.
-            _log.error("models could not be unloaded: %s at %s", type(error).__name__, format_trace(error.__traceback__))
+            _log.error(
+                "models could not be unloaded: %s at %s", type(error).__name__, format_trace(error.__traceback__)
+            )
         finally:
             self.busy.release()
 

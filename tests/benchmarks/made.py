@@ -22,7 +22,7 @@ SEEDS = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sitter:
+class Subject:
     """A person to make selfies of: the photo and its face."""
 
     image: Image

@@ -48,15 +48,15 @@ def test_asking_and_looking(installed: Stand, table: list[str], request: pytest.
     key = auth.create_key(installed.ledger, "ann", "load", "person", time.time()).secret
     installed.start_worker()
     with served(installed) as address:
-        answer = subprocess.run(
+        response = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.load", address, person],
             cwd=ROOT,
             env={**os.environ, "KEY": key},
             capture_output=True,
             text=True,
         )
-        assert answer.returncode == 0, answer.stderr + installed.log()
-    for what, took in json.loads(answer.stdout).items():
+        assert response.returncode == 0, response.stderr + installed.log()
+    for what, took in json.loads(response.stdout).items():
         late = statistics.quantiles(took["each"], n=20)[-1]
         table.append(
             f"| {what} | {parameters['installed']} | {parameters['database']} | {len(took['each']) / took['all']:.0f} |"

@@ -23,7 +23,7 @@ from portrait.photos import selection
 from portrait.ports import FaceFinder
 from portrait.types import Face, ScoredPhoto
 from tests import selfies
-from tests.benchmarks.made import FACING, SEEDS, Fault, Judge, Sitter, Tables, percent
+from tests.benchmarks.made import FACING, SEEDS, Fault, Judge, Subject, Tables, percent
 
 pytestmark = pytest.mark.bench
 
@@ -44,8 +44,8 @@ def judge(settings: Settings, engines: Engines, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
-def sitters(finder: FaceFinder) -> dict[str, Sitter]:
-    return {name: Sitter(image, finder.faces(image)[0]) for name, image in selfies.people().items()}
+def subjects(finder: FaceFinder) -> dict[str, Subject]:
+    return {name: Subject(image, finder.faces(image)[0]) for name, image in selfies.people().items()}
 
 
 # --- Faults of one photo -----------------------------------------------------------------------------------------------
@@ -79,8 +79,8 @@ def exposed(image: Image, face: Face, stops: float, seed: int) -> Image:
 
 def turned(image: Image, face: Face, degrees: float, seed: int) -> Image:
     """To the side it already points to, so that the turns add up."""
-    way = np.sign(face.pose.yaw) if abs(face.pose.yaw) > 10 else 1 - 2 * (seed % 2)
-    return selfies.turned(image, face, degrees * float(way))
+    direction = np.sign(face.pose.yaw) if abs(face.pose.yaw) > 10 else 1 - 2 * (seed % 2)
+    return selfies.turned(image, face, degrees * float(direction))
 
 
 def lids_down(image: Image, face: Face, share: float, seed: int) -> Image:
@@ -132,10 +132,10 @@ SWEEPS = [
 
 
 @pytest.mark.parametrize("sweep", SWEEPS, ids=lambda each: each.title)
-def test_a_code_fires_as_its_fault_grows(sweep: Sweep, judge: Judge, sitters: dict[str, Sitter], tables: Tables):
+def test_a_code_fires_as_its_fault_grows(sweep: Sweep, judge: Judge, subjects: dict[str, Subject], tables: Tables):
     rows, rates = [], {}
     for severity in sweep.steps:
-        codes = [judge.codes(made(sitters[name], sweep.fault, severity)) for name in sweep.people]
+        codes = [judge.codes(made(subjects[name], sweep.fault, severity)) for name in sweep.people]
         hits = [[sweep.code in each for each in person] for person in codes]
         anyhow = [bool(each) for person in codes for each in person]
         every = [each for person in hits for each in person]
@@ -147,14 +147,14 @@ def test_a_code_fires_as_its_fault_grows(sweep: Sweep, judge: Judge, sitters: di
     assert sweep.grave is None or rates[sweep.grave] >= 0.9, rates
 
 
-def made(sitter: Sitter, fault: Fault, severity: float) -> Iterator[bytes]:
-    return (sitter.selfie(seed, fault, severity) for seed in range(SEEDS))
+def made(subject: Subject, fault: Fault, severity: float) -> Iterator[bytes]:
+    return (subject.selfie(seed, fault, severity) for seed in range(SEEDS))
 
 
-def test_photos_without_an_added_fault(judge: Judge, sitters: dict[str, Sitter], tables: Tables):
+def test_photos_without_an_added_fault(judge: Judge, subjects: dict[str, Subject], tables: Tables):
     rows = []
-    for name, sitter in sitters.items():
-        codes = judge.codes(sitter.selfie(seed) for seed in range(100, 124))
+    for name, subject in subjects.items():
+        codes = judge.codes(subject.selfie(seed) for seed in range(100, 124))
         found = sorted(set().union(*codes))
         rows.append(
             [name, ", ".join(f"{code} {percent([code in each for each in codes])}" for code in found) or "none"]
@@ -164,13 +164,13 @@ def test_photos_without_an_added_fault(judge: Judge, sitters: dict[str, Sitter],
     tables.add("Without an added fault, 24 photos of each", ["person", "codes"], rows)
 
 
-def test_several_faces(judge: Judge, sitters: dict[str, Sitter], tables: Tables):
+def test_several_faces(judge: Judge, subjects: dict[str, Subject], tables: Tables):
     steps = (1, 1.5, 2, 3, 3.5, 4.5, 5, 6, 8, 12)
     pairs = [(one, other) for one, other in itertools.permutations(FACING, 2)]
     rows = []
     for ratio in steps:
         files = [
-            selfies.stored(selfies.beside(*taken(sitters[one], 7), *taken(sitters[other], 8), ratio), 9)
+            selfies.stored(selfies.beside(*taken(subjects[one], 7), *taken(subjects[other], 8), ratio), 9)
             for one, other in pairs
         ]
         hits = ["several_faces" in codes for codes in judge.codes(files)]
@@ -180,8 +180,8 @@ def test_several_faces(judge: Judge, sitters: dict[str, Sitter], tables: Tables)
     tables.add("several_faces", ["area of the face, times the second one's", "rate"], rows)
 
 
-def taken(sitter: Sitter, seed: int) -> tuple[Image, Face]:
-    return selfies.varied(sitter.image, sitter.face, seed)
+def taken(subject: Subject, seed: int) -> tuple[Image, Face]:
+    return selfies.varied(subject.image, subject.face, seed)
 
 
 def test_pictures_of_things_have_no_face(judge: Judge, tables: Tables):
@@ -216,13 +216,13 @@ SKIN = (1.15, 1, 0.85, 0.7, 0.6, 0.5, 0.4)
 LIGHT = (1, 0, -1, -2, -3)
 
 
-def test_light_is_judged_and_not_skin(judge: Judge, sitters: dict[str, Sitter], tables: Tables):
+def test_light_is_judged_and_not_skin(judge: Judge, subjects: dict[str, Subject], tables: Tables):
     rows = []
     for share in SKIN:
-        tone = np.mean([lightness(sitters[name], share) for name in FACING])
+        tone = np.mean([lightness(subjects[name], share) for name in FACING])
         rates = []
         for stops in LIGHT:
-            files = [sitters[name].selfie(seed, under(share), stops) for name in FACING for seed in range(3)]
+            files = [subjects[name].selfie(seed, under(share), stops) for name in FACING for seed in range(3)]
             codes = judge.codes(files)
             rates.append(tuple(percent([code in each for each in codes]) for code in ("dark", "bright", "no_face")))
             # Under good light no skin reads as badly lit.
@@ -236,22 +236,22 @@ def under(share: float) -> Fault:
     return lambda image, face, stops, seed: selfies.lit(selfies.skinned(image, face, share), stops)
 
 
-def lightness(sitter: Sitter, share: float) -> float:
+def lightness(subject: Subject, share: float) -> float:
     """Median L* inside the outline of the face, 0..100."""
-    image = selfies.skinned(sitter.image, sitter.face, share).astype(np.float32) / 255
-    if sitter.face.mesh is None:
+    image = selfies.skinned(subject.image, subject.face, share).astype(np.float32) / 255
+    if subject.face.mesh is None:
         raise ValueError("this needs a mesh")
     inside = np.zeros(image.shape[:2], np.uint8)
-    cv2.fillConvexPoly(inside, cv2.convexHull(sitter.face.mesh[:, :2].round().astype(np.int32)), 1)
+    cv2.fillConvexPoly(inside, cv2.convexHull(subject.face.mesh[:, :2].round().astype(np.int32)), 1)
     return float(np.median(cv2.cvtColor(image, cv2.COLOR_RGB2LAB)[..., 0][inside > 0]))
 
 
-def test_quarter_turns_without_exif_are_undone(judge: Judge, sitters: dict[str, Sitter], tables: Tables):
+def test_quarter_turns_without_exif_are_undone(judge: Judge, subjects: dict[str, Subject], tables: Tables):
     rows = []
-    for name, sitter in sitters.items():
+    for name, subject in subjects.items():
         cells = []
         for turns in range(4):
-            files = [sitter.selfie(seed, lambda image, *_, t=turns: np.rot90(image, t)) for seed in range(SEEDS)]
+            files = [subject.selfie(seed, lambda image, *_, t=turns: np.rot90(image, t)) for seed in range(SEEDS)]
             cells.append([photo.quarter_turns == -turns % 4 for photo in judge.photos(files)])
         rows.append([name, *map(percent, cells)])
         if name in FACING:
@@ -262,23 +262,23 @@ def test_quarter_turns_without_exif_are_undone(judge: Judge, sitters: dict[str, 
 # --- Photos compared ---------------------------------------------------------------------------------------------------
 
 
-def cropped(percent_off: float) -> Callable[[Sitter, int], Image]:
-    def crop(sitter: Sitter, seed: int) -> Image:
-        random, (height, width) = np.random.default_rng(seed), sitter.image.shape[:2]
+def cropped(percent_off: float) -> Callable[[Subject, int], Image]:
+    def crop(subject: Subject, seed: int) -> Image:
+        random, (height, width) = np.random.default_rng(seed), subject.image.shape[:2]
         off = np.array([width, height]) * percent_off / 100
         left, top = (random.uniform(0, 1, 2) * off).round().astype(int)
         right, bottom = (np.array([width, height]) - off).round().astype(int) + np.array([left, top])
-        return np.ascontiguousarray(sitter.image[top:bottom, left:right])
+        return np.ascontiguousarray(subject.image[top:bottom, left:right])
 
     return crop
 
 
-def leaned(degrees: float) -> Callable[[Sitter, int], Image]:
-    def lean(sitter: Sitter, seed: int) -> Image:
-        height, width = sitter.image.shape[:2]
+def leaned(degrees: float) -> Callable[[Subject, int], Image]:
+    def lean(subject: Subject, seed: int) -> Image:
+        height, width = subject.image.shape[:2]
         matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees * (1 - 2 * (seed % 2)), 1)
         return np.asarray(
-            cv2.warpAffine(sitter.image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8
+            cv2.warpAffine(subject.image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8
         )
 
     return lean
@@ -288,13 +288,13 @@ def colourless(image: Image) -> Image:
     return np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
 
 
-COPIES: dict[str, Callable[[Sitter, int], Image]] = {
-    "saved again, JPEG 30 to 95": lambda sitter, seed: sitter.image,
-    "half as large": lambda sitter, seed: selfies.resized(sitter.image, 0.5),
-    "a quarter as large": lambda sitter, seed: selfies.resized(sitter.image, 0.25),
-    "half a stop darker or brighter": lambda sitter, seed: selfies.lit(sitter.image, 0.5 - seed % 2),
-    "one stop darker or brighter": lambda sitter, seed: selfies.lit(sitter.image, 1 - 2 * (seed % 2)),
-    "black and white": lambda sitter, seed: colourless(sitter.image),
+COPIES: dict[str, Callable[[Subject, int], Image]] = {
+    "saved again, JPEG 30 to 95": lambda subject, seed: subject.image,
+    "half as large": lambda subject, seed: selfies.resized(subject.image, 0.5),
+    "a quarter as large": lambda subject, seed: selfies.resized(subject.image, 0.25),
+    "half a stop darker or brighter": lambda subject, seed: selfies.lit(subject.image, 0.5 - seed % 2),
+    "one stop darker or brighter": lambda subject, seed: selfies.lit(subject.image, 1 - 2 * (seed % 2)),
+    "black and white": lambda subject, seed: colourless(subject.image),
     "cropped by 1 %": cropped(1),
     "cropped by 2 %": cropped(2),
     "cropped by 4 %": cropped(4),
@@ -302,18 +302,18 @@ COPIES: dict[str, Callable[[Sitter, int], Image]] = {
     "cropped by 10 %": cropped(10),
     "leaned by 1°": leaned(1),
     "leaned by 3°": leaned(3),
-    "mirrored": lambda sitter, seed: np.ascontiguousarray(sitter.image[:, ::-1]),
-    "*next frame:* lids down": lambda sitter, seed: selfies.eyes_shut(sitter.image, sitter.face, 1.0),
-    "*next frame:* only the head turned by 5°": lambda sitter, seed: turned(sitter.image, sitter.face, 5, seed),
-    "*next frame:* only the head turned by 20°": lambda sitter, seed: turned(sitter.image, sitter.face, 20, seed),
-    "*another photo:* leaned, framed and lit a little differently": lambda sitter, seed: taken(sitter, seed + 50)[0],
+    "mirrored": lambda subject, seed: np.ascontiguousarray(subject.image[:, ::-1]),
+    "*next frame:* lids down": lambda subject, seed: selfies.eyes_shut(subject.image, subject.face, 1.0),
+    "*next frame:* only the head turned by 5°": lambda subject, seed: turned(subject.image, subject.face, 5, seed),
+    "*next frame:* only the head turned by 20°": lambda subject, seed: turned(subject.image, subject.face, 20, seed),
+    "*another photo:* leaned, framed and lit a little differently": lambda subject, seed: taken(subject, seed + 50)[0],
 }
 
 
-def test_duplicates(sitters: dict[str, Sitter], tables: Tables):
+def test_duplicates(subjects: dict[str, Subject], tables: Tables):
     rows = []
     for treatment, change in COPIES.items():
-        bits = [apart(sitter, change(sitter, seed), seed) for sitter in sitters.values() for seed in range(4)]
+        bits = [apart(subject, change(subject, seed), seed) for subject in subjects.values() for seed in range(4)]
         hits = [each <= selection.DUPLICATE_BITS for each in bits]
         rows.append([treatment, percent(hits), f"{np.median(bits):.0f}", f"{min(bits)}–{max(bits)}"])
         if treatment.startswith(("saved", "half as")):
@@ -321,9 +321,9 @@ def test_duplicates(sitters: dict[str, Sitter], tables: Tables):
     tables.add("duplicate", ["second photo", "duplicate", "bits apart, median", "from–to"], rows)
 
 
-def apart(sitter: Sitter, image: Image, seed: int) -> int:
+def apart(subject: Subject, image: Image, seed: int) -> int:
     """Bits in which the fingerprints of a photo and another one differ, both read from files."""
-    files = (selfies.jpeg(sitter.image, 92), selfies.jpeg(image, (30, 50, 75, 95)[seed % 4]))
+    files = (selfies.jpeg(subject.image, 92), selfies.jpeg(image, (30, 50, 75, 95)[seed % 4]))
     one, other = (selection.difference_hash(door.decode(each, "", 1000).image) for each in files)
     return int(np.sum(one != other))
 
@@ -333,9 +333,9 @@ SHARES = ((8, 1), (8, 4), (8, 7), (5, 3), (3, 2), (2, 1))
 
 
 @pytest.fixture(scope="module")
-def albums(judge: Judge, sitters: dict[str, Sitter]) -> dict[str, list[ScoredPhoto]]:
+def albums(judge: Judge, subjects: dict[str, Subject]) -> dict[str, list[ScoredPhoto]]:
     """Eight judged selfies of each person in which head, light, focus and distance vary."""
-    return {name: judge.photos(sitter.selfie(seed, lively) for seed in range(8)) for name, sitter in sitters.items()}
+    return {name: judge.photos(subject.selfie(seed, lively) for seed in range(8)) for name, subject in subjects.items()}
 
 
 def lively(image: Image, face: Face, _: float, seed: int) -> Image:
@@ -347,7 +347,7 @@ def lively(image: Image, face: Face, _: float, seed: int) -> Image:
     return selfies.resized(image, max(76 / face.box.width, random.uniform(0.8, 1.2)))
 
 
-def test_two_people_in_one_folder_are_told_apart(judge: Judge, albums: dict[str, list[ScoredPhoto]], tables: Tables):
+def test_two_people_in_one_folder_are_separated(judge: Judge, albums: dict[str, list[ScoredPhoto]], tables: Tables):
     rows = []
     for many, few in SHARES:
         mistakes = [
@@ -370,8 +370,8 @@ def mixed(finder: FaceFinder, majority: Sequence[ScoredPhoto], minority: Sequenc
     photos = [(photo, False) for photo in majority] + [(photo, True) for photo in minority]
     order = np.random.default_rng(len(photos)).permutation(len(photos))
     judged = selection.mark_other_people([photos[at][0] for at in order], finder.space, finder.same_person, ())
-    told = ["another_person" in {reason.code for reason in photo.reasons} for photo in judged]
-    return sum(said != photos[at][1] for said, at in zip(told, order, strict=True))
+    separated = ["another_person" in {reason.code for reason in photo.reasons} for photo in judged]
+    return sum(verdict != photos[at][1] for verdict, at in zip(separated, order, strict=True))
 
 
 def test_how_far_people_are_apart(judge: Judge, albums: dict[str, list[ScoredPhoto]], tables: Tables):

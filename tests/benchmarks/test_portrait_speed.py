@@ -37,7 +37,7 @@ def seconds(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def told(line: str) -> None:
+def report(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
@@ -60,7 +60,7 @@ def test_first_backdrop_and_each_further_one(engines: Engines, person: Identity)
             seconds(lambda name=name, fresh=fresh: painter.paint(studio(name, fresh, size), RecordingProgress()))[0]
             for name in names
         ]
-    told(
+    report(
         f"\nstudio 1024×1280: first backdrop {statistics.median(first):.2f} s, each further {statistics.median(further):.2f} s"
     )
     assert statistics.median(first) <= 2
@@ -80,7 +80,7 @@ def test_fusion_and_how_it_grows(engines: Engines, person: Identity, astronaut: 
             seconds(lambda request=request: painter.paint(request, RecordingProgress()))[0] for _ in range(ROUNDS)
         )
         drawn = len(painter.paint(request, RecordingProgress()))
-        told(f"fusion onto {side} px: {costs[side]:.2f} s for {drawn} candidates")
+        report(f"fusion onto {side} px: {costs[side]:.2f} s for {drawn} candidates")
     assert costs[1024] <= 2
     # 64 times the pixels from 512 to 4096.
     assert costs[4096] / costs[512] <= 64
@@ -96,5 +96,5 @@ def test_studio_grows_at_most_with_its_pixels(engines: Engines, person: Identity
         costs[side] = seconds(
             lambda fresh=fresh, size=size: painter.paint(studio("studio-warm", fresh, size), RecordingProgress())
         )[0]
-        told(f"studio {size.width}×{size.height}: further backdrop {costs[side]:.2f} s")
+        report(f"studio {size.width}×{size.height}: further backdrop {costs[side]:.2f} s")
     assert costs[4096] / costs[512] <= 64

@@ -101,7 +101,7 @@ class PlainLoop:
     def __call__(self, paths: list[Path]) -> list[ScoredPhoto]:
         photos, crops = [], []
         for path in paths:
-            photo = self.flow._look(path, whole(path))
+            photo = self.flow._judge_photo(path, decode_in_full(path))
             if photo.face is not None and photo.selfie is not None:
                 crops.append(self.crop(photo.selfie.image, photo.face))
             photos.append(replace(photo, selfie=smaller(photo.selfie)))
@@ -123,7 +123,7 @@ def cut(image: Image, face: Face) -> Image:
     return crop(image, fit_inside(head_and_shoulders_rect(face), image_size(image)), Size(512, 512))
 
 
-def whole(path: Path) -> Selfie:
+def decode_in_full(path: Path) -> Selfie:
     with PIL.Image.open(path) as picture:
         image = np.asarray(PIL.ImageOps.exif_transpose(picture).convert("RGB"))
     return Selfie(hashlib.sha256(path.read_bytes()).hexdigest()[:16], image, path.name, image_size(image))
@@ -166,24 +166,24 @@ def test_twice_as_fast_as_a_plain_loop_with_the_same_verdicts(
         "every model": lambda: PlainLoop(replace(flow, finder=everyone), engines.matter())(folder),
     }
     costs: dict[str, list[Cost]] = {name: [] for name in loops}
-    said = {}
+    results = {}
     for round_ in range(ROUNDS + 1):
         for name, loop in loops.items():
             cost, photos = timed(loop)
-            said[name] = verdicts(photos)
+            results[name] = verdicts(photos)
             # The first round warms up: files into the page cache, networks into memory.
             costs[name] += [cost] if round_ else []
     middle = {
         name: Cost(statistics.median(each.wall for each in runs), statistics.median(each.cpu for each in runs))
         for name, runs in costs.items()
     }
-    tell(middle, said)
-    assert said["prepare"] == said["every model"] == said["faces only"]
+    report(middle, results)
+    assert results["prepare"] == results["every model"] == results["faces only"]
     assert middle["every model"].wall >= 2 * middle["prepare"].wall
     assert middle["every model"].cpu >= 2 * middle["prepare"].cpu
 
 
-def tell(middle: dict[str, Cost], said: dict[str, list[tuple[str, str, list[str]]]]) -> None:
+def report(middle: dict[str, Cost], results: dict[str, list[tuple[str, str, list[str]]]]) -> None:
     lines = [
         f"20 photos of 12 megapixels, {os.cpu_count()} cores",
         "",
@@ -195,7 +195,7 @@ def tell(middle: dict[str, Cost], said: dict[str, list[tuple[str, str, list[str]
         f"| {name} | {cost.wall:.1f} | {cost.cpu:.1f} | {cost.wall / own.wall:.1f} | {cost.cpu / own.cpu:.1f} |"
         for name, cost in middle.items()
     ]
-    for rows in zip(*said.values(), strict=True):
+    for rows in zip(*results.values(), strict=True):
         different = "" if all(row == rows[0] for row in rows) else f"  ← {rows[1:]}"
         lines.append(f"{' '.join([*rows[0][:2], *rows[0][2]])}{different}")
     sys.stdout.write("\n" + "\n".join(lines) + "\n")

@@ -71,10 +71,10 @@ def test_a_job_begins_at_once_and_waiting_costs_nothing(
 
 def wait(stand: Stand) -> float:
     """Seconds from asking until a worker has begun."""
-    asked = time.time()
+    requested = time.time()
     job = stand.wait_for(stand.add_job(), "succeeded")
     time.sleep(0.03)  # the worker goes back to waiting
-    return (job.started or 0) - asked
+    return (job.started or 0) - requested
 
 
 def cpu_seconds(group: int) -> float:

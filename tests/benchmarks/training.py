@@ -228,9 +228,9 @@ def peak() -> int:
 
 
 if __name__ == "__main__":
-    folder, way, side, steps = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    with tempfile.TemporaryDirectory() as desk:
-        learner = learning(way, folder, side, Path(desk))
+    folder, variant, side, steps = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    with tempfile.TemporaryDirectory() as work_dir:
+        learner = learning(variant, folder, side, Path(work_dir))
         for number in range(steps):
             learner.step(number)
     json.dump({"peak": peak()}, sys.stdout)

@@ -16,7 +16,7 @@ from portrait.photos import selection
 from portrait.ports import FaceFinder
 from portrait.types import Face, ScoredPhoto
 from tests import selfies
-from tests.benchmarks.made import FACING, Judge, Sitter
+from tests.benchmarks.made import FACING, Judge, Subject
 
 PEOPLE = ("astronaut", "player 3")
 
@@ -27,8 +27,8 @@ def judge(settings: Settings, engines: Engines, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
-def people(finder: FaceFinder) -> dict[str, Sitter]:
-    return {name: Sitter(image, finder.faces(image, 0)[0]) for name, image in selfies.people().items()}
+def people(finder: FaceFinder) -> dict[str, Subject]:
+    return {name: Subject(image, finder.faces(image, 0)[0]) for name, image in selfies.people().items()}
 
 
 def out_of_focus(image: Image, face: Face, share: float, _: int) -> Image:
@@ -69,7 +69,7 @@ def masked(image: Image, face: Face, share: float, _: int) -> Image:
 )
 @pytest.mark.parametrize("person", PEOPLE)
 def test_a_code_fires_at_a_grave_fault_and_not_at_a_light_one(
-    judge: Judge, people: dict[str, Sitter], person: str, code: str, fault, light: float, grave: float
+    judge: Judge, people: dict[str, Subject], person: str, code: str, fault, light: float, grave: float
 ) -> None:
     someone = people[person]
     codes = judge.codes(someone.selfie(1, fault, severity) for severity in (light, grave))
@@ -77,20 +77,20 @@ def test_a_code_fires_at_a_grave_fault_and_not_at_a_light_one(
     assert code in codes[1]
 
 
-def test_photos_without_a_fault_are_used(judge: Judge, people: dict[str, Sitter]) -> None:
+def test_photos_without_a_fault_are_used(judge: Judge, people: dict[str, Subject]) -> None:
     assert judge.codes(people[name].selfie(seed) for name in FACING for seed in (100, 101)) == [set()] * (
         2 * len(FACING)
     )
 
 
-def test_turned_heads_and_lowered_eyes_are_spare(judge: Judge, people: dict[str, Sitter]) -> None:
+def test_turned_heads_and_lowered_eyes_are_spare(judge: Judge, people: dict[str, Subject]) -> None:
     names = {"player 1": "eyes_closed", "player 2": "turned_away", "player 5": "turned_away", "player 6": "eyes_closed"}
     photos = judge.photos(selfies.jpeg(people[name].image) for name in names)
     assert [{reason.code for reason in photo.reasons} for photo in photos] == [{code} for code in names.values()]
     assert {photo.verdict for photo in photos} == {"spare"}
 
 
-def test_two_people_side_by_side(judge: Judge, people: dict[str, Sitter]) -> None:
+def test_two_people_side_by_side(judge: Judge, people: dict[str, Subject]) -> None:
     one, other = people["astronaut"], people["player 3"]
     files = [selfies.jpeg(selfies.beside(one.image, one.face, other.image, other.face, ratio)) for ratio in (2, 8)]
     codes = judge.codes(files)
@@ -100,7 +100,7 @@ def test_two_people_side_by_side(judge: Judge, people: dict[str, Sitter]) -> Non
 
 @pytest.mark.parametrize("stops", [0, -0.5])
 @pytest.mark.parametrize("skin", [1.1, 0.8, 0.6, 0.5])
-def test_light_is_judged_and_not_skin(judge: Judge, people: dict[str, Sitter], skin: float, stops: float) -> None:
+def test_light_is_judged_and_not_skin(judge: Judge, people: dict[str, Subject], skin: float, stops: float) -> None:
     files = [
         selfies.jpeg(selfies.lit(selfies.skinned(each.image, each.face, skin), stops))
         for each in (people[name] for name in PEOPLE)
@@ -108,7 +108,7 @@ def test_light_is_judged_and_not_skin(judge: Judge, people: dict[str, Sitter], s
     assert judge.codes(files) == [set(), set()]
 
 
-def test_quarter_turns_without_exif_are_undone(judge: Judge, people: dict[str, Sitter]) -> None:
+def test_quarter_turns_without_exif_are_undone(judge: Judge, people: dict[str, Subject]) -> None:
     files = [selfies.jpeg(np.rot90(people[name].image, turns)) for name in PEOPLE for turns in range(4)]
     assert [photo.quarter_turns for photo in judge.photos(files)] == [0, 3, 2, 1] * 2
 
@@ -128,7 +128,7 @@ def test_files_that_are_no_photos(judge: Judge) -> None:
 
 
 @pytest.fixture(scope="module")
-def albums(judge: Judge, people: dict[str, Sitter]) -> dict[str, list[ScoredPhoto]]:
+def albums(judge: Judge, people: dict[str, Subject]) -> dict[str, list[ScoredPhoto]]:
     return {name: judge.photos(person.selfie(seed) for seed in range(4)) for name, person in people.items()}
 
 
@@ -144,7 +144,7 @@ def test_two_people_in_one_folder_are_separated(
         assert verdicts == [True] * few + [False] * many, (one, other)
 
 
-def test_a_copy_is_a_duplicate_and_another_photo_is_not(people: dict[str, Sitter]) -> None:
+def test_a_copy_is_a_duplicate_and_another_photo_is_not(people: dict[str, Subject]) -> None:
     person = people["player 3"]
     copies = [selfies.jpeg(person.image, 40), selfies.jpeg(selfies.resized(person.image, 0.5))]
     marks = [

@@ -35,7 +35,7 @@ class DepthAnything:
         self._network: Any = network.eval()
 
     def process(self, image: Image) -> Image:
-        """Depth in grey from 0 (farthest) to 255 (nearest), as large as the picture; see `portrait.ports.ControlPreprocessor`."""
+        """Depth in grey from 0 (farthest) to 255 (nearest), as large as the picture."""
         height, width = image.shape[:2]
         pixels = self._processor(images=[image], return_tensors="pt").pixel_values
         with torch.no_grad():

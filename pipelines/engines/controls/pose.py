@@ -98,7 +98,7 @@ class OpenPose:
         self._detector, self._landmarks, self._finder = detector, landmarks, finder
 
     def process(self, image: Image) -> Image:
-        """Skeletons on black, as large as the picture; see `portrait.ports.ControlPreprocessor`. Raises `UserError` (`no_pose`)."""
+        """Skeletons on black, as large as the picture. Raises `UserError` (`no_pose`)."""
         people = self.detect(image)
         if not people:
             raise UserError(
