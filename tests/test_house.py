@@ -140,6 +140,31 @@ def test_module_is_of_a_size_one_can_read(path: Path) -> None:
     assert {name: lines for name, lines in lengths.items() if lines > 50} == {}
 
 
+DOORS = {"app/terminal/errors.py", "tasks/queue/runner.py", "tasks/api/middleware.py"}
+"""Where errors leave the program: a command, a job, a request."""
+
+
+def test_only_doors_catch_every_error() -> None:
+    found = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ExceptHandler):
+                continue
+            names = (
+                {each.id for each in ast.walk(node.type) if isinstance(each, ast.Name)} if node.type else {"Exception"}
+            )
+            passes_on = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
+            if names & {"Exception", "BaseException"} and not passes_on:
+                found.append(str(path.relative_to(ROOT)))
+    assert set(found) == DOORS
+
+
+def test_nothing_is_global() -> None:
+    assert [
+        path for path in MODULES if any(isinstance(node, ast.Global) for node in ast.walk(ast.parse(path.read_text())))
+    ] == []
+
+
 def test_every_error_code_is_documented() -> None:
     raised = set()
     for path in MODULES:

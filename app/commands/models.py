@@ -39,7 +39,7 @@ def list_models(as_json: Json = False) -> None:
 def pull(names: Names = None, as_json: Json = False) -> None:
     """Fetch models by name; without a name those that the default engines need."""
     with cli_output(as_json) as output:
-        pulled = pull_models(load(), names or ())
+        pulled = pull_models(_model_store(), names or ())
         output({"pulled": [_pulled_to_dict(one) for one in pulled]}, lambda: _print_pulled(pulled))
 
 

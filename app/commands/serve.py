@@ -187,6 +187,6 @@ def _pull_models(installation: "Installation") -> None:
         return
     typer.echo(f"Fetching models: {', '.join(missing)} …")
     try:
-        pull_models(installation.flows, missing)
+        pull_models(models, missing)
     except OperatorError as error:
         typer.echo(f"Some models are missing: {error.message}", err=True)

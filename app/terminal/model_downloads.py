@@ -7,13 +7,12 @@ from contextlib import contextmanager
 
 from app.terminal.progress_bar import ProgressBar
 from pipelines.model_store.store import ModelStore, PullResult
-from pipelines.settings import Settings
 
 
-def pull_models(settings: Settings, names: Sequence[str]) -> tuple[PullResult, ...]:
+def pull_models(store: ModelStore, names: Sequence[str]) -> tuple[PullResult, ...]:
     """Download models by name, without names those that the default engines need; raises what `ModelStore.pull` raises."""
     with compiling(), ProgressBar(in_bytes=True) as bar:
-        return ModelStore(settings.models).pull(names, bar)
+        return store.pull(names, bar)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ they are used, so that a file in that dtype is memory-mapped instead of copied.
 import hashlib
 import json
 import logging
-import pickle
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ import diffusers
 import torch
 import transformers
 from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DConditionModel
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
+from pipelines.diffusion.base.checkpoint_files import BROKEN
 from pipelines.diffusion.base.family import Family
 from pipelines.diffusion.base.registry import all_families, family_of_pipeline, family_of_weights
 from pipelines.model_store.store import ModelStore
@@ -30,7 +30,6 @@ UNUSED_COMPONENTS = ("safety_checker", "feature_extractor", "image_encoder")
 """Components of Stable Diffusion 1.5's folder that neither training nor sampling needs."""
 COMPANIONS = ("text_encoder", "text_encoder_2", "vae")
 """Components with weights beside the U-Net."""
-_BROKEN = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +157,7 @@ def load_pipeline(base: BaseSource, dtype: torch.dtype, names: Collection[str] |
         if _is_half_precision(base.path):
             arguments["variant"] = "fp16"
         return base.family.pipeline.from_pretrained(str(base.path), **arguments)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise EngineError("broken_model", f"The base model {base.name} cannot be read: {error}.") from error
 
 
@@ -201,7 +200,7 @@ def _weight_names(file: Path) -> list[str]:
         # Tensors only: a pickle could run any program.
         stored = torch.load(file, map_location="meta", weights_only=True, mmap=True)
         return list(stored.get("state_dict", stored))
-    except (*_BROKEN, AttributeError, TypeError) as error:
+    except (*BROKEN, AttributeError, TypeError) as error:
         raise OperatorError("bad_base", f"{file} cannot be read as a base model: {error}.") from error
 
 

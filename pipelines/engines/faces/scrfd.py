@@ -19,7 +19,7 @@ from insightface.utils.face_align import arcface_dst
 from skimage.transform import SimilarityTransform
 
 from pipelines.engines import Engines
-from pipelines.engines.runtimes.onnx import execution_providers, unused_gpu
+from pipelines.engines.runtimes.onnx import ONNX_ERRORS, execution_providers, unused_gpu
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Points, Vector
@@ -167,7 +167,7 @@ def _open_cached(path: Path, pack: str, kind: type, provider_names: Sequence[str
         network = get_model(
             str(path), providers=list(provider_names), sess_options=options, static_shape_sessions=False
         )
-    except Exception as error:  # onnxruntime's errors share no narrower base, and InsightFace asserts on file contents.
+    except (*ONNX_ERRORS, AssertionError, AttributeError, IndexError) as error:  # InsightFace asserts on file contents.
         raise broken_model(path, str(error) or type(error).__name__, pack) from error
     if not isinstance(network, kind):
         raise broken_model(path, f"it is no {kind.__name__} network", pack)

@@ -11,6 +11,7 @@ import torch
 from transformers import CLIPModel, CLIPTokenizer
 from transformers import logging as transformers_log
 
+from pipelines.diffusion.base.checkpoint_files import BROKEN
 from pipelines.engines import Engines
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
@@ -38,7 +39,7 @@ class ClipEncoder:
             config = json.loads((folder / "preprocessor_config.json").read_text("utf-8"))
             mean, std = config.get("image_mean", MEAN), config.get("image_std", STD)
             self._mean, self._std = (np.array(each, np.float32).reshape(3) for each in (mean, std))
-        except Exception as error:  # transformers' errors share no narrower base.
+        except (*BROKEN, AttributeError, TypeError) as error:
             raise broken_model(folder, str(error), MODEL) from error
         if loading_info["missing_keys"]:
             raise broken_model(folder, f"it lacks {len(loading_info['missing_keys'])} weights", MODEL)

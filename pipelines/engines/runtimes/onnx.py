@@ -9,11 +9,21 @@ from typing import TypeAlias
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state
 
 from portrait.arrays import Image
 from portrait.errors import EngineError, OperatorError, broken_model
 
 Floats: TypeAlias = NDArray[np.float32]
+ONNX_ERRORS: tuple[type[Exception], ...] = (
+    *(RuntimeError, ValueError),
+    *(
+        each
+        for each in vars(onnxruntime_pybind11_state).values()
+        if isinstance(each, type) and issubclass(each, Exception)
+    ),
+)
+"""All that ONNX Runtime raises: its own errors share no base of their own."""
 
 
 class OnnxNetwork:
@@ -36,7 +46,7 @@ class OnnxNetwork:
         """Run 1×3×H×W; raises `EngineError` (`broken_model`, `out_of_memory`)."""
         try:
             output = self._session.run(None, {self._name: pixels.astype(np.float16) if self._half else pixels})[0]
-        except Exception as error:  # onnxruntime's errors share no narrower base.
+        except ONNX_ERRORS as error:
             if "alloc" in str(error).lower():
                 raise EngineError(
                     "out_of_memory", f"There was not enough memory to run {self._model}. Close other programs."
@@ -95,7 +105,7 @@ def _open_session(path: Path, model: str, provider_names: tuple[str, ...]) -> on
     options.enable_cpu_mem_arena = False
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=list(provider_names))
-    except Exception as error:  # onnxruntime's errors share no narrower base.
+    except ONNX_ERRORS as error:
         raise broken_model(path, str(error), model) from error
 
 
