@@ -53,24 +53,24 @@ def idphoto(
             return
         if photo is None:
             raise UserError("no_photos", "Name a photo, or a training set; --list shows the presets.")
-        wishes = [idphotos.IdPhotoOptions(presets.find(name), background, keep_background) for name in preset]
+        options = [idphotos.IdPhotoOptions(presets.find(name), background, keep_background) for name in preset]
         papers = {name: presets.paper(name) for name in sheet or ()}
-        for wish in wishes:
-            presets.background_color(wish.preset, background)
+        for option in options:
+            presets.background_color(option.preset, background)
             for paper in papers.values():
-                sheets.arrange_photos(paper, wish.preset.millimetres)
+                sheets.arrange_photos(paper, option.preset.millimetres)
         from pipelines import build
         from tasks.settings import load
 
         with build.open_engines(load()) as engines:
             finder, matter = engines.finder(), engines.matter()
-            sitting = idphotos.choose_photo(
+            source = idphotos.choose_photo(
                 [idphotos.SourcePhoto(image, finder, matter) for image in _read_images(photo)]
             )
-            made = [idphotos.make_id_photo(sitting, wish, presets) for wish in wishes]
+            made = [idphotos.make_id_photo(source, option, presets) for option in options]
         answer = [
-            idphotos.make_report(each, presets, wish) | {"files": _write_files(each, out, papers)}
-            for each, wish in zip(made, wishes, strict=True)
+            idphotos.make_report(each, presets, option) | {"files": _write_files(each, out, papers)}
+            for each, option in zip(made, options, strict=True)
         ]
         atomic.write_file(out / "idphotos.json", json.dumps({"idphotos": answer}, ensure_ascii=False, indent=1))
         output({"idphotos": answer}, lambda: _print_report(answer))
