@@ -129,7 +129,7 @@ def _download_portraits(page: Page, shots: Path, folder: Path) -> None:
     begun.value.save_as(archive)
     assert len(zipfile.ZipFile(archive).namelist()) == 5
     page.get_by_role("button", name="Favourite").first.click()
-    wait_until_idle(page)
+    expect(page.get_by_role("button", name="In favourites").first).to_be_visible(timeout=20_000)
     page.locator("label", has_text="Favourites only").click()
     expect(page.get_by_role("link", name="Download 1 as a zip")).to_be_visible(timeout=20_000)
     page.get_by_role("button", name="Open").first.click()
