@@ -1,5 +1,6 @@
 """ONNX networks: opened once in a process, checked to take pictures, run on CUDA where ONNX Runtime has it."""
 
+import importlib
 import shutil
 import threading
 from functools import cache
@@ -9,19 +10,15 @@ from typing import TypeAlias
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state
 
 from portrait.arrays import Image
 from portrait.errors import EngineError, OperatorError, broken_model
 
 Floats: TypeAlias = NDArray[np.float32]
+_BINDING = vars(importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state"))  # compiled, without types
 ONNX_ERRORS: tuple[type[Exception], ...] = (
     *(RuntimeError, ValueError),
-    *(
-        each
-        for each in vars(onnxruntime_pybind11_state).values()
-        if isinstance(each, type) and issubclass(each, Exception)
-    ),
+    *(each for each in _BINDING.values() if isinstance(each, type) and issubclass(each, Exception)),
 )
 """All that ONNX Runtime raises: its own errors share no base of their own."""
 
