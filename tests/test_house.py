@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,12 @@ What others see keeps such words too: the JSON fields `wants`, `hints`, `wish`, 
 the option `--hint`, the abilities `base:…:hint:…`, the job kind `look`, the settings `train.exam.*`, and the app's addresses
 `board` and `machinery`.
 """
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """A module, parsed."""
+    return ast.parse(path.read_text())
 
 
 def contracts(folder: Path) -> str:
@@ -98,7 +105,7 @@ def words_of(name: str) -> set[str]:
 
 def named(path: Path) -> Iterator[tuple[str, str]]:
     """What a module, its classes and functions are called, each with the text that is looked at."""
-    tree = ast.parse(path.read_text())
+    tree = tree_of(path)
     yield str(path.relative_to(ROOT)), path.stem
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -115,7 +122,7 @@ def test_no_name_uses_a_retired_word() -> None:
 
 def test_no_module_begins_with_a_retired_word() -> None:
     modules = [path for path in MODULES if "migrations" not in path.parts]
-    beginnings = {path: (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()[0] for path in modules}
+    beginnings = {path: (ast.get_docstring(tree_of(path)) or "").splitlines()[0] for path in modules}
     found = {
         str(path.relative_to(ROOT)): sorted(words)
         for path, line in beginnings.items()
@@ -126,14 +133,14 @@ def test_no_module_begins_with_a_retired_word() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_module_says_what_it_is_for(path: Path) -> None:
-    purpose = ast.get_docstring(ast.parse(path.read_text()))
+    purpose = ast.get_docstring(tree_of(path))
     assert purpose
     assert len(purpose.splitlines()[0]) > 10
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_module_is_of_a_size_one_can_read(path: Path) -> None:
-    tree = ast.parse(path.read_text())
+    tree = tree_of(path)
     assert len(path.read_text().splitlines()) <= 400
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     lengths = {node.name: (node.end_lineno or node.lineno) - node.lineno + 1 for node in functions}
@@ -147,7 +154,7 @@ DOORS = {"app/terminal/errors.py", "tasks/queue/runner.py", "tasks/api/middlewar
 def test_only_doors_catch_every_error() -> None:
     found = []
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             if not isinstance(node, ast.ExceptHandler):
                 continue
             names = (
@@ -160,15 +167,13 @@ def test_only_doors_catch_every_error() -> None:
 
 
 def test_nothing_is_global() -> None:
-    assert [
-        path for path in MODULES if any(isinstance(node, ast.Global) for node in ast.walk(ast.parse(path.read_text())))
-    ] == []
+    assert [path for path in MODULES if any(isinstance(node, ast.Global) for node in ast.walk(tree_of(path)))] == []
 
 
 def test_every_error_code_is_documented() -> None:
     raised = set()
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
             if named and re.fullmatch(r"(\w+Error|_refused|_broken|Cancelled)", node.func.id) and node.args:  # type: ignore[union-attr]
                 first = node.args[0]  # type: ignore[union-attr]
