@@ -99,7 +99,8 @@ def window_around_faces(boxes: Sequence[Box], picture: Size, side: int, step: in
         extent = min(math.ceil(extent), limit)
         start = int(np.clip(round(centre - extent / 2), 0, limit - extent))
         spans.append((start, start + extent))
-    size = native_size(Size(spans[0][1] - spans[0][0], spans[1][1] - spans[1][0]), side, step)
+    shape = Size(spans[0][1] - spans[0][0], spans[1][1] - spans[1][0])
+    size = native_size(shape, side, step, lambda number: int(number + 0.5))
     return Window(spans[0][0], spans[1][0], spans[0][1], spans[1][1], size)
 
 

@@ -1,5 +1,6 @@
 """Parameters of one picture that a diffusion model draws, after all choices are made."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -13,14 +14,15 @@ LONGEST = 1.34
 """Longest side that is generated, over the base's own: SDXL knows up to 1344 pixels; beyond, bodies double."""
 
 
-def native_size(shape: Size, side: int, multiple: int) -> Size:
+def native_size(shape: Size, side: int, multiple: int, rounded: Callable[[float], int] = round) -> Size:
     """The size at which a base generates a picture of this shape.
 
     About `side`² pixels, the area the base was trained at; sides are multiples of `multiple`, none above `LONGEST` · `side`.
+    `rounded` says where a side in the middle of two goes: recipes of text styles and of inpainting differ there.
     """
     scale = (side**2 / (shape.width * shape.height)) ** 0.5
     longest = int(side * LONGEST)
-    sides = (min(longest, round(each * scale / multiple) * multiple) for each in (shape.width, shape.height))
+    sides = (min(longest, rounded(each * scale / multiple) * multiple) for each in (shape.width, shape.height))
     return Size(*(max(multiple, each) // multiple * multiple for each in sides))
 
 
