@@ -46,7 +46,7 @@ NETWORKS = (
         "tasks/test_templates",
         "test_reproduced_templates",
     ),
-    *("tests/compat/", "terminal/test_packages", "test_a_contract_that_is_broken"),
+    *("tests/compat/", "terminal/test_packages", "test_a_contract_that_is_broken", "test_the_status_of_an_engine"),
     *("test_story", "test_samples_diffusion"),
     *(f"api/test_{sweep}" for sweep in ("access", "inpainting", "hostile", "uploads", "styles", "middleware")),
 )
