@@ -41,23 +41,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command("prepare")(prepare.prepare)
-app.command("make")(make.make)
-app.command("remake")(remake.remake)
-app.command("edit")(edit.edit)
-app.command("evaluate")(evaluate.evaluate)
-app.command("train")(train.train)
-app.add_typer(identities.app, name="identities")
-app.command("idphoto")(idphoto.idphoto)
-app.add_typer(styles.app, name="styles")
-app.add_typer(models.app, name="models")
-app.command("serve")(serve.serve)
-app.command("api")(serve.api)
-app.command("worker")(serve.worker)
-app.command("keeper")(serve.keeper)
-app.add_typer(keys.app, name="keys")
-app.command("doctor")(doctor.doctor)
-app.command("demo")(demo.demo)
+for command in (
+    *(prepare.prepare, make.make, remake.remake, edit.edit, evaluate.evaluate, train.train, idphoto.idphoto),
+    *(serve.serve, serve.api, serve.worker, serve.keeper, doctor.doctor, demo.demo),
+):
+    app.command()(command)
+for name, group in {"identities": identities, "styles": styles, "models": models, "keys": keys}.items():
+    app.add_typer(group.app, name=name)
 
 
 @app.callback()

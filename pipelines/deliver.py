@@ -63,7 +63,9 @@ def encode(portrait: Portrait, format: str) -> bytes:
     file = io.BytesIO()
     picture = PIL.Image.fromarray(portrait.image)
     packet = xmp_packet(source_type(portrait.recipe), portrait.recipe)
-    rule = _file_rule(portrait.recipe)
+    drawn = portrait.recipe.get("drawn")
+    # What an ID-photo rule asks of the file itself: `dpi` and `kilobytes`.
+    rule: Mapping[str, Any] | None = drawn.get("file") if isinstance(drawn, Mapping) else None
     options = SAVE_OPTIONS[name] | ({"dpi": (rule["dpi"], rule["dpi"])} if rule and name != "WEBP" else {})
     if name == "JPEG" and rule:
         return fit_file_size(
@@ -123,12 +125,6 @@ def xmp_packet(source: str, recipe: Mapping[str, object] | None = None) -> bytes
         f"<Iptc4xmpExt:DigitalSourceType>{VOCABULARY}{source}</Iptc4xmpExt:DigitalSourceType>"
         f'{element}</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
     ).encode()
-
-
-def _file_rule(recipe: Mapping[str, object]) -> Mapping[str, Any] | None:
-    """Return what an ID-photo rule asks of the file itself: `dpi` and `kilobytes`; None for other portraits."""
-    drawn = recipe.get("drawn")
-    return drawn["file"] if isinstance(drawn, Mapping) and "file" in drawn else None
 
 
 def save_jpeg(picture: PIL.Image.Image, packet: bytes, options: Mapping[str, Any]) -> bytes:

@@ -77,7 +77,7 @@ class Evaluate:
         measures = [
             *_face_measures(pictures, pairs),
             *_feature_measures(collected, reference_features),
-            *_prompt_measures(pictures),
+            *_summarize("clip_score", [each.clip for each in pictures if each.clip is not None], "higher"),
         ]
         return Evaluation(
             pictures=pictures,
@@ -145,11 +145,8 @@ class Evaluate:
 
     def _score_prompts(self, request: EvaluationRequest, collected: _Collected) -> dict[int, float]:
         """Return the CLIP score of every picture that has a prompt, by its index."""
-        prompts = {
-            number: request.prompts[each.name]
-            for number, each in enumerate(collected.pictures)
-            if each.name in request.prompts
-        }
+        names = enumerate(each.name for each in collected.pictures)
+        prompts = {number: request.prompts[name] for number, name in names if name in request.prompts}
         if self.image_text_encoder is None or not prompts:
             return {}
         different = list(dict.fromkeys(prompts.values()))
@@ -180,22 +177,14 @@ class Evaluate:
 
 def _face_measures(pictures: Sequence[PictureMeasures], pairs: Sequence[float]) -> list[Metric]:
     """Return the metrics that take the face finder alone."""
-    distances_to_person = [each.distance for each in pictures if each.distance is not None]
+    distances = [each.distance for each in pictures if each.distance is not None]
     sharpness = [each.sharpness for each in pictures if each.sharpness is not None]
     found = {"faces": sum(each.faces > 0 for each in pictures) / len(pictures)}
-    measures = []
-    if distances_to_person:
-        measures.append(_summarize("likeness", distances_to_person, "lower", found))
-    if pairs:
-        summary = metrics.summarize(pairs)
-        measures.append(
-            Metric(
-                "diversity", summary.mean, "higher", {"p10": summary.p10, "p90": summary.p90, "count": summary.count}
-            )
-        )
-    if sharpness:
-        measures.append(_summarize("sharpness", sharpness, "higher", found))
-    return measures
+    return [
+        *_summarize("likeness", distances, "lower", "median", found),
+        *_summarize("diversity", pairs, "higher"),
+        *_summarize("sharpness", sharpness, "higher", "median", found),
+    ]
 
 
 def _feature_measures(collected: _Collected, reference_features: Numbers) -> list[Metric]:
@@ -218,21 +207,15 @@ def _feature_measures(collected: _Collected, reference_features: Numbers) -> lis
     return measures
 
 
-def _prompt_measures(pictures: Sequence[PictureMeasures]) -> list[Metric]:
-    scores = [each.clip for each in pictures if each.clip is not None]
-    if not scores:
+def _summarize(
+    name: str, values: Sequence[float], better: str, average: str = "mean", more: Mapping[str, float] | None = None
+) -> list[Metric]:
+    """Return the metric of what was measured several times, by its `mean` or `median`; none without values."""
+    if not values:
         return []
-    summary = metrics.summarize(scores)
-    return [
-        Metric("clip_score", summary.mean, "higher", {"p10": summary.p10, "p90": summary.p90, "count": summary.count})
-    ]
-
-
-def _summarize(name: str, values: Sequence[float], better: str, more: Mapping[str, float]) -> Metric:
     summary = metrics.summarize(values)
-    return Metric(
-        name, summary.median, better, {"p10": summary.p10, "p90": summary.p90, "count": summary.count, **more}
-    )
+    spread = {"p10": summary.p10, "p90": summary.p90, "count": summary.count}
+    return [Metric(name, getattr(summary, average), better, {**spread, **(more or {})})]
 
 
 def _notes(request: EvaluationRequest, collected: _Collected, reference_features: int) -> list[str]:
@@ -243,11 +226,8 @@ def _notes(request: EvaluationRequest, collected: _Collected, reference_features
             f"{len(collected.unreadable)} of {len(request.files)} files could not be read: "
             f"{', '.join(collected.unreadable[:5])}."
         )
-    if (
-        collected.features
-        and reference_features
-        and min(len(collected.pictures), reference_features) < MIN_FID_PICTURES
-    ):
+    fewest = min(len(collected.pictures), reference_features)
+    if collected.features and 0 < fewest < MIN_FID_PICTURES:
         notes.append(
             f"With fewer than {MIN_FID_PICTURES} pictures the Fréchet distance reads high: compare it between sets of one size "
             "alone. The kernel distance does not depend on their number."

@@ -55,8 +55,7 @@ def hash_secret(secret: str) -> str:
 
 def create_key(ledger: Ledger, owner: str, name: str, role: Role, now: float, expires: float | None = None) -> NewKey:
     """Create a key; raises `UserError` (`bad_owner`, `bad_role`)."""
-    if not re.fullmatch(OWNER, owner):
-        raise UserError("bad_owner", "An owner is named by up to 64 letters, digits, dots, hyphens and underscores.")
+    _check_owner(owner)
     if role not in ROLES:
         raise UserError("bad_role", f"A role is one of {', '.join(ROLES)}.")
     secret = f"pk_{secrets.token_urlsafe(32)}"
@@ -66,11 +65,15 @@ def create_key(ledger: Ledger, owner: str, name: str, role: Role, now: float, ex
 
 def create_code(ledger: Ledger, owner: str, role: Role, now: float) -> str:
     """Create a one-time code that can be exchanged for a key within a quarter of an hour; raises `UserError` (`bad_owner`)."""
-    if not re.fullmatch(OWNER, owner):
-        raise UserError("bad_owner", "An owner is named by up to 64 letters, digits, dots, hyphens and underscores.")
+    _check_owner(owner)
     code = secrets.token_urlsafe(24)
     ledger.api_keys.add_code(owner, role, hash_secret(code), now + CODE_LIFETIME)
     return code
+
+
+def _check_owner(owner: str) -> None:
+    if not re.fullmatch(OWNER, owner):
+        raise UserError("bad_owner", "An owner is named by up to 64 letters, digits, dots, hyphens and underscores.")
 
 
 def sign_in(ledger: Ledger, code: str, now: float) -> NewKey:

@@ -122,13 +122,8 @@ def report_progress(job: Job, phase: str, progress: float, message: str, preview
     if job.state == "cancelling":
         raise Cancelled
     _require_state(job, {"running"}, "reported on")
-    return replace(
-        job,
-        phase=phase,
-        progress=max(job.progress, min(1.0, progress)),
-        message=message,
-        preview=preview or job.preview,
-    )
+    progress = max(job.progress, min(1.0, progress))
+    return replace(job, phase=phase, progress=progress, message=message, preview=preview or job.preview)
 
 
 def succeed(job: Job, now: float, result: Mapping[str, Any]) -> Job:

@@ -157,9 +157,8 @@ def _set_variable(tree: dict[str, Any], name: str, value: str) -> None:
     for branch in branches:
         tree = tree.setdefault(branch, {})
         if not isinstance(tree, dict):
-            raise OperatorError(
-                "bad_settings", f"{name} does not fit the settings: {branch!r} is a value, not a section."
-            )
+            sentence = f"{name} does not fit the settings: {branch!r} is a value, not a section."
+            raise OperatorError("bad_settings", sentence)
     tree[leaf] = value
 
 
@@ -169,9 +168,6 @@ def _validate(kind: type[Any], tree: Any, path: Path, section: str = "") -> Any:
         return TypeAdapter(strict(kind)).validate_python(tree)
     except ValidationError as error:
         before = (section,) if section else ()
-        lines = "; ".join(
-            f"{'.'.join(str(part) for part in (*before, *wrong['loc']))}: {wrong['msg']}" for wrong in error.errors()
-        )
-        raise OperatorError(
-            "bad_settings", f"The settings do not hold ({path} or the environment): {lines}."
-        ) from error
+        lines = [f"{'.'.join(map(str, (*before, *each['loc'])))}: {each['msg']}" for each in error.errors()]
+        sentence = f"The settings do not hold ({path} or the environment): {'; '.join(lines)}."
+        raise OperatorError("bad_settings", sentence) from error

@@ -69,13 +69,11 @@ def check_url(url: str, private: bool) -> None:
     except (httpx.InvalidURL, UnicodeError) as error:
         raise UserError("bad_url", "This is not the address of a web page.") from error
     if parsed.scheme not in schemes or not parsed.host:
-        raise UserError(
-            "bad_url", f"A webhook's address begins with {' or '.join(sorted(schemes))}:// and names a host."
-        )
+        sentence = f"A webhook's address begins with {' or '.join(sorted(schemes))}:// and names a host."
+        raise UserError("bad_url", sentence)
     if parsed.userinfo or len(url) > URL_LENGTH or (parsed.port or 443) > 65535:
-        raise UserError(
-            "bad_url", f"A webhook's address has no password, a port up to 65535 and at most {URL_LENGTH} characters."
-        )
+        sentence = f"A webhook's address has no password, a port up to 65535 and at most {URL_LENGTH} characters."
+        raise UserError("bad_url", sentence)
     host = parsed.host.rstrip(".").lower()
     address = parse_literal(host)
     local = host == "localhost" or host.endswith(".localhost")

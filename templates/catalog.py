@@ -29,9 +29,8 @@ class Entry:
             try:
                 return find_picture(place.package, place.path)
             except OperatorError as error:
-                raise OperatorError(
-                    "bad_style", f"The picture of the style {self.style.id} is missing. {error.message}"
-                ) from error
+                sentence = f"The picture of the style {self.style.id} is missing. {error.message}"
+                raise OperatorError("bad_style", sentence) from error
         path = self.folder / place.file
         if not path.is_file():
             raise OperatorError("bad_style", f"The picture {path.name} of the style {self.style.id} is missing.")
@@ -57,10 +56,8 @@ class Catalog:
         """The style with an id; raises `UserError` (`unknown_style`), whose message lists the ids that exist."""
         entries = {entry.style.id: entry for entry in self.entries()}
         if name not in entries:
-            known = ", ".join(entries)
-            raise UserError(
-                "unknown_style", f"There is no style {name!r}, and no picture of that name. Styles: {known}."
-            )
+            sentence = f"There is no style {name!r}, and no picture of that name. Styles: {', '.join(entries)}."
+            raise UserError("unknown_style", sentence)
         return entries[name]
 
 
@@ -73,9 +70,8 @@ def add_style(source: Path, folder: Path) -> Entry:
     entry.picture()
     place = folder / entry.style.id
     if place.exists():
-        raise UserError(
-            "style_exists", f"There is a style {entry.style.id} already. Remove it first, or choose another id."
-        )
+        sentence = f"There is a style {entry.style.id} already. Remove it first, or choose another id."
+        raise UserError("style_exists", sentence)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".add.", dir=folder) as work_dir:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from portrait.errors import OperatorError, UserError
+from portrait.errors import UserError
 from templates import schema
 from templates.catalog import Entry
-from templates.packs import MAX_FILES, MAX_PICTURE_BYTES, move_into
+from templates.packs import MAX_FILES, MAX_PICTURE_BYTES, move_into, staging_folder
 from templates.schema import StyleFile
 
 MAX_JSON_BYTES = 1_000_000
@@ -108,15 +107,16 @@ def _facechain(path: Path, taken: set[str], skipped: list[Skipped]) -> _Draft | 
         skipped.append(Skipped(path.name, "", "not a FaceChain style: it has no add_prompt_style"))
         return None
     name = str(given.get("name") or path.stem)
+    title = name if name.isascii() else path.stem
     words = _prompt(given["add_prompt_style"])
     if re.search(r"[{}]", words):
         skipped.append(Skipped(path.name, "add_prompt_style", "braces were taken out: here they mark placeholders"))
         words = re.sub(r"[{}]", "", words)
     content: dict[str, Any] = {
         "schema": 1,
-        "id": _unique_id(name if name.isascii() else path.stem, taken),
+        "id": _unique_id(title, taken),
         "kind": "text",
-        "title": (name if name.isascii() else path.stem)[:80],
+        "title": title[:80],
         "titles": {} if name.isascii() else {"zh": name[:80]},
         "prompt": "{who}, {traits}, " + words if words else "{who}, {traits}",
         "families": ("sd15",),
@@ -162,9 +162,8 @@ def _facechain_notes(path: Path, given: Mapping[str, Any]) -> list[Skipped]:
 
 def _carried(given: Mapping[str, Any]) -> dict[str, Any]:
     """Unknown fields and those without a counterpart; without nulls, which TOML does not have."""
-    rest = {
-        field: value for field, value in given.items() if field not in FACECHAIN_FIELDS or field in ("img", "revision")
-    }
+    known = set(FACECHAIN_FIELDS) - {"img", "revision"}
+    rest = {field: value for field, value in given.items() if field not in known}
     return {"facechain": _drop_nulls(rest)} if rest else {}
 
 
@@ -185,9 +184,8 @@ def _easyphoto(path: Path, taken: set[str], skipped: list[Skipped]) -> _Draft | 
     if not content.startswith(b"\xff\xd8\xff"):
         skipped.append(Skipped(path.name, "", "not a JPEG, whatever its name says"))
         return None
-    skipped.append(
-        Skipped(path.name, "licence", "EasyPhoto's pictures come without one: write it and the credit into style.toml")
-    )
+    why = "EasyPhoto's pictures come without one: write it and the credit into style.toml"
+    skipped.append(Skipped(path.name, "licence", why))
     fields = {
         "schema": 1,
         "id": _unique_id(path.stem, taken),
@@ -241,20 +239,13 @@ def _unique_id(name: str, taken: set[str]) -> str:
 
 def _write_all(drafts: Sequence[_Draft], folder: Path) -> list[Entry]:
     """Write the drafts into a temporary folder inside `folder`, then move them into place together."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=".import.", dir=folder))
-        try:
-            entries = []
-            for draft in drafts:
-                place = staged / draft.style.id
-                place.mkdir()
-                schema.write_style(draft.style, place / "style.toml")
-                if draft.picture:
-                    shutil.copyfile(draft.picture, place / "picture.jpg")
-                entries.append(Entry(draft.style, place))
-            return move_into(entries, folder)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
-    except OSError as error:
-        raise OperatorError("cannot_write", f"Styles cannot be written to {folder}: {error.strerror}.") from error
+    with staging_folder(folder, ".import.") as staged:
+        entries = []
+        for draft in drafts:
+            place = staged / draft.style.id
+            place.mkdir()
+            schema.write_style(draft.style, place / "style.toml")
+            if draft.picture:
+                shutil.copyfile(draft.picture, place / "picture.jpg")
+            entries.append(Entry(draft.style, place))
+        return move_into(entries, folder)

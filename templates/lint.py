@@ -89,16 +89,11 @@ def lint_picture(style: StyleFile, detected: DetectedFaces) -> list[Finding]:
     short = min(detected.size.width, detected.size.height)
     found = []
     if short < MIN_PICTURE_SIDE:
-        found.append(
-            _error(
-                "picture_small", "picture", f"Its shorter side has {short} pixels; take one with {MIN_PICTURE_SIDE}."
-            )
-        )
+        tip = f"Its shorter side has {short} pixels; take one with {MIN_PICTURE_SIDE}."
+        found.append(_error("picture_small", "picture", tip))
     if not detected.faces:
-        return [
-            *found,
-            _error("no_face", "picture", "No face was found. Choose a picture in which one is clearly seen."),
-        ]
+        tip = "No face was found. Choose a picture in which one is clearly seen."
+        return [*found, _error("no_face", "picture", tip)]
     if len(detected.faces) < style.faces:
         tip = f"The style speaks of {style.faces} faces and {len(detected.faces)} were found. Correct one or the other."
         found.append(_error("faces_missing", "faces", tip))
@@ -125,15 +120,13 @@ def _face_findings(number: int, face: Face, size: Size) -> Iterator[Finding]:
     if box.width < GOOD_FACE_WIDTH:
         tip = f"Face {number} is {box.width:.0f} pixels wide, and {GOOD_FACE_WIDTH:.0f} make a good one. Take a larger picture."
         yield Finding("face_small", "error" if box.width < MIN_FACE_WIDTH else "warning", "picture", tip)
-    if abs(face.pose.yaw) > MAX_YAW:
-        tip = (
-            f"Face {number} is turned by {abs(face.pose.yaw):.0f}°. People can be put into faces that face the camera."
-        )
+    yaw = abs(face.pose.yaw)
+    if yaw > MAX_YAW:
+        tip = f"Face {number} is turned by {yaw:.0f}°. People can be put into faces that face the camera."
         yield _error("face_profile", "picture", tip)
     if min(box.left, box.top) < 0 or box.right > size.width or box.bottom > size.height:
-        yield _error(
-            "face_cut", "picture", f"Face {number} is cut by the border. Choose a picture that shows it whole."
-        )
+        tip = f"Face {number} is cut by the border. Choose a picture that shows it whole."
+        yield _error("face_cut", "picture", tip)
 
 
 def _licence(style: StyleFile) -> Iterator[Finding]:
@@ -148,9 +141,8 @@ def _placeholders(style: StyleFile) -> Iterator[Finding]:
     for where, text in (("prompt", style.prompt), ("negative", style.negative)):
         for name in placeholders(text):
             if name not in known:
-                tip = (
-                    f"{{{name}}} is no placeholder. There are {', '.join(sorted(known))}; add a table [traits.{name}]."
-                )
+                there = ", ".join(sorted(known))
+                tip = f"{{{name}}} is no placeholder. There are {there}; add a table [traits.{name}]."
                 yield _error("unknown_placeholder", where, tip)
         rest = re.sub(r"\{[^{}]*\}", "", text)
         if "{" in rest or "}" in rest:
@@ -206,11 +198,8 @@ def _strengths(style: StyleFile) -> Iterator[Finding]:
             tip = f"{lora.strength:g} is too strong; {MAX_LORA_STRENGTH:g} is the most."
             yield _error("strength_range", f"loras.{number}.strength", tip)
     if style.loras and total > 2 * MAX_LORA_STRENGTH:
-        yield _warning(
-            "strength_range",
-            "loras",
-            f"Together they come to {total:g}; above {2 * MAX_LORA_STRENGTH:g} pictures break up.",
-        )
+        tip = f"Together they come to {total:g}; above {2 * MAX_LORA_STRENGTH:g} pictures break up."
+        yield _warning("strength_range", "loras", tip)
 
 
 def _loras(style: StyleFile, here: Installed) -> Iterator[Finding]:
@@ -239,9 +228,8 @@ def _unavailable(style: StyleFile, here: Installed) -> Iterator[Finding]:
         yield _error("preset_unknown", "preset", tip)
     named = style.background not in ("", "kept") and not style.background.startswith("#")
     if here.colours is not None and named and style.background not in here.colours:
-        tip = (
-            f"There is no background {style.background}. There are {', '.join(sorted(here.colours))}, #rrggbb and kept."
-        )
+        there = ", ".join(sorted(here.colours))
+        tip = f"There is no background {style.background}. There are {there}, #rrggbb and kept."
         yield _error("background_unknown", "background", tip)
     if here.engines is not None and style.engines and not here.engines & set(style.engines):
         yield _error("engine_missing", "engines", f"None of {', '.join(style.engines)} is here.")

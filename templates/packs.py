@@ -14,12 +14,12 @@ import tempfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from portrait.errors import OperatorError, UserError
 from templates import schema
@@ -37,26 +37,18 @@ MAX_MANIFEST_BYTES = 1_000_000
 CHUNK = 1 << 20
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ ()-]{0,99}")
-_MAGIC_BYTES: dict[str, tuple[bytes, ...]] = {
-    ".jpg": (b"\xff\xd8\xff",),
-    ".jpeg": (b"\xff\xd8\xff",),
-    ".png": (b"\x89PNG\r\n\x1a\n",),
-    ".webp": (b"RIFF",),
-}
+_JPEG = b"\xff\xd8\xff"
+_MAGIC_BYTES = {".jpg": _JPEG, ".jpeg": _JPEG, ".png": b"\x89PNG\r\n\x1a\n", ".webp": b"RIFF"}
 """First bytes of a picture by its suffix."""
 _TEXT_SUFFIXES = (".toml", ".txt", ".md")
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _File(BaseModel, extra="forbid", frozen=True):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     bytes: Annotated[int, Field(ge=0)]
 
 
-class _Manifest(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Manifest(BaseModel, extra="forbid", frozen=True):
     format: Literal["portrait-styles"]
     schema_: Annotated[Literal[1], Field(alias="schema")]
     files: dict[str, _File]
@@ -97,15 +89,17 @@ def import_pack(path: Path, folder: Path) -> list[Entry]:
     Raises `UserError`: `bad_pack` says why a pack is refused, `style_exists` which style is there already;
     `OperatorError` (`bad_style`, `cannot_write`).
     """
+    with staging_folder(folder, ".pack.") as staged:
+        return move_into(_read_styles(staged, _unpack(path, staged)), folder)
+
+
+@contextmanager
+def staging_folder(folder: Path, prefix: str) -> Iterator[Path]:
+    """A temporary folder inside `folder`, so that a style is moved into place; raises `OperatorError` (`cannot_write`)."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=".pack.", dir=folder))
-        try:
-            names = _unpack(path, staged)
-            entries = _read_styles(staged, names)
-            return move_into(entries, folder)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True) as staged:
+            yield Path(staged)
     except OSError as error:
         raise OperatorError("cannot_write", f"Styles cannot be written to {folder}: {error.strerror}.") from error
 
@@ -252,10 +246,8 @@ def move_into(entries: Sequence[Entry], folder: Path) -> list[Entry]:
     """
     for entry in entries:
         if (folder / entry.style.id).exists():
-            raise UserError(
-                "style_exists",
-                f"There is a style {entry.style.id} already. Remove it first, or give this one a new id.",
-            )
+            sentence = f"There is a style {entry.style.id} already. Remove it first, or give this one a new id."
+            raise UserError("style_exists", sentence)
     moved: list[Path] = []
     try:
         for entry in entries:

@@ -245,6 +245,5 @@ def write_checked(style: StyleFile, path: Path) -> None:
     except (ValueError, TypeError, OperatorError) as error:
         raise UserError("bad_style", "The style holds what cannot be written into a style.toml.") from error
     if not same:
-        raise UserError(
-            "bad_style", "The style holds what a style.toml does not give back. Leave out null and the like."
-        )
+        sentence = "The style holds what a style.toml does not give back. Leave out null and the like."
+        raise UserError("bad_style", sentence)

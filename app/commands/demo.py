@@ -23,17 +23,14 @@ def demo(out: Out = Path("out/demo"), as_json: Json = False) -> None:
         from app.terminal.portraits import PortraitMaker, PortraitOptions, portraits_to_dict
         from app.terminal.progress_bar import ProgressBar
         from pipelines import build
+        from pipelines.folders import atomic
         from pipelines.pages import gallery, report
-        from portrait.errors import OperatorError
         from tasks.settings import load
 
         settings = load()
-        try:
+        with atomic.reported(f"The sample photos cannot be written to {out}"):
             photos = sample_photos.write_selfies(out / "photos")
             guests = sample_photos.write_guests(out / "photos" / "guests")
-        except OSError as error:
-            sentence = f"The sample photos cannot be written to {out}: {error.strerror}."
-            raise OperatorError("cannot_write", sentence) from error
         with ProgressBar() as bar, build.open_engines(settings) as engines:
             maker = PortraitMaker(settings, engines, out, bar)
             host = maker.prepare_person(photos)

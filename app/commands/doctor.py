@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from app.terminal import packages
 from app.terminal.errors import Json, cli_output
+from app.terminal.tables import print_table
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
@@ -51,12 +55,11 @@ def doctor(as_json: Json = False) -> None:
         findings = [_python(), *_packages(), _opencv(), *_engines(settings), _gpu(), _disk(home())]
         wrong = [each for each in findings if each.needed and not each.ok]
         document = {"ok": not wrong, "checks": [asdict(each) for each in findings]}
-        if not wrong:
+        if not (wrong and as_json):
             output(document, lambda: _print_checks(findings))
-            return
-        if not as_json:
-            _print_checks(findings)
-        raise OperatorError("not_ready", f"{len(wrong)} of {len(findings)} checks failed: {wrong[0].mend}", document)
+        if wrong:
+            sentence = f"{len(wrong)} of {len(findings)} checks failed: {wrong[0].mend}"
+            raise OperatorError("not_ready", sentence, document)
 
 
 def _python() -> Check:
@@ -135,10 +138,8 @@ def _gpu() -> Check:
         return Check("GPU", False, "none", "The embedded engines need none; diffusion is slow without.", False)
     query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
     answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 -- the path is nvidia-smi's
-    names = "; ".join(answer.stdout.strip().splitlines())
-    return Check(
-        "GPU", answer.returncode == 0, names or "the driver does not answer", "Check the NVIDIA driver.", False
-    )
+    names = "; ".join(answer.stdout.strip().splitlines()) or "the driver does not answer"
+    return Check("GPU", answer.returncode == 0, names, "Check the NVIDIA driver.", False)
 
 
 def _disk(folder: Path) -> Check:
@@ -146,26 +147,15 @@ def _disk(folder: Path) -> Check:
     there = next(each for each in (folder, *folder.parents) if each.exists())
     free = shutil.disk_usage(there).free
     found = f"{free / 1e9:.0f} GB free at {there}"
-    if not _writable(there):
-        return Check(
-            "Disk", False, f"{there} cannot be written", "Set PORTRAIT_HOME to a folder that you may write to."
-        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        mend = "Set PORTRAIT_HOME to a folder that you may write to."
+        return Check("Disk", False, f"{there} cannot be written", mend)
     return Check("Disk", free >= MIN_FREE_BYTES, found, "Free some space, or set PORTRAIT_HOME to another disk.")
 
 
-def _writable(folder: Path) -> bool:
-    import os
-
-    return os.access(folder, os.W_OK | os.X_OK)
-
-
 def _print_checks(findings: list[Check]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, show_header=False)
+    rows = []
     for each in findings:
         sign = Text("ok", "green") if each.ok else Text("no", "red") if each.needed else Text("–", "yellow")
-        table.add_row(sign, each.name, Text(each.found if each.ok else f"{each.found}. {each.mend}"))
-    Console(highlight=False).print(table)
+        rows.append((sign, each.name, Text(each.found if each.ok else f"{each.found}. {each.mend}")))
+    print_table((), rows)

@@ -9,13 +9,14 @@ import typer
 
 from app.commands.make import check_format
 from app.terminal.errors import Json, cli_output
+from app.terminal.tables import print_line
 from portrait.errors import UserError
 
 if TYPE_CHECKING:
     from app.terminal.portraits import DeliveredPortrait
     from portrait.generation.edits import Edit
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A portrait drawn of words, made here.", show_default=False)]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A portrait drawn of words, made here.")]
 Words = Annotated[str, typer.Option("--words", metavar="TEXT", help="What to change: `with a red scarf`.")]
 MaskFile = Annotated[
     Path | None, typer.Option("--mask", metavar="FILE", help="White where it is repainted; the rest stays.")
@@ -110,11 +111,7 @@ def _next_number(folder: Path, name: str) -> int:
 
 def _print_portraits(delivered: "Sequence[DeliveredPortrait]") -> None:
     """The files; the page of the folder is that of what was made there, and stays."""
-    from rich.console import Console
-    from rich.text import Text
-
     from pipelines.pages.gallery import likeness_in_words
 
-    console = Console(highlight=False)
     for each in delivered:
-        console.print(Text(f"Portrait  {each.file}  "), likeness_in_words(each.portrait), sep="")
+        print_line(f"Portrait  {each.file}  {likeness_in_words(each.portrait)}")

@@ -7,29 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from app.terminal.errors import Json, cli_output
+from app.terminal.tables import print_line, print_table
 from portrait.errors import UserError
 
 if TYPE_CHECKING:
     from portrait.evaluation import Evaluation
 
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The pictures.", show_default=False)]
-Against = Annotated[
-    Path | None, typer.Option("--against", metavar="FOLDER", help="Real pictures, for FID and KID.", show_default=False)
-]
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The pictures.")]
+Against = Annotated[Path | None, typer.Option("--against", metavar="FOLDER", help="Real pictures, for FID and KID.")]
 Prompts = Annotated[
     Path | None,
     typer.Option(
         "--prompts",
         metavar="FILE",
         help="What the pictures should show: JSON by file name, or one line for all or for each.",
-        show_default=False,
     ),
 ]
-Person = Annotated[
-    Path | None, typer.Option("--person", metavar="SET", help="Whom they should show.", show_default=False)
-]
+Person = Annotated[Path | None, typer.Option("--person", metavar="SET", help="Whom they should show.")]
 Page = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; default: FOLDER/evaluation.html.")
 ]
@@ -120,19 +117,10 @@ def evaluation_to_dict(found: "Evaluation", page: Path) -> dict[str, Any]:
 
 def print_evaluation(found: "Evaluation", page: Path) -> None:
     """Print the measures as a table."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from pipelines.pages.evaluation import make_rows
 
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("measure", "value", ""):
-        table.add_column(column, overflow="fold")
-    for row in make_rows(found):
-        table.add_row(Text(row["title"]), Text(row["value"]), Text(row["more"] or row["why"], style="dim"))
-    console.print(table)
+    rows = [(each["title"], each["value"], Text(each["more"] or each["why"], style="dim")) for each in make_rows(found)]
+    print_table(("measure", "value", ""), rows, overflow="fold")
     for note in found.notes:
-        console.print(Text(note, style="yellow"))
-    console.print(Text(f"\nAs a page  {page}"))
+        print_line(note, "yellow")
+    print_line(f"\nAs a page  {page}")

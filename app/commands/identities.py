@@ -1,18 +1,20 @@
 """`portrait identities`: trained people as folders: list, show, export, merge, delete."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from app.terminal.errors import Json, cli_output
+from app.terminal.tables import print_line, print_table
+
+if TYPE_CHECKING:
+    from pipelines.folders.identities import StoredIdentity
 
 app = typer.Typer(help="Trained people: list, show, export, merge, delete.", no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Argument(metavar="IDENTITY", help="The folder of a trained person.", show_default=False)]
+Folder = Annotated[Path, typer.Argument(metavar="IDENTITY", help="The folder of a trained person.")]
 
 
 @app.command("list")
@@ -26,12 +28,8 @@ def list_identities(
         from pipelines.folders import identities
 
         found = identities.list_identities(folder)
-        rows = [
-            (each.folder.name, each.identity.trigger, each.identity.base, str(each.description["steps"]))
-            for each in found
-        ]
         document = {"identities": [{"folder": str(each.folder), **summary(each)} for each in found]}
-        output(document, lambda: _print_table(rows, folder))
+        output(document, lambda: _print_identities(found, folder))
 
 
 @app.command()
@@ -48,7 +46,7 @@ def show(folder: Folder, as_json: Json = False) -> None:
 @app.command()
 def export(
     folder: Folder,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The new file.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The new file.")],
     names: Annotated[
         Literal["webui", "diffusers"], typer.Option("--names", help="For web interfaces, or for diffusers.")
     ] = "webui",
@@ -64,12 +62,8 @@ def export(
 
 @app.command()
 def merge(
-    folders: Annotated[
-        list[Path], typer.Argument(metavar="IDENTITY", help="Two or more, of one person and base.", show_default=False)
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="IDENTITY", help="Folder for the merged one.", show_default=False)
-    ],
+    folders: Annotated[list[Path], typer.Argument(metavar="IDENTITY", help="Two or more, of one person and base.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="IDENTITY", help="Folder for the merged one.")],
     shares: Annotated[
         list[float] | None, typer.Option("--share", help="Weight of each, in the same order; default: alike.")
     ] = None,
@@ -101,14 +95,15 @@ def delete(folder: Folder, as_json: Json = False) -> None:
 
 
 def _print(text: str) -> None:
-    Console(highlight=False, soft_wrap=True).print(Text(text))
+    print_line(text, soft_wrap=True)
 
 
-def _print_table(rows: list[tuple[str, str, str, str]], folder: Path) -> None:
-    if not rows:
+def _print_identities(found: "list[StoredIdentity]", folder: Path) -> None:
+    if not found:
         _print(f"There are no identities in {folder.absolute()}: `portrait train` makes one.")
         return
-    table = Table("identity", "trigger", "base", "steps", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console(highlight=False).print(table)
+    rows = []
+    for each in found:
+        cells = (each.folder.name, each.identity.trigger, each.identity.base, str(each.description["steps"]))
+        rows.append([Text(cell) for cell in cells])
+    print_table(("identity", "trigger", "base", "steps"), rows, header_style="table.header")

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from app.terminal.errors import Json, cli_output
+from app.terminal.tables import print_line, print_table
 
 if TYPE_CHECKING:
     from pipelines.idphotos.idphoto import IdPhoto
@@ -16,9 +18,7 @@ if TYPE_CHECKING:
 MAX_REFERENCES = 4
 """References of a training set that are tried: the best of them come first."""
 
-Photo = Annotated[
-    Path | None, typer.Argument(metavar="SELFIE|SET", help="A photo, or a training set.", show_default=False)
-]
+Photo = Annotated[Path | None, typer.Argument(metavar="SELFIE|SET", help="A photo, or a training set.")]
 Names = Annotated[list[str], typer.Option("--preset", metavar="NAME", help="Country and purpose; repeatable.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")]
 Sheets = Annotated[
@@ -109,33 +109,23 @@ def _preset_to_dict(preset: "Preset") -> dict[str, Any]:
 
 
 def _print_presets(presets: "Presets") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("preset", "for", "size", "source", box=None, pad_edge=False, header_style="dim")
+    rows = []
     for each in presets.preset:
         wide, tall = each.millimetres
         size = f"{wide:g}×{tall:g} mm" if each.unit == "mm" else f"{each.pixels.width}×{each.pixels.height} px"
-        table.add_row(each.id, each.title, size, each.source)
-    Console(highlight=False).print(table)
+        rows.append((each.id, each.title, size, each.source))
+    print_table(("preset", "for", "size", "source"), rows)
 
 
 def _print_report(answer: list[dict[str, Any]]) -> None:
     """Print each photo's rules with what was measured."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
     for each in answer:
-        console.print(Text(f"{each['title']}  {each['files'][0]}", style="bold"))
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for column in ("rule", "measured", "allowed", "unit", ""):
-            table.add_column(column)
+        print_line(f"{each['title']}  {each['files'][0]}", "bold")
+        rows = []
         for line in (*each["rules"], *each["photo"]):
             low, high = ("" if end is None else f"{end:g}" for end in line["allowed"])
             result = Text("ok", style="green") if line["ok"] else Text(line["tip"], style="yellow")
-            table.add_row(line["rule"], f"{line['measured']:g}", f"{low}–{high}", line["unit"], result)
-        console.print(table)
+            rows.append((line["rule"], f"{line['measured']:g}", f"{low}–{high}", line["unit"], result))
+        print_table(("rule", "measured", "allowed", "unit", ""), rows)
         for note in each["notes"]:
-            console.print(Text(note, style="dim"))
+            print_line(note, "dim")

@@ -4,8 +4,10 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from app.terminal.errors import Json, cli_output
+from app.terminal.tables import print_line, print_table
 
 if TYPE_CHECKING:
     from tasks.ledger import rows
@@ -26,7 +28,7 @@ def add(owner: Owner, role: Role = "person", name: Name = "key", as_json: Json =
 
         made = auth.create_key(_open_ledger(), owner, name, _check_role(role), time.time())
         document = {"id": made.row.id, "owner": owner, "role": role, "secret": made.secret}
-        output(document, lambda: _print(f"{made.secret}\nKeep it: it cannot be shown again. Revoke: {made.row.id}"))
+        output(document, lambda: typer.echo(f"{made.secret}\nKeep it: it cannot be shown again. Revoke: {made.row.id}"))
 
 
 @app.command()
@@ -36,7 +38,7 @@ def link(owner: Owner, role: Role = "person", as_json: Json = False) -> None:
         from tasks import auth
 
         code = auth.create_code(_open_ledger(), owner, _check_role(role), time.time())
-        output({"code": code}, lambda: _print(code))
+        output({"code": code}, lambda: typer.echo(code))
 
 
 @app.command("list")
@@ -47,7 +49,7 @@ def list_keys(as_json: Json = False) -> None:
             {"id": row.id, "owner": row.owner, "role": row.role, "name": row.name, "state": _state(row, time.time())}
             for row in _open_ledger().api_keys.list(None)
         ]
-        output({"keys": rows}, lambda: _print_table(rows))
+        output({"keys": rows}, lambda: _print_keys(rows))
 
 
 @app.command()
@@ -57,7 +59,7 @@ def revoke(
     """Make a key open nothing any more."""
     with cli_output(as_json) as output:
         _open_ledger().api_keys.revoke(id, time.time())
-        output({"revoked": id}, lambda: _print(f"{id} opens nothing any more."))
+        output({"revoked": id}, lambda: typer.echo(f"{id} opens nothing any more."))
 
 
 def _open_ledger() -> "Ledger":
@@ -83,16 +85,9 @@ def _state(row: "rows.ApiKeyRow", now: float) -> str:
     return "expired" if row.expires is not None and row.expires < now else "open"
 
 
-def _print(text: str) -> None:
-    typer.echo(text)
-
-
-def _print_table(rows: list[dict[str, str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*rows[0], box=None, pad_edge=False) if rows else Table(box=None)
-    for row in rows:
-        table.add_row(*(Text(value) for value in row.values()))
-    Console(highlight=False).print(table if rows else "There are no keys yet: portrait keys add OWNER")
+def _print_keys(rows: list[dict[str, str]]) -> None:
+    if not rows:
+        print_line("There are no keys yet: portrait keys add OWNER")
+        return
+    cells = ([Text(value) for value in row.values()] for row in rows)
+    print_table(list(rows[0]), cells, header_style="table.header")

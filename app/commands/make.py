@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from app.terminal import controls
 from app.terminal.errors import Json, cli_output
+from app.terminal.tables import print_line, print_table
 from portrait.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 Photos = Annotated[
     list[Path],
-    typer.Argument(metavar="PHOTOS|SET", help="Photos, a folder of them, or a training set.", show_default=False),
+    typer.Argument(metavar="PHOTOS|SET", help="Photos, a folder of them, or a training set."),
 ]
 Styles = Annotated[
     list[str], typer.Option("--style", metavar="NAME|FILE", help="A style, or any picture with a face; repeatable.")
@@ -28,7 +30,7 @@ Faces = Annotated[
 ]
 Count = Annotated[int, typer.Option("--count", metavar="N", help="Portraits per style.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="S", help="Another number gives other variations.")]
-Dimensions = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Size in pixels.", show_default=False)]
+Dimensions = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Size in pixels.")]
 Refine = Annotated[
     list[str] | None,
     typer.Option("--refine", metavar="NAME=0.5", help="A step after drawing, and how much of it; repeatable."),
@@ -60,7 +62,7 @@ Hints = Annotated[
     ),
 ]
 Format = Annotated[str, typer.Option("--format", metavar="jpg|png|webp", help="File format.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the portraits.", show_default=False)]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the portraits.")]
 
 
 def make(
@@ -208,19 +210,10 @@ def check_format(given: str) -> None:
 
 def print_portraits(delivered: "Sequence[DeliveredPortrait]", refused: Sequence[dict[str, str]], page: Path) -> None:
     """Print the portraits, what was refused, and where the page is."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from pipelines.pages.gallery import likeness_in_words
 
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("portrait", "style", "likeness"):
-        table.add_column(column, overflow="fold")
-    for each in delivered:
-        table.add_row(Text(each.file.name), Text(each.style.title), likeness_in_words(each.portrait))
-    console.print(table)
+    rows = [(Text(each.file.name), Text(each.style.title), likeness_in_words(each.portrait)) for each in delivered]
+    print_table(("portrait", "style", "likeness"), rows, overflow="fold")
     for each in refused:
-        console.print(Text(f"{each['style']}: {each['message']}", style="yellow"))
-    console.print(Text(f"\nAll on one page  {page}"))
+        print_line(f"{each['style']}: {each['message']}", "yellow")
+    print_line(f"\nAll on one page  {page}")

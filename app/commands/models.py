@@ -19,9 +19,7 @@ from tasks.settings import load
 
 app = typer.Typer(help="Model files: list, pull, check, import, licences.", no_args_is_help=True)
 
-Names = Annotated[
-    list[str] | None, typer.Argument(metavar="NAME", help="As `portrait models list` shows it.", show_default=False)
-]
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="As `portrait models list` shows it.")]
 
 USE = {"yes": "yes", "no": "[red]no[/red]", "ask": "[yellow]ask[/yellow]"}
 STATES = {"ok": "[green]ok[/green]", "changed": "[red]changed[/red]", "missing": "[red]missing[/red]"}
@@ -51,13 +49,11 @@ def check(names: Names = None, as_json: Json = False) -> None:
             files = _model_store().check(names or (), bar)
         document = {"files": [asdict(file) for file in files]}
         wrong = sorted({file.model for file in files if file.state in {"changed", "missing"}})
-        if not wrong:
+        if not (wrong and as_json):
             output(document, lambda: _print_files(files))
-            return
-        if not as_json:
-            _print_files(files)
-        again = f"run `portrait models pull {' '.join(wrong)}` to mend them"
-        raise OperatorError("model_files_wrong", f"Some model files are changed or missing: {again}.", document)
+        if wrong:
+            again = f"run `portrait models pull {' '.join(wrong)}` to mend them"
+            raise OperatorError("model_files_wrong", f"Some model files are changed or missing: {again}.", document)
 
 
 @app.command("import")
@@ -75,14 +71,13 @@ def import_models(
             "refused": [{"path": path, "reason": reason} for path, reason in found.refused],
             "unknown": list(found.unknown),
         }
-        if found.refused or not (found.taken or found.unchanged):
-            if not as_json:
-                _print_imported(found)
-            sentence = (
-                "Some files were not taken: their reasons are listed." if found.refused else "No file was recognised."
-            )
-            raise OperatorError("import_refused" if found.refused else "nothing_to_import", sentence, document)
-        output(document, lambda: _print_imported(found))
+        failed = found.refused or not (found.taken or found.unchanged)
+        if not (failed and as_json):
+            output(document, lambda: _print_imported(found))
+        if found.refused:
+            raise OperatorError("import_refused", "Some files were not taken: their reasons are listed.", document)
+        if failed:
+            raise OperatorError("nothing_to_import", "No file was recognised.", document)
 
 
 @app.command()

@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from app.terminal.errors import Json, cli_output
+from app.terminal.tables import print_line, print_table
 
 if TYPE_CHECKING:
     from portrait.types import TrainingSet
 
-Photos = Annotated[
-    list[Path], typer.Argument(metavar="PHOTOS", help="Photos, or a folder of them.", show_default=False)
-]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the training set.", show_default=False)]
+Photos = Annotated[list[Path], typer.Argument(metavar="PHOTOS", help="Photos, or a folder of them.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the training set.")]
 Include = Annotated[
     list[str] | None, typer.Option("--include", metavar="FILE", help="Use this photo whatever the verdict.")
 ]
@@ -59,25 +59,19 @@ def prepare(
 
 def print_verdicts(training: "TrainingSet", out: Path, page: Path) -> None:
     """Print each photo with its verdict."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("photo", "verdict", "likeness", "quality", "what to do"):
-        table.add_column(column, overflow="fold")
     colours = {"use": "green", "spare": "yellow", "refuse": "red"}
-    for photo in training.photos:
-        table.add_row(
+    rows = [
+        (
             Text(photo.name.replace("\n", "⏎")),
             Text(photo.verdict, style=colours[photo.verdict]),
             "" if photo.likeness is None else f"{photo.likeness.distance:.2f}",
             "" if photo.quality is None else f"{photo.quality.total:.2f}",
             Text(" ".join(reason.tip for reason in photo.reasons), style="dim"),
         )
-    console.print(table)
+        for photo in training.photos
+    ]
+    print_table(("photo", "verdict", "likeness", "quality", "what to do"), rows, overflow="fold")
     counts = Counter(photo.verdict for photo in training.photos)
-    console.print(f"\n{counts['use']} used, {counts['spare']} in reserve, {counts['refuse']} not used.")
-    console.print(Text(f"Training set  {out}"))
-    console.print(Text(f"Report        {page}"))
+    print_line(f"\n{counts['use']} used, {counts['spare']} in reserve, {counts['refuse']} not used.")
+    print_line(f"Training set  {out}")
+    print_line(f"Report        {page}")

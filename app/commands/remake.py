@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from app.terminal.errors import Json, cli_output
+from app.terminal.tables import print_line
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A portrait that was made here.", show_default=False)]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A portrait that was made here.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it; default: beside the original.")]
 Set = Annotated[list[Path] | None, typer.Option("--set", metavar="SET", help="The person's training set, if it moved.")]
 Source = Annotated[
@@ -34,9 +35,6 @@ def remake(
 ) -> None:
     """Draw a portrait again: the same photos, style and seed give the same pixels."""
     with cli_output(as_json) as output:
-        from rich.console import Console
-        from rich.text import Text
-
         from app.terminal import recipes
         from app.terminal.portraits import DeliveredPortrait, PortraitMaker, portraits_to_dict
         from app.terminal.progress_bar import ProgressBar
@@ -48,13 +46,12 @@ def remake(
         settings = load()
         with ProgressBar() as bar, build.open_engines(settings) as engines:
             maker = PortraitMaker(settings, engines, file.parent, bar)
-            request = recipes.request_from_recipe(
-                maker, recipe, file.parent, set or [], [*(source or ()), *(hint or ())], base
-            )
+            moved = [*(source or ()), *(hint or ())]
+            request = recipes.request_from_recipe(maker, recipe, file.parent, set or [], moved, base)
             flow = build.render(engines, [request.mode], request.refiners, settings.draw)
             portrait = flow.reproduce(request, recipe["candidate"], bar, recipe.get("drawn", {}))
         suffix = file.suffix.lstrip(".").lower()
         target = out.with_suffix("") if out else file.with_name(f"{file.stem}-again")
         written = Deliver(suffix if suffix in FORMATS else "jpg")(portrait, target)
         answer: dict[str, Any] = {"portraits": portraits_to_dict([DeliveredPortrait(written, request.style, portrait)])}
-        output(answer, lambda: Console(highlight=False).print(Text(f"Portrait  {written}")))
+        output(answer, lambda: print_line(f"Portrait  {written}"))

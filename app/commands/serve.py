@@ -31,7 +31,7 @@ def serve(
     """Run API, app, workers and keeper; print where to open it. Ctrl-C stops."""
     with cli_output(False):
         packages.require("app", "`portrait serve`")
-        from app.server.supervisor import Supervisor, connect_host
+        from app.server.supervisor import Service, Supervisor, connect_host
         from tasks import auth
         from tasks.ledger.ledger import open_ledger
         from tasks.queue import device
@@ -45,7 +45,7 @@ def serve(
         ledger = open_ledger(installation.tasks.database)
         services = _services(host, port, api_port, workers)
         if device.detect_device() != device.CPU or installation.tasks.cpu_for_gpu_queues:
-            services.append(_worker_service("gpu-worker", "worker", "--queues", "gpu.train,gpu.generate"))
+            services.append(Service("gpu-worker", _command("worker", "--queues", "gpu.train,gpu.generate")))
         typer.echo("Starting …")
 
         def ready() -> None:
@@ -139,9 +139,9 @@ def _services(host: str, port: int, api_port: int, workers: int) -> "list[Servic
     api = f"{address}:{api_port}"
     return [
         Service("api", _command("api", "--host", host, "--port", str(api_port)), f"{api}/v1/health"),
-        _worker_service("worker", "worker", "--queues", "cpu", "--processes", str(workers)),
-        _worker_service("calls", "worker", "--queues", "io"),
-        _worker_service("keeper", "keeper"),
+        Service("worker", _command("worker", "--queues", "cpu", "--processes", str(workers))),
+        Service("calls", _command("worker", "--queues", "io")),
+        Service("keeper", _command("keeper")),
         Service(
             "app",
             [sys.executable, "-m", "app.server.web", "--host", host, "--port", str(port)],
@@ -149,12 +149,6 @@ def _services(host: str, port: int, api_port: int, workers: int) -> "list[Servic
             {"PORTRAIT_API_URL": api},
         ),
     ]
-
-
-def _worker_service(name: str, *words: str) -> "Service":
-    from app.server.supervisor import Service
-
-    return Service(name, _command(*words))
 
 
 def _command(*words: str) -> list[str]:
@@ -170,9 +164,8 @@ def _check_port(host: str, port: int, option: str) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise OperatorError(
-                "port_taken", f"Port {port} of {host} cannot be used ({error.strerror}). Choose another with {option}."
-            ) from error
+            sentence = f"Port {port} of {host} cannot be used ({error.strerror}). Choose another with {option}."
+            raise OperatorError("port_taken", sentence) from error
 
 
 def _pull_models(installation: "Installation") -> None:

@@ -2,18 +2,19 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.terminal.errors import Json, cli_output
+from app.terminal.tables import print_line
 
 if TYPE_CHECKING:
     from tasks.ledger.statistics import StyleStatistics
     from tasks.styles.service import StyleService
 
-Draft = Annotated[str, typer.Argument(metavar="DRAFT", help="As `portrait styles list` shows it.", show_default=False)]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="As `portrait styles list` shows it.", show_default=False)]
+Draft = Annotated[str, typer.Argument(metavar="DRAFT", help="As `portrait styles list` shows it.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="As `portrait styles list` shows it.")]
 
 
 def draw_test(
@@ -47,14 +48,14 @@ def draw_test(
 def publish(name: Draft, as_json: Json = False) -> None:
     """Make a draft the next version, which never changes; its picture is checked first if that was not done yet."""
     with cli_output(as_json) as output:
-        from app.terminal import style_tables, styles
+        from app.terminal import styles
 
         with styles.open_style_service() as service:
             if not service.is_checked(service.draft(name)):
                 _check_picture(service, name)
             row = service.publish(name)
         document = {"style": row.id, "version": row.version, "sha256": row.sha256}
-        output(document, lambda: style_tables.print_line(f"{row.id} is published as version {row.version}."))
+        output(document, lambda: print_line(f"{row.id} is published as version {row.version}."))
 
 
 def retire(
@@ -64,22 +65,22 @@ def retire(
 ) -> None:
     """Retire a style: it is no longer offered; portraits made with it can be drawn again."""
     with cli_output(as_json) as output:
-        from app.terminal import style_tables, styles
+        from app.terminal import styles
 
         with styles.open_style_service() as service:
             retired = [row.version for row in service.retire(name, version)]
         versions = ", ".join(map(str, retired)) or "nothing that was published"
-        output({"style": name, "retired": retired}, lambda: style_tables.print_line(f"Retired of {name}: {versions}."))
+        output({"style": name, "retired": retired}, lambda: print_line(f"Retired of {name}: {versions}."))
 
 
 def remove(name: Draft, as_json: Json = False) -> None:
     """Delete a draft; published versions stay."""
     with cli_output(as_json) as output:
-        from app.terminal import style_tables, styles
+        from app.terminal import styles
 
         with styles.open_style_service() as service:
             service.delete_draft(name)
-        output({"removed": name}, lambda: style_tables.print_line(f"The draft of {name} is deleted."))
+        output({"removed": name}, lambda: print_line(f"The draft of {name} is deleted."))
 
 
 def stats(
@@ -108,19 +109,11 @@ def _check_picture(service: "StyleService", name: str) -> None:
 
     settings, draft = load(), service.draft(name)
     with build.open_engines(settings) as engines:
-        service.ledger.drafts.record_findings(
-            StyleTester(settings, engines).draft_findings(draft, service.entry(draft))
-        )
+        findings = StyleTester(settings, engines).draft_findings(draft, service.entry(draft))
+        service.ledger.drafts.record_findings(findings)
 
 
-def _statistics_to_dict(each: "StyleStatistics") -> dict[str, object]:
-    return {
-        "style": each.style,
-        "version": each.version,
-        "uses": each.uses,
-        "portraits": each.portraits,
-        "favourites": each.favourites,
-        "failures": each.failures,
-        "likeness_median": each.median,
-        "likeness_worst_tenth": each.worst_tenth,
-    }
+def _statistics_to_dict(each: "StyleStatistics") -> dict[str, Any]:
+    names = ("style", "version", "uses", "portraits", "favourites", "failures")
+    likeness = {"likeness_median": each.median, "likeness_worst_tenth": each.worst_tenth}
+    return {name: getattr(each, name) for name in names} | likeness

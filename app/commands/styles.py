@@ -1,5 +1,6 @@
 """`portrait styles`: list, check, import and export styles."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,6 +8,7 @@ import typer
 
 from app.commands import style_versions
 from app.terminal.errors import Json, cli_output
+from app.terminal.tables import print_line
 
 if TYPE_CHECKING:
     from tasks.ledger.rows import DraftRow
@@ -18,9 +20,9 @@ app = typer.Typer(help="Styles: from a draft to a published version, and out aga
 
 Given = Annotated[
     list[str],
-    typer.Argument(metavar="DRAFT|FOLDER", help="A draft, a style's folder, or a folder of them.", show_default=False),
+    typer.Argument(metavar="DRAFT|FOLDER", help="A draft, a style's folder, or a folder of them."),
 ]
-Named = typer.Argument(metavar="NAME", help="As `portrait styles list` shows it.", show_default=False)
+Named = typer.Argument(metavar="NAME", help="As `portrait styles list` shows it.")
 Name = Annotated[str, Named]
 Pictures = Annotated[bool, typer.Option("--pictures/--words", help="Look for faces in pictures, or at words alone.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Take the place of a draft of the same name.")]
@@ -80,17 +82,16 @@ def check(given: Given, pictures: Pictures = True, as_json: Json = False) -> Non
             entries, drafts = _find_entries(service, given)
             found = _lint(service, entries, drafts, pictures)
         checked = [
-            {"style": entry.style.id, "findings": [_finding_to_dict(each) for each in faults]}
+            {"style": entry.style.id, "findings": [asdict(each) for each in faults]}
             for entry, faults in zip(entries, found, strict=True)
         ]
         errors = sum(each.level == "error" for faults in found for each in faults)
         document = {"ok": not errors, "styles": checked}
-        if not errors:
+        if not (errors and as_json):
             output(document, lambda: style_tables.print_findings(entries, found))
-            return
-        if not as_json:
-            style_tables.print_findings(entries, found)
-        raise OperatorError("style_faults", f"{errors} things are to be mended before this can be published.", document)
+        if errors:
+            sentence = f"{errors} things are to be mended before this can be published."
+            raise OperatorError("style_faults", sentence, document)
 
 
 @app.command()
@@ -121,11 +122,11 @@ def export_styles(
 ) -> None:
     """Write styles to a pack: one zip with their hashes."""
     with cli_output(as_json) as output:
-        from app.terminal import style_tables, styles
+        from app.terminal import styles
 
         with styles.open_style_service() as service:
             path = service.export(names, out)
-        output({"pack": str(path), "styles": names}, lambda: style_tables.print_line(f"{len(names)} styles in {path}"))
+        output({"pack": str(path), "styles": names}, lambda: print_line(f"{len(names)} styles in {path}"))
 
 
 app.command("test")(style_versions.draw_test)
@@ -142,7 +143,7 @@ def _import(source: Path, replacing: bool, as_json: bool) -> None:
         with styles.open_style_service() as service:
             imported = service.import_drafts(source, styles.AUTHOR, replacing)
             documents = [_style_to_dict(service.entry(row)) for row in imported.drafts]
-        left = [{"source": each.source, "field": each.field, "why": each.why} for each in imported.skipped]
+        left = [asdict(each) for each in imported.skipped]
 
         def human() -> None:
             style_tables.print_styles(documents)
@@ -192,10 +193,6 @@ def _lint(
             if draft is not None:
                 service.ledger.drafts.record_findings(tester.draft_findings(draft, entry))
         return [tester.findings(entry) for entry in entries]
-
-
-def _finding_to_dict(each: "Finding") -> dict[str, str]:
-    return {"code": each.code, "level": each.level, "where": each.where, "tip": each.tip}
 
 
 def _style_to_dict(entry: "Entry") -> dict[str, Any]:

@@ -7,25 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from app.terminal.errors import Json, cli_output
+from app.terminal.tables import print_line, print_table
 
 if TYPE_CHECKING:
     from pipelines.folders.identities import StoredIdentity
     from portrait.training import TrainingPlan
 
-Set = Annotated[
-    Path, typer.Argument(metavar="SET", help="A training set, written by `portrait prepare`.", show_default=False)
-]
+Set = Annotated[Path, typer.Argument(metavar="SET", help="A training set, written by `portrait prepare`.")]
 Base = Annotated[
     str, typer.Option("--base", metavar="NAME", help="sd15, sdxl, a name of the settings, a folder or a file.")
 ]
-Out = Annotated[
-    Path | None, typer.Option("--out", "-o", metavar="IDENTITY", help="Folder for the identity.", show_default=False)
-]
+Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="IDENTITY", help="Folder for the identity.")]
 From = Annotated[
     Path | None, typer.Option("--from", metavar="IDENTITY", help="Continue an identity, with photos added later.")
 ]
@@ -93,18 +87,15 @@ def train(
 @contextmanager
 def working_folder(folder: Path) -> Iterator[None]:
     """Create the work folder of a training job; delete it when the job ends, keep it when it was stopped."""
-    from portrait.errors import Cancelled, OperatorError
+    from pipelines.folders import atomic
+    from portrait.errors import Cancelled
 
-    try:
+    with atomic.reported(f"{folder.parent} cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OperatorError("cannot_write", f"{folder.parent} cannot be written: {error.strerror}.") from error
     try:
         yield
-    except KeyboardInterrupt as stopped:
-        raise Cancelled(
-            message="Stopped, as you asked. The same command goes on from the last checkpoint."
-        ) from stopped
+    except KeyboardInterrupt as error:
+        raise Cancelled(message="Stopped, as you asked. The same command goes on from the last checkpoint.") from error
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -124,24 +115,21 @@ def print_identity(made: "StoredIdentity") -> None:
     for name, result in description["scores"]["held_out"].items():
         taken = ", taken" if name == description["chosen"] else ""
         lines.append(f"{name}: distance to the person {result['distance']:.3f} on new seeds{taken}")
-    Console(highlight=False).print(Text("\n".join([*lines, f"Identity      {made.folder}"])))
+    print_line("\n".join([*lines, f"Identity      {made.folder}"]))
 
 
 def print_plan(what: "TrainingPlan") -> None:
     """Print steps, memory and time of a plan."""
-    table = Table(box=None, pad_edge=False, show_header=False)
+    checkpointing = "" if what.checkpointing == "off" else f", {what.checkpointing} gradient checkpointing"
     rows = {
         "steps": str(what.steps),
-        "batch": str(what.batch)
-        + ("" if what.checkpointing == "off" else f", {what.checkpointing} gradient checkpointing"),
+        "batch": f"{what.batch}{checkpointing}",
         "size": ", ".join(f"{count} at {size}" for size, count in what.buckets.items()),
         "device": f"{what.device}, {what.precision}",
         "memory": f"about {what.memory / 1e9:.1f} GB; {what.free / 1e9:.1f} GB are free",
         "time": f"about {format_duration(what.seconds)}, without validation and class pictures",
     }
-    for name, value in rows.items():
-        table.add_row(name, value)
-    Console(highlight=False).print(table)
+    print_table((), rows.items())
 
 
 def format_duration(seconds: float) -> str:

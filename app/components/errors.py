@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import streamlit as st
 
@@ -44,6 +45,15 @@ def show_errors_in_fragment() -> Iterator[None]:
             show_error(error)
 
 
+def attempt(action: Callable[[], object], page: str = "", scope: Literal["app", "fragment"] = "app") -> None:
+    """Do what a click asked for; then go to a page, or draw this one again. An error is shown in place instead."""
+    with show_errors():
+        action()
+        if page:
+            switch_page(page)
+        st.rerun(scope=scope)
+
+
 def as_callback(action: Callable[[], object]) -> Callable[[], None]:
     """A button's `on_click` that runs `action` and stores its error for `show_callback_error`.
 
@@ -73,12 +83,9 @@ def show_error(error: PortraitError) -> None:
     icon = ":material/info:" if isinstance(error, UserError) else ":material/build:"
     show = st.warning if isinstance(error, UserError) else st.error
     show(error_message(error.code, error.message), icon=icon)
-    parts = error.details.get("errors") or []
-    lines = [
-        f"{each.get('where', '')}: {tip(str(each.get('code', '')), str(each.get('message', '')))}" for each in parts
-    ]
-    for line in lines[:12]:
-        st.caption(line)
+    for each in (error.details.get("errors") or [])[:12]:
+        text = tip(str(each.get("code", "")), str(each.get("message", "")))
+        st.caption(f"{each.get('where', '')}: {text}")
 
 
 def error_message(code: str, message: str) -> str:

@@ -64,8 +64,6 @@ def show_failure(job: schemas.Job) -> None:
     fixed_by_photos = job.fault is not None and job.fault.code in _FIXED_BY_PHOTOS and job.kind == "generate"
     with st.container(horizontal=True):
         if st.button(translate("jobs.retry"), key=f"retry-{job.id}", icon=":material/refresh:"):
-            with errors.show_errors():
-                client().retry(job.id)
-                st.rerun()
+            errors.attempt(lambda: client().retry(job.id))
         if fixed_by_photos and st.button(translate("jobs.to_photos"), key=f"photos-{job.id}", type="primary"):
             switch_page("photos")

@@ -3,11 +3,12 @@
 Those that return a string return HTML, with their texts escaped; the others write to the page.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from html import escape
 from pathlib import Path
+from typing import Literal, TypeVar
 from urllib.parse import quote
 
 import streamlit as st
@@ -16,6 +17,7 @@ from app.session import get_state, language, translate
 from app.words import translation
 from tasks.schemas import FaceBox
 
+_Item = TypeVar("_Item")
 CARD, THUMB, LARGE = 480, 320, 1600
 """Long sides in pixels of pictures on a card, of thumbnails, and of large pictures."""
 
@@ -49,6 +51,20 @@ def operator_heading(key: str) -> None:
         for each in ("board", "machinery", "models", "quality", "styles"):
             st.page_link(pages[each], label=translate(f"{each}.title"))
     page_heading(translate(f"{key}.title"), translate(f"{key}.lead"))
+
+
+def cards(
+    items: Iterable[_Item],
+    show: Callable[[_Item], None],
+    key: Callable[[_Item], str],
+    columns: int | Literal["auto"] = "auto",
+    width: int = 300,
+) -> None:
+    """Show each item as a card of a grid, at least `width` pixels wide; `show` fills it, `key` gives its key."""
+    grid = st.grid(columns, min_column_width=width)
+    for each in items:
+        with grid.cell(), st.container(border=True, height="stretch", key=key(each)):
+            show(each)
 
 
 def muted_text(text: str) -> None:

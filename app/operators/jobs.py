@@ -1,6 +1,5 @@
 """The operators' page of jobs: everybody's jobs by state and kind, why they failed, and buttons to retry or cancel them."""
 
-from collections.abc import Sequence
 from html import escape
 
 import streamlit as st
@@ -38,11 +37,7 @@ def page() -> None:
         return
     pages = -(-len(found) // PAGE)
     number = st.pagination(pages, key="board-page") if pages > 1 else 1
-    _show_jobs(found[(number - 1) * PAGE : number * PAGE], titles)
-
-
-def _show_jobs(found: Sequence[schemas.Job], titles: dict[str, str]) -> None:
-    for job in found:
+    for job in found[(number - 1) * PAGE : number * PAGE]:
         with st.container(border=True, key=f"board-{job.id}"):
             _show_job(job, titles)
 
@@ -61,17 +56,10 @@ def _show_job(job: schemas.Job, titles: dict[str, str]) -> None:
             st.html(widgets.muted(translate("board.losses", losses=job.losses, failures=job.failures)))
         jobs.show_missing(job)
     with side:
-        if job.done and job.state != "succeeded":
-            if st.button(translate("jobs.retry"), key=f"board-retry-{job.id}", help=job.id, width="stretch"):
-                with errors.show_errors():
-                    client().retry(job.id, any_owner=True)
-                    st.rerun()
-        elif not job.done and st.button(
-            translate("progress.cancel"), key=f"board-cancel-{job.id}", help=job.id, width="stretch"
-        ):
-            with errors.show_errors():
-                client().cancel(job.id, any_owner=True)
-                st.rerun()
+        action, label = ("retry", "jobs.retry") if job.done else ("cancel", "progress.cancel")
+        key = f"board-{action}-{job.id}"
+        if job.state != "succeeded" and st.button(translate(label), key=key, help=job.id, width="stretch"):
+            errors.attempt(lambda: getattr(client(), action)(job.id, any_owner=True))
 
 
 def _prune_form() -> None:

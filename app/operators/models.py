@@ -22,19 +22,14 @@ def page() -> None:
         key="models-shown",
     )
     visible = [each for each in models if state_filter == "all" or each.ready == (state_filter == "here")]
-    grid = st.grid("auto", min_column_width=300)
-    for model in visible:
-        with grid.cell(), st.container(border=True, height="stretch", key=f"model-{model.name}"):
-            _show_model(model)
+    widgets.cards(visible, _show_model, lambda model: f"model-{model.name}")
 
 
 def _show_model(model: schemas.ModelStatus) -> None:
-    state = widgets.chip(
-        translate("models.here") if model.ready else translate("models.missing"), "good" if model.ready else "fair"
-    )
-    terms = widgets.chip(
-        translate_or(f"terms.{model.commercial}", model.commercial), _TERMS_VARIANTS.get(model.commercial, "plain")
-    )
+    key, variant = ("here", "good") if model.ready else ("missing", "fair")
+    state = widgets.chip(translate(f"models.{key}"), variant)
+    use = model.commercial
+    terms = widgets.chip(translate_or(f"terms.{use}", use), _TERMS_VARIANTS.get(use, "plain"))
     st.html(
         widgets.card_title(model.name)
         + widgets.muted(model.purpose)

@@ -1,13 +1,14 @@
 """The operators' page of quality: likeness and favourites by style, waiting and running times by kind of job."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
 from app.components import style_titles, widgets
 from app.session import client, translate
-from tasks import schemas
+
+Rows = Mapping[str, tuple[float, float]]
 
 
 def page() -> None:
@@ -17,45 +18,31 @@ def page() -> None:
     if not statistics.styles and not statistics.times:
         st.info(translate("quality.nothing"), icon=":material/insights:")
         return
-    grid = st.grid("auto", min_column_width=320)
     titles = style_titles.localized_titles()
-    with grid.cell(), st.container(border=True, height="stretch", key="chart-likeness"):
-        _likeness_chart(statistics.styles, titles)
-    with grid.cell(), st.container(border=True, height="stretch", key="chart-favourites"):
-        _favourites_chart(statistics.styles, titles)
-    with grid.cell(), st.container(border=True, height="stretch", key="chart-waits"):
-        _times_chart(statistics.times, "waits")
-    with grid.cell(), st.container(border=True, height="stretch", key="chart-runs"):
-        _times_chart(statistics.times, "runs")
-
-
-def _likeness_chart(styles: Sequence[schemas.StyleStatistics], titles: dict[str, str]) -> None:
-    named = [
-        (style_titles.display_name(each.style, titles), each) for each in styles if each.likeness_median is not None
-    ]
-    rows = {name: (each.likeness_median or 0.0, each.likeness_worst_tenth or 0.0) for name, each in named}
-    _show_chart(translate("quality.likeness"), rows, (translate("quality.median"), translate("quality.worst")))
-
-
-def _favourites_chart(styles: Sequence[schemas.StyleStatistics], titles: dict[str, str]) -> None:
-    rows = {
-        style_titles.display_name(each.style, titles): (float(each.portraits), float(each.favourites))
-        for each in styles
+    styles = [(style_titles.display_name(each.style, titles), each) for each in statistics.styles]
+    kinds = [(translate(f"kind.{each.kind}"), each) for each in statistics.times]
+    measured = [(name, each) for name, each in styles if each.likeness_median is not None]
+    charts: dict[str, tuple[Rows, str, str]] = {
+        "likeness": (
+            {name: (each.likeness_median or 0.0, each.likeness_worst_tenth or 0.0) for name, each in measured},
+            "median",
+            "worst",
+        ),
+        "favourites": (
+            {name: (float(each.portraits), float(each.favourites)) for name, each in styles},
+            "drawn",
+            "hearts",
+        ),
+        "waits": ({name: (each.wait_median, each.wait_p90) for name, each in kinds}, "median", "ninetieth"),
+        "runs": ({name: (each.run_median, each.run_p90) for name, each in kinds}, "median", "ninetieth"),
     }
-    _show_chart(translate("quality.favourites"), rows, (translate("quality.drawn"), translate("quality.hearts")))
+    widgets.cards(charts, lambda name: _show_chart(name, *charts[name]), lambda name: f"chart-{name}", width=320)
 
 
-def _times_chart(times: Sequence[schemas.JobTimes], measure: str) -> None:
-    if measure == "waits":
-        rows = {translate(f"kind.{each.kind}"): (each.wait_median, each.wait_p90) for each in times}
-    else:
-        rows = {translate(f"kind.{each.kind}"): (each.run_median, each.run_p90) for each in times}
-    _show_chart(translate(f"quality.{measure}"), rows, (translate("quality.median"), translate("quality.ninetieth")))
-
-
-def _show_chart(name: str, rows: Mapping[str, tuple[float, float]], series: tuple[str, str]) -> None:
+def _show_chart(key: str, rows: Rows, first: str, second: str) -> None:
     """Show a bar chart of two series by name, and its numbers as a list for those who cannot see it."""
-    st.html(widgets.card_title(name))
+    series = (translate(f"quality.{first}"), translate(f"quality.{second}"))
+    st.html(widgets.card_title(translate(f"quality.{key}")))
     if not rows:
         widgets.muted_text(translate("quality.none"))
         return
@@ -68,12 +55,6 @@ def _show_chart(name: str, rows: Mapping[str, tuple[float, float]], series: tupl
     st.bar_chart(
         data, x=x, y=y, color=colour, horizontal=True, stack=False, x_label="", y_label="", height=90 + 44 * len(rows)
     )
+    lines = [f"{label}: {series[0]} {one:.2f}, {series[1]} {two:.2f}" for label, (one, two) in rows.items()]
     with st.expander(translate("quality.figures")):
-        st.html(
-            widgets.bullet_list(
-                [
-                    f"{label}: {series[0]} {first:.2f}, {series[1]} {second:.2f}"
-                    for label, (first, second) in rows.items()
-                ]
-            )
-        )
+        st.html(widgets.bullet_list(lines))

@@ -13,28 +13,21 @@ def page() -> None:
     workers = client().workers()
     if not workers:
         st.warning(translate("machinery.nobody"), icon=":material/engineering:")
-    grid = st.grid("auto", min_column_width=300)
-    for worker in workers:
-        with grid.cell(), st.container(border=True, height="stretch", key=f"worker-{worker.id}"):
-            _show_worker(worker)
+    widgets.cards(workers, _show_worker, lambda worker: f"worker-{worker.id}")
     st.subheader(translate("machinery.queues"), anchor=False)
     queues = client().queues()
     if not queues:
         st.info(translate("machinery.no_jobs"))
-    grid = st.grid("auto", min_column_width=220)
-    for queue in queues:
-        with grid.cell(), st.container(border=True, height="stretch", key=f"queue-{queue.queue}"):
-            _show_queue(queue)
+    widgets.cards(queues, _show_queue, lambda queue: f"queue-{queue.queue}", width=220)
 
 
 def _show_worker(worker: schemas.Worker) -> None:
     chips = widgets.row(*(widgets.chip(each, "good") for each in worker.abilities if not _is_base_ability(each)))
+    started, beat = widgets.time_ago(worker.started), widgets.time_ago(worker.beat)
     st.html(
         widgets.card_title(worker.device)
         + widgets.muted(translate("machinery.serves", queues=", ".join(worker.queues)))
-        + widgets.muted(
-            translate("machinery.since", started=widgets.time_ago(worker.started), beat=widgets.time_ago(worker.beat))
-        )
+        + widgets.muted(translate("machinery.since", started=started, beat=beat))
         + widgets.row(widgets.single_line(worker.id))
         + chips
     )
@@ -45,9 +38,8 @@ def _show_worker(worker: schemas.Worker) -> None:
     if base_abilities:
         with st.expander(translate("machinery.drawing")):
             for each in base_abilities:
-                ready = each not in worker.missing
-                lines = [] if ready else list(worker.missing[each])
-                st.html(widgets.row(widgets.chip(each, "good" if ready else "fair")) + widgets.bullet_list(lines))
+                chip = widgets.chip(each, "fair" if each in worker.missing else "good")
+                st.html(widgets.row(chip) + widgets.bullet_list(worker.missing.get(each, [])))
 
 
 def _is_base_ability(ability: str) -> bool:
@@ -56,10 +48,8 @@ def _is_base_ability(ability: str) -> bool:
 
 
 def _show_queue(queue: schemas.QueueCounts) -> None:
-    chips = [
-        widgets.chip(
-            f"{translate(f'state.{state}')} {count}", "poor" if state in {"failed", "expired"} and count else "plain"
-        )
-        for state, count in queue.states.items()
-    ]
+    chips = []
+    for state, count in queue.states.items():
+        variant = "poor" if state in {"failed", "expired"} and count else "plain"
+        chips.append(widgets.chip(f"{translate(f'state.{state}')} {count}", variant))
     st.html(widgets.card_title(queue.queue) + widgets.row(*chips))

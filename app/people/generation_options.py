@@ -115,16 +115,12 @@ def _trait_field(name: str, choices: Sequence[str], first: str, key: str) -> str
     label = translate_or(f"trait.{name}", name.replace("_", " ").capitalize())
     if not choices:
         return st.text_input(label, first, max_chars=100, key=f"trait-{name}-{key}").strip()
-    options = ["", *choices]
-    return st.selectbox(
-        label,
-        options,
-        index=options.index(first) if first in options else 0,
-        format_func=lambda each: (
-            translate_or(f"choice.{_message_key(each)}", each) if each else translate("wishes.as_is")
-        ),
-        key=f"trait-{name}-{key}",
-    )
+    titles = {"": translate("wishes.as_is")}
+    for each in choices:
+        titles[each] = translate_or(f"choice.{each.replace(' ', '_').replace('-', '_')}", each)
+    options, key = list(titles), f"trait-{name}-{key}"
+    index = options.index(first) if first in options else 0
+    return st.selectbox(label, options, index=index, format_func=lambda each: titles[each], key=key)
 
 
 def _adapter_field(abilities: GenerationAbilities) -> dict[str, Any]:
@@ -152,8 +148,3 @@ def _adapter_label(choice: tuple[str, tuple[str, ...]], with_base: bool) -> str:
         return translate("wishes.automatic")
     label = " + ".join(translate_or(f"way.{adapter}", adapter) for adapter in adapters)
     return f"{label} · {base}" if with_base else label
-
-
-def _message_key(choice: str) -> str:
-    """The part of a message key that names a choice."""
-    return choice.replace(" ", "_").replace("-", "_")

@@ -17,10 +17,9 @@ def show_own_pictures(chosen: list[str]) -> list[schemas.Template]:
         widgets.muted_text(translate("own.lead"))
         _upload(chosen)
         if templates:
-            grid = st.grid("auto", min_column_width=200)
-            for template in templates:
-                with grid.cell(), st.container(border=True, height="stretch", key=f"template-{template.id}"):
-                    _show_picture(template, chosen)
+            widgets.cards(
+                templates, lambda each: _show_picture(each, chosen), lambda each: f"template-{each.id}", width=200
+            )
     return templates
 
 
@@ -39,13 +38,8 @@ def assign_faces(style: StyleChoice, person: schemas.Person) -> dict[str, str]:
     for number in range(1, style.faces + 1):
         ids = ["", *(each.id for each in ready)]
         index = ids.index(person.id) if number == 1 and person.id in ids else 0
-        id = right.selectbox(
-            translate("cast.face", number=number),
-            ids,
-            index=index,
-            format_func=lambda id: names[id],
-            key=f"cast-{style.id}-{number}",
-        )
+        label, key = translate("cast.face", number=number), f"cast-{style.id}-{number}"
+        id = right.selectbox(label, ids, index=index, format_func=lambda id: names[id], key=key)
         if id:
             assigned[str(number)] = id
     if not assigned:

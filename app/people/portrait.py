@@ -61,9 +61,7 @@ def _actions(portrait: schemas.Portrait, job: schemas.Job | None) -> None:
     widgets.download_link(f"/take/portrait/{portrait.id}", translate("portrait.take"))
     if job is not None:
         if st.button(translate("portrait.more"), icon=":material/auto_awesome_motion:", width="stretch"):
-            with errors.show_errors():
-                client().generate(_with_new_seed(job))
-                switch_page("progress")
+            errors.attempt(lambda: client().generate(_with_new_seed(job)), "progress")
         if dict(portrait.recipe.get("style", {})).get("kind") == "text":
             _edit_buttons(portrait)
         if st.button(translate("portrait.settings"), icon=":material/tune:", width="stretch"):
@@ -72,9 +70,7 @@ def _actions(portrait: schemas.Portrait, job: schemas.Job | None) -> None:
     with st.popover(translate("portrait.delete"), icon=":material/delete:", width="stretch"):
         st.write(translate("portrait.delete_sure"))
         if st.button(translate("portrait.delete_now"), type="primary"):
-            with errors.show_errors():
-                client().delete_portrait(portrait.id)
-                switch_page("results")
+            errors.attempt(lambda: client().delete_portrait(portrait.id), "results")
 
 
 def _edit_buttons(portrait: schemas.Portrait) -> None:
@@ -99,9 +95,7 @@ def _edit_buttons(portrait: schemas.Portrait) -> None:
 
 
 def _request_edit(portrait: schemas.Portrait, **order: object) -> None:
-    with errors.show_errors():
-        client().edit(portrait.id, schemas.EditRequest.model_validate(order))
-        switch_page("progress")
+    errors.attempt(lambda: client().edit(portrait.id, schemas.EditRequest.model_validate(order)), "progress")
 
 
 def _show_details(portrait: schemas.Portrait) -> None:

@@ -1,5 +1,7 @@
 """The page of privacy: what is stored and until when, export, consent, and erasure."""
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from app.components import errors, widgets
@@ -17,10 +19,7 @@ def page() -> None:
     people = client().people()
     visitor = current_user()
     if people:
-        grid = st.grid("auto", min_column_width=300)
-        for person in people:
-            with grid.cell(), st.container(border=True, height="stretch", key=f"kept-{person.id}"):
-                _person(person)
+        widgets.cards(people, _person, lambda person: f"kept-{person.id}")
     pictures = client().templates()
     if pictures:
         st.info(translate("privacy.pictures", count=len(pictures)), icon=":material/image:")
@@ -33,7 +32,8 @@ def page() -> None:
         widgets.download_link("/take/export.zip", translate("privacy.export"))
         widgets.muted_text(translate("privacy.export_help"))
     if right.button(translate("privacy.erase_all"), icon=":material/delete_forever:", width="stretch"):
-        _erase_all()
+        title, question = translate("privacy.erase_all"), translate("privacy.erase_all_sure")
+        _confirm_erasure(title, question, "erase-all-now", client().erase_me)
 
 
 def _person(person: schemas.Person) -> None:
@@ -46,55 +46,27 @@ def _person(person: schemas.Person) -> None:
         translate("privacy.until", day=widgets.format_date(person.erased_after)),
     ]
     for consent in client().consents(person.id)[-1:]:
-        lines.append(
-            translate(
-                "privacy.consent",
-                name=consent.given_by,
-                day=widgets.format_date(consent.given),
-                version=consent.text_version,
-            )
-        )
+        given = {"name": consent.given_by, "day": widgets.format_date(consent.given), "version": consent.text_version}
+        lines.append(translate("privacy.consent", **given))
         if consent.withdrawn:
             lines.append(translate("privacy.withdrawn", day=widgets.format_date(consent.withdrawn)))
     st.html(widgets.bullet_list(lines))
     if person.consent:
         if st.button(translate("privacy.withdraw"), key=f"withdraw-{person.id}", width="stretch"):
-            with errors.show_errors():
-                client().withdraw_consent(person.id)
-                st.rerun()
+            errors.attempt(lambda: client().withdraw_consent(person.id))
     elif st.button(translate("privacy.agree_again"), key=f"again-{person.id}", width="stretch", type="primary"):
-        with errors.show_errors():
-            client().consent_again(person.id, TEXT_VERSION, person.name)
-            st.rerun()
-    if st.button(
-        translate("privacy.erase", name=person.name),
-        key=f"erase-{person.id}",
-        width="stretch",
-        icon=":material/delete:",
-    ):
-        _erase(person)
+        errors.attempt(lambda: client().consent_again(person.id, TEXT_VERSION, person.name))
+    title, question = translate("privacy.erase", name=person.name), translate("privacy.erase_sure", name=person.name)
+    if st.button(title, key=f"erase-{person.id}", width="stretch", icon=":material/delete:"):
+        _confirm_erasure(title, question, "erase-now", lambda: client().erase_person(person.id))
 
 
-def _erase(person: schemas.Person) -> None:
-    @st.dialog(translate("privacy.erase", name=person.name))
+def _confirm_erasure(title: str, question: str, key: str, erase: Callable[[], schemas.Erased]) -> None:
+    @st.dialog(title)
     def confirm() -> None:
-        st.write(translate("privacy.erase_sure", name=person.name))
-        if st.button(translate("privacy.erase_now"), type="primary", key="erase-now"):
-            with errors.show_errors():
-                set_state("erased", client().erase_person(person.id))
-                st.rerun()
-
-    confirm()
-
-
-def _erase_all() -> None:
-    @st.dialog(translate("privacy.erase_all"))
-    def confirm() -> None:
-        st.write(translate("privacy.erase_all_sure"))
-        if st.button(translate("privacy.erase_now"), type="primary", key="erase-all-now"):
-            with errors.show_errors():
-                set_state("erased", client().erase_me())
-                st.rerun()
+        st.write(question)
+        if st.button(translate("privacy.erase_now"), type="primary", key=key):
+            errors.attempt(lambda: set_state("erased", erase()))
 
     confirm()
 
@@ -104,11 +76,9 @@ def _show_erased() -> None:
     erased: schemas.Erased | None = get_state("erased")
     if erased is None:
         return
-    counts = {kind: len(getattr(erased, kind)) for kind in KINDS}
+    ids_by_kind = {kind: ids for kind in KINDS if (ids := getattr(erased, kind))}
     st.success(translate("privacy.went"), icon=":material/check_circle:")
-    st.html(widgets.bullet_list([translate(f"went.{kind}", count=count) for kind, count in counts.items() if count]))
+    st.html(widgets.bullet_list([translate(f"went.{kind}", count=len(ids)) for kind, ids in ids_by_kind.items()]))
     with st.expander(translate("privacy.went_list")):
-        for kind in KINDS:
-            ids = getattr(erased, kind)
-            if ids:
-                st.code("\n".join(ids), language=None)
+        for ids in ids_by_kind.values():
+            st.code("\n".join(ids), language=None)

@@ -62,15 +62,9 @@ def _show_running(job: schemas.Job, titles: dict[str, str]) -> None:
         st.html(widgets.card_title(jobs.job_title(job, titles)))
         st.progress(job.progress, text=jobs.status_line(job))
         jobs.show_missing(job)
-        if st.button(
-            translate("progress.cancel"),
-            key=f"cancel-{job.id}",
-            disabled=job.state == "cancelling",
-            icon=":material/close:",
-        ):
-            with errors.show_errors():
-                client().cancel(job.id)
-                st.rerun(scope="fragment")
+        label, cancelling = translate("progress.cancel"), job.state == "cancelling"
+        if st.button(label, key=f"cancel-{job.id}", disabled=cancelling, icon=":material/close:"):
+            errors.attempt(lambda: client().cancel(job.id), scope="fragment")
     if job.preview:
         url = f"/picture/preview/{job.id}?number={job.preview}"
         side.html(widgets.picture(url, translate("progress.preview_alt")))

@@ -17,7 +17,7 @@ def page() -> None:
     people = client().people()
     widgets.page_heading(translate("welcome.title"), translate("welcome.lead"))
     if people:
-        _show_people(people)
+        widgets.cards(people, _show_person, lambda person: f"person-{person.id}", width=260)
         with st.expander(translate("welcome.another"), icon=":material/person_add:"):
             _consent_form(border=False)
     else:
@@ -31,13 +31,6 @@ def _show_steps() -> None:
         for number in (1, 2, 3)
     )
     st.html(f'<ol class="p-steps">{steps}</ol>')
-
-
-def _show_people(people: list[schemas.Person]) -> None:
-    grid = st.grid("auto", min_column_width=260)
-    for person in people:
-        with grid.cell(), st.container(border=True, height="stretch", key=f"person-{person.id}"):
-            _show_person(person)
 
 
 def _show_person(person: schemas.Person) -> None:
@@ -71,10 +64,8 @@ def consent_text(days: float) -> list[str]:
 def _consent_form(border: bool = True) -> None:
     """Show the form of consent, which adds a person; name, version and time are recorded before any photo."""
     with st.form(f"consent-{get_state('consent_forms', 0)}", border=border):
-        st.html(
-            f'<p class="p-title">{escape(translate("consent.title"))}</p>'
-            + widgets.bullet_list(consent_text(current_user().retention_days))
-        )
+        text = widgets.bullet_list(consent_text(current_user().retention_days))
+        st.html(widgets.card_title(translate("consent.title")) + text)
         name = st.text_input(translate("consent.name"), max_chars=80, placeholder=translate("consent.name_example"))
         adult = st.checkbox(translate("consent.adult"))
         consented = st.checkbox(translate("consent.agree"))

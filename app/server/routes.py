@@ -138,22 +138,11 @@ def download_styles(request: Request) -> Response:
     return _stream_zip(lambda: _client(_key(request)).style_pack(ids), name)
 
 
-def _version_picture(client: Client, id: str, side: int | None) -> bytes | None:
-    """The picture of a style's version: `launch.2`."""
-    style, number = _split_number(id)
-    return client.version_picture(style, number, side) if number else None
-
-
-def _sample_picture(client: Client, id: str, side: int | None) -> bytes | None:
-    """A sample of a draft's test: `launch.1`."""
-    style, number = _split_number(id)
-    return client.style_sample(style, number, side) if number else None
-
-
-def _split_number(id: str) -> tuple[str, int]:
-    """Split `style.number` into both; the number is zero where there is none."""
+def _numbered(fetch: Callable[[str, int, int | None], bytes], id: str, side: int | None) -> bytes | None:
+    """The picture of a style's version or of a sample of its test, such as `launch.2`; None for an id without a number."""
     style, _, number = id.rpartition(".")
-    return style, int(number) if style and number.isdecimal() and len(number) < 9 else 0
+    valid = style and number.isdecimal() and len(number) < 9 and int(number)
+    return fetch(style, int(number), side) if valid else None
 
 
 _UNCACHED = {"preview", "draft", "sample"}
@@ -166,8 +155,8 @@ _PICTURE_SOURCES: dict[str, Callable[[Client, str, int | None], bytes | None]] =
     "style": lambda client, id, side: client.style_preview(id, side),
     "preview": lambda client, id, side: client.preview(id),
     "draft": lambda client, id, side: client.draft_picture(id, side),
-    "version": _version_picture,
-    "sample": _sample_picture,
+    "version": lambda client, id, side: _numbered(client.version_picture, id, side),
+    "sample": lambda client, id, side: _numbered(client.style_sample, id, side),
 }
 
 

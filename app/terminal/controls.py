@@ -67,10 +67,8 @@ def control_notes(controls: Sequence[ControlArgument], options: "GenerationOptio
 
     if options is None:
         return {}
-    return {
-        NOTE_PREFIX + picture_hash(each.picture): known.file
-        for known, each in zip(controls, options.control_inputs, strict=True)
-    }
+    names = (NOTE_PREFIX + picture_hash(each.picture) for each in options.control_inputs)
+    return dict(zip(names, (each.file for each in controls), strict=True))
 
 
 def find_pictures(options: Mapping[str, Any], paths: Mapping[str, Path], files: Sequence[Path]) -> "dict[str, Image]":
@@ -81,9 +79,8 @@ def find_pictures(options: Mapping[str, Any], paths: Mapping[str, Path], files: 
     if not wanted:
         return {}
     noted = [paths[NOTE_PREFIX + each] for each in sorted(wanted) if NOTE_PREFIX + each in paths]
-    found = {
-        picture_hash(image): image for image in (read_picture(file) for file in [*noted, *files] if file.is_file())
-    }
+    images = (read_picture(file) for file in [*noted, *files] if file.is_file())
+    found = {picture_hash(image): image for image in images}
     return {name: image for name, image in found.items() if name in wanted}
 
 

@@ -33,10 +33,8 @@ def cli_output(as_json: bool) -> Iterator[Output]:
     except KeyboardInterrupt:
         _fail(Cancelled(), as_json)
     except MemoryError:
-        _fail(
-            EngineError("out_of_memory", "There was not enough memory. Close other programs, or give fewer photos."),
-            as_json,
-        )
+        sentence = "There was not enough memory. Close other programs, or give fewer photos."
+        _fail(EngineError("out_of_memory", sentence), as_json)
     except ModuleNotFoundError as error:
         sentence = (
             f"The package {error.name} is not installed. `portrait doctor` says what is missing and how to install it."

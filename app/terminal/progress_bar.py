@@ -1,7 +1,6 @@
 """A progress bar on stderr; nothing where stderr is no terminal."""
 
 import sys
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -24,14 +23,11 @@ class ProgressBar:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
     def __call__(self, done: int, total: int, doing: str, preview: "Image | None" = None) -> None:
         """Show how far it is; names are cut so that the line stays one line."""
         words = " ".join(doing.split())
-        self._bar.update(
-            self._task, completed=done, total=total or None, description=words if len(words) <= 60 else words[:59] + "…"
-        )
+        words = words if len(words) <= 60 else f"{words[:59]}…"
+        self._bar.update(self._task, completed=done, total=total or None, description=words)

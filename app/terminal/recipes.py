@@ -45,7 +45,7 @@ def request_from_recipe(
         recipe["count"],
         None if recipe["size"] is None else Size(*recipe["size"]),
         tuple(Refinement(**step) for step in recipe.get("refiners", ())),
-        _generation_options({"preset": maker.settings.draw.preset}, recipe, places, (pictures, base)),
+        _generation_options(maker.settings.draw.preset, recipe, places, (pictures, base)),
         _edit_from_dict(recipe["edit"], places, pictures) if recipe.get("edit") else None,
     )
 
@@ -78,17 +78,14 @@ def edit_note(hash: str) -> str:
 
 
 def _generation_options(
-    defaults: Mapping[str, Any],
-    recipe: Mapping[str, Any],
-    places: Mapping[str, Path],
-    given: tuple[Sequence[Path], str],
+    preset: str, recipe: Mapping[str, Any], places: Mapping[str, Path], given: tuple[Sequence[Path], str]
 ) -> GenerationOptions | None:
     """How it was drawn, on the base that it was drawn on; `given` are pictures and the base, where those moved."""
     asked, drawn = recipe.get("technique"), recipe.get("drawn", {}).get("base", "")
     if not asked and not drawn:
         return None
     files, base = given
-    recorded = {**defaults, "base": drawn, **(asked or {})}
+    recorded = {"preset": preset, "base": drawn, **(asked or {})}
     known = places.get(f"base-{recorded['base']}")
     if base or known is not None:
         recorded["base"] = base or str(known)

@@ -41,26 +41,23 @@ def write_selfies(folder: Path) -> list[Path]:
         ),
         "12 coffee.jpg": _read_package_picture("skimage", "data/coffee.png"),
     }
-    paths = []
-    for name, image in photos.items():
-        path = folder / name
-        _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
-        path.write_bytes(data.tobytes())
-        paths.append(path)
-    return paths
+    return [_write(folder / name, image) for name, image in photos.items()]
 
 
 def write_guests(folder: Path) -> list[Path]:
     """Write one photo each of some people of InsightFace's own test picture; they never leave this machine."""
     folder.mkdir(parents=True, exist_ok=True)
     group = _read_package_picture("insightface", "data/images/t1.jpg")
-    paths = []
-    for number, (left, top, right, bottom) in enumerate(GUESTS, 1):
-        path = folder / f"guest {number}.png"
-        _, data = cv2.imencode(".png", group[top:bottom, left:right, ::-1])
-        path.write_bytes(data.tobytes())
-        paths.append(path)
-    return paths
+    return [
+        _write(folder / f"guest {number}.png", group[top:bottom, left:right])
+        for number, (left, top, right, bottom) in enumerate(GUESTS, 1)
+    ]
+
+
+def _write(path: Path, image: Image) -> Path:
+    _, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))  # a JPEG at 95
+    path.write_bytes(data.tobytes())
+    return path
 
 
 def _read_package_picture(package: str, path: str) -> Image:

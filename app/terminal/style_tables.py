@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from app.terminal.tables import print_line, print_table
 from tasks.ledger.statistics import StyleStatistics
 from templates.catalog import Entry
 from templates.importers import Skipped
@@ -15,30 +14,27 @@ from templates.lint import Finding
 
 def print_styles(documents: Sequence[Mapping[str, Any]]) -> None:
     """One line a style."""
-    table = _table("style", "title", "kind", "version", "status", "licence")
-    for each in documents:
-        cells = (each["id"], each["title"], each["kind"], str(each["version"]), each["status"], each["licence"])
-        table.add_row(*cells)
-    Console(highlight=False).print(table)
+    columns = ("title", "kind", "version", "status", "licence")
+    rows = [(each["id"], *(str(each[name]) for name in columns)) for each in documents]
+    print_table(("style", *columns), rows)
 
 
 def print_style(document: Mapping[str, Any]) -> None:
     """Every field of a style."""
-    console = Console(highlight=False)
     for name, value in document.items():
-        console.print(Text(f"{name:10} {value}"))
+        print_line(f"{name:10} {value}")
 
 
 def print_findings(entries: Sequence[Entry], found: Sequence[Sequence[Finding]]) -> None:
     """What is wrong with each style, and what to do about it."""
-    table = _table("style", "", "field", "what to do")
+    rows = []
     for entry, faults in zip(entries, found, strict=True):
         if not faults:
-            table.add_row(entry.style.id, Text("ok", style="green"), "", "")
+            rows.append((entry.style.id, Text("ok", style="green"), "", ""))
         for each in faults:
             colour = "red" if each.level == "error" else "yellow"
-            table.add_row(entry.style.id, Text(each.code, style=colour), each.where, Text(each.tip))
-    Console(highlight=False).print(table)
+            rows.append((entry.style.id, Text(each.code, style=colour), each.where, Text(each.tip)))
+    print_table(("style", "", "field", "what to do"), rows)
 
 
 def print_skipped(skipped: Sequence[Skipped]) -> None:
@@ -49,28 +45,21 @@ def print_skipped(skipped: Sequence[Skipped]) -> None:
 
 def print_samples(samples: Sequence[Mapping[str, Any]], page: str) -> None:
     """What a test drew."""
-    table = _table("person", "distance", "")
-    for each in samples:
-        distance = "" if each["distance"] is None else f"{each['distance']:.2f}"
-        table.add_row(each["sitter"], distance, Text(each["fault"]))
-    Console(highlight=False).print(table)
+    rows = [(each["sitter"], _format_distance(each["distance"]), Text(each["fault"])) for each in samples]
+    print_table(("person", "distance", ""), rows)
     print_line(f"Page  {page}")
 
 
 def print_statistics(rows: Sequence[StyleStatistics]) -> None:
     """How styles or versions did."""
-    table = _table("style", "version", "uses", "portraits", "favourites", "failures", "median", "worst tenth")
+    counts = ("uses", "portraits", "favourites", "failures")
+    lines = []
     for each in rows:
-        numbers = (each.uses, each.portraits, each.favourites, each.failures)
-        distances = ("" if far is None else f"{far:.2f}" for far in (each.median, each.worst_tenth))
-        table.add_row(each.style, str(each.version or ""), *map(str, numbers), *distances)
-    Console(highlight=False).print(table)
+        numbers = (str(getattr(each, name)) for name in counts)
+        distances = (_format_distance(each.median), _format_distance(each.worst_tenth))
+        lines.append((each.style, str(each.version or ""), *numbers, *distances))
+    print_table(("style", "version", *counts, "median", "worst tenth"), lines)
 
 
-def print_line(text: str) -> None:
-    """One line."""
-    Console(highlight=False).print(Text(text))
-
-
-def _table(*columns: str) -> Table:
-    return Table(*columns, box=None, pad_edge=False, header_style="dim")
+def _format_distance(distance: float | None) -> str:
+    return "" if distance is None else f"{distance:.2f}"

@@ -1,8 +1,8 @@
 """Engines by name: the folder names the port, the file names the model; one file, one engine.
 
-An engine is a class that fits a port of `portrait.ports`, `make(settings, models, engines)` that builds it, and
-`status(settings, models)` that returns what it still needs. Only the engines that are asked for are imported, so only their
-libraries load.
+An engine is a class that fits a port of `portrait.ports`, `make(settings, models, engines)` that builds it, and `MODELS`, the
+models it needs, if any; where those alone do not say what is missing, `status(settings, models)` does. Only the engines that
+are asked for are imported, so only their libraries load.
 """
 
 import importlib
@@ -172,6 +172,9 @@ def warm_up(settings: Settings) -> None:
 def status(folder: str, name: str, settings: Settings, models: ModelStore) -> list[str]:
     """Return what an engine still needs, one sentence each with the command that brings it; empty when it is ready."""
     try:
-        return engine_module(folder, name).status(settings, models)
+        module = engine_module(folder, name)
+        if hasattr(module, "status"):
+            return module.status(settings, models)
+        return [line for model in getattr(module, "MODELS", ()) for line in models.missing(model)]
     except OperatorError as error:
         return [error.message]

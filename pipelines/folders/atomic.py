@@ -12,12 +12,18 @@ from portrait.errors import OperatorError
 
 def write_file(path: Path, content: bytes | str) -> Path:
     """Write a file, text as UTF-8, and its folders; raises `OperatorError` (`cannot_write`)."""
-    try:
-        with replace_file(path) as staged:
-            staged.write_bytes(content.encode() if isinstance(content, str) else content)
-    except OSError as error:
-        raise OperatorError("cannot_write", f"{path} cannot be written: {error.strerror}.") from error
+    with reported(f"{path} cannot be written"), replace_file(path) as staged:
+        staged.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
+
+
+@contextmanager
+def reported(fault: str) -> Iterator[None]:
+    """Raise `OperatorError` (`cannot_write`) for an `OSError` of the block: the fault in words, and the system's reason."""
+    try:
+        yield
+    except OSError as error:
+        raise OperatorError("cannot_write", f"{fault}: {error.strerror}.") from error
 
 
 @contextmanager

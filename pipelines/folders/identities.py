@@ -18,7 +18,7 @@ import numpy as np
 
 from pipelines.folders import atomic
 from portrait.arrays import Vector
-from portrait.errors import OperatorError, UserError
+from portrait.errors import UserError
 from portrait.training import TrainingResult
 from portrait.types import Identity, TrainingSet
 
@@ -41,9 +41,7 @@ class StoredIdentity:
         return Identity(
             id=str(self.description["id"]),
             references=(),
-            mean_embeddings={
-                space: np.array(vector, np.float32) for space, vector in self.description["likeness"].items()
-            },
+            mean_embeddings={name: np.array(each, np.float32) for name, each in self.description["likeness"].items()},
             lora=lora if lora.is_file() else None,
             trigger=str(self.description["trigger"]),
             class_word=str(self.description["class_word"]),
@@ -85,14 +83,11 @@ def write(folder: Path, description: Mapping[str, Any], files: Mapping[str, Path
     """
     if not is_available(folder):
         raise UserError("folder_taken", f"{folder} holds other things. Name a new or empty folder for the identity.")
-    try:
-        with atomic.replace_folder(folder) as staged:
-            for name, file in files.items():
-                shutil.copyfile(file, staged / name)
-            (staged / PAGE_FILE).write_text(page, "utf-8")
-            (staged / DESCRIPTION_FILE).write_text(json.dumps(description, ensure_ascii=False, indent=1), "utf-8")
-    except OSError as error:
-        raise OperatorError("cannot_write", f"The identity cannot be written to {folder}: {error.strerror}.") from error
+    with atomic.reported(f"The identity cannot be written to {folder}"), atomic.replace_folder(folder) as staged:
+        for name, file in files.items():
+            shutil.copyfile(file, staged / name)
+        (staged / PAGE_FILE).write_text(page, "utf-8")
+        (staged / DESCRIPTION_FILE).write_text(json.dumps(description, ensure_ascii=False, indent=1), "utf-8")
     return read(folder)
 
 
@@ -140,11 +135,8 @@ def export_lora(folder: Path, file: Path, names: Literal["webui", "diffusers"]) 
         raise UserError("broken_identity", f"{folder} holds a learned token and no LoRA: take {TOKENS_FILE} from it.")
     if file.exists():
         raise UserError("folder_taken", f"{file} is there already. Name a new file.")
-    try:
-        with atomic.replace_file(file) as staged:
-            shutil.copyfile(source, staged)
-    except OSError as error:
-        raise OperatorError("cannot_write", f"{file} cannot be written: {error.strerror}.") from error
+    with atomic.reported(f"{file} cannot be written"), atomic.replace_file(file) as staged:
+        shutil.copyfile(source, staged)
     return file
 
 
@@ -155,13 +147,11 @@ def delete(folder: Path) -> list[str]:
     """
     if not is_identity(folder):
         raise UserError("not_found", f"There is no identity in {folder}.")
-    try:
+    with atomic.reported(f"{folder} cannot be deleted"):
         removed = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
         trash = Path(tempfile.mkdtemp(prefix=".deleted.", dir=folder.parent))
         folder.rename(trash / "identity")
         shutil.rmtree(trash)
-    except OSError as error:
-        raise OperatorError("cannot_write", f"{folder} cannot be deleted: {error.strerror}.") from error
     return removed
 
 

@@ -1,8 +1,8 @@
 """The page of an evaluation: a table of metrics, histograms, every picture with its numbers; one HTML file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipelines.folders import atomic
 from pipelines.pages.html import render_template, to_data_uri
@@ -25,29 +25,6 @@ MEASURES = {
     "clip_score": ("CLIP score", "how well the words are shown, 100 · cosine, mean"),
 }
 """Name and meaning of every metric, in the order of the page."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One bar of a plot, in its pixels."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    tooltip: str
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """A histogram."""
-
-    title: str
-    bars: tuple[Bar, ...]
-    low: str
-    high: str
-    limit: float | None
-    """Where a line stands, in pixels; None without one."""
 
 
 def write(evaluation: Evaluation, page: Path) -> Path:
@@ -91,8 +68,8 @@ def make_rows(evaluation: Evaluation) -> list[dict[str, str]]:
     return found
 
 
-def make_plots(evaluation: Evaluation) -> list[Plot]:
-    """Return histograms of all that was measured picture by picture."""
+def make_plots(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return histograms of all that was measured picture by picture; bars and the limit, where it has one, in pixels."""
     pictures = evaluation.pictures
     values = {
         "Distance to the person": [each.distance for each in pictures if each.distance is not None],
@@ -113,7 +90,7 @@ def format_number(value: float) -> str:
     return f"{value:.{places}f}"
 
 
-def _plot(title: str, values: Sequence[float], limit: float | None) -> Plot:
+def _plot(title: str, values: Sequence[float], limit: float | None) -> dict[str, Any]:
     counts, edges = histogram(values, bins=min(24, max(6, len(values) // 3)))
     low, high = edges[0], edges[-1]
     if limit is not None:
@@ -122,35 +99,26 @@ def _plot(title: str, values: Sequence[float], limit: float | None) -> Plot:
     room = (high - low) * 0.03
     low, high = low - room, high + room
     scale, most = PLOT_WIDTH / (high - low), max(counts)
-    bars = tuple(
-        Bar(
-            round((left - low) * scale, 2),
-            round(PLOT_HEIGHT - count / most * (PLOT_HEIGHT - 8), 2),
-            round(max(1.0, (right - left) * scale - 1), 2),
-            round(count / most * (PLOT_HEIGHT - 8), 2),
-            f"{format_number(left)} to {format_number(right)}: {count}",
-        )
+    bars = [
+        {
+            "x": round((left - low) * scale, 2),
+            "y": round(PLOT_HEIGHT - count / most * (PLOT_HEIGHT - 8), 2),
+            "width": round(max(1.0, (right - left) * scale - 1), 2),
+            "height": round(count / most * (PLOT_HEIGHT - 8), 2),
+            "tooltip": f"{format_number(left)} to {format_number(right)}: {count}",
+        }
         for count, left, right in zip(counts, edges, edges[1:], strict=False)
         if count
-    )
+    ]
     line = None if limit is None else round((limit - low) * scale, 2)
-    return Plot(title, bars, format_number(low), format_number(high), line)
+    return {"title": title, "bars": bars, "low": format_number(low), "high": format_number(high), "limit": line}
 
 
 def _details(measure: Metric) -> str:
     """Return what belongs to a metric, such as deviation and count, as one line."""
-    words = {
-        "deviation": "±",
-        "p10": "p10",
-        "p90": "p90",
-        "count": "of",
-        "against": "against",
-        "faces": "faces found in",
-    }
-    parts = []
-    for name, value in measure.more.items():
-        form = {"count": ".0f", "against": ".0f", "faces": ".0%"}.get(name)
-        parts.append(f"{words[name]} {format(value, form) if form else format_number(value)}")
+    words = {"deviation": "±", "count": "of", "faces": "faces found in"}
+    forms = {"count": "{:.0f}".format, "against": "{:.0f}".format, "faces": "{:.0%}".format}
+    parts = [f"{words.get(name, name)} {forms.get(name, format_number)(value)}" for name, value in measure.more.items()]
     return " · ".join(parts)
 
 

@@ -1,7 +1,6 @@
 """The page of a trained identity: curves, validation, sample images, photos; one HTML file without scripts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pipelines.pages.html import render_template, to_data_uri
@@ -12,18 +11,6 @@ WIDTH, HEIGHT = 640, 200
 """Of a curve's drawing, in the units of its SVG."""
 POINTS = 200
 """A curve is drawn through at most so many means; more cannot be distinguished."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Curve:
-    """A line on the page."""
-
-    title: str
-    points: str
-    low: str
-    high: str
-    first: int
-    last: int
 
 
 def render(description: Mapping[str, Any], result: TrainingResult | None, training: TrainingSet | None) -> str:
@@ -37,7 +24,7 @@ def render(description: Mapping[str, Any], result: TrainingResult | None, traini
     return render_template(
         "identity.html.j2",
         identity=description,
-        curves=[curve for curve in curves if curve is not None],
+        curves=[curve for curve in curves if curve],
         test_results=description["scores"]["held_out"],
         samples=[(prompt, to_data_uri(image)) for prompt, image in (result.sample_images if result else ())],
         crops=[(crop.source, crop.caption, to_data_uri(crop.image)) for crop in (training.crops if training else ())],
@@ -46,7 +33,8 @@ def render(description: Mapping[str, Any], result: TrainingResult | None, traini
     )
 
 
-def _curve(title: str, steps: Sequence[int], values: Sequence[float]) -> _Curve | None:
+def _curve(title: str, steps: Sequence[int], values: Sequence[float]) -> dict[str, Any] | None:
+    """Return a line of the page; None where there is nothing to join."""
     if len(values) < 2:
         return None
     size = -(-len(values) // POINTS)
@@ -58,4 +46,5 @@ def _curve(title: str, steps: Sequence[int], values: Sequence[float]) -> _Curve 
         f"{WIDTH * (place - places[0]) / wide:.1f},{HEIGHT * (high - mean) / span:.1f}"
         for place, mean in zip(places, means, strict=True)
     )
-    return _Curve(title, points, f"{low:.3f}", f"{high:.3f}", places[0], places[-1])
+    ends = {"low": f"{low:.3f}", "high": f"{high:.3f}", "first": places[0], "last": places[-1]}
+    return {"title": title, "points": points, **ends}

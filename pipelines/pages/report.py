@@ -1,15 +1,15 @@
 """The report page of a training set: every photo with its verdict, tips and crop; one HTML file without scripts."""
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 
 from pipelines.folders import atomic
 from pipelines.pages.html import render_template, to_data_uri
 from portrait.arrays import Image
-from portrait.types import Box, Crop, Quality, ScoredPhoto, TrainingSet
+from portrait.types import Crop, Face, ScoredPhoto, TrainingSet
 
 PAGE_FILE = "report.html"
 ENOUGH_PHOTOS = 10
@@ -26,22 +26,6 @@ PARTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Card:
-    """One photo on the page."""
-
-    name: str
-    verdict: str
-    label: str
-    tips: tuple[tuple[str, str], ...]
-    photo: str
-    crop: str
-    before: str
-    full: str
-    bars: tuple[tuple[str, int], ...]
-    likeness: str
-
-
 def write(training: TrainingSet, folder: Path) -> Path:
     """Write `report.html` into a set's folder; raises `OperatorError` (`cannot_write`)."""
     return atomic.write_file(folder / PAGE_FILE, render(training))
@@ -50,13 +34,11 @@ def write(training: TrainingSet, folder: Path) -> Path:
 def render(training: TrainingSet) -> str:
     """Return the page as text."""
     crops = {each.source: (number, each) for number, each in enumerate(training.crops, 1)}
-    cards = sorted(
-        (_card(photo, crops) for photo in training.photos), key=lambda card: list(VERDICTS).index(card.verdict)
-    )
+    photos = sorted(training.photos, key=lambda photo: list(VERDICTS).index(photo.verdict))
     counts = Counter(photo.verdict for photo in training.photos)
     return render_template(
         "report.html.j2",
-        cards=cards,
+        cards=[_card(photo, crops) for photo in photos],
         lead=crops[training.references[0].name][0] if training.references else None,
         counts=[(VERDICTS[verdict], counts[verdict]) for verdict in VERDICTS if counts[verdict]],
         notes=_notes(training),
@@ -81,20 +63,21 @@ def _notes(training: TrainingSet) -> list[str]:
     return notes
 
 
-def _card(photo: ScoredPhoto, crops: dict[str, tuple[int, Crop]]) -> _Card:
+def _card(photo: ScoredPhoto, crops: dict[str, tuple[int, Crop]]) -> dict[str, Any]:
+    """Return one photo as the template shows it."""
     number, crop = crops.get(photo.name, (0, None)) if photo.verdict == "use" else (0, None)
-    return _Card(
-        name=photo.name,
-        verdict=photo.verdict,
-        label=VERDICTS[photo.verdict],
-        tips=tuple((reason.code, reason.tip) for reason in photo.reasons),
-        photo=to_data_uri(_mark_face(photo)) if photo.selfie is not None else "",
-        crop=to_data_uri(crop.image) if crop is not None else "",
-        before=to_data_uri(crop.before) if crop is not None and crop.before is not None else "",
-        full=f"crops/{number:04}.png" if crop is not None else "",
-        bars=_bars(photo.quality),
-        likeness=likeness_in_words(photo),
-    )
+    return {
+        "name": photo.name,
+        "verdict": photo.verdict,
+        "label": VERDICTS[photo.verdict],
+        "tips": [(reason.code, reason.tip) for reason in photo.reasons],
+        "photo": to_data_uri(_mark_face(photo.selfie.image, photo.face)) if photo.selfie is not None else "",
+        "crop": to_data_uri(crop.image) if crop is not None else "",
+        "before": to_data_uri(crop.before) if crop is not None and crop.before is not None else "",
+        "full": f"crops/{number:04}.png" if crop is not None else "",
+        "bars": [(word, round(100 * getattr(photo.quality, part))) for part, word in PARTS.items() if photo.quality],
+        "likeness": likeness_in_words(photo),
+    }
 
 
 def likeness_in_words(photo: ScoredPhoto) -> str:
@@ -106,21 +89,11 @@ def likeness_in_words(photo: ScoredPhoto) -> str:
     return next((word for limit, word in words if distance <= limit), "not alike") + f" ({distance:.2f})"
 
 
-def _bars(quality: Quality | None) -> tuple[tuple[str, int], ...]:
-    if quality is None:
-        return ()
-    return tuple((word, round(100 * getattr(quality, part))) for part, word in PARTS.items())
-
-
-def _mark_face(photo: ScoredPhoto) -> Image:
+def _mark_face(image: Image, face: Face | None) -> Image:
     """Return the photo with a frame around its face, so that everyone sees which one was judged."""
-    if photo.selfie is None:
-        raise ValueError("there is no photo to mark")
-    image = photo.selfie.image
-    if photo.face is None:
+    if face is None:
         return image
-    image = image.copy()
-    box: Box = photo.face.box
+    image, box = image.copy(), face.box
     width = max(2, round(max(image.shape[:2]) / 250))
     corners = (round(box.left), round(box.top)), (round(box.right), round(box.bottom))
     cv2.rectangle(image, *corners, (255, 255, 255), width + 2)

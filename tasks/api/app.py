@@ -33,21 +33,8 @@ from tasks.ledger.ledger import open_ledger
 from tasks.queue import broker
 from tasks.settings import Installation
 
-ROUTERS = (
-    keys,
-    people,
-    selfies,
-    jobs,
-    portraits,
-    edits,
-    styles,
-    generation_options,
-    webhooks,
-    me,
-    system,
-    operator,
-    operator_styles,
-)
+ROUTERS = (keys, people, selfies, jobs, portraits, edits, styles, generation_options, webhooks, me)
+OPERATOR_ROUTERS = (system, operator, operator_styles)
 
 
 def open_context(installation: Installation) -> AppContext:
@@ -77,16 +64,13 @@ def create_app(context: AppContext) -> FastAPI:
     app.state.context, app.state.metrics = context, registry
     registry.register(LedgerMetrics(context))
     router = APIRouter(prefix="/v1", responses=problems.problem_responses(500, 503))
-    for each in ROUTERS:
+    for each in (*ROUTERS, *OPERATOR_ROUTERS):
         router.include_router(each.router)
     app.include_router(router)
     problems.install_handlers(app)
     app.add_middleware(ETagMiddleware)
-    app.add_middleware(
-        RequestMiddleware,
-        metrics=RequestMetrics(registry),
-        upload_bytes=context.tasks.quotas.upload_megabytes * 1_000_000,
-    )
+    upload_bytes = context.tasks.quotas.upload_megabytes * 1_000_000
+    app.add_middleware(RequestMiddleware, metrics=RequestMetrics(registry), upload_bytes=upload_bytes)
     _customize_openapi(app)
     return app
 
@@ -136,10 +120,8 @@ def _customize_openapi(app: FastAPI) -> None:
                 if method == "get" and content.keys() & {"application/json", "image/*"}:
                     operation["responses"]["304"] = {"description": "It is still what `If-None-Match` names."}
                 if "requestBody" in operation:
-                    unread = {
-                        str(status): response for status, response in problems.problem_responses(400, 413).items()
-                    }
-                    operation["responses"] = unread | operation["responses"]
+                    unread = problems.problem_responses(400, 413).items()
+                    operation["responses"] = {str(status): each for status, each in unread} | operation["responses"]
         return document
 
     app.openapi = openapi

@@ -27,6 +27,7 @@ from tasks.ledger.jobs import Allowance
 from tasks.ledger.ledger import Ledger
 from tasks.queue import broker
 from tasks.settings import Installation, TaskSettings
+from tasks.styles.available import AvailableStyles
 
 MAX_PAGE_SIZE = 200
 
@@ -46,6 +47,11 @@ class AppContext:
     def tasks(self) -> TaskSettings:
         """The `[tasks]` settings."""
         return self.installation.tasks
+
+    @property
+    def styles(self) -> AvailableStyles:
+        """The styles that portraits can be made in."""
+        return AvailableStyles(self.ledger, self.files)
 
     @property
     def allowance(self) -> Allowance:
@@ -108,6 +114,17 @@ Limit: TypeAlias = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)]
 
 
 @dataclass(frozen=True, slots=True)
+class Paging:
+    """Which page of a list is asked for."""
+
+    cursor: Cursor = None
+    limit: Limit = 50
+
+
+PagingDep: TypeAlias = Annotated[Paging, Depends()]
+
+
+@dataclass(frozen=True, slots=True)
 class Idempotency:
     """Runs an action once for each `Idempotency-Key`: the same request again gets the stored response."""
 
@@ -124,8 +141,7 @@ class Idempotency:
         store = self.context.ledger.idempotency
         before = store.begin(self.owner, self.key, self.fingerprint, self.context.now())
         if before is not None:
-            headers = {**before.headers, "Idempotent-Replayed": "true"}
-            return Response(before.body, before.status, headers)
+            return Response(before.body, before.status, {**before.headers, "Idempotent-Replayed": "true"})
         try:
             response = act()
         except PortraitError as error:
@@ -137,9 +153,8 @@ class Idempotency:
             store.release(self.owner, self.key)  # it may be tried again
         else:
             headers = {name: value for name, value in response.headers.items() if name != "content-length"}
-            store.save_response(
-                self.owner, self.key, StoredResponse(response.status_code, headers, bytes(response.body).decode())
-            )
+            stored = StoredResponse(response.status_code, headers, bytes(response.body).decode())
+            store.save_response(self.owner, self.key, stored)
         return response
 
 

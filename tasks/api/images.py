@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import Query, Request, Response, UploadFile
 from fastapi.responses import FileResponse
@@ -15,19 +15,22 @@ from tasks.api import problems
 from tasks.api.thumbnails import ThumbnailCache, file_not_found
 from tasks.files import Files, SavedFile
 
-MEDIA_TYPES = {
-    "JPEG": "image/jpeg",
-    "PNG": "image/png",
-    "WEBP": "image/webp",
-    "HEIF": "image/heif",
-    "AVIF": "image/avif",
-}
+FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF")
 SUFFIX_MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 Side: TypeAlias = Annotated[
     int | None, Query(ge=64, le=2048, description="Long side in pixels of a small JPEG; the whole file without it.")
 ]
 _CACHE_CONTROL = "private, max-age=86400"
 """A picture never changes under its id."""
+
+
+def picture_route(*statuses: int) -> dict[str, Any]:
+    """Options of a route that answers with a picture, or with a problem of these statuses."""
+    content = {"image/*": {}}
+    whole, part = {"description": "The picture."}, {"description": "The part that `Range` names."}
+    problem = problems.problem_responses(416, *statuses)
+    responses = {200: {**whole, "content": content}, 206: {**part, "content": content}, **problem}
+    return {"response_class": Response, "responses": responses}
 
 
 class RangeFileResponse(FileResponse):
@@ -46,12 +49,16 @@ class RangeFileResponse(FileResponse):
 
         await super().__call__(scope, receive, send_unless_refused)
         if refused is not None:
-            headers = {
-                name: value for name, value in Headers(raw=refused["headers"]).items() if name == "content-range"
-            }
+            sent = Headers(raw=refused["headers"])
+            headers = {"content-range": sent["content-range"]} if "content-range" in sent else {}
             sentence = "The file has no such part. Ask for it whole, or for bytes that it has."
             problem = problems.problem_response(Request(scope), 416, "bad_range", sentence, headers=headers)
             await problem(scope, receive, send)
+
+
+def media_type(format: str) -> str:
+    """The media type of an uploaded picture by Pillow's name of its format."""
+    return f"image/{format.lower()}" if format in FORMATS else "application/octet-stream"
 
 
 def display_name(upload: UploadFile) -> str:

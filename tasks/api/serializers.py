@@ -4,6 +4,10 @@ Rows whose attributes are those of their schema are validated where they are use
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from portrait.errors import OperatorError
 from tasks import schemas
@@ -18,32 +22,21 @@ from tasks.styles.service import StyleImport, StyleService
 from templates.catalog import Catalog, Entry
 from templates.schema import StyleFile
 
+B = TypeVar("B", bound=BaseModel)
+
 
 def serialize_person(row: PersonRow, summary: PersonSummary, retention_days: float) -> schemas.Person:
     """A person with what is known of them; `retention_days` after their last use they are erased."""
-    return schemas.Person.model_validate(
-        {
-            "id": row.id,
-            "name": row.name,
-            "created": row.created,
-            "used": row.used,
-            "erased_after": row.used + retention_days * DAY,
-            "photos": summary.photos,
-            "consent": summary.consent,
-            "identity": summary.identity,
-            "learned": summary.bases,
-        }
-    )
+    more = {"erased_after": row.used + retention_days * DAY, "learned": summary.bases}
+    return schemas.Person.model_validate({**asdict(row), **asdict(summary), **more})
 
 
 def serialize_job(job: Job, status: QueueStatus, missing: list[str]) -> schemas.Job:
     """A job with its place in the queue; `missing` says what it takes where no live worker can do it."""
     fields = {name: getattr(job, name) for name in schemas.Job.model_fields if hasattr(job, name)}
     seconds = None if status.seconds is None else round(status.seconds, 1)
-    own = {"wants": job.params, "fault": serialize_fault(job)}
-    return schemas.Job.model_validate(
-        {**fields, **own, "place": status.place, "seconds_left": seconds, "missing": missing}
-    )
+    waiting = {"place": status.place, "seconds_left": seconds, "missing": missing}
+    return schemas.Job.model_validate({**fields, **waiting, "wants": job.params, "fault": serialize_fault(job)})
 
 
 def serialize_fault(job: Job) -> schemas.JobFault | None:
@@ -65,7 +58,7 @@ def list_styles(service: StyleService) -> list[schemas.OperatorStyle]:
     versions: dict[str, list[StyleRow]] = {}
     for row in service.ledger.styles.list(retired=True):
         versions.setdefault(row.id, []).insert(0, row)
-    built_in = {entry.style.id: entry.style for entry in Catalog().entries()}
+    built_in = _built_in()
     ids = sorted({*drafts, *versions, *built_in})
     return [_serialize_style(service, drafts.get(id), versions.get(id, []), built_in.get(id)) for id in ids]
 
@@ -73,7 +66,7 @@ def list_styles(service: StyleService) -> list[schemas.OperatorStyle]:
 def get_style(service: StyleService, id: str) -> schemas.OperatorStyle:
     """One style with its draft and versions; raises `unknown_style`."""
     draft, versions = service.ledger.drafts.find(id), service.ledger.styles.versions(id)
-    built_in = next((entry.style for entry in Catalog().entries() if entry.style.id == id), None)
+    built_in = _built_in().get(id)
     if draft is None and not versions and built_in is None:
         AvailableStyles(service.ledger, service.files).find(id)  # raises an error that lists the ids there are
     return _serialize_style(service, draft, versions, built_in)
@@ -88,21 +81,13 @@ def serialize_import(service: StyleService, imported: StyleImport) -> schemas.St
 def serialize_version(service: StyleService, row: StyleRow) -> schemas.StyleVersion:
     """A published version of a style."""
     picture = _has_picture(AvailableStyles(service.ledger, service.files).entry(row))
-    fields = {name: getattr(row, name) for name in ("version", "content", "sha256", "published", "retired")}
-    return schemas.StyleVersion.model_validate({**fields, "picture": picture})
+    return schemas.StyleVersion.model_validate({**asdict(row), "picture": picture})
 
 
-def serialize_statistics(found: StyleStatistics) -> schemas.VersionStatistics:
-    """Statistics of one version of a style, or of all versions together."""
-    return schemas.VersionStatistics(
-        version=found.version,
-        uses=found.uses,
-        portraits=found.portraits,
-        favourites=found.favourites,
-        failures=found.failures,
-        likeness_median=found.median,
-        likeness_worst_tenth=found.worst_tenth,
-    )
+def serialize_statistics(kind: type[B], found: StyleStatistics) -> B:
+    """Statistics of a style, or of one version of it."""
+    likeness = {"likeness_median": found.median, "likeness_worst_tenth": found.worst_tenth}
+    return kind.model_validate({**asdict(found), **likeness})
 
 
 def _serialize_style(
@@ -115,19 +100,15 @@ def _serialize_style(
     style = StyleFile.model_validate(contents[0]) if contents else built_in
     if style is None:
         raise OperatorError("bad_style", "There is a style without any content.")
-    return schemas.OperatorStyle(
-        id=style.id,
-        title=style.title,
-        titles=dict(style.titles),
-        kind=style.kind,
-        tags=list(style.tags),
-        status=list(_statuses(draft, versions, built_in)),
-        offered=available,
-        content=style.model_dump(mode="json", by_alias=True),
-        draft=None if draft is None else _serialize_draft(service, draft),
-        versions=[serialize_version(service, row) for row in versions],
-        built_in=built_in.version if built_in else None,
-    )
+    more = {
+        "status": list(_statuses(draft, versions, built_in)),
+        "offered": available,
+        "content": style.model_dump(mode="json", by_alias=True),
+        "draft": None if draft is None else _serialize_draft(service, draft),
+        "versions": [serialize_version(service, row) for row in versions],
+        "built_in": built_in.version if built_in else None,
+    }
+    return schemas.OperatorStyle.model_validate({**style.model_dump(), **more})
 
 
 def _statuses(
@@ -145,28 +126,19 @@ def _statuses(
 
 
 def _serialize_draft(service: StyleService, draft: DraftRow) -> schemas.StyleDraft:
-    findings, checked = service.findings(draft), service.is_checked(draft)
-    return schemas.StyleDraft.model_validate(
-        {
-            "edition": draft.edition,
-            "content": draft.content,
-            "picture": _has_picture(service.entry(draft)),
-            "findings": findings,
-            "checked": checked,
-            "publishable": checked and not any(each.level == "error" for each in findings),
-            "test": _serialize_test(draft),
-            "changed": draft.changed,
-            "changed_by": draft.changed_by,
-        }
-    )
+    findings, checked, test = service.findings(draft), service.is_checked(draft), draft.tested
+    more = {
+        "picture": _has_picture(service.entry(draft)),
+        "findings": findings,
+        "checked": checked,
+        "publishable": checked and not any(each.level == "error" for each in findings),
+        "test": test and {**test, "made": test["at"], "current": test["edition"] == draft.edition},
+    }
+    return schemas.StyleDraft.model_validate({**asdict(draft), **more})
 
 
-def _serialize_test(draft: DraftRow) -> schemas.StyleTest | None:
-    test = draft.tested
-    if test is None:
-        return None
-    current = test["edition"] == draft.edition
-    return schemas.StyleTest.model_validate({**test, "made": test["at"], "current": current})
+def _built_in() -> dict[str, StyleFile]:
+    return {entry.style.id: entry.style for entry in Catalog().entries()}
 
 
 def _has_picture(entry: Entry) -> bool:

@@ -5,14 +5,13 @@ and `retry_after` where the API said so. An API that does not answer is `Operato
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, BinaryIO
 
 import httpx
 
 from portrait.errors import UserError
 from tasks import schemas
-from tasks.client.transport import HttpTransport
+from tasks.client.transport import HttpTransport, M
 
 Files = Iterable[tuple[str, BinaryIO | bytes]]
 """Name and content."""
@@ -29,9 +28,7 @@ class Client:
     def __enter__(self) -> "Client":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -42,14 +39,11 @@ class Client:
 
     def sign_in(self, code: str) -> schemas.KeyWithSecret:
         """Exchange a one-time code for a key; not retried, because a code works once."""
-        return self._http.parse(
-            schemas.KeyWithSecret, self._http.request("POST", "/sign-in", tries=1, json={"code": code})
-        )
+        return self._http.send(schemas.KeyWithSecret, "POST", "/sign-in", tries=1, json={"code": code})
 
     def add_key(self, order: schemas.KeyRequest) -> schemas.KeyWithSecret:
         """Create a key; not retried, because each answer holds another one."""
-        response = self._http.request("POST", "/keys", tries=1, json=order.model_dump(mode="json"))
-        return self._http.parse(schemas.KeyWithSecret, response)
+        return self._http.send(schemas.KeyWithSecret, "POST", "/keys", tries=1, json=order.model_dump(mode="json"))
 
     def keys(self) -> list[schemas.Key]:
         """Keys without their secrets: the caller's own, or everybody's for an admin."""
@@ -76,11 +70,11 @@ class Client:
 
     def rename_person(self, id: str, name: str) -> schemas.Person:
         """Change a person's name."""
-        return self._http.parse(schemas.Person, self._http.request("PATCH", f"/people/{id}", json={"name": name}))
+        return self._http.send(schemas.Person, "PATCH", f"/people/{id}", json={"name": name})
 
     def erase_person(self, id: str) -> schemas.Erased:
         """Erase a person and everything made from their photos."""
-        return self._http.parse(schemas.Erased, self._http.request("DELETE", f"/people/{id}", tries=1))
+        return self._http.send(schemas.Erased, "DELETE", f"/people/{id}", tries=1)
 
     def consents(self, person: str) -> list[schemas.Consent]:
         """Records of consent, the oldest first."""
@@ -99,9 +93,7 @@ class Client:
 
     def add_selfies(self, person: str, files: Files) -> schemas.SelfieUploadResult:
         """Upload photos; those that cannot be read are listed by name in `refused`."""
-        parts = [("files", (name, content)) for name, content in files]
-        response = self._http.request("POST", f"/people/{person}/selfies", tries=1, files=parts, timeout=300)
-        return self._http.parse(schemas.SelfieUploadResult, response)
+        return self._upload(schemas.SelfieUploadResult, f"/people/{person}/selfies", files)
 
     def selfies(self, person: str) -> list[schemas.Selfie]:
         """A person's photos with their verdicts."""
@@ -109,9 +101,7 @@ class Client:
 
     def set_override(self, selfie: str, override: schemas.PhotoOverride) -> schemas.Selfie:
         """Include or exclude a photo, or (empty) leave the choice to the training."""
-        return self._http.parse(
-            schemas.Selfie, self._http.request("PATCH", f"/selfies/{selfie}", json={"wish": override})
-        )
+        return self._http.send(schemas.Selfie, "PATCH", f"/selfies/{selfie}", json={"wish": override})
 
     def delete_selfie(self, id: str) -> None:
         """Delete a photo and its crops."""
@@ -142,8 +132,8 @@ class Client:
     def jobs(self, states: Sequence[str] = (), kind: str = "", all_owners: bool = False) -> list[schemas.Job]:
         """The newest 200 jobs, the newest first; those of all owners for operators."""
         params: dict[str, Any] = {"state": list(states), "limit": 200} | ({"kind": kind} if kind else {})
-        response = self._http.request("GET", "/operator/jobs" if all_owners else "/jobs", params=params)
-        return self._http.parse(schemas.Page[schemas.Job], response).items
+        path = "/operator/jobs" if all_owners else "/jobs"
+        return self._http.get(schemas.Page[schemas.Job], path, params=params).items
 
     def job(self, id: str) -> schemas.Job:
         """One job."""
@@ -156,7 +146,7 @@ class Client:
     def retry(self, id: str, any_owner: bool = False) -> schemas.Job:
         """Queue a job again that did not succeed; sent once, because a second retry may find it running."""
         path = f"{'/operator' if any_owner else ''}/jobs/{id}/retry"
-        return self._http.parse(schemas.Job, self._http.request("POST", path, tries=1))
+        return self._http.send(schemas.Job, "POST", path, tries=1)
 
     def preview(self, job: str) -> bytes | None:
         """The newest preview of a running job as a JPEG; None while there is none."""
@@ -195,9 +185,7 @@ class Client:
 
     def set_favourite(self, id: str, favourite: bool) -> schemas.Portrait:
         """Mark a portrait as a favourite, or not."""
-        return self._http.parse(
-            schemas.Portrait, self._http.request("PATCH", f"/portraits/{id}", json={"favourite": favourite})
-        )
+        return self._http.send(schemas.Portrait, "PATCH", f"/portraits/{id}", json={"favourite": favourite})
 
     def remake(self, id: str) -> schemas.Job:
         """Queue a portrait again from its recipe: the same pixels."""
@@ -227,8 +215,8 @@ class Client:
 
     def add_template(self, name: str, content: BinaryIO | bytes) -> schemas.Template:
         """Upload a picture that people can be put into; a job detects its faces."""
-        response = self._http.request("POST", "/templates", tries=1, files={"file": (name, content)}, timeout=120)
-        return self._http.parse(schemas.Template, response)
+        file = {"file": (name, content)}
+        return self._http.send(schemas.Template, "POST", "/templates", tries=1, files=file, timeout=120)
 
     def templates(self) -> list[schemas.Template]:
         """The caller's own pictures, the newest first."""
@@ -266,8 +254,7 @@ class Client:
     def write_draft(self, id: str, content: dict[str, Any], edition: str | None = None) -> schemas.OperatorStyle:
         """Create a draft, or change that edition of it; raises `bad_style` field by field, `draft_changed`."""
         order = schemas.DraftRequest(edition=edition, content=content).model_dump(mode="json")
-        response = self._http.request("PUT", f"/operator/styles/{id}/draft", tries=1, json=order)
-        return self._http.parse(schemas.OperatorStyle, response)
+        return self._http.send(schemas.OperatorStyle, "PUT", f"/operator/styles/{id}/draft", tries=1, json=order)
 
     def delete_draft(self, id: str, edition: str | None = None) -> None:
         """Delete a draft; published versions stay."""
@@ -277,11 +264,9 @@ class Client:
         self, id: str, name: str, content: BinaryIO | bytes, edition: str | None = None
     ) -> schemas.OperatorStyle:
         """Replace the picture of a template's draft."""
-        path, params = f"/operator/styles/{id}/picture", {"edition": edition} if edition else {}
-        response = self._http.request(
-            "POST", path, tries=1, files={"file": (name, content)}, params=params, timeout=120
-        )
-        return self._http.parse(schemas.OperatorStyle, response)
+        options = {"files": {"file": (name, content)}, "params": {"edition": edition} if edition else {}}
+        path = f"/operator/styles/{id}/picture"
+        return self._http.send(schemas.OperatorStyle, "POST", path, tries=1, timeout=120, **options)
 
     def draft_picture(self, id: str, side: int | None = None) -> bytes:
         """The picture of a draft."""
@@ -306,21 +291,16 @@ class Client:
     def publish_style(self, id: str, edition: str | None = None) -> schemas.StyleVersion:
         """Publish the draft as the next version; raises `style_faults` field by field, `style_unchecked`, `draft_changed`."""
         order = schemas.PublishRequest(edition=edition).model_dump(mode="json")
-        response = self._http.request("POST", f"/operator/styles/{id}/publish", tries=1, json=order)
-        return self._http.parse(schemas.StyleVersion, response)
+        return self._http.send(schemas.StyleVersion, "POST", f"/operator/styles/{id}/publish", tries=1, json=order)
 
     def retire_style(self, id: str, version: int | None = None) -> schemas.OperatorStyle:
         """Retire one version of a style, or all of them."""
         params = {"version": version} if version else {}
-        return self._http.parse(
-            schemas.OperatorStyle, self._http.request("POST", f"/operator/styles/{id}/retire", params=params)
-        )
+        return self._http.send(schemas.OperatorStyle, "POST", f"/operator/styles/{id}/retire", params=params)
 
     def import_styles(self, files: Files) -> schemas.StyleImportResult:
         """Import one pack or style.toml, or JSON styles and JPEGs of other tools, as drafts."""
-        parts = [("files", (name, content)) for name, content in files]
-        response = self._http.request("POST", "/operator/styles/import", tries=1, files=parts, timeout=300)
-        return self._http.parse(schemas.StyleImportResult, response)
+        return self._upload(schemas.StyleImportResult, "/operator/styles/import", files)
 
     def style_pack(self, ids: Sequence[str]) -> Iterator[bytes]:
         """Styles as one zip with their hashes, in chunks."""
@@ -356,7 +336,7 @@ class Client:
 
     def erase_me(self) -> schemas.Erased:
         """Erase every person, photo, portrait and picture of the caller's."""
-        return self._http.parse(schemas.Erased, self._http.request("DELETE", "/me", tries=1))
+        return self._http.send(schemas.Erased, "DELETE", "/me", tries=1)
 
     def abilities(self) -> list[schemas.Ability]:
         """The abilities of the installation: ready, or what is missing."""
@@ -380,5 +360,9 @@ class Client:
 
     def prune(self, days: float) -> int:
         """Delete jobs that ended `days` ago and left no portraits; returns how many, for operators."""
-        response = self._http.request("POST", "/operator/jobs/prune", params={"days": days})
-        return self._http.parse(schemas.PruneResult, response).jobs
+        return self._http.send(schemas.PruneResult, "POST", "/operator/jobs/prune", params={"days": days}).jobs
+
+    def _upload(self, kind: type[M], path: str, files: Files) -> M:
+        """Send files; not retried, because they were read."""
+        parts = [("files", (name, content)) for name, content in files]
+        return self._http.send(kind, "POST", path, tries=1, files=parts, timeout=300)

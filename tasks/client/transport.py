@@ -27,10 +27,8 @@ class HttpTransport:
     """Sends requests to one API and parses what it answers."""
 
     def __init__(self, url: str, key: str, timeout: float, transport: httpx.BaseTransport | None) -> None:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(
-            base_url=f"{url.rstrip('/')}/v1", headers=headers, timeout=timeout, transport=transport
-        )
+        headers, base = {"Authorization": f"Bearer {key}"} if key else {}, f"{url.rstrip('/')}/v1"
+        self._http = httpx.Client(base_url=base, headers=headers, timeout=timeout, transport=transport)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -58,16 +56,16 @@ class HttpTransport:
             tries += 1
             time.sleep(PAUSE * 2**tries)
 
-    def get(self, kind: type[M], path: str) -> M:
+    def get(self, kind: type[M], path: str, **options: Any) -> M:
         """The thing at a path."""
-        return self.parse(kind, self.request("GET", path))
+        return self.send(kind, "GET", path, **options)
 
     def list(self, kind: type[M], path: str, params: Mapping[str, Any] | None = None) -> list[M]:
         """The items of every page; parameters without a value are left out."""
         items: list[M] = []
         query = {name: value for name, value in (params or {}).items() if value}
         while True:
-            page = self.parse(schemas.Page[kind], self.request("GET", path, params=query))
+            page = self.get(schemas.Page[kind], path, params=query)
             items += page.items
             if page.next is None:
                 return items
@@ -77,7 +75,7 @@ class HttpTransport:
         """Create something with an `Idempotency-Key`: however often it is sent, it is done once."""
         content = None if body is None else body.model_dump(mode="json")
         headers = {"Idempotency-Key": secrets.token_hex(16)}
-        return self.parse(kind, self.request("POST", path, json=content, headers=headers))
+        return self.send(kind, "POST", path, json=content, headers=headers)
 
     def picture(self, path: str, side: int | None) -> bytes:
         """The bytes of a picture: the whole file, or a JPEG whose long side has `side` pixels at most."""
@@ -107,16 +105,16 @@ class HttpTransport:
                 if method == "DELETE" and attempt > 1 and response.status_code in DELETED_STATUSES:
                     return response  # deleted by the try before, whose answer was lost
                 error = _error(response)
-                in_flight = error.code == "idempotency_in_flight"
-                if attempt == tries or not (response.status_code in RETRY_STATUSES or in_flight):
+                again = response.status_code in RETRY_STATUSES or error.code == "idempotency_in_flight"
+                if attempt == tries or not again:
                     raise error
             time.sleep(PAUSE * 2 ** (attempt - 1))
         raise _unreachable()
 
-    def parse(self, kind: type[M], response: httpx.Response) -> M:
-        """The body of a response as a model; raises `OperatorError` (`bad_answer`) where it is something else."""
+    def send(self, kind: type[M], method: str, path: str, **options: Any) -> M:
+        """Send a request as `request` does; its answer as a model. Raises `OperatorError` (`bad_answer`) for another one."""
         try:
-            return kind.model_validate_json(response.content)
+            return kind.model_validate_json(self.request(method, path, **options).content)
         except ValidationError as error:
             raise OperatorError("bad_answer", "The API answered something else. Is the address right?") from error
 
@@ -145,7 +143,6 @@ def _error(response: httpx.Response) -> PortraitError:
         problem = schemas.Problem(
             title=response.reason_phrase,
             status=response.status_code,
-            instance="",
             detail=f"The API answered {response.status_code}. Is the address right?",
             code="bad_answer",
         )

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from portrait.errors import UserError
-from tasks.ledger.database import Database
+from tasks.ledger.rows import Repository
 from tasks.ledger.tables import idempotency_keys
 
 IN_FLIGHT_SECONDS = 60.0
@@ -23,11 +23,8 @@ class StoredResponse:
     body: str
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotencyRepository:
+class IdempotencyRepository(Repository):
     """Idempotency keys of each owner with the stored responses."""
-
-    database: Database
 
     def begin(self, owner: str, key: str, fingerprint: str, now: float) -> StoredResponse | None:
         """Take an Idempotency-Key for a request; returns None for a new request, else the stored response.
@@ -35,7 +32,7 @@ class IdempotencyRepository:
         Raises `UserError`: `idempotency_mismatch` when the key came with another body, `idempotency_in_flight` while the
         first request has no response.
         """
-        mine = (idempotency_keys.c.owner == owner) & (idempotency_keys.c.key == key)
+        mine = _is_key(owner, key)
         fresh = {"fingerprint": fingerprint, "status": None, "headers": {}, "body": "", "created": now}
         try:
             with self.database.write() as connection:
@@ -57,24 +54,16 @@ class IdempotencyRepository:
     def save_response(self, owner: str, key: str, response: StoredResponse) -> None:
         """Store the response for the next request with the same key."""
         values = {"status": response.status, "headers": dict(response.headers), "body": response.body}
-        mine = (idempotency_keys.c.owner == owner) & (idempotency_keys.c.key == key)
-        with self.database.write() as connection:
-            connection.execute(sa.update(idempotency_keys).where(mine).values(values))
+        self._write(sa.update(idempotency_keys).where(_is_key(owner, key)).values(values))
 
     def release(self, owner: str, key: str) -> None:
         """Free the key of a request that failed in a way that may be tried again."""
-        with self.database.write() as connection:
-            connection.execute(
-                sa.delete(idempotency_keys).where(
-                    idempotency_keys.c.owner == owner,
-                    idempotency_keys.c.key == key,
-                    idempotency_keys.c.status.is_(None),
-                )
-            )
+        self._write(sa.delete(idempotency_keys).where(_is_key(owner, key), idempotency_keys.c.status.is_(None)))
 
     def prune(self, older_than: float) -> int:
         """Delete the keys that were taken before `older_than`; returns how many."""
-        with self.database.write() as connection:
-            return connection.execute(
-                sa.delete(idempotency_keys).where(idempotency_keys.c.created < older_than)
-            ).rowcount
+        return self._write(sa.delete(idempotency_keys).where(idempotency_keys.c.created < older_than))
+
+
+def _is_key(owner: str, key: str) -> sa.ColumnElement[bool]:
+    return (idempotency_keys.c.owner == owner) & (idempotency_keys.c.key == key)

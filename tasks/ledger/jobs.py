@@ -10,8 +10,7 @@ from portrait.errors import UserError
 from tasks import jobs as states
 from tasks.jobs import DAY, Job
 from tasks.ledger import transitions
-from tasks.ledger.database import Database
-from tasks.ledger.rows import EventRow, Page, get_owned, require_consent, row_as
+from tasks.ledger.rows import EventRow, Page, Repository, get_owned, require_consent, row_as
 from tasks.ledger.tables import job_events, job_people, jobs, people, turns, workers
 
 PAST_RUNS = 20
@@ -41,11 +40,8 @@ class QueueStatus:
     """Abilities that no live worker has, so that nobody can take it."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobRepository:
+class JobRepository(Repository):
     """Jobs as their owners see them."""
-
-    database: Database
 
     def add(self, job: Job, persons: Collection[str] = (), allowance: Allowance | None = None) -> Job:
         """Insert a queued job; `persons` are the people in it, who must be the owner's.
@@ -60,9 +56,8 @@ class JobRepository:
                 get_owned(connection, people, job.owner, person)
             connection.execute(sa.insert(jobs).values(transitions.job_to_values(job)))
             if persons:
-                connection.execute(
-                    sa.insert(job_people), [{"job": job.id, "person": each} for each in sorted(set(persons))]
-                )
+                rows = [{"job": job.id, "person": each} for each in sorted(set(persons))]
+                connection.execute(sa.insert(job_people), rows)
                 connection.execute(sa.update(people).where(people.c.id.in_(persons)).values(used=job.created))
             transitions.record_event(connection, job, job.created)
         return job
@@ -76,14 +71,13 @@ class JobRepository:
         self, owner: str, state: Collection[str] = (), kind: str = "", cursor: str | None = None, limit: int = 50
     ) -> Page[Job]:
         """The owner's jobs, the newest first."""
-        condition = jobs.c.owner == owner
-        return self._page(_filter(condition, state, kind), cursor, limit)
+        return self._list(jobs.c.owner == owner, state, kind, cursor, limit)
 
     def list_all(
         self, state: Collection[str] = (), kind: str = "", cursor: str | None = None, limit: int = 50
     ) -> Page[Job]:
         """The jobs of all owners, the newest first, for operators."""
-        return self._page(_filter(sa.true(), state, kind), cursor, limit)
+        return self._list(sa.true(), state, kind, cursor, limit)
 
     def cancel(self, owner: str, id: str, now: float) -> Job:
         """Cancel a queued job at once, mark a running one `cancelling`; raises `bad_transition` when it has ended."""
@@ -119,8 +113,7 @@ class JobRepository:
         with self.database.read() as connection:
             get_owned(connection, jobs, owner, id)
             chosen = sa.select(job_events).where(job_events.c.job == id, job_events.c.id > after)
-            rows = connection.execute(chosen.order_by(job_events.c.id).limit(limit))
-            return [row_as(EventRow, row) for row in rows]
+            return [row_as(EventRow, row) for row in connection.execute(chosen.order_by(job_events.c.id).limit(limit))]
 
     def count_active(self, owner: str) -> int:
         """Count the owner's jobs that have not ended, for the quota."""
@@ -147,22 +140,21 @@ class JobRepository:
             live = _live_abilities(connection, job.queue, now)
             place = _queue_position(connection, job) if job.state == "queued" else None
         able = [abilities for abilities in live if job.needs <= abilities]
-        missing: list[str] = []
         if place is not None and not able:
             # The worker that lacks least says what it takes.
             missing = sorted(min((job.needs - each for each in live), key=len, default=job.needs))
             return QueueStatus(place, None, missing)
         return QueueStatus(place, states.seconds_left(job, now, past, place or 1, len(able)))
 
-    def _page(self, condition: sa.ColumnElement[bool], cursor: str | None, limit: int) -> Page[Job]:
-        chosen = sa.select(jobs).where(condition)
-        if cursor:
-            chosen = chosen.where(jobs.c.id < cursor)
-        with self.database.read() as connection:
-            rows = connection.execute(chosen.order_by(jobs.c.id.desc()).limit(limit + 1)).all()
-        return Page(
-            [transitions.job_from_row(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
-        )
+    def _list(
+        self, whose: sa.ColumnElement[bool], state: Collection[str], kind: str, cursor: str | None, limit: int
+    ) -> Page[Job]:
+        chosen = sa.select(jobs).where(whose)
+        if state:
+            chosen = chosen.where(jobs.c.state.in_(state))
+        if kind:
+            chosen = chosen.where(jobs.c.kind == kind)
+        return self._page(transitions.job_from_row, chosen, cursor, limit)
 
 
 def _check_quotas(connection: sa.Connection, job: Job, allowance: Allowance) -> None:
@@ -188,50 +180,31 @@ def _portraits_today(connection: sa.Connection, owner: str, now: float) -> tuple
     """Return how many portraits were ordered within 24 hours, and when the first of them was."""
     spent = jobs.c.state.not_in(states.FINISHED - {"succeeded"})
     lately = (jobs.c.owner == owner) & (jobs.c.kind == "generate") & (jobs.c.created > now - DAY) & spent
-    units, oldest = connection.execute(
-        sa.select(sa.func.coalesce(sa.func.sum(jobs.c.units), 0), sa.func.min(jobs.c.created)).where(lately)
-    ).one()
+    chosen = sa.select(sa.func.coalesce(sa.func.sum(jobs.c.units), 0), sa.func.min(jobs.c.created)).where(lately)
+    units, oldest = connection.execute(chosen).one()
     return int(units), oldest
-
-
-def _filter(condition: sa.ColumnElement[bool], state: Collection[str], kind: str) -> sa.ColumnElement[bool]:
-    if state:
-        condition = condition & jobs.c.state.in_(state)
-    return condition & (jobs.c.kind == kind) if kind else condition
 
 
 def _past_durations(connection: sa.Connection, kind: str) -> list[float]:
     """Return the seconds per unit of the last runs that succeeded."""
-    chosen = sa.select(jobs.c.started, jobs.c.finished, jobs.c.units).where(
-        jobs.c.kind == kind, jobs.c.state == "succeeded"
-    )
+    succeeded = (jobs.c.kind == kind) & (jobs.c.state == "succeeded")
+    chosen = sa.select(jobs.c.started, jobs.c.finished, jobs.c.units).where(succeeded)
     rows = connection.execute(chosen.order_by(jobs.c.finished.desc()).limit(PAST_RUNS))
     return [(row.finished - row.started) / max(1, row.units) for row in rows]
 
 
 def _live_abilities(connection: sa.Connection, queue: str, now: float) -> list[frozenset[str]]:
     """Return the abilities of each live worker of a queue."""
-    rows = connection.execute(
-        sa.select(workers).where(workers.c.beat > now - LIVE_SECONDS, workers.c.stopping.is_(False))
-    )
-    return [frozenset(row.abilities) for row in rows if queue in row.queues]
+    live = sa.select(workers).where(workers.c.beat > now - LIVE_SECONDS, workers.c.stopping.is_(False))
+    return [frozenset(row.abilities) for row in connection.execute(live) if queue in row.queues]
 
 
 def _queue_position(connection: sa.Connection, job: Job) -> int:
     """Predict the order of `JobQueue.claim`: owners by when they were served, then by their oldest jobs."""
     waiting = (jobs.c.queue == job.queue) & (jobs.c.state == "queued")
-    order = (jobs.c.created, jobs.c.id)
-    ranked = (
-        sa.select(
-            jobs.c.owner,
-            jobs.c.id,
-            jobs.c.created,
-            sa.func.row_number().over(partition_by=jobs.c.owner, order_by=order).label("rank"),
-            sa.func.count().over(partition_by=jobs.c.owner).label("waiting"),
-        )
-        .where(waiting)
-        .subquery()
-    )
+    rank = sa.func.row_number().over(partition_by=jobs.c.owner, order_by=(jobs.c.created, jobs.c.id)).label("rank")
+    number = sa.func.count().over(partition_by=jobs.c.owner).label("waiting")
+    ranked = sa.select(jobs.c.owner, jobs.c.id, jobs.c.created, rank, number).where(waiting).subquery()
     own = connection.scalar(sa.select(ranked.c.rank).where(ranked.c.id == job.id)) or 1
     served = sa.func.coalesce(turns.c.served, 0)
     first_jobs = (

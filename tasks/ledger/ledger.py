@@ -1,7 +1,5 @@
 """The ledger of one process: the database and its repositories."""
 
-from dataclasses import dataclass
-
 from tasks.ledger.api_keys import ApiKeyRepository
 from tasks.ledger.database import Database
 from tasks.ledger.idempotency import IdempotencyRepository
@@ -15,23 +13,23 @@ from tasks.ledger.webhooks import WebhookRepository
 from tasks.ledger.workers import WorkerRegistry
 
 
-@dataclass(frozen=True, slots=True)
 class Ledger:
     """The repositories over one database; must not cross a fork."""
 
-    database: Database
-    people: PersonRepository
-    jobs: JobRepository
-    queue: JobQueue
-    portraits: PortraitRepository
-    styles: StyleRepository
-    drafts: DraftRepository
-    templates: TemplateRepository
-    api_keys: ApiKeyRepository
-    idempotency: IdempotencyRepository
-    webhooks: WebhookRepository
-    workers: WorkerRegistry
-    statistics: StatisticsRepository
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.people = PersonRepository(database)
+        self.jobs = JobRepository(database)
+        self.queue = JobQueue(database)
+        self.portraits = PortraitRepository(database)
+        self.styles = StyleRepository(database)
+        self.drafts = DraftRepository(database)
+        self.templates = TemplateRepository(database)
+        self.api_keys = ApiKeyRepository(database)
+        self.idempotency = IdempotencyRepository(database)
+        self.webhooks = WebhookRepository(database)
+        self.workers = WorkerRegistry(database)
+        self.statistics = StatisticsRepository(database)
 
     def close(self) -> None:
         """Close every connection."""
@@ -42,18 +40,4 @@ def open_ledger(url: str) -> Ledger:
     """Open the ledger and migrate its schema; raises `OperatorError` (`bad_settings`, `database_unreachable`)."""
     database = Database(url)
     database.migrate()
-    return Ledger(
-        database,
-        PersonRepository(database),
-        JobRepository(database),
-        JobQueue(database),
-        PortraitRepository(database),
-        StyleRepository(database),
-        DraftRepository(database),
-        TemplateRepository(database),
-        ApiKeyRepository(database),
-        IdempotencyRepository(database),
-        WebhookRepository(database),
-        WorkerRegistry(database),
-        StatisticsRepository(database),
-    )
+    return Ledger(database)

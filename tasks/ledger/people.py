@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -11,17 +11,17 @@ from portrait.errors import UserError
 from tasks import jobs as states
 from tasks.jobs import DAY
 from tasks.ledger import transitions
-from tasks.ledger.database import Database, new_id
+from tasks.ledger.database import new_id
 from tasks.ledger.rows import (
     ConsentRow,
     IdentityRow,
     Page,
     PersonRow,
+    Repository,
     SelfieRow,
     TrainingSetRow,
     add_tombstones,
     get_owned,
-    page_of,
     require_consent,
     row_as,
 )
@@ -39,6 +39,7 @@ from tasks.ledger.tables import (
 )
 
 OVERRIDES = ("", "include", "exclude")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,8 @@ class PersonSummary:
     """Bases that a LoRA of the person was trained on, the newest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class PersonRepository:
+class PersonRepository(Repository):
     """People of owners, and what belongs to them."""
-
-    database: Database
 
     def add(
         self, owner: str, name: str, text_version: str, given_by: str, now: float, most: int = 1_000_000
@@ -88,22 +86,18 @@ class PersonRepository:
 
     def get(self, owner: str, id: str) -> PersonRow:
         """One person; raises `not_found`, `erased`."""
-        with self.database.read() as connection:
-            return row_as(PersonRow, get_owned(connection, people, owner, id))
+        return self._owned(PersonRow, people, owner, id)
 
     def list(self, owner: str, cursor: str | None = None, limit: int = 50) -> Page[PersonRow]:
         """The owner's people, the newest first."""
-        with self.database.read() as connection:
-            return page_of(connection, PersonRow, sa.select(people).where(people.c.owner == owner), cursor, limit)
+        return self._page(partial(row_as, PersonRow), sa.select(people).where(people.c.owner == owner), cursor, limit)
 
     def summarize(self, persons: Sequence[PersonRow]) -> dict[str, PersonSummary]:
         """Return the summaries of people who were just read, by id."""
         ids = [each.id for each in persons]
         with self.database.read() as connection:
 
-            def by_person(
-                table: sa.Table, value: "sa.ColumnElement[Any]", *conditions: "sa.ColumnElement[bool]"
-            ) -> Any:
+            def by_person(table: sa.Table, value: "sa.ColumnElement[Any]", *conditions: Any) -> dict[str, Any]:
                 chosen = sa.select(table.c.person, value).where(table.c.person.in_(ids), *conditions)
                 return {row[0]: row[1] for row in connection.execute(chosen.group_by(table.c.person))}
 
@@ -123,17 +117,11 @@ class PersonRepository:
 
     def rename(self, owner: str, id: str, name: str) -> PersonRow:
         """Change a person's name."""
-        with self.database.write() as connection:
-            get_owned(connection, people, owner, id)
-            connection.execute(sa.update(people).where(people.c.id == id).values(name=name))
-            return row_as(PersonRow, get_owned(connection, people, owner, id))
+        return self._change_owned(PersonRow, people, owner, id, name=name)
 
     def consents(self, owner: str, person: str) -> Sequence[ConsentRow]:
         """A person's consents, the oldest first."""
-        with self.database.read() as connection:
-            get_owned(connection, people, owner, person)
-            chosen = sa.select(consents).where(consents.c.person == person, consents.c.owner == owner)
-            return [row_as(ConsentRow, row) for row in connection.execute(chosen.order_by(consents.c.id))]
+        return self._of_person(ConsentRow, consents, owner, person)
 
     def add_consent(self, owner: str, person: str, text_version: str, given_by: str, now: float) -> ConsentRow:
         """Insert another consent, after a withdrawal or to a newer text."""
@@ -182,41 +170,25 @@ class PersonRepository:
 
     def selfie(self, owner: str, id: str) -> SelfieRow:
         """One photo; raises `not_found`, `erased`."""
-        with self.database.read() as connection:
-            return row_as(SelfieRow, get_owned(connection, selfies, owner, id))
+        return self._owned(SelfieRow, selfies, owner, id)
 
     def selfies(self, owner: str, person: str) -> Sequence[SelfieRow]:
         """All photos of a person, in the order in which they were uploaded."""
-        with self.database.read() as connection:
-            get_owned(connection, people, owner, person)
-            chosen = sa.select(selfies).where(selfies.c.person == person, selfies.c.owner == owner)
-            return [row_as(SelfieRow, row) for row in connection.execute(chosen.order_by(selfies.c.id))]
+        return self._of_person(SelfieRow, selfies, owner, person)
 
     def set_override(self, owner: str, id: str, override: str) -> SelfieRow:
         """Override the verdict on a photo: `include`, `exclude`, or empty for none; raises `bad_wish`."""
         if override not in OVERRIDES:
             raise UserError("bad_wish", "A photo is to be included, excluded, or left to the judge.")
-        with self.database.write() as connection:
-            get_owned(connection, selfies, owner, id)
-            connection.execute(sa.update(selfies).where(selfies.c.id == id).values(wish=override))
-            return row_as(SelfieRow, get_owned(connection, selfies, owner, id))
+        return self._change_owned(SelfieRow, selfies, owner, id, wish=override)
 
     def delete_selfie(self, owner: str, id: str, now: float) -> SelfieRow:
         """Delete a photo's row and return it; the caller erases its file."""
-        with self.database.write() as connection:
-            row = row_as(SelfieRow, get_owned(connection, selfies, owner, id))
-            connection.execute(sa.delete(selfies).where(selfies.c.id == id))
-            add_tombstones(connection, owner, "selfie", [id], now)
-            return row
+        return self._erase_owned(SelfieRow, selfies, owner, id, now)
 
     def training_sets(self, owner: str, person: str) -> Sequence[TrainingSetRow]:
         """A person's training sets, the newest first."""
-        with self.database.read() as connection:
-            get_owned(connection, people, owner, person)
-            chosen = sa.select(training_sets).where(training_sets.c.person == person, training_sets.c.owner == owner)
-            return [
-                row_as(TrainingSetRow, row) for row in connection.execute(chosen.order_by(training_sets.c.id.desc()))
-            ]
+        return self._of_person(TrainingSetRow, training_sets, owner, person)[::-1]
 
     def delete_training_set(self, owner: str, id: str) -> None:
         """Delete a training set and the identities made of it; the caller erases its folder."""
@@ -226,20 +198,15 @@ class PersonRepository:
 
     def training_set(self, owner: str, id: str) -> TrainingSetRow:
         """One training set; raises `not_found`, `erased`."""
-        with self.database.read() as connection:
-            return row_as(TrainingSetRow, get_owned(connection, training_sets, owner, id))
+        return self._owned(TrainingSetRow, training_sets, owner, id)
 
     def identity(self, owner: str, id: str) -> IdentityRow:
         """One identity; raises `not_found`, `erased`."""
-        with self.database.read() as connection:
-            return row_as(IdentityRow, get_owned(connection, identities, owner, id))
+        return self._owned(IdentityRow, identities, owner, id)
 
     def identities(self, owner: str, person: str) -> Sequence[IdentityRow]:
         """A person's identities, the newest first: the first is the one to draw."""
-        with self.database.read() as connection:
-            get_owned(connection, people, owner, person)
-            chosen = sa.select(identities).where(identities.c.person == person, identities.c.owner == owner)
-            return [row_as(IdentityRow, row) for row in connection.execute(chosen.order_by(identities.c.id.desc()))]
+        return self._of_person(IdentityRow, identities, owner, person)[::-1]
 
     def erase(self, owner: str, id: str, now: float) -> ErasedIds:
         """Delete a person and everything made from their photos; the caller erases the files.
@@ -260,14 +227,17 @@ class PersonRepository:
 
     def unused_since(self, time: float, limit: int = 100) -> Sequence[PersonRow]:
         """People who were last used before `time` and are in no job that has not ended, the longest unused first."""
-        busy = (
-            sa.select(job_people.c.person)
-            .join(jobs, jobs.c.id == job_people.c.job)
-            .where(jobs.c.state.not_in(states.FINISHED))
-        )
+        in_jobs = sa.select(job_people.c.person).join(jobs, jobs.c.id == job_people.c.job)
+        busy = in_jobs.where(jobs.c.state.not_in(states.FINISHED))
+        unused = sa.select(people).where(people.c.used < time, people.c.id.not_in(busy))
+        return self._all(PersonRow, unused.order_by(people.c.used).limit(limit))
+
+    def _of_person(self, kind: type[T], table: sa.Table, owner: str, person: str) -> Sequence[T]:
+        """Return the rows of a table that belong to a person, the oldest first."""
         with self.database.read() as connection:
-            chosen = sa.select(people).where(people.c.used < time, people.c.id.not_in(busy))
-            return [row_as(PersonRow, row) for row in connection.execute(chosen.order_by(people.c.used).limit(limit))]
+            get_owned(connection, people, owner, person)
+            chosen = sa.select(table).where(table.c.person == person, table.c.owner == owner)
+            return [row_as(kind, row) for row in connection.execute(chosen.order_by(table.c.id))]
 
 
 def _count(connection: sa.Connection, owner: str) -> int:
@@ -287,10 +257,8 @@ def _check_photo_quota(connection: sa.Connection, selfie: SelfieRow, a_day: int)
 def _cancel_jobs(connection: sa.Connection, person: str, now: float) -> Sequence[str]:
     """Cancel every job that a person is in and that has not ended; returns the ids of all jobs they are in."""
     job_ids = connection.scalars(sa.select(job_people.c.job).where(job_people.c.person == person)).all()
-    for job in job_ids:
-        transitions.change_any(
-            connection, job, lambda each: each if each.done else partial(states.request_cancel, now=now)(each), now
-        )
+    for id in job_ids:
+        transitions.change_any(connection, id, lambda job: job if job.done else states.request_cancel(job, now), now)
     return job_ids
 
 
@@ -308,9 +276,7 @@ def _erase(connection: sa.Connection, owner: str, person: str, now: float) -> Er
     )
     for kind, erased_ids in (("person", [person]), ("selfie", found.selfies), ("portrait", found.portraits)):
         add_tombstones(connection, owner, kind, erased_ids, now)
-    connection.execute(
-        sa.delete(people).where(people.c.id == person)
-    )  # cascades to selfies, consents, sets, identities
+    connection.execute(sa.delete(people).where(people.c.id == person))  # cascades to all that names the person
     connection.execute(sa.delete(portraits).where(portraits.c.id.in_(found.portraits)))
     # Messages of running jobs name photos; stored responses name people.
     connection.execute(sa.delete(job_events).where(job_events.c.job.in_(job_ids)))

@@ -2,12 +2,12 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import sqlalchemy as sa
 
 from portrait.errors import UserError
-from tasks.ledger.database import Database
-from tasks.ledger.rows import Page, PortraitRow, TemplateRow, add_tombstones, get_owned, page_of, row_as
+from tasks.ledger.rows import Page, PortraitRow, Repository, TemplateRow, get_owned, row_as
 from tasks.ledger.tables import job_people, portraits, templates
 
 
@@ -20,22 +20,17 @@ class PortraitFilter:
     favourite: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PortraitRepository:
+class PortraitRepository(Repository):
     """Delivered portraits."""
-
-    database: Database
 
     def get(self, owner: str, id: str) -> PortraitRow:
         """One portrait; raises `not_found`, `erased`."""
-        with self.database.read() as connection:
-            return row_as(PortraitRow, get_owned(connection, portraits, owner, id))
+        return self._owned(PortraitRow, portraits, owner, id)
 
     def list(
-        self, owner: str, filter: PortraitFilter | None = None, cursor: str | None = None, limit: int = 50
+        self, owner: str, wanted: PortraitFilter = PortraitFilter(), cursor: str | None = None, limit: int = 50
     ) -> Page[PortraitRow]:
         """The owner's portraits that fit the filter, the newest first."""
-        wanted = filter or PortraitFilter()
         chosen = sa.select(portraits).where(portraits.c.owner == owner)
         if wanted.person:
             of_person = sa.select(job_people.c.job).where(job_people.c.person == wanted.person)
@@ -44,8 +39,7 @@ class PortraitRepository:
             chosen = chosen.where(portraits.c.job == wanted.job)
         if wanted.favourite:
             chosen = chosen.where(portraits.c.favourite.is_(True))
-        with self.database.read() as connection:
-            return page_of(connection, PortraitRow, chosen, cursor, limit)
+        return self._page(partial(row_as, PortraitRow), chosen, cursor, limit)
 
     def get_many(self, owner: str, ids: Collection[str]) -> Sequence[PortraitRow]:
         """The owner's portraits with these ids, for a zip; raises `not_found`, `erased` for the first that is missing."""
@@ -54,25 +48,15 @@ class PortraitRepository:
 
     def set_favourite(self, owner: str, id: str, favourite: bool) -> PortraitRow:
         """Mark or unmark a portrait as a favourite."""
-        with self.database.write() as connection:
-            get_owned(connection, portraits, owner, id)
-            connection.execute(sa.update(portraits).where(portraits.c.id == id).values(favourite=favourite))
-            return row_as(PortraitRow, get_owned(connection, portraits, owner, id))
+        return self._change_owned(PortraitRow, portraits, owner, id, favourite=favourite)
 
     def delete(self, owner: str, id: str, now: float) -> PortraitRow:
         """Delete a portrait's row and return it; the caller erases its file."""
-        with self.database.write() as connection:
-            row = row_as(PortraitRow, get_owned(connection, portraits, owner, id))
-            connection.execute(sa.delete(portraits).where(portraits.c.id == id))
-            add_tombstones(connection, owner, "portrait", [id], now)
-            return row
+        return self._erase_owned(PortraitRow, portraits, owner, id, now)
 
 
-@dataclass(frozen=True, slots=True)
-class TemplateRepository:
+class TemplateRepository(Repository):
     """Pictures that owners uploaded to have people put into them; published styles are in `styles`."""
-
-    database: Database
 
     def add(self, row: TemplateRow, most: int) -> TemplateRow:
         """Insert a picture; raises `too_many_templates` beyond `most`."""
@@ -86,26 +70,18 @@ class TemplateRepository:
 
     def get(self, owner: str, id: str) -> TemplateRow:
         """One picture; raises `not_found`, `erased`."""
-        with self.database.read() as connection:
-            return row_as(TemplateRow, get_owned(connection, templates, owner, id))
+        return self._owned(TemplateRow, templates, owner, id)
 
     def list(self, owner: str, cursor: str | None = None, limit: int = 50) -> Page[TemplateRow]:
         """The owner's pictures, the newest first."""
-        with self.database.read() as connection:
-            return page_of(
-                connection, TemplateRow, sa.select(templates).where(templates.c.owner == owner), cursor, limit
-            )
+        mine = sa.select(templates).where(templates.c.owner == owner)
+        return self._page(partial(row_as, TemplateRow), mine, cursor, limit)
 
     def delete(self, owner: str, id: str, now: float) -> TemplateRow:
         """Delete a picture's row and return it; the caller erases its file."""
-        with self.database.write() as connection:
-            row = row_as(TemplateRow, get_owned(connection, templates, owner, id))
-            connection.execute(sa.delete(templates).where(templates.c.id == id))
-            add_tombstones(connection, owner, "template", [id], now)
-            return row
+        return self._erase_owned(TemplateRow, templates, owner, id, now)
 
     def created_before(self, time: float, limit: int = 100) -> Sequence[TemplateRow]:
         """Pictures that were uploaded before `time`, the oldest first."""
-        with self.database.read() as connection:
-            chosen = sa.select(templates).where(templates.c.created < time).order_by(templates.c.created)
-            return [row_as(TemplateRow, row) for row in connection.execute(chosen.limit(limit))]
+        chosen = sa.select(templates).where(templates.c.created < time).order_by(templates.c.created)
+        return self._all(TemplateRow, chosen.limit(limit))

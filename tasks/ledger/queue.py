@@ -17,8 +17,7 @@ from portrait.errors import PortraitError, UserError
 from tasks import jobs as states
 from tasks.jobs import Fault, Job, LeaseLost, Limits
 from tasks.ledger import styles, transitions
-from tasks.ledger.database import Database
-from tasks.ledger.rows import DraftFindings, IdentityRow, PortraitRow, TrainingSetRow
+from tasks.ledger.rows import DraftFindings, IdentityRow, PortraitRow, Repository, TrainingSetRow
 from tasks.ledger.tables import (
     identities,
     job_people,
@@ -49,11 +48,8 @@ class Outcome:
     draft: DraftFindings | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JobQueue:
+class JobQueue(Repository):
     """Jobs as workers and the keeper see them."""
-
-    database: Database
 
     def claim(self, worker: str, queue: str, abilities: Collection[str], now: float, lease: float) -> Job | None:
         """Claim the next job that this worker can do (the owner served longest ago first, then the oldest), or None."""
@@ -62,11 +58,8 @@ class JobQueue:
                 # Claims of one queue take turns, or two at once would serve the same owner twice.
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(queue))))
             waiting = (jobs.c.queue == queue) & (jobs.c.state == "queued")
-            claimable = [
-                needs
-                for needs in connection.scalars(sa.select(jobs.c.needs).where(waiting).distinct())
-                if set(needs.split()) <= set(abilities)
-            ]
+            needs = connection.scalars(sa.select(jobs.c.needs).where(waiting).distinct())
+            claimable = [each for each in needs if set(each.split()) <= set(abilities)]
             if not claimable:
                 return None
             row = connection.execute(_claim(waiting & jobs.c.needs.in_(claimable), worker, queue, now, lease)).first()
@@ -79,13 +72,9 @@ class JobQueue:
 
     def heartbeat(self, job: Job, now: float, lease: float) -> states.JobState:
         """Renew the lease and return the job's state; raises `LeaseLost`."""
+        renewed = sa.update(jobs).where(jobs.c.id == job.id, jobs.c.token == job.token).values(lease_until=now + lease)
         with self.database.write() as connection:
-            state = connection.execute(
-                sa.update(jobs)
-                .where(jobs.c.id == job.id, jobs.c.token == job.token)
-                .values(lease_until=now + lease)
-                .returning(jobs.c.state)
-            ).scalar()
+            state = connection.scalar(renewed.returning(jobs.c.state))
         if state is None:
             raise LeaseLost("lease_lost", "The job was taken from this worker.")
         return state
@@ -102,9 +91,8 @@ class JobQueue:
         Raises `Cancelled`, `LeaseLost` and what `publish` raises; then nothing is written.
         """
         with self.database.write() as connection:
-            after = transitions.change_leased(
-                connection, job, lambda each: states.succeed(each, now, outcome.result), now
-            )
+            transition = partial(states.succeed, now=now, result=outcome.result)
+            after = transitions.change_leased(connection, job, transition, now)
             _insert_outcome(connection, job, outcome, now)
             publish()
             return after
@@ -112,9 +100,8 @@ class JobQueue:
     def fail(self, job: Job, now: float, error: PortraitError, verdicts: Verdicts | None = None) -> Job:
         """End a job that another try cannot help, because of the person's photos or order or of this installation."""
         with self.database.write() as connection:
-            after = transitions.change_leased(
-                connection, job, lambda each: states.fail(each, now, states.fault_from(error)), now
-            )
+            transition = partial(states.fail, now=now, fault=states.fault_from(error))
+            after = transitions.change_leased(connection, job, transition, now)
             _write_verdicts(connection, job, verdicts or {})
             return after
 
@@ -145,27 +132,16 @@ class JobQueue:
 
     def count_waiting(self) -> dict[str, int]:
         """Count the queued jobs by queue."""
-        with self.database.read() as connection:
-            chosen = (
-                sa.select(jobs.c.queue, sa.func.count().label("waiting"))
-                .where(jobs.c.state == "queued")
-                .group_by(jobs.c.queue)
-            )
-            return {row.queue: row.waiting for row in connection.execute(chosen)}
+        return self._by_queue(sa.func.count())
 
     def oldest_waiting(self) -> dict[str, float]:
         """Return when the oldest queued job of each queue was created."""
-        with self.database.read() as connection:
-            chosen = sa.select(jobs.c.queue, sa.func.min(jobs.c.created)).where(jobs.c.state == "queued")
-            return {row[0]: row[1] for row in connection.execute(chosen.group_by(jobs.c.queue))}
+        return self._by_queue(sa.func.min(jobs.c.created))
 
     def is_leased(self, id: str, token: str) -> bool:
         """Whether a lease token is still the job's; files staged under any other token may be removed."""
         with self.database.read() as connection:
-            return (
-                connection.execute(sa.select(jobs.c.id).where(jobs.c.id == id, jobs.c.token == token)).first()
-                is not None
-            )
+            return bool(connection.scalar(sa.select(sa.exists().where(jobs.c.id == id, jobs.c.token == token))))
 
     def prune(self, older_than: float, most: int = 200) -> list[Job]:
         """Delete up to `most` jobs that ended before `older_than` and have no portraits, with their events; returns them."""
@@ -176,6 +152,12 @@ class JobQueue:
             connection.execute(sa.delete(jobs).where(jobs.c.id.in_([job.id for job in pruned])))
         return pruned
 
+    def _by_queue(self, value: sa.ColumnElement[Any]) -> dict[str, Any]:
+        """Return a value of the queued jobs by queue."""
+        chosen = sa.select(jobs.c.queue, value).where(jobs.c.state == "queued").group_by(jobs.c.queue)
+        with self.database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(chosen)}
+
     def _change_leased(self, job: Job, transition: transitions.Transition, now: float) -> Job:
         with self.database.write() as connection:
             return transitions.change_leased(connection, job, transition, now)
@@ -184,11 +166,9 @@ class JobQueue:
         self, condition: sa.ColumnElement[bool], transition: transitions.Transition, now: float
     ) -> list[Job]:
         with self.database.read() as connection:
-            found = {
-                row.id: row.state for row in connection.execute(sa.select(jobs.c.id, jobs.c.state).where(condition))
-            }
+            found = connection.execute(sa.select(jobs.c.id, jobs.c.state).where(condition)).all()
         changed = []
-        for id, state in found.items():
+        for id, state in found:
             try:
                 with self.database.write() as connection:
                     after = transitions.change_any(connection, id, transition, now)
@@ -210,19 +190,9 @@ def _claim(
         .limit(1)
         .with_for_update(of=jobs, skip_locked=True)
     )
-    return (
-        sa.update(jobs)
-        .where(jobs.c.id == best.scalar_subquery(), jobs.c.state == "queued")
-        .values(
-            state="running",
-            token=secrets.token_hex(16),
-            worker=worker,
-            lease_until=now + lease,
-            started=now,
-            finished=None,
-        )
-        .returning(jobs)
-    )
+    values = {"token": secrets.token_hex(16), "worker": worker, "lease_until": now + lease, "started": now}
+    claimed = sa.update(jobs).where(jobs.c.id == best.scalar_subquery(), jobs.c.state == "queued")
+    return claimed.values(values | {"state": "running", "finished": None}).returning(jobs)
 
 
 def _end_turn(connection: sa.Connection, job: Job, now: float) -> None:

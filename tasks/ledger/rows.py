@@ -1,12 +1,13 @@
-"""The ledger's rows as values, whose fields are the columns; and functions that read, page and check rows."""
+"""The ledger's rows as values, whose fields are the columns; how repositories read, page, check and change them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
 from portrait.errors import UserError
+from tasks.ledger.database import Database
 from tasks.ledger.tables import consents, erased
 
 Role: TypeAlias = Literal["person", "operator", "admin"]
@@ -14,11 +15,17 @@ Role: TypeAlias = Literal["person", "operator", "admin"]
 
 
 @dataclass(frozen=True, slots=True)
-class PersonRow:
-    """A person whose selfies an owner keeps."""
+class OwnedRow:
+    """A row that belongs to an owner."""
 
     id: str
     owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRow(OwnedRow):
+    """A person whose selfies an owner keeps."""
+
     name: str
     created: float
     used: float
@@ -26,11 +33,9 @@ class PersonRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ConsentRow:
+class ConsentRow(OwnedRow):
     """The record of a consent: who agreed to which text, and when."""
 
-    id: str
-    owner: str
     person: str
     text_version: str
     given_by: str
@@ -39,11 +44,9 @@ class ConsentRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SelfieRow:
+class SelfieRow(OwnedRow):
     """One photo of a person with its verdict."""
 
-    id: str
-    owner: str
     person: str
     name: str
     """The file's name as the person knows it."""
@@ -63,11 +66,9 @@ class SelfieRow:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingSetRow:
+class TrainingSetRow(OwnedRow):
     """A training set; its folder is named by its id."""
 
-    id: str
-    owner: str
     person: str
     job: str
     photos: Sequence[Mapping[str, Any]]
@@ -76,11 +77,9 @@ class TrainingSetRow:
 
 
 @dataclass(frozen=True, slots=True)
-class IdentityRow:
+class IdentityRow(OwnedRow):
     """A person who can be drawn, made from one training set."""
 
-    id: str
-    owner: str
     person: str
     training_set: str
     created: float
@@ -127,11 +126,9 @@ class DraftFindings:
 
 
 @dataclass(frozen=True, slots=True)
-class TemplateRow:
+class TemplateRow(OwnedRow):
     """A picture that an owner uploaded to have people put into it."""
 
-    id: str
-    owner: str
     name: str
     bytes: int
     width: int
@@ -145,11 +142,9 @@ class TemplateRow:
 
 
 @dataclass(frozen=True, slots=True)
-class PortraitRow:
+class PortraitRow(OwnedRow):
     """A delivered portrait."""
 
-    id: str
-    owner: str
     job: str
     number: int
     """1 is the best of its job."""
@@ -183,11 +178,9 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ApiKeyRow:
+class ApiKeyRow(OwnedRow):
     """An API key without its secret."""
 
-    id: str
-    owner: str
     name: str
     role: Role
     created: float
@@ -197,11 +190,9 @@ class ApiKeyRow:
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookRow:
+class WebhookRow(OwnedRow):
     """A webhook: an address of an owner that events are sent to."""
 
-    id: str
-    owner: str
     url: str
     secret: str = field(repr=False)
     events: Sequence[str] = field(default_factory=list)
@@ -212,11 +203,9 @@ class WebhookRow:
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveryRow:
+class DeliveryRow(OwnedRow):
     """One delivery of an event to a webhook."""
 
-    id: str
-    owner: str
     webhook: str
     event: str
     payload: Mapping[str, Any]
@@ -264,18 +253,6 @@ def row_as(kind: type[T], row: sa.Row[Any]) -> T:
     return kind(**{name: value for name, value in row._mapping.items() if name in names})
 
 
-def page_of(
-    connection: sa.Connection, kind: type[T], chosen: "sa.Select[Any]", cursor: str | None, limit: int
-) -> Page[T]:
-    """Return one page of the rows of one table that `chosen` selects, the newest first; ids sort by age."""
-    ids = chosen.selected_columns["id"]
-    if cursor:
-        chosen = chosen.where(ids < cursor)
-    rows = connection.execute(chosen.order_by(ids.desc()).limit(limit + 1)).all()
-    items = [row_as(kind, row) for row in rows[:limit]]
-    return Page(items, rows[limit - 1]._mapping["id"] if len(rows) > limit else None)
-
-
 def get_owned(connection: sa.Connection, table: sa.Table, owner: str, id: str) -> sa.Row[Any]:
     """Return the owner's row; raises `UserError`: `erased` when it was, `not_found` when it is not theirs or never was."""
     row = connection.execute(sa.select(table).where(table.c.id == id, table.c.owner == owner)).first()
@@ -298,3 +275,59 @@ def add_tombstones(connection: sa.Connection, owner: str, kind: str, ids: Sequen
     """Store that these ids were erased, and nothing else of them, so that `get_owned` can raise `erased`."""
     if ids:
         connection.execute(sa.insert(erased), [{"id": each, "owner": owner, "kind": kind, "at": now} for each in ids])
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Base of the repositories over one database."""
+
+    database: Database
+
+    def _find(self, kind: type[T], chosen: "sa.Select[Any]") -> T | None:
+        """Return the first row that `chosen` selects, None without one."""
+        with self.database.read() as connection:
+            row = connection.execute(chosen.limit(1)).first()
+            return None if row is None else row_as(kind, row)
+
+    def _all(self, kind: type[T], chosen: "sa.Select[Any]") -> Sequence[T]:
+        """Return the rows that `chosen` selects."""
+        with self.database.read() as connection:
+            return [row_as(kind, row) for row in connection.execute(chosen)]
+
+    def _page(
+        self, convert: Callable[[sa.Row[Any]], T], chosen: "sa.Select[Any]", cursor: str | None, limit: int
+    ) -> Page[T]:
+        """Return one page of the rows of one table that `chosen` selects, the newest first; ids sort by age."""
+        ids = chosen.selected_columns["id"]
+        if cursor:
+            chosen = chosen.where(ids < cursor)
+        with self.database.read() as connection:
+            rows = connection.execute(chosen.order_by(ids.desc()).limit(limit + 1)).all()
+        return Page(
+            [convert(row) for row in rows[:limit]], rows[limit - 1]._mapping["id"] if len(rows) > limit else None
+        )
+
+    def _owned(self, kind: type[T], table: sa.Table, owner: str, id: str) -> T:
+        """Return the owner's row; raises as `get_owned`."""
+        with self.database.read() as connection:
+            return row_as(kind, get_owned(connection, table, owner, id))
+
+    def _change_owned(self, kind: type[T], table: sa.Table, owner: str, id: str, **values: Any) -> T:
+        """Change the owner's row and return it."""
+        with self.database.write() as connection:
+            get_owned(connection, table, owner, id)
+            connection.execute(sa.update(table).where(table.c.id == id).values(values))
+            return row_as(kind, get_owned(connection, table, owner, id))
+
+    def _erase_owned(self, kind: type[T], table: sa.Table, owner: str, id: str, now: float) -> T:
+        """Delete the owner's row and return it; a tombstone stays."""
+        with self.database.write() as connection:
+            row = row_as(kind, get_owned(connection, table, owner, id))
+            connection.execute(sa.delete(table).where(table.c.id == id))
+            add_tombstones(connection, owner, table.name.removesuffix("s"), [id], now)
+            return row
+
+    def _write(self, statement: sa.UpdateBase) -> int:
+        """Execute one statement in a transaction of its own; returns how many rows it touched."""
+        with self.database.write() as connection:
+            return connection.execute(statement).rowcount

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tasks.ledger.database import Database
+from tasks.ledger.rows import Repository
 from tasks.ledger.tables import jobs, portraits
 
 NEWEST = 5000
@@ -52,11 +52,8 @@ class QueueStatistics:
     runs: Sequence[float]
 
 
-@dataclass(frozen=True, slots=True)
-class StatisticsRepository:
+class StatisticsRepository(Repository):
     """Statistics over the work of all owners; no owner or person is named."""
-
-    database: Database
 
     def styles(self) -> Sequence[StyleStatistics]:
         """Statistics of every style, by id, over the newest portraits and failures of all owners."""

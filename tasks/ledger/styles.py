@@ -4,22 +4,18 @@ A version never changes but for being retired. Of two changes made to the same e
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
 from portrait.errors import UserError
-from tasks.ledger.database import Database
-from tasks.ledger.rows import DraftFindings, DraftRow, StyleRow, row_as
+from tasks.ledger.rows import DraftFindings, DraftRow, Repository, StyleRow, row_as
 from tasks.ledger.tables import style_drafts, style_versions
 
 
-@dataclass(frozen=True, slots=True)
-class StyleRepository:
+class StyleRepository(Repository):
     """Published versions of styles; built-in styles lie in folders and are not here."""
-
-    database: Database
 
     def publish(
         self, draft: DraftRow, sha256: str, least: int, now: float, place: Callable[[int], Mapping[str, Any]]
@@ -52,27 +48,20 @@ class StyleRepository:
         """Return the version that `get` returns, or None when there is none."""
         chosen = sa.select(style_versions).where(style_versions.c.id == id)
         if version is None:
-            chosen = chosen.where(style_versions.c.retired.is_(None)).order_by(style_versions.c.version.desc())
+            chosen = chosen.where(_not_retired()).order_by(style_versions.c.version.desc())
         else:
             chosen = chosen.where(style_versions.c.version == version)
-        with self.database.read() as connection:
-            row = connection.execute(chosen.limit(1)).first()
-            return None if row is None else row_as(StyleRow, row)
+        return self._find(StyleRow, chosen)
 
     def list(self, retired: bool = False) -> Sequence[StyleRow]:
         """Every version by id and number; retired ones only with `retired`."""
-        with self.database.read() as connection:
-            chosen = sa.select(style_versions) if retired else sa.select(style_versions).where(_not_retired())
-            rows = connection.execute(chosen.order_by(style_versions.c.id, style_versions.c.version))
-            return [row_as(StyleRow, row) for row in rows]
+        chosen = sa.select(style_versions) if retired else sa.select(style_versions).where(_not_retired())
+        return self._all(StyleRow, chosen.order_by(style_versions.c.id, style_versions.c.version))
 
     def versions(self, id: str) -> Sequence[StyleRow]:
         """Every version of a style, the newest first."""
-        with self.database.read() as connection:
-            chosen = sa.select(style_versions).where(style_versions.c.id == id)
-            return [
-                row_as(StyleRow, row) for row in connection.execute(chosen.order_by(style_versions.c.version.desc()))
-            ]
+        chosen = sa.select(style_versions).where(style_versions.c.id == id)
+        return self._all(StyleRow, chosen.order_by(style_versions.c.version.desc()))
 
     def retire(self, id: str, version: int | None, now: float) -> Sequence[StyleRow]:
         """Retire one version, or without a number all; its files stay, so that its portraits can be drawn again.
@@ -85,21 +74,16 @@ class StyleRepository:
         with self.database.write() as connection:
             if connection.execute(sa.select(style_versions.c.id).where(meant)).first() is None:
                 raise UserError("unknown_style", f"There is no such version of the style {id[:64]!r}.")
-            retiring = (
-                sa.update(style_versions).where(meant, _not_retired()).values(retired=now).returning(style_versions)
-            )
-            return [row_as(StyleRow, row) for row in connection.execute(retiring).all()]
+            retired = sa.update(style_versions).where(meant, _not_retired()).values(retired=now)
+            return [row_as(StyleRow, row) for row in connection.execute(retired.returning(style_versions)).all()]
 
 
 def _not_retired() -> sa.ColumnElement[bool]:
     return style_versions.c.retired.is_(None)
 
 
-@dataclass(frozen=True, slots=True)
-class DraftRepository:
+class DraftRepository(Repository):
     """Drafts of styles, at most one for each style."""
-
-    database: Database
 
     def get(self, id: str) -> DraftRow:
         """One draft; raises `unknown_style`."""
@@ -110,14 +94,11 @@ class DraftRepository:
 
     def find(self, id: str) -> DraftRow | None:
         """One draft, or None when there is none."""
-        with self.database.read() as connection:
-            row = connection.execute(sa.select(style_drafts).where(style_drafts.c.id == id)).first()
-            return None if row is None else row_as(DraftRow, row)
+        return self._find(DraftRow, sa.select(style_drafts).where(style_drafts.c.id == id))
 
     def list(self) -> Sequence[DraftRow]:
         """Every draft, by id."""
-        with self.database.read() as connection:
-            return [row_as(DraftRow, row) for row in connection.execute(sa.select(style_drafts).order_by("id"))]
+        return self._all(DraftRow, sa.select(style_drafts).order_by("id"))
 
     def add(self, rows: Sequence[DraftRow], place: Callable[[], None], replacing: bool = False) -> Sequence[DraftRow]:
         """Insert drafts, all of them or none; `place` moves their folders into place.
@@ -129,14 +110,15 @@ class DraftRepository:
             for row in rows:
                 self.database.lock_owner(connection, row.id)
                 present = connection.execute(sa.select(style_drafts).where(style_drafts.c.id == row.id)).first()
-                if present is not None and not replacing:
+                if present is None:
+                    continue
+                if not replacing:
                     raise UserError(
                         "style_exists",
                         f"There is a draft of the style {row.id} already. Publish or remove it first, or choose another id.",
                     )
-                if present is not None:
-                    connection.execute(sa.delete(style_drafts).where(style_drafts.c.id == row.id))
-                    replaced.append(row_as(DraftRow, present))
+                connection.execute(sa.delete(style_drafts).where(style_drafts.c.id == row.id))
+                replaced.append(row_as(DraftRow, present))
             connection.execute(sa.insert(style_drafts), [asdict(row) for row in rows])
             place()
         return replaced
@@ -149,9 +131,8 @@ class DraftRepository:
     def change(self, row: DraftRow, before: str, place: Callable[[], None]) -> None:
         """Replace the edition `before` by another; raises `draft_changed`."""
         with self.database.write() as connection:
-            values = {name: value for name, value in asdict(row).items() if name != "id"}
-            done = connection.execute(sa.update(style_drafts).where(_is_edition(row.id, before)).values(values))
-            if done.rowcount == 0:
+            changed = sa.update(style_drafts).where(_is_edition(row.id, before)).values(asdict(row))
+            if connection.execute(changed).rowcount == 0:
                 raise draft_changed_error()
             place()
 
@@ -177,10 +158,10 @@ def record_findings(connection: sa.Connection, findings: DraftFindings) -> None:
 
 def draft_changed_error() -> UserError:
     """Return the `draft_changed` error of a change to an edition that is not the newest."""
-    sentence = (
-        "Somebody else changed, published or removed this draft meanwhile. Read it again, and send your change anew."
+    return UserError(
+        "draft_changed",
+        "Somebody else changed, published or removed this draft meanwhile. Read it again, and send your change anew.",
     )
-    return UserError("draft_changed", sentence)
 
 
 def _is_edition(id: str, edition: str) -> sa.ColumnElement[bool]:

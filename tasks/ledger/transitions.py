@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from portrait.errors import UserError
 from tasks.jobs import FINISHED, Fault, Job, LeaseLost
 from tasks.ledger.database import new_id
-from tasks.ledger.rows import get_owned
+from tasks.ledger.rows import DeliveryRow, get_owned
 from tasks.ledger.tables import job_events, jobs, webhook_deliveries, webhooks
 
 Transition = Callable[[Job], Job]
@@ -91,23 +91,11 @@ def webhook_payload(event: str, data: Mapping[str, Any], now: float) -> dict[str
 def _enqueue_webhooks(connection: sa.Connection, job: Job, now: float) -> None:
     """Insert a delivery for each webhook that subscribes to the event; it is sent after this transaction."""
     event = f"job.{job.state}"
-    chosen = sa.select(webhooks.c.id, webhooks.c.events).where(
-        webhooks.c.owner == job.owner, webhooks.c.disabled.is_(None)
-    )
+    payload = webhook_payload(event, {"id": job.id, "kind": job.kind, "state": job.state}, now)
+    chosen = sa.select(webhooks.c.id, webhooks.c.events)
     rows = [
-        {
-            "id": new_id("delivery", now),
-            "owner": job.owner,
-            "webhook": each.id,
-            "event": event,
-            "payload": webhook_payload(event, {"id": job.id, "kind": job.kind, "state": job.state}, now),
-            "state": "waiting",
-            "attempts": 0,
-            "due": now,
-            "answer": "",
-            "created": now,
-        }
-        for each in connection.execute(chosen)
+        asdict(DeliveryRow(new_id("delivery", now), job.owner, each.id, event, payload, "waiting", 0, now, now))
+        for each in connection.execute(chosen.where(webhooks.c.owner == job.owner, webhooks.c.disabled.is_(None)))
         if not each.events or event in each.events
     ]
     if rows:

@@ -1,39 +1,34 @@
 """Webhooks of owners and the deliveries to them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
-from tasks.ledger.database import Database, new_id
-from tasks.ledger.rows import DeliveryRow, Page, WebhookRow, get_owned, page_of, row_as
-from tasks.ledger.tables import webhook_deliveries, webhooks
+from tasks.ledger.database import new_id
+from tasks.ledger.rows import DeliveryRow, Page, Repository, WebhookRow, get_owned, row_as
+from tasks.ledger.tables import webhook_deliveries as deliveries
+from tasks.ledger.tables import webhooks
 
 
-@dataclass(frozen=True, slots=True)
-class WebhookRepository:
+class WebhookRepository(Repository):
     """Webhooks and deliveries. Those about jobs are inserted by `transitions` when the job ends."""
-
-    database: Database
 
     def add(self, owner: str, url: str, secret: str, events: Sequence[str], now: float) -> WebhookRow:
         """Insert a webhook; `events` empty means all."""
         hook = WebhookRow(new_id("webhook", now), owner, url, secret, list(events), now)
-        with self.database.write() as connection:
-            connection.execute(sa.insert(webhooks).values(asdict(hook)))
+        self._write(sa.insert(webhooks).values(asdict(hook)))
         return hook
 
     def get(self, owner: str, id: str) -> WebhookRow:
         """One webhook; raises `not_found`."""
-        with self.database.read() as connection:
-            return row_as(WebhookRow, get_owned(connection, webhooks, owner, id))
+        return self._owned(WebhookRow, webhooks, owner, id)
 
     def list(self, owner: str) -> Sequence[WebhookRow]:
         """The owner's webhooks."""
-        with self.database.read() as connection:
-            chosen = sa.select(webhooks).where(webhooks.c.owner == owner).order_by(webhooks.c.id)
-            return [row_as(WebhookRow, row) for row in connection.execute(chosen)]
+        return self._all(WebhookRow, sa.select(webhooks).where(webhooks.c.owner == owner).order_by(webhooks.c.id))
 
     def delete(self, owner: str, id: str) -> None:
         """Delete a webhook and its deliveries."""
@@ -45,44 +40,40 @@ class WebhookRepository:
         """Disable a webhook; its waiting deliveries are given up."""
         with self.database.write() as connection:
             connection.execute(sa.update(webhooks).where(webhooks.c.id == id).values(disabled=now, why_disabled=why))
-            waiting = (webhook_deliveries.c.webhook == id) & (webhook_deliveries.c.state == "waiting")
-            connection.execute(sa.update(webhook_deliveries).where(waiting).values(state="given_up", ended=now))
+            waiting = (deliveries.c.webhook == id) & (deliveries.c.state == "waiting")
+            connection.execute(sa.update(deliveries).where(waiting).values(state="given_up", ended=now))
 
     def enqueue(self, owner: str, id: str, event: str, payload: Mapping[str, Any], now: float) -> DeliveryRow:
         """Insert a delivery: a test, or an earlier one again."""
         with self.database.write() as connection:
             get_owned(connection, webhooks, owner, id)
             delivery = DeliveryRow(new_id("delivery", now), owner, id, event, dict(payload), "waiting", 0, now, now)
-            connection.execute(sa.insert(webhook_deliveries).values(asdict(delivery)))
+            connection.execute(sa.insert(deliveries).values(asdict(delivery)))
         return delivery
 
     def delivery(self, owner: str, id: str) -> DeliveryRow:
         """One delivery; raises `not_found`."""
-        with self.database.read() as connection:
-            return row_as(DeliveryRow, get_owned(connection, webhook_deliveries, owner, id))
+        return self._owned(DeliveryRow, deliveries, owner, id)
 
     def deliveries(self, owner: str, id: str, cursor: str | None = None, limit: int = 50) -> Page[DeliveryRow]:
         """The deliveries of a webhook, the newest first."""
         with self.database.read() as connection:
             get_owned(connection, webhooks, owner, id)
-            chosen = sa.select(webhook_deliveries).where(webhook_deliveries.c.webhook == id)
-            return page_of(connection, DeliveryRow, chosen, cursor, limit)
+        chosen = sa.select(deliveries).where(deliveries.c.webhook == id)
+        return self._page(partial(row_as, DeliveryRow), chosen, cursor, limit)
 
     def has_due(self, now: float) -> bool:
         """Whether a delivery is due."""
-        waits = (webhook_deliveries.c.state == "waiting") & (webhook_deliveries.c.due <= now)
-        with self.database.read() as connection:
-            return connection.execute(sa.select(webhook_deliveries.c.id).where(waits).limit(1)).first() is not None
+        return self._find(DeliveryRow, sa.select(deliveries).where(_is_due(now))) is not None
 
     def due_webhooks(self, now: float) -> Mapping[str, str]:
         """Return the URLs of the webhooks with due deliveries by id, that of the most overdue first."""
-        due = (webhook_deliveries.c.state == "waiting") & (webhook_deliveries.c.due <= now)
         chosen = (
             sa.select(webhooks.c.id, webhooks.c.url)
-            .join(webhook_deliveries, webhook_deliveries.c.webhook == webhooks.c.id)
-            .where(due)
+            .join(deliveries, deliveries.c.webhook == webhooks.c.id)
+            .where(_is_due(now))
             .group_by(webhooks.c.id, webhooks.c.url)
-            .order_by(sa.func.min(webhook_deliveries.c.due), webhooks.c.id)
+            .order_by(sa.func.min(deliveries.c.due), webhooks.c.id)
         )
         with self.database.read() as connection:
             return {row.id: row.url for row in connection.execute(chosen)}
@@ -92,22 +83,14 @@ class WebhookRepository:
 
         One conditional update, as for jobs: a caller that dies leaves the delivery to the next one.
         """
-        due = (webhook_deliveries.c.state == "waiting") & (webhook_deliveries.c.due <= now)
-        if of is not None:
-            due &= webhook_deliveries.c.webhook == of
-        first = (
-            sa.select(webhook_deliveries.c.id)
-            .where(due)
-            .order_by(webhook_deliveries.c.due, webhook_deliveries.c.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
+        due = _is_due(now) if of is None else _is_due(now) & (deliveries.c.webhook == of)
+        first = sa.select(deliveries.c.id).where(due).order_by(deliveries.c.due, deliveries.c.id).limit(1)
         with self.database.write() as connection:
             row = connection.execute(
-                sa.update(webhook_deliveries)
-                .where(webhook_deliveries.c.id == first.scalar_subquery(), due)
-                .values(due=until, attempts=webhook_deliveries.c.attempts + 1)
-                .returning(webhook_deliveries)
+                sa.update(deliveries)
+                .where(deliveries.c.id == first.with_for_update(skip_locked=True).scalar_subquery(), due)
+                .values(due=until, attempts=deliveries.c.attempts + 1)
+                .returning(deliveries)
             ).first()
             if row is None:
                 return None
@@ -125,14 +108,13 @@ class WebhookRepository:
         state = "delivered" if delivered else "given_up" if again is None else "waiting"
         values: dict[str, Any] = {"state": state, "status": status, "answer": response[:400]}
         values |= {"due": again} if state == "waiting" else {"ended": now}
-        mine = (webhook_deliveries.c.id == delivery.id) & (webhook_deliveries.c.attempts == delivery.attempts)
-        with self.database.write() as connection:
-            waiting = webhook_deliveries.c.state == "waiting"
-            connection.execute(sa.update(webhook_deliveries).where(mine, waiting).values(values))
+        mine = (deliveries.c.id == delivery.id) & (deliveries.c.attempts == delivery.attempts)
+        self._write(sa.update(deliveries).where(mine, deliveries.c.state == "waiting").values(values))
 
     def prune(self, older_than: float) -> int:
         """Delete the deliveries that ended before `older_than`; returns how many."""
-        with self.database.write() as connection:
-            return connection.execute(
-                sa.delete(webhook_deliveries).where(webhook_deliveries.c.ended < older_than)
-            ).rowcount
+        return self._write(sa.delete(deliveries).where(deliveries.c.ended < older_than))
+
+
+def _is_due(now: float) -> sa.ColumnElement[bool]:
+    return (deliveries.c.state == "waiting") & (deliveries.c.due <= now)

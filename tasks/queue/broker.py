@@ -61,11 +61,9 @@ def create_app(settings: TaskSettings) -> Celery:
         task_default_queue="io",
         task_create_missing_queues=False,
         task_ignore_result=True,
-        task_acks_late=False,
         broker_connection_timeout=2,
         task_publish_retry=False,
         worker_prefetch_multiplier=1,
-        worker_send_task_events=False,
         worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -101,11 +99,8 @@ def _transport(settings: TaskSettings) -> tuple[str, dict[str, Any]]:
     scheme, _, place = settings.broker.partition("://")
     if scheme in {"redis", "rediss"}:
         # Early acknowledgement: nothing is ever unacknowledged for long, so the visibility timeout cannot double a job.
-        return settings.broker, _NO_RETRIES | {
-            "socket_connect_timeout": 2,
-            "socket_timeout": 10,
-            "visibility_timeout": 3600,
-        }
+        timeouts = {"socket_connect_timeout": 2, "socket_timeout": 10, "visibility_timeout": 3600}
+        return settings.broker, _NO_RETRIES | timeouts
     if scheme in {"amqp", "amqps", "pyamqp"}:
         return settings.broker, {**_NO_RETRIES}
     if scheme == "memory":
@@ -113,19 +108,13 @@ def _transport(settings: TaskSettings) -> tuple[str, dict[str, Any]]:
     if scheme != "filesystem" or not place:
         raise OperatorError("bad_settings", "tasks.broker is filesystem:///FOLDER, redis://… or amqp://….")
     folder = Path(place).absolute()
-    names = {
-        "data_folder_in": "queue",
-        "data_folder_out": "queue",
-        "control_folder": "control",
-        "processed_folder": "done",
-    }
+    queue, control, done = (folder / name for name in ("queue", "control", "done"))
     try:
-        for name in names.values():
-            (folder / name).mkdir(parents=True, exist_ok=True)
+        for each in (queue, control, done):
+            each.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OperatorError("cannot_write", f"The folder of the broker cannot be made: {error.strerror}.") from error
-    places = {
-        option: folder / name if option == "control_folder" else str(folder / name) for option, name in names.items()
-    }
+    places = {"data_folder_in": str(queue), "data_folder_out": str(queue), "processed_folder": str(done)}
     TRANSPORT_ALIASES[filesystem.NAME] = "tasks.queue.filesystem:Transport"  # how kombu finds a transport by name
-    return f"{filesystem.NAME}://localhost", places | {"store_processed": False, "polling_interval": settings.polling}
+    options = {"control_folder": control, "store_processed": False, "polling_interval": settings.polling}
+    return f"{filesystem.NAME}://localhost", places | options

@@ -119,10 +119,8 @@ class PortraitFlows:
         missing["draw:text"] = [*missing["look"], *min(bases.values(), key=len), *build.missing_guard(self._settings)]
         missing["draw:inpaint"] = list(dict.fromkeys([*missing["draw:template"], *missing["draw:text"]]))
         missing |= build.missing_by_ability(self._settings)
-        return Abilities(
-            frozenset(word for word, lines in missing.items() if not lines),
-            {word: lines for word, lines in missing.items() if lines},
-        )
+        ready = frozenset(word for word, lines in missing.items() if not lines)
+        return Abilities(ready, {word: lines for word, lines in missing.items() if lines})
 
     def __call__(self, context: JobContext) -> FlowResult:
         """Run the flow of the job's kind; raises `OperatorError` (`unknown_kind`)."""
@@ -227,30 +225,22 @@ class PortraitFlows:
             drawn = [flow.reproduce(request, int(recipe["candidate"]), context.progress, recipe.get("drawn", {}))]
         deliver = Deliver(str(params.get("format", "jpg")))
         now = context.now()  # one time for all, or the later ones would sort as newer
+        staged, place = context.staging / "portraits", context.files.portraits(job.owner, job.id)
         rows = [
-            results.portrait_row(
-                job, number, portrait, deliver(portrait, context.staging / "portraits" / f"{number:02}"), now
-            )
+            results.portrait_row(job, number, portrait, deliver(portrait, staged / f"{number:02}"), now)
             for number, portrait in enumerate(drawn, 1)
         ]
         outcome = Outcome({"portraits": [row.id for row in rows]}, portraits=rows)
-        place = context.files.portraits(job.owner, job.id)
-        return FlowResult(outcome, lambda: publish(context.staging / "portraits", place))
+        return FlowResult(outcome, lambda: publish(staged, place))
 
     def _identity(self, context: JobContext, id: str) -> Identity:
         row = context.ledger.people.identity(context.job.owner, id)
         training = training_sets.read(context.files.training_set(context.job.owner, row.person, row.training_set))
-        untrained = Identity(row.id, training.references, training.mean_embeddings)
         if not row.base:
-            return untrained
+            return Identity(row.id, training.references, training.mean_embeddings)
         trained = identities.read(context.files.identity(context.job.owner, row.person, row.id)).identity
-        return replace(
-            trained,
-            id=row.id,
-            references=untrained.references,
-            mean_embeddings=untrained.mean_embeddings,
-            base=row.base,
-        )
+        own = {"references": training.references, "mean_embeddings": training.mean_embeddings}
+        return replace(trained, id=row.id, base=row.base, **own)
 
     def _style(self, context: JobContext) -> Style:
         """Load the style of the job, or the owner's uploaded picture as a style."""

@@ -107,19 +107,16 @@ class Keeper:
 
     def _clean_staging(self, now: float) -> int:
         """Remove staging folders without a lease, and previews and unpacked styles older than a day."""
-        removed = 0
-        for job, token, folder in self.files.staging_folders():
-            if not self.ledger.queue.is_leased(job, token) and _age(folder, now) > self.settings.lease.seconds:
-                shutil.rmtree(folder, ignore_errors=True)
-                removed += 1
         for _, file in self.files.previews():
             if _age(file, now) > DAY:
                 file.unlink(missing_ok=True)
-        for folder in self.files.style_work_dirs():
-            if _age(folder, now) > DAY:
-                shutil.rmtree(folder, ignore_errors=True)
-                removed += 1
-        return removed
+        stale = [each for each in self.files.style_work_dirs() if _age(each, now) > DAY]
+        for job, token, folder in self.files.staging_folders():
+            if not self.ledger.queue.is_leased(job, token) and _age(folder, now) > self.settings.lease.seconds:
+                stale.append(folder)
+        for folder in stale:
+            shutil.rmtree(folder, ignore_errors=True)
+        return len(stale)
 
     def _clean_work_dirs(self, now: float) -> int:
         """Remove checkpoints of training jobs that have ended; of a failed one a day later, as it may be retried."""

@@ -13,13 +13,8 @@ from tasks.ledger.rows import PortraitRow
 
 def to_shares(box: Box, width: int, height: int) -> dict[str, float]:
     """Convert a box into shares of the picture's width and height, 0..1."""
-    sides = {
-        "left": box.left / width,
-        "top": box.top / height,
-        "right": box.right / width,
-        "bottom": box.bottom / height,
-    }
-    return {name: round(min(1.0, max(0.0, side)), 5) for name, side in sides.items()}
+    sides = {"left": width, "top": height, "right": width, "bottom": height}
+    return {name: round(min(1.0, max(0.0, getattr(box, name) / of)), 5) for name, of in sides.items()}
 
 
 def verdicts_by_selfie(photos: Sequence[Mapping[str, Any]]) -> Verdicts:

@@ -73,9 +73,8 @@ class JobRunner:
             self.flows.release_idle()
         except Exception as error:
             # The calling thread also sends the worker's heartbeats, and must go on.
-            _log.error(
-                "models could not be unloaded: %s at %s", type(error).__name__, format_trace(error.__traceback__)
-            )
+            where = format_trace(error.__traceback__)
+            _log.error("models could not be unloaded: %s at %s", type(error).__name__, where)
         finally:
             self.busy.release()
 
@@ -147,8 +146,7 @@ class LeaseHeartbeat:
     def __init__(self, ledger: Ledger, job: Job, lease: LeaseSettings, now: Callable[[], float]) -> None:
         self._ledger, self._job, self._lease, self._now = ledger, job, lease, now
         self._until = (job.lease_until or 0.0) or now() + lease.seconds
-        self._lost = False
-        self._cancelling = False
+        self._lost = self._cancelling = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._renew, name=f"heart-{job.id}", daemon=True)
 
@@ -205,14 +203,9 @@ class ProgressReporter:
             if self.runner.ledger.workers.is_stopping(self.runner.worker):
                 raise Cancelled("stopping", "The worker stops.")
             self._write_preview(preview, clock)
-            self.runner.ledger.queue.report(
-                self.job,
-                self.runner.now(),
-                phase[:40],
-                overall_progress(phase, done, total),
-                with_names(doing, self.names),
-                self._preview,
-            )
+            progress, message = overall_progress(phase, done, total), with_names(doing, self.names)
+            now = self.runner.now()
+            self.runner.ledger.queue.report(self.job, now, phase[:40], progress, message, self._preview)
         except OperatorError:
             _log.warning("the progress of job %s was not written", self.job.id)  # the next one will be
 
@@ -258,9 +251,8 @@ def write_preview(image: Image, path: Path) -> None:
     """Write a small JPEG of an H×W×3 RGB picture, atomically."""
     height, width = image.shape[:2]
     scale = min(1.0, PREVIEW_SIDE / max(height, width))
-    small = cv2.resize(
-        image, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
-    )
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_suffix(".part")

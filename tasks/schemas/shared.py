@@ -44,7 +44,7 @@ class Page(ResponseBody, Generic[T]):
     """One page of a list."""
 
     items: list[T]
-    next: str | None = Field(None, description="Give it as `cursor` for what follows; null at the end.")
+    next: str | None = Field(default=None, description="Give it as `cursor` for what follows; null at the end.")
 
 
 class ErrorDetail(ResponseBody):
@@ -77,5 +77,5 @@ class Problem(ResponseBody):
     status: int
     detail: str = Field(description="What happened and what to do, in a sentence for people.")
     code: str = Field(description="Stable; listed in docs/errors.md.")
-    instance: str = Field("", description="Names the request in the server's log.")
+    instance: str = Field(default="", description="Names the request in the server's log.")
     errors: list[ErrorDetail] = []

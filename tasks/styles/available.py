@@ -35,9 +35,8 @@ class AvailableStyles:
         if id in built_in:
             return built_in[id]
         known = ", ".join(sorted({*built_in, *(each.id for each in self._published())}))
-        raise UserError(
-            "unknown_style", f"There is no style {id[:64]!r}, and no picture of that name. Styles: {known}."
-        )
+        sentence = f"There is no style {id[:64]!r}, and no picture of that name. Styles: {known}."
+        raise UserError("unknown_style", sentence)
 
     def entry(self, row: StyleRow) -> Entry:
         """A published version as a catalogue entry."""

@@ -142,10 +142,8 @@ class StyleTester:
                 continue
             for adapter in model_requirements.IDENTITY_MODELS:
                 if adapter != "lora":
-                    lines = [
-                        *missing,
-                        *model_requirements.missing_models(adapter, family, ModelStore(self.settings.models)),
-                    ]
+                    models = ModelStore(self.settings.models)
+                    lines = [*missing, *model_requirements.missing_models(adapter, family, models)]
                     if not lines:
                         return GenerationOptions(base=base, identities=(adapter,))
                     lacks.append(lines)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,8 @@ class StyleService:
         if format not in PICTURE_SUFFIXES:
             raise UserError("bad_picture", f"A style's picture is a JPEG, PNG or WebP, and this is {format}.")
         name = f"picture.{PICTURE_SUFFIXES[format]}"
-        content = style.model_dump(mode="json", by_alias=True) | {
-            "picture": {"file": name, "sha256": file_hash(picture)}
-        }
+        content = style.model_dump(mode="json", by_alias=True)
+        content["picture"] = {"file": name, "sha256": file_hash(picture)}
         origin = self.files.draft(id, before.edition)
         return self._replace_draft(schema.parse_style(content), before, who, origin, (picture, name))
 
@@ -158,12 +158,8 @@ class StyleService:
         entry = self.entry(draft)
         built_in = next((each.style.version for each in Catalog().entries() if each.style.id == id), 0)
 
-        def place(number: int) -> Mapping[str, Any]:
-            return self._write_version(draft, entry, number)
-
-        row = self.ledger.styles.publish(
-            draft, content_hash(entry), max(entry.style.version, built_in + 1), self.now(), place
-        )
+        least, place = max(entry.style.version, built_in + 1), partial(self._write_version, draft, entry)
+        row = self.ledger.styles.publish(draft, content_hash(entry), least, self.now(), place)
         self._erase_files(draft)
         return row
 
@@ -203,9 +199,7 @@ class StyleService:
             row = self._draft_row(with_picture_hash(Entry(style, folder)), new_id("edition", self.now()), who)
             schema.write_checked(StyleFile.model_validate(row.content), folder / "style.toml")
 
-            def place() -> None:
-                publish(folder, self.files.draft(row.id, row.edition))
-
+            place = partial(publish, folder, self.files.draft(row.id, row.edition))
             if before is None:
                 self._insert_draft(row, place)
             else:
@@ -224,9 +218,8 @@ class StyleService:
         """The folder with the present files of a style: of its draft, its newest version, or the built-in style."""
         if before is not None:
             return self.files.draft(id, before.edition)
-        return next(
-            (each.folder for each in AvailableStyles(self.ledger, self.files).entries() if each.style.id == id), None
-        )
+        entries = AvailableStyles(self.ledger, self.files).entries()
+        return next((each.folder for each in entries if each.style.id == id), None)
 
     def _draft_row(self, style: StyleFile, edition: str, who: str) -> DraftRow:
         content = style.model_copy(update={"status": "draft"}).model_dump(mode="json", by_alias=True)
@@ -257,11 +250,9 @@ class StyleService:
         """A temporary folder on the disk of the data, so that publishing is a rename; raises `OperatorError`."""
         try:
             self.files.styles.mkdir(parents=True, exist_ok=True)
-            work_dir = Path(tempfile.mkdtemp(prefix=".desk.", dir=self.files.styles))
-            try:
-                yield work_dir
-            finally:
-                shutil.rmtree(work_dir, ignore_errors=True)
+            place = {"prefix": ".desk.", "dir": self.files.styles}
+            with tempfile.TemporaryDirectory(**place, ignore_cleanup_errors=True) as work_dir:
+                yield Path(work_dir)
         except OSError as error:
             raise disk_error(error) from error
 

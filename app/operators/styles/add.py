@@ -34,9 +34,8 @@ def _import_form() -> None:
     """Choose files and import them together."""
     batch = get_state("arrivals", 0)
     widgets.muted_text(translate("arrivals.bring_help"))
-    files = st.file_uploader(
-        translate("arrivals.files"), IMPORT_TYPES, accept_multiple_files=True, key=f"arrivals-{batch}"
-    )
+    label = translate("arrivals.files")
+    files = st.file_uploader(label, IMPORT_TYPES, accept_multiple_files=True, key=f"arrivals-{batch}")
     if not st.button(translate("arrivals.take"), type="primary", disabled=not files, key="arrivals-take"):
         return
     with errors.show_errors():
@@ -59,18 +58,16 @@ def _show_result() -> None:
                 if st.button(style_titles.localized_title(style), key=f"came-{style.id}", icon=":material/edit:"):
                     switch_page("style", id=style.id)
         if result.left:
-            st.html(
-                widgets.card_title(translate("arrivals.left", count=len(result.left))) + _skipped_lines(result.left)
-            )
+            title = widgets.card_title(translate("arrivals.left", count=len(result.left)))
+            st.html(title + _skipped_lines(result.left))
         if st.button(translate("arrivals.seen"), key="arrivals-seen", type="tertiary"):
             set_state("import_result", None)
             st.rerun()
 
 
 def _skipped_lines(left: Sequence[schemas.SkippedContent]) -> str:
-    lines = [
-        " · ".join(part for part in (each.source, each.field, each.why) if part) for each in left[:MAX_SKIPPED_LINES]
-    ]
+    parts = ((each.source, each.field, each.why) for each in left[:MAX_SKIPPED_LINES])
+    lines = [" · ".join(filter(None, each)) for each in parts]
     if len(left) > MAX_SKIPPED_LINES:
         lines.append(translate("arrivals.more", count=len(left) - MAX_SKIPPED_LINES))
     return widgets.bullet_list(lines)
@@ -90,27 +87,20 @@ def _new_style_form() -> None:
     id = st.text_input(translate("arrivals.id"), max_chars=60, key="begin-id", help=translate("arrivals.id_help"))
     picture: UploadedFile | None = None
     content: dict[str, Any] = {"schema": 1, "kind": kind, "title": title, "licence": "LicenseRef-unknown"}
+    field = {"studio": "backdrop", "idphoto": "preset", "template": "picture"}.get(kind, "prompt")
+    label, key = translate(f"style_field.{field}"), f"begin-{field}"
     if kind == "studio":
-        content["backdrop"] = st.selectbox(
-            translate("style_field.backdrop"), form.values_in_use("backdrop"), key="begin-backdrop"
-        )
+        content["backdrop"] = st.selectbox(label, form.values_in_use("backdrop"), key=key)
     elif kind == "idphoto":
+        help = translate("style_help.preset")
         content["preset"] = st.selectbox(
-            translate("style_field.preset"),
-            form.values_in_use("preset"),
-            key="begin-preset",
-            help=translate("style_help.preset"),
-            accept_new_options=True,
+            label, form.values_in_use("preset"), key=key, help=help, accept_new_options=True
         )
     elif kind == "template":
         content["picture"] = {"file": "picture.jpg"}
-        picture = st.file_uploader(
-            translate("style_field.picture"), form.PICTURES, key=f"begin-{get_state('picture_form', 0)}"
-        )
+        picture = st.file_uploader(label, form.PICTURES, key=f"begin-{get_state('picture_form', 0)}")
     else:
-        content["prompt"] = st.text_area(
-            translate("style_field.prompt"), "portrait of {who}, {traits}", key="begin-prompt"
-        )
+        content["prompt"] = st.text_area(label, "portrait of {who}, {traits}", key=key)
     ready = bool(title.strip()) and (kind != "template" or picture is not None)
     if st.button(translate("arrivals.start"), type="primary", disabled=not ready, key="begin-start"):
         with errors.show_errors():

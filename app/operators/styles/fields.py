@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app.components import widgets
 from app.operators.styles.draft_edits import DraftEdits
@@ -47,57 +48,33 @@ class Fields:
 
     def text(self, name: str, max_chars: int | None = None) -> str:
         """One line of text."""
-        value = st.text_input(
-            _label(name), max_chars=max_chars, key=self.state_key(name, self.value(name)), help=_help(name)
-        )
-        self.show_messages(name)
-        return value or ""
+        return self._show(st.text_input, name, self.value(name), max_chars=max_chars) or ""
 
     def text_area(self, name: str, max_chars: int) -> str:
         """Text of several lines."""
-        key = self.state_key(name, self.value(name))
-        value = st.text_area(_label(name), max_chars=max_chars, height=120, key=key, help=_help(name))
-        self.show_messages(name)
-        return value or ""
+        return self._show(st.text_area, name, self.value(name), max_chars=max_chars, height=120) or ""
 
     def select(self, name: str, options: Sequence[str]) -> str:
         """One of the options, or a value that is typed."""
         now = str(self.value(name))
         every = list(options) if now in options else [*options, now]
-        key = self.state_key(name, now)
-        value = st.selectbox(_label(name), every, key=key, help=_help(name), accept_new_options=True)
-        self.show_messages(name)
-        return value or ""
+        return self._show(st.selectbox, name, now, options=every, accept_new_options=True) or ""
 
     def multiselect(self, name: str, options: Sequence[str], format_func: Callable[[str], str] = str) -> list[str]:
         """Any of the options, and values that are typed."""
         now = [str(each) for each in self.value(name) or []]
-        value = st.multiselect(
-            _label(name),
-            list(dict.fromkeys([*options, *now])),
-            format_func=format_func,
-            key=self.state_key(name, now),
-            help=_help(name),
-            placeholder=translate("style_form.choose"),
-            accept_new_options=True,
-        )
-        self.show_messages(name)
-        return list(value)
+        every, placeholder = list(dict.fromkeys([*options, *now])), translate("style_form.choose")
+        extra: dict[str, Any] = {"format_func": format_func, "placeholder": placeholder, "accept_new_options": True}
+        return list(self._show(st.multiselect, name, now, options=every, **extra))
 
     def slider(self, name: str) -> float:
         """A number of 0..1."""
-        value = st.slider(
-            _label(name), 0.0, 1.0, step=0.05, key=self.state_key(name, float(self.value(name))), help=_help(name)
-        )
-        self.show_messages(name)
-        return float(value)
+        return float(self._show(st.slider, name, float(self.value(name)), min_value=0.0, max_value=1.0, step=0.05))
 
     def number(self, name: str, min_value: int, max_value: int) -> int:
         """An integer."""
-        key = self.state_key(name, int(self.value(name)))
-        value = st.number_input(_label(name), min_value, max_value, step=1, key=key, help=_help(name))
-        self.show_messages(name)
-        return int(value)
+        now, limits = int(self.value(name)), {"min_value": min_value, "max_value": max_value}
+        return int(self._show(st.number_input, name, now, **limits, step=1))
 
     def rows(
         self, name: str, rows: Sequence[Row], draw_row: Callable[[str, Row], Row | None], max_rows: int
@@ -120,6 +97,22 @@ class Fields:
         self.show_messages(name)
         return rows_found
 
+    def cell(self, column: DeltaGenerator, label: str, key: str, default: str) -> str:
+        """One line of text in a column of a row."""
+        return column.text_input(label, key=self.state_key(key, default))
+
+    def strength(self, column: DeltaGenerator, key: str, default: float, max_value: float) -> float:
+        """A strength of 0..`max_value` in a column of a row."""
+        label, key = translate("style_form.strength"), self.state_key(f"{key}-strength", float(default))
+        return float(column.number_input(label, 0.0, max_value, step=0.05, key=key))
+
+    def _show(self, widget: Callable[..., Any], name: str, default: Any, **options: Any) -> Any:
+        """Show a field with its label and help, and the messages about it below; returns its value."""
+        label, help = translate(f"style_field.{name}"), translate_or(f"style_help.{name}", "") or None
+        value = widget(label, key=self.state_key(name, default), help=help, **options)
+        self.show_messages(name)
+        return value
+
     def value(self, name: str) -> Any:
         """A field's value at present."""
         return self.edits.current.get(name, "")
@@ -136,11 +129,3 @@ class Fields:
         own = [each for each in self.messages if each.field.split(".", 1)[0] == name]
         if own:
             st.html("".join(each.html() for each in own))
-
-
-def _label(name: str) -> str:
-    return translate(f"style_field.{name}")
-
-
-def _help(name: str) -> str | None:
-    return translate_or(f"style_help.{name}", "") or None

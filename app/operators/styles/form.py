@@ -35,7 +35,7 @@ def show_fields(fields: Fields, style: schemas.OperatorStyle) -> dict[str, Any]:
     with st.container(border=True, key="style-look"):
         st.html(widgets.card_title(translate("style_form.look")))
         if kind == "studio":
-            values |= _studio_fields(fields)
+            values["backdrop"] = fields.select("backdrop", values_in_use("backdrop"))
         elif kind == "idphoto":
             values |= _id_photo_fields(fields)
         elif kind == "template":
@@ -60,19 +60,13 @@ def _name_fields(fields: Fields) -> dict[str, Any]:
     values: dict[str, str] = {}
     with right:
         for code in ours:
-            label = translate(f"style_form.title_{code}")
-            values[code] = (
-                st.text_input(label, max_chars=80, key=fields.state_key(f"title-{code}", titles.get(code, ""))) or ""
-            )
+            label, key = translate(f"style_form.title_{code}"), fields.state_key(f"title-{code}", titles.get(code, ""))
+            values[code] = st.text_input(label, max_chars=80, key=key) or ""
 
     def draw(key: str, row: Row) -> Row | None:
         one, two = st.columns([1, 3])
-        code = one.text_input(
-            translate("style_form.language"), key=fields.state_key(f"{key}-code", row.get("code", ""))
-        )
-        name = two.text_input(
-            translate("style_form.title_there"), key=fields.state_key(f"{key}-name", row.get("name", ""))
-        )
+        code = fields.cell(one, translate("style_form.language"), f"{key}-code", row.get("code", ""))
+        name = fields.cell(two, translate("style_form.title_there"), f"{key}-name", row.get("name", ""))
         return {"code": code, "name": name} if code and name else None
 
     others = [{"code": code, "name": name} for code, name in titles.items() if code not in ours]
@@ -80,10 +74,6 @@ def _name_fields(fields: Fields) -> dict[str, Any]:
         rows = fields.rows("titles", others, draw, 20)
     named = {code: name for code, name in values.items() if name}
     return {"title": title, "titles": named | {row["code"]: row["name"] for row in rows}}
-
-
-def _studio_fields(fields: Fields) -> dict[str, Any]:
-    return {"backdrop": fields.select("backdrop", values_in_use("backdrop"))}
 
 
 def _id_photo_fields(fields: Fields) -> dict[str, Any]:
@@ -119,22 +109,15 @@ def _template_fields(fields: Fields, style: schemas.OperatorStyle) -> dict[str, 
         faces = fields.number("faces", 1, 16)
     with st.expander(translate("style_form.by_model")):
         widgets.muted_text(translate("style_form.by_model_help"))
-        values = _text_fields(fields) | {
-            "passes": _pass_fields(fields),
-            "engines": fields.multiselect("engines", ENGINES),
-        }
-    return {"faces": faces, **values}
+        values = {"faces": faces, **_text_fields(fields), "passes": _pass_fields(fields)}
+        return values | {"engines": fields.multiselect("engines", ENGINES)}
 
 
 def _upload_picture(edits: DraftEdits) -> None:
     """Upload another picture at once; the other fields keep their values."""
     batch = get_state("upload_form", 0)
-    file = st.file_uploader(
-        translate("style_field.picture"),
-        PICTURES,
-        key=f"picture-{edits.style}-{batch}",
-        help=translate("style_help.picture"),
-    )
+    label, help = translate("style_field.picture"), translate("style_help.picture")
+    file = st.file_uploader(label, PICTURES, key=f"picture-{edits.style}-{batch}", help=help)
     if file is None:
         return
     try:
@@ -165,10 +148,7 @@ def _pass_fields(fields: Fields) -> Mapping[str, Any] | None:
 
 def _text_fields(fields: Fields) -> dict[str, Any]:
     """The prompts, their traits, and the model's families, bases, strengths and LoRAs."""
-    values: dict[str, Any] = {
-        "prompt": fields.text_area("prompt", _MAX_PROMPT),
-        "negative": fields.text_area("negative", _MAX_PROMPT),
-    }
+    values: dict[str, Any] = {name: fields.text_area(name, _MAX_PROMPT) for name in ("prompt", "negative")}
     st.html(widgets.card_title(translate("style_field.traits")) + widgets.muted(translate("style_help.traits")))
     traits = [{"name": name, **trait} for name, trait in (fields.value("traits") or {}).items()]
     rows = fields.rows("traits", traits, lambda key, row: _trait_row(fields, key, row), 16)
@@ -190,10 +170,8 @@ def _text_fields(fields: Fields) -> dict[str, Any]:
 def _trait_row(fields: Fields, key: str, row: Row) -> Row | None:
     """A placeholder of the prompt with its default and its choices."""
     one, two, three = st.columns([2, 2, 4])
-    name = one.text_input(translate("style_form.trait_name"), key=fields.state_key(f"{key}-name", row.get("name", "")))
-    default = two.text_input(
-        translate("style_form.trait_default"), key=fields.state_key(f"{key}-default", row.get("default", ""))
-    )
+    name = fields.cell(one, translate("style_form.trait_name"), f"{key}-name", row.get("name", ""))
+    default = fields.cell(two, translate("style_form.trait_default"), f"{key}-default", row.get("default", ""))
     first = [str(each) for each in row.get("choices", [])]
     choices = three.multiselect(
         translate("style_form.trait_choices"),
@@ -218,11 +196,8 @@ def _strength_row(fields: Fields, key: str, row: Row, names: Sequence[str], max_
         placeholder=translate("style_form.choose"),
         accept_new_options=True,
     )
-    first = float(row.get("strength", 1.0))
-    strength = two.number_input(
-        translate("style_form.strength"), 0.0, max_value, step=0.05, key=fields.state_key(f"{key}-strength", first)
-    )
-    return {"name": name, "strength": float(strength)} if name else None
+    strength = fields.strength(two, key, row.get("strength", 1.0), max_value)
+    return {"name": name, "strength": strength} if name else None
 
 
 def _step_label(name: str) -> str:
@@ -233,13 +208,10 @@ def _step_label(name: str) -> str:
 def _lora_row(fields: Fields, key: str, row: Row) -> Row | None:
     """A LoRA of the model store, with its strength and its base."""
     one, two, three = st.columns([3, 1, 2])
-    model = one.text_input(translate("style_form.lora"), key=fields.state_key(f"{key}-model", row.get("model", "")))
-    first = float(row.get("strength", 0.6))
-    strength = two.number_input(
-        translate("style_form.strength"), 0.0, 2.0, step=0.05, key=fields.state_key(f"{key}-strength", first)
-    )
-    base = three.text_input(translate("style_form.lora_base"), key=fields.state_key(f"{key}-base", row.get("base", "")))
-    return {"model": model, "strength": float(strength), "base": base} if model else None
+    model = fields.cell(one, translate("style_form.lora"), f"{key}-model", row.get("model", ""))
+    strength = fields.strength(two, key, row.get("strength", 0.6), 2.0)
+    base = fields.cell(three, translate("style_form.lora_base"), f"{key}-base", row.get("base", ""))
+    return {"model": model, "strength": strength, "base": base} if model else None
 
 
 def _finish_fields(fields: Fields) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The list of all styles, drafts, published, retired and built in, with their statistics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -30,7 +30,11 @@ def page() -> None:
     st.html(widgets.muted(translate("styles.count", count=len(found))))
     pages = -(-len(found) // PAGE)
     number = st.pagination(pages, key="styles-page") if pages > 1 else 1
-    _show_cards(found[(number - 1) * PAGE : number * PAGE], ready, statistics)
+
+    def show(style: schemas.OperatorStyle) -> None:
+        _show_card(style, ready.get(style.id, True), statistics.get(style.id))
+
+    widgets.cards(found[(number - 1) * PAGE : number * PAGE], show, lambda style: f"listed-{style.id}", 4, 160)
 
 
 def _filters() -> tuple[Sequence[schemas.StyleStatus], str, str]:
@@ -52,18 +56,8 @@ def _filters() -> tuple[Sequence[schemas.StyleStatus], str, str]:
 
 def _matches(style: schemas.OperatorStyle, query: str) -> bool:
     """Whether a style's id, titles or tags contain the text."""
-    return not query or any(
-        query in each.casefold() for each in (style.id, style.title, *style.titles.values(), *style.tags)
-    )
-
-
-def _show_cards(
-    found: Sequence[schemas.OperatorStyle], ready: Mapping[str, bool], statistics: Mapping[str, schemas.StyleStatistics]
-) -> None:
-    grid = st.grid(4, min_column_width=160)
-    for style in found:
-        with grid.cell(), st.container(border=True, height="stretch", key=f"listed-{style.id}"):
-            _show_card(style, ready.get(style.id, True), statistics.get(style.id))
+    texts = (style.id, style.title, *style.titles.values(), *style.tags)
+    return not query or any(query in each.casefold() for each in texts)
 
 
 def _show_card(style: schemas.OperatorStyle, ready: bool, statistics: schemas.StyleStatistics | None) -> None:

@@ -1,6 +1,7 @@
 """Checks and tests of a draft: their progress, and the test's samples beside the published picture."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -40,25 +41,24 @@ def _show_running(id: str) -> None:
             st.progress(job.progress, text=f"{translate(f'jobs.{job.kind}')} · {jobs.status_line(job)}")
             jobs.show_missing(job)
             if st.button(translate("progress.cancel"), key=f"stop-{job.id}", disabled=job.state == "cancelling"):
-                with errors.show_errors():
-                    client().cancel(job.id, any_owner=True)
-                    st.rerun(scope="fragment")
+                errors.attempt(partial(client().cancel, job.id, any_owner=True), scope="fragment")
 
 
 def _show_failure(draft: schemas.StyleDraft, style_jobs: Sequence[schemas.Job]) -> None:
     """Show why the last check or test of this edition failed."""
     last = next((each for each in style_jobs if each.wants.get("edition") == draft.edition), None)
     if last is not None and last.state in {"failed", "expired"}:
-        text = (
-            errors.error_message(last.fault.code, last.fault.message) if last.fault else translate(f"jobs.{last.state}")
-        )
+        text = translate(f"jobs.{last.state}")
+        if last.fault:
+            text = errors.error_message(last.fault.code, last.fault.message)
         st.warning(f"{translate(f'jobs.{last.kind}')} · {text}", icon=":material/info:")
 
 
 def _show_samples(style: schemas.OperatorStyle, test: schemas.StyleTest) -> None:
     """Show the samples side by side, with the picture that people see now."""
     when = translate("style_trial.made", when=widgets.time_ago(test.made))
-    st.html(widgets.row(widgets.single_line(when)) if test.current else _outdated_row(when))
+    chips = [] if test.current else [widgets.chip(translate("style_trial.old"), "fair")]
+    st.html(widgets.row(*chips, widgets.single_line(when)))
     columns = len(test.samples) + (style.offered is not None)
     grid = st.grid(min(4, columns), min_column_width=150)
     for each in test.samples:
@@ -66,39 +66,25 @@ def _show_samples(style: schemas.OperatorStyle, test: schemas.StyleTest) -> None
             _show_sample(style, test, each)
     if style.offered is not None:
         with grid.cell():
-            version = translate("styles.version", version=style.offered)
             alt = translate("style_trial.before_alt", version=style.offered)
-            url = f"{widgets.picture_url('style', style.id)}&version={style.offered}"
-            st.html(
-                widgets.picture(url, alt, "fit")
-                + widgets.card_title(translate("style_trial.before"))
-                + widgets.muted(version)
-            )
-
-
-def _outdated_row(when: str) -> str:
-    return widgets.row(widgets.chip(translate("style_trial.old"), "fair"), widgets.single_line(when))
+            image = widgets.picture(f"{widgets.picture_url('style', style.id)}&version={style.offered}", alt, "fit")
+            version = widgets.muted(translate("styles.version", version=style.offered))
+            st.html(image + widgets.card_title(translate("style_trial.before")) + version)
 
 
 def _show_sample(style: schemas.OperatorStyle, test: schemas.StyleTest, sample: schemas.StyleSample) -> None:
     who = translate_or(f"sitter.{sample.sitter.replace(' ', '_')}", sample.sitter)
+    title = widgets.card_title(who)
     if sample.fault:
-        st.html(
-            widgets.card_title(who)
-            + widgets.row(widgets.chip(translate("style_trial.none"), "poor"))
-            + widgets.muted(sample.fault)
-        )
+        st.html(title + widgets.row(widgets.chip(translate("style_trial.none"), "poor")) + widgets.muted(sample.fault))
         return
-    alt = translate("style_trial.alt", who=who)
-    url = labels.sample_url(style.id, sample.number, test)
-    st.html(
-        widgets.picture(url, alt, "fit") + widgets.card_title(who) + widgets.row(labels.distance_chip(sample.distance))
+    image = widgets.picture(
+        labels.sample_url(style.id, sample.number, test), translate("style_trial.alt", who=who), "fit"
     )
+    st.html(image + title + widgets.row(labels.distance_chip(sample.distance)))
 
 
 def start_job(id: str, kind: str) -> None:
     """Request a check or a test of a draft; `kind` is `check` or `test`."""
     start = client().test_style if kind == "test" else client().check_style
-    with errors.show_errors():
-        start(id)
-        st.rerun()
+    errors.attempt(lambda: start(id))

@@ -54,9 +54,7 @@ def _show_without_draft(style: schemas.OperatorStyle) -> None:
     with right:
         st.write(translate("style_one.no_draft"))
         if st.button(translate("style_one.edit"), type="primary", icon=":material/edit:"):
-            with errors.show_errors():
-                client().write_draft(style.id, dict(style.content))
-                st.rerun()
+            errors.attempt(lambda: client().write_draft(style.id, dict(style.content)))
 
 
 def _show_draft(style: schemas.OperatorStyle, edits: DraftEdits) -> None:
@@ -216,17 +214,14 @@ def _show_conflict(style: schemas.OperatorStyle, edits: DraftEdits) -> None:
     st.warning(_conflict_text(style), icon=":material/group:")
     own = ", ".join(labels.field_label(each) for each in edits.changed_fields)
     others = ", ".join(labels.field_label(each) for each in theirs if theirs[each] != edits.original.get(each))
-    status = [translate("style_one.mine", fields=own)] + (
-        [translate("style_one.others", fields=others)] if others else []
-    )
-    st.html(widgets.muted(" ".join(status)))
-    both = edits.conflicts(theirs)
+    status = translate("style_one.mine", fields=own)
+    if others:
+        status += f" {translate('style_one.others', fields=others)}"
+    st.html(widgets.muted(status))
+    both = [(labels.field_label(each), _value(theirs.get(each))) for each in edits.conflicts(theirs)]
     if both:
-        status = [
-            translate("style_one.theirs", field=labels.field_label(each), value=_value(theirs.get(each)))
-            for each in both
-        ]
-        st.html(widgets.muted(translate("style_one.both")) + widgets.bullet_list(status))
+        lines = [translate("style_one.theirs", field=field, value=value) for field, value in both]
+        st.html(widgets.muted(translate("style_one.both")) + widgets.bullet_list(lines))
     with st.container(horizontal=True):
         if st.button(translate("style_one.mine_over"), type="primary", key="style-over"):
             _save(style, edits.merge_onto(theirs), draft.edition if draft is not None else None)

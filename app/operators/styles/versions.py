@@ -17,10 +17,8 @@ def show_versions(style: schemas.OperatorStyle) -> None:
         key = "style_versions.built_in" if style.built_in is not None else "style_versions.none"
         widgets.muted_text(translate(key))
     if report.total.uses or report.total.portraits:
-        st.html(
-            widgets.card_title(translate("style_versions.total"))
-            + widgets.muted(" · ".join(labels.statistics_lines(report.total)))
-        )
+        total = widgets.muted(" · ".join(labels.statistics_lines(report.total)))
+        st.html(widgets.card_title(translate("style_versions.total")) + total)
     grid = st.grid("auto", min_column_width=300)
     for version in style.versions:
         with grid.cell(), st.container(border=True, height="stretch", key=f"version-{version.version}"):

@@ -54,17 +54,14 @@ def load_network(network_class: type[_Network], folder: Path, dtype: torch.dtype
     Raises `EngineError` (`broken_model`).
     """
     half = any(folder.glob("*.fp16.safetensors")) and not (folder / "diffusion_pytorch_model.safetensors").is_file()
+    variant = "fp16" if half else None
     single = next(iter(sorted(folder.glob("*.pth"))), None)
-    model_class: Any = network_class  # a diffusers model
+    model: Any = network_class  # a diffusers model
     try:
         if single is not None:
-            loaded = model_class.from_single_file(
-                str(single), config=str(folder), torch_dtype=dtype, local_files_only=True
-            )
+            loaded = model.from_single_file(str(single), config=str(folder), torch_dtype=dtype, local_files_only=True)
         else:
-            loaded = model_class.from_pretrained(
-                str(folder), dtype=dtype, local_files_only=True, variant="fp16" if half else None
-            )
+            loaded = model.from_pretrained(str(folder), dtype=dtype, local_files_only=True, variant=variant)
     except BROKEN as error:
         raise broken_model(folder, str(error).split("\n")[0]) from error
     return loaded.requires_grad_(False).eval().to(where)

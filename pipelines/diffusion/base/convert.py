@@ -1,17 +1,16 @@
 """Converts a base model from a hub folder to a single file and back, in the dtype it will be served in."""
 
-import shutil
 from pathlib import Path
-from tempfile import mkdtemp
 
 import torch
 from safetensors.torch import save_file
 
 from pipelines.diffusion.base import single_file
 from pipelines.diffusion.base.loading import BaseSource, find_base, load_pipeline
+from pipelines.folders import atomic
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
-from portrait.errors import OperatorError, UserError
+from portrait.errors import UserError
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -32,33 +31,17 @@ def to_file(base: BaseSource, file: Path, dtype: torch.dtype) -> None:
     weights = single_file.unet_weights(components["unet"].state_dict(), components["unet"].config)
     weights |= single_file.vae_weights(components["vae"].state_dict(), components["vae"].config)
     weights |= base.family.single_file_text_encoders(components)
-    staged = file.with_name(f".{file.name}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"format": "pt", "modelspec.architecture": base.family.architecture, "modelspec.title": base.name}
+    metadata = {"format": "pt", "modelspec.architecture": base.family.architecture, "modelspec.title": base.name}
+    with atomic.reported(f"{file} cannot be written"), atomic.replace_file(file) as staged:
         save_file({name: weight.contiguous() for name, weight in weights.items()}, staged, metadata)
-        staged.replace(file)
-    except OSError as error:
-        raise OperatorError("cannot_write", f"{file} cannot be written: {error.strerror}.") from error
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 def to_folder(base: BaseSource, folder: Path, dtype: torch.dtype) -> None:
     """Write a hub folder; it appears at its place only when complete."""
     _require_new(folder)
     pipeline = load_pipeline(base, dtype)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            pipeline.save_pretrained(staged)
-            staged.chmod(0o755)
-            staged.rename(folder)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
-    except OSError as error:
-        raise OperatorError("cannot_write", f"{folder} cannot be written: {error.strerror}.") from error
+    with atomic.reported(f"{folder} cannot be written"), atomic.replace_folder(folder) as staged:
+        pipeline.save_pretrained(staged)
 
 
 def _require_new(place: Path) -> None:

@@ -30,9 +30,8 @@ class TextEmbeddings:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "TextEmbeddings":
         """The same embeddings on a device, in a dtype."""
-        return TextEmbeddings(
-            self.hidden.to(device, dtype), None if self.pooled is None else self.pooled.to(device, dtype)
-        )
+        pooled = None if self.pooled is None else self.pooled.to(device, dtype)
+        return TextEmbeddings(self.hidden.to(device, dtype), pooled)
 
 
 @dataclass(frozen=True, slots=True)

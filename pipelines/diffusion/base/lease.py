@@ -9,13 +9,14 @@ import gc
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from diffusers import MultiControlNetModel
 
-from pipelines.diffusion.base import device, memory, prompts, textual_inversion
+from pipelines.diffusion.base import checkpoint_files, device, memory, prompts, textual_inversion
 from pipelines.diffusion.base.family import LORA_TARGETS, TEXT_LORA_TARGETS, TextEmbeddings
 from pipelines.diffusion.base.loading import BaseSource, load_pipeline
 from pipelines.diffusion.base.lora_slot import ADAPTER, AdapterCache, LoraSlot
@@ -132,6 +133,11 @@ class Lease:
                 device.compile_blocks(loaded)
         return self.loaded.networks[name]
 
+    def load_network(self, name: str, network_class: type[_Network], folder: Path) -> _Network:
+        """A network of a folder, which stays loaded; see `get_or_load` and `checkpoint_files.load_network`."""
+        load = partial(checkpoint_files.load_network, network_class, folder, self.dtype, self.device)
+        return self.get_or_load(name, load)
+
     def load_person_lora(self, file: Path, strength: float) -> None:
         """Load a person's LoRA into the LoRA slots; raises `UserError` (`broken_identity`, `wrong_base`)."""
         for part, factors in self.loaded.adapter_cache.get(file).items():
@@ -162,9 +168,8 @@ class Lease:
             table = encoder.get_input_embeddings()
             self.add_cleanup(encoder.set_input_embeddings, table)
             token_id = tokenizer.convert_tokens_to_ids(textual_inversion.placeholder_token(trigger))
-            encoder.set_input_embeddings(
-                textual_inversion.TokenEmbedding(table, token_id, rows[encoder_name]).to(self.device)
-            )
+            embedding = textual_inversion.TokenEmbedding(table, token_id, rows[encoder_name])
+            encoder.set_input_embeddings(embedding.to(self.device))
 
     def load_ip_adapter(self, name: str, weights: Callable[[], Any], scale: float) -> Any:
         """Use an IP-Adapter, loaded once per name; returns its image projection layer.

@@ -98,9 +98,10 @@ def find_base(name: str, settings: Settings, models: ModelStore) -> BaseSource:
     path = Path(name)
     if path.exists():
         return open_base(path.stem if path.is_file() else path.resolve().name, path, _find_configs(path, models))
-    if name in [family.name for family in all_families()]:
+    families = [family.name for family in all_families()]
+    if name in families:
         return open_base(name, models.folder(name))
-    known = ", ".join(dict.fromkeys([*(family.name for family in all_families()), *settings.bases]))
+    known = ", ".join(dict.fromkeys([*families, *settings.bases]))
     raise OperatorError("unknown_base", f"There is no base model {name!r}: name a folder, a file, or one of {known}.")
 
 
@@ -163,9 +164,8 @@ def load_pipeline(base: BaseSource, dtype: torch.dtype, names: Collection[str] |
 
 def load_components(base: BaseSource, dtype: torch.dtype, names: Collection[str]) -> dict[str, Any]:
     """Some components by name, networks frozen and in evaluation mode."""
-    components = {
-        name: component for name, component in load_pipeline(base, dtype, names).components.items() if name in names
-    }
+    loaded = load_pipeline(base, dtype, names).components
+    components = {name: component for name, component in loaded.items() if name in names}
     for component in components.values():
         if isinstance(component, torch.nn.Module):
             component.requires_grad_(False).eval()

@@ -44,20 +44,15 @@ def trainable_parameters(network: Any, part: str) -> Iterator[tuple[str, torch.n
 
 def set_weights(networks: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
     """Copy weights into the LoRAs of networks; raises `UserError` (`wrong_base`) when they do not fit."""
-    parameters = {
-        name: parameter for part, network in networks.items() for name, parameter in trainable_parameters(network, part)
-    }
-    fits = parameters.keys() == weights.keys() and all(
-        parameters[name].shape == weights[name].shape for name in parameters
-    )
-    if not fits:
+    factors = dict(each for part, network in networks.items() for each in trainable_parameters(network, part))
+    if {name: each.shape for name, each in factors.items()} != {name: each.shape for name, each in weights.items()}:
         raise UserError(
             "wrong_base",
             "The identity was learned on another base, or with another rank or other parts. Learn it anew.",
         )
     with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(weights[name])
+        for name, factor in factors.items():
+            factor.copy_(weights[name])
 
 
 def get_weights(networks: Mapping[str, Any]) -> Weights:

@@ -47,18 +47,16 @@ class LoraSlot:
     def __init__(self, network: Any, rank: int, targets: Sequence[str]) -> None:
         self._network, self._targets = network, list(targets)
         self._layers: dict[str, Pair] = {}
-        self._rank = rank
-
-    @property
-    def rank(self) -> int:
+        self.rank = rank
         """The largest rank that fits; it grows when a LoRA needs more."""
-        return self._rank
 
     def load(self, factors: LoraFactors, strength: float = 1.0) -> None:
         """Copy a LoRA in, scaled by `strength`; raises `UserError` (`wrong_base`) when it is of another network."""
-        if not self._layers or factors.rank > self._rank:
-            self._build(max(self._rank, factors.rank))
-        _require_fit(factors, {name: (up.shape[0], down.shape[1]) for name, (down, up) in self._layers.items()})
+        if not self._layers or factors.rank > self.rank:
+            self._build(max(self.rank, factors.rank))
+        sizes = {name: (up.shape[0], down.shape[1]) for name, (down, up) in self._layers.items()}
+        if any(sizes.get(name) != (up.shape[0], down.shape[1]) for name, (down, up) in factors.pairs.items()):
+            raise _wrong_base()
         with torch.no_grad():
             for name, (down, up) in self._layers.items():
                 if name not in factors.pairs:
@@ -70,7 +68,7 @@ class LoraSlot:
                 up[:, :rank].copy_(new_up)
                 if strength != 1.0:
                     up[:, :rank].mul_(strength)
-                if rank < self._rank:
+                if rank < self.rank:
                     down[rank:].zero_()
                     up[:, rank:].zero_()
 
@@ -84,12 +82,13 @@ class LoraSlot:
     def _build(self, rank: int) -> None:
         """Add the adapter to the network, in the network's dtype."""
         if self._layers:
-            _delete(self._network)
+            # diffusers and transformers name that method differently.
+            (getattr(self._network, "delete_adapters", None) or self._network.delete_adapter)(ADAPTER)
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=self._targets, init_lora_weights=False)
         with torch.random.fork_rng(devices=[]):
             self._network.add_adapter(config, ADAPTER)
         dtype = next(self._network.parameters()).dtype
-        self._layers, self._rank = {}, rank
+        self._layers, self.rank = {}, rank
         for name, module in self._network.named_modules():
             if ADAPTER in getattr(module, "lora_A", {}):
                 factors = (module.lora_A[ADAPTER].to(dtype).weight, module.lora_B[ADAPTER].to(dtype).weight)
@@ -161,11 +160,6 @@ def linear_shapes(network: Any) -> dict[str, tuple[int, int]]:
     }
 
 
-def _require_fit(factors: LoraFactors, layers: Mapping[str, tuple[int, int]]) -> None:
-    if any(layers.get(name) != (up.shape[0], down.shape[1]) for name, (down, up) in factors.pairs.items()):
-        raise _wrong_base()
-
-
 def _wrong_base() -> UserError:
     return UserError("wrong_base", "The identity was learned on another base. Choose that base, or learn it anew.")
 
@@ -184,9 +178,3 @@ def _require_lora(file: str, names: Sequence[str]) -> None:
         raise UserError(
             "broken_identity", f"{file} is no LoRA as this program writes it: {reason}. Learn the person again."
         )
-
-
-def _delete(network: Any) -> None:
-    """Delete the adapter; diffusers and transformers name that method differently."""
-    remove = getattr(network, "delete_adapters", None) or network.delete_adapter
-    remove(ADAPTER)

@@ -8,7 +8,7 @@ import numpy as np
 from diffusers import ControlNetModel
 
 from pipelines import model_requirements
-from pipelines.diffusion.base import checkpoint_files, checksums
+from pipelines.diffusion.base import checksums
 from pipelines.diffusion.base.lease import Lease
 from pipelines.diffusion.sampling.pipeline_call import Conditioning, ControlNetUnit
 from pipelines.model_store.store import ModelStore
@@ -44,14 +44,10 @@ def has_network(kind: str, family: str, models: ModelStore) -> bool:
 
 def weight_files(inputs: Sequence[ControlInput], family: str, models: ModelStore) -> dict[str, Path]:
     """The weight files of their networks; see `checksums.weight_files`."""
-    kinds = {each.kind for each in inputs}
-    return {
-        name: file
-        for kind in kinds
-        for name, file in checksums.weight_files(
-            _network_name(kind, family), _network_folder(kind, family, models)
-        ).items()
-    }
+    found: dict[str, Path] = {}
+    for kind in {each.kind for each in inputs}:
+        found |= checksums.weight_files(_network_name(kind, family), _network_folder(kind, family, models))
+    return found
 
 
 def prepare_inputs(
@@ -83,10 +79,7 @@ def load_controlnets(
     units = []
     for each in inputs:
         folder = _network_folder(each.kind, lease.family.name, models)
-        network = lease.get_or_load(
-            f"control {each.kind}",
-            lambda: checkpoint_files.load_network(ControlNetModel, folder, lease.dtype, lease.device),  # noqa: B023
-        )
+        network = lease.load_network(f"control {each.kind}", ControlNetModel, folder)
         units.append(ControlNetUnit(network, _control_image(each, size, control), each.scale, each.start, each.end))
     recipe = [{"kind": each.kind, "scale": each.scale, "start": each.start, "end": each.end} for each in inputs]
     return Conditioning(controlnets=units, facts={"hints": recipe} if recipe else {})

@@ -1,7 +1,7 @@
 """PhotoMaker's ID encoders, V1 and V2: photos to token embeddings that are merged with that of the class word."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from diffusers.models.embeddings import IPAdapterPlusImageProjectionBlock
@@ -13,19 +13,6 @@ CLIP_HEAD_SIZE = 64
 PERCEIVER_HEAD_SIZE = 128
 """Channels of an attention head in V2's perceiver."""
 ACTIVATION = "quick_gelu"
-
-
-class PhotoMerger(Protocol):
-    """Merges photos into text embeddings."""
-
-    tokens_per_photo: int
-    """Tokens per photo."""
-
-    def __call__(
-        self, pixels: torch.Tensor, embeddings: torch.Tensor, indices: torch.Tensor, faces: torch.Tensor | None
-    ) -> torch.Tensor:
-        """The text embeddings with those at `indices` replaced."""
-        ...
 
 
 class Mlp(nn.Module):
@@ -70,7 +57,7 @@ class PhotoMakerIdEncoder(CLIPVisionModelWithProjection):
     def forward(  # type: ignore[override] -- its inputs and output differ from its parent's
         self, pixels: torch.Tensor, embeddings: torch.Tensor, indices: torch.Tensor, faces: torch.Tensor | None
     ) -> torch.Tensor:
-        """N photos, text embeddings 1×tokens×width, and the N·tokens_per_photo indices of the class word among them."""
+        """Text embeddings 1×tokens×width with those at `indices`, N·tokens_per_photo, merged with N photos."""
         merged = embeddings.clone()
         merged[:, indices] = self.fuse_module(embeddings[0, indices], self.tokens(pixels, faces))[None]
         return merged
@@ -88,10 +75,8 @@ class FacePerceiverResampler(nn.Module):
         super().__init__()
         self.proj_in, self.proj_out = nn.Linear(patch, width), nn.Linear(width, width)
         self.norm_out = nn.LayerNorm(width)
-        blocks = [
-            IPAdapterPlusImageProjectionBlock(width, PERCEIVER_HEAD_SIZE, width // PERCEIVER_HEAD_SIZE)
-            for _ in range(4)
-        ]
+        heads = width // PERCEIVER_HEAD_SIZE
+        blocks = [IPAdapterPlusImageProjectionBlock(width, PERCEIVER_HEAD_SIZE, heads) for _ in range(4)]
         self.layers = nn.ModuleList(blocks)
 
     def forward(self, queries: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
@@ -125,9 +110,8 @@ class PhotoMakerV2IdEncoder(PhotoMakerIdEncoder):
 
     def __init__(self, config: CLIPVisionConfig, second: int, face: int, wide: int) -> None:
         super().__init__(config, second)
-        self.qformer_perceiver = QFormerPerceiver(
-            face, wide, config.projection_dim + second, config.hidden_size, self.tokens_per_photo
-        )
+        width = config.projection_dim + second
+        self.qformer_perceiver = QFormerPerceiver(face, wide, width, config.hidden_size, self.tokens_per_photo)
 
     def tokens(self, pixels: torch.Tensor, faces: torch.Tensor | None) -> torch.Tensor:
         """Embeddings of photos, (N·tokens_per_photo)×width."""

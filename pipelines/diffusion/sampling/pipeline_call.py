@@ -20,6 +20,8 @@ FREEU = {"sd15": {"s1": 0.9, "s2": 0.2, "b1": 1.5, "b2": 1.6}, "sdxl": {"s1": 0.
 
 Tensors = dict[str, Any]
 Callback = Callable[[int, Tensors], None]
+StepCallback = Callable[[int], None]
+"""Gets the number of steps done, and may raise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +53,7 @@ def generate_image(
     lease: Lease,
     parameters: GenerationParameters,
     conditionings: Sequence[Conditioning],
-    on_step: Callable[[int], None],
+    on_step: StepCallback,
     preview: Callable[[Any], None] | None = None,
 ) -> NDArray[np.float32]:
     """One image H×W×3, 0..1; `on_step` gets the number of steps done and may raise, `preview` gets the latents."""
@@ -59,10 +61,7 @@ def generate_image(
 
 
 def generate_latents(
-    lease: Lease,
-    parameters: GenerationParameters,
-    conditionings: Sequence[Conditioning],
-    on_step: Callable[[int], None],
+    lease: Lease, parameters: GenerationParameters, conditionings: Sequence[Conditioning], on_step: StepCallback
 ) -> torch.Tensor:
     """The latents 1×4×h×w when `parameters.until` of the steps are done."""
     return _run_pipeline(lease, parameters, conditionings, on_step, None)[None]
@@ -72,7 +71,7 @@ def _run_pipeline(
     lease: Lease,
     parameters: GenerationParameters,
     conditionings: Sequence[Conditioning],
-    on_step: Callable[[int], None],
+    on_step: StepCallback,
     preview: Callable[[Any], None] | None,
 ) -> Any:
     """What the stock pipeline returns: an image, or latents where it ends before the last step."""
@@ -173,7 +172,7 @@ class _StepCallback:
     def __init__(
         self,
         conditionings: Sequence[Conditioning],
-        on_step: Callable[[int], None],
+        on_step: StepCallback,
         parameters: GenerationParameters,
         cutoff: float,
         preview: Callable[[Any], None] | None,

@@ -40,8 +40,7 @@ class ReferenceEmbedder:
 
     def _embed(self, reference: Reference) -> Face | None:
         """The same face with an embedding: the one whose box is nearest to where it was found before; None without any."""
-        faces = [
-            face for face in self.finder().faces(reference.image, embedded=MAX_FACES) if self.space in face.embeddings
-        ]
+        found = self.finder().faces(reference.image, embedded=MAX_FACES)
+        faces = [face for face in found if self.space in face.embeddings]
         x, y = reference.face.box.centre
         return min(faces, key=lambda face: hypot(face.box.centre[0] - x, face.box.centre[1] - y), default=None)

@@ -4,7 +4,7 @@ It has neither LoRAs nor face adapters, so the more steps it takes the less alik
 the GPU at once: where both do not fit, each waits in main memory for its turn.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipelines.diffusion.base import checkpoint_files, device, memory, prompts
 from pipelines.diffusion.base.lease import Lease
 from pipelines.diffusion.sampling import pipeline_call, schedulers
-from pipelines.diffusion.sampling.pipeline_call import Conditioning
+from pipelines.diffusion.sampling.pipeline_call import Conditioning, StepCallback
 from portrait.errors import UserError, broken_model
 from portrait.generation.options import GenerationOptions
 from portrait.generation.parameters import GenerationParameters
@@ -26,8 +26,6 @@ from portrait.generation.parameters import GenerationParameters
 MODEL, FAMILY = "sdxl_refiner", "sdxl"
 MIN_SHARE, MAX_SHARE = 0.05, 0.5
 """Share of the steps; with half of them it gives another picture."""
-
-StepCallback = Callable[[int], None]
 
 
 class Refiner:
@@ -114,9 +112,8 @@ def refiner_on_device(lease: Lease, refiner: Refiner) -> Iterator[None]:
         finally:
             refiner.pipeline.maybe_free_model_hooks()
         return
-    swaps = target.type == "cuda" and device.free_memory(target) < memory.WORKING_MEMORY["full"] * weight_bytes(
-        refiner.pipeline
-    )
+    needed = memory.WORKING_MEMORY["full"] * weight_bytes(refiner.pipeline)
+    swaps = target.type == "cuda" and device.free_memory(target) < needed
     if swaps:
         base.to("cpu")
         device.release_memory(target)

@@ -2,17 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import cv2
 
 from pipelines import image_io
-from pipelines.diffusion.training.sample_images import SampleGenerator, SamplingParams, fill_prompts
+from pipelines.diffusion.training.sample_images import SampleGenerator, fill_prompts
 from pipelines.folders import atomic
 from pipelines.settings import PriorSettings
 from portrait.arrays import Image
+from portrait.ports import Progress
 
 NEGATIVE = ""
 
@@ -34,25 +34,17 @@ def missing_numbers(folder: Path, settings: PriorSettings) -> list[int]:
 
 
 def generate(
-    folder: Path,
-    generator: SampleGenerator,
-    settings: PriorSettings,
-    class_word: str,
-    report: Callable[[int, int], None],
+    folder: Path, generator: SampleGenerator, settings: PriorSettings, class_word: str, progress: Progress
 ) -> None:
-    """Generate what is missing, each file written atomically; `report` gets number and count at each sampling step.
+    """Generate what is missing, each file written atomically; `progress` is called at each sampling step.
 
-    Raises `OperatorError` (`cannot_write`), and what `report` raises.
+    Raises `OperatorError` (`cannot_write`), and what `progress` raises.
     """
     texts = captions(settings, class_word)
     for number in missing_numbers(folder, settings):
-        image = generator.generate(
-            texts[number % len(texts)],
-            NEGATIVE,
-            number,
-            SamplingParams(settings.steps, settings.guidance),
-            partial(report, number, settings.images),
-        )
+        doing = f"Preserving others, class picture {number + 1} of {settings.images}"
+        on_step = partial(progress, number, settings.images, doing)
+        image = generator.generate(texts[number % len(texts)], NEGATIVE, number, settings, on_step)
         _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         atomic.write_file(_file(folder, number), data.tobytes())
 

@@ -37,9 +37,8 @@ def enable(unet: Any, strength: Checkpointing) -> None:
 
 
 def _decide(context: object, operation: Any, *arguments: Any, **more: Any) -> CheckpointPolicy:
-    return (
-        CheckpointPolicy.MUST_SAVE if _summed(operation, arguments) >= MIN_SUMMED else CheckpointPolicy.PREFER_RECOMPUTE
-    )
+    stored = _summed(operation, arguments) >= MIN_SUMMED
+    return CheckpointPolicy.MUST_SAVE if stored else CheckpointPolicy.PREFER_RECOMPUTE
 
 
 def _summed(operation: Any, arguments: tuple[Any, ...]) -> int:

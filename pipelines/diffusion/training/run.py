@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pipelines.diffusion.training.dataset import Sample
 from pipelines.diffusion.training.loss import DiffusionLoss
 from pipelines.diffusion.training.sample_images import SampleGenerator
 from pipelines.diffusion.training.step import Dataset, Learner, make_optimizer
-from pipelines.diffusion.training.text_embeddings import TextEmbedder, TrainableTextEmbeddings
+from pipelines.diffusion.training.text_embeddings import TextEmbedder
 from pipelines.diffusion.training.validation import Validator
 from pipelines.settings import TrainSettings
 from portrait.arrays import Image
@@ -170,9 +171,8 @@ def _text_conditioning(run: TrainingRun, validator: Validator | None) -> _TextCo
     encoders = {name: components[name].to(run.device) for _, name in base.family.text_encoders}
     if not (settings.text or settings.token):
         captions = ["", *run.captions(), *class_images.captions(settings.prior, training.class_word)]
-        cached = text_embeddings.cache_text_embeddings(
-            base.family, components, captions + (validator.captions() if validator else [])
-        )
+        captions += validator.captions() if validator else []
+        cached = text_embeddings.cache_text_embeddings(base.family, components, captions)
         encoders.clear()
         components.clear()
         device.release_memory(run.device)
@@ -184,7 +184,7 @@ def _text_conditioning(run: TrainingRun, validator: Validator | None) -> _TextCo
         encoders[name].to(run.device)
         if settings.text:
             lora.add_adapter(encoders[name], lora_rank(run), TEXT_LORA_TARGETS, settings.seed + 1 + number)
-    return _TextConditioning(TrainableTextEmbeddings(base.family, components), encoders, rows)
+    return _TextConditioning(partial(base.family.encode, components), encoders, rows)
 
 
 def _initial_weights(run: TrainingRun) -> lora.Weights:
@@ -206,9 +206,7 @@ def _class_images(run: TrainingRun) -> list[tuple[Image, str]]:
         return []
     folder = class_images.cache_folder(run.cache, run.base_hash, prior, training.class_word, plan.side)
     if class_images.missing_numbers(folder, prior):
-        class_images.generate(
-            folder, _base_generator(run), prior, training.class_word, _report_class_images(run.progress)
-        )
+        class_images.generate(folder, _base_generator(run), prior, training.class_word, run.progress)
         device.release_memory(run.device)
     return class_images.load(folder, prior, training.class_word)
 
@@ -223,7 +221,3 @@ def _base_generator(run: TrainingRun) -> SampleGenerator:
     texts = class_images.captions(settings.prior, run.job.training.class_word)
     cached = text_embeddings.cache_text_embeddings(base.family, components, [class_images.NEGATIVE, *texts])
     return build_generator(run, load_components(base, run.dtype, ["unet"])["unet"].to(run.device), cached)
-
-
-def _report_class_images(progress: Progress) -> Callable[[int, int], None]:
-    return lambda at, of: progress(at, of, f"Preserving others, class picture {at + 1} of {of}")

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -11,7 +11,11 @@ import torch
 from pipelines.diffusion.base.family import Family
 from pipelines.diffusion.base.loading import BaseSource
 from pipelines.diffusion.training.text_embeddings import TextEmbedder
+from pipelines.settings import PriorSettings, ValidationSettings
 from portrait.arrays import Image
+
+SamplingSettings: TypeAlias = PriorSettings | ValidationSettings
+"""Settings with the steps and the guidance of an image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,21 +30,18 @@ class SampleGenerator:
     """Of the square images, pixels."""
 
     def generate(
-        self, prompt: str, negative: str, seed: int, params: "SamplingParams", on_step: Callable[[], None]
+        self, prompt: str, negative: str, seed: int, sampling: SamplingSettings, on_step: Callable[[], None]
     ) -> Image:
         """One square image; `on_step` is called after each sampling step and may raise."""
         with torch.no_grad():
-            positive, unconditional = self.text_embedder([prompt]), self.text_embedder([negative])
             dtype = next(self.pipeline.unet.parameters()).dtype
-            arguments = self.family.prompt_arguments(
-                positive.to(self.device, dtype), unconditional.to(self.device, dtype)
-            )
+            embedded = (self.text_embedder([text]).to(self.device, dtype) for text in (prompt, negative))
             image = self.pipeline(
-                **arguments,
+                **self.family.prompt_arguments(*embedded),
                 width=self.side,
                 height=self.side,
-                num_inference_steps=params.steps,
-                guidance_scale=params.guidance,
+                num_inference_steps=sampling.steps,
+                guidance_scale=sampling.guidance,
                 generator=torch.Generator("cpu").manual_seed(seed),
                 output_type="np",
                 callback_on_step_end=_step_callback(on_step),
@@ -48,22 +49,13 @@ class SampleGenerator:
         return np.asarray((np.nan_to_num(image).clip(0, 1) * 255).round(), np.uint8)
 
 
-@dataclass(frozen=True, slots=True)
-class SamplingParams:
-    """Sampling steps and guidance of an image."""
-
-    steps: int
-    guidance: float
-
-
 def make_generator(
     base: BaseSource, components: Mapping[str, Any], text_embedder: TextEmbedder, device: torch.device, side: int
 ) -> SampleGenerator:
     """A generator from a U-Net, VAE and scheduler; prompts come embedded, so that text encoders need not be loaded."""
     parameters = inspect.signature(base.family.pipeline).parameters.values()
-    missing: dict[str, Any] = {
-        each.name: None for each in parameters if each.default is each.empty and each.name not in components
-    }
+    required = {each.name for each in parameters if each.default is each.empty}
+    missing: dict[str, Any] = dict.fromkeys(required - components.keys())
     if "safety_checker" in missing:
         missing["requires_safety_checker"] = False
     pipeline = base.family.pipeline(**components, **missing)

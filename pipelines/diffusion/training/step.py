@@ -67,7 +67,8 @@ class Learner:
             raise EngineError(
                 "diverged", f"The loss is not a number any more at step {step + 1}. Learn at a lower rate (train.rate)."
             )
-        torch.nn.utils.clip_grad_norm_(self._parameters(), MAX_GRADIENT_NORM)
+        parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return value
@@ -102,9 +103,8 @@ class Learner:
 
     def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Load weights in the form of `get_weights`; raises `UserError` (`wrong_base`)."""
-        lora.set_weights(
-            self.networks(), {name: each for name, each in weights.items() if not name.startswith("token.")}
-        )
+        factors = {name: each for name, each in weights.items() if not name.startswith("token.")}
+        lora.set_weights(self.networks(), factors)
         with torch.no_grad():
             for name, token in self.token_embeddings.items():
                 if f"token.{name}" in weights:
@@ -113,9 +113,6 @@ class Learner:
     def autocast(self) -> AbstractContextManager[Any]:
         """A context that computes in the dtype of the frozen networks."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
-
-    def _parameters(self) -> list[torch.nn.Parameter]:
-        return [each for group in self.optimizer.param_groups for each in group["params"]]
 
     def _noise_samples(self, dataset: Dataset, samples: Sequence[Sample], random: torch.Generator) -> NoisedBatch:
         """Draw everything random in a fixed order on the CPU, so that a seed means the same on every device."""
@@ -145,9 +142,8 @@ class Learner:
             return self.unet(noised, batch.timesteps, embeddings.hidden, added_cond_kwargs=added, return_dict=False)[0]
 
     def _error(self, batch: NoisedBatch, prediction: torch.Tensor) -> torch.Tensor:
-        return self.loss_function(
-            prediction, self.loss_function.target(batch.latents, batch.noise, batch.timesteps), batch.timesteps
-        )
+        target = self.loss_function.target(batch.latents, batch.noise, batch.timesteps)
+        return self.loss_function(prediction, target, batch.timesteps)
 
 
 def make_optimizer(

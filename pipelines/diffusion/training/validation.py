@@ -6,7 +6,7 @@ from functools import partial
 from itertools import combinations
 from typing import TypeAlias
 
-from pipelines.diffusion.training.sample_images import SampleGenerator, SamplingParams, fill_prompts
+from pipelines.diffusion.training.sample_images import SampleGenerator, fill_prompts
 from pipelines.settings import ValidationSettings
 from portrait.arrays import Image, Vector
 from portrait.faces.likeness import distance
@@ -55,9 +55,8 @@ class Validator:
 
     def test(self, generator: SampleGenerator, step: int, report: Callable[[int, int], None]) -> ValidationResult:
         """Measure on the held-out seeds, for the selection of a checkpoint."""
-        return self._generate(
-            generator, step, range(FIRST_TEST_SEED, FIRST_TEST_SEED + self.settings.held_out), report
-        )[0]
+        seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + self.settings.held_out)
+        return self._generate(generator, step, seeds, report)[0]
 
     def captions(self) -> list[str]:
         """Every prompt that will be used, the negative one among them."""
@@ -67,14 +66,13 @@ class Validator:
         self, generator: SampleGenerator, step: int, seeds: range, report: Callable[[int, int], None]
     ) -> tuple[ValidationResult, SampleImages]:
         texts = fill_prompts(self.settings.prompts, who=self.subject)
-        params = SamplingParams(self.settings.steps, self.settings.guidance)
         jobs = [(number, text, seed) for number, text in enumerate(texts) for seed in seeds]
         images = []
         for done, (number, text, seed) in enumerate(jobs):
             report(done, len(jobs))
             # Each prompt has its own noise: the same for all would make the faces alike.
             on_step = partial(report, done, len(jobs))
-            image = generator.generate(text, self.settings.negative, 1000 * seed + number, params, on_step)
+            image = generator.generate(text, self.settings.negative, 1000 * seed + number, self.settings, on_step)
             images.append((text, image))
         return self._measure(step, images), tuple(images)
 

@@ -24,8 +24,3 @@ class Canny:
 def make(settings: Settings, models: ModelStore, engines: Engines) -> Canny:
     """The engine; there is nothing to load."""
     return Canny()
-
-
-def status(settings: Settings, models: ModelStore) -> list[str]:
-    """Always empty: the engine needs no model files."""
-    return []

@@ -27,8 +27,3 @@ class ColorGrid:
 def make(settings: Settings, models: ModelStore, engines: Engines) -> ColorGrid:
     """The engine; there is nothing to load."""
     return ColorGrid()
-
-
-def status(settings: Settings, models: ModelStore) -> list[str]:
-    """Always empty: the engine needs no model files."""
-    return []

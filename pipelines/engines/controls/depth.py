@@ -19,7 +19,7 @@ from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.errors import broken_model
 
-MODEL = "depth_anything"
+MODELS = ("depth_anything",)
 
 
 class DepthAnything:
@@ -48,9 +48,4 @@ class DepthAnything:
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> DepthAnything:
     """Load the network."""
-    return DepthAnything(models.folder(MODEL))
-
-
-def status(settings: Settings, models: ModelStore) -> list[str]:
-    """Missing model files, one sentence each; empty when the engine is ready."""
-    return models.missing(MODEL)
+    return DepthAnything(models.folder(*MODELS))

@@ -25,7 +25,7 @@ from portrait.generation.openpose import JOINTS, NECK, NOSE, Skeleton, draw_skel
 from portrait.ports import FaceFinder
 from portrait.types import Face
 
-MODEL = "pose"
+MODELS = ("pose",)
 DETECTOR_SIZE = Size(224, 224)
 """Input of the detector, pixels; values -1..1."""
 LANDMARK_SIZE = Size(256, 256)
@@ -159,9 +159,8 @@ class OpenPose:
         presence = float(next(each for each in outputs if each.size == 1).ravel()[0])
         if presence < MIN_PRESENCE:
             return None
-        return _Landmarks(
-            transform_points(points[:, :2], invert(frame.matrix_to(LANDMARK_SIZE))), _sigmoid(points[:, 3])
-        )
+        back = invert(frame.matrix_to(LANDMARK_SIZE))
+        return _Landmarks(transform_points(points[:, :2], back), _sigmoid(points[:, 3]))
 
 
 def _search_circles(face: Face, lengths: float) -> list[Circle]:
@@ -267,10 +266,5 @@ def _set_face_joints(joints: NDArray[np.float32], face: Face) -> None:
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> OpenPose:
     """Load both networks; the face finder is loaded with the first picture."""
-    files = (models.file(MODEL, "pose_detection.tflite"), models.file(MODEL, "pose_landmark_full.tflite"))
+    files = [models.file(*MODELS, name) for name in ("pose_detection.tflite", "pose_landmark_full.tflite")]
     return OpenPose(LiteRtNetwork(files[0]), LiteRtNetwork(files[1]), engines.finder)
-
-
-def status(settings: Settings, models: ModelStore) -> list[str]:
-    """Missing model files, one sentence each; empty when the engine is ready."""
-    return models.missing(MODEL)

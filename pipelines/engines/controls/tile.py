@@ -26,8 +26,3 @@ class Tile:
 def make(settings: Settings, models: ModelStore, engines: Engines) -> Tile:
     """The engine; there is nothing to load."""
     return Tile()
-
-
-def status(settings: Settings, models: ModelStore) -> list[str]:
-    """Always empty: the engine needs no model files."""
-    return []

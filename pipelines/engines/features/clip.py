@@ -20,6 +20,7 @@ from portrait.errors import broken_model
 from portrait.metrics import Numbers
 
 MODEL = "clip"
+MODELS = (MODEL,)
 BATCH = 16
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -85,8 +86,3 @@ def make(settings: Settings, models: ModelStore, engines: Engines) -> ClipEncode
     transformers_log.set_verbosity_error()
     transformers_log.disable_progress_bar()
     return ClipEncoder(models.folder(MODEL))
-
-
-def status(settings: Settings, models: ModelStore) -> list[str]:
-    """Missing model files, one sentence each; empty when the engine is ready."""
-    return models.missing(MODEL)

@@ -5,7 +5,7 @@ places: average pools leave padding out of their mean, the last block pools by i
 """
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,12 @@ from portrait.metrics import Numbers
 
 Channels = Callable[[int], int]
 """Published channels to those of this network."""
+Kernel = int | tuple[int, int]
+Branches = Mapping[str, Sequence[tuple[str, int, Kernel]]]
+"""The convolutions of each branch in order: end of name, published channels, kernel; of blocks that shrink the last does."""
 
 MODEL, FILE = "inception", "pt_inception-2015-12-05-6726825d.pth"
+MODELS = (MODEL,)
 SIDE = 299
 CLASSES = 1008
 BATCH = 8
@@ -32,14 +36,12 @@ BATCH = 8
 class BasicConv2d(nn.Module):
     """Convolution, batch norm, ReLU; named as in torchvision."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: int | tuple[int, int], stride: int = 1, pad: bool = True
-    ) -> None:
+    def __init__(self, given: int, out: int, kernel: Kernel, stride: int = 1, pad: bool = True) -> None:
         super().__init__()
         size = (kernel, kernel) if isinstance(kernel, int) else kernel
         padding = (size[0] // 2, size[1] // 2) if pad else 0
-        self.conv = nn.Conv2d(in_channels, out_channels, size, stride, padding, bias=False)
-        self.bn = nn.BatchNorm2d(out_channels, eps=0.001)
+        self.conv = nn.Conv2d(given, out, size, stride, padding, bias=False)
+        self.bn = nn.BatchNorm2d(out, eps=0.001)
 
     def forward(self, picture: Tensor) -> Tensor:
         """N×C×H×W."""
@@ -49,16 +51,17 @@ class BasicConv2d(nn.Module):
 class InceptionBlock(nn.Module):
     """Parallel branches whose outputs are concatenated; each is a row of convolutions, and one pools first."""
 
-    def __init__(self, pool: str) -> None:
+    def __init__(self, in_channels: int, channels: Channels, pool: str, branches: Branches) -> None:
         super().__init__()
         self.pool = pool
-        self.rows: list[tuple[str, ...]] = []
-
-    def branch(self, *convolutions: tuple[str, BasicConv2d]) -> None:
-        """Add a row of named convolutions."""
-        for name, each in convolutions:
-            self.add_module(name, each)
-        self.rows.append(tuple(name for name, _ in convolutions))
+        self.rows = [tuple(f"{name}{end}" for end, _, _ in row) for name, row in branches.items()]
+        for name, row in branches.items():
+            given = in_channels
+            for number, (end, published, kernel) in enumerate(row, 1):
+                shrinks, out = pool == "shrink" and number == len(row), channels(published)
+                self.add_module(f"{name}{end}", BasicConv2d(given, out, kernel, 2 if shrinks else 1, not shrinks))
+                if not end.endswith("a"):  # its `b` takes what it took
+                    given = out
 
     def forward(self, picture: Tensor) -> Tensor:
         """N×C×H×W to N×C'×H'×W', the pooling branch last."""
@@ -135,86 +138,60 @@ class InceptionV3(nn.Module):
 
 def _inception_a(in_channels: int, channels: Channels, pool: int) -> InceptionBlock:
     """Block A, 35×35 pixels."""
-    block = InceptionBlock("mean")
-    block.branch(("branch1x1", BasicConv2d(in_channels, channels(64), 1)))
-    block.branch(
-        ("branch5x5_1", BasicConv2d(in_channels, channels(48), 1)),
-        ("branch5x5_2", BasicConv2d(channels(48), channels(64), 5)),
-    )
-    block.branch(
-        ("branch3x3dbl_1", BasicConv2d(in_channels, channels(64), 1)),
-        ("branch3x3dbl_2", BasicConv2d(channels(64), channels(96), 3)),
-        ("branch3x3dbl_3", BasicConv2d(channels(96), channels(96), 3)),
-    )
-    block.branch(("branch_pool", BasicConv2d(in_channels, channels(pool), 1)))
-    return block
+    branches: Branches = {
+        "branch1x1": [("", 64, 1)],
+        "branch5x5": [("_1", 48, 1), ("_2", 64, 5)],
+        "branch3x3dbl": [("_1", 64, 1), ("_2", 96, 3), ("_3", 96, 3)],
+        "branch_pool": [("", pool, 1)],
+    }
+    return InceptionBlock(in_channels, channels, "mean", branches)
 
 
 def _inception_b(in_channels: int, channels: Channels) -> InceptionBlock:
     """Block B, 35×35 to 17×17 pixels."""
-    block = InceptionBlock("shrink")
-    block.branch(("branch3x3", BasicConv2d(in_channels, channels(384), 3, 2, pad=False)))
-    block.branch(
-        ("branch3x3dbl_1", BasicConv2d(in_channels, channels(64), 1)),
-        ("branch3x3dbl_2", BasicConv2d(channels(64), channels(96), 3)),
-        ("branch3x3dbl_3", BasicConv2d(channels(96), channels(96), 3, 2, pad=False)),
-    )
-    return block
+    branches: Branches = {
+        "branch3x3": [("", 384, 3)],
+        "branch3x3dbl": [("_1", 64, 1), ("_2", 96, 3), ("_3", 96, 3)],
+    }
+    return InceptionBlock(in_channels, channels, "shrink", branches)
 
 
-def _inception_c(in_channels: int, channels: Channels, narrow: int) -> InceptionBlock:
+def _inception_c(in_channels: int, channels: Channels, thin: int) -> InceptionBlock:
     """Block C, 17×17 pixels, by rows and columns of seven."""
-    block, thin, full = InceptionBlock("mean"), channels(narrow), channels(192)
-    block.branch(("branch1x1", BasicConv2d(in_channels, full, 1)))
-    block.branch(
-        ("branch7x7_1", BasicConv2d(in_channels, thin, 1)),
-        ("branch7x7_2", BasicConv2d(thin, thin, (1, 7))),
-        ("branch7x7_3", BasicConv2d(thin, full, (7, 1))),
-    )
-    block.branch(
-        ("branch7x7dbl_1", BasicConv2d(in_channels, thin, 1)),
-        ("branch7x7dbl_2", BasicConv2d(thin, thin, (7, 1))),
-        ("branch7x7dbl_3", BasicConv2d(thin, thin, (1, 7))),
-        ("branch7x7dbl_4", BasicConv2d(thin, thin, (7, 1))),
-        ("branch7x7dbl_5", BasicConv2d(thin, full, (1, 7))),
-    )
-    block.branch(("branch_pool", BasicConv2d(in_channels, full, 1)))
-    return block
+    wide, tall = (1, 7), (7, 1)
+    branches: Branches = {
+        "branch1x1": [("", 192, 1)],
+        "branch7x7": [("_1", thin, 1), ("_2", thin, wide), ("_3", 192, tall)],
+        "branch7x7dbl": [
+            ("_1", thin, 1),
+            ("_2", thin, tall),
+            ("_3", thin, wide),
+            ("_4", thin, tall),
+            ("_5", 192, wide),
+        ],
+        "branch_pool": [("", 192, 1)],
+    }
+    return InceptionBlock(in_channels, channels, "mean", branches)
 
 
 def _inception_d(in_channels: int, channels: Channels) -> InceptionBlock:
     """Block D, 17×17 to 8×8 pixels."""
-    block, full = InceptionBlock("shrink"), channels(192)
-    block.branch(
-        ("branch3x3_1", BasicConv2d(in_channels, full, 1)),
-        ("branch3x3_2", BasicConv2d(full, channels(320), 3, 2, pad=False)),
-    )
-    block.branch(
-        ("branch7x7x3_1", BasicConv2d(in_channels, full, 1)),
-        ("branch7x7x3_2", BasicConv2d(full, full, (1, 7))),
-        ("branch7x7x3_3", BasicConv2d(full, full, (7, 1))),
-        ("branch7x7x3_4", BasicConv2d(full, full, 3, 2, pad=False)),
-    )
-    return block
+    branches: Branches = {
+        "branch3x3": [("_1", 192, 1), ("_2", 320, 3)],
+        "branch7x7x3": [("_1", 192, 1), ("_2", 192, (1, 7)), ("_3", 192, (7, 1)), ("_4", 192, 3)],
+    }
+    return InceptionBlock(in_channels, channels, "shrink", branches)
 
 
 def _inception_e(in_channels: int, channels: Channels, pool: str) -> InceptionBlock:
     """Block E, 8×8 pixels."""
-    block, full = InceptionBlock(pool), channels(384)
-    block.branch(("branch1x1", BasicConv2d(in_channels, channels(320), 1)))
-    block.branch(
-        ("branch3x3_1", BasicConv2d(in_channels, full, 1)),
-        ("branch3x3_2a", BasicConv2d(full, full, (1, 3))),
-        ("branch3x3_2b", BasicConv2d(full, full, (3, 1))),
-    )
-    block.branch(
-        ("branch3x3dbl_1", BasicConv2d(in_channels, channels(448), 1)),
-        ("branch3x3dbl_2", BasicConv2d(channels(448), full, 3)),
-        ("branch3x3dbl_3a", BasicConv2d(full, full, (1, 3))),
-        ("branch3x3dbl_3b", BasicConv2d(full, full, (3, 1))),
-    )
-    block.branch(("branch_pool", BasicConv2d(in_channels, channels(192), 1)))
-    return block
+    branches: Branches = {
+        "branch1x1": [("", 320, 1)],
+        "branch3x3": [("_1", 384, 1), ("_2a", 384, (1, 3)), ("_2b", 384, (3, 1))],
+        "branch3x3dbl": [("_1", 448, 1), ("_2", 384, 3), ("_3a", 384, (1, 3)), ("_3b", 384, (3, 1))],
+        "branch_pool": [("", 192, 1)],
+    }
+    return InceptionBlock(in_channels, channels, pool, branches)
 
 
 class InceptionClassifier:
@@ -260,8 +237,3 @@ def load_weights(path: Path) -> InceptionV3:
 def make(settings: Settings, models: ModelStore, engines: Engines) -> InceptionClassifier:
     """Load the network."""
     return InceptionClassifier(load_weights(models.file(MODEL, FILE)))
-
-
-def status(settings: Settings, models: ModelStore) -> list[str]:
-    """Missing model files, one sentence each; empty when the engine is ready."""
-    return models.missing(MODEL)

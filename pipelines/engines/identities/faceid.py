@@ -5,6 +5,7 @@ It takes normalised embeddings of InsightFace's buffalo_l, the mean of the best 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +81,10 @@ class FaceId:
         file = self._file(lease.family.name)
         guided = pipeline_call.uses_guidance(parameters)
         references = self._embedder.embed_references(person, 1 if self._variant.plus else 3)
-        layer = lease.load_ip_adapter(
-            name, lambda: _without_lora(checkpoint_files.load_checkpoint(file, GROUPS)), scale
-        )
+        load = partial(checkpoint_files.load_checkpoint, file, GROUPS)
+        layer = lease.load_ip_adapter(name, lambda: _without_lora(load()), scale)
         processors = list(lease.loaded.pipeline.unet.attn_processors)
-        lease.load_lora(
-            name, lambda: _lora(checkpoint_files.load_checkpoint(file, GROUPS)["ip_adapter"], processors), 1.0
-        )
+        lease.load_lora(name, lambda: _lora(load()["ip_adapter"], processors), 1.0)
         if self._variant.plus:
             layer.shortcut = True
             layer.clip_embeds = self._clip_embeds(lease, references[0], guided)
@@ -98,11 +96,7 @@ class FaceId:
         """CLIP's patch embeddings of the head, batch×1×patches×width; preceded by those of a zero image when guided."""
         if self._clip_folder is None:
             raise RuntimeError("FaceID Plus needs a CLIP vision encoder")
-        folder = self._clip_folder()
-        network = lease.get_or_load(
-            "clip vision",
-            lambda: checkpoint_files.load_network(CLIPVisionModelWithProjection, folder, lease.dtype, lease.device),
-        )
+        network = lease.load_network("clip vision", CLIPVisionModelWithProjection, self._clip_folder())
         pixels = clip_vision.preprocess([clip_vision.crop_head(reference)]).to(lease.device, lease.dtype)
         batch = torch.cat([torch.zeros_like(pixels), pixels]) if guided else pixels
         with torch.no_grad():

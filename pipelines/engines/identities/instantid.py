@@ -26,6 +26,7 @@ from portrait.types import Face, Identity
 
 MODEL = "instantid"
 SPACE = "antelopev2"
+MODELS = (MODEL, SPACE)
 ADAPTER, NETWORK = 0.8, 0.8
 """The published defaults."""
 LIMBS = ((0, 2), (1, 2), (3, 2), (4, 2))
@@ -51,10 +52,6 @@ class IdentityNet(ControlNetModel):
             raise RuntimeError("the face tokens were not set")
         return super().forward(sample, timestep, match_batch(self.tokens, sample.shape[0]), *rest, **more)
 
-    def clear(self) -> None:
-        """Forget the face tokens."""
-        self.tokens = None
-
 
 class InstantId:
     """Conditions on the face of the best reference; one photo is enough."""
@@ -69,7 +66,7 @@ class InstantId:
     def check(self, person: Identity, base: BaseSource) -> None:
         """Raise what keeps the person from being drawn on this base; see `portrait.ports.IdentityAdapter`."""
         require_family(base, "sdxl", "InstantID")
-        checkpoint_files.load_checkpoint(self._folder / "ip-adapter.bin", ("image_proj", "ip_adapter"))
+        self._load_adapter()
         self._embedder.best_face(person)
 
     def prepare(self, lease: Lease, person: Identity, parameters: GenerationParameters) -> Conditioning:
@@ -77,19 +74,10 @@ class InstantId:
         face = self._embedder.best_face(person)
         technique = parameters.options
         scales = (strength_of(technique, "instantid", ADAPTER), strength_of(technique, "identitynet", NETWORK))
-        layer = lease.load_ip_adapter(
-            MODEL,
-            lambda: checkpoint_files.load_checkpoint(self._folder / "ip-adapter.bin", ("image_proj", "ip_adapter")),
-            scales[0],
-        )
-        network = lease.get_or_load(
-            "identitynet",
-            lambda: checkpoint_files.load_network(
-                IdentityNet, self._folder / "ControlNetModel", lease.dtype, lease.device
-            ),
-        )
+        layer = lease.load_ip_adapter(MODEL, self._load_adapter, scales[0])
+        network = lease.load_network("identitynet", IdentityNet, self._folder / "ControlNetModel")
         embeds = pipeline_call.face_embeds(face.embeddings[SPACE], lease, pipeline_call.uses_guidance(parameters))
-        lease.add_cleanup(network.clear)
+        lease.add_cleanup(setattr, network, "tokens", None)
         with torch.no_grad():
             network.tokens = layer(embeds[:, 0])
         points = technique.landmarks if technique.landmarks is not None else default_landmarks(face, parameters.size)
@@ -98,6 +86,9 @@ class InstantId:
             controlnets=[ControlNetUnit(network, draw_landmarks(points, parameters.size), scales[1])],
             facts={"instantid": {"adapter": scales[0], "network": scales[1]}},
         )
+
+    def _load_adapter(self) -> dict[str, Any]:
+        return checkpoint_files.load_checkpoint(self._folder / "ip-adapter.bin", ("image_proj", "ip_adapter"))
 
 
 def draw_landmarks(points: Points, size: Size) -> Image:
@@ -129,8 +120,3 @@ def make(settings: Settings, models: ModelStore, engines: Engines) -> InstantId:
     folder = models.folder(MODEL)
     models.folder(SPACE)
     return InstantId(folder, ReferenceEmbedder(SPACE, engines.lazy_embedder(SPACE)))
-
-
-def status(settings: Settings, models: ModelStore) -> list[str]:
-    """What is still missing."""
-    return [*models.missing(MODEL), *models.missing(SPACE)]

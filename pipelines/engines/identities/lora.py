@@ -44,8 +44,3 @@ class Lora:
 def make(settings: Settings, models: ModelStore, engines: Engines) -> Lora:
     """The adapter; each person has their own files."""
     return Lora()
-
-
-def status(settings: Settings, models: ModelStore) -> list[str]:
-    """Nothing is missing."""
-    return []

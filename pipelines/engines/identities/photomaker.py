@@ -44,6 +44,7 @@ class Version:
 
 
 V1 = Version("photomaker", "photomaker", "photomaker-v1.bin")
+MODELS = (V1.model,)
 
 
 class PhotoMaker:
@@ -66,9 +67,7 @@ class PhotoMaker:
         """Load its LoRA, and merge the photos into the text embeddings from a certain step on."""
         share = strength_of(parameters.options, self._version.name, START_MERGE)
         start = min(int(share * parameters.steps_done), LATEST_MERGE)
-        lease.load_lora(
-            self._version.name, lambda: checkpoint_files.load_checkpoint(self._file, GROUPS)["lora_weights"], 1.0
-        )
+        lease.load_lora(self._version.name, lambda: self._load("lora_weights"), 1.0)
         encoder = lease.get_or_load(f"id encoder {self._version.name}", lambda: self._encoder(lease))
         photos = self._photos(person)
         with torch.no_grad():
@@ -89,31 +88,30 @@ class PhotoMaker:
             raise UserError("no_reference", "None of this person's photos shows their face well enough to draw from.")
         return list(person.references[:PHOTOS])
 
+    def _load(self, group: str) -> dict[str, torch.Tensor]:
+        return checkpoint_files.load_checkpoint(self._file, GROUPS)[group]
+
     def _encoder(self, lease: Lease) -> Any:
         try:
-            network, weights = photomaker.build_id_encoder(
-                checkpoint_files.load_checkpoint(self._file, GROUPS)["id_encoder"]
-            )
+            network, weights = photomaker.build_id_encoder(self._load("id_encoder"))
         except KeyError as error:
             raise broken_model(self._file, f"it has no {error.args[0]}") from error
         loaded = checkpoint_files.load_state_dict(network, weights, self._file)
         return loaded.requires_grad_(False).eval().to(lease.device, lease.dtype)
 
     def _merge_photos(
-        self, lease: Lease, encoder: photomaker.PhotoMerger, photos: list[Reference], prompt: str
+        self, lease: Lease, encoder: photomaker.PhotoMakerIdEncoder, photos: list[Reference], prompt: str
     ) -> TextEmbeddings:
         """The prompt's embeddings with the class word repeated and replaced by the photos."""
         hidden, pooled, indices = [], None, torch.zeros(0)
+        times = len(photos) * encoder.tokens_per_photo
         for tokenizer_name, name in lease.family.text_encoders:
-            ids, indices = _repeat_class_word(
-                lease.components[tokenizer_name], prompt, len(photos) * encoder.tokens_per_photo
-            )
+            ids, indices = _repeat_class_word(lease.components[tokenizer_name], prompt, times)
             output = lease.components[name](ids.to(lease.device), output_hidden_states=True)
             hidden.append(output.hidden_states[-2])
             pooled = output[0]
-        pixels = clip_vision.preprocess([clip_vision.crop_head(photo) for photo in photos]).to(
-            lease.device, lease.dtype
-        )
+        heads = [clip_vision.crop_head(photo) for photo in photos]
+        pixels = clip_vision.preprocess(heads).to(lease.device, lease.dtype)
         faces = None
         if self._version.space:
             vectors = [torch.from_numpy(photo.face.embeddings[self._version.space]) for photo in photos]
@@ -156,8 +154,3 @@ def _merge_callback(embeddings: TextEmbeddings, start: int, guided: bool) -> Cal
 def make(settings: Settings, models: ModelStore, engines: Engines) -> PhotoMaker:
     """PhotoMaker V1; the networks are loaded with the first portrait."""
     return PhotoMaker(V1, models.file(V1.model, V1.file), None)
-
-
-def status(settings: Settings, models: ModelStore) -> list[str]:
-    """What is still missing."""
-    return models.missing(V1.model)

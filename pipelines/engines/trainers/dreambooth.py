@@ -114,10 +114,9 @@ class Dreambooth:
     ) -> TrainingResult:
         """Write the files of the selected weights to the work folder, and describe the run."""
         base, work_dir = training.base, training.job.work_dir
-        weights = {name: each for name, each in selection.weights.items() if not name.startswith("token.")}
-        rows = {
-            name.removeprefix("token."): each for name, each in selection.weights.items() if name.startswith("token.")
-        }
+        selected = selection.weights.items()
+        weights = {name: each for name, each in selected if not name.startswith("token.")}
+        rows = {name.removeprefix("token."): each for name, each in selected if name.startswith("token.")}
         unet = {name: base.config("unet")[name] for name in ("layers_per_block", "up_block_types")}
         files = _write_loras(weights, base.family, unet, training.trigger, work_dir) if weights else (None, None)
         tokens = work_dir / "tokens.safetensors"
@@ -164,11 +163,6 @@ def make(settings: Settings, models: ModelStore, engines: Engines) -> Dreambooth
     return Dreambooth(lambda name: find_base(name, settings, models), engines.finder, settings.train, cache)
 
 
-def status(settings: Settings, models: ModelStore) -> list[str]:
-    """Nothing is missing: it needs only its libraries, and each job names its base."""
-    return []
-
-
 def _plan(base: BaseSource, job: TrainingJob, settings: TrainSettings) -> TrainingPlan:
     """Size, batch, memory and time of a job on this machine."""
     crops = job.training.crops
@@ -204,10 +198,9 @@ def _choose_batch(
     batches = [settings.batch] if settings.batch else list(BATCHES) if device_type == "cuda" else [1]
     modes = ("off", "light", "full") if settings.checkpointing == "auto" else (settings.checkpointing,)
     twice = 2 if settings.prior.weight else 1
-    options: list[tuple[int, Checkpointing]] = [(batch, mode) for mode in modes for batch in batches]
-    return next(
-        (each for each in options if cost.peak_bytes(each[0] * twice, each[1]) <= MEMORY_SHARE * free), options[-1]
-    )
+    plans: list[tuple[int, Checkpointing]] = [(batch, mode) for mode in modes for batch in batches]
+    fitting = (plan for plan in plans if cost.peak_bytes(plan[0] * twice, plan[1]) <= MEMORY_SHARE * free)
+    return next(fitting, plans[-1])
 
 
 def _write_loras(

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from fastapi import APIRouter
 
@@ -14,7 +14,6 @@ from tasks.api.context import AppContext, CallerDep, ContextDep, PathId
 from tasks.api.problems import problem_responses
 from tasks.api.routes.styles import missing_by_ability
 from tasks.ledger.rows import IdentityRow
-from tasks.styles.available import AvailableStyles
 from templates.schema import StyleFile
 from templates.traits import prompt_traits
 
@@ -38,11 +37,9 @@ class Choice:
 @router.get("/styles/{id}/traits", responses=problem_responses(401, 404, 422))
 def list_style_traits(id: PathId, context: ContextDep, _: CallerDep) -> schemas.Page[schemas.Trait]:
     """The traits that the prompt of a style has placeholders for; none for styles without a prompt."""
-    traits = prompt_traits(AvailableStyles(context.ledger, context.files).find(id).style)
-    items = [
-        schemas.Trait(name=name, default=trait.default, choices=list(trait.choices)) for name, trait in traits.items()
-    ]
-    return schemas.Page(items=items, next=None)
+    traits = prompt_traits(context.styles.find(id).style)
+    items = [schemas.Trait.model_validate({"name": name, **trait.model_dump()}) for name, trait in traits.items()]
+    return schemas.Page(items=items)
 
 
 def complete(
@@ -63,19 +60,12 @@ def complete(
         params["identities"] = {"1": chosen.lora.id}
     given = options.model_dump(exclude_defaults=True)
     params["technique"] = {**given, "base": chosen.base, "identities": list(chosen.identities)}
-    needs = (
-        f"base:{chosen.base}:{adapter}"
-        for adapter in (*chosen.identities, *_preset_abilities(options), *_control_abilities(kinds))
-    )
-    return frozenset({"draw:text", *needs})
+    words = (*chosen.identities, *_preset_abilities(options), *_control_abilities(kinds))
+    return frozenset({"draw:text", *(f"base:{chosen.base}:{word}" for word in words)})
 
 
 def complete_each(
-    context: AppContext,
-    owner: str,
-    request: schemas.GenerationRequest,
-    style: StyleFile | None,
-    params: dict[str, object],
+    context: AppContext, owner: str, request: schemas.GenerationRequest, style: StyleFile | None, params: dict[str, Any]
 ) -> frozenset[str]:
     """Choose what was left open for people drawn into a template: each by their LoRA, or by an adapter.
 
@@ -94,7 +84,7 @@ def complete_each(
         each = _choose(context, options.model_copy(update={"identities": identities}), style, rows, missing)
         _check_choice(context, style, each)
         chosen.append(each)
-        drawn[place] = each.lora.id if each.lora is not None else dict(cast(Any, params["identities"]))[place]
+        drawn[place] = each.lora.id if each.lora is not None else params["identities"][place]
     params["identities"] = drawn
     bases = sorted({each.base for each in chosen})
     adapters = list(dict.fromkeys(adapter for each in chosen for adapter in each.identities))
@@ -104,7 +94,7 @@ def complete_each(
         f"base:{each.base}:{adapter}" for each in chosen for adapter in (*each.identities, *_preset_abilities(options))
     }
     for base in bases:
-        kinds = _needed_controls(style, options, model_requirements.family_of(context.installation.flows, base))
+        kinds = _needed_controls(style, options, _family_of(context, base))
         words |= {f"base:{base}:{word}" for word in _control_abilities(kinds)}
     return frozenset({"draw:inpaint", *words})
 
@@ -115,9 +105,8 @@ def check_base(context: AppContext, base: str) -> None:
     known = {word[1] for word in words if word[0] in ("base", "train") and len(word) > 1}
     known |= {*model_requirements.FAST_MODELS, *context.installation.flows.bases}
     if base not in known:
-        raise UserError(
-            "bad_technique", f"There is no base model {base!r} here. Choose one of: {', '.join(sorted(known))}."
-        )
+        choices = ", ".join(sorted(known))
+        raise UserError("bad_technique", f"There is no base model {base!r} here. Choose one of: {choices}.")
 
 
 def check_traits(style: StyleFile, values: Mapping[str, str]) -> None:
@@ -162,7 +151,7 @@ def _needed_controls(style: StyleFile | None, options: schemas.GenerationOptions
 
 def _check_controls(context: AppContext, base: str, kinds: Collection[str]) -> None:
     """Raise `UserError` (`bad_technique`) for a control without a ControlNet for the family of the base."""
-    family = model_requirements.family_of(context.installation.flows, base)
+    family = _family_of(context, base)
     for kind in sorted(kinds):
         if not model_requirements.supports_control(kind, family):
             raise UserError("bad_technique", model_requirements.unsupported_control_message(kind, family))
@@ -185,9 +174,7 @@ def _choose(
         lora_bases = [row.base for row in rows] if not named or "lora" in named else []
         ready = sorted(word.split(":")[1] for word, lines in missing.items() if word.startswith("base:") and not lines)
         bases = list(dict.fromkeys([*lora_bases, draw.base, *ready]))
-        bases = [
-            base for base in bases if _suits(style, model_requirements.family_of(context.installation.flows, base))
-        ] or bases
+        bases = [base for base in bases if _suits(style, _family_of(context, base))] or bases
     choices = [_choose_on(base, named, rows, missing) for base in bases]
     for each in choices:
         if each.identities and all(missing.get(f"base:{each.base}:{adapter}") == [] for adapter in each.identities):
@@ -200,13 +187,13 @@ def _choose_on(
 ) -> Choice:
     """The requested adapters on a base; where none, the person's LoRA, else the best adapter that a live worker has."""
     lora = next((row for row in rows if row.base == base), None)
-    usual = (
-        ["lora"]
-        if lora
-        else [adapter for adapter in PREFERRED_ADAPTERS if missing.get(f"base:{base}:{adapter}") == []][:1]
-    )
-    adapters = tuple(dict.fromkeys(named or usual))
+    ready = [adapter for adapter in PREFERRED_ADAPTERS if missing.get(f"base:{base}:{adapter}") == []]
+    adapters = tuple(dict.fromkeys(named or (["lora"] if lora else ready[:1])))
     return Choice(base, adapters, lora if "lora" in adapters else None)
+
+
+def _family_of(context: AppContext, base: str) -> str:
+    return model_requirements.family_of(context.installation.flows, base)
 
 
 def _suits(style: StyleFile | None, family: str) -> bool:
@@ -216,7 +203,7 @@ def _suits(style: StyleFile | None, family: str) -> bool:
 
 def _check_choice(context: AppContext, style: StyleFile | None, chosen: Choice) -> None:
     """Raise what would keep the worker from drawing, as far as it is known without loading the base."""
-    family = model_requirements.family_of(context.installation.flows, chosen.base)
+    family = _family_of(context, chosen.base)
     if style is not None and not _suits(style, family):
         sentence = f"The style {style.id} is for {', '.join(style.families)}; {chosen.base} is {family}."
         raise UserError("wrong_family", sentence)

@@ -19,9 +19,8 @@ from tasks.api.context import (
     AuthenticatedRoute,
     CallerDep,
     ContextDep,
-    Cursor,
     IdempotencyDep,
-    Limit,
+    PagingDep,
     PathId,
     created,
 )
@@ -33,7 +32,6 @@ from tasks.ledger.database import new_id
 from tasks.ledger.jobs import QueueStatus
 from tasks.ledger.rows import EventRow
 from tasks.queue import broker
-from tasks.styles.available import AvailableStyles
 from templates.schema import StyleFile
 
 router = APIRouter(tags=["jobs"], route_class=AuthenticatedRoute)
@@ -61,7 +59,8 @@ def create_training(
         if not photos:
             raise UserError("no_photos", "This person has no photos yet. Add some first.")
         if body.base is None:
-            job = _new_job(context, caller.owner, "prepare", {"person": body.person}, len(photos))
+            needs = required_abilities("prepare")
+            job = _new_job(context, caller.owner, "prepare", {"person": body.person}, len(photos), needs)
         else:
             job = _training_job(context, caller.owner, body)
         return accepted(context, context.enqueue(job, {"1": body.person}))
@@ -76,10 +75,9 @@ def create_generation(
     """Queue portraits of one style, or in an uploaded picture."""
 
     def enqueue() -> Response:
+        identities = {place: _newest_identity(context, caller.owner, person) for place, person in body.people.items()}
         params = {
-            "identities": {
-                place: _newest_identity(context, caller.owner, person) for place, person in body.people.items()
-            },
+            "identities": identities,
             "people": dict(body.people),
             "count": body.count,
             "seed": body.seed,
@@ -110,13 +108,12 @@ def create_generation(
 def list_jobs(
     context: ContextDep,
     caller: CallerDep,
+    paging: PagingDep,
     state: Annotated[list[schemas.State] | None, Query()] = None,
-    kind: Annotated[schemas.JobKind | None, Query()] = None,
-    cursor: Cursor = None,
-    limit: Limit = 50,
+    kind: schemas.JobKind | None = None,
 ) -> schemas.Page[schemas.Job]:
     """The caller's jobs, the newest first."""
-    page = context.ledger.jobs.list(caller.owner, state or (), kind or "", cursor, limit)
+    page = context.ledger.jobs.list(caller.owner, state or (), kind or "", paging.cursor, paging.limit)
     return schemas.Page(items=[job_response(context, job) for job in page.items], next=page.next)
 
 
@@ -207,13 +204,9 @@ def _read_update(context: AppContext, owner: str, id: str, after: int, standing:
         return _Update(job, events, None)
     status = context.ledger.jobs.queue_status(job, context.now())
     seconds = None if status.seconds is None else round(status.seconds)
-    standing_data = {
-        "state": job.state,
-        "place": status.place,
-        "seconds_left": seconds,
-        "missing": _missing(context, status),
-    }
-    return _Update(job, events, standing_data)
+    missing = _missing(context, status)
+    place = {"state": job.state, "place": status.place, "seconds_left": seconds, "missing": missing}
+    return _Update(job, events, place)
 
 
 async def _events(context: AppContext, owner: str, id: str, after: int, request: Request) -> AsyncIterator[bytes]:
@@ -230,9 +223,8 @@ async def _events(context: AppContext, owner: str, id: str, after: int, request:
             return  # the job was erased
         for each in update.events:
             after, idle = each.id, 0.0
-            yield format_sse_event(
-                data_str=serializers.serialize_event(each).model_dump_json(), event=each.kind, id=str(each.id)
-            )
+            data = serializers.serialize_event(each).model_dump_json()
+            yield format_sse_event(data_str=data, event=each.kind, id=str(each.id))
         if update.job.done and not update.events:
             return
         if update.standing is not None:
@@ -250,16 +242,10 @@ async def _events(context: AppContext, owner: str, id: str, after: int, request:
 
 
 def _new_job(
-    context: AppContext,
-    owner: str,
-    kind: str,
-    params: dict[str, object],
-    units: int,
-    needs: frozenset[str] | None = None,
+    context: AppContext, owner: str, kind: str, params: dict[str, object], units: int, needs: frozenset[str]
 ) -> Job:
     now = context.now()
-    able = required_abilities(kind) if needs is None else needs
-    return Job(new_id("job", now), owner, kind, "cpu", params, now, needs=able, units=units)
+    return Job(new_id("job", now), owner, kind, "cpu", params, now, needs=needs, units=units)
 
 
 def _training_job(context: AppContext, owner: str, body: schemas.TrainingRequest) -> Job:
@@ -268,15 +254,10 @@ def _training_job(context: AppContext, owner: str, body: schemas.TrainingRequest
     identities = context.ledger.people.identities(owner, body.person)
     if not identities:
         raise UserError("not_prepared", "The photos are not judged yet. Ask for a training without a base first.")
-    params = {
-        "person": body.person,
-        "training_set": identities[0].training_set,
-        "base": body.base,
-        "steps": body.steps,
-    }
-    now = context.now()
-    needs = frozenset({f"train:{body.base}"})
-    return Job(new_id("job", now), owner, "train", "gpu.train", params, now, needs=needs, units=body.steps or 800)
+    trained = {"person": body.person, "training_set": identities[0].training_set}
+    params = {**trained, "base": body.base, "steps": body.steps}
+    needs = required_abilities("train", base=body.base or "")
+    return replace(_new_job(context, owner, "train", params, body.steps or 800, needs), queue="gpu.train")
 
 
 def _newest_identity(context: AppContext, owner: str, person: str) -> str:
@@ -301,7 +282,7 @@ def _resolve_style(
         params["template"] = template.id
         kind, faces = "template", None if template.faces is None else len(template.faces)
     else:
-        style = AvailableStyles(context.ledger, context.files).find(body.style or "").style
+        style = context.styles.find(body.style or "").style
         params |= {"style": style.id, "version": style.version}
         if style.kind == "idphoto" and body.size is not None:
             raise UserError("bad_size", "An ID photo has the size of its rule. Leave the size out.")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Response
@@ -24,6 +25,7 @@ router = APIRouter(prefix="/me", tags=["me"])
 def get_me(context: ContextDep, caller: CallerDep) -> schemas.Me:
     """The caller, with quotas and their use."""
     quotas, store = context.tasks.quotas, context.ledger
+    today = store.jobs.count_portraits_today(caller.owner, context.now())
     return schemas.Me(
         owner=caller.owner,
         role=caller.role,
@@ -31,9 +33,7 @@ def get_me(context: ContextDep, caller: CallerDep) -> schemas.Me:
         people=schemas.QuotaUse(used=store.people.count(caller.owner), most=quotas.people),
         photos_a_day=quotas.photos_a_day,
         photos_of_a_person=quotas.photos,
-        portraits_today=schemas.QuotaUse(
-            used=store.jobs.count_portraits_today(caller.owner, context.now()), most=quotas.portraits_a_day
-        ),
+        portraits_today=schemas.QuotaUse(used=today, most=quotas.portraits_a_day),
         retention_days=context.tasks.retention_days,
     )
 
@@ -50,21 +50,11 @@ def erase_me(context: ContextDep, caller: CallerDep) -> schemas.Erased:
     """Erase every person, photo, portrait and picture of the caller; returns the ids. Keys and webhooks stay."""
     now, owner = context.now(), caller.owner
     erased = context.ledger.people.erase_owner(owner, now)
-    templates = [
-        context.ledger.templates.delete(owner, row.id, now) for row in _all_pages(context.ledger.templates.list, owner)
-    ]
-    alone = [
-        context.ledger.portraits.delete(owner, row.id, now) for row in _all_pages(context.ledger.portraits.list, owner)
-    ]
-    files = context.files.erase_owner(owner)
-    return schemas.Erased(
-        people=list(erased.people),
-        selfies=list(erased.selfies),
-        portraits=[*erased.portraits, *(row.id for row in alone)],
-        templates=[row.id for row in templates],
-        jobs=list(erased.jobs),
-        files=files,
-    )
+    templates, portraits = context.ledger.templates, context.ledger.portraits
+    pictures = [templates.delete(owner, row.id, now).id for row in _all_pages(templates.list, owner)]
+    alone = [portraits.delete(owner, row.id, now).id for row in _all_pages(portraits.list, owner)]
+    more = {"templates": pictures, "portraits": [*erased.portraits, *alone], "files": context.files.erase_owner(owner)}
+    return schemas.Erased.model_validate({**asdict(erased), **more})
 
 
 def _zip(context: AppContext, owner: str) -> Iterator[bytes]:
@@ -86,23 +76,21 @@ def _zip(context: AppContext, owner: str) -> Iterator[bytes]:
         "templates": [asdict(each) for each in templates],
     }
     archive.add(json.dumps(records, ensure_ascii=False, indent=1), "records.json")
+
+    def add(path: Path, name: str) -> None:
+        if path.exists():
+            archive.add_path(str(path), name)
+
     for person in records["people"]:
-        for selfie in person["selfies"]:
-            path = files.selfie(owner, person["id"], selfie["id"])
-            if path.is_file():
-                archive.add_path(str(path), f"photos/{person['id']}/{selfie['id']}.{selfie['format'].lower()}")
-        for identity in person["identities"]:
-            folder = files.identity(owner, person["id"], identity["id"])
-            if folder.is_dir():
-                archive.add_path(str(folder), f"learned/{person['id']}/{identity['id']}")
-    for template in templates:
-        path = files.template(owner, template.id)
-        if path.is_file():
-            archive.add_path(str(path), f"pictures/{template.id}.{template.format.lower()}")
+        id = person["id"]
+        for each in person["selfies"]:
+            add(files.selfie(owner, id, each["id"]), f"photos/{id}/{each['id']}.{each['format'].lower()}")
+        for each in person["identities"]:
+            add(files.identity(owner, id, each["id"]), f"learned/{id}/{each['id']}")
+    for each in templates:
+        add(files.template(owner, each.id), f"pictures/{each.id}.{each.format.lower()}")
     for row in portraits:
-        path = files.portrait(owner, row.job, row.file)
-        if path.is_file():
-            archive.add_path(str(path), f"portraits/{schemas.Portrait.model_validate(row).file_name}")
+        add(files.portrait(owner, row.job, row.file), f"portraits/{schemas.Portrait.model_validate(row).file_name}")
     yield from archive
 
 

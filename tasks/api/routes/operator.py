@@ -1,5 +1,6 @@
 """Routes of operators: jobs of all owners, queues, workers, models, statistics."""
 
+from dataclasses import asdict
 from statistics import median
 from typing import Annotated
 
@@ -7,7 +8,8 @@ from fastapi import APIRouter, Query
 
 from pipelines.model_store.store import ModelStore
 from tasks import schemas
-from tasks.api.context import AppContext, ContextDep, Cursor, Limit, OperatorDep, PathId
+from tasks.api import serializers
+from tasks.api.context import AppContext, ContextDep, OperatorDep, PagingDep, PathId
 from tasks.api.problems import problem_responses
 from tasks.api.routes.jobs import job_response
 from tasks.jobs import DAY, Job
@@ -21,13 +23,12 @@ router = APIRouter(prefix="/operator", tags=["operator"])
 def list_all_jobs(
     context: ContextDep,
     _: OperatorDep,
+    paging: PagingDep,
     state: Annotated[list[schemas.State] | None, Query()] = None,
-    kind: Annotated[schemas.JobKind | None, Query()] = None,
-    cursor: Cursor = None,
-    limit: Limit = 50,
+    kind: schemas.JobKind | None = None,
 ) -> schemas.Page[schemas.Job]:
     """Jobs of all owners, the newest first."""
-    page = context.ledger.jobs.list_all(state or (), kind or "", cursor, limit)
+    page = context.ledger.jobs.list_all(state or (), kind or "", paging.cursor, paging.limit)
     return schemas.Page(items=[_without_message(context, job) for job in page.items], next=page.next)
 
 
@@ -62,8 +63,7 @@ def list_queues(context: ContextDep, _: OperatorDep) -> schemas.Page[schemas.Que
     found: dict[str, dict[str, int]] = {}
     for (queue, state), count in context.ledger.jobs.count_by_state().items():
         found.setdefault(queue, {})[state] = count
-    items = [schemas.QueueCounts(queue=queue, states=found[queue]) for queue in sorted(found)]
-    return schemas.Page(items=items, next=None)
+    return schemas.Page(items=[schemas.QueueCounts(queue=queue, states=found[queue]) for queue in sorted(found)])
 
 
 @router.get("/workers", responses=problem_responses(401, 403))
@@ -78,33 +78,17 @@ def list_models(context: ContextDep, _: OperatorDep) -> schemas.Page[schemas.Mod
     """Models on the API's machine: installed or not, licence, and the command that downloads them."""
     models = ModelStore(context.installation.flows.models)
     items = [
-        schemas.ModelStatus(
-            name=state.model.name,
-            purpose=state.model.purpose,
-            licence=state.model.licence,
-            commercial=state.model.commercial,
-            ready=state.state == "here",
-            missing=models.missing(state.model.name),
-        )
-        for state in models.list()
+        {**asdict(each.model), "ready": each.state == "here", "missing": models.missing(each.model.name)}
+        for each in models.list()
     ]
-    return schemas.Page(items=items, next=None)
+    return schemas.Page[schemas.ModelStatus].model_validate({"items": items})
 
 
 @router.get("/figures", responses=problem_responses(401, 403))
 def get_statistics(context: ContextDep, _: OperatorDep) -> schemas.Statistics:
     """Likeness and favourites by style, waiting and running times by kind of job."""
-    styles = [
-        schemas.StyleStatistics(
-            style=each.style,
-            portraits=each.portraits,
-            favourites=each.favourites,
-            failures=each.failures,
-            likeness_median=each.median,
-            likeness_worst_tenth=each.worst_tenth,
-        )
-        for each in context.ledger.statistics.styles()
-    ]
+    found = context.ledger.statistics.styles()
+    styles = [serializers.serialize_statistics(schemas.StyleStatistics, each) for each in found]
     times = [
         schemas.JobTimes(
             kind=each.kind,

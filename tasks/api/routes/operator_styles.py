@@ -17,11 +17,9 @@ from tasks.api.context import AppContext, AuthenticatedRoute, ContextDep, Idempo
 from tasks.api.images import Side
 from tasks.api.problems import problem_responses
 from tasks.api.routes.jobs import accepted
-from tasks.api.routes.selfies import PICTURE_RESPONSES
 from tasks.jobs import Job
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import DraftRow
-from tasks.styles.available import AvailableStyles
 from tasks.styles.service import StyleService
 from templates import schema
 from templates.catalog import Entry
@@ -30,6 +28,7 @@ from templates.schema import StyleFile
 router = APIRouter(prefix="/operator", tags=["operator styles"], route_class=AuthenticatedRoute)
 MAX_FILES = 500
 """Files of one import."""
+JOB_PROBLEMS = problem_responses(401, 403, 404, 409, 422, 429, 503)
 ZIP_RESPONSES = {200: {"description": "A pack of styles.", "content": {"application/zip": {}}}}
 EditionQuery = Annotated[
     str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Only if the draft is still this edition.")
@@ -51,7 +50,7 @@ def list_operator_styles(
         for each in serializers.list_styles(_service(context))
         if (not status or set(status) & set(each.status)) and kind in ("", each.kind) and (not tag or tag in each.tags)
     ]
-    return schemas.Page(items=found, next=None)
+    return schemas.Page(items=found)
 
 
 @router.get("/style-schema", responses=problem_responses(401, 403))
@@ -98,9 +97,8 @@ def export_styles(
     except BaseException:
         place.unlink(missing_ok=True)
         raise
-    return FileResponse(
-        place, media_type="application/zip", filename="styles.zip", background=BackgroundTask(place.unlink)
-    )
+    erase = BackgroundTask(place.unlink)
+    return FileResponse(place, media_type="application/zip", filename="styles.zip", background=erase)
 
 
 @router.get("/styles/{id}", responses=problem_responses(401, 403, 404, 422))
@@ -114,11 +112,10 @@ def get_style_statistics(id: PathId, context: ContextDep, _: OperatorDep) -> sch
     """Uses, portraits, favourites, failures and likeness of a style, in total and by version."""
     serializers.get_style(_service(context), id)
     total, versions = context.ledger.statistics.versions(id)
-    return schemas.StyleReport(
-        style=id,
-        total=serializers.serialize_statistics(total),
-        versions=[serializers.serialize_statistics(each) for each in versions],
+    total, *each_version = (
+        serializers.serialize_statistics(schemas.VersionStatistics, each) for each in (total, *versions)
     )
+    return schemas.StyleReport(style=id, total=total, versions=each_version)
 
 
 @router.put("/styles/{id}/draft", responses=problem_responses(401, 403, 409, 422, 503))
@@ -156,46 +153,28 @@ def set_draft_picture(
     return serializers.get_style(service, id)
 
 
-@router.get(
-    "/styles/{id}/draft/picture",
-    response_class=Response,
-    responses={**PICTURE_RESPONSES, **problem_responses(401, 403, 404, 422)},
-)
+@router.get("/styles/{id}/draft/picture", **images.picture_route(401, 403, 404, 422))
 def get_draft_picture(id: PathId, context: ContextDep, _: OperatorDep, side: Side = None) -> Response:
     """The picture of a draft."""
     service = _service(context)
     return _revalidated(_picture(context, service.entry(service.draft(id)), side))
 
 
-@router.get(
-    "/styles/{id}/versions/{version}/picture",
-    response_class=Response,
-    responses={**PICTURE_RESPONSES, **problem_responses(401, 403, 404, 422)},
-)
+@router.get("/styles/{id}/versions/{version}/picture", **images.picture_route(401, 403, 404, 422))
 def get_version_picture(id: PathId, version: int, context: ContextDep, _: OperatorDep, side: Side = None) -> Response:
     """The picture of a published version."""
-    styles = AvailableStyles(context.ledger, context.files)
-    return _picture(context, styles.entry(context.ledger.styles.get(id, min(max(version, 0), 2**31 - 1))), side)
+    row = context.ledger.styles.get(id, min(max(version, 0), 2**31 - 1))
+    return _picture(context, context.styles.entry(row), side)
 
 
-@router.post(
-    "/styles/{id}/check",
-    status_code=202,
-    response_model=schemas.Job,
-    responses=problem_responses(401, 403, 404, 409, 422, 429, 503),
-)
+@router.post("/styles/{id}/check", status_code=202, response_model=schemas.Job, responses=JOB_PROBLEMS)
 def check_draft(id: PathId, context: ContextDep, caller: OperatorDep, idempotency: IdempotencyDep) -> Response:
     """Queue a check of a draft's picture by a worker; fields are linted whenever the style is read."""
     draft = _service(context).draft(id)
     return idempotency.run(lambda: _enqueue(context, caller.owner, "check", draft, frozenset({"look"})))
 
 
-@router.post(
-    "/styles/{id}/test",
-    status_code=202,
-    response_model=schemas.Job,
-    responses=problem_responses(401, 403, 404, 409, 422, 429, 503),
-)
+@router.post("/styles/{id}/test", status_code=202, response_model=schemas.Job, responses=JOB_PROBLEMS)
 def test_draft(id: PathId, context: ContextDep, caller: OperatorDep, idempotency: IdempotencyDep) -> Response:
     """Queue sample renders of a draft, three people in its style, and a check of its picture."""
     service = _service(context)
@@ -204,11 +183,7 @@ def test_draft(id: PathId, context: ContextDep, caller: OperatorDep, idempotency
     return idempotency.run(lambda: _enqueue(context, caller.owner, "test", draft, needs))
 
 
-@router.get(
-    "/styles/{id}/test/{number}",
-    response_class=Response,
-    responses={**PICTURE_RESPONSES, **problem_responses(401, 403, 404, 422)},
-)
+@router.get("/styles/{id}/test/{number}", **images.picture_route(401, 403, 404, 422))
 def get_sample_render(id: PathId, number: int, context: ContextDep, _: OperatorDep, side: Side = None) -> Response:
     """One sample render of the last test."""
     test = _service(context).draft(id).tested
@@ -285,9 +260,8 @@ def _picture(context: AppContext, entry: Entry, side: int | None) -> Response:
     if place is None:
         raise UserError("not_found", "This style has no picture.")
     suffix = place.suffix.removeprefix(".").lower().replace("jpeg", "jpg")
-    return images.picture_response(
-        context.thumbnails, place, images.SUFFIX_MEDIA_TYPES.get(suffix, "application/octet-stream"), side
-    )
+    media = images.SUFFIX_MEDIA_TYPES.get(suffix, "application/octet-stream")
+    return images.picture_response(context.thumbnails, place, media, side)
 
 
 def _revalidated(response: Response) -> Response:

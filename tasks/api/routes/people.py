@@ -1,5 +1,7 @@
 """Routes of people: create, list, rename, erase; their consents and identities."""
 
+from dataclasses import asdict
+
 from fastapi import APIRouter, Response
 
 from tasks import schemas
@@ -9,9 +11,8 @@ from tasks.api.context import (
     AuthenticatedRoute,
     CallerDep,
     ContextDep,
-    Cursor,
     IdempotencyDep,
-    Limit,
+    PagingDep,
     PathId,
     created,
 )
@@ -28,21 +29,17 @@ def create_person(
     """Add a person, with the record of their consent."""
 
     def create() -> Response:
-        consent, most = body.consent, context.tasks.quotas.people
-        row = context.ledger.people.add(
-            caller.owner, body.name, consent.text_version, consent.given_by, context.now(), most
-        )
+        consent, most, now = body.consent, context.tasks.quotas.people, context.now()
+        row = context.ledger.people.add(caller.owner, body.name, consent.text_version, consent.given_by, now, most)
         return created(_person(context, row), f"/v1/people/{row.id}")
 
     return idempotency.run(create)
 
 
 @router.get("", responses=problem_responses(401, 422))
-def list_people(
-    context: ContextDep, caller: CallerDep, cursor: Cursor = None, limit: Limit = 50
-) -> schemas.Page[schemas.Person]:
+def list_people(context: ContextDep, caller: CallerDep, paging: PagingDep) -> schemas.Page[schemas.Person]:
     """The caller's people, the newest first."""
-    page = context.ledger.people.list(caller.owner, cursor, limit)
+    page = context.ledger.people.list(caller.owner, paging.cursor, paging.limit)
     summaries = context.ledger.people.summarize(page.items)
     days = context.tasks.retention_days
     items = [serializers.serialize_person(row, summaries[row.id], days) for row in page.items]
@@ -66,13 +63,7 @@ def erase_person(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.
     """Erase a person and everything made from their photos; returns the ids of what was erased."""
     erased = context.ledger.people.erase(caller.owner, id, context.now())
     files = context.files.erase_person(caller.owner, id, erased.jobs)
-    return schemas.Erased(
-        people=list(erased.people),
-        selfies=list(erased.selfies),
-        portraits=list(erased.portraits),
-        jobs=list(erased.jobs),
-        files=files,
-    )
+    return schemas.Erased.model_validate({**asdict(erased), "files": files})
 
 
 @router.get("/{id}/consents", responses=problem_responses(401, 404, 410, 422))

@@ -18,11 +18,6 @@ from tasks.ledger.rows import SelfieRow
 router = APIRouter(tags=["selfies"], route_class=AuthenticatedRoute)
 MAX_FILES = 60
 """Files of one request."""
-PICTURE_RESPONSES = {
-    200: {"description": "The picture.", "content": {"image/*": {}}},
-    206: {"description": "The part that `Range` names.", "content": {"image/*": {}}},
-    **problem_responses(416),
-}
 
 
 @router.post(
@@ -50,9 +45,8 @@ def add_selfies(
             added.append(schemas.Selfie.model_validate(_add(context, caller.owner, id, upload)))
         except UserError as error:
             first = first or error
-            refused.append(
-                schemas.ErrorDetail(where=images.display_name(upload), code=error.code, message=error.message)
-            )
+            name = images.display_name(upload)
+            refused.append(schemas.ErrorDetail(where=name, code=error.code, message=error.message))
     if first is not None and not added:
         photos = [{"file": each.where, "reasons": [{"code": each.code, "tip": each.message}]} for each in refused]
         raise UserError(first.code, first.message, {**first.details, "photos": photos})
@@ -90,25 +84,15 @@ def delete_selfie(id: PathId, context: ContextDep, caller: CallerDep) -> None:
             context.files.erase_training_set(caller.owner, deleted.person, made.id)
 
 
-@router.get(
-    "/selfies/{id}/file",
-    response_class=Response,
-    responses={**PICTURE_RESPONSES, **problem_responses(401, 404, 410, 422)},
-)
+@router.get("/selfies/{id}/file", **images.picture_route(401, 404, 410, 422))
 def get_selfie_file(id: PathId, context: ContextDep, caller: CallerDep, side: Side = None) -> Response:
     """The photo as it was uploaded, or an upright JPEG of at most `side` pixels."""
     row = context.ledger.people.selfie(caller.owner, id)
     path = context.files.selfie(caller.owner, row.person, row.id)
-    return images.picture_response(
-        context.thumbnails, path, images.MEDIA_TYPES.get(row.format, "application/octet-stream"), side
-    )
+    return images.picture_response(context.thumbnails, path, images.media_type(row.format), side)
 
 
-@router.get(
-    "/selfies/{id}/crop",
-    response_class=Response,
-    responses={**PICTURE_RESPONSES, **problem_responses(401, 404, 410, 422)},
-)
+@router.get("/selfies/{id}/crop", **images.picture_route(401, 404, 410, 422))
 def get_selfie_crop(id: PathId, context: ContextDep, caller: CallerDep, side: Side = None) -> Response:
     """The crop of the newest training of this photo; 404 for a photo that was not used."""
     row = context.ledger.people.selfie(caller.owner, id)

@@ -8,14 +8,12 @@ from fastapi import APIRouter, File, Response, UploadFile
 from portrait.errors import OperatorError, UserError
 from tasks import schemas
 from tasks.api import images
-from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, Cursor, Limit, PathId, created
+from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, PagingDep, PathId, created
 from tasks.api.images import Side
 from tasks.api.problems import problem_responses
-from tasks.api.routes.selfies import PICTURE_RESPONSES
 from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import TemplateRow
-from tasks.styles.available import AvailableStyles
 from templates.hashes import PREVIEW
 from templates.schema import StyleFile
 
@@ -27,21 +25,19 @@ NO_WORKER = "No worker for it is running. An operator can start one."
 def list_styles(context: ContextDep, _: CallerDep) -> schemas.Page[schemas.Style]:
     """The styles that portraits can be made in."""
     missing = missing_by_ability(context)
-    return schemas.Page(items=[_style(entry.style, missing) for entry in _styles(context).entries()], next=None)
+    return schemas.Page(items=[_style(entry.style, missing) for entry in context.styles.entries()])
 
 
 @router.get("/styles/{id}", responses=problem_responses(401, 404, 422))
 def get_style(id: PathId, context: ContextDep, _: CallerDep) -> schemas.Style:
     """One style."""
-    return _style(_styles(context).find(id).style, missing_by_ability(context))
+    return _style(context.styles.find(id).style, missing_by_ability(context))
 
 
-@router.get(
-    "/styles/{id}/preview", response_class=Response, responses={**PICTURE_RESPONSES, **problem_responses(401, 404, 422)}
-)
+@router.get("/styles/{id}/preview", **images.picture_route(401, 404, 422))
 def get_style_preview(id: PathId, context: ContextDep, _: CallerDep, side: Side = None) -> Response:
     """The preview of a style, or its picture, as a JPEG."""
-    entry = _styles(context).find(id)
+    entry = context.styles.find(id)
     preview = entry.folder / PREVIEW
     picture = None if preview.is_file() else entry.picture()
     return images.picture_response(context.thumbnails, picture or preview, "image/jpeg", side or 1024)
@@ -63,8 +59,7 @@ def upload_template(
     id, job = new_id("template", now), new_id("job", now)
     place = context.files.template(caller.owner, id)
     saved, header = images.save_picture(context.files, file, place)
-    size = header.size
-    name = images.display_name(file)
+    name, size = images.display_name(file), header.size
     row = TemplateRow(id, caller.owner, name, saved.bytes, size.width, size.height, header.format, job, now)
     stored: TemplateRow | None = None
     try:
@@ -79,11 +74,9 @@ def upload_template(
 
 
 @router.get("/templates", responses=problem_responses(401, 422))
-def list_templates(
-    context: ContextDep, caller: CallerDep, cursor: Cursor = None, limit: Limit = 50
-) -> schemas.Page[schemas.Template]:
+def list_templates(context: ContextDep, caller: CallerDep, paging: PagingDep) -> schemas.Page[schemas.Template]:
     """The caller's own pictures, the newest first."""
-    page = context.ledger.templates.list(caller.owner, cursor, limit)
+    page = context.ledger.templates.list(caller.owner, paging.cursor, paging.limit)
     return schemas.Page[schemas.Template].model_validate(page)
 
 
@@ -93,18 +86,12 @@ def get_template(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.
     return schemas.Template.model_validate(context.ledger.templates.get(caller.owner, id))
 
 
-@router.get(
-    "/templates/{id}/file",
-    response_class=Response,
-    responses={**PICTURE_RESPONSES, **problem_responses(401, 404, 410, 422)},
-)
+@router.get("/templates/{id}/file", **images.picture_route(401, 404, 410, 422))
 def get_template_file(id: PathId, context: ContextDep, caller: CallerDep, side: Side = None) -> Response:
     """The picture as it was uploaded, or an upright JPEG of at most `side` pixels."""
     row = context.ledger.templates.get(caller.owner, id)
     path = context.files.template(caller.owner, id)
-    return images.picture_response(
-        context.thumbnails, path, images.MEDIA_TYPES.get(row.format, "application/octet-stream"), side
-    )
+    return images.picture_response(context.thumbnails, path, images.media_type(row.format), side)
 
 
 @router.delete("/templates/{id}", status_code=204, responses=problem_responses(401, 404, 410, 422))
@@ -123,23 +110,6 @@ def missing_by_ability(context: AppContext) -> Mapping[str, list[str]]:
     return found
 
 
-def _styles(context: AppContext) -> AvailableStyles:
-    return AvailableStyles(context.ledger, context.files)
-
-
 def _style(file: StyleFile, by_ability: Mapping[str, list[str]]) -> schemas.Style:
     missing = by_ability.get(f"draw:{file.kind}", [NO_WORKER])
-    return schemas.Style(
-        id=file.id,
-        version=file.version,
-        kind=file.kind,
-        title=file.title,
-        titles=dict(file.titles),
-        tags=list(file.tags),
-        faces=file.faces,
-        families=list(file.families),
-        licence=file.licence,
-        credit=file.credit,
-        ready=not missing,
-        missing=missing,
-    )
+    return schemas.Style.model_validate({**file.model_dump(), "ready": not missing, "missing": missing})

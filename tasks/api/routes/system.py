@@ -40,12 +40,10 @@ def list_abilities(context: ContextDep, _: CallerDep) -> schemas.Page[schemas.Ab
     bases = {name: name.split(":")[1] for name in found if name.startswith(("base:", "train:"))}
     families = {base: model_requirements.family_of(flows, base) for base in set(bases.values())}
     items = [
-        schemas.Ability(
-            name=name, ready=not found[name], missing=found[name], family=families.get(bases.get(name, ""), "")
-        )
-        for name in sorted(found)
+        schemas.Ability(name=name, ready=not lacks, missing=lacks, family=families.get(bases.get(name, ""), ""))
+        for name, lacks in sorted(found.items())
     ]
-    return schemas.Page(items=items, next=None)
+    return schemas.Page(items=items)
 
 
 @router.get(

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 
 from portrait.errors import UserError
 from tasks import schemas, webhooks
-from tasks.api.context import AuthenticatedRoute, CallerDep, ContextDep, Cursor, IdempotencyDep, Limit, PathId, created
+from tasks.api.context import AuthenticatedRoute, CallerDep, ContextDep, IdempotencyDep, PagingDep, PathId, created
 from tasks.api.problems import problem_responses
 from tasks.ledger import transitions
 from tasks.queue import broker
@@ -20,11 +20,9 @@ def create_webhook(
 
     def create() -> Response:
         webhooks.check_url(body.url, context.tasks.webhooks.private)
-        row = context.ledger.webhooks.add(
-            caller.owner, body.url, webhooks.new_secret(), list(body.events), context.now()
-        )
-        webhook = schemas.WebhookWithSecret.model_validate(row)
-        return created(webhook, f"/v1/webhooks/{row.id}")
+        secret, now = webhooks.new_secret(), context.now()
+        row = context.ledger.webhooks.add(caller.owner, body.url, secret, body.events, now)
+        return created(schemas.WebhookWithSecret.model_validate(row), f"/v1/webhooks/{row.id}")
 
     return idempotency.run(create)
 
@@ -50,20 +48,19 @@ def delete_webhook(id: PathId, context: ContextDep, caller: CallerDep) -> None:
 @router.post("/{id}/test", status_code=202, responses=problem_responses(401, 404, 422))
 def test_webhook(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Delivery:
     """Queue a test delivery, `webhook.test`."""
-    now = context.now()
-    row = context.ledger.webhooks.enqueue(
-        caller.owner, id, "webhook.test", transitions.webhook_payload("webhook.test", {}, now), now
-    )
+    now, event = context.now(), "webhook.test"
+    payload = transitions.webhook_payload(event, {}, now)
+    row = context.ledger.webhooks.enqueue(caller.owner, id, event, payload, now)
     broker.notify(context.celery, "io")
     return schemas.Delivery.model_validate(row)
 
 
 @router.get("/{id}/deliveries", responses=problem_responses(401, 404, 422))
 def list_deliveries(
-    id: PathId, context: ContextDep, caller: CallerDep, cursor: Cursor = None, limit: Limit = 50
+    id: PathId, context: ContextDep, caller: CallerDep, paging: PagingDep
 ) -> schemas.Page[schemas.Delivery]:
     """Deliveries, the newest first."""
-    page = context.ledger.webhooks.deliveries(caller.owner, id, cursor, limit)
+    page = context.ledger.webhooks.deliveries(caller.owner, id, paging.cursor, paging.limit)
     return schemas.Page[schemas.Delivery].model_validate(page)
 
 

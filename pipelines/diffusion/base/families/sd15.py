@@ -59,9 +59,8 @@ class StableDiffusion15:
     def encode(self, components: Mapping[str, Any], captions: Sequence[str], clip_skip: int = 0) -> TextEmbeddings:
         """The last hidden state, or one before it, after the final norm."""
         encoder = components["text_encoder"]
-        output = encoder(
-            tokenize(components["tokenizer"], captions, encoder.device), output_hidden_states=clip_skip > 0
-        )
+        tokens = tokenize(components["tokenizer"], captions, encoder.device)
+        output = encoder(tokens, output_hidden_states=clip_skip > 0)
         if not clip_skip:
             return TextEmbeddings(output[0])
         # transformers no longer wraps CLIP in `text_model`; older versions do.

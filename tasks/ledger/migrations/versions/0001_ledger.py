@@ -1,314 +1,221 @@
 """The ledger as it began."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0001"
 down_revision = None
-branch_labels = None
-depends_on = None
+ID, TIME = sa.String(64), sa.Double()
 
 
-def upgrade() -> None:
-    """Make every table."""
-    _people()
-    _jobs()
-    _sets()
-    _styles()
-    _queue()
-    _portraits()
-    _access()
-    _hooks()
-    _workers()
+def _columns(kind: Any, *names: str, nullable: bool = False) -> Iterator[sa.Column[Any]]:
+    return (sa.Column(name, kind, nullable=nullable) for name in names)
 
 
-def downgrade() -> None:
-    """Take them away."""
-    for table in (
-        "identities",
-        "webhook_deliveries",
-        "training_sets",
-        "selfies",
-        "portraits",
-        "job_people",
-        "job_events",
-        "consents",
-        "workers",
-        "webhooks",
-        "turns",
-        "style_versions",
-        "people",
-        "jobs",
-        "idempotency_keys",
-        "erased",
-        "api_keys",
-    ):
-        op.drop_table(table)
+def _of(table: str, column: str, target: str) -> sa.Column[str]:
+    key = sa.ForeignKey(f"{target}.id", name=f"fk_{table}_{column}", ondelete="CASCADE")
+    return sa.Column(column, ID, key, nullable=False)
 
 
-def _people() -> None:
-    op.create_table(
-        "people",
-        sa.Column("id", sa.String(64), nullable=False),
-        sa.Column("owner", sa.String(64), nullable=False),
+TABLES = {
+    "people": (
+        *_columns(ID, "id", "owner"),
         sa.Column("name", sa.String(200), nullable=False),
-        sa.Column("created", sa.Double(), nullable=False),
-        sa.Column("used", sa.Double(), nullable=False),
+        *_columns(TIME, "created", "used"),
         sa.PrimaryKeyConstraint("id", name="pk_people"),
-    )
-    op.create_index("ix_people_owner_id", "people", ["owner", "id"])
-    op.create_table(
-        "consents",
-        sa.Column("id", sa.String(64), nullable=False),
-        sa.Column("owner", sa.String(64), nullable=False),
-        sa.Column("person", sa.String(64), nullable=False),
+        sa.Index("ix_people_owner_id", "owner", "id"),
+    ),
+    "consents": (
+        *_columns(ID, "id", "owner"),
+        _of("consents", "person", "people"),
         sa.Column("text_version", sa.String(40), nullable=False),
         sa.Column("given_by", sa.String(200), nullable=False),
-        sa.Column("given", sa.Double(), nullable=False),
-        sa.Column("withdrawn", sa.Double(), nullable=True),
-        sa.ForeignKeyConstraint(["person"], ["people.id"], name="fk_consents_person", ondelete="CASCADE"),
+        sa.Column("given", TIME, nullable=False),
+        sa.Column("withdrawn", TIME),
         sa.PrimaryKeyConstraint("id", name="pk_consents"),
-    )
-    op.create_index("ix_consents_person", "consents", ["person"])
-    op.create_table(
-        "selfies",
-        sa.Column("id", sa.String(64), nullable=False),
-        sa.Column("owner", sa.String(64), nullable=False),
-        sa.Column("person", sa.String(64), nullable=False),
+        sa.Index("ix_consents_person", "person"),
+    ),
+    "selfies": (
+        *_columns(ID, "id", "owner"),
+        _of("selfies", "person", "people"),
         sa.Column("name", sa.String(255), nullable=False),
         sa.Column("sha256", sa.String(64), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
-        sa.Column("width", sa.Integer(), nullable=False),
-        sa.Column("height", sa.Integer(), nullable=False),
+        *_columns(sa.Integer(), "width", "height"),
         sa.Column("format", sa.String(20), nullable=False),
-        sa.Column("wish", sa.String(10), nullable=False),
-        sa.Column("verdict", sa.String(10), nullable=False),
-        sa.Column("reasons", sa.JSON(), nullable=False),
-        sa.Column("quality", sa.JSON(), nullable=False),
-        sa.Column("created", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(["person"], ["people.id"], name="fk_selfies_person", ondelete="CASCADE"),
+        *_columns(sa.String(10), "wish", "verdict"),
+        *_columns(sa.JSON(), "reasons", "quality"),
+        sa.Column("created", TIME, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_selfies"),
         sa.UniqueConstraint("person", "sha256", name="uq_selfies_person_sha256"),
-    )
-    op.create_index("ix_selfies_person", "selfies", ["person"])
-
-
-def _jobs() -> None:
-    op.create_table(
-        "jobs",
-        sa.Column("id", sa.String(64), nullable=False),
-        sa.Column("owner", sa.String(64), nullable=False),
-        sa.Column("kind", sa.String(20), nullable=False),
-        sa.Column("queue", sa.String(20), nullable=False),
+        sa.Index("ix_selfies_person", "person"),
+    ),
+    "jobs": (
+        *_columns(ID, "id", "owner"),
+        *_columns(sa.String(20), "kind", "queue"),
         sa.Column("state", sa.String(12), nullable=False),
         sa.Column("wants", sa.JSON(), nullable=False),
         sa.Column("needs", sa.String(400), nullable=False),
-        sa.Column("priority", sa.Integer(), nullable=False),
-        sa.Column("units", sa.Integer(), nullable=False),
+        *_columns(sa.Integer(), "priority", "units"),
         sa.Column("phase", sa.String(40), nullable=False),
         sa.Column("progress", sa.Double(), nullable=False),
         sa.Column("message", sa.String(400), nullable=False),
-        sa.Column("preview", sa.Integer(), nullable=False),
-        sa.Column("losses", sa.Integer(), nullable=False),
-        sa.Column("failures", sa.Integer(), nullable=False),
-        sa.Column("fault", sa.JSON(), nullable=True),
+        *_columns(sa.Integer(), "preview", "losses", "failures"),
+        sa.Column("fault", sa.JSON()),
         sa.Column("result", sa.JSON(), nullable=False),
-        sa.Column("created", sa.Double(), nullable=False),
-        sa.Column("started", sa.Double(), nullable=True),
-        sa.Column("finished", sa.Double(), nullable=True),
-        sa.Column("worker", sa.String(120), nullable=True),
-        sa.Column("token", sa.String(64), nullable=True),
-        sa.Column("lease_until", sa.Double(), nullable=True),
+        sa.Column("created", TIME, nullable=False),
+        *_columns(TIME, "started", "finished", nullable=True),
+        sa.Column("worker", sa.String(120)),
+        sa.Column("token", ID),
+        sa.Column("lease_until", TIME),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
-    )
-    op.create_index("ix_jobs_kind_state_finished", "jobs", ["kind", "state", "finished"])
-    op.create_index("ix_jobs_owner_id", "jobs", ["owner", "id"])
-    op.create_index("ix_jobs_queue_state_needs", "jobs", ["queue", "state", "needs"])
-    op.create_index("ix_jobs_state_lease_until", "jobs", ["state", "lease_until"])
-
-
-def _sets() -> None:
-    op.create_table(
-        "training_sets",
-        sa.Column("id", sa.String(64), nullable=False),
-        sa.Column("owner", sa.String(64), nullable=False),
-        sa.Column("person", sa.String(64), nullable=False),
-        sa.Column("job", sa.String(64), nullable=False),
+        sa.Index("ix_jobs_kind_state_finished", "kind", "state", "finished"),
+        sa.Index("ix_jobs_owner_id", "owner", "id"),
+        sa.Index("ix_jobs_queue_state_needs", "queue", "state", "needs"),
+        sa.Index("ix_jobs_state_lease_until", "state", "lease_until"),
+    ),
+    "training_sets": (
+        *_columns(ID, "id", "owner"),
+        _of("training_sets", "person", "people"),
+        sa.Column("job", ID, nullable=False),
         sa.Column("photos", sa.JSON(), nullable=False),
-        sa.Column("created", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(["person"], ["people.id"], name="fk_training_sets_person", ondelete="CASCADE"),
+        sa.Column("created", TIME, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_training_sets"),
-    )
-    op.create_index("ix_training_sets_person", "training_sets", ["person"])
-    op.create_table(
-        "identities",
-        sa.Column("id", sa.String(64), nullable=False),
-        sa.Column("owner", sa.String(64), nullable=False),
-        sa.Column("person", sa.String(64), nullable=False),
-        sa.Column("training_set", sa.String(64), nullable=False),
-        sa.Column("created", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(["person"], ["people.id"], name="fk_identities_person", ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(
-            ["training_set"], ["training_sets.id"], name="fk_identities_training_set", ondelete="CASCADE"
-        ),
+        sa.Index("ix_training_sets_person", "person"),
+    ),
+    "identities": (
+        *_columns(ID, "id", "owner"),
+        _of("identities", "person", "people"),
+        _of("identities", "training_set", "training_sets"),
+        sa.Column("created", TIME, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_identities"),
-    )
-    op.create_index("ix_identities_person", "identities", ["person"])
-    op.create_index("ix_identities_training_set", "identities", ["training_set"])
-
-
-def _styles() -> None:
-    op.create_table(
-        "style_versions",
+        sa.Index("ix_identities_person", "person"),
+        sa.Index("ix_identities_training_set", "training_set"),
+    ),
+    "style_versions": (
         sa.Column("id", sa.String(60), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("content", sa.JSON(), nullable=False),
         sa.Column("sha256", sa.String(64), nullable=False),
-        sa.Column("published", sa.Double(), nullable=False),
-        sa.Column("retired", sa.Double(), nullable=True),
+        sa.Column("published", TIME, nullable=False),
+        sa.Column("retired", TIME),
         sa.PrimaryKeyConstraint("id", "version", name="pk_style_versions"),
-    )
-    op.create_table(
-        "erased",
-        sa.Column("id", sa.String(64), nullable=False),
-        sa.Column("owner", sa.String(64), nullable=False),
+    ),
+    "erased": (
+        *_columns(ID, "id", "owner"),
         sa.Column("kind", sa.String(20), nullable=False),
-        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_erased"),
-    )
-
-
-def _queue() -> None:
-    op.create_table(
-        "job_people",
-        sa.Column("job", sa.String(64), nullable=False),
-        sa.Column("person", sa.String(64), nullable=False),
-        sa.ForeignKeyConstraint(["job"], ["jobs.id"], name="fk_job_people_job", ondelete="CASCADE"),
+    ),
+    "job_people": (
+        _of("job_people", "job", "jobs"),
+        sa.Column("person", ID, nullable=False),
         sa.PrimaryKeyConstraint("job", "person", name="pk_job_people"),
-    )
-    op.create_index("ix_job_people_person", "job_people", ["person"])
-    op.create_table(
-        "job_events",
+        sa.Index("ix_job_people_person", "person"),
+    ),
+    "job_events": (
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False, autoincrement=True),
-        sa.Column("job", sa.String(64), nullable=False),
-        sa.Column("at", sa.Double(), nullable=False),
+        _of("job_events", "job", "jobs"),
+        sa.Column("at", TIME, nullable=False),
         sa.Column("kind", sa.String(20), nullable=False),
         sa.Column("state", sa.String(12), nullable=False),
         sa.Column("data", sa.JSON(), nullable=False),
-        sa.ForeignKeyConstraint(["job"], ["jobs.id"], name="fk_job_events_job", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_job_events"),
-        sqlite_autoincrement=True,
-    )
-    op.create_index("ix_job_events_job", "job_events", ["job"])
-    op.create_table(
-        "turns",
-        sa.Column("owner", sa.String(64), nullable=False),
+        sa.Index("ix_job_events_job", "job"),
+    ),
+    "turns": (
+        sa.Column("owner", ID, nullable=False),
         sa.Column("queue", sa.String(20), nullable=False),
-        sa.Column("served", sa.Double(), nullable=False),
+        sa.Column("served", TIME, nullable=False),
         sa.PrimaryKeyConstraint("owner", "queue", name="pk_turns"),
-    )
-
-
-def _portraits() -> None:
-    op.create_table(
-        "portraits",
-        sa.Column("id", sa.String(64), nullable=False),
-        sa.Column("owner", sa.String(64), nullable=False),
-        sa.Column("job", sa.String(64), nullable=False),
+    ),
+    "portraits": (
+        *_columns(ID, "id", "owner"),
+        _of("portraits", "job", "jobs"),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("file", sa.String(120), nullable=False),
         sa.Column("format", sa.String(10), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
-        sa.Column("width", sa.Integer(), nullable=False),
-        sa.Column("height", sa.Integer(), nullable=False),
+        *_columns(sa.Integer(), "width", "height"),
         sa.Column("style", sa.String(60), nullable=False),
         sa.Column("style_version", sa.Integer(), nullable=False),
-        sa.Column("likeness", sa.JSON(), nullable=False),
-        sa.Column("scores", sa.JSON(), nullable=False),
-        sa.Column("recipe", sa.JSON(), nullable=False),
+        *_columns(sa.JSON(), "likeness", "scores", "recipe"),
         sa.Column("favourite", sa.Boolean(), nullable=False),
-        sa.Column("created", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(["job"], ["jobs.id"], name="fk_portraits_job", ondelete="CASCADE"),
+        sa.Column("created", TIME, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_portraits"),
         sa.UniqueConstraint("job", "number", name="uq_portraits_job_number"),
-    )
-    op.create_index("ix_portraits_job", "portraits", ["job"])
-    op.create_index("ix_portraits_owner_id", "portraits", ["owner", "id"])
-
-
-def _access() -> None:
-    op.create_table(
-        "api_keys",
-        sa.Column("id", sa.String(64), nullable=False),
-        sa.Column("owner", sa.String(64), nullable=False),
+        sa.Index("ix_portraits_job", "job"),
+        sa.Index("ix_portraits_owner_id", "owner", "id"),
+    ),
+    "api_keys": (
+        *_columns(ID, "id", "owner"),
         sa.Column("name", sa.String(200), nullable=False),
         sa.Column("role", sa.String(20), nullable=False),
         sa.Column("hash", sa.String(128), nullable=False),
-        sa.Column("created", sa.Double(), nullable=False),
-        sa.Column("used", sa.Double(), nullable=True),
-        sa.Column("revoked", sa.Double(), nullable=True),
+        sa.Column("created", TIME, nullable=False),
+        *_columns(TIME, "used", "revoked", nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
         sa.UniqueConstraint("hash", name="uq_api_keys_hash"),
-    )
-    op.create_index("ix_api_keys_owner", "api_keys", ["owner"])
-    op.create_table(
-        "idempotency_keys",
-        sa.Column("owner", sa.String(64), nullable=False),
+        sa.Index("ix_api_keys_owner", "owner"),
+    ),
+    "idempotency_keys": (
+        sa.Column("owner", ID, nullable=False),
         sa.Column("key", sa.String(200), nullable=False),
         sa.Column("fingerprint", sa.String(64), nullable=False),
-        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("status", sa.Integer()),
         sa.Column("headers", sa.JSON(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
-        sa.Column("created", sa.Double(), nullable=False),
+        sa.Column("created", TIME, nullable=False),
         sa.PrimaryKeyConstraint("owner", "key", name="pk_idempotency_keys"),
-    )
-
-
-def _hooks() -> None:
-    op.create_table(
-        "webhooks",
-        sa.Column("id", sa.String(64), nullable=False),
-        sa.Column("owner", sa.String(64), nullable=False),
+    ),
+    "webhooks": (
+        *_columns(ID, "id", "owner"),
         sa.Column("url", sa.String(2000), nullable=False),
         sa.Column("secret", sa.String(200), nullable=False),
         sa.Column("events", sa.JSON(), nullable=False),
-        sa.Column("created", sa.Double(), nullable=False),
-        sa.Column("disabled", sa.Double(), nullable=True),
+        sa.Column("created", TIME, nullable=False),
+        sa.Column("disabled", TIME),
         sa.Column("why_disabled", sa.String(200), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_webhooks"),
-    )
-    op.create_index("ix_webhooks_owner", "webhooks", ["owner"])
-    op.create_table(
-        "webhook_deliveries",
-        sa.Column("id", sa.String(64), nullable=False),
-        sa.Column("owner", sa.String(64), nullable=False),
-        sa.Column("webhook", sa.String(64), nullable=False),
+        sa.Index("ix_webhooks_owner", "owner"),
+    ),
+    "webhook_deliveries": (
+        *_columns(ID, "id", "owner"),
+        _of("webhook_deliveries", "webhook", "webhooks"),
         sa.Column("event", sa.String(40), nullable=False),
         sa.Column("payload", sa.JSON(), nullable=False),
         sa.Column("state", sa.String(12), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("due", sa.Double(), nullable=False),
-        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("due", TIME, nullable=False),
+        sa.Column("status", sa.Integer()),
         sa.Column("answer", sa.String(400), nullable=False),
-        sa.Column("created", sa.Double(), nullable=False),
-        sa.Column("ended", sa.Double(), nullable=True),
-        sa.ForeignKeyConstraint(["webhook"], ["webhooks.id"], name="fk_webhook_deliveries_webhook", ondelete="CASCADE"),
+        sa.Column("created", TIME, nullable=False),
+        sa.Column("ended", TIME),
         sa.PrimaryKeyConstraint("id", name="pk_webhook_deliveries"),
-    )
-    op.create_index("ix_webhook_deliveries_state_due", "webhook_deliveries", ["state", "due"])
-    op.create_index("ix_webhook_deliveries_webhook", "webhook_deliveries", ["webhook"])
-
-
-def _workers() -> None:
-    op.create_table(
-        "workers",
+        sa.Index("ix_webhook_deliveries_state_due", "state", "due"),
+        sa.Index("ix_webhook_deliveries_webhook", "webhook"),
+    ),
+    "workers": (
         sa.Column("id", sa.String(120), nullable=False),
-        sa.Column("queues", sa.JSON(), nullable=False),
-        sa.Column("abilities", sa.JSON(), nullable=False),
-        sa.Column("missing", sa.JSON(), nullable=False),
+        *_columns(sa.JSON(), "queues", "abilities", "missing"),
         sa.Column("device", sa.String(60), nullable=False),
-        sa.Column("started", sa.Double(), nullable=False),
-        sa.Column("beat", sa.Double(), nullable=False),
+        *_columns(TIME, "started", "beat"),
         sa.Column("stopping", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_workers"),
-    )
+    ),
+}
+
+
+def upgrade() -> None:
+    """Make every table."""
+    for name, parts in TABLES.items():
+        op.create_table(name, *parts, sqlite_autoincrement=name == "job_events")
+
+
+def downgrade() -> None:
+    """Take them away."""
+    for name in reversed(TABLES):
+        op.drop_table(name)

@@ -1,0 +1,26 @@
+"""Lines and tables on the terminal, in which commands give their answers to people."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console, OverflowMethod
+from rich.table import Column, Table
+from rich.text import Text
+
+
+def print_line(text: str, style: str = "", soft_wrap: bool = False) -> None:
+    """Print text as it is, without markup."""
+    Console(highlight=False, soft_wrap=soft_wrap).print(Text(text, style))
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    overflow: OverflowMethod = "ellipsis",
+    header_style: str = "dim",
+) -> None:
+    """Print rows below the names of their columns, or without a header when no names are given; a `str` may hold markup."""
+    headers = [Column(name, overflow=overflow) for name in columns]
+    table = Table(*headers, box=None, pad_edge=False, show_header=bool(headers), header_style=header_style)
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False).print(table)
