@@ -77,11 +77,17 @@ constraints: .venv/installed-dev
 	$(BIN)/uv pip compile pyproject.toml --extra diffusion --extra app --extra dev --python-version 3.11 --no-header --no-annotate \
 	  --constraint <(printf 'torch==2.13.0\nbackports-strenum<1.3\n') --output-file constraints.txt --upgrade
 
+# OpenCV and MediaPipe need three system libraries. Who is root beside apt-get gets them here; everybody else is told how.
 libraries:
-	@missing=; for library in libGL.so.1 libEGL.so.1 libGLESv2.so.2; do \
-	  ldconfig -p 2>/dev/null | grep -q "$$library" || missing=yes; done; \
-	if [ -n "$$missing" ] && [ "$$(uname)" = Linux ]; then \
-	  echo "OpenCV and MediaPipe need system libraries. On Debian or Ubuntu: apt-get install $(LIBRARIES)" >&2; exit 4; fi
+	@missing() { for library in libGL.so.1 libEGL.so.1 libGLESv2.so.2; do \
+	  ldconfig -p 2>/dev/null | grep -q "$$library" || return 0; done; return 1; }; \
+	if [ "$$(uname)" != Linux ] || ! missing; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing system libraries: $(LIBRARIES)" >&2; \
+	  install="apt-get install --yes --no-install-recommends $(LIBRARIES)"; export DEBIAN_FRONTEND=noninteractive; \
+	  $$install >/dev/null 2>&1 || { apt-get update >/dev/null && $$install >/dev/null; }; \
+	  if ! missing; then exit 0; fi; fi; \
+	echo "OpenCV and MediaPipe need system libraries. On Debian or Ubuntu: sudo apt-get install $(LIBRARIES)" >&2; exit 4
 
 .venv/installed: pyproject.toml constraints.txt | libraries
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -14,6 +14,7 @@ from app.commands import (
     doctor,
     edit,
     evaluate,
+    faces,
     identities,
     idphoto,
     keys,
@@ -42,8 +43,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for command in (
-    *(prepare.prepare, make.make, remake.remake, edit.edit, evaluate.evaluate, train.train, idphoto.idphoto),
-    *(serve.serve, serve.api, serve.worker, serve.keeper, doctor.doctor, demo.demo),
+    *(prepare.prepare, make.make, faces.faces, remake.remake, edit.edit, evaluate.evaluate, train.train),
+    *(idphoto.idphoto, serve.serve, serve.api, serve.worker, serve.keeper, doctor.doctor, demo.demo),
 ):
     app.command()(command)
 for name, group in {"identities": identities, "styles": styles, "models": models, "keys": keys}.items():

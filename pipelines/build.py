@@ -16,7 +16,7 @@ from pipelines.render import Render
 from pipelines.settings import DrawSettings, Settings
 from pipelines.train import Train
 from portrait.errors import OperatorError
-from portrait.ports import Guard, Refiner
+from portrait.ports import Guard, Matter, Refiner
 from portrait.types import Refinement
 
 T = TypeVar("T")
@@ -30,7 +30,24 @@ def open_engines(settings: Settings) -> Engines:
 def prepare(settings: Settings, engines: Engines) -> Prepare:
     """Build the flow from selfies to a training set, with the engines that the settings name."""
     matter = engines.matter() if settings.prepare.white else None
-    return Prepare(engines.finder(), engines.restorer(), matter, settings.prepare, settings.quality)
+    return Prepare(
+        engines.finder(),
+        engines.restorer(),
+        matter,
+        settings.prepare,
+        settings.quality,
+        upscaler=engines.detailer() if settings.prepare.small_face else None,
+        silhouettes=matter or _matter_if_present(engines),
+        attributes=engines.attributes(),
+    )
+
+
+def _matter_if_present(engines: Engines) -> Matter | None:
+    """Return the matter, or None where its models or library are missing: what photos serve is then not told."""
+    try:
+        return engines.matter()
+    except OperatorError:
+        return None
 
 
 def train(engines: Engines) -> Train:

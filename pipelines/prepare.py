@@ -2,16 +2,17 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from pipelines import image_io
+from pipelines.enhance import Enhance
 from pipelines.folders.training_sets import photos_to_dicts
+from pipelines.judging import PhotoJudge, rotate
 from pipelines.settings import PrepareSettings
-from portrait.arrays import Image, Size, Vector
+from portrait.arrays import Image, Size
 from portrait.errors import UserError
 from portrait.faces.geometry import (
     RotatedRect,
@@ -22,23 +23,24 @@ from portrait.faces.geometry import (
     scaling_matrix,
     transform_face,
 )
-from portrait.faces.likeness import distance, mean_embedding
-from portrait.photos import buckets, selection
-from portrait.photos.quality import find_faults, has_main_face, judge, reason_for
+from portrait.faces.likeness import mean_embedding
+from portrait.photos import buckets, people, selection
 from portrait.photos.reasons import TIPS, Thresholds
-from portrait.ports import FaceFinder, Matter, Progress, Restorer
-from portrait.types import Crop, Face, Quality, Reference, ScoredPhoto, Selfie, TrainingSet
+from portrait.ports import AttributeEstimator, Attributes, FaceFinder, Matter, Progress, Restorer, Upscaler
+from portrait.types import (
+    Crop,
+    Face,
+    Quality,
+    Reference,
+    ScoredPhoto,
+    Selfie,
+    SetUses,
+    TrainingSet,
+)
+from portrait.uses import set_uses
 
-JUDGED_SIDE = 1000
-"""Long side at which photos are judged: a 12-megapixel JPEG decodes to it in a quarter of the time."""
-JUDGED_FACE = 160
-"""Faces narrower than this in the reduced photo are judged again from more pixels: the embedding reads 150."""
-MIN_CONFIDENCE = 0.8
-"""Detections from this score on stand upright: upside-down faces scored 0.71 at most, upright ones mostly more."""
-MAX_ROLL = 45.0
-"""Degrees of roll beyond which a quarter turn of the photo is tried."""
-POOR_QUALITY = 0.7
-"""Parts of the quality below this are worth enhancing; the size, from 0.45 (115 px of face) down."""
+ATTRIBUTES_FACE, ATTRIBUTES_YAW = 60, 35.0
+"""Least width in pixels and largest yaw in degrees of faces whose sex and age are estimated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,84 +61,71 @@ class Prepare:
     """Given when the crops shall stand on white."""
     settings: PrepareSettings = field(default_factory=PrepareSettings)
     thresholds: Thresholds = field(default_factory=Thresholds)
+    upscaler: Upscaler | None = None
+    """Gives small faces of references their detail; without one they stay as they are."""
+    silhouettes: Matter | None = None
+    """Finds the outline of people, by which it is known what a photo serves; without one that is not told."""
+    attributes: AttributeEstimator | None = None
+    """Estimates sex and age, which help to tell people apart where their faces do not."""
 
-    def __call__(self, paths: Sequence[Path], overrides: Overrides, progress: Progress) -> TrainingSet:
-        """Build the training set; raises `UserError` (`no_usable_photos`, `cannot_include`), the verdicts in its details."""
+    def __call__(
+        self, paths: Sequence[Path], overrides: Overrides, progress: Progress, known: Sequence[Reference] = ()
+    ) -> TrainingSet:
+        """Build the training set; raises `UserError` (`no_usable_photos`, `cannot_include`), the verdicts in its details.
+
+        `known`: references of an earlier set of the person, whose small faces need not be given their detail again.
+        """
         space, limit = self.finder.space, self.finder.same_person
-        judged = _exclude(self._judge(paths, progress), overrides.exclude)
+        judged = _exclude(self._judge.judge_files(paths, progress), overrides.exclude)
         judged = selection.mark_duplicates(judged, overrides.include)
-        judged = selection.mark_other_people(judged, space, limit, overrides.include)
+        judged, questions = people.separate_people(judged, space, limit, overrides.include, self._estimate)
+        judged = self._take_included(paths, judged, overrides.include)
         judged, taken = selection.choose_photos(judged, self.settings.most, overrides.include, limit)
-        chosen = _take_chosen(paths, judged, taken)
+        chosen = _take_chosen(paths, judged, taken, space)
         person = mean_embedding(space, [each.face.embeddings[space] for each in chosen])
-        leading = [taken.index(index) for index in selection.choose_references(judged, taken, self.settings.references)]
+        reference_indices = selection.choose_references(judged, taken, self.settings.references)
+        leading = [taken.index(index) for index in reference_indices]
         cuts = self._cut_crops(chosen, leading, progress)
-        crops = [self._make_crop(cut, progress) for cut in self._enhance(cuts, person, progress)]
+        crops = [self._make_crop(cut, progress) for cut in self._restore_crops(cuts, progress)]
+        references = [reference for index in leading if (reference := cuts[index].reference) is not None]
         return TrainingSet(
             crops=tuple(crops),
-            references=tuple(reference for index in leading if (reference := cuts[index].reference) is not None),
+            references=self._enhance(known).enlarge_references(references, progress),
             mean_embeddings={space: person},
             photos=tuple(judged),
             trigger=self.settings.trigger,
             class_word=self.settings.class_word,
+            questions=questions,
+            uses=self._set_uses([judged[index] for index in reference_indices], len(crops)),
         )
 
-    def _judge(self, paths: Sequence[Path], progress: Progress) -> list[ScoredPhoto]:
-        """Give each photo a verdict by itself; files are decoded ahead while the engines work on the one before."""
-        judged: list[ScoredPhoto] = []
-        pool = ThreadPoolExecutor(max_workers=2)
-        try:
-            for path, selfie in zip(paths, pool.map(_read, paths), strict=True):
-                progress(len(judged), len(paths), f"Looking at {path.name}")
-                judged.append(self._judge_photo(path, selfie))
-        finally:
-            pool.shutdown(cancel_futures=True)
-        progress(len(paths), len(paths), "All photos judged")
-        return judged
+    def _set_uses(self, references: Sequence[ScoredPhoto], photos: int) -> SetUses | None:
+        known = [photo.uses for photo in references if photo.uses is not None]
+        return set_uses(known, photos) if known else None
 
-    def _judge_photo(self, path: Path, selfie: "Selfie | UserError") -> ScoredPhoto:
-        if isinstance(selfie, UserError):
-            return ScoredPhoto(path.name, "refuse", (reason_for(selfie.code),))
-        faces, turns = self._find_upright(selfie.image)
-        selfie = _rotate(selfie, turns)
-        if not faces:
-            return ScoredPhoto(path.name, "refuse", (reason_for("no_face"),), selfie)
-        if faces[0].box.width < JUDGED_FACE and selfie.scale > 1.2:
-            selfie, faces = self._read_larger(path, selfie, faces, turns)
-        face = faces[0]
-        quality = judge(selfie.image, face, selfie.scale, self.thresholds)
-        codes = find_faults(selfie.image, face, selfie.scale, self.thresholds)
-        if not has_main_face(faces, self.thresholds):
-            codes.insert(0, "several_faces")
-        photo = ScoredPhoto(path.name, "use", (), selfie, face, quality, None, turns)
-        return selection.add_faults(photo, *codes)
+    @property
+    def _judge(self) -> PhotoJudge:
+        return PhotoJudge(self.finder, self.thresholds, self.silhouettes)
 
-    def _read_larger(self, path: Path, selfie: Selfie, faces: list[Face], turns: int) -> tuple[Selfie, list[Face]]:
-        """Decode the photo again with more pixels, and return its faces in them; the largest one is detected again."""
-        side = round(max(selfie.image.shape[:2]) * JUDGED_FACE / faces[0].box.width * 1.25)
-        near = _rotate(image_io.read(path, side), turns)
-        carried = [transform_face(face, scaling_matrix(near.image.shape[1] / selfie.image.shape[1])) for face in faces]
-        box = carried[0].box
-        left, top = max(0, round(box.left - 1.2 * box.width)), max(0, round(box.top - 1.2 * box.height))
-        right, bottom = round(box.right + 1.2 * box.width), round(box.bottom + 1.2 * box.height)
-        for found in self.finder.faces(np.ascontiguousarray(near.image[top:bottom, left:right])):
-            face = transform_face(found, np.array([[1, 0, left], [0, 1, top]], np.float64))
-            if face.embeddings and abs(face.box.centre[0] - box.centre[0]) < box.width / 2:
-                return near, [face, *carried[1:]]
-        return near, carried
+    def _take_included(
+        self, paths: Sequence[Path], judged: Sequence[ScoredPhoto], included: Collection[int]
+    ) -> list[ScoredPhoto]:
+        """Judge included photos of several people by the face that is the person of the other photos."""
+        out, space = list(judged), self.finder.space
+        vectors = [people.embedding_of(photo, space) for photo in judged if photo.verdict == "use"]
+        known = [vector for vector in vectors if vector is not None]
+        for at in included if known else ():
+            if any(reason.code == "several_faces" for reason in judged[at].reasons):
+                out[at] = self._judge.judge_person(paths[at], mean_embedding(space, known))
+        return out
 
-    def _find_upright(self, image: Image) -> tuple[list[Face], int]:
-        """Return the faces and the counter-clockwise quarter turns (0 to 3) at which the largest is detected most surely."""
-        faces = self.finder.faces(image)
-        if faces and abs(faces[0].pose.roll) <= MAX_ROLL and faces[0].confidence >= MIN_CONFIDENCE:
-            return faces, 0
-        turned = {turns: np.ascontiguousarray(np.rot90(image, turns)) for turns in (1, 3, 2)}
-        faces_by_turns = {0: faces} | {turns: self.finder.faces(each, embedded=0) for turns, each in turned.items()}
-        # A sideways face is found too, but less surely; the photo is only turned for a clear gain.
-        best = max(
-            faces_by_turns, key=lambda turns: _upright_score(faces_by_turns[turns]) + (0.05 if turns == 0 else 0)
-        )
-        return (faces, 0) if best == 0 else (self.finder.faces(turned[best]), best)
+    def _estimate(self, photo: ScoredPhoto) -> Attributes | None:
+        """Estimate sex and age of a photo's face; None where that would be a guess."""
+        if self.attributes is None or photo.selfie is None or photo.face is None or photo.face.mesh is None:
+            return None
+        if photo.face.box.width < ATTRIBUTES_FACE or abs(photo.face.pose.yaw) > ATTRIBUTES_YAW:
+            return None
+        return self.attributes.estimate(photo.selfie.image, photo.face)
 
     def _cut_crops(
         self, chosen: Sequence["_ChosenPhoto"], leading: Collection[int], progress: Progress
@@ -150,28 +139,22 @@ class Prepare:
             progress(index, len(chosen), f"Cropping {each.photo.name}")
             # A tenth more than the bucket needs, so that rounding enlarges nothing.
             needed = round(1.1 * side / max(frame.width, frame.height) * max(each.selfie.image.shape[:2]))
-            selfie = _rotate(image_io.read(each.path, None if index in leading else needed), each.photo.quarter_turns)
+            selfie = rotate(image_io.read(each.path, None if index in leading else needed), each.photo.quarter_turns)
             cuts.append(_cut_crop(each, selfie, frame, side, index in leading))
         return cuts
 
-    def _enhance(self, cuts: Sequence["_DraftCrop"], person: Vector, progress: Progress) -> list["_DraftCrop"]:
-        """Restore the faces of poorest quality, at most half of the set, and only where the likeness does not fall."""
-        candidates = [index for index, cut in enumerate(cuts) if _enhancement_need(cut.quality) > 0]
-        poorest = sorted(candidates, key=lambda index: -_enhancement_need(cuts[index].quality))[: len(cuts) // 2]
-        out = list(cuts)
-        for done, index in enumerate(poorest):
-            cut = cuts[index]
-            progress(done, len(poorest), f"Enhancing {cut.name}", cut.image)
-            better = self.restorer.restore(cut.image, cut.face)
-            if self._distance(better, person) <= self._distance(cut.image, person):
-                out[index] = replace(cut, image=better, before=cut.image)
-        return out
+    def _enhance(self, known: Sequence[Reference] = ()) -> Enhance:
+        before = {each.selfie: each for each in known if each.enlarged > 1}
+        return Enhance(self.finder, self.restorer, self.upscaler, self.settings.small_face, before)
 
-    def _distance(self, image: Image, person: Vector) -> float:
-        """Return the distance of the face in a crop to the person; infinite where none is found any more."""
-        space = self.finder.space
-        faces = self.finder.faces(image)
-        return distance(space, faces[0].embeddings[space], person) if faces else float("inf")
+    def _restore_crops(self, cuts: Sequence["_DraftCrop"], progress: Progress) -> list["_DraftCrop"]:
+        """Restore the poorest crops."""
+        crops = [Reference(cut.name, cut.image, cut.face, cut.quality) for cut in cuts]
+        better = self._enhance().restore_crops(crops, progress)
+        return [
+            replace(cut, image=better[place], before=cut.image) if place in better else cut
+            for place, cut in enumerate(cuts)
+        ]
 
     def _make_crop(self, cut: "_DraftCrop", progress: Progress) -> Crop:
         image = cut.image
@@ -213,43 +196,20 @@ def caption(face: Face, settings: PrepareSettings) -> str:
     return words
 
 
-def _read(path: Path) -> "Selfie | UserError":
-    try:
-        return image_io.read(path, JUDGED_SIDE)
-    except UserError as error:
-        return error
-
-
-def _rotate(selfie: Selfie, turns: int) -> Selfie:
-    if turns == 0:
-        return selfie
-    native = selfie.native_size if turns == 2 else Size(selfie.native_size.height, selfie.native_size.width)
-    return replace(selfie, image=np.ascontiguousarray(np.rot90(selfie.image, turns)), native_size=native)
-
-
-def _upright_score(faces: Sequence[Face]) -> float:
-    """Score how surely a photo stands upright: the confidence of its largest face, less when that lies on its side."""
-    if not faces:
-        return 0.0
-    return faces[0].confidence - (0.5 if abs(faces[0].pose.roll) > MAX_ROLL else 0.0)
-
-
 def _cut_crop(chosen: _ChosenPhoto, selfie: Selfie, frame: RotatedRect, side: int, is_reference: bool) -> _DraftCrop:
     """Cut one crop; `frame` is in the pixels of the judged photo, `selfie` may hold more of them."""
     up = selfie.image.shape[1] / chosen.selfie.image.shape[1]
     face = transform_face(chosen.face, scaling_matrix(up))
     size = buckets.nearest_bucket(frame.width, frame.height, side)
     shaped = frame.scale(up).crop_to_aspect(size.width / size.height)
-    reference = Reference(chosen.photo.name, selfie.image, face, chosen.quality) if is_reference else None
+    whole = Reference(chosen.photo.name, selfie.image, face, chosen.quality, selfie.id)
     cut = crop(selfie.image, shaped, size)
-    return _DraftCrop(chosen.photo.name, cut, transform_face(face, shaped.matrix_to(size)), chosen.quality, reference)
-
-
-def _enhancement_need(quality: Quality) -> float:
-    """Return how much a photo would gain from enhancement; 0 for a good one."""
-    return sum(
-        max(0.0, limit - part)
-        for part, limit in ((quality.sharpness, POOR_QUALITY), (quality.exposure, POOR_QUALITY), (quality.size, 0.45))
+    return _DraftCrop(
+        chosen.photo.name,
+        cut,
+        transform_face(face, shaped.matrix_to(size)),
+        chosen.quality,
+        whole if is_reference else None,
     )
 
 
@@ -259,7 +219,9 @@ def _exclude(photos: Sequence[ScoredPhoto], excluded: Collection[int]) -> list[S
     ]
 
 
-def _take_chosen(paths: Sequence[Path], photos: Sequence[ScoredPhoto], taken: Sequence[int]) -> list[_ChosenPhoto]:
+def _take_chosen(
+    paths: Sequence[Path], photos: Sequence[ScoredPhoto], taken: Sequence[int], space: str
+) -> list[_ChosenPhoto]:
     """Return the chosen photos with their paths; raises `UserError` (`no_usable_photos`, `cannot_include`)."""
     details = {"photos": photos_to_dicts(photos)}
     if not taken:
@@ -267,7 +229,8 @@ def _take_chosen(paths: Sequence[Path], photos: Sequence[ScoredPhoto], taken: Se
     chosen = []
     for index in taken:
         photo = photos[index]
-        if photo.selfie is None or photo.face is None or photo.quality is None:
+        known = photo.face is not None and space in photo.face.embeddings
+        if photo.selfie is None or photo.face is None or photo.quality is None or not known:
             raise UserError("cannot_include", f"{photo.name} cannot be used. {photo.reasons[0].tip}", details)
         chosen.append(_ChosenPhoto(paths[index], photo, photo.selfie, photo.face, photo.quality))
     return chosen

@@ -9,7 +9,7 @@ import numpy as np
 from portrait.arrays import LARGEST_SIDE, Image
 from portrait.errors import UserError
 from portrait.faces.geometry import scaling_matrix, transform_face
-from portrait.ports import FaceFinder, Progress, Refiner, Restorer, Upscaler
+from portrait.ports import ChangedRefiner, ChangedRestorer, FaceFinder, Progress, Refiner, Restorer, Upscaler
 from portrait.types import Face, PortraitRequest, Refinement
 
 UPSCALE_FACTORS = {"upscale2": 2, "upscale4": 4}
@@ -28,6 +28,14 @@ class RestoreFaces:
         """Return the picture with every face restored."""
         for face in faces:
             image = self.restorer.restore(image, face)
+        return image
+
+    def refine_as_before(self, image: Image, faces: Sequence[Face]) -> Image:
+        """Return the picture with every face restored as in version 0.1.0, where the restorer has changed since."""
+        if not isinstance(self.restorer, ChangedRestorer):
+            return self.refine(image, faces)
+        for face in faces:
+            image = self.restorer.restore_as_before(image, face)
         return image
 
 
@@ -64,7 +72,12 @@ class Refine:
         for number, step in enumerate(steps):
             progress(number, len(steps), "Refining", image)
             before = image
-            image = blend(before, self.refiners[step.name].refine(before, faces), step.strength)
+            refiner = self.refiners[step.name]
+            if step.method == 1 and isinstance(refiner, ChangedRefiner):
+                after = refiner.refine_as_before(before, faces)
+            else:
+                after = refiner.refine(before, faces)
+            image = blend(before, after, step.strength)
             if image.shape != before.shape:
                 larger = scaling_matrix(image.shape[1] / before.shape[1])
                 faces = [transform_face(face, larger) for face in faces]

@@ -1,21 +1,35 @@
 """Renders the portraits of a request: draw candidates, measure, choose, refine."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipelines import image_io, refine
+from pipelines import refine, template_faces
 from portrait.arrays import LARGEST_SIDE, SMALLEST_SIDE
 from portrait.errors import UserError
-from portrait.faces.likeness import distance
+from portrait.faces.geometry import box_slices
+from portrait.faces.likeness import distance, mean_embedding
 from portrait.generation import edits, options
 from portrait.generation.options import GenerationOptions
+from portrait.idphoto_spec import spec_to_dict
 from portrait.photos.quality import eye_opening, measure_sharpness
 from portrait.ports import FaceFinder, Guard, Painter, Progress, Refiner, ReproduciblePainter
-from portrait.types import Candidate, Face, Likeness, Portrait, PortraitRequest, Style, StylePicture
+from portrait.types import (  # fmt: skip
+    Candidate,
+    Face,
+    Identity,
+    Likeness,
+    Portrait,
+    PortraitRequest,
+    Reference,
+    Skin,
+    Style,
+)
 
 MAX_COUNT = 16
 """Portraits of one style in one request."""
@@ -39,19 +53,52 @@ class Render:
         """Return `request.count` portraits, the best first; raises `UserError` when none can be drawn."""
         check_request(request)
         self._check_references(request)
-        request = self._locate_face(request)
+        request = self._locate_face(self._embed_people(request))
         drawn = self._draw(request, progress)
         # What an edit keeps of the picture may hold the face: drawing again would not change it.
         if self.redraws and request.is_generated and request.edit is None:
             drawn += self._redraw(drawn, request, progress)
         if not drawn:
             raise UserError("blocked", "What was drawn may not be delivered. Choose another style, or another seed.")
-        chosen = sorted(drawn, key=lambda each: -each.portrait.scores["total"])[: request.count]
+        chosen = sorted(drawn, key=lambda each: _rank(each.portrait))[: request.count]
         if not refine.steps_of(request):
             return [each.portrait for each in chosen]
         # Only what will be delivered is refined, and then measured as it will be delivered.
         refined = [self._refine(each.candidate, each.number, each.request, progress) for each in chosen]
         return choose(refined, request.count)
+
+    def _embed_people(self, request: PortraitRequest) -> PortraitRequest:
+        """Return the request with every person's embedding in the finder's space, by which they will be measured.
+
+        Who was prepared with another face engine is embedded from their reference photos. Raises `UserError`
+        (`other_face_engine`) where the present one finds no face in any of them.
+        """
+        people = {place: self._embed_person(person) for place, person in request.people.items()}
+        return replace(request, people=people)
+
+    def _embed_person(self, person: Identity) -> Identity:
+        space = self.finder.space
+        if space in person.mean_embeddings:
+            return person
+        faces = [face for reference in person.references if (face := self._embed_reference(reference)) is not None]
+        if not faces:
+            raise UserError(
+                "other_face_engine",
+                f"These photos were judged with another face engine, and the present one ({space}) finds no face in them. "
+                "Prepare the photos again.",
+            )
+        mean = mean_embedding(space, [face.embeddings[space] for face in faces])
+        return replace(person, mean_embeddings={**person.mean_embeddings, space: mean})
+
+    def _embed_reference(self, reference: Reference) -> Face | None:
+        """Return the face of a reference with its embedding; None where the finder sees none in its place."""
+        box = reference.face.box
+        rows, columns = box_slices(box, reference.image.shape, room=1.0)
+        window = np.ascontiguousarray(reference.image[rows, columns])
+        place = np.array(box.centre) - (columns.start, rows.start)
+        face = _nearest(self.finder.faces(window, embedded=0), place, box.width / 2)
+        embedded = None if face is None else self.finder.embed(window, face)
+        return embedded if embedded is not None and self.finder.space in embedded.embeddings else None
 
     def _locate_face(self, request: PortraitRequest) -> PortraitRequest:
         """Return the request with the landmarks of the face in the picture that its edit begins from."""
@@ -110,7 +157,7 @@ class Render:
         Raises `OperatorError` (`model_differs`) where other models would draw it.
         """
         check_request(request)
-        request = self._locate_face(request)
+        request = replace(self._locate_face(self._embed_people(request)), drawn=drawn)
         painter = self.painters[request.mode]
         if drawn and isinstance(painter, ReproduciblePainter):
             painter.check_models(request, drawn)
@@ -129,8 +176,10 @@ class Render:
 
     def _measure(self, candidate: Candidate, number: int, request: PortraitRequest) -> Portrait:
         """Measure a drawing: likeness by face number, and scores; nothing is taken from how it was drawn."""
-        faces = self.finder.faces(candidate.image, embedded=max(4, len(request.people)))
-        drawn = {place: _find_drawn_face(faces, place, request, candidate) for place in request.people}
+        faces = self.finder.faces(candidate.image, embedded=0)
+        found = {place: _find_drawn_face(faces, place, request, candidate) for place in request.people}
+        # Only the faces of the people are embedded, however many there are and however small.
+        drawn = {place: face and self.finder.embed(candidate.image, face) for place, face in found.items()}
         space = self.finder.space
         likeness = {
             place: Likeness(
@@ -144,7 +193,10 @@ class Render:
             "faces": float(len(faces)),
             "sharpness": min((measure_sharpness(candidate.image, face) for face in faces_found), default=0.0),
             "eyes": min((eye_opening(face) for face in faces_found), default=0.0),
+            **candidate.scores,
         }
+        if "rules" in candidate.facts:
+            scores["rules_broken"] = float(len(broken_rules(candidate.facts)))
         scores["total"] = _total_score(scores, likeness, len(drawn), self.finder.same_person)
         return Portrait(
             candidate.image,
@@ -184,30 +236,43 @@ def check_request(request: PortraitRequest) -> None:
 
 
 def choose(portraits: Sequence[Portrait], count: int) -> list[Portrait]:
-    """Return the best by total score, in which a face that is not found counts as unlike."""
-    return sorted(portraits, key=lambda each: -each.scores["total"])[:count]
+    """Return the best by total score, in which a face that is not found counts as unlike.
 
-
-def attach_template(style: Style, path: Path, finder: FaceFinder) -> Style:
-    """Return the style with its picture, the faces in it found and numbered from left to right.
-
-    Raises `UserError`: `template_unreadable`, `template_no_face`.
+    ID photos that break fewer rules come first.
     """
-    try:
-        image = image_io.read(path).image
-    except UserError as error:
-        raise UserError("template_unreadable", f"The picture {path.name} cannot be used. {error.message}") from error
-    faces = sorted(finder.faces(image, embedded=0), key=lambda face: face.box.left)
-    if not faces:
-        raise UserError(
-            "template_no_face", f"No face was found in {path.name}. Choose a picture that shows one clearly."
-        )
-    return replace(style, picture=StylePicture(image, tuple(faces)))
+    return sorted(portraits, key=_rank)[:count]
+
+
+def _rank(portrait: Portrait) -> tuple[float, float]:
+    return portrait.scores.get("rules_broken", 0.0), -portrait.scores["total"]
+
+
+def broken_rules(drawn: Mapping[str, Any]) -> list[str]:
+    """Return the names of the rules that an ID photo breaks, from the facts of its drawing; none for other portraits."""
+    return [rule["rule"] for rule in drawn.get("rules", ()) if not rule["ok"]]
+
+
+def attach_template(
+    style: Style,
+    path: Path,
+    finder: FaceFinder,
+    points: Sequence[tuple[float, float]] = (),
+    counted_before: bool = False,
+) -> Style:
+    """Return the style with its picture and the faces in it, and at `points` (x, y); see `template_faces.read_picture`.
+
+    `counted_before`: as version 0.1.0 found and numbered them. Raises `UserError`: `template_unreadable`,
+    `template_no_face`, `no_face_there`.
+    """
+    if counted_before:
+        return replace(style, picture=template_faces.read_picture_as_before(path, finder))
+    return replace(style, picture=template_faces.read_picture(path, finder, points))
 
 
 def recipe(request: PortraitRequest, candidate: Candidate, number: int) -> dict[str, object]:
     """Return what draws this candidate again, as JSON: the request, and which of its candidates this is."""
-    refined = [asdict(step) for step in refine.steps_of(request)]
+    steps = refine.steps_of(request)
+    refined = [{"name": step.name, "strength": step.strength} for step in steps]
     return {
         "schema": 1,
         "style": {"id": request.style.id, "version": request.style.version, "kind": request.style.kind},
@@ -218,10 +283,34 @@ def recipe(request: PortraitRequest, candidate: Candidate, number: int) -> dict[
         "candidate": number,
         "variation": dict(candidate.variation),
         **({"refiners": refined} if refined else {}),
+        **({"refining": steps[0].method} if steps and steps[0].method > 1 else {}),
+        **_template_recipe(request),
         **({"technique": _options_to_dict(request.options)} if request.options else {}),
         **({"edit": edits.to_dict(request.edit)} if request.edit else {}),
+        **({"idphoto": spec} if request.style.kind == "idphoto" and (spec := spec_to_dict(request.idphoto)) else {}),
         **({"drawn": dict(candidate.facts)} if candidate.facts else {}),
     }
+
+
+def _template_recipe(request: PortraitRequest) -> dict[str, object]:
+    """Return what only recipes of templates have: whose skin tone, where not the template's, and where the faces are."""
+    picture = request.style.picture
+    places = (
+        {}
+        if picture is None
+        else {str(each): list(picture.places[each]) for each in request.people if each in picture.places}
+    )
+    return {**({"skin": "person"} if request.keeps_skin else {}), **({"places": places} if places else {})}
+
+
+def skin_of_recipe(recipe: Mapping[str, Any]) -> Skin:
+    """Return whose skin tone a recipe's faces have; without an entry the template's, as in version 0.1.0."""
+    return "person" if recipe.get("skin") == "person" else "template"
+
+
+def places_of_recipe(recipe: Mapping[str, Any]) -> dict[int, tuple[float, float]]:
+    """Return where the faces of a recipe are in its template, in pixels; empty in recipes of version 0.1.0."""
+    return {int(number): (float(x), float(y)) for number, (x, y) in dict(recipe.get("places", {})).items()}
 
 
 def _options_to_dict(generation_options: GenerationOptions) -> dict[str, object]:
@@ -238,17 +327,28 @@ def _find_drawn_face(faces: Sequence[Face], place: int, request: PortraitRequest
     # A portrait in another size than the template's is cut from its middle: places are compared as shares of the width.
     share = np.array([width / picture.image.shape[1], height / picture.image.shape[0]])
     wanted = np.array(picture.faces[place - 1].box.centre) * (share if request.size is None else share.max())
-    if request.size is not None and len(picture.faces) == 1:
-        return faces[0]
-    return min(faces, key=lambda face: float(np.hypot(*(np.array(face.box.centre) - wanted))))
+    if request.size is not None:
+        return faces[0] if len(picture.faces) == 1 else _nearest(faces, wanted)
+    return _nearest(faces, wanted, picture.faces[place - 1].box.width * share[0])
+
+
+def _nearest(faces: Sequence[Face], place: NDArray[np.float64], limit: float = math.inf) -> Face | None:
+    """Return the face whose centre is nearest to `place`; None where none lies within `limit` pixels."""
+
+    def away(face: Face) -> float:
+        return float(np.hypot(*(np.array(face.box.centre) - place)))
+
+    return min((face for face in faces if away(face) <= limit), key=away, default=None)
 
 
 def _total_score(scores: Mapping[str, float], likeness: Mapping[int, Likeness], wanted: int, limit: float) -> float:
     """Return the score 0..1 by which portraits are ranked: likeness counts most; a face that is not found counts as unlike.
 
-    Eyes count as they are judged in photos, nothing where they are shut.
+    Eyes count as they are judged in photos, nothing where they are shut; what of the old room sticks to a cut-out counts
+    against it.
     """
     alike = [max(0.0, 1 - each.distance / (2 * limit)) for each in likeness.values()]
     mean = sum(alike) / wanted if wanted else 0.0
     eyes = min(1.0, max(0.0, (scores["eyes"] - 0.12) / 0.16))
-    return float(0.75 * mean + 0.1 * min(1.0, scores["sharpness"] / 0.45) + 0.15 * eyes)
+    total = 0.75 * mean + 0.1 * min(1.0, scores["sharpness"] / 0.45) + 0.15 * eyes - 0.2 * scores.get("residue", 0.0)
+    return float(max(total, 0.0))

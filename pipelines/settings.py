@@ -19,10 +19,13 @@ class EngineNames:
     """The engine of each port: the name of a module in `pipelines/engines/FOLDER`."""
 
     faces: str = "blazeface"
-    mattes: str = "selfie"
+    mattes: str = "modnet"
+    """Where its model is missing, `selfie` stands in."""
     restorers: str = "classic"
     parsers: str = "mesh"
     upscalers: str = "lanczos"
+    attributes: str = "dlib"
+    """Age and sex of faces, by which photos of two people are told apart; empty: not estimated."""
     trainers: str = "dreambooth"
 
 
@@ -54,6 +57,9 @@ class PrepareSettings:
     """What the person is an instance of; never guessed from the photos."""
     white: bool = False
     """Put the person on white, so that training ignores the background."""
+    small_face: int = 160
+    """Width in pixels below which the faces of the first references get detail from a network, where its model is here; 0:
+    none."""
 
 
 @dataclass(frozen=True, slots=True)

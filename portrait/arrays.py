@@ -4,9 +4,9 @@ Images are H×W×3 uint8 RGB everywhere; BGR exists only inside a function that 
 image they belong to, x to the right and y down.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,14 @@ Points: TypeAlias = NDArray[np.float32]
 
 Vector: TypeAlias = NDArray[np.float32]
 """An embedding, exactly as its model gives it: not normalised unless the model does."""
+
+Region: TypeAlias = Literal[
+    "skin", "brows", "eyes", "nose", "mouth", "lips", "hair", "ears", "neck", "glasses", "hat", "clothes"
+]
+"""Part of a head; `mouth` is what lies between the lips."""
+
+Regions: TypeAlias = Mapping[Region, Mask]
+"""Soft masks as large as the picture, their sum at most 1; regions that an engine does not know are left out."""
 
 
 @dataclass(frozen=True, slots=True)

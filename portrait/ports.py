@@ -1,14 +1,15 @@
 """Protocols that engines implement, one small one for each kind of engine."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from portrait.arrays import Image, Mask
+from portrait.arrays import Image, Mask, Regions
 from portrait.generation.parameters import GenerationParameters
 from portrait.metrics import Numbers
 from portrait.training import TrainingJob, TrainingPlan, TrainingResult
-from portrait.types import Candidate, Face, Identity, PortraitRequest, Regions
+from portrait.types import Box, Candidate, Face, Identity, PortraitRequest
 
 
 class Progress(Protocol):
@@ -39,12 +40,55 @@ class FaceFinder(Protocol):
         """
         ...
 
+    def embed(self, image: Image, face: Face) -> Face:
+        """A face that was found in `image`, with its embedding; without one where its landmarks allow none."""
+        ...
+
+
+@runtime_checkable
+class HeadDetector(Protocol):
+    """A face finder that also tells what looks like a face to its detector, whether or not a face is made out there."""
+
+    def detect_heads(self, image: Image) -> list[Box]:
+        """Boxes of heads: faces, and those that hats, glasses or hands hide."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What a network takes a face for; no proof of anything, but two photos of one person give nearly the same."""
+
+    age: float
+    """Years: the mean of the network's distribution over 0 to 80."""
+    minor: float
+    """Probability 0..1 that the person is below 18."""
+    female: float
+    """Probability 0..1."""
+
+
+class AttributeEstimator(Protocol):
+    """Estimates age and sex of a face."""
+
+    def estimate(self, image: Image, face: Face) -> Attributes:
+        """What a face of `image` is taken for; sane from about 60 px of face and up to 35° of yaw."""
+        ...
+
 
 class Matter(Protocol):
     """Matting: separates a person from the background."""
 
+    @property
+    def version(self) -> str:
+        """Name and version of the engine as recipes hold it: `modnet 1`; another version draws other pixels."""
+        ...
+
     def matte(self, image: Image, face: Face) -> Mask:
         """Alpha matte of the person of `face`: 0..1, as large as `image`."""
+        ...
+
+    def silhouette(self, image: Image, face: Face, others: Sequence[Face] | None = None) -> Mask:
+        """A quick rough mask of the person of `face`, without other people: 0..1, as large as `image`; for judging and
+        framing, not for composing. `others`: their faces, where it is known that there are no more."""
         ...
 
 
@@ -80,6 +124,24 @@ class Refiner(Protocol):
 
         Engines work at full strength; `pipelines.refine` blends the result over the input.
         """
+        ...
+
+
+@runtime_checkable
+class ChangedRefiner(Protocol):
+    """A refiner that can still work as in version 0.1.0, for its recipes."""
+
+    def refine_as_before(self, image: Image, faces: Sequence[Face]) -> Image:
+        """The picture as version 0.1.0 refined it."""
+        ...
+
+
+@runtime_checkable
+class ChangedRestorer(Protocol):
+    """A restorer that can still work as in version 0.1.0, for its recipes."""
+
+    def restore_as_before(self, image: Image, face: Face) -> Image:
+        """The picture as version 0.1.0 restored it."""
         ...
 
 

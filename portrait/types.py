@@ -8,13 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from portrait.arrays import Image, Mask, Points, Size, Vector
+from portrait.arrays import Image, Points, Size, Vector
 from portrait.generation.edits import Edit
 from portrait.generation.options import GenerationOptions, PromptSpec
 from portrait.generation.passes import Passes
+from portrait.idphoto_spec import IdPhotoSpec
 
 Verdict: TypeAlias = Literal["use", "spare", "refuse"]
 """`use`: chosen; `spare`: good enough, but not needed; `refuse`: it would harm the result."""
+Composition: TypeAlias = Literal["half_figure", "head_and_shoulders", "close", "very_close"]
+"""How much of a person a studio portrait shows: down to the waist, to the upper chest, to the neck, the face alone."""
+Turn: TypeAlias = Literal["", "left", "front", "right"]
+"""Side of the picture to which a head is turned; empty where its face cannot be put into a picture."""
+Sign: TypeAlias = Literal["face", "sex", "age"]
+"""What says that two photos show two people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +131,44 @@ class Likeness:
     distance: float
 
 
+@dataclass(frozen=True, slots=True)
+class PhotoUses:
+    """What can be made from a photo, by a rough silhouette of the person: a painter may still refuse a borderline case."""
+
+    compositions: tuple[Composition, ...] = ()
+    """Of studio portraits, the widest first."""
+    idphoto: bool = False
+    template: Turn = ""
+    """Which templates it suits best: those whose face is turned to the same side."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetUses:
+    """What can be made from the references and crops of a training set."""
+
+    compositions: tuple[Composition, ...] = ()
+    idphoto: bool = False
+    templates: tuple[Turn, ...] = ()
+    training: bool = False
+    """Whether there are enough photos to train a LoRA."""
+    openings: tuple["Reason", ...] = ()
+    """What further photos would open: a code for each kind that is missing, with a tip."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonQuestion:
+    """Photos of which it is not sure that they show the person; who knows the person includes or excludes them."""
+
+    person: tuple[str, ...]
+    """Names of the photos that are taken for the person's."""
+    unsure: tuple[str, ...]
+    """Names of the others."""
+    distance: float
+    """Mean distance between both, in the embedding space of the set."""
+    signs: tuple[Sign, ...]
+    """What speaks for two people."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredPhoto:
     """A photo with its verdict, as the report shows it."""
@@ -139,6 +184,8 @@ class ScoredPhoto:
     likeness: Likeness | None = None
     quarter_turns: int = 0
     """Counter-clockwise quarter turns that made the photo upright, after those of its EXIF orientation."""
+    uses: PhotoUses | None = None
+    """None for refused photos, and in sets of versions that did not know it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,6 +208,11 @@ class Reference:
     image: Image
     face: Face
     quality: Quality
+    """Of the selfie as it was taken."""
+    selfie: str = ""
+    """`Selfie.id` of the photo; empty where it is not known."""
+    enlarged: float = 1.0
+    """How many times larger than the photo it is: a small face was given detail (`pipelines.enhance`)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,9 +228,15 @@ class TrainingSet:
     """Every photo that was given, in that order."""
     trigger: str
     class_word: str
+    questions: tuple[PersonQuestion, ...] = ()
+    uses: SetUses | None = None
+    """None in sets of versions that did not know it."""
 
 
 StyleKind: TypeAlias = Literal["studio", "template", "text", "idphoto"]
+
+Skin: TypeAlias = Literal["person", "template"]
+"""Whose skin tone a face in a template has; `template` also means the arithmetic of version 0.1.0."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,16 +267,13 @@ class StylePicture:
 
     image: Image
     faces: tuple[Face, ...]
-    """Numbered from 1, from left to right."""
-
-
-Region: TypeAlias = Literal[
-    "skin", "brows", "eyes", "nose", "mouth", "lips", "hair", "ears", "neck", "glasses", "hat", "clothes"
-]
-"""Part of a head; `mouth` is what lies between the lips."""
-
-Regions: TypeAlias = Mapping[Region, Mask]
-"""Soft masks as large as the picture, their sum at most 1; regions that an engine does not know are left out."""
+    """Numbered from 1, from left to right; faces that were pointed at follow."""
+    places: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    """Centres (x, y) of the faces in pixels, by number, for recipes: another version may count other faces."""
+    tones: Mapping[int, Vector] = field(default_factory=dict)
+    """L, a, b that the skin of a face is to have, by its number; the others are drawn as in version 0.1.0."""
+    missed: tuple[Box, ...] = ()
+    """Where somebody may have been missed: heads whose face is hidden or too unclear to be drawn over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +284,8 @@ class Refinement:
     """A refiner, a restorer of faces, or `upscale2`, `upscale4`."""
     strength: float = 1.0
     """Blend of the result over the input, 0..1."""
+    method: int = 2
+    """How colours are balanced: by the skin, or 1 as in version 0.1.0, whose recipes do not say it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -241,6 +298,8 @@ class Style:
     title: str
     backdrop: str = ""
     """Name of a painted backdrop, for kind `studio`."""
+    compositions: tuple[Composition, ...] = ()
+    """For kind `studio`: which it suits, the preferred one first; the usual ones when empty."""
     picture: StylePicture | None = None
     """For kind `template`."""
     prompt_spec: PromptSpec | None = None
@@ -253,6 +312,8 @@ class Style:
     """Name of an ID-photo preset, for kind `idphoto`."""
     background: str = ""
     """For kind `idphoto`: a colour's name, #rrggbb, or `kept` for the photo's own; the preset's when empty."""
+    skin: Skin = "person"
+    """For kind `template`: whose skin tone a face has, unless a request says otherwise."""
     retouch: float = 0.4
     """Strength of the skin retouch, 0..1."""
     refiners: tuple[Refinement, ...] = ()
@@ -279,12 +340,23 @@ class PortraitRequest:
     """For kind `text`; with a template, they have a diffusion model draw into it."""
     edit: Edit | None = None
     """For kind `text`: the picture to begin from and how to change it."""
+    idphoto: IdPhotoSpec = field(default_factory=IdPhotoSpec)
+    """For kind `idphoto`."""
+    skin: Skin | None = None
+    """For kind `template`: whose skin tone a face has; None leaves it to the style."""
+    drawn: Mapping[str, object] | None = None
+    """Facts of the recipe by which it is drawn again, empty for those of version 0.1.0; None for a new portrait."""
 
     @property
     def mode(self) -> str:
         """How it is drawn: the kind of its style, or `inpaint` where a diffusion model draws into a template."""
         with_diffusion = self.options is not None or self.style.engines[:1] == ("diffusion",)
         return "inpaint" if with_diffusion and self.style.kind == "template" else self.style.kind
+
+    @property
+    def keeps_skin(self) -> bool:
+        """Whether faces of a template get the person's own skin tone."""
+        return self.style.kind == "template" and (self.skin or self.style.skin) == "person"
 
     @property
     def is_generated(self) -> bool:
@@ -305,6 +377,8 @@ class Candidate:
     """The same composition without retouch and relight, where a painter has those."""
     facts: Mapping[str, object] = field(default_factory=dict)
     """What else reproduces it, as JSON: models with their hashes, scheduler, strengths, versions."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Measures that only its painter can take: `residue`, what of the old room sticks to a cut-out, 0..1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

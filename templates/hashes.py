@@ -11,11 +11,15 @@ from templates.schema import StyleFile
 
 PREVIEW = "preview.jpg"
 """Name of the preview beside a style.toml; not part of the content."""
+ADDED = ("compositions", "skin")
+"""Fields that came after version 0.1.0: at their defaults they do not count, so that the hashes of then hold."""
 
 
 def content_hash(entry: Entry) -> str:
     """Hash of a style's content: every field but version and status, and every file but its preview."""
     fields = entry.style.model_dump(mode="json", by_alias=True, exclude={"version", "status"})
+    plain = {name for name in ADDED if getattr(entry.style, name) == StyleFile.model_fields[name].default}
+    fields = {name: value for name, value in fields.items() if name not in plain}
     files = {file.name: file_hash(file) for file in asset_files(entry.folder)}
     return hashlib.sha256(json.dumps([fields, files], sort_keys=True).encode()).hexdigest()
 

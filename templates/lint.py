@@ -80,6 +80,7 @@ def lint_fields(style: StyleFile, installed: Installed | None = None) -> list[Fi
         *_blocked_words(style),
         *_strengths(style),
         *_loras(style, here),
+        *_compositions(style),
         *_unavailable(style, here),
     ]
 
@@ -217,6 +218,14 @@ def _loras(style: StyleFile, here: Installed) -> Iterator[Finding]:
             yield _error("lora_other_base", where, tip)
         elif not base:
             yield _warning("lora_base_unknown", where, f"Say for which base {lora.model} was made.")
+
+
+def _compositions(style: StyleFile) -> Iterator[Finding]:
+    if style.compositions == ("half_figure",):
+        tip = (
+            "Few selfies show a person down to the waist. Name a closer composition after it, or few can use the style."
+        )
+        yield _warning("composition_rare", "compositions", tip)
 
 
 def _unavailable(style: StyleFile, here: Installed) -> Iterator[Finding]:

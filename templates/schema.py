@@ -6,7 +6,9 @@ version = 1
 kind = "studio"              # or "template", "text", "idphoto"
 title = "Grey paper"
 backdrop = "studio-grey"     # studio: which backdrop is painted
+compositions = ["half_figure", "close"]   # studio: which it suits, the preferred one first; the usual ones when empty
 picture = { file = "a.jpg" } # template: a file beside style.toml, or { package = "skimage", path = "data/astronaut.png" }
+skin = "person"              # template: whose skin tone a face has, the person's or the "template"'s
 faces = 1                    # how many people it shows
 retouch = 0.4                # 0..1
 refiners = [{ name = "skin", strength = 0.5 }]   # after drawing, in this order; see docs/refining.md
@@ -63,6 +65,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from portrait.errors import OperatorError, UserError
 from portrait.generation.passes import Passes
+from portrait.types import Composition
 
 SCHEMA = 1
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=60)]
@@ -147,10 +150,12 @@ class StyleFile(_Strict):
     kind: Literal["studio", "template", "text", "idphoto"]
     title: Annotated[str, Field(min_length=1, max_length=80)]
     backdrop: str = ""
+    compositions: tuple[Composition, ...] = ()
     preset: Annotated[str, Field(pattern=r"^([a-z0-9]+(-[a-z0-9]+)*)?$", max_length=60)] = ""
     background: Annotated[str, Field(pattern=r"^([a-z]+(-[a-z]+)*|#[0-9a-f]{6})?$", max_length=40)] = ""
     picture: PictureFile | None = None
     faces: Annotated[int, Field(ge=1, le=16)] = 1
+    skin: Literal["person", "template"] = "person"
     retouch: Annotated[float, Field(ge=0, le=1)] = 0.4
     refiners: Annotated[tuple[RefinerStep, ...], Field(max_length=8)] = ()
     licence: Annotated[str, Field(min_length=1)]
@@ -182,6 +187,14 @@ class StyleFile(_Strict):
             raise ValueError("only a template style has passes")
         if self.kind == "text" and (not self.prompt or self.picture or self.backdrop):
             raise ValueError("a text style needs a prompt and neither picture nor backdrop")
+        return self
+
+    @model_validator(mode="after")
+    def _check_compositions(self) -> "StyleFile":
+        if self.compositions and self.kind != "studio":
+            raise ValueError("only a studio style has compositions")
+        if len(set(self.compositions)) < len(self.compositions):
+            raise ValueError("name each composition once")
         return self
 
     @model_validator(mode="after")

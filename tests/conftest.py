@@ -17,6 +17,9 @@ from tests import selfies
 # Matting is compiled once per installation: the tests read what `portrait models pull` compiled.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(data_folder() / "cache" / "numba"))
 
+# Detail for a small face takes 10 seconds: it is tested for itself, and the photos of all other tests stay as they are.
+os.environ.setdefault("PORTRAIT_PREPARE__SMALL_FACE", "0")
+
 REAL = {"engines", "finder", "matter"}
 """Fixtures that load the embedded models; tests that ask for one are marked `models`."""
 

@@ -1,5 +1,6 @@
 """Fake engines without models: they find faces by the colours of synthetic pictures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +54,9 @@ class FakeFinder:
         person = round(float(image[..., 0].mean()) / 40)
         return [face(image, person)] if person else []
 
+    def embed(self, image: Image, face: Face) -> Face:
+        return face
+
 
 class FakeRestorer:
     """Lightens a picture a little, or with `harm` changes the person in it."""
@@ -71,10 +75,15 @@ class FakeRestorer:
 class FakeMatter:
     """Takes the middle half of a picture for the person."""
 
+    version = "fake 1"
+
     def matte(self, image: Image, face: Face) -> Mask:
         mask = np.zeros(image.shape[:2], np.float32)
         mask[:, image.shape[1] // 4 : -image.shape[1] // 4] = 1
         return mask
+
+    def silhouette(self, image: Image, face: Face, others: Sequence[Face] | None = None) -> Mask:
+        return self.matte(image, face)
 
 
 class RecordingProgress:

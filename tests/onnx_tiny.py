@@ -113,6 +113,14 @@ def parser(path: Path, classes: int = 19, gain: float = 8.0) -> Path:
     return _save(path, nodes, [_tensor("weight", weight)], input_info, [1, classes, SIDE, SIDE])
 
 
+def matte(path: Path, side: int, gain: float = 8.0) -> Path:
+    """BiRefNet's shapes: 1×3×side×side to logits of 1×1×side×side, high where red leads."""
+    weight = np.array([gain, -gain / 2, -gain / 2])[None, :, None, None]
+    weights = [_tensor("weight", weight), _tensor("bias", np.array([-gain]))]
+    nodes = [helper.make_node("Conv", ["input_image", "weight", "bias"], ["output"])]
+    return _save(path, nodes, weights, _value("input_image", [1, 3, side, side]), [1, 1, side, side])
+
+
 def _tensor(name: str, values: np.ndarray) -> onnx.TensorProto:
     return numpy_helper.from_array(values.astype(np.float32), name)
 

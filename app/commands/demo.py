@@ -1,5 +1,6 @@
 """`portrait demo`: the main job on sample photos, for a fresh installation."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +11,10 @@ from app.terminal.errors import Json, cli_output
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 
-STUDIOS = tuple(
-    f"studio-{name}" for name in ("black", "cool", "gradient", "grey", "office", "outdoors", "warm", "white")
-)
-"""Enough to see what a studio is; `portrait styles list` has the others."""
+STUDIOS = ("studio-black", "studio-office", "studio-outdoors", "studio-warm")
+"""Drawn of all photos; `portrait styles list` has the others."""
+CLOSE_STUDIOS = ("studio-cool", "studio-white")
+"""Drawn of the close-up alone: where a photo ends, the portrait ends."""
 
 
 def demo(out: Out = Path("out/demo"), as_json: Json = False) -> None:
@@ -30,19 +31,22 @@ def demo(out: Out = Path("out/demo"), as_json: Json = False) -> None:
         settings = load()
         with atomic.reported(f"The sample photos cannot be written to {out}"):
             photos = sample_photos.write_selfies(out / "photos")
-            guests = sample_photos.write_guests(out / "photos" / "guests")
         with ProgressBar() as bar, build.open_engines(settings) as engines:
             maker = PortraitMaker(settings, engines, out, bar)
             host = maker.prepare_person(photos)
+            close = maker.prepare_person([sample_photos.close_up(photos)], "close-up")
+            wanted = [
+                *((host, name, PortraitOptions()) for name in STUDIOS),
+                *((close, name, PortraitOptions(name=f"{name}-close")) for name in CLOSE_STUDIOS),
+                (host, "idphoto-passport", PortraitOptions()),
+            ]
             delivered = [
                 each
-                for name in STUDIOS
-                for each in maker.draw({1: host.person}, maker.load_style(name), PortraitOptions())
+                for person, style, options in wanted
+                for each in maker.draw({1: person.person}, maker.load_style(style), options)
             ]
-            astronaut = maker.load_style("astronaut")
-            for number, guest in enumerate(guests, 1):
-                someone = maker.prepare_person([guest], f"guest-{number}").person
-                delivered += maker.draw({1: someone}, astronaut, PortraitOptions(name=f"astronaut-guest-{number}"))
+            group = replace(maker.load_style(str(sample_photos.find_group())), title="The first face of a group")
+            delivered += maker.draw({1: host.person}, group, PortraitOptions(name="group"))
         links = [("How the photos were judged", f"set/{report.PAGE_FILE}")]
         page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], out, links)
         answer: dict[str, Any] = {

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from pipelines.settings import Settings
 
 
-OPTIONAL = ("trainers", "features", "identities", "controls", "guards", "painters/diffusion", "painters/inpaint")
-"""Engines that need the diffusion packages, or serve measuring alone: an installation may do without."""
+OPTIONAL = (
+    *("trainers", "features", "identities", "controls", "guards", "painters/diffusion", "painters/inpaint"),
+    *("attributes", "mattes/modnet"),
+)
+"""Engines that need the diffusion packages, serve measuring alone, or are done without where their models are missing."""
 EXTRAS = {"server": "the task API and workers", "app": "the app", "diffusion": "diffusion models"}
 """Extras of pyproject.toml that an installation may do without, and what they are for."""
 MIN_FREE_BYTES = 2_000_000_000

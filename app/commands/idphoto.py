@@ -13,7 +13,9 @@ from app.terminal.tables import print_line, print_table
 if TYPE_CHECKING:
     from pipelines.idphotos.idphoto import IdPhoto
     from pipelines.idphotos.presets import Preset, Presets
+    from pipelines.idphotos.sheets import Layout
     from portrait.arrays import Image
+    from portrait.idphoto_spec import IdPhotoSpec
 
 MAX_REFERENCES = 4
 """References of a training set that are tried: the best of them come first."""
@@ -25,6 +27,12 @@ Sheets = Annotated[
     list[str] | None, typer.Option("--sheet", metavar="10x15|a4|5in|6in", help="Paper to print on; repeatable.")
 ]
 Background = Annotated[str, typer.Option("--background", metavar="NAME|#rrggbb", help="Instead of the preset's own.")]
+OwnSize = Annotated[str, typer.Option("--size", metavar="35x45mm|413x531px", help="Instead of the preset's.")]
+Dpi = Annotated[
+    int | None, typer.Option("--dpi", min=72, max=1200, help="Pixels an inch in print.", show_default=False)
+]
+Kilobytes = Annotated[str, typer.Option("--kilobytes", metavar="20-50", help="Thousands of bytes of the file.")]
+Gap = Annotated[str, typer.Option("--gap", metavar="2mm", help="Between the pictures of a sheet.")]
 Keep = Annotated[bool, typer.Option("--keep-background", help="Crop and level only.")]
 Listing = Annotated[bool, typer.Option("--list", help="List the presets with their sources.")]
 
@@ -36,15 +44,20 @@ def idphoto(
     sheet: Sheets = None,
     background: Background = "",
     keep_background: Keep = False,
+    size: OwnSize = "",
+    dpi: Dpi = None,
+    kilobytes: Kilobytes = "",
+    gap: Gap = "2mm",
     list_presets: Listing = False,
     as_json: Json = False,
 ) -> None:
     """Make ID photos: exact size, plain background, every rule measured. Nothing changes the face."""
     with cli_output(as_json) as output:
         from pipelines.folders import atomic
-        from pipelines.idphotos import idphoto as idphotos
-        from pipelines.idphotos import sheets
-        from pipelines.idphotos.presets import load_presets as load_presets
+        from pipelines.idphotos.idphoto import IdPhotoOptions, make_best, make_report
+        from pipelines.idphotos.presets import apply_spec, load_presets, parse_gap
+        from pipelines.idphotos.sheets import arrange_photos
+        from pipelines.idphotos.source_photo import SourcePhoto
         from portrait.errors import UserError
 
         presets = load_presets()
@@ -53,27 +66,36 @@ def idphoto(
             return
         if photo is None:
             raise UserError("no_photos", "Name a photo, or a training set; --list shows the presets.")
-        options = [idphotos.IdPhotoOptions(presets.find(name), background, keep_background) for name in preset]
-        papers = {name: presets.paper(name) for name in sheet or ()}
+        spec = _read_spec(size, dpi, kilobytes)
+        options = [IdPhotoOptions(apply_spec(presets.find(name), spec), background, keep_background) for name in preset]
+        layouts = [
+            {name: arrange_photos(presets.paper(name), each.preset.millimetres, parse_gap(gap)) for name in sheet or ()}
+            for each in options
+        ]
         for option in options:
             presets.background_color(option.preset, background)
-            for paper in papers.values():
-                sheets.arrange_photos(paper, option.preset.millimetres)
         from pipelines import build
         from tasks.settings import load
 
         with build.open_engines(load()) as engines:
             finder, matter = engines.finder(), engines.matter()
-            source = idphotos.choose_photo(
-                [idphotos.SourcePhoto(image, finder, matter) for image in _read_images(photo)]
-            )
-            made = [idphotos.make_id_photo(source, option, presets) for option in options]
+            photos = [SourcePhoto(image, finder, matter) for image in _read_images(photo)]
+            made = [make_best(photos, option, presets)[0][0] for option in options]
         answer = [
-            idphotos.make_report(each, presets, option) | {"files": _write_files(each, out, papers)}
-            for each, option in zip(made, options, strict=True)
+            make_report(each, presets, option) | {"files": _write_files(each, out, layout)}
+            for each, option, layout in zip(made, options, layouts, strict=True)
         ]
         atomic.write_file(out / "idphotos.json", json.dumps({"idphotos": answer}, ensure_ascii=False, indent=1))
         output({"idphotos": answer}, lambda: _print_report(answer))
+
+
+def _read_spec(size: str, dpi: int | None, kilobytes: str) -> "IdPhotoSpec":
+    """What the options ask for instead of a preset's own; raises `UserError` (`bad_size`, `bad_file_size`)."""
+    from pipelines.idphotos.presets import parse_kilobytes, parse_size
+    from portrait.idphoto_spec import IdPhotoSpec
+
+    sides, unit = parse_size(size) if size else (None, "mm")
+    return IdPhotoSpec(sides, unit, dpi, parse_kilobytes(kilobytes) if kilobytes else None)
 
 
 def _read_images(path: Path) -> "list[Image]":
@@ -89,32 +111,36 @@ def _read_images(path: Path) -> "list[Image]":
     return [image_io.read(path).image]
 
 
-def _write_files(photo: "IdPhoto", out: Path, papers: "dict[str, tuple[float, float]]") -> list[str]:
+def _write_files(photo: "IdPhoto", out: Path, layouts: "dict[str, Layout]") -> list[str]:
     """OUT/PRESET.jpg and, for each paper, OUT/PRESET-PAPER.jpg and .pdf."""
     from pipelines.folders import atomic
     from pipelines.idphotos import sheets
 
-    name = photo.preset.id
-    files = [atomic.write_file(out / f"{name}.jpg", photo.content)]
-    for paper, size in papers.items():
-        layout = sheets.arrange_photos(size, photo.preset.millimetres)
-        files.append(atomic.write_file(out / f"{name}-{paper}.jpg", sheets.encode_jpeg(layout, photo.content)))
-        files.append(atomic.write_file(out / f"{name}-{paper}.pdf", sheets.encode_pdf(layout, photo.content)))
+    name, content, mark = photo.preset.id, photo.content, photo.source_type
+    files = [atomic.write_file(out / f"{name}.jpg", content)]
+    for paper, layout in layouts.items():
+        sheet = sheets.encode_jpeg(layout, content, photo.preset.dpi, mark)
+        files.append(atomic.write_file(out / f"{name}-{paper}.jpg", sheet))
+        files.append(atomic.write_file(out / f"{name}-{paper}.pdf", sheets.encode_pdf(layout, content, mark)))
     return [str(file) for file in files]
 
 
 def _preset_to_dict(preset: "Preset") -> dict[str, Any]:
     size = preset.pixels
-    return preset.model_dump(exclude_none=True) | {"pixels": [size.width, size.height]}
+    sizes = {"pixels": [size.width, size.height], "millimetres": [round(each, 1) for each in preset.millimetres]}
+    checked = None if preset.checked is None else preset.checked.isoformat()
+    return preset.model_dump(exclude_none=True) | sizes | {"dpi": preset.dpi, "checked": checked}
 
 
 def _print_presets(presets: "Presets") -> None:
+    from pipelines.idphotos.presets import UNCHECKED
+
     rows = []
     for each in presets.preset:
         wide, tall = each.millimetres
-        size = f"{wide:g}×{tall:g} mm" if each.unit == "mm" else f"{each.pixels.width}×{each.pixels.height} px"
-        rows.append((each.id, each.title, size, each.source))
-    print_table(("preset", "for", "size", "source"), rows)
+        size = f"{wide:.3g}×{tall:.3g} mm" if each.unit == "mm" else f"{each.pixels.width}×{each.pixels.height} px"
+        rows.append((each.id, each.title, size, each.source, str(each.checked or UNCHECKED)))
+    print_table(("preset", "for", "size", "source", "compared"), rows)
 
 
 def _print_report(answer: list[dict[str, Any]]) -> None:

@@ -14,9 +14,12 @@ from app.terminal.tables import print_line, print_table
 from portrait.errors import UserError
 
 if TYPE_CHECKING:
-    from app.terminal.portraits import DeliveredPortrait, PreparedPerson
+    from app.terminal.portraits import DeliveredPortrait, PortraitMaker, PreparedPerson
     from portrait.arrays import Size
+    from portrait.types import Portrait, Skin
 
+POINTED = 1001
+"""First of the numbers that stand for faces which are pointed at; no picture has as many faces."""
 Photos = Annotated[
     list[Path],
     typer.Argument(metavar="PHOTOS|SET", help="Photos, a folder of them, or a training set."),
@@ -26,7 +29,11 @@ Styles = Annotated[
 ]
 Faces = Annotated[
     list[str] | None,
-    typer.Option("--face", metavar="N=PHOTOS", help="Who is face N of the picture, from the left; repeatable."),
+    typer.Option(
+        "--face",
+        metavar="N|X,Y[=PHOTOS]",
+        help="Who is face N of the picture, from the left, or the one at X,Y; without photos, the person. Repeatable.",
+    ),
 ]
 Count = Annotated[int, typer.Option("--count", metavar="N", help="Portraits per style.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="S", help="Another number gives other variations.")]
@@ -61,6 +68,9 @@ Hints = Annotated[
         "--hint", metavar="KIND=FILE", help="A picture to follow: pose, depth, canny …, `pose:0.8=FILE`; repeatable."
     ),
 ]
+SkinTone = Annotated[
+    str, typer.Option("--skin", metavar="person|template", help="Whose skin tone a face in a picture has.")
+]
 Format = Annotated[str, typer.Option("--format", metavar="jpg|png|webp", help="File format.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the portraits.")]
 
@@ -83,12 +93,13 @@ def make(
     strength: Strengths = None,
     refiner: Refiner = 0.0,
     hint: Hints = None,
+    skin: SkinTone = "",
     format: Format = "jpg",
     as_json: Json = False,
 ) -> None:
     """Draw portraits of a person in one or several styles."""
     with cli_output(as_json) as output:
-        others = parse_faces(face or ())
+        (others, places), tone = parse_faces(face or ()), parse_skin(skin)
         check_format(format)
         dimensions, refining = parse_size(size), parse_refiners(refine or (), upscale)
         wanted = parse_options(engine, base, identity, adapter or (), (preset, strength or ())) or {}
@@ -103,15 +114,14 @@ def make(
         settings = load()
         generation = controls.generation_options({**wanted, **({"refiner": refiner} if refiner else {})}, inputs)
         steps = tuple(Refinement(*step) for step in refining)
-        order = PortraitOptions(count, seed, dimensions, format, steps, technique=generation)
+        order = PortraitOptions(count, seed, dimensions, format, steps, technique=generation, skin=tone)
         with ProgressBar() as bar, build.open_engines(settings) as engines:
             build.refiners(engines, steps)  # what is missing is reported before photos are judged
             maker = PortraitMaker(settings, engines, out, bar)
             maker.note_paths({**controls.control_notes(inputs, generation), **base_note(base)})
-            prepared = {1: maker.prepare_person(photos, identity=identity)}
-            prepared |= {number: maker.prepare_person([given], f"set-{number}") for number, given in others.items()}
+            prepared = _prepare_people(maker, photos, identity, others)
             people = {number: each.person for number, each in prepared.items()}
-            delivered, refused = draw_each_style(style, lambda name: maker.draw(people, maker.load_style(name), order))
+            delivered, refused = draw_each_style(style, lambda name: maker.draw_at(people, name, places, order))
             page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], out)
         answer = {**_people_to_dict(prepared), "portraits": portraits_to_dict(delivered), "refused": refused}
         output({**answer, "page": str(page)}, lambda: print_portraits(delivered, refused, page))
@@ -122,21 +132,51 @@ def base_note(base: str) -> dict[str, Path]:
     return {f"base-{Path(base).name}": Path(base)} if base and Path(base).exists() else {}
 
 
+def _prepare_people(
+    maker: "PortraitMaker", photos: Sequence[Path], identity: Path | None, others: Mapping[int, Path | None]
+) -> "dict[int, PreparedPerson]":
+    """Everybody by number of the face, the person of `photos` first: on face 1, or on the one that names no photos."""
+    first = next((number for number, given in others.items() if given is None), 1)
+    people = {first: maker.prepare_person(photos, identity=identity)}
+    return people | {
+        number: maker.prepare_person([given], f"set-{number}") for number, given in others.items() if given
+    }
+
+
 def _people_to_dict(people: "Mapping[int, PreparedPerson]") -> dict[str, Any]:
     """The verdicts of everybody's photos, and where the first training set lies, as JSON."""
     verdicts = [verdict for each in people.values() for verdict in each.verdicts]
-    return {"photos": verdicts, "set": str(people[1].folder)}
+    return {"photos": verdicts, "set": str(next(iter(people.values())).folder)}
 
 
-def parse_faces(given: Sequence[str]) -> dict[int, Path]:
-    """`2=anna/` as {2: anna}; raises `UserError` (`bad_face`)."""
-    faces: dict[int, Path] = {}
+def parse_faces(given: Sequence[str]) -> tuple[dict[int, Path | None], dict[int, tuple[float, float]]]:
+    """`2=anna/` as {2: anna}, `640,320=anna/` under a number of its own, with the point by that number; `3` alone as {3: None}.
+
+    Raises `UserError` (`bad_face`).
+    """
+    faces: dict[int, Path | None] = {}
+    points: dict[int, tuple[float, float]] = {}
     for each in given:
-        number, sign, path = each.partition("=")
-        if not sign or not path or not number.isdecimal() or int(number) < 1 or int(number) in faces:
-            raise UserError("bad_face", f"{each!r} is not N=PHOTOS, such as 2=anna/; each number once, counted from 1.")
-        faces[int(number)] = Path(path)
-    return faces
+        place, sign, path = each.partition("=")
+        point = re.fullmatch(r"(\d{1,5}(?:\.\d+)?),(\d{1,5}(?:\.\d+)?)", place.strip())
+        counted = place.isdecimal() and 1 <= int(place) < POINTED
+        number = POINTED + len(points) if point else int(place) if counted else 0
+        if not number or number in faces or bool(sign) != bool(path) or (not path and None in faces.values()):
+            raise UserError(
+                "bad_face",
+                f"{each!r} is not N=PHOTOS or X,Y=PHOTOS, such as 2=anna/ or 640,320=anna/; each face once, counted from 1.",
+            )
+        faces[number] = Path(path) if path else None
+        if point:
+            points[number] = (float(point[1]), float(point[2]))
+    return faces, points
+
+
+def parse_skin(given: str) -> "Skin | None":
+    """Whose skin tone is wished, None for the style's choice; raises `UserError` (`bad_skin`)."""
+    if given not in ("", "person", "template"):
+        raise UserError("bad_skin", f"{given!r} is nobody's skin. Say person or template, or leave --skin out.")
+    return given or None  # type: ignore[return-value] -- it is one of the two
 
 
 def parse_size(given: str | None) -> "Size | None":
@@ -208,12 +248,26 @@ def check_format(given: str) -> None:
         raise UserError("bad_format", f"{given!r} is not a format. Portraits are written as jpg, png or webp.")
 
 
+BODY_NOTE = (
+    "The person's skin differs much from that of the picture: neck, ears and hands were led over to it as far as they could "
+    "be told from other things. Look at them; --skin template keeps the picture's tone."
+)
+
+
+def skin_tones(portrait: "Portrait") -> list[Mapping[str, Any]]:
+    """What was measured of the skin of each face of a template; empty for other portraits."""
+    drawn: Any = portrait.recipe.get("drawn", {})
+    return list(drawn.get("skin", {}).values())
+
+
 def print_portraits(delivered: "Sequence[DeliveredPortrait]", refused: Sequence[dict[str, str]], page: Path) -> None:
     """Print the portraits, what was refused, and where the page is."""
     from pipelines.pages.gallery import likeness_in_words
 
     rows = [(Text(each.file.name), Text(each.style.title), likeness_in_words(each.portrait)) for each in delivered]
     print_table(("portrait", "style", "likeness"), rows, overflow="fold")
+    if any("body" in tone for each in delivered for tone in skin_tones(each.portrait)):
+        print_line(BODY_NOTE, "yellow")
     for each in refused:
         print_line(f"{each['style']}: {each['message']}", "yellow")
     print_line(f"\nAll on one page  {page}")

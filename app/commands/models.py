@@ -13,7 +13,8 @@ from app.terminal.errors import Json, cli_output
 from app.terminal.model_downloads import compiling, pull_models
 from app.terminal.progress_bar import ProgressBar
 from pipelines.model_store.manifest import Model
-from pipelines.model_store.store import FileState, ImportResult, ModelState, ModelStore, PullResult, format_size
+from pipelines.model_store.pull import PullResult
+from pipelines.model_store.store import FileState, ImportResult, ModelState, ModelStore, format_size
 from portrait.errors import OperatorError
 from tasks.settings import load
 
@@ -35,7 +36,7 @@ def list_models(as_json: Json = False) -> None:
 
 @app.command()
 def pull(names: Names = None, as_json: Json = False) -> None:
-    """Fetch models by name; without a name those that the default engines need."""
+    """Fetch models by name; without a name those that the default engines use."""
     with cli_output(as_json) as output:
         pulled = pull_models(_model_store(), names or ())
         output({"pulled": [_pulled_to_dict(one) for one in pulled]}, lambda: _print_pulled(pulled))
@@ -118,11 +119,13 @@ def _terms_to_dict(model: Model) -> dict[str, Any]:
 
 def _state_to_dict(state: ModelState) -> dict[str, Any]:
     more = {"state": state.state, "size": state.size, "allowed": state.allowed, "embedded": state.model.embedded}
-    return _terms_to_dict(state.model) | more | {"files": [file.name for file in state.model.files]}
+    files = [file.name for file in state.model.files]
+    return _terms_to_dict(state.model) | more | {"optional": state.model.optional, "files": files}
 
 
 def _pulled_to_dict(one: PullResult) -> dict[str, Any]:
-    return _terms_to_dict(one.model) | {"fetched": list(one.fetched), "kept": list(one.unchanged), "size": one.size}
+    pulled = {"fetched": list(one.fetched), "kept": list(one.unchanged), "size": one.size, "failure": one.failure}
+    return _terms_to_dict(one.model) | pulled
 
 
 def _print(thing: object) -> None:
@@ -137,11 +140,21 @@ def _print_states(states: tuple[ModelState, ...]) -> None:
         size = format_size(state.size) if state.size else "?"
         table.add_row(name, here, size, USE[state.model.commercial], escape(state.model.purpose))
     Console().print(table)
-    _print("The models in bold are what the default engines need: `portrait models pull` brings them.")
+    _print("The models in bold are what the default engines use: `portrait models pull` brings them.")
+    _print_left_out([each.model.name for each in states if each.model.optional and each.state != "here"])
+
+
+def _print_left_out(names: list[str]) -> None:
+    if names:
+        _print(f"The default engines do without {', '.join(names)}, which are not here; results are better with them.")
 
 
 def _print_pulled(pulled: tuple[PullResult, ...]) -> None:
     for one in pulled:
+        if one.failure:
+            _print(f"[bold]{one.model.name}[/bold]: [yellow]left out[/yellow]. {escape(one.failure)}")
+            _print("  The default engines do without it: `portrait doctor` says what is missing.")
+            continue
         done = f"{len(one.fetched)} fetched, {len(one.unchanged)} here already"
         _print(f"[bold]{one.model.name}[/bold]: {done}; {format_size(one.size)}; {escape(one.model.licence)}")
         if one.model.commercial == "no":

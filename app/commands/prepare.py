@@ -1,6 +1,7 @@
 """`portrait prepare`: makes a training set of a folder of selfies, with a report."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from app.terminal.errors import Json, cli_output
 from app.terminal.tables import print_line, print_table
 
 if TYPE_CHECKING:
-    from portrait.types import TrainingSet
+    from portrait.types import PersonQuestion, TrainingSet
 
 Photos = Annotated[list[Path], typer.Argument(metavar="PHOTOS", help="Photos, or a folder of them.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the training set.")]
@@ -48,17 +49,24 @@ def prepare(
         files = collect_photos(photos)
         overrides = Overrides(find_photos(include or (), files), find_photos(exclude or (), files))
         with ProgressBar() as bar, build.open_engines(settings) as engines:
-            training = build.prepare(settings, engines)(files, overrides, bar)
+            known = training_sets.read_references(out)
+            training = build.prepare(settings, engines)(files, overrides, bar, known)
         training_sets.write(training, out)
         page = report.write(training, out)
         output(
-            {"photos": training_sets.photos_to_dicts(training.photos), "set": str(out)},
+            {
+                "photos": training_sets.photos_to_dicts(training.photos),
+                **training_sets.summary_to_dict(training),
+                "set": str(out),
+            },
             lambda: print_verdicts(training, out, page),
         )
 
 
 def print_verdicts(training: "TrainingSet", out: Path, page: Path) -> None:
     """Print each photo with its verdict."""
+    from portrait.uses import served_in_words
+
     colours = {"use": "green", "spare": "yellow", "refuse": "red"}
     rows = [
         (
@@ -66,12 +74,32 @@ def print_verdicts(training: "TrainingSet", out: Path, page: Path) -> None:
             Text(photo.verdict, style=colours[photo.verdict]),
             "" if photo.likeness is None else f"{photo.likeness.distance:.2f}",
             "" if photo.quality is None else f"{photo.quality.total:.2f}",
+            "" if photo.uses is None else ", ".join(served_in_words(photo.uses)) or "training alone",
             Text(" ".join(reason.tip for reason in photo.reasons), style="dim"),
         )
         for photo in training.photos
     ]
-    print_table(("photo", "verdict", "likeness", "quality", "what to do"), rows, overflow="fold")
+    print_table(("photo", "verdict", "likeness", "quality", "serves", "what to do"), rows, overflow="fold")
     counts = Counter(photo.verdict for photo in training.photos)
     print_line(f"\n{counts['use']} used, {counts['spare']} in reserve, {counts['refuse']} not used.")
+    for question in training.questions:
+        print_line(f"\nAre these one person? {describe_question(question)}", "bold")
+        print_line("If so, add --include for each; if not, --exclude.")
+    if training.uses is not None:
+        print_line(f"\nThis set serves {', '.join(served_in_words(training.uses)) or 'training alone'}.")
+        for opening in training.uses.openings:
+            print_line(opening.tip)
     print_line(f"Training set  {out}")
     print_line(f"Report        {page}")
+
+
+def describe_question(question: "PersonQuestion") -> str:
+    """The photos of both groups, and why they are asked about."""
+    why = {"face": "faces", "sex": "sex", "age": "age"}
+    differ = " and ".join(why[sign] for sign in question.signs)
+    return f"{_names(question.person)} / {_names(question.unsure)} ({differ} differ)"
+
+
+def _names(photos: Sequence[str]) -> str:
+    shown = ", ".join(photos[:4])
+    return f"{shown} and {len(photos) - 4} more" if len(photos) > 4 else shown

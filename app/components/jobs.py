@@ -9,8 +9,27 @@ from app.components import errors, style_titles, widgets
 from app.session import client, switch_page, translate, translate_or
 from tasks import schemas
 
-_FIXED_BY_PHOTOS = {"no_usable_photos", "no_photos", "cannot_include", "no_shoulders", "no_reference"}
+_FIXED_BY_PHOTOS = {
+    *("no_usable_photos", "no_photos", "cannot_include", "no_shoulders", "composition_missing", "no_reference"),
+    *("head_cut", "head_lost", "frame_outside", "no_face", "other_face_engine"),
+}
 """Error codes that other photos of the person can avoid."""
+_FAILS_AGAIN = {
+    *_FIXED_BY_PHOTOS,
+    *("template_face_cut", "template_face_small", "template_face_missing", "template_profile", "template_no_face"),
+    *(
+        "template_unreadable",
+        "template_beard",
+        "no_face_there",
+        "not_learned",
+        "wrong_base",
+        "wrong_family",
+        "recipe_differs",
+        "source_missing",
+        "bad_size",
+    ),
+}
+"""Error codes of jobs that fail the same way however often they are tried."""
 _STEP = re.compile(r"\bstep (\d+) of (\d+)")
 """The steps in a trainer's progress message."""
 
@@ -63,7 +82,8 @@ def show_failure(job: schemas.Job) -> None:
         st.info(translate(f"jobs.{job.state}"), icon=":material/info:")
     fixed_by_photos = job.fault is not None and job.fault.code in _FIXED_BY_PHOTOS and job.kind == "generate"
     with st.container(horizontal=True):
-        if st.button(translate("jobs.retry"), key=f"retry-{job.id}", icon=":material/refresh:"):
+        again = job.fault is None or job.fault.code not in _FAILS_AGAIN
+        if again and st.button(translate("jobs.retry"), key=f"retry-{job.id}", icon=":material/refresh:"):
             errors.attempt(lambda: client().retry(job.id))
         if fixed_by_photos and st.button(translate("jobs.to_photos"), key=f"photos-{job.id}", type="primary"):
             switch_page("photos")

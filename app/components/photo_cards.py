@@ -1,12 +1,13 @@
 """Shows photos as cards: the verdict on each, its reasons, and advice on which photos would help."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import streamlit as st
 
 from app.components import errors, widgets
-from app.session import client, translate
+from app.session import client, translate, translate_or
 from tasks import schemas
 
 ENOUGH_GOOD_PHOTOS = 8
@@ -16,8 +17,11 @@ _ADVISED_FAULTS = {"turned_away", "blurred", "dark", "face_small", "eyes_closed"
 _VARIANTS = {"use": "good", "spare": "fair", "refuse": "poor", "": "plain"}
 _ORDER = ("", "refuse", "spare", "use")
 """Verdicts in the order of the cards: first those that ask for something."""
-_NO_OVERRIDE = {"no_face", "unreadable", "too_large", "several_faces"}
+_NO_OVERRIDE = {"no_face", "face_unclear", "unreadable", "too_large", "several_faces"}
 """Faults of photos that cannot be included all the same: nobody could say which of several faces is the person's."""
+_ANSWERS: Mapping[str, schemas.PhotoOverride] = {"yes": "include", "no": "exclude"}
+_ASKED = 4
+"""Photos of each side that a question shows."""
 
 
 def needs_check(photos: Sequence[schemas.Selfie]) -> bool:
@@ -37,6 +41,43 @@ def advice(photos: Sequence[schemas.Selfie]) -> str:
     # Of faults that are equally common none is named.
     clear = len(counts) == 1 or (len(counts) > 1 and counts[0][0] > counts[1][0])
     return translate(f"advice.{counts[0][1] if clear else 'any'}", count=missing)
+
+
+def openings(person: schemas.Person) -> list[str]:
+    """What more photos would open, one sentence each."""
+    return [translate_or(f"opens.{each.code}", each.tip).format(name=person.name) for each in person.opens]
+
+
+def show_questions(person: schemas.Person, check: Callable[[], None]) -> None:
+    """Ask whether photos of which it is not sure show the person; `check` has the answer count."""
+    for question in person.questions:
+        with st.container(border=True, key=f"question-{question.number}"):
+            st.html(widgets.card_title(translate("photos.question")))
+            widgets.muted_text(translate("photos.question_lead"))
+            left, right = st.columns(2)
+            for column, ids, alt in ((left, question.person, "person"), (right, question.unsure, "unsure")):
+                text = translate(f"photos.question_{alt}", name=person.name)
+                pictures = [widgets.picture(widgets.picture_url("selfie", id, widgets.THUMB), text) for id in ids]
+                with column.container():
+                    _show_small(pictures[:_ASKED])
+            with st.container(horizontal=True, gap="small"):
+                for answer, override in _ANSWERS.items():
+                    action = errors.as_callback(partial(_answer, question.unsure, override, check))
+                    st.button(
+                        translate(f"photos.question_{answer}"), key=f"{answer}-{question.number}", on_click=action
+                    )
+
+
+def _show_small(pictures: Sequence[str]) -> None:
+    grid = st.grid(_ASKED, min_column_width=60)
+    for picture in pictures:
+        grid.html(picture)
+
+
+def _answer(photos: Sequence[str], override: schemas.PhotoOverride, check: Callable[[], None]) -> None:
+    for id in photos:
+        client().set_override(id, override)
+    check()
 
 
 def show_cards(photos: Sequence[schemas.Selfie], latest: schemas.Job | None) -> None:
@@ -70,12 +111,22 @@ def _lines(photo: schemas.Selfie, fault: schemas.ErrorDetail | None) -> list[str
     if photo.verdict and _differs(photo):
         return [translate("photos.wish_waits", again=translate("photos.judge"))]
     if photo.verdict == "use":
-        return [translate("photos.good")]
+        return [translate("photos.good"), *_served(photo)]
     # Of several faces the other faults would be those of anybody.
     reasons = [each for each in photo.reasons if each.code == "several_faces"] or photo.reasons
     if fault and not reasons:
         return [errors.tip(fault.code, fault.message)]
     return [errors.tip(each.code, each.tip) for each in reasons]
+
+
+def _served(photo: schemas.Selfie) -> list[str]:
+    """What can be made from a photo, in one line; none where it is not known."""
+    serves = photo.serves
+    if serves is None:
+        return []
+    holds = {"studio": serves.studio, "idphoto": serves.idphoto, "template": serves.template}
+    kinds = [translate(f"photos.serves_{kind}") for kind, value in holds.items() if value]
+    return [translate("photos.serves", kinds=", ".join(kinds)) if kinds else translate("photos.serves_nothing")]
 
 
 def _show_buttons(photo: schemas.Selfie) -> None:

@@ -88,12 +88,16 @@ def picture(url: str, alt: str, shape: str = "square", grey: bool = False) -> st
     return f'<p class="p-picture p-{shape}{grey_class}"><img src="{escape(url)}" alt="{escape(alt)}"{lazy}></p>'
 
 
-def picture_with_boxes(url: str, alt: str, faces: Sequence[FaceBox]) -> str:
-    """A picture with a numbered box around each face; boxes are in shares of width and height."""
+def picture_with_boxes(url: str, alt: str, faces: Sequence[FaceBox], missed: Sequence[FaceBox] = ()) -> str:
+    """A picture with a numbered box around each face, and a question mark where one may have been `missed`.
+
+    Boxes are in shares of width and height.
+    """
+    marks = [*enumerate(faces, 1), *(("?", each) for each in missed)]
     boxes = "".join(
         f'<span style="left:{each.left:.2%};top:{each.top:.2%};width:{each.right - each.left:.2%};'
         f'height:{each.bottom - each.top:.2%}"><b>{number}</b></span>'
-        for number, each in enumerate(faces, 1)
+        for number, each in marks
     )
     image = f'<img src="{escape(url)}" alt="{escape(alt)}">'
     return f'<div class="p-picture p-faces">{image}{boxes}</div>'

@@ -1,5 +1,7 @@
 """Own pictures as templates: uploads them, shows their faces, and assigns people to the faces of a picture or style."""
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from app.components import errors, widgets
@@ -24,8 +26,11 @@ def show_own_pictures(chosen: list[str]) -> list[schemas.Template]:
 
 
 def assign_faces(style: StyleChoice, person: schemas.Person) -> dict[str, str]:
-    """The ids of people by number of the face they replace; the one face of a style goes to `person` without asking."""
-    if style.faces <= 1:
+    """The ids of people by number of the face they replace; the one face of a style goes to `person` without asking.
+
+    Numbers above those of the faces stand for places where somebody may have been missed; see `missed_places`.
+    """
+    if style.faces <= 1 and not (style.template and style.template.missed):
         return {"1": person.id} if style.faces else {}
     st.html(widgets.card_title(translate("cast.title", look=style.name)))
     ready = [each for each in client().people() if each.consent and each.identity]
@@ -33,18 +38,31 @@ def assign_faces(style: StyleChoice, person: schemas.Person) -> dict[str, str]:
     left, right = st.columns([1, 1])
     if style.template is not None and style.template.faces:
         url = widgets.picture_url("template", style.id, 800)
-        left.html(widgets.picture_with_boxes(url, translate("own.alt", name=style.name), style.template.faces))
+        alt = translate("own.alt", name=style.name)
+        left.html(widgets.picture_with_boxes(url, alt, style.template.faces, style.template.missed))
     assigned: dict[str, str] = {}
-    for number in range(1, style.faces + 1):
+    missed = style.template.missed if style.template is not None else []
+    for number in range(1, style.faces + len(missed) + 1):
         ids = ["", *(each.id for each in ready)]
         index = ids.index(person.id) if number == 1 and person.id in ids else 0
-        label, key = translate("cast.face", number=number), f"cast-{style.id}-{number}"
+        label = translate("cast.face", number=number) if number <= style.faces else translate("cast.missed")
+        key = f"cast-{style.id}-{number}"
         id = right.selectbox(label, ids, index=index, format_func=lambda id: names[id], key=key)
         if id:
             assigned[str(number)] = id
     if not assigned:
         right.warning(translate("cast.choose_one"))
     return assigned
+
+
+def missed_places(style: StyleChoice, assigned: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """The middles, as shares of the picture, of the places with a question mark that were given a person."""
+    missed = style.template.missed if style.template is not None else []
+    middles = {
+        str(style.faces + at): {"x": (box.left + box.right) / 2, "y": (box.top + box.bottom) / 2}
+        for at, box in enumerate(missed, 1)
+    }
+    return {number: point for number, point in middles.items() if number in assigned}
 
 
 def _upload(chosen: list[str]) -> None:
@@ -78,9 +96,11 @@ def _show_picture(template: schemas.Template, chosen: list[str]) -> None:
     else:
         faces = translate("own.faces", count=len(template.faces))
         st.html(
-            widgets.picture_with_boxes(widgets.picture_url("template", template.id, 640), alt, template.faces)
+            widgets.picture_with_boxes(
+                widgets.picture_url("template", template.id, 640), alt, template.faces, template.missed
+            )
             + widgets.card_title(template.name)
-            + widgets.muted(faces)
+            + widgets.muted(f"{faces} {translate('own.missed')}" if template.missed else faces)
         )
         choice_button(template.id, template.name, chosen)
     if st.button(translate("own.delete"), key=f"drop-{template.id}", type="tertiary", help=template.name):

@@ -110,6 +110,9 @@ def _show_check_result(person: schemas.Person, photos: Sequence[schemas.Selfie],
     if used:
         icon = ":material/check_circle:"
         st.success(f"{translate('photos.used', count=used, total=len(photos))} {photo_cards.advice(photos)}", icon=icon)
+    for line in photo_cards.openings(person):
+        widgets.muted_text(line)
+    photo_cards.show_questions(person, lambda: request_check(person.id))
     with st.container(horizontal=True):
         again = photo_cards.needs_check(photos) or latest is None
         if again and st.button(translate("photos.judge"), type="primary", icon=":material/refresh:"):

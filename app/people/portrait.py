@@ -1,10 +1,12 @@
 """The page of one portrait: large, compared with a selfie, with buttons to make more like it, edit or delete it."""
 
 import secrets
+from collections.abc import Mapping
+from typing import Any
 
 import streamlit as st
 
-from app.components import compare, errors, likeness, style_titles, widgets
+from app.components import compare, errors, idphoto_rules, likeness, style_titles, widgets
 from app.people import portraits, styles
 from app.session import client, get_state, set_state, switch_page, translate
 from portrait.errors import UserError
@@ -37,6 +39,7 @@ def page() -> None:
     with right:
         st.header(name, anchor=False)
         st.html(widgets.chip(text, variant))
+        idphoto_rules.show_rules(portrait)
         _actions(portrait, job)
         _show_details(portrait)
 
@@ -138,9 +141,20 @@ def _with_new_seed(job: schemas.Job) -> schemas.GenerationRequest:
     params, size = job.wants, job.wants.get("size")
     names = ("people", "style", "template", "count", "format", "technique", "traits")
     order = {name: params[name] for name in names if params.get(name)}
+    if params.get("idphoto"):
+        order["idphoto"] = _idphoto_options(params["idphoto"])
     order["seed"] = secrets.randbelow(styles.SEED_LIMIT)
     order["size"] = {"width": size[0], "height": size[1]} if size else None
     return schemas.GenerationRequest.model_validate(order)
+
+
+def _idphoto_options(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What a job asks of an ID photo, as a request has it."""
+    options = {name: value for name, value in params.items() if name != "unit"}
+    if "size" in options:
+        width, height = options["size"]
+        options["size"] = {"width": width, "height": height, "unit": params.get("unit", "mm")}
+    return options
 
 
 def _reuse_settings(job: schemas.Job) -> None:

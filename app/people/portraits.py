@@ -1,11 +1,11 @@
-"""The gallery: every portrait, those most like the person first."""
+"""The gallery: every portrait, those most like the person first, ID photos that break a rule last."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 import streamlit as st
 
-from app.components import errors, likeness, style_titles, widgets
+from app.components import errors, idphoto_rules, likeness, style_titles, widgets
 from app.session import client, get_state, set_state, switch_page, translate
 from tasks import schemas
 
@@ -29,7 +29,7 @@ def page() -> None:
     if not portraits:
         _show_empty(favourites)
         return
-    portraits = sorted(portraits, key=likeness.sort_key)
+    portraits = sorted(portraits, key=lambda each: (bool(idphoto_rules.broken_rules(each)), *likeness.sort_key(each)))
     left, right = st.columns([2, 1], vertical_alignment="center")
     left.html(widgets.muted(translate("results.explained")))
     with right:
@@ -66,6 +66,7 @@ def show_cards(portraits: Sequence[schemas.Portrait], titles: dict[str, str]) ->
                 widgets.picture(widgets.picture_url("portrait", portrait.id), alt, "entire")
                 + widgets.card_title(name)
                 + widgets.chip(text, variant)
+                + idphoto_rules.chip(portrait)
             )
             with st.container(horizontal=True, gap="xsmall"):
                 if st.button(translate("results.open"), key=f"open-{portrait.id}"):

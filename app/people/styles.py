@@ -37,7 +37,7 @@ def page() -> None:
         return
     abilities = client().abilities()
     person_abilities = generation_options.generation_abilities(person, abilities)
-    styles = [_for_person(each, person_abilities) for each in client().styles()]
+    styles = [_for_person(each, person, person_abilities) for each in client().styles()]
     chosen: list[str] = get_state("chosen", [])
     _show_gallery(styles, chosen, person)
     templates = own_pictures.show_own_pictures(chosen)
@@ -45,10 +45,25 @@ def page() -> None:
     _training_section(person, abilities, person_abilities)
 
 
-def _for_person(style: schemas.Style, person_abilities: generation_options.GenerationAbilities) -> schemas.Style:
-    """The style with `ready` for a person: a prompt can be drawn only of somebody for whom there is an adapter."""
-    ready = style.ready and (style.kind != "text" or person_abilities.for_families(style.families).can_generate)
-    return style.model_copy(update={"ready": ready})
+def _for_person(
+    style: schemas.Style, person: schemas.Person, person_abilities: generation_options.GenerationAbilities
+) -> schemas.Style:
+    """The style with `ready` for a person: a prompt can be drawn only of somebody for whom there is an adapter, and
+    other styles only where a photo serves them."""
+    able = style.kind != "text" or person_abilities.for_families(style.families).can_generate
+    return style.model_copy(update={"ready": style.ready and able and not _what_opens(style, person)})
+
+
+def _what_opens(style: schemas.Style, person: schemas.Person) -> str:
+    """What photo would open a style that no photo of the person serves; empty where one does, or it is not known."""
+    serves = person.serves
+    if serves is None:
+        return ""
+    holds = {"studio": serves.studio, "idphoto": serves.idphoto, "template": serves.template}
+    if holds.get(style.kind, True):
+        return ""
+    tip = next((each.tip for each in person.opens if each.code == style.kind), "")
+    return translate_or(f"opens.{style.kind}", tip).format(name=person.name)
 
 
 def _show_gallery(styles: Sequence[schemas.Style], chosen: list[str], person: schemas.Person) -> None:
@@ -67,7 +82,10 @@ def _show_gallery(styles: Sequence[schemas.Style], chosen: list[str], person: sc
 
 def _explain_unavailable(others: Sequence[schemas.Style], person: schemas.Person) -> None:
     """Explain why styles cannot be drawn, and show operators exactly what is missing."""
-    if any(not style.missing for style in others):
+    for reason in dict.fromkeys(_what_opens(style, person) for style in others):
+        if reason:
+            st.write(reason)
+    if any(style.kind == "text" and not style.missing for style in others):
         st.write(translate("create.needs_learning", name=person.name))
     missing = [style for style in others if style.missing]
     if missing:
@@ -179,6 +197,8 @@ def _generation_order(
         "seed": settings["seed"] if settings.get("style") == choice.id else secrets.randbelow(SEED_LIMIT),
         "size": None if sides is None else {"width": sides[0], "height": sides[1]},
     }
+    if places := own_pictures.missed_places(choice, faces):
+        order |= {"places": places}
     if choice.from_text:
         order |= {"technique": dict(choices.options), "traits": dict(choices.traits[choice.id])}
     return schemas.GenerationRequest.model_validate(order)

@@ -5,12 +5,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import typer
+
 from app.terminal.progress_bar import ProgressBar
-from pipelines.model_store.store import ModelStore, PullResult
+from pipelines.model_store.pull import PullResult
+from pipelines.model_store.store import ModelStore, format_size
 
 
 def pull_models(store: ModelStore, names: Sequence[str]) -> tuple[PullResult, ...]:
     """Download models by name, without names those that the default engines need; raises what `ModelStore.pull` raises."""
+    if size := store.download_size(names):
+        typer.echo(f"Fetching {format_size(size)}", err=True)
     with compiling(), ProgressBar(in_bytes=True) as bar:
         return store.pull(names, bar)
 

@@ -8,12 +8,13 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from app.terminal import styles
 from app.terminal.photos import collect_photos
-from pipelines import build, render
+from pipelines import build, render, template_faces
 from pipelines.deliver import Deliver
 from pipelines.engines import Engines
 from pipelines.folders import atomic, identities, training_sets
@@ -26,7 +27,7 @@ from portrait.arrays import Size
 from portrait.errors import UserError
 from portrait.generation.options import GenerationOptions
 from portrait.ports import Progress
-from portrait.types import Identity, Portrait, PortraitRequest, Refinement, Style
+from portrait.types import Identity, Portrait, PortraitRequest, Refinement, Skin, Style
 from templates.catalog import Entry
 from templates.style import to_style
 
@@ -46,6 +47,8 @@ class PortraitOptions:
     """What the files are called; the style's name when empty."""
     technique: GenerationOptions | None = None
     """For styles that a diffusion model draws."""
+    skin: Skin | None = None
+    """Whose skin tone a face in a picture has; the style's choice when None."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +85,8 @@ class PortraitMaker:
         else:
             folder = self.out / name
             flow = build.prepare(self.settings, self.engines)
-            training = flow(collect_photos(given), Overrides(), self.progress)
+            known = training_sets.read_references(folder)
+            training = flow(collect_photos(given), Overrides(), self.progress, known)
             training_sets.write(training, folder)
             report.write(training, folder)
         # Read back even when it was just made: what is drawn is then the same from photos and from the set.
@@ -95,22 +99,54 @@ class PortraitMaker:
         self.note_paths({person.id: folder})
         return PreparedPerson(person, folder, training_sets.photos_to_dicts(training.photos))
 
-    def load_style(self, name: str, version: int | None = None) -> Style:
-        """A style as it is offered, or in a version that may be retired; or any picture file as a template."""
+    def load_style(
+        self, name: str, version: int | None = None, points: Mapping[int, tuple[float, float]] | None = None
+    ) -> Style:
+        """A style as it is offered, or in a version that may be retired; or any picture file as a template.
+
+        `points`: where in a picture faces were pointed at, in pixels; a version without any is a recipe of version 0.1.0.
+        """
+        find = partial(self._attach, version is not None and not points, tuple((points or {}).values()))
         path = Path(name)
         if path.suffix.lower() in PICTURE_SUFFIXES or path.is_file():
             if not path.is_file():
                 raise UserError("not_found", f"There is no picture at {name}.")
             style = Style(f"picture-{_hash(path)}", 1, "template", path.stem)
             self.note_paths({style.id: path})
-            return render.attach_template(style, path, self.engines.finder())
+            return find(style, path)
         with styles.open_available_styles() as prompt_traits:
-            return attach_picture(prompt_traits.find(name, version), self.engines)
+            entry = prompt_traits.find(name, version)
+            style, picture = to_style(entry.style), entry.picture()
+            return style if picture is None else find(style, picture)
+
+    def _attach(
+        self, counted_before: bool, points: Sequence[tuple[float, float]], style: Style, picture: Path
+    ) -> Style:
+        return render.attach_template(style, picture, self.engines.finder(), points, counted_before)
+
+    def draw_at(
+        self,
+        people: Mapping[int, Identity],
+        style: str,
+        points: Mapping[int, tuple[float, float]],
+        options: PortraitOptions,
+    ) -> list[DeliveredPortrait]:
+        """Portraits of one style by its name; numbers of people that `points` names stand for those of its picture."""
+        loaded = self.load_style(style, points=points)
+        placed = people if loaded.picture is None else template_faces.renumber(people, loaded.picture, points)
+        return self.draw(placed, loaded, options)
 
     def draw(self, people: Mapping[int, Identity], style: Style, options: PortraitOptions) -> list[DeliveredPortrait]:
         """Portraits of one style, written to OUT, the best first."""
         request = PortraitRequest(
-            people, style, options.seed, options.count, options.size, options.refiners, options.technique
+            people,
+            style,
+            options.seed,
+            options.count,
+            options.size,
+            options.refiners,
+            options.technique,
+            skin=options.skin,
         )
         flow = build.render(self.engines, [request.mode], steps_of(request), self.settings.draw)
         deliver = Deliver(options.format)

@@ -8,13 +8,14 @@ from typing import Any
 
 from app.terminal import controls
 from app.terminal.portraits import PortraitMaker, read_notes, set_id
-from pipelines import image_io
+from pipelines import image_io, render, template_faces
 from pipelines.folders import training_sets
 from portrait.arrays import Size
 from portrait.errors import UserError
 from portrait.generation import edits, options
 from portrait.generation.edits import Edit
 from portrait.generation.options import GenerationOptions
+from portrait.idphoto_spec import spec_from_dict
 from portrait.types import PortraitRequest, Refinement
 
 
@@ -36,17 +37,21 @@ def request_from_recipe(
         int(number): maker.prepare_person([places[name]], identity=places.get(f"{name}.learned")).person
         for number, name in recipe["people"].items()
     }
-    named = recipe["style"]
-    style = maker.load_style(str(places.get(named["id"], named["id"])), int(named["version"]))
+    named, points = recipe["style"], render.places_of_recipe(recipe)
+    style = maker.load_style(str(places.get(named["id"], named["id"])), int(named["version"]), points)
+    if style.picture is not None:
+        people = template_faces.renumber(people, style.picture, points)
     return PortraitRequest(
         people,
         replace(style, refiners=()),  # what was done to it then is done again, whatever the style says by now
         recipe["seed"],
         recipe["count"],
         None if recipe["size"] is None else Size(*recipe["size"]),
-        tuple(Refinement(**step) for step in recipe.get("refiners", ())),
+        tuple(Refinement(**step, method=recipe.get("refining", 1)) for step in recipe.get("refiners", ())),
         _generation_options(maker.settings.draw.preset, recipe, places, (pictures, base)),
         _edit_from_dict(recipe["edit"], places, pictures) if recipe.get("edit") else None,
+        skin=render.skin_of_recipe(recipe),
+        idphoto=spec_from_dict(recipe.get("idphoto")),
     )
 
 

@@ -3,6 +3,7 @@
 Nobody's photos are shipped. The set has good photos and one of each common fault, so that the report has something to say.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,8 @@ import numpy as np
 
 from portrait.arrays import Image
 from templates.package_pictures import find_picture
+
+CLOSE_UP = "07 close up.jpg"
 
 # Left, top, side of a square in the 512 px original; degrees of tilt; gain of red and blue in linear light.
 SELFIES = {
@@ -19,11 +22,8 @@ SELFIES = {
     "04 tilted.jpg": (60, 0, 330, -9.0, (1.0, 1.0)),
     "05 by the window.jpg": (10, 0, 430, -4.0, (0.94, 1.1)),
     "06 tilted the other way.jpg": (70, 0, 310, 10.0, (1.04, 0.96)),
-    "07 close up.jpg": (115, 0, 220, 3.0, (1.0, 1.0)),
+    CLOSE_UP: (115, 0, 220, 3.0, (1.0, 1.0)),
 }
-
-# Left, top, right, bottom of a head and shoulders each in that picture, those who look up first.
-GUESTS = ((345, 190, 690, 540), (180, 70, 455, 420), (0, 190, 260, 560))
 
 
 def write_selfies(folder: Path) -> list[Path]:
@@ -44,18 +44,19 @@ def write_selfies(folder: Path) -> list[Path]:
     return [_write(folder / name, image) for name, image in photos.items()]
 
 
-def write_guests(folder: Path) -> list[Path]:
-    """Write one photo each of some people of InsightFace's own test picture; they never leave this machine."""
-    folder.mkdir(parents=True, exist_ok=True)
-    group = _read_package_picture("insightface", "data/images/t1.jpg")
-    return [
-        _write(folder / f"guest {number}.png", group[top:bottom, left:right])
-        for number, (left, top, right, bottom) in enumerate(GUESTS, 1)
-    ]
+def close_up(photos: Sequence[Path]) -> Path:
+    """Of the photos that were written, the one that ends close to the head."""
+    return next(photo for photo in photos if photo.name == CLOSE_UP)
+
+
+def find_group() -> Path:
+    """Return InsightFace's own test picture of six people; raises `OperatorError` (`missing_picture`)."""
+    return find_picture("insightface", "data/images/t1.jpg")
 
 
 def _write(path: Path, image: Image) -> Path:
-    _, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))  # a JPEG at 95
+    """Write a picture as JPEG, and return where."""
+    _, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
     path.write_bytes(data.tobytes())
     return path
 

@@ -8,7 +8,7 @@ are asked for are imported, so only their libraries load.
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +17,7 @@ from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.errors import OperatorError
 from portrait.ports import (
+    AttributeEstimator,
     Classifier,
     ControlPreprocessor,
     FaceFinder,
@@ -33,9 +34,13 @@ from portrait.ports import (
 )
 
 FOLDERS = (
-    *("controls", "faces", "features", "guards", "identities", "mattes", "painters", "parsers", "refiners"),
-    *("restorers", "trainers", "upscalers"),
+    *("attributes", "controls", "faces", "features", "guards", "identities", "mattes", "painters", "parsers"),
+    *("refiners", "restorers", "trainers", "upscalers"),
 )
+
+
+FORMER_MATTE = "selfie 1"
+"""What cut people out in version 0.1.0, whose recipes do not say so."""
 
 
 class Engines:
@@ -70,9 +75,32 @@ class Engines:
         """The face finder that the settings name."""
         return self._get("faces", self._settings.engines.faces)
 
-    def matter(self) -> Matter:
-        """The matter that the settings name."""
-        return self._get("mattes", self._settings.engines.mattes)
+    def attributes(self) -> AttributeEstimator | None:
+        """The estimator of age and sex that the settings name; None where they name none or its models are missing."""
+        name = self._settings.engines.attributes
+        return self._get_if_here("attributes", name) if name else None
+
+    def matter(self, drawn: Mapping[str, object] | None = None) -> Matter:
+        """The matter that the settings name, or the one that a portrait of the facts `drawn` was made with.
+
+        Facts without an entry are those of the segmenter. Raises `OperatorError` (`model_differs`) where this program has
+        another version of that engine, `unknown_engine`, `missing_model`.
+        """
+        if drawn is None:
+            return self.matter_named(matte_engine(self._settings, self._models))
+        wanted = str(drawn.get("matte", FORMER_MATTE))
+        matter = self.matter_named(wanted.partition(" ")[0])
+        if matter.version != wanted:
+            raise OperatorError(
+                "model_differs",
+                f"This portrait was cut out by {wanted}; here {matter.version} would do it, with other edges. "
+                "Draw it anew with `portrait make`, or install the version of this program that drew it.",
+            )
+        return matter
+
+    def matter_named(self, name: str) -> Matter:
+        """A matter by name, for one that builds on another."""
+        return self._get("mattes", name)
 
     def restorer(self, name: str = "") -> Restorer:
         """A restorer by name, or the one that the settings name."""
@@ -85,6 +113,10 @@ class Engines:
     def upscaler(self) -> Upscaler:
         """The upscaler that the settings name."""
         return self._get("upscalers", self._settings.engines.upscalers)
+
+    def detailer(self) -> Upscaler | None:
+        """The upscaler that gives small faces of selfies their detail; None where its model is missing."""
+        return self._get_if_here("upscalers", "realesrgan_x4plus")
 
     def refiner(self, name: str) -> Refiner:
         """A refiner by name; style and request say which."""
@@ -129,6 +161,14 @@ class Engines:
 
         return load
 
+    def _get_if_here(self, folder: str, name: str) -> Any | None:
+        try:
+            return self._get(folder, name)
+        except OperatorError as error:
+            if error.code not in ("missing_model", "licence_refused"):
+                raise
+            return None
+
     def _get(self, folder: str, name: str) -> Any:
         if (folder, name) not in self._loaded:
             self._loaded[folder, name] = engine_module(folder, name).make(self._settings, self._models, self)
@@ -159,6 +199,17 @@ def load_module(module: str, subject: str) -> Any:
             f"{subject} cannot be loaded ({error}). "
             "Install what it needs with `make install`, then run `portrait doctor`.",
         ) from error
+
+
+def matte_engine(settings: Settings, models: ModelStore) -> str:
+    """Return the name of the engine that makes mattes: the segmenter stands in where MODNet, the default, is missing."""
+    name = settings.engines.mattes
+    return "selfie" if name == "modnet" and models.missing("modnet") else name
+
+
+def matte_facts(matter: Matter) -> dict[str, object]:
+    """Return what a recipe says of the matter that cut a person out: nothing for what version 0.1.0 had."""
+    return {} if matter.version == FORMER_MATTE else {"matte": matter.version}
 
 
 def warm_up(settings: Settings) -> None:

@@ -21,11 +21,14 @@ from portrait.types import (  # fmt: skip
     Crop,
     Face,
     Likeness,
+    PersonQuestion,
+    PhotoUses,
     Pose,
     Quality,
     Reason,
     Reference,
     ScoredPhoto,
+    SetUses,
     TrainingSet,
 )
 
@@ -67,9 +70,20 @@ def read(folder: Path) -> TrainingSet:
             photos=tuple(_read_photo(each) for each in description["photos"]),
             trigger=description["trigger"],
             class_word=description["class_word"],
+            questions=tuple(_read_question(each) for each in description.get("questions", ())),
+            uses=_read_uses(description),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError("broken_set", f"{folder} is not a whole training set. Prepare the photos again.") from error
+
+
+def read_references(folder: Path) -> tuple[Reference, ...]:
+    """Return the references of a set, the best first; none where there is no whole set."""
+    try:
+        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
+        return tuple(_read_reference(folder, each) for each in description["references"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
+        return ()
 
 
 def is_set(folder: Path) -> bool:
@@ -99,6 +113,8 @@ def remove_photo(folder: Path, source: str) -> bool:
         for part in ("crops", "references"):
             description[part] = [each for each in description[part] if each not in removed]
         description["photos"] = [each for each in description["photos"] if each["file"] != source]
+        asked = [_without(each, source) for each in description.get("questions", ())]
+        description["questions"] = [each for each in asked if each["unsure"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             "broken_set", f"{folder.name} is not a whole training set. Prepare the photos again."
@@ -123,9 +139,36 @@ def photos_to_dicts(photos: Sequence[ScoredPhoto]) -> list[dict[str, Any]]:
             "reasons": [{"code": each.code, "tip": each.tip} for each in photo.reasons],
             "likeness": _likeness_to_dict(photo.likeness),
             "quality": _quality_to_dict(photo.quality),
+            "serves": None if photo.uses is None else _photo_uses_to_dict(photo.uses),
         }
         for photo in photos
     ]
+
+
+def summary_to_dict(training: TrainingSet) -> dict[str, Any]:
+    """Return what a set serves, what would open the rest, and whom it asks about, as JSON for `set.json` and programs."""
+    uses = training.uses
+    served = uses and {
+        "studio": list(uses.compositions),
+        "idphoto": uses.idphoto,
+        "template": list(uses.templates),
+        "training": uses.training,
+    }
+    return {
+        "serves": served,
+        "opens": [{"code": each.code, "tip": each.tip} for each in (uses.openings if uses else ())],
+        "questions": [question_to_dict(each) for each in training.questions],
+    }
+
+
+def question_to_dict(question: PersonQuestion) -> dict[str, Any]:
+    """Return a question about photos as JSON."""
+    return {
+        "person": list(question.person),
+        "unsure": list(question.unsure),
+        "distance": round(question.distance, 4),
+        "signs": list(question.signs),
+    }
 
 
 def _write_content(training: TrainingSet, folder: Path) -> None:
@@ -137,6 +180,7 @@ def _write_content(training: TrainingSet, folder: Path) -> None:
         "class_word": training.class_word,
         "likeness": {space: vector.tolist() for space, vector in training.mean_embeddings.items()},
         "photos": photos_to_dicts(training.photos),
+        **summary_to_dict(training),
         "crops": [_write_crop(folder, number, each) for number, each in enumerate(training.crops, 1)],
         "references": [_write_reference(folder, number, each) for number, each in enumerate(training.references, 1)],
     }
@@ -162,6 +206,8 @@ def _write_reference(folder: Path, number: int, each: Reference) -> dict[str, An
     return {
         "file": name,
         "name": each.name,
+        "selfie": each.selfie,
+        "enlarged": each.enlarged,
         "quality": _quality_to_dict(each.quality),
         "face": {
             "box": [face.box.left, face.box.top, face.box.right, face.box.bottom],
@@ -214,6 +260,8 @@ def _read_reference(folder: Path, each: Mapping[str, Any]) -> Reference:
             face["confidence"],
         ),
         Quality(**each["quality"]),
+        each.get("selfie", ""),
+        each.get("enlarged", 1.0),
     )
 
 
@@ -228,7 +276,34 @@ def _read_photo(each: Mapping[str, Any]) -> ScoredPhoto:
         tuple(Reason(reason["code"], reason["tip"]) for reason in each["reasons"]),
         quality=Quality(**each["quality"]) if each["quality"] else None,
         likeness=Likeness(**each["likeness"]) if each["likeness"] else None,
+        uses=_read_photo_uses(each.get("serves")),
     )
+
+
+def _photo_uses_to_dict(uses: PhotoUses) -> dict[str, Any]:
+    return {"studio": list(uses.compositions), "idphoto": uses.idphoto, "template": uses.template}
+
+
+def _read_photo_uses(serves: Mapping[str, Any] | None) -> PhotoUses | None:
+    return None if serves is None else PhotoUses(tuple(serves["studio"]), serves["idphoto"], serves["template"])
+
+
+def _read_uses(description: Mapping[str, Any]) -> SetUses | None:
+    serves = description.get("serves")
+    if serves is None:
+        return None
+    openings = tuple(Reason(each["code"], each["tip"]) for each in description["opens"])
+    turns = tuple(serves["template"])
+    return SetUses(tuple(serves["studio"]), serves["idphoto"], turns, serves["training"], openings)
+
+
+def _read_question(each: Mapping[str, Any]) -> PersonQuestion:
+    return PersonQuestion(tuple(each["person"]), tuple(each["unsure"]), each["distance"], tuple(each["signs"]))
+
+
+def _without(question: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """A question without one photo."""
+    return {**question, **{part: [name for name in question[part] if name != source] for part in ("person", "unsure")}}
 
 
 def _likeness_to_dict(likeness: Likeness | None) -> dict[str, Any] | None:

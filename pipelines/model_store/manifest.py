@@ -38,7 +38,9 @@ class Model:
     commercial: Commercial
     files: tuple[ModelFile, ...]
     embedded: bool = False
-    """Needed by the default engines; what `portrait models pull` downloads when no name is given."""
+    """What `portrait models pull` downloads when no name is given: what the default engines use."""
+    optional: bool = False
+    """Whether the default engines do without it where it is missing."""
     page: str = ""
     note: str = ""
 
@@ -103,6 +105,7 @@ class _Model(_Strict):
     licence: str = Field(min_length=1)
     commercial: Commercial
     embedded: bool = False
+    optional: bool = False
     page: str = ""
     note: str = ""
     sources: tuple[_Source, ...] = ()
@@ -126,7 +129,8 @@ class _Model(_Strict):
             )
             for file in self.files
         )
-        return Model(name, self.purpose, self.licence, self.commercial, files, self.embedded, self.page, self.note)
+        terms = self.model_dump(include={"purpose", "licence", "commercial", "embedded", "optional", "page", "note"})
+        return Model(name, files=files, **terms)
 
 
 class _Archive(_Strict):
@@ -134,6 +138,7 @@ class _Archive(_Strict):
     kind: Literal["wheel", "sdist"]
     platform: str = ""
     python: str = ""
+    size: int = Field(0, ge=0)
     sha256: Sha256 = ""
 
 

@@ -1,6 +1,6 @@
 """The gallery page of portraits, with their likeness in words; one HTML file without scripts beside the portraits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,6 +28,7 @@ def render(portraits: Sequence[tuple[Path, Style, Portrait]], folder: Path, note
             "link": quote(str(file.relative_to(folder))),
             "title": style.title,
             "likeness": likeness_in_words(portrait),
+            "rules": rules_in_words(portrait),
             "credit": style.credit,
             "source": ", ".join(portrait.reference_names.values()),
             "before": "" if portrait.before is None else to_data_uri(_crop_face(portrait.before)),
@@ -44,6 +45,14 @@ def _crop_face(image: Image) -> Image:
     return np.ascontiguousarray(
         image[round(height * 0.18) : round(height * 0.68), round(width * 0.2) : round(width * 0.8)]
     )
+
+
+def rules_in_words(portrait: Portrait) -> str:
+    """Return which rules an ID photo breaks; empty for other portraits."""
+    drawn = portrait.recipe.get("drawn")
+    rules = drawn.get("rules", ()) if isinstance(drawn, Mapping) else ()
+    broken = [rule["rule"] for rule in rules if not rule["ok"]]
+    return f"breaks rules: {', '.join(broken)}" if broken else "meets all rules" if rules else ""
 
 
 def likeness_in_words(portrait: Portrait) -> str:

@@ -10,6 +10,7 @@ from pipelines.folders import atomic
 from pipelines.pages.html import render_template, to_data_uri
 from portrait.arrays import Image
 from portrait.types import Crop, Face, ScoredPhoto, TrainingSet
+from portrait.uses import served_in_words
 
 PAGE_FILE = "report.html"
 ENOUGH_PHOTOS = 10
@@ -55,6 +56,14 @@ def _notes(training: TrainingSet) -> list[str]:
             f"The photos show more than one person. The larger group is used; {_count(strangers, 'photo')} of somebody else "
             "left out."
         )
+    notes += [
+        f"Are these one person? {', '.join(each.unsure)} may show somebody else than {', '.join(each.person)}. They are kept "
+        "in reserve: include them if they do not, or leave them out."
+        for each in training.questions
+    ]
+    if training.uses is not None:
+        served = ", ".join(served_in_words(training.uses)) or "training alone"
+        notes += [f"These photos serve {served}.", *(each.tip for each in training.uses.openings)]
     used = len(training.crops)
     if used < ENOUGH_PHOTOS:
         notes.append(f"{_count(ENOUGH_PHOTOS - used, 'more photo')} would help: other days, other light, other angles.")
@@ -77,6 +86,7 @@ def _card(photo: ScoredPhoto, crops: dict[str, tuple[int, Crop]]) -> dict[str, A
         "full": f"crops/{number:04}.png" if crop is not None else "",
         "bars": [(word, round(100 * getattr(photo.quality, part))) for part, word in PARTS.items() if photo.quality],
         "likeness": likeness_in_words(photo),
+        "serves": "" if photo.uses is None else ", ".join(served_in_words(photo.uses)) or "training alone",
     }
 
 

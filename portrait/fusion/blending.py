@@ -32,6 +32,34 @@ TINT = 0.25
 Floats = NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How much of a person's own light, colours and edge a drawn face keeps."""
+
+    light: float
+    """Width above which shading is taken off the selfie."""
+    shading: float
+    """About the most L by which bare skin becomes darker than the template's light."""
+    lift: tuple[float, float]
+    """The most L by which it becomes lighter: a constant, and the share of what is left to white."""
+    shine: float
+    """L by which the lightest skin stays below the template's."""
+    colour: float
+    """About the most by which a, b of bare skin differ from the template's."""
+    tint: float
+    """Width above which differences of colour are taken off."""
+    adapted: float
+    """Share of the difference to the template, along the edge, that the face gives up."""
+    reach: float
+    """Distance of the seam from the face's outline up to which all is the person's; 1 leaves it to the seam's search."""
+
+
+PLAIN = Manner(0.12, 22.0, (2.0, 0.6), 6.0, 5.0, 0.25, 1.0, 1.0)
+"""On a template's own skin, which is another person's: as in version 0.1.0."""
+OWN_SKIN = Manner(0.35, 60.0, (8.0, 1.5), 0.0, 12.0, 0.6, 0.5, 0.05)
+"""On a template whose skin was led over to the person's; chosen on ten pairs of `tests/benchmarks/test_fusion_pairs.py`."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SkinTone:
     """The colours of one skin in one light: a, b of CIELAB as a linear function of L."""
@@ -68,6 +96,7 @@ class TargetFace:
     """H×W×2: local deviation of a, b from `tone`, the tint of the light."""
     light: Floats
     """H×W: L of the skin without features and pores."""
+    manner: Manner = PLAIN
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -85,16 +114,15 @@ class TargetFace:
         return np.dstack([self.light, self.tone(self.light) + self.tint])
 
 
-def analyze_target(image: Image, mesh: Points) -> TargetFace:
+def analyze_target(image: Image, mesh: Points, manner: Manner = PLAIN) -> TargetFace:
     """Measure a template's face; `image` and `mesh` are at working size."""
-    lab, width, occluded = to_lab(image), face_width(mesh), occlusion_mask(image, mesh)
-    skin = bare_skin_mask(mesh, occluded) * (
-        skin_color_distance(image, mesh) < 1.8
-    )  # moles, frames and their shadows are no light
+    lab, width, odd = to_lab(image), face_width(mesh), skin_color_distance(image, mesh)
+    occluded = occlusion_mask(image, mesh, odd)
+    skin = bare_skin_mask(mesh, occluded) * (odd < 1.8)  # moles, frames and their shadows are no light
     tone = skin_tone(lab, skin)
     tint = masked_low_pass(lab[..., 1:] - tone(lab[..., 0]), skin, TINT * width)
     light = masked_low_pass(lab[..., :1], skin, LIGHT * width)[..., 0]
-    return TargetFace(image, mesh, lab, occluded, skin, tone, tint, light)
+    return TargetFace(image, mesh, lab, occluded, skin, tone, tint, light, manner)
 
 
 def bare_skin_mask(mesh: Points, hidden: Mask) -> Mask:
@@ -126,11 +154,11 @@ def relight(
     Both lights are measured through one mask, so that what hides one face does not bias their difference. `hidden`: where
     hair covers the warped face; `glasses` stay as dark as they are. `contrast` scales the fine shading.
     """
-    shape, width = target.shape, target.width
+    shape, width, manner = target.shape, target.width, target.manner
     own = bare_skin_mask(mesh, (hidden + glasses).astype(np.float32))
     both = own * target.skin
-    there = masked_low_pass(target.lab[..., :1], both, LIGHT * width)[..., 0]
-    here = masked_low_pass(face[..., :1], both, LIGHT * width)[..., 0]
+    there = masked_low_pass(target.lab[..., :1], both, manner.light * width)[..., 0]
+    here = masked_low_pass(face[..., :1], both, manner.light * width)[..., 0]
     # Shading scales with the light it is in; half of that in L, or the shadows of a dark selfie turn to dirt.
     detail = np.clip(there / np.maximum(here, 5), 0.5, 1.8) ** 0.6 * (face[..., 0] - here) * contrast
     detail = remove_nose_shadow(detail, face, mesh, own)
@@ -138,14 +166,14 @@ def relight(
     marked = np.maximum(np.maximum(eyes, lips), glasses)
     deep = np.maximum(marked, feature_mask(mesh, shape, 0.0, 0.02, "nostrils"))
     detail = detail * (0.95 + 0.05 * deep)
-    limit = 22 + 150 * deep
+    limit = manner.shading + 150 * deep
     # Only eyes and teeth have white in them; the thin skin at a brow's edge has none.
     white = np.maximum(feature_mask(mesh, shape, 0.03, 0.02, "eyes"), lips)
-    lift = (2 + 0.6 * (98 - target.light)) * (1 + 20 * white)
+    lift = (manner.lift[0] + manner.lift[1] * (98 - target.light)) * (1 + 20 * white)
     limit = np.where(detail < 0, limit, lift)
     detail = detail * limit / np.sqrt(limit**2 + detail**2)
     # No skin shines more than the template's; the whites of eyes and teeth may.
-    top = target.tone.high - 6 + (97 - target.tone.high) * 0.8 * white
+    top = target.tone.high - manner.shine + (97 - target.tone.high) * 0.8 * white
     light = target.light + detail
     room = np.maximum(98 - top, 1) * 0.5
     light = np.where(light > top, top + room * (1 - np.exp(-np.maximum(light - top, 0) / room)), light)
@@ -173,14 +201,14 @@ def _tint(target: TargetFace, face: Floats, light: Floats, masks: tuple[Points, 
     tone = skin_tone(face, own)
     plain = tone(face[..., 0])
     apart = face[..., 1:] - plain
-    apart = apart - masked_low_pass(apart, both, TINT * target.width)
+    apart = apart - masked_low_pass(apart, both, target.manner.tint * target.width)
     wanted = target.tone(light)
     # Scaled with the skin's own colour, white stays white in any light.
     scale = np.linalg.norm(wanted, axis=2) / np.maximum(np.linalg.norm(plain, axis=2), 4)
     apart = apart * np.clip(scale, 0.2, 1.5)[..., None]
     lips = feature_mask(mesh, target.shape, 0.01, 0.01, "lips")
     eyes = feature_mask(mesh, target.shape, 0.02, 0.01, "eyes")
-    limit = 5 + 12 * np.maximum(lips, eyes)
+    limit = target.manner.colour + 12 * np.maximum(lips, eyes)
     apart = apart * (limit / np.sqrt(limit**2 + (apart**2).sum(axis=2)))[..., None]
     colour = wanted + target.tint + apart
     # Small photos smear the colour of lids and lips over eyes and teeth; and no light makes those bluer than skin.
@@ -212,6 +240,9 @@ def blend_into(
     """
     shape, width = target.shape, target.width
     inside = gaussian_blur(seam_mask(target, face, mesh, hidden, glasses), 0.025 * width)
+    if target.manner.reach < 1:
+        whole = region_mask(target.mesh, "oval", shape, -target.manner.reach * width)
+        inside = np.maximum(inside, gaussian_blur(whole, target.manner.reach / 2 * width))
     cover = np.maximum(gaussian_blur(required_cover(target, mesh), 0.018 * width), glasses)
     within = region_mask(target.mesh, "oval", shape, -1.0)  # enlarging spreads a mask by a pixel
     share = np.maximum(inside * (1 - hidden), cover) * within * (1 - target.occluded)
@@ -222,7 +253,8 @@ def blend_into(
     far = cv2.distanceTransform((boundary < 0.3).astype(np.uint8), cv2.DIST_L2, 5) / width
     # A brow goes along: where it is thin, bare skin that did not would be a light line along it.
     fade = np.exp(-((far / 0.16) ** 2)) * (1 - feature_mask(mesh, shape, 0.0, 0.008, "eyes lips"))
-    adapted = face + masked_low_pass(step, boundary.astype(np.float32), 0.05 * width) * fade[..., None]
+    moved = masked_low_pass(step, boundary.astype(np.float32), 0.05 * width) * fade[..., None]
+    adapted = face + moved * target.manner.adapted
     return from_lab(adapted), share.astype(np.float32)
 
 

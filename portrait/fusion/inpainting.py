@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from portrait.arrays import Image, Mask, Size
+from portrait.arrays import Image, Mask, Region, Regions, Size
 from portrait.faces.geometry import Affine
 from portrait.generation.parameters import native_size
 from portrait.images.filters import smoothstep
 from portrait.images.resize import resize
-from portrait.types import Box, Face, Region, Regions
+from portrait.types import Box, Face
 
 ROOM = 3.0
 """Side of the window over the face's larger side: EasyPhoto's."""

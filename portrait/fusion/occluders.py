@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask, Points
+from portrait.faces.mesh import REGIONS
 from portrait.fusion.warp import region_mask
 from portrait.images.color import to_lab
 from portrait.images.filters import gaussian_blur, masked_low_pass, smoothstep
@@ -30,13 +31,14 @@ def feature_mask(
     return gaussian_blur(mask, soft * width)
 
 
-def occlusion_mask(image: Image, mesh: Points) -> Mask:
+def occlusion_mask(image: Image, mesh: Points, odd: Floats | None = None) -> Mask:
     """Mask of hair and glasses in front of a face: pixels not coloured like skin that connect to the outside of the face.
 
-    Only above the base of the nose: below it a shadow or a beard belongs to the face.
+    Only above the base of the nose: below it a shadow or a beard belongs to the face. `odd`: the face's
+    `skin_color_distance`, where it is known already.
     """
     shape, width = (image.shape[0], image.shape[1]), face_width(mesh)
-    odd, down = skin_color_distance(image, mesh), _down(mesh, shape)
+    odd, down = skin_color_distance(image, mesh) if odd is None else odd, along_face(mesh, shape)
     own = np.maximum(feature_mask(mesh, shape, 0.04, names="eyes lips"), region_mask(mesh, "brows", shape))
     own = gaussian_blur(own, 0.01 * width)
     edge = gaussian_blur(
@@ -59,17 +61,107 @@ def occlusion_mask(image: Image, mesh: Points) -> Mask:
     return guided_filter(hidden.astype(np.float32), image, image, max(2, int(0.03 * width)), 1e-3) * (1 - own)
 
 
-def split_glasses(image: Image, mesh: Points, hidden: Mask) -> tuple[Mask, Mask]:
+def split_glasses(image: Image, mesh: Points, hidden: Mask, odd: Floats | None = None) -> tuple[Mask, Mask]:
     """Split `hidden`, an `occlusion_mask`, into what is not glasses and glasses alone; a person keeps their glasses."""
-    odd = skin_color_distance(image, mesh)
+    odd = skin_color_distance(image, mesh) if odd is None else odd
     if not _has_glasses(odd, mesh):
         return hidden, np.zeros_like(hidden)
     width = face_width(mesh)
     near_eyes = feature_mask(mesh, hidden.shape, 0.2, 0.01, "eyes") * region_mask(
         mesh, "oval", hidden.shape, -0.01 * width
     )
-    near_eyes = near_eyes * smoothstep(_down(mesh, hidden.shape), -0.3, -0.2)  # what is higher is hair
+    near_eyes = near_eyes * smoothstep(along_face(mesh, hidden.shape), -0.3, -0.2)  # what is higher is hair
     return (hidden * (1 - near_eyes)).astype(np.float32), (smoothstep(odd, 1.0, 1.8) * near_eyes).astype(np.float32)
+
+
+def strand_mask(image: Image, mesh: Points, odd: Floats | None = None) -> Mask:
+    """Mask of strands of hair that hang over forehead, brows and the root of the nose, with their shadows.
+
+    Strands are narrow, darker than the skin on both sides, and lead up to the hairline; wrinkles and brows do not.
+    """
+    shape, width = (image.shape[0], image.shape[1]), face_width(mesh)
+    light = gaussian_blur(to_lab(image)[..., 0], max(0.5, 0.004 * width))
+    side = 2 * round(0.05 * width) + 1
+    valley = (
+        cv2.morphologyEx(light, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))) - light
+    )
+    down, within = along_face(mesh, shape), region_mask(mesh, "oval", shape, -0.02 * width)
+    above = (down < 0.45) & (within > 0.5)
+    own = np.maximum(feature_mask(mesh, shape, 0.02, names="eyes"), feature_mask(mesh, shape, 0.008, names="brows"))
+    if _has_glasses(skin_color_distance(image, mesh) if odd is None else odd, mesh):
+        own = np.maximum(own, feature_mask(mesh, shape, 0.22, names="eyes"))  # a rim is narrow and dark, too
+    narrow = (valley > 9) & above & (own < 0.5)
+    hairline = (down < -0.3) & (region_mask(mesh, "oval", shape, -0.06 * width) < 0.5)
+    _, labels = cv2.connectedComponents((narrow | hairline).astype(np.uint8), connectivity=8)
+    dark = valley > 16
+    reaching = np.intersect1d(np.unique(labels[hairline]), np.unique(labels[dark & above & (down > -0.35)]))
+    # A strand that a brow interrupts goes on below it.
+    hanging = np.isin(labels, reaching[reaching > 0]) & narrow
+    linked = cv2.dilate(hanging.astype(np.uint8), np.ones((2 * round(0.05 * width) + 1,) * 2, np.uint8)) > 0
+    lower = np.unique(labels[linked & narrow & dark & (down > -0.2)])
+    strands = (hanging | (np.isin(labels, lower[lower > 0]) & narrow)).astype(np.uint8)
+    if strands.sum() < 0.002 * within.sum():
+        return np.zeros(shape, np.float32)
+    near = cv2.dilate(strands, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(0.05 * width) + 1,) * 2))
+    shadow = (valley > 3) & (near > 0) & above
+    grown = cv2.dilate(np.maximum(strands, shadow.astype(np.uint8)), np.ones((3, 3), np.uint8)).astype(np.float32)
+    return gaussian_blur(grown * (1 - feature_mask(mesh, shape, 0.0)), 0.006 * width)
+
+
+def lens_mask(image: Image, mesh: Points) -> Mask:
+    """Mask of sunglasses that are known to be worn: both lenses whole, with what mirrors in them, and the bridge."""
+    shape, width = (image.shape[0], image.shape[1]), face_width(mesh)
+    odd = (skin_color_distance(image, mesh) > 1.2).astype(np.uint8)
+    lenses = np.zeros(shape, np.uint8)
+    for eye in REGIONS["eyes"]:
+        around = np.zeros(shape, np.uint8)
+        x, y = mesh[list(eye), :2].mean(axis=0) + (mesh[152, :2] - mesh[10, :2]) * 0.02
+        cv2.ellipse(
+            around, (round(float(x)), round(float(y))), (round(0.24 * width), round(0.2 * width)), 0, 0, 360, 1, -1
+        )
+        seen = cv2.morphologyEx(odd & around, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        _, labels = cv2.connectedComponents(seen, connectivity=4)
+        core = labels[(feature_mask(mesh[:468], shape, 0.03, names="eyes") > 0.5) & (around > 0)]
+        points = np.argwhere(np.isin(labels, np.unique(core[core > 0])))[:, ::-1]
+        if len(points) > 8:
+            cv2.fillConvexPoly(lenses, cv2.convexHull(points.astype(np.int32)), 1)
+    bridge = cv2.morphologyEx(
+        odd * (feature_mask(mesh, shape, 0.2, names="eyes") > 0), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)
+    )
+    whole = np.maximum(np.maximum(lenses, bridge), feature_mask(mesh, shape, 0.04, names="eyes") > 0.5)
+    grown = np.asarray(cv2.dilate(whole.astype(np.float32), np.ones((3, 3), np.uint8)), np.float32)
+    return gaussian_blur(grown, 0.006 * width)
+
+
+def beard_mask(image: Image, mesh: Points) -> Mask:
+    """Mask of a beard, 0..1: dark hair on jaw, chin and upper lip, as far below the jaw as a quarter of the face's width.
+
+    Empty where less than a third of the jaw is covered: a shadow, stubble or a goatee's tip is no beard that could be halved.
+    """
+    shape, width = (image.shape[0], image.shape[1]), face_width(mesh)
+    lab, down = gaussian_blur(to_lab(image), 0.012 * width), along_face(mesh, shape)
+    oval = region_mask(mesh, "oval", shape)
+    bare = region_mask(mesh, "oval", shape, -0.08 * width) * (
+        1 - feature_mask(mesh, shape, 0.05, names="eyes brows nostrils")
+    )
+    cheeks = (bare > 0.5) & (down > -0.25) & (down < 0.4)
+    if cheeks.sum() < 32:
+        return np.zeros(shape, np.float32)
+    skin = np.median(lab[cheeks], axis=0)
+    # Hair is darker than skin and has less chroma than skin in a shadow as dark; light is measured in its own light.
+    depth = smoothstep((skin[0] - lab[..., 0]) / max(float(skin[0]), 1), 0.22, 0.38)
+    pale = 1 - smoothstep(np.linalg.norm(lab[..., 1:], axis=2) / max(float(np.linalg.norm(skin[1:])), 4), 0.9, 1.2)
+    # Outside of the face's outline hair and collars are dark, too: only a rim along the jaw is the beard's.
+    near = cv2.dilate(oval, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(0.14 * width) + 1,) * 2))
+    zone = np.where(oval > 0.5, down > 0.15, (near > 0.5) & (down > 0.55))
+    hair = (depth * pale * zone * (1 - feature_mask(mesh, shape, 0.01, names="lips nostrils eyes"))).astype(np.float32)
+    hair = cv2.morphologyEx(hair, cv2.MORPH_CLOSE, np.ones((2 * max(1, round(0.03 * width)) + 1,) * 2, np.uint8))
+    jaw = (oval > 0.5) & (down > 0.72) & (feature_mask(mesh, shape, 0.02, names="lips") < 0.5)
+    if (hair[jaw] > 0.4).mean() < 0.35:
+        return np.zeros(shape, np.float32)
+    _, labels = cv2.connectedComponents((hair > 0.3).astype(np.uint8), connectivity=4)
+    own = np.unique(labels[jaw & (hair > 0.4)])
+    return gaussian_blur(np.isin(labels, own[own > 0]).astype(np.float32), 0.01 * width)
 
 
 def _has_glasses(odd: Floats, mesh: Points) -> bool:
@@ -83,7 +175,7 @@ def _has_glasses(odd: Floats, mesh: Points) -> bool:
 def skin_color_distance(image: Image, mesh: Points) -> Floats:
     """Colour distance of each pixel from the skin nearby, H×W; skin itself stays below about 1."""
     shape, width = (image.shape[0], image.shape[1]), face_width(mesh)
-    lab, down = gaussian_blur(to_lab(image), max(0.6, 0.006 * width)), _down(mesh, shape)
+    lab, down = gaussian_blur(to_lab(image), max(0.6, 0.006 * width)), along_face(mesh, shape)
     sure = region_mask(mesh, "oval", shape, -0.1 * width)
     sure = (
         sure * (1 - feature_mask(mesh, shape, 0.05, names="eyes brows lips nostrils")) * (down > 0.05) * (down < 0.75)
@@ -96,7 +188,7 @@ def skin_color_distance(image: Image, mesh: Points) -> Floats:
     return np.sqrt(light**2 + (apart[..., 1] / 9) ** 2 + (apart[..., 2] / 12) ** 2).astype(np.float32)
 
 
-def _down(mesh: Points, shape: tuple[int, int]) -> Floats:
+def along_face(mesh: Points, shape: tuple[int, int]) -> Floats:
     """Position of each pixel along the face's axis, H×W: 0 at the eyes, 1 at the chin."""
     eyes = mesh[[33, 263], :2].mean(axis=0)
     axis = mesh[152, :2] - eyes

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -125,16 +126,26 @@ def pull_in_silhouette(mesh: Points, yaw: float) -> Points:
 
 
 def region_mask(mesh: Points, name: str, shape: tuple[int, int], grow: float = 0.0) -> Mask:
-    """Mask of a region of `REGIONS`, of `shape`, with smooth edges; dilated by `grow` pixels, eroded where it is negative."""
+    """Mask of a region of `REGIONS`, of `shape`, with smooth edges; dilated by `grow` pixels, eroded where it is negative.
+
+    It cannot be written to: one face asks for the same masks again and again, so the last ones are kept.
+    """
+    outlines = [np.round(mesh[list(outline), :2] * 16).astype(np.int32) for outline in REGIONS[name]]
+    return _outline_mask(tuple(each.tobytes() for each in outlines), (shape[0], shape[1]), round(grow))
+
+
+@lru_cache(maxsize=96)
+def _outline_mask(outlines: tuple[bytes, ...], shape: tuple[int, int], grow: int) -> Mask:
     mask = np.zeros(shape, np.uint8)
-    for outline in REGIONS[name]:
-        points = np.round(mesh[list(outline), :2] * 16).astype(np.int32)
-        cv2.fillPoly(mask, [points], 255, cv2.LINE_AA, 4)
-    if round(abs(grow)) >= 1:
-        side = 2 * round(abs(grow)) + 1
+    for outline in outlines:
+        cv2.fillPoly(mask, [np.frombuffer(outline, np.int32).reshape(-1, 2)], 255, cv2.LINE_AA, 4)
+    if grow:
+        side = 2 * abs(grow) + 1
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
         mask = cv2.dilate(mask, kernel) if grow > 0 else cv2.erode(mask, kernel, borderValue=0)
-    return (mask / 255).astype(np.float32)
+    smooth = (mask / 255).astype(np.float32)
+    smooth.flags.writeable = False
+    return smooth
 
 
 def thin_plate_spline(target: Points, sources: Sequence[Points], shape: tuple[int, int], cells: int = 80) -> list[Grid]:
@@ -161,8 +172,10 @@ def thin_plate_spline(target: Points, sources: Sequence[Points], shape: tuple[in
 
 def _kernel(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     square = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T
-    square = np.maximum(square, 1e-12)
-    return square * np.log(square)
+    np.maximum(square, 1e-12, out=square)
+    kernel = np.log(square)
+    kernel *= square
+    return kernel
 
 
 def _ticks(shape: tuple[int, int], cells: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

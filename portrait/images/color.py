@@ -168,7 +168,31 @@ def white_balance(image: Image, mask: Mask | None = None, strength: float = 1.0)
     luminance.
     """
     gains = cast_gains(image, mask)
-    if gains is None or strength <= 0:
+    return image.copy() if gains is None else _apply_gains(image, gains, strength)
+
+
+def balance_by_skin(image: Image, mask: Mask) -> Image:
+    """Remove a colour cast as far as the skin shows it; `mask` marks skin, 0..1.
+
+    A coloured wall is no coloured light: where skin has the hue and chroma of skin in white light, nothing is done, and
+    where it has not, no more than brings it there. Without skin it is `white_balance`.
+    """
+    gains = cast_gains(image, mask)
+    if gains is None:
+        return image.copy()
+    small, skin = _shrink(image, mask, 256)
+    person, _ = _person(small, to_linear(small), skin)
+    if person is None or float(person.min()) <= 0.002:
+        return _apply_gains(image, gains, 1.0)
+    red, blue = (math.log(gains[each] / gains[1]) for each in (0, 2))
+    shares = np.linspace(0, 1, 21)
+    cost = _skin_cost(person, shares * red, shares * blue)
+    return _apply_gains(image, gains, float(shares[np.argmax(cost <= cost.min() + 0.05)]))
+
+
+def _apply_gains(image: Image, gains: Floats, strength: float) -> Image:
+    """Multiply the channels in linear light by `gains`, raised to `strength`; what is white stays white."""
+    if strength <= 0:
         return image.copy()
     gains = gains ** np.float32(min(strength, 1.0))
     table = from_linear(_LINEAR[:, None] * gains)

@@ -253,6 +253,8 @@ def _correct_by_colour(
     size = scaled_size(foreign.shape, factor)
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     guess = np.asarray(cv2.resize(guess, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    # It draws from OpenCV's own random numbers, which go on from call to call; 0 is where they begin in a new process.
+    cv2.setRNGSeed(0)
     cv2.grabCut(small, guess, (0, 0, 0, 0), models[0], models[1], 3, cv2.GC_INIT_WITH_MASK)
     other = ((guess == cv2.GC_BGD) | (guess == cv2.GC_PR_BGD)).astype(np.float32)
     return foreign | (cv2.resize(other, foreign.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0.5)

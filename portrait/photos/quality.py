@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Size
-from portrait.faces.geometry import RotatedRect, crop
+from portrait.faces.geometry import RotatedRect, bounding_box, box_slices, crop
+from portrait.faces.glasses import wears_sunglasses
+from portrait.faces.mesh import EYES
 from portrait.photos.reasons import TIPS, Thresholds
 from portrait.types import Face, Quality, Reason
 
@@ -19,10 +21,13 @@ SHARPNESS = Size(128, 128)
 """Size at which sharpness is measured: all the pixels of a 94 px face, and no more of a large one, so that both compare."""
 
 
-def judge(image: Image, face: Face, scale: float, limits: Thresholds) -> Quality:
-    """The quality of a face; `scale` is how many native pixels one pixel of `image` stands for."""
+def judge(image: Image, face: Face, scale: float, limits: Thresholds, sharpness: float | None = None) -> Quality:
+    """The quality of a face; `scale` is how many native pixels one pixel of `image` stands for.
+
+    `sharpness`: that of `measure_sharpness`, where it was measured before.
+    """
     shares = {
-        "sharpness": _ramp(measure_sharpness(image, face), 0.15, 0.45),
+        "sharpness": _ramp(measure_sharpness(image, face) if sharpness is None else sharpness, 0.15, 0.45),
         "exposure": _exposure(image, face, limits),
         "frontality": math.cos(math.radians(min(abs(face.pose.yaw) * 1.4, 90)))
         * math.cos(math.radians(face.pose.pitch)),
@@ -36,19 +41,23 @@ def judge(image: Image, face: Face, scale: float, limits: Thresholds) -> Quality
     return Quality(**shares, total=total)
 
 
-def find_faults(image: Image, face: Face, scale: float, limits: Thresholds) -> list[str]:
-    """Codes of what is wrong with a face, the gravest first; `scale` as in `judge`."""
+def find_faults(
+    image: Image, face: Face, scale: float, limits: Thresholds, sharpness: float | None = None
+) -> list[str]:
+    """Codes of what is wrong with a face, the gravest first; `scale` and `sharpness` as in `judge`."""
     dark, clipped = face_light(image, face)
     checks = {
         "face_small": face.box.width * scale < limits.small,
         "face_cut": share_outside(image, face) > limits.cut,
         "dark": dark < limits.dark,
         "bright": clipped > limits.clipped,
-        "blurred": measure_sharpness(image, face) < limits.sharp,
+        "blurred": (measure_sharpness(image, face) if sharpness is None else sharpness) < limits.sharp,
         "turned_away": abs(face.pose.yaw) > limits.turned or abs(face.pose.pitch) > limits.tilted,
         "eyes_closed": eye_opening(face) < limits.eyes,
     }
-    return [code for code, fires in checks.items() if fires]
+    codes = [code for code, fires in checks.items() if fires]
+    # Behind sunglasses the mesh guesses the eyes, so that whether they are shut is not known.
+    return ["sunglasses", *(c for c in codes if c != "eyes_closed")] if wears_sunglasses(image, face) else codes
 
 
 def reason_for(code: str) -> Reason:
@@ -87,9 +96,16 @@ def _detail(levelled: Image) -> float:
 
 
 def face_light(image: Image, face: Face) -> tuple[float, float]:
-    """Light on the face: 95th percentile of its luma (0..255), share of its pixels that are clipped (0..1)."""
-    luma = _luma(image, face)
-    return float(np.percentile(luma, 95)), float((luma >= 250).mean())
+    """Light on the face: luma 0..255 of what is brightest in it, and the share of its pixels that are clipped (0..1).
+
+    The brightest is skin (95th percentile) or, where skin is dark, the white of the eye (98th), which has one colour in all
+    people: in light skin it reads 0.0 to 0.4 stops below the skin where eyes are open, and 1 stop where they are narrow.
+    """
+    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+    luma = _luma(grey, face)
+    white = [_luma_inside(grey, points) for points in _eye_outlines(face)]
+    eyes = max((float(np.percentile(each, 98)) for each in white if each.size), default=0.0)
+    return max(float(np.percentile(luma, 95)), eyes), float((luma >= 250).mean())
 
 
 def eye_opening(face: Face) -> float:
@@ -131,22 +147,34 @@ def share_outside(image: Image, face: Face) -> float:
     return 1 - visible_width * visible_height / max(box.area, 1e-6)
 
 
-def _luma(image: Image, face: Face) -> NDArray[np.uint8]:
+def _luma(grey: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
     """Luma of the pixels inside the face's outline; the box where there is no mesh or it lies outside."""
-    height, width = image.shape[:2]
-    box = face.box
-    left, top = max(0, math.floor(box.left)), max(0, math.floor(box.top))
-    right, bottom = min(width, math.ceil(box.right) + 1), min(height, math.ceil(box.bottom) + 1)
-    if right - left < 2 or bottom - top < 2:
-        return np.zeros(1, np.uint8)
-    grey = np.asarray(cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_RGB2GRAY), np.uint8)
-    if face.mesh is None:
-        return grey.ravel()
-    inside = np.zeros(grey.shape, np.uint8)
-    hull = cv2.convexHull((face.mesh[:, :2] - (left, top)).round().astype(np.int32))
-    cv2.fillConvexPoly(inside, hull, 1)
-    pixels = grey[inside > 0]
-    return pixels if pixels.size else grey.ravel()
+    if face.mesh is not None:
+        hull = cv2.convexHull(np.ascontiguousarray(face.mesh[:, :2], np.float32))
+        inside = _luma_inside(grey, np.asarray(hull[:, 0], np.float32))
+        if inside.size:
+            return inside
+    pixels = grey[box_slices(face.box, grey.shape)]
+    return pixels.ravel() if min(pixels.shape) >= 2 else np.zeros(1, np.uint8)
+
+
+def _luma_inside(grey: NDArray[np.uint8], outline: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Luma of the pixels inside an outline of N×2 points, as far as it lies in the picture."""
+    window = box_slices(bounding_box(np.asarray(outline, np.float32)), grey.shape)
+    part = grey[window]
+    inside = np.zeros(part.shape, np.uint8)
+    if part.size:
+        cv2.fillPoly(inside, [(outline - (window[1].start, window[0].start)).round().astype(np.int32)], 1)
+    return part[inside > 0]
+
+
+def _eye_outlines(face: Face) -> list[NDArray[np.floating]]:
+    """Edges of both eyes' lids; around the eye's centre, as open as eyes usually are, where there is no mesh."""
+    if face.mesh is not None:
+        return [face.mesh[list(eye), :2] for eye in EYES]
+    away = float(np.hypot(*(face.landmarks[1] - face.landmarks[0])))
+    lids = np.array([[-0.2, 0], [0, -0.08], [0.2, 0], [0, 0.08]]) * away
+    return [eye + lids for eye in face.landmarks[:2]]
 
 
 def _exposure(image: Image, face: Face, limits: Thresholds) -> float:

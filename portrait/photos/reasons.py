@@ -17,14 +17,17 @@ TIPS = {
     "bright": "Your face is overexposed. Step out of direct sun or turn the flash off.",
     "turned_away": "Your head is turned far to the side. It is kept in reserve; photos that face the camera work better.",
     "eyes_closed": "Your eyes look closed. It is kept in reserve; choose one with open eyes.",
+    "sunglasses": "Sunglasses hide your eyes. Take them off, or choose a photo without them.",
+    "face_unclear": "Your face could not be read in this photo. Choose one that shows it from the front.",
     "duplicate": "This is the same picture as another one you gave. One copy is enough.",
     "another_person": "This looks like somebody else. Photos must all show the same person.",
+    "maybe_another_person": "It is not sure that this is the same person. Keep the photo in or leave it out.",
     "enough": "This photo is good, but better or more varied ones were chosen already.",
     "excluded": "You left this photo out.",
 }
 """What a person can do about each code."""
 
-RESERVE = {"turned_away", "eyes_closed", "enough", "excluded"}
+RESERVE = {"turned_away", "eyes_closed", "maybe_another_person", "enough", "excluded"}
 """Codes with which a photo may still be used if there are too few; any other code refuses it."""
 
 
@@ -36,8 +39,7 @@ class Thresholds:
     """Least sharpness (`measure_sharpness`): photos without blur read 0.43 and more, a Gaussian blur of 2 % of the face's
     width 0.30 at most."""
     dark: float = 55.0
-    """Least 95th percentile of the face's luma, 0..255. A high percentile depends more on the light and less on the skin
-    than a mean; the limit is low because dark skin still measures 100 to 119 where light skin measures 211."""
+    """Least light on the face, 0..255 (`quality.face_light`): 210 in good light, 60 after a loss of four stops."""
     clipped: float = 0.25
     """Largest share of the face at luma 250 or more: that much of it has no skin tone left."""
     turned: float = 35.0

@@ -1,19 +1,16 @@
-"""Selects the photos to train on: no duplicates, one person, the best and most varied first."""
+"""Selects the photos to train on: no duplicates, the best and most varied first; references that serve all that they can."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 
-from portrait.arrays import Image, Vector
-from portrait.faces.likeness import distance, distance_matrix
+from portrait.arrays import Image
 from portrait.photos.quality import reason_for
 from portrait.photos.reasons import RESERVE
-from portrait.types import Likeness, Pose, Quality, ScoredPhoto, Verdict
+from portrait.types import PhotoUses, Pose, Quality, ScoredPhoto, Verdict
 
 DUPLICATE_BITS = 14
 """Two photos whose 256-bit difference hashes differ in at most this many bits are near-duplicates: re-saved, resized or
@@ -30,7 +27,7 @@ def mark_duplicates(photos: Sequence[ScoredPhoto], required: Collection[int]) ->
     """Mark near-duplicates as such, all but the best of each; photos with an index in `required` count as better."""
     out = list(photos)
     usable = [index for index, photo in enumerate(photos) if photo.verdict != "refuse" and photo.selfie is not None]
-    order = sorted(usable, key=lambda index: (index not in required, -_value(photos[index])))
+    order = sorted(usable, key=lambda index: (index not in required, -photo_value(photos[index])))
     hashes: list[tuple[str, NDArray[np.bool_]]] = []
     for index in order:
         selfie = photos[index].selfie
@@ -41,38 +38,6 @@ def mark_duplicates(photos: Sequence[ScoredPhoto], required: Collection[int]) ->
             out[index] = add_faults(photos[index], "duplicate")
         else:
             hashes.append(own)
-    return out
-
-
-def mark_other_people(
-    photos: Sequence[ScoredPhoto], space: str, limit: float, required: Collection[int]
-) -> list[ScoredPhoto]:
-    """Mark the photos outside the largest group of similar faces as another person, and set the likeness of all.
-
-    Of groups of equal size that with most photos in `required` counts. The likeness is the distance to the group's medoid.
-    Groups are merged while their mean distance is at most `limit`, so one odd photo does not bridge two people.
-    """
-    out = list(photos)
-    usable = [
-        index
-        for index, photo in enumerate(photos)
-        if photo.verdict != "refuse" and _find_embedding(photo, space) is not None
-    ]
-    if not usable:
-        return out
-    table = distance_matrix(space, [_embedding(photos[index], space) for index in usable])
-    groups = _groups(table, limit)
-    worth = [_value(photos[index]) for index in usable]
-    group = max(
-        groups, key=lambda each: (len(each), sum(usable[at] in required for at in each), sum(worth[at] for at in each))
-    )
-    inner = table[np.ix_(group, group)]
-    medoid = _embedding(photos[usable[group[int(inner.sum(axis=1).argmin())]]], space)
-    for number, index in enumerate(usable):
-        likeness = Likeness(space, distance(space, medoid, _embedding(photos[index], space)))
-        out[index] = replace(photos[index], likeness=likeness)
-        if number not in group:
-            out[index] = add_faults(out[index], "another_person")
     return out
 
 
@@ -90,7 +55,7 @@ def choose_photos(
     open_indices = [index for index, photo in enumerate(photos) if photo.verdict == "use" and index not in required]
     if not open_indices and not chosen:
         open_indices = [
-            index for index, photo in enumerate(photos) if photo.verdict == "spare" and not _is_excluded(photo)
+            index for index, photo in enumerate(photos) if photo.verdict == "spare" and not is_excluded(photo)
         ]
     while open_indices and len(chosen) < most:
         best = max(open_indices, key=lambda index: _gain(photos, index, chosen, limit))
@@ -104,10 +69,31 @@ def choose_photos(
 
 
 def choose_references(photos: Sequence[ScoredPhoto], chosen: Sequence[int], most: int) -> list[int]:
-    """Indices of up to `most` reference photos: the most frontal of the better half of `chosen`, then the best."""
+    """Indices of up to `most` reference photos: the most frontal of the better half of `chosen`, then the best.
+
+    What only later ones of `chosen` can serve (ID photos, studio portraits, templates) has one of them take a place. A photo
+    with sunglasses is a reference only where there is no other.
+    """
+    chosen = [index for index in chosen if not _has(photos[index], "sunglasses")] or list(chosen)
     better = chosen[: max(1, (len(chosen) + 1) // 2)]
     lead = max(better, key=lambda index: _quality(photos[index]).frontality * _quality(photos[index]).eyes)
-    return [lead, *[index for index in chosen if index != lead]][:most]
+    taken = [lead]
+    for serves in _KINDS:
+        able = [index for index in chosen if serves(photos[index].uses or PhotoUses())]
+        if able and not set(able) & set(taken) and len(taken) < most:
+            taken.append(able[0])
+    taken += [index for index in chosen if index not in taken][: most - len(taken)]
+    return [lead, *[index for index in chosen if index in taken and index != lead]]
+
+
+_KINDS: tuple[Callable[[PhotoUses], bool], ...] = (
+    lambda uses: uses.idphoto,
+    lambda uses: "head_and_shoulders" in uses.compositions,
+    lambda uses: bool(uses.compositions),
+    lambda uses: uses.template == "front",
+    lambda uses: bool(uses.template),
+)
+"""What references together shall serve where any photo does."""
 
 
 def difference_hash(image: Image) -> NDArray[np.bool_]:
@@ -117,23 +103,19 @@ def difference_hash(image: Image) -> NDArray[np.bool_]:
     return (small[:, 1:] > small[:, :-1]).ravel()
 
 
-def _is_excluded(photo: ScoredPhoto) -> bool:
-    return any(reason.code == "excluded" for reason in photo.reasons)
+def is_excluded(photo: ScoredPhoto) -> bool:
+    """Whether the person left the photo out."""
+    return _has(photo, "excluded")
+
+
+def _has(photo: ScoredPhoto, code: str) -> bool:
+    return any(reason.code == code for reason in photo.reasons)
 
 
 def _verdict(codes: Sequence[str]) -> Verdict:
     if not codes:
         return "use"
     return "spare" if set(codes) <= RESERVE else "refuse"
-
-
-def _groups(table: NDArray[np.float64], limit: float) -> list[list[int]]:
-    """Clusters of a distance table by average linkage, merged while their mean distance is at most `limit`."""
-    if len(table) < 2:
-        return [[index] for index in range(len(table))]
-    tree = linkage(squareform(table, checks=False), "average")
-    labels = fcluster(tree, limit, "distance")
-    return [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
 
 
 def _gain(photos: Sequence[ScoredPhoto], index: int, chosen: Sequence[int], limit: float) -> float:
@@ -150,7 +132,8 @@ def _difference(one: ScoredPhoto, other: ScoredPhoto) -> float:
     return float(min(1.0, pose + abs(_quality(one).exposure - _quality(other).exposure)))
 
 
-def _value(photo: ScoredPhoto) -> float:
+def photo_value(photo: ScoredPhoto) -> float:
+    """How good a photo is: its quality, more where it has more pixels."""
     return _quality(photo).total * (photo.selfie.scale if photo.selfie else 1.0)
 
 
@@ -160,14 +143,3 @@ def _quality(photo: ScoredPhoto) -> Quality:
 
 def _pose(photo: ScoredPhoto) -> Pose:
     return photo.face.pose if photo.face else Pose(0, 0, 0)
-
-
-def _find_embedding(photo: ScoredPhoto, space: str) -> Vector | None:
-    return photo.face.embeddings.get(space) if photo.face else None
-
-
-def _embedding(photo: ScoredPhoto, space: str) -> Vector:
-    vector = _find_embedding(photo, space)
-    if vector is None:
-        raise ValueError(f"{photo.name} has no {space} embedding")
-    return vector

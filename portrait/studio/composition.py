@@ -5,8 +5,8 @@ rejected, and the one nearest to the rules is chosen.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 
 import cv2
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from portrait.arrays import Mask, Size
 from portrait.faces.geometry import RotatedRect, scaling_matrix, transform_face
-from portrait.types import Face
+from portrait.studio.crop_search import Rule, search_crop
+from portrait.types import Composition, Face
 
 EYE_LINE = 0.42
 """Distance of the eyes from the upper edge over the picture's height: between the third and the middle, as in studios."""
@@ -31,6 +32,19 @@ OUTLINE_HEIGHT = 96
 """Height in pixels of the matte on which framings are tried."""
 
 
+RULES: dict[Composition, Rule] = {
+    "half_figure": Rule(0.19, 0.165, 0.23, 0.35, 1.6, 1.5),
+    "head_and_shoulders": Rule(FACE_SHARE, 0.27, 0.43, EYE_LINE, 0.97, 1.0),
+    "close": Rule(0.45, 0.40, 0.60, 0.43, 0.5, 0.35),
+    "very_close": Rule(0.60, 0.54, 1.3, 0.42, 0.5, 0.1),
+}
+"""By composition, the widest first."""
+USUAL: tuple[Composition, ...] = ("head_and_shoulders", "close", "very_close")
+"""Compositions of a style that names none, the preferred one first; the half figure is for styles that ask for it."""
+PLEASING, BEARABLE = 1.0, 4.0
+"""Cost up to which a composition is taken before a closer one is tried, and up to which it is taken at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Framing:
     """A crop of the photo, and where it puts the face."""
@@ -38,11 +52,52 @@ class Framing:
     frame: RotatedRect
     eye_line: float
     face_share: float
+    composition: Composition = "head_and_shoulders"
 
 
 def levelling_angle(roll: float) -> float:
     """Roll of the crop in degrees for a head of this roll: small tilts remain almost fully, of large ones `TILT` remains."""
     return roll - TILT * math.tanh(roll / TILT)
+
+
+def compositions(silhouette: Mask, face: Face, size: Size) -> tuple[Composition, ...]:
+    """Compositions, the widest first, that a photo can give in a picture of `size`; none where no portrait can be made.
+
+    `silhouette` is a rough mask of the person in the photo, as large as it; see `portrait.ports.Matter.silhouette`.
+    """
+    return tuple(name for name in RULES if compose(silhouette, face, size, (name,)) is not None)
+
+
+def compose(
+    person: Mask, face: Face, size: Size, suited: Sequence[Composition] = USUAL, tightness: float = 0.0
+) -> Framing | None:
+    """The framing of `person` (its matte in the photo) in the first composition of `suited` that pleases.
+
+    Where none does, the best that holds at all; None where the photo cuts too much for any. `tightness` enlarges the head:
+    0.1 makes it a tenth larger than the rule.
+    """
+    best: tuple[float, Framing] | None = None
+    for name in suited:
+        usual = frame_portrait(person, face, size, tightness) if name == "head_and_shoulders" else None
+        if usual is not None:
+            return usual
+        rule = _rule(name, size)
+        found = search_crop(person, face, size.width / size.height, rule, tightness)
+        if found is None:
+            continue
+        framing = Framing(found.frame, found.eye_line, found.face_share, name)
+        if found.cost <= PLEASING:
+            return framing
+        if best is None or found.cost < best[0]:
+            best = found.cost, framing
+    return best[1] if best is not None and best[0] <= BEARABLE else None
+
+
+def _rule(name: Composition, size: Size) -> Rule:
+    """The rule of a composition; in narrow pictures the head is smaller, so that it has room at the sides."""
+    narrow = min(1.0, size.width / size.height / 0.7)
+    rule = RULES[name]
+    return replace(rule, share=rule.share * narrow, least=rule.least * narrow, most=rule.most * narrow)
 
 
 def frame_portrait(person: Mask, face: Face, size: Size, tightness: float = 0.0) -> Framing | None:
@@ -57,18 +112,16 @@ def frame_portrait(person: Mask, face: Face, size: Size, tightness: float = 0.0)
     top = _top_of_head(small, near)
     wanted = FACE_SHARE * (1 + tightness) * min(1.0, size.width / size.height / 0.7)
     outline_size = Size(max(8, round(OUTLINE_HEIGHT * size.width / size.height)), OUTLINE_HEIGHT)
-    best: tuple[float, Framing] | None = None
-    for cost, framing in _candidates(near, outline_size, wanted, top):
-        if (best is None or cost < best[0]) and _covers_person(small, inside, framing, outline_size):
-            best = (cost, framing)
+    tried = sorted(_candidates(near, outline_size, wanted, top), key=lambda one: one[0])
+    best = next((framing for _, framing in tried if _covers_person(small, inside, framing, outline_size)), None)
     if best is None:
         return None
-    frame = best[1].frame
+    frame = best.frame
     centre = ((frame.centre[0] + 0.5) / shrink - 0.5, (frame.centre[1] + 0.5) / shrink - 0.5)
     return Framing(
         RotatedRect(centre, frame.width / shrink, frame.height / shrink, frame.roll),
-        best[1].eye_line,
-        best[1].face_share,
+        best.eye_line,
+        best.face_share,
     )
 
 

@@ -16,6 +16,7 @@ from tasks.api.middleware import ETagMiddleware, RequestMiddleware
 from tasks.api.routes import (
     edits,
     generation_options,
+    idphotos,
     jobs,
     keys,
     me,
@@ -33,7 +34,7 @@ from tasks.ledger.ledger import open_ledger
 from tasks.queue import broker
 from tasks.settings import Installation
 
-ROUTERS = (keys, people, selfies, jobs, portraits, edits, styles, generation_options, webhooks, me)
+ROUTERS = (keys, people, selfies, jobs, portraits, edits, styles, generation_options, idphotos, webhooks, me)
 OPERATOR_ROUTERS = (system, operator, operator_styles)
 
 

@@ -5,17 +5,19 @@ Rows whose attributes are those of their schema are validated where they are use
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from portrait.errors import OperatorError
+from portrait.types import PhotoUses
+from portrait.uses import set_uses
 from tasks import schemas
 from tasks.api import problems
 from tasks.jobs import DAY, Job
 from tasks.ledger.jobs import QueueStatus
 from tasks.ledger.people import PersonSummary
-from tasks.ledger.rows import DraftRow, EventRow, PersonRow, StyleRow
+from tasks.ledger.rows import DraftRow, EventRow, PersonRow, SelfieRow, StyleRow
 from tasks.ledger.statistics import StyleStatistics
 from tasks.styles.available import AvailableStyles
 from tasks.styles.service import StyleImport, StyleService
@@ -27,8 +29,37 @@ B = TypeVar("B", bound=BaseModel)
 
 def serialize_person(row: PersonRow, summary: PersonSummary, retention_days: float) -> schemas.Person:
     """A person with what is known of them; `retention_days` after their last use they are erased."""
+    fields = {name: getattr(row, name) for name in ("id", "name", "created", "used")}
+    known = {name: getattr(summary, name) for name in ("photos", "consent", "identity")}
+    served = {**_serialize_uses(summary.judged), "questions": list(_questions(summary.judged))}
     more = {"erased_after": row.used + retention_days * DAY, "learned": summary.bases}
-    return schemas.Person.model_validate({**asdict(row), **asdict(summary), **more})
+    return schemas.Person.model_validate({**fields, **known, **more, **served})
+
+
+def _serialize_uses(photos: Sequence[SelfieRow]) -> dict[str, Any]:
+    """What a person's used photos serve, and what more would open; nothing where it is not known."""
+    used = [photo for photo in photos if photo.verdict == "use"]
+    serves = [photo.serves for photo in used if photo.serves is not None]
+    if not serves:
+        return {}
+    uses = set_uses([PhotoUses(tuple(each["studio"]), each["idphoto"], each["template"]) for each in serves], len(used))
+    return {
+        "serves": {
+            "studio": uses.compositions,
+            "idphoto": uses.idphoto,
+            "template": uses.templates,
+            "training": uses.training,
+        },
+        "opens": uses.openings,
+    }
+
+
+def _questions(photos: Sequence[SelfieRow]) -> Iterable[schemas.PersonQuestion]:
+    """The questions about photos that nobody has answered yet."""
+    person = [photo.id for photo in photos if photo.verdict == "use"]
+    for number in sorted({photo.doubt for photo in photos if photo.doubt}):
+        unsure = [photo.id for photo in photos if photo.doubt == number]
+        yield schemas.PersonQuestion(number=number, person=person, unsure=unsure)
 
 
 def serialize_job(job: Job, status: QueueStatus, missing: list[str]) -> schemas.Job:

@@ -65,6 +65,8 @@ class PersonSummary:
     """Id of the newest identity."""
     bases: Sequence[str] = ()
     """Bases that a LoRA of the person was trained on, the newest first."""
+    judged: Sequence[SelfieRow] = ()
+    """Their photos, in the order of upload."""
 
 
 class PersonRepository(Repository):
@@ -101,14 +103,16 @@ class PersonRepository(Repository):
                 chosen = sa.select(table.c.person, value).where(table.c.person.in_(ids), *conditions)
                 return {row[0]: row[1] for row in connection.execute(chosen.group_by(table.c.person))}
 
-            photos = by_person(selfies, sa.func.count())
             holds = by_person(consents, sa.func.count(), consents.c.withdrawn.is_(None))
             newest = by_person(identities, sa.func.max(identities.c.id))
             chosen = sa.select(identities.c.person, identities.c.base)
             mine = chosen.where(identities.c.person.in_(ids), identities.c.base != "")
             bases_of = connection.execute(mine.order_by(identities.c.id.desc())).all()
+            rows = connection.execute(sa.select(selfies).where(selfies.c.person.in_(ids)).order_by(selfies.c.id)).all()
+        judged = [row_as(SelfieRow, row) for row in rows]
         bases = {id: tuple(dict.fromkeys(row.base for row in bases_of if row.person == id)) for id in ids}
-        return {id: PersonSummary(photos.get(id, 0), id in holds, newest.get(id), bases[id]) for id in ids}
+        photos = {id: [photo for photo in judged if photo.person == id] for id in ids}
+        return {id: PersonSummary(len(photos[id]), id in holds, newest.get(id), bases[id], photos[id]) for id in ids}
 
     def count(self, owner: str) -> int:
         """Count the owner's people, for the quota."""

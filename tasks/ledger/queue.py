@@ -31,7 +31,7 @@ from tasks.ledger.tables import (
 )
 
 Verdicts: TypeAlias = Mapping[str, Mapping[str, Any]]
-"""By selfie: verdict, reasons, quality."""
+"""By selfie: verdict, reasons, quality, uses."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,18 @@ class SelfieRow(OwnedRow):
     reasons: Sequence[Mapping[str, str]] = field(default_factory=list)
     """Code and tip of each."""
     quality: Mapping[str, Any] = field(default_factory=dict)
+    uses: Mapping[str, Any] = field(default_factory=dict)
+    """`serves` (see `training_sets.photos_to_dicts`) and `doubt`, the number of the question about it; each where known."""
+
+    @property
+    def serves(self) -> Mapping[str, Any] | None:
+        """What can be made from the photo; None where it is not known."""
+        return self.uses.get("serves")
+
+    @property
+    def doubt(self) -> int:
+        """Number, from 1, of the question whether the photo shows the person; 0 without one, and once it was answered."""
+        return 0 if self.wish else int(self.uses.get("doubt", 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,6 @@ Times are seconds since 1970, UTC. Ids are made by `tasks.ledger.database.new_id
 request can reach carries the owner, and every query that serves a person names it.
 """
 
-from collections.abc import Iterator
-from typing import Any
-
 import sqlalchemy as sa
 
 metadata = sa.MetaData(
@@ -22,13 +19,12 @@ _ID = sa.String(64)
 _TIME = sa.Double
 
 
-def _owned() -> tuple[sa.Column[str], sa.Column[str]]:
-    return sa.Column("id", _ID, primary_key=True), sa.Column("owner", _ID, nullable=False)
+def _id() -> sa.Column[str]:
+    return sa.Column("id", _ID, primary_key=True)
 
 
-def _columns(kind: Any, *names: str, nullable: bool = False) -> Iterator[sa.Column[Any]]:
-    """Return columns of one type."""
-    return (sa.Column(name, kind, nullable=nullable) for name in names)
+def _owner() -> sa.Column[str]:
+    return sa.Column("owner", _ID, nullable=False)
 
 
 def _of(table: str, name: str) -> sa.Column[str]:
@@ -39,16 +35,19 @@ def _of(table: str, name: str) -> sa.Column[str]:
 people = sa.Table(
     "people",
     metadata,
-    *_owned(),
+    _id(),
+    _owner(),
     sa.Column("name", sa.String(200), nullable=False),
-    *_columns(_TIME, "created", "used"),
+    sa.Column("created", _TIME, nullable=False),
+    sa.Column("used", _TIME, nullable=False),
     sa.Index(None, "owner", "id"),
 )
 
 consents = sa.Table(
     "consents",
     metadata,
-    *_owned(),
+    _id(),
+    _owner(),
     _of("people", "person"),
     sa.Column("text_version", sa.String(40), nullable=False),
     sa.Column("given_by", sa.String(200), nullable=False),
@@ -59,15 +58,20 @@ consents = sa.Table(
 selfies = sa.Table(
     "selfies",
     metadata,
-    *_owned(),
+    _id(),
+    _owner(),
     _of("people", "person"),
     sa.Column("name", sa.String(255), nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
-    *_columns(sa.Integer, "width", "height"),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
     sa.Column("format", sa.String(20), nullable=False),
-    *_columns(sa.String(10), "wish", "verdict"),
-    *_columns(sa.JSON, "reasons", "quality"),
+    sa.Column("wish", sa.String(10), nullable=False),
+    sa.Column("verdict", sa.String(10), nullable=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("quality", sa.JSON, nullable=False),
+    sa.Column("uses", sa.JSON, nullable=False, server_default="{}"),
     sa.Column("created", _TIME, nullable=False),
     sa.UniqueConstraint("person", "sha256"),
 )
@@ -75,23 +79,31 @@ selfies = sa.Table(
 jobs = sa.Table(
     "jobs",
     metadata,
-    *_owned(),
-    *_columns(sa.String(20), "kind", "queue"),
+    _id(),
+    _owner(),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("queue", sa.String(20), nullable=False),
     sa.Column("state", sa.String(12), nullable=False),
-    *_columns(sa.JSON, "wants", "result"),
+    sa.Column("wants", sa.JSON, nullable=False),
     # The words in alphabetical order with one space between: a worker claims by the few sets that it can serve.
     sa.Column("needs", sa.String(400), nullable=False),
     # Nobody reads it any more: it stays until a migration drops it.
     sa.Column("priority", sa.Integer, nullable=False, default=0),
+    sa.Column("units", sa.Integer, nullable=False),
     sa.Column("phase", sa.String(40), nullable=False),
     sa.Column("progress", sa.Double, nullable=False),
     sa.Column("message", sa.String(400), nullable=False),
-    *_columns(sa.Integer, "units", "preview", "losses", "failures"),
+    sa.Column("preview", sa.Integer, nullable=False),
+    sa.Column("losses", sa.Integer, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("fault", sa.JSON(none_as_null=True)),
+    sa.Column("result", sa.JSON, nullable=False),
     sa.Column("created", _TIME, nullable=False),
-    *_columns(_TIME, "started", "finished", "lease_until", nullable=True),
+    sa.Column("started", _TIME),
+    sa.Column("finished", _TIME),
     sa.Column("worker", sa.String(120)),
     sa.Column("token", sa.String(64)),
+    sa.Column("lease_until", _TIME),
     sa.Index(None, "queue", "state", "needs"),
     sa.Index(None, "owner", "id"),
     sa.Index(None, "state", "lease_until"),
@@ -129,7 +141,8 @@ turns = sa.Table(
 training_sets = sa.Table(
     "training_sets",
     metadata,
-    *_owned(),
+    _id(),
+    _owner(),
     _of("people", "person"),
     sa.Column("job", _ID, nullable=False),
     sa.Column("photos", sa.JSON, nullable=False),
@@ -139,7 +152,8 @@ training_sets = sa.Table(
 identities = sa.Table(
     "identities",
     metadata,
-    *_owned(),
+    _id(),
+    _owner(),
     _of("people", "person"),
     _of("training_sets", "training_set"),
     sa.Column("created", _TIME, nullable=False),
@@ -165,20 +179,27 @@ style_drafts = sa.Table(
     sa.Column("content", sa.JSON, nullable=False),
     sa.Column("changed", _TIME, nullable=False),
     sa.Column("changed_by", _ID, nullable=False),
-    *_columns(sa.JSON(none_as_null=True), "checked", "tested", nullable=True),
+    sa.Column("checked", sa.JSON(none_as_null=True)),
+    sa.Column("tested", sa.JSON(none_as_null=True)),
 )
 
 portraits = sa.Table(
     "portraits",
     metadata,
-    *_owned(),
+    _id(),
+    _owner(),
     _of("jobs", "job"),
+    sa.Column("number", sa.Integer, nullable=False),
     sa.Column("file", sa.String(120), nullable=False),
     sa.Column("format", sa.String(10), nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
-    *_columns(sa.Integer, "number", "width", "height", "style_version"),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
     sa.Column("style", sa.String(60), nullable=False),
-    *_columns(sa.JSON, "likeness", "scores", "recipe"),
+    sa.Column("style_version", sa.Integer, nullable=False),
+    sa.Column("likeness", sa.JSON, nullable=False),
+    sa.Column("scores", sa.JSON, nullable=False),
+    sa.Column("recipe", sa.JSON, nullable=False),
     sa.Column("favourite", sa.Boolean, nullable=False),
     sa.Column("created", _TIME, nullable=False),
     sa.Index(None, "owner", "id"),
@@ -189,7 +210,8 @@ portraits = sa.Table(
 erased = sa.Table(
     "erased",
     metadata,
-    *_owned(),
+    _id(),
+    _owner(),
     sa.Column("kind", sa.String(20), nullable=False),
     sa.Column("at", _TIME, nullable=False),
 )
@@ -197,12 +219,15 @@ erased = sa.Table(
 api_keys = sa.Table(
     "api_keys",
     metadata,
-    *_owned(),
+    _id(),
+    _owner(),
     sa.Column("name", sa.String(200), nullable=False),
     sa.Column("role", sa.String(20), nullable=False),
     sa.Column("hash", sa.String(128), nullable=False, unique=True),
     sa.Column("created", _TIME, nullable=False),
-    *_columns(_TIME, "used", "revoked", "expires", nullable=True),
+    sa.Column("used", _TIME),
+    sa.Column("revoked", _TIME),
+    sa.Column("expires", _TIME),
     sa.Index(None, "owner"),
 )
 
@@ -210,7 +235,7 @@ sign_in_codes = sa.Table(
     "sign_in_codes",
     metadata,
     sa.Column("hash", sa.String(128), primary_key=True),
-    sa.Column("owner", _ID, nullable=False),
+    _owner(),
     sa.Column("role", sa.String(20), nullable=False),
     sa.Column("expires", _TIME, nullable=False),
 )
@@ -218,10 +243,12 @@ sign_in_codes = sa.Table(
 templates = sa.Table(
     "templates",
     metadata,
-    *_owned(),
+    _id(),
+    _owner(),
     sa.Column("name", sa.String(255), nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
-    *_columns(sa.Integer, "width", "height"),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
     sa.Column("format", sa.String(20), nullable=False),
     sa.Column("faces", sa.JSON(none_as_null=True)),
     sa.Column("job", _ID, nullable=False),
@@ -244,7 +271,8 @@ idempotency_keys = sa.Table(
 webhooks = sa.Table(
     "webhooks",
     metadata,
-    *_owned(),
+    _id(),
+    _owner(),
     sa.Column("url", sa.String(2000), nullable=False),
     sa.Column("secret", sa.String(200), nullable=False),
     sa.Column("events", sa.JSON, nullable=False),
@@ -257,15 +285,17 @@ webhooks = sa.Table(
 webhook_deliveries = sa.Table(
     "webhook_deliveries",
     metadata,
-    *_owned(),
+    _id(),
+    _owner(),
     _of("webhooks", "webhook"),
     sa.Column("event", sa.String(40), nullable=False),
     sa.Column("payload", sa.JSON, nullable=False),
     sa.Column("state", sa.String(12), nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
-    *_columns(_TIME, "due", "created"),
+    sa.Column("due", _TIME, nullable=False),
     sa.Column("status", sa.Integer),
     sa.Column("answer", sa.String(400), nullable=False),
+    sa.Column("created", _TIME, nullable=False),
     sa.Column("ended", _TIME),
     sa.Index(None, "state", "due"),
 )
@@ -274,8 +304,11 @@ workers = sa.Table(
     "workers",
     metadata,
     sa.Column("id", sa.String(120), primary_key=True),
-    *_columns(sa.JSON, "queues", "abilities", "missing"),
+    sa.Column("queues", sa.JSON, nullable=False),
+    sa.Column("abilities", sa.JSON, nullable=False),
+    sa.Column("missing", sa.JSON, nullable=False),
     sa.Column("device", sa.String(60), nullable=False),
-    *_columns(_TIME, "started", "beat"),
+    sa.Column("started", _TIME, nullable=False),
+    sa.Column("beat", _TIME, nullable=False),
     sa.Column("stopping", sa.Boolean, nullable=False),
 )

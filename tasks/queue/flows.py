@@ -4,12 +4,13 @@ import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from pipelines import build, image_io, render
+from pipelines import build, image_io, render, template_faces
 from pipelines.deliver import Deliver
-from pipelines.engines import Engines, status
+from pipelines.engines import Engines, matte_engine, status
 from pipelines.folders import identities, training_sets
 from pipelines.model_store.store import ModelStore
 from pipelines.prepare import Overrides
@@ -19,7 +20,8 @@ from portrait.arrays import Size
 from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.generation import edits
 from portrait.generation.edits import Edit
-from portrait.ports import Progress
+from portrait.idphoto_spec import spec_from_dict
+from portrait.ports import FaceFinder, Progress
 from portrait.training import TrainingJob
 from portrait.types import Identity, PortraitRequest, Refinement, Style
 from tasks.files import Files, publish
@@ -103,12 +105,12 @@ class PortraitFlows:
     def abilities(self) -> Abilities:
         """Ask the engines of every ability whether they are ready."""
         names = self._settings.engines
-        finding = [("faces", names.faces)]
-        required = {"look": finding, "prepare": [*finding, ("restorers", names.restorers), ("mattes", names.mattes)]}
-        for kind in ("studio", "template"):
-            required[f"draw:{kind}"] = [*finding, ("painters", build.PAINTERS[kind]), ("mattes", names.mattes)]
-        required["draw:idphoto"] = [*finding, ("mattes", names.mattes)]
         models = ModelStore(self._settings.models)
+        finding, mattes = [("faces", names.faces)], matte_engine(self._settings, models)
+        required = {"look": finding, "prepare": [*finding, ("restorers", names.restorers), ("mattes", mattes)]}
+        for kind in ("studio", "template"):
+            required[f"draw:{kind}"] = [*finding, ("painters", build.PAINTERS[kind]), ("mattes", mattes)]
+        required["draw:idphoto"] = [*finding, ("mattes", mattes)]
         missing = {
             word: [line for folder, name in engines for line in status(folder, name, self._settings, models)]
             for word, engines in required.items()
@@ -154,7 +156,10 @@ class PortraitFlows:
             [at for at, photo in enumerate(photos) if photo.wish == "include"],
             [at for at, photo in enumerate(photos) if photo.wish == "exclude"],
         )
-        training = build.prepare(self._settings, self._engines)(paths, overrides, context.progress)
+        earlier = context.ledger.people.training_sets(job.owner, person)[:1]
+        folders = [context.files.training_set(job.owner, person, row.id) for row in earlier]
+        known = [reference for folder in folders for reference in training_sets.read_references(folder)]
+        training = build.prepare(self._settings, self._engines)(paths, overrides, context.progress, known)
         training_sets.write(training, context.staging / "set")
         photo_dicts = training_sets.photos_to_dicts(training.photos)
         now = context.now()
@@ -164,7 +169,7 @@ class PortraitFlows:
             {"person": person, "training_set": set_row.id, "identity": identity.id},
             training_set=set_row,
             identity=identity,
-            verdicts=results.verdicts_by_selfie(photo_dicts),
+            verdicts=results.verdicts_by_selfie(photo_dicts, training.questions),
         )
         place = context.files.training_set(job.owner, person, set_row.id)
         return FlowResult(outcome, lambda: publish(context.staging / "set", place))
@@ -202,7 +207,11 @@ class PortraitFlows:
         """Draw portraits of identities in a style; or reproduce or edit an earlier portrait."""
         job, params = context.job, context.job.params
         people = {int(place): self._identity(context, id) for place, id in dict(params["identities"]).items()}
-        style = self._style(context)
+        recipe = context.ledger.portraits.get(job.owner, str(params["remake"])).recipe if params.get("remake") else None
+        points = {**render.places_of_recipe(recipe or {}), **render.places_of_recipe(params)}
+        style = self._style(context, points, counted_before=recipe is not None and not points)
+        if style.picture is not None:
+            people = template_faces.renumber(people, style.picture, points)
         size = params.get("size")
         request = PortraitRequest(
             people,
@@ -211,11 +220,18 @@ class PortraitFlows:
             int(params.get("count", 1)),
             Size(*size) if size else None,
             options=options.generation_options(params, lambda id: context.files.template(job.owner, id)),
+            skin=params.get("skin"),
+            idphoto=spec_from_dict(params.get("idphoto")),
         )
-        recipe = context.ledger.portraits.get(job.owner, str(params["remake"])).recipe if params.get("remake") else None
         if recipe is not None:  # the refiners that were applied then are applied again
-            steps = tuple(Refinement(**step) for step in recipe.get("refiners", ()))
-            request = replace(request, style=replace(style, refiners=()), refiners=steps)
+            steps = tuple(Refinement(**step, method=recipe.get("refining", 1)) for step in recipe.get("refiners", ()))
+            request = replace(
+                request,
+                style=replace(style, refiners=()),
+                refiners=steps,
+                skin=render.skin_of_recipe(recipe),
+                idphoto=spec_from_dict(recipe.get("idphoto")),
+            )
         if params.get("edit"):
             request = replace(request, size=None, style=replace(style, refiners=()), edit=load_edit(context))
         flow = build.render(self._engines, [request.mode], steps_of(request), self._settings.draw)
@@ -242,29 +258,43 @@ class PortraitFlows:
         own = {"references": training.references, "mean_embeddings": training.mean_embeddings}
         return replace(trained, id=row.id, base=row.base, **own)
 
-    def _style(self, context: JobContext) -> Style:
-        """Load the style of the job, or the owner's uploaded picture as a style."""
+    def _style(
+        self, context: JobContext, points: Mapping[int, tuple[float, float]], counted_before: bool = False
+    ) -> Style:
+        """Load the style of the job, or the owner's uploaded picture as a style, with the faces at `points`."""
         params = context.job.params
+        attach = partial(render.attach_template, points=tuple(points.values()), counted_before=counted_before)
         if params.get("template"):
-            return self._uploaded_style(context, str(params["template"]))
+            return self._uploaded_style(context, str(params["template"]), attach)
         version = params.get("version")
         styles = AvailableStyles(context.ledger, context.files)
-        return self._load_style(styles.find(str(params["style"]), version and int(version)), params.get("traits"))
+        entry = styles.find(str(params["style"]), version and int(version))
+        return self._load_style(entry, params.get("traits"), attach)
 
-    def _load_style(self, entry: Entry, traits: Mapping[str, str] | None = None) -> Style:
+    def _load_style(
+        self,
+        entry: Entry,
+        traits: Mapping[str, str] | None = None,
+        attach: Callable[[Style, Path, FaceFinder], Style] = render.attach_template,
+    ) -> Style:
         """Build a style with its picture attached; raises `OperatorError` (`bad_style`) for a changed picture."""
         style, picture = to_style(entry.style, traits), entry.picture()
         if picture is None:
             return style
         for wrong in lint.lint_picture_file(picture, entry.style):
             raise OperatorError("bad_style", f"The style {style.id} cannot be drawn. {wrong.tip}")
-        return render.attach_template(style, picture, self._engines.finder())
+        return attach(style, picture, self._engines.finder())
 
-    def _uploaded_style(self, context: JobContext, id: str) -> Style:
+    def _uploaded_style(
+        self,
+        context: JobContext,
+        id: str,
+        attach: Callable[[Style, Path, FaceFinder], Style] = render.attach_template,
+    ) -> Style:
         template = context.ledger.templates.get(context.job.owner, id)
         context.names[id] = template.name
         style = Style(f"picture-{id}", 1, "template", template.name)
-        return render.attach_template(style, context.files.template(context.job.owner, id), self._engines.finder())
+        return attach(style, context.files.template(context.job.owner, id), self._engines.finder())
 
     def _check_draft(self, context: JobContext) -> FlowResult:
         """Check a draft's picture; for a test, render the sample people too."""
@@ -287,7 +317,9 @@ class PortraitFlows:
             raise OperatorError("no_picture", "The template has no picture.")
         height, width = picture.image.shape[:2]
         boxes = [results.to_shares(face.box, width, height) for face in picture.faces]
-        return FlowResult(Outcome({"template": id, "faces": len(boxes)}, faces=(id, boxes)), lambda: None)
+        missed = [results.to_shares(box, width, height) for box in picture.missed]
+        result = {"template": id, "faces": len(boxes), **({"missed": missed} if missed else {})}
+        return FlowResult(Outcome(result, faces=(id, boxes)), lambda: None)
 
 
 def load_edit(context: JobContext) -> Edit:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from portrait.types import Box, Portrait
+from portrait.types import Box, PersonQuestion, Portrait
 from tasks.jobs import Job
 from tasks.ledger.database import new_id
 from tasks.ledger.queue import Verdicts
@@ -17,13 +17,18 @@ def to_shares(box: Box, width: int, height: int) -> dict[str, float]:
     return {name: round(min(1.0, max(0.0, getattr(box, name) / of)), 5) for name, of in sides.items()}
 
 
-def verdicts_by_selfie(photos: Sequence[Mapping[str, Any]]) -> Verdicts:
+def verdicts_by_selfie(photos: Sequence[Mapping[str, Any]], questions: Sequence[PersonQuestion] = ()) -> Verdicts:
     """Index the result of `training_sets.photos_to_dicts` by the id of the selfie, which is the name of its file."""
+    doubts = {name: number for number, each in enumerate(questions, 1) for name in each.unsure}
     return {
         str(each["file"]): {
             "verdict": each["verdict"],
             "reasons": each["reasons"],
             "quality": {**(each["quality"] or {}), "likeness": each["likeness"]},
+            "uses": {
+                "serves": each.get("serves"),
+                **({"doubt": doubts[each["file"]]} if each["file"] in doubts else {}),
+            },
         }
         for each in photos
     }

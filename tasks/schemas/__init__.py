@@ -6,6 +6,7 @@ Times are UTC; ids are opaque; likeness is a distance, smaller is more alike.
 # ruff: noqa: F401 -- the names that others call `schemas.…`
 
 from tasks.schemas.edits import EditRequest
+from tasks.schemas.idphotos import IdPhotoOptions, IdPhotoPreset, IdPhotoPresets, IdPhotoRule, IdPhotoSize
 from tasks.schemas.jobs import (
     GenerationOptions,
     GenerationRequest,
@@ -13,6 +14,7 @@ from tasks.schemas.jobs import (
     JobEvent,
     JobFault,
     PictureSize,
+    Point,
     TrainingRequest,
 )
 from tasks.schemas.keys import (
@@ -30,12 +32,15 @@ from tasks.schemas.people import (
     ConsentRequest,
     Identity,
     Person,
+    PersonQuestion,
     PersonRequest,
     PersonUpdate,
+    PhotoServes,
     Reason,
     Selfie,
     SelfieUpdate,
     SelfieUploadResult,
+    Serves,
 )
 from tasks.schemas.portraits import FaceBox, FaceLikeness, Portrait, PortraitUpdate, Style, Template, Trait
 from tasks.schemas.shared import (

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
+from tasks.schemas.idphotos import IdPhotoOptions
 from tasks.schemas.shared import FINISHED, ErrorDetail, Id, Line, RequestBody, ResponseBody, State, Timestamp
 
 
@@ -99,6 +100,17 @@ class GenerationOptions(RequestBody):
     hints: list[ControlInput] = Field([], max_length=4, description="ControlNet inputs, for text styles.")
 
 
+class Point(RequestBody):
+    """A point of a picture as shares of its width and height, 0..1."""
+
+    x: float = Field(ge=0, le=1)
+    y: float = Field(ge=0, le=1)
+
+
+Number = Annotated[str, StringConstraints(pattern=r"^([1-9]|1[0-6])$")]
+"""Number of a face."""
+
+
 class GenerationRequest(RequestBody):
     """Portraits of one style, or in an uploaded picture."""
 
@@ -106,11 +118,19 @@ class GenerationRequest(RequestBody):
         json_schema_extra={"example": {"people": {"1": "person_19a0c2b4e5f1"}, "style": "studio-warm", "count": 4}}
     )
 
-    people: dict[Annotated[str, StringConstraints(pattern=r"^([1-9]|1[0-6])$")], Id] = Field(
+    people: dict[Number, Id] = Field(
         min_length=1, max_length=16, description="By number of the face, from the left; a studio has one, number 1."
     )
     style: str | None = Field(None, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)
     template: Id | None = Field(None, description="A picture that you uploaded, instead of a style.")
+    places: dict[Number, Point] = Field(
+        {},
+        max_length=16,
+        description="Numbers of `people` that stand for a point of `template`, where a face was missed.",
+    )
+    skin: Literal["person", "template"] | None = Field(
+        None, description="Whose skin tone a face in a picture has; null leaves it to the style."
+    )
     count: int = Field(1, ge=1, le=16)
     seed: int = Field(0, ge=0, le=2**31 - 1)
     size: PictureSize | None = None
@@ -121,11 +141,14 @@ class GenerationRequest(RequestBody):
     traits: dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,60}$")], Line] = Field(
         {}, max_length=16, description="By placeholder of the style: age, glasses …"
     )
+    idphoto: IdPhotoOptions | None = Field(None, description="For styles of the kind `idphoto`.")
 
     @model_validator(mode="after")
     def _check_source(self) -> "GenerationRequest":
         if (self.style is None) == (self.template is None):
             raise ValueError("give either style or template")
+        if self.places and (self.template is None or not set(self.places) <= set(self.people)):
+            raise ValueError("places are of a template, and of numbers that people has")
         return self
 
 

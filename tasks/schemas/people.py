@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from tasks.schemas.shared import ErrorDetail, Line, PhotoOverride, RequestBody, ResponseBody, Timestamp
+from tasks.schemas.shared import ErrorDetail, Id, Line, PhotoOverride, RequestBody, ResponseBody, Timestamp
 
 
 class ConsentRequest(RequestBody):
@@ -38,6 +38,44 @@ class PersonUpdate(RequestBody):
     name: Line
 
 
+Composition = Literal["half_figure", "head_and_shoulders", "close", "very_close"]
+"""How much of a person a studio portrait shows."""
+Turn = Literal["left", "front", "right"]
+"""Side of the picture to which a head is turned."""
+
+
+class Reason(ResponseBody):
+    """A reason for the verdict on a photo, or what more photos would open."""
+
+    code: str
+    tip: str
+
+
+class PhotoServes(ResponseBody):
+    """What can be made from a photo; borderline cases may still be refused when they are drawn."""
+
+    studio: list[Composition] = Field(description="Compositions of studio portraits, the widest first.")
+    idphoto: bool
+    template: Literal["", Turn] = Field(description="Templates that it suits best, by the turn of the head.")
+
+
+class Serves(ResponseBody):
+    """What can be made from the photos of a person."""
+
+    studio: list[Composition]
+    idphoto: bool
+    template: list[Turn]
+    training: bool = Field(description="Whether there are enough photos to train a LoRA.")
+
+
+class PersonQuestion(ResponseBody):
+    """A question: do these photos show one person? Include or exclude the unsure ones to answer it."""
+
+    number: int = Field(description="As `doubt` of the photos.")
+    person: list[Id] = Field(description="Photos that are taken for the person's.")
+    unsure: list[Id]
+
+
 class Person(ResponseBody):
     """A person whose photos are stored."""
 
@@ -52,6 +90,9 @@ class Person(ResponseBody):
     learned: list[str] = Field(
         [], description="Base models that a LoRA of the person was trained on, the newest first."
     )
+    serves: Serves | None = Field(None, description="What the photos serve; null until a training has judged them.")
+    opens: list[Reason] = Field([], description="What more photos would open: the kind as code, with a tip.")
+    questions: list[PersonQuestion] = Field([], description="What was not sure when the photos were judged.")
 
 
 class Identity(ResponseBody):
@@ -61,13 +102,6 @@ class Identity(ResponseBody):
     person: str
     created: Timestamp
     base: str = Field("", description="The base model of its LoRA; empty where photos were judged alone.")
-
-
-class Reason(ResponseBody):
-    """A reason for the verdict on a photo."""
-
-    code: str
-    tip: str
 
 
 class Selfie(ResponseBody):
@@ -85,6 +119,8 @@ class Selfie(ResponseBody):
     verdict: Literal["", "use", "spare", "refuse"] = Field(description="Empty until a training has judged it.")
     reasons: list[Reason]
     quality: Mapping[str, Any] = Field(description="Each part 0..1, and `likeness`.")
+    serves: PhotoServes | None = Field(None, description="What can be made from it; null for refused photos.")
+    doubt: int = Field(0, description="Number of the question about it (`questions` of the person); 0 without one.")
 
 
 class SelfieUpdate(RequestBody):

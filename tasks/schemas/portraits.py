@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, computed_field
 
+from tasks.schemas.idphotos import IdPhotoRule
 from tasks.schemas.shared import RequestBody, ResponseBody, Timestamp
 
 
@@ -32,6 +33,13 @@ class Portrait(ResponseBody):
     recipe: Mapping[str, Any]
     favourite: bool
     created: Timestamp
+
+    @computed_field(description="Of an ID photo: every rule with what was measured; empty for other portraits.")  # type: ignore[prop-decorator]
+    @property
+    def rules(self) -> list[IdPhotoRule]:
+        """The rules of an ID photo, from its recipe."""
+        drawn = self.recipe.get("drawn", {})
+        return [IdPhotoRule.model_validate(each) for each in drawn.get("rules", ())]
 
     @property
     def file_name(self) -> str:
@@ -92,3 +100,4 @@ class Template(ResponseBody):
     created: Timestamp
     job: str = Field(description="The job that detects its faces.")
     faces: list[FaceBox] | None = Field(description="From left to right; null until they were detected.")
+    missed: list[FaceBox] = Field([], description="Where somebody may have been missed: see `places` of a generation.")

@@ -111,7 +111,9 @@ class StyleTester:
         """Identities of the sample people by name; and by name why the others have none."""
         people: dict[str, Identity] = {}
         absent: dict[str, str] = {}
-        prepare = build.prepare(self.settings, self.engines)
+        # Detail for small faces takes longer than all the renders of a sample.
+        quick = replace(self.settings, prepare=replace(self.settings.prepare, small_face=0))
+        prepare = build.prepare(quick, self.engines)
         with tempfile.TemporaryDirectory(prefix="sitters.") as work_dir:
             for person in sample_people.SAMPLE_PEOPLE:
                 try:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from pipelines.judging import PhotoJudge
 from pipelines.prepare import Prepare
 from portrait.arrays import Image
 from portrait.types import Face, ScoredPhoto
@@ -47,7 +48,7 @@ class Judge:
         for number, content in enumerate(contents):
             paths.append(self.folder / f"{number}.jpg")
             paths[-1].write_bytes(content)
-        return self.flow._judge(paths, quiet)
+        return PhotoJudge(self.flow.finder, self.flow.thresholds).judge_files(paths, quiet)
 
     def codes(self, contents: Iterable[bytes]) -> list[set[str]]:
         """The codes of each file."""

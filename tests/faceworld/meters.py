@@ -1,7 +1,7 @@
 """Meters: two small networks that recognise person and scene in a picture of the face world, and a face finder with them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -98,21 +98,21 @@ class Finder:
     def faces(self, image: Image, embedded: int = 1) -> list[Face]:
         """One face; a picture of another size is reduced to the world's first."""
         height, width = image.shape[:2]
-        embeddings = {}
-        if embedded:
-            small = np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
-            embeddings = {SPACE: self.meters.embed(world.to_pictures([small]))[0].numpy()}
         landmarks = np.array([(0.41, 0.46), (0.59, 0.46), (0.5, 0.53), (0.44, 0.64), (0.56, 0.64)], np.float32)
-        return [
-            Face(
-                box=Box(0.27 * width, 0.22 * height, 0.73 * width, 0.75 * height),
-                landmarks=landmarks * np.array([width, height], np.float32),
-                mesh=None,
-                embeddings=embeddings,
-                pose=Pose(0.0, 0.0, 0.0),
-                confidence=1.0,
-            )
-        ]
+        face = Face(
+            box=Box(0.27 * width, 0.22 * height, 0.73 * width, 0.75 * height),
+            landmarks=landmarks * np.array([width, height], np.float32),
+            mesh=None,
+            embeddings={},
+            pose=Pose(0.0, 0.0, 0.0),
+            confidence=1.0,
+        )
+        return [self.embed(image, face) if embedded else face]
+
+    def embed(self, image: Image, face: Face) -> Face:
+        """The face with the vector of the whole picture."""
+        small = np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+        return replace(face, embeddings={SPACE: self.meters.embed(world.to_pictures([small]))[0].numpy()})
 
 
 def measure(meters: Meters, images: Sequence[Image]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -1,16 +1,20 @@
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipelines.folders import training_sets
+from pipelines.judging import PhotoJudge
 from pipelines.prepare import Overrides, Prepare, caption
 from pipelines.settings import PrepareSettings as Knobs
-from portrait.arrays import Image
+from portrait.arrays import Image, Size
 from portrait.errors import Cancelled, UserError
 from portrait.photos.reasons import Thresholds
-from portrait.types import Pose, TrainingSet
+from portrait.ports import Attributes
+from portrait.types import Box, Face, PersonQuestion, Pose, ScoredPhoto, Selfie, TrainingSet
 from tests import fakes
 from tests.fakes import FakeFinder, FakeMatter, FakeRestorer, RecordingProgress, picture, save
 
@@ -194,3 +198,120 @@ def test_one_photo_can_be_taken_out_of_a_set_again(tmp_path: Path) -> None:
     assert len(list((folder / "crops").glob("*.png"))) == len(list((folder / "crops").glob("*.txt"))) == 2
     enough = [training_sets.remove_photo(folder, name) for name in left]
     assert enough == [True, False], "nothing is left to draw from"
+
+
+class Crowd(FakeFinder):
+    """Sees two people in photos whose red channel is that of person 5: a large stranger (3), and the person (1)."""
+
+    def faces(self, image: Image, embedded: int = 1) -> list[Face]:
+        found = super().faces(image, embedded)
+        if not found or found[0].embeddings["dlib"].argmax() != 5:
+            return found
+        small = fakes.face(image, 1, share=0.2)
+        beside = replace(small, box=replace(small.box, left=small.box.left + 120, right=small.box.right + 120))
+        return [fakes.face(image, 3), beside]
+
+
+def test_of_an_included_photo_of_several_people_the_person_is_taken(tmp_path: Path) -> None:
+    paths = photos(tmp_path, 1, 1, 5)
+    flow = Prepare(Crowd(), FakeRestorer(), None, Knobs(), LIMITS)
+    assert [reason.code for reason in flow(paths, Overrides(), RecordingProgress()).photos[2].reasons] == [
+        "several_faces"
+    ]
+    training = flow(paths, Overrides(include=[2]), RecordingProgress())
+    face = training.photos[2].face
+    assert face is not None
+    assert face.embeddings["dlib"].argmax() == 1
+    assert training.photos[2].verdict == "use"
+    assert training.mean_embeddings["dlib"].argmax() == 1
+
+
+def test_a_face_that_cannot_be_embedded_is_not_used(tmp_path: Path) -> None:
+    class Unclear(FakeFinder):
+        """Faces of person 2 have landmarks that allow no embedding."""
+
+        def faces(self, image: Image, embedded: int = 1) -> list[Face]:
+            return [self.embed(image, face) for face in super().faces(image, embedded)]
+
+        def embed(self, image: Image, face: Face) -> Face:
+            return replace(face, embeddings={}) if round(float(image[..., 0].mean()) / 40) == 2 else face
+
+    flow = Prepare(Unclear(), FakeRestorer(), None, Knobs(), LIMITS)
+    paths = photos(tmp_path, 1, 2)
+    training = flow(paths, Overrides(), RecordingProgress())
+    assert codes(training) == [[], ["face_unclear"]]
+    with pytest.raises(UserError) as caught:
+        flow(paths, Overrides(include=[1]), RecordingProgress())
+    assert caught.value.code == "cannot_include"
+
+
+def test_only_the_reduced_photo_is_kept_of_a_small_face(tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"{n}.png", picture(1, n, 3000)) for n in range(2)]
+
+    class Far(FakeFinder):
+        def faces(self, image: Image, embedded: int = 1) -> list[Face]:
+            return [fakes.face(image, 1, share=0.05)] if image.shape[0] == image.shape[1] == 1000 else []
+
+    finder = Far()
+    judged = PhotoJudge(finder, LIMITS).judge_files(paths, RecordingProgress())
+    for photo in judged:
+        assert photo.selfie is not None
+        assert photo.face is not None
+        assert max(photo.selfie.image.shape[:2]) == 1000
+        assert photo.face.box.width == pytest.approx(0.05 * photo.selfie.image.shape[1], rel=0.02)
+
+
+def test_what_photos_serve_is_told_stored_and_read(tmp_path: Path) -> None:
+    flow = Prepare(FakeFinder(), FakeRestorer(), None, Knobs(), LIMITS, silhouettes=FakeMatter())
+    training = flow(photos(tmp_path, 1, 0), Overrides(), RecordingProgress())
+    assert training.photos[0].uses is not None
+    assert training.photos[1].uses is None, "refused"
+    assert training.uses is not None
+    assert "training" in {each.code for each in training.uses.openings}
+    training_sets.write(training, tmp_path / "set")
+    again = training_sets.read(tmp_path / "set")
+    assert again.uses == training.uses
+    assert [photo.uses for photo in again.photos] == [photo.uses for photo in training.photos]
+
+
+def test_a_question_is_stored_and_read_and_ends_with_its_photos(tmp_path: Path) -> None:
+    question = PersonQuestion(("00.png", "01.png"), ("02.png",), 0.53, ("face",))
+    training = replace(prepare(photos(tmp_path, 1, 1, 1)), questions=(question,))
+    training_sets.write(training, tmp_path / "set")
+    assert training_sets.read(tmp_path / "set").questions == (question,)
+    training_sets.remove_photo(tmp_path / "set", "01.png")
+    assert training_sets.read(tmp_path / "set").questions[0].person == ("00.png",)
+    training_sets.remove_photo(tmp_path / "set", "02.png")
+    assert training_sets.read(tmp_path / "set").questions == ()
+
+
+def test_sets_of_before_are_read_without_what_they_serve(tmp_path: Path) -> None:
+    training_sets.write(prepare(photos(tmp_path, 1)), tmp_path / "set")
+    path = tmp_path / "set" / training_sets.DESCRIPTION_FILE
+    description = json.loads(path.read_text())
+    for name in ("serves", "opens", "questions"):
+        del description[name]
+    for photo in description["photos"]:
+        del photo["serves"]
+    path.write_text(json.dumps(description))
+    again = training_sets.read(tmp_path / "set")
+    assert (again.uses, again.questions, again.photos[0].uses) == (None, (), None)
+
+
+def test_sex_and_age_are_estimated_of_faces_that_show_enough(tmp_path: Path) -> None:
+    class Sees:
+        def __init__(self) -> None:
+            self.seen = 0
+
+        def estimate(self, image: Image, face: Face) -> Attributes:
+            self.seen += 1
+            return Attributes(30, 0.0, 0.9)
+
+    estimator = Sees()
+    flow = Prepare(FakeFinder(), FakeRestorer(), None, Knobs(), LIMITS, attributes=estimator)
+    photo = ScoredPhoto("a", "use", (), Selfie("a", picture(1, 1), "a", Size(400, 400)))
+    plain = fakes.face(picture(1, 1))
+    meshed = replace(plain, mesh=np.zeros((478, 3), np.float32))
+    for face in (plain, meshed, replace(meshed, pose=Pose(50, 0, 0)), replace(meshed, box=Box(0, 0, 40, 50))):
+        flow._estimate(replace(photo, face=face))
+    assert estimator.seen == 1

@@ -122,6 +122,34 @@ def test_portraits_are_measured_after_refining_and_their_recipe_names_the_steps(
     assert (again.image == portrait.image).all()
 
 
+def test_a_step_of_version_0_1_0_works_as_it_did_then() -> None:
+    class Changed(Adds):
+        """Adds one where it added two."""
+
+        def refine_as_before(self, image: Image, faces: Sequence[Face]) -> Image:
+            return Adds(2).refine(image, faces)
+
+    class Restorer(FakeRestorer):
+        """Restores nothing where it restored."""
+
+        def restore_as_before(self, image: Image, face: Face) -> Image:
+            return image
+
+    image, old = picture(1, 1), replace(TONE, method=1)
+    run = flow(tone=Changed(1), classic=RestoreFaces(Restorer()), skin=RestoreFaces(FakeRestorer()))
+    assert (run(image, [TONE], RecordingProgress()) == image + 1).all()
+    assert (run(image, [old], RecordingProgress()) == image + 2).all()
+    classic = Refinement("classic", method=1)
+    assert (run(image, [classic], RecordingProgress()) == image).all()
+    assert not (run(image, [replace(classic, name="skin")], RecordingProgress()) == image).all(), "it never changed"
+    painter = Paints([picture(1, n) for n in range(3)])
+    for step, said in ((TONE, 2), (old, None)):
+        (portrait,) = Render({"studio": painter}, FakeFinder(), {"tone": Changed(1)})(
+            wanting([step]), RecordingProgress()
+        )
+        assert portrait.recipe.get("refining") == said
+
+
 def test_only_what_is_delivered_is_refined() -> None:
     adds = Adds(1)
     painter = Paints([picture(1, n) for n in range(6)])

@@ -10,7 +10,7 @@ from portrait.errors import UserError
 from portrait.faces.likeness import distance
 from portrait.generation.options import GenerationOptions
 from portrait.ports import Progress
-from portrait.types import Candidate, Identity, PortraitRequest, Quality, Reference, Style, StylePicture
+from portrait.types import Candidate, Face, Identity, PortraitRequest, Quality, Reference, Style, StylePicture
 from tests import fakes
 from tests.fakes import FakeFinder, RecordingProgress, picture
 
@@ -206,3 +206,60 @@ def test_the_guard_checks_what_was_drawn_into_a_template() -> None:
     with pytest.raises(UserError) as caught:
         flow(replace(make_request(style=style), options=GenerationOptions()), RecordingProgress())
     assert caught.value.code == "blocked"
+
+
+class ArcFinder(FakeFinder):
+    """The same faces with vectors in its own embedding space."""
+
+    def embed(self, image: Image, face: Face) -> Face:
+        return replace(face, embeddings={self.space: next(iter(fakes.face(image).embeddings.values()))})
+
+    def faces(self, image: Image, embedded: int = 1) -> list[Face]:
+        return [self.embed(image, each) if embedded else each for each in super().faces(image, 0)]
+
+
+def test_who_was_prepared_with_another_face_engine_is_embedded_before_drawing() -> None:
+    flow = Render({"studio": Paints([picture(1, 1)])}, ArcFinder("buffalo_l"))
+    (portrait,) = flow(make_request(), RecordingProgress())
+    assert portrait.likeness[1].space == "buffalo_l"
+    assert portrait.likeness[1].distance == pytest.approx(0)
+    assert flow.reproduce(make_request(), 0, RecordingProgress()).likeness == portrait.likeness
+
+
+def test_in_whose_photos_the_present_engine_finds_no_face_is_refused_before_drawing() -> None:
+    class Blind(ArcFinder):
+        def faces(self, image: Image, embedded: int = 1) -> list[Face]:
+            return []
+
+    class Never:
+        def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
+            raise AssertionError("nothing is drawn")
+
+    with pytest.raises(UserError) as caught:
+        Render({"studio": Never()}, Blind("buffalo_l"))(make_request(), RecordingProgress())
+    assert caught.value.code == "other_face_engine"
+
+
+def test_a_person_on_the_smallest_of_many_faces_is_measured() -> None:
+    class Party(FakeFinder):
+        """Seven people in a row, the one at the right the smallest; only embedded faces carry a vector."""
+
+        def faces(self, image: Image, embedded: int = 1) -> list[Face]:
+            whole = fakes.face(image, 1)
+            row = [
+                replace(
+                    whole, embeddings={}, box=replace(whole.box, left=55 * place, right=55 * place + 50 - 4 * place)
+                )
+                for place in range(7)
+            ]
+            return [self.embed(image, each) for each in row[:embedded]] + row[embedded:]
+
+        def embed(self, image: Image, face: Face) -> Face:
+            return replace(face, embeddings=fakes.face(image, 1).embeddings)
+
+    image = picture(1, 1)
+    style = Style("party", 1, "template", "Party", picture=StylePicture(image, tuple(Party().faces(image, 0))))
+    flow = Render({"template": Paints([image])}, Party())
+    (portrait,) = flow(make_request(people={7: identity(1)}, style=style), RecordingProgress())
+    assert portrait.likeness[7].distance == pytest.approx(0)
+    assert portrait.scores["faces"] == 7

@@ -27,8 +27,12 @@ class MadeReader:
 
     def faces(self, image: Image, embedded: int = 1) -> list[Face]:
         """Faces of an upright image, the largest first."""
+        return [self.embed(image, face) for face in self._finder.faces(image, embedded=0)]
+
+    def embed(self, image: Image, face: Face) -> Face:
+        """The face with the vector of the whole picture."""
         vector = np.random.default_rng(int(image.sum()) % 2**32).normal(size=512).astype(np.float32)
-        return [replace(face, embeddings={self.space: vector}) for face in self._finder.faces(image, embedded=0)]
+        return replace(face, embeddings={self.space: vector})
 
 
 class ReadingEngines(Engines):

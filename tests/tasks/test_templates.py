@@ -113,7 +113,7 @@ def draw(
 ) -> tuple[Image, dict[str, Any], PortraitRow]:
     """The picture, its recipe and its row."""
     params: dict[str, Any] = {"identities": {str(at): name for at, name in who.items()}, "template": template}
-    params |= {"count": 1, "seed": 3, "format": "png", "technique": {**TECHNIQUE, **technique}}
+    params |= {"count": 1, "seed": 3, "format": "png", "skin": "template", "technique": {**TECHNIQUE, **technique}}
     job = new_job(created=time.time(), kind="generate", params=params, needs=frozenset({"draw:template"}))
     runner.ledger.jobs.add(job, [])
     assert runner.run_next("cpu")

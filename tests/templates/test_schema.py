@@ -4,7 +4,9 @@ import pytest
 
 from portrait.errors import OperatorError
 from templates.catalog import Catalog, add_style
+from templates.lint import lint_fields
 from templates.schema import StyleFile, json_schema, read_style, write_style
+from templates.style import to_style
 
 FULL = {
     "schema": 1, "id": "garden", "kind": "text", "version": 3, "title": "Garden", "titles": {"zh": "花园", "pt-BR": "Jardim"},
@@ -38,11 +40,30 @@ def test_a_style_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         {"loras": [{"strength": 1}]},
         {"picture": {"file": "a.jpg", "sha256": "xyz"}},
         {"passes": {"face": 0.5}},
+        {"compositions": ["close"]},
     ],
 )
 def test_what_does_not_hold_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="validation error"):
         StyleFile.model_validate({**FULL, **change})
+
+
+STUDIO = {"schema": 1, "id": "hall", "kind": "studio", "title": "Hall", "backdrop": "studio-grey", "licence": "CC0-1.0"}
+
+
+@pytest.mark.parametrize("names", [["closest"], ["close", "close"]])
+def test_compositions_are_named_once_and_by_name(names: list[str]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        StyleFile.model_validate({**STUDIO, "compositions": names})
+
+
+def test_a_studio_style_says_which_compositions_it_suits(tmp_path: Path) -> None:
+    style = StyleFile.model_validate({**STUDIO, "compositions": ["half_figure", "close"]})
+    write_style(style, tmp_path / "style.toml")
+    assert to_style(read_style(tmp_path / "style.toml")).compositions == ("half_figure", "close")
+    alone = StyleFile.model_validate({**STUDIO, "compositions": ["half_figure"]})
+    assert [(each.code, each.level) for each in lint_fields(alone)] == [("composition_rare", "warning")]
+    assert lint_fields(style) == []
 
 
 INTO = {

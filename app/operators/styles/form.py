@@ -19,6 +19,8 @@ ASPECTS = ("4:5", "3:4", "2:3", "1:1", "3:2", "4:3", "16:9", "9:16")
 REFINERS = ("skin", "tone", "classic", "restoreformer", "upscale2", "upscale4")
 STRENGTHS = (*get_args(IdentityAdapter), "identitynet")
 FAMILIES = ("sd15", "sdxl")
+COMPOSITIONS = ("half_figure", "head_and_shoulders", "close", "very_close")
+SKINS = ("person", "template")
 ENGINES = ("studio", "fusion", "diffusion")
 PASSES = ("face", "tone", "fusion", "ring", "seam")
 PICTURES = ["jpg", "jpeg", "png", "webp"]
@@ -35,7 +37,7 @@ def show_fields(fields: Fields, style: schemas.OperatorStyle) -> dict[str, Any]:
     with st.container(border=True, key="style-look"):
         st.html(widgets.card_title(translate("style_form.look")))
         if kind == "studio":
-            values["backdrop"] = fields.select("backdrop", values_in_use("backdrop"))
+            values |= _studio_fields(fields)
         elif kind == "idphoto":
             values |= _id_photo_fields(fields)
         elif kind == "template":
@@ -76,6 +78,13 @@ def _name_fields(fields: Fields) -> dict[str, Any]:
     return {"title": title, "titles": named | {row["code"]: row["name"] for row in rows}}
 
 
+def _studio_fields(fields: Fields) -> dict[str, Any]:
+    compositions = fields.multiselect(
+        "compositions", COMPOSITIONS, lambda each: translate_or(f"composition.{each}", each)
+    )
+    return {"backdrop": fields.select("backdrop", values_in_use("backdrop")), "compositions": compositions}
+
+
 def _id_photo_fields(fields: Fields) -> dict[str, Any]:
     """The preset and the background."""
     left, right = st.columns(2)
@@ -106,10 +115,10 @@ def _template_fields(fields: Fields, style: schemas.OperatorStyle) -> dict[str, 
     with right:
         _upload_picture(fields.edits)
         fields.show_messages("picture")
-        faces = fields.number("faces", 1, 16)
+        faces = {"faces": fields.number("faces", 1, 16), "skin": fields.select("skin", SKINS)}
     with st.expander(translate("style_form.by_model")):
         widgets.muted_text(translate("style_form.by_model_help"))
-        values = {"faces": faces, **_text_fields(fields), "passes": _pass_fields(fields)}
+        values = {**faces, **_text_fields(fields), "passes": _pass_fields(fields)}
         return values | {"engines": fields.multiselect("engines", ENGINES)}
 
 

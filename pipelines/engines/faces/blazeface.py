@@ -10,7 +10,7 @@ The Iris network then places lids and irises, which FaceMesh alone gets wrong wh
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
 import cv2
@@ -21,11 +21,11 @@ from mediapipe.tasks.python import BaseOptions, vision
 from numpy.typing import NDArray
 
 from pipelines.engines import Engines
+from pipelines.engines.runtimes.chips import face_chip
 from pipelines.engines.runtimes.litert import LiteRtNetwork
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Points, Size, Vector
-from portrait.errors import EngineError
 from portrait.faces.geometry import (
     RotatedRect,
     bounding_box,
@@ -35,7 +35,7 @@ from portrait.faces.geometry import (
     pose_from_mesh,
     transform_points,
 )
-from portrait.faces.mesh import EYE_LEFT, EYE_LEFT_INNER, EYE_RIGHT, EYE_RIGHT_INNER, EYE_ROWS, NOSE_BASE
+from portrait.faces.mesh import EYE_ROWS
 from portrait.types import Box, Face
 
 MESH_SIZE = Size(192, 192)
@@ -46,6 +46,11 @@ EYE_CROP_SCALE = 2.3
 """Side of the eye network's crop over the width of the eye: MediaPipe's own graph enlarges by the same."""
 MESH_CROP_SCALE = 1.5
 """Side of the mesh's crop over the side of the face: MediaPipe's own graph enlarges by the same."""
+MAX_ROLL = 45.0
+"""Degrees of roll up to which the points of a face at the border are trusted: things that lie there look like faces on their
+side."""
+EYES_TO_MOUTH = 2.55
+"""Height of a face over the distance from its eyes to its mouth, as the mesh measures both."""
 MIN_PRESENCE = 0.5
 """Least face presence the mesh must report: MediaPipe's default."""
 MIN_DETECTION_CONFIDENCE = 0.5
@@ -53,8 +58,6 @@ MIN_DETECTION_CONFIDENCE = 0.5
 TILE_SHARE = 0.6
 """Side of a tile over the side of the photo: all six faces of a group photo were found at 0.5 and 0.6, four without
 tiles."""
-DLIB_POINTS = (EYE_RIGHT, EYE_RIGHT_INNER, EYE_LEFT, EYE_LEFT_INNER, NOSE_BASE)
-"""Mesh points that dlib aligns a face by, in its order."""
 SMALL_FACE = 0.35
 """Tiles are searched when no face is this wide, as a share of the photo's short side: at 0.15 a tenth of the second faces
 with a quarter to half of the largest one's area were missed."""
@@ -94,7 +97,15 @@ class BlazeFace:
         meshed = [self._mesh_face(image, detection) for detection in self._detect(image)]
         faces = _suppress_duplicates([face for face in meshed if face is not None])
         faces.sort(key=lambda face: -face.box.area)
-        return [self._embed(image, face) for face in faces[:embedded]] + faces[embedded:]
+        return [self.embed(image, face) for face in faces[:embedded]] + faces[embedded:]
+
+    def embed(self, image: Image, face: Face) -> Face:
+        """The face with its embedding; see `portrait.ports.FaceFinder`."""
+        return replace(face, embeddings={self.space: self._embedding(image, face)})
+
+    def detect_heads(self, image: Image) -> list[Box]:
+        """Boxes of the detections, with a mesh or without; see `portrait.ports.HeadDetector`."""
+        return [each.box for each in self._detect(image)]
 
     def close(self) -> None:
         """Close the detectors; at the interpreter's end MediaPipe's own clean-up comes too late and prints errors."""
@@ -151,22 +162,9 @@ class BlazeFace:
             out[irises, 2] = corners[:, 2].mean()
         return out
 
-    def _embed(self, image: Image, face: Face) -> Face:
-        vector = self._embedding(image, face)
-        return Face(face.box, face.landmarks, face.mesh, {self.space: vector}, face.pose, face.confidence)
-
     def _embedding(self, image: Image, face: Face) -> Vector:
-        """dlib's 128 numbers, not normalised (norm about 1.4); raises `EngineError` (`no_mesh`).
-
-        dlib aligns by five points: the outer and inner corner of each eye, then the base of the nose. They are taken from
-        the mesh; vectors differ by about 0.1 from those of dlib's own predictor, which costs 9 MB more.
-        """
-        if face.mesh is None:
-            raise EngineError("no_mesh", "A face without a mesh cannot be embedded by this engine.")
-        points = [dlib.point(round(float(x)), round(float(y))) for x, y in face.mesh[list(DLIB_POINTS), :2]]
-        box = dlib.rectangle(*(round(edge) for edge in (face.box.left, face.box.top, face.box.right, face.box.bottom)))
-        shape = dlib.full_object_detection(box, points)
-        chip = dlib.get_face_chip(np.ascontiguousarray(image), shape, 150, 0.25)
+        """dlib's 128 numbers, not normalised (norm about 1.4); raises `EngineError` (`no_mesh`)."""
+        chip = face_chip(image, face, 150, 0.25)
         return np.array(self._embedder.compute_face_descriptor(chip), np.float32)
 
 
@@ -176,13 +174,29 @@ def _run_detector(detector: Detector, image: Image, at: tuple[int, int]) -> list
     picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
     detections = []
     for detection in detector.detect(picture).detections:
-        box = detection.bounding_box
-        left, top = box.origin_x + at[0], box.origin_y + at[1]
-        one, other = detection.keypoints[:2]  # The eyes, the left one of the picture first.
-        roll = float(np.degrees(np.arctan2((other.y - one.y) * height, (other.x - one.x) * width)))
-        score = float(detection.categories[0].score)
-        detections.append(_Detection(Box(left, top, left + box.width, top + box.height), roll, score))
+        found = detection.bounding_box
+        box = Box(found.origin_x, found.origin_y, found.origin_x + found.width, found.origin_y + found.height)
+        # The eyes, the left one of the picture first, the tip of the nose and the mouth.
+        points = np.array([(each.x * width, each.y * height) for each in detection.keypoints[:4]])
+        roll = float(np.degrees(np.arctan2(*(points[1] - points[0])[::-1])))
+        at_border = min(box.left, box.top) <= 1 or box.right >= width - 1 or box.bottom >= height - 1
+        if at_border and abs(roll) < MAX_ROLL:
+            box = _box_around(points)
+        left, top, right, bottom = (float(edge) + at[side % 2] for side, edge in enumerate(astuple(box)))
+        detections.append(_Detection(Box(left, top, right, bottom), roll, float(detection.categories[0].score)))
     return detections
+
+
+def _box_around(points: NDArray[np.float64]) -> Box:
+    """The whole box of a face by its eyes and mouth: the detector's ends at the border, and the mesh is misled by it.
+
+    With the detector's box FaceMesh took the nose for the eyes where the forehead was cut to 25 % of the face's height; with
+    this one it places the eyes within 4 % of the face up to a cut of 30 %.
+    """
+    eyes, mouth = points[:2].mean(axis=0), points[3]
+    x, y = (eyes + mouth) / 2
+    half = EYES_TO_MOUTH * float(np.hypot(*(mouth - eyes))) / 2
+    return Box(x - half, y - half, x + half, y + half)
 
 
 def _cut_tiles(image: Image) -> list[tuple[int, int, Image]]:

@@ -88,6 +88,10 @@ class Scrfd:
         faces = sorted(self._detect(bgr), key=lambda face: -face.box.area)
         return [self._embed(bgr, face) for face in faces[:embedded]] + faces[embedded:]
 
+    def embed(self, image: Image, face: Face) -> Face:
+        """The face with its embedding, or as it is when its landmarks lie in one point."""
+        return self._embed(np.ascontiguousarray(image[..., ::-1]), face)
+
     def _detect(self, bgr: Image) -> list[Face]:
         """Faces of both passes, in no order.
 

@@ -7,7 +7,7 @@ Everything outside of the template's face keeps its pixels.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -15,19 +15,34 @@ import numpy as np
 from pipelines.engines import Engines
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
-from portrait.arrays import Image, Mask, Points, Size, random_generator
+from portrait.arrays import Image, Mask, Points, Size, Vector, random_generator
 from portrait.errors import OperatorError, UserError
-from portrait.faces.mesh import EYE_LEFT, EYE_RIGHT, INNER_LIPS, MESH_POINTS, MOUTH_LEFT, MOUTH_RIGHT
+from portrait.faces.glasses import wears_sunglasses
+from portrait.faces.mesh import MESH_POINTS
 from portrait.fusion.blending import (
+    OWN_SKIN,
+    PLAIN,
     WORKING_WIDTH,
     TargetFace,
     analyze_target,
+    bare_skin_mask,
     blend_into,
     covered_skin_mask,
     missing_noise,
     relight,
 )
-from portrait.fusion.occluders import face_width, occlusion_mask, split_glasses
+from portrait.fusion.body_skin import Silhouette
+from portrait.fusion.occluders import (
+    beard_mask,
+    face_width,
+    lens_mask,
+    occlusion_mask,
+    skin_color_distance,
+    split_glasses,
+    strand_mask,
+)
+from portrait.fusion.references import full_mesh, is_usable, rank_references, without_sunglasses
+from portrait.fusion.skin_tone import lead_picture, shift_to_tone
 from portrait.fusion.warp import (
     MIRROR,
     interpolate_points,
@@ -39,26 +54,24 @@ from portrait.fusion.warp import (
     upsample_grid,
     warp_image,
 )
-from portrait.images.color import to_lab
+from portrait.images.color import from_lab, to_lab
 from portrait.images.resize import resize, scale_to_cover
 from portrait.photos.quality import share_outside
 from portrait.ports import Progress
-from portrait.types import Box, Candidate, Face, Identity, PortraitRequest, Reference, StylePicture
+from portrait.types import Box, Candidate, Face, PortraitRequest, Reference, StylePicture
 
 MIN_TEMPLATE_WIDTH = 48.0
 """Least width of a template's face, pixels: below it eyes are two or three pixels tall, and nobody is recognised."""
 MAX_OUTSIDE = 0.02
 """Largest share of a template's face outside the picture."""
-MAX_TEMPLATE_YAW = 22.0
-"""Largest yaw of a template's face, in the mesh's compressed degrees (about 30° of a real head)."""
+MAX_TEMPLATE_YAW = 28.0
+"""Largest yaw of a template's face, in the mesh's compressed degrees: 35° of a real head read as 21 to 28."""
 MAX_TEMPLATE_PITCH = 32.0
 """Largest pitch of a template's face, up or down."""
-MAX_SELFIE_YAW = 55.0
-"""Largest yaw of a selfie that is still warped: at 48 one eye, half the mouth and the nose are seen, which suffices."""
-MIN_SELFIE_WIDTH = 40.0
-"""Least width of the face in a selfie, pixels."""
 OUTLINE = 0.7
 """How far the person's outline follows the template's: 1 fits its jaw exactly, 0 keeps the person's own."""
+MEASURED_PHOTOS = 3
+"""Photos of a person, the best first, in which their own skin tone is measured."""
 MIN_CANDIDATES = 2
 """Least number of candidates, so that there is a choice, of a template of up to `LARGE_PIXELS`."""
 LARGE_PIXELS = 6_000_000
@@ -88,6 +101,8 @@ class _TemplateFace:
     """In the pixels of `image`."""
     face: Face
     target: TargetFace
+    tone: Vector | None
+    """L, a, b that the skin is to have; None leaves it as the template has it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,17 +147,42 @@ class _Plan:
 class Fusion:
     """Draws people into templates by warping one of their selfies."""
 
+    def __init__(self, silhouette: Silhouette | None = None) -> None:
+        """`silhouette` tells a person from what is behind them, so that their arms and hands are found, too."""
+        self._silhouette = silhouette
+
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         """At least `request.count` candidates; see `portrait.ports.Painter`. Faces without a person are left alone."""
         return self.paint_first(request, progress)
 
     def paint_first(self, request: PortraitRequest, progress: Progress, most: int | None = None) -> list[Candidate]:
         """The first candidates of `paint`, at most `most` of them."""
+        _plan(request)  # what cannot be drawn is refused first
+        led, facts = self.lead_over(request)
+        return [replace(each, facts={**each.facts, **facts}) for each in self.paint_led(led, progress, most)]
+
+    def lead_over(self, request: PortraitRequest) -> tuple[PortraitRequest, dict[str, object]]:
+        """The request with its picture's skin led over to the people's own, and the facts of it; both unchanged
+        where the template's skin is wished."""
+        picture = request.style.picture
+        if picture is None or not request.keeps_skin:
+            return request, {}
+        people = {number: without_sunglasses(person, number) for number, person in request.people.items()}
+        photos = {
+            number: [(each.image, each.face) for each in person.references if is_usable(each)][:MEASURED_PHOTOS]
+            for number, person in people.items()
+        }
+        led, tones = lead_picture(picture, photos, self._silhouette)
+        style = replace(request.style, picture=led)
+        return replace(request, people=people, style=style), {"skin": tones} if tones else {}
+
+    def paint_led(self, request: PortraitRequest, progress: Progress, most: int | None = None) -> list[Candidate]:
+        """The candidates of a request whose picture `lead_over` gave."""
         plan = _plan(request)
         faces, ranked, variations = plan.faces, plan.ranked, plan.variations[:most]
         total = len(variations) * len(faces)
         progress(0, total, "Looking at the picture")
-        templates = [_prepare_face(plan.picture.image, face, number) for number, face in faces.items()]
+        templates = [_prepare_face(plan.picture, face, number) for number, face in faces.items()]
         candidates = []
         for at, variation in enumerate(variations):
             image, drawn_from = plan.picture.image.copy(), {}
@@ -166,7 +206,7 @@ class Fusion:
         plan = _plan(request)
         ranked, variation = plan.ranked[number], plan.variations[at]
         out = image.copy()
-        template = _prepare_face(image, plan.faces[number], number)
+        template = _prepare_face(replace(plan.picture, image=image), plan.faces[number], number)
         _swap_face(out, template, ranked[variation.rank % len(ranked)], variation)
         return out
 
@@ -184,63 +224,13 @@ def _plan(request: PortraitRequest) -> _Plan:
     return _Plan(picture, faces, ranked, variations)
 
 
-def rank_references(person: Identity, target: Face, number: int) -> list[Reference]:
-    """References that can be warped onto `target`, the nearest in pose and expression first; raises `no_reference`.
-
-    `number` is the target's in the template, for the error.
-    """
-    usable = [each for each in person.references if _is_usable(each)]
-    if not usable:
-        raise UserError(
-            "no_reference",
-            f"None of the photos of the person for face {number} shows the face well enough to be put into a picture. "
-            "Add a photo that faces the camera, at least as close as a passport photo.",
-        )
-    return sorted(usable, key=lambda each: _dissimilarity(each, target))
-
-
-def _is_usable(reference: Reference) -> bool:
-    face = reference.face
-    return _full_mesh(face) is not None and abs(face.pose.yaw) <= MAX_SELFIE_YAW and face.box.width >= MIN_SELFIE_WIDTH
-
-
-def _dissimilarity(reference: Reference, target: Face) -> float:
-    """How much a selfie differs from a template's face, roughly in degrees of head pose."""
-    source = reference.face
-    turn = abs(source.pose.yaw - target.pose.yaw)
-    nod = abs(source.pose.pitch - target.pose.pitch)
-    expressions = zip(measure_expression(source), measure_expression(target), strict=True)
-    mouth, smile = (abs(one - other) for one, other in expressions)
-    # A mouth as open as an eye is wide, or a smile a quarter wider, counts as much as 15° of turn; so does a poor photo, and
-    # shut eyes as much as 20°.
-    poor = 15 * (1 - reference.quality.total) + 20 * (1 - reference.quality.eyes)
-    return turn + 0.7 * nod + 30 * mouth + 60 * smile + poor
-
-
-def measure_expression(face: Face) -> tuple[float, float]:
-    """How open and how wide the mouth is, in distances between the outer corners of the eyes; 0, 0 without a mesh."""
-    mesh = _full_mesh(face)
-    if mesh is None:
-        return 0.0, 0.0
-
-    def between(one: int, other: int) -> float:
-        return float(np.linalg.norm(mesh[one] - mesh[other]))
-
-    unit = max(between(EYE_LEFT, EYE_RIGHT), 1e-6)
-    return between(*INNER_LIPS) / unit, between(MOUTH_LEFT, MOUTH_RIGHT) / unit
-
-
-def _full_mesh(face: Face) -> Points | None:
-    return None if face.mesh is None or len(face.mesh) < MESH_POINTS else face.mesh
-
-
 def _check_template_face(picture: StylePicture, number: int) -> Face:
     """Face `number` of the template; raises `UserError` or `OperatorError` where it cannot be drawn over."""
     if not 1 <= number <= len(picture.faces):
         has = "no face" if not picture.faces else f"{len(picture.faces)} face(s), numbered from left to right"
         raise UserError("template_face_missing", f"The picture has {has}; there is no face {number}.")
     face = picture.faces[number - 1]
-    if _full_mesh(face) is None:
+    if full_mesh(face) is None:
         raise OperatorError(
             "no_mesh",
             "Putting a face into a picture needs a face mesh. Set engines.faces to blazeface in the settings.",
@@ -275,10 +265,14 @@ def _variations(request: PortraitRequest, image: Image, references: int) -> list
 # --- One face --------------------------------------------------------------------------------------------------------
 
 
-def _prepare_face(image: Image, face: Face, number: int) -> _TemplateFace:
-    cut, mesh, left, top = _crop_face(image, face, 0.25)
+def _prepare_face(picture: StylePicture, face: Face, number: int) -> _TemplateFace:
+    cut, mesh, left, top = _crop_face(picture.image, face, 0.25)
     small, points = shrink_with_mesh(cut, mesh, min(1.0, WORKING_WIDTH / face_width(mesh)))
-    return _TemplateFace(number, left, top, cut.copy(), mesh, face, analyze_target(small, points))
+    tone = picture.tones.get(number)
+    target = analyze_target(small, points, PLAIN if tone is None else OWN_SKIN)
+    if tone is not None and wears_sunglasses(picture.image, face):
+        target = replace(target, occluded=np.maximum(target.occluded, lens_mask(small, points)))
+    return _TemplateFace(number, left, top, cut.copy(), mesh, face, target, tone)
 
 
 def _swap_face(image: Image, template: _TemplateFace, reference: Reference, variation: _Variation) -> None:
@@ -290,14 +284,24 @@ def _swap_face(image: Image, template: _TemplateFace, reference: Reference, vari
     warped = _warp_face(source, points, goal, yaw, template)
     small_source, small_mirrored = (resize(each, target.shape) for each in (warped.source, warped.mirrored))
     mixed = _mix(small_source, small_mirrored, warped.source_weight)
-    occluded, glasses = split_glasses(mixed, goal, occlusion_mask(mixed, goal))
-    drawn = relight(target, to_lab(small_source), goal, occluded, variation.contrast, glasses)
+    odd = skin_color_distance(mixed, goal)
+    occluded, kept = split_glasses(mixed, goal, occlusion_mask(mixed, goal, odd), odd)
+    if template.tone is not None:
+        beard = beard_mask(mixed, goal)
+        occluded = np.maximum(occluded, strand_mask(mixed, goal, odd) * (1 - kept)) * (1 - beard)
+        kept = np.maximum(kept, beard)
+    drawn = relight(target, to_lab(small_source), goal, occluded, variation.contrast, kept)
     if warped.mirrored is not warped.source:
-        other = relight(target, to_lab(small_mirrored), goal, occluded, variation.contrast, glasses)
+        other = relight(target, to_lab(small_mirrored), goal, occluded, variation.contrast, kept)
         drawn = np.asarray(other + (drawn - other) * warped.source_weight[..., None], np.float32)
     bare = covered_skin_mask(target, goal, occluded)
     drawn = np.asarray(drawn + (target.base - drawn) * bare[..., None], np.float32)
-    face, alpha = blend_into(target, drawn, goal, occluded, glasses)
+    if template.tone is not None:
+        drawn = shift_to_tone(drawn, goal, bare_skin_mask(goal, np.maximum(occluded, kept)), template.tone)
+    face, alpha = blend_into(target, drawn, goal, occluded, kept)
+    if template.tone is not None:  # what the edge took from the template is given back inside
+        bare_skin = bare_skin_mask(goal, np.maximum(np.maximum(occluded, kept), target.occluded))
+        face = from_lab(shift_to_tone(to_lab(face), goal, bare_skin, template.tone, inside=0.12))
     noise = missing_noise(template.image, warped.source, template.mesh)
     _composite(image, template, warped, _BlendedFace(mixed, face, alpha, 1 - bare, noise, variation.seed))
 
@@ -306,7 +310,8 @@ def _warp_face(source: Image, points: Points, goal: Points, yaw: float, template
     """Warp a selfie onto the template's face so that its `points` lie on `goal`, which is at working size."""
     shape, native = template.target.shape, (template.image.shape[0], template.image.shape[1])
     points_in = pull_in_silhouette(points, yaw)
-    weight = interpolate_points(point_visibility(points, yaw), goal, shape, 0.05 * template.target.width)
+    seen, reach = point_visibility(points, yaw), 0.05 * template.target.width
+    weight = interpolate_points(seen, goal, shape, reach) if seen.min() < 0.99 else np.ones(shape, np.float32)
     # The mirrored selfie is left out where less than a hundredth of it would show.
     meshes = [points_in[:MESH_POINTS], points_in[MIRROR]] if weight.min() < 0.99 else [points_in[:MESH_POINTS]]
     images = [warp_image(source, upsample_grid(grid, native)) for grid in thin_plate_spline(goal, meshes, shape)]
@@ -372,8 +377,17 @@ def crop_to_size(image: Image, size: Size | None, boxes: Sequence[Box]) -> Image
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> Fusion:
-    """The engine; there is nothing to load, as faces come with their meshes."""
-    return Fusion()
+    """The engine; there is nothing to load, as faces come with their meshes. The matter is loaded when it is first needed."""
+
+    def silhouette(image: Image, face: Face) -> Mask | None:
+        try:
+            return engines.matter().silhouette(image, face)
+        except OperatorError as error:
+            if error.code != "missing_model":
+                raise
+            return None  # arms and hands then keep the template's tone
+
+    return Fusion(silhouette)
 
 
 def status(settings: Settings, models: ModelStore) -> list[str]:

@@ -1,12 +1,14 @@
 """ID-photo painter: frames a person's photos by an authority's rule; nothing is generated."""
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from pipelines import refine
-from pipelines.engines import Engines
-from pipelines.idphotos.idphoto import IdPhoto, IdPhotoOptions, SourcePhoto, make_id_photo, make_report, no_face_error
-from pipelines.idphotos.presets import DPI, Presets, load_presets
+from pipelines.engines import Engines, matte_facts
+from pipelines.idphotos.idphoto import METHOD, IdPhoto, IdPhotoOptions, make_best, make_report
+from pipelines.idphotos.presets import Presets, apply_spec, load_presets
+from pipelines.idphotos.source_photo import SourcePhoto
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.errors import UserError
@@ -24,58 +26,72 @@ class IdPhotoPainter:
     """Frames a person's reference photos by a rule, for styles of the kind `idphoto`."""
 
     finder: FaceFinder
-    matter: Matter
+    matter: Callable[[Mapping[str, object] | None], Matter]
+    """Given the facts of a recipe by which a portrait is drawn again, or None."""
     presets: Presets
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         """Return the photos that break the fewest rules, framed; the results of the rules stand in the facts.
 
-        Raises `UserError`: `bad_size`, `bad_refiner` for what an ID photo cannot have; `unknown_preset`, `no_face`.
+        Raises `UserError`: `bad_size`, `bad_refiner` for what an ID photo cannot have; `unknown_preset`, `bad_background`,
+        `bad_file_size` for a spec that does not hold; `no_face`, `head_cut`, `head_lost`, `no_shoulders`, `frame_outside`
+        where no photo serves.
         """
-        style = request.style
         if request.size is not None:
             raise UserError("bad_size", "An ID photo has the size of its rule. Leave the size out.")
         if refine.steps_of(request):
             raise UserError(
                 "bad_refiner", "Nothing is done to the face of an ID photo. Leave refining and enlarging out."
             )
-        keeps_background = style.background == KEEP_BACKGROUND
-        options = IdPhotoOptions(
-            self.presets.find(style.preset), "" if keeps_background else style.background, keeps_background
-        )
-        self.presets.background_color(options.preset, options.background)
+        options, matter = self._options(request), self.matter(request.drawn)
         references = request.people[1].references[:MAX_PHOTOS]
-        made: list[tuple[IdPhoto, str]] = []
+        names: list[str] = []
+        photos: list[SourcePhoto] = []
         for number, reference in enumerate(references):
             progress(number, len(references), "Drawing", reference.image)
             with suppress(UserError):  # no face on this one; another of the photos may do
-                source = SourcePhoto(reference.image, self.finder, self.matter)
-                made.append((make_id_photo(source, options, self.presets), reference.name))
-        if not made:
-            raise no_face_error()
-        # Python sorts stably: of equals the better photo, which comes first, stays first.
-        made.sort(key=lambda each: sum(not rule.ok for rule in (*each[0].rules, *each[0].photo_rules)))
+                photos.append(SourcePhoto(reference.image, self.finder, matter))
+                names.append(reference.name)
+        made = make_best(photos, options, self.presets, request.count)
         return [
-            Candidate(photo.image, {1: name}, {"photo": float(number)}, None, self._facts(photo, options))
-            for number, (photo, name) in enumerate(made[: request.count])
+            Candidate(photo.image, {1: names[at]}, {"photo": float(number)}, None, self._facts(photo, options, matter))
+            for number, (photo, at) in enumerate(made[: request.count])
         ]
 
-    def _facts(self, photo: IdPhoto, options: IdPhotoOptions) -> dict[str, object]:
+    def _options(self, request: PortraitRequest) -> IdPhotoOptions:
+        """Return what the style and the request ask for."""
+        spec = request.idphoto
+        background = spec.background or request.style.background
+        keeps_background = background == KEEP_BACKGROUND
+        options = IdPhotoOptions(
+            apply_spec(self.presets.find(request.style.preset), spec),
+            "" if keeps_background else background,
+            keeps_background,
+            METHOD if request.drawn is None else int(str(request.drawn.get("method", 1))),
+        )
+        self.presets.background_color(options.preset, options.background)
+        return options
+
+    def _facts(self, photo: IdPhoto, options: IdPhotoOptions, matter: Matter) -> dict[str, object]:
         """Return the results of the rules, and what they ask of the file, as recipes hold them."""
         report = make_report(photo, self.presets, options)
         kilobytes = photo.preset.file_size
+        later = ("title", "source", "checked", "millimetres") if options.method > 1 else ()
         return {
             "preset": photo.preset.id,
             "background": report["background"],
-            "file": {"dpi": DPI, "kilobytes": [kilobytes.low, kilobytes.high]},
+            "file": {"dpi": photo.preset.dpi, "kilobytes": [kilobytes.low, kilobytes.high]},
             "rules": [*report["rules"], *report["photo"]],
             "notes": report["notes"],
+            **{name: report[name] for name in later},
+            **({"method": options.method} if options.method > 1 else {}),
+            **matte_facts(matter),
         }
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> IdPhotoPainter:
     """Read the presets; the face finder and the matter are those of the settings."""
-    return IdPhotoPainter(engines.finder(), engines.matter(), load_presets())
+    return IdPhotoPainter(engines.finder(), engines.matter, load_presets())
 
 
 def status(settings: Settings, models: ModelStore) -> list[str]:

@@ -154,10 +154,12 @@ class Inpaint:
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         """Exactly `request.count` candidates, one seed each; see `portrait.ports.Painter`."""
+        self._fusion.check(request)
+        request, skin_facts = self._fusion.lead_over(request)
         plan = self.plan(request)
         total = max(1, request.count * plan.steps)
         steps = _StepCounter(progress, total)
-        fused_candidates = self._fusion.paint_first(replace(request, size=None), steps.before_first_step, request.count)
+        fused_candidates = self._fusion.paint_led(replace(request, size=None), steps.before_first_step, request.count)
         candidates = []
         for number, fused in enumerate(fused_candidates):
             image, face_facts, seam_facts = fused.image, {}, []
@@ -172,6 +174,7 @@ class Inpaint:
                 "passes": asdict(plan.passes),
                 "faces": face_facts,
                 **({"seams": seam_facts} if seam_facts else {}),
+                **skin_facts,
             }
             size = request.size
             candidates.append(

@@ -11,9 +11,9 @@ from pipelines.engines import Engines
 from pipelines.engines.runtimes.onnx import OnnxNetwork, to_nchw, unused_gpu
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
-from portrait.arrays import Image
+from portrait.arrays import Image, Region, Regions
 from portrait.faces.alignment import Floats, crop_aligned, ffhq_alignment, warp_back
-from portrait.types import Face, Region, Regions
+from portrait.types import Face
 
 MODEL, FILE = "bisenet", "bisenet_resnet_34.onnx"
 SIDE = 512

@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 from pipelines.engines import Engines
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
-from portrait.arrays import Image, Mask, Points
+from portrait.arrays import Image, Mask, Points, Region, Regions
 from portrait.errors import EngineError
 from portrait.faces.geometry import box_slices
 from portrait.faces.mesh import BROW_ROWS, EYE_ROWS, LIPS, MOUTH, NOSE
 from portrait.faces.skin import skin_mask
 from portrait.images.filters import gaussian_blur
 from portrait.images.resize import resize, scaled_size
-from portrait.types import Box, Face, Region, Regions
+from portrait.types import Box, Face
 
 EDGE_SOFTNESS = 0.012
 """Softness of an edge as a share of the face's width: about that of a parsing network."""

@@ -3,6 +3,7 @@
 Nothing is invented: no network draws pores or lashes that the camera did not record, so the person stays the person.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 from pipelines.engines import Engines
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
-from portrait.arrays import Image
+from portrait.arrays import Image, Mask
 from portrait.faces.skin import retouch_skin, skin_mask
-from portrait.images.color import expose, from_lab, to_lab, white_balance
+from portrait.images.color import balance_by_skin, expose, from_lab, to_lab, white_balance
 from portrait.images.masks import face_mask
 from portrait.photos.quality import measure_sharpness
 from portrait.types import Face
@@ -50,12 +51,19 @@ class ClassicRestorer:
 
     def restore(self, image: Image, face: Face) -> Image:
         """The same picture, better where it was poor; see `portrait.ports.Restorer`."""
-        skin = skin_mask(image, face)
-        balanced = white_balance(image, skin)
-        lit = expose(balanced, face_mask(image, face))
-        defects = measure_defects(lit, face)
-        clear = _denoise_and_sharpen(lit, defects)
-        return retouch_skin(clear, face, _retouch_strength(defects))
+        return _restore(image, face, balance_by_skin)
+
+    def restore_as_before(self, image: Image, face: Face) -> Image:
+        """As version 0.1.0 did, which took a coloured wall for coloured light; see `portrait.ports.ChangedRestorer`."""
+        return _restore(image, face, white_balance)
+
+
+def _restore(image: Image, face: Face, balance: Callable[[Image, Mask], Image]) -> Image:
+    balanced = balance(image, skin_mask(image, face))
+    lit = expose(balanced, face_mask(image, face))
+    defects = measure_defects(lit, face)
+    clear = _denoise_and_sharpen(lit, defects)
+    return retouch_skin(clear, face, _retouch_strength(defects))
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> ClassicRestorer:

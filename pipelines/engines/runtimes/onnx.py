@@ -1,4 +1,7 @@
-"""ONNX networks: opened once in a process, checked to take pictures, run on CUDA where ONNX Runtime has it."""
+"""ONNX networks: opened once in a process, checked to take pictures, run on CUDA where ONNX Runtime has it.
+
+A `.param` file is one of ncnn's: it is read into ONNX, and runs like the others.
+"""
 
 import importlib
 import shutil
@@ -100,8 +103,13 @@ def _open_session(path: Path, model: str, provider_names: tuple[str, ...]) -> on
     options.log_severity_level = 3
     # Tiles of several sizes would each leave an arena behind.
     options.enable_cpu_mem_arena = False
+    network = str(path)
+    if path.suffix == ".param":
+        from pipelines.engines.runtimes.ncnn import onnx_bytes  # its library takes longer to load than most networks
+
+        network = onnx_bytes(path, model)
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=list(provider_names))
+        return onnxruntime.InferenceSession(network, options, providers=list(provider_names))
     except ONNX_ERRORS as error:
         raise broken_model(path, str(error), model) from error
 

@@ -3,6 +3,7 @@
 The published ONNX networks take 1×3×H×W in 0..1 of any size and give the same, enlarged. Pictures are run in tiles.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import cv2
@@ -27,15 +28,21 @@ TILING = Tiling(side=256, margin=20, feather=16)
 class RealESRGAN:
     """Enlarges with the networks that the model store has; each is loaded when it is first used."""
 
-    def __init__(self, models: ModelStore, tiling: Tiling = TILING) -> None:
-        """Raises `OperatorError` (`missing_model`) where neither network is there."""
-        self._models, self._tiling = models, tiling
+    def __init__(
+        self, models: ModelStore, tiling: Tiling = TILING, files: Mapping[int, tuple[str, str]] = FILES
+    ) -> None:
+        """`files`: model and file by factor. Raises `OperatorError` (`missing_model`) where none of them is there."""
+        self._models, self._tiling, self._files = models, tiling, files
         self._networks: dict[int, OnnxNetwork] = {}
-        if all(models.missing(model) for model, _ in FILES.values()):
-            models.file(*FILES[2])  # Raises the error that names the command.
+        if all(models.missing(model) for model, _ in files.values()):
+            models.folder(next(iter(files.values()))[0])  # Raises the error that names the command.
 
     def upscale(self, image: Image, factor: int) -> Image:
         """The picture, `factor` times as wide and high; see `portrait.ports.Upscaler`."""
+        if factor not in self._files:
+            larger = self.upscale(image, 4)
+            size = (image.shape[1] * factor, image.shape[0] * factor)
+            return np.asarray(cv2.resize(larger, size, interpolation=cv2.INTER_AREA), np.uint8)
         network = self._network(factor)
         tiling = replace(self._tiling, step=UNSHUFFLE[factor])
         if network.input_size is not None:
@@ -45,8 +52,8 @@ class RealESRGAN:
 
     def _network(self, factor: int) -> OnnxNetwork:
         if factor not in self._networks:
-            model, file = FILES[factor]
-            self._networks[factor] = OnnxNetwork(self._models.file(model, file), model)
+            model, file = self._files[factor]
+            self._networks[factor] = OnnxNetwork(self._models.folder(model) / file, model)
         return self._networks[factor]
 
 

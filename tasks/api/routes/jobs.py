@@ -25,7 +25,7 @@ from tasks.api.context import (
     created,
 )
 from tasks.api.problems import problem_responses
-from tasks.api.routes import generation_options
+from tasks.api.routes import generation_options, idphotos
 from tasks.api.routes.styles import NO_WORKER, missing_by_ability
 from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
@@ -85,6 +85,8 @@ def create_generation(
             "format": body.format,
             **({"technique": body.technique.model_dump(exclude_defaults=True)} if body.technique else {}),
             **({"traits": dict(body.traits)} if body.traits else {}),
+            **({"skin": body.skin} if body.skin else {}),
+            **({"idphoto": idphotos.spec_params(body.idphoto)} if body.idphoto else {}),
         }
         for control in body.technique.hints if body.technique else ():
             context.ledger.templates.get(caller.owner, control.template)
@@ -280,14 +282,20 @@ def _resolve_style(
     if body.template is not None:
         template = context.ledger.templates.get(owner, body.template)
         params["template"] = template.id
+        if body.places:
+            size = template.width, template.height
+            params["places"] = {number: [at.x * size[0], at.y * size[1]] for number, at in body.places.items()}
         kind, faces = "template", None if template.faces is None else len(template.faces)
     else:
         style = context.styles.find(body.style or "").style
         params |= {"style": style.id, "version": style.version}
         if style.kind == "idphoto" and body.size is not None:
             raise UserError("bad_size", "An ID photo has the size of its rule. Leave the size out.")
+        if body.idphoto is not None:
+            idphotos.check_spec(body.idphoto, style)
         kind, faces = style.kind, style.faces
-    over = [place for place in body.people if faces is not None and int(place) > faces]
+    numbered = [place for place in body.people if place not in body.places]
+    over = [place for place in numbered if faces is not None and int(place) > faces]
     if over:
         raise UserError("template_face_missing", f"There is no face number {over[0]}: this picture has {faces}.")
     return kind, style

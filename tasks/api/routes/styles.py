@@ -77,13 +77,13 @@ def upload_template(
 def list_templates(context: ContextDep, caller: CallerDep, paging: PagingDep) -> schemas.Page[schemas.Template]:
     """The caller's own pictures, the newest first."""
     page = context.ledger.templates.list(caller.owner, paging.cursor, paging.limit)
-    return schemas.Page[schemas.Template].model_validate(page)
+    return schemas.Page(items=[_template(context, row) for row in page.items], next=page.next)
 
 
 @router.get("/templates/{id}", responses=problem_responses(401, 404, 410, 422))
 def get_template(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Template:
     """One picture with its faces, numbered from the left."""
-    return schemas.Template.model_validate(context.ledger.templates.get(caller.owner, id))
+    return _template(context, context.ledger.templates.get(caller.owner, id))
 
 
 @router.get("/templates/{id}/file", **images.picture_route(401, 404, 410, 422))
@@ -99,6 +99,18 @@ def delete_template(id: PathId, context: ContextDep, caller: CallerDep) -> None:
     """Delete a picture; portraits that were made in it stay."""
     context.ledger.templates.delete(caller.owner, id, context.now())
     context.files.erase_file(context.files.template(caller.owner, id))
+
+
+def _template(context: AppContext, row: TemplateRow) -> schemas.Template:
+    """A picture with what the job that looked at it says of faces that may have been missed."""
+    found = schemas.Template.model_validate(row)
+    if row.faces is None:
+        return found
+    try:
+        missed = context.ledger.jobs.get(row.owner, row.job).result.get("missed", [])
+    except UserError:  # jobs are forgotten before pictures are
+        missed = []
+    return found.model_copy(update={"missed": [schemas.FaceBox.model_validate(each) for each in missed]})
 
 
 def missing_by_ability(context: AppContext) -> Mapping[str, list[str]]:

@@ -29,7 +29,12 @@ def test_presets_are_listed_with_their_sources() -> None:
         (["--preset", "atlantis"], "unknown_preset"),
         (["--sheet", "a3"], "unknown_paper"),
         (["--background", "pink"], "bad_background"),
-        (["--preset", "us-visa-online", "--sheet", "10x15"], "paper_too_small"),
+        (["--size", "90x120mm", "--sheet", "5in"], "paper_too_small"),
+        (["--size", "35x45"], "bad_size"),
+        (["--size", "3500x4500mm"], "bad_size"),
+        (["--kilobytes", "few"], "bad_file_size"),
+        (["--kilobytes", "50-20"], "bad_file_size"),
+        (["--sheet", "10x15", "--gap", "wide"], "bad_size"),
     ],
 )
 def test_wrong_wishes_are_refused_before_any_work(photo: Path, given: list[str], code: str) -> None:
@@ -83,3 +88,48 @@ def test_a_selfie_becomes_id_photos_and_sheets(photo: Path, tmp_path: Path, find
     assert smile["tip"]
     told = CliRunner().invoke(app, given)
     assert "You smile" in told.stdout
+
+
+def test_an_own_size_goes_before_the_presets(photo: Path, tmp_path: Path, finder: FaceFinder) -> None:
+    out = tmp_path / "out"
+    given = [
+        "--preset",
+        "one-inch",
+        "--size",
+        "413x531px",
+        "--dpi",
+        "300",
+        "--kilobytes",
+        "20-50",
+        "--background",
+        "blue",
+    ]
+    answer = CliRunner().invoke(
+        app, ["idphoto", str(photo), *given, "--sheet", "10x15", "--gap", "5mm", "-o", str(out), "--json"]
+    )
+    assert answer.exit_code == 0, answer.output
+    made = json.loads(answer.stdout)["idphotos"][0]
+    assert (made["pixels"], made["dpi"], made["background"]) == ([413, 531], 300, "blue")
+    size = next(rule for rule in made["rules"] if rule["rule"] == "file_size")
+    assert size["ok"]
+    assert size["allowed"] == [20, 50]
+    assert {path.name for path in out.iterdir()} == {
+        "one-inch-413x531px.jpg", "one-inch-413x531px-10x15.jpg", "one-inch-413x531px-10x15.pdf", "idphotos.json",
+    }  # fmt: skip
+
+
+def test_a_photo_that_cuts_the_person_is_refused(tmp_path: Path, finder: FaceFinder) -> None:
+    path = tmp_path / "close.png"
+    cv2.imwrite(str(path), cv2.cvtColor(selfies.astronaut()[:195], cv2.COLOR_RGB2BGR))
+    answer = CliRunner().invoke(app, ["idphoto", str(path), "-o", str(tmp_path / "out"), "--json"])
+    assert answer.exit_code == 3
+    assert json.loads(answer.stdout)["error"]["code"] == "no_shoulders"
+    assert not (tmp_path / "out").exists()
+
+
+def test_presets_that_nobody_compared_say_so() -> None:
+    listed = json.loads(CliRunner().invoke(app, ["idphoto", "--list", "--json"]).stdout)["presets"]
+    assert {each["checked"] is None for each in listed} == {True, False}
+    assert "not compared" in " ".join(
+        CliRunner().invoke(app, ["idphoto", "--list"], env={"COLUMNS": "250"}).stdout.split()
+    )

@@ -243,7 +243,8 @@ def test_remake_says_what_is_gone(me: Path, tmp_path: Path) -> None:
 
 
 def test_options_are_read_strictly() -> None:
-    assert parse_faces(["2=anna/", "1=a=b"]) == {2: Path("anna/"), 1: Path("a=b")}
+    assert parse_faces(["2=anna/", "1=a=b"]) == ({2: Path("anna/"), 1: Path("a=b")}, {})
+    assert parse_faces(["640,320.5=anna/", "3"]) == ({1001: Path("anna/"), 3: None}, {1001: (640.0, 320.5)})
     assert parse_size(" 640X800 ") == Size(640, 800)
     for wrong in (["0=a"], ["x=a"], ["2="], ["2=a", "2=b"]):
         with pytest.raises(UserError):

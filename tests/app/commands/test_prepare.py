@@ -207,10 +207,14 @@ def test_demo_shows_good_and_bad_photos(tmp_path: Path) -> None:
     assert len(used) >= 7
     assert {codes[0] for _, codes in told.values() if codes} >= {"blurred", "dark", "duplicate", "no_face"}
     assert Path(document(answer)["report"]).is_file()
-    guests = [each for each in document(answer)["portraits"] if each["style"] == "astronaut"]
-    assert len(guests) == 3
-    assert all(each["likeness"]["distance"] < 0.6 for each in guests)
-    assert all(each["scores"]["eyes"] > 0.2 for each in guests[:2]), "the third looks down at her cards"
+    portraits = {Path(each["file"]).stem: each for each in document(answer)["portraits"]}
+    assert len(portraits) == 8
+    assert all(each["likeness"]["distance"] < 0.15 for name, each in portraits.items() if name != "group-1")
+    assert portraits["group-1"]["likeness"]["distance"] < 0.5
+    close = {name: each["recipe"]["drawn"]["composition"] for name, each in portraits.items() if "-close" in name}
+    assert list(close.values()) == ["close", "close"]
+    broken = {rule["rule"] for rule in portraits["idphoto-passport-1"]["recipe"]["drawn"]["rules"] if not rule["ok"]}
+    assert broken == {"smile", "mouth_open"}
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,10 @@ def test_a_failed_job_shows_why_and_the_next_step(api: ApiHarness) -> None:
     app = open_page(client, "progress")
     assert "Add one that was taken from a little further away" in visible_text(app)
     assert "Go to photos" in visible_text(app)
-    press(app, "Try again")
+    assert "Try again" not in visible_text(app), "it must fail again"
+    client.generate(_order(person))
+    _refuse(api, UserError("blocked", "What was drawn may not be delivered."))
+    press(open_page(client, "progress"), "Try again")
     assert client.jobs(kind="generate")[0].state == "queued"
 
 

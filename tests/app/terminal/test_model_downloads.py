@@ -1,11 +1,13 @@
 import subprocess
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import pytest
 
 from app.terminal import model_downloads
-from app.terminal.model_downloads import compiling
+from app.terminal.model_downloads import compiling, pull_models
+from pipelines.model_store.store import ModelStore
 
 
 @pytest.fixture
@@ -35,3 +37,17 @@ def test_a_failed_download_does_not_wait_for_compiling(started: list[Any]) -> No
     with pytest.raises(OSError, match="no network"), compiling():
         raise OSError("no network")
     assert started[1].returncode != 0
+
+
+@pytest.mark.usefixtures("started")
+@pytest.mark.parametrize("size", [0, 238_400_000])
+def test_a_pull_says_beforehand_how_much_it_fetches(size: int, capsys: pytest.CaptureFixture[str]) -> None:
+    class Store:
+        def download_size(self, names: Sequence[str]) -> int:
+            return size
+
+        def pull(self, names: Sequence[str], progress: object) -> tuple[()]:
+            assert ("Fetching 238.4 MB" in capsys.readouterr().err) == bool(size)
+            return ()
+
+    assert pull_models(cast(ModelStore, Store()), []) == ()

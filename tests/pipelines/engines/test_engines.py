@@ -87,9 +87,9 @@ def test_warming_up_compiles_matting_before_its_models_are_there(
     bare: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled: list[str] = []
-    monkeypatch.setattr(engine_module("mattes", "selfie"), "warm_up", lambda: compiled.append("selfie"))
+    monkeypatch.setattr(engine_module("mattes", "modnet"), "warm_up", lambda: compiled.append("modnet"))
     engines_package.warm_up(bare)
-    assert compiled == ["selfie"]
+    assert compiled == ["modnet"]
 
 
 def test_only_the_chosen_engine_loads_its_libraries() -> None:

@@ -2,30 +2,34 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
 
 from pipelines.deliver import Deliver, read_recipe
+from pipelines.engines import Engines
 from pipelines.engines.painters.idphoto import IdPhotoPainter
 from pipelines.idphotos import presets
 from pipelines.idphotos.idphoto import (
     IdPhoto,
     IdPhotoOptions,
-    SourcePhoto,
-    choose_photo,
     encode_jpeg,
+    make_best,
     make_id_photo,
     make_report,
 )
+from pipelines.idphotos.source_photo import SourcePhoto
 from pipelines.render import Render
 from portrait.arrays import Image, Size
 from portrait.errors import UserError
 from portrait.faces.mesh import CHIN
+from portrait.idphoto_spec import IdPhotoSpec
 from portrait.idphotos import Range, measure_head
 from portrait.ports import FaceFinder, Matter
 from portrait.types import Face, Identity, PortraitRequest, Quality, Reference, Refinement, Style
 from tests import selfies
+from tests.framed_selfies import sunglasses
 
 PRESETS = presets.load_presets()
 TWELVE = (
@@ -55,7 +59,9 @@ def test_the_sample_photo_meets_the_rules_of_the_picture(source: SourcePhoto, fi
     assert [each for each in photo.rules if not each.ok] == []
     picture = opened(photo)
     assert picture.size == (preset.pixels.width, preset.pixels.height)
-    assert picture.info["dpi"] == (300, 300)
+    assert picture.info["dpi"] == (preset.dpi, preset.dpi)
+    printed = [side / preset.dpi * 25.4 for side in picture.size]
+    assert printed == pytest.approx(list(preset.millimetres), abs=0.1)
     assert preset.file_size.holds(len(photo.content) / 1000)
     # Measured anew in the finished file: the chin by the mesh, the highest hair by what is not the background.
     pixels = np.asarray(picture)
@@ -81,35 +87,78 @@ def test_faults_of_the_photo_are_reported(source: SourcePhoto) -> None:
     broken = {each.name for each in source.rules if not each.ok}
     assert broken == {"mouth_open", "smile", "eye_distance"}
     photo = make_id_photo(source, IdPhotoOptions(PRESETS.find("icao")), PRESETS)
-    assert not photo.ok
+    assert photo.broken == 3
     report = make_report(photo, PRESETS, IdPhotoOptions(photo.preset))
     assert {line["rule"] for line in report["photo"] if not line["ok"]} == broken
     assert all(line["tip"] for line in report["photo"] if not line["ok"])
 
 
-def test_a_photo_framed_too_tightly_is_reported(finder: FaceFinder, matter: Matter, astronaut: Image) -> None:
-    cut = SourcePhoto(np.ascontiguousarray(astronaut[30:260, 100:350]), finder, matter)
-    assert not {each.name: each for each in cut.rules}["head_whole"].ok
+OLD = IdPhotoOptions(PRESETS.find("us-passport"), method=1)
+"""As version 0.1.0 framed and judged."""
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "code"),
+    [
+        (slice(30, 260), slice(100, 350), "head_cut"),
+        (slice(0, 205), slice(0, 512), "no_shoulders"),
+        (slice(0, 512), slice(190, 512), "head_cut"),
+        (slice(0, 300), slice(130, 310), "no_shoulders"),
+    ],
+    ids=["hair cut above", "photo ends at the neck", "hair cut beside", "shoulders cut beside"],
+)
+def test_a_person_whom_the_photo_cuts_gets_no_id_photo(
+    finder: FaceFinder, matter: Matter, astronaut: Image, rows: slice, columns: slice, code: str
+) -> None:
+    cut = SourcePhoto(np.ascontiguousarray(astronaut[rows, columns]), finder, matter)
+    with pytest.raises(UserError) as caught:
+        make_id_photo(cut, replace(OLD, method=2), PRESETS)
+    assert caught.value.code == code
+    # It was delivered once, and such a portrait is made again.
+    assert not make_id_photo(cut, OLD, PRESETS).ok
+
+
+def test_with_its_own_background_a_picture_ends_where_the_photo_does(
+    finder: FaceFinder, matter: Matter, astronaut: Image
+) -> None:
+    low = SourcePhoto(np.ascontiguousarray(astronaut[8:420]), finder, matter)
+    options = IdPhotoOptions(PRESETS.find("fi-passport"))  # which asks for room above the head
+    assert make_id_photo(low, options, PRESETS)
+    with pytest.raises(UserError) as caught:
+        make_id_photo(low, replace(options, keep_background=True), PRESETS)
+    assert caught.value.code == "frame_outside"
 
 
 def test_beyond_the_photo_there_is_background_and_no_streaks(
-    finder: FaceFinder, matter: Matter, astronaut: Image
+    finder: FaceFinder, engines: Engines, astronaut: Image
 ) -> None:
-    cut = SourcePhoto(np.ascontiguousarray(astronaut[:205]), finder, matter)
-    photo = make_id_photo(cut, IdPhotoOptions(PRESETS.find("us-passport")), PRESETS)
+    cut = SourcePhoto(np.ascontiguousarray(astronaut[:205]), finder, engines.matter({}))
+    photo = make_id_photo(cut, OLD, PRESETS)
     assert not {each.name: each for each in photo.rules}["shoulders"].ok
     assert (photo.image[-10:] == 255).all()
     # So little of the scene is left that the segmenter takes the wall for a shoulder; that is told as well.
     assert not {each.name: each for each in photo.rules}["cut_out"].ok
 
 
-def test_the_face_keeps_its_pixels(source: SourcePhoto) -> None:
+def test_rules_that_came_later_are_not_in_old_photos(source: SourcePhoto) -> None:
+    def names(method: int) -> set[str]:
+        photo = make_id_photo(source, replace(OLD, method=method), PRESETS)
+        return {each.name for each in (*photo.rules, *photo.photo_rules)}
+
+    assert names(2) - names(1) == {"tilt", "residue", "face_shadow", "sunglasses"}
+    assert names(1) < names(2)
+
+
+def test_the_face_keeps_its_pixels(finder: FaceFinder, matter: Matter, astronaut: Image) -> None:
+    roomy = np.asarray(cv2.copyMakeBorder(astronaut, 60, 0, 0, 0, cv2.BORDER_REPLICATE), np.uint8)
+    source = SourcePhoto(roomy, finder, matter)
     replaced = make_id_photo(source, IdPhotoOptions(PRESETS.find("de-passport")), PRESETS)
     original = make_id_photo(source, IdPhotoOptions(PRESETS.find("de-passport"), keep_background=True), PRESETS)
     height, width = original.image.shape[:2]
     middle = np.s_[height * 2 // 5 : height * 7 // 10, width * 2 // 5 : width * 3 // 5]
     assert np.abs(replaced.image[middle].astype(int) - original.image[middle]).max() <= 1
     assert make_report(original, PRESETS, IdPhotoOptions(original.preset, keep_background=True))["background"] == "kept"
+    assert "background_shadow" in {each.name for each in original.rules}
 
 
 def test_another_background_is_noted_where_it_is_not_allowed(source: SourcePhoto) -> None:
@@ -138,26 +187,46 @@ def test_a_photo_without_a_face_is_refused(finder: FaceFinder, matter: Matter) -
         SourcePhoto(np.zeros((64, 64, 3), np.uint8), finder, matter)
 
 
-def test_the_photo_with_the_fewest_faults_is_chosen(source: SourcePhoto, finder: FaceFinder, matter: Matter) -> None:
+def test_the_photo_with_the_fewest_faults_is_chosen(
+    source: SourcePhoto, astronaut: Image, finder: FaceFinder, matter: Matter
+) -> None:
     other = SourcePhoto(selfies.player("player 3"), finder, matter)
-    assert choose_photo([other, source]) is source
+    headless = SourcePhoto(np.ascontiguousarray(astronaut[:195]), finder, matter)
+    options = IdPhotoOptions(PRESETS.find("icao"))
+    assert [number for _, number in make_best([other, headless, source], options, PRESETS)] == [2]
+    assert "person" not in other.__dict__, "the matte takes longest, and is not needed of the others"
+    with pytest.raises(UserError, match="further away"):
+        make_best([headless], options, PRESETS)
+    with pytest.raises(UserError, match="No face"):
+        make_best([], options, PRESETS)
+
+
+def as_jpeg(image: Image, *kilobytes: float) -> bytes:
+    """The file of a preset whose sizes are these."""
+    preset = PRESETS.find("icao").model_copy(update={"kilobytes": kilobytes or None})
+    return encode_jpeg(image, preset, "compositeSynthetic")
 
 
 @pytest.mark.parametrize("most", [30, 60, 120])
 def test_the_best_quality_that_fits_is_searched(astronaut: Image, most: int) -> None:
-    content = encode_jpeg(astronaut, Range(0, most), "compositeSynthetic")
+    content = as_jpeg(astronaut, 0, most)
     assert 0.8 * most < len(content) / 1000 <= most
 
 
 def test_a_least_size_is_reached_by_better_quality(astronaut: Image) -> None:
-    usual = len(encode_jpeg(astronaut, Range(), "compositeSynthetic")) / 1000
-    assert len(encode_jpeg(astronaut, Range(usual * 1.1, usual * 2), "compositeSynthetic")) / 1000 >= usual * 1.1
+    usual = (
+        len(
+            as_jpeg(
+                astronaut,
+            )
+        )
+        / 1000
+    )
+    assert len(as_jpeg(astronaut, usual * 1.1, usual * 2)) / 1000 >= usual * 1.1
 
 
 def test_a_size_no_jpeg_has_gives_the_nearest(astronaut: Image) -> None:
-    assert len(encode_jpeg(astronaut, Range(0, 2), "compositeSynthetic")) == min(
-        len(encode_jpeg(astronaut, Range(0, most), "compositeSynthetic")) for most in (2, 30, 60)
-    )
+    assert len(as_jpeg(astronaut, 0, 2)) == min(len(as_jpeg(astronaut, 0, most)) for most in (2, 30, 60))
 
 
 FINE = Quality(1, 1, 1, 1, 1, 1, 1)
@@ -183,7 +252,7 @@ def quiet(done: int, total: int, doing: str, preview: Image | None = None) -> No
 def test_a_style_frames_the_photo_with_the_fewest_faults_by_its_rule(
     person: Identity, finder: FaceFinder, matter: Matter, tmp_path: Path, background: str, source: str
 ) -> None:
-    flow = Render({"idphoto": IdPhotoPainter(finder, matter, PRESETS)}, finder)
+    flow = Render({"idphoto": IdPhotoPainter(finder, lambda _: matter, PRESETS)}, finder)
     request = drawn(person, preset="cn-visa-online", background=background)
     [portrait] = flow(request, quiet)
     assert portrait.reference_names == {1: "best"}
@@ -202,14 +271,52 @@ def test_a_style_frames_the_photo_with_the_fewest_faults_by_its_rule(
     assert np.array_equal(again.image, portrait.image)
 
 
+def test_a_request_may_say_size_resolution_file_and_background(
+    person: Identity, finder: FaceFinder, matter: Matter, tmp_path: Path
+) -> None:
+    flow = Render({"idphoto": IdPhotoPainter(finder, lambda _: matter, PRESETS)}, finder)
+    spec = IdPhotoSpec((30, 40), "mm", 600, (20, 50), "blue")
+    request = replace(drawn(person, preset="icao"), idphoto=spec)
+    [portrait] = flow(request, quiet)
+    file = Deliver("jpg")(portrait, tmp_path / "id")
+    assert 20_000 <= file.stat().st_size <= 50_000
+    with PIL.Image.open(file) as picture:
+        assert picture.size == (709, 945)
+        assert picture.info["dpi"] == (600, 600)
+        assert np.abs(np.array(picture.getpixel((5, 5))) - (67, 142, 219)).max() <= 3
+    recipe = read_recipe(file)
+    assert recipe["idphoto"] == {
+        "size": [30, 40], "unit": "mm", "dpi": 600, "kilobytes": [20, 50], "background": "blue",
+    }  # fmt: skip
+    assert recipe["drawn"]["millimetres"] == [30, 40]
+    assert recipe["drawn"]["method"] == 2
+    head = next(rule for rule in recipe["drawn"]["rules"] if rule["rule"] == "head")
+    assert head["ok"]
+    assert head["allowed"] == [70, 80]
+
+
+def test_photos_that_break_fewer_rules_come_first(person: Identity, finder: FaceFinder, matter: Matter) -> None:
+    """Sunglasses are one fault more than the smile that both have."""
+    image, face = person.references[1].image, person.references[1].face
+    hidden = Reference("hidden", sunglasses(image, face), face, FINE)
+    who = replace(person, references=(hidden, person.references[1]))
+    flow = Render({"idphoto": IdPhotoPainter(finder, lambda _: matter, PRESETS)}, finder)
+    first, second = flow(replace(drawn(who, preset="icao"), count=2), quiet)
+    assert first.reference_names == {1: "best"}
+    assert first.scores["rules_broken"] < second.scores["rules_broken"]
+
+
 def test_nothing_else_is_done_to_an_id_photo(person: Identity, finder: FaceFinder, matter: Matter) -> None:
-    painter = IdPhotoPainter(finder, matter, PRESETS)
+    painter = IdPhotoPainter(finder, lambda _: matter, PRESETS)
     request = drawn(person, preset="icao")
     for wrong, code in (
         (replace(request, size=Size(640, 640)), "bad_size"),
         (replace(request, refiners=(Refinement("skin"),)), "bad_refiner"),
         (drawn(person, preset="no-such"), "unknown_preset"),
         (drawn(person, preset="icao", background="purple"), "bad_background"),
+        (replace(drawn(person, preset="icao"), idphoto=IdPhotoSpec(background="purple")), "bad_background"),
+        (replace(drawn(person, preset="icao"), idphoto=IdPhotoSpec(kilobytes=(9, 3))), "bad_file_size"),
+        (replace(drawn(person, preset="icao"), idphoto=IdPhotoSpec((1, 1))), "bad_size"),
     ):
         with pytest.raises(UserError) as caught:
             painter.paint(wrong, quiet)
@@ -219,5 +326,5 @@ def test_nothing_else_is_done_to_an_id_photo(person: Identity, finder: FaceFinde
 def test_without_any_face_no_id_photo_is_made(person: Identity, finder: FaceFinder, matter: Matter) -> None:
     nobody = replace(person, references=(replace(person.references[0], image=np.zeros((200, 200, 3), np.uint8)),))
     with pytest.raises(UserError) as caught:
-        IdPhotoPainter(finder, matter, PRESETS).paint(drawn(nobody, preset="icao"), quiet)
+        IdPhotoPainter(finder, lambda _: matter, PRESETS).paint(drawn(nobody, preset="icao"), quiet)
     assert caught.value.code == "no_face"

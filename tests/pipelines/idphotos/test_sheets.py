@@ -9,6 +9,7 @@ from pipelines.idphotos import presets, sheets
 from portrait.errors import UserError
 
 POINT = 25.4 / 72
+MARK = "compositeSynthetic"
 
 
 def photo(width: int, height: int) -> bytes:
@@ -51,7 +52,8 @@ def test_no_mark_lies_on_a_photo() -> None:
 
 
 def test_the_jpeg_sheet_has_the_papers_pixels_at_300_dpi() -> None:
-    content = sheets.encode_jpeg(sheets.arrange_photos((210.0, 297.0), (35.0, 45.0)), photo(413, 531))
+    layout = sheets.arrange_photos((210.0, 297.0), (35.0, 45.0))
+    content = sheets.encode_jpeg(layout, photo(413, 531), 300, MARK)
     picture = PIL.Image.open(io.BytesIO(content))
     assert picture.size == (2480, 3508)
     assert picture.info["dpi"] == (300, 300)
@@ -62,7 +64,7 @@ def test_the_jpeg_sheet_has_the_papers_pixels_at_300_dpi() -> None:
 @pytest.mark.parametrize(("paper", "size"), [("a4", (35.0, 45.0)), ("10x15", (50.8, 50.8)), ("6in", (33.0, 48.0))])
 def test_the_pdf_measures_right(paper: str, size: tuple[float, float]) -> None:
     layout = sheets.arrange_photos(presets.load_presets().paper(paper), size)
-    content = sheets.encode_pdf(layout, photo(413, 531)).decode("latin-1")
+    content = sheets.encode_pdf(layout, photo(413, 531), MARK).decode("latin-1")
     box = re.search(r"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", content)
     assert box
     assert (float(box[1]) * POINT, float(box[2]) * POINT) == pytest.approx(layout.paper, abs=0.01)
@@ -78,9 +80,41 @@ def test_the_pdf_measures_right(paper: str, size: tuple[float, float]) -> None:
 
 def test_the_same_photo_gives_the_same_pdf() -> None:
     layout = sheets.arrange_photos((100.0, 150.0), (35.0, 45.0))
-    assert sheets.encode_pdf(layout, photo(40, 50)) == sheets.encode_pdf(layout, photo(40, 50))
+    assert sheets.encode_pdf(layout, photo(40, 50), MARK) == sheets.encode_pdf(layout, photo(40, 50), MARK)
 
 
 def test_a_paper_too_small_is_an_error() -> None:
     with pytest.raises(UserError, match="does not fit"):
         sheets.arrange_photos((40.0, 50.0), (50.0, 70.0))
+
+
+def test_sheets_carry_the_mark_of_the_photo() -> None:
+    layout = sheets.arrange_photos((100.0, 150.0), (35.0, 45.0))
+    picture = PIL.Image.open(io.BytesIO(sheets.encode_jpeg(layout, photo(40, 50), 300, MARK)))
+    assert f"digitalsourcetype/{MARK}" in picture.info["xmp"].decode()
+    content = sheets.encode_pdf(layout, photo(40, 50), MARK).decode("latin-1")
+    assert re.search(r"/Metadata \d+ 0 R", content)
+    assert f"digitalsourcetype/{MARK}" in content
+
+
+@pytest.mark.parametrize(("gap", "count"), [(0.0, 8), (2.0, 8), (12.0, 4)])
+def test_the_gap_between_photos_can_be_chosen(gap: float, count: int) -> None:
+    layout = sheets.arrange_photos((100.0, 150.0), (35.0, 45.0), gap)
+    assert len(layout.positions) == count
+    lefts = sorted({left for left, _ in layout.positions})
+    assert lefts[1] - lefts[0] == pytest.approx(35 + gap)
+    for x, y, to_x, to_y in layout.crop_marks():
+        for left, top in layout.positions:
+            inside = max(x, to_x) > left + 1e-6 and min(x, to_x) < left + 35 - 1e-6
+            assert not (inside and max(y, to_y) > top + 1e-6 and min(y, to_y) < top + 45 - 1e-6)
+
+
+def test_photos_of_another_resolution_are_not_resampled() -> None:
+    """Finland's 500 × 653 pixels are 36 × 47 mm: at 353 dpi each pixel of the sheet is one of the photo."""
+    content = sheets.encode_jpeg(sheets.arrange_photos((100.0, 150.0), (36.0, 47.0)), photo(500, 653), 353, MARK)
+    picture = PIL.Image.open(io.BytesIO(content))
+    assert picture.info["dpi"] == (353, 353)
+    pixels = np.asarray(picture).astype(int)
+    red = (pixels[..., 0] - pixels[..., 1] > 100).any(axis=0)
+    widths = np.diff(np.flatnonzero(np.diff(np.r_[0, red.astype(int), 0])))[::2]
+    assert set(widths) == {500}

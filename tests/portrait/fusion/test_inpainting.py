@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from portrait.arrays import Mask, Size
+from portrait.arrays import Mask, Region, Size
 from portrait.faces.geometry import transform_points
 from portrait.fusion import inpainting
 from portrait.fusion.inpainting import GROWN, ROOM, Window, blend_back, pass_areas, window_around_faces
-from portrait.types import Box, Face, Pose, Region
+from portrait.types import Box, Face, Pose
 
 SIDE = 300
 

@@ -222,6 +222,27 @@ def test_grey_and_blown_out_pictures_have_no_cast() -> None:
     assert color.cast_gains(blown, np.ones((40, 40), np.float32)) is None
 
 
+# --- balance_by_skin
+
+PAPERS = {"grey-blue": (90, 110, 130), "yellow": (215, 190, 110), "pink": (225, 190, 195), "lavender": (170, 165, 200)}
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_coloured_paper_is_no_coloured_light(paper: str) -> None:
+    image = made_picture()
+    image[(image == WALL).all(axis=2)] = PAPERS[paper]
+    mask = box_mask(image, 155, 190, 85, 215)
+    assert (color.balance_by_skin(image, mask) == image).all()
+
+
+@pytest.mark.parametrize("gains", [(1, 1, 0.5), (1, 1, 1.5), (0.75, 1, 1.35)])
+def test_a_cast_that_skin_shows_is_mostly_taken_off(gains: tuple[float, float, float]) -> None:
+    image = made_picture()
+    mask = box_mask(image, 155, 190, 85, 215)
+    tinted = cast(image, *gains)
+    assert middle_change(color.balance_by_skin(tinted, mask), image, mask) < 0.75 * middle_change(tinted, image, mask)
+
+
 # --- expose
 
 

@@ -1,18 +1,17 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from portrait.arrays import Size
+from portrait.photos.people import separate_people
 from portrait.photos.selection import (
     add_faults,
     choose_photos,
     choose_references,
     difference_hash,
     mark_duplicates,
-    mark_other_people,
 )
-from portrait.types import Pose, Quality, ScoredPhoto, Selfie
+from portrait.types import PhotoUses, Pose, Quality, ScoredPhoto, Selfie
 from tests import fakes, selfies
 
 GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
@@ -58,33 +57,8 @@ def test_a_resaved_copy_is_a_duplicate_and_the_next_frame_is_not() -> None:
         assert np.sum(same != difference_hash(frame)) > 14
 
 
-def test_larger_group_is_the_person() -> None:
-    out = mark_other_people([photo("a", 1, 1), photo("x", 2, 2), photo("b", 1, 3)], "dlib", 0.6, ())
-    assert [each.verdict for each in out] == ["use", "refuse", "use"]
-    assert codes(out[1]) == ["another_person"]
-    assert out[1].likeness is not None
-    assert out[1].likeness.distance == pytest.approx(2**0.5)
-
-
-def test_of_equal_groups_the_required_one_is_the_person() -> None:
-    both = [photo("a", 1, 1), photo("x", 2, 2), photo("b", 1, 3), photo("y", 2, 4)]
-    assert [each.verdict for each in mark_other_people(both, "dlib", 0.6, (1,))] == ["refuse", "use", "refuse", "use"]
-    assert [each.verdict for each in mark_other_people(both, "dlib", 0.6, (2,))] == ["use", "refuse", "use", "refuse"]
-
-
-def test_one_odd_photo_does_not_bridge_two_people() -> None:
-    between = photo("between", 1, 9)
-    assert between.face is not None
-    vector = np.zeros(8, np.float32)
-    vector[[1, 2]] = 0.5
-    between = replace(between, face=replace(between.face, embeddings={"dlib": vector}))
-    people = [photo(f"a{i}", 1, i) for i in range(3)] + [photo(f"b{i}", 2, 10 + i) for i in range(2)]
-    out = mark_other_people([*people, between], "dlib", 0.75, ())
-    assert [each.verdict for each in out[:5]] == ["use"] * 3 + ["refuse"] * 2
-
-
 def test_likeness_then_quality_then_variety() -> None:
-    judged = mark_other_people(
+    judged, _ = separate_people(
         [
             photo("plain", seed=1),
             photo("same pose", seed=2),
@@ -117,3 +91,18 @@ def test_the_most_frontal_of_the_better_half_leads() -> None:
         photo("d", seed=4),
     ]
     assert choose_references(photos, [0, 1, 2, 3], 3) == [1, 0, 2]
+
+
+def test_references_together_serve_what_any_photo_serves() -> None:
+    near, wide = PhotoUses(("very_close",), False, "front"), PhotoUses(("head_and_shoulders",), True, "front")
+    photos = [replace(photo(str(n), seed=n), uses=near) for n in range(6)]
+    photos[5] = replace(photos[5], uses=wide)
+    assert choose_references(photos, [0, 1, 2, 3, 4, 5], 3) == [0, 1, 5]
+    assert choose_references(photos[:5], [0, 1, 2, 3, 4], 3) == [0, 1, 2]
+
+
+def test_a_photo_with_sunglasses_is_a_reference_only_alone() -> None:
+    dark = add_faults(photo("dark", seed=1), "sunglasses")
+    assert dark.verdict == "refuse"
+    assert choose_references([dark, photo("b", seed=2)], [0, 1], 5) == [1]
+    assert choose_references([dark], [0], 5) == [0]

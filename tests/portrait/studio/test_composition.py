@@ -6,8 +6,18 @@ import pytest
 
 from portrait.arrays import Mask, Size
 from portrait.faces.geometry import scaling_matrix, transform_face
-from portrait.studio.composition import EYE_LINE, FACE_SHARE, TILT, Framing, frame_portrait, levelling_angle
-from portrait.types import Box, Face, Pose
+from portrait.studio.composition import (
+    EYE_LINE,
+    FACE_SHARE,
+    RULES,
+    TILT,
+    Framing,
+    compose,
+    compositions,
+    frame_portrait,
+    levelling_angle,
+)
+from portrait.types import Box, Composition, Face, Pose
 
 SIZE = Size(320, 400)
 
@@ -101,3 +111,85 @@ def test_heads_are_levelled_gently(roll: float) -> None:
     assert abs(left) <= TILT
     assert left * roll >= 0
     assert abs(left) >= 0.9 * abs(roll) or abs(roll) > 3
+
+
+# --- Compositions
+
+
+def cut(left: int, top: int, right: int, bottom: int) -> tuple[Mask, Face]:
+    """The drawn person in a photo that shows these columns and rows of a wide one."""
+    mask, face = person(900, 1200, 450)
+    moved = transform_face(face, np.array([[1, 0, -left], [0, 1, -top]], np.float64))
+    return np.ascontiguousarray(mask[top:bottom, left:right]), moved
+
+
+def leaned(degrees: float) -> tuple[Mask, Face]:
+    """The drawn person in a close photo, for which the camera was leaned."""
+    mask, face = person(900, 1200, 450)
+    matrix = np.asarray(cv2.getRotationMatrix2D((450, 215), degrees, 1), np.float64)
+    turned = np.asarray(cv2.warpAffine(mask, matrix, (900, 1200)), np.float32)
+    matrix[:, 2] -= (340, 80)
+    return np.ascontiguousarray(turned[80:380, 340:560]), transform_face(face, matrix)
+
+
+def test_a_photo_with_room_is_framed_as_usual_and_serves_all_compositions() -> None:
+    mask, face = person(900, 1200, 450)
+    usual, framing = frame_portrait(mask, face, SIZE), compose(mask, face, SIZE)
+    assert usual is not None
+    assert framing == usual
+    assert compositions(mask, face, SIZE) == tuple(RULES)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_each_composition_has_the_head_as_large_as_it_says(name: Composition) -> None:
+    mask, face = person(900, 1200, 450)
+    framing = compose(mask, face, SIZE, (name,))
+    assert framing is not None
+    assert framing.composition == name
+    drawn = placed(face, framing)
+    assert RULES[name].least <= drawn.box.height / 400 <= RULES[name].most
+    assert drawn.box.centre[0] / 320 == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("edges", "wanted"),
+    [
+        ((300, 60, 640, 300), "close"),  # the neck cut
+        ((340, 125, 560, 290), "very_close"),  # hair cut
+        ((380, 130, 520, 275), "very_close"),  # face alone
+        ((415, 60, 760, 420), "very_close"),  # the hair cut at one side
+    ],
+)
+def test_where_the_photo_ends_the_portrait_ends(edges: tuple[int, int, int, int], wanted: str) -> None:
+    mask, face = cut(*edges)
+    framing = compose(mask, face, SIZE)
+    assert framing is not None
+    assert framing.composition == wanted
+    assert holes(mask, framing) == 0
+    drawn = placed(face, framing)
+    assert drawn.landmarks[:, 1].min() > 20
+    assert drawn.landmarks[:, 1].max() < 390
+
+
+@pytest.mark.parametrize("degrees", [-20, 8])
+def test_a_leaned_photo_is_levelled_as_far_as_its_border_stays_out(degrees: float) -> None:
+    mask, face = leaned(degrees)
+    framing = compose(mask, face, SIZE)
+    assert framing is not None
+    assert holes(mask, framing) == 0
+    assert abs(placed(face, framing).pose.roll) <= abs(degrees) + 0.1
+
+
+@pytest.mark.parametrize("edges", [(440, 60, 760, 420), (330, 215, 570, 330), (330, 60, 570, 240)])
+def test_a_photo_that_ends_in_eyes_or_mouth_serves_nothing(edges: tuple[int, int, int, int]) -> None:
+    mask, face = cut(*edges)
+    assert compositions(mask, face, SIZE) == ()
+
+
+@pytest.mark.parametrize("size", [Size(64, 64), Size(480, 200), Size(200, 600)])
+def test_any_shape_ends_where_the_photo_ends(size: Size) -> None:
+    mask, face = cut(330, 60, 570, 330)
+    framing = compose(mask, face, size)
+    if framing is not None:
+        assert framing.frame.width / framing.frame.height == pytest.approx(size.width / size.height, rel=0.01)
+        assert holes(mask, framing) == 0

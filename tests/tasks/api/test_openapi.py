@@ -39,6 +39,7 @@ get_sample_render
 get_selfie
 get_selfie_crop
 get_selfie_file
+get_sheet
 get_statistics
 get_style
 get_style_preview
@@ -60,6 +61,7 @@ list_models
 list_operator_styles
 list_people
 list_portraits
+list_presets
 list_queues
 list_selfies
 list_style_traits

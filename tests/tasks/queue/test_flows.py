@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.engines import Engines
 from pipelines.settings import Settings
-from portrait.ports import FaceFinder, Painter, Progress, Restorer
+from portrait.ports import FaceFinder, Matter, Painter, Progress, Restorer
 from portrait.types import Candidate, PortraitRequest
 from tasks.files import Files
 from tasks.jobs import Job, required_abilities
@@ -33,6 +33,15 @@ class FakeEngines:
 
     def restorer(self) -> Restorer:
         return fakes.FakeRestorer()
+
+    def matter(self) -> Matter:
+        return fakes.FakeMatter()
+
+    def attributes(self) -> None:
+        return None
+
+    def detailer(self) -> None:
+        return None
 
     def painter(self, name: str) -> Painter:
         return CopyingPainter()
@@ -80,6 +89,7 @@ def test_from_selfies_to_portraits(runner: JobRunner, tmp_path: Path) -> None:
     judged = ledger.people.selfies("ann", person)
     assert [each.verdict for each in judged] == ["use", "use", "refuse", "spare"]
     assert [[reason["code"] for reason in each.reasons] for each in judged[2:]] == [["no_face"], ["excluded"]]
+    assert [each.serves is None for each in judged] == [False, False, True, False]
     identity = ledger.people.identities("ann", person)[0]
     assert identity.id == prepared.result["identity"]
     folder = runner.files.training_set("ann", person, identity.training_set)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from pipelines.engines.painters import fusion
-from pipelines.engines.painters.fusion import Fusion, measure_expression, rank_references
+from pipelines.engines.painters.fusion import Fusion
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.faces.geometry import scaling_matrix, transform_face
+from portrait.fusion.references import measure_expression, rank_references
 from portrait.fusion.warp import region_mask
 from portrait.images.color import to_lab
 from portrait.ports import FaceFinder
@@ -41,7 +42,7 @@ def person(*references: Reference) -> Identity:
 
 def request(image: Image, faces: list[Face], people: Mapping[int, Identity], **more: object) -> PortraitRequest:
     style = Style("made", 1, "template", "Made", picture=StylePicture(image, tuple(faces)))
-    return PortraitRequest(people, style, **({"seed": 0, "count": 1} | more))  # type: ignore[arg-type]
+    return PortraitRequest(people, style, **({"seed": 0, "count": 1, "skin": "template"} | more))  # type: ignore[arg-type]
 
 
 def silent(done: int, total: int, doing: str, preview: Image | None = None) -> None:

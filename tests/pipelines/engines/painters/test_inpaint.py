@@ -22,7 +22,7 @@ from portrait.generation.options import ControlInput, GenerationOptions
 from portrait.generation.parameters import GenerationParameters
 from portrait.generation.passes import Passes
 from portrait.types import Candidate, Face, Identity, PortraitRequest, Quality, Reference, Style, StylePicture
-from tests import selfies
+from tests import dressed, selfies
 from tests.fakes import RecordingProgress
 
 GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
@@ -123,7 +123,7 @@ def people(astronaut: Image, astronaut_face: Face, group_faces: list[Face]) -> d
 def request(image: Image, faces: list[Face], who: Mapping[int, Identity], **more: Any) -> PortraitRequest:
     passes = more.pop("passes", None)
     style = Style("made", 1, "template", "Made", picture=StylePicture(image, tuple(faces)), passes=passes)
-    return replace(PortraitRequest(who, style, 0, 1), **more)
+    return replace(PortraitRequest(who, style, 0, 1, skin="template"), **more)
 
 
 def paint(portrait_request: PortraitRequest, network: Network | None = None, progress: Any = None) -> Candidate:
@@ -448,3 +448,15 @@ def test_a_face_that_fusion_refuses_is_refused_before_anything_is_planned(
             paint(request(selfies.group(), group_faces, {number: people["anna"]}), network)
         assert caught.value.code == code
     assert network.planned == []
+
+
+def test_a_diffusion_model_draws_into_the_picture_that_was_led_over(
+    astronaut: Image, astronaut_face: Face, people: dict[str, Identity]
+) -> None:
+    dark = dressed.toned(astronaut, astronaut_face, 0.8)
+    passes = Passes(face=0.0, ring=0.0)
+    wanted = replace(request(dark, [astronaut_face], {1: people["ben"]}, passes=passes), skin="person")
+    drawn = paint(wanted)
+    assert drawn.facts["skin"]["1"]["body"]  # type: ignore[index]
+    neck = slice(182, 190), slice(210, 240)
+    assert drawn.image[neck].mean() > dark[neck].mean() + 15

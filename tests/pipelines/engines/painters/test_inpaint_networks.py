@@ -65,7 +65,7 @@ def ben(group_faces: list[Face]) -> Identity:
 def request(image: Image, face: Face, who: Identity, **more: Any) -> PortraitRequest:
     passes = more.pop("passes", None)
     style = Style("made", 1, "template", "Made", picture=StylePicture(image, (face,)), passes=passes)
-    return replace(PortraitRequest({1: who}, style, 5, 1, options=TECHNIQUE), **more)
+    return replace(PortraitRequest({1: who}, style, 5, 1, options=TECHNIQUE, skin="template"), **more)
 
 
 def test_with_no_step_it_is_the_fusion_but_for_what_the_autoencoder_loses(

@@ -1,11 +1,13 @@
 """The studio: every backdrop with a real face, measured by the finder and not by the code that draws."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
+from pipelines.engines.painters import studio as painter
 from pipelines.engines.painters.studio import Studio
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import Cancelled, OperatorError, UserError
@@ -19,6 +21,7 @@ from portrait.types import Candidate, Face, Identity, PortraitRequest, Quality, 
 from tests.seams import delta_e
 
 GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
+SMALL = Size(320, 400)
 
 
 class CountingMatting:
@@ -26,11 +29,15 @@ class CountingMatting:
 
     def __init__(self, matter: Matter) -> None:
         self.matter = matter
+        self.version = matter.version
         self.calls = 0
 
     def matte(self, image: Image, face: Face) -> Mask:
         self.calls += 1
         return self.matter.matte(image, face)
+
+    def silhouette(self, image: Image, face: Face, others: Sequence[Face] | None = None) -> Mask:
+        return self.matter.silhouette(image, face)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +47,7 @@ def counting(matter: Matter) -> CountingMatting:
 
 @pytest.fixture(scope="module")
 def studio(counting: CountingMatting) -> Studio:
-    return Studio(lambda: counting)
+    return Studio(lambda _: counting)
 
 
 @pytest.fixture
@@ -151,7 +158,7 @@ def test_retouch_and_relight_touch_skin_and_nothing_else(studio: Studio, selfie:
 
 def test_the_same_request_gives_the_same_pixels(matter: Matter, studio: Studio, selfie: Reference) -> None:
     request = request_of(selfie, backdrop="studio-warm", count=2, size=Size(320, 400))
-    one, other = studio.paint(request, progress), Studio(lambda: matter).paint(request, progress)
+    one, other = studio.paint(request, progress), Studio(lambda _: matter).paint(request, progress)
     assert all(np.array_equal(a.image, b.image) for a, b in zip(one, other, strict=True))
 
 
@@ -194,11 +201,82 @@ def cut(selfie: Reference, finder: FaceFinder, bottom: int) -> Reference:
     return Reference(f"cut{bottom}.png", image, finder.faces(image)[0], GOOD)
 
 
-def test_a_photo_without_shoulders_is_refused_with_a_tip(studio: Studio, selfie: Reference, finder: FaceFinder) -> None:
+def test_a_photo_that_ends_in_the_face_is_refused_with_a_tip(studio: Studio, selfie: Reference) -> None:
     with pytest.raises(UserError) as caught:
-        studio.paint(request_of(cut(selfie, finder, 200)), progress)
+        studio.paint(request_of(ended(selfie, 150)), progress)
     assert caught.value.code == "no_shoulders"
     assert "further away" in caught.value.message
+
+
+def ended(selfie: Reference, bottom: int) -> Reference:
+    """The selfie without what lies below a row; the face is still known."""
+    return Reference(f"ended{bottom}.png", np.ascontiguousarray(selfie.image[:bottom]), selfie.face, GOOD)
+
+
+def test_a_close_photo_gives_a_close_portrait(studio: Studio, selfie: Reference, finder: FaceFinder) -> None:
+    drawn = studio.paint(request_of(ended(selfie, 200), size=SMALL), progress)[0]
+    assert drawn.facts["composition"] in ("close", "very_close")
+    assert studio.paint(request_of(selfie, size=SMALL), progress)[0].facts["composition"] == "head_and_shoulders"
+    face = finder.faces(drawn.image, 0)[0]
+    assert 0.4 < face.box.height / 400 < 0.8
+    assert 0.35 < face.landmarks[:2, 1].mean() / 400 < 0.55
+
+
+def test_selfies_that_show_more_come_first(studio: Studio, selfie: Reference) -> None:
+    drawn = studio.paint(request_of(ended(selfie, 200), selfie, count=2, size=SMALL), progress)
+    assert [each.reference_names[1] for each in drawn] == ["astronaut.png", "ended200.png"]
+
+
+def test_a_bad_cut_out_is_used_only_where_there_is_no_other(
+    studio: Studio, selfie: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def residue(image: Image, alpha: Mask, face: Face) -> float:
+        return 0.9 if image.mean() < 100 else 0.0
+
+    monkeypatch.setattr(painter, "measure_residue", residue)
+    dim = Reference("dim.png", (selfie.image * 0.7).astype(np.uint8), selfie.face, GOOD)
+    fair = Reference("fair.png", np.ascontiguousarray(selfie.image), selfie.face, GOOD)
+    drawn = studio.paint(request_of(dim, fair, size=SMALL), progress)
+    assert {each.reference_names[1] for each in drawn} == {"fair.png"}
+    alone = studio.paint(request_of(dim, size=SMALL), progress)[0]
+    assert alone.scores == {"residue": 0.9}
+
+
+def test_a_style_gets_the_compositions_it_suits(studio: Studio, selfie: Reference, finder: FaceFinder) -> None:
+    request = request_of(selfie, size=SMALL)
+    half = replace(request, style=replace(request.style, compositions=("half_figure", "close")))
+    wide = studio.paint(half, progress)[0]
+    assert wide.facts["composition"] == "half_figure"
+    assert finder.faces(wide.image, 0)[0].box.height / 400 < 0.24
+    near = replace(half, people={1: Identity("someone", (ended(selfie, 200),), {})})
+    assert studio.paint(near, progress)[0].facts["composition"] == "close"
+    alone = replace(near, style=replace(near.style, compositions=("half_figure",)))
+    with pytest.raises(UserError, match="half figure") as caught:
+        studio.paint(alone, progress)
+    assert caught.value.code == "composition_missing"
+
+
+def test_recipes_of_version_0_1_0_are_drawn_as_they_were(studio: Studio, selfie: Reference) -> None:
+    request = replace(request_of(ended(selfie, 200), selfie, size=SMALL), drawn={})
+    drawn = studio.paint(request, progress)
+    assert {each.reference_names[1] for each in drawn} == {"astronaut.png"}
+    assert all("composition" not in each.facts and not each.scores for each in drawn)
+    with pytest.raises(UserError, match="further away"):
+        studio.paint(replace(request_of(ended(selfie, 200), size=SMALL), drawn={}), progress)
+
+
+@pytest.mark.parametrize("paper", [(120, 135, 155), (225, 190, 195)], ids=["grey-blue", "pink"])
+def test_paper_behind_a_selfie_does_not_colour_skin(
+    paper: tuple[int, int, int], studio: Studio, matter: Matter, selfie: Reference
+) -> None:
+    alpha = matter.matte(selfie.image, selfie.face)
+    behind = composite(selfie.image, np.full_like(selfie.image, paper), alpha)
+    plain, coloured = (
+        before_of(studio.paint(request_of(each, size=SMALL), progress)[0])
+        for each in (selfie, Reference("paper.png", behind, selfie.face, GOOD))
+    )
+    cheek = slice(170, 190), slice(130, 190)
+    assert np.median(delta_e(plain[cheek], coloured[cheek])) < 2
 
 
 def test_a_photo_that_ends_early_is_framed_closer(studio: Studio, selfie: Reference, finder: FaceFinder) -> None:

@@ -7,10 +7,10 @@ import pytest
 from pipelines.engines.parsers.bisenet import CLASSES, BiSeNet
 from pipelines.engines.parsers.mesh import MeshParser
 from pipelines.engines.runtimes.onnx import OnnxNetwork
-from portrait.arrays import Image, Mask
+from portrait.arrays import Image, Mask, Regions
 from portrait.errors import EngineError
 from portrait.faces.geometry import scaling_matrix, transform_face
-from portrait.types import Face, Regions
+from portrait.types import Face
 from tests import fakes, onnx_tiny
 from tests.pipelines.engines.restorers.test_restoreformer import face as ffhq_face
 

@@ -12,7 +12,7 @@ from portrait.faces.geometry import scaling_matrix, transform_face
 from portrait.faces.skin import skin_mask
 from portrait.images.color import from_linear, to_linear
 from portrait.photos.quality import face_light, measure_sharpness
-from portrait.ports import FaceFinder
+from portrait.ports import FaceFinder, Matter
 from portrait.types import Face
 from tests import fakes, selfies
 from tests.seams import delta_e
@@ -91,6 +91,16 @@ def test_a_cast_is_mostly_removed(blue: float, astronaut: Image, astronaut_face:
     skin = skin_mask(astronaut, astronaut_face) > 0.5
     assert middle(astronaut, out) < 0.6 * middle(astronaut, photo)
     assert np.median(delta_e(astronaut, out)[skin]) < 0.6 * np.median(delta_e(astronaut, photo)[skin])
+
+
+def test_coloured_paper_colours_nobody(astronaut: Image, astronaut_face: Face, matter: Matter) -> None:
+    alpha = matter.matte(astronaut, astronaut_face)[..., None]
+    skin = skin_mask(astronaut, astronaut_face) > 0.5
+    for paper in ((170, 165, 200), (215, 190, 110)):
+        photo = np.asarray(astronaut * alpha + np.array(paper) * (1 - alpha), np.uint8)
+        out = ClassicRestorer().restore(photo, astronaut_face)
+        # 6 and 7 when the paper's colour was taken for the light's.
+        assert np.median(delta_e(photo, out)[skin]) < 1.5
 
 
 def test_a_soft_photo_gets_crisper_without_halos(astronaut: Image, astronaut_face: Face) -> None:

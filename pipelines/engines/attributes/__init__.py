@@ -1,0 +1,1 @@
+"""Attributes: age and sex of a face, as an estimate."""

@@ -1,0 +1,212 @@
+"""Judges photos one by one: find the face, read it from enough pixels, measure it, name its faults."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pipelines import image_io
+from portrait.arrays import Image, Mask, Size, Vector
+from portrait.errors import UserError
+from portrait.faces.geometry import box_slices, scaling_matrix, transform_face
+from portrait.faces.likeness import distance
+from portrait.images.resize import scaled_size
+from portrait.photos.quality import find_faults, has_main_face, judge, measure_sharpness, reason_for
+from portrait.photos.reasons import Thresholds
+from portrait.photos.selection import add_faults
+from portrait.ports import FaceFinder, Matter, Progress
+from portrait.types import Face, PhotoUses, ScoredPhoto, Selfie
+from portrait.uses import photo_uses
+
+JUDGED_SIDE = 1000
+"""Long side at which photos are judged: a 12-megapixel JPEG decodes to it in a quarter of the time."""
+JUDGED_FACE = 160
+"""Faces narrower than this in the reduced photo are judged again from more pixels: the embedding reads 150."""
+MIN_CONFIDENCE = 0.8
+"""Detections from this score on stand upright: upside-down faces scored 0.71 at most, upright ones mostly more."""
+MAX_ROLL = 45.0
+"""Degrees of roll beyond which a quarter turn of the photo is tried."""
+TILE_FACE = 40
+"""Width in pixels at which a face that is just large enough is searched for in tiles of `JUDGED_SIDE`."""
+TILE_OVERLAP = 250
+"""Pixels that neighbouring tiles share, so that each face lies whole in one of them."""
+TILE_CONFIDENCE = 0.6
+"""Least score of a face that is seen in a tile alone: many tiles are many chances of a mistake."""
+USES_FACE = 60
+"""Height of the face in pixels of the reduced photo in which what it serves is found: a mask of the person needs no more."""
+LARGEST_GROUP = 8
+"""Faces at most among which a person is looked for: the largest."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoJudge:
+    """Judges photos by themselves."""
+
+    finder: FaceFinder
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    silhouettes: Matter | None = None
+    """Finds the outline of people, by which it is known what a photo serves; without one that is not told."""
+
+    def judge_files(self, paths: Sequence[Path], progress: Progress) -> list[ScoredPhoto]:
+        """Give each photo a verdict; files are decoded ahead, and what a photo serves is found out, while the engines work."""
+        judged: list[ScoredPhoto] = []
+        uses: dict[int, Future[PhotoUses]] = {}
+        pool = ThreadPoolExecutor(max_workers=2)
+        try:
+            for path, selfie in zip(paths, pool.map(_read, paths), strict=True):
+                progress(len(judged), len(paths), f"Looking at {path.name}")
+                photo, others = self._judge(path, selfie)
+                if (outline := self._outline(photo, others)) is not None:
+                    uses[len(judged)] = pool.submit(photo_uses, *outline)
+                judged.append(photo)
+            judged = [replace(photo, uses=uses[at].result() if at in uses else None) for at, photo in enumerate(judged)]
+        finally:
+            pool.shutdown(cancel_futures=True)
+        progress(len(paths), len(paths), "All photos judged")
+        return judged
+
+    def judge_person(self, path: Path, person: Vector) -> ScoredPhoto:
+        """The verdict on a photo of several people, by the face that is most like `person`.
+
+        Raises `UserError` where the photo cannot be read any more.
+        """
+        selfie = image_io.read(path, JUDGED_SIDE)
+        faces, turns = self._find_upright(selfie.image)
+        selfie, space = rotate(selfie, turns), self.finder.space
+        embedded = [self.finder.embed(selfie.image, face) for face in faces[:LARGEST_GROUP]]
+        known = [face for face in embedded if space in face.embeddings]
+        if not known:
+            return self._judge(path, selfie)[0]
+        own = min(known, key=lambda face: distance(space, face.embeddings[space], person))
+        photo, others = self._judge_faces(path, selfie, [own], turns), [face for face in embedded if face is not own]
+        outline = self._outline(photo, others)
+        return photo if outline is None else replace(photo, uses=photo_uses(*outline))
+
+    def _outline(self, photo: ScoredPhoto, others: Sequence[Face]) -> tuple[Mask, Face] | None:
+        """A mask of the person, and the face in its pixels, in which it is `USES_FACE` tall; None for refused photos."""
+        if self.silhouettes is None or photo.verdict == "refuse" or photo.selfie is None or photo.face is None:
+            return None
+        image, scale = photo.selfie.image, min(1.0, USES_FACE / photo.face.box.height)
+        size = scaled_size(image.shape, scale)
+        small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        face, *far = (transform_face(each, scaling_matrix(size[0] / image.shape[1])) for each in (photo.face, *others))
+        return self.silhouettes.silhouette(small, face, far), face
+
+    def _judge(self, path: Path, selfie: "Selfie | UserError") -> tuple[ScoredPhoto, list[Face]]:
+        """The verdict on a photo, and the faces of other people in the pixels of its selfie."""
+        if isinstance(selfie, UserError):
+            return ScoredPhoto(path.name, "refuse", (reason_for(selfie.code),)), []
+        faces, turns = self._find_upright(selfie.image)
+        if not faces or (faces[0].confidence < TILE_CONFIDENCE and faces[0].box.width < TILE_FACE):
+            # Of a far person a piece of clothing may look more like a face than the face.
+            near = self._search_tiles(path, selfie)
+            faces, turns = (near, 0) if near else (faces, turns)
+        selfie = rotate(selfie, turns)
+        if not faces:
+            return ScoredPhoto(path.name, "refuse", (reason_for("no_face"),), selfie), []
+        return self._judge_faces(path, selfie, faces, turns), faces[1:]
+
+    def _judge_faces(self, path: Path, selfie: Selfie, faces: list[Face], turns: int) -> ScoredPhoto:
+        """The verdict on a photo by the first of its faces; a small one is read again from more pixels."""
+        near, face = selfie, faces[0]
+        if face.box.width < JUDGED_FACE and selfie.scale > 1.2:
+            near, face = self._read_larger(path, selfie, face, turns)
+        sharpness = measure_sharpness(near.image, face)
+        quality = judge(near.image, face, near.scale, self.thresholds, sharpness)
+        codes = find_faults(near.image, face, near.scale, self.thresholds, sharpness)
+        if not has_main_face(faces, self.thresholds):
+            codes.insert(0, "several_faces")
+        if self.finder.space not in face.embeddings:
+            codes.append("face_unclear")
+        # The large picture is let go: many photos are held at once.
+        carried = transform_face(face, scaling_matrix(selfie.image.shape[1] / near.image.shape[1]))
+        return add_faults(ScoredPhoto(path.name, "use", (), selfie, carried, quality, None, turns), *codes)
+
+    def _read_larger(self, path: Path, selfie: Selfie, face: Face, turns: int) -> tuple[Selfie, Face]:
+        """Decode the photo again with more pixels, and detect the face again in them."""
+        side = round(max(selfie.image.shape[:2]) * JUDGED_FACE / face.box.width * 1.25)
+        near = rotate(image_io.read(path, side), turns)
+        carried = transform_face(face, scaling_matrix(near.image.shape[1] / selfie.image.shape[1]))
+        rows, columns = box_slices(carried.box, near.image.shape, room=1.2)
+        window = np.ascontiguousarray(near.image[rows, columns])
+        shift = np.array([[1, 0, columns.start], [0, 1, rows.start]], np.float64)
+        for found in self.finder.faces(window):
+            again = transform_face(found, shift)
+            if again.embeddings and _is_same_place(again, carried):
+                return near, again
+        return near, self.finder.embed(near.image, carried) if not carried.embeddings else carried
+
+    def _search_tiles(self, path: Path, selfie: Selfie) -> list[Face]:
+        """Faces that are too small to be found in the reduced photo, in its pixels, the largest first."""
+        side = round(max(selfie.native_size.width, selfie.native_size.height) * TILE_FACE / self.thresholds.small)
+        if side < 1.2 * max(selfie.image.shape[:2]):
+            return []
+        near = image_io.read(path, side).image
+        found: list[tuple[bool, Face]] = []
+        for left, top in _tile_corners(near):
+            tile = np.ascontiguousarray(near[top : top + JUDGED_SIDE, left : left + JUDGED_SIDE])
+            for face in self.finder.faces(tile, embedded=0):
+                if face.confidence >= TILE_CONFIDENCE:
+                    whole = min(face.box.left, face.box.top) > 0
+                    whole = whole and face.box.right < tile.shape[1] and face.box.bottom < tile.shape[0]
+                    found.append((whole, transform_face(face, np.array([[1, 0, left], [0, 1, top]], np.float64))))
+        kept: list[Face] = []
+        for _, face in sorted(found, key=lambda one: (one[0], one[1].confidence), reverse=True):
+            if not any(_is_same_place(face, other) for other in kept):
+                kept.append(face)
+        reduced = scaling_matrix(selfie.image.shape[1] / near.shape[1])
+        return sorted((transform_face(face, reduced) for face in kept), key=lambda face: -face.box.area)
+
+    def _find_upright(self, image: Image) -> tuple[list[Face], int]:
+        """The faces, and the counter-clockwise quarter turns (0 to 3) at which the largest is detected most surely."""
+        faces = self.finder.faces(image)
+        if faces and abs(faces[0].pose.roll) <= MAX_ROLL and faces[0].confidence >= MIN_CONFIDENCE:
+            return faces, 0
+        turned = {turns: np.ascontiguousarray(np.rot90(image, turns)) for turns in (1, 3, 2)}
+        faces_by_turns = {0: faces} | {turns: self.finder.faces(each, embedded=0) for turns, each in turned.items()}
+        # A sideways face is found too, but less surely; the photo is only turned for a clear gain.
+        best = max(
+            faces_by_turns, key=lambda turns: _upright_score(faces_by_turns[turns]) + (0.05 if turns == 0 else 0)
+        )
+        return (faces, 0) if best == 0 else (self.finder.faces(turned[best]), best)
+
+
+def rotate(selfie: Selfie, turns: int) -> Selfie:
+    """A photo turned counter-clockwise by quarters."""
+    if turns == 0:
+        return selfie
+    native = selfie.native_size if turns == 2 else Size(selfie.native_size.height, selfie.native_size.width)
+    return replace(selfie, image=np.ascontiguousarray(np.rot90(selfie.image, turns)), native_size=native)
+
+
+def _read(path: Path) -> "Selfie | UserError":
+    try:
+        return image_io.read(path, JUDGED_SIDE)
+    except UserError as error:
+        return error
+
+
+def _tile_corners(image: Image) -> list[tuple[int, int]]:
+    """Left and top edges of tiles that cover a picture."""
+    step = JUDGED_SIDE - TILE_OVERLAP
+
+    def starts(length: int) -> list[int]:
+        return [min(start, max(0, length - JUDGED_SIDE)) for start in range(0, max(1, length - TILE_OVERLAP), step)]
+
+    return [(left, top) for top in starts(image.shape[0]) for left in starts(image.shape[1])]
+
+
+def _is_same_place(one: Face, other: Face) -> bool:
+    """Whether the centres of two faces lie within half a face of each other."""
+    away = np.abs(np.array(one.box.centre) - other.box.centre).max()
+    return bool(away < max(one.box.width, other.box.width) / 2)
+
+
+def _upright_score(faces: Sequence[Face]) -> float:
+    """How surely a photo stands upright: the confidence of its largest face, less when that lies on its side."""
+    if not faces:
+        return 0.0
+    return faces[0].confidence - (0.5 if abs(faces[0].pose.roll) > MAX_ROLL else 0.0)

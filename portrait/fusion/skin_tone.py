@@ -1,0 +1,241 @@
+"""Keeps a person's own skin in a template: the tone of a skin without its light, and a template led over to another tone.
+
+A photo shows the skin's own colour times the light. Here colours of skin are measured in linear light, the light is taken off
+by what the rest of the picture says of it, and a template's skin is multiplied by the quotient of the two skins: its shadows
+and the colour of its light stay, what shines on it stays white.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portrait.arrays import Image, Mask, Points
+from portrait.faces.geometry import scaling_matrix, transform_face
+from portrait.faces.skin import skin_mask
+from portrait.fusion.beards import has_beard, shave
+from portrait.fusion.body_skin import MEASURED_WIDTH, Silhouette, bare_skin, body_skin_mask, crop_face
+from portrait.fusion.occluders import along_face, face_width, feature_mask
+from portrait.fusion.warp import region_mask
+from portrait.images.color import GREY, cast_gains, from_linear, light_gains, to_lab, to_linear
+from portrait.images.filters import gaussian_blur
+from portrait.images.resize import shrink_to_side
+from portrait.types import Face, StylePicture
+
+Floats = NDArray[np.float32]
+
+LIGHT_SIDE = 256
+"""Longer side in pixels of the picture from which the light is read."""
+WHITE = 0.78
+"""Linear luminance that the lightest hundredth of a well lit picture has at least: a white wall in the light."""
+SAME_TONE = 6.0
+"""ΔE below which only the drawn face takes the person's tone: two photos of one person differ by as much."""
+TOLD_TONE = 12.0
+"""ΔE from which it is told that the body's skin was led over, too."""
+MOST_CHANGE = 10.0
+"""Largest factor of one channel; a template in near darkness would show nothing but noise."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Light:
+    """The light of a picture as its colours tell it: what takes it off, and what puts it on another skin."""
+
+    gains: Floats
+    """Of red, green, blue: they remove the cast."""
+    plain: float
+    """Gain that a well exposed picture would have had."""
+    curved: float
+    """Slope at black of the curve that raises the shadows."""
+
+    def neutral(self, skin: Floats) -> Floats:
+        """A linear colour under this light as it is in white and sufficient light."""
+        raised = skin * self.gains * np.float32(self.plain)
+        return (raised * self.curved / (1 + (self.curved - 1) * raised)).astype(np.float32)
+
+    def lit(self, skin: Floats) -> Floats:
+        """A linear colour in white light as it is under this one; the inverse of `neutral`."""
+        lowered = skin / (self.curved - (self.curved - 1) * skin)
+        return (lowered / self.plain / self.gains).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SkinChange:
+    """From a template's skin to the wished one."""
+
+    template: Floats
+    """L, a, b of the template's skin."""
+    wished: Floats
+    """L, a, b of the person's skin in the template's light."""
+    skin: Floats
+    """The template's skin in linear light, red, green, blue."""
+    factor: Floats
+    """What it is multiplied by."""
+    shine: float
+    """Linear luminance of the template's skin above which light is taken for shine."""
+
+    @property
+    def distance(self) -> float:
+        """ΔE (CIE 1976) between the two."""
+        return float(np.linalg.norm(self.wished - self.template))
+
+
+def measure_skin(image: Image, face: Face) -> Floats | None:
+    """Median colour of a face's skin in linear light (red, green, blue), of the middle half by lightness.
+
+    Only above the mouth, where no beard grows. None where too little skin is seen, or the face has no mesh.
+    """
+    if face.mesh is None:
+        return None
+    pixels = _skin_pixels(*crop_face(image, face, MEASURED_WIDTH))
+    return None if len(pixels) < 64 else _middle(pixels)
+
+
+def measure_light(image: Image, face: Face, scene: bool = False) -> Light:
+    """The light of a picture; `face` is what shows skin in it.
+
+    In a selfie only what is surely wanting counts, so that dark skin stays dark. Of a `scene` that somebody is put into, the
+    whites tell how much light there is, whoever stands in it.
+    """
+    small = shrink_to_side(image, LIGHT_SIDE)
+    moved = transform_face(face, scaling_matrix(small.shape[1] / image.shape[1]))
+    mask = skin_mask(small, moved)
+    gains = cast_gains(small, mask)
+    plain, curved = light_gains(small, mask)
+    if scene:
+        whites = float(np.percentile(to_linear(small) @ _LUMA, 99))
+        plain = max(plain, float(np.clip(WHITE / max(whites, 1e-3), 1, 8)))
+    return Light(np.ones(3, np.float32) if gains is None else gains, plain, curved)
+
+
+def own_tone(photos: Sequence[tuple[Image, Face]]) -> Floats | None:
+    """A person's skin in white light, linear red, green, blue: the median over their photos; None where none shows it."""
+    tones = [
+        measure_light(image, face).neutral(skin)
+        for image, face in photos
+        if (skin := measure_skin(image, face)) is not None
+    ]
+    return np.median(tones, axis=0).astype(np.float32) if tones else None
+
+
+def plan_change(image: Image, face: Face, tone: Floats) -> SkinChange | None:
+    """The change from the skin of a template's `face` to a person's `tone`; None where the template's is not measured.
+
+    A template without colour stays one: there only the lightness changes.
+    """
+    if face.mesh is None:
+        return None
+    small, mesh = crop_face(image, face, MEASURED_WIDTH)
+    pixels = _skin_pixels(small, mesh)
+    if len(pixels) < 64:
+        return None
+    skin = _middle(pixels)
+    wished = np.clip(measure_light(image, face, scene=True).lit(tone), 0.004, 0.92)
+    if float(np.linalg.norm(_lab(skin)[1:])) < GREY:
+        wished = np.full(3, float(wished @ _LUMA), np.float32)
+    factor = np.clip(wished / np.maximum(skin, 1e-3), 1 / MOST_CHANGE, MOST_CHANGE).astype(np.float32)
+    light = pixels @ _LUMA
+    shine = float(max(np.percentile(light, 80), 1.25 * np.median(light)))
+    return SkinChange(_lab(skin), _lab(skin * factor), skin, factor, shine)
+
+
+def lead_over(image: Image, mask: Mask, change: SkinChange) -> Image:
+    """The picture with the masked skin in the wished tone; where the mask is zero it keeps its pixels.
+
+    What is lighter than the skin itself is shine: it is no skin's colour, so it stays on darker skin, a little dimmer, and
+    does not grow on lighter skin.
+    """
+    rows, columns = (np.flatnonzero((mask > 0).any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return image
+    part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    linear, share = to_linear(image[part]), mask[part][..., None]
+    light = np.maximum(linear @ _LUMA, 1e-6)[..., None]
+    matt = linear * np.minimum(1, change.shine / light)
+    # What has less colour than the skin is veiled by grey: the quotient of two skins would turn it blue or orange.
+    colour = change.skin / float(change.skin @ _LUMA)
+    amount = (matt[..., :1] - matt[..., 2:]) / np.float32(max(float(colour[0] - colour[2]), 0.05))
+    skin = np.clip(amount, 0, matt @ _LUMA[:, None]) * colour
+    plain = np.float32(float(change.skin * change.factor @ _LUMA) / float(change.skin @ _LUMA))
+    kept = np.float32(np.sqrt(min(1.0, float(plain))))
+    drawn = skin * change.factor**share + (matt - skin) * plain**share
+    shine = (linear - matt) * kept**share
+    # On skin that becomes lighter there is less room for shine: both are mixed as two lights on one film are.
+    drawn = drawn + shine * (1 - np.clip(drawn, 0, 1) * share * (plain > 1))
+    # Skin does not clip: above what paper reflects, light is rolled off.
+    drawn = np.where(drawn > 0.75, 0.75 + 0.25 * np.tanh((drawn - 0.75) / 0.25), drawn)
+    drawn = linear + (drawn - linear) * np.minimum(1, 20 * share)
+    out = image.copy()
+    out[part] = np.where(share > 0, from_linear(drawn), image[part])
+    return out
+
+
+def lead_picture(
+    picture: StylePicture, people: Mapping[int, Sequence[tuple[Image, Face]]], silhouette: Silhouette | None
+) -> tuple[StylePicture, dict[str, object]]:
+    """A template's picture with the skin of the faces of `people` in the tones of their photos, and these `tones` in it.
+
+    Returns with it, by number of the face, what was measured, as JSON: L, a, b of the template's skin and of the wished
+    one, and whether the difference is so large that the body's skin matters.
+    """
+    image, facts, tones = picture.image, {}, {}
+    for number, photos in sorted(people.items()):
+        face, tone = picture.faces[number - 1], own_tone(photos)
+        if has_beard(image, face) and not any(has_beard(*each) for each in photos):
+            image = shave(image, face)
+        change = None if tone is None else plan_change(image, face, tone)
+        if change is None:
+            continue
+        tones[number] = change.wished
+        if change.distance >= SAME_TONE:
+            others = [each for each in picture.faces if each is not face]
+            image = lead_over(image, body_skin_mask(image, face, others, silhouette), change)
+        facts[str(number)] = {
+            "template": [round(float(each), 1) for each in change.template],
+            "wished": [round(float(each), 1) for each in change.wished],
+            **({"body": True} if change.distance >= TOLD_TONE else {}),
+        }
+    return replace(picture, image=image, tones=tones), facts
+
+
+def shift_to_tone(face: Floats, mesh: Points, bare: Mask, tone: Floats, inside: float = 0.0) -> Floats:
+    """A drawn face (CIELAB) moved as a whole so that its bare skin above the mouth has the `tone` L, a, b.
+
+    Light of a template is measured over the whole face, and features bias it: what is left of the difference goes here,
+    12 of each at most. Eyes and teeth keep theirs; `inside`: width of the edge, over the face's, that keeps its colours, too.
+    """
+    shape, width = (bare.shape[0], bare.shape[1]), face_width(mesh)
+    skin = face[(bare > 0.5) & (along_face(mesh, shape) < 0.6)]
+    if len(skin) < 64:
+        return face
+    low, high = np.percentile(skin[:, 0], (25, 75))
+    step = np.clip(tone - np.median(skin[(skin[:, 0] >= low) & (skin[:, 0] <= high)], axis=0), -12, 12)
+    share = 1 - feature_mask(mesh, shape, 0.0, 0.01, "eyes mouth")
+    if inside > 0:
+        share = share * gaussian_blur(region_mask(mesh, "oval", shape, -inside * width), inside / 2 * width)
+    moved = face + step.astype(np.float32) * share[..., None]
+    # What is nearly white or black has no room left.
+    moved[..., 0] = np.where(face[..., 0] > 92, np.minimum(moved[..., 0], np.maximum(face[..., 0], 96)), moved[..., 0])
+    return np.asarray(moved, np.float32)
+
+
+# --- Parts -----------------------------------------------------------------------------------------------------------
+
+_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+
+def _lab(linear: Floats) -> Floats:
+    """L, a, b of one linear colour."""
+    return to_lab(from_linear(linear)[None, None])[0, 0]
+
+
+def _middle(pixels: Floats) -> Floats:
+    """Median of the linear colours N×3 whose luminance is in the middle half."""
+    light = pixels @ _LUMA
+    low, high = np.percentile(light, (25, 75))
+    return np.median(pixels[(light >= low) & (light <= high)], axis=0).astype(np.float32)
+
+
+def _skin_pixels(image: Image, mesh: Points) -> Floats:
+    """Linear colours N×3 of the bare skin above the mouth."""
+    return to_linear(image)[bare_skin(image, mesh) & (along_face(mesh, image.shape[:2]) < 0.6)]

@@ -1,0 +1,193 @@
+"""Fusion over pairs of people and templates, and faces of made groups; the figures of docs/templates.md.
+
+People and templates are the astronaut and those of the group photo, as they are and with other skin, a fringe, glasses,
+sunglasses and a beard. `skin = "template"` is the arithmetic of version 0.1.0, so both are measured in one run. A sheet of
+all drawings is written beside the table: they are to be looked at.
+"""
+
+import itertools
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pipelines import template_faces
+from pipelines.engines import Engines
+from pipelines.engines.painters.fusion import Fusion
+from portrait.arrays import Image
+from portrait.errors import UserError
+from portrait.fusion.skin_tone import measure_skin
+from portrait.images.color import from_linear, to_lab
+from portrait.ports import FaceFinder
+from portrait.types import Face, Identity, PortraitRequest, Quality, Reference, Skin, Style, StylePicture
+from tests import dressed, selfies
+
+FRONT = ("player 1", "player 3", "player 4", "player 6")
+KINDS = ("dark", "brown", "light", "fringe", "glasses", "beard", "sunglasses")
+OUT = Path("out")
+SKINS: tuple[Skin, Skin] = ("template", "person")
+
+
+def dress(image: Image, face: Face, kind: str) -> Image:
+    """A photo with other skin or with something in front of the face."""
+    if kind in ("dark", "brown", "light"):
+        return dressed.toned(image, face, {"dark": 0.8, "brown": 0.4, "light": -0.2}[kind])
+    if kind == "glasses":
+        return selfies.glasses(image, face)[0]
+    if kind == "sunglasses":
+        return dressed.sunglasses(image, face)[0]
+    return dressed.fringe(image, face) if kind == "fringe" else dressed.bearded(image, face)
+
+
+def looks(finder: FaceFinder) -> dict[str, tuple[Image, Face]]:
+    """Every person as they are and in every kind, twice enlarged, by name and kind."""
+    found = {}
+    for name, photo in selfies.people().items():
+        image = selfies.resized(photo, 2)
+        face = finder.faces(image)[0]
+        found[name] = image, face
+        for kind in KINDS if name in ("astronaut", *FRONT) else ():
+            made = dress(image, face, kind)
+            if seen := finder.faces(made):
+                found[f"{name}, {kind}"] = made, seen[0]
+    return found
+
+
+def pairs() -> list[tuple[str, str]]:
+    """Names of a person and a template: everybody plain on everybody, and each kind in turn on both sides."""
+    people = ("astronaut", *FRONT)
+    plain = [(one, other) for other in people for one in (*people, "player 2") if one != other]
+    kinds = itertools.cycle(KINDS[:6]), itertools.cycle((*KINDS[:3], *KINDS[4:]))
+    worn = [(f"{one}, {next(kinds[0])}", other) for _ in range(2) for one, other in plain if one != "player 2"]
+    seen = [(one, f"{other}, {next(kinds[1])}") for _ in range(2) for one, other in plain if one != "player 2"]
+    return list(dict.fromkeys([*plain, *worn, *seen]))
+
+
+def fuse(person: tuple[Image, Face], template: tuple[Image, Face], skin: Skin, painter: Fusion) -> Image:
+    """The first drawing of a person in a template."""
+    reference = Reference("photo.jpg", *person, Quality(1, 1, 1, 1, 1, 1, 1))
+    style = Style("made", 1, "template", "Made", picture=StylePicture(template[0], (template[1],)))
+    request = PortraitRequest({1: Identity("someone", (reference,), {})}, style, 0, 1, skin=skin)
+    return painter.paint_first(request, silent, 1)[0].image
+
+
+def tone(image: Image, face: Face) -> np.ndarray | None:
+    """L, a, b of a face's skin."""
+    skin = measure_skin(image, face)
+    return None if skin is None else to_lab(from_linear(skin[None, None]))[0, 0]
+
+
+def silent(done: int, total: int, doing: str, preview: Image | None = None) -> None:
+    """Reports nothing."""
+
+
+@pytest.mark.bench
+def test_pairs_of_people_and_templates(engines: Engines) -> None:
+    finder, painter = engines.finder(), engines.painter("fusion")
+    assert isinstance(painter, Fusion)
+    known, tiles, before, now, refused = looks(finder), [], [], [], []
+    for one, other in pairs():
+        if one not in known or other not in known:
+            continue
+        wanted = known[one.split(",")[0] if "fringe" in one else one][1].embeddings[finder.space]
+        try:
+            drawn = {skin: fuse(known[one], known[other], skin, painter) for skin in SKINS}
+        except UserError as error:
+            refused.append(f"{one} on {other}: {error.code}")
+            continue
+        seen = {skin: finder.faces(image) for skin, image in drawn.items()}
+        for skin, distances in (("template", before), ("person", now)):
+            faces = seen[skin]
+            distances.append(float(np.linalg.norm(faces[0].embeddings[finder.space] - wanted)) if faces else 1.0)
+        tiles.append(sheet_row(known[one], known[other], drawn))
+    OUT.mkdir(exist_ok=True)
+    cv2.imwrite(str(OUT / "fusion_pairs.jpg"), cv2.cvtColor(np.vstack(tiles), cv2.COLOR_RGB2BGR))
+    lines = [
+        f"{len(now)} pairs; likeness, median: {statistics.median(before):.3f} → {statistics.median(now):.3f}",
+        *(f"refused: {each}" for each in refused),
+    ]
+    (OUT / "fusion_pairs.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))  # noqa: T201 -- figures to read
+    assert len(now) >= 60
+
+
+def sheet_row(person: tuple[Image, Face], template: tuple[Image, Face], drawn: Mapping[str, Image]) -> Image:
+    """A person, the template and both drawings, heads beside each other."""
+
+    def head(image: Image, face: Face) -> Image:
+        x, y = face.box.centre
+        half = round(1.1 * max(face.box.width, face.box.height))
+        padded = cv2.copyMakeBorder(image, half, half, half, half, cv2.BORDER_REPLICATE)
+        cut = padded[round(y) : round(y) + 2 * half, round(x) : round(x) + 2 * half]
+        return np.asarray(cv2.resize(cut, (240, 240)), np.uint8)
+
+    return np.hstack([head(*person), head(*template), *(head(image, template[1]) for image in drawn.values())])
+
+
+@pytest.mark.bench
+def test_groups(engines: Engines) -> None:
+    """Rows of 3 to 9 people, some behind glasses, under hats, or half behind their neighbours."""
+    finder = engines.finder()
+    lost: list[str] = []
+    total = 0
+    for count, seed in itertools.product(range(3, 10), range(3)):
+        image, middles = made_group(finder, count, seed)
+        faces, missed = template_faces.find_faces(image, finder)
+        boxes = [*(face.box for face in faces), *missed]
+        total += len(middles)
+        lost += [
+            f"{count} people, seed {seed}: at {x:.0f},{y:.0f}"
+            for x, y in middles
+            if not any(box.left < x < box.right and box.top < y < box.bottom for box in boxes)
+        ]
+        print(f"{count} people, seed {seed}: {len(faces)} found, {len(missed)} reported")  # noqa: T201 -- figures to read
+    print(f"{total - len(lost)} of {total} found or reported", *lost, sep="\n")  # noqa: T201
+    assert not lost
+
+
+def made_group(finder: FaceFinder, count: int, seed: int) -> tuple[Image, list[tuple[float, float]]]:
+    """A row of people with faces of 60 to 130 pixels, some half behind the next one, and where the faces' middles are."""
+    random = np.random.default_rng([count, seed])
+    names = ["astronaut", *FRONT]
+    canvas = np.full((900, 240 * count + 200, 3), random.integers(90, 190, 3), np.uint8)
+    middles, edge = [], 60
+    for _ in range(count):
+        photo = selfies.people()[names[int(random.integers(len(names)))]]
+        face = finder.faces(photo, embedded=0)[0]
+        worn = ("", "", "glasses", "sunglasses", "hat")[int(random.integers(5))]
+        image = photo if worn in ("", "hat") else dress(photo, face, worn)
+        if worn == "hat":
+            image = hat(photo, face)
+        factor = float(random.uniform(60, 130)) / face.box.width
+        small, box = selfies.resized(image, factor), face.box
+        half = round(1.2 * box.width * factor)
+        x, y = (round(each * factor) for each in box.centre)
+        head = small[max(0, y - half) : y + round(1.3 * half), max(0, x - half) : x + half]
+        top = int(random.integers(60, 300))
+        left = edge
+        canvas[top : top + head.shape[0], left : left + head.shape[1]] = head
+        middles.append((left + min(x, half), top + min(y, half)))
+        # The next one stands before a third of this face, or further away.
+        edge = left + min(x, half) + round(random.uniform(0.2, 1.4) * box.width * factor)
+    return canvas, middles
+
+
+def hat(image: Image, face: Face) -> Image:
+    """With a brimmed hat down to the brows."""
+    out, box = image.copy(), face.box
+    x, brow, width = box.centre[0], box.top + 0.2 * box.height, box.width
+    cv2.ellipse(out, (round(x), round(brow)), (round(0.95 * width), round(0.2 * width)), 0, 0, 360, (60, 50, 40), -1)
+    cv2.ellipse(
+        out,
+        (round(x), round(brow - 0.3 * width)),
+        (round(0.6 * width), round(0.5 * width)),
+        0,
+        0,
+        360,
+        (60, 50, 40),
+        -1,
+    )
+    return out

@@ -1,0 +1,151 @@
+"""Selfies and templates with other skin, a fringe, sunglasses or a beard, made of the photos that come with the libraries.
+
+Every function takes and gives H×W×3 uint8 RGB. Lengths are shares of the face's width.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from portrait.arrays import Image, Mask
+from portrait.faces.mesh import EYES, FOREHEAD_ROW, LIPS, MOUTH, OVAL
+from portrait.images.color import from_linear, to_lab, to_linear
+from portrait.types import Face
+
+MELANIN = np.array([1.35, 1.95, 2.45], np.float32)
+"""Logarithm of light skin's reflectance over that of deep brown skin, in linear red, green and blue."""
+
+
+def toned(image: Image, face: Face, depth: float) -> Image:
+    """The same person with darker skin (`depth` 1: deep brown of light) or lighter (-0.2): face, ears and neck.
+
+    Melanin absorbs in the skin, so what shines on it stays: the lightest tenth of the light is left nearly as it was.
+    """
+    skin, linear = skin_of(image, face)[..., None], to_linear(image)
+    light = linear.min(axis=2, keepdims=True)
+    shine = np.maximum(light - np.percentile(light[skin > 0.5], 85), 0) * (depth > 0)
+    absorbed = np.exp(-MELANIN * depth * skin)
+    return from_linear((linear - shine) * absorbed + shine * np.exp(-2.6 * depth * skin))
+
+
+def skin_of(image: Image, face: Face) -> Mask:
+    """Skin of a person, 0..1: the face without eyes and what is between the lips, and where it has their colour, the
+    forehead, the ears and the neck."""
+    mesh = _mesh(face)
+    unit = float(np.ptp(mesh[:468, 0]))
+    lab = cv2.GaussianBlur(to_lab(image), (0, 0), max(0.5, 0.012 * unit))
+    middle = np.median(lab[_fill(image, *(mesh[[each]] + _disc(0.1 * unit) for each in (50, 280))) > 0.5], axis=0)
+    apart = lab - middle
+    alike = (apart[..., 0] > 6) | ((apart[..., 0] > -26) & (np.hypot(apart[..., 1], apart[..., 2]) < 16))
+    up = mesh[10] - mesh[152]
+    forehead = np.vstack([mesh[list(FOREHEAD_ROW)], mesh[list(FOREHEAD_ROW)[2:-2]] + 0.14 * up])
+    jaw = mesh[[136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365]]
+    ears = np.vstack([mesh[234] + _disc(0.09 * unit), mesh[454] + _disc(0.09 * unit)])
+    outside = _fill(image, forehead, np.vstack([jaw, jaw - 0.3 * up])) + _fill(image, ears[:24], ears[24:])
+    inside = _fill(image, mesh[list(OVAL)]) * (alike | (apart[..., 0] > -40))
+    skin = ((inside > 0) | ((outside > 0) & alike)).astype(np.uint8)
+    skin = cv2.morphologyEx(skin, cv2.MORPH_OPEN, np.ones((max(1, round(0.03 * unit)),) * 2, np.uint8))
+    _, labels = cv2.connectedComponents(skin, connectivity=4)
+    x, y = mesh[1]
+    skin = (labels == labels[int(y), int(x)]).astype(np.float32)
+    soft = cv2.GaussianBlur(skin, (0, 0), 0.015 * unit) * (
+        1 - _fill(image, *(mesh[list(each)] for each in (*EYES, MOUTH)))
+    )
+    return np.asarray(soft * (1 - 0.4 * _fill(image, mesh[list(LIPS)])), np.float32)
+
+
+def fringe(image: Image, face: Face, seed: int = 0, to: float = 0.1) -> Image:
+    """With strands of dark hair that hang over forehead and brows, one of them between the brows down to `to` of the way
+    from the brows to the nose's tip, each with its shadow on the skin."""
+    mesh, random = _mesh(face), np.random.default_rng(seed)
+    unit = float(np.ptp(mesh[:468, 0]))
+    top, brow, tip = mesh[10], mesh[9], mesh[1]
+    axis, across = brow - top, (mesh[263] - mesh[33]) / np.linalg.norm(mesh[263] - mesh[33])
+    strands = np.zeros(image.shape[:2], np.uint8)
+    for at, reach in [(x, random.uniform(0.5, 0.95)) for x in np.linspace(-0.25, 0.25, 14)] + [
+        (-0.02, 1.0),
+        (0.05, 1.0),
+    ]:
+        start = top - 0.75 * axis + across * unit * (at + random.uniform(-0.02, 0.02))
+        end = top + axis * reach + across * unit * (0.6 * at + random.uniform(-0.03, 0.03))
+        end = brow + (tip - brow) * to + across * unit * 0.5 * at if reach == 1.0 else end
+        bend = across * unit * random.uniform(-0.06, 0.06)
+        t = np.linspace(0, 1, 24)[:, None]
+        curve = (1 - t) ** 2 * start + 2 * t * (1 - t) * ((start + end) / 2 + bend) + t**2 * end
+        for piece, share in zip(range(23), np.linspace(1, 0.35, 23), strict=True):
+            ends = [tuple(int(value * 16) for value in point) for point in curve[piece : piece + 2]]
+            cv2.line(strands, ends[0], ends[1], 255, max(1, round(0.018 * unit * share)), cv2.LINE_AA, 4)
+    shadow = cv2.GaussianBlur(np.roll(strands, (round(0.02 * unit), round(0.012 * unit)), (0, 1)), (0, 0), 0.02 * unit)
+    linear = to_linear(image) * (1 - 0.35 * shadow[..., None] / np.float32(255))
+    share = cv2.GaussianBlur(strands, (0, 0), max(0.5, 0.003 * unit))[..., None] / np.float32(255)
+    grain = random.normal(1, 0.15, image.shape[:2]).astype(np.float32)[..., None]
+    return from_linear(linear * (1 - share) + np.array([0.028, 0.017, 0.012], np.float32) * grain * share)
+
+
+def sunglasses(image: Image, face: Face) -> tuple[Image, Mask]:
+    """With opaque dark glasses that mirror the sky a little, and where they are: H×W, 0..1."""
+    mesh = _mesh(face)
+    unit = float(np.ptp(mesh[:468, 0]))
+    drawn = np.zeros(image.shape[:2], np.uint8)
+    across = mesh[263] - mesh[33]
+    angle = float(np.degrees(np.arctan2(across[1], across[0])))
+    for eye in EYES:
+        x, y = mesh[list(eye)].mean(axis=0) + np.array([0, 0.03 * unit])
+        cv2.ellipse(
+            drawn, (round(x), round(y)), (round(0.19 * unit), round(0.16 * unit)), angle, 0, 360, 255, -1, cv2.LINE_AA
+        )
+    thick = max(1, round(0.03 * unit))
+    for one, other in ((133, 362), (33, 234), (263, 454)):
+        ends = [tuple(int(value) for value in mesh[point]) for point in (one, other)]
+        cv2.line(drawn, ends[0], ends[1], 255, thick, cv2.LINE_AA)
+    share = (drawn / 255).astype(np.float32)
+    rows = np.arange(image.shape[0], dtype=np.float32)[:, None, None]
+    sky = np.clip((mesh[168, 1] + 0.05 * unit - rows) / (0.15 * unit), 0, 1) * np.array([30, 38, 52], np.float32)
+    glass = np.array([12, 12, 14], np.float32) + sky
+    return np.asarray(image + (glass - image) * share[..., None], np.uint8), share
+
+
+def bearded(image: Image, face: Face, length: float = 0.05, seed: int = 0) -> Image:
+    """With a full dark beard and moustache, whose hair is `length` long and reaches below the jaw by as much again."""
+    mesh, random = _mesh(face), np.random.default_rng(seed)
+    unit = float(np.ptp(mesh[:468, 0]))
+    jaw = mesh[[93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323]]
+    inner = mesh[[266, 425, 410, 287, 270, 267, 0, 37, 40, 57, 186, 205, 36]]
+    middle = mesh[[13, 14]].mean(axis=0)
+    area = _fill(image, np.vstack([middle + (jaw - middle) * (1 + 0.6 * length), inner]), hull=False)
+    lips = cv2.dilate(_fill(image, mesh[list(LIPS)]), np.ones((3, 3), np.uint8))
+    nose = _fill(image, mesh[[98, 97, 2, 326, 327, 278, 4, 48]])
+    area = cv2.GaussianBlur(area, (0, 0), 0.035 * unit) * (1 - lips) * (1 - nose)
+    rows, columns = np.nonzero(area > 0.05)
+    hair = np.zeros(image.shape[:2], np.uint8)
+    count = int(len(rows) / max(2.0, 0.012 * unit) ** 1.2)
+    for at in random.choice(len(rows), count, replace=False):
+        point = np.array([columns[at], rows[at]], float)
+        if random.random() > area[rows[at], columns[at]]:
+            continue
+        way = (point - middle) / max(float(np.linalg.norm(point - middle)), 1) + random.normal(0, 0.35, 2) + (0, 0.5)
+        end = point + way * length * unit * random.uniform(0.5, 1.0)
+        ends = [tuple(int(value * 16) for value in each) for each in (point, end)]
+        cv2.line(hair, ends[0], ends[1], int(random.integers(140, 256)), max(1, round(0.006 * unit)), cv2.LINE_AA, 4)
+    share = np.clip(hair / np.float32(255) + 0.45 * area, 0, 0.93)[..., None] * (1 - lips[..., None])
+    grain = random.normal(1, 0.3, image.shape[:2]).astype(np.float32)[..., None]
+    return from_linear(to_linear(image) * (1 - share) + np.array([0.035, 0.022, 0.015], np.float32) * grain * share)
+
+
+def _mesh(face: Face) -> NDArray[np.float64]:
+    if face.mesh is None:
+        raise ValueError("this needs a face with a mesh")
+    return face.mesh[:, :2].astype(np.float64)
+
+
+def _disc(radius: float) -> NDArray[np.float64]:
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _fill(image: Image, *outlines: NDArray[np.floating], hull: bool = True) -> Mask:
+    canvas = np.zeros(image.shape[:2], np.uint8)
+    for points in outlines:
+        whole = (points * 16).round().astype(np.int32)
+        cv2.fillPoly(canvas, [cv2.convexHull(whole) if hull else whole], 1, cv2.LINE_8, 4)
+    return canvas.astype(np.float32)

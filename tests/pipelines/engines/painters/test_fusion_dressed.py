@@ -1,0 +1,169 @@
+"""Fusion with other skin, a fringe, sunglasses and beards on both sides."""
+
+import cv2
+import numpy as np
+import pytest
+
+from pipelines.engines.painters.fusion import Fusion
+from portrait.arrays import Image
+from portrait.errors import UserError
+from portrait.fusion.occluders import beard_mask, face_width, feature_mask, strand_mask
+from portrait.fusion.skin_tone import measure_skin
+from portrait.fusion.warp import region_mask
+from portrait.images.color import from_linear, to_lab
+from portrait.ports import FaceFinder
+from portrait.types import Candidate, Face, Identity, PortraitRequest, Quality, Reference, Style, StylePicture
+from tests import dressed, selfies
+
+GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def ross(group_faces: list[Face]) -> tuple[Image, Face]:
+    """The third of the group photo, who faces the camera and has no beard."""
+    return selfies.group(), group_faces[2]
+
+
+def found(finder: FaceFinder, image: Image) -> Face:
+    return finder.faces(image, embedded=0)[0]
+
+
+def draw(template: tuple[Image, Face], *photos: tuple[Image, Face], skin: str = "person") -> Candidate:
+    image, face = template
+    references = tuple(Reference(f"{at}.jpg", *photo, GOOD) for at, photo in enumerate(photos))
+    style = Style("made", 1, "template", "Made", picture=StylePicture(image, (face,)))
+    request = PortraitRequest({1: Identity("someone", references, {})}, style, 0, 1, skin=skin)  # type: ignore[arg-type]
+    return Fusion().paint_first(request, silent, 1)[0]
+
+
+def silent(done: int, total: int, doing: str, preview: Image | None = None) -> None:
+    pass
+
+
+def tone(image: Image, face: Face) -> np.ndarray:
+    skin = measure_skin(image, face)
+    assert skin is not None
+    return to_lab(from_linear(skin[None, None]))[0, 0]
+
+
+@pytest.mark.parametrize("depth", [0.8, 0.4, -0.2])
+def test_a_person_keeps_their_skin_in_a_template(
+    depth: float, astronaut: Image, astronaut_face: Face, ross: tuple[Image, Face]
+) -> None:
+    photo, face = ross
+    drawn = draw((astronaut, astronaut_face), (dressed.toned(photo, face, depth), face))
+    facts = drawn.facts["skin"]["1"]  # type: ignore[index]
+    assert np.linalg.norm(tone(drawn.image, astronaut_face) - np.array(facts["wished"])) < 6
+    assert depth < 0 or facts["body"]
+    before = tone(astronaut, astronaut_face)
+    if depth > 0:  # lighter skin of an overexposed photo is hardly lighter
+        assert before[0] - tone(drawn.image, astronaut_face)[0] > 12
+
+
+def test_light_skin_in_a_dark_template_is_led_over_too(
+    astronaut: Image, astronaut_face: Face, ross: tuple[Image, Face]
+) -> None:
+    dark = dressed.toned(astronaut, astronaut_face, 0.8)
+    drawn = draw((dark, astronaut_face), ross)
+    assert tone(drawn.image, astronaut_face)[0] > tone(dark, astronaut_face)[0] + 20
+    neck = slice(182, 190), slice(210, 240)
+    assert to_lab(drawn.image)[neck][..., 0].mean() > to_lab(dark)[neck][..., 0].mean() + 15
+    # Suit, flag and background are nobody's skin.
+    assert (drawn.image[260:] == dark[260:]).all()
+    assert (drawn.image[:, :120] == dark[:, :120]).all()
+
+
+def test_the_templates_skin_is_kept_on_request(
+    astronaut: Image, astronaut_face: Face, ross: tuple[Image, Face]
+) -> None:
+    photo, face = ross
+    drawn = draw((astronaut, astronaut_face), (dressed.toned(photo, face, 0.8), face), skin="template")
+    assert drawn.facts == {}
+    assert astronaut_face.mesh is not None
+    outside = region_mask(astronaut_face.mesh, "oval", (512, 512), 2.0) == 0
+    assert (drawn.image[outside] == astronaut[outside]).all()
+
+
+def test_a_fringe_leaves_no_strokes(astronaut: Image, astronaut_face: Face, ross: tuple[Image, Face]) -> None:
+    photo, face = ross
+    mesh = astronaut_face.mesh
+    assert mesh is not None
+    with_fringe = dressed.fringe(photo, face)
+    between = region_mask(mesh, "oval", (512, 512), -4.0) * (
+        1 - feature_mask(mesh, (512, 512), 0.03, names="eyes brows")
+    )
+    rows = np.arange(512)[:, None]
+    between = (between > 0.5) & (rows < mesh[1, 1]) & (rows > mesh[9, 1] - 0.08 * face_width(mesh))
+
+    def darkest(skin: str) -> float:
+        drawn = draw((astronaut, astronaut_face), (with_fringe, face), skin=skin)
+        light = to_lab(drawn.image)[..., 0]
+        valleys = cv2.morphologyEx(light, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8)) - light
+        return float(np.percentile(valleys[between], 99))
+
+    plain = draw((astronaut, astronaut_face), ross)
+    light = to_lab(plain.image)[..., 0]
+    usual = float(
+        np.percentile((cv2.morphologyEx(light, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8)) - light)[between], 99)
+    )
+    assert darkest("person") < usual + 4
+
+
+def test_strands_are_told_from_wrinkles_glasses_and_nothing(
+    ross: tuple[Image, Face], astronaut: Image, astronaut_face: Face
+) -> None:
+    photo, face = ross
+    assert face.mesh is not None
+    part = photo[150:420, 420:680]
+    mesh = face.mesh - np.array([420, 150, 0], np.float32)
+    moved = dressed.fringe(photo, face)[150:420, 420:680]
+    assert strand_mask(moved, mesh).sum() > 50
+    assert strand_mask(part, mesh).sum() < 10
+    dressed_in_glasses = selfies.glasses(photo, face)[0][150:420, 420:680]
+    assert strand_mask(dressed_in_glasses, mesh).sum() < 40
+
+
+def test_sunglasses_of_a_template_stay_whole(
+    astronaut: Image, astronaut_face: Face, ross: tuple[Image, Face], finder: FaceFinder
+) -> None:
+    template, glass = dressed.sunglasses(astronaut, astronaut_face)
+    drawn = draw((template, found(finder, template)), ross)
+    lenses = cv2.erode(glass, np.ones((3, 3), np.uint8)) > 0.9
+    gap = np.abs(drawn.image.astype(int) - template)[lenses].max(axis=1)
+    assert (gap < 12).mean() > 0.97
+
+
+def test_sunglasses_of_a_selfie_are_never_used(
+    astronaut: Image, astronaut_face: Face, ross: tuple[Image, Face], finder: FaceFinder
+) -> None:
+    photo, face = ross
+    dark = dressed.sunglasses(photo, face)[0], face
+    assert draw((astronaut, astronaut_face), dark, ross).reference_names == {1: "1.jpg"}
+    with pytest.raises(UserError, match="sunglasses") as caught:
+        draw((astronaut, astronaut_face), dark)
+    assert caught.value.code == "no_reference"
+
+
+def test_a_beard_comes_along_whole(astronaut: Image, astronaut_face: Face, ross: tuple[Image, Face]) -> None:
+    photo, face = ross
+    drawn = draw((astronaut, astronaut_face), (dressed.bearded(photo, face), face))
+    mesh = astronaut_face.mesh
+    assert mesh is not None
+    jaw = (region_mask(mesh, "oval", (512, 512), -3.0) > 0.5) & (np.arange(512)[:, None] > mesh[17, 1] + 4)
+    light = to_lab(drawn.image)[..., 0]
+    assert (light[jaw] < tone(drawn.image, astronaut_face)[0] - 15).mean() > 0.8
+
+
+def test_a_beard_of_the_template_is_shaved_or_refused(
+    astronaut: Image, astronaut_face: Face, ross: tuple[Image, Face]
+) -> None:
+    mesh = astronaut_face.mesh
+    assert mesh is not None
+    short = dressed.bearded(astronaut, astronaut_face, 0.03)
+    assert beard_mask(short, mesh).any()
+    drawn = draw((short, astronaut_face), ross)
+    assert not beard_mask(drawn.image, mesh).any()
+    long = dressed.bearded(astronaut, astronaut_face, 0.3)
+    with pytest.raises(UserError) as caught:
+        draw((long, astronaut_face), ross)
+    assert caught.value.code == "template_beard"

@@ -1,0 +1,63 @@
+"""The tone of skin and its light; a template led over to it. On a drawn head: faces of photos are in the painter's tests."""
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from portrait.arrays import Image, Mask
+from portrait.fusion.skin_tone import Light, SkinChange, lead_over
+from portrait.images.color import from_linear, to_lab, to_linear
+
+LIGHT_SKIN, DARK_SKIN = np.array([0.55, 0.33, 0.24], np.float32), np.array([0.11, 0.05, 0.03], np.float32)
+
+
+def change(before: NDArray[np.float32], after: NDArray[np.float32]) -> SkinChange:
+    def lab(colour: NDArray[np.float32]) -> NDArray[np.float32]:
+        return to_lab(from_linear(colour)[None, None])[0, 0]
+
+    light = float(before @ np.array([0.2126, 0.7152, 0.0722], np.float32))
+    return SkinChange(lab(before), lab(after), before, after / before, 1.25 * light)
+
+
+def shaded(skin: NDArray[np.float32]) -> tuple[Image, Mask]:
+    """Skin in light that falls off to a quarter from left to right, and a mask of its upper half."""
+    light = np.linspace(1.1, 0.28, 64, dtype=np.float32)[None, :, None]
+    mask = np.zeros((32, 64), np.float32)
+    mask[:16] = 1
+    return from_linear(np.broadcast_to(skin * light, (32, 64, 3))), mask
+
+
+@pytest.mark.parametrize(("before", "after"), [(LIGHT_SKIN, DARK_SKIN), (DARK_SKIN, LIGHT_SKIN)])
+def test_shadows_stay_and_the_skin_becomes_the_other(before: NDArray[np.float32], after: NDArray[np.float32]) -> None:
+    image, mask = shaded(before)
+    wanted, _ = shaded(after)
+    led = lead_over(image, mask, change(before, after))
+    assert (led[16:] == image[16:]).all()
+    gap = np.linalg.norm(to_lab(led) - to_lab(wanted), axis=2)[:15]
+    assert np.median(gap) < 1.5
+    assert gap.max() < 6
+
+
+def test_shine_stays_white_on_dark_skin_and_does_not_glare_on_light() -> None:
+    image, mask = shaded(LIGHT_SKIN)
+    cv2.circle(image, (20, 8), 3, (250, 246, 242), -1)
+    dark = to_lab(lead_over(image, mask, change(LIGHT_SKIN, DARK_SKIN)))
+    assert dark[8, 20, 0] > dark[8, 30, 0] + 20
+    assert np.hypot(*dark[8, 20, 1:]) < 20
+    image, _ = shaded(DARK_SKIN)
+    cv2.circle(image, (20, 8), 3, (190, 184, 180), -1)
+    light = lead_over(image, mask, change(DARK_SKIN, LIGHT_SKIN))
+    assert light.max() < 255
+
+
+def test_light_is_taken_off_and_put_on_again() -> None:
+    light = Light(np.array([0.9, 1.0, 1.3], np.float32), 1.4, 2.0)
+    assert np.allclose(light.lit(light.neutral(LIGHT_SKIN)), LIGHT_SKIN, atol=1e-4)
+    assert to_linear(from_linear(LIGHT_SKIN[None, None]))[0, 0] == pytest.approx(LIGHT_SKIN, abs=0.01)
+    assert (light.neutral(DARK_SKIN) > DARK_SKIN).all()
+
+
+def test_an_empty_mask_changes_nothing() -> None:
+    image, mask = shaded(LIGHT_SKIN)
+    assert lead_over(image, mask * 0, change(LIGHT_SKIN, DARK_SKIN)) is image

@@ -1,0 +1,96 @@
+"""ID photos through the API: presets, what a generation may ask, rules of a portrait, sheets."""
+
+import io
+from typing import Any
+
+import PIL.Image
+import pytest
+
+from tests.tasks.api.harness import ApiHarness
+from tests.tasks.api.test_edits import known
+
+RECIPE: dict[str, Any] = {
+    "seed": 1,
+    "style": {"id": "idphoto-passport", "version": 1, "kind": "idphoto"},
+    "drawn": {
+        "preset": "icao",
+        "background": "light-grey",
+        "file": {"dpi": 300, "kilobytes": [None, None]},
+        "millimetres": [35.0, 45.0],
+        "rules": [
+            {"rule": "head", "measured": 33.1, "allowed": [31.5, 36.0], "unit": "mm", "ok": True},
+            {"rule": "smile", "measured": 0.2, "allowed": [None, 0.1], "unit": "rise/width", "ok": False, "tip": "…"},
+        ],
+    },
+}
+
+
+def test_presets_are_listed_with_sources_colours_and_papers(api: ApiHarness) -> None:
+    found = api.client().get("/idphotos/presets").json()
+    presets = {each["id"]: each for each in found["presets"]}
+    assert presets["fi-passport"]["millimetres"] == [36, 47]
+    assert presets["fi-passport"]["dpi"] == 353
+    assert presets["us-passport"]["checked"].startswith("20")
+    assert presets["hk-passport"]["checked"] is None
+    assert found["backgrounds"]["white"] == "#ffffff"
+    assert found["papers"]["10x15"] == [100, 150]
+
+
+def test_a_generation_may_say_what_the_rule_does_not(api: ApiHarness) -> None:
+    person, client = api.prepared_person(), api.client()
+    order: dict[str, Any] = {"people": {"1": person}, "style": "idphoto-passport"}
+    asked = {
+        "size": {"width": 35, "height": 45, "unit": "mm"},
+        "dpi": 600,
+        "kilobytes": [20, 50],
+        "background": "blue",
+    }
+    made = client.post("/generations", json=order | {"idphoto": asked})
+    assert made.status_code == 202, made.text
+    assert made.json()["wants"]["idphoto"] == {
+        "size": [35, 45], "unit": "mm", "dpi": 600, "kilobytes": [20, 50], "background": "blue",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("style", "asked", "code"),
+    [
+        ("studio-warm", {}, "bad_id_photo"),
+        ("idphoto-passport", {"background": "purple"}, "bad_background"),
+        ("idphoto-passport", {"kilobytes": [50, 20]}, "bad_file_size"),
+        ("idphoto-passport", {"size": {"width": 1, "height": 1}}, "bad_size"),
+        ("idphoto-passport", {"dpi": 5}, "bad_request"),
+        ("idphoto-passport", {"colour": "blue"}, "bad_request"),
+    ],
+)
+def test_what_no_worker_could_make_is_refused_at_once(
+    api: ApiHarness, style: str, asked: dict[str, Any], code: str
+) -> None:
+    order = {"people": {"1": api.prepared_person()}, "style": style, "idphoto": asked}
+    answer = api.client().post("/generations", json=order)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+
+
+def test_a_portrait_has_its_rules(api: ApiHarness) -> None:
+    things, client = api.one_of_each(), api.client()
+    assert client.get(f"/portraits/{things.portrait}").json()["rules"] == []
+    known(api, things.portrait, RECIPE)
+    head, smile = client.get(f"/portraits/{things.portrait}").json()["rules"]
+    assert (head["measured"], head["allowed"], head["ok"], head["tip"]) == (33.1, [31.5, 36.0], True, "")
+    assert (smile["allowed"], smile["ok"]) == ([None, 0.1], False)
+    assert client.get("/portraits").json()["items"][0]["rules"] == [head, smile]
+
+
+def test_a_sheet_is_printed_of_an_id_photo(api: ApiHarness) -> None:
+    things, client = api.one_of_each(), api.client()
+    path = f"/portraits/{things.portrait}/sheet"
+    assert client.get(path).json()["code"] == "not_found", "it is no ID photo"
+    known(api, things.portrait, RECIPE)
+    document = client.get(path)
+    assert document.headers["content-type"] == "application/pdf"
+    assert b"compositeSynthetic" in document.content
+    picture = PIL.Image.open(io.BytesIO(client.get(path, params={"format": "jpg", "paper": "a4", "gap": 5}).content))
+    assert sorted(picture.size) == [2480, 3508]
+    assert "compositeSynthetic" in picture.info["xmp"].decode()
+    assert client.get(path, params={"paper": "a3"}).json()["code"] == "unknown_paper"
+    assert client.get(path, params={"gap": 99}).status_code == 422
