@@ -19,7 +19,7 @@ from portrait.fusion.body_skin import MEASURED_WIDTH, Silhouette, bare_skin, bod
 from portrait.fusion.occluders import along_face, face_width, feature_mask
 from portrait.fusion.warp import region_mask
 from portrait.images.color import GREY, cast_gains, from_linear, light_gains, to_lab, to_linear
-from portrait.images.filters import gaussian_blur
+from portrait.images.filters import gaussian_blur, smoothstep
 from portrait.images.resize import shrink_to_side
 from portrait.types import Face, StylePicture
 
@@ -33,6 +33,10 @@ SAME_TONE = 6.0
 """ΔE below which only the drawn face takes the person's tone: two photos of one person differ by as much."""
 TOLD_TONE = 12.0
 """ΔE from which it is told that the body's skin was led over, too."""
+OVEREXPOSED = (0.9, 1.15)
+"""Luminance over that of the skin's middle from which a lack of colour is the light's doing, and from which wholly."""
+GLOSS = 0.3
+"""Share of what shines on a template's skin that is the light's own colour; the rest is overexposed skin."""
 MOST_CHANGE = 10.0
 """Largest factor of one channel; a template in near darkness would show nothing but noise."""
 
@@ -155,11 +159,17 @@ def lead_over(image: Image, mask: Mask, change: SkinChange) -> Image:
     # What has less colour than the skin is veiled by grey: the quotient of two skins would turn it blue or orange.
     colour = change.skin / float(change.skin @ _LUMA)
     amount = (matt[..., :1] - matt[..., 2:]) / np.float32(max(float(colour[0] - colour[2]), 0.05))
-    skin = np.clip(amount, 0, matt @ _LUMA[:, None]) * colour
+    most = matt @ _LUMA[:, None]
+    # Overexposed skin has lost its colour to the light, not to a veil.
+    lost = smoothstep(light, *(each * float(change.skin @ _LUMA) for each in OVEREXPOSED))
+    amount = np.clip(amount, 0, most)
+    skin, grey = (amount + (most - amount) * lost) * colour, (matt - amount * colour) * (1 - lost)
     plain = np.float32(float(change.skin * change.factor @ _LUMA) / float(change.skin @ _LUMA))
     kept = np.float32(np.sqrt(min(1.0, float(plain))))
-    drawn = skin * change.factor**share + (matt - skin) * plain**share
-    shine = (linear - matt) * kept**share
+    drawn = skin * change.factor**share + grey * plain**share
+    shine = np.maximum(linear - matt, 0)
+    own = (shine @ _LUMA[:, None]) * colour * (change.factor / max(1.0, float(plain))) ** share
+    shine = own + (shine * kept**share - own) * GLOSS**share
     # On skin that becomes lighter there is less room for shine: both are mixed as two lights on one film are.
     drawn = drawn + shine * (1 - np.clip(drawn, 0, 1) * share * (plain > 1))
     # Skin does not clip: above what paper reflects, light is rolled off.

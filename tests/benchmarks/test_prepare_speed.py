@@ -105,7 +105,7 @@ class PlainLoop:
     def __call__(self, paths: list[Path]) -> list[ScoredPhoto]:
         photos, crops = [], []
         for path in paths:
-            photo, _ = self.flow._judge()._judge(path, decode_in_full(path))
+            photo, _ = self.flow._judge._judge(path, decode_in_full(path))
             if photo.face is not None and photo.selfie is not None:
                 crops.append(self.crop(photo.selfie.image, photo.face))
             photos.append(replace(photo, selfie=smaller(photo.selfie)))

@@ -61,3 +61,14 @@ def test_light_is_taken_off_and_put_on_again() -> None:
 def test_an_empty_mask_changes_nothing() -> None:
     image, mask = shaded(LIGHT_SKIN)
     assert lead_over(image, mask * 0, change(LIGHT_SKIN, DARK_SKIN)) is image
+
+
+def test_overexposed_skin_gets_the_colour_of_the_other_skin() -> None:
+    image, mask = shaded(LIGHT_SKIN)
+    image[:, 4:16] = (222, 221, 218)
+    led = to_lab(lead_over(image, mask, change(LIGHT_SKIN, DARK_SKIN)))
+    wanted = to_lab(from_linear(DARK_SKIN[None, None]))[0, 0]
+    assert np.degrees(np.arctan2(led[8, 10, 2], led[8, 10, 1])) == pytest.approx(
+        np.degrees(np.arctan2(*wanted[:0:-1])), abs=20
+    )
+    assert np.hypot(*led[8, 10, 1:]) > 10
