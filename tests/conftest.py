@@ -41,7 +41,7 @@ NETWORKS = (
     *(f"engines/{folder}/" for folder in ("trainers", "identities", "guards", "features", "controls")),
     *("painters/test_diffusion", "painters/test_inpaint", "test_parsers", "test_realesrgan", "test_restoreformer"),
     *("commands/test_make_diffusion", "commands/test_train", "commands/test_evaluate", "commands/test_prepare"),
-    *("commands/test_edit", "people/test_pages", "people/test_portrait", "server/test_"),
+    *("commands/test_edit", "people/test_pages", "people/test_portrait", "people/test_idphotos", "server/test_"),
     *(
         "tasks/test_drawing",
         "tasks/test_training",
@@ -51,7 +51,20 @@ NETWORKS = (
     ),
     *("tests/compat/", "terminal/test_packages", "test_a_contract_that_is_broken", "test_the_status_of_an_engine"),
     *("test_story", "test_samples_diffusion"),
-    *(f"api/test_{sweep}" for sweep in ("access", "inpainting", "hostile", "uploads", "styles", "middleware")),
+    *(
+        f"api/test_{sweep}"
+        for sweep in (
+            "access",
+            "inpainting",
+            "hostile",
+            "uploads",
+            "styles",
+            "middleware",
+            "generation_options",
+            "pagination",
+            "quotas",
+        )
+    ),
 )
 """In the name of tests that build networks, run whole commands and pages, or sweep the API: seconds each, marked `networks`."""
 
