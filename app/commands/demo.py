@@ -11,9 +11,9 @@ from app.terminal.errors import Json, cli_output
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 
-STUDIOS = ("studio-black", "studio-office", "studio-outdoors", "studio-warm")
+STUDIOS = ("studio-black", "studio-outdoors", "studio-warm")
 """Drawn of all photos; `portrait styles list` has the others."""
-CLOSE_STUDIOS = ("studio-cool", "studio-white")
+CLOSE_STUDIO = "studio-cool"
 """Drawn of the close-up alone: where a photo ends, the portrait ends."""
 
 
@@ -37,7 +37,7 @@ def demo(out: Out = Path("out/demo"), as_json: Json = False) -> None:
             close = maker.prepare_person([sample_photos.close_up(photos)], "close-up")
             wanted = [
                 *((host, name, PortraitOptions()) for name in STUDIOS),
-                *((close, name, PortraitOptions(name=f"{name}-close")) for name in CLOSE_STUDIOS),
+                (close, CLOSE_STUDIO, PortraitOptions(name=f"{CLOSE_STUDIO}-close")),
                 (host, "idphoto-passport", PortraitOptions()),
             ]
             delivered = [
