@@ -65,7 +65,7 @@ chaos: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/portrait models pull
-	$(BIN)/python -m pytest -q -s -m bench tests/benchmarks
+	$(BIN)/python -m pytest -q -s -m bench tests
 
 # Two processes rather than two threads, and threads that sleep when idle: on shared cores spinning ones hold each other up.
 faceworld: .venv/installed-dev

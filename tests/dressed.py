@@ -19,11 +19,13 @@ MELANIN = np.array([1.35, 1.95, 2.45], np.float32)
 def toned(image: Image, face: Face, depth: float) -> Image:
     """The same person with darker skin (`depth` 1: deep brown of light) or lighter (-0.2): face, ears and neck.
 
-    Melanin absorbs in the skin, so what shines on it stays: the lightest tenth of the light is left nearly as it was.
+    Melanin absorbs in the skin, so what shines on it stays: narrow lights, of the lightest of it, are left nearly as they
+    were. Overexposed skin is no shine.
     """
     skin, linear = skin_of(image, face)[..., None], to_linear(image)
     light = linear.min(axis=2, keepdims=True)
-    shine = np.maximum(light - np.percentile(light[skin > 0.5], 85), 0) * (depth > 0)
+    broad = cv2.GaussianBlur(light, (0, 0), 0.08 * float(np.ptp(_mesh(face)[:468, 0])))[..., None]
+    shine = np.maximum(light - np.maximum(np.percentile(light[skin > 0.5], 85), broad), 0) * (depth > 0)
     absorbed = np.exp(-MELANIN * depth * skin)
     return from_linear((linear - shine) * absorbed + shine * np.exp(-2.6 * depth * skin))
 
@@ -41,9 +43,11 @@ def skin_of(image: Image, face: Face) -> Mask:
     forehead = np.vstack([mesh[list(FOREHEAD_ROW)], mesh[list(FOREHEAD_ROW)[2:-2]] + 0.14 * up])
     jaw = mesh[[136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365]]
     ears = np.vstack([mesh[234] + _disc(0.09 * unit), mesh[454] + _disc(0.09 * unit)])
-    outside = _fill(image, forehead, np.vstack([jaw, jaw - 0.3 * up])) + _fill(image, ears[:24], ears[24:])
+    above, beside = _fill(image, forehead), _fill(image, np.vstack([jaw, jaw - 0.3 * up]), ears[:24], ears[24:])
     inside = _fill(image, mesh[list(OVAL)]) * (alike | (apart[..., 0] > -40))
-    skin = ((inside > 0) | ((outside > 0) & alike)).astype(np.uint8)
+    # Hair beside a neck may be about as light as skin, but is more colourful.
+    plain = (apart[..., 0] > -30) & (np.hypot(apart[..., 1], apart[..., 2]) < 12)
+    skin = ((inside > 0) | ((above > 0) & alike) | ((beside > 0) & plain)).astype(np.uint8)
     skin = cv2.morphologyEx(skin, cv2.MORPH_OPEN, np.ones((max(1, round(0.03 * unit)),) * 2, np.uint8))
     _, labels = cv2.connectedComponents(skin, connectivity=4)
     x, y = mesh[1]

@@ -7,6 +7,7 @@ by then is asked anew, without the engine that crashed. With `--warm-up` it comp
 import json
 import sys
 
+from app.terminal.model_downloads import mark_compiled
 from pipelines.engines import status, warm_up
 from pipelines.model_store.store import ModelStore
 from tasks.settings import load
@@ -15,6 +16,7 @@ if __name__ == "__main__":
     settings = load()
     if sys.argv[1:] == ["--warm-up"]:
         warm_up(settings)
+        mark_compiled()
         sys.exit()
     for engine in sys.argv[1:]:
         folder, name = engine.split("/")

@@ -1,15 +1,19 @@
 """Downloads models for a command, while another process compiles what the engines compile once per installation."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
 
 import typer
 
 from app.terminal.progress_bar import ProgressBar
 from pipelines.model_store.pull import PullResult
 from pipelines.model_store.store import ModelStore, format_size
+from tasks.settings import home
 
 
 def pull_models(store: ModelStore, names: Sequence[str]) -> tuple[PullResult, ...]:
@@ -22,10 +26,13 @@ def pull_models(store: ModelStore, names: Sequence[str]) -> tuple[PullResult, ..
 
 @contextmanager
 def compiling() -> Iterator[None]:
-    """Compile matting in another process beside the block: 40 s once per installation, then 1 s.
+    """Compile matting in another process beside the block: 40 s, once for each version of what is compiled.
 
     A block that fails does not wait for it. Where compiling fails, the first matte does it, and says what is wrong.
     """
+    if is_compiled():
+        yield
+        return
     command = [sys.executable, "-m", "app.terminal.engine_status", "--warm-up"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 -- our own module
     try:
@@ -36,3 +43,25 @@ def compiling() -> Iterator[None]:
     finally:
         process.terminate()
         process.wait()
+
+
+def is_compiled() -> bool:
+    """Whether `mark_compiled` was called since one of the libraries changed."""
+    try:
+        return _marker().read_text("utf-8") == _compiled_versions()
+    except OSError:
+        return False
+
+
+def mark_compiled() -> None:
+    """Note that matting is compiled, beside what the compiler keeps."""
+    _marker().parent.mkdir(parents=True, exist_ok=True)
+    _marker().write_text(_compiled_versions(), "utf-8")
+
+
+def _marker() -> Path:
+    return Path(os.environ.get("NUMBA_CACHE_DIR") or home() / "cache" / "numba") / "compiled.txt"
+
+
+def _compiled_versions() -> str:
+    return " ".join([sys.version.split()[0], *(f"{name} {version(name)}" for name in ("numba", "numpy", "pymatting"))])

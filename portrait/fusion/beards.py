@@ -2,8 +2,9 @@
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from portrait.arrays import Image
+from portrait.arrays import Image, Points
 from portrait.errors import UserError
 from portrait.fusion.body_skin import MEASURED_WIDTH, bare_skin, crop_around, crop_face
 from portrait.fusion.occluders import along_face, beard_mask, face_width
@@ -13,12 +14,15 @@ from portrait.images.filters import gaussian_blur, masked_low_pass
 from portrait.images.resize import resize
 from portrait.types import Face
 
+MOST_BESIDE = 0.4
+"""Share of the strip beside jaw and cheeks that may be as dark as the beard; hair on a beard's edge covers more."""
+
 
 def shave(image: Image, face: Face) -> Image:
     """A template's picture without the beard of `face`: skin of the cheeks takes its place.
 
-    Raises `UserError` (`template_beard`) where it reaches further than a tenth of the face's width below the jaw: what it
-    hides cannot be known.
+    Raises `UserError` (`template_beard`) where it reaches further than a tenth of the face's width below the jaw, or stands
+    out beside the cheeks: what it hides cannot be known.
     """
     part, mesh, (rows, columns) = crop_around(image, face, 0.1, 0.35)
     small, points = shrink_with_mesh(part, mesh, min(1.0, MEASURED_WIDTH / face_width(mesh)))
@@ -26,11 +30,13 @@ def shave(image: Image, face: Face) -> Image:
     beard, oval = beard_mask(small, points), region_mask(points, "oval", shape)
     if not beard.any():
         return image
-    ring = region_mask(points, "oval", shape, 0.14 * width) * (region_mask(points, "oval", shape, 0.08 * width) < 0.5)
-    lab, below = to_lab(small), (ring > 0.5) & (along_face(points, shape) > 1)
+    lab, down = to_lab(small), along_face(points, shape)
     hair = float(np.median(lab[beard > 0.8][:, 0]))
     # The shadow under a chin is dark, too, but not as dark as the hair.
-    if ((beard > 0.3) & (lab[..., 0] < hair + 12))[below].mean() > 0.5:
+    dark = lab[..., 0] < hair + 12
+    if ((beard > 0.3) & dark)[_ring(points, shape, 0.08, 0.14) & (down > 1)].mean() > 0.5 or (
+        dark[_ring(points, shape, 0.02, 0.1) & (down > 0.3) & (down < 1)].mean() > MOST_BESIDE
+    ):
         raise UserError(
             "template_beard",
             "A beard in the picture hides the jaw and the neck, and none of the person's photos shows one. Choose another "
@@ -47,6 +53,13 @@ def shave(image: Image, face: Face) -> Image:
     out = image.copy()
     out[rows, columns] = blend(part, resize(bald, part.shape), resize(share, part.shape[:2]))
     return out
+
+
+def _ring(mesh: Points, shape: tuple[int, int], inner: float, outer: float) -> NDArray[np.bool_]:
+    """Between two outlines around the face, in its widths."""
+    width = face_width(mesh)
+    around = region_mask(mesh, "oval", shape, outer * width) * (region_mask(mesh, "oval", shape, inner * width) < 0.5)
+    return around > 0.5
 
 
 def has_beard(image: Image, face: Face) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask, Points
 from portrait.faces.mesh import OVAL
-from portrait.fusion.occluders import face_width, feature_mask, occlusion_mask, skin_color_distance
+from portrait.fusion.occluders import along_face, face_width, feature_mask, occlusion_mask, skin_color_distance
 from portrait.fusion.warp import region_mask
 from portrait.images.color import from_lab, to_lab
 from portrait.images.filters import gaussian_blur, masked_low_pass, noise_level, smoothstep
@@ -26,6 +26,8 @@ SHADOW, CAST = 0.03, 0.75
 """Least width of a cast shadow that is no feature, and the share of it beyond six steps of L that is removed."""
 COLOURFUL = (1.25, 1.6)
 """Chroma of a shadow on skin over that of the skin: below the first it is none, above the second it surely is one."""
+OTHER_COLOUR = (1.1, 2.0)
+"""Colour distances from skin: hair beside a cheek is beyond the first throughout, and somewhere beyond the second."""
 TINT = 0.25
 """Width above which differences of colour count as the tint of the light on skin."""
 
@@ -48,15 +50,15 @@ class Manner:
     """About the most by which a, b of bare skin differ from the template's."""
     tint: float
     """Width above which differences of colour are taken off."""
-    adapted: float
-    """Share of the difference to the template, along the edge, that the face gives up."""
+    adapted: tuple[float, float]
+    """Share of the difference to the template, along the edge, that the face gives up: at its outline, and inside."""
     reach: float
     """Distance of the seam from the face's outline up to which all is the person's; 1 leaves it to the seam's search."""
 
 
-PLAIN = Manner(0.12, 22.0, (2.0, 0.6), 6.0, 5.0, 0.25, 1.0, 1.0)
+PLAIN = Manner(0.12, 22.0, (2.0, 0.6), 6.0, 5.0, 0.25, (1.0, 1.0), 1.0)
 """On a template's own skin, which is another person's: as in version 0.1.0."""
-OWN_SKIN = Manner(0.35, 60.0, (8.0, 1.5), 0.0, 12.0, 0.6, 0.5, 0.05)
+OWN_SKIN = Manner(0.8, 70.0, (16.0, 3.0), 0.0, 20.0, 1.0, (0.1, 0.2), 0.02)
 """On a template whose skin was led over to the person's; chosen on ten pairs of `tests/benchmarks/test_fusion_pairs.py`."""
 
 
@@ -231,18 +233,32 @@ def covered_skin_mask(target: TargetFace, mesh: Points, hidden: Mask) -> Mask:
     return np.maximum(shadow, hidden * (1 - tight)).astype(np.float32)
 
 
+def painted_skin(target: TargetFace, face: Floats, mesh: Points, bare: Mask) -> Floats:
+    """H×W×3 CIELAB: the skin that is painted where `bare` hides hair; beside the drawn `face` it has the face's own tone.
+
+    On the person's own tone only: on another's (`PLAIN`) the face itself is fitted to the template.
+    """
+    base = target.base
+    if target.manner is PLAIN or not (bare > 0.5).any():
+        return base
+    skin = region_mask(mesh, "oval", target.shape, -0.04 * target.width) * (bare < 0.05)
+    skin = skin * (1 - feature_mask(mesh, target.shape, 0.02, names="eyes brows lips nostrils"))
+    far = cv2.distanceTransform((bare > 0.5).astype(np.uint8), cv2.DIST_L2, 5) / target.width
+    near = cv2.distanceTransform((bare < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / target.width
+    step = masked_low_pass(face - base, (skin * (near < 0.12)).astype(np.float32), 0.08 * target.width)
+    return np.asarray(base + step * np.exp(-((far / 0.22) ** 2))[..., None], np.float32)
+
+
 def blend_into(
-    target: TargetFace, face: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0
+    target: TargetFace, face: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0, odd: Floats | None = None
 ) -> tuple[Image, Mask]:
     """The drawn face (CIELAB) with its edge adapted to the template, and its alpha mask.
 
-    Eyes, brows, mouth and glasses are covered wholly; what is in front of the template's face stays in front.
+    `odd`: `skin_color_distance` of the warped selfie, to keep the person's own hair beside the cheeks out. Eyes, brows, mouth
+    and glasses are covered wholly; what is in front of the template's face stays in front.
     """
     shape, width = target.shape, target.width
-    inside = gaussian_blur(seam_mask(target, face, mesh, hidden, glasses), 0.025 * width)
-    if target.manner.reach < 1:
-        whole = region_mask(target.mesh, "oval", shape, -target.manner.reach * width)
-        inside = np.maximum(inside, gaussian_blur(whole, target.manner.reach / 2 * width))
+    inside = gaussian_blur(seam_mask(target, face, mesh, hidden, glasses, odd), 0.025 * width)
     cover = np.maximum(gaussian_blur(required_cover(target, mesh), 0.018 * width), glasses)
     within = region_mask(target.mesh, "oval", shape, -1.0)  # enlarging spreads a mask by a pixel
     share = np.maximum(inside * (1 - hidden), cover) * within * (1 - target.occluded)
@@ -254,7 +270,10 @@ def blend_into(
     # A brow goes along: where it is thin, bare skin that did not would be a light line along it.
     fade = np.exp(-((far / 0.16) ** 2)) * (1 - feature_mask(mesh, shape, 0.0, 0.008, "eyes lips"))
     moved = masked_low_pass(step, boundary.astype(np.float32), 0.05 * width) * fade[..., None]
-    adapted = face + moved * target.manner.adapted
+    # Along the outline two faces may differ, as any face does from its hair; in the middle of a forehead they may not.
+    deep = gaussian_blur(region_mask(target.mesh, "oval", shape, -0.1 * width), 0.05 * width)[..., None]
+    outside, within = target.manner.adapted
+    adapted = face + moved * (outside + (within - outside) * deep)
     return from_lab(adapted), share.astype(np.float32)
 
 
@@ -267,7 +286,9 @@ def required_cover(target: TargetFace, mesh: Points) -> Mask:
     return np.maximum(feature_mask(target.mesh, target.shape, 0.03), drawn)
 
 
-def seam_mask(target: TargetFace, face: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0) -> Mask:
+def seam_mask(
+    target: TargetFace, face: Floats, mesh: Points, hidden: Mask, glasses: Mask | float = 0.0, odd: Floats | None = None
+) -> Mask:
     """Mask of the region to take from the drawn face; its edge runs as far out as both pictures agree.
 
     The edge is a shortest path around the face (one radius for each direction), as in image quilting (Efros and Freeman
@@ -297,12 +318,32 @@ def seam_mask(target: TargetFace, face: Floats, mesh: Points, hidden: Mask, glas
     covered = np.maximum(required_cover(target, mesh), glasses).astype(np.float32)
     beyond = np.cumsum((along(covered) > 0.3)[:, ::-1], axis=1)[:, ::-1] > 0
     cost = cost + 200 * beyond * (along(target.occluded) < 0.5)
-    path = radii[_closed_path(cost)]
+    if target.manner.reach == 1:
+        path = radii[_closed_path(cost)]
+    else:
+        beside = along(along_face(target.mesh, shape))
+        hair = np.zeros_like(cost) if odd is None else along(odd) * ((beside > 0) & (beside < 0.7))
+        path = _reached(radii, along(covered) > 0.3, hair, 1 - target.manner.reach)
     waves = np.fft.fft(path) * np.exp(-((np.fft.fftfreq(96) * 96 / 24) ** 2))
     edge = centre + directions * (reach * np.real(np.fft.ifft(waves)))[:, None]
     mask = np.zeros(shape, np.uint8)
     cv2.fillPoly(mask, [np.round(edge * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     return (mask / 255).astype(np.float32)
+
+
+def _reached(
+    radii: NDArray[np.floating], covered: NDArray[np.bool_], hair: NDArray[np.floating], most: float
+) -> NDArray[np.floating]:
+    """Radii A of the seam as far out as `most`, but short of the person's own `hair` (A×R, colour distance from skin), and
+    behind all that is `covered` in any case."""
+    least = np.where(covered.any(axis=1), radii[covered.shape[1] - 1 - np.argmax(covered[:, ::-1], axis=1)], radii[0])
+    # Hair goes on to the face's outline; a shadow ends before, or is nearer to skin.
+    outward = hair[:, ::-1]
+    lasting = np.minimum.accumulate(outward, axis=1)[:, ::-1] > OTHER_COLOUR[0]
+    lasting &= np.maximum.accumulate(outward, axis=1)[:, ::-1] > OTHER_COLOUR[1]
+    beyond = (radii[None] > least[:, None]) & lasting
+    first = np.where(beyond.any(axis=1), radii[np.argmax(beyond, axis=1)] - 0.06, most)
+    return np.maximum(least, np.minimum(first, most))
 
 
 def _closed_path(cost: NDArray[np.floating]) -> NDArray[np.intp]:

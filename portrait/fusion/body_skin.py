@@ -22,6 +22,8 @@ Silhouette = Callable[[Image, Face], Mask | None]
 
 MEASURED_WIDTH = 96.0
 """Width of a face in pixels at which skin is measured."""
+SAME_COLOUR = 1.0
+"""Distance of hair's colour from skin's, in spreads of skin, below which one cannot be told from the other."""
 BODY_WIDTH = 48.0
 """Width of a face in pixels at which the skin of the body is told from other things."""
 
@@ -46,18 +48,19 @@ def body_skin_mask(image: Image, face: Face, others: Sequence[Face], silhouette:
         # Beside the face is hair: arms and hands are looked for below it.
         zone = np.maximum(zone, along_face(points, oval.shape) > 0.9) * (person > 0.6)
     zone = zone * _nearest(points, oval.shape, [_moved(each, columns, rows, scale) for each in others])
-    whole = np.maximum(_segment_skin(small, points, zone > 0.5), own)
+    whole = np.maximum(_segment_skin(small, points, zone > 0.5, person), own)
     soft = guided_filter(gaussian_blur(whole.astype(np.float32), 0.6), small, part, 2, 2e-3)
     out = np.zeros(image.shape[:2], np.float32)
     out[rows, columns] = np.where(soft > 0.04, soft, 0)
     return out
 
 
-def _segment_skin(image: Image, mesh: Points, zone: NDArray[np.bool_]) -> Mask:
+def _segment_skin(image: Image, mesh: Points, zone: NDArray[np.bool_], person: Mask | None) -> Mask:
     """The skin in a `zone` around the face, 0 or 1: GrabCut (Rother and others 2004), told what the face's skin looks like.
 
     Skin in shade is darker and up to three times as colourful as in light, so its hue alone may be skin's; hair that falls
-    over the shoulders is known by the hair above the forehead.
+    over the shoulders is known by the hair above the forehead. Where both have one colour only forehead and neck are looked
+    at: a neck in another tone than the chest is less of a fault than skin's colour in the hair.
     """
     shape, width = image.shape[:2], face_width(mesh)
     lab = gaussian_blur(to_lab(image), 0.7)
@@ -71,12 +74,17 @@ def _segment_skin(image: Image, mesh: Points, zone: NDArray[np.bool_]) -> Mask:
     likely = (hue > -0.5) & (hue < 0.28) & (chroma > 0.5) & (chroma < 3) & (lab[..., 0] > 0.35 * middle[0])
     head = (along_face(mesh, shape) < -0.25) & (region_mask(mesh, "oval", shape, 0.1 * width) < 0.5)
     above = head & (np.abs(np.arange(shape[1]) - mesh[1, 0]) < 0.7 * width)[None]
-    hair = np.median(lab[above], axis=0) if above.sum() >= 32 else middle + 100
-    to_hair = np.linalg.norm((lab - hair) / (14, 8, 9), axis=2)
+    hair = _hair_colours(lab, above if person is None else above & (person > 0.6))
+    to_hair = np.linalg.norm((lab[..., None, :] - hair) / (14, 8, 9), axis=3).min(axis=2)
+    down, across = along_face(mesh, shape), np.abs(np.arange(shape[1]) - mesh[[10, 152], 0].mean())[None] < 0.3 * width
+    to_hair[(down > 1) & (down < 1.6) & across] = np.inf  # straight below a chin is the neck
+    if np.linalg.norm((hair - middle) / (14, 8, 9), axis=1).min() < SAME_COLOUR:
+        near = region_mask(mesh, "oval", shape, 0.12 * width) > 0.5
+        zone = zone & across & ((down > 1) | (near & (down < 0)))
     labels = np.full(shape, cv2.GC_BGD, np.uint8)
     labels[zone] = cv2.GC_PR_BGD
     labels[zone & likely & (apart < to_hair)] = cv2.GC_PR_FGD
-    labels[zone & ~likely & (apart > 3)] = cv2.GC_BGD
+    labels[zone & ~likely & (apart > np.where(down > 1, 1.8, 3.0))] = cv2.GC_BGD
     labels[zone & (apart < 1) & (apart < to_hair)] = cv2.GC_FGD
     labels[bare] = cv2.GC_FGD
     cv2.setRNGSeed(0)  # its mixtures begin from random clusters
@@ -84,6 +92,18 @@ def _segment_skin(image: Image, mesh: Points, zone: NDArray[np.bool_]) -> Mask:
     cv2.grabCut(np.ascontiguousarray(image[..., ::-1]), labels, (0, 0, 1, 1), *models, 1, cv2.GC_INIT_WITH_MASK)
     skin = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)) & zone
     return _drop_things(skin, likely, 0.02 * float(region_mask(mesh, "oval", shape).sum()))
+
+
+def _hair_colours(lab: Floats, hair: NDArray[np.bool_]) -> Floats:
+    """Two colours L, a, b of masked hair, in shade and in light; far from any skin where too little is seen.
+
+    The lightest third is left out: a high forehead is in it.
+    """
+    pixels = lab[hair]
+    if len(pixels) < 32:
+        return np.full((1, 3), 200, np.float32)
+    ranked = pixels[np.argsort(pixels[:, 0])]
+    return np.stack([np.median(part, axis=0) for part in np.array_split(ranked, 3)[:2]]).astype(np.float32)
 
 
 def _drop_things(skin: NDArray[np.bool_], likely: NDArray[np.bool_], smallest: float) -> Mask:

@@ -17,6 +17,10 @@ from portrait.images.masks import guided_filter
 Floats = NDArray[np.float32]
 
 
+STRAND_LIGHT = 20.0
+"""Steps of L by which a strand of hair is lighter at most than the median of all strands."""
+
+
 def face_width(mesh: Points) -> float:
     """Width of a face's mesh in pixels."""
     return float(np.ptp(mesh[:, 0]))
@@ -74,6 +78,23 @@ def split_glasses(image: Image, mesh: Points, hidden: Mask, odd: Floats | None =
     return (hidden * (1 - near_eyes)).astype(np.float32), (smoothstep(odd, 1.0, 1.8) * near_eyes).astype(np.float32)
 
 
+def rim_mask(image: Image, mesh: Points, odd: Floats | None = None) -> Mask:
+    """Mask of the frame of glasses, whole, also where it crosses a brow or the lids; empty without glasses.
+
+    A frame is one piece with its bridge, and further from the skin's colour than a brow is.
+    """
+    odd = skin_color_distance(image, mesh) if odd is None else odd
+    if not _has_glasses(odd, mesh):
+        return np.zeros(odd.shape, np.float32)
+    width, bridge = face_width(mesh), _bridge(mesh, odd.shape)
+    level = max(1.8, 0.6 * float(np.median(odd[bridge & (odd > 1.8)])))
+    near = feature_mask(mesh, (odd.shape[0], odd.shape[1]), 0.25, names="eyes") > 0.5
+    _, labels = cv2.connectedComponents(((odd > level) & near).astype(np.uint8), connectivity=8)
+    frame = np.isin(labels, np.unique(labels[bridge & (odd > level)])) & (labels > 0)
+    grown = cv2.dilate(frame.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
+    return gaussian_blur(grown, 0.004 * width)
+
+
 def strand_mask(image: Image, mesh: Points, odd: Floats | None = None) -> Mask:
     """Mask of strands of hair that hang over forehead, brows and the root of the nose, with their shadows.
 
@@ -87,7 +108,7 @@ def strand_mask(image: Image, mesh: Points, odd: Floats | None = None) -> Mask:
     )
     down, within = along_face(mesh, shape), region_mask(mesh, "oval", shape, -0.02 * width)
     above = (down < 0.45) & (within > 0.5)
-    own = np.maximum(feature_mask(mesh, shape, 0.02, names="eyes"), feature_mask(mesh, shape, 0.008, names="brows"))
+    own = np.maximum(feature_mask(mesh, shape, 0.07, names="eyes"), feature_mask(mesh, shape, 0.008, names="brows"))
     if _has_glasses(skin_color_distance(image, mesh) if odd is None else odd, mesh):
         own = np.maximum(own, feature_mask(mesh, shape, 0.22, names="eyes"))  # a rim is narrow and dark, too
     narrow = (valley > 9) & above & (own < 0.5)
@@ -95,8 +116,11 @@ def strand_mask(image: Image, mesh: Points, odd: Floats | None = None) -> Mask:
     _, labels = cv2.connectedComponents((narrow | hairline).astype(np.uint8), connectivity=8)
     dark = valley > 16
     reaching = np.intersect1d(np.unique(labels[hairline]), np.unique(labels[dark & above & (down > -0.35)]))
-    # A strand that a brow interrupts goes on below it.
+    # A strand that a brow interrupts goes on below it. All are about as dark: the folds of lids and a nose's shadow are not.
     hanging = np.isin(labels, reaching[reaching > 0]) & narrow
+    hair = float(np.median(light[hanging & dark])) if (hanging & dark).any() else 0.0
+    hanging &= light < hair + STRAND_LIGHT
+    dark = dark & (light < hair + STRAND_LIGHT)
     linked = cv2.dilate(hanging.astype(np.uint8), np.ones((2 * round(0.05 * width) + 1,) * 2, np.uint8)) > 0
     lower = np.unique(labels[linked & narrow & dark & (down > -0.2)])
     strands = (hanging | (np.isin(labels, lower[lower > 0]) & narrow)).astype(np.uint8)
@@ -166,10 +190,16 @@ def beard_mask(image: Image, mesh: Points) -> Mask:
 
 def _has_glasses(odd: Floats, mesh: Points) -> bool:
     """Whether something other than skin crosses the bridge of the nose."""
-    bridge = np.zeros(odd.shape, np.uint8)
+    bridge = _bridge(mesh, odd.shape)
+    return bool((odd[bridge] > 1.8).mean() > 0.15) if bridge.any() else False
+
+
+def _bridge(mesh: Points, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The root of the nose."""
+    bridge = np.zeros(shape[:2], np.uint8)
     x, y = mesh[[168, 6], :2].mean(axis=0)
     cv2.circle(bridge, (round(float(x)), round(float(y))), max(1, round(0.06 * face_width(mesh))), 1, -1)
-    return bool((odd[bridge > 0] > 1.8).mean() > 0.15) if bridge.any() else False
+    return bridge > 0
 
 
 def skin_color_distance(image: Image, mesh: Points) -> Floats:

@@ -17,9 +17,9 @@ from portrait.faces.skin import skin_mask
 from portrait.fusion.beards import has_beard, shave
 from portrait.fusion.body_skin import MEASURED_WIDTH, Silhouette, bare_skin, body_skin_mask, crop_face
 from portrait.fusion.occluders import along_face, face_width, feature_mask
-from portrait.fusion.warp import region_mask
-from portrait.images.color import GREY, cast_gains, from_linear, light_gains, to_lab, to_linear
-from portrait.images.filters import gaussian_blur, smoothstep
+from portrait.images.color import GREY, blend, cast_gains, from_lab, from_linear, light_gains, to_lab, to_linear
+from portrait.images.filters import smoothstep
+from portrait.images.masks import distance_inside
 from portrait.images.resize import shrink_to_side
 from portrait.types import Face, StylePicture
 
@@ -208,30 +208,47 @@ def lead_picture(
     return replace(picture, image=image, tones=tones), facts
 
 
-def shift_to_tone(face: Floats, mesh: Points, bare: Mask, tone: Floats, inside: float = 0.0) -> Floats:
+def shift_to_tone(face: Floats, mesh: Points, bare: Mask, tone: Floats) -> Floats:
     """A drawn face (CIELAB) moved as a whole so that its bare skin above the mouth has the `tone` L, a, b.
 
     Light of a template is measured over the whole face, and features bias it: what is left of the difference goes here,
-    12 of each at most. Eyes and teeth keep theirs; `inside`: width of the edge, over the face's, that keeps its colours, too.
+    12 of each at most. Eyes and teeth keep theirs.
     """
-    shape, width = (bare.shape[0], bare.shape[1]), face_width(mesh)
+    shape = bare.shape[0], bare.shape[1]
     skin = face[(bare > 0.5) & (along_face(mesh, shape) < 0.6)]
     if len(skin) < 64:
         return face
     low, high = np.percentile(skin[:, 0], (25, 75))
-    step = np.clip(tone - np.median(skin[(skin[:, 0] >= low) & (skin[:, 0] <= high)], axis=0), -12, 12)
-    share = 1 - feature_mask(mesh, shape, 0.0, 0.01, "eyes mouth")
-    if inside > 0:
-        share = share * gaussian_blur(region_mask(mesh, "oval", shape, -inside * width), inside / 2 * width)
-    moved = face + step.astype(np.float32) * share[..., None]
-    # What is nearly white or black has no room left.
-    moved[..., 0] = np.where(face[..., 0] > 92, np.minimum(moved[..., 0], np.maximum(face[..., 0], 96)), moved[..., 0])
-    return np.asarray(moved, np.float32)
+    middle = np.median(skin[(skin[:, 0] >= low) & (skin[:, 0] <= high)], axis=0)
+    return _moved(face, tone - middle, 1 - feature_mask(mesh, shape, 0.0, 0.01, "eyes mouth"))
+
+
+def settle_tone(under: Image, face: Image, alpha: Mask, mesh: Points, tone: Floats) -> Image:
+    """A drawn `face` whose skin has the `tone` once it lies on the template: what its edge took from there is given back.
+
+    `under`, `alpha`, `mesh`: the template's face, how much of it is replaced, and its mesh. The edge keeps its colours.
+    """
+    width, shape = face_width(mesh), (under.shape[0], under.shape[1])
+    share = smoothstep(distance_inside(alpha > 0.5), 0, 0.07 * width)
+    share = share * (1 - feature_mask(mesh, shape, 0.0, 0.01, "eyes mouth"))
+    for _ in range(2):  # a part of each step is lost in what lies in front of the face
+        pixels = _skin_pixels(blend(under, face, alpha), mesh)
+        if len(pixels) < 64:
+            return face
+        face = from_lab(_moved(to_lab(face), tone - _lab(_middle(pixels)), share))
+    return face
 
 
 # --- Parts -----------------------------------------------------------------------------------------------------------
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+
+def _moved(face: Floats, step: Floats, share: Mask) -> Floats:
+    """A face (CIELAB) moved by a `step`, 12 of each at most; what is nearly white or black has no room left."""
+    moved = face + np.clip(step, -12, 12).astype(np.float32) * share[..., None]
+    moved[..., 0] = np.where(face[..., 0] > 92, np.minimum(moved[..., 0], np.maximum(face[..., 0], 96)), moved[..., 0])
+    return np.asarray(moved, np.float32)
 
 
 def _lab(linear: Floats) -> Floats:

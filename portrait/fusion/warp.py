@@ -134,6 +134,11 @@ def region_mask(mesh: Points, name: str, shape: tuple[int, int], grow: float = 0
     return _outline_mask(tuple(each.tobytes() for each in outlines), (shape[0], shape[1]), round(grow))
 
 
+def forget_outlines() -> None:
+    """Drop the outlines of faces that are kept for further portraits."""
+    _outline_mask.cache_clear()
+
+
 @lru_cache(maxsize=96)
 def _outline_mask(outlines: tuple[bytes, ...], shape: tuple[int, int], grow: int) -> Mask:
     mask = np.zeros(shape, np.uint8)

@@ -20,7 +20,7 @@ def test_presets_are_faster_than_a_plain_call(tmp_path: Path) -> None:
     assert found[drawing.PLAIN]["seconds"] / found["fast"]["seconds"] >= 7
 
 
-@pytest.mark.networks
+@pytest.mark.bench
 def test_everything_that_is_measured_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "ROUNDS", 1)
     monkeypatch.setattr(device, "COMPILE_BACKEND", "eager")

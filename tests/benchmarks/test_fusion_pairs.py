@@ -7,7 +7,8 @@ all drawings is written beside the table: they are to be looked at.
 
 import itertools
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ from pipelines.engines import Engines
 from pipelines.engines.painters.fusion import Fusion
 from portrait.arrays import Image
 from portrait.errors import UserError
-from portrait.fusion.skin_tone import measure_skin
+from portrait.fusion.skin_tone import SAME_TONE, measure_skin, own_tone, plan_change
 from portrait.images.color import from_linear, to_lab
 from portrait.ports import FaceFinder
 from portrait.types import Face, Identity, PortraitRequest, Quality, Reference, Skin, Style, StylePicture
@@ -74,10 +75,28 @@ def fuse(person: tuple[Image, Face], template: tuple[Image, Face], skin: Skin, p
     return painter.paint_first(request, silent, 1)[0].image
 
 
-def tone(image: Image, face: Face) -> np.ndarray | None:
-    """L, a, b of a face's skin."""
-    skin = measure_skin(image, face)
-    return None if skin is None else to_lab(from_linear(skin[None, None]))[0, 0]
+@dataclass(frozen=True)
+class Pair:
+    """A person in a template: both names, the likeness on the template's skin and on their own, and the tone's distance."""
+
+    person: str
+    template: str
+    before: float
+    now: float
+    tone: float | None
+
+    def has(self, kind: str) -> bool:
+        """Whether either wears it, or has such skin; `plain`: neither has anything."""
+        return "," not in self.person + self.template if kind == "plain" else kind in self.person + self.template
+
+
+def tone_distance(person: tuple[Image, Face], template: tuple[Image, Face], drawn: Image) -> float | None:
+    """ΔE (CIE 1976) between the drawn face's skin and the person's in the template's light; None where one is not seen."""
+    wanted, skin = own_tone([person]), measure_skin(drawn, template[1])
+    change = None if wanted is None else plan_change(*template, wanted)
+    if change is None or skin is None:
+        return None
+    return float(np.linalg.norm(to_lab(from_linear(skin[None, None]))[0, 0] - change.wished))
 
 
 def silent(done: int, total: int, doing: str, preview: Image | None = None) -> None:
@@ -88,7 +107,7 @@ def silent(done: int, total: int, doing: str, preview: Image | None = None) -> N
 def test_pairs_of_people_and_templates(engines: Engines) -> None:
     finder, painter = engines.finder(), engines.painter("fusion")
     assert isinstance(painter, Fusion)
-    known, tiles, before, now, refused = looks(finder), [], [], [], []
+    known, tiles, measured, refused = looks(finder), [], list[Pair](), []
     for one, other in pairs():
         if one not in known or other not in known:
             continue
@@ -99,19 +118,32 @@ def test_pairs_of_people_and_templates(engines: Engines) -> None:
             refused.append(f"{one} on {other}: {error.code}")
             continue
         seen = {skin: finder.faces(image) for skin, image in drawn.items()}
-        for skin, distances in (("template", before), ("person", now)):
-            faces = seen[skin]
-            distances.append(float(np.linalg.norm(faces[0].embeddings[finder.space] - wanted)) if faces else 1.0)
+        before, now = (
+            float(np.linalg.norm(seen[skin][0].embeddings[finder.space] - wanted)) if seen[skin] else 1.0
+            for skin in SKINS
+        )
+        measured.append(Pair(one, other, before, now, tone_distance(known[one], known[other], drawn["person"])))
         tiles.append(sheet_row(known[one], known[other], drawn))
     OUT.mkdir(exist_ok=True)
     cv2.imwrite(str(OUT / "fusion_pairs.jpg"), cv2.cvtColor(np.vstack(tiles), cv2.COLOR_RGB2BGR))
+    tones = [each for each in measured if each.tone is not None and each.tone > SAME_TONE]
     lines = [
-        f"{len(now)} pairs; likeness, median: {statistics.median(before):.3f} → {statistics.median(now):.3f}",
+        *(table_row(kind, [each for each in measured if each.has(kind)]) for kind in ("", "plain", *KINDS)),
+        f"tone further than {SAME_TONE}: {[(each.person, each.template, each.tone) for each in tones]}",
         *(f"refused: {each}" for each in refused),
     ]
     (OUT / "fusion_pairs.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))  # noqa: T201 -- figures to read
-    assert len(now) >= 60
+    assert len(measured) >= 60
+    assert statistics.median(each.now for each in measured) < statistics.median(each.before for each in measured)
+
+
+def table_row(kind: str, pairs: Sequence[Pair]) -> str:
+    """Count and medians of likeness, as a row of the table in docs/templates.md."""
+    before, now = (
+        statistics.median(values) for values in zip(*((each.before, each.now) for each in pairs), strict=True)
+    )
+    return f"| {kind or 'all'} | {len(pairs)} | {before:.3f} | {now:.3f} |"
 
 
 def sheet_row(person: tuple[Image, Face], template: tuple[Image, Face], drawn: Mapping[str, Image]) -> Image:

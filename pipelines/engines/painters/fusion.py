@@ -29,6 +29,7 @@ from portrait.fusion.blending import (
     blend_into,
     covered_skin_mask,
     missing_noise,
+    painted_skin,
     relight,
 )
 from portrait.fusion.body_skin import Silhouette
@@ -37,12 +38,13 @@ from portrait.fusion.occluders import (
     face_width,
     lens_mask,
     occlusion_mask,
+    rim_mask,
     skin_color_distance,
     split_glasses,
     strand_mask,
 )
 from portrait.fusion.references import full_mesh, is_usable, rank_references, without_sunglasses
-from portrait.fusion.skin_tone import lead_picture, shift_to_tone
+from portrait.fusion.skin_tone import lead_picture, settle_tone, shift_to_tone
 from portrait.fusion.warp import (
     MIRROR,
     interpolate_points,
@@ -54,7 +56,7 @@ from portrait.fusion.warp import (
     upsample_grid,
     warp_image,
 )
-from portrait.images.color import from_lab, to_lab
+from portrait.images.color import to_lab
 from portrait.images.resize import resize, scale_to_cover
 from portrait.photos.quality import share_outside
 from portrait.ports import Progress
@@ -270,8 +272,9 @@ def _prepare_face(picture: StylePicture, face: Face, number: int) -> _TemplateFa
     small, points = shrink_with_mesh(cut, mesh, min(1.0, WORKING_WIDTH / face_width(mesh)))
     tone = picture.tones.get(number)
     target = analyze_target(small, points, PLAIN if tone is None else OWN_SKIN)
-    if tone is not None and wears_sunglasses(picture.image, face):
-        target = replace(target, occluded=np.maximum(target.occluded, lens_mask(small, points)))
+    if tone is not None:
+        worn = (lens_mask if wears_sunglasses(picture.image, face) else rim_mask)(small, points)
+        target = replace(target, occluded=np.maximum(target.occluded, worn))
     return _TemplateFace(number, left, top, cut.copy(), mesh, face, target, tone)
 
 
@@ -295,13 +298,12 @@ def _swap_face(image: Image, template: _TemplateFace, reference: Reference, vari
         other = relight(target, to_lab(small_mirrored), goal, occluded, variation.contrast, kept)
         drawn = np.asarray(other + (drawn - other) * warped.source_weight[..., None], np.float32)
     bare = covered_skin_mask(target, goal, occluded)
-    drawn = np.asarray(drawn + (target.base - drawn) * bare[..., None], np.float32)
+    drawn = np.asarray(drawn + (painted_skin(target, drawn, goal, bare) - drawn) * bare[..., None], np.float32)
     if template.tone is not None:
         drawn = shift_to_tone(drawn, goal, bare_skin_mask(goal, np.maximum(occluded, kept)), template.tone)
-    face, alpha = blend_into(target, drawn, goal, occluded, kept)
-    if template.tone is not None:  # what the edge took from the template is given back inside
-        bare_skin = bare_skin_mask(goal, np.maximum(np.maximum(occluded, kept), target.occluded))
-        face = from_lab(shift_to_tone(to_lab(face), goal, bare_skin, template.tone, inside=0.12))
+    face, alpha = blend_into(target, drawn, goal, occluded, kept, odd * (1 - kept))
+    if template.tone is not None:
+        face = settle_tone(target.image, face, alpha, target.mesh, template.tone)
     noise = missing_noise(template.image, warped.source, template.mesh)
     _composite(image, template, warped, _BlendedFace(mixed, face, alpha, 1 - bare, noise, variation.seed))
 

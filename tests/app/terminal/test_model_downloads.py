@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -8,6 +9,13 @@ import pytest
 from app.terminal import model_downloads
 from app.terminal.model_downloads import compiling, pull_models
 from pipelines.model_store.store import ModelStore
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where nothing has been compiled yet."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
+    return tmp_path / "numba"
 
 
 @pytest.fixture
@@ -29,6 +37,17 @@ def test_downloads_end_when_matting_is_compiled(started: list[Any]) -> None:
     with compiling():
         assert started[0].poll() is None
     assert started[0].returncode == 0
+
+
+def test_what_is_compiled_is_not_compiled_again(started: list[Any], cache: Path) -> None:
+    model_downloads.mark_compiled()
+    with compiling():
+        pass
+    assert not started
+    marker = cache / "compiled.txt"
+    marker.write_text(marker.read_text().replace("numba ", "numba 0.0."))
+    with compiling():
+        assert started
 
 
 def test_a_failed_download_does_not_wait_for_compiling(started: list[Any]) -> None:

@@ -23,6 +23,20 @@ def test_a_template_with_a_technique_goes_to_the_gpu_and_one_without_does_not(ap
     assert drawn["missing"] == []
 
 
+def test_a_place_and_whose_skin_is_asked_are_in_the_job(api: ApiHarness) -> None:
+    client, person = api.client(), api.prepared_person()
+    template = client.post("/templates", files={"file": ("party.png", picture())}).json()["id"]
+    body = {"people": {"1": person}, "template": template, "places": {"1": {"x": 0.4, "y": 0.3}}, "skin": "template"}
+    answer = client.post("/generations", json=body)
+    assert answer.status_code == 202, answer.text
+    wants = answer.json()["wants"]
+    assert (wants["places"], wants["skin"]) == ({"1": [64.0, 48.0]}, "template")
+    for wrong in ({"places": {"2": {"x": 0.1, "y": 0.1}}}, {"places": {"1": {"x": 40, "y": 30}}}, {"skin": "green"}):
+        assert client.post("/generations", json={**body, **wrong}).status_code == 422
+    style = {"people": {"1": person}, "style": "astronaut", "places": {"1": {"x": 0.4, "y": 0.3}}}
+    assert client.post("/generations", json=style).status_code == 422
+
+
 def test_each_person_is_drawn_with_their_lora_or_an_adapter(api: ApiHarness) -> None:
     register_worker(api, *INTO, "base:sdxl:instantid")
     client, ann, ben = api.client(), api.prepared_person(), api.prepared_person(name="Ben")

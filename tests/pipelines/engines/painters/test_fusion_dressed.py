@@ -7,11 +7,12 @@ import pytest
 from pipelines.engines.painters.fusion import Fusion
 from portrait.arrays import Image
 from portrait.errors import UserError
-from portrait.fusion.occluders import beard_mask, face_width, feature_mask, strand_mask
+from portrait.fusion.body_skin import body_skin_mask
+from portrait.fusion.occluders import along_face, beard_mask, face_width, feature_mask, strand_mask
 from portrait.fusion.skin_tone import measure_skin
 from portrait.fusion.warp import region_mask
 from portrait.images.color import from_linear, to_lab
-from portrait.ports import FaceFinder
+from portrait.ports import FaceFinder, Matter
 from portrait.types import Candidate, Face, Identity, PortraitRequest, Quality, Reference, Style, StylePicture
 from tests import dressed, selfies
 
@@ -26,6 +27,10 @@ def ross(group_faces: list[Face]) -> tuple[Image, Face]:
 
 def found(finder: FaceFinder, image: Image) -> Face:
     return finder.faces(image, embedded=0)[0]
+
+
+def found_fourth(finder: FaceFinder, image: Image) -> Face:
+    return finder.faces(image, embedded=0)[3]
 
 
 def draw(template: tuple[Image, Face], *photos: tuple[Image, Face], skin: str = "person") -> Candidate:
@@ -131,6 +136,32 @@ def test_sunglasses_of_a_template_stay_whole(
     lenses = cv2.erode(glass, np.ones((3, 3), np.uint8)) > 0.9
     gap = np.abs(drawn.image.astype(int) - template)[lenses].max(axis=1)
     assert (gap < 12).mean() > 0.97
+
+
+def test_glasses_of_a_template_stay_whole_across_the_brows(group_faces: list[Face], finder: FaceFinder) -> None:
+    template, frame = selfies.glasses(selfies.group(), group_faces[3])
+    drawn = draw((template, found_fourth(finder, template)), (selfies.group(), group_faces[5]))
+    rims = cv2.erode(frame, np.ones((3, 3), np.uint8)) > 0.9
+    gap = np.abs(drawn.image.astype(int) - template)[rims].max(axis=1)
+    assert (gap < 24).mean() > 0.97
+
+
+def test_hair_of_skins_colour_keeps_its_colour(group_faces: list[Face], matter: Matter) -> None:
+    face = group_faces[0]
+    assert face.mesh is not None
+    dark = dressed.toned(selfies.group(), face, 0.8)
+    mask = body_skin_mask(dark, face, group_faces[1:], matter.silhouette)
+    shape, width = dark.shape[:2], face_width(face.mesh)
+    beside = (along_face(face.mesh, shape) < 0.8) & (region_mask(face.mesh, "oval", shape, 0.13 * width) < 0.5)
+    assert mask[beside].sum() < 0.01 * region_mask(face.mesh, "oval", shape).sum()
+
+
+def test_a_beard_that_stands_out_beside_the_cheeks_is_refused(group_faces: list[Face]) -> None:
+    face = group_faces[5]
+    bearded = dressed.bearded(selfies.group(), face)
+    with pytest.raises(UserError) as caught:
+        draw((bearded, face), (selfies.group(), group_faces[2]))
+    assert caught.value.code == "template_beard"
 
 
 def test_sunglasses_of_a_selfie_are_never_used(

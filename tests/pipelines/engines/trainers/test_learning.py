@@ -64,6 +64,7 @@ def test_prior_preservation_leaves_everybody_else_who_they_are(outcome: Outcome)
     assert outcome.somebody.similarity >= outcome.anybody.similarity + 0.3
 
 
+@pytest.mark.bench  # the other side of the comparison, a training of its own
 def test_without_prior_preservation_everybody_becomes_the_person(studio: Lab, who: Stranger, outcome: Outcome) -> None:
     result, _ = studio.train(who, "without", training.without_prior())
     leaked = studio.measured(who, ANYBODY, result.lora)
