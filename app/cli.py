@@ -26,7 +26,11 @@ from app.commands import (
     styles,
     train,
 )
-from tasks.settings import home
+from app.commands.accounts import owners, privacy
+from app.terminal.errors import cli_output
+from portrait.errors import OperatorError
+from tasks.private_files import FileSettings, installation_paths, prepare_process
+from tasks.settings import home, load_installation
 
 
 def print_version(wanted: bool) -> None:
@@ -44,10 +48,18 @@ app = typer.Typer(
 )
 for command in (
     *(prepare.prepare, make.make, faces.faces, remake.remake, edit.edit, evaluate.evaluate, train.train),
-    *(idphoto.idphoto, serve.serve, serve.api, serve.worker, serve.keeper, doctor.doctor, demo.demo),
+    *(idphoto.idphoto, serve.serve, serve.api, serve.app, serve.worker, serve.keeper, doctor.doctor, demo.demo),
 ):
     app.command()(command)
-for name, group in {"identities": identities, "styles": styles, "models": models, "keys": keys}.items():
+groups = {
+    "identities": identities,
+    "styles": styles,
+    "models": models,
+    "keys": keys,
+    "owners": owners,
+    "privacy": privacy,
+}
+for name, group in groups.items():
     app.add_typer(group.app, name=name)
 
 
@@ -64,4 +76,16 @@ def main() -> None:
     """Entry point of the console script."""
     # Matting compiles itself on its first use: the result is cached in $PORTRAIT_HOME, not in the installed packages.
     os.environ.setdefault("NUMBA_CACHE_DIR", str(home() / "cache" / "numba"))
+    with cli_output(False):
+        _prepare_files()
     app()
+
+
+def _prepare_files() -> None:
+    """Keep what this command writes, and the processes that it starts, from other users of the machine."""
+    try:
+        tasks = load_installation().tasks
+    except OperatorError:
+        prepare_process(FileSettings())  # the command says what is wrong with the settings
+    else:
+        prepare_process(tasks.files, installation_paths(home(), tasks.data))

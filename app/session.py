@@ -4,6 +4,7 @@ A reload or a closed tab ends the session; everything that lasts is stored by th
 """
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -17,8 +18,14 @@ from tasks import schemas
 from tasks.client.client import Client
 
 KEY_COOKIE = "portrait_key"
-"""Holds the key to the task API; scripts of a page cannot read it, and other sites cannot send it along."""
+"""Holds the secret of the visitor's session; no script of a page can read it, and no form of another site carries it."""
+HOST_PREFIX = "__Host-"
+"""Before the name of that cookie over https: browsers take it from this very host alone, and not from its neighbours."""
+MAX_SECRET_LENGTH = 200
+"""Characters; what is longer is cut before it is checked."""
 LANGUAGE_COOKIE = "portrait_language"
+LEAVE_SCRIPT = 'window.location.replace("/sign-in?ended=1")'
+"""Has the browser go to the sign-in; as every script of a page, it runs because its hash is in the security headers."""
 
 
 def api_url() -> str:
@@ -26,13 +33,18 @@ def api_url() -> str:
     return os.environ.get("PORTRAIT_API_URL") or "http://127.0.0.1:8000"
 
 
+def session_secret(cookies: Mapping[str, str]) -> str:
+    """The secret of the session in a request's cookies; empty where there is none."""
+    return (cookies.get(HOST_PREFIX + KEY_COOKIE) or cookies.get(KEY_COOKIE) or "")[:MAX_SECRET_LENGTH]
+
+
 def client() -> Client:
     """The task API as the signed-in user; raises `UserError` (`unauthenticated`) when nobody has signed in."""
     if "client" not in st.session_state:
-        key = st.context.cookies.get(KEY_COOKIE)
-        if not key:
+        secret = session_secret(st.context.cookies)
+        if not secret:
             raise UserError("unauthenticated", "Nobody has signed in.")
-        st.session_state["client"] = Client(api_url(), key)
+        st.session_state["client"] = Client(api_url(), secret)
     return st.session_state["client"]
 
 
@@ -50,6 +62,11 @@ def language() -> str:
     """The code of the visitor's language: the one that was chosen, or else the browser's."""
     chosen = st.session_state.get("language") or st.context.cookies.get(LANGUAGE_COOKIE)
     return chosen if chosen in translation.LANGUAGES else translation.language_from_locale(st.context.locale)
+
+
+def language_script(code: str) -> str:
+    """The script that names the language of the document."""
+    return f'document.documentElement.lang = "{code}"'
 
 
 def translate(key: str, **values: object) -> str:

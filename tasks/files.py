@@ -3,7 +3,7 @@
 DATA/owners/OWNER/people/PERSON/{selfies/ID, sets/SET/, identities/ID/, desks/JOB/} ·
 DATA/owners/OWNER/jobs/JOB/01.jpg … · DATA/previews/JOB.jpg ·
 DATA/styles/{published/STYLE/VERSION/, drafts/STYLE/EDITION/, tests/STYLE/EDITION/}: operators' styles ·
-DATA/staging/JOB.TOKEN/: what a worker writes before its job is finished.
+DATA/staging/JOB.TOKEN/: what a worker writes before its job is finished · DATA/trash/ERASURE/: what is being erased.
 """
 
 import errno
@@ -11,14 +11,16 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.folders import atomic
 from portrait.errors import OperatorError, PortraitError, UserError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,47 +103,45 @@ class Files:
         """
         digest, size = hashlib.sha256(), 0
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            number, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-            staged = Path(name)
-            try:
-                with os.fdopen(number, "wb") as file:
-                    for chunk in chunks:
-                        size += len(chunk)
-                        if size > most:
-                            raise UserError("too_large", f"The file is larger than {most // 1_000_000} MB.")
-                        digest.update(chunk)
-                        file.write(chunk)
-                    file.flush()
-                    os.fsync(file.fileno())
-                staged.replace(path)
-            finally:
-                staged.unlink(missing_ok=True)
+            with atomic.replace_file(path) as staged, staged.open("xb") as file:
+                for chunk in chunks:
+                    size += len(chunk)
+                    if size > most:
+                        raise UserError("too_large", f"The file is larger than {most // 1_000_000} MB.")
+                    digest.update(chunk)
+                    file.write(chunk)
         except OSError as error:
             raise disk_error(error) from error
         return SavedFile(path, size, digest.hexdigest())
 
-    def erase_file(self, path: Path) -> list[str]:
-        """Erase one file; returns the erased paths, relative to `root`."""
-        if not path.exists():
-            return []
-        path.unlink()
-        return [str(path.relative_to(self.root))]
+    def discard(self, path: Path, erasure: str) -> None:
+        """Move a file or folder to an erasure's trash, in one step, so that nobody reads half of a person; raises `OSError`."""
+        place = self._trash(erasure) / os.urandom(8).hex()
+        while path.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # whoever does the same was faster, or has just emptied the trash
+                path.rename(place)
+                atomic.sync_folder(path.parent)
 
-    def erase_person(self, owner: str, person: str, jobs: Iterable[str] = ()) -> list[str]:
-        """Erase a person's files and the portraits of these jobs; returns the erased paths."""
-        erased = self._erase(self._person(owner, person))
-        for job in jobs:
-            erased += self.erase_job(owner, job)
-        return erased
+    def empty_trash(self, erasure: str) -> None:
+        """Erase what was moved to an erasure's trash; raises `OSError`."""
+        folder = self._trash(erasure)
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            if folder.exists():
+                shutil.rmtree(folder)  # raises what was in the way
+            atomic.sync_folder(folder.parent)
 
-    def erase_training_set(self, owner: str, person: str, training_set: str) -> list[str]:
-        """Erase one training set; returns the erased paths."""
-        return self._erase(self.training_set(owner, person, training_set))
+    def person(self, owner: str, person: str) -> Path:
+        """The folder of a person."""
+        return self._person(owner, person)
 
     def erase_job(self, owner: str, job: str) -> list[str]:
         """Erase a job's portraits and preview; returns the erased paths."""
-        return self._erase(self.portraits(owner, job)) + self.erase_file(self.preview(job))
+        preview = self.preview(job)
+        there = [str(preview.relative_to(self.root))] if preview.exists() else []
+        preview.unlink(missing_ok=True)
+        return self._erase(self.portraits(owner, job)) + there
 
     def erase_draft(self, style: str, edition: str) -> list[str]:
         """Erase an edition of a draft; returns the erased paths."""
@@ -150,10 +150,6 @@ class Files:
     def erase_tests(self, style: str) -> list[str]:
         """Erase the test drawings of a draft; returns the erased paths."""
         return self._erase(self.styles / "tests" / _checked_id(style))
-
-    def erase_owner(self, owner: str) -> list[str]:
-        """Erase everything of an owner; returns the erased paths."""
-        return self._erase(self._owner(owner))
 
     def staging_folders(self) -> list[tuple[str, str, Path]]:
         """List the staging folders: job, token, folder."""
@@ -172,6 +168,35 @@ class Files:
     def previews(self) -> list[tuple[str, Path]]:
         """List the previews: job, file."""
         return [(path.stem, path) for path in sorted((self.root / "previews").glob("*.jpg"))]
+
+    def owned(self) -> Iterator[tuple[str, str, Path]]:
+        """List what people and owners have: kind, id and path; the kind is the folder that it lies in."""
+        of_person = [f"people/*/{each}/*" for each in ("selfies", "sets", "identities")]
+        for pattern in ("people/*", *of_person, "jobs/*", "templates/*"):
+            for path in sorted((self.root / "owners").glob(f"*/{pattern}")):
+                if not path.name.startswith("."):
+                    yield path.parent.name, path.name, path
+
+    def unfinished(self) -> Iterator[Path]:
+        """List what was begun to be written and is not in place yet: uploads, and files and folders under temporary names."""
+        yield from sorted(self.incoming.glob("*"))
+        yield from sorted((self.root / "previews").glob(".*"))
+        yield from sorted((self.root / "owners").rglob(".*"))
+
+    def erase_empty_folders(self, owner: str) -> None:
+        """Remove the owner's folders, in which nothing lies any more; those in which something lies stay."""
+        try:
+            folder = self._owner(owner)
+        except UserError:
+            return  # a name from before such names were refused: it has no folder
+        for place in sorted((each for each in folder.rglob("*") if each.is_dir()), reverse=True):
+            with suppress(OSError):
+                place.rmdir()
+        with suppress(OSError):
+            folder.rmdir()
+
+    def _trash(self, erasure: str) -> Path:
+        return self.root / "trash" / _checked_id(erasure)
 
     def _owner(self, owner: str) -> Path:
         return self.root / "owners" / _checked_id(owner)
@@ -199,15 +224,19 @@ def publish(staged: Path, place: Path) -> None:
         if not staged.exists() and place.exists():
             return
         place.parent.mkdir(parents=True, exist_ok=True)
-        if place.exists():
-            shutil.rmtree(place)
-        staged.rename(place)
+        atomic.move_folder(staged, place)
     except OSError as error:
         raise disk_error(error) from error
 
 
 def disk_error(error: OSError) -> PortraitError:
-    """Convert an `OSError` into `disk_full` or `cannot_write`, without a path."""
+    """Convert an `OSError` into `disk_full`, `no_permission` or `cannot_write`, without a path."""
+    if error.errno in _REFUSED:
+        sentence = (
+            "The data folder belongs to another user: it may not be read or written. Run all services as one user, or name a "
+            "group that they share: tasks.files.group."
+        )
+        return OperatorError("no_permission", sentence)
     if error.errno in _FULL:
         return OperatorError("disk_full", f"The disk is full ({error.strerror}). Free some space and try again.")
     return OperatorError("cannot_write", f"The data folder cannot be written: {error.strerror}.")

@@ -6,6 +6,7 @@ nothing about the job. Times are seconds since 1970, UTC. A transition raises `U
 state does not allow it.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
@@ -38,6 +39,25 @@ class Limits:
 
     losses: int = 10
     failures: int = 3
+
+
+_WORDS = {"words", "traits", "prompt", "negative"}
+"""Names of parameters in which people write freely."""
+
+
+def without_words(params: Mapping[str, Any]) -> dict[str, Any]:
+    """A job's parameters with anything that a person wrote left empty: ids, names of engines and styles, numbers stay."""
+    return {name: _without_words(value, name in _WORDS) for name, value in params.items()}
+
+
+def _without_words(value: Any, written: bool) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_words(each, written or name in _WORDS) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_words(each, written) for each in value]
+    if isinstance(value, str) and (written or not re.fullmatch(r"[a-z0-9_.:#-]{0,120}", value)):
+        return ""
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +158,12 @@ def fail(job: Job, now: float, fault: Fault) -> Job:
     """End a job that cannot succeed as it was ordered or not on this installation, without another try."""
     _require_state(job, LEASED, "failed")
     return _end(replace(job, fault=fault), "cancelled" if job.state == "cancelling" else "failed", now)
+
+
+def refuse(job: Job, now: float, fault: Fault) -> Job:
+    """End a job that may not be done, before anything of it was."""
+    _require_state(job, {"queued", "running"}, "refused")
+    return _end(replace(job, fault=fault, started=None, worker=None), "cancelled", now)
 
 
 def retry_or_fail(job: Job, now: float, fault: Fault, limits: Limits) -> Job:

@@ -5,11 +5,12 @@ environment variable overrides one setting: `PORTRAIT_PREPARE__MOST=12` is `most
 The section `[tasks]` is about jobs; all others are about flows and engines and stand in `pipelines.settings`.
 """
 
+import ipaddress
 import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from pipelines.settings import Settings
 from portrait.errors import OperatorError
+from tasks.private_files import FileSettings
 
 # Variables that name places and secrets, not settings of the tree.
 _NOT_SETTINGS = {"PORTRAIT_HOME", "PORTRAIT_SETTINGS", "PORTRAIT_HUB_TOKEN", "PORTRAIT_API_URL"}
@@ -38,6 +40,54 @@ class QuotaSettings:
     """Uploaded pictures that people can be put into."""
     upload_megabytes: int = 500
     """Size of one request with photos."""
+    upload_megabytes_a_day: int = 4_000
+    """Size of all requests with photos, pictures and styles, whether they were kept or not."""
+    upload_megapixels_a_day: int = 8_000
+    """Of the photos and pictures that were kept."""
+    stored_megabytes: int = 20_000
+    """Photos, pictures and portraits that are kept."""
+    order_megapixels: int = 256
+    """Of all portraits of one order."""
+    portrait_megapixels_a_day: int = 3_000
+    """Of portraits ordered, as `portraits_a_day`."""
+    trainings_a_day: int = 20
+    """Of a base model; those that failed or were cancelled do not count."""
+    training_steps_a_day: int = 20_000
+    worker_hours_a_day: float = 12
+    """Time that workers spend on the owner's jobs, however these end."""
+    webhooks: int = 10
+    webhook_calls_a_day: int = 50
+    """Test calls, and calls that are asked for again."""
+    keys: int = 50
+    """Keys that are valid at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """Limits on requests. Each API process counts for itself."""
+
+    requests_a_minute: int = 6_000
+    """Of one key."""
+    strangers_a_minute: int = 600
+    """Of one address, without a valid key."""
+    strangers: int = 50
+    """Requests at once of one address, without a key that was seen to be valid."""
+    requests: int = 400
+    """Requests at once, streams among them."""
+    connections: int = 1_000
+    """Connections at once."""
+    uploads: int = 4
+    """Uploads at once of one key …"""
+    uploads_in_all: int = 16
+    """… and of all."""
+    streams: int = 20
+    """Streams of events at once of one key …"""
+    streams_in_all: int = 200
+    """… and of all."""
+    body_seconds: float = 30
+    """Between two pieces of a body."""
+    upload_seconds: float = 900
+    """Until the body of an upload is complete; a minute for other bodies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +108,101 @@ class LeaseSettings:
 class WebhookSettings:
     """Webhooks to addresses that owners named."""
 
+    networks: tuple[str, ...] = ()
+    """Networks that are not public and may be called, also by plain http: `["10.1.2.0/24"]`, receivers of the operator's."""
     private: bool = False
-    """Whether private addresses and plain http are allowed: for receivers on the operator's own network."""
+    """Whether every private address and plain http are allowed; `networks` allows less."""
+
+    def __post_init__(self) -> None:
+        """Check the networks; raises `ValueError`."""
+        for network in self.networks:
+            ipaddress.ip_network(network)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """How long somebody stays signed in."""
+
+    idle_days: float = 7
+    """A session that is not used for so long ends."""
+    days: float = 30
+    """Every session ends so long after the sign-in."""
+
+
+@dataclass(frozen=True, slots=True)
+class OidcSettings:
+    """Sign-in with an OpenID provider; off without `issuer`."""
+
+    issuer: str = ""
+    """Such as `https://login.example.org`, where `/.well-known/openid-configuration` answers; https, or this machine."""
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+    """From `PORTRAIT_TASKS__OIDC__CLIENT_SECRET` alone; empty for a client without one."""
+    name: str = ""
+    """What people call the provider; stands on the button."""
+    scope: str = "openid"
+    """What is asked of the provider: add what brings the claims below."""
+    owner_claim: str = ""
+    """The claim whose value names the owner. It must never change hands. Empty: a name made of issuer and `sub`."""
+    group_claim: str = "groups"
+    """The claim that the three lists below are compared with."""
+    people: tuple[str, ...] = ()
+    """Who may sign in; empty: everybody whom the provider lets in."""
+    operators: tuple[str, ...] = ()
+    admins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AppSettings:
+    """The web server of the app's pages."""
+
+    url: str = ""
+    """The address under which people open the app, such as `https://portraits.example.org`. With https, cookies are sent
+    over it alone. Empty: the address that it listens on."""
+    proxies: str = "127.0.0.1"
+    """Addresses or networks, separated by commas, of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+    visitor_upload_megabytes: int = 500
+    """Size of the uploads of one visitor that the app holds in memory before they are sent to the task API."""
+    upload_megabytes: int = 2000
+    """The same of all visitors together."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionSettings:
+    """Days for which each kind of thing is kept after its last use: looking at it, taking it home, marking or drawing it."""
+
+    people_days: float | None = None
+    """A person with photos, everything learned from them, and portraits; default `retention_days`."""
+    portraits_days: float | None = None
+    """Portraits that are no favourites; default as long as their person."""
+    templates_days: float | None = None
+    """Uploaded pictures; default `retention_days`."""
+    jobs_days: float | None = None
+    """Jobs that ended and left no portraits; default `retention_days`."""
+    warning_days: float = 7
+    """People with favourites, and pictures that were drawn in, are erased so long after their owner was warned, not before."""
+    unseen_days: float = 365
+    """… and so long after the last use where nobody came to be warned."""
+    audit_days: float = 400
+    """Entries of the audit log, after they were made."""
+    proofs_days: float = 1095
+    """What is kept of a consent, without a name, after its person was erased."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentSettings:
+    """What people agree to, and what must be said with it."""
+
+    texts: Path | None = None
+    """A TOML file with further versions of the text of consent; see docs/privacy/consent.md."""
+    statements: bool = False
+    """Whether the API refuses consents that do not say for whom and of what age, and pictures without the statement about the
+    people on them. The app always asks."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSettings:
-    """Settings of jobs: ledger, broker, data folder, retention, lease and quotas."""
+    """Settings of jobs: ledger, broker, data folder, retention, lease, quotas and limits."""
 
     database: str = field(default="", repr=False)
     """SQLAlchemy URL; default: SQLite in `$PORTRAIT_HOME`. A password belongs in `PORTRAIT_TASKS__DATABASE`."""
@@ -77,12 +215,30 @@ class TaskSettings:
     keeper: float = 5
     """Seconds between two passes of the keeper."""
     retention_days: float = 30
-    """A person's selfies, sets and portraits are erased so long after their last use, uploaded pictures after the upload."""
+    """Everything is erased so long after its last use; `retention` says otherwise for some kinds."""
     cpu_for_gpu_queues: bool = False
     """Whether a worker on a machine without a GPU may serve the queues `gpu.…`: everything there takes far longer."""
     lease: LeaseSettings = field(default_factory=LeaseSettings)
     quotas: QuotaSettings = field(default_factory=QuotaSettings)
+    sessions: SessionSettings = field(default_factory=SessionSettings)
+    oidc: OidcSettings = field(default_factory=OidcSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
+    consent: ConsentSettings = field(default_factory=ConsentSettings)
+    app: AppSettings = field(default_factory=AppSettings)
+    files: FileSettings = field(default_factory=FileSettings)
+
+    @property
+    def retention_by_kind(self) -> RetentionSettings:
+        """The days of each kind with their defaults filled in; those of portraits may still be None."""
+        given, days = self.retention, self.retention_days
+        return replace(
+            given,
+            people_days=days if given.people_days is None else given.people_days,
+            templates_days=days if given.templates_days is None else given.templates_days,
+            jobs_days=days if given.jobs_days is None else given.jobs_days,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +287,11 @@ def _refuse_secrets(tree: Mapping[str, Any]) -> None:
         raise OperatorError(
             "bad_settings",
             "A secret does not belong in a file: remove models.hub_token and set PORTRAIT_HUB_TOKEN.",
+        )
+    if isinstance(tasks, dict) and isinstance(oidc := tasks.get("oidc"), dict) and "client_secret" in oidc:
+        raise OperatorError(
+            "bad_settings",
+            "A secret does not belong in a file: remove tasks.oidc.client_secret and set PORTRAIT_TASKS__OIDC__CLIENT_SECRET.",
         )
     for name in ("database", "broker"):
         if isinstance(tasks, dict) and re.search(r"://[^/@]*:[^/@]+@", str(tasks.get(name, ""))):

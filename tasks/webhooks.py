@@ -3,11 +3,12 @@
 A delivery is written into the ledger with the end of its job; here it is sent. A sender claims it for a while, as a worker does
 with a job: when the sender dies, the next one sends it under the same id, by which the receiver recognises it.
 
-Addresses must be public, see `tasks.addresses`. Redirects are not followed and proxies not used, because either could lead
-elsewhere.
+Addresses must be public or allowed, see `tasks.addresses`. Redirects are not followed and proxies not used, because either
+could lead elsewhere.
 """
 
 import base64
+import ipaddress
 import json
 import logging
 import secrets
@@ -26,10 +27,12 @@ import httpx
 from standardwebhooks import Webhook
 
 from portrait.errors import UserError
-from tasks.addresses import PublicBackend, Resolver, is_public, not_public_error, parse_literal, resolve
+from tasks.addresses import CheckedBackend, Reach, Resolver, not_public_error, parse_literal, resolve
 from tasks.ledger.rows import DeliveryRow, WebhookRow
 from tasks.ledger.webhooks import WebhookRepository
 
+TEST = "webhook.test"
+"""The event of a call that somebody asks for to see whether it arrives; it is not tried again."""
 QUEUE = "io"
 """The queue whose workers send webhooks."""
 SCHEDULE = tuple(float(each) for each in (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400))
@@ -58,18 +61,17 @@ def new_secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def check_url(url: str, private: bool) -> None:
+def check_url(url: str, reach: Reach) -> None:
     """Check that a URL may be a webhook's; raises `UserError` (`bad_url`).
 
     Names are not resolved here: their addresses are checked at each request.
     """
-    schemes = {"http", "https"} if private else {"https"}
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, UnicodeError) as error:
         raise UserError("bad_url", "This is not the address of a web page.") from error
-    if parsed.scheme not in schemes or not parsed.host:
-        sentence = f"A webhook's address begins with {' or '.join(sorted(schemes))}:// and names a host."
+    if parsed.scheme not in reach.schemes or not parsed.host:
+        sentence = f"A webhook's address begins with {' or '.join(sorted(reach.schemes))}:// and names a host."
         raise UserError("bad_url", sentence)
     if parsed.userinfo or len(url) > URL_LENGTH or (parsed.port or 443) > 65535:
         sentence = f"A webhook's address has no password, a port up to 65535 and at most {URL_LENGTH} characters."
@@ -77,7 +79,9 @@ def check_url(url: str, private: bool) -> None:
     host = parsed.host.rstrip(".").lower()
     address = parse_literal(host)
     local = host == "localhost" or host.endswith(".localhost")
-    if not private and (local or (address is not None and not is_public(address))):
+    if address is None and local:
+        address = ipaddress.IPv4Address("127.0.0.1")
+    if address is not None and not reach.allows(address, parsed.scheme == "http"):
         raise not_public_error()
 
 
@@ -95,7 +99,7 @@ class WebhookSender:
     """Sends the due deliveries of one installation."""
 
     webhooks: WebhookRepository
-    private: bool = False
+    reach: Reach = field(default_factory=Reach)
     hold: float = 60.0
     """Seconds for which a delivery is claimed; one without a result by then is sent again."""
     now: Callable[[], float] = time.time
@@ -150,9 +154,17 @@ class WebhookSender:
         if delivery.attempts > len(SCHEDULE) + 1:
             return DeliveryResult(None, "Every process that sent this ended before there was a response.")
         until = time.monotonic() + min(TIMEOUT, self.hold / 2)
+        backend = CheckedBackend(self.reach, self.resolve, until, hook.url.lower().startswith("http:"))
+        result = self._attempt(delivery, hook, backend)
+        if backend.all_public:
+            return result
+        # Or a webhook would be a way to read what answers inside of the operator's network, and where.
+        return DeliveryResult(result.status, "" if result.status else "The call failed.")
+
+    def _attempt(self, delivery: DeliveryRow, hook: WebhookRow, backend: CheckedBackend) -> DeliveryResult:
         try:
-            check_url(hook.url, self.private)
-            return self._post(hook.url, *sign(delivery, hook.secret, self.now()), until)
+            check_url(hook.url, self.reach)
+            return self._post(hook.url, *sign(delivery, hook.secret, self.now()), backend)
         except UserError as error:
             return DeliveryResult(None, error.message)
         except httpcore.TimeoutException:
@@ -160,12 +172,11 @@ class WebhookSender:
         except _FAILED as error:
             return DeliveryResult(None, _printable(f"The call failed: {str(error) or type(error).__name__}"))
 
-    def _post(self, url: str, headers: dict[str, str], body: bytes, until: float) -> DeliveryResult:
+    def _post(self, url: str, headers: dict[str, str], body: bytes, backend: CheckedBackend) -> DeliveryResult:
         parsed = httpx.URL(url)
         place = httpcore.URL(
             scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path or b"/"
         )
-        backend = PublicBackend(self.private, self.resolve, until)
         with (
             httpcore.ConnectionPool(ssl_context=self.context, network_backend=backend) as pool,
             pool.stream(
@@ -181,7 +192,8 @@ class WebhookSender:
     def _record(self, delivery: DeliveryRow, hook: WebhookRow, result: DeliveryResult) -> None:
         now = self.now()
         again = None
-        if hook.disabled is None and result.status != 410 and delivery.attempts <= len(SCHEDULE):
+        last = result.status == 410 or delivery.event == TEST or delivery.attempts > len(SCHEDULE)
+        if hook.disabled is None and not last:
             again = now + SCHEDULE[delivery.attempts - 1] * (1 + SystemRandom().uniform(0, JITTER))
         # Without the URL: it may hold a key of the receiver's.
         outcome = result.status or "no answer"

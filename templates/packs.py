@@ -8,16 +8,17 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import stat
 import tempfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import IO, Annotated, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -59,28 +60,52 @@ def export_pack(entries: Sequence[Entry], path: Path) -> Path:
 
     Raises `UserError` (`bad_pack`) for a style that holds what no pack may, `OperatorError` (`cannot_write`).
     """
-    contents: dict[str, bytes] = {}
+    files: dict[str, Path] = {}
     for entry in sorted(entries, key=lambda one: one.style.id):
         entry.picture()  # a style whose picture is gone must not travel
         for file in sorted(each for each in entry.folder.iterdir() if each.is_file() and not each.name.startswith(".")):
-            contents[f"{entry.style.id}/{file.name}"] = file.read_bytes()
-    for name, content in contents.items():
-        _check_name(name)
-        _check_content(name, content[:16])
-    files = {name: {"sha256": hashlib.sha256(each).hexdigest(), "bytes": len(each)} for name, each in contents.items()}
-    manifest = json.dumps({"format": "portrait-styles", "schema": 1, "files": files}, indent=1).encode()
-    staged = path.with_name(f".{path.name}.part")
+            files[f"{entry.style.id}/{file.name}"] = file
+    staged = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(staged, "w", zipfile.ZIP_DEFLATED) as pack:
-            for name, content in {MANIFEST: manifest, **contents}.items():
-                pack.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
-        os.replace(staged, path)  # noqa: PTH105 -- says plainly that it is atomic
+        with staged.open("xb") as out:
+            _write_pack(out, files)
+            out.flush()
+            os.fsync(out.fileno())
+        staged.replace(path)
     except OSError as error:
+        raise OperatorError("cannot_write", f"{path} cannot be written: {error.strerror}.") from error
+    finally:
         with suppress(OSError):
             staged.unlink(missing_ok=True)
-        raise OperatorError("cannot_write", f"{path} cannot be written: {error.strerror}.") from error
     return path
+
+
+def _write_pack(out: IO[bytes], files: Mapping[str, Path]) -> None:
+    """Write the manifest and the files, by their name in the pack, into a zip; no file is held in memory."""
+    listed: dict[str, dict[str, str | int]] = {}
+    for name, file in files.items():
+        _check_name(name)
+        with file.open("rb") as content:
+            _check_content(name, content.read(16))
+            content.seek(0)
+            listed[name] = {"sha256": hashlib.file_digest(content, "sha256").hexdigest(), "bytes": file.stat().st_size}
+    if len(files) >= MAX_FILES or sum(file.stat().st_size for file in files.values()) > MAX_UNPACKED_BYTES:
+        sentence = f"A pack holds {MAX_FILES} files and {MAX_UNPACKED_BYTES / 1e6:.0f} MB at most. Export fewer styles at once."
+        raise UserError("bad_pack", sentence)
+    manifest = json.dumps({"format": "portrait-styles", "schema": 1, "files": listed}, indent=1).encode()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as pack:
+        pack.writestr(_zip_entry(MANIFEST), manifest)
+        for name, file in files.items():
+            with file.open("rb") as content, pack.open(_zip_entry(name), "w") as member:
+                shutil.copyfileobj(content, member, CHUNK)
+
+
+def _zip_entry(name: str) -> zipfile.ZipInfo:
+    """An entry of a pack without a date, so that the same styles give the same bytes."""
+    entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    return entry
 
 
 def import_pack(path: Path, folder: Path) -> list[Entry]:

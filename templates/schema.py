@@ -66,6 +66,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from portrait.errors import OperatorError, UserError
 from portrait.generation.passes import Passes
 from portrait.types import Composition
+from templates.package_pictures import SHA256
 
 SCHEMA = 1
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=60)]
@@ -79,7 +80,7 @@ class _Strict(BaseModel):
 
 
 class PictureFile(_Strict):
-    """Location of a template's picture: a file beside the style.toml, or in an installed package."""
+    """Location of a template's picture: a file beside the style.toml, or one of those that built-in styles have in packages."""
 
     file: str = ""
     package: str = ""
@@ -94,6 +95,8 @@ class PictureFile(_Strict):
         inside = PurePosixPath(self.file or self.path)
         if inside.is_absolute() or ".." in inside.parts:
             raise ValueError("the path must stay inside its folder")
+        if self.package and (self.package, self.path) not in SHA256:
+            raise ValueError("only built-in styles name pictures of installed packages: give a file")
         return self
 
 
@@ -229,6 +232,22 @@ def parse_style(content: Mapping[str, Any]) -> StyleFile:
         raise UserError("bad_style", f"The style does not hold: {lines}.", {"fields": fields}) from error
     except (ValueError, TypeError, RecursionError) as error:
         raise UserError("bad_style", "The style holds what cannot be written into a style.toml.") from error
+
+
+def parse_stored(content: Mapping[str, Any], id: str) -> StyleFile:
+    """Validate the content of a stored style; raises `OperatorError` (`bad_style`) where it does not hold any more.
+
+    An earlier version may have taken what this one refuses: one such style must not keep the others from being listed.
+    """
+    try:
+        return StyleFile.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part)[:60] for part in each['loc'])}: {each['msg'].removeprefix('Value error, ')}"
+            for each in error.errors()[:5]
+        )
+        sentence = f"The style {id} does not hold any more: {faults}. Write its draft anew, or delete it."
+        raise OperatorError("bad_style", sentence) from error
 
 
 def write_style(style: StyleFile, path: Path) -> None:

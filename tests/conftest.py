@@ -63,6 +63,9 @@ NETWORKS = (
             "generation_options",
             "pagination",
             "quotas",
+            "audit",
+            "oidc",
+            "sessions",
         )
     ),
 )

@@ -1,5 +1,6 @@
 """`portrait keys`: adds, lists and revokes API keys, and makes sign-in codes."""
 
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,24 +22,37 @@ Role = Annotated[str, typer.Option(help="person, operator or admin.")]
 
 
 @app.command()
-def add(owner: Owner, role: Role = "person", name: Name = "key", as_json: Json = False) -> None:
+def add(
+    owner: Owner,
+    role: Role = "person",
+    name: Name = "key",
+    days: Annotated[float | None, typer.Option(min=0, help="When it ends; default: when it is revoked.")] = None,
+    as_json: Json = False,
+) -> None:
     """Make a key; its secret is shown this once."""
     with cli_output(as_json) as output:
         from tasks import auth
 
-        made = auth.create_key(_open_ledger(), owner, name, _check_role(role), time.time())
+        now = time.time()
+        expires = None if days is None else now + days * 86_400
+        made = auth.create_key(_open_ledger(), owner, name, _check_role(role), now, expires)
         document = {"id": made.row.id, "owner": owner, "role": role, "secret": made.secret}
         output(document, lambda: typer.echo(f"{made.secret}\nKeep it: it cannot be shown again. Revoke: {made.row.id}"))
 
 
 @app.command()
 def link(owner: Owner, role: Role = "person", as_json: Json = False) -> None:
-    """Make a one-time code that signs somebody in within a quarter of an hour."""
+    """Make a link that signs somebody in once, within a quarter of an hour."""
     with cli_output(as_json) as output:
+        from app.terminal.sign_in_links import recall, sign_in_link
         from tasks import auth
+        from tasks.settings import home, load_installation
 
         code = auth.create_code(_open_ledger(), owner, _check_role(role), time.time())
-        output({"code": code}, lambda: typer.echo(code))
+        url, listening = load_installation().tasks.app.url, recall(home())
+        links = [sign_in_link(each, code) for each in ([url] if url else listening.network or [listening.local])]
+        own = not url and not listening.network
+        output({"code": code, "links": links}, lambda: _print_links(links, own))
 
 
 @app.command("list")
@@ -58,7 +72,9 @@ def revoke(
 ) -> None:
     """Make a key open nothing any more."""
     with cli_output(as_json) as output:
-        _open_ledger().api_keys.revoke(id, time.time())
+        from tasks import auth
+
+        auth.revoke_key(_open_ledger(), id, None, time.time())
         output({"revoked": id}, lambda: typer.echo(f"{id} opens nothing any more."))
 
 
@@ -77,6 +93,18 @@ def _check_role(name: str) -> "rows.Role":
         if role == name:
             return role
     raise UserError("bad_role", f"A role is one of {', '.join(ROLES)}.")
+
+
+def _print_links(links: list[str], own: bool) -> None:
+    """Print links, the first also as a QR code where somebody sees it; `own` are links that this machine alone can open."""
+    from app.terminal.sign_in_links import qr_code
+
+    typer.echo("\n".join(links))
+    if own:
+        hint = "Only this machine can open it: `portrait serve --host 0.0.0.0` opens it to others, and tasks.app.url names it."
+        typer.echo(hint, err=True)
+    elif sys.stdout.isatty():
+        typer.echo(qr_code(links[0]))
 
 
 def _state(row: "rows.ApiKeyRow", now: float) -> str:

@@ -1,5 +1,6 @@
-"""`portrait serve` runs an installation on one machine; `portrait api`, `worker` and `keeper` are its processes on many."""
+"""`portrait serve` runs an installation on one machine; `portrait api`, `app`, `worker`, `keeper` are its processes on many."""
 
+import os
 import signal
 import socket
 import sys
@@ -14,10 +15,16 @@ from app.terminal.errors import cli_output
 
 if TYPE_CHECKING:
     from app.server.supervisor import Service
+    from app.terminal.sign_in_links import Listening
+    from tasks.ledger.ledger import Ledger
     from tasks.settings import Installation
 
 OWNER = "me"
 """Whom a machine of one's own belongs to."""
+UNENCRYPTED = (
+    "Others in the network can read along: nothing is encrypted. The cameras of phones open on https pages alone.",
+    "A proxy with a certificate mends both: docs/serving.md.",
+)
 Host = Annotated[str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine alone.")]
 
 
@@ -31,8 +38,8 @@ def serve(
     """Run API, app, workers and keeper; print where to open it. Ctrl-C stops."""
     with cli_output(False):
         packages.require("app", "`portrait serve`")
-        from app.server.supervisor import Service, Supervisor, connect_host
-        from tasks import auth
+        from app.server.supervisor import Service, Supervisor
+        from app.terminal import sign_in_links
         from tasks.ledger.ledger import open_ledger
         from tasks.queue import device
         from tasks.settings import home, load_installation
@@ -46,17 +53,45 @@ def serve(
         services = _services(host, port, api_port, workers)
         if device.detect_device() != device.CPU or installation.tasks.cpu_for_gpu_queues:
             services.append(Service("gpu-worker", _command("worker", "--queues", "gpu.train,gpu.generate")))
+        listening = sign_in_links.Listening(host, port)
         typer.echo("Starting …")
 
         def ready() -> None:
-            code = auth.create_code(ledger, OWNER, "admin", time.time())
-            address = f"http://{connect_host(host)}"
-            typer.echo(_welcome(f"{address}:{port}/sign-in?code={code}", f"{address}:{api_port}/v1", code))
+            sign_in_links.remember(home(), listening)
+            api = f"http://{sign_in_links.connect_host(host)}:{api_port}/v1"
+            typer.echo(_welcome(ledger, listening, installation.tasks.app.url, api))
             typer.echo(f"Logs are in {home() / 'logs'}. Ctrl-C stops; running jobs go back to the queue.")
 
-        Supervisor(services, home() / "logs", lambda text: typer.echo(text, err=True)).run(ready)
+        try:
+            Supervisor(services, home() / "logs", lambda text: typer.echo(text, err=True)).run(ready)
+        finally:
+            sign_in_links.forget(home())
         ledger.close()
         typer.echo("Stopped.")
+
+
+def app(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
+    api_url: Annotated[str, typer.Option(help="Address of the task API.", envvar="PORTRAIT_API_URL")] = "",
+) -> None:
+    """Serve the app's pages."""
+    with cli_output(False):
+        packages.require("app", "`portrait app`")
+        from tasks import logs
+        from tasks.settings import load_installation
+
+        settings = load_installation().tasks.app
+        logs.configure("app")
+        if api_url:
+            os.environ["PORTRAIT_API_URL"] = api_url  # Streamlit's scripts read it
+        from app.server import web
+        from app.server.uploads import UploadLimits
+        from tasks.api.connections import TimedH11Protocol
+
+        uploads = UploadLimits(settings.visitor_upload_megabytes * 1_000_000, settings.upload_megabytes * 1_000_000)
+        code = web.serve(host, port, web.WebOptions(settings.url, settings.proxies, uploads, TimedH11Protocol))
+    raise SystemExit(code)
 
 
 def api(
@@ -122,18 +157,37 @@ def keeper() -> None:
         Keeper(open_ledger(tasks.database), Files(tasks.data), broker.create_app(tasks), tasks).run(stop)
 
 
-def _welcome(link: str, api: str, code: str) -> str:
-    return (
-        f"\nPortrait is running.\n\n"
-        f"  Open      {link}\n"
-        f"            (signs you in once, within a quarter of an hour; another: portrait keys link {OWNER} --role admin)\n"
-        f"  Task API  {api}   document: {api}/openapi.json\n"
-        f'            key: curl -X POST {api}/sign-in --json \'{{"code": "{code}"}}\', or portrait keys add {OWNER}\n'
-    )
+def _welcome(ledger: "Ledger", listening: "Listening", url: str, api: str) -> str:
+    """What `serve` says once everything runs: links that sign in, each with a code of its own, and the API's address."""
+    from app.terminal.sign_in_links import qr_code, sign_in_link
+    from tasks import auth
+
+    code = auth.create_code(ledger, OWNER, "admin", time.time())
+    lines = [
+        "",
+        "Portrait is running.",
+        "",
+        f"  Open      {sign_in_link(url or listening.local, code)}",
+        f"            (signs you in once, within a quarter of an hour; another: portrait keys link {OWNER} --role admin)",
+    ]
+    elsewhere = [url] if url else listening.network
+    if elsewhere:
+        phone = auth.create_code(ledger, OWNER, "person", time.time())
+        lines += [f"  Phone     {sign_in_link(address, phone)}" for address in elsewhere]
+        if not url:
+            lines += [f"            {line}" for line in UNENCRYPTED]
+        if sys.stdout.isatty():
+            lines += ["", qr_code(sign_in_link(elsewhere[0], phone))]
+    lines += [
+        f"  Task API  {api}   document: {api}/openapi.json",
+        f'            key: curl -X POST {api}/sign-in --json \'{{"code": "{code}"}}\', or portrait keys add {OWNER}',
+    ]
+    return "\n".join([*lines, ""])
 
 
 def _services(host: str, port: int, api_port: int, workers: int) -> "list[Service]":
-    from app.server.supervisor import Service, connect_host
+    from app.server.supervisor import Service
+    from app.terminal.sign_in_links import connect_host
 
     address = f"http://{connect_host(host)}"
     api = f"{address}:{api_port}"
@@ -144,9 +198,8 @@ def _services(host: str, port: int, api_port: int, workers: int) -> "list[Servic
         Service("keeper", _command("keeper")),
         Service(
             "app",
-            [sys.executable, "-m", "app.server.web", "--host", host, "--port", str(port)],
+            _command("app", "--host", host, "--port", str(port), "--api-url", api),
             f"{address}:{port}/_stcore/health",
-            {"PORTRAIT_API_URL": api},
         ),
     ]
 

@@ -38,12 +38,12 @@ def list_styles(as_json: Json = False) -> None:
         from tasks.styles.service import StyleService
 
         with styles.open_available_styles() as offered:
-            entries = {entry.style.id: entry for entry in offered.entries()}
+            found = {entry.style.id: _style_to_dict(entry) for entry in offered.entries()}
             if offered.ledger is not None:
                 service = StyleService(offered.ledger, offered.files)
-                drafts = {row.id: service.entry(row) for row in offered.ledger.drafts.list()}
-                entries = drafts | entries
-        documents = [_style_to_dict(entries[id]) for id in sorted(entries)]
+                drafts = {row.id: _draft_to_dict(service, row) for row in offered.ledger.drafts.list()}
+                found = drafts | found
+        documents = [found[id] for id in sorted(found)]
         output({"styles": documents}, lambda: style_tables.print_styles(documents))
 
 
@@ -277,6 +277,17 @@ def _lint(
             if draft is not None:
                 service.ledger.drafts.record_findings(tester.draft_findings(draft, entry))
         return [tester.findings(entry) for entry in entries]
+
+
+def _draft_to_dict(service: "StyleService", row: "DraftRow") -> dict[str, Any]:
+    """A draft as JSON; of one that does not hold any more, that it is broken: others are listed all the same."""
+    from portrait.errors import OperatorError
+
+    try:
+        return _style_to_dict(service.entry(row))
+    except OperatorError:
+        known = {name: row.content.get(name, "") for name in ("title", "kind", "version", "licence")}
+        return {"id": row.id, **known, "status": "broken"}
 
 
 def _style_to_dict(entry: "Entry") -> dict[str, Any]:

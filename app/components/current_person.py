@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from app.components import markdown
 from app.session import client, get_state, set_state, switch_page, translate
 from tasks import schemas
 
@@ -32,7 +33,8 @@ def check_consent(person: schemas.Person) -> bool:
     """Whether the person's consent holds; where it does not, the page says how to give it again."""
     if person.consent:
         return True
-    st.info(translate("people.withdrawn", name=person.name), icon=":material/lock:")
+    why = "people.outdated" if person.consent_state == "outdated" else "people.withdrawn"
+    st.info(markdown.sentence(why, name=person.name), icon=":material/lock:")
     if st.button(translate("people.to_privacy"), type="primary"):
         switch_page("privacy")
     return False

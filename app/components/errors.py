@@ -7,6 +7,7 @@ from typing import Literal
 
 import streamlit as st
 
+from app.components import markdown, widgets
 from app.session import client, get_state, set_state, switch_page, translate, translate_or
 from portrait.errors import PortraitError, UserError
 from tasks.logs import format_trace
@@ -82,10 +83,10 @@ def show_error(error: PortraitError) -> None:
     """Show an error in place, with a line for each of its first twelve details."""
     icon = ":material/info:" if isinstance(error, UserError) else ":material/build:"
     show = st.warning if isinstance(error, UserError) else st.error
-    show(error_message(error.code, error.message), icon=icon)
+    show(markdown.plain(error_message(error.code, error.message)), icon=icon)
     for each in (error.details.get("errors") or [])[:12]:
         text = tip(str(each.get("code", "")), str(each.get("message", "")))
-        st.caption(f"{each.get('where', '')}: {text}")
+        st.caption(markdown.plain(f"{each.get('where', '')}: {text}"))
 
 
 def error_message(code: str, message: str) -> str:
@@ -106,7 +107,7 @@ def show_error_page(error: PortraitError) -> None:
         _show_unreachable()
     elif error.code == "forbidden":
         st.title(translate("trouble.forbidden_title"), anchor=False)
-        st.info(error_message(error.code, error.message))
+        st.info(markdown.plain(error_message(error.code, error.message)))
     else:
         st.title(translate("trouble.title"), anchor=False)
         show_error(error)
@@ -130,6 +131,7 @@ def _show_signed_out() -> None:
     st.title(translate("trouble.signed_out_title"), anchor=False)
     st.write(translate("trouble.signed_out"))
     st.html(f'<a class="p-button" href="/sign-in" target="_self">{translate("trouble.sign_in")}</a>', width=220)
+    widgets.leave_page()
 
 
 def _show_unreachable() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.components import errors, style_titles, widgets
+from app.components import errors, markdown, style_titles, widgets
 from app.session import client, switch_page, translate, translate_or
 from tasks import schemas
 
@@ -68,16 +68,16 @@ def status_line(job: schemas.Job) -> str:
 def show_missing(job: schemas.Job) -> None:
     """Warn of what is missing when no worker can run the job at present."""
     if job.missing:
-        lines = "\n".join(f"- {each}" for each in dict.fromkeys(job.missing))
+        lines = "\n".join(f"- {markdown.plain(each)}" for each in dict.fromkeys(job.missing))
         st.warning(f"{translate('jobs.missing')}\n{lines}", icon=":material/engineering:")
 
 
 def show_failure(job: schemas.Job) -> None:
     """Show why a job did not succeed, with buttons for the next step."""
     if job.state == "failed" and job.fault is not None:
-        st.warning(errors.error_message(job.fault.code, job.fault.message), icon=":material/info:")
+        st.warning(markdown.plain(errors.error_message(job.fault.code, job.fault.message)), icon=":material/info:")
         for each in job.fault.errors[:8]:
-            st.caption(f"{each.where}: {errors.tip(each.code, each.message)}")
+            st.caption(markdown.plain(f"{each.where}: {errors.tip(each.code, each.message)}"))
     else:
         st.info(translate(f"jobs.{job.state}"), icon=":material/info:")
     fixed_by_photos = job.fault is not None and job.fault.code in _FIXED_BY_PHOTOS and job.kind == "generate"

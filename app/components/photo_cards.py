@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from app.components import errors, widgets
+from app.components import errors, markdown, widgets
 from app.session import client, translate, translate_or
 from tasks import schemas
 
@@ -17,7 +17,7 @@ _ADVISED_FAULTS = {"turned_away", "blurred", "dark", "face_small", "eyes_closed"
 _VARIANTS = {"use": "good", "spare": "fair", "refuse": "poor", "": "plain"}
 _ORDER = ("", "refuse", "spare", "use")
 """Verdicts in the order of the cards: first those that ask for something."""
-_NO_OVERRIDE = {"no_face", "face_unclear", "unreadable", "too_large", "several_faces"}
+_NO_OVERRIDE = {"no_face", "face_unclear", "unreadable", "no_permission", "too_large", "several_faces"}
 """Faults of photos that cannot be included all the same: nobody could say which of several faces is the person's."""
 _ANSWERS: Mapping[str, schemas.PhotoOverride] = {"yes": "include", "no": "exclude"}
 _ASKED = 4
@@ -135,9 +135,11 @@ def _show_buttons(photo: schemas.Selfie) -> None:
     no_override = override == "include" and any(each.code in _NO_OVERRIDE for each in photo.reasons)
     if not no_override:
         action = errors.as_callback(lambda: client().set_override(photo.id, override))
-        st.button(label, key=f"wish-{photo.id}", help=translate("photos.wish_help", name=photo.name), on_click=action)
+        st.button(
+            label, key=f"wish-{photo.id}", help=markdown.sentence("photos.wish_help", name=photo.name), on_click=action
+        )
     action = errors.as_callback(lambda: client().delete_selfie(photo.id))
-    help_text = translate("photos.delete_help", name=photo.name)
+    help_text = markdown.sentence("photos.delete_help", name=photo.name)
     st.button(translate("photos.delete"), key=f"delete-{photo.id}", type="tertiary", help=help_text, on_click=action)
 
 

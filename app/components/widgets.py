@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 import streamlit as st
 
-from app.session import get_state, language, translate
+from app.components import markdown
+from app.session import LEAVE_SCRIPT, get_state, language, language_script, translate
 from app.words import translation
 from tasks.schemas import FaceBox
 
@@ -34,12 +35,12 @@ def apply_stylesheet() -> None:
     menu = '[data-testid="stExpandSidebarButton"]::after { content: "' + translate("nav.menu") + '"; }'
     st.html(f"<style>{stylesheet()}{upload}{menu}</style>")
     # Screen readers go by the language of the document, which Streamlit always sets to English.
-    st.html(f'<script>document.documentElement.lang = "{language()}"</script>', unsafe_allow_javascript=True)
+    st.html(f"<script>{language_script(language())}</script>", unsafe_allow_javascript=True)
 
 
 def page_heading(title: str, lead: str = "") -> None:
     """The title of a page, and a sentence on what it is for."""
-    st.title(title, anchor=False)
+    st.title(markdown.plain(title), anchor=False)
     if lead:
         st.html(f'<p class="p-lead">{escape(lead)}</p>')
 
@@ -162,6 +163,17 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return translate("app.minutes", count=round(seconds / 60))
     return translate("app.hours", count=round(seconds / 3600))
+
+
+def post_button(path: str, label: str) -> None:
+    """Write a button that leaves the page by a form without fields, and looks like any other."""
+    button = f'<button class="p-button" type="submit">{escape(label)}</button>'
+    st.html(f'<form method="post" action="{path}">{button}</form>', width=320)
+
+
+def leave_page() -> None:
+    """Have the browser go to the sign-in, from a page whose session has ended."""
+    st.html(f"<script>{LEAVE_SCRIPT}</script>", unsafe_allow_javascript=True)
 
 
 def footer(owner: str, path: str) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from app.components import markdown
 from app.session import set_state, translate
 from tasks import schemas
 
@@ -27,6 +28,6 @@ def choice_button(id: str, name: str, chosen: list[str]) -> None:
     selected = id in chosen
     label, kind = (translate("create.chosen"), "primary") if selected else (translate("create.choose"), "secondary")
     icon = ":material/check:" if selected else None
-    if st.button(label, key=f"choose-{id}", type=kind, icon=icon, width="stretch", help=name):
+    if st.button(label, key=f"choose-{id}", type=kind, icon=icon, width="stretch", help=markdown.plain(name)):
         set_state("chosen", [each for each in chosen if each != id] if selected else [*chosen, id])
         st.rerun()

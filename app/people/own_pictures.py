@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from app.components import errors, widgets
+from app.components import errors, markdown, widgets
+from app.people import consent
 from app.people.choices import StyleChoice, choice_button
 from app.people.photos import PHOTO_TYPES
 from app.session import client, get_state, release_upload, set_state, translate
@@ -18,6 +19,10 @@ def show_own_pictures(chosen: list[str]) -> list[schemas.Template]:
     with st.expander(translate("own.title"), expanded=bool(templates), icon=":material/add_photo_alternate:"):
         widgets.muted_text(translate("own.lead"))
         _upload(chosen)
+        days = [each.erased_on for each in templates if each.erased_soon and each.erased_on is not None]
+        if days:
+            text = translate("own.erased_soon", count=len(days), day=widgets.format_date(min(days)))
+            st.warning(text, icon=":material/auto_delete:")
         if templates:
             widgets.cards(
                 templates, lambda each: _show_picture(each, chosen), lambda each: f"template-{each.id}", width=200
@@ -67,13 +72,17 @@ def missed_places(style: StyleChoice, assigned: Mapping[str, str]) -> dict[str, 
 
 def _upload(chosen: list[str]) -> None:
     batch = get_state("picture_batch", 0)
-    picture = st.file_uploader(translate("own.choose"), PHOTO_TYPES, key=f"picture-{batch}")
+    text = consent.text_of_consent()
+    stated = not text.pictures or st.checkbox(markdown.plain(text.pictures), key=f"picture-stated-{batch}")
+    if not stated:
+        widgets.muted_text(translate("own.state_first"))
+    picture = st.file_uploader(translate("own.choose"), PHOTO_TYPES, key=f"picture-{batch}") if stated else None
     if picture is not None:
         set_state("picture_batch", batch + 1)
         set_state("picture_error", None)
         try:
             with st.spinner(translate("own.sending")):
-                added = client().add_template(picture.name, picture)
+                added = client().add_template(picture.name, picture, text.version if text.pictures else "")
         except PortraitError as error:
             if error.code in errors.UNREACHABLE:
                 raise
@@ -103,7 +112,9 @@ def _show_picture(template: schemas.Template, chosen: list[str]) -> None:
             + widgets.muted(f"{faces} {translate('own.missed')}" if template.missed else faces)
         )
         choice_button(template.id, template.name, chosen)
-    if st.button(translate("own.delete"), key=f"drop-{template.id}", type="tertiary", help=template.name):
+    if st.button(
+        translate("own.delete"), key=f"drop-{template.id}", type="tertiary", help=markdown.plain(template.name)
+    ):
         with errors.show_errors():
             client().delete_template(template.id)
             set_state("chosen", [each for each in chosen if each != template.id])
@@ -118,6 +129,6 @@ def _wait_for_faces(template: schemas.Template) -> None:
         if job.state == "succeeded":
             st.rerun()
         elif job.fault is not None:
-            st.warning(errors.error_message(job.fault.code, job.fault.message))
+            st.warning(markdown.plain(errors.error_message(job.fault.code, job.fault.message)))
         else:
             widgets.muted_text(translate("own.looking"))

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from app.components import current_person, errors, jobs, photo_cards, widgets
+from app.components import current_person, errors, jobs, markdown, photo_cards, widgets
+from app.people.erased import show_stale
 from app.session import client, get_state, release_upload, set_state, switch_page, translate
 from portrait.errors import PortraitError
 from tasks import schemas
@@ -27,6 +28,7 @@ def page() -> None:
         _show_check_progress(latest.id)
     elif photos:
         _show_check_result(person, photos, latest)
+    show_stale(person)
     if photos:
         photo_cards.show_cards(photos, latest)
 
@@ -87,7 +89,8 @@ def _show_rejected(person: schemas.Person) -> None:
     """Warn of photos of the last upload that the API rejected."""
     for name, code, message in get_state("rejected", {}).get(person.id, []):
         st.warning(
-            f"**{name}** · {errors.tip(code, errors.error_message(code, message))}", icon=":material/broken_image:"
+            f"**{markdown.plain(name)}** · {markdown.plain(errors.tip(code, errors.error_message(code, message)))}",
+            icon=":material/broken_image:",
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.components import compare, errors, idphoto_rules, likeness, style_titles, widgets
+from app.components import compare, errors, idphoto_rules, likeness, markdown, style_titles, widgets
 from app.people import portraits, styles
 from app.session import client, get_state, set_state, switch_page, translate
 from portrait.errors import UserError
@@ -37,7 +37,7 @@ def page() -> None:
     with left:
         _show_picture(portrait, job, translate("results.alt", style=name, likeness=text))
     with right:
-        st.header(name, anchor=False)
+        st.header(markdown.plain(name), anchor=False)
         st.html(widgets.chip(text, variant))
         idphoto_rules.show_rules(portrait)
         _actions(portrait, job)

@@ -5,7 +5,7 @@ from typing import Literal
 
 import streamlit as st
 
-from app.components import errors, idphoto_rules, likeness, style_titles, widgets
+from app.components import errors, idphoto_rules, likeness, markdown, style_titles, widgets
 from app.session import client, get_state, set_state, switch_page, translate
 from tasks import schemas
 
@@ -29,6 +29,7 @@ def page() -> None:
     if not portraits:
         _show_empty(favourites)
         return
+    _show_what_ends(portraits)
     portraits = sorted(portraits, key=lambda each: (bool(idphoto_rules.broken_rules(each)), *likeness.sort_key(each)))
     left, right = st.columns([2, 1], vertical_alignment="center")
     left.html(widgets.muted(translate("results.explained")))
@@ -43,6 +44,14 @@ def page() -> None:
     if len(portraits) > limit and st.button(translate("results.more"), width="stretch"):
         set_state("gallery_limit", limit + PAGE)
         st.rerun()
+
+
+def _show_what_ends(portraits: Sequence[schemas.Portrait]) -> None:
+    """Say which of the portraits are erased soon, and how they are kept."""
+    days = [each.erased_on for each in portraits if each.erased_soon and each.erased_on is not None]
+    if days:
+        text = translate("results.erased_soon", count=len(days), day=widgets.format_date(min(days)))
+        st.warning(text, icon=":material/auto_delete:")
 
 
 def favourite_button(portrait: schemas.Portrait, width: Literal["content", "stretch"] = "content") -> None:
@@ -78,7 +87,8 @@ def _filters(people: dict[str, str]) -> tuple[str | None, bool]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         who = None
         if len(people) > 1:
-            who = st.pills(translate("results.who"), list(people), format_func=lambda id: people[id], key="only_person")
+            names = {id: markdown.plain(name) for id, name in people.items()}
+            who = st.pills(translate("results.who"), list(names), format_func=lambda id: names[id], key="only_person")
         favourites = st.toggle(translate("results.favourites"), key="favourites")
     return who, favourites
 

@@ -6,7 +6,7 @@ from html import escape
 
 import streamlit as st
 
-from app.components import current_person, errors, style_titles, widgets
+from app.components import current_person, errors, markdown, style_titles, widgets
 from app.people import generation_options, own_pictures
 from app.people.choices import StyleChoice, choice_button
 from app.session import client, get_state, is_operator, set_state, switch_page, translate, translate_or
@@ -31,7 +31,7 @@ def page() -> None:
     if person is None or not current_person.check_consent(person):
         return
     if person.identity is None:
-        st.info(translate("create.no_photos", name=person.name), icon=":material/photo_library:")
+        st.info(markdown.sentence("create.no_photos", name=person.name), icon=":material/photo_library:")
         if st.button(translate("create.to_photos"), type="primary"):
             switch_page("photos")
         return
@@ -69,7 +69,7 @@ def _what_opens(style: schemas.Style, person: schemas.Person) -> str:
 def _show_gallery(styles: Sequence[schemas.Style], chosen: list[str], person: schemas.Person) -> None:
     """Show every style with its picture, filtered by tag; those that cannot be drawn are folded away."""
     tags = sorted({tag for each in styles for tag in each.tags})
-    labels = {tag: translate_or(f"tag.{tag}", tag.capitalize()) for tag in tags}
+    labels = {tag: markdown.plain(translate_or(f"tag.{tag}", tag.capitalize())) for tag in tags}
     wanted = st.pills(translate("create.filter"), tags, format_func=lambda tag: labels[tag], key="tag")
     visible = [style for style in styles if not wanted or wanted in style.tags]
     _show_cards([style for style in visible if style.ready], chosen)
@@ -84,9 +84,9 @@ def _explain_unavailable(others: Sequence[schemas.Style], person: schemas.Person
     """Explain why styles cannot be drawn, and show operators exactly what is missing."""
     for reason in dict.fromkeys(_what_opens(style, person) for style in others):
         if reason:
-            st.write(reason)
+            st.write(markdown.plain(reason))
     if any(style.kind == "text" and not style.missing for style in others):
-        st.write(translate("create.needs_learning", name=person.name))
+        st.write(markdown.sentence("create.needs_learning", name=person.name))
     missing = [style for style in others if style.missing]
     if missing:
         st.write(
@@ -226,7 +226,7 @@ def _training_section(
                 switch_page("progress")
             return
         for base in ready:
-            label = translate("beyond.train", name=person.name) + (f" ({base})" if len(ready) > 1 else "")
+            label = markdown.sentence("beyond.train", name=person.name) + (f" ({base})" if len(ready) > 1 else "")
             if st.button(label, key=f"train-{base}", icon=":material/school:"):
                 with errors.show_errors():
                     client().train(schemas.TrainingRequest.model_validate({"person": person.id, "base": base}))

@@ -4,12 +4,10 @@ from html import escape
 
 import streamlit as st
 
-from app.components import errors, widgets
-from app.session import client, current_user, get_state, set_state, switch_page, translate
+from app.components import markdown, widgets
+from app.people import consent
+from app.session import client, get_state, set_state, switch_page, translate
 from tasks import schemas
-
-TEXT_VERSION = "2026-11"
-"""Version of the text of consent: a new one when its meaning changes."""
 
 
 def page() -> None:
@@ -35,10 +33,11 @@ def _show_steps() -> None:
 
 def _show_person(person: schemas.Person) -> None:
     """Show a person with the button for their next step."""
-    st.subheader(person.name, anchor=False)
+    st.subheader(markdown.plain(person.name), anchor=False)
     widgets.muted_text(translate("welcome.photos", count=person.photos))
     if not person.consent:
-        widgets.muted_text(translate("welcome.withdrawn"))
+        outdated = person.consent_state == "outdated"
+        widgets.muted_text(translate("welcome.outdated") if outdated else translate("welcome.withdrawn"))
         next_page, label = "privacy", translate("welcome.to_privacy")
     elif person.photos == 0:
         next_page, label = "photos", translate("welcome.to_photos")
@@ -51,34 +50,13 @@ def _show_person(person: schemas.Person) -> None:
         switch_page(next_page)
 
 
-def consent_text(days: float) -> list[str]:
-    """The paragraphs of consent: what is stored, for what, and for how many days."""
-    return [
-        translate("consent.stored"),
-        translate("consent.purpose"),
-        translate("consent.kept", days=f"{days:g}"),
-        translate("consent.yours"),
-    ]
-
-
 def _consent_form(border: bool = True) -> None:
-    """Show the form of consent, which adds a person; name, version and time are recorded before any photo."""
-    with st.form(f"consent-{get_state('consent_forms', 0)}", border=border):
-        text = widgets.bullet_list(consent_text(current_user().retention_days))
-        st.html(widgets.card_title(translate("consent.title")) + text)
-        name = st.text_input(translate("consent.name"), max_chars=80, placeholder=translate("consent.name_example"))
-        adult = st.checkbox(translate("consent.adult"))
-        consented = st.checkbox(translate("consent.agree"))
-        submitted = st.form_submit_button(translate("consent.start"), type="primary")
-    if not submitted:
-        return
-    if not name.strip():
-        st.warning(translate("consent.need_name"))
-    elif not (adult and consented):
-        st.warning(translate("consent.need_both"))
-    else:
-        with errors.show_errors():
-            person = client().add_person(name.strip(), TEXT_VERSION, name.strip())
-            set_state("person", person.id)
-            set_state("consent_forms", get_state("consent_forms", 0) + 1)
-            switch_page("photos")
+    """Show the form of consent, which adds a person."""
+    forms = get_state("consent_forms", 0)
+
+    def go_on(person: schemas.Person) -> None:
+        set_state("person", person.id)
+        set_state("consent_forms", forms + 1)
+        switch_page("photos")
+
+    consent.new_person_form(f"consent-{forms}", border, go_on)

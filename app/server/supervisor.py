@@ -190,11 +190,6 @@ def is_healthy(url: str) -> bool:
         return False
 
 
-def connect_host(host: str) -> str:
-    """The host under which this machine reaches a server that listens on `host`; loopback where it listens on all."""
-    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 -- compared, not bound
-
-
 def _end_with_parent() -> None:
     """Have Linux send SIGTERM to this process when its parent ends, however that happens."""
     ctypes.CDLL(None).prctl(_TERMINATE_WITH_PARENT, signal.SIGTERM)

@@ -1,79 +1,70 @@
 """The app's web server: Streamlit's pages, the routes beside them, and the middleware that asks for a sign-in."""
 
 import argparse
+import asyncio
 import logging
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 import uvicorn
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import RedirectResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.components import errors
 from app.server import routes
-from app.session import KEY_COOKIE
+from app.server.access import AccessMiddleware
+from app.server.uploads import UploadLimits
+from tasks.private_files import FileSettings, prepare_process
 
-_PUBLIC = (routes.SIGN_IN, "/language/", "/_stcore/", "/static/")
-"""Prefixes of paths that are served without a sign-in: the sign-in itself, and scripts and styles of the pages."""
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "SAMEORIGIN",
-    "Referrer-Policy": "same-origin",
-    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
-}
+MOST_CONNECTIONS = 1000
+"""Connections at once; one more gets 503."""
+_MOST_MESSAGE_BYTES = 4_000_000
+"""Of one message of a page; pictures do not come this way."""
 
 
-class SignInMiddleware:
-    """Redirects requests for pages without a key to the sign-in page, and adds security headers to every response.
+@dataclass(frozen=True, slots=True)
+class WebOptions:
+    """How the app is served."""
 
-    It only asks whether there is a key; whether it is valid, the task API says.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
-            await send(message)
-
-        request = Request(scope)
-        if _is_page_request(request) and KEY_COOKIE not in request.cookies:
-            await RedirectResponse(routes.SIGN_IN, 303)(scope, receive, send_with_headers)
-        else:
-            await self._app(scope, receive, send_with_headers)
+    url: str = ""
+    """The address under which people open it, such as `https://portraits.example.org`."""
+    proxies: str = "127.0.0.1"
+    """Addresses or networks, separated by commas, of the proxies whose `X-Forwarded-…` headers are believed."""
+    uploads: UploadLimits = field(default_factory=UploadLimits)
+    protocol: type[asyncio.Protocol] | Literal["auto"] = "auto"
+    """uvicorn's HTTP protocol, or one that closes connections on which no request arrives."""
 
 
-def create_app() -> st.App:
+def create_app(options: WebOptions | None = None) -> st.App:
     """The ASGI app, to be served by uvicorn."""
+    options = options or WebOptions()
+    access = routes.make_access(options.url, options.uploads)
     return st.App(
         Path(__file__).parent.parent / "main.py",
-        routes=routes.build_routes(),
-        middleware=[Middleware(SignInMiddleware)],
+        routes=routes.build_routes(access),
+        middleware=[Middleware(AccessMiddleware, access=access)],
         on_script_error=errors.on_script_error,
     )
 
 
-def serve(host: str, port: int) -> int:
+def serve(host: str, port: int, options: WebOptions | None = None) -> int:
     """Serve until a signal stops it; returns the exit code."""
+    options = options or WebOptions()
     # Addresses may hold sign-in codes, and Streamlit gives this log a way out that uvicorn's own switch does not close.
     logging.getLogger("uvicorn.access").disabled = True
     config = uvicorn.Config(
-        create_app(),
+        create_app(options),
         host=host,
         port=port,
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=options.proxies,
+        http=options.protocol,
+        limit_concurrency=MOST_CONNECTIONS,
+        ws_max_size=_MOST_MESSAGE_BYTES,
         timeout_graceful_shutdown=3,
     )
     server = uvicorn.Server(config)
@@ -82,18 +73,15 @@ def serve(host: str, port: int) -> int:
 
 
 def main() -> int:
-    """`python -m app.server.web --host 127.0.0.1 --port 8501`."""
+    """`python -m app.server.web --host 127.0.0.1 --port 8501`, as `portrait app` but without its settings."""
     parser = argparse.ArgumentParser(prog="python -m app.server.web", description="Serve the app's pages.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8501)
+    parser.add_argument("--url", default="", help="The address under which people open the app.")
     options = parser.parse_args()
-    return serve(options.host, options.port)
-
-
-def _is_page_request(request: Request) -> bool:
-    """Whether a browser requests a page that takes a sign-in."""
-    accepts_html = request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("accept", "")
-    return accepts_html and not request.url.path.startswith(_PUBLIC)
+    prepare_process(FileSettings())
+    proxies = os.environ.get("FORWARDED_ALLOW_IPS", WebOptions.proxies)
+    return serve(options.host, options.port, WebOptions(options.url, proxies))
 
 
 if __name__ == "__main__":

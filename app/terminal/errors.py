@@ -30,7 +30,7 @@ def cli_output(as_json: bool) -> Iterator[Output]:
             yield lambda document, human: _print_json(document) if as_json else human()
     except PortraitError as error:
         _fail(error, as_json)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # a question was answered with no
         _fail(Cancelled(), as_json)
     except MemoryError:
         sentence = "There was not enough memory. Close other programs, or give fewer photos."

@@ -71,6 +71,12 @@ class Engines:
             if hasattr(engine, "unload_idle"):
                 engine.unload_idle()
 
+    def forget(self) -> None:
+        """Have engines drop what they keep of people from one request to the next."""
+        for engine in list(self._loaded.values()):
+            if hasattr(engine, "forget"):
+                engine.forget()
+
     def finder(self) -> FaceFinder:
         """The face finder that the settings name."""
         return self._get("faces", self._settings.engines.faces)

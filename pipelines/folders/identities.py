@@ -6,6 +6,7 @@ those of kohya's trainers, tokens.safetensors where the trigger was trained as a
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from markupsafe import escape
 
 from pipelines.folders import atomic
 from portrait.arrays import Vector
@@ -102,9 +104,10 @@ def is_identity(folder: Path) -> bool:
 
 
 def read(folder: Path) -> StoredIdentity:
-    """Read an identity; raises `UserError` (`broken_identity`)."""
+    """Read an identity; raises `UserError` (`broken_identity`), `OperatorError` (`no_permission`)."""
     try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
+        with atomic.reported_reading(folder):
+            description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
         if description["schema"] != SCHEMA:
             raise UserError("broken_identity", f"{folder} was written by another version. Learn the person again.")
         stored = StoredIdentity(folder, description)
@@ -125,6 +128,27 @@ def list_identities(folder: Path) -> list[StoredIdentity]:
             except UserError:
                 continue  # `show` says what is wrong with it
     return identities
+
+
+def remove_photo(folder: Path, source: str, mean: Mapping[str, Sequence[float]] | None = None) -> None:
+    """Remove a photo from an identity's page, and take over the mean embedding of the set without it.
+
+    What was learned stays as it is: nothing can be taken out of weights. Does nothing where there is no identity. Raises
+    `OperatorError` (`cannot_write`).
+    """
+    page, description = folder / PAGE_FILE, folder / DESCRIPTION_FILE
+    alt = f'alt="The crop of {escape(source)}"'
+    shown = rf'<figure><img src="[^"]*" {re.escape(alt)}><figcaption>.*?</figcaption></figure>\n?'
+    with atomic.reported("The identity cannot be written"):
+        if page.is_file():
+            before = page.read_text("utf-8")
+            after = re.sub(shown, "", before)
+            if after != before:
+                atomic.write_file(page, after)
+        if mean and description.is_file():
+            content = json.loads(description.read_text("utf-8"))
+            if content.get("likeness") != mean:
+                atomic.write_file(description, json.dumps({**content, "likeness": mean}, ensure_ascii=False, indent=1))
 
 
 def export_lora(folder: Path, file: Path, names: Literal["webui", "diffusers"]) -> Path:

@@ -16,6 +16,7 @@ from pipelines import image_io
 from pipelines.folders import atomic
 from portrait.arrays import Image, Points
 from portrait.errors import OperatorError, UserError
+from portrait.faces.likeness import mean_embedding
 from portrait.types import (  # fmt: skip
     Box,
     Crop,
@@ -33,7 +34,7 @@ from portrait.types import (  # fmt: skip
 )
 
 SCHEMA = 1
-DESCRIPTION_FILE = "set.json"
+DESCRIPTION_FILE, REPORT_FILE = "set.json", "report.html"
 JPEG_QUALITY = 98
 """JPEG quality of references, without chroma subsampling: a tenth of the time of a PNG, and no difference to be seen."""
 
@@ -58,9 +59,13 @@ def write(training: TrainingSet, folder: Path) -> None:
 
 
 def read(folder: Path) -> TrainingSet:
-    """Read a set, without the pictures of photos that were not used; raises `UserError` (`broken_set`)."""
+    """Read a set, without the pictures of photos that were not used.
+
+    Raises `UserError` (`broken_set`), `OperatorError` (`no_permission`).
+    """
     try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
+        with atomic.reported_reading(folder):
+            description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
         if description["schema"] != SCHEMA:
             raise UserError("broken_set", f"{folder} was written by another version. Prepare the photos again.")
         return TrainingSet(
@@ -103,31 +108,57 @@ def find_crop(folder: Path, source: str) -> Path | None:
 def remove_photo(folder: Path, source: str) -> bool:
     """Remove what was made of one photo from a set; returns False when that leaves nothing to draw from.
 
-    The mean embedding of the person stays: it cannot be taken apart. Raises `UserError` (`broken_set`), `OperatorError`
-    (`cannot_write`).
+    The mean embedding is computed again from the references that are left. After a call that was interrupted, another one
+    removes the rest. Raises `UserError` (`broken_set`), `OperatorError` (`cannot_write`).
     """
     try:
         description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
-        removed = [each for each in description["crops"] if each["source"] == source]
-        removed += [each for each in description["references"] if each["name"] == source]
-        for part in ("crops", "references"):
-            description[part] = [each for each in description[part] if each not in removed]
-        description["photos"] = [each for each in description["photos"] if each["file"] != source]
+        used = any(each["source"] == source for each in description["crops"])
+        before = _listed_files(description)
+        for part, name in (("crops", "source"), ("references", "name"), ("photos", "file")):
+            description[part] = [each for each in description[part] if each[name] != source]
         asked = [_without(each, source) for each in description.get("questions", ())]
         description["questions"] = [each for each in asked if each["unsure"]]
+        if used:
+            description["likeness"] = _mean_of_references(description)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             "broken_set", f"{folder.name} is not a whole training set. Prepare the photos again."
         ) from error
-    try:
+    with atomic.reported("The training set cannot be written"):
         atomic.write_file(folder / DESCRIPTION_FILE, json.dumps(description, ensure_ascii=False))
-        for each in removed:
-            for name in filter(None, (each["file"], each.get("before"))):
+        (folder / REPORT_FILE).unlink(missing_ok=True)  # photos are inside
+        there = {
+            str(each.relative_to(folder)) for part in ("crops", "references") for each in folder.glob(f"{part}/**/*")
+        }
+        for name in (before | there) - _listed_files(description):
+            if not (folder / name).is_dir():
                 (folder / name).unlink(missing_ok=True)
-                (folder / name).with_suffix(".txt").unlink(missing_ok=True)
-    except OSError as error:
-        raise OperatorError("cannot_write", f"The training set cannot be written: {error.strerror}.") from error
     return bool(description["crops"] and description["references"])
+
+
+def read_mean(folder: Path) -> Mapping[str, Sequence[float]] | None:
+    """Return the mean embeddings of a set by space; None where there is no whole set."""
+    try:
+        return json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))["likeness"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _listed_files(description: Mapping[str, Any]) -> set[str]:
+    """Return the files of a set's crops and references, relative to its folder."""
+    crops, references = description["crops"], description["references"]
+    pictures = {each[key] for each in (*crops, *references) for key in ("file", "before") if each.get(key)}
+    return pictures | {str(Path(each["file"]).with_suffix(".txt")) for each in crops}
+
+
+def _mean_of_references(description: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return the mean embedding of the references in each space in which all have one."""
+    found = [each.get("face", {}).get("embeddings", {}) for each in description["references"]]
+    spaces = [space for space in description.get("likeness", {}) if found and all(space in each for each in found)]
+    return {
+        space: mean_embedding(space, [np.array(each[space], np.float32) for each in found]).tolist() for space in spaces
+    }
 
 
 def photos_to_dicts(photos: Sequence[ScoredPhoto]) -> list[dict[str, Any]]:

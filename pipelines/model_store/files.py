@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from pipelines.folders import atomic
 from pipelines.model_store.download import DISK_FULL, DownloadedFile
 from pipelines.model_store.lock import Lock, LockEntry, LockFile
 from pipelines.model_store.manifest import Model, ModelFile
@@ -83,6 +84,7 @@ class ModelFiles:
         target = self.path(model, file.name)
         target.parent.mkdir(parents=True, exist_ok=True)
         downloaded.path.replace(target)
+        atomic.sync_folder(target.parent)
 
     @contextlib.contextmanager
     def clean_staging(self, model: Model) -> Iterator[None]:

@@ -70,7 +70,7 @@ class LockFile:
 
         folder = self._folder / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / name)
+        lock = filelock.FileLock(folder / name, mode=folder.stat().st_mode & 0o660)  # a group that may write takes part
         while True:
             try:
                 lock.acquire(timeout=0.5)

@@ -1,16 +1,23 @@
 """The FastAPI application of the task API: routers, middleware, error handlers, OpenAPI document; and its server."""
 
+import asyncio
 import tempfile
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import uvicorn
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.formparsers import MultiPartParser
 
+from portrait.errors import OperatorError
 from tasks import schemas
 from tasks.api import problems
+from tasks.api.connections import TimedH11Protocol
 from tasks.api.context import AppContext
+from tasks.api.limits import LimitMiddleware
 from tasks.api.metrics import LedgerMetrics, RequestMetrics
 from tasks.api.middleware import ETagMiddleware, RequestMiddleware
 from tasks.api.routes import (
@@ -25,17 +32,28 @@ from tasks.api.routes import (
     people,
     portraits,
     selfies,
+    sessions,
     styles,
     system,
     webhooks,
 )
+from tasks.api.routes.admin import audit, consents, owners, privacy
+from tasks.consent_texts import load_texts
+from tasks.erasing import ErasureWatch
 from tasks.files import Files, disk_error
 from tasks.ledger.ledger import open_ledger
 from tasks.queue import broker
 from tasks.settings import Installation
 
-ROUTERS = (keys, people, selfies, jobs, portraits, edits, styles, generation_options, idphotos, webhooks, me)
-OPERATOR_ROUTERS = (system, operator, operator_styles)
+ROUTERS = (keys, sessions, people, selfies, jobs, portraits, edits, styles, generation_options, idphotos, webhooks, me)
+OPERATOR_ROUTERS = (system, operator, operator_styles, owners, audit, consents, privacy)
+
+FORM_FILES, FORM_FIELDS, FIELD_BYTES = 100, 20, 10_000
+"""Parts of a form at most. No route has fields of text, which lie in memory; files are counted by the routes too."""
+FORGETTING_INTERVAL = 20.0
+"""Seconds between two looks for erasures of other processes."""
+SPOOLED_BYTES = 64_000
+"""Bytes of an uploaded file that lie in memory, before it is written to the disk."""
 
 
 def open_context(installation: Installation) -> AppContext:
@@ -46,7 +64,10 @@ def open_context(installation: Installation) -> AppContext:
         files.incoming.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise disk_error(error) from error
-    return AppContext(installation, open_ledger(tasks.database), files, broker.create_app(tasks))
+    texts = load_texts(tasks.consent.texts)
+    ledger = open_ledger(tasks.database)
+    ledger.consents.publish(texts, time.time())
+    return AppContext(installation, ledger, files, broker.create_app(tasks))
 
 
 def create_app(context: AppContext) -> FastAPI:
@@ -58,6 +79,7 @@ def create_app(context: AppContext) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
+        form_limits={"max_files": FORM_FILES, "max_fields": FORM_FIELDS, "max_part_size": FIELD_BYTES},
         lifespan=_lifespan,
         generate_unique_id_function=lambda route: route.name,
     )
@@ -70,8 +92,8 @@ def create_app(context: AppContext) -> FastAPI:
     app.include_router(router)
     problems.install_handlers(app)
     app.add_middleware(ETagMiddleware)
-    upload_bytes = context.tasks.quotas.upload_megabytes * 1_000_000
-    app.add_middleware(RequestMiddleware, metrics=RequestMetrics(registry), upload_bytes=upload_bytes)
+    app.add_middleware(LimitMiddleware, tasks=context.tasks)
+    app.add_middleware(RequestMiddleware, metrics=RequestMetrics(registry))
     _customize_openapi(app)
     return app
 
@@ -81,6 +103,7 @@ def serve(installation: Installation, host: str, port: int) -> int:
     context = open_context(installation)
     # Uploads lie on the disk of the data, not in a /tmp that may be memory.
     tempfile.tempdir = str(context.files.incoming)
+    MultiPartParser.spool_max_size = SPOOLED_BYTES
     config = uvicorn.Config(
         create_app(context),
         host=host,
@@ -88,6 +111,10 @@ def serve(installation: Installation, host: str, port: int) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=TimedH11Protocol,
+        ws="none",
+        limit_concurrency=context.tasks.limits.connections,
+        forwarded_allow_ips=context.tasks.app.proxies,
         timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)
@@ -97,10 +124,26 @@ def serve(installation: Installation, host: str, port: int) -> int:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    yield
     context: AppContext = app.state.context
+    forgetting = asyncio.create_task(_forget_erased(context))
+    yield
+    forgetting.cancel()
+    with suppress(asyncio.CancelledError):
+        await forgetting
+    context.thumbnails.close()
     context.ledger.close()
     context.celery.close()
+
+
+async def _forget_erased(context: AppContext) -> None:
+    """Drop the thumbnails of what other processes erased."""
+    watch: ErasureWatch | None = None
+    while True:
+        with suppress(OperatorError):  # the database does not answer
+            watch = watch or await run_sync(ErasureWatch, context.ledger)
+            if await run_sync(watch.has_news):
+                context.thumbnails.forget_erased()
+        await asyncio.sleep(FORGETTING_INTERVAL)
 
 
 def _customize_openapi(app: FastAPI) -> None:
@@ -120,8 +163,10 @@ def _customize_openapi(app: FastAPI) -> None:
                 content = operation["responses"].get("200", {}).get("content", {})
                 if method == "get" and content.keys() & {"application/json", "image/*"}:
                     operation["responses"]["304"] = {"description": "It is still what `If-None-Match` names."}
+                often = {str(status): each for status, each in problems.problem_responses(429).items()}
+                operation["responses"] = often | operation["responses"]
                 if "requestBody" in operation:
-                    unread = problems.problem_responses(400, 413).items()
+                    unread = problems.problem_responses(400, 408, 413).items()
                     operation["responses"] = {str(status): each for status, each in unread} | operation["responses"]
         return document
 

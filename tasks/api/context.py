@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias
 
+from anyio import CancelScope
 from anyio.to_thread import run_sync
 from celery import Celery
 from fastapi import Depends, Header, Path, Query, Request, Response
@@ -17,19 +18,25 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
 from portrait.errors import PortraitError, UserError
-from tasks import auth
-from tasks.api import problems
+from tasks import auth, erasing
+from tasks.api import admission, problems
+from tasks.api.recent import Recent
 from tasks.api.thumbnails import ThumbnailCache
 from tasks.files import Files
 from tasks.jobs import Job
 from tasks.ledger.idempotency import StoredResponse
-from tasks.ledger.jobs import Allowance
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.privacy import erasures
+from tasks.ledger.privacy.retention import templates_in
+from tasks.ledger.usage import MEGA, Allowance
+from tasks.oidc import OidcProvider, ProviderDocuments
 from tasks.queue import broker
 from tasks.settings import Installation, TaskSettings
 from tasks.styles.available import AvailableStyles
 
 MAX_PAGE_SIZE = 200
+READY_SECONDS = 1.0
+"""Seconds for which the answer to whether the installation is ready is given again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +49,18 @@ class AppContext:
     celery: Celery
     now: Callable[[], float] = time.time
     thumbnails: ThumbnailCache = field(default_factory=ThumbnailCache)
+    provider_documents: ProviderDocuments = field(default_factory=ProviderDocuments)
+    readiness: Recent[Mapping[str, str]] = field(default_factory=lambda: Recent(READY_SECONDS))
 
     @property
     def tasks(self) -> TaskSettings:
         """The `[tasks]` settings."""
         return self.installation.tasks
+
+    @property
+    def oidc(self) -> OidcProvider:
+        """The OpenID provider of the settings."""
+        return OidcProvider(self.tasks.oidc, self.provider_documents)
 
     @property
     def styles(self) -> AvailableStyles:
@@ -56,10 +70,41 @@ class AppContext:
     @property
     def allowance(self) -> Allowance:
         """Quotas of one owner for jobs."""
-        return Allowance(self.tasks.quotas.jobs, self.tasks.quotas.portraits_a_day)
+        quotas = self.tasks.quotas
+        return Allowance(
+            jobs=quotas.jobs,
+            portraits_a_day=quotas.portraits_a_day,
+            portrait_pixels_a_day=quotas.portrait_megapixels_a_day * MEGA,
+            order_pixels=quotas.order_megapixels * MEGA,
+            trainings_a_day=quotas.trainings_a_day,
+            training_steps_a_day=quotas.training_steps_a_day,
+            worker_seconds_a_day=quotas.worker_hours_a_day * 3600,
+        )
+
+    def audit(self, caller: auth.Caller, action: str, subject: str, **detail: str | int) -> None:
+        """Note in the audit log what the caller did."""
+        self.ledger.audit.add(caller.actor, action, subject, detail, self.now())
+
+    def erasure_by(self, caller: auth.Caller) -> erasures.Request:
+        """An erasure that the caller asks for now, of things of their own."""
+        return erasures.Request(caller.owner, self.now(), caller.actor)
+
+    def finish(self, erasure: erasures.ErasureRow) -> erasures.ErasureRow:
+        """Erase the files of an erasure; what cannot be erased now is left to the keeper."""
+        done = erasing.finish_erasure(self.ledger, self.files, erasure, self.now())
+        self.thumbnails.forget_erased()
+        return done
 
     def enqueue(self, job: Job, people: Mapping[str, str] | None = None) -> Job:
-        """Add a job to the ledger within the owner's quotas and notify a worker; `people` are the ids of persons it draws."""
+        """Add a job to the ledger within the owner's quotas and notify a worker; `people` are the ids of persons it draws.
+
+        Raises `statement_missing` for a picture without the statement about the people on it, where the settings ask for it.
+        """
+        if self.tasks.consent.statements and job.kind != "look":
+            for id in templates_in(job.params):
+                if not self.ledger.templates.get(job.owner, id).statement:
+                    sentence = "State first that the people on this picture agreed: PUT /v1/templates/ID/statement."
+                    raise UserError("statement_missing", sentence)
         added = self.ledger.jobs.add(job, sorted(set((people or {}).values())), self.allowance)
         broker.notify(self.celery, job.queue)
         return added
@@ -71,7 +116,7 @@ def get_context(request: Request) -> AppContext:
 
 
 ContextDep: TypeAlias = Annotated[AppContext, Depends(get_context)]
-_bearer = HTTPBearer(auto_error=False, description="A key: `portrait keys add`, or a sign-in code changed for one.")
+_bearer = HTTPBearer(auto_error=False, description="A key (`portrait keys add`), or a session (`POST /v1/sessions`).")
 
 
 def get_caller(request: Request, context: ContextDep, _: Annotated[object, Depends(_bearer)]) -> auth.Caller:
@@ -83,17 +128,39 @@ CallerDep: TypeAlias = Annotated[auth.Caller, Depends(get_caller)]
 
 
 class AuthenticatedRoute(APIRoute):
-    """A route that authenticates before it reads the body: nothing is taken in from a stranger."""
+    """A route that asks for key, role and what `admission` asks before it reads the body: nothing is taken in in vain."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler of the route, behind authentication where the route requires a key."""
         handler = super().get_route_handler()
-        if not _requires_key(self.dependant):
+        if not _requires(self.dependant, get_caller):
             return handler
+        roles = [check for check in (require_operator, require_admin) if _requires(self.dependant, check)]
+        question = admission.question_of(self.endpoint)
 
         async def authenticated(request: Request) -> Response:
-            await run_sync(_authenticate, request, get_context(request))
-            return await handler(request)
+            context = get_context(request)
+            caller = await run_sync(_authenticate, request, context)
+            for check in roles:
+                check(caller)
+            if question is None:
+                return await handler(request)
+            length = admission.content_length(request.headers.get("content-length", ""))
+            upload = admission.Upload(
+                context.ledger,
+                context.tasks,
+                caller.owner,
+                path=request.path_params,
+                query=request.query_params,
+                length=length,
+                now=context.now(),
+            )
+            charge = await run_sync(admission.begin, question, upload)
+            try:
+                return await handler(request)
+            finally:
+                with CancelScope(shield=True):
+                    await run_sync(admission.end, upload, charge, getattr(request.state, "received", 0))
 
         return authenticated
 
@@ -106,6 +173,16 @@ def require_operator(caller: CallerDep) -> auth.Caller:
 
 
 OperatorDep: TypeAlias = Annotated[auth.Caller, Depends(require_operator)]
+
+
+def require_admin(caller: CallerDep) -> auth.Caller:
+    """The caller, if an admin; raises `forbidden`."""
+    if not caller.has_role("admin"):
+        raise UserError("forbidden", "Only admins may do this.")
+    return caller
+
+
+AdminDep: TypeAlias = Annotated[auth.Caller, Depends(require_admin)]
 PathId: TypeAlias = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Cursor: TypeAlias = Annotated[
     str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="`next` of the page before.")
@@ -125,6 +202,27 @@ PagingDep: TypeAlias = Annotated[Paging, Depends()]
 
 
 @dataclass(frozen=True, slots=True)
+class HiddenField:
+    """A field of a JSON response that is not stored with it, and how to read it again."""
+
+    name: str
+    read: Callable[[Mapping[str, Any]], str]
+    """The value for a stored response; raises what is wrong when it is gone."""
+
+    def remove(self, body: str) -> str:
+        """The response without the value."""
+        return self._with(body, lambda _: "")
+
+    def restore(self, body: str) -> str:
+        """The response with the value, as it was sent first."""
+        return self._with(body, self.read)
+
+    def _with(self, body: str, value: Callable[[Mapping[str, Any]], str]) -> str:
+        fields = json.loads(body)
+        return bytes(JSONResponse({**fields, self.name: value(fields)}).body).decode() if self.name in fields else body
+
+
+@dataclass(frozen=True, slots=True)
 class Idempotency:
     """Runs an action once for each `Idempotency-Key`: the same request again gets the stored response."""
 
@@ -134,14 +232,18 @@ class Idempotency:
     key: str | None
     fingerprint: str
 
-    def run(self, act: Callable[[], Response]) -> Response:
-        """Run `act`, or return the stored response; raises `idempotency_mismatch`, `idempotency_in_flight`."""
+    def run(self, act: Callable[[], Response], hidden: HiddenField | None = None) -> Response:
+        """Run `act`, or return the stored response; raises `idempotency_mismatch`, `idempotency_in_flight`.
+
+        A `hidden` field is not stored.
+        """
         if self.key is None:
             return act()
         store = self.context.ledger.idempotency
         before = store.begin(self.owner, self.key, self.fingerprint, self.context.now())
         if before is not None:
-            return Response(before.body, before.status, {**before.headers, "Idempotent-Replayed": "true"})
+            body = before.body if hidden is None else hidden.restore(before.body)
+            return Response(body, before.status, {**before.headers, "Idempotent-Replayed": "true"})
         try:
             response = act()
         except PortraitError as error:
@@ -153,8 +255,9 @@ class Idempotency:
             store.release(self.owner, self.key)  # it may be tried again
         else:
             headers = {name: value for name, value in response.headers.items() if name != "content-length"}
-            stored = StoredResponse(response.status_code, headers, bytes(response.body).decode())
-            store.save_response(self.owner, self.key, stored)
+            body = bytes(response.body).decode()
+            kept = body if hidden is None else hidden.remove(body)
+            store.save_response(self.owner, self.key, StoredResponse(response.status_code, headers, kept))
         return response
 
 
@@ -183,13 +286,15 @@ def _authenticate(request: Request, context: AppContext) -> auth.Caller:
     """The caller, looked up once a request."""
     found: auth.Caller | None = getattr(request.state, "caller", None)
     if found is None:
-        found = auth.authenticate(context.ledger, request.headers.get("authorization", ""), context.now())
+        headers = request.headers
+        idle = "portrait-idle" in headers  # a page that is open and nobody looks at keeps no session alive
+        found = auth.authenticate(context.ledger, headers.get("authorization", ""), context.now(), idle)
         request.state.caller, request.state.key = found, found.key
     return found
 
 
-def _requires_key(dependant: Dependant) -> bool:
-    return dependant.call is get_caller or any(_requires_key(each) for each in dependant.dependencies)
+def _requires(dependant: Dependant, call: Callable[..., Any]) -> bool:
+    return dependant.call is call or any(_requires(each, call) for each in dependant.dependencies)
 
 
 def created(body: BaseModel, location: str, status: int = 201, retry_after: int | None = None) -> Response:

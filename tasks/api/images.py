@@ -1,5 +1,7 @@
 """Pictures in requests and responses: uploads are saved and probed; files are sent complete, in ranges or as thumbnails."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -10,18 +12,32 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
 from pipelines import image_io
-from portrait.errors import UserError
+from portrait.errors import PortraitError, UserError
 from tasks.api import problems
-from tasks.api.thumbnails import ThumbnailCache, file_not_found
+from tasks.api.picture_pool import busy_error
+from tasks.api.thumbnails import SIDES, ThumbnailCache, file_not_found
 from tasks.files import Files, SavedFile
+from tasks.private_files import check_readable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF")
 SUFFIX_MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 Side: TypeAlias = Annotated[
-    int | None, Query(ge=64, le=2048, description="Long side in pixels of a small JPEG; the whole file without it.")
+    int | None,
+    Query(
+        ge=64,
+        le=2048,
+        description="Long side in pixels of a small JPEG; the whole file without it. It is made with the largest of "
+        f"{', '.join(map(str, SIDES))} that is not longer.",
+    ),
 ]
-_CACHE_CONTROL = "private, max-age=86400"
-"""A picture never changes under its id."""
+WAIT_SECONDS = 30
+"""Seconds that a request waits for a picture that others are before."""
+_PROBING = threading.BoundedSemaphore(2)
+"""Headers read at once in this process: to read one of HEIC or AVIF takes as much memory as the file is large."""
+_NO_STORE = {"Cache-Control": "no-store"}
+"""Pictures are of people: no browser or proxy shows one after its erasure, or to the next who sits there."""
+CATALOGUE = "private, max-age=86400"
+"""For pictures that are nobody's own and never change at their address: those of published styles."""
 
 
 def picture_route(*statuses: int) -> dict[str, Any]:
@@ -56,6 +72,36 @@ class RangeFileResponse(FileResponse):
             await problem(scope, receive, send)
 
 
+class ThumbnailResponse(Response):
+    """A response whose picture is decoded while it is sent: it waits without a thread, for some seconds, else is `busy`."""
+
+    media_type = "image/jpeg"
+
+    def __init__(self, thumbnails: ThumbnailCache, path: Path, side: int) -> None:
+        super().__init__(headers=_NO_STORE)
+        self.thumbnails, self.path, self.side = thumbnails, path, side
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the thumbnail, or the problem."""
+        request = Request(scope)
+        try:
+            self.body = await self._decoded(request)
+        except PortraitError as error:
+            await problems.error_response(error, request)(scope, receive, send)
+            return
+        self.headers["content-length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
+
+    async def _decoded(self, request: Request) -> bytes:
+        owner = getattr(getattr(request.state, "caller", None), "owner", "")
+        future = self.thumbnails.request(self.path, self.side, owner)
+        try:
+            # Shielded: others may wait for the same picture.
+            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), WAIT_SECONDS)
+        except TimeoutError as error:
+            raise busy_error() from error
+
+
 def media_type(format: str) -> str:
     """The media type of an uploaded picture by Pillow's name of its format."""
     return f"image/{format.lower()}" if format in FORMATS else "application/octet-stream"
@@ -71,7 +117,8 @@ def save_picture(files: Files, upload: UploadFile, place: Path) -> tuple[SavedFi
     """Save an upload at `place` if it is a picture; raises `UserError` (`unreadable`, `too_large`) and leaves nothing."""
     saved = save_upload(files, upload, place, image_io.MAX_BYTES)
     try:
-        return saved, image_io.probe(place)
+        with _PROBING:
+            return saved, image_io.probe(place)
     except UserError:
         place.unlink(missing_ok=True)
         raise
@@ -85,12 +132,20 @@ def save_upload(files: Files, upload: UploadFile, place: Path, max_bytes: int) -
 def picture_response(
     thumbnails: ThumbnailCache, path: Path, media: str, side: int | None, name: str | None = None
 ) -> Response:
-    """A picture as its file, or as a JPEG of at most `side` pixels; raises `UserError` (`not_found`) without a file."""
+    """A picture as its file, or as a JPEG of at most `side` pixels, which nobody may store.
+
+    Raises `UserError` (`not_found`) without a file, `OperatorError` (`no_permission`) where this process may not read it.
+    What decoding finds, the response tells.
+    """
     if not path.is_file():
         raise file_not_found()
+    check_readable([path])
     if side is None:
-        return RangeFileResponse(path, media_type=media, filename=name, headers={"Cache-Control": _CACHE_CONTROL})
-    return Response(thumbnails.jpeg(path, side), media_type="image/jpeg", headers={"Cache-Control": _CACHE_CONTROL})
+        return RangeFileResponse(path, media_type=media, filename=name, headers=_NO_STORE)
+    found = thumbnails.find(path, side)
+    if found is None:
+        return ThumbnailResponse(thumbnails, path, side)
+    return Response(found, media_type="image/jpeg", headers=_NO_STORE)
 
 
 def _chunks(upload: UploadFile) -> Iterator[bytes]:

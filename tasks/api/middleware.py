@@ -1,4 +1,4 @@
-"""ASGI middleware: request ids, the access log, metrics, security headers, a limit on the size of bodies, and ETags."""
+"""ASGI middleware: request ids, the access log, metrics, security headers, and ETags."""
 
 import hashlib
 import logging
@@ -10,7 +10,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from portrait.errors import UserError
 from tasks.api import problems
 from tasks.api.metrics import RequestMetrics
 
@@ -21,19 +20,16 @@ SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-MAX_BODY_BYTES = 1_000_000
-"""Bytes of a request that uploads no files."""
 KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 """Label values of the metrics: anybody can invent more methods, and each would be a series of its own for ever."""
-UPLOAD_SUFFIXES = ("/selfies", "/templates", "/operator/styles/import", "/picture")
 _log = logging.getLogger("portrait.access")
 
 
 class RequestMiddleware:
-    """What is the same for all routes: request id, log line, metrics, headers, body limit, and errors as problems."""
+    """What is the same for all routes: request id, log line, metrics, headers, and errors as problems."""
 
-    def __init__(self, app: ASGIApp, metrics: RequestMetrics, upload_bytes: int) -> None:
-        self.app, self.metrics, self.upload_bytes = app, metrics, upload_bytes
+    def __init__(self, app: ASGIApp, metrics: RequestMetrics) -> None:
+        self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI request."""
@@ -58,7 +54,7 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            await self.app(scope, self._limited(scope, receive), send_with_headers)
+            await self.app(scope, receive, send_with_headers)
         except Exception as error:
             # Unknown errors become a problem too; a response that has begun can only break off.
             if status is not None:
@@ -66,24 +62,6 @@ class RequestMiddleware:
             await problems.unexpected_response(Request(scope), error)(scope, receive, send_with_headers)
         finally:
             _log_request(scope, status or 500, time.monotonic() - began)
-
-    def _limited(self, scope: Scope, receive: Receive) -> Receive:
-        """A `receive` that raises `UserError` (`too_large`) when the body is larger than it may be."""
-        large = scope["method"] == "POST" and scope["path"].endswith(UPLOAD_SUFFIXES)
-        most = self.upload_bytes if large else MAX_BODY_BYTES
-        length = Headers(scope=scope).get("content-length", "")
-        received = int(length) if re.fullmatch(r"[0-9]{1,18}", length) and int(length) > most else 0
-
-        async def limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > most:
-                scope["state"]["too_large"] = most
-                raise UserError("too_large", f"A request has {most // 1_000_000} MB at most. Send less at once.")
-            return message
-
-        return limited
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route, method = _route_template(scope), _known_method(scope)

@@ -19,25 +19,44 @@ MEDIA_TYPE = "application/problem+json"
 STATUS_BY_CODE = {
     "unauthenticated": 401,
     "bad_code": 401,
+    "bad_oidc": 401,
     "forbidden": 403,
+    "owner_disabled": 403,
     "consent_withdrawn": 403,
+    "consent_outdated": 403,
     "not_found": 404,
+    "no_oidc": 404,
     "unknown_style": 404,
     "bad_transition": 409,
     "draft_changed": 409,
     "idempotency_in_flight": 409,
     "not_prepared": 409,
+    "owner_taken": 409,
+    "own_account": 409,
+    "too_many_keys": 409,
     "too_many_people": 409,
     "too_many_photos": 409,
     "too_many_templates": 409,
+    "too_many_webhooks": 409,
+    "storage_full": 409,
     "style_exists": 409,
     "style_faults": 409,
     "style_unchecked": 409,
     "erased": 410,
     "too_large": 413,
+    "too_slow": 408,
+    "no_permission": 503,
     "quota_jobs": 429,
+    "quota_bytes": 429,
+    "quota_compute": 429,
     "quota_photos": 429,
+    "quota_pixels": 429,
     "quota_portraits": 429,
+    "quota_trainings": 429,
+    "quota_webhooks": 429,
+    "too_many_at_once": 429,
+    "too_many_requests": 429,
+    "busy": 503,
 }
 """HTTP status by error code; any other `UserError` is 422, `OperatorError` 503, `EngineError` 500."""
 RETRY_AFTER = {"idempotency_in_flight": 1, "database_unreachable": 5}
@@ -45,15 +64,16 @@ RETRY_AFTER = {"idempotency_in_flight": 1, "database_unreachable": 5}
 _DESCRIPTIONS = {
     400: "The request cannot be read.",
     401: "The key is missing or not valid.",
-    403: "The caller may not do this, or consent was withdrawn.",
+    403: "The caller may not do this, or consent was withdrawn or is asked for again.",
     404: "There is nothing of the caller's with this id.",
     405: "This address does not take that method.",
+    408: "It did not arrive in time.",
     409: "It cannot be done in the present state.",
     410: "It was erased.",
     413: "It is too large.",
     416: "The file has no such part.",
     422: "The request does not hold; `errors` says where.",
-    429: "A quota is spent; `Retry-After` says when to ask again.",
+    429: "A quota is spent, or there are too many requests; `Retry-After` says when to ask again.",
     500: "A fault of the program.",
     503: "The installation cannot serve at present.",
 }
@@ -149,6 +169,8 @@ def _handle_http_error(request: Request, error: Exception) -> JSONResponse:
         return problem_response(
             request, 413, "too_large", f"A request has {most // 1_000_000} MB at most. Send less at once."
         )
+    if getattr(request.state, "too_slow", False):
+        return problem_response(request, 408, "too_slow", "The request did not arrive in time. Send it again.")
     if isinstance(error.__cause__, OSError):
         # The same for a disk that did not take the upload.
         return _handle_portrait_error(request, disk_error(error.__cause__))

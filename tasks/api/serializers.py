@@ -3,8 +3,11 @@
 Rows whose attributes are those of their schema are validated where they are used: `schemas.Selfie.model_validate(row)`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from datetime import UTC, datetime
+from math import isfinite
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -14,25 +17,31 @@ from portrait.types import PhotoUses
 from portrait.uses import set_uses
 from tasks import schemas
 from tasks.api import problems
+from tasks.consent_texts import ConsentWords
 from tasks.jobs import DAY, Job
 from tasks.ledger.jobs import QueueStatus
 from tasks.ledger.people import PersonSummary
-from tasks.ledger.rows import DraftRow, EventRow, PersonRow, SelfieRow, StyleRow
+from tasks.ledger.privacy.consents import ConsentTextRow
+from tasks.ledger.privacy.erasures import ErasureRow
+from tasks.ledger.privacy.retention import Due, person_due
+from tasks.ledger.rows import DraftRow, EventRow, PersonRow, PortraitRow, SelfieRow, StyleRow
 from tasks.ledger.statistics import StyleStatistics
+from tasks.settings import RetentionSettings
 from tasks.styles.available import AvailableStyles
 from tasks.styles.service import StyleImport, StyleService
 from templates.catalog import Catalog, Entry
-from templates.schema import StyleFile
+from templates.schema import StyleFile, parse_stored
 
 B = TypeVar("B", bound=BaseModel)
 
 
-def serialize_person(row: PersonRow, summary: PersonSummary, retention_days: float) -> schemas.Person:
-    """A person with what is known of them; `retention_days` after their last use they are erased."""
+def serialize_person(row: PersonRow, summary: PersonSummary, kept: RetentionSettings, now: float) -> schemas.Person:
+    """A person with what is known of them, and when they are erased."""
     fields = {name: getattr(row, name) for name in ("id", "name", "created", "used")}
-    known = {name: getattr(summary, name) for name in ("photos", "consent", "identity")}
+    known = {name: getattr(summary, name) for name in ("photos", "consent", "consent_state", "identity")}
     served = {**_serialize_uses(summary.judged), "questions": list(_questions(summary.judged))}
-    more = {"erased_after": row.used + retention_days * DAY, "learned": summary.bases}
+    due, end = person_due(row, summary.favourites, kept, now), row.used + (kept.people_days or 0.0) * DAY
+    more = {"erased_after": end, "erased_on": due.on, "erased_soon": due.soon, "learned": summary.bases}
     return schemas.Person.model_validate({**fields, **known, **more, **served})
 
 
@@ -60,6 +69,33 @@ def _questions(photos: Sequence[SelfieRow]) -> Iterable[schemas.PersonQuestion]:
     for number in sorted({photo.doubt for photo in photos if photo.doubt}):
         unsure = [photo.id for photo in photos if photo.doubt == number]
         yield schemas.PersonQuestion(number=number, person=person, unsure=unsure)
+
+
+def serialize_text(row: ConsentTextRow, days: float) -> schemas.ConsentText:
+    """A text of consent, with the days after which everything is erased."""
+    words = ConsentWords.model_validate(row.content)
+    given_for = {"self": words.myself, "proxy": words.proxy, "guardian": words.guardian}
+    return schemas.ConsentText.model_validate(
+        {
+            **{name: getattr(row, name) for name in ("version", "language", "sha256")},
+            **{name: getattr(words, name) for name in ("agree", "adult", "pictures")},
+            "days": days,
+            "paragraphs": [each.replace("{days}", f"{days:g}") for each in words.paragraphs],
+            "given_for": {name: sentence for name, sentence in given_for.items() if sentence},
+        }
+    )
+
+
+def serialize_portrait(row: PortraitRow, due: Due) -> schemas.Portrait:
+    """A portrait, and when it is erased."""
+    plain = schemas.Portrait.model_validate(row)
+    on = datetime.fromtimestamp(due.on, UTC) if isfinite(due.on) else None
+    return plain.model_copy(update={"erased_on": on, "erased_soon": due.soon})
+
+
+def serialize_erasure(row: ErasureRow) -> schemas.Erased:
+    """What an erasure erased."""
+    return schemas.Erased.model_validate({**row.ids, "erasure": row.id, "done": row.done})
 
 
 def serialize_job(job: Job, status: QueueStatus, missing: list[str]) -> schemas.Job:
@@ -111,7 +147,8 @@ def serialize_import(service: StyleService, imported: StyleImport) -> schemas.St
 
 def serialize_version(service: StyleService, row: StyleRow) -> schemas.StyleVersion:
     """A published version of a style."""
-    picture = _has_picture(AvailableStyles(service.ledger, service.files).entry(row))
+    available = AvailableStyles(service.ledger, service.files)
+    picture = _has_picture(lambda: available.entry(row))
     return schemas.StyleVersion.model_validate({**asdict(row), "picture": picture})
 
 
@@ -128,18 +165,32 @@ def _serialize_style(
     # What people see names the style; without that, what operators work on, or had.
     contents = [row.content for row in versions if row.retired is None] + ([draft.content] if draft else [])
     contents += [row.content for row in versions]
-    style = StyleFile.model_validate(contents[0]) if contents else built_in
-    if style is None:
-        raise OperatorError("bad_style", "There is a style without any content.")
+    id = draft.id if draft else versions[0].id if versions else ""
+    style = _readable(contents, id) if contents else built_in
+    fields = _broken_style(id, contents[0]) if style is None else style.model_dump()
     more = {
         "status": list(_statuses(draft, versions, built_in)),
         "offered": available,
-        "content": style.model_dump(mode="json", by_alias=True),
+        "content": contents[0] if style is None else style.model_dump(mode="json", by_alias=True),
         "draft": None if draft is None else _serialize_draft(service, draft),
         "versions": [serialize_version(service, row) for row in versions],
         "built_in": built_in.version if built_in else None,
     }
-    return schemas.OperatorStyle.model_validate({**style.model_dump(), **more})
+    return schemas.OperatorStyle.model_validate({**fields, **more})
+
+
+def _readable(contents: Sequence[Mapping[str, Any]], id: str) -> StyleFile | None:
+    """The first content that still holds; None where none does."""
+    for content in contents:
+        with suppress(OperatorError):
+            return parse_stored(content, id)
+    return None
+
+
+def _broken_style(id: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """What is shown of a style whose contents do not hold any more, so that it can be written anew or deleted."""
+    title, kind = str(content.get("title", id))[:80], str(content.get("kind", ""))[:20]
+    return {"id": id, "title": title, "titles": {}, "kind": kind, "tags": []}
 
 
 def _statuses(
@@ -159,7 +210,7 @@ def _statuses(
 def _serialize_draft(service: StyleService, draft: DraftRow) -> schemas.StyleDraft:
     findings, checked, test = service.findings(draft), service.is_checked(draft), draft.tested
     more = {
-        "picture": _has_picture(service.entry(draft)),
+        "picture": _has_picture(lambda: service.entry(draft)),
         "findings": findings,
         "checked": checked,
         "publishable": checked and not any(each.level == "error" for each in findings),
@@ -172,8 +223,8 @@ def _built_in() -> dict[str, StyleFile]:
     return {entry.style.id: entry.style for entry in Catalog().entries()}
 
 
-def _has_picture(entry: Entry) -> bool:
+def _has_picture(read: Callable[[], Entry]) -> bool:
     try:
-        return entry.picture() is not None
+        return read().picture() is not None
     except OperatorError:
         return False

@@ -5,19 +5,21 @@ and `retry_after` where the API said so. An API that does not answer is `Operato
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import httpx
 
 from portrait.errors import UserError
 from tasks import schemas
-from tasks.client.transport import HttpTransport, M
+from tasks.client.access import AccessClient
+from tasks.client.privacy import PrivacyClient
+from tasks.client.transport import TRIES, HttpTransport, M
 
 Files = Iterable[tuple[str, BinaryIO | bytes]]
 """Name and content."""
 
 
-class Client:
+class Client(AccessClient, PrivacyClient):
     """A client of the task API with one key; use it as a context manager."""
 
     def __init__(
@@ -35,29 +37,15 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    # Signing in, and keys
-
-    def sign_in(self, code: str) -> schemas.KeyWithSecret:
-        """Exchange a one-time code for a key; not retried, because a code works once."""
-        return self._http.send(schemas.KeyWithSecret, "POST", "/sign-in", tries=1, json={"code": code})
-
-    def add_key(self, order: schemas.KeyRequest) -> schemas.KeyWithSecret:
-        """Create a key; not retried, because each answer holds another one."""
-        return self._http.send(schemas.KeyWithSecret, "POST", "/keys", tries=1, json=order.model_dump(mode="json"))
-
-    def keys(self) -> list[schemas.Key]:
-        """Keys without their secrets: the caller's own, or everybody's for an admin."""
-        return self._http.list(schemas.Key, "/keys")
-
-    def revoke_key(self, id: str) -> None:
-        """Revoke a key."""
-        self._http.request("DELETE", f"/keys/{id}")
-
     # People
 
-    def add_person(self, name: str, text_version: str, given_by: str) -> schemas.Person:
-        """Add a person, with the version of the consent text and who agreed to it."""
-        given = schemas.ConsentRequest(agreed=True, text_version=text_version, given_by=given_by)
+    def consent_text(self, language: str = "en") -> schemas.ConsentText:
+        """The present text of consent, to be shown before somebody agrees."""
+        return self._http.get(schemas.ConsentText, "/consent-text", params={"language": language})
+
+    def add_person(self, name: str, text_version: str, given_by: str, **stated: Any) -> schemas.Person:
+        """Add a person, with the version of the consent text and who agreed to it; `stated` as in `ConsentRequest`."""
+        given = schemas.ConsentRequest(agreed=True, text_version=text_version, given_by=given_by, **stated)
         return self._http.post(schemas.Person, "/people", schemas.PersonRequest(name=name, consent=given))
 
     def people(self) -> list[schemas.Person]:
@@ -80,9 +68,9 @@ class Client:
         """Records of consent, the oldest first."""
         return self._http.list(schemas.Consent, f"/people/{person}/consents")
 
-    def consent_again(self, person: str, text_version: str, given_by: str) -> schemas.Consent:
-        """Record consent again, after it was withdrawn or to a newer text."""
-        given = schemas.ConsentRequest(agreed=True, text_version=text_version, given_by=given_by)
+    def consent_again(self, person: str, text_version: str, given_by: str, **stated: Any) -> schemas.Consent:
+        """Record consent again, after it was withdrawn or to a newer text; `stated` as in `ConsentRequest`."""
+        given = schemas.ConsentRequest(agreed=True, text_version=text_version, given_by=given_by, **stated)
         return self._http.post(schemas.Consent, f"/people/{person}/consents", given)
 
     def withdraw_consent(self, person: str) -> None:
@@ -103,9 +91,17 @@ class Client:
         """Include or exclude a photo, or (empty) leave the choice to the training."""
         return self._http.send(schemas.Selfie, "PATCH", f"/selfies/{selfie}", json={"wish": override})
 
-    def delete_selfie(self, id: str) -> None:
-        """Delete a photo and its crops."""
-        self._http.request("DELETE", f"/selfies/{id}")
+    def delete_selfie(self, id: str, learned: Literal["keep", "erase"] = "keep") -> None:
+        """Delete a photo and its crops, and on demand the LoRAs that were trained on it."""
+        self._http.request("DELETE", f"/selfies/{id}", params={"learned": learned})
+
+    def identities(self, person: str) -> list[schemas.Identity]:
+        """What a person can be drawn from, the newest first."""
+        return self._http.list(schemas.Identity, f"/people/{person}/identities")
+
+    def delete_identity(self, id: str) -> None:
+        """Delete an identity: a LoRA, or where photos were judged alone their crops and references."""
+        self._http.request("DELETE", f"/identities/{id}")
 
     def selfie_file(self, id: str, side: int | None = None) -> bytes:
         """A photo as it was uploaded, or as a JPEG with a long side of `side` pixels."""
@@ -183,6 +179,17 @@ class Client:
         """A portrait as it was delivered, or as a JPEG with a long side of `side` pixels."""
         return self._http.picture(f"/portraits/{id}/file", side)
 
+    def idphoto_presets(self) -> schemas.IdPhotoPresets:
+        """The rules that ID photos can be made by, with their sources; backgrounds and papers by name."""
+        return self._http.get(schemas.IdPhotoPresets, "/idphotos/presets")
+
+    def sheet(
+        self, id: str, paper: str = "10x15", gap: float | None = None, format: Literal["pdf", "jpg"] = "pdf"
+    ) -> bytes:
+        """As many copies of an ID photo as fit on a paper; `gap`: millimetres between them, None as the API has it."""
+        asked = {"paper": paper, "format": format} | ({} if gap is None else {"gap": gap})
+        return self._http.request("GET", f"/portraits/{id}/sheet", params=asked).content
+
     def set_favourite(self, id: str, favourite: bool) -> schemas.Portrait:
         """Mark a portrait as a favourite, or not."""
         return self._http.send(schemas.Portrait, "PATCH", f"/portraits/{id}", json={"favourite": favourite})
@@ -213,10 +220,13 @@ class Client:
         """The preview of a style."""
         return self._http.picture(f"/styles/{id}/preview", side)
 
-    def add_template(self, name: str, content: BinaryIO | bytes) -> schemas.Template:
-        """Upload a picture that people can be put into; a job detects its faces."""
-        file = {"file": (name, content)}
-        return self._http.send(schemas.Template, "POST", "/templates", tries=1, files=file, timeout=120)
+    def add_template(self, name: str, content: BinaryIO | bytes, statement: str = "") -> schemas.Template:
+        """Upload a picture that people can be put into; a job detects its faces.
+
+        `statement` is the version of the text whose statement about the people on it is made.
+        """
+        file, params = {"file": (name, content)}, {"statement": statement} if statement else {}
+        return self._http.send(schemas.Template, "POST", "/templates", tries=1, files=file, params=params, timeout=120)
 
     def templates(self) -> list[schemas.Template]:
         """The caller's own pictures, the newest first."""
@@ -326,17 +336,10 @@ class Client:
 
     # Me, and the installation
 
-    def me(self) -> schemas.Me:
-        """The caller, with quotas and their use."""
-        return self._http.get(schemas.Me, "/me")
-
-    def export(self) -> Iterator[bytes]:
-        """Everything that is kept of the caller as a zip, in chunks."""
-        return self._http.stream_bytes("/me/export", {})
-
-    def erase_me(self) -> schemas.Erased:
-        """Erase every person, photo, portrait and picture of the caller's."""
-        return self._http.send(schemas.Erased, "DELETE", "/me", tries=1)
+    def me(self, tries: int = TRIES, idle: bool = False) -> schemas.Me:
+        """The caller, with quotas and their use; an `idle` question is no use of the key or session."""
+        headers = {"Portrait-Idle": "1"} if idle else {}
+        return self._http.get(schemas.Me, "/me", tries=tries, headers=headers)
 
     def abilities(self) -> list[schemas.Ability]:
         """The abilities of the installation: ready, or what is missing."""

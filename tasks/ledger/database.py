@@ -5,18 +5,22 @@ with the lock it needs (`BEGIN IMMEDIATE`), because a read that turns into a wri
 An engine must not cross a fork: open the database in the process that uses it.
 """
 
+import os
 import secrets
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from filelock import FileLock
 from sqlalchemy import event
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from portrait.errors import OperatorError
 from tasks.ledger.tables import metadata
@@ -24,9 +28,18 @@ from tasks.ledger.tables import metadata
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT = 30
 """Seconds to wait for SQLite's one writer."""
+SCRUB_TIMEOUT_MS = 500
+"""Milliseconds to wait for readers before the write-ahead log is emptied another time."""
 _WRITES = {"portrait_writes": True}
+_MIGRATES = {"portrait_writes": True, "portrait_migrates": True}
+_OVERWRITES = "0009"
+"""The revision since which what is deleted in SQLite is overwritten."""
 _MIGRATION_LOCK = 7_301_442
 """Any number: PostgreSQL's advisory lock that lets one process migrate."""
+_FORBIDDEN = (
+    "The database belongs to another user: it may not be read and written. Run all parts as one user, or give them a group "
+    "(tasks.files.group, tasks.files.group_writes)."
+)
 
 
 class Database:
@@ -48,6 +61,15 @@ class Database:
         with _translate_errors(), self.engine.execution_options(**_WRITES).begin() as connection:
             yield connection
 
+    @contextmanager
+    def within(self, connection: sa.Connection | None) -> Iterator[sa.Connection]:
+        """Go on in the caller's transaction, or without one open a transaction that writes."""
+        if connection is not None:
+            yield connection
+        else:
+            with self.write() as opened:
+                yield opened
+
     def lock_owner(self, connection: sa.Connection, owner: str) -> None:
         """Lock out other transactions of the same owner until this one ends, so that two cannot both pass a quota.
 
@@ -63,13 +85,48 @@ class Database:
         with (
             _translate_errors(),
             self._migration_lock(),
-            self.engine.execution_options(**_WRITES).begin() as connection,
+            self.engine.execution_options(**_MIGRATES).begin() as connection,
         ):
             if not self.sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            before = MigrationContext.configure(connection).get_current_revision()
             config.attributes["connection"] = connection
             config.attributes["metadata"] = metadata
             command.upgrade(config, "head")
+            if self.sqlite:
+                _check_foreign_keys(connection)
+        self.engine.dispose()  # the connection that migrated does not enforce foreign keys
+        if self.sqlite and before is not None and before < _OVERWRITES:
+            self._overwrite_free_pages()
+
+    def scrub(self) -> bool:
+        """Overwrite what was deleted also in SQLite's write-ahead log; False when somebody reads from it just now.
+
+        PostgreSQL reuses the room of deleted rows by itself, and its log as its settings say.
+        """
+        if not self.sqlite:
+            return True
+        with _translate_errors():
+            connection = self.engine.raw_connection()
+            try:
+                cursor = connection.cursor()
+                cursor.execute(f"PRAGMA busy_timeout = {SCRUB_TIMEOUT_MS}")
+                (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000}")
+                cursor.close()
+            finally:
+                connection.close()
+        return not busy
+
+    def _overwrite_free_pages(self) -> None:
+        """Take what earlier versions deleted without overwriting it out of SQLite's file; not while others use it."""
+        connection = self.engine.raw_connection()
+        try:
+            with suppress(sqlite3.OperationalError):
+                connection.cursor().execute("VACUUM")
+        finally:
+            connection.close()
+        self.scrub()
 
     def close(self) -> None:
         """Close every connection."""
@@ -82,7 +139,8 @@ class Database:
         if not self.sqlite or not place or place == ":memory:":
             yield
             return
-        with FileLock(f"{place}.lock"):
+        # A group that may write in the folder takes part in the lock.
+        with FileLock(f"{place}.lock", mode=Path(place).absolute().parent.stat().st_mode & 0o660):
             yield
 
 
@@ -97,13 +155,15 @@ def _engine(url: str) -> sa.Engine:
         if address.drivername in {"postgresql", "postgres"}:
             address = address.set(drivername="postgresql+psycopg")
         if address.get_backend_name() == "sqlite" and address.database:
-            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+            _prepare_file(address.database)
         options: dict[str, Any] = {} if address.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
         engine = sa.create_engine(address, **options)
     except ImportError as error:
         raise OperatorError(
             "missing_library", f"The database of the settings needs a library that is not here ({error})."
         ) from error
+    except PermissionError as error:
+        raise OperatorError("no_permission", _FORBIDDEN) from error
     except (ArgumentError, OSError) as error:
         raise OperatorError("bad_settings", "The database of the settings (tasks.database) cannot be used.") from error
     if engine.dialect.name == "sqlite":
@@ -112,25 +172,54 @@ def _engine(url: str) -> sa.Engine:
     return engine
 
 
+def _prepare_file(database: str) -> None:
+    """Make a SQLite file that is not there, and check that this user may use one that is; raises `OSError`."""
+    place = Path(database)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if database == ":memory:":
+        return
+    if not place.exists():
+        place.touch(0o666)  # less what the umask takes away: SQLite's own mode lets no group write
+    if not os.access(place, os.R_OK | os.W_OK):
+        raise PermissionError
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver shall not begin transactions of its own
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000}")
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
     cursor.close()
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("portrait_writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if options.get("portrait_migrates"):
+        # A migration that copies a table drops the old one, which would delete the rows that refer to it. Has no effect once
+        # a transaction has begun.
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("portrait_writes") else "BEGIN")
+
+
+def _check_foreign_keys(connection: sa.Connection) -> None:
+    """Roll a migration back that left rows without the row they refer to; raises `OperatorError` (`bad_ledger`)."""
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+    if broken:
+        tables = ", ".join(sorted({str(row[0]) for row in broken}))
+        raise OperatorError(
+            "bad_ledger",
+            f"The database could not be migrated: rows of {tables} refer to rows that are gone. It is as it was.",
+        )
 
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        reason = type(getattr(error, "orig", None) or error).__name__
         raise OperatorError(
-            "database_unreachable", f"The database does not answer: {type(error.orig).__name__}. Try again in a moment."
+            "database_unreachable", f"The database does not answer: {reason}. Try again in a moment."
         ) from error

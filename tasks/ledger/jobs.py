@@ -6,26 +6,19 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from portrait.errors import UserError
 from tasks import jobs as states
-from tasks.jobs import DAY, Job
-from tasks.ledger import transitions
-from tasks.ledger.rows import EventRow, Page, Repository, get_owned, require_consent, row_as
-from tasks.ledger.tables import job_events, job_people, jobs, people, turns, workers
+from tasks.jobs import Job
+from tasks.ledger import transitions, usage
+from tasks.ledger.privacy.consents import persons_in, require_consent
+from tasks.ledger.privacy.retention import use_in_job
+from tasks.ledger.rows import EventRow, Page, Repository, get_owned, row_as
+from tasks.ledger.tables import job_events, job_people, jobs, turns, workers
+from tasks.ledger.usage import Allowance
 
 PAST_RUNS = 20
 """Past runs that an estimate is made from."""
 LIVE_SECONDS = 60.0
 """A worker whose heartbeat is not older than so many seconds is alive."""
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """How many jobs and portraits an owner may order."""
-
-    jobs: int
-    """Jobs that are queued or running at once."""
-    portraits_a_day: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +39,20 @@ class JobRepository(Repository):
     def add(self, job: Job, persons: Collection[str] = (), allowance: Allowance | None = None) -> Job:
         """Insert a queued job; `persons` are the people in it, who must be the owner's.
 
-        Raises `quota_jobs`, `quota_portraits` beyond the allowance, with `retry_after` in seconds.
+        What it is to make is charged to the owner. Raises `consent_withdrawn`, `consent_outdated`, `order_too_large`, and
+        `quota_…` beyond the allowance with `retry_after` in seconds.
         """
         with self.database.write() as connection:
             if allowance is not None:
                 self.database.lock_owner(connection, job.owner)
-                _check_quotas(connection, job, allowance)
-            for person in persons:
-                get_owned(connection, people, job.owner, person)
+                usage.check_order(connection, job, allowance, job.created)
+            require_consent(connection, job.owner, persons)
             connection.execute(sa.insert(jobs).values(transitions.job_to_values(job)))
             if persons:
                 rows = [{"job": job.id, "person": each} for each in sorted(set(persons))]
                 connection.execute(sa.insert(job_people), rows)
-                connection.execute(sa.update(people).where(people.c.id.in_(persons)).values(used=job.created))
+            use_in_job(connection, job, persons, job.created)
+            usage.charge_order(connection, job, job.created)
             transitions.record_event(connection, job, job.created)
         return job
 
@@ -87,15 +81,16 @@ class JobRepository(Repository):
     def retry(self, owner: str, id: str, now: float, allowance: Allowance | None = None) -> Job:
         """Queue a job again that failed, was cancelled or expired.
 
-        Raises `bad_transition`, `consent_withdrawn` of a person in it, and `quota_jobs`, `quota_portraits` as for a new job.
+        Raises `bad_transition`, `consent_withdrawn` or `consent_outdated` of a person in it, and what `add` raises beyond the
+        allowance.
         """
         with self.database.write() as connection:
             self.database.lock_owner(connection, owner)
             job = states.retry(transitions.job_from_row(get_owned(connection, jobs, owner, id)), now)
-            for person in connection.scalars(sa.select(job_people.c.person).where(job_people.c.job == id)).all():
-                require_consent(connection, person)
+            require_consent(connection, owner, persons_in(connection, job))
             if allowance is not None:
-                _check_quotas(connection, job, allowance)
+                usage.check_order(connection, job, allowance, now)
+            usage.charge_order(connection, job, now)
             return transitions.change_owned(connection, owner, id, partial(states.retry, now=now), now)
 
     def cancel_any(self, id: str, now: float) -> Job:
@@ -104,8 +99,15 @@ class JobRepository(Repository):
             return transitions.change_any(connection, id, partial(states.request_cancel, now=now), now)
 
     def retry_any(self, id: str, now: float) -> Job:
-        """Queue an ended job of any owner again, for operators, without quotas; raises `not_found`, `bad_transition`."""
+        """Queue an ended job of any owner again, for operators, without quotas.
+
+        Raises `not_found`, `bad_transition`, and `consent_withdrawn` or `consent_outdated` of a person in it.
+        """
         with self.database.write() as connection:
+            row = connection.execute(sa.select(jobs).where(jobs.c.id == id)).first()
+            if row is not None:
+                job = transitions.job_from_row(row)
+                require_consent(connection, job.owner, persons_in(connection, job))
             return transitions.change_any(connection, id, partial(states.retry, now=now), now)
 
     def events(self, owner: str, id: str, after: int = 0, limit: int = 200) -> Sequence[EventRow]:
@@ -118,12 +120,12 @@ class JobRepository(Repository):
     def count_active(self, owner: str) -> int:
         """Count the owner's jobs that have not ended, for the quota."""
         with self.database.read() as connection:
-            return _count_active(connection, owner)
+            return usage.count_active(connection, owner)
 
     def count_portraits_today(self, owner: str, now: float) -> int:
         """Count the portraits that the owner ordered within 24 hours, for the quota."""
         with self.database.read() as connection:
-            return _portraits_today(connection, owner, now)[0]
+            return usage.used(connection, owner, "portraits", now).amount
 
     def count_by_state(self) -> dict[tuple[str, str], int]:
         """Count all jobs by queue and state, for metrics."""
@@ -155,34 +157,6 @@ class JobRepository(Repository):
         if kind:
             chosen = chosen.where(jobs.c.kind == kind)
         return self._page(transitions.job_from_row, chosen, cursor, limit)
-
-
-def _check_quotas(connection: sa.Connection, job: Job, allowance: Allowance) -> None:
-    if _count_active(connection, job.owner) >= allowance.jobs:
-        sentence = f"{allowance.jobs} jobs at once are allowed. Wait until one has ended."
-        raise UserError("quota_jobs", sentence, {"retry_after": 10})
-    if job.kind != "generate":
-        return
-    ordered, oldest = _portraits_today(connection, job.owner, job.created)
-    if ordered + job.units > allowance.portraits_a_day:
-        left = max(0, allowance.portraits_a_day - ordered)
-        wait = max(1, round(oldest + DAY - job.created)) if oldest else int(DAY)
-        sentence = f"{allowance.portraits_a_day} portraits a day are allowed, {left} are left. Ask for fewer, or later."
-        raise UserError("quota_portraits", sentence, {"retry_after": wait})
-
-
-def _count_active(connection: sa.Connection, owner: str) -> int:
-    chosen = sa.select(sa.func.count()).where(jobs.c.owner == owner, jobs.c.state.not_in(states.FINISHED))
-    return connection.scalar(chosen) or 0
-
-
-def _portraits_today(connection: sa.Connection, owner: str, now: float) -> tuple[int, float | None]:
-    """Return how many portraits were ordered within 24 hours, and when the first of them was."""
-    spent = jobs.c.state.not_in(states.FINISHED - {"succeeded"})
-    lately = (jobs.c.owner == owner) & (jobs.c.kind == "generate") & (jobs.c.created > now - DAY) & spent
-    chosen = sa.select(sa.func.coalesce(sa.func.sum(jobs.c.units), 0), sa.func.min(jobs.c.created)).where(lately)
-    units, oldest = connection.execute(chosen).one()
-    return int(units), oldest
 
 
 def _past_durations(connection: sa.Connection, kind: str) -> list[float]:

@@ -1,14 +1,21 @@
 """The ledger of one process: the database and its repositories."""
 
-from tasks.ledger.api_keys import ApiKeyRepository
+from tasks.ledger.access.api_keys import ApiKeyRepository
+from tasks.ledger.access.audit import AuditRepository
+from tasks.ledger.access.owners import OwnerRepository
+from tasks.ledger.access.sessions import SessionRepository
 from tasks.ledger.database import Database
 from tasks.ledger.idempotency import IdempotencyRepository
 from tasks.ledger.jobs import JobRepository
 from tasks.ledger.people import PersonRepository
 from tasks.ledger.pictures import PortraitRepository, TemplateRepository
+from tasks.ledger.privacy.consents import ConsentRepository
+from tasks.ledger.privacy.erasures import ErasureRepository
+from tasks.ledger.privacy.retention import RetentionRepository
 from tasks.ledger.queue import JobQueue
 from tasks.ledger.statistics import StatisticsRepository
 from tasks.ledger.styles import DraftRepository, StyleRepository
+from tasks.ledger.usage import UsageRepository
 from tasks.ledger.webhooks import WebhookRepository
 from tasks.ledger.workers import WorkerRegistry
 
@@ -26,7 +33,14 @@ class Ledger:
         self.drafts = DraftRepository(database)
         self.templates = TemplateRepository(database)
         self.api_keys = ApiKeyRepository(database)
+        self.sessions = SessionRepository(database)
+        self.owners = OwnerRepository(database)
+        self.audit = AuditRepository(database)
+        self.erasures = ErasureRepository(database)
+        self.consents = ConsentRepository(database)
+        self.retention = RetentionRepository(database)
         self.idempotency = IdempotencyRepository(database)
+        self.usage = UsageRepository(database)
         self.webhooks = WebhookRepository(database)
         self.workers = WorkerRegistry(database)
         self.statistics = StatisticsRepository(database)

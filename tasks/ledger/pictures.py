@@ -7,6 +7,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from portrait.errors import UserError
+from tasks.ledger import usage
 from tasks.ledger.rows import Page, PortraitRow, Repository, TemplateRow, get_owned, row_as
 from tasks.ledger.tables import job_people, portraits, templates
 
@@ -50,23 +51,23 @@ class PortraitRepository(Repository):
         """Mark or unmark a portrait as a favourite."""
         return self._change_owned(PortraitRow, portraits, owner, id, favourite=favourite)
 
-    def delete(self, owner: str, id: str, now: float) -> PortraitRow:
-        """Delete a portrait's row and return it; the caller erases its file."""
-        return self._erase_owned(PortraitRow, portraits, owner, id, now)
-
 
 class TemplateRepository(Repository):
     """Pictures that owners uploaded to have people put into them; published styles are in `styles`."""
 
-    def add(self, row: TemplateRow, most: int) -> TemplateRow:
-        """Insert a picture; raises `too_many_templates` beyond `most`."""
+    def add(self, row: TemplateRow, most: int, pixels_a_day: int = usage.UNLIMITED) -> TemplateRow:
+        """Insert a picture; raises `too_many_templates` beyond `most`, `quota_pixels` beyond what the owner may add a day."""
         with self.database.write() as connection:
             self.database.lock_owner(connection, row.owner)
-            mine = sa.select(sa.func.count()).where(templates.c.owner == row.owner)
-            if (connection.scalar(mine) or 0) >= most:
-                raise UserError("too_many_templates", f"There can be {most} pictures at most. Delete one first.")
+            _require_room(connection, row.owner, most)
+            usage.charge_pixels(connection, row.owner, row.width * row.height, pixels_a_day, row.created)
             connection.execute(sa.insert(templates).values(asdict(row)))
         return row
+
+    def require_room(self, owner: str, most: int) -> None:
+        """Raise `too_many_templates` for an owner who has `most` pictures."""
+        with self.database.read() as connection:
+            _require_room(connection, owner, most)
 
     def get(self, owner: str, id: str) -> TemplateRow:
         """One picture; raises `not_found`, `erased`."""
@@ -77,11 +78,12 @@ class TemplateRepository(Repository):
         mine = sa.select(templates).where(templates.c.owner == owner)
         return self._page(partial(row_as, TemplateRow), mine, cursor, limit)
 
-    def delete(self, owner: str, id: str, now: float) -> TemplateRow:
-        """Delete a picture's row and return it; the caller erases its file."""
-        return self._erase_owned(TemplateRow, templates, owner, id, now)
+    def state(self, owner: str, id: str, version: str) -> TemplateRow:
+        """Note the statement that the people on a picture agreed, by the version of its text."""
+        return self._change_owned(TemplateRow, templates, owner, id, statement=version)
 
-    def created_before(self, time: float, limit: int = 100) -> Sequence[TemplateRow]:
-        """Pictures that were uploaded before `time`, the oldest first."""
-        chosen = sa.select(templates).where(templates.c.created < time).order_by(templates.c.created)
-        return self._all(TemplateRow, chosen.limit(limit))
+
+def _require_room(connection: sa.Connection, owner: str, most: int) -> None:
+    mine = sa.select(sa.func.count()).where(templates.c.owner == owner)
+    if (connection.scalar(mine) or 0) >= most:
+        raise UserError("too_many_templates", f"There can be {most} pictures at most. Delete one first.")

@@ -17,6 +17,7 @@ from portrait.errors import PortraitError, UserError
 from tasks import jobs as states
 from tasks.jobs import Fault, Job, LeaseLost, Limits
 from tasks.ledger import styles, transitions
+from tasks.ledger.privacy.consents import persons_in, require_consent
 from tasks.ledger.rows import DraftFindings, IdentityRow, PortraitRow, Repository, TrainingSetRow
 from tasks.ledger.tables import (
     identities,
@@ -62,13 +63,15 @@ class JobQueue(Repository):
             claimable = [each for each in needs if set(each.split()) <= set(abilities)]
             if not claimable:
                 return None
-            row = connection.execute(_claim(waiting & jobs.c.needs.in_(claimable), worker, queue, now, lease)).first()
-            if row is None:
-                return None
-            job = transitions.job_from_row(row)
-            _end_turn(connection, job, now)
-            transitions.record_event(connection, job, now)
-            return job
+            take = _claim(waiting & jobs.c.needs.in_(claimable), worker, queue, now, lease)
+            while (row := connection.execute(take).first()) is not None:
+                job = transitions.job_from_row(row)
+                if _stop_without_consent(connection, job, now):
+                    continue
+                _end_turn(connection, job, now)
+                transitions.record_event(connection, job, now)
+                return job
+            return None
 
     def heartbeat(self, job: Job, now: float, lease: float) -> states.JobState:
         """Renew the lease and return the job's state; raises `LeaseLost`."""
@@ -88,11 +91,13 @@ class JobQueue(Repository):
         """End a job with success: its rows and files appear together or not at all.
 
         `publish` moves the staged files into place; it runs last, while the lease is proven and nobody else can get it.
-        Raises `Cancelled`, `LeaseLost` and what `publish` raises; then nothing is written.
+        Raises `Cancelled`, `LeaseLost`, `UserError` where consent does not hold any more, and what `publish` raises; then
+        nothing is written.
         """
         with self.database.write() as connection:
             transition = partial(states.succeed, now=now, result=outcome.result)
             after = transitions.change_leased(connection, job, transition, now)
+            require_consent(connection, job.owner, persons_in(connection, job), lock=False)
             _insert_outcome(connection, job, outcome, now)
             publish()
             return after
@@ -193,6 +198,16 @@ def _claim(
     values = {"token": secrets.token_hex(16), "worker": worker, "lease_until": now + lease, "started": now}
     claimed = sa.update(jobs).where(jobs.c.id == best.scalar_subquery(), jobs.c.state == "queued")
     return claimed.values(values | {"state": "running", "finished": None}).returning(jobs)
+
+
+def _stop_without_consent(connection: sa.Connection, job: Job, now: float) -> bool:
+    """Cancel a job whose people have not agreed, or not to the present text; False where they have."""
+    try:
+        require_consent(connection, job.owner, persons_in(connection, job), lock=False)
+    except UserError as error:
+        transitions.change_leased(connection, job, partial(states.refuse, now=now, fault=states.fault_from(error)), now)
+        return True
+    return False
 
 
 def _end_turn(connection: sa.Connection, job: Job, now: float) -> None:

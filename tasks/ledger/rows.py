@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from portrait.errors import UserError
 from tasks.ledger.database import Database
-from tasks.ledger.tables import consents, erased
+from tasks.ledger.tables import erased
 
 Role: TypeAlias = Literal["person", "operator", "admin"]
 """The role of an API key: see `tasks.auth`."""
@@ -29,7 +29,9 @@ class PersonRow(OwnedRow):
     name: str
     created: float
     used: float
-    """When the person was last used (made, photo added, in a job); the retention time counts from here."""
+    """When the person was last used (made, photo added, in a job, looked at, downloaded): retention counts from here."""
+    warned: float | None = None
+    """When the owner was warned that the person is to be erased; counts while it is later than `used`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,17 @@ class ConsentRow(OwnedRow):
     given_by: str
     given: float
     withdrawn: float | None = None
+    language: str = ""
+    text_hash: str = ""
+    """Hash of the text in that language; empty for consents from before texts were kept."""
+    days: float | None = None
+    """The days that the text named."""
+    given_for: str = ""
+    """`self`, `proxy` or `guardian`; empty where it was not said."""
+    adult: bool = False
+    """Whether it was stated that everybody is of age."""
+    key: str = ""
+    """Id of the key or session that it was given with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +110,8 @@ class IdentityRow(OwnedRow):
     created: float
     base: str = ""
     """The base model that the identity's LoRA was trained on; empty without a LoRA."""
+    stale: float | None = None
+    """When a photo was deleted that its LoRA was trained on; None while there are all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +166,12 @@ class TemplateRow(OwnedRow):
     created: float
     faces: Sequence[Mapping[str, float]] | None = None
     """Boxes (left, top, right, bottom as shares of width and height) from left to right; None until they were detected."""
+    statement: str = ""
+    """Version of the text whose statement about the people on the picture was made; empty without."""
+    used: float | None = None
+    """When it was last drawn in or looked at; None while it never was."""
+    warned: float | None = None
+    """When the owner was warned that it is to be erased; counts while it is later than `used`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +195,8 @@ class PortraitRow(OwnedRow):
     recipe: Mapping[str, Any]
     created: float
     favourite: bool = False
+    used: float | None = None
+    """When it was last looked at, downloaded or marked; None while it never was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +222,8 @@ class ApiKeyRow(OwnedRow):
     used: float | None = None
     revoked: float | None = None
     expires: float | None = None
+    made_by: str | None = None
+    """The key or session that made it; None for one made in the terminal or by a sign-in code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,13 +301,6 @@ def get_owned(connection: sa.Connection, table: sa.Table, owner: str, id: str) -
     raise UserError("not_found", f"There is nothing of yours with the id {id[:64]!r}.")
 
 
-def require_consent(connection: sa.Connection, person: str) -> None:
-    """Check that a consent of the person holds; raises `UserError` (`consent_withdrawn`)."""
-    valid = sa.select(consents.c.id).where(consents.c.person == person, consents.c.withdrawn.is_(None))
-    if connection.execute(valid.limit(1)).first() is None:
-        raise UserError("consent_withdrawn", "Consent was withdrawn for this person. Agree again to go on.")
-
-
 def add_tombstones(connection: sa.Connection, owner: str, kind: str, ids: Sequence[str], now: float) -> None:
     """Store that these ids were erased, and nothing else of them, so that `get_owned` can raise `erased`."""
     if ids:
@@ -330,14 +348,6 @@ class Repository:
             get_owned(connection, table, owner, id)
             connection.execute(sa.update(table).where(table.c.id == id).values(values))
             return row_as(kind, get_owned(connection, table, owner, id))
-
-    def _erase_owned(self, kind: type[T], table: sa.Table, owner: str, id: str, now: float) -> T:
-        """Delete the owner's row and return it; a tombstone stays."""
-        with self.database.write() as connection:
-            row = row_as(kind, get_owned(connection, table, owner, id))
-            connection.execute(sa.delete(table).where(table.c.id == id))
-            add_tombstones(connection, owner, table.name.removesuffix("s"), [id], now)
-            return row
 
     def _write(self, statement: sa.UpdateBase) -> int:
         """Execute one statement in a transaction of its own; returns how many rows it touched."""

@@ -4,6 +4,9 @@ Times are seconds since 1970, UTC. Ids are made by `tasks.ledger.database.new_id
 request can reach carries the owner, and every query that serves a person names it.
 """
 
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData(
@@ -17,6 +20,7 @@ metadata = sa.MetaData(
 
 _ID = sa.String(64)
 _TIME = sa.Double
+Type: TypeAlias = sa.types.TypeEngine[Any]
 
 
 def _id() -> sa.Column[str]:
@@ -27,6 +31,16 @@ def _owner() -> sa.Column[str]:
     return sa.Column("owner", _ID, nullable=False)
 
 
+def _owned() -> tuple[sa.Column[str], sa.Column[str]]:
+    """Return the columns of what belongs to an owner."""
+    return _id(), _owner()
+
+
+def _values(kind: type[Type] | Type, *names: str) -> Sequence[sa.Column[Any]]:
+    """Return columns of one type, which are never empty."""
+    return [sa.Column(name, kind, nullable=False) for name in names]
+
+
 def _of(table: str, name: str) -> sa.Column[str]:
     """Return a foreign key column whose row is deleted with its target."""
     return sa.Column(name, _ID, sa.ForeignKey(f"{table}.id", ondelete="CASCADE"), nullable=False, index=True)
@@ -35,42 +49,71 @@ def _of(table: str, name: str) -> sa.Column[str]:
 people = sa.Table(
     "people",
     metadata,
-    _id(),
-    _owner(),
+    *_owned(),
     sa.Column("name", sa.String(200), nullable=False),
-    sa.Column("created", _TIME, nullable=False),
-    sa.Column("used", _TIME, nullable=False),
+    *_values(_TIME, "created", "used"),
+    sa.Column("warned", _TIME),
     sa.Index(None, "owner", "id"),
 )
 
 consents = sa.Table(
     "consents",
     metadata,
-    _id(),
-    _owner(),
+    *_owned(),
     _of("people", "person"),
     sa.Column("text_version", sa.String(40), nullable=False),
     sa.Column("given_by", sa.String(200), nullable=False),
     sa.Column("given", _TIME, nullable=False),
     sa.Column("withdrawn", _TIME),
+    sa.Column("language", sa.String(10), nullable=False, server_default=""),
+    sa.Column("text_hash", sa.String(64), nullable=False, server_default=""),
+    sa.Column("days", _TIME),
+    sa.Column("given_for", sa.String(10), nullable=False, server_default=""),
+    sa.Column("adult", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("key", _ID, nullable=False, server_default=""),
+)
+
+consent_texts = sa.Table(
+    "consent_texts",
+    metadata,
+    sa.Column("version", sa.String(40), primary_key=True),
+    sa.Column("language", sa.String(10), primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("asks_again", sa.Boolean, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("content", sa.JSON, nullable=False),
+    sa.Column("published", _TIME, nullable=False),
+)
+
+# What is left of a consent when its person was erased: no name.
+consent_proofs = sa.Table(
+    "consent_proofs",
+    metadata,
+    *_owned(),
+    *_values(_ID, "person", "key"),
+    sa.Column("text_version", sa.String(40), nullable=False),
+    *_values(sa.String(10), "language", "given_for"),
+    sa.Column("text_hash", sa.String(64), nullable=False),
+    sa.Column("days", _TIME),
+    sa.Column("adult", sa.Boolean, nullable=False),
+    sa.Column("given", _TIME, nullable=False),
+    sa.Column("withdrawn", _TIME),
+    sa.Column("erased", _TIME, nullable=False, index=True),
+    sa.Index(None, "owner", "id"),
 )
 
 selfies = sa.Table(
     "selfies",
     metadata,
-    _id(),
-    _owner(),
+    *_owned(),
     _of("people", "person"),
     sa.Column("name", sa.String(255), nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
-    sa.Column("width", sa.Integer, nullable=False),
-    sa.Column("height", sa.Integer, nullable=False),
+    *_values(sa.Integer, "width", "height"),
     sa.Column("format", sa.String(20), nullable=False),
-    sa.Column("wish", sa.String(10), nullable=False),
-    sa.Column("verdict", sa.String(10), nullable=False),
-    sa.Column("reasons", sa.JSON, nullable=False),
-    sa.Column("quality", sa.JSON, nullable=False),
+    *_values(sa.String(10), "wish", "verdict"),
+    *_values(sa.JSON, "reasons", "quality"),
     sa.Column("uses", sa.JSON, nullable=False, server_default="{}"),
     sa.Column("created", _TIME, nullable=False),
     sa.UniqueConstraint("person", "sha256"),
@@ -79,10 +122,8 @@ selfies = sa.Table(
 jobs = sa.Table(
     "jobs",
     metadata,
-    _id(),
-    _owner(),
-    sa.Column("kind", sa.String(20), nullable=False),
-    sa.Column("queue", sa.String(20), nullable=False),
+    *_owned(),
+    *_values(sa.String(20), "kind", "queue"),
     sa.Column("state", sa.String(12), nullable=False),
     sa.Column("wants", sa.JSON, nullable=False),
     # The words in alphabetical order with one space between: a worker claims by the few sets that it can serve.
@@ -93,9 +134,7 @@ jobs = sa.Table(
     sa.Column("phase", sa.String(40), nullable=False),
     sa.Column("progress", sa.Double, nullable=False),
     sa.Column("message", sa.String(400), nullable=False),
-    sa.Column("preview", sa.Integer, nullable=False),
-    sa.Column("losses", sa.Integer, nullable=False),
-    sa.Column("failures", sa.Integer, nullable=False),
+    *_values(sa.Integer, "preview", "losses", "failures"),
     sa.Column("fault", sa.JSON(none_as_null=True)),
     sa.Column("result", sa.JSON, nullable=False),
     sa.Column("created", _TIME, nullable=False),
@@ -141,8 +180,7 @@ turns = sa.Table(
 training_sets = sa.Table(
     "training_sets",
     metadata,
-    _id(),
-    _owner(),
+    *_owned(),
     _of("people", "person"),
     sa.Column("job", _ID, nullable=False),
     sa.Column("photos", sa.JSON, nullable=False),
@@ -152,12 +190,12 @@ training_sets = sa.Table(
 identities = sa.Table(
     "identities",
     metadata,
-    _id(),
-    _owner(),
+    *_owned(),
     _of("people", "person"),
     _of("training_sets", "training_set"),
     sa.Column("created", _TIME, nullable=False),
     sa.Column("base", sa.String(200), nullable=False),
+    sa.Column("stale", _TIME),
 )
 
 style_versions = sa.Table(
@@ -175,10 +213,9 @@ style_drafts = sa.Table(
     "style_drafts",
     metadata,
     sa.Column("id", sa.String(60), primary_key=True),
-    sa.Column("edition", _ID, nullable=False),
+    *_values(_ID, "edition", "changed_by"),
     sa.Column("content", sa.JSON, nullable=False),
     sa.Column("changed", _TIME, nullable=False),
-    sa.Column("changed_by", _ID, nullable=False),
     sa.Column("checked", sa.JSON(none_as_null=True)),
     sa.Column("tested", sa.JSON(none_as_null=True)),
 )
@@ -186,22 +223,17 @@ style_drafts = sa.Table(
 portraits = sa.Table(
     "portraits",
     metadata,
-    _id(),
-    _owner(),
+    *_owned(),
     _of("jobs", "job"),
-    sa.Column("number", sa.Integer, nullable=False),
     sa.Column("file", sa.String(120), nullable=False),
     sa.Column("format", sa.String(10), nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
-    sa.Column("width", sa.Integer, nullable=False),
-    sa.Column("height", sa.Integer, nullable=False),
+    *_values(sa.Integer, "number", "width", "height", "style_version"),
     sa.Column("style", sa.String(60), nullable=False),
-    sa.Column("style_version", sa.Integer, nullable=False),
-    sa.Column("likeness", sa.JSON, nullable=False),
-    sa.Column("scores", sa.JSON, nullable=False),
-    sa.Column("recipe", sa.JSON, nullable=False),
+    *_values(sa.JSON, "likeness", "scores", "recipe"),
     sa.Column("favourite", sa.Boolean, nullable=False),
     sa.Column("created", _TIME, nullable=False),
+    sa.Column("used", _TIME),
     sa.Index(None, "owner", "id"),
     sa.Index(None, "style", "id"),
     sa.UniqueConstraint("job", "number"),
@@ -210,17 +242,29 @@ portraits = sa.Table(
 erased = sa.Table(
     "erased",
     metadata,
-    _id(),
-    _owner(),
+    *_owned(),
     sa.Column("kind", sa.String(20), nullable=False),
     sa.Column("at", _TIME, nullable=False),
+)
+
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    *_owned(),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("subject", _ID, nullable=False),
+    sa.Column("actor", sa.String(200), nullable=False),
+    *_values(_TIME, "asked", "until"),
+    *_values(sa.JSON, "targets", "ids"),
+    sa.Column("done", _TIME),
+    sa.Index(None, "owner", "id"),
+    sa.Index(None, "done"),
 )
 
 api_keys = sa.Table(
     "api_keys",
     metadata,
-    _id(),
-    _owner(),
+    *_owned(),
     sa.Column("name", sa.String(200), nullable=False),
     sa.Column("role", sa.String(20), nullable=False),
     sa.Column("hash", sa.String(128), nullable=False, unique=True),
@@ -228,7 +272,39 @@ api_keys = sa.Table(
     sa.Column("used", _TIME),
     sa.Column("revoked", _TIME),
     sa.Column("expires", _TIME),
+    sa.Column("made_by", _ID),
     sa.Index(None, "owner"),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    *_owned(),
+    sa.Column("role", sa.String(20), nullable=False),
+    sa.Column("hash", sa.String(128), nullable=False, unique=True),
+    sa.Column("key", _ID),
+    *_values(_TIME, "created", "used", "idle", "expires"),
+    sa.Index(None, "owner"),
+)
+
+owners = sa.Table(
+    "owners",
+    metadata,
+    _id(),
+    sa.Column("folded", _ID, nullable=False, index=True),
+    sa.Column("created", _TIME, nullable=False),
+    sa.Column("disabled", _TIME),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    _id(),
+    sa.Column("at", _TIME, nullable=False, index=True),
+    sa.Column("actor", sa.String(200), nullable=False),
+    sa.Column("action", sa.String(40), nullable=False),
+    sa.Column("subject", sa.String(200), nullable=False),
+    sa.Column("detail", sa.JSON, nullable=False),
 )
 
 sign_in_codes = sa.Table(
@@ -243,16 +319,17 @@ sign_in_codes = sa.Table(
 templates = sa.Table(
     "templates",
     metadata,
-    _id(),
-    _owner(),
+    *_owned(),
     sa.Column("name", sa.String(255), nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
-    sa.Column("width", sa.Integer, nullable=False),
-    sa.Column("height", sa.Integer, nullable=False),
+    *_values(sa.Integer, "width", "height"),
     sa.Column("format", sa.String(20), nullable=False),
     sa.Column("faces", sa.JSON(none_as_null=True)),
     sa.Column("job", _ID, nullable=False),
     sa.Column("created", _TIME, nullable=False),
+    sa.Column("statement", sa.String(40), nullable=False, server_default=""),
+    sa.Column("used", _TIME),
+    sa.Column("warned", _TIME),
     sa.Index(None, "owner", "id"),
 )
 
@@ -268,11 +345,23 @@ idempotency_keys = sa.Table(
     sa.Column("created", _TIME, nullable=False),
 )
 
+usage = sa.Table(
+    "usage",
+    metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    _owner(),
+    sa.Column("kind", sa.String(20), nullable=False),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("at", _TIME, nullable=False, index=True),
+    # The order that it was charged for; empty for what was uploaded. No foreign key: it counts when the job is erased.
+    sa.Column("job", _ID, nullable=False, index=True),
+    sa.Index(None, "owner", "kind", "at"),
+)
+
 webhooks = sa.Table(
     "webhooks",
     metadata,
-    _id(),
-    _owner(),
+    *_owned(),
     sa.Column("url", sa.String(2000), nullable=False),
     sa.Column("secret", sa.String(200), nullable=False),
     sa.Column("events", sa.JSON, nullable=False),
@@ -285,8 +374,7 @@ webhooks = sa.Table(
 webhook_deliveries = sa.Table(
     "webhook_deliveries",
     metadata,
-    _id(),
-    _owner(),
+    *_owned(),
     _of("webhooks", "webhook"),
     sa.Column("event", sa.String(40), nullable=False),
     sa.Column("payload", sa.JSON, nullable=False),
@@ -304,11 +392,8 @@ workers = sa.Table(
     "workers",
     metadata,
     sa.Column("id", sa.String(120), primary_key=True),
-    sa.Column("queues", sa.JSON, nullable=False),
-    sa.Column("abilities", sa.JSON, nullable=False),
-    sa.Column("missing", sa.JSON, nullable=False),
+    *_values(sa.JSON, "queues", "abilities", "missing"),
     sa.Column("device", sa.String(60), nullable=False),
-    sa.Column("started", _TIME, nullable=False),
-    sa.Column("beat", _TIME, nullable=False),
+    *_values(_TIME, "started", "beat"),
     sa.Column("stopping", sa.Boolean, nullable=False),
 )

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from portrait.errors import UserError
 from tasks.jobs import FINISHED, Fault, Job, LeaseLost
+from tasks.ledger import usage
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import DeliveryRow, get_owned
 from tasks.ledger.tables import job_events, jobs, webhook_deliveries, webhooks
@@ -79,6 +80,7 @@ def _change(connection: sa.Connection, id: str, transition: Transition, now: flo
     result = connection.execute(sa.update(jobs).where(jobs.c.id == id, condition).values(changed))
     if result.rowcount != 1:
         raise LeaseLost("lease_lost", "The job was taken from this worker.")
+    usage.settle(connection, before, after, now)
     record_event(connection, after, now, "progress" if after.state == before.state else "state")
     return after
 

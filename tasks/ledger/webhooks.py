@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from portrait.errors import UserError
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import DeliveryRow, Page, Repository, WebhookRow, get_owned, row_as
 from tasks.ledger.tables import webhook_deliveries as deliveries
@@ -16,10 +17,17 @@ from tasks.ledger.tables import webhooks
 class WebhookRepository(Repository):
     """Webhooks and deliveries. Those about jobs are inserted by `transitions` when the job ends."""
 
-    def add(self, owner: str, url: str, secret: str, events: Sequence[str], now: float) -> WebhookRow:
-        """Insert a webhook; `events` empty means all."""
+    def add(
+        self, owner: str, url: str, secret: str, events: Sequence[str], now: float, most: int = 1_000_000
+    ) -> WebhookRow:
+        """Insert a webhook; `events` empty means all. Raises `too_many_webhooks` beyond `most` of the owner's."""
         hook = WebhookRow(new_id("webhook", now), owner, url, secret, list(events), now)
-        self._write(sa.insert(webhooks).values(asdict(hook)))
+        with self.database.write() as connection:
+            self.database.lock_owner(connection, owner)
+            mine = sa.select(sa.func.count()).where(webhooks.c.owner == owner)
+            if (connection.scalar(mine) or 0) >= most:
+                raise UserError("too_many_webhooks", f"There can be {most} webhooks at most. Delete one first.")
+            connection.execute(sa.insert(webhooks).values(asdict(hook)))
         return hook
 
     def get(self, owner: str, id: str) -> WebhookRow:

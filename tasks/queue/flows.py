@@ -18,6 +18,7 @@ from pipelines.refine import steps_of
 from pipelines.settings import Settings
 from portrait.arrays import Size
 from portrait.errors import Cancelled, OperatorError, UserError
+from portrait.fusion.warp import forget_outlines
 from portrait.generation import edits
 from portrait.generation.edits import Edit
 from portrait.idphoto_spec import spec_from_dict
@@ -30,6 +31,7 @@ from tasks.ledger.database import new_id
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.queue import Outcome
 from tasks.ledger.rows import IdentityRow, TrainingSetRow
+from tasks.private_files import check_readable
 from tasks.queue import options, results
 from tasks.styles.available import AvailableStyles
 from tasks.styles.samples import StyleTester
@@ -90,6 +92,10 @@ class Flows(Protocol):
         """Release models that were not used for long."""
         ...
 
+    def forget(self) -> None:
+        """Drop what is kept in memory of people between jobs: somebody was erased."""
+        ...
+
     def close(self) -> None:
         """Close the engines."""
         ...
@@ -142,6 +148,11 @@ class PortraitFlows:
         """Release idle diffusion bases, which take most of a GPU; see `draw.idle_minutes`."""
         self._engines.unload_idle()
 
+    def forget(self) -> None:
+        """Drop cut-outs, weights and outlines of people."""
+        self._engines.forget()
+        forget_outlines()
+
     def close(self) -> None:
         """Close engines that hold native handles."""
         self._engines.__exit__(None, None, None)
@@ -152,6 +163,7 @@ class PortraitFlows:
         photos = context.ledger.people.selfies(job.owner, person)
         context.names.update({photo.id: photo.name for photo in photos})
         paths = [context.files.selfie(job.owner, person, photo.id) for photo in photos]
+        check_readable(paths)
         overrides = Overrides(
             [at for at, photo in enumerate(photos) if photo.wish == "include"],
             [at for at, photo in enumerate(photos) if photo.wish == "exclude"],

@@ -10,15 +10,20 @@ from pathlib import Path
 from celery import Celery
 
 from portrait.errors import OperatorError, UserError
-from tasks import webhooks
+from tasks import accounts, erasing, webhooks
 from tasks.files import Files
 from tasks.jobs import DAY, Limits
 from tasks.ledger.ledger import Ledger
 from tasks.queue import broker
+from tasks.queue.retention import erase_expired
 from tasks.settings import TaskSettings
 
 PURGE_INTERVAL = 600.0
 """Seconds between two purges: retention times are days."""
+ERASING_INTERVAL = 20.0
+"""Seconds between two looks for erasures that are not done: whoever begins one does it at once, unless that is not possible."""
+RECEIPT_DAYS = 1100
+"""Days for which the receipts of erasures are kept, three years: for as long as somebody may ask whether it was done."""
 _log = logging.getLogger("portrait.keeper")
 
 
@@ -43,13 +48,15 @@ class PurgeReport:
     """Staging folders without a lease, and unpacked styles that were left behind."""
     work_dirs: int
     """Checkpoint folders of training jobs that have ended."""
+    orphans: int = 0
+    """Files and folders that belonged to nothing, or were never completed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """Requeues and purges. Requeueing is a conditional update, so that any number may run.
+    """Requeues jobs, erases what has expired, and finishes erasures that somebody began and did not end.
 
-    Purging is not: when somebody else erases the same person or picture first, `purge` raises `UserError` (`erased`).
+    Any number may run: who comes second to a job or an erasure finds it done.
     """
 
     ledger: Ledger
@@ -75,30 +82,29 @@ class Keeper:
 
     def purge(self, now: float) -> PurgeReport:
         """Erase people, pictures, jobs and files whose retention time is over; every few minutes."""
-        since = now - self.settings.retention_days * DAY
-        unused = self.ledger.people.unused_since(since)
-        for person in unused:
-            erased = self.ledger.people.erase(person.owner, person.id, now)
-            self.files.erase_person(person.owner, person.id, erased.jobs)
-        for template in self.ledger.templates.created_before(since):
-            self.ledger.templates.delete(template.owner, template.id, now)
-            self.files.erase_file(self.files.template(template.owner, template.id))
-        pruned = self.ledger.queue.prune(since)
-        for job in pruned:
-            self.files.erase_job(job.owner, job.id)
+        expired = erase_expired(self.ledger, self.files, self.settings.retention_by_kind, now)
         self.ledger.api_keys.prune(now - DAY)
+        self.ledger.sessions.prune(now)
+        self.ledger.audit.prune(now - self.settings.retention.audit_days * DAY)
+        accounts.forget_removed(self.ledger, self.files)
         self.ledger.idempotency.prune(now - DAY)
-        self.ledger.webhooks.prune(since)
+        self.ledger.usage.prune(now - DAY)
+        self.ledger.webhooks.prune(now - self.settings.retention_days * DAY)
         self.ledger.workers.prune(now - 10 * self.settings.lease.seconds)
-        return PurgeReport(len(unused), len(pruned), self._clean_staging(now), self._clean_work_dirs(now))
+        self.ledger.erasures.prune(now - RECEIPT_DAYS * DAY)
+        orphans = erasing.erase_orphans(self.ledger, self.files, now)
+        return PurgeReport(expired.people, expired.jobs, self._clean_staging(now), self._clean_work_dirs(now), orphans)
 
     def run(self, stop: threading.Event) -> None:
-        """Requeue and purge at their intervals until `stop` is set; errors of database and disk are logged."""
-        purged = 0.0
+        """Requeue, erase and purge at their intervals until `stop` is set; errors of database and disk are logged."""
+        erased = purged = 0.0
         while not stop.wait(self.settings.keeper):
             now = time.time()
             try:
                 self.requeue(now)
+                if now - erased > ERASING_INTERVAL:
+                    erased = now
+                    erasing.finish_erasures(self.ledger, self.files, now)
                 if now - purged > PURGE_INTERVAL:
                     purged = now
                     self.purge(now)

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import cv2
 
+from pipelines.folders import atomic
 from portrait.arrays import Image
 from portrait.errors import Cancelled, EngineError, OperatorError, PortraitError, UserError
+from tasks.erasing import ErasureWatch
 from tasks.files import Files, disk_error
 from tasks.jobs import Fault, Job, LeaseLost, Limits, fault_from
 from tasks.ledger.ledger import Ledger
@@ -59,6 +61,10 @@ class JobRunner:
     now: Callable[[], float] = time.time
     busy: threading.Lock = field(default_factory=threading.Lock)
     """Held while a job runs, and while models are released."""
+    erasures: ErasureWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "erasures", ErasureWatch(self.ledger))
 
     def run_next(self, queue: str) -> bool:
         """Claim the next job of the queue and run it to its end; False when there is none for this worker."""
@@ -66,10 +72,15 @@ class JobRunner:
             return self._run_next(queue)
 
     def release_idle(self) -> None:
-        """Release models that were not used for long, unless a job runs; called from another thread than jobs."""
+        """Release models that were not used for long, and after an erasure what is kept of people, unless a job runs.
+
+        Called from another thread than jobs.
+        """
         if not self.busy.acquire(blocking=False):
             return
         try:
+            if self.erasures.has_news():
+                self.flows.forget()
             self.flows.release_idle()
         except Exception as error:
             # The calling thread also sends the worker's heartbeats, and must go on.
@@ -254,10 +265,8 @@ def write_preview(image: Image, path: Path) -> None:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_suffix(".part")
-    staged.write_bytes(data.tobytes())
-    staged.replace(path)
+    with atomic.replace_file(path) as staged:
+        staged.write_bytes(data.tobytes())
 
 
 def _fault_with_names(error: PortraitError, context: JobContext) -> Fault:

@@ -15,6 +15,7 @@ from celery import Celery, Task, current_app, shared_task, signals
 
 from portrait.errors import OperatorError
 from tasks import webhooks
+from tasks.addresses import Reach
 from tasks.files import Files
 from tasks.jobs import queue_for
 from tasks.ledger.ledger import Ledger, open_ledger
@@ -62,7 +63,8 @@ class WorkerContext:
             started=now,
             beat=now,
         )
-        self.sender = webhooks.WebhookSender(self.ledger.webhooks, tasks.webhooks.private, tasks.lease.seconds)
+        reach = Reach.of(tasks.webhooks.networks, tasks.webhooks.private)
+        self.sender = webhooks.WebhookSender(self.ledger.webhooks, reach, tasks.lease.seconds)
         self.runner: JobRunner | None = None
         if set(self.row.queues) - {webhooks.QUEUE}:
             self.runner = self._create_runner(installation, str(app.conf["portrait_flows"]))

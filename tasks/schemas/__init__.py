@@ -5,6 +5,17 @@ Times are UTC; ids are opaque; likeness is a distance, smaller is more alike.
 
 # ruff: noqa: F401 -- the names that others call `schemas.…`
 
+from tasks.schemas.access import (
+    AuditEntry,
+    OidcAuthorization,
+    OidcRequest,
+    OidcSignIn,
+    OidcStatus,
+    Owner,
+    Session,
+    SessionRequest,
+    SessionWithSecret,
+)
 from tasks.schemas.edits import EditRequest
 from tasks.schemas.idphotos import IdPhotoOptions, IdPhotoPreset, IdPhotoPresets, IdPhotoRule, IdPhotoSize
 from tasks.schemas.jobs import (
@@ -29,8 +40,12 @@ from tasks.schemas.keys import (
 )
 from tasks.schemas.people import (
     Consent,
+    ConsentProof,
     ConsentRequest,
+    ConsentText,
+    GivenFor,
     Identity,
+    Language,
     Person,
     PersonQuestion,
     PersonRequest,
@@ -42,7 +57,16 @@ from tasks.schemas.people import (
     SelfieUploadResult,
     Serves,
 )
-from tasks.schemas.portraits import FaceBox, FaceLikeness, Portrait, PortraitUpdate, Style, Template, Trait
+from tasks.schemas.portraits import (
+    FaceBox,
+    FaceLikeness,
+    Portrait,
+    PortraitUpdate,
+    StatementRequest,
+    Style,
+    Template,
+    Trait,
+)
 from tasks.schemas.shared import (
     FINISHED,
     ErrorDetail,
@@ -72,6 +96,8 @@ from tasks.schemas.styles import (
 from tasks.schemas.system import (
     Ability,
     Erased,
+    Erasure,
+    ErasureRequest,
     Health,
     JobTimes,
     Me,

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 
 from tasks.schemas.shared import EventName, Line, RequestBody, ResponseBody, Role, Timestamp
 
@@ -17,8 +17,11 @@ class KeyRequest(RequestBody):
     """A new key; only an admin may name another owner or a role other than `person`."""
 
     name: Line = Field("key", examples=["laptop"])
-    owner: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", examples=["ann"])
+    owner: str | None = Field(None, max_length=64, pattern=r"^[A-Za-z0-9](?:\.?[A-Za-z0-9_-]){0,63}$", examples=["ann"])
     role: Role = "person"
+    expires: AwareDatetime | None = Field(
+        None, description="When it ends. A key ends with the key or session that made it at the latest."
+    )
 
 
 class Key(ResponseBody):
@@ -32,6 +35,7 @@ class Key(ResponseBody):
     used: Timestamp | None
     expires: Timestamp | None
     revoked: Timestamp | None
+    made_by: str | None = Field(None, description="The key or session that made it; null for one from the terminal.")
 
 
 class KeyWithSecret(Key):

@@ -1,28 +1,76 @@
 """Schemas of people: consents, identities and photos."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, StringConstraints
 
 from tasks.schemas.shared import ErrorDetail, Id, Line, PhotoOverride, RequestBody, ResponseBody, Timestamp
 
+GivenFor: TypeAlias = Literal["self", "proxy", "guardian"]
+"""Whom somebody agrees for: for themselves, for somebody who gave them permission, or as a legal guardian."""
+Language: TypeAlias = Annotated[str, StringConstraints(pattern=r"^([a-z]{2,3}(-[A-Za-z0-9]{2,8})?)?$")]
+"""Code of a language, as `en` or `zh`."""
+
 
 class ConsentRequest(RequestBody):
-    """A consent: to which text, and by whom."""
+    """A consent: to which text, by whom and for whom."""
 
     agreed: Literal[True] = Field(description="The person agreed, or who acts for them did.")
-    text_version: Annotated[Line, StringConstraints(max_length=40)] = Field(examples=["2026-11"])
+    text_version: Annotated[Line, StringConstraints(max_length=40)] = Field(
+        description="A version that `/v1/consent-text` gives.", examples=["2026-12"]
+    )
     given_by: Line = Field(description="Who agreed.", examples=["Ann"])
+    language: Language = Field("", description="In which the text was read; without it, its hash is not recorded.")
+    given_for: GivenFor | None = Field(None, description="Whom the photos show: who agrees, or somebody else.")
+    adult: Literal[True] | None = Field(None, description="It was stated that everybody is 18 or older.")
 
 
 class Consent(ResponseBody):
     """A record of consent."""
 
+    id: str
+    person: str
     text_version: str
     given_by: str
     given: Timestamp
     withdrawn: Timestamp | None
+    language: str = ""
+    text_hash: str = Field("", description="Of the text in that language; empty where it is not known.")
+    given_for: GivenFor | Literal[""] = Field("", description="Empty where it was not said.")
+    adult: bool = Field(False, description="Whether it was stated that everybody is 18 or older.")
+
+
+class ConsentText(ResponseBody):
+    """A text of consent in one language, with the statements that are made with it."""
+
+    version: str
+    language: str
+    sha256: str = Field(description="With which consents to this text are recorded.")
+    days: float = Field(description="The days after the last use that the text names.")
+    paragraphs: list[str]
+    agree: str
+    adult: str
+    given_for: Mapping[GivenFor, str] = Field(description="Empty for a text from before it was asked.")
+    pictures: str = Field(description="What is stated of the people on an uploaded picture; may be empty.")
+
+
+class ConsentProof(ResponseBody):
+    """What is known of a consent without a name, also after its person was erased."""
+
+    id: str
+    owner: str = Field(description="`removed` for an owner who was removed.")
+    person: str
+    text_version: str
+    language: str
+    text_hash: str
+    days: float | None
+    given_for: str
+    adult: bool
+    key: str = Field(description="Id of the key or session that it was given with.")
+    given: Timestamp
+    withdrawn: Timestamp | None
+    erased: Timestamp | None = Field(description="When the person was erased; null while they are there.")
 
 
 class PersonRequest(RequestBody):
@@ -85,7 +133,14 @@ class Person(ResponseBody):
     used: Timestamp
     erased_after: Timestamp = Field(description="When everything of the person is erased, unless they are used before.")
     photos: int
+    erased_on: Timestamp | None = Field(
+        None, description="The same; where there are favourites, not before you were told for some days."
+    )
+    erased_soon: bool = Field(False, description="Whether that is near.")
     consent: bool = Field(description="Whether consent holds.")
+    consent_state: Literal["given", "outdated", "withdrawn"] = Field(
+        "given", description="`outdated`: given to a text that a newer one has ended; agree again."
+    )
     identity: str | None = Field(description="What portraits are drawn from; null until a training has succeeded.")
     learned: list[str] = Field(
         [], description="Base models that a LoRA of the person was trained on, the newest first."
@@ -102,6 +157,9 @@ class Identity(ResponseBody):
     person: str
     created: Timestamp
     base: str = Field("", description="The base model of its LoRA; empty where photos were judged alone.")
+    stale: Timestamp | None = Field(
+        None, description="When a photo was deleted that its LoRA was trained on: train again, or erase the identity."
+    )
 
 
 class Selfie(ResponseBody):

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field, computed_field
 
 from tasks.schemas.idphotos import IdPhotoRule
-from tasks.schemas.shared import RequestBody, ResponseBody, Timestamp
+from tasks.schemas.shared import Id, RequestBody, ResponseBody, Timestamp
 
 
 class FaceLikeness(ResponseBody):
@@ -33,6 +33,10 @@ class Portrait(ResponseBody):
     recipe: Mapping[str, Any]
     favourite: bool
     created: Timestamp
+    erased_on: Timestamp | None = Field(
+        None, description="When it is erased unless it, or a person on it, is used before; null where it is not asked."
+    )
+    erased_soon: bool = Field(False, description="Whether that is near: looking at it, or marking it, is a use.")
 
     @computed_field(description="Of an ID photo: every rule with what was measured; empty for other portraits.")  # type: ignore[prop-decorator]
     @property
@@ -51,6 +55,12 @@ class PortraitUpdate(RequestBody):
     """A change of whether a portrait is a favourite."""
 
     favourite: bool
+
+
+class StatementRequest(RequestBody):
+    """A statement about the people on an uploaded picture."""
+
+    text_version: Id = Field(description="Version of the text whose statement `pictures` you make.")
 
 
 class Style(ResponseBody):
@@ -100,4 +110,7 @@ class Template(ResponseBody):
     created: Timestamp
     job: str = Field(description="The job that detects its faces.")
     faces: list[FaceBox] | None = Field(description="From left to right; null until they were detected.")
+    statement: str = Field("", description="Version of the text whose statement about the people on it was made.")
+    erased_on: Timestamp | None = Field(None, description="When it is erased, unless it is used before.")
+    erased_soon: bool = Field(False, description="Whether that is near.")
     missed: list[FaceBox] = Field([], description="Where somebody may have been missed: see `places` of a generation.")

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.schemas.shared import ResponseBody, Role, Timestamp
+from tasks.schemas.shared import RequestBody, ResponseBody, Role, Timestamp
 
 
 class QuotaUse(ResponseBody):
@@ -26,17 +26,51 @@ class Me(ResponseBody):
     photos_of_a_person: int
     portraits_today: QuotaUse
     retention_days: float
+    photos_today: QuotaUse = QuotaUse(used=0, most=0)
+    upload_megabytes_today: QuotaUse = QuotaUse(used=0, most=0)
+    trainings_today: QuotaUse = QuotaUse(used=0, most=0)
+    worker_minutes_today: QuotaUse = QuotaUse(used=0, most=0)
+    stored_megabytes: QuotaUse = QuotaUse(used=0, most=0)
 
 
 class Erased(ResponseBody):
-    """What was erased: ids in the ledger, files by their place in the data folder."""
+    """What was erased, by ids."""
 
     people: list[str] = Field(default_factory=list)
     selfies: list[str] = Field(default_factory=list)
     portraits: list[str] = Field(default_factory=list)
     templates: list[str] = Field(default_factory=list)
     jobs: list[str] = Field(default_factory=list)
-    files: list[str] = Field(default_factory=list)
+    files: list[str] = Field(
+        default_factory=list, description="Always empty: where files lay is not told. Earlier versions did."
+    )
+    identities: list[str] = Field(default_factory=list)
+    webhooks: list[str] = Field(default_factory=list)
+    keys: list[str] = Field(default_factory=list)
+    erasure: str = Field("", description="Id of the receipt: `GET /v1/me/erasures/{id}`.")
+    done: Timestamp | None = Field(
+        None, description="When the last file was erased; null while that is not possible, and tried again until it is."
+    )
+
+
+class Erasure(ResponseBody):
+    """The receipt of an erasure, without names: who asked when, and what went."""
+
+    id: str
+    owner: str
+    kind: Literal["person", "owner", "selfie", "training_set", "identity", "portrait", "template"]
+    subject: str = Field(description="Id of what was to be erased.")
+    actor: str = Field(description="The owner and the id of the key or session that asked, or `system`.")
+    asked: Timestamp
+    done: Timestamp | None = Field(description="When nothing was left; null until then.")
+    ids: Mapping[str, list[str]] = Field(description="Ids of what went, by kind.")
+
+
+class ErasureRequest(RequestBody):
+    """An erasure of things of an owner who asked an operator for it."""
+
+    owner: str = Field(max_length=64, examples=["ann"])
+    person: str | None = Field(None, max_length=64, description="One person; everything of the owner without it.")
 
 
 class Ability(ResponseBody):

@@ -1,14 +1,15 @@
 """The styles available in an installation: published versions, else built-in styles of the same id."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from portrait.errors import UserError
+from portrait.errors import OperatorError, UserError
 from tasks.files import Files
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.rows import StyleRow
 from templates.catalog import Catalog, Entry
-from templates.schema import StyleFile
+from templates.schema import parse_stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,9 @@ class AvailableStyles:
         """Every available style in its newest version, sorted by id."""
         found = {entry.style.id: entry for entry in Catalog().entries()}
         # By number: the newest of an id comes last.
-        found |= {row.id: self.entry(row) for row in self._published()}
+        for row in self._published():
+            with suppress(OperatorError):  # one version that does not hold any more must not hide all others
+                found[row.id] = self.entry(row)
         return [found[id] for id in sorted(found)]
 
     def find(self, id: str, version: int | None = None) -> Entry:
@@ -39,8 +42,8 @@ class AvailableStyles:
         raise UserError("unknown_style", sentence)
 
     def entry(self, row: StyleRow) -> Entry:
-        """A published version as a catalogue entry."""
-        return Entry(StyleFile.model_validate(row.content), self.files.style(row.id, row.version))
+        """A published version as a catalogue entry; raises `OperatorError` (`bad_style`)."""
+        return Entry(parse_stored(row.content, row.id), self.files.style(row.id, row.version))
 
     def _published(self) -> Sequence[StyleRow]:
         return () if self.ledger is None else self.ledger.styles.list()

@@ -51,8 +51,8 @@ class StyleService:
     now: Callable[[], float] = time.time
 
     def entry(self, draft: DraftRow) -> Entry:
-        """A draft as a catalogue entry: its style and the folder of its files."""
-        return Entry(StyleFile.model_validate(draft.content), self.files.draft(draft.id, draft.edition))
+        """A draft as a catalogue entry: its style and the folder of its files. Raises `OperatorError` (`bad_style`)."""
+        return Entry(schema.parse_stored(draft.content, draft.id), self.files.draft(draft.id, draft.edition))
 
     def draft(self, id: str, edition: str | None = None) -> DraftRow:
         """The draft of a style. Raises `unknown_style`, or `draft_changed` where `edition` is not the present one."""
@@ -114,8 +114,14 @@ class StyleService:
             return StyleImport(tuple(rows), tuple(skipped))
 
     def findings(self, draft: DraftRow) -> list[Finding]:
-        """Findings of lint: of the fields as they are now, and of the picture if a worker has checked the present one."""
-        entry = self.entry(draft)
+        """Findings of lint: of the fields as they are now, and of the picture if a worker has checked the present one.
+
+        A draft that does not hold any more has one finding, `style_broken`.
+        """
+        try:
+            entry = self.entry(draft)
+        except OperatorError as error:
+            return [Finding("style_broken", "error", "", error.message)]
         found = lint_entry(entry, installed())
         if draft.checked and draft.checked["of"] == check_hash(entry):
             found += [Finding(**each) for each in draft.checked["findings"]]
@@ -123,7 +129,10 @@ class StyleService:
 
     def is_checked(self, draft: DraftRow) -> bool:
         """Whether the draft needs no check by a worker: it has no picture, or the present picture was checked."""
-        entry = self.entry(draft)
+        try:
+            entry = self.entry(draft)
+        except OperatorError:
+            return False
         return entry.style.kind != "template" or bool(draft.checked and draft.checked["of"] == check_hash(entry))
 
     def publish_test(self, draft: DraftRow, staged: Path) -> None:

@@ -18,13 +18,15 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from app.server import routes
-from app.server.web import SignInMiddleware
+from app.server.access import AccessMiddleware
 from tasks import auth
 from tasks.client.client import Client
 from tests.tasks.api.harness import ApiHarness, environment, new_home, open_api
 
 _components = cache(manifest_scanner.scan_component_manifests)
 """What Streamlit looks for in every installed package, which takes longer than a page: once is enough."""
+HTML = {"accept": "text/html,application/xhtml+xml"}
+"""What a browser accepts that asks for a page."""
 MAIN = Path(__file__).parent.parent.parent / "app" / "main.py"
 
 
@@ -94,8 +96,24 @@ def press(app: AppTest, label: str) -> AppTest:
     return button.click().run()
 
 
-def app_client() -> TestClient:
-    """A client of the app's own routes and middleware, with a plain page in place of Streamlit."""
+def app_client(url: str = "") -> TestClient:
+    """A client of the app's own routes and middleware, with a plain page in place of Streamlit; `url` as in the settings."""
     page = Route("/{rest:path}", lambda _: PlainTextResponse("a page"))
-    app = Starlette(routes=[*routes.build_routes(), page], middleware=[Middleware(SignInMiddleware)])
-    return TestClient(app, base_url="http://app", follow_redirects=False)
+    access = routes.make_access(url)
+    app = Starlette(
+        routes=[*routes.build_routes(access), page], middleware=[Middleware(AccessMiddleware, access=access)]
+    )
+    return TestClient(app, base_url=url or "http://app", follow_redirects=False)
+
+
+def sign_in(client: TestClient, api: ApiHarness, owner: str = "ann", role: auth.Role = "person") -> TestClient:
+    """The client, with the cookie of a session of its own."""
+    client.cookies.set("portrait_key", session_secret(api, owner, role))
+    return client
+
+
+def session_secret(api: ApiHarness, owner: str = "ann", role: auth.Role = "person") -> str:
+    """The secret of a new session."""
+    context = api.context
+    key, limits = api.key(owner, role), context.tasks.sessions
+    return auth.open_session_with_key(context.ledger, key, limits, context.now()).secret

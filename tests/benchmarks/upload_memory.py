@@ -52,8 +52,9 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
         for number in range(1, VISITORS + 1):
             with Client(environment["PORTRAIT_API_URL"], key) as client:
-                client.add_person(f"Visitor {number}", "1", "Ann")
-            visit(browser, address, key, photos)
+                client.add_person(f"Visitor {number}", "2026-11", "Ann")
+                secret = client.open_session(key=key).secret
+            visit(browser, address, secret, photos)
             sys.stdout.write(f"visitor {number}: {resident(server.pid):.0f} MB\n")
             sys.stdout.flush()
         browser.close()
@@ -62,11 +63,11 @@ def main() -> None:
         sys.stdout.write(f"{AFTER} s after: {end:.0f} MB, {end - begin:+.0f} MB\n")
 
 
-def visit(browser: Browser, address: str, key: str, photos: list[Path]) -> None:
+def visit(browser: Browser, address: str, secret: str, photos: list[Path]) -> None:
     """One visitor, from opening the page to closing it."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
     context.add_cookies(
-        [{"name": "portrait_key", "value": key, "url": address, "httpOnly": True, "sameSite": "Strict"}]
+        [{"name": "portrait_key", "value": secret, "url": address, "httpOnly": True, "sameSite": "Lax"}]
     )
     page = context.new_page()
     page.goto(f"{address}/photos")

@@ -1,6 +1,7 @@
 """Checks of a page in each form: its screenshots, no horizontal scrolling, and no serious violation in axe-core."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +24,15 @@ def wait_until_idle(page: Page) -> None:
     """Wait until Streamlit has run the page to its end and pictures are there."""
     page.locator(".p-foot").wait_for(timeout=30_000)
     page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for(timeout=30_000)
-    page.wait_for_function("[...document.images].every((each) => each.complete || each.loading === 'lazy')")
+    wait_for(page, "[...document.images].every((each) => each.complete || each.loading === 'lazy')")
+
+
+def wait_for(page: Page, expression: str) -> None:
+    """Wait until an expression holds: asked from outside, because the pages' security policy forbids `wait_for_function`."""
+    until = time.monotonic() + 30
+    while not page.evaluate(expression):
+        assert time.monotonic() < until, expression
+        page.wait_for_timeout(50)
 
 
 def check_page(page: Page, folder: Path, name: str) -> None:
@@ -52,13 +61,14 @@ def _resize(page: Page, width: int, theme: Literal["light", "dark"]) -> None:
     height = page.evaluate("document.querySelector('[data-testid=stMain]')?.scrollHeight ?? document.body.scrollHeight")
     page.set_viewport_size({"width": width, "height": min(MAX_HEIGHT, max(900, height))})
     page.wait_for_timeout(250)
-    page.wait_for_function(f"{VISIBLE_IMAGES}.every((each) => each.complete)")
+    wait_for(page, f"{VISIBLE_IMAGES}.every((each) => each.complete)")
 
 
 def serious_violations(page: Page) -> Mapping[str, Any]:
     """Serious and critical violations that axe-core finds: the elements by rule."""
     if not page.evaluate("typeof window.axe === 'object'"):
-        page.add_script_tag(content=(files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
+        # Evaluated and not added as a tag, which the pages' security policy forbids.
+        page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return {
         each["id"]: [f"{node['target']}: {node['failureSummary']}" for node in each["nodes"]]

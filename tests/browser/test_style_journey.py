@@ -26,7 +26,7 @@ def test_a_style_from_a_faulty_pack_to_its_second_version(
 ) -> None:
     context = chromium.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB", accept_downloads=True)
     key = _key(installation)
-    context.add_cookies([{"name": "portrait_key", "value": key, "url": installation.app}])
+    context.add_cookies([{"name": "portrait_key", "value": _session(installation, key), "url": installation.app}])
     page = context.new_page()
     failures: list[str] = []
     page.on("pageerror", lambda error: failures.append(str(error)))
@@ -52,9 +52,8 @@ def test_a_style_from_a_faulty_pack_to_its_second_version(
 
 def test_people_cannot_see_operators_pages(installation: Installation, chromium: Browser) -> None:
     context = chromium.new_context(locale="en-GB")
-    context.add_cookies(
-        [{"name": "portrait_key", "value": _key(installation, "person", "ann"), "url": installation.app}]
-    )
+    secret = _session(installation, _key(installation, "person", "ann"))
+    context.add_cookies([{"name": "portrait_key", "value": secret, "url": installation.app}])
     page = context.new_page()
     page.goto(f"{installation.app}/style?id=studio-warm")
     wait_until_idle(page)
@@ -63,6 +62,12 @@ def test_people_cannot_see_operators_pages(installation: Installation, chromium:
     assert page.request.get(f"{installation.app}/take/styles.zip?id=studio-warm").status == 403
     assert page.request.get(f"{installation.app}/picture/draft/launch").status == 403
     context.close()
+
+
+def _session(installation: Installation, key: str) -> str:
+    """The secret of a session that a key opens."""
+    with Client(installation.api) as client:
+        return client.open_session(key=key).secret
 
 
 def _import_pack(page: Page, installation: Installation, shots: Path, folder: Path) -> None:
@@ -190,7 +195,7 @@ def _larger(image: Image) -> Image:
 
 def _add_person(client: Client) -> str:
     """Add a person with one checked photo."""
-    id = client.add_person("Ann", "1", "Ann").id
+    id = client.add_person("Ann", "2026-11", "Ann").id
     client.add_selfies(id, [("me.jpg", selfies.jpeg(selfies.player("player 3")))])
     assert client.wait(client.train(schemas.TrainingRequest.model_validate({"person": id})).id).state == "succeeded"
     return id

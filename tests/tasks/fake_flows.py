@@ -42,6 +42,9 @@ class FakeFlows:
     def release_idle(self) -> None:
         record_run("release_idle")
 
+    def forget(self) -> None:
+        record_run("forget")
+
     def close(self) -> None:
         pass
 

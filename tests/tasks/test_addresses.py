@@ -5,7 +5,7 @@ import httpcore
 import pytest
 
 from portrait.errors import UserError
-from tasks.addresses import PublicBackend, is_public, resolve
+from tasks.addresses import CheckedBackend, Reach, is_public, resolve
 
 
 @pytest.mark.parametrize(
@@ -31,23 +31,23 @@ def test_not_public(address: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "0x7f000001", "017700000001", "2130706433", "::1", "localhost"])
 def test_however_this_machine_is_written_it_is_not_connected_to(host: str) -> None:
     with pytest.raises(UserError, match="public"):
-        PublicBackend(False, resolve, time.monotonic() + 5).connect_tcp(host, 80)
+        CheckedBackend(Reach(), resolve, time.monotonic() + 5).connect_tcp(host, 80)
 
 
 def test_one_address_that_is_not_public_is_enough_to_refuse() -> None:
     with pytest.raises(UserError, match="public"):
-        PublicBackend(False, lambda host, port: ["8.8.8.8", "10.0.0.1"], time.monotonic() + 5).connect_tcp(
+        CheckedBackend(Reach(), lambda host, port: ["8.8.8.8", "10.0.0.1"], time.monotonic() + 5).connect_tcp(
             "a.example", 80
         )
 
 
 def test_a_name_without_an_address_is_a_failed_connection() -> None:
     with pytest.raises(httpcore.ConnectError, match="no address"):
-        PublicBackend(False, lambda host, port: [], time.monotonic() + 5).connect_tcp("a.example", 80)
+        CheckedBackend(Reach(), lambda host, port: [], time.monotonic() + 5).connect_tcp("a.example", 80)
     with pytest.raises(httpcore.ConnectError, match="looked up"):
-        PublicBackend(False, resolve, time.monotonic() + 5).connect_tcp(f"{'a' * 70}.example", 80)
+        CheckedBackend(Reach(), resolve, time.monotonic() + 5).connect_tcp(f"{'a' * 70}.example", 80)
 
 
 def test_nothing_is_connected_to_when_time_is_up() -> None:
     with pytest.raises(httpcore.ReadTimeout):
-        PublicBackend(False, lambda host, port: ["8.8.8.8"], time.monotonic() - 1).connect_tcp("a.example", 80)
+        CheckedBackend(Reach(), lambda host, port: ["8.8.8.8"], time.monotonic() - 1).connect_tcp("a.example", 80)

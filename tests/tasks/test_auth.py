@@ -1,6 +1,10 @@
 """Keys, codes and roles against the ledger."""
 
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -9,6 +13,7 @@ import pytest
 from portrait.errors import UserError
 from tasks import auth
 from tasks.ledger.ledger import Ledger
+from tasks.settings import SessionSettings
 
 
 def code_of(call: object) -> str:
@@ -93,3 +98,47 @@ def test_use_is_noted_at_most_once_a_minute(sqlite: Ledger) -> None:
         auth.authenticate(sqlite, f"Bearer {key.secret}", at)
         expected = now + 61 if at > now + 60 else now
         assert sqlite.api_keys.list("ann")[0].used == expected
+
+
+def at_once(call: Callable[[int], object]) -> list[str]:
+    """What eight callers at the same moment are answered: a code of an error, or nothing."""
+
+    def answer(number: int) -> str:
+        try:
+            call(number)
+        except UserError as error:
+            return error.code
+        return ""
+
+    with ThreadPoolExecutor(8) as pool:
+        return sorted(pool.map(answer, range(8)))
+
+
+def test_of_many_at_the_same_moment_only_so_many_are_let_in(ledger: Ledger) -> None:
+    now, limits = time.time(), SessionSettings()
+    code = auth.create_code(ledger, "ann", "person", now)
+    opened = at_once(lambda _: auth.open_session_with_code(ledger, code, limits, now))
+    assert opened == ["", *["bad_code"] * 7]
+    first = auth.create_key(ledger, "ann", "k", "person", now)
+    caller, order = auth.authenticate(ledger, f"Bearer {first.secret}", now), auth.KeyOrder("ann", "k", "person")
+    assert at_once(lambda _: auth.create_key_for(ledger, caller, order, 4, now)) == [""] * 3 + ["too_many_keys"] * 5
+    spelt = at_once(lambda n: auth.create_key(ledger, ("bob", "BOB")[n % 2], "k", "person", now))
+    assert spelt == [""] * 4 + ["owner_taken"] * 4
+
+
+def test_nothing_is_made_with_what_is_ended_meanwhile(ledger: Ledger) -> None:
+    now, order = time.time(), auth.KeyOrder("ann", "k", "person")
+    first = auth.create_key(ledger, "ann", "k", "person", now)
+    code = auth.create_code(ledger, "ann", "person", now)
+    session = auth.open_session_with_code(ledger, code, SessionSettings(), now)
+    callers = [auth.authenticate(ledger, f"Bearer {each.secret}", now) for each in (first, session)]
+    for caller in callers:
+        auth.create_key_for(ledger, caller, order, 50, now)
+    auth.revoke_key(ledger, first.row.id, None, now)
+    ledger.sessions.end("ann", session.row.id)
+    for caller in callers:
+        assert code_of(partial(auth.create_key_for, ledger, caller, order, 50, now)) == "unauthenticated"
+    late = replace(session.row, id="session_late", key=first.row.id)  # opened while the key was being revoked
+    ledger.sessions.add(late, auth.hash_secret("ps_late"))
+    assert code_of(lambda: auth.authenticate(ledger, "Bearer ps_late", now)) == "unauthenticated"
+    assert [row.id for row in ledger.sessions.list("ann", now)] == []

@@ -13,6 +13,7 @@ from pipelines.image_io import read
 from portrait.arrays import Image
 from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
+from tasks.ledger.privacy.erasures import Request
 from tasks.ledger.rows import SelfieRow
 from tasks.queue import runner as running
 from tasks.queue.runner import JobRunner
@@ -100,7 +101,7 @@ def test_previews_appear_step_by_step(
 def test_a_portrait_that_was_deleted_meanwhile_is_not_found(runner: JobRunner, tmp_path: Path) -> None:  # noqa: F811
     first = drawn(runner, tmp_path)
     params = edited(runner, first, kind="variations")
-    runner.ledger.portraits.delete("ann", first.result["portraits"][0], time.time())
+    runner.ledger.erasures.erase_portrait(Request("ann", time.time()), first.result["portraits"][0])
     job = new_job(created=time.time(), kind="generate", params=params, needs=NEEDS)
     runner.ledger.jobs.add(job, [])
     assert runner.run_next("cpu")

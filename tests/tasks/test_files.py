@@ -54,21 +54,16 @@ def test_only_ids_become_names(files: Files, id: str) -> None:
         assert caught.value.code == "not_found"
 
 
-def test_erasing_returns_the_files_and_touches_nobody_else(files: Files) -> None:
-    for owner, person in (("ann", "p1"), ("ann", "p2"), ("bob", "p1")):
+def test_what_is_discarded_is_gone_from_its_place_before_it_is_erased(files: Files) -> None:
+    for owner, person in (("ann", "p1"), ("bob", "p1")):
         files.save([b"x"], files.selfie(owner, person, "s"), 9)
         files.save([b"x"], files.training_set(owner, person, "set") / "set.json", 9)
-    files.save([b"x"], files.portrait("ann", "j1", "01.jpg"), 9)
-    files.save([b"x"], files.portrait("ann", "j2", "01.jpg"), 9)
-    files.save([b"x"], files.preview("j1"), 9)
-    assert files.erase_person("ann", "p1", ["j1"]) == [
-        "owners/ann/people/p1/selfies/s",
-        "owners/ann/people/p1/sets/set/set.json",
-        "owners/ann/jobs/j1/01.jpg",
-        "previews/j1.jpg",
-    ]
-    assert files.erase_person("ann", "p1", ["j1"]) == []
-    assert len(files.erase_owner("ann")) == 3
+    for _ in range(2):  # a second time there is nothing to do
+        files.discard(files.person("ann", "p1"), "erasure_1")
+    assert not files.person("ann", "p1").exists()
+    assert len([name for name in inside(files.root) if name.startswith("trash/erasure_1/")]) == 2
+    for _ in range(2):
+        files.empty_trash("erasure_1")
     assert inside(files.root) == ["owners/bob/people/p1/selfies/s", "owners/bob/people/p1/sets/set/set.json"]
 
 
@@ -84,6 +79,7 @@ def test_publishing_replaces_what_was_never_settled_and_twice_is_once(files: Fil
 
 def test_the_disk_speaks_without_saying_where() -> None:
     full = disk_error(OSError(errno.ENOSPC, "No space left on device", "/somewhere/secret"))
-    other = disk_error(OSError(errno.EACCES, "Permission denied", "/somewhere/secret"))
-    assert (full.code, other.code) == ("disk_full", "cannot_write")
+    other = disk_error(OSError(errno.EROFS, "Read-only file system", "/somewhere/secret"))
+    foreign = disk_error(OSError(errno.EACCES, "Permission denied", "/somewhere/secret"))
+    assert (full.code, other.code, foreign.code) == ("disk_full", "cannot_write", "no_permission")
     assert "somewhere" not in full.message + other.message

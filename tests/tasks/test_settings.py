@@ -42,6 +42,17 @@ def test_what_does_not_fit_is_named(home: Path, text: str, named: str) -> None:
     assert named in caught.value.message
 
 
+def test_networks_of_webhooks(home: Path) -> None:
+    home.mkdir()
+    place = home / "portrait.toml"
+    place.write_text('[tasks.webhooks]\nnetworks = ["10.1.2.0/24", "fd00::/64"]\n')
+    assert load_installation().tasks.webhooks.networks == ("10.1.2.0/24", "fd00::/64")
+    for wrong in ('["10.1.2.3/24"]', '["inside.example"]', '"10.1.2.0/24"'):
+        place.write_text(f"[tasks.webhooks]\nnetworks = {wrong}\n")
+        with pytest.raises(OperatorError, match="webhooks"):
+            load_installation()
+
+
 def test_unknown_variable_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTRAIT_PREPARE__MOSST", "9")
     with pytest.raises(OperatorError, match="mosst"):

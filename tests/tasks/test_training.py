@@ -18,10 +18,12 @@ from pipelines.settings import BaseLocation, ModelStoreSettings, Settings, Train
 from portrait.errors import Cancelled
 from portrait.ports import Progress
 from portrait.training import TrainingJob
+from tasks.erasing import finish_erasure
 from tasks.files import Files
 from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.privacy.erasures import Request
 from tasks.ledger.rows import TrainingSetRow
 from tasks.ledger.tables import training_sets
 from tasks.queue.flows import FlowResult, JobContext, PortraitFlows
@@ -129,8 +131,8 @@ def test_a_person_is_trained_through_the_queue(
     assert trained.lora is not None
     assert (stored.folder / "lora.safetensors").read_bytes() == trained.lora.read_bytes(), "as without a queue"
     assert not runner.files.work_dir("ann", person, job.id).exists()
-    erased = runner.files.erase_person("ann", person)
-    assert any(name.endswith("lora.safetensors") for name in erased)
+    erasure = runner.ledger.erasures.erase_person(Request("ann", 1.0), person)
+    assert finish_erasure(runner.ledger, runner.files, erasure, time.time()).done
     assert not stored.folder.exists()
 
 

@@ -11,10 +11,12 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from portrait.errors import UserError
+from tasks import addresses
+from tasks.addresses import Reach
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.queue import Outcome
 from tasks.ledger.rows import DeliveryRow
-from tasks.webhooks import JITTER, MAX_PER_HOST, MAX_PER_WEBHOOK, SCHEDULE, WebhookSender, check_url, new_secret
+from tasks.webhooks import JITTER, MAX_PER_HOST, MAX_PER_WEBHOOK, SCHEDULE, TEST, WebhookSender, check_url, new_secret
 from tests.tasks.stand import new_job
 from tests.tasks.webhook_receiver import Receiver, receiver
 
@@ -27,7 +29,13 @@ def there() -> Iterator[Receiver]:
 
 @pytest.fixture
 def sender(sqlite: Ledger) -> WebhookSender:
-    return WebhookSender(sqlite.webhooks, private=True)
+    return WebhookSender(sqlite.webhooks, Reach.of((), private=True))
+
+
+@pytest.fixture
+def on_the_internet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine stands for one of the public internet, whose answers are shown."""
+    monkeypatch.setattr(addresses, "is_public", lambda address: True)
 
 
 def calls(ledger: Ledger, url: str, count: int = 1, at: float = 1.0) -> list[DeliveryRow]:
@@ -68,6 +76,7 @@ def test_the_end_of_a_job_is_sent_with_a_valid_signature(
     assert not sqlite.webhooks.has_due(time.time())
 
 
+@pytest.mark.usefixtures("on_the_internet")
 def test_a_failed_call_comes_back_with_the_same_id(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
     there.statuses = (500, 200)
     (call,) = calls(sqlite, there.url)
@@ -118,6 +127,7 @@ def test_redirects_are_refused(sqlite: Ledger, sender: WebhookSender, there: Rec
     assert (delivery_of(sqlite, call).state, delivery_of(sqlite, call).status) == ("waiting", 307)
 
 
+@pytest.mark.usefixtures("on_the_internet")
 def test_nobody_there_is_a_failed_call(sqlite: Ledger, sender: WebhookSender) -> None:
     (call,) = calls(sqlite, "http://127.0.0.1:9/")
     sender.send_due()
@@ -125,6 +135,7 @@ def test_nobody_there_is_a_failed_call(sqlite: Ledger, sender: WebhookSender) ->
     assert "refused" in delivery_of(sqlite, call).answer
 
 
+@pytest.mark.usefixtures("on_the_internet")
 def test_an_endless_response_is_cut_off(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
     there.slow = 60
     (call,) = calls(sqlite, f"{there.url}/slow")
@@ -208,7 +219,7 @@ def test_what_killed_its_sender_each_time_is_given_up(sqlite: Ledger, sender: We
 
 def test_a_private_receiver_is_not_called(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
     port = there.url.rpartition(":")[2]
-    guarded = replace(sender, private=False)
+    guarded = replace(sender, reach=Reach())
     named = [calls(sqlite, f"https://{host}:{port}/")[0] for host in ("localtest.example", "2130706433", "[::1]")]
     plain = calls(sqlite, "http://example.com/")[0]
     replace(guarded, resolve=lambda host, port: ["93.184.215.14", "127.0.0.1"]).send_due()
@@ -217,6 +228,7 @@ def test_a_private_receiver_is_not_called(sqlite: Ledger, sender: WebhookSender,
     assert there.calls == []
 
 
+@pytest.mark.usefixtures("on_the_internet")
 def test_a_name_is_resolved_once_and_used_for_tls(sqlite: Ledger, sender: WebhookSender, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=hook.example"
@@ -265,14 +277,60 @@ def test_a_name_is_resolved_once_and_used_for_tls(sqlite: Ledger, sender: Webhoo
 )
 def test_an_address_that_is_never_called_is_refused(url: str) -> None:
     with pytest.raises(UserError) as caught:
-        check_url(url, private=False)
+        check_url(url, Reach())
     assert caught.value.code == "bad_url"
 
 
 def test_addresses_that_are_called() -> None:
-    check_url("https://example.com/hook?key=1", private=False)
-    check_url("https://93.184.215.14/", private=False)
-    check_url("http://localhost:8000/", private=True)
+    check_url("https://example.com/hook?key=1", Reach())
+    check_url("https://93.184.215.14/", Reach())
+    check_url("http://localhost:8000/", Reach.of((), private=True))
+
+
+def test_of_private_networks_those_that_are_listed_are_called() -> None:
+    reach = Reach.of(["10.1.2.0/24", "127.0.0.0/8"])
+    check_url("http://10.1.2.3/", reach)
+    check_url("https://10.1.2.3/", reach)
+    check_url("http://localhost:8000/", reach)
+    check_url("https://example.com/", reach)
+    for url in ("http://10.1.3.3/", "https://10.1.3.3/", "http://93.184.215.14/", "https://[::1]/"):
+        with pytest.raises(UserError, match="not on the public internet"):
+            check_url(url, reach)
+    for url in ("http://169.254.169.254/", "https://169.254.169.254/", "http://[fe80::1]/"):
+        with pytest.raises(UserError, match="not on the public internet"):
+            check_url(url, Reach.of((), private=True))
+
+
+def test_a_name_that_leads_out_of_the_list_is_not_called(
+    sqlite: Ledger, sender: WebhookSender, there: Receiver
+) -> None:
+    port = there.url.rpartition(":")[2]
+    guarded = replace(sender, reach=Reach.of(["10.1.2.0/24"]))
+    inside = calls(sqlite, f"http://inside.example:{port}/")[0]
+    replace(guarded, resolve=lambda host, port: ["127.0.0.1"]).send_due()
+    assert "public internet" in delivery_of(sqlite, inside).answer
+    assert there.calls == []
+    later = replace(sender, reach=Reach.of(["127.0.0.0/8"]), now=lambda: time.time() + 60)
+    replace(later, resolve=lambda host, port: ["127.0.0.1"]).send_due()
+    assert delivery_of(sqlite, inside).state == "delivered"
+
+
+def test_what_a_private_receiver_answers_cannot_be_read(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
+    there.statuses = (200, 500)
+    delivered, failed = calls(sqlite, there.url, 2)
+    (refused,) = calls(sqlite, "http://127.0.0.1:9/")
+    sender.send_due()
+    seen = [delivery_of(sqlite, call) for call in (delivered, failed, refused)]
+    assert sorted((call.status, call.answer) for call in seen[:2]) == [(200, ""), (500, "")]
+    assert (seen[2].status, seen[2].answer) == (None, "The call failed.")
+
+
+def test_a_call_to_see_whether_it_arrives_is_made_once(sqlite: Ledger, sender: WebhookSender, there: Receiver) -> None:
+    there.statuses = (500,)
+    hook = sqlite.webhooks.add("ann", there.url, new_secret(), [], 1.0)
+    call = sqlite.webhooks.enqueue("ann", hook.id, TEST, {"type": TEST}, 1.0)
+    sender.send_due()
+    assert (delivery_of(sqlite, call).state, delivery_of(sqlite, call).attempts) == ("given_up", 1)
 
 
 def test_a_secret_is_as_the_specification_says() -> None:

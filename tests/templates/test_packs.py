@@ -2,6 +2,7 @@ import hashlib
 import io
 import json
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -245,3 +246,34 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OperatorError, match="cannot be written"):
         packs.import_pack(packed(tmp_path / "a.zip", GOOD_PACK), tmp_path / "file" / "here")
+
+
+@pytest.mark.parametrize(("package", "file"), [("six", "six.py"), ("this.x", "a.png"), ("skimage", "__init__.py")])
+def test_a_style_that_names_a_package_of_the_machine_is_refused(tmp_path: Path, package: str, file: str) -> None:
+    picture = f'{{ package = "{package}", path = "{file}" }}'
+    style = STYLE.replace(b'{ file = "a.png" }', picture.encode())
+    assert "only built-in styles" in refused(packed(tmp_path / "a.zip", {"mine/style.toml": style}), tmp_path / "here")
+
+
+def test_a_pack_is_written_without_its_pictures_in_memory(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "style.toml").write_bytes(STYLE)
+    with (folder / "a.png").open("wb") as file:
+        file.write(picture())
+        file.truncate(40_000_000)
+    tracemalloc.start()
+    packs.export_pack(Catalog((tmp_path,)).entries(), tmp_path / "out.zip")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8_000_000
+    (there,) = packs.import_pack(tmp_path / "out.zip", tmp_path / "there")
+    assert (there.folder / "a.png").stat().st_size == 40_000_000
+
+
+def test_a_pack_that_nobody_could_import_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (entry,) = packs.import_pack(packed(tmp_path / "a.zip", GOOD_PACK), tmp_path / "here")
+    monkeypatch.setattr(packs, "MAX_UNPACKED_BYTES", 10)
+    with pytest.raises(UserError, match="fewer styles"):
+        packs.export_pack([entry], tmp_path / "out.zip")
+    assert {each.name for each in tmp_path.iterdir()} == {"a.zip", "here"}

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from app.components import errors, style_titles, widgets
+from app.components import errors, markdown, style_titles, widgets
 from app.operators.styles import form
 from app.session import client, get_state, release_upload, set_state, switch_page, translate
 from portrait.errors import PortraitError
@@ -55,7 +55,9 @@ def _show_result() -> None:
         st.success(translate("arrivals.came", count=len(result.styles)), icon=":material/check_circle:")
         with st.container(horizontal=True):
             for style in result.styles:
-                if st.button(style_titles.localized_title(style), key=f"came-{style.id}", icon=":material/edit:"):
+                if st.button(
+                    markdown.plain(style_titles.localized_title(style)), key=f"came-{style.id}", icon=":material/edit:"
+                ):
                     switch_page("style", id=style.id)
         if result.left:
             title = widgets.card_title(translate("arrivals.left", count=len(result.left)))

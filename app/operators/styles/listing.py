@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.components import style_titles, widgets
+from app.components import markdown, style_titles, widgets
 from app.operators.styles import add, labels
 from app.session import client, switch_page, translate, translate_or
 from tasks import schemas
@@ -80,5 +80,5 @@ def _show_card(style: schemas.OperatorStyle, ready: bool, statistics: schemas.St
         + widgets.row(*chips)
         + widgets.muted("\u00a0· ".join(facts))
     )
-    if st.button(translate("styles.open"), key=f"open-{style.id}", help=name, width="stretch"):
+    if st.button(translate("styles.open"), key=f"open-{style.id}", help=markdown.plain(name), width="stretch"):
         switch_page("style", id=style.id)

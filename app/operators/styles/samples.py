@@ -5,7 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from app.components import errors, jobs, widgets
+from app.components import errors, jobs, markdown, widgets
 from app.operators.styles import labels
 from app.session import client, translate, translate_or
 from tasks import schemas
@@ -50,7 +50,7 @@ def _show_failure(draft: schemas.StyleDraft, style_jobs: Sequence[schemas.Job]) 
     if last is not None and last.state in {"failed", "expired"}:
         text = translate(f"jobs.{last.state}")
         if last.fault:
-            text = errors.error_message(last.fault.code, last.fault.message)
+            text = markdown.plain(errors.error_message(last.fault.code, last.fault.message))
         st.warning(f"{translate(f'jobs.{last.kind}')} · {text}", icon=":material/info:")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.components import errors, style_titles, widgets
+from app.components import errors, markdown, style_titles, widgets
 from app.operators.styles import draft_edits, form, labels, samples, versions
 from app.operators.styles.draft_edits import DraftEdits
 from app.operators.styles.fields import FieldMessage, Fields
@@ -27,7 +27,10 @@ def page() -> None:
     # A container of its own even when it is empty: what follows must not move while the page is drawn again.
     with st.container():
         _show_notice()
-    if edits is None:
+    broken = [each.tip for each in style.draft.findings if each.code == "style_broken"] if style.draft else []
+    if style.draft is not None and broken:
+        _show_broken(style, style.draft, broken)
+    elif edits is None:
         _show_without_draft(style)
     else:
         _show_draft(style, edits)
@@ -55,6 +58,13 @@ def _show_without_draft(style: schemas.OperatorStyle) -> None:
         st.write(translate("style_one.no_draft"))
         if st.button(translate("style_one.edit"), type="primary", icon=":material/edit:"):
             errors.attempt(lambda: client().write_draft(style.id, dict(style.content)))
+
+
+def _show_broken(style: schemas.OperatorStyle, draft: schemas.StyleDraft, tips: Sequence[str]) -> None:
+    """Show why a draft of an earlier version cannot be edited any more, with the button that deletes it."""
+    with st.container(border=True, key="style-standing"):
+        st.html(widgets.card_title(translate("finding.style_broken")) + widgets.bullet_list(tips))
+        _delete_form(style, draft)
 
 
 def _show_draft(style: schemas.OperatorStyle, edits: DraftEdits) -> None:
@@ -203,7 +213,9 @@ def _is_outdated(style: schemas.OperatorStyle, edits: DraftEdits) -> bool:
 def _conflict_text(style: schemas.OperatorStyle) -> str:
     """Who changed or removed the draft meanwhile."""
     draft = style.draft
-    who = translate("style_one.gone") if draft is None else translate("style_one.conflict", who=draft.changed_by)
+    who = (
+        translate("style_one.gone") if draft is None else markdown.sentence("style_one.conflict", who=draft.changed_by)
+    )
     return f"{who} {translate('style_one.kept')}"
 
 

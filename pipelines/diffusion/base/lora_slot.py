@@ -117,6 +117,10 @@ class AdapterCache:
             self._cache.popitem(last=False)
         return self._cache[key]
 
+    def clear(self) -> None:
+        """Drop every LoRA."""
+        self._cache.clear()
+
     def _read(self, file: Path) -> dict[str, LoraFactors]:
         weights = lora.load_weights(file)
         _require_lora(file.name, list(weights))

@@ -1,6 +1,5 @@
 """CheckpointStore: the checkpoints of a training run, written atomically, so that a killed worker resumes from the last."""
 
-import os
 import pickle
 import shutil
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from pipelines.folders import atomic
 from portrait.errors import OperatorError
 
 STATE = "state.pt"
@@ -26,13 +26,9 @@ class CheckpointStore:
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Replace the newest state; raises `OperatorError` (`cannot_write`)."""
-        staged = self.folder / f".{STATE}.part"
         try:
-            with staged.open("wb") as file:
+            with atomic.replace_file(self.folder / STATE, make_folder=False) as staged, staged.open("wb") as file:
                 torch.save({**state, "run_id": self.run_id}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            staged.replace(self.folder / STATE)
         except (OSError, RuntimeError) as error:
             raise OperatorError("cannot_write", "A checkpoint of the training cannot be written.") from error
 
@@ -48,9 +44,8 @@ class CheckpointStore:
         """Store the weights of a step that was validated."""
         file = self._step_file(step)
         file.parent.mkdir(exist_ok=True)
-        staged = file.with_suffix(".part")
-        save_file(dict(weights), staged)
-        staged.replace(file)
+        with atomic.replace_file(file, make_folder=False) as staged:
+            save_file(dict(weights), staged)
 
     def load_step(self, step: int) -> dict[str, torch.Tensor]:
         """The weights of a step that was validated."""

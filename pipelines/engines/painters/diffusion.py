@@ -193,6 +193,11 @@ class Diffusion:
         if idle and self._loaded is not None and self._now() - self._used >= idle:
             self.close()
 
+    def forget(self) -> None:
+        """Drop the LoRAs of people."""
+        if self._loaded is not None:
+            self._loaded.adapter_cache.clear()
+
     def close(self) -> None:
         """Unload the base and the refiner."""
         if self._loaded is not None:

@@ -82,6 +82,10 @@ class _LRUCache(Generic[_Key, _Value]):
             self._values.popitem(last=False)
         return self._values[key]
 
+    def clear(self) -> None:
+        """Drop every value."""
+        self._values.clear()
+
 
 @dataclass(frozen=True, slots=True)
 class _CutOutKey:
@@ -137,6 +141,11 @@ class Studio:
         self._cut_outs: _LRUCache[_CutOutKey, CutOut] = _LRUCache(MAX_CUT_OUTS)
         self._subjects: _LRUCache[tuple[object, ...], Subject] = _LRUCache(MAX_SUBJECTS)
         self._large_subjects: _LRUCache[tuple[object, ...], Subject] = _LRUCache(1)
+
+    def forget(self) -> None:
+        """Drop every cut-out: photos of people who were erased are among them."""
+        for cache in (self._silhouettes, self._cut_outs, self._subjects, self._large_subjects):
+            cache.clear()
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         """At least `request.count` candidates; see `portrait.ports.Painter`.

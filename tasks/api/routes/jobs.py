@@ -1,8 +1,9 @@
 """Routes of jobs: create trainings and generations, list, cancel, retry, preview, stream of events."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import anyio
@@ -12,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
 from portrait.errors import PortraitError, UserError
-from tasks import schemas
+from tasks import auth, schemas
 from tasks.api import serializers
 from tasks.api.context import (
     AppContext,
@@ -41,6 +42,8 @@ POLL_SECONDS = 0.5
 """Seconds between two reads of the ledger by a stream of events."""
 STANDING_SECONDS = 2.0
 """Seconds between two reads of the place in the queue."""
+KEY_SECONDS = 5.0
+"""Seconds between two looks whether the caller's key or session still holds."""
 KEEPALIVE_SECONDS = 15.0
 """Seconds without an event after which a stream sends a comment that keeps the connection open."""
 RETRY_AFTER = 2
@@ -148,13 +151,15 @@ def retry_job(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Job
     responses={**PREVIEW_RESPONSES, **problem_responses(401, 404, 410, 422)},
 )
 def get_job_preview(id: PathId, context: ContextDep, caller: CallerDep) -> Response:
-    """The newest preview picture of a running job; 404 while there is none."""
-    place = context.files.preview(context.ledger.jobs.get(caller.owner, id).id)
+    """The newest preview picture of a running job; 404 while there is none, and as soon as the job is to stop."""
+    job = context.ledger.jobs.get(caller.owner, id)
     try:
-        content = place.read_bytes()
-    except FileNotFoundError as error:
         # It is deleted when the job ends, which may be now.
-        raise UserError("not_found", "There is nothing to see of this job.") from error
+        content = None if job.state in {"cancelling", "cancelled"} else context.files.preview(job.id).read_bytes()
+    except FileNotFoundError:
+        content = None
+    if content is None:
+        raise UserError("not_found", "There is nothing to see of this job.")
     return Response(content, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
@@ -173,7 +178,7 @@ async def stream_job_events(
     caller: CallerDep,
     last_event_id: Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$")] = None,
 ) -> Response:
-    """Stream the events of a job until it ends. `Last-Event-ID` resumes where an earlier stream stopped.
+    """Stream the events of a job until it ends, or the caller's key or session does. `Last-Event-ID` resumes.
 
     `state` and `progress` events have an id; `standing` events, with place and estimate, have none.
     """
@@ -198,8 +203,14 @@ class _Update:
     """Data of a `standing` event: place, estimate and what is missing; None when not read, or the job has ended."""
 
 
-def _read_update(context: AppContext, owner: str, id: str, after: int, standing: bool) -> _Update:
-    """Read what has changed. The job is read first: when it has ended, its last event is among those read after it."""
+def _read_update(
+    context: AppContext, check: Callable[[], None], owner: str, id: str, after: int, standing: bool
+) -> _Update:
+    """Check the caller, and read what has changed.
+
+    The job is read first: when it has ended, its last event is among those read after it.
+    """
+    check()
     job = context.ledger.jobs.get(owner, id)
     events = context.ledger.jobs.events(owner, id, after)
     if job.done or not standing:
@@ -211,18 +222,34 @@ def _read_update(context: AppContext, owner: str, id: str, after: int, standing:
     return _Update(job, events, place)
 
 
+@dataclass(slots=True)
+class _Key:
+    """The key or session of a stream, looked up again now and then."""
+
+    context: AppContext
+    authorization: str
+    checked: float = field(default_factory=time.monotonic)
+
+    def check(self) -> None:
+        """Raise `UserError` (`unauthenticated`) when it has ended."""
+        if time.monotonic() - self.checked > KEY_SECONDS:
+            auth.authenticate(self.context.ledger, self.authorization, self.context.now(), idle=True)
+            self.checked = time.monotonic()
+
+
 async def _events(context: AppContext, owner: str, id: str, after: int, request: Request) -> AsyncIterator[bytes]:
     """Server-sent events of a job; the ledger is read in short calls, with no thread held between them."""
     idle = since_standing = 0.0
+    key = _Key(context, request.headers.get("authorization", ""))
     before: Mapping[str, object] | None = None
     while not await request.is_disconnected():
         try:
-            update = await run_sync(_read_update, context, owner, id, after, since_standing <= 0)
+            update = await run_sync(_read_update, context, key.check, owner, id, after, since_standing <= 0)
         except PortraitError as error:
             if error.code == "database_unreachable":
                 await anyio.sleep(POLL_SECONDS)  # the next read resumes after the last event
                 continue
-            return  # the job was erased
+            return  # the job was erased, or the key was revoked
         for each in update.events:
             after, idle = each.id, 0.0
             data = serializers.serialize_event(each).model_dump_json()

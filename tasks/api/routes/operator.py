@@ -12,11 +12,15 @@ from tasks.api import serializers
 from tasks.api.context import AppContext, ContextDep, OperatorDep, PagingDep, PathId
 from tasks.api.problems import problem_responses
 from tasks.api.routes.jobs import job_response
-from tasks.jobs import DAY, Job
+from tasks.jobs import DAY, Job, without_words
 from tasks.ledger.statistics import percentile
 from tasks.queue import broker
 
 router = APIRouter(prefix="/operator", tags=["operator"])
+FOR_THE_OWNER = "It lies in what was asked for, and its owner is told what to do."
+"""In place of the message of a fault that only the owner can mend."""
+STYLE_JOBS = ("check", "test")
+"""Jobs of operators themselves, about styles and sample people."""
 
 
 @router.get("/jobs", responses=problem_responses(401, 403, 422))
@@ -29,31 +33,35 @@ def list_all_jobs(
 ) -> schemas.Page[schemas.Job]:
     """Jobs of all owners, the newest first."""
     page = context.ledger.jobs.list_all(state or (), kind or "", paging.cursor, paging.limit)
-    return schemas.Page(items=[_without_message(context, job) for job in page.items], next=page.next)
+    return schemas.Page(items=[_for_operators(context, job) for job in page.items], next=page.next)
 
 
 @router.post("/jobs/{id}/cancel", status_code=202, responses=problem_responses(401, 403, 404, 409, 422))
-def cancel_any_job(id: PathId, context: ContextDep, _: OperatorDep) -> schemas.Job:
+def cancel_any_job(id: PathId, context: ContextDep, caller: OperatorDep) -> schemas.Job:
     """Cancel a job, whoever owns it."""
-    return _without_message(context, context.ledger.jobs.cancel_any(id, context.now()))
+    job = context.ledger.jobs.cancel_any(id, context.now())
+    context.audit(caller, "job.cancelled", id)
+    return _for_operators(context, job)
 
 
 @router.post("/jobs/{id}/retry", status_code=202, responses=problem_responses(401, 403, 404, 409, 422))
-def retry_any_job(id: PathId, context: ContextDep, _: OperatorDep) -> schemas.Job:
+def retry_any_job(id: PathId, context: ContextDep, caller: OperatorDep) -> schemas.Job:
     """Queue a job again that failed, was cancelled or expired, whoever owns it."""
     job = context.ledger.jobs.retry_any(id, context.now())
+    context.audit(caller, "job.retried", id)
     broker.notify(context.celery, job.queue)
-    return _without_message(context, job)
+    return _for_operators(context, job)
 
 
 @router.post("/jobs/prune", responses=problem_responses(401, 403, 422))
 def prune_jobs(
-    context: ContextDep, _: OperatorDep, days: Annotated[float, Query(ge=0, le=3650)] = 7
+    context: ContextDep, caller: OperatorDep, days: Annotated[float, Query(ge=0, le=3650)] = 7
 ) -> schemas.PruneResult:
     """Delete jobs that ended `days` ago and left no portraits."""
     pruned = context.ledger.queue.prune(context.now() - days * DAY)
     for job in pruned:
         context.files.erase_job(job.owner, job.id)
+    context.audit(caller, "jobs.pruned", "", jobs=len(pruned))
     return schemas.PruneResult(jobs=len(pruned))
 
 
@@ -104,6 +112,12 @@ def get_statistics(context: ContextDep, _: OperatorDep) -> schemas.Statistics:
     return schemas.Statistics(styles=styles, times=times)
 
 
-def _without_message(context: AppContext, job: Job) -> schemas.Job:
-    """A job without its message, which may name somebody's photo."""
-    return job_response(context, job).model_copy(update={"message": ""})
+def _for_operators(context: AppContext, job: Job) -> schemas.Job:
+    """A job without what people wrote: the words of its request, and messages that may name somebody's photo."""
+    shown = job_response(context, job)
+    if job.kind in STYLE_JOBS:
+        return shown.model_copy(update={"message": ""})
+    fault = shown.fault
+    if fault is not None and job.fault is not None and job.fault.branch == "UserError":
+        fault = fault.model_copy(update={"message": FOR_THE_OWNER, "errors": []})
+    return shown.model_copy(update={"message": "", "wants": without_words(job.params), "fault": fault})

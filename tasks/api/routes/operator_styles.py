@@ -12,7 +12,7 @@ from starlette.responses import FileResponse
 from pipelines import image_io
 from portrait.errors import OperatorError, UserError
 from tasks import schemas
-from tasks.api import images, serializers
+from tasks.api import admission, images, serializers
 from tasks.api.context import AppContext, AuthenticatedRoute, ContextDep, IdempotencyDep, OperatorDep, PathId
 from tasks.api.images import Side
 from tasks.api.problems import problem_responses
@@ -59,7 +59,13 @@ def get_style_schema(_: OperatorDep) -> dict[str, Any]:
     return schema.json_schema()
 
 
-@router.post("/styles/import", status_code=201, responses=problem_responses(400, 401, 403, 409, 413, 422, 503))
+@router.post(
+    "/styles/import",
+    status_code=201,
+    responses=problem_responses(400, 401, 403, 409, 413, 422, 503),
+    form_limits={"max_files": MAX_FILES},
+)
+@admission.before_body(admission.styles)
 def import_styles(
     files: Annotated[
         list[UploadFile],
@@ -75,10 +81,13 @@ def import_styles(
     with tempfile.TemporaryDirectory(prefix=".styles.", dir=context.files.incoming) as folder:
         source = _save_uploads(context, files, Path(folder))
         try:
-            return serializers.serialize_import(service, service.import_drafts(source, caller.owner))
+            imported = service.import_drafts(source, caller.owner)
         except UserError as error:
             # The temporary path of an upload is no part of the message.
             raise UserError(error.code, error.message.replace(f" at {source}", ""), error.details) from error
+        result = serializers.serialize_import(service, imported)
+        context.audit(caller, "style.imported", "", styles=len(result.styles))
+        return result
 
 
 @router.get(
@@ -129,12 +138,14 @@ def write_draft(
 
 
 @router.delete("/styles/{id}/draft", status_code=204, responses=problem_responses(401, 403, 404, 409, 422))
-def delete_draft(id: PathId, context: ContextDep, _: OperatorDep, edition: EditionQuery = None) -> None:
+def delete_draft(id: PathId, context: ContextDep, caller: OperatorDep, edition: EditionQuery = None) -> None:
     """Delete a draft; published versions stay."""
     _service(context).delete_draft(id, edition)
+    context.audit(caller, "style.draft_deleted", id)
 
 
 @router.post("/styles/{id}/picture", responses=problem_responses(400, 401, 403, 404, 409, 413, 422, 503))
+@admission.before_body(admission.styles)
 def set_draft_picture(
     id: PathId,
     file: Annotated[UploadFile, File(description="A JPEG, PNG or WebP with at least one face.")],
@@ -164,7 +175,9 @@ def get_draft_picture(id: PathId, context: ContextDep, _: OperatorDep, side: Sid
 def get_version_picture(id: PathId, version: int, context: ContextDep, _: OperatorDep, side: Side = None) -> Response:
     """The picture of a published version."""
     row = context.ledger.styles.get(id, min(max(version, 0), 2**31 - 1))
-    return _picture(context, context.styles.entry(row), side)
+    response = _picture(context, context.styles.entry(row), side)
+    response.headers["Cache-Control"] = images.CATALOGUE
+    return response
 
 
 @router.post("/styles/{id}/check", status_code=202, response_model=schemas.Job, responses=JOB_PROBLEMS)
@@ -195,20 +208,23 @@ def get_sample_render(id: PathId, number: int, context: ContextDep, _: OperatorD
 
 @router.post("/styles/{id}/publish", responses=problem_responses(401, 403, 404, 409, 422, 503))
 def publish_draft(
-    id: PathId, body: schemas.PublishRequest, context: ContextDep, _: OperatorDep
+    id: PathId, body: schemas.PublishRequest, context: ContextDep, caller: OperatorDep
 ) -> schemas.StyleVersion:
     """Publish the draft as the next version, which never changes. 409 with `errors` while there are findings."""
     service = _service(context)
-    return serializers.serialize_version(service, service.publish(id, body.edition))
+    version = serializers.serialize_version(service, service.publish(id, body.edition))
+    context.audit(caller, "style.published", id, version=version.version)
+    return version
 
 
 @router.post("/styles/{id}/retire", responses=problem_responses(401, 403, 404, 422))
 def retire_style(
-    id: PathId, context: ContextDep, _: OperatorDep, version: VersionQuery | None = None
+    id: PathId, context: ContextDep, caller: OperatorDep, version: VersionQuery | None = None
 ) -> schemas.OperatorStyle:
     """Retire one version, or all without a number. Portraits drawn with it can still be remade."""
     service = _service(context)
     service.retire(id, version)
+    context.audit(caller, "style.retired", id, **({"version": version} if version else {}))
     return serializers.get_style(service, id)
 
 
@@ -259,9 +275,11 @@ def _picture(context: AppContext, entry: Entry, side: int | None) -> Response:
         raise UserError("not_found", error.message) from error
     if place is None:
         raise UserError("not_found", "This style has no picture.")
-    suffix = place.suffix.removeprefix(".").lower().replace("jpeg", "jpg")
-    media = images.SUFFIX_MEDIA_TYPES.get(suffix, "application/octet-stream")
-    return images.picture_response(context.thumbnails, place, media, side)
+    try:
+        header = image_io.probe(place)  # never anything but a picture, whatever a style says lies there
+    except UserError as error:
+        raise UserError("not_found", f"The picture of this style cannot be shown. {error.message}") from error
+    return images.picture_response(context.thumbnails, place, images.media_type(header.format), side)
 
 
 def _revalidated(response: Response) -> Response:

@@ -1,10 +1,12 @@
-"""Routes of people: create, list, rename, erase; their consents and identities."""
+"""Routes of people: create, list, rename, erase; their consents, the text of consent, and identities."""
 
-from dataclasses import asdict
+from typing import Annotated
 
-from fastapi import APIRouter, Response
+import sqlalchemy as sa
+from fastapi import APIRouter, Query, Response
 
-from tasks import schemas
+from portrait.errors import UserError
+from tasks import auth, schemas
 from tasks.api import serializers
 from tasks.api.context import (
     AppContext,
@@ -17,56 +19,70 @@ from tasks.api.context import (
     created,
 )
 from tasks.api.problems import problem_responses
+from tasks.ledger.people import Also
+from tasks.ledger.privacy.consents import Statement
 from tasks.ledger.rows import PersonRow
 
-router = APIRouter(prefix="/people", tags=["people"], route_class=AuthenticatedRoute)
+router = APIRouter(tags=["people"], route_class=AuthenticatedRoute)
 
 
-@router.post("", status_code=201, response_model=schemas.Person, responses=problem_responses(401, 409, 422))
+@router.get("/consent-text", responses=problem_responses(401, 422))
+def get_consent_text(
+    context: ContextDep,
+    _: CallerDep,
+    language: Annotated[schemas.Language, Query(description="Another one where the text is not there in it.")] = "en",
+) -> schemas.ConsentText:
+    """The present text of consent, to be shown before somebody agrees, with the statements that belong to it."""
+    return serializers.serialize_text(
+        context.ledger.consents.current(language), context.tasks.retention_by_kind.people_days or 0.0
+    )
+
+
+@router.post("/people", status_code=201, response_model=schemas.Person, responses=problem_responses(401, 403, 409, 422))
 def create_person(
     body: schemas.PersonRequest, context: ContextDep, caller: CallerDep, idempotency: IdempotencyDep
 ) -> Response:
     """Add a person, with the record of their consent."""
 
     def create() -> Response:
-        consent, most, now = body.consent, context.tasks.quotas.people, context.now()
-        row = context.ledger.people.add(caller.owner, body.name, consent.text_version, consent.given_by, now, most)
+        statement, most = _statement(context, caller, body.consent), context.tasks.quotas.people
+        now, also = context.now(), _audited(context, caller, "consent.given", statement)
+        row = context.ledger.people.add_with_consent(caller.owner, body.name, statement, now, most, also)
         return created(_person(context, row), f"/v1/people/{row.id}")
 
     return idempotency.run(create)
 
 
-@router.get("", responses=problem_responses(401, 422))
+@router.get("/people", responses=problem_responses(401, 422))
 def list_people(context: ContextDep, caller: CallerDep, paging: PagingDep) -> schemas.Page[schemas.Person]:
     """The caller's people, the newest first."""
     page = context.ledger.people.list(caller.owner, paging.cursor, paging.limit)
     summaries = context.ledger.people.summarize(page.items)
-    days = context.tasks.retention_days
-    items = [serializers.serialize_person(row, summaries[row.id], days) for row in page.items]
+    kept, now = context.tasks.retention_by_kind, context.now()
+    items = [serializers.serialize_person(row, summaries[row.id], kept, now) for row in page.items]
     return schemas.Page(items=items, next=page.next)
 
 
-@router.get("/{id}", responses=problem_responses(401, 404, 410, 422))
+@router.get("/people/{id}", responses=problem_responses(401, 404, 410, 422))
 def get_person(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Person:
     """One person."""
     return _person(context, context.ledger.people.get(caller.owner, id))
 
 
-@router.patch("/{id}", responses=problem_responses(401, 404, 410, 422))
+@router.patch("/people/{id}", responses=problem_responses(401, 404, 410, 422))
 def rename_person(id: PathId, body: schemas.PersonUpdate, context: ContextDep, caller: CallerDep) -> schemas.Person:
     """Change a person's name."""
     return _person(context, context.ledger.people.rename(caller.owner, id, body.name))
 
 
-@router.delete("/{id}", responses=problem_responses(401, 404, 410, 422))
+@router.delete("/people/{id}", responses=problem_responses(401, 404, 410, 422))
 def erase_person(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Erased:
-    """Erase a person and everything made from their photos; returns the ids of what was erased."""
-    erased = context.ledger.people.erase(caller.owner, id, context.now())
-    files = context.files.erase_person(caller.owner, id, erased.jobs)
-    return schemas.Erased.model_validate({**asdict(erased), "files": files})
+    """Erase a person and everything made from their photos; returns the ids of what was erased, and the erasure's own."""
+    erasure = context.ledger.erasures.erase_person(context.erasure_by(caller), id)
+    return serializers.serialize_erasure(context.finish(erasure))
 
 
-@router.get("/{id}/consents", responses=problem_responses(401, 404, 410, 422))
+@router.get("/people/{id}/consents", responses=problem_responses(401, 404, 410, 422))
 def list_consents(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Page[schemas.Consent]:
     """Records of consent, the oldest first."""
     rows = context.ledger.people.consents(caller.owner, id)
@@ -74,10 +90,10 @@ def list_consents(id: PathId, context: ContextDep, caller: CallerDep) -> schemas
 
 
 @router.post(
-    "/{id}/consents",
+    "/people/{id}/consents",
     status_code=201,
     response_model=schemas.Consent,
-    responses=problem_responses(401, 404, 409, 410, 422),
+    responses=problem_responses(401, 403, 404, 409, 410, 422),
 )
 def add_consent(
     id: PathId, body: schemas.ConsentRequest, context: ContextDep, caller: CallerDep, idempotency: IdempotencyDep
@@ -85,19 +101,22 @@ def add_consent(
     """Record consent again, after it was withdrawn or to a newer text."""
 
     def create() -> Response:
-        row = context.ledger.people.add_consent(caller.owner, id, body.text_version, body.given_by, context.now())
+        statement = _statement(context, caller, body)
+        also = _audited(context, caller, "consent.given", statement)
+        row = context.ledger.people.give_consent(caller.owner, id, statement, context.now(), also)
         return created(schemas.Consent.model_validate(row), f"/v1/people/{id}/consents")
 
     return idempotency.run(create)
 
 
-@router.delete("/{id}/consents", status_code=204, responses=problem_responses(401, 404, 410, 422))
+@router.delete("/people/{id}/consents", status_code=204, responses=problem_responses(401, 404, 410, 422))
 def withdraw_consent(id: PathId, context: ContextDep, caller: CallerDep) -> None:
     """Withdraw consent: nothing more is made of the person. What exists stays until it is erased."""
-    context.ledger.people.withdraw(caller.owner, id, context.now())
+    also = _audited(context, caller, "consent.withdrawn")
+    context.ledger.people.withdraw(caller.owner, id, context.now(), also)
 
 
-@router.get("/{id}/identities", responses=problem_responses(401, 404, 410, 422))
+@router.get("/people/{id}/identities", responses=problem_responses(401, 404, 410, 422))
 def list_identities(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Page[schemas.Identity]:
     """Identities that the person can be drawn from, the newest first."""
     rows = context.ledger.people.identities(caller.owner, id)
@@ -106,4 +125,34 @@ def list_identities(id: PathId, context: ContextDep, caller: CallerDep) -> schem
 
 def _person(context: AppContext, row: PersonRow) -> schemas.Person:
     summary = context.ledger.people.summarize([row])[row.id]
-    return serializers.serialize_person(row, summary, context.tasks.retention_days)
+    return serializers.serialize_person(row, summary, context.tasks.retention_by_kind, context.now())
+
+
+def _statement(context: AppContext, caller: auth.Caller, body: schemas.ConsentRequest) -> Statement:
+    """What is recorded of a consent; raises `unknown_text`, `consent_outdated`, `statement_missing`."""
+    text = context.ledger.consents.known(body.text_version, body.language)
+    if context.tasks.consent.statements and not (body.given_for and body.adult and body.language):
+        sentence = "Say in which language the text was read, whom the photos show, and that everybody is 18 or older."
+        raise UserError("statement_missing", sentence)
+    known = {"language": text.language, "text_hash": text.sha256} if body.language else {}
+    return Statement(
+        text_version=text.version,
+        given_by=body.given_by,
+        days=context.tasks.retention_by_kind.people_days,
+        given_for=body.given_for or "",
+        adult=bool(body.adult),
+        key=caller.key,
+        **known,
+    )
+
+
+def _audited(context: AppContext, caller: auth.Caller, action: str, statement: Statement | None = None) -> Also:
+    """What writes an entry of the audit log, in the same transaction."""
+    detail: dict[str, str | int] = {}
+    if statement is not None:
+        detail = {"text": statement.text_version, "language": statement.language, "for": statement.given_for}
+
+    def add(connection: sa.Connection, person: str) -> None:
+        context.ledger.audit.add(caller.actor, action, person, detail, context.now(), connection)
+
+    return add

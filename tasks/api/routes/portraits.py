@@ -9,7 +9,7 @@ from zipstream import ZipStream
 
 from portrait.errors import UserError
 from tasks import schemas
-from tasks.api import images
+from tasks.api import images, serializers
 from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, PagingDep, PathId
 from tasks.api.images import Side
 from tasks.api.problems import problem_responses
@@ -36,7 +36,7 @@ def list_portraits(
 ) -> schemas.Page[schemas.Portrait]:
     """Your portraits, the newest first; of one job, the best first."""
     page = context.ledger.portraits.list(caller.owner, wanted, paging.cursor, paging.limit)
-    return schemas.Page[schemas.Portrait].model_validate(page)
+    return schemas.Page(items=_serialized(context, caller.owner, page.items), next=page.next)
 
 
 @router.get(
@@ -59,14 +59,15 @@ def download_portraits(
     there = [row for row in rows if context.files.portrait(caller.owner, row.job, row.file).is_file()]
     if not there:
         raise UserError("not_found", "There are no such portraits.")
-    headers = {"Content-Disposition": 'attachment; filename="portraits.zip"'}
+    context.ledger.retention.use_portraits(caller.owner, there, context.now())
+    headers = {"Content-Disposition": 'attachment; filename="portraits.zip"', "Cache-Control": "no-store"}
     return StreamingResponse(_zip(context, caller.owner, there), media_type="application/zip", headers=headers)
 
 
 @router.get("/{id}", responses=problem_responses(401, 404, 410, 422))
 def get_portrait(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Portrait:
     """One portrait with its scores and its recipe."""
-    return schemas.Portrait.model_validate(context.ledger.portraits.get(caller.owner, id))
+    return _serialized(context, caller.owner, [context.ledger.portraits.get(caller.owner, id)])[0]
 
 
 @router.get("/{id}/file", **images.picture_route(401, 404, 410, 422))
@@ -74,6 +75,7 @@ def get_portrait_file(id: PathId, context: ContextDep, caller: CallerDep, side: 
     """The portrait as it was delivered, with its metadata; or a JPEG of at most `side` pixels."""
     row = context.ledger.portraits.get(caller.owner, id)
     path = context.files.portrait(caller.owner, row.job, row.file)
+    context.ledger.retention.use_portraits(caller.owner, [row], context.now())
     name, media = schemas.Portrait.model_validate(row).file_name, images.SUFFIX_MEDIA_TYPES[row.format]
     return images.picture_response(context.thumbnails, path, media, side, name)
 
@@ -83,14 +85,25 @@ def update_portrait(
     id: PathId, body: schemas.PortraitUpdate, context: ContextDep, caller: CallerDep
 ) -> schemas.Portrait:
     """Mark a portrait as a favourite, or not."""
-    return schemas.Portrait.model_validate(context.ledger.portraits.set_favourite(caller.owner, id, body.favourite))
+    row = context.ledger.portraits.set_favourite(caller.owner, id, body.favourite)
+    context.ledger.retention.use_portraits(caller.owner, [row], context.now())
+    return _serialized(context, caller.owner, [row])[0]
 
 
 @router.delete("/{id}", status_code=204, responses=problem_responses(401, 404, 410, 422))
 def delete_portrait(id: PathId, context: ContextDep, caller: CallerDep) -> None:
     """Delete a portrait."""
-    deleted = context.ledger.portraits.delete(caller.owner, id, context.now())
-    context.files.erase_file(context.files.portrait(caller.owner, deleted.job, deleted.file))
+    context.finish(context.ledger.erasures.erase_portrait(context.erasure_by(caller), id))
+
+
+def _serialized(context: AppContext, owner: str, rows: Sequence[PortraitRow]) -> list[schemas.Portrait]:
+    """Portraits with when they are erased; where that is near, their owner is told by this."""
+    retention, now = context.ledger.retention, context.now()
+    due = retention.portraits_due(owner, rows, context.tasks.retention_by_kind, now)
+    told = {row.job for row in rows if due[row.id].soon}
+    if told:
+        retention.mark_people_warned(owner, told, now)
+    return [serializers.serialize_portrait(row, due[row.id]) for row in rows]
 
 
 def _zip(context: AppContext, owner: str, rows: Sequence[PortraitRow]) -> Iterator[bytes]:

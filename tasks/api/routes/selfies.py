@@ -1,23 +1,26 @@
-"""Routes of selfies: upload, list, include or exclude, delete; their files and training crops."""
+"""Routes of selfies: upload, list, include or exclude, delete, with LoRAs that were trained on them; their files and crops."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
-from fastapi import APIRouter, File, Response, UploadFile
+from fastapi import APIRouter, File, Query, Response, UploadFile
 
 from pipelines.folders import training_sets
 from portrait.errors import OperatorError, UserError
 from tasks import schemas
-from tasks.api import images
+from tasks.api import admission, images
 from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, PathId
 from tasks.api.images import Side
 from tasks.api.problems import problem_responses
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import SelfieRow
+from tasks.ledger.usage import MEGA
 
 router = APIRouter(tags=["selfies"], route_class=AuthenticatedRoute)
 MAX_FILES = 60
 """Files of one request."""
+Learned: TypeAlias = Annotated[
+    Literal["keep", "erase"], Query(description="What becomes of LoRAs that were trained on the photo.")
+]
 
 
 @router.post(
@@ -25,6 +28,7 @@ MAX_FILES = 60
     status_code=201,
     responses=problem_responses(400, 401, 403, 404, 409, 410, 413, 422, 429, 503),
 )
+@admission.before_body(admission.photos_of_person)
 def add_selfies(
     id: PathId,
     files: Annotated[list[UploadFile], File(description=f"1 to {MAX_FILES} photos.")],
@@ -73,15 +77,19 @@ def update_selfie(id: PathId, body: schemas.SelfieUpdate, context: ContextDep, c
 
 
 @router.delete("/selfies/{id}", status_code=204, responses=problem_responses(401, 404, 410, 422))
-def delete_selfie(id: PathId, context: ContextDep, caller: CallerDep) -> None:
-    """Delete a photo and its crops. A person left without any cannot be drawn until trained again."""
-    deleted = context.ledger.people.delete_selfie(caller.owner, id, context.now())
-    context.files.erase_file(context.files.selfie(caller.owner, deleted.person, deleted.id))
-    for made in context.ledger.people.training_sets(caller.owner, deleted.person):
-        folder = context.files.training_set(caller.owner, deleted.person, made.id)
-        if training_sets.is_set(folder) and not _remove_from_set(folder, deleted.id):
-            context.ledger.people.delete_training_set(caller.owner, made.id)
-            context.files.erase_training_set(caller.owner, deleted.person, made.id)
+def delete_selfie(id: PathId, context: ContextDep, caller: CallerDep, learned: Learned = "keep") -> None:
+    """Delete a photo and what was cut from it. A person left without any cannot be drawn until trained again.
+
+    What was learned from it is erased on demand; what is kept says so (`stale` of the identity).
+    """
+    erasure = context.ledger.erasures.erase_selfie(context.erasure_by(caller), id, learned == "erase")
+    context.finish(erasure)
+
+
+@router.delete("/identities/{id}", status_code=204, responses=problem_responses(401, 404, 410, 422))
+def delete_identity(id: PathId, context: ContextDep, caller: CallerDep) -> None:
+    """Delete an identity: a LoRA with all that was learned; with one of photos alone also their crops and references."""
+    context.finish(context.ledger.erasures.erase_identity(context.erasure_by(caller), id))
 
 
 @router.get("/selfies/{id}/file", **images.picture_route(401, 404, 410, 422))
@@ -89,6 +97,7 @@ def get_selfie_file(id: PathId, context: ContextDep, caller: CallerDep, side: Si
     """The photo as it was uploaded, or an upright JPEG of at most `side` pixels."""
     row = context.ledger.people.selfie(caller.owner, id)
     path = context.files.selfie(caller.owner, row.person, row.id)
+    context.ledger.retention.use_person(caller.owner, row.person, context.now())
     return images.picture_response(context.thumbnails, path, images.media_type(row.format), side)
 
 
@@ -102,14 +111,6 @@ def get_selfie_crop(id: PathId, context: ContextDep, caller: CallerDep, side: Si
         if crop is not None:
             return images.picture_response(context.thumbnails, crop, "image/png", side)
     raise UserError("not_found", "Nothing was cut from this photo.")
-
-
-def _remove_from_set(folder: Path, photo: str) -> bool:
-    """Remove a photo from a training set; False where the whole set must go: nothing is left in it, or it is broken."""
-    try:
-        return training_sets.remove_photo(folder, photo)
-    except UserError:
-        return False
 
 
 def _add(context: AppContext, owner: str, person: str, upload: UploadFile) -> SelfieRow:
@@ -130,7 +131,9 @@ def _add(context: AppContext, owner: str, person: str, upload: UploadFile) -> Se
         created=now,
     )
     try:
-        stored = context.ledger.people.add_selfie(row, quotas.photos, quotas.photos_a_day)
+        stored = context.ledger.people.add_selfie(
+            row, quotas.photos, quotas.photos_a_day, quotas.upload_megapixels_a_day * MEGA
+        )
     except (UserError, OperatorError):
         place.unlink(missing_ok=True)
         raise

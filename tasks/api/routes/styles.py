@@ -1,19 +1,24 @@
 """Routes of styles and of templates, the pictures that callers upload to put people into."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, File, Response, UploadFile
+from fastapi import APIRouter, File, Query, Response, UploadFile
 
 from portrait.errors import OperatorError, UserError
 from tasks import schemas
-from tasks.api import images
+from tasks.api import admission, images
 from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, PagingDep, PathId, created
 from tasks.api.images import Side
 from tasks.api.problems import problem_responses
 from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
+from tasks.ledger.ledger import Ledger
+from tasks.ledger.privacy.retention import template_due
 from tasks.ledger.rows import TemplateRow
+from tasks.ledger.usage import MEGA
+from tasks.settings import TaskSettings
 from templates.hashes import PREVIEW
 from templates.schema import StyleFile
 
@@ -40,36 +45,56 @@ def get_style_preview(id: PathId, context: ContextDep, _: CallerDep, side: Side 
     entry = context.styles.find(id)
     preview = entry.folder / PREVIEW
     picture = None if preview.is_file() else entry.picture()
-    return images.picture_response(context.thumbnails, picture or preview, "image/jpeg", side or 1024)
+    response = images.picture_response(context.thumbnails, picture or preview, "image/jpeg", side or 1024)
+    response.headers["Cache-Control"] = images.CATALOGUE
+    return response
+
+
+def _check_upload(upload: admission.Upload) -> None:
+    """What is checked before a picture is read: the statement about the people on it, and quotas."""
+    _stated(upload.ledger, upload.tasks, upload.query.get("statement"))
+    admission.own_picture(upload)
 
 
 @router.post(
     "/templates",
     status_code=201,
     response_model=schemas.Template,
-    responses=problem_responses(400, 401, 409, 413, 422, 429, 503),
+    responses=problem_responses(400, 401, 403, 409, 413, 422, 429, 503),
 )
+@admission.before_body(_check_upload)
 def upload_template(
     file: Annotated[UploadFile, File(description="A picture with at least one face.")],
     context: ContextDep,
     caller: CallerDep,
+    statement: Annotated[
+        str | None,
+        Query(
+            pattern=r"^[A-Za-z0-9._-]{1,40}$", description="Version of the text whose statement `pictures` you make."
+        ),
+    ] = None,
 ) -> Response:
     """Upload a picture that people can be put into. A job detects its faces and numbers them."""
-    now = context.now()
+    stated = _stated(context.ledger, context.tasks, statement)
+    now, quotas = context.now(), context.tasks.quotas
     id, job = new_id("template", now), new_id("job", now)
     place = context.files.template(caller.owner, id)
     saved, header = images.save_picture(context.files, file, place)
     name, size = images.display_name(file), header.size
-    row = TemplateRow(id, caller.owner, name, saved.bytes, size.width, size.height, header.format, job, now)
+    row = TemplateRow(
+        id, caller.owner, name, saved.bytes, size.width, size.height, header.format, job, now, statement=stated
+    )
     stored: TemplateRow | None = None
     try:
-        stored = context.ledger.templates.add(row, context.tasks.quotas.templates)
+        stored = context.ledger.templates.add(row, quotas.templates, quotas.upload_megapixels_a_day * MEGA)
         context.enqueue(Job(job, caller.owner, "look", "cpu", {"template": id}, now, needs=required_abilities("look")))
     except (UserError, OperatorError):
         place.unlink(missing_ok=True)
         if stored is not None:
-            context.ledger.templates.delete(caller.owner, id, now)
+            context.finish(context.ledger.erasures.erase_template(context.erasure_by(caller), id))
         raise
+    if stated:
+        context.ledger.audit.add(caller.actor, "picture.stated", id, {"text": stated}, now)
     return created(schemas.Template.model_validate(row), f"/v1/templates/{id}")
 
 
@@ -77,7 +102,11 @@ def upload_template(
 def list_templates(context: ContextDep, caller: CallerDep, paging: PagingDep) -> schemas.Page[schemas.Template]:
     """The caller's own pictures, the newest first."""
     page = context.ledger.templates.list(caller.owner, paging.cursor, paging.limit)
-    return schemas.Page(items=[_template(context, row) for row in page.items], next=page.next)
+    items = [_template(context, row) for row in page.items]
+    told = [item.id for item in items if item.erased_soon]
+    if told:
+        context.ledger.retention.mark_templates_warned(caller.owner, told, context.now())
+    return schemas.Page(items=items, next=page.next)
 
 
 @router.get("/templates/{id}", responses=problem_responses(401, 404, 410, 422))
@@ -91,19 +120,32 @@ def get_template_file(id: PathId, context: ContextDep, caller: CallerDep, side: 
     """The picture as it was uploaded, or an upright JPEG of at most `side` pixels."""
     row = context.ledger.templates.get(caller.owner, id)
     path = context.files.template(caller.owner, id)
+    context.ledger.retention.use_template(caller.owner, id, context.now())
     return images.picture_response(context.thumbnails, path, images.media_type(row.format), side)
+
+
+@router.put("/templates/{id}/statement", responses=problem_responses(401, 403, 404, 410, 422))
+def state_template(
+    id: PathId, body: schemas.StatementRequest, context: ContextDep, caller: CallerDep
+) -> schemas.Template:
+    """State that the people on a picture agreed, of one that was uploaded without it."""
+    version = _stated(context.ledger, context.tasks, body.text_version)
+    row = context.ledger.templates.state(caller.owner, id, version)
+    context.ledger.audit.add(caller.actor, "picture.stated", id, {"text": version}, context.now())
+    return _template(context, row)
 
 
 @router.delete("/templates/{id}", status_code=204, responses=problem_responses(401, 404, 410, 422))
 def delete_template(id: PathId, context: ContextDep, caller: CallerDep) -> None:
     """Delete a picture; portraits that were made in it stay."""
-    context.ledger.templates.delete(caller.owner, id, context.now())
-    context.files.erase_file(context.files.template(caller.owner, id))
+    context.finish(context.ledger.erasures.erase_template(context.erasure_by(caller), id))
 
 
 def _template(context: AppContext, row: TemplateRow) -> schemas.Template:
     """A picture with what the job that looked at it says of faces that may have been missed."""
-    found = schemas.Template.model_validate(row)
+    due = template_due(row, context.tasks.retention_by_kind, context.now())
+    when = {"erased_on": datetime.fromtimestamp(due.on, UTC), "erased_soon": due.soon}
+    found = schemas.Template.model_validate(row).model_copy(update=when)
     if row.faces is None:
         return found
     try:
@@ -111,6 +153,19 @@ def _template(context: AppContext, row: TemplateRow) -> schemas.Template:
     except UserError:  # jobs are forgotten before pictures are
         missed = []
     return found.model_copy(update={"missed": [schemas.FaceBox.model_validate(each) for each in missed]})
+
+
+def _stated(ledger: Ledger, tasks: TaskSettings, version: str | None) -> str:
+    """The version of the statement about the people on a picture; raises `unknown_text`, `statement_missing`."""
+    if version is None:
+        if tasks.consent.statements:
+            sentence = "State that the people on the picture agreed: give the version of the text as `statement`."
+            raise UserError("statement_missing", sentence)
+        return ""
+    text = ledger.consents.known(version, "")
+    if not text.content.get("pictures"):
+        raise UserError("unknown_text", f"The text {version!r} states nothing about pictures. Ask for the present one.")
+    return text.version
 
 
 def missing_by_ability(context: AppContext) -> Mapping[str, list[str]]:

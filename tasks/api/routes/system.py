@@ -19,15 +19,18 @@ router = APIRouter(tags=["system"])
 
 
 @router.get("/health")
-def get_health() -> schemas.Health:
-    """Liveness: whether this process responds."""
+async def get_health() -> schemas.Health:
+    """Liveness: whether this process responds. Asks nothing, and needs none of the threads that requests share."""
     return schemas.Health(status="ok")
 
 
 @router.get("/ready", response_model=schemas.Health, responses={503: {"model": schemas.Health}})
 def get_readiness(context: ContextDep) -> Response:
-    """Readiness: checks of database, broker, data folder and workers; 503 where jobs cannot be accepted."""
-    checks = {name: check(context) for name, check in _CHECKS.items()}
+    """Readiness: checks of database, broker, data folder and workers; 503 where jobs cannot be accepted.
+
+    Checked once a second at most: anybody may ask.
+    """
+    checks = context.readiness.get(lambda: {name: check(context) for name, check in _CHECKS.items()})
     broken = {name for name, found in checks.items() if found != "ok"} - {"workers"}
     status = "unready" if broken else "ok"
     return JSONResponse(schemas.Health(status=status, checks=checks).model_dump(), 503 if broken else 200)

@@ -1,10 +1,24 @@
 """Routes of webhooks: create, list, delete, test; their deliveries."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from fastapi import APIRouter, Response
 
 from portrait.errors import UserError
 from tasks import schemas, webhooks
-from tasks.api.context import AuthenticatedRoute, CallerDep, ContextDep, IdempotencyDep, PagingDep, PathId, created
+from tasks.addresses import Reach
+from tasks.api.context import (
+    AppContext,
+    AuthenticatedRoute,
+    CallerDep,
+    ContextDep,
+    HiddenField,
+    IdempotencyDep,
+    PagingDep,
+    PathId,
+    created,
+)
 from tasks.api.problems import problem_responses
 from tasks.ledger import transitions
 from tasks.queue import broker
@@ -19,12 +33,15 @@ def create_webhook(
     """Create a webhook that is called when jobs end. Its signing secret is in this response and nowhere else."""
 
     def create() -> Response:
-        webhooks.check_url(body.url, context.tasks.webhooks.private)
-        secret, now = webhooks.new_secret(), context.now()
-        row = context.ledger.webhooks.add(caller.owner, body.url, secret, body.events, now)
+        settings = context.tasks.webhooks
+        webhooks.check_url(body.url, Reach.of(settings.networks, settings.private))
+        secret, now, most = webhooks.new_secret(), context.now(), context.tasks.quotas.webhooks
+        row = context.ledger.webhooks.add(caller.owner, body.url, secret, body.events, now, most)
         return created(schemas.WebhookWithSecret.model_validate(row), f"/v1/webhooks/{row.id}")
 
-    return idempotency.run(create)
+    # It would lie in the stored response for a day, whatever becomes of the webhook.
+    secret = HiddenField("secret", lambda body: context.ledger.webhooks.get(caller.owner, str(body["id"])).secret)
+    return idempotency.run(create, secret)
 
 
 @router.get("", responses=problem_responses(401))
@@ -45,14 +62,11 @@ def delete_webhook(id: PathId, context: ContextDep, caller: CallerDep) -> None:
     context.ledger.webhooks.delete(caller.owner, id)
 
 
-@router.post("/{id}/test", status_code=202, responses=problem_responses(401, 404, 422))
+@router.post("/{id}/test", status_code=202, responses=problem_responses(401, 404, 422, 429))
 def test_webhook(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Delivery:
-    """Queue a test delivery, `webhook.test`."""
-    now, event = context.now(), "webhook.test"
-    payload = transitions.webhook_payload(event, {}, now)
-    row = context.ledger.webhooks.enqueue(caller.owner, id, event, payload, now)
-    broker.notify(context.celery, "io")
-    return schemas.Delivery.model_validate(row)
+    """Queue a test delivery, `webhook.test`. It is tried once."""
+    payload = transitions.webhook_payload(webhooks.TEST, {}, context.now())
+    return _call(context, caller.owner, id, webhooks.TEST, payload)
 
 
 @router.get("/{id}/deliveries", responses=problem_responses(401, 404, 422))
@@ -64,12 +78,20 @@ def list_deliveries(
     return schemas.Page[schemas.Delivery].model_validate(page)
 
 
-@router.post("/{id}/deliveries/{delivery}/redeliver", status_code=202, responses=problem_responses(401, 404, 422))
+@router.post("/{id}/deliveries/{delivery}/redeliver", status_code=202, responses=problem_responses(401, 404, 422, 429))
 def redeliver(id: PathId, delivery: PathId, context: ContextDep, caller: CallerDep) -> schemas.Delivery:
     """Queue a delivery again, as a new one with the same payload."""
     earlier = context.ledger.webhooks.delivery(caller.owner, delivery)
     if earlier.webhook != id:
         raise UserError("not_found", "This webhook made no such call.")
-    row = context.ledger.webhooks.enqueue(caller.owner, id, earlier.event, earlier.payload, context.now())
-    broker.notify(context.celery, "io")
+    return _call(context, caller.owner, id, earlier.event, earlier.payload)
+
+
+def _call(context: AppContext, owner: str, id: str, event: str, payload: Mapping[str, Any]) -> schemas.Delivery:
+    """Queue a delivery that an owner asks for; raises `not_found`, `quota_webhooks`."""
+    now = context.now()
+    context.ledger.webhooks.get(owner, id)
+    context.ledger.usage.call_webhook(owner, context.tasks.quotas.webhook_calls_a_day, now)
+    row = context.ledger.webhooks.enqueue(owner, id, event, payload, now)
+    broker.notify(context.celery, webhooks.QUEUE)
     return schemas.Delivery.model_validate(row)

@@ -1,4 +1,6 @@
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +139,28 @@ def test_a_folder_without_styles_is_told(tmp_path: Path) -> None:
 def test_the_schema_is_printed() -> None:
     answer = CliRunner().invoke(app, ["styles", "schema"])
     assert "prompt" in json.loads(answer.stdout)["properties"]
+
+
+def test_a_draft_of_an_earlier_version_that_names_a_package_breaks_nothing_but_itself(mine: Path, home: Path) -> None:
+    assert asked("add", str(mine))[0] == 0
+    content = {"id": "mine", "title": "Mine", "kind": "template", "picture": {"package": "no.such", "path": "a.png"}}
+    with closing(sqlite3.connect(home / "ledger.db")) as ledger:
+        ledger.execute("UPDATE style_drafts SET content = ?", (json.dumps(content),))
+        ledger.commit()
+    code, answer = asked("list")
+    listed = {each["id"]: each["status"] for each in answer["styles"]}
+    assert (code, listed["mine"], listed["studio-grey"]) == (0, "broken", "published")
+    code, answer = asked("check", "mine")
+    assert (code, answer["error"]["code"]) == (4, "bad_style")
+    assert "no.such" not in answer["error"]["message"]
+    assert asked("add", str(mine), "--replace")[0] == 0
+    assert {each["id"]: each["status"] for each in asked("list")[1]["styles"]}["mine"] == "draft"
+
+
+def test_a_folder_that_names_a_package_is_refused(mine: Path, home: Path) -> None:
+    (mine / "style.toml").write_text(
+        FAULTY.replace('"text"', '"template"') + "picture = { package = 'six', path = 'six.py' }\n"
+    )
+    code, answer = asked("add", str(mine))
+    assert (code, answer["error"]["code"]) == (4, "bad_style")
+    assert "built-in" in answer["error"]["message"]

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from portrait.errors import UserError
 from tasks import schemas
@@ -13,6 +15,7 @@ from tasks.client.client import Client
 from tasks.jobs import Job
 from tasks.ledger.queue import Verdicts
 from tasks.ledger.rows import WorkerRow
+from tasks.ledger.tables import identities
 from tests.app.pages import UnreachableTransport, as_client, go_to_page, open_page, open_test_api, press, visible_text
 from tests.tasks.api.harness import CPU_ABILITIES, ApiHarness, picture
 
@@ -50,14 +53,53 @@ def test_without_people_the_first_page_explains_and_asks_for_consent(api: ApiHar
     for box in app.checkbox:
         box.check()
     press(app, "Agree and continue")
+    assert "say whom the photos show" in visible_text(app)
+    app.radio[0].set_value("self")
+    press(app, "Agree and continue")
     [person] = as_client(api).people()
     [consent] = as_client(api).consents(person.id)
-    assert (person.name, consent.text_version, consent.given_by) == ("Ann", "2026-11", "Ann")
+    assert (person.name, consent.text_version, consent.given_by) == ("Ann", "2026-12", "Ann")
+    assert (consent.given_for, consent.adult, consent.language) == ("self", True, "en")
+    assert consent.text_hash == as_client(api).consent_text("en").sha256
     assert app.title[0].value == "Photos"
 
 
+def test_who_agrees_for_somebody_else_gives_their_own_name(api: ApiHarness) -> None:
+    app = open_page(as_client(api))
+    app.text_input[0].input("Ann")
+    for box in app.checkbox:
+        box.check()
+    app.radio[0].set_value("proxy")
+    press(app, "Agree and continue")
+    assert "write your own name" in visible_text(app)
+    app.text_input[1].input("Bea")
+    press(app, "Agree and continue")
+    [person] = as_client(api).people()
+    [consent] = as_client(api).consents(person.id)
+    assert (person.name, consent.given_by, consent.given_for) == ("Ann", "Bea", "proxy")
+    assert "Given for somebody else" in visible_text(go_to_page(app, "privacy"))
+
+
+def test_portraits_that_are_erased_soon_say_so(api: ApiHarness) -> None:
+    things = api.one_of_each()
+    assert "not used for long" not in visible_text(open_page(as_client(api), "results"))
+    api.context.ledger.retention.keep_person("ann", things.person, time.time() - 25 * 86_400)
+    assert "One of these portraits was not used for long" in visible_text(open_page(as_client(api), "results"))
+
+
+def test_a_picture_of_ones_own_needs_a_statement_first(api: ApiHarness) -> None:
+    api.prepared_person()
+    _add_worker(api)
+    app = open_page(as_client(api), "create")
+    assert "Tick this first" in visible_text(app)
+    next(each for each in app.checkbox if "has agreed" in each.label).check().run()
+    app.file_uploader[0].set_value([("beach.png", picture(7), "image/png")]).run()
+    [template] = as_client(api).templates()
+    assert template.statement == "2026-12"
+
+
 def test_photos_are_sent_at_once_and_checked(api: ApiHarness) -> None:
-    person = as_client(api).add_person("Ann", "1", "Ann")
+    person = as_client(api).add_person("Ann", "2026-11", "Ann")
     app = open_page(as_client(api), "photos", person=person.id)
     files = [
         ("one.png", picture(1), "image/png"),
@@ -109,7 +151,7 @@ def test_advice_names_a_fault_only_where_it_is_the_commonest(api: ApiHarness) ->
 
 def test_rejected_photos_are_listed_for_their_person_alone(api: ApiHarness) -> None:
     client = as_client(api)
-    ann, bob = (client.add_person(name, "1", name).id for name in ("Ann", "Bob"))
+    ann, bob = (client.add_person(name, "2026-11", name).id for name in ("Ann", "Bob"))
     rejected = {ann: [("junk.jpg", "unreadable", "")]}
     assert "junk.jpg" in visible_text(open_page(client, "photos", person=ann, rejected=rejected))
     assert "junk.jpg" not in visible_text(open_page(client, "photos", person=bob, rejected=rejected))
@@ -122,7 +164,7 @@ def test_ended_checks_are_not_listed_on_the_page_of_progress(api: ApiHarness) ->
 
 def test_reasons_of_a_failed_check_stand_on_the_photos(api: ApiHarness) -> None:
     client = as_client(api)
-    person = client.add_person("Ann", "1", "Ann")
+    person = client.add_person("Ann", "2026-11", "Ann")
     client.add_selfies(person.id, [("me.png", picture(1))])
     client.train(schemas.TrainingRequest.model_validate({"person": person.id}))
     reasons = [{"file": "me.png", "reasons": [{"code": "blurred", "tip": "x"}]}]
@@ -181,9 +223,15 @@ def test_withdrawn_consent_stops_new_work_until_it_is_given_again(api: ApiHarnes
     assert not as_client(api).person(person).consent
     for page in ("photos", "create"):
         assert "Consent for Ann was withdrawn" in visible_text(go_to_page(app, page))
-    press(go_to_page(app, "privacy"), "Agree again")
+    press(go_to_page(app, "privacy"), "Agree")
+    assert not as_client(api).person(person).consent, "the text is shown, and the statements are asked for"
+    assert "biometric data" in visible_text(app)
+    for box in app.checkbox:
+        box.check()
+    app.radio[0].set_value("self")
+    press(app, "Agree")
     assert as_client(api).person(person).consent
-    assert [each.text_version for each in as_client(api).consents(person)] == ["1", "2026-11"]
+    assert [each.text_version for each in as_client(api).consents(person)] == ["1", "2026-12"]
 
 
 def test_a_failed_job_shows_why_and_the_next_step(api: ApiHarness) -> None:
@@ -272,7 +320,7 @@ def test_faces_of_a_group_are_assigned_to_people(api: ApiHarness) -> None:
 
 def test_names_are_escaped(api: ApiHarness) -> None:
     client = as_client(api)
-    person = client.add_person("<b>Ann</b>", "1", "Ann")
+    person = client.add_person("<b>Ann</b>", "2026-11", "Ann")
     client.add_selfies(person.id, [("<img src=x onerror=alert(1)>.png", picture(1))])
     text = visible_text(open_page(client, "photos", person=person.id))
     assert "<img src=x" not in text
@@ -288,6 +336,19 @@ def test_erasing_lists_what_was_erased(api: ApiHarness) -> None:
     assert "1 portrait" in text
     assert as_client(api).people() == []
     assert "Nothing is kept of you" in text
+
+
+def test_what_was_learned_from_a_deleted_photo_is_told_and_can_be_erased(api: ApiHarness) -> None:
+    things, ledger = api.one_of_each(), api.context.ledger
+    (made,) = ledger.people.identities("ann", things.person)
+    with ledger.database.write() as connection:
+        learned = replace(made, id="identity_learned", base="sdxl", stale=1_000_000.0)
+        connection.execute(sa.insert(identities).values(asdict(learned)))
+    page = open_page(as_client(api), "privacy")
+    assert "comes partly from a photo that was deleted" in visible_text(page)
+    press(page, "Erase what was learned")
+    assert "comes partly" not in visible_text(page)
+    assert [row.id for row in ledger.people.identities("ann", things.person)] == [made.id]
 
 
 def test_pages_of_operators_are_for_operators(api: ApiHarness) -> None:

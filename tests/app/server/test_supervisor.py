@@ -167,7 +167,7 @@ def test_killed_processes_are_restarted(serving: ServeProcess) -> None:
         assert httpx.post(f"{serving.api}/sign-in", json={"code": serving.code()}).status_code == 401
         wait_until(lambda: client.get("/ready").json()["checks"]["workers"] == "ok", within=60)
         before = serving.children()
-        assert set(before) == {"api", "workercpu", "workerio", "keeper", "app.server.web"}
+        assert set(before) == {"api", "workercpu", "workerio", "keeper", "app"}
         for pid in before.values():
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: len(serving.children()) == 5 and is_healthy(f"{serving.api}/health"), within=60)

@@ -15,7 +15,7 @@ PAGES = [
     *(APP / "main.py", APP / "session.py"),
     *(path for folder in ("people", "operators", "components") for path in sorted((APP / folder).rglob("*.py"))),
 ]
-SOURCES = [*PAGES, APP / "server" / "routes.py"]
+SOURCES = [*PAGES, APP / "server" / "sign_in.py"]
 SECTIONS = sorted({key.split(".")[0] for key in translation.messages("en")})
 NOT_KEYS = {"portrait.app", "style.css", "styles.zip"}
 MARKUP = {"compare.py", "widgets.py"}

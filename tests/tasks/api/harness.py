@@ -45,8 +45,9 @@ STUDIO: dict[str, Any] = {
 
 
 def environment(home: Path, **more: Any) -> dict[str, str]:
-    """The environment of an installation whose rings go nowhere; `quotas__jobs=3` and the like on top."""
-    tasks = {"broker": "memory://", **more}
+    """The environment of an installation whose rings go nowhere and that takes floods; `quotas__jobs=3` and the like on top."""
+    limits = ("requests_a_minute", "strangers_a_minute", "strangers", "uploads", "uploads_in_all", "streams")
+    tasks = {"broker": "memory://", **{f"limits__{name}": 100_000 for name in limits}, **more}
     return {"PORTRAIT_HOME": str(home)} | {f"PORTRAIT_TASKS__{name.upper()}": str(tasks[name]) for name in tasks}
 
 
@@ -74,6 +75,8 @@ class OwnedIds:
     webhook: str
     delivery: str
     key: str
+    session: str
+    owner: str
 
 
 @dataclass
@@ -154,6 +157,8 @@ class ApiHarness:
             webhook=webhook,
             delivery=client.post(f"/webhooks/{webhook}/test").json()["id"],
             key=next(row.id for row in store.api_keys.list(owner)),
+            session=self.anonymous().post("/sessions", json={"key": self.key(owner)}).json()["id"],
+            owner=owner,
         )
 
     def stored_files(self) -> list[str]:
@@ -218,6 +223,7 @@ def open_api(environment: Mapping[str, str]) -> Iterator[ApiHarness]:
         with start_blocking_portal() as portal:
             yield ApiHarness(context, portal=portal)
     finally:
+        context.thumbnails.close()
         context.ledger.close()
         context.celery.close()
 

@@ -8,7 +8,14 @@ from fastapi import FastAPI
 
 from tests.tasks.api.harness import OwnedIds, picture
 
-PUBLIC = {("POST", "/sign-in"), ("GET", "/health"), ("GET", "/ready")}
+PUBLIC = {
+    ("POST", "/sign-in"),
+    ("POST", "/sessions"),
+    ("GET", "/oidc"),
+    ("POST", "/oidc/authorizations"),
+    ("GET", "/health"),
+    ("GET", "/ready"),
+}
 """Routes that ask for no key."""
 SHARED = {"/styles/{id}", "/styles/{id}/preview", "/styles/{id}/traits"}
 """Routes with an id that is nobody's."""
@@ -27,6 +34,11 @@ class Route:
     @property
     def operators(self) -> bool:
         return self.path.startswith("/operator/") or self.path == "/metrics"
+
+    @property
+    def admins(self) -> bool:
+        """Whether operators may not."""
+        return self.path.startswith(tuple(f"/operator/{each}" for each in ("owners", "audit", "erasures", "consents")))
 
 
 def routes(app: FastAPI) -> Iterator[Route]:
@@ -48,6 +60,10 @@ def url_of(route: Route, things: OwnedIds) -> str:
         "templates": things.template,
         "webhooks": things.webhook,
         "keys": things.key,
+        "sessions": things.session,
+        "owners": things.owner,
+        "identities": things.identity,
+        "me": things.waiting,  # /me/erasures/{id}
         "styles": "studio-warm",
     }
     more = {"delivery": things.delivery, "version": "1", "number": "1"}
@@ -62,19 +78,23 @@ def request_body(route: Route, things: OwnedIds) -> dict[str, Any]:
     if route.body == "multipart/form-data":
         name = "file" if route.path == "/templates" or route.path.endswith("/picture") else "files"
         return {"files": [(name, ("me.png", picture(50)))]}
-    consent = {"agreed": True, "text_version": "2", "given_by": "Eve"}
+    consent = {"agreed": True, "text_version": "2026-11", "given_by": "Eve"}
     bodies: Mapping[str, Mapping[str, Any]] = {
         "POST /sign-in": {"code": "none"},
         "POST /keys": {"name": "k"},
+        "POST /sessions": {"code": "none"},
+        "POST /oidc/authorizations": {"redirect_uri": "https://example.org/back"},
         "POST /people": {"name": "Eve", "consent": consent},
         "PATCH /people/{id}": {"name": "Eve was here"},
         "POST /people/{id}/consents": consent,
         "PATCH /selfies/{id}": {"wish": "exclude"},
+        "PUT /templates/{id}/statement": {"text_version": "2026-12"},
         "PATCH /portraits/{id}": {"favourite": True},
         "POST /trainings": {"person": things.person},
         "POST /generations": {"people": {"1": things.person}, "style": "studio-warm"},
         "POST /portraits/{id}/edits": {"kind": "variations"},
         "POST /webhooks": {"url": "https://example.org/eve"},
+        "POST /operator/erasures": {"owner": things.owner, "person": things.person},
         "PUT /operator/styles/{id}/draft": {"content": {"schema": 1}},
         "POST /operator/styles/{id}/publish": {},
     }

@@ -31,7 +31,7 @@ SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_
 REFUSED = CHECKS.get_one("negative_data_rejection")
 STREAMS = {"/v1/jobs/{id}/events"}
 """Tested in `test_job_events.py`."""
-BARE = {"/v1/health", "/v1/ready"}
+BARE = {"/v1/health", "/v1/ready", "/v1/oidc"}
 """Nothing can be sent to them that does not fit."""
 
 

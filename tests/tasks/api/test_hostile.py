@@ -8,7 +8,7 @@ import pytest
 
 from tests.tasks.api.harness import ApiHarness, environment, new_home, open_api, picture
 
-CONSENT = {"agreed": True, "text_version": "1", "given_by": "Ann"}
+CONSENT = {"agreed": True, "text_version": "2026-11", "given_by": "Ann"}
 PERSON = {"name": "Ann", "consent": CONSENT}
 BOUNDARY = "multipart/form-data; boundary=x"
 

@@ -16,6 +16,7 @@ from portrait.errors import OperatorError
 from tasks.api.routes import jobs
 from tasks.jobs import Job
 from tasks.ledger.jobs import JobRepository
+from tasks.ledger.privacy.erasures import Request
 from tests.tasks.api.harness import ApiHarness, ApiServer
 from tests.tasks.stand import wait_until
 
@@ -225,7 +226,7 @@ def test_a_stream_ends_when_what_it_follows_is_erased(server: ApiServer) -> None
     with server.client() as caller, caller.stream("GET", f"/jobs/{things.waiting}/events") as stream:
         heard = events(stream.iter_lines())
         assert next(heard).data["state"] == "queued"
-        api.context.ledger.people.erase("ann", things.person, time.time())
+        api.context.ledger.erasures.erase_person(Request("ann", time.time()), things.person)
         assert {event.kind for event in heard} <= {"standing", "state"}
     assert api.client().get(f"/jobs/{things.waiting}/events").status_code == 410
 

@@ -122,7 +122,7 @@ def test_a_request_that_died_frees_its_key_after_a_while(api: ApiHarness) -> Non
 
 def test_what_else_is_made_is_made_once_too(api: ApiHarness) -> None:
     client = api.client()
-    consent = {"agreed": True, "text_version": "1", "given_by": "Ann"}
+    consent = {"agreed": True, "text_version": "2026-11", "given_by": "Ann"}
     person = client.post("/people", json={"name": "Ann", "consent": consent}, headers=key("p")).json()["id"]
     assert client.post("/people", json={"name": "Ann", "consent": consent}, headers=key("p")).json()["id"] == person
     for _ in range(2):
@@ -204,7 +204,7 @@ def test_withdrawn_consent_stops_what_waits_and_refuses_what_comes(api: ApiHarne
         assert (refused.status_code, refused.json()["code"]) == (403, "consent_withdrawn")
     photo = client.post(f"/people/{things.person}/selfies", files=[("files", ("me.png", b"x"))])
     assert photo.status_code == 403
-    consent = {"agreed": True, "text_version": "2", "given_by": "Ann"}
+    consent = {"agreed": True, "text_version": "2026-11", "given_by": "Ann"}
     assert client.post(f"/people/{things.person}/consents", json=consent).status_code == 201
     assert client.post("/generations", json=order(things.person)).status_code == 202
 

@@ -126,7 +126,7 @@ def test_a_fault_in_the_middle_of_a_stream_says_nothing_of_itself(
 def test_no_line_holds_a_name_a_key_or_a_photo(api: ApiHarness, log: StringIO) -> None:
     planted = ["Wilhelmina", "holiday-in-rome", "given-by-Hieronymus", "hook.example", "secret-token"]
     client = api.client("ann", "admin")
-    consent = {"agreed": True, "text_version": "1", "given_by": "given-by-Hieronymus"}
+    consent = {"agreed": True, "text_version": "2026-11", "given_by": "given-by-Hieronymus"}
     made = client.post("/people", json={"name": "Wilhelmina", "consent": consent}).json()["id"]
     client.post(f"/people/{made}/selfies", files=[("files", ("holiday-in-rome.png", picture(1)))])
     client.post(f"/people/{made}/selfies", files=[("files", ("holiday-in-rome.txt", b"x"))])

@@ -8,8 +8,10 @@ import zipfile
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from portrait.errors import UserError
+from tasks.ledger import tables
 from tasks.ledger.rows import DraftFindings, WorkerRow
 from tasks.ledger.styles import record_findings
 from tasks.styles.service import StyleService
@@ -131,6 +133,63 @@ def test_a_template_gets_its_picture_and_is_checked(api: ApiHarness) -> None:
     assert olga.get("/operator/styles/mine/versions/1/picture").content == picture(3, side=640)
     assert api.client().get("/styles/mine/preview").headers["content-type"] == "image/jpeg"
     assert olga.get("/operator/styles/mine/versions/2/picture").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"package": "six", "path": "six.py"},
+        {"package": "no.such", "path": "a.png"},
+        {"package": "this.x", "path": "a.png"},
+        {"package": "unittest.__main__.x", "path": "a.png"},
+        {"package": "skimage", "path": "data/README.txt"},
+    ],
+)
+def test_a_style_from_outside_names_no_package(api: ApiHarness, place: dict[str, str]) -> None:
+    hall = STUDIO | {"kind": "template", "picture": place}
+    del hall["backdrop"]
+    refused = write(api, hall, None, 422)
+    assert (refused["code"], {each["where"] for each in refused["errors"]}) == ("bad_style", {"picture"})
+    toml = TOML.replace(
+        'backdrop = "studio-grey"', f"picture = {{ package = {place['package']!r}, path = {place['path']!r} }}"
+    )
+    sent = {"files": ("style.toml", toml.replace('"studio"', '"template"').encode())}
+    answer = api.client("olga", "operator").post("/operator/styles/import", files=sent)
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_style")
+    assert api.stored_files() == []
+
+
+def test_a_draft_that_does_not_hold_any_more_breaks_nothing_but_itself(api: ApiHarness) -> None:
+    olga, ann = api.client("olga", "operator"), api.client()
+    write(api, STUDIO | {"id": "other"})
+    write(api, STUDIO)
+    olga.post("/operator/styles/mine/publish", json={})
+    write(api, STUDIO)
+    content = STUDIO | {"kind": "template", "picture": {"package": "no.such", "path": "a.png"}}
+    ledger = api.context.ledger.database
+    with ledger.write() as connection:  # as earlier versions accepted it
+        for table in (tables.style_drafts, tables.style_versions):
+            connection.execute(sa.update(table).where(table.c.id == "mine").values(content=content))
+    listed = {each["id"]: each for each in olga.get("/operator/styles").json()["items"]}
+    assert listed["other"]["draft"]["publishable"]
+    mine = listed["mine"]["draft"]
+    assert ([each["code"] for each in mine["findings"]], mine["publishable"]) == (["style_broken"], False)
+    assert "mine" not in {each["id"] for each in ann.get("/styles").json()["items"]}
+    assert olga.get("/operator/styles/mine/draft/picture").status_code == 503
+    mended = write(api, STUDIO, mine["edition"])
+    assert (mended["draft"]["findings"], mended["draft"]["publishable"]) == ([], True)
+
+
+def test_what_is_no_picture_is_not_sent_as_one(api: ApiHarness) -> None:
+    olga = api.client("olga", "operator")
+    hall = STUDIO | {"kind": "template", "picture": {"file": "style.toml"}}
+    del hall["backdrop"]
+    draft = write(api, hall)["draft"]
+    answer = olga.get("/operator/styles/mine/draft/picture")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    place = api.context.files.draft("mine", draft["edition"])
+    (place / "style.toml").write_text("<svg onload='x()'>")
+    assert olga.get("/operator/styles/mine/draft/picture").status_code == 404
 
 
 def test_styles_go_out_as_a_pack_and_come_in_elsewhere(api: ApiHarness) -> None:

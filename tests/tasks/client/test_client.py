@@ -16,6 +16,7 @@ from tasks.api.routes import jobs
 from tasks.client import transport
 from tasks.client.client import Client
 from tasks.jobs import Fault, Job, Limits
+from tasks.ledger.privacy.erasures import Request
 from tests.tasks import servers
 from tests.tasks.api.harness import ApiHarness, ApiServer, api_server, environment, new_home, open_api, picture
 from tests.tasks.stand import wait_until
@@ -82,7 +83,7 @@ def test_from_a_sign_in_link_to_a_portrait(server: ApiServer) -> None:
     worker = working(api, stop)
     try:
         with Client(server.url, key.secret) as client:
-            person = client.add_person("Ann", "1", "Ann")
+            person = client.add_person("Ann", "2026-11", "Ann")
             added = client.add_selfies(person.id, [("a.png", picture(1)), ("b.png", BytesIO(picture(2))), ("c", b"x")])
             assert ([each.name for each in added.added], [each.where for each in added.refused]) == (
                 ["a.png", "b.png"],
@@ -111,6 +112,9 @@ def test_from_a_sign_in_link_to_a_portrait(server: ApiServer) -> None:
 
 def rest(client: Client, person: str, drawn: list[schemas.Portrait]) -> None:
     """What else a person does."""
+    assert "us-passport" in [each.id for each in client.idphoto_presets().presets]
+    with pytest.raises(UserError, match="ID photos"):
+        client.sheet(drawn[0].id, gap=3, format="jpg")
     photo = client.selfies(person)[0].id
     assert client.set_override(photo, "include").wish == "include"
     assert client.selfie_file(photo) == picture(1)
@@ -120,7 +124,7 @@ def rest(client: Client, person: str, drawn: list[schemas.Portrait]) -> None:
     assert client.person(person).photos == 2
     assert len(client.consents(person)) == 1
     client.withdraw_consent(person)
-    assert client.consent_again(person, "2", "Ann").text_version == "2"
+    assert client.consent_again(person, "2026-12", "Ann").text_version == "2026-12"
     template = client.add_template("beach.png", picture(5))
     assert client.wait(template.job).state == "succeeded"
     assert client.template(template.id).faces
@@ -137,7 +141,7 @@ def rest(client: Client, person: str, drawn: list[schemas.Portrait]) -> None:
     assert zipfile.ZipFile(BytesIO(b"".join(client.export()))).testzip() is None
     assert client.portrait(drawn[1].id).recipe == {"seed": 1}
     client.delete_portrait(drawn[1].id)
-    key = client.add_key(schemas.KeyRequest(name="phone", owner=None))
+    key = client.add_key(schemas.KeyRequest(name="phone", owner=None, expires=None))
     client.revoke_key(key.id)
     revoked = {each.id: each.revoked for each in client.keys()}  # noqa: SIM118 -- not a dict
     assert revoked[key.id] is not None
@@ -165,8 +169,8 @@ def test_a_lost_answer_doubles_nothing(server: ApiServer) -> None:
     api, dropping = server.api, Dropping()
     things = api.one_of_each()
     with Client(server.url, api.key(), transport=dropping) as client:
-        person = client.add_person("Bob", "1", "Bob")
-        client.consent_again(person.id, "2", "Bob")
+        person = client.add_person("Bob", "2026-11", "Bob")
+        client.consent_again(person.id, "2026-12", "Bob")
         hook = client.add_webhook(schemas.WebhookRequest(url="https://example.org/two", events=[]))
         job = client.generate(order(things.person))
         assert client.cancel(job.id).state == "cancelled"
@@ -194,7 +198,7 @@ def test_what_cannot_be_repeated_is_not(server: ApiServer) -> None:
             assert len(dropping.lost) == 1
 
     lost(lambda client: client.add_selfies(person, [("b.png", BytesIO(picture(2)))]))
-    lost(lambda client: client.add_key(schemas.KeyRequest(name="k", owner=None)))
+    lost(lambda client: client.add_key(schemas.KeyRequest(name="k", owner=None, expires=None)))
     lost(lambda client: client.erase_person(person))
 
 
@@ -319,6 +323,20 @@ def test_what_was_erased_is_not_waited_for(server: ApiServer) -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     started.wait(20)
-    api.context.ledger.people.erase("ann", things.person, time.time())
+    api.context.ledger.erasures.erase_person(Request("ann", time.time()), things.person)
     thread.join()
     assert caught == ["erased"]
+
+
+def test_what_is_erased_has_a_receipt(server: ApiServer) -> None:
+    things = server.api.one_of_each()
+    with Client(server.url, server.api.key()) as client:
+        (identity,) = client.identities(things.person)
+        client.delete_identity(identity.id)
+        erased = client.erase_person(things.person)
+        assert client.erasure(erased.erasure).ids["people"] == [things.person]
+        assert [each.kind for each in client.erasures()] == ["person", "identity"]
+    with Client(server.url, server.api.key("root", "admin")) as client:
+        assert zipfile.ZipFile(BytesIO(b"".join(client.export_owner("ann")))).testzip() is None
+        assert client.erase_for("ann").kind == "owner"
+        assert len(client.all_erasures("ann")) == 3

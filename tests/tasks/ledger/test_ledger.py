@@ -13,6 +13,7 @@ from portrait.errors import Cancelled, OperatorError, UserError
 from tasks.jobs import Fault, Job, LeaseLost, Limits
 from tasks.ledger.idempotency import StoredResponse
 from tasks.ledger.ledger import Ledger, open_ledger
+from tasks.ledger.privacy.erasures import Request
 from tasks.ledger.queue import Outcome
 from tasks.ledger.rows import ApiKeyRow, PortraitRow, SelfieRow, WorkerRow
 from tasks.ledger.tables import metadata
@@ -256,10 +257,10 @@ def test_a_stranger_finds_nothing(ledger: Ledger) -> None:
         "deliveries": lambda owner: ledger.webhooks.deliveries(owner, hook.id),
         "delivery": lambda owner: ledger.webhooks.delivery(owner, call.id),
         "add": lambda owner: ledger.jobs.add(new_job(owner), [person.id]),
-        "delete portrait": lambda owner: ledger.portraits.delete(owner, drawn, 120.0),
-        "delete selfie": lambda owner: ledger.people.delete_selfie(owner, photo.id, 120.0),
+        "delete portrait": lambda owner: ledger.erasures.erase_portrait(Request(owner, 120.0), drawn),
+        "delete selfie": lambda owner: ledger.erasures.erase_selfie(Request(owner, 120.0), photo.id),
         "delete hook": lambda owner: ledger.webhooks.delete(owner, hook.id),
-        "erase": lambda owner: ledger.people.erase(owner, person.id, 120.0),
+        "erase": lambda owner: ledger.erasures.erase_person(Request(owner, 120.0), person.id),
     }
     assert {name: code_of(lambda: act("bob")) for name, act in reach.items()} == dict.fromkeys(reach, "not_found")  # noqa: B023 -- called at once
     assert code_of(lambda: ledger.jobs.cancel("bob", added.id, 120.0)) == "not_found"
@@ -292,7 +293,7 @@ def test_erasing_reaches_everything(ledger: Ledger) -> None:
     first, second = claim(ledger), claim(ledger)
     ledger.queue.finish(first, 110.0, Outcome(portraits=[portrait(first)]), lambda: None)
     drawn = portraits_of(ledger, done)[0].id
-    pruned = ledger.people.erase("ann", person.id, 120.0)
+    pruned = ledger.erasures.erase_person(Request("ann", 120.0), person.id).erased
     assert set(pruned.jobs) == {done.id, running.id, waiting.id}
     assert (pruned.selfies, pruned.portraits) == ([photo.id], [drawn])
     for act in (
@@ -301,20 +302,13 @@ def test_erasing_reaches_everything(ledger: Ledger) -> None:
         lambda: ledger.portraits.get("ann", drawn),
         lambda: ledger.jobs.get("ann", done.id),
         lambda: ledger.jobs.get("ann", waiting.id),
+        lambda: ledger.jobs.get("ann", running.id),
     ):
         assert code_of(act) == "erased"
-    assert ledger.jobs.get("ann", running.id).state == "cancelling"
-    with pytest.raises(Cancelled):
+    with pytest.raises(LeaseLost):
         ledger.queue.finish(second, 121.0, Outcome(portraits=[portrait(second)]), lambda: pytest.fail("published"))
     assert ledger.jobs.get("ann", both.id).state == "queued"
-    assert set(ledger.people.erase_owner("ann", 130.0).people) == {other.id}
-
-
-def test_people_whose_time_is_over(ledger: Ledger) -> None:
-    old, busy = (ledger.people.add("ann", name, "1", "Ann", 100.0) for name in ("Ann", "Bo"))
-    ledger.people.add("ann", "Cy", "1", "Ann", 300.0)
-    ledger.jobs.add(new_job(created=100.0), [busy.id])
-    assert [person.id for person in ledger.people.unused_since(200.0)] == [old.id]
+    assert set(ledger.erasures.erase_owner(Request("ann", 130.0)).erased.people) == {other.id}
 
 
 def test_one_key_one_request(ledger: Ledger) -> None:

@@ -20,6 +20,7 @@ from tasks.queue.flows import PortraitFlows
 from tasks.queue.runner import JobRunner
 from tasks.settings import LeaseSettings
 from tests import fakes, selfies
+from tests.foreign_files import forbid_reading
 from tests.tasks.stand import new_job, portraits_of
 
 WORDS = frozenset({"look", "prepare", "draw:studio", "draw:template", "draw:idphoto"})
@@ -116,6 +117,20 @@ def test_without_a_usable_photo_every_verdict_is_stored(runner: JobRunner, tmp_p
     assert (job.state, job.fault.branch, job.fault.code) == ("failed", "UserError", "no_usable_photos")
     assert runner.ledger.people.selfies("ann", person)[0].verdict == "refuse"
     assert runner.ledger.people.identities("ann", person) == []
+
+
+def test_photos_of_another_user_are_not_judged(
+    runner: JobRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = runner.ledger.people.add("ann", "Ann", "1", "Ann", 1.0).id
+    keep(runner, person, fakes.save(tmp_path / "a.png", fakes.picture(1, 1)), "me.png", 2.0)
+    with monkeypatch.context() as other_user:
+        forbid_reading(other_user, runner.files.root / "owners")
+        job = run(runner, "prepare", person)
+    assert job.fault is not None
+    assert (job.state, job.fault.branch, job.fault.code) == ("failed", "OperatorError", "no_permission")
+    assert str(tmp_path) not in job.fault.message
+    assert runner.ledger.people.selfies("ann", person)[0].verdict == "", "a photo that nobody saw is not called broken"
 
 
 def test_what_cannot_be_drawn_says_so(runner: JobRunner) -> None:

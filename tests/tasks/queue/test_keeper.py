@@ -6,6 +6,7 @@ import pytest
 
 from portrait.errors import OperatorError, UserError
 from tasks.jobs import DAY
+from tasks.ledger.privacy.erasures import Request
 from tasks.ledger.queue import Outcome
 from tasks.queue import broker
 from tasks.settings import TaskSettings
@@ -117,6 +118,17 @@ def test_the_loop_goes_on_after_a_pass_that_failed(stand: Stand, monkeypatch: py
     stop.set()
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_the_loop_finishes_what_somebody_began_to_erase(stand: Stand) -> None:
+    ledger, files = stand.ledger, stand.files
+    person = ledger.people.add("ann", "Ann", "1", "Ann", time.time()).id
+    files.save([b"x"], files.selfie("ann", person, "s"), 9)
+    begun = ledger.erasures.erase_person(Request("ann", time.time()), person)
+    assert files.person("ann", person).exists()
+    stand.start_keeper()
+    wait_until(lambda: ledger.erasures.get("ann", begun.id).done)
+    assert not files.person("ann", person).exists()
 
 
 def test_a_broker_that_is_away_harms_nobody(stand: Stand) -> None:

@@ -12,6 +12,7 @@ from portrait.errors import UserError
 from tasks.files import Files
 from tasks.jobs import Job, Limits
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.privacy.erasures import Request
 from tasks.ledger.queue import Outcome
 from tasks.ledger.rows import SelfieRow
 from tasks.queue.flows import FlowResult, JobContext
@@ -190,6 +191,17 @@ def test_models_are_released_between_jobs_and_not_during_one(runner: JobRunner, 
     assert runs.read_text().split() == ["release_idle"]
     assert run(runner, new_job()).state == "succeeded"
     assert not runner.busy.locked()
+
+
+def test_what_is_kept_of_people_is_dropped_after_an_erasure(runner: JobRunner, tmp_path: Path) -> None:
+    person = runner.ledger.people.add("ann", "Ann", "1", "Ann", 1.0).id
+    runner.release_idle()
+    runner.ledger.erasures.erase_person(Request("ann", 2.0), person)
+    with runner.busy:
+        runner.release_idle()  # a job may be using it
+    runner.release_idle()
+    runner.release_idle()
+    assert (tmp_path / "runs").read_text().split() == ["release_idle", "forget", "release_idle", "release_idle"]
 
 
 def test_an_error_in_release_idle_does_not_stop_the_worker(

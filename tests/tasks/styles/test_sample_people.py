@@ -9,6 +9,7 @@ from pipelines.settings import Settings
 from portrait.arrays import Image
 from portrait.errors import UserError
 from tasks.styles.sample_people import SAMPLE_PEOPLE, make_identity
+from templates import package_pictures
 
 
 def quiet(done: int, total: int, doing: str, preview: Image | None = None) -> None:
@@ -16,9 +17,10 @@ def quiet(done: int, total: int, doing: str, preview: Image | None = None) -> No
 
 
 def test_a_missing_photo_is_an_error_that_names_the_package(
-    tmp_path: Path, settings: Settings, engines: Engines
+    tmp_path: Path, settings: Settings, engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = replace(SAMPLE_PEOPLE[0], package="no_such_package")
+    monkeypatch.setitem(package_pictures.SHA256, (missing.package, missing.path), "0" * 64)
     with pytest.raises(UserError, match=r"astronaut is missing.*no_such_package.*is not installed") as caught:
         make_identity(missing, build.prepare(settings, engines), tmp_path, quiet)
     assert caught.value.code == "not_found"

@@ -14,7 +14,7 @@ from portrait.generation.options import PromptSpec
 from portrait.types import Identity, Style
 from tasks.styles import sample_people, samples
 from tasks.styles.samples import StyleTester
-from templates import schema
+from templates import package_pictures, schema
 from templates.catalog import Entry
 from templates.package_pictures import find_picture
 from tests import fakes
@@ -59,6 +59,7 @@ def test_a_sample_gives_the_reason_why_it_was_not_rendered(
         return find_picture(package, path) if package == "skimage" else tmp_path / path
 
     monkeypatch.setattr(sample_people, "find_picture", find)
+    monkeypatch.setitem(package_pictures.SHA256, ("skimage", "astronaut.png"), "0" * 64)
     samples = tester.render_samples(STUDIO, tmp_path / "out", quiet)
     assert "skimage holds no picture astronaut.png" in samples[0].fault
     assert samples[1].fault

@@ -1,9 +1,13 @@
 """The operators' page of one style: edits, findings, publishing, and conflicts of two operators."""
 
+from typing import Any
+
 import pytest
+import sqlalchemy as sa
 
 from tasks.client.client import Client
-from tests.app.operators.styles.drafts import create_draft, field, get_draft, open_style
+from tasks.ledger import tables
+from tests.app.operators.styles.drafts import GARDEN, create_draft, field, get_draft, open_style
 from tests.app.pages import UnreachableTransport, as_client, go_to_page, open_page, press, visible_text
 from tests.tasks.api.harness import ApiHarness
 
@@ -162,3 +166,22 @@ def test_deleting_a_draft_and_retiring_a_version(olga: Client) -> None:
     press(app, "Retire it")
     assert olga.operator_style("garden").status == ["retired"]
     assert "Version 1 is retired." in visible_text(app)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {**GARDEN, "kind": "template", "picture": {"package": "no.such", "path": "a.png"}},
+        {"id": "garden", "kind": "hologram"},
+    ],
+)
+def test_a_draft_that_does_not_hold_any_more_can_be_looked_at_and_deleted(
+    api: ApiHarness, olga: Client, content: dict[str, Any]
+) -> None:
+    create_draft(olga)
+    with api.context.ledger.database.write() as connection:  # as an earlier version accepted it
+        connection.execute(sa.update(tables.style_drafts).values(content=content))
+    app = open_style(olga, "garden")
+    assert "Does not hold any more" in visible_text(app)
+    press(app, "Delete it")
+    assert "garden" not in {each.id for each in olga.operator_styles()}

@@ -353,3 +353,22 @@ def test_no_part_of_a_backdrop_is_left_unpainted(size: Size) -> None:
     for name in ("studio-office", "studio-outdoors"):
         small = cv2.resize(backdrops.paint(name, size, 3), (16, 16), interpolation=cv2.INTER_AREA)
         assert small.max(axis=2).min() > 20
+
+
+class RoughMatting(CountingMatting):
+    """Cuts people out by their silhouette, which takes no time."""
+
+    def matte(self, image: Image, face: Face) -> Mask:
+        self.calls += 1
+        return self.matter.silhouette(image, face)
+
+
+def test_cut_outs_are_dropped_when_somebody_was_erased(matter: Matter, selfie: Reference) -> None:
+    rough = RoughMatting(matter)
+    studio, small = Studio(lambda _: rough), Size(160, 200)
+    for backdrop in ("studio-grey", "studio-white"):
+        studio.paint(request_of(selfie, backdrop=backdrop, size=small), progress)
+    assert rough.calls == 1, "one matte serves every backdrop"
+    studio.forget()
+    studio.paint(request_of(selfie, size=small), progress)
+    assert rough.calls == 2

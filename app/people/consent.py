@@ -1,0 +1,93 @@
+"""Consent: the text that the task API gives, and the form in which somebody agrees for themselves or for somebody else."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from app.components import errors, markdown, widgets
+from app.session import client, language, translate
+from tasks import schemas
+
+
+def text_of_consent() -> schemas.ConsentText:
+    """The present text in the visitor's language."""
+    return client().consent_text(language())
+
+
+def show_text(text: schemas.ConsentText) -> None:
+    """Show the paragraphs of a text."""
+    st.html(widgets.card_title(translate("consent.title")) + widgets.bullet_list(text.paragraphs))
+
+
+def new_person_form(key: str, border: bool, done: Callable[[schemas.Person], None]) -> None:
+    """The form that adds a person with their consent, before any photo; `done` is called with the person."""
+    text = text_of_consent()
+    with st.form(key, border=border):
+        show_text(text)
+        name = st.text_input(translate("consent.name"), max_chars=80, placeholder=translate("consent.name_example"))
+        consent = _statements(text, key, name)
+        submitted = st.form_submit_button(translate("consent.start"), type="primary")
+    if submitted and isinstance(consent, str):
+        st.warning(consent)
+    elif submitted and not isinstance(consent, str):
+        with errors.show_errors():
+            stated = consent.model_dump(exclude={"agreed", "text_version", "given_by"})
+            done(client().add_person(name.strip(), consent.text_version, consent.given_by, **stated))
+
+
+def agree_again_form(person: schemas.Person) -> None:
+    """The form in which consent is given again, to the present text."""
+    text = text_of_consent()
+    with st.form(f"again-{person.id}", border=False):
+        st.html(widgets.bullet_list(text.paragraphs))
+        consent = _statements(text, f"again-{person.id}", person.name)
+        submitted = st.form_submit_button(translate("consent.agree_again"), type="primary")
+    if submitted and isinstance(consent, str):
+        st.warning(consent)
+    elif submitted and not isinstance(consent, str):
+        stated = consent.model_dump(exclude={"agreed", "text_version", "given_by"})
+        errors.attempt(lambda: client().consent_again(person.id, consent.text_version, consent.given_by, **stated))
+
+
+def _statements(text: schemas.ConsentText, key: str, name: str) -> schemas.ConsentRequest | str:
+    """Ask for the statements of a text; the consent, or what is still to be said."""
+    given_for, giver = _ask_for_whom(text, key)
+    adult = st.checkbox(markdown.plain(text.adult), key=f"{key}-adult")
+    agreed = st.checkbox(markdown.plain(text.agree), key=f"{key}-agree")
+    for_others = given_for in ("proxy", "guardian")
+    missing = {
+        "consent.need_name": not name.strip(),
+        "consent.need_both": not (adult and agreed),
+        "consent.need_who": bool(text.given_for) and given_for is None,
+        "consent.need_giver": for_others and not giver,
+    }
+    for sentence, is_missing in missing.items():
+        if is_missing:
+            return translate(sentence)
+    return schemas.ConsentRequest(
+        agreed=True,
+        text_version=text.version,
+        given_by=giver if for_others else name.strip(),
+        language=text.language,
+        given_for=given_for,
+        adult=True,
+    )
+
+
+def _ask_for_whom(text: schemas.ConsentText, key: str) -> tuple[schemas.GivenFor | None, str]:
+    """Ask whom the photos show, and for the name of who agrees for somebody else."""
+    if not text.given_for:
+        return None, ""
+    sentences = {kind: markdown.plain(sentence) for kind, sentence in text.given_for.items()}
+    kinds: list[schemas.GivenFor] = list(text.given_for)
+    given_for: schemas.GivenFor | None = st.radio(
+        translate("consent.who"),
+        kinds,
+        index=None,
+        format_func=lambda kind: sentences[kind],
+        key=f"{key}-for",
+    )
+    giver = st.text_input(
+        translate("consent.giver"), max_chars=80, help=translate("consent.giver_help"), key=f"{key}-by"
+    )
+    return given_for, giver.strip()

@@ -1,0 +1,364 @@
+"""Decodes the formats that are read, in strips of rows, so that a large picture takes little more memory than its pixels.
+
+What a file is, is read from its content and never from its name. Opening reads the header alone. JPEG and PNG are streamed by
+libvips, which gives Pillow's pixels; JPEG that is reduced while decoding, and AVIF, are Pillow's; WebP is OpenCV's; HEIC is
+libheif's. `docs/decisions/0005-decoding.md` has what was measured. libvips has threads: a process that forks decodes after
+the fork, as the workers do.
+"""
+
+import io
+import mmap
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias, cast
+
+import numpy as np
+import PIL.Image
+import pillow_heif
+import pyvips
+from PIL import PngImagePlugin
+
+from portrait.arrays import Size
+
+ORIENTATION = 0x0112
+"""EXIF's tag."""
+SCANS = 50
+"""Scans of a JPEG. Cameras and programs write 1 to 12; each costs time for all pixels, however few bytes it has."""
+STRIP_PIXELS = 1 << 19
+"""Pixels of one strip of rows."""
+_PILLOW = ("JPEG", "PNG", "HEIF", "AVIF")
+_JPEG_SCALES = (8, 4, 2, 1)
+_SOS = 0xDA
+_PNG_METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+File: TypeAlias = Path | bytes
+Bytes: TypeAlias = bytes | mmap.mmap
+BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    struct.error,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    pyvips.Error,
+)
+"""What the libraries raise on files that lie about their content."""
+
+pillow_heif.register_heif_opener()
+# Pillow warns at half its bound and fails at twice it; `pictures` has one bound, checked before any pixel is decoded.
+PIL.Image.MAX_IMAGE_PIXELS = None
+PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000
+# What libvips keeps of earlier pictures, it would keep for nobody.
+pyvips.cache_set_max(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What decoding takes: bytes of memory at the peak for each pixel of the file, measured at 80 megapixels."""
+
+    full: float
+    """For the whole picture, with the result."""
+    reduced: float
+    """For a small picture of it."""
+
+
+JPEG, PNG = Weight(5, 0.3), Weight(5, 1)
+"""A row at a time."""
+BUFFERED_JPEG = Weight(10, 6.5)
+"""JPEG in several scans: all coefficients are held, 6 bytes a pixel without subsampling."""
+INTERLACED, INTERLACED_DEEP = Weight(8, 4.5), Weight(12, 8.5)
+"""Interlaced PNG is held whole, with 4 channels of 8 or 16 bits."""
+WEBP, ANIMATED_WEBP = Weight(9, 5), Weight(13, 9)
+HEIF, HEIF_FULLER, HEIF_DEEP = Weight(7, 5), Weight(9.8, 9.8), Weight(16.5, 16.5)
+"""HEIC as phones write it; with either more than 8 bits or more colour, or transparency; with more than one of these."""
+AVIF = Weight(18, 18)
+"""With 10 bits, full colour and transparency; the header does not say."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """An opened file: what its header says."""
+
+    file: File
+    format: str
+    """Pillow's name."""
+    size: Size
+    """As stored: before it is turned upright."""
+    mode: str
+    """Pillow's name of the colour mode in the file."""
+    info: dict[Any, Any]
+    """Pillow's names: `icc_profile`, `transparency` and others."""
+    orientation: int
+    weight: Weight
+
+    @property
+    def longest(self) -> int:
+        """The long side in pixels."""
+        return max(self.size.width, self.size.height)
+
+    @property
+    def scales_freely(self) -> bool:
+        """Whether it is decoded to any size at once; of WebP that moves the first picture is decoded."""
+        return self.format == "WEBP" and self.weight is WEBP
+
+    def jpeg_scale(self, side: int) -> int:
+        """By which of 1, 2, 4 and 8 a JPEG may be reduced while decoding and still have a long side of `side`; else 1."""
+        if self.format != "JPEG" or self.longest <= side:
+            return 1
+        share = side / self.longest
+        asked = [max(1, int(length * share)) for length in (self.size.width, self.size.height)]
+        possible = min(self.size.width // asked[0], self.size.height // asked[1])
+        return next(scale for scale in _JPEG_SCALES if possible >= scale)
+
+
+def open_picture(file: File) -> Picture:
+    """Read the header; raises what `BROKEN` lists."""
+    with _stream(file) as stream:
+        start = stream.read(64)
+        stream.seek(0)
+        if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+            return _open_webp(file if isinstance(file, bytes) else stream.read())
+        with PIL.Image.open(stream, formats=_PILLOW) as picture:
+            info = {**picture.info}
+            if picture.format == "PNG" and "exif" not in info:
+                info |= _late_exif(file)
+            weight = _weigh(picture, start, file)
+            # A JPEG with more pictures behind the first is MPO to Pillow.
+            format = "JPEG" if picture.format == "MPO" else picture.format or ""
+            size = Size(*picture.size)
+            return Picture(file, format, size, picture.mode, info, _orientation(info), weight)
+
+
+def strips(picture: Picture, scale: int = 1, side: int | None = None) -> Iterator[PIL.Image.Image]:
+    """The rows of a picture from top to bottom, in strips; 16-bit grey stays 16-bit, other depths become 8.
+
+    A JPEG is reduced by `scale`, WebP to `side` pixels of its long side. Raises what `BROKEN` lists.
+    """
+    if picture.format == "WEBP":
+        return _webp_strips(picture, side)
+    if picture.format == "HEIF":
+        return _heif_strips(picture)
+    if picture.format == "AVIF" or scale > 1:
+        return _pillow_strips(picture, scale)
+    load = _load_jpeg if picture.format == "JPEG" else _load_png
+    return _vips_strips(load(picture.file), picture.mode)
+
+
+def rows_a_strip(width: int) -> int:
+    """Rows of one strip: a power of two."""
+    return 1 << (max(1, STRIP_PIXELS // width).bit_length() - 1)
+
+
+def _vips_strips(image: pyvips.Image, mode: str) -> Iterator[PIL.Image.Image]:
+    region, width = pyvips.Region.new(image), int(image.width)
+    rows = rows_a_strip(width)
+    for top in range(0, image.height, rows):
+        height = min(rows, image.height - top)
+        content = region.fetch(0, top, width, height)
+        values = np.frombuffer(content, np.uint16 if image.format == "ushort" else np.uint8)
+        values = values.reshape(height, width, image.bands)
+        if mode == "I;16":
+            yield PIL.Image.fromarray(np.ascontiguousarray(values[..., 0]))
+            continue
+        if values.dtype == np.uint16:
+            values = (values >> 8).astype(np.uint8)
+        yield _strip(values, "CMYK" if mode == "CMYK" else _MODES[image.bands])
+
+
+def _pillow_strips(picture: Picture, scale: int) -> Iterator[PIL.Image.Image]:
+    with _stream(picture.file) as stream, PIL.Image.open(stream, formats=_PILLOW) as opened:
+        if scale > 1:
+            opened.draft(None, (picture.size.width // scale, picture.size.height // scale))
+        opened.load()
+        width, height = opened.size
+        for top in range(0, height, rows_a_strip(width)):
+            yield opened.crop((0, top, width, min(height, top + rows_a_strip(width))))
+
+
+def _webp_strips(picture: Picture, side: int | None) -> Iterator[PIL.Image.Image]:
+    if side is not None:
+        # libwebp reduces row by row.
+        scale = min(1.0, side / picture.longest) if picture.scales_freely else 1.0
+        return _vips_strips(_load_webp(_bytes(picture.file), scale=scale), picture.mode)
+    import cv2  # half of what importing this module would take, for this alone
+
+    decoded = cv2.imdecode(np.frombuffer(_bytes(picture.file), np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None:
+        raise OSError("not a picture")
+    order = [2, 1, 0, 3][: decoded.shape[2]]
+    rows = rows_a_strip(decoded.shape[1])
+    parts = (np.asarray(decoded[top : top + rows], np.uint8) for top in range(0, len(decoded), rows))
+    return (PIL.Image.fromarray(np.ascontiguousarray(part[..., order])) for part in parts)
+
+
+def _heif_strips(picture: Picture) -> Iterator[PIL.Image.Image]:
+    opened = pillow_heif.open_heif(picture.file, convert_hdr_to_8bit=True)
+    values = np.asarray(opened, np.uint8)
+    rows = rows_a_strip(values.shape[1])
+    return (_strip(values[top : top + rows], opened.mode) for top in range(0, len(values), rows))
+
+
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+def _strip(values: np.ndarray[Any, Any], mode: str) -> PIL.Image.Image:
+    size = values.shape[1], values.shape[0]
+    return PIL.Image.frombuffer(mode, size, np.ascontiguousarray(values), "raw", mode, 0, 1)
+
+
+def _stream(file: File) -> BinaryIO:
+    return io.BytesIO(file) if isinstance(file, bytes) else file.open("rb")
+
+
+def _bytes(file: File) -> bytes:
+    return file if isinstance(file, bytes) else file.read_bytes()
+
+
+@contextmanager
+def _mapped(file: File) -> Iterator[Bytes]:
+    """The content of a file, of which as much is read as is looked at."""
+    if isinstance(file, bytes):
+        yield file
+        return
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        yield content
+
+
+# libvips parses EXIF in time that grows with the square of its entries, and sets store by none of what it finds: it gets
+# files without.
+
+
+def _load_jpeg(file: File) -> pyvips.Image:
+    """A JPEG that is decoded as its rows are asked for."""
+    with _mapped(file) as content:
+        kept = [content[:2]]
+        for marker, start, end in _segments(content):
+            # JFIF and Adobe's say which colours there are.
+            if marker == _SOS or marker in (0xE0, 0xEE) or not (0xE1 <= marker <= 0xEF or marker == 0xFE):
+                kept.append(content[start:end])
+        return pyvips.Image.jpegload_buffer(b"".join(kept), access="sequential", fail_on="truncated")
+
+
+def _load_png(file: File) -> pyvips.Image:
+    """A PNG that is decoded as its rows are asked for."""
+    with _mapped(file) as content:
+        chunks = list(_chunks(content))
+        if any(name in _PNG_METADATA for name, _, _ in chunks):
+            kept = b"".join(content[start:end] for name, start, end in chunks if name not in _PNG_METADATA)
+            file = content[:8] + kept
+    if isinstance(file, bytes):
+        return pyvips.Image.pngload_buffer(file, access="sequential", fail_on="truncated")
+    return pyvips.Image.pngload(str(file), access="sequential", fail_on="truncated")
+
+
+def _load_webp(content: bytes, **options: Any) -> pyvips.Image:
+    """A WebP, or its header."""
+    kept = b"".join(content[start:end] for name, start, end in _riff_chunks(content) if name not in (b"EXIF", b"XMP "))
+    head = content[:4] + (len(kept) + 4).to_bytes(4, "little") + content[8:12]
+    return pyvips.Image.webpload_buffer(head + kept, **options)
+
+
+def _open_webp(content: bytes) -> Picture:
+    """Read the header of a WebP by libvips: Pillow allocates two canvases to read one."""
+    image = _load_webp(content)
+    read, known = cast("Callable[[str], Any]", image.get), set(image.get_fields())
+    parts = {name: content[start + 8 : end] for name, start, end in _riff_chunks(content)}
+    names = {b"ICCP": "icc_profile", b"EXIF": "exif", b"XMP ": "xmp"}
+    info = {names[name]: part for name, part in parts.items() if name in names}
+    is_animated = "n-pages" in known and int(read("n-pages")) > 1
+    weight, size = ANIMATED_WEBP if is_animated else WEBP, Size(int(image.width), int(image.height))
+    return Picture(content, "WEBP", size, _MODES[image.bands], info, _orientation(info), weight)
+
+
+def _segments(content: Bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of each segment of a JPEG, with all from the first scan on as the last; raises `OSError`."""
+    at = 2
+    while (at := content.find(b"\xff", at)) >= 0 and at + 4 <= len(content):
+        marker = content[at + 1]
+        if marker == 0xFF:  # padding
+            at += 1
+        elif marker <= 1 or 0xD0 <= marker <= 0xD9:  # stands alone
+            at += 2
+        elif marker == _SOS:
+            yield marker, at, len(content)
+            return
+        else:
+            end = at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+            yield marker, at, end
+            at = end
+    raise OSError("no scan")
+
+
+def _chunks(content: Bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of each chunk of a PNG."""
+    at = 8
+    while at + 8 <= len(content):
+        end = at + 12 + int.from_bytes(content[at : at + 4], "big")
+        yield content[at + 4 : at + 8], at, end
+        at = end
+
+
+def _riff_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of each chunk of a WebP."""
+    at, last = 12, min(len(content), 8 + int.from_bytes(content[4:8], "little"))
+    while at + 8 <= last:
+        length = int.from_bytes(content[at + 4 : at + 8], "little")
+        yield content[at : at + 4], at, at + 8 + length + length % 2
+        at += 8 + length + length % 2
+
+
+def _orientation(info: dict[Any, Any]) -> int:
+    """The orientation of EXIF, or of XMP where EXIF says none; raises what `BROKEN` lists where EXIF is broken."""
+    # Pillow's own class for PNG decodes the whole picture in search of EXIF behind it.
+    shell = PIL.Image.new("1", (1, 1))
+    shell.info = info
+    found = shell.getexif().get(ORIENTATION, 1)
+    return found if isinstance(found, int) else 1
+
+
+def _weigh(picture: PIL.Image.Image, start: bytes, file: File) -> Weight:
+    """What a file takes, by its header; raises `OSError` for a JPEG of too many scans."""
+    if picture.format == "PNG":
+        # IHDR comes first: depth at 24, interlacing at 28.
+        return PNG if not start[28] else INTERLACED_DEEP if start[24] == 16 else INTERLACED
+    if picture.format == "AVIF":
+        return AVIF
+    if picture.format == "HEIF":
+        is_deep = picture.info.get("bit_depth") != 8
+        if picture.info.get("chroma") == 420 and picture.mode in ("RGB", "L"):
+            return HEIF_FULLER if is_deep else HEIF
+        return HEIF_DEEP if is_deep else HEIF_FULLER
+    with _mapped(file) as content:
+        if not _has_scans(content):
+            return JPEG
+        count, at = 0, -1
+        while (at := content.find(b"\xff\xda", at + 1)) >= 0:
+            count += 1
+            if count > SCANS:
+                raise OSError("more scans than a photo has")
+    return BUFFERED_JPEG
+
+
+def _has_scans(content: Bytes) -> bool:
+    """Whether a JPEG comes in several scans: it is progressive, or its first scan lacks a component."""
+    components = 0
+    for marker, start, _ in _segments(content):
+        if marker in (0xC2, 0xC6, 0xCA, 0xCE):
+            return True
+        if marker in (0xC0, 0xC1, 0xC9):
+            components = content[start + 9]
+        if marker == _SOS:
+            return content[start + 4] < components
+    return True
+
+
+def _late_exif(file: File) -> dict[str, Any]:
+    """EXIF that stands behind the pixels of a PNG: found by the heads of the chunks."""
+    with _mapped(file) as content:
+        found = [content[start + 8 : end - 4] for name, start, end in _chunks(content) if name == b"eXIf"]
+    return {"exif": b"Exif\x00\x00" + found[0]} if found else {}

@@ -1,0 +1,88 @@
+"""The process that decodes pictures for the API: it reads orders line by line and answers each with a JPEG or a reason.
+
+`python -m tasks.api.picture_child`, started by `picture_pool`. An order is JSON, `{"path", "side", "bytes"}`; the answer is one
+line of JSON, and behind `{"size": N}` the N bytes of the JPEG. It ends with its input. The bounds here are the second line:
+`pipelines.pictures` refuses by the header, and a file that lies about itself ends this process and nothing else.
+"""
+
+import ctypes
+import io
+import json
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import PIL.Image
+
+from pipelines import pictures
+from portrait.errors import UserError
+
+JPEG_QUALITY = 88
+CPU_SECONDS = 20
+"""Seconds of computing for one picture: the largest of the slowest format takes a third of that."""
+SLACK_BYTES = 400_000_000
+"""Address space beyond what pictures may take: stacks of threads, and what allocators reserve without using it."""
+
+
+def main() -> None:
+    """Answer every order."""
+    bound_memory()
+    answer_orders(sys.stdin.buffer, sys.stdout.buffer)
+
+
+def answer_orders(orders: BinaryIO, answers: BinaryIO) -> None:
+    """Answer every order of a stream."""
+    for line in orders:
+        bound_seconds()
+        order = json.loads(line)
+        found = render(Path(order["path"]), order["side"], order["bytes"])
+        if isinstance(found, bytes):
+            answers.write(json.dumps({"size": len(found)}).encode() + b"\n" + found)
+        else:
+            answers.write(json.dumps(found).encode() + b"\n")
+        answers.flush()
+        return_memory()
+
+
+def render(path: Path, side: int, max_bytes: float) -> bytes | dict[str, Any]:
+    """The JPEG, or why there is none: the code of an error and its sentence, or that it takes more than `max_bytes`."""
+    try:
+        image = pictures.thumbnail(path, side, max_bytes)
+    except UserError as error:
+        return {"code": error.code, "message": error.message}
+    if image is None:
+        return {"heavy": True}
+    content = io.BytesIO()
+    PIL.Image.fromarray(image).save(content, "JPEG", quality=JPEG_QUALITY)
+    return content.getvalue()
+
+
+def return_memory() -> None:
+    """Give what a picture took back to the system, where the allocator is glibc's."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def bound_memory() -> None:
+    """Bound the address space of this process, where the system can."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + pictures.MAX_REDUCED_MEMORY + SLACK_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def bound_seconds() -> None:
+    """End this process when it has computed for `CPU_SECONDS` from now on."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + CPU_SECONDS, hard))
+
+
+if __name__ == "__main__":
+    main()

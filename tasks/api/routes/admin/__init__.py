@@ -1,0 +1,1 @@
+"""Routes of admins: owners and the audit log."""

@@ -1,0 +1,253 @@
+"""What owners used within a day: counted when it is used, and not given back when something is deleted.
+
+A row says how much of one kind an owner used at a time, and nothing about what it was. Orders of jobs that failed or were
+cancelled count no more; the seconds that workers spent on them do.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal, NoReturn, TypeAlias, get_args
+
+import sqlalchemy as sa
+
+from portrait.errors import UserError
+from tasks.jobs import DAY, FINISHED, LEASED, Job
+from tasks.ledger.rows import Repository
+from tasks.ledger.tables import jobs, people, portraits, selfies, templates, usage
+
+Kind: TypeAlias = Literal[
+    "photos",
+    "upload_bytes",
+    "upload_pixels",
+    "portraits",
+    "portrait_pixels",
+    "trainings",
+    "training_steps",
+    "worker_seconds",
+    "webhook_calls",
+]
+ORDERED: Collection[Kind] = ("portraits", "portrait_pixels", "trainings", "training_steps")
+"""Kinds that a job is charged when it is ordered."""
+USUAL_PIXELS = 2_000_000
+"""Pixels of a portrait whose order names neither a size nor a picture of the owner's."""
+MEGA = 1_000_000
+UNLIMITED = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How much an owner may order."""
+
+    jobs: int
+    """Jobs that are queued or running at once."""
+    portraits_a_day: int
+    portrait_pixels_a_day: int = UNLIMITED
+    order_pixels: int = UNLIMITED
+    """Pixels of all portraits of one order."""
+    trainings_a_day: int = UNLIMITED
+    training_steps_a_day: int = UNLIMITED
+    worker_seconds_a_day: float = UNLIMITED
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What was used of one kind within the last 24 hours."""
+
+    amount: int = 0
+    oldest: float | None = None
+    """When the first of it was used, which counts no more a day later."""
+
+    def wait(self, now: float) -> int:
+        """Seconds until some of it counts no more."""
+        return int(DAY) if self.oldest is None else max(1, round(self.oldest + DAY - now))
+
+
+class UsageRepository(Repository):
+    """What each owner used within a day, and how much is kept of them."""
+
+    def today(self, owner: str, now: float) -> Mapping[Kind, Use]:
+        """What an owner used within 24 hours; every kind is there."""
+        lately = (usage.c.owner == owner) & (usage.c.at > now - DAY)
+        chosen = sa.select(usage.c.kind, sa.func.sum(usage.c.amount), sa.func.min(usage.c.at)).where(lately)
+        with self.database.read() as connection:
+            found = {
+                kind: Use(int(amount), at) for kind, amount, at in connection.execute(chosen.group_by(usage.c.kind))
+            }
+        return {kind: found.get(kind, Use()) for kind in get_args(Kind)}
+
+    def begin_upload(self, owner: str, size: int, most: int, now: float) -> int:
+        """Charge the bytes of an upload before they are read, and return the charge's id for `end_upload`.
+
+        Raises `quota_bytes` when they are more than what is left of `most` today.
+        """
+        with self.database.write() as connection:
+            self.database.lock_owner(connection, owner)
+            before = used(connection, owner, "upload_bytes", now)
+            if before.amount + size > most or before.amount >= most:
+                left = max(0, most - before.amount) // MEGA
+                sentence = f"{most // MEGA} MB of pictures a day are allowed, {left} are left. Send fewer, or later."
+                raise UserError("quota_bytes", sentence, {"retry_after": before.wait(now)})
+            row = {"owner": owner, "kind": "upload_bytes", "amount": size, "at": now, "job": ""}
+            return int(connection.execute(sa.insert(usage).values(row).returning(usage.c.id)).scalar_one())
+
+    def end_upload(self, charge: int, size: int) -> None:
+        """Write how many bytes were read in the end."""
+        self._write(sa.update(usage).where(usage.c.id == charge).values(amount=size))
+
+    def call_webhook(self, owner: str, most: int, now: float) -> None:
+        """Count a call that an owner asks for; raises `quota_webhooks` beyond `most` a day."""
+        with self.database.write() as connection:
+            self.database.lock_owner(connection, owner)
+            before = used(connection, owner, "webhook_calls", now)
+            if before.amount >= most:
+                sentence = f"{most} calls a day may be asked for. Try again later."
+                raise UserError("quota_webhooks", sentence, {"retry_after": before.wait(now)})
+            charge(connection, owner, {"webhook_calls": 1}, now)
+
+    def stored_bytes(self, owner: str) -> int:
+        """Bytes of the photos, pictures and portraits that are kept of an owner."""
+        theirs = sa.select(people.c.id).where(people.c.owner == owner)
+        sizes = (
+            sa.select(sa.func.sum(selfies.c.bytes)).where(selfies.c.person.in_(theirs)),
+            sa.select(sa.func.sum(templates.c.bytes)).where(templates.c.owner == owner),
+            sa.select(sa.func.sum(portraits.c.bytes)).where(portraits.c.owner == owner),
+        )
+        with self.database.read() as connection:
+            return sum(int(connection.scalar(size) or 0) for size in sizes)
+
+    def prune(self, older_than: float) -> int:
+        """Delete what was used before `older_than`, which must be a day ago; returns how many rows."""
+        return self._write(sa.delete(usage).where(usage.c.at < older_than))
+
+
+def used(connection: sa.Connection, owner: str, kind: Kind, now: float) -> Use:
+    """What an owner used of one kind within 24 hours."""
+    lately = (usage.c.owner == owner) & (usage.c.kind == kind) & (usage.c.at > now - DAY)
+    chosen = sa.select(sa.func.coalesce(sa.func.sum(usage.c.amount), 0), sa.func.min(usage.c.at)).where(lately)
+    amount, oldest = connection.execute(chosen).one()
+    return Use(int(amount), oldest)
+
+
+def charge(connection: sa.Connection, owner: str, amounts: Mapping[Kind, int], now: float, job: str = "") -> None:
+    """Write what an owner used; `job` is whose order it is."""
+    rows = [
+        {"owner": owner, "kind": kind, "amount": amount, "at": now, "job": job}
+        for kind, amount in amounts.items()
+        if amount
+    ]
+    if rows:
+        connection.execute(sa.insert(usage), rows)
+
+
+def charge_photo(connection: sa.Connection, owner: str, photos_a_day: int, now: float) -> None:
+    """Charge a photo of a person; raises `quota_photos`."""
+    before = used(connection, owner, "photos", now)
+    if before.amount >= photos_a_day:
+        sentence = f"{photos_a_day} photos a day are allowed. Try again later."
+        raise UserError("quota_photos", sentence, {"retry_after": before.wait(now)})
+    charge(connection, owner, {"photos": 1}, now)
+
+
+def charge_pixels(connection: sa.Connection, owner: str, pixels: int, pixels_a_day: int, now: float) -> None:
+    """Charge the pixels of a picture that is kept; raises `quota_pixels`."""
+    before = used(connection, owner, "upload_pixels", now)
+    if before.amount + pixels > pixels_a_day:
+        sentence = f"{pixels_a_day // MEGA} megapixels of pictures a day are allowed. Send smaller ones, or later."
+        raise UserError("quota_pixels", sentence, {"retry_after": before.wait(now)})
+    charge(connection, owner, {"upload_pixels": pixels}, now)
+
+
+def charge_order(connection: sa.Connection, job: Job, now: float) -> None:
+    """Charge what a job is to make."""
+    charge(connection, job.owner, _amounts(connection, job), now, job.id)
+
+
+def settle(connection: sa.Connection, before: Job, after: Job, now: float) -> None:
+    """Charge the seconds of a worker that let a job go, and give the order back of one that ended without success."""
+    if before.state in LEASED and after.state not in LEASED and before.started is not None:
+        charge(connection, after.owner, {"worker_seconds": max(0, round(now - before.started))}, now, after.id)
+    if before.state not in FINISHED and after.state in FINISHED - {"succeeded"}:
+        connection.execute(sa.delete(usage).where(usage.c.job == after.id, usage.c.kind.in_(ORDERED)))
+
+
+def check_order(connection: sa.Connection, job: Job, allowance: Allowance, now: float) -> None:
+    """Check a job against an allowance; raises `quota_…` with `retry_after`, `order_too_large`."""
+    if count_active(connection, job.owner) >= allowance.jobs:
+        sentence = f"{allowance.jobs} jobs at once are allowed. Wait until one has ended."
+        raise UserError("quota_jobs", sentence, {"retry_after": 10})
+    _check_worker_seconds(connection, job.owner, allowance.worker_seconds_a_day, now)
+    wanted = _amounts(connection, job)
+    pixels = wanted.get("portrait_pixels", 0)
+    if pixels > allowance.order_pixels:
+        sentence = f"One order has {allowance.order_pixels // MEGA} megapixels at most, and this one {pixels // MEGA}."
+        raise UserError("order_too_large", f"{sentence} Ask for fewer or smaller portraits.")
+    most: Mapping[Kind, int] = {
+        "portraits": allowance.portraits_a_day,
+        "portrait_pixels": allowance.portrait_pixels_a_day,
+        "trainings": allowance.trainings_a_day,
+        "training_steps": allowance.training_steps_a_day,
+    }
+    for kind, amount in wanted.items():
+        before = used(connection, job.owner, kind, now)
+        if before.amount + amount > most[kind]:
+            _refuse(kind, most[kind], before, now)
+
+
+def count_active(connection: sa.Connection, owner: str) -> int:
+    """Count the owner's jobs that have not ended."""
+    chosen = sa.select(sa.func.count()).where(jobs.c.owner == owner, jobs.c.state.not_in(FINISHED))
+    return connection.scalar(chosen) or 0
+
+
+def _refuse(kind: Kind, most: int, before: Use, now: float) -> NoReturn:
+    left = max(0, most - before.amount)
+    code, sentence = {
+        "portraits": (
+            "quota_portraits",
+            f"{most} portraits a day are allowed, {left} are left. Ask for fewer, or later.",
+        ),
+        "portrait_pixels": (
+            "quota_pixels",
+            f"{most // MEGA} megapixels of portraits a day are allowed, {left // MEGA} are left. "
+            "Ask for fewer or smaller ones, or later.",
+        ),
+        "trainings": ("quota_trainings", f"{most} trainings a day are allowed. Try again later."),
+        "training_steps": (
+            "quota_trainings",
+            f"{most} steps of training a day are allowed, {left} are left. Ask for fewer, or later.",
+        ),
+    }[kind]
+    raise UserError(code, sentence, {"retry_after": before.wait(now)})
+
+
+def _check_worker_seconds(connection: sa.Connection, owner: str, most: float, now: float) -> None:
+    """Raise `quota_compute` when workers spent as long on an owner's jobs as they may within a day."""
+    before = used(connection, owner, "worker_seconds", now)
+    running = sa.select(jobs.c.started).where(
+        jobs.c.owner == owner, jobs.c.state.in_(LEASED), jobs.c.started.is_not(None)
+    )
+    seconds = before.amount + sum(max(0.0, now - started) for started in connection.scalars(running))
+    if seconds >= most:
+        sentence = (
+            f"Workers spend {most / 3600:g} hours a day on one owner's jobs, and these are used. Try again later."
+        )
+        raise UserError("quota_compute", sentence, {"retry_after": before.wait(now)})
+
+
+def _amounts(connection: sa.Connection, job: Job) -> Mapping[Kind, int]:
+    """What a job is to make, by kind."""
+    if job.kind == "train":
+        return {"trainings": 1, "training_steps": job.units}
+    if job.kind == "generate":
+        return {"portraits": job.units, "portrait_pixels": job.units * _pixels(connection, job)}
+    return {}
+
+
+def _pixels(connection: sa.Connection, job: Job) -> int:
+    """Pixels of one portrait of a job: of the size that was ordered, else of the owner's picture."""
+    size, template = job.params.get("size"), job.params.get("template")
+    if size:
+        return int(size[0]) * int(size[1])
+    mine = (templates.c.id == template) & (templates.c.owner == job.owner)
+    chosen = sa.select(templates.c.width * templates.c.height).where(mine)
+    return int((connection.scalar(chosen) if template else None) or USUAL_PIXELS)
