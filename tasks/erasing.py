@@ -5,7 +5,7 @@ Every step can be done twice: whoever dies in one is followed by the keeper, whi
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.folders import identities, training_sets
@@ -88,16 +88,16 @@ class ErasureWatch:
     """Notices erasures that another process began, so that what is kept in memory of the erased can go."""
 
     ledger: Ledger
-    _latest: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._latest = self.ledger.erasures.latest()
+    _seen: tuple[int, str] = (0, "")
 
     def has_news(self) -> bool:
-        """Whether something was erased since the last call; raises `OperatorError` (`database_unreachable`)."""
-        latest, before = self.ledger.erasures.latest(), self._latest
-        self._latest = latest
-        return latest > before
+        """Whether something was erased since the last call, or ever before the first one.
+
+        Raises `OperatorError` (`database_unreachable`).
+        """
+        seen, before = self.ledger.erasures.latest(), self._seen
+        self._seen = seen
+        return seen != before
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,13 @@ NETWORKS = (
         "test_reproduced_templates",
     ),
     *("tests/compat/", "terminal/test_packages", "test_a_contract_that_is_broken", "test_the_status_of_an_engine"),
-    *("test_story", "test_samples_diffusion"),
+    *(
+        "test_story",
+        "test_samples_diffusion",
+        "app/test_foreign_texts",
+        "pipelines/test_pictures",
+        "tasks/test_erasing",
+    ),
     *(
         f"api/test_{sweep}"
         for sweep in (
@@ -66,6 +72,15 @@ NETWORKS = (
             "audit",
             "oidc",
             "sessions",
+            "consents",
+            "forgetting",
+            "limits",
+            "picture_pool",
+            "private_pictures",
+            "style_lifecycle",
+            "portraits",
+            "idphotos",
+            "edits",
         )
     ),
 )

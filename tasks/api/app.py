@@ -137,10 +137,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def _forget_erased(context: AppContext) -> None:
     """Drop the thumbnails of what other processes erased."""
-    watch: ErasureWatch | None = None
+    watch = ErasureWatch(context.ledger)
     while True:
         with suppress(OperatorError):  # the database does not answer
-            watch = watch or await run_sync(ErasureWatch, context.ledger)
             if await run_sync(watch.has_news):
                 context.thumbnails.forget_erased()
         await asyncio.sleep(FORGETTING_INTERVAL)

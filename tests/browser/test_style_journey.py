@@ -181,6 +181,7 @@ def _upload_picture(page: Page, picture: Image, folder: Path) -> None:
     """Upload another picture for the draft."""
     place = folder / "astronaut.jpg"
     place.write_bytes(selfies.jpeg(picture))
+    wait_until_idle(page)
     draft_image = page.locator(".st-key-style-look").get_by_role("img")
     before = draft_image.get_attribute("src") or ""
     page.locator('input[type="file"]').set_input_files(place)

@@ -73,10 +73,11 @@ class ErasureRepository(Repository):
         chosen = sa.select(erasures).where(erasures.c.done.is_(None)).order_by(erasures.c.id)
         return self._all(ErasureRow, chosen.limit(limit))
 
-    def latest(self) -> str:
-        """The id of the newest erasure, which changes with each; empty without one."""
+    def latest(self) -> tuple[int, str]:
+        """How many erasures there are, and the newest id: one of both changes with each, in whichever order they come."""
         with self.database.read() as connection:
-            return connection.scalar(sa.select(sa.func.max(erasures.c.id))) or ""
+            count, newest = connection.execute(sa.select(sa.func.count(), sa.func.max(erasures.c.id))).one()
+        return count, newest or ""
 
     def erase_person(self, request: Request, id: str, connection: sa.Connection | None = None) -> ErasureRow:
         """Erase a person and everything made from their photos; raises `not_found`, `erased`."""
