@@ -56,6 +56,11 @@ NETWORKS = (
         "app/test_foreign_texts",
         "pipelines/test_pictures",
         "tasks/test_erasing",
+        "tasks/test_webhooks",
+        "tasks/test_private_files",
+        "queue/test_runner",
+        "model_store/test_store",
+        "test_image_io",
     ),
     *(
         f"api/test_{sweep}"
