@@ -61,7 +61,7 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not bench and not chaos and not gpu"
 
 chaos: .venv/installed-dev
-	$(BIN)/python -m pytest -q -s -m chaos tests/tasks
+	$(BIN)/python -m pytest -q -s -m chaos tests
 
 bench: .venv/installed-dev
 	$(BIN)/portrait models pull

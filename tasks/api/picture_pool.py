@@ -153,9 +153,14 @@ class _Lane:
             return order
 
     def _answer(self, order: _Order) -> None:
-        if self._process is None or not self._process.alive:
-            self._process = _Process(self.limits.seconds)
-        found = self._process.ask({"path": str(order.path), "side": order.side, "bytes": self.max_bytes})
+        with self._changed:  # `close` finds every process that was started
+            if self._closed:
+                order.done.set_exception(busy_error(self.limits.retry_after))
+                return
+            if self._process is None or not self._process.alive:
+                self._process = _Process(self.limits.seconds)
+            process = self._process
+        found = process.ask({"path": str(order.path), "side": order.side, "bytes": self.max_bytes})
         if isinstance(found, bytes):
             order.done.set_result(found)
         elif "heavy" in found and self.heavier is not None:

@@ -14,6 +14,7 @@ import PIL.Image
 import pytest
 
 from portrait.errors import UserError
+from tasks.api import picture_pool
 from tasks.api.picture_pool import PicturePool, PoolLimits
 from tests.tasks.api.harness import ApiHarness, picture
 from tests.tasks.stand import wait_until
@@ -65,6 +66,22 @@ def test_a_caller_with_too_many_is_refused_at_once_and_others_are_not(blocked: P
     finally:
         pool.close()
     assert {code_of(each) for each in waiting} == {"busy"}
+
+
+def test_a_process_that_is_just_starting_ends_with_the_pool(blocked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, start = threading.Event(), picture_pool._Process.__init__
+
+    def slowly(process: picture_pool._Process, seconds: float) -> None:
+        started.set()
+        time.sleep(0.2)
+        start(process, seconds)
+
+    monkeypatch.setattr(picture_pool._Process, "__init__", slowly)
+    pool = PicturePool(PoolLimits(seconds=600))
+    waiting = pool.submit(blocked, 64, "ann")
+    assert started.wait(30)
+    pool.close()
+    assert code_of(waiting) == "busy"
 
 
 def test_callers_take_turns(pool: PicturePool, photo: Path) -> None:
