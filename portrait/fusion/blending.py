@@ -245,7 +245,10 @@ def painted_skin(target: TargetFace, face: Floats, mesh: Points, bare: Mask) -> 
     skin = skin * (1 - feature_mask(mesh, target.shape, 0.02, names="eyes brows lips nostrils"))
     far = cv2.distanceTransform((bare > 0.5).astype(np.uint8), cv2.DIST_L2, 5) / target.width
     near = cv2.distanceTransform((bare < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / target.width
-    step = masked_low_pass(face - base, (skin * (near < 0.12)).astype(np.float32), 0.08 * target.width)
+    skin = (
+        skin * (near < 0.12) * (np.abs((face - base)[..., 0]) < 18)
+    )  # a frame, or what is left of a shadow, is no skin
+    step = masked_low_pass(face - base, skin.astype(np.float32), 0.08 * target.width)
     return np.asarray(base + step * np.exp(-((far / 0.22) ** 2))[..., None], np.float32)
 
 
@@ -261,7 +264,9 @@ def blend_into(
     inside = gaussian_blur(seam_mask(target, face, mesh, hidden, glasses, odd), 0.025 * width)
     cover = np.maximum(gaussian_blur(required_cover(target, mesh), 0.018 * width), glasses)
     within = region_mask(target.mesh, "oval", shape, -1.0)  # enlarging spreads a mask by a pixel
-    share = np.maximum(inside * (1 - hidden), cover) * within * (1 - target.occluded)
+    # Skin is painted where hair was: on the person's own tone it goes on to the outline, so that hair leaves no border.
+    seen = 1 - hidden if target.manner is PLAIN else 1.0
+    share = np.maximum(inside * seen, cover) * within * (1 - target.occluded)
     boundary = 4 * share * (1 - share) * (1 - target.occluded) * region_mask(target.mesh, "oval", shape, -0.02 * width)
     boundary = boundary * (1 - np.maximum(feature_mask(target.mesh, shape, 0.01), feature_mask(mesh, shape, 0.0)))
     step = np.clip(gaussian_blur(target.lab - face, 0.008 * width), (-20, -10, -14), (20, 10, 14)).astype(np.float32)
@@ -273,7 +278,8 @@ def blend_into(
     # Along the outline two faces may differ, as any face does from its hair; in the middle of a forehead they may not.
     deep = gaussian_blur(region_mask(target.mesh, "oval", shape, -0.1 * width), 0.05 * width)[..., None]
     outside, within = target.manner.adapted
-    adapted = face + moved * (outside + (within - outside) * deep)
+    share_of_step = np.maximum(outside + (within - outside) * deep, hidden[..., None])
+    adapted = face + moved * share_of_step
     return from_lab(adapted), share.astype(np.float32)
 
 

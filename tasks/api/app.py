@@ -52,6 +52,8 @@ FORM_FILES, FORM_FIELDS, FIELD_BYTES = 100, 20, 10_000
 """Parts of a form at most. No route has fields of text, which lie in memory; files are counted by the routes too."""
 FORGETTING_INTERVAL = 20.0
 """Seconds between two looks for erasures of other processes."""
+LOOKS_AFTER_NEWS = 3
+"""Looks after an erasure at which thumbnails are dropped: one may just have been made of a file that was still there."""
 SPOOLED_BYTES = 64_000
 """Bytes of an uploaded file that lie in memory, before it is written to the disk."""
 
@@ -137,11 +139,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def _forget_erased(context: AppContext) -> None:
     """Drop the thumbnails of what other processes erased."""
-    watch = ErasureWatch(context.ledger)
+    watch, looks = ErasureWatch(context.ledger), 0
     while True:
         with suppress(OperatorError):  # the database does not answer
-            if await run_sync(watch.has_news):
-                context.thumbnails.forget_erased()
+            looks = LOOKS_AFTER_NEWS if await run_sync(watch.has_news) else looks - 1
+            if looks > 0:
+                context.thumbnails.clear()
         await asyncio.sleep(FORGETTING_INTERVAL)
 
 

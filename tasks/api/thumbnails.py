@@ -75,6 +75,11 @@ class ThumbnailCache:
             for stale in [each for each in self._cache if not each[0][0].exists()]:
                 del self._cache[stale]
 
+    def clear(self) -> None:
+        """Drop every thumbnail: what another process is erasing may lie in the data folder for a moment more."""
+        with self._lock:
+            self._cache.clear()
+
     def close(self) -> None:
         """End the processes that decode."""
         self.pool.close()

@@ -26,6 +26,7 @@ def test_thumbnails_of_what_another_process_erased_are_dropped(tmp_path: Path, m
         assert held._cache
         other = open_ledger(context.tasks.database)
         erasure = other.erasures.erase_person(Request("ann", time.time()), things.person)
+        # It is noticed although the files are still there, and they go meanwhile.
+        wait_until(lambda: not held._cache, 10)
         erasing.finish_erasure(other, context.files, erasure, time.time())
         other.close()
-        wait_until(lambda: not held._cache, 10)
