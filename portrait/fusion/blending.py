@@ -59,7 +59,7 @@ class Manner:
 PLAIN = Manner(0.12, 22.0, (2.0, 0.6), 6.0, 5.0, 0.25, (1.0, 1.0), 1.0)
 """On a template's own skin, which is another person's: as in version 0.1.0."""
 OWN_SKIN = Manner(0.8, 70.0, (16.0, 3.0), 0.0, 20.0, 1.0, (0.1, 0.2), 0.02)
-"""On a template whose skin was led over to the person's; chosen on ten pairs of `tests/benchmarks/test_fusion_pairs.py`."""
+"""On a template whose skin was led over to the person's; chosen on the pairs of `tests/benchmarks/test_fusion_pairs.py`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -314,22 +314,18 @@ def seam_mask(
     def along(mask: Floats) -> Floats:
         return np.asarray(cv2.remap(mask, at[..., 0], at[..., 1], cv2.INTER_LINEAR), np.float32)
 
-    gap = gaussian_blur(face - target.lab, 0.012 * width)
-    differs = np.sqrt(gap[..., 0] ** 2 + 2 * gap[..., 1] ** 2 + 2 * gap[..., 2] ** 2) * (1 - target.occluded)
-    cost = (
-        along(differs)
-        + 36 * (1 - radii)
-        + 3 * np.cumsum(along(np.asarray(hidden * (1 - target.occluded), np.float32)), axis=1)
-    )
-    covered = np.maximum(required_cover(target, mesh), glasses).astype(np.float32)
-    beyond = np.cumsum((along(covered) > 0.3)[:, ::-1], axis=1)[:, ::-1] > 0
-    cost = cost + 200 * beyond * (along(target.occluded) < 0.5)
+    covered = along(np.maximum(required_cover(target, mesh), glasses).astype(np.float32)) > 0.3
     if target.manner.reach == 1:
-        path = radii[_closed_path(cost)]
+        gap = gaussian_blur(face - target.lab, 0.012 * width)
+        differs = np.sqrt(gap[..., 0] ** 2 + 2 * gap[..., 1] ** 2 + 2 * gap[..., 2] ** 2) * (1 - target.occluded)
+        behind = np.cumsum(along(np.asarray(hidden * (1 - target.occluded), np.float32)), axis=1)
+        beyond = np.cumsum(covered[:, ::-1], axis=1)[:, ::-1] > 0
+        cost = along(differs) + 36 * (1 - radii) + 3 * behind
+        path = radii[_closed_path(cost + 200 * beyond * (along(target.occluded) < 0.5))]
     else:
-        beside = along(along_face(target.mesh, shape))
-        hair = np.zeros_like(cost) if odd is None else along(odd) * ((beside > 0) & (beside < 0.7))
-        path = _reached(radii, along(covered) > 0.3, hair, 1 - target.manner.reach)
+        down = along(along_face(target.mesh, shape))
+        hair = np.zeros_like(down) if odd is None else along(odd) * ((down > 0) & (down < 0.7))
+        path = _reached(radii, covered, hair, 1 - target.manner.reach)
     waves = np.fft.fft(path) * np.exp(-((np.fft.fftfreq(96) * 96 / 24) ** 2))
     edge = centre + directions * (reach * np.real(np.fft.ifft(waves)))[:, None]
     mask = np.zeros(shape, np.uint8)
