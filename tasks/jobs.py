@@ -106,6 +106,10 @@ class Job:
     token: str | None = None
     """The lease: only who knows the token may write."""
     lease_until: float | None = None
+    order_id: str = ""
+    """The order that it was placed with, which other jobs may share; empty for a job of its own."""
+    seen: float | None = None
+    """When its owner saw how it ended; None until then."""
 
     @property
     def done(self) -> bool:

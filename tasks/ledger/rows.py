@@ -78,6 +78,12 @@ class SelfieRow(OwnedRow):
     quality: Mapping[str, Any] = field(default_factory=dict)
     uses: Mapping[str, Any] = field(default_factory=dict)
     """`serves` (see `training_sets.photos_to_dicts`) and `doubt`, the number of the question about it; each where known."""
+    removed: float | None = None
+    """When it was deleted; it can be restored until it is erased, and counts nowhere meanwhile."""
+    faces: Sequence[Mapping[str, float]] | None = None
+    """Of a photo with several people, the boxes of their faces as shares of width and height, from left to right."""
+    face: Mapping[str, float] | None = None
+    """The point (x, y as shares) of the face that the owner said is the person's; None where nobody said."""
 
     @property
     def serves(self) -> Mapping[str, Any] | None:
@@ -172,6 +178,8 @@ class TemplateRow(OwnedRow):
     """When it was last drawn in or looked at; None while it never was."""
     warned: float | None = None
     """When the owner was warned that it is to be erased; counts while it is later than `used`."""
+    removed: float | None = None
+    """When it was deleted; it can be restored until it is erased, and is shown nowhere meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +205,14 @@ class PortraitRow(OwnedRow):
     favourite: bool = False
     used: float | None = None
     """When it was last looked at, downloaded or marked; None while it never was."""
+    removed: float | None = None
+    """When it was deleted; it can be restored until it is erased, and is shown nowhere meanwhile."""
+    title: str = ""
+    """The name that its owner gave it."""
+    distance: float | None = None
+    """The largest distance of its faces; None where none was measured."""
+    rules_broken: int = 0
+    """Rules that an ID photo breaks; 0 for other portraits."""
 
 
 @dataclass(frozen=True, slots=True)

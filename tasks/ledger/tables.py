@@ -41,6 +41,11 @@ def _values(kind: type[Type] | Type, *names: str) -> Sequence[sa.Column[Any]]:
     return [sa.Column(name, kind, nullable=False) for name in names]
 
 
+def _optional(kind: type[Type] | Type, *names: str) -> Sequence[sa.Column[Any]]:
+    """Return columns of one type, which may be empty."""
+    return [sa.Column(name, kind) for name in names]
+
+
 def _of(table: str, name: str) -> sa.Column[str]:
     """Return a foreign key column whose row is deleted with its target."""
     return sa.Column(name, _ID, sa.ForeignKey(f"{table}.id", ondelete="CASCADE"), nullable=False, index=True)
@@ -116,6 +121,8 @@ selfies = sa.Table(
     *_values(sa.JSON, "reasons", "quality"),
     sa.Column("uses", sa.JSON, nullable=False, server_default="{}"),
     sa.Column("created", _TIME, nullable=False),
+    sa.Column("removed", _TIME, index=True),
+    *_optional(sa.JSON(none_as_null=True), "faces", "face"),
     sa.UniqueConstraint("person", "sha256"),
 )
 
@@ -138,11 +145,10 @@ jobs = sa.Table(
     sa.Column("fault", sa.JSON(none_as_null=True)),
     sa.Column("result", sa.JSON, nullable=False),
     sa.Column("created", _TIME, nullable=False),
-    sa.Column("started", _TIME),
-    sa.Column("finished", _TIME),
+    *_optional(_TIME, "started", "finished", "lease_until", "seen"),
     sa.Column("worker", sa.String(120)),
     sa.Column("token", sa.String(64)),
-    sa.Column("lease_until", _TIME),
+    sa.Column("order_id", _ID, nullable=False, server_default="", index=True),
     sa.Index(None, "queue", "state", "needs"),
     sa.Index(None, "owner", "id"),
     sa.Index(None, "state", "lease_until"),
@@ -216,8 +222,7 @@ style_drafts = sa.Table(
     *_values(_ID, "edition", "changed_by"),
     sa.Column("content", sa.JSON, nullable=False),
     sa.Column("changed", _TIME, nullable=False),
-    sa.Column("checked", sa.JSON(none_as_null=True)),
-    sa.Column("tested", sa.JSON(none_as_null=True)),
+    *_optional(sa.JSON(none_as_null=True), "checked", "tested"),
 )
 
 portraits = sa.Table(
@@ -233,7 +238,10 @@ portraits = sa.Table(
     *_values(sa.JSON, "likeness", "scores", "recipe"),
     sa.Column("favourite", sa.Boolean, nullable=False),
     sa.Column("created", _TIME, nullable=False),
-    sa.Column("used", _TIME),
+    *_optional(_TIME, "used", "distance"),
+    sa.Column("removed", _TIME, index=True),
+    sa.Column("title", sa.String(80), nullable=False, server_default=""),
+    sa.Column("rules_broken", sa.Integer, nullable=False, server_default="0"),
     sa.Index(None, "owner", "id"),
     sa.Index(None, "style", "id"),
     sa.UniqueConstraint("job", "number"),
@@ -269,9 +277,7 @@ api_keys = sa.Table(
     sa.Column("role", sa.String(20), nullable=False),
     sa.Column("hash", sa.String(128), nullable=False, unique=True),
     sa.Column("created", _TIME, nullable=False),
-    sa.Column("used", _TIME),
-    sa.Column("revoked", _TIME),
-    sa.Column("expires", _TIME),
+    *_optional(_TIME, "used", "revoked", "expires"),
     sa.Column("made_by", _ID),
     sa.Index(None, "owner"),
 )
@@ -328,8 +334,8 @@ templates = sa.Table(
     sa.Column("job", _ID, nullable=False),
     sa.Column("created", _TIME, nullable=False),
     sa.Column("statement", sa.String(40), nullable=False, server_default=""),
-    sa.Column("used", _TIME),
-    sa.Column("warned", _TIME),
+    *_optional(_TIME, "used", "warned"),
+    sa.Column("removed", _TIME, index=True),
     sa.Index(None, "owner", "id"),
 )
 
