@@ -19,7 +19,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from filelock import FileLock
 from sqlalchemy import event
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from portrait.errors import OperatorError
@@ -34,8 +34,15 @@ _WRITES = {"portrait_writes": True}
 _MIGRATES = {"portrait_writes": True, "portrait_migrates": True}
 _OVERWRITES = "0009"
 """The revision since which what is deleted in SQLite is overwritten."""
+REWRITE_TIMEOUT_MS = 2000
+"""Milliseconds to wait for whoever uses a table before it is left for the next time."""
 _MIGRATION_LOCK = 7_301_442
 """Any number: PostgreSQL's advisory lock that lets one process migrate."""
+REWRITE_LOCK = 7_301_443
+"""Another number: the advisory lock that lets one process write tables anew."""
+_STATISTICS = ("pg_statistic",)
+"""PostgreSQL's samples of columns, which hold values of rows; who owns the database may have them written anew."""
+_LOCK_NOT_AVAILABLE = "55P03"
 _FORBIDDEN = (
     "The database belongs to another user: it may not be read and written. Run all parts as one user, or give them a group "
     "(tasks.files.group, tasks.files.group_writes)."
@@ -102,7 +109,7 @@ class Database:
     def scrub(self) -> bool:
         """Overwrite what was deleted also in SQLite's write-ahead log; False when somebody reads from it just now.
 
-        PostgreSQL reuses the room of deleted rows by itself, and its log as its settings say.
+        On PostgreSQL deleted rows stay in its files until `rewrite`.
         """
         if not self.sqlite:
             return True
@@ -117,6 +124,27 @@ class Database:
             finally:
                 connection.close()
         return not busy
+
+    def rewrite(self) -> bool:
+        """Take deleted rows out of PostgreSQL's files by writing each table anew, which locks it for so long.
+
+        False when one was in use, or another process is at it. SQLite overwrites what it deletes at once.
+        """
+        if self.sqlite:
+            return True
+        with _translate_errors(), self.engine.connect() as opened:
+            connection = opened.execution_options(isolation_level="AUTOCOMMIT")
+            if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(REWRITE_LOCK))):
+                return False
+            try:
+                connection.exec_driver_sql(f"SET lock_timeout = {REWRITE_TIMEOUT_MS}")
+                rewritten = [_rewrite_table(connection, each) for each in (*metadata.tables, *_STATISTICS)]
+                with suppress(ProgrammingError):  # only some users may ask for it; the server does it every few minutes
+                    connection.exec_driver_sql("CHECKPOINT")
+            finally:
+                connection.exec_driver_sql("RESET lock_timeout")
+                connection.scalar(sa.select(sa.func.pg_advisory_unlock(REWRITE_LOCK)))
+        return all(rewritten)
 
     def _overwrite_free_pages(self) -> None:
         """Take what earlier versions deleted without overwriting it out of SQLite's file; not while others use it."""
@@ -142,6 +170,16 @@ class Database:
         # A group that may write in the folder takes part in the lock.
         with FileLock(f"{place}.lock", mode=Path(place).absolute().parent.stat().st_mode & 0o660):
             yield
+
+
+def _rewrite_table(connection: sa.Connection, table: str) -> bool:
+    try:
+        connection.exec_driver_sql(f'VACUUM (FULL, ANALYZE) "{table}"')
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", "") != _LOCK_NOT_AVAILABLE:
+            raise
+        return False
+    return True
 
 
 def new_id(prefix: str, now: float, rank: int = 0) -> str:

@@ -22,6 +22,8 @@ PURGE_INTERVAL = 600.0
 """Seconds between two purges: retention times are days."""
 ERASING_INTERVAL = 20.0
 """Seconds between two looks for erasures that are not done: whoever begins one does it at once, unless that is not possible."""
+REWRITE_INTERVAL = DAY
+"""Seconds between two rewrites of a PostgreSQL database from which something was erased."""
 RECEIPT_DAYS = 1100
 """Days for which the receipts of erasures are kept, three years: for as long as somebody may ask whether it was done."""
 _log = logging.getLogger("portrait.keeper")
@@ -97,7 +99,8 @@ class Keeper:
 
     def run(self, stop: threading.Event) -> None:
         """Requeue, erase and purge at their intervals until `stop` is set; errors of database and disk are logged."""
-        erased = purged = 0.0
+        erased = purged = rewritten = 0.0
+        watch, deleted = erasing.ErasureWatch(self.ledger), False
         while not stop.wait(self.settings.keeper):
             now = time.time()
             try:
@@ -108,6 +111,10 @@ class Keeper:
                 if now - purged > PURGE_INTERVAL:
                     purged = now
                     self.purge(now)
+                if now - rewritten > REWRITE_INTERVAL:
+                    rewritten = now
+                    deleted = watch.has_news() or deleted
+                    deleted = deleted and not self.ledger.database.rewrite()
             except (OperatorError, OSError) as error:
                 _log.error("the keeper's pass failed: %s", getattr(error, "code", type(error).__name__))
 

@@ -274,6 +274,25 @@ def rows(ledger: Ledger) -> list[bytes]:
         ]
 
 
+def keep_no_log(server: sa.Connection) -> None:
+    """Have PostgreSQL delete its log where it would reuse it, as docs/privacy/erasure.md asks; `server` commits by itself."""
+    server.execute(sa.text("ALTER SYSTEM SET wal_recycle = off"))
+    server.execute(sa.text("ALTER SYSTEM SET min_wal_size = '32MB'"))
+    server.execute(sa.text("SELECT pg_reload_conf()"))
+
+
+def server_files(ledger: Ledger) -> list[bytes]:
+    """What PostgreSQL itself keeps of this database, and its log from before the next two checkpoints."""
+    with ledger.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for _ in range(2):
+            connection.execute(sa.text("SELECT pg_switch_wal()"))
+            connection.execute(sa.text("CHECKPOINT"))
+        data = Path(connection.scalar(sa.text("SHOW data_directory")) or "")
+        number = connection.scalar(sa.text("SELECT oid FROM pg_database WHERE datname = current_database()"))
+    assert any((data / "base" / str(number)).iterdir())
+    return [*contents(data / "base" / str(number)), *contents(data / "pg_wal")]
+
+
 @dataclass
 class Steps:
     """Counts what changes the disk or the database; at step `stop` the process is killed, or `at` is called."""

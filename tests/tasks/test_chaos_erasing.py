@@ -58,8 +58,10 @@ def told(request: pytest.FixtureRequest, owners: tuple[str, str], tmp_path: Path
             return f"{server}/copied"
         return f"sqlite:///{place / 'ledger.db'}"
 
-    if server:
+    if admin is not None:
         create(url.rpartition("/")[2])
+        with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            story.keep_no_log(connection)
     ledger, files = open_ledger(url), Files(home / "data")
     erased, other = story.tell(ledger, files, owners)
     if owners[0] != owners[1]:
@@ -134,10 +136,13 @@ def erase_until(url: str, home: Path, told: Told, stop: int) -> None:
 
 
 def found(url: str, home: Path, known: Known) -> set[str]:
-    """Marks of a person in every file, and where the database is a server's, in every row."""
+    """Marks of a person in every file, and where the database is a server's, in every row and in the server's own files."""
     contents = story.contents(home)
     if url.startswith("postgresql"):
         ledger = Ledger(Database(url))
         contents += story.rows(ledger)
+        if ledger.erasures.list(None).items:
+            assert ledger.database.rewrite()
+        contents += story.server_files(ledger)
         ledger.close()
     return story.found(contents, known)

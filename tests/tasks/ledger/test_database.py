@@ -3,10 +3,14 @@
 import sqlite3
 from pathlib import Path
 
-from tasks.ledger.database import Database
+import pytest
+import sqlalchemy as sa
+
+from tasks.ledger.database import REWRITE_LOCK, Database
 from tasks.ledger.ledger import Ledger, open_ledger
 from tasks.ledger.privacy.erasures import Request
 from tests.compat.places import FIXTURES
+from tests.tasks import privacy_story as story
 
 NAME = "Quillfeather"
 
@@ -46,3 +50,37 @@ def test_the_log_is_not_emptied_under_a_reader(sqlite: Ledger, tmp_path: Path) -
         assert not sqlite.database.scrub(), "somebody may need what was there before"
     assert sqlite.database.scrub()
     other.close()
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_what_is_deleted_goes_out_of_the_servers_files(ledger: Ledger) -> None:
+    person = ledger.people.add("ann", NAME, "1", NAME, 1.0).id
+    other = ledger.people.add("ann", "Marrowby", "1", "Marrowby", 1.0).id
+    with autocommitting(ledger) as connection:
+        story.keep_no_log(connection)
+        connection.execute(sa.text("ANALYZE"))
+    ledger.erasures.erase_person(Request("ann", 2.0), person)
+    assert NAME.encode() in b"".join(story.server_files(ledger)), "deleted rows and the samples of columns stay"
+    assert ledger.database.rewrite()
+    files = b"".join(story.server_files(ledger))
+    assert NAME.encode() not in files
+    assert b"Marrowby" in files
+    assert ledger.people.get("ann", other).name == "Marrowby"
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_table_in_use_is_left_for_the_next_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.ledger.database.REWRITE_TIMEOUT_MS", 100)
+    with ledger.database.read() as connection:
+        connection.execute(sa.text("SELECT * FROM people"))
+        assert not ledger.database.rewrite()
+    with autocommitting(ledger) as connection:
+        connection.execute(sa.text(f"SELECT pg_advisory_lock({REWRITE_LOCK})"))
+        assert not ledger.database.rewrite(), "another process is at it"
+        connection.execute(sa.text(f"SELECT pg_advisory_unlock({REWRITE_LOCK})"))
+    assert ledger.database.rewrite()
+
+
+def autocommitting(ledger: Ledger) -> sa.Connection:
+    """A connection without transactions."""
+    return ledger.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")

@@ -1,6 +1,7 @@
 import os
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -144,3 +145,30 @@ def test_a_broker_that_cannot_be_is_refused(url: str) -> None:
     with pytest.raises(OperatorError) as caught:
         broker.create_app(TaskSettings(broker=url))
     assert caught.value.code == "bad_settings"
+
+
+def test_the_database_is_rewritten_once_something_was_erased(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    rewrites: list[bool] = []
+    answers = iter([False, True])
+
+    def rewrite(_: object) -> bool:
+        rewrites.append(next(answers))
+        return rewrites[-1]
+
+    monkeypatch.setattr("tasks.ledger.database.Database.rewrite", rewrite)
+    monkeypatch.setattr("tasks.queue.keeper.REWRITE_INTERVAL", 0.0)
+    keeper = replace(stand.keeper, settings=replace(stand.keeper.settings, keeper=0.01))
+    person = stand.ledger.people.add("ann", "Ann", "1", "Ann", time.time()).id
+    stop = threading.Event()
+    running = threading.Thread(target=keeper.run, args=(stop,))
+    running.start()
+    try:
+        time.sleep(0.2)
+        assert rewrites == [], "nothing was erased"
+        stand.ledger.erasures.erase_person(Request("ann", time.time()), person)
+        wait_until(lambda: len(rewrites) == 2)
+        time.sleep(0.2)
+    finally:
+        stop.set()
+        running.join()
+    assert rewrites == [False, True], "again where a table was in use, and then no more"
