@@ -4,12 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from app.components import errors, widgets
-from app.operators import jobs, models, quality, workers
+from app.components import errors, menu, widgets
+from app.operators import accounts, audit, jobs, models, quality, workers
 from app.operators.styles import listing, style
-from app.people import photos, portrait, portraits, privacy, progress, styles, welcome
-from app.session import current_user, set_state, translate
+from app.people import help as help_page
+from app.people import idphotos, photos, portrait, portraits, privacy, progress, styles, welcome
+from app.session import begin_run, current_user, query, set_state, translate, was_restarted
 from portrait.errors import PortraitError
 from tasks import schemas
 
@@ -18,10 +20,12 @@ PEOPLE: dict[str, tuple[Callable[[], None], str]] = {
     "welcome": (welcome.page, ":material/home:"),
     "photos": (photos.page, ":material/photo_library:"),
     "create": (styles.page, ":material/palette:"),
+    "idphoto": (idphotos.page, ":material/id_card:"),
     "progress": (progress.page, ":material/hourglass_top:"),
     "results": (portraits.page, ":material/portrait:"),
     "portrait": (portrait.page, ":material/portrait:"),
     "privacy": (privacy.page, ":material/lock:"),
+    "help": (help_page.page, ":material/help:"),
 }
 OPERATORS: dict[str, tuple[Callable[[], None], str]] = {
     "board": (jobs.page, ":material/list_alt:"),
@@ -31,14 +35,17 @@ OPERATORS: dict[str, tuple[Callable[[], None], str]] = {
     "styles": (listing.page, ":material/style:"),
     "style": (style.page, ":material/style:"),
 }
+ADMINS: dict[str, tuple[Callable[[], None], str]] = {
+    "accounts": (accounts.page, ":material/group:"),
+    "audit": (audit.page, ":material/history:"),
+}
 ICON = Path(__file__).parent / "icon.svg"
-# Pages that the menu leaves out, because other pages link to them.
-_HIDDEN = {"portrait", *OPERATORS} - {"board"}
 
 
 def run() -> None:
     """One run of the app."""
     st.set_page_config(page_title=translate("app.name"), page_icon=str(ICON), layout="wide")
+    begin_run()
     widgets.apply_stylesheet()
     try:
         user = current_user()
@@ -47,34 +54,48 @@ def run() -> None:
         st.navigation([_page(key, *PEOPLE[key]) for key in PEOPLE], position="hidden")
         errors.show_error_page(error)
         return
-    current_page = _navigation(user)
+    pages = {key: _page(key, *each) for key, each in _bodies(user).items()}
+    set_state("pages", pages)
+    current_page = st.navigation(list(pages.values()), position="hidden")
+    current = current_page.url_path or "welcome"
+    st.set_page_config(page_title=f"{current_page.title} · {translate('app.name')}")
+    menu.show_menu(current, list(pages))
+    if was_restarted():
+        st.info(translate("app.restarted"), icon=":material/restart_alt:")
     try:
         errors.show_callback_error()
         current_page.run()
     except PortraitError as error:
         errors.show_error_page(error)
-    query = f"?id={st.query_params['id']}" if "id" in st.query_params else ""
-    widgets.footer(user.owner, f"/{current_page.url_path}{query}")
+    menu.show_foot(current, user.owner)
 
 
-def _navigation(user: schemas.Me) -> st.Page:
-    """The chosen page, after the menu is shown; of an operator's pages, which link to each other, it has the first."""
-    pages = {key: _page(key, *PEOPLE[key]) for key in PEOPLE}
-    if user.role != "person":
-        pages |= {key: _page(key, *OPERATORS[key]) for key in OPERATORS}
-    set_state("pages", pages)
-    return st.navigation(list(pages.values()), position="top")
+def _bodies(user: schemas.Me) -> dict[str, tuple[Callable[[], None], str]]:
+    """The pages that a user may see."""
+    beyond = {"person": {}, "operator": OPERATORS, "admin": OPERATORS | ADMINS}
+    return PEOPLE | beyond[user.role]
 
 
 def _page(key: str, body: Callable[[], None], icon: str) -> st.Page:
     return st.Page(
-        body,
+        lambda: _run_for_person(body),
         title=translate(f"nav.{key}"),
         icon=icon,
         url_path="" if key == "welcome" else key,
         default=key == "welcome",
-        visibility="hidden" if key in _HIDDEN else "visible",
     )
+
+
+def _run_for_person(body: Callable[[], None]) -> None:
+    """Run a page's body so that each of its widgets belongs to the person of the address.
+
+    Streamlit knows a widget again by its page, its key and its texts. A button that was drawn for one person, and is pressed
+    while the page is already being drawn for another, would be taken for theirs.
+    """
+    context = get_script_run_ctx()
+    if context is not None:
+        with context.run_with_active_hash(f"{context.page_script_hash}-{query('person')}"):
+            body()
 
 
 run()

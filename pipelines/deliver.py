@@ -1,4 +1,4 @@
-"""Writes the file of a portrait, with its digital source type and recipe; nothing re-encodes it afterwards.
+"""Writes the file of a portrait, with its digital source type and recipe, which stay in every other form that it is given.
 
 Both stand in an XMP packet: IPTC's `DigitalSourceType` says how the picture came about, the recipe draws it again. It holds
 no paths and no names of people.
@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from pipelines.folders import atomic
 from portrait.errors import UserError
 from portrait.idphotos import Range
+from portrait.photos.reasons import TIPS
 from portrait.types import Portrait
 
 FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
@@ -37,6 +38,10 @@ SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 MIN_QUALITY, MAX_QUALITY = 40, 97
 """JPEG qualities between which a file size is searched: below, blocks show in skin; above, only bytes grow."""
+MAX_JPEG_PACKET = 65_504
+"""Bytes of an XMP packet in JPEG, whose segments have 65,533 with their name."""
+CONVERTING_BYTES = 12
+"""Memory that converting takes a pixel: the picture twice, and its encoder."""
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 
 
@@ -60,7 +65,6 @@ def encode(portrait: Portrait, format: str) -> bytes:
     if format not in FORMATS:
         raise UserError("bad_format", f"Portraits are written as {', '.join(FORMATS)}.")
     name = FORMATS[format]
-    file = io.BytesIO()
     picture = PIL.Image.fromarray(portrait.image)
     packet = xmp_packet(source_type(portrait.recipe), portrait.recipe)
     drawn = portrait.recipe.get("drawn")
@@ -71,9 +75,42 @@ def encode(portrait: Portrait, format: str) -> bytes:
         return fit_file_size(
             lambda quality: save_jpeg(picture, packet, {**options, "quality": quality}), Range(*rule["kilobytes"])
         )
+    return _write(picture, name, packet, options)
+
+
+def convert(path: Path, format: str, side: int | None = None, max_bytes: float = float("inf")) -> bytes | None:
+    """Return a delivered file in a format, its long side reduced to `side` pixels at most; None where it takes more memory.
+
+    Digital source type, recipe and resolution in print stay. Raises `UserError` (`bad_format`, `unreadable`,
+    `recipe_too_long`).
+    """
+    if format not in FORMATS:
+        raise UserError("bad_format", f"Portraits are written as {', '.join(FORMATS)}.")
+    name = FORMATS[format]
+    try:
+        with PIL.Image.open(path, formats=list(FORMATS.values())) as file:
+            if file.width * file.height * CONVERTING_BYTES > max_bytes:
+                return None
+            packet, dpi = _read_packet(file), file.info.get("dpi")
+            picture = file.convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError("unreadable", TIPS["unreadable"]) from error
+    if name == "JPEG" and len(packet) > MAX_JPEG_PACKET:
+        sentence = "The recipe of this portrait is longer than a JPEG file can carry. Take it as PNG or WebP."
+        raise UserError("recipe_too_long", sentence)
+    if side is not None:
+        picture.thumbnail((side, side), PIL.Image.Resampling.LANCZOS)
+    resolution = {"dpi": dpi} if dpi and name != "WEBP" else {}
+    return _write(picture, name, packet, SAVE_OPTIONS[name] | resolution)
+
+
+def _write(picture: PIL.Image.Image, name: str, packet: bytes, options: Mapping[str, Any]) -> bytes:
+    """Return the file of a picture with an XMP packet, which may be empty; `name` is Pillow's of the format."""
+    file = io.BytesIO()
     if name == "PNG":
         text = PngInfo()
-        text.add_itxt("XML:com.adobe.xmp", packet.decode())
+        if packet:
+            text.add_itxt("XML:com.adobe.xmp", packet.decode())
         picture.save(file, name, pnginfo=text, **options)
     else:
         picture.save(file, name, xmp=packet, **options)
@@ -105,7 +142,7 @@ def fit_file_size(write: Callable[[int], bytes], kilobytes: Range) -> bytes:
 
 def source_type(recipe: Mapping[str, object]) -> str:
     """Return IPTC's digital source type of the portrait that a recipe draws."""
-    style = recipe["style"]
+    style = recipe.get("style")
     kind = style["kind"] if isinstance(style, Mapping) else "template"
     drawn = recipe.get("drawn")
     keeps_background = kind == "idphoto" and isinstance(drawn, Mapping) and drawn.get("background") == "kept"
@@ -134,15 +171,20 @@ def save_jpeg(picture: PIL.Image.Image, packet: bytes, options: Mapping[str, Any
     return file.getvalue()
 
 
+def _read_packet(picture: PIL.Image.Image) -> bytes:
+    """Return the XMP packet of a file, which PNG holds as text; empty without one."""
+    packet = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp") or b""
+    return packet.encode() if isinstance(packet, str) else packet
+
+
 def read_recipe(path: Path) -> dict[str, Any]:
     """Read the recipe from a delivered file; raises `UserError` (`no_recipe`) when it carries none."""
     try:
         with PIL.Image.open(path, formats=list(FORMATS.values())) as picture:
-            packet = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp") or b""
+            packet = _read_packet(picture)
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError("no_recipe", f"{path} cannot be read as a picture.") from error
-    text = packet.decode("utf-8", "replace") if isinstance(packet, bytes) else packet
-    found = re.search(r"<portrait:recipe>(.*?)</portrait:recipe>", text, re.DOTALL)
+    found = re.search(r"<portrait:recipe>(.*?)</portrait:recipe>", packet.decode("utf-8", "replace"), re.DOTALL)
     try:
         if found:
             return dict(json.loads(unescape(found[1])))

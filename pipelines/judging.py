@@ -1,6 +1,6 @@
 """Judges photos one by one: find the face, read it from enough pixels, measure it, name its faults."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,11 +14,12 @@ from portrait.errors import UserError
 from portrait.faces.geometry import box_slices, scaling_matrix, transform_face
 from portrait.faces.likeness import distance
 from portrait.images.resize import scaled_size
+from portrait.photos.groups import WHOLE, Turned, nearest, shares_of, window_without
 from portrait.photos.quality import find_faults, has_main_face, judge, measure_sharpness, reason_for
 from portrait.photos.reasons import Thresholds
 from portrait.photos.selection import add_faults
 from portrait.ports import FaceFinder, Matter, Progress
-from portrait.types import Face, PhotoUses, ScoredPhoto, Selfie
+from portrait.types import Box, Face, PhotoUses, ScoredPhoto, Selfie
 from portrait.uses import photo_uses
 
 JUDGED_SIDE = 1000
@@ -39,6 +40,8 @@ USES_FACE = 60
 """Height of the face in pixels of the reduced photo in which what it serves is found: a mask of the person needs no more."""
 LARGEST_GROUP = 8
 """Faces at most among which a person is looked for: the largest."""
+Point = tuple[float, float]
+"""x and y as shares of width and height of a photo as it is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +53,20 @@ class PhotoJudge:
     silhouettes: Matter | None = None
     """Finds the outline of people, by which it is known what a photo serves; without one that is not told."""
 
-    def judge_files(self, paths: Sequence[Path], progress: Progress) -> list[ScoredPhoto]:
-        """Give each photo a verdict; files are decoded ahead, and what a photo serves is found out, while the engines work."""
+    def judge_files(
+        self, paths: Sequence[Path], progress: Progress, points: Mapping[int, Point] | None = None
+    ) -> list[ScoredPhoto]:
+        """Give each photo a verdict; files are decoded ahead, and what a photo serves is found out, while the engines work.
+
+        points: by the index of a photo, where the person's face is in it; it is judged by that face alone.
+        """
         judged: list[ScoredPhoto] = []
         uses: dict[int, Future[PhotoUses]] = {}
         pool = ThreadPoolExecutor(max_workers=2)
         try:
             for path, selfie in zip(paths, pool.map(_read, paths), strict=True):
                 progress(len(judged), len(paths), f"Looking at {path.name}")
-                photo, others = self._judge(path, selfie)
+                photo, others = self._judge(path, selfie, (points or {}).get(len(judged)))
                 if (outline := self._outline(photo, others)) is not None:
                     uses[len(judged)] = pool.submit(photo_uses, *outline)
                 judged.append(photo)
@@ -82,6 +90,7 @@ class PhotoJudge:
             return self._judge(path, selfie)[0]
         own = min(known, key=lambda face: distance(space, face.embeddings[space], person))
         photo, others = self._judge_faces(path, selfie, [own], turns), [face for face in embedded if face is not own]
+        photo = replace(photo, faces=_stored_boxes(selfie, faces, turns))
         outline = self._outline(photo, others)
         return photo if outline is None else replace(photo, uses=photo_uses(*outline))
 
@@ -95,7 +104,9 @@ class PhotoJudge:
         face, *far = (transform_face(each, scaling_matrix(size[0] / image.shape[1])) for each in (photo.face, *others))
         return self.silhouettes.silhouette(small, face, far), face
 
-    def _judge(self, path: Path, selfie: "Selfie | UserError") -> tuple[ScoredPhoto, list[Face]]:
+    def _judge(
+        self, path: Path, selfie: "Selfie | UserError", point: Point | None = None
+    ) -> tuple[ScoredPhoto, list[Face]]:
         """The verdict on a photo, and the faces of other people in the pixels of its selfie."""
         if isinstance(selfie, UserError):
             return ScoredPhoto(path.name, "refuse", (reason_for(selfie.code),)), []
@@ -107,13 +118,31 @@ class PhotoJudge:
         selfie = rotate(selfie, turns)
         if not faces:
             return ScoredPhoto(path.name, "refuse", (reason_for("no_face"),), selfie), []
-        return self._judge_faces(path, selfie, faces, turns), faces[1:]
+        boxes = _stored_boxes(selfie, faces, turns)
+        if point is not None:
+            return replace(self._judge_at(path, selfie, faces, turns, point), faces=boxes), []
+        return replace(self._judge_faces(path, selfie, faces, turns), faces=boxes), faces[1:]
 
-    def _judge_faces(self, path: Path, selfie: Selfie, faces: list[Face], turns: int) -> ScoredPhoto:
+    def _judge_at(self, path: Path, selfie: Selfie, faces: list[Face], turns: int, point: Point) -> ScoredPhoto:
+        """The verdict on a photo by the face that a point means, and by the part of the photo that shows no other one."""
+        height, width = selfie.image.shape[:2]
+        x, y = Turned(turns).point(*point)
+        at = nearest([face.box for face in faces], x * width, y * height)
+        others = [face.box for number, face in enumerate(faces) if number != at]
+        window = shares_of(window_without(faces[at].box, others, Size(width, height)), Size(width, height))
+        cut = cut_out(selfie, window)
+        corner = np.array([[1, 0, -round(window.left * width)], [0, 1, -round(window.top * height)]], np.float64)
+        # Embedded in the part alone, so that nobody else's face can be taken for it.
+        own = self.finder.embed(cut.image, transform_face(replace(faces[at], embeddings={}), corner))
+        return self._judge_faces(path, cut, [own], turns, window)
+
+    def _judge_faces(
+        self, path: Path, selfie: Selfie, faces: list[Face], turns: int, window: Box = WHOLE
+    ) -> ScoredPhoto:
         """The verdict on a photo by the first of its faces; a small one is read again from more pixels."""
         near, face = selfie, faces[0]
         if face.box.width < JUDGED_FACE and selfie.scale > 1.2:
-            near, face = self._read_larger(path, selfie, face, turns)
+            near, face = self._read_larger(path, selfie, face, turns, window)
         sharpness = measure_sharpness(near.image, face)
         quality = judge(near.image, face, near.scale, self.thresholds, sharpness)
         codes = find_faults(near.image, face, near.scale, self.thresholds, sharpness)
@@ -123,17 +152,18 @@ class PhotoJudge:
             codes.append("face_unclear")
         # The large picture is let go: many photos are held at once.
         carried = transform_face(face, scaling_matrix(selfie.image.shape[1] / near.image.shape[1]))
-        return add_faults(ScoredPhoto(path.name, "use", (), selfie, carried, quality, None, turns), *codes)
+        photo = ScoredPhoto(path.name, "use", (), selfie, carried, quality, None, turns, window=window)
+        return add_faults(photo, *codes)
 
-    def _read_larger(self, path: Path, selfie: Selfie, face: Face, turns: int) -> tuple[Selfie, Face]:
+    def _read_larger(self, path: Path, selfie: Selfie, face: Face, turns: int, window: Box) -> tuple[Selfie, Face]:
         """Decode the photo again with more pixels, and detect the face again in them."""
-        side = round(max(selfie.image.shape[:2]) * JUDGED_FACE / face.box.width * 1.25)
-        near = rotate(image_io.read(path, side), turns)
+        side = round(full_side(selfie, window) * JUDGED_FACE / face.box.width * 1.25)
+        near = cut_out(rotate(image_io.read(path, side), turns), window)
         carried = transform_face(face, scaling_matrix(near.image.shape[1] / selfie.image.shape[1]))
         rows, columns = box_slices(carried.box, near.image.shape, room=1.2)
-        window = np.ascontiguousarray(near.image[rows, columns])
+        around = np.ascontiguousarray(near.image[rows, columns])
         shift = np.array([[1, 0, columns.start], [0, 1, rows.start]], np.float64)
-        for found in self.finder.faces(window):
+        for found in self.finder.faces(around):
             again = transform_face(found, shift)
             if again.embeddings and _is_same_place(again, carried):
                 return near, again
@@ -180,6 +210,32 @@ def rotate(selfie: Selfie, turns: int) -> Selfie:
         return selfie
     native = selfie.native_size if turns == 2 else Size(selfie.native_size.height, selfie.native_size.width)
     return replace(selfie, image=np.ascontiguousarray(np.rot90(selfie.image, turns)), native_size=native)
+
+
+def cut_out(selfie: Selfie, window: Box) -> Selfie:
+    """The part of an upright photo in a window, in shares of its width and height."""
+    if window == WHOLE:
+        return selfie
+    height, width = selfie.image.shape[:2]
+    left, right = (round(edge * width) for edge in (window.left, window.right))
+    top, bottom = (round(edge * height) for edge in (window.top, window.bottom))
+    part = np.ascontiguousarray(selfie.image[top:bottom, left:right])
+    native = Size(round(part.shape[1] * selfie.scale), round(part.shape[0] * selfie.scale))
+    # Another part of the same photo is another picture: what was made of one is not taken for the other.
+    return replace(selfie, id=f"{selfie.id}-{left}-{top}-{right}-{bottom}", image=part, native_size=native)
+
+
+def full_side(selfie: Selfie, window: Box) -> int:
+    """The long side in pixels of the whole photo of which a selfie is the part in a window."""
+    height, width = selfie.image.shape[:2]
+    return round(max(height / window.height, width / window.width))
+
+
+def _stored_boxes(selfie: Selfie, faces: Sequence[Face], turns: int) -> tuple[Box, ...]:
+    """The faces of an upright photo as they lie in the stored one, from left to right."""
+    size = Size(selfie.image.shape[1], selfie.image.shape[0])
+    boxes = (Turned(turns).stored(shares_of(face.box, size)) for face in faces[:LARGEST_GROUP])
+    return tuple(sorted(boxes, key=lambda box: box.left))
 
 
 def _read(path: Path) -> "Selfie | UserError":

@@ -1,7 +1,7 @@
 """Builds a training set from selfies: judge every photo, keep one person, choose, crop, enhance what needs it."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 from pipelines import image_io
 from pipelines.enhance import Enhance
 from pipelines.folders.training_sets import photos_to_dicts
-from pipelines.judging import PhotoJudge, rotate
+from pipelines.judging import PhotoJudge, Point, cut_out, full_side, rotate
 from pipelines.settings import PrepareSettings
 from portrait.arrays import Image, Size
 from portrait.errors import UserError
@@ -49,6 +49,8 @@ class Overrides:
 
     include: Collection[int] = ()
     exclude: Collection[int] = ()
+    faces: Mapping[int, Point] = field(default_factory=dict)
+    """Where the person's face is, in photos of which it was said; a photo is judged by it alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,10 @@ class Prepare:
         `known`: references of an earlier set of the person, whose small faces need not be given their detail again.
         """
         space, limit = self.finder.space, self.finder.same_person
-        judged = _exclude(self._judge.judge_files(paths, progress), overrides.exclude)
+        judged = _exclude(self._judge.judge_files(paths, progress, overrides.faces), overrides.exclude)
         judged = selection.mark_duplicates(judged, overrides.include)
-        judged, questions = people.separate_people(judged, space, limit, overrides.include, self._estimate)
+        wanted = {*overrides.include, *overrides.faces}
+        judged, questions = people.separate_people(judged, space, limit, wanted, self._estimate)
         judged = self._take_included(paths, judged, overrides.include)
         judged, taken = selection.choose_photos(judged, self.settings.most, overrides.include, limit)
         chosen = _take_chosen(paths, judged, taken, space)
@@ -138,8 +141,9 @@ class Prepare:
         for index, (each, frame) in enumerate(zip(chosen, frames, strict=True)):
             progress(index, len(chosen), f"Cropping {each.photo.name}")
             # A tenth more than the bucket needs, so that rounding enlarges nothing.
-            needed = round(1.1 * side / max(frame.width, frame.height) * max(each.selfie.image.shape[:2]))
-            selfie = rotate(image_io.read(each.path, None if index in leading else needed), each.photo.quarter_turns)
+            needed = round(1.1 * side / max(frame.width, frame.height) * full_side(each.selfie, each.photo.window))
+            photo = image_io.read(each.path, None if index in leading else needed)
+            selfie = cut_out(rotate(photo, each.photo.quarter_turns), each.photo.window)
             cuts.append(_cut_crop(each, selfie, frame, side, index in leading))
         return cuts
 

@@ -84,6 +84,23 @@ class Refine:
         return image
 
 
+class HeldProgress:
+    """The `Progress` of drawing, held where it is while what was drawn is measured and refined before the next is drawn."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._at: tuple[int, int, str] = (0, 1, "Drawing")
+
+    def __call__(self, done: int, total: int, doing: str, preview: Image | None = None) -> None:
+        """Report how far the drawing is."""
+        self._at = (done, total, doing)
+        self._progress(done, total, doing, preview)
+
+    def hold(self, done: int, total: int, doing: str, preview: Image | None = None) -> None:
+        """Report the drawing once more, whatever step of something else is done; raises `Cancelled` as ever."""
+        self._progress(*self._at, preview)
+
+
 def steps_of(request: PortraitRequest) -> tuple[Refinement, ...]:
     """Return the steps of a request: the style's, then its own; of one name the request's counts; strength 0 leaves it out."""
     steps = {step.name: step for step in request.style.refiners}

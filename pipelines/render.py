@@ -1,7 +1,7 @@
 """Renders the portraits of a request: draw candidates, measure, choose, refine."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from pipelines import refine, template_faces
 from portrait.arrays import LARGEST_SIDE, SMALLEST_SIDE
 from portrait.errors import UserError
-from portrait.faces.geometry import box_slices
+from portrait.faces.geometry import box_slices, eye_shares
 from portrait.faces.likeness import distance, mean_embedding
 from portrait.generation import edits, options
 from portrait.generation.options import GenerationOptions
 from portrait.idphoto_spec import spec_to_dict
 from portrait.photos.quality import eye_opening, measure_sharpness
-from portrait.ports import FaceFinder, Guard, Painter, Progress, Refiner, ReproduciblePainter
+from portrait.ports import FaceFinder, Guard, Painter, Progress, Refiner, ReproduciblePainter, StreamingPainter
 from portrait.types import (  # fmt: skip
     Candidate,
     Face,
@@ -49,23 +49,25 @@ class Render:
     redraws: int = 0
     """Most drawings that are added, in modes that draw from seeds, for those whose face is not the person's."""
 
-    def __call__(self, request: PortraitRequest, progress: Progress) -> list[Portrait]:
-        """Return `request.count` portraits, the best first; raises `UserError` when none can be drawn."""
+    def __call__(
+        self, request: PortraitRequest, progress: Progress, deliver: Callable[[Portrait], object] | None = None
+    ) -> list[Portrait]:
+        """Return `request.count` portraits, the best first; raises `UserError` when none can be drawn.
+
+        `deliver` is given portraits as soon as they are finished; those that are not among the returned ones were replaced.
+        """
         check_request(request)
         self._check_references(request)
         request = self._locate_face(self._embed_people(request))
-        drawn = self._draw(request, progress)
+        drawn = self._draw(request, progress, deliver)
         # What an edit keeps of the picture may hold the face: drawing again would not change it.
         if self.redraws and request.is_generated and request.edit is None:
             drawn += self._redraw(drawn, request, progress)
         if not drawn:
             raise UserError("blocked", "What was drawn may not be delivered. Choose another style, or another seed.")
         chosen = sorted(drawn, key=lambda each: _rank(each.portrait))[: request.count]
-        if not refine.steps_of(request):
-            return [each.portrait for each in chosen]
         # Only what will be delivered is refined, and then measured as it will be delivered.
-        refined = [self._refine(each.candidate, each.number, each.request, progress) for each in chosen]
-        return choose(refined, request.count)
+        return choose([each.finished or self._finish(each, progress) for each in chosen], request.count)
 
     def _embed_people(self, request: PortraitRequest) -> PortraitRequest:
         """Return the request with every person's embedding in the finder's space, by which they will be measured.
@@ -108,16 +110,34 @@ class Render:
         faces = self.finder.faces(edit.picture, embedded=0)
         return replace(request, edit=replace(edit, face=faces[0].landmarks if faces else None))
 
-    def _draw(self, request: PortraitRequest, progress: Progress) -> "list[_MeasuredCandidate]":
-        """Draw and measure every candidate of a request; what the guard refuses is left out."""
-        candidates = self.painters[request.mode].paint(request, progress)
-        drawn = []
+    def _draw(
+        self, request: PortraitRequest, progress: Progress, deliver: Callable[[Portrait], object] | None = None
+    ) -> "list[_MeasuredCandidate]":
+        """Draw and measure every candidate; `deliver` is given those that are finished. What the guard refuses is left out."""
+        painter, held = self.painters[request.mode], refine.HeldProgress(progress)
+        if isinstance(painter, StreamingPainter):
+            candidates, total, measuring = painter.draw_each(request, held), request.count, held.hold
+        else:
+            candidates = painter.paint(request, held)
+            total, measuring = len(candidates), held
+        drawn: list[_MeasuredCandidate] = []
         for number, candidate in enumerate(candidates):
-            progress(number, len(candidates), "Measuring", candidate.image)
+            measuring(number, total, "Measuring", candidate.image)
             if request.is_generated and self.guard is not None and not self.guard.allows(candidate.image):
                 continue
-            drawn.append(_MeasuredCandidate(self._measure(candidate, number, request), candidate, number, request))
+            each = _MeasuredCandidate(self._measure(candidate, number, request), candidate, number, request)
+            # Where one portrait is asked for, or more were drawn than that, the best is chosen when all are measured.
+            if deliver is not None and total == request.count > 1:
+                each = replace(each, finished=self._finish(each, held.hold))
+                deliver(each.finished or each.portrait)
+            drawn.append(each)
         return drawn
+
+    def _finish(self, drawn: "_MeasuredCandidate", progress: Progress) -> Portrait:
+        """Return the portrait of a candidate as it is delivered."""
+        if not refine.steps_of(drawn.request):
+            return drawn.portrait
+        return self._refine(drawn.candidate, drawn.number, drawn.request, progress)
 
     def _check_references(self, request: PortraitRequest) -> None:
         """Raise `UserError` (`blocked`) when the guard refuses a reference photo of a diffusion model."""
@@ -204,7 +224,9 @@ class Render:
             candidate.reference_names,
             likeness,
             scores,
-            recipe(request, candidate, number),
+            recipe(
+                request, replace(candidate, facts={**candidate.facts, **_eye_facts(drawn, request, candidate)}), number
+            ),
         )
 
 
@@ -216,6 +238,8 @@ class _MeasuredCandidate:
     candidate: Candidate
     number: int
     request: PortraitRequest
+    finished: Portrait | None = None
+    """As it was delivered already; None before that."""
 
 
 def check_request(request: PortraitRequest) -> None:
@@ -290,6 +314,28 @@ def recipe(request: PortraitRequest, candidate: Candidate, number: int) -> dict[
         **({"idphoto": spec} if request.style.kind == "idphoto" and (spec := spec_to_dict(request.idphoto)) else {}),
         **({"drawn": dict(candidate.facts)} if candidate.facts else {}),
     }
+
+
+def _eye_facts(
+    drawn: Mapping[int, Face | None], request: PortraitRequest, candidate: Candidate
+) -> dict[str, dict[str, dict[str, object]]]:
+    """Return where the eyes of each drawn face are, as `eye_shares`: in the portrait, in the photo that it was drawn from
+    (with that photo's width over its height), and in the template; pictures are laid over each other by them."""
+    eyes: dict[str, dict[str, object]] = {}
+    picture = request.style.picture
+    for place, face in drawn.items():
+        if face is None:
+            continue
+        found: dict[str, object] = {"portrait": eye_shares(face, candidate.image)}
+        name = candidate.reference_names.get(place)
+        photo = next((each for each in request.people[place].references if each.name == name), None)
+        if photo is not None:
+            aspect = round(photo.image.shape[1] / photo.image.shape[0], 3)
+            found |= {"photo": eye_shares(photo.face, photo.image), "photo_aspect": aspect}
+        if picture is not None:
+            found["template"] = eye_shares(picture.faces[place - 1], picture.image)
+        eyes[str(place)] = found
+    return {"eyes": eyes} if eyes else {}
 
 
 def _template_recipe(request: PortraitRequest) -> dict[str, object]:

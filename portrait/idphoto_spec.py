@@ -1,4 +1,4 @@
-"""What an ID photo shall be, where its preset does not decide: size, resolution, size of the file, background."""
+"""What an ID photo shall be: its preset, and where that does not decide size, resolution, size of the file, background."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class IdPhotoSpec:
-    """What an ID photo shall be, where its preset does not decide."""
+    """What an ID photo shall be, where its style does not decide."""
 
     size: tuple[float, float] | None = None
     """Width and height in `unit`; the preset's when None, whose shares of the height its rules keep."""
@@ -18,6 +18,8 @@ class IdPhotoSpec:
     """Thousands of bytes that the file may have; the preset's when None."""
     background: str = ""
     """A colour's name, #rrggbb, or `kept` for the photo's own; the style's when empty."""
+    preset: str = ""
+    """The rule by its name; the style's when empty."""
 
 
 def spec_to_dict(spec: IdPhotoSpec) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Protocols that engines implement, one small one for each kind of engine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -174,6 +174,15 @@ class Painter(Protocol):
         Raises `UserError` when the style cannot be drawn with these people: a template's face in profile, no reference
         with shoulders.
         """
+        ...
+
+
+@runtime_checkable
+class StreamingPainter(Protocol):
+    """A painter that gives each candidate as soon as it is drawn."""
+
+    def draw_each(self, request: PortraitRequest, progress: Progress) -> Iterator[Candidate]:
+        """The candidates of `paint` one by one; drawing goes on when the next one is asked for."""
         ...
 
 

@@ -1,7 +1,4 @@
-"""The values that flow from selfie to portrait: frozen dataclasses without behaviour.
-
-Left and right are those of the picture, not of the person.
-"""
+"""The values that flow from selfie to portrait: frozen dataclasses. Left and right are the picture's, not the person's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -186,6 +183,10 @@ class ScoredPhoto:
     """Counter-clockwise quarter turns that made the photo upright, after those of its EXIF orientation."""
     uses: PhotoUses | None = None
     """None for refused photos, and in sets of versions that did not know it."""
+    faces: tuple[Box, ...] = ()
+    """All faces from left to right, as shares of width and height of the photo as it is stored."""
+    window: Box = Box(0.0, 0.0, 1.0, 1.0)
+    """The part that was judged, in shares of the upright photo: in a group photo, the person alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,6 +25,10 @@ ROLES: tuple[Role, ...] = ("person", "operator", "admin")
 """Each role includes those before it."""
 CODE_LIFETIME = 15 * 60.0
 """Seconds for which a one-time sign-in code is valid."""
+DEVICE_CODE_LIFETIME = 5 * 60.0
+"""Seconds for which a code is valid by which somebody signs in on another device of theirs, which they have at hand."""
+INVITATION_LIFETIME = 3 * DAY
+"""Seconds for which an invitation is valid: it is read when its mail is."""
 SIGN_IN_LIFETIME = 30 * DAY
 """Seconds for which a key from a sign-in code is valid."""
 SESSION = "ps_"
@@ -143,9 +147,30 @@ def revoke_key(ledger: Ledger, id: str, caller: Caller | None, now: float) -> No
 
 def create_code(ledger: Ledger, owner: str, role: Role, now: float) -> str:
     """Create a one-time code that signs in once within a quarter of an hour; raises as `create_key`."""
+    return _create_code(ledger, owner, role, now, CODE_LIFETIME, SYSTEM)
+
+
+def invite(ledger: Ledger, owner: str, role: Role, caller: Caller, now: float) -> str:
+    """Create a one-time code for somebody who gets it by mail, valid for three days; raises as `create_key`."""
+    return _create_code(ledger, owner, role, now, INVITATION_LIFETIME, caller.actor)
+
+
+def create_device_code(ledger: Ledger, caller: Caller, now: float) -> str:
+    """Create a one-time code by which the person behind a session signs in on another device, valid for five minutes.
+
+    Raises `UserError` (`signed_in_by_key`) for an API key and for a session that one opened, which what comes of the code would
+    outlast.
+    """
+    is_session = caller.key in {each.id for each in ledger.sessions.list(caller.owner, now)}
+    if not is_session or caller.made_by != caller.key:
+        raise UserError("signed_in_by_key", "You signed in with a key. Sign in with it on the other device too.")
+    return _create_code(ledger, caller.owner, caller.role, now, DEVICE_CODE_LIFETIME, caller.actor)
+
+
+def _create_code(ledger: Ledger, owner: str, role: Role, now: float, lifetime: float, actor: str) -> str:
     code = secrets.token_urlsafe(24)
-    ledger.api_keys.add_code(owner, role, hash_secret(code), now + CODE_LIFETIME, now)
-    ledger.audit.add(SYSTEM, "code.created", owner, {"role": role}, now)
+    ledger.api_keys.add_code(owner, role, hash_secret(code), now + lifetime, now)
+    ledger.audit.add(actor, "code.created", owner, {"role": role}, now)
     return code
 
 

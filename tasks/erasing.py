@@ -61,6 +61,20 @@ def finish_erasure(ledger: Ledger, files: Files, erasure: ErasureRow, now: float
     return ledger.erasures.finish(erasure, now)
 
 
+def erase_removed(ledger: Ledger, files: Files, now: float) -> int:
+    """Erase what was deleted too long ago to be restored, each in a transaction of its own; returns how many."""
+    count = 0
+    for removed in ledger.undo.due(now):
+        try:
+            erasure = ledger.undo.erase(removed, now)
+        except UserError:
+            continue  # it was erased with its person meanwhile
+        if erasure is not None:
+            count += 1
+            finish_erasure(ledger, files, erasure, now)
+    return count
+
+
 def erase_orphans(ledger: Ledger, files: Files, now: float) -> int:
     """Erase what lies in the data folder without a row, and what was never completed, a day after it was last written.
 

@@ -1,7 +1,9 @@
 """Exports everything that is stored of an owner as one zip, which is made while it is sent.
 
 ZIP/records.json (every row of the ledger, without secrets), photos/PERSON/, sets/PERSON/SET/ (crops, references, embeddings),
-learned/PERSON/IDENTITY/ (weights), training/PERSON/JOB/ (checkpoints), pictures/, portraits/.
+learned/PERSON/IDENTITY/ (weights), training/PERSON/JOB/ (checkpoints), pictures/, portraits/STYLE-ID-NUMBER.
+
+What was deleted and can still be restored is in it: it is kept until it is erased.
 """
 
 import json
@@ -11,7 +13,6 @@ from typing import Any
 
 from zipstream import ZipStream
 
-from tasks import schemas
 from tasks.files import Files
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.privacy.records import Records, records_of
@@ -57,8 +58,8 @@ def _contents(files: Files, owner: str, records: Records) -> Iterator[tuple[str,
     for row in records["templates"]:
         yield f"pictures/{row['id']}.{row['format'].lower()}", files.template(owner, row["id"])
     for row in records["portraits"]:
-        name = schemas.Portrait.model_validate(row).file_name
-        yield f"portraits/{name}", files.portrait(owner, row["job"], row["file"])
+        name = f"portraits/{row['style']}-{row['id'][-6:]}-{row['number']}.{row['format']}"
+        yield name, files.portrait(owner, row["job"], row["file"])
 
 
 def _read(path: Path) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 DATA/owners/OWNER/people/PERSON/{selfies/ID, sets/SET/, identities/ID/, desks/JOB/} ·
 DATA/owners/OWNER/jobs/JOB/01.jpg … · DATA/previews/JOB.jpg ·
 DATA/styles/{published/STYLE/VERSION/, drafts/STYLE/EDITION/, tests/STYLE/EDITION/}: operators' styles ·
+DATA/styles/samples/STYLE/VERSION/: sample people in a style ·
 DATA/staging/JOB.TOKEN/: what a worker writes before its job is finished · DATA/trash/ERASURE/: what is being erased.
 """
 
@@ -77,6 +78,10 @@ class Files:
     def style_test(self, style: str, edition: str) -> Path:
         """The folder of a draft's test drawings: 1.jpg …"""
         return self.styles / "tests" / _checked_id(style) / _checked_id(edition)
+
+    def style_samples(self, style: str, version: int) -> Path:
+        """The folder of what a version looks like with sample people: 1.jpg …; not there until a worker has drawn them."""
+        return self.styles / "samples" / _checked_id(style) / str(version)
 
     @property
     def styles(self) -> Path:

@@ -23,6 +23,8 @@ LEASED: frozenset[str] = frozenset({"running", "cancelling"})
 """States in which a worker holds the job's lease."""
 MIN_PROGRESS_FOR_ESTIMATE = 0.05
 """Progress, 0..1, from which the rest of a run is estimated by its own speed."""
+MIN_SECONDS_LEFT = 1.0
+"""Seconds below which nothing is said of what is left: an estimate that ran out was wrong."""
 QUEUES = ("cpu", "gpu.train", "gpu.generate", "io")
 """`io` carries no jobs: its workers send webhooks."""
 DAY = 86_400.0
@@ -217,7 +219,7 @@ def expire(job: Job, now: float) -> Job:
 def retry(job: Job, now: float) -> Job:
     """Queue an ended job again from the start, with its counts at zero."""
     _require_state(job, FINISHED - {"succeeded"}, "tried again")
-    return replace(_requeue(job), losses=0, failures=0, fault=None, finished=None, created=now)
+    return replace(_requeue(job), losses=0, failures=0, fault=None, finished=None, created=now, seen=None)
 
 
 def queue_position(own_before: int, others: Sequence[tuple[int, bool]]) -> int:
@@ -231,26 +233,24 @@ def queue_position(own_before: int, others: Sequence[tuple[int, bool]]) -> int:
 
 
 def seconds_left(job: Job, now: float, past: Sequence[float], place: int, workers: int) -> float | None:
-    """Estimate the seconds until a job is done, from the seconds per unit of `past` runs, else from its own progress.
+    """Estimate the seconds until a job is done, from its own progress, and before there is any from `past` runs.
 
-    None when it has ended or there is nothing to estimate from.
+    `past` are seconds per unit. None when it has ended or is to stop, when there is nothing to estimate from, when past runs
+    were shorter than this one already is, and when its worker's lease is over.
     """
-    if job.done:
-        return None
-    if not past:
-        return _extrapolate(job, now)
-    run = median(past) * job.units
     if job.state == "queued":
         # Those before it are taken to be like it; live workers share them.
-        return run * (1 + (place - 1) / max(1, workers))
-    return max(0.0, run - (now - (job.started or now)))
-
-
-def _extrapolate(job: Job, now: float) -> float | None:
-    """Estimate the seconds left of a run from its progress so far."""
-    if job.state != "running" or job.started is None or job.progress < MIN_PROGRESS_FOR_ESTIMATE:
+        return median(past) * job.units * (1 + (place - 1) / max(1, workers)) if past else None
+    if job.state != "running" or job.started is None or (job.lease_until or now) < now:
         return None
-    return (now - job.started) * (1 - job.progress) / job.progress
+    running = now - job.started
+    if job.progress >= MIN_PROGRESS_FOR_ESTIMATE:
+        left = running * (1 - job.progress) / job.progress
+    elif past:
+        left = median(past) * job.units - running
+    else:
+        return None
+    return left if left >= MIN_SECONDS_LEFT else None
 
 
 def _requeue(job: Job) -> Job:

@@ -162,7 +162,7 @@ class AppSettings:
     proxies: str = "127.0.0.1"
     """Addresses or networks, separated by commas, of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
     visitor_upload_megabytes: int = 500
-    """Size of the uploads of one visitor that the app holds in memory before they are sent to the task API."""
+    """Size of the uploads of one visitor that are on their way through the app, or that it holds in memory, at once."""
     upload_megabytes: int = 2000
     """The same of all visitors together."""
 

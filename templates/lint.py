@@ -32,6 +32,8 @@ MAX_LORA_STRENGTH = 1.2
 """Largest strength of one LoRA, and of all together, before pictures break up."""
 MAX_STRENGTH = 1.5
 """Largest of any other strength."""
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
+"""A backdrop that is paper in a colour, as `portrait.studio.backdrops` paints it."""
 NO_LICENCE = {"", "unknown", "none", "todo", "licenseref-unknown", "n/a", "?"}
 
 
@@ -229,8 +231,9 @@ def _compositions(style: StyleFile) -> Iterator[Finding]:
 
 
 def _unavailable(style: StyleFile, here: Installed) -> Iterator[Finding]:
-    if here.backdrops is not None and style.backdrop and style.backdrop not in here.backdrops:
-        tip = f"There is no backdrop {style.backdrop}. There are {', '.join(sorted(here.backdrops))}."
+    painted = style.backdrop and not _COLOUR.fullmatch(style.backdrop)
+    if here.backdrops is not None and painted and style.backdrop not in here.backdrops:
+        tip = f"There is no backdrop {style.backdrop}. There are {', '.join(sorted(here.backdrops))}, and colours as #dfe4ea."
         yield _error("backdrop_unknown", "backdrop", tip)
     if here.presets is not None and style.preset and style.preset not in here.presets:
         tip = f"There is no preset {style.preset}. There are {', '.join(sorted(here.presets))}."

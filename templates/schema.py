@@ -5,7 +5,7 @@ id = "studio-grey"
 version = 1
 kind = "studio"              # or "template", "text", "idphoto"
 title = "Grey paper"
-backdrop = "studio-grey"     # studio: which backdrop is painted
+backdrop = "studio-grey"     # studio: which backdrop is painted; or a colour of paper, as "#dfe4ea"
 compositions = ["half_figure", "close"]   # studio: which it suits, the preferred one first; the usual ones when empty
 picture = { file = "a.jpg" } # template: a file beside style.toml, or { package = "skimage", path = "data/astronaut.png" }
 skin = "person"              # template: whose skin tone a face has, the person's or the "template"'s
@@ -17,6 +17,7 @@ credit = "NASA"
 tags = ["business"]
 
 titles = { zh = "灰色背景", de = "Graues Papier" }  # in other languages; title is the English one
+group = "place"              # in the gallery: or "backdrop", "picture", "idphoto", "words"; by its kind when empty
 mood = "calm"
 author = "Anna"
 status = "published"         # or "draft", "retired"
@@ -65,12 +66,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from portrait.errors import OperatorError, UserError
 from portrait.generation.passes import Passes
+from portrait.studio.backdrops import PLACES
 from portrait.types import Composition
 from templates.package_pictures import SHA256
 
 SCHEMA = 1
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=60)]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z]{2,4})?$")]
+Group = Literal["backdrop", "place", "picture", "idphoto", "words"]
+"""Where a gallery shows a style."""
+_GROUPS: Mapping[str, Group] = {"studio": "backdrop", "template": "picture", "text": "words", "idphoto": "idphoto"}
 MAX_BYTES = 100_000
 """Bytes of a style.toml at most; they are a few hundred."""
 
@@ -165,6 +170,7 @@ class StyleFile(_Strict):
     credit: str = ""
     tags: tuple[str, ...] = ()
     titles: dict[Language, Annotated[str, Field(min_length=1, max_length=80)]] = {}
+    group: Literal["", Group] = ""
     mood: Annotated[str, Field(max_length=60)] = ""
     author: Annotated[str, Field(max_length=120)] = ""
     status: Literal["draft", "published", "retired"] = "published"
@@ -208,6 +214,13 @@ class StyleFile(_Strict):
         if self.kind != "idphoto" and (self.preset or self.background):
             raise ValueError("only an ID photo has a preset and a background")
         return self
+
+
+def group_of(style: StyleFile) -> Group:
+    """Where a gallery shows a style: as it says itself, else by its kind, for studios by whether the backdrop is a place."""
+    if style.group:
+        return style.group
+    return "place" if style.backdrop in PLACES else _GROUPS[style.kind]
 
 
 def json_schema() -> dict[str, Any]:

@@ -42,6 +42,7 @@ NETWORKS = (
     *("painters/test_diffusion", "painters/test_inpaint", "test_parsers", "test_realesrgan", "test_restoreformer"),
     *("commands/test_make_diffusion", "commands/test_train", "commands/test_evaluate", "commands/test_prepare"),
     *("commands/test_edit", "people/test_pages", "people/test_portrait", "people/test_idphotos", "server/test_"),
+    *("people/test_progress", "api/test_orders"),
     *(
         "tasks/test_drawing",
         "tasks/test_training",

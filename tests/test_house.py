@@ -23,7 +23,10 @@ peek hint hints way ways look looks learned lent seen shown asked whole kept cas
 """
 RETIRED = set(WORDS.split())
 """Words that once named things here and that nobody from outside would search for."""
-PUBLIC = {"_paint_office": "paints the backdrop that is an office"}
+PUBLIC = {
+    "_paint_office": "paints the backdrop that is an office",
+    "mark_seen": "as the field `seen` of a job and its route",
+}
 """Names of classes, functions and modules that keep such a word, with the reason.
 
 What others see keeps such words too: the JSON fields `wants`, `hints`, `wish`, `learned`, `looks`, `offered` and `sitter`,

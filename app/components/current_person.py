@@ -1,32 +1,37 @@
 """Selects the person whose photos and portraits the pages show, and checks that consent holds."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from app.components import markdown
-from app.session import client, get_state, set_state, switch_page, translate
+from app.session import client, get_state, query, set_query, set_state, switch_page, translate
 from tasks import schemas
 
 
 def select_person() -> schemas.Person | None:
-    """The selected person, from a list where there are several; None, with a button to start, when there is nobody."""
+    """The person of the page's address, with a list to choose another where there are several.
+
+    Where the address names nobody, it gets the person who was chosen last, or the newest. None, with a button, where there is
+    nobody, and None where the address names somebody who is not there: nobody is put in their place.
+    """
     people = client().people()
     if not people:
-        st.info(translate("people.nobody"), icon=":material/person_add:")
-        if st.button(translate("people.start"), type="primary"):
-            switch_page("welcome")
+        _show_nobody()
         return None
-    ids = [each.id for each in people]
-    index = ids.index(get_state("person")) if get_state("person") in ids else 0
+    by_id = {each.id: each for each in people}
+    named = query("person")
+    if not named:
+        last = get_state("person")
+        _draw_for(last if last in by_id else people[0].id)
+        return None
+    if named not in by_id:
+        _show_unknown(people)
+        return None
+    set_state("person", named)
     if len(people) > 1:
-        index = st.selectbox(
-            translate("people.who"),
-            range(len(people)),
-            index=index,
-            format_func=lambda place: people[place].name,
-            width=320,
-        )
-    set_state("person", people[index].id)
-    return people[index]
+        _choose_another(people, named)
+    return by_id[named]
 
 
 def check_consent(person: schemas.Person) -> bool:
@@ -38,3 +43,50 @@ def check_consent(person: schemas.Person) -> bool:
     if st.button(translate("people.to_privacy"), type="primary"):
         switch_page("privacy")
     return False
+
+
+def distinct_names(people: Sequence[schemas.Person]) -> dict[str, str]:
+    """The names of people by id, numbered where several have one name: lists tell their entries apart by what they show."""
+    names: dict[str, str] = {}
+    for person in sorted(people, key=lambda each: each.created):
+        name, number = person.name, 2
+        while name in names.values():
+            name, number = f"{person.name} ({number})", number + 1
+        names[person.id] = name
+    return {each.id: names[each.id] for each in people}
+
+
+def _show_nobody() -> None:
+    st.info(translate("people.nobody"), icon=":material/person_add:")
+    if st.button(translate("people.start"), type="primary"):
+        switch_page("welcome", person="")
+
+
+def _show_unknown(people: Sequence[schemas.Person]) -> None:
+    """Say that the person of the address is not there any more, and offer the others."""
+    st.warning(translate("people.gone"), icon=":material/person_off:")
+    with st.container(horizontal=True):
+        for each in people:
+            if st.button(markdown.plain(each.name), key=f"instead-{each.id}", icon=":material/person:"):
+                _draw_for(each.id)
+
+
+def _choose_another(people: Sequence[schemas.Person], current: str) -> None:
+    names = distinct_names(people)
+    ids = list(names)
+    chosen = st.selectbox(
+        translate("people.who"),
+        ids,
+        index=ids.index(current),
+        format_func=lambda id: names[id],
+        key="who",
+        width=320,
+    )
+    if chosen != current:
+        _draw_for(chosen)
+
+
+def _draw_for(person: str) -> None:
+    """Draw the page again for a person, without what the address says of somebody else's portraits."""
+    set_query(person=person, order="", id="", shown="")
+    st.rerun()

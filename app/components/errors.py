@@ -8,7 +8,8 @@ from typing import Literal
 import streamlit as st
 
 from app.components import markdown, widgets
-from app.session import client, get_state, set_state, switch_page, translate, translate_or
+from app.session import client, get_state, language, set_state, switch_page, translate, translate_or
+from app.words import translation
 from portrait.errors import PortraitError, UserError
 from tasks.logs import format_trace
 
@@ -85,18 +86,32 @@ def show_error(error: PortraitError) -> None:
     show = st.warning if isinstance(error, UserError) else st.error
     show(markdown.plain(error_message(error.code, error.message)), icon=icon)
     for each in (error.details.get("errors") or [])[:12]:
-        text = tip(str(each.get("code", "")), str(each.get("message", "")))
-        st.caption(markdown.plain(f"{each.get('where', '')}: {text}"))
+        text = detail(str(each.get("code", "")), str(each.get("message", "")))
+        st.caption(markdown.plain(translate("trouble.detail", where=each.get("where", ""), text=text)))
 
 
 def error_message(code: str, message: str) -> str:
     """The translated message of an error code, or `message` where the code is unknown."""
-    return translate_or(f"error.{code}", message)
+    return translate_or(f"error.{code}", sentence(message))
 
 
 def tip(code: str, message: str) -> str:
     """The translated tip of a photo's fault, or `message` where the code is unknown."""
-    return translate_or(f"tip.{code}", message)
+    return translate_or(f"tip.{code}", sentence(message))
+
+
+def detail(code: str, message: str) -> str:
+    """What is wrong with one photo or field of a request."""
+    known = tip(code, "") or translate_or(f"field.{code}", "") or translate_or(f"error.{code}", "")
+    if known or language() == translation.FALLBACK:
+        return known or message
+    text = sentence(message)
+    return text if text != message else translate("field.other")
+
+
+def sentence(message: str) -> str:
+    """A sentence that the service gives in English, such as what is missing, in the visitor's language; without code marks."""
+    return translation.translate_sentence(language(), message).replace("`", "")
 
 
 def show_error_page(error: PortraitError) -> None:

@@ -1,7 +1,8 @@
 """Shows jobs: their titles, progress, what they wait for, and why they failed."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import streamlit as st
 
@@ -14,22 +15,6 @@ _FIXED_BY_PHOTOS = {
     *("head_cut", "head_lost", "frame_outside", "no_face", "other_face_engine"),
 }
 """Error codes that other photos of the person can avoid."""
-_FAILS_AGAIN = {
-    *_FIXED_BY_PHOTOS,
-    *("template_face_cut", "template_face_small", "template_face_missing", "template_profile", "template_no_face"),
-    *(
-        "template_unreadable",
-        "template_beard",
-        "no_face_there",
-        "not_learned",
-        "wrong_base",
-        "wrong_family",
-        "recipe_differs",
-        "source_missing",
-        "bad_size",
-    ),
-}
-"""Error codes of jobs that fail the same way however often they are tried."""
 _STEP = re.compile(r"\bstep (\d+) of (\d+)")
 """The steps in a trainer's progress message."""
 
@@ -40,11 +25,12 @@ def latest_of_person(jobs: Sequence[schemas.Job], person: str) -> schemas.Job | 
     return next(jobs_of_person, None)
 
 
-def job_title(job: schemas.Job, titles: dict[str, str]) -> str:
-    """What a job does, in the visitor's language; `titles` are those of styles by id."""
+def job_title(job: schemas.Job, titles: dict[str, str], pictures: Mapping[str, str] = MappingProxyType({})) -> str:
+    """What a job does, in the visitor's language; `titles` are those of styles by id, `pictures` names of own pictures."""
     if job.kind == "generate":
-        style = str(job.wants.get("style") or "")
-        title = style_titles.display_name(style, titles) if style else translate("jobs.own_picture")
+        style, picture = str(job.wants.get("style") or ""), str(job.wants.get("template") or "")
+        own = pictures.get(picture) or translate("jobs.own_picture")
+        title = style_titles.display_name(style, titles) if style else own
         return translate("jobs.generate", count=int(job.wants.get("count", 1)), style=title)
     return translate(f"jobs.{job.kind}")
 
@@ -68,22 +54,47 @@ def status_line(job: schemas.Job) -> str:
 def show_missing(job: schemas.Job) -> None:
     """Warn of what is missing when no worker can run the job at present."""
     if job.missing:
-        lines = "\n".join(f"- {markdown.plain(each)}" for each in dict.fromkeys(job.missing))
+        lines = "\n".join(f"- {markdown.plain(errors.sentence(each))}" for each in dict.fromkeys(job.missing))
         st.warning(f"{translate('jobs.missing')}\n{lines}", icon=":material/engineering:")
 
 
-def show_failure(job: schemas.Job) -> None:
-    """Show why a job did not succeed, with buttons for the next step."""
-    if job.state == "failed" and job.fault is not None:
+def show_failure(job: schemas.Job, last_button: Callable[[], None] = lambda: None) -> None:
+    """Show why a job did not succeed, with buttons for the next step; `last_button` writes one more beside them."""
+    refused = job.fault is not None and job.fault.code.startswith("consent_")
+    if job.fault is not None and (job.state == "failed" or refused):
         st.warning(markdown.plain(errors.error_message(job.fault.code, job.fault.message)), icon=":material/info:")
         for each in job.fault.errors[:8]:
             st.caption(markdown.plain(f"{each.where}: {errors.tip(each.code, each.message)}"))
     else:
-        st.info(translate(f"jobs.{job.state}"), icon=":material/info:")
+        st.info(_ended_text(job), icon=":material/info:")
+    if job.state in ("failed", "expired") and job.portraits:
+        st.caption(translate("jobs.kept", count=job.portraits, total=_ordered(job)))
     fixed_by_photos = job.fault is not None and job.fault.code in _FIXED_BY_PHOTOS and job.kind == "generate"
     with st.container(horizontal=True):
-        again = job.fault is None or job.fault.code not in _FAILS_AGAIN
-        if again and st.button(translate("jobs.retry"), key=f"retry-{job.id}", icon=":material/refresh:"):
+        again = job.fault is None or job.fault.again
+        label = translate("jobs.go_on" if job.portraits else "jobs.retry")
+        if again and st.button(label, key=f"retry-{job.id}", icon=":material/refresh:"):
             errors.attempt(lambda: client().retry(job.id))
         if fixed_by_photos and st.button(translate("jobs.to_photos"), key=f"photos-{job.id}", type="primary"):
-            switch_page("photos")
+            switch_page("photos", **_person_of(job))
+        last_button()
+
+
+def _ended_text(job: schemas.Job) -> str:
+    """How a job ended that was stopped or given up, and what of it is kept."""
+    if job.state != "cancelled" or job.kind != "generate":
+        return translate(f"jobs.{job.state}")
+    if not job.portraits:
+        return translate("jobs.stopped_without")
+    return translate("jobs.stopped", count=job.portraits, total=_ordered(job))
+
+
+def _ordered(job: schemas.Job) -> int:
+    return int(job.wants.get("count") or 1)
+
+
+def _person_of(job: schemas.Job) -> dict[str, str]:
+    """The person whose photos a job is drawn from, for an address; of several the first."""
+    people = job.wants.get("people")
+    named = next(iter(people.values()), "") if isinstance(people, Mapping) else job.wants.get("person")
+    return {"person": str(named)} if named else {}

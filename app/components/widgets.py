@@ -4,7 +4,7 @@ Those that return a string return HTML, with their texts escaped; the others wri
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -14,8 +14,9 @@ from urllib.parse import quote
 import streamlit as st
 
 from app.components import markdown
-from app.session import LEAVE_SCRIPT, get_state, language, language_script, translate
-from app.words import translation
+from app.components.page_script import page_script
+from app.session import LEAVE_SCRIPT, get_state, language, translate
+from app.words import formats
 from tasks.schemas import FaceBox
 
 _Item = TypeVar("_Item")
@@ -30,12 +31,9 @@ def stylesheet() -> str:
 
 
 def apply_stylesheet() -> None:
-    """Add the stylesheet to the page, with the translated labels of buttons that Streamlit labels in English."""
-    upload = '[data-testid="stFileUploaderDropzone"] button p::after { content: "' + translate("photos.upload") + '"; }'
-    menu = '[data-testid="stExpandSidebarButton"]::after { content: "' + translate("nav.menu") + '"; }'
-    st.html(f"<style>{stylesheet()}{upload}{menu}</style>")
-    # Screen readers go by the language of the document, which Streamlit always sets to English.
-    st.html(f"<script>{language_script(language())}</script>", unsafe_allow_javascript=True)
+    """Add the stylesheet to the page, and the script that makes Streamlit's own words the visitor's."""
+    st.html(f"<style>{stylesheet()}</style>")
+    st.html(f"<script>{page_script(language())}</script>", unsafe_allow_javascript=True)
 
 
 def page_heading(title: str, lead: str = "") -> None:
@@ -49,8 +47,9 @@ def operator_heading(key: str) -> None:
     """The title of an operator's page, below links to the other pages of operators."""
     pages = get_state("pages")
     with st.container(horizontal=True, key="office"):
-        for each in ("board", "machinery", "models", "quality", "styles"):
-            st.page_link(pages[each], label=translate(f"{each}.title"))
+        for each in ("board", "machinery", "models", "quality", "styles", "accounts", "audit"):
+            if each in pages:
+                st.page_link(pages[each], label=translate(f"{each}.title"))
     page_heading(translate(f"{key}.title"), translate(f"{key}.lead"))
 
 
@@ -141,28 +140,27 @@ def download_link(url: str, label: str) -> None:
 
 def format_date(moment: datetime) -> str:
     """A date in the visitor's language."""
-    return translate("app.date", year=moment.year, month=translate(f"month.m{moment.month}"), day=moment.day)
+    return formats.format_date(language(), moment)
 
 
 def time_ago(moment: datetime) -> str:
     """How long ago a moment was, in the visitor's language; its date from a day on."""
-    minutes = int((datetime.now(UTC) - moment).total_seconds() // 60)
-    if minutes < 1:
-        return translate("app.just_now")
-    if minutes < 60:
-        return translate("app.minutes_ago", count=minutes)
-    if minutes < 24 * 60:
-        return translate("app.hours_ago", count=minutes // 60)
-    return format_date(moment)
+    return formats.format_age(language(), moment)
 
 
 def duration(seconds: float) -> str:
     """A duration in the visitor's language, in seconds, minutes or hours."""
-    if seconds < 60:
-        return translate("app.seconds", count=max(1, round(seconds)))
-    if seconds < 3600:
-        return translate("app.minutes", count=round(seconds / 60))
-    return translate("app.hours", count=round(seconds / 3600))
+    return formats.format_duration(language(), seconds)
+
+
+def format_list(items: Sequence[str]) -> str:
+    """Names in one line as the visitor's language joins them: "a, b and c"."""
+    return formats.format_list(language(), items)
+
+
+def join_sentences(*sentences: str) -> str:
+    """Sentences one after the other, without a space between them in languages that have none."""
+    return formats.join_sentences(language(), sentences)
 
 
 def post_button(path: str, label: str) -> None:
@@ -174,19 +172,3 @@ def post_button(path: str, label: str) -> None:
 def leave_page() -> None:
     """Have the browser go to the sign-in, from a page whose session has ended."""
     st.html(f"<script>{LEAVE_SCRIPT}</script>", unsafe_allow_javascript=True)
-
-
-def footer(owner: str, path: str) -> None:
-    """Write the end of a page: who is signed in, links to the other languages, the button to sign out.
-
-    `path` is the page's own, to which the change of the language comes back.
-    """
-    links = "".join(
-        f'<a href="/language/{code}?back={quote(path, safe="/")}" lang="{code}" target="_self">{escape(name)}</a>'
-        for code, name in translation.LANGUAGES.items()
-        if code != language()
-    )
-    button = f'<button type="submit">{escape(translate("app.sign_out"))}</button>'
-    sign_out = f'<form method="post" action="/sign-out">{button}</form>'
-    who = escape(translate("app.signed_in", name=owner))
-    st.html(f'<div class="p-foot"><span>{who}</span>{links}{sign_out}</div>')

@@ -1,65 +1,107 @@
-"""The operators' page of jobs: everybody's jobs by state and kind, why they failed, and buttons to retry or cancel them."""
+"""The operators' page of jobs: totals, and everybody's jobs by state, kind and account, read again every few seconds."""
 
+from collections import Counter
 from html import escape
 
 import streamlit as st
 
-from app.components import errors, jobs, style_titles, widgets
-from app.session import client, translate
+from app.components import errors, jobs, markdown, style_titles, widgets
+from app.operators import job
+from app.session import client, query, set_query, switch_page, translate
 from tasks import schemas
 
 STATES = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled", "expired")
 KINDS = ("look", "prepare", "train", "generate", "check", "test")
 PAGE = 20
-_VARIANTS = {"succeeded": "good", "failed": "poor", "running": "fair", "cancelling": "fair", "expired": "poor"}
 DAYS = 7.0
+_REFRESH_SECONDS = 5
 
 
 def page() -> None:
-    """Show jobs with filters by state and kind."""
+    """Show the job of `?id=`, or totals and the jobs that the filters of the address leave."""
     widgets.operator_heading("board")
+    if query("id"):
+        job.show_job(query("id"))
+        return
+    _show_filters()
+    left, right = st.columns([3, 1], vertical_alignment="center")
+    with right:
+        _prune_form()
+    with left:
+        _show_totals()
+    _show_jobs(style_titles.localized_titles())
+
+
+def _show_filters() -> None:
+    """Fields for states, kind and account; their values go into the address."""
+    given = [each for each in query("state").split(",") if each in STATES]
     states = st.pills(
         translate("board.states"),
         STATES,
         selection_mode="multi",
+        default=given,
         format_func=lambda each: translate(f"state.{each}"),
         key="states",
     )
-    kind = st.pills(translate("board.kinds"), KINDS, format_func=lambda each: translate(f"kind.{each}"), key="kind")
-    found = client().jobs(states=states, kind=kind or "", all_owners=True)
-    left, right = st.columns([3, 1], vertical_alignment="center")
-    left.html(widgets.muted(translate("board.count", count=len(found))))
-    with right:
-        _prune_form()
-    titles = style_titles.localized_titles()
-    if not found:
-        st.info(translate("board.nothing"))
-        return
-    pages = -(-len(found) // PAGE)
-    number = st.pagination(pages, key="board-page") if pages > 1 else 1
-    for job in found[(number - 1) * PAGE : number * PAGE]:
-        with st.container(border=True, key=f"board-{job.id}"):
-            _show_job(job, titles)
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    kind = left.pills(
+        translate("board.kinds"),
+        KINDS,
+        default=query("kind") if query("kind") in KINDS else None,
+        format_func=lambda each: translate(f"kind.{each}"),
+        key="kind",
+    )
+    owner = right.text_input(translate("board.owner"), query("owner"), key="board-owner").strip()
+    set_query(state=",".join(states), kind=kind or "", owner=owner)
 
 
-def _show_job(job: schemas.Job, titles: dict[str, str]) -> None:
+def _show_totals() -> None:
+    """The number of jobs in each state, in all queues together."""
+    totals: Counter[str] = Counter()
+    for queue in client().queues():
+        totals.update(queue.states)
+    chips = [
+        widgets.chip(f"{translate(f'state.{each}')} {totals[each]}", _variant(each)) for each in STATES if totals[each]
+    ]
+    st.html(widgets.row(*chips))
+
+
+def _variant(state: str) -> str:
+    return "poor" if state in {"failed", "expired"} else "plain"
+
+
+@st.fragment(run_every=_REFRESH_SECONDS)
+def _show_jobs(titles: dict[str, str]) -> None:
+    """Show the jobs, again every few seconds; `titles` are those of styles by id."""
+    with errors.show_errors_in_fragment():
+        states = [each for each in query("state").split(",") if each]
+        found = client().all_jobs(states, query("kind"), query("owner"))
+        if not found:
+            st.info(translate("board.nothing"))
+            return
+        widgets.muted_text(translate("board.count", count=len(found)))
+        pages = -(-len(found) // PAGE)
+        number = st.pagination(pages, key="board-page") if pages > 1 else 1
+        for each in found[(number - 1) * PAGE : number * PAGE]:
+            with st.container(border=True, key=f"board-{each.id}"):
+                _show_card(each, titles)
+
+
+def _show_card(each: schemas.Job, titles: dict[str, str]) -> None:
     text, side = st.columns([4, 1], vertical_alignment="center")
-    state = widgets.chip(translate(f"state.{job.state}"), _VARIANTS.get(job.state, "plain"))
-    when = translate("board.when", owner=job.owner, queue=job.queue, when=widgets.time_ago(job.created))
+    state = widgets.chip(translate(f"state.{each.state}"), job.VARIANTS.get(each.state, "plain"))
+    when = translate("board.when", owner=each.owner, queue=each.queue, when=widgets.time_ago(each.created))
+    title = jobs.job_title(each, titles)
     with text:
-        st.html(widgets.row(state, f"<b>{escape(jobs.job_title(job, titles))}</b>") + widgets.muted(when))
-        if job.state == "running":
-            st.html(widgets.muted(jobs.status_line(job)))
-        if job.fault is not None:
-            st.html(widgets.muted(f"{job.fault.code}: {job.fault.message}"))
-        if job.losses or job.failures:
-            st.html(widgets.muted(translate("board.losses", losses=job.losses, failures=job.failures)))
-        jobs.show_missing(job)
-    with side:
-        action, label = ("retry", "jobs.retry") if job.done else ("cancel", "progress.cancel")
-        key = f"board-{action}-{job.id}"
-        if job.state != "succeeded" and st.button(translate(label), key=key, help=job.id, width="stretch"):
-            errors.attempt(lambda: getattr(client(), action)(job.id, any_owner=True))
+        st.html(widgets.row(state, f"<b>{escape(title)}</b>") + widgets.muted(when))
+        if each.state == "running":
+            st.html(widgets.muted(jobs.status_line(each)))
+        if each.fault is not None:
+            st.html(widgets.muted(f"{each.fault.code}: {errors.error_message(each.fault.code, each.fault.message)}"))
+        jobs.show_missing(each)
+    help = markdown.plain(translate("board.open_help", title=title, owner=each.owner))
+    if side.button(translate("board.open"), key=f"board-open-{each.id}", help=help, width="stretch"):
+        switch_page("board", id=each.id)
 
 
 def _prune_form() -> None:

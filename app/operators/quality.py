@@ -1,4 +1,4 @@
-"""The operators' page of quality: likeness and favourites by style, waiting and running times by kind of job."""
+"""The operators' page of quality: likeness, favourites and failures by style, waiting and running times by kind of job."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,15 +6,19 @@ from typing import Any
 import streamlit as st
 
 from app.components import style_titles, widgets
-from app.session import client, translate
+from app.session import client, query, set_query, translate
 
 Rows = Mapping[str, tuple[float, float]]
+DAYS = (1, 7, 30, 0)
+"""Days of which the statistics may be; 0 is all that is kept."""
+COLORS = ("#3f8f7d", "#c9a45c")
+"""Of the first and second series of every chart; both can be seen in the light and in the dark theme."""
 
 
 def page() -> None:
-    """Show four charts, each with its numbers as a list."""
+    """Show the charts of the chosen days, each with its numbers as a list."""
     widgets.operator_heading("quality")
-    statistics = client().statistics()
+    statistics = client().statistics(_days())
     if not statistics.styles and not statistics.times:
         st.info(translate("quality.nothing"), icon=":material/insights:")
         return
@@ -33,10 +37,30 @@ def page() -> None:
             "drawn",
             "hearts",
         ),
+        "failures": (
+            {name: (float(each.portraits), float(each.failures)) for name, each in styles if each.failures},
+            "drawn",
+            "failed",
+        ),
         "waits": ({name: (each.wait_median, each.wait_p90) for name, each in kinds}, "median", "ninetieth"),
         "runs": ({name: (each.run_median, each.run_p90) for name, each in kinds}, "median", "ninetieth"),
     }
     widgets.cards(charts, lambda name: _show_chart(name, *charts[name]), lambda name: f"chart-{name}", width=320)
+
+
+def _days() -> int:
+    """The days that are chosen, which the address keeps."""
+    given = int(query("days")) if query("days").isdecimal() else 0
+    days = st.segmented_control(
+        translate("quality.days"),
+        DAYS,
+        default=given if given in DAYS else 0,
+        required=True,
+        format_func=lambda each: translate("quality.last", count=each) if each else translate("quality.all_days"),
+        key="quality-days",
+    )
+    set_query(days=str(days) if days else "")
+    return days or 0
 
 
 def _show_chart(key: str, rows: Rows, first: str, second: str) -> None:
@@ -46,14 +70,19 @@ def _show_chart(key: str, rows: Rows, first: str, second: str) -> None:
     if not rows:
         widgets.muted_text(translate("quality.none"))
         return
-    data: dict[str, Any] = {
-        translate("quality.what"): [label for label in rows for _ in series],
-        translate("quality.which"): [each for _ in rows for each in series],
-        translate("quality.value"): [round(value, 3) for values in rows.values() for value in values],
-    }
-    x, colour, y = data
+    what = translate("quality.what")
+    data: dict[str, Any] = {what: list(rows)}
+    data |= {name: [round(values[at], 3) for values in rows.values()] for at, name in enumerate(series)}
     st.bar_chart(
-        data, x=x, y=y, color=colour, horizontal=True, stack=False, x_label="", y_label="", height=90 + 44 * len(rows)
+        data,
+        x=what,
+        y=list(series),
+        color=list(COLORS),
+        horizontal=True,
+        stack=False,
+        x_label="",
+        y_label="",
+        height=90 + 44 * len(rows),
     )
     lines = [f"{label}: {series[0]} {one:.2f}, {series[1]} {two:.2f}" for label, (one, two) in rows.items()]
     with st.expander(translate("quality.figures")):

@@ -1,50 +1,75 @@
-"""The operators' page of workers: live workers, their abilities and what they lack, and the lengths of the queues."""
+"""The operators' page of workers: live workers, what they can do and what they lack, and the lengths of the queues."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 
 import streamlit as st
 
-from app.components import widgets
-from app.session import client, translate
+from app.components import errors, widgets
+from app.session import client, translate, translate_or
 from tasks import schemas
+
+_REFRESH_SECONDS = 5
 
 
 def page() -> None:
-    """Show workers and queues."""
+    """Show workers and queues, kept up to date."""
     widgets.operator_heading("machinery")
-    workers = client().workers()
-    if not workers:
-        st.warning(translate("machinery.nobody"), icon=":material/engineering:")
-    widgets.cards(workers, _show_worker, lambda worker: f"worker-{worker.id}")
-    st.subheader(translate("machinery.queues"), anchor=False)
-    queues = client().queues()
-    if not queues:
-        st.info(translate("machinery.no_jobs"))
-    widgets.cards(queues, _show_queue, lambda queue: f"queue-{queue.queue}", width=220)
+    _show_all()
+
+
+@st.fragment(run_every=_REFRESH_SECONDS)
+def _show_all() -> None:
+    with errors.show_errors_in_fragment():
+        workers = client().workers()
+        if not workers:
+            st.warning(translate("machinery.nobody"), icon=":material/engineering:")
+        for worker in workers:
+            with st.container(border=True, key=f"worker-{worker.id}"):
+                _show_worker(worker)
+        st.subheader(translate("machinery.queues"), anchor=False)
+        queues = client().queues()
+        if not queues:
+            st.info(translate("machinery.no_jobs"))
+        widgets.cards(queues, _show_queue, lambda queue: f"queue-{queue.queue}", width=220)
 
 
 def _show_worker(worker: schemas.Worker) -> None:
-    chips = widgets.row(*(widgets.chip(each, "good") for each in worker.abilities if not _is_base_ability(each)))
     started, beat = widgets.time_ago(worker.started), widgets.time_ago(worker.beat)
+    name = translate("machinery.name", device=worker.device, queues=widgets.format_list(worker.queues))
     st.html(
-        widgets.card_title(worker.device)
-        + widgets.muted(translate("machinery.serves", queues=", ".join(worker.queues)))
+        widgets.card_title(name)
         + widgets.muted(translate("machinery.since", started=started, beat=beat))
         + widgets.row(widgets.single_line(worker.id))
-        + chips
+        + widgets.row(*(widgets.chip(label, "good") for label in _labels(worker.abilities)))
     )
-    for ability, lines in worker.missing.items():
-        if not _is_base_ability(ability):
-            st.html(widgets.row(widgets.chip(ability, "fair")) + widgets.bullet_list(list(lines)))
-    base_abilities = sorted(each for each in {*worker.abilities, *worker.missing} if _is_base_ability(each))
-    if base_abilities:
-        with st.expander(translate("machinery.drawing")):
-            for each in base_abilities:
-                chip = widgets.chip(each, "fair" if each in worker.missing else "good")
-                st.html(widgets.row(chip) + widgets.bullet_list(worker.missing.get(each, [])))
+    missing = _by_lines(worker.missing)
+    if missing:
+        with st.expander(translate("machinery.missing", count=len(worker.missing))):
+            for lines, abilities in missing.items():
+                chips = widgets.row(*(widgets.chip(label, "fair") for label in _labels(abilities)))
+                st.html(chips + widgets.bullet_list([errors.sentence(line) for line in lines]))
 
 
-def _is_base_ability(ability: str) -> bool:
-    """Whether an ability is about drawing with a base model; there are many of those."""
-    return ability.startswith("base:")
+def _by_lines(missing: Mapping[str, list[str]]) -> Mapping[tuple[str, ...], list[str]]:
+    """Abilities that lack the same, together: what is missing and the abilities, those that lack least first."""
+    found: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for ability, lines in missing.items():
+        found[tuple(lines)].append(ability)
+    return dict(sorted(found.items(), key=lambda each: len(each[0])))
+
+
+def _labels(abilities: Iterable[str]) -> list[str]:
+    """Abilities in words, sorted; those of bases by the name of the base."""
+    return sorted(dict.fromkeys(_label(each) for each in abilities))
+
+
+def _label(ability: str) -> str:
+    kind, *rest = ability.split(":")
+    words = translate_or(f"ability.{'_'.join([kind, *rest[:1]])}", "") if kind == "draw" else ""
+    label = words or translate_or(f"ability.{kind}", kind)
+    names = rest[1:] if words else rest
+    return f"{label} · {' · '.join(names)}" if names else label
 
 
 def _show_queue(queue: schemas.QueueCounts) -> None:
@@ -52,4 +77,5 @@ def _show_queue(queue: schemas.QueueCounts) -> None:
     for state, count in queue.states.items():
         variant = "poor" if state in {"failed", "expired"} and count else "plain"
         chips.append(widgets.chip(f"{translate(f'state.{state}')} {count}", variant))
-    st.html(widgets.card_title(queue.queue) + widgets.row(*chips))
+    title = queue.queue
+    st.html(widgets.card_title(title) + widgets.row(*chips))

@@ -2,20 +2,29 @@
 
 import streamlit as st
 
-from app.components import errors, widgets
-from app.session import client, get_state, translate
+from app.components import errors, markdown, widgets
+from app.session import client, get_state, set_state, translate
 from tasks import schemas
 
 KINDS = ("people", "selfies", "identities", "portraits", "templates", "jobs", "webhooks", "keys")
+_ERASED = "erased"
+
+
+def remember(erased: schemas.Erased, name: str = "") -> None:
+    """Have `show_erased` tell what was erased: of the person with this name, or of everybody."""
+    set_state(_ERASED, (erased, name))
 
 
 def show_erased() -> None:
-    """List what was erased in this session."""
-    erased: schemas.Erased | None = get_state("erased")
-    if erased is None:
+    """List what was erased, once."""
+    told: tuple[schemas.Erased, str] | None = get_state(_ERASED)
+    set_state(_ERASED, None)
+    if told is None:
         return
+    erased, name = told
     ids_by_kind = {kind: ids for kind in KINDS if (ids := getattr(erased, kind))}
-    st.success(translate("privacy.went"), icon=":material/check_circle:")
+    text = markdown.sentence("privacy.went_of", name=name) if name else translate("privacy.went_all")
+    st.success(text, icon=":material/check_circle:")
     st.html(widgets.bullet_list([translate(f"went.{kind}", count=len(ids)) for kind, ids in ids_by_kind.items()]))
     if erased.done is None:
         st.info(translate("privacy.went_later"), icon=":material/schedule:")

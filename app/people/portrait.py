@@ -1,180 +1,118 @@
-"""The page of one portrait: large, compared with a selfie, with buttons to make more like it, edit or delete it."""
+"""The page of one portrait: large, with the ones beside it in the list, compared, and with all that can be done with it."""
 
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
-from app.components import compare, errors, idphoto_rules, likeness, markdown, style_titles, widgets
-from app.people import portraits, styles
-from app.session import client, get_state, set_state, switch_page, translate
+from app.components import idphoto_rules, likeness, markdown, style_titles, undo, widgets
+from app.components.canvas import viewer
+from app.people.gallery import actions, cards, comparison, edits
+from app.people.gallery.lists import PortraitList, list_of_address
+from app.session import client, get_state, query, set_query, set_state, switch_page, translate
 from portrait.errors import UserError
 from tasks import schemas
 
-VARIATIONS = 4
-"""Number of variations that one click requests."""
-SHAPES = {"square": (1, 1), "landscape": (3, 2), "wide": (16, 9), "upright": (2, 3), "tall": (9, 16)}
-"""Aspect ratios as width and height."""
-SHAPE_TOLERANCE = 0.02
-"""A portrait has a shape already when its aspect ratio differs by less than this share."""
+_CLOSED = "portrait_closed"
+"""Set by the Escape key; the page then goes back to the list."""
 
 
 def page() -> None:
-    """Show the portrait of `?id=`."""
-    id = st.query_params.get("id", "")
+    """Show the portrait of `?id=`, of the list whose filters stand in the address beside it."""
+    id, wanted = query("id"), list_of_address()
     if not id:
-        switch_page("results")
+        switch_page("results", **wanted.query)
         return
-    if st.button(translate("portrait.back"), type="tertiary", icon=":material/arrow_back:"):
-        switch_page("results")
-    portrait = client().portrait(id)
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="head"):
+        back = st.button(translate("portrait.back"), type="tertiary", icon=":material/arrow_back:", key="back")
+        comparing = st.toggle(translate("portrait.compare"), key="compare")
+    if back or get_state(_CLOSED):
+        set_state(_CLOSED, False)
+        actions.back_to_list(wanted)
+    undo.show()
+    try:
+        portrait = client().portrait(id)
+    except UserError as error:
+        if error.code not in {"not_found", "erased"}:
+            raise
+        st.info(translate("portrait.gone"), icon=":material/portrait:")
+        return
+    neighbours = _neighbours(portrait, wanted)
     titles = style_titles.localized_titles()
-    name = style_titles.display_name(portrait.style, titles)
-    job = _job(portrait)
+    names = {each.id: each.name for each in client().people()}
+    name = cards.portrait_name(portrait, titles)
     left, right = st.columns([3, 2], gap="medium")
-    text, variant = likeness.label(portrait)
+    measured = "; ".join(text for text, _ in likeness.texts(portrait, names))
+    alt = translate("results.alt", style=name, likeness=measured)
     with left:
-        _show_picture(portrait, job, translate("results.alt", style=name, likeness=text))
+        if not comparing or not comparison.show(portrait, alt, names):
+            _show_viewer(portrait, name, alt, neighbours)
     with right:
         st.header(markdown.plain(name), anchor=False)
-        st.html(widgets.chip(text, variant))
+        style = style_titles.display_name(portrait.style, titles)
+        told = [*([style] if portrait.name else []), *cards.people_of(portrait, names)]
+        st.html(widgets.muted(" · ".join([*told, widgets.time_ago(portrait.created)])) + cards.chips(portrait, names))
         idphoto_rules.show_rules(portrait)
-        _actions(portrait, job)
-        _show_details(portrait)
+        actions.show(portrait, name, wanted, neighbours.next or neighbours.previous)
+        _show_details(portrait, style, names)
+    edits.show(portrait)
 
 
-def _show_picture(portrait: schemas.Portrait, job: schemas.Job | None, alt: str) -> None:
-    """Show the portrait, or compare it with the best selfie under a slider."""
-    selfie = _best_selfie(job)
-    url = widgets.picture_url("portrait", portrait.id, widgets.LARGE)
-    if selfie is not None and st.toggle(translate("portrait.compare"), key="compare"):
-        before = widgets.picture_url("selfie", selfie.id, widgets.LARGE)
-        shape = (portrait.width, portrait.height)
-        compare.comparison_slider(
-            (before, translate("portrait.selfie_alt")), (url, alt), translate("portrait.compare_label"), shape
-        )
-        widgets.muted_text(translate("portrait.compare_help"))
-    else:
-        st.html(widgets.picture(url, alt, "whole"))
+def _neighbours(portrait: schemas.Portrait, wanted: PortraitList) -> schemas.Neighbours:
+    """The portraits beside this one in the list; those of all where it is not in the list any more, as after a change."""
+    try:
+        return client().neighbours(portrait.id, wanted.sort, **wanted.filters)
+    except UserError as error:
+        if error.code != "not_found":
+            raise
+        return client().neighbours(portrait.id)
 
 
-def _actions(portrait: schemas.Portrait, job: schemas.Job | None) -> None:
-    portraits.favourite_button(portrait, "stretch")
-    widgets.download_link(f"/take/portrait/{portrait.id}", translate("portrait.take"))
-    if job is not None:
-        if st.button(translate("portrait.more"), icon=":material/auto_awesome_motion:", width="stretch"):
-            errors.attempt(lambda: client().generate(_with_new_seed(job)), "progress")
-        if dict(portrait.recipe.get("style", {})).get("kind") == "text":
-            _edit_buttons(portrait)
-        if st.button(translate("portrait.settings"), icon=":material/tune:", width="stretch"):
-            _reuse_settings(job)
-            switch_page("create")
-    with st.popover(translate("portrait.delete"), icon=":material/delete:", width="stretch"):
-        st.write(translate("portrait.delete_sure"))
-        if st.button(translate("portrait.delete_now"), type="primary"):
-            errors.attempt(lambda: client().delete_portrait(portrait.id), "results")
+def _show_viewer(portrait: schemas.Portrait, name: str, alt: str, neighbours: schemas.Neighbours) -> None:
+    """Show the portrait to be looked at, with the way to those beside it in the list."""
+    picture = viewer.ViewedPicture(
+        widgets.picture_url("portrait", portrait.id, widgets.LARGE),
+        widgets.picture_url("portrait", portrait.id, None),
+        f"/take/portrait/{portrait.id}",
+        name,
+        alt,
+        (portrait.width, portrait.height),
+    )
+    place = translate("viewer.place", place=neighbours.place, total=neighbours.total)
+    beside = (neighbours.previous, neighbours.next)
+    viewer.show(picture, beside, place, lambda id: set_query(id=id), lambda: set_state(_CLOSED, True))
+    widgets.muted_text(translate("viewer.help"))
 
 
-def _edit_buttons(portrait: schemas.Portrait) -> None:
-    """Buttons for variations and other shapes, which portraits drawn from a prompt can have."""
-    if st.button(
-        translate("portrait.variations"),
-        icon=":material/filter_none:",
-        width="stretch",
-        help=translate("portrait.variations_help", count=VARIATIONS),
-    ):
-        _request_edit(portrait, kind="variations", count=VARIATIONS)
-    with st.popover(translate("portrait.shape"), icon=":material/aspect_ratio:", width="stretch"):
-        st.write(translate("portrait.shape_help"))
-        for name, (width, height) in SHAPES.items():
-            same_shape = (
-                abs(portrait.width * height - portrait.height * width) < portrait.height * width * SHAPE_TOLERANCE
-            )
-            if not same_shape and st.button(
-                translate(f"portrait.shape_{name}", shape=f"{width}:{height}"), width="stretch"
-            ):
-                _request_edit(portrait, kind="extend", shape=[width, height])
-
-
-def _request_edit(portrait: schemas.Portrait, **order: object) -> None:
-    errors.attempt(lambda: client().edit(portrait.id, schemas.EditRequest.model_validate(order)), "progress")
-
-
-def _show_details(portrait: schemas.Portrait) -> None:
-    """Show the portrait's size, age and number."""
-    lines = [
-        translate("portrait.size", width=portrait.width, height=portrait.height),
-        translate("portrait.made", when=widgets.time_ago(portrait.created)),
-        translate("portrait.number", number=portrait.number),
-        translate("portrait.marked"),
-    ]
+def _show_details(portrait: schemas.Portrait, style: str, names: Mapping[str, str]) -> None:
+    """Show what is known of the portrait: how alike, in which style, how large, how and when it was made, how long kept."""
+    lines = [*_likeness_lines(portrait, names), translate("about.style", style=style, version=portrait.style_version)]
+    lines.append(translate("about.size", width=portrait.width, height=portrait.height, format=portrait.format.upper()))
+    lines += _drawing_lines(portrait.recipe)
+    lines.append(translate("about.made", day=widgets.format_date(portrait.created), number=portrait.number))
+    if portrait.erased_on is not None:
+        key = "about.kept_favourite" if portrait.favourite else "about.kept"
+        lines.append(translate(key, day=widgets.format_date(portrait.erased_on)))
+    lines.append(translate("about.marked"))
     with st.expander(translate("portrait.about")):
         st.html(widgets.bullet_list(lines))
-        widgets.muted_text(translate("results.explained"))
+        if portrait.likeness:
+            widgets.muted_text(translate("results.explained"))
 
 
-def _job(portrait: schemas.Portrait) -> schemas.Job | None:
-    """The job that made the portrait; None when it was pruned or erased."""
-    try:
-        return client().job(portrait.job)
-    except UserError as error:
-        if error.code in {"not_found", "erased"}:
-            return None
-        raise
+def _likeness_lines(portrait: schemas.Portrait, names: Mapping[str, str]) -> list[str]:
+    """The likeness of each face in words and as the distance that was measured."""
+    texts = likeness.texts(portrait, names)
+    measured = sorted(portrait.likeness.items(), key=lambda item: int(item[0]))
+    return [
+        translate("about.likeness", likeness=text, distance=f"{each.distance:.2f}", space=each.space)
+        for (text, _), (_, each) in zip(texts, measured, strict=False)
+    ]
 
 
-def _best_selfie(job: schemas.Job | None) -> schemas.Selfie | None:
-    """The person's best photo; None when there is none left."""
-    people = dict(job.wants.get("people") or {}) if job is not None else {}
-    if not people:
-        return None
-    try:
-        photos = client().selfies(str(people[min(people)]))
-    except UserError:
-        return None
-    return max(photos, key=lambda each: (each.verdict == "use", each.quality.get("total") or 0.0), default=None)
-
-
-def _with_new_seed(job: schemas.Job) -> schemas.GenerationRequest:
-    """The request of a job again, with another seed."""
-    params, size = job.wants, job.wants.get("size")
-    names = ("people", "style", "template", "count", "format", "technique", "traits")
-    order = {name: params[name] for name in names if params.get(name)}
-    if params.get("idphoto"):
-        order["idphoto"] = _idphoto_options(params["idphoto"])
-    order["seed"] = secrets.randbelow(styles.SEED_LIMIT)
-    order["size"] = {"width": size[0], "height": size[1]} if size else None
-    return schemas.GenerationRequest.model_validate(order)
-
-
-def _idphoto_options(params: Mapping[str, Any]) -> dict[str, Any]:
-    """What a job asks of an ID photo, as a request has it."""
-    options = {name: value for name, value in params.items() if name != "unit"}
-    if "size" in options:
-        width, height = options["size"]
-        options["size"] = {"width": width, "height": height, "unit": params.get("unit", "mm")}
-    return options
-
-
-def _reuse_settings(job: schemas.Job) -> None:
-    """Fill the form of the page of styles with the settings of the job."""
-    params = job.wants
-    style = str(params.get("style") or params.get("template"))
-    size = tuple(params.get("size") or ()) or None
-    size_name = next((name for name, sides in styles.SIZES.items() if sides == size), "usual")
-    count = int(params.get("count", 1))
-    set_state("chosen", [style])
-    set_state("person", str(next(iter(dict(params["people"]).values()))))
-    set_state(
-        "settings",
-        {
-            "style": style,
-            "seed": int(params.get("seed", 0)),
-            "count": max(each for each in styles.COUNTS if each <= count),
-            "size": size_name,
-            "preset": dict(params.get("technique") or {}).get("preset", "balanced"),
-            "traits": dict(params.get("traits") or {}),
-            "version": get_state("settings", {}).get("version", 0) + 1,
-        },
-    )
+def _drawing_lines(recipe: Mapping[str, Any]) -> list[str]:
+    """Seed and engine of a portrait, where its recipe says them."""
+    drawn = dict(recipe.get("drawn", {}))
+    engine = str(drawn.get("base") or drawn.get("matte") or "")
+    lines = [translate("about.seed", seed=recipe["seed"])] if "seed" in recipe else []
+    return [*lines, translate("about.engine", engine=engine)] if engine else lines

@@ -1,96 +1,224 @@
-"""The page of progress: the visitor's jobs that wait, run or have ended, with buttons to cancel or retry them."""
+"""The page of progress: failures until somebody noted them, portraits as they come, and what has ended."""
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from html import escape
 
 import streamlit as st
 
-from app.components import errors, jobs, style_titles, widgets
-from app.session import client, set_state, switch_page, translate
+from app.components import errors, jobs, markdown, orders, widgets
+from app.components.orders import Known, Order
+from app.session import client, get_state, page_address, query, set_query, set_state, switch_page, translate
 from tasks import schemas
 
-RECENT = timedelta(hours=24)
-MAX_ENDED = 12
-"""Number of ended jobs that are listed."""
-THUMBNAILS = 4
+_LISTED = {"generate", "train"}
+"""Kinds of jobs that are listed here; results of checks are shown on the pages of photos and pictures."""
+_ACTIVE = ("queued", "running", "cancelling")
+_PAGE, _MOST = 10, 200
+"""Orders that are listed at first, and by each "more"; jobs that are asked for at most."""
+_SECONDS = 2.0
+"""Seconds between two looks at what is being made."""
 
 
 def page() -> None:
-    """Show active jobs, which refresh themselves, and the jobs that ended of late."""
+    """Show failures that nobody has seen, active jobs, which refresh themselves, and the orders that ended of late."""
     widgets.page_heading(translate("progress.title"), translate("progress.lead"))
-    all_jobs = client().jobs()
-    active = [each for each in all_jobs if not each.done]
-    since = datetime.now(UTC) - RECENT
-    ended = [each for each in all_jobs if _is_listed(each) and (each.finished or each.created) > since][:MAX_ENDED]
-    if not active and not ended:
-        st.info(translate("progress.nothing"), icon=":material/hourglass_empty:")
-        if st.button(translate("progress.to_create"), type="primary"):
-            switch_page("create")
+    wanted, shown = query("order"), _count_listed()
+    listed = [job for job in client().jobs(limit=min(_MOST, 6 * shown)) if job.kind in _LISTED]
+    active = [job for job in client().jobs(states=_ACTIVE) if job.kind in _LISTED]
+    failures = [job for job in client().unseen_failures() if job.kind in _LISTED]
+    told = {job.id for job in (*active, *failures)}
+    ended = orders.grouped(job for job in listed if job.done and job.id not in told and _is_in(job, wanted))
+    page_of = orders.known() if listed or active or failures else None
+    places = [st.container() for _ in range(3)]  # the line that is read aloud stays at its place
+    if page_of is None or not (active or failures or ended):
+        _show_nothing(wanted)
         return
-    titles = style_titles.localized_titles()
-    if active:
-        _show_active(titles)
-    if ended:
-        st.subheader(translate("progress.ended"), anchor=False)
-        for job in ended:
-            with st.container(border=True, key=f"ended-{job.id}"):
-                _show_ended(job, titles)
+    with places[0]:
+        _show_failures(failures, page_of)
+    with places[1]:
+        st.fragment(_show_active, run_every=_SECONDS if active else None)(page_of, wanted)
+    with places[2]:
+        _show_ended(ended, shown, page_of)
+        if wanted:
+            st.html(_link("progress", "progress.everything", order=""))
 
 
-def _is_listed(job: schemas.Job) -> bool:
-    """Whether a job is listed here once it ended; results of checks are shown on the pages of photos and pictures."""
-    return job.done and job.kind in {"generate", "train"}
+def _count_listed() -> int:
+    number = query("shown")
+    return min(_MOST, max(_PAGE, int(number))) if number.isdecimal() and len(number) < 5 else _PAGE
 
 
-@st.fragment(run_every=2)
-def _show_active(titles: dict[str, str]) -> None:
-    """Show jobs that wait or run, and the page again when one of them has ended."""
+def _is_in(job: schemas.Job, order: str) -> bool:
+    """Whether a job belongs to the order of the address, where it names one."""
+    return order in ("", job.order, job.id)
+
+
+def _show_nothing(order: str) -> None:
+    st.info(translate("progress.nothing"), icon=":material/hourglass_empty:")
+    if order:
+        st.html(_link("progress", "progress.everything", order=""))
+    if st.button(translate("progress.to_create"), type="primary"):
+        switch_page("create")
+
+
+def _show_failures(failed: Sequence[schemas.Job], known: Known) -> None:
+    """Show every failure that nobody has seen, with the way to say that it was."""
+    if not failed:
+        return
+    st.subheader(translate("progress.failed", count=len(failed)), anchor=False)
+    if len(failed) > 1 and st.button(translate("progress.all_seen"), key="all-seen", icon=":material/done_all:"):
+        errors.attempt(lambda: client().mark_seen(*(job.id for job in failed)))
+    for job in failed:
+        with st.container(border=True, key=f"failed-{job.id}"):
+            _show_failure(job, known)
+
+
+def _show_failure(job: schemas.Job, known: Known) -> None:
+    """Show a job that failed, what of it was finished, and the button that takes it off the list."""
+    name = jobs.job_title(job, known.titles, known.pictures)
+    head = orders.for_whom(orders.people_of(job), known) + _title(job, known)
+    st.html(head + _when(job) + orders.thumbnails(job, name))
+
+    def take_off() -> None:
+        label, help = translate("progress.seen"), translate("progress.seen_help", name=markdown.plain(name))
+        if st.button(label, key=f"seen-{job.id}", icon=":material/done:", help=help):
+            errors.attempt(lambda: client().mark_seen(job.id))
+
+    jobs.show_failure(job, take_off)
+
+
+def _show_active(known: Known, wanted: str) -> None:
+    """Show the orders of which something waits or runs, and the page again when one of their jobs has ended."""
     with errors.show_errors_in_fragment():
-        active = client().jobs(states=["queued", "running", "cancelling"])
-        ids = [each.id for each in active]
-        before = st.session_state.get("active", ids)
-        st.session_state["active"] = ids
-        if not active or set(before) - set(ids):
+        errors.show_callback_error()
+        active = [job for job in client().jobs(states=_ACTIVE) if job.kind in _LISTED]
+        ids = {job.id for job in active}
+        before = get_state("active", ids)
+        set_state("active", ids)
+        if before - ids:
             st.rerun()
-        for job in sorted(active, key=lambda each: (each.state == "queued", each.place or 0)):
-            with st.container(border=True, key=f"job-{job.id}"):
-                _show_running(job, titles)
+        found = [_complete(order) for order in orders.grouped(job for job in active if _is_in(job, wanted))]
+        st.html(f'<p class="p-live" role="status">{escape(_summary(found))}</p>')
+        for order in sorted(found, key=_place):
+            with st.container(border=True, key=f"order-{order.id}"):
+                _show_order(order, known)
 
 
-def _show_running(job: schemas.Job, titles: dict[str, str]) -> None:
-    text, side = st.columns([3, 1], vertical_alignment="center") if job.preview else (st.container(), st.container())
-    with text:
-        st.html(widgets.card_title(jobs.job_title(job, titles)))
+def _complete(order: Order) -> Order:
+    """An order with those of its jobs that have ended already."""
+    return Order(order.id, order.jobs) if not order.jobs[0].order else orders.grouped(client().jobs(order=order.id))[0]
+
+
+def _place(order: Order) -> tuple[bool, int]:
+    """What runs comes first, then what is next."""
+    places = [job.place or 0 for job in order.jobs if not job.done]
+    return all(places), min(places, default=0)
+
+
+def _summary(active: Sequence[Order]) -> str:
+    """What a screen reader says when it changes: how many portraits are finished, and not every step."""
+    total = sum(order.ordered for order in active)
+    if not total:
+        return ""
+    return translate("progress.finished", count=sum(order.finished for order in active), total=total)
+
+
+def _show_order(order: Order, known: Known) -> None:
+    """Show for whom an order is, how much of it is finished, and each of its jobs."""
+    parts = [orders.for_whom(order.people, known)]
+    if order.ordered:
+        parts.append(widgets.muted(translate("progress.finished", count=order.finished, total=order.ordered)))
+    _write("".join(parts))
+    for job in order.jobs:
+        with st.container(key=f"job-{job.id}"):
+            several = len(order.people) > 1
+            _show_running(job, known, several) if not job.done else _show_done(job, known, several)
+    waiting = [job for job in order.jobs if not job.done and job.state != "cancelling"]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if order.finished:
+            st.html(_link("results", "progress.to_results", order=order.id), width="content")
+        if len(waiting) > 1:
+            st.button(
+                translate("progress.cancel_all"),
+                key=f"cancel-all-{order.id}",
+                icon=":material/close:",
+                on_click=errors.as_callback(lambda: [client().cancel(job.id) for job in waiting]),
+            )
+
+
+def _show_running(job: schemas.Job, known: Known, several: bool) -> None:
+    """Show how far a job is, its portraits as they come with what is being drawn, and the button that stops it.
+
+    `several`: the order is for several people, so that each job says for whom it is.
+    """
+    name = jobs.job_title(job, known.titles, known.pictures)
+    waits = job.state == "queued" and not job.portraits
+    with st.container(horizontal=True, vertical_alignment="center"):
+        status = widgets.muted(jobs.status_line(job)) if waits else ""
+        st.html(f'<div class="p-step">{_title(job, known, several)}{status}</div>', width="stretch")
+        label = (
+            translate("progress.cancel_keep", count=job.portraits) if job.portraits else translate("progress.cancel")
+        )
+        st.button(
+            label,
+            key=f"cancel-{job.id}",
+            disabled=job.state == "cancelling",
+            icon=":material/close:",
+            help=translate("progress.cancel_help", name=markdown.plain(name)),
+            on_click=errors.as_callback(lambda: client().cancel(job.id)),
+        )
+    if not waits:
         st.progress(job.progress, text=jobs.status_line(job))
-        jobs.show_missing(job)
-        label, cancelling = translate("progress.cancel"), job.state == "cancelling"
-        if st.button(label, key=f"cancel-{job.id}", disabled=cancelling, icon=":material/close:"):
-            errors.attempt(lambda: client().cancel(job.id), scope="fragment")
-    if job.preview:
-        url = f"/picture/preview/{job.id}?number={job.preview}"
-        side.html(widgets.picture(url, translate("progress.preview_alt")))
+    jobs.show_missing(job)
+    _write(orders.thumbnails(job, name))
 
 
-def _show_ended(job: schemas.Job, titles: dict[str, str]) -> None:
-    done = job.state == "succeeded"
-    variant = {"succeeded": "good", "failed": "poor"}.get(job.state, "plain")
-    when = widgets.time_ago(job.finished or job.created)
-    st.html(
-        widgets.card_title(jobs.job_title(job, titles))
-        + widgets.row(widgets.chip(translate(f"state.{job.state}"), variant), widgets.single_line(when))
-    )
-    if not done:
+def _show_done(job: schemas.Job, known: Known, several: bool, above: str = "") -> None:
+    """Show a job that has ended, below some HTML: its portraits, or why there are none."""
+    title = jobs.job_title(job, known.titles, known.pictures)
+    st.html(above + _title(job, known, several) + _when(job) + orders.thumbnails(job, title))
+    if job.state != "succeeded":
         jobs.show_failure(job)
-    elif job.kind == "generate":
-        _show_thumbnails(job, titles)
 
 
-def _show_thumbnails(job: schemas.Job, titles: dict[str, str]) -> None:
-    """Show the first portraits of a job, and a button to all of them."""
-    ids = [str(each) for each in job.result.get("portraits", [])][:THUMBNAILS]
-    grid = st.grid(THUMBNAILS, min_column_width=60)
-    for number, id in enumerate(ids, 1):
-        alt = translate("progress.thumb_alt", number=number, name=jobs.job_title(job, titles))
-        grid.html(widgets.picture(widgets.picture_url("portrait", id, widgets.THUMB), alt, "entire"))
-    if st.button(translate("progress.to_results"), key=f"see-{job.id}", type="primary"):
-        set_state("only_job", job.id)
-        switch_page("results")
+def _show_ended(ended: Sequence[Order], shown: int, known: Known) -> None:
+    """Show the newest orders that have ended, and a button for more."""
+    if not ended:
+        return
+    st.subheader(translate("progress.ended"), anchor=False)
+    for order in ended[:shown]:
+        with st.container(border=True, key=f"ended-{order.id}"):
+            for at, job in enumerate(order.jobs):
+                above = "" if at else orders.for_whom(order.people, known)
+                _show_done(job, known, len(order.people) > 1, above)
+            if order.finished:
+                st.html(_link("results", "progress.to_results", order=order.id), width="content")
+    if len(ended) > shown and st.button(translate("progress.more"), icon=":material/expand_more:"):
+        set_query(shown=str(shown + _PAGE))
+        st.rerun()
+
+
+def _write(html: str) -> None:
+    """Write HTML, which may be empty."""
+    if html:
+        st.html(html)
+
+
+def _title(job: schemas.Job, known: Known, several: bool = False) -> str:
+    """What a job draws, beside the own picture that it draws in; of an order for several people also for whom."""
+    name = jobs.job_title(job, known.titles, known.pictures)
+    whom = orders.names_of(orders.people_of(job), known) if several else ""
+    title = widgets.card_title(f"{name} · {whom}" if whom else name)
+    return f'<div class="p-what">{orders.own_picture(job)}{title}</div>'
+
+
+def _when(job: schemas.Job) -> str:
+    """How a job ended, and when."""
+    variant = {"succeeded": "good", "failed": "poor", "expired": "poor"}.get(job.state, "plain")
+    when = widgets.single_line(widgets.time_ago(job.finished or job.created))
+    return widgets.row(widgets.chip(translate(f"state.{job.state}"), variant), when)
+
+
+def _link(page: str, text: str, **address: str) -> str:
+    """A link to a page that looks like a button."""
+    return f'<a class="p-button" target="_self" href="{escape(page_address(page, **address))}">{escape(translate(text))}</a>'

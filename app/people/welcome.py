@@ -1,26 +1,34 @@
-"""The first page: explains the app, asks for consent before any photo, and lists the people."""
+"""The first page: explains the app and asks for consent before any photo; later the people, with what is next for each."""
 
 from html import escape
 
 import streamlit as st
 
-from app.components import markdown, widgets
+from app.components import errors, examples, markdown, widgets
 from app.people import consent
-from app.session import client, get_state, set_state, switch_page, translate
+from app.session import client, get_state, page_address, query, set_query, set_state, switch_page, translate
 from tasks import schemas
+
+NEWEST = 6
+"""Portraits that are shown, the newest ones."""
 
 
 def page() -> None:
-    """Show the people; or explain the app and ask for consent while there are none."""
+    """Show the people and the newest portraits; or explain the app and ask for consent while there is nobody."""
     people = client().people()
-    widgets.page_heading(translate("welcome.title"), translate("welcome.lead"))
-    if people:
-        widgets.cards(people, _show_person, lambda person: f"person-{person.id}", width=260)
-        with st.expander(translate("welcome.another"), icon=":material/person_add:"):
-            _consent_form(border=False)
-    else:
+    if not people:
+        widgets.page_heading(translate("welcome.title"), translate("welcome.lead"))
         _show_steps()
+        with st.expander(translate("examples.title"), icon=":material/lightbulb:"):
+            examples.show_examples()
         _consent_form()
+        return
+    widgets.page_heading(translate("welcome.people"), translate("welcome.people_lead"))
+    newest = client().portrait_page(sort="newest", limit=NEWEST)
+    widgets.cards(people, _show_person, lambda person: f"person-{person.id}", width=260)
+    with st.expander(translate("welcome.another"), icon=":material/person_add:"):
+        _consent_form(border=False)
+    _show_newest(newest.items)
 
 
 def _show_steps() -> None:
@@ -32,22 +40,93 @@ def _show_steps() -> None:
 
 
 def _show_person(person: schemas.Person) -> None:
-    """Show a person with the button for their next step."""
-    st.subheader(markdown.plain(person.name), anchor=False)
-    widgets.muted_text(translate("welcome.photos", count=person.photos))
+    """Show a person with face and counts, and the button for their next step."""
+    _show_face(person)
+    if query("rename") == person.id:
+        _rename_form(person)
+    else:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.subheader(markdown.plain(person.name), anchor=False)
+            label = markdown.sentence("welcome.rename", name=person.name)
+            if st.button(label, key=f"rename-{person.id}", icon=":material/edit:", type="tertiary"):
+                set_query(rename=person.id)
+                st.rerun()
+    _show_counts(person)
     if not person.consent:
         outdated = person.consent_state == "outdated"
         widgets.muted_text(translate("welcome.outdated") if outdated else translate("welcome.withdrawn"))
-        next_page, label = "privacy", translate("welcome.to_privacy")
-    elif person.photos == 0:
-        next_page, label = "photos", translate("welcome.to_photos")
-    elif person.identity is None:
-        next_page, label = "photos", translate("welcome.to_verdicts")
-    else:
-        next_page, label = "create", translate("welcome.to_create")
+    next_page, label = _next_step(person)
     if st.button(label, key=f"go-{person.id}", type="primary", width="stretch"):
-        set_state("person", person.id)
-        switch_page(next_page)
+        switch_page(next_page, person=person.id)
+
+
+def _show_face(person: schemas.Person) -> None:
+    """The person's face as a link to their photos; a place for it while there is none."""
+    photos, name = page_address("photos", person=person.id), translate("welcome.photos_of", name=person.name)
+    url = widgets.picture_url("crop", person.face, widgets.THUMB)
+    face = f'<img src="{escape(url)}" alt="">' if person.face else '<i class="p-icon p-icon-photos"></i>'
+    st.html(f'<a class="p-face" href="{escape(photos)}" aria-label="{escape(name)}" target="_self">{face}</a>')
+
+
+def _show_counts(person: schemas.Person) -> None:
+    """How many photos and portraits there are, and the styles, as links."""
+    portraits = client().portrait_page(person=person.id, limit=1).total
+    links = {
+        "photos": translate("welcome.photos", count=person.photos),
+        "results": translate("welcome.portraits", count=portraits),
+        "create": translate("nav.create"),
+        "idphoto": translate("nav.idphoto"),
+    }
+    shown = "".join(
+        f'<a href="{escape(page_address(page, person=person.id))}" target="_self">{escape(text)}</a>'
+        for page, text in links.items()
+    )
+    st.html(f'<div class="p-links">{shown}</div>')
+
+
+def _next_step(person: schemas.Person) -> tuple[str, str]:
+    """The page of what is next for a person, and the button's label."""
+    if not person.consent:
+        return "privacy", translate("welcome.to_privacy")
+    if person.photos == 0:
+        return "photos", translate("welcome.to_photos")
+    if person.identity is None:
+        return "photos", translate("welcome.to_verdicts")
+    return "create", translate("welcome.to_create")
+
+
+def _rename_form(person: schemas.Person) -> None:
+    with st.form(f"rename-form-{person.id}", border=False):
+        name = st.text_input(translate("welcome.name"), person.name, max_chars=80, key=f"name-{person.id}").strip()
+        with st.container(horizontal=True):
+            save = st.form_submit_button(translate("welcome.save_name"), type="primary")
+            cancel = st.form_submit_button(translate("app.cancel"))
+    if cancel or (save and name == person.name):
+        set_query(rename="")
+        st.rerun()
+    elif save and not name:
+        st.warning(translate("consent.need_name"))
+    elif save:
+        errors.attempt(lambda: (client().rename_person(person.id, name), set_query(rename="")))
+
+
+def _show_newest(portraits: list[schemas.Portrait]) -> None:
+    """The newest portraits as links to their pages."""
+    if not portraits:
+        return
+    st.subheader(translate("welcome.newest"), anchor=False)
+    pictures = "".join(
+        f'<a href="{escape(page_address("portrait", id=each.id, **_person_of(each)))}" target="_self">'
+        f'<img src="{escape(widgets.picture_url("portrait", each.id, widgets.THUMB))}" '
+        f'alt="{escape(translate("welcome.newest_alt", number=number))}" loading="lazy"></a>'
+        for number, each in enumerate(portraits, 1)
+    )
+    st.html(f'<div class="p-newest">{pictures}</div>')
+
+
+def _person_of(portrait: schemas.Portrait) -> dict[str, str]:
+    """The person of a portrait for an address; of several the first."""
+    return {"person": portrait.people[min(portrait.people)]} if portrait.people else {}
 
 
 def _consent_form(border: bool = True) -> None:
@@ -55,8 +134,7 @@ def _consent_form(border: bool = True) -> None:
     forms = get_state("consent_forms", 0)
 
     def go_on(person: schemas.Person) -> None:
-        set_state("person", person.id)
         set_state("consent_forms", forms + 1)
-        switch_page("photos")
+        switch_page("photos", person=person.id)
 
     consent.new_person_form(f"consent-{forms}", border, go_on)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import streamlit
 
-from app.session import LEAVE_SCRIPT, language_script
+from app.components.page_script import page_script
+from app.server.start_page import BASE_SCRIPT
+from app.session import LEAVE_SCRIPT
 from app.words import translation
 
 _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
@@ -30,8 +32,8 @@ _POLICY = {
 def security_headers() -> dict[str, str]:
     """The headers; scripts are those of this site, and within a page the few that are known, by their hash."""
     page = (Path(streamlit.__file__).parent / "static" / "index.html").read_text("utf-8")
-    own = [LEAVE_SCRIPT, *(language_script(code) for code in translation.LANGUAGES)]
-    hashes = [_hash(each) for each in (*_INLINE_SCRIPT.findall(page), *own)]
+    own = [LEAVE_SCRIPT, BASE_SCRIPT, *(page_script(code) for code in translation.LANGUAGES)]
+    hashes = [hash_of(each) for each in (*_INLINE_SCRIPT.findall(page), *own)]
     # Streamlit runs the scripts of components as blobs, which none but a script that runs already can make.
     policy = {**_POLICY, "script-src": " ".join(["'self'", "blob:", *hashes])}
     return {
@@ -44,6 +46,7 @@ def security_headers() -> dict[str, str]:
     }
 
 
-def _hash(script: str) -> str:
+def hash_of(script: str) -> str:
+    """The source expression that allows an inline script."""
     digest = hashlib.sha256(script.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"

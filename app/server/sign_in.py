@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import jinja2
 from starlette.concurrency import run_in_threadpool
@@ -29,6 +29,7 @@ from tasks import schemas
 from tasks.client.client import Client
 
 HOME = "/"
+ICON = Path(__file__).parent.parent / "icon.svg"
 PROVIDER, CALLBACK = f"{SIGN_IN}/provider", f"{SIGN_IN}/oidc"
 BINDING_COOKIE = "portrait_binding"
 """Ties a sign-in with a provider to the browser that began it."""
@@ -220,6 +221,7 @@ class SignIn:
             back=SIGN_IN + code,
             language=language,
             languages=translation.LANGUAGES,
+            icon=_icon(),
         )
         return HTMLResponse(html, notice.status, headers={"Cache-Control": "no-store"})
 
@@ -278,6 +280,12 @@ def _code_of(text: str) -> str:
 def _is_local_path(address: str) -> bool:
     """Whether an address is a path of this site."""
     return address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
+
+
+@cache
+def _icon() -> str:
+    """The app's icon, as an address that holds it: nothing else is open to who is not signed in."""
+    return "data:image/svg+xml," + quote(ICON.read_text("utf-8"))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Bounds of uploads: Streamlit holds files in this process's memory until a page has sent them to the task API."""
+"""Bounds of uploads: photos pass through this process, and files of Streamlit's own uploader are held in its memory."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from streamlit import runtime
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 
+MOST_FILE_BYTES = 80_000_000
+"""Of one photo or picture, as many as the task API takes."""
 SMALLEST_FILE = 64 * 1024
 """Bytes that a file counts at least, so that many empty ones are bounded too."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """Bytes of uploads that are held at once."""
+    """Bytes of uploads that are held or on their way at once."""
 
     visitor: int = 500_000_000
     all: int = 2_000_000_000
@@ -33,14 +35,18 @@ class Uploads:
 
     @contextmanager
     def reserve(self, session: str, visitor: str, size: int) -> Iterator[bool]:
-        """Whether there is room for `size` bytes of a visitor's, which is kept until the upload has ended."""
+        """Whether there is room for `size` bytes of a visitor's, which is kept until the upload has ended.
+
+        `session`: which of Streamlit's will hold them then; empty where none will.
+        """
         fits = self._fits(visitor, size)
         if fits:
             self._arriving[visitor] = self._arriving.get(visitor, 0) + size
         try:
             yield fits
         finally:
-            self._visitors[session] = visitor
+            if session:
+                self._visitors[session] = visitor
             if fits:
                 self._arriving[visitor] -= size
                 if not self._arriving[visitor]:

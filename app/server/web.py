@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import os
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ import uvicorn
 from starlette.middleware import Middleware
 
 from app.components import errors
-from app.server import routes
+from app.server import assets, routes
 from app.server.access import AccessMiddleware
 from app.server.uploads import UploadLimits
 from tasks.private_files import FileSettings, prepare_process
@@ -44,7 +45,7 @@ def create_app(options: WebOptions | None = None) -> st.App:
     return st.App(
         Path(__file__).parent.parent / "main.py",
         routes=routes.build_routes(access),
-        middleware=[Middleware(AccessMiddleware, access=access)],
+        middleware=[Middleware(AccessMiddleware, access=access), Middleware(assets.AssetMiddleware)],
         on_script_error=errors.on_script_error,
     )
 
@@ -67,6 +68,7 @@ def serve(host: str, port: int, options: WebOptions | None = None) -> int:
         ws_max_size=_MOST_MESSAGE_BYTES,
         timeout_graceful_shutdown=3,
     )
+    threading.Thread(target=assets.prepare, daemon=True).start()
     server = uvicorn.Server(config)
     server.run()
     return 0 if server.started else 1
@@ -80,7 +82,7 @@ def main() -> int:
     parser.add_argument("--url", default="", help="The address under which people open the app.")
     options = parser.parse_args()
     prepare_process(FileSettings())
-    proxies = os.environ.get("FORWARDED_ALLOW_IPS", WebOptions.proxies)
+    proxies = os.environ.get("FORWARDED_ALLOW_IPS", WebOptions().proxies)
     return serve(options.host, options.port, WebOptions(options.url, proxies))
 
 

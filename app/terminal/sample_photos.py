@@ -25,6 +25,16 @@ SELFIES = {
     CLOSE_UP: (115, 0, 220, 3.0, (1.0, 1.0)),
 }
 
+EXAMPLE_SIDE = 280
+"""Pixels of an example, which the app shows in half of that on most screens."""
+EXAMPLES = {
+    "frontal": (90, 0, 270, 0.0, (1.0, 1.0)),
+    "shoulders": (0, 0, 512, 0.0, (1.0, 1.0)),
+    "light": (60, 0, 340, -6.0, (1.25, 0.78)),
+    "cut": (120, 95, 230, 0.0, (1.0, 1.0)),
+}
+"""As `SELFIES`, for what the app tells of good and bad photos."""
+
 
 def write_selfies(folder: Path) -> list[Path]:
     """Write the sample photos; the same bytes each time."""
@@ -44,6 +54,22 @@ def write_selfies(folder: Path) -> list[Path]:
     return [_write(folder / name, image) for name, image in photos.items()]
 
 
+def write_examples(folder: Path) -> list[Path]:
+    """Write the pictures that tell people which photos are good and which are not, as the app shows them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    original = _read_package_picture("skimage", "data/astronaut.png")
+    framed = {name: _crop_and_tint(original, *rest) for name, rest in EXAMPLES.items()}
+    near = framed["frontal"]
+    pictures = framed | {
+        "dark": _change_exposure(near, -4.5),
+        "blurred": np.asarray(cv2.GaussianBlur(near, (0, 0), near.shape[1] / 65), np.uint8),
+        "sunglasses": _put_on_sunglasses(near),
+    }
+    size = (EXAMPLE_SIDE, EXAMPLE_SIDE)
+    small = {name: cv2.resize(each, size, interpolation=cv2.INTER_AREA) for name, each in pictures.items()}
+    return [_write(folder / f"{name}.jpg", np.asarray(each, np.uint8), 82) for name, each in small.items()]
+
+
 def close_up(photos: Sequence[Path]) -> Path:
     """Of the photos that were written, the one that ends close to the head."""
     return next(photo for photo in photos if photo.name == CLOSE_UP)
@@ -54,9 +80,18 @@ def find_group() -> Path:
     return find_picture("insightface", "data/images/t1.jpg")
 
 
-def _write(path: Path, image: Image) -> Path:
+def _put_on_sunglasses(image: Image) -> Image:
+    """With dark glasses on the example that shows the face from near, at 900 px."""
+    out = image.copy()
+    for x in (390, 512):
+        cv2.ellipse(out, (x, 362), (54, 42), 0, 0, 360, (18, 18, 20), -1, cv2.LINE_AA)
+    cv2.line(out, (440, 350), (464, 350), (18, 18, 20), 12, cv2.LINE_AA)
+    return out
+
+
+def _write(path: Path, image: Image, quality: int = 95) -> Path:
     """Write a picture as JPEG, and return where."""
-    _, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+    _, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     path.write_bytes(data.tobytes())
     return path
 

@@ -91,6 +91,15 @@ def read_references(folder: Path) -> tuple[Reference, ...]:
         return ()
 
 
+def read_reference_names(folder: Path) -> list[str]:
+    """Return the names of the photos that a set's references are, the best first; none where there is no whole set."""
+    try:
+        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
+        return [str(each["name"]) for each in description["references"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def is_set(folder: Path) -> bool:
     """Return whether a folder holds a training set."""
     return (folder / DESCRIPTION_FILE).is_file()
@@ -171,6 +180,7 @@ def photos_to_dicts(photos: Sequence[ScoredPhoto]) -> list[dict[str, Any]]:
             "likeness": _likeness_to_dict(photo.likeness),
             "quality": _quality_to_dict(photo.quality),
             "serves": None if photo.uses is None else _photo_uses_to_dict(photo.uses),
+            "faces": [_box_to_dict(box) for box in photo.faces],
         }
         for photo in photos
     ]
@@ -308,7 +318,12 @@ def _read_photo(each: Mapping[str, Any]) -> ScoredPhoto:
         quality=Quality(**each["quality"]) if each["quality"] else None,
         likeness=Likeness(**each["likeness"]) if each["likeness"] else None,
         uses=_read_photo_uses(each.get("serves")),
+        faces=tuple(Box(**box) for box in each.get("faces", ())),
     )
+
+
+def _box_to_dict(box: Box) -> dict[str, float]:
+    return {name: round(getattr(box, name), 5) for name in ("left", "top", "right", "bottom")}
 
 
 def _photo_uses_to_dict(uses: PhotoUses) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Print sheets: as many photos of one size as fit a paper, with crop marks, as JPEG and PDF; marked as the photo is."""
+"""Print sheets: as many pictures of one size as fit a paper, with crop marks, as JPEG and PDF; marked as the picture is."""
 
 import io
 import math
@@ -78,6 +78,14 @@ def arrange_photos(paper: tuple[float, float], photo: tuple[float, float], gap: 
     return Layout(best, photo, places, gap)
 
 
+def largest_print(paper: tuple[float, float], aspect: float) -> tuple[float, float]:
+    """Width and height in millimetres of the largest print that fits a paper; `aspect` is its width by its height."""
+    room = [side - 2 * MARGIN for side in paper]
+    width = max(min(wide, tall * aspect) for wide, tall in (room, room[::-1]))
+    width = math.floor(width * 10) / 10
+    return width, width / aspect
+
+
 def encode_jpeg(layout: Layout, content: bytes, dpi: int, source_type: str) -> bytes:
     """Return the sheet as a JPEG of `dpi`; `content` is the photo's JPEG, `source_type` IPTC's digital source type."""
     sheet = PIL.Image.new("RGB", (to_pixels(layout.paper[0], dpi), to_pixels(layout.paper[1], dpi)), "white")
@@ -97,7 +105,7 @@ def encode_jpeg(layout: Layout, content: bytes, dpi: int, source_type: str) -> b
     return save_jpeg(sheet, xmp_packet(source_type), {"quality": 95, "subsampling": 0, "dpi": (dpi, dpi)})
 
 
-def encode_pdf(layout: Layout, content: bytes, source_type: str) -> bytes:
+def encode_pdf(layout: Layout, content: bytes, source_type: str, title: str = "ID photos") -> bytes:
     """Return the sheet as a PDF of the paper's exact size; the photo's JPEG goes in once, unchanged, and marks are lines.
 
     `source_type` is IPTC's digital source type; it stands in the document's XMP.
@@ -106,7 +114,7 @@ def encode_pdf(layout: Layout, content: bytes, source_type: str) -> bytes:
     wide, tall = layout.paper
     # Invariant: the same photo gives the same file, without time and random identity.
     canvas = Canvas(file, pagesize=(wide * mm, tall * mm), pageCompression=0, invariant=1)
-    canvas.setTitle("ID photos")
+    canvas.setTitle(title)
     # Scaling "to fit" would make every photo a few per cent too small.
     canvas.setViewerPreference("PrintScaling", "None")
     kind = PDFDictionary({"Type": PDFName("Metadata"), "Subtype": PDFName("XML")})

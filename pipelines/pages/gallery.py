@@ -9,6 +9,7 @@ import numpy as np
 from pipelines.folders import atomic
 from pipelines.pages.html import render_template, to_data_uri
 from portrait.arrays import Image
+from portrait.faces import likeness
 from portrait.types import Portrait, Style
 
 PAGE_FILE = "index.html"
@@ -56,14 +57,8 @@ def rules_in_words(portrait: Portrait) -> str:
 
 
 def likeness_in_words(portrait: Portrait) -> str:
-    """Return the likeness of the least alike face in words.
-
-    The bands are those of dlib's space, whose published limit for one person is 0.6.
-    """
+    """Return the likeness of the least alike face in words."""
     if not portrait.likeness:
         return "no face found again"
     worst = max(portrait.likeness.values(), key=lambda each: each.distance)
-    if worst.space != "dlib":
-        return f"distance {worst.distance:.2f}"
-    words = [(0.35, "very alike"), (0.5, "alike"), (0.6, "somewhat alike")]
-    return next((word for limit, word in words if worst.distance <= limit), "not alike") + f" ({worst.distance:.2f})"
+    return likeness.likeness_in_words(worst.space, worst.distance)

@@ -9,6 +9,7 @@ import cv2
 from pipelines.folders import atomic
 from pipelines.pages.html import render_template, to_data_uri
 from portrait.arrays import Image
+from portrait.faces import likeness
 from portrait.types import Crop, Face, ScoredPhoto, TrainingSet
 from portrait.uses import served_in_words
 
@@ -91,12 +92,9 @@ def _card(photo: ScoredPhoto, crops: dict[str, tuple[int, Crop]]) -> dict[str, A
 
 
 def likeness_in_words(photo: ScoredPhoto) -> str:
-    """Return the likeness in words; bands of dlib's space, whose published limit for one person is 0.6."""
-    if photo.likeness is None or photo.likeness.space != "dlib":
-        return "" if photo.likeness is None else f"distance {photo.likeness.distance:.2f}"
-    distance = photo.likeness.distance
-    words = [(0.3, "very alike"), (0.45, "alike"), (0.6, "somewhat alike")]
-    return next((word for limit, word in words if distance <= limit), "not alike") + f" ({distance:.2f})"
+    """Return the likeness of a photo to the others of the person in words; empty where it was not measured."""
+    found = photo.likeness
+    return "" if found is None else likeness.likeness_in_words(found.space, found.distance)
 
 
 def _mark_face(image: Image, face: Face | None) -> Image:

@@ -184,6 +184,13 @@ def eye_distance(face: Face) -> float:
     return float(np.hypot(*eyes)) / max(math.cos(math.radians(face.pose.yaw)), 0.4)
 
 
+def eye_shares(face: Face, image: Image) -> list[float]:
+    """Return x and y of the eye on the left and of that on the right, as shares of the image's width and height."""
+    height, width = image.shape[:2]
+    left, right = face.landmarks[:2]
+    return [round(float(at / side), 4) for at, side in zip((*left, *right), (width, height) * 2, strict=True)]
+
+
 def head_and_shoulders_rect(face: Face) -> RotatedRect:
     """The frame of a portrait: level eyes, the face in the upper half, room for hair and shoulders.
 

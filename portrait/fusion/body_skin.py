@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from portrait.arrays import Image, Mask, Points
 from portrait.faces.geometry import scaling_matrix, transform_face
 from portrait.faces.mesh import MESH_POINTS
-from portrait.fusion.occluders import along_face, face_width, feature_mask, occlusion_mask, skin_color_distance
+from portrait.fusion.occluders import along_face, face_width, feature_mask, front_mask, skin_color_distance
 from portrait.fusion.warp import region_mask, shrink_with_mesh
 from portrait.images.color import to_lab
-from portrait.images.filters import gaussian_blur
+from portrait.images.filters import gaussian_blur, smoothstep
 from portrait.images.masks import guided_filter
+from portrait.images.resize import resize
 from portrait.types import Face
 
 Floats = NDArray[np.float32]
@@ -22,6 +23,8 @@ Silhouette = Callable[[Image, Face], Mask | None]
 
 MEASURED_WIDTH = 96.0
 """Width of a face in pixels at which skin is measured."""
+COLOURFUL = (1.0, 1.25), (3.0, 1.6)
+"""L of skin, in that of the face's, and its largest chroma there, in that of the face's: shade is more colourful."""
 SAME_COLOUR = 1.0
 """Distance of hair's colour from skin's, in spreads of skin, below which one cannot be told from the other."""
 BODY_WIDTH = 48.0
@@ -39,7 +42,7 @@ def body_skin_mask(image: Image, face: Face, others: Sequence[Face], silhouette:
     part, mesh, (rows, columns) = crop_around(image, face)
     small, points = shrink_with_mesh(part, mesh, min(1.0, BODY_WIDTH / face_width(mesh)))
     oval = region_mask(points, "oval", small.shape[:2])
-    own = oval * (1 - occlusion_mask(small, points))
+    own = oval * (1 - front_mask(small, points, skin_color_distance(small, points, own_skin=True)))
     scale = small.shape[1] / part.shape[1]
     near = transform_face(face, np.array([[1, 0, -columns.start], [0, 1, -rows.start]], np.float64))
     person = None if silhouette is None else silhouette(small, transform_face(near, scaling_matrix(scale)))
@@ -50,6 +53,8 @@ def body_skin_mask(image: Image, face: Face, others: Sequence[Face], silhouette:
     zone = zone * _nearest(points, oval.shape, [_moved(each, columns, rows, scale) for each in others])
     whole = np.maximum(_segment_skin(small, points, zone > 0.5, person), own)
     soft = guided_filter(gaussian_blur(whole.astype(np.float32), 0.6), small, part, 2, 2e-3)
+    if person is not None:  # beside an ear the wall may have the colour of skin, too
+        soft = soft * np.maximum(resize(smoothstep(person, 0.2, 0.6), part.shape), resize(oval, part.shape))
     out = np.zeros(image.shape[:2], np.float32)
     out[rows, columns] = np.where(soft > 0.04, soft, 0)
     return out
@@ -71,7 +76,9 @@ def _segment_skin(image: Image, mesh: Points, zone: NDArray[np.bool_], person: M
     apart = np.linalg.norm((lab - middle) / (14, 8, 9), axis=2)
     hue = np.arctan2(lab[..., 2], lab[..., 1]) - np.arctan2(middle[2], middle[1])
     chroma = np.hypot(lab[..., 1], lab[..., 2]) / max(float(np.hypot(*middle[1:])), 1)
-    likely = (hue > -0.5) & (hue < 0.28) & (chroma > 0.5) & (chroma < 3) & (lab[..., 0] > 0.35 * middle[0])
+    light = lab[..., 0] / max(float(middle[0]), 1)
+    # Skin in more light than the face's is no more colourful: what is, is cloth.
+    likely = (hue > -0.5) & (hue < 0.28) & (chroma > 0.5) & (chroma < np.interp(light, *COLOURFUL)) & (light > 0.35)
     head = (along_face(mesh, shape) < -0.25) & (region_mask(mesh, "oval", shape, 0.1 * width) < 0.5)
     above = head & (np.abs(np.arange(shape[1]) - mesh[1, 0]) < 0.7 * width)[None]
     hair = _hair_colours(lab, above if person is None else above & (person > 0.6))
@@ -86,6 +93,9 @@ def _segment_skin(image: Image, mesh: Points, zone: NDArray[np.bool_], person: M
     labels[zone & likely & (apart < to_hair)] = cv2.GC_PR_FGD
     labels[zone & ~likely & (apart > np.where(down > 1, 1.8, 3.0))] = cv2.GC_BGD
     labels[zone & (apart < 1) & (apart < to_hair)] = cv2.GC_FGD
+    neck = _neck(mesh, down) & zone & likely & (apart < to_hair)
+    if neck.any() and np.median(light[neck]) < 1:  # in the chin's shadow
+        labels[neck & (apart < 4.5)] = cv2.GC_FGD
     labels[bare] = cv2.GC_FGD
     cv2.setRNGSeed(0)  # its mixtures begin from random clusters
     models = np.zeros((1, 65)), np.zeros((1, 65))
@@ -104,6 +114,11 @@ def _hair_colours(lab: Floats, hair: NDArray[np.bool_]) -> Floats:
         return np.full((1, 3), 200, np.float32)
     ranked = pixels[np.argsort(pixels[:, 0])]
     return np.stack([np.median(part, axis=0) for part in np.array_split(ranked, 3)[:2]]).astype(np.float32)
+
+
+def _neck(mesh: Points, down: Floats) -> NDArray[np.bool_]:
+    """Straight below the chin, where a neck may be in its shadow; `down` is `along_face`."""
+    return (down > 1) & (down < 1.5) & (np.abs(np.arange(down.shape[1]) - mesh[152, 0])[None] < 0.35 * face_width(mesh))
 
 
 def _drop_things(skin: NDArray[np.bool_], likely: NDArray[np.bool_], smallest: float) -> Mask:

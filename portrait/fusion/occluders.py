@@ -17,6 +17,12 @@ from portrait.images.masks import guided_filter
 Floats = NDArray[np.float32]
 
 
+SHINE = 0.8
+"""Share of the distance from skin that is not counted where it is the light's doing."""
+LIGHT_SKIN = 60.0
+"""L of skin below which it is dark: its shades lie closer together, and to the colours of hair."""
+SHADE = 0.45
+"""Least L of a cheek in shade, in that of the face's skin."""
 STRAND_LIGHT = 20.0
 """Steps of L by which a strand of hair is lighter at most than the median of all strands."""
 
@@ -53,7 +59,7 @@ def occlusion_mask(image: Image, mesh: Points, odd: Floats | None = None) -> Mas
     reach = np.maximum(outer, smoothstep(-down, 0.18, 0.3))  # the middle of the forehead may be covered, the cheeks not
     hidden = smoothstep(odd, 1.0, 1.8) * above * (1 - own) * reach
     linked = hidden > 0.4
-    if _has_glasses(odd, mesh):
+    if has_glasses(odd, mesh):
         frame = smoothstep(odd, 1.5, 2.3) * above
         hidden, linked = np.maximum(hidden, frame * (1 - own)), linked | (frame > 0.4)  # a frame runs on across a brow
     strands = np.ones((2 * round(0.025 * width) + 1,) * 2, np.uint8)
@@ -65,10 +71,29 @@ def occlusion_mask(image: Image, mesh: Points, odd: Floats | None = None) -> Mas
     return guided_filter(hidden.astype(np.float32), image, image, max(2, int(0.03 * width)), 1e-3) * (1 - own)
 
 
+def front_mask(image: Image, mesh: Points, odd: Floats | None = None) -> Mask:
+    """`occlusion_mask` without the cheeks: below the eyes skin in shade is dark and colourful as hair is, and inside of the
+    face's outline what has the hue of skin is skin.
+
+    For faces that keep the person's own skin; what is left in front there keeps the template's tone.
+    """
+    odd = skin_color_distance(image, mesh) if odd is None else odd
+    shape, width = odd.shape, face_width(mesh)
+    lab = gaussian_blur(to_lab(image), max(0.6, 0.008 * width))
+    sure = (region_mask(mesh, "oval", shape, -0.1 * width) > 0.5) & (odd < 1) & (along_face(mesh, shape) < 0.6)
+    middle = np.median(lab[sure], axis=0) if sure.sum() > 16 else np.median(lab.reshape(-1, 3), axis=0)
+    hue = np.arctan2(lab[..., 2], lab[..., 1]) - np.arctan2(middle[2], middle[1])
+    chroma = np.hypot(lab[..., 1], lab[..., 2]) / max(float(np.hypot(*middle[1:])), 1.0)
+    skin = (hue > -0.7) & (hue < 0.3) & (chroma > 0.5) & (lab[..., 0] > SHADE * middle[0])
+    cheeks = region_mask(mesh, "oval", shape, -0.02 * width) * smoothstep(along_face(mesh, shape), 0.0, 0.12)
+    solid = cv2.morphologyEx(skin.astype(np.float32), cv2.MORPH_OPEN, np.ones((2 * round(0.015 * width) + 1,) * 2))
+    return occlusion_mask(image, mesh, odd) * (1 - gaussian_blur(np.asarray(solid, np.float32), 0.01 * width) * cheeks)
+
+
 def split_glasses(image: Image, mesh: Points, hidden: Mask, odd: Floats | None = None) -> tuple[Mask, Mask]:
     """Split `hidden`, an `occlusion_mask`, into what is not glasses and glasses alone; a person keeps their glasses."""
     odd = skin_color_distance(image, mesh) if odd is None else odd
-    if not _has_glasses(odd, mesh):
+    if not has_glasses(odd, mesh):
         return hidden, np.zeros_like(hidden)
     width = face_width(mesh)
     near_eyes = feature_mask(mesh, hidden.shape, 0.2, 0.01, "eyes") * region_mask(
@@ -84,15 +109,28 @@ def rim_mask(image: Image, mesh: Points, odd: Floats | None = None) -> Mask:
     A frame is one piece with its bridge, and further from the skin's colour than a brow is.
     """
     odd = skin_color_distance(image, mesh) if odd is None else odd
-    if not _has_glasses(odd, mesh):
+    if not has_glasses(odd, mesh):
         return np.zeros(odd.shape, np.float32)
-    width, bridge = face_width(mesh), _bridge(mesh, odd.shape)
+    width, bridge = face_width(mesh), root_of_nose(mesh, odd.shape)
     level = max(1.8, 0.6 * float(np.median(odd[bridge & (odd > 1.8)])))
     near = feature_mask(mesh, (odd.shape[0], odd.shape[1]), 0.25, names="eyes") > 0.5
     _, labels = cv2.connectedComponents(((odd > level) & near).astype(np.uint8), connectivity=8)
     frame = np.isin(labels, np.unique(labels[bridge & (odd > level)])) & (labels > 0)
     grown = cv2.dilate(frame.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
     return gaussian_blur(grown, 0.004 * width)
+
+
+def split_hidden(image: Image, mesh: Points, odd: Floats, own_skin: bool) -> tuple[Mask, Mask]:
+    """What hides the skin of a person's face (hair and its shadow), and what comes along whole (glasses, a beard).
+
+    `odd`: the face's `skin_color_distance`. Strands and beards are looked for only where the person's `own_skin` is kept.
+    """
+    hidden, kept = split_glasses(image, mesh, occlusion_mask(image, mesh, odd), odd)
+    if not own_skin:
+        return hidden, kept
+    beard = beard_mask(image, mesh)
+    hidden = np.maximum(hidden, strand_mask(image, mesh, odd) * (1 - kept)) * (1 - beard)
+    return hidden.astype(np.float32), np.maximum(kept, beard)
 
 
 def strand_mask(image: Image, mesh: Points, odd: Floats | None = None) -> Mask:
@@ -109,7 +147,7 @@ def strand_mask(image: Image, mesh: Points, odd: Floats | None = None) -> Mask:
     down, within = along_face(mesh, shape), region_mask(mesh, "oval", shape, -0.02 * width)
     above = (down < 0.45) & (within > 0.5)
     own = np.maximum(feature_mask(mesh, shape, 0.07, names="eyes"), feature_mask(mesh, shape, 0.008, names="brows"))
-    if _has_glasses(skin_color_distance(image, mesh) if odd is None else odd, mesh):
+    if has_glasses(skin_color_distance(image, mesh) if odd is None else odd, mesh):
         own = np.maximum(own, feature_mask(mesh, shape, 0.22, names="eyes"))  # a rim is narrow and dark, too
     narrow = (valley > 9) & above & (own < 0.5)
     hairline = (down < -0.3) & (region_mask(mesh, "oval", shape, -0.06 * width) < 0.5)
@@ -132,10 +170,26 @@ def strand_mask(image: Image, mesh: Points, odd: Floats | None = None) -> Mask:
     return gaussian_blur(grown * (1 - feature_mask(mesh, shape, 0.0)), 0.006 * width)
 
 
+def with_glasses(occluded: Mask, worn: Mask, mesh: Points) -> Mask:
+    """What is in front of a template's face that has the glasses `worn` on it, from its `front_mask`.
+
+    A shaded nose and cheek below glasses are joined to them, and so are taken for them there: only `worn` counts.
+    """
+    if not worn.any():
+        return occluded
+    width = face_width(mesh)
+    inner = gaussian_blur(region_mask(mesh, "oval", worn.shape, -0.12 * width), 0.02 * width)
+    below = inner * smoothstep(along_face(mesh, worn.shape), 0.05, 0.15)
+    return np.maximum(occluded * (1 - below), worn)
+
+
 def lens_mask(image: Image, mesh: Points) -> Mask:
     """Mask of sunglasses that are known to be worn: both lenses whole, with what mirrors in them, and the bridge."""
     shape, width = (image.shape[0], image.shape[1]), face_width(mesh)
-    odd = (skin_color_distance(image, mesh) > 1.2).astype(np.uint8)
+    distance = skin_color_distance(image, mesh)
+    # The nose beside a lens is in its shade: it is nearer to skin than half of the lens.
+    eyes = feature_mask(mesh, shape, 0.03, names="eyes") > 0.5
+    odd = (distance > max(1.2, 0.5 * float(np.median(distance[eyes])))).astype(np.uint8)
     lenses = np.zeros(shape, np.uint8)
     for eye in REGIONS["eyes"]:
         around = np.zeros(shape, np.uint8)
@@ -145,12 +199,16 @@ def lens_mask(image: Image, mesh: Points) -> Mask:
         )
         seen = cv2.morphologyEx(odd & around, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
         _, labels = cv2.connectedComponents(seen, connectivity=4)
-        core = labels[(feature_mask(mesh[:468], shape, 0.03, names="eyes") > 0.5) & (around > 0)]
+        core = labels[eyes & (around > 0)]
         points = np.argwhere(np.isin(labels, np.unique(core[core > 0])))[:, ::-1]
         if len(points) > 8:
             cv2.fillConvexPoly(lenses, cv2.convexHull(points.astype(np.int32)), 1)
     bridge = cv2.morphologyEx(
-        odd * (feature_mask(mesh, shape, 0.2, names="eyes") > 0), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)
+        odd
+        * (feature_mask(mesh, shape, 0.2, names="eyes") > 0)
+        * (along_face(mesh, shape) < 0.12),  # below is the nose
+        cv2.MORPH_CLOSE,
+        np.ones((5, 5), np.uint8),
     )
     whole = np.maximum(np.maximum(lenses, bridge), feature_mask(mesh, shape, 0.04, names="eyes") > 0.5)
     grown = np.asarray(cv2.dilate(whole.astype(np.float32), np.ones((3, 3), np.uint8)), np.float32)
@@ -188,13 +246,13 @@ def beard_mask(image: Image, mesh: Points) -> Mask:
     return gaussian_blur(np.isin(labels, own[own > 0]).astype(np.float32), 0.01 * width)
 
 
-def _has_glasses(odd: Floats, mesh: Points) -> bool:
-    """Whether something other than skin crosses the bridge of the nose."""
-    bridge = _bridge(mesh, odd.shape)
+def has_glasses(odd: Floats, mesh: Points) -> bool:
+    """Whether something other than skin crosses the bridge of the nose; `odd` is the face's `skin_color_distance`."""
+    bridge = root_of_nose(mesh, odd.shape)
     return bool((odd[bridge] > 1.8).mean() > 0.15) if bridge.any() else False
 
 
-def _bridge(mesh: Points, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def root_of_nose(mesh: Points, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """The root of the nose."""
     bridge = np.zeros(shape[:2], np.uint8)
     x, y = mesh[[168, 6], :2].mean(axis=0)
@@ -202,8 +260,12 @@ def _bridge(mesh: Points, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return bridge > 0
 
 
-def skin_color_distance(image: Image, mesh: Points) -> Floats:
-    """Colour distance of each pixel from the skin nearby, H×W; skin itself stays below about 1."""
+def skin_color_distance(image: Image, mesh: Points, own_skin: bool = False) -> Floats:
+    """Colour distance of each pixel from the skin nearby, H×W; skin itself stays below about 1.
+
+    Where the person's `own_skin` is kept, steps are counted in the skin's own lightness: on dark skin the same hair, or the
+    same frame, is fewer steps of L away.
+    """
     shape, width = (image.shape[0], image.shape[1]), face_width(mesh)
     lab, down = gaussian_blur(to_lab(image), max(0.6, 0.006 * width)), along_face(mesh, shape)
     sure = region_mask(mesh, "oval", shape, -0.1 * width)
@@ -212,10 +274,27 @@ def skin_color_distance(image: Image, mesh: Points) -> Floats:
     )
     middle = np.median(lab[sure > 0.5], axis=0) if (sure > 0.5).sum() > 16 else np.median(lab.reshape(-1, 3), axis=0)
     near = (np.abs(lab[..., 0] - middle[0]) < 25) & (np.linalg.norm(lab[..., 1:] - middle[1:], axis=2) < 18)
-    apart = lab - masked_low_pass(lab, sure * near, 0.15 * width)
+    skin = masked_low_pass(lab, sure * near, 0.15 * width)
+    apart = lab - skin
+    if own_skin:
+        inner = gaussian_blur(region_mask(mesh, "oval", shape, -0.1 * width), 0.03 * width)  # beside it may be a wall
+        apart = apart + (_without_shine(apart, skin) - apart) * inner[..., None]
     # One step of each is about twice the spread measured on bare skin; shade varies more than colour, shine most.
     light = np.minimum(apart[..., 0], 0) / 16 + np.maximum(apart[..., 0], 0) / 30
-    return np.sqrt(light**2 + (apart[..., 1] / 9) ** 2 + (apart[..., 2] / 12) ** 2).astype(np.float32)
+    step = float(np.clip(middle[0] / LIGHT_SKIN, 0.5, 1)) if own_skin else 1.0
+    return (np.sqrt(light**2 + (apart[..., 1] / 9) ** 2 + (apart[..., 2] / 12) ** 2) / step).astype(np.float32)
+
+
+def _without_shine(apart: Floats, skin: Floats) -> Floats:
+    """Distances L, a, b from a `skin` nearby, of which most is taken off where its light is overexposed: lighter than it and
+    paler, of its hue, but not as pale as grey hair."""
+    colour = skin[..., 1:] / np.maximum(np.linalg.norm(skin[..., 1:], axis=2), 4)[..., None]
+    along = (apart[..., 1:] * colour).sum(axis=2)
+    left = 1 + along / np.maximum(np.linalg.norm(skin[..., 1:], axis=2), 4)
+    shine = smoothstep(apart[..., 0], 0, 8) * smoothstep(left, 0.1, 0.2) * SHINE
+    paler = np.minimum(along, 0) * shine
+    colours = apart[..., 1:] - paler[..., None] * colour
+    return np.dstack([apart[..., 0] - np.maximum(apart[..., 0], 0) * shine, colours]).astype(np.float32)
 
 
 def along_face(mesh: Points, shape: tuple[int, int]) -> Floats:

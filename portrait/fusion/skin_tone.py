@@ -5,6 +5,7 @@ by what the rest of the picture says of it, and a template's skin is multiplied 
 and the colour of its light stay, what shines on it stays white.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -37,6 +38,8 @@ OVEREXPOSED = (0.9, 1.15)
 """Luminance over that of the skin's middle from which a lack of colour is the light's doing, and from which wholly."""
 GLOSS = 0.3
 """Share of what shines on a template's skin that is the light's own colour; the rest is overexposed skin."""
+YELLOW = 70.0
+"""Hue of the yellowest skin in CIELAB, degrees, in light without a colour."""
 MOST_CHANGE = 10.0
 """Largest factor of one channel; a template in near darkness would show nothing but noise."""
 
@@ -137,8 +140,9 @@ def plan_change(image: Image, face: Face, tone: Floats) -> SkinChange | None:
     wished = np.clip(measure_light(image, face, scene=True).lit(tone), 0.004, 0.92)
     if float(np.linalg.norm(_lab(skin)[1:])) < GREY:
         wished = np.full(3, float(wished @ _LUMA), np.float32)
-    factor = np.clip(wished / np.maximum(skin, 1e-3), 1 / MOST_CHANGE, MOST_CHANGE).astype(np.float32)
     light = pixels @ _LUMA
+    wished = _less_yellow(wished, _lab(_middle(pixels[light <= np.percentile(light, 33)])))
+    factor = np.clip(wished / np.maximum(skin, 1e-3), 1 / MOST_CHANGE, MOST_CHANGE).astype(np.float32)
     shine = float(max(np.percentile(light, 80), 1.25 * np.median(light)))
     return SkinChange(_lab(skin), _lab(skin * factor), skin, factor, shine)
 
@@ -251,6 +255,18 @@ def _moved(face: Floats, step: Floats, share: Mask) -> Floats:
     return np.asarray(moved, np.float32)
 
 
+def _less_yellow(colour: Floats, shade: Floats) -> Floats:
+    """A linear colour of skin, turned towards red where its hue is beyond `YELLOW` and beyond that of a template's skin in
+    the `shade` (L, a, b): overexposed skin is yellow, and says so of its light."""
+    lab = _lab(colour)
+    most = max(YELLOW, math.degrees(math.atan2(float(shade[2]), float(shade[1]))))
+    if math.degrees(math.atan2(float(lab[2]), float(lab[1]))) <= most:
+        return colour
+    chroma, angle = float(np.linalg.norm(lab[1:])), math.radians(most)
+    turned = np.array([[[lab[0], chroma * math.cos(angle), chroma * math.sin(angle)]]], np.float32)
+    return np.asarray(to_linear(from_lab(turned))[0, 0], np.float32)
+
+
 def _lab(linear: Floats) -> Floats:
     """L, a, b of one linear colour."""
     return to_lab(from_linear(linear)[None, None])[0, 0]
@@ -263,6 +279,6 @@ def _middle(pixels: Floats) -> Floats:
     return np.median(pixels[(light >= low) & (light <= high)], axis=0).astype(np.float32)
 
 
-def _skin_pixels(image: Image, mesh: Points) -> Floats:
-    """Linear colours N×3 of the bare skin above the mouth."""
-    return to_linear(image)[bare_skin(image, mesh) & (along_face(mesh, image.shape[:2]) < 0.6)]
+def _skin_pixels(image: Image, mesh: Points, within: NDArray[np.bool_] | bool = True) -> Floats:
+    """Linear colours N×3 of the bare skin above the mouth, `within` a part of the picture."""
+    return to_linear(image)[bare_skin(image, mesh) & (along_face(mesh, image.shape[:2]) < 0.6) & within]

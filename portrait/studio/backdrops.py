@@ -4,8 +4,10 @@ All are drawn in linear light at a fraction of the size, where adding lamps and 
 enlarged and given grain, without which smooth paper shows bands. The same name, size and seed give the same picture.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ import numpy as np
 from portrait.arrays import Image, Size, random_generator
 from portrait.studio import scenery
 from portrait.studio.lens import (
+    KNEE,
     LENS,
     Colour,
     Floats,
@@ -62,14 +65,33 @@ LIGHTS = {
 """By the name of the backdrop; new ones come last, because a name's place is part of its seed."""
 NAMES = tuple(LIGHTS)
 """Names of all backdrops."""
+PLACES = frozenset(f"studio-{name}" for name in ("office", "outdoors", "city", "seaside", "library", "bricks"))
+"""Those that show a place; the others are paper, canvas or a plain ground."""
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
+_COLOUR_LIGHT = Light(-0.4, (1.0, 1.0, 1.0))
+_COLOUR_PAPER = (0.25, 0.1, 0.02)
+"""Spot, fall and mottle of paper in a colour of one's own: little, since the colour is what was asked for."""
+
+
+def exists(name: str) -> bool:
+    """Whether there is such a backdrop: one of `NAMES`, or a colour as #rrggbb."""
+    return name in LIGHTS or _COLOUR.fullmatch(name) is not None
+
+
+def light_of(name: str) -> Light:
+    """The light of a backdrop; raises `KeyError` where there is none of that name."""
+    return _COLOUR_LIGHT if _COLOUR.fullmatch(name) else LIGHTS[name]
 
 
 def paint(name: str, size: Size, seed: int) -> Image:
-    """The backdrop `name` at `size`; raises `KeyError` for a name that is not in `NAMES`."""
-    random = random_generator([seed, NAMES.index(name)] if name in LIGHTS else 0)
+    """The backdrop `name` at `size`, paper where it is a colour; raises `KeyError` for a name that does not exist."""
+    if not exists(name):
+        raise KeyError(name)
+    random = random_generator([seed, *_seed(name)])
     shrink = min(1.0, SIDE / max(size.width, size.height))
     shape = max(8, round(size.height * shrink)), max(8, round(size.width * shrink))
-    levels = encode(_PAINTERS[name](shape, random))
+    painter = _PAINTERS[name] if name in LIGHTS else partial(_paint_paper, _Paper(_linear(name), *_COLOUR_PAPER))
+    levels = encode(painter(shape, random))
     full = cv2.resize(levels, (size.width, size.height), interpolation=cv2.INTER_CUBIC)
     return add_grain(np.asarray(full, np.float32), random)
 
@@ -100,6 +122,19 @@ _PAPERS = {
     "studio-sage": _Paper((0.285, 0.325, 0.235), 0.6, 0.2, 0.06),
     "studio-canvas": _Paper((0.165, 0.128, 0.088), 0.78, 0.25, 0.17),
 }
+
+
+def _seed(name: str) -> tuple[int, ...]:
+    """What of a backdrop's name goes into the seed."""
+    return (NAMES.index(name),) if name in LIGHTS else (len(NAMES), int(name.removeprefix("#"), 16))
+
+
+def _linear(colour: str) -> Colour:
+    """Linear light that `encode` gives the levels of #rrggbb; white as far as lamps come to it."""
+    levels = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    linear = np.power(levels, 2.2)
+    over = np.clip((linear - KNEE) / (1 - KNEE), 0, 0.99)
+    return as_color(np.where(linear > KNEE, KNEE - (1 - KNEE) * np.log1p(-over), linear))
 
 
 def _paint_paper(paper: _Paper, shape: tuple[int, int], random: np.random.Generator) -> Floats:

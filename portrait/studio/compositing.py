@@ -11,7 +11,7 @@ from portrait.arrays import Image, Size, random_generator
 from portrait.images.filters import fast_mirrored_blur
 from portrait.images.masks import face_size
 from portrait.studio import backdrops
-from portrait.studio.backdrops import LIGHTS, Light
+from portrait.studio.backdrops import Light
 from portrait.studio.lens import GRAIN
 from portrait.studio.subject import Subject
 
@@ -28,7 +28,7 @@ MAX_RELIGHT = 0.055
 def compose_portrait(subject: Subject, backdrop: str, seed: int) -> tuple[Image, Image]:
     """The portrait, and the same without retouch and relight; `KeyError` for a backdrop that is not there."""
     height, width = subject.alpha.shape
-    light = LIGHTS[backdrop]
+    light = backdrops.light_of(backdrop)
     back = backdrops.paint(backdrop, Size(width, height), seed)
     # A backdrop lit from the other side than the face is mirrored, so that their light agrees.
     if light.side * subject.light_side < 0:

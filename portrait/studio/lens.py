@@ -13,6 +13,8 @@ Colour = tuple[float, float, float]
 
 GRAIN = 1.1
 """Standard deviation of the luminance grain in levels of 255: about that of a camera at ISO 200; hides banding."""
+KNEE = 0.7
+"""Linear light from which lamps approach white instead of clipping."""
 LENS = 0.03
 """Radius of the disc of a point out of focus, over the height: a room 4 m behind a person at 85 mm and f/2."""
 
@@ -61,9 +63,8 @@ def encode(linear: Floats) -> Floats:
 
     The curve is a gamma of 2.2, not that of sRGB (`color.from_linear`): recipes of studio portraits depend on its pixels.
     """
-    knee = 0.7
-    over = np.maximum(linear - knee, 0)
-    rolled = np.where(linear > knee, knee + (1 - knee) * (1 - np.exp(-over / (1 - knee))), linear)
+    over = np.maximum(linear - KNEE, 0)
+    rolled = np.where(linear > KNEE, KNEE + (1 - KNEE) * (1 - np.exp(-over / (1 - KNEE))), linear)
     return (np.power(np.clip(rolled, 0, 1), np.float32(1 / 2.2)) * 255).astype(np.float32)
 
 

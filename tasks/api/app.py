@@ -21,8 +21,7 @@ from tasks.api.limits import LimitMiddleware
 from tasks.api.metrics import LedgerMetrics, RequestMetrics
 from tasks.api.middleware import ETagMiddleware, RequestMiddleware
 from tasks.api.routes import (
-    edits,
-    generation_options,
+    before,
     idphotos,
     jobs,
     keys,
@@ -37,7 +36,8 @@ from tasks.api.routes import (
     system,
     webhooks,
 )
-from tasks.api.routes.admin import audit, consents, owners, privacy
+from tasks.api.routes.admin import audit, consents, invitations, owners, privacy
+from tasks.api.routes.ordering import edits, generation_options, orders
 from tasks.consent_texts import load_texts
 from tasks.erasing import ErasureWatch
 from tasks.files import Files, disk_error
@@ -45,8 +45,25 @@ from tasks.ledger.ledger import open_ledger
 from tasks.queue import broker
 from tasks.settings import Installation
 
-ROUTERS = (keys, sessions, people, selfies, jobs, portraits, edits, styles, generation_options, idphotos, webhooks, me)
-OPERATOR_ROUTERS = (system, operator, operator_styles, owners, audit, consents, privacy)
+ROUTERS = (
+    *(
+        keys,
+        sessions,
+        people,
+        selfies,
+        orders,
+        jobs,
+        portraits,
+        before,
+        edits,
+        styles,
+        generation_options,
+        idphotos,
+        webhooks,
+    ),
+    me,
+)
+OPERATOR_ROUTERS = (system, operator, operator_styles, owners, invitations, audit, consents, privacy)
 
 FORM_FILES, FORM_FIELDS, FIELD_BYTES = 100, 20, 10_000
 """Parts of a form at most. No route has fields of text, which lie in memory; files are counted by the routes too."""

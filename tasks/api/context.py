@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias
 
@@ -31,6 +31,7 @@ from tasks.ledger.privacy.retention import templates_in
 from tasks.ledger.usage import MEGA, Allowance
 from tasks.oidc import OidcProvider, ProviderDocuments
 from tasks.queue import broker
+from tasks.schemas.shared import UNDO_SECONDS
 from tasks.settings import Installation, TaskSettings
 from tasks.styles.available import AvailableStyles
 
@@ -98,16 +99,28 @@ class AppContext:
     def enqueue(self, job: Job, people: Mapping[str, str] | None = None) -> Job:
         """Add a job to the ledger within the owner's quotas and notify a worker; `people` are the ids of persons it draws.
 
-        Raises `statement_missing` for a picture without the statement about the people on it, where the settings ask for it.
+        Raises `statement_missing` as `require_statements`.
         """
-        if self.tasks.consent.statements and job.kind != "look":
-            for id in templates_in(job.params):
-                if not self.ledger.templates.get(job.owner, id).statement:
-                    sentence = "State first that the people on this picture agreed: PUT /v1/templates/ID/statement."
-                    raise UserError("statement_missing", sentence)
-        added = self.ledger.jobs.add(job, sorted(set((people or {}).values())), self.allowance)
-        broker.notify(self.celery, job.queue)
+        return self.enqueue_together([(job, people or {})])[0]
+
+    def enqueue_together(self, placed: Sequence[tuple[Job, Mapping[str, str]]]) -> Sequence[Job]:
+        """Add jobs of one owner, each with the ids of the people in it, all of them or none; see `enqueue`."""
+        for job, _ in placed:
+            self.require_statements(job)
+        drawn = [(job, sorted(set(people.values()))) for job, people in placed]
+        added = self.ledger.jobs.add_together(drawn, self.allowance)
+        for queue in sorted({job.queue for job in added}):
+            broker.notify(self.celery, queue)
         return added
+
+    def require_statements(self, job: Job) -> None:
+        """Raise `statement_missing` for a picture without the statement about its people, where the settings ask for it."""
+        if not self.tasks.consent.statements or job.kind == "look":
+            return
+        for id in templates_in(job.params):
+            if not self.ledger.templates.get(job.owner, id).statement:
+                sentence = "State first that the people on this picture agreed: PUT /v1/templates/ID/statement."
+                raise UserError("statement_missing", sentence)
 
 
 def get_context(request: Request) -> AppContext:
@@ -183,6 +196,9 @@ def require_admin(caller: CallerDep) -> auth.Caller:
 
 
 AdminDep: TypeAlias = Annotated[auth.Caller, Depends(require_admin)]
+UndoQuery: TypeAlias = Annotated[
+    bool, Query(description=f"Hide it at once; it can be restored for {UNDO_SECONDS:g} seconds, then it is erased.")
+]
 PathId: TypeAlias = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Cursor: TypeAlias = Annotated[
     str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="`next` of the page before.")

@@ -2,10 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
+from anyio.to_thread import run_sync
 from fastapi import Query, Request, Response, UploadFile
 from fastapi.responses import FileResponse
 from starlette.datastructures import Headers
@@ -14,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from pipelines import image_io
 from portrait.errors import PortraitError, UserError
 from tasks.api import problems
-from tasks.api.picture_pool import busy_error
+from tasks.api.picture_pool import Scene, busy_error
 from tasks.api.thumbnails import SIDES, ThumbnailCache, file_not_found
 from tasks.files import Files, SavedFile
 from tasks.private_files import check_readable
@@ -72,14 +75,30 @@ class RangeFileResponse(FileResponse):
             await problem(scope, receive, send)
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A style with a person: their cut-out, and the scene that it is painted into."""
+
+    cut_out: Path
+    scene: Scene
+
+    def find(self, thumbnails: ThumbnailCache, side: int) -> bytes | None:
+        """The preview that was painted before."""
+        return thumbnails.find(self.cut_out, side, self.scene)
+
+    def request(self, thumbnails: ThumbnailCache, side: int, owner: str) -> "Future[bytes]":
+        """The preview as a JPEG; the future raises `UserError` (`not_found`) where the cut-out does not fit the scene."""
+        return thumbnails.request(self.cut_out, side, owner, self.scene)
+
+
 class ThumbnailResponse(Response):
     """A response whose picture is decoded while it is sent: it waits without a thread, for some seconds, else is `busy`."""
 
     media_type = "image/jpeg"
 
-    def __init__(self, thumbnails: ThumbnailCache, path: Path, side: int) -> None:
+    def __init__(self, thumbnails: ThumbnailCache, path: Path, side: int, preview: Preview | None = None) -> None:
         super().__init__(headers=_NO_STORE)
-        self.thumbnails, self.path, self.side = thumbnails, path, side
+        self.thumbnails, self.path, self.side, self.preview = thumbnails, path, side, preview
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the thumbnail, or the problem."""
@@ -94,12 +113,44 @@ class ThumbnailResponse(Response):
 
     async def _decoded(self, request: Request) -> bytes:
         owner = getattr(getattr(request.state, "caller", None), "owner", "")
-        future = self.thumbnails.request(self.path, self.side, owner)
+        if self.preview is not None:
+            try:
+                return await self._wait(self.preview.request(self.thumbnails, self.side, owner))
+            except UserError as error:
+                if error.code != "not_found":
+                    raise
+        return await self._wait(self.thumbnails.request(self.path, self.side, owner))
+
+    async def _wait(self, future: "Future[bytes]") -> bytes:
         try:
             # Shielded: others may wait for the same picture.
             return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), WAIT_SECONDS)
         except TimeoutError as error:
             raise busy_error() from error
+
+
+class ConvertedResponse(ThumbnailResponse):
+    """A response that is a delivered portrait in another format or size, as a file to keep; it waits as a thumbnail does."""
+
+    def __init__(
+        self,
+        thumbnails: ThumbnailCache,
+        path: Path,
+        format: str,
+        side: int | None,
+        disposition: str,
+        finish: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        """`finish` makes the body of the converted picture, in a thread."""
+        super().__init__(thumbnails, path, side or 0)
+        self.format, self.finish = format, finish
+        self.headers["content-type"] = SUFFIX_MEDIA_TYPES[format]
+        self.headers["content-disposition"] = disposition
+
+    async def _decoded(self, request: Request) -> bytes:
+        owner = getattr(getattr(request.state, "caller", None), "owner", "")
+        content = await self._wait(self.thumbnails.pool.submit(self.path, self.side, owner, format=self.format))
+        return content if self.finish is None else await run_sync(self.finish, content)
 
 
 def media_type(format: str) -> str:
@@ -130,9 +181,14 @@ def save_upload(files: Files, upload: UploadFile, place: Path, max_bytes: int) -
 
 
 def picture_response(
-    thumbnails: ThumbnailCache, path: Path, media: str, side: int | None, name: str | None = None
+    thumbnails: ThumbnailCache,
+    path: Path,
+    media: str,
+    side: int | None,
+    preview: Preview | None = None,
 ) -> Response:
-    """A picture as its file, or as a JPEG of at most `side` pixels, which nobody may store.
+    """A picture as its file, or as a JPEG of at most `side` pixels, which nobody may store; in its place a `preview` that can
+    be painted.
 
     Raises `UserError` (`not_found`) without a file, `OperatorError` (`no_permission`) where this process may not read it.
     What decoding finds, the response tells.
@@ -141,11 +197,19 @@ def picture_response(
         raise file_not_found()
     check_readable([path])
     if side is None:
-        return RangeFileResponse(path, media_type=media, filename=name, headers=_NO_STORE)
-    found = thumbnails.find(path, side)
+        return RangeFileResponse(path, media_type=media, headers=_NO_STORE)
+    found = thumbnails.find(path, side) if preview is None else preview.find(thumbnails, side)
     if found is None:
-        return ThumbnailResponse(thumbnails, path, side)
+        return ThumbnailResponse(thumbnails, path, side, preview)
     return Response(found, media_type="image/jpeg", headers=_NO_STORE)
+
+
+def file_response(path: Path, media: str, disposition: str) -> Response:
+    """A file as it is, whole or in ranges, with its `Content-Disposition`; raises as `picture_response`."""
+    if not path.is_file():
+        raise file_not_found()
+    check_readable([path])
+    return RangeFileResponse(path, media_type=media, headers={**_NO_STORE, "Content-Disposition": disposition})
 
 
 def _chunks(upload: UploadFile) -> Iterator[bytes]:

@@ -1,8 +1,9 @@
 """The process that decodes pictures for the API: it reads orders line by line and answers each with a JPEG or a reason.
 
-`python -m tasks.api.picture_child`, started by `picture_pool`. An order is JSON, `{"path", "side", "bytes"}`; the answer is one
-line of JSON, and behind `{"size": N}` the N bytes of the JPEG. It ends with its input. The bounds here are the second line:
-`pipelines.pictures` refuses by the header, and a file that lies about itself ends this process and nothing else.
+`python -m tasks.api.picture_child`, started by `picture_pool`. An order is JSON, `{"path", "side", "bytes"}`, and `scene` where
+a person's cut-out is painted before a backdrop. The answer is one line of JSON, and behind `{"size": N}` the N bytes of the
+JPEG. It ends with its input. The bounds here are the second line: `pipelines.pictures` refuses by the header, and a file that
+lies about itself ends this process and nothing else.
 """
 
 import ctypes
@@ -17,7 +18,9 @@ from typing import Any, BinaryIO
 import PIL.Image
 
 from pipelines import pictures
+from portrait.arrays import Image
 from portrait.errors import UserError
+from portrait.photos.reasons import TIPS
 
 JPEG_QUALITY = 88
 CPU_SECONDS = 20
@@ -37,13 +40,51 @@ def answer_orders(orders: BinaryIO, answers: BinaryIO) -> None:
     for line in orders:
         bound_seconds()
         order = json.loads(line)
-        found = render(Path(order["path"]), order["side"], order["bytes"])
+        found = answer(order)
         if isinstance(found, bytes):
             answers.write(json.dumps({"size": len(found)}).encode() + b"\n" + found)
         else:
             answers.write(json.dumps(found).encode() + b"\n")
         answers.flush()
         return_memory()
+
+
+def answer(order: dict[str, Any]) -> bytes | dict[str, Any]:
+    """The JPEG that an order asks for, or why there is none."""
+    if "scene" in order:
+        return paint(Path(order["path"]), order["side"], order["scene"])
+    if "format" in order:
+        return convert(Path(order["path"]), order["side"], order["bytes"], order["format"])
+    return render(Path(order["path"]), order["side"], order["bytes"])
+
+
+def convert(path: Path, side: int, max_bytes: float, format: str) -> bytes | dict[str, Any]:
+    """A delivered portrait in a format, with all that it carries, or why there is none; see `render`."""
+    from pipelines import deliver
+
+    try:
+        found = deliver.convert(path, format, side or None, max_bytes)
+    except UserError as error:
+        return {"code": error.code, "message": error.message}
+    if found is None:
+        heavy = max_bytes < pictures.MAX_REDUCED_MEMORY
+        return {"heavy": True} if heavy else {"code": "too_large", "message": TIPS["too_large"]}
+    return found
+
+
+def paint(path: Path, side: int, scene: dict[str, Any]) -> bytes | dict[str, Any]:
+    """A person's cut-out in a studio style as a JPEG, or why there is none: the code of an error and its sentence."""
+    # The studio takes longer to import than most pictures take to decode.
+    from pipelines.folders import cut_outs
+    from portrait.studio import preview
+
+    try:
+        image = preview.paint_preview(cut_outs.read(path), preview.Scene(**scene))
+    except UserError as error:
+        return {"code": error.code, "message": error.message}
+    if image is None:
+        return {"code": "not_found", "message": "The person's photos have no room for this style."}
+    return _jpeg(image, side)
 
 
 def render(path: Path, side: int, max_bytes: float) -> bytes | dict[str, Any]:
@@ -54,8 +95,15 @@ def render(path: Path, side: int, max_bytes: float) -> bytes | dict[str, Any]:
         return {"code": error.code, "message": error.message}
     if image is None:
         return {"heavy": True}
-    content = io.BytesIO()
-    PIL.Image.fromarray(image).save(content, "JPEG", quality=JPEG_QUALITY)
+    return _jpeg(image)
+
+
+def _jpeg(image: Image, side: int | None = None) -> bytes:
+    """A picture as a JPEG of at most `side` pixels."""
+    picture, content = PIL.Image.fromarray(image), io.BytesIO()
+    if side is not None:
+        picture.thumbnail((side, side), PIL.Image.Resampling.LANCZOS)
+    picture.save(content, "JPEG", quality=JPEG_QUALITY)
     return content.getvalue()
 
 

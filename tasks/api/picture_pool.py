@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict, deque
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,21 @@ def busy_error(retry_after: int = 2) -> UserError:
 
 
 @dataclass(frozen=True, slots=True)
+class Scene:
+    """A studio style into which a person's cut-out is painted; see `portrait.studio.preview.Scene`."""
+
+    backdrop: str
+    compositions: tuple[str, ...] = ()
+    retouch: float = 0.4
+
+
+@dataclass(frozen=True, slots=True)
 class _Order:
     path: Path
     side: int
     owner: str
+    scene: Scene | None = None
+    format: str = ""
     done: "Future[bytes]" = field(default_factory=Future)
 
 
@@ -67,17 +78,21 @@ class PicturePool:
         self._heavy = _Lane("heavy", MAX_REDUCED_MEMORY, self.limits, None)
         self._light = _Lane("light", LIGHT_BYTES, self.limits, self._heavy)
 
-    def submit(self, path: Path, side: int, owner: str) -> "Future[bytes]":
+    def submit(
+        self, path: Path, side: int, owner: str, scene: Scene | None = None, format: str = ""
+    ) -> "Future[bytes]":
         """Ask for a JPEG of at most `side` pixels; raises `UserError` (`busy`) at once where too many wait.
 
-        The future raises `UserError` (`unreadable`, `too_large`, `no_permission`, `busy`).
+        With a `scene` the file is a cut-out, which is painted into it; with a `format` a delivered portrait, which is written
+        in that format with all that it carries, and with `side` 0 as large as it is. The future raises `UserError`
+        (`unreadable`, `too_large`, `no_permission`, `busy`; with a scene `not_found`, with a format `recipe_too_long`).
         """
         with self._lock:
             count = self._pending.get(owner, 0)
             if count >= self.limits.each or sum(self._pending.values()) >= self.limits.total:
                 raise busy_error(self.limits.retry_after)
             self._pending[owner] = count + 1
-        order = _Order(path, side, owner)
+        order = _Order(path, side, owner, scene, format)
         order.done.add_done_callback(lambda _: self._leave(owner))
         self._light.put(order)
         return order.done
@@ -160,7 +175,9 @@ class _Lane:
             if self._process is None or not self._process.alive:
                 self._process = _Process(self.limits.seconds)
             process = self._process
-        found = process.ask({"path": str(order.path), "side": order.side, "bytes": self.max_bytes})
+        asked: dict[str, Any] = {"path": str(order.path), "side": order.side, "bytes": self.max_bytes}
+        scene = {} if order.scene is None else {"scene": asdict(order.scene)}
+        found = process.ask(asked | scene | ({"format": order.format} if order.format else {}))
         if isinstance(found, bytes):
             order.done.set_result(found)
         elif "heavy" in found and self.heavier is not None:

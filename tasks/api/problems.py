@@ -21,6 +21,7 @@ STATUS_BY_CODE = {
     "bad_code": 401,
     "bad_oidc": 401,
     "forbidden": 403,
+    "signed_in_by_key": 403,
     "owner_disabled": 403,
     "consent_withdrawn": 403,
     "consent_outdated": 403,

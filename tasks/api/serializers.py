@@ -6,13 +6,13 @@ Rows whose attributes are those of their schema are validated where they are use
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from portrait.errors import OperatorError
+from portrait.faces.likeness import likeness_step
 from portrait.types import PhotoUses
 from portrait.uses import set_uses
 from tasks import schemas
@@ -38,7 +38,7 @@ B = TypeVar("B", bound=BaseModel)
 def serialize_person(row: PersonRow, summary: PersonSummary, kept: RetentionSettings, now: float) -> schemas.Person:
     """A person with what is known of them, and when they are erased."""
     fields = {name: getattr(row, name) for name in ("id", "name", "created", "used")}
-    known = {name: getattr(summary, name) for name in ("photos", "consent", "consent_state", "identity")}
+    known = {name: getattr(summary, name) for name in ("photos", "consent", "consent_state", "identity", "face")}
     served = {**_serialize_uses(summary.judged), "questions": list(_questions(summary.judged))}
     due, end = person_due(row, summary.favourites, kept, now), row.used + (kept.people_days or 0.0) * DAY
     more = {"erased_after": end, "erased_on": due.on, "erased_soon": due.soon, "learned": summary.bases}
@@ -86,11 +86,25 @@ def serialize_text(row: ConsentTextRow, days: float) -> schemas.ConsentText:
     )
 
 
-def serialize_portrait(row: PortraitRow, due: Due) -> schemas.Portrait:
-    """A portrait, and when it is erased."""
-    plain = schemas.Portrait.model_validate(row)
-    on = datetime.fromtimestamp(due.on, UTC) if isfinite(due.on) else None
-    return plain.model_copy(update={"erased_on": on, "erased_soon": due.soon})
+def serialize_portrait(row: PortraitRow, due: Due, people: Mapping[str, str], recipe: bool = True) -> schemas.Portrait:
+    """A portrait with who is on it and when it is erased; on demand without its recipe."""
+    names = set(schemas.Portrait.model_fields) - {"name", "people", "likeness", "recipe", "rules"}
+    likeness = {
+        face: {**found, "step": likeness_step(found["space"], found["distance"])}
+        for face, found in row.likeness.items()
+    }
+    more = {
+        "name": row.title,
+        "people": people,
+        "likeness": likeness,
+        "recipe": row.recipe if recipe else {},
+        "rules": dict(row.recipe.get("drawn", {})).get("rules", ()),
+        "erased_on": due.on if isfinite(due.on) else None,
+        "erased_soon": due.soon,
+    }
+    return schemas.Portrait.model_validate(
+        {**{name: getattr(row, name) for name in names if hasattr(row, name)}, **more}
+    )
 
 
 def serialize_erasure(row: ErasureRow) -> schemas.Erased:
@@ -101,6 +115,7 @@ def serialize_erasure(row: ErasureRow) -> schemas.Erased:
 def serialize_job(job: Job, status: QueueStatus, missing: list[str]) -> schemas.Job:
     """A job with its place in the queue; `missing` says what it takes where no live worker can do it."""
     fields = {name: getattr(job, name) for name in schemas.Job.model_fields if hasattr(job, name)}
+    fields |= {"order": job.order_id, "seen": job.seen is not None, "portraits": status.portraits}
     seconds = None if status.seconds is None else round(status.seconds, 1)
     waiting = {"place": status.place, "seconds_left": seconds, "missing": missing}
     return schemas.Job.model_validate({**fields, **waiting, "wants": job.params, "fault": serialize_fault(job)})
@@ -111,7 +126,10 @@ def serialize_fault(job: Job) -> schemas.JobFault | None:
     fault = job.fault
     if fault is None:
         return None
-    return schemas.JobFault(code=fault.code, message=fault.message, errors=problems.error_details(fault.details))
+    errors = problems.error_details(fault.details)
+    # A UserError lies in the photos or the order, which a job does not change; consent may have been given since.
+    again = fault.branch != "UserError" or fault.code.startswith("consent_")
+    return schemas.JobFault(code=fault.code, message=fault.message, again=again, errors=errors)
 
 
 def serialize_event(row: EventRow) -> schemas.JobEvent:

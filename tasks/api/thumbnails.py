@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from portrait.errors import UserError
-from tasks.api.picture_pool import PicturePool
+from tasks.api.picture_pool import PicturePool, Scene
 
 SIDES = (64, 96, 128, 192, 256, 320, 480, 640, 800, 1024, 1280, 1600, 2048)
 """Long sides that are made: each costs a decoding of the picture."""
@@ -17,7 +17,7 @@ MAX_CACHE_BYTES = 32_000_000
 MAX_REFUSALS = 1000
 """Files remembered that cannot be decoded: what costs much to find out is found out once."""
 _File: TypeAlias = tuple[Path, int, int]
-_Key: TypeAlias = tuple[_File, int]
+_Key: TypeAlias = tuple[_File, int, Scene | None]
 
 
 def made_side(asked: int) -> int:
@@ -36,9 +36,9 @@ class ThumbnailCache:
     _refused: OrderedDict[_File, UserError] = field(default_factory=OrderedDict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def find(self, path: Path, side: int) -> bytes | None:
+    def find(self, path: Path, side: int, scene: Scene | None = None) -> bytes | None:
         """A thumbnail that was made before; raises `UserError` (`not_found`, and what it was refused with)."""
-        key = _file(path), made_side(side)
+        key = _file(path), made_side(side), scene
         with self._lock:
             if key[0] in self._refused:
                 raise self._refused[key[0]]
@@ -46,21 +46,22 @@ class ThumbnailCache:
                 self._cache.move_to_end(key)
             return self._cache.get(key)
 
-    def request(self, path: Path, side: int, owner: str) -> "Future[bytes]":
+    def request(self, path: Path, side: int, owner: str, scene: Scene | None = None) -> "Future[bytes]":
         """A JPEG of the picture whose long side has at most `side` pixels, in the turn of its `owner`; waits for nothing.
 
-        Raises `UserError` (`not_found`, `busy`), the future also `unreadable`, `too_large`, `no_permission`.
+        With a `scene` the picture is a person's cut-out, which is painted into it. Raises `UserError` (`not_found`, `busy`),
+        the future also `unreadable`, `too_large`, `no_permission`, and `not_found` where the cut-out does not fit the scene.
         """
-        key = _file(path), made_side(side)
+        key = _file(path), made_side(side), scene
         with self._lock:
-            found = self.find(path, side)
+            found = self.find(path, side, scene)
             if found is not None:
                 done: Future[bytes] = Future()
                 done.set_result(found)
                 return done
             if key in self._pending:
                 return self._pending[key]
-            future = self.pool.submit(path, key[1], owner)
+            future = self.pool.submit(path, key[1], owner, scene)
             self._pending[key] = future
         future.add_done_callback(lambda made: self._keep(key, made))
         return future

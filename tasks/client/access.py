@@ -3,6 +3,8 @@
 from tasks import schemas
 from tasks.client.transport import TRIES, HttpTransport
 
+_PAGE = 100
+
 
 class AccessClient:
     """Methods for signing in, keys and sessions, and for owners where the key is an admin's."""
@@ -31,6 +33,10 @@ class AccessClient:
         """Sign in with exactly one of them; not retried, because a code works once."""
         order = schemas.SessionRequest(code=code, key=key, oidc=oidc).model_dump(mode="json")
         return self._http.send(schemas.SessionWithSecret, "POST", "/sessions", tries=1, json=order)
+
+    def device_code(self) -> schemas.Invitation:
+        """A one-time code that signs the caller in on another device within five minutes; not retried."""
+        return self._http.send(schemas.Invitation, "POST", "/sessions/codes", tries=1)
 
     def sessions(self) -> list[schemas.Session]:
         """The caller's sessions, the newest first."""
@@ -61,6 +67,21 @@ class AccessClient:
         """Every owner, in the order of their names; for admins."""
         return self._http.list(schemas.Owner, "/operator/owners")
 
+    def invite(self, owner: str, role: schemas.Role = "person") -> schemas.Invitation:
+        """Make a code that signs an owner in once; not retried, because each answer holds another one. For admins."""
+        order = schemas.InvitationRequest(owner=owner, role=role).model_dump(mode="json")
+        return self._http.send(schemas.Invitation, "POST", "/operator/invitations", tries=1, json=order)
+
+    def owner_quotas(self, id: str) -> schemas.Quotas:
+        """The quotas of an owner and their use; for admins."""
+        return self._http.get(schemas.Quotas, f"/operator/owners/{id}/quotas")
+
+    def sign_owner_out(self, id: str, keys: bool = False) -> schemas.SignedOut:
+        """End every session of an owner, with `keys` revoke every key; for admins."""
+        return self._http.send(
+            schemas.SignedOut, "POST", f"/operator/owners/{id}/sign-out", params={"keys": keys} if keys else {}
+        )
+
     def disable_owner(self, id: str) -> schemas.Owner:
         """Let an owner in no more; for admins."""
         return self._http.post(schemas.Owner, f"/operator/owners/{id}/disable")
@@ -74,6 +95,14 @@ class AccessClient:
         return self._http.send(schemas.Erasure, "DELETE", f"/operator/owners/{id}", tries=1)
 
     def audit(self, action: str = "", actor: str = "", limit: int = 200) -> list[schemas.AuditEntry]:
-        """The newest entries of the audit log; for admins."""
-        params = {"action": action, "actor": actor, "limit": limit}
-        return self._http.get(schemas.Page[schemas.AuditEntry], "/operator/audit", params=params).items
+        """The newest entries of the audit log, page by page up to `limit`; for admins."""
+        entries: list[schemas.AuditEntry] = []
+        params: dict[str, str | int] = {"action": action, "actor": actor}
+        while len(entries) < limit:
+            params["limit"] = min(_PAGE, limit - len(entries))
+            page = self._http.get(schemas.Page[schemas.AuditEntry], "/operator/audit", params=params)
+            entries += page.items
+            if page.next is None:
+                break
+            params["cursor"] = page.next
+        return entries

@@ -2,8 +2,9 @@
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, TypeVar
 
 import httpx
 from httpx_sse import connect_sse
@@ -13,6 +14,8 @@ from portrait.errors import EngineError, OperatorError, PortraitError, UserError
 from tasks import schemas
 
 M = TypeVar("M", bound=BaseModel)
+Files = Iterable[tuple[str, BinaryIO | bytes]]
+"""Name and content."""
 TRIES = 4
 """Of a request that may be repeated: reads, deletions, and whatever carries an Idempotency-Key."""
 PAUSE = 0.3
@@ -21,6 +24,17 @@ RECONNECT_TRIES = 7
 """Tries of a stream that has sent events before: a minute in all, in which an API restarts."""
 RETRY_STATUSES = {502, 503, 504}
 DELETED_STATUSES = {404, 410}
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file while it is received."""
+
+    media_type: str
+    disposition: str
+    """Its `Content-Disposition`, which names it; empty where the API says none."""
+    chunks: Iterator[bytes]
+    """To be read to the end, or closed."""
 
 
 class HttpTransport:
@@ -56,6 +70,11 @@ class HttpTransport:
             tries += 1
             time.sleep(PAUSE * 2**tries)
 
+    def upload(self, kind: type[M], path: str, files: Files) -> M:
+        """Send files as the parts `files` of a form; not retried, because they were read."""
+        parts = [("files", (name, content)) for name, content in files]
+        return self.send(kind, "POST", path, tries=1, files=parts, timeout=300)
+
     def get(self, kind: type[M], path: str, **options: Any) -> M:
         """The thing at a path."""
         return self.send(kind, "GET", path, **options)
@@ -77,9 +96,10 @@ class HttpTransport:
         headers = {"Idempotency-Key": secrets.token_hex(16)}
         return self.send(kind, "POST", path, json=content, headers=headers)
 
-    def picture(self, path: str, side: int | None) -> bytes:
+    def picture(self, path: str, side: int | None, params: Mapping[str, Any] | None = None) -> bytes:
         """The bytes of a picture: the whole file, or a JPEG whose long side has `side` pixels at most."""
-        return self.request("GET", path, params={} if side is None else {"side": side}).content
+        asked = dict(params or {}) | ({} if side is None else {"side": side})
+        return self.request("GET", path, params=asked).content
 
     def stream_bytes(self, path: str, params: Mapping[str, Any]) -> Iterator[bytes]:
         """A large body in chunks; parameters without a value are left out."""
@@ -90,6 +110,18 @@ class HttpTransport:
                 yield from response.iter_bytes()
         except httpx.TransportError as error:
             raise _unreachable() from error
+
+    def download(self, path: str, params: Mapping[str, Any]) -> Download:
+        """A file with its name, in chunks; it has begun to come when this returns."""
+        try:
+            request = self._http.build_request("GET", path, params=dict(params), timeout=300)
+            response = self._http.send(request, stream=True)
+            _raise_for_problem(response)
+        except httpx.TransportError as error:
+            raise _unreachable() from error
+        headers = response.headers
+        media = headers.get("content-type", "application/octet-stream")
+        return Download(media, headers.get("content-disposition", ""), _chunks(response))
 
     def request(self, method: str, path: str, tries: int = TRIES, **options: Any) -> httpx.Response:
         """Send a request, up to `tries` times while nothing answers or the API says that it cannot at present."""
@@ -126,6 +158,16 @@ class HttpTransport:
             for each in source.iter_sse():
                 if each.data:  # a comment that keeps the connection open carries none
                     yield each.id, schemas.JobEvent.model_validate_json(each.data)
+
+
+def _chunks(response: httpx.Response) -> Iterator[bytes]:
+    """The body of a streamed response, which is closed after it."""
+    try:
+        yield from response.iter_bytes()
+    except httpx.TransportError as error:
+        raise _unreachable() from error
+    finally:
+        response.close()
 
 
 def _raise_for_problem(response: httpx.Response) -> None:

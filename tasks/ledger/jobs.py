@@ -1,24 +1,38 @@
 """The owner's side of the queue: add, read, follow, cancel and retry jobs."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import sqlalchemy as sa
 
+from portrait.errors import UserError
 from tasks import jobs as states
 from tasks.jobs import Job
 from tasks.ledger import transitions, usage
 from tasks.ledger.privacy.consents import persons_in, require_consent
 from tasks.ledger.privacy.retention import use_in_job
 from tasks.ledger.rows import EventRow, Page, Repository, get_owned, row_as
-from tasks.ledger.tables import job_events, job_people, jobs, turns, workers
+from tasks.ledger.tables import job_events, job_people, jobs, portraits, turns, workers
 from tasks.ledger.usage import Allowance
 
 PAST_RUNS = 20
 """Past runs that an estimate is made from."""
 LIVE_SECONDS = 60.0
 """A worker whose heartbeat is not older than so many seconds is alive."""
+SILENT_SECONDS = 25.0
+"""Seconds since a worker's last heartbeat after which no time is told for its job: two and a half times the usual interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Conditions on jobs; an empty field is no condition."""
+
+    state: Collection[str] = ()
+    kind: str = ""
+    order: str = ""
+    seen: bool | None = None
+    """Whether it was noted how they ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +45,8 @@ class QueueStatus:
     """Until it is done; None when there is nothing to estimate from."""
     missing: Sequence[str] = ()
     """Abilities that no live worker has, so that nobody can take it."""
+    portraits: int = 0
+    """Portraits that it has finished and that were not deleted."""
 
 
 class JobRepository(Repository):
@@ -42,19 +58,26 @@ class JobRepository(Repository):
         What it is to make is charged to the owner. Raises `consent_withdrawn`, `consent_outdated`, `order_too_large`, and
         `quota_…` beyond the allowance with `retry_after` in seconds.
         """
-        with self.database.write() as connection:
-            if allowance is not None:
-                self.database.lock_owner(connection, job.owner)
-                usage.check_order(connection, job, allowance, job.created)
-            require_consent(connection, job.owner, persons)
-            connection.execute(sa.insert(jobs).values(transitions.job_to_values(job)))
-            if persons:
-                rows = [{"job": job.id, "person": each} for each in sorted(set(persons))]
-                connection.execute(sa.insert(job_people), rows)
-            use_in_job(connection, job, persons, job.created)
-            usage.charge_order(connection, job, job.created)
-            transitions.record_event(connection, job, job.created)
+        self.add_together([(job, persons)], allowance)
         return job
+
+    def add_together(
+        self, placed: Sequence[tuple[Job, Collection[str]]], allowance: Allowance | None = None
+    ) -> Sequence[Job]:
+        """Insert jobs of one owner, each with the people in it, all or none; the allowance counts over all of them.
+
+        Where jobs of the same `order_id` are there already, those are returned and nothing is written. Raises as `add`.
+        """
+        first = placed[0][0]
+        with self.database.write() as connection:
+            self.database.lock_owner(connection, first.owner)
+            if first.order_id and (before := _jobs_of_order(connection, first)):
+                return before
+            if allowance is not None:
+                usage.check_order(connection, [job for job, _ in placed], allowance, first.created)
+            for job, persons in placed:
+                _insert(connection, job, persons)
+        return [job for job, _ in placed]
 
     def get(self, owner: str, id: str) -> Job:
         """One job; raises `not_found`, `erased`."""
@@ -62,16 +85,32 @@ class JobRepository(Repository):
             return transitions.job_from_row(get_owned(connection, jobs, owner, id))
 
     def list(
-        self, owner: str, state: Collection[str] = (), kind: str = "", cursor: str | None = None, limit: int = 50
+        self, owner: str, wanted: JobFilter = JobFilter(), cursor: str | None = None, limit: int = 50
     ) -> Page[Job]:
-        """The owner's jobs, the newest first."""
-        return self._list(jobs.c.owner == owner, state, kind, cursor, limit)
+        """The owner's jobs that fit the filter, the newest first."""
+        return self._list(jobs.c.owner == owner, wanted, cursor, limit)
 
     def list_all(
-        self, state: Collection[str] = (), kind: str = "", cursor: str | None = None, limit: int = 50
+        self, state: Collection[str] = (), kind: str = "", cursor: str | None = None, limit: int = 50, owner: str = ""
     ) -> Page[Job]:
-        """The jobs of all owners, the newest first, for operators."""
-        return self._list(sa.true(), state, kind, cursor, limit)
+        """The jobs of all owners, or of one, the newest first, for operators."""
+        return self._list(jobs.c.owner == owner if owner else sa.true(), JobFilter(state, kind), cursor, limit)
+
+    def get_any(self, id: str) -> Job:
+        """A job, whoever owns it, for operators; raises `not_found`."""
+        with self.database.read() as connection:
+            row = connection.execute(sa.select(jobs).where(jobs.c.id == id)).first()
+        if row is None:
+            raise UserError("not_found", "There is no such job.")
+        return transitions.job_from_row(row)
+
+    def mark_seen(self, owner: str, ids: Sequence[str], now: float) -> int:
+        """Note that the owner saw how these jobs ended; returns how many were not marked before.
+
+        Jobs that have not ended are left as they are, and so are ids of others.
+        """
+        mine = (jobs.c.owner == owner) & jobs.c.id.in_(ids) & jobs.c.state.in_(states.FINISHED) & jobs.c.seen.is_(None)
+        return self._write(sa.update(jobs).where(mine).values(seen=now))
 
     def cancel(self, owner: str, id: str, now: float) -> Job:
         """Cancel a queued job at once, mark a running one `cancelling`; raises `bad_transition` when it has ended."""
@@ -88,8 +127,9 @@ class JobRepository(Repository):
             self.database.lock_owner(connection, owner)
             job = states.retry(transitions.job_from_row(get_owned(connection, jobs, owner, id)), now)
             require_consent(connection, owner, persons_in(connection, job))
+            usage.drop_order(connection, job)
             if allowance is not None:
-                usage.check_order(connection, job, allowance, now)
+                usage.check_order(connection, [job], allowance, now)
             usage.charge_order(connection, job, now)
             return transitions.change_owned(connection, owner, id, partial(states.retry, now=now), now)
 
@@ -133,30 +173,120 @@ class JobRepository(Repository):
             chosen = sa.select(jobs.c.queue, jobs.c.state, sa.func.count()).group_by(jobs.c.queue, jobs.c.state)
             return {(queue, state): count for queue, state, count in connection.execute(chosen)}
 
-    def queue_status(self, job: Job, now: float) -> QueueStatus:
+    def queue_status(self, job: Job, now: float, silent: float = SILENT_SECONDS) -> QueueStatus:
         """Return a job's place in the queue, its estimate, and the abilities that no live worker has."""
+        return self.queue_statuses([job], now, silent)[job.id]
+
+    def queue_statuses(
+        self, listed: Sequence[Job], now: float, silent: float = SILENT_SECONDS
+    ) -> Mapping[str, QueueStatus]:
+        """Return what `queue_status` does of several jobs, by id; what they share is read once.
+
+        No time is told for a job whose worker was not heard of for `silent` seconds.
+        """
+        with self.database.read() as connection:
+            view = _Queues(connection, now, silent)
+            counts = _count_portraits(connection, [job.id for job in listed if job.kind == "generate"])
+            return {job.id: replace(view.status(job), portraits=counts.get(job.id, 0)) for job in listed}
+
+    def _list(self, whose: sa.ColumnElement[bool], wanted: JobFilter, cursor: str | None, limit: int) -> Page[Job]:
+        chosen = sa.select(jobs).where(whose)
+        if wanted.state:
+            chosen = chosen.where(jobs.c.state.in_(wanted.state))
+        if wanted.kind:
+            chosen = chosen.where(jobs.c.kind == wanted.kind)
+        if wanted.order:
+            chosen = chosen.where(jobs.c.order_id == wanted.order)
+        if wanted.seen is not None:
+            chosen = chosen.where(jobs.c.seen.is_not(None) if wanted.seen else jobs.c.seen.is_(None))
+        return self._page(transitions.job_from_row, chosen, cursor, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Queues:
+    """The queues within one transaction: what several jobs ask of them is read once."""
+
+    connection: sa.Connection
+    now: float
+    silent: float
+    _past: dict[str, list[float]] = field(default_factory=dict)
+    _live: dict[str, list[frozenset[str]]] = field(default_factory=dict)
+    _places: dict[str, Mapping[str, int]] = field(default_factory=dict)
+    _free: dict[str, float] = field(default_factory=dict)
+
+    def status(self, job: Job) -> QueueStatus:
+        """A job's place in the queue, its estimate, and the abilities that no live worker has."""
         if job.done:
             return QueueStatus(None, None)
-        with self.database.read() as connection:
-            past = _past_durations(connection, job.kind)
-            live = _live_abilities(connection, job.queue, now)
-            place = _queue_position(connection, job) if job.state == "queued" else None
-        able = [abilities for abilities in live if job.needs <= abilities]
+        place = self._place(job) if job.state == "queued" else None
+        able = [abilities for abilities in self._live_on(job.queue) if job.needs <= abilities]
         if place is not None and not able:
             # The worker that lacks least says what it takes.
-            missing = sorted(min((job.needs - each for each in live), key=len, default=job.needs))
-            return QueueStatus(place, None, missing)
-        return QueueStatus(place, states.seconds_left(job, now, past, place or 1, len(able)))
+            lacking = (job.needs - each for each in self._live_on(job.queue))
+            return QueueStatus(place, None, sorted(min(lacking, key=len, default=job.needs)))
+        if place is None and self._is_silent(job.worker):
+            return QueueStatus(None, None)
+        seconds = states.seconds_left(job, self.now, self._past_of(job.kind), place or 1, len(able))
+        if place is not None and seconds is not None:
+            seconds += self._until_free(job.queue, len(able))
+        return QueueStatus(place, seconds)
 
-    def _list(
-        self, whose: sa.ColumnElement[bool], state: Collection[str], kind: str, cursor: str | None, limit: int
-    ) -> Page[Job]:
-        chosen = sa.select(jobs).where(whose)
-        if state:
-            chosen = chosen.where(jobs.c.state.in_(state))
-        if kind:
-            chosen = chosen.where(jobs.c.kind == kind)
-        return self._page(transitions.job_from_row, chosen, cursor, limit)
+    def _until_free(self, queue: str, workers: int) -> float:
+        """Seconds until the first worker of a queue is free; 0 where one is, and where it is not known."""
+        if queue not in self._free:
+            held = (jobs.c.queue == queue) & jobs.c.state.in_(states.LEASED)
+            running = [transitions.job_from_row(row) for row in self.connection.execute(sa.select(jobs).where(held))]
+            left = [states.seconds_left(job, self.now, self._past_of(job.kind), 1, workers) or 0.0 for job in running]
+            self._free[queue] = min(left, default=0.0) if len(left) >= workers else 0.0
+        return self._free[queue]
+
+    def _place(self, job: Job) -> int:
+        if job.queue not in self._places:
+            self._places[job.queue] = _queue_positions(self.connection, job.queue)
+        return self._places[job.queue].get(job.id, 1)
+
+    def _past_of(self, kind: str) -> list[float]:
+        if kind not in self._past:
+            self._past[kind] = _past_durations(self.connection, kind)
+        return self._past[kind]
+
+    def _live_on(self, queue: str) -> list[frozenset[str]]:
+        if queue not in self._live:
+            self._live[queue] = _live_abilities(self.connection, queue, self.now)
+        return self._live[queue]
+
+    def _is_silent(self, worker: str | None) -> bool:
+        """Whether a worker that is in the registry was not heard of for a while."""
+        beat = self.connection.scalar(sa.select(workers.c.beat).where(workers.c.id == worker))
+        return beat is not None and beat < self.now - self.silent
+
+
+def _insert(connection: sa.Connection, job: Job, persons: Collection[str]) -> None:
+    """Insert a queued job with the people in it, charge it, and note their use."""
+    require_consent(connection, job.owner, persons)
+    connection.execute(sa.insert(jobs).values(transitions.job_to_values(job)))
+    if persons:
+        rows = [{"job": job.id, "person": each} for each in sorted(set(persons))]
+        connection.execute(sa.insert(job_people), rows)
+    use_in_job(connection, job, persons, job.created)
+    usage.charge_order(connection, job, job.created)
+    transitions.record_event(connection, job, job.created)
+
+
+def _jobs_of_order(connection: sa.Connection, job: Job) -> list[Job]:
+    """The jobs of a job's order that are there already, in the order in which they were placed."""
+    mine = (jobs.c.owner == job.owner) & (jobs.c.order_id == job.order_id)
+    rows = connection.execute(sa.select(jobs).where(mine).order_by(jobs.c.created, jobs.c.id))
+    return [transitions.job_from_row(row) for row in rows]
+
+
+def _count_portraits(connection: sa.Connection, ids: Sequence[str]) -> Mapping[str, int]:
+    """Count the portraits of jobs that are there and not deleted."""
+    if not ids:
+        return {}
+    shown = portraits.c.job.in_(ids) & portraits.c.removed.is_(None)
+    chosen = sa.select(portraits.c.job, sa.func.count()).where(shown).group_by(portraits.c.job)
+    return {row[0]: row[1] for row in connection.execute(chosen)}
 
 
 def _past_durations(connection: sa.Connection, kind: str) -> list[float]:
@@ -173,24 +303,18 @@ def _live_abilities(connection: sa.Connection, queue: str, now: float) -> list[f
     return [frozenset(row.abilities) for row in connection.execute(live) if queue in row.queues]
 
 
-def _queue_position(connection: sa.Connection, job: Job) -> int:
-    """Predict the order of `JobQueue.claim`: owners by when they were served, then by their oldest jobs."""
-    waiting = (jobs.c.queue == job.queue) & (jobs.c.state == "queued")
-    rank = sa.func.row_number().over(partition_by=jobs.c.owner, order_by=(jobs.c.created, jobs.c.id)).label("rank")
-    number = sa.func.count().over(partition_by=jobs.c.owner).label("waiting")
-    ranked = sa.select(jobs.c.owner, jobs.c.id, jobs.c.created, rank, number).where(waiting).subquery()
-    own = connection.scalar(sa.select(ranked.c.rank).where(ranked.c.id == job.id)) or 1
-    served = sa.func.coalesce(turns.c.served, 0)
-    first_jobs = (
-        sa.select(ranked.c.owner, ranked.c.waiting)
-        .outerjoin(turns, (turns.c.owner == ranked.c.owner) & (turns.c.queue == job.queue))
-        .where(ranked.c.rank == 1)
-        .order_by(served, ranked.c.created, ranked.c.id)
-    )
-    others, first = [], True
-    for row in connection.execute(first_jobs):
-        if row.owner == job.owner:
-            first = False
-        else:
-            others.append((row.waiting, first))
-    return states.queue_position(own - 1, others)
+def _queue_positions(connection: sa.Connection, queue: str) -> Mapping[str, int]:
+    """Predict the order of `JobQueue.claim`: owners by when they were served, then by their oldest jobs. Places by job."""
+    waiting = (jobs.c.queue == queue) & (jobs.c.state == "queued")
+    chosen = sa.select(jobs.c.id, jobs.c.owner, sa.func.coalesce(turns.c.served, 0).label("served"))
+    chosen = chosen.outerjoin(turns, (turns.c.owner == jobs.c.owner) & (turns.c.queue == queue))
+    own: dict[str, list[str]] = {}
+    for row in connection.execute(chosen.where(waiting).order_by(sa.text("served"), jobs.c.created, jobs.c.id)):
+        own.setdefault(row.owner, []).append(row.id)  # owners in the order in which they are served
+    counts = [(owner, len(ids)) for owner, ids in own.items()]
+    places: dict[str, int] = {}
+    for at, (owner, _) in enumerate(counts):
+        others = [(count, before < at) for before, (_, count) in enumerate(counts) if before != at]
+        for rank, id in enumerate(own[owner]):
+            places[id] = states.queue_position(rank, others)
+    return places

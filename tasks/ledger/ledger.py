@@ -12,6 +12,7 @@ from tasks.ledger.pictures import PortraitRepository, TemplateRepository
 from tasks.ledger.privacy.consents import ConsentRepository
 from tasks.ledger.privacy.erasures import ErasureRepository
 from tasks.ledger.privacy.retention import RetentionRepository
+from tasks.ledger.privacy.undo import UndoRepository
 from tasks.ledger.queue import JobQueue
 from tasks.ledger.statistics import StatisticsRepository
 from tasks.ledger.styles import DraftRepository, StyleRepository
@@ -39,6 +40,7 @@ class Ledger:
         self.erasures = ErasureRepository(database)
         self.consents = ConsentRepository(database)
         self.retention = RetentionRepository(database)
+        self.undo = UndoRepository(database)
         self.idempotency = IdempotencyRepository(database)
         self.usage = UsageRepository(database)
         self.webhooks = WebhookRepository(database)

@@ -1,7 +1,7 @@
 """People with their consents, selfies, training sets and identities; `privacy.erasures` erases them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -23,6 +23,7 @@ from tasks.ledger.rows import (
     TrainingSetRow,
     get_owned,
     row_as,
+    there,
 )
 from tasks.ledger.tables import (
     consents,
@@ -53,6 +54,12 @@ class PersonSummary:
     """Their photos, in the order of upload."""
     favourites: bool = False
     """Whether they are on a favourite."""
+
+    @property
+    def face(self) -> str:
+        """Id of the best photo that is used, whose crop shows the face; empty without one."""
+        used = [photo for photo in self.judged if photo.verdict == "use"]
+        return max(used, key=lambda photo: photo.quality.get("total") or 0.0).id if used else ""
 
     @property
     def consent(self) -> bool:
@@ -107,7 +114,8 @@ class PersonRepository(Repository):
             chosen = sa.select(identities.c.person, identities.c.base)
             mine = chosen.where(identities.c.person.in_(ids), identities.c.base != "")
             bases_of = connection.execute(mine.order_by(identities.c.id.desc())).all()
-            rows = connection.execute(sa.select(selfies).where(selfies.c.person.in_(ids)).order_by(selfies.c.id)).all()
+            theirs = sa.select(selfies).where(selfies.c.person.in_(ids), there(selfies))
+            rows = connection.execute(theirs.order_by(selfies.c.id)).all()
         judged = [row_as(SelfieRow, row) for row in rows]
         bases = {id: tuple(dict.fromkeys(row.base for row in bases_of if row.person == id)) for id in ids}
         photos = {id: [photo for photo in judged if photo.person == id] for id in ids}
@@ -115,6 +123,12 @@ class PersonRepository(Repository):
             id: PersonSummary(len(photos[id]), states_of[id], newest.get(id), bases[id], photos[id], id in marked)
             for id in ids
         }
+
+    def names(self, owner: str, ids: Collection[str]) -> Mapping[str, str]:
+        """The names of the owner's people with these ids; who is not there is left out."""
+        chosen = sa.select(people.c.id, people.c.name).where(people.c.owner == owner, people.c.id.in_(ids))
+        with self.database.read() as connection:
+            return {row.id: row.name for row in connection.execute(chosen)}
 
     def count(self, owner: str) -> int:
         """Count the owner's people, for the quota."""
@@ -169,6 +183,7 @@ class PersonRepository(Repository):
     ) -> SelfieRow:
         """Insert a photo; the same bytes again return the row that is there already, with its own id.
 
+        One that was deleted and is not erased yet is restored by this.
         Raises `not_found` for the person, `too_many_photos` beyond `most`, `quota_photos` and `quota_pixels` beyond what the
         owner may add a day.
         """
@@ -177,12 +192,17 @@ class PersonRepository(Repository):
             require_consent(connection, selfie.owner, [selfie.person])
             mine = selfies.c.person == selfie.person
             same = connection.execute(sa.select(selfies).where(mine, selfies.c.sha256 == selfie.sha256)).first()
-            if same is not None:
+            if same is not None and same.removed is None:
                 return row_as(SelfieRow, same)
-            usage.charge_photo(connection, selfie.owner, a_day, selfie.created)
-            usage.charge_pixels(connection, selfie.owner, selfie.width * selfie.height, pixels_a_day, selfie.created)
-            if (connection.scalar(sa.select(sa.func.count()).where(mine)) or 0) >= most:
+            if same is None:
+                usage.charge_photo(connection, selfie.owner, a_day, selfie.created)
+                pixels = selfie.width * selfie.height
+                usage.charge_pixels(connection, selfie.owner, pixels, pixels_a_day, selfie.created)
+            if (connection.scalar(sa.select(sa.func.count()).where(mine, there(selfies))) or 0) >= most:
                 raise UserError("too_many_photos", f"A person has {most} photos at most. Delete some first.")
+            if same is not None:
+                connection.execute(sa.update(selfies).where(selfies.c.id == same.id).values(removed=None))
+                return replace(row_as(SelfieRow, same), removed=None)
             connection.execute(sa.insert(selfies).values(asdict(selfie)))
             connection.execute(sa.update(people).where(people.c.id == selfie.person).values(used=selfie.created))
             return selfie
@@ -200,6 +220,10 @@ class PersonRepository(Repository):
         if override not in OVERRIDES:
             raise UserError("bad_wish", "A photo is to be included, excluded, or left to the judge.")
         return self._change_owned(SelfieRow, selfies, owner, id, wish=override)
+
+    def choose_face(self, owner: str, id: str, x: float, y: float) -> SelfieRow:
+        """Write which face of a photo is the person's: a point in it, as shares of width and height."""
+        return self._change_owned(SelfieRow, selfies, owner, id, face={"x": x, "y": y})
 
     def training_sets(self, owner: str, person: str) -> Sequence[TrainingSetRow]:
         """A person's training sets, the newest first."""
@@ -221,7 +245,7 @@ class PersonRepository(Repository):
         """Return the rows of a table that belong to a person, the oldest first."""
         with self.database.read() as connection:
             get_owned(connection, people, owner, person)
-            chosen = sa.select(table).where(table.c.person == person, table.c.owner == owner)
+            chosen = sa.select(table).where(table.c.person == person, table.c.owner == owner, there(table))
             return [row_as(kind, row) for row in connection.execute(chosen.order_by(table.c.id))]
 
 

@@ -4,6 +4,7 @@ A claim is one conditional update that hands out a lease token. Every later writ
 taken for dead writes nothing, however late it wakes.
 """
 
+import json
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,7 +19,7 @@ from tasks import jobs as states
 from tasks.jobs import Fault, Job, LeaseLost, Limits
 from tasks.ledger import styles, transitions
 from tasks.ledger.privacy.consents import persons_in, require_consent
-from tasks.ledger.rows import DraftFindings, IdentityRow, PortraitRow, Repository, TrainingSetRow
+from tasks.ledger.rows import DraftFindings, IdentityRow, PortraitRow, Repository, TrainingSetRow, row_as
 from tasks.ledger.tables import (
     identities,
     job_people,
@@ -41,6 +42,9 @@ class Outcome:
 
     result: Mapping[str, Any] = field(default_factory=dict)
     portraits: Sequence[PortraitRow] = ()
+    """Portraits that appear when the job ends."""
+    ranking: Sequence[str] | None = None
+    """Ids of the portraits that were delivered while it ran and are kept, the best first; None without any of these."""
     training_set: TrainingSetRow | None = None
     identity: IdentityRow | None = None
     verdicts: Verdicts = field(default_factory=dict)
@@ -86,6 +90,38 @@ class JobQueue(Repository):
         """Write the job's progress; raises `Cancelled` when it is to stop, `LeaseLost`."""
         transition = partial(states.report_progress, phase=phase, progress=progress, message=message, preview=preview)
         return self._change_leased(job, transition, now)
+
+    def deliver(self, job: Job, now: float, row: PortraitRow, publish: Callable[[PortraitRow], None]) -> PortraitRow:
+        """Write a finished portrait of a running job: its row and its file appear together or not at all.
+
+        It gets the next number, and a file's name that no other of the job has. One of the same recipe, which an earlier run
+        delivered, stays as it is: then that one is returned and nothing is published. `publish` moves the staged file to the
+        place of the row that it is given; it runs last, while the lease is proven. A process that dies after it and before the
+        commit leaves a file without a row: see `portrait_files`. Raises `Cancelled`, `LeaseLost`, `UserError` where consent
+        does not hold any more, and what `publish` raises; then nothing is written.
+        """
+        with self.database.write() as connection:
+            transitions.require_lease(connection, job)
+            require_consent(connection, job.owner, persons_in(connection, job), lock=False)
+            mine = sa.select(portraits).where(portraits.c.job == job.id)
+            earlier = [row_as(PortraitRow, each) for each in connection.execute(mine)]
+            same = next((each for each in earlier if _canonical(each.recipe) == _canonical(row.recipe)), None)
+            if same is not None:
+                return same
+            row = _place(row, earlier)
+            connection.execute(sa.insert(portraits).values(asdict(replace(row, job=job.id))))
+            in_job = sa.select(job_people.c.person).where(job_people.c.job == job.id)
+            connection.execute(sa.update(people).where(people.c.id.in_(in_job)).values(used=now))
+            publish(row)
+        return row
+
+    def portrait_files(self, id: str) -> set[str] | None:
+        """Names of the files of a job's portraits: what else lies in its folder may be erased; None while a worker has it."""
+        with self.database.read() as connection:
+            state = connection.scalar(sa.select(jobs.c.state).where(jobs.c.id == id))
+            if state in states.LEASED:
+                return None
+            return set(connection.scalars(sa.select(portraits.c.file).where(portraits.c.job == id)))
 
     def finish(self, job: Job, now: float, outcome: Outcome, publish: Callable[[], None]) -> Job:
         """End a job with success: its rows and files appear together or not at all.
@@ -221,6 +257,10 @@ def _insert_outcome(connection: sa.Connection, job: Job, outcome: Outcome, now: 
     for table, row in ((training_sets, outcome.training_set), (identities, outcome.identity)):
         if row is not None:
             connection.execute(sa.insert(table).values(asdict(row)))
+    if outcome.ranking is not None:
+        dropped = (portraits.c.job == job.id) & portraits.c.id.not_in(outcome.ranking)
+        connection.execute(sa.delete(portraits).where(dropped))
+        transitions.number_portraits(connection, job.id, outcome.ranking, now)
     if outcome.portraits:
         connection.execute(sa.insert(portraits), [asdict(replace(row, job=job.id)) for row in outcome.portraits])
     _write_verdicts(connection, job, outcome.verdicts)
@@ -232,6 +272,19 @@ def _insert_outcome(connection: sa.Connection, job: Job, outcome: Outcome, now: 
         styles.record_findings(connection, outcome.draft)
     in_job = sa.select(job_people.c.person).where(job_people.c.job == job.id)
     connection.execute(sa.update(people).where(people.c.id.in_(in_job)).values(used=now))
+
+
+def _canonical(recipe: Mapping[str, Any]) -> str:
+    """What a recipe asks for as text, the same before it was stored and after; without what was measured in drawing it."""
+    return json.dumps({name: value for name, value in recipe.items() if name != "drawn"}, sort_keys=True)
+
+
+def _place(row: PortraitRow, earlier: Sequence[PortraitRow]) -> PortraitRow:
+    """The row with a number and a file's name that none of the job's earlier portraits has."""
+    number = max((each.number for each in earlier), default=0) + 1
+    taken = {each.file.partition(".")[0] for each in earlier}
+    name = next(f"{at:02}" for at in range(number, number + len(earlier) + 1) if f"{at:02}" not in taken)
+    return replace(row, number=number, file=f"{name}.{row.format}")
 
 
 def _write_verdicts(connection: sa.Connection, job: Job, verdicts: Verdicts) -> None:

@@ -81,7 +81,7 @@ class SelfieRow(OwnedRow):
     removed: float | None = None
     """When it was deleted; it can be restored until it is erased, and counts nowhere meanwhile."""
     faces: Sequence[Mapping[str, float]] | None = None
-    """Of a photo with several people, the boxes of their faces as shares of width and height, from left to right."""
+    """Boxes of the faces in it as shares of width and height, from left to right; None until it was judged."""
     face: Mapping[str, float] | None = None
     """The point (x, y as shares) of the face that the owner said is the person's; None where nobody said."""
 
@@ -214,6 +214,12 @@ class PortraitRow(OwnedRow):
     rules_broken: int = 0
     """Rules that an ID photo breaks; 0 for other portraits."""
 
+    def __post_init__(self) -> None:
+        """Fill the columns that lists are sorted by, however the row was made."""
+        distances = [float(each["distance"]) for each in self.likeness.values()]
+        object.__setattr__(self, "distance", max(distances, default=None))
+        object.__setattr__(self, "rules_broken", int(self.scores.get("rules_broken", 0)))
+
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
@@ -306,10 +312,18 @@ def row_as(kind: type[T], row: sa.Row[Any]) -> T:
     return kind(**{name: value for name, value in row._mapping.items() if name in names})
 
 
-def get_owned(connection: sa.Connection, table: sa.Table, owner: str, id: str) -> sa.Row[Any]:
-    """Return the owner's row; raises `UserError`: `erased` when it was, `not_found` when it is not theirs or never was."""
+def there(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Whether a row was not deleted, also where it could still be restored."""
+    return table.c.removed.is_(None) if "removed" in table.c else sa.true()
+
+
+def get_owned(connection: sa.Connection, table: sa.Table, owner: str, id: str, removed: bool = False) -> sa.Row[Any]:
+    """Return the owner's row, with `removed` also one that can be restored.
+
+    Raises `UserError`: `erased` when it was, `not_found` when it was deleted, is not theirs or never was.
+    """
     row = connection.execute(sa.select(table).where(table.c.id == id, table.c.owner == owner)).first()
-    if row is not None:
+    if row is not None and (removed or row._mapping.get("removed") is None):
         return row
     tombstone = connection.execute(sa.select(erased.c.id).where(erased.c.id == id, erased.c.owner == owner)).first()
     if tombstone is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tasks.ledger.rows import Repository
+from tasks.ledger.rows import Repository, there
 from tasks.ledger.tables import jobs, portraits
 
 NEWEST = 5000
@@ -55,13 +55,13 @@ class QueueStatistics:
 class StatisticsRepository(Repository):
     """Statistics over the work of all owners; no owner or person is named."""
 
-    def styles(self) -> Sequence[StyleStatistics]:
-        """Statistics of every style, by id, over the newest portraits and failures of all owners."""
+    def styles(self, since: float = 0.0) -> Sequence[StyleStatistics]:
+        """Statistics of every style, by id, over the newest portraits and failures of all owners that are not older."""
         found: defaultdict[str, _Tally] = defaultdict(_Tally)
         with self.database.read() as connection:
-            for row in connection.execute(_portraits().limit(NEWEST)):
+            for row in connection.execute(_portraits().where(portraits.c.created >= since).limit(NEWEST)):
                 found[row.style].count_portrait(row)
-            for row in connection.execute(_failures()):
+            for row in connection.execute(_failures().where(jobs.c.created >= since)):
                 found[str(row.wants.get("style") or row.wants.get("template"))].count_failure(row.id)
         return [found[style].statistics(style) for style in sorted(found)]
 
@@ -78,14 +78,14 @@ class StatisticsRepository(Repository):
                         tally.count_failure(row.id)
         return total.statistics(style), [found[at].statistics(style, at) for at in sorted(found, reverse=True)]
 
-    def queues(self) -> Sequence[QueueStatistics]:
-        """Times of every kind of job, over the last jobs that succeeded."""
+    def queues(self, since: float = 0.0) -> Sequence[QueueStatistics]:
+        """Times of every kind of job, over the last jobs that succeeded and are not older."""
         with self.database.read() as connection:
             kinds = connection.scalars(sa.select(jobs.c.kind).distinct().order_by(jobs.c.kind)).all()
-            return [self._queue(connection, kind) for kind in kinds]
+            return [self._queue(connection, kind, since) for kind in kinds]
 
-    def _queue(self, connection: sa.Connection, kind: str) -> QueueStatistics:
-        done = (jobs.c.kind == kind) & (jobs.c.state == "succeeded")
+    def _queue(self, connection: sa.Connection, kind: str, since: float) -> QueueStatistics:
+        done = (jobs.c.kind == kind) & (jobs.c.state == "succeeded") & (jobs.c.created >= since)
         chosen = sa.select(jobs.c.created, jobs.c.started, jobs.c.finished).where(done)
         rows = connection.execute(chosen.order_by(jobs.c.finished.desc()).limit(NEWEST_RUNS)).all()
         waits = sorted(max(0.0, row.started - row.created) for row in rows)
@@ -125,7 +125,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 def _portraits() -> "sa.Select[*tuple[Any, ...]]":
     table = portraits.c
     chosen = sa.select(table.style, table.style_version, table.job, table.favourite, table.likeness)
-    return chosen.order_by(table.id.desc())
+    return chosen.where(there(portraits)).order_by(table.id.desc())
 
 
 def _failures() -> "sa.Select[*tuple[Any, ...]]":

@@ -1,18 +1,21 @@
-"""Applies a transition to a job's row: checks the lease, writes the event, and enqueues the webhooks of its end."""
+"""Applies a transition to a job's row: checks the lease, writes the event, and enqueues the webhooks of its end.
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+A job that ends without success keeps the portraits that it had finished.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from portrait.errors import UserError
+from portrait.errors import Cancelled, UserError
 from tasks.jobs import FINISHED, Fault, Job, LeaseLost
 from tasks.ledger import usage
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import DeliveryRow, get_owned
-from tasks.ledger.tables import job_events, jobs, webhook_deliveries, webhooks
+from tasks.ledger.tables import job_events, jobs, portraits, webhook_deliveries, webhooks
 
 Transition = Callable[[Job], Job]
 
@@ -53,6 +56,24 @@ def change_any(connection: sa.Connection, id: str, transition: Transition, now: 
     return _change(connection, id, transition, now)
 
 
+def require_lease(connection: sa.Connection, job: Job) -> None:
+    """Check, and lock until the transaction ends, that a worker may deliver for a job; raises `LeaseLost`, `Cancelled`."""
+    row = connection.execute(sa.select(jobs).where(jobs.c.id == job.id).with_for_update()).first()
+    if row is None or row.token != job.token:
+        raise LeaseLost("lease_lost", "The job was taken from this worker.")
+    if row.state == "cancelling":
+        raise Cancelled
+
+
+def number_portraits(connection: sa.Connection, job: str, ids: Sequence[str], now: float) -> None:
+    """Number portraits of a job that ends now in this order, from 1; they sort as made together."""
+    mine = sa.update(portraits).where(portraits.c.job == job)
+    # A number is there once a job: first all make way.
+    connection.execute(mine.values(number=-portraits.c.number, created=now))
+    for number, id in enumerate(ids, 1):
+        connection.execute(mine.where(portraits.c.id == id).values(number=number))
+
+
 def record_event(connection: sa.Connection, job: Job, now: float, kind: str = "state") -> None:
     """Insert the job's event, and when the job has ended the deliveries to its owner's webhooks."""
     data = {"phase": job.phase, "progress": round(job.progress, 4), "message": job.message, "preview": job.preview}
@@ -73,6 +94,8 @@ def _change(connection: sa.Connection, id: str, transition: Transition, now: flo
     after = transition(before)
     if after == before:
         return after
+    if after.state in FINISHED - {"succeeded"} and before.state not in FINISHED:
+        after = _keep_portraits(connection, after, now)
     old, new = job_to_values(before), job_to_values(after)
     changed: Mapping[str, Any] = {name: value for name, value in new.items() if value != old[name]}
     # The row was read under a lock; the lease stands in the condition all the same, so that no path can write past it.
@@ -83,6 +106,17 @@ def _change(connection: sa.Connection, id: str, transition: Transition, now: flo
     usage.settle(connection, before, after, now)
     record_event(connection, after, now, "progress" if after.state == before.state else "state")
     return after
+
+
+def _keep_portraits(connection: sa.Connection, job: Job, now: float) -> Job:
+    """Number the portraits that a job had finished, the best first, and name them in its result."""
+    rows = connection.execute(sa.select(portraits).where(portraits.c.job == job.id).order_by(portraits.c.number)).all()
+    if not rows:
+        return job
+    ranked = sorted(rows, key=lambda row: (row.scores.get("rules_broken", 0.0), -row.scores.get("total", 0.0)))
+    ids = [row.id for row in ranked]
+    number_portraits(connection, job.id, ids, now)
+    return replace(job, result={"portraits": ids})
 
 
 def webhook_payload(event: str, data: Mapping[str, Any], now: float) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """What owners used within a day: counted when it is used, and not given back when something is deleted.
 
-A row says how much of one kind an owner used at a time, and nothing about what it was. Orders of jobs that failed or were
-cancelled count no more; the seconds that workers spent on them do.
+A row says how much of one kind an owner used at a time, and nothing about what it was. Of jobs that failed or were cancelled
+only the portraits count that they had finished, and the seconds that workers spent on them.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn, TypeAlias, get_args
 
@@ -167,20 +167,30 @@ def settle(connection: sa.Connection, before: Job, after: Job, now: float) -> No
     if before.state in LEASED and after.state not in LEASED and before.started is not None:
         charge(connection, after.owner, {"worker_seconds": max(0, round(now - before.started))}, now, after.id)
     if before.state not in FINISHED and after.state in FINISHED - {"succeeded"}:
-        connection.execute(sa.delete(usage).where(usage.c.job == after.id, usage.c.kind.in_(ORDERED)))
+        _give_back(connection, after)
 
 
-def check_order(connection: sa.Connection, job: Job, allowance: Allowance, now: float) -> None:
-    """Check a job against an allowance; raises `quota_…` with `retry_after`, `order_too_large`."""
-    if count_active(connection, job.owner) >= allowance.jobs:
-        sentence = f"{allowance.jobs} jobs at once are allowed. Wait until one has ended."
-        raise UserError("quota_jobs", sentence, {"retry_after": 10})
-    _check_worker_seconds(connection, job.owner, allowance.worker_seconds_a_day, now)
-    wanted = _amounts(connection, job)
-    pixels = wanted.get("portrait_pixels", 0)
-    if pixels > allowance.order_pixels:
-        sentence = f"One order has {allowance.order_pixels // MEGA} megapixels at most, and this one {pixels // MEGA}."
-        raise UserError("order_too_large", f"{sentence} Ask for fewer or smaller portraits.")
+def drop_order(connection: sa.Connection, job: Job) -> None:
+    """Give back all that a job was charged when it was ordered, because it is to be charged anew."""
+    connection.execute(sa.delete(usage).where(usage.c.job == job.id, usage.c.kind.in_(ORDERED)))
+
+
+def check_order(connection: sa.Connection, placed: Sequence[Job], allowance: Allowance, now: float) -> None:
+    """Check the jobs of one order, all of one owner, together; raises `quota_…` with `retry_after`, `order_too_large`."""
+    owner = placed[0].owner
+    _check_active(connection, owner, len(placed), allowance.jobs)
+    _check_worker_seconds(connection, owner, allowance.worker_seconds_a_day, now)
+    wanted: dict[Kind, int] = {}
+    for at, job in enumerate(placed):
+        amounts = _amounts(connection, job)
+        pixels = amounts.get("portrait_pixels", 0)
+        if pixels > allowance.order_pixels:
+            most_pixels = f"One order has {allowance.order_pixels // MEGA} megapixels at most"
+            sentence = f"{most_pixels}, and this one {pixels // MEGA}. Ask for fewer or smaller portraits."
+            where = {"where": f"generations.{at}", "code": "order_too_large", "message": sentence}
+            raise UserError("order_too_large", sentence, {"fields": [where]} if len(placed) > 1 else {})
+        for kind, amount in amounts.items():
+            wanted[kind] = wanted.get(kind, 0) + amount
     most: Mapping[Kind, int] = {
         "portraits": allowance.portraits_a_day,
         "portrait_pixels": allowance.portrait_pixels_a_day,
@@ -188,7 +198,7 @@ def check_order(connection: sa.Connection, job: Job, allowance: Allowance, now: 
         "training_steps": allowance.training_steps_a_day,
     }
     for kind, amount in wanted.items():
-        before = used(connection, job.owner, kind, now)
+        before = used(connection, owner, kind, now)
         if before.amount + amount > most[kind]:
             _refuse(kind, most[kind], before, now)
 
@@ -197,6 +207,28 @@ def count_active(connection: sa.Connection, owner: str) -> int:
     """Count the owner's jobs that have not ended."""
     chosen = sa.select(sa.func.count()).where(jobs.c.owner == owner, jobs.c.state.not_in(FINISHED))
     return connection.scalar(chosen) or 0
+
+
+def _check_active(connection: sa.Connection, owner: str, more: int, most: int) -> None:
+    """Raise `quota_jobs` where an owner would have more than `most` jobs that have not ended."""
+    active = count_active(connection, owner)
+    if active + more <= most:
+        return
+    sentence = f"{most} jobs at once are allowed. Wait until one has ended."
+    if more > 1:
+        free = max(0, most - active)
+        sentence = f"{most} jobs at once are allowed, and {free} are free. Choose fewer, or wait until some have ended."
+    raise UserError("quota_jobs", sentence, {"retry_after": 10})
+
+
+def _give_back(connection: sa.Connection, job: Job) -> None:
+    """Give back what a job was charged and has not made: the portraits that it finished count."""
+    made = connection.scalar(sa.select(sa.func.count()).where(portraits.c.job == job.id)) or 0
+    if not made:
+        drop_order(connection, job)
+    elif made < job.units:  # of each kind so much is charged a portrait
+        mine = (usage.c.job == job.id) & usage.c.kind.in_(ORDERED)
+        connection.execute(sa.update(usage).where(mine).values(amount=usage.c.amount * made // job.units))
 
 
 def _refuse(kind: Kind, most: int, before: Use, now: float) -> NoReturn:

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Protocol
 from pipelines import build, image_io, render, template_faces
 from pipelines.deliver import Deliver
 from pipelines.engines import Engines, matte_engine, status
-from pipelines.folders import identities, training_sets
+from pipelines.engines.painters.studio import Studio
+from pipelines.folders import cut_outs, identities, training_sets
 from pipelines.model_store.store import ModelStore
 from pipelines.prepare import Overrides
 from pipelines.refine import steps_of
@@ -23,8 +24,9 @@ from portrait.generation import edits
 from portrait.generation.edits import Edit
 from portrait.idphoto_spec import spec_from_dict
 from portrait.ports import FaceFinder, Progress
+from portrait.studio import preview
 from portrait.training import TrainingJob
-from portrait.types import Identity, PortraitRequest, Refinement, Style
+from portrait.types import Identity, PortraitRequest, Refinement, Style, TrainingSet
 from tasks.files import Files, publish
 from tasks.jobs import Job
 from tasks.ledger.database import new_id
@@ -33,7 +35,9 @@ from tasks.ledger.queue import Outcome
 from tasks.ledger.rows import IdentityRow, TrainingSetRow
 from tasks.private_files import check_readable
 from tasks.queue import options, results
+from tasks.queue.delivery import PortraitDelivery
 from tasks.styles.available import AvailableStyles
+from tasks.styles.card_samples import CardSamples
 from tasks.styles.samples import StyleTester
 from tasks.styles.service import StyleService
 from templates import lint
@@ -96,6 +100,10 @@ class Flows(Protocol):
         """Drop what is kept in memory of people between jobs: somebody was erased."""
         ...
 
+    def draw_sample(self, styles: AvailableStyles, files: Files, able: Collection[str], progress: Progress) -> bool:
+        """Draw the sample people in one style that has no samples yet; False where there is none."""
+        ...
+
     def close(self) -> None:
         """Close the engines."""
         ...
@@ -107,6 +115,7 @@ class PortraitFlows:
     def __init__(self, settings: Settings, engines: Engines) -> None:
         self._settings = settings
         self._engines = engines
+        self._card_samples = CardSamples(StyleTester(settings, engines), self._load_style)
 
     def abilities(self) -> Abilities:
         """Ask the engines of every ability whether they are ready."""
@@ -153,6 +162,10 @@ class PortraitFlows:
         self._engines.forget()
         forget_outlines()
 
+    def draw_sample(self, styles: AvailableStyles, files: Files, able: Collection[str], progress: Progress) -> bool:
+        """Draw the sample people in one style; see `tasks.styles.card_samples`."""
+        return self._card_samples.draw_next(styles, files, able, progress)
+
     def close(self) -> None:
         """Close engines that hold native handles."""
         self._engines.__exit__(None, None, None)
@@ -167,12 +180,14 @@ class PortraitFlows:
         overrides = Overrides(
             [at for at, photo in enumerate(photos) if photo.wish == "include"],
             [at for at, photo in enumerate(photos) if photo.wish == "exclude"],
+            {at: (photo.face["x"], photo.face["y"]) for at, photo in enumerate(photos) if photo.face},
         )
         earlier = context.ledger.people.training_sets(job.owner, person)[:1]
         folders = [context.files.training_set(job.owner, person, row.id) for row in earlier]
         known = [reference for folder in folders for reference in training_sets.read_references(folder)]
         training = build.prepare(self._settings, self._engines)(paths, overrides, context.progress, known)
         training_sets.write(training, context.staging / "set")
+        self._write_cut_out(training, context.staging / "set")
         photo_dicts = training_sets.photos_to_dicts(training.photos)
         now = context.now()
         set_row = TrainingSetRow(new_id("set", now), job.owner, person, job.id, photo_dicts, now)
@@ -185,6 +200,16 @@ class PortraitFlows:
         )
         place = context.files.training_set(job.owner, person, set_row.id)
         return FlowResult(outcome, lambda: publish(context.staging / "set", place))
+
+    def _write_cut_out(self, training: TrainingSet, folder: Path) -> None:
+        """Write the small cut-outs with which the API previews studio styles, where a photo serves them."""
+        painter = self._engines.painter(build.PAINTERS["studio"])
+        served = training.uses.compositions if training.uses is not None else ()
+        for suited in cut_outs.SUITED.values():
+            if isinstance(painter, Studio) and set(suited) & set(served):
+                cut_out = painter.cut_out(training.references, preview.SIZE, suited)
+                if cut_out is not None:
+                    cut_outs.write(cut_out, cut_outs.place(folder, suited))
 
     def _train(self, context: JobContext) -> FlowResult:
         """Train a LoRA on a training set to a new identity; checkpoints outlive the worker until the job has ended."""
@@ -216,7 +241,7 @@ class PortraitFlows:
         return FlowResult(outcome, publish_identity)
 
     def _generate(self, context: JobContext) -> FlowResult:
-        """Draw portraits of identities in a style; or reproduce or edit an earlier portrait."""
+        """Draw portraits of identities in a style, each delivered as soon as it is finished; or reproduce or edit one."""
         job, params = context.job, context.job.params
         people = {int(place): self._identity(context, id) for place, id in dict(params["identities"]).items()}
         recipe = context.ledger.portraits.get(job.owner, str(params["remake"])).recipe if params.get("remake") else None
@@ -247,19 +272,21 @@ class PortraitFlows:
         if params.get("edit"):
             request = replace(request, size=None, style=replace(style, refiners=()), edit=load_edit(context))
         flow = build.render(self._engines, [request.mode], steps_of(request), self._settings.draw)
+        delivery = PortraitDelivery(
+            job,
+            context.ledger,
+            context.files,
+            context.staging / "portraits",
+            context.now,
+            Deliver(str(params.get("format", "jpg"))),
+            context.now(),
+        )
         if recipe is None:
-            drawn = flow(request, context.progress)
+            drawn = flow(request, context.progress, delivery)
         else:
             drawn = [flow.reproduce(request, int(recipe["candidate"]), context.progress, recipe.get("drawn", {}))]
-        deliver = Deliver(str(params.get("format", "jpg")))
-        now = context.now()  # one time for all, or the later ones would sort as newer
-        staged, place = context.staging / "portraits", context.files.portraits(job.owner, job.id)
-        rows = [
-            results.portrait_row(job, number, portrait, deliver(portrait, staged / f"{number:02}"), now)
-            for number, portrait in enumerate(drawn, 1)
-        ]
-        outcome = Outcome({"portraits": [row.id for row in rows]}, portraits=rows)
-        return FlowResult(outcome, lambda: publish(staged, place))
+        ids = [delivery(portrait).id for portrait in drawn]
+        return FlowResult(Outcome({"portraits": ids}, ranking=ids), lambda: None)
 
     def _identity(self, context: JobContext, id: str) -> Identity:
         row = context.ledger.people.identity(context.job.owner, id)

@@ -14,7 +14,7 @@ from tasks import accounts, erasing, webhooks
 from tasks.files import Files
 from tasks.jobs import DAY, Limits
 from tasks.ledger.ledger import Ledger
-from tasks.queue import broker
+from tasks.queue import broker, delivery
 from tasks.queue.retention import erase_expired
 from tasks.settings import TaskSettings
 
@@ -72,6 +72,8 @@ class Keeper:
         requeued = self.ledger.queue.requeue_expired(now, Limits(lease.losses, lease.failures))
         for job in requeued:
             _log.warning("job %s was lost by its worker (%d times), now %s", job.id, job.losses, job.state)
+            if job.done:
+                delivery.sweep(self.ledger, self.files, job.owner, job.id)
         expired = self.ledger.queue.expire(now, now - lease.queued_hours * 3600)
         waiting = [*self.ledger.queue.count_waiting(), *([webhooks.QUEUE] if self.ledger.webhooks.has_due(now) else [])]
         notified = [
@@ -95,16 +97,21 @@ class Keeper:
         self.ledger.workers.prune(now - 10 * self.settings.lease.seconds)
         self.ledger.erasures.prune(now - RECEIPT_DAYS * DAY)
         orphans = erasing.erase_orphans(self.ledger, self.files, now)
+        orphans += delivery.sweep_all(self.ledger, self.files, now)
         return PurgeReport(expired.people, expired.jobs, self._clean_staging(now), self._clean_work_dirs(now), orphans)
 
     def run(self, stop: threading.Event) -> None:
-        """Requeue, erase and purge at their intervals until `stop` is set; errors of database and disk are logged."""
+        """Requeue, erase and purge at their intervals until `stop` is set; errors of database and disk are logged.
+
+        What was deleted too long ago to be restored is erased in every pass: people expect it to be gone by then.
+        """
         erased = purged = rewritten = 0.0
         watch, deleted = erasing.ErasureWatch(self.ledger), False
         while not stop.wait(self.settings.keeper):
             now = time.time()
             try:
                 self.requeue(now)
+                erasing.erase_removed(self.ledger, self.files, now)
                 if now - erased > ERASING_INTERVAL:
                     erased = now
                     erasing.finish_erasures(self.ledger, self.files, now)

@@ -29,6 +29,7 @@ def verdicts_by_selfie(photos: Sequence[Mapping[str, Any]], questions: Sequence[
                 "serves": each.get("serves"),
                 **({"doubt": doubts[each["file"]]} if each["file"] in doubts else {}),
             },
+            "faces": each.get("faces", []),
         }
         for each in photos
     }
@@ -54,6 +55,14 @@ def portrait_row(job: Job, number: int, portrait: Portrait, file: Path, now: flo
             for place, each in portrait.likeness.items()
         },
         scores={name: round(score, 4) for name, score in portrait.scores.items()},
-        recipe=dict(portrait.recipe),
+        recipe=_stored_recipe(portrait),
         created=now,
+        distance=max((round(each.distance, 4) for each in portrait.likeness.values()), default=None),
+        rules_broken=int(portrait.scores.get("rules_broken", 0)),
     )
+
+
+def _stored_recipe(portrait: Portrait) -> dict[str, Any]:
+    """The recipe as the ledger keeps it: with the ids of the photos that were drawn from, which no file has."""
+    photos = {str(place): name for place, name in portrait.reference_names.items()}
+    return {**portrait.recipe, **({"photos": photos} if photos else {})}

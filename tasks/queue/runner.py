@@ -18,14 +18,17 @@ from tasks.files import Files, disk_error
 from tasks.jobs import Fault, Job, LeaseLost, Limits, fault_from
 from tasks.ledger.ledger import Ledger
 from tasks.logs import format_trace
-from tasks.queue import results
+from tasks.queue import delivery, results
 from tasks.queue.flows import Flows, JobContext
 from tasks.settings import LeaseSettings
+from tasks.styles.available import AvailableStyles
 
 REPORT_INTERVAL = 0.5
 """Least seconds between two writes of progress: more writes would only block others in the ledger."""
 PREVIEW_INTERVAL = 2.0
 """Least seconds between two previews."""
+CLOSE_SECONDS = 5.0
+"""Seconds that engines are waited for before they are closed: a sample that is being drawn stops at its next step."""
 PREVIEW_SIDE = 512
 """Pixels of a preview's longer side."""
 PHASE_SPANS: dict[str, tuple[float, float]] = {
@@ -39,9 +42,9 @@ PHASE_SPANS: dict[str, tuple[float, float]] = {
     "learning": (0.18, 0.94),
     "examining": (0.18, 0.94),
     "choosing": (0.94, 0.99),
-    "drawing": (0.0, 0.85),
-    "drawn": (0.85, 0.85),
-    "measuring": (0.85, 0.98),
+    "drawing": (0.0, 0.9),
+    "drawn": (0.9, 0.9),
+    "measuring": (0.9, 0.98),
 }
 """By the first word that a step reports: the part of the job's progress (start, end) that the step covers."""
 _log = logging.getLogger("portrait.runner")
@@ -60,7 +63,9 @@ class JobRunner:
     abilities: frozenset[str]
     now: Callable[[], float] = time.time
     busy: threading.Lock = field(default_factory=threading.Lock)
-    """Held while a job runs, and while models are released."""
+    """Held while a job runs, while models are released, and while samples are drawn."""
+    wanted: threading.Event = field(default_factory=threading.Event)
+    """Set while a job waits for `busy`."""
     erasures: ErasureWatch = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,8 +73,41 @@ class JobRunner:
 
     def run_next(self, queue: str) -> bool:
         """Claim the next job of the queue and run it to its end; False when there is none for this worker."""
+        self.wanted.set()
         with self.busy:
+            self.wanted.clear()
             return self._run_next(queue)
+
+    def draw_sample(self) -> bool:
+        """Draw the sample people in one style, unless a job runs; one that comes meanwhile stops it. False where none is left.
+
+        Called from another thread than jobs.
+        """
+        if not self.busy.acquire(blocking=False):
+            return True
+        try:
+            styles = AvailableStyles(self.ledger, self.files)
+            return self.flows.draw_sample(styles, self.files, self.abilities, self._stop_when_wanted)
+        except Cancelled:
+            return True
+        except Exception as error:
+            where = format_trace(error.__traceback__)
+            _log.error("samples could not be drawn: %s at %s", type(error).__name__, where)
+            return False
+        finally:
+            self.busy.release()
+
+    def close(self) -> None:
+        """Stop drawing samples, and close the engines."""
+        self.wanted.set()
+        free = self.busy.acquire(timeout=CLOSE_SECONDS)
+        self.flows.close()
+        if free:
+            self.busy.release()
+
+    def _stop_when_wanted(self, done: int, total: int, doing: str, preview: Image | None = None) -> None:
+        if self.wanted.is_set():
+            raise Cancelled
 
     def release_idle(self) -> None:
         """Release models that were not used for long, and after an erasure what is kept of people, unless a job runs.
@@ -109,7 +147,15 @@ class JobRunner:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
             self.files.preview(job.id).unlink(missing_ok=True)
+            self._sweep(job)
         return True
+
+    def _sweep(self, job: Job) -> None:
+        """Erase files of portraits that were replaced by better ones, unless the job goes on; else the keeper does it."""
+        try:
+            delivery.sweep(self.ledger, self.files, job.owner, job.id)
+        except (OperatorError, OSError) as error:
+            _log.warning("the folder of job %s was not swept: %s", job.id, type(error).__name__)
 
     def _run_flow(self, context: JobContext, heart: "LeaseHeartbeat") -> None:
         """Run the flow and finish the job; an error fails it, or queues it again, by its class."""
@@ -126,7 +172,11 @@ class JobRunner:
             retry_write(self.lease, lambda: queue.release(job, self.now()))
             _log.info("job %s stopped", job.id)
         except (UserError, OperatorError) as error:
-            self._fail(context, error)
+            if error.code == "database_unreachable":  # says nothing about the job
+                retry_write(self.lease, lambda: queue.release(job, self.now()))
+                _log.warning("job %s was given back: the database did not answer", job.id)
+            else:
+                self._fail(context, error)
         except OSError as error:
             self._fail(context, disk_error(error))
         except EngineError as error:

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -30,6 +31,8 @@ FLOWS = "tasks.queue.flows:open_flows"
 """The function that opens the flows of a worker, `module:function`, imported by each of its processes."""
 NOT_SERVED = "Its models are here, but no worker serves its queue. Start one with a GPU: portrait worker --queues {}"
 """The reason for an ability that a machine has and its worker has not."""
+SAMPLES_IDLE, SAMPLES_PAUSE, SAMPLES_DONE = 60.0, 3.0, 600.0
+"""Seconds without a job before samples are drawn, between the samples of two styles, and until new styles are looked for."""
 Start: TypeAlias = Literal["fork", "spawn"]
 _log = logging.getLogger("portrait.worker")
 
@@ -69,8 +72,11 @@ class WorkerContext:
         if set(self.row.queues) - {webhooks.QUEUE}:
             self.runner = self._create_runner(installation, str(app.conf["portrait_flows"]))
         self._closed = threading.Event()
+        self._last_job = time.monotonic()
         self.ledger.workers.register(self.row)
         threading.Thread(target=self._send_heartbeats, args=(tasks.lease.heartbeat,), name="beat", daemon=True).start()
+        if self.runner is not None:
+            threading.Thread(target=self._draw_samples, args=(self.runner,), name="samples", daemon=True).start()
 
     def process(self, queue: str) -> None:
         """Run one job or send the due webhooks; notify again when more wait, so that one message is enough for all."""
@@ -79,17 +85,23 @@ class WorkerContext:
         if queue == webhooks.QUEUE:
             if self.sender.send_due(self._should_stop_sending):
                 self._notify(queue)
-        elif self.runner is not None and self.runner.run_next(queue):
+        elif self.runner is not None and self._run_next(self.runner, queue):
             if self.ledger.webhooks.has_due(time.time()):
                 self._notify(webhooks.QUEUE)
             if self.ledger.queue.count_waiting().get(queue):
                 self._notify(queue)
 
+    def _run_next(self, runner: "JobRunner", queue: str) -> bool:
+        self._last_job = time.monotonic()
+        found = runner.run_next(queue)
+        self._last_job = time.monotonic()
+        return found
+
     def close(self) -> None:
         """Unregister, and close engines and ledger."""
         self._closed.set()
         if self.runner is not None:
-            self.runner.flows.close()
+            self.runner.close()
         self.ledger.workers.unregister(self.row.id)
         self.ledger.close()
 
@@ -115,6 +127,19 @@ class WorkerContext:
     def _notify(self, queue: str) -> None:
         if not broker.pending_messages(self.broker_app, queue):
             broker.notify(self.broker_app, queue)
+
+    def _draw_samples(self, runner: "JobRunner") -> None:
+        """Draw what styles look like with sample people, one style at a time, while there is nothing else to do."""
+        with suppress(AttributeError, OSError):  # a thread has its own priority on Linux alone
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
+        while not self._closed.wait(SAMPLES_PAUSE):
+            if time.monotonic() - self._last_job < SAMPLES_IDLE:
+                continue
+            try:
+                if not self.ledger.workers.is_stopping(self.row.id) and not runner.draw_sample():
+                    self._closed.wait(SAMPLES_DONE)
+            except OperatorError:
+                _log.warning("the ledger did not answer whoever draws samples")
 
     def _send_heartbeats(self, every: float) -> None:
         while not self._closed.wait(every):

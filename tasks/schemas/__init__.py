@@ -7,6 +7,8 @@ Times are UTC; ids are opaque; likeness is a distance, smaller is more alike.
 
 from tasks.schemas.access import (
     AuditEntry,
+    Invitation,
+    InvitationRequest,
     OidcAuthorization,
     OidcRequest,
     OidcSignIn,
@@ -15,17 +17,21 @@ from tasks.schemas.access import (
     Session,
     SessionRequest,
     SessionWithSecret,
+    SignedOut,
 )
-from tasks.schemas.edits import EditRequest
+from tasks.schemas.edits import Before, EditRequest, FaceBefore
 from tasks.schemas.idphotos import IdPhotoOptions, IdPhotoPreset, IdPhotoPresets, IdPhotoRule, IdPhotoSize
 from tasks.schemas.jobs import (
     GenerationOptions,
     GenerationRequest,
     Job,
+    JobCount,
     JobEvent,
     JobFault,
+    JobIds,
+    Order,
+    OrderRequest,
     PictureSize,
-    Point,
     TrainingRequest,
 )
 from tasks.schemas.keys import (
@@ -58,9 +64,10 @@ from tasks.schemas.people import (
     Serves,
 )
 from tasks.schemas.portraits import (
-    FaceBox,
     FaceLikeness,
+    Neighbours,
     Portrait,
+    PortraitPage,
     PortraitUpdate,
     StatementRequest,
     Style,
@@ -69,11 +76,14 @@ from tasks.schemas.portraits import (
 )
 from tasks.schemas.shared import (
     FINISHED,
+    UNDO_SECONDS,
     ErrorDetail,
     EventName,
+    FaceBox,
     JobKind,
     Page,
     PhotoOverride,
+    Point,
     Problem,
     Role,
     State,
@@ -99,11 +109,13 @@ from tasks.schemas.system import (
     Erasure,
     ErasureRequest,
     Health,
+    JobLogEntry,
     JobTimes,
     Me,
     ModelStatus,
     PruneResult,
     QueueCounts,
+    Quotas,
     QuotaUse,
     Statistics,
     StyleStatistics,

@@ -84,6 +84,29 @@ class Owner(ResponseBody):
     used: Timestamp | None = Field(description="When a key or session was last used.")
 
 
+class InvitationRequest(RequestBody):
+    """An invitation for an owner, who may be new."""
+
+    owner: str = Field(max_length=64, pattern=r"^[A-Za-z0-9](?:\.?[A-Za-z0-9_-]){0,63}$", examples=["ann"])
+    role: Role = "person"
+
+
+class Invitation(ResponseBody):
+    """A one-time code for the page `/sign-in?code=…` of the app, which is sent once."""
+
+    owner: str
+    role: Role
+    code: str
+    expires: Timestamp
+
+
+class SignedOut(ResponseBody):
+    """What an owner was signed out of."""
+
+    sessions: int
+    keys: int = Field(0, description="Keys that were revoked.")
+
+
 class AuditEntry(ResponseBody):
     """One entry of the audit log: who did what to what; no content."""
 

@@ -1,10 +1,10 @@
-"""Schema of an edit: variations, a changed prompt, repainted areas, another shape."""
+"""Schemas of an edit (variations, a changed prompt, repainted areas, another shape) and of what a portrait was before."""
 
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from tasks.schemas.shared import RequestBody
+from tasks.schemas.shared import RequestBody, ResponseBody
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Corner: TypeAlias = Annotated[list[Share], Field(min_length=2, max_length=2)]
@@ -12,6 +12,30 @@ Words: TypeAlias = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
 ]
 MAX_ASPECT = 2
+Eyes: TypeAlias = Annotated[list[float], Field(min_length=4, max_length=4)]
+"""x and y of the eye on the left of a picture and of that on the right, as shares of its width and height."""
+
+
+class FaceBefore(ResponseBody):
+    """One face of a portrait, and the photo that it was drawn from."""
+
+    face: int = Field(description="Its number.")
+    person: str = Field(description="Id of who it is.")
+    selfie: str = Field(description="Id of the photo; empty where it is not known or was deleted.")
+    eyes: Eyes | None = Field(None, description="In the photo; null where they are not known.")
+    portrait_eyes: Eyes | None = Field(None, description="In the portrait; null where they are not known.")
+
+
+class Before(ResponseBody):
+    """The picture that a portrait was made from, and where to lay it so that the eyes lie on each other."""
+
+    kind: Literal["selfie", "template", "style", "portrait"] = Field(
+        description="A photo; your picture, or the style's, that people were put into; the portrait that was edited."
+    )
+    id: str = Field(description="Of that picture: see `/portraits/{id}/before/file`.")
+    eyes: Eyes | None = Field(None, description="In that picture, of the first face; null where they are not known.")
+    portrait_eyes: Eyes | None = Field(None, description="In the portrait; null where they are not known.")
+    faces: list[FaceBefore] = Field(description="Every face with the photo that it was drawn from.")
 
 
 class EditRequest(RequestBody):

@@ -19,6 +19,12 @@ class IdPhotoSize(RequestBody):
 class IdPhotoOptions(RequestBody):
     """What an ID photo shall be, where the rule of its style does not decide."""
 
+    preset: str = Field(
+        "",
+        max_length=60,
+        pattern=r"^[a-z0-9-]*$",
+        description="The rule by its name (`GET /v1/idphotos/presets` lists them); the style's when empty.",
+    )
     size: IdPhotoSize | None = Field(None, description="null for the rule's; else head and eyes keep their shares.")
     dpi: int | None = Field(None, ge=72, le=1200, description="Pixels an inch in print; null for the rule's.")
     kilobytes: Annotated[list[Annotated[int, Field(ge=0, le=100_000)]], Field(min_length=2, max_length=2)] | None = (

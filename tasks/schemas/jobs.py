@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from tasks.schemas.idphotos import IdPhotoOptions
-from tasks.schemas.shared import FINISHED, ErrorDetail, Id, Line, RequestBody, ResponseBody, State, Timestamp
+from tasks.schemas.shared import FINISHED, ErrorDetail, Id, Line, Point, RequestBody, ResponseBody, State, Timestamp
 
 
 class TrainingRequest(RequestBody):
@@ -100,13 +100,6 @@ class GenerationOptions(RequestBody):
     hints: list[ControlInput] = Field([], max_length=4, description="ControlNet inputs, for text styles.")
 
 
-class Point(RequestBody):
-    """A point of a picture as shares of its width and height, 0..1."""
-
-    x: float = Field(ge=0, le=1)
-    y: float = Field(ge=0, le=1)
-
-
 Number = Annotated[str, StringConstraints(pattern=r"^([1-9]|1[0-6])$")]
 """Number of a face."""
 
@@ -152,11 +145,32 @@ class GenerationRequest(RequestBody):
         return self
 
 
+class OrderRequest(RequestBody):
+    """Portraits of several styles and pictures, placed together or not at all."""
+
+    generations: list[GenerationRequest] = Field(min_length=1, max_length=32)
+
+
+class JobIds(RequestBody):
+    """Ids of jobs."""
+
+    jobs: list[Id] = Field(min_length=1, max_length=200)
+
+
+class JobCount(ResponseBody):
+    """How many jobs were changed."""
+
+    jobs: int
+
+
 class JobFault(ResponseBody):
     """Why a job failed."""
 
     code: str
     message: str
+    again: bool = Field(
+        True, description="Whether trying it again as it is may help; not for what lies in the order itself."
+    )
     errors: list[ErrorDetail] = Field([], description="Photo by photo, where that is what is wrong.")
 
 
@@ -167,6 +181,7 @@ class Job(ResponseBody):
     owner: str
     kind: str
     queue: str
+    order: str = Field("", description="The order that it was placed with; empty for a job of its own.")
     state: State
     phase: str
     progress: float = Field(ge=0, le=1)
@@ -174,13 +189,17 @@ class Job(ResponseBody):
     preview: int = Field(description="Number of the newest preview picture; 0 while there is none.")
     place: int | None = Field(None, description="Place in the queue, 1 is next; null when it does not wait.")
     seconds_left: float | None = Field(
-        None, description="Estimate from past runs; null when there is nothing to go by."
+        None,
+        description="Estimate: of a running job from its progress, before from past runs; null without anything to go by, "
+        "and when the estimate was wrong.",
     )
     missing: list[str] = Field(
         [], description="What is missing, one sentence each, when no live worker can do the job."
     )
     wants: Mapping[str, Any]
     result: Mapping[str, Any]
+    portraits: int = Field(0, description="Portraits that are finished so far and were not deleted.")
+    seen: bool = Field(False, description="Whether its owner has noted how it ended: `POST /v1/jobs/{id}/seen`.")
     fault: JobFault | None
     losses: int
     failures: int
@@ -194,8 +213,19 @@ class Job(ResponseBody):
         return self.state in FINISHED
 
 
+class Order(ResponseBody):
+    """What was placed together."""
+
+    id: str
+    jobs: list[Job] = Field(description="One for each of `generations`, in their order.")
+
+
 class JobEvent(ResponseBody):
-    """An event of a job: the `data` of a server-sent event."""
+    """An event of a job: the `data` of a server-sent event.
+
+    `state` and `progress` events have phase, progress, message, preview and fault; what they do not know of is null or
+    empty. `standing` events have place, estimate, portraits and what is missing.
+    """
 
     state: State
     phase: str = ""
@@ -204,5 +234,6 @@ class JobEvent(ResponseBody):
     preview: int = 0
     place: int | None = None
     seconds_left: float | None = None
+    portraits: int = 0
     missing: list[str] = Field(default_factory=list)
     fault: JobFault | None = None

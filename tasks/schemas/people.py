@@ -3,14 +3,29 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from tasks.schemas.shared import ErrorDetail, Id, Line, PhotoOverride, RequestBody, ResponseBody, Timestamp
+from tasks.schemas.shared import (
+    ErrorDetail,
+    FaceBox,
+    Id,
+    Line,
+    PhotoOverride,
+    Point,
+    RequestBody,
+    ResponseBody,
+    Timestamp,
+)
 
 GivenFor: TypeAlias = Literal["self", "proxy", "guardian"]
 """Whom somebody agrees for: for themselves, for somebody who gave them permission, or as a legal guardian."""
 Language: TypeAlias = Annotated[str, StringConstraints(pattern=r"^([a-z]{2,3}(-[A-Za-z0-9]{2,8})?)?$")]
 """Code of a language, as `en` or `zh`."""
+
+
+def _or_none_of_them(value: object) -> object:
+    """What the ledger holds of faces, which is nothing for most photos, as a list."""
+    return [] if value is None else value
 
 
 class ConsentRequest(RequestBody):
@@ -133,6 +148,7 @@ class Person(ResponseBody):
     used: Timestamp
     erased_after: Timestamp = Field(description="When everything of the person is erased, unless they are used before.")
     photos: int
+    face: str = Field("", description="The photo whose crop shows the face best; empty without one that is used.")
     erased_on: Timestamp | None = Field(
         None, description="The same; where there are favourites, not before you were told for some days."
     )
@@ -179,12 +195,25 @@ class Selfie(ResponseBody):
     quality: Mapping[str, Any] = Field(description="Each part 0..1, and `likeness`.")
     serves: PhotoServes | None = Field(None, description="What can be made from it; null for refused photos.")
     doubt: int = Field(0, description="Number of the question about it (`questions` of the person); 0 without one.")
+    faces: Annotated[list[FaceBox], BeforeValidator(_or_none_of_them)] = Field(
+        [], description="The faces in the photo, from left to right; empty until it was judged."
+    )
+    face: Point | None = Field(None, description="A point in the face that was said to be the person's.")
 
 
 class SelfieUpdate(RequestBody):
-    """A choice that overrules the verdict: include, exclude, or (empty) neither."""
+    """A change of a photo; at least one of the two."""
 
-    wish: PhotoOverride
+    wish: PhotoOverride | None = Field(
+        None, description="What overrules the verdict: include, exclude, or (empty) neither; null changes nothing."
+    )
+    face: Point | None = Field(None, description="A point in the face that is the person's; null changes nothing.")
+
+    @model_validator(mode="after")
+    def _check_change(self) -> "SelfieUpdate":
+        if self.wish is None and self.face is None:
+            raise ValueError("say what to change: `wish`, `face`")
+        return self
 
 
 class SelfieUploadResult(ResponseBody):

@@ -1,12 +1,13 @@
 """Schemas of portraits, styles and templates."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, computed_field
+from pydantic import AliasChoices, Field, StringConstraints, model_validator
 
 from tasks.schemas.idphotos import IdPhotoRule
-from tasks.schemas.shared import Id, RequestBody, ResponseBody, Timestamp
+from tasks.schemas.people import Composition
+from tasks.schemas.shared import FaceBox, Id, Page, RequestBody, ResponseBody, Timestamp
 
 
 class FaceLikeness(ResponseBody):
@@ -14,6 +15,9 @@ class FaceLikeness(ResponseBody):
 
     space: str
     distance: float
+    step: int = Field(
+        ge=0, le=3, description="The distance in words: 0 very alike, 1 alike, 2 somewhat alike, 3 not alike."
+    )
 
 
 class Portrait(ResponseBody):
@@ -22,6 +26,8 @@ class Portrait(ResponseBody):
     id: str
     job: str
     number: int = Field(description="1 is the best of its job.")
+    name: str = Field("", validation_alias=AliasChoices("name", "title"), description="The name that you gave it.")
+    people: Mapping[str, str] = Field({}, description="Who is on it, by number of the face.")
     style: str
     style_version: int
     format: str
@@ -30,31 +36,46 @@ class Portrait(ResponseBody):
     height: int
     likeness: Mapping[str, FaceLikeness] = Field(description="By number of the face.")
     scores: Mapping[str, float]
-    recipe: Mapping[str, Any]
+    recipe: Mapping[str, Any] = Field(description="What it takes to draw it again; empty where it was not asked for.")
     favourite: bool
     created: Timestamp
+    rules: list[IdPhotoRule] = Field(
+        [], description="Of an ID photo: every rule with what was measured; empty for other portraits."
+    )
     erased_on: Timestamp | None = Field(
         None, description="When it is erased unless it, or a person on it, is used before; null where it is not asked."
     )
     erased_soon: bool = Field(False, description="Whether that is near: looking at it, or marking it, is a use.")
 
-    @computed_field(description="Of an ID photo: every rule with what was measured; empty for other portraits.")  # type: ignore[prop-decorator]
-    @property
-    def rules(self) -> list[IdPhotoRule]:
-        """The rules of an ID photo, from its recipe."""
-        drawn = self.recipe.get("drawn", {})
-        return [IdPhotoRule.model_validate(each) for each in drawn.get("rules", ())]
 
-    @property
-    def file_name(self) -> str:
-        """The name of the file when it is downloaded."""
-        return f"{self.style}-{self.id.removeprefix('portrait_')[-6:]}-{self.number}.{self.format}"
+class PortraitPage(Page[Portrait]):
+    """One page of portraits."""
+
+    total: int = Field(description="Portraits of all pages.")
+
+
+class Neighbours(ResponseBody):
+    """Where a portrait stands in a list."""
+
+    previous: str = Field(description="Id of the portrait before it; empty for the first.")
+    next: str = Field(description="Id of the portrait after it; empty for the last.")
+    place: int = Field(description="1 is the first.")
+    total: int = Field(description="Portraits of the list.")
 
 
 class PortraitUpdate(RequestBody):
-    """A change of whether a portrait is a favourite."""
+    """A change of a portrait; at least one of the two."""
 
-    favourite: bool
+    favourite: bool | None = Field(None, description="Whether it is a favourite; null changes nothing.")
+    name: (
+        Annotated[str, StringConstraints(strip_whitespace=True, max_length=80, pattern=r"^[^\x00-\x1f\x7f]*$")] | None
+    ) = Field(None, description="Its name, one line; empty for none, null changes nothing.")
+
+    @model_validator(mode="after")
+    def _check_change(self) -> "PortraitUpdate":
+        if self.favourite is None and self.name is None:
+            raise ValueError("say what to change: `favourite`, `name`")
+        return self
 
 
 class StatementRequest(RequestBody):
@@ -71,13 +92,22 @@ class Style(ResponseBody):
     kind: str
     title: str
     titles: Mapping[str, str] = Field({}, description="In other languages, by their code.")
+    group: str = Field(
+        "", description="Where a gallery shows it: `backdrop`, `place`, `picture`, `idphoto` or `words`."
+    )
     tags: list[str]
+    compositions: list[Composition] = Field(
+        [], description="Of a studio style: what it suits, the preferred one first; the usual ones when empty."
+    )
     faces: int
     families: list[str] = Field(
         [], description="Families of bases that it may be drawn on: see `family` of an ability; any when empty."
     )
     licence: str
     credit: str
+    samples: int = Field(
+        0, description="Sample looks of several people: numbers 1 to this of `/styles/{id}/samples/{n}`."
+    )
     ready: bool = Field(description="Whether a live worker can draw it.")
     missing: list[str] = Field(description="What is missing to draw it, one sentence each.")
 
@@ -88,15 +118,6 @@ class Trait(ResponseBody):
     name: str = Field(description="Key of `traits` in a generation.")
     default: str = Field(description="What is drawn where nobody says otherwise; empty for what the photos show.")
     choices: list[str] = Field(description="What it may be; anything short when empty.")
-
-
-class FaceBox(ResponseBody):
-    """A box as shares of a picture's width and height, 0..1."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
 
 
 class Template(ResponseBody):

@@ -26,6 +26,8 @@ EventName: TypeAlias = Literal["job.succeeded", "job.failed", "job.cancelled", "
 T = TypeVar("T")
 FINISHED = frozenset({"succeeded", "failed", "cancelled", "expired"})
 """States that end a job."""
+UNDO_SECONDS = 30.0
+"""Seconds for which what was deleted can be restored: time to read a line and to press the button in it."""
 
 
 class ResponseBody(BaseModel):
@@ -45,6 +47,24 @@ class Page(ResponseBody, Generic[T]):
 
     items: list[T]
     next: str | None = Field(default=None, description="Give it as `cursor` for what follows; null at the end.")
+
+
+class FaceBox(ResponseBody):
+    """A box as shares of a picture's width and height, 0..1."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class Point(RequestBody):
+    """A point of a picture as shares of its width and height, 0..1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
+
+    x: float = Field(ge=0, le=1)
+    y: float = Field(ge=0, le=1)
 
 
 class ErrorDetail(ResponseBody):

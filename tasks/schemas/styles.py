@@ -25,6 +25,7 @@ class StyleSample(ResponseBody):
     number: int
     sitter: str
     distance: float | None = Field(None, description="Of the drawn face to the person; smaller is more alike.")
+    step: int | None = Field(None, description="As `step` of a portrait's likeness; null where it was not measured.")
     fault: str = Field("", description="Why there is no picture, in a sentence.")
 
 
@@ -108,6 +109,9 @@ class PublishRequest(RequestBody):
     """Publication of a draft as the next version."""
 
     edition: Id | None = Field(None, description="Only if the draft is still this one.")
+    card: int | None = Field(
+        None, ge=1, le=99, description="The sample of its test that people see; null takes the one most alike."
+    )
 
 
 class SkippedContent(ResponseBody):

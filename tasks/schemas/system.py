@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.schemas.shared import RequestBody, ResponseBody, Role, Timestamp
+from tasks.schemas.shared import RequestBody, ResponseBody, Role, State, Timestamp
 
 
 class QuotaUse(ResponseBody):
@@ -15,11 +15,10 @@ class QuotaUse(ResponseBody):
     most: int
 
 
-class Me(ResponseBody):
-    """The caller, with quotas and their use."""
+class Quotas(ResponseBody):
+    """The quotas of an owner and their use."""
 
     owner: str
-    role: Role
     jobs: QuotaUse
     people: QuotaUse
     photos_a_day: int
@@ -31,6 +30,12 @@ class Me(ResponseBody):
     trainings_today: QuotaUse = QuotaUse(used=0, most=0)
     worker_minutes_today: QuotaUse = QuotaUse(used=0, most=0)
     stored_megabytes: QuotaUse = QuotaUse(used=0, most=0)
+
+
+class Me(Quotas):
+    """The caller, with quotas and their use."""
+
+    role: Role
 
 
 class Erased(ResponseBody):
@@ -112,6 +117,19 @@ class ModelStatus(ResponseBody):
     commercial: str
     ready: bool
     missing: list[str]
+    embedded: bool = Field(False, description="Whether `portrait models pull` brings it when no name is given.")
+    bytes: int = Field(0, description="Of all its files; 0 where that is not known before they came.")
+    page: str = ""
+    note: str = ""
+
+
+class JobLogEntry(ResponseBody):
+    """A state or step that a job came to."""
+
+    at: Timestamp
+    state: State
+    phase: str
+    progress: float
 
 
 class StyleStatistics(ResponseBody):

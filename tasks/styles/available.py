@@ -8,8 +8,14 @@ from portrait.errors import OperatorError, UserError
 from tasks.files import Files
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.rows import StyleRow
-from templates.catalog import Catalog, Entry
+from templates.catalog import BUILTIN, Catalog, Entry
+from templates.hashes import PREVIEW
 from templates.schema import parse_stored
+
+
+def shows_samples(entry: Entry) -> bool:
+    """Whether a style's card shows sample people: it is built in, or nobody chose a picture for it."""
+    return entry.folder.parent == BUILTIN or not (entry.folder / PREVIEW).is_file()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from pipelines.refine import steps_of
 from pipelines.settings import Settings
 from portrait.errors import OperatorError, UserError
 from portrait.faces.geometry import image_size
+from portrait.faces.likeness import likeness_step
 from portrait.generation.options import GenerationOptions
 from portrait.ports import Progress
 from portrait.types import Identity, Portrait, PortraitRequest, Style
@@ -37,12 +38,15 @@ class Sample:
     """Name of the sample person."""
     distance: float | None = None
     """Likeness of the drawn face to the person: a distance, smaller is more alike."""
+    step: int | None = None
+    """The distance in words: see `portrait.faces.likeness.likeness_step`."""
     fault: str = ""
     portrait: Portrait | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The sample as it is stored with a draft."""
-        return {"number": self.number, "sitter": self.person, "distance": self.distance, "fault": self.fault}
+        measured = {"distance": self.distance, "step": self.step}
+        return {"number": self.number, "sitter": self.person, **measured, "fault": self.fault}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +73,25 @@ class StyleTester:
         """The findings as they are stored with a draft: `of` is the hash of what they depend on."""
         return {"of": check_hash(entry), "findings": [asdict(each) for each in self.findings(entry)]}
 
-    def render_samples(self, style: Style, folder: Path, progress: Progress) -> list[Sample]:
+    def render_samples(
+        self,
+        style: Style,
+        folder: Path,
+        progress: Progress,
+        known: tuple[dict[str, Identity], dict[str, str]] | None = None,
+    ) -> list[Sample]:
         """Render three sample people in a style into 1.jpg … 3.jpg; `fault` says why one could not be rendered.
 
+        `known` are the sample people, where `sample_people` made them before.
         Raises `OperatorError` where this machine cannot draw styles of that kind; its message says what is missing.
         """
         diffusion = style.kind == "text" or style.engines[:1] == ("diffusion",)
         options = self._generation_options(style) if diffusion else None
         folder.mkdir(parents=True, exist_ok=True)
-        people, absent = self._sample_identities(progress)
+        people, absent = known or self.sample_people(progress)
         samples = []
         for number, person in enumerate(sample_people.SAMPLE_PEOPLE, 1):
-            sample = Sample(number, person.name, None, absent.get(person.name, ""))
+            sample = Sample(number, person.name, fault=absent.get(person.name, ""))
             if not sample.fault:
                 request = PortraitRequest(_assign_faces(style, people, person.name), style, 0, 1, options=options)
                 sample = self._render_sample(sample, request, folder, progress)
@@ -107,7 +118,7 @@ class StyleTester:
         }
         return replace(installed(), loras=models, bases=bases, engines=frozenset(engine_names("painters")))
 
-    def _sample_identities(self, progress: Progress) -> tuple[dict[str, Identity], dict[str, str]]:
+    def sample_people(self, progress: Progress) -> tuple[dict[str, Identity], dict[str, str]]:
         """Identities of the sample people by name; and by name why the others have none."""
         people: dict[str, Identity] = {}
         absent: dict[str, str] = {}
@@ -131,8 +142,11 @@ class StyleTester:
         except UserError as error:
             return replace(sample, fault=error.message)
         Deliver("jpg")(portrait, folder / str(sample.number))
-        far = [each.distance for each in portrait.likeness.values()]
-        return replace(sample, distance=round(float(np.mean(far)), 4) if far else None, portrait=portrait)
+        measured = list(portrait.likeness.values())
+        if not measured:
+            return replace(sample, portrait=portrait)
+        far = round(float(np.mean([each.distance for each in measured])), 4)
+        return replace(sample, distance=far, step=likeness_step(measured[0].space, far), portrait=portrait)
 
     def _generation_options(self, style: Style) -> GenerationOptions:
         """The first base here with an adapter that needs photos alone; raises `OperatorError` (`missing_model`)."""

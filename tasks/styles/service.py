@@ -151,12 +151,15 @@ class StyleService:
             self.ledger.drafts.record_findings(news)
             self.publish_test(draft, staged)
 
-    def publish(self, id: str, edition: str | None = None) -> StyleRow:
+    def publish(self, id: str, edition: str | None = None, card: int | None = None) -> StyleRow:
         """Publish the draft as the next version; publishing the content of the newest version again changes nothing.
 
-        Raises `UserError`: `style_faults` (`details` lists the findings), `style_unchecked`, `draft_changed`, `unknown_style`.
+        People see the sample `card` of its test on the style's card; None takes the one most alike. Raises `UserError`:
+        `style_faults` (`details` lists the findings), `style_unchecked`, `draft_changed`, `unknown_style`, `not_found` (no such
+        sample).
         """
         draft = self.draft(id, edition)
+        preview = self._preview(draft, card)
         faults = [each for each in self.findings(draft) if each.level == "error"]
         if faults:
             tips = "; ".join(f"{each.where}: {each.tip}" for each in faults[:5])
@@ -167,7 +170,7 @@ class StyleService:
         entry = self.entry(draft)
         built_in = next((each.style.version for each in Catalog().entries() if each.style.id == id), 0)
 
-        least, place = max(entry.style.version, built_in + 1), partial(self._write_version, draft, entry)
+        least, place = max(entry.style.version, built_in + 1), partial(self._write_version, entry, preview)
         row = self.ledger.styles.publish(draft, content_hash(entry), least, self.now(), place)
         self._erase_files(draft)
         return row
@@ -234,7 +237,20 @@ class StyleService:
         content = style.model_copy(update={"status": "draft"}).model_dump(mode="json", by_alias=True)
         return DraftRow(style.id, edition, content, self.now(), who)
 
-    def _write_version(self, draft: DraftRow, entry: Entry, number: int) -> Mapping[str, Any]:
+    def _preview(self, draft: DraftRow, card: int | None) -> Path | None:
+        """The sample of a draft's test that its card shows; None where it was not tested as it is now."""
+        folder = self.files.style_test(draft.id, draft.edition)
+        if card is not None:
+            if not (folder / f"{card}.jpg").is_file():
+                raise UserError(
+                    "not_found", f"There is no sample {card} of this draft. Try it out again, or leave it out."
+                )
+            return folder / f"{card}.jpg"
+        samples = [each for each in (draft.tested or {}).get("samples", ()) if not each["fault"]]
+        samples.sort(key=lambda each: (each["distance"] is None, each["distance"] or 0.0))
+        return next((path for each in samples if (path := folder / f"{each['number']}.jpg").is_file()), None)
+
+    def _write_version(self, entry: Entry, preview: Path | None, number: int) -> Mapping[str, Any]:
         """Write the folder of a version; returns the content of its style.toml."""
         style = entry.style.model_copy(update={"version": number, "status": "published"})
         with self._work_dir() as work_dir:
@@ -242,9 +258,9 @@ class StyleService:
             folder.mkdir()
             for file in asset_files(entry.folder):
                 shutil.copyfile(file, folder / file.name)
-            for preview in (self.files.style_test(draft.id, draft.edition) / "1.jpg", entry.folder / PREVIEW):
-                if preview.is_file():
-                    shutil.copyfile(preview, folder / PREVIEW)
+            for shown in (preview, entry.folder / PREVIEW):
+                if shown is not None and shown.is_file():
+                    shutil.copyfile(shown, folder / PREVIEW)
                     break
             schema.write_checked(style, folder / "style.toml")
             publish(folder, self.files.style(style.id, number))

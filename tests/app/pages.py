@@ -1,6 +1,6 @@
 """Runs the app's pages with AppTest against a real API, both in this process."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -37,9 +37,9 @@ def open_test_api(home: Path, **tasks: Any) -> Iterator[ApiHarness]:
         yield api
 
 
-def as_client(api: ApiHarness, owner: str = "ann", role: auth.Role = "person") -> Client:
-    """The typed client on an API in this process."""
-    return Client("http://testserver", api.key(owner, role), transport=InProcessTransport(api))
+def as_client(api: ApiHarness, owner: str = "ann", role: auth.Role = "person", secret: str = "") -> Client:
+    """The typed client on an API in this process, with a key of an owner or with that secret."""
+    return Client("http://testserver", secret or api.key(owner, role), transport=InProcessTransport(api))
 
 
 class InProcessTransport(httpx.BaseTransport):
@@ -62,16 +62,33 @@ class UnreachableTransport(httpx.BaseTransport):
         raise httpx.ConnectError("refused", request=request)
 
 
-def open_page(client: Client, page: str = "", **state: Any) -> AppTest:
-    """Open a page as a new visitor, with `state` in the session."""
-    app = AppTest.from_file(str(MAIN), default_timeout=60)
-    app.session_state["client"] = client
-    app.session_state["language"] = "en"
-    for name, value in state.items():
-        app.session_state[name] = value
+def open_page(client: Client, page: str = "", address: Mapping[str, str] | None = None, **state: Any) -> AppTest:
+    """Open a page as a new visitor, with `address` as the parameters of its address and `state` in the session."""
+    app = _new_visit(client, state)
+    for name, value in (address or {}).items():
+        app.query_params[name] = value
     with patch.object(manifest_scanner, "scan_component_manifests", _components):
         app.run()
     return go_to_page(app, page) if page else app
+
+
+def press_after_restart(app: AppTest, client: Client, label: str) -> AppTest:
+    """Press the button with this label on a page of which the app's process, started anew, knows nothing."""
+    [button] = [each for each in app.button if each.label == label]
+    button.click()
+    fresh = _new_visit(client, {})
+    for name, values in app.query_params.items():
+        fresh.query_params[name] = values
+    fresh._page_hash = app._finished_page_script_hash
+    with patch.object(manifest_scanner, "scan_component_manifests", _components):
+        return fresh._run(app._tree.get_widget_states())
+
+
+def _new_visit(client: Client, state: Mapping[str, Any]) -> AppTest:
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
+    for name, value in {"client": client, "language": "en", **state}.items():
+        app.session_state[name] = value
+    return app
 
 
 def go_to_page(app: AppTest, page: str) -> AppTest:

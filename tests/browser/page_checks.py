@@ -1,8 +1,9 @@
 """Checks of a page in each form: its screenshots, no horizontal scrolling, and no serious violation in axe-core."""
 
 import os
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -75,3 +76,34 @@ def serious_violations(page: Page) -> Mapping[str, Any]:
         for each in found["violations"]
         if each["impact"] in SERIOUS
     }
+
+
+_FORMATS = """
+AI AVIF CPU CUDA FaceID GB GPU HEIC ID IP-Adapter InstantID JPEG JPG JSON KB LoRA MB MIT ONNX PDF PNG PhotoMaker Plus QR SD
+SDXL SPDX TOML URL WebP XL dpi https kB lora mm px style.toml toml zip
+"""
+ALLOWED_ENGLISH = frozenset(_FORMATS.split())
+"""Latin words on a page in another language that no language translates: formats, units, names of techniques."""
+_TEXTS_SCRIPT = """() => {
+  const left_out = "script, style, code, pre, body [lang], [data-testid='stIconMaterial'], .p-foot span, [aria-hidden='true']";
+  const shown = (element) => element.checkVisibility({ visibilityProperty: true }) && !element.closest(left_out + ", [hidden]");
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) if (shown(walker.currentNode.parentElement)) found.push(walker.currentNode.data);
+  for (const name of ["alt", "aria-label", "title", "placeholder"])
+    for (const each of document.querySelectorAll(`body [${name}]`))
+      if (!each.closest(left_out)) found.push(`${name}: ` + each.getAttribute(name));
+  return [document.title, ...found].filter((text) => text.trim());
+}"""
+_LATIN_WORD = re.compile(r"(?<![\w.#/-])[A-Za-z][A-Za-z'’-]{2,}(?![\w/])")
+
+
+def english_words(page: Page, allowed: Collection[str] = ()) -> Mapping[str, list[str]]:
+    """Words of a page in another language that are English: by the text they stand in; `allowed` are names on it.
+
+    Texts are those that are seen, and labels that are read aloud or shown on hovering.
+    """
+    known = {word.casefold() for word in (*ALLOWED_ENGLISH, *allowed, "alt", "aria-label", "title", "placeholder")}
+    words = {text: _LATIN_WORD.findall(text) for text in page.evaluate(_TEXTS_SCRIPT)}
+    unknown = {text: [word for word in found if word.casefold() not in known] for text, found in words.items()}
+    return {text.strip(): found for text, found in unknown.items() if found}

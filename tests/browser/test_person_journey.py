@@ -90,7 +90,7 @@ def _consent(page: Page, shots: Path) -> None:
 
 def _add_photos(page: Page, photos: list[Path], shots: Path) -> None:
     page.locator('input[type="file"]').set_input_files(photos)
-    expect(page.get_by_text("6 of 8 photos are good")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("6 of 8 good photos")).to_be_visible(timeout=PATIENCE)
     expect(page.get_by_text("This photo is blurred")).to_be_visible()
     expect(page.get_by_text("No face was found")).to_be_visible()
     expect(page.get_by_text(re.compile("2 more .*photos would help"))).to_be_visible()
@@ -102,9 +102,9 @@ def _order_portraits(page: Page, shots: Path, folder: Path) -> None:
     expect(page.get_by_role("heading", name="Choose a style")).to_be_visible(timeout=20_000)
     wait_until_idle(page)
     for id in STUDIOS:
-        card = page.locator(f".st-key-style-{id}")
-        card.get_by_role("button", name="Choose").click()
-        expect(card.get_by_role("button", name="Chosen")).to_be_visible(timeout=20_000)
+        card = page.locator(f'button.card[data-id="{id}"]')
+        card.click()
+        expect(card).to_have_attribute("aria-pressed", "true")
     picture = folder / "friend.jpg"
     picture.write_bytes(selfies.jpeg(selfies.player("player 3")))
     page.get_by_text("Use a picture of your own").click()
@@ -128,41 +128,42 @@ def _wait_for_portraits(page: Page, shots: Path) -> None:
     page.screenshot(path=shots / "progress-running-390-light.png")
     page.set_viewport_size({"width": 1280, "height": 900})
     page.screenshot(path=shots / "progress-running-1280-light.png")
-    expect(page.get_by_role("button", name="See the portraits")).to_have_count(5, timeout=2 * PATIENCE)
+    expect(page.get_by_text("Done", exact=True)).to_have_count(5, timeout=2 * PATIENCE)
+    expect(page.locator(".p-thumbs img")).to_have_count(5)
+    expect(page.get_by_role("link", name="See the portraits")).to_have_count(1)
     check_page(page, shots, "progress")
 
 
 def _download_portraits(page: Page, shots: Path, folder: Path) -> None:
     page.get_by_role("link", name="Portraits").click()
-    expect(page.get_by_role("link", name="Download 5 as a zip")).to_be_visible(timeout=20_000)
+    page.get_by_role("button", name="Select these 5").click()
+    expect(page.get_by_text("5 selected")).to_be_visible(timeout=20_000)
     wait_until_idle(page)
-    distances = [
-        float(each) for each in re.findall(r"· (\d\.\d\d)", page.locator('[data-testid="stMain"]').inner_text())
-    ]
-    assert len(distances) == 5
-    assert distances == sorted(distances)
     check_page(page, shots, "results")
+    page.get_by_role("button", name="Download").click()
     with page.expect_download() as begun:
         page.get_by_role("link", name="Download 5 as a zip").click()
     archive = folder / "portraits.zip"
     begun.value.save_as(archive)
     assert len(zipfile.ZipFile(archive).namelist()) == 5
-    page.get_by_role("button", name="Favourite").first.click()
-    expect(page.get_by_role("button", name="In favourites").first).to_be_visible(timeout=20_000)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Mark").first.click()
+    expect(page.get_by_role("button", name="Remove").first).to_be_visible(timeout=20_000)
     page.locator("label", has_text="Favourites only").click()
-    expect(page.get_by_role("link", name="Download 1 as a zip")).to_be_visible(timeout=20_000)
-    page.get_by_role("button", name="Open").first.click()
+    expect(page.get_by_text("1 portrait", exact=True)).to_be_visible(timeout=20_000)
+    page.locator("a.p-open").click()
     expect(page.get_by_role("button", name="More like this")).to_be_visible(timeout=20_000)
     check_page(page, shots, "portrait")
-    page.locator("label", has_text="Compare with a selfie").click()
-    slider = page.get_by_role("slider", name="How much of the selfie is shown")
+    page.locator("label", has_text="Compare with the original").click()
+    slider = page.get_by_role("slider", name="How much of the original is shown")
     slider.focus()
     for _ in range(10):
         page.keyboard.press("ArrowLeft")
     expect(slider).to_have_value("40")
     check_page(page, shots, "compare")
+    page.get_by_role("button", name="Download").click()
     with page.expect_download() as begun:
-        page.get_by_role("link", name="Download").click()
+        page.get_by_role("link", name="Download this file").click()
     assert begun.value.suggested_filename.endswith(".jpg")
 
 

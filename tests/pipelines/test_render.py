@@ -132,6 +132,23 @@ def test_each_person_is_measured_where_they_were_put() -> None:
     assert min(swapped.likeness[place].distance for place in (1, 2)) > 1
 
 
+def test_a_recipe_says_where_the_eyes_are_in_the_portrait_and_in_what_it_was_made_from() -> None:
+    image = picture(1, 1)
+    faces = (fakes.face(image, 2), fakes.face(image, 1))
+    style = Style("pair", 1, "template", "Pair", picture=StylePicture(image, faces))
+    flow = Render({"studio": Paints([image]), "template": Paints([image])}, FakeFinder())
+    (portrait,) = flow(make_request(), RecordingProgress())
+    shares = [each / 400 for each in fakes.face(image, 1).landmarks[:2].flatten()]
+    drawn = portrait.recipe["drawn"]
+    assert isinstance(drawn, dict)
+    found = drawn["eyes"]["1"]
+    assert found["portrait"] == pytest.approx(shares, abs=1e-3)
+    assert found["photo"] == pytest.approx(shares, abs=1e-3)
+    assert (found["photo_aspect"], "template" in found) == (1.0, False)
+    (put,) = flow(make_request(style=style), RecordingProgress())
+    assert put.recipe["drawn"]["eyes"]["1"]["template"] == pytest.approx(shares, abs=1e-3)  # type: ignore[index]
+
+
 def test_recipe_holds_no_names_and_no_paths() -> None:
     candidate = Candidate(picture(1, 1), {1: "anna in paris.jpg"}, {"rank": 1.0})
     text = str(recipe(make_request(), candidate, 0))

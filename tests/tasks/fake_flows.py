@@ -2,15 +2,18 @@
 
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from pipelines.settings import Settings
 from portrait.errors import EngineError, OperatorError, UserError
-from tasks.files import publish
+from portrait.ports import Progress
+from tasks.files import Files, publish
 from tasks.ledger.database import new_id
 from tasks.ledger.queue import Outcome
 from tasks.ledger.rows import PortraitRow
 from tasks.queue.flows import Abilities, FlowResult, JobContext
+from tasks.styles.available import AvailableStyles
 
 ERRORS = {"user": UserError, "operator": OperatorError, "engine": EngineError}
 
@@ -44,6 +47,9 @@ class FakeFlows:
 
     def forget(self) -> None:
         record_run("forget")
+
+    def draw_sample(self, styles: AvailableStyles, files: Files, able: Collection[str], progress: Progress) -> bool:
+        return False
 
     def close(self) -> None:
         pass

@@ -118,6 +118,25 @@ def test_estimate_goes_by_the_median_of_past_runs() -> None:
     assert jobs.seconds_left(new_job(units=2), 0.0, past, 1, 1) == 24.0
     assert jobs.seconds_left(new_job(), 0.0, past, 5, 2) == 36.0
     assert jobs.seconds_left(held(), 15.0, past, 1, 1) == 8.0
-    assert jobs.seconds_left(held(), 99.0, past, 1, 1) == 0.0
-    assert jobs.seconds_left(replace(held(), progress=0.25), 15.0, [], 1, 1) == 3 * (15.0 - (held().started or 0))
     assert jobs.seconds_left(replace(held(), progress=0.01), 15.0, [], 1, 1) is None, "too early to tell"
+
+
+def test_the_estimate_of_a_run_goes_by_its_own_progress_as_soon_as_there_is_one() -> None:
+    past = [2.0]
+    quarter = replace(held(), progress=0.25)
+    assert jobs.seconds_left(quarter, 15.0, [], 1, 1) == jobs.seconds_left(quarter, 15.0, past, 1, 1) == 12.0
+    assert jobs.seconds_left(quarter, 19.0, past, 1, 1) == 24.0, "a step that takes long makes the rest longer"
+    assert jobs.seconds_left(replace(held(), progress=0.98), 19.0, past, 1, 1) is None, "not a second for minutes"
+
+
+def test_nothing_is_told_when_past_runs_were_shorter_or_the_worker_is_lost() -> None:
+    assert jobs.seconds_left(held(), 12.5, [2.0], 1, 1) is None, "half a second would be left"
+    assert jobs.seconds_left(held(), 19.0, [2.0], 1, 1) is None
+    assert jobs.seconds_left(replace(held(), progress=0.5), 20.5, [90.0], 1, 1) is None, "its lease is over"
+    assert jobs.seconds_left(held("cancelling", progress=0.5), 15.0, [90.0], 1, 1) is None
+    assert jobs.seconds_left(replace(held(), state="succeeded"), 15.0, [90.0], 1, 1) is None
+
+
+def test_what_is_tried_again_is_not_seen() -> None:
+    failed = replace(jobs.fail(held(), 20.0, FAULT), seen=21.0)
+    assert jobs.retry(failed, 22.0).seen is None

@@ -4,6 +4,7 @@ Each is drawn by `portrait make` from the sample photos of the astronaut, made s
 that a diffusion model draws have cards instead: see `tests.templates.cards`.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,11 +28,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
         sample_photos.write_selfies(photos)
+        # The others show less than a half figure, or lean.
+        original = Path(folder) / "original"
+        original.mkdir()
+        shutil.copy(min(photos.iterdir()), original)
         for entry in Catalog((BUILTIN,)).entries():
             if entry.style.kind == "text" or (wanted and entry.style.id not in wanted):
                 continue
             out = Path(folder) / entry.style.id
-            order = ["make", str(photos), "--style", entry.style.id, "--count", "1", "-o", str(out)]
+            source = original if "half_figure" in entry.style.compositions else photos
+            order = ["make", str(source), "--style", entry.style.id, "--count", "1", "-o", str(out)]
             subprocess.run([sys.executable, "-m", "app", *order], check=True)
             [drawn] = out.glob("*.jpg")
             (entry.folder / "preview.jpg").write_bytes(small(drawn))

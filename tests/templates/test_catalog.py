@@ -5,7 +5,7 @@ import pytest
 from portrait.errors import OperatorError, UserError
 from portrait.studio.backdrops import NAMES
 from templates.catalog import Catalog
-from templates.schema import read_style
+from templates.schema import group_of, parse_style, read_style
 
 STUDIO = 'schema = 1\nid = "mine"\nkind = "studio"\ntitle = "Mine"\nbackdrop = "studio-grey"\nlicence = "CC0-1.0"\n'
 BACKDROPS = {f"studio-{name}" for name in ("grey", "warm", "cool", "black", "white", "gradient", "office", "outdoors")}
@@ -21,6 +21,21 @@ def test_builtin_styles_are_complete() -> None:
         assert picture is None or picture.is_file()
         assert entry.style.titles["zh"]
     assert entries["astronaut"].style.credit
+
+
+def test_no_two_styles_have_one_title() -> None:
+    styles = [entry.style for entry in Catalog().entries()]
+    for language in ("en", "zh"):
+        titles = [style.titles.get(language, style.title) for style in styles]
+        assert sorted(titles) == sorted(set(titles))
+
+
+def test_each_style_stands_in_a_group() -> None:
+    groups = {entry.style.id: group_of(entry.style) for entry in Catalog().entries()}
+    found = {id: groups[id] for id in ("studio-grey", "studio-city", "astronaut", "idphoto-us", "text-noir")}
+    assert list(found.values()) == ["backdrop", "place", "picture", "idphoto", "words"]
+    own = parse_style({**Catalog().find("studio-grey").style.model_dump(by_alias=True), "group": "place"})
+    assert group_of(own) == "place"
 
 
 def test_a_dozen_styles_need_no_gpu_and_each_backdrop_has_its_style() -> None:

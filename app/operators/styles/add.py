@@ -10,6 +10,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app.components import errors, markdown, style_titles, widgets
 from app.operators.styles import form
+from app.operators.styles.fields import PAPER
 from app.session import client, get_state, release_upload, set_state, switch_page, translate
 from portrait.errors import PortraitError
 from tasks import schemas
@@ -68,7 +69,7 @@ def _show_result() -> None:
 
 
 def _skipped_lines(left: Sequence[schemas.SkippedContent]) -> str:
-    parts = ((each.source, each.field, each.why) for each in left[:MAX_SKIPPED_LINES])
+    parts = ((each.source, each.field, errors.sentence(each.why)) for each in left[:MAX_SKIPPED_LINES])
     lines = [" · ".join(filter(None, each)) for each in parts]
     if len(left) > MAX_SKIPPED_LINES:
         lines.append(translate("arrivals.more", count=len(left) - MAX_SKIPPED_LINES))
@@ -92,12 +93,13 @@ def _new_style_form() -> None:
     field = {"studio": "backdrop", "idphoto": "preset", "template": "picture"}.get(kind, "prompt")
     label, key = translate(f"style_field.{field}"), f"begin-{field}"
     if kind == "studio":
-        content["backdrop"] = st.selectbox(label, form.values_in_use("backdrop"), key=key)
+        own = translate("style_form.own_color")
+        named = [each for each in form.values_in_use("backdrop") if not each.startswith("#")]
+        choice = st.selectbox(label, [*named, own], key=key)
+        content["backdrop"] = st.color_picker(own, PAPER, key=f"{key}-color").lower() if choice == own else choice
     elif kind == "idphoto":
-        help = translate("style_help.preset")
-        content["preset"] = st.selectbox(
-            label, form.values_in_use("preset"), key=key, help=help, accept_new_options=True
-        )
+        titles = form.preset_titles()
+        content["preset"] = st.selectbox(label, sorted(titles), format_func=lambda each: titles[each], key=key)
     elif kind == "template":
         content["picture"] = {"file": "picture.jpg"}
         picture = st.file_uploader(label, form.PICTURES, key=f"begin-{get_state('picture_form', 0)}")

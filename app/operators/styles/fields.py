@@ -13,6 +13,8 @@ from app.operators.styles.draft_edits import DraftEdits
 from app.session import get_state, set_state, translate, translate_or
 
 Row = Mapping[str, Any]
+PAPER = "#dfe4ea"
+"""The colour that a backdrop in a colour of one's own begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,23 @@ class Fields:
         now = str(self.value(name))
         every = list(options) if now in options else [*options, now]
         return self._show(st.selectbox, name, now, options=every, accept_new_options=True) or ""
+
+    def choice(self, name: str, options: Sequence[str], format_func: Callable[[str], str]) -> str:
+        """One of the options and nothing else; what a draft from elsewhere says stays one of them."""
+        now = str(self.value(name) or options[0])
+        every = list(options) if now in options else [*options, now]
+        return self._show(st.selectbox, name, now, options=every, format_func=format_func) or ""
+
+    def backdrop(self, options: Sequence[str]) -> str:
+        """One of the painted backdrops, or paper in a colour of one's own."""
+        now = str(self.value("backdrop"))
+        own = translate("style_form.own_color")
+        named = [each for each in options if not each.startswith("#")]
+        choice = self._show(st.selectbox, "backdrop", own if now.startswith("#") else now, options=[*named, own])
+        if choice != own:
+            return choice or ""
+        key = self.state_key("backdrop-color", now if now.startswith("#") else PAPER)
+        return st.color_picker(own, key=key).lower()
 
     def multiselect(self, name: str, options: Sequence[str], format_func: Callable[[str], str] = str) -> list[str]:
         """Any of the options, and values that are typed."""

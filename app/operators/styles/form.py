@@ -21,6 +21,7 @@ STRENGTHS = (*get_args(IdentityAdapter), "identitynet")
 FAMILIES = ("sd15", "sdxl")
 COMPOSITIONS = ("half_figure", "head_and_shoulders", "close", "very_close")
 SKINS = ("person", "template")
+GROUPS = ("backdrop", "place", "picture", "idphoto", "words")
 ENGINES = ("studio", "fusion", "diffusion")
 PASSES = ("face", "tone", "fusion", "ring", "seam")
 PICTURES = ["jpg", "jpeg", "png", "webp"]
@@ -82,17 +83,27 @@ def _studio_fields(fields: Fields) -> dict[str, Any]:
     compositions = fields.multiselect(
         "compositions", COMPOSITIONS, lambda each: translate_or(f"composition.{each}", each)
     )
-    return {"backdrop": fields.select("backdrop", values_in_use("backdrop")), "compositions": compositions}
+    return {"backdrop": fields.backdrop(values_in_use("backdrop")), "compositions": compositions}
 
 
 def _id_photo_fields(fields: Fields) -> dict[str, Any]:
     """The preset and the background."""
     left, right = st.columns(2)
     with left:
-        preset = fields.select("preset", values_in_use("preset"))
+        titles = preset_titles()
+        preset = fields.choice("preset", sorted(titles), lambda each: titles.get(each, each))
     with right:
         background = fields.text("background", 40)
     return {"preset": preset, "background": background}
+
+
+def preset_titles() -> dict[str, str]:
+    """The titles of all presets of ID photos by id, with the id of those that share one."""
+    known: dict[str, str] | None = get_state("presets")
+    if known is None:
+        known = {each.id: f"{each.title} · {each.id}" for each in client().idphoto_presets().presets}
+        set_state("presets", known)
+    return known
 
 
 def values_in_use(field: str) -> list[str]:
@@ -236,6 +247,10 @@ def _finish_fields(fields: Fields) -> dict[str, Any]:
     return {"retouch": retouch, "aspects": aspects, "refiners": steps}
 
 
+def _group_name(group: str) -> str:
+    return translate(f"group.{group}") if group else translate("style_form.by_kind")
+
+
 def _terms_fields(fields: Fields) -> dict[str, Any]:
     """Licence, author and credit, and the mood and tags by which the style is found."""
     st.html(widgets.card_title(translate("style_form.terms")))
@@ -247,6 +262,7 @@ def _terms_fields(fields: Fields) -> dict[str, Any]:
         values["mood"] = fields.text("mood", 60)
     with right:
         values["credit"] = fields.text("credit")
+        values["group"] = fields.choice("group", ("", *GROUPS), _group_name)
         values["tags"] = fields.multiselect("tags", TAGS, lambda each: translate_or(f"tag.{each}", each))
     carried = fields.value("carried")
     if carried:

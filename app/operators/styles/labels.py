@@ -7,8 +7,6 @@ from app.session import translate, translate_or
 from tasks import schemas
 
 _VARIANTS = {"draft": "fair", "published": "good", "retired": "plain", "built-in": "plain"}
-_, GOOD, FAIR = likeness.DISTANCE_STEPS["dlib"]
-"""Distances up to which a sample is like the person, and up to which it counts as the same person."""
 
 
 def picture_url(style: schemas.OperatorStyle, side: int = widgets.CARD) -> str:
@@ -52,12 +50,12 @@ def findings_chip(findings: Sequence[schemas.StyleFinding]) -> str:
     return widgets.chip(translate("style_board.clean"), "good")
 
 
-def distance_chip(value: float | None) -> str:
-    """The distance between a sample's face and the person as a chip; None where it was not measured."""
-    if value is None:
+def distance_chip(sample: schemas.StyleSample) -> str:
+    """The distance between a sample's face and the person as a chip."""
+    if sample.distance is None:
         return widgets.chip(translate("likeness.none"))
-    variant = "good" if value <= GOOD else "fair" if value <= FAIR else "poor"
-    return widgets.chip(translate("style_board.distance", distance=f"{value:.2f}"), variant)
+    variant = "plain" if sample.step is None else likeness.VARIANTS[sample.step]
+    return widgets.chip(translate("style_board.distance", distance=f"{sample.distance:.2f}"), variant)
 
 
 def statistics_lines(found: schemas.VersionStatistics) -> list[str]:

@@ -7,10 +7,12 @@ import streamlit as st
 
 from app.components import errors, jobs, markdown, widgets
 from app.operators.styles import labels
-from app.session import client, translate, translate_or
+from app.session import client, get_state, set_state, translate, translate_or
 from tasks import schemas
 
 KINDS = ("test", "check")
+UNLIKE = 2
+"""The step of likeness, 0 to 3, from which a sample is not like its person: see `portrait.faces.likeness`."""
 
 
 def jobs_of_style(id: str) -> list[schemas.Job]:
@@ -54,8 +56,51 @@ def _show_failure(draft: schemas.StyleDraft, style_jobs: Sequence[schemas.Job]) 
         st.warning(f"{translate(f'jobs.{last.kind}')} · {text}", icon=":material/info:")
 
 
+def doubt(test: schemas.StyleTest) -> str:
+    """Why the samples of a test speak against publishing; empty where all of them came out like the person."""
+    failed = sum(bool(each.fault) for each in test.samples)
+    unlike = sum(each.step is not None and each.step >= UNLIKE for each in test.samples)
+    unseen = sum(each.step is None and not each.fault for each in test.samples)
+    counts = {"failed": failed, "unlike": unlike, "unseen": unseen}
+    total = len(test.samples)
+    said = [translate(f"style_trial.{name}", count=count, total=total) for name, count in counts.items() if count]
+    return widgets.join_sentences(*said)
+
+
+def chosen_card(draft: schemas.StyleDraft) -> int | None:
+    """The number of the sample that people are to see on the style's card; None where none was chosen."""
+    if draft.test is None or not draft.test.current:
+        return None
+    return get_state(f"card-{draft.test.job}")
+
+
+def _choose_card(test: schemas.StyleTest) -> None:
+    """Ask which sample people see on the card; at first the one most alike."""
+    there = [each for each in test.samples if not each.fault]
+    if not test.current or len(there) < 2:
+        return
+    names = {each.number: _name(each) for each in there}
+    best = min(there, key=lambda each: (each.distance is None, each.distance or 0.0)).number
+    number = st.segmented_control(
+        translate("style_trial.card"),
+        list(names),
+        default=get_state(f"card-{test.job}") or best,
+        required=True,
+        format_func=lambda each: markdown.plain(names[each]),
+        help=translate("style_trial.card_help"),
+        key=f"card-of-{test.job}",
+    )
+    set_state(f"card-{test.job}", number)
+
+
+def _name(sample: schemas.StyleSample) -> str:
+    return translate_or(f"sitter.{sample.sitter.replace(' ', '_')}", sample.sitter)
+
+
 def _show_samples(style: schemas.OperatorStyle, test: schemas.StyleTest) -> None:
     """Show the samples side by side, with the picture that people see now."""
+    if test.current and (reason := doubt(test)):
+        st.warning(reason, icon=":material/sentiment_dissatisfied:")
     when = translate("style_trial.made", when=widgets.time_ago(test.made))
     chips = [] if test.current else [widgets.chip(translate("style_trial.old"), "fair")]
     st.html(widgets.row(*chips, widgets.single_line(when)))
@@ -70,18 +115,20 @@ def _show_samples(style: schemas.OperatorStyle, test: schemas.StyleTest) -> None
             image = widgets.picture(f"{widgets.picture_url('style', style.id)}&version={style.offered}", alt, "fit")
             version = widgets.muted(translate("styles.version", version=style.offered))
             st.html(image + widgets.card_title(translate("style_trial.before")) + version)
+    _choose_card(test)
 
 
 def _show_sample(style: schemas.OperatorStyle, test: schemas.StyleTest, sample: schemas.StyleSample) -> None:
-    who = translate_or(f"sitter.{sample.sitter.replace(' ', '_')}", sample.sitter)
+    who = _name(sample)
     title = widgets.card_title(who)
     if sample.fault:
-        st.html(title + widgets.row(widgets.chip(translate("style_trial.none"), "poor")) + widgets.muted(sample.fault))
+        none = widgets.row(widgets.chip(translate("style_trial.none"), "poor"))
+        st.html(title + none + widgets.muted(errors.sentence(sample.fault)))
         return
     image = widgets.picture(
         labels.sample_url(style.id, sample.number, test), translate("style_trial.alt", who=who), "fit"
     )
-    st.html(image + title + widgets.row(labels.distance_chip(sample.distance)))
+    st.html(image + title + widgets.row(labels.distance_chip(sample)))
 
 
 def start_job(id: str, kind: str) -> None:

@@ -27,7 +27,11 @@ def page() -> None:
     # A container of its own even when it is empty: what follows must not move while the page is drawn again.
     with st.container():
         _show_notice()
-    broken = [each.tip for each in style.draft.findings if each.code == "style_broken"] if style.draft else []
+    broken = (
+        [errors.sentence(each.tip) for each in style.draft.findings if each.code == "style_broken"]
+        if style.draft
+        else []
+    )
     if style.draft is not None and broken:
         _show_broken(style, style.draft, broken)
     elif edits is None:
@@ -93,12 +97,13 @@ def _show_draft(style: schemas.OperatorStyle, edits: DraftEdits) -> None:
 def _messages(style: schemas.OperatorStyle) -> list[FieldMessage]:
     """The API's errors about the edits, and lint's findings about the saved draft."""
     messages = [
-        FieldMessage("error", each.get("where", ""), "", each.get("message", ""))
+        FieldMessage("error", each.get("where", ""), "", errors.detail(each.get("code", ""), each.get("message", "")))
         for each in draft_edits.get_errors(style.id)
     ]
     found = style.draft.findings if style.draft is not None else []
     return messages + [
-        FieldMessage(each.level, each.where, translate_or(f"finding.{each.code}", ""), each.tip) for each in found
+        FieldMessage(each.level, each.where, translate_or(f"finding.{each.code}", ""), errors.sentence(each.tip))
+        for each in found
     ]
 
 
@@ -124,7 +129,7 @@ def _show_status(style: schemas.OperatorStyle, edits: DraftEdits, messages: Sequ
             samples.start_job(style.id, "check")
         ready = draft.publishable and free
         if st.button(translate("style_one.publish"), type="primary", disabled=not ready, key="style-publish"):
-            _publish(style, draft)
+            _ask_or_publish(style, draft)
         _delete_form(style, draft)
 
 
@@ -151,15 +156,33 @@ def _next_step(draft: schemas.StyleDraft, unsaved: bool) -> str:
         return translate("style_one.next_check")
     if draft.test is None or not draft.test.current:
         return translate("style_one.next_test")
-    return translate("style_one.next_publish")
+    return translate("style_one.next_doubt" if samples.doubt(draft.test) else "style_one.next_publish")
+
+
+def _ask_or_publish(style: schemas.OperatorStyle, draft: schemas.StyleDraft) -> None:
+    """Publish a draft whose test came out well; ask before one that was not tried out or came out badly."""
+    test = draft.test
+    doubt = translate("style_one.untried") if test is None or not test.current else samples.doubt(test)
+    if not doubt:
+        errors.attempt(lambda: _publish(style, draft))
+        return
+
+    @st.dialog(translate("style_one.publish_sure"))
+    def confirm() -> None:
+        st.write(doubt)
+        with st.container(horizontal=True):
+            publish = errors.as_callback(lambda: _publish(style, draft))
+            anyway = st.button(translate("style_one.publish_anyway"), key="style-publish-anyway", on_click=publish)
+            if anyway or st.button(translate("style_one.publish_not"), type="primary", key="style-publish-not"):
+                st.rerun()
+
+    confirm()
 
 
 def _publish(style: schemas.OperatorStyle, draft: schemas.StyleDraft) -> None:
-    with errors.show_errors():
-        version = client().publish_style(style.id, draft.edition)
-        draft_edits.discard(style.id)
-        set_state("style-notice", translate("style_one.published", version=version.version))
-        st.rerun()
+    version = client().publish_style(style.id, draft.edition, samples.chosen_card(draft))
+    draft_edits.discard(style.id)
+    set_state("style-notice", translate("style_one.published", version=version.version))
 
 
 def _delete_form(style: schemas.OperatorStyle, draft: schemas.StyleDraft) -> None:
@@ -216,7 +239,7 @@ def _conflict_text(style: schemas.OperatorStyle) -> str:
     who = (
         translate("style_one.gone") if draft is None else markdown.sentence("style_one.conflict", who=draft.changed_by)
     )
-    return f"{who} {translate('style_one.kept')}"
+    return widgets.join_sentences(who, translate("style_one.kept"))
 
 
 def _show_conflict(style: schemas.OperatorStyle, edits: DraftEdits) -> None:
@@ -224,11 +247,12 @@ def _show_conflict(style: schemas.OperatorStyle, edits: DraftEdits) -> None:
     draft = style.draft
     theirs = draft.content if draft is not None else style.content
     st.warning(_conflict_text(style), icon=":material/group:")
-    own = ", ".join(labels.field_label(each) for each in edits.changed_fields)
-    others = ", ".join(labels.field_label(each) for each in theirs if theirs[each] != edits.original.get(each))
+    own = widgets.format_list([labels.field_label(each) for each in edits.changed_fields])
+    changed = [each for each in theirs if theirs[each] != edits.original.get(each)]
+    others = widgets.format_list([labels.field_label(each) for each in changed])
     status = translate("style_one.mine", fields=own)
     if others:
-        status += f" {translate('style_one.others', fields=others)}"
+        status = widgets.join_sentences(status, translate("style_one.others", fields=others))
     st.html(widgets.muted(status))
     both = [(labels.field_label(each), _value(theirs.get(each))) for each in edits.conflicts(theirs)]
     if both:

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,11 @@ class Diffusion:
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         """Exactly `request.count` candidates, one seed each; see `portrait.ports.Painter`."""
+        return list(self.draw_each(request, progress))
+
+    def draw_each(self, request: PortraitRequest, progress: Progress) -> Iterator[Candidate]:
+        """The candidates of `paint` one by one; see `portrait.ports.StreamingPainter`. No lease is held between two."""
         plan = self.plan(request)
-        candidates: list[Candidate] = []
         preview = LatentPreview(plan.base.family.latent_rgb_factors)
         for number in range(request.count):
             each = replace(plan, parameters=replace(plan.parameters, seed=plan.parameters.seed + number))
@@ -96,9 +99,9 @@ class Diffusion:
             image = np.asarray((pixels * 255).round(), np.uint8)
             variation = {"seed": float(each.parameters.seed)}
             reference_names = {1: plan.person.references[0].name} if plan.person.references else {}
-            candidates.append(Candidate(plan.to_portrait(image), reference_names, variation, facts=facts))
-            preview.image = candidates[-1].image
-        return candidates
+            candidate = Candidate(plan.to_portrait(image), reference_names, variation, facts=facts)
+            preview.image = candidate.image
+            yield candidate
 
     def plan(self, request: PortraitRequest) -> GenerationPlan:
         """Make all choices and check them before weights are read; raises what `portrait.ports.IdentityAdapter.check` does."""

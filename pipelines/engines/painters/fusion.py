@@ -2,7 +2,8 @@
 
 The selfie whose pose and expression are nearest to the template's face is warped onto it. Where that selfie hardly shows the
 far side of a turned head, the near side is mirrored there, and nowhere else: a mirrored face is less like the person.
-Everything outside of the template's face keeps its pixels.
+Everything outside of the template's face keeps its pixels, but for skin that is led over to the person's tone, and the frame
+of their glasses.
 """
 
 import math
@@ -30,20 +31,12 @@ from portrait.fusion.blending import (
     covered_skin_mask,
     missing_noise,
     painted_skin,
-    relight,
 )
 from portrait.fusion.body_skin import Silhouette
-from portrait.fusion.occluders import (
-    beard_mask,
-    face_width,
-    lens_mask,
-    occlusion_mask,
-    rim_mask,
-    skin_color_distance,
-    split_glasses,
-    strand_mask,
-)
+from portrait.fusion.frames import put_on_glasses, take_off_glasses
+from portrait.fusion.occluders import face_width, lens_mask, rim_mask, skin_color_distance, split_hidden, with_glasses
 from portrait.fusion.references import full_mesh, is_usable, rank_references, without_sunglasses
+from portrait.fusion.relighting import join_halves, relight
 from portrait.fusion.skin_tone import lead_picture, settle_tone, shift_to_tone
 from portrait.fusion.warp import (
     MIRROR,
@@ -105,6 +98,8 @@ class _TemplateFace:
     target: TargetFace
     tone: Vector | None
     """L, a, b that the skin is to have; None leaves it as the template has it."""
+    glasses: bool
+    """Whether the template wears glasses, which stay; looked for only where there is a `tone`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -272,31 +267,29 @@ def _prepare_face(picture: StylePicture, face: Face, number: int) -> _TemplateFa
     small, points = shrink_with_mesh(cut, mesh, min(1.0, WORKING_WIDTH / face_width(mesh)))
     tone = picture.tones.get(number)
     target = analyze_target(small, points, PLAIN if tone is None else OWN_SKIN)
+    glasses = False
     if tone is not None:
         worn = (lens_mask if wears_sunglasses(picture.image, face) else rim_mask)(small, points)
-        target = replace(target, occluded=np.maximum(target.occluded, worn))
-    return _TemplateFace(number, left, top, cut.copy(), mesh, face, target, tone)
+        glasses, target = bool(worn.any()), replace(target, occluded=with_glasses(target.occluded, worn, points))
+    return _TemplateFace(number, left, top, cut.copy(), mesh, face, target, tone, glasses)
 
 
 def _swap_face(image: Image, template: _TemplateFace, reference: Reference, variation: _Variation) -> None:
-    """Draw a reference over a face of `image`, which is changed inside of the face's oval alone."""
+    """Draw a reference over a face of `image`, which is changed inside of the face's oval, and where glasses stand out."""
     target, yaw = template.target, reference.face.pose.yaw
     cut, mesh, _, _ = _crop_face(reference.image, reference.face, 0.35)
     source, points = shrink_with_mesh(cut, mesh, min(1.0, 1.3 * face_width(template.mesh) / face_width(mesh)))
+    source, frame = (source, None) if template.tone is None else take_off_glasses(source, points)
     goal = match_pose(points, target.mesh, yaw - template.face.pose.yaw, variation.outline)
     warped = _warp_face(source, points, goal, yaw, template)
     small_source, small_mirrored = (resize(each, target.shape) for each in (warped.source, warped.mirrored))
     mixed = _mix(small_source, small_mirrored, warped.source_weight)
-    odd = skin_color_distance(mixed, goal)
-    occluded, kept = split_glasses(mixed, goal, occlusion_mask(mixed, goal, odd), odd)
-    if template.tone is not None:
-        beard = beard_mask(mixed, goal)
-        occluded = np.maximum(occluded, strand_mask(mixed, goal, odd) * (1 - kept)) * (1 - beard)
-        kept = np.maximum(kept, beard)
+    odd = skin_color_distance(mixed, goal, template.tone is not None)
+    occluded, kept = split_hidden(mixed, goal, odd, template.tone is not None)
     drawn = relight(target, to_lab(small_source), goal, occluded, variation.contrast, kept)
     if warped.mirrored is not warped.source:
         other = relight(target, to_lab(small_mirrored), goal, occluded, variation.contrast, kept)
-        drawn = np.asarray(other + (drawn - other) * warped.source_weight[..., None], np.float32)
+        drawn = join_halves(target, drawn, other, warped.source_weight)
     bare = covered_skin_mask(target, goal, occluded)
     drawn = np.asarray(drawn + (painted_skin(target, drawn, goal, bare) - drawn) * bare[..., None], np.float32)
     if template.tone is not None:
@@ -306,6 +299,10 @@ def _swap_face(image: Image, template: _TemplateFace, reference: Reference, vari
         face = settle_tone(target.image, face, alpha, target.mesh, template.tone)
     noise = missing_noise(template.image, warped.source, template.mesh)
     _composite(image, template, warped, _BlendedFace(mixed, face, alpha, 1 - bare, noise, variation.seed))
+    if frame is not None and not template.glasses:
+        tall, wide = template.image.shape[:2]
+        part = image[template.top : template.top + tall, template.left : template.left + wide]
+        part[:] = put_on_glasses(part, target, frame, goal, points)
 
 
 def _warp_face(source: Image, points: Points, goal: Points, yaw: float, template: _TemplateFace) -> _WarpedFace:

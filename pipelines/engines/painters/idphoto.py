@@ -61,10 +61,10 @@ class IdPhotoPainter:
     def _options(self, request: PortraitRequest) -> IdPhotoOptions:
         """Return what the style and the request ask for."""
         spec = request.idphoto
-        background = spec.background or request.style.background
+        background = spec.background or ("" if spec.preset else request.style.background)
         keeps_background = background == KEEP_BACKGROUND
         options = IdPhotoOptions(
-            apply_spec(self.presets.find(request.style.preset), spec),
+            apply_spec(self.presets.find(spec.preset or request.style.preset), spec),
             "" if keeps_background else background,
             keeps_background,
             METHOD if request.drawn is None else int(str(request.drawn.get("method", 1))),

@@ -5,7 +5,7 @@ result of the one before it, and is blended back through its mask alone: outside
 the bit. Each face is generated with its own person's adapters and nobody else's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, cast
@@ -154,13 +154,16 @@ class Inpaint:
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         """Exactly `request.count` candidates, one seed each; see `portrait.ports.Painter`."""
+        return list(self.draw_each(request, progress))
+
+    def draw_each(self, request: PortraitRequest, progress: Progress) -> Iterator[Candidate]:
+        """The candidates of `paint` one by one; see `portrait.ports.StreamingPainter`. No lease is held between two."""
         self._fusion.check(request)
         request, skin_facts = self._fusion.lead_over(request)
         plan = self.plan(request)
         total = max(1, request.count * plan.steps)
         steps = _StepCounter(progress, total)
         fused_candidates = self._fusion.paint_led(replace(request, size=None), steps.before_first_step, request.count)
-        candidates = []
         for number, fused in enumerate(fused_candidates):
             image, face_facts, seam_facts = fused.image, {}, []
             for face_plan in plan.faces:
@@ -177,11 +180,8 @@ class Inpaint:
                 **skin_facts,
             }
             size = request.size
-            candidates.append(
-                Candidate(crop_to_size(image, size, boxes), fused.reference_names, variation, facts=facts)
-            )
+            yield Candidate(crop_to_size(image, size, boxes), fused.reference_names, variation, facts=facts)
         progress(total, total, "Drawn")
-        return candidates
 
     def check_models(self, request: PortraitRequest, facts: Mapping[str, Any]) -> None:
         """See `portrait.ports.ReproduciblePainter`; every pass must use the controls that the recipe records."""

@@ -7,7 +7,7 @@ selfie serves every backdrop.
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
@@ -26,7 +26,6 @@ from portrait.images.cut_out import measure_residue
 from portrait.images.resize import resize, scaled_size
 from portrait.ports import Matter, Progress
 from portrait.studio import backdrops
-from portrait.studio.backdrops import LIGHTS
 from portrait.studio.compositing import compose_portrait
 from portrait.studio.composition import (
     FACE_SHARE,
@@ -147,15 +146,32 @@ class Studio:
         for cache in (self._silhouettes, self._cut_outs, self._subjects, self._large_subjects):
             cache.clear()
 
+    def cut_out(
+        self, references: Sequence[Reference], size: Size, suited: Sequence[Composition] = USUAL
+    ) -> CutOut | None:
+        """The person of the selfie from which a portrait of `size` is drawn first; None where no selfie can be framed."""
+        matter = self._matter(None)
+        order = _Order(size, tuple(suited), METHOD, matter.version, matter)
+        try:
+            return self._framed_selfies(references, order, 1)[0].cut_out
+        except UserError:
+            return None
+
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         """At least `request.count` candidates; see `portrait.ports.Painter`.
 
         Raises `UserError` (`no_shoulders`, `composition_missing`).
         """
+        return list(self.draw_each(request, progress))
+
+    def draw_each(self, request: PortraitRequest, progress: Progress) -> Iterator[Candidate]:
+        """The candidates of `paint` one by one; see `portrait.ports.StreamingPainter`."""
         backdrop = request.style.backdrop
-        if backdrop not in LIGHTS:
+        if not backdrops.exists(backdrop):
             known = ", ".join(backdrops.NAMES)
-            raise OperatorError("unknown_backdrop", f"There is no backdrop {backdrop!r}. Choose one of: {known}.")
+            raise OperatorError(
+                "unknown_backdrop", f"There is no backdrop {backdrop!r}. Choose one of {known}, or a colour as #dfe4ea."
+            )
         person = request.people.get(1)
         if person is None or not person.references:
             raise UserError("no_reference", "A studio portrait needs at least one usable photo of the person.")
@@ -164,12 +180,12 @@ class Studio:
         matter = self._matter(request.drawn)
         order = _Order(_limit_size(size), request.style.compositions or USUAL, method, matter.version, matter)
         usable = self._framed_selfies(person.references, order, max(request.count, MIN_CANDIDATES))
-        candidates: list[Candidate] = []
+        image: Image | None = None
         # Where there is a choice of selfies at least two are drawn: the better one is found by measuring.
         equal = sum(each.rank == usable[0].rank for each in usable)
         total = max(request.count, min(equal, MIN_CANDIDATES))
         for number in range(total):
-            progress(number, total, "Drawing", candidates[-1].image if candidates else None)
+            progress(number, total, "Drawing", image)
             selfie = usable[number % len(usable)]
             tightness = TIGHTNESS[number // len(usable) % len(TIGHTNESS)]
             subject = self._cached_subject(selfie, order, tightness, request.style.retouch)
@@ -180,9 +196,8 @@ class Studio:
             how = {} if method == 1 else {"studio": method, "composition": subject.framing.composition}
             facts = {**how, **matte_facts(order.matter)}
             scores = {} if method == 1 else {"residue": selfie.cut_out.residue}
-            candidates.append(Candidate(image, {1: selfie.name}, variation, before, facts, scores))
-        progress(total, total, "Drawing", candidates[-1].image)
-        return candidates
+            yield Candidate(image, {1: selfie.name}, variation, before, facts, scores)
+        progress(total, total, "Drawing", image)
 
     def _framed_selfies(self, references: Sequence[Reference], order: _Order, most: int) -> list[_FramedSelfie]:
         """At most `most` selfies that can be framed: those with the widest composition first, and of them those that were

@@ -1,21 +1,34 @@
-"""Routes of ID photos: the presets that there are, and sheets to print; what a generation asks of an ID photo is checked."""
+"""Routes of ID photos and print sheets: the presets that there are, sheets of portraits; what a generation asks is checked."""
 
+import threading
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from pipelines import deliver
 from pipelines.idphotos import sheets
 from pipelines.idphotos.presets import Preset, apply_spec, load_presets
 from portrait.errors import UserError
 from portrait.idphoto_spec import spec_from_dict
-from tasks import schemas
+from tasks import file_names, schemas
+from tasks.api import images
 from tasks.api.context import AuthenticatedRoute, CallerDep, ContextDep, PathId
 from tasks.api.problems import problem_responses
+from tasks.api.routes import portraits
+from tasks.ledger.rows import PortraitRow
 from templates.schema import StyleFile
 
 router = APIRouter(tags=["portraits"], route_class=AuthenticatedRoute)
 SHEET_RESPONSES = {200: {"description": "The sheet.", "content": {"application/pdf": {}, "image/jpeg": {}}}}
+SHEET_MEDIA_TYPES = {"pdf": "application/pdf", "jpg": "image/jpeg"}
+PRINT_DPI = 300
+"""Pixels an inch of prints that no rule asks more of: what printers print photos with."""
+MAX_SHEET_DPI = 600
+"""Of a sheet as a JPEG: A4 takes 100 MB while it is made."""
+_ENCODING = threading.BoundedSemaphore(1)
+"""Sheets made as pictures at once in this process."""
 KEPT = "kept"
 """The background that is the photo's own."""
 
@@ -31,32 +44,77 @@ def list_presets(caller: CallerDep) -> schemas.IdPhotoPresets:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class SheetOptions:
+    """What a sheet shall be."""
+
+    paper: Annotated[str, Query(pattern=r"^[a-z0-9]{1,20}$")] = "10x15"
+    gap: Annotated[float, Query(ge=0, le=50, description="Millimetres between the prints.")] = sheets.GAP
+    format: Annotated[Literal["pdf", "jpg"], Query()] = "pdf"
+    width: Annotated[
+        float | None,
+        Query(
+            ge=10,
+            le=400,
+            description="Millimetres of one print; as large as the paper takes without. An ID photo has its rule's.",
+        ),
+    ] = None
+
+
 @router.get(
     "/portraits/{id}/sheet",
     response_class=Response,
     responses={**SHEET_RESPONSES, **problem_responses(401, 404, 410, 422)},
 )
 def get_sheet(
-    id: PathId,
-    context: ContextDep,
-    caller: CallerDep,
-    paper: Annotated[str, Query(pattern=r"^[a-z0-9]{1,20}$")] = "10x15",
-    gap: Annotated[float, Query(ge=0, le=50, description="Millimetres between the pictures.")] = sheets.GAP,
-    format: Literal["pdf", "jpg"] = "pdf",
+    id: PathId, context: ContextDep, caller: CallerDep, asked: Annotated[SheetOptions, Depends()]
 ) -> Response:
-    """As many copies of an ID photo as fit on a paper, with crop marks, to be printed at 100 %."""
+    """As many prints of a portrait as fit on a paper, with crop marks, to be printed at 100 %."""
     row = context.ledger.portraits.get(caller.owner, id)
-    drawn = dict(row.recipe.get("drawn", {}))
     path = context.files.portrait(caller.owner, row.job, row.file)
-    if "rules" not in drawn or row.format != "jpg" or not path.is_file():
-        raise UserError("not_found", "Sheets are printed of ID photos that are JPEG files. There is none with this id.")
+    if not path.is_file():
+        raise UserError("not_found", "The file is not there.")
+    size, dpi = _print_size(row, asked.width, load_presets().paper(asked.paper))
+    layout = sheets.arrange_photos(load_presets().paper(asked.paper), size, asked.gap)
+    ending = f"{asked.paper}.{asked.format}"
+    name = f"{portraits.file_stems(context, caller.owner, [row], 'en')[0]}-{ending}"
+    disposition = file_names.attachment(name, f"portrait-{row.id[-6:]}-{row.number}-{ending}")
+    context.ledger.retention.use_portraits(caller.owner, [row], context.now())
+    encode = partial(_encode, layout, asked.format, dpi, deliver.source_type(row.recipe), _sheet_title(row))
+    if portraits.is_id_photo(row) and row.format == "jpg":
+        response = Response(encode(path.read_bytes()), headers={"Content-Disposition": disposition})
+    else:
+        # More pixels than that nobody sees in print.
+        side = None if portraits.is_id_photo(row) else max(64, round(max(size) / 25.4 * dpi))
+        response = images.ConvertedResponse(context.thumbnails, path, "jpg", side, disposition, encode)
+    response.headers["Content-Type"] = SHEET_MEDIA_TYPES[asked.format]
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _print_size(row: PortraitRow, width: float | None, paper: tuple[float, float]) -> tuple[tuple[float, float], int]:
+    """Width and height of one print in millimetres, and its pixels an inch; raises `id_photo_fixed`."""
+    if not portraits.is_id_photo(row):
+        aspect = row.width / row.height
+        return sheets.largest_print(paper, aspect) if width is None else (width, width / aspect), PRINT_DPI
+    if width is not None:
+        raise UserError("id_photo_fixed", "An ID photo is printed in the size of its rule. Leave the width out.")
+    drawn = dict(row.recipe["drawn"])
     dpi = int(drawn["file"]["dpi"])
     wide, tall = drawn.get("millimetres") or (row.width / dpi * 25.4, row.height / dpi * 25.4)
-    layout = sheets.arrange_photos(load_presets().paper(paper), (wide, tall), gap)
-    mark, content = deliver.source_type(row.recipe), path.read_bytes()
+    return (wide, tall), dpi
+
+
+def _sheet_title(row: PortraitRow) -> str:
+    return "ID photos" if portraits.is_id_photo(row) else "Portraits"
+
+
+def _encode(layout: sheets.Layout, format: str, dpi: int, mark: str, title: str, content: bytes) -> bytes:
+    """The sheet of a JPEG."""
     if format == "pdf":
-        return Response(sheets.encode_pdf(layout, content, mark), media_type="application/pdf")
-    return Response(sheets.encode_jpeg(layout, content, dpi, mark), media_type="image/jpeg")
+        return sheets.encode_pdf(layout, content, mark, title)
+    with _ENCODING:
+        return sheets.encode_jpeg(layout, content, min(dpi, MAX_SHEET_DPI), mark)
 
 
 def spec_params(options: schemas.IdPhotoOptions) -> dict[str, object]:
@@ -67,11 +125,14 @@ def spec_params(options: schemas.IdPhotoOptions) -> dict[str, object]:
 
 
 def check_spec(options: schemas.IdPhotoOptions, style: StyleFile) -> None:
-    """Raise `UserError` (`bad_id_photo`, `bad_size`, `bad_file_size`, `bad_background`) for what no worker could make."""
+    """Raise `UserError` for what no worker could make.
+
+    Codes: `bad_id_photo`, `unknown_preset`, `bad_size`, `bad_file_size`, `bad_background`.
+    """
     if style.kind != "idphoto":
         raise UserError("bad_id_photo", "This style makes no ID photos. Leave `idphoto` out, or choose another style.")
     presets = load_presets()
-    preset = apply_spec(presets.find(style.preset), spec_from_dict(spec_params(options)))
+    preset = apply_spec(presets.find(options.preset or style.preset), spec_from_dict(spec_params(options)))
     if options.background != KEPT:
         presets.background_color(preset, options.background)
 

@@ -1,14 +1,14 @@
-"""Routes of jobs: create trainings and generations, list, cancel, retry, preview, stream of events."""
+"""Routes of jobs: list, cancel, retry, note how they ended, preview, stream of events."""
 
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Annotated
+from dataclasses import dataclass, field
+from typing import Annotated, TypeAlias
 
 import anyio
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
@@ -20,20 +20,16 @@ from tasks.api.context import (
     AuthenticatedRoute,
     CallerDep,
     ContextDep,
-    IdempotencyDep,
     PagingDep,
     PathId,
     created,
 )
 from tasks.api.problems import problem_responses
-from tasks.api.routes import generation_options, idphotos
 from tasks.api.routes.styles import NO_WORKER, missing_by_ability
-from tasks.jobs import Job, required_abilities
-from tasks.ledger.database import new_id
-from tasks.ledger.jobs import QueueStatus
+from tasks.jobs import Job
+from tasks.ledger.jobs import JobFilter, QueueStatus
 from tasks.ledger.rows import EventRow
 from tasks.queue import broker
-from templates.schema import StyleFile
 
 router = APIRouter(tags=["jobs"], route_class=AuthenticatedRoute)
 JOB_PROBLEMS = problem_responses(401, 403, 404, 409, 410, 422, 429, 503)
@@ -46,67 +42,27 @@ KEY_SECONDS = 5.0
 """Seconds between two looks whether the caller's key or session still holds."""
 KEEPALIVE_SECONDS = 15.0
 """Seconds without an event after which a stream sends a comment that keeps the connection open."""
+MISSED_BEATS = 2.5
+"""Intervals without a worker's heartbeat after which no time is told for its job."""
 RETRY_AFTER = 2
 """Seconds after which to poll a job again."""
 
 
-@router.post("/trainings", status_code=202, response_model=schemas.Job, responses=JOB_PROBLEMS)
-def create_training(
-    body: schemas.TrainingRequest, context: ContextDep, caller: CallerDep, idempotency: IdempotencyDep
-) -> Response:
-    """Queue a training: judge a person's photos or, with a base, train a LoRA on it."""
+@dataclass(frozen=True, slots=True)
+class JobQuery:
+    """Which jobs are asked for."""
 
-    def enqueue() -> Response:
-        context.ledger.people.require_consent(caller.owner, body.person)
-        photos = context.ledger.people.selfies(caller.owner, body.person)
-        if not photos:
-            raise UserError("no_photos", "This person has no photos yet. Add some first.")
-        if body.base is None:
-            needs = required_abilities("prepare")
-            job = _new_job(context, caller.owner, "prepare", {"person": body.person}, len(photos), needs)
-        else:
-            job = _training_job(context, caller.owner, body)
-        return accepted(context, context.enqueue(job, {"1": body.person}))
+    state: Annotated[list[schemas.State] | None, Query()] = None
+    kind: schemas.JobKind | None = None
+    order: Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,64}$", description="Jobs that were placed together.")] = ""
+    seen: Annotated[bool | None, Query(description="Whether it was noted how they ended.")] = None
 
-    return idempotency.run(enqueue)
+    def as_filter(self) -> JobFilter:
+        """The conditions for the ledger."""
+        return JobFilter(self.state or (), self.kind or "", self.order, self.seen)
 
 
-@router.post("/generations", status_code=202, response_model=schemas.Job, responses=JOB_PROBLEMS)
-def create_generation(
-    body: schemas.GenerationRequest, context: ContextDep, caller: CallerDep, idempotency: IdempotencyDep
-) -> Response:
-    """Queue portraits of one style, or in an uploaded picture."""
-
-    def enqueue() -> Response:
-        identities = {place: _newest_identity(context, caller.owner, person) for place, person in body.people.items()}
-        params = {
-            "identities": identities,
-            "people": dict(body.people),
-            "count": body.count,
-            "seed": body.seed,
-            "size": None if body.size is None else [body.size.width, body.size.height],
-            "format": body.format,
-            **({"technique": body.technique.model_dump(exclude_defaults=True)} if body.technique else {}),
-            **({"traits": dict(body.traits)} if body.traits else {}),
-            **({"skin": body.skin} if body.skin else {}),
-            **({"idphoto": idphotos.spec_params(body.idphoto)} if body.idphoto else {}),
-        }
-        for control in body.technique.hints if body.technique else ():
-            context.ledger.templates.get(caller.owner, control.template)
-        kind, style = _resolve_style(context, caller.owner, body, params)
-        needs = frozenset({f"draw:{kind}"})
-        if style is not None and kind == "text":
-            needs = generation_options.complete(context, caller.owner, body, style, params)
-        elif kind == "template" and _uses_diffusion(body, style):
-            kind, needs = "inpaint", generation_options.complete_each(context, caller.owner, body, style, params)
-        elif style is not None:
-            generation_options.check_traits(style, body.traits)
-        job = _new_job(context, caller.owner, "generate", params, body.count, needs)
-        if kind in ("text", "inpaint"):
-            job = replace(job, queue="gpu.generate")
-        return accepted(context, context.enqueue(job, body.people))
-
-    return idempotency.run(enqueue)
+FilterDep: TypeAlias = Annotated[JobQuery, Depends()]
 
 
 @router.get("/jobs", responses=problem_responses(401, 422))
@@ -114,12 +70,27 @@ def list_jobs(
     context: ContextDep,
     caller: CallerDep,
     paging: PagingDep,
-    state: Annotated[list[schemas.State] | None, Query()] = None,
-    kind: schemas.JobKind | None = None,
+    wanted: FilterDep,
 ) -> schemas.Page[schemas.Job]:
     """The caller's jobs, the newest first."""
-    page = context.ledger.jobs.list(caller.owner, state or (), kind or "", paging.cursor, paging.limit)
-    return schemas.Page(items=[job_response(context, job) for job in page.items], next=page.next)
+    page = context.ledger.jobs.list(caller.owner, wanted.as_filter(), paging.cursor, paging.limit)
+    return schemas.Page(items=job_responses(context, page.items), next=page.next)
+
+
+@router.post("/jobs/seen", responses=problem_responses(401, 422))
+def mark_ended(body: schemas.JobIds, context: ContextDep, caller: CallerDep) -> schemas.JobCount:
+    """Note that the caller has seen how these jobs ended. Those that have not ended are left; so are ids of nobody's."""
+    return schemas.JobCount(jobs=context.ledger.jobs.mark_seen(caller.owner, body.jobs, context.now()))
+
+
+@router.post("/jobs/{id}/seen", responses=problem_responses(401, 404, 409, 410, 422))
+def mark_seen(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Job:
+    """Note that the caller has seen how a job ended; 409 while it has not."""
+    job = context.ledger.jobs.get(caller.owner, id)
+    if not job.done:
+        raise UserError("bad_transition", f"A job that is {job.state} has not ended.", {"state": job.state})
+    context.ledger.jobs.mark_seen(caller.owner, [id], context.now())
+    return job_response(context, context.ledger.jobs.get(caller.owner, id))
 
 
 @router.get("/jobs/{id}", responses=problem_responses(401, 404, 410, 422))
@@ -133,7 +104,10 @@ def get_job(id: PathId, context: ContextDep, caller: CallerDep, response: Respon
 
 @router.post("/jobs/{id}/cancel", status_code=202, responses=problem_responses(401, 404, 409, 410, 422))
 def cancel_job(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Job:
-    """Cancel a job: at once while it waits, within a step while it runs; 409 when it has ended."""
+    """Cancel a job: at once while it waits, within a step while it runs; 409 when it has ended.
+
+    The portraits that it has finished are kept: they are in `result` when it is `cancelled`.
+    """
     return job_response(context, context.ledger.jobs.cancel(caller.owner, id, context.now()))
 
 
@@ -180,7 +154,9 @@ async def stream_job_events(
 ) -> Response:
     """Stream the events of a job until it ends, or the caller's key or session does. `Last-Event-ID` resumes.
 
-    `state` and `progress` events have an id; `standing` events, with place and estimate, have none.
+    `state` and `progress` events have an id and say what happened; they are stored and sent again as they were, with place and
+    estimate null. `standing` events have no id and say how it is now: place, estimate, portraits so far and, where no live
+    worker can do the job, what is `missing`. A job that nobody can do waits, and its stream goes on, for up to three days.
     """
     await run_sync(context.ledger.jobs.get, caller.owner, id)
     stream = _events(context, caller.owner, id, int(last_event_id or 0), request)
@@ -189,8 +165,18 @@ async def stream_job_events(
 
 def job_response(context: AppContext, job: Job) -> schemas.Job:
     """A job with its place in the queue, or with what is missing when no live worker can do it."""
-    status = context.ledger.jobs.queue_status(job, context.now())
-    return serializers.serialize_job(job, status, _missing(context, status))
+    return job_responses(context, [job])[0]
+
+
+def job_responses(context: AppContext, jobs: Sequence[Job]) -> list[schemas.Job]:
+    """Several jobs as `job_response` gives each."""
+    found = context.ledger.jobs.queue_statuses(jobs, context.now(), _silent_seconds(context))
+    return [serializers.serialize_job(job, found[job.id], _missing(context, found[job.id])) for job in jobs]
+
+
+def _silent_seconds(context: AppContext) -> float:
+    """Seconds without a heartbeat after which no time is told for a worker's job."""
+    return MISSED_BEATS * context.tasks.lease.heartbeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +186,7 @@ class _Update:
     job: Job
     events: Sequence[EventRow]
     standing: Mapping[str, object] | None
-    """Data of a `standing` event: place, estimate and what is missing; None when not read, or the job has ended."""
+    """Data of a `standing` event: place, estimate, what is missing, portraits; None when not read, or the job has ended."""
 
 
 def _read_update(
@@ -215,11 +201,10 @@ def _read_update(
     events = context.ledger.jobs.events(owner, id, after)
     if job.done or not standing:
         return _Update(job, events, None)
-    status = context.ledger.jobs.queue_status(job, context.now())
+    status = context.ledger.jobs.queue_status(job, context.now(), _silent_seconds(context))
     seconds = None if status.seconds is None else round(status.seconds)
-    missing = _missing(context, status)
-    place = {"state": job.state, "place": status.place, "seconds_left": seconds, "missing": missing}
-    return _Update(job, events, place)
+    now = {"place": status.place, "seconds_left": seconds, "missing": _missing(context, status)}
+    return _Update(job, events, {"state": job.state, **now, "portraits": status.portraits})
 
 
 @dataclass(slots=True)
@@ -252,7 +237,7 @@ async def _events(context: AppContext, owner: str, id: str, after: int, request:
             return  # the job was erased, or the key was revoked
         for each in update.events:
             after, idle = each.id, 0.0
-            data = serializers.serialize_event(each).model_dump_json()
+            data = serializers.serialize_event(each).model_dump_json(exclude={"portraits"})
             yield format_sse_event(data_str=data, event=each.kind, id=str(each.id))
         if update.job.done and not update.events:
             return
@@ -268,69 +253,6 @@ async def _events(context: AppContext, owner: str, id: str, after: int, request:
             await anyio.sleep(POLL_SECONDS)
             idle += POLL_SECONDS
             since_standing -= POLL_SECONDS
-
-
-def _new_job(
-    context: AppContext, owner: str, kind: str, params: dict[str, object], units: int, needs: frozenset[str]
-) -> Job:
-    now = context.now()
-    return Job(new_id("job", now), owner, kind, "cpu", params, now, needs=needs, units=units)
-
-
-def _training_job(context: AppContext, owner: str, body: schemas.TrainingRequest) -> Job:
-    """A job that trains a LoRA from the newest training set; raises `bad_technique` for an unknown base."""
-    generation_options.check_base(context, body.base or "")
-    identities = context.ledger.people.identities(owner, body.person)
-    if not identities:
-        raise UserError("not_prepared", "The photos are not judged yet. Ask for a training without a base first.")
-    trained = {"person": body.person, "training_set": identities[0].training_set}
-    params = {**trained, "base": body.base, "steps": body.steps}
-    needs = required_abilities("train", base=body.base or "")
-    return replace(_new_job(context, owner, "train", params, body.steps or 800, needs), queue="gpu.train")
-
-
-def _newest_identity(context: AppContext, owner: str, person: str) -> str:
-    """The newest identity of a person; raises `not_prepared`, `consent_withdrawn`."""
-    row = context.ledger.people.require_consent(owner, person)
-    identity = context.ledger.people.summarize([row])[person].identity
-    if identity is None:
-        raise UserError("not_prepared", "This person's photos are not judged yet. Ask for a training first.")
-    return identity
-
-
-def _resolve_style(
-    context: AppContext, owner: str, body: schemas.GenerationRequest, params: dict[str, object]
-) -> tuple[str, StyleFile | None]:
-    """Add style or template to the parameters; returns the kind of style, and the style where there is one.
-
-    Raises `unknown_style`, `template_face_missing`.
-    """
-    style: StyleFile | None = None
-    if body.template is not None:
-        template = context.ledger.templates.get(owner, body.template)
-        params["template"] = template.id
-        if body.places:
-            size = template.width, template.height
-            params["places"] = {number: [at.x * size[0], at.y * size[1]] for number, at in body.places.items()}
-        kind, faces = "template", None if template.faces is None else len(template.faces)
-    else:
-        style = context.styles.find(body.style or "").style
-        params |= {"style": style.id, "version": style.version}
-        if style.kind == "idphoto" and body.size is not None:
-            raise UserError("bad_size", "An ID photo has the size of its rule. Leave the size out.")
-        if body.idphoto is not None:
-            idphotos.check_spec(body.idphoto, style)
-        kind, faces = style.kind, style.faces
-    numbered = [place for place in body.people if place not in body.places]
-    over = [place for place in numbered if faces is not None and int(place) > faces]
-    if over:
-        raise UserError("template_face_missing", f"There is no face number {over[0]}: this picture has {faces}.")
-    return kind, style
-
-
-def _uses_diffusion(body: schemas.GenerationRequest, style: StyleFile | None) -> bool:
-    """Whether a diffusion model draws into the template: see `PortraitRequest.mode`."""
-    return body.technique is not None or (style is not None and style.engines[:1] == ("diffusion",))
 
 
 def _missing(context: AppContext, status: QueueStatus) -> list[str]:

@@ -23,17 +23,21 @@ router = APIRouter(prefix="/me", tags=["me"])
 @router.get("", responses=problem_responses(401))
 def get_me(context: ContextDep, caller: CallerDep) -> schemas.Me:
     """The caller, with quotas and their use."""
+    return schemas.Me(role=caller.role, **quotas_of(context, caller.owner).model_dump())
+
+
+def quotas_of(context: AppContext, owner: str) -> schemas.Quotas:
+    """The quotas of an owner and what is used of them today."""
     quotas, store = context.tasks.quotas, context.ledger
-    today, stored = store.usage.today(caller.owner, context.now()), store.usage.stored_bytes(caller.owner)
+    today, stored = store.usage.today(owner, context.now()), store.usage.stored_bytes(owner)
 
     def use(amount: float, most: float) -> schemas.QuotaUse:
         return schemas.QuotaUse(used=round(amount), most=round(most))
 
-    return schemas.Me(
-        owner=caller.owner,
-        role=caller.role,
-        jobs=use(store.jobs.count_active(caller.owner), quotas.jobs),
-        people=use(store.people.count(caller.owner), quotas.people),
+    return schemas.Quotas(
+        owner=owner,
+        jobs=use(store.jobs.count_active(owner), quotas.jobs),
+        people=use(store.people.count(owner), quotas.people),
         photos_a_day=quotas.photos_a_day,
         photos_of_a_person=quotas.photos,
         portraits_today=use(today["portraits"].amount, quotas.portraits_a_day),

@@ -1,8 +1,9 @@
 """Routes of operators: jobs of all owners, queues, workers, models, statistics."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from statistics import median
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
@@ -19,6 +20,8 @@ from tasks.queue import broker
 router = APIRouter(prefix="/operator", tags=["operator"])
 FOR_THE_OWNER = "It lies in what was asked for, and its owner is told what to do."
 """In place of the message of a fault that only the owner can mend."""
+LOG_ENTRIES = 500
+"""Events of a job that its log shows."""
 STYLE_JOBS = ("check", "test")
 """Jobs of operators themselves, about styles and sample people."""
 
@@ -30,10 +33,27 @@ def list_all_jobs(
     paging: PagingDep,
     state: Annotated[list[schemas.State] | None, Query()] = None,
     kind: schemas.JobKind | None = None,
+    owner: Annotated[str, Query(max_length=64, description="Those of this owner alone.")] = "",
 ) -> schemas.Page[schemas.Job]:
     """Jobs of all owners, the newest first."""
-    page = context.ledger.jobs.list_all(state or (), kind or "", paging.cursor, paging.limit)
+    page = context.ledger.jobs.list_all(state or (), kind or "", paging.cursor, paging.limit, owner)
     return schemas.Page(items=[_for_operators(context, job) for job in page.items], next=page.next)
+
+
+@router.get("/jobs/{id}", responses=problem_responses(401, 403, 404, 422))
+def get_any_job(id: PathId, context: ContextDep, _: OperatorDep) -> schemas.Job:
+    """A job, whoever owns it."""
+    return _for_operators(context, context.ledger.jobs.get_any(id))
+
+
+@router.get("/jobs/{id}/log", responses=problem_responses(401, 403, 404, 422))
+def get_job_log(id: PathId, context: ContextDep, _: OperatorDep) -> schemas.Page[schemas.JobLogEntry]:
+    """The first 500 states and steps of a job in their order: without messages, which may name somebody's photo."""
+    events = context.ledger.jobs.events(context.ledger.jobs.get_any(id).owner, id, limit=LOG_ENTRIES)
+    items = [
+        schemas.JobLogEntry.model_validate({"at": each.at, "state": each.state, **_step(each.data)}) for each in events
+    ]
+    return schemas.Page(items=items)
 
 
 @router.post("/jobs/{id}/cancel", status_code=202, responses=problem_responses(401, 403, 404, 409, 422))
@@ -86,16 +106,26 @@ def list_models(context: ContextDep, _: OperatorDep) -> schemas.Page[schemas.Mod
     """Models on the API's machine: installed or not, licence, and the command that downloads them."""
     models = ModelStore(context.installation.flows.models)
     items = [
-        {**asdict(each.model), "ready": each.state == "here", "missing": models.missing(each.model.name)}
+        {
+            **asdict(each.model),
+            "ready": each.state == "here",
+            "missing": models.missing(each.model.name),
+            "bytes": each.size,
+        }
         for each in models.list()
     ]
     return schemas.Page[schemas.ModelStatus].model_validate({"items": items})
 
 
-@router.get("/figures", responses=problem_responses(401, 403))
-def get_statistics(context: ContextDep, _: OperatorDep) -> schemas.Statistics:
-    """Likeness and favourites by style, waiting and running times by kind of job."""
-    found = context.ledger.statistics.styles()
+@router.get("/figures", responses=problem_responses(401, 403, 422))
+def get_statistics(
+    context: ContextDep,
+    _: OperatorDep,
+    days: Annotated[float, Query(ge=0, le=3650, description="Of the last so many days; 0 for all that is kept.")] = 0,
+) -> schemas.Statistics:
+    """Likeness, favourites and failures by style, waiting and running times by kind of job."""
+    since = context.now() - days * DAY if days else 0.0
+    found = context.ledger.statistics.styles(since)
     styles = [serializers.serialize_statistics(schemas.StyleStatistics, each) for each in found]
     times = [
         schemas.JobTimes(
@@ -106,10 +136,14 @@ def get_statistics(context: ContextDep, _: OperatorDep) -> schemas.Statistics:
             run_median=median(each.runs),
             run_p90=percentile(each.runs, 0.9),
         )
-        for each in context.ledger.statistics.queues()
+        for each in context.ledger.statistics.queues(since)
         if each.runs
     ]
     return schemas.Statistics(styles=styles, times=times)
+
+
+def _step(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {"phase": str(data.get("phase", "")), "progress": float(data.get("progress", 0.0))}
 
 
 def _for_operators(context: AppContext, job: Job) -> schemas.Job:

@@ -212,7 +212,7 @@ def publish_draft(
 ) -> schemas.StyleVersion:
     """Publish the draft as the next version, which never changes. 409 with `errors` while there are findings."""
     service = _service(context)
-    version = serializers.serialize_version(service, service.publish(id, body.edition))
+    version = serializers.serialize_version(service, service.publish(id, body.edition, body.card))
     context.audit(caller, "style.published", id, version=version.version)
     return version
 

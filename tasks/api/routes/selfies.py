@@ -1,4 +1,4 @@
-"""Routes of selfies: upload, list, include or exclude, delete, with LoRAs that were trained on them; their files and crops."""
+"""Routes of selfies: upload, list, include or exclude, delete and restore; their files and crops; identities."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -8,7 +8,7 @@ from pipelines.folders import training_sets
 from portrait.errors import OperatorError, UserError
 from tasks import schemas
 from tasks.api import admission, images
-from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, PathId
+from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, PathId, UndoQuery
 from tasks.api.images import Side
 from tasks.api.problems import problem_responses
 from tasks.ledger.database import new_id
@@ -72,18 +72,38 @@ def get_selfie(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Se
 
 @router.patch("/selfies/{id}", responses=problem_responses(401, 404, 410, 422))
 def update_selfie(id: PathId, body: schemas.SelfieUpdate, context: ContextDep, caller: CallerDep) -> schemas.Selfie:
-    """Include or exclude a photo, or leave the choice to the next training."""
-    return schemas.Selfie.model_validate(context.ledger.people.set_override(caller.owner, id, body.wish))
+    """Include or exclude a photo, or leave the choice to the next training; say which face is the person's."""
+    people = context.ledger.people
+    row = people.selfie(caller.owner, id)
+    if body.wish is not None:
+        row = people.set_override(caller.owner, id, body.wish)
+    if body.face is not None:
+        row = people.choose_face(caller.owner, id, body.face.x, body.face.y)
+    return schemas.Selfie.model_validate(row)
 
 
 @router.delete("/selfies/{id}", status_code=204, responses=problem_responses(401, 404, 410, 422))
-def delete_selfie(id: PathId, context: ContextDep, caller: CallerDep, learned: Learned = "keep") -> None:
+def delete_selfie(
+    id: PathId, context: ContextDep, caller: CallerDep, learned: Learned = "keep", undo: UndoQuery = False
+) -> None:
     """Delete a photo and what was cut from it. A person left without any cannot be drawn until trained again.
 
-    What was learned from it is erased on demand; what is kept says so (`stale` of the identity).
+    What was learned from it is erased on demand, which cannot be undone; what is kept says so (`stale` of the identity).
     """
+    if undo and learned == "erase":
+        raise UserError("cannot_undo", "What was learned cannot be restored. Delete the photo without `undo`.")
+    if undo:
+        context.ledger.undo.remove(context.erasure_by(caller), "selfie", id)
+        return
     erasure = context.ledger.erasures.erase_selfie(context.erasure_by(caller), id, learned == "erase")
     context.finish(erasure)
+
+
+@router.post("/selfies/{id}/restore", responses=problem_responses(401, 404, 409, 410, 422))
+def restore_selfie(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Selfie:
+    """Bring a photo back that was deleted with `undo`; 410 when it is too late."""
+    context.ledger.undo.restore(context.erasure_by(caller), "selfie", id, context.tasks.quotas.photos)
+    return schemas.Selfie.model_validate(context.ledger.people.selfie(caller.owner, id))
 
 
 @router.delete("/identities/{id}", status_code=204, responses=problem_responses(401, 404, 410, 422))

@@ -46,6 +46,23 @@ def list_sessions(context: ContextDep, caller: CallerDep) -> schemas.Page[schema
     return schemas.Page(items=[each.model_copy(update={"current": each.id == caller.key}) for each in items])
 
 
+@router.post(
+    "/sessions/codes", status_code=201, response_model=schemas.Invitation, responses=problem_responses(401, 403, 409)
+)
+def create_device_code(context: ContextDep, caller: CallerDep) -> Response:
+    """Make a code that signs you in once on another device, within five minutes; for sessions, not for keys.
+
+    The code is in this response and nowhere else, so there is no `Idempotency-Key`.
+    """
+    now = context.now()
+    code = auth.create_device_code(context.ledger, caller, now)
+    expires = now + auth.DEVICE_CODE_LIFETIME
+    made = schemas.Invitation.model_validate(
+        {"owner": caller.owner, "role": caller.role, "code": code, "expires": expires}
+    )
+    return created(made, "/v1/sessions")
+
+
 @router.delete("/sessions/current", status_code=204, responses=problem_responses(401, 404))
 def end_current_session(context: ContextDep, caller: CallerDep) -> None:
     """Sign out; `not_found` for a key, which is no session."""

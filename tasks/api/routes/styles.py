@@ -4,13 +4,24 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, File, Query, Response, UploadFile
+from fastapi import APIRouter, File, Path, Query, Response, UploadFile
 
+from pipelines.folders import cut_outs
 from portrait.errors import OperatorError, UserError
 from tasks import schemas
 from tasks.api import admission, images
-from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, PagingDep, PathId, created
+from tasks.api.context import (
+    AppContext,
+    AuthenticatedRoute,
+    CallerDep,
+    ContextDep,
+    PagingDep,
+    PathId,
+    UndoQuery,
+    created,
+)
 from tasks.api.images import Side
+from tasks.api.picture_pool import Scene
 from tasks.api.problems import problem_responses
 from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
@@ -18,9 +29,12 @@ from tasks.ledger.ledger import Ledger
 from tasks.ledger.privacy.retention import template_due
 from tasks.ledger.rows import TemplateRow
 from tasks.ledger.usage import MEGA
+from tasks.schemas.shared import Id
 from tasks.settings import TaskSettings
+from tasks.styles.available import shows_samples
+from templates.catalog import Entry
 from templates.hashes import PREVIEW
-from templates.schema import StyleFile
+from templates.schema import StyleFile, group_of
 
 router = APIRouter(tags=["styles"], route_class=AuthenticatedRoute)
 NO_WORKER = "No worker for it is running. An operator can start one."
@@ -30,24 +44,62 @@ NO_WORKER = "No worker for it is running. An operator can start one."
 def list_styles(context: ContextDep, _: CallerDep) -> schemas.Page[schemas.Style]:
     """The styles that portraits can be made in."""
     missing = missing_by_ability(context)
-    return schemas.Page(items=[_style(entry.style, missing) for entry in context.styles.entries()])
+    return schemas.Page(items=[_style(context, entry, missing) for entry in context.styles.entries()])
 
 
 @router.get("/styles/{id}", responses=problem_responses(401, 404, 422))
 def get_style(id: PathId, context: ContextDep, _: CallerDep) -> schemas.Style:
     """One style."""
-    return _style(context.styles.find(id).style, missing_by_ability(context))
+    return _style(context, context.styles.find(id), missing_by_ability(context))
 
 
-@router.get("/styles/{id}/preview", **images.picture_route(401, 404, 422))
-def get_style_preview(id: PathId, context: ContextDep, _: CallerDep, side: Side = None) -> Response:
-    """The preview of a style, or its picture, as a JPEG."""
+@router.get("/styles/{id}/preview", **images.picture_route(401, 403, 404, 410, 422))
+def get_style_preview(
+    id: PathId,
+    context: ContextDep,
+    caller: CallerDep,
+    side: Side = None,
+    person: Annotated[
+        Id | None, Query(description="Show a studio style with this person, where their photos can.")
+    ] = None,
+) -> Response:
+    """The preview of a style, or its picture, as a JPEG; with a person, of them, at most 480 pixels long."""
     entry = context.styles.find(id)
     preview = entry.folder / PREVIEW
-    picture = None if preview.is_file() else entry.picture()
-    response = images.picture_response(context.thumbnails, picture or preview, "image/jpeg", side or 1024)
+    picture = (None if preview.is_file() else entry.picture()) or preview
+    if person is not None:
+        own = _own_preview(context, caller.owner, person, entry.style)
+        return images.picture_response(context.thumbnails, picture, "image/jpeg", min(side or 480, 480), preview=own)
+    response = images.picture_response(context.thumbnails, picture, "image/jpeg", side or 1024)
     response.headers["Cache-Control"] = images.CATALOGUE
     return response
+
+
+@router.get("/styles/{id}/samples/{number}", **images.picture_route(401, 404, 422))
+def get_style_sample(
+    id: PathId, number: Annotated[int, Path(ge=1, le=9)], context: ContextDep, _: CallerDep, side: Side = None
+) -> Response:
+    """A sample person in a style as a JPEG; `samples` of the style says how many there are."""
+    folder = context.files.style_samples(id, context.styles.find(id).style.version)
+    response = images.picture_response(context.thumbnails, folder / f"{number}.jpg", "image/jpeg", side or 1024)
+    response.headers["Cache-Control"] = images.CATALOGUE
+    return response
+
+
+def _own_preview(context: AppContext, owner: str, person: str, style: StyleFile) -> images.Preview | None:
+    """What is painted of a person in a studio style; None for other kinds, and where they have no cut-out.
+
+    Raises `not_found`, `erased`, `no_consent`.
+    """
+    context.ledger.people.require_consent(owner, person)
+    if style.kind != "studio":
+        return None
+    for training_set in context.ledger.people.training_sets(owner, person)[:1]:
+        folder = context.files.training_set(owner, person, training_set.id)
+        for cut_out in (cut_outs.place(folder, style.compositions), cut_outs.place(folder)):
+            if cut_out.is_file():
+                return images.Preview(cut_out, Scene(style.backdrop, style.compositions, style.retouch))
+    return None
 
 
 def _check_upload(upload: admission.Upload) -> None:
@@ -136,9 +188,19 @@ def state_template(
 
 
 @router.delete("/templates/{id}", status_code=204, responses=problem_responses(401, 404, 410, 422))
-def delete_template(id: PathId, context: ContextDep, caller: CallerDep) -> None:
+def delete_template(id: PathId, context: ContextDep, caller: CallerDep, undo: UndoQuery = False) -> None:
     """Delete a picture; portraits that were made in it stay."""
+    if undo:
+        context.ledger.undo.remove(context.erasure_by(caller), "template", id)
+        return
     context.finish(context.ledger.erasures.erase_template(context.erasure_by(caller), id))
+
+
+@router.post("/templates/{id}/restore", responses=problem_responses(401, 404, 409, 410, 422))
+def restore_template(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Template:
+    """Bring a picture back that was deleted with `undo`; 410 when it is too late."""
+    context.ledger.undo.restore(context.erasure_by(caller), "template", id, context.tasks.quotas.templates)
+    return _template(context, context.ledger.templates.get(caller.owner, id))
 
 
 def _template(context: AppContext, row: TemplateRow) -> schemas.Template:
@@ -177,6 +239,10 @@ def missing_by_ability(context: AppContext) -> Mapping[str, list[str]]:
     return found
 
 
-def _style(file: StyleFile, by_ability: Mapping[str, list[str]]) -> schemas.Style:
+def _style(context: AppContext, entry: Entry, by_ability: Mapping[str, list[str]]) -> schemas.Style:
+    file = entry.style
     missing = by_ability.get(f"draw:{file.kind}", [NO_WORKER])
-    return schemas.Style.model_validate({**file.model_dump(), "ready": not missing, "missing": missing})
+    drawn = context.files.style_samples(file.id, file.version).glob("[1-9].jpg") if shows_samples(entry) else ()
+    samples = len(list(drawn))
+    found = {"group": group_of(file), "samples": samples, "ready": not missing, "missing": missing}
+    return schemas.Style.model_validate({**file.model_dump(), **found})

@@ -96,13 +96,15 @@ class ErasureRepository(Repository):
 
         return self._erase(request, ("owner", request.owner), remove, connection)
 
-    def erase_selfie(self, request: Request, id: str, learned: bool = False) -> ErasureRow:
+    def erase_selfie(
+        self, request: Request, id: str, learned: bool = False, connection: sa.Connection | None = None
+    ) -> ErasureRow:
         """Erase a photo and what was made of it, with `learned` LoRAs too, which are marked stale otherwise."""
 
         def remove(writing: sa.Connection) -> Removal:
             return removals.remove_selfie(writing, request.owner, id, request.now, learned)
 
-        return self._erase(request, ("selfie", id), remove)
+        return self._erase(request, ("selfie", id), remove, connection)
 
     def erase_identity(self, request: Request, id: str) -> ErasureRow:
         """Erase an identity; one that was made of photos alone with its training set; raises `not_found`, `erased`."""

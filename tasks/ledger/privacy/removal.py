@@ -128,7 +128,7 @@ def remove_selfie(connection: sa.Connection, owner: str, id: str, now: float, le
 
     LoRAs that stay are marked stale. Work on the person's photos that has begun starts again, a training is cancelled.
     """
-    photo = get_owned(connection, selfies, owner, id)
+    photo = get_owned(connection, selfies, owner, id, removed=True)
     removal = _restart_work(connection, photo.person, now)
     _forget_file_name(connection, photo.person, photo.name)
     targets: list[Target] = [("selfie", photo.person, id)]
@@ -179,7 +179,7 @@ def remove_training_sets(connection: sa.Connection, owner: str, ids: Sequence[st
 
 def remove_portrait(connection: sa.Connection, owner: str, id: str, now: float) -> Removal:
     """Delete one portrait."""
-    row = get_owned(connection, portraits, owner, id)
+    row = get_owned(connection, portraits, owner, id, removed=True)
     connection.execute(sa.delete(portraits).where(portraits.c.id == id))
     add_tombstones(connection, owner, "portrait", [id], now)
     return Removal(ErasedIds(portraits=[id]), [("portrait", row.job, row.file)])
@@ -187,7 +187,7 @@ def remove_portrait(connection: sa.Connection, owner: str, id: str, now: float) 
 
 def remove_template(connection: sa.Connection, owner: str, id: str, now: float) -> Removal:
     """Delete one uploaded picture."""
-    get_owned(connection, templates, owner, id)
+    get_owned(connection, templates, owner, id, removed=True)
     connection.execute(sa.delete(templates).where(templates.c.id == id))
     add_tombstones(connection, owner, "template", [id], now)
     return Removal(ErasedIds(templates=[id]), [("template", id)])

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from portrait.errors import UserError
+from portrait.errors import OperatorError, UserError
 from tasks import schemas
 from tasks.ledger.rows import WorkerRow
 from tests.app.pages import as_client, open_page, open_test_api, press, visible_text
+from tests.app.people.galleries import offered
 from tests.tasks.api.harness import CPU_ABILITIES, ApiHarness, picture
 
 pytestmark = pytest.mark.services  # each starts an API of its own, which is too slow for the inner loop
@@ -55,9 +56,10 @@ def test_styles_that_no_photo_serves_are_not_offered_and_say_why(api: ApiHarness
     _judge(api, person, CLOSE_UP)
     app = open_page(as_client(api), "create")
     assert "both shoulders, would open ID photos" in visible_text(app)
-    buttons = {each.key for each in app.button}
-    assert "choose-studio-grey" in buttons
-    assert "choose-idphoto-passport" not in buttons
+    assert "studio-grey" in offered(app)
+    assert "idphoto-passport" not in offered(app)
+    assert "studio-grey-half" not in offered(app)
+    assert "down to the waist" in visible_text(app)
 
 
 @pytest.mark.parametrize(("answer", "wish"), [("Yes, one person", "include"), ("No, somebody else", "exclude")])
@@ -84,6 +86,7 @@ def test_what_must_fail_again_is_not_offered_again(api: ApiHarness, code: str, a
     as_client(api).generate(schemas.GenerationRequest.model_validate(order))
     job = api.context.ledger.queue.claim("w", "cpu", CPU_ABILITIES, time.time(), 60)
     assert job is not None
-    api.context.ledger.queue.fail(job, time.time(), UserError(code, "It did not work."))
+    branch = OperatorError if again else UserError
+    api.context.ledger.queue.fail(job, time.time(), branch(code, "It did not work."))
     app = open_page(as_client(api), "progress")
     assert ("Try again" in [each.label for each in app.button]) == again

@@ -4,12 +4,14 @@ import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
+import PIL.Image
 import pytest
 from starlette.testclient import TestClient
 
 from tests.app.pages import app_client, open_test_api, sign_in
-from tests.tasks.api.harness import ApiServer, api_server, picture
+from tests.tasks.api.harness import ApiServer, api_server, picture, style_part
 
 pytestmark = pytest.mark.services  # each starts an API of its own, which is too slow for the inner loop
 
@@ -45,7 +47,7 @@ def test_pictures_are_served_to_their_owner_alone(server: ApiServer, visitor: Te
 def test_portraits_and_exports_are_downloaded(server: ApiServer, visitor: TestClient) -> None:
     things = server.api.one_of_each()
     one = visitor.get(f"/take/portrait/{things.portrait}")
-    assert one.headers["content-disposition"].startswith('attachment; filename="studio-warm-')
+    assert one.headers["content-disposition"].startswith(f'attachment; filename="Ann-{style_part()}-1.jpg')
     many = visitor.get("/take/portraits.zip", params={"id": [things.portrait]})
     assert len(zipfile.ZipFile(io.BytesIO(many.content)).namelist()) == 1
     export = visitor.get("/take/export.zip")
@@ -72,3 +74,21 @@ def test_pictures_and_packs_of_drafts_are_served_to_operators_alone(server: ApiS
         assert olga.get(nothing).status_code == 404
     # A style that was never published has a picture of nobody.
     assert visitor.get("/picture/style/hall").headers["content-type"] == "image/svg+xml"
+
+
+def test_downloads_come_in_the_form_and_language_that_is_asked(server: ApiServer, visitor: TestClient) -> None:
+    things = server.api.one_of_each("ann", "Zoë")
+    visitor.cookies.set("portrait_language", "zh")
+    name = f"Zoë-{style_part('zh')}-1.png"
+    one = visitor.get(f"/take/portrait/{things.portrait}", params={"format": "png", "side": 100})
+    assert (one.headers["content-type"], one.headers["cache-control"]) == ("image/png", "no-store")
+    assert one.headers["content-disposition"].endswith(f"filename*=UTF-8''{quote(name)}")
+    assert max(PIL.Image.open(io.BytesIO(one.content)).size) == 100
+    many = visitor.get("/take/portraits.zip", params={"person": things.person, "format": "png"})
+    assert zipfile.ZipFile(io.BytesIO(many.content)).namelist() == [name]
+    sheet = visitor.get(f"/take/sheet/{things.portrait}", params={"paper": "a4", "width": "40.5", "gap": 3})
+    assert (sheet.headers["content-type"], sheet.content[:4]) == ("application/pdf", b"%PDF")
+    assert visitor.get(f"/take/sheet/{things.portrait}", params={"format": "exe"}).status_code == 404
+    assert visitor.get("/take/portrait/portrait_none").status_code == 404
+    assert visitor.get("/take/portrait/a%20b").status_code == 404
+    assert app_client().get(f"/take/sheet/{things.portrait}").status_code == 401

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tests.app.pages import HTML, open_test_api, session_secret
+from tests.app.pages import HTML, as_client, open_test_api, session_secret
 from tests.tasks.api.harness import ApiServer, api_server
 from tests.tasks.servers import free_port
 from tests.tasks.stand import wait_until
@@ -159,6 +159,19 @@ def test_pages_and_files_belong_to_one_visitor(web: Web) -> None:
             assert draw(other) == session
 
 
+def test_nothing_of_a_photo_stays_in_memory(web: Web) -> None:
+    person = as_client(web.api.api).add_person("Ann", "2026-12", "Ann").id
+    with web.client(session_secret(web.api.api)) as client:
+        address = f"/send/selfies/{person}"
+        assert client.post(address, content=bytes(1000)).status_code == 422
+        before = web.memory()
+        for number in range(4):
+            answer = client.post(address, content=bytes(25_000_000), headers={"x-file-name": f"{number}.jpg"})
+            assert (answer.status_code, answer.json()["code"]) == (422, "unreadable")
+            assert web.memory() - before < 15, "not even one of them is held whole"
+        assert client.post(address, content=bytes(31_000_000)).status_code == 503, "as much as may be on its way"
+
+
 def test_a_page_is_closed_within_a_minute_after_its_session_ended(web: Web) -> None:
     secret = session_secret(web.api.api)
     with web.open_page(secret) as page:
@@ -184,14 +197,15 @@ def test_a_silent_connection_is_closed_and_a_quiet_page_is_not(web: Web) -> None
 
 
 def draw(page: ClientConnection) -> str:
-    """Have a page drawn, and give Streamlit's name for it."""
+    """Have a page drawn to its end, and give Streamlit's name for it."""
     page.send(BackMsg(rerun_script=ClientState()).SerializeToString())
-    message = ForwardMsg()
-    while message.WhichOneof("type") != "new_session":
+    message, session = ForwardMsg(), ""
+    while message.WhichOneof("type") != "script_finished":
         content = page.recv(timeout=30)
         assert isinstance(content, bytes)
         message.ParseFromString(content)
-    return message.new_session.initialize.session_id
+        session = message.new_session.initialize.session_id or session
+    return session
 
 
 def drain(page: ClientConnection) -> None:

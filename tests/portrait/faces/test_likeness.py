@@ -3,7 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from portrait.faces.likeness import distance, distance_matrix, mean_embedding
+from portrait.faces.likeness import distance, distance_matrix, likeness_in_words, likeness_step, mean_embedding
 
 
 def test_dlib_is_euclidean_on_raw_vectors() -> None:
@@ -36,3 +36,21 @@ def test_the_memory_of_a_distance_matrix_is_that_of_its_result() -> None:
     tracemalloc.stop()
     assert peak < 3 * (table.nbytes + 400 * 128 * 8)
     assert table[3, 7] == pytest.approx(np.linalg.norm(vectors[3] - vectors[7]), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("space", "far", "step"),
+    [
+        ("dlib", 0.35, 0),
+        ("dlib", 0.36, 1),
+        ("dlib", 0.5, 1),
+        ("dlib", 0.6, 2),
+        ("dlib", 0.61, 3),
+        ("buffalo_l", 0.62, 2),
+        ("antelopev2", 0.66, 3),
+    ],
+)
+def test_a_distance_means_the_same_everywhere(space: str, far: float, step: int) -> None:
+    assert likeness_step(space, far) == step
+    words = ("very alike", "alike", "somewhat alike", "not alike")[step]
+    assert likeness_in_words(space, far) == f"{words} ({far:.2f})"

@@ -1,18 +1,20 @@
+import cv2
 import numpy as np
 import pytest
 
 from portrait.arrays import Image, Points
 from portrait.fusion.blending import (
+    OWN_SKIN,
     TargetFace,
     analyze_target,
     blend_into,
     covered_skin_mask,
     missing_noise,
-    relight,
     seam_mask,
     skin_tone,
 )
 from portrait.fusion.occluders import feature_mask
+from portrait.fusion.relighting import join_halves, relight
 from portrait.fusion.warp import region_mask
 from portrait.images.color import to_lab
 from portrait.types import Face
@@ -107,3 +109,31 @@ def test_missing_grain_is_measured(astronaut: Image, mesh: Points) -> None:
     rough = np.clip(astronaut + noise, 0, 255).astype(np.uint8)
     assert missing_noise(rough, astronaut, mesh) == pytest.approx(3, abs=0.8)
     assert missing_noise(astronaut, rough, mesh) == 0
+
+
+def test_two_halves_in_opposite_light_meet_without_a_line(astronaut: Image, mesh: Points) -> None:
+    weight = np.zeros((512, 512), np.float32)
+    weight[:, 256:] = 1
+    light, dark = (np.full((512, 512, 3), (value, 10, 20), np.float32) for value in (70, 50))
+    light[::4] += (6, 0, 0)  # a pattern of the light half, which ends where that half ends
+    joined = join_halves(analyze_target(astronaut, mesh, OWN_SKIN), light, dark, weight)[..., 0]
+    broad = cv2.blur(joined, (9, 64))[256]
+    assert np.abs(np.diff(broad)).max() < 1.5
+    assert broad[-1] - broad[0] > 15
+    assert np.ptp(joined[200:260, 300]) > 3
+    assert np.ptp(joined[200:260, 200]) < 1
+    plain = join_halves(analyze_target(astronaut, mesh), light, dark, weight)[..., 0]
+    assert np.ptp(plain[200]) == pytest.approx(26, abs=0.01)
+    assert np.abs(np.diff(plain[200])).max() == pytest.approx(26, abs=0.01)
+
+
+def test_overexposed_skin_of_a_person_gets_its_colour_back(astronaut: Image, mesh: Points) -> None:
+    target = analyze_target(astronaut, mesh, OWN_SKIN)
+    bright = target.lab.copy()
+    x, y = (int(value) for value in mesh[50, :2])  # on the left cheek
+    spot = slice(y - 5, y + 6), slice(x - 5, x + 6)
+    bright[spot] = (bright[spot] + (14, 0, 0)) * (1, 0.2, 0.2)
+    relit = relight(target, bright, mesh, target.occluded, 1.0)
+    usual = relight(target, target.lab, mesh, target.occluded, 1.0)
+    colour, before = (float(np.linalg.norm(each[spot][..., 1:], axis=2).mean()) for each in (relit, usual))
+    assert colour > 0.7 * before

@@ -3,11 +3,23 @@ import numpy as np
 import pytest
 
 from portrait.arrays import Image
-from portrait.fusion.occluders import face_width, feature_mask, occlusion_mask, skin_color_distance, split_glasses
+from portrait.fusion.occluders import (
+    along_face,
+    face_width,
+    feature_mask,
+    front_mask,
+    lens_mask,
+    occlusion_mask,
+    skin_color_distance,
+    split_glasses,
+    split_hidden,
+    with_glasses,
+)
 from portrait.fusion.warp import region_mask
+from portrait.images.color import from_linear, to_linear
 from portrait.images.filters import masked_low_pass
 from portrait.types import Face
-from tests import selfies
+from tests import dressed, selfies
 
 
 def test_a_masked_mean_ignores_what_is_masked() -> None:
@@ -75,3 +87,60 @@ def test_features_grow_with_the_face(astronaut_face: Face) -> None:
     assert wide.sum() > 1.3 * bare.sum()
     assert face_width(mesh) == pytest.approx(astronaut_face.box.width, abs=1)
     assert (feature_mask(mesh, (512, 512), 0.0, names="lips") == region_mask(mesh, "lips", (512, 512))).all()
+
+
+def test_a_cheek_in_orange_shade_is_skin_and_the_fringe_is_not(astronaut: Image, astronaut_face: Face) -> None:
+    mesh = astronaut_face.mesh
+    assert mesh is not None
+    width = face_width(mesh)
+    beside = region_mask(mesh, "oval", (512, 512)) - region_mask(mesh, "oval", (512, 512), -0.16 * width)
+    down = along_face(mesh, (512, 512))
+    shade = cv2.GaussianBlur(beside * ((down > 0.05) & (down < 0.45)), (0, 0), 0.02 * width)[..., None]
+    shaded = from_linear(to_linear(astronaut) * np.array([0.6, 0.3, 0.15], np.float32) ** shade)
+    cheek = (shade[..., 0] > 0.85) & (region_mask(mesh, "oval", (512, 512), -0.03 * width) > 0.5)
+    assert occlusion_mask(shaded, mesh)[cheek].mean() > 0.9
+    assert front_mask(shaded, mesh)[cheek].mean() < 0.25
+    x, y = (int(value) for value in mesh[10, :2])
+    assert front_mask(shaded, mesh)[y : y + 8, x - 10 : x + 11].mean() > 0.8
+
+
+def test_a_fringe_is_in_front_of_dark_skin_too(astronaut: Image, astronaut_face: Face) -> None:
+    mesh = astronaut_face.mesh
+    assert mesh is not None
+    dark = dressed.toned(astronaut, astronaut_face, 0.8)
+    x, y = (int(value) for value in mesh[10, :2])
+    fringe = slice(y, y + 8), slice(x - 10, x + 11)
+    odd = skin_color_distance(dark, mesh, own_skin=True)
+    assert occlusion_mask(dark, mesh)[fringe].mean() < 0.6
+    assert front_mask(dark, mesh, odd)[fringe].mean() > 0.8
+    for cheek in (50, 280):
+        assert odd[tuple(int(value) for value in mesh[cheek, 1::-1])] < 1
+
+
+def test_an_overexposed_forehead_is_no_hair(group_faces: list[Face]) -> None:
+    face = group_faces[2]
+    assert face.mesh is not None
+    left, top = int(face.box.left) - 60, int(face.box.top) - 60
+    part = selfies.lit(np.ascontiguousarray(selfies.group()[top : top + 260, left : left + 260]), 0.45)
+    mesh = face.mesh[:468] - np.array([left, top, 0], np.float32)
+    shape, width = part.shape[:2], face_width(mesh)
+    down, inner = along_face(mesh, shape), region_mask(mesh, "oval", shape, -0.12 * width) > 0.5
+    forehead = inner & (down < -0.2)
+    hidden = [split_hidden(part, mesh, skin_color_distance(part, mesh, own), own)[0] for own in (False, True)]
+    assert hidden[0][forehead].mean() > 0.2
+    assert hidden[1][forehead].mean() < 0.05
+
+
+def test_a_nose_below_sunglasses_is_not_in_front(group_faces: list[Face]) -> None:
+    face = group_faces[0]
+    assert face.mesh is not None
+    whole, glass = dressed.sunglasses(selfies.group(), face)
+    left, top = max(0, int(face.box.left) - 60), int(face.box.top) - 60
+    part = np.ascontiguousarray(whole[top : top + 280, left : left + 280])
+    mesh = face.mesh[:468] - np.array([left, top, 0], np.float32)
+    front = front_mask(part, mesh, skin_color_distance(part, mesh, own_skin=True))
+    worn = with_glasses(front, lens_mask(part, mesh), mesh)
+    nose = feature_mask(mesh, (280, 280), 0.04, names="nostrils") > 0.5
+    nose &= along_face(mesh, (280, 280)) > 0.2
+    assert worn[nose & (glass[top : top + 280, left : left + 280] < 0.01)].mean() < 0.2
+    assert worn[glass[top : top + 280, left : left + 280] > 0.9].mean() > 0.9

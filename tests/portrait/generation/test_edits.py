@@ -177,3 +177,27 @@ def test_an_invalid_aspect_ratio_is_refused(given: str) -> None:
     with pytest.raises(UserError, match="16:9") as caught:
         edits.parse_shape(given)
     assert caught.value.code == "bad_edit"
+
+
+def test_a_painted_mask_becomes_outlines_that_fill_it_again() -> None:
+    rows, columns = np.mgrid[:300, :400]
+    away = np.hypot(rows - 150, columns - 150)
+    ring = (away < 90) & (away > 40)
+    mask = (ring | ((columns > 280) & (columns < 380) & (rows > 20) & (rows < 200))).astype(np.float32)
+    outlines = edits.trace_mask(mask)
+    assert len(outlines) == 2
+    filled = edits.polygon_mask(outlines, 400, 300)
+    assert (filled != mask).mean() < 0.01, "the hole stays a hole"
+
+
+def test_a_mask_of_many_specks_keeps_to_what_a_request_may_have() -> None:
+    specks = np.zeros((256, 256), np.float32)
+    specks[::4, ::4] = specks[1::4, ::4] = specks[::4, 1::4] = 1
+    specks[100:150, 100:180] = 1
+    specks[110:130:3, 110:170:3] = 0
+    outlines = edits.trace_mask(specks)
+    assert len(outlines) <= edits.MAX_OUTLINES
+    assert all(3 <= len(each) <= edits.MAX_OUTLINE_CORNERS for each in outlines)
+    filled = edits.polygon_mask(outlines, 256, 256)
+    assert filled[100:150, 100:180].mean() > 0.5, "the largest areas are kept"
+    assert edits.trace_mask(np.zeros((8, 8), np.float32)) == []

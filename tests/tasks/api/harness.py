@@ -27,6 +27,7 @@ from tasks.ledger.database import new_id
 from tasks.ledger.queue import Outcome
 from tasks.ledger.rows import IdentityRow, PortraitRow, TrainingSetRow
 from tasks.settings import load_installation
+from templates.catalog import Catalog
 from tests import fakes
 from tests.tasks import servers
 from tests.tasks.stand import wait_until
@@ -213,6 +214,12 @@ def portrait_row(job: Job, number: int, now: float) -> PortraitRow:
         recipe={"seed": 1},
         created=now,
     )
+
+
+def style_part(language: str = "en", id: str = "studio-warm") -> str:
+    """What of a file's name is the title of a built-in style."""
+    style = next(entry.style for entry in Catalog().entries() if entry.style.id == id)
+    return "-".join(style.titles.get(language, style.title).split())
 
 
 @contextmanager

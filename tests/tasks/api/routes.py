@@ -17,7 +17,7 @@ PUBLIC = {
     ("GET", "/ready"),
 }
 """Routes that ask for no key."""
-SHARED = {"/styles/{id}", "/styles/{id}/preview", "/styles/{id}/traits"}
+SHARED = {"/styles/{id}", "/styles/{id}/preview", "/styles/{id}/samples/{number}", "/styles/{id}/traits"}
 """Routes with an id that is nobody's."""
 
 
@@ -38,7 +38,8 @@ class Route:
     @property
     def admins(self) -> bool:
         """Whether operators may not."""
-        return self.path.startswith(tuple(f"/operator/{each}" for each in ("owners", "audit", "erasures", "consents")))
+        kinds = ("owners", "invitations", "audit", "erasures", "consents")
+        return self.path.startswith(tuple(f"/operator/{each}" for each in kinds))
 
 
 def routes(app: FastAPI) -> Iterator[Route]:
@@ -92,8 +93,11 @@ def request_body(route: Route, things: OwnedIds) -> dict[str, Any]:
         "PATCH /portraits/{id}": {"favourite": True},
         "POST /trainings": {"person": things.person},
         "POST /generations": {"people": {"1": things.person}, "style": "studio-warm"},
+        "POST /orders": {"generations": [{"people": {"1": things.person}, "style": "studio-warm"}]},
+        "POST /jobs/seen": {"jobs": [things.waiting]},
         "POST /portraits/{id}/edits": {"kind": "variations"},
         "POST /webhooks": {"url": "https://example.org/eve"},
+        "POST /operator/invitations": {"owner": "zoe"},
         "POST /operator/erasures": {"owner": things.owner, "person": things.person},
         "PUT /operator/styles/{id}/draft": {"content": {"schema": 1}},
         "POST /operator/styles/{id}/publish": {},

@@ -62,7 +62,7 @@ def test_lists_exports_and_erasing_reach_nothing_of_another_owner(api: ApiHarnes
             assert not [id for id in vars(bobs).values() if id in text], route
     for name in ("person", "job"):
         params = {name: bobs.person if name == "person" else bobs.drawn}
-        assert eve.get("/portraits", params=params).json() == {"items": [], "next": None}
+        assert eve.get("/portraits", params=params).json() == {"items": [], "next": None, "total": 0}
         assert eve.get("/portraits/zip", params=params).status_code == 404
     erased = eve.delete("/me").json()
     assert not any(each for each in erased.values() if isinstance(each, list))

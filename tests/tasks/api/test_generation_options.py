@@ -12,7 +12,7 @@ from pipelines import model_requirements
 from pipelines.engines import engine_names, status
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import ModelStoreSettings, Settings
-from tasks.api.routes import generation_options
+from tasks.api.routes.ordering import generation_options
 from tasks.api.routes.styles import NO_WORKER
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import IdentityRow, WorkerRow

@@ -1,12 +1,15 @@
 """ID photos through the API: presets, what a generation may ask, rules of a portrait, sheets."""
 
 import io
+import itertools
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import pytest
+from numpy.typing import NDArray
 
-from tests.tasks.api.harness import ApiHarness
+from tests.tasks.api.harness import ApiHarness, style_part
 from tests.tasks.api.test_edits import known
 
 RECIPE: dict[str, Any] = {
@@ -84,7 +87,6 @@ def test_a_portrait_has_its_rules(api: ApiHarness) -> None:
 def test_a_sheet_is_printed_of_an_id_photo(api: ApiHarness) -> None:
     things, client = api.one_of_each(), api.client()
     path = f"/portraits/{things.portrait}/sheet"
-    assert client.get(path).json()["code"] == "not_found", "it is no ID photo"
     known(api, things.portrait, RECIPE)
     document = client.get(path)
     assert document.headers["content-type"] == "application/pdf"
@@ -94,3 +96,26 @@ def test_a_sheet_is_printed_of_an_id_photo(api: ApiHarness) -> None:
     assert "compositeSynthetic" in picture.info["xmp"].decode()
     assert client.get(path, params={"paper": "a3"}).json()["code"] == "unknown_paper"
     assert client.get(path, params={"gap": 99}).status_code == 422
+    assert client.get(path, params={"width": 50}).json()["code"] == "id_photo_fixed"
+
+
+def test_any_portrait_is_printed_as_wide_as_is_asked(api: ApiHarness) -> None:
+    things, client = api.one_of_each(), api.client()
+    path = f"/portraits/{things.portrait}/sheet"
+    sent = client.get(path, params={"format": "jpg", "width": 40, "gap": 5})
+    assert sent.headers["content-disposition"] == f'attachment; filename="Ann-{style_part()}-1-10x15.jpg"'
+    sheet = np.asarray(PIL.Image.open(io.BytesIO(sent.content)).convert("L"))
+    assert sorted(sheet.shape) == [1181, 1772], "10 × 15 cm at 300 dpi"
+    # Prints are dark on white paper, beside marks that are thinner than 3 pixels.
+    printed = (sheet < 200).mean(axis=0) > 0.3
+    assert [round(length / 300 * 25.4) for length in runs(printed)] == [40] * 2
+    whole = np.asarray(PIL.Image.open(io.BytesIO(client.get(path, params={"format": "jpg"}).content)).convert("L"))
+    (width,) = runs((whole < 200).mean(axis=0) > 0.3)
+    assert width / 300 * 25.4 == pytest.approx(96, abs=0.5), "the largest that fits: all but the margins"
+    assert client.get(path).content.startswith(b"%PDF")
+    assert client.get(path, params={"width": 300}).json()["code"] == "paper_too_small"
+
+
+def runs(line: NDArray[np.bool_]) -> list[int]:
+    """Lengths of the stretches in which something is true."""
+    return [len(list(some)) for true, some in itertools.groupby(line) if true]

@@ -98,7 +98,7 @@ def test_a_lasting_refusal_is_stored_and_a_passing_one_is_not(api: ApiHarness, m
 
     api.complete_next_job()
     with monkeypatch.context() as patched:
-        patched.setattr(JobRepository, "add", away)
+        patched.setattr(JobRepository, "add_together", away)
         down = client.post("/generations", json=order(person), headers=key("c"))
         assert (down.status_code, down.headers["retry-after"]) == (503, "5")
     assert client.post("/generations", json=order(person), headers=key("c")).status_code == 202
@@ -107,7 +107,7 @@ def test_a_lasting_refusal_is_stored_and_a_passing_one_is_not(api: ApiHarness, m
 def test_a_fault_frees_the_key(api: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     client, person = api.client(), api.prepared_person()
     with monkeypatch.context() as patched:
-        patched.setattr(JobRepository, "add", lambda *_: 1 / 0)
+        patched.setattr(JobRepository, "add_together", lambda *_: 1 / 0)
         assert client.post("/generations", json=order(person), headers=key("k")).status_code == 500
     assert client.post("/generations", json=order(person), headers=key("k")).status_code == 202
 

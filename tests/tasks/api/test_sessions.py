@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from portrait.errors import UserError
 from tasks import auth
 from tasks.jobs import DAY
 from tasks.settings import SessionSettings
@@ -116,3 +117,21 @@ def test_a_page_that_nobody_touches_is_no_use(api: ApiHarness) -> None:
     assert ledger.sessions.list("ann", time.time())[0].used == begun
     page.get("/me")
     assert ledger.sessions.list("ann", time.time())[0].used > begun
+
+
+def test_a_session_makes_a_code_for_another_device_and_a_key_does_not(api: ApiHarness) -> None:
+    code, stranger = auth.create_code(api.context.ledger, "ann", "person", time.time()), api.anonymous()
+    browser = api.anonymous(f"Bearer {stranger.post('/sessions', json={'code': code}).json()['secret']}")
+    made = browser.post("/sessions/codes")
+    assert (made.status_code, made.json()["owner"], made.json()["role"]) == (201, "ann", "person")
+    phone = stranger.post("/sessions", json={"code": made.json()["code"]})
+    assert (phone.status_code, phone.json()["owner"]) == (201, "ann")
+    assert stranger.post("/sessions", json={"code": made.json()["code"]}).json()["code"] == "bad_code"
+    by_key = stranger.post("/sessions", json={"key": api.key()}).json()["secret"]
+    for caller in (api.client(), api.anonymous(f"Bearer {by_key}")):
+        refused = caller.post("/sessions/codes")
+        assert (refused.status_code, refused.json()["code"]) == (403, "signed_in_by_key")
+    assert stranger.post("/sessions/codes").status_code == 401
+    late = browser.post("/sessions/codes").json()["code"]
+    with pytest.raises(UserError, match="too old"):
+        auth.open_session_with_code(api.context.ledger, late, LIMITS, time.time() + auth.DEVICE_CODE_LIFETIME + 1)

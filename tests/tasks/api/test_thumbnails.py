@@ -11,7 +11,7 @@ import pytest
 
 from portrait.errors import UserError
 from tasks.api import picture_child
-from tasks.api.picture_pool import PicturePool
+from tasks.api.picture_pool import PicturePool, Scene
 from tasks.api.thumbnails import SIDES, ThumbnailCache, made_side
 from tests.tasks.api.harness import ApiHarness, picture
 
@@ -23,7 +23,9 @@ class CountingPool(PicturePool):
         super().__init__()
         self.asked: list[tuple[str, int]] = []
 
-    def submit(self, path: Path, side: int, owner: str) -> "Future[bytes]":
+    def submit(
+        self, path: Path, side: int, owner: str, scene: Scene | None = None, format: str = ""
+    ) -> "Future[bytes]":
         self.asked.append((path.name, side))
         done: Future[bytes] = Future()
         made = picture_child.render(path, side, 1e9)

@@ -110,12 +110,41 @@ def test_from_a_sign_in_link_to_a_portrait(server: ApiServer) -> None:
         worker.join()
 
 
+def portraits(client: Client, person: str, drawn: list[schemas.Portrait]) -> None:
+    """What a person does with portraits."""
+    first, second = (each.id for each in drawn)
+    assert client.name_portrait(first, " At sea ").name == "At sea"
+    assert client.set_favourite(first, True).name == "At sea"
+    page = client.portrait_page(limit=1, person=person)
+    assert ([each.id for each in page.items], page.total, page.items[0].recipe) == ([first], 2, {})
+    assert page.items[0].people == {"1": person}
+    rest = client.portrait_page(cursor=page.next or "", limit=1, person=person)
+    assert ([each.id for each in rest.items], rest.next) == ([second], None)
+    assert client.neighbours(second) == schemas.Neighbours(previous=first, next="", place=2, total=2)
+    assert [each.id for each in client.portraits(sort="likeness", favourite=True)] == [first]
+    taken = client.download_portrait(first, format="png", side=64, language="zh")
+    assert (taken.media_type, taken.disposition) == ("image/png", 'attachment; filename="At-sea.png"')
+    assert b"".join(taken.chunks)[:4] == b"\x89PNG"
+    with pytest.raises(UserError) as caught:
+        client.download_portrait("portrait_none")
+    assert caught.value.code == "not_found"
+    archive = zipfile.ZipFile(BytesIO(b"".join(client.download_zip([first], format="webp").chunks)))
+    assert archive.namelist() == ["At-sea.webp"]
+    client.remove_portrait(first)
+    assert [each.id for each in client.portraits()] == [second]
+    assert client.restore_portrait(first).id == first
+
+
 def rest(client: Client, person: str, drawn: list[schemas.Portrait]) -> None:
     """What else a person does."""
     assert "us-passport" in [each.id for each in client.idphoto_presets().presets]
-    with pytest.raises(UserError, match="ID photos"):
-        client.sheet(drawn[0].id, gap=3, format="jpg")
+    assert client.sheet(drawn[0].id, gap=3, format="jpg", width=40)[:2] == b"\xff\xd8"
+    portraits(client, person, drawn)
     photo = client.selfies(person)[0].id
+    assert client.choose_face(photo, 0.25, 0.5).face == schemas.Point(x=0.25, y=0.5)
+    client.remove_selfie(photo)
+    assert client.person(person).photos == 1
+    assert client.restore_selfie(photo).id == photo
     assert client.set_override(photo, "include").wish == "include"
     assert client.selfie_file(photo) == picture(1)
     assert client.selfie_crop(photo, side=64)[:2] == b"\xff\xd8"
@@ -130,6 +159,9 @@ def rest(client: Client, person: str, drawn: list[schemas.Portrait]) -> None:
     assert client.template(template.id).faces
     assert client.template_file(template.id) == picture(5)
     assert len(client.templates()) == 1
+    client.remove_template(template.id)
+    assert client.templates() == []
+    assert client.restore_template(template.id).id == template.id
     client.delete_template(template.id)
     hook = client.add_webhook(schemas.WebhookRequest(url="https://example.org/hook", events=[]))
     assert [each.id for each in client.webhooks()] == [hook.id]

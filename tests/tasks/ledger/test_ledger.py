@@ -12,6 +12,7 @@ from alembic.migration import MigrationContext
 from portrait.errors import Cancelled, OperatorError, UserError
 from tasks.jobs import Fault, Job, LeaseLost, Limits
 from tasks.ledger.idempotency import StoredResponse
+from tasks.ledger.jobs import JobFilter
 from tasks.ledger.ledger import Ledger, open_ledger
 from tasks.ledger.privacy.erasures import Request
 from tasks.ledger.queue import Outcome
@@ -228,7 +229,7 @@ def test_pages_follow_each_other(ledger: Ledger) -> None:
     assert (listed, cursor) == (ids, None)
     assert ledger.jobs.list("ann", limit=7).next is None
     assert [job.id for job in ledger.jobs.list_all(state=["queued"], limit=2).items] == ids[:2]
-    assert ledger.jobs.list("ann", kind="prepare").items == []
+    assert ledger.jobs.list("ann", JobFilter(kind="prepare")).items == []
 
 
 def test_a_stranger_finds_nothing(ledger: Ledger) -> None:
@@ -252,7 +253,7 @@ def test_a_stranger_finds_nothing(ledger: Ledger) -> None:
         "events": lambda owner: ledger.jobs.events(owner, added.id),
         "portrait": lambda owner: ledger.portraits.get(owner, drawn),
         "zip": lambda owner: ledger.portraits.get_many(owner, [drawn]),
-        "mark": lambda owner: ledger.portraits.set_favourite(owner, drawn, True),
+        "mark": lambda owner: ledger.portraits.change(owner, drawn, favourite=True),
         "hook": lambda owner: ledger.webhooks.get(owner, hook.id),
         "deliveries": lambda owner: ledger.webhooks.deliveries(owner, hook.id),
         "delivery": lambda owner: ledger.webhooks.delivery(owner, call.id),
@@ -376,6 +377,22 @@ def test_estimates_come_from_past_runs(ledger: Ledger) -> None:
     job = ledger.jobs.add(new_job(units=4))
     standing = ledger.jobs.queue_status(job, 200.0)
     assert (standing.place, standing.seconds, standing.missing) == (1, 8.0, ())
+
+
+def test_who_waits_is_told_what_is_left_of_the_job_before_and_nothing_of_a_silent_worker(ledger: Ledger) -> None:
+    ledger.jobs.add(new_job(created=0.0))
+    ledger.queue.finish(claim(ledger, 100.0), 104.0, Outcome(), lambda: None)
+    ledger.workers.register(WorkerRow("w", ["cpu"], sorted(DRAWS), {}, "cpu", 190.0, 200.0))
+    waits = ledger.jobs.add(new_job(created=1.0))
+    assert ledger.jobs.queue_status(waits, 200.0).seconds == 4.0
+    running, waits = claim(ledger, 200.0), ledger.jobs.add(new_job(created=2.0))
+    running = ledger.queue.report(running, 210.0, "drawing", 0.25, "")
+    found = ledger.jobs.queue_statuses([running, waits], 210.0)
+    assert {id: status.seconds for id, status in found.items()} == {running.id: 30.0, waits.id: 34.0}
+    assert found[waits.id] == ledger.jobs.queue_status(waits, 210.0)
+    late = ledger.jobs.queue_statuses([running, waits], 240.0)
+    assert late[running.id].seconds is None, "its worker was not heard of for 40 seconds"
+    assert ledger.jobs.queue_status(running, 240.0, silent=50.0).seconds == 120.0
 
 
 def test_workers_are_requested_to_stop_together(ledger: Ledger) -> None:

@@ -1,15 +1,21 @@
 """The real flows on the files of a ledger: with fake engines, and with the real ones."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from pipelines.engines import Engines
+from pipelines.engines.painters.studio import Studio
+from pipelines.folders import cut_outs
 from pipelines.settings import Settings
+from portrait.arrays import Size
 from portrait.ports import FaceFinder, Matter, Painter, Progress, Restorer
-from portrait.types import Candidate, PortraitRequest
+from portrait.studio.composition import USUAL
+from portrait.studio.subject import CutOut
+from portrait.types import Candidate, Composition, PortraitRequest, Reference
 from tasks.files import Files
 from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
@@ -20,6 +26,7 @@ from tasks.queue.flows import PortraitFlows
 from tasks.queue.runner import JobRunner
 from tasks.settings import LeaseSettings
 from tests import fakes, selfies
+from tests.cut_out_person import cut_out
 from tests.foreign_files import forbid_reading
 from tests.tasks.stand import new_job, portraits_of
 
@@ -107,6 +114,27 @@ def test_from_selfies_to_portraits(runner: JobRunner, tmp_path: Path) -> None:
     for each in drawn:
         file = runner.files.portrait("ann", made.id, each.file)
         assert file.stat().st_size == each.bytes
+
+
+def test_judging_leaves_the_cut_outs_for_previews(
+    runner: JobRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = runner.ledger.people.add("ann", "Ann", "1", "Ann", 1.0).id
+    keep(runner, person, fakes.save(tmp_path / "a.png", fakes.picture(1, 1)), "me.png", 2.0)
+    asked: list[tuple[str, ...]] = []
+
+    def cut(self: Studio, references: Sequence[Reference], size: Size, suited: Sequence[Composition]) -> CutOut | None:
+        asked.append(tuple(suited))
+        return cut_out()
+
+    monkeypatch.setattr(Studio, "cut_out", cut)
+    monkeypatch.setattr(FakeEngines, "painter", lambda self, name: Studio(lambda _: fakes.FakeMatter()))
+    assert run(runner, "prepare", person).state == "succeeded"
+    [row] = runner.ledger.people.training_sets("ann", person)
+    folder = runner.files.training_set("ann", person, row.id)
+    assert asked == [USUAL], "no photo serves a half figure"
+    assert cut_outs.read(cut_outs.place(folder)).face.box == cut_out().face.box
+    assert not cut_outs.place(folder, ("half_figure",)).exists()
 
 
 def test_without_a_usable_photo_every_verdict_is_stored(runner: JobRunner, tmp_path: Path) -> None:

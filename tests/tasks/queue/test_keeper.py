@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from portrait.errors import OperatorError, UserError
-from tasks.jobs import DAY
+from tasks.jobs import DAY, Limits
 from tasks.ledger.privacy.erasures import Request
 from tasks.ledger.queue import Outcome
+from tasks.ledger.rows import TemplateRow
 from tasks.queue import broker
 from tasks.settings import TaskSettings
 from tests.tasks.stand import Stand, new_job, wait_until
@@ -60,6 +61,23 @@ def test_what_is_past_its_date_is_erased(stand: Stand) -> None:
     assert files.selfie("ann", new.id, "s").exists()
     with pytest.raises(UserError):
         ledger.jobs.get("ann", done.id)
+
+
+def test_files_that_belong_to_no_portrait_go_when_a_lost_job_ends_and_with_each_purge(stand: Stand) -> None:
+    ledger, files = stand.ledger, stand.files
+    for lost in (True, False):
+        job = ledger.jobs.add(new_job())
+        assert ledger.queue.claim("w", "cpu", {"draw:studio"}, time.time(), 3.0)
+        orphan = files.portrait("ann", job.id, "01.png")
+        files.save([b"of a worker that was killed"], orphan, 99)
+        ledger.jobs.cancel("ann", job.id, time.time())
+        if lost:
+            stand.keeper.requeue(time.time() + 4)
+        else:
+            ledger.queue.requeue_expired(time.time() + 4, Limits())
+            assert orphan.exists()
+            assert stand.keeper.purge(time.time()).orphans == 1
+        assert not orphan.exists()
 
 
 def test_checkpoints_of_lessons_that_ended_go(stand: Stand) -> None:
@@ -172,3 +190,22 @@ def test_the_database_is_rewritten_once_something_was_erased(stand: Stand, monke
         stop.set()
         running.join()
     assert rewrites == [False, True], "again where a table was in use, and then no more"
+
+
+def test_what_was_deleted_too_long_ago_to_be_restored_is_erased_in_a_pass(stand: Stand) -> None:
+    now = time.time()
+    picture = TemplateRow("template_1", "ann", "beach.png", 9, 4, 3, "PNG", "job_1", now)
+    stand.ledger.templates.add(picture, 10)
+    stand.ledger.undo.remove(Request("ann", now - 100), "template", picture.id)
+    keeper = replace(stand.keeper, settings=replace(stand.keeper.settings, keeper=0.01))
+    stop = threading.Event()
+    running = threading.Thread(target=keeper.run, args=(stop,))
+    running.start()
+    try:
+        wait_until(lambda: bool(stand.ledger.erasures.list("ann").items))
+    finally:
+        stop.set()
+        running.join()
+    with pytest.raises(UserError) as caught:
+        stand.ledger.templates.get("ann", picture.id)
+    assert caught.value.code == "erased"

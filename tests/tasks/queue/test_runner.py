@@ -1,7 +1,9 @@
 """One job from claim to settlement, in this process, with flows that are made."""
 
 import logging
+import threading
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from portrait.errors import UserError
+from portrait.ports import Progress
 from tasks.files import Files
 from tasks.jobs import Job, Limits
 from tasks.ledger.ledger import Ledger
@@ -18,6 +21,7 @@ from tasks.ledger.rows import SelfieRow
 from tasks.queue.flows import FlowResult, JobContext
 from tasks.queue.runner import JobRunner, overall_progress, with_names
 from tasks.settings import LeaseSettings
+from tasks.styles.available import AvailableStyles
 from tests.tasks.fake_flows import FakeFlows
 from tests.tasks.stand import new_job, portraits_of
 
@@ -215,3 +219,23 @@ def test_an_error_in_release_idle_does_not_stop_the_worker(
     assert "models could not be unloaded: RuntimeError" in caplog.text
     assert "Ann" not in caplog.text
     assert not runner.busy.locked()
+
+
+def test_samples_are_drawn_while_nothing_runs_and_stop_for_a_job(runner: JobRunner) -> None:
+    class Drawing(FakeFlows):
+        def draw_sample(self, styles: AvailableStyles, files: Files, able: Collection[str], progress: Progress) -> bool:
+            progress(0, 2, "Drawing")
+            runner.ledger.jobs.add(new_job())
+            coming = threading.Thread(target=runner.run_next, args=("cpu",))
+            coming.start()
+            while not runner.wanted.wait(0.01):
+                pass
+            progress(1, 2, "Drawing")
+            raise AssertionError("it went on")
+
+    idle = replace(runner, flows=Drawing())
+    assert not runner.draw_sample(), "nothing is left to draw"
+    object.__setattr__(runner, "flows", idle.flows)
+    assert runner.draw_sample(), "there is more to draw"
+    with runner.busy:
+        assert runner.draw_sample(), "a job runs"

@@ -4,8 +4,9 @@ import pytest
 
 from portrait.errors import UserError
 from tasks.files import Files
-from tasks.styles.available import AvailableStyles
-from templates.catalog import Catalog
+from tasks.styles.available import AvailableStyles, shows_samples
+from templates.catalog import Catalog, Entry
+from templates.hashes import PREVIEW
 
 
 def test_without_a_ledger_the_built_in_styles_are_available(tmp_path: Path) -> None:
@@ -15,3 +16,12 @@ def test_without_a_ledger_the_built_in_styles_are_available(tmp_path: Path) -> N
     with pytest.raises(UserError, match="studio-grey") as caught:
         styles.find("studio-purple")
     assert caught.value.code == "unknown_style"
+
+
+def test_a_card_shows_samples_unless_somebody_chose_its_picture(tmp_path: Path) -> None:
+    built_in = Catalog().find("studio-grey")
+    assert shows_samples(built_in)
+    own = Entry(built_in.style, tmp_path)
+    assert shows_samples(own)
+    (tmp_path / PREVIEW).write_bytes(b"chosen")
+    assert not shows_samples(own)

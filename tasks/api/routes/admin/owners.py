@@ -1,12 +1,14 @@
-"""Routes of owners, for admins: list, disable, enable, remove."""
+"""Routes of owners, for admins: list, quotas, sign out, disable, enable, remove."""
 
 from dataclasses import asdict
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
-from tasks import accounts, schemas
+from tasks import accounts, auth, schemas
 from tasks.api.context import AdminDep, AppContext, AuthenticatedRoute, ContextDep, PagingDep, PathId
 from tasks.api.problems import problem_responses
+from tasks.api.routes.me import quotas_of
 from tasks.ledger.access.owners import OwnerRow
 
 router = APIRouter(prefix="/operator/owners", tags=["operator"], route_class=AuthenticatedRoute)
@@ -18,6 +20,23 @@ def list_owners(context: ContextDep, _: AdminDep, paging: PagingDep) -> schemas.
     rows = context.ledger.owners.list(paging.cursor or "", paging.limit + 1)
     more = rows[paging.limit - 1].id if len(rows) > paging.limit else None
     return schemas.Page(items=[_serialize(context, row) for row in rows[: paging.limit]], next=more)
+
+
+@router.get("/{id}/quotas", responses=problem_responses(401, 403, 404, 422))
+def get_quotas(id: PathId, context: ContextDep, _: AdminDep) -> schemas.Quotas:
+    """The quotas of an owner and their use. For admins."""
+    return quotas_of(context, context.ledger.owners.get(id).id)
+
+
+@router.post("/{id}/sign-out", responses=problem_responses(401, 403, 404, 422))
+def sign_owner_out(
+    id: PathId,
+    context: ContextDep,
+    caller: AdminDep,
+    keys: Annotated[bool, Query(description="Also revoke every key.")] = False,
+) -> schemas.SignedOut:
+    """End every session of an owner. For admins."""
+    return schemas.SignedOut(**auth.end_sessions(context.ledger, id, keys, context.now(), caller.actor))
 
 
 @router.post("/{id}/disable", responses=problem_responses(401, 403, 404, 409, 422))

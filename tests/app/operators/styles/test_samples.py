@@ -38,8 +38,8 @@ def test_a_failed_test_shows_why(api: ApiHarness, olga: Client) -> None:
 def test_samples_are_side_by_side_with_the_reason_for_a_missing_one(api: ApiHarness, olga: Client) -> None:
     edition = create_draft(olga).edition
     samples = [
-        {"number": 1, "sitter": "astronaut", "distance": 0.41, "fault": ""},
-        {"number": 2, "sitter": "third player", "distance": 0.58, "fault": ""},
+        {"number": 1, "sitter": "astronaut", "distance": 0.41, "step": 1, "fault": ""},
+        {"number": 2, "sitter": "third player", "distance": 0.58, "step": 2, "fault": ""},
         {"number": 3, "sitter": "fourth player", "distance": None, "fault": "No photo shows the shoulders."},
     ]
     tested = {"job": "job_1", "edition": edition, "at": time.time(), "samples": samples}
@@ -49,7 +49,8 @@ def test_samples_are_side_by_side_with_the_reason_for_a_missing_one(api: ApiHarn
     assert "Distance 0.41" in text
     assert "Player four" in text
     assert "No photo shows the shoulders." in text
-    assert "Ready: look at the drawings" in text
+    assert "One of 3 samples could not be made. One of 3 samples is not like the person." in text
+    assert "they speak against publishing" in text
     olga.write_draft("garden", {**get_draft(olga).content, "mood": "calm"}, edition)
     text = visible_text(open_style(olga, "garden"))
     assert "Drawn before the last change" in text

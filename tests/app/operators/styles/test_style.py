@@ -49,7 +49,10 @@ def test_findings_stand_at_their_fields_and_prevent_publishing(olga: Client) -> 
     press(app, "Save the draft")
     assert "Nothing found" in visible_text(app)
     assert not app.button(key="style-publish").disabled
-    press(app, "Publish")
+    app.button(key="style-publish").click().run()
+    assert "Nobody has seen yet what comes out" in visible_text(app)
+    assert olga.operator_style("garden").offered is None
+    app.button(key="style-publish-anyway").click().run()
     assert "Version 1 is published" in visible_text(app)
     assert olga.operator_style("garden").offered == 1
 
@@ -59,7 +62,7 @@ def test_errors_of_the_api_stand_at_their_fields_and_edits_stay(olga: Client) ->
     app = open_style(olga, "garden")
     field(app, "title").input("").run()
     press(app, "Save the draft")
-    assert "String should have at least 1 character" in visible_text(app)
+    assert "This is too short." in visible_text(app)
     assert field(app, "title").value == ""
     assert get_draft(olga).content["title"] == "Garden"
 
@@ -75,8 +78,8 @@ def test_a_conflict_with_another_operator_loses_no_edits(api: ApiHarness, olga: 
     press(app, "Save the draft")
     text = visible_text(app)
     assert "otto changed this draft while you were working on it. Nothing that you typed is lost." in text
-    assert "You changed: Prompt, Mood." in text or "You changed: Mood, Prompt." in text
-    assert "They changed: Credit, Prompt." in text or "They changed: Prompt, Credit." in text
+    assert "You changed: Prompt and Mood." in text or "You changed: Mood and Prompt." in text
+    assert "They changed: Credit and Prompt." in text or "They changed: Prompt and Credit." in text
     assert "Prompt: {who} among tulips" in text
     assert field(app, "prompt").value == "{who} among roses"
     press(app, "Save my changes over theirs")
@@ -104,6 +107,19 @@ def test_an_id_photo_has_fields_for_preset_and_background_alone(olga: Client) ->
     assert draft is not None
     assert (draft.content["preset"], draft.content["background"]) == ("icao", "#dde4ec")
     assert [each for each in app.slider if str(each.key).startswith("field-retouch")] == []
+
+
+def test_a_studio_style_may_have_a_colour_of_its_own(olga: Client) -> None:
+    app = press(open_style(olga, "studio-warm"), "Begin the next version")
+    field(app, "backdrop").select("A colour of your own").run()
+    [picker] = app.color_picker
+    picker.pick("#AA3344").run()
+    press(app, "Save the draft")
+    draft = olga.operator_style("studio-warm").draft
+    assert draft is not None
+    assert draft.content["backdrop"] == "#aa3344"
+    assert [each.code for each in draft.findings if each.level == "error"] == []
+    assert [each.value for each in open_style(olga, "studio-warm").color_picker] == ["#aa3344"]
 
 
 def test_people_cannot_open_operators_pages(api: ApiHarness, olga: Client) -> None:

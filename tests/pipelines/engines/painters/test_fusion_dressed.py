@@ -9,7 +9,7 @@ from portrait.arrays import Image
 from portrait.errors import UserError
 from portrait.fusion.body_skin import body_skin_mask
 from portrait.fusion.occluders import along_face, beard_mask, face_width, feature_mask, strand_mask
-from portrait.fusion.skin_tone import measure_skin
+from portrait.fusion.skin_tone import measure_skin, own_tone, plan_change
 from portrait.fusion.warp import region_mask
 from portrait.images.color import from_linear, to_lab
 from portrait.ports import FaceFinder, Matter
@@ -144,6 +144,61 @@ def test_glasses_of_a_template_stay_whole_across_the_brows(group_faces: list[Fac
     rims = cv2.erode(frame, np.ones((3, 3), np.uint8)) > 0.9
     gap = np.abs(drawn.image.astype(int) - template)[rims].max(axis=1)
     assert (gap < 24).mean() > 0.97
+
+
+@pytest.mark.parametrize("worn", [False, True])
+def test_a_persons_glasses_are_drawn_whole_beside_a_turned_face(
+    worn: bool, group_faces: list[Face], ross: tuple[Image, Face]
+) -> None:
+    """The far lens stands out beside the template's head; where it wears glasses, those are the only ones."""
+    photo, face = ross
+    dressed_person = selfies.glasses(photo, face)[0]
+    template, frame = selfies.glasses(selfies.group(), group_faces[3]) if worn else (selfies.group(), None)
+    head = group_faces[3]
+    drawn = draw((template, head), (dressed_person, face)).image
+    assert head.mesh is not None
+    rims = feature_mask(head.mesh[:468], drawn.shape[:2], 0.2, names="eyes") > 0.5
+    dark = ((drawn.max(axis=2) < 100) & rims).astype(np.uint8)
+    if frame is not None:
+        grown = cv2.dilate((frame > 0.1).astype(np.uint8), np.ones((3, 3), np.uint8))
+        assert dark[grown == 0].sum() < 0.1 * dark.sum()
+        return
+    _, _, stats, _ = cv2.connectedComponentsWithStats(1 - dark, connectivity=4)
+    lens = 0.01 * face_width(head.mesh) ** 2
+    assert sum(area > lens for area in stats[1:, cv2.CC_STAT_AREA]) == 3  # two lenses, and all around them
+    outside = region_mask(head.mesh, "oval", drawn.shape[:2], 2.0) == 0
+    assert dark[outside].sum() > 20
+
+
+def test_a_shaded_cheek_and_a_neck_are_led_over_and_clothes_and_walls_are_not(
+    group_faces: list[Face], astronaut: Image, astronaut_face: Face, matter: Matter
+) -> None:
+    face, image = group_faces[3], selfies.group()
+    assert face.mesh is not None
+    mask = body_skin_mask(image, face, [each for each in group_faces if each is not face], matter.silhouette)
+    shape, width, down = mask.shape, face_width(face.mesh), along_face(face.mesh, mask.shape)
+    cheeks = (region_mask(face.mesh, "oval", shape, -0.04 * width) > 0.5) & (down > 0.15) & (down < 0.6)
+    assert mask[cheeks].min() > 0.6
+    across = (np.arange(shape[1])[None] - face.mesh[152, 0]) / width  # the head leans, its neck is right of the chin
+    assert mask[(down > 1.1) & (down < 1.35) & (across > 0.1) & (across < 0.3)].mean() > 0.7
+    # An orange suit has about the hue of dark skin, a wall may have that of light skin.
+    dark = dressed.toned(astronaut, astronaut_face, 0.8)
+    suit = body_skin_mask(dark, astronaut_face, [], matter.silhouette)[230:]
+    assert (suit > 0.5).mean() < 0.01
+    person = matter.silhouette(astronaut, astronaut_face)
+    assert astronaut_face.mesh is not None
+    oval = region_mask(astronaut_face.mesh, "oval", (512, 512), 2.0)
+    assert body_skin_mask(astronaut, astronaut_face, [], matter.silhouette)[(person < 0.05) & (oval == 0)].max() == 0
+
+
+def test_an_overexposed_template_makes_nobody_yellow(group_faces: list[Face]) -> None:
+    image = selfies.group()
+    for person in (1, 2):
+        tone = own_tone([(image, group_faces[person])])
+        assert tone is not None
+        change = plan_change(image, group_faces[5], tone)
+        assert change is not None
+        assert np.degrees(np.arctan2(change.wished[2], change.wished[1])) < 77
 
 
 def test_hair_of_skins_colour_keeps_its_colour(group_faces: list[Face], matter: Matter) -> None:

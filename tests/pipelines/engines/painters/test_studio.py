@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from pipelines.engines.painters import studio as painter
 from pipelines.engines.painters.studio import Studio
+from pipelines.folders import cut_outs
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.faces.likeness import distance
@@ -16,7 +18,7 @@ from portrait.faces.skin import skin_mask
 from portrait.images.masks import composite, estimate_foreground
 from portrait.photos.quality import measure_sharpness
 from portrait.ports import FaceFinder, Matter
-from portrait.studio import backdrops
+from portrait.studio import backdrops, preview
 from portrait.types import Candidate, Face, Identity, PortraitRequest, Quality, Reference, Style
 from tests.seams import delta_e
 
@@ -199,6 +201,18 @@ def test_any_size_can_be_requested(size: Size, studio: Studio, selfie: Reference
 def cut(selfie: Reference, finder: FaceFinder, bottom: int) -> Reference:
     image = np.ascontiguousarray(selfie.image[:bottom])
     return Reference(f"cut{bottom}.png", image, finder.faces(image)[0], GOOD)
+
+
+def test_a_preview_looks_like_the_portrait(studio: Studio, selfie: Reference, tmp_path: Path) -> None:
+    cut_out = studio.cut_out([selfie], preview.SIZE)
+    assert cut_out is not None
+    cut_outs.write(cut_out, tmp_path / "cut_out.webp")
+    shown = preview.paint_preview(cut_outs.read(tmp_path / "cut_out.webp"), preview.Scene("studio-grey"))
+    assert shown is not None
+    drawn = studio.paint(request_of(selfie, seed=0), progress)[0].image
+    reduced = cv2.resize(drawn, (preview.SIZE.width, preview.SIZE.height), interpolation=cv2.INTER_AREA)
+    assert float(np.abs(shown.astype(int) - reduced).mean()) < 6
+    assert studio.cut_out([ended(selfie, 150)], preview.SIZE) is None
 
 
 def test_a_photo_that_ends_in_the_face_is_refused_with_a_tip(studio: Studio, selfie: Reference) -> None:

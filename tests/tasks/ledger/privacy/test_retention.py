@@ -58,7 +58,7 @@ def test_one_use_an_hour_is_written(sqlite: Ledger) -> None:
 def test_favourites_do_not_go_before_their_owner_was_told(sqlite: Ledger) -> None:
     person = sqlite.people.add("ann", "Ann", "1", "Ann", 0.0).id
     portrait = draw(sqlite, person, 0.0)
-    sqlite.portraits.set_favourite("ann", portrait.id, True)
+    sqlite.portraits.change("ann", portrait.id, favourite=True)
     assert due(sqlite, 200) == set()
     sqlite.retention.mark_people_warned("bob", [portrait.job], 24 * DAY)
     sqlite.retention.mark_people_warned("ann", [portrait.job], 40 * DAY)
@@ -105,7 +105,7 @@ def test_pictures_go_by_their_use_and_not_under_a_job(sqlite: Ledger) -> None:
 def test_portraits_may_have_days_of_their_own(sqlite: Ledger) -> None:
     person = sqlite.people.add("ann", "Ann", "1", "Ann", 0.0).id
     plain, marked, seen = (draw(sqlite, person, 0.0) for _ in range(3))
-    marked = sqlite.portraits.set_favourite("ann", marked.id, True)
+    marked = sqlite.portraits.change("ann", marked.id, favourite=True)
     sqlite.retention.use_portraits("ann", [seen], 5 * DAY)
     kept = replace(KEPT, portraits_days=7.0)
     assert due(sqlite, 8) == set()

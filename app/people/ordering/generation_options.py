@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.people.choices import StyleChoice
+from app.people.ordering.choices import StyleChoice
 from app.session import client, get_state, translate, translate_or
 from tasks import schemas
 

@@ -1,0 +1,1 @@
+"""Components in which pictures are looked at, painted on and given another shape."""

@@ -1,0 +1,1 @@
+"""What the gallery and the large view of a portrait share: the list in the address, cards, actions, edits."""

@@ -1,0 +1,38 @@
+"""What the gallery of styles offers on a page, and choosing from it: by the address, as the browser's clicks end in it."""
+
+import json
+from typing import Any
+
+from streamlit.testing.v1 import AppTest
+
+
+def offered(app: AppTest) -> dict[str, dict[str, Any]]:
+    """The cards that can be chosen, by id, in their order."""
+    return {card["id"]: card for section in sections(app) for card in section["cards"]}
+
+
+def sections(app: AppTest) -> list[dict[str, Any]]:
+    """The sections of all galleries of a page."""
+    found = [each.proto for each in app.get("bidi_component") if each.proto.component_name == "portrait_gallery"]
+    return [section for proto in found for section in json.loads(proto.json)["sections"]]
+
+
+def choose(app: AppTest, *ids: str) -> AppTest:
+    """Choose these beside what is chosen."""
+    named = address(app, "styles")
+    app.query_params["styles"] = ",".join([*filter(None, named.split(",")), *ids])
+    return app.run()
+
+
+def address(app: AppTest, name: str) -> str:
+    """A parameter of the page's address; empty where it has none. AppTest gives a list for what a run has set."""
+    found = app.query_params.get(name, "")
+    return found if isinstance(found, str) else "".join(found)
+
+
+def picker_addresses(app: AppTest) -> list[str]:
+    """Where the pickers of a page send files."""
+    pickers = [
+        each.proto for each in app.get("bidi_component") if each.proto.component_name.startswith("portrait_picker")
+    ]
+    return [json.loads(proto.json)["address"] for proto in pickers]

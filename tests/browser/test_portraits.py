@@ -1,0 +1,169 @@
+"""Portraits in a real browser: from the list and back, zoom, comparison, a painted mask, another shape."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from playwright.sync_api import Browser, Page, expect
+
+from portrait.generation.edits import polygon_mask
+from tasks.client.client import Client
+from tasks.files import Files
+from tasks.jobs import Job
+from tasks.ledger.database import new_id
+from tasks.ledger.ledger import open_ledger
+from tasks.ledger.tables import job_people, jobs, portraits
+from tests.browser.conftest import Installation
+from tests.browser.page_checks import serious_violations, wait_for, wait_until_idle
+from tests.browser.visitors import signed_in
+from tests.tasks.api.harness import picture, portrait_row
+
+OWNER = "petra"
+COUNT = 20
+EYES = {"portrait": [0.4, 0.4, 0.6, 0.4], "photo": [0.2, 0.3, 0.3, 0.4], "photo_aspect": 1.0}
+PLACE = "document.querySelector('[data-testid=stMain]').scrollTop"
+LAID = """() => {
+    const over = document.querySelector('[data-testid=stMain]');
+    const find = (root) => root.querySelector('.over') ?? [...root.querySelectorAll('*')].map((each) => each.shadowRoot
+        && find(each.shadowRoot)).find(Boolean);
+    const img = find(over), frame = img.closest('.frame').getBoundingClientRect();
+    const matrix = new DOMMatrix(getComputedStyle(img).transform), [x1, y1, x2, y2] = EYES;
+    return [[x1, y1], [x2, y2]].flatMap(([x, y]) => {
+        const at = matrix.transformPoint(new DOMPoint(x * img.naturalWidth, y * img.naturalHeight));
+        return [at.x / frame.width, at.y / frame.height];
+    });
+}"""
+
+
+@pytest.fixture(scope="module")
+def api(installation: Installation) -> Iterator[Client]:
+    with signed_in(installation, OWNER) as (api, secret):
+        api.secret = secret  # type: ignore[attr-defined]
+        yield api
+
+
+@pytest.fixture(scope="module")
+def page(installation: Installation, chromium: Browser, api: Client) -> Iterator[Page]:
+    """A visitor's page, who has portraits that were drawn of words."""
+    person = api.add_person("Petra", "2026-12", "Petra", language="en", given_for="self", adult=True).id
+    photo = api.add_selfies(person, [("me.png", picture(3, side=400))]).added[0].id
+    _deliver(installation.home, person, photo)
+    context = chromium.new_context(viewport={"width": 1280, "height": 800}, locale="en-GB", has_touch=True)
+    secret: str = api.secret  # type: ignore[attr-defined]
+    context.add_cookies([{"name": "portrait_key", "value": secret, "url": installation.app}])
+    yield context.new_page()
+    context.close()
+
+
+def test_one_comes_back_from_a_portrait_to_the_place_in_the_list(page: Page, installation: Installation) -> None:
+    page.goto(f"{installation.app}/results?sort=likeness")
+    wait_until_idle(page)
+    assert serious_violations(page) == {}
+    card = page.locator("a.p-open").nth(12)
+    card.scroll_into_view_if_needed()
+    place = page.evaluate(PLACE)
+    assert place > 300
+    card.click()
+    expect(page.get_by_text("13 of 20")).to_be_visible(timeout=20_000)
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_text("14 of 20")).to_be_visible(timeout=20_000)
+    page.keyboard.press("Escape")
+    page.wait_for_url("**/results?sort=likeness")
+    wait_for(page, f"{PLACE} === {place}")
+    card.click()
+    expect(page.get_by_text("13 of 20")).to_be_visible(timeout=20_000)
+    page.get_by_role("button", name="Next portrait").click()
+    expect(page.get_by_text("14 of 20")).to_be_visible(timeout=20_000)
+    page.go_back()
+    page.wait_for_url("**/results?sort=likeness")
+    wait_for(page, f"{PLACE} === {place}")
+    page.go_forward()
+    expect(page.get_by_text("14 of 20")).to_be_visible(timeout=20_000)
+
+
+def test_a_portrait_is_zoomed_moved_and_compared_by_its_eyes(
+    page: Page, installation: Installation, api: Client
+) -> None:
+    page.goto(f"{installation.app}/portrait?id={api.portrait_page().items[0].id}")
+    stage, scale = page.locator(".stage"), page.locator("output.scale")
+    expect(scale).to_have_text("100 %", timeout=20_000)
+    stage.click(position={"x": 40, "y": 40})
+    expect(scale).to_have_text("250 %")
+    page.keyboard.press("+")
+    expect(scale).to_have_text("350 %")
+    page.keyboard.press("Escape")
+    expect(scale).to_have_text("100 %")  # and not the list yet
+    page.locator("label", has_text="Compare with the original").click()
+    slider = page.get_by_role("slider", name="How much of the original is shown")
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(slider).to_have_value("49")
+    page.locator(".over.laid").wait_for()
+    laid = page.evaluate(LAID.replace("EYES", str(EYES["photo"])))
+    assert laid == pytest.approx(EYES["portrait"], abs=0.005)
+
+
+def test_a_part_is_painted_and_another_shape_dragged_with_keys_alone(
+    page: Page, installation: Installation, api: Client
+) -> None:
+    id = api.portrait_page().items[0].id
+    page.goto(f"{installation.app}/portrait?id={id}")
+    page.get_by_text("Change this portrait").click()
+    page.get_by_role("radio", name="Another shape").click()
+    edge = page.get_by_role("slider", name="Width").last
+    edge.press("PageUp")
+    page.get_by_role("button", name="Draw the rest").click()
+    page.wait_for_url("**/progress**")
+    extended = api.jobs(kind="generate")[0]
+    assert extended.wants["edit"]["shape"] == [528, 500]
+    api.cancel(extended.id)
+    page.goto(f"{installation.app}/portrait?id={id}")
+    page.get_by_text("Change this portrait").click()
+    page.get_by_role("radio", name="A part of it").click()
+    canvas = page.locator("canvas")
+    canvas.focus()
+    for key in ("ArrowUp", "ArrowUp", " "):
+        canvas.press(key)
+    page.get_by_role("button", name="Draw this part anew").click()
+    page.wait_for_url("**/progress**")
+    painted = api.jobs(kind="generate")[0]
+    mask = polygon_mask(painted.wants["edit"]["area"], 400, 500)
+    rows, columns = np.nonzero(mask)
+    assert (columns.mean() / 400, rows.mean() / 500) == pytest.approx((0.5, 0.46), abs=0.01)
+    api.cancel(painted.id)
+
+
+def _deliver(home: Path, person: str, photo: str) -> None:
+    """Portraits of a person, as if they had been drawn of words from one of their photos."""
+    ledger, files, now = open_ledger(f"sqlite:///{home / 'ledger.db'}"), Files(home / "data"), time.time()
+    wants = {"people": {"1": person}, "identities": {"1": "none"}, "style": "studio-warm"}
+    job = Job(new_id("job", now), OWNER, "generate", "cpu", wants, now, needs=frozenset({"draw:nothing"}))
+    recipe: dict[str, Any] = {"seed": 1, "count": 1, "style": {"id": "studio-warm", "version": 1, "kind": "text"}}
+    recipe |= {"photos": {"1": photo}, "drawn": {"eyes": {"1": EYES}}}
+    folder = files.portraits(OWNER, job.id)
+    folder.mkdir(parents=True)
+    rows = []
+    for number in range(1, COUNT + 1):
+        (folder / f"{number:02}.jpg").write_bytes(picture(number, side=500, format="JPEG"))
+        plain = replace(portrait_row(job, number, now), width=400, height=500, recipe=recipe, distance=0.4)
+        rows.append(asdict(plain))
+    with ledger.database.write() as connection:
+        shared = {
+            "id": job.id,
+            "owner": OWNER,
+            "kind": "generate",
+            "queue": "cpu",
+            "state": "succeeded",
+            "wants": wants,
+        }
+        numbers = {"units": COUNT, "preview": 0, "losses": 0, "failures": 0, "progress": 1.0}
+        texts = {"needs": "draw:nothing", "phase": "", "message": "", "result": {}, "created": now, "finished": now}
+        connection.execute(sa.insert(jobs).values(**shared, **numbers, **texts))
+        connection.execute(sa.insert(job_people).values(job=job.id, person=person))
+        connection.execute(sa.insert(portraits), rows)
+    ledger.close()

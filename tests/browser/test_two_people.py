@@ -1,0 +1,173 @@
+"""Two people in two tabs, and an app that is killed between the clicks: nothing is ever done for the other one."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from portrait.errors import UserError
+from tasks import schemas
+from tasks.client.client import Client
+from tests.browser.conftest import ROOT, Installation
+from tests.browser.page_checks import wait_until_idle
+from tests.browser.visitors import signed_in
+from tests.tasks.servers import accepts, free_port
+
+COLORS = {"Ann": "red", "Bea": "blue"}
+"""The background that each of the two asks for, by which her orders are told apart."""
+MAKE = "Make the ID photo"
+PATIENCE = 30_000
+
+
+@dataclass
+class KilledApp:
+    """The web server of the app alone, on a port that stays the same."""
+
+    api: str
+    port: int = field(default_factory=free_port)
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = [sys.executable, "-m", "app.server.web", "--port", str(self.port)]
+        self._process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PORTRAIT_API_URL": self.api})
+        assert accepts(self.port, 60)
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@dataclass(frozen=True)
+class Household:
+    """One visitor with two people, and the secret of their session."""
+
+    api: Client
+    secret: str
+    people: dict[str, str]
+    """Ids by name."""
+
+    def mixed_up(self) -> list[str]:
+        """Orders with the background of one and the photos of the other."""
+        whose = {COLORS[name]: id for name, id in self.people.items()}
+        return [
+            job.id
+            for job in self.api.jobs(kind="generate")
+            if job.wants["people"] != {"1": whose[job.wants["idphoto"]["background"]]}
+        ]
+
+    def cancel_orders(self) -> None:
+        """Stop what is not drawn yet."""
+        for job in self.api.jobs(states=["queued", "running"], kind="generate"):
+            with suppress(UserError):  # it has ended meanwhile
+                self.api.cancel(job.id)
+
+
+@pytest.fixture(scope="module")
+def household(installation: Installation, photos: list[Path]) -> Iterator[Household]:
+    with signed_in(installation, "household") as (api, secret):
+        yield Household(api, secret, {name: _add_person(api, name, photos[0]) for name in COLORS})
+
+
+@pytest.fixture(scope="module")
+def app(installation: Installation) -> Iterator[KilledApp]:
+    app = KilledApp(installation.api)
+    app.start()
+    yield app
+    app.kill()
+
+
+def _add_person(api: Client, name: str, photo: Path) -> str:
+    """Somebody with a photo that was judged."""
+    version = api.consent_text("en").version
+    person = api.add_person(name, version, name, given_for="self", adult=True, language="en").id
+    with photo.open("rb") as content:
+        api.add_selfies(person, [(photo.name, content)])
+    job = api.wait(api.train(schemas.TrainingRequest.model_validate({"person": person})).id)
+    assert job.state == "succeeded"
+    return person
+
+
+def test_a_person_stays_through_menu_back_forward_reload_and_language(
+    chromium: Browser, household: Household, app: KilledApp
+) -> None:
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, locale="en-GB")
+    context.add_cookies([{"name": "portrait_key", "value": household.secret, "url": app.url}])
+    tab, person = context.new_page(), household.people["Ann"]
+    addresses = [f"{app.url}/{page}?person={person}" for page in ("photos", "create", "results")]
+    tab.goto(addresses[0])
+    for address, name in zip(addresses[1:], ("Styles", "Portraits"), strict=True):
+        tab.get_by_role("navigation", name="Menu").get_by_role("link", name=name, exact=True).click()
+        tab.wait_for_url(address, timeout=PATIENCE)
+        expect(tab.locator(".p-menu [aria-current]")).to_have_text(name, timeout=PATIENCE)
+    for step, address in ((tab.go_back, addresses[1]), (tab.go_back, addresses[0]), (tab.go_forward, addresses[1])):
+        step()
+        assert tab.url == address, "each page is one step in the history"
+    expect(tab.locator(".p-menu [aria-current]")).to_have_text("Styles", timeout=PATIENCE)
+    tab.reload()
+    tab.locator(".p-menu summary").click()
+    tab.locator(".p-menu a[data-language]").click()
+    expect(tab.locator(".p-menu [aria-current]")).to_have_text("风格", timeout=PATIENCE)
+    assert tab.url == addresses[1]
+    expect(tab.get_by_role("combobox", name="人物")).to_have_value("Ann", timeout=PATIENCE)
+    context.close()
+
+
+def test_an_app_that_is_killed_between_clicks(chromium: Browser, household: Household, app: KilledApp) -> None:
+    _order_through_restarts(chromium, household, app, 5)
+
+
+@pytest.mark.chaos
+def test_an_app_that_is_killed_many_times(chromium: Browser, household: Household, app: KilledApp) -> None:
+    _order_through_restarts(chromium, household, app, 30)
+
+
+def _order_through_restarts(chromium: Browser, household: Household, app: KilledApp, times: int) -> None:
+    """Order in both tabs; kill the app between the clicks, `times` times."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
+    context.add_cookies([{"name": "portrait_key", "value": household.secret, "url": app.url}])
+    tabs = {name: context.new_page() for name in COLORS}
+    known = {job.id for job in household.api.jobs(kind="generate")}
+    for name, tab in tabs.items():
+        tab.goto(f"{app.url}/idphoto?person={household.people[name]}&background={COLORS[name]}")
+        expect(tab.get_by_role("button", name=MAKE)).to_be_enabled(timeout=PATIENCE)
+    for _ in range(times):
+        app.kill()
+        app.start()
+        for name, tab in tabs.items():
+            _press_twice(tab, household.people[name])
+        assert household.mixed_up() == []
+        household.cancel_orders()
+        for tab in tabs.values():  # while it follows an order, a page is drawn again by itself
+            expect(tab.get_by_text("Making the ID photo")).to_have_count(0, timeout=PATIENCE)
+            wait_until_idle(tab)
+    orders = {job.id for job in household.api.jobs(kind="generate")} - known
+    assert len(orders) == times * len(tabs), "each click that was followed is one order"
+    context.close()
+
+
+def _press_twice(tab: Page, person: str) -> None:
+    """Press the button of a page that the app has forgotten, and again once the page says so."""
+    tab.locator('[data-test-connection-state="CONNECTED"]').wait_for(timeout=PATIENCE)
+    before, button = tab.url, tab.get_by_role("button", name=MAKE)
+    expect(button).to_have_count(1, timeout=PATIENCE)
+    button.click()
+    expect(tab.get_by_text("The app was restarted")).to_be_visible(timeout=PATIENCE)
+    assert tab.url == before
+    wait_until_idle(tab)
+    button.click()
+    expect(tab.get_by_text("The app was restarted")).to_have_count(0, timeout=PATIENCE)
+    tab.wait_for_url(lambda url: url != before and f"person={person}" in url, timeout=PATIENCE)

@@ -1,0 +1,199 @@
+"""The whole story in one form of browser: width, theme, language, and hands that touch or a keyboard alone."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from app.words import translation
+from tests.browser import page_checks
+from tests.browser.conftest import Installation
+from tests.browser.visitors import signed_in
+
+PATIENCE = 90_000
+"""Milliseconds a job may take on a busy machine."""
+STYLES = ("studio-warm", "studio-black")
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of browser."""
+
+    width: Literal[390, 768, 1280]
+    theme: Literal["light", "dark"]
+    language: Literal["en", "zh"]
+    hands: Literal["touch", "keyboard"]
+
+    def __str__(self) -> str:
+        return f"{self.width}-{self.theme}-{self.language}-{self.hands}"
+
+
+ALL = [Form(*each) for each in product((390, 768, 1280), ("light", "dark"), ("en", "zh"), ("touch", "keyboard"))]
+PAIRWISE = [
+    Form(390, "light", "en", "touch"),
+    Form(390, "dark", "zh", "keyboard"),
+    Form(390, "dark", "en", "touch"),
+    Form(768, "light", "zh", "touch"),
+    Form(768, "dark", "en", "keyboard"),
+    Form(1280, "light", "zh", "keyboard"),
+    Form(1280, "dark", "zh", "touch"),
+    Form(1280, "light", "en", "keyboard"),
+]
+"""Every value of one dimension meets every value of each other."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A walk of one person, from consent to erasure."""
+
+    page: Page
+    form: Form
+    folder: Path
+    """For screenshots."""
+    refused: list[str]
+    """What the pages' security policy refused, and scripts that failed."""
+    names: list[str] = field(default_factory=list)
+    """Of files, and of who is signed in: they are of no language."""
+
+    def word(self, key: str, **values: object) -> str:
+        """A text of the app in the walk's language."""
+        return translation.translate(self.form.language, key, **values)
+
+    def press(self, target: Locator) -> None:
+        """Press what can be pressed, as this form's hands do."""
+        if self.form.hands == "touch":
+            target.tap()
+            return
+        target.focus()
+        assert target.evaluate("(each) => each.matches(':focus')"), "it can be reached"
+        boxes = target.evaluate("(each) => each.matches('input[type=checkbox], input[type=radio]')")
+        self.page.keyboard.press("Space" if boxes else "Enter")
+
+    def button(self, key: str, within: Locator | None = None, **values: object) -> Locator:
+        """The first button with a text of the app."""
+        return (within or self.page).get_by_role("button", name=self.word(key, **values)).first
+
+    def choose(self, option: Locator) -> None:
+        """Choose a checkbox or radio, whose own element the label covers."""
+        if self.form.hands == "touch":
+            option.locator("xpath=ancestor::label").tap()
+        else:
+            option.focus()
+            self.page.keyboard.press("Space")
+        expect(option).to_be_checked()
+
+    def look(self, name: str) -> None:
+        """Check the page: every picture came, nothing is cut off, nobody is shut out, no word is of another language."""
+        page, name = self.page, f"{name}-{self.form}"
+        page_checks.wait_until_idle(page)
+        if os.environ.get("SHOTS"):
+            page.screenshot(path=self.folder / f"{name}.png", full_page=True)
+        overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert overflow <= 0, f"{name} scrolls sideways"
+        broken = page.evaluate(
+            f"{page_checks.VISIBLE_IMAGES}.filter((each) => each.complete && !each.naturalWidth).map((each) => each.src)"
+        )
+        assert broken == [], f"{name}: pictures that did not come"
+        assert page_checks.serious_violations(page) == {}, name
+        if self.form.language == "zh":
+            found = page_checks.english_words(page, ("Eileen", *re.findall(r"[a-z]+", " ".join(self.names))))
+            assert found == {}, f"{name}: {found}"
+
+    def all(self, photos: Sequence[Path], app: str) -> None:
+        """Walk all of it."""
+        self.names.extend([f"walker-{self.form}", *(each.name for each in photos)])
+        self.page.goto(app)
+        self.consent()
+        self.add_photos(photos)
+        self.order()
+        self.see_portraits()
+        self.erase()
+        assert self.refused == []
+
+    def consent(self) -> None:
+        """Add a person with their consent."""
+        self.page.get_by_label(self.word("consent.name")).wait_for(timeout=30_000)
+        self.look("welcome")
+        self.page.get_by_label(self.word("consent.name")).fill("Eileen")
+        self.choose(self.page.get_by_role("radio").first)
+        for box in self.page.get_by_role("checkbox").all():
+            self.choose(box)
+        self.press(self.button("consent.start"))
+
+    def add_photos(self, photos: Sequence[Path]) -> None:
+        """Send photos and wait for the verdicts."""
+        files = self.page.locator('input[type="file"]').first
+        files.wait_for(state="attached", timeout=30_000)
+        page_checks.wait_until_idle(self.page)
+        files.set_input_files(photos)
+        go_on = self.button("photos.go_on")
+        expect(go_on).to_be_visible(timeout=PATIENCE)
+        self.look("photos")
+        self.press(go_on)
+
+    def order(self) -> None:
+        """Choose styles and order one portrait of each."""
+        for style in STYLES:
+            card = self.page.locator(f'button.card[data-id="{style}"]')
+            card.wait_for(timeout=30_000)
+            page_checks.wait_until_idle(self.page)
+            self.press(card)
+            expect(self.page.locator(f".st-key-chosen-{style}")).to_be_visible(timeout=20_000)
+        page_checks.wait_until_idle(self.page)
+        one = self.page.get_by_role("radio", name="1", exact=True)
+        self.press(one)
+        draw = self.button("create.draw", count=len(STYLES))
+        expect(draw).to_be_visible(timeout=20_000)
+        self.look("create")
+        self.press(draw)
+
+    def see_portraits(self) -> None:
+        """Wait for the portraits, open one, mark it, compare it, and go through to the next."""
+        results = self.page.locator(".st-key-menu, nav").get_by_role("link", name=self.word("nav.results")).first
+        see = self.page.locator(".p-foot")
+        see.wait_for(timeout=30_000)
+        expect(self.page.get_by_text(self.word("state.succeeded")).nth(len(STYLES) - 1)).to_be_visible(timeout=PATIENCE)
+        self.look("progress")
+        self.press(results)
+        cards = self.page.locator('[class*="st-key-portrait-"]')
+        expect(cards.nth(len(STYLES) - 1)).to_be_visible(timeout=30_000)
+        self.look("results")
+        self.press(cards.first.get_by_role("link").first)
+        self.page.wait_for_url("**/portrait?**", timeout=30_000)
+        self.look("portrait")
+
+    def erase(self) -> None:
+        """Erase everything."""
+        self.page.goto(f"{self.page.url.split('/portrait')[0]}/privacy")
+        erase = self.button("privacy.erase_all")
+        erase.wait_for(timeout=30_000)
+        self.look("privacy")
+        self.press(erase)
+        sure = self.button("privacy.erase_now")
+        sure.wait_for(timeout=20_000)
+        self.press(sure)
+        expect(self.page.get_by_text(self.word("privacy.nothing"))).to_be_visible(timeout=30_000)
+
+
+@contextmanager
+def open_walk(installation: Installation, chromium: Browser, form: Form, folder: Path) -> Iterator[Walk]:
+    """A walk in a browser of this form, signed in as an owner of its own."""
+    context = chromium.new_context(
+        viewport={"width": form.width, "height": 900},
+        color_scheme=form.theme,
+        locale={"en": "en-GB", "zh": "zh-CN"}[form.language],
+        has_touch=form.hands == "touch",
+    )
+    with signed_in(installation, f"walker-{form}") as (_, secret):
+        context.add_cookies([{"name": "portrait_key", "value": secret, "url": installation.app}])
+    page, refused = context.new_page(), []
+    page.on("pageerror", lambda error: refused.append(str(error)))
+    page.on("console", lambda message: refused.append(message.text) if "Security Policy" in message.text else None)
+    yield Walk(page, form, folder, refused)
+    context.close()
