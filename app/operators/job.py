@@ -92,10 +92,7 @@ def _between(begin: datetime, end: datetime) -> str:
 
 def _table(title: str, rows: Sequence[tuple[str, str]]) -> str:
     body = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in rows)
-    return (
-        widgets.card_title(translate(title))
-        + f'<div class="p-scroll"><table class="p-rules"><tbody>{body}</tbody></table></div>'
-    )
+    return widgets.card_title(translate(title)) + f'<table class="p-rules"><tbody>{body}</tbody></table>'
 
 
 def _show_button(job: schemas.Job) -> None:

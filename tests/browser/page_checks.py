@@ -79,7 +79,7 @@ def serious_violations(page: Page) -> Mapping[str, Any]:
 
 
 _FORMATS = """
-AI AVIF CPU CUDA FaceID GB GPU HEIC ID IP-Adapter InstantID JPEG JPG JSON KB LoRA MB MIT ONNX PDF PNG PhotoMaker Plus QR SD
+AI AVIF CPU CUDA Esc FaceID GB GPU HEIC ID IP-Adapter InstantID JPEG JPG JSON KB LoRA MB MIT ONNX PDF PNG PhotoMaker Plus QR SD
 SDXL SPDX TOML URL WebP XL dpi https kB lora mm px style.toml toml zip
 """
 ALLOWED_ENGLISH = frozenset(_FORMATS.split())

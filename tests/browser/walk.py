@@ -12,9 +12,11 @@ from typing import Literal
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from app.words import translation
+from tasks.client.client import Client
 from tests.browser import page_checks
 from tests.browser.conftest import Installation
 from tests.browser.visitors import signed_in
+from tests.tasks.stand import wait_until
 
 PATIENCE = 90_000
 """Milliseconds a job may take on a busy machine."""
@@ -56,6 +58,9 @@ class Walk:
     form: Form
     folder: Path
     """For screenshots."""
+    api: Client
+    kept: Path
+    """Where the installation stores what is theirs."""
     refused: list[str]
     """What the pages' security policy refused, and scripts that failed."""
     names: list[str] = field(default_factory=list)
@@ -155,18 +160,23 @@ class Walk:
 
     def see_portraits(self) -> None:
         """Wait for the portraits, open one, mark it, compare it, and go through to the next."""
-        results = self.page.locator(".st-key-menu, nav").get_by_role("link", name=self.word("nav.results")).first
-        see = self.page.locator(".p-foot")
-        see.wait_for(timeout=30_000)
-        expect(self.page.get_by_text(self.word("state.succeeded")).nth(len(STYLES) - 1)).to_be_visible(timeout=PATIENCE)
+        self.page.wait_for_url("**/progress?**", timeout=30_000)
+        wait_until(lambda: [job.state for job in self.api.jobs(kind="generate")] == ["succeeded"] * len(STYLES))
+        self.page.reload()
         self.look("progress")
-        self.press(results)
+        self.press(self.page.get_by_role("navigation").get_by_role("link", name=self.word("nav.results"), exact=True))
         cards = self.page.locator('[class*="st-key-portrait-"]')
         expect(cards.nth(len(STYLES) - 1)).to_be_visible(timeout=30_000)
         self.look("results")
         self.press(cards.first.get_by_role("link").first)
         self.page.wait_for_url("**/portrait?**", timeout=30_000)
         self.look("portrait")
+        self.press(self.button("portrait.take"))
+        take = self.page.locator('a[href^="/take/portrait/"]').first
+        take.wait_for(timeout=20_000)
+        with self.page.expect_download() as begun:
+            self.press(take)
+        assert re.fullmatch(r"Eileen-.+-1\.jpg", begun.value.suggested_filename)
 
     def erase(self) -> None:
         """Erase everything."""
@@ -179,6 +189,8 @@ class Walk:
         sure.wait_for(timeout=20_000)
         self.press(sure)
         expect(self.page.get_by_text(self.word("privacy.nothing"))).to_be_visible(timeout=30_000)
+        assert self.api.people() == []
+        wait_until(lambda: [path for path in self.kept.rglob("*") if path.suffix in {".jpg", ".png", ".webp"}] == [])
 
 
 @contextmanager
@@ -190,10 +202,10 @@ def open_walk(installation: Installation, chromium: Browser, form: Form, folder:
         locale={"en": "en-GB", "zh": "zh-CN"}[form.language],
         has_touch=form.hands == "touch",
     )
-    with signed_in(installation, f"walker-{form}") as (_, secret):
+    with signed_in(installation, f"walker-{form}") as (api, secret):
         context.add_cookies([{"name": "portrait_key", "value": secret, "url": installation.app}])
-    page, refused = context.new_page(), []
-    page.on("pageerror", lambda error: refused.append(str(error)))
-    page.on("console", lambda message: refused.append(message.text) if "Security Policy" in message.text else None)
-    yield Walk(page, form, folder, refused)
+        page, refused = context.new_page(), []
+        page.on("pageerror", lambda error: refused.append(str(error)))
+        page.on("console", lambda message: refused.append(message.text) if "Security Policy" in message.text else None)
+        yield Walk(page, form, folder, api, installation.home / "data" / "owners" / f"walker-{form}", refused)
     context.close()
