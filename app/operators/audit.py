@@ -45,7 +45,8 @@ def _table(entries: list[schemas.AuditEntry]) -> str:
     head = "".join(f'<th scope="col">{escape(translate(f"audit.{name}"))}</th>' for name in columns)
     body = "".join(_row(each) for each in entries)
     label = escape(translate("audit.title"))
-    return f'<div class="p-scroll" tabindex="0" role="region" aria-label="{label}"><table class="p-rules"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f'<table class="p-rules"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="p-scroll" tabindex="0" role="region" aria-label="{label}">{table}</div>'
 
 
 def _row(entry: schemas.AuditEntry) -> str:

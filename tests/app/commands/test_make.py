@@ -174,7 +174,7 @@ def test_a_template_of_108_megapixels_is_drawn(me: Path, tmp_path: Path) -> None
     assert drawn["likeness"]["distance"] < 0.45
 
 
-@pytest.mark.parametrize("dimensions", ["64x64", "6000x8000"])
+@pytest.mark.parametrize("dimensions", ["64x64", pytest.param("6000x8000", marks=pytest.mark.bench)])
 @pytest.mark.parametrize("style", ["studio-grey", "astronaut"])
 def test_the_smallest_and_the_largest_size(me: Path, tmp_path: Path, dimensions: str, style: str) -> None:
     answer = run("make", me, "--style", style, "--size", dimensions, "-o", tmp_path, "--json")

@@ -38,7 +38,7 @@ def generate(hub: Path, name: str, file: Path | None) -> torch.Tensor:
     return pipeline("a photo of sks person", num_inference_steps=2, generator=generator, output_type="pt").images[0]
 
 
-@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+@pytest.mark.parametrize("family", ["sd15", pytest.param("sdxl", marks=pytest.mark.bench)])
 def test_the_loss_on_an_overfit_photo_falls_by_half(tmp_path: Path, family: str) -> None:
     album.write(tmp_path / family, family)
     settings = replace(PLAIN, steps=100, rank=8, batch=4)
