@@ -47,7 +47,7 @@ class QuotaSettings:
     stored_megabytes: int = 20_000
     """Photos, pictures and portraits that are kept."""
     order_megapixels: int = 256
-    """Of all portraits of one order."""
+    """Of all portraits of one style in an order."""
     portrait_megapixels_a_day: int = 3_000
     """Of portraits ordered, as `portraits_a_day`."""
     trainings_a_day: int = 20
