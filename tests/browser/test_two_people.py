@@ -126,6 +126,7 @@ def test_a_person_stays_through_menu_back_forward_reload_and_language(
     context.close()
 
 
+@pytest.mark.chaos
 def test_an_app_that_is_killed_between_clicks(chromium: Browser, household: Household, app: KilledApp) -> None:
     _order_through_restarts(chromium, household, app, 5)
 

@@ -10,8 +10,8 @@ from tests.faceworld import meters, people, training
 from tests.faceworld.people import Measurements, Stranger
 from tests.faceworld.training import ANYBODY, SOMEBODY, Lab
 
-# A model that really draws, and minutes of learning: nothing for the inner loop.
-pytestmark = pytest.mark.models
+# A model that really draws, and minutes of learning: `make test` has no time for it.
+pytestmark = [pytest.mark.models, pytest.mark.bench]
 
 STRANGER = 1
 
@@ -64,7 +64,6 @@ def test_prior_preservation_leaves_everybody_else_who_they_are(outcome: Outcome)
     assert outcome.somebody.similarity >= outcome.anybody.similarity + 0.3
 
 
-@pytest.mark.bench  # the other side of the comparison, a training of its own
 def test_without_prior_preservation_everybody_becomes_the_person(studio: Lab, who: Stranger, outcome: Outcome) -> None:
     result, _ = studio.train(who, "without", training.without_prior())
     leaked = studio.measured(who, ANYBODY, result.lora)
