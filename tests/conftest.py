@@ -43,7 +43,15 @@ NETWORKS = (
     *("commands/test_make_diffusion", "commands/test_train", "commands/test_evaluate", "commands/test_prepare"),
     *("commands/test_edit", "people/test_pages", "people/test_portrait", "people/test_idphotos", "server/test_"),
     *("people/test_progress", "api/test_orders", "api/test_before", "api/test_style_previews", "api/test_portraits_"),
-    *("api/test_invitations", "privacy/test_undo", "queue/test_delivery", "test_card_samples", "api/test_keys"),
+    *(
+        "tests/browser/",
+        "api/test_jobs.py",
+        "api/test_invitations",
+        "privacy/test_undo",
+        "queue/test_delivery",
+        "test_card_samples",
+        "api/test_keys",
+    ),
     *(
         "tasks/test_drawing",
         "tasks/test_training",
