@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from portrait.errors import UserError
 from tasks.ledger.access.owners import enabled
 from tasks.ledger.rows import OwnedRow, Repository, Role
-from tasks.ledger.tables import api_keys, sessions
+from tasks.ledger.tables import api_keys, sessions, sign_in_codes
 
 MOST_SESSIONS = 50
 """Sessions of one owner at once; one more ends the one that was not used for the longest."""
@@ -63,18 +63,25 @@ class SessionRepository(Repository):
         return self._all(SessionRow, chosen)
 
     def end(self, owner: str, id: str) -> None:
-        """End one session of the owner's; raises `UserError` (`not_found`)."""
-        if self._write(sa.delete(sessions).where(sessions.c.id == id, sessions.c.owner == owner)) == 0:
-            raise UserError("not_found", "There is no such session.")
+        """End one session of the owner's, and the codes by which it could go on; raises `UserError` (`not_found`)."""
+        with self.database.write() as writing:
+            if writing.execute(sa.delete(sessions).where(sessions.c.id == id, sessions.c.owner == owner)).rowcount == 0:
+                raise UserError("not_found", "There is no such session.")
+            _end_codes(writing, owner)
 
     def end_all(self, owner: str, connection: sa.Connection | None = None) -> int:
-        """End every session of the owner's; returns how many."""
+        """End every session of the owner's, and the codes by which they could go on; returns how many sessions."""
         with self.database.within(connection) as writing:
+            _end_codes(writing, owner)
             return writing.execute(sa.delete(sessions).where(sessions.c.owner == owner)).rowcount
 
     def prune(self, now: float) -> None:
         """Delete the sessions that have ended by themselves."""
         self._write(sa.delete(sessions).where(~_valid(now)))
+
+
+def _end_codes(connection: sa.Connection, owner: str) -> None:
+    connection.execute(sa.delete(sign_in_codes).where(sign_in_codes.c.owner == owner))
 
 
 def _valid(now: float) -> sa.ColumnElement[bool]:

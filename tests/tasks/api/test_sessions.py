@@ -135,3 +135,15 @@ def test_a_session_makes_a_code_for_another_device_and_a_key_does_not(api: ApiHa
     late = browser.post("/sessions/codes").json()["code"]
     with pytest.raises(UserError, match="too old"):
         auth.open_session_with_code(api.context.ledger, late, LIMITS, time.time() + auth.DEVICE_CODE_LIFETIME + 1)
+
+
+@pytest.mark.parametrize("path", ["/sessions", "/sessions/current", "/sessions/{id}"])
+def test_a_session_that_is_ended_does_not_go_on_by_a_code(api: ApiHarness, path: str) -> None:
+    store, now = api.context.ledger, time.time()
+    limits = api.context.tasks.sessions
+    session = auth.open_session_with_code(store, auth.create_code(store, "ann", "person", now), limits, now)
+    browser = api.anonymous(f"Bearer {session.secret}")
+    code = browser.post("/sessions/codes").json()["code"]
+    assert browser.delete(path.format(id=session.row.id)).status_code == 204
+    refused = api.anonymous().post("/sessions", json={"code": code})
+    assert (refused.status_code, refused.json()["code"]) == (401, "bad_code")
