@@ -57,11 +57,13 @@ class Manner:
     """Share of the difference to the template, along the edge, that the face gives up: at its outline, and inside."""
     reach: float
     """Distance of the seam from the face's outline up to which all is the person's; 1 leaves it to the seam's search."""
+    steepest: float
+    """The most by which a, b of the template's skin grow for each step of L that it is darker: warm shadows stay warm."""
 
 
-PLAIN = Manner(0.12, 22.0, (2.0, 0.6), 6.0, 5.0, 0.25, (1.0, 1.0), 1.0)
+PLAIN = Manner(0.12, 22.0, (2.0, 0.6), 6.0, 5.0, 0.25, (1.0, 1.0), 1.0, 0.45)
 """On a template's own skin, which is another person's: as in version 0.1.0."""
-OWN_SKIN = Manner(0.8, 70.0, (16.0, 3.0), 0.0, 20.0, 1.0, (0.1, 0.2), 0.02)
+OWN_SKIN = Manner(0.8, 70.0, (16.0, 3.0), 0.0, 20.0, 1.0, (0.1, 0.2), 0.02, 0.7)
 """On a template whose skin was led over to the person's; chosen on the pairs of `tests/benchmarks/test_fusion_pairs.py`."""
 
 
@@ -124,7 +126,7 @@ def analyze_target(image: Image, mesh: Points, manner: Manner = PLAIN) -> Target
     lab, width, odd = to_lab(image), face_width(mesh), skin_color_distance(image, mesh, manner is not PLAIN)
     occluded = (occlusion_mask if manner is PLAIN else front_mask)(image, mesh, odd)
     skin = bare_skin_mask(mesh, occluded) * (odd < 1.8)  # moles, frames and their shadows are no light
-    tone = skin_tone(lab, skin)
+    tone = skin_tone(lab, skin, manner.steepest)
     tint = masked_low_pass(lab[..., 1:] - tone(lab[..., 0]), skin, TINT * width)
     light = masked_low_pass(lab[..., :1], skin, LIGHT * width)[..., 0]
     return TargetFace(image, mesh, lab, occluded, skin, tone, tint, light, manner)
@@ -137,7 +139,7 @@ def bare_skin_mask(mesh: Points, hidden: Mask) -> Mask:
     return oval * (1 - feature_mask(mesh, shape, 0.03, names="eyes brows lips nostrils")) * (hidden < 0.15)
 
 
-def skin_tone(lab: Floats, skin: Mask) -> SkinTone:
+def skin_tone(lab: Floats, skin: Mask, steepest: float = 0.45) -> SkinTone:
     """Fit the colours of the masked skin, without its darkest and lightest pixels, which may be hair or shine."""
     pixels = lab[skin > 0.5]
     if len(pixels) < 16:
@@ -148,7 +150,7 @@ def skin_tone(lab: Floats, skin: Mask) -> SkinTone:
     apart = pixels - middle
     # A little ridge (3² for each pixel) keeps evenly lit skin from making up a slope out of noise.
     slope = (apart[:, :1] * apart[:, 1:]).sum(axis=0) / ((apart[:, 0] ** 2).sum() + 9 * len(apart))
-    return SkinTone(middle, np.clip(slope, -0.45, 0.25).astype(np.float32), float(low), float(high))
+    return SkinTone(middle, np.clip(slope, -steepest, 0.25).astype(np.float32), float(low), float(high))
 
 
 def covered_skin_mask(target: TargetFace, mesh: Points, hidden: Mask) -> Mask:

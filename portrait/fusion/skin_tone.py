@@ -34,6 +34,9 @@ SAME_TONE = 6.0
 """ΔE below which only the drawn face takes the person's tone: two photos of one person differ by as much."""
 TOLD_TONE = 12.0
 """ΔE from which it is told that the body's skin was led over, too."""
+SURE = (3.0, 12.0)
+"""ΔE between two skins up to which their difference in colour is taken for an error of the measure, and from which for true:
+where hair, neck and shadows are warm, a face that is only a little paler looks grey."""
 OVEREXPOSED = (0.9, 1.15)
 """Luminance over that of the skin's middle from which a lack of colour is the light's doing, and from which wholly."""
 GLOSS = 0.3
@@ -73,7 +76,9 @@ class SkinChange:
     template: Floats
     """L, a, b of the template's skin."""
     wished: Floats
-    """L, a, b of the person's skin in the template's light."""
+    """L, a, b that the skin is to have: the person's, but for what of the difference may be an error of the measure."""
+    person: Floats
+    """L, a, b of the person's skin in the template's light, as measured."""
     skin: Floats
     """The template's skin in linear light, red, green, blue."""
     factor: Floats
@@ -137,14 +142,14 @@ def plan_change(image: Image, face: Face, tone: Floats) -> SkinChange | None:
     if len(pixels) < 64:
         return None
     skin = _middle(pixels)
-    wished = np.clip(measure_light(image, face, scene=True).lit(tone), 0.004, 0.92)
-    if float(np.linalg.norm(_lab(skin)[1:])) < GREY:
-        wished = np.full(3, float(wished @ _LUMA), np.float32)
+    person = np.clip(measure_light(image, face, scene=True).lit(tone), 0.004, 0.92)
     light = pixels @ _LUMA
-    wished = _less_yellow(wished, _lab(_middle(pixels[light <= np.percentile(light, 33)])))
+    shade = _lab(_middle(pixels[light <= np.percentile(light, 33)]))
+    colourless = float(np.linalg.norm(_lab(skin)[1:])) < GREY
+    person, wished = (_fitting(each, shade, colourless) for each in (person, _beyond_error(person, skin)))
     factor = np.clip(wished / np.maximum(skin, 1e-3), 1 / MOST_CHANGE, MOST_CHANGE).astype(np.float32)
     shine = float(max(np.percentile(light, 80), 1.25 * np.median(light)))
-    return SkinChange(_lab(skin), _lab(skin * factor), skin, factor, shine)
+    return SkinChange(_lab(skin), _lab(skin * factor), _lab(person), skin, factor, shine)
 
 
 def lead_over(image: Image, mask: Mask, change: SkinChange) -> Image:
@@ -255,6 +260,11 @@ def _moved(face: Floats, step: Floats, share: Mask) -> Floats:
     return np.asarray(moved, np.float32)
 
 
+def _fitting(colour: Floats, shade: Floats, colourless: bool) -> Floats:
+    """A linear colour of skin as it may be in a template: grey in a `colourless` one, else no yellower than its light is."""
+    return np.full(3, float(colour @ _LUMA), np.float32) if colourless else _less_yellow(colour, shade)
+
+
 def _less_yellow(colour: Floats, shade: Floats) -> Floats:
     """A linear colour of skin, turned towards red where its hue is beyond `YELLOW` and beyond that of a template's skin in
     the `shade` (L, a, b): overexposed skin is yellow, and says so of its light."""
@@ -265,6 +275,38 @@ def _less_yellow(colour: Floats, shade: Floats) -> Floats:
     chroma, angle = float(np.linalg.norm(lab[1:])), math.radians(most)
     turned = np.array([[[lab[0], chroma * math.cos(angle), chroma * math.sin(angle)]]], np.float32)
     return np.asarray(to_linear(from_lab(turned))[0, 0], np.float32)
+
+
+def _beyond_error(wished: Floats, skin: Floats) -> Floats:
+    """A linear colour whose a, b are as far from a template's `skin` as the two surely differ; its lightness stays."""
+    own, there = _lab(wished), _lab(skin)
+    share = smoothstep(np.float32(np.linalg.norm(own - there)), *SURE)
+    own[1:] = there[1:] + share * (own[1:] - there[1:])
+    return np.asarray(to_linear(from_lab(own[None, None]))[0, 0], np.float32)
+
+
+def _fitting(colour: Floats, shade: Floats, colourless: bool) -> Floats:
+    """A linear colour of skin as it may be in a template: grey in a `colourless` one, else no yellower than its light is."""
+    return np.full(3, float(colour @ _LUMA), np.float32) if colourless else _less_yellow(colour, shade)
+
+
+def _less_yellow(colour: Floats, shade: Floats) -> Floats:
+    """A linear colour of skin, turned towards red where its hue is beyond `YELLOW` and beyond that of a template's skin in
+    the `shade` (L, a, b): overexposed skin is yellow, and says so of its light."""
+    lab = _lab(colour)
+    most = max(YELLOW, math.degrees(math.atan2(float(shade[2]), float(shade[1]))))
+    if math.degrees(math.atan2(float(lab[2]), float(lab[1]))) <= most:
+        return colour
+    chroma, angle = float(np.linalg.norm(lab[1:])), math.radians(most)
+    turned = np.array([[[lab[0], chroma * math.cos(angle), chroma * math.sin(angle)]]], np.float32)
+    return np.asarray(to_linear(from_lab(turned))[0, 0], np.float32)
+
+
+def _beyond_error(wished: Floats, skin: Floats) -> Floats:
+    """A linear colour as far from a template's `skin` as the difference between the two is surely more than an error."""
+    apart = _lab(wished) - _lab(skin)
+    share = smoothstep(np.float32(np.linalg.norm(apart)), *SURE)
+    return np.asarray(to_linear(from_lab((_lab(skin) + share * apart)[None, None]))[0, 0], np.float32)
 
 
 def _lab(linear: Floats) -> Floats:

@@ -96,7 +96,7 @@ def tone_distance(person: tuple[Image, Face], template: tuple[Image, Face], draw
     change = None if wanted is None else plan_change(*template, wanted)
     if change is None or skin is None:
         return None
-    return float(np.linalg.norm(to_lab(from_linear(skin[None, None]))[0, 0] - change.wished))
+    return float(np.linalg.norm(to_lab(from_linear(skin[None, None]))[0, 0] - change.person))
 
 
 def silent(done: int, total: int, doing: str, preview: Image | None = None) -> None:

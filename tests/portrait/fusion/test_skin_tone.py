@@ -17,7 +17,7 @@ def change(before: NDArray[np.float32], after: NDArray[np.float32]) -> SkinChang
         return to_lab(from_linear(colour)[None, None])[0, 0]
 
     light = float(before @ np.array([0.2126, 0.7152, 0.0722], np.float32))
-    return SkinChange(lab(before), lab(after), before, after / before, 1.25 * light)
+    return SkinChange(lab(before), lab(after), lab(after), before, after / before, 1.25 * light)
 
 
 def shaded(skin: NDArray[np.float32]) -> tuple[Image, Mask]:

@@ -191,6 +191,17 @@ def test_a_shaded_cheek_and_a_neck_are_led_over_and_clothes_and_walls_are_not(
     assert body_skin_mask(astronaut, astronaut_face, [], matter.silhouette)[(person < 0.05) & (oval == 0)].max() == 0
 
 
+def test_a_face_is_not_grey_among_warm_skin(astronaut: Image, astronaut_face: Face, group_faces: list[Face]) -> None:
+    image = selfies.group()
+    drawn = draw((image, group_faces[0]), (astronaut, astronaut_face)).image
+
+    def chroma(picture: Image) -> float:
+        return float(np.linalg.norm(tone(picture, group_faces[0])[1:]))
+
+    assert chroma(image) > 26
+    assert chroma(drawn) > 0.88 * chroma(image)
+
+
 def test_an_overexposed_template_makes_nobody_yellow(group_faces: list[Face]) -> None:
     image = selfies.group()
     for person in (1, 2):
