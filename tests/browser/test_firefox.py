@@ -25,9 +25,10 @@ const visible = (each) => each.checkVisibility();
 
 
 @pytest.fixture
-def firefox() -> Iterator[Marionette]:
+def firefox(tmp_path: Path) -> Iterator[Marionette]:
     need("firefox-esr", bool(FIREFOX), "apt-get install firefox-esr")
-    driver = Marionette(bin=FIREFOX, headless=True, port=free_port(), prefs={"intl.accept_languages": "en-GB"})
+    settings = {"headless": True, "prefs": {"intl.accept_languages": "en-GB"}, "gecko_log": str(tmp_path / "gecko.log")}
+    driver = Marionette(bin=FIREFOX, port=free_port(), **settings)
     driver.start_session()
     yield driver
     driver.quit()
