@@ -58,7 +58,8 @@ test: .venv/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/lint-imports --config pyproject.toml
 	$(BIN)/pyright --warnings --threads 2
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not bench and not chaos and not gpu"
+	# Three processes for two cores: many of the tests wait for browsers, brokers and leases.
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not bench and not chaos and not gpu"
 
 chaos: .venv/installed-dev
 	$(BIN)/python -m pytest -q -s -m chaos tests

@@ -1,44 +1,17 @@
 """The script that Streamlit runs for every visitor: signs them in, builds the navigation and runs the chosen page."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from app.components import errors, menu, widgets
-from app.operators import accounts, audit, jobs, models, quality, workers
-from app.operators.styles import listing, style
-from app.people import help as help_page
-from app.people import idphotos, photos, portrait, portraits, privacy, progress, styles, welcome
-from app.session import begin_run, current_user, query, set_state, translate, was_restarted
+from app.components import current_person, errors, menu, widgets
+from app.pages import OF_ONE_PERSON, PEOPLE, pages_of
+from app.session import begin_run, current_user, forget, query, set_state, translate, was_restarted
 from portrait.errors import PortraitError
-from tasks import schemas
 
-# By key, which is also the path of the address: the page and its icon.
-PEOPLE: dict[str, tuple[Callable[[], None], str]] = {
-    "welcome": (welcome.page, ":material/home:"),
-    "photos": (photos.page, ":material/photo_library:"),
-    "create": (styles.page, ":material/palette:"),
-    "idphoto": (idphotos.page, ":material/id_card:"),
-    "progress": (progress.page, ":material/hourglass_top:"),
-    "results": (portraits.page, ":material/portrait:"),
-    "portrait": (portrait.page, ":material/portrait:"),
-    "privacy": (privacy.page, ":material/lock:"),
-    "help": (help_page.page, ":material/help:"),
-}
-OPERATORS: dict[str, tuple[Callable[[], None], str]] = {
-    "board": (jobs.page, ":material/list_alt:"),
-    "machinery": (workers.page, ":material/memory:"),
-    "models": (models.page, ":material/deployed_code:"),
-    "quality": (quality.page, ":material/insights:"),
-    "styles": (listing.page, ":material/style:"),
-    "style": (style.page, ":material/style:"),
-}
-ADMINS: dict[str, tuple[Callable[[], None], str]] = {
-    "accounts": (accounts.page, ":material/group:"),
-    "audit": (audit.page, ":material/history:"),
-}
 ICON = Path(__file__).parent / "icon.svg"
 
 
@@ -54,11 +27,14 @@ def run() -> None:
         st.navigation([_page(key, *PEOPLE[key]) for key in PEOPLE], position="hidden")
         errors.show_error_page(error)
         return
-    pages = {key: _page(key, *each) for key, each in _bodies(user).items()}
+    pages = {key: _page(key, *each) for key, each in pages_of(user.role).items()}
     set_state("pages", pages)
     current_page = st.navigation(list(pages.values()), position="hidden")
     current = current_page.url_path or "welcome"
     st.set_page_config(page_title=f"{current_page.title} · {translate('app.name')}")
+    if current in OF_ONE_PERSON:
+        with suppress(PortraitError):  # the page itself meets it again, and shows it
+            current_person.name_in_address()
     menu.show_menu(current, list(pages))
     if was_restarted():
         st.info(translate("app.restarted"), icon=":material/restart_alt:")
@@ -66,14 +42,9 @@ def run() -> None:
         errors.show_callback_error()
         current_page.run()
     except PortraitError as error:
+        forget("me")
         errors.show_error_page(error)
     menu.show_foot(current, user.owner)
-
-
-def _bodies(user: schemas.Me) -> dict[str, tuple[Callable[[], None], str]]:
-    """The pages that a user may see."""
-    beyond = {"person": {}, "operator": OPERATORS, "admin": OPERATORS | ADMINS}
-    return PEOPLE | beyond[user.role]
 
 
 def _page(key: str, body: Callable[[], None], icon: str) -> st.Page:

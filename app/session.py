@@ -5,10 +5,11 @@ is chosen. Everything that lasts is stored by the task API.
 """
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import httpx
@@ -32,6 +33,10 @@ MAX_SECRET_LENGTH = 200
 LANGUAGE_COOKIE = "portrait_language"
 LEAVE_SCRIPT = 'window.location.replace("/sign-in?ended=1")'
 """Has the browser go to the sign-in; as every script of a page, it runs because its hash is in the security headers."""
+
+KEPT_SECONDS = 20.0
+"""For which a visit keeps what it was told and what changes by itself: who is asking, styles, names of own pictures."""
+T = TypeVar("T")
 
 _TRIGGERS = {"trigger_value", "string_trigger_value", "json_trigger_value", "chat_input_value"}
 """Kinds of a widget's value that stand for a click, and not for what it holds."""
@@ -64,8 +69,8 @@ def client() -> Client:
 
 
 def current_user() -> schemas.Me:
-    """The signed-in user, fetched from the API."""
-    return client().me()
+    """The signed-in user, as the API told at most `KEPT_SECONDS` ago."""
+    return remembered("me", lambda: client().me())
 
 
 def is_operator() -> bool:
@@ -169,6 +174,25 @@ def release_upload(file: UploadedFile) -> None:
     if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
         context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
     file.close()
+
+
+def remembered(name: str, fetch: Callable[[], T]) -> T:
+    """What `fetch` gave this visit under that name at most `KEPT_SECONDS` ago."""
+    asked, found = get_state(f"remembered_{name}", (0.0, None))
+    if found is None or time.monotonic() - asked > KEPT_SECONDS:
+        found = remember(name, fetch())
+    return found
+
+
+def remember(name: str, value: T) -> T:
+    """Have `remembered` give a value that was just fetched; returns it."""
+    set_state(f"remembered_{name}", (time.monotonic(), value))
+    return value
+
+
+def forget(name: str) -> None:
+    """Have `remembered` fetch anew."""
+    st.session_state.pop(f"remembered_{name}", None)
 
 
 def set_state(name: str, value: Any) -> None:

@@ -5,10 +5,11 @@ that never draw.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
+from portrait.errors import UserError
 
 IDENTITY_MODELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "lora": {"sd15": (), "sdxl": ()},
@@ -22,6 +23,10 @@ IDENTITY_MODELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
 }
 """By identity adapter: the models of the store, for each family that it was trained for."""
+IMAGE_TOKEN_ADAPTERS = ("instantid", "faceid", "faceid_plus")
+"""Identity adapters that bring image tokens; a U-Net takes those of one."""
+PROMPT_ADAPTERS = ("photomaker", "photomaker_v2")
+"""Identity adapters that bring the encoded prompt."""
 FAST_MODELS: Mapping[str, tuple[str, ...]] = {"sd15": ("lcm_sd15",), "sdxl": ("lcm_sdxl",)}
 """Models of the preset `fast`, by family: LCM LoRAs, with which few steps suffice."""
 CONTROL_MODELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -37,6 +42,14 @@ CONTROL_MODELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 """By control: its ControlNet, then the model of the preprocessor, where there is one."""
 FAMILY_BY_PIPELINE = {"StableDiffusionPipeline": "sd15", "StableDiffusionXLPipeline": "sdxl"}
 """Family by the pipeline class in a hub folder's `model_index.json`."""
+
+
+def check_identities(names: Sequence[str]) -> None:
+    """Raise `UserError` (`bad_technique`) for identity adapters of which one would take the place of another."""
+    for kind in (IMAGE_TOKEN_ADAPTERS, PROMPT_ADAPTERS):
+        several = [name for name in names if name in kind]
+        if len(several) > 1:
+            raise UserError("bad_technique", f"{' and '.join(several)} do not go together: choose one of them.")
 
 
 def family_of(settings: Settings, base: str) -> str:

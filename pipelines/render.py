@@ -15,7 +15,6 @@ from portrait.errors import UserError
 from portrait.faces.geometry import box_slices, eye_shares
 from portrait.faces.likeness import distance, mean_embedding
 from portrait.generation import edits, options
-from portrait.generation.options import GenerationOptions
 from portrait.idphoto_spec import spec_to_dict
 from portrait.photos.quality import eye_opening, measure_sharpness
 from portrait.ports import FaceFinder, Guard, Painter, Progress, Refiner, ReproduciblePainter, StreamingPainter
@@ -244,6 +243,7 @@ class _MeasuredCandidate:
 
 def check_request(request: PortraitRequest) -> None:
     """Raise `UserError` for what no painter could draw."""
+    options.check_seed(request.seed)
     size = request.size
     if size is not None and not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in (size.width, size.height)):
         raise UserError("bad_size", f"A portrait's sides are {SMALLEST_SIDE} to {LARGEST_SIDE} pixels.")
@@ -285,9 +285,11 @@ def attach_template(
 ) -> Style:
     """Return the style with its picture and the faces in it, and at `points` (x, y); see `template_faces.read_picture`.
 
-    `counted_before`: as version 0.1.0 found and numbered them. Raises `UserError`: `template_unreadable`,
-    `template_no_face`, `no_face_there`.
+    `counted_before`: as version 0.1.0 found and numbered them. A studio's picture is its backdrop, without faces. Raises
+    `UserError`: `template_unreadable`, `template_no_face`, `no_face_there`.
     """
+    if style.kind == "studio":
+        return replace(style, backdrop_picture=template_faces.read_image(path))
     if counted_before:
         return replace(style, picture=template_faces.read_picture_as_before(path, finder))
     return replace(style, picture=template_faces.read_picture(path, finder, points))
@@ -295,8 +297,8 @@ def attach_template(
 
 def recipe(request: PortraitRequest, candidate: Candidate, number: int) -> dict[str, object]:
     """Return what draws this candidate again, as JSON: the request, and which of its candidates this is."""
-    steps = refine.steps_of(request)
-    refined = [{"name": step.name, "strength": step.strength} for step in steps]
+    steps, given = refine.steps_of(request), request.options
+    method = given.method if given else options.METHOD
     return {
         "schema": 1,
         "style": {"id": request.style.id, "version": request.style.version, "kind": request.style.kind},
@@ -306,10 +308,12 @@ def recipe(request: PortraitRequest, candidate: Candidate, number: int) -> dict[
         "size": None if request.size is None else [request.size.width, request.size.height],
         "candidate": number,
         "variation": dict(candidate.variation),
-        **({"refiners": refined} if refined else {}),
+        **({"refiners": [{"name": each.name, "strength": each.strength} for each in steps]} if steps else {}),
         **({"refining": steps[0].method} if steps and steps[0].method > 1 else {}),
         **_template_recipe(request),
-        **({"technique": _options_to_dict(request.options)} if request.options else {}),
+        # Always with the preset: naming one changes how a template is drawn.
+        **({"technique": {"preset": given.preset, **options.to_dict(given)}} if given else {}),
+        **({"method": method} if request.is_generated and method > 1 else {}),
         **({"edit": edits.to_dict(request.edit)} if request.edit else {}),
         **({"idphoto": spec} if request.style.kind == "idphoto" and (spec := spec_to_dict(request.idphoto)) else {}),
         **({"drawn": dict(candidate.facts)} if candidate.facts else {}),
@@ -357,11 +361,6 @@ def skin_of_recipe(recipe: Mapping[str, Any]) -> Skin:
 def places_of_recipe(recipe: Mapping[str, Any]) -> dict[int, tuple[float, float]]:
     """Return where the faces of a recipe are in its template, in pixels; empty in recipes of version 0.1.0."""
     return {int(number): (float(x), float(y)) for number, (x, y) in dict(recipe.get("places", {})).items()}
-
-
-def _options_to_dict(generation_options: GenerationOptions) -> dict[str, object]:
-    """Return the options as recipes hold them: always with the preset, since naming one changes how a template is drawn."""
-    return {"preset": generation_options.preset, **options.to_dict(generation_options)}
 
 
 def _find_drawn_face(faces: Sequence[Face], place: int, request: PortraitRequest, candidate: Candidate) -> Face | None:

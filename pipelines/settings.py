@@ -139,8 +139,9 @@ class TrainSettings:
     third more; `auto` as little as fits the memory."""
     side: int = 0
     """Long side of training pictures in pixels; 0: the base's own size."""
-    flips: bool = True
-    """Half of the pictures are mirrored."""
+    flips: bool = False
+    """Half of the pictures are mirrored, with left and right exchanged in their captions. Faces are not symmetric: a mirrored
+    parting or mole is somebody else's."""
     caption_drop: float = 0.05
     """Share of pictures that are trained without their caption, so that classifier-free guidance keeps working."""
     min_snr: float = 5.0
@@ -150,8 +151,9 @@ class TrainSettings:
     """Steps between two saved states: the most that a killed worker has to repeat."""
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What the frozen networks compute in; `auto`: bfloat16 on a GPU that has it."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What the frozen networks compute in; `auto`: bfloat16 on a GPU that computes in it (Ampere, 2020, and later), else
+    float32: in float16 small gradients become zero."""
     exam: ValidationSettings = field(default_factory=ValidationSettings)
     prior: PriorSettings = field(default_factory=PriorSettings)
 
@@ -167,7 +169,9 @@ class DrawSettings:
     trained of the person."""
     preset: Preset = "balanced"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What networks compute in; `auto`: bfloat16 on a GPU that computes in it (Ampere, 2020, and later), float16 on others,
+    float32 without one."""
     memory: Literal["auto", "full", "sliced", "offload", "sequential"] = "auto"
     """How much of a base is on the GPU at once; `auto` asks how much is free."""
     compile: bool = False

@@ -37,7 +37,7 @@ def read_picture(path: Path, finder: FaceFinder, points: Sequence[tuple[float, f
 
     Raises `UserError`: `template_unreadable`, `template_no_face`, `no_face_there`.
     """
-    image = _read(path)
+    image = read_image(path)
     faces, missed = find_faces(image, finder)
     for point in points:
         if _at(faces, point) is None:
@@ -51,7 +51,7 @@ def read_picture(path: Path, finder: FaceFinder, points: Sequence[tuple[float, f
 
 def read_picture_as_before(path: Path, finder: FaceFinder) -> StylePicture:
     """A template's picture with its faces as version 0.1.0 counted them; for recipes that name no places."""
-    image = _read(path)
+    image = read_image(path)
     faces = sorted(finder.faces(image, embedded=0), key=lambda face: face.box.left)
     if not faces:
         raise _no_face(path)
@@ -148,7 +148,8 @@ def numbered_jpeg(picture: StylePicture) -> bytes:
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
 
 
-def _read(path: Path) -> Image:
+def read_image(path: Path) -> Image:
+    """A style's picture, upright; raises `UserError` (`template_unreadable`)."""
     try:
         return image_io.read(path).image
     except UserError as error:

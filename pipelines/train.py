@@ -1,6 +1,7 @@
 """Trains an identity from a training set, or merges identities, and writes the result to a folder with its page."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,17 +44,17 @@ class Train:
     def merge(
         self, parts: Sequence[StoredIdentity], shares: Sequence[float], folder: Path, work_dir: Path
     ) -> StoredIdentity:
-        """Merge identities of one person: their LoRA updates averaged by `shares`, which are scaled to sum to one.
+        """Merge identities of one person: LoRA updates and tokens averaged by `shares`, which are scaled to sum to one.
 
-        Raises `UserError` (`cannot_merge`, `folder_taken`).
+        Raises `UserError` (`cannot_merge`, `broken_identity`, `folder_taken`).
         """
-        if len(shares) != len(parts) or any(share <= 0 for share in shares):
+        if len(shares) != len(parts) or not all(0 < share < math.inf for share in shares):
             raise UserError("cannot_merge", "Give one share above 0 for each identity.")
         total = sum(shares)
         weights = [share / total for share in shares]
         description = identities.make_merged_description(parts, weights, "")
-        loras = [each.folder / identities.LORA_FILE for each in parts]
-        lora, kohya_lora = self.trainer.merge(loras, weights, description, work_dir)
+        lora, kohya_lora, tokens = self.trainer.merge([each.identity for each in parts], weights, description, work_dir)
         description["id"] = hashlib.sha256(lora.read_bytes()).hexdigest()[:16]
         files = {identities.LORA_FILE: lora, identities.WEBUI_FILE: kohya_lora}
+        files |= {identities.TOKENS_FILE: tokens} if tokens is not None else {}
         return identities.write(folder, description, files, identity.render(description, None, None))

@@ -248,10 +248,11 @@ class Trainer(Protocol):
         ...
 
     def merge(
-        self, loras: Sequence[Path], weights: Sequence[float], facts: Mapping[str, Any], work_dir: Path
-    ) -> tuple[Path, Path]:
-        """Merge several LoRAs of one base by `weights` that sum to 1; writes both files to `work_dir`.
+        self, parts: Sequence[Identity], shares: Sequence[float], facts: Mapping[str, Any], work_dir: Path
+    ) -> tuple[Path, Path, Path | None]:
+        """Merge identities of one base and trigger by `shares` that sum to 1; writes their files to `work_dir`.
 
-        `facts` are those of `identity.json`. Raises `UserError` (`cannot_merge`).
+        Returns the LoRA in both names, and the mean of the learned tokens where the parts have one. `facts` are those of
+        `identity.json`. Raises `UserError` (`cannot_merge`, `broken_identity`).
         """
         ...

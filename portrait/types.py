@@ -55,8 +55,7 @@ class Box:
 class Pose:
     """Head pose in degrees; zero looks straight into the camera with level eyes.
 
-    yaw: positive when the nose points to the right of the picture. pitch: positive when the chin is down.
-    roll: positive when the head leans clockwise.
+    Positive: yaw, the nose points to the picture's right; pitch, the chin is down; roll, the head leans clockwise.
     """
 
     yaw: float
@@ -298,7 +297,9 @@ class Style:
     kind: StyleKind
     title: str
     backdrop: str = ""
-    """Name of a painted backdrop, for kind `studio`."""
+    """For kind `studio`: a painted backdrop's name, or a colour of paper; or a picture, out of focus by `blur` (0..1)."""
+    backdrop_picture: Image | None = None
+    blur: float = 0.0
     compositions: tuple[Composition, ...] = ()
     """For kind `studio`: which it suits, the preferred one first; the usual ones when empty."""
     picture: StylePicture | None = None

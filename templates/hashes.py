@@ -11,7 +11,7 @@ from templates.schema import StyleFile
 
 PREVIEW = "preview.jpg"
 """Name of the preview beside a style.toml; not part of the content."""
-ADDED = ("compositions", "skin", "group")
+ADDED = ("compositions", "skin", "group", "start_merge_step", "blur")
 """Fields that came after version 0.1.0: at their defaults they do not count, so that the hashes of then hold."""
 
 

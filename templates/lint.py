@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from portrait.arrays import Size
+from portrait.generation.options import PHOTOMAKERS
+from portrait.generation.passes import STRENGTHS, max_strength
 from portrait.types import Face
 from templates.schema import StyleFile
 from templates.traits import PAINTER_PLACEHOLDERS, known_traits, placeholders
@@ -23,7 +25,7 @@ Level: TypeAlias = Literal["error", "warning"]
 
 BLOCKLISTS = Path(__file__).with_name("words.toml")
 MIN_PICTURE_SIDE = 512
-"""Least shorter side of a template's picture: a portrait is delivered at its size."""
+"""Least shorter side of a style's picture: a portrait in a template is delivered at its size."""
 MIN_FACE_WIDTH, GOOD_FACE_WIDTH = 48.0, 96.0
 """Least width of a template's face in pixels, as the fusion painter has it; below the second there is a warning."""
 MAX_YAW = 35.0
@@ -88,12 +90,14 @@ def lint_fields(style: StyleFile, installed: Installed | None = None) -> list[Fi
 
 
 def lint_picture(style: StyleFile, detected: DetectedFaces) -> list[Finding]:
-    """Findings in the picture of a template: its size and faces."""
+    """Findings in the picture of a template, its size and faces, or in the one that is a studio's backdrop."""
     short = min(detected.size.width, detected.size.height)
     found = []
     if short < MIN_PICTURE_SIDE:
         tip = f"Its shorter side has {short} pixels; take one with {MIN_PICTURE_SIDE}."
         found.append(_error("picture_small", "picture", tip))
+    if style.kind == "studio":
+        return found + _people_behind(detected)
     if not detected.faces:
         tip = "No face was found. Choose a picture in which one is clearly seen."
         return [*found, _error("no_face", "picture", tip)]
@@ -106,6 +110,13 @@ def lint_picture(style: StyleFile, detected: DetectedFaces) -> list[Finding]:
         if any(face is one for one in meant):
             found += _face_findings(number, face, detected.size)
     return found
+
+
+def _people_behind(detected: DetectedFaces) -> list[Finding]:
+    """A finding where somebody would stand behind every person."""
+    count = len(detected.faces)
+    tip = f"{count} face(s) were found in it: they will be behind everybody. Take a picture without people."
+    return [_warning("picture_people", "picture", tip)] if count else []
 
 
 def lint_picture_file(place: Path | None, style: StyleFile) -> list[Finding]:
@@ -192,7 +203,14 @@ def _normalize(text: str) -> str:
 
 def _strengths(style: StyleFile) -> Iterator[Finding]:
     for name, value in style.strengths.items():
-        most = MAX_LORA_STRENGTH if name == "lora" else MAX_STRENGTH
+        if name not in STRENGTHS:
+            tip = f"There is no strength {name}. There are {', '.join(STRENGTHS)}."
+            yield _error("strength_unknown", f"strengths.{name}", tip)
+            continue
+        if name in PHOTOMAKERS:
+            tip = f"It is read as the share of the steps before photos are merged: write start_merge_step = {value:g}."
+            yield _warning("strength_merge_step", f"strengths.{name}", tip)
+        most = MAX_LORA_STRENGTH if name == "lora" else min(MAX_STRENGTH, max_strength(name))
         if value > most:
             yield _error("strength_range", f"strengths.{name}", f"{value:g} is too strong; {most:g} is the most.")
     total = sum(lora.strength for lora in style.loras) + style.strengths.get("lora", 0.0)

@@ -6,6 +6,8 @@ version = 1
 kind = "studio"              # or "template", "text", "idphoto"
 title = "Grey paper"
 backdrop = "studio-grey"     # studio: which backdrop is painted; or a colour of paper, as "#dfe4ea"
+picture = { file = "a.jpg" } # studio: or a picture beside style.toml as the backdrop, and
+blur = 0.5                   # how far out of focus it is, 0..1
 compositions = ["half_figure", "close"]   # studio: which it suits, the preferred one first; the usual ones when empty
 picture = { file = "a.jpg" } # template: a file beside style.toml, or { package = "skimage", path = "data/astronaut.png" }
 skin = "person"              # template: whose skin tone a face has, the person's or the "template"'s
@@ -32,6 +34,7 @@ prompt = "portrait of {who}, {age} {gender}, in a garden"   # {who} and {traits}
 negative = "blurred"
 families = ["sdxl"]
 strengths = { lora = 0.8 }
+start_merge_step = 0.2       # share of the steps before PhotoMaker merges the photos
 loras = [{ model = "film-look", strength = 0.6, base = "sdxl" }]
 [traits.hat]                 # besides gender, age and glasses, which every style may use
 default = ""
@@ -85,7 +88,7 @@ class _Strict(BaseModel):
 
 
 class PictureFile(_Strict):
-    """Location of a template's picture: a file beside the style.toml, or one of those that built-in styles have in packages."""
+    """Location of a style's picture: a file beside the style.toml, or one of those that built-in styles have in packages."""
 
     file: str = ""
     package: str = ""
@@ -158,6 +161,7 @@ class StyleFile(_Strict):
     kind: Literal["studio", "template", "text", "idphoto"]
     title: Annotated[str, Field(min_length=1, max_length=80)]
     backdrop: str = ""
+    blur: Annotated[float, Field(ge=0, le=1)] = 0.0
     compositions: tuple[Composition, ...] = ()
     preset: Annotated[str, Field(pattern=r"^([a-z0-9]+(-[a-z0-9]+)*)?$", max_length=60)] = ""
     background: Annotated[str, Field(pattern=r"^([a-z]+(-[a-z]+)*|#[0-9a-f]{6})?$", max_length=40)] = ""
@@ -181,6 +185,7 @@ class StyleFile(_Strict):
     negative: Annotated[str, Field(max_length=4000)] = ""
     families: tuple[Name, ...] = ()
     strengths: dict[Name, Annotated[float, Field(ge=0, le=2)]] = {}
+    start_merge_step: Annotated[float | None, Field(ge=0, le=1)] = None
     loras: Annotated[tuple[StyleLora, ...], Field(max_length=4)] = ()
     passes: PassStrengths | None = None
     traits: dict[Name, Trait] = {}
@@ -188,14 +193,20 @@ class StyleFile(_Strict):
 
     @model_validator(mode="after")
     def _check_kind(self) -> "StyleFile":
-        if self.kind == "studio" and (not self.backdrop or self.picture):
-            raise ValueError("a studio style needs a backdrop and no picture")
+        if self.kind == "studio" and bool(self.backdrop) == bool(self.picture):
+            raise ValueError("a studio style needs either a backdrop or a picture that is its backdrop")
         if self.kind == "template" and (not self.picture or self.backdrop):
             raise ValueError("a template style needs a picture and no backdrop")
         if self.passes is not None and self.kind != "template":
             raise ValueError("only a template style has passes")
         if self.kind == "text" and (not self.prompt or self.picture or self.backdrop):
             raise ValueError("a text style needs a prompt and neither picture nor backdrop")
+        return self
+
+    @model_validator(mode="after")
+    def _check_blur(self) -> "StyleFile":
+        if self.blur and not (self.kind == "studio" and self.picture):
+            raise ValueError("only a picture that is a studio's backdrop is blurred")
         return self
 
     @model_validator(mode="after")
@@ -220,7 +231,8 @@ def group_of(style: StyleFile) -> Group:
     """Where a gallery shows a style: as it says itself, else by its kind, for studios by whether the backdrop is a place."""
     if style.group:
         return style.group
-    return "place" if style.backdrop in PLACES else _GROUPS[style.kind]
+    is_place = style.kind == "studio" and (style.picture is not None or style.backdrop in PLACES)
+    return "place" if is_place else _GROUPS[style.kind]
 
 
 def json_schema() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from portrait.generation.options import PromptSpec
+from portrait.generation.options import PromptSpec, split_merge_share
 from portrait.generation.passes import DEFAULT_PROMPT, Passes
 from portrait.types import Refinement, Style
 from templates.schema import StyleFile
@@ -17,6 +17,7 @@ def to_style(file: StyleFile, traits: Mapping[str, str] | None = None) -> Style:
         kind=file.kind,
         title=file.title,
         backdrop=file.backdrop,
+        blur=file.blur,
         compositions=file.compositions,
         prompt_spec=_prompt_spec(file, traits or {}),
         passes=None if file.passes is None else Passes(**file.passes.model_dump()),
@@ -32,14 +33,19 @@ def to_style(file: StyleFile, traits: Mapping[str, str] | None = None) -> Style:
 
 
 def _prompt_spec(file: StyleFile, traits: Mapping[str, str]) -> PromptSpec | None:
-    """The prompts with traits filled in; None for a studio, and for a template that has none of its own."""
-    fields = (file.prompt, file.negative, file.families, file.strengths, file.loras)
+    """The prompts with traits filled in; None for a studio, and for a template that has none of its own.
+
+    PhotoMaker's strength in a style of version 0.1.0 is its `start_merge_step`.
+    """
+    fields = (file.prompt, file.negative, file.families, file.strengths, file.loras, file.start_merge_step is not None)
     if file.kind == "studio" or not any(fields):
         return None
+    strengths, share = split_merge_share(file.strengths)
     return PromptSpec(
         fill_traits(file.prompt or DEFAULT_PROMPT.prompt, file, traits),
         fill_traits(file.negative or ("" if file.prompt else DEFAULT_PROMPT.negative), file, traits),
         file.families,
-        file.strengths,
+        strengths,
         tuple((each.model, each.strength) for each in file.loras),
+        share if file.start_merge_step is None else file.start_merge_step,
     )

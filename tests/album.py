@@ -49,7 +49,7 @@ def learn(folder: Path, family: str) -> dict[str, torch.Tensor]:
     unet = pipeline.unet
     schedule: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
     album = pictures(pipeline.vae)
-    captions = [each.caption for each in album]
+    captions = [each.captions[0] for each in album]
     words = text_embeddings.cache_text_embeddings(base.family, pipeline.components, captions)
     batch = dataset.latent_scaling(pipeline.vae.config).sample(
         torch.cat([each.moments for each in album]), torch.zeros(1)

@@ -1,6 +1,5 @@
 """A model store filled with the tiny checkpoints of `tests.tiny_hub`, and people to draw with them."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +7,11 @@ import numpy as np
 from diffusers import UNet2DConditionModel
 
 from pipelines.diffusion.base.loading import find_base
+from pipelines.diffusion.selftest import tiny_store
 from pipelines.engines import Engines
 from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
 from pipelines.model_store.store import ModelStore
-from pipelines.settings import BaseLocation, DrawSettings, ModelStoreSettings, Settings
+from pipelines.settings import Settings
 from portrait.arrays import Image, Size
 from portrait.generation.options import GenerationOptions, PromptSpec
 from portrait.types import Box, Face, Identity, PortraitRequest, Pose, Quality, Reference, Style
@@ -19,43 +19,14 @@ from tests import insight_tiny, tiny_hub
 
 GOLDEN = Path(__file__).parent / "golden" / "golden.npz"
 GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
-PLACES = {
-    "instantid": ("instantid", ""),
-    "photomaker": ("photomaker/photomaker-v1.bin", "photomaker-v1.bin"),
-    "photomaker_v2": ("photomaker/photomaker-v2.bin", "photomaker-v2.bin"),
-    "faceid_sd15": ("faceid/ip-adapter-faceid_sd15.bin", "ip-adapter-faceid_sd15.bin"),
-    "faceid_sdxl": ("faceid/ip-adapter-faceid_sdxl.bin", "ip-adapter-faceid_sdxl.bin"),
-    "faceid_plusv2_sdxl": ("faceid/ip-adapter-faceid-plusv2_sdxl.bin", "ip-adapter-faceid-plusv2_sdxl.bin"),
-    "clip_vit_h": ("image_encoder", "models/image_encoder"),
-    "controlnet_depth_sdxl": ("controlnet-depth-sdxl", ""),
-    "controlnet_canny_sdxl": ("controlnet-canny-sdxl", ""),
-    "controlnet_openpose_sdxl": ("controlnet-pose-sdxl", ""),
-    "controlnet_canny_sd15": ("controlnet-sd15", ""),
-    "lcm_sdxl": ("lora-style/pytorch_lora_weights.safetensors", "pytorch_lora_weights.safetensors"),
-}
-"""From the hub to the store, by model."""
-HALF = ("controlnet_depth_sdxl", "controlnet_canny_sdxl", "controlnet_canny_sd15")
-"""Published in half precision under a name that says so."""
 
 
 def fill(root: Path) -> Settings:
-    """Write hub and store under `root`; the settings know the bases as `xl` and `sd`."""
-    hub, store = tiny_hub.build(root / "hub"), root / "models"
-    for model, (source, name) in PLACES.items():
-        if (hub / source).is_dir():
-            shutil.copytree(hub / source, store / model / name, dirs_exist_ok=True)
-        else:
-            (store / model).mkdir(parents=True)
-            shutil.copyfile(hub / source, store / model / name)
-        if model in HALF:
-            file = store / model / "diffusion_pytorch_model.safetensors"
-            file.rename(file.with_name("diffusion_pytorch_model.fp16.safetensors"))
-    for pack, files in (("buffalo_l", ("det_10g", "w600k_r50")), ("antelopev2", ("scrfd_10g_bnkps", "glintr100"))):
-        insight_tiny.write_pack(store / pack, f"{files[0]}.onnx", f"{files[1]}.onnx")
-        for unused in ("1k3d68", "2d106det", "genderage"):
-            (store / pack / f"{unused}.onnx").touch()
-    bases = {"xl": BaseLocation(hub / "sdxl"), "sd": BaseLocation(hub / "sd15")}
-    return Settings(models=ModelStoreSettings(folder=store), bases=bases, draw=DrawSettings(base="xl", device="cpu"))
+    """Write hub and store under `root`, with packs that find faces; the settings know the bases as `xl` and `sd`."""
+    settings = tiny_store.fill(root)
+    for pack, (detector, recognizer) in tiny_store.PACKS.items():
+        insight_tiny.write_pack(settings.models.folder / pack, f"{detector}.onnx", f"{recognizer}.onnx")
+    return settings
 
 
 def painter(settings: Settings) -> Diffusion:

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import typer
 from rich.text import Text
 
 from app.terminal import packages
@@ -48,9 +49,20 @@ class Check:
     """Whether the installation as it is set up needs it."""
 
 
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Test the GPU instead: draw and learn on it with tiny networks; five minutes.")
+    ] = False,
+    device: Annotated[Literal["cuda", "cpu"], typer.Option(help="What --gpu tests.", hidden=True)] = "cuda",
+    as_json: Json = False,
+) -> None:
     """Look at Python, packages, models, engines, GPU and disk."""
     with cli_output(as_json) as output:
+        if gpu:
+            from app.terminal.device_test import run_device_test
+
+            run_device_test(device, as_json, output)
+            return
         from portrait.errors import OperatorError
         from tasks.settings import home, load
 

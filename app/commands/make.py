@@ -12,11 +12,13 @@ from app.terminal import controls
 from app.terminal.errors import Json, cli_output
 from app.terminal.tables import print_line, print_table
 from portrait.errors import UserError
+from portrait.generation.options import check_seed
+from portrait.generation.passes import check_strengths
 
 if TYPE_CHECKING:
     from app.terminal.portraits import DeliveredPortrait, PortraitMaker, PreparedPerson
     from portrait.arrays import Size
-    from portrait.types import Portrait, Skin
+    from portrait.types import Portrait, Refinement, Skin
 
 POINTED = 1001
 """First of the numbers that stand for faces which are pointed at; no picture has as many faces."""
@@ -61,6 +63,10 @@ Strengths = Annotated[
     list[str] | None,
     typer.Option("--strength", metavar="NAME=0.8", help="Of a LoRA, an adapter, a control or a pass; repeatable."),
 ]
+StartMergeStep = Annotated[
+    float | None,
+    typer.Option("--start-merge-step", metavar="0.2", help="Share of the steps before PhotoMaker merges the photos."),
+]
 Refiner = Annotated[float, typer.Option("--refiner", metavar="0.2", help="Share that SDXL's refiner draws at the end.")]
 Hints = Annotated[
     list[str] | None,
@@ -91,6 +97,7 @@ def make(
     adapter: Adapters = None,
     preset: Preset = "",
     strength: Strengths = None,
+    start_merge_step: StartMergeStep = None,
     refiner: Refiner = 0.0,
     hint: Hints = None,
     skin: SkinTone = "",
@@ -101,19 +108,18 @@ def make(
     with cli_output(as_json) as output:
         (others, places), tone = parse_faces(face or ()), parse_skin(skin)
         check_format(format)
+        check_seed(seed)
         dimensions, refining = parse_size(size), parse_refiners(refine or (), upscale)
         wanted = parse_options(engine, base, identity, adapter or (), (preset, strength or ())) or {}
+        given = {"refiner": refiner or None, "start_merge_step": start_merge_step}
+        wanted |= {name: each for name, each in given.items() if each is not None}
         inputs = controls.parse_controls(hint or ())
         from app.terminal.portraits import PortraitMaker, PortraitOptions, draw_each_style, portraits_to_dict
         from app.terminal.progress_bar import ProgressBar
         from pipelines import build
-        from pipelines.pages import gallery
-        from portrait.types import Refinement
         from tasks.settings import load
 
-        settings = load()
-        generation = controls.generation_options({**wanted, **({"refiner": refiner} if refiner else {})}, inputs)
-        steps = tuple(Refinement(*step) for step in refining)
+        settings, generation, steps = load(), controls.generation_options(wanted, inputs), _refinements(refining)
         order = PortraitOptions(count, seed, dimensions, format, steps, technique=generation, skin=tone)
         with ProgressBar() as bar, build.open_engines(settings) as engines:
             build.refiners(engines, steps)  # what is missing is reported before photos are judged
@@ -122,9 +128,21 @@ def make(
             prepared = _prepare_people(maker, photos, identity, others)
             people = {number: each.person for number, each in prepared.items()}
             delivered, refused = draw_each_style(style, lambda name: maker.draw_at(people, name, places, order))
-            page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], out)
+            page = _write_gallery(delivered, out)
         answer = {**_people_to_dict(prepared), "portraits": portraits_to_dict(delivered), "refused": refused}
         output({**answer, "page": str(page)}, lambda: print_portraits(delivered, refused, page))
+
+
+def _write_gallery(delivered: Sequence["DeliveredPortrait"], out: Path) -> Path:
+    from pipelines.pages import gallery
+
+    return gallery.write([(each.file, each.style, each.portrait) for each in delivered], out)
+
+
+def _refinements(steps: Sequence[tuple[str, float]]) -> tuple["Refinement", ...]:
+    from portrait.types import Refinement
+
+    return tuple(Refinement(*step) for step in steps)
 
 
 def base_note(base: str) -> dict[str, Path]:
@@ -208,10 +226,11 @@ def parse_options(
     strengths: dict[str, float] = {}
     for each in given:
         name, sign, number = each.partition("=")
-        strength = _parse_share(number) if sign else None
+        strength = _parse_number(number) if sign else None
         if strength is None:
-            raise UserError("bad_technique", f"{each!r} is not NAME=STRENGTH, such as lora=0.8; strengths are 0 to 1.")
+            raise UserError("bad_technique", f"{each!r} is not NAME=STRENGTH, such as lora=0.8.")
         strengths[name] = strength
+    check_strengths(strengths)
     lora = ("lora",) if identity is not None else ()
     given_options = {"base": base, "identities": (*lora, *adapters), "preset": preset, "strengths": strengths}
     options: dict[str, Any] = {name: value for name, value in given_options.items() if value}
@@ -235,11 +254,15 @@ def parse_refiners(given: Sequence[str], upscale: int) -> list[tuple[str, float]
 
 
 def _parse_share(given: str) -> float | None:
+    number = _parse_number(given)
+    return number if number is not None and 0 <= number <= 1 else None
+
+
+def _parse_number(given: str) -> float | None:
     try:
-        number = float(given)
+        return float(given)
     except ValueError:
         return None
-    return number if 0 <= number <= 1 else None
 
 
 def check_format(given: str) -> None:

@@ -8,12 +8,24 @@ from app.components import markdown
 from app.session import client, get_state, query, set_query, set_state, switch_page, translate
 from tasks import schemas
 
+_OF_SOMEBODY = {"order": "", "id": "", "shown": ""}
+"""What an address says of one person's portraits, and no longer when it names another one."""
+
+
+def name_in_address() -> None:
+    """Give an address that names nobody the person who was chosen last, or else the newest; to be called before a page."""
+    if query("person"):
+        return
+    last, ids = get_state("person"), [each.id for each in client().people()]
+    if ids:
+        set_query(person=last if last in ids else ids[0], **_OF_SOMEBODY)
+
 
 def select_person() -> schemas.Person | None:
     """The person of the page's address, with a list to choose another where there are several.
 
-    Where the address names nobody, it gets the person who was chosen last, or the newest. None, with a button, where there is
-    nobody, and None where the address names somebody who is not there: nobody is put in their place.
+    None, with a button, where there is nobody, and None where the address names somebody who is not there: nobody is put in
+    their place.
     """
     people = client().people()
     if not people:
@@ -21,10 +33,6 @@ def select_person() -> schemas.Person | None:
         return None
     by_id = {each.id: each for each in people}
     named = query("person")
-    if not named:
-        last = get_state("person")
-        _draw_for(last if last in by_id else people[0].id)
-        return None
     if named not in by_id:
         _show_unknown(people)
         return None
@@ -88,5 +96,5 @@ def _choose_another(people: Sequence[schemas.Person], current: str) -> None:
 
 def _draw_for(person: str) -> None:
     """Draw the page again for a person, without what the address says of somebody else's portraits."""
-    set_query(person=person, order="", id="", shown="")
+    set_query(person=person, **_OF_SOMEBODY)
     st.rerun()

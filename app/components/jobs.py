@@ -1,7 +1,7 @@
 """Shows jobs: their titles, progress, what they wait for, and why they failed."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import streamlit as st
@@ -17,12 +17,6 @@ _FIXED_BY_PHOTOS = {
 """Error codes that other photos of the person can avoid."""
 _STEP = re.compile(r"\bstep (\d+) of (\d+)")
 """The steps in a trainer's progress message."""
-
-
-def latest_of_person(jobs: Sequence[schemas.Job], person: str) -> schemas.Job | None:
-    """The newest job about a person, unless it was cancelled."""
-    jobs_of_person = (each for each in jobs if each.wants.get("person") == person and each.state != "cancelled")
-    return next(jobs_of_person, None)
 
 
 def job_title(job: schemas.Job, titles: dict[str, str], pictures: Mapping[str, str] = MappingProxyType({})) -> str:

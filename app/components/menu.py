@@ -95,7 +95,7 @@ def show_menu(current: str, pages: Sequence[str]) -> None:
     st.html(
         f'<nav class="p-menu" aria-label="{escape(translate("nav.menu"))}">{main}'
         f"<details{' data-current' if marked in _MORE else ''}>"
-        f'<summary><i class="p-icon p-icon-more"></i><span>{escape(translate("nav.more"))}</span></summary>'
+        f'<summary><span class="p-icon p-icon-more"></span><span>{escape(translate("nav.more"))}</span></summary>'
         f"<div>{more}{language_links(current)}{sign_out_form()}</div></details></nav>"
     )
     _component()(data={"pages": [page_address(page, person="") for page in pages]}, key="links")
@@ -126,7 +126,7 @@ def sign_out_form() -> str:
 def _link(page: str, marked: str) -> str:
     mark = ' aria-current="page"' if page == marked else ""
     text = escape(translate(f"nav.{page}"))
-    icon = f'<i class="p-icon p-icon-{page}"></i>'
+    icon = f'<span class="p-icon p-icon-{page}"></span>'
     return f'<a href="{escape(page_address(page))}" target="_self"{mark}>{icon}<span>{text}</span></a>'
 
 

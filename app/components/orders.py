@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 
 from app.components import current_person, style_titles, widgets
-from app.session import client, get_state, page_address, set_state, translate
+from app.session import client, page_address, translate
 from tasks import schemas
 
 _THUMBS = 16
@@ -53,7 +53,7 @@ class Known:
 def known() -> Known:
     """Read what jobs name."""
     people = client().people()
-    pictures = {each.id: each.name for each in client().templates()}
+    pictures = style_titles.picture_names()
     by_id = {each.id: each for each in people}
     return Known(by_id, current_person.distinct_names(people), pictures, style_titles.localized_titles())
 
@@ -107,30 +107,13 @@ def own_picture(job: schemas.Job) -> str:
 
 def thumbnails(job: schemas.Job, title: str) -> str:
     """The portraits of a job that are finished, in small, each a link to it, and what is being drawn; empty without any."""
-    ids = _portraits(job)
     pictures = [
         f'<li><a target="_self" href="{escape(page_address("portrait", id=id, order=job.order or job.id))}">'
         f'<img src="{escape(widgets.picture_url("portrait", id, _THUMB))}" '
         f'alt="{escape(translate("progress.thumb_alt", number=number, name=title))}" loading="lazy"></a></li>'
-        for number, id in enumerate(ids[:_THUMBS], 1)
+        for number, id in enumerate(job.portrait_ids[:_THUMBS], 1)
     ]
     if job.preview and job.state == "running":
         url, alt = f"/picture/preview/{job.id}?number={job.preview}", translate("progress.preview_alt")
         pictures.append(f'<li class="p-drawn"><img src="{escape(url)}" alt="{escape(alt)}"></li>')
     return f'<ul class="p-thumbs">{"".join(pictures)}</ul>' if pictures else ""
-
-
-def _portraits(job: schemas.Job) -> list[str]:
-    """Ids of a job's portraits: when it has ended the best first, before in the order in which they were drawn.
-
-    They are asked for again when there are more or fewer of them.
-    """
-    if not job.portraits:
-        return []
-    kept: dict[str, tuple[object, list[str]]] = get_state("portraits_of_jobs", {})
-    version = (job.portraits, job.done)
-    if kept.get(job.id, (None, []))[0] != version:
-        found = client().portrait_page(job=job.id, limit=_THUMBS).items
-        kept = {**kept, job.id: (version, [each.id for each in sorted(found, key=lambda each: each.number)])}
-        set_state("portraits_of_jobs", kept)
-    return kept[job.id][1]

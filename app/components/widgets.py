@@ -9,8 +9,9 @@ from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Literal, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
+import segno
 import streamlit as st
 
 from app.components import markdown
@@ -172,3 +173,15 @@ def post_button(path: str, label: str) -> None:
 def leave_page() -> None:
     """Have the browser go to the sign-in, from a page whose session has ended."""
     st.html(f"<script>{LEAVE_SCRIPT}</script>", unsafe_allow_javascript=True)
+
+
+def sign_in_link(code: str) -> str:
+    """The link with a one-time code, under the address at which this browser opened the app."""
+    parts = urlsplit(st.context.url or "")
+    return f"{parts.scheme}://{parts.netloc}/sign-in?code={quote(code)}"
+
+
+def qr_code(link: str, alt: str) -> str:
+    """The QR code of a link as HTML."""
+    drawn = segno.make(link, error="l", micro=False).svg_data_uri(border=3, scale=5, light="#fff")
+    return f'<p class="p-code"><img src="{drawn}" alt="{escape(alt)}"></p>'

@@ -1,9 +1,7 @@
 """The admins' page of accounts: invites somebody, and shows who may come in, with keys and quotas; locks and removes."""
 
 from collections.abc import Callable, Sequence
-from urllib.parse import quote, urlsplit
 
-import segno
 import streamlit as st
 
 from app.components import errors, markdown, widgets
@@ -63,24 +61,17 @@ def _show_invitation_form() -> None:
 
 
 def _show_invitation(invitation: schemas.Invitation) -> None:
-    link = f"{_origin()}/sign-in?code={quote(invitation.code)}"
+    link = widgets.sign_in_link(invitation.code)
     with st.container(border=True, key="invitation"):
         st.html(widgets.card_title(translate("accounts.link_for", name=invitation.owner)))
         left, right = st.columns([3, 1], vertical_alignment="center")
         left.code(link, language=None, wrap_lines=True)
         day, role = widgets.format_date(invitation.expires), translate(f"role.{invitation.role}")
         left.html(widgets.muted(translate("accounts.link_help", day=day, role=role)))
-        drawn = segno.make(link, error="l", micro=False).svg_data_uri(border=3, scale=5, light="#fff")
-        right.html(f'<p class="p-code"><img src="{drawn}" alt="{translate("accounts.code_alt")}"></p>')
+        right.html(widgets.qr_code(link, translate("accounts.code_alt")))
         if left.button(translate("accounts.link_done"), key="invitation-done"):
             set_state("invitation", None)
             st.rerun()
-
-
-def _origin() -> str:
-    """The address under which this browser opened the app."""
-    parts = urlsplit(st.context.url or "")
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _show_card(owner: schemas.Owner) -> None:

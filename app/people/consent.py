@@ -5,13 +5,19 @@ from collections.abc import Callable
 import streamlit as st
 
 from app.components import errors, markdown, widgets
-from app.session import client, language, translate
+from app.session import client, current_user, get_state, language, set_state, translate
 from tasks import schemas
 
 
 def text_of_consent() -> schemas.ConsentText:
-    """The present text in the visitor's language."""
-    return client().consent_text(language())
+    """The present text in the visitor's language; a visit asks once for each version."""
+    user = current_user()
+    present = (user.consent_version, user.retention_days, language())
+    told: tuple[object, schemas.ConsentText] | None = get_state("consent_text")
+    if told is None or told[0] != present:
+        told = present, client().consent_text(language())
+        set_state("consent_text", told)
+    return told[1]
 
 
 def show_text(text: schemas.ConsentText) -> None:

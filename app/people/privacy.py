@@ -40,13 +40,12 @@ def page() -> None:
 def _person(person: schemas.Person) -> None:
     """Show what is stored of one person, with buttons for consent and erasure."""
     st.subheader(markdown.plain(person.name), anchor=False)
-    portraits = client().portrait_page(person=person.id, limit=1).total
     lines = [
         translate("privacy.photos", count=person.photos),
-        translate("privacy.portraits", count=portraits),
+        translate("privacy.portraits", count=person.portraits),
         translate("privacy.until", day=widgets.format_date(person.erased_on or person.erased_after)),
     ]
-    for record in client().consents(person.id)[-1:]:
+    if (record := person.latest_consent) is not None:
         given = {"day": widgets.format_date(record.given), "version": record.text_version}
         if record.given_by == person.name:
             lines.append(translate("privacy.consent", name=record.given_by, **given))

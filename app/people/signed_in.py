@@ -1,8 +1,7 @@
 """Where somebody is signed in: their sessions, the buttons that end them, and a code that signs in a phone."""
 
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-import segno
 import streamlit as st
 
 from app.components import errors, widgets
@@ -48,14 +47,12 @@ def _phone() -> None:
     made: schemas.Invitation | None = get_state(_CODE)
     if made is None:
         return
-    parts = urlsplit(st.context.url or "")
-    link = f"{parts.scheme}://{parts.netloc}/sign-in?code={quote(made.code)}"
+    link = widgets.sign_in_link(made.code)
     with st.container(border=True, key="phone-code"):
-        drawn = segno.make(link, error="l", micro=False).svg_data_uri(border=3, scale=5, light="#fff")
-        st.html(f'<p class="p-code"><img src="{drawn}" alt="{translate("sessions.phone_alt")}"></p>')
+        st.html(widgets.qr_code(link, translate("sessions.phone_alt")))
         st.code(link, language=None, wrap_lines=True)
         widgets.muted_text(translate("sessions.phone_help"))
-        if parts.hostname in _LOCAL:
+        if urlsplit(link).hostname in _LOCAL:
             st.warning(translate("sessions.phone_local"), icon=":material/wifi_off:")
         if st.button(translate("sessions.phone_done"), key="phone-done"):
             set_state(_CODE, None)

@@ -64,16 +64,15 @@ def _show_face(person: schemas.Person) -> None:
     """The person's face as a link to their photos; a place for it while there is none."""
     photos, name = page_address("photos", person=person.id), translate("welcome.photos_of", name=person.name)
     url = widgets.picture_url("crop", person.face, widgets.THUMB)
-    face = f'<img src="{escape(url)}" alt="">' if person.face else '<i class="p-icon p-icon-photos"></i>'
+    face = f'<img src="{escape(url)}" alt="">' if person.face else '<span class="p-icon p-icon-photos"></span>'
     st.html(f'<a class="p-face" href="{escape(photos)}" aria-label="{escape(name)}" target="_self">{face}</a>')
 
 
 def _show_counts(person: schemas.Person) -> None:
     """How many photos and portraits there are, and the styles, as links."""
-    portraits = client().portrait_page(person=person.id, limit=1).total
     links = {
         "photos": translate("welcome.photos", count=person.photos),
-        "results": translate("welcome.portraits", count=portraits),
+        "results": translate("welcome.portraits", count=person.portraits),
         "create": translate("nav.create"),
         "idphoto": translate("nav.idphoto"),
     }

@@ -49,12 +49,14 @@ def parse_controls(arguments: Sequence[str]) -> list[ControlArgument]:
 def generation_options(options: Mapping[str, Any], controls: Sequence[ControlArgument]) -> "GenerationOptions | None":
     """`GenerationOptions` of the given fields and control pictures; None when there are neither.
 
-    Raises what `image_io.read` raises, and `UserError` (`not_found`).
+    Raises what `image_io.read` raises, and `UserError` (`not_found`, and what `model_requirements.check_identities` raises).
     """
+    from pipelines import model_requirements
     from portrait.generation.options import ControlInput, GenerationOptions
 
     if not options and not controls:
         return None
+    model_requirements.check_identities(options.get("identities", ()))
     read = tuple(
         ControlInput(each.kind, read_picture(each.file), each.scale, each.start, each.end) for each in controls
     )

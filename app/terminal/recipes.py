@@ -94,7 +94,7 @@ def _generation_options(
     known = places.get(f"base-{recorded['base']}")
     if base or known is not None:
         recorded["base"] = base or str(known)
-    return options.from_dict(recorded, controls.find_pictures(recorded, places, files))
+    return options.from_dict(recorded, controls.find_pictures(recorded, places, files), int(recipe.get("method", 1)))
 
 
 def _edit_from_dict(recorded: Mapping[str, Any], places: Mapping[str, Path], given: Sequence[Path]) -> Edit:

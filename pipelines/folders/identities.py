@@ -111,8 +111,14 @@ def read(folder: Path) -> StoredIdentity:
         if description["schema"] != SCHEMA:
             raise UserError("broken_identity", f"{folder} was written by another version. Learn the person again.")
         stored = StoredIdentity(folder, description)
-        if stored.identity.lora is None and stored.identity.tokens is None:
+        identity, settings = stored.identity, description.get("settings", {})
+        if identity.lora is None and identity.tokens is None:
             raise UserError("broken_identity", f"{folder} holds nothing that was learned. Learn the person again.")
+        # Without the token nobody would be meant by the trigger, and without the LoRA the token alone would be drawn.
+        lost_lora = identity.lora is None and (settings.get("lora") or settings.get("text"))
+        if lost_lora or (identity.tokens is None and settings.get("token")):
+            name = LORA_FILE if lost_lora else TOKENS_FILE
+            raise UserError("broken_identity", f"{folder} has lost its {name}. Learn the person again.")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError("broken_identity", f"{folder} is not a whole identity. Learn the person again.") from error
     return stored
@@ -186,14 +192,23 @@ def make_merged_description(parts: Sequence[StoredIdentity], shares: Sequence[fl
         raise UserError("cannot_merge", "Name two identities or more that were learned on the same base.")
     if any(each.identity.lora is None for each in parts):
         raise UserError("cannot_merge", "An identity that is a token alone cannot be merged.")
+    triggers = sorted({each.identity.trigger for each in parts})
+    if len(triggers) > 1:
+        raise UserError(
+            "cannot_merge",
+            f"They answer to different words ({', '.join(triggers)}), which one identity cannot. Learn them with one trigger.",
+        )
+    if len({each.identity.tokens is None for each in parts}) > 1:
+        raise UserError("cannot_merge", "Some of them have a learned token and others have none.")
     likeness = {
         space: sum(share * each.identity.mean_embeddings[space] for share, each in zip(shares, parts, strict=True))
         for space in parts[0].identity.mean_embeddings
         if all(space in each.identity.mean_embeddings for each in parts)
     }
-    copied = ("schema", "base", "trigger", "class_word", "rank", "unet", "packages")
+    copied = ("schema", "base", "trigger", "class_word", "unet", "packages")
     return {name: first[name] for name in copied} | {
         "id": id,
+        "rank": max(int(each.description["rank"]) for each in parts),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "steps": sum(int(each.description["steps"]) for each in parts),
         "chosen": "merge",

@@ -4,7 +4,7 @@ The photo is levelled, framed and set before a plain background; the face stays 
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,21 +138,34 @@ def make_best(
     Photos are tried in the order of `SourcePhoto.faults`, until `count` pictures meet the rules of the picture. Raises the
     `UserError` of `make_id_photo` where none of them can be used.
     """
-    made: list[tuple[IdPhoto, int]] = []
+    return list(make_each(photos, options, presets, count))
+
+
+def make_each(
+    photos: Sequence[SourcePhoto], options: IdPhotoOptions, presets: Presets, count: int = 1
+) -> Iterator[tuple[IdPhoto, int]]:
+    """The ID photos of `make_best` one by one: such as break no rule when they are made, the others when all were tried."""
+    faulty: list[tuple[IdPhoto, int]] = []
     refusals: list[UserError] = []
-    numbers = range(len(photos))
+    numbers, fine, faultless = range(len(photos)), 0, 0
     for number in numbers if options.method == 1 else sorted(numbers, key=lambda one: photos[one].faults):
         try:
-            made.append((make_id_photo(photos[number], options, presets), number))
+            made = make_id_photo(photos[number], options, presets)
         except UserError as error:  # another of the photos may do
             refusals.append(error)
-        fine = sum(all(rule.ok for rule in each.rules) for each, _ in made)
+            continue
+        if made.broken:
+            faulty.append((made, number))
+        else:
+            faultless += 1
+            yield made, number
+        fine += all(rule.ok for rule in made.rules)
         if options.method > 1 and fine >= count:
             break
-    if not made:
+    if not faulty and not faultless:
         raise refusals[0] if refusals else no_face_error()
     # Python sorts stably: of equals the better photo, which comes first, stays first.
-    return sorted(made, key=lambda each: each[0].broken)
+    yield from sorted(faulty, key=lambda each: each[0].broken)
 
 
 def encode_jpeg(image: Image, preset: Preset, source_type: str) -> bytes:

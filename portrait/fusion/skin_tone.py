@@ -35,7 +35,7 @@ SAME_TONE = 6.0
 TOLD_TONE = 12.0
 """ΔE from which it is told that the body's skin was led over, too."""
 SURE = (3.0, 12.0)
-"""ΔE between two skins up to which their difference in colour is taken for an error of the measure, and from which for true:
+"""ΔE between two skins up to which their difference is taken for an error of the measure, and from which for wholly true:
 where hair, neck and shadows are warm, a face that is only a little paler looks grey."""
 OVEREXPOSED = (0.9, 1.15)
 """Luminance over that of the skin's middle from which a lack of colour is the light's doing, and from which wholly."""
@@ -258,31 +258,6 @@ def _moved(face: Floats, step: Floats, share: Mask) -> Floats:
     moved = face + np.clip(step, -12, 12).astype(np.float32) * share[..., None]
     moved[..., 0] = np.where(face[..., 0] > 92, np.minimum(moved[..., 0], np.maximum(face[..., 0], 96)), moved[..., 0])
     return np.asarray(moved, np.float32)
-
-
-def _fitting(colour: Floats, shade: Floats, colourless: bool) -> Floats:
-    """A linear colour of skin as it may be in a template: grey in a `colourless` one, else no yellower than its light is."""
-    return np.full(3, float(colour @ _LUMA), np.float32) if colourless else _less_yellow(colour, shade)
-
-
-def _less_yellow(colour: Floats, shade: Floats) -> Floats:
-    """A linear colour of skin, turned towards red where its hue is beyond `YELLOW` and beyond that of a template's skin in
-    the `shade` (L, a, b): overexposed skin is yellow, and says so of its light."""
-    lab = _lab(colour)
-    most = max(YELLOW, math.degrees(math.atan2(float(shade[2]), float(shade[1]))))
-    if math.degrees(math.atan2(float(lab[2]), float(lab[1]))) <= most:
-        return colour
-    chroma, angle = float(np.linalg.norm(lab[1:])), math.radians(most)
-    turned = np.array([[[lab[0], chroma * math.cos(angle), chroma * math.sin(angle)]]], np.float32)
-    return np.asarray(to_linear(from_lab(turned))[0, 0], np.float32)
-
-
-def _beyond_error(wished: Floats, skin: Floats) -> Floats:
-    """A linear colour whose a, b are as far from a template's `skin` as the two surely differ; its lightness stays."""
-    own, there = _lab(wished), _lab(skin)
-    share = smoothstep(np.float32(np.linalg.norm(own - there)), *SURE)
-    own[1:] = there[1:] + share * (own[1:] - there[1:])
-    return np.asarray(to_linear(from_lab(own[None, None]))[0, 0], np.float32)
 
 
 def _fitting(colour: Floats, shade: Floats, colourless: bool) -> Floats:

@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from portrait.arrays import Image, Points  # brings numpy, which the settings do without
 
 
+ADAPTERS = ("lora", "instantid", "identitynet", "photomaker", "photomaker_v2", "faceid", "faceid_plus")
+"""Names of the strengths of identity adapters; `identitynet` is that of InstantID's control network."""
+PHOTOMAKERS = ("photomaker", "photomaker_v2")
+METHOD = 2
+"""See `GenerationOptions.method`."""
+MAX_SEED = 2**62
+"""Largest seed: the seeds of the candidates after it still are 64-bit integers, which is what generators take."""
+
+
 @dataclass(frozen=True, slots=True)
 class PromptSpec:
     """The prompt of a style: what a diffusion model draws around a person."""
@@ -25,6 +34,8 @@ class PromptSpec:
     """Strengths other than the default, by name: see `GenerationOptions.strengths`."""
     loras: tuple[tuple[str, float], ...] = ()
     """LoRAs of the style: names in the model store, with strengths."""
+    start_merge_step: float | None = None
+    """See `GenerationOptions.start_merge_step`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +72,9 @@ class GenerationOptions:
     traits: str = ""
     """Added to the prompt about the person: `with short hair`."""
     strengths: Mapping[str, float] = field(default_factory=dict)
-    """By name: adapters (`lora`, `instantid`, `identitynet`, `photomaker`, `faceid`), passes and controls (see `passes`)."""
+    """By name: identity adapters (`ADAPTERS`), 0..2; passes and their controls (see `passes`), 0..1. Larger is more alike."""
+    start_merge_step: float | None = None
+    """Share of the steps, 0..1, before PhotoMaker merges the photos, 0.2 as published; None leaves it to the strength."""
     scheduler: str = ""
     steps: int = 0
     guidance: float | None = None
@@ -78,16 +91,28 @@ class GenerationOptions:
     landmarks: "Points | None" = None
     """5×2 pixels of the portrait where the face shall be; None puts it where portraits usually have it."""
     control_inputs: tuple[ControlInput, ...] = ()
+    method: int = METHOD
+    """How adapters read photos: 1 as in version 0.1.0, where FaceID Plus saw a loose crop; 2 as published."""
+
+
+def check_seed(seed: int) -> None:
+    """Raise `UserError` (`bad_seed`) for a seed that no random generator takes."""
+    if not 0 <= seed <= MAX_SEED:
+        raise UserError("bad_seed", f"The seed {seed} does not hold. Give a whole number from 0 to {MAX_SEED}.")
 
 
 def to_dict(options: GenerationOptions) -> dict[str, object]:
-    """The options as JSON, for recipes and jobs, without what is at its default; control pictures by their hash."""
+    """The options as JSON, for recipes and jobs, without what is at its default; control pictures by their hash.
+
+    Recipes hold the method beside them.
+    """
     values: dict[str, object] = {
         "base": PurePath(options.base).name,  # recipes carry no paths
         "identities": list(options.identities),
         "preset": options.preset,
         "traits": options.traits,
         "strengths": dict(options.strengths),
+        "start_merge_step": options.start_merge_step,
         "scheduler": options.scheduler,
         "steps": options.steps,
         "guidance": options.guidance,
@@ -104,14 +129,20 @@ def to_dict(options: GenerationOptions) -> dict[str, object]:
     return {name: each for name, each in values.items() if each not in (None, "", [], {}, getattr(default, name, None))}
 
 
-def from_dict(values: Mapping[str, Any], pictures: Mapping[str, "Image"] | None = None) -> GenerationOptions:
+def from_dict(
+    values: Mapping[str, Any], pictures: Mapping[str, "Image"] | None = None, method: int = METHOD
+) -> GenerationOptions:
     """The options of `to_dict`; `pictures` are those of its control inputs, by hash.
 
-    Raises `UserError` (`hint_missing`).
+    By method 1 PhotoMaker's strength is its `start_merge_step`, as version 0.1.0 read it. Raises `UserError`
+    (`hint_missing`).
     """
     import numpy as np
 
-    given = dict(values)
+    given = {**values, "method": method}
+    if method == 1:
+        strengths, share = split_merge_share(given.get("strengths", {}))
+        given |= {"strengths": strengths, "start_merge_step": given.get("start_merge_step", share)}
     if "identities" in given:
         given["identities"] = tuple(given["identities"])
     if "landmarks" in given:
@@ -119,6 +150,13 @@ def from_dict(values: Mapping[str, Any], pictures: Mapping[str, "Image"] | None 
     if "hints" in given:
         given["control_inputs"] = tuple(_control_from_dict(each, pictures or {}) for each in given.pop("hints"))
     return GenerationOptions(**given)
+
+
+def split_merge_share(strengths: Mapping[str, float]) -> tuple[dict[str, float], float | None]:
+    """Strengths as version 0.1.0 read them: those without PhotoMaker's, and its own, a share for `start_merge_step`."""
+    others = {name: each for name, each in strengths.items() if name not in PHOTOMAKERS}
+    shares = [min(float(strengths[name]), 1.0) for name in PHOTOMAKERS if name in strengths]
+    return others, shares[0] if shares else None
 
 
 def picture_hash(picture: "Image") -> str:

@@ -1,5 +1,6 @@
 """Parameters of one picture that a diffusion model draws, after all choices are made."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -24,6 +25,21 @@ def native_size(shape: Size, side: int, multiple: int, rounded: Callable[[float]
     longest = int(side * LONGEST)
     sides = (min(longest, rounded(each * scale / multiple) * multiple) for each in (shape.width, shape.height))
     return Size(*(max(multiple, each) // multiple * multiple for each in sides))
+
+
+def steps_of(steps: int, strength: float) -> int:
+    """Steps that img2img runs of those asked for, as diffusers' pipelines count them."""
+    return min(steps, int(steps * strength))
+
+
+def no_step(steps: int, strength: float) -> str:
+    """The sentence for a strength above 0 that does no step."""
+    least = math.ceil(100 / steps) / 100
+    return (
+        f"With {steps} steps a strength of {strength:g} does none of them. "
+        f"Ask for a strength of at least {least if steps_of(steps, least) else least + 0.01:g}, "
+        f"or for at least {math.ceil(1 / strength)} steps."
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,4 +83,4 @@ class GenerationParameters:
     @property
     def steps_done(self) -> int:
         """Steps that are run, as diffusers' pipelines count them."""
-        return self.steps if self.start is None else min(self.steps, int(self.steps * self.strength))
+        return self.steps if self.start is None else steps_of(self.steps, self.strength)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from portrait.errors import UserError
-from portrait.generation.options import Preset, PromptSpec
+from portrait.generation.options import ADAPTERS, Preset, PromptSpec
 
 DEFAULT_PROMPT = PromptSpec(
     "a photo of {who}, {traits}, natural skin, sharp focus", "blurred, deformed, painting, cartoon"
@@ -48,14 +48,34 @@ CONTROL_NAMES = ("canny", "pose", "color", "tile")
 """Names of controls that `GenerationOptions.strengths` may scale too."""
 
 
-def with_strengths(passes: Passes, strengths: Mapping[str, float]) -> Passes:
-    """The passes with the strengths of `GenerationOptions` in place of their own; names of adapters are ignored.
+STRENGTHS = (*ADAPTERS, *STRENGTH_NAMES, *CONTROL_NAMES)
+"""Names of all strengths."""
+MAX_ADAPTER_STRENGTH = 2.0
+"""Largest strength of an identity adapter; those of passes and controls end at 1."""
 
-    Raises `UserError` (`bad_technique`).
+
+def max_strength(name: str) -> float:
+    """The largest strength of that name; raises `UserError` (`bad_technique`) where there is none."""
+    if name in ADAPTERS:
+        return MAX_ADAPTER_STRENGTH
+    if name in STRENGTHS:
+        return 1.0
+    raise UserError("bad_technique", f"There is no strength {name!r}. Choose one of: {', '.join(STRENGTHS)}.")
+
+
+def check_strengths(strengths: Mapping[str, float]) -> None:
+    """Raise `UserError` (`bad_technique`) for a strength that does not exist, or is out of its range."""
+    for name, strength in strengths.items():
+        if not 0 <= strength <= max_strength(name):
+            raise UserError("bad_technique", f"The strength {name} is 0 to {max_strength(name):g}, not {strength:g}.")
+
+
+def with_strengths(passes: Passes, strengths: Mapping[str, float]) -> Passes:
+    """The passes with the strengths of `GenerationOptions` in place of their own; other names are left.
+
+    Raises what `check_strengths` does of their own names.
     """
-    wrong = [name for name in (*STRENGTH_NAMES, *CONTROL_NAMES) if not 0 <= strengths.get(name, 0) <= 1]
-    if wrong:
-        raise UserError("bad_technique", f"The strengths of {', '.join(wrong)} are 0 to 1.")
+    check_strengths({name: each for name, each in strengths.items() if name in (*STRENGTH_NAMES, *CONTROL_NAMES)})
     changed = {name: strengths[name] for name in STRENGTH_NAMES if name in strengths}
     controls = {name: strengths[name] for name in CONTROL_NAMES if name in strengths}
     return replace(passes, **changed, controls={**passes.controls, **controls})

@@ -44,6 +44,15 @@ class Light:
     """Linear red, green, blue, of luminance about 1."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BackdropPicture:
+    """A picture that is a backdrop; see `portrait.studio.picture_backdrop`."""
+
+    image: Image
+    blur: float = 0.0
+    """How far out of focus it is: 0 as it is, 0.5 as the painted places are, 1 twice as far."""
+
+
 LIGHTS = {
     "studio-grey": Light(-0.5, (1.0, 1.0, 1.0)),
     "studio-warm": Light(-0.5, (1.05, 1.0, 0.92)),

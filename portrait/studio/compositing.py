@@ -1,4 +1,4 @@
-"""Sets a person before a painted backdrop: light wrap, tint and grain make both one picture."""
+"""Sets a person before a backdrop: light wrap, tint and grain make both one picture."""
 
 import math
 from dataclasses import replace
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from portrait.arrays import Image, Size, random_generator
 from portrait.images.filters import fast_mirrored_blur
 from portrait.images.masks import face_size
-from portrait.studio import backdrops
-from portrait.studio.backdrops import Light
+from portrait.studio import backdrops, picture_backdrop
+from portrait.studio.backdrops import BackdropPicture, Light
 from portrait.studio.lens import GRAIN
 from portrait.studio.subject import Subject
 
@@ -25,14 +25,13 @@ MAX_RELIGHT = 0.055
 """Largest change of skin by the backdrop's light, as a factor of its sRGB value: about ΔE 3.5 on light skin."""
 
 
-def compose_portrait(subject: Subject, backdrop: str, seed: int) -> tuple[Image, Image]:
-    """The portrait, and the same without retouch and relight; `KeyError` for a backdrop that is not there."""
+def compose_portrait(subject: Subject, backdrop: str | BackdropPicture, seed: int) -> tuple[Image, Image]:
+    """The portrait before a painted backdrop by its name, or before a picture, and the same without retouch and relight.
+
+    Raises `KeyError` for a backdrop that is not there.
+    """
     height, width = subject.alpha.shape
-    light = backdrops.light_of(backdrop)
-    back = backdrops.paint(backdrop, Size(width, height), seed)
-    # A backdrop lit from the other side than the face is mirrored, so that their light agrees.
-    if light.side * subject.light_side < 0:
-        back, light = np.ascontiguousarray(back[:, ::-1]), replace(light, side=-light.side)
+    back, light = _backdrop(backdrop, subject, Size(width, height), seed)
     random = random_generator(seed)
     noise = random.standard_normal((height, width), np.float32)
     compositor = _Compositor(back, subject, light, noise)
@@ -41,6 +40,18 @@ def compose_portrait(subject: Subject, backdrop: str, seed: int) -> tuple[Image,
     after = before.copy()
     after[rows, columns] = compositor.composite(_relight(subject, light, rows, columns), rows, columns)
     return after, before
+
+
+def _backdrop(backdrop: str | BackdropPicture, subject: Subject, size: Size, seed: int) -> tuple[Image, Light]:
+    """The backdrop at a size and its light."""
+    if isinstance(backdrop, BackdropPicture):
+        # Never mirrored: there may be words or a place that people know in it.
+        return picture_backdrop.paint(backdrop, size, seed), picture_backdrop.light_of(backdrop, size)
+    light, back = backdrops.light_of(backdrop), backdrops.paint(backdrop, size, seed)
+    # A backdrop lit from the other side than the face is mirrored, so that their light agrees.
+    if light.side * subject.light_side < 0:
+        return np.ascontiguousarray(back[:, ::-1]), replace(light, side=-light.side)
+    return back, light
 
 
 def _skin_window(subject: Subject) -> tuple[slice, slice]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from portrait.arrays import Image, Size
+from portrait.studio.backdrops import BackdropPicture
 from portrait.studio.compositing import compose_portrait
 from portrait.studio.composition import USUAL, compose
 from portrait.studio.lens import GRAIN
@@ -18,7 +19,7 @@ SIZE = Size(384, 480)
 class Scene:
     """What of a studio style decides how a portrait looks."""
 
-    backdrop: str
+    backdrop: str | BackdropPicture
     compositions: Sequence[Composition] = ()
     """Those that suit, the preferred one first; the usual ones when empty."""
     retouch: float = 0.4

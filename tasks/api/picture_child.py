@@ -52,7 +52,7 @@ def answer_orders(orders: BinaryIO, answers: BinaryIO) -> None:
 def answer(order: dict[str, Any]) -> bytes | dict[str, Any]:
     """The JPEG that an order asks for, or why there is none."""
     if "scene" in order:
-        return paint(Path(order["path"]), order["side"], order["scene"])
+        return paint(Path(order["path"]), order["side"], order["scene"], order["bytes"])
     if "format" in order:
         return convert(Path(order["path"]), order["side"], order["bytes"], order["format"])
     return render(Path(order["path"]), order["side"], order["bytes"])
@@ -72,14 +72,25 @@ def convert(path: Path, side: int, max_bytes: float, format: str) -> bytes | dic
     return found
 
 
-def paint(path: Path, side: int, scene: dict[str, Any]) -> bytes | dict[str, Any]:
-    """A person's cut-out in a studio style as a JPEG, or why there is none: the code of an error and its sentence."""
+def paint(path: Path, side: int, scene: dict[str, Any], max_bytes: float) -> bytes | dict[str, Any]:
+    """A person's cut-out in a studio style as a JPEG, or why there is none; see `render`."""
     # The studio takes longer to import than most pictures take to decode.
     from pipelines.folders import cut_outs
     from portrait.studio import preview
+    from portrait.studio.backdrops import BackdropPicture
 
+    place, blur, backdrop = scene.pop("picture"), scene.pop("blur"), scene.pop("backdrop")
+    if place:
+        try:
+            # Twice the preview's side: the middle of a wide picture is what is shown.
+            behind = pictures.thumbnail(Path(place), 2 * max(preview.SIZE.width, preview.SIZE.height), max_bytes)
+        except UserError as error:  # a fault of the style, and none of the cut-out, which other styles show
+            return {"code": "not_found", "message": error.message}
+        if behind is None:
+            return {"heavy": True}
+        backdrop = BackdropPicture(behind, blur)
     try:
-        image = preview.paint_preview(cut_outs.read(path), preview.Scene(**scene))
+        image = preview.paint_preview(cut_outs.read(path), preview.Scene(backdrop, **scene))
     except UserError as error:
         return {"code": error.code, "message": error.message}
     if image is None:

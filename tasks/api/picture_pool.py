@@ -56,6 +56,9 @@ class Scene:
     backdrop: str
     compositions: tuple[str, ...] = ()
     retouch: float = 0.4
+    picture: str = ""
+    """Path of the picture that is the backdrop; empty for a painted one."""
+    blur: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ B = TypeVar("B", bound=BaseModel)
 def serialize_person(row: PersonRow, summary: PersonSummary, kept: RetentionSettings, now: float) -> schemas.Person:
     """A person with what is known of them, and when they are erased."""
     fields = {name: getattr(row, name) for name in ("id", "name", "created", "used")}
-    known = {name: getattr(summary, name) for name in ("photos", "consent", "consent_state", "identity", "face")}
+    told = ("photos", "portraits", "consent", "consent_state", "latest_consent", "identity", "face")
+    known = {name: getattr(summary, name) for name in told}
     served = {**_serialize_uses(summary.judged), "questions": list(_questions(summary.judged))}
     due, end = person_due(row, summary.favourites, kept, now), row.used + (kept.people_days or 0.0) * DAY
     more = {"erased_after": end, "erased_on": due.on, "erased_soon": due.soon, "learned": summary.bases}
@@ -115,7 +116,8 @@ def serialize_erasure(row: ErasureRow) -> schemas.Erased:
 def serialize_job(job: Job, status: QueueStatus, missing: list[str]) -> schemas.Job:
     """A job with its place in the queue; `missing` says what it takes where no live worker can do it."""
     fields = {name: getattr(job, name) for name in schemas.Job.model_fields if hasattr(job, name)}
-    fields |= {"order": job.order_id, "seen": job.seen is not None, "portraits": status.portraits}
+    finished = {"portraits": len(status.portraits), "portrait_ids": status.portraits}
+    fields |= {"order": job.order_id, "seen": job.seen is not None, **finished}
     seconds = None if status.seconds is None else round(status.seconds, 1)
     waiting = {"place": status.place, "seconds_left": seconds, "missing": missing}
     return schemas.Job.model_validate({**fields, **waiting, "wants": job.params, "fault": serialize_fault(job)})

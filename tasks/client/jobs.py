@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from portrait.errors import UserError
 from tasks import schemas
@@ -10,6 +10,13 @@ from tasks.client.transport import HttpTransport
 
 MAX_MARKED = 200
 """Jobs that one request marks as seen."""
+
+
+class JobsOf(TypedDict, total=False):
+    """What jobs belong to; what is empty is no condition."""
+
+    order: str
+    person: str
 
 
 class JobsClient:
@@ -39,10 +46,15 @@ class JobsClient:
         return self._http.post(schemas.Job, f"/portraits/{portrait}/edits", order)
 
     def jobs(
-        self, states: Sequence[str] = (), kind: str = "", all_owners: bool = False, order: str = "", limit: int = 200
+        self,
+        states: Sequence[str] = (),
+        kind: str = "",
+        all_owners: bool = False,
+        limit: int = 200,
+        **of: Unpack[JobsOf],
     ) -> list[schemas.Job]:
-        """The newest 200 jobs, the newest first, or those of one order; those of all owners for operators."""
-        asked = {"kind": kind, "order": order}
+        """The newest 200 jobs, the newest first, `of` one order or person; those of all owners for operators."""
+        asked = {"kind": kind, **of}
         params: dict[str, Any] = {"state": list(states), "limit": limit} | {
             name: each for name, each in asked.items() if each
         }

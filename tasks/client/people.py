@@ -69,6 +69,10 @@ class PeopleClient:
         """Say which face of a photo is the person's, by a point in it (shares of width and height, 0..1)."""
         return self._http.send(schemas.Selfie, "PATCH", f"/selfies/{selfie}", json={"face": {"x": x, "y": y}})
 
+    def clear_face(self, selfie: str) -> schemas.Selfie:
+        """Take back which face of a photo is the person's."""
+        return self._http.send(schemas.Selfie, "DELETE", f"/selfies/{selfie}/face")
+
     def remove_selfie(self, id: str) -> None:
         """Delete a photo so that `restore_selfie` brings it back for some seconds."""
         self._http.request("DELETE", f"/selfies/{id}", params={"undo": True})

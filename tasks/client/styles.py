@@ -89,7 +89,7 @@ class StylesClient:
     def set_style_picture(
         self, id: str, name: str, content: BinaryIO | bytes, edition: str | None = None
     ) -> schemas.OperatorStyle:
-        """Replace the picture of a template's draft."""
+        """Replace the picture of a template's draft; a studio style gets the picture as its backdrop."""
         options = {"files": {"file": (name, content)}, "params": {"edition": edition} if edition else {}}
         path = f"/operator/styles/{id}/picture"
         return self._http.send(schemas.OperatorStyle, "POST", path, tries=1, timeout=120, **options)

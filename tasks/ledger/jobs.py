@@ -33,6 +33,7 @@ class JobFilter:
     order: str = ""
     seen: bool | None = None
     """Whether it was noted how they ended."""
+    person: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ class QueueStatus:
     """Until it is done; None when there is nothing to estimate from."""
     missing: Sequence[str] = ()
     """Abilities that no live worker has, so that nobody can take it."""
-    portraits: int = 0
-    """Portraits that it has finished and that were not deleted."""
+    portraits: Sequence[str] = ()
+    """Ids of the portraits that it has finished and that were not deleted; when it has ended, the best first."""
 
 
 class JobRepository(Repository):
@@ -186,8 +187,8 @@ class JobRepository(Repository):
         """
         with self.database.read() as connection:
             view = _Queues(connection, now, silent)
-            counts = _count_portraits(connection, [job.id for job in listed if job.kind == "generate"])
-            return {job.id: replace(view.status(job), portraits=counts.get(job.id, 0)) for job in listed}
+            finished = _portraits_of(connection, [job.id for job in listed if job.kind == "generate"])
+            return {job.id: replace(view.status(job), portraits=finished.get(job.id, ())) for job in listed}
 
     def _list(self, whose: sa.ColumnElement[bool], wanted: JobFilter, cursor: str | None, limit: int) -> Page[Job]:
         chosen = sa.select(jobs).where(whose)
@@ -199,6 +200,9 @@ class JobRepository(Repository):
             chosen = chosen.where(jobs.c.order_id == wanted.order)
         if wanted.seen is not None:
             chosen = chosen.where(jobs.c.seen.is_not(None) if wanted.seen else jobs.c.seen.is_(None))
+        if wanted.person:
+            about = sa.select(job_people.c.job).where(job_people.c.person == wanted.person)
+            chosen = chosen.where(jobs.c.id.in_(about))
         return self._page(transitions.job_from_row, chosen, cursor, limit)
 
 
@@ -280,13 +284,16 @@ def _jobs_of_order(connection: sa.Connection, job: Job) -> list[Job]:
     return [transitions.job_from_row(row) for row in rows]
 
 
-def _count_portraits(connection: sa.Connection, ids: Sequence[str]) -> Mapping[str, int]:
-    """Count the portraits of jobs that are there and not deleted."""
+def _portraits_of(connection: sa.Connection, ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """Ids of the portraits of jobs that are there and not deleted, by job, in the order of their numbers."""
     if not ids:
         return {}
     shown = portraits.c.job.in_(ids) & portraits.c.removed.is_(None)
-    chosen = sa.select(portraits.c.job, sa.func.count()).where(shown).group_by(portraits.c.job)
-    return {row[0]: row[1] for row in connection.execute(chosen)}
+    chosen = sa.select(portraits.c.job, portraits.c.id).where(shown).order_by(portraits.c.number, portraits.c.id)
+    found: dict[str, list[str]] = {}
+    for row in connection.execute(chosen):
+        found.setdefault(row.job, []).append(row.id)
+    return found
 
 
 def _past_durations(connection: sa.Connection, kind: str) -> list[float]:

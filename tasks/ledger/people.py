@@ -30,6 +30,7 @@ from tasks.ledger.tables import (
     identities,
     job_people,
     people,
+    portraits,
     selfies,
     training_sets,
 )
@@ -54,6 +55,9 @@ class PersonSummary:
     """Their photos, in the order of upload."""
     favourites: bool = False
     """Whether they are on a favourite."""
+    portraits: int = 0
+    """Portraits that they are on and that were not deleted."""
+    latest_consent: ConsentRow | None = None
 
     @property
     def face(self) -> str:
@@ -110,6 +114,7 @@ class PersonRepository(Repository):
 
             states_of = consent_states(connection, ids)
             marked = favourites_of(connection, ids)
+            drawn, agreed = _count_portraits(connection, ids), _latest_consents(connection, ids)
             newest = by_person(identities, sa.func.max(identities.c.id))
             chosen = sa.select(identities.c.person, identities.c.base)
             mine = chosen.where(identities.c.person.in_(ids), identities.c.base != "")
@@ -120,7 +125,16 @@ class PersonRepository(Repository):
         bases = {id: tuple(dict.fromkeys(row.base for row in bases_of if row.person == id)) for id in ids}
         photos = {id: [photo for photo in judged if photo.person == id] for id in ids}
         return {
-            id: PersonSummary(len(photos[id]), states_of[id], newest.get(id), bases[id], photos[id], id in marked)
+            id: PersonSummary(
+                photos=len(photos[id]),
+                consent_state=states_of[id],
+                identity=newest.get(id),
+                bases=bases[id],
+                judged=photos[id],
+                favourites=id in marked,
+                portraits=drawn.get(id, 0),
+                latest_consent=agreed.get(id),
+            )
             for id in ids
         }
 
@@ -225,6 +239,10 @@ class PersonRepository(Repository):
         """Write which face of a photo is the person's: a point in it, as shares of width and height."""
         return self._change_owned(SelfieRow, selfies, owner, id, face={"x": x, "y": y})
 
+    def clear_face(self, owner: str, id: str) -> SelfieRow:
+        """Forget which face of a photo was said to be the person's."""
+        return self._change_owned(SelfieRow, selfies, owner, id, face=None)
+
     def training_sets(self, owner: str, person: str) -> Sequence[TrainingSetRow]:
         """A person's training sets, the newest first."""
         return self._of_person(TrainingSetRow, training_sets, owner, person)[::-1]
@@ -253,6 +271,19 @@ def _insert_consent(connection: sa.Connection, owner: str, person: str, statemen
     consent = ConsentRow(new_id("consent", now), owner, person, given=now, **asdict(statement))
     connection.execute(sa.insert(consents).values(asdict(consent)))
     return consent
+
+
+def _count_portraits(connection: sa.Connection, persons: Collection[str]) -> Mapping[str, int]:
+    """Count the portraits that people are on, by person."""
+    chosen = sa.select(job_people.c.person, sa.func.count()).join(portraits, portraits.c.job == job_people.c.job)
+    shown = job_people.c.person.in_(persons) & there(portraits)
+    return {row[0]: row[1] for row in connection.execute(chosen.where(shown).group_by(job_people.c.person))}
+
+
+def _latest_consents(connection: sa.Connection, persons: Collection[str]) -> Mapping[str, ConsentRow]:
+    """The newest record of consent of each person."""
+    chosen = sa.select(consents).where(consents.c.person.in_(persons)).order_by(consents.c.id)
+    return {row.person: row_as(ConsentRow, row) for row in connection.execute(chosen)}
 
 
 def _count(connection: sa.Connection, owner: str) -> int:

@@ -256,7 +256,7 @@ class PortraitFlows:
             int(params.get("seed", 0)),
             int(params.get("count", 1)),
             Size(*size) if size else None,
-            options=options.generation_options(params, lambda id: context.files.template(job.owner, id)),
+            options=options.generation_options(params, lambda id: context.files.template(job.owner, id), recipe),
             skin=params.get("skin"),
             idphoto=spec_from_dict(params.get("idphoto")),
         )

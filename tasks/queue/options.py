@@ -10,9 +10,12 @@ from portrait.generation import options
 from portrait.generation.options import GenerationOptions
 
 
-def generation_options(params: Mapping[str, Any], file_of: Callable[[str], Path]) -> GenerationOptions | None:
+def generation_options(
+    params: Mapping[str, Any], file_of: Callable[[str], Path], recipe: Mapping[str, Any] | None = None
+) -> GenerationOptions | None:
     """Read the options from a job's `params`, None without any; `file_of` returns the file of an uploaded picture.
 
+    `recipe` is that of the portrait which is drawn again: older ones are read as they were.
     Raises `UserError` (`hint_missing`) for a picture that was deleted, and what reading a picture raises.
     """
     given = params.get("technique")
@@ -27,4 +30,5 @@ def generation_options(params: Mapping[str, Any], file_of: Callable[[str], Path]
         hash = options.picture_hash(picture)
         pictures[hash] = picture
         controls.append({**{name: each for name, each in control.items() if name != "template"}, "picture": hash})
-    return options.from_dict({**given, **({"hints": controls} if controls else {})}, pictures)
+    method = options.METHOD if recipe is None else int(recipe.get("method", 1))
+    return options.from_dict({**given, **({"hints": controls} if controls else {})}, pictures, method)

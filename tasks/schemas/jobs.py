@@ -87,7 +87,14 @@ class GenerationOptions(RequestBody):
     preset: Literal["fast", "balanced", "best"] = "balanced"
     traits: str = Field("", max_length=200, description="Traits of the person in free words.")
     strengths: dict[IdentityAdapter | Literal["identitynet"] | Pass | TemplateControl, Strength] = Field(
-        {}, description="By identity, 0 to 2; by pass and control of a template, 0 to 1."
+        {},
+        description="By identity, 0 to 2, larger is more alike and 0 does without; by pass and control of a template, 0 to 1.",
+    )
+    start_merge_step: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of the steps before PhotoMaker merges the photos; null goes by its strength.",
     )
     scheduler: Scheduler = ""
     steps: int = Field(0, ge=0, le=150, description="0 leaves it to the preset.")
@@ -199,6 +206,9 @@ class Job(ResponseBody):
     wants: Mapping[str, Any]
     result: Mapping[str, Any]
     portraits: int = Field(0, description="Portraits that are finished so far and were not deleted.")
+    portrait_ids: list[str] = Field(
+        [], description="Their ids: in the order in which they were drawn, and the best first when the job has ended."
+    )
     seen: bool = Field(False, description="Whether its owner has noted how it ended: `POST /v1/jobs/{id}/seen`.")
     fault: JobFault | None
     losses: int

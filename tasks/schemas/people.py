@@ -148,6 +148,7 @@ class Person(ResponseBody):
     used: Timestamp
     erased_after: Timestamp = Field(description="When everything of the person is erased, unless they are used before.")
     photos: int
+    portraits: int = Field(0, description="Portraits that they are on and that were not deleted.")
     face: str = Field("", description="The photo whose crop shows the face best; empty without one that is used.")
     erased_on: Timestamp | None = Field(
         None, description="The same; where there are favourites, not before you were told for some days."
@@ -156,6 +157,9 @@ class Person(ResponseBody):
     consent: bool = Field(description="Whether consent holds.")
     consent_state: Literal["given", "outdated", "withdrawn"] = Field(
         "given", description="`outdated`: given to a text that a newer one has ended; agree again."
+    )
+    latest_consent: Consent | None = Field(
+        None, description="The newest record of consent, also one that was withdrawn."
     )
     identity: str | None = Field(description="What portraits are drawn from; null until a training has succeeded.")
     learned: list[str] = Field(

@@ -36,6 +36,7 @@ class Me(Quotas):
     """The caller, with quotas and their use."""
 
     role: Role
+    consent_version: str = Field("", description="Version of the present text of consent: `GET /v1/consent-text`.")
 
 
 class Erased(ResponseBody):

@@ -76,16 +76,21 @@ class StyleService:
         return self._replace_draft(style, before, who, self._current_folder(id, before))
 
     def set_picture(self, id: str, picture: Path, format: str, edition: str | None, who: str) -> DraftRow:
-        """Replace the picture of a template's draft. Raises `bad_style`, `bad_picture`, `draft_changed`, `unknown_style`."""
+        """Replace the picture of a template's draft, or the backdrop of a studio's by a picture.
+
+        Raises `bad_style`, `bad_picture`, `draft_changed`, `unknown_style`.
+        """
         before = self.draft(id, edition)
         style = self.entry(before).style
-        if style.kind != "template":
-            raise UserError("bad_style", f"A style of the kind {style.kind} has no picture. Make it a template first.")
+        if style.kind not in ("studio", "template"):
+            raise UserError(
+                "bad_style", f"A style of the kind {style.kind} has no picture. Make it a template or a studio first."
+            )
         if format not in PICTURE_SUFFIXES:
             raise UserError("bad_picture", f"A style's picture is a JPEG, PNG or WebP, and this is {format}.")
         name = f"picture.{PICTURE_SUFFIXES[format]}"
         content = style.model_dump(mode="json", by_alias=True)
-        content["picture"] = {"file": name, "sha256": file_hash(picture)}
+        content |= {"backdrop": "", "picture": {"file": name, "sha256": file_hash(picture)}}
         origin = self.files.draft(id, before.edition)
         return self._replace_draft(schema.parse_style(content), before, who, origin, (picture, name))
 
@@ -133,7 +138,7 @@ class StyleService:
             entry = self.entry(draft)
         except OperatorError:
             return False
-        return entry.style.kind != "template" or bool(draft.checked and draft.checked["of"] == check_hash(entry))
+        return entry.style.picture is None or bool(draft.checked and draft.checked["of"] == check_hash(entry))
 
     def publish_test(self, draft: DraftRow, staged: Path) -> None:
         """Replace the sample renders of the last test by those in `staged`; repeating it changes nothing."""
@@ -203,8 +208,10 @@ class StyleService:
         with self._work_dir() as work_dir:
             folder = work_dir / style.id
             folder.mkdir()
+            # A picture that was uploaded goes when another takes its place, or a painted backdrop.
+            stays = picture is None and (style.kind != "studio" or style.picture is not None)
             for file in asset_files(origin) if origin else ():
-                if picture is None or file.stem != "picture":
+                if stays or file.stem != "picture":
                     shutil.copyfile(file, folder / file.name)
             if picture is not None:
                 shutil.copyfile(picture[0], folder / picture[1])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests import tiny
 from tests.benchmarks import training
 
 ROUNDS = {"small": 30, "sd15": 4}
@@ -68,25 +69,15 @@ def peak(folder: Path, variant: str, side: int) -> float:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_training_at_sdxl_size_on_a_gpu(tmp_path: Path) -> None:
     """800 steps at 1024 px on random weights against a script's loop: seconds, report by 40 steps, and memory."""
-    folder = training.write_sdxl(tmp_path / "sdxl")
-    (tmp_path / "desk").mkdir()
-    found = {}
-    for name in ("script", "ours"):
-        torch.cuda.reset_peak_memory_stats()
-        ours = name == "ours"
-        variant = (
-            training.Ours(folder, 1024, tmp_path / "desk", "cuda") if ours else training.Script(folder, 1024, "cuda")
-        )
-        variant.step(0)
-        torch.cuda.synchronize()
-        began = time.perf_counter()
-        for number in range(1, 41):
-            variant.step(number)
-        torch.cuda.synchronize()
-        found[name] = (20 * (time.perf_counter() - began), torch.cuda.max_memory_allocated())
-        del variant
-        torch.cuda.empty_cache()
-    report("\n| SDXL, 1024 px, batch 1 | seconds for 800 steps (40 measured) | peak GB |\n|---|---|---|")
-    for name, (seconds, memory) in found.items():
-        report(f"| {name} | {seconds:.0f} | {memory / 1e9:.1f} |")
-    assert found["script"][0] / found["ours"][0] > 1.2
+    found = training.measure(training.write_sdxl(tmp_path / "sdxl"), 1024, 40, torch.device("cuda"), tmp_path)
+    report(training.table(found))
+    assert found["script"].seconds / found["ours"].seconds > 1.2
+
+
+@pytest.mark.bench
+def test_everything_that_is_measured_on_a_gpu_trains(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    found = training.measure(tiny.sdxl(tmp_path / "sdxl"), 64, 2, torch.device("cpu"), tmp_path)
+    assert list(found) == ["script", "ours"]
+    assert all(each.seconds > 0 for each in found.values())
+    assert training.table(found).count("\n") == 4

@@ -7,7 +7,9 @@ memory; the first three are ours, by what they compute again.
 import json
 import sys
 import tempfile
-from dataclasses import replace
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from diffusers import (
 from peft import LoraConfig
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from pipelines.diffusion.base import loading
+from pipelines.diffusion.base import device, loading
 from pipelines.diffusion.base.family import LORA_TARGETS
 from pipelines.diffusion.training import run
 from pipelines.diffusion.training.run import TrainingRun
@@ -213,6 +215,49 @@ class Script:
 def learning(variant: str, folder: Path, side: int, work_dir: Path) -> "Ours | Script":
     """One of the ways by its name."""
     return Script(folder, side) if variant == "script" else Ours(folder, side, work_dir, checkpointing=variant)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a way of training takes."""
+
+    seconds: float
+    """For 800 steps."""
+    memory: float
+    """Most bytes at once; of a GPU alone."""
+
+
+def measure(folder: Path, side: int, steps: int, where: torch.device, work_dir: Path) -> dict[str, Measured]:
+    """Train by a script's loop and by ours, `steps` after one that is not counted."""
+    found = {}
+    for name in ("script", "ours"):
+        own = work_dir / name
+        own.mkdir()
+        if where.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        variant = Ours(folder, side, own, where.type) if name == "ours" else Script(folder, side, where.type)
+        variant.step(0)
+        began = _now(where)
+        for number in range(1, steps + 1):
+            variant.step(number)
+        memory = torch.cuda.max_memory_allocated() if where.type == "cuda" else float("nan")
+        found[name] = Measured(800 / steps * (_now(where) - began), memory)
+        del variant
+        device.release_memory(where)
+    return found
+
+
+def table(found: Mapping[str, Measured]) -> str:
+    """For docs/benchmarks.md."""
+    rows = [f"| {name} | {each.seconds:.0f} | {each.memory / 1e9:.1f} |" for name, each in found.items()]
+    return "\n".join(["", "| SDXL, batch 1 | seconds for 800 steps | peak GB |", "|---|---|---|", *rows])
+
+
+def _now(where: torch.device) -> float:
+    """The time when all that was asked of the device is done."""
+    if where.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def size_of(crop: Crop) -> Any:

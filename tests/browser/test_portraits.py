@@ -162,7 +162,15 @@ def _deliver(home: Path, person: str, photo: str) -> None:
             "wants": wants,
         }
         numbers = {"units": COUNT, "preview": 0, "losses": 0, "failures": 0, "progress": 1.0}
-        texts = {"needs": "draw:nothing", "phase": "", "message": "", "result": {}, "created": now, "finished": now}
+        texts = {
+            "needs": "draw:nothing",
+            "phase": "",
+            "message": "",
+            "result": {},
+            "created": now,
+            "started": now,
+            "finished": now,
+        }
         connection.execute(sa.insert(jobs).values(**shared, **numbers, **texts))
         connection.execute(sa.insert(job_people).values(job=job.id, person=person))
         connection.execute(sa.insert(portraits), rows)

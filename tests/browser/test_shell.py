@@ -30,6 +30,8 @@ def chinese(chromium: Browser, installation: Installation) -> Iterator[BrowserCo
 def test_pages_speak_the_visitors_language(chinese: BrowserContext, installation: Installation) -> None:
     page = chinese.new_page()
     problems: list[str] = []
+    fonts: set[str] = set()
+    page.on("response", lambda response: fonts.add(response.url) if ".woff2" in response.url else None)
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     found, titles = {}, []
     for path in ("", "create", "privacy", "styles"):
@@ -40,6 +42,9 @@ def test_pages_speak_the_visitors_language(chinese: BrowserContext, installation
         found |= {f"{path}: {text}": words for text, words in english_words(page, ("shell", "Portrait")).items()}
     assert found == {}
     assert problems == []
+    assert not [each for each in fonts if "Italic" in each], (
+        "nothing is slanted, also not before the style is there: that font is 139 KB"
+    )
     assert len(set(titles)) == len(titles)
     assert all(title.endswith(" · 写真") for title in titles)
     page.evaluate("document.body.append('Left over'), document.querySelector('h1').setAttribute('aria-label', 'Close')")

@@ -56,7 +56,8 @@ def test_a_lesson_goes_on_from_one_and_its_result_is_merged_with_it(old_files: P
 
 
 @pytest.mark.networks
-def test_the_same_lesson_teaches_the_same(old_files: Path, tmp_path: Path) -> None:
+def test_the_same_lesson_teaches_the_same(old_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTRAIT_TRAIN__FLIPS", "true")  # the former default
     few = ("--steps", "4", "--rank", "2", "--batch", "1", "--rate", "0.02")
     made = terminal.answer("train", old_files / "set", "--base", "tiny", "-o", tmp_path / "again", *few)
     before = stored("identity/identity.json")

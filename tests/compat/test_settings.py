@@ -34,5 +34,8 @@ def test_file_and_environment_give_the_same_values(old_files: Path) -> None:
 
 
 def test_every_key_has_the_same_types_values_and_default() -> None:
-    # Recipes without a matte are drawn with the former default all the same.
-    assert missing(stored("settings.json"), facts.settings()) == [" engines.mattes default: 'selfie' became 'modnet'"]
+    # Recipes without a matte are drawn with the former default all the same; faces are not mirrored in training any more.
+    assert missing(stored("settings.json"), facts.settings()) == [
+        " engines.mattes default: 'selfie' became 'modnet'",
+        " train.flips default: True became False",
+    ]

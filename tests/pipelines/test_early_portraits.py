@@ -5,10 +5,22 @@ from dataclasses import replace
 
 import numpy as np
 
+from pipelines.engines.painters.fusion import Fusion
 from pipelines.render import Render
 from portrait.arrays import Image
-from portrait.ports import Progress
-from portrait.types import Candidate, Face, Portrait, PortraitRequest, Refinement, Style
+from portrait.ports import Progress, StreamingPainter
+from portrait.types import (
+    Candidate,
+    Face,
+    Identity,
+    Portrait,
+    PortraitRequest,
+    Quality,
+    Reference,
+    Refinement,
+    Style,
+    StylePicture,
+)
 from tests.fakes import FakeFinder, RecordingProgress, picture
 from tests.pipelines.test_render import Paints, identity, make_request
 
@@ -98,3 +110,23 @@ def test_progress_says_how_far_the_drawing_is_while_something_is_measured_and_re
     assert [done for done, _ in heard] == sorted(done for done, _ in heard)
     assert {doing for _, doing in heard} == {"Drawing"}
     assert len(heard) == 12, "each is drawn, measured and refined"
+
+
+def test_a_person_in_a_picture_is_given_before_the_next_is_drawn(astronaut: Image, astronaut_face: Face) -> None:
+    painter, told = Fusion(), list[int]()
+    assert isinstance(painter, StreamingPainter)
+
+    def progress(done: int, total: int, doing: str, preview: Image | None = None) -> None:
+        told.append(done)
+
+    photo = Reference("a.jpg", astronaut, astronaut_face, Quality(1, 1, 1, 1, 1, 1, 1))
+    style = Style("made", 1, "template", "Made", picture=StylePicture(astronaut, (astronaut_face,)))
+    request = PortraitRequest({1: Identity("ann", (photo,), {})}, style, 3, 3, skin="template")
+    seen, one_by_one = [], []
+    for candidate in painter.draw_each(request, progress):
+        one_by_one.append(candidate)
+        seen.append(told[-1])
+    assert seen == [0, 1, 2]
+    at_once = painter.paint(request, RecordingProgress())
+    assert [each.variation for each in one_by_one] == [each.variation for each in at_once]
+    assert all(np.array_equal(one.image, other.image) for one, other in zip(one_by_one, at_once, strict=True))

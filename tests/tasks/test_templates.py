@@ -13,6 +13,7 @@ import torch
 
 from pipelines.deliver import read_recipe
 from pipelines.engines import Engines
+from pipelines.engines.painters import inpaint
 from pipelines.engines.painters.inpaint import Inpaint
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
@@ -173,10 +174,15 @@ def test_people_are_drawn_into_one_template_and_all_else_stays(
 
 
 def test_swapping_the_people_swaps_the_faces(
-    runner: JobRunner, finder: FaceFinder, people: dict[str, Identity], group_faces: list[Face]
+    runner: JobRunner,
+    finder: FaceFinder,
+    people: dict[str, Identity],
+    group_faces: list[Face],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Random networks draw nobody. At a strength without a step they give back what fusion made of a person, and the second
-    # fusion is taken as it is.
+    # fusion is taken as it is. Such strengths are refused elsewhere.
+    monkeypatch.setattr(inpaint, "_check_steps", lambda plan: None)
     template = add_template(runner, selfies.group(), 6)
     strengths = {"face": 0.1, "fusion": 1.0, "ring": 0.0}
     far: dict[tuple[int, str, str], float] = {}

@@ -59,3 +59,8 @@ def test_fields_that_came_later_do_not_change_the_hashes_of_before(tmp_path: Pat
     studio = STYLE.model_copy(update={"kind": "studio", "picture": None, "backdrop": "studio-grey"})
     close = studio.model_copy(update={"compositions": ("close",)})
     assert content_hash(Entry(studio, tmp_path)) != content_hash(Entry(close, tmp_path))
+    own = STYLE.model_copy(update={"kind": "studio"})
+    soft = own.model_copy(update={"blur": 0.5})
+    hashes = {content_hash(Entry(each, tmp_path)) for each in (own, soft)}
+    (tmp_path / "a.jpg").write_bytes(b"another")
+    assert len({*hashes, content_hash(Entry(own, tmp_path))}) == 3

@@ -43,6 +43,13 @@ def test_a_good_style_has_nothing_wrong() -> None:
     assert lint.lint_picture(style(start=TEMPLATE), DetectedFaces(Size(800, 800), (face(),))) == []
 
 
+def test_people_in_a_backdrop_are_told_and_none_are_needed() -> None:
+    studio = style({"kind": "studio"}, TEMPLATE)
+    assert lint.lint_picture(studio, DetectedFaces(Size(800, 800), ())) == []
+    found = lint.lint_picture(studio, DetectedFaces(Size(400, 800), (face(width=20),)))
+    assert [(each.code, each.level) for each in found] == [("picture_small", "error"), ("picture_people", "warning")]
+
+
 def test_an_id_photo_names_a_rule_and_a_colour_that_there_are() -> None:
     start = {"schema": 1, "id": "mine", "kind": "idphoto", "title": "Mine", "preset": "icao", "licence": "CC0-1.0"}
     here = Installed(presets=frozenset({"icao"}), colours=frozenset({"white"}))
@@ -79,6 +86,9 @@ def test_the_built_in_styles_have_nothing_wrong() -> None:
         ({"traits": {"hat": {"default": "red", "choices": ["blue"]}}}, "bad_default"),
         ({"strengths": {"lora": 1.4}}, "strength_range"),
         ({"strengths": {"instantid": 1.9}}, "strength_range"),
+        ({"strengths": {"ring": 1.2}}, "strength_range"),
+        ({"strengths": {"lroa": 0.7}}, "strength_unknown"),
+        ({"strengths": {"photomaker": 0.2}}, "strength_merge_step"),
         ({"loras": [{"model": "film", "strength": 1.5, "base": "sdxl"}]}, "strength_range"),
         ({"loras": [{"model": "film"}]}, "lora_base_unknown"),
         ({"loras": [{"model": "film", "base": "sd15"}], "families": ["sdxl"]}, "lora_other_base"),

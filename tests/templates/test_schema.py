@@ -5,7 +5,7 @@ import pytest
 from portrait.errors import OperatorError
 from templates.catalog import Catalog, add_style
 from templates.lint import lint_fields
-from templates.schema import StyleFile, json_schema, read_style, write_style
+from templates.schema import StyleFile, group_of, json_schema, read_style, write_style
 from templates.style import to_style
 
 FULL = {
@@ -13,7 +13,7 @@ FULL = {
     "prompt": "{who}, {hat} in a garden\nat \"noon\"", "negative": "blur", "licence": "CC0-1.0", "mood": "calm",
     "author": "Anna", "status": "draft",
     "aspects": ["4:5", "1:1"], "engines": ["diffusion"], "bases": ["sdxl-base"], "families": ["sdxl"],
-    "strengths": {"lora": 0.8}, "loras": [{"model": "film", "strength": 0.6, "base": "sdxl"}],
+    "strengths": {"lora": 0.8}, "start_merge_step": 0.3, "loras": [{"model": "film", "strength": 0.6, "base": "sdxl"}],
     "traits": {"hat": {"default": "", "choices": ["with a hat"]}}, "carried": {"other": {"deep": [1, "a"]}}, "tags": ["fun"],
 }  # fmt: skip
 
@@ -48,6 +48,18 @@ def test_what_does_not_hold_is_refused(change: dict[str, object]) -> None:
         StyleFile.model_validate({**FULL, **change})
 
 
+def test_photomakers_strength_is_its_merge_step_as_in_version_0_1_0() -> None:
+    plain = {name: each for name, each in FULL.items() if name != "start_merge_step"}
+    old = to_style(StyleFile.model_validate({**plain, "strengths": {"lora": 0.8, "photomaker": 0.4}})).prompt_spec
+    new = to_style(StyleFile.model_validate({**plain, "start_merge_step": 0.4})).prompt_spec
+    assert old is not None
+    assert old == new
+    assert (old.strengths, old.start_merge_step) == ({"lora": 0.8}, 0.4)
+    both = to_style(StyleFile.model_validate({**FULL, "strengths": {"photomaker": 0.4}})).prompt_spec
+    assert both is not None
+    assert both.start_merge_step == 0.3
+
+
 STUDIO = {"schema": 1, "id": "hall", "kind": "studio", "title": "Hall", "backdrop": "studio-grey", "licence": "CC0-1.0"}
 
 
@@ -64,6 +76,20 @@ def test_a_studio_style_says_which_compositions_it_suits(tmp_path: Path) -> None
     alone = StyleFile.model_validate({**STUDIO, "compositions": ["half_figure"]})
     assert [(each.code, each.level) for each in lint_fields(alone)] == [("composition_rare", "warning")]
     assert lint_fields(style) == []
+
+
+def test_a_studio_style_may_have_a_picture_as_its_backdrop(tmp_path: Path) -> None:
+    own = {**STUDIO, "backdrop": "", "picture": {"file": "picture.jpg"}, "blur": 0.5}
+    style = StyleFile.model_validate(own)
+    write_style(style, tmp_path / "style.toml")
+    assert read_style(tmp_path / "style.toml") == style
+    assert (to_style(style).backdrop, to_style(style).blur, group_of(style)) == ("", 0.5, "place")
+    assert group_of(StyleFile.model_validate({**own, "group": "backdrop"})) == "backdrop"
+    for change in ({"backdrop": "studio-grey"}, {"picture": None}, {"blur": 1.5}):
+        with pytest.raises(ValueError, match=r"backdrop|blur"):
+            StyleFile.model_validate({**own, **change})
+    with pytest.raises(ValueError, match="blurred"):
+        StyleFile.model_validate({**STUDIO, "blur": 0.5})
 
 
 INTO = {

@@ -92,20 +92,26 @@ def _new_style_form() -> None:
     content: dict[str, Any] = {"schema": 1, "kind": kind, "title": title, "licence": "LicenseRef-unknown"}
     field = {"studio": "backdrop", "idphoto": "preset", "template": "picture"}.get(kind, "prompt")
     label, key = translate(f"style_field.{field}"), f"begin-{field}"
+    needs_picture = kind == "template"
     if kind == "studio":
-        own = translate("style_form.own_color")
+        color, own = translate("style_form.own_color"), translate("style_form.own_backdrop")
         named = [each for each in form.values_in_use("backdrop") if not each.startswith("#")]
-        choice = st.selectbox(label, [*named, own], key=key)
-        content["backdrop"] = st.color_picker(own, PAPER, key=f"{key}-color").lower() if choice == own else choice
+        choice = st.selectbox(label, [*named, color, own], key=key)
+        needs_picture = choice == own
+        if not needs_picture:
+            content["backdrop"] = (
+                st.color_picker(color, PAPER, key=f"{key}-color").lower() if choice == color else choice
+            )
     elif kind == "idphoto":
         titles = form.preset_titles()
         content["preset"] = st.selectbox(label, sorted(titles), format_func=lambda each: titles[each], key=key)
-    elif kind == "template":
-        content["picture"] = {"file": "picture.jpg"}
-        picture = st.file_uploader(label, form.PICTURES, key=f"begin-{get_state('picture_form', 0)}")
-    else:
+    elif kind == "text":
         content["prompt"] = st.text_area(label, "portrait of {who}, {traits}", key=key)
-    ready = bool(title.strip()) and (kind != "template" or picture is not None)
+    if needs_picture:
+        content["picture"] = {"file": "picture.jpg"}
+        label = translate("style_field.picture")
+        picture = st.file_uploader(label, form.PICTURES, key=f"begin-{get_state('picture_form', 0)}")
+    ready = bool(title.strip()) and (not needs_picture or picture is not None)
     if st.button(translate("arrivals.start"), type="primary", disabled=not ready, key="begin-start"):
         with errors.show_errors():
             content["id"] = id.strip() or id_from_title(title)

@@ -68,16 +68,19 @@ class Fields:
         every = list(options) if now in options else [*options, now]
         return self._show(st.selectbox, name, now, options=every, format_func=format_func) or ""
 
-    def backdrop(self, options: Sequence[str]) -> str:
-        """One of the painted backdrops, or paper in a colour of one's own."""
+    def backdrop(self, options: Sequence[str]) -> str | None:
+        """One of the painted backdrops, or paper in a colour of one's own; None for a picture of one's own."""
         now = str(self.value("backdrop"))
-        own = translate("style_form.own_color")
+        color, picture = translate("style_form.own_color"), translate("style_form.own_backdrop")
         named = [each for each in options if not each.startswith("#")]
-        choice = self._show(st.selectbox, "backdrop", own if now.startswith("#") else now, options=[*named, own])
-        if choice != own:
+        first = picture if not now else color if now.startswith("#") else now
+        choice = self._show(st.selectbox, "backdrop", first, options=[*named, color, picture])
+        if choice == picture:
+            return None
+        if choice != color:
             return choice or ""
         key = self.state_key("backdrop-color", now if now.startswith("#") else PAPER)
-        return st.color_picker(own, key=key).lower()
+        return st.color_picker(color, key=key).lower()
 
     def multiselect(self, name: str, options: Sequence[str], format_func: Callable[[str], str] = str) -> list[str]:
         """Any of the options, and values that are typed."""
@@ -89,6 +92,13 @@ class Fields:
     def slider(self, name: str) -> float:
         """A number of 0..1."""
         return float(self._show(st.slider, name, float(self.value(name)), min_value=0.0, max_value=1.0, step=0.05))
+
+    def optional_share(self, name: str) -> float | None:
+        """A number of 0..1, or none."""
+        now = self.value(name)
+        limits: dict[str, Any] = {"value": None, "min_value": 0.0, "max_value": 1.0, "step": 0.05}
+        given = self._show(st.number_input, name, None if now in ("", None) else float(now), **limits)
+        return None if given is None else float(given)
 
     def number(self, name: str, min_value: int, max_value: int) -> int:
         """An integer."""

@@ -17,7 +17,8 @@ from tasks.schemas.jobs import IdentityAdapter
 TAGS = ("business", "creative", "document", "dramatic", "friendly", "fun", "outdoors")
 ASPECTS = ("4:5", "3:4", "2:3", "1:1", "3:2", "4:3", "16:9", "9:16")
 REFINERS = ("skin", "tone", "classic", "restoreformer", "upscale2", "upscale4")
-STRENGTHS = (*get_args(IdentityAdapter), "identitynet")
+STRENGTHS = (*(name for name in get_args(IdentityAdapter) if not name.startswith("photomaker")), "identitynet")
+"""Strengths that a style is given; PhotoMaker's in a style is its merge step, which has a field of its own."""
 FAMILIES = ("sd15", "sdxl")
 COMPOSITIONS = ("half_figure", "head_and_shoulders", "close", "very_close")
 SKINS = ("person", "template")
@@ -38,7 +39,7 @@ def show_fields(fields: Fields, style: schemas.OperatorStyle) -> dict[str, Any]:
     with st.container(border=True, key="style-look"):
         st.html(widgets.card_title(translate("style_form.look")))
         if kind == "studio":
-            values |= _studio_fields(fields)
+            values |= _studio_fields(fields, style)
         elif kind == "idphoto":
             values |= _id_photo_fields(fields)
         elif kind == "template":
@@ -79,11 +80,28 @@ def _name_fields(fields: Fields) -> dict[str, Any]:
     return {"title": title, "titles": named | {row["code"]: row["name"] for row in rows}}
 
 
-def _studio_fields(fields: Fields) -> dict[str, Any]:
+def _studio_fields(fields: Fields, style: schemas.OperatorStyle) -> dict[str, Any]:
+    """The backdrop, and how much of a person is shown before it."""
+    backdrop = fields.backdrop(values_in_use("backdrop"))
+    painted = {"backdrop": backdrop, "picture": None, "blur": 0.0}
+    values = _backdrop_picture(fields, style) if backdrop is None else painted
     compositions = fields.multiselect(
         "compositions", COMPOSITIONS, lambda each: translate_or(f"composition.{each}", each)
     )
-    return {"backdrop": fields.backdrop(values_in_use("backdrop")), "compositions": compositions}
+    return {**values, "compositions": compositions}
+
+
+def _backdrop_picture(fields: Fields, style: schemas.OperatorStyle) -> dict[str, Any]:
+    """The picture that is the backdrop and its blur; the backdrop of before stays until there is a picture."""
+    there = fields.edits.original.get("picture")
+    left, right = st.columns([1, 1])
+    with left:
+        _show_picture(style)
+    with right:
+        _upload_picture(fields.edits, "style_help.backdrop_picture")
+        fields.show_messages("picture")
+        blur = fields.slider("blur") if there else 0.0
+    return {"backdrop": "" if there else fields.edits.original["backdrop"], "picture": there, "blur": blur}
 
 
 def _id_photo_fields(fields: Fields) -> dict[str, Any]:
@@ -120,11 +138,9 @@ def _template_fields(fields: Fields, style: schemas.OperatorStyle) -> dict[str, 
     """The picture and its faces, and how a diffusion model draws into it."""
     left, right = st.columns([1, 1])
     with left:
-        if style.draft is not None and style.draft.picture:
-            alt = translate("style_form.picture_alt", style=style_titles.localized_title(style))
-            st.html(widgets.picture(labels.draft_picture_url(style.id, style.draft, widgets.LARGE), alt, "whole"))
+        _show_picture(style)
     with right:
-        _upload_picture(fields.edits)
+        _upload_picture(fields.edits, "style_help.picture")
         fields.show_messages("picture")
         faces = {"faces": fields.number("faces", 1, 16), "skin": fields.select("skin", SKINS)}
     with st.expander(translate("style_form.by_model")):
@@ -133,10 +149,17 @@ def _template_fields(fields: Fields, style: schemas.OperatorStyle) -> dict[str, 
         return values | {"engines": fields.multiselect("engines", ENGINES)}
 
 
-def _upload_picture(edits: DraftEdits) -> None:
+def _show_picture(style: schemas.OperatorStyle) -> None:
+    """The draft's picture, where it has one."""
+    if style.draft is not None and style.draft.picture:
+        alt = translate("style_form.picture_alt", style=style_titles.localized_title(style))
+        st.html(widgets.picture(labels.draft_picture_url(style.id, style.draft, widgets.LARGE), alt, "whole"))
+
+
+def _upload_picture(edits: DraftEdits, help_key: str) -> None:
     """Upload another picture at once; the other fields keep their values."""
     batch = get_state("upload_form", 0)
-    label, help = translate("style_field.picture"), translate("style_help.picture")
+    label, help = translate("style_field.picture"), translate(help_key)
     file = st.file_uploader(label, PICTURES, key=f"picture-{edits.style}-{batch}", help=help)
     if file is None:
         return
@@ -182,6 +205,7 @@ def _text_fields(fields: Fields) -> dict[str, Any]:
     strengths = [{"name": name, "strength": value} for name, value in (fields.value("strengths") or {}).items()]
     found = fields.rows("strengths", strengths, lambda key, row: _strength_row(fields, key, row, STRENGTHS, 2.0), 12)
     values["strengths"] = {row["name"]: row["strength"] for row in found}
+    values["start_merge_step"] = fields.optional_share("start_merge_step")
     st.html(widgets.card_title(translate("style_field.loras")))
     values["loras"] = fields.rows("loras", fields.value("loras") or [], lambda key, row: _lora_row(fields, key, row), 4)
     return values

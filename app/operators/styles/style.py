@@ -123,7 +123,7 @@ def _show_status(style: schemas.OperatorStyle, edits: DraftEdits, messages: Sequ
     with st.container(horizontal=True):
         if st.button(translate("style_one.test"), disabled=not free, icon=":material/brush:", key="style-test"):
             samples.start_job(style.id, "test")
-        if style.kind == "template" and st.button(
+        if draft.picture and st.button(
             translate("style_one.check"), disabled=not free, icon=":material/visibility:", key="style-check"
         ):
             samples.start_job(style.id, "check")

@@ -2,11 +2,12 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 
-from app.components import errors, jobs
+from app.components import errors
 from app.session import client, get_state, set_state
 from portrait.errors import UserError
 from tasks import schemas
 
+_NOT_CANCELLED = ("queued", "running", "cancelling", "succeeded", "failed", "expired")
 _SEEN = "photos_seen"
 """By person, what the photos were when the page was drawn last."""
 
@@ -30,10 +31,7 @@ def request_check(person: str) -> schemas.Job | None:
 
     One that waits already will see every change up to its beginning; one that is running has seen too little and is cancelled.
     """
-    unfinished = client().jobs(states=["queued", "running"], kind="prepare")
-    for job in unfinished:
-        if job.wants.get("person") != person:
-            continue
+    for job in client().jobs(states=["queued", "running"], kind="prepare", person=person):
         if job.state == "queued":
             return job
         _cancel(job)
@@ -44,7 +42,7 @@ def request_check(person: str) -> schemas.Job | None:
 
 def latest_check(person: str) -> schemas.Job | None:
     """The newest check of a person's photos that was not cancelled."""
-    return jobs.latest_of_person(client().jobs(kind="prepare"), person)
+    return next(iter(client().jobs(states=_NOT_CANCELLED, kind="prepare", person=person, limit=1)), None)
 
 
 def differs(photo: schemas.Selfie) -> bool:

@@ -91,6 +91,8 @@ def _show_faces(person: schemas.Person, photo: schemas.Selfie) -> None:
         for at, label in zip(numbers, labels, strict=True):
             action = errors.as_callback(partial(choose, photo, at))
             st.button(label, key=f"face-{photo.id}-{at}", on_click=action)
+        if photo.face is not None:
+            st.button(translate("photos.face_back"), key=f"face-back-{photo.id}", on_click=_take_back(photo))
     if clicked is not None and 0 <= int(clicked) < len(photo.faces):
         errors.attempt(partial(choose, photo, int(clicked)))
 
@@ -100,6 +102,16 @@ def choose(photo: schemas.Selfie, at: int) -> None:
     box = photo.faces[at]
     client().choose_face(photo.id, (box.left + box.right) / 2, (box.top + box.bottom) / 2)
     set_state(_REOPENED, None)
+
+
+def _take_back(photo: schemas.Selfie) -> Callable[[], None]:
+    """What takes the answer back, so that it is open again whose face is the person's."""
+
+    def action() -> None:
+        client().clear_face(photo.id)
+        set_state(_REOPENED, None)
+
+    return errors.as_callback(action)
 
 
 def show_questions(person: schemas.Person, photos: Sequence[schemas.Selfie]) -> None:

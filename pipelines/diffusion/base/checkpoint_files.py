@@ -1,5 +1,7 @@
 """Checkpoint files of adapters and control networks: tensors read from them, networks built of them; never code."""
 
+import json
+import math
 import pickle
 import zipfile
 from collections.abc import Sequence
@@ -37,6 +39,26 @@ def load_checkpoint(file: Path, names: Sequence[str]) -> dict[str, Any]:
     if missing or not all(isinstance(each, torch.Tensor) for name in names for each in groups[name].values()):
         raise broken_model(file, f"it has no {missing[0]}" if missing else "it holds more than tensors")
     return {name: groups[name] for name in names}
+
+
+def count_weights(file: Path) -> int:
+    """Numbers that a weight file holds, from its header; raises `EngineError` (`broken_model`)."""
+    try:
+        if file.suffix == ".safetensors":
+            with file.open("rb") as stream:
+                header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+            return sum(math.prod(each["shape"]) for name, each in header.items() if name != "__metadata__")
+        stored = torch.load(file, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(file))
+        return _count_tensors(stored)
+    except (*BROKEN, TypeError, AttributeError) as error:
+        raise broken_model(file, str(error).split("\n")[0]) from error
+
+
+def _count_tensors(stored: Any) -> int:
+    """Numbers in the tensors of a checkpoint, whose groups are dictionaries."""
+    if isinstance(stored, torch.Tensor):
+        return stored.numel()
+    return sum(_count_tensors(each) for each in stored.values()) if isinstance(stored, dict) else 0
 
 
 def load_state_dict(network: _Network, weights: dict[str, torch.Tensor], file: Path) -> _Network:

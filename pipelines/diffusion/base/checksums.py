@@ -1,9 +1,9 @@
 """WeightChecksums: SHA-256 of the model files an image was made with, for recipes, and to check them later."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from portrait.errors import OperatorError
 
@@ -15,28 +15,43 @@ COMPANION_PREFIX = "base/"
 """Prefix of the names of a base's text encoders and VAE among them."""
 
 
+CHUNK = 1 << 20
+
+Files: TypeAlias = Mapping[str, Path | Sequence[Path]]
+"""Weight files by name; several where weights are in parts."""
+
+
+def sha256(files: Sequence[Path]) -> str:
+    """SHA-256 of the contents of files, one after the other, as hex; of one file it is that file's."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
 class WeightChecksums:
     """Hashes of large files, each computed once as long as its size and time of change stay the same."""
 
     def __init__(self) -> None:
-        self._cache: dict[tuple[Path, int, int], str] = {}
+        self._cache: dict[tuple[tuple[Path, int, int], ...], str] = {}
 
-    def sha256(self, file: Path) -> str:
-        """SHA-256 of a file, as hex."""
-        state = file.stat()
-        key = (file, state.st_mtime_ns, state.st_size)
+    def sha256(self, files: Path | Sequence[Path]) -> str:
+        """SHA-256 of a file or of weights in parts, as hex."""
+        files = [files] if isinstance(files, Path) else files
+        key = tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
         if key not in self._cache:
-            with file.open("rb") as stream:
-                self._cache[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+            self._cache[key] = sha256(files)
         return self._cache[key]
 
-    def for_recipe(self, files: Mapping[str, Path]) -> dict[str, object]:
+    def for_recipe(self, files: Files) -> dict[str, object]:
         """Hashes as recipes store them; `files` by `BASE`, `LORA`, or `MODEL/FILE` as `weight_files` names them."""
         top: dict[str, object] = {name: self.sha256(files[name]) for name in (BASE, LORA) if name in files}
         rest = {name: self.sha256(file) for name, file in sorted(files.items()) if name not in top}
         return {**top, MODELS: rest} if rest else top
 
-    def require_unchanged(self, files: Mapping[str, Path], recipe: Mapping[str, Any]) -> None:
+    def require_unchanged(self, files: Files, recipe: Mapping[str, Any]) -> None:
         """Raise `OperatorError` (`model_differs`) unless the files are those that a recipe names."""
         current = self.for_recipe(files)
         if recipe.get(BASE, current.get(BASE)) != current.get(BASE):

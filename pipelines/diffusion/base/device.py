@@ -25,25 +25,72 @@ def choose_device(setting: str) -> torch.device:
     return torch.device("cuda" if has_gpu and setting != "cpu" else "cpu")
 
 
-def choose_dtype(setting: str, device: torch.device) -> torch.dtype:
-    """The dtype of frozen networks for a setting; LoRA weights in training are always float32."""
-    if setting == "auto":
-        has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if has_bfloat16 else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[setting]
+def choose_dtype(setting: str, device: torch.device, training: bool = False) -> torch.dtype:
+    """The dtype of frozen networks for a setting; LoRA weights in training are always float32.
+
+    `auto` is bfloat16 on a GPU that computes in it; PyTorch emulates it, slowly, on those that do not. These draw in float16
+    and train in float32: gradients are often too small for float16.
+    """
+    if setting != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[setting]
+    if device.type != "cuda":
+        return torch.float32
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return torch.float32 if training else torch.float16
+
+
+def execution_device(network: torch.nn.Module) -> torch.device:
+    """The device that a network computes on, which is not where its weights are while they are offloaded."""
+    for module in network.modules():
+        device = getattr(getattr(module, "_hf_hook", None), "execution_device", None)
+        if device is not None:
+            return torch.device(device)
+    return next(network.parameters()).device
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes of memory that are available: of the GPU, or of this machine and its control group."""
+    """Bytes of memory that are available: of the GPU, or of this machine and its control groups."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    limit = Path("/sys/fs/cgroup/memory.max")
-    used = Path("/sys/fs/cgroup/memory.current")
     available = float(psutil.virtual_memory().available)
+    return min([available, *control_group_memory(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))])
+
+
+def control_group_memory(root: Path, membership: Path) -> list[float]:
+    """Bytes that the limit of each control group of this process leaves, of both versions; empty without limits.
+
+    `root` is where groups are mounted, `membership` the file that names those of a process. Pages of files that were read count
+    as used there, and are given back before a limit is reached: they are free.
+    """
     try:
-        return min(available, float(limit.read_text()) - float(used.read_text()))
-    except (OSError, ValueError):  # no such limit: "max", or another system
-        return available
+        lines = [line.split(":", 2) for line in membership.read_text("utf-8").split("\n") if line]
+    except OSError:  # another system
+        return []
+    found = []
+    for _, controllers, path in lines:
+        if not controllers:
+            found += _group_memory(root, path, ("memory.max", "memory.current", "inactive_file"))
+        elif "memory" in controllers.split(","):
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            found += _group_memory(root / "memory", path, names)
+    return found
+
+
+def _group_memory(mount: Path, path: str, names: tuple[str, str, str]) -> list[float]:
+    """Bytes that a group and those around it leave; in a container its own group is the mount itself."""
+    limit_name, used_name, cache_name = names
+    found, folder = [], mount / path.lstrip("/")
+    for group in (folder, *folder.parents):
+        try:
+            limit, used = float((group / limit_name).read_text()), float((group / used_name).read_text())
+            stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            found.append(max(0.0, limit - used + float(stat.get(cache_name, 0))))
+        except (OSError, ValueError):  # no such group, or no limit: "max"
+            pass
+        if group == mount:
+            break
+    return found
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,13 +8,14 @@ import copy
 import gc
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from diffusers import MultiControlNetModel
+from diffusers.loaders import lora_base
 
 from pipelines.diffusion.base import checkpoint_files, device, memory, prompts, textual_inversion
 from pipelines.diffusion.base.family import LORA_TARGETS, TEXT_LORA_TARGETS, TextEmbeddings
@@ -50,7 +51,7 @@ class LoadedBase:
         memory.place_pipeline(self.pipeline, profile, where)
         if self.compiled:
             device.compile_blocks(self.pipeline.unet)
-        self.adapter_cache = AdapterCache(dtype, where)
+        self.adapter_cache = AdapterCache(dtype, torch.device("cpu") if profile in memory.OFFLOADED else where)
         self.networks: dict[str, Any] = {}
         self.lora_slots = {"unet": LoraSlot(self.pipeline.unet, self.family.rank, LORA_TARGETS)}
         for _, encoder in self.family.text_encoders:
@@ -69,16 +70,53 @@ class LoadedBase:
             finally:
                 lease.release()
 
+    def add_network(self, name: str, network: object) -> None:
+        """Hold a network, or what was made of networks, beside the base; a network is placed as the profile says."""
+        if isinstance(network, torch.nn.Module):
+            memory.place_network(network, self.profile, self.device)
+            if self.compiled:
+                device.compile_blocks(network)
+        self.networks[name] = network
+
+    def free_device(self) -> None:
+        """Send every network to main memory where the profile has one on the device at a time."""
+        if self.profile == "offload":
+            self.pipeline.maybe_free_model_hooks()
+            self._move_networks(torch.device("cpu"))
+
+    def move(self, where: torch.device) -> None:
+        """Move the base and all held beside it, where nothing is offloaded."""
+        self.pipeline.to(where)
+        self._move_networks(where)
+
+    def _move_networks(self, where: torch.device) -> None:
+        for network in self.networks.values():
+            if isinstance(network, torch.nn.Module):
+                network.to(where)
+
+    def suspend_offloading(self) -> AbstractContextManager[None]:
+        """Within it layers may be added to the base's networks."""
+        return memory.suspend_offloading(self.pipeline, self.profile, self.device)
+
     def set_active_loras(self, adapters: Mapping[str, float]) -> None:
-        """Have exactly these LoRAs of the U-Net active, by name and strength."""
+        """Have exactly these LoRAs active, by name and strength, in each of the networks that they change."""
         if self._active == adapters:
             return
         unet = self.pipeline.unet
-        if adapters:
+        of_unet = _own_adapters(unet, adapters)
+        if of_unet:
             unet.enable_lora()
-            unet.set_adapters(list(adapters), list(adapters.values()))
+            unet.set_adapters(list(of_unet), list(of_unet.values()))
         elif getattr(unet, "peft_config", None):
             unet.disable_lora()
+        for _, name in self.family.text_encoders:
+            encoder = self.pipeline.components[name]
+            of_encoder = _own_adapters(encoder, adapters)
+            if of_encoder:
+                lora_base.enable_lora_for_text_encoder(encoder)
+                lora_base.set_adapters_for_text_encoder(list(of_encoder), encoder, list(of_encoder.values()))
+            elif getattr(encoder, "peft_config", None):
+                lora_base.disable_lora_for_text_encoder(encoder)
         self._active = dict(adapters)
 
     def forget_active_loras(self) -> None:
@@ -111,15 +149,14 @@ class Lease:
         self.components: dict[str, Any] = dict(loaded.pipeline.components)
         """Tokenizers and encoders by component name, with the tokens that this request added."""
         self.active_loras: dict[str, float] = {}
-        """LoRAs of the U-Net that this request uses, with their strengths."""
+        """LoRAs that this request uses, with their strengths."""
         self._cleanups = ExitStack()
 
     def release(self) -> None:
         """Run all cleanups, the last first; continues when one fails, and raises its error in the end."""
         with self._cleanups:
             self._cleanups.callback(self.loaded.set_active_loras, {})
-            if self.loaded.profile in ("offload", "sequential"):
-                self._cleanups.callback(self.loaded.pipeline.maybe_free_model_hooks)
+            self._cleanups.callback(self.loaded.free_device)
 
     def add_cleanup(self, call: _Call, *given: object) -> None:
         """Register a call that undoes something when the request ends."""
@@ -128,14 +165,12 @@ class Lease:
     def get_or_load(self, name: str, load: Callable[[], _Network]) -> _Network:
         """A network or other object that stays loaded with the base for later requests; `load` is called once per name."""
         if name not in self.loaded.networks:
-            loaded = self.loaded.networks[name] = load()
-            if self.loaded.compiled and isinstance(loaded, torch.nn.Module):
-                device.compile_blocks(loaded)
+            self.loaded.add_network(name, load())
         return self.loaded.networks[name]
 
     def load_network(self, name: str, network_class: type[_Network], folder: Path) -> _Network:
         """A network of a folder, which stays loaded; see `get_or_load` and `checkpoint_files.load_network`."""
-        load = partial(checkpoint_files.load_network, network_class, folder, self.dtype, self.device)
+        load = partial(checkpoint_files.load_network, network_class, folder, self.dtype, torch.device("cpu"))
         return self.get_or_load(name, load)
 
     def load_person_lora(self, file: Path, strength: float) -> None:
@@ -143,20 +178,27 @@ class Lease:
         for part, factors in self.loaded.adapter_cache.get(file).items():
             slot = self.loaded.lora_slots[part]
             self.add_cleanup(slot.clear)
-            slot.load(factors, strength)
+            with self.loaded.suspend_offloading() if slot.must_grow(factors) else nullcontext():
+                slot.load(factors, strength)
             self.loaded.forget_active_loras()
-        self.active_loras[ADAPTER] = 1.0
+        self._activate_lora(ADAPTER, 1.0)
 
     def load_lora(self, name: str, source: Any, strength: float) -> None:
         """Use a LoRA of an adapter or a style; `source` is a path, or a call that gives weights; it is read once."""
 
         def load() -> bool:
-            self.loaded.pipeline.load_lora_weights(source() if callable(source) else source, adapter_name=name)
+            with self.loaded.suspend_offloading():
+                self.loaded.pipeline.load_lora_weights(source() if callable(source) else source, adapter_name=name)
             self.loaded.forget_active_loras()
             return True
 
         self.get_or_load(f"lora {name}", load)
+        self._activate_lora(name, strength)
+
+    def _activate_lora(self, name: str, strength: float) -> None:
+        """Have a LoRA active from now on: prompts are encoded before anything is drawn, and it may change text encoders."""
         self.active_loras[name] = strength
+        self.loaded.set_active_loras(self.active_loras)
 
     def load_textual_inversion(self, file: Path, trigger: str) -> None:
         """Add the token of a textual inversion file to this request's tokenizers and encoders."""
@@ -168,11 +210,13 @@ class Lease:
             table = encoder.get_input_embeddings()
             self.add_cleanup(encoder.set_input_embeddings, table)
             token_id = tokenizer.convert_tokens_to_ids(textual_inversion.placeholder_token(trigger))
-            embedding = textual_inversion.TokenEmbedding(table, token_id, rows[encoder_name])
-            encoder.set_input_embeddings(embedding.to(self.device))
+            # The libraries ask an encoder's first weight for device and dtype, and this is the first: it is as the others are.
+            where = self.device if table.weight.is_meta else table.weight.device
+            embedding = textual_inversion.TokenEmbedding(table, token_id, rows[encoder_name].to(where))
+            encoder.set_input_embeddings(embedding.to(table.weight.dtype))
 
     def load_ip_adapter(self, name: str, weights: Callable[[], Any], scale: float) -> Any:
-        """Use an IP-Adapter, loaded once per name; returns its image projection layer.
+        """Use an IP-Adapter, loaded once per name; returns its image projection layer, ready to run on the device.
 
         Afterwards every pipeline call needs `ip_adapter_image_embeds`.
         """
@@ -186,11 +230,14 @@ class Lease:
         layer = projection.image_projection_layers[0]
         hook = unet.register_forward_pre_hook(_match_image_embeds(layer), with_kwargs=True)
         self.add_cleanup(hook.remove)
+        if self.loaded.profile == "offload":
+            layer.to(self.device)  # the hook of the U-Net does not know when a part of it runs
         return layer
 
     def _load_ip_adapter(self, weights: Any) -> tuple[dict[str, Any], Any]:
         pipeline = self.loaded.pipeline
-        pipeline.load_ip_adapter(weights, subfolder="", weight_name="", image_encoder_folder=None)
+        with self.loaded.suspend_offloading():
+            pipeline.load_ip_adapter(weights, subfolder="", weight_name="", image_encoder_folder=None)
         self.loaded.forget_active_loras()
         return dict(pipeline.unet.attn_processors), pipeline.unet.encoder_hid_proj
 
@@ -200,7 +247,11 @@ class Lease:
         return positive.to(self.device, self.dtype), unconditional.to(self.device, self.dtype)
 
     def get_pipeline(self, controlnets: list[Any], perturbed: bool, task: Task = "text") -> Any:
-        """The stock pipeline for a task, made of the base's components; `controlnets` are control networks."""
+        """The stock pipeline for a task, made of the base's components; `controlnets` are control networks.
+
+        It works by the hooks that these networks have.
+        """
+        self.loaded.free_device()  # of what identity adapters ran
         if not controlnets and not perturbed and task == "text":
             return self.loaded.pipeline
         if perturbed:
@@ -214,10 +265,13 @@ class Lease:
             components["controlnet"] = controlnets[0] if len(controlnets) == 1 else MultiControlNetModel(controlnets)
         pipeline = pipeline_class(**components)
         pipeline.set_progress_bar_config(disable=True)
-        if self.loaded.profile in ("offload", "sequential"):
-            memory.place_pipeline(pipeline, self.loaded.profile, self.device)
-            self.add_cleanup(pipeline.remove_all_hooks)
         return pipeline
+
+
+def _own_adapters(network: Any, adapters: Mapping[str, float]) -> dict[str, float]:
+    """Those of the adapters that a network has."""
+    known = getattr(network, "peft_config", {})
+    return {name: strength for name, strength in adapters.items() if name in known}
 
 
 def match_batch(embeds: torch.Tensor, batch: int) -> torch.Tensor:

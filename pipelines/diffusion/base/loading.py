@@ -4,9 +4,9 @@ Components are loaded by name, so that a trainer holds text encoders and VAE onl
 they are used, so that a file in that dtype is memory-mapped instead of copied.
 """
 
-import hashlib
 import json
 import logging
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import transformers
 from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DConditionModel
 from safetensors import safe_open
 
+from pipelines.diffusion.base import checksums
 from pipelines.diffusion.base.checkpoint_files import BROKEN
 from pipelines.diffusion.base.family import Family
 from pipelines.diffusion.base.registry import all_families, family_of_pipeline, family_of_weights
@@ -30,6 +31,8 @@ UNUSED_COMPONENTS = ("safety_checker", "feature_extractor", "image_encoder")
 """Components of Stable Diffusion 1.5's folder that neither training nor sampling needs."""
 COMPANIONS = ("text_encoder", "text_encoder_2", "vae")
 """Components with weights beside the U-Net."""
+HALF = re.compile(r"\.fp16[.-]")
+"""In the names of files in half precision: before the ending, or before the number of a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,17 @@ class BaseSource:
         return max(least, 64) if self.native_side >= 512 else least
 
     @property
-    def weights_file(self) -> Path:
-        """The U-Net's weight file, or the single file; raises `OperatorError` (`bad_base`)."""
-        return self.path if self.is_single_file else _weights_file(self.path / "unet")
+    def weights_files(self) -> list[Path]:
+        """The U-Net's weight files that are loaded, several where it is in parts, or the single file.
+
+        Raises `OperatorError` (`bad_base`).
+        """
+        if self.is_single_file:
+            return [self.path]
+        files = _component_files(self.path / "unet", _is_half_precision(self.path))
+        if not files:
+            raise OperatorError("bad_base", f"{self.path / 'unet'} holds no weights.")
+        return files
 
     def companion_files(self) -> dict[str, Path]:
         """The weight files of text encoders and VAE, by `COMPONENT/FILE`; none for a single file, which contains them."""
@@ -82,9 +93,8 @@ class BaseSource:
         return {f"{file.parent.name}/{file.name}": file for file in files}
 
     def sha256(self) -> str:
-        """SHA-256 of the weight file, which identifies the base that a LoRA was trained on."""
-        with self.weights_file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        """SHA-256 of the U-Net's weights, which identifies the base that a LoRA was trained on."""
+        return checksums.sha256(self.weights_files)
 
 
 def find_base(name: str, settings: Settings, models: ModelStore) -> BaseSource:
@@ -184,6 +194,12 @@ def empty_unet(base: BaseSource) -> Any:
         return UNet2DConditionModel.from_config(base.config("unet"))
 
 
+def empty_text_encoder(base: BaseSource, component: str) -> Any:
+    """One of its text encoders without weights, on the `meta` device."""
+    with torch.device("meta"):
+        return transformers.CLIPTextModel(transformers.CLIPTextConfig.from_dict(base.config(component)))
+
+
 def _index(folder: Path) -> Mapping[str, Any]:
     try:
         return json.loads((folder / INDEX).read_text("utf-8"))
@@ -204,24 +220,16 @@ def _weight_names(file: Path) -> list[str]:
         raise OperatorError("bad_base", f"{file} cannot be read as a base model: {error}.") from error
 
 
-def _weights_file(folder: Path) -> Path:
-    """The file of a component's weights."""
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
-    if not files:
-        raise OperatorError("bad_base", f"{folder} holds no weights.")
-    return files[0]
-
-
 def _component_files(folder: Path, half: bool) -> list[Path]:
     """The files of a component that are loaded: safetensors before pickles, one precision of two."""
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
-    return [file for file in files if (".fp16." in file.name) == half] or files
+    return [file for file in files if bool(HALF.search(file.name)) == half] or files
 
 
 def _is_half_precision(folder: Path) -> bool:
-    """Whether a hub folder has only half-precision files."""
-    half, all_of_them = list(folder.glob("unet/*.fp16.*")), list(folder.glob("unet/*.safetensors"))
-    return bool(half) and len(half) == len(all_of_them)
+    """Whether the U-Net of a hub folder is there in half precision alone."""
+    files = list(folder.glob("unet/*.safetensors")) or list(folder.glob("unet/*.bin"))
+    return bool(files) and all(HALF.search(file.name) for file in files)
 
 
 def _silence_libraries() -> None:

@@ -6,22 +6,22 @@ alone and asks for the largest rank beforehand; this slot serves the text encode
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig
-from safetensors import SafetensorError, safe_open
 
 from pipelines.diffusion.base import lora
+from pipelines.diffusion.base.family import LORA_TARGETS, TEXT_LORA_TARGETS
+from pipelines.diffusion.base.loading import BaseSource, empty_text_encoder, empty_unet
 from pipelines.diffusion.base.lora import DOWN, UP
 from portrait.errors import UserError
 
 ADAPTER = "slot0"
 """The adapter's name. PEFT warns of names that are part of a module's name; this one is not."""
-ALPHA = ".alpha"
 CACHE_SIZE = 32
 """LoRAs held in memory; one of SDXL takes 46 MB at rank 16 in half precision."""
 
@@ -30,10 +30,10 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoraFactors:
-    """The LoRA factors of one network, ready to be copied: alpha is multiplied into the second factor; not padded."""
+    """The LoRA factors of one network, ready to be copied; not padded."""
 
     pairs: Mapping[str, Pair]
-    """Down (rank×in) and up (out×rank), by module name."""
+    """Down (rank×in) and up (out×rank), by module name, in text encoders without `text_model`."""
 
     @property
     def rank(self) -> int:
@@ -52,10 +52,10 @@ class LoraSlot:
 
     def load(self, factors: LoraFactors, strength: float = 1.0) -> None:
         """Copy a LoRA in, scaled by `strength`; raises `UserError` (`wrong_base`) when it is of another network."""
-        if not self._layers or factors.rank > self.rank:
+        if self.must_grow(factors):
             self._build(max(self.rank, factors.rank))
-        sizes = {name: (up.shape[0], down.shape[1]) for name, (down, up) in self._layers.items()}
-        if any(sizes.get(name) != (up.shape[0], down.shape[1]) for name, (down, up) in factors.pairs.items()):
+        sizes = {name: _size(pair) for name, pair in self._layers.items()}
+        if any(sizes.get(name) != _size(pair) for name, pair in factors.pairs.items()):
             raise _wrong_base()
         with torch.no_grad():
             for name, (down, up) in self._layers.items():
@@ -71,6 +71,10 @@ class LoraSlot:
                 if rank < self.rank:
                     down[rank:].zero_()
                     up[:, rank:].zero_()
+
+    def must_grow(self, factors: LoraFactors) -> bool:
+        """Whether loading these adds layers to the network, which must have its weights then."""
+        return not self._layers or factors.rank > self.rank
 
     def clear(self) -> None:
         """Set all factors to zero."""
@@ -92,7 +96,7 @@ class LoraSlot:
         for name, module in self._network.named_modules():
             if ADAPTER in getattr(module, "lora_A", {}):
                 factors = (module.lora_A[ADAPTER].to(dtype).weight, module.lora_B[ADAPTER].to(dtype).weight)
-                self._layers[name] = (factors[0].requires_grad_(False), factors[1].requires_grad_(False))
+                self._layers[_plain(name)] = (factors[0].requires_grad_(False), factors[1].requires_grad_(False))
         self.clear()
 
 
@@ -122,63 +126,65 @@ class AdapterCache:
         self._cache.clear()
 
     def _read(self, file: Path) -> dict[str, LoraFactors]:
-        weights = lora.load_weights(file)
-        _require_lora(file.name, list(weights))
-        components: dict[str, dict[str, Pair]] = {}
-        for module in _module_names(weights):
-            down, up = weights[module + DOWN], weights[module + UP]
-            alpha = weights.get(module + ALPHA)
-            scale = 1.0 if alpha is None else float(alpha) / down.shape[0]
-            component, _, path = module.partition(".")
-            pair = (down.to(self._device, self._dtype), (up * scale).to(self._device, self._dtype))
-            components.setdefault(component, {})[path] = pair
-        return {component: LoraFactors(pairs) for component, pairs in components.items()}
+        return {
+            component: LoraFactors({name: self._place(pair) for name, pair in factors.pairs.items()})
+            for component, factors in _components(lora.load_weights(file)).items()
+        }
+
+    def _place(self, pair: Pair) -> Pair:
+        down, up = pair
+        return down.to(self._device, self._dtype), up.to(self._device, self._dtype)
 
 
-def check_lora_file(file: Path, unet: Mapping[str, tuple[int, int]]) -> None:
-    """Check a file by its header alone; raises `UserError` (`broken_identity`, `wrong_base`).
-
-    `unet` has the shapes of the base's linear layers, see `linear_shapes`.
-    """
-    try:
-        with safe_open(file, framework="pt") as opened:
-            sizes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 -- not a mapping
-    except (OSError, SafetensorError) as error:
-        raise UserError("broken_identity", f"{file.name} cannot be read as a LoRA. Learn the person again.") from error
-    _require_lora(file.name, list(sizes))
-    layers = {
-        module.removeprefix("unet."): (sizes[module + UP][0], sizes[module + DOWN][1])
-        for module in _module_names(sizes)
-        if module.startswith("unet.")
-    }
-    if any(unet.get(name) != size for name, size in layers.items()):
-        raise _wrong_base()
+def check_lora_file(file: Path, base: BaseSource) -> None:
+    """Check that a person's LoRA fits a base before that is loaded; raises `UserError` (`broken_identity`, `wrong_base`)."""
+    encoders = {encoder for _, encoder in base.family.text_encoders}
+    for component, factors in _components(lora.load_weights(file)).items():
+        if component != "unet" and component not in encoders:
+            raise _wrong_base()
+        network = empty_unet(base) if component == "unet" else empty_text_encoder(base, component)
+        layers = _linear_shapes(network)
+        targets = tuple(f".{each}" for each in _targets(component))
+        if any(layers.get(name) != _size(pair) for name, pair in factors.pairs.items()):
+            raise _wrong_base()
+        other = next((name for name in factors.pairs if not name.endswith(targets)), None)
+        if other is not None:
+            raise lora.broken_lora(file, f"it changes {component}.{other}, and only attention is read")
 
 
-def linear_shapes(network: Any) -> dict[str, tuple[int, int]]:
+def _linear_shapes(network: Any) -> dict[str, tuple[int, int]]:
     """Rows and columns of every linear layer, by name; the network may be without weights."""
     return {
-        name: (module.out_features, module.in_features)
+        _plain(name): (module.out_features, module.in_features)
         for name, module in network.named_modules()
         if isinstance(module, torch.nn.Linear)
     }
 
 
+def _components(weights: lora.Weights) -> dict[str, LoraFactors]:
+    """Factors by component name (`unet`, `text_encoder` …), modules named as slots name them."""
+    components: dict[str, dict[str, Pair]] = {}
+    for name, down in weights.items():
+        if name.endswith(DOWN):
+            component, _, path = name.removesuffix(DOWN).partition(".")
+            components.setdefault(component, {})[_plain(path)] = (down, weights[name.removesuffix(DOWN) + UP])
+    return {component: LoraFactors(pairs) for component, pairs in components.items()}
+
+
+def _plain(module: str) -> str:
+    """A module's name without what stands before a text encoder's in files, and in some networks."""
+    return module.removeprefix(lora.TEXT_MODEL)
+
+
+def _targets(component: str) -> Sequence[str]:
+    return LORA_TARGETS if component == "unet" else TEXT_LORA_TARGETS
+
+
+def _size(pair: Pair) -> tuple[int, int]:
+    """Rows and columns of the layer that a pair of factors belongs to."""
+    down, up = pair
+    return int(up.shape[0]), int(down.shape[1])
+
+
 def _wrong_base() -> UserError:
     return UserError("wrong_base", "The identity was learned on another base. Choose that base, or learn it anew.")
-
-
-def _module_names(names: Mapping[str, object]) -> Iterator[str]:
-    return (name.removesuffix(DOWN) for name in names if name.endswith(DOWN))
-
-
-def _require_lora(file: str, names: Sequence[str]) -> None:
-    """Raise `UserError` (`broken_identity`) for keys that are not a LoRA's, or a factor without the other."""
-    modules = {name.removesuffix(end) for name in names for end in (DOWN, UP) if name.endswith(end)}
-    expected = {module + end for module in modules for end in (DOWN, UP)}
-    unexpected = sorted(name for name in names if name not in expected and name.removesuffix(ALPHA) not in modules)
-    if unexpected or not modules or not expected <= set(names):
-        reason = f"it holds {unexpected[0]!r}" if unexpected else "factors are missing"
-        raise UserError(
-            "broken_identity", f"{file} is no LoRA as this program writes it: {reason}. Learn the person again."
-        )

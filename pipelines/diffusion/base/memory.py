@@ -1,11 +1,18 @@
-"""Memory profiles of a base: all on the GPU, or offloaded in part; chosen from free memory before loading."""
+"""Memory profiles of a base: all on the GPU, or offloaded in part; chosen from free memory before loading.
 
-from collections.abc import Sequence
+Offloading is accelerate's: a hook on each network brings its weights to the device when it runs. A base keeps its hooks from
+loading to closing. Every pipeline made of its networks works by them, so none of these pipelines sets up its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
+from accelerate import cpu_offload, cpu_offload_with_hook
+from accelerate.hooks import remove_hook_from_module
 
-from pipelines.diffusion.base import device
+from pipelines.diffusion.base import checkpoint_files, device
 from pipelines.diffusion.base.loading import BaseSource
 
 MemoryProfile = Literal["full", "sliced", "offload", "sequential"]
@@ -15,25 +22,29 @@ WORKING_MEMORY = {"full": 1.35, "sliced": 1.15}
 """Memory for sampling, as a multiple of the weights: at 1024 pixels SDXL's VAE alone takes 1.5 GB."""
 UNET_SHARE = 0.75
 """Share of a base that is its U-Net."""
+OFFLOADED: Sequence[MemoryProfile] = ("offload", "sequential")
+"""Profiles under which weights wait in main memory."""
 
 
 def weight_bytes(base: BaseSource, dtype: torch.dtype) -> float:
-    """Bytes of a base's weights in a dtype, from file sizes; single files are taken for half precision, hub folders by name."""
-    files = [base.path] if base.is_single_file else [*base.path.glob("*/*.safetensors"), *base.path.glob("*/*.bin")]
-    stored = float(sum(file.stat().st_size for file in files))
-    half = base.is_single_file or any("fp16" in file.name for file in files)
-    return stored * (dtype.itemsize / (2 if half else 4))
+    """Bytes of a base's weights in a dtype, of the files that are loaded."""
+    files = [*base.weights_files, *base.companion_files().values()]
+    return float(dtype.itemsize * sum(checkpoint_files.count_weights(file) for file in files))
 
 
 def choose_profile(base: BaseSource, dtype: torch.dtype, where: torch.device, beside: float = 0.0) -> MemoryProfile:
-    """The fastest profile that fits the free memory; `beside` is what adapters and control networks take, bytes."""
+    """The fastest profile that fits the free memory; `beside` is what adapters and control networks take, bytes.
+
+    Control networks run in turns with the U-Net and so are on the device together with it. A refiner is not: it and the base
+    wait for each other.
+    """
     if where.type != "cuda":
         return "full"
-    needed, free = weight_bytes(base, dtype) + beside, device.free_memory(where)
+    weights, free = weight_bytes(base, dtype), device.free_memory(where)
     for profile, factor in WORKING_MEMORY.items():
-        if needed * factor <= free:
+        if (weights + beside) * factor <= free:
             return "full" if profile == "full" else "sliced"
-    return "offload" if needed * UNET_SHARE * WORKING_MEMORY["sliced"] <= free else "sequential"
+    return "offload" if (weights * UNET_SHARE + beside) * WORKING_MEMORY["sliced"] <= free else "sequential"
 
 
 def next_smaller(profile: MemoryProfile) -> MemoryProfile | None:
@@ -50,6 +61,34 @@ def place_pipeline(pipeline: Any, profile: MemoryProfile, where: torch.device) -
     if profile == "offload":
         pipeline.enable_model_cpu_offload(device=where)
     elif profile == "sequential":
-        pipeline.enable_sequential_cpu_offload(device=where)
+        for component in pipeline.components.values():
+            if isinstance(component, torch.nn.Module):
+                place_network(component, profile, where)
     else:
         pipeline.to(where)
+
+
+def place_network(network: torch.nn.Module, profile: MemoryProfile, where: torch.device) -> None:
+    """Place a network that is held beside a base as the profile places the base's own."""
+    if profile not in OFFLOADED:
+        network.to(where)
+        return
+    remove_hook_from_module(network, recurse=True).to("cpu")
+    if profile == "offload":
+        cpu_offload_with_hook(network, where)
+    else:
+        # Buffers of a network that has weights of its own must come with them, as diffusers does it.
+        cpu_offload(network, where, offload_buffers=len(network._parameters) > 0)
+
+
+@contextmanager
+def suspend_offloading(pipeline: Any, profile: MemoryProfile, where: torch.device) -> Iterator[None]:
+    """All weights of a pipeline in their networks, so that layers can be added; they are offloaded again afterwards."""
+    if profile not in OFFLOADED:
+        yield
+        return
+    pipeline.remove_all_hooks()
+    try:
+        yield
+    finally:
+        place_pipeline(pipeline, profile, where)

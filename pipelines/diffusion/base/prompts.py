@@ -1,17 +1,23 @@
 """Prompts: placeholders filled in, weights and long texts encoded through compel, CLIP skip."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from compel import Compel, ReturnedEmbeddingsType
+from compel.prompt_parser import FlattenedPrompt, Fragment
 
+from pipelines.diffusion.base.device import execution_device
 from pipelines.diffusion.base.family import Family, TextEmbeddings
 from portrait.errors import UserError
 
-WEIGHT = re.compile(r"\(([^():]+):\s*(\d+(?:\.\d+)?)\s*\)")
-"""`(red scarf:1.2)`, the syntax of the web interfaces."""
+WEIGHT = re.compile(r":\s*(\d+(?:\.\d+)?)\s*$")
+"""What ends words in parentheses that have a weight: `(red scarf:1.2)`, the syntax of the web interfaces."""
+
+Part = tuple[str, float]
+"""A part of a prompt with its weight."""
 
 
 def fill_template(template: str, who: str, traits: str = "") -> str:
@@ -20,9 +26,44 @@ def fill_template(template: str, who: str, traits: str = "") -> str:
     return re.sub(r"\s*,(\s*,)+", ",", re.sub(r"[ \t]+", " ", text)).strip(" ,")
 
 
+def parse_weights(text: str) -> list[Part]:
+    """The parts of a prompt with their weights; weights of parentheses in parentheses are multiplied.
+
+    Everything that is no weight is a part of the words: parentheses without one, signs of other syntaxes as in `C++`.
+    """
+    groups: list[list[Part]] = [[]]
+    for piece in re.split(r"([()])", text):
+        if piece == "(":
+            groups.append([])
+        elif piece == ")" and len(groups) > 1:
+            group = groups.pop()
+            groups[-1] += _weighted(group)
+        elif piece:
+            groups[-1].append((piece, 1.0))
+    while len(groups) > 1:
+        group = groups.pop()
+        groups[-1] += [("(", 1.0), *group]
+    parts: list[Part] = []
+    for words, weight in groups[0]:
+        if parts and parts[-1][1] == weight:
+            words = parts.pop()[0] + words
+        parts.append((words, weight))
+    return parts
+
+
+def _weighted(group: Sequence[Part]) -> list[Part]:
+    """The parts of what stood between two parentheses: times the weight at its end, or with the parentheses."""
+    words, last_weight = group[-1] if group else ("", 1.0)
+    found = WEIGHT.search(words)
+    if found is None or last_weight != 1.0 or (len(group) == 1 and not words[: found.start()].strip()):
+        return [("(", 1.0), *group, (")", 1.0)]
+    weight = float(found[1])
+    return [(part, own * weight) for part, own in (*group[:-1], (words[: found.start()], 1.0)) if part]
+
+
 def strip_weights(text: str) -> str:
     """A prompt without its weights."""
-    return WEIGHT.sub(r"\1", text)
+    return "".join(words for words, _ in parse_weights(text))
 
 
 def encode_prompts(
@@ -49,24 +90,47 @@ def encode_prompts(
 def _needs_compel(components: Mapping[str, Any], family: Family, text: str) -> bool:
     """Whether a text has weights, or more tokens than a text encoder takes."""
     tokenizer = components[family.text_encoders[0][0]]
-    return bool(WEIGHT.search(text)) or len(tokenizer(text).input_ids) > tokenizer.model_max_length
+    return strip_weights(text) != text or len(tokenizer(text).input_ids) > tokenizer.model_max_length
+
+
+@dataclass(frozen=True, slots=True)
+class _PlacedEncoder:
+    """A text encoder with the device that it computes on: compel puts tensors where the weights are, which may be elsewhere."""
+
+    network: Any
+    device: torch.device
+    dtype: torch.dtype
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return self.network(*given, **named)
 
 
 def _encode_with_compel(
     tokenizer: Any, encoder: Any, family: Family, texts: tuple[str, str]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Both texts encoded by one encoder, the shorter one padded."""
-    dtype = next(encoder.parameters()).dtype
+    placed = _PlacedEncoder(encoder, execution_device(encoder), next(encoder.parameters()).dtype)
     types = ReturnedEmbeddingsType
     compel = Compel(
         tokenizer,
-        encoder,
-        dtype_for_device_getter=lambda device: dtype,
+        placed,  # type: ignore[arg-type] -- all that compel uses of a text encoder
+        dtype_for_device_getter=lambda device: placed.dtype,
         truncate_long_prompts=False,
         returned_embeddings_type=types.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED
         if len(family.text_encoders) > 1
         else types.LAST_HIDDEN_STATES_NORMALIZED,
     )
-    encoded: Any = [compel.build_conditioning_tensor(WEIGHT.sub(r"(\1)\2", text)) for text in texts]
+    encoded: Any = [_encode_parts(compel, parse_weights(text)) for text in texts]
     positive, unconditional = compel.pad_conditioning_tensors_to_same_length(encoded)
     return positive, unconditional
+
+
+def _encode_parts(compel: Compel, parts: Sequence[Part]) -> torch.Tensor:
+    """Parts of a prompt encoded as they are, without compel's own syntax in them."""
+    fragments = []
+    for words, weight in [part for part in parts if part[0].strip()] or [("", 1.0)]:
+        fragment = Fragment("", weight)
+        fragment.text = words  # given to the constructor, it would lose its backslashes
+        fragments.append(fragment)
+    (encoded, _), _ = compel.build_conditioning_tensor_for_prompt_object(FlattenedPrompt(fragments))
+    return encoded

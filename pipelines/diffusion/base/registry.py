@@ -3,8 +3,6 @@
 import importlib
 from collections.abc import Callable, Sequence
 
-from transformers.utils import logging as advice
-
 from pipelines.diffusion.base.families import family_names
 from pipelines.diffusion.base.family import Family
 from portrait.errors import OperatorError
@@ -12,8 +10,6 @@ from portrait.errors import OperatorError
 
 def all_families() -> list[Family]:
     """All families."""
-    # Importing their pipelines asks for image processors that nothing here needs; without this the library warns of that.
-    advice.set_verbosity_error()
     return [importlib.import_module(f"pipelines.diffusion.base.families.{name}").FAMILY for name in family_names()]
 
 

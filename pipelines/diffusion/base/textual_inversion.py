@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pipelines.diffusion.base.family import Family
+from pipelines.diffusion.base.loading import BaseSource
+from portrait.errors import UserError
 
 FILE_NAMES = ("clip_l", "clip_g")
 """Key names of SDXL's two encoders in a file; a file for one encoder has the token as its only key."""
@@ -64,8 +67,37 @@ def save_embeddings(rows: Mapping[str, torch.Tensor], token: str, file: Path) ->
 
 
 def load_embeddings(file: Path, family: Family) -> dict[str, torch.Tensor]:
-    """Read embeddings from a file, by encoder name."""
-    stored = load_file(file)
+    """Read embeddings from a file, by encoder name; raises `UserError` (`broken_identity`, `wrong_base`)."""
+    try:
+        stored = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise _broken(file, "it cannot be read") from error
+    if len(stored) == 1 and stored.keys().isdisjoint(FILE_NAMES):
+        ordered = list(stored.values())
+    elif stored.keys() == set(FILE_NAMES):
+        ordered = [stored[name] for name in FILE_NAMES]
+    else:
+        raise _broken(file, f"it holds {', '.join(sorted(stored)) or 'nothing'}")
+    if not all(row.ndim == 1 and row.is_floating_point() and torch.isfinite(row.float()).all() for row in ordered):
+        raise _broken(file, "its values are not those of one token")
     encoders = [encoder for _, encoder in family.text_encoders]
-    ordered = list(stored.values()) if len(stored) == 1 else [stored[name] for name in FILE_NAMES]
-    return dict(zip(encoders, ordered, strict=True))
+    if len(ordered) != len(encoders):
+        raise _wrong_base()
+    return dict(zip(encoders, (row.float() for row in ordered), strict=True))
+
+
+def check_file(file: Path, base: BaseSource) -> None:
+    """Check that a token can be added to a base, before that is loaded; raises as `load_embeddings` does."""
+    rows = load_embeddings(file, base.family)
+    if any(len(row) != int(base.config(encoder)["hidden_size"]) for encoder, row in rows.items()):
+        raise _wrong_base()
+
+
+def _broken(file: Path, reason: str) -> UserError:
+    return UserError(
+        "broken_identity", f"{file.name} cannot be used as a person's learned token: {reason}. Learn them again."
+    )
+
+
+def _wrong_base() -> UserError:
+    return UserError("wrong_base", "The identity was learned on another base. Choose that base, or learn it anew.")

@@ -19,7 +19,7 @@ def preprocess(images: Sequence[Image]) -> torch.Tensor:
 
 
 def crop_head(reference: Reference) -> Image:
-    """The part of a reference photo around its face."""
+    """The part of a reference photo around its face: PhotoMaker crops nothing, and asks for photos that a face mostly fills."""
     (height, width), box = reference.image.shape[:2], reference.face.box
     half = HEAD_SCALE * max(box.width, box.height) / 2
     middle = box.centre

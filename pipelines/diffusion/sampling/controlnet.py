@@ -37,6 +37,17 @@ def check_controls(inputs: Sequence[ControlInput], family: str, models: ModelSto
         _network_folder(each.kind, family, models)
 
 
+def check_windows(inputs: Sequence[ControlInput], steps: int) -> None:
+    """Raise `UserError` (`bad_technique`) for an input that acts in none of the steps."""
+    for each in inputs:
+        if not any(number / steps >= each.start and (number + 1) / steps <= each.end for number in range(steps)):
+            raise UserError(
+                "bad_technique",
+                f"The hint {each.kind} from {each.start:g} to {each.end:g} holds none of the {steps} steps. "
+                "Have it begin earlier or end later, or ask for more steps.",
+            )
+
+
 def has_network(kind: str, family: str, models: ModelStore) -> bool:
     """Whether a control's network for a family is in the store."""
     return model_requirements.supports_control(kind, family) and not models.missing(_network_name(kind, family))

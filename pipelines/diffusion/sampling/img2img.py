@@ -1,5 +1,6 @@
 """img2img and inpainting: arguments of the stock pipelines for a start image and a mask, and the VAE round trip."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.sampling import decoding
 from portrait.arrays import Image, Mask
 from portrait.errors import UserError
 from portrait.generation.parameters import GenerationParameters
@@ -60,15 +62,12 @@ def round_up_mask(mask: Mask, side: int) -> Mask:
 
 
 def vae_round_trip(pipe: Any, image: Image) -> NDArray[np.float32]:
-    """A picture encoded and decoded by the VAE, H×W×3 about 0..1: what img2img gives at strength 0."""
-    vae = pipe.vae
-    dtype = vae.dtype
-    if dtype == torch.float16 and vae.config.force_upcast:
-        vae.to(torch.float32)  # SDXL's overflows in half precision
-    try:
+    """A picture encoded and decoded by the VAE, H×W×3 about 0..1: what img2img gives at strength 0.
+
+    In float32 instead of half precision, in which VAEs overflow; SDXL's says so of itself.
+    """
+    with decoding.vae_in_float32(pipe.vae) if pipe.vae.dtype == torch.float16 else nullcontext():
         pixels = pipe.image_processor.preprocess(PIL.Image.fromarray(image))
-        latents = vae.encode(pixels.to(pipe._execution_device, vae.dtype)).latent_dist.mode()
-        decoded = vae.decode(latents, return_dict=False)[0]
-        return np.asarray(pipe.image_processor.postprocess(decoded, output_type="np")[0], np.float32)
-    finally:
-        vae.to(dtype)
+        latents = pipe.vae.encode(pixels.to(pipe._execution_device, pipe.vae.dtype)).latent_dist.mode()
+        decoded = pipe.vae.decode(latents, return_dict=False)[0]
+    return np.asarray(pipe.image_processor.postprocess(decoded, output_type="np")[0], np.float32)

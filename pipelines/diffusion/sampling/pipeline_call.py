@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipelines.diffusion.base.lease import Lease
-from pipelines.diffusion.sampling import img2img, schedulers
+from pipelines.diffusion.sampling import decoding, img2img, schedulers
 from portrait.arrays import Image
 from portrait.generation.options import GenerationOptions
 from portrait.generation.parameters import GenerationParameters
@@ -40,10 +40,10 @@ class Conditioning:
     """What one identity adapter or control adds to a pipeline call."""
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Of the stock pipeline; the last conditioning that gives a name wins."""
+    """Of the stock pipeline, each of them by one conditioning; with `prompt_embeds` the prompt is not encoded again."""
     controlnets: Sequence[ControlNetUnit] = ()
     callback: Callback | None = None
-    """Called after each step with its number and the tensors named in `tensors`; changes them in place."""
+    """Called after each step, maybe several times, with its number and the tensors of `tensors`; changes them in place."""
     tensors: Sequence[str] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
     """For the recipe; JSON."""
@@ -57,7 +57,7 @@ def generate_image(
     preview: Callable[[Any], None] | None = None,
 ) -> NDArray[np.float32]:
     """One image H×W×3, 0..1; `on_step` gets the number of steps done and may raise, `preview` gets the latents."""
-    return to_unit_range(_run_pipeline(lease, parameters, conditionings, on_step, preview))
+    return decoding.to_unit_range(_run_pipeline(lease, parameters, conditionings, on_step, preview))
 
 
 def generate_latents(
@@ -84,11 +84,12 @@ def _run_pipeline(
     with torch.no_grad():
         if parameters.start is not None and not parameters.steps_done:
             return img2img.vae_round_trip(pipe, parameters.start)
-        arguments = (
-            _prompt_arguments(lease, parameters)
-            | _controlnet_arguments(units, "image" if parameters.start is None else "control_image")
-            | {k: v for each in conditionings for k, v in each.arguments.items()}
-            | img2img.pipeline_arguments(parameters, pipe.vae_scale_factor)
+        given = merge(*(each.arguments for each in conditionings))
+        arguments = merge(
+            given,
+            {} if "prompt_embeds" in given else _prompt_arguments(lease, parameters),
+            _controlnet_arguments(units, "image" if parameters.start is None else "control_image"),
+            img2img.pipeline_arguments(parameters, pipe.vae_scale_factor),
         )
         callback = _StepCallback(conditionings, on_step, parameters, sampling.cutoff, preview)
         if callback.ends_guidance:
@@ -110,7 +111,7 @@ def _call_pipeline(
 ) -> Any:
     vae, dtype = pipe.vae, pipe.vae.dtype
     try:
-        return pipe(
+        drawn = pipe(
             **arguments,
             num_inference_steps=parameters.steps,
             guidance_scale=parameters.guidance,
@@ -122,11 +123,7 @@ def _call_pipeline(
     finally:
         if vae.dtype != dtype:
             vae.to(dtype)  # some stock pipelines leave it in float32, and others cannot draw with it then
-
-
-def to_unit_range(image: Any) -> NDArray[np.float32]:
-    """An image as float32, 0..1, not finite values as 0 or 1."""
-    return np.nan_to_num(np.asarray(image, np.float32)).clip(0, 1)
+    return drawn if parameters.until < 1 else decoding.finish_image(pipe, drawn, callback.latents)
 
 
 def face_embeds(embedding: NDArray[np.float32], lease: Lease, guided: bool) -> torch.Tensor:
@@ -143,6 +140,26 @@ def uses_guidance(parameters: GenerationParameters) -> bool:
 def strength_of(options: GenerationOptions, name: str, default: float) -> float:
     """The strength that the options give for `name`, else the default."""
     return float(options.strengths.get(name, default))
+
+
+def merge(*parts: Mapping[str, Any]) -> dict[str, Any]:
+    """All parts as one; raises RuntimeError for a name that two of them give, of which one would not be heard."""
+    merged: dict[str, Any] = {}
+    for name, value in (item for part in parts for item in part.items()):
+        if name in merged:
+            raise RuntimeError(f"{name} is given twice")
+        merged[name] = value
+    return merged
+
+
+def steps_after(scheduler: Any, parameters: GenerationParameters, calls: int) -> int:
+    """Steps done, as they were asked for, after that many calls of the U-Net.
+
+    Schedulers of second order call it twice a step but for the last, PNDM once more in all or several times at first.
+    """
+    skipped = (parameters.steps - parameters.steps_done) * getattr(scheduler, "order", 1)
+    most = max(len(scheduler.timesteps) - skipped, parameters.steps_done)
+    return calls * parameters.steps_done // most
 
 
 def _prompt_arguments(lease: Lease, parameters: GenerationParameters) -> dict[str, Any]:
@@ -180,20 +197,24 @@ class _StepCallback:
         self._conditionings, self._on_step, self._preview = conditionings, on_step, preview
         self.ends_guidance = uses_guidance(parameters) and cutoff < 1 and not parameters.options.perturbed
         """Whether guidance ends before the last step."""
+        self._parameters = parameters
         self._last_guided_step = max(1, round(cutoff * parameters.steps_done))
+        self.latents: Any = None
+        """Of the last step."""
         self.names = sorted({"latents", *(name for each in conditionings for name in each.tensors)})
 
     def __call__(self, pipe: Any, step: int, time: Any, tensors: Tensors) -> Tensors:
+        done = steps_after(pipe.scheduler, self._parameters, step + 1)
         for each in self._conditionings:
-            if each.callback is not None:
-                each.callback(step, tensors)
-        if self.ends_guidance and step + 1 == self._last_guided_step:
+            if each.callback is not None and done > 0:
+                each.callback(done - 1, tensors)
+        if self.ends_guidance and done == self._last_guided_step:
             pipe._guidance_scale = 1.0
         # A mask that was made for both halves of a batch makes two of one when guidance has ended.
-        latents = tensors["latents"][:1]
+        latents = self.latents = tensors["latents"][:1]
         if self._preview is not None:
             self._preview(latents)
-        self._on_step(step + 1)
+        self._on_step(done)
         return {**tensors, "latents": latents}
 
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import hypot
+from math import dist
 
 from portrait.errors import UserError
 from portrait.ports import FaceFinder
-from portrait.types import Face, Identity, Reference
+from portrait.types import Box, Face, Identity, Reference
 
-MAX_FACES = 4
-"""Faces of a photo that are embedded, to find the person's own among them."""
+NO_REFERENCE = "None of this person's photos shows their face well enough to draw from."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +34,24 @@ class ReferenceEmbedder:
             if len(embedded) == most:
                 break
         if not embedded:
-            raise UserError("no_reference", "None of this person's photos shows their face well enough to draw from.")
+            raise UserError("no_reference", NO_REFERENCE)
         return embedded
 
     def _embed(self, reference: Reference) -> Face | None:
-        """The same face with an embedding: the one whose box is nearest to where it was found before; None without any."""
-        found = self.finder().faces(reference.image, embedded=MAX_FACES)
-        faces = [face for face in found if self.space in face.embeddings]
-        x, y = reference.face.box.centre
-        return min(faces, key=lambda face: hypot(face.box.centre[0] - x, face.box.centre[1] - y), default=None)
+        """The same face with an embedding; None where this finder sees no face there, whoever else is in the photo."""
+        finder, known = self.finder(), reference.face.box
+        same = [face for face in finder.faces(reference.image, embedded=0) if is_same_face(face.box, known)]
+        if not same:
+            return None
+        nearest = min(same, key=lambda face: dist(face.box.centre, known.centre))
+        face = finder.embed(reference.image, nearest)
+        return face if self.space in face.embeddings else None
+
+
+def is_same_face(one: Box, other: Box) -> bool:
+    """Whether two boxes, maybe of two finders, are of one face: each holds the centre of the other."""
+    return _holds(one, other.centre) and _holds(other, one.centre)
+
+
+def _holds(box: Box, point: tuple[float, float]) -> bool:
+    return box.left <= point[0] <= box.right and box.top <= point[1] <= box.bottom

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipelines.diffusion.base import checkpoint_files, device, memory, prompts
 from pipelines.diffusion.base.lease import Lease
-from pipelines.diffusion.sampling import pipeline_call, schedulers
+from pipelines.diffusion.sampling import decoding, pipeline_call, schedulers
 from pipelines.diffusion.sampling.pipeline_call import Conditioning, StepCallback
 from portrait.errors import UserError, broken_model
 from portrait.generation.options import GenerationOptions
@@ -51,6 +51,14 @@ class Refiner:
         """The image H×W×3, 0..1, from latents that were sampled up to `parameters.until`."""
         pipe, sampling = self.pipeline, schedulers.resolve_preset(parameters.options)
         pipe.scheduler = schedulers.make_scheduler(sampling.scheduler, dict(pipe.scheduler.config))
+        last = latents
+
+        def after_step(pipe: Any, step: int, time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            nonlocal last
+            last = tensors["latents"]
+            on_step(pipeline_call.steps_after(pipe.scheduler, parameters, step + 1))
+            return tensors
+
         with torch.no_grad():
             image = pipe(
                 prompt=prompts.strip_weights(parameters.prompt),
@@ -61,9 +69,9 @@ class Refiner:
                 guidance_scale=parameters.guidance,
                 generator=torch.Generator("cpu").manual_seed(parameters.seed),
                 output_type="np",
-                callback_on_step_end=lambda pipe, step, time, tensors: (on_step(step + 1), tensors)[1],
+                callback_on_step_end=after_step,
             ).images[0]
-        return pipeline_call.to_unit_range(image)
+        return decoding.finish_image(pipe, image, last)
 
 
 def check_refiner(options: GenerationOptions, family: str) -> None:
@@ -89,23 +97,24 @@ def generate_refined(
 
     `conditionings` are for the base alone; `on_step` gets the number of steps done by both.
     """
-    steps: list[int] = []
+    of_base = 0
 
     def count_step(done: int) -> None:
-        steps.append(done)
+        nonlocal of_base
+        of_base = done
         on_step(done)
 
     latents = pipeline_call.generate_latents(lease, parameters, conditionings, count_step)
     with refiner_on_device(lease, refiner):
-        return refiner.refine(latents, replace(parameters, prompt=prompt), lambda done: on_step(len(steps) + done))
+        return refiner.refine(latents, replace(parameters, prompt=prompt), lambda done: on_step(of_base + done))
 
 
 @contextmanager
 def refiner_on_device(lease: Lease, refiner: Refiner) -> Iterator[None]:
     """Have the refiner on the device, and the base in main memory meanwhile where both do not fit."""
-    base, target, profile = lease.loaded.pipeline, lease.device, lease.loaded.profile
-    if profile in ("offload", "sequential"):
-        base.maybe_free_model_hooks()
+    loaded, target, profile = lease.loaded, lease.device, lease.loaded.profile
+    if profile in memory.OFFLOADED:
+        loaded.free_device()
         memory.place_pipeline(refiner.pipeline, profile, target)
         try:
             yield
@@ -115,7 +124,7 @@ def refiner_on_device(lease: Lease, refiner: Refiner) -> Iterator[None]:
     needed = memory.WORKING_MEMORY["full"] * weight_bytes(refiner.pipeline)
     swaps = target.type == "cuda" and device.free_memory(target) < needed
     if swaps:
-        base.to("cpu")
+        loaded.move(torch.device("cpu"))
         device.release_memory(target)
     try:
         refiner.pipeline.to(target)
@@ -124,7 +133,7 @@ def refiner_on_device(lease: Lease, refiner: Refiner) -> Iterator[None]:
         if swaps:
             refiner.pipeline.to("cpu")
             device.release_memory(target)
-            base.to(target)
+            loaded.move(target)
 
 
 def weight_bytes(pipeline: Any) -> float:

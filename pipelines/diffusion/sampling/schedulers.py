@@ -39,6 +39,8 @@ class SamplingPreset:
     """Whether the family's LCM LoRA is loaded (Luo and others, 2023: 4 to 8 steps without guidance)."""
 
 
+MOST_LCM_STEPS, MOST_LCM_GUIDANCE = 50, 2.0
+"""LCM was distilled from 50 steps and skips among them; with its LoRA more guidance burns out (diffusers' guide to LCM)."""
 PRESETS: Mapping[Preset, SamplingPreset] = {
     "fast": SamplingPreset("lcm", 6, 1.0, 1.0, lcm=True),
     "balanced": SamplingPreset("dpm_2m_karras", 25, 5.0, 0.8),
@@ -56,6 +58,10 @@ def resolve_preset(options: GenerationOptions) -> SamplingPreset:
     steps, guidance, cutoff = options.steps or preset.steps, options.guidance, options.cutoff
     if not 1 <= steps <= 150 or not (guidance is None or 0 <= guidance <= 30) or not 0 <= (cutoff or 0) <= 1:
         raise UserError("bad_technique", "Give 1 to 150 steps, a guidance of 0 to 30, and a cut-off of 0 to 1.")
+    if name == "lcm" and steps > MOST_LCM_STEPS:
+        raise UserError(
+            "bad_technique", f"LCM draws in 1 to {MOST_LCM_STEPS} steps: ask for fewer, or choose balanced."
+        )
     return SamplingPreset(
         "" if name == "own" else name,
         steps,
@@ -63,6 +69,15 @@ def resolve_preset(options: GenerationOptions) -> SamplingPreset:
         preset.cutoff if cutoff is None else cutoff,
         preset.lcm and name == "lcm",
     )
+
+
+def check_guidance(sampling: SamplingPreset) -> None:
+    """Raise `UserError` (`bad_technique`) for more guidance than the LCM LoRA takes."""
+    if sampling.lcm and sampling.guidance > MOST_LCM_GUIDANCE:
+        raise UserError(
+            "bad_technique",
+            f"The preset fast takes a guidance of 0 to {MOST_LCM_GUIDANCE:g}: give less, or choose balanced.",
+        )
 
 
 def make_scheduler(name: str, base: Mapping[str, Any]) -> Any:

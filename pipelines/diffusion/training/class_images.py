@@ -8,10 +8,11 @@ from pathlib import Path
 import cv2
 
 from pipelines import image_io
-from pipelines.diffusion.training.sample_images import SampleGenerator, fill_prompts
+from pipelines.diffusion.training.sample_images import SampleGenerator, fill_prompts, shows_nothing
 from pipelines.folders import atomic
 from pipelines.settings import PriorSettings
 from portrait.arrays import Image
+from portrait.errors import EngineError
 from portrait.ports import Progress
 
 NEGATIVE = ""
@@ -38,13 +39,19 @@ def generate(
 ) -> None:
     """Generate what is missing, each file written atomically; `progress` is called at each sampling step.
 
-    Raises `OperatorError` (`cannot_write`), and what `progress` raises.
+    Raises `EngineError` (`empty_drawing`), `OperatorError` (`cannot_write`), and what `progress` raises.
     """
     texts = captions(settings, class_word)
     for number in missing_numbers(folder, settings):
         doing = f"Preserving others, class picture {number + 1} of {settings.images}"
         on_step = partial(progress, number, settings.images, doing)
         image = generator.generate(texts[number % len(texts)], NEGATIVE, number, settings, on_step)
+        if shows_nothing(image):
+            raise EngineError(
+                "empty_drawing",
+                'The base draws nothing of "a person", so that others cannot be preserved. Set train.precision to "float32", '
+                "or choose another base.",
+            )
         _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         atomic.write_file(_file(folder, number), data.tobytes())
 

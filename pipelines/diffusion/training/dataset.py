@@ -1,5 +1,6 @@
 """The training dataset: pictures as VAE latents, encoded once; each step samples from their mean and log-variance."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,12 @@ from portrait.photos import buckets
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """A picture to train on, encoded, with its caption."""
+    """A picture to train on, encoded, with its captions."""
 
     moments: torch.Tensor
     """1×2×channels×h×w, or 2×… with the mirrored picture: mean and log-variance."""
-    caption: str
+    captions: Sequence[str]
+    """Of the picture, and of the mirrored one where there is one."""
     sizes: SizeConditioning
 
 
@@ -79,7 +81,7 @@ def encode_samples(
 ) -> list[Sample]:
     """Crop each picture to its bucket and encode it, one at a time so that memory peaks at one picture; moments in float32.
 
-    `flips` adds the mirrored picture; `report` gets pictures done and in all.
+    `flips` adds the mirrored picture, with its caption mirrored; `report` gets pictures done and in all.
     """
     samples = []
     for done, ((image, caption), size) in enumerate(zip(pictures, sizes, strict=True)):
@@ -89,8 +91,20 @@ def encode_samples(
         with torch.no_grad():
             moments = torch.stack([_latent_moments(vae, view) for view in views])
         height, width = image.shape[:2]
-        samples.append(Sample(moments, caption, SizeConditioning(Size(width, height), size)))
+        captions = [caption, mirror_caption(caption)][: len(views)]
+        samples.append(Sample(moments, captions, SizeConditioning(Size(width, height), size)))
     return samples
+
+
+def mirror_caption(caption: str) -> str:
+    """The caption of a mirrored picture: the words left and right are exchanged, however they are written."""
+    return re.sub(r"\b(left|right)\b", _other_side, caption, flags=re.IGNORECASE)
+
+
+def _other_side(word: re.Match[str]) -> str:
+    side = word[0]
+    other = "right" if side.lower() == "left" else "left"
+    return other.upper() if side.isupper() else other.capitalize() if side[0].isupper() else other
 
 
 def bucket_sizes(images: Sequence[Image], side: int, step: int, batch: int) -> list[Size]:

@@ -1,7 +1,7 @@
 """The training loop: steps, validation at intervals, checkpoints, and early stopping; `TrainingHistory` is its record."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,10 +13,14 @@ from pipelines.diffusion.training import run, validation
 from pipelines.diffusion.training.checkpoints import CheckpointStore
 from pipelines.diffusion.training.dataset import Dataset
 from pipelines.diffusion.training.run import TrainingRun
-from pipelines.diffusion.training.sample_images import SampleGenerator
+from pipelines.diffusion.training.sample_images import SampleGenerator, shows_nothing
 from pipelines.diffusion.training.step import Learner
 from pipelines.diffusion.training.validation import SampleImages, Validator
+from portrait.arrays import Image
 from portrait.training import ValidationResult
+
+EMPTY = "showed nothing"
+"""What a note says of pictures that are black or of one colour."""
 
 
 @dataclass(slots=True)
@@ -29,7 +33,7 @@ class TrainingHistory:
     sample_images: SampleImages = ()
     """Of the last validation, with their prompts."""
     notes: list[str] = field(default_factory=list)
-    """What the person should know; not stored."""
+    """What the person should know."""
 
     @staticmethod
     def from_state(state: Mapping[str, Any] | None) -> "TrainingHistory":
@@ -38,7 +42,16 @@ class TrainingHistory:
             return TrainingHistory()
         images = tuple((prompt, image.numpy()) for prompt, image in state["sample_images"])
         results = [ValidationResult(**each) for each in state["validations"]]
-        return TrainingHistory(list(state["losses"]), results, images)
+        return TrainingHistory(list(state["losses"]), results, images, list(state.get("notes", [])))
+
+    def note_empty(self, step: int, images: Sequence[Image]) -> None:
+        """Note the first validation of which pictures showed nothing."""
+        empty = sum(shows_nothing(image) for image in images)
+        if empty and not any(EMPTY in note for note in self.notes):
+            self.notes.append(
+                f"{empty} of {len(images)} pictures of step {step} {EMPTY}: they were black, of one colour or no numbers. "
+                'Learn at a lower rate (train.rate), or set train.precision to "float32".'
+            )
 
     def to_state(self) -> dict[str, Any]:
         """As a checkpoint stores it: numbers, and images as tensors."""
@@ -47,6 +60,7 @@ class TrainingHistory:
             "losses": list(self.losses),
             "validations": [asdict(result) for result in self.validations],
             "sample_images": images,
+            "notes": list(self.notes),
         }
 
 
@@ -91,6 +105,7 @@ class TrainingLoop:
             result, images = self.validator.validate(generator, done, self._report_validation(done))
         self.history.sample_images = images
         self.history.validations.append(result)
+        self.history.note_empty(done, [image for _, image in images])
         self.store.save_step(done, self.learner.get_weights())
         return True
 
@@ -106,8 +121,7 @@ class TrainingLoop:
 
     def _save_state(self) -> None:
         plan = {"batch": self.run.plan.batch, "checkpointing": self.run.plan.checkpointing}
-        learner = {"weights": self.learner.get_weights(), "optimizer": self.learner.optimizer.state_dict()}
-        self.store.save_state({"plan": plan, **learner, **self.history.to_state()})
+        self.store.save_state({"plan": plan, **self.learner.state(), **self.history.to_state()})
 
 
 @contextmanager

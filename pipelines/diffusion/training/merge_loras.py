@@ -12,14 +12,17 @@ from portrait.errors import UserError
 
 
 def merge(loras: Sequence[Mapping[str, torch.Tensor]], shares: Sequence[float], rank: int = 0) -> Weights:
-    """The nearest LoRA of `rank` (0: of the first) to the mean of their updates, weighted by shares that sum to one.
+    """The nearest LoRA of `rank` (0: the largest of theirs) to the mean of their updates, weighted by shares that sum to one.
 
     Raises `UserError` (`cannot_merge`) when they were not trained on the same modules.
     """
     names = loras[0].keys()
     if any(each.keys() != names for each in loras[1:]):
-        raise UserError("cannot_merge", "The identities were learned on different bases or parts of them.")
-    rank = rank or rank_of(loras[0])
+        raise UserError(
+            "cannot_merge",
+            "The identities were learned on different bases or parts of them, such as with text encoders and without.",
+        )
+    rank = rank or max(rank_of(each) for each in loras)
     merged: Weights = {}
     for name in names:
         if name.endswith(DOWN):

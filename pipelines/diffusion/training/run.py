@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from pipelines.diffusion.base import device, lora, textual_inversion
-from pipelines.diffusion.base.family import LORA_TARGETS, TEXT_LORA_TARGETS
+from pipelines.diffusion.base.family import LORA_TARGETS, TEXT_LORA_TARGETS, Family
 from pipelines.diffusion.base.loading import BaseSource, load_components, training_scheduler
 from pipelines.diffusion.base.textual_inversion import TokenEmbedding
 from pipelines.diffusion.training import class_images, dataset, gradient_checkpointing, sample_images, text_embeddings
@@ -25,7 +25,7 @@ from pipelines.settings import TrainSettings
 from portrait.arrays import Image
 from portrait.ports import Progress
 from portrait.training import TrainingJob, TrainingPlan
-from portrait.types import TrainingSet
+from portrait.types import Identity, TrainingSet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,9 +133,10 @@ def build_learner(run: TrainingRun, validator: Validator | None) -> Learner:
         device=run.device,
         dtype=run.dtype,
         optimizer=make_optimizer(networks, text.token_embeddings, settings),
+        scaler=torch.amp.GradScaler(run.device.type, enabled=run.dtype == torch.float16),
     )
     if run.job.continue_from is not None:
-        learner.load_weights(_initial_weights(run))
+        learner.load_weights(identity_weights(run.job.continue_from, base.family))
     return learner
 
 
@@ -170,7 +171,9 @@ def _text_conditioning(run: TrainingRun, validator: Validator | None) -> _TextCo
     components = load_components(base, run.dtype, names)
     encoders = {name: components[name].to(run.device) for _, name in base.family.text_encoders}
     if not (settings.text or settings.token):
-        captions = ["", *run.captions(), *class_images.captions(settings.prior, training.class_word)]
+        own = run.captions()
+        mirrored = [dataset.mirror_caption(caption) for caption in own] if settings.flips else []
+        captions = ["", *own, *mirrored, *class_images.captions(settings.prior, training.class_word)]
         captions += validator.captions() if validator else []
         cached = text_embeddings.cache_text_embeddings(base.family, components, captions)
         encoders.clear()
@@ -187,14 +190,11 @@ def _text_conditioning(run: TrainingRun, validator: Validator | None) -> _TextCo
     return _TextConditioning(partial(base.family.encode, components), encoders, rows)
 
 
-def _initial_weights(run: TrainingRun) -> lora.Weights:
-    """The weights of the identity it continues from; see `Learner.get_weights`."""
-    start = run.job.continue_from
-    weights: lora.Weights = {}
-    if start is not None and start.lora is not None:
-        weights |= lora.load_weights(start.lora)
-    if start is not None and start.tokens is not None:
-        rows = textual_inversion.load_embeddings(start.tokens, run.base.family)
+def identity_weights(identity: Identity, family: Family) -> lora.Weights:
+    """The weights of an identity as `Learner.get_weights` gives them; raises `UserError` (`broken_identity`, `wrong_base`)."""
+    weights = {} if identity.lora is None else lora.load_weights(identity.lora)
+    if identity.tokens is not None:
+        rows = textual_inversion.load_embeddings(identity.tokens, family)
         weights |= {f"token.{name}": row for name, row in rows.items()}
     return weights
 

@@ -58,9 +58,17 @@ def make_generator(
     missing: dict[str, Any] = dict.fromkeys(required - components.keys())
     if "safety_checker" in missing:
         missing["requires_safety_checker"] = False
+    vae = components["vae"]
+    # Autocast would take a VAE that overflows in half precision, and that diffusers decodes in float32 therefore, back to half.
+    vae.decode = torch.autocast(device.type, enabled=False)(vae.decode)
     pipeline = base.family.pipeline(**components, **missing)
     pipeline.set_progress_bar_config(disable=True)
     return SampleGenerator(base.family, pipeline, text_embedder, device, side)
+
+
+def shows_nothing(image: Image) -> bool:
+    """Whether an image is black or of one colour, as where no numbers came out."""
+    return not np.ptp(image, axis=(0, 1)).any()
 
 
 def fill_prompts(prompts: Sequence[str], **words: str) -> list[str]:

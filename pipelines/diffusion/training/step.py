@@ -54,13 +54,15 @@ class Learner:
     device: torch.device
     dtype: torch.dtype
     optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    """Scales the loss where the networks compute in float16, in which small gradients would be zero; else it does nothing."""
 
     def train_step(self, dataset: Dataset, step: int) -> float:
         """Train one step and return its loss; raises `EngineError` (`diverged`) when that is not finite."""
         for group in self.optimizer.param_groups:
             group["lr"] = group["full_rate"] * learning_rate_share(self.settings, step, self.steps)
         loss = self.loss(dataset, step)
-        loss.backward()
+        self.scaler.scale(loss).backward()
         value = float(loss.detach())
         # Checked before anything is updated, so that the last checkpoint stays good.
         if not math.isfinite(value):
@@ -68,8 +70,10 @@ class Learner:
                 "diverged", f"The loss is not a number any more at step {step + 1}. Learn at a lower rate (train.rate)."
             )
         parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
+        self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return value
 
@@ -110,13 +114,29 @@ class Learner:
                 if f"token.{name}" in weights:
                     token.row.copy_(weights[f"token.{name}"])
 
+    def state(self) -> dict[str, Any]:
+        """What training goes on from: weights, optimizer and scale of the loss."""
+        return {
+            "weights": self.get_weights(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`; one of an earlier version has no scale."""
+        self.load_weights(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state.get("scaler"):
+            self.scaler.load_state_dict(state["scaler"])
+
     def autocast(self) -> AbstractContextManager[Any]:
         """A context that computes in the dtype of the frozen networks."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def _noise_samples(self, dataset: Dataset, samples: Sequence[Sample], random: torch.Generator) -> NoisedBatch:
         """Draw everything random in a fixed order on the CPU, so that a seed means the same on every device."""
-        moments = torch.stack([each.moments[_pick_flip(each, random)] for each in samples])
+        views = [_pick_view(each, random) for each in samples]
+        moments = torch.stack([each.moments[view] for each, view in zip(samples, views, strict=True)])
         shape = (len(samples), *moments.shape[2:])
         latents = dataset.scaling.sample(moments, torch.randn(shape, generator=random).to(moments.device))
         noise = torch.randn(shape, generator=random)
@@ -129,7 +149,10 @@ class Learner:
             latents.to(self.device),
             noise.to(self.device),
             timesteps.to(self.device),
-            ["" if drop else each.caption for each, drop in zip(samples, dropped.tolist(), strict=True)],
+            [
+                "" if drop else each.captions[view]
+                for each, view, drop in zip(samples, views, dropped.tolist(), strict=True)
+            ],
             [each.sizes for each in samples],
         )
 
@@ -180,7 +203,7 @@ def _concatenate(one: NoisedBatch, other: NoisedBatch) -> NoisedBatch:
     )
 
 
-def _pick_flip(sample: Sample, random: torch.Generator) -> int:
+def _pick_view(sample: Sample, random: torch.Generator) -> int:
     return int(torch.randint(0, len(sample.moments), (), generator=random))
 
 

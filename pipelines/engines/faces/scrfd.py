@@ -11,14 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnxruntime
 from insightface.model_zoo import SCRFD, ArcFaceONNX, get_model
-from insightface.utils.face_align import arcface_dst
-from skimage.transform import SimilarityTransform
 
 from pipelines.engines import Engines
+from pipelines.engines.runtimes.arcface import align_for_arcface
 from pipelines.engines.runtimes.onnx import ONNX_ERRORS, execution_providers, unused_gpu
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
@@ -39,8 +37,6 @@ CLOSE_UP_SHARE = 0.5
 """Least side of a face that the second pass may add, over the longer side of the photo: its landmarks are coarse."""
 NMS_THRESH = 0.4
 """Intersection over union from which two boxes are one face: InsightFace's own threshold between detections."""
-CHIP_SIZE = 112
-"""Side of the levelled face that ArcFace reads, pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +118,6 @@ class Scrfd:
             return face
         vector: Vector = np.asarray(self._recognizer.get_feat(chip), np.float32).flatten()
         return replace(face, embeddings={self.space: vector})
-
-
-def align_for_arcface(image: Image, landmarks: Points) -> Image | None:
-    """112×112 pixels with the five landmarks where ArcFace was trained on them; None when they lie in one point.
-
-    The same pixels as InsightFace's `norm_crop`, which calls a deprecated method of scikit-image.
-    """
-    # `portrait.faces.alignment.estimate_similarity` differs in the seventh digit, which changes single pixels.
-    transform = SimilarityTransform.from_estimate(landmarks, arcface_dst)
-    if not transform:
-        return None
-    chip = cv2.warpAffine(image, np.asarray(transform.params)[:2], (CHIP_SIZE, CHIP_SIZE), borderValue=0.0)
-    return np.asarray(chip, np.uint8)
 
 
 def _to_face(row: np.ndarray, landmarks: np.ndarray) -> Face:

@@ -18,15 +18,21 @@ from pipelines.diffusion.base.lease import Lease
 from pipelines.diffusion.base.loading import BaseSource
 from pipelines.diffusion.sampling import clip_vision, pipeline_call
 from pipelines.diffusion.sampling.pipeline_call import Conditioning, strength_of
-from pipelines.diffusion.sampling.reference_faces import ReferenceEmbedder
+from pipelines.diffusion.sampling.reference_faces import NO_REFERENCE, ReferenceEmbedder
 from pipelines.engines import Engines
+from pipelines.engines.runtimes.arcface import align_for_arcface
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
+from portrait.arrays import Image
+from portrait.errors import UserError
+from portrait.generation.options import GenerationOptions
 from portrait.generation.parameters import GenerationParameters
 from portrait.types import Identity, Reference
 
 SPACE = "buffalo_l"
 STRENGTH = 0.7
+CROP_SIDE = 224
+"""Side of the levelled face that FaceID Plus sees, pixels, as in its published example."""
 GROUPS = ("image_proj", "ip_adapter")
 PARTS = ("to_q", "to_k", "to_v", "to_out")
 
@@ -78,6 +84,8 @@ class FaceId:
     def prepare(self, lease: Lease, person: Identity, parameters: GenerationParameters) -> Conditioning:
         """Load the adapter and its LoRA, and give the face as image embeddings."""
         name, scale = self._variant.name, strength_of(parameters.options, self._variant.name, STRENGTH)
+        if scale == 0:
+            return Conditioning(facts={name: {"scale": scale}})
         file = self._file(lease.family.name)
         guided = pipeline_call.uses_guidance(parameters)
         references = self._embedder.embed_references(person, 1 if self._variant.plus else 3)
@@ -87,20 +95,30 @@ class FaceId:
         lease.load_lora(name, lambda: _lora(load()["ip_adapter"], processors), 1.0)
         if self._variant.plus:
             layer.shortcut = True
-            layer.clip_embeds = self._clip_embeds(lease, references[0], guided)
+            layer.clip_embeds = self._clip_embeds(lease, face_crop(references[0], parameters.options), guided)
             lease.add_cleanup(setattr, layer, "clip_embeds", None)
         embeds = pipeline_call.face_embeds(_mean_embedding(references), lease, guided)
         return Conditioning(arguments={"ip_adapter_image_embeds": [embeds]}, facts={name: {"scale": scale}})
 
-    def _clip_embeds(self, lease: Lease, reference: Reference, guided: bool) -> torch.Tensor:
-        """CLIP's patch embeddings of the head, batch×1×patches×width; preceded by those of a zero image when guided."""
+    def _clip_embeds(self, lease: Lease, crop: Image, guided: bool) -> torch.Tensor:
+        """CLIP's patch embeddings of a face, batch×1×patches×width; preceded by those of a zero image when guided."""
         if self._clip_folder is None:
             raise RuntimeError("FaceID Plus needs a CLIP vision encoder")
         network = lease.load_network("clip vision", CLIPVisionModelWithProjection, self._clip_folder())
-        pixels = clip_vision.preprocess([clip_vision.crop_head(reference)]).to(lease.device, lease.dtype)
+        pixels = clip_vision.preprocess([crop]).to(lease.device, lease.dtype)
         batch = torch.cat([torch.zeros_like(pixels), pixels]) if guided else pixels
         with torch.no_grad():
             return network(batch, output_hidden_states=True).hidden_states[-2][:, None]
+
+
+def face_crop(reference: Reference, options: GenerationOptions) -> Image:
+    """What FaceID Plus sees of a photo: the levelled face, or the loose crop of version 0.1.0 for what was drawn by it."""
+    if options.method == 1:
+        return clip_vision.crop_head(reference)
+    crop = align_for_arcface(reference.image, reference.face.landmarks[:, :2], CROP_SIDE)
+    if crop is None:
+        raise UserError("no_reference", NO_REFERENCE)
+    return crop
 
 
 def _mean_embedding(references: list[Reference]) -> np.ndarray:

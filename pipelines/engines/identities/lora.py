@@ -1,8 +1,8 @@
 """The LoRA trained on a person, loaded into the slot of a shared base, and the token that stands for them."""
 
-from pipelines.diffusion.base import lora_slot
+from pipelines.diffusion.base import lora_slot, textual_inversion
 from pipelines.diffusion.base.lease import Lease
-from pipelines.diffusion.base.loading import BaseSource, empty_unet
+from pipelines.diffusion.base.loading import BaseSource
 from pipelines.diffusion.sampling.pipeline_call import Conditioning, strength_of
 from pipelines.engines import Engines
 from pipelines.model_store.store import ModelStore
@@ -29,7 +29,9 @@ class Lora:
                 "not_learned", "This person was not learned yet: train them first, or choose an adapter instead."
             )
         if person.lora is not None:
-            lora_slot.check_lora_file(person.lora, lora_slot.linear_shapes(empty_unet(base)))
+            lora_slot.check_lora_file(person.lora, base)
+        if person.tokens is not None:
+            textual_inversion.check_file(person.tokens, base)
 
     def prepare(self, lease: Lease, person: Identity, parameters: GenerationParameters) -> Conditioning:
         """Load the LoRA into the slot, and the token into the vocabulary."""

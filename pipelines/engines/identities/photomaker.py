@@ -26,7 +26,8 @@ TRIGGER = "img"
 """Trigger word after the class word in the prompt: `a photo of a man img`."""
 PHOTOS = 4
 """Most photos; each takes one or two of the 75 tokens of a prompt."""
-START_MERGE, LATEST_MERGE = 0.2, 30
+STRENGTH = 1.0
+START_MERGE_STEP, LATEST_MERGE_STEP = 0.2, 30
 """Share of the steps before the photos are merged, and the latest step: those of the published demo."""
 _TRIGGER = re.compile(rf" {TRIGGER}\b")
 GROUPS = ("id_encoder", "lora_weights")
@@ -65,21 +66,32 @@ class PhotoMaker:
 
     def prepare(self, lease: Lease, person: Identity, parameters: GenerationParameters) -> Conditioning:
         """Load its LoRA, and merge the photos into the text embeddings from a certain step on."""
-        share = strength_of(parameters.options, self._version.name, START_MERGE)
-        start = min(int(share * parameters.steps_done), LATEST_MERGE)
-        lease.load_lora(self._version.name, lambda: self._load("lora_weights"), 1.0)
+        strength = strength_of(parameters.options, self._version.name, STRENGTH)
+        prompt, negative = self._prompts(person, parameters)
+        if strength > 0:
+            lease.load_lora(self._version.name, lambda: self._load("lora_weights"), 1.0)
+        words = lease.encode_prompts(_TRIGGER.sub("", prompt, count=1), negative)
+        arguments = lease.family.prompt_arguments(*words)
+        if strength == 0:
+            return Conditioning(arguments, facts={self._version.name: {"strength": strength}})
+        start = first_merged_step(parameters, strength)
         encoder = lease.get_or_load(f"id encoder {self._version.name}", lambda: self._encoder(lease))
         photos = self._photos(person)
         with torch.no_grad():
-            merged = self._merge_photos(lease, encoder, photos, prompts.strip_weights(parameters.prompt))
-            text = _TRIGGER.sub("", prompts.strip_weights(parameters.prompt), count=1)
-            positive, unconditional = lease.encode_prompts(text, prompts.strip_weights(parameters.negative))
+            merged = self._merge_photos(lease, encoder, photos, prompt)
         return Conditioning(
-            arguments=lease.family.prompt_arguments(positive, unconditional),
+            arguments=arguments,
             callback=_merge_callback(merged, start, pipeline_call.uses_guidance(parameters)),
             tensors=("prompt_embeds", "add_text_embeds"),
-            facts={self._version.name: {"start": start, "photos": len(photos)}},
+            facts={self._version.name: {"strength": strength, "start": start, "photos": len(photos)}},
         )
+
+    def _prompts(self, person: Identity, parameters: GenerationParameters) -> tuple[str, str]:
+        """The prompt and its negative without weights; a prompt that does not name the person begins with them."""
+        prompt = prompts.strip_weights(parameters.prompt)
+        if not _TRIGGER.search(prompt):
+            prompt = f"{person.class_word or 'person'} {TRIGGER}, {prompt}"
+        return prompt, prompts.strip_weights(parameters.negative)
 
     def _photos(self, person: Identity) -> list[Reference]:
         if self._embedder is not None:
@@ -97,7 +109,7 @@ class PhotoMaker:
         except KeyError as error:
             raise broken_model(self._file, f"it has no {error.args[0]}") from error
         loaded = checkpoint_files.load_state_dict(network, weights, self._file)
-        return loaded.requires_grad_(False).eval().to(lease.device, lease.dtype)
+        return loaded.requires_grad_(False).eval().to(lease.dtype)
 
     def _merge_photos(
         self, lease: Lease, encoder: photomaker.PhotoMakerIdEncoder, photos: list[Reference], prompt: str
@@ -117,6 +129,18 @@ class PhotoMaker:
             vectors = [torch.from_numpy(photo.face.embeddings[self._version.space]) for photo in photos]
             faces = torch.stack(vectors).to(lease.device, lease.dtype)
         return TextEmbeddings(encoder(pixels, torch.cat(hidden, dim=-1), indices.to(lease.device), faces), pooled)
+
+
+def first_merged_step(parameters: GenerationParameters, strength: float) -> int:
+    """The last step without the photos, from 0: PhotoMaker's `start_merge_step`.
+
+    By the strength where the options give no share: 1 as published, 2 as early as can be, towards 0 ever later.
+    """
+    share = parameters.options.start_merge_step
+    if share is not None:
+        return min(int(share * parameters.steps_done), LATEST_MERGE_STEP)
+    later = (1 - START_MERGE_STEP) * (1 - strength) if strength < 1 else START_MERGE_STEP * (1 - strength)
+    return int((START_MERGE_STEP + later) * parameters.steps_done)
 
 
 def _repeat_class_word(tokenizer: Any, prompt: str, times: int) -> tuple[torch.Tensor, torch.Tensor]:

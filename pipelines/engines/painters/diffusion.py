@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pipelines import model_requirements
-from pipelines.diffusion.base import checksums, device, memory, prompts
+from pipelines.diffusion.base import checkpoint_files, checksums, device, memory, prompts
 from pipelines.diffusion.base.lease import Lease, LoadedBase
 from pipelines.diffusion.base.loading import BaseSource, find_base
 from pipelines.diffusion.base.memory import MemoryProfile
 from pipelines.diffusion.base.registry import all_families
-from pipelines.diffusion.sampling import controlnet, img2img, pipeline_call, refiner, schedulers
+from pipelines.diffusion.sampling import controlnet, generation_options, img2img, pipeline_call, refiner, schedulers
 from pipelines.diffusion.sampling.pipeline_call import Conditioning
 from pipelines.diffusion.sampling.previews import LatentPreview
 from pipelines.engines import Engines
@@ -24,8 +25,7 @@ from pipelines.model_store.store import ModelStore
 from pipelines.settings import DrawSettings, Settings
 from portrait.arrays import Image, Size
 from portrait.errors import EngineError, OperatorError, UserError
-from portrait.generation.edits import Edit
-from portrait.generation.options import GenerationOptions, PromptSpec
+from portrait.generation.options import GenerationOptions, PromptSpec, check_seed
 from portrait.generation.parameters import GenerationParameters, native_size
 from portrait.images import edit_canvas
 from portrait.images.edit_canvas import EditCanvas
@@ -83,6 +83,8 @@ class Diffusion:
         self._loaded: LoadedBase | None = None
         self._now, self._used = now, 0.0
         self._refiner: refiner.Refiner | None = None
+        self._profiles: dict[Path, MemoryProfile] = {}
+        """The profiles that bases had to be drawn on with when memory ran out, by their paths."""
         self._checksums = checksums.WeightChecksums()
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
@@ -108,19 +110,17 @@ class Diffusion:
         spec, person = request.style.prompt_spec, request.people[1]
         if spec is None:
             raise OperatorError("no_scene", f"The style {request.style.id} does not say what is to be drawn.")
+        check_seed(request.seed)
         options = request.options or GenerationOptions(preset=self._settings.preset)
         base = self._bases(options.base or person.base or self._settings.base)
         if spec.families and base.family.name not in spec.families:
             raise UserError(
                 "wrong_family", f"This style is for {', '.join(spec.families)}; {base.name} is {base.family.name}."
             )
-        options = replace(options, strengths={**spec.strengths, **options.strengths})
+        options = generation_options.with_style(options, spec)
         names = self._identity_names(options)
-        identities = [(name, self._identity(name)) for name in names]
-        description = person.class_word or "person"
-        for _, each in identities:
-            description = each.describe(person, description)
-            each.check(person, base)
+        model_requirements.check_identities(names)
+        identities, description = self._check_identities(names, person, base)
         controlnet.check_controls(options.control_inputs, base.family.name, self._models)
         refiner.check_refiner(options, base.family.name)
         if options.refiner:
@@ -144,12 +144,25 @@ class Diffusion:
             ),
         )
         if request.edit is not None and canvas is not None:
-            parameters = _start_from_canvas(parameters, request.edit, canvas)
+            parameters = generation_options.start_from_canvas(parameters, request.edit, canvas)
+        if request.drawn is None:  # a recipe is drawn again as it was
+            generation_options.check(parameters, sampling)
         loras = self._style_loras(spec, base.family.name, sampling.lcm)
         plain = prompts.fill_template(spec.prompt, person.class_word or "person", options.traits)
         plan = GenerationPlan(person, base, identities, parameters, sampling.scheduler, loras, size, canvas, plain)
         img2img.check_supported(base, parameters, _uses_controlnets(plan))
         return plan
+
+    def _check_identities(
+        self, names: Sequence[str], person: Identity, base: BaseSource
+    ) -> tuple[list[tuple[str, IdentityAdapter]], str]:
+        """The adapters by name, each able to draw the person, and what the prompt calls them."""
+        identities = [(name, self._identity(name)) for name in names]
+        description = person.class_word or "person"
+        for _, each in identities:
+            description = each.describe(person, description)
+            each.check(person, base)
+        return identities, description
 
     def _style_loras(self, spec: PromptSpec, family: str, lcm: bool) -> list[tuple[str, Path, float]]:
         """LoRAs of a style, and the family's LCM LoRA: model, file, strength."""
@@ -159,28 +172,29 @@ class Diffusion:
     def draw(
         self, plan: GenerationPlan, on_step: Callable[[int], None], preview: Callable[[Any], None] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, object]]:
-        """One image H×W×3, 0..1, and its facts for the recipe; once more with a smaller memory profile when memory runs out.
+        """One image H×W×3, 0..1, and its facts for the recipe; again with ever smaller memory profiles when memory runs out.
 
-        `on_step` gets the number of steps done after each, `preview` the latents.
-        Raises `EngineError` (`out_of_memory`), `UserError` (`bad_technique`).
+        `on_step` gets the number of steps done after each, `preview` the latents. The profile that drew is kept for the base.
+        Raises `EngineError` (`out_of_memory`, `empty_drawing`), `UserError` (`bad_technique`).
         """
         img2img.check_supported(plan.base, plan.parameters, _uses_controlnets(plan))
-        try:
-            return self._draw(plan, on_step, preview)
-        except (RuntimeError, MemoryError) as error:
-            if not device.is_out_of_memory(error):
-                raise
-            why = str(error).split("\n", 1)[0]
-        smaller = memory.next_smaller(self._loaded.profile) if self._loaded is not None else None
-        if smaller is None:
-            raise _out_of_memory(why)
-        self._load_base(plan.base, smaller)
-        try:
-            return self._draw(plan, on_step, preview)
-        except (RuntimeError, MemoryError) as error:
-            if not device.is_out_of_memory(error):
-                raise
-            raise _out_of_memory(str(error).split("\n", 1)[0]) from error
+        profile: MemoryProfile | None = self._first_profile(plan)
+        why = ""
+        while profile is not None:
+            try:
+                drawn = self._draw(plan, profile, on_step, preview)
+            except (RuntimeError, MemoryError) as error:
+                if not device.is_out_of_memory(error):
+                    raise
+                why = str(error).split("\n", 1)[0]
+            else:
+                if why:
+                    self._profiles[plan.base.path] = profile
+                return drawn
+            self.close()  # out here, where the error no longer holds what was on the device
+            profile = memory.next_smaller(profile)
+        self._profiles.pop(plan.base.path, None)
+        raise _out_of_memory(why)
 
     def check_models(self, request: PortraitRequest, facts: Mapping[str, Any]) -> None:
         """See `portrait.ports.ReproduciblePainter`."""
@@ -209,9 +223,13 @@ class Diffusion:
         self._refiner = None
 
     def _draw(
-        self, plan: GenerationPlan, on_step: Callable[[int], None], preview: Callable[[Any], None] | None
+        self,
+        plan: GenerationPlan,
+        profile: MemoryProfile,
+        on_step: Callable[[int], None],
+        preview: Callable[[Any], None] | None,
     ) -> tuple[NDArray[np.float32], dict[str, object]]:
-        loaded = self._get_base(plan.base)
+        loaded = self._get_base(plan.base, profile)
         self._used = self._now()
         with loaded.lease() as lease:
             for name, file, strength in plan.loras:
@@ -249,20 +267,36 @@ class Diffusion:
             self._refiner = refiner.Refiner(self._models.folder(refiner.MODEL), lease.dtype)
         return self._refiner
 
-    def _get_base(self, base: BaseSource) -> LoadedBase:
-        if self._loaded is None or self._loaded.source.path != base.path:
-            self._load_base(base, None if self._settings.memory == "auto" else self._settings.memory)
-        if self._loaded is None:
-            raise EngineError("broken_model", f"The base model {base.name} was not loaded.")
-        return self._loaded
-
-    def _load_base(self, base: BaseSource, profile: MemoryProfile | None) -> None:
-        """Load a base in place of the loaded one: two of SDXL would not fit most GPUs."""
-        self.close()
+    def _first_profile(self, plan: GenerationPlan) -> MemoryProfile:
+        """The profile to begin with: of the loaded base, one that memory forced before, of the settings, or by free memory."""
+        if self._loaded is not None and self._loaded.source.path == plan.base.path:
+            return self._loaded.profile
+        if plan.base.path in self._profiles:
+            return self._profiles[plan.base.path]
+        if self._settings.memory != "auto":
+            return self._settings.memory
+        self.close()  # what is free is asked next
         where = device.choose_device(self._settings.device)
         dtype = device.choose_dtype(self._settings.precision, where)
-        profile = profile or memory.choose_profile(base, dtype, where)
-        self._loaded = LoadedBase(base, dtype, where, profile, self._settings.compile)
+        beside = self._beside_bytes(plan, dtype) if where.type == "cuda" else 0.0
+        return memory.choose_profile(plan.base, dtype, where, beside)
+
+    def _beside_bytes(self, plan: GenerationPlan, dtype: torch.dtype) -> float:
+        """Bytes of the plan's adapters and control networks; what ONNX Runtime reads is not on PyTorch's device."""
+        of_base = (checksums.BASE, checksums.COMPANION_PREFIX, f"{refiner.MODEL}/")
+        files = (each for name, each in self._model_files(plan).items() if not name.startswith(of_base))
+        weights = (file for file in files if isinstance(file, Path) and file.suffix != ".onnx")
+        return float(dtype.itemsize * sum(checkpoint_files.count_weights(file) for file in weights))
+
+    def _get_base(self, base: BaseSource, profile: MemoryProfile) -> LoadedBase:
+        """The base under a profile, loaded in place of another one: two of SDXL would not fit most GPUs."""
+        loaded = self._loaded
+        if loaded is None or loaded.source.path != base.path or loaded.profile != profile:
+            self.close()
+            where = device.choose_device(self._settings.device)
+            dtype = device.choose_dtype(self._settings.precision, where)
+            loaded = self._loaded = LoadedBase(base, dtype, where, profile, self._settings.compile)
+        return loaded
 
     def _recipe_facts(
         self, plan: GenerationPlan, conditionings: Sequence[Conditioning], lease: Lease
@@ -283,12 +317,13 @@ class Diffusion:
         if plan.uses_refiner:
             facts["refiner"] = plan.parameters.options.refiner
         for each in conditionings:
-            facts |= each.facts
+            facts = pipeline_call.merge(facts, each.facts)
         return facts | self._checksums.for_recipe(self._model_files(plan))
 
-    def _model_files(self, plan: GenerationPlan) -> dict[str, Path]:
+    def _model_files(self, plan: GenerationPlan) -> dict[str, Path | Sequence[Path]]:
         """Files of every model that takes part, by name; see `checksums.WeightChecksums.for_recipe`."""
-        files, family = {checksums.BASE: plan.base.weights_file}, plan.base.family.name
+        files: dict[str, Path | Sequence[Path]] = {checksums.BASE: plan.base.weights_files}
+        family = plan.base.family.name
         files |= {f"{checksums.COMPANION_PREFIX}{name}": file for name, file in plan.base.companion_files().items()}
         for name, _ in plan.identities:
             for model in model_requirements.IDENTITY_MODELS.get(name, {}).get(family, ()):
@@ -325,16 +360,6 @@ def _uses_controlnets(plan: GenerationPlan) -> bool:
     return bool(plan.parameters.options.control_inputs) or any(name == "instantid" for name, _ in plan.identities)
 
 
-def _start_from_canvas(parameters: GenerationParameters, edit: Edit, canvas: EditCanvas) -> GenerationParameters:
-    """Parameters that start from an edit's picture; landmarks keep its face where it is."""
-    options, size = parameters.options, parameters.size
-    if edit.face is not None:
-        options = replace(options, landmarks=canvas.to_drawing(edit.face, size))
-    start, mask = canvas.crop_for_drawing(size), canvas.drawing_mask(size)
-    prompt = f"{parameters.prompt}, {edit.extra_prompt}" if edit.extra_prompt else parameters.prompt
-    return replace(parameters, prompt=prompt, options=options, start=start, mask=mask, strength=edit.strength)
-
-
 def _default_size(base: BaseSource) -> Size:
     """7:9 with about the area of the base's native square."""
     width, height = (round(base.native_side * share / 8 / base.size_multiple) * base.size_multiple for share in ASPECT)
@@ -349,17 +374,15 @@ def _out_of_memory(why: str) -> EngineError:
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> Diffusion:
-    """The painter; nothing is loaded until it draws. Raises `OperatorError` (`missing_model`) where there is no base at all."""
-    if status(settings, models):
-        models.folder(settings.draw.base if settings.draw.base in _store_bases() else "sdxl")
+    """The painter; nothing is loaded until it draws. A request may name the place of its base, so none need be here yet."""
     return Diffusion(
         lambda name: find_base(name, settings, models), engines.identity_adapter, engines.control, models, settings.draw
     )
 
 
 def status(settings: Settings, models: ModelStore) -> list[str]:
-    """A base of any family is enough."""
-    if settings.bases:
+    """A base of any family is enough, and one that is named by its place."""
+    if settings.bases or Path(settings.draw.base).exists():
         return []
     missing: list[Any] = [models.missing(name) for name in _store_bases()]
     return list(min(missing, key=len))

@@ -7,8 +7,9 @@ of their glasses.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -150,13 +151,18 @@ class Fusion:
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         """At least `request.count` candidates; see `portrait.ports.Painter`. Faces without a person are left alone."""
-        return self.paint_first(request, progress)
+        return list(self.draw_each(request, progress))
 
-    def paint_first(self, request: PortraitRequest, progress: Progress, most: int | None = None) -> list[Candidate]:
+    def paint_first(self, request: PortraitRequest, progress: Progress, most: int) -> list[Candidate]:
         """The first candidates of `paint`, at most `most` of them."""
+        return list(islice(self.draw_each(request, progress), most))
+
+    def draw_each(self, request: PortraitRequest, progress: Progress) -> Iterator[Candidate]:
+        """The candidates of `paint` one by one; see `portrait.ports.StreamingPainter`."""
         _plan(request)  # what cannot be drawn is refused first
         led, facts = self.lead_over(request)
-        return [replace(each, facts={**each.facts, **facts}) for each in self.paint_led(led, progress, most)]
+        for each in self.draw_led(led, progress):
+            yield replace(each, facts={**each.facts, **facts})
 
     def lead_over(self, request: PortraitRequest) -> tuple[PortraitRequest, dict[str, object]]:
         """The request with its picture's skin led over to the people's own, and the facts of it; both unchanged
@@ -173,14 +179,13 @@ class Fusion:
         style = replace(request.style, picture=led)
         return replace(request, people=people, style=style), {"skin": tones} if tones else {}
 
-    def paint_led(self, request: PortraitRequest, progress: Progress, most: int | None = None) -> list[Candidate]:
-        """The candidates of a request whose picture `lead_over` gave."""
+    def draw_led(self, request: PortraitRequest, progress: Progress, most: int | None = None) -> Iterator[Candidate]:
+        """The candidates of a request whose picture `lead_over` gave, at most `most` of them, one by one."""
         plan = _plan(request)
         faces, ranked, variations = plan.faces, plan.ranked, plan.variations[:most]
         total = len(variations) * len(faces)
         progress(0, total, "Looking at the picture")
         templates = [_prepare_face(plan.picture, face, number) for number, face in faces.items()]
-        candidates = []
         for at, variation in enumerate(variations):
             image, drawn_from = plan.picture.image.copy(), {}
             for step, template in enumerate(templates):
@@ -190,9 +195,8 @@ class Fusion:
                 drawn_from[template.number] = reference.name
             image = crop_to_size(image, request.size, [template.face.box for template in templates])
             numbers = {"rank": float(variation.rank), "outline": variation.outline, "contrast": variation.contrast}
-            candidates.append(Candidate(image, drawn_from, numbers))
+            yield Candidate(image, drawn_from, numbers)
         progress(total, total, "Drawn")
-        return candidates
 
     def check(self, request: PortraitRequest) -> StylePicture:
         """The picture that people are put into; raises the error that `paint` would raise."""

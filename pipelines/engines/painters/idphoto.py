@@ -1,12 +1,13 @@
 """ID-photo painter: frames a person's photos by an authority's rule; nothing is generated."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 from pipelines import refine
 from pipelines.engines import Engines, matte_facts
-from pipelines.idphotos.idphoto import METHOD, IdPhoto, IdPhotoOptions, make_best, make_report
+from pipelines.idphotos.idphoto import METHOD, IdPhoto, IdPhotoOptions, make_each, make_report
 from pipelines.idphotos.presets import Presets, apply_spec, load_presets
 from pipelines.idphotos.source_photo import SourcePhoto
 from pipelines.model_store.store import ModelStore
@@ -37,6 +38,10 @@ class IdPhotoPainter:
         `bad_file_size` for a spec that does not hold; `no_face`, `head_cut`, `head_lost`, `no_shoulders`, `frame_outside`
         where no photo serves.
         """
+        return list(self.draw_each(request, progress))
+
+    def draw_each(self, request: PortraitRequest, progress: Progress) -> Iterator[Candidate]:
+        """The candidates of `paint` one by one; see `portrait.ports.StreamingPainter`."""
         if request.size is not None:
             raise UserError("bad_size", "An ID photo has the size of its rule. Leave the size out.")
         if refine.steps_of(request):
@@ -52,11 +57,10 @@ class IdPhotoPainter:
             with suppress(UserError):  # no face on this one; another of the photos may do
                 photos.append(SourcePhoto(reference.image, self.finder, matter))
                 names.append(reference.name)
-        made = make_best(photos, options, self.presets, request.count)
-        return [
-            Candidate(photo.image, {1: names[at]}, {"photo": float(number)}, None, self._facts(photo, options, matter))
-            for number, (photo, at) in enumerate(made[: request.count])
-        ]
+        made = islice(make_each(photos, options, self.presets, request.count), request.count)
+        for number, (photo, at) in enumerate(made):
+            facts = self._facts(photo, options, matter)
+            yield Candidate(photo.image, {1: names[at]}, {"photo": float(number)}, None, facts)
 
     def _options(self, request: PortraitRequest) -> IdPhotoOptions:
         """Return what the style and the request ask for."""

@@ -34,7 +34,7 @@ from portrait.fusion.inpainting import (
     window_around_faces,
 )
 from portrait.generation.options import ControlInput, GenerationOptions
-from portrait.generation.parameters import GenerationParameters
+from portrait.generation.parameters import GenerationParameters, no_step, steps_of
 from portrait.generation.passes import DEFAULT_PROMPT, STEPS, Passes, control_scales, with_strengths
 from portrait.images.color import Floats, blend, match_tone
 from portrait.ports import ControlPreprocessor, Parser, Progress
@@ -94,13 +94,14 @@ class InpaintPlan:
     @property
     def steps(self) -> int:
         """Sampling steps of one candidate."""
-        of_faces = [
-            _pass_parameters(face.plan, name, self.passes) for face in self.faces for name in self.active_passes
-        ]
-        return sum(
-            _step_count(each)
-            for each in (*of_faces, *(_pass_parameters(seam.plan, "seam", self.passes) for seam in self.seams))
-        )
+        return sum(steps_of(parameters.steps, parameters.strength) for _, parameters in self.drawn_passes)
+
+    @property
+    def drawn_passes(self) -> list[tuple[str, GenerationParameters]]:
+        """Name and parameters of every pass of a candidate, without its start picture."""
+        named = [(name, face.plan) for face in self.faces for name in self.active_passes]
+        named += [("seam", seam.plan) for seam in self.seams]
+        return [(name, _pass_parameters(plan, name, self.passes)) for name, plan in named]
 
     @property
     def active_passes(self) -> list[str]:
@@ -163,8 +164,8 @@ class Inpaint:
         plan = self.plan(request)
         total = max(1, request.count * plan.steps)
         steps = _StepCounter(progress, total)
-        fused_candidates = self._fusion.paint_led(replace(request, size=None), steps.before_first_step, request.count)
-        for number, fused in enumerate(fused_candidates):
+        drawn = self._fusion.draw_led(replace(request, size=None), steps.before_first_step, request.count)
+        for number, fused in enumerate(list(drawn)):
             image, face_facts, seam_facts = fused.image, {}, []
             for face_plan in plan.faces:
                 image, face_facts[str(face_plan.number)] = self._draw_face(image, plan, face_plan, number, steps)
@@ -213,7 +214,10 @@ class Inpaint:
             for one, other in pairs
             if are_adjacent(boxes[one.number - 1], boxes[other.number - 1])
         ]
-        return InpaintPlan(request, picture, passes, faces, seams)
+        plan = InpaintPlan(request, picture, passes, faces, seams)
+        if request.drawn is None:  # a recipe is drawn again as it was
+            _check_steps(plan)
+        return plan
 
     def _plan_face(self, request: PortraitRequest, number: int, passes: Passes, options: GenerationOptions) -> FacePlan:
         """The plan of one face, with its person alone."""
@@ -281,7 +285,7 @@ class Inpaint:
                 before, generation, face_plan.window, mask, controls, on_step
             )
             facts[name] = {**pass_facts, "strength": parameters.strength, "follows": dict(controls)}
-            steps.add(_step_count(parameters))
+            steps.add(steps_of(parameters.steps, parameters.strength))
             skin, generated = areas.skin * mask, np.clip(generated + 0.5, 0, 255).astype(np.uint8)
             generated = match_tone(generated, skin, template, skin, passes.tone, areas.toned)
             part = blend_back(before, generated.astype(np.float32), round_trip, mask)
@@ -301,7 +305,7 @@ class Inpaint:
         generated, round_trip, facts = self._draw_window(
             before, generation, seam.window, seam.mask, seam.controls, on_step
         )
-        steps.add(_step_count(parameters))
+        steps.add(steps_of(parameters.steps, parameters.strength))
         # Two people are generated smaller than one: what stays the same is finer in the picture than in the generated window.
         part = blend_back(before, before + generated - round_trip, before.astype(np.float32), seam.mask)
         return _replace_window(image, seam.window, part), {
@@ -361,9 +365,11 @@ def _pass_parameters(
     return replace(plan.parameters, steps=steps, strength=getattr(passes, name), seed=int(seed))
 
 
-def _step_count(parameters: GenerationParameters) -> int:
-    """Sampling steps of img2img at this strength."""
-    return int(parameters.steps * parameters.strength)
+def _check_steps(plan: InpaintPlan) -> None:
+    """Raise `UserError` (`bad_technique`) for a pass that would do no step."""
+    for name, parameters in plan.drawn_passes:
+        if not steps_of(parameters.steps, parameters.strength):
+            raise UserError("bad_technique", f"The pass {name}: {no_step(parameters.steps, parameters.strength)}")
 
 
 def _controls_differ(before: Mapping[str, float], current: Mapping[str, float]) -> OperatorError:
@@ -383,7 +389,7 @@ def _replace_window(image: Image, window: Window, part: Image) -> Image:
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> Inpaint:
-    """The painter; nothing is loaded until it draws. Raises `OperatorError` (`missing_model`) where there is no base at all."""
+    """The painter; nothing is loaded until it draws."""
     fusion, painter = cast(Fusion, engines.painter("fusion")), cast(Diffusion, engines.painter("diffusion"))
     return Inpaint(fusion, painter, engines.parser(), PassControls(settings, models, engines.control), settings.draw)
 

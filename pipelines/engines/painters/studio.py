@@ -1,4 +1,4 @@
-"""Painter of studio portraits: a person cut out of a selfie and set before a painted backdrop; no diffusion model, no GPU.
+"""Painter of studio portraits: a person cut out of a selfie and set before a backdrop; no diffusion model, no GPU.
 
 No feature is invented: the person's pixels are levelled, enlarged, retouched and relit, and nothing else. One matte per
 selfie serves every backdrop.
@@ -26,6 +26,7 @@ from portrait.images.cut_out import measure_residue
 from portrait.images.resize import resize, scaled_size
 from portrait.ports import Matter, Progress
 from portrait.studio import backdrops
+from portrait.studio.backdrops import BackdropPicture
 from portrait.studio.compositing import compose_portrait
 from portrait.studio.composition import (
     FACE_SHARE,
@@ -37,7 +38,7 @@ from portrait.studio.composition import (
     levelling_angle,
 )
 from portrait.studio.subject import CutOut, Subject, fade_border, foreground, frame_subject
-from portrait.types import Candidate, Composition, Face, PortraitRequest, Reference
+from portrait.types import Candidate, Composition, Face, PortraitRequest, Reference, Style
 
 SIZE = Size(1024, 1280)
 """Size of a portrait where the request gives none: 4:5, which prints and profile pages take."""
@@ -166,12 +167,7 @@ class Studio:
 
     def draw_each(self, request: PortraitRequest, progress: Progress) -> Iterator[Candidate]:
         """The candidates of `paint` one by one; see `portrait.ports.StreamingPainter`."""
-        backdrop = request.style.backdrop
-        if not backdrops.exists(backdrop):
-            known = ", ".join(backdrops.NAMES)
-            raise OperatorError(
-                "unknown_backdrop", f"There is no backdrop {backdrop!r}. Choose one of {known}, or a colour as #dfe4ea."
-            )
+        backdrop = _backdrop(request.style)
         person = request.people.get(1)
         if person is None or not person.references:
             raise UserError("no_reference", "A studio portrait needs at least one usable photo of the person.")
@@ -272,6 +268,17 @@ class Studio:
 
         cache = self._subjects if canvas.width * canvas.height <= LARGE_PIXELS else self._large_subjects
         return cache.get((cut_out.key, order, tightness, retouch), frame)
+
+
+def _backdrop(style: Style) -> str | BackdropPicture:
+    """The name of a style's backdrop, or its picture; raises `OperatorError` (`unknown_backdrop`)."""
+    if style.backdrop_picture is not None:
+        return BackdropPicture(style.backdrop_picture, style.blur)
+    if not backdrops.exists(style.backdrop):
+        known = ", ".join(backdrops.NAMES)
+        sentence = f"There is no backdrop {style.backdrop!r}. Choose one of {known}, or a colour as #dfe4ea."
+        raise OperatorError("unknown_backdrop", sentence)
+    return style.backdrop
 
 
 def _round_up(value: float) -> float:

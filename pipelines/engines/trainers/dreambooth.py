@@ -7,6 +7,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pipelines.diffusion.base import device, lora, textual_inversion
 from pipelines.diffusion.base.family import Family
 from pipelines.diffusion.base.loading import BaseSource, find_base
@@ -23,11 +25,14 @@ from pipelines.settings import Settings, TrainSettings
 from portrait.errors import EngineError, UserError
 from portrait.ports import FaceFinder, Progress
 from portrait.training import Checkpointing, TrainingJob, TrainingPlan, TrainingResult
+from portrait.types import Identity
 
 STEPS_PER_PHOTO, MAX_STEPS = 200, 800
 """EasyPhoto's, which converge at a rate of 1e-4."""
 BATCHES = (4, 2, 1)
 """Batch sizes that are tried on a GPU, the largest first."""
+CHECKPOINTING: tuple[Checkpointing, ...] = ("off", "light", "full")
+"""Gradient checkpointing, from the most memory to the least."""
 MEMORY_SHARE = 0.9
 """Share of the free memory that a plan may take."""
 OVERRIDES = frozenset({"steps", "rank", "rate", "batch", "seed", "text", "token", "prior"})
@@ -48,7 +53,7 @@ class Dreambooth:
         return _plan(self._bases(job.base), job, apply_overrides(self._settings, job.overrides))
 
     def train(self, job: TrainingJob, progress: Progress) -> TrainingResult:
-        """Train; see `portrait.ports.Trainer`. When memory runs out, once more with a smaller plan."""
+        """Train; see `portrait.ports.Trainer`. When memory runs out, it goes on with smaller and smaller plans."""
         base = self._bases(job.base)
         settings = apply_overrides(self._settings, job.overrides)
         base_hash = base.sha256()
@@ -58,25 +63,32 @@ class Dreambooth:
                 "wrong_base", f"The identity was learned on another base than {base.name} is. Learn it anew."
             )
         training = TrainingRun(job, base, base_hash, _plan(base, job, settings), settings, self._cache, progress)
+        training = _with_stored_plan(training)
+        first = training.plan
         result = self._attempt(training)
-        if isinstance(result, TrainingResult):
+        while not isinstance(result, TrainingResult):
+            smaller = _next_smaller(training.plan)
+            if smaller is None:
+                raise _out_of_memory(result)
+            device.release_memory(training.device)
+            training = replace(training, plan=smaller)
+            result = self._attempt(training)
+        if training.plan == first:
             return result
-        if training.plan.checkpointing == "full" and training.plan.batch == 1:
-            raise _out_of_memory(result)
-        device.release_memory(training.device)
-        smaller = replace(training.plan, batch=max(1, training.plan.batch // 2), checkpointing="full")
-        again = self._attempt(replace(training, plan=smaller))
-        if not isinstance(again, TrainingResult):
-            raise _out_of_memory(again)
-        return replace(again, notes=(*again.notes, "Memory ran out once: it was learned with a smaller plan."))
+        note = (
+            f"Memory ran out: it was learned with a smaller plan, {training.plan.batch} pictures a step and "
+            f"{training.plan.checkpointing} gradient checkpointing."
+        )
+        return replace(result, notes=(*result.notes, note))
 
     def merge(
-        self, loras: Sequence[Path], weights: Sequence[float], facts: Mapping[str, Any], work_dir: Path
-    ) -> tuple[Path, Path]:
-        """Write both files of a merge; see `portrait.ports.Trainer`."""
-        merged = merge([lora.load_weights(each) for each in loras], weights)
-        family = family_by_name(str(facts["base"]["family"]))
-        return _write_loras(merged, family, facts["unet"], str(facts["trigger"]), work_dir)
+        self, parts: Sequence[Identity], shares: Sequence[float], facts: Mapping[str, Any], work_dir: Path
+    ) -> tuple[Path, Path, Path | None]:
+        """Write the files of a merge; see `portrait.ports.Trainer`."""
+        family, trigger = family_by_name(str(facts["base"]["family"])), str(facts["trigger"])
+        weights, rows = _split_weights(merge([run.identity_weights(each, family) for each in parts], shares))
+        files = _write_loras(weights, family, facts["unet"], trigger, work_dir)
+        return *files, _write_token(rows, trigger, work_dir)
 
     def _attempt(self, training: TrainingRun) -> "TrainingResult | str":
         """The result, or the first line of the error when memory ran out; everything it held is released by then."""
@@ -94,8 +106,6 @@ class Dreambooth:
         state = store.load_state()
         if state is None:
             store.clear()
-        else:
-            training = replace(training, plan=replace(training.plan, **state["plan"]))
         validator = validation.make_validator(
             self._finder, training.settings.exam, training.job.training, training.subject
         )
@@ -103,8 +113,7 @@ class Dreambooth:
         learner = run.build_learner(training, validator)
         history = TrainingHistory.from_state(state)
         if state is not None:
-            learner.load_weights(state["weights"])
-            learner.optimizer.load_state_dict(state["optimizer"])
+            learner.load_state(state)
         TrainingLoop(training, store, learner, samples, validator, history)()
         selection = CheckpointSelection(training, store, learner, validator, history)()
         return self._result(training, selection, history, time.monotonic() - started)
@@ -114,16 +123,13 @@ class Dreambooth:
     ) -> TrainingResult:
         """Write the files of the selected weights to the work folder, and describe the run."""
         base, work_dir = training.base, training.job.work_dir
-        selected = selection.weights.items()
-        weights = {name: each for name, each in selected if not name.startswith("token.")}
-        rows = {name.removeprefix("token."): each for name, each in selected if name.startswith("token.")}
+        weights, rows = _split_weights(selection.weights)
         unet = {name: base.config("unet")[name] for name in ("layers_per_block", "up_block_types")}
         files = _write_loras(weights, base.family, unet, training.trigger, work_dir) if weights else (None, None)
-        tokens = work_dir / "tokens.safetensors"
         return TrainingResult(
             lora=files[0],
             kohya_lora=files[1],
-            tokens=textual_inversion.save_embeddings(rows, training.trigger, tokens) if rows else None,
+            tokens=_write_token(rows, training.trigger, work_dir),
             steps=len(history.losses),
             chosen=selection.name,
             trigger=training.trigger,
@@ -154,7 +160,10 @@ def apply_overrides(settings: TrainSettings, overrides: Mapping[str, int | float
         raise UserError("bad_lesson", f"A training cannot set {name!r}, only {', '.join(sorted(OVERRIDES))}.")
     if "prior" in changes:
         changes["prior"] = replace(settings.prior, weight=float(changes["prior"]))
-    return replace(settings, **changes)
+    changed = replace(settings, **changes)
+    if not (changed.lora or changed.text or changed.token):
+        raise UserError("bad_lesson", "Nothing would be learned: turn on train.lora, train.text or train.token.")
+    return changed
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> Dreambooth:
@@ -164,10 +173,12 @@ def make(settings: Settings, models: ModelStore, engines: Engines) -> Dreambooth
 
 
 def _plan(base: BaseSource, job: TrainingJob, settings: TrainSettings) -> TrainingPlan:
-    """Size, batch, memory and time of a job on this machine."""
+    """Size, batch, memory and time of a job on this machine; raises `UserError` (`bad_lesson`) for one that cannot be done."""
+    if job.continue_from is not None and job.continue_from.tokens is not None and not settings.token:
+        raise UserError("bad_lesson", "The identity has a learned token: learn it further with train.token = true.")
     crops = job.training.crops
     where = device.choose_device(settings.device)
-    dtype = device.choose_dtype(settings.precision, where)
+    dtype = device.choose_dtype(settings.precision, where, training=True)
     side = (settings.side or base.native_side) // base.size_multiple * base.size_multiple
     cost = estimate.estimate_cost(base, settings.rank or base.family.rank, side, dtype, where.type)
     free = device.free_memory(where)
@@ -191,12 +202,26 @@ def _plan(base: BaseSource, job: TrainingJob, settings: TrainSettings) -> Traini
     )
 
 
+def _with_stored_plan(training: TrainingRun) -> TrainingRun:
+    """The run with the batch and checkpointing of its newest checkpoint, from which it goes on."""
+    state = CheckpointStore(training.job.work_dir, training.run_id()).load_state()
+    return training if state is None else replace(training, plan=replace(training.plan, **state["plan"]))
+
+
+def _next_smaller(plan: TrainingPlan) -> TrainingPlan | None:
+    """The plan that takes less memory: half the batch, then stronger checkpointing; None for the smallest."""
+    if plan.batch > 1:
+        return replace(plan, batch=plan.batch // 2)
+    stronger = CHECKPOINTING[CHECKPOINTING.index(plan.checkpointing) + 1 :]
+    return replace(plan, checkpointing=stronger[0]) if stronger else None
+
+
 def _choose_batch(
     cost: estimate.TrainingCost, settings: TrainSettings, free: float, device_type: str
 ) -> tuple[int, Checkpointing]:
     """Batch and checkpointing: the largest batch that fits `free` bytes, with the least checkpointing."""
     batches = [settings.batch] if settings.batch else list(BATCHES) if device_type == "cuda" else [1]
-    modes = ("off", "light", "full") if settings.checkpointing == "auto" else (settings.checkpointing,)
+    modes = CHECKPOINTING if settings.checkpointing == "auto" else (settings.checkpointing,)
     twice = 2 if settings.prior.weight else 1
     plans: list[tuple[int, Checkpointing]] = [(batch, mode) for mode in modes for batch in batches]
     fitting = (plan for plan in plans if cost.peak_bytes(plan[0] * twice, plan[1]) <= MEMORY_SHARE * free)
@@ -213,6 +238,17 @@ def _write_loras(
         lora.save_weights(weights, work_dir / "lora.safetensors"),
         lora.save_weights(kohya, work_dir / "lora-webui.safetensors", metadata),
     )
+
+
+def _split_weights(trained: Mapping[str, torch.Tensor]) -> tuple[lora.Weights, dict[str, torch.Tensor]]:
+    """LoRA factors, and the rows of a token by encoder, of what `Learner.get_weights` gives."""
+    rows = {name.removeprefix("token."): each for name, each in trained.items() if name.startswith("token.")}
+    return {name: each for name, each in trained.items() if not name.startswith("token.")}, rows
+
+
+def _write_token(rows: Mapping[str, torch.Tensor], trigger: str, work_dir: Path) -> Path | None:
+    """Write a learned token; None without one."""
+    return textual_inversion.save_embeddings(rows, trigger, work_dir / "tokens.safetensors") if rows else None
 
 
 def _out_of_memory(why: str) -> EngineError:

@@ -56,10 +56,11 @@ class JobQuery:
     kind: schemas.JobKind | None = None
     order: Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,64}$", description="Jobs that were placed together.")] = ""
     seen: Annotated[bool | None, Query(description="Whether it was noted how they ended.")] = None
+    person: Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{0,64}$", description="Jobs about one person.")] = ""
 
     def as_filter(self) -> JobFilter:
         """The conditions for the ledger."""
-        return JobFilter(self.state or (), self.kind or "", self.order, self.seen)
+        return JobFilter(self.state or (), self.kind or "", self.order, self.seen, self.person)
 
 
 FilterDep: TypeAlias = Annotated[JobQuery, Depends()]
@@ -204,7 +205,7 @@ def _read_update(
     status = context.ledger.jobs.queue_status(job, context.now(), _silent_seconds(context))
     seconds = None if status.seconds is None else round(status.seconds)
     now = {"place": status.place, "seconds_left": seconds, "missing": _missing(context, status)}
-    return _Update(job, events, {"state": job.state, **now, "portraits": status.portraits})
+    return _Update(job, events, {"state": job.state, **now, "portraits": len(status.portraits)})
 
 
 @dataclass(slots=True)

@@ -23,7 +23,8 @@ router = APIRouter(prefix="/me", tags=["me"])
 @router.get("", responses=problem_responses(401))
 def get_me(context: ContextDep, caller: CallerDep) -> schemas.Me:
     """The caller, with quotas and their use."""
-    return schemas.Me(role=caller.role, **quotas_of(context, caller.owner).model_dump())
+    version = context.ledger.consents.current_version()
+    return schemas.Me(role=caller.role, consent_version=version, **quotas_of(context, caller.owner).model_dump())
 
 
 def quotas_of(context: AppContext, owner: str) -> schemas.Quotas:

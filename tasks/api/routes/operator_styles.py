@@ -148,12 +148,12 @@ def delete_draft(id: PathId, context: ContextDep, caller: OperatorDep, edition: 
 @admission.before_body(admission.styles)
 def set_draft_picture(
     id: PathId,
-    file: Annotated[UploadFile, File(description="A JPEG, PNG or WebP with at least one face.")],
+    file: Annotated[UploadFile, File(description="A JPEG, PNG or WebP; a template's with at least one face.")],
     context: ContextDep,
     caller: OperatorDep,
     edition: EditionQuery = None,
 ) -> schemas.OperatorStyle:
-    """Replace the picture of a template's draft."""
+    """Replace the picture of a template's draft; a studio style gets the picture as its backdrop."""
     service = _service(context)
     place = context.files.incoming / new_id("picture", context.now())
     try:

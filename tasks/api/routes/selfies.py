@@ -82,6 +82,12 @@ def update_selfie(id: PathId, body: schemas.SelfieUpdate, context: ContextDep, c
     return schemas.Selfie.model_validate(row)
 
 
+@router.delete("/selfies/{id}/face", responses=problem_responses(401, 404, 410, 422))
+def clear_face(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Selfie:
+    """Take back which face of a photo is the person's; the next check asks again where there are several."""
+    return schemas.Selfie.model_validate(context.ledger.people.clear_face(caller.owner, id))
+
+
 @router.delete("/selfies/{id}", status_code=204, responses=problem_responses(401, 404, 410, 422))
 def delete_selfie(
     id: PathId, context: ContextDep, caller: CallerDep, learned: Learned = "keep", undo: UndoQuery = False

@@ -34,7 +34,7 @@ from tasks.settings import TaskSettings
 from tasks.styles.available import shows_samples
 from templates.catalog import Entry
 from templates.hashes import PREVIEW
-from templates.schema import StyleFile, group_of
+from templates.schema import group_of
 
 router = APIRouter(tags=["styles"], route_class=AuthenticatedRoute)
 NO_WORKER = "No worker for it is running. An operator can start one."
@@ -68,7 +68,7 @@ def get_style_preview(
     preview = entry.folder / PREVIEW
     picture = (None if preview.is_file() else entry.picture()) or preview
     if person is not None:
-        own = _own_preview(context, caller.owner, person, entry.style)
+        own = _own_preview(context, caller.owner, person, entry)
         return images.picture_response(context.thumbnails, picture, "image/jpeg", min(side or 480, 480), preview=own)
     response = images.picture_response(context.thumbnails, picture, "image/jpeg", side or 1024)
     response.headers["Cache-Control"] = images.CATALOGUE
@@ -86,19 +86,23 @@ def get_style_sample(
     return response
 
 
-def _own_preview(context: AppContext, owner: str, person: str, style: StyleFile) -> images.Preview | None:
+def _own_preview(context: AppContext, owner: str, person: str, entry: Entry) -> images.Preview | None:
     """What is painted of a person in a studio style; None for other kinds, and where they have no cut-out.
 
     Raises `not_found`, `erased`, `no_consent`.
     """
     context.ledger.people.require_consent(owner, person)
+    style = entry.style
     if style.kind != "studio":
         return None
     for training_set in context.ledger.people.training_sets(owner, person)[:1]:
         folder = context.files.training_set(owner, person, training_set.id)
         for cut_out in (cut_outs.place(folder, style.compositions), cut_outs.place(folder)):
             if cut_out.is_file():
-                return images.Preview(cut_out, Scene(style.backdrop, style.compositions, style.retouch))
+                place = entry.picture()
+                behind = "" if place is None else str(place)
+                scene = Scene(style.backdrop, style.compositions, style.retouch, behind, style.blur)
+                return images.Preview(cut_out, scene)
     return None
 
 

@@ -166,6 +166,12 @@ class ConsentRepository(Repository):
         newest = max(row.number for row in texts)
         return _in_language([row for row in texts if row.number == newest], language)
 
+    def current_version(self) -> str:
+        """Version of the newest text; empty without one."""
+        newest = sa.select(consent_texts.c.version).where(consent_texts.c.number > 0)
+        with self.database.read() as connection:
+            return connection.scalar(newest.order_by(consent_texts.c.number.desc()).limit(1)) or ""
+
     def known(self, version: str, language: str) -> ConsentTextRow:
         """The text that somebody agrees to; raises `UserError`: `unknown_text`, `consent_outdated`."""
         texts = [row for row in self._texts() if row.version == version and row.number]

@@ -197,6 +197,9 @@ def test_a_hint_that_nobody_understands_is_told(words: str) -> None:
         {"preset": "slow"},
         {"strength": ["lora"]},
         {"strength": ["lora=7"]},
+        {"strength": ["lroa=0.7"]},
+        {"strength": ["ring=1.5"]},
+        {"strength": ["lora=nan"]},
     ],
     ids=str,
 )
@@ -211,3 +214,20 @@ def test_to_name_the_engine_is_a_wish_too() -> None:
     assert parse_options("diffusion", "", None, (), ("", ())) == {"preset": "balanced"}
     assert parse_options("diffusion", "xl", None, (), ("", ())) == {"base": "xl"}
     assert parse_options("", "", None, (), ("", ())) is None
+
+
+@pytest.mark.parametrize(
+    ("wish", "code"),
+    [
+        ({"seed": -1}, "bad_seed"),
+        ({"seed": 2**63}, "bad_seed"),
+        ({"adapter": ["instantid", "faceid"]}, "bad_technique"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_drawn_is_told_before_a_photo_is_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], wish: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(SystemExit):
+        make([tmp_path / "none"], tmp_path / "out", as_json=True, **wish)
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == code

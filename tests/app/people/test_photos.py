@@ -185,6 +185,12 @@ def test_in_a_group_the_person_is_chosen(api: ApiHarness, client: Client) -> Non
     judge(api, person, [], faces=[LEFT, RIGHT])
     press_on(app.run(), "Another face", "1.png")
     assert "Which one is Ann?" in visible_text(app)
+    press(app, "Take my answer back")
+    assert client.selfies(person)[0].face is None
+    assert checks(client)[0] == "queued"
+    judge(api, person, ["several_faces"], faces=[LEFT, RIGHT])
+    assert "Which one is Ann?" in visible_text(app.run())
+    assert "Take my answer back" not in visible_text(app)
 
 
 def test_the_worker_judges_by_the_face_that_was_chosen() -> None:

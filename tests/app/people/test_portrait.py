@@ -71,7 +71,7 @@ def test_shapes_that_a_portrait_does_not_have_yet_are_offered(api: ApiHarness, t
 def test_other_portraits_say_why_they_cannot_be_edited(api: ApiHarness, things: OwnedIds) -> None:
     client = as_client(api, things.owner)
     for kind, why in (
-        ("studio", "painted backdrop"),
+        ("studio", "your photo before a backdrop"),
         ("idphoto", "must stay as it was taken"),
         ("", "does not say how"),
     ):

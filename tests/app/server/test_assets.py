@@ -1,6 +1,8 @@
 """Scripts and fonts of the pages: compressed, kept by browsers, and only those that are needed."""
 
+import gc
 import gzip
+import sys
 from pathlib import Path
 
 import brotli
@@ -12,7 +14,7 @@ from starlette.responses import FileResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from app.server import assets, icons, start_page
+from app.server import assets, icons, start_page, web
 from app.server.headers import security_headers
 from tests.app.pages import HTML
 
@@ -34,6 +36,17 @@ def client(tmp_path: Path) -> TestClient:
         routes=[Route("/{rest:path}", page)], middleware=[Middleware(assets.AssetMiddleware, folder=tmp_path)]
     )
     return TestClient(app)
+
+
+def test_what_is_loaded_before_visits_is_left_to_no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assets, "prepare", lambda: None)
+    kept = gc.get_freeze_count()
+    try:
+        web.prepare()
+        assert "app.pages" in sys.modules
+        assert gc.get_freeze_count() > kept + 100_000
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize(

@@ -2,31 +2,16 @@
 
 import io
 import zipfile
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import PIL.Image
 import pytest
 from starlette.testclient import TestClient
 
-from tests.app.pages import app_client, open_test_api, sign_in
-from tests.tasks.api.harness import ApiServer, api_server, picture, style_part
+from tests.app.pages import app_client, sign_in
+from tests.tasks.api.harness import ApiServer, picture, style_part
 
 pytestmark = pytest.mark.services  # each starts an API of its own, which is too slow for the inner loop
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    with open_test_api(tmp_path / "home") as api, api_server(api) as server:
-        monkeypatch.setenv("PORTRAIT_API_URL", server.url)
-        yield server
-
-
-@pytest.fixture
-def visitor(server: ApiServer) -> TestClient:
-    """Somebody who has signed in."""
-    return sign_in(app_client(), server.api)
 
 
 def test_pictures_are_served_to_their_owner_alone(server: ApiServer, visitor: TestClient) -> None:

@@ -1,7 +1,6 @@
 """Files that pages send to the app's own routes: passed on piece by piece, bounded, and refused by code."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -10,23 +9,11 @@ from starlette.testclient import TestClient
 from app.server import sending
 from app.server.uploads import MOST_FILE_BYTES
 from pipelines import image_io
-from tests.app.pages import app_client, as_client, open_test_api, sign_in
-from tests.tasks.api.harness import ApiServer, api_server, picture
+from tests.app.pages import app_client, as_client, sign_in
+from tests.tasks.api.harness import ApiServer, picture
 
 pytestmark = pytest.mark.services  # each starts an API of its own, which is too slow for the inner loop
 PDF = b"%PDF-1.7 no photo"
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    with open_test_api(tmp_path / "home") as api, api_server(api) as server:
-        monkeypatch.setenv("PORTRAIT_API_URL", server.url)
-        yield server
-
-
-@pytest.fixture
-def visitor(server: ApiServer) -> TestClient:
-    return sign_in(app_client(), server.api)
 
 
 def send(client: TestClient, person: str, content: bytes, name: str = "me.png", **headers: str) -> tuple[int, str, str]:

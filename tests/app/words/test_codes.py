@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 OTHERS = [code for code in translation.LANGUAGES if code != translation.FALLBACK]
 NEVER_SHOWN = {
     **dict.fromkeys(
-        ("bad_prompts", "bad_skin", "folder_taken", "no_place", "no_such_folder", "port_taken"),
+        ("bad_prompts", "bad_skin", "folder_taken", "no_place", "no_such_folder", "port_taken", "self_test_failed"),
         "the command line alone raises it, about its own options",
     ),
     "bad_ledger": "the service does not start",

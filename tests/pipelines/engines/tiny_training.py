@@ -95,7 +95,7 @@ def overfit_loss(of: TrainingRun, weights: dict[str, torch.Tensor] | None) -> fl
     times = torch.arange(50, 1000, 100).repeat(2)
     noise = torch.randn(len(times), *latents.shape[1:], generator=torch.Generator().manual_seed(0))
     batch = NoisedBatch(
-        latents.expand_as(noise), noise, times, [sample.caption] * len(times), [sample.sizes] * len(times)
+        latents.expand_as(noise), noise, times, [sample.captions[0]] * len(times), [sample.sizes] * len(times)
     )
     with torch.no_grad():
         return float(learner.batch_loss(batch))

@@ -129,6 +129,19 @@ def test_what_is_no_identity_says_so(tmp_path: Path, text: str) -> None:
     assert caught.value.code == "broken_identity"
 
 
+@pytest.mark.parametrize("name", [identities.LORA_FILE, identities.TOKENS_FILE])
+def test_an_identity_that_lost_a_part_of_what_was_learned_says_so(tmp_path: Path, name: str) -> None:
+    stored = write(tmp_path / "ann", tmp_path / "desk")
+    (stored.folder / identities.TOKENS_FILE).write_bytes(b"rows")
+    content = {**stored.description, "settings": {"lora": True, "token": True}}
+    (stored.folder / identities.DESCRIPTION_FILE).write_text(json.dumps(content))
+    assert identities.read(stored.folder).identity.tokens is not None
+    (stored.folder / name).unlink()
+    with pytest.raises(UserError, match=f"lost its {name}") as caught:
+        identities.read(stored.folder)
+    assert caught.value.code == "broken_identity"
+
+
 def test_only_identities_of_one_base_are_merged(tmp_path: Path) -> None:
     one = write(tmp_path / "ann", tmp_path / "desk")
     both = identities.make_merged_description([one, one], [0.25, 0.75], "id")
@@ -137,7 +150,8 @@ def test_only_identities_of_one_base_are_merged(tmp_path: Path) -> None:
     stranger = identities.StoredIdentity(
         one.folder, {**one.description, "base": {**one.description["base"], "hash": "cd"}}
     )
-    for parts in ([one], [one, stranger]):
+    renamed = identities.StoredIdentity(one.folder, {**one.description, "trigger": "abc"})
+    for parts in ([one], [one, stranger], [one, renamed]):
         with pytest.raises(UserError) as caught:
             identities.make_merged_description(parts, [1.0], "id")
         assert caught.value.code == "cannot_merge"

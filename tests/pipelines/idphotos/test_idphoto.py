@@ -1,6 +1,8 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from pipelines.deliver import Deliver, read_recipe
 from pipelines.engines import Engines
 from pipelines.engines.painters.idphoto import IdPhotoPainter
-from pipelines.idphotos import presets
+from pipelines.idphotos import idphoto, presets
 from pipelines.idphotos.idphoto import (
     IdPhoto,
     IdPhotoOptions,
@@ -26,7 +28,7 @@ from portrait.errors import UserError
 from portrait.faces.mesh import CHIN
 from portrait.idphoto_spec import IdPhotoSpec
 from portrait.idphotos import Range, measure_head
-from portrait.ports import FaceFinder, Matter
+from portrait.ports import FaceFinder, Matter, StreamingPainter
 from portrait.types import Face, Identity, PortraitRequest, Quality, Reference, Refinement, Style
 from tests import selfies
 from tests.framed_selfies import sunglasses
@@ -201,6 +203,29 @@ def test_the_photo_with_the_fewest_faults_is_chosen(
         make_best([], options, PRESETS)
 
 
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("method", [1, 2])
+@pytest.mark.parametrize("broken", [(0, 0, 0), (2, 0, 1), (1, 0, 0, 3), (3, 2, 2), (0, 1, 0, 0)])
+def test_what_breaks_no_rule_is_given_at_once_and_the_order_stays(
+    broken: tuple[int, ...], method: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def make(photo: SimpleNamespace, *_: object) -> SimpleNamespace:
+        made.append(photo.number)
+        rules = [SimpleNamespace(ok=number >= broken[photo.number]) for number in range(3)]
+        return SimpleNamespace(broken=broken[photo.number], rules=rules)
+
+    monkeypatch.setattr(idphoto, "make_id_photo", make)
+    photos: Any = [SimpleNamespace(number=number, faults=0) for number in range(len(broken))]
+    options = IdPhotoOptions(PRESETS.find("icao"), method=method)
+    told = [(number, len(made)) for _, number in idphoto.make_each(photos, options, PRESETS, count)]
+    # As all of them were sorted before: the faultless in the order of the photos, then those with the fewest faults.
+    assert [number for number, _ in told] == sorted(made, key=lambda number: broken[number])
+    assert all(so_far == number + 1 for number, so_far in told if broken[number] == 0)
+    assert len(made) == len(broken) or sum(broken[number] == 0 for number in made) == count
+
+
 def as_jpeg(image: Image, *kilobytes: float) -> bytes:
     """The file of a preset whose sizes are these."""
     preset = PRESETS.find("icao").model_copy(update={"kilobytes": kilobytes or None})
@@ -308,6 +333,7 @@ def test_photos_that_break_fewer_rules_come_first(person: Identity, finder: Face
 
 def test_nothing_else_is_done_to_an_id_photo(person: Identity, finder: FaceFinder, matter: Matter) -> None:
     painter = IdPhotoPainter(finder, lambda _: matter, PRESETS)
+    assert isinstance(painter, StreamingPainter)
     request = drawn(person, preset="icao")
     for wrong, code in (
         (replace(request, size=Size(640, 640)), "bad_size"),

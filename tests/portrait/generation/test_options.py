@@ -1,8 +1,10 @@
 import json
 
 import numpy as np
+import pytest
 
-from portrait.generation.options import GenerationOptions, from_dict, to_dict
+from portrait.errors import UserError
+from portrait.generation.options import MAX_SEED, GenerationOptions, check_seed, from_dict, to_dict
 
 
 def test_options_survive_the_round_trip_through_json() -> None:
@@ -26,3 +28,16 @@ def test_options_survive_the_round_trip_through_json() -> None:
 def test_defaults_and_paths_are_not_in_the_json() -> None:
     assert to_dict(GenerationOptions()) == {}
     assert to_dict(GenerationOptions(base="/home/ann/models/xl")) == {"base": "xl"}
+
+
+@pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 2**64])
+def test_a_seed_that_no_generator_takes_is_refused(seed: int) -> None:
+    with pytest.raises(UserError, match=str(seed)) as caught:
+        check_seed(seed)
+    assert caught.value.code == "bad_seed"
+    check_seed(0)
+    check_seed(MAX_SEED)
+
+
+def test_a_merge_step_of_zero_is_a_choice() -> None:
+    assert to_dict(GenerationOptions(start_merge_step=0.0)) == {"start_merge_step": 0.0}

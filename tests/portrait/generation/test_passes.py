@@ -1,9 +1,11 @@
 """How strongly each pass draws, and what it follows."""
 
+import math
+
 import pytest
 
 from portrait.errors import UserError
-from portrait.generation.passes import Passes, control_scales, with_strengths
+from portrait.generation.passes import Passes, check_strengths, control_scales, with_strengths
 
 
 def test_options_may_change_the_strength_of_each_pass_and_control() -> None:
@@ -28,3 +30,13 @@ def test_a_strength_above_one_is_refused(strengths: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(strengths))) as caught:
         with_strengths(Passes(), strengths)
     assert caught.value.code == "bad_technique"
+
+
+@pytest.mark.parametrize(
+    "strengths", [{"lora": 2.5}, {"lroa": 0.5}, {"face": 1.5}, {"photomaker": -0.1}, {"tile": math.nan}]
+)
+def test_a_strength_out_of_its_range_or_of_no_such_name_is_refused(strengths: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=next(iter(strengths))) as caught:
+        check_strengths(strengths)
+    assert caught.value.code == "bad_technique"
+    check_strengths({"lora": 2.0, "identitynet": 0.0, "seam": 1.0})

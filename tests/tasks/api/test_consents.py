@@ -45,6 +45,14 @@ def test_the_text_is_shown_before_and_recorded_after(api: ApiHarness) -> None:
     assert client.get("/consent-text?language=fi").json()["language"] == "en"
     [record] = client.get(f"/people/{add(client, STATED)}/consents").json()["items"]
     assert record == {**record, "language": "zh", "text_hash": shown["sha256"], "given_for": "proxy", "adult": True}
+    assert client.get("/me").json()["consent_version"] == shown["version"]
+    assert client.get(f"/people/{record['person']}").json()["latest_consent"] == record
+    client.delete(f"/people/{record['person']}/consents")
+    client.post(f"/people/{record['person']}/consents", json=GIVEN)
+    [first, second] = client.get(f"/people/{record['person']}/consents").json()["items"]
+    [person] = client.get("/people").json()["items"]
+    assert first["withdrawn"]
+    assert person["latest_consent"] == second
 
 
 def test_only_known_texts_are_agreed_to(api: ApiHarness) -> None:

@@ -225,6 +225,8 @@ def test_counts_seeds_and_names_have_bounds(asking: Asking, more: Mapping[str, A
         ({"technique": {"base": "nowhere"}}, "bad_technique", "There is no base model 'nowhere' here. Choose one of:"),
         ({"technique": {"base": "sd15", "identities": ["instantid"]}}, "wrong_family", "of the family sdxl; sd15 is"),
         ({"technique": {"identities": ["instantid", "faceid"]}}, "bad_technique", "do not go together"),
+        ({"technique": {"identities": ["photomaker", "photomaker_v2"]}}, "bad_technique", "do not go together"),
+        ({"technique": {"strengths": {"ring": 1.5}}}, "bad_technique", "The strength ring is 0 to 1, not 1.5."),
         ({"technique": {"identities": ["lora"]}}, "not_learned", "was not learned on sdxl"),
         ({}, "not_learned", "ask for a training with a base first"),
         ({"traits": {"hat": "a"}}, "bad_trait", "It asks for: age, glasses."),

@@ -224,15 +224,34 @@ def test_refused_jobs_give_the_reason(api: ApiHarness) -> None:
     assert [answer.status_code for answer in found.values()] == [422, 409, 404, 422]
 
 
-def test_lists_are_filtered_by_state_and_kind(api: ApiHarness) -> None:
+def test_lists_are_filtered_by_state_kind_and_person(api: ApiHarness) -> None:
     things, client = api.one_of_each(), api.client()
+    other = api.prepared_person(name="Bea")
 
     def ids(**params: Any) -> list[str]:
         return [job["id"] for job in client.get("/jobs", params=params).json()["items"]]
 
     assert ids(state="queued") == [things.waiting]
     assert ids(state=["queued", "succeeded"], kind="generate") == [things.waiting, things.drawn]
-    assert len(ids()) == 4
+    assert len(ids()) == 5
+    assert ids(person=things.person, kind="generate") == [things.waiting, things.drawn]
+    assert len(ids(person=other)) == 1
+    assert api.client("bob").get("/jobs", params={"person": other}).json()["items"] == [], (
+        "jobs of others are not found"
+    )
+
+
+def test_a_job_names_its_portraits(api: ApiHarness) -> None:
+    client = api.client()
+    person = api.prepared_person()
+    id = client.post("/generations", json=order(person, count=3)).json()["id"]
+    assert client.get(f"/jobs/{id}").json()["portrait_ids"] == []
+    drawn = api.complete_next_job(count=3).result["portraits"]
+    assert client.get(f"/jobs/{id}").json()["portrait_ids"] == drawn
+    client.delete(f"/portraits/{drawn[1]}")
+    [job] = client.get("/jobs", params={"kind": "generate"}).json()["items"]
+    assert (job["portraits"], job["portrait_ids"]) == (2, [drawn[0], drawn[2]])
+    assert client.get(f"/people/{person}").json()["portraits"] == 2
 
 
 def test_a_preview_is_sent_while_there_is_one(api: ApiHarness) -> None:

@@ -8,6 +8,7 @@ add_selfies
 cancel_any_job
 cancel_job
 check_draft
+clear_face
 create_device_code
 create_generation
 create_key

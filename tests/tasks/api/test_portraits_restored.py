@@ -95,5 +95,8 @@ def test_a_face_of_a_group_is_chosen(api: ApiHarness) -> None:
     assert (changed["face"], changed["wish"]) == ({"x": 0.25, "y": 0.5}, "")
     both = client.patch(path, json={"wish": "include", "face": {"x": 1, "y": 0}}).json()
     assert (both["face"], both["wish"]) == ({"x": 1, "y": 0}, "include")
+    back = client.delete(f"{path}/face")
+    assert (back.status_code, back.json()["face"], back.json()["wish"]) == (200, None, "include")
+    assert client.get(path).json()["face"] is None
     for wrong in ({}, {"face": {"x": 2, "y": 0}}, {"face": {"x": 0.5}}):
         assert client.patch(path, json=wrong).status_code == 422

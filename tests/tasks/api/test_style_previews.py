@@ -9,8 +9,11 @@ import PIL.Image
 import pytest
 
 from pipelines.folders import cut_outs
+from tasks.ledger.rows import DraftFindings
+from tasks.styles.service import StyleService
+from templates.hashes import check_hash
 from tests.cut_out_person import SKIN, cut_out
-from tests.tasks.api.harness import ApiHarness, picture
+from tests.tasks.api.harness import STUDIO, ApiHarness, picture
 
 
 @pytest.fixture
@@ -41,6 +44,35 @@ def test_a_studio_is_shown_with_the_persons_photo(api: ApiHarness, person: str) 
     assert np.abs(preview(api, "studio-grey-half", person)[190, 192].astype(int) - SKIN).max() < 40
     usual = api.client().get("/styles/astronaut/preview", params={"side": 480})
     assert np.array_equal(preview(api, "astronaut", person), np.asarray(PIL.Image.open(io.BytesIO(usual.content))))
+
+
+@pytest.mark.parametrize("side", [200, 2600])
+def test_a_picture_of_the_operators_is_the_backdrop(api: ApiHarness, person: str, side: int) -> None:
+    cut_outs.write(cut_out(), cut_outs.place(folder_of(api, person)))
+    picture = np.zeros((side, side, 3), np.uint8)
+    picture[:, : side // 2], picture[:, side // 2 :] = (200, 40, 40), (40, 40, 200)
+    content = io.BytesIO()
+    PIL.Image.fromarray(picture).save(content, "PNG")
+    olga = api.client("olga", "operator")
+    olga.put("/operator/styles/mine/draft", json={"content": {**STUDIO, "credit": "me"}})
+    answer = olga.post("/operator/styles/mine/picture", files={"file": ("hall.png", content.getvalue())})
+    assert answer.json()["draft"]["picture"], answer.text
+    context = api.context
+    service = StyleService(context.ledger, context.files)
+    draft = service.draft("mine")
+    checked = {"of": check_hash(service.entry(draft)), "findings": []}
+    service.ledger.drafts.record_findings(DraftFindings("mine", draft.edition, checked, None))
+    assert olga.post("/operator/styles/mine/publish", json={}).status_code == 200
+    assert api.client().get("/styles/mine").json()["group"] == "place"
+    own, plain = preview(api, "mine", person), preview(api, "mine", api.prepared_person("ann", "Ben"))
+    assert np.abs(own[190, 192].astype(int) - SKIN).max() < 40
+    assert own[:60, 5:60].mean(axis=(0, 1)) == pytest.approx((200, 40, 40), abs=12)
+    assert own[:60, -60:-5].mean(axis=(0, 1)) == pytest.approx((40, 40, 200), abs=12)
+    assert plain.shape[0] == plain.shape[1], "who has no cut-out sees the picture"
+    broken = context.files.style("mine", 1) / "picture.png"
+    broken.write_bytes(b"no picture")
+    assert api.client().get(f"/styles/mine/preview?person={person}&side=128").json()["code"] == "unreadable"
+    assert np.abs(preview(api, "studio-blue", person)[190, 192].astype(int) - SKIN).max() < 40, "others still are"
 
 
 def test_it_is_gone_with_the_photos(api: ApiHarness, person: str) -> None:

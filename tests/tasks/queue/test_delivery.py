@@ -87,7 +87,7 @@ def test_portraits_are_there_while_the_job_runs_and_ranked_at_its_end(runner: Jo
 
     def at(_: int, context: JobContext) -> None:
         found.append([row.number for row in rows(runner, context.job)])
-        counts.append(runner.ledger.jobs.queue_status(context.job, time.time()).portraits)
+        counts.append(len(runner.ledger.jobs.queue_status(context.job, time.time()).portraits))
 
     job = run(runner, add(runner), at)
     assert found == [[], [1], [1, 2], [1, 2, 3]]

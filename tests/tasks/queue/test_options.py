@@ -32,3 +32,16 @@ def test_a_deleted_picture_is_an_error(tmp_path: Path) -> None:
         options.generation_options(params, lambda id: tmp_path / id)
     assert caught.value.code == "hint_missing"
     assert options.generation_options({}, lambda id: tmp_path / id) is None
+
+
+def test_photomakers_strength_is_its_merge_step_where_an_old_portrait_is_drawn_again() -> None:
+    params = {"technique": {"identities": ["photomaker"], "strengths": {"photomaker": 0.4}}}
+    new, again, old = (options.generation_options(params, Path, recipe) for recipe in (None, {"method": 2}, {}))
+    assert new is not None
+    assert again is not None
+    assert old is not None
+    assert [(each.strengths, each.start_merge_step, each.method) for each in (new, again, old)] == [
+        ({"photomaker": 0.4}, None, 2),
+        ({"photomaker": 0.4}, None, 2),
+        ({}, 0.4, 1),
+    ]

@@ -8,11 +8,12 @@ import pytest
 from portrait.errors import UserError
 from tasks.files import Files
 from tasks.ledger.ledger import Ledger
+from tasks.ledger.rows import DraftFindings
 from tasks.styles.available import AvailableStyles
 from tasks.styles.service import StyleService
 from templates import lint
 from templates.catalog import Catalog
-from templates.hashes import check_hash
+from templates.hashes import check_hash, content_hash
 from tests.tasks.api.harness import STUDIO, picture, run_concurrently
 
 TEMPLATE: dict[str, Any] = {
@@ -23,6 +24,15 @@ TEMPLATE: dict[str, Any] = {
     "picture": {"file": "picture.png"},
     "licence": "CC0-1.0",
     "credit": "me",
+}
+
+TEXT: dict[str, Any] = {
+    "schema": 1,
+    "id": "mine",
+    "kind": "text",
+    "title": "Mine",
+    "prompt": "{who}",
+    "licence": "CC0-1.0",
 }
 
 
@@ -196,3 +206,33 @@ def test_a_style_toml_alone_and_the_styles_of_other_tools_come_in(service: Style
     assert [row.id for row in imported.drafts] == ["work"]
     assert {each.field for each in imported.skipped} >= {"extra"}
     assert "licence_missing" in codes(service, "work")
+
+
+def test_a_studio_style_gets_a_picture_as_its_backdrop_and_gives_it_up(service: StyleService, tmp_path: Path) -> None:
+    file = tmp_path / "upload"
+    file.write_bytes(picture(1))
+    first = service.write_draft("mine", STUDIO | {"credit": "me"}, None, "olga")
+    assert service.is_checked(first)
+    own = service.set_picture("mine", file, "PNG", first.edition, "olga")
+    assert (own.content["backdrop"], own.content["picture"]["file"]) == ("", "picture.png")
+    assert not service.is_checked(own), "nobody looked at it yet"
+    assert refused(lambda: service.publish("mine")).code == "style_unchecked"
+    soft = service.write_draft("mine", {**own.content, "blur": 0.5}, own.edition, "olga")
+    entry = service.entry(soft)
+    service.ledger.drafts.record_findings(
+        DraftFindings("mine", soft.edition, {"of": check_hash(entry), "findings": []}, None)
+    )
+    pack = service.export(["mine"], tmp_path / "pack.zip")
+    published = service.publish("mine")
+    offered = AvailableStyles(service.ledger, service.files).find("mine")
+    place = offered.picture()
+    assert place is not None
+    assert (place.read_bytes(), offered.style.blur) == (picture(1), 0.5)
+    [back] = service.import_drafts(pack, "olga").drafts
+    assert content_hash(service.entry(back)) == published.sha256
+    painted = {**back.content, "backdrop": "studio-warm", "picture": None, "blur": 0.0}
+    last = service.write_draft("mine", painted, back.edition, "olga")
+    assert [each.name for each in service.files.draft("mine", last.edition).iterdir()] == ["style.toml"]
+    assert service.is_checked(last)
+    words = service.write_draft("words", {**TEXT, "id": "words"}, None, "olga")
+    assert refused(lambda: service.set_picture("words", file, "PNG", words.edition, "olga")).code == "bad_style"

@@ -20,6 +20,7 @@ from diffusers import (
 )
 
 from pipelines.diffusion.base import single_file
+from pipelines.diffusion.base.device import execution_device
 from pipelines.diffusion.base.family import SizeConditioning, TextEmbeddings, tokenize
 
 LATENT_RGB_FACTORS = (
@@ -59,7 +60,7 @@ class StableDiffusion15:
     def encode(self, components: Mapping[str, Any], captions: Sequence[str], clip_skip: int = 0) -> TextEmbeddings:
         """The last hidden state, or one before it, after the final norm."""
         encoder = components["text_encoder"]
-        tokens = tokenize(components["tokenizer"], captions, encoder.device)
+        tokens = tokenize(components["tokenizer"], captions, execution_device(encoder))
         output = encoder(tokens, output_hidden_states=clip_skip > 0)
         if not clip_skip:
             return TextEmbeddings(output[0])

@@ -20,6 +20,7 @@ from diffusers import (
 )
 
 from pipelines.diffusion.base import single_file
+from pipelines.diffusion.base.device import execution_device
 from pipelines.diffusion.base.family import SizeConditioning, TextEmbeddings, tokenize
 
 LORA_PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
@@ -63,7 +64,9 @@ class StableDiffusionXL:
         hidden, pooled = [], None
         for tokenizer, name in self.text_encoders:
             encoder = components[name]
-            output = encoder(tokenize(components[tokenizer], captions, encoder.device), output_hidden_states=True)
+            output = encoder(
+                tokenize(components[tokenizer], captions, execution_device(encoder)), output_hidden_states=True
+            )
             hidden.append(output.hidden_states[-2 - clip_skip])
             pooled = output[0]
         return TextEmbeddings(torch.cat(hidden, dim=-1), pooled)

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from pipelines import model_requirements
 from portrait.errors import UserError
-from portrait.generation.passes import Passes, control_scales, with_strengths
+from portrait.generation.passes import Passes, check_strengths, control_scales, with_strengths
 from tasks import schemas
 from tasks.api.context import AppContext, CallerDep, ContextDep, PathId
 from tasks.api.problems import problem_responses
@@ -20,8 +20,6 @@ from templates.traits import prompt_traits
 router = APIRouter(tags=["styles"])
 PREFERRED_ADAPTERS = ("instantid", "photomaker_v2", "photomaker", "faceid_plus", "faceid")
 """Adapters for a person without a LoRA, the best likeness first."""
-IMAGE_TOKEN_ADAPTERS = {"instantid", "faceid", "faceid_plus"}
-"""Adapters that add image tokens to the cross-attention; only one of them can be loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +49,7 @@ def complete(
     """
     check_traits(style, request.traits)
     options, missing = _with_preset(context, request), missing_by_ability(context)
+    check_strengths({**style.strengths, **options.strengths})
     rows = [row for row in context.ledger.people.identities(owner, request.people["1"]) if row.base]
     chosen = _choose(context, options, style, rows, missing)
     _check_choice(context, style, chosen)
@@ -74,6 +73,7 @@ def complete_each(
     if style is not None:
         check_traits(style, request.traits)
     options, missing = _with_preset(context, request), missing_by_ability(context)
+    check_strengths({**({} if style is None else style.strengths), **options.strengths})
     if options.hints:
         raise UserError("bad_technique", "A template is its own hint. Leave hints out, or choose a style of words.")
     drawn, chosen = dict(request.people), []
@@ -212,9 +212,7 @@ def _check_choice(context: AppContext, style: StyleFile | None, chosen: Choice) 
         if family and family not in families:
             sentence = f"{adapter} draws on a base of the family {', '.join(families)}; {chosen.base} is {family}."
             raise UserError("wrong_family", sentence)
-    with_tokens = [adapter for adapter in chosen.identities if adapter in IMAGE_TOKEN_ADAPTERS]
-    if len(with_tokens) > 1:
-        raise UserError("bad_technique", f"{' and '.join(with_tokens)} do not go together: choose one of them.")
+    model_requirements.check_identities(chosen.identities)
     if not chosen.identities:
         raise UserError(
             "not_learned",

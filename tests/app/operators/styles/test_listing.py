@@ -81,6 +81,20 @@ def test_a_style_is_created_from_a_title(olga: Client) -> None:
 
 
 @services
+def test_a_studio_style_begins_with_a_picture_of_ones_own(olga: Client) -> None:
+    app = open_page(olga, "styles")
+    app.button_group(key="begin-kind").set_value("studio").run()
+    app.text_input(key="begin-title").input("Hall").run()
+    app.selectbox(key="begin-backdrop").set_value("A picture of your own").run()
+    assert app.button(key="begin-start").disabled
+    app.file_uploader(key="begin-0").set_value([("hall.jpg", selfies.jpeg(selfies.group()), "image/jpeg")]).run()
+    press(app, "Begin")
+    draft = olga.operator_style("hall").draft
+    assert draft is not None
+    assert (draft.picture, draft.content["backdrop"], draft.checked) == (True, "", False)
+
+
+@services
 def test_a_style_whose_picture_fails_is_not_created(olga: Client) -> None:
     app = open_page(olga, "styles")
     app.text_input(key="begin-title").input("Hall").run()

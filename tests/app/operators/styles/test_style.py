@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from tasks.client.client import Client
 from tasks.ledger import tables
+from tests import selfies
 from tests.app.operators.styles.drafts import GARDEN, create_draft, field, get_draft, open_style
 from tests.app.pages import UnreachableTransport, as_client, go_to_page, open_page, press, visible_text
 from tests.tasks.api.harness import ApiHarness
@@ -120,6 +122,30 @@ def test_a_studio_style_may_have_a_colour_of_its_own(olga: Client) -> None:
     assert draft.content["backdrop"] == "#aa3344"
     assert [each.code for each in draft.findings if each.level == "error"] == []
     assert [each.value for each in open_style(olga, "studio-warm").color_picker] == ["#aa3344"]
+
+
+def test_a_studio_style_may_have_a_picture_of_its_own(olga: Client) -> None:
+    app = press(open_style(olga, "studio-warm"), "Begin the next version")
+    field(app, "title").input("Our hall").run()
+    field(app, "backdrop").select("A picture of your own").run()
+    assert [each.label for each in app.slider] == ["Retouching"], "there is nothing to blur yet"
+    hall = selfies.jpeg(np.full((600, 700, 3), 90, np.uint8))
+    app.file_uploader[0].set_value([("hall.jpg", hall, "image/jpeg")]).run()
+    field(app, "blur").set_value(0.5).run()
+    press(app, "Save the draft")
+    draft = olga.operator_style("studio-warm").draft
+    assert draft is not None
+    assert (draft.content["backdrop"], draft.content["blur"], draft.content["title"]) == ("", 0.5, "Our hall")
+    assert draft.content["picture"]["file"] == "picture.jpg"
+    assert (draft.picture, draft.checked) == (True, False)
+    app = open_style(olga, "studio-warm")
+    assert [app.button(key=f"style-{each}").disabled for each in ("check", "test", "publish")] == [False, False, True]
+    field(app, "backdrop").select("studio-blue").run()
+    press(app, "Save the draft")
+    draft = olga.operator_style("studio-warm").draft
+    assert draft is not None
+    assert (draft.content["backdrop"], draft.content["picture"], draft.content["blur"]) == ("studio-blue", None, 0.0)
+    assert (draft.picture, draft.checked) == (False, True)
 
 
 def test_people_cannot_open_operators_pages(api: ApiHarness, olga: Client) -> None:

@@ -1,5 +1,7 @@
 """What a recipe knows of the files that drew: of a base all that is loaded, and no file that is not."""
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -28,9 +30,9 @@ def folder(tmp_path: Path) -> BaseSource:
     return BaseSource("mine", tmp_path, all_families()[0], tmp_path)
 
 
-def files(base: BaseSource) -> dict[str, Path]:
+def files(base: BaseSource) -> dict[str, Path | Sequence[Path]]:
     return {
-        BASE: base.weights_file,
+        BASE: base.weights_files,
         **{f"{COMPANION_PREFIX}{name}": file for name, file in base.companion_files().items()},
     }
 
@@ -77,3 +79,32 @@ def test_a_recipe_without_those_hashes_is_still_accepted(folder: BaseSource) -> 
     (folder.path / "vae" / "diffusion_pytorch_model.bin").write_text("another one, of another size")
     checksums.require_unchanged(files(folder), old)
     checksums.require_unchanged(files(folder), {**old, MODELS: {}})
+
+
+def test_the_hash_of_a_base_is_that_of_the_file_which_is_loaded(folder: BaseSource) -> None:
+    unet = folder.path / "unet"
+    file = unet / "diffusion_pytorch_model.safetensors"
+    alone = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert folder.sha256() == WeightChecksums().for_recipe(files(folder))[BASE] == alone
+    (unet / "diffusion_pytorch_model.fp16.safetensors").write_text("half")
+    (unet / "diffusion_pytorch_model.bin").write_text("a pickle")
+    assert folder.sha256() == alone, "neither is loaded"
+    file.unlink()
+    assert folder.sha256() == hashlib.sha256(b"half").hexdigest()
+
+
+@pytest.mark.parametrize("half", ["", ".fp16"])
+def test_every_part_of_a_base_counts_in_its_hash(folder: BaseSource, half: str) -> None:
+    unet = folder.path / "unet"
+    (unet / "diffusion_pytorch_model.safetensors").unlink()
+    parts = [unet / f"diffusion_pytorch_model{half}-{number:05}-of-00002.safetensors" for number in (1, 2)]
+    for part in parts:
+        part.write_text(part.name)
+    assert folder.weights_files == parts
+    before = folder.sha256()
+    parts[1].write_text("another second part")
+    assert folder.sha256() != before
+    checksums = WeightChecksums()
+    assert checksums.for_recipe(files(folder))[BASE] == folder.sha256()
+    parts[1].write_text("yet another second part")
+    assert checksums.for_recipe(files(folder))[BASE] == folder.sha256(), "what changed is hashed again"

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionXLPipeline
+from safetensors.torch import load_file, save_file
+from transformers import CLIPTextModel
 
 from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
 from pipelines.settings import Settings
@@ -134,3 +138,45 @@ def test_a_larger_rank_makes_the_slot_grow_and_a_smaller_one_is_padded(settings:
     assert np.abs(first - again).max() < 1e-5
     assert np.abs(grown - fresh(settings, large, "lora")).max() < 1e-5
     painter.close()
+
+
+def text_lora(settings: Settings, folder: Path) -> Path:
+    """A LoRA that changes the first text encoder alone, as a style may."""
+    encoder = CLIPTextModel.from_pretrained(settings.bases["xl"].path / "text_encoder")
+    torch.manual_seed(7)
+    weights: dict[str, Any] = {}
+    for name, module in encoder.named_modules():
+        if isinstance(module, torch.nn.Linear) and name.endswith(("q_proj", "v_proj")):
+            weights[f"{name}.lora_A.weight"] = torch.randn(4, module.in_features) * 0.3
+            weights[f"{name}.lora_B.weight"] = torch.randn(module.out_features, 4) * 0.3
+    StableDiffusionXLPipeline.save_lora_weights(folder, text_encoder_lora_layers=weights)
+    return folder / "pytorch_lora_weights.safetensors"
+
+
+def test_a_lora_of_text_encoders_is_taken_off_and_takes_no_other_with_it(
+    settings: Settings, anna: Identity, ben: Identity, load_person: np.ndarray, tmp_path: Path
+) -> None:
+    file = text_lora(settings, tmp_path)
+    both = replace(ben, lora=with_text(ben.lora, file, tmp_path / "both.safetensors"))
+    alone = fresh(settings, both, "lora")
+    assert np.abs(alone - load_person).max() > 1e-3, "the text encoder's part is heard"
+    painter = hub_store.painter(settings)
+    styled = replace(plan(painter, both, "lora"), loras=[("style", file, 0.5)])
+    first = hub_store.pixels(painter, styled)
+    assert np.abs(first - alone).max() > 1e-3, "the style is heard"
+    assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "lora")), load_person)
+    assert np.array_equal(hub_store.pixels(painter, plan(painter, both, "lora")), alone)
+    stronger = replace(styled, loras=[("style", file, 1.0)])
+    assert np.abs(hub_store.pixels(painter, stronger) - first).max() > 1e-3, "so is its strength"
+    assert np.array_equal(hub_store.pixels(painter, styled), first)
+    painter.close()
+    other = hub_store.painter(settings)
+    merged = hub_store.pixels(other, replace(plan(other, ben, "lora"), loras=[("style", file, 1.4)]))
+    assert np.abs(merged - first).max() < 1e-4, "the style's half and the person's 0.9 are added up"
+    other.close()
+
+
+def with_text(lora: Path | None, text: Path, file: Path) -> Path:
+    """A person's LoRA with the text encoder's weights of another."""
+    save_file({**load_file(lora or ""), **load_file(text)}, file)
+    return file

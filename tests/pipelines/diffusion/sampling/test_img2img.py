@@ -56,7 +56,7 @@ def plan(
 ) -> GenerationPlan:
     """`told` of the technique, `more` of the drawing; without names, nobody in particular is drawn."""
     usual: dict[str, Any] = {"scheduler": "own", "steps": 4, "guidance": 4.0, "cutoff": 1.0}
-    options = GenerationOptions(identities=names or ("lora",), **(usual | given))
+    options = GenerationOptions(identities=names or ("faceid",), **(usual | given))
     made = painter.plan(hub_store.request(who, SCENE, options, seed=5))
     if not names:
         made = replace(made, identities=(), parameters=replace(made.parameters, prompt="a photo of a man"))
@@ -87,7 +87,7 @@ def test_a_drawing_is_what_a_plain_call_of_diffusers_draws(
         "base": base,
         "control_inputs": (ControlInput("canny", edges, STRONG, preprocessed=True),) if hinted else (),
     }
-    who = replace(anna, lora=None, tokens=anna.lora)  # on either base, for it is not worn
+    who = replace(anna, lora=None)
     made = plan(painter, who, (), given, strength=0.6, mask=right_half() if masked else None)
     ours = hub_store.pixels(painter, made)
 
@@ -126,7 +126,7 @@ def test_a_drawing_is_what_a_plain_call_of_diffusers_draws(
 def test_with_strength_zero_a_picture_goes_through_the_vae_and_back(
     painter: Diffusion, settings: Settings, anna: Identity, base: str
 ) -> None:
-    who = replace(anna, lora=None, tokens=anna.lora)
+    who = replace(anna, lora=None)
     heard: list[int] = []
     none = plan(painter, who, (), {"base": base}, strength=0.0)
     assert none.parameters.steps_done == 0
@@ -145,7 +145,7 @@ def test_with_strength_zero_a_picture_goes_through_the_vae_and_back(
 @pytest.mark.parametrize("base", ["sd", "xl"])
 @pytest.mark.parametrize("cutoff", [1.0, 0.5])
 def test_latents_outside_a_mask_stay(painter: Diffusion, anna: Identity, base: str, cutoff: float) -> None:
-    who = replace(anna, lora=None, tokens=anna.lora)
+    who = replace(anna, lora=None)
     latents = []
     painter.draw(plan(painter, who, (), {"base": base}, strength=0.0), [].append)
     assert painter._loaded is not None
@@ -178,7 +178,7 @@ def test_people_are_drawn_into_pictures_with_guidance_that_ends_early(
     edges = np.zeros((80, 64, 3), np.uint8)
     inputs = (ControlInput("canny", edges, preprocessed=True), ControlInput("depth", edges, preprocessed=True))
     more: dict[str, Any] = {"strength": 0.8, "mask": right_half() if masked else None}
-    given = {"steps": 5, "strengths": {"photomaker": 0.0, "photomaker_v2": 0.0}}
+    given = {"steps": 5, "start_merge_step": 0.0}
     first = hub_store.pixels(painter, plan(painter, anna, names, given, **more))
     other = hub_store.pixels(painter, plan(painter, hub_store.trained_person(settings, 2), names, given, **more))
     assert np.abs(first - other).max() > VISIBLE
@@ -194,7 +194,7 @@ def test_people_are_drawn_into_pictures_with_guidance_that_ends_early(
 def test_perturbed_attention_goes_with_pictures_where_stock_pipelines_let_it(
     painter: Diffusion, anna: Identity
 ) -> None:
-    sd = replace(anna, lora=None, tokens=anna.lora)
+    sd = replace(anna, lora=None)
     control_input = ControlInput("canny", np.zeros((80, 64, 3), np.uint8), preprocessed=True)
     refused: dict[tuple[str, bool, bool], str] = {}
     for base, who, masked, inputs in (
@@ -222,8 +222,8 @@ def test_every_scheduler_begins_from_a_picture(painter: Diffusion, anna: Identit
         made = plan(painter, anna, ("lora",), {"scheduler": name, "steps": 6}, strength=0.5)
         assert painter.draw(made, heard.append)[0].std() > 0.01
         assert made.parameters.steps_done == 3
-        assert heard == list(range(1, len(heard) + 1))
-        assert len(heard) >= 3
+        assert heard == sorted(heard)
+        assert {*heard} - {0} == {1, 2, 3}, "those that were asked for, however often the network is called"
 
 
 def test_what_no_stock_pipeline_supports_is_refused_before_the_base_is_loaded(
@@ -274,7 +274,8 @@ class HalfPipe:
 
     def __call__(self, **_: Any) -> Any:
         self.vae.float()
-        return SimpleNamespace(images=[np.zeros((SIZE.height, SIZE.width, 3), np.float32)])
+        noise = np.random.default_rng(0).random((SIZE.height, SIZE.width, 3), np.float32)
+        return SimpleNamespace(images=[noise])
 
 
 def test_a_vae_that_overflows_in_half_precision_is_used_in_float32_and_comes_back() -> None:

@@ -16,7 +16,7 @@ from portrait.arrays import Size
 from portrait.errors import OperatorError, UserError
 from portrait.generation.options import GenerationOptions, PromptSpec
 from portrait.types import Identity
-from tests import hub_store, tiny_refiner
+from tests import hub_store, tiny_hub
 
 SCENE = PromptSpec("a photo of a {who}", "low quality")
 
@@ -25,7 +25,7 @@ SCENE = PromptSpec("a photo of a {who}", "low quality")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     torch.set_num_threads(1)
     settings = hub_store.fill(tmp_path_factory.mktemp("hub"))
-    tiny_refiner.build(settings.models.folder / refiner.MODEL)
+    tiny_hub.refiner(settings.models.folder / refiner.MODEL)
     return settings
 
 
@@ -143,7 +143,7 @@ def test_where_both_do_not_fit_each_waits_for_its_turn(
 ) -> None:
     events: list[str] = []
     second: Any = SimpleNamespace(pipeline=Pipeline("refiner", events))
-    loaded = SimpleNamespace(pipeline=Pipeline("base", events), profile="full")
+    loaded = SimpleNamespace(move=Pipeline("base", events).to, profile="full")
     lease: Any = SimpleNamespace(loaded=loaded, device=torch.device("cuda"))
     monkeypatch.setattr(refiner.device, "free_memory", lambda where: free)
     monkeypatch.setattr(refiner.device, "release_memory", lambda where: None)

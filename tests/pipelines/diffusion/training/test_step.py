@@ -11,12 +11,16 @@ import torch.nn.functional as nn
 from diffusers import DDPMScheduler
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 
+from pipelines import prepare
 from pipelines.diffusion.base import loading, lora
 from pipelines.diffusion.base.family import LORA_TARGETS
 from pipelines.diffusion.training import class_images, run
 from pipelines.diffusion.training import step as ours
+from pipelines.diffusion.training.dataset import mirror_caption
 from pipelines.diffusion.training.run import TrainingRun
-from pipelines.settings import PriorSettings, TrainSettings
+from pipelines.settings import PrepareSettings, PriorSettings, TrainSettings
+from portrait.types import Pose
+from tests import fakes
 from tests.pipelines.engines import tiny_training
 from tests.pipelines.engines.tiny_training import PLAIN
 
@@ -148,14 +152,35 @@ def test_samples_of_another_shape_than_the_class_images_are_trained_together(hub
 
 def test_dropped_captions_mirrors_and_offset_noise_are_drawn_for_each_picture(hub: Path, tmp_path: Path) -> None:
     knobs = replace(PLAIN, flips=True, caption_drop=0.5, noise_offset=0.1)
-    training_run = tiny_training.training_run(hub, "sd15", knobs, tmp_path)
+    turned = tiny_training.training_set(1)
+    crop = replace(turned.crops[0], caption="a photo of sks person, head turned to the Right")
+    training_run = tiny_training.training_run(hub, "sd15", knobs, tmp_path, replace(turned, crops=(crop,)))
     learner, dataset = run.build_learner(training_run, None), run.build_dataset(training_run)
     assert dataset.samples[0].moments.shape == (2, 2, 4, 8, 8)
     random = torch.Generator().manual_seed(1)
     many = learner._noise_samples(dataset, [dataset.samples[0]] * 200, random)
     assert 0.3 < many.captions.count("") / 200 < 0.7
     assert many.noise.mean(dim=(2, 3)).std() > 0.15, "an offset moves whole channels; without it this is 0.125"
-    assert len({round(float(each.mean()), 1) for each in many.latents}) >= 1
+    # The caption goes with the picture: what is seen mirrored is told mirrored.
+    sample = dataset.samples[0]
+    sure = sample.moments.index_fill(1, torch.tensor(1), -60.0)
+    picked = learner._noise_samples(dataset, [replace(sample, moments=sure)] * 20, random)
+    sides = {"Right": 0, "Left": 1, "": None}
+    for latents, text in zip(picked.latents, picked.captions, strict=True):
+        view = sides[text.rpartition(" ")[2]]
+        means = dataset.scaling.sample(sure, torch.zeros(2, 4, 8, 8))
+        assert view is None or torch.allclose(latents, means[view], atol=1e-5), text
+    assert {text.rpartition(" ")[2] for text in picked.captions} == set(sides)
+    assert learner.batch_loss(picked).isfinite(), "the mirrored captions were encoded beforehand too"
+
+
+def test_a_mirrored_picture_is_described_as_the_mirrored_face_would_be() -> None:
+    picture = fakes.picture(1, 0)
+    for yaw in (-30, -5, 5, 30):
+        face, mirrored = (fakes.face(picture, pose=Pose(turn, 0, 0)) for turn in (yaw, -yaw))
+        knobs = PrepareSettings()
+        assert mirror_caption(prepare.caption(face, knobs)) == prepare.caption(mirrored, knobs)
+    assert mirror_caption("LEFT, Right, bright, leftover") == "RIGHT, Left, bright, leftover"
 
 
 def test_the_rate_warms_up_and_falls(hub: Path) -> None:

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionXLPipeline
+from insightface.utils import face_align
+from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
 from pipelines.diffusion.sampling import clip_vision
 from pipelines.engines.identities.instantid import draw_landmarks
 from pipelines.engines.painters.diffusion import Diffusion
 from pipelines.settings import Settings
-from portrait.arrays import Size
+from portrait.arrays import Image, Size
 from portrait.generation.options import ControlInput, GenerationOptions, PromptSpec
 from portrait.types import Identity
 from tests import hub_store
@@ -57,7 +60,9 @@ def photos_of(golden: Mapping[str, np.ndarray]) -> Identity:
 
 
 def faceid_of(golden: Mapping[str, np.ndarray]) -> Identity:
-    face = hub_store.reference(golden["face_crop"], {"buffalo_l": golden["normed_face"][0]})
+    # The published picture was drawn of a face that was levelled already: its landmarks are where ArcFace has them.
+    levelled = face_align.arcface_dst * (golden["face_crop"].shape[0] / 112)
+    face = hub_store.reference(golden["face_crop"], {"buffalo_l": golden["normed_face"][0]}, levelled)
     return hub_store.person(face, class_word="woman")
 
 
@@ -98,7 +103,7 @@ def test_photos_become_the_published_pixels(golden: Mapping[str, np.ndarray]) ->
 def test_photomaker_draws_the_published_picture(
     painter: Diffusion, golden: Mapping[str, np.ndarray], name: str, array: str, merge: int
 ) -> None:
-    options = own(6, 5, name, strengths={name: merge / 6 + 0.01})
+    options = own(6, 5, name, start_merge_step=merge / 6 + 0.01)
     image = drawn(painter, photos_of(golden), "a photo of a {who} in style, best quality", options, 64)
     assert np.abs(image - golden[f"{array}_merge{merge}"][0]).max() < NEAR
 
@@ -111,6 +116,52 @@ def test_faceid_draws_the_published_picture(
     options = own(3, 6, "faceid", base=base, strengths={"faceid": 0.7})
     image = drawn(painter, faceid_of(golden), "a photo of a {who}", options, 64, seed)
     assert np.abs(image - golden[array][seed - 1]).max() < NEAR
+
+
+KPS = np.array([[206.5, 111.0], [247.5, 112.5], [228.0, 139.0], [210.5, 157.0], [243.0, 158.5]], np.float32)
+"""The five points of the astronaut's face, as a face finder sees them."""
+
+
+def test_faceid_plus_of_a_whole_photo_draws_what_diffusers_draws_of_insightfaces_crop(
+    painter: Diffusion, settings: Settings, astronaut: Image, golden: Mapping[str, np.ndarray]
+) -> None:
+    vector = golden["normed_face"][0]
+    person = hub_store.person(hub_store.reference(astronaut, {"buffalo_l": vector}, KPS), class_word="woman")
+    options = own(3, 6, "faceid_plus", strengths={"faceid_plus": 0.7})
+    image = drawn(painter, person, "a photo of a {who}", options, 64, seed=1)
+    with pytest.warns(FutureWarning):
+        crop = np.asarray(face_align.norm_crop(astronaut, landmark=KPS, image_size=224), np.uint8)
+    assert np.abs(image - stock_faceid_plus(settings, crop, vector)).max() < NEAR
+    loose = drawn(painter, person, "a photo of a {who}", replace(options, method=1), 64, seed=1)
+    assert np.abs(image - loose).max() > NEAR, "what version 0.1.0 drew is drawn again as it was"
+
+
+def stock_faceid_plus(settings: Settings, crop: Image, face: np.ndarray) -> np.ndarray:
+    """The picture of diffusers' own pipeline, called as its guide to IP-Adapter FaceID Plus does."""
+    store = settings.models.folder
+    pipe: Any = StableDiffusionXLPipeline.from_pretrained(settings.bases["xl"].path)
+    weights = torch.load(store / "faceid_plusv2_sdxl" / "ip-adapter-faceid-plusv2_sdxl.bin", weights_only=True)
+    pipe.load_ip_adapter(weights, subfolder="", weight_name="", image_encoder_folder=None)
+    pipe.set_ip_adapter_scale(0.7)
+    encoder = CLIPVisionModelWithProjection.from_pretrained(store / "clip_vit_h" / "models" / "image_encoder")
+    pixels = CLIPImageProcessorPil()(images=crop, return_tensors="pt").pixel_values
+    embeds = torch.from_numpy(face)[None, None, None]
+    layer = pipe.unet.encoder_hid_proj.image_projection_layers[0]
+    layer.shortcut = True
+    with torch.no_grad():
+        batch = torch.cat([torch.zeros_like(pixels), pixels])
+        layer.clip_embeds = encoder(batch, output_hidden_states=True).hidden_states[-2][:, None]
+        return pipe(
+            "a photo of a woman",
+            negative_prompt="low quality",
+            ip_adapter_image_embeds=[torch.cat([torch.zeros_like(embeds), embeds])],
+            num_inference_steps=3,
+            guidance_scale=6.0,
+            width=64,
+            height=64,
+            generator=torch.Generator("cpu").manual_seed(1),
+            output_type="np",
+        ).images[0]
 
 
 def test_faceid_plus_draws_the_published_picture(painter: Diffusion, golden: Mapping[str, np.ndarray]) -> None:

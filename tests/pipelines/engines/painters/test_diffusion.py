@@ -5,26 +5,29 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from pipelines import model_requirements
 from pipelines.diffusion.base import memory
 from pipelines.diffusion.base.lease import Lease
 from pipelines.diffusion.sampling.pipeline_call import Conditioning
 from pipelines.diffusion.sampling.schedulers import SCHEDULERS
+from pipelines.engines import Engines
 from pipelines.engines.painters import diffusion
 from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import ModelStoreSettings, Settings
 from portrait.arrays import Size
-from portrait.errors import EngineError, OperatorError, PortraitError, UserError
-from portrait.generation.options import ControlInput, GenerationOptions, PromptSpec
+from portrait.errors import OperatorError, PortraitError, UserError
+from portrait.generation.options import ADAPTERS, MAX_SEED, ControlInput, GenerationOptions, PromptSpec
 from portrait.generation.parameters import GenerationParameters
 from portrait.ports import IdentityAdapter
-from portrait.types import Identity
+from portrait.types import Box, Identity
 from tests import hub_store
 from tests.fakes import RecordingProgress
 
@@ -117,7 +120,7 @@ def sightless(lease: Lease, given: Conditioning) -> Conditioning:
 def test_each_part_of_an_identity_changes_the_picture(
     painter: Diffusion, anna: Identity, name: str, change: Change
 ) -> None:
-    made = plan(painter, anna, technique(name, strengths={"photomaker": 0.0}))
+    made = plan(painter, anna, technique(name, start_merge_step=0.0))
     other = replace(made, identities=[(name, Changed(each, change)) for _, each in made.identities])
     assert np.abs(hub_store.pixels(painter, made) - hub_store.pixels(painter, other)).max() > VISIBLE
 
@@ -126,7 +129,7 @@ def test_each_part_of_an_identity_changes_the_picture(
 def test_another_person_gives_another_picture(
     painter: Diffusion, settings: Settings, anna: Identity, name: str
 ) -> None:
-    given = technique(name, strengths={"photomaker": 0.0, "photomaker_v2": 0.0})
+    given = technique(name, start_merge_step=0.0)
     somebody = hub_store.trained_person(settings, 2)
     assert np.abs(drawn(painter, anna, given) - drawn(painter, somebody, given)).max() > VISIBLE
 
@@ -241,34 +244,6 @@ def test_a_base_that_nobody_draws_on_is_let_go_and_comes_back(settings: Settings
     painter.close()
 
 
-def test_memory_that_runs_out_once_is_met_by_a_smaller_profile(
-    settings: Settings, anna: Identity, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    painter = hub_store.painter(settings)
-    real, calls = diffusion.pipeline_call.generate_image, []
-
-    def draw(*given: Any) -> np.ndarray:
-        calls.append(1)
-        if len(calls) == 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(*given)
-
-    monkeypatch.setattr(diffusion.pipeline_call, "generate_image", draw)
-    made = plan(painter, anna, technique("lora"))
-    assert hub_store.pixels(painter, made).std() > 0.01
-    assert painter._loaded is not None
-    assert painter._loaded.profile == "sliced"
-
-    def never(*given: Any) -> np.ndarray:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(diffusion.pipeline_call, "generate_image", never)
-    with pytest.raises(EngineError) as caught:
-        hub_store.pixels(painter, made)
-    assert caught.value.code == "out_of_memory"
-    painter.close()
-
-
 def test_the_profile_follows_what_is_free(
     painter: Diffusion, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,6 +331,9 @@ def test_a_lora_that_does_not_fit_is_refused_before_the_base_is_loaded(
     assert painter._loaded is None
 
 
+CANNY = ControlInput("canny", np.zeros((8, 8, 3), np.uint8))
+
+
 @pytest.mark.parametrize(
     ("more", "code"),
     [
@@ -374,7 +352,20 @@ def test_a_lora_that_does_not_fit_is_refused_before_the_base_is_loaded(
             {"identities": ("instantid",), "control_inputs": (ControlInput("tile", np.zeros((8, 8, 3), np.uint8)),)},
             "missing_model",
         ),
-        ({"identities": ("faceid",), "preset": "fast", "base": "sd", "scheduler": ""}, "missing_model"),
+        ({"identities": ("faceid",), "preset": "fast", "base": "sd", "scheduler": "", "guidance": 2}, "missing_model"),
+        ({"identities": ("instantid", "faceid")}, "bad_technique"),
+        ({"identities": ("faceid_plus", "faceid")}, "bad_technique"),
+        ({"identities": ("photomaker", "photomaker_v2")}, "bad_technique"),
+        ({"identities": ("instantid",), "strengths": {"lroa": 0.7}}, "bad_technique"),
+        ({"identities": ("instantid",), "strengths": {"instantid": 2.1}}, "bad_technique"),
+        ({"identities": ("instantid",), "strengths": {"canny": 1.1}}, "bad_technique"),
+        ({"identities": ("photomaker",), "start_merge_step": 1.5}, "bad_technique"),
+        ({"identities": ("instantid",), "preset": "fast", "scheduler": "", "guidance": 2.5}, "bad_technique"),
+        ({"identities": ("instantid",), "scheduler": "lcm", "steps": 51}, "bad_technique"),
+        (
+            {"identities": ("instantid",), "control_inputs": (replace(CANNY, start=0.1, end=0.4),)},
+            "bad_technique",
+        ),
     ],
 )
 def test_impossible_options_are_refused_before_the_base_is_loaded(
@@ -386,6 +377,62 @@ def test_impossible_options_are_refused_before_the_base_is_loaded(
     assert caught.value.code == code
     assert isinstance(caught.value, UserError | OperatorError)
     assert painter._loaded is None
+
+
+def test_strengths_that_do_not_exist_are_told_with_those_that_do(painter: Diffusion, anna: Identity) -> None:
+    with pytest.raises(UserError, match=r"There is no strength 'lroa'\. Choose one of: lora, instantid, identitynet, "):
+        plan(painter, anna, technique("lora", strengths={"lroa": 1}))
+    with pytest.raises(UserError, match=r"The strength faceid is 0 to 2, not 3\."):
+        plan(painter, anna, technique("lora"), PromptSpec("{who}", strengths={"faceid": 3}))
+    assert {*model_requirements.IDENTITY_MODELS, "identitynet"} == {*ADAPTERS}
+
+
+@pytest.mark.parametrize("seed", [-1, 2**62 + 1, 2**64])
+def test_seeds_that_no_generator_takes_are_refused(painter: Diffusion, anna: Identity, seed: int) -> None:
+    with pytest.raises(UserError, match="Give a whole number from 0 to") as caught:
+        painter.plan(hub_store.request(anna, SCENE, technique("lora"), seed))
+    assert caught.value.code == "bad_seed"
+
+
+def test_the_largest_seed_draws_its_last_candidate(painter: Diffusion, anna: Identity) -> None:
+    asked = hub_store.request(anna, SCENE, technique("lora", steps=1), MAX_SEED, Size(64, 64))
+    seeds = [each.variation["seed"] for each in painter.draw_each(replace(asked, count=2), RecordingProgress())]
+    assert len(seeds) == 2
+
+
+def test_the_fast_preset_goes_with_perturbed_attention_and_a_hint(painter: Diffusion, anna: Identity) -> None:
+    fast = technique("lora", preset="fast", scheduler="", steps=3, guidance=None)
+    plain = drawn(painter, anna, fast)
+    for more in ({"perturbed": 2.0}, {"control_inputs": (CANNY,)}, {"guidance": 2.0}):
+        assert np.abs(drawn(painter, anna, replace(fast, **more)) - plain).max() > VISIBLE, more
+
+
+def test_the_styles_merge_step_counts_until_a_request_says_otherwise(painter: Diffusion) -> None:
+    scene = PromptSpec("a photo of a {who}", start_merge_step=0.6)
+    who = hub_store.stranger(1)
+
+    def share(**more: Any) -> float | None:
+        return plan(painter, who, technique("photomaker", **more), scene).parameters.options.start_merge_step
+
+    assert share() == 0.6
+    assert share(start_merge_step=0.0) == 0.0
+    assert share(strengths={"photomaker": 0.5}) is None
+
+
+def test_a_base_that_is_named_by_its_place_needs_no_store(settings: Settings, anna: Identity, tmp_path: Path) -> None:
+    place = str(settings.bases["xl"].path)
+    empty = replace(
+        settings, models=ModelStoreSettings(folder=tmp_path), bases={}, draw=replace(settings.draw, base="sdxl")
+    )
+    models = ModelStore(empty.models)
+    painter = cast(Diffusion, Engines(empty, models).painter("diffusion"))
+    made = plan(painter, anna, technique("lora", base=place))
+    assert made.base.path == settings.bases["xl"].path
+    with pytest.raises(OperatorError) as caught:
+        plan(painter, replace(anna, base=""), technique("lora"))
+    assert caught.value.code == "missing_model"
+    assert diffusion.status(empty, models)
+    assert not diffusion.status(replace(empty, draw=replace(empty.draw, base=place)), models)
 
 
 def test_references_without_a_face_are_refused(settings: Settings) -> None:
@@ -400,7 +447,8 @@ def test_references_without_a_face_are_refused(settings: Settings) -> None:
 def test_a_reference_is_embedded_in_the_space_that_the_adapter_takes(painter: Diffusion) -> None:
     image = np.zeros((640, 640, 3), np.uint8)
     image[320:352, 256:288] = (255, 0, 0)  # where the tiny detector sees a face
-    embedded = hub_store.person(hub_store.reference(image, {"dlib": np.ones(128, np.float32)}))
+    found = hub_store.reference(image, {"dlib": np.ones(128, np.float32)})
+    embedded = hub_store.person(replace(found, face=replace(found.face, box=Box(250, 310, 300, 360))))
     assert drawn(painter, embedded, technique("instantid")).std() > 0.01
     unseen = hub_store.person(hub_store.reference(np.zeros_like(image), {"dlib": np.ones(128, np.float32)}))
     with pytest.raises(UserError) as caught:

@@ -397,6 +397,20 @@ def test_strengths_of_a_technique_count_before_the_styles(
         paint(replace(asked, options=GenerationOptions(strengths={"face": 1.2})))
 
 
+@pytest.mark.parametrize(("passes", "name"), [(Passes(face=0.05), "face"), (Passes(ring=0.09), "ring")])
+def test_a_pass_that_would_do_no_step_is_refused(
+    astronaut: Image, astronaut_face: Face, people: dict[str, Identity], passes: Passes, name: str
+) -> None:
+    network = Network()
+    with pytest.raises(UserError, match=f"The pass {name}: With 10 steps a strength of .* at least 0.1,") as caught:
+        paint(request(astronaut, [astronaut_face], {1: people["ben"]}, passes=passes), network)
+    assert caught.value.code == "bad_technique"
+    assert network.drawn == []
+    before = request(astronaut, [astronaut_face], {1: people["ben"]}, passes=passes)
+    paint(replace(before, drawn={}), network)
+    assert len(network.drawn) == 2, "a recipe is drawn again as it was"
+
+
 def test_candidates_differ_and_come_again(astronaut: Image, astronaut_face: Face, people: dict[str, Identity]) -> None:
     asked = request(astronaut, [astronaut_face], {1: people["ben"]}, seed=7, count=3)
     network = Network()

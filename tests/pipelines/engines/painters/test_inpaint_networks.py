@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pipelines.engines import Engines
+from pipelines.engines.painters import inpaint
 from pipelines.engines.painters.diffusion import Diffusion
 from pipelines.engines.painters.fusion import Fusion
 from pipelines.engines.painters.inpaint import Inpaint
@@ -74,8 +75,10 @@ def test_with_no_step_it_is_the_fusion_but_for_what_the_autoencoder_loses(
     astronaut_face: Face,
     ben: Identity,
     record_property: Callable[[str, object], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     portrait_request = request(astronaut, astronaut_face, ben, passes=Passes(face=0.1, ring=0.1, fusion=0, tone=0))
+    monkeypatch.setattr(inpaint, "_check_steps", lambda plan: None)  # elsewhere such strengths are refused
     drawn = painter.paint(portrait_request, RecordingProgress())[0].image.astype(float)
     fused = Fusion().paint(portrait_request, RecordingProgress())[0].image
     (face_plan,) = painter.plan(portrait_request).faces

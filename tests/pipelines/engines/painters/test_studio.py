@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pipelines import render
 from pipelines.engines.painters import studio as painter
 from pipelines.engines.painters.studio import Studio
 from pipelines.folders import cut_outs
@@ -125,11 +126,23 @@ def evenly_lit(selfie: Reference) -> Reference:
     return Reference("even.png", np.clip(even, 0, 255).astype(np.uint8), selfie.face, GOOD)
 
 
-@pytest.mark.parametrize("backdrop", ["studio-office", "studio-outdoors"])
+def before_a_hall(request: PortraitRequest, window: int, folder: Path, finder: FaceFinder) -> PortraitRequest:
+    """The request with an operator's picture as its backdrop: a dark hall with a bright window at a column."""
+    hall = np.full((600, 800, 3), 50, np.uint8)
+    hall[100:400, window : window + 80] = 250
+    cv2.imwrite(str(folder / "hall.png"), hall)
+    style = replace(request.style, backdrop="", blur=0.5)
+    return replace(request, style=render.attach_template(style, folder / "hall.png", finder))
+
+
+@pytest.mark.parametrize("backdrop", ["studio-office", "studio-outdoors", 190, 530])
 def test_skin_is_lit_from_where_the_backdrop_is_bright(
-    backdrop: str, studio: Studio, selfie: Reference, finder: FaceFinder
+    backdrop: str | int, studio: Studio, selfie: Reference, finder: FaceFinder, tmp_path: Path
 ) -> None:
-    candidate = studio.paint(request_of(evenly_lit(selfie), backdrop=backdrop), progress)[0]
+    request = request_of(evenly_lit(selfie), backdrop=str(backdrop))
+    own = backdrop if isinstance(backdrop, int) else None
+    request = request if own is None else before_a_hall(request, own, tmp_path, finder)
+    candidate = studio.paint(request, progress)[0]
     before = before_of(candidate)
     face = finder.faces(before)[0]
     rise = (candidate.image.astype(int) - before).mean(axis=2)
@@ -139,6 +152,7 @@ def test_skin_is_lit_from_where_the_backdrop_is_bright(
     room = before[:500].mean(axis=(0, 2))
     brighter = room[-150:].mean() - room[:150].mean()
     assert (right - left) * np.sign(brighter) > 1
+    assert own is None or np.sign(brighter) == np.sign(own - 360), "one's own picture is never mirrored"
     assert delta_e(candidate.image, before).max() <= 6
 
 

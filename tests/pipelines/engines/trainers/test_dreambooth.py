@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from pipelines.diffusion.base import loading, lora
 from pipelines.diffusion.training.dataset import Dataset
+from pipelines.diffusion.training.sample_images import SampleGenerator
 from pipelines.diffusion.training.step import Learner
 from pipelines.engines.trainers import dreambooth
 from pipelines.settings import PriorSettings, TrainSettings, ValidationSettings
@@ -169,16 +171,17 @@ def test_no_more_is_computed_again_than_memory_asks_for(
 
 
 class OutOfMemory:
-    """A loss that runs out of memory."""
+    """A loss that runs out of memory, from a step on."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, times: int, from_step: int = 0) -> None:
         self.left = times
-        self.batches: list[tuple[int, bool]] = []
+        self.batches: list[tuple[int, int]] = []
+        """Step and batch of each call."""
         loss = Learner.loss
 
         def failing(this: Learner, dataset: Dataset, step: int) -> torch.Tensor:
-            self.batches.append((dataset.batch, bool(this.unet.is_gradient_checkpointing)))
-            if self.left:
+            self.batches.append((step, dataset.batch))
+            if self.left and step >= from_step:
                 self.left -= 1
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
             return loss(this, dataset, step)
@@ -186,20 +189,73 @@ class OutOfMemory:
         monkeypatch.setattr(Learner, "loss", failing)
 
 
-def test_out_of_memory_is_tried_once_more_with_less(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing = OutOfMemory(monkeypatch, 1)
-    result = train(hub, "sd15", tmp_path, replace(PLAIN, batch=2, steps=3))
-    assert failing.batches == [(2, False), (1, True), (1, True), (1, True)]
-    assert result.steps == 3
-    assert "smaller plan" in " ".join(result.notes)
+def test_out_of_memory_is_met_by_smaller_and_smaller_plans(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = OutOfMemory(monkeypatch, 3)
+    result = train(hub, "sd15", tmp_path, replace(PLAIN, batch=2, steps=1))
+    assert failing.batches == [(0, 2), (0, 1), (0, 1), (0, 1)]
+    plan: Any = result.facts["plan"]
+    assert (plan["batch"], plan["checkpointing"], result.steps) == (1, "full", 1)
+    assert "a smaller plan, 1 pictures a step and full" in " ".join(result.notes)
 
 
-def test_out_of_memory_twice_is_an_error(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    OutOfMemory(monkeypatch, 9)
+def test_a_smaller_plan_goes_on_from_the_checkpoint_of_a_larger_one(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = OutOfMemory(monkeypatch, 1, from_step=2)
+    settings = replace(PLAIN, batch=2, steps=4, checkpoint_every=2)
+    result = train(hub, "sd15", tmp_path, settings)
+    assert failing.batches == [(0, 2), (1, 2), (2, 2), (2, 1), (3, 1)]
+    assert len(result.losses) == 4
+
+
+def test_out_of_memory_with_the_smallest_plan_is_an_error(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = OutOfMemory(monkeypatch, 99)
     with pytest.raises(EngineError) as caught:
-        train(hub, "sd15", tmp_path, replace(PLAIN, steps=3))
+        train(hub, "sd15", tmp_path, replace(PLAIN, steps=3, checkpointing="light"))
     assert caught.value.code == "out_of_memory"
     assert "smallest plan" in caught.value.message
+    assert len(failing.batches) == 2, "light and full checkpointing"
+
+
+def test_pictures_that_show_nothing_are_told(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    black = np.zeros((64, 64, 3), np.uint8)
+    monkeypatch.setattr(SampleGenerator, "generate", lambda *given: black)
+    progress = RecordedProgress(stop_at="3 Learning")
+    settings = replace(PLAIN, steps=4, exam=ValidationSettings(every=2, steps=2, held_out=0))
+    with pytest.raises(Cancelled):
+        train(hub, "sd15", tmp_path, settings, progress)
+    result = train(hub, "sd15", tmp_path, settings)
+    assert [note for note in result.notes if "showed nothing" in note and "step 2" in note] == list(result.notes[:1])
+    with pytest.raises(EngineError) as caught:
+        train(hub, "sd15", tmp_path / "prior", replace(PLAIN, prior=PriorSettings(1.0, images=1, prompts=("a",))))
+    assert caught.value.code == "empty_drawing"
+
+
+def test_what_would_learn_nothing_is_refused_in_the_plan(hub: Path, tmp_path: Path) -> None:
+    trainer = tiny_training.trainer(hub, replace(PLAIN, lora=False))
+    job = TrainingJob(tiny_training.training_set(), "sd15", tmp_path)
+    for each in (trainer.plan, lambda wanted: trainer.train(wanted, RecordedProgress())):
+        with pytest.raises(UserError, match=r"train\.lora") as caught:
+            each(job)
+        assert caught.value.code == "bad_lesson"
+    assert trainer.plan(replace(job, overrides={"token": True})).steps == 12
+
+
+def test_a_learned_token_is_not_dropped_by_learning_further(hub: Path, tmp_path: Path) -> None:
+    with_token = replace(PLAIN, steps=1, token=True)
+    first = train(hub, "sd15", tmp_path / "a", with_token)
+    identity = Identity("a", (), {}, first.lora, "<sks>", "person", "sd15", tokens=first.tokens)
+    with pytest.raises(UserError, match=r"train\.token") as caught:
+        train(hub, "sd15", tmp_path / "b", replace(PLAIN, steps=1), continue_from=identity)
+    assert caught.value.code == "bad_lesson"
+    further = train(hub, "sd15", tmp_path / "c", replace(with_token, rate=0.0, token_rate=0.0), continue_from=identity)
+    assert first.tokens is not None
+    assert further.tokens is not None
+    assert further.tokens.read_bytes() == first.tokens.read_bytes()
 
 
 def test_validations_select_a_checkpoint_and_are_reported(hub: Path, tmp_path: Path) -> None:

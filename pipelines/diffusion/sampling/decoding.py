@@ -1,0 +1,70 @@
+"""From latents to pixels: decoded once more in float32 where half precision overflowed, and refused where nothing was drawn."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from portrait.errors import EngineError
+
+LEAST_RANGE = 1 / 255
+"""Difference between the darkest and the brightest value of a channel from which a picture shows something."""
+
+
+def finish_image(pipe: Any, image: Any, latents: torch.Tensor) -> NDArray[np.float32]:
+    """The image H×W×3, 0..1, that a stock pipeline decoded of latents 1×4×h×w; raises `EngineError` (`empty_drawing`)."""
+    if _is_empty(image) and pipe.vae.dtype == torch.float16:
+        image = decode_in_float32(pipe, latents)
+    if _is_empty(image):
+        raise _empty_drawing()
+    return to_unit_range(image)
+
+
+def to_unit_range(image: Any) -> NDArray[np.float32]:
+    """An image as float32, 0..1; raises `EngineError` (`empty_drawing`) for values that are not finite."""
+    pixels = np.asarray(image, np.float32)
+    if not np.isfinite(pixels).all():
+        raise _empty_drawing()
+    return pixels.clip(0, 1)
+
+
+def decode_in_float32(pipe: Any, latents: torch.Tensor) -> NDArray[np.float32]:
+    """Latents 1×4×h×w decoded by a VAE that overflows in half precision: H×W×3, 0..1."""
+    config = pipe.vae.config
+    latents = latents.to(pipe._execution_device, torch.float32) / config.scaling_factor
+    if getattr(config, "latents_mean", None) is not None and getattr(config, "latents_std", None) is not None:
+        mean, deviation = (
+            latents.new_tensor(each)[None, :, None, None] for each in (config.latents_mean, config.latents_std)
+        )
+        latents = latents * deviation + mean
+    with torch.no_grad(), vae_in_float32(pipe.vae):
+        decoded = pipe.vae.decode(latents, return_dict=False)[0]
+    return np.asarray(pipe.image_processor.postprocess(decoded, output_type="np")[0], np.float32)
+
+
+@contextmanager
+def vae_in_float32(vae: Any) -> Iterator[None]:
+    """Have a VAE compute in float32."""
+    dtype = vae.dtype
+    vae.to(torch.float32)
+    try:
+        yield
+    finally:
+        vae.to(dtype)
+
+
+def _is_empty(image: Any) -> bool:
+    """Whether an image shows nothing: values that are not finite, or one colour."""
+    pixels = np.asarray(image, np.float32)
+    return not np.isfinite(pixels).all() or float(np.ptp(pixels, axis=(0, 1)).max()) < LEAST_RANGE
+
+
+def _empty_drawing() -> EngineError:
+    return EngineError(
+        "empty_drawing",
+        "The drawing shows nothing: it is black, of one colour, or no numbers came out. Draw without LoRAs and adapters to "
+        'find the one that is broken; if none is, set draw.precision to "float32" or choose another base.',
+    )
