@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pipelines.model_store import hub_cache
 from pipelines.model_store.download import DownloadedFile, Downloader
 from pipelines.model_store.files import FileCondition, ModelFiles, sha256
 from pipelines.model_store.lock import Lock, LockEntry
@@ -142,8 +143,8 @@ class ModelStore:
         with self._files.disk_errors():
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 relative = path.relative_to(folder).as_posix()
-                if "/." in f"/{relative}" or relative == "lock.json":
-                    continue  # hidden files, and what another store keeps for itself
+                if "/." in f"/{relative}" or relative == "lock.json" or hub_cache.is_bookkeeping(path):
+                    continue  # hidden files, and what another store or a cache keeps for itself
                 known, named = self._identify(path, relative)
                 if not known:
                     refused.append((relative, named)) if named else unknown.append(relative)
@@ -195,11 +196,7 @@ class ModelStore:
     def _identify(self, path: Path, relative: str) -> tuple[Sequence[tuple[Model, ModelFile]], str]:
         """Return the manifest's files that this file is; if none, the reason when its name is known."""
         lock = self._files.lock.read()
-        named = [
-            (m, f) for m in self._manifest.models.values() for f in m.files if f"/{relative}".endswith(f"/{f.name}")
-        ]
-        # In a folder called after the model there is no doubt which one is meant.
-        named = [(m, f) for m, f in named if f"/{relative}".endswith(f"/{m.name}/{f.name}")] or named
+        named = self._files_named(path, relative)
         allowed = [(m, f) for m, f in named if self._is_allowed(m)]
         if named and not allowed:
             return (), "its licence does not plainly allow commercial use"
@@ -217,6 +214,15 @@ class ModelStore:
                 f"several models ({models}) have a file of that name: put it into a folder called after one",
             )
         return (), "its hash is not that of the published file" if named else ""
+
+    def _files_named(self, path: Path, relative: str) -> Sequence[tuple[Model, ModelFile]]:
+        """Return the manifest's files that a file may be by its place."""
+        known = [(m, f) for m in self._manifest.models.values() for f in m.files]
+        if place := hub_cache.published(path):
+            return [(m, f) for m, f in known if any(("hub", *place) == (s.kind, s.place, s.path) for s in f.sources)]
+        named = [(m, f) for m, f in known if f"/{relative}".endswith(f"/{f.name}")]
+        # In a folder called after the model there is no doubt which one is meant.
+        return [(m, f) for m, f in named if f"/{relative}".endswith(f"/{m.name}/{f.name}")] or named
 
     def _import_file(self, path: Path, model: Model, file: ModelFile) -> bool:
         with self._files.lock.exclusive(model.name, _no_progress), self._files.clean_staging(model):

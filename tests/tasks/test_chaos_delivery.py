@@ -1,6 +1,5 @@
 """Workers that are killed at every single step of delivering portraits, on SQLite and on PostgreSQL."""
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -23,12 +22,17 @@ from tests.tasks.stand import new_job
 COUNT, REDRAWN = 3, 1
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the fake flows note their runs, for as long as a test takes."""
+    monkeypatch.setenv("PORTRAIT_HOME", str(tmp_path))
+
+
 def work(url: str, home: Path, stop: int = -1) -> int:
     """Run the next job, killed at a step; returns how many steps there are. Heartbeats come too seldom to be among them."""
     ledger, flows = Ledger(Database(url)), EarlyFlows()
     lease = LeaseSettings(seconds=60, heartbeat=30)
     runner = JobRunner("w", ledger, Files(home / "data"), flows, lease, flows.abilities().words)
-    os.environ["PORTRAIT_HOME"] = str(home)
     with Steps(home, stop).watching(ledger) as steps:
         assert runner.run_next("cpu")
     ledger.close()

@@ -1,8 +1,10 @@
 """Converts a base model from a hub folder to a single file and back, in the dtype it will be served in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from diffusers import DiffusionPipeline
 from safetensors.torch import save_file
 
 from pipelines.diffusion.base import single_file
@@ -27,7 +29,7 @@ def convert(name: str, place: Path, dtype: str, settings: Settings, models: Mode
 def to_file(base: BaseSource, file: Path, dtype: torch.dtype) -> None:
     """Write one `.safetensors` with the key names of the published checkpoints, which other programs read."""
     _require_new(file)
-    components = load_pipeline(base, dtype, None).components
+    components = _with_its_own_vae(base, dtype).components
     weights = single_file.unet_weights(components["unet"].state_dict(), components["unet"].config)
     weights |= single_file.vae_weights(components["vae"].state_dict(), components["vae"].config)
     weights |= base.family.single_file_text_encoders(components)
@@ -39,9 +41,14 @@ def to_file(base: BaseSource, file: Path, dtype: torch.dtype) -> None:
 def to_folder(base: BaseSource, folder: Path, dtype: torch.dtype) -> None:
     """Write a hub folder; it appears at its place only when complete."""
     _require_new(folder)
-    pipeline = load_pipeline(base, dtype)
+    pipeline = _with_its_own_vae(base, dtype)
     with atomic.reported(f"{folder} cannot be written"), atomic.replace_folder(folder) as staged:
         pipeline.save_pretrained(staged)
+
+
+def _with_its_own_vae(base: BaseSource, dtype: torch.dtype) -> DiffusionPipeline:
+    """All of it, whatever takes the place of its VAE where it draws."""
+    return load_pipeline(replace(base, half_vae=None), dtype)
 
 
 def _require_new(place: Path) -> None:

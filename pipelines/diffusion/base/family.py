@@ -61,6 +61,8 @@ class Family(Protocol):
     """Component names of tokenizers and their text encoders."""
     latent_rgb_factors: LatentRgbFactors
     """For previews of its latents; see `previews`."""
+    half_vae: str
+    """Model of the store with a VAE that does not overflow in float16, where the family's own does; empty where it does not."""
     rank: int
     """Rank of LoRAs trained on it, unless settings say otherwise: with one rank the LoRA slot never has to grow."""
 

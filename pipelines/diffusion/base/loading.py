@@ -8,14 +8,14 @@ import json
 import logging
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 import transformers
-from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, DiffusionPipeline, UNet2DConditionModel
 from safetensors import safe_open
 
 from pipelines.diffusion.base import checksums
@@ -44,6 +44,8 @@ class BaseSource:
     family: Family
     config_folder: Path
     """A hub folder with its configurations and tokenizers: `path` itself, unless it is a single file."""
+    half_vae: Path | None = None
+    """Folder of a VAE that takes the place of its own in float16, in which its own overflows; None without one."""
 
     @property
     def is_single_file(self) -> bool:
@@ -84,13 +86,21 @@ class BaseSource:
             raise OperatorError("bad_base", f"{self.path / 'unet'} holds no weights.")
         return files
 
-    def companion_files(self) -> dict[str, Path]:
-        """The weight files of text encoders and VAE, by `COMPONENT/FILE`; none for a single file, which contains them."""
-        if self.is_single_file:
-            return {}
-        half = _is_half_precision(self.path)
-        files = (file for component in COMPANIONS for file in _component_files(self.path / component, half))
-        return {f"{file.parent.name}/{file.name}": file for file in files}
+    def companion_files(self, dtype: torch.dtype) -> dict[str, Path]:
+        """The weight files of text encoders and VAE that are loaded in a dtype, by `COMPONENT/FILE`.
+
+        Those that a single file contains are not among them.
+        """
+        half = not self.is_single_file and _is_half_precision(self.path)
+        folders = {} if self.is_single_file else {component: self.path / component for component in COMPANIONS}
+        if vae := self.vae_in_place(dtype):
+            folders["vae"] = vae
+        files = ((name, file) for name, folder in folders.items() for file in _component_files(folder, half))
+        return {f"{name}/{file.name}": file for name, file in files}
+
+    def vae_in_place(self, dtype: torch.dtype) -> Path | None:
+        """Folder of the VAE that takes the place of its own in a dtype; None where its own is loaded."""
+        return self.half_vae if dtype == torch.float16 and self.config("vae").get("force_upcast", True) else None
 
     def sha256(self) -> str:
         """SHA-256 of the U-Net's weights, which identifies the base that a LoRA was trained on."""
@@ -102,6 +112,12 @@ def find_base(name: str, settings: Settings, models: ModelStore) -> BaseSource:
 
     Raises `OperatorError` (`unknown_base`, `missing_model`, `bad_base`, `unknown_family`).
     """
+    found = _find_base(name, settings, models)
+    half_vae = found.family.half_vae
+    return replace(found, half_vae=models.folder(half_vae)) if half_vae and not models.missing(half_vae) else found
+
+
+def _find_base(name: str, settings: Settings, models: ModelStore) -> BaseSource:
     if name in settings.bases:
         location = settings.bases[name]
         return open_base(name, location.path, location.configs or _find_configs(location.path, models))
@@ -161,6 +177,9 @@ def load_pipeline(base: BaseSource, dtype: torch.dtype, names: Collection[str] |
     if "safety_checker" in known:
         arguments["requires_safety_checker"] = False
     try:
+        vae = base.vae_in_place(dtype)
+        if vae is not None and "vae" not in omitted:
+            arguments["vae"] = AutoencoderKL.from_pretrained(str(vae), dtype=dtype, local_files_only=True)
         if base.is_single_file:
             return base.family.pipeline.from_single_file(  # type: ignore[attr-defined] -- both stock pipelines have it
                 str(base.path), config=str(base.config_folder), **arguments

@@ -28,7 +28,7 @@ OFFLOADED: Sequence[MemoryProfile] = ("offload", "sequential")
 
 def weight_bytes(base: BaseSource, dtype: torch.dtype) -> float:
     """Bytes of a base's weights in a dtype, of the files that are loaded."""
-    files = [*base.weights_files, *base.companion_files().values()]
+    files = [*base.weights_files, *base.companion_files(dtype).values()]
     return float(dtype.itemsize * sum(checkpoint_files.count_weights(file) for file in files))
 
 

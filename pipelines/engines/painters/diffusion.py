@@ -324,7 +324,9 @@ class Diffusion:
         """Files of every model that takes part, by name; see `checksums.WeightChecksums.for_recipe`."""
         files: dict[str, Path | Sequence[Path]] = {checksums.BASE: plan.base.weights_files}
         family = plan.base.family.name
-        files |= {f"{checksums.COMPANION_PREFIX}{name}": file for name, file in plan.base.companion_files().items()}
+        dtype = device.choose_dtype(self._settings.precision, device.choose_device(self._settings.device))
+        companions = plan.base.companion_files(dtype)
+        files |= {f"{checksums.COMPANION_PREFIX}{name}": file for name, file in companions.items()}
         for name, _ in plan.identities:
             for model in model_requirements.IDENTITY_MODELS.get(name, {}).get(family, ()):
                 files |= checksums.weight_files(model, self._models.folder(model))

@@ -677,6 +677,28 @@ def test_import_takes_what_it_recognises_and_says_what_not(tmp_path: Path) -> No
     assert set(again.unchanged) == set(found.taken)
 
 
+@pytest.mark.parametrize("carried", ["", "models--org--two", "models--org--two/snapshots/0a1b"])
+def test_import_reads_a_cache_of_hugging_faces_programs(tmp_path: Path, carried: str) -> None:
+    blob = _write(tmp_path / "usb" / "models--org--two", blobs__abc=b"{}", refs__main=b"0a1b") / "blobs" / "abc"
+    for link in ("config.json", "vae/config.json", "README.md"):
+        place = tmp_path / "usb" / "models--org--two" / "snapshots" / "0a1b" / link
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(blob)
+    one, two = ((Source("hub", f"org/{name}", "config.json"),) for name in ("one", "two"))
+    other = ModelFile("vae/config.json", (Source("hub", "org/two", "vae/config.json"),))
+    manifest = Manifest(
+        {
+            "one": Model("one", "test", "MIT", "yes", (ModelFile("config.json", one),)),
+            "two": Model("two", "test", "MIT", "yes", (ModelFile("config.json", two), other)),
+        }
+    )
+    found = store(tmp_path / "models", manifest).import_folder(tmp_path / "usb" / carried)
+    assert [(taken.model, taken.file) for taken in found.taken] == [("two", "config.json"), ("two", "vae/config.json")]
+    assert not found.refused
+    assert [Path(name).name for name in found.unknown] == ["README.md"]
+    assert not (tmp_path / "models" / "two" / "config.json").is_symlink()
+
+
 def test_import_never_takes_a_wrong_hash(tmp_path: Path) -> None:
     carried = _write(tmp_path / "usb", one__known_dot_bin=BYTES[::-1])
     models = store(tmp_path / "models", _two_models())

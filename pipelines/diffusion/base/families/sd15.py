@@ -55,6 +55,7 @@ class StableDiffusion15:
     kohya_version = "sd_v1"
     text_encoders = (("tokenizer", "text_encoder"),)
     latent_rgb_factors = LATENT_RGB_FACTORS
+    half_vae = ""
     rank = 32
 
     def encode(self, components: Mapping[str, Any], captions: Sequence[str], clip_skip: int = 0) -> TextEmbeddings:

@@ -57,6 +57,7 @@ class StableDiffusionXL:
     architecture = "stable-diffusion-xl-v1-base"
     kohya_version = "sdxl_base_v1-0"
     text_encoders = (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"))
+    half_vae = "sdxl_vae"
     rank = 16
 
     def encode(self, components: Mapping[str, Any], captions: Sequence[str], clip_skip: int = 0) -> TextEmbeddings:

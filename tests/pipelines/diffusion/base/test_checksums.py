@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipelines.diffusion.base.checksums import BASE, COMPANION_PREFIX, MODELS, WeightChecksums
 from pipelines.diffusion.base.loading import BaseSource
@@ -33,12 +34,12 @@ def folder(tmp_path: Path) -> BaseSource:
 def files(base: BaseSource) -> dict[str, Path | Sequence[Path]]:
     return {
         BASE: base.weights_files,
-        **{f"{COMPANION_PREFIX}{name}": file for name, file in base.companion_files().items()},
+        **{f"{COMPANION_PREFIX}{name}": file for name, file in base.companion_files(torch.float32).items()},
     }
 
 
 def test_of_text_encoders_and_vae_the_files_that_are_loaded_are_named(folder: BaseSource) -> None:
-    assert list(folder.companion_files()) == [
+    assert list(folder.companion_files(torch.float32)) == [
         "text_encoder/model.safetensors",
         "text_encoder_2/model-00001-of-00002.safetensors",
         "text_encoder_2/model-00002-of-00002.safetensors",
@@ -46,11 +47,13 @@ def test_of_text_encoders_and_vae_the_files_that_are_loaded_are_named(folder: Ba
     ]
     file = folder.path / "unet" / "diffusion_pytorch_model.safetensors"
     file.rename(file.with_name("diffusion_pytorch_model.fp16.safetensors"))
-    assert next(iter(folder.companion_files())) == "text_encoder/model.fp16.safetensors", (
+    assert next(iter(folder.companion_files(torch.float32))) == "text_encoder/model.fp16.safetensors", (
         "the base is in half precision"
     )
-    single = BaseSource("one", folder.companion_files()["vae/diffusion_pytorch_model.bin"], folder.family, folder.path)
-    assert single.companion_files() == {}, "the file holds them itself"
+    single = BaseSource(
+        "one", folder.companion_files(torch.float32)["vae/diffusion_pytorch_model.bin"], folder.family, folder.path
+    )
+    assert single.companion_files(torch.float32) == {}, "the file holds them itself"
 
 
 @pytest.mark.parametrize("changed", ["text_encoder/model.safetensors", "vae/diffusion_pytorch_model.bin"])

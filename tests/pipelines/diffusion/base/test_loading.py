@@ -2,11 +2,13 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 
 from pipelines.diffusion.base import convert, loading
@@ -42,6 +44,35 @@ def test_a_folder_a_file_a_pickle_and_back_draw_the_same(base: BaseSource, tmp_p
     for other in (single, loading.open_base("pickle", pickled, base.path), loading.open_base("back", folder)):
         assert other.family is base.family
         assert torch.equal(drawn(other), before), other.name
+
+
+def test_a_vae_that_does_not_overflow_takes_the_place_of_its_own_in_float16(base: BaseSource, tmp_path: Path) -> None:
+    shutil.copytree(base.path, tmp_path / "base")
+    config = tmp_path / "base" / "vae" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "force_upcast": True}))
+    other: Any = AutoencoderKL.from_config(base.config("vae"), force_upcast=False)
+    other.save_pretrained(tmp_path / "models" / "sdxl_vae")
+    settings = Settings(models=ModelStoreSettings(folder=tmp_path / "models"))
+    found = loading.find_base(str(tmp_path / "base"), settings, ModelStore(settings.models))
+    own = loading.load_components(found, torch.float32, ["vae"])["vae"]
+    half = loading.load_components(found, torch.float16, ["vae"])["vae"]
+    weight = "decoder.conv_in.weight"
+    replaced = torch.equal(half.state_dict()[weight], other.state_dict()[weight].half())
+    assert torch.equal(own.state_dict()[weight], own_vae(base)[weight])
+    assert replaced == (base.family.name == "sdxl"), "the VAE of SD 1.5 does not overflow"
+    assert half.config.force_upcast == (not replaced)
+    files = {dtype: found.companion_files(dtype) for dtype in (torch.float32, torch.float16)}
+    folders = {dtype: each["vae/diffusion_pytorch_model.safetensors"].parent for dtype, each in files.items()}
+    assert folders[torch.float32] == tmp_path / "base" / "vae"
+    assert folders[torch.float16] == (tmp_path / "models" / "sdxl_vae" if replaced else folders[torch.float32])
+    convert.to_file(found, tmp_path / "one.safetensors", torch.float16)
+    key = "first_stage_model.decoder.conv_in.weight"
+    assert torch.equal(load_file(tmp_path / "one.safetensors")[key], own.state_dict()[weight].half())
+
+
+def own_vae(base: BaseSource) -> dict[str, torch.Tensor]:
+    """The weights of a base's own VAE."""
+    return loading.load_components(base, torch.float32, ["vae"])["vae"].state_dict()
 
 
 def test_weights_keep_the_dtype_they_are_served_in(base: BaseSource, tmp_path: Path) -> None:
