@@ -37,10 +37,16 @@ SERVICES = (
 
 
 NETWORKS = (
-    *("tests/pipelines/diffusion/", "tests/faceworld"),
+    *("tests/pipelines/diffusion/", "tests/pipelines/test_train.py", "tests/faceworld"),
     *(f"engines/{folder}/" for folder in ("trainers", "identities", "guards", "features", "controls")),
     *("painters/test_diffusion", "painters/test_inpaint", "test_parsers", "test_realesrgan", "test_restoreformer"),
-    *("commands/test_make_diffusion", "commands/test_train", "commands/test_evaluate", "commands/test_prepare"),
+    *(
+        "commands/test_make_diffusion",
+        "commands/test_doctor_gpu",
+        "commands/test_train",
+        "commands/test_evaluate",
+        "commands/test_prepare",
+    ),
     *("commands/test_edit", "people/test_pages", "people/test_portrait", "people/test_idphotos", "server/test_"),
     *("people/test_progress", "api/test_orders", "api/test_before", "api/test_style_previews", "api/test_portraits_"),
     *(

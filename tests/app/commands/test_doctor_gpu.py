@@ -18,8 +18,6 @@ from pipelines.engines.faces.scrfd import Scrfd
 from portrait.errors import EngineError, OperatorError
 from tests.app.cli_runner import document, run
 
-pytestmark = pytest.mark.networks
-
 TRAININGS = ("float32, checkpointing off", "float16, checkpointing light", "bfloat16, checkpointing full")
 """Three of all nine."""
 
