@@ -13,9 +13,10 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+from pipelines.diffusion.selftest import tiny
 from pipelines.settings import Settings
 from portrait.arrays import Image
-from tests import selfies, tiny_hub
+from tests import selfies
 
 FILE = Path(__file__).parent / "golden" / "vae.safetensors"
 SCALE = 0.4662
@@ -42,7 +43,7 @@ def learn(seed: int = 0) -> AutoencoderKL:
     """From nothing, on crops of the astronaut and of the group photo."""
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
-    network = tiny_hub.autoencoder()
+    network = tiny.vae()
     quant: Any = network.quant_conv
     with torch.no_grad():  # nothing is left to chance between a picture and its latents
         quant.weight[4:], quant.bias[4:] = 0, -30

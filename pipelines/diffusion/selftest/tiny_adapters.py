@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from diffusers import (
-    AutoencoderKL,
     ControlNetModel,
     DDIMScheduler,
     EulerDiscreteScheduler,
@@ -88,7 +87,7 @@ def sdxl(folder: Path) -> UNet2DConditionModel:
     )
     parts: dict[str, Any] = {
         "unet": unet,
-        "vae": autoencoder(),
+        "vae": tiny.vae(),
         "text_encoder": CLIPTextModel(text_config(FIRST, FIRST)),
         "text_encoder_2": CLIPTextModelWithProjection(text_config(SECOND, POOLED)),
         "tokenizer": tiny.tokenizer(folder / "tokenizer", words=WORDS),
@@ -109,7 +108,7 @@ def sd15(folder: Path) -> UNet2DConditionModel:
     )
     parts: dict[str, Any] = {
         "unet": unet,
-        "vae": autoencoder(),
+        "vae": tiny.vae(),
         "text_encoder": CLIPTextModel(text_config(32, 32)),
         "tokenizer": tiny.tokenizer(folder / "tokenizer", words=WORDS),
         "scheduler": DDIMScheduler(**NOISE, clip_sample=False, set_alpha_to_one=False),
@@ -119,20 +118,6 @@ def sd15(folder: Path) -> UNet2DConditionModel:
     StableDiffusionPipeline(**parts, requires_safety_checker=False).save_pretrained(folder)
     tiny.tokenizer(folder / "tokenizer", words=WORDS)
     return unet
-
-
-def autoencoder() -> AutoencoderKL:
-    """Four levels, for the real factor of 8."""
-    shape: dict[str, Any] = {
-        "block_out_channels": (16, 16, 32, 32),
-        "latent_channels": 4,
-        "norm_num_groups": 8,
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "sample_size": 64,
-        "force_upcast": False,
-    }
-    return AutoencoderKL(**shape)
 
 
 def text_config(width: int, projection: int) -> CLIPTextConfig:
@@ -220,7 +205,7 @@ def refiner(folder: Path, seed: int = 50) -> Path:
     )
     parts: dict[str, Any] = {
         "unet": unet,
-        "vae": autoencoder(),
+        "vae": tiny.vae(),
         "text_encoder": None,
         "text_encoder_2": CLIPTextModelWithProjection(text_config(SECOND, POOLED)),
         "tokenizer": None,
