@@ -59,11 +59,13 @@ class Manner:
     """Distance of the seam from the face's outline up to which all is the person's; 1 leaves it to the seam's search."""
     steepest: float
     """The most by which a, b of the template's skin grow for each step of L that it is darker: warm shadows stay warm."""
+    around_hair: tuple[float, float]
+    """How far around hair over the face skin is painted anew, since hair casts a shadow, and how softly that ends."""
 
 
-PLAIN = Manner(0.12, 22.0, (2.0, 0.6), 6.0, 5.0, 0.25, (1.0, 1.0), 1.0, 0.45)
+PLAIN = Manner(0.12, 22.0, (2.0, 0.6), 6.0, 5.0, 0.25, (1.0, 1.0), 1.0, 0.45, (0.02, 0.01))
 """On a template's own skin, which is another person's: as in version 0.1.0."""
-OWN_SKIN = Manner(0.8, 70.0, (16.0, 3.0), 0.0, 20.0, 1.0, (0.1, 0.2), 0.02, 0.7)
+OWN_SKIN = Manner(0.8, 70.0, (16.0, 3.0), 0.0, 20.0, 1.0, (0.1, 0.2), 0.02, 0.7, (0.04, 0.02))
 """On a template whose skin was led over to the person's; chosen on the pairs of `tests/benchmarks/test_fusion_pairs.py`."""
 
 
@@ -155,11 +157,12 @@ def skin_tone(lab: Floats, skin: Mask, steepest: float = 0.45) -> SkinTone:
 
 def covered_skin_mask(target: TargetFace, mesh: Points, hidden: Mask) -> Mask:
     """Where bare skin replaces the selfie, because hair or its shadow covers the face there."""
-    side = 2 * round(0.02 * target.width) + 1
+    grown, soft = target.manner.around_hair
+    side = 2 * round(grown * target.width) + 1
     wider = np.asarray(cv2.dilate(hidden, np.ones((side, side), np.uint8)), np.float32)
     tight = feature_mask(mesh, target.shape, 0.0, 0.008)
     eyes = feature_mask(mesh, target.shape, 0.06, 0.01, "eyes")
-    shadow = gaussian_blur(wider, 0.01 * target.width) * (1 - np.maximum(tight, eyes))
+    shadow = gaussian_blur(wider, soft * target.width) * (1 - np.maximum(tight, eyes))
     return np.maximum(shadow, hidden * (1 - tight)).astype(np.float32)
 
 

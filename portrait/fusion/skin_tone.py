@@ -43,6 +43,9 @@ GLOSS = 0.3
 """Share of what shines on a template's skin that is the light's own colour; the rest is overexposed skin."""
 YELLOW = 70.0
 """Hue of the yellowest skin in CIELAB, degrees, in light without a colour."""
+VIVID = (60.0, 78.0), (32.0, 22.0)
+"""Two L, and the chroma (CIELAB) of the most colourful skin of that lightness: light skin has less colour than brown skin, by
+every spectrophotometer; the limits are ours, for the colours that cameras give."""
 MOST_CHANGE = 10.0
 """Largest factor of one channel; a template in near darkness would show nothing but noise."""
 
@@ -127,7 +130,7 @@ def own_tone(photos: Sequence[tuple[Image, Face]]) -> Floats | None:
         for image, face in photos
         if (skin := measure_skin(image, face)) is not None
     ]
-    return np.median(tones, axis=0).astype(np.float32) if tones else None
+    return _less_colourful(np.median(tones, axis=0).astype(np.float32)) if tones else None
 
 
 def plan_change(image: Image, face: Face, tone: Floats) -> SkinChange | None:
@@ -275,6 +278,15 @@ def _less_yellow(colour: Floats, shade: Floats) -> Floats:
     chroma, angle = float(np.linalg.norm(lab[1:])), math.radians(most)
     turned = np.array([[[lab[0], chroma * math.cos(angle), chroma * math.sin(angle)]]], np.float32)
     return np.asarray(to_linear(from_lab(turned))[0, 0], np.float32)
+
+
+def _less_colourful(colour: Floats) -> Floats:
+    """A linear colour of skin in white light, with no more chroma than skin as light as it has (`VIVID`): a photo whose light
+    was misread shows more."""
+    lab = _lab(colour)
+    most = float(np.interp(lab[0], *VIVID))
+    lab[1:] *= min(1.0, most / max(float(np.linalg.norm(lab[1:])), 1e-6))
+    return np.asarray(to_linear(from_lab(lab[None, None]))[0, 0], np.float32)
 
 
 def _beyond_error(wished: Floats, skin: Floats) -> Floats:

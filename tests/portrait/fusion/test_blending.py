@@ -5,6 +5,7 @@ import pytest
 from portrait.arrays import Image, Points
 from portrait.fusion.blending import (
     OWN_SKIN,
+    PLAIN,
     TargetFace,
     analyze_target,
     blend_into,
@@ -102,6 +103,21 @@ def test_hair_is_replaced_by_skin_but_not_over_the_eyes(target: TargetFace, mesh
     bare = covered_skin_mask(target, mesh, np.ones((512, 512), np.float32))
     assert bare[feature_mask(mesh, target.shape, 0.0) > 0.99].mean() < 0.2
     assert bare[int(mesh[151, 1]), int(mesh[151, 0])] > 0.99
+
+
+def test_skin_is_painted_over_what_a_fringe_shades(astronaut: Image, mesh: Points) -> None:
+    width = float(np.ptp(mesh[:, 0]))
+    hair = np.zeros((512, 512), np.float32)
+    end = int(mesh[151, 1])  # the middle of the forehead
+    hair[:end] = 1
+    covered = {
+        manner: covered_skin_mask(analyze_target(astronaut, mesh, manner), mesh, hair)[:, int(mesh[151, 0])]
+        for manner in (PLAIN, OWN_SKIN)
+    }
+    below = end + round(0.03 * width)
+    assert covered[OWN_SKIN][below] > 0.5
+    assert covered[PLAIN][below] < 0.2
+    assert np.abs(np.diff(covered[OWN_SKIN])).max() < 0.7 * np.abs(np.diff(covered[PLAIN])).max()
 
 
 def test_missing_grain_is_measured(astronaut: Image, mesh: Points) -> None:

@@ -6,8 +6,9 @@ import pytest
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask
-from portrait.fusion.skin_tone import Light, SkinChange, lead_over
+from portrait.fusion.skin_tone import VIVID, Light, SkinChange, lead_over, measure_light, measure_skin, own_tone
 from portrait.images.color import from_linear, to_lab, to_linear
+from portrait.types import Face
 
 LIGHT_SKIN, DARK_SKIN = np.array([0.55, 0.33, 0.24], np.float32), np.array([0.11, 0.05, 0.03], np.float32)
 
@@ -56,6 +57,22 @@ def test_light_is_taken_off_and_put_on_again() -> None:
     assert np.allclose(light.lit(light.neutral(LIGHT_SKIN)), LIGHT_SKIN, atol=1e-4)
     assert to_linear(from_linear(LIGHT_SKIN[None, None]))[0, 0] == pytest.approx(LIGHT_SKIN, abs=0.01)
     assert (light.neutral(DARK_SKIN) > DARK_SKIN).all()
+
+
+def test_no_skin_is_more_colourful_than_skin_is(astronaut: Image, astronaut_face: Face) -> None:
+    warm = from_linear(to_linear(astronaut) * np.array([1.0, 0.72, 0.42], np.float32))
+    for image, colourful in ((astronaut, False), (warm, True)):
+        skin, tone = measure_skin(image, astronaut_face), own_tone([(image, astronaut_face)])
+        assert skin is not None
+        assert tone is not None
+        given = measure_light(image, astronaut_face).neutral(skin)
+        before, after = (to_lab(from_linear(each[None, None]))[0, 0] for each in (given, tone))
+        most = float(np.interp(before[0], *VIVID))
+        assert (np.linalg.norm(before[1:]) > most) == colourful
+        assert np.linalg.norm(after[1:]) < most + 0.5
+        assert after[0] == pytest.approx(before[0], abs=0.5)
+        if not colourful:
+            assert after == pytest.approx(before, abs=0.1)
 
 
 def test_an_empty_mask_changes_nothing() -> None:
