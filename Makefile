@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 LIBRARIES := libgl1 libegl1 libgles2
+# Several tests run at once: more threads in each would wait for those of the others, and OpenBLAS' wait by spinning.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-gpu models demo serve check types quick test chaos bench faceworld constraints libraries clean
@@ -50,16 +52,19 @@ types:
 	if [ -n "$$changed" ]; then $(BIN)/pyright --warnings $$changed; fi
 
 quick:
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -p no:schemathesis -m "not models and not services and not networks and not bench and not chaos and not gpu"
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 2 --dist worksteal -p no:schemathesis -m "not models and not services and not networks and not bench and not chaos and not gpu"
 
 test: .venv/installed-dev
 	$(BIN)/portrait models pull
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports --config pyproject.toml
-	$(BIN)/pyright --warnings --threads 2
-	# Three processes for two cores: many of the tests wait for browsers, brokers and leases.
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not bench and not chaos and not gpu"
+	# Three processes for two cores: many of the tests wait for browsers, brokers and leases. Meanwhile the types are checked, at a
+	# lower priority; what was found is told after the tests.
+	@nice -n 5 $(BIN)/pyright --warnings >.venv/types.txt 2>&1 & types=$$!; trap "kill $$types" INT TERM; \
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20 --durations-min=1 \
+	  -m "not bench and not chaos and not gpu"; tests=$$?; \
+	wait $$types; types=$$?; cat .venv/types.txt; exit $$((tests || types))
 
 chaos: .venv/installed-dev
 	$(BIN)/python -m pytest -q -s -m chaos tests

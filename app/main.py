@@ -19,7 +19,7 @@ def run() -> None:
     """One run of the app."""
     st.set_page_config(page_title=translate("app.name"), page_icon=str(ICON), layout="wide")
     begin_run()
-    widgets.apply_stylesheet()
+    widgets.apply_page_script()
     try:
         user = current_user()
     except PortraitError as error:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pipelines import model_requirements
 from pipelines.diffusion.base import families
@@ -16,7 +16,7 @@ from pipelines.render import Render
 from pipelines.settings import DrawSettings, Settings
 from pipelines.train import Train
 from portrait.errors import OperatorError
-from portrait.ports import Guard, Matter, Refiner
+from portrait.ports import AnyRefiner, Guard, Matter
 from portrait.types import Refinement
 
 T = TypeVar("T")
@@ -63,6 +63,10 @@ def missing_by_base(settings: Settings) -> dict[str, list[str]]:
     missing = {name: models.missing(name) for name in families.family_names()}
     for name, base in settings.bases.items():
         missing[name] = [] if base.path.exists() else [f"There is no base model at {base.path}."]
+    for model in models.of_kind("base"):
+        # Shipped ones beside the families' own are told where they are here: nobody has to have them.
+        if model.own or (model.name not in missing and not models.missing(model.name)):
+            missing.setdefault(model.name, models.missing(model.name))
     return {name: ([install] if absent else []) + lines for name, lines in missing.items()}
 
 
@@ -70,16 +74,27 @@ def missing_by_ability(settings: Settings) -> dict[str, list[str]]:
     """Return the abilities to draw a person, each with what is missing, in sentences; nothing is loaded.
 
     The keys are the words of the API: `base:sdxl`, `base:sdxl:instantid` for each identity adapter, `base:sdxl:fast` for the
-    preset of few steps, `base:sdxl:hint:pose` for each control.
+    preset of few steps, `base:sdxl:hint:pose` for each control, `base:sdxl:vae:NAME` and `base:sdxl:few_steps:NAME` for VAEs
+    and LoRAs of few steps that are here, `base:sdxl:look:NAME` for each adapter of a look.
     """
     models = ModelStore(settings.models)
     found: dict[str, list[str]] = {}
     for base, lines in missing_by_base(settings).items():
         family = model_requirements.family_of(settings, base)
         found[f"base:{base}"] = lines
-        for ability in (*model_requirements.IDENTITY_MODELS, "fast"):
+        for ability in model_requirements.IDENTITY_MODELS:
             found[f"base:{base}:{ability}"] = [*lines, *model_requirements.missing_models(ability, family, models)]
-        for kind in model_requirements.CONTROL_MODELS:
+        distilled = model_requirements.is_distilled(settings, base, models)
+        lcm = [] if distilled else model_requirements.missing_models("fast", family, models)
+        found[f"base:{base}:fast"] = [*lines, *lcm]
+        for name in model_requirements.vaes(family, models):
+            found[f"base:{base}:vae:{name}"] = lines
+        for name in () if distilled else model_requirements.few_step_loras(family, models):
+            found[f"base:{base}:few_steps:{name}"] = lines
+        for name in model_requirements.ip_adapters(family, models):
+            look = model_requirements.missing_ip_adapter_models(name, family, models)
+            found[f"base:{base}:look:{name}"] = [*lines, *look]
+        for kind in dict.fromkeys([*model_requirements.CONTROL_MODELS, *model_requirements.controls(family, models)]):
             found[f"base:{base}:hint:{kind}"] = [
                 *lines,
                 *model_requirements.missing_control_models(kind, family, models),
@@ -92,6 +107,25 @@ def convert(settings: Settings, base: str, place: Path, dtype: str) -> None:
     load_module("pipelines.diffusion.base.convert", "What converts base models").convert(
         base, place, dtype, settings, ModelStore(settings.models)
     )
+
+
+def import_person_lora(settings: Settings, file: Path, base: str, trigger: str, work_dir: Path) -> Any:
+    """Write a person's LoRA from elsewhere as an identity has it; see `pipelines.diffusion.base.lora`."""
+    module = load_module("pipelines.diffusion.base.lora", "What reads LoRAs")
+    return module.import_person_lora(file, base, trigger, work_dir, settings, ModelStore(settings.models))
+
+
+def merge_bases(
+    settings: Settings, bases: tuple[str, str], place: Path, how: str, alpha: float, blocks: tuple[float, ...]
+) -> Any:
+    """Merge two bases into a file or folder; see `pipelines.diffusion.base.merge_bases`."""
+    module = load_module("pipelines.diffusion.base.merge_bases", "What merges base models")
+    return module.merge(*bases, place, module.MergeOptions(how, alpha, blocks), settings, ModelStore(settings.models))
+
+
+def convert_pickled(pickled: Path, file: Path) -> None:
+    """Write the tensors of a pickled file into a safetensors file; see `pipelines.diffusion.base.checkpoint_files`."""
+    load_module("pipelines.diffusion.base.checkpoint_files", "What reads pickled files").convert_pickled(pickled, file)
 
 
 PAINTERS = {"studio": "studio", "template": "fusion", "inpaint": "inpaint", "text": "diffusion", "idphoto": "idphoto"}
@@ -148,12 +182,12 @@ def guard(engines: Engines, modes: Collection[str], draw: DrawSettings | None) -
         return None
 
 
-def refiners(engines: Engines, steps: Collection[Refinement]) -> dict[str, Refiner]:
+def refiners(engines: Engines, steps: Collection[Refinement]) -> dict[str, AnyRefiner]:
     """Return the refiners of some steps, by name; raises `OperatorError` for what is unknown or missing."""
     return {step.name: refiner(engines, step.name) for step in steps}
 
 
-def refiner(engines: Engines, name: str) -> Refiner:
+def refiner(engines: Engines, name: str) -> AnyRefiner:
     """Return a refiner by name; face restorers and the upscaler count too. Raises `OperatorError` (`unknown_engine`)."""
     if name in UPSCALE_FACTORS:
         return Upscale(engines.upscaler(), UPSCALE_FACTORS[name])

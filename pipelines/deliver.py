@@ -146,6 +146,9 @@ def source_type(recipe: Mapping[str, object]) -> str:
     kind = style["kind"] if isinstance(style, Mapping) else "template"
     drawn = recipe.get("drawn")
     keeps_background = kind == "idphoto" and isinstance(drawn, Mapping) and drawn.get("background") == "kept"
+    refined = drawn.get("refined") if isinstance(drawn, Mapping) else None
+    if kind == "studio" and isinstance(refined, Mapping) and "swap" in refined:
+        return SOURCE_TYPES["template"]  # a network drew the face
     return "algorithmicallyEnhanced" if keeps_background else SOURCE_TYPES[str(kind)]
 
 

@@ -7,9 +7,11 @@ that never draw.
 import json
 from collections.abc import Mapping, Sequence
 
+from pipelines.model_store.manifest import Model, ModelKind
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.errors import UserError
+from portrait.generation.options import IP_ADAPTERS
 
 IDENTITY_MODELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "lora": {"sd15": (), "sdxl": ()},
@@ -38,9 +40,25 @@ CONTROL_MODELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "tile": {"sd15": ("controlnet_tile_sd15",), "sdxl": ("controlnet_tile_sdxl",)},
     "color": {"sd15": ("controlnet_color_sd15",)},
+    "softedge": {
+        "sd15": ("controlnet_softedge_sd15", "hed"),
+        "sdxl": ("controlnet_softedge_sdxl", "hed"),
+    },
+    "segmentation": {"sd15": ("controlnet_segmentation_sd15", "upernet")},
 }
 """By control: its ControlNet, then the model of the preprocessor, where there is one."""
-FAMILY_BY_PIPELINE = {"StableDiffusionPipeline": "sd15", "StableDiffusionXLPipeline": "sdxl"}
+IP_ADAPTER_MODELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    name: {family: (f"{name}_{family}", "clip_vit_h") for family in ("sd15", "sdxl")} for name in IP_ADAPTERS
+}
+"""By look adapter: its IP-Adapter, then the encoder with which it sees the picture."""
+INPAINT_PIPELINES = {"StableDiffusionInpaintPipeline": "sd15", "StableDiffusionXLInpaintPipeline": "sdxl"}
+"""Family by pipeline class of bases that were trained to inpaint: their U-Nets take nine channels."""
+FAMILY_BY_PIPELINE = {
+    "StableDiffusionPipeline": "sd15",
+    "StableDiffusionXLPipeline": "sdxl",
+    "LatentConsistencyModelPipeline": "sd15",
+    **INPAINT_PIPELINES,
+}
 """Family by the pipeline class in a hub folder's `model_index.json`."""
 
 
@@ -55,11 +73,55 @@ def check_identities(names: Sequence[str]) -> None:
 def family_of(settings: Settings, base: str) -> str:
     """Return the family of a base of the settings or the store, by its hub folder; empty where it is not known."""
     if base not in settings.bases:
-        return base if base in FAST_MODELS else ""
-    location = settings.bases[base]
+        stored = _stored_base(base, ModelStore(settings.models))
+        return stored.family if stored is not None else ""
+    return FAMILY_BY_PIPELINE.get(_pipeline_class(settings, base), "")
+
+
+def is_distilled(settings: Settings, base: str, models: ModelStore) -> bool:
+    """Return whether a base of the settings or the store draws in few steps by itself, whatever the preset."""
+    if base in settings.bases:
+        return settings.bases[base].facts.steps > 0
+    stored = _stored_base(base, models)
+    return stored is not None and bool(stored.facts.get("steps"))
+
+
+def _stored_base(base: str, models: ModelStore) -> Model | None:
+    return next((model for model in models.of_kind("base") if model.name == base), None)
+
+
+def vaes(family: str, models: ModelStore) -> list[str]:
+    """Return the VAEs that are here for a family, by name; for an unknown (empty) family all that are here."""
+    return [model.name for model in _here("vae", family, models)]
+
+
+def few_step_loras(family: str, models: ModelStore) -> list[str]:
+    """Return the LoRAs of few steps that are here for a family; see `vaes`."""
+    return [model.name for model in _here("lora", family, models) if model.facts.get("steps")]
+
+
+def _here(kind: ModelKind, family: str, models: ModelStore) -> list[Model]:
+    known = [model for model in models.of_kind(kind) if not family or model.family in ("", family)]
+    return [model for model in known if not models.missing(model.name)]
+
+
+def only_inpaints(settings: Settings, base: str) -> bool:
+    """Return whether a base of the settings or the store was trained to inpaint, so that it draws into pictures alone."""
+    return _pipeline_class(settings, base) in INPAINT_PIPELINES
+
+
+def _pipeline_class(settings: Settings, base: str) -> str:
+    """The pipeline class of a base of the settings or the store, by its hub folder; empty where it is not known."""
+    models = ModelStore(settings.models)
+    if base in settings.bases:
+        folder = settings.bases[base].configs or settings.bases[base].path
+    elif _stored_base(base, models) is not None and not models.missing(base):
+        folder = models.folder(base)
+    else:
+        return ""
     try:
-        index = json.loads(((location.configs or location.path) / "model_index.json").read_text("utf-8"))
-        return FAMILY_BY_PIPELINE.get(str(index.get("_class_name")), "")
+        index = json.loads((folder / "model_index.json").read_text("utf-8"))
+        return str(index.get("_class_name"))
     except (OSError, ValueError, AttributeError):
         return ""
 
@@ -75,22 +137,64 @@ def missing_models(ability: str, family: str, models: ModelStore) -> list[str]:
     return _fewest_missing(table, family, models)
 
 
-def supports_control(kind: str, family: str) -> bool:
+def controls(family: str, models: ModelStore) -> list[str]:
+    """Return the controls of a family, by name: those with a preprocessor, and ControlNets of one's own that are here.
+
+    For an unknown (empty) family all of them.
+    """
+    shipped = [kind for kind, table in CONTROL_MODELS.items() if not family or family in table]
+    return [*shipped, *(model.name for model in _here("controlnet", family, models) if model.own)]
+
+
+def control_network(kind: str, family: str) -> str:
+    """Return the model of a control's network for a family: a ControlNet of one's own is called as its model is."""
+    return CONTROL_MODELS[kind][family][0] if kind in CONTROL_MODELS else kind
+
+
+def supports_control(kind: str, family: str, models: ModelStore) -> bool:
     """Return whether a control has a ControlNet for a family; for an unknown (empty) family it may have."""
-    return kind in CONTROL_MODELS and (not family or family in CONTROL_MODELS[kind])
+    return kind in controls(family, models)
 
 
 def missing_control_models(kind: str, family: str, models: ModelStore) -> list[str]:
     """Return what keeps a control from being used on a family, in sentences; see `missing_models`."""
-    if not supports_control(kind, family):
-        return [unsupported_control_message(kind, family)]
-    return _fewest_missing(CONTROL_MODELS[kind], family, models)
+    if not supports_control(kind, family, models):
+        return [unsupported_control_message(kind, family, models)]
+    return _fewest_missing(CONTROL_MODELS[kind], family, models) if kind in CONTROL_MODELS else models.missing(kind)
 
 
-def unsupported_control_message(kind: str, family: str) -> str:
+def ip_adapter_models(adapter: str, family: str, models: ModelStore) -> tuple[str, ...]:
+    """Return the models of a look adapter for a family: its IP-Adapter, and the encoder with which it sees the picture.
+
+    Raises `UserError` (`bad_technique`) for what is no look adapter, or one of another family.
+    """
+    if adapter in IP_ADAPTER_MODELS:
+        return IP_ADAPTER_MODELS[adapter][family]
+    own = {model.name: model for model in models.of_kind("ip-adapter") if model.own}
+    if adapter not in own:
+        known = ", ".join([*IP_ADAPTER_MODELS, *own])
+        raise UserError("bad_technique", f"There is no adapter {adapter!r} for a look. Choose one of: {known}.")
+    if own[adapter].family not in ("", family):
+        raise UserError("bad_technique", f"{adapter} gives a look on {own[adapter].family}, not on {family}.")
+    return (adapter, "clip_vit_h")
+
+
+def ip_adapters(family: str, models: ModelStore) -> list[str]:
+    """Return the names of all look adapters for a family, here or not; of IP-Adapters of one's own those that are here."""
+    return [*IP_ADAPTER_MODELS, *(model.name for model in _here("ip-adapter", family, models) if model.own)]
+
+
+def missing_ip_adapter_models(adapter: str, family: str, models: ModelStore) -> list[str]:
+    """Return what keeps a look adapter from being used on a family, in sentences; see `missing_models`."""
+    if adapter in IP_ADAPTER_MODELS:
+        return _fewest_missing(IP_ADAPTER_MODELS[adapter], family, models)
+    return [line for model in (adapter, "clip_vit_h") for line in models.missing(model)]
+
+
+def unsupported_control_message(kind: str, family: str, models: ModelStore) -> str:
     """Return the sentence for a control that has no ControlNet for a family."""
-    others = [name for name, table in CONTROL_MODELS.items() if family in table]
-    return f"There is no network for the control {kind!r} on {family}. It follows {', '.join(others)}."
+    others = ", ".join(controls(family, models))
+    return f"There is no network for the control {kind!r} on {family}. It follows {others}."
 
 
 def _fewest_missing(table: Mapping[str, tuple[str, ...]], family: str, models: ModelStore) -> list[str]:

@@ -27,6 +27,7 @@ from portrait.faces.likeness import mean_embedding
 from portrait.photos import buckets, people, selection
 from portrait.photos.reasons import TIPS, Thresholds
 from portrait.ports import AttributeEstimator, Attributes, FaceFinder, Matter, Progress, Restorer, Upscaler
+from portrait.traits import measure_traits, with_traits
 from portrait.types import (
     Crop,
     Face,
@@ -51,6 +52,8 @@ class Overrides:
     exclude: Collection[int] = ()
     faces: Mapping[int, Point] = field(default_factory=dict)
     """Where the person's face is, in photos of which it was said; a photo is judged by it alone."""
+    traits: Mapping[str, str] = field(default_factory=dict)
+    """What the person chose to say of themselves, for captions; see `portrait.traits`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class Prepare:
         judged, questions = people.separate_people(judged, space, limit, wanted, self._estimate)
         judged = self._take_included(paths, judged, overrides.include)
         judged, taken = selection.choose_photos(judged, self.settings.most, overrides.include, limit)
+        judged = [self._read_traits(photo) if at in taken else photo for at, photo in enumerate(judged)]
         chosen = _take_chosen(paths, judged, taken, space)
         person = mean_embedding(space, [each.face.embeddings[space] for each in chosen])
         reference_indices = selection.choose_references(judged, taken, self.settings.references)
@@ -91,7 +95,7 @@ class Prepare:
         cuts = self._cut_crops(chosen, leading, progress)
         crops = [self._make_crop(cut, progress) for cut in self._restore_crops(cuts, progress)]
         references = [reference for index in leading if (reference := cuts[index].reference) is not None]
-        return TrainingSet(
+        training = TrainingSet(
             crops=tuple(crops),
             references=self._enhance(known).enlarge_references(references, progress),
             mean_embeddings={space: person},
@@ -101,6 +105,13 @@ class Prepare:
             questions=questions,
             uses=self._set_uses([judged[index] for index in reference_indices], len(crops)),
         )
+        return with_traits(training, overrides.traits)
+
+    def _read_traits(self, photo: ScoredPhoto) -> ScoredPhoto:
+        """A photo with what it shows of the person, to be offered to them."""
+        if photo.selfie is None or photo.face is None:
+            return photo
+        return replace(photo, traits=measure_traits(photo.selfie.image, photo.face, self._estimate(photo)))
 
     def _set_uses(self, references: Sequence[ScoredPhoto], photos: int) -> SetUses | None:
         known = [photo.uses for photo in references if photo.uses is not None]

@@ -1,15 +1,14 @@
 """Renders the portraits of a request: draw candidates, measure, choose, refine."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines import refine, template_faces
+from pipelines.template_faces import find_drawn_face
 from portrait.arrays import LARGEST_SIDE, SMALLEST_SIDE
 from portrait.errors import UserError
 from portrait.faces.geometry import box_slices, eye_shares
@@ -17,7 +16,7 @@ from portrait.faces.likeness import distance, mean_embedding
 from portrait.generation import edits, options
 from portrait.idphoto_spec import spec_to_dict
 from portrait.photos.quality import eye_opening, measure_sharpness
-from portrait.ports import FaceFinder, Guard, Painter, Progress, Refiner, ReproduciblePainter, StreamingPainter
+from portrait.ports import AnyRefiner, FaceFinder, Guard, Painter, Progress, ReproduciblePainter, StreamingPainter
 from portrait.types import (  # fmt: skip
     Candidate,
     Face,
@@ -41,7 +40,7 @@ class Render:
     painters: Mapping[str, Painter]
     """By the mode of a request."""
     finder: FaceFinder
-    refiners: Mapping[str, Refiner] = field(default_factory=dict)
+    refiners: Mapping[str, AnyRefiner] = field(default_factory=dict)
     """By the name of the step."""
     guard: Guard | None = None
     """What a diffusion model draws must pass it, and so must the reference photos."""
@@ -79,8 +78,8 @@ class Render:
 
     def _embed_person(self, person: Identity) -> Identity:
         space = self.finder.space
-        if space in person.mean_embeddings:
-            return person
+        if space in person.mean_embeddings or not (person.references or person.lora is None):
+            return person  # whose LoRA came without photos is drawn, and not measured
         faces = [face for reference in person.references if (face := self._embed_reference(reference)) is not None]
         if not faces:
             raise UserError(
@@ -97,7 +96,7 @@ class Render:
         rows, columns = box_slices(box, reference.image.shape, room=1.0)
         window = np.ascontiguousarray(reference.image[rows, columns])
         place = np.array(box.centre) - (columns.start, rows.start)
-        face = _nearest(self.finder.faces(window, embedded=0), place, box.width / 2)
+        face = template_faces.nearest_face(self.finder.faces(window, embedded=0), place, box.width / 2)
         embedded = None if face is None else self.finder.embed(window, face)
         return embedded if embedded is not None and self.finder.space in embedded.embeddings else None
 
@@ -163,7 +162,9 @@ class Render:
         return found
 
     def _is_same_person(self, portrait: Portrait) -> bool:
-        """Return whether every drawn face is within the finder's distance for one person."""
+        """Return whether every drawn face is within the finder's distance for one person, where that can be measured."""
+        if not portrait.scores.get("measurable", 1.0):
+            return True
         return bool(portrait.likeness) and all(
             each.distance <= self.finder.same_person for each in portrait.likeness.values()
         )
@@ -189,14 +190,21 @@ class Render:
 
     def _refine(self, candidate: Candidate, number: int, request: PortraitRequest, progress: Progress) -> Portrait:
         """Apply the refinement steps of style and request to a candidate, and measure the result."""
-        steps = refine.steps_of(request)
-        image = refine.Refine(self.refiners, self.finder)(candidate.image, steps, progress)
-        return self._measure(replace(candidate, image=image), number, request)
+
+        def find_people(faces: Sequence[Face]) -> dict[int, refine.Subject]:
+            found = {place: find_drawn_face(faces, place, request, candidate.image) for place in request.people}
+            return {place: refine.Subject(face, request.people[place]) for place, face in found.items() if face}
+
+        recorded: Any = None if request.drawn is None else request.drawn.get("refined", {})
+        refining = refine.Refine(self.refiners, self.finder, find_people, recorded)
+        refined = refining.refine(candidate.image, refine.steps_of(request), progress)
+        facts, scores = {**candidate.facts, **refined.facts}, {**candidate.scores, **refined.scores}
+        return self._measure(replace(candidate, image=refined.image, facts=facts, scores=scores), number, request)
 
     def _measure(self, candidate: Candidate, number: int, request: PortraitRequest) -> Portrait:
         """Measure a drawing: likeness by face number, and scores; nothing is taken from how it was drawn."""
         faces = self.finder.faces(candidate.image, embedded=0)
-        found = {place: _find_drawn_face(faces, place, request, candidate) for place in request.people}
+        found = {place: find_drawn_face(faces, place, request, candidate.image) for place in request.people}
         # Only the faces of the people are embedded, however many there are and however small.
         drawn = {place: face and self.finder.embed(candidate.image, face) for place, face in found.items()}
         space = self.finder.space
@@ -205,14 +213,16 @@ class Render:
                 space, distance(space, face.embeddings[space], request.people[place].mean_embeddings[space])
             )
             for place, face in drawn.items()
-            if face is not None and space in face.embeddings
+            if face is not None and space in face.embeddings and space in request.people[place].mean_embeddings
         }
+        measurable = any(space in person.mean_embeddings for person in request.people.values())
         faces_found = [face for face in drawn.values() if face is not None]
         scores = {
             "faces": float(len(faces)),
             "sharpness": min((measure_sharpness(candidate.image, face) for face in faces_found), default=0.0),
             "eyes": min((eye_opening(face) for face in faces_found), default=0.0),
             **candidate.scores,
+            **({} if measurable else {"measurable": 0.0}),
         }
         if "rules" in candidate.facts:
             scores["rules_broken"] = float(len(broken_rules(candidate.facts)))
@@ -285,9 +295,12 @@ def attach_template(
 ) -> Style:
     """Return the style with its picture and the faces in it, and at `points` (x, y); see `template_faces.read_picture`.
 
-    `counted_before`: as version 0.1.0 found and numbered them. A studio's picture is its backdrop, without faces. Raises
-    `UserError`: `template_unreadable`, `template_no_face`, `no_face_there`.
+    `counted_before`: as version 0.1.0 found and numbered them. A studio's picture is its backdrop, without faces, and that of
+    a style of words is for its look. Raises `UserError`: `template_unreadable`, `template_no_face`, `no_face_there`.
     """
+    if style.kind == "text" and style.prompt_spec is not None:
+        spec = replace(style.prompt_spec, look_picture=template_faces.read_image(path))
+        return replace(style, prompt_spec=spec)
     if style.kind == "studio":
         return replace(style, backdrop_picture=template_faces.read_image(path))
     if counted_before:
@@ -361,29 +374,6 @@ def skin_of_recipe(recipe: Mapping[str, Any]) -> Skin:
 def places_of_recipe(recipe: Mapping[str, Any]) -> dict[int, tuple[float, float]]:
     """Return where the faces of a recipe are in its template, in pixels; empty in recipes of version 0.1.0."""
     return {int(number): (float(x), float(y)) for number, (x, y) in dict(recipe.get("places", {})).items()}
-
-
-def _find_drawn_face(faces: Sequence[Face], place: int, request: PortraitRequest, candidate: Candidate) -> Face | None:
-    """Return the face of one person in a drawing: the largest in a studio, the nearest to its place in a template."""
-    picture = request.style.picture
-    if not faces or picture is None:
-        return faces[0] if faces else None
-    height, width = candidate.image.shape[:2]
-    # A portrait in another size than the template's is cut from its middle: places are compared as shares of the width.
-    share = np.array([width / picture.image.shape[1], height / picture.image.shape[0]])
-    wanted = np.array(picture.faces[place - 1].box.centre) * (share if request.size is None else share.max())
-    if request.size is not None:
-        return faces[0] if len(picture.faces) == 1 else _nearest(faces, wanted)
-    return _nearest(faces, wanted, picture.faces[place - 1].box.width * share[0])
-
-
-def _nearest(faces: Sequence[Face], place: NDArray[np.float64], limit: float = math.inf) -> Face | None:
-    """Return the face whose centre is nearest to `place`; None where none lies within `limit` pixels."""
-
-    def away(face: Face) -> float:
-        return float(np.hypot(*(np.array(face.box.centre) - place)))
-
-    return min((face for face in faces if away(face) <= limit), key=away, default=None)
 
 
 def _total_score(scores: Mapping[str, float], likeness: Mapping[int, Likeness], wanted: int, limit: float) -> float:

@@ -5,12 +5,14 @@ The fields are the keys of the settings file.
 A number here that is not a matter of taste says where it comes from; docs/judging.md has the measurements.
 """
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from portrait.generation.options import Preset
+from portrait.generation.sampling_facts import NO_FACTS, SamplingFacts
 from portrait.photos.reasons import Thresholds
 
 
@@ -24,9 +26,13 @@ class EngineNames:
     restorers: str = "classic"
     parsers: str = "mesh"
     upscalers: str = "lanczos"
+    upscaler_model: str = ""
+    """The upscaler of one's own that the engine `esrgan` runs; empty: the only one there is."""
     attributes: str = "dlib"
     """Age and sex of faces, by which photos of two people are told apart; empty: not estimated."""
     trainers: str = "dreambooth"
+    faceswap: str = ""
+    """Network that draws faces into templates, `inswapper` (non-commercial); empty: selfies are warped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,15 @@ class ModelStoreSettings:
     """Hugging Face endpoint or a mirror of it."""
     hub_token: str = field(default="", repr=False)
     """For gated repositories; from the environment only (`PORTRAIT_HUB_TOKEN`)."""
+    networks: tuple[str, ...] = ()
+    """Networks beside the public internet from which own models may be fetched, by plain http too, such as `10.1.0.0/16`."""
+    max_gigabytes: float = 40.0
+    """Gigabytes of a file at most that is fetched from an address; SDXL's largest checkpoints have about 14."""
+
+    def __post_init__(self) -> None:
+        """Check the networks; raises `ValueError`."""
+        for network in self.networks:
+            ipaddress.ip_network(network)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,10 @@ class BaseLocation:
     """A hub folder, or a single file: `.safetensors`, or a pickled `.ckpt` of which only tensors are read."""
     configs: Path | None = None
     """A hub folder that describes a single file (weights are not read from it); None: the store's model of its family."""
+    vae: str = ""
+    """Name of a VAE of the model store that takes the place of its own; empty: `draw.vae`, `own`: its own all the same."""
+    facts: SamplingFacts = NO_FACTS
+    """How it wants to be sampled, for distilled bases and those of another noise schedule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +187,8 @@ class DrawSettings:
     """Identity adapters, of `lora`, `instantid`, `photomaker`, `photomaker_v2`, `faceid`, `faceid_plus`; empty: what was
     trained of the person."""
     preset: Preset = "balanced"
+    vae: str = ""
+    """Name of a VAE of the model store, for bases of its family; empty: each base's own."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """What networks compute in; `auto`: bfloat16 on a GPU that computes in it (Ampere, 2020, and later), float16 on others,

@@ -4,12 +4,14 @@ Face finders read a picture at some 200 pixels: in a group photo they see the fa
 searched in overlapping tiles, too, in which a face of `LEAST` pixels is as large as finders need it.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines import image_io
 from portrait.arrays import Image
@@ -17,7 +19,7 @@ from portrait.errors import UserError
 from portrait.faces.geometry import box_slices, transform_face
 from portrait.images.resize import resize
 from portrait.ports import FaceFinder, HeadDetector
-from portrait.types import Box, Face, StylePicture
+from portrait.types import Box, Face, PortraitRequest, StylePicture
 
 LEAST = 60.0
 """Width of a face in pixels from which it is found, or reported; a fortieth of the short side where that is more."""
@@ -239,3 +241,26 @@ def _at(faces: Sequence[Face], point: tuple[float, float]) -> Face | None:
 def _holds(box: Box, point: tuple[float, float]) -> bool:
     room = 0.15 * box.width
     return box.left - room <= point[0] <= box.right + room and box.top - room <= point[1] <= box.bottom + room
+
+
+def find_drawn_face(faces: Sequence[Face], place: int, request: PortraitRequest, image: Image) -> Face | None:
+    """Return the face of one person in the drawing `image`: the largest in a studio, the nearest to its place in a template."""
+    picture = request.style.picture
+    if not faces or picture is None:
+        return faces[0] if faces else None
+    height, width = image.shape[:2]
+    # A portrait in another size than the template's is cut from its middle: places are compared as shares of the width.
+    share = np.array([width / picture.image.shape[1], height / picture.image.shape[0]])
+    wanted = np.array(picture.faces[place - 1].box.centre) * (share if request.size is None else share.max())
+    if request.size is not None:
+        return faces[0] if len(picture.faces) == 1 else nearest_face(faces, wanted)
+    return nearest_face(faces, wanted, picture.faces[place - 1].box.width * share[0])
+
+
+def nearest_face(faces: Sequence[Face], place: NDArray[np.float64], limit: float = math.inf) -> Face | None:
+    """Return the face whose centre is nearest to `place`; None where none lies within `limit` pixels."""
+
+    def away(face: Face) -> float:
+        return float(np.hypot(*(np.array(face.box.centre) - place)))
+
+    return min((face for face in faces if away(face) <= limit), key=away, default=None)

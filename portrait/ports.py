@@ -3,13 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask, Regions
 from portrait.generation.parameters import GenerationParameters
 from portrait.metrics import Numbers
 from portrait.training import TrainingJob, TrainingPlan, TrainingResult
-from portrait.types import Box, Candidate, Face, Identity, PortraitRequest
+from portrait.types import Box, Candidate, Face, Identity, PortraitRequest, Reference
 
 
 class Progress(Protocol):
@@ -92,6 +95,31 @@ class Matter(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignedFace:
+    """A face in a square onto which its five landmarks were fitted."""
+
+    image: Image
+    """Square."""
+    matrix: NDArray[np.float64]
+    """2×3: from the pixels of the whole picture to those of the square."""
+
+
+class FaceSwapper(Protocol):
+    """Face swapping: a network that draws a person's face over another one, with that one's pose, expression and light."""
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """What recipes say of it, as JSON: `engine`, and `models` with their hashes. Another one draws other pixels."""
+        ...
+
+    def swap(self, image: Image, face: Face, sources: Sequence[Reference]) -> AlignedFace:
+        """`face` of `image` as the person of the reference photos `sources`, of which the first one counts alone where there
+        are no more. Raises `UserError` (`no_reference`) where none of them shows the face to this engine.
+        """
+        ...
+
+
 class Restorer(Protocol):
     """Face restoration: improves a poor photo of a face without changing who it is."""
 
@@ -125,6 +153,22 @@ class Refiner(Protocol):
         Engines work at full strength; `pipelines.refine` blends the result over the input.
         """
         ...
+
+
+@runtime_checkable
+class PersonRefiner(Protocol):
+    """A refiner that draws people's own faces into a portrait; `pipelines.refine` keeps what makes them more like them."""
+
+    def facts(self) -> Mapping[str, object]:
+        """What recipes say of its models, as JSON; empty where it has none."""
+        ...
+
+    def refine_person(self, image: Image, face: Face, person: Identity) -> Image:
+        """The picture with `face` as that person's own, as large as `image`; raises `UserError` where it cannot be drawn."""
+        ...
+
+
+AnyRefiner: TypeAlias = Refiner | PersonRefiner
 
 
 @runtime_checkable

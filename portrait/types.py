@@ -53,10 +53,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Head pose in degrees; zero looks straight into the camera with level eyes.
-
-    Positive: yaw, the nose points to the picture's right; pitch, the chin is down; roll, the head leans clockwise.
-    """
+    """Head pose in degrees, 0 level into the camera; positive: nose to the picture's right, chin down, head clockwise."""
 
     yaw: float
     pitch: float
@@ -186,6 +183,8 @@ class ScoredPhoto:
     """All faces from left to right, as shares of width and height of the photo as it is stored."""
     window: Box = Box(0.0, 0.0, 1.0, 1.0)
     """The part that was judged, in shares of the upright photo: in a group photo, the person alone."""
+    traits: Mapping[str, str] = field(default_factory=dict)
+    """What it shows; see `portrait.traits`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -231,10 +230,11 @@ class TrainingSet:
     questions: tuple[PersonQuestion, ...] = ()
     uses: SetUses | None = None
     """None in sets of versions that did not know it."""
+    traits: Mapping[str, str] = field(default_factory=dict)
+    """What the person chose to say of themselves."""
 
 
 StyleKind: TypeAlias = Literal["studio", "template", "text", "idphoto"]
-
 Skin: TypeAlias = Literal["person", "template"]
 """Whose skin tone a face in a template has; `template` also means the arithmetic of version 0.1.0."""
 

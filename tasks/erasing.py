@@ -133,8 +133,10 @@ class _Erasing:
         self.files.discard(path, self.erasure.id)
 
     def person(self, person: str) -> None:
-        """Erase everything of a person."""
+        """Erase everything of a person, and what drafts of styles look like with them."""
         self.discard(self.files.person(self.owner, person))
+        for draft in self.ledger.drafts.forget_tests_of(person):
+            self.discard(self.files.style_tests(draft))
 
     def job(self, job: str) -> None:
         """Erase a job's portraits, its preview and what its worker had staged."""

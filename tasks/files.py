@@ -79,6 +79,10 @@ class Files:
         """The folder of a draft's test drawings: 1.jpg …"""
         return self.styles / "tests" / _checked_id(style) / _checked_id(edition)
 
+    def style_tests(self, style: str) -> Path:
+        """The folder of all test drawings of a style's draft."""
+        return self.styles / "tests" / _checked_id(style)
+
     def style_samples(self, style: str, version: int) -> Path:
         """The folder of what a version looks like with sample people: 1.jpg …; not there until a worker has drawn them."""
         return self.styles / "samples" / _checked_id(style) / str(version)

@@ -26,8 +26,9 @@ import httpcore
 import httpx
 from standardwebhooks import Webhook
 
+from portrait.addresses import Reach, parse_literal
 from portrait.errors import UserError
-from tasks.addresses import CheckedBackend, Reach, Resolver, not_public_error, parse_literal, resolve
+from tasks.addresses import CheckedBackend, Resolver, not_public_error, resolve
 from tasks.ledger.rows import DeliveryRow, WebhookRow
 from tasks.ledger.webhooks import WebhookRepository
 

@@ -11,8 +11,11 @@ from templates.schema import StyleFile
 
 PREVIEW = "preview.jpg"
 """Name of the preview beside a style.toml; not part of the content."""
-ADDED = ("compositions", "skin", "group", "start_merge_step", "blur")
+ADDED = ("compositions", "skin", "group", "start_merge_step", "blur", "look")
 """Fields that came after version 0.1.0: at their defaults they do not count, so that the hashes of then hold."""
+
+ADDED_TO_LORAS = ("blocks", "source")
+"""Likewise, of a style's LoRAs."""
 
 
 def content_hash(entry: Entry) -> str:
@@ -20,6 +23,9 @@ def content_hash(entry: Entry) -> str:
     fields = entry.style.model_dump(mode="json", by_alias=True, exclude={"version", "status"})
     plain = {name for name in ADDED if getattr(entry.style, name) == StyleFile.model_fields[name].default}
     fields = {name: value for name, value in fields.items() if name not in plain}
+    fields["loras"] = [
+        {key: each[key] for key in each if each[key] or key not in ADDED_TO_LORAS} for each in fields["loras"]
+    ]
     files = {file.name: file_hash(file) for file in asset_files(entry.folder)}
     return hashlib.sha256(json.dumps([fields, files], sort_keys=True).encode()).hexdigest()
 

@@ -12,18 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
 from portrait.errors import UserError
 from templates import schema
 from templates.catalog import Entry
+from templates.lint import add_lora_command
 from templates.packs import MAX_FILES, MAX_PICTURE_BYTES, move_into, staging_folder
 from templates.schema import StyleFile
 
 MAX_JSON_BYTES = 1_000_000
 """Bytes of a style's JSON; they are some hundred."""
 UNKNOWN = "LicenseRef-unknown"
+MODELSCOPE = "https://modelscope.cn"
 FACECHAIN_FIELDS = (
     "name", "img", "model_id", "revision", "bin_file", "multiplier_style", "multiplier_human", "add_prompt_style",
 )  # fmt: skip
@@ -132,12 +135,33 @@ def _facechain(path: Path, taken: set[str], skipped: list[Skipped]) -> _Draft | 
 
 
 def _lora(path: Path, given: Mapping[str, Any], skipped: list[Skipped]) -> list[dict[str, Any]]:
+    """The LoRA of a FaceChain style by a name that a model may have, the same for every style that has the same file."""
     names = [str(given[field]) for field in ("model_id", "bin_file") if given.get(field)]
     if not names:
         return []
-    skipped.append(Skipped(path.name, "model_id", f"the LoRA {'/'.join(names)} is to be imported into the model store"))
+    source = _lora_source(given)
+    name = _model_name(names[-1], "/".join([*names, str(given.get("revision") or "")]))
+    told = "/".join(names)
+    why = f"the LoRA {told} is called {name} here and comes by `{add_lora_command(name, source)}`"
+    skipped.append(Skipped(path.name, "model_id", why))
     strength = _strength(path, given, "multiplier_style", USUAL_STYLE, skipped)
-    return [{"model": "/".join(names)[:200], "strength": strength, "base": "sd15"}]
+    return [{"model": name, "strength": strength, "base": "sd15", "source": source}]
+
+
+def _lora_source(given: Mapping[str, Any]) -> str:
+    """The address of a FaceChain style's LoRA, all of which lie on ModelScope; empty where a part of it is missing."""
+    repository, file = str(given.get("model_id") or ""), str(given.get("bin_file") or "")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository) or not file:
+        return ""
+    revision = quote(str(given.get("revision") or "master"), safe="")
+    address = f"{MODELSCOPE}/models/{repository}/resolve/{revision}/{quote(file)}"
+    return address if len(address) <= 500 else ""
+
+
+def _model_name(file: str, identity: str) -> str:
+    """A name for the model store: that of the file, told apart from others of that name by what it is and where."""
+    slug = re.sub(r"[^a-z0-9]+", "_", Path(file).stem.casefold()).strip("_")[:40].strip("_") or "lora"
+    return f"{slug}_{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
 
 
 def _strength(path: Path, given: Mapping[str, Any], field: str, usual: float, skipped: list[Skipped]) -> float:
@@ -155,7 +179,7 @@ def _facechain_notes(path: Path, given: Mapping[str, Any]) -> list[Skipped]:
     if given.get("img"):
         out.append(Skipped(path.name, "img", "text styles have no picture; kept in [carried]"))
     if given.get("revision"):
-        out.append(Skipped(path.name, "revision", "LoRAs are held by their hash; kept in [carried]"))
+        out.append(Skipped(path.name, "revision", "part of the LoRA's address; kept in [carried] too"))
     out += [Skipped(path.name, field, "unknown; kept in [carried]") for field in given if field not in FACECHAIN_FIELDS]
     return out
 

@@ -6,6 +6,7 @@ what is installed and what was detected are arguments.
 
 import hashlib
 import re
+import shlex
 import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from portrait.arrays import Size
 from portrait.generation.options import PHOTOMAKERS
 from portrait.generation.passes import STRENGTHS, max_strength
 from portrait.types import Face
-from templates.schema import StyleFile
+from templates.schema import StyleFile, StyleLora
 from templates.traits import PAINTER_PLACEHOLDERS, known_traits, placeholders
 
 Level: TypeAlias = Literal["error", "warning"]
@@ -36,6 +37,8 @@ MAX_STRENGTH = 1.5
 """Largest of any other strength."""
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 """A backdrop that is paper in a colour, as `portrait.studio.backdrops` paints it."""
+_MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+"""What names of the model store look like."""
 NO_LICENCE = {"", "unknown", "none", "todo", "licenseref-unknown", "n/a", "?"}
 
 
@@ -90,7 +93,12 @@ def lint_fields(style: StyleFile, installed: Installed | None = None) -> list[Fi
 
 
 def lint_picture(style: StyleFile, detected: DetectedFaces) -> list[Finding]:
-    """Findings in the picture of a template, its size and faces, or in the one that is a studio's backdrop."""
+    """Findings in the picture of a template, its size and faces, or in the one that is a studio's backdrop.
+
+    None in the picture of a text style, which is there for its look.
+    """
+    if style.kind == "text":
+        return []
     short = min(detected.size.width, detected.size.height)
     found = []
     if short < MIN_PICTURE_SIDE:
@@ -230,14 +238,27 @@ def _loras(style: StyleFile, here: Installed) -> Iterator[Finding]:
     for number, lora in enumerate(style.loras):
         where = f"loras.{number}"
         if here.loras is not None and lora.model not in here.loras:
-            yield _error("lora_missing", where, f"The LoRA {lora.model} is not here. Import it into the model store.")
+            yield _missing_lora(lora, where)
             continue
-        base = lora.base or (here.loras or {}).get(lora.model, "")
+        base = (here.loras or {}).get(lora.model, "") or lora.base
         if base and suited and base not in suited:
             tip = f"The LoRA {lora.model} was made for {base}, the style for {', '.join(sorted(suited))}."
             yield _error("lora_other_base", where, tip)
         elif not base:
             yield _warning("lora_base_unknown", where, f"Say for which base {lora.model} was made.")
+
+
+def _missing_lora(lora: StyleLora, where: str) -> Finding:
+    if not _MODEL_NAME.fullmatch(lora.model):
+        tip = f"{lora.model} is no name of a model. Import the style again, or name a LoRA in small letters."
+        return _error("lora_missing", where, tip)
+    tip = f"The LoRA {lora.model} is not here. It comes by `{add_lora_command(lora.model, lora.source)}`."
+    return _error("lora_missing", where, tip)
+
+
+def add_lora_command(name: str, source: str) -> str:
+    """The command that brings a LoRA into the model store."""
+    return f"portrait models add {name} {shlex.quote(source or 'FILE')} --kind lora --licence … --commercial …"
 
 
 def _compositions(style: StyleFile) -> Iterator[Finding]:

@@ -35,7 +35,9 @@ negative = "blurred"
 families = ["sdxl"]
 strengths = { lora = 0.8 }
 start_merge_step = 0.2       # share of the steps before PhotoMaker merges the photos
-loras = [{ model = "film-look", strength = 0.6, base = "sdxl" }]
+loras = [{ model = "film-look", strength = 0.6, base = "sdxl" }]   # `blocks = [1, …]` weighs the blocks of the U-Net
+picture = { file = "a.jpg" } # a picture beside style.toml whose look portraits have, by an IP-Adapter, and
+look = { adapter = "ip_adapter_plus", scale = 0.6 } # which one, and how much of it, 0..1
 [traits.hat]                 # besides gender, age and glasses, which every style may use
 default = ""
 choices = ["with a straw hat"]
@@ -131,9 +133,23 @@ class StyleLora(_Strict):
     strength: Annotated[float, Field(ge=0, le=2)] = 0.6
     base: str = ""
     """Base model or family that it was trained on; unknown when empty."""
+    source: Annotated[str, Field(max_length=500, pattern=r"^((hub:|https?://)[^\s\x00-\x1f]+)?$")] = ""
+    """Where it can be fetched from, as `portrait models add` takes it; unknown when empty. Never a file of this machine."""
+    blocks: Annotated[tuple[Annotated[float, Field(ge=-2, le=2)], ...], Field(max_length=26)] = ()
+    """Weights by block of the U-Net: 17 or 26 for SD 1.5, 12 or 20 for SDXL; 1 for all when empty."""
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class StyleImagePrompt(_Strict):
+    """The IP-Adapter by which portraits have the look of a style's picture."""
+
+    adapter: Annotated[str, Field(pattern=r"^[a-z0-9._-]+$", max_length=60)] = "ip_adapter"
+    """Its name in the model store, without the family for those that ship."""
+    scale: Share = 0.5
+
+
 ControlName = Literal["canny", "pose", "color", "tile"]
 
 
@@ -187,6 +203,7 @@ class StyleFile(_Strict):
     strengths: dict[Name, Annotated[float, Field(ge=0, le=2)]] = {}
     start_merge_step: Annotated[float | None, Field(ge=0, le=1)] = None
     loras: Annotated[tuple[StyleLora, ...], Field(max_length=4)] = ()
+    look: StyleImagePrompt | None = None
     passes: PassStrengths | None = None
     traits: dict[Name, Trait] = {}
     carried: dict[str, Any] = {}
@@ -199,8 +216,14 @@ class StyleFile(_Strict):
             raise ValueError("a template style needs a picture and no backdrop")
         if self.passes is not None and self.kind != "template":
             raise ValueError("only a template style has passes")
-        if self.kind == "text" and (not self.prompt or self.picture or self.backdrop):
-            raise ValueError("a text style needs a prompt and neither picture nor backdrop")
+        if self.kind == "text" and (not self.prompt or self.backdrop or (self.picture and not self.look)):
+            raise ValueError("a text style needs a prompt and no backdrop, and a picture for its look alone")
+        return self
+
+    @model_validator(mode="after")
+    def _check_image_prompt(self) -> "StyleFile":
+        if self.look is not None and (self.kind != "text" or self.picture is None):
+            raise ValueError("only a text style has a look, and a picture for it")
         return self
 
     @model_validator(mode="after")

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from portrait.generation.options import PromptSpec, split_merge_share
+from portrait.generation.options import LoraChoice, PromptSpec, split_merge_share
 from portrait.generation.passes import DEFAULT_PROMPT, Passes
 from portrait.types import Refinement, Style
 from templates.schema import StyleFile
-from templates.traits import fill_traits
+from templates.traits import add_own_words, fill_traits
 
 
 def to_style(file: StyleFile, traits: Mapping[str, str] | None = None) -> Style:
@@ -42,10 +42,11 @@ def _prompt_spec(file: StyleFile, traits: Mapping[str, str]) -> PromptSpec | Non
         return None
     strengths, share = split_merge_share(file.strengths)
     return PromptSpec(
-        fill_traits(file.prompt or DEFAULT_PROMPT.prompt, file, traits),
+        fill_traits(add_own_words(file.prompt or DEFAULT_PROMPT.prompt, file, traits), file, traits),
         fill_traits(file.negative or ("" if file.prompt else DEFAULT_PROMPT.negative), file, traits),
         file.families,
         strengths,
-        tuple((each.model, each.strength) for each in file.loras),
+        tuple(LoraChoice(each.model, each.strength, blocks=each.blocks) for each in file.loras),
         share if file.start_merge_step is None else file.start_merge_step,
+        **({} if file.look is None else {"look_adapter": file.look.adapter, "look_scale": file.look.scale}),
     )

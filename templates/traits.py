@@ -3,14 +3,14 @@
 import re
 from collections.abc import Mapping
 
+from portrait.traits import CHOICES
 from templates.schema import StyleFile, Trait
 
 PAINTER_PLACEHOLDERS = frozenset({"who", "traits"})
 """Placeholders that painters fill themselves: the person, and the traits given in free words."""
 COMMON_TRAITS: Mapping[str, Trait] = {
     "gender": Trait(default="person", choices=("person", "woman", "man")),
-    "age": Trait(choices=("young", "middle-aged", "elderly")),
-    "glasses": Trait(choices=("with glasses", "without glasses")),
+    **{name: Trait(choices=choices) for name, choices in CHOICES.items()},
 }
 """Traits that every style may use. Nothing is guessed: by default a person, of no age, with what their photos show."""
 
@@ -31,6 +31,13 @@ def prompt_traits(style: StyleFile) -> dict[str, Trait]:
     """Traits that the style's prompts have placeholders for, in that order."""
     known = known_traits(style)
     return {name: known[name] for name in placeholders(f"{style.prompt} {style.negative}") if name in known}
+
+
+def add_own_words(prompt: str, style: StyleFile, values: Mapping[str, str]) -> str:
+    """A prompt that says before `{traits}` what is known of the person and has no placeholder of its own in this style."""
+    asked = prompt_traits(style)
+    words = [values[name] for name, choices in CHOICES.items() if name not in asked and values.get(name) in choices]
+    return prompt.replace("{traits}", ", ".join([*words, "{traits}"]), 1)
 
 
 def fill_traits(prompt: str, style: StyleFile, values: Mapping[str, str]) -> str:

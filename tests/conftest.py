@@ -1,8 +1,11 @@
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler.loadfile import LoadFileScheduling
 
 from pipelines import build
 from pipelines.engines import Engines
@@ -18,7 +21,8 @@ from tests import selfies
 os.environ.setdefault("NUMBA_CACHE_DIR", str(data_folder() / "cache" / "numba"))
 
 # Detail for a small face takes 10 seconds: it is tested for itself, and the photos of all other tests stay as they are.
-os.environ.setdefault("PORTRAIT_PREPARE__SMALL_FACE", "0")
+SMALL_FACE = ("PORTRAIT_PREPARE__SMALL_FACE", "0")
+os.environ.setdefault(*SMALL_FACE)
 
 REAL = {"engines", "finder", "matter"}
 """Fixtures that load the embedded models; tests that ask for one are marked `models`."""
@@ -46,6 +50,8 @@ NETWORKS = (
         "commands/test_train",
         "commands/test_evaluate",
         "commands/test_prepare",
+        "commands/test_identities",
+        "commands/bases/",
     ),
     *("commands/test_edit", "people/test_pages", "people/test_portrait", "people/test_idphotos", "server/test_"),
     *("people/test_progress", "api/test_orders", "api/test_before", "api/test_style_previews", "api/test_portraits_"),
@@ -76,6 +82,9 @@ NETWORKS = (
         "tasks/test_private_files",
         "queue/test_runner",
         "model_store/test_store",
+        "model_store/test_add",
+        "commands/test_style_loras",
+        "api/test_models",
         "test_image_io",
     ),
     *(
@@ -108,6 +117,14 @@ NETWORKS = (
 """In the name of tests that build networks, run whole commands and pages, or sweep the API: seconds each, marked `networks`."""
 
 
+LONGEST = (
+    *("tests/browser/", "tasks/test_story", "tasks/test_chaos", "trainers/test_dreambooth", "commands/test_make"),
+    *("commands/test_prepare", "tasks/test_templates", "pipelines/diffusion/test_profiles", "server/test_supervisor"),
+    *("api/test_contract", "painters/test_inpaint_networks", "commands/test_edit"),
+)
+"""In the name of files that take longest, about in that order: begun first, so that none of them runs alone at the end."""
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Files of which nothing will run are not imported: PyTorch and diffusers alone take ten seconds."""
     inner = "not networks and not bench" in config.option.markexpr
@@ -115,7 +132,25 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if any(name in collection_path.as_posix() for name in left_out) else None
 
 
+class FileScheduling(LoadFileScheduling):
+    """Files go to processes whole, and those of the browser all to one of them, which then starts the app once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/browser" if nodeid.startswith("tests/browser/") else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling | None:
+    """Schedule `--dist loadfile`."""
+    return FileScheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def _order(item: pytest.Item) -> int:
+    """The place of an item's file in `LONGEST`."""
+    return next((at for at, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_order)
     for item in items:
         if REAL & set(getattr(item, "fixturenames", ())):
             item.add_marker("models")
@@ -123,6 +158,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("services")
         if any(name in item.nodeid for name in NETWORKS):
             item.add_marker("networks")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the garbage collector, called often by what releases memory, need not look through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -169,4 +210,5 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith("PORTRAIT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PORTRAIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(*SMALL_FACE)
     return tmp_path / "home"

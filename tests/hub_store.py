@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from diffusers import UNet2DConditionModel
+from safetensors.torch import save_file
 
 from pipelines.diffusion.base.loading import find_base
 from pipelines.diffusion.selftest import tiny_store
@@ -19,6 +21,8 @@ from tests import insight_tiny, tiny_hub
 
 GOLDEN = Path(__file__).parent / "golden" / "golden.npz"
 GOOD = Quality(1, 1, 1, 1, 1, 1, 1)
+Groups = dict[str, dict[str, torch.Tensor]]
+"""Weights of an adapter by group and name."""
 
 
 def fill(root: Path) -> Settings:
@@ -82,6 +86,25 @@ def trained_person(settings: Settings, seed: int, rank: int = 4) -> Identity:
     unet = UNet2DConditionModel.from_pretrained(hub / "sdxl" / "unet")
     file = tiny_hub.lora(hub / f"lora-{seed}-{rank}", unet, seed, rank)
     return stranger(seed, lora=file, trigger="sks", base="xl")
+
+
+def ip_adapter(unet: UNet2DConditionModel, plus: bool, seen: int = 48) -> Groups:
+    """A look's IP-Adapter with the published key names: one projection of `seen` channels, which the tiny encoder has, or
+    with `plus` the resampler of CLIP's patches."""
+    torch.manual_seed(70 + plus)
+    cross = int(unet.config["cross_attention_dim"])
+    if plus:
+        projection = tiny_hub.resampler(64, tiny_hub.VISION, cross, heads=1, queries=16)
+    else:
+        projection = {"proj.weight": torch.randn(4 * cross, seen) * seen**-0.5, "proj.bias": torch.zeros(4 * cross)}
+        projection |= {"norm.weight": torch.ones(cross), "norm.bias": torch.zeros(cross)}
+    return {"image_proj": projection, "ip_adapter": tiny_hub.image_attention(unet)}
+
+
+def save_adapter(groups: Groups, file: Path) -> None:
+    """Write an adapter as one safetensors file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file({f"{group}.{name}": each for group, part in groups.items() for name, each in part.items()}, file)
 
 
 def weights_of(draws: Diffusion) -> dict[str, bytes]:

@@ -116,3 +116,35 @@ def _model(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9
     return model
+
+
+def write_swapper(folder: Path, seed: int | None = 0) -> Path:
+    """inswapper 128 in its published layout: `target` 1×3×128×128 and `source` 1×512 to 1×3×128×128, all in 0..1.
+
+    Its last initializer is the matrix for embeddings, which no node reads. It shifts colours by the embedding and adds a faint
+    pattern; with `seed` None it returns its target.
+    """
+    random = np.random.default_rng(seed or 0)
+    matrix = _tensor("emap", random.normal(scale=512**-0.5, size=(512, 512)))
+    weights = [_tensor("tint", random.normal(scale=0.5, size=(512, 3))), _shape("shape", [1, 3, 1, 1])]
+    pattern = random.normal(scale=0.01, size=(1, 3, 128, 128))
+    nodes = [
+        helper.make_node("MatMul", ["source", "tint"], ["shift"]),
+        helper.make_node("Reshape", ["shift", "shape"], ["colour"]),
+        helper.make_node("Mul", ["colour", "share"], ["faint"]),
+        helper.make_node("Add", ["target", "faint"], ["shifted"]),
+        helper.make_node("Add", ["shifted", "pattern"], ["drawn"]),
+        helper.make_node("Clip", ["drawn", "zero", "one"], ["output"]),
+    ]
+    weights += [_tensor(name, np.array(value)) for name, value in (("share", 0.05), ("zero", 0.0), ("one", 1.0))]
+    weights.append(_tensor("pattern", pattern))
+    if seed is None:
+        nodes = [helper.make_node("Identity", ["target"], ["output"])]
+        weights = []
+    given = [_value("target", [1, 3, 128, 128]), _value("source", [1, 512])]
+    graph = helper.make_graph(nodes, "tiny", given, [_value("output", [1, 3, 128, 128])], [*weights, matrix])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, str(folder / "inswapper_128.onnx"))
+    return folder / "inswapper_128.onnx"

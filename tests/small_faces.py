@@ -39,9 +39,9 @@ class SmallFaces:
         """Distances to the photo as it was: enlarged (`lanczos`), then restored (`classic`), and with detail (`enhanced`)."""
         truth = self.finder.faces(image)[0]
         pictures = self.enlarged(reduced(image, truth, width, poor))
-        known = self._embedding(image, truth)
+        known = self.embedding(image, truth)
         return {
-            name: float(np.linalg.norm(self._embedding(each, face) - known)) for name, (each, face) in pictures.items()
+            name: float(np.linalg.norm(self.embedding(each, face) - known)) for name, (each, face) in pictures.items()
         }
 
     def enlarged(self, small: Image) -> dict[str, tuple[Image, Face]]:
@@ -56,7 +56,8 @@ class SmallFaces:
         restored = ClassicRestorer().restore(plain, face)
         return {"lanczos": (plain, face), "classic": (restored, face), "enhanced": (made.image, made.face)}
 
-    def _embedding(self, image: Image, face: Face) -> Vector:
+    def embedding(self, image: Image, face: Face) -> Vector:
+        """The mean embedding of a face at several sizes."""
         rows, columns = box_slices(face.box, image.shape, 0.8)
         vectors = []
         for size in SIZES:

@@ -29,9 +29,9 @@ PUBLIC = {
 }
 """Names of classes, functions and modules that keep such a word, with the reason.
 
-What others see keeps such words too: the JSON fields `wants`, `hints`, `wish`, `learned`, `looks`, `offered` and `sitter`,
-the option `--hint`, the abilities `base:…:hint:…`, the job kind `look`, the settings `train.exam.*`, and the app's addresses
-`board` and `machinery`.
+What others see keeps such words too: the JSON fields `wants`, `hints`, `wish`, `learned`, `look`, `looks`, `offered` and
+`sitter`, the options `--hint` and `--look`, the abilities `base:…:hint:…` and `base:…:look:…`, the job kind `look`, settings
+`train.exam.*`, and the app's addresses `board` and `machinery`.
 """
 
 

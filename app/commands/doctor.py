@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 OPTIONAL = (
     *("trainers", "features", "identities", "controls", "guards", "painters/diffusion", "painters/inpaint"),
-    *("attributes", "mattes/modnet"),
+    *("attributes", "mattes/modnet", "refiners/swap"),
 )
 """Engines that need the diffusion packages, serve measuring alone, or are done without where their models are missing."""
 EXTRAS = {"server": "the task API and workers", "app": "the app", "diffusion": "diffusion models"}
@@ -67,7 +67,15 @@ def doctor(
         from tasks.settings import home, load
 
         settings = load()
-        findings = [_python(), *_packages(), _opencv(), *_engines(settings), _gpu(), _disk(home())]
+        findings = [
+            _python(),
+            *_packages(),
+            _opencv(),
+            *_engines(settings),
+            *_own_models(settings),
+            _gpu(),
+            _disk(home()),
+        ]
         wrong = [each for each in findings if each.needed and not each.ok]
         document = {"ok": not wrong, "checks": [asdict(each) for each in findings]}
         if not (wrong and as_json):
@@ -123,6 +131,23 @@ def _engines(settings: "Settings") -> Iterator[Check]:
             crashed = left.pop(0)
             mend = "Run `make install` again."
             yield Check(f"Engine {crashed}", False, f"crashed: {last}", mend, _needed(crashed, settings))
+
+
+def _own_models(settings: "Settings") -> Iterator[Check]:
+    """Models that were added here: whether each is whole and may be used; styles say which they need."""
+    from pipelines.model_store.store import ModelStore
+    from portrait.errors import OperatorError
+
+    models = ModelStore(settings.models)
+    try:
+        own = [each.model for each in models.list() if each.model.own]
+    except OperatorError as error:
+        yield Check("Models", False, "cannot be read", error.message)
+        return
+    for model in own:
+        lacks = models.missing(model.name)
+        found = f"not ready, {model.kind}" if lacks else f"{model.kind} {model.family}".strip()
+        yield Check(f"Model {model.name}", not lacks, found, " ".join(lacks), False)
 
 
 def _needed(engine: str, settings: "Settings") -> bool:

@@ -1,4 +1,4 @@
-"""`portrait identities`: trained people as folders: list, show, export, merge, delete."""
+"""`portrait identities`: trained people as folders: list, show, import, export, merge, delete."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,8 +11,9 @@ from app.terminal.tables import print_line, print_table
 
 if TYPE_CHECKING:
     from pipelines.folders.identities import StoredIdentity
+    from portrait.types import TrainingSet
 
-app = typer.Typer(help="Trained people: list, show, export, merge, delete.", no_args_is_help=True)
+app = typer.Typer(help="Trained people: list, show, import, export, merge, delete.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(metavar="IDENTITY", help="The folder of a trained person.")]
 
@@ -58,6 +59,79 @@ def export(
 
         file = identities.export_lora(folder, out, names)
         output({"file": str(file), "names": names}, lambda: _print(f"Written to {file}"))
+
+
+@app.command("import")
+def import_lora(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A person's LoRA, .safetensors, of any trainer.")],
+    trigger: Annotated[str, typer.Option("--trigger", metavar="WORD", help="The word that it was learned with.")],
+    base: Annotated[str, typer.Option("--base", metavar="NAME", help="The base that it was learned on, or its place.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="IDENTITY", help="Folder for the identity.")],
+    class_word: Annotated[str, typer.Option("--class-word", metavar="WORD", help="man, woman, person …")] = "person",
+    references: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--references", metavar="PHOTOS|SET", help="Photos of the person, to measure likeness; repeatable."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make an identity of a person's LoRA that was learned elsewhere."""
+    with cli_output(as_json) as output:
+        from app.commands.train import print_identity, summary
+
+        made = _import(file, trigger.strip(), base, class_word.strip(), references or [], out.absolute())
+        output({"identity": str(out), **summary(made)}, lambda: print_identity(made))
+
+
+def _import(
+    file: Path, trigger: str, base: str, class_word: str, references: list[Path], folder: Path
+) -> "StoredIdentity":
+    """Write the identity, with a training set of the photos beside its files."""
+    import hashlib
+    from tempfile import TemporaryDirectory
+
+    from pipelines import build
+    from pipelines.folders import identities, training_sets
+    from pipelines.pages import identity
+    from portrait.errors import UserError
+    from tasks.settings import load
+
+    if not trigger or not class_word:
+        raise UserError("bad_trigger", "Say with which word the person was learned (--trigger), such as sks.")
+    if not identities.is_available(folder):
+        raise UserError("folder_taken", f"{folder} holds other things. Name a new or empty folder.")
+    settings = load()
+    with TemporaryDirectory(prefix="portrait-") as work_dir:
+        made = build.import_person_lora(settings, file, base, trigger, Path(work_dir))
+        training = _read_photos(references, class_word) if references else None
+        likeness = {} if training is None else training.mean_embeddings
+        id = hashlib.sha256(made.lora.read_bytes()).hexdigest()[:16]
+        description = identities.make_imported_description(made.facts, id, trigger, class_word, likeness)
+        files = {identities.LORA_FILE: made.lora, identities.WEBUI_FILE: made.kohya_lora}
+        stored = identities.write(folder, description, files, identity.render(description, None, training))
+        if training is not None:
+            training_sets.write(training, folder / identities.PHOTOS_FOLDER)
+    return stored
+
+
+def _read_photos(references: list[Path], class_word: str) -> "TrainingSet":
+    """A training set of photos, or the one in a folder."""
+    from dataclasses import replace
+
+    from app.terminal.photos import collect_photos
+    from app.terminal.progress_bar import ProgressBar
+    from pipelines import build
+    from pipelines.folders import training_sets
+    from pipelines.prepare import Overrides
+    from tasks.settings import load
+
+    if len(references) == 1 and training_sets.is_set(references[0]):
+        return training_sets.read(references[0])
+    settings = load()
+    with ProgressBar() as bar, build.open_engines(settings) as engines:
+        training = build.prepare(settings, engines)(collect_photos(references), Overrides(), bar)
+    return replace(training, class_word=class_word)
 
 
 @app.command()

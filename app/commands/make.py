@@ -16,7 +16,7 @@ from portrait.generation.options import check_seed
 from portrait.generation.passes import check_strengths
 
 if TYPE_CHECKING:
-    from app.terminal.portraits import DeliveredPortrait, PortraitMaker, PreparedPerson
+    from app.terminal.portraits import DeliveredPortrait, PortraitMaker, PortraitOptions, PreparedPerson
     from portrait.arrays import Size
     from portrait.types import Portrait, Refinement, Skin
 
@@ -68,10 +68,37 @@ StartMergeStep = Annotated[
     typer.Option("--start-merge-step", metavar="0.2", help="Share of the steps before PhotoMaker merges the photos."),
 ]
 Refiner = Annotated[float, typer.Option("--refiner", metavar="0.2", help="Share that SDXL's refiner draws at the end.")]
+LoraWeights = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora-weights",
+        metavar="NAME=1,0,0.5,…",
+        help="Block weights of a LoRA, BASE, IN…, M00, OUT…; `lora` is the person's own. Repeatable.",
+    ),
+]
+DrawingOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="NAME=VALUE",
+        help="Of the drawing: vae, few_steps, scheduler, steps, guidance, sdedit …, `steps=8`; repeatable.",
+    ),
+]
 Hints = Annotated[
     list[str] | None,
     typer.Option(
         "--hint", metavar="KIND=FILE", help="A picture to follow: pose, depth, canny …, `pose:0.8=FILE`; repeatable."
+    ),
+]
+Look = Annotated[
+    Path | None,
+    typer.Option("--look", metavar="FILE", help="A picture whose look the portraits have, by an IP-Adapter."),
+]
+LookScale = Annotated[float, typer.Option("--look-scale", metavar="0.5", help="How much of that look, 0 to 1.")]
+LookAdapter = Annotated[
+    str,
+    typer.Option(
+        "--look-adapter", metavar="NAME", help="ip_adapter, ip_adapter_plus, ip_adapter_plus_face, or one of your own."
     ),
 ]
 SkinTone = Annotated[
@@ -99,50 +126,61 @@ def make(
     strength: Strengths = None,
     start_merge_step: StartMergeStep = None,
     refiner: Refiner = 0.0,
+    lora_weights: LoraWeights = None,
+    option: DrawingOptions = None,
     hint: Hints = None,
+    look: Look = None,
+    look_scale: LookScale = controls.LOOK_SCALE,
+    look_adapter: LookAdapter = controls.LOOK_ADAPTER,
     skin: SkinTone = "",
     format: Format = "jpg",
     as_json: Json = False,
 ) -> None:
     """Draw portraits of a person in one or several styles."""
     with cli_output(as_json) as output:
-        (others, places), tone = parse_faces(face or ()), parse_skin(skin)
-        check_format(format)
-        check_seed(seed)
-        dimensions, refining = parse_size(size), parse_refiners(refine or (), upscale)
+        check_delivery(format, seed)
+        (others, places), tone, dimensions = parse_faces(face or ()), parse_skin(skin), parse_size(size)
         wanted = parse_options(engine, base, identity, adapter or (), (preset, strength or ())) or {}
-        given = {"refiner": refiner or None, "start_merge_step": start_merge_step}
-        wanted |= {name: each for name, each in given.items() if each is not None}
-        inputs = controls.parse_controls(hint or ())
-        from app.terminal.portraits import PortraitMaker, PortraitOptions, draw_each_style, portraits_to_dict
+        wanted |= controls.parse_drawing_options(option or (), lora_weights or (), refiner, start_merge_step)
+        followed = controls.parse_followed(hint or (), look, look_scale, look_adapter)
+        from app.terminal.portraits import PortraitMaker, PortraitOptions
         from app.terminal.progress_bar import ProgressBar
         from pipelines import build
         from tasks.settings import load
 
-        settings, generation, steps = load(), controls.generation_options(wanted, inputs), _refinements(refining)
+        settings, steps = load(), _refinements(refine or (), upscale)
+        generation = controls.generation_options(wanted, followed)
         order = PortraitOptions(count, seed, dimensions, format, steps, technique=generation, skin=tone)
         with ProgressBar() as bar, build.open_engines(settings) as engines:
             build.refiners(engines, steps)  # what is missing is reported before photos are judged
             maker = PortraitMaker(settings, engines, out, bar)
-            maker.note_paths({**controls.control_notes(inputs, generation), **base_note(base)})
+            maker.note_paths({**controls.followed_notes(followed, generation), **base_note(base)})
             prepared = _prepare_people(maker, photos, identity, others)
-            people = {number: each.person for number, each in prepared.items()}
-            delivered, refused = draw_each_style(style, lambda name: maker.draw_at(people, name, places, order))
-            page = _write_gallery(delivered, out)
-        answer = {**_people_to_dict(prepared), "portraits": portraits_to_dict(delivered), "refused": refused}
-        output({**answer, "page": str(page)}, lambda: print_portraits(delivered, refused, page))
+            delivered, refused, page = _draw(maker, prepared, style, places, order)
+        output(_to_dict(prepared, delivered, refused, page), lambda: print_portraits(delivered, refused, page))
 
 
-def _write_gallery(delivered: Sequence["DeliveredPortrait"], out: Path) -> Path:
+def _draw(
+    maker: "PortraitMaker",
+    prepared: "Mapping[int, PreparedPerson]",
+    styles: Sequence[str],
+    places: Mapping[int, tuple[float, float]],
+    order: "PortraitOptions",
+) -> "tuple[list[DeliveredPortrait], list[dict[str, str]], Path]":
+    """The portraits in each style, what was refused (see `draw_each_style`), and the page that shows them."""
+    from app.terminal.portraits import draw_each_style
     from pipelines.pages import gallery
 
-    return gallery.write([(each.file, each.style, each.portrait) for each in delivered], out)
+    people = {number: each.person for number, each in prepared.items()}
+    delivered, refused = draw_each_style(styles, lambda name: maker.draw_at(people, name, places, order))
+    page = gallery.write([(each.file, each.style, each.portrait) for each in delivered], maker.out)
+    return delivered, refused, page
 
 
-def _refinements(steps: Sequence[tuple[str, float]]) -> tuple["Refinement", ...]:
+def _refinements(given: Sequence[str], upscale: int) -> tuple["Refinement", ...]:
     from portrait.types import Refinement
 
-    return tuple(Refinement(*step) for step in steps)
+    return tuple(Refinement(*step) for step in parse_refiners(given, upscale))
 
 
 def base_note(base: str) -> dict[str, Path]:
@@ -161,10 +199,18 @@ def _prepare_people(
     }
 
 
-def _people_to_dict(people: "Mapping[int, PreparedPerson]") -> dict[str, Any]:
-    """The verdicts of everybody's photos, and where the first training set lies, as JSON."""
+def _to_dict(
+    people: "Mapping[int, PreparedPerson]",
+    delivered: "Sequence[DeliveredPortrait]",
+    refused: Sequence[Mapping[str, str]],
+    page: Path,
+) -> dict[str, Any]:
+    """The verdicts of everybody's photos, where the first training set lies, the portraits and their page, as JSON."""
+    from app.terminal.portraits import portraits_to_dict
+
     verdicts = [verdict for each in people.values() for verdict in each.verdicts]
-    return {"photos": verdicts, "set": str(next(iter(people.values())).folder)}
+    of_people = {"photos": verdicts, "set": str(next(iter(people.values())).folder)}
+    return {**of_people, "portraits": portraits_to_dict(delivered), "refused": list(refused), "page": str(page)}
 
 
 def parse_faces(given: Sequence[str]) -> tuple[dict[int, Path | None], dict[int, tuple[float, float]]]:
@@ -263,6 +309,12 @@ def _parse_number(given: str) -> float | None:
         return float(given)
     except ValueError:
         return None
+
+
+def check_delivery(format: str, seed: int) -> None:
+    """Raise `UserError` (`bad_format`, `bad_seed`) before anything is drawn."""
+    check_format(format)
+    check_seed(seed)
 
 
 def check_format(given: str) -> None:

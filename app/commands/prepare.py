@@ -20,6 +20,15 @@ Include = Annotated[
     list[str] | None, typer.Option("--include", metavar="FILE", help="Use this photo whatever the verdict.")
 ]
 Exclude = Annotated[list[str] | None, typer.Option("--exclude", metavar="FILE", help="Leave this photo out.")]
+TraitWords = Annotated[
+    str | None,
+    typer.Option(
+        "--traits",
+        metavar="WORDS",
+        help='What captions and prompts say of the person, such as "with glasses, smiling"; kept for the folder until it is '
+        "given again, empty for nothing.",
+    ),
+]
 White = Annotated[bool, typer.Option("--white", help="Put the person on white.")]
 
 
@@ -29,6 +38,7 @@ def prepare(
     include: Include = None,
     exclude: Exclude = None,
     white: White = False,
+    traits: TraitWords = None,
     as_json: Json = False,
 ) -> None:
     """Judge selfies, choose the best of one person, enhance and crop them."""
@@ -41,13 +51,16 @@ def prepare(
         from pipelines.folders import training_sets
         from pipelines.pages import report
         from pipelines.prepare import Overrides
+        from portrait.traits import parse_traits
         from tasks.settings import load
 
         settings = load()
+        said = training_sets.read_traits(out) if traits is None else parse_traits(traits.split(","))
         if white:
             settings = replace(settings, prepare=replace(settings.prepare, white=True))
         files = collect_photos(photos)
-        overrides = Overrides(find_photos(include or (), files), find_photos(exclude or (), files))
+        included, excluded = find_photos(include or (), files), find_photos(exclude or (), files)
+        overrides = Overrides(included, excluded, traits=said)
         with ProgressBar() as bar, build.open_engines(settings) as engines:
             known = training_sets.read_references(out)
             training = build.prepare(settings, engines)(files, overrides, bar, known)
@@ -57,6 +70,7 @@ def prepare(
             {
                 "photos": training_sets.photos_to_dicts(training.photos),
                 **training_sets.summary_to_dict(training),
+                "offered_traits": _proposed_traits(training),
                 "set": str(out),
             },
             lambda: print_verdicts(training, out, page),
@@ -89,8 +103,20 @@ def print_verdicts(training: "TrainingSet", out: Path, page: Path) -> None:
         print_line(f"\nThis set serves {', '.join(served_in_words(training.uses)) or 'training alone'}.")
         for opening in training.uses.openings:
             print_line(opening.tip)
+    if offered := {name: words for name, words in _proposed_traits(training).items() if name not in training.traits}:
+        print_line(f"\nThe photos seem to show: {', '.join(offered.values())}.")
+        print_line(
+            f'To have captions and prompts say so, add --traits "{", ".join({**offered, **training.traits}.values())}".'
+        )
     print_line(f"Training set  {out}")
     print_line(f"Report        {page}")
+
+
+def _proposed_traits(training: "TrainingSet") -> dict[str, str]:
+    """What the used photos seem to show of the person, by trait."""
+    from portrait.traits import offer_traits
+
+    return offer_traits([photo.traits for photo in training.photos if photo.verdict == "use"])
 
 
 def describe_question(question: "PersonQuestion") -> str:

@@ -21,6 +21,9 @@ Hints = Annotated[
     list[Path] | None,
     typer.Option("--hint", metavar="FILE", help="A ControlNet picture of the portrait, if it moved; repeatable."),
 ]
+Look = Annotated[
+    Path | None, typer.Option("--look", metavar="FILE", help="The picture whose look the portrait has, if it moved.")
+]
 Base = Annotated[str, typer.Option("--base", metavar="NAME|PATH", help="The base model, if it moved.")]
 
 
@@ -30,6 +33,7 @@ def remake(
     set: Set = None,
     source: Source = None,
     hint: Hints = None,
+    look: Look = None,
     base: Base = "",
     as_json: Json = False,
 ) -> None:
@@ -46,7 +50,7 @@ def remake(
         settings = load()
         with ProgressBar() as bar, build.open_engines(settings) as engines:
             maker = PortraitMaker(settings, engines, file.parent, bar)
-            moved = [*(source or ()), *(hint or ())]
+            moved = [*(source or ()), *(hint or ()), *([] if look is None else [look])]
             request = recipes.request_from_recipe(maker, recipe, file.parent, set or [], moved, base)
             flow = build.render(engines, [request.mode], request.refiners, settings.draw)
             portrait = flow.reproduce(request, recipe["candidate"], bar, recipe.get("drawn", {}))

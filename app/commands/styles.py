@@ -110,10 +110,13 @@ def add(
 def import_styles(
     source: Annotated[Path, typer.Argument(metavar="PACK|FOLDER|FILE", help="What another installation or tool gave.")],
     replace: Replace = False,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Fetch the LoRAs that they name, where they say from where.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Take in a pack, FaceChain's JSON styles, or a folder of JPEGs as EasyPhoto has them, as drafts."""
-    _import(source, replace, as_json)
+    _import(source, replace, as_json, fetch)
 
 
 @app.command("export")
@@ -220,20 +223,24 @@ def stats(
         output({"styles": [_statistics_to_dict(each) for each in rows]}, lambda: style_tables.print_statistics(rows))
 
 
-def _import(source: Path, replacing: bool, as_json: bool) -> None:
+def _import(source: Path, replacing: bool, as_json: bool, fetch: bool = False) -> None:
     with cli_output(as_json) as output:
         from app.terminal import style_tables, styles
 
         with styles.open_style_service() as service:
             imported = service.import_drafts(source, styles.AUTHOR, replacing)
-            documents = [_style_to_dict(service.entry(row)) for row in imported.drafts]
-        left = [asdict(each) for each in imported.skipped]
+            entries = [service.entry(row) for row in imported.drafts]
+        documents = [_style_to_dict(entry) for entry in entries]
+        fetched, missing = styles.fetch_loras([entry.style for entry in entries]) if fetch else ([], [])
+        skipped = [*imported.skipped, *missing]
 
         def human() -> None:
             style_tables.print_styles(documents)
-            style_tables.print_skipped(imported.skipped)
+            style_tables.print_skipped(skipped)
+            if fetched:
+                print_line(f"Fetched: {', '.join(fetched)}. Nobody has said under which licence they may be used.")
 
-        output({"styles": documents, "left": left}, human)
+        output({"styles": documents, "left": [asdict(each) for each in skipped], "fetched": fetched}, human)
 
 
 def _find_entries(service: "StyleService", given: list[str]) -> "tuple[list[Entry], list[DraftRow | None]]":

@@ -8,17 +8,28 @@ from app.components import markdown
 from app.session import client, get_state, query, set_query, set_state, switch_page, translate
 from tasks import schemas
 
+_PEOPLE = "people_of_run"
 _OF_SOMEBODY = {"order": "", "id": "", "shown": ""}
 """What an address says of one person's portraits, and no longer when it names another one."""
 
 
 def name_in_address() -> None:
     """Give an address that names nobody the person who was chosen last, or else the newest; to be called before a page."""
+    set_state(_PEOPLE, None)
     if query("person"):
         return
-    last, ids = get_state("person"), [each.id for each in client().people()]
+    last, ids = get_state("person"), [each.id for each in list_people()]
     if ids:
         set_query(person=last if last in ids else ids[0], **_OF_SOMEBODY)
+
+
+def list_people() -> list[schemas.Person]:
+    """The visitor's people, asked once in each run of a page that is about one of them."""
+    people: list[schemas.Person] | None = get_state(_PEOPLE)
+    if people is None:
+        people = client().people()
+        set_state(_PEOPLE, people)
+    return people
 
 
 def select_person() -> schemas.Person | None:
@@ -27,7 +38,7 @@ def select_person() -> schemas.Person | None:
     None, with a button, where there is nobody, and None where the address names somebody who is not there: nobody is put in
     their place.
     """
-    people = client().people()
+    people = list_people()
     if not people:
         _show_nobody()
         return None

@@ -40,8 +40,15 @@ def show_rules(portrait: schemas.Portrait) -> None:
     drawn = dict(portrait.recipe.get("drawn", {}))
     if drawn.get("source"):
         checked = drawn.get("checked")
-        widgets.muted_text(translate("idphoto.source", source=drawn["source"]))
+        show_source(str(drawn["source"]))
         widgets.muted_text(translate("idphoto.compared", day=checked) if checked else translate("idphoto.not_compared"))
+
+
+def show_source(source: str) -> None:
+    """Write where a rule comes from: the name of a document or a usage, which is English in every language."""
+    before, _, after = translate("idphoto.source", source="\n").partition("\n")
+    cited = f'<span lang="en">{escape(source)}</span>'
+    st.html(f'<p class="p-soft">{escape(before)}{cited}{escape(after)}</p>')
 
 
 def _table(rules: list[schemas.IdPhotoRule]) -> str:

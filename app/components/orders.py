@@ -50,12 +50,12 @@ class Known:
     titles: dict[str, str]
 
 
-def known() -> Known:
-    """Read what jobs name."""
+def known(jobs: Iterable[schemas.Job]) -> Known:
+    """Read what jobs name; own pictures where one of them is drawn in one."""
     people = client().people()
-    pictures = style_titles.picture_names()
+    pictures = style_titles.picture_names() if any(job.wants.get("template") for job in jobs) else {}
     by_id = {each.id: each for each in people}
-    return Known(by_id, current_person.distinct_names(people), pictures, style_titles.localized_titles())
+    return Known(by_id, current_person.distinct_names(people), pictures, style_titles.titles_of_styles())
 
 
 def grouped(jobs: Iterable[schemas.Job]) -> list[Order]:

@@ -1,6 +1,6 @@
 """The styles of the installation as a visit knows them, and their titles in the visitor's language."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from app.session import client, language, remember, remembered, translate
 from tasks import schemas
@@ -21,9 +21,20 @@ def localized_title(style: schemas.Style | schemas.OperatorStyle) -> str:
     return style.titles.get(language(), style.title)
 
 
-def localized_titles() -> dict[str, str]:
-    """The titles of all styles and the names of the visitor's own pictures, by id."""
-    return {**remembered("picture_names", picture_names)} | {each.id: localized_title(each) for each in list_styles()}
+def titles_of_styles() -> dict[str, str]:
+    """The titles of all styles, by id."""
+    return {each.id: localized_title(each) for each in list_styles()}
+
+
+def localized_titles(named: Iterable[str]) -> dict[str, str]:
+    """The titles of all styles, by id, and the names of the visitor's own pictures where some are among those `named`."""
+    pictures = remembered("picture_names", picture_names) if any(map(is_own_picture, named)) else {}
+    return {**pictures, **titles_of_styles()}
+
+
+def is_own_picture(style: str) -> bool:
+    """Whether what a portrait names as its style is a picture of its owner's."""
+    return style.startswith("template_")
 
 
 def display_name(style: str, titles: dict[str, str]) -> str:
@@ -31,4 +42,4 @@ def display_name(style: str, titles: dict[str, str]) -> str:
 
     `titles` are those of `localized_titles`; a picture that is no longer there is "own picture", a style is named by its id.
     """
-    return titles.get(style) or (translate("results.own_picture") if style.startswith("template_") else style)
+    return titles.get(style) or (translate("results.own_picture") if is_own_picture(style) else style)

@@ -27,13 +27,12 @@ CARD, THUMB, LARGE = 480, 320, 1600
 
 @cache
 def stylesheet() -> str:
-    """The CSS of the app's own widgets."""
+    """The CSS of the app's own widgets; it is part of the page that `app.server.start_page` makes."""
     return (Path(__file__).parent / "style.css").read_text("utf-8")
 
 
-def apply_stylesheet() -> None:
-    """Add the stylesheet to the page, and the script that makes Streamlit's own words the visitor's."""
-    st.html(f"<style>{stylesheet()}</style>")
+def apply_page_script() -> None:
+    """Add the script that makes Streamlit's own words the visitor's."""
     st.html(f"<script>{page_script(language())}</script>", unsafe_allow_javascript=True)
 
 
@@ -64,7 +63,7 @@ def cards(
     """Show each item as a card of a grid, at least `width` pixels wide; `show` fills it, `key` gives its key."""
     grid = st.grid(columns, min_column_width=width)
     for each in items:
-        with grid.cell(), st.container(border=True, height="stretch", key=key(each)):
+        with grid.container(border=True, height="stretch", key=key(each)):
             show(each)
 
 

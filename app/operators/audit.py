@@ -8,7 +8,7 @@ from app.components import widgets
 from app.session import client, query, set_query, translate, translate_or
 from tasks import schemas
 
-KINDS = ("key", "code", "session", "owner", "consent", "export", "erasure", "job", "jobs", "style")
+KINDS = ("key", "code", "session", "owner", "consent", "export", "erasure", "job", "jobs", "style", "model")
 """The first words of actions."""
 STEP = 100
 """Entries more by each press of the button."""
@@ -52,5 +52,12 @@ def _table(entries: list[schemas.AuditEntry]) -> str:
 def _row(entry: schemas.AuditEntry) -> str:
     action = translate_or(f"audit_action.{entry.action.replace('.', '_')}", entry.action)
     detail = widgets.format_list([f"{name} {value}" for name, value in entry.detail.items()])
-    cells = (entry.at.strftime("%Y-%m-%d %H:%M:%S"), entry.actor, action, f"{entry.subject} {detail}".strip())
-    return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+    at, subject = entry.at.strftime("%Y-%m-%d %H:%M:%S"), f"{entry.subject} {detail}".strip()
+    # Ids, and the names that details have in every language.
+    cells = (
+        at,
+        f"<code>{escape(entry.actor)}</code>",
+        escape(action),
+        f"<code>{escape(subject)}</code>" if subject else "",
+    )
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

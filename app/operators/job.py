@@ -18,7 +18,7 @@ _REFRESH_SECONDS = 3
 def show_job(id: str) -> None:
     """Show a job, kept up to date until it has ended."""
     st.html(f'<p class="p-back"><a href="{page_address("board")}" target="_self">← {translate("job.back")}</a></p>')
-    titles = style_titles.localized_titles()
+    titles = style_titles.titles_of_styles()
     if client().any_job(id).done:
         _show(id, titles)
     else:

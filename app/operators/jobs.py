@@ -5,9 +5,9 @@ from html import escape
 
 import streamlit as st
 
-from app.components import errors, jobs, markdown, style_titles, widgets
+from app.components import errors, jobs, style_titles, widgets
 from app.operators import job
-from app.session import client, query, set_query, switch_page, translate
+from app.session import client, page_address, query, set_query, translate
 from tasks import schemas
 
 STATES = ("queued", "running", "cancelling", "succeeded", "failed", "cancelled", "expired")
@@ -29,7 +29,7 @@ def page() -> None:
         _prune_form()
     with left:
         _show_totals()
-    _show_jobs(style_titles.localized_titles())
+    _show_jobs(style_titles.titles_of_styles())
 
 
 def _show_filters() -> None:
@@ -88,20 +88,21 @@ def _show_jobs(titles: dict[str, str]) -> None:
 
 
 def _show_card(each: schemas.Job, titles: dict[str, str]) -> None:
-    text, side = st.columns([4, 1], vertical_alignment="center")
     state = widgets.chip(translate(f"state.{each.state}"), job.VARIANTS.get(each.state, "plain"))
     when = translate("board.when", owner=each.owner, queue=each.queue, when=widgets.time_ago(each.created))
     title = jobs.job_title(each, titles)
-    with text:
-        st.html(widgets.row(state, f"<b>{escape(title)}</b>") + widgets.muted(when))
-        if each.state == "running":
-            st.html(widgets.muted(jobs.status_line(each)))
-        if each.fault is not None:
-            st.html(widgets.muted(f"{each.fault.code}: {errors.error_message(each.fault.code, each.fault.message)}"))
-        jobs.show_missing(each)
-    help = markdown.plain(translate("board.open_help", title=title, owner=each.owner))
-    if side.button(translate("board.open"), key=f"board-open-{each.id}", help=help, width="stretch"):
-        switch_page("board", id=each.id)
+    text = widgets.row(state, f"<b>{escape(title)}</b>") + widgets.muted(when)
+    if each.state == "running":
+        text += widgets.muted(jobs.status_line(each))
+    if each.fault is not None:
+        text += widgets.muted(f"{each.fault.code}: {errors.error_message(each.fault.code, each.fault.message)}")
+    help = translate("board.open_help", title=title, owner=each.owner)
+    address = page_address("board", person="", id=each.id)
+    st.html(
+        f'<div class="p-beside"><div>{text}</div><a class="p-button" href="{escape(address)}" target="_self" '
+        f'aria-label="{escape(help)}">{escape(translate("board.open"))}</a></div>'
+    )
+    jobs.show_missing(each)
 
 
 def _prune_form() -> None:

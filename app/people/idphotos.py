@@ -1,17 +1,18 @@
 """The page of ID photos: a document and a photo on one side, the finished ID photo with its rules on the other."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
 
 from app.components import current_person, errors, idphoto_rules, jobs, markdown, photo_picker, widgets
 from app.people import consent
+from app.people.gallery.actions import idphoto_options
 from app.people.selfies import checks
-from app.session import client, get_state, query, set_query, set_state, translate, translate_or
+from app.session import client, get_state, page_address, query, set_query, set_state, translate, translate_or
+from portrait.errors import UserError
 from tasks import schemas
 
 OWN = "own"
@@ -19,14 +20,14 @@ OWN = "own"
 STYLE, OWN_RULE, USUAL = "idphoto-passport", "icao", "one-inch"
 COLORS = ("white", "light-blue", "blue", "red", "grey", "light-grey", "off-white", "cream")
 """Backgrounds by name, those that are asked for most first."""
-PHOTOS = 4
-"""Photos of the person that are shown."""
+PHOTOS = 12
+"""Photos of the person that are offered, the newest ones."""
 
 
 def page() -> None:
     """Choose or add a person, give a photo, choose the document, and see the ID photo."""
     widgets.page_heading(translate("idphotos.title"), translate("idphotos.lead"))
-    if not client().people():
+    if not current_person.list_people():
         consent.new_person_form("consent-idphoto", True, _go_on_with)
         return
     person = current_person.select_person()
@@ -34,14 +35,14 @@ def page() -> None:
         return
     left, right = st.columns([1, 1], gap="large")
     with left:
-        latest = _photos(person)
-        options = _form()
+        latest, photo = _photos(person)
+        options = _form(photo)
         if person.identity is not None:
             _order_button(person, options)
     with right:
         _show_work(person, options, latest)
     with st.expander(translate("welcome.another"), icon=":material/person_add:"):
-        consent.new_person_form(f"consent-idphoto-{len(client().people())}", False, _go_on_with)
+        consent.new_person_form(f"consent-idphoto-{len(current_person.list_people())}", False, _go_on_with)
 
 
 def _go_on_with(person: schemas.Person) -> None:
@@ -49,28 +50,51 @@ def _go_on_with(person: schemas.Person) -> None:
     st.rerun()
 
 
-def _photos(person: schemas.Person) -> schemas.Job | None:
-    """Show some photos of the person, and take another; returns the newest check, which begins by itself."""
+def _photos(person: schemas.Person) -> tuple[schemas.Job | None, str]:
+    """Take another photo of the person, and ask which one the ID photo is made of.
+
+    Returns the newest check, which begins by itself, and the id of the chosen photo, empty for the one that suits best.
+    """
     photos = client().selfies(person.id)
     photo_picker.pick("selfies", person.id, key="idphoto", known=[each.id for each in photos])
-    good = [each for each in photos if each.verdict in ("", "use")]
-    pictures = "".join(
-        widgets.picture(
-            widgets.picture_url("selfie", each.id, widgets.THUMB), translate("photos.alt_selfie", name=each.name)
-        )
-        for each in good[-PHOTOS:]
-    )
-    if pictures:
-        st.html(f'<div class="p-strip">{pictures}</div>')
-        widgets.muted_text(translate("idphotos.which"))
+    chosen = _choose_photo([each for each in photos if each.verdict in ("", "use")][-PHOTOS:])
     if person.serves is not None and not person.serves.idphoto:
         tip = next((each.tip for each in person.opens if each.code == "idphoto"), "")
         st.warning(markdown.plain(translate_or("opens.idphoto", tip)), icon=":material/info:")
-    return checks.follow_changes(person, photos, checks.latest_check(person.id))
+    return checks.follow_changes(person, photos, checks.latest_check(person.id)), chosen
 
 
-def _form() -> schemas.IdPhotoOptions:
-    """The document, the background and the file; what is chosen stands in the address."""
+def _choose_photo(photos: Sequence[schemas.Selfie]) -> str:
+    """Show the photos as links, of which one is chosen by the address; its id, or empty for the one that suits best."""
+    if not photos:
+        return ""
+    chosen = query("photo") if query("photo") in {each.id for each in photos} else ""
+    if len(photos) > 1:
+        links = [_photo_link("", chosen, f"<span>{escape(translate('idphotos.best'))}</span>")]
+        links += [_photo_link(each.id, chosen, _thumbnail(each.id, each.name)) for each in reversed(photos)]
+        label = translate("idphotos.made_of_which")
+        st.html(
+            f'<p class="p-label">{escape(label)}</p><nav class="p-strip" aria-label="{escape(label)}">{"".join(links)}</nav>'
+        )
+        widgets.muted_text(translate("idphotos.which"))
+    else:
+        st.html(f'<div class="p-strip">{_thumbnail(photos[0].id, photos[0].name)}</div>')
+    return chosen
+
+
+def _photo_link(id: str, chosen: str, content: str) -> str:
+    """A link that chooses a photo, and keeps everything else that the address says."""
+    address = page_address("idphoto", **{**st.query_params.to_dict(), "photo": id})
+    current = ' aria-current="true"' if id == chosen else ""
+    return f'<a href="{escape(address)}" target="_self"{current}>{content}</a>'
+
+
+def _thumbnail(id: str, name: str) -> str:
+    return widgets.picture(widgets.picture_url("selfie", id, widgets.THUMB), translate("photos.alt_selfie", name=name))
+
+
+def _form(photo: str) -> schemas.IdPhotoOptions:
+    """The document, the background and the file of an ID photo of `photo`; what is chosen stands in the address."""
     presets = {each.id: each for each in client().idphoto_presets().presets}
     labels = {id: _document(each) for id, each in presets.items()} | {OWN: translate("idphotos.own")}
     ids = [*sorted(presets, key=lambda id: (not id.endswith("-inch"), labels[id])), OWN]
@@ -98,6 +122,7 @@ def _form() -> schemas.IdPhotoOptions:
         dpi=dpi,
         kilobytes=None if most is None else [0, most],
         background=background,
+        photo=photo or None,
     )
 
 
@@ -138,7 +163,7 @@ def _show_notes(preset: schemas.IdPhotoPreset) -> None:
     """Say what the authority asks beyond the picture."""
     if preset.unaltered:
         st.info(translate("idphotos.unaltered"), icon=":material/info:")
-    widgets.muted_text(translate("idphoto.source", source=preset.source))
+    idphoto_rules.show_source(preset.source)
 
 
 def _order_button(person: schemas.Person, options: schemas.IdPhotoOptions) -> None:
@@ -211,25 +236,36 @@ def _show_result(person: schemas.Person, job: schemas.Job, options: schemas.IdPh
     url = widgets.picture_url("portrait", portrait.id, widgets.LARGE)
     st.html(widgets.picture(url, translate("idphotos.alt", name=person.name), "fit"))
     widgets.muted_text(translate("idphotos.size", width=portrait.width, height=portrait.height))
+    _show_source(portrait.id)
     widgets.download_link(f"/take/portrait/{portrait.id}", translate("idphotos.download"))
     _other_backgrounds(person, job, options)
     _sheet(portrait.id)
     idphoto_rules.show_rules(portrait)
 
 
+def _show_source(portrait: str) -> None:
+    """Show which photo the ID photo was made of, while that is there."""
+    try:
+        source = client().before(portrait).id
+    except UserError as error:
+        if error.code not in {"not_found", "erased"}:
+            raise
+        return
+    text = translate("idphotos.made_of")
+    picture = f'<img src="{escape(widgets.picture_url("selfie", source, widgets.THUMB))}" alt="">'
+    st.html(f'<p class="p-chosen">{picture}<span>{escape(text)}</span></p>')
+
+
 def _other_backgrounds(person: schemas.Person, job: schemas.Job, options: schemas.IdPhotoOptions) -> None:
     """A button for each other background, which makes the same ID photo before it."""
-    wanted: Mapping[str, Any] = job.wants.get("idphoto") or {}
+    wanted = idphoto_options(job.wants)
     now = wanted.get("background", options.background)
     st.caption(translate("idphotos.change"))
     with st.container(horizontal=True, gap="xsmall"):
         for name in COLORS[:5]:
             if name != now and st.button(translate(f"idphoto_background.{name}"), key=f"before-{name}"):
-                again = {key: value for key, value in wanted.items() if key not in ("unit", "size")}
-                if size := wanted.get("size"):
-                    again["size"] = {"width": size[0], "height": size[1], "unit": wanted.get("unit", "mm")}
-                again |= {"background": name}
-                errors.attempt(lambda again=again: _order(person, schemas.IdPhotoOptions.model_validate(again)))
+                again = schemas.IdPhotoOptions.model_validate({**wanted, "background": name})
+                errors.attempt(lambda again=again: _order(person, again))
 
 
 def _sheet(portrait: str) -> None:

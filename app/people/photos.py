@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.components import current_person, errors, examples, jobs, photo_picker, undo, widgets
 from app.people.erased import show_stale
-from app.people.selfies import cards, checks, groups, summary
+from app.people.selfies import cards, checks, groups, summary, traits
 from app.session import client, translate
 from tasks import schemas
 
@@ -53,6 +53,7 @@ def _show_result(person: schemas.Person, photos: Sequence[schemas.Selfie], lates
         _offer_check(person)
     if any(each.verdict for each in photos):
         summary.show_summary(person, photos)
+        traits.show_traits(person)
     groups.show_groups(person, photos)
     groups.show_questions(person, photos)
 

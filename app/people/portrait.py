@@ -38,7 +38,7 @@ def page() -> None:
         st.info(translate("portrait.gone"), icon=":material/portrait:")
         return
     neighbours = _neighbours(portrait, wanted)
-    titles = style_titles.localized_titles()
+    titles = style_titles.localized_titles([portrait.style])
     names = {each.id: each.name for each in client().people()}
     name = cards.portrait_name(portrait, titles)
     left, right = st.columns([3, 2], gap="medium")

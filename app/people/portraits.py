@@ -33,7 +33,7 @@ def page() -> None:
         _show_empty(wanted, names)
         return
     _show_what_ends(found.items)
-    titles = style_titles.localized_titles()
+    titles = style_titles.localized_titles(each.style for each in found.items)
     selection.show_total(found.items, found.total)
     if wanted.arrangement == "order" and not wanted.order:
         _show_by_order(found.items, titles, names, wanted)

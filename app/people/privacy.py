@@ -1,6 +1,7 @@
 """The page of privacy: what is stored and until when, export, consent, erasure, and where somebody is signed in."""
 
 from collections.abc import Callable
+from html import escape
 
 import streamlit as st
 
@@ -39,7 +40,6 @@ def page() -> None:
 
 def _person(person: schemas.Person) -> None:
     """Show what is stored of one person, with buttons for consent and erasure."""
-    st.subheader(markdown.plain(person.name), anchor=False)
     lines = [
         translate("privacy.photos", count=person.photos),
         translate("privacy.portraits", count=person.portraits),
@@ -57,8 +57,8 @@ def _person(person: schemas.Person) -> None:
             lines.append(translate("privacy.withdrawn", day=widgets.format_date(record.withdrawn)))
         elif person.consent_state == "outdated":
             lines.append(translate("privacy.outdated"))
-    st.html(widgets.bullet_list(lines))
-    widgets.muted_text(translate("privacy.until_help"))
+    name, help = f'<h3 class="p-name-of">{escape(person.name)}</h3>', widgets.muted(translate("privacy.until_help"))
+    st.html(name + widgets.bullet_list(lines) + help)
     if person.consent:
         if st.button(translate("privacy.withdraw"), key=f"withdraw-{person.id}", width="stretch"):
             errors.attempt(lambda: client().withdraw_consent(person.id))

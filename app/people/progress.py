@@ -13,6 +13,8 @@ from tasks import schemas
 _LISTED = {"generate", "train"}
 """Kinds of jobs that are listed here; results of checks are shown on the pages of photos and pictures."""
 _ACTIVE = ("queued", "running", "cancelling")
+_JUST_READ = "active_just_read"
+"""Jobs that the page has read for its first drawing of those that are active."""
 _PAGE, _MOST = 10, 200
 """Orders that are listed at first, and by each "more"; jobs that are asked for at most."""
 _SECONDS = 2.0
@@ -23,12 +25,11 @@ def page() -> None:
     """Show failures that nobody has seen, active jobs, which refresh themselves, and the orders that ended of late."""
     widgets.page_heading(translate("progress.title"), translate("progress.lead"))
     wanted, shown = query("order"), _count_listed()
-    listed = [job for job in client().jobs(limit=min(_MOST, 6 * shown)) if job.kind in _LISTED]
-    active = [job for job in client().jobs(states=_ACTIVE) if job.kind in _LISTED]
-    failures = [job for job in client().unseen_failures() if job.kind in _LISTED]
-    told = {job.id for job in (*active, *failures)}
+    listed, unsettled = _read_jobs(min(_MOST, 6 * shown))
+    active, failures = ([job for job in unsettled if job.done == done] for done in (False, True))
+    told = {job.id for job in unsettled}
     ended = orders.grouped(job for job in listed if job.done and job.id not in told and _is_in(job, wanted))
-    page_of = orders.known() if listed or active or failures else None
+    page_of = orders.known([*listed, *unsettled]) if listed or unsettled else None
     places = [st.container() for _ in range(3)]  # the line that is read aloud stays at its place
     if page_of is None or not (active or failures or ended):
         _show_nothing(wanted)
@@ -36,11 +37,24 @@ def page() -> None:
     with places[0]:
         _show_failures(failures, page_of)
     with places[1]:
+        set_state(_JUST_READ, active)
         st.fragment(_show_active, run_every=_SECONDS if active else None)(page_of, wanted)
     with places[2]:
         _show_ended(ended, shown, page_of)
         if wanted:
             st.html(_link("progress", "progress.everything", order=""))
+
+
+def _read_jobs(most: int) -> tuple[list[schemas.Job], list[schemas.Job]]:
+    """The newest jobs that are listed here; and of all of them those that have not ended, or failed and nobody saw it."""
+    newest = client().jobs(limit=most)
+    unsettled = newest if len(newest) < most else client().unsettled_jobs()
+    listed = [job for job in newest if job.kind in _LISTED]
+    return listed, [job for job in unsettled if job.kind in _LISTED and (not job.done or _is_unseen_failure(job))]
+
+
+def _is_unseen_failure(job: schemas.Job) -> bool:
+    return job.state in {"failed", "expired"} and not job.seen
 
 
 def _count_listed() -> int:
@@ -91,7 +105,10 @@ def _show_active(known: Known, wanted: str) -> None:
     """Show the orders of which something waits or runs, and the page again when one of their jobs has ended."""
     with errors.show_errors_in_fragment():
         errors.show_callback_error()
-        active = [job for job in client().jobs(states=_ACTIVE) if job.kind in _LISTED]
+        active: list[schemas.Job] | None = get_state(_JUST_READ)
+        set_state(_JUST_READ, None)
+        if active is None:
+            active = [job for job in client().jobs(states=_ACTIVE) if job.kind in _LISTED]
         ids = {job.id for job in active}
         before = get_state("active", ids)
         set_state("active", ids)
@@ -173,12 +190,17 @@ def _show_running(job: schemas.Job, known: Known, several: bool) -> None:
     _write(orders.thumbnails(job, name))
 
 
-def _show_done(job: schemas.Job, known: Known, several: bool, above: str = "") -> None:
-    """Show a job that has ended, below some HTML: its portraits, or why there are none."""
-    title = jobs.job_title(job, known.titles, known.pictures)
-    st.html(above + _title(job, known, several) + _when(job) + orders.thumbnails(job, title))
+def _show_done(job: schemas.Job, known: Known, several: bool) -> None:
+    """Show a job that has ended: its portraits, or why there are none."""
+    st.html(_ended_job(job, known, several))
     if job.state != "succeeded":
         jobs.show_failure(job)
+
+
+def _ended_job(job: schemas.Job, known: Known, several: bool) -> str:
+    """What a job that has ended drew, how it ended, and its portraits."""
+    title = jobs.job_title(job, known.titles, known.pictures)
+    return _title(job, known, several) + _when(job) + orders.thumbnails(job, title)
 
 
 def _show_ended(ended: Sequence[Order], shown: int, known: Known) -> None:
@@ -188,14 +210,24 @@ def _show_ended(ended: Sequence[Order], shown: int, known: Known) -> None:
     st.subheader(translate("progress.ended"), anchor=False)
     for order in ended[:shown]:
         with st.container(border=True, key=f"ended-{order.id}"):
-            for at, job in enumerate(order.jobs):
-                above = "" if at else orders.for_whom(order.people, known)
-                _show_done(job, known, len(order.people) > 1, above)
-            if order.finished:
-                st.html(_link("results", "progress.to_results", order=order.id), width="content")
+            _show_ended_order(order, known)
     if len(ended) > shown and st.button(translate("progress.more"), icon=":material/expand_more:"):
         set_query(shown=str(shown + _PAGE))
         st.rerun()
+
+
+def _show_ended_order(order: Order, known: Known) -> None:
+    """Show an order that has ended: as few elements as there can be, because each takes the browser some milliseconds."""
+    html = orders.for_whom(order.people, known)
+    for job in order.jobs:
+        html += _ended_job(job, known, len(order.people) > 1)
+        if job.state != "succeeded":
+            st.html(html)
+            jobs.show_failure(job)
+            html = ""
+    if order.finished:
+        html += f'<p class="p-end">{_link("results", "progress.to_results", order=order.id)}</p>'
+    _write(html)
 
 
 def _write(html: str) -> None:

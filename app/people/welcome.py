@@ -4,7 +4,7 @@ from html import escape
 
 import streamlit as st
 
-from app.components import errors, examples, markdown, widgets
+from app.components import errors, examples, widgets
 from app.people import consent
 from app.session import client, get_state, page_address, query, set_query, set_state, switch_page, translate
 from tasks import schemas
@@ -40,36 +40,31 @@ def _show_steps() -> None:
 
 
 def _show_person(person: schemas.Person) -> None:
-    """Show a person with face and counts, and the button for their next step."""
-    _show_face(person)
+    """Show a person with face and counts, and the way to their next step; in place of the name the form that changes it."""
     if query("rename") == person.id:
+        st.html(_face(person))
         _rename_form(person)
-    else:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.subheader(markdown.plain(person.name), anchor=False)
-            label = markdown.sentence("welcome.rename", name=person.name)
-            if st.button(label, key=f"rename-{person.id}", icon=":material/edit:", type="tertiary"):
-                set_query(rename=person.id)
-                st.rerun()
-    _show_counts(person)
-    if not person.consent:
-        outdated = person.consent_state == "outdated"
-        widgets.muted_text(translate("welcome.outdated") if outdated else translate("welcome.withdrawn"))
-    next_page, label = _next_step(person)
-    if st.button(label, key=f"go-{person.id}", type="primary", width="stretch"):
-        switch_page(next_page, person=person.id)
+        st.html(_counts(person) + _next_link(person))
+        return
+    label, address = translate("welcome.rename", name=person.name), page_address("welcome", person="", rename=person.id)
+    pencil = '<span class="p-icon p-icon-rename"></span>'
+    rename = (
+        f'<a href="{escape(address)}" aria-label="{escape(label)}" title="{escape(label)}" target="_self">{pencil}</a>'
+    )
+    name = f'<div class="p-named"><h3>{escape(person.name)}</h3>{rename}</div>'
+    st.html(_face(person) + name + _counts(person) + _next_link(person))
 
 
-def _show_face(person: schemas.Person) -> None:
+def _face(person: schemas.Person) -> str:
     """The person's face as a link to their photos; a place for it while there is none."""
     photos, name = page_address("photos", person=person.id), translate("welcome.photos_of", name=person.name)
     url = widgets.picture_url("crop", person.face, widgets.THUMB)
     face = f'<img src="{escape(url)}" alt="">' if person.face else '<span class="p-icon p-icon-photos"></span>'
-    st.html(f'<a class="p-face" href="{escape(photos)}" aria-label="{escape(name)}" target="_self">{face}</a>')
+    return f'<a class="p-face" href="{escape(photos)}" aria-label="{escape(name)}" target="_self">{face}</a>'
 
 
-def _show_counts(person: schemas.Person) -> None:
-    """How many photos and portraits there are, and the styles, as links."""
+def _counts(person: schemas.Person) -> str:
+    """How many photos and portraits there are, and the styles, as links; below it why nothing new is made, where it is so."""
     links = {
         "photos": translate("welcome.photos", count=person.photos),
         "results": translate("welcome.portraits", count=person.portraits),
@@ -80,11 +75,23 @@ def _show_counts(person: schemas.Person) -> None:
         f'<a href="{escape(page_address(page, person=person.id))}" target="_self">{escape(text)}</a>'
         for page, text in links.items()
     )
-    st.html(f'<div class="p-links">{shown}</div>')
+    outdated = person.consent_state == "outdated"
+    why = "" if person.consent else translate("welcome.outdated" if outdated else "welcome.withdrawn")
+    return f'<div class="p-links">{shown}</div>' + (widgets.muted(why) if why else "")
+
+
+def _next_link(person: schemas.Person) -> str:
+    """The link to what is next for a person; screen readers are told for whom."""
+    page, label = _next_step(person)
+    address, whom = page_address(page, person=person.id), translate("welcome.next_of", step=label, name=person.name)
+    return (
+        f'<a class="p-button p-primary" href="{escape(address)}" aria-label="{escape(whom)}" target="_self">'
+        f"{escape(label)}</a>"
+    )
 
 
 def _next_step(person: schemas.Person) -> tuple[str, str]:
-    """The page of what is next for a person, and the button's label."""
+    """The page of what is next for a person, and the label of the way to it."""
     if not person.consent:
         return "privacy", translate("welcome.to_privacy")
     if person.photos == 0:

@@ -1,6 +1,7 @@
-"""The page that starts Streamlit, as its own `index.html` with the language, the title and what it will need at once.
+"""The page that starts Streamlit: its own `index.html` with the language, the title, our styles and what it needs at once.
 
-Without the address in it, Streamlit's script looks for its server below the path of each page first, and gets 404.
+Without the address in it, Streamlit's script looks for its server below the path of each page first, and gets 404. With the
+host's settings in it, the script opens its websocket at once and need not ask for them before.
 """
 
 import re
@@ -11,11 +12,15 @@ from pathlib import Path
 import streamlit
 from starlette.requests import HTTPConnection
 
+from app.components import widgets
 from app.session import LANGUAGE_COOKIE
 from app.words import translation
 
 INDEX = Path(streamlit.__file__).parent / "static" / "index.html"
-BASE_SCRIPT = "window.__streamlit = { BACKEND_BASE_URL: window.location.origin }"
+BASE_SCRIPT = (
+    "window.__streamlit = { BACKEND_BASE_URL: window.location.origin, "
+    "HOST_CONFIG: { allowedOrigins: [window.location.origin], useExternalAuthToken: false } }"
+)
 _SOON = ("Html", "purify.es", "WidgetLabel", "useBasicWidgetState", "TextInput", "Checkbox")
 """Beginnings of the names of scripts that most pages load one after the other; Streamlit's own page names the rest."""
 _OF_AGENTS = re.compile(r"<!--.*?-->\s*|<link rel=\"service-desc\"[^>]*>\s*", re.DOTALL)
@@ -44,4 +49,6 @@ def start_page(language: str) -> bytes:
     scripts = INDEX.parent / "static" / "js"
     soon = sorted(each.name for name in _SOON for each in scripts.glob(f"{name}.*.js"))
     links = "".join(f'<link rel="modulepreload" crossorigin href="./static/js/{name}">' for name in soon)
-    return page.replace("</head>", f"<script>{BASE_SCRIPT}</script>{links}</head>").encode()
+    page = page.replace("</head>", f"<script>{BASE_SCRIPT}</script>{links}</head>")
+    # Behind the page's content, so that they hold before those that Streamlit's scripts add to the head.
+    return page.replace("</body>", f"<style>{widgets.stylesheet()}</style></body>").encode()

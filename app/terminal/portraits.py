@@ -7,7 +7,7 @@ the sets and pictures lie: a portrait itself carries no paths.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,9 +77,19 @@ class PortraitMaker:
     engines: Engines
     out: Path
     progress: Progress
+    traits: list[Mapping[str, str]] = field(default_factory=list)
+    """What each of the people who were prepared chose to say of themselves: prompts say it of a person alone."""
 
     def prepare_person(self, given: Sequence[Path], name: str = "set", identity: Path | None = None) -> PreparedPerson:
-        """A training set, or photos that become one in OUT/NAME; `identity` is the folder of their trained identity."""
+        """A training set, or photos that become one in OUT/NAME; `identity` is the folder of their trained identity.
+
+        An identity's own folder stands for its person, with the photos that it holds, or without any.
+        """
+        if len(given) == 1 and identities.is_identity(given[0]):
+            photos = given[0] / identities.PHOTOS_FOLDER
+            if not training_sets.is_set(photos):
+                return self._prepare_identity(given[0])
+            given, identity = [photos], given[0]
         if len(given) == 1 and training_sets.is_set(given[0]):
             folder = given[0]
         else:
@@ -97,7 +107,15 @@ class PortraitMaker:
             person = replace(known, id=person.id, references=person.references, mean_embeddings=person.mean_embeddings)
             self.note_paths({f"{person.id}.learned": identity})
         self.note_paths({person.id: folder})
+        self.traits.append(training.traits)
         return PreparedPerson(person, folder, training_sets.photos_to_dicts(training.photos))
+
+    def _prepare_identity(self, folder: Path) -> PreparedPerson:
+        """A trained person without photos: only their LoRA draws them."""
+        person = identities.read(folder).identity
+        self.note_paths({person.id: folder})
+        self.traits.append({})
+        return PreparedPerson(person, folder, [])
 
     def load_style(
         self, name: str, version: int | None = None, points: Mapping[int, tuple[float, float]] | None = None
@@ -116,7 +134,7 @@ class PortraitMaker:
             return find(style, path)
         with styles.open_available_styles() as prompt_traits:
             entry = prompt_traits.find(name, version)
-            style, picture = to_style(entry.style), entry.picture()
+            style, picture = to_style(entry.style, self.traits[0] if len(self.traits) == 1 else {}), entry.picture()
             return style if picture is None else find(style, picture)
 
     def _attach(

@@ -9,7 +9,7 @@ from typing import Any
 from app.terminal import controls
 from app.terminal.portraits import PortraitMaker, read_notes, set_id
 from pipelines import image_io, render, template_faces
-from pipelines.folders import training_sets
+from pipelines.folders import identities, training_sets
 from portrait.arrays import Size
 from portrait.errors import UserError
 from portrait.generation import edits, options
@@ -60,13 +60,20 @@ def find_paths(recipe: Mapping[str, Any], folder: Path, given: Sequence[Path]) -
     noted = {name: Path(path) for name, path in read_notes(folder).items()}
     noted |= {set_id(path): path for path in given if training_sets.is_set(path)}
     for name in recipe["people"].values():
-        if name not in noted or not training_sets.is_set(noted[name]) or set_id(noted[name]) != name:
+        if name not in noted or _source_id(noted[name]) != name:
             sentence = "The training set this was drawn from is gone or has changed. Name it with --set."
             raise UserError("source_missing", sentence)
     style = recipe["style"]["id"]
     if style.startswith("picture-") and not (style in noted and noted[style].is_file()):
         raise UserError("source_missing", "The picture this person was put into is gone. Put it back where it was.")
     return noted
+
+
+def _source_id(folder: Path) -> str:
+    """What a folder that somebody was drawn from is known by in recipes; empty for a folder of something else."""
+    if identities.is_identity(folder):
+        return identities.read(folder).identity.id
+    return set_id(folder) if training_sets.is_set(folder) else ""
 
 
 def file_hash(file: Path) -> str:

@@ -1,14 +1,20 @@
-"""Opens the styles of this installation for one command: its ledger and its files."""
+"""Opens the styles of this installation for one command, its ledger and its files; fetches the LoRAs that they name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from app.terminal.progress_bar import ProgressBar
+from pipelines.model_store.add import NewModel
+from pipelines.model_store.store import ModelStore
+from portrait.errors import OperatorError
 from tasks.files import Files
 from tasks.ledger.ledger import Ledger, open_ledger
-from tasks.settings import Installation, load_installation
+from tasks.settings import Installation, load, load_installation
 from tasks.styles.available import AvailableStyles
 from tasks.styles.service import StyleService
+from templates.importers import UNKNOWN, Skipped
+from templates.schema import StyleFile
 
 AUTHOR = "command line"
 """Author of drafts that a command changed."""
@@ -35,6 +41,29 @@ def open_available_styles() -> Iterator[AvailableStyles]:
     finally:
         if store is not None:
             store.close()
+
+
+def fetch_loras(styles: Iterable[StyleFile]) -> tuple[list[str], list[Skipped]]:
+    """Add the LoRAs of styles to the model store that say from where they come; returns their names, and which did not come.
+
+    Nobody says under which licence they may be used: they are noted as unknown.
+    """
+    store = ModelStore(load().models)
+    known = {model.name for model in store.of_kind("lora")}
+    wanted = {lora.model: (lora, style.id) for style in styles for lora in style.loras if lora.source}
+    fetched: list[str] = []
+    missing: list[Skipped] = []
+    with ProgressBar(in_bytes=True) as bar:
+        for name, (lora, style) in sorted(wanted.items()):
+            if name in known:
+                continue
+            try:
+                store.add(NewModel(name, "lora", lora.source, UNKNOWN, "ask"), bar)
+            except OperatorError as error:
+                missing.append(Skipped(style, "loras", error.message))
+            else:
+                fetched.append(name)
+    return fetched, missing
 
 
 def _ledger_exists(installation: Installation) -> bool:

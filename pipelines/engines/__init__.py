@@ -17,24 +17,36 @@ from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.errors import OperatorError
 from portrait.ports import (
+    AnyRefiner,
     AttributeEstimator,
     Classifier,
     ControlPreprocessor,
     FaceFinder,
+    FaceSwapper,
     Guard,
     IdentityAdapter,
     ImageTextEncoder,
     Matter,
     Painter,
     Parser,
-    Refiner,
     Restorer,
     Trainer,
     Upscaler,
 )
 
 FOLDERS = (
-    *("attributes", "controls", "faces", "features", "guards", "identities", "mattes", "painters", "parsers"),
+    *(
+        "attributes",
+        "controls",
+        "faces",
+        "faceswap",
+        "features",
+        "guards",
+        "identities",
+        "mattes",
+        "painters",
+        "parsers",
+    ),
     *("refiners", "restorers", "trainers", "upscalers"),
 )
 
@@ -86,6 +98,29 @@ class Engines:
         name = self._settings.engines.attributes
         return self._get_if_here("attributes", name) if name else None
 
+    def faceswapper(self, drawn: Mapping[str, object] | None = None) -> FaceSwapper | None:
+        """The face swapper that the settings name, or the one that a portrait of the facts `drawn` was made with.
+
+        None where faces are warped: the settings name none, or the facts tell of none. Raises `OperatorError`
+        (`model_differs`) where the recipe's had other models, `missing_model`, `licence_refused`.
+        """
+        recorded: Any = None if drawn is None else drawn.get("faceswap", {})
+        name = self._settings.engines.faceswap if recorded is None else str(recorded.get("engine", ""))
+        if not name:
+            return None
+        swapper = self.faceswapper_named(name)
+        if recorded is not None and recorded != dict(swapper.facts):
+            raise OperatorError(
+                "model_differs",
+                f"The models of {name} are others than those this portrait was drawn with: put those back. Drawing again with "
+                "another model gives another portrait.",
+            )
+        return swapper
+
+    def faceswapper_named(self, name: str = "") -> FaceSwapper:
+        """A face swapper by name; without one, that of the settings, or inswapper."""
+        return self._get("faceswap", name or self._settings.engines.faceswap or "inswapper")
+
     def matter(self, drawn: Mapping[str, object] | None = None) -> Matter:
         """The matter that the settings name, or the one that a portrait of the facts `drawn` was made with.
 
@@ -124,7 +159,7 @@ class Engines:
         """The upscaler that gives small faces of selfies their detail; None where its model is missing."""
         return self._get_if_here("upscalers", "realesrgan_x4plus")
 
-    def refiner(self, name: str) -> Refiner:
+    def refiner(self, name: str) -> AnyRefiner:
         """A refiner by name; style and request say which."""
         return self._get("refiners", name)
 

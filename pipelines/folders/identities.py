@@ -1,7 +1,8 @@
 """Identities as folders: written atomically, read, listed, exported, deleted.
 
 IDENTITY/identity.json (what it is and how it came about), lora.safetensors in diffusers' names, lora-webui.safetensors in
-those of kohya's trainers, tokens.safetensors where the trigger was trained as a token, report.html.
+those of kohya's trainers, tokens.safetensors where the trigger was trained as a token, report.html; photos, a training set,
+where a LoRA from elsewhere was imported with photos.
 """
 
 import hashlib
@@ -27,6 +28,8 @@ from portrait.types import Identity, TrainingSet
 SCHEMA = 1
 DESCRIPTION_FILE, PAGE_FILE = "identity.json", "report.html"
 LORA_FILE, WEBUI_FILE, TOKENS_FILE = "lora.safetensors", "lora-webui.safetensors", "tokens.safetensors"
+PHOTOS_FOLDER = "photos"
+"""A training set in the folder of an imported identity, where photos were given with it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,6 +220,29 @@ def make_merged_description(parts: Sequence[StoredIdentity], shares: Sequence[fl
         "notes": [],
         "likeness": _vectors_to_lists({space: np.asarray(vector) for space, vector in likeness.items()}),
         "merged": {str(each.description["id"]): share for share, each in zip(shares, parts, strict=True)},
+    }
+
+
+def make_imported_description(
+    facts: Mapping[str, Any], id: str, trigger: str, class_word: str, likeness: Mapping[str, Vector]
+) -> dict[str, Any]:
+    """Return the content of `identity.json` for a LoRA from elsewhere; `likeness` is empty where no photos were given."""
+    notes = ["The LoRA was learned elsewhere."]
+    if not likeness:
+        notes.append("No photos were given with it, so likeness is not measured: import it again with --references.")
+    return {
+        "schema": SCHEMA,
+        "id": id,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "trigger": trigger,
+        "class_word": class_word,
+        "steps": 0,
+        "chosen": "imported",
+        "scores": {"looks": [], "held_out": {}},
+        "losses": [],
+        "notes": notes,
+        "likeness": _vectors_to_lists(likeness),
+        **facts,
     }
 
 

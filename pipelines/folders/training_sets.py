@@ -16,7 +16,9 @@ from pipelines import image_io
 from pipelines.folders import atomic
 from portrait.arrays import Image, Points
 from portrait.errors import OperatorError, UserError
+from portrait.faces.geometry import eye_shares
 from portrait.faces.likeness import mean_embedding
+from portrait.photos.groups import Turned
 from portrait.types import (  # fmt: skip
     Box,
     Crop,
@@ -77,6 +79,7 @@ def read(folder: Path) -> TrainingSet:
             class_word=description["class_word"],
             questions=tuple(_read_question(each) for each in description.get("questions", ())),
             uses=_read_uses(description),
+            traits={str(name): str(value) for name, value in description.get("traits", {}).items()},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError("broken_set", f"{folder} is not a whole training set. Prepare the photos again.") from error
@@ -98,6 +101,15 @@ def read_reference_names(folder: Path) -> list[str]:
         return [str(each["name"]) for each in description["references"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
+
+
+def read_traits(folder: Path) -> dict[str, str]:
+    """Return what the person of a set chose to say of themselves, by trait; nothing where there is no whole set."""
+    try:
+        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
+        return {str(name): str(value) for name, value in description.get("traits", {}).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def is_set(folder: Path) -> bool:
@@ -181,9 +193,24 @@ def photos_to_dicts(photos: Sequence[ScoredPhoto]) -> list[dict[str, Any]]:
             "quality": _quality_to_dict(photo.quality),
             "serves": None if photo.uses is None else _photo_uses_to_dict(photo.uses),
             "faces": [_box_to_dict(box) for box in photo.faces],
+            **({"eyes": eyes} if (eyes := _stored_eyes(photo)) else {}),
+            **({"traits": dict(photo.traits)} if photo.traits else {}),
         }
         for photo in photos
     ]
+
+
+def _stored_eyes(photo: ScoredPhoto) -> list[float]:
+    """Return where the person's eyes are in the photo as it is stored, as `eye_shares`; empty where it is not known.
+
+    The photo may have been turned to stand upright, and the person be one of several in it.
+    """
+    if photo.face is None or photo.selfie is None:
+        return []
+    window, turned = photo.window, Turned(photo.quarter_turns)
+    x1, y1, x2, y2 = eye_shares(photo.face, photo.selfie.image)
+    upright = [(window.left + x * window.width, window.top + y * window.height) for x, y in ((x1, y1), (x2, y2))]
+    return [round(share, 4) for x, y in upright for share in turned.stored_point(x, y)]
 
 
 def summary_to_dict(training: TrainingSet) -> dict[str, Any]:
@@ -199,6 +226,7 @@ def summary_to_dict(training: TrainingSet) -> dict[str, Any]:
         "serves": served,
         "opens": [{"code": each.code, "tip": each.tip} for each in (uses.openings if uses else ())],
         "questions": [question_to_dict(each) for each in training.questions],
+        **({"traits": dict(training.traits)} if training.traits else {}),
     }
 
 
@@ -319,6 +347,7 @@ def _read_photo(each: Mapping[str, Any]) -> ScoredPhoto:
         likeness=Likeness(**each["likeness"]) if each["likeness"] else None,
         uses=_read_photo_uses(each.get("serves")),
         faces=tuple(Box(**box) for box in each.get("faces", ())),
+        traits=each.get("traits", {}),
     )
 
 

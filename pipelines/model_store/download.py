@@ -6,7 +6,6 @@ A file has its own name in the staging folder only when it is complete; `pipelin
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -20,23 +19,31 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, Literal, TypeVar
 
+from pipelines.model_store.http_download import (
+    BUSY,
+    BUSY_SECONDS,
+    CHUNK_BYTES,
+    MAX_ATTEMPTS,
+    Limits,
+    ReportBytes,
+    SourceFailedError,
+    download_url,
+)
 from pipelines.settings import ModelStoreSettings
+from portrait.addresses import Reach
+from portrait.errors import OperatorError
 
-if TYPE_CHECKING:
-    import httpx
-
-CHUNK_BYTES = 1 << 18
-MAX_ATTEMPTS = 4
-"""Tries within one pull when connections break; the next pull resumes where this one gave up."""
 ARCHIVE_SUFFIXES = {".whl", ".gz", ".zip"}
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 STALE_SECONDS = 24 * 3600
 """Seconds after which an archive folder that a killed process left behind is deleted."""
 
-ReportBytes = Callable[[int, int], None]
-"""Takes (bytes received, bytes in total or 0 when unknown); raises to stop the download."""
+Convert = Callable[[Path, Path], None]
+"""Writes the tensors of a pickled file into a safetensors file; raises `OperatorError` (`pickled_weights`)."""
+SourceKind = Literal["archive", "hub", "url", "zip", "file"]
+"""`file` is a file of this machine, from which a model of one's own came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +64,15 @@ class Archive:
 class Source:
     """Where one file may come from."""
 
-    kind: Literal["archive", "hub", "url", "zip"]
+    kind: SourceKind
     place: str
-    """Name of the archive, repository, or URL."""
+    """Name of the archive, repository, URL, or path of the file."""
     path: str = ""
     """Member of the archive, or path in the repository."""
     revision: str = ""
     """Commit of the repository; empty means its main branch."""
+    pickled: str = ""
+    """SHA-256 of the pickled file that comes from there, whose tensors are kept; empty for every other file."""
 
     def __str__(self) -> str:
         match self.kind:
@@ -85,23 +94,21 @@ class DownloadedFile:
     """Hash that the source itself states; empty where it states none."""
 
 
-class SourceFailedError(Exception):
-    """Raised when one source did not give the file; another may."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-
-
 class Downloader:
     """Downloads the files of one pull: an archive only once, however many files need it. Used as a context; cleans up.
 
     Several threads may use it at once.
     """
 
-    def __init__(self, settings: ModelStoreSettings, archives: Mapping[str, Archive], staging: Path) -> None:
+    def __init__(
+        self,
+        settings: ModelStoreSettings,
+        archives: Mapping[str, Archive],
+        staging: Path,
+        convert: Convert | None = None,
+    ) -> None:
         self._settings = settings
+        self._convert = convert
         self._archives = archives
         self._staging = staging
         self._guard = threading.Lock()
@@ -120,22 +127,54 @@ class Downloader:
             if archive.exception() is None:
                 shutil.rmtree(archive.result().parent, ignore_errors=True)
 
-    def download(self, source: Source, target: Path, report: ReportBytes) -> DownloadedFile:
-        """Download one file to `target`; raises `SourceFailedError`, and `OSError` when this machine's disk is at fault."""
+    def download(self, source: Source, target: Path, report: ReportBytes, own: bool = False) -> DownloadedFile:
+        """Download one file to `target`; raises `SourceFailedError`, and `OSError` when this machine's disk is at fault.
+
+        An `own` source is an address that somebody named: it is held to public addresses and to a size.
+        """
         target.parent.mkdir(parents=True, exist_ok=True)
         match source.kind:
             case "archive":
                 _unpack(self._get_archive(source.place, report), source.path, target)
             case "hub":
-                return self._download_from_hub(source, target, report)
+                found = self._download_from_hub(source, target, report)
+                if not source.pickled:
+                    return found
             case "url":
-                download_url(source.place, target, report)
+                download_url(source.place, target, report, limits=self._limits() if own else None)
+            case "file":
+                copy_file(Path(source.place), target, report)
             case "zip":
                 packed = target.with_name(hashlib.sha256(source.place.encode()).hexdigest()[:12] + ".zip")
                 if not packed.is_file():
                     download_url(source.place, packed, report)
                 _unpack(packed, source.path, target)
+        if source.pickled:
+            self._convert_known(source, target)
         return DownloadedFile(target)
+
+    def convert(self, pickled: Path) -> None:
+        """Replace a pickled file by its tensors; raises `OperatorError` (`pickled_weights`)."""
+        if self._convert is None:
+            sentence = f"{pickled.name} is a pickled file; `portrait models add … --pickled` alone takes one."
+            raise OperatorError("pickled_weights", sentence)
+        # PyTorch goes by the ending of a name.
+        taken = pickled.replace(pickled.with_name(pickled.name + ".pt"))
+        converted = pickled.with_name(pickled.name + ".tensors")
+        self._convert(taken, converted)
+        converted.replace(pickled)
+        taken.unlink()
+
+    def _convert_known(self, source: Source, target: Path) -> None:
+        with target.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != source.pickled:
+            target.unlink()
+            raise SourceFailedError("hash_mismatch", "sent something else than was added (its hash differs)")
+        self.convert(target)
+
+    def _limits(self) -> Limits:
+        return Limits(Reach.of(self._settings.networks), int(self._settings.max_gigabytes * 1e9))
 
     def _get_archive(self, name: str, report: ReportBytes) -> Path:
         """Return the archive; the first that asks downloads it, the others wait and share what comes of it."""
@@ -161,9 +200,8 @@ class Downloader:
 
         hub, token = self._settings.hub, self._settings.hub_token or None
         revision = source.revision or self._commits.get(source.place) or None
-        with _hub_failures(source, hub):
-            url = hf_hub_url(source.place, source.path, revision=revision, endpoint=hub)
-            metadata = get_hf_file_metadata(url, token=token, endpoint=hub)
+        url = hf_hub_url(source.place, source.path, revision=revision, endpoint=hub)
+        metadata = _ask_again(lambda: get_hf_file_metadata(url, token=token, endpoint=hub), source, hub, report)
         if metadata.commit_hash:
             # The other files of this pull come from the same commit, even if the branch moves meanwhile.
             self._commits.setdefault(source.place, metadata.commit_hash)
@@ -174,8 +212,27 @@ class Downloader:
         return DownloadedFile(target, commit=metadata.commit_hash or "", sha256=sha256)
 
 
+_Answer = TypeVar("_Answer")
+
+
+def _ask_again(ask: Callable[[], _Answer], source: Source, hub: str, report: ReportBytes) -> _Answer:
+    """Ask the hub, some times where it is busy; raises `SourceFailedError`."""
+    for attempt in range(1, MAX_ATTEMPTS):
+        with contextlib.suppress(HubBusyError), hub_failures(source, hub):
+            return ask()
+        report(0, 0)
+        time.sleep(BUSY_SECONDS * attempt)
+    with hub_failures(source, hub):
+        return ask()
+
+
+class HubBusyError(SourceFailedError):
+    """Raised when the hub answers that it is busy: it may be asked again."""
+
+
 @contextlib.contextmanager
-def _hub_failures(source: Source, hub: str) -> Iterator[None]:
+def hub_failures(source: Source, hub: str) -> Iterator[None]:
+    """Turn what the library of the hub raises into `SourceFailedError`."""
     from huggingface_hub import errors
 
     try:
@@ -189,7 +246,9 @@ def _hub_failures(source: Source, hub: str) -> Iterator[None]:
         at = f" at revision {source.revision}" if source.revision else ""
         raise SourceFailedError("download_failed", f"has no file {source.path}{at}") from error
     except errors.HfHubHTTPError as error:
-        raise SourceFailedError("download_failed", f"answered {error.response.status_code}") from error
+        status = error.response.status_code
+        kind = HubBusyError if status in BUSY else SourceFailedError
+        raise kind("download_failed", f"answered {status}") from error
     except errors.OfflineModeIsEnabled as error:
         raise SourceFailedError("no_network", "is switched off by HF_HUB_OFFLINE") from error
     # Whichever HTTP library the hub uses: it hands the error on without saying so.
@@ -197,79 +256,20 @@ def _hub_failures(source: Source, hub: str) -> Iterator[None]:
         raise SourceFailedError("no_network", "cannot be reached") from error
 
 
-def download_url(url: str, target: Path, report: ReportBytes, headers: Mapping[str, str] | None = None) -> None:
-    """Download a URL to a file; resumes what an earlier try left, if the server confirms that it is still the same file."""
-    import httpx
-
-    part_file, note_file = target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json")
-    broken = ""
-    for attempt in range(MAX_ATTEMPTS):
-        time.sleep(0.25 * attempt)
-        try:
-            with httpx.Client(follow_redirects=True, timeout=httpx.Timeout(30, connect=10)) as client:
-                _stream(client, url, (part_file, note_file), report, dict(headers or {}))
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-            raise SourceFailedError("no_network", "cannot be reached") from error
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
-            raise SourceFailedError("download_failed", f"is not an address to fetch from ({error})") from error
-        except httpx.HTTPError as error:
-            broken = str(error) or type(error).__name__
-            continue
-        note_file.unlink(missing_ok=True)
-        part_file.replace(target)
-        return
-    raise SourceFailedError(
-        "download_failed", f"broke off {MAX_ATTEMPTS} times ({broken}); the next pull goes on from there"
-    )
-
-
-def _stream(
-    client: "httpx.Client", url: str, staged: tuple[Path, Path], report: ReportBytes, headers: dict[str, str]
-) -> None:
-    import httpx
-
-    part_file, note_file = staged
-    start, validator = _resumable(part_file, note_file, url)
-    headers["Accept-Encoding"] = "identity"
-    if start:
-        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
-    with client.stream("GET", url, headers=headers) as response:
-        if response.status_code == 416:
-            part_file.unlink(missing_ok=True)
-            raise httpx.RemoteProtocolError("the server refused to go on")
-        if response.status_code not in (200, 206):
-            raise SourceFailedError("download_failed", f"answered {response.status_code}")
-        if response.status_code == 200 or not response.headers.get("content-range", "").startswith(f"bytes {start}-"):
-            if response.status_code == 206:
-                part_file.unlink(missing_ok=True)
-                raise httpx.RemoteProtocolError("the server sent another part than was asked for")
-            start = 0
-        total = start + int(response.headers.get("content-length") or 0)
-        etag = response.headers.get("etag", "")
-        # A weak tag does not promise the same bytes.
-        validator_now = etag if etag and not etag.startswith("W/") else response.headers.get("last-modified", "")
-        if "content-encoding" in response.headers:
-            validator_now = ""  # the offsets of a range would not be those of the file
-        note_file.write_text(json.dumps({"url": url, "validator": validator_now}), "utf-8")
-        with part_file.open("ab" if start else "wb") as out:
-            received = start
-            report(received, total)
-            for chunk in response.iter_bytes():  # as they arrive: when the line breaks, all that came is kept
-                out.write(chunk)
-                received += len(chunk)
-                report(received, total)
-
-
-def _resumable(part_file: Path, note_file: Path, url: str) -> tuple[int, str]:
-    """Return the bytes of this file that were received before, and its ETag or date; (0, "") to start again."""
+def copy_file(path: Path, target: Path, report: ReportBytes) -> None:
+    """Copy a file of this machine; raises `SourceFailedError` where it cannot be read."""
+    part_file, copied = target.with_name(target.name + ".part"), 0
     try:
-        note_content = json.loads(note_file.read_text("utf-8"))
-        received = part_file.stat().st_size
-    except (OSError, ValueError):
-        return 0, ""
-    if not isinstance(note_content, dict) or note_content.get("url") != url or not note_content.get("validator"):
-        return 0, ""
-    return received, str(note_content["validator"])
+        taken = path.open("rb")
+    except OSError as error:
+        raise SourceFailedError("download_failed", f"cannot be read ({error.strerror})") from error
+    with taken, part_file.open("wb") as out:
+        total = os.fstat(taken.fileno()).st_size
+        while chunk := taken.read(CHUNK_BYTES):
+            out.write(chunk)
+            copied += len(chunk)
+            report(copied, total)
+    part_file.replace(target)
 
 
 def pip_download(archive: Archive, folder: Path, report: ReportBytes) -> Path:

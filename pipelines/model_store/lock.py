@@ -11,6 +11,8 @@ from pipelines.folders import atomic
 from portrait.errors import OperatorError
 
 if TYPE_CHECKING:
+    import filelock
+
     from portrait.ports import Progress  # brings numpy, which the command line does without until it works
 
 
@@ -57,20 +59,37 @@ class LockFile:
             if only_if_new and file in files:
                 return
             files[file] = entry
-            content = {
-                name: {key: asdict(each) for key, each in entries.items()} for name, entries in sorted(lock.items())
-            }
-            with atomic.replace_file(self._folder / "lock.json") as staged:
-                staged.write_text(json.dumps({"models": content}, indent=1) + "\n", "utf-8")
+            self._write(lock)
+
+    def forget(self, model: str) -> None:
+        """Take the entries of a model out, so that other files may take their place."""
+        with self.exclusive("lock.json"):
+            lock = self.read()
+            if lock.pop(model, None) is not None:
+                self._write(lock)
+
+    def _write(self, lock: Lock) -> None:
+        content = {name: {key: asdict(each) for key, each in entries.items()} for name, entries in sorted(lock.items())}
+        with atomic.replace_file(self._folder / "lock.json") as staged:
+            staged.write_text(json.dumps({"models": content}, indent=1) + "\n", "utf-8")
+
+    def take(self, name: str) -> "filelock.BaseFileLock | None":
+        """Take the lock of a name, for any thread to let go; None where somebody holds it."""
+        import filelock
+
+        lock = filelock.FileLock(self._place(name), mode=self._mode(), thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            return None
+        return lock
 
     @contextlib.contextmanager
     def exclusive(self, name: str, progress: "Progress | None" = None) -> Iterator[None]:
         """Hold the lock of a name between processes; `progress` reports the wait for another one."""
         import filelock
 
-        folder = self._folder / ".locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / name, mode=folder.stat().st_mode & 0o660)  # a group that may write takes part
+        lock = filelock.FileLock(self._place(name), mode=self._mode())
         while True:
             try:
                 lock.acquire(timeout=0.5)
@@ -82,3 +101,11 @@ class LockFile:
             yield
         finally:
             lock.release()
+
+    def _place(self, name: str) -> Path:
+        folder = self._folder / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / name
+
+    def _mode(self) -> int:
+        return (self._folder / ".locks").stat().st_mode & 0o660  # a group that may write takes part

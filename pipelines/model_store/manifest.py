@@ -9,10 +9,27 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipelines.model_store.download import Archive, Source
+from pipelines.model_store.download import Archive, Source, SourceKind
 from portrait.errors import OperatorError
 
 Commercial = Literal["yes", "no", "ask"]
+ModelKind = Literal["network", "base", "lora", "vae", "controlnet", "ip-adapter", "embedding", "upscaler"]
+"""What a model is to whoever draws; `network`: what an engine loads by its own name."""
+ModelFamily = Literal["", "sd15", "sd2", "sdxl"]
+"""The bases that a model fits; empty where it is not known, or where it fits any."""
+KIND_WORDS: Mapping[str, str] = {
+    "network": "network",
+    "base": "base model",
+    "lora": "LoRA",
+    "vae": "VAE",
+    "controlnet": "ControlNet",
+    "ip-adapter": "IP-Adapter",
+    "embedding": "embedding (textual inversion)",
+    "upscaler": "upscaler",
+}
+FAMILY_WORDS: Mapping[str, str] = {"sd15": "SD 1.5", "sd2": "SD 2", "sdxl": "SDXL"}
+Fact = int | float | str
+SOURCE_KINDS: tuple[SourceKind, ...] = ("archive", "hub", "url", "zip", "file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +60,12 @@ class Model:
     """Whether the default engines do without it where it is missing."""
     page: str = ""
     note: str = ""
+    kind: ModelKind = "network"
+    family: ModelFamily = ""
+    own: bool = False
+    """Whether the installation added it (`portrait models add`), and it does not ship with this program."""
+    facts: Mapping[str, Fact] = field(default_factory=dict, hash=False)
+    """How it wants to be drawn with, such as `steps`, `guidance`, `scheduler`, `timestep_spacing` of a distilled base."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +81,7 @@ class _Strict(BaseModel):
 
 
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
 
 
 class _Source(_Strict):
@@ -66,23 +89,25 @@ class _Source(_Strict):
     hub: str = ""
     url: str = ""
     zip: str = ""
+    file: str = ""
     member: str = ""
     path: str = ""
     revision: str = ""
+    pickled: Sha256 = ""
 
     @model_validator(mode="after")
     def _check_one_place(self) -> "_Source":
-        kinds = [kind for kind in ("archive", "hub", "url", "zip") if getattr(self, kind)]
+        kinds = [kind for kind in SOURCE_KINDS if getattr(self, kind)]
         if len(kinds) != 1:
-            raise ValueError("a source names exactly one of archive, hub, url, zip")
+            raise ValueError(f"a source names exactly one of {', '.join(SOURCE_KINDS)}")
         if (self.member and kinds[0] not in {"archive", "zip"}) or ((self.path or self.revision) and kinds[0] != "hub"):
             raise ValueError("member belongs to archive and zip; path and revision belong to hub")
         return self
 
     def to_value(self, name: str) -> Source:
-        for kind in ("archive", "hub", "url", "zip"):
+        for kind in SOURCE_KINDS:
             if place := getattr(self, kind):
-                return Source(kind, place, self.member or self.path or name, self.revision)
+                return Source(kind, place, self.member or self.path or name, self.revision, self.pickled)
         raise ValueError("no place")
 
 
@@ -108,6 +133,9 @@ class _Model(_Strict):
     optional: bool = False
     page: str = ""
     note: str = ""
+    kind: ModelKind = "network"
+    family: ModelFamily = ""
+    facts: dict[str, Fact] = {}
     sources: tuple[_Source, ...] = ()
     files: tuple[_File, ...] = Field(min_length=1)
 
@@ -119,7 +147,7 @@ class _Model(_Strict):
             raise ValueError("a file has no source")
         return self
 
-    def to_value(self, name: str) -> Model:
+    def to_value(self, name: str, own: bool) -> Model:
         files = tuple(
             ModelFile(
                 file.name,
@@ -129,8 +157,7 @@ class _Model(_Strict):
             )
             for file in self.files
         )
-        terms = self.model_dump(include={"purpose", "licence", "commercial", "embedded", "optional", "page", "note"})
-        return Model(name, files=files, **terms)
+        return Model(name, files=files, own=own, **self.model_dump(exclude={"sources", "files"}))
 
 
 class _Archive(_Strict):
@@ -155,8 +182,9 @@ class _Manifest(_Strict):
         return self
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read a manifest; raises `OperatorError` (`bad_manifest`) that names each wrong line."""
+def read_manifest(path: Path, own: bool = False) -> Manifest:
+    """Read a manifest, with `own` that of an installation; raises `OperatorError` (`bad_manifest`), which names each wrong
+    line."""
     try:
         read = _Manifest.model_validate(tomllib.loads(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -165,7 +193,7 @@ def read_manifest(path: Path) -> Manifest:
         lines = "; ".join(f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}" for wrong in error.errors())
         raise OperatorError("bad_manifest", f"The model manifest {path} does not hold: {lines}.") from error
     archives = {name: Archive(**archive.model_dump()) for name, archive in read.archives.items()}
-    return Manifest({name: model.to_value(name) for name, model in read.models.items()}, archives)
+    return Manifest({name: model.to_value(name, own) for name, model in read.models.items()}, archives)
 
 
 @functools.cache

@@ -20,8 +20,15 @@ ADVICE = {
     "no_network": "Check the network, or carry the files in and run `portrait models import DIR`.",
     "gated": "Then pull again.",
     "hash_mismatch": "Nothing of it was kept.",
+    "forbidden_address": "Nothing was fetched from there.",
+    "model_too_large": "Nothing of it was kept.",
     "download_failed": "Pull again later, or carry the files in and run `portrait models import DIR`.",
 }
+OWN_ADVICE = {
+    "no_network": "Check the network and the address.",
+    "download_failed": "Check the address, or try again later.",
+}
+"""For models of one's own, which nobody can carry in by a name that is known."""
 MAX_THREADS = 16
 """More than there are embedded models: threads that wait for one archive cost nothing."""
 
@@ -132,10 +139,10 @@ class Pull:
         for source in (_with_known_commit(source, model, lock) for source in file.sources):
             report = self._transfers.reporter(transfer_name(source, model, file), f"{model.name}/{file.name}")
             try:
-                return source, _verify(self._downloader.download(source, target_path, report), expected)
+                return source, _verify(self._downloader.download(source, target_path, report, model.own), expected)
             except SourceFailedError as failed:
                 failures.append((source, failed))
-        raise _download_error(model, file, failures, recorded=bool(expected.sha256 and not file.sha256))
+        raise download_error(model, file, failures, recorded=bool(expected.sha256 and not file.sha256))
 
 
 def transfer_name(source: Source, model: Model, file: ModelFile) -> str:
@@ -182,14 +189,17 @@ def _verify(downloaded: DownloadedFile, expected: LockEntry) -> DownloadedFile:
     return replace(downloaded, sha256=digest)
 
 
-def _download_error(
-    model: Model, file: ModelFile, failures: Sequence[tuple[Source, SourceFailedError]], *, recorded: bool
+def download_error(
+    model: Model, file: ModelFile, failures: Sequence[tuple[Source, SourceFailedError]], *, recorded: bool = False
 ) -> OperatorError:
+    """The error for a file that none of its sources gave; `recorded`: its hash is known from an earlier pull alone."""
     codes = [failed.code for _, failed in failures]
     alike = codes[0] if len(set(codes)) == 1 else "download_failed"
-    code = next((code for code in ("hash_mismatch", "gated") if code in codes), alike)
+    code = next(
+        (code for code in ("hash_mismatch", "forbidden_address", "model_too_large", "gated") if code in codes), alike
+    )
     why = "; ".join(f"{source} {failed.reason}" for source, failed in failures)
-    advice = ADVICE[code]
+    advice = (OWN_ADVICE if model.own else {}).get(code, ADVICE[code])
     if code == "hash_mismatch" and recorded:
         advice += (
             f" If the publisher replaced the file and you trust it, take {model.name} out of lock.json and pull again."

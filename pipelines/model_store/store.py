@@ -6,22 +6,28 @@
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal
 
 from pipelines.model_store import hub_cache
-from pipelines.model_store.download import DownloadedFile, Downloader
+from pipelines.model_store.add import Adding, NewModel
+from pipelines.model_store.additions import Addition, Additions
+from pipelines.model_store.download import Convert, DownloadedFile, Downloader
 from pipelines.model_store.files import FileCondition, ModelFiles, sha256
 from pipelines.model_store.lock import Lock, LockEntry
-from pipelines.model_store.manifest import Manifest, Model, ModelFile, builtin_manifest
+from pipelines.model_store.manifest import Manifest, Model, ModelFamily, ModelFile, ModelKind, builtin_manifest
+from pipelines.model_store.own import OwnManifest
 from pipelines.model_store.pull import Pull, PullResult, Transfers, expected_transfers
 from pipelines.settings import ModelStoreSettings
 from portrait.errors import OperatorError
 
 if TYPE_CHECKING:
     from portrait.ports import Progress  # brings numpy, which the command line does without until it works
+
+
+WEIGHTS_SUFFIXES = {".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".onnx"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +66,44 @@ class ImportResult:
 class ModelStore:
     """Finds, downloads, checks and imports the model files of this machine."""
 
-    def __init__(self, settings: ModelStoreSettings, manifest: Manifest | None = None) -> None:
-        self._settings = settings
-        self._manifest = manifest or builtin_manifest()
+    def __init__(
+        self, settings: ModelStoreSettings, manifest: Manifest | None = None, convert: Convert | None = None
+    ) -> None:
+        """`convert` takes the tensors out of pickled files; without it none is taken."""
+        self._settings, self._convert = settings, convert
+        self._own = OwnManifest(settings.folder, manifest or builtin_manifest())
         self._files = ModelFiles(settings.folder)
+        self._additions = Additions(settings.folder)
+
+    @property
+    def _manifest(self) -> Manifest:
+        """What ships with this program and what was added here, as of now."""
+        return self._own.merged()
+
+    def find(self, name: str) -> Model:
+        """Return a model by its name; raises `OperatorError` (`unknown_model`)."""
+        return self._find_model(name)
+
+    def of_kind(self, kind: ModelKind, family: ModelFamily = "") -> "list[Model]":
+        """Return the models of one kind, here or not, in the order of the manifest: all, or those that fit a family.
+
+        A model whose family is not known fits any.
+        """
+        known = [model for model in self._manifest.models.values() if model.kind == kind]
+        return [model for model in known if not family or model.family in {"", family}]
+
+    def weights_file(self, name: str) -> Path:
+        """Return the one file of weights that a model has, without hashing it.
+
+        Raises `OperatorError` (`unknown_model`, `unknown_model_file` where it has none or several, `missing_model`,
+        `licence_refused`).
+        """
+        known = self._find_model(name)
+        weights = [file.name for file in known.files if PurePath(file.name).suffix in WEIGHTS_SUFFIXES]
+        if len(weights) != 1:
+            has = f"{len(weights)} files of weights ({', '.join(weights)})" if weights else "no file of weights"
+            raise OperatorError("unknown_model_file", f"The model {name} has {has}, and one is needed.")
+        return self.file(name, weights[0])
 
     def file(self, model: str, name: str) -> Path:
         """Return the path of one file of a model, without hashing it.
@@ -110,7 +150,7 @@ class ModelStore:
         transfers = Transfers(progress or _no_progress, expected_transfers(models, archives, self._files))
         with self._files.disk_errors():
             self._files.partial.mkdir(parents=True, exist_ok=True)
-            with Downloader(self._settings, archives, self._files.partial) as downloader:
+            with Downloader(self._settings, archives, self._files.partial, self._convert) as downloader:
                 return Pull(self._files, downloader, transfers)(models, required=bool(named))
 
     def download_size(self, names: Iterable[str] = ()) -> int:
@@ -131,6 +171,72 @@ class ModelStore:
             report(done, len(files), f"{model.name}/{file.name}")
             found.append(FileState(model.name, file.name, self._files.condition(model, file, lock)))
         return tuple(found)
+
+    def add(self, new: NewModel, progress: "Progress | None" = None) -> ModelState:
+        """Bring a model of one's own into the store: fetch it, look at it, note it; the next try goes on where one broke off.
+
+        Raises `OperatorError`: those of `start_adding` and of a pull; `bad_model_source`, `forbidden_address`,
+        `model_too_large`, `not_weights`, `truncated_weights`, `broken_weights`, `pickled_weights`, `wrong_kind`.
+        """
+        return self._start_adding(new, progress, note_failure=False)()
+
+    def start_adding(self, new: NewModel, progress: "Progress | None" = None) -> "Callable[[], ModelState]":
+        """Begin to add a model: checked and noted at once, brought by calling what is returned, in any thread.
+
+        Why one could not be added stays noted. Raises `OperatorError` (`bad_model`, `model_exists`, `model_busy`,
+        `licence_refused`).
+        """
+        return self._start_adding(new, progress, note_failure=True)
+
+    def _start_adding(
+        self, new: NewModel, progress: "Progress | None", note_failure: bool
+    ) -> "Callable[[], ModelState]":
+        adding = Adding(self._files, self._own, self._settings)
+        adding.check(new)
+        with self._files.disk_errors():
+            running = self._additions.begin(new, progress)
+
+        def run() -> ModelState:
+            """Fetch, look at and install the model."""
+            error: BaseException | None = None
+            try:
+                with self._files.disk_errors(), self._files.lock.exclusive(new.name, running):
+                    self._files.partial.mkdir(parents=True, exist_ok=True)
+                    with Downloader(self._settings, {}, self._files.partial, self._convert) as downloader:
+                        return self._model_state(adding(new, downloader, running), self._files.lock.read())
+            except BaseException as raised:
+                error = raised
+                raise
+            finally:
+                running.end(error, note_failure)
+
+        return run
+
+    def additions(self) -> tuple[Addition, ...]:
+        """Return the models that are being added, in whichever process, and those that could not be."""
+        return self._additions.list()
+
+    def remove(self, name: str) -> None:
+        """Delete a model of one's own with its files; where it is being added, stop that and leave what was there before.
+
+        Raises `OperatorError` (`unknown_model`, `not_own_model`).
+        """
+        noted = self._additions.find(name)
+        dropped = self._additions.drop(name)
+        if noted is not None and noted.state == "running":
+            return
+        known = self._manifest.models.get(name)
+        if known is None and not dropped:
+            self._find_model(name)
+        if known is not None and not known.own:
+            raise OperatorError(
+                "not_own_model", f"{name} ships with this program: only models that were added can be removed."
+            )
+        with self._files.disk_errors(), self._files.lock.exclusive(name, _no_progress):
+            self._own.drop(name)
+            self._files.lock.forget(name)
+            for folder in (self._files.folder / name, self._files.partial / name):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def import_folder(self, folder: Path) -> ImportResult:
         """Copy model files from a folder: recognised by published name, and by hash where one is known."""

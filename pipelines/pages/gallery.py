@@ -59,6 +59,6 @@ def rules_in_words(portrait: Portrait) -> str:
 def likeness_in_words(portrait: Portrait) -> str:
     """Return the likeness of the least alike face in words."""
     if not portrait.likeness:
-        return "no face found again"
+        return "no face found again" if portrait.scores.get("measurable", 1.0) else "not measured: no photos"
     worst = max(portrait.likeness.values(), key=lambda each: each.distance)
     return likeness.likeness_in_words(worst.space, worst.distance)

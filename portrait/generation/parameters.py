@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from portrait.arrays import Image, Mask, Size
 from portrait.generation.options import GenerationOptions
+from portrait.generation.sampling_facts import NO_FACTS, SamplingFacts
 
 Task: TypeAlias = Literal["text", "image", "inpaint"]
 """Text-to-image, img2img, or inpainting."""
@@ -63,6 +64,10 @@ class GenerationParameters:
 
     until: float = 1.0
     """Share of the steps that the base runs (`denoising_end`); a refiner runs the rest."""
+    facts: SamplingFacts = NO_FACTS
+    """How the base, or the LoRA of few steps on it, wants to be sampled."""
+    embeds_guidance: bool = False
+    """Whether the U-Net is told the guidance scale, so that batches have no unconditional half."""
 
     def __post_init__(self) -> None:
         here = (self.size.height, self.size.width)

@@ -26,6 +26,12 @@ class Turned:
             x, y = y, 1 - x
         return x, y
 
+    def stored_point(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point of the upright photo lies in the stored one."""
+        for _ in range(self.turns % 4):
+            x, y = 1 - y, x
+        return x, y
+
     def stored(self, box: Box) -> Box:
         """Where a box of the upright photo lies in the stored one."""
         for _ in range(self.turns % 4):

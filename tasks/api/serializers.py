@@ -11,8 +11,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from pipelines.model_store.add import NewModel
+from pipelines.model_store.additions import Addition
+from pipelines.model_store.store import ModelState, ModelStore
 from portrait.errors import OperatorError
 from portrait.faces.likeness import likeness_step
+from portrait.generation.sampling_facts import SamplingFacts
+from portrait.traits import offer_traits
 from portrait.types import PhotoUses
 from portrait.uses import set_uses
 from tasks import schemas
@@ -35,12 +40,47 @@ from templates.schema import StyleFile, parse_stored
 B = TypeVar("B", bound=BaseModel)
 
 
+def list_models(models: ModelStore) -> list[schemas.ModelStatus]:
+    """Every model of a store as it is, and behind them those that are only being added."""
+    additions = {each.name: each for each in models.additions()}
+    shown = [_serialize_model(each, models, additions.pop(each.model.name, None)) for each in models.list()]
+    return shown + [
+        schemas.ModelStatus.model_validate(
+            {name: getattr(each, name) for name in ("name", "licence", "commercial", "kind")}
+            | {"purpose": "", "ready": False, "own": True, "addition": schemas.ModelAddition.model_validate(each)}
+            | {"missing": [each.message] if each.message else []}
+        )
+        for each in additions.values()
+    ]
+
+
+def _serialize_model(state: ModelState, models: ModelStore, addition: Addition | None) -> schemas.ModelStatus:
+    model = state.model
+    shared = ("name", "purpose", "licence", "commercial", "embedded", "page", "note", "kind", "family", "own")
+    added = schemas.ModelAddition.model_validate(addition) if addition else None
+    here = {"ready": state.state == "here", "state": state.state, "bytes": state.size}
+    return schemas.ModelStatus.model_validate(
+        {name: getattr(model, name) for name in shared}
+        | here
+        | {"facts": dict(model.facts), "missing": models.missing(model.name), "addition": added}
+    )
+
+
+def read_model_request(body: schemas.ModelRequest) -> NewModel:
+    """What a request asks the store to add."""
+    given = {name: getattr(body, name) for name in SamplingFacts.__dataclass_fields__}
+    facts = {name: value for name, value in given.items() if value not in (None, "") and value is not False}
+    return NewModel(**body.model_dump(exclude=set(given)), facts=facts)
+
+
 def serialize_person(row: PersonRow, summary: PersonSummary, kept: RetentionSettings, now: float) -> schemas.Person:
     """A person with what is known of them, and when they are erased."""
     fields = {name: getattr(row, name) for name in ("id", "name", "created", "used")}
     told = ("photos", "portraits", "consent", "consent_state", "latest_consent", "identity", "face")
     known = {name: getattr(summary, name) for name in told}
     served = {**_serialize_uses(summary.judged), "questions": list(_questions(summary.judged))}
+    read = [photo.uses.get("traits", {}) for photo in summary.judged if photo.verdict == "use"]
+    served |= {"traits": row.traits, "offered_traits": offer_traits(read)}
     due, end = person_due(row, summary.favourites, kept, now), row.used + (kept.people_days or 0.0) * DAY
     more = {"erased_after": end, "erased_on": due.on, "erased_soon": due.soon, "learned": summary.bases}
     return schemas.Person.model_validate({**fields, **known, **more, **served})

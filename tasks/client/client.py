@@ -88,6 +88,14 @@ class Client(AccessClient, JobsClient, PeopleClient, PortraitsClient, PrivacyCli
         """Model files on the API's machine, for operators."""
         return self._http.list(schemas.ModelStatus, "/operator/models")
 
+    def add_model(self, order: schemas.ModelRequest) -> schemas.ModelStatus:
+        """Bring a model of one's own to the API's machine; `models` says how far it is. For operators."""
+        return self._http.post(schemas.ModelStatus, "/operator/models", order)
+
+    def remove_model(self, name: str) -> None:
+        """Delete a model of one's own, or stop adding one; for operators."""
+        self._http.request("DELETE", f"/operator/models/{name}")
+
     def statistics(self, days: float = 0) -> schemas.Statistics:
         """Likeness, favourites and failures by style, times by kind of job, of the last `days` or of all; for operators."""
         return self._http.get(schemas.Statistics, "/operator/figures", params={"days": days} if days else {})

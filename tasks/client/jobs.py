@@ -61,6 +61,11 @@ class JobsClient:
         path = "/operator/jobs" if all_owners else "/jobs"
         return self._http.get(schemas.Page[schemas.Job], path, params=params).items
 
+    def unsettled_jobs(self) -> list[schemas.Job]:
+        """Every job that has not ended, or that failed or expired and was not marked as seen, the newest first."""
+        states = ["queued", "running", "cancelling", "failed", "expired"]
+        return self._http.list(schemas.Job, "/jobs", {"state": states, "seen": "false", "limit": 200})
+
     def unseen_failures(self) -> list[schemas.Job]:
         """Every job that failed or expired and was not marked as seen, the newest first."""
         return self._http.list(schemas.Job, "/jobs", {"state": ["failed", "expired"], "seen": "false", "limit": 200})

@@ -1,5 +1,6 @@
 """The client's methods of people: consents, photos, and the identities that were made of them."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from tasks import schemas
@@ -31,6 +32,10 @@ class PeopleClient:
     def rename_person(self, id: str, name: str) -> schemas.Person:
         """Change a person's name."""
         return self._http.send(schemas.Person, "PATCH", f"/people/{id}", json={"name": name})
+
+    def choose_traits(self, id: str, traits: Mapping[str, str]) -> schemas.Person:
+        """Say what captions and prompts are to say of a person, by trait (`schemas.Traits`); the others are not said."""
+        return self._http.send(schemas.Person, "PATCH", f"/people/{id}", json={"traits": dict(traits)})
 
     def erase_person(self, id: str) -> schemas.Erased:
         """Erase a person and everything made from their photos."""

@@ -106,9 +106,11 @@ class StylesClient:
         """Queue a check of a draft's picture."""
         return self._http.post(schemas.Job, f"/operator/styles/{id}/check")
 
-    def test_style(self, id: str) -> schemas.Job:
-        """Queue sample renders of a draft: three people in its style."""
-        return self._http.post(schemas.Job, f"/operator/styles/{id}/test")
+    def test_style(self, id: str, people: Sequence[str] = ()) -> schemas.Job:
+        """Queue sample renders of a draft: three people in its style, or people of one's own by their ids."""
+        return self._http.post(
+            schemas.Job, f"/operator/styles/{id}/test", schemas.StyleTestRequest(people=list(people))
+        )
 
     def style_sample(self, id: str, number: int, side: int | None = None) -> bytes:
         """One sample render of the last test."""

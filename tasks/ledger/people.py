@@ -153,6 +153,10 @@ class PersonRepository(Repository):
         """Change a person's name."""
         return self._change_owned(PersonRow, people, owner, id, name=name)
 
+    def choose_traits(self, owner: str, id: str, traits: Mapping[str, str]) -> PersonRow:
+        """Write what a person chose to say of themselves, by trait."""
+        return self._change_owned(PersonRow, people, owner, id, traits=dict(traits))
+
     def consents(self, owner: str, person: str) -> Sequence[ConsentRow]:
         """A person's consents, the oldest first."""
         return self._of_person(ConsentRow, consents, owner, person)

@@ -32,6 +32,8 @@ class PersonRow(OwnedRow):
     """When the person was last used (made, photo added, in a job, looked at, downloaded): retention counts from here."""
     warned: float | None = None
     """When the owner was warned that the person is to be erased; counts while it is later than `used`."""
+    traits: Mapping[str, str] = field(default_factory=dict)
+    """What they chose to say of themselves in captions and prompts, by trait; see `portrait.traits`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ class SelfieRow(OwnedRow):
     """Code and tip of each."""
     quality: Mapping[str, Any] = field(default_factory=dict)
     uses: Mapping[str, Any] = field(default_factory=dict)
-    """`serves` (see `training_sets.photos_to_dicts`) and `doubt`, the number of the question about it; each where known."""
+    """`serves`, `traits` and `eyes` (see `training_sets.photos_to_dicts`) and `doubt`, the number of the question about it;
+    each where known."""
     removed: float | None = None
     """When it was deleted; it can be restored until it is erased, and counts nowhere meanwhile."""
     faces: Sequence[Mapping[str, float]] | None = None

@@ -128,6 +128,18 @@ class DraftRepository(Repository):
         with self.database.write() as connection:
             record_findings(connection, findings)
 
+    def forget_tests_of(self, person: str) -> Sequence[str]:
+        """Forget the tests that have drawn a person of an operator's own; returns the ids of their drafts."""
+        with self.database.write() as connection:
+            tested = sa.select(style_drafts.c.id, style_drafts.c.tested).where(style_drafts.c.tested.is_not(None))
+            drawn = [
+                row.id
+                for row in connection.execute(tested)
+                if any(each.get("person") == person for each in row.tested["samples"])
+            ]
+            connection.execute(sa.update(style_drafts).where(style_drafts.c.id.in_(drawn)).values(tested=None))
+            return drawn
+
     def change(self, row: DraftRow, before: str, place: Callable[[], None]) -> None:
         """Replace the edition `before` by another; raises `draft_changed`."""
         with self.database.write() as connection:

@@ -58,6 +58,7 @@ people = sa.Table(
     sa.Column("name", sa.String(200), nullable=False),
     *_values(_TIME, "created", "used"),
     sa.Column("warned", _TIME),
+    sa.Column("traits", sa.JSON, nullable=False, server_default="{}"),
     sa.Index(None, "owner", "id"),
 )
 

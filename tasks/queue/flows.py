@@ -26,6 +26,7 @@ from portrait.idphoto_spec import spec_from_dict
 from portrait.ports import FaceFinder, Progress
 from portrait.studio import preview
 from portrait.training import TrainingJob
+from portrait.traits import with_traits
 from portrait.types import Identity, PortraitRequest, Refinement, Style, TrainingSet
 from tasks.files import Files, publish
 from tasks.jobs import Job
@@ -181,6 +182,7 @@ class PortraitFlows:
             [at for at, photo in enumerate(photos) if photo.wish == "include"],
             [at for at, photo in enumerate(photos) if photo.wish == "exclude"],
             {at: (photo.face["x"], photo.face["y"]) for at, photo in enumerate(photos) if photo.face},
+            context.ledger.people.get(job.owner, person).traits,
         )
         earlier = context.ledger.people.training_sets(job.owner, person)[:1]
         folders = [context.files.training_set(job.owner, person, row.id) for row in earlier]
@@ -218,6 +220,7 @@ class PortraitFlows:
         if context.ledger.people.training_set(job.owner, set_id).person != person:
             raise UserError("not_found", "The training set is not of that person.")
         training = training_sets.read(context.files.training_set(job.owner, person, set_id))
+        training = with_traits(training, dict(params.get("traits") or {}))
         start = self._identity(context, str(params["start"])) if params.get("start") else None
         work_dir = context.files.work_dir(job.owner, person, job.id)
         work_dir.mkdir(parents=True, exist_ok=True)
@@ -245,6 +248,8 @@ class PortraitFlows:
         job, params = context.job, context.job.params
         people = {int(place): self._identity(context, id) for place, id in dict(params["identities"]).items()}
         recipe = context.ledger.portraits.get(job.owner, str(params["remake"])).recipe if params.get("remake") else None
+        if params.get("photo"):
+            people = {place: self._of_photo(context, person, str(params["photo"])) for place, person in people.items()}
         points = {**render.places_of_recipe(recipe or {}), **render.places_of_recipe(params)}
         style = self._style(context, points, counted_before=recipe is not None and not points)
         if style.picture is not None:
@@ -297,6 +302,18 @@ class PortraitFlows:
         own = {"references": training.references, "mean_embeddings": training.mean_embeddings}
         return replace(trained, id=row.id, base=row.base, **own)
 
+    def _of_photo(self, context: JobContext, person: Identity, id: str) -> Identity:
+        """The person as one of their photos alone shows them: a reference, or any other that can be used."""
+        kept = tuple(each for each in person.references if each.name == id)
+        if not kept:
+            photo = context.ledger.people.selfie(context.job.owner, id)
+            context.names[id] = photo.name
+            path = context.files.selfie(context.job.owner, photo.person, id)
+            chosen = Overrides([0], faces={0: (photo.face["x"], photo.face["y"])} if photo.face else {})
+            quick = replace(self._settings, prepare=replace(self._settings.prepare, small_face=0))
+            kept = build.prepare(quick, self._engines)([path], chosen, context.progress).references
+        return replace(person, references=kept)
+
     def _style(
         self, context: JobContext, points: Mapping[int, tuple[float, float]], counted_before: bool = False
     ) -> Style:
@@ -343,7 +360,10 @@ class PortraitFlows:
         if context.job.kind == "check":
             return FlowResult(Outcome({"style": draft.id}, draft=tester.draft_findings(draft, entry)), lambda: None)
         staged = context.staging / "test"
-        samples = tester.render_samples(self._load_style(entry), staged, context.progress)
+        named, identities = (dict(params.get(name) or {}) for name in ("people", "identities"))
+        own = {str(named[number]): self._identity(context, str(identities[number])) for number in sorted(named)}
+        known = (own, {}) if own else None
+        samples = tester.render_samples(self._load_style(entry), staged, context.progress, known)
         findings = tester.draft_findings(draft, entry, samples, (context.job.id, context.now()))
         outcome = Outcome({"style": draft.id, "samples": len(samples)}, draft=findings)
         return FlowResult(outcome, lambda: service.publish_test(draft, staged))

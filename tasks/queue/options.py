@@ -1,4 +1,4 @@
-"""Reads the generation options of a job, with the uploaded pictures of its control inputs."""
+"""Reads the generation options of a job, with the uploaded pictures of its control inputs and its image prompt."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,14 +21,21 @@ def generation_options(
     given = params.get("technique")
     if not given:
         return None
-    pictures, controls = {}, []
-    for control in given.get("hints", ()):
-        file = file_of(str(control["template"]))
+    pictures: dict[str, Any] = {}
+
+    def with_picture(followed: Mapping[str, Any]) -> dict[str, Any]:
+        file = file_of(str(followed["template"]))
         if not file.is_file():
             raise UserError("hint_missing", "A picture that this drawing shall follow was deleted. Upload it again.")
         picture = image_io.read(file).image
         hash = options.picture_hash(picture)
         pictures[hash] = picture
-        controls.append({**{name: each for name, each in control.items() if name != "template"}, "picture": hash})
+        return {**{name: each for name, each in followed.items() if name != "template"}, "picture": hash}
+
+    read = dict(given)
+    if given.get("hints"):
+        read["hints"] = [with_picture(control) for control in given["hints"]]
+    if given.get("look"):
+        read["look"] = with_picture(given["look"])
     method = options.METHOD if recipe is None else int(recipe.get("method", 1))
-    return options.from_dict({**given, **({"hints": controls} if controls else {})}, pictures, method)
+    return options.from_dict(read, pictures, method)

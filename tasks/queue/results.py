@@ -28,6 +28,8 @@ def verdicts_by_selfie(photos: Sequence[Mapping[str, Any]], questions: Sequence[
             "uses": {
                 "serves": each.get("serves"),
                 **({"doubt": doubts[each["file"]]} if each["file"] in doubts else {}),
+                **({"traits": each["traits"]} if each.get("traits") else {}),
+                **({"eyes": each["eyes"]} if each.get("eyes") else {}),
             },
             "faces": each.get("faces", []),
         }

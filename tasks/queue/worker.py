@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from celery import Celery, Task, current_app, shared_task, signals
 
+from portrait.addresses import Reach
 from portrait.errors import OperatorError
 from tasks import webhooks
-from tasks.addresses import Reach
 from tasks.files import Files
 from tasks.jobs import queue_for
 from tasks.ledger.ledger import Ledger, open_ledger

@@ -24,6 +24,7 @@ from tasks.schemas.idphotos import IdPhotoOptions, IdPhotoPreset, IdPhotoPresets
 from tasks.schemas.jobs import (
     GenerationOptions,
     GenerationRequest,
+    ImagePrompt,
     Job,
     JobCount,
     JobEvent,
@@ -44,6 +45,7 @@ from tasks.schemas.keys import (
     WebhookRequest,
     WebhookWithSecret,
 )
+from tasks.schemas.models import ModelAddition, ModelKind, ModelRequest, ModelStatus
 from tasks.schemas.people import (
     Consent,
     ConsentProof,
@@ -62,6 +64,7 @@ from tasks.schemas.people import (
     SelfieUpdate,
     SelfieUploadResult,
     Serves,
+    Traits,
 )
 from tasks.schemas.portraits import (
     FaceLikeness,
@@ -100,6 +103,7 @@ from tasks.schemas.styles import (
     StyleSample,
     StyleStatus,
     StyleTest,
+    StyleTestRequest,
     StyleVersion,
     VersionStatistics,
 )
@@ -112,7 +116,6 @@ from tasks.schemas.system import (
     JobLogEntry,
     JobTimes,
     Me,
-    ModelStatus,
     PruneResult,
     QueueCounts,
     Quotas,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tasks.schemas.shared import RequestBody, ResponseBody
+from tasks.schemas.shared import Id, RequestBody, ResponseBody
 
 
 class IdPhotoSize(RequestBody):
@@ -36,6 +36,9 @@ class IdPhotoOptions(RequestBody):
         pattern=r"^([a-z-]*|#[0-9A-Fa-f]{6})$",
         description="A colour's name (`GET /v1/idphotos/presets` lists them), #rrggbb, or `kept` for the photo's own; "
         "the style's when empty.",
+    )
+    photo: Id | None = Field(
+        None, description="The person's photo that it is made of; null for the one that meets the most rules."
     )
 
 

@@ -45,24 +45,38 @@ Scheduler = Literal[
     "",
     "own",
     "ddim",
+    "ddpm",
     "pndm",
     "lms",
     "lms_karras",
     "euler",
     "euler_a",
     "heun",
+    "dpm2_a",
+    "dpm_2m",
     "dpm_2m_karras",
+    "dpm_2s_a",
     "dpm_sde",
+    "dpm_sde_karras",
+    "deis",
     "unipc",
     "lcm",
 ]
 """Scheduler by its name here; empty for the preset's, `own` for the base's."""
 
 
+ModelName = Annotated[str, StringConstraints(max_length=60, pattern=r"^[a-z0-9._-]*$")]
+"""Name of a model of the store; empty for the usual one."""
+
+
 class ControlInput(RequestBody):
     """A ControlNet input: a picture that the generation follows."""
 
-    kind: Literal["canny", "pose", "depth", "tile", "color"]
+    kind: ModelName = Field(
+        min_length=1,
+        description="`canny`, `pose`, `depth`, `tile`, `color`, `softedge`, `segmentation`, or the name of a ControlNet that "
+        "was added.",
+    )
     template: Id = Field(description="A picture that you uploaded to `/v1/templates`.")
     scale: float = Field(0.5, ge=0, le=2, description="Conditioning scale.")
     start: float = Field(0.0, ge=0, le=1, description="The share of the steps from which it is followed …")
@@ -73,6 +87,20 @@ class ControlInput(RequestBody):
         if self.start >= self.end:
             raise ValueError("a hint starts before it ends")
         return self
+
+
+BlockWeight = Annotated[float, Field(ge=-4, le=4)]
+"""What a block of a U-Net takes of a LoRA's strength."""
+
+
+class ImagePrompt(RequestBody):
+    """A picture whose look an IP-Adapter gives the portraits, beside whoever is drawn."""
+
+    template: Id = Field(description="A picture that you uploaded to `/v1/templates`.")
+    adapter: ModelName = Field(
+        "ip_adapter", min_length=1, description="ip_adapter, ip_adapter_plus, ip_adapter_plus_face, or one added here."
+    )
+    scale: float = Field(0.5, ge=0, le=1, description="How much of the look; 0 does without.")
 
 
 class GenerationOptions(RequestBody):
@@ -96,15 +124,41 @@ class GenerationOptions(RequestBody):
         le=1,
         description="Share of the steps before PhotoMaker merges the photos; null goes by its strength.",
     )
+    vae: ModelName = Field("", description="VAE of the model store to decode with; `own` for the base's.")
+    few_steps: ModelName = Field(
+        "", description="LoRA of the model store that draws in few steps, of which it has its own."
+    )
     scheduler: Scheduler = ""
     steps: int = Field(0, ge=0, le=150, description="0 leaves it to the preset.")
     guidance: float | None = Field(None, ge=0, le=30, description="null leaves it to the preset.")
+    guidance_rescale: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share by which guidance is brought back to the spread of a drawing without; 0.7 as published.",
+    )
     cutoff: float | None = Field(None, ge=0, le=1, description="Share of the steps after which guidance ends.")
+    lora_weights: dict[ModelName, list[BlockWeight]] = Field(
+        {},
+        max_length=8,
+        description="Block weights of LoRAs that style or words name, `lora` for the person's: 17 or 26 numbers on SD 1.5, "
+        "12 or 20 on SDXL, in the order BASE, IN, M00, OUT.",
+    )
     clip_skip: int = Field(0, ge=0, le=8, description="Last layers of the text encoder that are left out.")
     perturbed: float = Field(0.0, ge=0, le=10, description="Scale of perturbed-attention guidance; 0 does without.")
     freeu: bool = False
     refiner: float = Field(0.0, ge=0, le=0.5, description="Share that SDXL's refiner draws at the end, 0.05 or more.")
     hints: list[ControlInput] = Field([], max_length=4, description="ControlNet inputs, for text styles.")
+    look: ImagePrompt | None = Field(None, description="The look of a picture, for text styles.")
+    sdedit: float = Field(
+        0.0,
+        ge=0,
+        le=0.6,
+        description="Strength with which the finished drawing is drawn once more, for text styles; 0 does without.",
+    )
+    sdedit_model: Literal["base", "refiner"] = Field(
+        "base", description="What draws it once more: the base, with the person, or SDXL's refiner."
+    )
 
 
 Number = Annotated[str, StringConstraints(pattern=r"^([1-9]|1[0-6])$")]

@@ -95,10 +95,28 @@ class PersonRequest(RequestBody):
     consent: ConsentRequest
 
 
-class PersonUpdate(RequestBody):
-    """A change of name."""
+class Traits(RequestBody):
+    """What may be said of a person in the captions of their photos and in prompts; empty where nothing is to be said."""
 
-    name: Line
+    age: Literal["", "young", "middle-aged", "elderly"] = ""
+    glasses: Literal["", "with glasses", "without glasses"] = ""
+    beard: Literal["", "with a beard", "without a beard"] = ""
+    expression: Literal["", "smiling", "serious"] = ""
+
+
+class PersonUpdate(RequestBody):
+    """A change of name, or of what is to be said of the person; at least one of the two."""
+
+    name: Line | None = Field(None, description="Null changes nothing.")
+    traits: Traits | None = Field(
+        None, description="What is said in captions, from the next training on, and in prompts; null changes nothing."
+    )
+
+    @model_validator(mode="after")
+    def _check_change(self) -> "PersonUpdate":
+        if self.name is None and self.traits is None:
+            raise ValueError("say what to change: `name`, `traits`")
+        return self
 
 
 Composition = Literal["half_figure", "head_and_shoulders", "close", "very_close"]
@@ -168,6 +186,10 @@ class Person(ResponseBody):
     serves: Serves | None = Field(None, description="What the photos serve; null until a training has judged them.")
     opens: list[Reason] = Field([], description="What more photos would open: the kind as code, with a tip.")
     questions: list[PersonQuestion] = Field([], description="What was not sure when the photos were judged.")
+    traits: Traits = Field(
+        Traits(), description="What was chosen to be said of the person; nothing is chosen by itself."
+    )
+    offered_traits: Traits = Field(Traits(), description="What the photos seem to show, as a proposal.")
 
 
 class Identity(ResponseBody):

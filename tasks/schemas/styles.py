@@ -20,10 +20,11 @@ class StyleFinding(ResponseBody):
 
 
 class StyleSample(ResponseBody):
-    """A sample render: a sample person in the style."""
+    """A sample render: a sample person, or one of an operator's own people, in the style."""
 
     number: int
-    sitter: str
+    sitter: str = Field(description="Name of the sample person; empty for somebody of an operator's own.")
+    person: str = Field("", description="Id of the operator's own person, whose picture that operator alone can see.")
     distance: float | None = Field(None, description="Of the drawn face to the person; smaller is more alike.")
     step: int | None = Field(None, description="As `step` of a portrait's likeness; null where it was not measured.")
     fault: str = Field("", description="Why there is no picture, in a sentence.")
@@ -103,6 +104,20 @@ class DraftRequest(RequestBody):
 
     edition: Id | None = Field(None, description="The edition that was changed; null for a style without a draft.")
     content: Annotated[dict[str, Any], Field(description="What stands in style.toml.")]
+
+
+MAX_TEST_PEOPLE = 3
+"""People of one's own that one test draws."""
+
+
+class StyleTestRequest(RequestBody):
+    """Whom a test of a draft draws."""
+
+    people: list[Id] = Field(
+        [],
+        max_length=MAX_TEST_PEOPLE,
+        description="People of your own, with their consent; empty for the sample people that come with Portrait.",
+    )
 
 
 class PublishRequest(RequestBody):

@@ -109,21 +109,6 @@ class QueueCounts(ResponseBody):
     states: Mapping[str, int]
 
 
-class ModelStatus(ResponseBody):
-    """A model: installed or not, its licence, and how to download it."""
-
-    name: str
-    purpose: str
-    licence: str
-    commercial: str
-    ready: bool
-    missing: list[str]
-    embedded: bool = Field(False, description="Whether `portrait models pull` brings it when no name is given.")
-    bytes: int = Field(0, description="Of all its files; 0 where that is not known before they came.")
-    page: str = ""
-    note: str = ""
-
-
 class JobLogEntry(ResponseBody):
     """A state or step that a job came to."""
 

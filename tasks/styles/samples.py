@@ -35,7 +35,7 @@ class Sample:
 
     number: int
     person: str
-    """Name of the sample person."""
+    """Name of the sample person, or the id of a person of the operator's own."""
     distance: float | None = None
     """Likeness of the drawn face to the person: a distance, smaller is more alike."""
     step: int | None = None
@@ -46,7 +46,9 @@ class Sample:
     def to_dict(self) -> dict[str, Any]:
         """The sample as it is stored with a draft."""
         measured = {"distance": self.distance, "step": self.step}
-        return {"number": self.number, "sitter": self.person, **measured, "fault": self.fault}
+        is_own = self.person not in {each.name for each in sample_people.SAMPLE_PEOPLE}
+        who = {"sitter": "", "person": self.person} if is_own else {"sitter": self.person}
+        return {"number": self.number, **who, **measured, "fault": self.fault}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class StyleTester:
     ) -> list[Sample]:
         """Render three sample people in a style into 1.jpg … 3.jpg; `fault` says why one could not be rendered.
 
-        `known` are the sample people, where `sample_people` made them before.
+        `known` are the sample people, where `sample_people` made them before, or people of the operator's own by their ids.
         Raises `OperatorError` where this machine cannot draw styles of that kind; its message says what is missing.
         """
         diffusion = style.kind == "text" or style.engines[:1] == ("diffusion",)
@@ -90,10 +92,11 @@ class StyleTester:
         folder.mkdir(parents=True, exist_ok=True)
         people, absent = known or self.sample_people(progress)
         samples = []
-        for number, person in enumerate(sample_people.SAMPLE_PEOPLE, 1):
-            sample = Sample(number, person.name, fault=absent.get(person.name, ""))
+        in_order = [each.name for each in sample_people.SAMPLE_PEOPLE if {each.name} & {*people, *absent}]
+        for number, name in enumerate(dict.fromkeys([*in_order, *people]), 1):
+            sample = Sample(number, name, fault=absent.get(name, ""))
             if not sample.fault:
-                request = PortraitRequest(_assign_faces(style, people, person.name), style, 0, 1, options=options)
+                request = PortraitRequest(_assign_faces(style, people, name), style, 0, 1, options=options)
                 sample = self._render_sample(sample, request, folder, progress)
             samples.append(sample)
         return samples
@@ -110,13 +113,14 @@ class StyleTester:
 
     def installed(self) -> lint.Installed:
         """What lint may count on here: LoRAs, bases and painters of this machine, beside what every machine has."""
-        models = {state.model.name: "" for state in ModelStore(self.settings.models).list() if state.state == "here"}
+        models = ModelStore(self.settings.models)
+        loras = {each.name: each.family for each in models.of_kind("lora") if not models.missing(each.name)}
         bases = {
             name: model_requirements.family_of(self.settings, name)
             for name, lacks in build.missing_by_base(self.settings).items()
             if not lacks
         }
-        return replace(installed(), loras=models, bases=bases, engines=frozenset(engine_names("painters")))
+        return replace(installed(), loras=loras, bases=bases, engines=frozenset(engine_names("painters")))
 
     def sample_people(self, progress: Progress) -> tuple[dict[str, Identity], dict[str, str]]:
         """Identities of the sample people by name; and by name why the others have none."""

@@ -159,9 +159,9 @@ class StyleService:
     def publish(self, id: str, edition: str | None = None, card: int | None = None) -> StyleRow:
         """Publish the draft as the next version; publishing the content of the newest version again changes nothing.
 
-        People see the sample `card` of its test on the style's card; None takes the one most alike. Raises `UserError`:
-        `style_faults` (`details` lists the findings), `style_unchecked`, `draft_changed`, `unknown_style`, `not_found` (no such
-        sample).
+        People see the sample `card` of its test on the style's card; None takes the one most alike, and none of an operator's
+        own people. Raises `UserError`: `style_faults` (`details` lists the findings), `style_unchecked`, `draft_changed`,
+        `unknown_style`, `not_found` (no such sample), `private_sample`.
         """
         draft = self.draft(id, edition)
         preview = self._preview(draft, card)
@@ -247,13 +247,21 @@ class StyleService:
     def _preview(self, draft: DraftRow, card: int | None) -> Path | None:
         """The sample of a draft's test that its card shows; None where it was not tested as it is now."""
         folder = self.files.style_test(draft.id, draft.edition)
+        private = {each["number"] for each in (draft.tested or {}).get("samples", ()) if each.get("person")}
+        if card in private:
+            raise UserError(
+                "private_sample",
+                "That sample shows somebody of an account, who is drawn for its operator alone. Leave the card out, or try the "
+                "style out on the sample people.",
+            )
         if card is not None:
             if not (folder / f"{card}.jpg").is_file():
                 raise UserError(
                     "not_found", f"There is no sample {card} of this draft. Try it out again, or leave it out."
                 )
             return folder / f"{card}.jpg"
-        samples = [each for each in (draft.tested or {}).get("samples", ()) if not each["fault"]]
+        tested = (draft.tested or {}).get("samples", ())
+        samples = [each for each in tested if not each["fault"] and each["number"] not in private]
         samples.sort(key=lambda each: (each["distance"] is None, each["distance"] or 0.0))
         return next((path for each in samples if (path := folder / f"{each['number']}.jpg").is_file()), None)
 

@@ -17,7 +17,8 @@ from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 
 from pipelines.diffusion.base.family import LORA_TARGETS
-from pipelines.diffusion.base.lora_slot import AdapterCache, LoraSlot
+from pipelines.diffusion.base.loras.layers import BaseLayers
+from pipelines.diffusion.base.loras.slot import AdapterCache, LoraSlot
 
 pytestmark = pytest.mark.bench
 
@@ -79,8 +80,14 @@ def layers_out(unet: UNet2DConditionModel) -> list[torch.Tensor]:
         return [layer(torch.randn(1, 4, layer.in_features, dtype=torch.bfloat16)) for layer in layers]
 
 
+def cache(layers: BaseLayers) -> AdapterCache:
+    """An empty one, for a base in bfloat16 on the CPU."""
+    return AdapterCache(lambda: layers, torch.bfloat16, torch.device("cpu"))
+
+
 def test_the_slot_is_faster_than_unloading_and_loading(tmp_path: Path) -> None:
     with torch.device("meta"):
+        bare = UNet2DConditionModel(**XL)
         unet: Any = UNet2DConditionModel(**XL)
         unet = unet.to(torch.bfloat16)
     unet = unet.to_empty(device="cpu").requires_grad_(False).eval()
@@ -98,11 +105,10 @@ def test_the_slot_is_faster_than_unloading_and_loading(tmp_path: Path) -> None:
     stock, wanted = timed(load, 4), layers_out(unet)
     pipeline.unload_lora_weights()
     slot = LoraSlot(unet, RANK, LORA_TARGETS)
-    memory = AdapterCache(torch.bfloat16, torch.device("cpu"))
+    layers = BaseLayers("xl", {"unet": bare}, {**XL, "layers_per_block": 2})
+    memory = cache(layers)
     cached = timed(lambda turn: slot.load(memory.get(files[turn % 2])["unet"]), 10)
-    fresh = timed(
-        lambda turn: slot.load(AdapterCache(torch.bfloat16, torch.device("cpu")).get(files[turn % 2])["unet"]), 4
-    )
+    fresh = timed(lambda turn: slot.load(cache(layers).get(files[turn % 2])["unet"]), 4)
     slot.load(memory.get(files[0])["unet"])
     given = layers_out(unet)
     assert len(given) == len(wanted) > 500

@@ -80,7 +80,7 @@ def serious_violations(page: Page) -> Mapping[str, Any]:
 
 _FORMATS = """
 AI AVIF CPU CUDA Esc FaceID GB GPU HEIC ID IP-Adapter InstantID JPEG JPG JSON KB LoRA MB MIT ONNX PDF PNG PhotoMaker Plus QR SD
-SDXL SPDX TOML URL WebP XL dpi https kB lora mm px style.toml toml zip
+SDXL SPDX TOML URL UTC WebP XL dpi https kB lora mm px style.toml toml zip
 """
 ALLOWED_ENGLISH = frozenset(_FORMATS.split())
 """Latin words on a page in another language that no language translates: formats, units, names of techniques."""

@@ -39,6 +39,15 @@ LAID = """() => {
     });
 }"""
 
+SHARING = """
+    navigator.canShare = ({ files }) => files.every((each) => each.type === "image/jpeg");
+    navigator.share = async ({ title, files }) => {
+        window.shared = [title, files.map((each) => [each.name, each.type, each.size])];
+        if (window.refusal) throw new DOMException("", window.refusal);
+    };
+"""
+"""A browser that hands files to other apps; `refusal` names what goes wrong."""
+
 
 @pytest.fixture(scope="module")
 def api(installation: Installation) -> Iterator[Client]:
@@ -106,6 +115,31 @@ def test_a_portrait_is_zoomed_moved_and_compared_by_its_eyes(
     page.locator(".over.laid").wait_for()
     laid = page.evaluate(LAID.replace("EYES", str(EYES["photo"])))
     assert laid == pytest.approx(EYES["portrait"], abs=0.005)
+
+
+def test_a_portrait_is_handed_to_another_app_where_the_browser_can(
+    page: Page, installation: Installation, api: Client
+) -> None:
+    portrait = api.portrait_page().items[0]
+    page.goto(f"{installation.app}/portrait?id={portrait.id}")
+    expect(page.locator("output.scale")).to_have_text("100 %", timeout=20_000)
+    expect(page.locator("button.share")).to_be_hidden()
+    able = page.context.new_page()
+    able.add_init_script(SHARING)
+    able.goto(f"{installation.app}/portrait?id={portrait.id}")
+    share, told = able.locator("button.share"), able.locator("p.told")
+    share.click(timeout=20_000)
+    wait_for(able, "window.shared")
+    size = len(api.portrait_file(portrait.id))
+    title = able.locator("h2").first.inner_text()
+    assert able.evaluate("window.shared") == [title, [[f"{title}.jpg", "image/jpeg", size]]]
+    expect(told).to_be_hidden()
+    for refusal, visible in (("AbortError", False), ("NotAllowedError", True), ("DataError", True)):
+        able.evaluate("(name) => Object.assign(window, { shared: null, refusal: name })", refusal)
+        share.click()
+        wait_for(able, "window.shared")
+        expect(told).to_be_visible(visible=visible)
+    able.close()
 
 
 def test_a_part_is_painted_and_another_shape_dragged_with_keys_alone(

@@ -1,6 +1,7 @@
 """What is around every page: the visitor's language in Streamlit's own words too, the sign of work, a lost connection."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, WebSocketRoute, expect
 
+from tasks.client.client import Client
 from tests.browser.conftest import Installation
 from tests.browser.page_checks import english_words, serious_violations, wait_until_idle
 from tests.browser.visitors import signed_in
@@ -18,28 +20,39 @@ BAR = "Number(getComputedStyle(document.querySelector('.stApp'), '::before').opa
 
 
 @pytest.fixture(scope="module")
-def chinese(chromium: Browser, installation: Installation) -> Iterator[BrowserContext]:
-    """A browser in Chinese, signed in as an operator."""
+def admin(installation: Installation) -> Iterator[tuple[Client, str]]:
+    """The API as an admin, and the secret of a session of theirs."""
+    with signed_in(installation, "shell", "admin") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def chinese(chromium: Browser, installation: Installation, admin: tuple[Client, str]) -> Iterator[BrowserContext]:
+    """A browser in Chinese, signed in as an admin."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900}, locale="zh-CN")
-    with signed_in(installation, "shell", "operator") as (_, secret):
-        context.add_cookies([{"name": "portrait_key", "value": secret, "url": installation.app}])
-        yield context
+    context.add_cookies([{"name": "portrait_key", "value": admin[1], "url": installation.app}])
+    yield context
     context.close()
 
 
-def test_pages_speak_the_visitors_language(chinese: BrowserContext, installation: Installation) -> None:
+def test_pages_speak_the_visitors_language(
+    chinese: BrowserContext, installation: Installation, admin: tuple[Client, str]
+) -> None:
     page = chinese.new_page()
     problems: list[str] = []
     fonts: set[str] = set()
     page.on("response", lambda response: fonts.add(response.url) if ".woff2" in response.url else None)
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     found, titles = {}, []
-    for path in ("", "create", "privacy", "styles"):
+    names = ("Portrait", "studio-warm", *re.findall(r"[A-Za-z]+", " ".join(each.id for each in admin[0].owners())))
+    # The page of models is mostly names.
+    operators = ("board", "machinery", "quality", "styles", "style?id=studio-warm", "accounts", "audit")
+    for path in ("", "create", "idphoto", "privacy", *operators):
         page.goto(f"{installation.app}/{path}")
         wait_until_idle(page)
         assert page.evaluate("document.documentElement.lang") == "zh-Hans-CN"
         titles.append(page.title())
-        found |= {f"{path}: {text}": words for text, words in english_words(page, ("shell", "Portrait")).items()}
+        found |= {f"{path}: {text}": words for text, words in english_words(page, names).items()}
     assert found == {}
     assert problems == []
     assert not [each for each in fonts if "Italic" in each], (

@@ -65,7 +65,7 @@ def _visit_operators_pages(page: Page, installation: Installation, shots: Path) 
         "accounts": "Accounts",
         "audit": "Audit log",
     }
-    for address, heading in {**headings, "styles": "Styles"}.items():
+    for address, heading in {**headings, "styles": "Style board"}.items():
         page.goto(f"{installation.app}/{address}")
         expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible(timeout=30_000)
         check_page(page, shots, address)

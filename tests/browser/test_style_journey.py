@@ -3,6 +3,7 @@
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from tasks.settings import load_installation
 from tests import packs, selfies
 from tests.browser.conftest import Installation
 from tests.browser.page_checks import check_page, wait_until_idle
+from tests.tasks.stand import wait_until
 
 PATIENCE = 90_000
 """Milliseconds a job may take on a busy machine."""
@@ -50,6 +52,34 @@ def test_a_style_from_a_faulty_pack_to_its_second_version(
     context.close()
 
 
+def test_a_studio_gets_a_colour_and_then_a_picture_of_ones_own(
+    installation: Installation, chromium: Browser, tmp_path: Path
+) -> None:
+    key = _key(installation)
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
+    context.add_cookies([{"name": "portrait_key", "value": _session(installation, key), "url": installation.app}])
+    page = context.new_page()
+    with Client(installation.api, key) as client:
+        content = {**client.operator_style("studio-warm").content, "id": "studio-own", "status": "draft"}
+        client.write_draft("studio-own", content)
+        page.goto(f"{installation.app}/style?id=studio-own")
+        _choose(page, "Backdrop", "A colour of your own")
+        expect(page.get_by_test_id("stColorPicker")).to_be_visible(timeout=20_000)
+        _press(page, "Save the draft")
+        expect(page.get_by_text("Saved.").first).to_be_visible(timeout=20_000)
+        assert _draft(client)["backdrop"].startswith("#")
+        _choose(page, "Backdrop", "A picture of your own")
+        place = tmp_path / "wall.jpg"
+        place.write_bytes(selfies.jpeg(np.full((640, 640, 3), (90, 120, 140), np.uint8)))
+        page.locator('input[type="file"]').set_input_files(place)
+        wait_until(lambda: _draft(client)["picture"] is not None)
+        assert _draft(client)["backdrop"] == ""
+        wait_until_idle(page)
+        expect(page.get_by_label("Backdrop", exact=True)).to_have_value("A picture of your own")
+        client.delete_draft("studio-own")
+    context.close()
+
+
 def test_people_cannot_see_operators_pages(installation: Installation, chromium: Browser) -> None:
     context = chromium.new_context(locale="en-GB")
     secret = _session(installation, _key(installation, "person", "ann"))
@@ -74,7 +104,7 @@ def _import_pack(page: Page, installation: Installation, shots: Path, folder: Pa
     place = folder / "launch.zip"
     place.write_bytes(packs.faulty())
     page.goto(f"{installation.app}/styles")
-    expect(page.get_by_role("heading", name="Styles", exact=True)).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name="Style board", exact=True)).to_be_visible(timeout=30_000)
     page.get_by_text("Bring styles in").click()
     page.locator('input[type="file"]').first.set_input_files(place)
     _press(page, "Bring in")
@@ -168,6 +198,24 @@ def _press(page: Page, name: str) -> None:
     """Press the button of that name once the page is idle: before, old elements may stand beside new ones."""
     wait_until_idle(page)
     page.get_by_role("button", name=name, exact=True).click()
+
+
+def _choose(page: Page, field: str, option: str) -> None:
+    """Choose from a list once the page is idle."""
+    wait_until_idle(page)
+    shown = page.get_by_label(field, exact=True)
+    shown.click()
+    shown.press("Control+a")
+    shown.press_sequentially(option)  # of a long list only a part is there
+    page.get_by_role("option", name=option).click()
+    wait_until_idle(page)
+
+
+def _draft(client: Client) -> dict[str, Any]:
+    """The content of the draft of the studio style of one's own."""
+    draft = client.operator_style("studio-own").draft
+    assert draft is not None
+    return dict(draft.content)
 
 
 def _type(page: Page, field: str, words: str) -> None:

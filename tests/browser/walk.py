@@ -48,6 +48,8 @@ PAIRWISE = [
     Form(1280, "light", "en", "keyboard"),
 ]
 """Every value of one dimension meets every value of each other."""
+FURTHER = Form(1280, "light", "zh", "keyboard")
+"""The form that walks on through comparison, edits and ID photos."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,9 @@ class Walk:
         self.add_photos(photos)
         self.order()
         self.see_portraits()
+        if self.form == FURTHER:
+            self.compare_and_edit()
+            self.make_id_photo(app)
         self.erase()
         assert self.refused == []
 
@@ -178,9 +183,36 @@ class Walk:
             self.press(take)
         assert re.fullmatch(r"Eileen-.+-1\.jpg", begun.value.suggested_filename)
 
+    def compare_and_edit(self) -> None:
+        """Lay the portrait over its photo by the eyes, and read why nothing of it is drawn anew."""
+        self.page.reload()
+        page_checks.wait_until_idle(self.page)
+        self.choose(self.page.locator("label", has_text=self.word("portrait.compare")).locator("input"))
+        self.page.locator(".over.laid").wait_for(timeout=20_000)
+        slider = self.page.get_by_role("slider", name=self.word("compare.label"))
+        slider.press("ArrowRight")
+        expect(slider).to_have_value("51")
+        self.press(self.page.locator("summary", has_text=self.word("edit.title")))
+        expect(self.page.get_by_text(self.word("edit.not_studio"))).to_be_visible(timeout=20_000)
+        self.look("compared")
+
+    def make_id_photo(self, app: str) -> None:
+        """Choose the photo that an ID photo is made of, and make it."""
+        self.page.goto(f"{app}/idphoto")
+        photo = self.page.locator(".p-strip > a").nth(1)
+        photo.wait_for(timeout=30_000)
+        self.press(photo)
+        expect(photo).to_have_attribute("aria-current", "true", timeout=20_000)
+        page_checks.wait_until_idle(self.page)
+        chosen = re.search(r"photo=([\w.-]+)", self.page.url)
+        assert chosen is not None
+        self.press(self.button("idphotos.make"))
+        expect(self.page.locator(f'.p-chosen img[src*="{chosen[1]}"]')).to_be_visible(timeout=PATIENCE)
+        self.look("idphoto")
+
     def erase(self) -> None:
         """Erase everything."""
-        self.page.goto(f"{self.page.url.split('/portrait')[0]}/privacy")
+        self.page.goto(re.sub(r"/(portrait|idphoto)\b.*", "/privacy", self.page.url))
         erase = self.button("privacy.erase_all")
         erase.wait_for(timeout=30_000)
         self.look("privacy")

@@ -70,6 +70,15 @@ def test_at_most_half_of_several_are_the_poorest() -> None:
     assert enhancement_need(worst) > enhancement_need(POOR) > enhancement_need(GOOD) == 0
 
 
+def test_a_noisy_crop_is_restored_though_it_looks_sharp() -> None:
+    grain = np.random.default_rng(0).normal(scale=12, size=(400, 400, 1))
+    noisy = replace(reference(0), image=np.clip(reference(0).image + grain, 0, 255).astype(np.uint8))
+    slight = replace(reference(0), image=np.clip(reference(0).image + grain / 6, 0, 255).astype(np.uint8))
+    assert list(enhance().restore_crops([noisy], RecordingProgress())) == [0]
+    assert enhance().restore_crops([slight], RecordingProgress()) == {}
+    assert sorted(enhance().restore_crops([reference(1), reference(2), noisy], RecordingProgress())) == [2]
+
+
 def test_a_crop_in_which_no_face_is_left_is_not_taken() -> None:
     assert enhance(Eraser()).restore_crops([reference(0, quality=POOR)], RecordingProgress()) == {}
 

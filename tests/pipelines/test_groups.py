@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines.folders import training_sets
+from pipelines.folders.training_sets import photos_to_dicts
 from pipelines.judging import Point
 from pipelines.prepare import Overrides, Prepare
 from pipelines.settings import PrepareSettings
@@ -89,4 +90,8 @@ def test_a_photo_on_its_side_is_judged_at_the_point_of_the_stored_one(tmp_path: 
     for point, own in (((0.5, 0.25), ANN), ((0.6, 0.75), BEN)):
         training = flow([path], Overrides(faces={0: point}), RecordingProgress())
         assert training.mean_embeddings["dlib"].argmax() == own
-        assert any(np.allclose(face.centre, point, atol=0.01) for face in training.photos[0].faces)
+        [box] = [face for face in training.photos[0].faces if np.allclose(face.centre, point, atol=0.01)]
+        eyes = np.reshape(photos_to_dicts(training.photos)[0]["eyes"], (2, 2))
+        assert np.ptp(eyes[:, 1]) > 3 * np.ptp(eyes[:, 0]), "one above the other, as they lie in the stored photo"
+        assert (eyes > (box.left, box.top)).all()
+        assert (eyes < (box.right, box.bottom)).all()

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from pipelines.render import Render
 from portrait.arrays import Image
 from portrait.errors import OperatorError, UserError
 from portrait.ports import Refiner
-from portrait.types import Face, PortraitRequest, Refinement
+from portrait.types import Face, Identity, PortraitRequest, Refinement
 from tests.fakes import FakeFinder, FakeRestorer, RecordingProgress, picture
 from tests.pipelines.test_render import STYLE, Paints, make_request
 
@@ -171,7 +172,7 @@ def test_a_restorer_of_faces_and_the_upscaler_are_refiners_by_name(engines: Engi
     made = build.refiners(engines, steps)
     assert isinstance(made["classic"], RestoreFaces)
     assert isinstance(made["upscale4"], Upscale)
-    with pytest.raises(OperatorError, match="skin, tone, classic, restoreformer, upscale2") as caught:
+    with pytest.raises(OperatorError, match="fuse, skin, swap, tone, classic, restoreformer, upscale2") as caught:
         build.refiner(engines, "nobody")
     assert caught.value.code == "unknown_engine"
 
@@ -186,12 +187,55 @@ def test_each_face_is_restored() -> None:
 def test_embedded_refiners_change_a_real_face_and_little_else(
     engines: Engines, astronaut: Image, astronaut_face: Face
 ) -> None:
-    skin = build.refiner(engines, "skin").refine(astronaut, [astronaut_face])
-    change = np.abs(skin.astype(int) - astronaut).max(axis=2)
+    skin, tone = (cast(Refiner, build.refiner(engines, name)) for name in ("skin", "tone"))
+    change = np.abs(skin.refine(astronaut, [astronaut_face]).astype(int) - astronaut).max(axis=2)
     assert change.max() > 3
     box = astronaut_face.box
     assert change[int(box.bottom) + 30 :].max() == 0
     dark = (astronaut * 0.4).astype(np.uint8)
-    lit = build.refiner(engines, "tone").refine(dark, [astronaut_face])
+    lit = tone.refine(dark, [astronaut_face])
     assert lit.mean() > 1.3 * dark.mean()
-    assert build.refiner(engines, "tone").refine(dark, []) is dark
+    assert tone.refine(dark, []) is dark
+
+
+class Becomes:
+    """Draws somebody into a portrait, or refuses to; see `portrait.ports.PersonRefiner`."""
+
+    def __init__(self, person: int, model: str = "a") -> None:
+        self.person, self.model = person, model
+
+    def facts(self) -> dict[str, object]:
+        return {"model": self.model}
+
+    def refine_person(self, image: Image, face: Face, person: Identity) -> Image:
+        if not self.person:
+            raise UserError("template_profile", "It is turned away.")
+        return picture(self.person, 1)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "becomes", "told"),
+    [
+        (2, 1, {"before": 1.4142, "after": 0.0, "kept": True}),
+        (1, 2, {"before": 0.0, "after": 1.4142, "kept": False}),
+        (1, 1, {"before": 0.0, "after": 0.0, "kept": False}),
+        (2, 0, {"left": "template_profile"}),
+    ],
+)
+def test_faces_that_are_drawn_in_are_kept_where_they_are_more_like_the_person(
+    drawn: int, becomes: int, told: dict[str, object]
+) -> None:
+    flow = Render({"studio": Paints([picture(drawn, 9)])}, FakeFinder(), {"fuse": Becomes(becomes)})
+    request = wanting([Refinement("fuse")])
+    (portrait,) = flow(request, RecordingProgress())
+    facts: Any = portrait.recipe["drawn"]
+    assert facts["refined"] == {"fuse": {"people": {"1": told}, "models": {"model": "a"}}}
+    assert (portrait.image == picture(becomes if told.get("kept") else drawn, 1 if told.get("kept") else 9)).all()
+    measures = {f"fuse_{name}": told[name] for name in ("before", "after") if name in told}
+    assert {name: value for name, value in portrait.scores.items() if name.startswith("fuse")} == measures
+    again = flow.reproduce(request, 0, RecordingProgress(), facts)
+    assert (again.image == portrait.image).all()
+    other = Render({"studio": Paints([picture(drawn, 9)])}, FakeFinder(), {"fuse": Becomes(becomes, "b")})
+    with pytest.raises(OperatorError) as caught:
+        other.reproduce(request, 0, RecordingProgress(), facts)
+    assert caught.value.code == "model_differs"

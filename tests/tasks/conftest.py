@@ -55,6 +55,9 @@ def ledger(database: str) -> Iterator[Ledger]:
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[Ledger]:
     """An open ledger on SQLite alone."""
+    from tests.tasks.api.harness import empty_ledger  # loads the API, which not every test needs
+
+    (tmp_path / "ledger.db").write_bytes(empty_ledger())
     ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
     yield ledger
     ledger.close()

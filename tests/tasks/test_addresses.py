@@ -4,8 +4,9 @@ import time
 import httpcore
 import pytest
 
+from portrait.addresses import Reach, is_public
 from portrait.errors import UserError
-from tasks.addresses import CheckedBackend, Reach, is_public, resolve
+from tasks.addresses import CheckedBackend, resolve
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("lessons")
     bases = {"small": BaseLocation(tiny.sd15(folder / "small")), "large": BaseLocation(tiny.sdxl(folder / "large"))}
-    yield Settings(models=ModelStoreSettings(folder=folder / "models"), train=KNOBS, bases=bases)
+    with tiny_training.costs_estimated_once():
+        yield Settings(models=ModelStoreSettings(folder=folder / "models"), train=KNOBS, bases=bases)
     torch.set_num_threads(before)
 
 

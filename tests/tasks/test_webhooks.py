@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from portrait.addresses import Reach
 from portrait.errors import UserError
 from tasks import addresses
-from tasks.addresses import Reach
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.queue import Outcome
 from tasks.ledger.rows import DeliveryRow

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import cv2
@@ -43,7 +44,11 @@ def test_facechains_eight_fields_become_a_text_style(tmp_path: Path) -> None:
     assert style.prompt == "{who}, {traits}, film grain, warm light, garden"
     assert style.strengths == {"lora": 0.9}
     (lora,) = style.loras
-    assert (lora.model, lora.strength, lora.base) == ("someone/film-grain/film.safetensors", 0.3, "sd15")
+    assert (lora.strength, lora.base) == (0.3, "sd15")
+    assert lora.source == "https://modelscope.cn/models/someone/film-grain/resolve/v1.0/film.safetensors"
+    assert re.fullmatch(r"film_[0-9a-f]{6}", lora.model)
+    (told,) = [each.why for each in imported.skipped if each.field == "model_id"]
+    assert f"portrait models add {lora.model} {lora.source} --kind lora" in told
     assert style.carried == {"facechain": {"img": "./style_image/film.jpg", "revision": "v1.0"}}
     assert notes(imported) == {(f"{'film'}.json", field) for field in ("licence", "img", "revision", "model_id")}
     assert {each.code for each in lint.lint_fields(style)} == {"licence_missing"}
@@ -71,6 +76,16 @@ def test_a_style_without_a_lora_and_with_a_prompt_in_parts_is_read(tmp_path: Pat
     assert style.loras == ()
     assert style.prompt == "{who}, {traits}, raw photo, simple background"
     assert ("default.json", "add_prompt_style") in notes(imported)
+
+
+def test_loras_of_one_file_have_one_name_and_others_another(tmp_path: Path) -> None:
+    given = {"a": STYLE, "b": STYLE, "c": {**STYLE, "revision": "v2.0"}, "d": {**STYLE, "model_id": "other/film"}}
+    given["e"] = {**STYLE, "model_id": "x/../../y", "bin_file": "a b/胶片.safetensors"}
+    imported = importers.import_styles(facechain(tmp_path / "in", **given), tmp_path / "styles")
+    names = [entry.style.loras[0].model for entry in imported.entries]
+    assert (names[0] == names[1], len(set(names))) == (True, 4)
+    assert all(re.fullmatch(r"[a-z0-9_]{1,60}", name) for name in names)
+    assert imported.entries[4].style.loras[0].source == ""
 
 
 def test_two_styles_of_one_name_get_two_ids(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def test_a_style_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         {"strengths": {"lora": 3}},
         {"traits": {"Hat!": {}}},
         {"loras": [{"strength": 1}]},
+        {"loras": [{"model": "film", "source": "/etc/passwd"}]},
         {"picture": {"file": "a.jpg", "sha256": "xyz"}},
         {"passes": {"face": 0.5}},
         {"compositions": ["close"]},

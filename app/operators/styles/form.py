@@ -16,7 +16,7 @@ from tasks.schemas.jobs import IdentityAdapter
 
 TAGS = ("business", "creative", "document", "dramatic", "friendly", "fun", "outdoors")
 ASPECTS = ("4:5", "3:4", "2:3", "1:1", "3:2", "4:3", "16:9", "9:16")
-REFINERS = ("skin", "tone", "classic", "restoreformer", "upscale2", "upscale4")
+REFINERS = ("fuse", "swap", "skin", "tone", "classic", "restoreformer", "upscale2", "upscale4")
 STRENGTHS = (*(name for name in get_args(IdentityAdapter) if not name.startswith("photomaker")), "identitynet")
 """Strengths that a style is given; PhotoMaker's in a style is its merge step, which has a field of its own."""
 FAMILIES = ("sd15", "sdxl")
@@ -250,12 +250,13 @@ def _step_label(name: str) -> str:
 
 
 def _lora_row(fields: Fields, key: str, row: Row) -> Row | None:
-    """A LoRA of the model store, with its strength and its base."""
+    """A LoRA of the model store, with its strength and its base; its source and block weights stay as they are."""
     one, two, three = st.columns([3, 1, 2])
     model = fields.cell(one, translate("style_form.lora"), f"{key}-model", row.get("model", ""))
     strength = fields.strength(two, key, row.get("strength", 0.6), 2.0)
     base = fields.cell(three, translate("style_form.lora_base"), f"{key}-base", row.get("base", ""))
-    return {"model": model, "strength": strength, "base": base} if model else None
+    kept = {name: row[name] for name in ("source", "blocks") if row.get(name)}
+    return {"model": model, "strength": strength, "base": base, **kept} if model else None
 
 
 def _finish_fields(fields: Fields) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from functools import partial
 
 import streamlit as st
 
-from app.components import errors, jobs, markdown, widgets
+from app.components import current_person, errors, jobs, markdown, widgets
 from app.operators.styles import labels
-from app.session import client, get_state, set_state, translate, translate_or
+from app.session import client, get_state, remembered, set_state, translate, translate_or
 from tasks import schemas
 
 KINDS = ("test", "check")
+MAX_PEOPLE = 3
+"""People of one's own that one test draws, as many as the API takes."""
 UNLIKE = 2
 """The step of likeness, 0 to 3, from which a sample is not like its person: see `portrait.faces.likeness`."""
 
@@ -76,7 +78,7 @@ def chosen_card(draft: schemas.StyleDraft) -> int | None:
 
 def _choose_card(test: schemas.StyleTest) -> None:
     """Ask which sample people see on the card; at first the one most alike."""
-    there = [each for each in test.samples if not each.fault]
+    there = [each for each in test.samples if not each.fault and not each.person]
     if not test.current or len(there) < 2:
         return
     names = {each.number: _name(each) for each in there}
@@ -94,6 +96,8 @@ def _choose_card(test: schemas.StyleTest) -> None:
 
 
 def _name(sample: schemas.StyleSample) -> str:
+    if sample.person:
+        return _own_people().get(sample.person) or translate("style_trial.somebody")
     return translate_or(f"sitter.{sample.sitter.replace(' ', '_')}", sample.sitter)
 
 
@@ -121,6 +125,9 @@ def _show_samples(style: schemas.OperatorStyle, test: schemas.StyleTest) -> None
 def _show_sample(style: schemas.OperatorStyle, test: schemas.StyleTest, sample: schemas.StyleSample) -> None:
     who = _name(sample)
     title = widgets.card_title(who)
+    if sample.person and sample.person not in _own_people():
+        st.html(title + widgets.row(labels.distance_chip(sample)) + widgets.muted(translate("style_trial.private")))
+        return
     if sample.fault:
         none = widgets.row(widgets.chip(translate("style_trial.none"), "poor"))
         st.html(title + none + widgets.muted(errors.sentence(sample.fault)))
@@ -131,7 +138,33 @@ def _show_sample(style: schemas.OperatorStyle, test: schemas.StyleTest, sample: 
     st.html(image + title + widgets.row(labels.distance_chip(sample)))
 
 
-def start_job(id: str, kind: str) -> None:
-    """Request a check or a test of a draft; `kind` is `check` or `test`."""
-    start = client().test_style if kind == "test" else client().check_style
-    errors.attempt(lambda: start(id))
+def choose_people() -> list[str]:
+    """Ask whom a test draws, while the visitor has people of their own who can be drawn; ids, none for the sample people."""
+    names = _own_people()
+    if not names:
+        return []
+    return st.multiselect(
+        translate("style_trial.people"),
+        list(names),
+        format_func=lambda id: names[id],
+        max_selections=MAX_PEOPLE,
+        placeholder=translate("style_trial.people_none"),
+        help=translate("style_trial.people_help"),
+        key="style-people",
+    )
+
+
+def _own_people() -> dict[str, str]:
+    """The names of the visitor's own people who can be drawn, by id."""
+    found = [each for each in remembered("own_people", lambda: client().people()) if each.consent and each.identity]
+    return current_person.distinct_names(found)
+
+
+def start_check(id: str) -> None:
+    """Request a check of a draft."""
+    errors.attempt(lambda: client().check_style(id))
+
+
+def start_test(id: str, people: Sequence[str]) -> None:
+    """Request a test of a draft on people of the visitor's own, or on the sample people."""
+    errors.attempt(lambda: client().test_style(id, people))

@@ -8,7 +8,7 @@ from app.components import errors, markdown, style_titles, widgets
 from app.operators.styles import draft_edits, form, labels, samples, versions
 from app.operators.styles.draft_edits import DraftEdits
 from app.operators.styles.fields import FieldMessage, Fields
-from app.session import client, get_state, set_state, switch_page, translate, translate_or
+from app.session import client, current_user, get_state, set_state, switch_page, translate, translate_or
 from portrait.errors import UserError
 from tasks import schemas
 
@@ -120,13 +120,14 @@ def _show_status(style: schemas.OperatorStyle, edits: DraftEdits, messages: Sequ
     status = _status_html(draft, messages, bool(edits.changed_fields))
     st.html(status if outdated else status + widgets.muted(_next_step(draft, bool(edits.changed_fields))))
     free = not edits.changed_fields and not busy
+    people = samples.choose_people()
     with st.container(horizontal=True):
         if st.button(translate("style_one.test"), disabled=not free, icon=":material/brush:", key="style-test"):
-            samples.start_job(style.id, "test")
+            samples.start_test(style.id, people)
         if draft.picture and st.button(
             translate("style_one.check"), disabled=not free, icon=":material/visibility:", key="style-check"
         ):
-            samples.start_job(style.id, "check")
+            samples.start_check(style.id)
         ready = draft.publishable and free
         if st.button(translate("style_one.publish"), type="primary", disabled=not ready, key="style-publish"):
             _ask_or_publish(style, draft)
@@ -236,9 +237,12 @@ def _is_outdated(style: schemas.OperatorStyle, edits: DraftEdits) -> bool:
 def _conflict_text(style: schemas.OperatorStyle) -> str:
     """Who changed or removed the draft meanwhile."""
     draft = style.draft
-    who = (
-        translate("style_one.gone") if draft is None else markdown.sentence("style_one.conflict", who=draft.changed_by)
-    )
+    if draft is None:
+        who = translate("style_one.gone")
+    elif draft.changed_by == current_user().owner:
+        who = translate("style_one.own_conflict")
+    else:
+        who = markdown.sentence("style_one.conflict", who=draft.changed_by)
     return widgets.join_sentences(who, translate("style_one.kept"))
 
 

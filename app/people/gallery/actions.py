@@ -125,20 +125,21 @@ def order_like(job: schemas.Job) -> schemas.GenerationRequest:
     """The order of a job again, with another seed."""
     params, size = job.wants, job.wants.get("size")
     order = {name: params[name] for name in ORDER_FIELDS if params.get(name)}
-    if params.get("idphoto"):
-        order["idphoto"] = _idphoto_options(params["idphoto"])
+    if params.get("idphoto") or params.get("photo"):
+        order["idphoto"] = idphoto_options(params)
     order["seed"] = secrets.randbelow(SEED_LIMIT)
     order["size"] = {"width": size[0], "height": size[1]} if size else None
     return schemas.GenerationRequest.model_validate(order)
 
 
-def _idphoto_options(params: Mapping[str, Any]) -> dict[str, Any]:
-    """What a job asks of an ID photo, as a request has it."""
-    options = {name: value for name, value in params.items() if name != "unit"}
+def idphoto_options(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What a job with these parameters asks of an ID photo, as a request has it."""
+    asked = dict(params.get("idphoto") or {})
+    options = {name: value for name, value in asked.items() if name != "unit"}
     if "size" in options:
         width, height = options["size"]
-        options["size"] = {"width": width, "height": height, "unit": params.get("unit", "mm")}
-    return options
+        options["size"] = {"width": width, "height": height, "unit": asked.get("unit", "mm")}
+    return {**options, **({"photo": params["photo"]} if params.get("photo") else {})}
 
 
 def _reuse_settings(job: schemas.Job) -> None:

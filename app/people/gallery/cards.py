@@ -33,9 +33,8 @@ def favourite_button(portrait: schemas.Portrait, name: str) -> None:
     icon = ":material/favorite:" if portrait.favourite else ":material/favorite_border:"
     label = translate("results.unfavour_name" if portrait.favourite else "results.favour_name", name=name)
     action = errors.as_callback(lambda: client().set_favourite(portrait.id, not portrait.favourite))
-    state = "on" if portrait.favourite else "off"
-    with st.container(key=f"heart-{state}-{portrait.id}", width="content"):
-        st.button(markdown.plain(label), key=f"favour-{portrait.id}", icon=icon, on_click=action)
+    kind = "primary" if portrait.favourite else "secondary"
+    st.button(markdown.plain(label), key=f"favour-{portrait.id}", icon=icon, type=kind, on_click=action)
 
 
 def select_key(id: str) -> str:
@@ -52,7 +51,7 @@ def show_cards(
     """
     grid = st.grid(4, min_column_width=150)
     for portrait in portraits:
-        with grid.cell(), st.container(border=True, height="stretch", key=f"portrait-{portrait.id}"):
+        with grid.container(border=True, height="stretch", key=f"portrait-{portrait.id}"):
             _show_card(portrait, titles, names, wanted)
 
 
@@ -72,6 +71,5 @@ def _show_card(
         + chips(portrait, names)
     )
     favourite_button(portrait, name)
-    with st.container(key=f"pick-{portrait.id}", width="content"):
-        label = markdown.plain(translate("results.select", name=name))
-        st.checkbox(label, key=select_key(portrait.id), label_visibility="collapsed")
+    label = markdown.plain(translate("results.select", name=name))
+    st.checkbox(label, key=select_key(portrait.id), label_visibility="collapsed")

@@ -7,8 +7,9 @@ from typing import Literal, TypeAlias
 from app.session import query
 from tasks.client.portraits import PortraitFilters, PortraitSort
 
-PAGE = 24
-"""Portraits that are shown at first, and that are added by "show more"."""
+PAGE = 16
+"""Portraits that are shown at first, and that are added by "show more": two windows full, because each takes a browser some ten
+milliseconds."""
 MAX_SHOWN = 200
 """Portraits of a page of the API; what is beyond is reached by filters."""
 Arrangement: TypeAlias = Literal["newest", "order", "likeness"]

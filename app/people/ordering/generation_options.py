@@ -14,6 +14,10 @@ FAST = "fast"
 """Stands among the adapters in the names of abilities (`base:sdxl:fast`): drawing in few steps is possible."""
 LORA = "lora"
 """The adapter that was trained on the person."""
+IP_ADAPTERS = "look"
+"""Stands before look adapters in the names of abilities (`base:sdxl:look:NAME`)."""
+MODEL_OPTIONS = ("vae", "few_steps")
+"""Options that name a model of the store, as they stand in the names of abilities (`base:sdxl:vae:NAME`)."""
 COLUMNS = 2
 
 
@@ -27,11 +31,19 @@ class GenerationAbilities:
     """Whether drawing in few steps is possible."""
     families: Mapping[str, str] = field(default_factory=dict)
     """Families of base models by base, where they are known."""
+    models: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    """Models of the store that may be named, by option (`vae`, `few_steps`) and base."""
 
     @property
     def can_generate(self) -> bool:
         """Whether the person can be drawn with any base."""
         return any(self.adapters_by_base.values())
+
+    def names(self, option: str, base: str = "") -> list[str]:
+        """Models that may be named on a base; without one, those that may be on each base that the person is drawn on."""
+        by_base = self.models.get(option, {})
+        each = [set(by_base.get(known, ())) for known in ([base] if base else self.adapters_by_base)]
+        return sorted(set.intersection(*each)) if each else []
 
     def for_families(self, families: Collection[str]) -> "GenerationAbilities":
         """The abilities on bases of these families or of unknown family; all of them when no family is given."""
@@ -56,11 +68,14 @@ def generation_abilities(person: schemas.Person, abilities: Sequence[schemas.Abi
     """How a person can be drawn with what workers are ready for; their LoRA counts on the base it was trained on."""
     found: dict[str, list[str]] = {base: [] for base in person.learned}
     families: dict[str, str] = {}
+    models: dict[str, dict[str, list[str]]] = {option: {} for option in (*MODEL_OPTIONS, IP_ADAPTERS)}
     fast = False
     for each in abilities:
         parts = each.name.split(":")
         if parts[0] == "base":
             families[parts[1]] = each.family
+        if parts[0] == "base" and len(parts) == 4 and parts[2] in models and each.ready:
+            models[parts[2]].setdefault(parts[1], []).append(parts[3])
         if parts[0] != "base" or len(parts) != 3 or not each.ready:
             continue
         _, base, adapter = parts
@@ -68,7 +83,7 @@ def generation_abilities(person: schemas.Person, abilities: Sequence[schemas.Abi
         if adapter != FAST and (adapter != LORA or base in person.learned):
             found.setdefault(base, []).append(adapter)
     adapters_by_base = {base: sorted(names, key=lambda name: name != LORA) for base, names in found.items() if names}
-    return GenerationAbilities(adapters_by_base, fast, families)
+    return GenerationAbilities(adapters_by_base, fast, families, models)
 
 
 def generation_form(styles: Sequence[StyleChoice], abilities: GenerationAbilities) -> GenerationChoices:
@@ -90,7 +105,7 @@ def generation_form(styles: Sequence[StyleChoice], abilities: GenerationAbilitie
     )
     for style in styles:  # one base is chosen for all of them
         abilities = abilities.for_families(style.families)
-    return GenerationChoices({"preset": quality or "balanced", **_adapter_field(abilities)}, traits)
+    return GenerationChoices({"preset": quality or "balanced", **_more_fields(abilities)}, traits)
 
 
 def _trait_fields(styles: Sequence[StyleChoice], settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
@@ -123,23 +138,67 @@ def _trait_field(name: str, choices: Sequence[str], first: str, key: str) -> str
     return st.selectbox(label, options, index=index, format_func=lambda each: titles[each], key=key)
 
 
-def _adapter_field(abilities: GenerationAbilities) -> dict[str, Any]:
-    """The base and adapters of a `technique`, where there is a choice; empty to leave both to the worker."""
+def _more_fields(abilities: GenerationAbilities) -> dict[str, Any]:
+    """The base, adapters and models of a `technique`, where there is a choice; empty to leave them to the worker."""
     choices: list[tuple[str, tuple[str, ...]]] = [("", ())]
     for base, adapters in abilities.adapters_by_base.items():
         choices += [(base, (adapter,)) for adapter in adapters]
         choices += [(base, (LORA, adapter)) for adapter in adapters if LORA in adapters and adapter != LORA]
-    if len(choices) <= 2:
+    pictures = {each.id: each.name for each in client().templates()} if abilities.names(IP_ADAPTERS) else {}
+    if len(choices) <= 2 and not pictures and not any(abilities.names(option) for option in MODEL_OPTIONS):
         return {}
+    base, adapters = choices[0]
     with st.expander(translate("wishes.more")):
-        base, adapters = st.selectbox(
-            translate("wishes.way"),
-            choices,
-            format_func=lambda each: _adapter_label(each, len(abilities.adapters_by_base) > 1),
-            help=translate("wishes.way_help"),
-            key="way",
-        )
-    return {"base": base, "identities": list(adapters)} if adapters else {}
+        if len(choices) > 2:
+            base, adapters = st.selectbox(
+                translate("wishes.way"),
+                choices,
+                format_func=lambda each: _adapter_label(each, len(abilities.adapters_by_base) > 1),
+                help=translate("wishes.way_help"),
+                key="way",
+            )
+        named: dict[str, Any] = {
+            option: _model_field(option, abilities.names(option, base)) for option in MODEL_OPTIONS
+        }
+        named |= _image_prompt_field(abilities.names(IP_ADAPTERS, base), pictures)
+    given = {"base": base, "identities": list(adapters)} if adapters else {}
+    return given | {option: name for option, name in named.items() if name}
+
+
+def _image_prompt_field(adapters: Sequence[str], pictures: Mapping[str, str]) -> dict[str, Any]:
+    """The `look` of an uploaded picture, whose names `pictures` has by id; empty without one, and where no adapter is ready."""
+    if not pictures or not adapters:
+        return {}
+    picture = st.selectbox(
+        translate("wishes.look"),
+        ["", *pictures],
+        format_func=lambda each: pictures.get(each, translate("wishes.look_none")),
+        help=translate("wishes.look_help"),
+        key="look",
+    )
+    if not picture:
+        return {}
+    adapter = st.selectbox(
+        translate("wishes.look_adapter"),
+        adapters,
+        format_func=lambda each: translate_or(f"look_adapter.{each}", each),
+        key="look-adapter",
+    )
+    scale = st.slider(translate("wishes.look_scale"), 0.0, 1.0, 0.5, 0.1, key="look-scale")
+    return {"look": {"template": picture, "adapter": adapter, "scale": scale}}
+
+
+def _model_field(option: str, names: Sequence[str]) -> str:
+    """The name of a model of the store; empty to leave it to the worker, and where there is no choice."""
+    if not names:
+        return ""
+    return st.selectbox(
+        translate(f"wishes.{option}"),
+        ["", *names],
+        format_func=lambda each: each or translate("wishes.automatic"),
+        help=translate(f"wishes.{option}_help"),
+        key=f"model-{option}",
+    )
 
 
 def _adapter_label(choice: tuple[str, tuple[str, ...]], with_base: bool) -> str:

@@ -37,7 +37,7 @@ def show_cards(person: schemas.Person, photos: Sequence[schemas.Selfie], latest:
     grid = st.grid(4, min_column_width=160)
     ordered = [photo for verdict in _ORDER for photo in reversed(photos) if photo.verdict == verdict]
     for photo in ordered:
-        with grid.cell(), st.container(border=True, height="stretch", key=f"photo-{photo.id}"):
+        with grid.container(border=True, height="stretch", key=f"photo-{photo.id}"):
             _show_card(shown, photo, selecting)
 
 

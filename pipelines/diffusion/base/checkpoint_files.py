@@ -4,19 +4,21 @@ import json
 import math
 import pickle
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from portrait.errors import broken_model
+from portrait.errors import OperatorError, broken_model
 
 _Network = TypeVar("_Network")
 BROKEN = (OSError, ValueError, KeyError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError)
 """What libraries raise for broken files and files of another kind."""
+WRAPPERS = ("state_dict", "params_ema", "params", "model_state_dict")
+"""Names under which programs save a network's weights: CompVis and Lightning, BasicSR, others."""
 
 
 def load_checkpoint(file: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -39,6 +41,42 @@ def load_checkpoint(file: Path, names: Sequence[str]) -> dict[str, Any]:
     if missing or not all(isinstance(each, torch.Tensor) for name in names for each in groups[name].values()):
         raise broken_model(file, f"it has no {missing[0]}" if missing else "it holds more than tensors")
     return {name: groups[name] for name in names}
+
+
+def convert_pickled(pickled: Path, file: Path) -> None:
+    """Write the tensors of a pickled file, by their names in groups, into a safetensors file; nothing else of it is read.
+
+    Groups that only hold a network's weights (`state_dict` and the like) leave no trace in the names; embeddings of the
+    web UI become `emb_params`. Raises `OperatorError` (`pickled_weights`).
+    """
+    try:
+        stored = torch.load(pickled, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(pickled))
+        tensors = dict(_name_tensors(_unwrap(stored)))
+    except BROKEN as error:
+        why = "holds more than tensors" if isinstance(error, pickle.UnpicklingError) else "cannot be read"
+        sentence = f"{pickled.name} {why}, and is not taken: ask its publisher for a .safetensors file."
+        raise OperatorError("pickled_weights", sentence) from error
+    if not tensors:
+        raise OperatorError("pickled_weights", f"{pickled.name} holds no tensors.")
+    # What shares memory, or lies in it with gaps, cannot be written as it is.
+    save_file({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}, file)
+
+
+def _unwrap(stored: Any) -> Any:
+    for group in WRAPPERS:
+        if isinstance(stored, dict) and isinstance(stored.get(group), dict):
+            return _unwrap(stored[group])
+    if isinstance(stored, dict) and isinstance(stored.get("string_to_param"), dict):
+        return {"emb_params": next(iter(stored["string_to_param"].values()), None)}
+    return stored
+
+
+def _name_tensors(stored: Any, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(stored, torch.Tensor):
+        yield prefix, stored
+    elif isinstance(stored, dict):
+        for name, each in stored.items():
+            yield from _name_tensors(each, f"{prefix}.{name}" if prefix else str(name))
 
 
 def count_weights(file: Path) -> int:

@@ -63,6 +63,10 @@ class WeightChecksums:
             raise _model_differs("This person was learned anew since: put back what was learned then.")
         before, after = recipe.get(MODELS, {}), current.get(MODELS, {})
         other = [name for name in before if not isinstance(after, dict) or after.get(name) != before[name]]
+        if other and recipe.get("vae") and other[0].startswith(f"{COMPANION_PREFIX}vae/"):
+            raise _model_differs(
+                f"The VAE {recipe['vae']} is another file than the one this portrait was drawn with: put that one back."
+            )
         if other and other[0].startswith(COMPANION_PREFIX):
             raise _model_differs(
                 f"{other[0].removeprefix(COMPANION_PREFIX)} of the base {recipe.get('base')} is another file than the one this "

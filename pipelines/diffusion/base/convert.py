@@ -48,7 +48,7 @@ def to_folder(base: BaseSource, folder: Path, dtype: torch.dtype) -> None:
 
 def _with_its_own_vae(base: BaseSource, dtype: torch.dtype) -> DiffusionPipeline:
     """All of it, whatever takes the place of its VAE where it draws."""
-    return load_pipeline(replace(base, half_vae=None), dtype)
+    return load_pipeline(replace(base, half_vae=None, vae=None), dtype)
 
 
 def _require_new(place: Path) -> None:

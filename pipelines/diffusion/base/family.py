@@ -49,6 +49,8 @@ class Family(Protocol):
     name: str
     pipeline: type[DiffusionPipeline]
     """The stock text-to-image pipeline."""
+    pipeline_names: Sequence[str]
+    """Classes in `model_index.json` of its hub folders: the stock pipeline, and those of bases trained for one purpose."""
     pipelines: Mapping[tuple[Task, bool, bool], type[DiffusionPipeline]]
     """The other stock pipelines, by task, whether with control networks, and whether with perturbed attention."""
     detection_key: str

@@ -7,7 +7,7 @@ undoes what its request did to them when the request ends, with or without an er
 import copy
 import gc
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -16,13 +16,19 @@ from typing import Any, TypeVar
 import torch
 from diffusers import MultiControlNetModel
 from diffusers.loaders import lora_base
+from diffusers.models.embeddings import MultiIPAdapterImageProjection
 
-from pipelines.diffusion.base import checkpoint_files, device, memory, prompts, textual_inversion
+from pipelines.diffusion.base import checkpoint_files, device, lora, memory, prompts, textual_inversion
 from pipelines.diffusion.base.family import LORA_TARGETS, TEXT_LORA_TARGETS, TextEmbeddings
 from pipelines.diffusion.base.loading import BaseSource, load_pipeline
-from pipelines.diffusion.base.lora_slot import ADAPTER, AdapterCache, LoraSlot
+from pipelines.diffusion.base.loras import blocks
+from pipelines.diffusion.base.loras.layers import LoraFactors, layers_of
+from pipelines.diffusion.base.loras.reader import LoraError
+from pipelines.diffusion.base.loras.slot import PERSON_SLOT, WHOLE, AdapterCache, LoraSlot
 from pipelines.diffusion.base.memory import MemoryProfile
+from portrait.generation.options import LoraChoice
 from portrait.generation.parameters import Task
+from portrait.generation.prompts import put_embeddings
 
 _Network = TypeVar("_Network")
 _Call = Callable[..., Any]
@@ -51,14 +57,25 @@ class LoadedBase:
         memory.place_pipeline(self.pipeline, profile, where)
         if self.compiled:
             device.compile_blocks(self.pipeline.unet)
-        self.adapter_cache = AdapterCache(dtype, torch.device("cpu") if profile in memory.OFFLOADED else where)
+        place = torch.device("cpu") if profile in memory.OFFLOADED else where
+        self.adapter_cache = AdapterCache(lambda: layers_of(source), dtype, place)
         self.networks: dict[str, Any] = {}
-        self.lora_slots = {"unet": LoraSlot(self.pipeline.unet, self.family.rank, LORA_TARGETS)}
-        for _, encoder in self.family.text_encoders:
-            self.lora_slots[encoder] = LoraSlot(self.pipeline.components[encoder], self.family.rank, TEXT_LORA_TARGETS)
+        self._slots: list[dict[str, LoraSlot]] = []
         self._attention_processors = dict(self.pipeline.unet.attn_processors)
         self._active: dict[str, float] | None = {}
         self._lock = threading.Lock()
+
+    def lora_slots(self, number: int) -> Mapping[str, LoraSlot]:
+        """The slots of one LoRA by component: number 0 is for people, the others are for LoRAs of styles and prompts."""
+        encoders = [name for _, name in self.family.text_encoders]
+        while len(self._slots) <= number:
+            person, name = not self._slots, PERSON_SLOT if not self._slots else f"slot{len(self._slots)}"
+            rank = self.family.rank if person else 0
+            unet = LoraSlot(self.pipeline.unet, rank, LORA_TARGETS if person else (), name)
+            texts = TEXT_LORA_TARGETS if person else ()
+            slots = {each: LoraSlot(self.pipeline.components[each], rank, texts, name) for each in encoders}
+            self._slots.append({"unet": unet, **slots})
+        return self._slots[number]
 
     @contextmanager
     def lease(self) -> Iterator["Lease"]:
@@ -134,7 +151,7 @@ class LoadedBase:
         """Unload the base and free its memory."""
         with self._lock:
             self.networks.clear()
-            self.lora_slots.clear()
+            self._slots.clear()
             self.pipeline = None
             gc.collect()
             device.release_memory(self.device)
@@ -150,6 +167,11 @@ class Lease:
         """Tokenizers and encoders by component name, with the tokens that this request added."""
         self.active_loras: dict[str, float] = {}
         """LoRAs that this request uses, with their strengths."""
+        self._style_loras = 0
+        self._embeddings: dict[str, str] = {}
+        """Tokens that stand for embeddings in this request's prompts, by name."""
+        self._ip_adapters: list[tuple[dict[str, Any], Any, float]] = []
+        """Attention processors, image projection layer and scale of each IP-Adapter that this request uses."""
         self._cleanups = ExitStack()
 
     def release(self) -> None:
@@ -173,18 +195,44 @@ class Lease:
         load = partial(checkpoint_files.load_network, network_class, folder, self.dtype, torch.device("cpu"))
         return self.get_or_load(name, load)
 
-    def load_person_lora(self, file: Path, strength: float) -> None:
-        """Load a person's LoRA into the LoRA slots; raises `UserError` (`broken_identity`, `wrong_base`)."""
-        for part, factors in self.loaded.adapter_cache.get(file).items():
-            slot = self.loaded.lora_slots[part]
+    def load_person_lora(self, file: Path, strength: float, block_weights: Sequence[float] = ()) -> None:
+        """Load a person's LoRA into the first slots; raises `UserError` (`broken_identity`, `wrong_base`, `bad_blocks`)."""
+        try:
+            factors = self.loaded.adapter_cache.get(file)
+        except LoraError as fault:
+            raise lora.person_error(file, fault) from fault
+        self._load_factors(0, factors, LoraChoice(file.stem, strength, blocks=tuple(block_weights)))
+
+    def load_style_lora(self, file: Path, choice: LoraChoice) -> None:
+        """Load the LoRA of a style or prompt into slots of its own.
+
+        Raises `UserError` (`bad_lora`, `unsupported_lora`, `wrong_base`, `bad_blocks`).
+        """
+        try:
+            factors = self.loaded.adapter_cache.get(file)
+        except LoraError as fault:
+            raise fault.of_file(file) from fault
+        self._style_loras += 1
+        self._load_factors(self._style_loras, factors, choice)
+
+    def _load_factors(self, number: int, factors: Mapping[str, LoraFactors], choice: LoraChoice) -> None:
+        """Copy a LoRA into the slots of a number, and have it active until the request ends."""
+        config = self.loaded.source.config("unet")
+        by_block = blocks.weights_by_block(choice.blocks, config) if choice.blocks else {}
+        slots = self.loaded.lora_slots(number)
+        for part, of_part in factors.items():
+            slot = slots[part]
+            text = part != "unet" and choice.text_strength is not None
+            strength = choice.text_strength if text and choice.text_strength is not None else choice.strength
+            weights = blocks.module_weights(part, of_part.pairs, by_block, config) if by_block else WHOLE
             self.add_cleanup(slot.clear)
-            with self.loaded.suspend_offloading() if slot.must_grow(factors) else nullcontext():
-                slot.load(factors, strength)
+            with self.loaded.suspend_offloading() if slot.must_grow(of_part) else nullcontext():
+                slot.load(of_part, strength, weights)
             self.loaded.forget_active_loras()
-        self._activate_lora(ADAPTER, 1.0)
+        self._activate_lora(slots["unet"].name, 1.0)
 
     def load_lora(self, name: str, source: Any, strength: float) -> None:
-        """Use a LoRA of an adapter or a style; `source` is a path, or a call that gives weights; it is read once."""
+        """Use a LoRA of an adapter; `source` is a path, or a call that gives weights; it is read once."""
 
         def load() -> bool:
             with self.loaded.suspend_offloading():
@@ -215,19 +263,44 @@ class Lease:
             embedding = textual_inversion.TokenEmbedding(table, token_id, rows[encoder_name].to(where))
             encoder.set_input_embeddings(embedding.to(table.weight.dtype))
 
+    def load_embedding(self, name: str, file: Path) -> None:
+        """Have an embedding stand for its name in prompts; raises `UserError` (`bad_embedding`, `wrong_base`)."""
+        vectors = textual_inversion.load_vectors(name, file, self.loaded.source)
+        count = len(next(iter(vectors.values())))
+        tokens = [f"<embedding_{len(self._embeddings)}_{number}>" for number in range(count)]
+        for tokenizer_name, encoder_name in self.family.text_encoders:
+            tokenizer, encoder = copy.deepcopy(self.components[tokenizer_name]), self.components[encoder_name]
+            tokenizer.add_tokens(tokens)
+            self.components[tokenizer_name] = tokenizer
+            table = encoder.get_input_embeddings()
+            self.add_cleanup(encoder.set_input_embeddings, table)
+            where = self.device if table.weight.is_meta else table.weight.device
+            rows = vectors[encoder_name].to(where, table.weight.dtype)
+            first = tokenizer.convert_tokens_to_ids(tokens[0])
+            encoder.set_input_embeddings(textual_inversion.FurtherTokens(table, first, rows))
+        self._embeddings[name] = " ".join(tokens)
+
+    def put_embeddings(self, prompt: str) -> str:
+        """A prompt with the tokens of this request's embeddings in place of their names."""
+        return put_embeddings(prompt, self._embeddings)
+
     def load_ip_adapter(self, name: str, weights: Callable[[], Any], scale: float) -> Any:
         """Use an IP-Adapter, loaded once per name; returns its image projection layer, ready to run on the device.
 
-        Afterwards every pipeline call needs `ip_adapter_image_embeds`.
+        A second one acts beside the first. Afterwards every pipeline call needs `ip_adapter_image_embeds`: one tensor for each
+        adapter, in the order in which they were loaded.
         """
         unet = self.loaded.pipeline.unet
         self.add_cleanup(self.loaded.reset_attention)
         attention, projection = self.get_or_load(f"attention {name}", lambda: self._load_ip_adapter(weights()))
-        unet.encoder_hid_proj = projection
-        unet.config.encoder_hid_dim_type = "ip_image_proj"
-        unet.set_attn_processor(dict(attention))
-        self.loaded.pipeline.set_ip_adapter_scale(scale)
         layer = projection.image_projection_layers[0]
+        self._ip_adapters.append((attention, layer, scale))
+        processors, layers, scales = zip(*self._ip_adapters, strict=True)
+        unet.encoder_hid_proj = None  # the processors of its layers are not those of the U-Net
+        unet.set_attn_processor(_join_attention(processors))
+        unet.encoder_hid_proj = projection if len(layers) == 1 else MultiIPAdapterImageProjection(layers)
+        unet.config.encoder_hid_dim_type = "ip_image_proj"
+        self.loaded.pipeline.set_ip_adapter_scale(list(scales))
         hook = unet.register_forward_pre_hook(_match_image_embeds(layer), with_kwargs=True)
         self.add_cleanup(hook.remove)
         if self.loaded.profile == "offload":
@@ -239,11 +312,13 @@ class Lease:
         with self.loaded.suspend_offloading():
             pipeline.load_ip_adapter(weights, subfolder="", weight_name="", image_encoder_folder=None)
         self.loaded.forget_active_loras()
-        return dict(pipeline.unet.attn_processors), pipeline.unet.encoder_hid_proj
+        projection, pipeline.unet.encoder_hid_proj = pipeline.unet.encoder_hid_proj, None
+        return dict(pipeline.unet.attn_processors), projection
 
     def encode_prompts(self, prompt: str, negative: str, clip_skip: int = 0) -> tuple[TextEmbeddings, TextEmbeddings]:
         """Embeddings of a prompt and its negative, on the device."""
-        positive, unconditional = prompts.encode_prompts(self.family, self.components, prompt, negative, clip_skip)
+        texts = self.put_embeddings(prompt), self.put_embeddings(negative)
+        positive, unconditional = prompts.encode_prompts(self.family, self.components, *texts, clip_skip)
         return positive.to(self.device, self.dtype), unconditional.to(self.device, self.dtype)
 
     def get_pipeline(self, controlnets: list[Any], perturbed: bool, task: Task = "text") -> Any:
@@ -272,6 +347,25 @@ def _own_adapters(network: Any, adapters: Mapping[str, float]) -> dict[str, floa
     """Those of the adapters that a network has."""
     known = getattr(network, "peft_config", {})
     return {name: strength for name, strength in adapters.items() if name in known}
+
+
+def _join_attention(adapters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The attention processors of several IP-Adapters as one of each place, made of their own layers and not of copies."""
+    joined = dict(adapters[0])
+    if len(adapters) == 1:
+        return joined
+    for name, first in adapters[0].items():
+        parts = [each[name] for each in adapters]
+        if not hasattr(first, "to_k_ip"):
+            continue
+        with torch.device("meta"):  # its own layers are replaced
+            made = type(first)(
+                first.hidden_size, first.cross_attention_dim, [count for part in parts for count in part.num_tokens]
+            )
+        made.to_k_ip = torch.nn.ModuleList([layer for part in parts for layer in part.to_k_ip])
+        made.to_v_ip = torch.nn.ModuleList([layer for part in parts for layer in part.to_v_ip])
+        joined[name] = made
+    return joined
 
 
 def match_batch(embeds: torch.Tensor, batch: int) -> torch.Tensor:

@@ -18,19 +18,25 @@ import transformers
 from diffusers import AutoencoderKL, DDPMScheduler, DiffusionPipeline, UNet2DConditionModel
 from safetensors import safe_open
 
-from pipelines.diffusion.base import checksums
+from pipelines.diffusion.base import checksums, single_file
 from pipelines.diffusion.base.checkpoint_files import BROKEN
 from pipelines.diffusion.base.family import Family
-from pipelines.diffusion.base.registry import all_families, family_of_pipeline, family_of_weights
+from pipelines.diffusion.base.registry import family_of_pipeline, family_of_weights
+from pipelines.model_store.manifest import Model
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.errors import EngineError, OperatorError, UserError
+from portrait.generation.sampling_facts import NO_FACTS, SamplingFacts, read_facts
 
 INDEX = "model_index.json"
 UNUSED_COMPONENTS = ("safety_checker", "feature_extractor", "image_encoder")
 """Components of Stable Diffusion 1.5's folder that neither training nor sampling needs."""
 COMPANIONS = ("text_encoder", "text_encoder_2", "vae")
 """Components with weights beside the U-Net."""
+OWN_VAE = "own"
+"""Stands for the base's own VAE, where settings choose another."""
+SD2_WIDTH = 1024
+"""Width of the text that the U-Nets of Stable Diffusion 2 attend to; those of 1.x attend to 768."""
 HALF = re.compile(r"\.fp16[.-]")
 """In the names of files in half precision: before the ending, or before the number of a part."""
 
@@ -46,6 +52,14 @@ class BaseSource:
     """A hub folder with its configurations and tokenizers: `path` itself, unless it is a single file."""
     half_vae: Path | None = None
     """Folder of a VAE that takes the place of its own in float16, in which its own overflows; None without one."""
+    vae: Path | None = None
+    """Folder or single file of a VAE that was chosen in place of its own, in every dtype; None without one."""
+    vae_name: str = ""
+    """Its name in the model store."""
+    facts: SamplingFacts = NO_FACTS
+    """How it wants to be sampled."""
+    in_channels: int = 0
+    """Channels that the U-Net of a single file takes; 0: as many as its configuration says."""
 
     @property
     def is_single_file(self) -> bool:
@@ -55,7 +69,15 @@ class BaseSource:
     def config(self, component: str) -> dict[str, Any]:
         """The configuration of a component."""
         name = "scheduler_config.json" if component == "scheduler" else "config.json"
-        return json.loads((self.config_folder / component / name).read_text("utf-8"))
+        config = json.loads((self.config_folder / component / name).read_text("utf-8"))
+        if component == "unet" and self.in_channels:
+            config["in_channels"] = self.in_channels
+        return config | self.facts.scheduler_config if component == "scheduler" else config
+
+    @property
+    def embeds_guidance(self) -> bool:
+        """Whether its U-Net is told the guidance scale, instead of drawing once with and once without the prompt."""
+        return bool(self.config("unet").get("time_cond_proj_dim"))
 
     @property
     def vae_scale_factor(self) -> int:
@@ -99,7 +121,9 @@ class BaseSource:
         return {f"{name}/{file.name}": file for name, file in files}
 
     def vae_in_place(self, dtype: torch.dtype) -> Path | None:
-        """Folder of the VAE that takes the place of its own in a dtype; None where its own is loaded."""
+        """Folder or file of the VAE that takes the place of its own in a dtype; None where its own is loaded."""
+        if self.vae is not None:
+            return self.vae
         return self.half_vae if dtype == torch.float16 and self.config("vae").get("force_upcast", True) else None
 
     def sha256(self) -> str:
@@ -108,27 +132,72 @@ class BaseSource:
 
 
 def find_base(name: str, settings: Settings, models: ModelStore) -> BaseSource:
-    """A base by its name in the settings or the model store, or by its path.
+    """A base by its name in the settings or the model store, or by its path, with the VAE that the settings choose.
 
-    Raises `OperatorError` (`unknown_base`, `missing_model`, `bad_base`, `unknown_family`).
+    Raises `OperatorError` (`unknown_base`, `missing_model`, `bad_base`, `unknown_family`), and what `choose_vae` does.
     """
     found = _find_base(name, settings, models)
     half_vae = found.family.half_vae
-    return replace(found, half_vae=models.folder(half_vae)) if half_vae and not models.missing(half_vae) else found
+    found = replace(found, half_vae=models.folder(half_vae)) if half_vae and not models.missing(half_vae) else found
+    chosen = settings.bases[name].vae if name in settings.bases else ""
+    if not chosen and settings.draw.vae and models.find(settings.draw.vae).family in ("", found.family.name):
+        chosen = settings.draw.vae
+    return choose_vae(found, chosen, models)
+
+
+def choose_vae(base: BaseSource, name: str, models: ModelStore) -> BaseSource:
+    """A base with a VAE of the store in place of its own; `own` for its own, empty for the one it has.
+
+    Raises `OperatorError` (`unknown_model`, `missing_model`, `licence_refused`), `UserError` (`wrong_family`,
+    `bad_technique`).
+    """
+    if name in ("", OWN_VAE):
+        return replace(base, vae=None, vae_name="") if name else base
+    model = models.find(name)
+    if model.kind != "vae":
+        fit = [each.name for each in models.of_kind("vae") if each.family in ("", base.family.name)]
+        known = ", ".join([*fit, OWN_VAE])
+        raise UserError("bad_technique", f"{name} is no VAE. Choose one of: {known}.")
+    if model.family not in ("", base.family.name):
+        raise UserError(
+            "wrong_family",
+            f"The VAE {name} is for {model.family}, and {base.name} is {base.family.name}: leave it out.",
+        )
+    folder = models.folder(name)
+    return replace(base, vae=folder if (folder / "config.json").is_file() else models.weights_file(name), vae_name=name)
 
 
 def _find_base(name: str, settings: Settings, models: ModelStore) -> BaseSource:
     if name in settings.bases:
         location = settings.bases[name]
-        return open_base(name, location.path, location.configs or _find_configs(location.path, models))
+        found = open_base(name, location.path, location.configs or _find_configs(location.path, models))
+        return replace(found, facts=found.facts.updated(location.facts))
     path = Path(name)
     if path.exists():
         return open_base(path.stem if path.is_file() else path.resolve().name, path, _find_configs(path, models))
-    families = [family.name for family in all_families()]
-    if name in families:
-        return open_base(name, models.folder(name))
-    known = ", ".join(dict.fromkeys([*families, *settings.bases]))
-    raise OperatorError("unknown_base", f"There is no base model {name!r}: name a folder, a file, or one of {known}.")
+    stored = [model.name for model in models.of_kind("base")]
+    if name not in stored:
+        known = ", ".join(dict.fromkeys([*stored, *settings.bases]))
+        raise OperatorError(
+            "unknown_base", f"There is no base model {name!r}: name a folder, a file, or one of {known}."
+        )
+    folder, facts = models.folder(name), sampling_facts(models.find(name))
+    if (folder / INDEX).is_file():
+        found = open_base(name, folder)
+    else:
+        file = models.weights_file(name)
+        found = open_base(name, file, _find_configs(file, models))
+    return replace(found, facts=found.facts.updated(facts))
+
+
+def sampling_facts(model: Model) -> SamplingFacts:
+    """What the manifest says of how a model wants to be sampled; raises `OperatorError` (`bad_manifest`)."""
+    try:
+        return read_facts(model.facts)
+    except ValueError as error:
+        raise OperatorError(
+            "bad_manifest", f"The facts of the model {model.name} do not hold: {error}. Add it again with others."
+        ) from error
 
 
 def _find_configs(path: Path, models: ModelStore) -> Path | None:
@@ -143,17 +212,57 @@ def open_base(name: str, path: Path, configs: Path | None = None) -> BaseSource:
     """The base at a path, its family detected; raises `OperatorError` (`bad_base`, `unknown_family`)."""
     if path.is_dir():
         index = _index(path)
-        return BaseSource(name, path, family_of_pipeline(str(index.get("_class_name"))), path)
+        family = family_of_pipeline(str(index.get("_class_name")))
+        zero_snr = bool(_config_or_empty(path / "scheduler" / "scheduler_config.json").get("rescale_betas_zero_snr"))
+        return _require_known(
+            BaseSource(name, path, family, path, facts=SamplingFacts(rescale_betas_zero_snr=zero_snr))
+        )
     if not path.is_file():
         raise OperatorError("bad_base", f"There is no base model at {path}.")
-    family = family_of_weights(_weight_names(path))
+    keys = _weight_names(path)
+    family = family_of_weights(keys)
     if configs is None or not (configs / INDEX).is_file():
         raise OperatorError(
             "bad_base",
             f"{path.name} is a single file, which does not say how its networks are built: name a hub folder of the "
             f"family {family.name} that does, or run `portrait models pull {family.name}`.",
         )
-    return BaseSource(name, path, family, configs)
+    base = BaseSource(name, path, family, configs, facts=_facts_of_keys(keys))
+    channels = single_file.read_in_channels(path)
+    usual = _config_or_empty(configs / "unet" / "config.json").get("in_channels", channels)
+    return _require_known(replace(base, in_channels=0 if channels == usual else channels))
+
+
+def _require_known(base: BaseSource) -> BaseSource:
+    """The base itself; raises `OperatorError` (`unknown_family`) for Stable Diffusion 2, which goes by the name of 1."""
+    width = _config_or_empty(base.config_folder / "unet" / "config.json").get("cross_attention_dim")
+    if base.family.name == "sd15" and width == SD2_WIDTH:
+        raise OperatorError(
+            "unknown_family",
+            f"{base.name} is a Stable Diffusion 2, for which LoRAs and adapters of no known family are made: "
+            "choose a base of sd15 or sdxl.",
+        )
+    return base
+
+
+def _config_or_empty(file: Path) -> Mapping[str, Any]:
+    """A configuration of a hub folder, empty where there is none that can be read, which loading says."""
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _facts_of_keys(keys: Collection[str]) -> SamplingFacts:
+    """What single files say by the names of empty weights, as ComfyUI and kohya's trainers write and read them."""
+    if "v_pred" not in keys:
+        return NO_FACTS
+    zero_snr = "ztsnr" in keys
+    return SamplingFacts(
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=zero_snr,
+        timestep_spacing="trailing" if zero_snr else "",
+    )
 
 
 def require_family(base: BaseSource, family: str, adapter: str) -> None:
@@ -179,7 +288,19 @@ def load_pipeline(base: BaseSource, dtype: torch.dtype, names: Collection[str] |
     try:
         vae = base.vae_in_place(dtype)
         if vae is not None and "vae" not in omitted:
-            arguments["vae"] = AutoencoderKL.from_pretrained(str(vae), dtype=dtype, local_files_only=True)
+            arguments["vae"] = _load_vae(vae, base, dtype)
+        if base.facts.scheduler_config and "scheduler" not in omitted:
+            config = base.config("scheduler")
+            arguments["scheduler"] = getattr(diffusers, str(config["_class_name"])).from_config(config)
+        if base.in_channels and "unet" not in omitted:  # the configuration may be that of a base that does not inpaint
+            arguments["unet"] = UNet2DConditionModel.from_single_file(
+                str(base.path),
+                config=str(base.config_folder),
+                subfolder="unet",
+                in_channels=base.in_channels,
+                torch_dtype=dtype,
+                local_files_only=True,
+            )
         if base.is_single_file:
             return base.family.pipeline.from_single_file(  # type: ignore[attr-defined] -- both stock pipelines have it
                 str(base.path), config=str(base.config_folder), **arguments
@@ -189,6 +310,15 @@ def load_pipeline(base: BaseSource, dtype: torch.dtype, names: Collection[str] |
         return base.family.pipeline.from_pretrained(str(base.path), **arguments)
     except BROKEN as error:
         raise EngineError("broken_model", f"The base model {base.name} cannot be read: {error}.") from error
+
+
+def _load_vae(place: Path, base: BaseSource, dtype: torch.dtype) -> AutoencoderKL:
+    """The VAE of a folder, or of a single file that is built as the base's own; raises one of `BROKEN`."""
+    if place.is_dir():
+        return AutoencoderKL.from_pretrained(str(place), dtype=dtype, local_files_only=True)
+    return AutoencoderKL.from_single_file(
+        str(place), config=str(base.config_folder), subfolder="vae", dtype=dtype, local_files_only=True
+    )
 
 
 def load_components(base: BaseSource, dtype: torch.dtype, names: Collection[str]) -> dict[str, Any]:
@@ -240,7 +370,9 @@ def _weight_names(file: Path) -> list[str]:
 
 
 def _component_files(folder: Path, half: bool) -> list[Path]:
-    """The files of a component that are loaded: safetensors before pickles, one precision of two."""
+    """The files of a component that are loaded: safetensors before pickles, one precision of two; a single file itself."""
+    if folder.is_file():
+        return [folder]
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     return [file for file in files if bool(HALF.search(file.name)) == half] or files
 

@@ -3,43 +3,41 @@
 Alpha is always the rank, so that a file means the same to every program, whether it reads alpha or not.
 """
 
-import re
+import hashlib
+import importlib.metadata
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 from peft import LoraConfig
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from pipelines.diffusion.base.family import Family
+from pipelines.diffusion.base.loading import BaseSource, find_base
+from pipelines.diffusion.base.loras.layers import TEXT_MODEL, layers_of
+from pipelines.diffusion.base.loras.reader import LoraError, read_lora
+from pipelines.diffusion.base.loras.slot import wrong_base
+from pipelines.model_store.store import ModelStore
+from pipelines.settings import Settings
 from portrait.errors import UserError
 
 ADAPTER = "person"
-DOWN, UP, ALPHA = ".lora_A.weight", ".lora_B.weight", ".alpha"
-NETWORKS = ("unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3")
-"""What a module's name in a file begins with, on bases of this program's families and others."""
-TEXT_MODEL = "text_model."
-"""What every published file has before the modules of a text encoder. transformers no longer wraps all of them in it."""
-OTHER_METHODS = {
-    "hada_": "a LoHa",
-    "lokr_": "a LoKr",
-    "oft_": "an OFT",
-    "lora_mid": "a LoRA with a third factor",
-    "dora_scale": "a DoRA",
-    "lora_magnitude_vector": "a DoRA",
-}
-"""By a part of key names: what is no plain LoRA."""
-OTHER_NAMES = {
-    r"^lora_|\.lora_(down|up)\.": "kohya's trainers",
-    r"^base_model\.|\.lora_[AB]\.(?!weight$)": "PEFT",
-    r"\.lora\.(down|up)\.|_lora\.(down|up)\.": "an earlier diffusers",
-}
-"""By a pattern of key names: the programs that write them so."""
+DOWN, UP = ".lora_A.weight", ".lora_B.weight"
 
 Weights: TypeAlias = dict[str, torch.Tensor]
 """By name, `unet.….lora_A.weight`: what diffusers reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedLora:
+    """A person's LoRA from elsewhere, in the files that an identity has."""
+
+    lora: Path
+    kohya_lora: Path
+    facts: Mapping[str, Any]
+    """What `identity.json` says of it: base, rank, packages, the file that it came from."""
 
 
 def add_adapter(network: Any, rank: int, targets: Sequence[str], seed: int) -> None:
@@ -95,72 +93,43 @@ def save_weights(weights: Mapping[str, torch.Tensor], file: Path, metadata: Mapp
 
 
 def load_weights(file: Path) -> Weights:
-    """Read a LoRA file: pairs of factors in float32, with alpha multiplied into the second.
+    """Read a person's LoRA to learn on or to merge: pairs of factors in float32, with alpha multiplied into the second.
 
-    Raises `UserError` (`broken_identity`), which says why it is none that can be drawn or learned with.
+    Raises `UserError` (`broken_identity`), which says why it is none in diffusers' names of linear layers.
     """
     try:
-        stored = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise broken_lora(file, "it cannot be read") from error
-    for reason in (_other_kind(stored), _bad_names(stored), _bad_values(stored)):
-        if reason:
-            raise broken_lora(file, reason)
-    weights = {name: each.float() for name, each in stored.items() if not name.endswith(ALPHA)}
-    for name, alpha in stored.items():
-        if name.endswith(ALPHA):
-            module = name.removesuffix(ALPHA)
-            weights[module + UP] *= float(alpha) / weights[module + DOWN].shape[0]
+        modules = read_lora(file).modules
+    except LoraError as fault:
+        raise broken_lora(file, fault.reason) from fault
+    weights: Weights = {}
+    for (part, _), module in modules.items():
+        name = next((module.key.removesuffix(end) for end in (DOWN, UP, ".alpha") if module.key.endswith(end)), "")
+        if not name.startswith(f"{part}."):
+            raise broken_lora(file, f"its names are those of another program ({module.key!r})")
+        if module.down.ndim != 2 or module.up.ndim != 2:
+            raise broken_lora(
+                file, f"it changes convolutions ({name}; a LoCon), which are drawn with and not learned on"
+            )
+        weights[name + DOWN], weights[name + UP] = module.down.float(), module.up.float() * module.scale
     return weights
 
 
+def check_person_lora(file: Path, base: BaseSource) -> None:
+    """Check that a person's LoRA fits a base before that is loaded; raises `UserError` (`broken_identity`, `wrong_base`)."""
+    try:
+        layers_of(base).check(read_lora(file))
+    except LoraError as fault:
+        raise person_error(file, fault) from fault
+
+
+def person_error(file: Path, fault: LoraError) -> UserError:
+    """What is wrong with a person's LoRA."""
+    return wrong_base() if fault.code == "wrong_base" else broken_lora(file, fault.reason)
+
+
 def broken_lora(file: Path, reason: str) -> UserError:
-    """The error of a file that is no LoRA as this program writes it."""
+    """The error of a file that cannot be used as a person's LoRA."""
     return UserError("broken_identity", f"{file.name} cannot be used as a person's LoRA: {reason}. Learn them again.")
-
-
-def _other_kind(stored: Mapping[str, torch.Tensor]) -> str:
-    """Why a file is another thing than a LoRA in diffusers' names; empty where it is one."""
-    for name in stored:
-        method = next((method for part, method in OTHER_METHODS.items() if part in name), None)
-        if method is not None:
-            return f"it is {method}, and only plain LoRA is read"
-    for name in stored:
-        program = next((program for pattern, program in OTHER_NAMES.items() if re.search(pattern, name)), None)
-        if program is not None:
-            return f"its names are those of {program} ({name!r}), and the names of diffusers are read"
-    return ""
-
-
-def _bad_names(stored: Mapping[str, torch.Tensor]) -> str:
-    """What is wrong with the names and shapes of a file's factors; empty where nothing is."""
-    modules = {name.removesuffix(end) for name in stored for end in (DOWN, UP) if name.endswith(end)}
-    expected = {module + end for module in modules for end in (DOWN, UP, ALPHA)}
-    unexpected = min((name for name in stored if name not in expected), default=None)
-    if unexpected is not None:
-        return f"it holds {unexpected!r}, which is no part of a LoRA"
-    if not modules or not {module + end for module in modules for end in (DOWN, UP)} <= stored.keys():
-        return "factors are missing"
-    for module in sorted(modules):
-        if module.partition(".")[0] not in NETWORKS:
-            return f"the name {module!r} does not say of which network it is"
-        down, up = stored[module + DOWN], stored[module + UP]
-        if 4 in (down.ndim, up.ndim):
-            return f"it changes convolutions ({module}; a LoCon), and only attention is read"
-        fits = down.ndim == up.ndim == 2 and 0 < down.shape[0] == up.shape[1]
-        if not fits or stored.get(module + ALPHA, torch.ones(1)).numel() != 1:
-            return f"the factors of {module} do not fit each other"
-    return ""
-
-
-def _bad_values(stored: Mapping[str, torch.Tensor]) -> str:
-    """What is wrong with the numbers of a file; empty where nothing is."""
-    for name, each in stored.items():
-        if not each.is_floating_point():
-            return f"{name} holds {str(each.dtype).removeprefix('torch.')} numbers, which are no weights"
-        if not torch.isfinite(each.float()).all():
-            return f"{name} holds values that are not numbers or infinite"
-    return ""
 
 
 def to_kohya(weights: Mapping[str, torch.Tensor], family: Family, config: Mapping[str, Any]) -> Weights:
@@ -175,6 +144,58 @@ def to_kohya(weights: Mapping[str, torch.Tensor], family: Family, config: Mappin
         renamed[f"{key}.lora_up.weight"] = weights[module + UP].contiguous()
         renamed[f"{key}.alpha"] = torch.tensor(float(weight.shape[0]))
     return renamed
+
+
+def import_person_lora(
+    file: Path, base: str, trigger: str, work_dir: Path, settings: Settings, models: ModelStore
+) -> ImportedLora:
+    """Write a person's LoRA of any program under both key names, as a training does; `base` is its base's name or path.
+
+    Raises `UserError` (`bad_lora`, `unsupported_lora`, `wrong_base`), and what `find_base` raises.
+    """
+    found = find_base(base, settings, models)
+    try:
+        read = read_lora(file)
+        factors = layers_of(found).fit(read)
+    except LoraError as fault:
+        raise fault.of_file(file) from fault
+    weights: Weights = {}
+    for part, each in factors.items():
+        inner = "" if part == "unet" else TEXT_MODEL
+        for module, (down, up) in each.pairs.items():
+            weights[f"{part}.{inner}{module}{DOWN}"] = _widen(down)
+            weights[f"{part}.{inner}{module}{UP}"] = _widen(up)
+    unet = {name: found.config("unet")[name] for name in ("layers_per_block", "up_block_types")}
+    lora_file, kohya_file = write_both(weights, found.family, unet, trigger, work_dir)
+    facts = {
+        "base": {"name": found.name, "family": found.family.name, "hash": found.sha256()},
+        "rank": rank_of(weights),
+        "unet": unet,
+        "packages": {name: importlib.metadata.version(name) for name in ("torch", "diffusers", "safetensors")},
+        "imported": {
+            "file": file.name,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "parts": read.parts,
+            "modules": len(read.modules),
+        },
+    }
+    return ImportedLora(lora_file, kohya_file, facts)
+
+
+def _widen(tensor: torch.Tensor) -> torch.Tensor:
+    """A factor of 8 bits in 16, which holds each of its values and which every program reads; any other as it is."""
+    return (tensor.half() if tensor.dtype.itemsize == 1 else tensor).contiguous()
+
+
+def write_both(
+    weights: Mapping[str, torch.Tensor], family: Family, unet: Mapping[str, Any], trigger: str, work_dir: Path
+) -> tuple[Path, Path]:
+    """Write a LoRA in the names of diffusers and of kohya's trainers; `unet` is the U-Net's configuration."""
+    metadata = kohya_metadata(family, rank_of(weights), trigger, trigger)
+    return (
+        save_weights(weights, work_dir / "lora.safetensors"),
+        save_weights(to_kohya(weights, family, unet), work_dir / "lora-webui.safetensors", metadata),
+    )
 
 
 def kohya_metadata(family: Family, rank: int, name: str, trigger: str) -> dict[str, str]:

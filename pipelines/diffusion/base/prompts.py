@@ -1,4 +1,4 @@
-"""Prompts: placeholders filled in, weights and long texts encoded through compel, CLIP skip."""
+"""Prompts: placeholders filled in, emphasis and long texts encoded through compel, CLIP skip."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,58 +12,13 @@ from compel.prompt_parser import FlattenedPrompt, Fragment
 from pipelines.diffusion.base.device import execution_device
 from pipelines.diffusion.base.family import Family, TextEmbeddings
 from portrait.errors import UserError
-
-WEIGHT = re.compile(r":\s*(\d+(?:\.\d+)?)\s*$")
-"""What ends words in parentheses that have a weight: `(red scarf:1.2)`, the syntax of the web interfaces."""
-
-Part = tuple[str, float]
-"""A part of a prompt with its weight."""
+from portrait.generation.prompts import Part, parse_weights, strip_weights, take_loras
 
 
 def fill_template(template: str, who: str, traits: str = "") -> str:
-    """A prompt template with `{who}` and `{traits}` filled in; an empty placeholder leaves no comma behind."""
-    text = template.replace("{who}", who).replace("{traits}", traits)
+    """The words of a prompt template with `{who}` and `{traits}` filled in; an empty placeholder leaves no comma behind."""
+    text, _ = take_loras(template.replace("{who}", who).replace("{traits}", traits))
     return re.sub(r"\s*,(\s*,)+", ",", re.sub(r"[ \t]+", " ", text)).strip(" ,")
-
-
-def parse_weights(text: str) -> list[Part]:
-    """The parts of a prompt with their weights; weights of parentheses in parentheses are multiplied.
-
-    Everything that is no weight is a part of the words: parentheses without one, signs of other syntaxes as in `C++`.
-    """
-    groups: list[list[Part]] = [[]]
-    for piece in re.split(r"([()])", text):
-        if piece == "(":
-            groups.append([])
-        elif piece == ")" and len(groups) > 1:
-            group = groups.pop()
-            groups[-1] += _weighted(group)
-        elif piece:
-            groups[-1].append((piece, 1.0))
-    while len(groups) > 1:
-        group = groups.pop()
-        groups[-1] += [("(", 1.0), *group]
-    parts: list[Part] = []
-    for words, weight in groups[0]:
-        if parts and parts[-1][1] == weight:
-            words = parts.pop()[0] + words
-        parts.append((words, weight))
-    return parts
-
-
-def _weighted(group: Sequence[Part]) -> list[Part]:
-    """The parts of what stood between two parentheses: times the weight at its end, or with the parentheses."""
-    words, last_weight = group[-1] if group else ("", 1.0)
-    found = WEIGHT.search(words)
-    if found is None or last_weight != 1.0 or (len(group) == 1 and not words[: found.start()].strip()):
-        return [("(", 1.0), *group, (")", 1.0)]
-    weight = float(found[1])
-    return [(part, own * weight) for part, own in (*group[:-1], (words[: found.start()], 1.0)) if part]
-
-
-def strip_weights(text: str) -> str:
-    """A prompt without its weights."""
-    return "".join(words for words, _ in parse_weights(text))
 
 
 def encode_prompts(

@@ -20,7 +20,7 @@ def family_by_name(name: str) -> Family:
 
 def family_of_pipeline(name: str) -> Family:
     """The family whose hub folders name this pipeline; raises `OperatorError` (`unknown_family`)."""
-    return _first(lambda family: family.pipeline.__name__ == name, f"A base for {name} is of no family that is known")
+    return _first(lambda family: name in family.pipeline_names, f"A base for {name} is of no family that is known")
 
 
 def family_of_weights(names: Sequence[str]) -> Family:

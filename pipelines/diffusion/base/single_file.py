@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 RESNET = {
     "norm1": "in_layers.0",
@@ -31,6 +33,20 @@ OPEN_CLIP = {
     "mlp.fc2": "mlp.c_proj",
     "self_attn.out_proj": "attn.out_proj",
 }
+
+
+CONV_IN = "model.diffusion_model.input_blocks.0.0.weight"
+"""Name of the U-Net's first weight, whose second side is as long as the channels that it takes."""
+
+
+def read_in_channels(file: Path) -> int:
+    """Channels that the U-Net of a single file takes, 4, or 9 where it was trained to inpaint; 0 where it has no U-Net."""
+    if file.suffix == ".safetensors":
+        with safe_open(file, framework="pt") as stream:
+            return int(stream.get_slice(CONV_IN).get_shape()[1]) if CONV_IN in list(stream.keys()) else 0
+    stored = torch.load(file, map_location="meta", weights_only=True, mmap=True)
+    weights = stored.get("state_dict", stored)
+    return int(weights[CONV_IN].shape[1]) if CONV_IN in weights else 0
 
 
 def unet_name(name: str, config: Mapping[str, Any]) -> str:

@@ -40,6 +40,28 @@ class TokenEmbedding(torch.nn.Module):
         return torch.where(is_new[..., None], self.row.to(embedded.dtype), embedded)
 
 
+class FurtherTokens(torch.nn.Module):
+    """An embedding table, and the vectors of tokens that were added after it."""
+
+    def __init__(self, table: torch.nn.Module, first_id: int, vectors: torch.Tensor) -> None:
+        super().__init__()
+        self.table = table
+        self.first_id = first_id
+        self.register_buffer("vectors", vectors.detach().clone())
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The table's weight: encoders read dtype and device from it."""
+        return self.table.weight  # type: ignore[return-value] -- an embedding table has a weight
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Embeddings of token ids."""
+        own = (ids >= self.first_id) & (ids < self.first_id + len(self.vectors))  # type: ignore[arg-type] -- a tensor
+        embedded = self.table(ids.masked_fill(own, 0))
+        rows = self.vectors[(ids - self.first_id).clamp(0, len(self.vectors) - 1)]  # type: ignore[index,arg-type]
+        return torch.where(own[..., None], rows.to(embedded.device, embedded.dtype), embedded)
+
+
 def placeholder_token(trigger: str) -> str:
     """The text of the new token: `<sks>`, which no vocabulary has."""
     return trigger if trigger.startswith("<") else f"<{trigger}>"
@@ -67,18 +89,12 @@ def save_embeddings(rows: Mapping[str, torch.Tensor], token: str, file: Path) ->
 
 
 def load_embeddings(file: Path, family: Family) -> dict[str, torch.Tensor]:
-    """Read embeddings from a file, by encoder name; raises `UserError` (`broken_identity`, `wrong_base`)."""
+    """Read a person's token from a file, by encoder name; raises `UserError` (`broken_identity`, `wrong_base`)."""
     try:
-        stored = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise _broken(file, "it cannot be read") from error
-    if len(stored) == 1 and stored.keys().isdisjoint(FILE_NAMES):
-        ordered = list(stored.values())
-    elif stored.keys() == set(FILE_NAMES):
-        ordered = [stored[name] for name in FILE_NAMES]
-    else:
-        raise _broken(file, f"it holds {', '.join(sorted(stored)) or 'nothing'}")
-    if not all(row.ndim == 1 and row.is_floating_point() and torch.isfinite(row.float()).all() for row in ordered):
+        ordered = _read(file)
+    except ValueError as error:
+        raise _broken(file, str(error)) from error
+    if not all(row.ndim == 1 for row in ordered):
         raise _broken(file, "its values are not those of one token")
     encoders = [encoder for _, encoder in family.text_encoders]
     if len(ordered) != len(encoders):
@@ -91,6 +107,49 @@ def check_file(file: Path, base: BaseSource) -> None:
     rows = load_embeddings(file, base.family)
     if any(len(row) != int(base.config(encoder)["hidden_size"]) for encoder, row in rows.items()):
         raise _wrong_base()
+
+
+def load_vectors(name: str, file: Path, base: BaseSource) -> dict[str, torch.Tensor]:
+    """The vectors of a published embedding, tokens×width, by encoder name.
+
+    Raises `UserError` (`bad_embedding`, `wrong_base`).
+    """
+    try:
+        ordered = [vectors if vectors.ndim == 2 else vectors[None] for vectors in _read(file)]
+    except ValueError as error:
+        raise UserError("bad_embedding", f"The embedding {name} cannot be used: {error}.") from error
+    encoders = [encoder for _, encoder in base.family.text_encoders]
+    widths = [int(base.config(encoder)["hidden_size"]) for encoder in encoders]
+    if [int(vectors.shape[1]) for vectors in ordered] != widths:
+        told = ", ".join(str(vectors.shape[1]) for vectors in ordered)
+        needed = ", ".join(str(width) for width in widths)
+        raise UserError(
+            "wrong_base",
+            f"The embedding {name} is of another base: {told} numbers a token, and {base.name} takes {needed}.",
+        )
+    if len({len(vectors) for vectors in ordered}) > 1:
+        raise UserError(
+            "bad_embedding", f"The embedding {name} cannot be used: its encoders have other numbers of tokens."
+        )
+    return dict(zip(encoders, (vectors.float() for vectors in ordered), strict=True))
+
+
+def _read(file: Path) -> list[torch.Tensor]:
+    """The vectors of a file, by encoder: one for SD 1.5, two for SDXL; raises ValueError, which says what is wrong."""
+    try:
+        stored = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise ValueError("it cannot be read") from error
+    if len(stored) == 1 and stored.keys().isdisjoint(FILE_NAMES):
+        ordered = list(stored.values())
+    elif stored.keys() == set(FILE_NAMES):
+        ordered = [stored[name] for name in FILE_NAMES]
+    else:
+        raise ValueError(f"it holds {', '.join(sorted(stored)[:5]) or 'nothing'}")
+    valid = (row.ndim in (1, 2) and len(row) and row.is_floating_point() for row in ordered)
+    if not all(valid) or not all(torch.isfinite(row.float()).all() for row in ordered):
+        raise ValueError("its values are not those of tokens")
+    return ordered
 
 
 def _broken(file: Path, reason: str) -> UserError:

@@ -1,23 +1,34 @@
 """ControlNet: control images made from photos, and the control networks of the base's family that follow them."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from diffusers import ControlNetModel
+from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
+from safetensors.torch import load_file
 
 from pipelines import model_requirements
 from pipelines.diffusion.base import checksums
+from pipelines.diffusion.base.checkpoint_files import BROKEN
 from pipelines.diffusion.base.lease import Lease
+from pipelines.diffusion.base.loading import BaseSource, empty_unet
 from pipelines.diffusion.sampling.pipeline_call import Conditioning, ControlNetUnit
 from pipelines.model_store.store import ModelStore
 from portrait.arrays import Image, Size
-from portrait.errors import UserError
+from portrait.errors import UserError, broken_model
 from portrait.generation.options import ControlInput, picture_hash
 from portrait.images.resize import crop_to_fill
 from portrait.ports import ControlPreprocessor
 
+AUTHORS_NAMES = ("control_model.", "input_hint_block.", "input_blocks.")
+"""What names of tensors begin with in ControlNets that are not in the names of diffusers."""
+PICTURE_LAYERS = "controlnet_cond_embedding."
 MAX_SCALE = 2.0
 """Largest scale; beyond 1 a network counts more than it did in its training."""
 
@@ -25,15 +36,15 @@ MAX_SCALE = 2.0
 def check_controls(inputs: Sequence[ControlInput], family: str, models: ModelStore) -> None:
     """Raise what keeps inputs from being used: `UserError` (`bad_technique`), `OperatorError` (`missing_model`)."""
     for each in inputs:
-        if each.kind not in model_requirements.CONTROL_MODELS:
-            known = ", ".join(model_requirements.CONTROL_MODELS)
+        if each.kind not in model_requirements.controls("", models):
+            known = ", ".join(model_requirements.controls("", models))
             raise UserError("bad_technique", f"There is no control {each.kind!r}. Choose one of: {known}.")
         if not (0 <= each.scale <= MAX_SCALE and 0 <= each.start < each.end <= 1):
             raise UserError(
                 "bad_technique", f"A hint has a scale of 0 to {MAX_SCALE:g}, and starts before it ends, 0 to 1."
             )
-        if not model_requirements.supports_control(each.kind, family):
-            raise UserError("bad_technique", model_requirements.unsupported_control_message(each.kind, family))
+        if not model_requirements.supports_control(each.kind, family, models):
+            raise UserError("bad_technique", model_requirements.unsupported_control_message(each.kind, family, models))
         _network_folder(each.kind, family, models)
 
 
@@ -50,14 +61,16 @@ def check_windows(inputs: Sequence[ControlInput], steps: int) -> None:
 
 def has_network(kind: str, family: str, models: ModelStore) -> bool:
     """Whether a control's network for a family is in the store."""
-    return model_requirements.supports_control(kind, family) and not models.missing(_network_name(kind, family))
+    name = model_requirements.control_network
+    return model_requirements.supports_control(kind, family, models) and not models.missing(name(kind, family))
 
 
 def weight_files(inputs: Sequence[ControlInput], family: str, models: ModelStore) -> dict[str, Path]:
     """The weight files of their networks; see `checksums.weight_files`."""
     found: dict[str, Path] = {}
     for kind in {each.kind for each in inputs}:
-        found |= checksums.weight_files(_network_name(kind, family), _network_folder(kind, family, models))
+        name = model_requirements.control_network(kind, family)
+        found |= checksums.weight_files(name, _network_folder(kind, family, models))
     return found
 
 
@@ -90,20 +103,58 @@ def load_controlnets(
     units = []
     for each in inputs:
         folder = _network_folder(each.kind, lease.family.name, models)
-        network = lease.load_network(f"control {each.kind}", ControlNetModel, folder)
+        if _has_preprocessor(each.kind):
+            network = lease.load_network(f"control {each.kind}", ControlNetModel, folder)
+        else:
+            load = partial(load_own_network, models.weights_file(each.kind), lease.loaded.source, lease.dtype)
+            network = lease.get_or_load(f"control {each.kind}", load)
         units.append(ControlNetUnit(network, _control_image(each, size, control), each.scale, each.start, each.end))
     recipe = [{"kind": each.kind, "scale": each.scale, "start": each.start, "end": each.end} for each in inputs]
     return Conditioning(controlnets=units, facts={"hints": recipe} if recipe else {})
 
 
+def load_own_network(file: Path, base: BaseSource, dtype: torch.dtype) -> ControlNetModel:
+    """A ControlNet of one's own from one file, in the names of diffusers or of its authors.
+
+    It is built by the `config.json` beside it, or else like the U-Net of the base, as ControlNets are. Raises `EngineError`
+    (`broken_model`), `UserError` (`wrong_family`) for one of another base.
+    """
+    try:
+        network = _build_network(file, base, load_file(file), dtype)
+    except BROKEN as error:
+        raise broken_model(file, str(error).splitlines()[0][:200]) from error
+    if network.config["cross_attention_dim"] != base.config("unet")["cross_attention_dim"]:
+        raise UserError("wrong_family", f"{file.name} was not made for bases such as {base.name}: choose another.")
+    return network.requires_grad_(False).eval()
+
+
+def _build_network(file: Path, base: BaseSource, weights: dict[str, Any], dtype: torch.dtype) -> Any:
+    """The network of `load_own_network`; raises one of `BROKEN`."""
+    config = file.with_name("config.json")
+    if any(name.startswith(AUTHORS_NAMES) for name in weights):
+        weights = convert_controlnet_checkpoint(weights, base.config("unet"))
+    layers = [f"{PICTURE_LAYERS}conv_in", *(f"{PICTURE_LAYERS}blocks.{number}" for number in (1, 3, 5))]
+    channels = tuple(int(weights[f"{name}.weight"].shape[0]) for name in layers)
+    with torch.device("meta"):
+        if config.is_file():
+            network: Any = ControlNetModel.from_config(json.loads(config.read_text("utf-8")))
+        else:
+            network = ControlNetModel.from_unet(
+                empty_unet(base), conditioning_embedding_out_channels=channels, load_weights_from_unet=False
+            )
+    network.load_state_dict({name: each.to(dtype) for name, each in weights.items()}, assign=True)
+    return network
+
+
+def _has_preprocessor(kind: str) -> bool:
+    """Whether a control makes its control image itself; pictures for a ControlNet of one's own are control images."""
+    return kind in model_requirements.CONTROL_MODELS
+
+
 def _control_image(each: ControlInput, size: Size, control: Callable[[str], ControlPreprocessor]) -> Image:
     picture = crop_to_fill(np.asarray(each.picture, np.uint8), size)
-    return picture if each.preprocessed else control(each.kind).process(picture)
+    return picture if each.preprocessed or not _has_preprocessor(each.kind) else control(each.kind).process(picture)
 
 
 def _network_folder(kind: str, family: str, models: ModelStore) -> Path:
-    return models.folder(_network_name(kind, family))
-
-
-def _network_name(kind: str, family: str) -> str:
-    return model_requirements.CONTROL_MODELS[kind][family][0]
+    return models.folder(model_requirements.control_network(kind, family))

@@ -1,36 +1,121 @@
 """The options of a drawing: those of a style beside those of a request, the start of an edit, and what is refused."""
 
+import inspect
 from dataclasses import replace
 
-from pipelines.diffusion.sampling import controlnet, schedulers
+from pipelines.diffusion.base.loading import BaseSource, sampling_facts
+from pipelines.diffusion.sampling import controlnet, img2img, schedulers
 from pipelines.diffusion.sampling.schedulers import SamplingPreset
+from pipelines.model_store.store import ModelStore
 from portrait.errors import UserError
 from portrait.generation.edits import Edit
-from portrait.generation.options import PHOTOMAKERS, GenerationOptions, PromptSpec
+from portrait.generation.options import PHOTOMAKERS, GenerationOptions, ImagePrompt, PromptSpec
 from portrait.generation.parameters import GenerationParameters, no_step
 from portrait.generation.passes import check_strengths
+from portrait.generation.prompts import take_loras
+from portrait.generation.sampling_facts import SamplingFacts
 from portrait.images.edit_canvas import EditCanvas
+
+START_NAMES = {"text": "words", "image": "a picture", "inpaint": "a part of a picture"}
+"""What a drawing begins from, by task."""
 
 
 def with_style(options: GenerationOptions, spec: PromptSpec) -> GenerationOptions:
-    """The options with a style's strengths where they give none."""
+    """The options with a style's strengths and look where they give none."""
     strengths, share = {**spec.strengths, **options.strengths}, options.start_merge_step
     if share is None and options.strengths.keys().isdisjoint(PHOTOMAKERS):
         share = spec.start_merge_step
-    return replace(options, strengths=strengths, start_merge_step=share)
+    look = options.look
+    if look is None and spec.look_adapter and spec.look_picture is not None:
+        look = ImagePrompt(spec.look_picture, spec.look_adapter, spec.look_scale)
+    return replace(options, strengths=strengths, start_merge_step=share, look=look)
+
+
+def with_few_steps(
+    options: GenerationOptions, spec: PromptSpec, base: BaseSource, models: ModelStore
+) -> tuple[GenerationOptions, SamplingFacts]:
+    """The options with the LoRA of few steps, asked for or among the style's, and how it on the base wants to be sampled.
+
+    Raises `OperatorError` (`unknown_model`, `bad_manifest`), `UserError` (`bad_technique`, `wrong_family`).
+    """
+    worn = (each.model for each in spec.loras if models.find(each.model).facts.get("steps"))
+    name = options.few_steps or next(worn, "")
+    if not name:
+        return options, base.facts
+    model = models.find(name)
+    facts, family = sampling_facts(model), base.family.name
+    if model.kind != "lora" or not facts.steps:
+        known = [each.name for each in models.of_kind("lora") if each.facts.get("steps")]
+        raise UserError(
+            "bad_technique", f"{name} is no LoRA that draws in few steps. Choose one of: {', '.join(known)}."
+        )
+    if model.family not in ("", family):
+        raise UserError(
+            "wrong_family", f"{name} draws in few steps on {model.family}, and {base.name} is {family}: leave it out."
+        )
+    if base.facts.steps:
+        raise UserError(
+            "bad_technique",
+            f"{base.name} draws in {base.facts.steps} steps by itself: leave {name} out, or choose another base.",
+        )
+    return replace(options, few_steps=name), base.facts.updated(facts)
 
 
 def check(parameters: GenerationParameters, sampling: SamplingPreset) -> None:
     """Raise `UserError` (`bad_technique`, `bad_edit`) for options that do not exist, break a drawing, or would do nothing."""
-    options = parameters.options
+    options, facts = parameters.options, parameters.facts
     check_strengths(options.strengths)
+    if not 0 <= options.guidance_rescale <= 1:
+        raise UserError("bad_technique", f"guidance_rescale is a share, 0 to 1, not {options.guidance_rescale:g}.")
+    if facts.steps and (options.refiner or (options.sdedit and options.sdedit_model == "refiner")):
+        raise UserError(
+            "bad_technique",
+            f"{options.few_steps or options.base} draws in few steps, and the refiner goes on from many: leave one out.",
+        )
     share = options.start_merge_step
     if share is not None and not 0 <= share <= 1:
         raise UserError("bad_technique", f"start_merge_step is a share of the steps, 0 to 1, not {share:g}.")
-    schedulers.check_guidance(sampling)
+    schedulers.check_guidance(sampling, options.few_steps or options.base)
     if not parameters.steps_done:
         raise UserError("bad_edit", no_step(parameters.steps, parameters.strength))
     controlnet.check_windows(options.control_inputs, parameters.steps_done)
+
+
+def check_supported(base: BaseSource, parameters: GenerationParameters, controlled: bool) -> None:
+    """Raise `UserError` (`bad_technique`) for what no stock pipeline does, or guidance that the one of a drawing does not know.
+
+    `controlled`: with control networks.
+    """
+    img2img.check_supported(base, parameters, controlled)
+    if parameters.start is not None and not parameters.steps_done:
+        return  # through the VAE and back
+    kind = parameters.task, controlled, parameters.options.perturbed > 0
+    pipeline = base.family.pipelines.get(kind, base.family.pipeline)
+    drawing = f"{'controls' if controlled else 'no controls'} and a drawing from {START_NAMES[parameters.task]}"
+    if (
+        parameters.options.guidance_rescale
+        and "guidance_rescale" not in inspect.signature(pipeline.__call__).parameters
+    ):
+        raise UserError(
+            "bad_technique", f"guidance_rescale does not go with {drawing} on {base.family.name}: leave it out."
+        )
+    if parameters.embeds_guidance and not hasattr(pipeline, "get_guidance_scale_embedding"):
+        raise UserError(
+            "bad_technique", f"{base.name} does not go with {drawing}: leave the controls out, or choose another base."
+        )
+
+
+def check_template(options: GenerationOptions) -> None:
+    """Raise `UserError` (`bad_technique`) for options that a drawing into a template does without."""
+    if options.control_inputs:
+        raise UserError("bad_technique", "A template is its own hint. Leave hints out, or choose a style of words.")
+    if options.look is not None:
+        raise UserError("bad_technique", "A template has its own look. Leave the look out, or choose a style of words.")
+    if options.sdedit:
+        raise UserError(
+            "bad_technique",
+            "A template is drawn into, and not once more as a whole. Leave sdedit out, or choose words.",
+        )
 
 
 def start_from_canvas(parameters: GenerationParameters, edit: Edit, canvas: EditCanvas) -> GenerationParameters:
@@ -39,5 +124,6 @@ def start_from_canvas(parameters: GenerationParameters, edit: Edit, canvas: Edit
     if edit.face is not None:
         options = replace(options, landmarks=canvas.to_drawing(edit.face, size))
     start, mask = canvas.crop_for_drawing(size), canvas.drawing_mask(size)
-    prompt = f"{parameters.prompt}, {edit.extra_prompt}" if edit.extra_prompt else parameters.prompt
+    words, _ = take_loras(edit.extra_prompt)
+    prompt = f"{parameters.prompt}, {words}" if words else parameters.prompt
     return replace(parameters, prompt=prompt, options=options, start=start, mask=mask, strength=edit.strength)

@@ -1,6 +1,7 @@
 """img2img and inpainting: arguments of the stock pipelines for a start image and a mask, and the VAE round trip."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from portrait.generation.parameters import GenerationParameters
 MASK_THRESHOLD = 0.5
 """From here on a pixel of a mask may change; stock pipelines round the same way."""
 LATENT_CHANNELS = 4
-"""Channels of U-Nets whose latents outside a mask the stock pipelines restore; inpainting U-Nets take 9."""
+"""Channels of U-Nets whose latents outside a mask the stock pipelines restore."""
+INPAINT_CHANNELS = 9
+"""Channels of U-Nets that were trained to inpaint: the latents, the mask, and the latents of what is outside of it."""
 
 
 def check_supported(base: BaseSource, parameters: GenerationParameters, controlled: bool) -> None:
@@ -29,13 +32,27 @@ def check_supported(base: BaseSource, parameters: GenerationParameters, controll
             "bad_technique",
             "Perturbed attention does not go with controls where a drawing begins from a picture. Leave one of them out.",
         )
+    if parameters.start is not None and not parameters.steps_done:
+        return  # through the VAE and back, without the U-Net
     channels = int(base.config("unet")["in_channels"])
-    if parameters.task == "inpaint" and channels != LATENT_CHANNELS:
+    if channels == INPAINT_CHANNELS and parameters.task != "inpaint":
+        raise UserError(
+            "bad_technique",
+            f"{base.name} was made to draw into a part of a picture, and draws nothing else: choose another base for words "
+            "and for whole pictures.",
+        )
+    if parameters.task == "inpaint" and channels not in (LATENT_CHANNELS, INPAINT_CHANNELS):
         raise UserError(
             "bad_technique",
             f"{base.name} cannot draw into a part of a picture: it takes {channels} channels, not {LATENT_CHANNELS}. "
             "Choose another base.",
         )
+
+
+def with_blank_start(parameters: GenerationParameters) -> GenerationParameters:
+    """Parameters that inpaint a blank picture: those of a template's passes before their pictures are known."""
+    side = (parameters.size.height, parameters.size.width)
+    return replace(parameters, start=np.zeros((*side, 3), np.uint8), mask=np.ones(side, np.float32))
 
 
 def pipeline_arguments(parameters: GenerationParameters, cell: int) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from portrait.generation.parameters import GenerationParameters
 FREEU = {"sd15": {"s1": 0.9, "s2": 0.2, "b1": 1.5, "b2": 1.6}, "sdxl": {"s1": 0.9, "s2": 0.2, "b1": 1.3, "b2": 1.4}}
 """FreeU's published scales, by family."""
 
+IMAGE_EMBEDS = "ip_adapter_image_embeds"
+"""The pipelines' argument for image embeddings, a list with one tensor for each IP-Adapter."""
+
 Tensors = dict[str, Any]
 Callback = Callable[[int, Tensors], None]
 StepCallback = Callable[[int], None]
@@ -76,27 +79,32 @@ def _run_pipeline(
 ) -> Any:
     """What the stock pipeline returns: an image, or latents where it ends before the last step."""
     options = parameters.options
-    sampling = schedulers.resolve_preset(options)
+    sampling = schedulers.resolve_preset(options, parameters.facts)
     units = [unit for each in conditionings for unit in each.controlnets]
     networks = [unit.network for unit in units]
     pipe = lease.get_pipeline(networks, options.perturbed > 0, parameters.task)
-    pipe.scheduler = schedulers.make_scheduler(sampling.scheduler, dict(lease.loaded.source.config("scheduler")))
+    own = dict(lease.loaded.source.config("scheduler"))
+    pipe.scheduler = schedulers.make_scheduler(sampling.scheduler, own, parameters.facts)
     with torch.no_grad():
         if parameters.start is not None and not parameters.steps_done:
             return img2img.vae_round_trip(pipe, parameters.start)
-        given = merge(*(each.arguments for each in conditionings))
+        given = _join_arguments(conditionings)
         arguments = merge(
             given,
             {} if "prompt_embeds" in given else _prompt_arguments(lease, parameters),
             _controlnet_arguments(units, "image" if parameters.start is None else "control_image"),
             img2img.pipeline_arguments(parameters, pipe.vae_scale_factor),
         )
-        callback = _StepCallback(conditionings, on_step, parameters, sampling.cutoff, preview)
+        # The mask that such a U-Net takes beside the latents stays as many as guidance made of it.
+        cutoff = 1.0 if pipe.unet.config.in_channels == img2img.INPAINT_CHANNELS else sampling.cutoff
+        callback = _StepCallback(conditionings, on_step, parameters, cutoff, preview)
         if callback.ends_guidance:
             for network in (pipe.unet, *networks):
                 lease.add_cleanup(network.register_forward_pre_hook(_match_batch, with_kwargs=True).remove)
         if options.perturbed > 0:
             arguments["pag_scale"] = options.perturbed
+        if options.guidance_rescale > 0:
+            arguments["guidance_rescale"] = options.guidance_rescale
         if options.freeu:
             pipe.enable_freeu(**FREEU[lease.family.name])
             lease.add_cleanup(pipe.disable_freeu)
@@ -134,7 +142,7 @@ def face_embeds(embedding: NDArray[np.float32], lease: Lease, guided: bool) -> t
 
 def uses_guidance(parameters: GenerationParameters) -> bool:
     """Whether classifier-free guidance is on, so that batches have an unconditional half."""
-    return parameters.guidance > 1
+    return parameters.guidance > 1 and not parameters.embeds_guidance
 
 
 def strength_of(options: GenerationOptions, name: str, default: float) -> float:
@@ -160,6 +168,13 @@ def steps_after(scheduler: Any, parameters: GenerationParameters, calls: int) ->
     skipped = (parameters.steps - parameters.steps_done) * getattr(scheduler, "order", 1)
     most = max(len(scheduler.timesteps) - skipped, parameters.steps_done)
     return calls * parameters.steps_done // most
+
+
+def _join_arguments(conditionings: Sequence[Conditioning]) -> dict[str, Any]:
+    """The arguments of all conditionings; image embeddings of several IP-Adapters are one list, in their order."""
+    parts = [{name: each for name, each in part.arguments.items() if name != IMAGE_EMBEDS} for part in conditionings]
+    embeds = [each for part in conditionings for each in part.arguments.get(IMAGE_EMBEDS, ())]
+    return merge(*parts, {IMAGE_EMBEDS: embeds} if embeds else {})
 
 
 def _prompt_arguments(lease: Lease, parameters: GenerationParameters) -> dict[str, Any]:

@@ -4,13 +4,14 @@ It has neither LoRAs nor face adapters, so the more steps it takes the less alik
 the GPU at once: where both do not fit, each waits in main memory for its turn.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import torch
 from diffusers import StableDiffusionXLImg2ImgPipeline
 from numpy.typing import NDArray
@@ -49,9 +50,25 @@ class Refiner:
         self, latents: torch.Tensor, parameters: GenerationParameters, on_step: StepCallback
     ) -> NDArray[np.float32]:
         """The image H×W×3, 0..1, from latents that were sampled up to `parameters.until`."""
-        pipe, sampling = self.pipeline, schedulers.resolve_preset(parameters.options)
+        return self._draw(latents, parameters, on_step, {"denoising_start": parameters.until})
+
+    def redraw(self, parameters: GenerationParameters, on_step: StepCallback) -> NDArray[np.float32]:
+        """The image H×W×3, 0..1, from `parameters.start` at `parameters.strength`."""
+        if parameters.start is None:
+            raise ValueError("a picture to begin from is needed")
+        start = PIL.Image.fromarray(parameters.start)
+        return self._draw(start, parameters, on_step, {"strength": parameters.strength})
+
+    def _draw(
+        self,
+        start: torch.Tensor | PIL.Image.Image,
+        parameters: GenerationParameters,
+        on_step: StepCallback,
+        arguments: Mapping[str, float],
+    ) -> NDArray[np.float32]:
+        pipe, sampling = self.pipeline, schedulers.resolve_preset(parameters.options, parameters.facts)
         pipe.scheduler = schedulers.make_scheduler(sampling.scheduler, dict(pipe.scheduler.config))
-        last = latents
+        last: Any = start
 
         def after_step(pipe: Any, step: int, time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             nonlocal last
@@ -63,9 +80,9 @@ class Refiner:
             image = pipe(
                 prompt=prompts.strip_weights(parameters.prompt),
                 negative_prompt=prompts.strip_weights(parameters.negative),
-                image=latents,
+                image=start,
                 num_inference_steps=parameters.steps,
-                denoising_start=parameters.until,
+                **arguments,
                 guidance_scale=parameters.guidance,
                 generator=torch.Generator("cpu").manual_seed(parameters.seed),
                 output_type="np",
@@ -79,9 +96,15 @@ def check_refiner(options: GenerationOptions, family: str) -> None:
     share = options.refiner
     if share and not MIN_SHARE <= share <= MAX_SHARE:
         raise UserError("bad_technique", f"The refiner draws {MIN_SHARE:g} to {MAX_SHARE:g} of the steps.")
-    if share and family != FAMILY:
+    if share:
+        check_model(family, schedulers.resolve_preset(options).scheduler)
+
+
+def check_model(family: str, scheduler: str) -> None:
+    """Raise `UserError` (`bad_technique`) for a base or scheduler that the refiner cannot continue from."""
+    if family != FAMILY:
         raise UserError("bad_technique", "The refiner goes on from bases of the family sdxl alone.")
-    if share and schedulers.resolve_preset(options).scheduler == "lcm":
+    if scheduler == "lcm":
         raise UserError("bad_technique", "The refiner goes on from many steps: choose the preset balanced or best.")
 
 
@@ -107,6 +130,14 @@ def generate_refined(
     latents = pipeline_call.generate_latents(lease, parameters, conditionings, count_step)
     with refiner_on_device(lease, refiner):
         return refiner.refine(latents, replace(parameters, prompt=prompt), lambda done: on_step(of_base + done))
+
+
+def redraw(
+    lease: Lease, refiner: Refiner, parameters: GenerationParameters, on_step: StepCallback
+) -> NDArray[np.float32]:
+    """`Refiner.redraw` on the device; `parameters.prompt` is the refiner's own, without trained tokens."""
+    with refiner_on_device(lease, refiner):
+        return refiner.redraw(parameters, on_step)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from pipelines import model_requirements
 from pipelines.diffusion.base import device, memory
 from pipelines.diffusion.base.lease import LoadedBase
 from pipelines.diffusion.base.loading import BaseSource, find_base
-from pipelines.diffusion.base.registry import all_families
 from pipelines.diffusion.sampling import controlnet, refiner
 from pipelines.diffusion.selftest import drawing, results
 from pipelines.diffusion.selftest.drawing import DrawingCase, DrawingSetup
@@ -39,7 +38,8 @@ class InstalledChecks:
         """Names of the bases that are here: of the settings, and of the store."""
         models = ModelStore(self.settings.models)
         named = [name for name, base in self.settings.bases.items() if base.path.exists()]
-        return named + [family.name for family in all_families() if not models.missing(family.name)]
+        stored = (model.name for model in models.of_kind("base") if model.name not in named)
+        return named + [name for name in stored if not models.missing(name)]
 
     def __call__(self, name: str) -> Iterator[Result]:
         """Load a base as portraits would, and draw every kind for which all models are here."""

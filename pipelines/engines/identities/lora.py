@@ -1,6 +1,6 @@
 """The LoRA trained on a person, loaded into the slot of a shared base, and the token that stands for them."""
 
-from pipelines.diffusion.base import lora_slot, textual_inversion
+from pipelines.diffusion.base import lora, textual_inversion
 from pipelines.diffusion.base.lease import Lease
 from pipelines.diffusion.base.loading import BaseSource
 from pipelines.diffusion.sampling.pipeline_call import Conditioning, strength_of
@@ -29,18 +29,20 @@ class Lora:
                 "not_learned", "This person was not learned yet: train them first, or choose an adapter instead."
             )
         if person.lora is not None:
-            lora_slot.check_lora_file(person.lora, base)
+            lora.check_person_lora(person.lora, base)
         if person.tokens is not None:
             textual_inversion.check_file(person.tokens, base)
 
     def prepare(self, lease: Lease, person: Identity, parameters: GenerationParameters) -> Conditioning:
         """Load the LoRA into the slot, and the token into the vocabulary."""
         strength = strength_of(parameters.options, "lora", STRENGTH)
+        blocks = parameters.options.lora_weights.get("lora", ())
         if person.tokens is not None:
             lease.load_textual_inversion(person.tokens, person.trigger)
         if person.lora is not None:
-            lease.load_person_lora(person.lora, strength)
-        return Conditioning(facts={"lora": {"strength": strength, "trigger": person.trigger}})
+            lease.load_person_lora(person.lora, strength, blocks)
+        facts = {"strength": strength, "trigger": person.trigger, **({"blocks": list(blocks)} if blocks else {})}
+        return Conditioning(facts={"lora": facts})
 
 
 def make(settings: Settings, models: ModelStore, engines: Engines) -> Lora:

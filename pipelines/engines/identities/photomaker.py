@@ -67,7 +67,7 @@ class PhotoMaker:
     def prepare(self, lease: Lease, person: Identity, parameters: GenerationParameters) -> Conditioning:
         """Load its LoRA, and merge the photos into the text embeddings from a certain step on."""
         strength = strength_of(parameters.options, self._version.name, STRENGTH)
-        prompt, negative = self._prompts(person, parameters)
+        prompt, negative = (lease.put_embeddings(text) for text in self._prompts(person, parameters))
         if strength > 0:
             lease.load_lora(self._version.name, lambda: self._load("lora_weights"), 1.0)
         words = lease.encode_prompts(_TRIGGER.sub("", prompt, count=1), negative)

@@ -1,9 +1,8 @@
 """Diffusion: generates portraits with a diffusion base and one or several identity adapters; for styles of kind `text`."""
 
-import importlib.metadata
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,56 +13,35 @@ from numpy.typing import NDArray
 from pipelines import model_requirements
 from pipelines.diffusion.base import checkpoint_files, checksums, device, memory, prompts
 from pipelines.diffusion.base.lease import Lease, LoadedBase
-from pipelines.diffusion.base.loading import BaseSource, find_base
+from pipelines.diffusion.base.loading import BaseSource, choose_vae, find_base
+from pipelines.diffusion.base.loras import named_models
 from pipelines.diffusion.base.memory import MemoryProfile
-from pipelines.diffusion.base.registry import all_families
-from pipelines.diffusion.sampling import controlnet, generation_options, img2img, pipeline_call, refiner, schedulers
+from pipelines.diffusion.sampling import (
+    controlnet,
+    generation_options,
+    img2img,
+    ip_adapter,
+    pipeline_call,
+    refiner,
+    schedulers,
+    sdedit,
+)
 from pipelines.diffusion.sampling.pipeline_call import Conditioning
+from pipelines.diffusion.sampling.plan import GenerationPlan, model_files, recipe_facts, require_same_sampling
 from pipelines.diffusion.sampling.previews import LatentPreview
 from pipelines.engines import Engines
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import DrawSettings, Settings
-from portrait.arrays import Image, Size
+from portrait.arrays import Size
 from portrait.errors import EngineError, OperatorError, UserError
-from portrait.generation.options import GenerationOptions, PromptSpec, check_seed
+from portrait.generation.options import GenerationOptions, LoraChoice, PromptSpec, check_seed
 from portrait.generation.parameters import GenerationParameters, native_size
 from portrait.images import edit_canvas
-from portrait.images.edit_canvas import EditCanvas
-from portrait.images.resize import crop_to_fill
 from portrait.ports import ControlPreprocessor, IdentityAdapter, Progress
 from portrait.types import Candidate, Identity, PortraitRequest
 
 ASPECT = (7, 9)
 """Width to height where a request gives no size: 896×1152, the nearest to 4:5 of the sizes that SDXL was trained at."""
-PACKAGES = ("torch", "diffusers", "transformers", "peft")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GenerationPlan:
-    """One request with all choices made, and checked to be possible."""
-
-    person: Identity
-    base: BaseSource
-    identities: Sequence[tuple[str, IdentityAdapter]]
-    parameters: GenerationParameters
-    scheduler: str
-    loras: Sequence[tuple[str, Path, float]]
-    """LoRAs beside the person's, with files and strengths: those of the style, and the LCM LoRA."""
-    portrait_size: Size
-    """Of the portrait; it may be generated smaller or larger."""
-    canvas: EditCanvas | None = None
-    """The picture that an edit starts from, laid out."""
-    refiner_prompt: str = ""
-    """The prompt without trained tokens and trigger words, for a refiner."""
-
-    @property
-    def uses_refiner(self) -> bool:
-        """Whether a refiner samples the last steps; never in img2img."""
-        return self.parameters.options.refiner > 0 and self.parameters.task == "text"
-
-    def to_portrait(self, drawn: Image) -> Image:
-        """The portrait at its size, from the generated image."""
-        return crop_to_fill(drawn, self.portrait_size) if self.canvas is None else self.canvas.paste(drawn)
 
 
 class Diffusion:
@@ -112,20 +90,15 @@ class Diffusion:
             raise OperatorError("no_scene", f"The style {request.style.id} does not say what is to be drawn.")
         check_seed(request.seed)
         options = request.options or GenerationOptions(preset=self._settings.preset)
-        base = self._bases(options.base or person.base or self._settings.base)
-        if spec.families and base.family.name not in spec.families:
-            raise UserError(
-                "wrong_family", f"This style is for {', '.join(spec.families)}; {base.name} is {base.family.name}."
-            )
+        base = self._choose_base(options, spec, person)
         options = generation_options.with_style(options, spec)
+        spec = named_models.with_prompt_loras(spec, options, request.edit, self._models)
         names = self._identity_names(options)
         model_requirements.check_identities(names)
         identities, description = self._check_identities(names, person, base)
-        controlnet.check_controls(options.control_inputs, base.family.name, self._models)
-        refiner.check_refiner(options, base.family.name)
-        if options.refiner:
-            self._models.folder(refiner.MODEL)
-        sampling = schedulers.resolve_preset(options)
+        self._check_beside(options, base)
+        options, facts = generation_options.with_few_steps(options, spec, base, self._models)
+        sampling = schedulers.resolve_preset(options, facts)
         canvas = None if request.edit is None else edit_canvas.lay_out(request.edit, base.native_side)
         size = canvas.window if canvas is not None else request.size or _default_size(base)
         generated = native_size(size, base.native_side, base.size_multiple)
@@ -142,16 +115,40 @@ class Diffusion:
                 identities=names,
                 control_inputs=controlnet.prepare_inputs(options.control_inputs, generated, self._control),
             ),
+            facts=facts,
+            embeds_guidance=base.embeds_guidance,
         )
         if request.edit is not None and canvas is not None:
             parameters = generation_options.start_from_canvas(parameters, request.edit, canvas)
         if request.drawn is None:  # a recipe is drawn again as it was
             generation_options.check(parameters, sampling)
-        loras = self._style_loras(spec, base.family.name, sampling.lcm)
+            schedulers.check_schedule(sampling.scheduler, base.config("scheduler"), facts)
+        few_steps = options.few_steps or (f"lcm_{base.family.name}" if sampling.lcm else "")
+        loras = named_models.plan_loras(_given_loras(spec, few_steps), options.lora_weights, base, self._models)
+        embeddings = named_models.plan_embeddings((parameters.prompt, parameters.negative), base, self._models)
         plain = prompts.fill_template(spec.prompt, person.class_word or "person", options.traits)
-        plan = GenerationPlan(person, base, identities, parameters, sampling.scheduler, loras, size, canvas, plain)
-        img2img.check_supported(base, parameters, _uses_controlnets(plan))
+        plan = GenerationPlan(
+            person, base, identities, parameters, sampling.scheduler, loras, size, canvas, plain, embeddings
+        )
+        _check_supported(plan, request.mode == "inpaint")
         return plan
+
+    def _choose_base(self, options: GenerationOptions, spec: PromptSpec, person: Identity) -> BaseSource:
+        """The base, with the VAE that was chosen; raises `UserError` (`wrong_family`) where the style is for others."""
+        base = self._bases(options.base or person.base or self._settings.base)
+        if spec.families and base.family.name not in spec.families:
+            raise UserError(
+                "wrong_family", f"This style is for {', '.join(spec.families)}; {base.name} is {base.family.name}."
+            )
+        return choose_vae(base, options.vae, self._models)
+
+    def _check_beside(self, options: GenerationOptions, base: BaseSource) -> None:
+        """Raise what keeps controls, the look and the refiner from being used on a base."""
+        controlnet.check_controls(options.control_inputs, base.family.name, self._models)
+        ip_adapter.check_image_prompt(options.look, base, self._models)
+        refiner.check_refiner(options, base.family.name)
+        if options.refiner or (options.sdedit and options.sdedit_model == "refiner"):
+            self._models.folder(refiner.MODEL)
 
     def _check_identities(
         self, names: Sequence[str], person: Identity, base: BaseSource
@@ -164,11 +161,6 @@ class Diffusion:
             each.check(person, base)
         return identities, description
 
-    def _style_loras(self, spec: PromptSpec, family: str, lcm: bool) -> list[tuple[str, Path, float]]:
-        """LoRAs of a style, and the family's LCM LoRA: model, file, strength."""
-        models = [*spec.loras, *([(f"lcm_{family}", 1.0)] if lcm else [])]
-        return [(model, _lora_file(self._models.folder(model)), strength) for model, strength in models]
-
     def draw(
         self, plan: GenerationPlan, on_step: Callable[[int], None], preview: Callable[[Any], None] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, object]]:
@@ -177,7 +169,18 @@ class Diffusion:
         `on_step` gets the number of steps done after each, `preview` the latents. The profile that drew is kept for the base.
         Raises `EngineError` (`out_of_memory`, `empty_drawing`), `UserError` (`bad_technique`).
         """
-        img2img.check_supported(plan.base, plan.parameters, _uses_controlnets(plan))
+        pixels, facts = self._draw_once(plan, on_step, preview)
+        if plan.uses_sdedit:
+            done = plan.parameters.steps_done
+            again = sdedit.second_pass(plan, pixels)
+            pixels, _ = self._draw_once(again, lambda more: on_step(done + more), preview)
+        return pixels, facts
+
+    def _draw_once(
+        self, plan: GenerationPlan, on_step: Callable[[int], None], preview: Callable[[Any], None] | None
+    ) -> tuple[NDArray[np.float32], dict[str, object]]:
+        """One run of the sampler; see `draw`."""
+        generation_options.check_supported(plan.base, plan.parameters, plan.uses_controlnets)
         profile: MemoryProfile | None = self._first_profile(plan)
         why = ""
         while profile is not None:
@@ -201,7 +204,8 @@ class Diffusion:
         self.check_plan_models(self.plan(request), facts)
 
     def check_plan_models(self, plan: GenerationPlan, facts: Mapping[str, Any]) -> None:
-        """Raise `OperatorError` (`model_differs`) unless a plan's model files are those that a recipe's facts name."""
+        """Raise `OperatorError` (`model_differs`) unless a plan's model files and their facts are those of a recipe's facts."""
+        require_same_sampling(plan, facts)
         self._checksums.require_unchanged(self._model_files(plan), facts)
 
     def unload_idle(self) -> None:
@@ -232,8 +236,15 @@ class Diffusion:
         loaded = self._get_base(plan.base, profile)
         self._used = self._now()
         with loaded.lease() as lease:
-            for name, file, strength in plan.loras:
-                lease.load_lora(f"style_{name}", str(file), strength)
+            if plan.redraws_by_refiner:
+                parameters = replace(plan.parameters, prompt=plan.refiner_prompt)
+                pixels = refiner.redraw(lease, self._get_refiner(lease), parameters, on_step)
+                self._used = self._now()
+                return pixels, {}
+            for style_lora in plan.loras:
+                lease.load_style_lora(style_lora.file, style_lora.choice)
+            for embedding in plan.embeddings:
+                lease.load_embedding(embedding.name, embedding.file)
             conditionings = self._conditionings(lease, plan)
             if plan.uses_refiner:
                 parameters = replace(plan.parameters, until=1 - plan.parameters.options.refiner)
@@ -248,8 +259,10 @@ class Diffusion:
     def _conditionings(self, lease: Lease, plan: GenerationPlan) -> list[Conditioning]:
         parameters = plan.parameters
         conditionings = [each.prepare(lease, plan.person, parameters) for _, each in plan.identities]
+        guided = pipeline_call.uses_guidance(parameters)
         return [
             *conditionings,
+            ip_adapter.load_image_prompt(lease, parameters.options.look, self._models, guided),
             controlnet.load_controlnets(
                 lease, parameters.options.control_inputs, parameters.size, self._models, self._control
             ),
@@ -291,7 +304,7 @@ class Diffusion:
     def _get_base(self, base: BaseSource, profile: MemoryProfile) -> LoadedBase:
         """The base under a profile, loaded in place of another one: two of SDXL would not fit most GPUs."""
         loaded = self._loaded
-        if loaded is None or loaded.source.path != base.path or loaded.profile != profile:
+        if loaded is None or loaded.source != base or loaded.profile != profile:
             self.close()
             where = device.choose_device(self._settings.device)
             dtype = device.choose_dtype(self._settings.precision, where)
@@ -302,64 +315,33 @@ class Diffusion:
         self, plan: GenerationPlan, conditionings: Sequence[Conditioning], lease: Lease
     ) -> dict[str, object]:
         """What the recipe records of an image: settings, versions, hashes of model files."""
-        facts: dict[str, object] = {
-            "base": plan.base.name,
-            "prompt": plan.parameters.prompt,
-            "negative": plan.parameters.negative,
-            "size": [plan.parameters.size.width, plan.parameters.size.height],
-            "steps": plan.parameters.steps,
-            "guidance": plan.parameters.guidance,
-            "scheduler": plan.scheduler or "own",
-            "looks": {name: strength for name, _, strength in plan.loras},
-            "precision": str(lease.dtype).removeprefix("torch."),
-            "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        }
-        if plan.uses_refiner:
-            facts["refiner"] = plan.parameters.options.refiner
-        for each in conditionings:
-            facts = pipeline_call.merge(facts, each.facts)
-        return facts | self._checksums.for_recipe(self._model_files(plan))
+        hashes = self._checksums.for_recipe(self._model_files(plan))
+        return recipe_facts(plan, conditionings, lease.dtype) | hashes
 
     def _model_files(self, plan: GenerationPlan) -> dict[str, Path | Sequence[Path]]:
-        """Files of every model that takes part, by name; see `checksums.WeightChecksums.for_recipe`."""
-        files: dict[str, Path | Sequence[Path]] = {checksums.BASE: plan.base.weights_files}
-        family = plan.base.family.name
         dtype = device.choose_dtype(self._settings.precision, device.choose_device(self._settings.device))
-        companions = plan.base.companion_files(dtype)
-        files |= {f"{checksums.COMPANION_PREFIX}{name}": file for name, file in companions.items()}
-        for name, _ in plan.identities:
-            for model in model_requirements.IDENTITY_MODELS.get(name, {}).get(family, ()):
-                files |= checksums.weight_files(model, self._models.folder(model))
-        if plan.person.lora is not None and any(name == "lora" for name, _ in plan.identities):
-            files[checksums.LORA] = plan.person.lora
-        if plan.person.tokens is not None and any(name == "lora" for name, _ in plan.identities):
-            files[f"learned/{plan.person.tokens.name}"] = plan.person.tokens
-        files |= {f"{model}/{file.name}": file for model, file, _ in plan.loras}
-        if plan.uses_refiner:
-            files |= checksums.weight_files(refiner.MODEL, self._models.folder(refiner.MODEL))
-        return files | controlnet.weight_files(plan.parameters.options.control_inputs, family, self._models)
+        return model_files(plan, self._models, dtype)
 
 
 def _step_reporter(
     progress: Progress, plan: GenerationPlan, number: int, count: int, preview: LatentPreview
 ) -> Callable[[int], None]:
-    steps = plan.parameters.steps_done
+    steps = plan.steps_done
     return lambda done: progress(number * steps + done, count * steps, "Drawing", preview.image)
 
 
-def _lora_file(folder: Path) -> Path:
-    """The LoRA file in a model's folder; raises `OperatorError` (`missing_model`)."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise OperatorError(
-            "missing_model", f"The model {folder.name} holds no LoRA: `portrait models check` says more."
-        )
-    return files[0]
+def _check_supported(plan: GenerationPlan, inpainted: bool) -> None:
+    """Raise `UserError` (`bad_technique`) for what no stock pipeline draws; `inpainted`: parts of a picture are drawn."""
+    parameters = img2img.with_blank_start(plan.parameters) if inpainted else plan.parameters
+    generation_options.check_supported(plan.base, parameters, plan.uses_controlnets)
+    if plan.uses_sdedit:
+        sdedit.check_sdedit(plan)
 
 
-def _uses_controlnets(plan: GenerationPlan) -> bool:
-    """Whether control networks take part."""
-    return bool(plan.parameters.options.control_inputs) or any(name == "instantid" for name, _ in plan.identities)
+def _given_loras(spec: PromptSpec, few_steps: str) -> list[LoraChoice]:
+    """LoRAs of a style, and the one of few steps where it is not among them."""
+    missing = few_steps and few_steps not in {each.model for each in spec.loras}
+    return [*spec.loras, *([LoraChoice(few_steps)] if missing else [])]
 
 
 def _default_size(base: BaseSource) -> Size:
@@ -383,13 +365,7 @@ def make(settings: Settings, models: ModelStore, engines: Engines) -> Diffusion:
 
 
 def status(settings: Settings, models: ModelStore) -> list[str]:
-    """A base of any family is enough, and one that is named by its place."""
+    """Any base of the store is enough, and one that is named by its place."""
     if settings.bases or Path(settings.draw.base).exists():
         return []
-    missing: list[Any] = [models.missing(name) for name in _store_bases()]
-    return list(min(missing, key=len))
-
-
-def _store_bases() -> Mapping[str, None]:
-    """Names of the bases that the model store can hold."""
-    return dict.fromkeys(family.name for family in all_families())
+    return min((models.missing(model.name) for model in models.of_kind("base")), key=len, default=[])

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from pipelines.diffusion.base import prompts
-from pipelines.diffusion.sampling import controlnet
+from pipelines.diffusion.sampling import controlnet, generation_options
 from pipelines.engines import Engines
 from pipelines.engines import status as status_of
 from pipelines.engines.painters import diffusion
@@ -202,8 +202,7 @@ class Inpaint:
         """Make all choices and check them before weights are read; raises what painters and identity adapters raise."""
         picture = self._fusion.check(request)
         options = request.options or GenerationOptions(preset=self._settings.preset)
-        if options.control_inputs:
-            raise UserError("bad_technique", "A template is its own hint. Leave hints out, or choose a style of words.")
+        generation_options.check_template(options)
         spec = request.style.prompt_spec or DEFAULT_PROMPT
         passes = with_strengths(request.style.passes or Passes(), {**spec.strengths, **options.strengths})
         faces = [self._plan_face(request, number, passes, options) for number in sorted(request.people)]
@@ -360,7 +359,8 @@ def _pass_parameters(
     Each pass has its own noise: the same noise twice in one place burns in.
     """
     options = plan.parameters.options
-    steps = options.steps or STEPS.get(options.preset, {}).get(name, plan.parameters.steps)
+    of_preset = {} if plan.parameters.facts.steps else STEPS.get(options.preset, {})
+    steps = options.steps or of_preset.get(name, plan.parameters.steps)
     seed = np.random.SeedSequence([*seeds, PASS_ORDER.index(name)]).generate_state(1)[0]
     return replace(plan.parameters, steps=steps, strength=getattr(passes, name), seed=int(seed))
 

@@ -9,6 +9,8 @@ from portrait.arrays import Image, Points
 
 SIDE = 112
 """Side of the crop that ArcFace reads, pixels; its five points are given for it."""
+ARCFACE_128 = arcface_dst + np.array([8.0, 0.0], np.float32)
+"""The same five points on 128 pixels, as InsightFace places them for squares of that side: not larger, eight further right."""
 
 
 def align_for_arcface(image: Image, landmarks: Points, side: int = SIDE) -> Image | None:

@@ -6,9 +6,10 @@ A `.param` file is one of ncnn's: it is read into ONNX, and runs like the others
 import importlib
 import shutil
 import threading
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnxruntime
@@ -44,8 +45,11 @@ class OnnxNetwork:
 
     def __call__(self, pixels: Floats) -> Floats:
         """Run 1×3×H×W; raises `EngineError` (`broken_model`, `out_of_memory`)."""
+        return self._run({self._name: pixels.astype(np.float16) if self._half else pixels})
+
+    def _run(self, feeds: Mapping[str, NDArray[Any]]) -> Floats:
         try:
-            output = self._session.run(None, {self._name: pixels.astype(np.float16) if self._half else pixels})[0]
+            output = self._session.run(None, feeds)[0]
         except ONNX_ERRORS as error:
             if "alloc" in str(error).lower():
                 raise EngineError(
@@ -57,6 +61,23 @@ class OnnxNetwork:
     def broken_model(self, reason: str) -> EngineError:
         """The error to raise when the file is not the network that it should be."""
         return broken_model(self._path, reason, self._model)
+
+
+class PairNetwork(OnnxNetwork):
+    """A network that takes one picture as 1×3×H×W and one vector as 1×N."""
+
+    def __init__(self, path: Path, model: str) -> None:
+        """Open a file of the model `model`; raises as `OnnxNetwork` does."""
+        super().__init__(path, model)
+        others = [each for each in self._session.get_inputs()[1:] if len(each.shape) == 2]
+        if len(others) != 1 or len(self._session.get_inputs()) != 2:
+            raise self.broken_model("it does not take a picture and a vector")
+        self._vector = others[0].name
+
+    def __call__(self, pixels: Floats, vector: Floats) -> Floats:  # pyright: ignore[reportIncompatibleMethodOverride] -- two inputs
+        """Run 1×3×H×W with 1×N; raises `EngineError` (`broken_model`, `out_of_memory`)."""
+        kind = np.float16 if self._half else np.float32
+        return self._run({self._name: pixels.astype(kind), self._vector: vector.astype(kind)})
 
 
 def to_nchw(image: Image, mean: float | Floats = 0.0, std: float | Floats = 1.0) -> Floats:

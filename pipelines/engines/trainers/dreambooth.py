@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from pipelines.diffusion.base import device, lora, textual_inversion
-from pipelines.diffusion.base.family import Family
 from pipelines.diffusion.base.loading import BaseSource, find_base
 from pipelines.diffusion.base.registry import family_by_name
 from pipelines.diffusion.training import dataset, estimate, run, validation
@@ -87,7 +86,7 @@ class Dreambooth:
         """Write the files of a merge; see `portrait.ports.Trainer`."""
         family, trigger = family_by_name(str(facts["base"]["family"])), str(facts["trigger"])
         weights, rows = _split_weights(merge([run.identity_weights(each, family) for each in parts], shares))
-        files = _write_loras(weights, family, facts["unet"], trigger, work_dir)
+        files = lora.write_both(weights, family, facts["unet"], trigger, work_dir)
         return *files, _write_token(rows, trigger, work_dir)
 
     def _attempt(self, training: TrainingRun) -> "TrainingResult | str":
@@ -125,7 +124,7 @@ class Dreambooth:
         base, work_dir = training.base, training.job.work_dir
         weights, rows = _split_weights(selection.weights)
         unet = {name: base.config("unet")[name] for name in ("layers_per_block", "up_block_types")}
-        files = _write_loras(weights, base.family, unet, training.trigger, work_dir) if weights else (None, None)
+        files = lora.write_both(weights, base.family, unet, training.trigger, work_dir) if weights else (None, None)
         return TrainingResult(
             lora=files[0],
             kohya_lora=files[1],
@@ -226,18 +225,6 @@ def _choose_batch(
     plans: list[tuple[int, Checkpointing]] = [(batch, mode) for mode in modes for batch in batches]
     fitting = (plan for plan in plans if cost.peak_bytes(plan[0] * twice, plan[1]) <= MEMORY_SHARE * free)
     return next(fitting, plans[-1])
-
-
-def _write_loras(
-    weights: lora.Weights, family: Family, unet: Mapping[str, Any], trigger: str, work_dir: Path
-) -> tuple[Path, Path]:
-    """Write a LoRA in the names of diffusers and of kohya's trainers; `unet` is the U-Net's configuration."""
-    metadata = lora.kohya_metadata(family, lora.rank_of(weights), trigger, trigger)
-    kohya = lora.to_kohya(weights, family, unet)
-    return (
-        lora.save_weights(weights, work_dir / "lora.safetensors"),
-        lora.save_weights(kohya, work_dir / "lora-webui.safetensors", metadata),
-    )
 
 
 def _split_weights(trained: Mapping[str, torch.Tensor]) -> tuple[lora.Weights, dict[str, torch.Tensor]]:

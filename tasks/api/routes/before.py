@@ -19,8 +19,8 @@ from tasks.ledger.rows import PortraitRow, SelfieRow
 
 router = APIRouter(prefix="/portraits", tags=["portraits"], route_class=AuthenticatedRoute)
 MAX_ASPECT_DIFFERENCE = 0.02
-"""By how much of it the aspect ratio of a stored photo may differ from that of the photo in which its eyes were measured:
-one that was turned by quarters to be upright does not lie over the portrait."""
+"""By how much of it the aspect ratio of a stored photo may differ from that of the picture in which its eyes were measured,
+where it is not known where they are in the stored one: what was turned or cut does not lie over the portrait then."""
 
 
 @router.get("/{id}/before", responses=problem_responses(401, 404, 410, 422))
@@ -91,7 +91,7 @@ def _face(context: AppContext, row: PortraitRow, job: Job, place: str) -> schema
             "face": int(place),
             "person": str(people.get(place, "")),
             "selfie": "" if selfie is None else selfie.id,
-            "eyes": None if selfie is None or not _is_same_shape(selfie, measured) else measured.get("photo"),
+            "eyes": None if selfie is None else _selfie_eyes(selfie, measured),
             "portrait_eyes": measured.get("portrait"),
         }
     )
@@ -109,6 +109,13 @@ def _selfie(context: AppContext, row: PortraitRow, job: Job, place: str) -> Self
     with suppress(UserError):
         return context.ledger.people.selfie(row.owner, names[0]) if names else None
     return None
+
+
+def _selfie_eyes(selfie: SelfieRow, measured: Mapping[str, Any]) -> list[float] | None:
+    """Where the person's eyes are in a photo as it is stored, turned or with several people on it; None where not known."""
+    if selfie.uses.get("eyes"):
+        return [float(each) for each in selfie.uses["eyes"]]
+    return measured.get("photo") if _is_same_shape(selfie, measured) else None
 
 
 def _is_same_shape(selfie: SelfieRow, measured: Mapping[str, Any]) -> bool:

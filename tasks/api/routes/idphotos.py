@@ -118,8 +118,8 @@ def _encode(layout: sheets.Layout, format: str, dpi: int, mark: str, title: str,
 
 
 def spec_params(options: schemas.IdPhotoOptions) -> dict[str, object]:
-    """What a generation asks of an ID photo, as jobs and recipes hold it."""
-    given = options.model_dump(exclude_defaults=True)
+    """What a generation asks of an ID photo beside whose photo it is made of, as jobs and recipes hold it."""
+    given = options.model_dump(exclude_defaults=True, exclude={"photo"})
     size = options.size
     return given | ({} if size is None else {"size": [size.width, size.height], "unit": size.unit})
 

@@ -1,27 +1,30 @@
 """Routes of operators: jobs of all owners, queues, workers, models, statistics."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+import logging
+import threading
+from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
 from pipelines.model_store.store import ModelStore
+from portrait.errors import OperatorError, PortraitError, UserError
 from tasks import schemas
 from tasks.api import serializers
-from tasks.api.context import AppContext, ContextDep, OperatorDep, PagingDep, PathId
+from tasks.api.context import AppContext, AuthenticatedRoute, ContextDep, OperatorDep, PagingDep, PathId
 from tasks.api.problems import problem_responses
 from tasks.api.routes.jobs import job_response
 from tasks.jobs import DAY, Job, without_words
 from tasks.ledger.statistics import percentile
 from tasks.queue import broker
 
-router = APIRouter(prefix="/operator", tags=["operator"])
+router = APIRouter(prefix="/operator", tags=["operator"], route_class=AuthenticatedRoute)
 FOR_THE_OWNER = "It lies in what was asked for, and its owner is told what to do."
 """In place of the message of a fault that only the owner can mend."""
 LOG_ENTRIES = 500
 """Events of a job that its log shows."""
+_log = logging.getLogger("portrait.api")
 STYLE_JOBS = ("check", "test")
 """Jobs of operators themselves, about styles and sample people."""
 
@@ -103,18 +106,38 @@ def list_workers(context: ContextDep, _: OperatorDep) -> schemas.Page[schemas.Wo
 
 @router.get("/models", responses=problem_responses(401, 403))
 def list_models(context: ContextDep, _: OperatorDep) -> schemas.Page[schemas.ModelStatus]:
-    """Models on the API's machine: installed or not, licence, and the command that downloads them."""
+    """Models on the API's machine: installed or not, licence, and the command that downloads them; and those being added."""
+    return schemas.Page(items=serializers.list_models(ModelStore(context.installation.flows.models)))
+
+
+@router.post("/models", status_code=202, responses=problem_responses(401, 403, 409, 422, 503))
+def add_model(body: schemas.ModelRequest, context: ContextDep, caller: OperatorDep) -> schemas.ModelStatus:
+    """Bring a model of one's own to the API's machine, from a hub or an address; `GET /v1/operator/models` says how far it is.
+
+    Asked again meanwhile, it says how far it is. A file of that machine is added by `portrait models add` there.
+    """
     models = ModelStore(context.installation.flows.models)
-    items = [
-        {
-            **asdict(each.model),
-            "ready": each.state == "here",
-            "missing": models.missing(each.model.name),
-            "bytes": each.size,
-        }
-        for each in models.list()
-    ]
-    return schemas.Page[schemas.ModelStatus].model_validate({"items": items})
+    try:
+        run = models.start_adding(serializers.read_model_request(body))
+    except OperatorError as error:
+        if error.code != "model_busy" or body.source not in {each.source for each in models.additions()}:
+            raise
+    else:
+        context.audit(caller, "model.added", body.name, source=body.source)
+        threading.Thread(target=_add_in_background, args=(run,), name=f"adding-{body.name}", daemon=True).start()
+    return next(each for each in serializers.list_models(models) if each.name == body.name)
+
+
+@router.delete("/models/{name}", status_code=204, responses=problem_responses(401, 403, 404, 409, 422, 503))
+def remove_model(name: PathId, context: ContextDep, caller: OperatorDep) -> None:
+    """Delete a model of one's own with its files; or stop adding one, or forget one that could not be added."""
+    try:
+        ModelStore(context.installation.flows.models).remove(name)
+    except OperatorError as error:
+        if error.code == "unknown_model":
+            raise UserError("not_found", f"There is no model {name!r}.") from error
+        raise
+    context.audit(caller, "model.removed", name)
 
 
 @router.get("/figures", responses=problem_responses(401, 403, 422))
@@ -155,3 +178,11 @@ def _for_operators(context: AppContext, job: Job) -> schemas.Job:
     if fault is not None and job.fault is not None and job.fault.branch == "UserError":
         fault = fault.model_copy(update={"message": FOR_THE_OWNER, "errors": []})
     return shown.model_copy(update={"message": "", "wants": without_words(job.params), "fault": fault})
+
+
+def _add_in_background(run: Callable[[], object]) -> None:
+    """Add a model in a thread; whoever lists the models is told what came of it."""
+    try:
+        run()
+    except PortraitError as error:
+        _log.info("a model was not added: %s", error.code)

@@ -1,8 +1,9 @@
 """Routes of operators for styles: drafts, checks, sample renders, versions, statistics, import and export."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Query, Response, UploadFile
@@ -17,6 +18,7 @@ from tasks.api.context import AppContext, AuthenticatedRoute, ContextDep, Idempo
 from tasks.api.images import Side
 from tasks.api.problems import problem_responses
 from tasks.api.routes.jobs import accepted
+from tasks.api.routes.ordering.drafts import newest_identity
 from tasks.jobs import Job
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import DraftRow
@@ -187,21 +189,39 @@ def check_draft(id: PathId, context: ContextDep, caller: OperatorDep, idempotenc
     return idempotency.run(lambda: _enqueue(context, caller.owner, "check", draft, frozenset({"look"})))
 
 
-@router.post("/styles/{id}/test", status_code=202, response_model=schemas.Job, responses=JOB_PROBLEMS)
-def test_draft(id: PathId, context: ContextDep, caller: OperatorDep, idempotency: IdempotencyDep) -> Response:
-    """Queue sample renders of a draft, three people in its style, and a check of its picture."""
+@router.post(
+    "/styles/{id}/test",
+    status_code=202,
+    response_model=schemas.Job,
+    responses={**JOB_PROBLEMS, **problem_responses(410)},
+)
+def test_draft(
+    id: PathId,
+    context: ContextDep,
+    caller: OperatorDep,
+    idempotency: IdempotencyDep,
+    body: schemas.StyleTestRequest | None = None,  # noqa: PT028  this is a route
+) -> Response:
+    """Queue sample renders of a draft, three people in its style, and a check of its picture.
+
+    With `people` of your own, these are drawn: you alone see the pictures, and they are erased with the person.
+    """
     service = _service(context)
     draft = service.draft(id)
     needs = _required_abilities(service.entry(draft).style)
-    return idempotency.run(lambda: _enqueue(context, caller.owner, "test", draft, needs))
+    people = {str(number): person for number, person in enumerate(dict.fromkeys(body.people if body else ()), 1)}
+    return idempotency.run(lambda: _enqueue(context, caller.owner, "test", draft, needs, people))
 
 
 @router.get("/styles/{id}/test/{number}", **images.picture_route(401, 403, 404, 422))
-def get_sample_render(id: PathId, number: int, context: ContextDep, _: OperatorDep, side: Side = None) -> Response:
-    """One sample render of the last test."""
+def get_sample_render(id: PathId, number: int, context: ContextDep, caller: OperatorDep, side: Side = None) -> Response:
+    """One sample render of the last test; of somebody's own person for that operator alone."""
     test = _service(context).draft(id).tested
     if test is None:
         raise UserError("not_found", "This draft was not tried out yet.")
+    for sample in test["samples"]:
+        if sample["number"] == number and sample.get("person"):
+            context.ledger.people.get(caller.owner, sample["person"])
     place = context.files.style_test(id, test["edition"]) / f"{min(max(number, 0), 99)}.jpg"
     return _revalidated(images.picture_response(context.thumbnails, place, "image/jpeg", side))
 
@@ -232,12 +252,22 @@ def _service(context: AppContext) -> StyleService:
     return StyleService(context.ledger, context.files, context.now)
 
 
-def _enqueue(context: AppContext, owner: str, kind: str, draft: DraftRow, needs: frozenset[str]) -> Response:
+def _enqueue(
+    context: AppContext,
+    owner: str,
+    kind: str,
+    draft: DraftRow,
+    needs: frozenset[str],
+    people: Mapping[str, str] = MappingProxyType({}),
+) -> Response:
+    """Queue a check or a test; `people` are those of the owner's that are drawn. Raises what `newest_identity` raises."""
     now = context.now()
     queue = "gpu.generate" if needs & {"draw:text", "draw:inpaint"} else "cpu"
-    params = {"style": draft.id, "edition": draft.edition}
+    identities = {number: newest_identity(context, owner, person) for number, person in people.items()}
+    drawn = {"people": dict(people), "identities": identities} if people else {}
+    params = {"style": draft.id, "edition": draft.edition, **drawn}
     job = Job(new_id("job", now), owner, kind, queue, params, now, needs=needs)
-    return accepted(context, context.enqueue(job))
+    return accepted(context, context.enqueue(job, people))
 
 
 def _required_abilities(style: StyleFile) -> frozenset[str]:

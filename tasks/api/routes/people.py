@@ -71,8 +71,13 @@ def get_person(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Pe
 
 @router.patch("/people/{id}", responses=problem_responses(401, 404, 410, 422))
 def rename_person(id: PathId, body: schemas.PersonUpdate, context: ContextDep, caller: CallerDep) -> schemas.Person:
-    """Change a person's name."""
-    return _person(context, context.ledger.people.rename(caller.owner, id, body.name))
+    """Change a person's name, or what is to be said of them in captions and prompts."""
+    row = context.ledger.people.get(caller.owner, id)
+    if body.traits is not None:
+        row = context.ledger.people.choose_traits(caller.owner, id, body.traits.model_dump(exclude_defaults=True))
+    if body.name is not None:
+        row = context.ledger.people.rename(caller.owner, id, body.name)
+    return _person(context, row)
 
 
 @router.delete("/people/{id}", responses=problem_responses(401, 404, 410, 422))

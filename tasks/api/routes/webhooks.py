@@ -5,9 +5,9 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from portrait.addresses import Reach
 from portrait.errors import UserError
 from tasks import schemas, webhooks
-from tasks.addresses import Reach
 from tasks.api.context import (
     AppContext,
     AuthenticatedRoute,

@@ -71,8 +71,9 @@ def templates_in(params: Mapping[str, Any]) -> set[str]:
     """Ids of the uploaded pictures that a job's parameters name: as the template, and as what a drawing follows."""
     if not params.get("template") and not params.get("technique"):
         return set()
-    hints = dict(params.get("technique") or {}).get("hints") or ()
-    named = [params.get("template"), *(dict(hint).get("template") for hint in hints)]
+    technique = dict(params.get("technique") or {})
+    followed = [*(technique.get("hints") or ()), technique.get("look") or {}]
+    named = [params.get("template"), *(dict(each).get("template") for each in followed)]
     return {str(each) for each in named if each}
 
 

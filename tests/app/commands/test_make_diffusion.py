@@ -1,6 +1,7 @@
 """`portrait make` and `remake` with a diffusion engine, on tiny networks and with faces read from colours."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,21 +11,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
 from app.commands.make import make, parse_options
 from app.commands.remake import remake
 from app.terminal import controls
 from pipelines import build
 from pipelines.deliver import read_recipe
+from pipelines.diffusion.selftest import tiny_store
 from pipelines.folders import identities, training_sets
 from pipelines.image_io import read
+from pipelines.model_store.add import NewModel
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings, TrainSettings, ValidationSettings
 from portrait.errors import UserError
 from portrait.training import TrainingJob
 from portrait.types import Reference
 from tasks import settings as installation
-from tests import fakes, hub_store, tiny_hub
+from tests import fakes, hub_store, tiny, tiny_hub
 from tests.pipelines.engines import tiny_training
 from tests.tasks.test_drawing import TinyEngines
 
@@ -101,6 +105,37 @@ def test_a_portrait_is_made_and_made_again(person: Path, tmp_path: Path, capsys:
     file = Path(answer["portraits"][0]["file"])
     remake(file, out=tmp_path / "again.png", as_json=True)
     assert np.array_equal(read(file).image, read(tmp_path / "again.png").image)
+
+
+@pytest.mark.usefixtures("installed")
+def test_models_of_ones_own_draw_and_draw_again(
+    person: Path, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub, models = person.parent / "hub", ModelStore(settings.models)
+    facts = {"steps": 3, "guidance": 0, "scheduler": "euler", "timestep_spacing": "trailing"}
+    tiny.vae().save_pretrained(tmp_path / "vae")
+    tiny.vae().save_pretrained(tmp_path / "other")
+    for name, kind, place, more in (
+        ("my_base", "base", hub / "sdxl", {}),
+        ("my_vae", "vae", tmp_path / "vae", {}),
+        ("my_lora", "lora", hub / tiny_store.PLACES["lcm_sdxl"][0], {"facts": facts}),
+    ):
+        models.add(NewModel(name, kind, str(place), "MIT", "yes", family="sdxl", **more))  # type: ignore[arg-type]
+    options = ["vae=my_vae", "few_steps=my_lora"]
+    make([person], tmp_path, style=["text-film"], size="64x80", base="my_base", adapter=["faceid"], option=options,
+         format="png", as_json=True)  # fmt: skip
+    [portrait] = json.loads(capsys.readouterr().out)["portraits"]
+    drawn, file = portrait["recipe"]["drawn"], Path(portrait["file"])
+    assert (drawn["base"], drawn["vae"], drawn["few_steps"]) == ("my_base", "my_vae", "my_lora")
+    assert (drawn["steps"], drawn["guidance"], drawn["scheduler"]) == (3, 0, "euler")
+    remake(file, out=tmp_path / "again.png", as_json=True)
+    assert np.array_equal(read(file).image, read(tmp_path / "again.png").image)
+    models.add(NewModel("my_vae", "vae", str(tmp_path / "other"), "MIT", "yes", family="sdxl", replace=True))
+    with pytest.raises(SystemExit):
+        remake(file, out=tmp_path / "other.png", as_json=True)
+    assert "The VAE my_vae is another file" in capsys.readouterr().out
+    for name in ("my_base", "my_vae", "my_lora"):
+        models.remove(name)
 
 
 @pytest.fixture
@@ -183,6 +218,40 @@ def test_another_model_than_the_one_it_was_drawn_with_is_named(
     assert "The model file photomaker/photomaker-v1.bin is another one" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.usefixtures("installed")
+def test_a_portrait_with_a_look_is_made_again_from_where_its_picture_lies(
+    person: Path, tmp_path: Path, settings: Settings
+) -> None:
+    unet = UNet2DConditionModel.from_pretrained(settings.bases["xl"].path / "unet")
+    adapter = settings.models.folder / "ip_adapter_plus_sdxl" / "ip-adapter-plus_sdxl_vit-h.safetensors"
+    hub_store.save_adapter(hub_store.ip_adapter(unet, True), adapter)
+    photo = fakes.save(tmp_path / "photo.png", fakes.picture(2, 1, 120))
+    given: dict[str, Any] = {"style": ["text-film"], "size": "64x80", "base": "xl", "adapter": ["photomaker"]}
+    given |= {"preset": "fast", "format": "png", "option": ["sdedit=0.4", "sdedit_model=base"]}
+    make([person], tmp_path / "out", look=photo, look_scale=0.7, look_adapter="ip_adapter_plus", **given)
+    made = tmp_path / "out" / "text-film-1.png"
+    recipe = read_recipe(made)
+    assert {**recipe["technique"]["look"], "picture": ""} == {"adapter": "ip_adapter_plus", "scale": 0.7, "picture": ""}
+    assert recipe["technique"]["sdedit"] == 0.4
+    assert "ip_adapter_plus_sdxl/ip-adapter-plus_sdxl_vit-h.safetensors" in recipe["drawn"]["models"]
+    assert "clip_vit_h/models/image_encoder/model.safetensors" in recipe["drawn"]["models"]
+    assert str(tmp_path) not in json.dumps(recipe)
+    moved = photo.rename(tmp_path / "elsewhere.png")
+    with pytest.raises(SystemExit):
+        remake(made, out=tmp_path / "none.png")
+    remake(made, out=tmp_path / "again.png", look=moved)
+    assert np.array_equal(read(made).image, read(tmp_path / "again.png").image)
+    make([person], tmp_path / "plain", **given)
+    assert not np.array_equal(read(made).image, read(tmp_path / "plain" / "text-film-1.png").image)
+
+
+def test_a_look_without_a_picture_is_told() -> None:
+    with pytest.raises(UserError, match="name it with --look") as caught:
+        controls.parse_image_prompt(None, 0.7, controls.LOOK_ADAPTER)
+    assert caught.value.code == "bad_technique"
+    assert controls.parse_image_prompt(None, controls.LOOK_SCALE, controls.LOOK_ADAPTER) is None
+
+
 @pytest.mark.parametrize("words", ["pose", "pose:=a.jpg", "pose:0.5:1=a.jpg", "pose:x=a.jpg"])
 def test_a_hint_that_nobody_understands_is_told(words: str) -> None:
     with pytest.raises(UserError) as caught:
@@ -231,3 +300,28 @@ def test_what_cannot_be_drawn_is_told_before_a_photo_is_looked_at(
     with pytest.raises(SystemExit):
         make([tmp_path / "none"], tmp_path / "out", as_json=True, **wish)
     assert json.loads(capsys.readouterr().out)["error"]["code"] == code
+
+
+def test_options_of_the_drawing_are_read_by_name() -> None:
+    given = ["steps=8", "guidance=0", "guidance_rescale=0.7", "freeu=yes", "vae=own", "few_steps=lcm_sdxl"]
+    read_as = {
+        "steps": 8,
+        "guidance": 0.0,
+        "guidance_rescale": 0.7,
+        "freeu": True,
+        "vae": "own",
+        "few_steps": "lcm_sdxl",
+    }
+    assert controls.parse_drawing_options(given, (), 0.0, 0.0) == {
+        **read_as,
+        "start_merge_step": 0.0,
+    }
+    for wrong, says in (
+        (["steps=x"], "steps cannot be 'x'. Give a whole number from 0 on."),
+        (["guidance=nan"], "Give a number from 0 on."),
+        (["freeu=1"], "Give yes or no."),
+        (["speed=1"], "Names, each once: vae, few_steps, scheduler"),
+        (["steps=1", "steps=2"], "each once"),
+    ):
+        with pytest.raises(UserError, match=re.escape(says)):
+            controls.parse_drawing_options(wrong, (), 0.0, None)

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from app.commands import doctor
 from app.commands import models as command
 from app.terminal import model_downloads
 from pipelines.model_store.download import Source
 from pipelines.model_store.manifest import Manifest, Model, ModelFile
 from pipelines.model_store.store import ModelStore
-from pipelines.settings import ModelStoreSettings
+from pipelines.settings import ModelStoreSettings, Settings
+from tests.model_server import write_lora
 
 BYTES = b"weights"
 
@@ -114,3 +116,43 @@ def test_import_of_a_wrong_file_is_refused_by_name(tmp_path: Path) -> None:
 def test_wrong_words_are_a_usage_error() -> None:
     assert run("import").exit_code == 2
     assert run("list", "--nonsense").exit_code == 2
+
+
+def doctors(store: Path) -> list[tuple[str, bool, str, str]]:
+    """What `portrait doctor` says of own models."""
+    settings = Settings(models=ModelStoreSettings(folder=store))
+    return [(each.name, each.ok, each.found, each.mend) for each in doctor._own_models(settings)]
+
+
+def test_a_model_of_ones_own_is_added_listed_checked_and_removed(tmp_path: Path, store: Path) -> None:
+    lora = write_lora(tmp_path / "Film.safetensors", "sdxl")
+    words = ("--kind", "lora", "--licence", "CC-BY-4.0", "--commercial", "ask", "--steps", "4", "--spacing", "trailing")
+    added = run("add", "film-look", str(lora), *words, "--json")
+    assert added.exit_code == 0
+    told = document(added)["added"]
+    assert (told["name"], told["kind"], told["family"], told["own"]) == ("film-look", "lora", "sdxl", True)
+    assert (told["state"], told["facts"]) == ("here", {"steps": 4, "timestep_spacing": "trailing"})
+    listed = document(run("list", "--json"))
+    assert [each["name"] for each in listed["models"]] == ["net", "lab", "film-look"]
+    assert listed["adding"] == []
+    assert "lora sdxl (own)" in " ".join(run("list").stdout.split())
+    assert document(run("licences", "--json"))["licences"][2]["licence"] == "CC-BY-4.0"
+    assert document(run("check", "film-look", "--json"))["files"][0]["state"] == "ok"
+    assert doctors(store) == [("Model film-look", True, "lora sdxl", "")]
+    (store / "film-look" / "Film.safetensors").rename(tmp_path / "away")
+    ((name, ready, _, mend),) = doctors(store)
+    assert (name, ready) == ("Model film-look", False)
+    assert "portrait models pull film-look" in mend
+    (tmp_path / "away").rename(store / "film-look" / "Film.safetensors")
+    again = run("add", "film-look", str(lora), *words, "--json")
+    assert (again.exit_code, document(again)["error"]["code"]) == (4, "model_exists")
+    assert run("add", "film-look", str(lora), *words, "--replace").stdout.startswith("film-look is here: LoRA for SDXL")
+    wrong = run("add", "eyes", str(lora), "--kind", "vae", *words[2:])
+    assert wrong.exit_code == 4
+    assert "is a LoRA, not a VAE: add it with --kind lora" in " ".join(wrong.stderr.split())
+    assert document(run("list", "--json"))["adding"] == []
+    assert run("remove", "eyes").exit_code == 4
+    assert run("remove", "net").exit_code == 4
+    assert document(run("remove", "film-look", "--json")) == {"removed": "film-look"}
+    assert not (store / "film-look").exists()
+    assert run("add", "film").exit_code == 2

@@ -4,14 +4,18 @@ import json
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
 import skimage.data
 
+from pipelines.engines import Engines, status
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.errors import Cancelled, EngineError, OperatorError, UserError
+from tasks.settings import load
 from tests import selfies
 from tests.app.cli_runner import by_name, document, process, run
 from tests.fakes import save
@@ -45,11 +49,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.usefixtures("engines")
-def test_one_of_everything(folder: Path, tmp_path: Path) -> None:
-    answer = process("prepare", folder, "-o", tmp_path / "set", "--json")
+@pytest.fixture(scope="module")
+def prepared(folder: Path, engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `portrait prepare` tells of one of everything."""
+    answer = process("prepare", folder, "-o", tmp_path_factory.mktemp("prepared") / "set", "--json")
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    told = by_name(document(answer))
+    return document(answer)
+
+
+def test_one_of_everything(prepared: dict[str, Any]) -> None:
+    told = by_name(prepared)
     for name, (verdict, codes) in told.items():
         if name.startswith("broken"):
             assert (verdict, codes) == ("refuse", ["unreadable"]), name
@@ -70,8 +79,16 @@ def test_one_of_everything(folder: Path, tmp_path: Path) -> None:
     ]
     assert {name: told[name] for name in good} == {name: ("use", []) for name in good}
     assert ".hidden" not in told
-    assert (tmp_path / "set/report.html").is_file()
-    assert document(answer)["set"] == str(tmp_path / "set")
+    assert Path(prepared["set"]).name == "set"
+    assert (Path(prepared["set"]) / "report.html").is_file()
+
+
+def test_make_judges_them_as_prepare_does(folder: Path, prepared: dict[str, Any], tmp_path: Path) -> None:
+    answer = document(run("make", folder, "--style", "studio-grey", "-o", tmp_path / "out", "--json"))
+    assert by_name(answer) == by_name(prepared)
+    assert answer["set"] == str(tmp_path / "out" / "set")
+    (drawn,) = answer["portraits"]
+    assert drawn["likeness"]["distance"] <= 0.35
 
 
 @pytest.mark.usefixtures("engines")
@@ -80,7 +97,22 @@ def test_a_person_reads_sentences(folder: Path, tmp_path: Path) -> None:
     assert answer.returncode == 0
     assert "1 used, 0 in reserve, 1 not used." in answer.stdout
     assert "No face was found" in " ".join(answer.stdout.split())
+    assert "The photos seem to show: young, smiling." in " ".join(answer.stdout.split())
     assert answer.stderr == ""
+
+
+@pytest.mark.usefixtures("engines")
+def test_what_is_said_of_the_person_stands_in_captions_and_is_kept_for_the_folder(folder: Path, tmp_path: Path) -> None:
+    def caption(*more: str) -> str:
+        answer = document(run("prepare", folder / "good.jpg", "-o", tmp_path / "set", *more, "--json"))
+        assert answer["offered_traits"] == {"age": "young", "expression": "smiling"}
+        return (tmp_path / "set/crops/0001.txt").read_text().strip()
+
+    assert caption("--traits", "With glasses, smiling") == "a photo of sks person, with glasses, smiling"
+    assert caption() == "a photo of sks person, with glasses, smiling"
+    assert caption("--traits", "") == "a photo of sks person"
+    refused = run("prepare", folder / "good.jpg", "-o", tmp_path / "set", "--traits", "tall", "--json")
+    assert document(refused)["error"]["code"] == "bad_trait"
 
 
 @pytest.mark.usefixtures("engines")
@@ -178,7 +210,13 @@ def test_output_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:
     assert document(answer)["error"]["code"] == "folder_taken"
 
 
-def test_doctor_names_what_is_missing(home: Path) -> None:
+def test_doctor_names_what_is_missing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask_here(engines: Sequence[str]) -> tuple[list[list[str]], str]:
+        """In this process, where the libraries are loaded already; the next test asks as `portrait doctor` does."""
+        settings, places = load(), [engine.split("/") for engine in engines]
+        return [status(folder, name, settings, ModelStore(settings.models)) for folder, name in places], ""
+
+    monkeypatch.setattr("app.commands.doctor._query_engines", ask_here)
     answer = run("doctor", "--json")
     assert answer.returncode == 4
     told = document(answer)

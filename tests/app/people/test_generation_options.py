@@ -15,9 +15,10 @@ from tasks.ledger.tables import identities
 from templates.catalog import Catalog, Entry
 from tests.app.pages import as_client, go_to_page, open_page, open_test_api, press, visible_text
 from tests.app.people.galleries import choose, offered
-from tests.tasks.api.harness import CPU_ABILITIES, ApiHarness
+from tests.tasks.api.harness import CPU_ABILITIES, ApiHarness, picture
 
 pytestmark = pytest.mark.services  # each starts an API of its own, which is too slow for the inner loop
+MODELS = ("VAE", "Drawing in few steps")
 NO_MODEL = "The model sdxl is not on this machine."
 XL = ("draw:text", "base:sdxl", "base:sdxl:lora", "train:sdxl")
 
@@ -72,10 +73,10 @@ def test_traits_and_quality_have_fields_only_where_a_style_has_a_prompt(api: Api
     assert "technique" not in jobs["studio-warm"]
 
 
-def test_base_and_adapters_can_be_chosen(api: ApiHarness) -> None:
+def test_base_adapters_and_models_can_be_chosen(api: ApiHarness) -> None:
     person = api.prepared_person()
     add_identity(api, person, "sdxl")
-    add_worker(api, *XL, "base:sdxl:instantid", "base:sdxl:fast")
+    add_worker(api, *XL, "base:sdxl:instantid", "base:sdxl:fast", "base:sdxl:vae:clear", "base:sdxl:few_steps:zippy")
     app = choose(open_page(as_client(api), "create"), "text-garden")
     adapter = next(each for each in app.selectbox if each.label == "How the model is told who it draws")
     lora_label = "What was learned"
@@ -86,10 +87,34 @@ def test_base_and_adapters_can_be_chosen(api: ApiHarness) -> None:
         f"{lora_label} + One photo (InstantID)",
     ]
     adapter.select_index(3).run()
+    vae, few_steps = (next(each for each in app.selectbox if each.label == label) for label in MODELS)
+    assert (vae.options, few_steps.options) == (["Automatic", "clear"], ["Automatic", "zippy"])
+    vae.set_value("clear").run()
+    next(each for each in app.selectbox if each.label == MODELS[1]).set_value("zippy").run()
     next(each for each in app.segmented_control if each.label == "Quality").set_value("fast").run()
     press(app, "Make 1 portrait")
     [job] = as_client(api).jobs(kind="generate")
-    assert job.wants["technique"] == {"preset": "fast", "base": "sdxl", "identities": ["lora", "instantid"]}
+    chosen = {"preset": "fast", "base": "sdxl", "identities": ["lora", "instantid"]}
+    assert job.wants["technique"] == {**chosen, "vae": "clear", "few_steps": "zippy"}
+
+
+def test_the_look_of_an_uploaded_picture_can_be_chosen(api: ApiHarness) -> None:
+    person = api.prepared_person()
+    add_identity(api, person, "sdxl")
+    add_worker(api, *XL, "base:sdxl:look:ip_adapter", "base:sdxl:look:film-look")
+    uploaded = as_client(api).add_template("film.png", picture(7))
+    app = choose(open_page(as_client(api), "create"), "text-garden")
+    field = next(each for each in app.selectbox if each.label == "Look of a picture")
+    assert field.options == ["Of no picture", "film.png"]
+    field.set_value(uploaded.id).run()
+    adapter = next(each for each in app.selectbox if each.label == "What is taken from it")
+    assert adapter.options == ["film-look", "Colours and light (IP-Adapter)"]
+    adapter.set_value("ip_adapter").run()
+    next(each for each in app.slider if each.label == "How much of it").set_value(0.7).run()
+    press(app, "Make 1 portrait")
+    [job] = as_client(api).jobs(kind="generate")
+    look = {"template": uploaded.id, "adapter": "ip_adapter", "scale": 0.7}
+    assert job.wants["technique"]["look"] == {name: each for name, each in look.items() if each != "ip_adapter"}
 
 
 def test_a_style_is_ready_only_on_bases_of_its_families_with_an_adapter_for_the_person(

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.schemas import TrainingRequest
 from tests.app.pages import as_client, open_page, open_test_api, press, visible_text
-from tests.tasks.api.harness import ApiHarness
+from tests.tasks.api.harness import ApiHarness, picture
 
 pytestmark = pytest.mark.services
 MAKE = "Make the ID photo"
@@ -29,6 +30,24 @@ def test_a_document_a_background_and_a_file_size_are_ordered(api: ApiHarness) ->
     assert (job.wants["people"], job.wants["count"]) == ({"1": person}, 1)
     assert app.query_params["job"] == job.id
     assert "Making the ID photo" in visible_text(app)
+
+
+def test_it_is_told_and_chosen_which_photo_it_is_made_of(api: ApiHarness) -> None:
+    person, client = api.prepared_person(), as_client(api)
+    client.add_selfies(person, [("two.png", picture(2))])
+    client.train(TrainingRequest.model_validate({"person": person}))
+    api.complete_next_job("prepare")
+    [first, second] = [each.id for each in client.selfies(person)]
+    app = open_page(client, "idphoto", {"person": person, "background": "blue"})
+    links = visible_text(app).replace("&amp;", "&")
+    assert f"background=blue&photo={second}" in links, "the choice keeps what was chosen before"
+    app.query_params["photo"] = second
+    press(app.run(), MAKE)
+    api.complete_next_job("draw:idphoto")
+    assert f"/picture/selfie/{first}?side=320" in visible_text(app.run()).partition("Made of this photo")[0][-600:]
+    press(app, "Red")
+    assert [job.wants.get("photo") for job in client.jobs(kind="generate")] == [second, second]
+    open_page(client, "idphoto", {"person": person, "photo": "selfie_of_nobody"})
 
 
 def test_an_own_size_is_ordered(api: ApiHarness) -> None:

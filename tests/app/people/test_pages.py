@@ -285,8 +285,9 @@ def test_pages_of_operators_are_for_operators(api: ApiHarness) -> None:
     operator = open_page(as_client(api, "op", "operator"), "board")
     assert operator.title[0].value == "Jobs"
     assert "ann" in visible_text(operator)
-    operator.button(key=f"board-open-{things.waiting}").click().run()
-    assert operator.query_params["id"] == things.waiting
+    assert f'href="/board?id={things.waiting}"' in visible_text(operator).replace("\\", "")
+    operator.query_params["id"] = things.waiting
+    operator.run()
     press(operator, "Stop")
     assert "Stopped" in visible_text(operator.run())
     press(operator, "Try again")

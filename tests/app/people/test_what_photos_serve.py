@@ -90,3 +90,19 @@ def test_what_must_fail_again_is_not_offered_again(api: ApiHarness, code: str, a
     api.context.ledger.queue.fail(job, time.time(), branch(code, "It did not work."))
     app = open_page(as_client(api), "progress")
     assert ("Try again" in [each.label for each in app.button]) == again
+
+
+def test_what_photos_show_of_a_person_is_offered_and_chosen_by_them(api: ApiHarness) -> None:
+    person, client = api.prepared_person(), as_client(api)
+    _judge(api, person, {"uses": {"traits": {"expression": "smiling", "glasses": "with glasses"}}})
+    app = open_page(client, "photos")
+    assert "The photos seem to show: With glasses and Smiling." in visible_text(app)
+    assert client.person(person).traits == schemas.Traits()
+    app.button(key="take-traits").click().run()
+    assert not app.exception
+    assert client.person(person).traits == schemas.Traits(glasses="with glasses", expression="smiling")
+    assert "The photos seem to show" not in visible_text(app)
+    app.pills(key=f"trait-{person}-expression-smiling").set_value("serious").run()
+    app.pills(key=f"trait-{person}-glasses-with glasses").set_value(None).run()
+    assert not app.exception
+    assert client.person(person).traits == schemas.Traits(expression="serious")

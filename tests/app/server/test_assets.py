@@ -89,6 +89,8 @@ def test_the_page_is_in_the_visitors_language(client: TestClient, cookie: str, b
 def test_the_page_names_its_server_and_its_scripts_may_run() -> None:
     page = start_page.start_page("en").decode()
     assert start_page.BASE_SCRIPT in page
+    assert "HOST_CONFIG" in page, "its script need not ask for it"
+    assert page.index('<div id="root">') < page.index("<style>") < page.index(".p-menu {"), "before any script has run"
     assert page.count('rel="modulepreload"') > start_page.original_page().count(b'rel="modulepreload"')
     assert "service-desc" not in page
     assert len(security_headers()["Content-Security-Policy"]) < 2000

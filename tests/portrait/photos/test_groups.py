@@ -29,6 +29,7 @@ def test_places_go_to_the_upright_photo_and_back(turns: int) -> None:
     assert (stored.left, stored.top, stored.right, stored.bottom) == pytest.approx((0.7, 0.1, 0.8, 0.2))
     x, y = Turned(turns).point(*stored.centre)
     assert (x * width, y * height) == pytest.approx(upright.centre)
+    assert Turned(turns).stored_point(x, y) == pytest.approx(stored.centre)
 
 
 def test_a_point_means_the_face_that_is_nearest_by_its_size() -> None:

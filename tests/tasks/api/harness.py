@@ -11,12 +11,14 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import httpx
 import PIL.Image
 import uvicorn
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
+from starlette.routing import BaseRoute, Route
 from starlette.testclient import TestClient
 
 from tasks import auth
@@ -91,7 +93,7 @@ class ApiHarness:
     _keys: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.app = api_app.create_app(self.context)
+        self.app = create_app(self.context)
 
     def key(self, owner: str = "ann", role: auth.Role = "person") -> str:
         """A key of an owner, made the first time it is asked for."""
@@ -222,6 +224,22 @@ def style_part(language: str = "en", id: str = "studio-warm") -> str:
     return "-".join(style.titles.get(language, style.title).split())
 
 
+def create_app(context: AppContext) -> FastAPI:
+    """The application of an installation. Its routes are the same for all, and made once: that takes longer than most tests."""
+    if known := _routes():
+        with patch.object(FastAPI, "include_router", lambda app, router: app.router.routes.extend(known)):
+            return api_app.create_app(context)
+    app = api_app.create_app(context)
+    known += [route for route in app.router.routes if not isinstance(route, Route)]
+    return app
+
+
+@cache
+def _routes() -> list[BaseRoute]:
+    """What `tasks.api.app` includes of its routers, filled by the first application."""
+    return []
+
+
 @contextmanager
 def open_api(environment: Mapping[str, str]) -> Iterator[ApiHarness]:
     """An API of an installation, closed at the end."""
@@ -276,7 +294,7 @@ class ApiServer:
     def start(self) -> None:
         """Serve; the context outlives the server, so that it can start again."""
         context = replace(self.api.context)
-        app = api_app.create_app(context)
+        app = create_app(context)
         config = uvicorn.Config(
             app, "127.0.0.1", self.port, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
         )

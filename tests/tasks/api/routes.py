@@ -66,8 +66,9 @@ def url_of(route: Route, things: OwnedIds) -> str:
         "identities": things.identity,
         "me": things.waiting,  # /me/erasures/{id}
         "styles": "studio-warm",
+        "models": "film-look",
     }
-    more = {"delivery": things.delivery, "version": "1", "number": "1"}
+    more = {"delivery": things.delivery, "version": "1", "number": "1", "name": "film-look"}
     named = {"id": ids[kind], **more} if "{" in route.path else {}
     return route.path.format(**named)
 
@@ -98,8 +99,16 @@ def request_body(route: Route, things: OwnedIds) -> dict[str, Any]:
         "POST /portraits/{id}/edits": {"kind": "variations"},
         "POST /webhooks": {"url": "https://example.org/eve"},
         "POST /operator/invitations": {"owner": "zoe"},
+        "POST /operator/models": {
+            "name": "film-look",
+            "kind": "lora",
+            "source": "https://127.0.0.1/film.safetensors",
+            "licence": "CC0-1.0",
+            "commercial": "yes",
+        },
         "POST /operator/erasures": {"owner": things.owner, "person": things.person},
         "PUT /operator/styles/{id}/draft": {"content": {"schema": 1}},
         "POST /operator/styles/{id}/publish": {},
+        "POST /operator/styles/{id}/test": {},
     }
     return {"json": bodies[f"{route.method} {route.path}"]}

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
-from tasks.ledger.tables import jobs, portraits
+from tasks.ledger.tables import jobs, portraits, selfies
 from tests.tasks.api.harness import ApiHarness, OwnedIds, picture
 
 LEVEL, TILTED = [0.4, 0.4, 0.6, 0.4], [0.3, 0.5, 0.5, 0.6]
@@ -61,13 +61,18 @@ def test_a_portrait_of_before_it_was_measured_has_the_best_photo_of_its_set_and_
     assert [face["person"] for face in before["faces"]] == [things.person]
 
 
-def test_a_photo_that_was_turned_for_drawing_is_not_laid_over(
+def test_a_photo_that_was_turned_for_drawing_is_laid_over_where_its_eyes_are_known(
     api: ApiHarness, ann: TestClient, things: OwnedIds
 ) -> None:
     turned = {**EYES, "photo_aspect": 0.75}
     change(api, things.portrait, recipe=measured(turned, photos={"1": things.selfie}))
     before = ann.get(f"/portraits/{things.portrait}/before").json()
     assert (before["id"], before["eyes"], before["portrait_eyes"]) == (things.selfie, None, LEVEL)
+    with api.context.ledger.database.write() as connection:
+        mine = sa.update(selfies).where(selfies.c.id == things.selfie)
+        connection.execute(mine.values(uses={"serves": None, "eyes": [0.5, 0.2, 0.5, 0.3]}))
+    before = ann.get(f"/portraits/{things.portrait}/before").json()
+    assert (before["eyes"], before["portrait_eyes"]) == ([0.5, 0.2, 0.5, 0.3], LEVEL)
 
 
 def test_in_a_picture_of_ones_own_each_face_has_its_photo(api: ApiHarness, ann: TestClient, things: OwnedIds) -> None:

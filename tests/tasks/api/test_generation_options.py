@@ -21,6 +21,7 @@ from tasks.schemas.jobs import ControlInput, GenerationOptions, IdentityAdapter,
 from templates.catalog import Catalog
 from tests.tasks.api.harness import ApiHarness, environment, new_home, open_api, picture
 
+LOOK = "base:sdxl:look:ip_adapter"
 XL = ["draw:text", "base:sdxl", "base:sdxl:lora", "train:sdxl"]
 
 
@@ -129,7 +130,8 @@ def test_a_job_lists_what_workers_lack(api: ApiHarness) -> None:
 
 
 def test_every_option_arrives_in_the_job(api: ApiHarness) -> None:
-    register_worker(api, *XL, "base:sdxl:instantid", "base:sdxl:hint:pose", "base:sdxl:hint:depth")
+    models = ("base:sdxl:vae:clear", "base:sdxl:few_steps:zippy", f"{LOOK}_plus")
+    register_worker(api, *XL, "base:sdxl:instantid", "base:sdxl:hint:pose", "base:sdxl:hint:depth", *models)
     person = api.prepared_person()
     add_lora_identity(api, person, "sdxl")
     beach = api.client().post("/templates", files={"file": ("beach.png", picture(7))}).json()["id"]
@@ -142,11 +144,18 @@ def test_every_option_arrives_in_the_job(api: ApiHarness) -> None:
         "scheduler": "unipc",
         "steps": 12,
         "guidance": 0.0,
+        "guidance_rescale": 0.7,
+        "vae": "clear",
+        "few_steps": "zippy",
+        "lora_weights": {"lora": [1.0, 0.0, 0.5], "film_look": [1.0]},
         "cutoff": 0.6,
         "clip_skip": 1,
         "freeu": True,
         "refiner": 0.2,
         "hints": [{"kind": "pose", "template": beach, "scale": 0.8, "end": 0.7}, {"kind": "depth", "template": beach}],
+        "look": {"template": beach, "adapter": "ip_adapter_plus", "scale": 0.7},
+        "sdedit": 0.3,
+        "sdedit_model": "refiner",
     }
     job = api.client().post("/generations", json=order(person, given, seed=9, count=3)).json()
     assert job["wants"]["technique"] == given
@@ -171,7 +180,61 @@ def test_a_job_lists_controlnets_that_no_worker_has(api: ApiHarness) -> None:
     assert found == ["No SDXL.", NO_WORKER], "each once"
     wrong = client.post("/generations", json=order(person, {"hints": [{"kind": "color", "template": beach}]}))
     assert (wrong.status_code, wrong.json()["code"]) == (422, "bad_technique")
-    assert "no network for the control 'color' on sdxl. It follows canny, pose, depth, tile." in wrong.json()["detail"]
+    nobodys = client.post("/generations", json=order(person, {"hints": [{"kind": "my-lines", "template": beach}]}))
+    assert (nobodys.status_code, nobodys.json()["code"]) == (422, "bad_technique")
+    assert (
+        "no network for the control 'color' on sdxl. It follows canny, pose, depth, tile, softedge."
+        in wrong.json()["detail"]
+    )
+
+
+def test_a_look_needs_a_worker_with_its_adapter_and_a_style_of_words(api: ApiHarness) -> None:
+    lacks = "The model ip_adapter_sdxl is not on this machine: run `portrait models pull ip_adapter_sdxl`."
+    register_worker(api, *XL, f"{LOOK}_plus", base__sdxl__look__ip_adapter=[lacks])
+    client, person = api.client(), api.prepared_person()
+    add_lora_identity(api, person, "sdxl")
+    film = client.post("/templates", files={"file": ("film.png", picture(7))}).json()["id"]
+    job = client.post("/generations", json=order(person, {"look": {"template": film}})).json()
+    assert needs(api, job["id"]) == {"draw:text", "base:sdxl:lora", LOOK}
+    assert job["missing"] == [lacks]
+    plus = {"template": film, "adapter": "ip_adapter_plus"}
+    assert client.post("/generations", json=order(person, {"look": plus})).json()["missing"] == []
+    refused = client.post("/generations", json=order(person, {"look": {**plus, "adapter": "magic"}}))
+    assert (refused.status_code, refused.json()["code"]) == (422, "bad_technique")
+    assert "Choose one of: ip_adapter, ip_adapter_plus." in refused.json()["detail"]
+    none = client.post("/generations", json=order(person, {"look": {**plus, "scale": 0.0}})).json()
+    assert needs(api, none["id"]) == {"draw:text", "base:sdxl:lora"}
+    gone = client.post("/generations", json=order(person, {"look": {"template": "picture_19a0c2b4e5f1"}}))
+    assert (gone.status_code, gone.json()["code"]) == (404, "not_found")
+    into = {"people": {"1": person}, "template": film, "technique": {"look": plus}}
+    refused = client.post("/generations", json=into)
+    assert (refused.status_code, refused.json()["code"]) == (422, "bad_technique")
+
+
+def test_a_vae_and_a_lora_of_few_steps_need_a_worker_that_has_them(api: ApiHarness) -> None:
+    register_worker(api, *XL, "base:sdxl:vae:clear", "base:sdxl:few_steps:zippy", base__sdxl__fast=["No LCM."])
+    client, person = api.client(), api.prepared_person()
+    add_lora_identity(api, person, "sdxl")
+    given = {"preset": "fast", "vae": "clear", "few_steps": "zippy"}
+    job = client.post("/generations", json=order(person, given)).json()
+    assert needs(api, job["id"]) == {
+        *("draw:text", "base:sdxl:lora", "base:sdxl:vae:clear", "base:sdxl:few_steps:zippy"),
+    }
+    assert job["missing"] == [], "the LCM LoRA is not asked for beside another one"
+    own = client.post("/generations", json=order(person, {"vae": "own"})).json()
+    assert needs(api, own["id"]) == {"draw:text", "base:sdxl:lora"}
+    for wrong, says in (
+        ({"vae": "foggy"}, "There is no vae 'foggy' for sdxl here. Choose one of: clear."),
+        ({"few_steps": "slow"}, "There is no few_steps 'slow' for sdxl here. Choose one of: zippy."),
+    ):
+        refused = client.post("/generations", json=order(person, wrong))
+        assert (refused.status_code, refused.json()["code"]) == (422, "bad_technique")
+        assert says in refused.json()["detail"]
+    register_worker(api, *XL[:1], base__sdxl__lora=["No SDXL."])
+    assert client.post("/generations", json=order(person, {"vae": "foggy"})).json()["missing"] == [
+        "No SDXL.",
+        NO_WORKER,
+    ]
 
 
 def test_a_picture_of_somebody_else_cannot_be_followed(api: ApiHarness) -> None:
@@ -186,13 +249,19 @@ def test_a_picture_of_somebody_else_cannot_be_followed(api: ApiHarness) -> None:
 @pytest.mark.parametrize(
     ("technique", "where"),
     [
-        ({"hints": [{"kind": "magic", "template": "picture_19a0c2b4e5f1"}]}, "technique.hints.0.kind"),
+        ({"hints": [{"kind": "no kind", "template": "picture_19a0c2b4e5f1"}]}, "technique.hints.0.kind"),
         ({"hints": [{"kind": "pose", "template": "picture_19a0c2b4e5f1", "scale": 3}]}, "technique.hints.0.scale"),
         ({"hints": [{"kind": "pose", "template": "picture_19a0c2b4e5f1", "end": 0}]}, "technique.hints.0"),
         ({"refiner": 0.9}, "technique.refiner"),
+        ({"sdedit": 0.7}, "technique.sdedit"),
+        ({"look": {"template": "picture_19a0c2b4e5f1", "scale": 2}}, "technique.look.scale"),
         ({"scheduler": "magic"}, "technique.scheduler"),
         ({"identities": ["dreams"]}, "technique.identities.0"),
         ({"preset": "cheap"}, "technique.preset"),
+        ({"guidance_rescale": 1.5}, "technique.guidance_rescale"),
+        ({"vae": "../vae"}, "technique.vae"),
+        ({"few_steps": "Zippy"}, "technique.few_steps"),
+        ({"lora_weights": {"lora": [9]}}, "technique.lora_weights.lora.0"),
         ({"steps": 151}, "technique.steps"),
         ({"steps": -1}, "technique.steps"),
         ({"guidance": 31}, "technique.guidance"),
@@ -262,11 +331,8 @@ def test_schemas_and_engines_have_the_same_names(tmp_path: Any) -> None:
     models = ModelStore(bare.models)
     for adapter in model_requirements.IDENTITY_MODELS:
         assert model_requirements.missing_models(adapter, "", models) == status("identities", adapter, bare, models)
-    assert (
-        set(get_args(ControlInput.model_fields["kind"].annotation))
-        == set(model_requirements.CONTROL_MODELS)
-        == set(engine_names("controls"))
-    )
+    assert set(model_requirements.CONTROL_MODELS) == set(engine_names("controls"))
+    assert all(f"`{kind}`" in str(ControlInput.model_fields["kind"].description) for kind in engine_names("controls"))
     named = {state.model.name for state in models.list()}
     for kind, networks in model_requirements.CONTROL_MODELS.items():
         assert {name for network in networks.values() for name in network} <= named

@@ -55,6 +55,18 @@ def test_a_generation_may_say_what_the_rule_does_not(api: ApiHarness) -> None:
     }  # fmt: skip
 
 
+def test_an_id_photo_is_made_of_a_photo_of_the_person_and_of_nobody_else(api: ApiHarness) -> None:
+    things, client = api.one_of_each(), api.client()
+    other = api.prepared_person("ann", "Bea")
+    order: dict[str, Any] = {"people": {"1": things.person}, "style": "idphoto-passport"}
+    made = client.post("/generations", json=order | {"idphoto": {"photo": things.selfie}}).json()
+    assert (made["wants"]["photo"], made["wants"]["idphoto"]) == (things.selfie, {})
+    stranger = api.context.ledger.people.selfies("ann", other)[0].id
+    refused = client.post("/generations", json=order | {"idphoto": {"photo": stranger}})
+    assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
+    assert api.client("eve").post("/generations", json=order | {"idphoto": {"photo": things.selfie}}).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("style", "asked", "code"),
     [

@@ -4,6 +4,7 @@ from tests.tasks.api.harness import ApiHarness
 
 OPERATION_IDS = """
 add_consent
+add_model
 add_selfies
 cancel_any_job
 cancel_job
@@ -104,6 +105,7 @@ prune_jobs
 publish_draft
 redeliver
 remake_portrait
+remove_model
 remove_owner
 rename_person
 restore_portrait

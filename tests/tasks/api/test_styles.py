@@ -211,7 +211,7 @@ def test_styles_of_other_tools_are_imported_and_skipped_content_is_listed(api: A
     olga = api.client("olga", "operator")
     chain = json.dumps({"name": "Office", "add_prompt_style": "in a suit", "model_id": "x/y", "colour": 1}).encode()
     imported = olga.post("/operator/styles/import", files=[("files", ("office.json", chain))]).json()
-    assert imported["styles"][0]["draft"]["content"]["loras"][0]["model"] == "x/y"
+    assert imported["styles"][0]["draft"]["content"]["loras"][0]["model"].startswith("y_")
     assert {each["field"] for each in imported["left"]} >= {"model_id", "colour"}
     easy = [("files", (f"{name}.jpg", picture(at, format="JPEG"))) for at, name in enumerate(("suit", "dress"))]
     imported = olga.post("/operator/styles/import", files=easy).json()
@@ -329,3 +329,38 @@ def test_a_test_waits_for_a_worker_that_can_draw_it_and_says_what_it_takes(api: 
     assert olga.post("/operator/styles/mine/test").json()["queue"] == "gpu.generate"
     write(api, STUDIO | {"id": "plain"})
     assert olga.post("/operator/styles/plain/test").json()["queue"] == "cpu"
+
+
+def test_a_draft_is_tried_out_on_ones_own_people_and_on_nobody_elses(api: ApiHarness) -> None:
+    olga = api.client("olga", "operator")
+    write(api, STUDIO)
+    own, other = api.prepared_person("olga", "Ann"), api.prepared_person("ann", "Ann")
+    refused = olga.post("/operator/styles/mine/test", json={"people": [own, other]})
+    assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
+    job = olga.post("/operator/styles/mine/test", json={"people": [own]}).json()
+    assert job["wants"]["people"] == {"1": own}
+    olga.delete(f"/people/{own}/consents")
+    refused = olga.post("/operator/styles/mine/test", json={"people": [own]})
+    assert (refused.status_code, refused.json()["code"]) == (403, "consent_withdrawn")
+
+
+def test_a_trial_on_ones_own_person_is_seen_by_oneself_never_on_a_card_and_erased_with_them(api: ApiHarness) -> None:
+    olga, otto = (api.client(each, "operator") for each in ("olga", "otto"))
+    write(api, STUDIO)
+    own, context = api.prepared_person("olga", "Ann"), api.context
+    draft = context.ledger.drafts.get("mine")
+    folder = context.files.style_test("mine", draft.edition)
+    folder.mkdir(parents=True)
+    (folder / "1.jpg").write_bytes(picture(1, format="JPEG"))
+    samples = [{"number": 1, "sitter": "", "person": own, "distance": 0.3, "step": 0, "fault": ""}]
+    tested = {"job": "job_1", "edition": draft.edition, "at": 1.0, "samples": samples}
+    context.ledger.drafts.record_findings(DraftFindings("mine", draft.edition, None, tested))
+    assert olga.get("/operator/styles/mine/test/1").status_code == 200
+    assert otto.get("/operator/styles/mine/test/1").status_code == 404
+    refused = olga.post("/operator/styles/mine/publish", json={"card": 1})
+    assert (refused.status_code, refused.json()["code"]) == (422, "private_sample")
+    assert olga.delete(f"/people/{own}").status_code == 200
+    assert not folder.exists()
+    assert olga.get("/operator/styles/mine").json()["draft"]["test"] is None
+    assert olga.post("/operator/styles/mine/publish", json={}).status_code == 200
+    assert not (context.files.style("mine", 1) / "preview.jpg").exists()

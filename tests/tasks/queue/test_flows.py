@@ -114,6 +114,15 @@ def test_from_selfies_to_portraits(runner: JobRunner, tmp_path: Path) -> None:
     for each in drawn:
         file = runner.files.portrait("ann", made.id, each.file)
         assert file.stat().st_size == each.bytes
+    # Of the photo that was chosen: a reference, one that is none, and again when it is made once more.
+    order: dict[str, Any] = {"identities": {"1": identity.id}, "style": "idphoto-passport", "count": 1, "seed": 7}
+    for photo in (judged[0].id, judged[3].id):
+        made = run(runner, "generate", person, ["idphoto"], **order, photo=photo)
+        [first] = portraits_of(ledger, made)
+        again = run(runner, "generate", person, ["idphoto"], **order, photo=photo, remake=first.id)
+        assert [each.recipe["photos"] for each in (first, *portraits_of(ledger, again))] == [{"1": photo}] * 2
+    made = run(runner, "generate", person, ["idphoto"], **order)
+    assert portraits_of(ledger, made)[0].recipe["photos"] == {"1": judged[1].id}, "the best one"
 
 
 def test_judging_leaves_the_cut_outs_for_previews(

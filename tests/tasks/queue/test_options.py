@@ -13,7 +13,8 @@ def test_control_pictures_are_read_from_the_owners_uploads(tmp_path: Path) -> No
     image = fakes.picture(1, 1)
     fakes.save(tmp_path / "picture_1", image)
     control = {"kind": "pose", "template": "picture_1", "scale": 0.8, "end": 0.5}
-    params = {"technique": {"base": "xl", "identities": ["lora"], "hints": [control]}}
+    look = {"template": "picture_1", "adapter": "ip_adapter_plus", "scale": 0.7}
+    params = {"technique": {"base": "xl", "identities": ["lora"], "hints": [control], "look": look}}
     found = options.generation_options(params, lambda id: tmp_path / id)
     assert found is not None
     assert (found.base, found.identities) == ("xl", ("lora",))
@@ -23,11 +24,13 @@ def test_control_pictures_are_read_from_the_owners_uploads(tmp_path: Path) -> No
     assert to_dict(found)["hints"] == [
         {"kind": "pose", "scale": 0.8, "start": 0.0, "end": 0.5, "picture": picture_hash(image)}
     ]
-    assert params["technique"]["hints"] == [control], "the job itself stays as it was"
+    assert to_dict(found)["look"] == {"adapter": "ip_adapter_plus", "scale": 0.7, "picture": picture_hash(image)}
+    assert (params["technique"]["hints"], params["technique"]["look"]) == ([control], look), "the job stays as it was"
 
 
-def test_a_deleted_picture_is_an_error(tmp_path: Path) -> None:
-    params = {"technique": {"hints": [{"kind": "pose", "template": "gone"}]}}
+@pytest.mark.parametrize("given", [{"hints": [{"kind": "pose", "template": "gone"}]}, {"look": {"template": "gone"}}])
+def test_a_deleted_picture_is_an_error(tmp_path: Path, given: dict[str, object]) -> None:
+    params = {"technique": given}
     with pytest.raises(UserError, match="was deleted") as caught:
         options.generation_options(params, lambda id: tmp_path / id)
     assert caught.value.code == "hint_missing"

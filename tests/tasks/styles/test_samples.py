@@ -49,6 +49,21 @@ def test_three_people_are_drawn(tester: StyleTester, tmp_path: Path, monkeypatch
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.jpg", "2.jpg", "3.jpg"]
 
 
+def test_people_of_ones_own_take_the_place_of_the_sample_people(
+    tester: StyleTester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample_photos(monkeypatch, tmp_path)
+    known, _ = tester.sample_people(quiet)
+    own = {"person_1": known["third player"], "person_2": known["fourth player"]}
+    samples = tester.render_samples(STUDIO, tmp_path / "out", quiet, (own, {}))
+    assert [(each.number, each.person, each.fault) for each in samples] == [(1, "person_1", ""), (2, "person_2", "")]
+    assert [(each.to_dict()["sitter"], each.to_dict()["person"]) for each in samples] == [
+        ("", "person_1"),
+        ("", "person_2"),
+    ]
+    assert "person" not in samples[0].__class__(1, "astronaut").to_dict()
+
+
 def test_a_sample_gives_the_reason_why_it_was_not_rendered(
     tester: StyleTester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,11 @@ class StableDiffusion15:
 
     name = "sd15"
     pipeline = StableDiffusionPipeline
+    pipeline_names = (
+        "StableDiffusionPipeline",
+        "StableDiffusionInpaintPipeline",
+        "LatentConsistencyModelPipeline",
+    )
     pipelines = MappingProxyType(
         {
             ("text", True, False): StableDiffusionControlNetPipeline,

@@ -38,6 +38,7 @@ class StableDiffusionXL:
 
     name = "sdxl"
     pipeline = StableDiffusionXLPipeline
+    pipeline_names = ("StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline")
     pipelines = MappingProxyType(
         {
             ("text", True, False): StableDiffusionXLControlNetPipeline,

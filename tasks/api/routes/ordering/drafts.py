@@ -46,7 +46,7 @@ def draft_generation(context: AppContext, owner: str, body: schemas.GenerationRe
     Raises `UserError`: `not_found`, `consent_…`, `not_prepared`, `unknown_style`, `template_face_missing`, `bad_size`,
     `statement_missing`, and what `generation_options` and the rules of ID photos raise.
     """
-    identities = {place: _newest_identity(context, owner, person) for place, person in body.people.items()}
+    identities = {place: newest_identity(context, owner, person) for place, person in body.people.items()}
     params: dict[str, Any] = {
         "identities": identities,
         "people": dict(body.people),
@@ -58,9 +58,10 @@ def draft_generation(context: AppContext, owner: str, body: schemas.GenerationRe
         **({"traits": dict(body.traits)} if body.traits else {}),
         **({"skin": body.skin} if body.skin else {}),
         **({"idphoto": idphotos.spec_params(body.idphoto)} if body.idphoto else {}),
+        **({"photo": _own_photo(context, owner, body)} if body.idphoto and body.idphoto.photo else {}),
     }
-    for control in body.technique.hints if body.technique else ():
-        context.ledger.templates.get(owner, control.template)
+    for id in _followed_pictures(body.technique):
+        context.ledger.templates.get(owner, id)
     kind, style = _resolve_style(context, owner, body, params)
     needs = frozenset({f"draw:{kind}"})
     if style is not None and kind == "text":
@@ -69,11 +70,30 @@ def draft_generation(context: AppContext, owner: str, body: schemas.GenerationRe
         kind, needs = "inpaint", generation_options.complete_each(context, owner, body, style, params)
     elif style is not None:
         generation_options.check_traits(style, body.traits)
+    if kind in ("text", "inpaint") and len(body.people) == 1:
+        said = {**_traits(context, owner, next(iter(body.people.values()))), **body.traits}
+        params |= {"traits": said} if said else {}
     job = _new_job(context, owner, "generate", params, body.count, needs)
     if kind in ("text", "inpaint"):
         job = replace(job, queue="gpu.generate")
     context.require_statements(job)
     return Draft(job, body.people)
+
+
+def _own_photo(context: AppContext, owner: str, body: schemas.GenerationRequest) -> str:
+    """The photo that an ID photo is to be made of; raises `not_found` where it is not one of the person's."""
+    wanted = str(body.idphoto and body.idphoto.photo)
+    photo = context.ledger.people.selfie(owner, wanted)
+    if photo.person != body.people.get("1"):
+        raise UserError("not_found", f"This person has no photo with the id {wanted!r}.")
+    return photo.id
+
+
+def _followed_pictures(options: schemas.GenerationOptions | None) -> list[str]:
+    """Ids of the uploaded pictures that a drawing follows, and of the one whose look it has."""
+    if options is None:
+        return []
+    return [*(control.template for control in options.hints), *([options.look.template] if options.look else [])]
 
 
 def _new_job(
@@ -86,16 +106,21 @@ def _new_job(
 def _lora_training(context: AppContext, owner: str, body: schemas.TrainingRequest) -> Job:
     """A job that trains a LoRA from the newest training set; raises `bad_technique` for an unknown base."""
     generation_options.check_base(context, body.base or "")
-    identities = context.ledger.people.identities(owner, body.person)
+    identities, said = context.ledger.people.identities(owner, body.person), _traits(context, owner, body.person)
     if not identities:
         raise UserError("not_prepared", "The photos are not judged yet. Ask for a training without a base first.")
-    trained = {"person": body.person, "training_set": identities[0].training_set}
+    trained = {"person": body.person, "training_set": identities[0].training_set, **({"traits": said} if said else {})}
     params = {**trained, "base": body.base, "steps": body.steps}
     needs = required_abilities("train", base=body.base or "")
     return replace(_new_job(context, owner, "train", params, body.steps or 800, needs), queue="gpu.train")
 
 
-def _newest_identity(context: AppContext, owner: str, person: str) -> str:
+def _traits(context: AppContext, owner: str, person: str) -> dict[str, str]:
+    """What a person chose to say of themselves, by trait."""
+    return dict(context.ledger.people.get(owner, person).traits)
+
+
+def newest_identity(context: AppContext, owner: str, person: str) -> str:
     """The newest identity of a person; raises `not_prepared`, `consent_withdrawn`."""
     row = context.ledger.people.require_consent(owner, person)
     identity = context.ledger.people.summarize([row])[person].identity

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from pipelines import model_requirements
+from pipelines.model_store.store import ModelStore
 from portrait.errors import UserError
 from portrait.generation.passes import Passes, check_strengths, control_scales, with_strengths
 from tasks import schemas
@@ -53,13 +54,15 @@ def complete(
     rows = [row for row in context.ledger.people.identities(owner, request.people["1"]) if row.base]
     chosen = _choose(context, options, style, rows, missing)
     _check_choice(context, style, chosen)
+    named = _with_image_prompt(options, style)
+    _check_models(context, chosen.base, named)
     kinds = {control.kind for control in options.hints}
     _check_controls(context, chosen.base, kinds)
     if chosen.lora is not None:
         params["identities"] = {"1": chosen.lora.id}
     given = options.model_dump(exclude_defaults=True)
     params["technique"] = {**given, "base": chosen.base, "identities": list(chosen.identities)}
-    words = (*chosen.identities, *_preset_abilities(options), *_control_abilities(kinds))
+    words = (*chosen.identities, *_preset_abilities(named), *_control_abilities(kinds))
     return frozenset({"draw:text", *(f"base:{chosen.base}:{word}" for word in words)})
 
 
@@ -76,6 +79,10 @@ def complete_each(
     check_strengths({**({} if style is None else style.strengths), **options.strengths})
     if options.hints:
         raise UserError("bad_technique", "A template is its own hint. Leave hints out, or choose a style of words.")
+    if options.look or options.sdedit:
+        raise UserError(
+            "bad_technique", "A template has its own look. Leave look and sdedit out, or choose a style of words."
+        )
     drawn, chosen = dict(request.people), []
     for place, person in request.people.items():
         rows = [row for row in context.ledger.people.identities(owner, person) if row.base]
@@ -83,6 +90,7 @@ def complete_each(
         identities = [adapter for adapter in options.identities if known or adapter != "lora"] or options.identities
         each = _choose(context, options.model_copy(update={"identities": identities}), style, rows, missing)
         _check_choice(context, style, each)
+        _check_models(context, each.base, options)
         chosen.append(each)
         drawn[place] = each.lora.id if each.lora is not None else params["identities"][place]
     params["identities"] = drawn
@@ -130,8 +138,35 @@ def _with_preset(context: AppContext, request: schemas.GenerationRequest) -> sch
 
 
 def _preset_abilities(options: schemas.GenerationOptions) -> list[str]:
-    """Abilities of the base beside identities: `fast` where LCM is used."""
-    return ["fast"] if options.preset == "fast" and options.scheduler in ("", "lcm") else []
+    """Abilities of the base beside identities: `fast` where LCM is used, and the models of the store that are named."""
+    fast = options.preset == "fast" and options.scheduler in ("", "lcm") and not options.few_steps
+    return [*(["fast"] if fast else []), *(f"{kind}:{name}" for kind, name in _named_models(options))]
+
+
+def _with_image_prompt(options: schemas.GenerationOptions, style: StyleFile) -> schemas.GenerationOptions:
+    """The options with the adapter of the style's look where they have no look of their own: what a worker must have."""
+    if options.look is not None or style.look is None:
+        return options
+    of_style = schemas.ImagePrompt.model_construct(template="", adapter=style.look.adapter, scale=style.look.scale)
+    return options.model_copy(update={"look": of_style})
+
+
+def _named_models(options: schemas.GenerationOptions) -> list[tuple[str, str]]:
+    """Models of the store that the options name, by what they are in the words of abilities."""
+    look = options.look.adapter if options.look is not None and options.look.scale else ""
+    given = (("vae", options.vae if options.vae != "own" else ""), ("few_steps", options.few_steps), ("look", look))
+    return [(kind, name) for kind, name in given if name]
+
+
+def _check_models(context: AppContext, base: str, options: schemas.GenerationOptions) -> None:
+    """Raise `UserError` (`bad_technique`) for a VAE or a LoRA of few steps that no worker has, where one draws on the base."""
+    known = missing_by_ability(context)
+    for kind, name in _named_models(options):
+        prefix = f"base:{base}:{kind}:"
+        if known.get(f"base:{base}") == [] and f"{prefix}{name}" not in known:
+            others = sorted(word.removeprefix(prefix) for word in known if word.startswith(prefix))
+            choices = f"Choose one of: {', '.join(others)}." if others else "There is none: leave it out."
+            raise UserError("bad_technique", f"There is no {kind} {name!r} for {base} here. {choices}")
 
 
 def _control_abilities(kinds: Collection[str]) -> list[str]:
@@ -151,10 +186,10 @@ def _needed_controls(style: StyleFile | None, options: schemas.GenerationOptions
 
 def _check_controls(context: AppContext, base: str, kinds: Collection[str]) -> None:
     """Raise `UserError` (`bad_technique`) for a control without a ControlNet for the family of the base."""
-    family = _family_of(context, base)
+    family, models = _family_of(context, base), ModelStore(context.installation.flows.models)
     for kind in sorted(kinds):
-        if not model_requirements.supports_control(kind, family):
-            raise UserError("bad_technique", model_requirements.unsupported_control_message(kind, family))
+        if not model_requirements.supports_control(kind, family, models):
+            raise UserError("bad_technique", model_requirements.unsupported_control_message(kind, family, models))
 
 
 def _choose(
@@ -174,7 +209,7 @@ def _choose(
         lora_bases = [row.base for row in rows] if not named or "lora" in named else []
         ready = sorted(word.split(":")[1] for word, lines in missing.items() if word.startswith("base:") and not lines)
         bases = list(dict.fromkeys([*lora_bases, draw.base, *ready]))
-        bases = [base for base in bases if _suits(style, _family_of(context, base))] or bases
+        bases = [base for base in bases if _suits_base(context, style, base)] or bases
     choices = [_choose_on(base, named, rows, missing) for base in bases]
     for each in choices:
         if each.identities and all(missing.get(f"base:{each.base}:{adapter}") == [] for adapter in each.identities):
@@ -201,12 +236,28 @@ def _suits(style: StyleFile | None, family: str) -> bool:
     return not family or style is None or not style.families or family in style.families
 
 
+def _suits_base(context: AppContext, style: StyleFile | None, base: str) -> bool:
+    """Whether a style may be drawn on a base: a base that was trained to inpaint draws into pictures alone."""
+    return _suits(style, _family_of(context, base)) and not (_is_words(style) and _only_inpaints(context, base))
+
+
+def _is_words(style: StyleFile | None) -> bool:
+    return style is not None and style.kind == "text"
+
+
+def _only_inpaints(context: AppContext, base: str) -> bool:
+    return model_requirements.only_inpaints(context.installation.flows, base)
+
+
 def _check_choice(context: AppContext, style: StyleFile | None, chosen: Choice) -> None:
     """Raise what would keep the worker from drawing, as far as it is known without loading the base."""
     family = _family_of(context, chosen.base)
     if style is not None and not _suits(style, family):
         sentence = f"The style {style.id} is for {', '.join(style.families)}; {chosen.base} is {family}."
         raise UserError("wrong_family", sentence)
+    if _is_words(style) and _only_inpaints(context, chosen.base):
+        sentence = f"{chosen.base} was made to draw into a part of a picture: choose another base for words."
+        raise UserError("bad_technique", sentence)
     for adapter in chosen.identities:
         families = model_requirements.IDENTITY_MODELS[adapter]
         if family and family not in families:

@@ -12,7 +12,7 @@ from tests.app.operators.styles.drafts import get_draft, open_style
 from tests.app.pages import as_client, press
 from tests.tasks.api.harness import ApiHarness, picture
 
-WITHOUT_FIELD = {"schema_", "id", "version", "kind", "status", "picture", "carried"}
+WITHOUT_FIELD = {"schema_", "id", "version", "kind", "status", "picture", "look", "carried"}
 """Fields that nobody edits: they are given, or belong to the file."""
 
 

@@ -18,7 +18,7 @@ CHAIN = {"name": "Office", "add_prompt_style": "in a suit", "model_id": "x/y", "
 def test_without_own_styles_the_list_has_the_built_in_ones(olga: Client) -> None:
     app = open_page(olga, "styles")
     assert [each.value for each in app.exception] == []
-    assert app.title[0].value == "Styles"
+    assert app.title[0].value == "Style board"
     assert "Built in" in visible_text(app)
     app.pills(key="style-states").set_value(["draft"]).run()
     assert "No style is like that." in visible_text(app)
@@ -45,7 +45,7 @@ def test_other_tools_styles_are_imported_and_skipped_content_is_listed(olga: Cli
     text = visible_text(app)
     assert "1 style came in as a draft." in text
     assert "office.json · colour · unknown; kept in [carried]" in text
-    assert "office.json · model_id · the LoRA x/y is to be imported into the model store" in text
+    assert "office.json · model_id · the LoRA x/y is called y_" in text
     photos = [(f"{name}.jpg", selfies.jpeg(selfies.player(name)), "image/jpeg") for name in ("player 3", "player 4")]
     app.file_uploader(key="arrivals-1").set_value(photos).run()
     press(app, "Bring in")

@@ -16,7 +16,11 @@ pytestmark = pytest.mark.services  # each starts an API of its own, which is too
 
 def test_a_test_without_a_worker_shows_what_it_waits_for_and_can_be_cancelled(api: ApiHarness, olga: Client) -> None:
     create_draft(olga)
-    app = press(open_style(olga, "garden"), "Try it out")
+    person = api.prepared_person("olga", "Ann")
+    app = open_style(olga, "garden")
+    app.multiselect(key="style-people").select(person)
+    app = press(app, "Try it out")
+    assert olga.jobs(kind="test")[0].wants["people"] == {"1": person}
     text = visible_text(app)
     assert "Trying a style out" in text
     assert "This waits for something that only an operator can mend" in text
@@ -51,6 +55,15 @@ def test_samples_are_side_by_side_with_the_reason_for_a_missing_one(api: ApiHarn
     assert "No photo shows the shoulders." in text
     assert "One of 3 samples could not be made. One of 3 samples is not like the person." in text
     assert "they speak against publishing" in text
+    who = {"sitter": "", "distance": 0.4, "step": 1, "fault": ""}
+    people = [api.prepared_person("olga", "Ann"), api.prepared_person("otto", "Bob")]
+    own = [{"number": number, "person": person, **who} for number, person in enumerate(people, 1)]
+    api.context.ledger.drafts.record_findings(DraftFindings("garden", edition, tested={**tested, "samples": own}))
+    text = visible_text(open_style(olga, "garden"))
+    assert "Test drawing: Ann" in text
+    assert "Somebody of another account" in text
+    assert "garden.2?side" not in text, "whom olga does not know"
+    assert "People see on the card" not in text
     olga.write_draft("garden", {**get_draft(olga).content, "mood": "calm"}, edition)
     text = visible_text(open_style(olga, "garden"))
     assert "Drawn before the last change" in text

@@ -44,7 +44,7 @@ def test_findings_stand_at_their_fields_and_prevent_publishing(olga: Client) -> 
     text = visible_text(app)
     assert "3 errors" in text
     assert "Licence: No licence" in text
-    assert "There are age, gender, glasses, traits, who; add a table [traits.weather]." in text
+    assert "There are age, beard, expression, gender, glasses, traits, who; add a table [traits.weather]." in text
     assert app.button(key="style-publish").disabled
     field(app, "licence").input("CC0-1.0").run()
     field(app, "prompt").input("{who} in the rain").run()
@@ -87,6 +87,9 @@ def test_a_conflict_with_another_operator_loses_no_edits(api: ApiHarness, olga: 
     press(app, "Save my changes over theirs")
     now = get_draft(olga).content
     assert (now["prompt"], now["mood"], now["credit"]) == ("{who} among roses", "calm", "Otto")
+    field(app, "mood").input("proud").run()
+    olga.write_draft("garden", {**now, "credit": "Olga"}, get_draft(olga).edition)
+    assert "You changed this draft in another window" in visible_text(press(app, "Save the draft"))
 
 
 def test_edits_survive_an_unreachable_api(olga: Client) -> None:

@@ -12,11 +12,12 @@ from diffusers import StableDiffusionXLPipeline
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
+from pipelines.diffusion.base.loras.named_models import PlannedLora
 from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
 from pipelines.settings import Settings
 from portrait.arrays import Size
 from portrait.errors import Cancelled
-from portrait.generation.options import GenerationOptions, PromptSpec
+from portrait.generation.options import GenerationOptions, LoraChoice, PromptSpec
 from portrait.types import Identity
 from tests import hub_store
 
@@ -104,8 +105,9 @@ def test_a_portrait_after_perturbed_guidance_was_cancelled_is_that_of_a_fresh_pr
     painter.close()
 
 
-def test_fifty_turns_between_two_people_leave_base_and_portraits_as_they_were(
-    settings: Settings, anna: Identity, ben: Identity, load_person: np.ndarray
+@pytest.mark.parametrize("turns", [10, pytest.param(50, marks=pytest.mark.bench)])
+def test_turns_between_two_people_leave_base_and_portraits_as_they_were(
+    settings: Settings, anna: Identity, ben: Identity, load_person: np.ndarray, turns: int
 ) -> None:
     copies = [fresh(settings, anna, "lora"), load_person]
     assert not np.array_equal(copies[0], copies[1])
@@ -113,7 +115,7 @@ def test_fifty_turns_between_two_people_leave_base_and_portraits_as_they_were(
     plans = [plan(painter, anna, "lora"), plan(painter, ben, "lora")]
     hub_store.pixels(painter, plan(painter, hub_store.stranger(9), "instantid"))
     before = hub_store.weights_of(painter)
-    for turn in range(50):
+    for turn in range(turns):
         assert np.array_equal(hub_store.pixels(painter, plans[turn % 2]), copies[turn % 2])
     assert hub_store.weights_of(painter) == before
     painter.close()
@@ -124,7 +126,7 @@ def test_the_slot_does_what_loading_the_lora_does(settings: Settings, anna: Iden
     slot = hub_store.pixels(painter, plan(painter, anna, "lora", strengths={"lora": 1.0}))
     painter.close()
     other = hub_store.painter(settings)
-    made = replace(plan(other, anna, "lora"), loras=[("anna", anna.lora, 1.0)], identities=())
+    made = replace(plan(other, anna, "lora"), loras=[style_lora(anna.lora, 1.0)], identities=())
     assert np.abs(slot - hub_store.pixels(other, made)).max() < 1e-5
     other.close()
 
@@ -161,19 +163,24 @@ def test_a_lora_of_text_encoders_is_taken_off_and_takes_no_other_with_it(
     alone = fresh(settings, both, "lora")
     assert np.abs(alone - load_person).max() > 1e-3, "the text encoder's part is heard"
     painter = hub_store.painter(settings)
-    styled = replace(plan(painter, both, "lora"), loras=[("style", file, 0.5)])
+    styled = replace(plan(painter, both, "lora"), loras=[style_lora(file, 0.5)])
     first = hub_store.pixels(painter, styled)
     assert np.abs(first - alone).max() > 1e-3, "the style is heard"
     assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "lora")), load_person)
     assert np.array_equal(hub_store.pixels(painter, plan(painter, both, "lora")), alone)
-    stronger = replace(styled, loras=[("style", file, 1.0)])
+    stronger = replace(styled, loras=[style_lora(file, 1.0)])
     assert np.abs(hub_store.pixels(painter, stronger) - first).max() > 1e-3, "so is its strength"
     assert np.array_equal(hub_store.pixels(painter, styled), first)
     painter.close()
     other = hub_store.painter(settings)
-    merged = hub_store.pixels(other, replace(plan(other, ben, "lora"), loras=[("style", file, 1.4)]))
+    merged = hub_store.pixels(other, replace(plan(other, ben, "lora"), loras=[style_lora(file, 1.4)]))
     assert np.abs(merged - first).max() < 1e-4, "the style's half and the person's 0.9 are added up"
     other.close()
+
+
+def style_lora(file: Path | None, strength: float) -> PlannedLora:
+    """A LoRA beside the person's."""
+    return PlannedLora(LoraChoice("style", strength), file or Path())
 
 
 def with_text(lora: Path | None, text: Path, file: Path) -> Path:

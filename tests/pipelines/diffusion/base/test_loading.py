@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from pipelines.diffusion.base import convert, loading
+from pipelines.diffusion.base import convert, loading, single_file
 from pipelines.diffusion.base.loading import BaseSource
 from pipelines.diffusion.base.registry import all_families
 from pipelines.model_store.store import ModelStore
@@ -44,6 +44,22 @@ def test_a_folder_a_file_a_pickle_and_back_draw_the_same(base: BaseSource, tmp_p
     for other in (single, loading.open_base("pickle", pickled, base.path), loading.open_base("back", folder)):
         assert other.family is base.family
         assert torch.equal(drawn(other), before), other.name
+
+
+def test_a_single_file_that_was_trained_to_inpaint_is_built_with_nine_channels(hub: Path, tmp_path: Path) -> None:
+    base = loading.open_base("sd15", hub / "sd15")
+    convert.to_file(base, tmp_path / "four.safetensors", torch.float32)
+    weights = load_file(tmp_path / "four.safetensors")
+    weights[single_file.CONV_IN] = torch.cat([weights[single_file.CONV_IN], torch.ones(32, 5, 3, 3)], dim=1)
+    save_file(weights, tmp_path / "nine.safetensors")
+    torch.save({"state_dict": weights}, tmp_path / "nine.ckpt")
+    assert loading.open_base("four", tmp_path / "four.safetensors", base.path).config("unet")["in_channels"] == 4
+    for name in ("nine.safetensors", "nine.ckpt"):
+        nine = loading.open_base("nine", tmp_path / name, base.path)
+        assert nine.config("unet")["in_channels"] == 9
+        unet = loading.load_components(nine, torch.float16, ["unet"])["unet"]
+        assert (unet.config.in_channels, unet.dtype) == (9, torch.float16)
+        assert torch.equal(unet.conv_in.weight, weights[single_file.CONV_IN].half())
 
 
 def test_a_vae_that_does_not_overflow_takes_the_place_of_its_own_in_float16(base: BaseSource, tmp_path: Path) -> None:

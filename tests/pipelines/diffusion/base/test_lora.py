@@ -1,4 +1,4 @@
-"""LoRA files: what is read, and the reason why something else is not."""
+"""Files of people's LoRAs: what is learned on and merged, and the reason why something else is not."""
 
 from pathlib import Path
 
@@ -7,9 +7,10 @@ import torch
 from safetensors.torch import save_file
 
 from pipelines.diffusion.base import lora
-from pipelines.diffusion.base.lora import ALPHA, DOWN, UP
+from pipelines.diffusion.base.lora import DOWN, UP
 from portrait.errors import UserError
 
+ALPHA = ".alpha"
 QUERY = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
 KOHYA = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
 GOOD = {QUERY + DOWN: torch.ones(2, 8), QUERY + UP: torch.ones(6, 2)}
@@ -23,43 +24,22 @@ def written(folder: Path, weights: dict[str, torch.Tensor]) -> Path:
 @pytest.mark.parametrize(
     ("weights", "reason"),
     [
-        ({}, "factors are missing"),
         ({QUERY + DOWN: torch.ones(2, 8)}, "factors are missing"),
-        ({**GOOD, "unet.something": torch.ones(1)}, "no part of a LoRA"),
         ({**GOOD, QUERY + UP: torch.full((6, 2), torch.nan)}, "not numbers"),
-        ({**GOOD, QUERY + DOWN: torch.full((2, 8), torch.inf)}, "not numbers"),
-        ({**GOOD, QUERY + ALPHA: torch.tensor(torch.nan)}, "not numbers"),
-        ({**GOOD, QUERY + DOWN: torch.full((2, 8), torch.nan, dtype=torch.float8_e5m2)}, "not numbers"),
-        ({**GOOD, QUERY + DOWN: torch.ones(2, 8, dtype=torch.int8)}, "int8 numbers"),
-        ({**GOOD, QUERY + UP: torch.ones(6, 3)}, "do not fit each other"),
-        ({**GOOD, QUERY + ALPHA: torch.ones(2)}, "do not fit each other"),
-        ({QUERY + DOWN: torch.ones(0, 8), QUERY + UP: torch.ones(6, 0)}, "do not fit each other"),
-        ({QUERY + DOWN: torch.ones(8), QUERY + UP: torch.ones(6)}, "do not fit each other"),
         (
             {"unet.mid_block.conv" + DOWN: torch.ones(2, 8, 3, 3), "unet.mid_block.conv" + UP: torch.ones(6, 2, 1, 1)},
             "LoCon",
         ),
-        ({**GOOD, QUERY + ".lora_magnitude_vector": torch.ones(6)}, "DoRA"),
-        ({f"{KOHYA}.dora_scale": torch.ones(6), f"{KOHYA}.lora_down.weight": torch.ones(2, 8)}, "DoRA"),
-        ({f"{KOHYA}.hada_w1_a": torch.ones(6, 2)}, "LoHa"),
-        ({f"{KOHYA}.lokr_w1": torch.ones(6, 2)}, "LoKr"),
-        ({f"{KOHYA}.lora_down.weight": torch.ones(2, 8), f"{KOHYA}.lora_up.weight": torch.ones(6, 2)}, "kohya"),
-        ({f"base_model.model.{QUERY}{end}": torch.ones(2, 2) for end in (DOWN, UP)}, "PEFT"),
-        ({f"{QUERY}.lora_{factor}.default.weight": torch.ones(2, 2) for factor in "AB"}, "PEFT"),
-        ({f"{QUERY}.lora.{factor}.weight": torch.ones(2, 2) for factor in ("down", "up")}, "earlier diffusers"),
-        ({name.removeprefix("unet."): each for name, each in GOOD.items()}, "does not say of which network"),
+        (
+            {f"{KOHYA}.lora_down.weight": torch.ones(2, 8), f"{KOHYA}.lora_up.weight": torch.ones(6, 2)},
+            "another program",
+        ),
+        ({f"base_model.model.{QUERY}{end}": torch.ones(2, 2) for end in (DOWN, UP)}, "another program"),
     ],
 )
 def test_what_is_no_lora_of_a_person_says_why(tmp_path: Path, weights: dict[str, torch.Tensor], reason: str) -> None:
     with pytest.raises(UserError, match=reason) as caught:
         lora.load_weights(written(tmp_path, weights))
-    assert caught.value.code == "broken_identity"
-
-
-def test_a_file_that_is_none_says_so(tmp_path: Path) -> None:
-    (tmp_path / "lora.safetensors").write_bytes(b"no weights at all")
-    with pytest.raises(UserError, match="cannot be read") as caught:
-        lora.load_weights(tmp_path / "lora.safetensors")
     assert caught.value.code == "broken_identity"
 
 

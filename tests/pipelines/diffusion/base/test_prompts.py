@@ -10,23 +10,6 @@ from pipelines.diffusion.base import prompts
 from pipelines.diffusion.base.loading import BaseSource, load_pipeline
 
 
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        ("a (red suit:1.2) b", [("a ", 1.0), ("red suit", 1.2), (" b", 1.0)]),
-        ("(a (b:1.2) c:1.5)", [("a ", 1.5), ("b", 1.2 * 1.5), (" c", 1.5)]),
-        ("((b):2)", [("(b)", 2.0)]),
-        ("(a:1.5)(b:1.5) c", [("ab", 1.5), (" c", 1.0)]),
-        ("a (b) and C++, (c", [("a (b) and C++, (c", 1.0)]),
-        ("b) at 12:30 (:1.2)", [("b) at 12:30 (:1.2)", 1.0)]),
-        ("", []),
-    ],
-)
-def test_weights_are_read_and_all_else_is_words(text: str, parts: list[prompts.Part]) -> None:
-    assert prompts.parse_weights(text) == parts
-    assert prompts.strip_weights(text) == "".join(words for words, _ in parts)
-
-
 @pytest.fixture
 def components(base: BaseSource) -> Mapping[str, Any]:
     return load_pipeline(base, torch.float32).components
@@ -37,8 +20,8 @@ def components(base: BaseSource) -> Mapping[str, Any]:
     [
         ("a portrait in C++ (light:1.0)", "a portrait in C++ light"),
         ("(a (red:1.0) suit:1.0)", "a red suit"),
-        ("a man (smiling) - in a (studio:1)", "a man (smiling) - in a studio"),
-        ('"a man".blend(1) in a (suit:1.0) [red]', '"a man".blend(1) in a suit [red]'),
+        ("a man \\(smiling\\) - in a (studio:1)", "a man (smiling) - in a studio"),
+        ('"a man".blend\\(1\\) in a (suit:1.0) \\[red\\]', '"a man".blend(1) in a suit [red]'),
     ],
 )
 def test_with_weights_of_one_the_same_words_are_encoded_as_without(
@@ -49,6 +32,15 @@ def test_with_weights_of_one_the_same_words_are_encoded_as_without(
     assert (encoded.hidden - expected.hidden).abs().max() < 1e-5
     if expected.pooled is not None and encoded.pooled is not None:
         assert torch.equal(encoded.pooled, expected.pooled)
+
+
+def test_emphasis_is_a_weight_as_web_interfaces_have_it(base: BaseSource, components: Mapping[str, Any]) -> None:
+    for emphasis, weight in (("(red)", "(red:1.1)"), ("((red))", "(red:1.21)"), ("[red]", "(red:0.9090909)")):
+        one, _ = prompts.encode_prompts(base.family, components, f"a {emphasis} suit", "", 0)
+        other, _ = prompts.encode_prompts(base.family, components, f"a {weight} suit", "", 0)
+        plain, _ = prompts.encode_prompts(base.family, components, "a red suit", "", 0)
+        assert (one.hidden - other.hidden).abs().max() < 1e-5
+        assert (one.hidden - plain.hidden).abs().max() > 1e-4
 
 
 def test_weights_in_weights_are_multiplied(base: BaseSource, components: Mapping[str, Any]) -> None:

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import ControlNetModel
+from safetensors.torch import save_file
 
 from pipelines import build
 from pipelines.diffusion.base import single_file
 from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
+from pipelines.model_store.add import NewModel
+from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Size
 from portrait.errors import OperatorError, UserError
@@ -67,9 +70,8 @@ def picture(seed: int = 0) -> Image:
 
 
 def drawn(painter: Diffusion, who: Identity, *inputs: ControlInput, **more: Any) -> np.ndarray:
-    options = GenerationOptions(
-        identities=("lora",), scheduler="own", steps=4, guidance=4.0, control_inputs=inputs, **{"base": "xl", **more}
-    )
+    given: dict[str, Any] = {"identities": ("lora",), "base": "xl", **more}
+    options = GenerationOptions(scheduler="own", steps=4, guidance=4.0, control_inputs=inputs, **given)
     return hub_store.pixels(painter, small(painter.plan(hub_store.request(who, SCENE, options))))
 
 
@@ -125,6 +127,33 @@ def test_the_colour_network_loads_as_it_is_published(painter: Diffusion, setting
         made, parameters=replace(made.parameters, options=replace(made.parameters.options, control_inputs=()))
     )
     assert apart(controlled, hub_store.pixels(painter, without)) > 10 * VISIBLE
+
+
+def test_a_controlnet_of_ones_own_follows_a_control_image_in_both_namings(
+    painter: Diffusion, settings: Settings, tmp_path: Path
+) -> None:
+    network = ControlNetModel.from_pretrained(settings.models.folder / "controlnet_canny_sd15", variant="fp16")
+    weights = network.state_dict()
+    named = {
+        "lines": weights,
+        "lines-2": {f"control_model.{compvis(name, network.config)}": each for name, each in weights.items()},
+    }
+    models, pixels = ModelStore(settings.models), {}
+    for name, tensors in named.items():
+        file = tmp_path / f"{name}.safetensors"
+        save_file({key: each.contiguous() for key, each in tensors.items()}, file)
+        models.add(NewModel(name, "controlnet", str(file), "MIT", "yes", family="sd15"))
+    ann = hub_store.stranger(1)
+    more: dict[str, Any] = {"identities": ("faceid",), "base": "sd"}
+    for kind in ("canny", *named):
+        pixels[kind] = drawn(painter, ann, ControlInput(kind, picture(), 0.8, preprocessed=kind == "canny"), **more)
+        assert apart(pixels["canny"], pixels[kind]) < 1e-5
+    assert apart(pixels["canny"], drawn(painter, ann, **more)) > 10 * VISIBLE
+    assert build.missing_by_ability(settings)["base:sd:hint:lines"] == []
+    with pytest.raises(UserError, match="no network for the control 'lines' on sdxl"):
+        drawn(painter, ann, ControlInput("lines", picture()), **{**more, "base": "xl"})
+    for name in named:
+        models.remove(name)
 
 
 def test_controls_draw_once_a_request_and_before_the_base_is_loaded(settings: Settings, anna: Identity) -> None:

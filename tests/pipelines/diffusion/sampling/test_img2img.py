@@ -18,9 +18,10 @@ from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
 from pipelines.settings import BaseLocation, DrawSettings, ModelStoreSettings, Settings
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import UserError
+from portrait.generation.edits import Edit
 from portrait.generation.options import ControlInput, GenerationOptions, PromptSpec
 from portrait.generation.parameters import GenerationParameters
-from portrait.types import Identity
+from portrait.types import Identity, Style
 from tests import hub_store, tiny
 from tests.faceworld.train import BASE
 
@@ -320,3 +321,108 @@ def test_a_start_and_a_mask_are_as_large_as_the_drawing() -> None:
         2,
         4,
     ]
+
+
+@pytest.fixture(scope="module")
+def inpainting(settings: Settings) -> Settings:
+    """The same store with bases that were trained to inpaint, `sd9` and `xl9`."""
+    bases = dict(settings.bases)
+    for base, kind in (("sd", "StableDiffusionInpaintPipeline"), ("xl", "StableDiffusionXLInpaintPipeline")):
+        folder = settings.bases[base].path
+        parts: dict[str, Any] = {"safety_checker": None, "feature_extractor": None} if base == "sd" else {}
+        pipe: Any = getattr(diffusers, kind).from_pretrained(folder, **parts)
+        torch.manual_seed(90)
+        pipe.unet = diffusers.UNet2DConditionModel.from_config({**pipe.unet.config, "in_channels": 9})
+        place = folder.with_name(f"{folder.name}-inpainting")
+        pipe.save_pretrained(place)
+        bases[f"{base}9"] = BaseLocation(place)
+    return replace(settings, bases=bases)
+
+
+@pytest.fixture(scope="module")
+def inpainter(inpainting: Settings) -> Diffusion:
+    return hub_store.painter(inpainting)
+
+
+@pytest.mark.parametrize(
+    ("base", "hinted", "kind"),
+    [
+        ("sd9", False, "StableDiffusionInpaintPipeline"),
+        ("xl9", False, "StableDiffusionXLInpaintPipeline"),
+        ("sd9", True, "StableDiffusionControlNetInpaintPipeline"),
+    ],
+)
+def test_a_base_of_nine_channels_draws_what_a_plain_call_of_diffusers_draws(
+    inpainter: Diffusion, inpainting: Settings, anna: Identity, base: str, hinted: bool, kind: str
+) -> None:
+    edges = np.asarray(np.random.default_rng(1).integers(0, 2, (80, 64, 1)).repeat(3, 2) * 255, np.uint8)
+    given = {
+        "base": base,
+        "cutoff": 0.5,  # without effect: guidance lasts to the end
+        "control_inputs": (ControlInput("canny", edges, STRONG, preprocessed=True),) if hinted else (),
+    }
+    who = replace(anna, lora=None)
+    made = inpainting_plan(inpainter, who, given)
+    ours = hub_store.pixels(inpainter, made)
+    arguments: dict[str, Any] = {}
+    parts: dict[str, Any] = {"safety_checker": None} if base == "sd9" else {}
+    if hinted:
+        model = inpainting.models.folder / "controlnet_canny_sd15"
+        parts["controlnet"] = diffusers.ControlNetModel.from_pretrained(model, variant="fp16")
+        arguments = {"control_image": PIL.Image.fromarray(edges), "controlnet_conditioning_scale": STRONG}
+    plain = getattr(diffusers, kind).from_pretrained(inpainting.bases[base].path, **parts)
+    plain.set_progress_bar_config(disable=True)
+    theirs = plain(
+        "a photo of a man",
+        negative_prompt="low quality",
+        image=PIL.Image.fromarray(start()),
+        mask_image=PIL.Image.fromarray(np.asarray(right_half() * 255, np.uint8)),
+        width=SIZE.width,
+        height=SIZE.height,
+        strength=0.6,
+        num_inference_steps=4,
+        guidance_scale=4.0,
+        generator=torch.Generator("cpu").manual_seed(5),
+        output_type="np",
+        **arguments,
+    ).images[0]
+    assert np.abs(ours - theirs).max() < 1e-5
+    other = replace(made, parameters=replace(made.parameters, mask=1 - right_half()))
+    assert np.abs(hub_store.pixels(inpainter, other) - ours).max() > VISIBLE
+
+
+def inpainting_plan(painter: Diffusion, who: Identity, given: dict[str, Any]) -> GenerationPlan:
+    """As `plan` makes it, of an edit that repaints the right half; nobody in particular is drawn."""
+    usual: dict[str, Any] = {"scheduler": "own", "steps": 4, "guidance": 4.0}
+    edit = Edit("repaint", start(), "0", 0.6, mask=right_half())
+    request = hub_store.request(who, SCENE, GenerationOptions(identities=("faceid",), **(usual | given)), seed=5)
+    made = painter.plan(replace(request, edit=edit))
+    options = replace(made.parameters.options, **{name: each for name, each in given.items() if name != "base"})
+    parameters = replace(
+        made.parameters, prompt="a photo of a man", size=SIZE, start=start(), mask=right_half(), options=options
+    )
+    return replace(made, identities=(), parameters=parameters)
+
+
+@pytest.mark.parametrize("edit", [None, Edit("variations", start(), "0", 0.5)], ids=["words", "variations"])
+def test_a_base_of_nine_channels_is_refused_where_there_is_no_mask(
+    inpainting: Settings, anna: Identity, edit: Edit | None
+) -> None:
+    fresh = hub_store.painter(inpainting)
+    request = hub_store.request(anna, SCENE, GenerationOptions(base="xl9", identities=("faceid",)))
+    with pytest.raises(UserError, match="xl9 was made to draw into a part of a picture") as caught:
+        fresh.plan(replace(request, edit=edit))
+    assert caught.value.code == "bad_technique"
+    assert fresh._loaded is None
+
+
+def test_a_base_of_nine_channels_draws_the_passes_of_a_template(inpainter: Diffusion, anna: Identity) -> None:
+    options = GenerationOptions(base="sd9", identities=("faceid",), scheduler="own", steps=4)
+    template = replace(hub_store.request(anna, SCENE, options), style=Style("t", 1, "template", "T", prompt_spec=SCENE))
+    assert template.mode == "inpaint"
+    made = inpainter.plan(template)
+    parameters = replace(made.parameters, size=SIZE, start=start(), mask=right_half(), strength=0.5)
+    drawn = hub_store.pixels(inpainter, replace(made, parameters=parameters))
+    unchanged = replace(parameters, mask=None, strength=0.0)
+    round_trip = hub_store.pixels(inpainter, replace(made, identities=(), parameters=unchanged))
+    assert np.abs(drawn - round_trip)[:, SIZE.width // 2 :].max() > VISIBLE

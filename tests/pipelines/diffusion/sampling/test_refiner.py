@@ -150,3 +150,70 @@ def test_where_both_do_not_fit_each_waits_for_its_turn(
     with refiner.refiner_on_device(lease, second):
         events.append("drawn")
     assert events == log
+
+
+@pytest.mark.parametrize("model", ["base", "refiner"])
+def test_sdedit_draws_what_the_published_calls_draw_one_after_the_other(
+    painter: Diffusion, settings: Settings, anna: Identity, model: str
+) -> None:
+    made = plan(painter, anna, "lora", refiner=0.0, cutoff=1, steps=6, sdedit=0.4, sdedit_model=model)
+    made = replace(made, identities=(), parameters=replace(made.parameters, prompt="a photo of a man"))
+    steps: list[int] = []
+    pixels, facts = painter.draw(made, steps.append)
+    assert steps == list(range(1, 9))
+    assert facts["sdedit"] == {"strength": 0.4, "model": model}
+    assert (f"{refiner.MODEL}/unet/" in str(facts)) == (model == "refiner")
+    first: Any = StableDiffusionXLPipeline.from_pretrained(settings.bases["xl"].path)
+    second: Any = (
+        StableDiffusionXLImg2ImgPipeline.from_pretrained(settings.models.folder / refiner.MODEL, variant="fp16")
+        if model == "refiner"
+        else StableDiffusionXLImg2ImgPipeline(**first.components)
+    )
+    words: dict[str, Any] = {"prompt": "a photo of a man", "negative_prompt": "low quality", "guidance_scale": 4.0}
+    generators = [
+        torch.Generator().manual_seed(seed) for seed in (0, int(np.random.SeedSequence([0, 1]).generate_state(1)[0]))
+    ]
+    for pipe in (first, second):
+        pipe.set_progress_bar_config(disable=True)
+        pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    drawn = first(**words, width=64, height=64, num_inference_steps=6, generator=generators[0]).images[0]
+    wanted = second(
+        **words, image=drawn, strength=0.4, num_inference_steps=6, generator=generators[1], output_type="np"
+    ).images[0]
+    assert np.abs(pixels - wanted).max() < 1e-4
+    assert np.abs(pixels - np.asarray(drawn) / 255).max() > 1e-3
+
+
+def test_sdedit_draws_whoever_is_drawn_and_leaves_edits_alone(painter: Diffusion, anna: Identity) -> None:
+    options = {"refiner": 0.0, "steps": 5, "sdedit": 0.4}
+    names = ("lora", "photomaker")
+    pictures = [
+        hub_store.pixels(painter, plan(painter, anna, *names, **(options | more)))
+        for more in ({}, {"sdedit": 0.0}, {"sdedit": 0.2})
+    ]
+    assert min(np.abs(pictures[0] - each).max() for each in pictures[1:]) > 1e-3
+    made = plan(painter, anna, "lora", **options)
+    start = np.zeros((64, 64, 3), np.uint8)
+    assert made.steps_done == 7
+    edited = replace(made, parameters=replace(made.parameters, start=start, strength=0.6))
+    assert (edited.uses_sdedit, edited.steps_done) == (False, 3)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"sdedit": 0.9}, "strength of 0 to 0.6"),
+        ({"sdedit": 0.05, "steps": 10}, "does none of them"),
+        ({"sdedit": 0.4, "sdedit_model": "refiner", "base": "sd", "identities": ("faceid",)}, "family sdxl alone"),
+        ({"sdedit": 0.4, "sdedit_model": "refiner", "scheduler": "lcm"}, "many steps"),
+        ({"sdedit": 0.4, "sdedit_model": "other"}, "base or refiner"),
+    ],
+    ids=str,
+)
+def test_what_sdedit_cannot_draw_once_more_is_refused_beforehand(
+    painter: Diffusion, anna: Identity, more: dict[str, Any], says: str
+) -> None:
+    options = GenerationOptions(**{"identities": ("lora",), "scheduler": "own", **more})
+    with pytest.raises(UserError, match=says) as caught:
+        painter.plan(hub_store.request(hub_store.stranger(1) if "base" in more else anna, SCENE, options))
+    assert caught.value.code == "bad_technique"

@@ -24,11 +24,11 @@ from pipelines.model_store.store import ModelStore
 from pipelines.settings import ModelStoreSettings, Settings
 from portrait.arrays import Size
 from portrait.errors import OperatorError, PortraitError, UserError
-from portrait.generation.options import ADAPTERS, MAX_SEED, ControlInput, GenerationOptions, PromptSpec
+from portrait.generation.options import ADAPTERS, MAX_SEED, ControlInput, GenerationOptions, LoraChoice, PromptSpec
 from portrait.generation.parameters import GenerationParameters
 from portrait.ports import IdentityAdapter
 from portrait.types import Box, Identity
-from tests import hub_store
+from tests import hub_store, tiny
 from tests.fakes import RecordingProgress
 
 SCENE = PromptSpec("a photo of a {who}", "low quality")
@@ -188,8 +188,43 @@ def test_guidance_that_ends_early_draws_with_every_identity_and_control(painter:
 def test_the_fast_preset_takes_few_steps_and_no_guidance(painter: Diffusion, anna: Identity) -> None:
     made = plan(painter, anna, GenerationOptions(identities=("lora", "instantid"), preset="fast"))
     assert (made.parameters.steps, made.parameters.guidance, made.scheduler) == (6, 1.0, "lcm")
-    assert [name for name, _, _ in made.loras] == ["lcm_sdxl"]
+    assert [each.name for each in made.loras] == ["lcm_sdxl"]
     assert hub_store.pixels(painter, made).std() > 0.01
+
+
+def test_a_lora_of_few_steps_is_drawn_as_its_facts_say(painter: Diffusion, anna: Identity) -> None:
+    fast = plan(painter, anna, GenerationOptions(identities=("lora",), preset="fast"))
+    named = plan(painter, anna, GenerationOptions(identities=("lora",), preset="best", few_steps="lcm_sdxl"))
+    worn = replace(SCENE, loras=(LoraChoice("lcm_sdxl"),))
+    by_style = plan(painter, anna, GenerationOptions(identities=("lora",)), worn)
+    for made in (named, by_style):
+        assert (made.parameters.steps, made.parameters.guidance, made.scheduler) == (6, 1.0, "lcm")
+        assert [each.name for each in made.loras] == ["lcm_sdxl"]
+    pixels, facts = painter.draw(named, lambda done: None)
+    assert np.array_equal(pixels, hub_store.pixels(painter, fast))
+    assert facts["few_steps"] == "lcm_sdxl"
+    painter.check_plan_models(named, facts)
+    with pytest.raises(OperatorError, match="drawn with steps 4, and by the facts of its models it would be 6 now"):
+        painter.check_plan_models(named, {**facts, "steps": 4})
+
+
+def test_another_vae_draws_another_picture_and_is_told_apart_in_the_recipe(
+    painter: Diffusion, settings: Settings, anna: Identity
+) -> None:
+    own = plan(painter, anna, technique("lora"))
+    usual, before = painter.draw(own, lambda done: None)
+    folder = settings.models.folder / "sdxl_vae"
+    tiny.vae().save_pretrained(folder)
+    try:
+        clear = plan(painter, anna, technique("lora", vae="sdxl_vae"))
+        pixels, facts = painter.draw(clear, lambda done: None)
+        assert np.abs(pixels - usual).max() > VISIBLE
+        assert (facts["vae"], "vae" in before) == ("sdxl_vae", False)
+        painter.check_plan_models(clear, facts)
+        with pytest.raises(OperatorError, match="The VAE sdxl_vae is another file"):
+            painter.check_plan_models(own, facts)
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_weights_and_long_prompts_are_heard(painter: Diffusion, anna: Identity) -> None:
@@ -362,6 +397,12 @@ CANNY = ControlInput("canny", np.zeros((8, 8, 3), np.uint8))
         ({"identities": ("photomaker",), "start_merge_step": 1.5}, "bad_technique"),
         ({"identities": ("instantid",), "preset": "fast", "scheduler": "", "guidance": 2.5}, "bad_technique"),
         ({"identities": ("instantid",), "scheduler": "lcm", "steps": 51}, "bad_technique"),
+        ({"identities": ("instantid",), "few_steps": "instantid"}, "bad_technique"),
+        ({"identities": ("instantid",), "few_steps": "nothing"}, "unknown_model"),
+        ({"identities": ("instantid",), "few_steps": "lcm_sd15"}, "wrong_family"),
+        ({"identities": ("instantid",), "few_steps": "lcm_sdxl"}, "bad_technique"),
+        ({"identities": ("instantid",), "vae": "lcm_sdxl"}, "bad_technique"),
+        ({"identities": ("instantid",), "guidance_rescale": 0.7}, "bad_technique"),
         (
             {"identities": ("instantid",), "control_inputs": (replace(CANNY, start=0.1, end=0.4),)},
             "bad_technique",

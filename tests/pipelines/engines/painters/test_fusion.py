@@ -1,12 +1,17 @@
 import statistics
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from pipelines.engines import Engines
 from pipelines.engines.painters import fusion
 from pipelines.engines.painters.fusion import Fusion
+from pipelines.model_store.store import ModelStore
+from pipelines.settings import EngineNames, ModelStoreSettings, Settings
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.faces.geometry import scaling_matrix, transform_face
@@ -389,6 +394,10 @@ def test_it_reports_progress_and_can_be_cancelled(
     assert reports == [(0, 5), (0, 5), (1, 5), (2, 5)]
 
 
-def test_it_needs_no_model() -> None:
-    assert isinstance(fusion.make(None, None, None), Fusion)  # type: ignore[arg-type] -- it reads none of them
-    assert fusion.status(None, None) == []  # type: ignore[arg-type]
+def test_it_needs_no_model(tmp_path: Path) -> None:
+    settings = Settings(models=ModelStoreSettings(folder=tmp_path))
+    models = ModelStore(settings.models)
+    assert isinstance(fusion.make(settings, models, Engines(settings, models)), Fusion)
+    assert fusion.status(settings, models) == []
+    swapping = replace(settings, engines=EngineNames(faceswap="inswapper"))
+    assert any("models pull inswapper" in each for each in fusion.status(swapping, models))

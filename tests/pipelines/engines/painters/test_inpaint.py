@@ -324,6 +324,13 @@ def test_each_pass_follows_its_controls_drawn_from_what_it_begins_from(
     assert first.options.landmarks is not None
     assert np.allclose(first.options.landmarks.mean(0), 128, atol=30)
     assert first.seed != second.seed
+    # What the first pass begins from and follows is the template with the person's face pasted in, not the template.
+    wanted = request(astronaut, [astronaut_face], {1: people["ben"]})
+    window = painter(Network()).plan(wanted).faces[0].window
+    fused = Fusion().paint(wanted, RecordingProgress())[0].image
+    assert first.start is not None
+    assert (first.start == window.resize_for_drawing(fused[window.slices])).all()
+    assert (first.start != window.resize_for_drawing(astronaut[window.slices])).any()
 
 
 def test_a_needed_control_that_is_missing_is_named_with_its_pull_before_drawing(

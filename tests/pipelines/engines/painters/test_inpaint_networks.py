@@ -144,22 +144,28 @@ def near(image: Image, face: Face) -> tuple[Image, Face]:
     return np.asarray(large, np.uint8), transform_face(moved, scaling_matrix(factor))
 
 
-def test_no_border_of_a_mask_shows_on_ten_templates(
+@pytest.mark.parametrize(
+    "chosen",
+    [slice(1, None, 3), pytest.param(slice(None), marks=pytest.mark.bench)],
+    ids=["three", "ten"],
+)
+def test_no_border_of_a_mask_shows_on_templates(
     painter: Inpaint,
     astronaut: Image,
     astronaut_face: Face,
     group_faces: list[Face],
     ben: Identity,
     record_property: Callable[[str, object], None],
+    chosen: slice,
 ) -> None:
     people = {"ben": ben, "anna": known("anna", astronaut, astronaut_face)}
     worst = []
-    for image, face, who in made(astronaut, astronaut_face, group_faces):
+    for image, face, who in made(astronaut, astronaut_face, group_faces)[chosen]:
         portrait_request = request(image, face, people[who])
         drawn = painter.paint(portrait_request, RecordingProgress())[0].image
         (face_plan,) = painter.plan(portrait_request).faces
         part = drawn[face_plan.window.slices]
         worst.append(max(seam(part, face_plan.areas.face), seam(part, face_plan.areas.boundary)))
     record_property("steps across the borders over those beside them", [round(each, 2) for each in worst])
-    assert len(worst) == 10
+    assert len(worst) >= 3
     assert max(worst) <= VISIBLE

@@ -132,5 +132,6 @@ def test_each_kind_has_its_days() -> None:
 
 def test_pictures_that_a_job_names() -> None:
     hints = [{"kind": "pose", "template": "b"}, {"kind": "canny", "template": "c"}]
-    assert templates_in({"template": "a", "technique": {"hints": hints}}) == {"a", "b", "c"}
+    technique = {"hints": hints, "look": {"template": "d"}}
+    assert templates_in({"template": "a", "technique": technique}) == {"a", "b", "c", "d"}
     assert templates_in({"template": None, "technique": None}) == set()

@@ -1,0 +1,1 @@
+"""Commands that make base models out of others."""

@@ -1,0 +1,161 @@
+"""The layers of a base that LoRAs change, found by the names of every program; a LoRA fitted to them."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import torch
+
+from pipelines.diffusion.base import single_file
+from pipelines.diffusion.base.loading import BaseSource, empty_text_encoder, empty_unet
+from pipelines.diffusion.base.loras.key_names import module_key
+from pipelines.diffusion.base.loras.reader import Lora, LoraError, LoraModule
+
+Pair: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+TEXT_MODEL = "text_model."
+"""What published files have before the modules of a text encoder; transformers no longer wraps all of them in it."""
+CLIP_ALIASES = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
+"""Earlier diffusers' names of CLIP's attention layers, by which its attention processors were called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A linear layer or convolution of a network."""
+
+    name: str
+    """Its module's name, in text encoders without `text_model`."""
+    shape: tuple[int, ...]
+    """Of its weight: out×in, or out×in×height×width."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoraFactors:
+    """The LoRA factors of one network, ready to be copied; not padded."""
+
+    pairs: Mapping[str, Pair]
+    """Down (rank×in) and up (out×rank), of convolutions with their kernel, by module name as in `Layer`."""
+
+    @property
+    def rank(self) -> int:
+        """The largest rank of its modules; 0 when there are none."""
+        return max((int(down.shape[0]) for down, _ in self.pairs.values()), default=0)
+
+
+class BaseLayers:
+    """The layers of a base's U-Net and text encoders, by component and `key_names.module_key`."""
+
+    def __init__(self, name: str, networks: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+        """Read them off networks by component, which may be without weights; `config` is the U-Net's."""
+        self._name = name
+        self._parts = {
+            part: _unet_layers(network, config) if part == "unet" else _encoder_layers(network)
+            for part, network in networks.items()
+        }
+
+    def fit(self, lora: Lora) -> dict[str, LoraFactors]:
+        """The factors of a LoRA by component, alpha multiplied into the second, as stored else; raises `LoraError`."""
+        factors: dict[str, dict[str, Pair]] = {}
+        for layer, part, module in self._match(lora):
+            factors.setdefault(part, {})[layer.name] = _fold(layer, module)
+        return {part: LoraFactors(pairs) for part, pairs in factors.items()}
+
+    def check(self, lora: Lora) -> None:
+        """Raise `LoraError` for a LoRA that does not fit."""
+        for _ in self._match(lora):
+            pass
+
+    def _match(self, lora: Lora) -> Iterator[tuple[Layer, str, LoraModule]]:
+        """Each module of a LoRA with its layer and component."""
+        matched: list[tuple[Layer, str, LoraModule]] = []
+        for (part, key), module in lora.modules.items():
+            layer = self._parts.get(part, {}).get(key)
+            if layer is None:
+                raise self._other_base(lora, f"it changes {module.key!r}, which {self._name} does not have")
+            matched.append((layer, part, module))
+        wrong = [each for each in matched if not _fits(each[0], each[2])]
+        counts, misfits = Counter(part for _, part, _ in matched), Counter(part for _, part, _ in wrong)
+        for layer, part, module in wrong:
+            text_width = layer.name.endswith(("attn2.to_k", "attn2.to_v")) and module.down.shape[1] != layer.shape[1]
+            if text_width or 1 < counts[part] == misfits[part]:
+                raise self._other_base(lora, f"the factors of {module.key!r} are {_sizes(layer, module)}")
+        for layer, _, module in wrong:
+            told = f"the factors of {module.key!r} have other shapes than that base: {_sizes(layer, module)}"
+            raise LoraError("bad_lora", told)
+        yield from matched
+
+    def _other_base(self, lora: Lora, why: str) -> LoraError:
+        """The fault of a LoRA of another base, with what the file itself says of it."""
+        named = lora.metadata.get("ss_base_model_version") or lora.metadata.get("modelspec.architecture")
+        said = f" (its file says {named})" if named else ""
+        return LoraError("wrong_base", f"it was made for another base{said} than {self._name}: {why}")
+
+
+def layers_of(base: BaseSource) -> BaseLayers:
+    """The layers of a base, whose networks are built without weights for it, once: that takes a second for SDXL."""
+    return _build_layers(base, (base.config_folder / "unet" / "config.json").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _build_layers(base: BaseSource, changed: int) -> BaseLayers:
+    """The layers of a base whose configuration was changed then."""
+    encoders = {name: empty_text_encoder(base, name) for _, name in base.family.text_encoders}
+    return BaseLayers(base.name, {"unet": empty_unet(base), **encoders}, base.config("unet"))
+
+
+def _unet_layers(unet: Any, config: Mapping[str, Any]) -> dict[str, Layer]:
+    """Layers of a U-Net by their names in diffusers, and by those in single files, which kohya's trainers use for SDXL."""
+    layers: dict[str, Layer] = {}
+    for layer in _layers_of(unet):
+        layers[module_key(layer.name)] = layer
+        if layer.name.endswith(".to_out.0"):
+            layers[module_key(layer.name.removesuffix(".0"))] = layer  # of earlier attention processors
+        try:
+            layers[module_key(single_file.unet_name(layer.name, config))] = layer
+        except ValueError:
+            continue  # of a part that single files of this kind do not have
+    return layers
+
+
+def _encoder_layers(encoder: Any) -> dict[str, Layer]:
+    """Layers of a text encoder, by their names in transformers and those of earlier attention processors."""
+    layers = {module_key(layer.name): layer for layer in _layers_of(encoder)}
+    for alias, name in CLIP_ALIASES.items():
+        ours = [key for key in layers if key.endswith(f"_self_attn_{name}")]
+        layers |= {key.removesuffix(name) + alias: layers[key] for key in ours}
+    return layers
+
+
+def _layers_of(network: Any) -> Iterator[Layer]:
+    """Every linear layer and convolution; the network may be without weights."""
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.Linear | torch.nn.Conv2d):
+            yield Layer(plain_name(name), tuple(module.weight.shape))
+
+
+def plain_name(module: str) -> str:
+    """A module's name without what stands before a text encoder's in files, and in some networks."""
+    return module.removeprefix(TEXT_MODEL)
+
+
+def _fits(layer: Layer, module: LoraModule) -> bool:
+    """Whether factors have the shapes of a layer; a 1×1 kernel may be written or not."""
+    kernel = layer.shape[2:] or (1, 1)
+    down = tuple(module.down.shape[1:]) if module.down.ndim == 4 else (int(module.down.shape[1]), 1, 1)
+    return int(module.up.shape[0]) == layer.shape[0] and down == (layer.shape[1], *kernel)
+
+
+def _fold(layer: Layer, module: LoraModule) -> Pair:
+    """The factors in the form that the layer's adapter has, with alpha multiplied into the second in float32."""
+    kernel = layer.shape[2:]
+    ones = (1,) * len(kernel)
+    down = module.down.reshape(module.rank, layer.shape[1], *kernel)
+    up = module.up.reshape(layer.shape[0], module.rank, *ones)
+    return down, up if module.scale == 1.0 else up.float() * module.scale
+
+
+def _sizes(layer: Layer, module: LoraModule) -> str:
+    """The shapes of factors and of the layer that they were made for."""
+    down, up, own = ("×".join(map(str, shape)) for shape in (module.down.shape, module.up.shape, layer.shape))
+    return f"{down} and {up}, for a layer of {own}"
