@@ -9,9 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
 from pipelines.deliver import read_recipe
+from pipelines.diffusion.selftest import tiny_store
 from pipelines.engines import Engines
+from pipelines.image_io import read
+from pipelines.model_store.add import NewModel
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings, TrainSettings, ValidationSettings
 from portrait.arrays import Image
@@ -26,7 +30,7 @@ from tasks.ledger.rows import SelfieRow
 from tasks.queue.flows import PortraitFlows
 from tasks.queue.runner import JobRunner
 from tasks.settings import LeaseSettings
-from tests import fakes, hub_store
+from tests import fakes, hub_store, tiny
 from tests.tasks.stand import new_job
 
 KNOBS = TrainSettings(steps=2, rank=4, rate=1e-2, batch=1, flips=False, exam=ValidationSettings(every=0))
@@ -79,7 +83,21 @@ def run(runner: JobRunner, kind: str, needs: frozenset[str], **params: Any) -> J
     return done
 
 
-def test_from_photos_to_portraits_in_every_mode(runner: JobRunner, tmp_path: Path) -> None:
+def add_own_models(settings: Settings, folder: Path) -> None:
+    """A base, a VAE, a LoRA of few steps and an IP-Adapter of one's own."""
+    hub, models = settings.bases["xl"].path, ModelStore(settings.models)
+    tiny.vae().save_pretrained(folder / "vae")
+    facts = {"steps": 3, "guidance": 0, "scheduler": "euler", "timestep_spacing": "trailing"}
+    models.add(NewModel("my_base", "base", str(hub), "MIT", "yes", family="sdxl"))
+    models.add(NewModel("my_vae", "vae", str(folder / "vae"), "MIT", "yes", family="sdxl"))
+    lora = hub.parent / tiny_store.PLACES["lcm_sdxl"][0]
+    models.add(NewModel("my_lora", "lora", str(lora), "MIT", "yes", family="sdxl", facts=facts))
+    adapter = folder / "look.safetensors"
+    hub_store.save_adapter(hub_store.ip_adapter(UNet2DConditionModel.from_pretrained(hub / "unet"), True), adapter)
+    models.add(NewModel("my_look", "ip-adapter", str(adapter), "MIT", "yes", family="sdxl"))
+
+
+def test_from_photos_to_portraits_in_every_mode(runner: JobRunner, settings: Settings, tmp_path: Path) -> None:
     ledger, files = runner.ledger, runner.files
     person = ledger.people.add("ann", "Ann", "1", "Ann", 1.0).id
     for at in range(3):
@@ -109,3 +127,20 @@ def test_from_photos_to_portraits_in_every_mode(runner: JobRunner, tmp_path: Pat
         assert recipe["drawn"]["base"] == "xl"
         assert ("lora_hash" in recipe["drawn"]) == ("lora" in names)
         assert b"trainedAlgorithmicMedia" in file.read_bytes()
+    add_own_models(settings, tmp_path)
+    content = fakes.save(tmp_path / "look.png", fakes.picture(2, 1, 120)).read_bytes()
+    files.save([content], files.template("ann", "picture_1"), 10_000_000)
+    look = {"template": "picture_1", "adapter": "my_look", "scale": 0.5}
+    technique = {"base": "my_base", "identities": ["faceid"], "vae": "my_vae", "few_steps": "my_lora", "look": look}
+    params = {"identities": {"1": identity}, "style": "text-garden", "technique": technique, "seed": 9}
+    params |= {"size": [64, 80], "count": 1, "format": "png"}
+    drawn = run(runner, "generate", required_abilities("generate", ["text"]), **params)
+    (id,) = drawn.result["portraits"]
+    again = run(runner, "generate", required_abilities("generate", ["text"]), **params, remake=id)
+    rows = {each.id: each for each in ledger.portraits.list("ann", PortraitFilter()).items}
+    first, second = (rows[each] for each in (id, again.result["portraits"][0]))
+    facts = read_recipe(files.portraits("ann", first.job) / first.file)["drawn"]
+    assert (facts["base"], facts["vae"], facts["few_steps"], facts["steps"]) == ("my_base", "my_vae", "my_lora", 3)
+    assert "my_look/look.safetensors" in facts["models"]
+    images = [read(files.portraits("ann", each.job) / each.file).image for each in (first, second)]
+    assert np.array_equal(*images)

@@ -115,26 +115,31 @@ def test_models_of_ones_own_draw_and_draw_again(
     facts = {"steps": 3, "guidance": 0, "scheduler": "euler", "timestep_spacing": "trailing"}
     tiny.vae().save_pretrained(tmp_path / "vae")
     tiny.vae().save_pretrained(tmp_path / "other")
+    unet = UNet2DConditionModel.from_pretrained(hub / "sdxl" / "unet")
+    hub_store.save_adapter(hub_store.ip_adapter(unet, True), tmp_path / "look.safetensors")
+    photo = fakes.save(tmp_path / "photo.png", fakes.picture(2, 1, 120))
     for name, kind, place, more in (
         ("my_base", "base", hub / "sdxl", {}),
         ("my_vae", "vae", tmp_path / "vae", {}),
         ("my_lora", "lora", hub / tiny_store.PLACES["lcm_sdxl"][0], {"facts": facts}),
+        ("my_look", "ip-adapter", tmp_path / "look.safetensors", {}),
     ):
         models.add(NewModel(name, kind, str(place), "MIT", "yes", family="sdxl", **more))  # type: ignore[arg-type]
     options = ["vae=my_vae", "few_steps=my_lora"]
     make([person], tmp_path, style=["text-film"], size="64x80", base="my_base", adapter=["faceid"], option=options,
-         format="png", as_json=True)  # fmt: skip
+         look=photo, look_adapter="my_look", format="png", as_json=True)  # fmt: skip
     [portrait] = json.loads(capsys.readouterr().out)["portraits"]
     drawn, file = portrait["recipe"]["drawn"], Path(portrait["file"])
     assert (drawn["base"], drawn["vae"], drawn["few_steps"]) == ("my_base", "my_vae", "my_lora")
     assert (drawn["steps"], drawn["guidance"], drawn["scheduler"]) == (3, 0, "euler")
+    assert "my_look/look.safetensors" in drawn["models"]
     remake(file, out=tmp_path / "again.png", as_json=True)
     assert np.array_equal(read(file).image, read(tmp_path / "again.png").image)
     models.add(NewModel("my_vae", "vae", str(tmp_path / "other"), "MIT", "yes", family="sdxl", replace=True))
     with pytest.raises(SystemExit):
         remake(file, out=tmp_path / "other.png", as_json=True)
     assert "The VAE my_vae is another file" in capsys.readouterr().out
-    for name in ("my_base", "my_vae", "my_lora"):
+    for name in ("my_base", "my_vae", "my_lora", "my_look"):
         models.remove(name)
 
 
