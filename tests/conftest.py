@@ -44,6 +44,7 @@ NETWORKS = (
     *("tests/pipelines/diffusion/", "tests/pipelines/test_train.py", "tests/faceworld"),
     *(f"engines/{folder}/" for folder in ("trainers", "identities", "guards", "features", "controls")),
     *("painters/test_diffusion", "painters/test_inpaint", "test_parsers", "test_realesrgan", "test_restoreformer"),
+    *("painters/test_facechain", "upscalers/test_esrgan"),
     *(
         "commands/test_make_diffusion",
         "commands/test_doctor_gpu",
