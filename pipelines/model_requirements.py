@@ -153,6 +153,8 @@ def control_network(kind: str, family: str) -> str:
 
 def supports_control(kind: str, family: str, models: ModelStore) -> bool:
     """Return whether a control has a ControlNet for a family; for an unknown (empty) family it may have."""
+    if kind in CONTROL_MODELS:
+        return not family or family in CONTROL_MODELS[kind]
     return kind in controls(family, models)
 
 

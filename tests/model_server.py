@@ -79,21 +79,28 @@ def write_lora(place: Path, family: str = "sd15") -> Path:
     return place
 
 
+class _ClosingHandler(BaseHTTPRequestHandler):
+    """Says that each connection serves one answer: a client that took it for a lasting one would meet it closed."""
+
+    protocol_version = "HTTP/1.1"
+
+    def end_headers(self) -> None:
+        self.send_header("Connection", "close")
+        super().end_headers()
+
+
 @contextmanager
 def serving() -> Iterator[Server]:
     """The server, while it runs."""
     state = Server()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(_ClosingHandler):
         def do_GET(self) -> None:
             state.requests.append((self.command, self.path, dict(self.headers)))
             self.close_connection = True
             if state.busy or self.path in state.redirects:
                 self.send_response(302 if not state.busy else state.busy.pop(0))
                 self.send_header("Location", state.redirects.get(self.path, ""))
-                self.send_header("Connection", "close")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return

@@ -22,7 +22,7 @@ def page() -> None:
     if not statistics.styles and not statistics.times:
         st.info(translate("quality.nothing"), icon=":material/insights:")
         return
-    titles = style_titles.titles_of_styles()
+    titles = style_titles.localized_titles()
     styles = [(style_titles.display_name(each.style, titles), each) for each in statistics.styles]
     kinds = [(translate(f"kind.{each.kind}"), each) for each in statistics.times]
     measured = [(name, each) for name, each in styles if each.likeness_median is not None]
@@ -63,27 +63,6 @@ def _days() -> int:
     return days or 0
 
 
-def _chart(rows: Rows, series: tuple[str, str]) -> dict[str, Any]:
-    """A horizontal bar chart of two series by name; silent, since its own words are English and its numbers stand below."""
-    values = [
-        {"name": name, "series": each, "value": round(pair[at], 3)}
-        for name, pair in rows.items()
-        for at, each in enumerate(series)
-    ]
-    color = {"field": "series", "type": "nominal", "title": None, "sort": None, "scale": {"range": list(COLORS)}}
-    return {
-        "data": {"values": values},
-        "mark": {"type": "bar", "tooltip": True},
-        "encoding": {
-            "y": {"field": "name", "type": "nominal", "title": None, "sort": None},
-            "yOffset": {"field": "series", "type": "nominal", "sort": None},
-            "x": {"field": "value", "type": "quantitative", "title": None},
-            "color": {**color, "legend": {"orient": "bottom"}},
-        },
-        "config": {"aria": False},
-    }
-
-
 def _show_chart(key: str, rows: Rows, first: str, second: str) -> None:
     """Show a bar chart of two series by name, and its numbers as a list for those who cannot see it."""
     series = (translate(f"quality.{first}"), translate(f"quality.{second}"))
@@ -91,7 +70,20 @@ def _show_chart(key: str, rows: Rows, first: str, second: str) -> None:
     if not rows:
         widgets.muted_text(translate("quality.none"))
         return
-    st.vega_lite_chart(_chart(rows, series), width="stretch", height=90 + 44 * len(rows))
+    what = translate("quality.what")
+    data: dict[str, Any] = {what: list(rows)}
+    data |= {name: [round(values[at], 3) for values in rows.values()] for at, name in enumerate(series)}
+    st.bar_chart(
+        data,
+        x=what,
+        y=list(series),
+        color=list(COLORS),
+        horizontal=True,
+        stack=False,
+        x_label="",
+        y_label="",
+        height=90 + 44 * len(rows),
+    )
     lines = [f"{label}: {series[0]} {one:.2f}, {series[1]} {two:.2f}" for label, (one, two) in rows.items()]
     with st.expander(translate("quality.figures")):
         st.html(widgets.bullet_list(lines))

@@ -1,7 +1,7 @@
 """Schemas of jobs: requests for trainings and generations, job state and events."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
@@ -69,11 +69,14 @@ ModelName = Annotated[str, StringConstraints(max_length=60, pattern=r"^[a-z0-9._
 """Name of a model of the store; empty for the usual one."""
 
 
+ControlKind: TypeAlias = Literal["canny", "pose", "depth", "tile", "color", "softedge", "segmentation"]
+"""Controls that make their control image of a photo."""
+
+
 class ControlInput(RequestBody):
     """A ControlNet input: a picture that the generation follows."""
 
-    kind: ModelName = Field(
-        min_length=1,
+    kind: ControlKind | Annotated[ModelName, StringConstraints(min_length=1)] = Field(
         description="`canny`, `pose`, `depth`, `tile`, `color`, `softedge`, `segmentation`, or the name of a ControlNet that "
         "was added.",
     )

@@ -36,7 +36,7 @@ MAX_SCALE = 2.0
 def check_controls(inputs: Sequence[ControlInput], family: str, models: ModelStore) -> None:
     """Raise what keeps inputs from being used: `UserError` (`bad_technique`), `OperatorError` (`missing_model`)."""
     for each in inputs:
-        if each.kind not in model_requirements.controls("", models):
+        if not model_requirements.supports_control(each.kind, "", models):
             known = ", ".join(model_requirements.controls("", models))
             raise UserError("bad_technique", f"There is no control {each.kind!r}. Choose one of: {known}.")
         if not (0 <= each.scale <= MAX_SCALE and 0 <= each.start < each.end <= 1):

@@ -184,14 +184,20 @@ def _leaky(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _chosen(settings: Settings, models: ModelStore) -> str:
-    """The upscaler of one's own that the settings name, or the only one there is; raises `OperatorError` (`unknown_model`)."""
+    """The upscaler of one's own that the settings name, or the only one there is.
+
+    Raises `OperatorError`: `missing_model` where there is none, else `unknown_model`.
+    """
     names = [model.name for model in models.of_kind("upscaler") if model.own]
     name = settings.engines.upscaler_model or (names[0] if len(names) == 1 else "")
     if name not in names:
-        known = (
-            f"There are {', '.join(names)}" if names else "Add one with `portrait models add NAME FILE --kind upscaler`"
+        if not names:
+            how = "add one with `portrait models add NAME FILE --kind upscaler`"
+            raise OperatorError("missing_model", f"There is no upscaler of your own on this machine: {how}.")
+        known = ", ".join(names)
+        raise OperatorError(
+            "unknown_model", f"engines.upscaler_model names no upscaler of your own. There are {known}."
         )
-        raise OperatorError("unknown_model", f"engines.upscaler_model names no upscaler of your own. {known}.")
     return name
 
 

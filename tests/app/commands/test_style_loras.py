@@ -65,7 +65,7 @@ def test_every_style_of_facechains_folder_finds_its_lora(folder: Path, publisher
     publisher.files.popitem()
     again = run("styles", "import", str(folder), "--replace", "--fetch")
 
-    assert len(again["fetched"]) == FILES - 2
+    assert len(again["fetched"]) == FILES - 2, again["left"]
     (left,) = [each for each in again["left"] if each["field"] == "loras"]
     assert "answered 404" in left["why"]
     (folder / "Look.safetensors").write_bytes(safetensors(LORAS["sd15"]))

@@ -17,7 +17,7 @@ from tasks.api.routes.styles import NO_WORKER
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import IdentityRow, WorkerRow
 from tasks.ledger.tables import identities
-from tasks.schemas.jobs import ControlInput, GenerationOptions, IdentityAdapter, Scheduler
+from tasks.schemas.jobs import ControlKind, GenerationOptions, IdentityAdapter, Scheduler
 from templates.catalog import Catalog
 from tests.tasks.api.harness import ApiHarness, environment, new_home, open_api, picture
 
@@ -331,8 +331,7 @@ def test_schemas_and_engines_have_the_same_names(tmp_path: Any) -> None:
     models = ModelStore(bare.models)
     for adapter in model_requirements.IDENTITY_MODELS:
         assert model_requirements.missing_models(adapter, "", models) == status("identities", adapter, bare, models)
-    assert set(model_requirements.CONTROL_MODELS) == set(engine_names("controls"))
-    assert all(f"`{kind}`" in str(ControlInput.model_fields["kind"].description) for kind in engine_names("controls"))
+    assert set(get_args(ControlKind)) == set(model_requirements.CONTROL_MODELS) == set(engine_names("controls"))
     named = {state.model.name for state in models.list()}
     for kind, networks in model_requirements.CONTROL_MODELS.items():
         assert {name for network in networks.values() for name in network} <= named
