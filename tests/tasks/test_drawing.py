@@ -142,5 +142,5 @@ def test_from_photos_to_portraits_in_every_mode(runner: JobRunner, settings: Set
     facts = read_recipe(files.portraits("ann", first.job) / first.file)["drawn"]
     assert (facts["base"], facts["vae"], facts["few_steps"], facts["steps"]) == ("my_base", "my_vae", "my_lora", 3)
     assert "my_look/look.safetensors" in facts["models"]
-    images = [read(files.portraits("ann", each.job) / each.file).image for each in (first, second)]
-    assert np.array_equal(*images)
+    one, other = (read(files.portraits("ann", each.job) / each.file).image for each in (first, second))
+    assert np.array_equal(one, other)

@@ -45,10 +45,10 @@ def write_lora(unet: UNet2DConditionModel, seed: int, file: Path) -> None:
 def test_every_style_of_facechains_folder_is_drawn(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "given").mkdir()
     for number in range(STYLES):
-        style: dict[str, str | None] = {"name": f"Style {number}", "add_prompt_style": "warm light", "model_id": None}
+        content: dict[str, str | None] = {"name": f"Style {number}", "add_prompt_style": "warm light", "model_id": None}
         if number % 11:
-            style |= {"model_id": f"maker/look{number % LORAS}", "revision": "v1.0", "bin_file": "look.safetensors"}
-        (tmp_path / "given" / f"{number:02}.json").write_text(json.dumps(style))
+            content |= {"model_id": f"maker/look{number % LORAS}", "revision": "v1.0", "bin_file": "look.safetensors"}
+        (tmp_path / "given" / f"{number:02}.json").write_text(json.dumps(content))
     importers.import_styles(tmp_path / "given", tmp_path / "styles")
     styles = [to_style(entry.style) for entry in Catalog((tmp_path / "styles",)).entries()]
     unet = UNet2DConditionModel.from_pretrained(settings.bases["sd"].path / "unet")
