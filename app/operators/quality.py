@@ -22,7 +22,7 @@ def page() -> None:
     if not statistics.styles and not statistics.times:
         st.info(translate("quality.nothing"), icon=":material/insights:")
         return
-    titles = style_titles.localized_titles()
+    titles = style_titles.titles_of_styles()
     styles = [(style_titles.display_name(each.style, titles), each) for each in statistics.styles]
     kinds = [(translate(f"kind.{each.kind}"), each) for each in statistics.times]
     measured = [(name, each) for name, each in styles if each.likeness_median is not None]
