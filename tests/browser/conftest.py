@@ -61,8 +61,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         serving.wait(40)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, one a file: as long as Playwright runs, no test in its process may run an event loop."""
     need("chromium", bool(CHROMIUM), "apt-get install chromium")
     with sync_playwright() as playwright:
         # As root, as in CI's containers, Chromium runs without its sandbox only.

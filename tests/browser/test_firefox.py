@@ -36,15 +36,18 @@ def firefox(tmp_path: Path) -> Iterator[Marionette]:
     driver.instance = None  # else it is looked for again when the interpreter ends
 
 
-def find(firefox: Marionette, expression: str, within: float = 60) -> Any:
-    """The first element or value of an expression that is not empty, once there is one."""
+def find(firefox: Marionette, expression: str) -> Any:
+    """The first element or value of an expression that is not empty, once there is one; else what the page says."""
     found: list[Any] = []
 
     def look() -> bool:
         found[:] = [firefox.execute_script(f"{DEEP} return ({expression}) ?? null;")]
         return found[0] is not None
 
-    wait_until(look, within, expression)
+    try:
+        wait_until(look)
+    except AssertionError:
+        raise AssertionError(f"{expression}\n{firefox.execute_script('return document.body.innerText')}") from None
     return found[0]
 
 
