@@ -6,6 +6,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 LIBRARIES := libgl1 libegl1 libgles2
 # Several tests run at once: more threads in each would wait for those of the others, and OpenBLAS' wait by spinning.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+# Of `make test`, for two cores: many of the tests wait for browsers, brokers and leases. Each takes up to 2 GB.
+PROCESSES ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-gpu models demo serve check types quick test chaos bench faceworld constraints libraries clean
@@ -19,7 +21,7 @@ help:
 	@echo "make install-gpu   the same for a machine with an NVIDIA GPU"
 	@echo "make chaos         300 jobs on each broker and database while workers are killed"
 	@echo "make bench         speed, in ratios of one run"
-	@echo "make faceworld     train the small base that the tests of learning draw with, about an hour"
+	@echo "make faceworld     train the small bases that the tests of learning draw with, about two hours"
 	@echo "make constraints   pin every package anew"
 
 install: .venv/installed
@@ -58,11 +60,10 @@ test: .venv/installed-dev
 	$(BIN)/portrait models pull
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/lint-imports --config pyproject.toml
-	# Three processes for two cores: many of the tests wait for browsers, brokers and leases. Meanwhile the types are checked, at a
-	# lower priority; what was found is told after the tests.
+	# The contracts of imports are among the tests. Meanwhile the types are checked, at a lower priority; what was found is told after
+	# the tests.
 	@nice -n 5 $(BIN)/pyright --warnings >.venv/types.txt 2>&1 & types=$$!; trap "kill $$types" INT TERM; \
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20 --durations-min=1 \
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=20 --durations-min=1 \
 	  -m "not bench and not chaos and not gpu"; tests=$$?; \
 	wait $$types; types=$$?; cat .venv/types.txt; exit $$((tests || types))
 
@@ -77,6 +78,8 @@ bench: .venv/installed-dev
 faceworld: .venv/installed-dev
 	MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=-1 OMP_WAIT_POLICY=PASSIVE \
 	  nice -n 5 $(BIN)/torchrun --standalone --nproc-per-node=2 --module tests.faceworld.train build/faceworld
+	MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=-1 OMP_WAIT_POLICY=PASSIVE \
+	  nice -n 5 $(BIN)/torchrun --standalone --nproc-per-node=2 --module tests.faceworld.train_flow build/faceworld
 
 # backports-strenum 1.3 is for Python before 3.11, an upper bound that uv does not read and pip does.
 constraints: .venv/installed-dev

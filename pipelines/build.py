@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines import model_requirements
-from pipelines.diffusion.base import families
 from pipelines.engines import Engines, engine_names, load_module
 from pipelines.evaluate import Evaluate
 from pipelines.model_store.store import ModelStore
@@ -16,6 +15,7 @@ from pipelines.render import Render
 from pipelines.settings import DrawSettings, Settings
 from pipelines.train import Train
 from portrait.errors import OperatorError
+from portrait.generation.abilities import Abilities
 from portrait.ports import AnyRefiner, Guard, Matter
 from portrait.types import Refinement
 
@@ -56,18 +56,32 @@ def train(engines: Engines) -> Train:
 
 
 def missing_by_base(settings: Settings) -> dict[str, list[str]]:
-    """Return the bases that a person can be trained on, each with what is missing, in sentences; nothing is loaded."""
+    """Return the bases that a person can be drawn on, each with what is missing, in sentences; nothing is loaded.
+
+    Among them is the first base of each family that ships with this program, here or not.
+    """
     models = ModelStore(settings.models)
-    absent = [name for name in ("torch", "diffusers", "peft", "transformers") if find_spec(name) is None]
-    install = f"{', '.join(absent)} missing: pip install -c constraints.txt '.[diffusion]'"
-    missing = {name: models.missing(name) for name in families.family_names()}
+    missing = {name: models.missing(name) for name in model_requirements.first_bases(models)}
     for name, base in settings.bases.items():
         missing[name] = [] if base.path.exists() else [f"There is no base model at {base.path}."]
     for model in models.of_kind("base"):
         # Shipped ones beside the families' own are told where they are here: nobody has to have them.
         if model.own or (model.name not in missing and not models.missing(model.name)):
             missing.setdefault(model.name, models.missing(model.name))
-    return {name: ([install] if absent else []) + lines for name, lines in missing.items()}
+    return {name: [*_missing_libraries(), *lines] for name, lines in missing.items()}
+
+
+def missing_for_training(settings: Settings) -> dict[str, list[str]]:
+    """Return the bases that a person can be trained on, as `missing_by_base`: by `learn_on`, where they name another."""
+    models, missing = ModelStore(settings.models), missing_by_base(settings)
+    learn_on = {base: model_requirements.pair_of(settings, base, models).learn_on or base for base in missing}
+    others = {name: [*_missing_libraries(), *models.missing(name)] for name in {*learn_on.values()} - {*missing}}
+    return {base: {**missing, **others}[name] for base, name in learn_on.items()}
+
+
+def _missing_libraries() -> list[str]:
+    absent = [name for name in ("torch", "diffusers", "peft", "transformers") if find_spec(name) is None]
+    return [f"{', '.join(absent)} missing: pip install -c constraints.txt '.[diffusion]'"] if absent else []
 
 
 def missing_by_ability(settings: Settings) -> dict[str, list[str]]:
@@ -75,7 +89,8 @@ def missing_by_ability(settings: Settings) -> dict[str, list[str]]:
 
     The keys are the words of the API: `base:sdxl`, `base:sdxl:instantid` for each identity adapter, `base:sdxl:fast` for the
     preset of few steps, `base:sdxl:hint:pose` for each control, `base:sdxl:vae:NAME` and `base:sdxl:few_steps:NAME` for VAEs
-    and LoRAs of few steps that are here, `base:sdxl:look:NAME` for each adapter of a look.
+    and LoRAs of few steps that are here, `base:sdxl:look:NAME` for each adapter of a look; where the family can,
+    `base:NAME:instruct`, and `base:NAME:option:prompt_weights` for each option of `model_requirements.OPTIONS`.
     """
     models = ModelStore(settings.models)
     found: dict[str, list[str]] = {}
@@ -84,6 +99,8 @@ def missing_by_ability(settings: Settings) -> dict[str, list[str]]:
         found[f"base:{base}"] = lines
         for ability in model_requirements.IDENTITY_MODELS:
             found[f"base:{base}:{ability}"] = [*lines, *model_requirements.missing_models(ability, family, models)]
+        for word in model_requirements.ability_words(family):
+            found[f"base:{base}:{word}"] = lines
         distilled = model_requirements.is_distilled(settings, base, models)
         lcm = [] if distilled else model_requirements.missing_models("fast", family, models)
         found[f"base:{base}:fast"] = [*lines, *lcm]
@@ -100,6 +117,12 @@ def missing_by_ability(settings: Settings) -> dict[str, list[str]]:
                 *model_requirements.missing_control_models(kind, family, models),
             ]
     return found
+
+
+def base_abilities(settings: Settings, base: str) -> Abilities:
+    """Return what a base can do beyond drawing words; raises `OperatorError` (`missing_model`, `unknown_base`, `bad_base`)."""
+    module = load_module("pipelines.diffusion.base.loading", "What draws")
+    return module.find_base(base, settings, ModelStore(settings.models)).family.abilities
 
 
 def convert(settings: Settings, base: str, place: Path, dtype: str) -> None:

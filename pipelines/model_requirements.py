@@ -1,20 +1,24 @@
 """Which models each identity adapter and each control needs, by family of bases; read without loading their libraries.
 
 The engines of `identities` and `controls` report the same in their `status`, but importing them loads torch into processes
-that never draw.
+that never draw. What a family can do by itself is said by its own file, which is read without being run.
 """
 
+import importlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from pipelines.model_store.manifest import Model, ModelKind
+from pipelines.model_store.manifest import BasePair, Model, ModelKind, read_pair
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
-from portrait.errors import UserError
+from portrait.errors import OperatorError, UserError
+from portrait.generation.abilities import Abilities
 from portrait.generation.options import IP_ADAPTERS
 
 IDENTITY_MODELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "lora": {"sd15": (), "sdxl": ()},
+    "lora": {},
+    "reference": {},
     "instantid": {"sdxl": ("instantid", "antelopev2")},
     "photomaker": {"sdxl": ("photomaker",)},
     "photomaker_v2": {"sdxl": ("photomaker_v2", "buffalo_l")},
@@ -24,13 +28,13 @@ IDENTITY_MODELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "sdxl": ("faceid_plusv2_sdxl", "buffalo_l", "clip_vit_h"),
     },
 }
-"""By identity adapter: the models of the store, for each family that it was trained for."""
+"""By identity adapter: the models of the store, for each family that it was trained for; those that need no model have none."""
 IMAGE_TOKEN_ADAPTERS = ("instantid", "faceid", "faceid_plus")
 """Identity adapters that bring image tokens; a U-Net takes those of one."""
 PROMPT_ADAPTERS = ("photomaker", "photomaker_v2")
 """Identity adapters that bring the encoded prompt."""
 FAST_MODELS: Mapping[str, tuple[str, ...]] = {"sd15": ("lcm_sd15",), "sdxl": ("lcm_sdxl",)}
-"""Models of the preset `fast`, by family: LCM LoRAs, with which few steps suffice."""
+"""Models of the preset `fast`, by family: LCM LoRAs, with which few steps suffice. Families that are not here need none."""
 CONTROL_MODELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "canny": {"sd15": ("controlnet_canny_sd15",), "sdxl": ("controlnet_canny_sdxl",)},
     "pose": {"sd15": ("controlnet_openpose_sd15", "pose"), "sdxl": ("controlnet_openpose_sdxl", "pose")},
@@ -51,15 +55,18 @@ IP_ADAPTER_MODELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     name: {family: (f"{name}_{family}", "clip_vit_h") for family in ("sd15", "sdxl")} for name in IP_ADAPTERS
 }
 """By look adapter: its IP-Adapter, then the encoder with which it sees the picture."""
-INPAINT_PIPELINES = {"StableDiffusionInpaintPipeline": "sd15", "StableDiffusionXLInpaintPipeline": "sdxl"}
-"""Family by pipeline class of bases that were trained to inpaint: their U-Nets take nine channels."""
-FAMILY_BY_PIPELINE = {
-    "StableDiffusionPipeline": "sd15",
-    "StableDiffusionXLPipeline": "sdxl",
-    "LatentConsistencyModelPipeline": "sd15",
-    **INPAINT_PIPELINES,
-}
-"""Family by the pipeline class in a hub folder's `model_index.json`."""
+INPAINT_PIPELINES = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
+"""Pipeline classes of bases that were trained to inpaint: their U-Nets take nine channels."""
+FAMILIES_PACKAGE = "pipelines.diffusion.base.families"
+"""Found by its name, as engines are: what draws knows this module, and not the other way round."""
+UNKNOWN_REFERENCES = (
+    "Whether this base draws from photos of people is not known: name a hub folder of its family as its `configs`."
+)
+"""Of a base whose family is not known before it is loaded."""
+OPTIONS = ("sentences", "prompt_weights", "clip_skip", "freeu", "schedulers")
+"""What of `Abilities` decides on the options of a drawing."""
+MODEL_FAMILIES = ("", "sd2")
+"""What the family of a model may be beside those of bases: unknown, or one that LoRAs are told apart from and nothing draws."""
 
 
 def check_identities(names: Sequence[str]) -> None:
@@ -70,12 +77,49 @@ def check_identities(names: Sequence[str]) -> None:
             raise UserError("bad_technique", f"{' and '.join(several)} do not go together: choose one of them.")
 
 
+def family_names() -> list[str]:
+    """Return the names of the families of base models."""
+    return _families().family_names()
+
+
+def family_abilities(family: str) -> Abilities:
+    """Return what the bases of a family do beyond drawing words; of an unknown one that is not told."""
+    return _families().family_abilities(family) if family in family_names() else Abilities()
+
+
+def ability_words(family: str) -> list[str]:
+    """Return the words for what the bases of a family do by themselves; for an unknown (empty) family all of `OPTIONS`."""
+    able = family_abilities(family)
+    options = [f"option:{name}" for name in OPTIONS if not family or getattr(able, name)]
+    return ["instruct", *options] if able.instructions else options
+
+
+def first_bases(models: ModelStore) -> list[str]:
+    """Return the first base of each family that ships with this program, in the order of the manifest."""
+    first: dict[str, str] = {}
+    for model in models.of_kind("base"):
+        if not model.own and model.family:
+            first.setdefault(model.family, model.name)
+    return list(first.values())
+
+
+def check_model_family(family: str) -> None:
+    """Raise `OperatorError` (`bad_model`) for what no model can be made for."""
+    known = [*family_names(), *filter(None, MODEL_FAMILIES)]
+    if family and family not in known:
+        raise OperatorError("bad_model", f"There is no family {family!r}. Choose one of: {', '.join(known)}.")
+
+
+def _families() -> Any:
+    return importlib.import_module(FAMILIES_PACKAGE)
+
+
 def family_of(settings: Settings, base: str) -> str:
     """Return the family of a base of the settings or the store, by its hub folder; empty where it is not known."""
     if base not in settings.bases:
         stored = _stored_base(base, ModelStore(settings.models))
         return stored.family if stored is not None else ""
-    return FAMILY_BY_PIPELINE.get(_pipeline_class(settings, base), "")
+    return _families().family_of_pipeline_class(_pipeline_class(settings, base))
 
 
 def is_distilled(settings: Settings, base: str, models: ModelStore) -> bool:
@@ -84,6 +128,15 @@ def is_distilled(settings: Settings, base: str, models: ModelStore) -> bool:
         return settings.bases[base].facts.steps > 0
     stored = _stored_base(base, models)
     return stored is not None and bool(stored.facts.get("steps"))
+
+
+def pair_of(settings: Settings, base: str, models: ModelStore) -> BasePair:
+    """Return with which other bases a base of the settings or the store belongs together."""
+    if base in settings.bases:
+        location = settings.bases[base]
+        return BasePair(location.learn_on, location.draw_on)
+    stored = _stored_base(base, models)
+    return read_pair(stored.facts) if stored is not None else BasePair()
 
 
 def _stored_base(base: str, models: ModelStore) -> Model | None:
@@ -131,10 +184,21 @@ def missing_models(ability: str, family: str, models: ModelStore) -> list[str]:
 
     For an unknown (empty) family, what is missing for the family that lacks least.
     """
-    table = FAST_MODELS if ability == "fast" else IDENTITY_MODELS[ability]
-    if family and family not in table:
+    if ability == "fast":
+        return _fewest_missing(FAST_MODELS, family, models) if not family or family in FAST_MODELS else []
+    table = IDENTITY_MODELS[ability]
+    if ability == "reference" and not family:
+        return [UNKNOWN_REFERENCES]
+    if not supports_identity(ability, family):
         return [f"{ability} was not made for the family {family}: choose another way of telling who, or another base."]
-    return _fewest_missing(table, family, models)
+    return _fewest_missing(table, family, models) if table else []
+
+
+def supports_identity(adapter: str, family: str) -> bool:
+    """Return whether people are told by an adapter on a family; on an unknown (empty) family they may be."""
+    if adapter == "reference":
+        return not family or family_abilities(family).references > 0
+    return not family or not IDENTITY_MODELS[adapter] or family in IDENTITY_MODELS[adapter]
 
 
 def controls(family: str, models: ModelStore) -> list[str]:
@@ -171,7 +235,7 @@ def ip_adapter_models(adapter: str, family: str, models: ModelStore) -> tuple[st
     Raises `UserError` (`bad_technique`) for what is no look adapter, or one of another family.
     """
     if adapter in IP_ADAPTER_MODELS:
-        return IP_ADAPTER_MODELS[adapter][family]
+        return _of_family(adapter, family)
     own = {model.name: model for model in models.of_kind("ip-adapter") if model.own}
     if adapter not in own:
         known = ", ".join([*IP_ADAPTER_MODELS, *own])
@@ -183,7 +247,8 @@ def ip_adapter_models(adapter: str, family: str, models: ModelStore) -> tuple[st
 
 def ip_adapters(family: str, models: ModelStore) -> list[str]:
     """Return the names of all look adapters for a family, here or not; of IP-Adapters of one's own those that are here."""
-    return [*IP_ADAPTER_MODELS, *(model.name for model in _here("ip-adapter", family, models) if model.own)]
+    shipped = [name for name, table in IP_ADAPTER_MODELS.items() if not family or family in table]
+    return [*shipped, *(model.name for model in _here("ip-adapter", family, models) if model.own)]
 
 
 def missing_ip_adapter_models(adapter: str, family: str, models: ModelStore) -> list[str]:
@@ -196,7 +261,16 @@ def missing_ip_adapter_models(adapter: str, family: str, models: ModelStore) -> 
 def unsupported_control_message(kind: str, family: str, models: ModelStore) -> str:
     """Return the sentence for a control that has no ControlNet for a family."""
     others = ", ".join(controls(family, models))
-    return f"There is no network for the control {kind!r} on {family}. It follows {others}."
+    advice = f"It follows {others}." if others else "It follows none: leave the control out, or choose another base."
+    return f"There is no network for the control {kind!r} on {family}. {advice}"
+
+
+def _of_family(adapter: str, family: str) -> tuple[str, ...]:
+    table = IP_ADAPTER_MODELS[adapter]
+    if family not in table:
+        made = " and ".join(table)
+        raise UserError("bad_technique", f"{adapter} gives a look on {made}, not on {family}: leave the look out.")
+    return table[family]
 
 
 def _fewest_missing(table: Mapping[str, tuple[str, ...]], family: str, models: ModelStore) -> list[str]:

@@ -89,6 +89,10 @@ class BaseLocation:
     """Name of a VAE of the model store that takes the place of its own; empty: `draw.vae`, `own`: its own all the same."""
     facts: SamplingFacts = NO_FACTS
     """How it wants to be sampled, for distilled bases and those of another noise schedule."""
+    learn_on: str = ""
+    """Name of the base that people are learned on in its place, as for a distilled one; empty: itself."""
+    draw_on: str = ""
+    """Name of the base that draws who was learned on it, where a request names none; empty: itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +188,8 @@ class DrawSettings:
     base: str = "sdxl"
     """Name of a base model of the store or of `bases`."""
     identities: tuple[str, ...] = ()
-    """Identity adapters, of `lora`, `instantid`, `photomaker`, `photomaker_v2`, `faceid`, `faceid_plus`; empty: what was
-    trained of the person."""
+    """Identity adapters, of `lora`, `reference`, `instantid`, `photomaker`, `photomaker_v2`, `faceid`, `faceid_plus`; empty:
+    what was trained of the person, with their photos as references where the base draws from such."""
     preset: Preset = "balanced"
     vae: str = ""
     """Name of a VAE of the model store, for bases of its family; empty: each base's own."""

@@ -93,3 +93,5 @@ class TrainingPlan:
     """Free memory in bytes."""
     seconds: float
     """Estimated time, without class pictures and validations."""
+    base: str = ""
+    """Name of the base that is learned on, which may be another than was named."""

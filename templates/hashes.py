@@ -11,7 +11,7 @@ from templates.schema import StyleFile
 
 PREVIEW = "preview.jpg"
 """Name of the preview beside a style.toml; not part of the content."""
-ADDED = ("compositions", "skin", "group", "start_merge_step", "blur", "look")
+ADDED = ("compositions", "skin", "group", "start_merge_step", "blur", "look", "sentence")
 """Fields that came after version 0.1.0: at their defaults they do not count, so that the hashes of then hold."""
 
 ADDED_TO_LORAS = ("blocks", "source")
@@ -38,6 +38,7 @@ def check_hash(entry: Entry) -> str:
     except OperatorError:
         picture = None
     needs = style.model_dump(mode="json", include={"faces", "loras", "bases", "engines", "families"})
+    needs |= {"sentence": True} if style.sentence else {}
     return hashlib.sha256(json.dumps([needs, picture and file_hash(picture)], sort_keys=True).encode()).hexdigest()
 
 

@@ -18,6 +18,7 @@ from typing import Literal, TypeAlias
 from portrait.arrays import Size
 from portrait.generation.options import PHOTOMAKERS
 from portrait.generation.passes import STRENGTHS, max_strength
+from portrait.generation.prompts import LORA, strip_weights
 from portrait.types import Face
 from templates.schema import StyleFile, StyleLora
 from templates.traits import PAINTER_PLACEHOLDERS, known_traits, placeholders
@@ -68,6 +69,8 @@ class Installed:
     """Family by the name of the base."""
     engines: frozenset[str] | None = None
     """Names of painters."""
+    sentences: frozenset[str] = frozenset()
+    """Those of the bases that read sentences."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +87,7 @@ def lint_fields(style: StyleFile, installed: Installed | None = None) -> list[Fi
     return [
         *_licence(style),
         *_placeholders(style),
+        *_sentence(style, here),
         *_blocked_words(style),
         *_strengths(style),
         *_loras(style, here),
@@ -160,7 +164,7 @@ def _licence(style: StyleFile) -> Iterator[Finding]:
 
 def _placeholders(style: StyleFile) -> Iterator[Finding]:
     known = {*PAINTER_PLACEHOLDERS, *known_traits(style)}
-    for where, text in (("prompt", style.prompt), ("negative", style.negative)):
+    for where, text in (("prompt", style.prompt), ("sentence", style.sentence), ("negative", style.negative)):
         for name in placeholders(text):
             if name not in known:
                 there = ", ".join(sorted(known))
@@ -169,17 +173,32 @@ def _placeholders(style: StyleFile) -> Iterator[Finding]:
         rest = re.sub(r"\{[^{}]*\}", "", text)
         if "{" in rest or "}" in rest:
             yield _error("broken_placeholder", where, "A brace is not closed. Placeholders are written {name}.")
-    if style.kind == "text" and "who" not in placeholders(style.prompt):
-        yield _warning("no_person", "prompt", "The prompt has no {who}: say where in it the person stands.")
+    for where, text in (("prompt", style.prompt), ("sentence", style.sentence or "{who}")):
+        if style.kind == "text" and "who" not in placeholders(text):
+            yield _warning("no_person", where, "The prompt has no {who}: say where in it the person stands.")
     for name, trait in style.traits.items():
         if trait.default and trait.choices and trait.default not in trait.choices:
             yield _error("bad_default", f"traits.{name}", "The default is not one of the choices.")
 
 
+def _sentence(style: StyleFile, here: Installed) -> Iterator[Finding]:
+    """Findings in the prompt for bases that read sentences, or its absence where there is such a base."""
+    if style.sentence:
+        if LORA.search(style.sentence) or strip_weights(style.sentence) != style.sentence:
+            tip = "It is read as plain sentences. Leave out parentheses and brackets, and name LoRAs under loras."
+            yield _error("sentence_weights", "sentence", tip)
+        return
+    suited, families = {*style.families, *style.bases}, here.bases or {}
+    readers = sorted(each for each in here.sentences if not suited or {each, families.get(each, each)} & suited)
+    if style.prompt and readers:
+        tip = f"{', '.join(readers)} would read the prompt, which is words for CLIP, and refuse weights. Say it in sentences."
+        yield _warning("sentence_missing", "sentence", tip)
+
+
 def _blocked_words(style: StyleFile) -> Iterator[Finding]:
     """Names and words of the blocklists in what is drawn; a negative prompt may name what is to be left out."""
     lists = _blocklists()
-    fields = [("title", style.title), ("prompt", style.prompt)]
+    fields = [("title", style.title), ("prompt", style.prompt), ("sentence", style.sentence)]
     fields += [(f"titles.{language}", title) for language, title in style.titles.items()]
     fields += [
         (f"traits.{name}", text) for name, trait in style.traits.items() for text in (trait.default, *trait.choices)

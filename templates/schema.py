@@ -31,8 +31,9 @@ A text style says what a diffusion model draws:
 
 kind = "text"
 prompt = "portrait of {who}, {age} {gender}, in a garden"   # {who} and {traits} are the painter's, the rest are traits
+sentence = "A portrait of {who}, {traits}, in a garden."    # the same for bases that read sentences; prompt when empty
 negative = "blurred"
-families = ["sdxl"]
+families = ["sdxl"]          # families of bases it may be drawn on; any when empty
 strengths = { lora = 0.8 }
 start_merge_step = 0.2       # share of the steps before PhotoMaker merges the photos
 loras = [{ model = "film-look", strength = 0.6, base = "sdxl" }]   # `blocks = [1, …]` weighs the blocks of the U-Net
@@ -198,6 +199,7 @@ class StyleFile(_Strict):
     engines: tuple[Name, ...] = ()
     bases: tuple[str, ...] = ()
     prompt: Annotated[str, Field(max_length=4000)] = ""
+    sentence: Annotated[str, Field(max_length=4000)] = ""
     negative: Annotated[str, Field(max_length=4000)] = ""
     families: tuple[Name, ...] = ()
     strengths: dict[Name, Annotated[float, Field(ge=0, le=2)]] = {}
@@ -242,7 +244,7 @@ class StyleFile(_Strict):
 
     @model_validator(mode="after")
     def _check_id_photo(self) -> "StyleFile":
-        others = self.picture or self.backdrop or self.prompt or self.refiners
+        others = self.picture or self.backdrop or self.prompt or self.sentence or self.refiners
         if self.kind == "idphoto" and (not self.preset or others):
             raise ValueError("an ID photo needs a preset, and neither picture, backdrop, prompt nor refiners")
         if self.kind != "idphoto" and (self.preset or self.background):

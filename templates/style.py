@@ -37,10 +37,11 @@ def _prompt_spec(file: StyleFile, traits: Mapping[str, str]) -> PromptSpec | Non
 
     PhotoMaker's strength in a style of version 0.1.0 is its `start_merge_step`.
     """
-    fields = (file.prompt, file.negative, file.families, file.strengths, file.loras, file.start_merge_step is not None)
-    if file.kind == "studio" or not any(fields):
+    fields = (file.prompt, file.sentence, file.negative, file.families, file.strengths, file.loras)
+    if file.kind == "studio" or not (any(fields) or file.start_merge_step is not None):
         return None
     strengths, share = split_merge_share(file.strengths)
+    sentence = file.sentence or ("" if file.prompt else DEFAULT_PROMPT.sentence)
     return PromptSpec(
         fill_traits(add_own_words(file.prompt or DEFAULT_PROMPT.prompt, file, traits), file, traits),
         fill_traits(file.negative or ("" if file.prompt else DEFAULT_PROMPT.negative), file, traits),
@@ -48,5 +49,6 @@ def _prompt_spec(file: StyleFile, traits: Mapping[str, str]) -> PromptSpec | Non
         strengths,
         tuple(LoraChoice(each.model, each.strength, blocks=each.blocks) for each in file.loras),
         share if file.start_merge_step is None else file.start_merge_step,
+        sentence=fill_traits(add_own_words(sentence, file, traits), file, traits),
         **({} if file.look is None else {"look_adapter": file.look.adapter, "look_scale": file.look.scale}),
     )

@@ -30,12 +30,13 @@ def known_traits(style: StyleFile) -> dict[str, Trait]:
 def prompt_traits(style: StyleFile) -> dict[str, Trait]:
     """Traits that the style's prompts have placeholders for, in that order."""
     known = known_traits(style)
-    return {name: known[name] for name in placeholders(f"{style.prompt} {style.negative}") if name in known}
+    prompts = f"{style.prompt} {style.sentence} {style.negative}"
+    return {name: known[name] for name in placeholders(prompts) if name in known}
 
 
 def add_own_words(prompt: str, style: StyleFile, values: Mapping[str, str]) -> str:
-    """A prompt that says before `{traits}` what is known of the person and has no placeholder of its own in this style."""
-    asked = prompt_traits(style)
+    """A prompt that says before `{traits}` what is known of the person and has no placeholder of its own in it."""
+    asked = placeholders(f"{prompt} {style.negative}")
     words = [values[name] for name, choices in CHOICES.items() if name not in asked and values.get(name) in choices]
     return prompt.replace("{traits}", ", ".join([*words, "{traits}"]), 1)
 

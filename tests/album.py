@@ -51,9 +51,8 @@ def learn(folder: Path, family: str) -> dict[str, torch.Tensor]:
     album = pictures(pipeline.vae)
     captions = [each.captions[0] for each in album]
     words = text_embeddings.cache_text_embeddings(base.family, pipeline.components, captions)
-    batch = dataset.latent_scaling(pipeline.vae.config).sample(
-        torch.cat([each.moments for each in album]), torch.zeros(1)
-    )
+    moments = torch.cat([each.moments for each in album]).index_fill(1, torch.tensor(1), -60.0)  # without their spread
+    batch = base.family.latents(pipeline.vae).sample(moments, torch.Generator())
     optimiser = torch.optim.AdamW(unet.parameters(), lr=RATE, weight_decay=0)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, STEPS, pct_start=0.05)
     random = torch.Generator().manual_seed(0)
@@ -62,9 +61,8 @@ def learn(folder: Path, family: str) -> dict[str, torch.Tensor]:
         noise = torch.randn(BATCH, *batch.shape[1:], generator=random)
         times = torch.randint(schedule.config["num_train_timesteps"], (BATCH,), generator=random)
         prediction = words([captions[place] for place in picked])
-        added = base.family.added_cond_kwargs(prediction, [album[place].sizes for place in picked])
         noised = schedule.add_noise(batch[picked], noise, times)
-        guess = unet(noised, times, prediction.hidden, added_cond_kwargs=added, return_dict=False)[0]
+        guess = base.family.predict(unet, noised, times, prediction, [album[place].sizes for place in picked])
         functional.mse_loss(guess, noise).backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         optimiser.step()

@@ -69,6 +69,7 @@ NETWORKS = (
         "tasks/test_drawing",
         "tasks/test_training",
         "tasks/test_editing",
+        "tasks/test_flux2_story",
         "tasks/test_templates",
         "test_reproduced_templates",
     ),
@@ -121,7 +122,8 @@ NETWORKS = (
 LONGEST = (
     *("tests/browser/", "tasks/test_story", "tasks/test_chaos", "trainers/test_dreambooth", "commands/test_make"),
     *("commands/test_prepare", "tasks/test_templates", "pipelines/diffusion/test_profiles", "server/test_supervisor"),
-    *("api/test_contract", "painters/test_inpaint_networks", "commands/test_edit"),
+    *("api/test_contract", "painters/test_studio", "painters/test_inpaint_networks", "commands/test_edit"),
+    "tests/test_house",
 )
 """In the name of files that take longest, about in that order: begun first, so that none of them runs alone at the end."""
 

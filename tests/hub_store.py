@@ -1,5 +1,10 @@
 """A model store filled with the tiny checkpoints of `tests.tiny_hub`, and people to draw with them."""
 
+import atexit
+import shutil
+import tempfile
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +31,26 @@ Groups = dict[str, dict[str, torch.Tensor]]
 
 
 def fill(root: Path) -> Settings:
-    """Write hub and store under `root`, with packs that find faces; the settings know the bases as `xl` and `sd`."""
-    settings = tiny_store.fill(root)
+    """Write hub and store under `root`, with packs that find faces; the settings know the bases as `xl` and `sd`.
+
+    What is written is the same each time, and made once in a process. So is the state of PyTorch's random numbers afterwards.
+    """
+    made, settings, random = _filled()
+    shutil.copytree(made, root, dirs_exist_ok=True)
+    torch.set_rng_state(random)
+    bases = {name: replace(each, path=root / each.path.relative_to(made)) for name, each in settings.bases.items()}
+    return replace(settings, models=replace(settings.models, folder=root / "models"), bases=bases)
+
+
+@cache
+def _filled() -> tuple[Path, Settings, torch.Tensor]:
+    """A folder that is copied, its settings, and PyTorch's random numbers after it was written."""
+    made = Path(tempfile.mkdtemp(prefix="portrait-hub-"))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    settings = tiny_store.fill(made)
     for pack, (detector, recognizer) in tiny_store.PACKS.items():
         insight_tiny.write_pack(settings.models.folder / pack, f"{detector}.onnx", f"{recognizer}.onnx")
-    return settings
+    return made, settings, torch.get_rng_state()
 
 
 def painter(settings: Settings) -> Diffusion:

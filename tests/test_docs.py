@@ -3,6 +3,8 @@
 import itertools
 import re
 import shlex
+from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,10 @@ import pytest
 from typer.main import get_command
 
 from app.cli import app
+from pipelines import model_requirements
+from pipelines.model_store.store import ModelStore
+from pipelines.settings import ModelStoreSettings
+from portrait.generation.abilities import Abilities
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -115,3 +121,34 @@ def test_answers_to_a_strangers_questions_exist() -> None:
 
 def test_the_glossary_is_short() -> None:
     assert 10 < len(table("Terms")) <= 25
+
+
+def test_what_families_can_is_what_their_page_says() -> None:
+    text, store = (ROOT / "docs" / "families.md").read_text(), ModelStore(ModelStoreSettings())
+    lines = itertools.takewhile(
+        lambda line: line.startswith("|"), itertools.dropwhile(lambda line: line[:1] != "|", text.splitlines())
+    )
+    header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    families = [each.strip("`") for each in header[1:]]
+    assert sorted(families) == model_requirements.family_names()
+    for column, family in enumerate(families, 1):
+        able = model_requirements.family_abilities(family)
+        told = {re.match(r"`?([\w ]+)", row[0])[1].strip(): row[column] for row in rows}  # type: ignore[index]
+        assert told == {
+            **{each.name: shown(getattr(able, each.name)) for each in fields(Abilities)},
+            "who is drawn": shown(filter_by(family, model_requirements.IDENTITY_MODELS)),
+            "controls": shown(model_requirements.controls(family, store)),
+            "a look": shown(bool(model_requirements.ip_adapters(family, store))),
+        }, family
+
+
+def filter_by(family: str, adapters: Iterable[str]) -> list[str]:
+    """Those adapters that draw people on a family."""
+    return [each for each in adapters if model_requirements.supports_identity(each, family)]
+
+
+def shown(value: Any) -> str:
+    """An ability as the table of families shows it."""
+    if isinstance(value, list):
+        return ", ".join(f"`{each}`" for each in value) or "–"
+    return "yes" if value is True else str(value or "–")

@@ -6,6 +6,7 @@ from pipelines.diffusion.selftest.tiny import (
     SIDE,
     START,
     WORDS,
+    flux2,
     sd15,
     sdxl,
     text_config,
@@ -14,4 +15,17 @@ from pipelines.diffusion.selftest.tiny import (
     vocabulary,
 )
 
-__all__ = ["BETAS", "END", "SIDE", "START", "WORDS", "sd15", "sdxl", "text_config", "tokenizer", "vae", "vocabulary"]
+__all__ = [
+    "BETAS",
+    "END",
+    "SIDE",
+    "START",
+    "WORDS",
+    "flux2",
+    "sd15",
+    "sdxl",
+    "text_config",
+    "tokenizer",
+    "vae",
+    "vocabulary",
+]

@@ -1,7 +1,8 @@
-"""`portrait edit`: variations of a portrait, a change in words, a part repainted, another shape."""
+"""`portrait edit`: variations of a portrait, an instruction or a change in words, a part repainted, another shape."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,15 +15,26 @@ from portrait.errors import UserError
 
 if TYPE_CHECKING:
     from app.terminal.portraits import DeliveredPortrait
-    from portrait.generation.edits import Edit
+    from portrait.generation.edits import Edit, EditKind
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A portrait drawn of words, made here.")]
-Words = Annotated[str, typer.Option("--words", metavar="TEXT", help="What to change: `with a red scarf`.")]
+Words = Annotated[
+    str, typer.Option("--words", metavar="TEXT", help="What to change: `with a red scarf`, or a sentence.")
+]
 MaskFile = Annotated[
     Path | None, typer.Option("--mask", metavar="FILE", help="White where it is repainted; the rest stays.")
 ]
+Pictures = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--with", metavar="FILE", help="A picture of a garment or an object that the words speak of; repeatable."
+    ),
+]
 Shape = Annotated[str, typer.Option("--shape", metavar="W:H", help="Another shape, 1:2 to 2:1; the picture stays.")]
-Strength = Annotated[float | None, typer.Option("--strength", metavar="0.5", help="How far from the portrait, to 1.")]
+Strength = Annotated[
+    float | None,
+    typer.Option("--strength", metavar="0.5", help="How far from the portrait, to 1; with words, no instruction."),
+]
 Count = Annotated[int, typer.Option("--count", metavar="N", help="How many.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="S", help="Default: the seeds after the portrait's.")]
 Set = Annotated[list[Path] | None, typer.Option("--set", metavar="SET", help="The person's training set, if it moved.")]
@@ -36,6 +48,7 @@ def edit(
     mask: MaskFile = None,
     shape: Shape = "",
     strength: Strength = None,
+    with_: Pictures = None,
     count: Count = 1,
     seed: Seed = None,
     set: Set = None,
@@ -59,18 +72,18 @@ def edit(
         recipe = {**read_recipe(file), "size": None, "refiners": (), "edit": None}
         if recipe["style"]["kind"] != "text":
             raise UserError("bad_edit", "Only portraits that were drawn of words can be edited.")
-        given = _build_edit(file, words, mask, shape, strength)
+        options = _EditOptions(words, mask, shape, strength, tuple(with_ or ()))
         folder, settings = out or file.parent, load()
         with ProgressBar() as bar, build.open_engines(settings) as engines:
             maker = PortraitMaker(settings, engines, folder, bar)
             request = recipes.request_from_recipe(maker, recipe, file.parent, set or [])
-            if seed is None:
-                seed = recipe["seed"] + recipe["count"]
+            seed = recipe["seed"] + recipe["count"] if seed is None else seed
+            base = request.options.base if request.options is not None else settings.draw.base
+            kind = options.kind(lambda: build.base_abilities(settings, base).instructions)
+            given = _build_edit(file, kind, options)
             request = replace(request, seed=seed, count=count, edit=given)
             render.check_request(request)
-            maker.note_paths({recipes.edit_note(given.hash): file})
-            if mask is not None:
-                maker.note_paths({recipes.edit_note(str(given.area)): mask})
+            maker.note_paths(recipes.edit_notes(given, file, mask, options.pictures))
             drawn = build.render(engines, [request.style.kind], (), settings.draw)(request, bar)
             name, deliver = f"{file.stem}-{given.kind}", Deliver(format)
             first = _next_number(folder, name)
@@ -81,24 +94,50 @@ def edit(
         output({"portraits": portraits_to_dict(delivered)}, lambda: _print_portraits(delivered))
 
 
-def _build_edit(file: Path, words: str, mask: Path | None, shape: str, strength: float | None) -> "Edit":
-    """The edit that the options describe; raises `UserError` (`bad_edit`, `bad_mask`) for what does not go together."""
-    from app.terminal import recipes
+@dataclass(frozen=True, slots=True)
+class _EditOptions:
+    """What the options ask for."""
+
+    words: str
+    mask: Path | None
+    shape: str
+    strength: float | None
+    pictures: tuple[Path, ...]
+
+    def kind(self, instructs: Callable[[], bool]) -> "EditKind":
+        """The kind of edit; words are an instruction where the base `instructs`, or pictures go with them.
+
+        Raises `UserError` (`bad_edit`) for what does not go together.
+        """
+        if self.mask is not None and self.shape:
+            raise UserError("bad_edit", "Give a mask or another shape, not both: one edit after the other.")
+        if self.shape or self.mask is not None:
+            return "extend" if self.shape else "repaint"
+        if self.pictures:
+            return "instruct"
+        if not self.words:
+            return "variations"
+        return "instruct" if self.strength is None and instructs() else "change"
+
+
+def _build_edit(file: Path, kind: "EditKind", options: _EditOptions) -> "Edit":
+    """The edit of that kind; raises `UserError` (`bad_edit`, `bad_mask`), and what reading a picture raises."""
+    from app.terminal import controls, recipes
     from pipelines import image_io
     from portrait.generation import edits
+    from portrait.generation.options import picture_hash
 
-    if mask is not None and shape:
-        raise UserError("bad_edit", "Give a mask or another shape, not both: one edit after the other.")
-    kind = "extend" if shape else "repaint" if mask is not None else "change" if words else "variations"
-    said: dict[str, Any] = {"kind": kind, "picture": recipes.file_hash(file), "words": words, "strength": strength}
+    pictures = {picture_hash(each): each for each in map(controls.read_picture, options.pictures)}
+    said: dict[str, Any] = {"kind": kind, "picture": recipes.file_hash(file), "with": list(pictures)}
+    said |= {"words": options.words, "strength": options.strength}
     picture = image_io.read(file).image
     painted = None
-    if mask is not None:
-        found, said["area"] = image_io.read_mask(mask)
+    if options.mask is not None:
+        found, said["area"] = image_io.read_mask(options.mask)
         painted = edits.fit_mask(found, picture.shape[1], picture.shape[0])
-    if shape:
-        said["shape"] = edits.parse_shape(shape)
-    given = edits.from_dict(said, picture, painted)
+    if options.shape:
+        said["shape"] = edits.parse_shape(options.shape)
+    given = edits.from_dict(said, picture, painted, pictures)
     edits.check(given)
     return given
 

@@ -55,7 +55,9 @@ IdentityFolder = Annotated[
 Adapters = Annotated[
     list[str] | None,
     typer.Option(
-        "--adapter", metavar="NAME", help="instantid, photomaker, faceid …: who, without training; repeatable."
+        "--adapter",
+        metavar="NAME",
+        help="reference, instantid, photomaker, faceid …: who, without training; repeatable.",
     ),
 ]
 Preset = Annotated[str, typer.Option("--preset", metavar="fast|balanced|best", help="How much is spent on a drawing.")]
@@ -149,7 +151,7 @@ def make(
         from tasks.settings import load
 
         settings, steps = load(), _refinements(refine or (), upscale)
-        generation = controls.generation_options(wanted, followed)
+        generation = controls.generation_options(_with_lora(wanted, identity, settings.draw.identities), followed)
         order = PortraitOptions(count, seed, dimensions, format, steps, technique=generation, skin=tone)
         with ProgressBar() as bar, build.open_engines(settings) as engines:
             build.refiners(engines, steps)  # what is missing is reported before photos are judged
@@ -277,11 +279,18 @@ def parse_options(
             raise UserError("bad_technique", f"{each!r} is not NAME=STRENGTH, such as lora=0.8.")
         strengths[name] = strength
     check_strengths(strengths)
-    lora = ("lora",) if identity is not None else ()
+    lora = ("lora",) if identity is not None and adapters else ()  # alone, the base decides what goes with it
     given_options = {"base": base, "identities": (*lora, *adapters), "preset": preset, "strengths": strengths}
     options: dict[str, Any] = {name: value for name, value in given_options.items() if value}
-    # Naming the engine alone is a choice too: a template is then drawn into.
-    return options or ({"preset": "balanced"} if engine else None)
+    # Naming the engine or an identity alone is a choice too: a template is then drawn into.
+    return options or ({"preset": "balanced"} if engine or identity is not None else None)
+
+
+def _with_lora(options: dict[str, Any], identity: Path | None, usual: Sequence[str]) -> dict[str, Any]:
+    """The options with the LoRA of an identity, which counts more than the `usual` adapters of the settings."""
+    if identity is None or not usual or "identities" in options:
+        return options
+    return {**options, "identities": ("lora",)}
 
 
 def parse_refiners(given: Sequence[str], upscale: int) -> list[tuple[str, float]]:

@@ -15,7 +15,7 @@ from app.terminal.errors import Json, cli_output
 from app.terminal.model_downloads import compiling, pull_models
 from app.terminal.progress_bar import ProgressBar
 from pipelines.model_store.additions import Addition
-from pipelines.model_store.manifest import FAMILY_WORDS, KIND_WORDS, Model
+from pipelines.model_store.manifest import FAMILY_WORDS, KIND_WORDS, BasePair, Model
 from pipelines.model_store.pull import PullResult
 from pipelines.model_store.store import FileState, ImportResult, ModelState, ModelStore, format_size
 from portrait.errors import OperatorError
@@ -51,13 +51,12 @@ def pull(names: Names = None, as_json: Json = False) -> None:
 
 
 Kind = Literal["base", "lora", "vae", "controlnet", "ip-adapter", "embedding", "upscaler"]
-Family = Literal["sd15", "sd2", "sdxl"]
 Facts = Annotated[
     list[str] | None,
     typer.Option(
         "--fact",
         metavar="NAME=VALUE",
-        help="And more: max_guidance=2, prediction_type=v_prediction, rescale_betas_zero_snr=1; repeatable.",
+        help="And more: max_guidance=2, prediction_type=v_prediction, rescale_betas_zero_snr=1, learn_on=NAME; repeatable.",
     ),
 ]
 SOURCE_HELP = "A file or folder, hub:ORG/REPO[@REVISION][:PATH], or an address that begins with https."
@@ -74,7 +73,10 @@ def add(
     commercial: Annotated[
         Literal["yes", "no", "ask"], typer.Option("--commercial", help="Whether its terms allow commercial use.")
     ],
-    family: Annotated[Family | None, typer.Option("--family", help="Where the file itself does not tell it.")] = None,
+    family: Annotated[
+        str,
+        typer.Option("--family", metavar="NAME", help="sd15, sdxl, flux2 …, where the file itself does not tell it."),
+    ] = "",
     page: Annotated[str, typer.Option("--page", help="Where its terms can be read.")] = "",
     note: Annotated[str, typer.Option("--note", help="What whoever uses it should know.")] = "",
     purpose: Annotated[str, typer.Option("--purpose", help="What it is for, in some words.")] = "",
@@ -98,12 +100,14 @@ def add(
 ) -> None:
     """Bring in a model of your own; from then on it is like one that ships with this program."""
     with cli_output(as_json) as output:
+        from pipelines import model_requirements
         from pipelines.model_store.add import NewModel
 
+        model_requirements.check_model_family(family)
         facts = {"steps": steps, "guidance": guidance, "scheduler": scheduler, "timestep_spacing": spacing}
         facts |= parse_facts(fact or ())
         new = NewModel(
-            name, kind, source, licence, commercial, family or "", purpose, page, note,
+            name, kind, source, licence, commercial, family, purpose, page, note,
             {fact: value for fact, value in facts.items() if value is not None}, pickled, replace,
         )  # fmt: skip
         with ProgressBar(in_bytes=True) as bar:
@@ -117,14 +121,14 @@ def parse_facts(given: Sequence[str]) -> dict[str, Any]:
     for each in given:
         name, _, text = each.partition("=")
         found[name] = float(text) if text.replace(".", "", 1).isdecimal() else text
-    unknown = [name for name in found if name not in SamplingFacts.__dataclass_fields__]
+    known = [*SamplingFacts.__dataclass_fields__, *BasePair.__dataclass_fields__]
+    unknown = [name for name in found if name not in known]
     try:
         read_facts(found)
     except ValueError as error:
         raise OperatorError("bad_model", f"These facts do not hold: {error}.") from error
     if unknown:
-        known = ", ".join(SamplingFacts.__dataclass_fields__)
-        raise OperatorError("bad_model", f"There is no fact {unknown[0]!r}. Give one of: {known}.")
+        raise OperatorError("bad_model", f"There is no fact {unknown[0]!r}. Give one of: {', '.join(known)}.")
     return found
 
 
@@ -265,7 +269,7 @@ def _addition_words(addition: Addition) -> str:
 
 def _print_added(state: ModelState) -> None:
     model = state.model
-    made = f" for {FAMILY_WORDS[model.family]}" if model.family else ""
+    made = f" for {FAMILY_WORDS.get(model.family, model.family)}" if model.family else ""
     kind = f"{KIND_WORDS[model.kind]}{made}, {format_size(state.size)}, {escape(model.licence)}"
     _print(f"[bold]{model.name}[/bold] is here: {kind}.")
 

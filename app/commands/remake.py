@@ -13,9 +13,7 @@ Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write it
 Set = Annotated[list[Path] | None, typer.Option("--set", metavar="SET", help="The person's training set, if it moved.")]
 Source = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--from", metavar="FILE", help="The picture or mask that an edit began from, if it moved; repeatable."
-    ),
+    typer.Option("--from", metavar="FILE", help="A picture or mask of an edit, if it moved; repeatable."),
 ]
 Hints = Annotated[
     list[Path] | None,

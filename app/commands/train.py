@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 Set = Annotated[Path, typer.Argument(metavar="SET", help="A training set, written by `portrait prepare`.")]
 Base = Annotated[
-    str, typer.Option("--base", metavar="NAME", help="sd15, sdxl, a name of the settings, a folder or a file.")
+    str,
+    typer.Option(
+        "--base", metavar="NAME", help="sd15, sdxl, flux2_klein …, a name of the settings, a folder or a file."
+    ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="IDENTITY", help="Folder for the identity.")]
 From = Annotated[
@@ -122,6 +125,7 @@ def print_plan(what: "TrainingPlan") -> None:
     """Print steps, memory and time of a plan."""
     checkpointing = "" if what.checkpointing == "off" else f", {what.checkpointing} gradient checkpointing"
     rows = {
+        **({"base": what.base} if what.base else {}),
         "steps": str(what.steps),
         "batch": f"{what.batch}{checkpointing}",
         "size": ", ".join(f"{count} at {size}" for size, count in what.buckets.items()),

@@ -20,7 +20,8 @@ KINDS: tuple[schemas.ModelKind, ...] = (
     "upscaler",
 )
 COMMERCIAL = ("yes", "no", "ask")
-FAMILIES = ("", "sd15", "sd2", "sdxl")
+OTHER_FAMILIES = ("", "sd2")
+"""Beside those of the models that there are: not known, and one that nothing here draws with."""
 GROUPS = ("own", "embedded", "others")
 _TERMS_VARIANTS = {"yes": "good", "no": "poor", "ask": "fair"}
 _MEGA = 1_000_000
@@ -34,7 +35,7 @@ def page() -> None:
     here = [each for each in models if each.ready]
     size = sum(each.bytes for each in here)
     widgets.muted_text(translate("models.total", count=len(here), total=len(models), size=_size(size)))
-    _show_form()
+    _show_form(sorted({*OTHER_FAMILIES, *(each.family for each in models)}))
     if any(each.addition for each in models):
         _show_additions()
     state, words = _filters()
@@ -53,8 +54,8 @@ def _group(model: schemas.ModelStatus) -> str:
     return "own" if model.own else "embedded" if model.embedded else "others"
 
 
-def _show_form() -> None:
-    """The form that adds a model of one's own, or puts another in its place."""
+def _show_form(families: Sequence[str]) -> None:
+    """The form that adds a model of one's own, for one of these families, or puts another in its place."""
     with st.expander(translate("models.add"), icon=":material/add:"), st.form("model-add", border=False):
         widgets.muted_text(translate("models.add_help"))
         left, right = st.columns(2)
@@ -71,7 +72,7 @@ def _show_form() -> None:
             format_func=lambda each: translate(f"terms.{each}"),
         )
         family = left.selectbox(
-            translate("models.family"), FAMILIES, format_func=_family, help=translate("models.family_help")
+            translate("models.family"), families, format_func=_family, help=translate("models.family_help")
         )
         note = right.text_input(translate("models.note"), max_chars=500)
         replacing = st.checkbox(translate("models.replace"), help=translate("models.replace_help"))

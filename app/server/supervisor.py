@@ -100,8 +100,13 @@ class Process:
                 self._signal(signal.SIGKILL)
 
     def stop(self) -> None:
-        """Send it SIGTERM."""
-        self._signal(signal.SIGTERM)
+        """Send SIGTERM to it alone: a child of a Celery worker would leave its job at once instead of giving it back."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     def wait(self, timeout: float) -> None:
         """Wait until it has stopped, and kill it with its own children after `timeout` seconds."""
@@ -113,6 +118,7 @@ class Process:
             self._report(f"{self.service.name} did not stop in time and was ended.")
             self._signal(signal.SIGKILL)
             self._process.wait()
+        self._signal(signal.SIGTERM)  # what it started and left behind
         self._process = None
 
     def _schedule_restart(self, now: float, code: int) -> None:
@@ -172,10 +178,7 @@ class Supervisor:
             process.stop()
         until = time.monotonic() + STOP_TIMEOUT
         for process in self.processes:
-            while process.pid and time.monotonic() < until and self._signals < 2:
-                with suppress(ChildProcessError):
-                    if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                        break
+            while process.is_running() and time.monotonic() < until and self._signals < 2:
                 time.sleep(0.05)
             process.wait(0.1)
 

@@ -1,7 +1,7 @@
 """What a drawing follows and how it is drawn, on the command line: `pose:0.8=photo.jpg`, the image prompt, `steps=8`."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,20 +115,30 @@ def generation_options(options: Mapping[str, Any], followed: FollowedPictures) -
 
 def followed_notes(followed: FollowedPictures, options: "GenerationOptions | None") -> dict[str, Path]:
     """Paths of the pictures by their name in a folder's notes."""
-    from portrait.generation.options import picture_hash
-
     if options is None:
         return {}
     pictures = [*options.control_inputs, *([] if options.look is None else [options.look])]
-    names = (NOTE_PREFIX + picture_hash(each.picture) for each in pictures)
-    return dict(zip(names, followed.files, strict=True))
+    return dict(zip((picture_note(each.picture) for each in pictures), followed.files, strict=True))
+
+
+def picture_note(picture: "Image") -> str:
+    """What a picture that a drawing saw is called in the notes of a folder."""
+    from portrait.generation.options import picture_hash
+
+    return NOTE_PREFIX + picture_hash(picture)
 
 
 def find_pictures(options: Mapping[str, Any], paths: Mapping[str, Path], files: Sequence[Path]) -> "dict[str, Image]":
     """The pictures that a recipe's drawing follows, by hash: from the given files, or from where they were."""
-    from portrait.generation.options import picture_hash, picture_hashes
+    from portrait.generation.options import picture_hashes
 
-    wanted = picture_hashes(options)
+    return find_by_hash(picture_hashes(options), paths, files)
+
+
+def find_by_hash(wanted: Collection[str], paths: Mapping[str, Path], files: Sequence[Path]) -> "dict[str, Image]":
+    """Pictures by their hashes, those that are there: see `find_pictures`."""
+    from portrait.generation.options import picture_hash
+
     if not wanted:
         return {}
     noted = [paths[NOTE_PREFIX + each] for each in sorted(wanted) if NOTE_PREFIX + each in paths]

@@ -89,6 +89,14 @@ def edit_note(hash: str) -> str:
     return f"edited-{hash}"
 
 
+def edit_notes(edit: Edit, file: Path, mask: Path | None, pictures: Sequence[Path]) -> dict[str, Path]:
+    """The notes of what an edit took: the portrait's file, the mask's, and those of the pictures that went with it."""
+    notes = {edit_note(edit.hash): file}
+    if mask is not None:
+        notes[edit_note(str(edit.area))] = mask
+    return notes | {controls.picture_note(controls.read_picture(each)): each for each in pictures}
+
+
 def _generation_options(
     preset: str, recipe: Mapping[str, Any], places: Mapping[str, Path], given: tuple[Sequence[Path], str]
 ) -> GenerationOptions | None:
@@ -111,7 +119,7 @@ def _edit_from_dict(recorded: Mapping[str, Any], places: Mapping[str, Path], giv
     if isinstance(area, str):
         painted, _ = image_io.read_mask(_find_file(area, "mask", files, places))
         mask = edits.fit_mask(painted, picture.shape[1], picture.shape[0])
-    return edits.from_dict(recorded, picture, mask)
+    return edits.from_dict(recorded, picture, mask, controls.find_by_hash(recorded.get("with", ()), places, given))
 
 
 def _find_file(hash: str, what: str, files: Mapping[str, Path], places: Mapping[str, Path]) -> Path:

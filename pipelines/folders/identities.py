@@ -64,7 +64,7 @@ def make_description(result: TrainingResult, training: TrainingSet) -> dict[str,
         "schema": SCHEMA,
         "id": hashlib.sha256(weights_file.read_bytes()).hexdigest()[:16],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "base": {"name": facts.pop("base"), "family": facts.pop("family"), "hash": facts.pop("base_hash")},
+        "base": _describe_base(facts),
         "trigger": result.trigger,
         "class_word": training.class_word,
         "rank": facts.pop("rank"),
@@ -244,6 +244,13 @@ def make_imported_description(
         "likeness": _vectors_to_lists(likeness),
         **facts,
     }
+
+
+def _describe_base(facts: dict[str, Any]) -> dict[str, str]:
+    """The base that was learned on, taken out of the facts; and the one that draws the person, where that is another."""
+    base = {"name": facts.pop("base"), "family": facts.pop("family"), "hash": facts.pop("base_hash")}
+    draw_on = facts.pop("draw_on", "")
+    return {**base, "draw_on": draw_on} if draw_on else base
 
 
 def _vectors_to_lists(likeness: Mapping[str, Vector]) -> dict[str, list[float]]:

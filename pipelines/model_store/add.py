@@ -161,8 +161,10 @@ class Adding:
                     place, tensors, lambda done, total, name=file.name: progress(done, total, f"checking {name}")
                 )
             kept[file.name] = tensors
-        main = next((name for name in kept if name.startswith("unet/")), next(iter(kept)))
-        return detection.require(PurePosixPath(main).name, detection.detect(kept[main]), new.kind, family)
+        main = next((name for name in kept if PurePosixPath(name).parts[0] in sources.DENOISERS), next(iter(kept)))
+        beside = [tensors for name, tensors in kept.items() if PurePosixPath(name).parent == PurePosixPath(main).parent]
+        tensors = {name: each for part in beside for name, each in part.items()} if "/" in main else kept[main]
+        return detection.require(PurePosixPath(main).name, detection.detect(tensors), new.kind, family)
 
     def _install(self, model: Model) -> None:
         """Move the files to their places and note the model; what an older one of the name had beside them goes."""

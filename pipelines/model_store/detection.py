@@ -11,6 +11,12 @@ from portrait.errors import OperatorError
 FAMILIES: Mapping[int, ModelFamily] = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
 """By the width of the text that the U-Net's cross-attention reads."""
 REFINER_WIDTH = 1280
+FLUX2 = "flux2"
+FLUX2_BLOCKS = {3072: (5, 20), 4096: (8, 24)}
+"""Double and single blocks of FLUX.2 [klein] by its width: 4B and 9B."""
+FLUX2_DEV_WIDTH = 6144
+FLUX2_RATIOS = {"linear1": 9, "linear2": 1 / 4, "mlp_0": 6, "mlp_2": 1 / 3}
+"""Results to inputs of layers that tell FLUX.2 from FLUX.1, which has the same names: there they are 7, 1/5, 4 and 1/4."""
 OTHERS = (
     (r"(^|[._])(double_blocks|single_blocks|single_transformer_blocks)[._]", "Flux"),
     (r"(^|[._])joint_(transformer_)?blocks[._]", "Stable Diffusion 3"),
@@ -31,6 +37,7 @@ _LORA = re.compile(
     r"[._]lora_(down|up|mid|A|B)([._]|$)|_lora\.(down|up)\.|\.lora\.(down|up)\.|lora_linear_layer"
     r"|hada_w|lokr_w|dora_scale|^base_model\.model\.|^lora_(unet|te\d?)_"
 )
+_FLUX_LAYER = re.compile(r"(double|single)_blocks[._](\d+)[._](?:(?:img|txt)_)?(\w+(?:\.\w+)?)\.lora_(down|up|A|B)\b")
 _CROSS_KEYS = re.compile(r"attn2[._](processor[._])?to_[kv]")
 _DOWN = re.compile(r"lora_down|lora_A|lora[._]down|hada_w1_b")
 _EMBEDDING_WIDTHS = (768, 1024, 1280)
@@ -49,6 +56,8 @@ class Contents:
 
 def detect(tensors: Mapping[str, Tensor]) -> Contents:
     """Find out what a file is; a U-Net alone in the layout of diffusers is called a base."""
+    if found := _flux2(tensors):
+        return found
     if other := _first(OTHERS, tensors):
         return Contents(other=f"made for {other}" if other[0].isupper() else other)
     for kind, applies in _KINDS:
@@ -66,16 +75,46 @@ def require(path: str, found: Contents, kind: ModelKind, family: ModelFamily = "
     if found.other:
         raise OperatorError("wrong_kind", f"{path} is {found.other}.")
     if family and found.family and family != found.family:
-        made, said = FAMILY_WORDS[found.family], FAMILY_WORDS[family]
+        made, said = (FAMILY_WORDS.get(each, each) for each in (found.family, family))
         raise OperatorError("wrong_kind", f"{path} was made for {made}, not for {said}.")
     return found.family or family
 
 
-def _of_kind(kind: ModelKind, tensors: Mapping[str, Tensor]) -> Contents:
+def _flux2(tensors: Mapping[str, Tensor]) -> Contents | None:
+    """What a file of FLUX.2 is: its transformer, or a LoRA in the names of diffusers or of its makers; None for any other."""
+    shapes = {name.removeprefix("model.diffusion_model."): tensor.shape for name, tensor in tensors.items()}
+    if any(f"single_stream_modulation.{layer}.weight" in shapes for layer in ("lin", "linear")):
+        first = next((shapes[name] for name in ("img_in.weight", "x_embedder.weight") if name in shapes), (0,))
+        return Contents(other="made for FLUX.2 [dev]") if first[0] == FLUX2_DEV_WIDTH else Contents("base", FLUX2)
+    diffusers = any(re.search(r"attn[._]to_qkv_mlp_proj\.", name) for name in tensors)
+    is_lora = any(_LORA.search(name) for name in tensors) and (diffusers or _is_flux2_lora(tensors))
+    return _of_kind("lora", tensors, FLUX2) if is_lora else None
+
+
+def _is_flux2_lora(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a LoRA in names that FLUX.1 and FLUX.2 share is of FLUX.2: by the ratios of its layers, else by its blocks."""
+    layers: dict[tuple[str, int, str], dict[str, int]] = {}
+    for name, tensor in tensors.items():
+        found = _FLUX_LAYER.search(name)
+        if found and len(tensor.shape) >= 2:
+            down = found[4] in ("down", "A")
+            layer = (found[1], int(found[2]), found[3].replace(".", "_"))
+            layers.setdefault(layer, {})["in" if down else "out"] = tensor.shape[1 if down else 0]
+    told = {
+        round(sides["out"] / sides["in"], 6) == round(FLUX2_RATIOS[layer[2]], 6)
+        for layer, sides in layers.items()
+        if layer[2] in FLUX2_RATIOS and len(sides) == 2
+    }
+    width = next((sides["in"] for layer, sides in layers.items() if "in" in sides and layer[2].startswith("attn_")), 0)
+    most: dict[str, int] = dict(zip(("double", "single"), FLUX2_BLOCKS.get(width, (0, 0)), strict=True))
+    return told == {True} or (not told and width > 0 and all(number < most[block] for block, number, _ in layers))
+
+
+def _of_kind(kind: ModelKind, tensors: Mapping[str, Tensor], family: ModelFamily = "") -> Contents:
     if kind == "lora":
         method = _first(METHODS, tensors)
         words = f"a {method}, which is not read here: take a plain LoRA" if method else ""
-        return Contents(kind, _lora_family(tensors), words)
+        return Contents(kind, family or _lora_family(tensors), words)
     if kind == "embedding":
         return Contents(kind, _embedding_family(tensors))
     suffix = "to_k_ip.weight" if kind == "ip-adapter" else "attn2.to_k.weight"

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -15,8 +15,8 @@ from portrait.errors import OperatorError
 Commercial = Literal["yes", "no", "ask"]
 ModelKind = Literal["network", "base", "lora", "vae", "controlnet", "ip-adapter", "embedding", "upscaler"]
 """What a model is to whoever draws; `network`: what an engine loads by its own name."""
-ModelFamily = Literal["", "sd15", "sd2", "sdxl"]
-"""The bases that a model fits; empty where it is not known, or where it fits any."""
+ModelFamily: TypeAlias = str
+"""The family of the bases that a model fits; empty where it is not known, or where it fits any."""
 KIND_WORDS: Mapping[str, str] = {
     "network": "network",
     "base": "base model",
@@ -27,7 +27,8 @@ KIND_WORDS: Mapping[str, str] = {
     "embedding": "embedding (textual inversion)",
     "upscaler": "upscaler",
 }
-FAMILY_WORDS: Mapping[str, str] = {"sd15": "SD 1.5", "sd2": "SD 2", "sdxl": "SDXL"}
+FAMILY_WORDS: Mapping[str, str] = {"sd15": "SD 1.5", "sd2": "SD 2", "sdxl": "SDXL", "flux2": "FLUX.2 [klein]"}
+"""What people call families; one that is not here is called by its name."""
 Fact = int | float | str
 SOURCE_KINDS: tuple[SourceKind, ...] = ("archive", "hub", "url", "zip", "file")
 
@@ -66,6 +67,21 @@ class Model:
     """Whether the installation added it (`portrait models add`), and it does not ship with this program."""
     facts: Mapping[str, Fact] = field(default_factory=dict, hash=False)
     """How it wants to be drawn with, such as `steps`, `guidance`, `scheduler`, `timestep_spacing` of a distilled base."""
+
+
+@dataclass(frozen=True, slots=True)
+class BasePair:
+    """Which other bases stand in for a base: people are learned on one, and who was learned there is drawn on the other."""
+
+    learn_on: str = ""
+    """The base that people are learned on in its place; empty: itself."""
+    draw_on: str = ""
+    """The base that draws who was learned on it, where nobody says otherwise; empty: itself."""
+
+
+def read_pair(facts: Mapping[str, Fact]) -> BasePair:
+    """Return what the facts of a base say of its pair."""
+    return BasePair(str(facts.get("learn_on", "")), str(facts.get("draw_on", "")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +150,7 @@ class _Model(_Strict):
     page: str = ""
     note: str = ""
     kind: ModelKind = "network"
-    family: ModelFamily = ""
+    family: Annotated[ModelFamily, Field(pattern=r"^[a-z0-9_]*$")] = ""
     facts: dict[str, Fact] = {}
     sources: tuple[_Source, ...] = ()
     files: tuple[_File, ...] = Field(min_length=1)

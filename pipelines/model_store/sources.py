@@ -14,13 +14,18 @@ from portrait.errors import OperatorError
 WEIGHTS = ".safetensors"
 PICKLED = {".ckpt", ".pt", ".pth", ".bin"}
 _HUB = re.compile(r"hub:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?(?::([^:]+))?")
-_COMPANIONS = {".json", ".txt", ".model"}
+_COMPANIONS = {".json", ".txt", ".model", ".jinja"}
 """What a folder in the layout of diffusers holds beside weights: configurations and vocabularies."""
 _INDEX = "model_index.json"
 _COMPONENTS = {
-    "feature_extractor", "scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae",
+    "feature_extractor", "scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "transformer", "unet",
+    "vae",
 }  # fmt: skip
 """Folders of a base that are read; a safety checker and examples are not."""
+DENOISERS = ("unet", "transformer")
+"""Folders of the network that takes the noise away."""
+_PART = re.compile(r"-\d{5}-of-(\d{5})(?=\.)")
+"""In the names of the parts of large files of weights: which of how many."""
 MAX_FILES = 200
 """Files of one model at most; a base in the layout of diffusers has about twenty."""
 
@@ -122,15 +127,30 @@ def _choose_base(given: str, names: Sequence[str]) -> list[str]:
     by_folder: dict[str, list[str]] = {}
     for name in weights:
         by_folder.setdefault(name.partition("/")[0], []).append(name)
-    if "unet" not in by_folder:
-        raise bad_source(f"{given} has no unet/*.safetensors: safetensors alone is read from outside")
-    chosen = [name for folder in by_folder.values() for name in _one_precision(folder)]
-    if len(chosen) > len(by_folder):
-        several = ", ".join(chosen[:6])
-        raise bad_source(
-            f"{given} has more than one file of weights in a folder ({several}): bases in parts are not read"
-        )
+    if not by_folder.keys() & {*DENOISERS}:
+        wanted = " or ".join(f"{folder}/*.safetensors" for folder in DENOISERS)
+        raise bad_source(f"{given} has no {wanted}: safetensors alone is read from outside")
+    chosen: list[str] = []
+    for folder in by_folder.values():
+        weights = _one_precision(folder)
+        in_parts = len(weights) > 1 or _PART.search(weights[0])
+        if in_parts and not _are_all_parts(weights):
+            several = ", ".join(weights[:6])
+            raise bad_source(f"{given} has files of weights in a folder that are not all the parts of one ({several})")
+        # Without the index the parts are not found.
+        chosen += [*([_PART.sub("", weights[0]) + ".index.json"] if in_parts else []), *weights]
+    missing = [name for name in chosen if name not in names]
+    if missing:
+        raise bad_source(f"{given} has weights in parts without {missing[0]}")
     return [_INDEX, *sorted(files), *sorted(chosen)][:MAX_FILES]
+
+
+def _are_all_parts(names: Sequence[str]) -> bool:
+    """Whether files are all the parts of one."""
+    parts = [_PART.search(name) for name in names]
+    return len({_PART.sub("", name) for name in names}) == 1 and all(
+        part and int(part[1]) == len(names) for part in parts
+    )
 
 
 def _one_precision(names: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
-"""Edits of a finished portrait by img2img, inpainting and outpainting: values, checks, JSON."""
+"""Edits of a finished portrait by instruction, img2img, inpainting and outpainting: values, checks, JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -10,11 +10,22 @@ from numpy.typing import NDArray
 
 from portrait.arrays import LARGEST_SIDE, SMALLEST_SIDE, Image, Mask, Points
 from portrait.errors import UserError
+from portrait.generation.options import picture_hash
 
-EditKind: TypeAlias = Literal["variations", "change", "repaint", "extend"]
-"""Other seeds; an addition to the prompt; inpainting of a part; outpainting to another aspect ratio."""
-STRENGTHS: Mapping[EditKind, float] = {"variations": 0.5, "change": 0.65, "repaint": 0.85, "extend": 0.95}
-"""Default img2img strengths. None is 1: what is drawn from pure noise does not fit its surroundings."""
+EditKind: TypeAlias = Literal["variations", "change", "repaint", "extend", "instruct"]
+"""Other seeds; an addition to the prompt; inpainting of a part; outpainting to another aspect ratio; a change that words
+alone ask for, of a base that sees the picture as a reference."""
+STRENGTHS: Mapping[EditKind, float] = {
+    "variations": 0.5,
+    "change": 0.65,
+    "repaint": 0.85,
+    "extend": 0.95,
+    "instruct": 1.0,
+}
+"""Default img2img strengths. None of img2img is 1: what is drawn from pure noise does not fit its surroundings. An instruction
+is no img2img: it has none."""
+WITH_PICTURES: Collection[EditKind] = ("instruct", "repaint")
+"""Edits that pictures of a garment or an object may go with."""
 MIN_STRENGTH = 0.05
 MAX_PROMPT_LENGTH = 200
 MAX_ASPECT = 2.0
@@ -39,7 +50,7 @@ class Edit:
     strength: float
     """img2img strength."""
     extra_prompt: str = ""
-    """What shall change: added after the style's prompt."""
+    """What shall change: added after the style's prompt; an instruction is the whole prompt."""
     mask: Mask | None = None
     """Where it is drawn anew, from 0.5 on, for `repaint`; as large as the picture."""
     area: object = None
@@ -48,6 +59,8 @@ class Edit:
     """Aspect ratio as width and height, for `extend`."""
     face: Points | None = None
     """5×2 landmarks of the largest face in the picture, where one was found: it stays where it is."""
+    pictures: tuple[Image, ...] = ()
+    """Pictures of a garment or an object that shall come into it."""
 
 
 def check(edit: Edit) -> None:
@@ -57,7 +70,8 @@ def check(edit: Edit) -> None:
         raise UserError("bad_size", f"A picture to begin from has sides of {SMALLEST_SIDE} to {LARGEST_SIDE} pixels.")
     if not MIN_STRENGTH <= edit.strength <= 1:
         raise UserError("bad_edit", f"The strength of an edit is {MIN_STRENGTH} to 1, not {edit.strength}.")
-    if len(edit.extra_prompt) > MAX_PROMPT_LENGTH or (edit.kind == "change" and not edit.extra_prompt.strip()):
+    needs_words = edit.kind in ("change", "instruct")
+    if len(edit.extra_prompt) > MAX_PROMPT_LENGTH or (needs_words and not edit.extra_prompt.strip()):
         raise UserError("bad_edit", f"Say in 1 to {MAX_PROMPT_LENGTH} letters what shall be other.")
     if edit.kind == "repaint":
         if edit.mask is None or edit.mask.shape != (height, width):
@@ -66,6 +80,8 @@ def check(edit: Edit) -> None:
             raise UserError("bad_mask", "The mask is empty. Paint white what shall be drawn anew.")
     if edit.kind == "extend":
         check_shape(edit.shape, width, height)
+    if edit.pictures and edit.kind not in WITH_PICTURES:
+        raise UserError("bad_edit", "A picture goes with words that say what to do with it, or with a mask.")
 
 
 def polygon_mask(area: Sequence[Sequence[Sequence[float]]], width: int, height: int) -> Mask:
@@ -135,14 +151,25 @@ def fit_mask(mask: Mask, width: int, height: int) -> Mask:
 
 
 def to_dict(edit: Edit) -> dict[str, object]:
-    """The edit as JSON, for the recipe; picture and painted mask by the hashes of their files."""
-    values: dict[str, object] = {"kind": edit.kind, "picture": edit.hash, "strength": edit.strength}
-    optional = {"words": edit.extra_prompt, "area": edit.area, "shape": list(edit.shape) if edit.shape else None}
+    """The edit as JSON, for the recipe: picture and painted mask by the hashes of their files, others by their pixels'."""
+    values: dict[str, object] = {"kind": edit.kind, "picture": edit.hash}
+    optional = {
+        "strength": None if edit.kind == "instruct" else edit.strength,
+        "words": edit.extra_prompt,
+        "area": edit.area,
+        "shape": list(edit.shape) if edit.shape else None,
+        "with": [picture_hash(each) for each in edit.pictures],
+    }
     return values | {name: each for name, each in optional.items() if each}
 
 
-def from_dict(values: Mapping[str, Any], picture: Image, mask: Mask | None = None) -> Edit:
-    """The edit of `to_dict`, of the picture with that hash; raises `UserError` (`bad_edit`)."""
+def from_dict(
+    values: Mapping[str, Any], picture: Image, mask: Mask | None = None, pictures: Mapping[str, Image] | None = None
+) -> Edit:
+    """The edit of `to_dict`, of the picture with that hash; `pictures` are those that go with it, by hash.
+
+    Raises `UserError` (`bad_edit`, `hint_missing`).
+    """
     kind: Any = values.get("kind")
     if kind not in get_args(EditKind):
         raise UserError("bad_edit", f"There is no edit {kind!r}. Choose one of: {', '.join(get_args(EditKind))}.")
@@ -151,6 +178,8 @@ def from_dict(values: Mapping[str, Any], picture: Image, mask: Mask | None = Non
     if mask is None and isinstance(area, list | tuple):
         mask = polygon_mask(area, width, height)
     strength = values.get("strength")
+    if kind == "instruct" and strength is not None:
+        raise UserError("bad_edit", "An instruction has no strength: leave it out, or change the portrait by words.")
     return Edit(
         kind,
         picture,
@@ -160,7 +189,16 @@ def from_dict(values: Mapping[str, Any], picture: Image, mask: Mask | None = Non
         mask if kind == "repaint" else None,
         area,
         (int(shape[0]), int(shape[1])) if shape else None,
+        pictures=_pictures_of(values.get("with", ()), pictures or {}),
     )
+
+
+def _pictures_of(hashes: Sequence[str], pictures: Mapping[str, Image]) -> tuple[Image, ...]:
+    if not set(hashes) <= pictures.keys():
+        raise UserError(
+            "hint_missing", "A picture that went with this edit is gone or has changed. Name it with --from."
+        )
+    return tuple(pictures[each] for each in hashes)
 
 
 def parse_shape(text: str) -> tuple[int, int]:

@@ -62,6 +62,8 @@ class PromptSpec:
     look_scale: float = 0.5
     look_picture: "Image | None" = field(default=None, compare=False)
     """The style's picture, once it is read."""
+    sentence: str = ""
+    """`prompt` in sentences, for bases whose text encoder is a language model; they take `prompt` where it is empty."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -68,6 +68,10 @@ class GenerationParameters:
     """How the base, or the LoRA of few steps on it, wants to be sampled."""
     embeds_guidance: bool = False
     """Whether the U-Net is told the guidance scale, so that batches have no unconditional half."""
+    edited: Image | None = None
+    """The picture that an instruction changes: the first reference picture, before those of the person."""
+    pictures: tuple[Image, ...] = ()
+    """Reference pictures after those of the person: a garment or an object."""
 
     def __post_init__(self) -> None:
         here = (self.size.height, self.size.width)
@@ -84,6 +88,11 @@ class GenerationParameters:
         if self.start is None:
             return "text"
         return "image" if self.mask is None else "inpaint"
+
+    @property
+    def references(self) -> int:
+        """Reference pictures beside those of the person."""
+        return len(self.pictures) + (self.edited is not None)
 
     @property
     def steps_done(self) -> int:

@@ -7,7 +7,9 @@ from portrait.errors import UserError
 from portrait.generation.options import ADAPTERS, Preset, PromptSpec
 
 DEFAULT_PROMPT = PromptSpec(
-    "a photo of {who}, {traits}, natural skin, sharp focus", "blurred, deformed, painting, cartoon"
+    "a photo of {who}, {traits}, natural skin, sharp focus",
+    "blurred, deformed, painting, cartoon",
+    sentence="A photograph of {who}, {traits}, with natural skin texture and the face in sharp focus.",
 )
 """Prompt of templates that have none."""
 
@@ -17,7 +19,7 @@ CONTROLS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     "seam": {"sd15": {"canny": 1.0, "tile": 1.0}, "sdxl": {"canny": 1.0, "tile": 1.0}},
 }
 """ControlNets of each pass by family of the base, with their conditioning scales: those of EasyPhoto. On SDXL an identity
-adapter takes the place of pose and colour."""
+adapter takes the place of pose and colour. Families that have no ControlNets are drawn on without."""
 STEPS: Mapping[Preset, Mapping[str, int]] = {"fast": {"face": 12, "ring": 8, "seam": 8}}
 """Sampling steps of each pass where the preset's are too few: a pass of strength 0.45 runs only 45 % of them."""
 
@@ -39,7 +41,7 @@ class Passes:
     controls: Mapping[str, float] = field(default_factory=dict)
     """Factor 0..1 on the scale of a control in `CONTROLS`; 0 does without it."""
     needs: tuple[str, ...] = ("canny",)
-    """Controls whose network must be installed; the others are used where it is."""
+    """Controls whose network must be installed where the family has one; the others are used where it is."""
 
 
 STRENGTH_NAMES = tuple(each.name for each in fields(Passes) if each.name not in ("controls", "needs"))

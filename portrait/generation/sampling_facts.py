@@ -1,4 +1,4 @@
-"""SamplingFacts: how a base, or a LoRA of few steps, is to be sampled; facts of a model, not choices of a request."""
+"""SamplingFacts: how a base, or a LoRA of few steps, is to be sampled; and SamplingPreset, what a preset makes of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -45,6 +45,22 @@ class SamplingFacts:
 
 
 NO_FACTS = SamplingFacts()
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingPreset:
+    """The sampling settings of a preset, or of a request when resolved."""
+
+    scheduler: str
+    """`own`, or when resolved empty: the base's own."""
+    steps: int
+    guidance: float
+    cutoff: float
+    """Share of the steps after which guidance ends: late steps only sharpen, and cost half without it."""
+    lcm: bool = False
+    """Whether the family's LCM LoRA is loaded (Luo and others, 2023: 4 to 8 steps without guidance)."""
+    max_guidance: float | None = None
+    """The most that a distilled model takes; None where it is for the request alone to say."""
 
 
 def read_facts(facts: Mapping[str, object]) -> SamplingFacts:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from pipelines.model_store.add import NewModel
 from pipelines.model_store.additions import Addition
+from pipelines.model_store.manifest import BasePair
 from pipelines.model_store.store import ModelState, ModelStore
 from portrait.errors import OperatorError
 from portrait.faces.likeness import likeness_step
@@ -68,7 +69,8 @@ def _serialize_model(state: ModelState, models: ModelStore, addition: Addition |
 
 def read_model_request(body: schemas.ModelRequest) -> NewModel:
     """What a request asks the store to add."""
-    given = {name: getattr(body, name) for name in SamplingFacts.__dataclass_fields__}
+    names = (*SamplingFacts.__dataclass_fields__, *BasePair.__dataclass_fields__)
+    given = {name: getattr(body, name) for name in names}
     facts = {name: value for name, value in given.items() if value not in (None, "") and value is not False}
     return NewModel(**body.model_dump(exclude=set(given)), facts=facts)
 

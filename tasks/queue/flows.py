@@ -133,7 +133,7 @@ class PortraitFlows:
         }
         # Diffusion engines are not asked: that would load their libraries into workers that never draw.
         bases = build.missing_by_base(self._settings)
-        missing |= {f"train:{base}": lines for base, lines in bases.items()}
+        missing |= {f"train:{base}": lines for base, lines in build.missing_for_training(self._settings).items()}
         missing["draw:text"] = [*missing["look"], *min(bases.values(), key=len), *build.missing_guard(self._settings)]
         missing["draw:inpaint"] = list(dict.fromkeys([*missing["draw:template"], *missing["draw:text"]]))
         missing |= build.missing_by_ability(self._settings)
@@ -390,8 +390,9 @@ def load_edit(context: JobContext) -> Edit:
         content = file.read_bytes()
     except FileNotFoundError as error:
         raise UserError("not_found", "The portrait that was to be edited is not there any more.") from error
-    hash = hashlib.sha256(content).hexdigest()
-    return edits.from_dict({**params, "picture": hash}, image_io.decode(content, file.name).image)
+    pictures = options.edit_pictures(params, lambda id: context.files.template(context.job.owner, id))
+    given = {**params, "picture": hashlib.sha256(content).hexdigest(), "with": list(pictures)}
+    return edits.from_dict(given, image_io.decode(content, file.name).image, pictures=pictures)
 
 
 def open_flows(settings: Settings) -> Flows:

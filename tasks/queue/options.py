@@ -1,10 +1,11 @@
-"""Reads the generation options of a job, with the uploaded pictures of its control inputs and its image prompt."""
+"""Reads the generation options of a job, with the uploaded pictures of its control inputs, its image prompt and its edit."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipelines import image_io
+from portrait.arrays import Image
 from portrait.errors import UserError
 from portrait.generation import options
 from portrait.generation.options import GenerationOptions
@@ -24,10 +25,7 @@ def generation_options(
     pictures: dict[str, Any] = {}
 
     def with_picture(followed: Mapping[str, Any]) -> dict[str, Any]:
-        file = file_of(str(followed["template"]))
-        if not file.is_file():
-            raise UserError("hint_missing", "A picture that this drawing shall follow was deleted. Upload it again.")
-        picture = image_io.read(file).image
+        picture = _read(file_of(str(followed["template"])), "A picture that this drawing shall follow")
         hash = options.picture_hash(picture)
         pictures[hash] = picture
         return {**{name: each for name, each in followed.items() if name != "template"}, "picture": hash}
@@ -39,3 +37,15 @@ def generation_options(
         read["look"] = with_picture(given["look"])
     method = options.METHOD if recipe is None else int(recipe.get("method", 1))
     return options.from_dict(read, pictures, method)
+
+
+def edit_pictures(edit: Mapping[str, Any], file_of: Callable[[str], Path]) -> dict[str, Image]:
+    """Read the pictures that go with an edit of a job, by hash; raises as `generation_options`."""
+    pictures = [_read(file_of(str(id)), "A picture that goes with this edit") for id in edit.get("with") or ()]
+    return {options.picture_hash(each): each for each in pictures}
+
+
+def _read(file: Path, what: str) -> Image:
+    if not file.is_file():
+        raise UserError("hint_missing", f"{what} was deleted. Upload it again.")
+    return image_io.read(file).image

@@ -1,10 +1,10 @@
-"""Schemas of an edit (variations, a changed prompt, repainted areas, another shape) and of what a portrait was before."""
+"""Schemas of an edit (variations, an instruction, repainted areas, another shape) and of what a portrait was before."""
 
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from tasks.schemas.shared import RequestBody, ResponseBody
+from tasks.schemas.shared import Id, RequestBody, ResponseBody
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Corner: TypeAlias = Annotated[list[Share], Field(min_length=2, max_length=2)]
@@ -41,12 +41,26 @@ class Before(ResponseBody):
 class EditRequest(RequestBody):
     """An edit of a portrait that was drawn from a prompt."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"kind": "extend", "shape": [16, 9]}})
-
-    kind: Literal["variations", "change", "repaint", "extend"] = Field(
-        description="The same with other seeds; the same, but with `words`; an `area` anew; another `shape`."
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"kind": "extend", "shape": [16, 9]}},
+        serialize_by_alias=True,
+        populate_by_name=True,
     )
-    words: Words = Field("", description="The change, such as `with a red scarf`; required for `change`.")
+
+    kind: Literal["variations", "change", "repaint", "extend", "instruct"] = Field(
+        description="The same with other seeds; the same, but with `words`; an `area` anew; another `shape`; what `words` ask "
+        "for, on bases with the ability `base:NAME:instruct`."
+    )
+    words: Words = Field(
+        "", description="The change, such as `with a red scarf`, or a sentence; required for `change` and `instruct`."
+    )
+    pictures: list[Id] = Field(
+        [],
+        alias="with",
+        max_length=4,
+        description="For `instruct`, and on its bases for `repaint`: pictures of a garment or an object that you uploaded to "
+        "`/v1/templates`.",
+    )
     area: list[Annotated[list[Corner], Field(min_length=3, max_length=500)]] = Field(
         [],
         max_length=20,
@@ -63,11 +77,16 @@ class EditRequest(RequestBody):
     @model_validator(mode="after")
     def _check_kind(self) -> "EditRequest":
         needs = {"change": ("words", self.words), "repaint": ("area", self.area), "extend": ("shape", self.shape)}
+        needs["instruct"] = ("words", self.words)
         if self.kind in needs and not needs[self.kind][1]:
             raise ValueError(f"{self.kind} needs {needs[self.kind][0]}")
         for kind in ("repaint", "extend"):
             if kind != self.kind and needs[kind][1]:
                 raise ValueError(f"{needs[kind][0]} is for {kind}")
+        if self.pictures and self.kind not in ("instruct", "repaint"):
+            raise ValueError("with is for instruct and repaint")
+        if self.kind == "instruct" and self.strength is not None:
+            raise ValueError("an instruction has no strength")
         if self.shape is not None and max(self.shape) > MAX_ASPECT * min(self.shape):
             raise ValueError("a shape is 1:2 to 2:1")
         return self

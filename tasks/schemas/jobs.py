@@ -35,8 +35,10 @@ class PictureSize(RequestBody):
 
 
 Strength = Annotated[float, Field(ge=0, le=2)]
-IdentityAdapter = Literal["lora", "instantid", "photomaker", "photomaker_v2", "faceid", "faceid_plus"]
-"""How a diffusion model draws a person: with their LoRA, or with an adapter that reads photos."""
+StrongAdapter = Literal["lora", "instantid", "photomaker", "photomaker_v2", "faceid", "faceid_plus"]
+"""Those whose strength may be chosen."""
+IdentityAdapter = Literal[StrongAdapter, "reference"]
+"""How a diffusion model draws a person: with their LoRA, with an adapter that reads photos, or from photos as references."""
 Pass = Literal["face", "tone", "fusion", "ring", "seam"]
 """A pass that draws a person into a template: see docs/templates.md."""
 TemplateControl = Literal["canny", "pose", "color", "tile"]
@@ -117,7 +119,7 @@ class GenerationOptions(RequestBody):
     )
     preset: Literal["fast", "balanced", "best"] = "balanced"
     traits: str = Field("", max_length=200, description="Traits of the person in free words.")
-    strengths: dict[IdentityAdapter | Literal["identitynet"] | Pass | TemplateControl, Strength] = Field(
+    strengths: dict[StrongAdapter | Literal["identitynet"] | Pass | TemplateControl, Strength] = Field(
         {},
         description="By identity, 0 to 2, larger is more alike and 0 does without; by pass and control of a template, 0 to 1.",
     )

@@ -14,6 +14,9 @@ Address: TypeAlias = Annotated[
 Words: TypeAlias = Annotated[str, StringConstraints(max_length=500, strip_whitespace=True)]
 
 
+BaseName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{0,60}$")]
+
+
 class ModelAddition(ResponseBody):
     """How far a model is that is being added, or why it could not be."""
 
@@ -59,7 +62,9 @@ class ModelRequest(RequestBody):
     )
     licence: Annotated[Words, StringConstraints(min_length=1)] = Field(examples=["CreativeML-OpenRAIL-M"])
     commercial: Literal["yes", "no", "ask"]
-    family: Literal["", "sd15", "sd2", "sdxl"] = Field("", description="Where the file itself does not tell it.")
+    family: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{0,40}$")] = Field(
+        "", description="Where the file itself does not tell it: `sd15`, `sdxl`, `flux2` …"
+    )
     purpose: Words = ""
     page: Annotated[str, StringConstraints(max_length=2000, pattern=r"^(https?://[^\s\x00-\x1f]+)?$")] = ""
     note: Words = ""
@@ -70,4 +75,6 @@ class ModelRequest(RequestBody):
     max_guidance: float | None = Field(None, ge=0, le=30, description="The largest scale of guidance that it takes.")
     prediction_type: Literal["", "epsilon", "v_prediction"] = ""
     rescale_betas_zero_snr: bool = False
+    learn_on: BaseName = Field("", description="Of a base: the one that people are learned on in its place.")
+    draw_on: BaseName = Field("", description="Of a base: the one that draws who was learned on it.")
     replace: bool = Field(False, description="Whether it takes the place of an own model of that name.")

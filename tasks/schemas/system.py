@@ -88,6 +88,11 @@ class Ability(ResponseBody):
     family: str = Field(
         "", description="Of `base:…` and `train:…`: the family of the base, as styles name them; empty when not known."
     )
+    learn_on: str = Field(
+        "",
+        description="Of `base:…` and `train:…`: the base that people are learned on in its place, whose LoRAs it draws with; "
+        "empty for itself.",
+    )
 
 
 class Worker(ResponseBody):

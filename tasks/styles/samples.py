@@ -120,7 +120,9 @@ class StyleTester:
             for name, lacks in build.missing_by_base(self.settings).items()
             if not lacks
         }
-        return replace(installed(), loras=loras, bases=bases, engines=frozenset(engine_names("painters")))
+        readers = (name for name, family in bases.items() if model_requirements.family_abilities(family).sentences)
+        engines = frozenset(engine_names("painters"))
+        return replace(installed(), loras=loras, bases=bases, engines=engines, sentences=frozenset(readers))
 
     def sample_people(self, progress: Progress) -> tuple[dict[str, Identity], dict[str, str]]:
         """Identities of the sample people by name; and by name why the others have none."""
@@ -161,7 +163,8 @@ class StyleTester:
             if families and family and family not in families:
                 continue
             for adapter in model_requirements.IDENTITY_MODELS:
-                if adapter != "lora":
+                known = model_requirements.supports_identity(adapter, family)
+                if adapter != "lora" and known and (family or adapter != "reference"):
                     models = ModelStore(self.settings.models)
                     lines = [*missing, *model_requirements.missing_models(adapter, family, models)]
                     if not lines:

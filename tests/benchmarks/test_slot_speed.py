@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from pipelines.diffusion.base.family import LORA_TARGETS
 from pipelines.diffusion.base.loras.layers import BaseLayers
 from pipelines.diffusion.base.loras.slot import AdapterCache, LoraSlot
+from pipelines.diffusion.base.registry import family_by_name
 
 pytestmark = pytest.mark.bench
 
@@ -105,7 +106,7 @@ def test_the_slot_is_faster_than_unloading_and_loading(tmp_path: Path) -> None:
     stock, wanted = timed(load, 4), layers_out(unet)
     pipeline.unload_lora_weights()
     slot = LoraSlot(unet, RANK, LORA_TARGETS)
-    layers = BaseLayers("xl", {"unet": bare}, {**XL, "layers_per_block": 2})
+    layers = BaseLayers("xl", family_by_name("sdxl"), {"unet": bare}, {**XL, "layers_per_block": 2})
     memory = cache(layers)
     cached = timed(lambda turn: slot.load(memory.get(files[turn % 2])["unet"]), 10)
     fresh = timed(lambda turn: slot.load(cache(layers).get(files[turn % 2])["unet"]), 4)

@@ -153,7 +153,7 @@ class Ours:
         plan = Dreambooth(lambda name: base, fakes.FakeFinder, knobs, work_dir).plan(given)
         training_run = TrainingRun(given, base, "", plan, knobs, work_dir, RecordedProgress())
         self._learner, self._material = run.build_learner(training_run, None), run.build_dataset(training_run)
-        self._learner.unet.train()
+        self._learner.denoiser.train()
 
     def step(self, number: int) -> None:
         self._learner.train_step(self._material, number)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
@@ -18,6 +19,8 @@ from tests.tasks.servers import free_port, need
 
 ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+SERVED = pytest.StashKey[ExitStack]()
+"""What ends `portrait serve`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,7 +41,7 @@ class Installation:
 
 
 @pytest.fixture(scope="session")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def installation(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Installation]:
     """`portrait serve` in a folder of its own, with the embedded models that are here already."""
     need("chromium", bool(CHROMIUM), "apt-get install chromium")
     folder = tmp_path_factory.mktemp("installation")
@@ -54,11 +57,20 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     serving = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    try:
+    with ExitStack() as served:
+        served.callback(lambda: (serving.terminate(), serving.wait(40)))
+        pytestconfig.stash[SERVED] = served
         yield Installation(f"http://127.0.0.1:{port}", _link(serving), f"http://127.0.0.1:{api_port}", folder)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """`portrait serve` ends with the last test of this folder: idle, it would draw samples beside all that follow."""
+    try:
+        yield
     finally:
-        serving.terminate()
-        serving.wait(40)
+        if nextitem is None or not nextitem.path.is_relative_to(Path(__file__).parent):
+            item.config.stash.get(SERVED, ExitStack()).close()
 
 
 @pytest.fixture(scope="module")

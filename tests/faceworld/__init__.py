@@ -10,5 +10,6 @@ It proves the path from selfies to a drawn person; it says nothing about the bea
 `words`     the tokenizer in CLIP's layout
 `networks`  the networks in the layouts of Stable Diffusion, as small as they get
 `train`     makes `base/` and `meters.safetensors`: `make faceworld`, about an hour on two cores
+`train_flow` makes `flow_base/`, a FLUX.2 that draws from words and reference pictures: about another hour
 `meters`    who is in a picture, and where: two small networks, and a face finder on top
 """

@@ -106,11 +106,11 @@ def load_or_fill(autoencoder: AutoencoderKL, path: Path, random: torch.Generator
 class Networks:
     """The two networks that are trained together."""
 
-    unet: nn.Module
+    denoiser: nn.Module
     text: nn.Module
 
     def parameters(self) -> list[nn.Parameter]:
-        return [*self.unet.parameters(), *self.text.parameters()]
+        return [*self.denoiser.parameters(), *self.text.parameters()]
 
 
 def make_networks(tokenizer: CLIPTokenizer) -> Networks:
@@ -155,7 +155,7 @@ def train(
         if (step + 1) % 50 == 0:
             log(f"denoiser {step + 1}/{STEPS} {np.mean(losses[-50:]):.4f}")
         if (step + 1) % SAVE_EVERY == 0:
-            states = (pair.unet, pair.text, average.unet, average.text, optimiser, rate)
+            states = (pair.denoiser, pair.text, average.denoiser, average.text, optimiser, rate)
             torch.save([step + 1, *(each.state_dict() for each in states)], saved)
         if (step + 1) % SHOW_EVERY == 0 or step + 1 == STEPS:
             show(average, step + 1)
@@ -184,7 +184,7 @@ def loss_of(
     tokens = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
     with torch.autocast("cpu", torch.bfloat16):
         embeddings = pair.text(tokens)[0]
-        guess = pair.unet(noisy, times, embeddings).sample
+        guess = pair.denoiser(noisy, times, embeddings).sample
     return functional.mse_loss(guess.float(), wanted) + name_distance(pair, texts, tokenizer)
 
 
@@ -226,7 +226,9 @@ def copy(pair: Networks, average: Networks, share: float) -> None:
 def resume(saved: Path, pair: Networks, average: Networks, optimiser: torch.optim.Optimizer, rate: object) -> int:
     """Steps already done."""
     step, *states = torch.load(saved, weights_only=True)
-    for each, state in zip((pair.unet, pair.text, average.unet, average.text, optimiser, rate), states, strict=True):
+    for each, state in zip(
+        (pair.denoiser, pair.text, average.denoiser, average.text, optimiser, rate), states, strict=True
+    ):
         each.load_state_dict(state)  # type: ignore[attr-defined]
     log(f"goes on from step {step}")
     return int(step)
@@ -240,6 +242,6 @@ def assemble(
         vae=autoencoder,
         text_encoder=pair.text,
         tokenizer=tokenizer,
-        unet=pair.unet,
+        unet=pair.denoiser,
         scheduler=networks.schedule(prediction),
     )

@@ -72,13 +72,14 @@ class Lab:
     gauges: Meters
     folder: Path
     """Class images are cached here, and every training has a folder."""
+    base: Path = BASE
 
     def train(self, who: Stranger, name: str, knobs: TrainSettings = KNOBS) -> tuple[TrainingResult, CheckpointStore]:
         """Train in a folder `name`; returns the result and the checkpoints."""
         work_dir = self.folder / name
         work_dir.mkdir()
         trainer = Dreambooth(
-            lambda base: open_base(base, BASE), lambda: Finder(self.gauges), knobs, self.folder / "class-pictures"
+            lambda base: open_base(base, self.base), lambda: Finder(self.gauges), knobs, self.folder / "class-pictures"
         )
         return trainer.train(
             TrainingJob(training_set(who, self.gauges), "faceworld", work_dir), quiet

@@ -10,7 +10,7 @@ from pipelines.settings import Settings
 from portrait.types import Identity
 
 if TYPE_CHECKING:
-    from pipelines.diffusion.base.loading import BaseSource
+    from pipelines.diffusion.base.source import BaseSource
     from pipelines.engines.painters.diffusion import Diffusion
 
 

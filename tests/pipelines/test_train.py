@@ -8,7 +8,7 @@ import torch
 
 from pipelines.diffusion.base import loading, lora, textual_inversion
 from pipelines.diffusion.base.family import LORA_TARGETS, TEXT_LORA_TARGETS
-from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.folders import identities
 from pipelines.folders.identities import StoredIdentity
 from pipelines.train import Train

@@ -11,7 +11,7 @@ from tasks.jobs import QUEUES
 from tasks.ledger.ledger import Ledger, open_ledger
 from tasks.queue import broker
 from tests.tasks import servers
-from tests.tasks.stand import LEASE, Stand
+from tests.tasks.stand import LEASE, Stand, empty_ledger
 
 
 @pytest.fixture(scope="session")
@@ -30,16 +30,27 @@ def started() -> Iterator[Callable[[str], str]]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of an empty database: once a SQLite file, once on a PostgreSQL server."""
+    """URL of an empty ledger of the present schema: once a SQLite file, once on a PostgreSQL server."""
     if request.param == "sqlite":
+        (tmp_path / "ledger.db").write_bytes(empty_ledger())
         return f"sqlite:///{tmp_path / 'ledger.db'}"
-    server = request.getfixturevalue("started")("postgresql")
-    name = f"t{secrets.token_hex(6)}"
-    engine = sa.create_engine(
-        server.replace("postgresql:", "postgresql+psycopg:") + "/postgres", isolation_level="AUTOCOMMIT"
-    )
+    return _create_database(request.getfixturevalue("migrated"), f"t{secrets.token_hex(6)}", "migrated")
+
+
+@pytest.fixture(scope="session")
+def migrated(started: Callable[[str], str]) -> str:
+    """URL of a PostgreSQL server with a database `migrated` of the present schema, which is sooner copied than made."""
+    server = started("postgresql")
+    open_ledger(_create_database(server, "migrated")).close()
+    return server
+
+
+def _create_database(server: str, name: str, copied: str = "template1") -> str:
+    """URL of a new database, the copy of another."""
+    url = server.replace("postgresql:", "postgresql+psycopg:")
+    engine = sa.create_engine(f"{url}/postgres", isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {copied}"))
     engine.dispose()
     return f"{server}/{name}"
 
@@ -55,8 +66,6 @@ def ledger(database: str) -> Iterator[Ledger]:
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[Ledger]:
     """An open ledger on SQLite alone."""
-    from tests.tasks.api.harness import empty_ledger  # loads the API, which not every test needs
-
     (tmp_path / "ledger.db").write_bytes(empty_ledger())
     ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
     yield ledger

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from celery import Celery
@@ -54,6 +56,15 @@ def wait_until(true: Callable[[], object], within: float = 90.0, what: str = "")
         assert waited < within, what or "it took too long"
         # What takes long is asked about more seldom: asking takes time from it.
         time.sleep(min(0.25, max(0.02, waited / 20)))
+
+
+@cache
+def empty_ledger() -> bytes:
+    """A SQLite ledger of the present schema: bringing it there takes longer than most tests."""
+    with TemporaryDirectory() as folder:
+        place = Path(folder) / "ledger.db"
+        open_ledger(f"sqlite:///{place}").close()
+        return place.read_bytes()
 
 
 @dataclass

@@ -1,6 +1,8 @@
 """Edits through the queue on tiny networks: made from a portrait, reproduced, and refused when the portrait was deleted."""
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +12,29 @@ import pytest
 from pipelines.deliver import read_recipe
 from pipelines.diffusion.sampling import previews
 from pipelines.image_io import read
+from pipelines.model_store.store import ModelStore
+from pipelines.settings import BaseLocation, Settings
 from portrait.arrays import Image
+from tasks.files import Files
 from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
+from tasks.ledger.ledger import Ledger
 from tasks.ledger.privacy.erasures import Request
 from tasks.ledger.rows import SelfieRow
 from tasks.queue import runner as running
+from tasks.queue.flows import PortraitFlows
 from tasks.queue.runner import JobRunner
-from tests import fakes
+from tasks.settings import LeaseSettings
+from tests import fakes, tiny
 from tests.tasks.stand import new_job
-from tests.tasks.test_drawing import run, runner, settings  # noqa: F401 -- fixtures
+from tests.tasks.test_drawing import WORDS, TinyEngines, run, runner, settings  # noqa: F401 -- fixtures
 
 NEEDS = required_abilities("generate", ["text"])
 TECHNIQUE = {"base": "xl", "identities": ["photomaker"], "scheduler": "own", "steps": 3}
 TRIANGLE = [[0.1, 0.2], [0.5, 0.2], [0.3, 0.5]]
 
 
-def drawn(runner: JobRunner, tmp_path: Path) -> Job:  # noqa: F811
+def drawn(runner: JobRunner, tmp_path: Path, technique: Mapping[str, Any] = TECHNIQUE) -> Job:  # noqa: F811
     """A portrait of words."""
     ledger, files = runner.ledger, runner.files
     person = ledger.people.add("ann", "Ann", "1", "Ann", 1.0).id
@@ -35,7 +43,7 @@ def drawn(runner: JobRunner, tmp_path: Path) -> Job:  # noqa: F811
     saved = files.save([photo.read_bytes()], files.selfie("ann", person, id), 10_000_000)
     ledger.people.add_selfie(SelfieRow(id, "ann", person, "a.png", saved.sha256, saved.bytes, 1, 1, "PNG", 2.0), 99)
     identity = run(runner, "prepare", required_abilities("prepare"), person=person).result["identity"]
-    params: dict[str, Any] = {"identities": {"1": identity}, "style": "text-film", "technique": TECHNIQUE}
+    params: dict[str, Any] = {"identities": {"1": identity}, "style": "text-film", "technique": technique}
     return run(runner, "generate", NEEDS, **params, seed=3, size=[80, 100], count=1, format="png")
 
 
@@ -78,6 +86,39 @@ def test_a_portrait_is_edited_in_every_kind(runner: JobRunner, tmp_path: Path) -
         assert b"trainedAlgorithmicMedia" in file_of(runner, job).read_bytes()
     again = run(runner, "generate", NEEDS, **made[2].params, candidate=0, refiners=[])
     assert np.array_equal(picture(runner, again), images[2])
+
+
+def test_an_instruction_is_carried_out_with_an_uploaded_picture(
+    sqlite: Ledger,
+    tmp_path: Path,
+    settings: Settings,  # noqa: F811
+) -> None:
+    bases = {**settings.bases, "klein": BaseLocation(tiny.flux2(tmp_path / "klein", distilled=True))}
+    on_it = replace(settings, bases=bases)
+    with TinyEngines(on_it, ModelStore(settings.models)) as engines:
+        on_klein = JobRunner(
+            "w", sqlite, Files(tmp_path / "data"), PortraitFlows(on_it, engines), LeaseSettings(), WORDS
+        )
+        first = drawn(on_klein, tmp_path, {"base": "klein", "identities": ["reference"]})
+        coat = fakes.save(tmp_path / "coat.png", fakes.picture(2, 3, 80)).read_bytes()
+        on_klein.files.save([coat], on_klein.files.template("ann", "picture_1"), 10_000_000)
+        told = {"kind": "instruct", "words": "Give them this coat."}
+        alone, made = (
+            run(on_klein, "generate", NEEDS, **edited(on_klein, first, **told, **more))
+            for more in ({}, {"with": ["picture_1"]})
+        )
+        assert not np.array_equal(picture(on_klein, alone), picture(on_klein, made))
+        recipe = read_recipe(file_of(on_klein, made))
+        assert recipe["drawn"]["prompt"] == told["words"]
+        again = run(on_klein, "generate", NEEDS, **made.params, remake=made.result["portraits"][0])
+        assert np.array_equal(picture(on_klein, again), picture(on_klein, made))
+        on_klein.files.template("ann", "picture_1").unlink()
+        job = new_job(created=time.time(), kind="generate", params=made.params, needs=NEEDS)
+        sqlite.jobs.add(job, [])
+        assert on_klein.run_next("cpu")
+        fault = sqlite.jobs.get("ann", job.id).fault
+        assert fault is not None
+        assert fault.code == "hint_missing"
 
 
 def test_previews_appear_step_by_step(

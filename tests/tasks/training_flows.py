@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from pipelines.diffusion.base.loading import find_base
+from pipelines.diffusion.base.loading import find_base_to_learn_on
 from pipelines.engines import Engines
 from pipelines.engines.trainers.dreambooth import Dreambooth
 from pipelines.model_store.store import ModelStore
@@ -24,7 +24,7 @@ class LearningEngines:
     def trainer(self) -> Trainer:
         models = ModelStore(self._settings.models)
         return Dreambooth(
-            lambda name: find_base(name, self._settings, models),
+            lambda name: find_base_to_learn_on(name, self._settings, models),
             self.finder,
             self._settings.train,
             self._settings.models.folder,

@@ -56,6 +56,8 @@ def test_the_hash_of_a_picture_is_filled_in_once(tmp_path: Path) -> None:
 def test_fields_that_came_later_do_not_change_the_hashes_of_before(tmp_path: Path) -> None:
     # Of version 0.1.0, for the same fields.
     assert content_hash(entry(tmp_path)) == "ff61332f784169bf383a9d87843ca650e69c768f7f24f47a06a07b4b1f0b741c"
+    assert content_hash(entry(tmp_path, sentence="A portrait of {who}.")) != content_hash(entry(tmp_path))
+    assert check_hash(entry(tmp_path, sentence="A portrait of {who}.")) != check_hash(entry(tmp_path))
     studio = STYLE.model_copy(update={"kind": "studio", "picture": None, "backdrop": "studio-grey"})
     close = studio.model_copy(update={"compositions": ("close",)})
     assert content_hash(Entry(studio, tmp_path)) != content_hash(Entry(close, tmp_path))

@@ -68,7 +68,9 @@ def test_an_id_photo_names_a_rule_and_a_colour_that_there_are() -> None:
 def test_the_built_in_styles_have_nothing_wrong() -> None:
     from portrait.studio.backdrops import NAMES
 
-    here = Installed(backdrops=frozenset(NAMES), engines=frozenset({"studio", "fusion"}))
+    here = Installed(
+        backdrops=frozenset(NAMES), engines=frozenset({"studio", "fusion"}), sentences=frozenset({"klein"})
+    )
     for entry in Catalog().entries():
         assert lint.lint_fields(entry.style, here) == [], entry.style.id
         assert lint.lint_picture_file(entry.picture(), entry.style) == []
@@ -81,6 +83,11 @@ def test_the_built_in_styles_have_nothing_wrong() -> None:
         ({"negative": "{who} {blur}"}, "unknown_placeholder"),
         ({"prompt": "{who} in a {garden"}, "broken_placeholder"),
         ({"prompt": "a garden"}, "no_person"),
+        ({"sentence": "A portrait in a garden."}, "no_person"),
+        ({"sentence": "A portrait of {who} in {colour} light."}, "unknown_placeholder"),
+        ({"sentence": "A portrait of {who} in a (red scarf:1.2)."}, "sentence_weights"),
+        ({"sentence": "A portrait of {who}.<lora:film>"}, "sentence_weights"),
+        ({"sentence": "A portrait of {who} as Tom Cruise."}, "real_person"),
         ({"licence": "LicenseRef-unknown"}, "licence_missing"),
         ({"licence": " "}, "licence_missing"),
         ({"traits": {"hat": {"default": "red", "choices": ["blue"]}}}, "bad_default"),
@@ -110,6 +117,22 @@ def test_planted_faults_are_found(change: dict[str, object], code: str) -> None:
 )
 def test_words_within_words_are_no_findings(words: str) -> None:
     assert lint.lint_fields(style({"prompt": words})) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({}, {"sentence_missing"}),
+        ({"sentence": "A portrait of {who} in a garden."}, set()),
+        ({"families": ["flux2"]}, {"sentence_missing"}),
+        ({"bases": ["klein"]}, {"sentence_missing"}),
+        ({"families": ["sdxl"]}, set()),
+    ],
+)
+def test_a_style_for_bases_that_read_sentences_wants_them(change: dict[str, object], found: set[str]) -> None:
+    here = Installed(bases={"klein": "flux2", "sdxl": "sdxl"}, sentences=frozenset({"klein"}))
+    assert codes(lint.lint_fields(style(change), here)) == found
+    assert lint.lint_fields(style(change), Installed(bases={"klein": "flux2", "sdxl": "sdxl"})) == []
 
 
 def test_a_negative_prompt_may_name_blocked_words() -> None:

@@ -11,7 +11,7 @@ from templates.style import to_style
 FULL = {
     "schema": 1, "id": "garden", "kind": "text", "version": 3, "title": "Garden", "titles": {"zh": "花园", "pt-BR": "Jardim"},
     "prompt": "{who}, {hat} in a garden\nat \"noon\"", "negative": "blur", "licence": "CC0-1.0", "mood": "calm",
-    "author": "Anna", "status": "draft",
+    "author": "Anna", "status": "draft", "sentence": "A {who} in a garden.",
     "aspects": ["4:5", "1:1"], "engines": ["diffusion"], "bases": ["sdxl-base"], "families": ["sdxl"],
     "strengths": {"lora": 0.8}, "start_merge_step": 0.3, "loras": [{"model": "film", "strength": 0.6, "base": "sdxl"}],
     "traits": {"hat": {"default": "", "choices": ["with a hat"]}}, "carried": {"other": {"deep": [1, "a"]}}, "tags": ["fun"],

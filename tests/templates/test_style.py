@@ -1,10 +1,14 @@
 """Conversion of a style.toml into a `Style`."""
 
+import re
+
 import pytest
 
-from portrait.generation.passes import Passes
+from portrait.generation.passes import DEFAULT_PROMPT, Passes
+from templates.catalog import Catalog
 from templates.schema import StyleFile
 from templates.style import to_style
+from templates.traits import placeholders
 
 INTO = {
     "schema": 1, "id": "moon", "kind": "template", "title": "Moon", "picture": {"file": "a.jpg"}, "licence": "CC0-1.0",
@@ -43,6 +47,36 @@ def test_what_is_known_of_a_person_stands_in_its_place_or_before_the_wishes(prom
     plain = to_style(StyleFile.model_validate({**INTO, "prompt": "{who}, {traits}"})).prompt_spec
     assert plain is not None
     assert plain.prompt == "{who}, {traits}"
+
+
+def test_a_style_says_in_sentences_what_its_prompt_says_in_words() -> None:
+    known = {"glasses": "with glasses", "expression": "smiling"}
+    sentence = "A portrait of {who}, {age}, {glasses}, {traits}, in a suit. A calm room."
+    spec = to_style(StyleFile.model_validate({**INTO, "sentence": sentence}), known).prompt_spec
+    assert spec is not None
+    assert (spec.prompt, spec.sentence) == (
+        "{who} in a space suit",
+        "A portrait of {who}, with glasses, smiling, {traits}, in a suit. A calm room.",
+    )
+    words = to_style(StyleFile.model_validate(INTO)).prompt_spec
+    silent = to_style(StyleFile.model_validate({**INTO, "prompt": ""})).prompt_spec
+    assert words is not None
+    assert silent is not None
+    assert (words.sentence, silent.sentence) == ("", DEFAULT_PROMPT.sentence)
+
+
+def test_built_in_styles_of_words_say_in_sentences_what_tokens_say() -> None:
+    for entry in Catalog().entries():
+        if entry.style.kind != "text":
+            continue
+        spec = to_style(entry.style, {"age": "young"}).prompt_spec
+        assert spec is not None
+        assert set(placeholders(spec.sentence)) == {"who", "traits"}, entry.style.id
+        assert ", young, " in spec.sentence, entry.style.id
+        assert spec.sentence.count(". ") >= 3, entry.style.id
+        assert spec.sentence.startswith(("A ", "An ")), entry.style.id
+        assert re.search(r", \{traits\}, ", spec.sentence), "an empty one leaves no comma behind"
+        assert not re.search(r"[()\[\]<>]|,\s*[,.]", spec.sentence), entry.style.id
 
 
 def test_the_look_of_a_style_of_words_is_that_of_its_picture() -> None:

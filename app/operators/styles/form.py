@@ -12,14 +12,13 @@ from app.operators.styles.fields import Fields, Row
 from app.session import client, get_state, release_upload, set_state, translate, translate_or
 from app.words import translation
 from tasks import schemas
-from tasks.schemas.jobs import IdentityAdapter
+from tasks.schemas.jobs import StrongAdapter
 
 TAGS = ("business", "creative", "document", "dramatic", "friendly", "fun", "outdoors")
 ASPECTS = ("4:5", "3:4", "2:3", "1:1", "3:2", "4:3", "16:9", "9:16")
 REFINERS = ("fuse", "swap", "skin", "tone", "classic", "restoreformer", "upscale2", "upscale4")
-STRENGTHS = (*(name for name in get_args(IdentityAdapter) if not name.startswith("photomaker")), "identitynet")
+STRENGTHS = (*(name for name in get_args(StrongAdapter) if not name.startswith("photomaker")), "identitynet")
 """Strengths that a style is given; PhotoMaker's in a style is its merge step, which has a field of its own."""
-FAMILIES = ("sd15", "sdxl")
 COMPOSITIONS = ("half_figure", "head_and_shoulders", "close", "very_close")
 SKINS = ("person", "template")
 GROUPS = ("backdrop", "place", "picture", "idphoto", "words")
@@ -191,14 +190,14 @@ def _pass_fields(fields: Fields) -> Mapping[str, Any] | None:
 
 def _text_fields(fields: Fields) -> dict[str, Any]:
     """The prompts, their traits, and the model's families, bases, strengths and LoRAs."""
-    values: dict[str, Any] = {name: fields.text_area(name, _MAX_PROMPT) for name in ("prompt", "negative")}
+    values: dict[str, Any] = {name: fields.text_area(name, _MAX_PROMPT) for name in ("prompt", "sentence", "negative")}
     st.html(widgets.card_title(translate("style_field.traits")) + widgets.muted(translate("style_help.traits")))
     traits = [{"name": name, **trait} for name, trait in (fields.value("traits") or {}).items()]
     rows = fields.rows("traits", traits, lambda key, row: _trait_row(fields, key, row), 16)
     values["traits"] = {row["name"]: {"default": row["default"], "choices": row["choices"]} for row in rows}
     left, right = st.columns(2)
     with left:
-        values["families"] = fields.multiselect("families", FAMILIES)
+        values["families"] = fields.multiselect("families", _families(), _family_label)
     with right:
         values["bases"] = fields.multiselect("bases", ())
     st.html(widgets.card_title(translate("style_field.strengths")) + widgets.muted(translate("style_help.strengths")))
@@ -209,6 +208,19 @@ def _text_fields(fields: Fields) -> dict[str, Any]:
     st.html(widgets.card_title(translate("style_field.loras")))
     values["loras"] = fields.rows("loras", fields.value("loras") or [], lambda key, row: _lora_row(fields, key, row), 4)
     return values
+
+
+def _families() -> list[str]:
+    """The families of the bases that are known here."""
+    known: list[str] | None = get_state("families")
+    if known is None:
+        known = sorted({each.family for each in client().abilities()} - {""})
+        set_state("families", known)
+    return known
+
+
+def _family_label(family: str) -> str:
+    return translate_or(f"model_family.{family}", family)
 
 
 def _trait_row(fields: Fields, key: str, row: Row) -> Row | None:

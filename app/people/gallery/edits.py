@@ -1,6 +1,7 @@
 """Edits of a portrait: other details, words, a part drawn anew, another shape; or why a portrait cannot be edited."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import streamlit as st
 
@@ -12,7 +13,7 @@ from portrait.generation import edits
 from tasks import schemas
 
 EDITS_BY_KIND: Mapping[str, tuple[edits.EditKind, ...]] = {
-    "text": ("variations", "change", "repaint", "extend"),
+    "text": ("variations", "change", "instruct", "repaint", "extend"),
     "studio": (),
     "template": (),
     "idphoto": (),
@@ -21,6 +22,7 @@ EDITS_BY_KIND: Mapping[str, tuple[edits.EditKind, ...]] = {
 ICONS: Mapping[edits.EditKind, str] = {
     "variations": ":material/filter_none:",
     "change": ":material/edit_note:",
+    "instruct": ":material/edit_note:",
     "repaint": ":material/brush:",
     "extend": ":material/aspect_ratio:",
 }
@@ -36,7 +38,9 @@ SHAPE_TOLERANCE = 0.02
 def show(portrait: schemas.Portrait) -> None:
     """Show what can be changed about a portrait, each edit with what it asks for; it goes into a portrait of its own."""
     kind = str(dict(portrait.recipe.get("style", {})).get("kind", ""))
-    possible = EDITS_BY_KIND.get(kind, ())
+    instructs = _can_instruct(portrait)
+    other: edits.EditKind = "change" if instructs else "instruct"
+    possible = tuple(each for each in EDITS_BY_KIND.get(kind, ()) if each != other)
     expander = st.expander(translate("edit.title"), icon=":material/edit:", key="edits", on_change="rerun")
     if not expander.open:
         return
@@ -56,7 +60,8 @@ def show(portrait: schemas.Portrait) -> None:
         forms: Mapping[str, Callable[[schemas.Portrait], None]] = {
             "variations": _variations,
             "change": _change,
-            "repaint": _repaint,
+            "instruct": _instruct,
+            "repaint": partial(_repaint, instructs=instructs),
             "extend": _extend,
         }
         forms[chosen or possible[0]](portrait)
@@ -99,13 +104,52 @@ def _change(portrait: schemas.Portrait) -> None:
         request(portrait, kind="change", words=words, count=count or 1)
 
 
-def _repaint(portrait: schemas.Portrait) -> None:
+def _can_instruct(portrait: schemas.Portrait) -> bool:
+    """Whether the base that drew a portrait changes pictures by words alone, and a worker is ready for it."""
+    base = dict(portrait.recipe.get("drawn", {})).get("base", "")
+    return any(each.ready and each.name == f"base:{base}:instruct" for each in client().abilities())
+
+
+def _instruct(portrait: schemas.Portrait) -> None:
+    with st.form("instruct-form", border=False):
+        words = st.text_area(
+            translate("edit.instruction"),
+            max_chars=edits.MAX_PROMPT_LENGTH,
+            placeholder=translate("edit.instruction_example"),
+        )
+        pictures = _picture_field("instruct-picture")
+        count = st.segmented_control(translate("edit.count"), COUNTS, default=1, required=True)
+        pressed = st.form_submit_button(translate("edit.now"), type="primary")
+    if pressed and not words.strip():
+        st.warning(translate("edit.words_missing"), icon=":material/edit:")
+    elif pressed:
+        request(portrait, kind="instruct", words=" ".join(words.split()), count=count or 1, pictures=pictures)
+
+
+def _picture_field(key: str) -> list[str]:
+    """The id of the uploaded picture that goes with an edit; empty without one."""
+    pictures = {each.id: each.name for each in client().templates()}
+    if not pictures:
+        return []
+    chosen = st.selectbox(
+        translate("edit.with"),
+        ["", *pictures],
+        format_func=lambda each: pictures.get(each, translate("edit.with_none")),
+        help=translate("edit.with_help"),
+        key=key,
+    )
+    return [chosen] if chosen else []
+
+
+def _repaint(portrait: schemas.Portrait, instructs: bool = False) -> None:
     words = st.text_input(
         translate("edit.repaint_words"),
         max_chars=edits.MAX_PROMPT_LENGTH,
         placeholder=translate("edit.words_example"),
         key="repaint-words",
     )
+
+    pictures = _picture_field("repaint-picture") if instructs else []
 
     def painted(mask: Mask) -> None:
         st.session_state["repainted"] = edits.trace_mask(mask)
@@ -115,7 +159,7 @@ def _repaint(portrait: schemas.Portrait) -> None:
     editing.paint_mask(url, alt, (portrait.width, portrait.height), painted, f"mask-{portrait.id}")
     area = st.session_state.pop("repainted", None)
     if area is not None:
-        request(portrait, kind="repaint", area=area, words=words)
+        request(portrait, kind="repaint", area=area, words=words, pictures=pictures)
 
 
 def _extend(portrait: schemas.Portrait) -> None:

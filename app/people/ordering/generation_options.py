@@ -1,19 +1,26 @@
-"""The form for styles that are drawn from a prompt: traits, quality, base model and identity adapters."""
+"""The form for styles that are drawn from a prompt: traits, quality, base model and identity adapters.
+
+It shows what the bases can that the person may be drawn on, and once one is chosen, what that one can.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 import streamlit as st
 
 from app.people.ordering.choices import StyleChoice
 from app.session import client, get_state, translate, translate_or
 from tasks import schemas
+from tasks.schemas.jobs import IdentityAdapter
 
 FAST = "fast"
 """Stands among the adapters in the names of abilities (`base:sdxl:fast`): drawing in few steps is possible."""
 LORA = "lora"
 """The adapter that was trained on the person."""
+REFERENCE = "reference"
+"""The adapter of bases that draw from photos at once."""
+ADAPTERS = get_args(IdentityAdapter)
 IP_ADAPTERS = "look"
 """Stands before look adapters in the names of abilities (`base:sdxl:look:NAME`)."""
 MODEL_OPTIONS = ("vae", "few_steps")
@@ -27,8 +34,8 @@ class GenerationAbilities:
 
     adapters_by_base: Mapping[str, Sequence[str]]
     """Identity adapters by base model; the bases that the person was trained on come first."""
-    fast: bool = False
-    """Whether drawing in few steps is possible."""
+    fast: Collection[str] = ()
+    """The bases on which drawing in few steps is possible."""
     families: Mapping[str, str] = field(default_factory=dict)
     """Families of base models by base, where they are known."""
     models: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
@@ -38,6 +45,15 @@ class GenerationAbilities:
     def can_generate(self) -> bool:
         """Whether the person can be drawn with any base."""
         return any(self.adapters_by_base.values())
+
+    @property
+    def can_see_photos(self) -> bool:
+        """Whether a base draws the person from their photos at once, with nothing to learn."""
+        return any(REFERENCE in adapters for adapters in self.adapters_by_base.values())
+
+    def can_hurry(self, base: str = "") -> bool:
+        """Whether drawing in few steps is possible on a base; without one, on any that the person is drawn on."""
+        return any(each in self.fast for each in ([base] if base else self.adapters_by_base))
 
     def names(self, option: str, base: str = "") -> list[str]:
         """Models that may be named on a base; without one, those that may be on each base that the person is drawn on."""
@@ -65,11 +81,11 @@ class GenerationChoices:
 
 
 def generation_abilities(person: schemas.Person, abilities: Sequence[schemas.Ability]) -> GenerationAbilities:
-    """How a person can be drawn with what workers are ready for; their LoRA counts on the base it was trained on."""
+    """How a person can be drawn with what workers are ready for; their LoRA counts on the base that draws with it."""
     found: dict[str, list[str]] = {base: [] for base in person.learned}
     families: dict[str, str] = {}
     models: dict[str, dict[str, list[str]]] = {option: {} for option in (*MODEL_OPTIONS, IP_ADAPTERS)}
-    fast = False
+    fast: set[str] = set()
     for each in abilities:
         parts = each.name.split(":")
         if parts[0] == "base":
@@ -78,10 +94,11 @@ def generation_abilities(person: schemas.Person, abilities: Sequence[schemas.Abi
             models[parts[2]].setdefault(parts[1], []).append(parts[3])
         if parts[0] != "base" or len(parts) != 3 or not each.ready:
             continue
-        _, base, adapter = parts
-        fast = fast or adapter == FAST
-        if adapter != FAST and (adapter != LORA or base in person.learned):
-            found.setdefault(base, []).append(adapter)
+        _, base, ability = parts
+        if ability == FAST:
+            fast.add(base)
+        if ability in ADAPTERS and (ability != LORA or {base, each.learn_on} & {*person.learned}):
+            found.setdefault(base, []).append(ability)
     adapters_by_base = {base: sorted(names, key=lambda name: name != LORA) for base, names in found.items() if names}
     return GenerationAbilities(adapters_by_base, fast, families, models)
 
@@ -92,7 +109,18 @@ def generation_form(styles: Sequence[StyleChoice], abilities: GenerationAbilitie
         return GenerationChoices()
     settings = get_state("settings", {})
     traits = _trait_fields(styles, settings)
-    qualities = ["fast", "balanced", "best"] if abilities.fast else ["balanced", "best"]
+    for style in styles:  # one base is chosen for all of them
+        abilities = abilities.for_families(style.families)
+    place = st.container()  # the quality stands before the base, on which it depends
+    more = _more_fields(abilities)
+    with place:
+        quality = _quality_field(settings, abilities.can_hurry(more.get("base", "")))
+    return GenerationChoices({"preset": quality, **more}, traits)
+
+
+def _quality_field(settings: Mapping[str, Any], hurried: bool) -> str:
+    """The preset; `hurried`: whether drawing in few steps is one."""
+    qualities = ["fast", "balanced", "best"] if hurried else ["balanced", "best"]
     default = settings.get("preset", "balanced")
     quality = st.segmented_control(
         translate("wishes.quality"),
@@ -101,11 +129,9 @@ def generation_form(styles: Sequence[StyleChoice], abilities: GenerationAbilitie
         required=True,
         format_func=lambda each: translate(f"quality_of.{each}"),
         help=translate("wishes.quality_help"),
-        key=f"quality-{settings.get('version', 0)}",
+        key=f"quality-{settings.get('version', 0)}-{len(qualities)}",
     )
-    for style in styles:  # one base is chosen for all of them
-        abilities = abilities.for_families(style.families)
-    return GenerationChoices({"preset": quality or "balanced", **_more_fields(abilities)}, traits)
+    return quality or "balanced"
 
 
 def _trait_fields(styles: Sequence[StyleChoice], settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
@@ -144,7 +170,8 @@ def _more_fields(abilities: GenerationAbilities) -> dict[str, Any]:
     for base, adapters in abilities.adapters_by_base.items():
         choices += [(base, (adapter,)) for adapter in adapters]
         choices += [(base, (LORA, adapter)) for adapter in adapters if LORA in adapters and adapter != LORA]
-    pictures = {each.id: each.name for each in client().templates()} if abilities.names(IP_ADAPTERS) else {}
+    looks = any(abilities.names(IP_ADAPTERS, base) for base in abilities.adapters_by_base)
+    pictures = {each.id: each.name for each in client().templates()} if looks else {}
     if len(choices) <= 2 and not pictures and not any(abilities.names(option) for option in MODEL_OPTIONS):
         return {}
     base, adapters = choices[0]

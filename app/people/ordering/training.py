@@ -18,13 +18,16 @@ def training_section(
 ) -> None:
     """Explain what training a model on the person adds, with a button for each base that is ready, or what it takes."""
     trainable = [each for each in abilities if each.name.startswith("train:")]
-    ready = [each.name.removeprefix("train:") for each in trainable if each.ready]
+    # One that is learned on another is the same training.
+    ready = [each.name.removeprefix("train:") for each in trainable if each.ready and not each.learn_on]
     with st.expander(
         translate("beyond.title"),
         icon=":material/auto_awesome:",
         expanded=bool(ready) and not person_abilities.can_generate,
     ):
         st.write(translate("beyond.personal"))
+        if not person.learned and person_abilities.can_see_photos:
+            widgets.muted_text(translate("beyond.at_once", name=person.name))
         if person.learned:
             widgets.muted_text(translate("beyond.learned", name=person.name, bases=widgets.format_list(person.learned)))
         if ready and _is_training(person):

@@ -1,5 +1,6 @@
 """Converts a base model from a hub folder to a single file and back, in the dtype it will be served in."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import torch
 from diffusers import DiffusionPipeline
 from safetensors.torch import save_file
 
-from pipelines.diffusion.base import single_file
-from pipelines.diffusion.base.loading import BaseSource, find_base, load_pipeline
+from pipelines.diffusion.base.loading import find_base, load_pipeline
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.folders import atomic
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
@@ -27,12 +28,14 @@ def convert(name: str, place: Path, dtype: str, settings: Settings, models: Mode
 
 
 def to_file(base: BaseSource, file: Path, dtype: torch.dtype) -> None:
-    """Write one `.safetensors` with the key names of the published checkpoints, which other programs read."""
+    """Write one `.safetensors` with the key names of the published checkpoints, which other programs read.
+
+    It holds all networks, or the denoiser alone where the family's files do.
+    """
     _require_new(file)
-    components = _with_its_own_vae(base, dtype).components
-    weights = single_file.unet_weights(components["unet"].state_dict(), components["unet"].config)
-    weights |= single_file.vae_weights(components["vae"].state_dict(), components["vae"].config)
-    weights |= base.family.single_file_text_encoders(components)
+    names = [base.family.denoiser] if base.family.single_file == "denoiser" else None
+    components = _with_its_own_vae(base, dtype, names).components
+    weights = base.family.single_file_weights(components)
     metadata = {"format": "pt", "modelspec.architecture": base.family.architecture, "modelspec.title": base.name}
     with atomic.reported(f"{file} cannot be written"), atomic.replace_file(file) as staged:
         save_file({name: weight.contiguous() for name, weight in weights.items()}, staged, metadata)
@@ -46,9 +49,9 @@ def to_folder(base: BaseSource, folder: Path, dtype: torch.dtype) -> None:
         pipeline.save_pretrained(staged)
 
 
-def _with_its_own_vae(base: BaseSource, dtype: torch.dtype) -> DiffusionPipeline:
-    """All of it, whatever takes the place of its VAE where it draws."""
-    return load_pipeline(replace(base, half_vae=None, vae=None), dtype)
+def _with_its_own_vae(base: BaseSource, dtype: torch.dtype, names: Sequence[str] | None = None) -> DiffusionPipeline:
+    """The named networks, or all of them, whatever takes the place of its VAE where it draws."""
+    return load_pipeline(replace(base, half_vae=None, vae=None), dtype, names)
 
 
 def _require_new(place: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import psutil
 import torch
-from diffusers.models.attention import BasicTransformerBlock
 
 from portrait.errors import OperatorError
 
@@ -112,11 +111,12 @@ def release_memory(device: torch.device) -> None:
 
 
 def compile_blocks(network: torch.nn.Module) -> None:
-    """Have a network's transformer blocks compiled at their first use; pixels may differ by a level from uncompiled ones.
+    """Have a network's repeated blocks compiled at their first use; pixels may differ by a level from uncompiled ones.
 
     A network repeats one block, so one compilation serves all of them, and all people.
     """
     torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+    repeated = tuple(getattr(network, "_repeated_blocks", None) or ()) or ("BasicTransformerBlock",)
     for part in network.modules():
-        if isinstance(part, BasicTransformerBlock):
+        if type(part).__name__ in repeated:
             part.compile(backend=COMPILE_BACKEND)

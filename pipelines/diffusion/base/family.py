@@ -1,17 +1,42 @@
-"""Family: what a trainer, painter or converter must know of a family of base models, such as SD 1.5 or SDXL."""
+"""Family: what a trainer, painter or converter must know of a family of base models, such as SDXL or FLUX.2."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
+import PIL.Image
 import torch
 from diffusers import DiffusionPipeline
 
+from pipelines.diffusion.base.parts.latents import LatentFormat
+from pipelines.diffusion.base.parts.loss import Loss
 from portrait.arrays import Size
+from portrait.generation.abilities import Abilities
+from portrait.generation.options import Preset
 from portrait.generation.parameters import Task
+from portrait.generation.sampling_facts import SamplingFacts, SamplingPreset
 
 LatentRgbFactors: TypeAlias = tuple[Sequence[Sequence[float]], Sequence[float]]
 """Channels×3 factors from latent channels to red, green and blue, and the colour of zero latents; 0..1."""
+Config: TypeAlias = Callable[[str], Mapping[str, Any]]
+"""Gives the configuration of a component of a base."""
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The sizes that a base draws in."""
+
+    native_side: int
+    """Side of the square it was trained at, pixels."""
+    cell: int
+    """Pixels to each latent along a side."""
+    size_multiple: int
+    """Sides are multiples of this many pixels."""
+    channels: int
+    """That the denoiser takes."""
+    start_side: int = 0
+    """Side of the square of as many pixels as a drawing that begins from a picture has, where stock pipelines shrink larger
+    pictures; 0: as `native_side`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,19 +44,48 @@ class TextEmbeddings:
     """Embeddings of N prompts or captions by a family's text encoders."""
 
     hidden: torch.Tensor
-    """N×tokens×width, for cross-attention."""
+    """N×tokens×width."""
     pooled: torch.Tensor | None = None
     """N×width, in families that have it."""
+    mask: torch.Tensor | None = None
+    """N×tokens, true where a token counts, in families whose prompts are of different lengths."""
 
     def select(self, indices: Sequence[int]) -> "TextEmbeddings":
         """The embeddings at some indices."""
         index = torch.tensor(indices, device=self.hidden.device)
-        return TextEmbeddings(self.hidden[index], None if self.pooled is None else self.pooled[index])
+        return TextEmbeddings(*(None if each is None else each[index] for each in self._tensors()))  # type: ignore[arg-type]
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "TextEmbeddings":
         """The same embeddings on a device, in a dtype."""
         pooled = None if self.pooled is None else self.pooled.to(device, dtype)
-        return TextEmbeddings(self.hidden.to(device, dtype), pooled)
+        mask = None if self.mask is None else self.mask.to(device)
+        return TextEmbeddings(self.hidden.to(device, dtype), pooled, mask)
+
+    def _tensors(self) -> tuple[torch.Tensor | None, ...]:
+        return self.hidden, self.pooled, self.mask
+
+
+def concatenate_embeddings(parts: Sequence[TextEmbeddings]) -> TextEmbeddings:
+    """Embeddings of several prompts as one; where lengths differ, the shorter are padded with zeros that do not count."""
+    longest = max(each.hidden.shape[1] for each in parts)
+    unequal = any(each.mask is not None or each.hidden.shape[1] < longest for each in parts)
+    pooled = [each.pooled for each in parts if each.pooled is not None]
+    return TextEmbeddings(
+        torch.cat([_pad_tokens(each.hidden, longest) for each in parts]),
+        torch.cat(pooled) if pooled else None,
+        torch.cat([_pad_tokens(_mask_of(each), longest) for each in parts]) if unequal else None,
+    )
+
+
+def _mask_of(embeddings: TextEmbeddings) -> torch.Tensor:
+    if embeddings.mask is not None:
+        return embeddings.mask
+    return torch.ones(embeddings.hidden.shape[:2], dtype=torch.bool, device=embeddings.hidden.device)
+
+
+def _pad_tokens(tensor: torch.Tensor, length: int) -> torch.Tensor:
+    missing = tensor.new_zeros((tensor.shape[0], length - tensor.shape[1], *tensor.shape[2:]))
+    return torch.cat([tensor, missing], dim=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +95,31 @@ class SizeConditioning:
     original: Size
     """Pixels of the crop before it was scaled to its bucket."""
     bucket: Size
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawingStart:
+    """What a drawing begins from."""
+
+    size: Size
+    picture: PIL.Image.Image
+    mask: PIL.Image.Image | None
+    """White where the picture changes; None: everywhere."""
+    strength: float
+    steps: int
+    steps_done: int
+    """Of the steps, those that the strength leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoraName:
+    """A name by which LoRA files call a layer, alone or together with others whose results they stack."""
+
+    name: str
+    place: int = 0
+    """Of the layer's results among those that are stacked."""
+    of: int = 1
+    """How many layers are stacked."""
 
 
 class Family(Protocol):
@@ -55,18 +134,51 @@ class Family(Protocol):
     """The other stock pipelines, by task, whether with control networks, and whether with perturbed attention."""
     detection_key: str
     """Name of a weight that every single file of this family has, and none of another."""
+    single_file: Literal["whole", "denoiser"]
+    """What its single files hold: all networks, or the denoiser alone."""
     architecture: str
     """Its name in model cards (`modelspec.architecture`)."""
     kohya_version: str
     """Its name in kohya's trainers (`ss_base_model_version`)."""
     text_encoders: Sequence[tuple[str, str]]
     """Component names of tokenizers and their text encoders."""
+    denoiser: str
+    """Component name of the network that takes the noise away: `unet` or `transformer`."""
+    denoiser_class: type[Any]
+    abilities: Abilities
+    presets: Mapping[Preset, SamplingPreset]
     latent_rgb_factors: LatentRgbFactors
-    """For previews of its latents; see `previews`."""
+    """For previews of its latents; see `previews`. Empty where none are known."""
+    freeu_scales: Mapping[str, float]
+    """FreeU's scales as its authors published them: `s1`, `s2`, `b1`, `b2`; empty where they published none."""
     half_vae: str
     """Model of the store with a VAE that does not overflow in float16, where the family's own does; empty where it does not."""
     rank: int
     """Rank of LoRAs trained on it, unless settings say otherwise: with one rank the LoRA slot never has to grow."""
+    stored_products: int
+    """Numbers summed for each number of a result, from which on light gradient checkpointing stores it."""
+    guides_in_batches: bool
+    """Whether classifier-free guidance makes a batch of two, rather than two passes."""
+
+    def facts(self, index: Mapping[str, Any]) -> SamplingFacts:
+        """How a base wants to be sampled, as far as its `model_index.json` says so."""
+        ...
+
+    def geometry(self, config: Config) -> Geometry:
+        """The sizes of a base, by the configurations of its components."""
+        ...
+
+    def lora_targets(self, denoiser: Any) -> Sequence[str]:
+        """Names of the denoiser's layers that LoRAs of people change, or what those names end with."""
+        ...
+
+    def loss(self, scheduler: Mapping[str, Any], min_snr_gamma: float) -> Loss:
+        """The objective that a base is trained with; `scheduler` is its configuration."""
+        ...
+
+    def latents(self, vae: Any) -> LatentFormat:
+        """The latents of a base, by its VAE."""
+        ...
 
     def encode(self, components: Mapping[str, Any], captions: Sequence[str], clip_skip: int = 0) -> TextEmbeddings:
         """Encode captions; `components` holds tokenizers and text encoders by component name.
@@ -75,22 +187,51 @@ class Family(Protocol):
         """
         ...
 
-    def added_cond_kwargs(
-        self, embeddings: TextEmbeddings, sizes: Sequence[SizeConditioning]
-    ) -> dict[str, torch.Tensor] | None:
-        """The U-Net's `added_cond_kwargs`; None where it takes none."""
+    def blank_embeddings(self, config: Config, dtype: torch.dtype) -> TextEmbeddings:
+        """Embeddings of a caption in the shapes that `encode` gives, without content."""
         ...
 
-    def prompt_arguments(self, embeddings: TextEmbeddings, negative: TextEmbeddings) -> dict[str, torch.Tensor]:
-        """The stock pipeline's arguments for encoded prompts."""
+    def predict(
+        self,
+        denoiser: Any,
+        noised: torch.Tensor,
+        timesteps: torch.Tensor,
+        embeddings: TextEmbeddings,
+        sizes: Sequence[SizeConditioning],
+    ) -> torch.Tensor:
+        """What the denoiser says of latents N×channels×h×w, in the same shape."""
         ...
 
-    def single_file_text_encoders(self, components: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """The text encoders' weights under the key names of single files."""
+    def prompt_arguments(self, embeddings: TextEmbeddings, negative: TextEmbeddings | None) -> dict[str, Any]:
+        """The stock pipeline's arguments for encoded prompts; without a negative one nothing is guided."""
         ...
 
-    def kohya_module_name(self, module: str, config: Mapping[str, Any]) -> str:
-        """A module's name in kohya's files, from that in diffusers (`unet.…`, `text_encoder.…`); `config` is the U-Net's."""
+    def start_arguments(self, start: DrawingStart) -> dict[str, Any]:
+        """The stock pipeline's arguments for what a drawing begins from."""
+        ...
+
+    def reference_arguments(self, task: Task, pictures: Sequence[PIL.Image.Image]) -> dict[str, Any]:
+        """The stock pipeline's arguments for reference pictures; only asked of families that draw from them."""
+        ...
+
+    def unpack(self, latents: torch.Tensor, size: Size) -> torch.Tensor:
+        """Latents of a pipeline's callback as N×channels×h×w; `size` is that of the picture."""
+        ...
+
+    def single_file_weights(self, components: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """The weights of networks by component under the key names of single files."""
+        ...
+
+    def kohya_weights(self, weights: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """A LoRA in diffusers' names (`unet.….lora_A.weight`) under those of kohya's trainers; `config` is the denoiser's."""
+        ...
+
+    def kohya_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What of the denoiser's configuration `kohya_weights` needs."""
+        ...
+
+    def lora_names(self, layer: str, config: Mapping[str, Any]) -> Sequence[LoraName]:
+        """Further names of a layer of the denoiser in LoRA files."""
         ...
 
 

@@ -6,6 +6,7 @@ undoes what its request did to them when the request ends, with or without an er
 
 import copy
 import gc
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -19,13 +20,15 @@ from diffusers.loaders import lora_base
 from diffusers.models.embeddings import MultiIPAdapterImageProjection
 
 from pipelines.diffusion.base import checkpoint_files, device, lora, memory, prompts, textual_inversion
-from pipelines.diffusion.base.family import LORA_TARGETS, TEXT_LORA_TARGETS, TextEmbeddings
-from pipelines.diffusion.base.loading import BaseSource, load_pipeline
+from pipelines.diffusion.base.family import TEXT_LORA_TARGETS, TextEmbeddings
+from pipelines.diffusion.base.loading import load_pipeline
 from pipelines.diffusion.base.loras import blocks
 from pipelines.diffusion.base.loras.layers import LoraFactors, layers_of
 from pipelines.diffusion.base.loras.reader import LoraError
 from pipelines.diffusion.base.loras.slot import PERSON_SLOT, WHOLE, AdapterCache, LoraSlot
 from pipelines.diffusion.base.memory import MemoryProfile
+from pipelines.diffusion.base.parts.ip_attention import join_attention, match_image_embeds
+from pipelines.diffusion.base.source import BaseSource
 from portrait.generation.options import LoraChoice
 from portrait.generation.parameters import Task
 from portrait.generation.prompts import put_embeddings
@@ -56,25 +59,36 @@ class LoadedBase:
                 component.requires_grad_(False).eval()
         memory.place_pipeline(self.pipeline, profile, where)
         if self.compiled:
-            device.compile_blocks(self.pipeline.unet)
+            device.compile_blocks(self.denoiser)
         place = torch.device("cpu") if profile in memory.OFFLOADED else where
         self.adapter_cache = AdapterCache(lambda: layers_of(source), dtype, place)
         self.networks: dict[str, Any] = {}
         self._slots: list[dict[str, LoraSlot]] = []
-        self._attention_processors = dict(self.pipeline.unet.attn_processors)
+        self._attention_processors = dict(self.denoiser.attn_processors)
         self._active: dict[str, float] | None = {}
         self._lock = threading.Lock()
 
+    @property
+    def denoiser(self) -> Any:
+        """The network that takes the noise away."""
+        return self.pipeline.components[self.family.denoiser]
+
+    @property
+    def _lora_encoders(self) -> list[str]:
+        """Text encoders that LoRAs may change, by component name."""
+        return [name for _, name in self.family.text_encoders] if self.family.abilities.text_encoders else []
+
     def lora_slots(self, number: int) -> Mapping[str, LoraSlot]:
         """The slots of one LoRA by component: number 0 is for people, the others are for LoRAs of styles and prompts."""
-        encoders = [name for _, name in self.family.text_encoders]
         while len(self._slots) <= number:
             person, name = not self._slots, PERSON_SLOT if not self._slots else f"slot{len(self._slots)}"
             rank = self.family.rank if person else 0
-            unet = LoraSlot(self.pipeline.unet, rank, LORA_TARGETS if person else (), name)
+            targets = self.family.lora_targets(self.denoiser) if person else ()
+            slots = {self.family.denoiser: LoraSlot(self.denoiser, rank, targets, name)}
             texts = TEXT_LORA_TARGETS if person else ()
-            slots = {each: LoraSlot(self.pipeline.components[each], rank, texts, name) for each in encoders}
-            self._slots.append({"unet": unet, **slots})
+            for each in self._lora_encoders:
+                slots[each] = LoraSlot(self.pipeline.components[each], rank, texts, name)
+            self._slots.append(slots)
         return self._slots[number]
 
     @contextmanager
@@ -119,14 +133,14 @@ class LoadedBase:
         """Have exactly these LoRAs active, by name and strength, in each of the networks that they change."""
         if self._active == adapters:
             return
-        unet = self.pipeline.unet
-        of_unet = _own_adapters(unet, adapters)
-        if of_unet:
-            unet.enable_lora()
-            unet.set_adapters(list(of_unet), list(of_unet.values()))
-        elif getattr(unet, "peft_config", None):
-            unet.disable_lora()
-        for _, name in self.family.text_encoders:
+        denoiser = self.denoiser
+        of_denoiser = _own_adapters(denoiser, adapters)
+        if of_denoiser:
+            denoiser.enable_lora()
+            denoiser.set_adapters(list(of_denoiser), list(of_denoiser.values()))
+        elif getattr(denoiser, "peft_config", None):
+            denoiser.disable_lora()
+        for name in self._lora_encoders:
             encoder = self.pipeline.components[name]
             of_encoder = _own_adapters(encoder, adapters)
             if of_encoder:
@@ -142,7 +156,7 @@ class LoadedBase:
 
     def reset_attention(self) -> None:
         """Restore the attention processors with which the base was loaded."""
-        unet = self.pipeline.unet
+        unet = self.denoiser
         unet.encoder_hid_proj = None
         unet.config.encoder_hid_dim_type = None  # diffusers itself writes it so
         unet.set_attn_processor(dict(self._attention_processors))
@@ -217,19 +231,19 @@ class Lease:
 
     def _load_factors(self, number: int, factors: Mapping[str, LoraFactors], choice: LoraChoice) -> None:
         """Copy a LoRA into the slots of a number, and have it active until the request ends."""
-        config = self.loaded.source.config("unet")
+        config, denoiser = self.loaded.source.denoiser_config, self.family.denoiser
         by_block = blocks.weights_by_block(choice.blocks, config) if choice.blocks else {}
         slots = self.loaded.lora_slots(number)
         for part, of_part in factors.items():
             slot = slots[part]
-            text = part != "unet" and choice.text_strength is not None
+            text = part != denoiser and choice.text_strength is not None
             strength = choice.text_strength if text and choice.text_strength is not None else choice.strength
             weights = blocks.module_weights(part, of_part.pairs, by_block, config) if by_block else WHOLE
             self.add_cleanup(slot.clear)
             with self.loaded.suspend_offloading() if slot.must_grow(of_part) else nullcontext():
                 slot.load(of_part, strength, weights)
             self.loaded.forget_active_loras()
-        self._activate_lora(slots["unet"].name, 1.0)
+        self._activate_lora(slots[denoiser].name, 1.0)
 
     def load_lora(self, name: str, source: Any, strength: float) -> None:
         """Use a LoRA of an adapter; `source` is a path, or a call that gives weights; it is read once."""
@@ -290,18 +304,18 @@ class Lease:
         A second one acts beside the first. Afterwards every pipeline call needs `ip_adapter_image_embeds`: one tensor for each
         adapter, in the order in which they were loaded.
         """
-        unet = self.loaded.pipeline.unet
+        unet = self.loaded.denoiser
         self.add_cleanup(self.loaded.reset_attention)
         attention, projection = self.get_or_load(f"attention {name}", lambda: self._load_ip_adapter(weights()))
         layer = projection.image_projection_layers[0]
         self._ip_adapters.append((attention, layer, scale))
         processors, layers, scales = zip(*self._ip_adapters, strict=True)
         unet.encoder_hid_proj = None  # the processors of its layers are not those of the U-Net
-        unet.set_attn_processor(_join_attention(processors))
+        unet.set_attn_processor(join_attention(processors))
         unet.encoder_hid_proj = projection if len(layers) == 1 else MultiIPAdapterImageProjection(layers)
         unet.config.encoder_hid_dim_type = "ip_image_proj"
         self.loaded.pipeline.set_ip_adapter_scale(list(scales))
-        hook = unet.register_forward_pre_hook(_match_image_embeds(layer), with_kwargs=True)
+        hook = unet.register_forward_pre_hook(match_image_embeds(layer), with_kwargs=True)
         self.add_cleanup(hook.remove)
         if self.loaded.profile == "offload":
             layer.to(self.device)  # the hook of the U-Net does not know when a part of it runs
@@ -321,6 +335,10 @@ class Lease:
         positive, unconditional = prompts.encode_prompts(self.family, self.components, *texts, clip_skip)
         return positive.to(self.device, self.dtype), unconditional.to(self.device, self.dtype)
 
+    def encode_prompt(self, prompt: str) -> TextEmbeddings:
+        """Embeddings of a prompt where nothing is guided, on the device; for families that do without a negative one then."""
+        return prompts.encode_prompt(self.family, self.components, prompt).to(self.device, self.dtype)
+
     def get_pipeline(self, controlnets: list[Any], perturbed: bool, task: Task = "text") -> Any:
         """The stock pipeline for a task, made of the base's components; `controlnets` are control networks.
 
@@ -333,7 +351,9 @@ class Lease:
             # Perturbed attention stays in place when a call is interrupted.
             self.add_cleanup(self.loaded.reset_attention)
         pipeline_class = self.family.pipelines[task, bool(controlnets), perturbed]
-        components = {name: part for name, part in self.loaded.pipeline.components.items() if name != "controlnet"}
+        stock = self.loaded.pipeline
+        components = {name: part for name, part in stock.components.items() if name != "controlnet"}
+        components |= _own_config(pipeline_class, stock)
         if "safety_checker" in components:
             components["requires_safety_checker"] = False
         if controlnets:
@@ -343,50 +363,14 @@ class Lease:
         return pipeline
 
 
+def _own_config(pipeline_class: type, pipeline: Any) -> dict[str, Any]:
+    """What a pipeline's configuration says beside its components, as far as another class takes it: `is_distilled`."""
+    taken = inspect.signature(pipeline_class.__init__).parameters
+    said = {name: value for name, value in pipeline.config.items() if name not in pipeline.components}
+    return {name: value for name, value in said.items() if name in taken}
+
+
 def _own_adapters(network: Any, adapters: Mapping[str, float]) -> dict[str, float]:
     """Those of the adapters that a network has."""
     known = getattr(network, "peft_config", {})
     return {name: strength for name, strength in adapters.items() if name in known}
-
-
-def _join_attention(adapters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The attention processors of several IP-Adapters as one of each place, made of their own layers and not of copies."""
-    joined = dict(adapters[0])
-    if len(adapters) == 1:
-        return joined
-    for name, first in adapters[0].items():
-        parts = [each[name] for each in adapters]
-        if not hasattr(first, "to_k_ip"):
-            continue
-        with torch.device("meta"):  # its own layers are replaced
-            made = type(first)(
-                first.hidden_size, first.cross_attention_dim, [count for part in parts for count in part.num_tokens]
-            )
-        made.to_k_ip = torch.nn.ModuleList([layer for part in parts for layer in part.to_k_ip])
-        made.to_v_ip = torch.nn.ModuleList([layer for part in parts for layer in part.to_v_ip])
-        joined[name] = made
-    return joined
-
-
-def match_batch(embeds: torch.Tensor, batch: int) -> torch.Tensor:
-    """Negative and positive embeddings for a batch of one image: negative, positive, and positive once more under perturbed
-    attention; the positive alone when guidance has ended."""
-    missing = batch - embeds.shape[0]
-    return embeds[-batch:] if missing <= 0 else torch.cat([embeds, *[embeds[-1:]] * missing])
-
-
-def _match_image_embeds(layer: Any) -> _Call:
-    """A forward pre-hook that cuts image embeddings to the batch when guidance ends early: the positive half stays."""
-
-    def before(unet: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        sample = args[0] if args else kwargs["sample"]
-        batch = int(sample.shape[0])
-        conditions = dict(kwargs.get("added_cond_kwargs") or {})
-        if "image_embeds" in conditions:
-            conditions["image_embeds"] = [each[-batch:] for each in conditions["image_embeds"]]
-            kwargs = {**kwargs, "added_cond_kwargs": conditions}
-        if getattr(layer, "clip_embeds", None) is not None:
-            layer.clip_embeds = match_batch(layer.clip_embeds, batch)
-        return args, kwargs
-
-    return before

@@ -6,23 +6,25 @@ they are used, so that a file in that dtype is memory-mapped instead of copied.
 
 import json
 import logging
-import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 import transformers
-from diffusers import AutoencoderKL, DDPMScheduler, DiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
 from safetensors import safe_open
+from safetensors.torch import load_file
 
-from pipelines.diffusion.base import checksums, single_file
-from pipelines.diffusion.base.checkpoint_files import BROKEN
-from pipelines.diffusion.base.family import Family
-from pipelines.diffusion.base.registry import family_of_pipeline, family_of_weights
-from pipelines.model_store.manifest import Model
+from pipelines import model_requirements
+from pipelines.diffusion.base.checkpoint_files import BROKEN, count_weights
+from pipelines.diffusion.base.parts import single_file
+from pipelines.diffusion.base.registry import PREFIX, family_of_pipeline, family_of_weights
+from pipelines.diffusion.base.source import BaseSource, is_half_precision
+from pipelines.model_store.manifest import Model, builtin_manifest, read_pair
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.errors import EngineError, OperatorError, UserError
@@ -31,104 +33,10 @@ from portrait.generation.sampling_facts import NO_FACTS, SamplingFacts, read_fac
 INDEX = "model_index.json"
 UNUSED_COMPONENTS = ("safety_checker", "feature_extractor", "image_encoder")
 """Components of Stable Diffusion 1.5's folder that neither training nor sampling needs."""
-COMPANIONS = ("text_encoder", "text_encoder_2", "vae")
-"""Components with weights beside the U-Net."""
 OWN_VAE = "own"
 """Stands for the base's own VAE, where settings choose another."""
 SD2_WIDTH = 1024
 """Width of the text that the U-Nets of Stable Diffusion 2 attend to; those of 1.x attend to 768."""
-HALF = re.compile(r"\.fp16[.-]")
-"""In the names of files in half precision: before the ending, or before the number of a part."""
-
-
-@dataclass(frozen=True, slots=True)
-class BaseSource:
-    """Where a base model lies on this machine, and its family."""
-
-    name: str
-    path: Path
-    family: Family
-    config_folder: Path
-    """A hub folder with its configurations and tokenizers: `path` itself, unless it is a single file."""
-    half_vae: Path | None = None
-    """Folder of a VAE that takes the place of its own in float16, in which its own overflows; None without one."""
-    vae: Path | None = None
-    """Folder or single file of a VAE that was chosen in place of its own, in every dtype; None without one."""
-    vae_name: str = ""
-    """Its name in the model store."""
-    facts: SamplingFacts = NO_FACTS
-    """How it wants to be sampled."""
-    in_channels: int = 0
-    """Channels that the U-Net of a single file takes; 0: as many as its configuration says."""
-
-    @property
-    def is_single_file(self) -> bool:
-        """Whether it is a single file."""
-        return self.path.is_file()
-
-    def config(self, component: str) -> dict[str, Any]:
-        """The configuration of a component."""
-        name = "scheduler_config.json" if component == "scheduler" else "config.json"
-        config = json.loads((self.config_folder / component / name).read_text("utf-8"))
-        if component == "unet" and self.in_channels:
-            config["in_channels"] = self.in_channels
-        return config | self.facts.scheduler_config if component == "scheduler" else config
-
-    @property
-    def embeds_guidance(self) -> bool:
-        """Whether its U-Net is told the guidance scale, instead of drawing once with and once without the prompt."""
-        return bool(self.config("unet").get("time_cond_proj_dim"))
-
-    @property
-    def vae_scale_factor(self) -> int:
-        """Pixels per latent along each side."""
-        return 2 ** (len(self.config("vae")["block_out_channels"]) - 1)
-
-    @property
-    def native_side(self) -> int:
-        """Side of the square it was trained at, pixels."""
-        return int(self.config("unet")["sample_size"]) * self.vae_scale_factor
-
-    @property
-    def size_multiple(self) -> int:
-        """Sides must be multiples of this, so that VAE and U-Net can halve them; 64 for bases from 512 pixels on."""
-        least = self.vae_scale_factor * 2 ** (len(self.config("unet")["block_out_channels"]) - 1)
-        return max(least, 64) if self.native_side >= 512 else least
-
-    @property
-    def weights_files(self) -> list[Path]:
-        """The U-Net's weight files that are loaded, several where it is in parts, or the single file.
-
-        Raises `OperatorError` (`bad_base`).
-        """
-        if self.is_single_file:
-            return [self.path]
-        files = _component_files(self.path / "unet", _is_half_precision(self.path))
-        if not files:
-            raise OperatorError("bad_base", f"{self.path / 'unet'} holds no weights.")
-        return files
-
-    def companion_files(self, dtype: torch.dtype) -> dict[str, Path]:
-        """The weight files of text encoders and VAE that are loaded in a dtype, by `COMPONENT/FILE`.
-
-        Those that a single file contains are not among them.
-        """
-        half = not self.is_single_file and _is_half_precision(self.path)
-        folders = {} if self.is_single_file else {component: self.path / component for component in COMPANIONS}
-        if vae := self.vae_in_place(dtype):
-            folders["vae"] = vae
-        files = ((name, file) for name, folder in folders.items() for file in _component_files(folder, half))
-        return {f"{name}/{file.name}": file for name, file in files}
-
-    def vae_in_place(self, dtype: torch.dtype) -> Path | None:
-        """Folder or file of the VAE that takes the place of its own in a dtype; None where its own is loaded."""
-        if self.vae is not None:
-            return self.vae
-        return self.half_vae if dtype == torch.float16 and self.config("vae").get("force_upcast", True) else None
-
-    def sha256(self) -> str:
-        """SHA-256 of the U-Net's weights, which identifies the base that a LoRA was trained on."""
-        return checksums.sha256(self.weights_files)
 
 
 def find_base(name: str, settings: Settings, models: ModelStore) -> BaseSource:
@@ -143,6 +51,29 @@ def find_base(name: str, settings: Settings, models: ModelStore) -> BaseSource:
     if not chosen and settings.draw.vae and models.find(settings.draw.vae).family in ("", found.family.name):
         chosen = settings.draw.vae
     return choose_vae(found, chosen, models)
+
+
+def find_base_to_learn_on(name: str, settings: Settings, models: ModelStore) -> BaseSource:
+    """The base that people are learned on where one is named, which then draws them: a distilled one is not learned on.
+
+    Raises what `find_base` does.
+    """
+    other = model_requirements.pair_of(settings, name, models).learn_on
+    return replace(find_base(other, settings, models), draw_on=name) if other else find_base(name, settings, models)
+
+
+def find_base_to_draw_on(name: str, find: Callable[[str], BaseSource]) -> BaseSource:
+    """The base that draws who was learned on one: its distilled sibling, or itself where that is not here.
+
+    `find` is `find_base`, and what it raises is raised.
+    """
+    base = find(name)
+    try:
+        return find(base.draw_on) if base.draw_on else base
+    except OperatorError as error:
+        if error.code not in ("missing_model", "unknown_base", "licence_refused"):
+            raise
+        return base
 
 
 def choose_vae(base: BaseSource, name: str, models: ModelStore) -> BaseSource:
@@ -171,7 +102,8 @@ def _find_base(name: str, settings: Settings, models: ModelStore) -> BaseSource:
     if name in settings.bases:
         location = settings.bases[name]
         found = open_base(name, location.path, location.configs or _find_configs(location.path, models))
-        return replace(found, facts=found.facts.updated(location.facts))
+        pair = {"learn_on": location.learn_on, "draw_on": location.draw_on}
+        return replace(found, facts=found.facts.updated(location.facts), **pair)
     path = Path(name)
     if path.exists():
         return open_base(path.stem if path.is_file() else path.resolve().name, path, _find_configs(path, models))
@@ -187,7 +119,8 @@ def _find_base(name: str, settings: Settings, models: ModelStore) -> BaseSource:
     else:
         file = models.weights_file(name)
         found = open_base(name, file, _find_configs(file, models))
-    return replace(found, facts=found.facts.updated(facts))
+    pair = read_pair(models.find(name).facts)
+    return replace(found, facts=found.facts.updated(facts), learn_on=pair.learn_on, draw_on=pair.draw_on)
 
 
 def sampling_facts(model: Model) -> SamplingFacts:
@@ -201,11 +134,38 @@ def sampling_facts(model: Model) -> SamplingFacts:
 
 
 def _find_configs(path: Path, models: ModelStore) -> Path | None:
-    """The store's hub folder of a single file's family; None where it is not installed, or for a folder."""
+    """The store's hub folder of a single file's family, of those that ship with this program before others; None where none is
+    installed, or for a folder.
+
+    A file that holds the denoiser alone goes with a folder whose denoiser has as many weights; of several, such as a distilled
+    one and its base, with the one whose name is most like the file's.
+    """
     if not path.is_file():
         return None
-    family = family_of_weights(_weight_names(path)).name
-    return None if models.missing(family) else models.folder(family)
+    family = family_of_weights(_weight_names(path))
+    described = sorted(
+        (model for model in models.of_kind("base") if model.family == family.name), key=lambda model: model.own
+    )
+    if family.single_file == "whole":  # what others made of them has further layers, or fewer
+        described = [model for model in described if not model.own]
+    here = [model.name for model in described if not models.missing(model.name)]
+    folders = {name: models.folder(name) for name in here if (models.folder(name) / INDEX).is_file()}
+    if family.single_file == "denoiser":
+        size = count_weights(path)
+        folders = {name: folder for name, folder in folders.items() if _count_denoiser(name, folder) == size}
+        alike = {name: SequenceMatcher(None, path.stem.lower(), name).ratio() for name in folders}
+        folders = {name: folders[name] for name in sorted(folders, key=lambda name: -alike[name])}
+    return next(iter(folders.values()), None)
+
+
+def _count_denoiser(name: str, folder: Path) -> int:
+    return sum(count_weights(file) for file in open_base(name, folder).weights_files)
+
+
+def _base_to_pull(family: str) -> str:
+    """The first base of a family that ships with this program; empty where there is none."""
+    bases = (model for model in builtin_manifest().models.values() if model.kind == "base")
+    return next((model.name for model in bases if model.family == family), "")
 
 
 def open_base(name: str, path: Path, configs: Path | None = None) -> BaseSource:
@@ -214,20 +174,25 @@ def open_base(name: str, path: Path, configs: Path | None = None) -> BaseSource:
         index = _index(path)
         family = family_of_pipeline(str(index.get("_class_name")))
         zero_snr = bool(_config_or_empty(path / "scheduler" / "scheduler_config.json").get("rescale_betas_zero_snr"))
-        return _require_known(
-            BaseSource(name, path, family, path, facts=SamplingFacts(rescale_betas_zero_snr=zero_snr))
-        )
+        facts = family.facts(index).updated(SamplingFacts(rescale_betas_zero_snr=zero_snr))
+        return _require_known(BaseSource(name, path, family, path, facts=facts))
     if not path.is_file():
         raise OperatorError("bad_base", f"There is no base model at {path}.")
     keys = _weight_names(path)
     family = family_of_weights(keys)
     if configs is None or not (configs / INDEX).is_file():
+        known = _base_to_pull(family.name)
+        pull = f", or run `portrait models pull {known}`" if known else ""
+        holds = "" if family.single_file == "whole" else f" and holds its {family.denoiser} alone"
         raise OperatorError(
             "bad_base",
-            f"{path.name} is a single file, which does not say how its networks are built: name a hub folder of the "
-            f"family {family.name} that does, or run `portrait models pull {family.name}`.",
+            f"{path.name} is a single file, which does not say how its networks are built{holds}: name a hub folder of the "
+            f"family {family.name} that does{pull}.",
         )
-    base = BaseSource(name, path, family, configs, facts=_facts_of_keys(keys))
+    facts = family.facts(_index(configs)).updated(_facts_of_keys(keys))
+    base = BaseSource(name, path, family, configs, facts=facts)
+    if family.single_file == "denoiser":
+        return base
     channels = single_file.read_in_channels(path)
     usual = _config_or_empty(configs / "unet" / "config.json").get("in_channels", channels)
     return _require_known(replace(base, in_channels=0 if channels == usual else channels))
@@ -292,6 +257,8 @@ def load_pipeline(base: BaseSource, dtype: torch.dtype, names: Collection[str] |
         if base.facts.scheduler_config and "scheduler" not in omitted:
             config = base.config("scheduler")
             arguments["scheduler"] = getattr(diffusers, str(config["_class_name"])).from_config(config)
+        if base.is_single_file and base.family.single_file == "denoiser":
+            return _load_beside(base, dtype, arguments, omitted)
         if base.in_channels and "unet" not in omitted:  # the configuration may be that of a base that does not inpaint
             arguments["unet"] = UNet2DConditionModel.from_single_file(
                 str(base.path),
@@ -305,11 +272,35 @@ def load_pipeline(base: BaseSource, dtype: torch.dtype, names: Collection[str] |
             return base.family.pipeline.from_single_file(  # type: ignore[attr-defined] -- both stock pipelines have it
                 str(base.path), config=str(base.config_folder), **arguments
             )
-        if _is_half_precision(base.path):
+        if is_half_precision(base.path / base.family.denoiser):
             arguments["variant"] = "fp16"
         return base.family.pipeline.from_pretrained(str(base.path), **arguments)
     except BROKEN as error:
         raise EngineError("broken_model", f"The base model {base.name} cannot be read: {error}.") from error
+
+
+def _load_beside(
+    base: BaseSource, dtype: torch.dtype, arguments: Mapping[str, Any], omitted: Collection[str]
+) -> DiffusionPipeline:
+    """The pipeline of a single file that holds the denoiser alone: all else is of the folder. Raises one of `BROKEN`."""
+    denoiser = base.family.denoiser
+    given = dict(arguments)
+    if denoiser not in omitted:
+        given[denoiser] = base.family.denoiser_class.from_single_file(
+            _denoiser_checkpoint(base.path),
+            config=str(base.config_folder),
+            subfolder=denoiser,
+            torch_dtype=dtype,
+            local_files_only=True,
+        )
+    return base.family.pipeline.from_pretrained(str(base.config_folder), **given)
+
+
+def _denoiser_checkpoint(file: Path) -> str | dict[str, torch.Tensor]:
+    """What diffusers reads a denoiser from: its file, or its weights without a prefix that not all of its readers know."""
+    if file.suffix != ".safetensors" or not any(name.startswith(PREFIX) for name in _weight_names(file)):
+        return str(file)
+    return {name.removeprefix(PREFIX): weight for name, weight in load_file(file).items()}
 
 
 def _load_vae(place: Path, base: BaseSource, dtype: torch.dtype) -> AutoencoderKL:
@@ -331,16 +322,11 @@ def load_components(base: BaseSource, dtype: torch.dtype, names: Collection[str]
     return components
 
 
-def training_scheduler(base: BaseSource) -> Any:
-    """A `DDPMScheduler` with the noise schedule and prediction type that the base was trained with."""
-    return DDPMScheduler.from_config(base.config("scheduler"))
-
-
-def empty_unet(base: BaseSource) -> Any:
-    """Its U-Net without weights, on the `meta` device, for estimates."""
+def empty_denoiser(base: BaseSource) -> Any:
+    """Its denoiser without weights, on the `meta` device, for estimates."""
     _silence_libraries()
     with torch.device("meta"):
-        return UNet2DConditionModel.from_config(base.config("unet"))
+        return base.family.denoiser_class.from_config(base.denoiser_config)
 
 
 def empty_text_encoder(base: BaseSource, component: str) -> Any:
@@ -367,20 +353,6 @@ def _weight_names(file: Path) -> list[str]:
         return list(stored.get("state_dict", stored))
     except (*BROKEN, AttributeError, TypeError) as error:
         raise OperatorError("bad_base", f"{file} cannot be read as a base model: {error}.") from error
-
-
-def _component_files(folder: Path, half: bool) -> list[Path]:
-    """The files of a component that are loaded: safetensors before pickles, one precision of two; a single file itself."""
-    if folder.is_file():
-        return [folder]
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
-    return [file for file in files if bool(HALF.search(file.name)) == half] or files
-
-
-def _is_half_precision(folder: Path) -> bool:
-    """Whether the U-Net of a hub folder is there in half precision alone."""
-    files = list(folder.glob("unet/*.safetensors")) or list(folder.glob("unet/*.bin"))
-    return bool(files) and all(HALF.search(file.name) for file in files)
 
 
 def _silence_libraries() -> None:

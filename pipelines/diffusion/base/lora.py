@@ -15,16 +15,17 @@ from peft import LoraConfig
 from safetensors.torch import save_file
 
 from pipelines.diffusion.base.family import Family
-from pipelines.diffusion.base.loading import BaseSource, find_base
+from pipelines.diffusion.base.loading import find_base
 from pipelines.diffusion.base.loras.layers import TEXT_MODEL, layers_of
 from pipelines.diffusion.base.loras.reader import LoraError, read_lora
 from pipelines.diffusion.base.loras.slot import wrong_base
+from pipelines.diffusion.base.parts.kohya import DOWN, UP
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.errors import UserError
 
 ADAPTER = "person"
-DOWN, UP = ".lora_A.weight", ".lora_B.weight"
 
 Weights: TypeAlias = dict[str, torch.Tensor]
 """By name, `unet.….lora_A.weight`: what diffusers reads."""
@@ -133,17 +134,8 @@ def broken_lora(file: Path, reason: str) -> UserError:
 
 
 def to_kohya(weights: Mapping[str, torch.Tensor], family: Family, config: Mapping[str, Any]) -> Weights:
-    """Weights under the key names of kohya's trainers, which the web interfaces read; `config` is the U-Net's."""
-    renamed: Weights = {}
-    for name, weight in weights.items():
-        if not name.endswith(DOWN):
-            continue
-        module = name.removesuffix(DOWN)
-        key = family.kohya_module_name(module, config)
-        renamed[f"{key}.lora_down.weight"] = weight.contiguous()
-        renamed[f"{key}.lora_up.weight"] = weights[module + UP].contiguous()
-        renamed[f"{key}.alpha"] = torch.tensor(float(weight.shape[0]))
-    return renamed
+    """Weights under the key names of kohya's trainers, which the web interfaces read; `config` is the denoiser's."""
+    return family.kohya_weights(weights, config)
 
 
 def import_person_lora(
@@ -161,11 +153,11 @@ def import_person_lora(
         raise fault.of_file(file) from fault
     weights: Weights = {}
     for part, each in factors.items():
-        inner = "" if part == "unet" else TEXT_MODEL
+        inner = "" if part == found.family.denoiser else TEXT_MODEL
         for module, (down, up) in each.pairs.items():
             weights[f"{part}.{inner}{module}{DOWN}"] = _widen(down)
             weights[f"{part}.{inner}{module}{UP}"] = _widen(up)
-    unet = {name: found.config("unet")[name] for name in ("layers_per_block", "up_block_types")}
+    unet = found.family.kohya_config(found.denoiser_config)
     lora_file, kohya_file = write_both(weights, found.family, unet, trigger, work_dir)
     facts = {
         "base": {"name": found.name, "family": found.family.name, "hash": found.sha256()},
@@ -190,7 +182,7 @@ def _widen(tensor: torch.Tensor) -> torch.Tensor:
 def write_both(
     weights: Mapping[str, torch.Tensor], family: Family, unet: Mapping[str, Any], trigger: str, work_dir: Path
 ) -> tuple[Path, Path]:
-    """Write a LoRA in the names of diffusers and of kohya's trainers; `unet` is the U-Net's configuration."""
+    """Write a LoRA in the names of diffusers and of kohya's trainers; `unet` is the denoiser's configuration."""
     metadata = kohya_metadata(family, rank_of(weights), trigger, trigger)
     return (
         save_weights(weights, work_dir / "lora.safetensors"),

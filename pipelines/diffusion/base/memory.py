@@ -4,7 +4,7 @@ Offloading is accelerate's: a hook on each network brings its weights to the dev
 loading to closing. Every pipeline made of its networks works by them, so none of these pipelines sets up its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -13,23 +13,35 @@ from accelerate import cpu_offload, cpu_offload_with_hook
 from accelerate.hooks import remove_hook_from_module
 
 from pipelines.diffusion.base import checkpoint_files, device
-from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base.source import BaseSource
 
 MemoryProfile = Literal["full", "sliced", "offload", "sequential"]
 PROFILES: Sequence[MemoryProfile] = ("full", "sliced", "offload", "sequential")
 """From the fastest to the smallest: all on the device; VAE in slices and tiles; one network at a time; one layer at a time."""
 WORKING_MEMORY = {"full": 1.35, "sliced": 1.15}
 """Memory for sampling, as a multiple of the weights: at 1024 pixels SDXL's VAE alone takes 1.5 GB."""
-UNET_SHARE = 0.75
-"""Share of a base that is its U-Net."""
+WHOLE_FILE_SHARE = 0.75
+"""Share of a single file with all networks that is the U-Net."""
 OFFLOADED: Sequence[MemoryProfile] = ("offload", "sequential")
 """Profiles under which weights wait in main memory."""
 
 
+def component_bytes(base: BaseSource, dtype: torch.dtype) -> dict[str, float]:
+    """Bytes of the weights of each component in a dtype, of the files that are loaded; of a single file that holds all, as one.
+
+    Read from the files' headers, so that parts, and files in other precisions, are counted right.
+    """
+    files = [(base.family.denoiser, file) for file in base.weights_files]
+    files += [(name.split("/", 1)[0], file) for name, file in base.companion_files(dtype).items()]
+    counted: dict[str, float] = {}
+    for component, file in files:
+        counted[component] = counted.get(component, 0.0) + dtype.itemsize * checkpoint_files.count_weights(file)
+    return counted
+
+
 def weight_bytes(base: BaseSource, dtype: torch.dtype) -> float:
     """Bytes of a base's weights in a dtype, of the files that are loaded."""
-    files = [*base.weights_files, *base.companion_files(dtype).values()]
-    return float(dtype.itemsize * sum(checkpoint_files.count_weights(file) for file in files))
+    return sum(component_bytes(base, dtype).values())
 
 
 def choose_profile(base: BaseSource, dtype: torch.dtype, where: torch.device, beside: float = 0.0) -> MemoryProfile:
@@ -40,11 +52,20 @@ def choose_profile(base: BaseSource, dtype: torch.dtype, where: torch.device, be
     """
     if where.type != "cuda":
         return "full"
-    weights, free = weight_bytes(base, dtype), device.free_memory(where)
+    components, free = component_bytes(base, dtype), device.free_memory(where)
+    weights = sum(components.values())
     for profile, factor in WORKING_MEMORY.items():
         if (weights + beside) * factor <= free:
             return "full" if profile == "full" else "sliced"
-    return "offload" if (weights * UNET_SHARE + beside) * WORKING_MEMORY["sliced"] <= free else "sequential"
+    return "offload" if (largest_part(components) + beside) * WORKING_MEMORY["sliced"] <= free else "sequential"
+
+
+def largest_part(components: Mapping[str, float]) -> float:
+    """Bytes of the largest network: what is on the device at once where one is at a time.
+
+    In a single file with all networks the U-Net is three quarters of the weights, of SD 1.5 and of SDXL.
+    """
+    return max(components.values()) * (WHOLE_FILE_SHARE if len(components) == 1 else 1.0)
 
 
 def next_smaller(profile: MemoryProfile) -> MemoryProfile | None:

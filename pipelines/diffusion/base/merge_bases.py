@@ -10,9 +10,10 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 
-from pipelines.diffusion.base import single_file
-from pipelines.diffusion.base.loading import BaseSource, find_base
+from pipelines.diffusion.base.loading import find_base
 from pipelines.diffusion.base.loras import blocks
+from pipelines.diffusion.base.parts import single_file
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.folders import atomic
 from pipelines.model_store.safetensors_file import read_header
 from pipelines.model_store.store import ModelStore

@@ -28,6 +28,8 @@ def encode_prompts(
 
     Raises `UserError` (`bad_technique`) for CLIP skip together with weights or long prompts.
     """
+    if not family.abilities.prompt_weights:
+        return encode_prompt(family, components, prompt), encode_prompt(family, components, negative)
     with torch.no_grad():
         if not any(_needs_compel(components, family, text) for text in (prompt, negative)):
             return family.encode(components, [prompt], clip_skip), family.encode(components, [negative], clip_skip)
@@ -40,6 +42,12 @@ def encode_prompts(
         pooled = [family.encode(components, [strip_weights(text)], 0).pooled for text in (prompt, negative)]
     positive, unconditional = (torch.cat(each, dim=-1) for each in zip(*hidden, strict=True))
     return TextEmbeddings(positive, pooled[0]), TextEmbeddings(unconditional, pooled[1])
+
+
+def encode_prompt(family: Family, components: Mapping[str, Any], prompt: str) -> TextEmbeddings:
+    """Encode a prompt without weights, as the stock pipeline does."""
+    with torch.no_grad():
+        return family.encode(components, [prompt])
 
 
 def _needs_compel(components: Mapping[str, Any], family: Family, text: str) -> bool:

@@ -7,6 +7,9 @@ from pipelines.diffusion.base.families import family_names
 from pipelines.diffusion.base.family import Family
 from portrait.errors import OperatorError
 
+PREFIX = "model.diffusion_model."
+"""What ComfyUI writes before the names of a denoiser that is alone in its file."""
+
 
 def all_families() -> list[Family]:
     """All families."""
@@ -25,7 +28,8 @@ def family_of_pipeline(name: str) -> Family:
 
 def family_of_weights(names: Sequence[str]) -> Family:
     """The family of a single file, by the names of its weights; raises `OperatorError` (`unknown_family`)."""
-    return _first(lambda family: family.detection_key in names, "The file is no base model of a family that is known")
+    known = {name.removeprefix(PREFIX) for name in names}
+    return _first(lambda family: family.detection_key in known, "The file is no base model of a family that is known")
 
 
 def _first(matches: Callable[[Family], bool], otherwise: str) -> Family:

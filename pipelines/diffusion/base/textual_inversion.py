@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pipelines.diffusion.base.family import Family
-from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base.source import BaseSource
 from portrait.errors import UserError
 
 FILE_NAMES = ("clip_l", "clip_g")

@@ -17,7 +17,8 @@ from pipelines import model_requirements
 from pipelines.diffusion.base import checksums
 from pipelines.diffusion.base.checkpoint_files import BROKEN
 from pipelines.diffusion.base.lease import Lease
-from pipelines.diffusion.base.loading import BaseSource, empty_unet
+from pipelines.diffusion.base.loading import empty_denoiser
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.sampling.pipeline_call import Conditioning, ControlNetUnit
 from pipelines.model_store.store import ModelStore
 from portrait.arrays import Image, Size
@@ -123,7 +124,7 @@ def load_own_network(file: Path, base: BaseSource, dtype: torch.dtype) -> Contro
         network = _build_network(file, base, load_file(file), dtype)
     except BROKEN as error:
         raise broken_model(file, str(error).splitlines()[0][:200]) from error
-    if network.config["cross_attention_dim"] != base.config("unet")["cross_attention_dim"]:
+    if network.config["cross_attention_dim"] != base.denoiser_config["cross_attention_dim"]:
         raise UserError("wrong_family", f"{file.name} was not made for bases such as {base.name}: choose another.")
     return network.requires_grad_(False).eval()
 
@@ -132,7 +133,7 @@ def _build_network(file: Path, base: BaseSource, weights: dict[str, Any], dtype:
     """The network of `load_own_network`; raises one of `BROKEN`."""
     config = file.with_name("config.json")
     if any(name.startswith(AUTHORS_NAMES) for name in weights):
-        weights = convert_controlnet_checkpoint(weights, base.config("unet"))
+        weights = convert_controlnet_checkpoint(weights, base.denoiser_config)
     layers = [f"{PICTURE_LAYERS}conv_in", *(f"{PICTURE_LAYERS}blocks.{number}" for number in (1, 3, 5))]
     channels = tuple(int(weights[f"{name}.weight"].shape[0]) for name in layers)
     with torch.device("meta"):
@@ -140,7 +141,7 @@ def _build_network(file: Path, base: BaseSource, weights: dict[str, Any], dtype:
             network: Any = ControlNetModel.from_config(json.loads(config.read_text("utf-8")))
         else:
             network = ControlNetModel.from_unet(
-                empty_unet(base), conditioning_embedding_out_channels=channels, load_weights_from_unet=False
+                empty_denoiser(base), conditioning_embedding_out_channels=channels, load_weights_from_unet=False
             )
     network.load_state_dict({name: each.to(dtype) for name, each in weights.items()}, assign=True)
     return network

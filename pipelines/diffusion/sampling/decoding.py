@@ -8,16 +8,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipelines.diffusion.base.parts.latents import LatentFormat
 from portrait.errors import EngineError
 
 LEAST_RANGE = 1 / 255
 """Difference between the darkest and the brightest value of a channel from which a picture shows something."""
 
 
-def finish_image(pipe: Any, image: Any, latents: torch.Tensor) -> NDArray[np.float32]:
-    """The image H×W×3, 0..1, that a stock pipeline decoded of latents 1×4×h×w; raises `EngineError` (`empty_drawing`)."""
+def finish_image(pipe: Any, image: Any, latents: torch.Tensor, form: LatentFormat) -> NDArray[np.float32]:
+    """The image H×W×3, 0..1, that a stock pipeline decoded of latents 1×channels×h×w.
+
+    Raises `EngineError` (`empty_drawing`).
+    """
     if _is_empty(image) and pipe.vae.dtype == torch.float16:
-        image = decode_in_float32(pipe, latents)
+        image = decode_in_float32(pipe, latents, form)
     if _is_empty(image):
         raise _empty_drawing()
     return to_unit_range(image)
@@ -31,17 +35,10 @@ def to_unit_range(image: Any) -> NDArray[np.float32]:
     return pixels.clip(0, 1)
 
 
-def decode_in_float32(pipe: Any, latents: torch.Tensor) -> NDArray[np.float32]:
-    """Latents 1×4×h×w decoded by a VAE that overflows in half precision: H×W×3, 0..1."""
-    config = pipe.vae.config
-    latents = latents.to(pipe._execution_device, torch.float32) / config.scaling_factor
-    if getattr(config, "latents_mean", None) is not None and getattr(config, "latents_std", None) is not None:
-        mean, deviation = (
-            latents.new_tensor(each)[None, :, None, None] for each in (config.latents_mean, config.latents_std)
-        )
-        latents = latents * deviation + mean
+def decode_in_float32(pipe: Any, latents: torch.Tensor, form: LatentFormat) -> NDArray[np.float32]:
+    """Latents decoded by a VAE that overflows in half precision: H×W×3, 0..1."""
     with torch.no_grad(), vae_in_float32(pipe.vae):
-        decoded = pipe.vae.decode(latents, return_dict=False)[0]
+        decoded = form.decode(pipe.vae, latents.to(pipe._execution_device, torch.float32))
     return np.asarray(pipe.image_processor.postprocess(decoded, output_type="np")[0], np.float32)
 
 

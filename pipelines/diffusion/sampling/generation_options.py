@@ -1,20 +1,25 @@
 """The options of a drawing: those of a style beside those of a request, the start of an edit, and what is refused."""
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import replace
 
-from pipelines.diffusion.base.loading import BaseSource, sampling_facts
+from pipelines.diffusion.base.loading import sampling_facts
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.sampling import controlnet, img2img, schedulers
-from pipelines.diffusion.sampling.schedulers import SamplingPreset
+from pipelines.model_requirements import IDENTITY_MODELS
 from pipelines.model_store.store import ModelStore
 from portrait.errors import UserError
+from portrait.generation.abilities import check_options
 from portrait.generation.edits import Edit
 from portrait.generation.options import PHOTOMAKERS, GenerationOptions, ImagePrompt, PromptSpec
 from portrait.generation.parameters import GenerationParameters, no_step
 from portrait.generation.passes import check_strengths
 from portrait.generation.prompts import take_loras
-from portrait.generation.sampling_facts import SamplingFacts
+from portrait.generation.sampling_facts import SamplingFacts, SamplingPreset
 from portrait.images.edit_canvas import EditCanvas
+from portrait.images.reference_pictures import fit_picture
+from portrait.types import PortraitRequest
 
 START_NAMES = {"text": "words", "image": "a picture", "inpaint": "a part of a picture"}
 """What a drawing begins from, by task."""
@@ -29,6 +34,11 @@ def with_style(options: GenerationOptions, spec: PromptSpec) -> GenerationOption
     if look is None and spec.look_adapter and spec.look_picture is not None:
         look = ImagePrompt(spec.look_picture, spec.look_adapter, spec.look_scale)
     return replace(options, strengths=strengths, start_merge_step=share, look=look)
+
+
+def with_sentence(spec: PromptSpec, base: BaseSource) -> PromptSpec:
+    """What a style says to a base: its prompt of sentences takes the place of the other one where a language model reads it."""
+    return replace(spec, prompt=spec.sentence) if base.family.abilities.sentences and spec.sentence else spec
 
 
 def with_few_steps(
@@ -81,6 +91,11 @@ def check(parameters: GenerationParameters, sampling: SamplingPreset) -> None:
     controlnet.check_windows(options.control_inputs, parameters.steps_done)
 
 
+def check_abilities(base: BaseSource, options: GenerationOptions, prompts: Sequence[str]) -> None:
+    """Raise `UserError` (`bad_technique`) for options, or weights in prompts, that bases of its family do not know."""
+    check_options(f"{base.name} ({base.family.name})", base.family.abilities, options, prompts)
+
+
 def check_supported(base: BaseSource, parameters: GenerationParameters, controlled: bool) -> None:
     """Raise `UserError` (`bad_technique`) for what no stock pipeline does, or guidance that the one of a drawing does not know.
 
@@ -118,12 +133,77 @@ def check_template(options: GenerationOptions) -> None:
         )
 
 
-def start_from_canvas(parameters: GenerationParameters, edit: Edit, canvas: EditCanvas) -> GenerationParameters:
-    """Parameters that start from an edit's picture; landmarks keep its face where it is."""
+def identity_names(
+    request: PortraitRequest, options: GenerationOptions, usual: Sequence[str], base: BaseSource
+) -> tuple[str, ...]:
+    """Names of the adapters that draw the person of a text style: those asked for, or `usual`, those of the settings.
+
+    Where neither names any, what was learned of them, and their photos where the base draws from reference pictures. A
+    portrait that is drawn again has those that drew it. `lora` comes first, so that the others see its trigger in the
+    description.
+    """
+    person, drawn_by = request.people[1], [name for name in IDENTITY_MODELS if name in (request.drawn or {})]
+    names = tuple(options.identities or drawn_by or usual)
+    if not names:
+        learned = ("lora",) if person.lora is not None or person.tokens is not None else ()
+        shown = ("reference",) if base.family.abilities.references and person.references else ()
+        names = (*learned, *shown) or ("lora",)
+    return tuple(sorted(dict.fromkeys(names), key=lambda name: name != "lora"))
+
+
+def check_edit(edit: Edit, base: BaseSource) -> None:
+    """Raise `UserError` (`bad_edit`) for an instruction, or pictures that go with an edit, where a base does without."""
+    able, named = base.family.abilities, f"{base.name} ({base.family.name})"
+    if edit.kind == "instruct" and not able.instructions:
+        raise UserError(
+            "bad_edit", f"{named} does not change a picture by words alone: paint a mask, or choose another base."
+        )
+    most = able.references - (edit.kind == "instruct")
+    if len(edit.pictures) > most:
+        what = f"at most {most} pictures with an edit" if most > 0 else "no pictures with an edit: leave them out"
+        raise UserError("bad_edit", f"{named} takes {what}.")
+
+
+def with_edit(
+    parameters: GenerationParameters, edit: Edit, canvas: EditCanvas, description: str
+) -> GenerationParameters:
+    """Parameters that draw an edit; `description` is what prompts call the person, with the trigger of a LoRA."""
+    if edit.kind == "instruct":
+        return _carry_out(parameters, edit, description if "lora" in parameters.options.identities else "")
+    return _start_from_canvas(parameters, edit, canvas)
+
+
+def _carry_out(parameters: GenerationParameters, edit: Edit, description: str) -> GenerationParameters:
+    """Parameters of an instruction: its words, and the picture as the first reference; not drawn once more.
+
+    `description` follows the words where a LoRA takes part, which acts by its trigger; it is empty without one.
+    """
+    words, _ = take_loras(edit.extra_prompt)
+    words = words.strip()
+    if description:
+        words = f"{words if words.endswith(('.', '!', '?')) else f'{words}.'} The person is {description}."
+    return replace(
+        parameters,
+        prompt=words,
+        negative="",
+        options=replace(parameters.options, sdedit=0.0),
+        edited=fit_picture(edit.picture),
+        pictures=tuple(fit_picture(each) for each in edit.pictures),
+    )
+
+
+def _start_from_canvas(parameters: GenerationParameters, edit: Edit, canvas: EditCanvas) -> GenerationParameters:
+    """Parameters that start from an edit's picture; landmarks keep its face where it is.
+
+    Pictures that go with it are squares: beside a start the stock pipeline makes all references as large as the first.
+    """
     options, size = parameters.options, parameters.size
     if edit.face is not None:
         options = replace(options, landmarks=canvas.to_drawing(edit.face, size))
     start, mask = canvas.crop_for_drawing(size), canvas.drawing_mask(size)
     words, _ = take_loras(edit.extra_prompt)
     prompt = f"{parameters.prompt}, {words}" if words else parameters.prompt
-    return replace(parameters, prompt=prompt, options=options, start=start, mask=mask, strength=edit.strength)
+    pictures = tuple(fit_picture(each, square=True) for each in edit.pictures)
+    return replace(
+        parameters, prompt=prompt, options=options, start=start, mask=mask, strength=edit.strength, pictures=pictures
+    )

@@ -9,11 +9,12 @@ import PIL.Image
 import torch
 from numpy.typing import NDArray
 
-from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base.family import DrawingStart, Family
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.sampling import decoding
 from portrait.arrays import Image, Mask
 from portrait.errors import UserError
-from portrait.generation.parameters import GenerationParameters
+from portrait.generation.parameters import GenerationParameters, Task
 
 MASK_THRESHOLD = 0.5
 """From here on a pixel of a mask may change; stock pipelines round the same way."""
@@ -28,13 +29,12 @@ def check_supported(base: BaseSource, parameters: GenerationParameters, controll
     perturbed = parameters.options.perturbed > 0
     is_stock = parameters.task == "text" and not controlled and not perturbed
     if not is_stock and (parameters.task, controlled, perturbed) not in base.family.pipelines:
-        raise UserError(
-            "bad_technique",
-            "Perturbed attention does not go with controls where a drawing begins from a picture. Leave one of them out.",
-        )
+        raise UserError("bad_technique", _unsupported(base, parameters.task, controlled, perturbed))
     if parameters.start is not None and not parameters.steps_done:
         return  # through the VAE and back, without the U-Net
-    channels = int(base.config("unet")["in_channels"])
+    if base.family.denoiser != "unet":
+        return
+    channels = int(base.denoiser_config["in_channels"])
     if channels == INPAINT_CHANNELS and parameters.task != "inpaint":
         raise UserError(
             "bad_technique",
@@ -55,17 +55,37 @@ def with_blank_start(parameters: GenerationParameters) -> GenerationParameters:
     return replace(parameters, start=np.zeros((*side, 3), np.uint8), mask=np.ones(side, np.float32))
 
 
-def pipeline_arguments(parameters: GenerationParameters, cell: int) -> dict[str, Any]:
+def _unsupported(base: BaseSource, task: Task, controlled: bool, perturbed: bool) -> str:
+    """The sentence for what no stock pipeline of a family does together, or at all."""
+    pipelines = base.family.pipelines
+    wished = {"controls": (controlled, (True, False)), "perturbed attention": (perturbed, (False, True))}
+    alone = [name for name, (wish, kind) in wished.items() if wish and not any(each[1:] == kind for each in pipelines)]
+    if alone:
+        return f"{base.name} ({base.family.name}) does not know {' and '.join(alone)}: leave it out, or choose another base."
+    if controlled and perturbed:
+        return "Perturbed attention does not go with controls where a drawing begins from a picture. Leave one of them out."
+    one = "perturbed attention" if perturbed else "controls" if controlled else "a picture to begin from"
+    return f"{base.name} ({base.family.name}) does not draw with {one} here: leave it out, or choose another base."
+
+
+def pipeline_arguments(parameters: GenerationParameters, family: Family, cell: int) -> dict[str, Any]:
     """A stock pipeline's arguments for size, start image and mask; the mask is rounded up to cells of `cell` pixels."""
     size = {"width": parameters.size.width, "height": parameters.size.height}
     if parameters.start is None:
         return size
-    arguments = {"image": PIL.Image.fromarray(parameters.start), "strength": float(parameters.strength)}
-    if parameters.mask is None:
-        # These take the size from the picture, and most of them know no other way.
-        return arguments
-    rounded = (round_up_mask(parameters.mask, cell) * 255).astype(np.uint8)
-    return {**size, **arguments, "mask_image": PIL.Image.fromarray(rounded)}
+    mask = None
+    if parameters.mask is not None:
+        mask = PIL.Image.fromarray((round_up_mask(parameters.mask, cell) * 255).astype(np.uint8))
+    return family.start_arguments(
+        DrawingStart(
+            parameters.size,
+            PIL.Image.fromarray(parameters.start),
+            mask,
+            float(parameters.strength),
+            parameters.steps,
+            parameters.steps_done,
+        )
+    )
 
 
 def round_up_mask(mask: Mask, side: int) -> Mask:

@@ -12,7 +12,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from pipelines import model_requirements
 from pipelines.diffusion.base import checkpoint_files, checksums
 from pipelines.diffusion.base.lease import Lease
-from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.sampling import clip_vision
 from pipelines.diffusion.sampling.pipeline_call import Conditioning
 from pipelines.model_store.store import ModelStore
@@ -55,7 +55,7 @@ def check_image_prompt(look: ImagePrompt | None, base: BaseSource, models: Model
             f"{look.adapter} was made for another encoder than clip_vit_h. Choose one whose name ends in vit-h.",
         )
     width = next((each.shape[1] for name, each in weights["ip_adapter"].items() if name.endswith("to_k_ip.weight")), 0)
-    if width != base.config("unet")["cross_attention_dim"]:
+    if width != base.denoiser_config["cross_attention_dim"]:
         raise UserError("wrong_family", f"{look.adapter} was not made for bases such as {base.name}: choose another.")
 
 

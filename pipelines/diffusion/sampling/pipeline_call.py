@@ -9,14 +9,13 @@ import PIL.Image
 import torch
 from numpy.typing import NDArray
 
+from pipelines.diffusion.base.family import Family
 from pipelines.diffusion.base.lease import Lease
+from pipelines.diffusion.base.parts.latents import LatentFormat
 from pipelines.diffusion.sampling import decoding, img2img, schedulers
 from portrait.arrays import Image
 from portrait.generation.options import GenerationOptions
 from portrait.generation.parameters import GenerationParameters
-
-FREEU = {"sd15": {"s1": 0.9, "s2": 0.2, "b1": 1.5, "b2": 1.6}, "sdxl": {"s1": 0.9, "s2": 0.2, "b1": 1.3, "b2": 1.4}}
-"""FreeU's published scales, by family."""
 
 IMAGE_EMBEDS = "ip_adapter_image_embeds"
 """The pipelines' argument for image embeddings, a list with one tensor for each IP-Adapter."""
@@ -45,6 +44,8 @@ class Conditioning:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Of the stock pipeline, each of them by one conditioning; with `prompt_embeds` the prompt is not encoded again."""
     controlnets: Sequence[ControlNetUnit] = ()
+    references: Sequence[Image] = ()
+    """Pictures that the base draws from, beside those of other conditionings, in their order."""
     callback: Callback | None = None
     """Called after each step, maybe several times, with its number and the tensors of `tensors`; changes them in place."""
     tensors: Sequence[str] = ()
@@ -79,11 +80,12 @@ def _run_pipeline(
 ) -> Any:
     """What the stock pipeline returns: an image, or latents where it ends before the last step."""
     options = parameters.options
-    sampling = schedulers.resolve_preset(options, parameters.facts)
+    family, base = lease.family, lease.loaded.source
+    sampling = schedulers.resolve_preset(options, parameters.facts, family.presets)
     units = [unit for each in conditionings for unit in each.controlnets]
     networks = [unit.network for unit in units]
     pipe = lease.get_pipeline(networks, options.perturbed > 0, parameters.task)
-    own = dict(lease.loaded.source.config("scheduler"))
+    own = dict(base.config("scheduler"))
     pipe.scheduler = schedulers.make_scheduler(sampling.scheduler, own, parameters.facts)
     with torch.no_grad():
         if parameters.start is not None and not parameters.steps_done:
@@ -93,29 +95,34 @@ def _run_pipeline(
             given,
             {} if "prompt_embeds" in given else _prompt_arguments(lease, parameters),
             _controlnet_arguments(units, "image" if parameters.start is None else "control_image"),
-            img2img.pipeline_arguments(parameters, pipe.vae_scale_factor),
+            _reference_arguments(lease, parameters, conditionings),
+            img2img.pipeline_arguments(parameters, family, base.geometry.cell),
         )
         # The mask that such a U-Net takes beside the latents stays as many as guidance made of it.
-        cutoff = 1.0 if pipe.unet.config.in_channels == img2img.INPAINT_CHANNELS else sampling.cutoff
-        callback = _StepCallback(conditionings, on_step, parameters, cutoff, preview)
-        if callback.ends_guidance:
-            for network in (pipe.unet, *networks):
+        nine = family.denoiser == "unet" and base.denoiser_config["in_channels"] == img2img.INPAINT_CHANNELS
+        callback = _StepCallback(conditionings, on_step, parameters, 1.0 if nine else sampling.cutoff, preview, family)
+        if callback.ends_guidance and family.guides_in_batches:
+            for network in (lease.loaded.denoiser, *networks):
                 lease.add_cleanup(network.register_forward_pre_hook(_match_batch, with_kwargs=True).remove)
         if options.perturbed > 0:
             arguments["pag_scale"] = options.perturbed
         if options.guidance_rescale > 0:
             arguments["guidance_rescale"] = options.guidance_rescale
         if options.freeu:
-            pipe.enable_freeu(**FREEU[lease.family.name])
+            pipe.enable_freeu(**family.freeu_scales)
             lease.add_cleanup(pipe.disable_freeu)
         lease.loaded.set_active_loras(lease.active_loras)
         if parameters.until < 1:
             arguments["denoising_end"] = parameters.until
-        return _call_pipeline(pipe, arguments, parameters, callback)
+        return _call_pipeline(pipe, arguments, parameters, callback, family.latents(pipe.vae))
 
 
 def _call_pipeline(
-    pipe: Any, arguments: Mapping[str, Any], parameters: GenerationParameters, callback: "_StepCallback"
+    pipe: Any,
+    arguments: Mapping[str, Any],
+    parameters: GenerationParameters,
+    callback: "_StepCallback",
+    form: LatentFormat,
 ) -> Any:
     vae, dtype = pipe.vae, pipe.vae.dtype
     try:
@@ -131,7 +138,7 @@ def _call_pipeline(
     finally:
         if vae.dtype != dtype:
             vae.to(dtype)  # some stock pipelines leave it in float32, and others cannot draw with it then
-    return drawn if parameters.until < 1 else decoding.finish_image(pipe, drawn, callback.latents)
+    return drawn if parameters.until < 1 else decoding.finish_image(pipe, drawn, callback.latents, form)
 
 
 def face_embeds(embedding: NDArray[np.float32], lease: Lease, guided: bool) -> torch.Tensor:
@@ -178,8 +185,18 @@ def _join_arguments(conditionings: Sequence[Conditioning]) -> dict[str, Any]:
 
 
 def _prompt_arguments(lease: Lease, parameters: GenerationParameters) -> dict[str, Any]:
+    if not lease.family.guides_in_batches and not uses_guidance(parameters):
+        # A second run of a language model for a prompt that nobody reads would cost more than a step.
+        return lease.family.prompt_arguments(lease.encode_prompt(parameters.prompt), None)
     positive, negative = lease.encode_prompts(parameters.prompt, parameters.negative, parameters.options.clip_skip)
-    return dict(lease.family.prompt_arguments(positive, negative))
+    return lease.family.prompt_arguments(positive, negative)
+
+
+def _reference_arguments(
+    lease: Lease, parameters: GenerationParameters, conditionings: Sequence[Conditioning]
+) -> dict[str, Any]:
+    pictures = [PIL.Image.fromarray(each) for part in conditionings for each in part.references]
+    return lease.family.reference_arguments(parameters.task, pictures)
 
 
 def _controlnet_arguments(units: Sequence[ControlNetUnit], image_argument: str) -> dict[str, Any]:
@@ -208,14 +225,16 @@ class _StepCallback:
         parameters: GenerationParameters,
         cutoff: float,
         preview: Callable[[Any], None] | None,
+        family: Family,
     ) -> None:
         self._conditionings, self._on_step, self._preview = conditionings, on_step, preview
+        self._family = family
         self.ends_guidance = uses_guidance(parameters) and cutoff < 1 and not parameters.options.perturbed
         """Whether guidance ends before the last step."""
         self._parameters = parameters
         self._last_guided_step = max(1, round(cutoff * parameters.steps_done))
         self.latents: Any = None
-        """Of the last step."""
+        """Of the last step, 1×channels×h×w."""
         self.names = sorted({"latents", *(name for each in conditionings for name in each.tensors)})
 
     def __call__(self, pipe: Any, step: int, time: Any, tensors: Tensors) -> Tensors:
@@ -226,9 +245,10 @@ class _StepCallback:
         if self.ends_guidance and done == self._last_guided_step:
             pipe._guidance_scale = 1.0
         # A mask that was made for both halves of a batch makes two of one when guidance has ended.
-        latents = self.latents = tensors["latents"][:1]
+        latents = tensors["latents"][:1]
+        self.latents = self._family.unpack(latents, self._parameters.size)
         if self._preview is not None:
-            self._preview(latents)
+            self._preview(self.latents)
         self._on_step(done)
         return {**tensors, "latents": latents}
 

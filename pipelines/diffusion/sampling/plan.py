@@ -10,8 +10,8 @@ import torch
 
 from pipelines import model_requirements
 from pipelines.diffusion.base import checksums
-from pipelines.diffusion.base.loading import BaseSource
 from pipelines.diffusion.base.loras.named_models import PlannedEmbedding, PlannedLora
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.sampling import controlnet, ip_adapter, pipeline_call, refiner
 from pipelines.diffusion.sampling.pipeline_call import Conditioning
 from pipelines.model_store.store import ModelStore

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipelines.diffusion.base import checkpoint_files, device, memory, prompts
 from pipelines.diffusion.base.lease import Lease
+from pipelines.diffusion.base.parts.latents import latent_scaling
 from pipelines.diffusion.sampling import decoding, pipeline_call, schedulers
 from pipelines.diffusion.sampling.pipeline_call import Conditioning, StepCallback
 from portrait.errors import UserError, broken_model
@@ -88,7 +89,7 @@ class Refiner:
                 output_type="np",
                 callback_on_step_end=after_step,
             ).images[0]
-        return decoding.finish_image(pipe, image, last)
+        return decoding.finish_image(pipe, image, last, latent_scaling(pipe.vae.config))
 
 
 def check_refiner(options: GenerationOptions, family: str) -> None:

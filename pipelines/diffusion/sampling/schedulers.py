@@ -2,14 +2,15 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import diffusers
 
+from pipelines.diffusion.base.families.shared.unet import PRESETS
 from portrait.errors import UserError
 from portrait.generation.options import GenerationOptions, Preset
-from portrait.generation.sampling_facts import NO_FACTS, SamplingFacts
+from portrait.generation.sampling_facts import NO_FACTS, SamplingFacts, SamplingPreset
 
 SCHEDULERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "ddim": ("DDIMScheduler", {"clip_sample": False}),
@@ -40,31 +41,8 @@ SCHEDULERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 """
 
 
-@dataclass(frozen=True, slots=True)
-class SamplingPreset:
-    """The sampling settings of a preset, or of a request when resolved."""
-
-    scheduler: str
-    """Empty: the base's own."""
-    steps: int
-    guidance: float
-    cutoff: float
-    """Share of the steps after which guidance ends: late steps only sharpen, and cost half without it."""
-    lcm: bool = False
-    """Whether the family's LCM LoRA is loaded (Luo and others, 2023: 4 to 8 steps without guidance)."""
-    max_guidance: float | None = None
-    """The most that a distilled model takes; None where it is for the request alone to say."""
-
-
 MOST_LCM_STEPS, MOST_LCM_GUIDANCE = 50, 2.0
 """LCM was distilled from 50 steps and skips among them; with its LoRA more guidance burns out (diffusers' guide to LCM)."""
-PRESETS: Mapping[Preset, SamplingPreset] = {
-    "fast": SamplingPreset("lcm", 6, 1.0, 1.0, lcm=True),
-    "balanced": SamplingPreset("dpm_2m_karras", 25, 5.0, 0.8),
-    "best": SamplingPreset("euler", 40, 5.0, 1.0),
-}
-
-
 MOST_DISTILLED_GUIDANCE = 2.0
 """Of a model that was distilled to draw without guidance and whose facts say no more: a little sharpens, more burns out."""
 ZERO_SNR_SCHEDULER = "euler"
@@ -73,12 +51,14 @@ SCHEDULE_FACTS = ("timestep_spacing", "rescale_betas_zero_snr")
 """Settings of a noise schedule that not every scheduler of diffusers takes, and silently leaves out."""
 
 
-def resolve_preset(options: GenerationOptions, facts: SamplingFacts = NO_FACTS) -> SamplingPreset:
-    """The preset of the options on a model of these facts, with what the options override.
+def resolve_preset(
+    options: GenerationOptions, facts: SamplingFacts = NO_FACTS, presets: Mapping[Preset, SamplingPreset] = PRESETS
+) -> SamplingPreset:
+    """The preset of the options on a model of these facts, with what the options override; `presets` are its family's.
 
     A distilled model draws in its own steps, whatever the preset. Raises `UserError` (`bad_technique`).
     """
-    preset = _preset_on(PRESETS[options.preset], facts)
+    preset = _preset_on(presets[options.preset], facts)
     name = options.scheduler or preset.scheduler
     if name not in (*SCHEDULERS, "own"):
         inherited = ", ".join(SCHEDULERS)

@@ -1,7 +1,7 @@
 """Draws with tiny networks: every kind of drawing, in every memory profile and precision, compared with the CPU."""
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -42,7 +42,7 @@ class DrawingCase:
 
     name: str
     base: str
-    """`xl` or `sd`, of the tiny store; or the name of an installed base."""
+    """`xl`, `sd` or `flux`, of the tiny store; or the name of an installed base."""
     identities: tuple[str, ...] = ()
     control: bool = False
     task: Task = "text"
@@ -68,6 +68,10 @@ CASES = (
     DrawingCase("SD 1.5 ControlNet", "sd", control=True),
     DrawingCase("SD 1.5 FaceID", "sd", ("faceid",)),
     DrawingCase("SD 1.5 inpainting", "sd", task="inpaint"),
+    DrawingCase("FLUX.2 text", "flux"),
+    DrawingCase("FLUX.2 LoRA, references", "flux", ("lora", "reference")),
+    DrawingCase("FLUX.2 picture", "flux", task="image"),
+    DrawingCase("FLUX.2 inpainting, references", "flux", ("reference",), task="inpaint"),
 )
 
 
@@ -81,11 +85,17 @@ class DrawingSetup:
     person: Identity
     size: Size = field(default_factory=lambda: Size(SIDE, SIDE))
     steps: int = STEPS
+    people: Mapping[str, Identity] = field(default_factory=dict)
+    """Who is drawn on a base in place of `person`, whose LoRA fits another."""
 
     @property
     def models(self) -> ModelStore:
         """The store of the networks."""
         return ModelStore(self.settings.models)
+
+    def person_on(self, base: str) -> Identity:
+        """Who is drawn on a base."""
+        return self.people.get(base, self.person)
 
     def load(self, base: str, dtype: torch.dtype, where: torch.device, profile: MemoryProfile) -> LoadedBase:
         """A base on a device."""
@@ -185,7 +195,8 @@ def draw(loaded: LoadedBase, case: DrawingCase, setup: DrawingSetup) -> NDArray[
     """One picture H×W×3, 0..1."""
     parameters, adapters = _parameters(case, setup)
     with loaded.lease() as lease:
-        conditionings = [adapter.prepare(lease, setup.person, parameters) for adapter in adapters]
+        person = setup.person_on(case.base)
+        conditionings = [adapter.prepare(lease, person, parameters) for adapter in adapters]
         inputs = parameters.options.control_inputs
         conditionings.append(controlnet.load_controlnets(lease, inputs, setup.size, setup.models, _no_preprocessor))
         if not case.refined:
@@ -207,9 +218,10 @@ def _draw_refined(
 def _parameters(case: DrawingCase, setup: DrawingSetup) -> tuple[GenerationParameters, list[IdentityAdapter]]:
     """What to draw, and the adapters that take part."""
     adapters = [setup.adapter(name) for name in case.identities]
-    description = setup.person.class_word
+    person = setup.person_on(case.base)
+    description = person.class_word
     for adapter in adapters:
-        description = adapter.describe(setup.person, description)
+        description = adapter.describe(person, description)
     picture = _picture(setup.size, 1)
     control = (ControlInput("canny", picture, preprocessed=True),) if case.control else ()
     mask = np.zeros((setup.size.height, setup.size.width), np.float32)

@@ -113,7 +113,7 @@ def check_memory(where: torch.device) -> Result:
         fits = {name: _fitting_profile(count * dtype.itemsize, free) for name, count in BASE_WEIGHTS.items()}
         found = ", ".join(f"{name} {profile or 'does not fit'}" for name, profile in fits.items())
         smallest, count = next(iter(BASE_WEIGHTS.items()))
-        needed = count * dtype.itemsize * memory.UNET_SHARE * memory.WORKING_MEMORY["sliced"]
+        needed = count * dtype.itemsize * memory.WHOLE_FILE_SHARE * memory.WORKING_MEMORY["sliced"]
         if free >= needed:
             return f"{free / 1e9:.1f} GB free: {found}", []
         reason = f"{free / 1e9:.1f} GB are free, {needed / 1e9:.1f} GB are needed"
@@ -127,7 +127,7 @@ def _fitting_profile(weights: float, free: float) -> str:
     for profile, factor in memory.WORKING_MEMORY.items():
         if weights * factor <= free:
             return profile
-    return "offload" if weights * memory.UNET_SHARE * memory.WORKING_MEMORY["sliced"] <= free else ""
+    return "offload" if weights * memory.WHOLE_FILE_SHARE * memory.WORKING_MEMORY["sliced"] <= free else ""
 
 
 def _best(target: torch.Tensor, source: torch.Tensor, where: torch.device) -> float:

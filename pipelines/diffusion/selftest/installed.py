@@ -9,7 +9,8 @@ import torch
 from pipelines import model_requirements
 from pipelines.diffusion.base import device, memory
 from pipelines.diffusion.base.lease import LoadedBase
-from pipelines.diffusion.base.loading import BaseSource, find_base
+from pipelines.diffusion.base.loading import find_base
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.sampling import controlnet, refiner
 from pipelines.diffusion.selftest import drawing, results
 from pipelines.diffusion.selftest.drawing import DrawingCase, DrawingSetup
@@ -72,11 +73,15 @@ class InstalledChecks:
         models, family = ModelStore(self.settings.models), base.family.name
         adapters = [
             name
-            for name, needed in model_requirements.IDENTITY_MODELS.items()
-            if name != "lora" and family in needed and not model_requirements.missing_models(name, family, models)
+            for name in model_requirements.IDENTITY_MODELS
+            if name != "lora" and not model_requirements.missing_models(name, family, models)
         ]
         tasks: dict[str, Task] = {"text": "text", "picture": "image", "inpainting": "inpaint"}
-        cases = [DrawingCase(f"{base.name} {name}", base.name, task=task) for name, task in tasks.items()]
+        cases = [
+            DrawingCase(f"{base.name} {name}", base.name, task=task)
+            for name, task in tasks.items()
+            if task == "text" or (task, False, False) in base.family.pipelines
+        ]
         cases += [DrawingCase(f"{base.name} {name}", base.name, (name,)) for name in adapters]
         if controlnet.has_network("canny", family, models):
             cases.append(DrawingCase(f"{base.name} ControlNet", base.name, control=True))

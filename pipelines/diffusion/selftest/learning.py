@@ -47,6 +47,7 @@ CASES = (
     TrainingCase("SDXL LoRA", "xl"),
     TrainingCase("SD 1.5 LoRA", "sd"),
     TrainingCase("SDXL LoRA, text encoders and token", "xl", text=True),
+    TrainingCase("FLUX.2 LoRA", "flux"),
 )
 
 
@@ -136,7 +137,7 @@ class TrainingChecks:
         job = TrainingJob(_photos(), case.base, self._work_dir)
         training = TrainingRun(job, base, "", plan, settings, self._work_dir, _ignore_progress)
         dataset, learner = run.build_dataset(training), run.build_learner(training, None)
-        learner.unet.train()
+        learner.denoiser.train()
         losses = tuple(learner.train_step(dataset, step) for step in range(STEPS))
         return Trained(losses, {name: each.float() for name, each in learner.get_weights().items()})
 

@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -14,17 +14,19 @@ import torch
 import transformers
 
 from pipelines.diffusion.sampling import refiner
-from pipelines.diffusion.selftest import drawing, hardware, learning, onnx_provider, tiny_adapters, tiny_store
+from pipelines.diffusion.selftest import drawing, hardware, learning, onnx_provider, tiny, tiny_adapters, tiny_store
 from pipelines.diffusion.selftest.drawing import DrawingChecks, DrawingSetup
 from pipelines.diffusion.selftest.hardware import DeviceFacts
 from pipelines.diffusion.selftest.installed import InstalledChecks
 from pipelines.diffusion.selftest.learning import TrainingChecks
 from pipelines.diffusion.selftest.results import Result
-from pipelines.settings import Settings
+from pipelines.settings import BaseLocation, Settings
 from portrait.ports import IdentityAdapter, Progress
 
 SECONDS = 280.0
 """After so many no further check begins: five minutes, less what one check and the libraries take."""
+FLUX_LORA = "lora-flux2/pytorch_lora_weights.safetensors"
+"""The person's LoRA for the base `flux`, in the hub."""
 Step: TypeAlias = tuple[str, Callable[[], Iterator[Result]]]
 """What it checks, and the checks."""
 
@@ -65,8 +67,11 @@ class SelfTest:
         dtypes = hardware.supported_dtypes(self.facts())
         usual = hardware.usual_dtype(self.where)
         settings = _write_networks(folder)
-        person = tiny_store.made_up_person(1, settings.bases["xl"].path.parent / tiny_store.LORA)
-        draws = DrawingChecks(DrawingSetup(settings, self.adapters(settings), person), self.where, drawing.CASES)
+        hub = settings.bases["xl"].path.parent
+        person = tiny_store.made_up_person(1, hub / tiny_store.LORA)
+        people = {"flux": tiny_store.made_up_person(1, hub / FLUX_LORA, tiny_store.SQUARE)}
+        setup = DrawingSetup(settings, self.adapters(settings), person, people=people)
+        draws = DrawingChecks(setup, self.where, drawing.CASES)
         trains = TrainingChecks(settings, folder / "work", self.where, learning.CASES)
         installed = InstalledChecks(
             self.settings, self.adapters(self.settings), tiny_store.made_up_person(1), self.where
@@ -93,7 +98,10 @@ def _write_networks(folder: Path) -> Settings:
     settings = tiny_store.fill(folder)
     tiny_adapters.refiner(settings.models.folder / refiner.MODEL)
     (folder / "work").mkdir()
-    return settings
+    hub = settings.bases["xl"].path.parent
+    flux = tiny.flux2(hub / "flux2")
+    tiny_adapters.flux2_lora((hub / FLUX_LORA).parent, flux, 1)
+    return replace(settings, bases={**settings.bases, "flux": BaseLocation(flux)})
 
 
 @contextmanager

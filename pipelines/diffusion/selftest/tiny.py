@@ -1,4 +1,4 @@
-"""Tiny Stable Diffusion 1.5 and SDXL bases in the published layouts: random weights, seeded, written in a second.
+"""Tiny bases of each family in the published layouts: random weights, seeded, written in a second.
 
 The two text encoders of SDXL differ in width from each other and from the cross-attention, so that a swapped or forgotten
 part fails loudly instead of drawing something else.
@@ -12,14 +12,26 @@ from typing import Any
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderKLFlux2,
     DDIMScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    Flux2KleinPipeline,
+    Flux2Transformer2DModel,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from tokenizers import pre_tokenizers
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 SIDE = 64
 """Native size in pixels: 8 latents, VAE factor 8."""
@@ -89,6 +101,88 @@ def sdxl(folder: Path, prediction: str = "epsilon", seed: int = 0) -> Path:
     tokenizer(folder / "tokenizer")
     tokenizer(folder / "tokenizer_2", pad="!")
     return folder
+
+
+def flux2(folder: Path, distilled: bool = False, seed: int = 2) -> Path:
+    """A FLUX.2 [klein] in a hub folder."""
+    torch.manual_seed(seed)
+    width, length = 16, 96
+    transformer = Flux2Transformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=3 * width,
+        timestep_guidance_channels=32,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=False,
+    )
+    autoencoder = flux2_vae()
+    words = qwen_tokenizer(length)
+    config = Qwen3Config(
+        vocab_size=len(words),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+    )
+    parts: dict[str, Any] = {
+        "transformer": transformer,
+        "vae": autoencoder,
+        "text_encoder": Qwen3ForCausalLM(config),
+        "tokenizer": words,
+        "scheduler": FlowMatchEulerDiscreteScheduler(
+            shift=3.0, use_dynamic_shifting=True, time_shift_type="exponential"
+        ),
+    }
+    Flux2KleinPipeline(**parts, is_distilled=distilled).save_pretrained(folder)
+    return folder
+
+
+def flux2_vae() -> AutoencoderKLFlux2:
+    """Four levels, for the real factor of 8, and statistics that are not those of unit spread."""
+    network = AutoencoderKLFlux2(
+        down_block_types=("DownEncoderBlock2D",) * 4,  # type: ignore[arg-type] -- as many as there are levels
+        up_block_types=("UpDecoderBlock2D",) * 4,  # type: ignore[arg-type]
+        block_out_channels=(8, 8, 16, 16),  # type: ignore[arg-type]
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=SIDE,
+    )
+    network.bn.running_mean = torch.randn(16) / 4
+    network.bn.running_var = 0.5 + torch.rand(16)
+    return network.eval()
+
+
+END_OF_TURN = "<|im_end|>"
+QWEN_TEMPLATE = (
+    "{% for each in messages %}<|im_start|>{{ each.role }}\n{{ each.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+"""What a user says, and the beginning of an answer without thoughts: the form of Qwen3's."""
+
+
+def qwen_tokenizer(length: int) -> Qwen2Tokenizer:
+    """Qwen's layout with single letters as tokens; `length` is the longest prompt, in tokens."""
+    return Qwen2Tokenizer(
+        vocab={letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))},
+        merges=[],
+        eos_token=END_OF_TURN,
+        pad_token=END,
+        unk_token=END,
+        additional_special_tokens=["<|im_start|>", END_OF_TURN, "<think>", "</think>"],
+        chat_template=QWEN_TEMPLATE,
+        model_max_length=length,
+        padding_side="right",
+    )
 
 
 def vae() -> AutoencoderKL:

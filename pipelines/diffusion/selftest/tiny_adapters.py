@@ -14,6 +14,8 @@ from diffusers import (
     ControlNetModel,
     DDIMScheduler,
     EulerDiscreteScheduler,
+    Flux2KleinPipeline,
+    Flux2Transformer2DModel,
     StableDiffusionPipeline,
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
@@ -27,6 +29,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
+from pipelines.diffusion.base.families import flux2
 from pipelines.diffusion.selftest import tiny
 
 FIRST, SECOND, POOLED, CROSS, VISION, FACE = 48, 80, 40, 128, 64, 512
@@ -238,6 +241,19 @@ def lora(folder: Path, unet: UNet2DConditionModel, seed: int, rank: int = 4) -> 
     """A person's or a style's LoRA as diffusers writes it."""
     weights: Any = {name.removeprefix("unet."): each for name, each in attention_lora(unet, seed, rank).items()}
     StableDiffusionXLPipeline.save_lora_weights(folder, unet_lora_layers=weights)
+    return folder / "pytorch_lora_weights.safetensors"
+
+
+def flux2_lora(folder: Path, base: Path, seed: int, rank: int = 4) -> Path:
+    """A person's LoRA for the FLUX.2 of a hub folder, as diffusers writes it."""
+    transformer: Any = Flux2Transformer2DModel.from_pretrained(base / "transformer")
+    torch.manual_seed(seed)
+    weights: Any = {}
+    for name in flux2.FAMILY.lora_targets(transformer):
+        out, given = transformer.get_submodule(name).weight.shape
+        weights[f"{name}.lora_A.weight"] = torch.randn(rank, given) * 0.3
+        weights[f"{name}.lora_B.weight"] = torch.randn(out, rank) * 0.3
+    Flux2KleinPipeline.save_lora_weights(folder, transformer_lora_layers=weights)
     return folder / "pytorch_lora_weights.safetensors"
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from pipelines.diffusion.selftest import tiny_adapters
 from pipelines.settings import BaseLocation, DrawSettings, ModelStoreSettings, Settings
+from portrait.arrays import Size
 from portrait.types import Box, Face, Identity, Pose, Quality, Reference
 
 PLACES = {
@@ -32,6 +33,8 @@ UNUSED = ("1k3d68", "2d106det", "genderage")
 """The other files of a pack, which nothing reads."""
 FIVE = np.array([[0.3, 0.35], [0.7, 0.35], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]], np.float32)
 """Landmarks of a face that fills its picture, as shares of it."""
+PHOTO, SQUARE = Size(80, 96), Size(64, 64)
+"""Sizes of photos; a square that the tiny FLUX.2's VAE does not encode in tiles."""
 LORA = "lora-user/pytorch_lora_weights.safetensors"
 """A person's LoRA for the base `xl`, in the hub."""
 
@@ -59,14 +62,14 @@ def fill(root: Path) -> Settings:
     return Settings(models=ModelStoreSettings(folder=store), bases=bases, draw=DrawSettings(base="xl", device="cpu"))
 
 
-def made_up_person(seed: int, lora: Path | None = None) -> Identity:
+def made_up_person(seed: int, lora: Path | None = None, photo: Size = PHOTO) -> Identity:
     """Somebody with one photo of noise, whose face fills it and is known in every embedding space."""
     random = np.random.default_rng(seed)
-    image = random.integers(0, 255, (96, 80, 3), dtype=np.uint8)
+    image = random.integers(0, 255, (photo.height, photo.width, 3), dtype=np.uint8)
     vectors = {space: random.normal(size=512).astype(np.float32) for space in ("antelopev2", "buffalo_l")}
     vectors["dlib"] = random.normal(size=128).astype(np.float32)
-    landmarks = FIVE * np.array([80, 96], np.float32)
-    face = Face(Box(0, 0, 80, 96), landmarks, None, vectors, Pose(0, 0, 0), 0.9)
-    photo = Reference("a.jpg", image, face, Quality(1, 1, 1, 1, 1, 1, 1))
+    landmarks = FIVE * np.array([photo.width, photo.height], np.float32)
+    face = Face(Box(0, 0, photo.width, photo.height), landmarks, None, vectors, Pose(0, 0, 0), 0.9)
+    reference = Reference("a.jpg", image, face, Quality(1, 1, 1, 1, 1, 1, 1))
     trigger = "sks" if lora is not None else ""
-    return Identity("somebody", (photo,), {"dlib": vectors["dlib"]}, lora, trigger, class_word="man")
+    return Identity("somebody", (reference,), {"dlib": vectors["dlib"]}, lora, trigger, class_word="man")

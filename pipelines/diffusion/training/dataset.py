@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pipelines.diffusion.base.family import SizeConditioning
+from pipelines.diffusion.base.parts.latents import LatentFormat
 from portrait.arrays import Image, Size, random_generator
 from portrait.images.resize import crop_to_fill
 from portrait.photos import buckets
@@ -26,19 +27,6 @@ class Sample:
     sizes: SizeConditioning
 
 
-@dataclass(frozen=True, slots=True)
-class LatentScaling:
-    """Scale and shift of a base's latents."""
-
-    scale: float
-    shift: float
-
-    def sample(self, moments: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """N×2×channels×h×w moments to N×channels×h×w latents: one sample of each, scaled for the U-Net."""
-        mean, variance = moments.unbind(1)
-        return (mean + torch.exp(0.5 * variance) * noise - self.shift) * self.scale
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
     """The encoded samples of a run, and which of them each step trains on."""
@@ -47,7 +35,7 @@ class Dataset:
     """Of the person."""
     class_samples: Sequence[Sample]
     """Of anybody, for prior preservation; may be empty."""
-    scaling: LatentScaling
+    latents: LatentFormat
     batch: int
     """Samples per step."""
     seed: int
@@ -65,11 +53,6 @@ class Dataset:
             return []
         random = random_generator((self.seed, step, 1))
         return [int(each) for each in random.integers(len(self.class_samples), size=self.batch)]
-
-
-def latent_scaling(config: Any) -> LatentScaling:
-    """Read from a VAE's configuration."""
-    return LatentScaling(float(config["scaling_factor"]), float(config.get("shift_factor") or 0.0))
 
 
 def encode_samples(

@@ -1,18 +1,28 @@
-"""What training will take, estimated without weights: a U-Net of the same shape counts its own memory and arithmetic.
+"""What training will take, estimated without weights: a denoiser of the same shape counts its own memory and arithmetic.
 
 Tensors on PyTorch's `meta` device have shapes and no content, so a forward pass of SDXL takes a second and no memory.
+
+Of transformers, whose blocks are alike, it is counted block by block what each way of checkpointing stores, with attention that
+stores no weights of its own, as GPUs compute it. The levels of U-Nets differ: theirs are shares that were measured.
 """
 
 import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines.diffusion.base import lora
-from pipelines.diffusion.base.family import LORA_TARGETS, SizeConditioning, TextEmbeddings
-from pipelines.diffusion.base.loading import BaseSource, empty_unet
+from pipelines.diffusion.base.family import SizeConditioning
+from pipelines.diffusion.base.loading import empty_denoiser
+from pipelines.diffusion.base.source import BaseSource
+from pipelines.diffusion.training import gradient_checkpointing
 from portrait.arrays import Size
 from portrait.training import Checkpointing
 
@@ -25,9 +35,9 @@ SLACK = 1.15
 SPEED_SHARE = {"cuda": 0.35, "cpu": 0.5}
 """Share of the speed of one large matrix product that a whole network reaches."""
 RECOMPUTED_SHARE = 0.15
-"""Share of all activations that one recomputed block needs at once, under full gradient checkpointing."""
+"""Share of all activations of a U-Net that one recomputed block needs at once, under full gradient checkpointing."""
 LIGHT_SHARE = 0.5
-"""Share of all activations that light checkpointing leaves; 0.43 on SD 1.5 at 512 px."""
+"""Share of all activations of a U-Net that light checkpointing leaves; 0.43 on SD 1.5 at 512 px."""
 FORWARD_PASSES: dict[Checkpointing, float] = {"off": 2.1, "light": 2.3, "full": 3.0}
 """Arithmetic of a step, in forward passes: forward, backward through all layers, and what is recomputed."""
 
@@ -40,6 +50,8 @@ class TrainingCost:
     """Bytes for any batch size: weights, optimizer, PyTorch."""
     activation_bytes: float
     """Bytes stored for the backward pass, per image."""
+    light_bytes: float
+    """The same under light gradient checkpointing."""
     checkpointed_bytes: float
     """The same under full gradient checkpointing."""
     forward_flops: float
@@ -49,7 +61,7 @@ class TrainingCost:
         """Bytes at the peak."""
         activations = {
             "off": self.activation_bytes,
-            "light": LIGHT_SHARE * self.activation_bytes,
+            "light": self.light_bytes,
             "full": self.checkpointed_bytes,
         }[checkpointing]
         return (self.fixed_bytes + batch * activations) * SLACK
@@ -61,17 +73,20 @@ class TrainingCost:
 
 def estimate_cost(base: BaseSource, rank: int, side: int, dtype: torch.dtype, device: str) -> TrainingCost:
     """The cost of training a LoRA on square images of `side` pixels."""
-    unet = empty_unet(base)
-    weights = sum(parameter.numel() for parameter in unet.parameters()) * dtype.itemsize
-    unet.to(dtype)
-    unet.requires_grad_(False)
-    lora.add_adapter(unet, rank, LORA_TARGETS, 0)
-    trained = sum(parameter.numel() for parameter in unet.parameters() if parameter.requires_grad)
-    activations, flops = _measure_forward(base, unet, side, dtype)
-    unet.enable_gradient_checkpointing()
-    checkpointed, _ = _measure_forward(base, unet, side, dtype)
+    denoiser = empty_denoiser(base)
+    weights = sum(parameter.numel() for parameter in denoiser.parameters()) * dtype.itemsize
+    denoiser.to(dtype)
+    denoiser.requires_grad_(False)
+    lora.add_adapter(denoiser, rank, base.family.lora_targets(denoiser), 0)
+    trained = sum(parameter.numel() for parameter in denoiser.parameters() if parameter.requires_grad)
     fixed = weights + OPTIMIZER_BYTES * trained + CONTEXT_BYTES[device]
-    return TrainingCost(fixed, activations, checkpointed + RECOMPUTED_SHARE * activations, flops)
+    if _has_equal_blocks(denoiser):
+        return _count_blocks(base, denoiser, side, dtype, fixed)
+    activations, flops = _measure_forward(base, denoiser, side, dtype)
+    denoiser.enable_gradient_checkpointing()
+    checkpointed, _ = _measure_forward(base, denoiser, side, dtype)
+    checkpointed += RECOMPUTED_SHARE * activations
+    return TrainingCost(fixed, activations, LIGHT_SHARE * activations, checkpointed, flops)
 
 
 def measure_flops_per_second(device: torch.device, dtype: torch.dtype) -> float:
@@ -87,37 +102,109 @@ def measure_flops_per_second(device: torch.device, dtype: torch.dtype) -> float:
     return SPEED_SHARE[device.type] * 2 * size**3 / best
 
 
-def _measure_forward(base: BaseSource, unet: Any, side: int, dtype: torch.dtype) -> tuple[float, float]:
-    """Bytes stored for the backward pass, and operations, of one image."""
-    sizes: dict[int, int] = {}
-    weights = {parameter.untyped_storage()._cdata for parameter in unet.parameters()}
+def _has_equal_blocks(denoiser: Any) -> bool:
+    """Whether a network is a row of the blocks that diffusers compiles one for all, as transformers are, and no U-Net is."""
+    repeated = tuple(getattr(denoiser, "_repeated_blocks", None) or ())
+    rows = (child for child in denoiser.children() if isinstance(child, torch.nn.ModuleList))
+    return any(type(block).__name__ in repeated for row in rows for block in row)
 
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
+
+def _count_blocks(base: BaseSource, denoiser: Any, side: int, dtype: torch.dtype, fixed: float) -> TrainingCost:
+    """The cost of a network of equal blocks: what is stored outside of them, at their inputs, and by one that is recomputed."""
+    stored = _StoredTensors(denoiser)
+    blocks = _CheckpointedBlocks(stored, base.family.stored_products)
+    denoiser.enable_gradient_checkpointing(blocks.run)
+    total, flops = _measure_forward(base, denoiser, side, dtype, stored, (_FusedAttention(), blocks))
+    full = total - sum(blocks.sizes) + sum(blocks.inputs.values()) + max(blocks.sizes)
+    return TrainingCost(fixed, total, min(total, full + blocks.products), min(total, full), flops)
+
+
+class _StoredTensors:
+    """Counts the bytes that are stored for the backward pass, without weights."""
+
+    def __init__(self, denoiser: Any) -> None:
+        self._weights = {parameter.untyped_storage()._cdata for parameter in denoiser.parameters()}
+        self._sizes: dict[int, int] = {}
+        self._tensors: list[torch.Tensor] = []
+
+    @property
+    def total(self) -> float:
+        """Bytes so far."""
+        return float(sum(self._sizes.values()))
+
+    def pack(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A hook for saved tensors; two of one storage count once."""
         storage = tensor.untyped_storage()
-        if storage._cdata not in weights:
-            sizes[storage._cdata] = storage.nbytes()
-            tensors.append(tensor)  # or another one would get its number
+        if storage._cdata not in self._weights:
+            self._sizes[storage._cdata] = storage.nbytes()
+            self._tensors.append(tensor)  # or another one would get its number
         return tensor
 
-    tensors: list[torch.Tensor] = []
-    config = base.config("unet")
-    latent = side // base.vae_scale_factor
+
+class _CheckpointedBlocks(TorchDispatchMode):
+    """Runs blocks in place of a checkpointing function, and counts what each stores, takes in, and would store as products."""
+
+    def __init__(self, stored: _StoredTensors, stored_products: int) -> None:
+        super().__init__()
+        self._stored, self._least, self._inside = stored, stored_products, False
+        self._tensors: list[torch.Tensor] = []
+        self.sizes: list[float] = []
+        self.inputs: dict[int, float] = {}
+        self.products = 0.0
+
+    def run(self, block: Any, *given: Any) -> Any:
+        """A block's result."""
+        before, self._inside = self._stored.total, True
+        for each in tree_leaves(given):
+            if isinstance(each, torch.Tensor):
+                self.inputs[each.untyped_storage()._cdata] = float(each.untyped_storage().nbytes())
+                self._tensors.append(each)
+        result = block(*given)
+        self._inside = False
+        self.sizes.append(self._stored.total - before)
+        return result
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if self._inside and gradient_checkpointing.summed_numbers(func, args) >= self._least:
+            self.products += sum(float(each.nbytes) for each in tree_leaves(result) if isinstance(each, torch.Tensor))
+        return result
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Attention as one operation, which the `meta` device would take apart."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = dict(zip(("query", "key", "value", "attn_mask"), args, strict=False)) | dict(kwargs or {})
+        if func is not torch.nn.functional.scaled_dot_product_attention or given.get("attn_mask") is not None:
+            return func(*args, **(kwargs or {}))
+        fused = torch.ops.aten._scaled_dot_product_efficient_attention
+        return fused(given["query"], given["key"], given["value"], None, True)[0]
+
+
+def _measure_forward(
+    base: BaseSource,
+    denoiser: Any,
+    side: int,
+    dtype: torch.dtype,
+    stored: _StoredTensors | None = None,
+    modes: Sequence[Any] = (),
+) -> tuple[float, float]:
+    """Bytes stored for the backward pass, and operations, of one image; run under `modes`."""
+    stored = stored or _StoredTensors(denoiser)
+    geometry, square = base.geometry, Size(side, side)
+    latent = side // geometry.cell
     with torch.device("meta"):
-        noised = torch.zeros(1, int(config["in_channels"]), latent, latent, dtype=dtype)
-        width = int(config["cross_attention_dim"])
-        embeddings = TextEmbeddings(torch.zeros(1, 77, width, dtype=dtype), _pooled(config, dtype))
-        timesteps = torch.zeros(1, dtype=torch.long)
-        added = base.family.added_cond_kwargs(embeddings, [SizeConditioning(Size(side, side), Size(side, side))])
-        added = added and {name: each.to("meta") for name, each in added.items()}
-        unet.train()
-        with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-            unet(noised, timesteps, embeddings.hidden, added_cond_kwargs=added, return_dict=False)
-    return float(sum(sizes.values())), float(counter.get_total_flops())
-
-
-def _pooled(config: dict[str, Any], dtype: torch.dtype) -> torch.Tensor | None:
-    """Pooled embeddings of the width that is left beside six sizes, in families that have them; else None."""
-    if config.get("addition_embed_type") != "text_time":
-        return None
-    width = int(config["projection_class_embeddings_input_dim"]) - 6 * int(config["addition_time_embed_dim"])
-    return torch.zeros(1, width, dtype=dtype)
+        noised = torch.zeros(1, geometry.channels, latent, latent, dtype=dtype)
+        embeddings = base.family.blank_embeddings(base.config, dtype)
+        timesteps = torch.zeros(1)
+        denoiser.train()
+        with FlopCounterMode(display=False) as counter, ExitStack() as stack:
+            for mode in (*modes, torch.autograd.graph.saved_tensors_hooks(stored.pack, lambda tensor: tensor)):
+                stack.enter_context(mode)
+            base.family.predict(denoiser, noised, timesteps, embeddings, [SizeConditioning(square, square)])
+    return stored.total, float(counter.get_total_flops())

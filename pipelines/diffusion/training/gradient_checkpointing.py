@@ -13,9 +13,6 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 
 from portrait.training import Checkpointing
 
-MIN_SUMMED = 700
-"""Numbers summed for each number of a result, from which on it is stored: projections of SD 1.5's deepest level and SDXL's
-deeper one are; those of levels with 320 or 640 channels are not, and they make up most of the activations."""
 _aten = torch.ops.aten
 _PRODUCTS = {_aten.mm.default: 0, _aten.addmm.default: 1, _aten.bmm.default: 0}
 """Operations with the index of their left factor, over whose last dimension is summed."""
@@ -27,21 +24,24 @@ _ATTENTION = {
 }
 
 
-def enable(unet: Any, strength: Checkpointing) -> None:
-    """Turn checkpointing on in a diffusers U-Net; its results and gradients stay the same."""
+def enable(denoiser: Any, strength: Checkpointing, stored_products: int) -> None:
+    """Turn checkpointing on in a denoiser of diffusers; its results and gradients stay the same.
+
+    `stored_products`: numbers summed for each number of a result, from which on light checkpointing stores it.
+    """
     if strength == "light":
-        contexts = partial(create_selective_checkpoint_contexts, _decide)
-        unet.enable_gradient_checkpointing(partial(checkpoint, use_reentrant=False, context_fn=contexts))
+        contexts = partial(create_selective_checkpoint_contexts, partial(_decide, stored_products))
+        denoiser.enable_gradient_checkpointing(partial(checkpoint, use_reentrant=False, context_fn=contexts))
     elif strength == "full":
-        unet.enable_gradient_checkpointing()
+        denoiser.enable_gradient_checkpointing()
 
 
-def _decide(context: object, operation: Any, *arguments: Any, **more: Any) -> CheckpointPolicy:
-    stored = _summed(operation, arguments) >= MIN_SUMMED
+def _decide(least: int, context: object, operation: Any, *arguments: Any, **more: Any) -> CheckpointPolicy:
+    stored = summed_numbers(operation, arguments) >= least
     return CheckpointPolicy.MUST_SAVE if stored else CheckpointPolicy.PREFER_RECOMPUTE
 
 
-def _summed(operation: Any, arguments: tuple[Any, ...]) -> int:
+def summed_numbers(operation: Any, arguments: tuple[Any, ...]) -> int:
     """How many numbers are summed for each one of a result; 0 for elementwise operations."""
     if operation in _PRODUCTS:
         return int(arguments[_PRODUCTS[operation]].shape[-1])

@@ -79,7 +79,7 @@ class TrainingLoop:
         """Train until the last step or a plateau. Every step reports its progress, which may raise `Cancelled`."""
         settings, steps = self.run.settings, self.run.plan.steps
         started, first = time.monotonic(), len(self.history.losses)
-        self.learner.unet.train()
+        self.learner.denoiser.train()
         for step in range(first, steps):
             if self._has_plateaued():
                 break
@@ -126,13 +126,13 @@ class TrainingLoop:
 
 @contextmanager
 def sampling(of: TrainingRun, learner: Learner) -> Iterator[SampleGenerator]:
-    """A generator that draws with the U-Net as it is now, in evaluation mode; training mode afterwards."""
-    unet = learner.unet.eval()
+    """A generator that draws with the denoiser as it is now, in evaluation mode; training mode afterwards."""
+    denoiser = learner.denoiser.eval()
     try:
         with learner.autocast():
-            yield run.build_generator(of, unet, learner.text_embedder)
+            yield run.build_generator(of, denoiser, learner.text_embedder)
     finally:
-        learner.unet.train()
+        learner.denoiser.train()
 
 
 def _duration(seconds: float) -> str:

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from pipelines.diffusion.base import device, lora, textual_inversion
-from pipelines.diffusion.base.family import LORA_TARGETS, TEXT_LORA_TARGETS, Family
-from pipelines.diffusion.base.loading import BaseSource, load_components, training_scheduler
+from pipelines.diffusion.base.family import TEXT_LORA_TARGETS, Family
+from pipelines.diffusion.base.loading import load_components
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.base.textual_inversion import TokenEmbedding
 from pipelines.diffusion.training import class_images, dataset, gradient_checkpointing, sample_images, text_embeddings
 from pipelines.diffusion.training.dataset import Sample
-from pipelines.diffusion.training.loss import DiffusionLoss
 from pipelines.diffusion.training.sample_images import SampleGenerator
 from pipelines.diffusion.training.step import Dataset, Learner, make_optimizer
 from pipelines.diffusion.training.text_embeddings import TextEmbedder
@@ -101,7 +101,7 @@ def build_dataset(run: TrainingRun) -> Dataset:
     built = Dataset(
         encode(crops_and_captions, settings.flips, plan.batch, "photos"),
         encode(class_pictures, False, 1, "class pictures"),
-        dataset.latent_scaling(vae.config),
+        base.family.latents(vae),
         plan.batch,
         settings.seed,
     )
@@ -111,23 +111,24 @@ def build_dataset(run: TrainingRun) -> Dataset:
 
 
 def build_learner(run: TrainingRun, validator: Validator | None) -> Learner:
-    """The U-Net with its LoRA, and the text encoders only where they are trained; starts from the job's earlier identity."""
+    """The denoiser with its LoRA, and the text encoders only where they are trained; starts from the job's earlier identity."""
     base, settings = run.base, run.settings
     text = _text_conditioning(run, validator)
-    unet = load_components(base, run.dtype, ["unet"])["unet"]
+    family = base.family
+    denoiser = load_components(base, run.dtype, [family.denoiser])[family.denoiser]
     if settings.lora:
-        lora.add_adapter(unet, lora_rank(run), LORA_TARGETS, settings.seed)
-    unet.to(run.device)
-    gradient_checkpointing.enable(unet, run.plan.checkpointing)
+        lora.add_adapter(denoiser, lora_rank(run), family.lora_targets(denoiser), settings.seed)
+    denoiser.to(run.device)
+    gradient_checkpointing.enable(denoiser, run.plan.checkpointing, family.stored_products)
     encoders = text.encoders if settings.text else {}
-    networks = ({"unet": unet} if settings.lora else {}) | encoders
+    networks = ({family.denoiser: denoiser} if settings.lora else {}) | encoders
     learner = Learner(
-        family=base.family,
-        unet=unet,
+        family=family,
+        denoiser=denoiser,
         encoders=encoders,
         token_embeddings=text.token_embeddings,
         text_embedder=text.embedder,
-        loss_function=DiffusionLoss(training_scheduler(base), settings.min_snr),
+        loss_function=family.loss(base.config("scheduler"), settings.min_snr),
         settings=settings,
         steps=run.plan.steps,
         device=run.device,
@@ -148,11 +149,12 @@ def lora_rank(run: TrainingRun) -> int:
     return run.settings.rank or run.base.family.rank
 
 
-def build_generator(run: TrainingRun, unet: Any, embedder: TextEmbedder) -> SampleGenerator:
-    """A sample generator with this U-Net, as it is now; the VAE is loaded for it and freed with it."""
+def build_generator(run: TrainingRun, denoiser: Any, embedder: TextEmbedder) -> SampleGenerator:
+    """A sample generator with this denoiser, as it is now; the VAE is loaded for it and freed with it."""
     components = load_components(run.base, run.dtype, ["vae", "scheduler"])
     components["vae"].to(run.device)
-    return sample_images.make_generator(run.base, {**components, "unet": unet}, embedder, run.device, run.plan.side)
+    components[run.base.family.denoiser] = denoiser
+    return sample_images.make_generator(run.base, components, embedder, run.device, run.plan.side)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -220,4 +222,5 @@ def _base_generator(run: TrainingRun) -> SampleGenerator:
         components[name].to(run.device)
     texts = class_images.captions(settings.prior, run.job.training.class_word)
     cached = text_embeddings.cache_text_embeddings(base.family, components, [class_images.NEGATIVE, *texts])
-    return build_generator(run, load_components(base, run.dtype, ["unet"])["unet"].to(run.device), cached)
+    denoiser = load_components(base, run.dtype, [base.family.denoiser])[base.family.denoiser]
+    return build_generator(run, denoiser.to(run.device), cached)

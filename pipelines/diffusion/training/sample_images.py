@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pipelines.diffusion.base.family import Family
-from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.training.text_embeddings import TextEmbedder
 from pipelines.settings import PriorSettings, ValidationSettings
 from portrait.arrays import Image
@@ -34,7 +34,8 @@ class SampleGenerator:
     ) -> Image:
         """One square image; `on_step` is called after each sampling step and may raise."""
         with torch.no_grad():
-            dtype = next(self.pipeline.unet.parameters()).dtype
+            denoiser = self.pipeline.components[self.family.denoiser]
+            dtype = next(denoiser.parameters()).dtype
             embedded = (self.text_embedder([text]).to(self.device, dtype) for text in (prompt, negative))
             image = self.pipeline(
                 **self.family.prompt_arguments(*embedded),
@@ -52,7 +53,7 @@ class SampleGenerator:
 def make_generator(
     base: BaseSource, components: Mapping[str, Any], text_embedder: TextEmbedder, device: torch.device, side: int
 ) -> SampleGenerator:
-    """A generator from a U-Net, VAE and scheduler; prompts come embedded, so that text encoders need not be loaded."""
+    """A generator from a denoiser, VAE and scheduler; prompts come embedded, so that text encoders need not be loaded."""
     parameters = inspect.signature(base.family.pipeline).parameters.values()
     required = {each.name for each in parameters if each.default is each.empty}
     missing: dict[str, Any] = dict.fromkeys(required - components.keys())

@@ -15,9 +15,9 @@ import torch
 
 from pipelines.diffusion.base import lora
 from pipelines.diffusion.base.family import Family, SizeConditioning
+from pipelines.diffusion.base.parts.loss import Loss
 from pipelines.diffusion.base.textual_inversion import TokenEmbedding
 from pipelines.diffusion.training.dataset import Dataset, Sample
-from pipelines.diffusion.training.loss import DiffusionLoss
 from pipelines.diffusion.training.text_embeddings import TextEmbedder
 from pipelines.settings import TrainSettings
 from portrait.errors import EngineError
@@ -42,13 +42,13 @@ class Learner:
     """The networks that are trained, and their optimizer."""
 
     family: Family
-    unet: Any
+    denoiser: Any
     encoders: Mapping[str, Any]
     """Text encoders with a LoRA, by name; empty where they are not trained."""
     token_embeddings: Mapping[str, TokenEmbedding]
     """Of the new token, by encoder; empty without one."""
     text_embedder: TextEmbedder
-    loss_function: DiffusionLoss
+    loss_function: Loss
     settings: TrainSettings
     steps: int
     device: torch.device
@@ -98,7 +98,7 @@ class Learner:
 
     def networks(self) -> dict[str, Any]:
         """Networks with a LoRA, by component name."""
-        return ({"unet": self.unet} if self.settings.lora else {}) | dict(self.encoders)
+        return ({self.family.denoiser: self.denoiser} if self.settings.lora else {}) | dict(self.encoders)
 
     def get_weights(self) -> lora.Weights:
         """Copies of all trained weights on the CPU: LoRA factors, and token embeddings as `token.ENCODER`."""
@@ -137,13 +137,11 @@ class Learner:
         """Draw everything random in a fixed order on the CPU, so that a seed means the same on every device."""
         views = [_pick_view(each, random) for each in samples]
         moments = torch.stack([each.moments[view] for each, view in zip(samples, views, strict=True)])
-        shape = (len(samples), *moments.shape[2:])
-        latents = dataset.scaling.sample(moments, torch.randn(shape, generator=random).to(moments.device))
-        noise = torch.randn(shape, generator=random)
+        latents = dataset.latents.sample(moments, random)
+        noise = torch.randn(latents.shape, generator=random)
         if self.settings.noise_offset:
-            noise += self.settings.noise_offset * torch.randn((*shape[:2], 1, 1), generator=random)
-        most = int(self.loss_function.scheduler.config["num_train_timesteps"])
-        timesteps = torch.randint(0, most, (len(samples),), generator=random)
+            noise += self.settings.noise_offset * torch.randn((*latents.shape[:2], 1, 1), generator=random)
+        timesteps = self.loss_function.sample_timesteps(latents, random)
         dropped = torch.rand(len(samples), generator=random) < self.settings.caption_drop
         return NoisedBatch(
             latents.to(self.device),
@@ -157,12 +155,11 @@ class Learner:
         )
 
     def _predict(self, batch: NoisedBatch) -> torch.Tensor:
-        noised = self.loss_function.scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)
+        noised = self.loss_function.add_noise(batch.latents, batch.noise, batch.timesteps)
         with self.autocast():
             embeddings = self.text_embedder(batch.captions)
             embeddings = embeddings.to(self.device, embeddings.hidden.dtype)
-            added = self.family.added_cond_kwargs(embeddings, batch.sizes)
-            return self.unet(noised, batch.timesteps, embeddings.hidden, added_cond_kwargs=added, return_dict=False)[0]
+            return self.family.predict(self.denoiser, noised, batch.timesteps, embeddings, batch.sizes)
 
     def _error(self, batch: NoisedBatch, prediction: torch.Tensor) -> torch.Tensor:
         target = self.loss_function.target(batch.latents, batch.noise, batch.timesteps)
@@ -176,7 +173,9 @@ def make_optimizer(
     groups: list[dict[str, Any]] = []
     for part, network in networks.items():
         parameters = [parameter for _, parameter in lora.trainable_parameters(network, part)]
-        groups.append({"params": parameters, "full_rate": settings.rate * (1.0 if part == "unet" else 0.5)})
+        groups.append(
+            {"params": parameters, "full_rate": settings.rate * (0.5 if part.startswith("text_encoder") else 1.0)}
+        )
     if token_embeddings:
         rows = [token.row for token in token_embeddings.values()]
         groups.append({"params": rows, "full_rate": settings.token_rate, "weight_decay": 0.0})

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from pipelines.diffusion.base.family import Family, TextEmbeddings
+from pipelines.diffusion.base.family import Family, TextEmbeddings, concatenate_embeddings
 
 TextEmbedder: TypeAlias = Callable[[Sequence[str]], TextEmbeddings]
 """Turns captions into text embeddings, in their order."""
@@ -30,6 +30,5 @@ def cache_text_embeddings(family: Family, components: Mapping[str, Any], texts: 
     unique = list(dict.fromkeys(texts))
     with torch.no_grad():
         encoded = [family.encode(components, [caption]) for caption in unique]
-    pooled = [each.pooled for each in encoded if each.pooled is not None]
-    embeddings = TextEmbeddings(torch.cat([each.hidden for each in encoded]), torch.cat(pooled) if pooled else None)
+    embeddings = concatenate_embeddings(encoded)
     return CachedTextEmbeddings({caption: place for place, caption in enumerate(unique)}, embeddings)

@@ -15,7 +15,7 @@ from transformers import CLIPVisionModelWithProjection
 
 from pipelines.diffusion.base import checkpoint_files
 from pipelines.diffusion.base.lease import Lease
-from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.sampling import clip_vision, pipeline_call
 from pipelines.diffusion.sampling.pipeline_call import Conditioning, strength_of
 from pipelines.diffusion.sampling.reference_faces import NO_REFERENCE, ReferenceEmbedder

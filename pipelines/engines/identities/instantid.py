@@ -12,8 +12,10 @@ import torch
 from diffusers import ControlNetModel
 
 from pipelines.diffusion.base import checkpoint_files
-from pipelines.diffusion.base.lease import Lease, match_batch
-from pipelines.diffusion.base.loading import BaseSource, require_family
+from pipelines.diffusion.base.lease import Lease
+from pipelines.diffusion.base.loading import require_family
+from pipelines.diffusion.base.parts.ip_attention import match_batch
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.sampling import pipeline_call
 from pipelines.diffusion.sampling.pipeline_call import Conditioning, ControlNetUnit, strength_of
 from pipelines.diffusion.sampling.reference_faces import ReferenceEmbedder

@@ -2,7 +2,7 @@
 
 from pipelines.diffusion.base import lora, textual_inversion
 from pipelines.diffusion.base.lease import Lease
-from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.sampling.pipeline_call import Conditioning, strength_of
 from pipelines.engines import Engines
 from pipelines.model_store.store import ModelStore

@@ -11,7 +11,8 @@ import torch
 from pipelines.diffusion.base import checkpoint_files, prompts
 from pipelines.diffusion.base.family import TextEmbeddings
 from pipelines.diffusion.base.lease import Lease
-from pipelines.diffusion.base.loading import BaseSource, require_family
+from pipelines.diffusion.base.loading import require_family
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.sampling import clip_vision, photomaker, pipeline_call
 from pipelines.diffusion.sampling.pipeline_call import Conditioning, strength_of
 from pipelines.diffusion.sampling.reference_faces import ReferenceEmbedder

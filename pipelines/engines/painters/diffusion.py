@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from pipelines import model_requirements
 from pipelines.diffusion.base import checkpoint_files, checksums, device, memory, prompts
 from pipelines.diffusion.base.lease import Lease, LoadedBase
-from pipelines.diffusion.base.loading import BaseSource, choose_vae, find_base
+from pipelines.diffusion.base.loading import choose_vae, find_base, find_base_to_draw_on
 from pipelines.diffusion.base.loras import named_models
 from pipelines.diffusion.base.memory import MemoryProfile
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.sampling import (
     controlnet,
     generation_options,
@@ -34,9 +35,11 @@ from pipelines.model_store.store import ModelStore
 from pipelines.settings import DrawSettings, Settings
 from portrait.arrays import Size
 from portrait.errors import EngineError, OperatorError, UserError
+from portrait.generation.edits import Edit
 from portrait.generation.options import GenerationOptions, LoraChoice, PromptSpec, check_seed
 from portrait.generation.parameters import GenerationParameters, native_size
 from portrait.images import edit_canvas
+from portrait.images.edit_canvas import EditCanvas
 from portrait.ports import ControlPreprocessor, IdentityAdapter, Progress
 from portrait.types import Candidate, Identity, PortraitRequest
 
@@ -91,17 +94,17 @@ class Diffusion:
         check_seed(request.seed)
         options = request.options or GenerationOptions(preset=self._settings.preset)
         base = self._choose_base(options, spec, person)
-        options = generation_options.with_style(options, spec)
+        options, spec = generation_options.with_style(options, spec), generation_options.with_sentence(spec, base)
         spec = named_models.with_prompt_loras(spec, options, request.edit, self._models)
-        names = self._identity_names(options)
+        names = generation_options.identity_names(request, options, self._settings.identities, base)
         model_requirements.check_identities(names)
         identities, description = self._check_identities(names, person, base)
         self._check_beside(options, base)
         options, facts = generation_options.with_few_steps(options, spec, base, self._models)
-        sampling = schedulers.resolve_preset(options, facts)
-        canvas = None if request.edit is None else edit_canvas.lay_out(request.edit, base.native_side)
+        sampling = schedulers.resolve_preset(options, facts, base.family.presets)
+        side, canvas = _lay_out(request.edit, base)
         size = canvas.window if canvas is not None else request.size or _default_size(base)
-        generated = native_size(size, base.native_side, base.size_multiple)
+        generated = native_size(size, side, base.size_multiple)
         parameters = GenerationParameters(
             prompt=prompts.fill_template(spec.prompt, description, options.traits),
             negative=spec.negative,
@@ -119,9 +122,10 @@ class Diffusion:
             embeds_guidance=base.embeds_guidance,
         )
         if request.edit is not None and canvas is not None:
-            parameters = generation_options.start_from_canvas(parameters, request.edit, canvas)
+            parameters = generation_options.with_edit(parameters, request.edit, canvas, description)
         if request.drawn is None:  # a recipe is drawn again as it was
             generation_options.check(parameters, sampling)
+            generation_options.check_abilities(base, parameters.options, (parameters.prompt, parameters.negative))
             schedulers.check_schedule(sampling.scheduler, base.config("scheduler"), facts)
         few_steps = options.few_steps or (f"lcm_{base.family.name}" if sampling.lcm else "")
         loras = named_models.plan_loras(_given_loras(spec, few_steps), options.lora_weights, base, self._models)
@@ -135,7 +139,10 @@ class Diffusion:
 
     def _choose_base(self, options: GenerationOptions, spec: PromptSpec, person: Identity) -> BaseSource:
         """The base, with the VAE that was chosen; raises `UserError` (`wrong_family`) where the style is for others."""
-        base = self._bases(options.base or person.base or self._settings.base)
+        learned = "" if options.base else person.base
+        base = (
+            find_base_to_draw_on(learned, self._bases) if learned else self._bases(options.base or self._settings.base)
+        )
         if spec.families and base.family.name not in spec.families:
             raise UserError(
                 "wrong_family", f"This style is for {', '.join(spec.families)}; {base.name} is {base.family.name}."
@@ -261,19 +268,14 @@ class Diffusion:
         conditionings = [each.prepare(lease, plan.person, parameters) for _, each in plan.identities]
         guided = pipeline_call.uses_guidance(parameters)
         return [
+            Conditioning(references=() if parameters.edited is None else (parameters.edited,)),
             *conditionings,
+            Conditioning(references=parameters.pictures),
             ip_adapter.load_image_prompt(lease, parameters.options.look, self._models, guided),
             controlnet.load_controlnets(
                 lease, parameters.options.control_inputs, parameters.size, self._models, self._control
             ),
         ]
-
-    def _identity_names(self, options: GenerationOptions) -> tuple[str, ...]:
-        """Names of identity adapters; `lora` comes first, so that the others see its trigger in the description."""
-        names = options.identities or self._settings.identities
-        if not names:
-            names = ("lora",)
-        return tuple(sorted(dict.fromkeys(names), key=lambda name: name != "lora"))
 
     def _get_refiner(self, lease: Lease) -> refiner.Refiner:
         if self._refiner is None:
@@ -336,6 +338,15 @@ def _check_supported(plan: GenerationPlan, inpainted: bool) -> None:
     generation_options.check_supported(plan.base, parameters, plan.uses_controlnets)
     if plan.uses_sdedit:
         sdedit.check_sdedit(plan)
+
+
+def _lay_out(edit: Edit | None, base: BaseSource) -> tuple[int, EditCanvas | None]:
+    """Side of the square that is drawn of as many pixels, and an edit's canvas; raises `UserError` (`bad_edit`)."""
+    if edit is None:
+        return base.native_side, None
+    generation_options.check_edit(edit, base)
+    side = base.native_side if edit.kind == "instruct" else base.start_side
+    return side, edit_canvas.lay_out(edit, side)
 
 
 def _given_loras(spec: PromptSpec, few_steps: str) -> list[LoraChoice]:

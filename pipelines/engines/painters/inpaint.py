@@ -33,7 +33,7 @@ from portrait.fusion.inpainting import (
     pass_areas,
     window_around_faces,
 )
-from portrait.generation.options import ControlInput, GenerationOptions
+from portrait.generation.options import ControlInput, GenerationOptions, PromptSpec
 from portrait.generation.parameters import GenerationParameters, no_step, steps_of
 from portrait.generation.passes import DEFAULT_PROMPT, STEPS, Passes, control_scales, with_strengths
 from portrait.images.color import Floats, blend, match_tone
@@ -209,7 +209,7 @@ class Inpaint:
         pairs = pairwise(faces) if passes.seam > 0 else ()
         boxes = [face.box for face in picture.faces]
         seams = [
-            self._plan_seam((one, other), picture, prompts.fill_template(spec.prompt, SEAM_SUBJECT), passes)
+            self._plan_seam((one, other), picture, spec, passes)
             for one, other in pairs
             if are_adjacent(boxes[one.number - 1], boxes[other.number - 1])
         ]
@@ -226,7 +226,7 @@ class Inpaint:
         own_options = replace(options, identities=self._identities(options, person))
         plan = self._painter.plan(replace(request, people={1: person}, style=style, size=None, options=own_options))
         window = window_around_faces(
-            [face.box], image_size(picture.image), plan.base.native_side, plan.base.size_multiple
+            [face.box], image_size(picture.image), plan.base.start_side, plan.base.size_multiple
         )
         inside = transform_face(face, window.picture_to_window())
         part = np.ascontiguousarray(picture.image[window.slices])
@@ -240,13 +240,14 @@ class Inpaint:
         return FacePlan(number, replace(plan, parameters=parameters), window, areas, controls)
 
     def _plan_seam(
-        self, pair: tuple[FacePlan, FacePlan], picture: StylePicture, prompt: str, passes: Passes
+        self, pair: tuple[FacePlan, FacePlan], picture: StylePicture, spec: PromptSpec, passes: Passes
     ) -> SeamPlan:
         """The plan of a seam: the borders of two neighbours, in one window that holds both."""
         boxes, plan = [picture.faces[each.number - 1].box for each in pair], pair[0].plan
-        window = window_around_faces(boxes, image_size(picture.image), plan.base.native_side, plan.base.size_multiple)
+        window = window_around_faces(boxes, image_size(picture.image), plan.base.start_side, plan.base.size_multiple)
         mask = merge_masks(window, [(each.window, each.areas.border) for each in pair])
         options = replace(plan.parameters.options, landmarks=None)
+        prompt = prompts.fill_template(generation_options.with_sentence(spec, plan.base).prompt, SEAM_SUBJECT)
         parameters = replace(plan.parameters, size=window.size, prompt=prompt, options=options)
         without_identity = replace(plan, identities=(), parameters=parameters)
         return SeamPlan(

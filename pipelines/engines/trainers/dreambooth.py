@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from pipelines.diffusion.base import device, lora, textual_inversion
-from pipelines.diffusion.base.loading import BaseSource, find_base
+from pipelines.diffusion.base.loading import find_base_to_learn_on
 from pipelines.diffusion.base.registry import family_by_name
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.training import dataset, estimate, run, validation
 from pipelines.diffusion.training.checkpoints import CheckpointStore
 from pipelines.diffusion.training.loop import TrainingHistory, TrainingLoop
@@ -44,7 +45,7 @@ class Dreambooth:
     def __init__(
         self, bases: Callable[[str], BaseSource], finder: Callable[[], FaceFinder], settings: TrainSettings, cache: Path
     ) -> None:
-        """`bases` finds a base by name, `finder` loads the face finder that validates, `cache` is for class images."""
+        """`bases` finds the base to learn on, `finder` loads the face finder that validates, `cache` is for class images."""
         self._bases, self._finder, self._settings, self._cache = bases, finder, settings, cache
 
     def plan(self, job: TrainingJob) -> TrainingPlan:
@@ -123,7 +124,7 @@ class Dreambooth:
         """Write the files of the selected weights to the work folder, and describe the run."""
         base, work_dir = training.base, training.job.work_dir
         weights, rows = _split_weights(selection.weights)
-        unet = {name: base.config("unet")[name] for name in ("layers_per_block", "up_block_types")}
+        unet = base.family.kohya_config(base.denoiser_config)
         files = lora.write_both(weights, base.family, unet, training.trigger, work_dir) if weights else (None, None)
         return TrainingResult(
             lora=files[0],
@@ -141,6 +142,7 @@ class Dreambooth:
                 "family": base.family.name,
                 "base": base.name,
                 "base_hash": training.base_hash,
+                "draw_on": base.draw_on,
                 "rank": lora.rank_of(weights),
                 "unet": unet,
                 "plan": asdict(training.plan),
@@ -168,13 +170,14 @@ def apply_overrides(settings: TrainSettings, overrides: Mapping[str, int | float
 def make(settings: Settings, models: ModelStore, engines: Engines) -> Dreambooth:
     """The trainer; nothing is loaded until it trains."""
     cache = settings.models.folder.parent / "cache" / "class-pictures"
-    return Dreambooth(lambda name: find_base(name, settings, models), engines.finder, settings.train, cache)
+    return Dreambooth(lambda name: find_base_to_learn_on(name, settings, models), engines.finder, settings.train, cache)
 
 
 def _plan(base: BaseSource, job: TrainingJob, settings: TrainSettings) -> TrainingPlan:
     """Size, batch, memory and time of a job on this machine; raises `UserError` (`bad_lesson`) for one that cannot be done."""
     if job.continue_from is not None and job.continue_from.tokens is not None and not settings.token:
         raise UserError("bad_lesson", "The identity has a learned token: learn it further with train.token = true.")
+    _check_abilities(base, settings)
     crops = job.training.crops
     where = device.choose_device(settings.device)
     dtype = device.choose_dtype(settings.precision, where, training=True)
@@ -187,6 +190,7 @@ def _plan(base: BaseSource, job: TrainingJob, settings: TrainSettings) -> Traini
     buckets = [f"{size.width}×{size.height}" for size in sizes]
     twice = 2 if settings.prior.weight else 1
     return TrainingPlan(
+        base=base.name,
         family=base.family.name,
         steps=steps,
         batch=batch,
@@ -199,6 +203,21 @@ def _plan(base: BaseSource, job: TrainingJob, settings: TrainSettings) -> Traini
         free=free,
         seconds=steps * cost.step_flops(batch * twice, checkpointing) / estimate.measure_flops_per_second(where, dtype),
     )
+
+
+def _check_abilities(base: BaseSource, settings: TrainSettings) -> None:
+    """Raise `UserError` (`bad_lesson`) for what cannot be trained on bases of its family."""
+    able = base.family.abilities
+    wishes = {
+        "a new token (train.token)": settings.token and not able.tokens,
+        "text encoders (train.text)": settings.text and not able.text_encoders,
+        "an offset of the noise (train.noise_offset)": settings.noise_offset != 0 and not able.noise_offset,
+    }
+    unknown = [name for name, wished in wishes.items() if wished]
+    if unknown:
+        raise UserError(
+            "bad_lesson", f"{base.name} ({base.family.name}) is not trained with {' and '.join(unknown)}: leave it out."
+        )
 
 
 def _with_stored_plan(training: TrainingRun) -> TrainingRun:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from pipelines import model_requirements
 from pipelines.model_store.store import ModelStore
 from portrait.errors import OperatorError, PortraitError, UserError
 from tasks import schemas
@@ -117,6 +118,7 @@ def add_model(body: schemas.ModelRequest, context: ContextDep, caller: OperatorD
     Asked again meanwhile, it says how far it is. A file of that machine is added by `portrait models add` there.
     """
     models = ModelStore(context.installation.flows.models)
+    model_requirements.check_model_family(body.family)
     try:
         run = models.start_adding(serializers.read_model_request(body))
     except OperatorError as error:

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pipelines import model_requirements
+from pipelines.model_store.store import ModelStore
 from portrait.errors import OperatorError
 from tasks import schemas
 from tasks.api.context import AppContext, CallerDep, ContextDep, OperatorDep
@@ -41,9 +42,16 @@ def list_abilities(context: ContextDep, _: CallerDep) -> schemas.Page[schemas.Ab
     """The abilities of live workers, and what is missing for those that none has."""
     found, flows = missing_by_ability(context), context.installation.flows
     bases = {name: name.split(":")[1] for name in found if name.startswith(("base:", "train:"))}
-    families = {base: model_requirements.family_of(flows, base) for base in set(bases.values())}
+    models = ModelStore(flows.models)
+    of_base = {
+        base: {
+            "family": model_requirements.family_of(flows, base),
+            "learn_on": model_requirements.pair_of(flows, base, models).learn_on,
+        }
+        for base in set(bases.values())
+    }
     items = [
-        schemas.Ability(name=name, ready=not lacks, missing=lacks, family=families.get(bases.get(name, ""), ""))
+        schemas.Ability(name=name, ready=not lacks, missing=lacks, **of_base.get(bases.get(name, ""), {}))
         for name, lacks in sorted(found.items())
     ]
     return schemas.Page(items=items)

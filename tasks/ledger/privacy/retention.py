@@ -68,12 +68,12 @@ def use_in_job(connection: sa.Connection, job: Job, persons: Collection[str], no
 
 
 def templates_in(params: Mapping[str, Any]) -> set[str]:
-    """Ids of the uploaded pictures that a job's parameters name: as the template, and as what a drawing follows."""
-    if not params.get("template") and not params.get("technique"):
+    """Ids of the uploaded pictures that a job names: its template, what the drawing follows, what goes with an edit."""
+    if not any(params.get(name) for name in ("template", "technique", "edit")):
         return set()
-    technique = dict(params.get("technique") or {})
+    technique, edit = (dict(params.get(name) or {}) for name in ("technique", "edit"))
     followed = [*(technique.get("hints") or ()), technique.get("look") or {}]
-    named = [params.get("template"), *(dict(each).get("template") for each in followed)]
+    named = [params.get("template"), *(dict(each).get("template") for each in followed), *(edit.get("with") or ())]
     return {str(each) for each in named if each}
 
 

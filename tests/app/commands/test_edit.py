@@ -1,6 +1,7 @@
 """`portrait edit`, and `remake` of what it made, on tiny networks."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from app.commands.make import make
 from app.commands.remake import remake
 from pipelines.deliver import read_recipe
 from pipelines.image_io import read
+from pipelines.settings import BaseLocation, Settings
 from portrait.arrays import Image
+from tasks import settings as installation
+from tests import fakes, tiny
 from tests.app.commands.test_make_diffusion import installed, person, place, settings  # noqa: F401 -- fixtures
 
 pytestmark = pytest.mark.usefixtures("installed")
@@ -104,6 +108,50 @@ def test_an_edit_of_an_edit_begins_from_that(drawn: Path, tmp_path: Path, capsys
     (again,) = edited(wide, tmp_path, capsys, strength=0.4)
     assert pixels(again).shape == (132, 132, 3)
     assert read_recipe(again)["edit"]["kind"] == "variations"
+
+
+def test_words_are_an_instruction_where_the_base_can(
+    person: Path,  # noqa: F811
+    settings: Settings,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bases = {**settings.bases, "klein": BaseLocation(tiny.flux2(tmp_path / "klein", distilled=True))}
+    monkeypatch.setattr(installation, "load", lambda: replace(settings, bases=bases))
+    make([person], tmp_path, style=["text-film"], count=1, size="64x80", base="klein", format="png", as_json=True)
+    first = Path(json.loads(capsys.readouterr().out)["portraits"][0]["file"])
+    assert read_recipe(first)["drawn"]["reference"] == {"photos": 1}, "by reference pictures, where nothing is said"
+    coat = fakes.save(tmp_path / "coat.png", fakes.picture(2, 3, 80))
+    told = {"words": "Give them this coat."}
+    (alone,) = edited(first, tmp_path / "alone", capsys, **told)
+    (made,) = edited(first, tmp_path / "with", capsys, **told, with_=[coat])
+    assert made.name == "text-film-1-instruct-1.png"
+    assert pixels(made).shape == pixels(first).shape
+    assert not np.array_equal(pixels(made), pixels(alone))
+    recipe = read_recipe(made)
+    assert (recipe["edit"]["words"], recipe["drawn"]["prompt"]) == (told["words"], told["words"])
+    assert len(recipe["edit"]["with"]) == 1
+    assert str(tmp_path) not in json.dumps(recipe)
+    remake(made, out=tmp_path / "again.png", as_json=True)
+    assert np.array_equal(pixels(made), pixels(tmp_path / "again.png"))
+    coat.rename(tmp_path / "moved.png")
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        remake(made, as_json=True)
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "hint_missing"
+    remake(made, out=tmp_path / "moved-again.png", source=[tmp_path / "moved.png"], as_json=True)
+    assert np.array_equal(pixels(made), pixels(tmp_path / "moved-again.png"))
+    capsys.readouterr()
+    (near,) = edited(first, tmp_path / "near", capsys, **told, strength=0.6)
+    assert read_recipe(near)["edit"]["kind"] == "change", "with a strength it is none"
+
+
+def test_pictures_go_with_no_edit_on_other_bases(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coat = fakes.save(tmp_path / "coat.jpg", fakes.picture(2, 3, 80))
+    assert refused(drawn, tmp_path / "none", capsys, words="Give them this coat.", with_=[coat]) == "bad_edit"
 
 
 def test_a_picture_that_is_gone_or_changed_is_told(

@@ -32,6 +32,7 @@ from tests.tasks.test_drawing import TinyEngines
 KNOBS = TrainSettings(steps=2, rank=4, rate=0.3, batch=1, text=True, flips=False, exam=ValidationSettings(every=0))
 BLOCKS = "lora=1,0,0.5,0,1"
 """BASE and the blocks with attention of the tiny SDXL."""
+FLUX = {f"lora_unet_double_blocks_0_img_attn_qkv.lora_{factor}.weight": torch.ones(2, 2) for factor in ("down", "up")}
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_photos_are_measured_by_and_without_them_that_is_said(
     ("content", "code"),
     [
         ({"lora_unet_x.hada_w1_a": torch.ones(2, 2)}, "unsupported_lora"),
-        ({"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight": torch.ones(2, 2)}, "wrong_base"),
+        (FLUX, "wrong_base"),
         ({"encoder.conv_in.weight": torch.ones(2, 2)}, "bad_lora"),
         (None, "bad_lora"),
     ],

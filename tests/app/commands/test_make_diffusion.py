@@ -288,6 +288,10 @@ def test_to_name_the_engine_is_a_wish_too() -> None:
     assert parse_options("diffusion", "", None, (), ("", ())) == {"preset": "balanced"}
     assert parse_options("diffusion", "xl", None, (), ("", ())) == {"base": "xl"}
     assert parse_options("", "", None, (), ("", ())) is None
+    assert parse_options("", "", Path("ann"), (), ("", ())) == {"preset": "balanced"}, (
+        "the base decides who is told how"
+    )
+    assert parse_options("", "", Path("ann"), ("faceid",), ("", ())) == {"identities": ("lora", "faceid")}
 
 
 @pytest.mark.parametrize(

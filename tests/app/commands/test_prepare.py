@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def prepared(folder: Path, engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `portrait prepare` tells of one of everything."""
-    answer = process("prepare", folder, "-o", tmp_path_factory.mktemp("prepared") / "set", "--json")
+    answer = run("prepare", folder, "-o", tmp_path_factory.mktemp("prepared") / "set", "--json")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return document(answer)
 
@@ -84,8 +84,12 @@ def test_one_of_everything(prepared: dict[str, Any]) -> None:
 
 
 def test_make_judges_them_as_prepare_does(folder: Path, prepared: dict[str, Any], tmp_path: Path) -> None:
-    answer = document(run("make", folder, "--style", "studio-grey", "-o", tmp_path / "out", "--json"))
-    assert by_name(answer) == by_name(prepared)
+    names = ("good.jpg", "--json", "CMYK.jpg", "coffee.jpg", "group.jpg", "bomb.png", "broken half a jpeg.jpg")
+    (tmp_path / "some").mkdir()
+    for name in names:
+        (tmp_path / "some" / name).write_bytes((folder / name).read_bytes())
+    answer = document(run("make", tmp_path / "some", "--style", "studio-grey", "-o", tmp_path / "out", "--json"))
+    assert by_name(answer) == {name: by_name(prepared)[name] for name in names}
     assert answer["set"] == str(tmp_path / "out" / "set")
     (drawn,) = answer["portraits"]
     assert drawn["likeness"]["distance"] <= 0.35

@@ -146,6 +146,23 @@ def test_a_style_is_ready_only_on_bases_of_its_families_with_an_adapter_for_the_
     assert [each for each in app.selectbox if each.label == adapter.label] == [], "no base suits all three"
 
 
+def test_the_form_follows_what_the_chosen_base_can_and_says_that_nothing_has_to_be_learned(api: ApiHarness) -> None:
+    api.prepared_person()
+    klein = ("base:flux2_klein", "base:flux2_klein:reference", "base:flux2_klein:lora", "base:flux2_klein:instruct")
+    add_worker(api, *XL, *klein, "base:sdxl:instantid", "base:sdxl:fast", "base:sdxl:look:film", "base:sdxl:vae:clear")
+    as_client(api).add_template("film.png", picture(7))
+    app = choose(open_page(as_client(api), "create"), "text-garden")
+    assert "Ann is drawn from the photos at once here, with nothing to learn." in visible_text(app)
+    way = next(each for each in app.selectbox if each.label == "How the model is told who it draws")
+    assert way.options == ["Automatic", "From the photos, at once · flux2_klein", "One photo (InstantID) · sdxl"]
+    shown = []
+    for choice in (1, 2):
+        next(each for each in app.selectbox if each.label == way.label).select_index(choice).run()
+        [quality] = [each for each in app.segmented_control if each.label == "Quality"]
+        shown.append((len(quality.options), {"VAE", "Look of a picture"} & set(labels(app))))
+    assert shown == [(2, set()), (3, {"VAE", "Look of a picture"})]
+
+
 def test_settings_of_a_portrait_fill_the_form(api: ApiHarness) -> None:
     person = api.prepared_person()
     add_identity(api, person, "sdxl")

@@ -11,7 +11,8 @@ from tasks import schemas
 from tasks.client.client import Client
 from tests.app.pages import InProcessTransport, as_client, open_page, open_test_api, press, visible_text
 from tests.tasks.api.harness import ApiHarness, OwnedIds
-from tests.tasks.api.test_edits import TEXT, known
+from tests.tasks.api.test_edits import TEXT, drawn_on, known
+from tests.tasks.api.test_generation_options import register_worker
 
 SHAPES = ["Landscape 3:2", "Wide 16:9", "Upright 2:3", "Tall 9:16"]
 _NUMBERS = count()
@@ -60,6 +61,19 @@ def test_a_portrait_is_changed_by_words_and_not_without(api: ApiHarness, things:
     app.text_input[0].input("with a red scarf")
     press(app, "Make it")
     assert client.jobs(kind="generate")[0].wants["edit"]["words"] == "with a red scarf"
+
+
+def test_words_are_an_instruction_where_a_worker_is_ready_for_it(api: ApiHarness, things: OwnedIds) -> None:
+    client = as_client(api, things.owner)
+    known(api, things.portrait, {**TEXT, "drawn": {"base": "flux2_klein"}})
+    register_worker(api, "base:flux2_klein:instruct")
+    drawn_on(api, things.drawn, "flux2_klein", things.owner)
+    app = portrait_page(client, things.portrait, "instruct")
+    app.text_area[0].input("Give her\nthis coat.")
+    app.selectbox(key="instruct-picture").select(things.template)
+    press(app, "Make it")
+    made = client.jobs(kind="generate")[0].wants["edit"]
+    assert (made["kind"], made["words"], made["with"]) == ("instruct", "Give her this coat.", [things.template])
 
 
 def test_shapes_that_a_portrait_does_not_have_yet_are_offered(api: ApiHarness, things: OwnedIds) -> None:

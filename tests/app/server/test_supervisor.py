@@ -70,6 +70,29 @@ def test_a_process_that_does_not_stop_is_killed_with_its_children(tmp_path: Path
     wait_until(lambda: not alive(grandchild))
 
 
+def test_a_process_stops_before_what_it_started(tmp_path: Path) -> None:
+    child = (
+        "import signal, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('interrupted', flush=True))\n"
+        "print('working', flush=True)\n"
+        "time.sleep(0.5)\n"
+        "print('done', flush=True)"
+    )
+    program = (
+        "import signal, subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}])\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(child.wait()))\n"
+        "time.sleep(60)"
+    )
+    process = start_process(tmp_path, program)
+    process.start(0.0)
+    wait_until(lambda: "working" in (tmp_path / "made.log").read_text())
+    process.stop()
+    wait_until(lambda: not process.is_running())
+    process.wait(5)
+    assert (tmp_path / "made.log").read_text().split() == ["working", "done"], "as a worker's child gives its job back"
+
+
 def test_a_large_log_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / "made.log").write_bytes(bytes(10_000_001))
     process = start_process(tmp_path, "print('new', flush=True)")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pipelines.diffusion.base import loading
-from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.training import estimate, run
 from pipelines.diffusion.training.estimate import TrainingCost
 from pipelines.diffusion.training.run import TrainingRun
@@ -68,7 +68,7 @@ def costs_estimated_once() -> Iterator[None]:
     real, known = estimate.estimate_cost, dict[tuple[object, ...], TrainingCost]()
 
     def estimate_cost(base: BaseSource, rank: int, side: int, dtype: torch.dtype, device: str) -> TrainingCost:
-        key = (base.family.name, json.dumps(base.config("unet"), sort_keys=True), rank, side, dtype, device)
+        key = (base.family.name, json.dumps(base.denoiser_config, sort_keys=True), rank, side, dtype, device)
         if key not in known:
             known[key] = real(base, rank, side, dtype, device)
         return known[key]
@@ -113,7 +113,8 @@ def overfit_loss(of: TrainingRun, weights: dict[str, torch.Tensor] | None) -> fl
         learner.load_weights(weights)
     sample = dataset.samples[0]
     mean = sample.moments[:1]
-    latents = dataset.scaling.sample(mean, torch.zeros(1, *mean.shape[2:]))
+    sure = mean.index_fill(1, torch.tensor(1), -60.0)
+    latents = dataset.latents.sample(sure, torch.Generator())
     times = torch.arange(50, 1000, 100).repeat(2)
     noise = torch.randn(len(times), *latents.shape[1:], generator=torch.Generator().manual_seed(0))
     batch = NoisedBatch(

@@ -168,6 +168,9 @@ def test_a_broken_manifest_is_told_and_other_commands_say_where_it_is(tmp_path: 
 
 
 CONTROL = "controlnet_cond_embedding.conv_in.weight"
+MODULATION = "single_stream_modulation.lin.weight"
+QKV = "lora_unet_double_blocks_{}_img_attn_qkv.lora_down.weight"
+SINGLE = "lora_unet_single_blocks_3_linear1.lora_{}.weight"
 WHAT: dict[str, tuple[Headers, str | None, str]] = {
     "lora-kohya": (dict(LORAS["sd15"]), "lora", "sd15"),
     "lora-diffusers": (dict(LORAS["sdxl"]), "lora", "sdxl"),
@@ -230,6 +233,31 @@ WHAT: dict[str, tuple[Headers, str | None, str]] = {
         "upscaler",
         "",
     ),
+    "flux2": ({MODULATION: ("BF16", (18, 6)), "img_in.weight": ("BF16", (3072, 128))}, "base", "flux2"),
+    "flux2-prefix": ({f"model.diffusion_model.{MODULATION}": ("BF16", (18, 6))}, "base", "flux2"),
+    "flux2-diffusers": ({"single_stream_modulation.linear.weight": ("BF16", (18, 6))}, "base", "flux2"),
+    "flux2-dev": ({MODULATION: ("BF16", (18, 6)), "img_in.weight": ("BF16", (6144, 128))}, None, ""),
+    "flux2-lora": (
+        {"transformer.single_transformer_blocks.0.attn.to_qkv_mlp_proj.lora_A.weight": ("BF16", (4, 8))},
+        "lora",
+        "flux2",
+    ),
+    "flux2-lora-kohya": (
+        {SINGLE.format("down"): ("F16", (4, 8)), SINGLE.format("up"): ("F16", (72, 4))},
+        "lora",
+        "flux2",
+    ),
+    "flux2-lora-makers": (
+        {
+            "diffusion_model.double_blocks.0.img_mlp.2.lora_A.weight": ("F16", (4, 24)),
+            "diffusion_model.double_blocks.0.img_mlp.2.lora_B.weight": ("F16", (8, 4)),
+        },
+        "lora",
+        "flux2",
+    ),
+    "flux2-lora-attention": ({QKV.format(4): ("F16", (4, 3072))}, "lora", "flux2"),
+    "flux-attention": ({QKV.format(18): ("F16", (4, 3072))}, None, ""),
+    "flux-single": ({SINGLE.format("down"): ("F16", (4, 8)), SINGLE.format("up"): ("F16", (56, 4))}, None, ""),
     "unknown": ({"text_model.embeddings.position_embedding.weight": ("F16", (2, 2))}, None, ""),
 }
 
@@ -433,6 +461,30 @@ def test_a_repository_gives_a_base_in_one_precision_held_to_its_commit(server: S
         (folder / name).write_bytes(content)
     models.add(new(folder, "own_folder", "base"))
     assert [file.name for file in models.find("own_folder").files] == [file.name for file in model.files]
+
+
+PART = "transformer/diffusion_pytorch_model-{:05}-of-00002.safetensors"
+IN_PARTS = {
+    "model_index.json": b"{}",
+    "tokenizer/chat_template.jinja": b"x",
+    PART.format(1): safetensors({"x_embedder.weight": ("BF16", (3072, 2))}),
+    PART.format(2): safetensors({"single_stream_modulation.linear.weight": ("BF16", (2, 2))}),
+    "transformer/diffusion_pytorch_model.safetensors.index.json": b"{}",
+    "flux-2-klein-4b.safetensors": b"",
+}
+
+
+def test_a_base_in_parts_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
+    for name, content in IN_PARTS.items():
+        (tmp_path / "base" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "base" / name).write_bytes(content)
+    models = store(tmp_path)
+    models.add(new(tmp_path / "base", "own_klein", "base"))
+    assert {file.name for file in models.find("own_klein").files} == IN_PARTS.keys() - {"flux-2-klein-4b.safetensors"}
+    assert models.find("own_klein").family == "flux2", "what the second part says"
+    (tmp_path / "base" / PART.format(1)).unlink()
+    code, sentence = refusal(models, new(tmp_path / "base", "other", "base"))
+    assert (code, "not all the parts" in sentence) == ("bad_model_source", True)
 
 
 def test_a_repository_of_several_loras_asks_which(server: Server, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from portrait.arrays import Image, Mask, Size
 from portrait.errors import UserError
 from portrait.generation import edits
 from portrait.generation.edits import Edit
+from portrait.generation.options import picture_hash
 from portrait.images import edit_canvas
 
 
@@ -128,6 +129,8 @@ def test_an_edit_that_draws_everything_anew_takes_the_drawing() -> None:
         (edit("extend", shape=(21, 9)), "bad_edit", "1:2 to 2:1"),
         (edit("extend", shape=(3, 4)), "bad_edit", "already"),
         (edit("extend", np.zeros((8000, 6000, 3), np.uint8), shape=(3, 2)), "bad_size", "12000×8000"),
+        (edit("instruct"), "bad_edit", "what shall be other"),
+        (edit("change", extra_prompt="a hat", pictures=(picture(),)), "bad_edit", "goes with words"),
         (edit(image=picture(63, 64)), "bad_size", "64 to 8000"),
         (edit(image=np.zeros((64, 8001, 3), np.uint8)), "bad_size", "64 to 8000"),
     ],
@@ -170,6 +173,25 @@ def test_an_edit_survives_the_round_trip_through_json() -> None:
     assert replace(usual, strength=0.5).strength == 0.5
     with pytest.raises(UserError, match="no edit"):
         edits.from_dict({"kind": "erase", "picture": ""}, picture())
+
+
+def test_an_instruction_names_its_pictures_by_their_pixels_and_has_no_strength() -> None:
+    first, coat = edit("instruct", extra_prompt="Give them this coat.", pictures=(picture(64, 64),)), picture(64, 64)
+    edits.check(first)
+    said = edits.to_dict(first)
+    assert said == {
+        "kind": "instruct",
+        "picture": "0" * 64,
+        "words": "Give them this coat.",
+        "with": [picture_hash(coat)],
+    }
+    again = edits.from_dict(said, picture(), pictures={picture_hash(coat): coat, "other": picture()})
+    assert (edits.to_dict(again), again.strength) == (said, 1.0)
+    with pytest.raises(UserError, match="--from") as caught:
+        edits.from_dict(said, picture(), pictures={"other": picture()})
+    assert caught.value.code == "hint_missing"
+    with pytest.raises(UserError, match="no strength"):
+        edits.from_dict({**said, "strength": 0.5}, picture(), pictures={picture_hash(coat): coat})
 
 
 @pytest.mark.parametrize("given", ["16x9", "16:", ":9", "0:9", "-1:2", "1.5:1", "99999999999:9"])

@@ -32,7 +32,7 @@ from tasks.settings import load_installation
 from templates.catalog import Catalog
 from tests import fakes
 from tests.tasks import servers
-from tests.tasks.stand import wait_until
+from tests.tasks.stand import empty_ledger, wait_until
 
 T = TypeVar("T")
 CPU_ABILITIES = {"look", "prepare", "draw:studio", "draw:template", "draw:idphoto"}
@@ -251,19 +251,6 @@ def open_api(environment: Mapping[str, str]) -> Iterator[ApiHarness]:
         context.thumbnails.close()
         context.ledger.close()
         context.celery.close()
-
-
-@cache
-def empty_ledger() -> bytes:
-    """A SQLite ledger of the present schema: bringing it there takes longer than most tests."""
-    from tempfile import TemporaryDirectory
-
-    from tasks.ledger.ledger import open_ledger
-
-    with TemporaryDirectory() as folder:
-        place = Path(folder) / "ledger.db"
-        open_ledger(f"sqlite:///{place}").close()
-        return place.read_bytes()
 
 
 def new_home(home: Path) -> Path:

@@ -7,7 +7,8 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
-from tasks.ledger.tables import portraits
+from tasks.ledger.privacy.retention import templates_in
+from tasks.ledger.tables import jobs, portraits
 from tests.tasks.api.harness import ApiHarness, OwnedIds
 
 TEXT = {"seed": 7, "count": 2, "style": {"id": "studio-warm", "version": 1, "kind": "text"}}
@@ -74,10 +75,41 @@ def test_the_same_edit_twice_with_one_idempotency_key_is_one_job(things: OwnedId
     assert len(ann.get("/jobs").json()["items"]) == jobs + 1
 
 
+def test_an_instruction_needs_a_base_that_can_and_its_pictures(
+    api: ApiHarness, things: OwnedIds, ann: TestClient
+) -> None:
+    order: dict[str, Any] = {"kind": "instruct", "words": "Give them this coat."}
+    path = f"/portraits/{things.portrait}/edits"
+    drawn_on(api, things.drawn, "sdxl")
+    refused = [
+        ann.post(path, json=each).json()
+        for each in (order, {"kind": "repaint", "area": [HEART], "with": [things.template]})
+    ]
+    assert [each["code"] for each in refused] == ["bad_edit", "bad_edit"]
+    assert "by words alone" in refused[0]["detail"]
+    drawn_on(api, things.drawn, "flux2_klein")
+    answer = ann.post(path, json={**order, "with": [things.template]})
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["wants"]["edit"]["with"] == [things.template]
+    assert "base:flux2_klein:instruct" in api.context.ledger.jobs.get("ann", answer.json()["id"]).needs
+    assert templates_in(api.context.ledger.jobs.get("ann", answer.json()["id"]).params) == {things.template}
+    assert ann.post(path, json={**order, "with": [things.template] * 4}).json()["code"] == "bad_edit"
+    assert ann.post(path, json={**order, "with": ["template_none"]}).status_code == 404
+
+
+def drawn_on(api: ApiHarness, job: str, base: str, owner: str = "ann") -> None:
+    with api.context.ledger.database.write() as connection:
+        params = {**api.context.ledger.jobs.get(owner, job).params, "technique": {"base": base}}
+        connection.execute(sa.update(jobs).where(jobs.c.id == job).values(wants=params))
+
+
 @pytest.mark.parametrize(
     "order",
     [
         {},
+        {"kind": "instruct"},
+        {"kind": "instruct", "words": "a coat", "strength": 0.5},
+        {"kind": "change", "words": "a coat", "with": ["template_1"]},
         {"kind": "erase"},
         {"kind": "change"},
         {"kind": "change", "words": "x" * 201},

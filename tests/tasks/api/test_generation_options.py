@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 import pytest
@@ -113,6 +113,36 @@ def test_of_the_bases_those_are_taken_that_the_style_was_written_for(api: ApiHar
     assert (chosen.base, chosen.identities, chosen.lora) == ("sd15", ("faceid",), None)
 
 
+def test_a_base_that_draws_from_photos_needs_nothing_learned_and_takes_both_where_something_is(api: ApiHarness) -> None:
+    words = ("base:flux2_klein", "base:flux2_klein:lora", "base:flux2_klein:reference", "base:flux2_klein:instruct")
+    register_worker(api, "draw:text", *words, base__sdxl=["No SDXL."])
+    person = api.prepared_person()
+    job = api.client().post("/generations", json=order(person)).json()
+    assert job["wants"]["technique"] == {"base": "flux2_klein", "identities": ["reference"]}
+    learned = add_lora_identity(api, person, "flux2_klein_base")
+    both = api.client().post("/generations", json=order(person)).json()["wants"]
+    assert both["technique"] == {"base": "flux2_klein", "identities": ["lora", "reference"]}, "as its pair says"
+    assert both["identities"] == {"1": learned}
+    found = {each["name"]: each for each in api.client().get("/abilities").json()["items"]}
+    assert (found[words[0]]["family"], found[words[0]]["learn_on"]) == ("flux2", "flux2_klein_base")
+
+
+@pytest.mark.parametrize(
+    ("technique", "words"),
+    [
+        ({"clip_skip": 1}, "CLIP skip"),
+        ({"freeu": True, "scheduler": "unipc"}, "FreeU and another scheduler than its own"),
+        ({"traits": "with (red:1.2) hair"}, "emphasis in prompts"),
+        ({"identities": ["instantid"]}, "instantid draws on a base of the family sdxl"),
+    ],
+)
+def test_what_a_family_does_not_know_is_refused_before_a_job_waits(
+    asking: Asking, technique: dict[str, Any], words: str
+) -> None:
+    klein = {"base": "flux2_klein", "identities": ["reference"]}
+    assert words in asking.refused(technique=klein | technique)["detail"]
+
+
 def test_a_job_lists_what_workers_lack(api: ApiHarness) -> None:
     register_worker(api, *XL, base__sdxl__instantid=["The model instantid is not on this machine."])
     person = api.prepared_person()
@@ -125,6 +155,7 @@ def test_a_job_lists_what_workers_lack(api: ApiHarness) -> None:
         "ready": False,
         "missing": ["The model instantid is not on this machine."],
         "family": "sdxl",
+        "learn_on": "",
     }
     assert (found["draw:text"]["family"], found["train:sdxl"]["family"]) == ("", "sdxl")
 
@@ -329,7 +360,7 @@ def test_schemas_and_engines_have_the_same_names(tmp_path: Any) -> None:
     assert set(get_args(Scheduler)) == {"", "own", *SCHEDULERS}
     bare = Settings(models=ModelStoreSettings(folder=tmp_path))
     models = ModelStore(bare.models)
-    for adapter in model_requirements.IDENTITY_MODELS:
+    for adapter in model_requirements.IDENTITY_MODELS.keys() - {"reference"}:  # it needs no model
         assert model_requirements.missing_models(adapter, "", models) == status("identities", adapter, bare, models)
     assert set(get_args(ControlKind)) == set(model_requirements.CONTROL_MODELS) == set(engine_names("controls"))
     named = {state.model.name for state in models.list()}
@@ -340,10 +371,12 @@ def test_schemas_and_engines_have_the_same_names(tmp_path: Any) -> None:
     assert [model_requirements.family_of(bare, base) for base in ("sd15", "sdxl", "other")] == ["sd15", "sdxl", ""]
 
 
-def test_a_style_tells_on_which_bases_it_may_be_drawn(api: ApiHarness) -> None:
+def test_a_style_tells_on_which_bases_it_may_be_drawn(api: ApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Catalog().entries()
+    only = [replace(each, style=each.style.model_copy(update={"families": ("sd15", "sdxl")})) for each in found[-1:]]
+    monkeypatch.setattr(Catalog, "entries", lambda self: [*found[:-1], *only])
     styles = {each["id"]: each["families"] for each in api.client().get("/styles").json()["items"]}
-    assert (styles["text-garden"], styles["studio-warm"]) == (["sd15", "sdxl"], [])
-    assert api.client().get("/styles/text-garden").json()["families"] == ["sd15", "sdxl"]
+    assert (styles.pop(only[0].style.id), set(map(tuple, styles.values()))) == (["sd15", "sdxl"], {()})
 
 
 def test_a_style_tells_what_it_asks_for(api: ApiHarness) -> None:

@@ -19,9 +19,10 @@ from diffusers import (
     StableDiffusionPipeline,
 )
 
-from pipelines.diffusion.base import single_file
 from pipelines.diffusion.base.device import execution_device
-from pipelines.diffusion.base.family import SizeConditioning, TextEmbeddings, tokenize
+from pipelines.diffusion.base.families.shared.unet import UNetFamily
+from pipelines.diffusion.base.family import TextEmbeddings, tokenize
+from pipelines.diffusion.base.parts import single_file
 
 LATENT_RGB_FACTORS = (
     ((0.149, 0.1035, 0.104), (0.0935, 0.143, 0.0865), (-0.079, 0.0945, 0.132), (-0.092, -0.1355, -0.2365)),
@@ -31,7 +32,7 @@ LATENT_RGB_FACTORS = (
 here for 0..1."""
 
 
-class StableDiffusion15:
+class StableDiffusion15(UNetFamily):
     """The family of Stable Diffusion 1.5."""
 
     name = "sd15"
@@ -60,6 +61,7 @@ class StableDiffusion15:
     kohya_version = "sd_v1"
     text_encoders = (("tokenizer", "text_encoder"),)
     latent_rgb_factors = LATENT_RGB_FACTORS
+    freeu_scales: Mapping[str, float] = MappingProxyType({"s1": 0.9, "s2": 0.2, "b1": 1.5, "b2": 1.6})
     half_vae = ""
     rank = 32
 
@@ -74,12 +76,10 @@ class StableDiffusion15:
         text_model = getattr(encoder, "text_model", encoder)
         return TextEmbeddings(text_model.final_layer_norm(output.hidden_states[-1 - clip_skip]))
 
-    def added_cond_kwargs(self, embeddings: TextEmbeddings, sizes: Sequence[SizeConditioning]) -> None:
-        """None: its U-Net takes nothing beyond text embeddings."""
-
-    def prompt_arguments(self, embeddings: TextEmbeddings, negative: TextEmbeddings) -> dict[str, torch.Tensor]:
+    def prompt_arguments(self, embeddings: TextEmbeddings, negative: TextEmbeddings | None) -> dict[str, Any]:
         """The stock pipeline's arguments for encoded prompts."""
-        return {"prompt_embeds": embeddings.hidden, "negative_prompt_embeds": negative.hidden}
+        without = {} if negative is None else {"negative_prompt_embeds": negative.hidden}
+        return {"prompt_embeds": embeddings.hidden, **without}
 
     def single_file_text_encoders(self, components: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """CLIP under transformers' key names, as in the single files of this family."""

@@ -19,9 +19,10 @@ from diffusers import (
     StableDiffusionXLPipeline,
 )
 
-from pipelines.diffusion.base import single_file
 from pipelines.diffusion.base.device import execution_device
+from pipelines.diffusion.base.families.shared.unet import UNetFamily
 from pipelines.diffusion.base.family import SizeConditioning, TextEmbeddings, tokenize
+from pipelines.diffusion.base.parts import single_file
 
 LORA_PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
 
@@ -33,7 +34,7 @@ LATENT_RGB_FACTORS = (
 """After T. A. Vass, "Explaining the SDXL latent space" (2023), as diffusers' guide to callbacks has them, for 0..255."""
 
 
-class StableDiffusionXL:
+class StableDiffusionXL(UNetFamily):
     """The family of SDXL 1.0."""
 
     name = "sdxl"
@@ -54,6 +55,7 @@ class StableDiffusionXL:
         }
     )
     latent_rgb_factors = LATENT_RGB_FACTORS
+    freeu_scales: Mapping[str, float] = MappingProxyType({"s1": 0.9, "s2": 0.2, "b1": 1.3, "b2": 1.4})
     detection_key = "conditioner.embedders.1.model.positional_embedding"
     architecture = "stable-diffusion-xl-v1-base"
     kohya_version = "sdxl_base_v1-0"
@@ -85,12 +87,13 @@ class StableDiffusionXL:
         stacked = torch.tensor(time_ids, device=embeddings.pooled.device, dtype=embeddings.pooled.dtype)
         return {"text_embeds": embeddings.pooled, "time_ids": stacked}
 
-    def prompt_arguments(self, embeddings: TextEmbeddings, negative: TextEmbeddings) -> dict[str, torch.Tensor]:
+    def prompt_arguments(self, embeddings: TextEmbeddings, negative: TextEmbeddings | None) -> dict[str, Any]:
         """The stock pipeline's arguments for encoded prompts."""
-        arguments = {"prompt_embeds": embeddings.hidden, "negative_prompt_embeds": negative.hidden}
-        if embeddings.pooled is not None and negative.pooled is not None:
-            arguments |= {"pooled_prompt_embeds": embeddings.pooled, "negative_pooled_prompt_embeds": negative.pooled}
-        return arguments
+        arguments: dict[str, Any] = {"prompt_embeds": embeddings.hidden, "pooled_prompt_embeds": embeddings.pooled}
+        if negative is None:
+            return arguments
+        without = {"negative_prompt_embeds": negative.hidden, "negative_pooled_prompt_embeds": negative.pooled}
+        return arguments | without
 
     def single_file_text_encoders(self, components: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """CLIP under transformers' key names, and OpenCLIP under its own."""

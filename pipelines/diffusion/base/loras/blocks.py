@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pipelines.diffusion.base import single_file
+from pipelines.diffusion.base.parts import single_file
 from portrait.errors import UserError
 
 BASE_BLOCK = "BASE"

@@ -3,7 +3,8 @@
 diffusers writes `unet.….to_q.lora_A.weight`, earlier `unet.….to_q.lora.down.weight` and
 `….attn1.processor.to_q_lora.down.weight`; PEFT `base_model.model.….to_q.lora_A.weight`; kohya's trainers
 `lora_unet_…_to_q.lora_down.weight`, with the blocks of diffusers for SD 1.5 and those of single files for SDXL; OneTrainer the
-same with `lora_unet.….to_q`, or `unet.…`, `clip_l.…`, `clip_g.…`.
+same with `lora_unet.….to_q`, or `unet.…`, `clip_l.…`, `clip_g.…`. Of transformers diffusers writes
+`transformer.….to_q.lora_A.weight`, and kohya's trainers `lora_unet_double_blocks_…`, with the blocks of the makers' files.
 """
 
 import re
@@ -24,10 +25,13 @@ FACTORS: tuple[tuple[str, Factor], ...] = (
 PEFT_PREFIX = "base_model.model."
 PARTS = (
     (r"lora_unet[._]|unet\.|(?:model\.)?diffusion_model\.", "unet"),
+    (r"(?:lora_)?transformer(?:\.|_(?!blocks[._]))", "transformer"),
     (r"lora_te2[._]|text_encoder_2\.|clip_g\.", "text_encoder_2"),
     (r"lora_te1?[._]|text_encoder\.|clip_l\.", "text_encoder"),
     (r"(?=(?:down_blocks|up_blocks|mid_block|input_blocks|middle_block|output_blocks)[._])", "unet"),
     (r"(?=text_model[._])", "text_encoder"),
+    (r"(?=(?:single_)?transformer_blocks[._])", "transformer"),
+    (r"(?=(?:double|single)_blocks[._])", "unet"),
 )
 """By a pattern of what module names begin with: the component of a pipeline. PEFT's own files do not name a network."""
 OTHER_METHODS = (
@@ -67,7 +71,7 @@ class KeyName:
     """What a key says: component of a pipeline, module, factor."""
 
     part: str
-    """`unet`, `text_encoder` or `text_encoder_2`."""
+    """`unet`, `transformer`, `text_encoder` or `text_encoder_2`; kohya's trainers call every denoiser `unet`."""
     module: str
     """As `module_key` gives it."""
     factor: Factor

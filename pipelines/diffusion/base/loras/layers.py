@@ -1,17 +1,18 @@
 """The layers of a base that LoRAs change, found by the names of every program; a LoRA fitted to them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 import torch
 
-from pipelines.diffusion.base import single_file
-from pipelines.diffusion.base.loading import BaseSource, empty_text_encoder, empty_unet
+from pipelines.diffusion.base.family import Family
+from pipelines.diffusion.base.loading import empty_denoiser, empty_text_encoder
 from pipelines.diffusion.base.loras.key_names import module_key
 from pipelines.diffusion.base.loras.reader import Lora, LoraError, LoraModule
+from pipelines.diffusion.base.source import BaseSource
 
 Pair: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 TEXT_MODEL = "text_model."
@@ -44,21 +45,24 @@ class LoraFactors:
 
 
 class BaseLayers:
-    """The layers of a base's U-Net and text encoders, by component and `key_names.module_key`."""
+    """The layers of a base's denoiser and text encoders, by component and `key_names.module_key`.
 
-    def __init__(self, name: str, networks: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-        """Read them off networks by component, which may be without weights; `config` is the U-Net's."""
-        self._name = name
+    Several under one key are those whose results are stacked in files, in their order.
+    """
+
+    def __init__(self, name: str, family: Family, networks: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+        """Read them off networks by component, which may be without weights; `config` is the denoiser's."""
+        self._name, self._denoiser = name, family.denoiser
         self._parts = {
-            part: _unet_layers(network, config) if part == "unet" else _encoder_layers(network)
+            part: _denoiser_layers(network, family, config) if part == family.denoiser else _encoder_layers(network)
             for part, network in networks.items()
         }
 
     def fit(self, lora: Lora) -> dict[str, LoraFactors]:
         """The factors of a LoRA by component, alpha multiplied into the second, as stored else; raises `LoraError`."""
         factors: dict[str, dict[str, Pair]] = {}
-        for layer, part, module in self._match(lora):
-            factors.setdefault(part, {})[layer.name] = _fold(layer, module)
+        for layers, part, module in self._match(lora):
+            factors.setdefault(part, {}).update(_fold(layers, module))
         return {part: LoraFactors(pairs) for part, pairs in factors.items()}
 
     def check(self, lora: Lora) -> None:
@@ -66,22 +70,27 @@ class BaseLayers:
         for _ in self._match(lora):
             pass
 
-    def _match(self, lora: Lora) -> Iterator[tuple[Layer, str, LoraModule]]:
-        """Each module of a LoRA with its layer and component."""
-        matched: list[tuple[Layer, str, LoraModule]] = []
-        for (part, key), module in lora.modules.items():
-            layer = self._parts.get(part, {}).get(key)
-            if layer is None:
+    def _match(self, lora: Lora) -> Iterator[tuple[Sequence[Layer], str, LoraModule]]:
+        """Each module of a LoRA with its layers, in most cases one, and component."""
+        if lora.architecture and self._denoiser == "unet":
+            raise LoraError("wrong_base", f"it was made for {lora.architecture}")
+        matched: list[tuple[Sequence[Layer], str, LoraModule]] = []
+        for (named, key), module in lora.modules.items():
+            part = self._denoiser if named == "unet" else named
+            layers = self._parts.get(part, {}).get(key)
+            if layers is None:
                 raise self._other_base(lora, f"it changes {module.key!r}, which {self._name} does not have")
-            matched.append((layer, part, module))
-        wrong = [each for each in matched if not _fits(each[0], each[2])]
+            matched.append((layers, part, module))
+        wrong = [each for each in matched if not _fits(_stacked_shape(each[0]), each[2])]
         counts, misfits = Counter(part for _, part, _ in matched), Counter(part for _, part, _ in wrong)
-        for layer, part, module in wrong:
-            text_width = layer.name.endswith(("attn2.to_k", "attn2.to_v")) and module.down.shape[1] != layer.shape[1]
+        for layers, part, module in wrong:
+            text_width = (
+                layers[0].name.endswith(("attn2.to_k", "attn2.to_v")) and module.down.shape[1] != layers[0].shape[1]
+            )
             if text_width or 1 < counts[part] == misfits[part]:
-                raise self._other_base(lora, f"the factors of {module.key!r} are {_sizes(layer, module)}")
-        for layer, _, module in wrong:
-            told = f"the factors of {module.key!r} have other shapes than that base: {_sizes(layer, module)}"
+                raise self._other_base(lora, f"the factors of {module.key!r} are {_sizes(layers, module)}")
+        for layers, _, module in wrong:
+            told = f"the factors of {module.key!r} have other shapes than that base: {_sizes(layers, module)}"
             raise LoraError("bad_lora", told)
         yield from matched
 
@@ -94,33 +103,31 @@ class BaseLayers:
 
 def layers_of(base: BaseSource) -> BaseLayers:
     """The layers of a base, whose networks are built without weights for it, once: that takes a second for SDXL."""
-    return _build_layers(base, (base.config_folder / "unet" / "config.json").stat().st_mtime_ns)
+    return _build_layers(base, (base.config_folder / base.family.denoiser / "config.json").stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
 def _build_layers(base: BaseSource, changed: int) -> BaseLayers:
     """The layers of a base whose configuration was changed then."""
-    encoders = {name: empty_text_encoder(base, name) for _, name in base.family.text_encoders}
-    return BaseLayers(base.name, {"unet": empty_unet(base), **encoders}, base.config("unet"))
+    taught = base.family.text_encoders if base.family.abilities.text_encoders else ()
+    encoders = {name: empty_text_encoder(base, name) for _, name in taught}
+    networks = {base.family.denoiser: empty_denoiser(base), **encoders}
+    return BaseLayers(base.name, base.family, networks, base.denoiser_config)
 
 
-def _unet_layers(unet: Any, config: Mapping[str, Any]) -> dict[str, Layer]:
-    """Layers of a U-Net by their names in diffusers, and by those in single files, which kohya's trainers use for SDXL."""
-    layers: dict[str, Layer] = {}
-    for layer in _layers_of(unet):
-        layers[module_key(layer.name)] = layer
-        if layer.name.endswith(".to_out.0"):
-            layers[module_key(layer.name.removesuffix(".0"))] = layer  # of earlier attention processors
-        try:
-            layers[module_key(single_file.unet_name(layer.name, config))] = layer
-        except ValueError:
-            continue  # of a part that single files of this kind do not have
-    return layers
+def _denoiser_layers(network: Any, family: Family, config: Mapping[str, Any]) -> dict[str, tuple[Layer, ...]]:
+    """Layers of a denoiser by their names in diffusers, and by those that its family has in other programs' files."""
+    found: dict[str, dict[int, Layer]] = {}
+    for layer in _layers_of(network):
+        found[module_key(layer.name)] = {0: layer}
+        for other in family.lora_names(layer.name, config):
+            found.setdefault(module_key(other.name), {})[other.place] = layer
+    return {key: tuple(layers[place] for place in sorted(layers)) for key, layers in found.items()}
 
 
-def _encoder_layers(encoder: Any) -> dict[str, Layer]:
+def _encoder_layers(encoder: Any) -> dict[str, tuple[Layer, ...]]:
     """Layers of a text encoder, by their names in transformers and those of earlier attention processors."""
-    layers = {module_key(layer.name): layer for layer in _layers_of(encoder)}
+    layers = {module_key(layer.name): (layer,) for layer in _layers_of(encoder)}
     for alias, name in CLIP_ALIASES.items():
         ours = [key for key in layers if key.endswith(f"_self_attn_{name}")]
         layers |= {key.removesuffix(name) + alias: layers[key] for key in ours}
@@ -139,23 +146,35 @@ def plain_name(module: str) -> str:
     return module.removeprefix(TEXT_MODEL)
 
 
-def _fits(layer: Layer, module: LoraModule) -> bool:
-    """Whether factors have the shapes of a layer; a 1×1 kernel may be written or not."""
-    kernel = layer.shape[2:] or (1, 1)
+def _stacked_shape(layers: Sequence[Layer]) -> tuple[int, ...]:
+    """The shape of the weight of layers whose results are stacked."""
+    return (sum(layer.shape[0] for layer in layers), *layers[0].shape[1:])
+
+
+def _fits(shape: tuple[int, ...], module: LoraModule) -> bool:
+    """Whether factors have the shapes of a weight; a 1×1 kernel may be written or not."""
+    kernel = shape[2:] or (1, 1)
     down = tuple(module.down.shape[1:]) if module.down.ndim == 4 else (int(module.down.shape[1]), 1, 1)
-    return int(module.up.shape[0]) == layer.shape[0] and down == (layer.shape[1], *kernel)
+    return int(module.up.shape[0]) == shape[0] and down == (shape[1], *kernel)
 
 
-def _fold(layer: Layer, module: LoraModule) -> Pair:
-    """The factors in the form that the layer's adapter has, with alpha multiplied into the second in float32."""
-    kernel = layer.shape[2:]
+def _fold(layers: Sequence[Layer], module: LoraModule) -> dict[str, Pair]:
+    """The factors by layer in the form that its adapter has, with alpha multiplied into the second in float32.
+
+    Stacked layers have the first factor in common, and each its rows of the second.
+    """
+    shape = _stacked_shape(layers)
+    kernel = shape[2:]
     ones = (1,) * len(kernel)
-    down = module.down.reshape(module.rank, layer.shape[1], *kernel)
-    up = module.up.reshape(layer.shape[0], module.rank, *ones)
-    return down, up if module.scale == 1.0 else up.float() * module.scale
+    down = module.down.reshape(module.rank, shape[1], *kernel)
+    up = module.up.reshape(shape[0], module.rank, *ones)
+    scaled = up if module.scale == 1.0 else up.float() * module.scale
+    rows = scaled.split([layer.shape[0] for layer in layers])
+    return {layer.name: (down, part) for layer, part in zip(layers, rows, strict=True)}
 
 
-def _sizes(layer: Layer, module: LoraModule) -> str:
+def _sizes(layers: Sequence[Layer], module: LoraModule) -> str:
     """The shapes of factors and of the layer that they were made for."""
-    down, up, own = ("×".join(map(str, shape)) for shape in (module.down.shape, module.up.shape, layer.shape))
+    shapes = (module.down.shape, module.up.shape, _stacked_shape(layers))
+    down, up, own = ("×".join(map(str, shape)) for shape in shapes)
     return f"{down} and {up}, for a layer of {own}"

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.diffusion.base import textual_inversion
-from pipelines.diffusion.base.loading import BaseSource
 from pipelines.diffusion.base.loras import blocks
 from pipelines.diffusion.base.loras.layers import layers_of
 from pipelines.diffusion.base.loras.reader import LoraError, read_lora
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.model_store.store import ModelStore
 from portrait.errors import OperatorError, UserError
 from portrait.generation import prompts
@@ -77,7 +77,9 @@ def plan_loras(
         raise UserError(
             "bad_blocks", f"Block weights were given for {unused[0]}, which neither style nor prompt names."
         )
-    config = base.config("unet")
+    if not base.family.abilities.block_weights and (weights or any(choice.blocks for choice in choices)):
+        raise UserError("bad_blocks", f"LoRAs have no weights by block on {base.name}: leave them out.")
+    config = base.denoiser_config
     if PERSON in weights:
         blocks.weights_by_block(weights[PERSON], config)
     planned = []

@@ -56,6 +56,8 @@ class Lora:
 
     modules: Mapping[Module, LoraModule]
     metadata: Mapping[str, str]
+    architecture: str = ""
+    """For what bases of other families it was made, by its key names; empty where nothing says so."""
 
     @property
     def rank(self) -> int:
@@ -82,7 +84,7 @@ def read_lora(file: Path) -> Lora:
         _require_numbers(key, tensor)
         name = key_names.parse_key(key)
         if name is None:
-            raise LoraError("bad_lora", f"it holds {key!r}, which is no part of a LoRA of Stable Diffusion")
+            raise LoraError("bad_lora", f"it holds {key!r}, which is no part of a LoRA that is known here")
         module = (name.part, name.module)
         if name.factor in tensors.setdefault(module, {}):
             raise LoraError("bad_lora", f"{key!r} is there twice, in two programs' names")
@@ -90,7 +92,7 @@ def read_lora(file: Path) -> Lora:
         keys.setdefault(module, key)
     alphas = _Alphas.read(file, metadata)
     modules = {module: _module(keys[module], module, each, alphas) for module, each in tensors.items()}
-    return Lora(modules, metadata)
+    return Lora(modules, metadata, key_names.other_architecture(stored))
 
 
 def _load(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -127,7 +129,7 @@ def _require_lora(stored: Mapping[str, torch.Tensor]) -> None:
     if not stored:
         raise LoraError("bad_lora", "it holds no weights")
     architecture = key_names.other_architecture(stored)
-    if architecture:
+    if architecture and not any(key_names.parse_key(key) for key in stored):
         raise LoraError("wrong_base", f"it was made for {architecture}")
     method = key_names.other_method(stored)
     if method:
@@ -137,7 +139,7 @@ def _require_lora(stored: Mapping[str, torch.Tensor]) -> None:
     other = key_names.other_file(stored)
     if other:
         raise LoraError("bad_lora", f"it is {other}")
-    raise LoraError("bad_lora", f"it holds {min(stored)!r}, which is no part of a LoRA of Stable Diffusion")
+    raise LoraError("bad_lora", f"it holds {min(stored)!r}, which is no part of a LoRA that is known here")
 
 
 def _require_numbers(key: str, tensor: torch.Tensor) -> None:
@@ -186,7 +188,7 @@ class _Alphas:
             beside = file.with_name(CONFIG_FILE)
             if file.name.startswith("adapter_model") and beside.is_file():
                 config = json.loads(beside.read_text("utf-8"))
-                return cls(dict.fromkeys(("unet", "text_encoder", "text_encoder_2"), config))
+                return cls(dict.fromkeys(("unet", "transformer", "text_encoder", "text_encoder_2"), config))
         except (OSError, ValueError, AttributeError) as error:
             raise LoraError("bad_lora", "its metadata cannot be read") from error
         return cls({})

@@ -1,15 +1,18 @@
 """Routes that draw from a delivered portrait: edits of it, and the same portrait again from its recipe."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Response
 
+from pipelines import model_requirements
 from portrait.errors import UserError
 from portrait.generation import edits
 from tasks import schemas
 from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, IdempotencyDep, PathId
 from tasks.api.routes.jobs import JOB_PROBLEMS, accepted
+from tasks.api.routes.styles import missing_by_ability
 from tasks.jobs import Job
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import PortraitRow
@@ -31,7 +34,12 @@ def edit_portrait(
         row = context.ledger.portraits.get(caller.owner, id)
         before = context.ledger.jobs.get(caller.owner, row.job)
         _check(row, body)
-        edit = {"kind": body.kind, "words": body.words, "strength": body.strength, "area": body.area}
+        needs = _needed_abilities(context, before, body)
+        for picture in body.pictures:
+            context.ledger.templates.get(caller.owner, picture)
+        edit: dict[str, Any] = {"kind": body.kind, "words": body.words, "strength": body.strength, "area": body.area}
+        if body.pictures:
+            edit["with"] = body.pictures
         params = {
             **{name: value for name, value in before.params.items() if name not in NOT_EDITED},
             "edit": {**edit, "shape": body.shape, "portrait": row.id},
@@ -39,7 +47,7 @@ def edit_portrait(
             "seed": int(row.recipe["seed"]) + int(row.recipe["count"]) if body.seed is None else body.seed,
             "format": body.format or row.format,
         }
-        return _enqueue_again(context, before, params, body.count)
+        return _enqueue_again(context, replace(before, needs=needs), params, body.count)
 
     return idempotency.run(enqueue)
 
@@ -75,3 +83,21 @@ def _check(row: PortraitRow, body: schemas.EditRequest) -> None:
         raise UserError("bad_edit", "Only portraits that were drawn of words can be edited.")
     if body.shape is not None:
         edits.check_shape((body.shape[0], body.shape[1]), row.width, row.height)
+
+
+def _needed_abilities(context: AppContext, before: Job, body: schemas.EditRequest) -> frozenset[str]:
+    """The abilities that an edit needs; raises `UserError` (`bad_edit`) where the base of the portrait cannot do it."""
+    if body.kind != "instruct" and not body.pictures:
+        return before.needs
+    base, instructs = str(dict(before.params.get("technique") or {}).get("base", "")), body.kind == "instruct"
+    word = f"base:{base}:{'instruct' if instructs else 'reference'}"
+    family = model_requirements.family_of(context.installation.flows, base)
+    able = model_requirements.family_abilities(family)
+    known = (able.instructions if instructs else able.references > 0) if family else word in missing_by_ability(context)
+    if not known:
+        what = "does not change a picture by words alone" if instructs else "takes no pictures with an edit"
+        raise UserError("bad_edit", f"{base or 'Its base'} {what}: choose another edit, or draw it on another base.")
+    most = able.references - instructs
+    if family and len(body.pictures) > most:
+        raise UserError("bad_edit", f"{base} takes at most {most} pictures with an edit.")
+    return before.needs | {word}

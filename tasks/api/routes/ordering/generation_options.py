@@ -9,7 +9,8 @@ from fastapi import APIRouter
 from pipelines import model_requirements
 from pipelines.model_store.store import ModelStore
 from portrait.errors import UserError
-from portrait.generation.passes import Passes, check_strengths, control_scales, with_strengths
+from portrait.generation.abilities import check_options
+from portrait.generation.passes import DEFAULT_PROMPT, Passes, check_strengths, control_scales, with_strengths
 from tasks import schemas
 from tasks.api.context import AppContext, CallerDep, ContextDep, PathId
 from tasks.api.problems import problem_responses
@@ -19,7 +20,9 @@ from templates.schema import StyleFile
 from templates.traits import prompt_traits
 
 router = APIRouter(tags=["styles"])
-PREFERRED_ADAPTERS = ("instantid", "photomaker_v2", "photomaker", "faceid_plus", "faceid")
+REFERENCE = "reference"
+"""The adapter that shows a person's photos to bases that draw from pictures."""
+PREFERRED_ADAPTERS = (REFERENCE, "instantid", "photomaker_v2", "photomaker", "faceid_plus", "faceid")
 """Adapters for a person without a LoRA, the best likeness first."""
 
 
@@ -54,6 +57,7 @@ def complete(
     rows = [row for row in context.ledger.people.identities(owner, request.people["1"]) if row.base]
     chosen = _choose(context, options, style, rows, missing)
     _check_choice(context, style, chosen)
+    _check_abilities(context, chosen.base, options, style)
     named = _with_image_prompt(options, style)
     _check_models(context, chosen.base, named)
     kinds = {control.kind for control in options.hints}
@@ -86,10 +90,11 @@ def complete_each(
     drawn, chosen = dict(request.people), []
     for place, person in request.people.items():
         rows = [row for row in context.ledger.people.identities(owner, person) if row.base]
-        known = [row for row in rows if options.base in ("", row.base)]
+        known = rows if not options.base else _loras_by_base(context, rows).get(options.base)
         identities = [adapter for adapter in options.identities if known or adapter != "lora"] or options.identities
         each = _choose(context, options.model_copy(update={"identities": identities}), style, rows, missing)
         _check_choice(context, style, each)
+        _check_abilities(context, each.base, options, style)
         _check_models(context, each.base, options)
         chosen.append(each)
         drawn[place] = each.lora.id if each.lora is not None else params["identities"][place]
@@ -111,7 +116,8 @@ def check_base(context: AppContext, base: str) -> None:
     """Raise `UserError` (`bad_technique`) for a base that neither the settings nor any live worker knows."""
     words = [word.split(":") for word in missing_by_ability(context)]
     known = {word[1] for word in words if word[0] in ("base", "train") and len(word) > 1}
-    known |= {*model_requirements.FAST_MODELS, *context.installation.flows.bases}
+    flows = context.installation.flows
+    known |= {*model_requirements.first_bases(ModelStore(flows.models)), *flows.bases}
     if base not in known:
         choices = ", ".join(sorted(known))
         raise UserError("bad_technique", f"There is no base model {base!r} here. Choose one of: {choices}.")
@@ -169,6 +175,17 @@ def _check_models(context: AppContext, base: str, options: schemas.GenerationOpt
             raise UserError("bad_technique", f"There is no {kind} {name!r} for {base} here. {choices}")
 
 
+def _check_abilities(
+    context: AppContext, base: str, options: schemas.GenerationOptions, style: StyleFile | None
+) -> None:
+    """Raise `UserError` (`bad_technique`) for options, or weights in prompts, that bases of a known family do not know."""
+    family = _family_of(context, base)
+    if family:
+        able, spec = model_requirements.family_abilities(family), style or DEFAULT_PROMPT
+        prompt = (able.sentences and spec.sentence) or spec.prompt
+        check_options(f"{base} ({family})", able, options, (prompt, spec.negative, options.traits))
+
+
 def _control_abilities(kinds: Collection[str]) -> list[str]:
     """Abilities of the base for controls."""
     return [f"hint:{kind}" for kind in sorted(kinds)]
@@ -202,28 +219,39 @@ def _choose(
     """The requested base and adapters; where they were left open, the first that a live worker has."""
     draw = context.installation.flows.draw
     named: Sequence[str] = options.identities or draw.identities
+    loras = _loras_by_base(context, rows)
     if options.base:
         check_base(context, options.base)
         bases = [options.base]
     else:
-        lora_bases = [row.base for row in rows] if not named or "lora" in named else []
+        lora_bases = list(loras) if not named or "lora" in named else []
         ready = sorted(word.split(":")[1] for word, lines in missing.items() if word.startswith("base:") and not lines)
         bases = list(dict.fromkeys([*lora_bases, draw.base, *ready]))
         bases = [base for base in bases if _suits_base(context, style, base)] or bases
-    choices = [_choose_on(base, named, rows, missing) for base in bases]
+    choices = [_choose_on(base, named, loras.get(base), missing) for base in bases]
     for each in choices:
         if each.identities and all(missing.get(f"base:{each.base}:{adapter}") == [] for adapter in each.identities):
             return each
     return choices[0]
 
 
-def _choose_on(
-    base: str, named: Sequence[str], rows: Sequence[IdentityRow], missing: Mapping[str, list[str]]
-) -> Choice:
-    """The requested adapters on a base; where none, the person's LoRA, else the best adapter that a live worker has."""
-    lora = next((row for row in rows if row.base == base), None)
+def _loras_by_base(context: AppContext, rows: Sequence[IdentityRow]) -> dict[str, IdentityRow]:
+    """The newest LoRA by each base that it draws on: where one draws what is learned on another, it comes before that."""
+    found: dict[str, IdentityRow] = {}
+    flows = context.installation.flows
+    for row in rows:
+        pair = model_requirements.pair_of(flows, row.base, ModelStore(flows.models))
+        for base in filter(None, (pair.draw_on, row.base, pair.learn_on)):
+            found.setdefault(base, row)
+    return found
+
+
+def _choose_on(base: str, named: Sequence[str], lora: IdentityRow | None, missing: Mapping[str, list[str]]) -> Choice:
+    """The requested adapters on a base; where none, the person's LoRA beside their photos as references, else the best adapter
+    that a live worker has."""
     ready = [adapter for adapter in PREFERRED_ADAPTERS if missing.get(f"base:{base}:{adapter}") == []]
-    adapters = tuple(dict.fromkeys(named or (["lora"] if lora else ready[:1])))
+    beside = [adapter for adapter in ready if adapter == REFERENCE]
+    adapters = tuple(dict.fromkeys(named or (["lora", *beside] if lora else ready[:1])))
     return Choice(base, adapters, lora if "lora" in adapters else None)
 
 
@@ -259,9 +287,13 @@ def _check_choice(context: AppContext, style: StyleFile | None, chosen: Choice) 
         sentence = f"{chosen.base} was made to draw into a part of a picture: choose another base for words."
         raise UserError("bad_technique", sentence)
     for adapter in chosen.identities:
-        families = model_requirements.IDENTITY_MODELS[adapter]
-        if family and family not in families:
-            sentence = f"{adapter} draws on a base of the family {', '.join(families)}; {chosen.base} is {family}."
+        if not model_requirements.supports_identity(adapter, family):
+            families = ", ".join(
+                each
+                for each in model_requirements.family_names()
+                if model_requirements.supports_identity(adapter, each)
+            )
+            sentence = f"{adapter} draws on a base of the family {families}; {chosen.base} is {family}."
             raise UserError("wrong_family", sentence)
     model_requirements.check_identities(chosen.identities)
     if not chosen.identities:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from pipelines.diffusion.base.checksums import BASE, COMPANION_PREFIX, MODELS, WeightChecksums
-from pipelines.diffusion.base.loading import BaseSource
-from pipelines.diffusion.base.registry import all_families
+from pipelines.diffusion.base.registry import family_by_name
+from pipelines.diffusion.base.source import BaseSource
 from portrait.errors import OperatorError
 
 PARTS = {
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> BaseSource:
         (tmp_path / part).mkdir()
         for name in names:
             (tmp_path / part / name).write_text(f"{part}/{name}")
-    return BaseSource("mine", tmp_path, all_families()[0], tmp_path)
+    return BaseSource("mine", tmp_path, family_by_name("sdxl"), tmp_path)
 
 
 def files(base: BaseSource) -> dict[str, Path | Sequence[Path]]:

@@ -11,9 +11,10 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
-from pipelines.diffusion.base import convert, loading, single_file
-from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base import convert, loading
+from pipelines.diffusion.base.parts import single_file
 from pipelines.diffusion.base.registry import all_families
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import BaseLocation, ModelStoreSettings, Settings
 from portrait.errors import OperatorError, UserError
@@ -30,7 +31,7 @@ def drawn(base: BaseSource) -> torch.Tensor:
 
 
 def test_sizes_are_read_from_the_base_itself(base: BaseSource) -> None:
-    assert (base.family.name, base.native_side, base.vae_scale_factor, base.size_multiple) == (base.name, 64, 8, 16)
+    assert (base.family.name, base.native_side, base.geometry.cell, base.size_multiple) == (base.name, 64, 8, 16)
 
 
 def test_a_folder_a_file_a_pickle_and_back_draw_the_same(base: BaseSource, tmp_path: Path) -> None:
@@ -143,5 +144,5 @@ def test_what_is_no_base_says_so(hub: Path, tmp_path: Path) -> None:
 
 
 def test_each_family_is_a_file_of_its_name() -> None:
-    assert [family.name for family in all_families()] == ["sd15", "sdxl"]
-    assert len({family.detection_key for family in all_families()}) == 2
+    assert [family.name for family in all_families()] == ["flux2", "sd15", "sdxl"]
+    assert len({family.detection_key for family in all_families()}) == 3

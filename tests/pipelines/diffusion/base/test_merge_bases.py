@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipelines.diffusion.base import convert, loading, merge_bases
-from pipelines.diffusion.base.loading import BaseSource
 from pipelines.diffusion.base.loras import blocks
 from pipelines.diffusion.base.merge_bases import MergeOptions
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import BaseLocation, ModelStoreSettings, Settings
 from portrait.errors import UserError

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import save_file
 
 from pipelines import build, model_requirements
-from pipelines.diffusion.base import convert, loading, single_file
-from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base import convert, loading
+from pipelines.diffusion.base.parts import single_file
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.model_store.add import NewModel
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import BaseLocation, DrawSettings, ModelStoreSettings, Settings

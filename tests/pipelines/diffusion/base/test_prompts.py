@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pipelines.diffusion.base import prompts
-from pipelines.diffusion.base.loading import BaseSource, load_pipeline
+from pipelines.diffusion.base.loading import load_pipeline
+from pipelines.diffusion.base.source import BaseSource
 
 
 @pytest.fixture

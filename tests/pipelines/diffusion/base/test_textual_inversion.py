@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from pipelines.diffusion.base import loading, textual_inversion
-from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base.source import BaseSource
 from portrait.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -12,7 +12,7 @@ from diffusers import ControlNetModel
 from safetensors.torch import save_file
 
 from pipelines import build
-from pipelines.diffusion.base import single_file
+from pipelines.diffusion.base.parts import single_file
 from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
 from pipelines.model_store.add import NewModel
 from pipelines.model_store.store import ModelStore

@@ -9,12 +9,14 @@ import torch
 from diffusers.image_processor import VaeImageProcessor
 
 from pipelines.diffusion.base import loading
-from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base.parts.latents import LatentScaling, latent_scaling
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.sampling import decoding, img2img
 from portrait.errors import EngineError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NOISE = np.random.default_rng(0).random((64, 64, 3), dtype=np.float32)
+SCALING = LatentScaling(0.18215, 0.0)
 BROKEN = np.full((64, 64, 3), np.nan, np.float32)
 
 
@@ -38,7 +40,7 @@ def pipe(base: BaseSource) -> Any:
 )
 def test_what_shows_nothing_is_refused(pipe: Any, image: np.ndarray) -> None:
     with pytest.raises(EngineError, match="shows nothing") as caught:
-        decoding.finish_image(pipe, image, torch.zeros(1, 4, 8, 8))
+        decoding.finish_image(pipe, image, torch.zeros(1, 4, 8, 8), SCALING)
     assert caught.value.code == "empty_drawing"
 
 
@@ -56,12 +58,12 @@ def test_a_vae_that_overflows_in_half_precision_decodes_in_float32(pipe: Any) ->
         decoded = pipe.vae.decode(latents / pipe.vae.config.scaling_factor).sample
     expected = pipe.image_processor.postprocess(decoded, output_type="np")[0]
     pipe.vae.to(torch.float16)
-    found = decoding.finish_image(pipe, BROKEN, latents.half())
+    found = decoding.finish_image(pipe, BROKEN, latents.half(), latent_scaling(pipe.vae.config))
     assert np.abs(found - expected).max() < 0.01, "weights and latents were rounded to half precision"
     assert pipe.vae.dtype == torch.float16
     pipe.vae.to(torch.float32)
     with pytest.raises(EngineError, match="shows nothing"):
-        decoding.finish_image(pipe, BROKEN, latents)  # it was in float32 before
+        decoding.finish_image(pipe, BROKEN, latents, SCALING)  # it was in float32 before
 
 
 @pytest.mark.parametrize("force_upcast", [True, False])

@@ -12,6 +12,7 @@ import pytest
 import torch
 from diffusers.image_processor import VaeImageProcessor
 
+from pipelines.diffusion.base.registry import family_by_name
 from pipelines.diffusion.sampling import img2img, pipeline_call
 from pipelines.diffusion.sampling.schedulers import SCHEDULERS
 from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
@@ -282,9 +283,9 @@ class HalfPipe:
 def test_a_vae_that_overflows_in_half_precision_is_used_in_float32_and_comes_back() -> None:
     pipe = HalfPipe()
     parameters = GenerationParameters("", "", SIZE, 0, 4, 1.0, GenerationOptions(), start())
-    pipeline_call._call_pipeline(
-        pipe, {}, parameters, pipeline_call._StepCallback((), [].append, parameters, 1.0, None)
-    )
+    family = family_by_name("sd15")
+    callback = pipeline_call._StepCallback((), [].append, parameters, 1.0, None, family)
+    pipeline_call._call_pipeline(pipe, {}, parameters, callback, family.latents(pipe.vae))
     assert pipe.vae.dtype == torch.float16
     changed: list[torch.dtype] = []
     decode = pipe.vae.decode

@@ -14,7 +14,7 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
 from pipelines.diffusion.base import loading
 from pipelines.diffusion.base.lease import LoadedBase
-from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.sampling import generation_options, pipeline_call, schedulers
 from portrait.arrays import Size
 from portrait.errors import UserError

@@ -1,6 +1,7 @@
 """The test of a device, with the CPU in its place: what is sound passes, and five planted faults are each named."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from diffusers import AutoencoderKL
 from pipelines.build import open_engines
 from pipelines.diffusion.base import device, memory
 from pipelines.diffusion.base.lease import Lease, LoadedBase
-from pipelines.diffusion.selftest import drawing, hardware, learning, tiny_store
+from pipelines.diffusion.selftest import drawing, hardware, learning, tiny, tiny_adapters, tiny_store
 from pipelines.diffusion.selftest.drawing import DrawingCase, DrawingChecks, DrawingSetup, Placement
 from pipelines.diffusion.selftest.learning import Strength, TrainingCase, TrainingChecks
 from pipelines.diffusion.selftest.results import Result
+from pipelines.settings import BaseLocation
 
 CPU = torch.device("cpu")
 TEXT = DrawingCase("SD 1.5 text", "sd")
@@ -46,6 +48,14 @@ def trains(setup: DrawingSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return checks
 
 
+def of_flux2(setup: DrawingSetup, folder: Path) -> DrawingSetup:
+    """The same with a FLUX.2, and a LoRA for it."""
+    base = tiny.flux2(folder / "flux2")
+    person = tiny_store.made_up_person(1, tiny_adapters.flux2_lora(folder / "lora", base, 1), tiny_store.SQUARE)
+    settings = replace(setup.settings, bases={"flux": BaseLocation(base)})
+    return replace(setup, settings=settings, people={"flux": person})
+
+
 def only(results: Iterator[Result]) -> Result:
     """The one result of a check of one base."""
     (result,) = results
@@ -70,6 +80,21 @@ def test_what_is_sound_passes(draws: DrawingChecks) -> None:
     result = only(draws(Placement(torch.bfloat16, "offload")))
     assert (result.outcome, result.faults) == ("ok", ()), result
     assert result.name == "Drawing on SD 1.5, bfloat16, offload"
+
+
+def test_flux2_is_drawn_and_learned_with(setup: DrawingSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_it = of_flux2(setup, tmp_path)
+    draws = DrawingChecks(with_it, CPU, [case for case in drawing.CASES if case.base == "flux"])
+    assert draws.draw_expected().found == "4 pictures"
+    results = [
+        only(draws(each)) for each in (Placement(torch.bfloat16, "offload"), Placement(torch.float32, "sequential"))
+    ]
+    monkeypatch.setattr(learning, "STEPS", 2)
+    cases = [case for case in learning.CASES if case.base == "flux"]
+    trains = TrainingChecks(with_it.settings, tmp_path, CPU, cases)
+    assert trains.train_expected().found == "1 trainings"
+    results += [only(trains(each)) for each in (Strength(torch.bfloat16, "light"), Strength(torch.float32, "full"))]
+    assert [(each.outcome, each.faults) for each in results] == [("ok", ())] * 4, results
 
 
 @pytest.mark.parametrize("placement", [FULL, Placement(torch.float32, "sliced")])

@@ -15,11 +15,11 @@ from portrait.training import Checkpointing
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def passed(hub: Path, strength: Checkpointing) -> tuple[list[torch.Tensor], int]:
+def passed(hub: Path, strength: Checkpointing, stored: int = 700) -> tuple[list[torch.Tensor], int]:
     """Gradients of a LoRA after one pass there and back, and how many operations it took."""
     unet: Any = loading.load_components(loading.open_base("sd15", hub / "sd15"), torch.float32, ["unet"])["unet"]
     lora.add_adapter(unet, 4, LORA_TARGETS, 0)
-    gradient_checkpointing.enable(unet, strength)
+    gradient_checkpointing.enable(unet, strength, stored)
     unet.train()
     random = torch.Generator().manual_seed(0)
     noised, words = torch.randn(1, 4, 8, 8, generator=random), torch.randn(1, 77, 32, generator=random)
@@ -30,19 +30,15 @@ def passed(hub: Path, strength: Checkpointing) -> tuple[list[torch.Tensor], int]
     ], counter.get_total_flops()
 
 
-def test_gradients_stay_and_light_computes_less_again(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        gradient_checkpointing, "MIN_SUMMED", 300
-    )  # the tiny network's convolutions, and none of its other products
-    off, light, full = (passed(hub, strength) for strength in ("off", "light", "full"))
+def test_gradients_stay_and_light_computes_less_again(hub: Path) -> None:
+    # The tiny network's convolutions are stored, and none of its other products.
+    off, light, full = (passed(hub, strength, 300) for strength in ("off", "light", "full"))
     assert off[1] < light[1] < full[1]
     for gradients, _ in (light, full):
         assert len(gradients) == len(off[0]) > 0
         assert all(torch.equal(one, other) for one, other in zip(gradients, off[0], strict=True))
 
 
-def test_what_is_short_for_its_result_is_computed_again(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradient_checkpointing, "MIN_SUMMED", 10**6)
-    assert passed(hub, "light")[1] == passed(hub, "full")[1]
-    monkeypatch.setattr(gradient_checkpointing, "MIN_SUMMED", 1)
-    assert passed(hub, "light")[1] == passed(hub, "off")[1]
+def test_what_is_short_for_its_result_is_computed_again(hub: Path) -> None:
+    assert passed(hub, "light", 10**6)[1] == passed(hub, "full")[1]
+    assert passed(hub, "light", 1)[1] == passed(hub, "off")[1]

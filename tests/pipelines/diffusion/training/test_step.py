@@ -43,7 +43,7 @@ def test_the_first_step_equals_a_straightforward_loop(
     learner.load_weights(weights)
     loss = learner.loss(dataset, 0)
     loss.backward()
-    grown = {key: place.grad for key, place in lora.trainable_parameters(learner.unet, "unet")}
+    grown = {key: place.grad for key, place in lora.trainable_parameters(learner.denoiser, "unet")}
     expected, gradients = straightforward(training_run, knobs, weights, dataset)
     assert loss.item() == pytest.approx(expected, abs=1e-5, rel=1e-5)
     assert grown.keys() == gradients.keys()
@@ -133,7 +133,7 @@ def test_gradient_checkpointing_changes_nothing(hub: Path, tmp_path: Path) -> No
         training_run = tiny_training.training_run(hub, "sd15", replace(PLAIN, checkpointing=mode), tmp_path)
         assert training_run.plan.checkpointing == mode
         learner, dataset = run.build_learner(training_run, None), run.build_dataset(training_run)
-        learner.unet.train()
+        learner.denoiser.train()
         losses[mode] = [learner.train_step(dataset, step) for step in range(2)]
     assert losses["light"] == losses["off"]
     assert losses["full"] == losses["off"]
@@ -168,7 +168,7 @@ def test_dropped_captions_mirrors_and_offset_noise_are_drawn_for_each_picture(hu
     sides = {"Right": 0, "Left": 1, "": None}
     for latents, text in zip(picked.latents, picked.captions, strict=True):
         view = sides[text.rpartition(" ")[2]]
-        means = dataset.scaling.sample(sure, torch.zeros(2, 4, 8, 8))
+        means = dataset.latents.sample(sure, random)
         assert view is None or torch.allclose(latents, means[view], atol=1e-5), text
     assert {text.rpartition(" ")[2] for text in picked.captions} == set(sides)
     assert learner.batch_loss(picked).isfinite(), "the mirrored captions were encoded beforehand too"

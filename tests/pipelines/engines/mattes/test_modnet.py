@@ -25,10 +25,9 @@ from tests import fakes, onnx_tiny, rooms, selfies
 
 PLACES = (
     *(("long hair", "window"), ("player", "shelves"), ("astronaut", "letters"), ("long hair", "pictures")),
-    *(("player", "people"), ("astronaut", "lamp"), ("long hair", "workshop"), ("player", "fur")),
-    *(("astronaut", "table"), ("long hair", "grass")),
+    *(("player", "people"), ("astronaut", "lamp")),
 )
-"""Every room once, the people in turn; tests/benchmarks/test_mattes.py measures everybody in every room."""
+"""Every room that was made once, the people in turn; tests/benchmarks/test_mattes.py measures everybody in every room."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ def bare(tmp_path: Path) -> Settings:
 def test_rooms_do_not_stick_and_hair_stays(
     finder: FaceFinder, modnet: Matter, segmenter: Matter, record_property: Callable[[str, object], None]
 ) -> None:
-    subjects = {name: rooms.subject(name, 1.6) for name, _ in PLACES}
+    subjects = {name: rooms.subject(name, 1.6) for name in {name for name, _ in PLACES}}
     found = []
     for name, room in PLACES:
         photo, truth, head = rooms.photo(subjects[name], room)

@@ -146,16 +146,20 @@ def _head(alpha: Mask, face: Face) -> Mask:
     return alpha[max(0, round(y - 1.3 * unit)) : round(y + 1.2 * unit), round(x - 1.1 * unit) : round(x + 1.1 * unit)]
 
 
+@pytest.mark.parametrize(
+    "chosen", [slice(1, None, 2), pytest.param(slice(None), marks=pytest.mark.bench)], ids=["five", "ten"]
+)
 def test_composites_of_known_alpha(
     person: tuple[Image, Mask, Face],
     matter: SelfieMatting,
     engines: Engines,
     record_property: Callable[[str, object], None],
+    chosen: slice,
 ) -> None:
     face = person[2]
     modnet = engines.matter_named("modnet")
     errors, traces = [], []
-    for kind, tone, loose, extras in COMPOSITES:
+    for kind, tone, loose, extras in COMPOSITES[chosen]:
         photo, truth = composite_photo(person, kind, tone, loose, extras)
         found, raw = matter.matte(photo, face), matter.segment(photo)
         room = _head(found, face)[_head(truth, face) < 0.005]

@@ -37,6 +37,7 @@ class Base:
     family: Any
     name: str = "made"
     native_side: int = 256
+    start_side: int = 256
     size_multiple: int = 16
 
 

@@ -15,15 +15,15 @@ from pipelines.engines.painters.diffusion import Diffusion
 from pipelines.engines.painters.fusion import Fusion
 from pipelines.engines.painters.inpaint import Inpaint
 from pipelines.model_store.store import ModelStore
-from pipelines.settings import Settings
+from pipelines.settings import BaseLocation, DrawSettings, ModelStoreSettings, Settings
 from portrait.arrays import Image
 from portrait.errors import OperatorError
 from portrait.faces.geometry import scaling_matrix, transform_face
 from portrait.generation.options import GenerationOptions
-from portrait.generation.passes import Passes
+from portrait.generation.passes import DEFAULT_PROMPT, Passes
 from portrait.ports import Parser
 from portrait.types import Face, Identity, PortraitRequest, Quality, Reference, Style, StylePicture
-from tests import hub_store, photo_vae, selfies
+from tests import hub_store, photo_vae, selfies, tiny
 from tests.fakes import RecordingProgress
 from tests.seams import VISIBLE, seam
 
@@ -121,6 +121,63 @@ def test_another_model_or_control_than_before_is_refused(
         with pytest.raises(OperatorError) as caught:
             painter.check_models(portrait_request, {**facts, "faces": {"1": {"face": {**face, **change}}}})
         assert caught.value.code == "model_differs"
+
+
+@pytest.fixture(scope="module")
+def klein(tmp_path_factory: pytest.TempPathFactory, engines: Engines) -> Iterator[Inpaint]:
+    """With a distilled FLUX.2, which has no control networks, and an empty model store."""
+    torch.set_num_threads(1)
+    place = tmp_path_factory.mktemp("flux2")
+    settings = Settings(
+        models=ModelStoreSettings(folder=place / "models"),
+        bases={"klein": BaseLocation(tiny.flux2(place / "klein", distilled=True))},
+        draw=DrawSettings(base="klein", device="cpu"),
+    )
+    with Seeing(settings, ModelStore(settings.models)) as engines_of_klein:
+        cast(Seeing, engines_of_klein).parsing = engines
+        yield cast(Inpaint, engines_of_klein.painter("inpaint"))
+
+
+def test_people_are_drawn_into_a_template_from_their_photos_where_the_base_has_no_controls(
+    klein: Inpaint, astronaut: Image, astronaut_face: Face, ben: Identity
+) -> None:
+    part = astronaut[:, 120:330]
+    pair = [
+        transform_face(astronaut_face, np.array([[1, 0, shift], [0, 1, 0]], np.float64)) for shift in (-120.0, 90.0)
+    ]
+    image = np.ascontiguousarray(np.hstack([part, part]))
+    style = Style("made", 1, "template", "Made", picture=StylePicture(image, tuple(pair)))
+    style = replace(style, passes=Passes(needs=("canny", "tile")))  # of which the family has no network
+    people = {1: ben, 2: known("anna", astronaut, astronaut_face)}
+    asked = PortraitRequest(people, style, 5, 1, skin="template")
+    plan = klein.plan(asked)
+    [drawn] = klein.paint(asked, RecordingProgress())
+    faces, [of_seam] = (cast(Any, drawn.facts[name]) for name in ("faces", "seams"))
+    assert {(name, each["follows"] == {}) for face in faces.values() for name, each in face.items()} == {
+        ("face", True),
+        ("ring", True),
+    }
+    assert all(each["reference"] == {"photos": 1} for face in faces.values() for each in face.values())
+    assert "reference" not in of_seam
+    assert (faces["1"]["face"]["prompt"], of_seam["prompt"]) == tuple(
+        DEFAULT_PROMPT.sentence.replace("{who}, {traits}", who) for who in ("person", "people")
+    )
+    allowed = np.zeros(image.shape[:2], bool)
+    for window, mask in [(each.window, np.maximum(each.areas.face, each.areas.boundary)) for each in plan.faces] + [
+        (each.window, each.mask) for each in plan.seams
+    ]:
+        allowed[window.slices] |= mask > 0
+    changed = (drawn.image != image).any(axis=2)
+    assert changed[allowed].mean() > 0.5
+    assert not changed[~allowed].any()
+    start = plan.faces[0].window.resize_for_drawing(image[plan.faces[0].window.slices])
+    begun = replace(plan.faces[0].plan.parameters, start=start, mask=np.ones(start.shape[:2], np.float32), strength=0.5)
+    made = replace(plan.faces[0].plan, parameters=begun)
+    told, untold = (
+        cast(Diffusion, klein._painter).draw(each, lambda done: None)[0]
+        for each in (made, replace(made, identities=()))
+    )
+    assert np.abs(told - untold).max() > 1e-4
 
 
 def made(astronaut: Image, astronaut_face: Face, group_faces: list[Face]) -> list[tuple[Image, Face, str]]:

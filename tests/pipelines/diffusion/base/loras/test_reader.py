@@ -10,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines.diffusion.base import loading, single_file
-from pipelines.diffusion.base.loading import BaseSource
+from pipelines.diffusion.base import loading
 from pipelines.diffusion.base.loras.layers import BaseLayers, layers_of
 from pipelines.diffusion.base.loras.reader import LoraError, read_lora
+from pipelines.diffusion.base.parts import single_file
+from pipelines.diffusion.base.source import BaseSource
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
@@ -46,7 +47,7 @@ def known_layers(path: Path, family: str) -> BaseLayers:
 
 def shapes(base: BaseSource) -> dict[str, tuple[int, ...]]:
     """Shapes of the layers that the test LoRA changes, by name with component."""
-    parts = {"unet": loading.empty_unet(base)}
+    parts = {"unet": loading.empty_denoiser(base)}
     parts |= {name: loading.empty_text_encoder(base, name) for _, name in base.family.text_encoders}
     return {
         f"{part}.{name}": tuple(network.get_submodule(name).weight.shape)
@@ -231,9 +232,21 @@ def faults(base: BaseSource) -> dict[str, tuple[Mapping[str, torch.Tensor] | byt
         "glora": ({f"{stem}.a1.weight": one}, "unsupported_lora", "a GLoRA"),
         "tucker": ({**plain, f"{stem}.lora_mid.weight": one}, "unsupported_lora", "third factor"),
         "bundled": ({**plain, "bundle_emb.sks.string_to_param.*": one}, "unsupported_lora", "embeddings in it"),
-        "flux": ({"lora_unet_double_blocks_0_img_attn_proj.lora_down.weight": one}, "wrong_base", "made for Flux"),
-        "sd3": ({"transformer.joint_blocks.0.attn.lora_A.weight": one}, "wrong_base", "Stable Diffusion 3"),
-        "transformer": ({"transformer.blocks.0.attn.to_q.lora_A.weight": one}, "wrong_base", "a transformer"),
+        "flux": (
+            {f"lora_unet_double_blocks_0_img_attn_proj.lora_{each}.weight": one for each in ("down", "up")},
+            "wrong_base",
+            "made for Flux",
+        ),
+        "sd3": (
+            {f"transformer.joint_blocks.0.attn.lora_{each}.weight": one for each in "AB"},
+            "wrong_base",
+            "Stable Diffusion 3",
+        ),
+        "transformer": (
+            {f"transformer.blocks.0.attn.to_q.lora_{each}.weight": one for each in "AB"},
+            "wrong_base",
+            "a transformer",
+        ),
         "third encoder": (
             {
                 "text_encoder_3.encoder.layers.0.q.lora_A.weight": one,

@@ -9,13 +9,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipelines.diffusion.base import loading, lora, single_file
+from pipelines.diffusion.base import loading, lora
 from pipelines.diffusion.base.family import LORA_TARGETS, TEXT_LORA_TARGETS
-from pipelines.diffusion.base.loading import BaseSource
 from pipelines.diffusion.base.loras import blocks
 from pipelines.diffusion.base.loras.layers import layers_of
 from pipelines.diffusion.base.loras.named_models import PlannedLora
 from pipelines.diffusion.base.loras.slot import AdapterCache
+from pipelines.diffusion.base.parts import single_file
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.settings import BaseLocation, Settings
 from portrait.arrays import Size
 from portrait.errors import UserError
@@ -142,7 +143,7 @@ def locon(base: BaseSource, rank: int, scale: float = 0.05) -> lora.Weights:
     """Random factors of every linear layer and convolution of the U-Net, as a LoCon has them."""
     random = torch.Generator().manual_seed(9)
     weights: lora.Weights = {}
-    for name, module in loading.empty_unet(base).named_modules():
+    for name, module in loading.empty_denoiser(base).named_modules():
         if isinstance(module, torch.nn.Linear | torch.nn.Conv2d):
             out, width, *kernel = module.weight.shape
             weights[f"unet.{name}{lora.DOWN}"] = scale * torch.randn(rank, width, *kernel, generator=random)

@@ -1,0 +1,46 @@
+"""Qwen3 as a text encoder: a prompt in its chat template, and hidden states of some of its layers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from pipelines.diffusion.base.device import execution_device
+
+MOST_TOKENS = 512
+"""Of a prompt with its template, in FLUX.2."""
+
+
+def tokenize(tokenizer: Any, captions: Sequence[str]) -> Mapping[str, torch.Tensor]:
+    """Token ids and attention mask N×length: each caption as what a user says, before an answer without thoughts."""
+    chats = [[{"role": "user", "content": caption}] for caption in captions]
+    template = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
+    texts = [tokenizer.apply_chat_template(chat, **template) for chat in chats]
+    padded = {"padding": "max_length", "truncation": True, "max_length": most_tokens(tokenizer)}
+    return tokenizer(texts, return_tensors="pt", **padded)
+
+
+def most_tokens(tokenizer: Any) -> int:
+    """Tokens that a prompt may have with its template."""
+    return min(int(tokenizer.model_max_length), MOST_TOKENS)
+
+
+def count_tokens(tokenizer: Any, prompt: str) -> int:
+    """Tokens of a prompt with its template, however many they are."""
+    chat = [{"role": "user", "content": prompt}]
+    text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    return len(tokenizer(text).input_ids)
+
+
+def hidden_states(encoder: Any, tokens: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """N×length×3·width: the states at a quarter, half and three quarters of its layers side by side (9, 18 and 27 of 36)."""
+    where = execution_device(encoder)
+    output = encoder(
+        input_ids=tokens["input_ids"].to(where),
+        attention_mask=tokens["attention_mask"].to(where),
+        output_hidden_states=True,
+        use_cache=False,
+        logits_to_keep=1,  # of the words that would follow
+    )
+    depth = len(output.hidden_states) - 1
+    return torch.cat([output.hidden_states[depth * quarter // 4] for quarter in (1, 2, 3)], dim=-1)

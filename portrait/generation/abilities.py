@@ -1,0 +1,61 @@
+"""Abilities: what the bases of a family do beyond drawing words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from portrait.errors import UserError
+from portrait.generation.prompts import strip_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What bases of a family do beyond drawing words; the rest is refused where a drawing or a training is planned."""
+
+    references: int = 0
+    """Reference pictures that they draw from at once."""
+    instructions: bool = False
+    """Whether they change a picture by words alone, without a mask."""
+    sentences: bool = False
+    """Whether their prompts are sentences for a language model, rather than words for CLIP."""
+    prompt_weights: bool = False
+    """Emphasis in prompts: `(words:1.2)`."""
+    clip_skip: bool = False
+    freeu: bool = False
+    schedulers: bool = False
+    """Whether they are sampled by other schedulers than their own."""
+    tokens: bool = False
+    """New tokens: textual inversion."""
+    text_encoders: bool = False
+    """Whether LoRAs change their text encoders."""
+    block_weights: bool = False
+    """Whether LoRAs have weights by block of the denoiser."""
+    noise_offset: bool = False
+    """Whether an offset of the noise may be trained with."""
+
+
+class _Options(Protocol):
+    @property
+    def clip_skip(self) -> int: ...
+    @property
+    def freeu(self) -> bool: ...
+    @property
+    def scheduler(self) -> str: ...
+
+
+def check_options(named: str, able: Abilities, options: _Options, prompts: Sequence[str]) -> None:
+    """Raise `UserError` (`bad_technique`) for options, or weights in prompts, that a base does not know.
+
+    `named` is what the sentence calls the base; `options` are those of `portrait.generation.options` or of the API.
+    """
+    wishes = {
+        "emphasis in prompts": not able.prompt_weights and any(strip_weights(each) != each for each in prompts),
+        "CLIP skip": options.clip_skip > 0 and not able.clip_skip,
+        "FreeU": options.freeu and not able.freeu,
+        "another scheduler than its own": options.scheduler not in ("", "own") and not able.schedulers,
+    }
+    unknown = [name for name, wished in wishes.items() if wished]
+    if unknown:
+        raise UserError(
+            "bad_technique", f"{named} does not know {' and '.join(unknown)}: leave it out, or choose another base."
+        )
