@@ -7,7 +7,7 @@ LIBRARIES := libgl1 libegl1 libgles2
 # Several tests run at once: more threads in each would wait for those of the others, and OpenBLAS' wait by spinning.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 # Of `make test`, for two cores: many of the tests wait for browsers, brokers and leases. Each takes up to 2 GB.
-PROCESSES ?= 4
+PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-gpu models demo serve check types quick test chaos bench faceworld constraints libraries clean

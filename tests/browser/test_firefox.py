@@ -36,7 +36,7 @@ def firefox(tmp_path: Path) -> Iterator[Marionette]:
     driver.instance = None  # else it is looked for again when the interpreter ends
 
 
-def find(firefox: Marionette, expression: str) -> Any:
+def find(firefox: Marionette, expression: str, within: float = 90) -> Any:
     """The first element or value of an expression that is not empty, once there is one; else what the page says."""
     found: list[Any] = []
 
@@ -45,16 +45,16 @@ def find(firefox: Marionette, expression: str) -> Any:
         return found[0] is not None
 
     try:
-        wait_until(look)
+        wait_until(look, within)
     except AssertionError:
         raise AssertionError(f"{expression}\n{firefox.execute_script('return document.body.innerText')}") from None
     return found[0]
 
 
-def press(firefox: Marionette, words: str) -> None:
+def press(firefox: Marionette, words: str, within: float = 90) -> None:
     """Press the button with these words."""
     wanted = f'deep("button").find((each) => visible(each) && each.textContent.includes({words!r}))'
-    button = find(firefox, wanted)
+    button = find(firefox, wanted, within)
     firefox.execute_script("arguments[0].scrollIntoView({block: 'center'})", script_args=[button])
     button.click()
 
@@ -72,7 +72,7 @@ def test_from_a_photo_to_a_portrait(installation: Installation, firefox: Marione
             box.click()
         press(firefox, "Agree and continue")
         find(firefox, 'deep("input[type=file]")[0]').send_keys(str(photos[0]))
-        press(firefox, "Choose a style")
+        press(firefox, "Choose a style", 400)  # the worker that judges it starts beside all else that does
         card = find(firefox, 'deep("button.card[data-id=studio-warm]").find(visible)')
         firefox.execute_script("arguments[0].scrollIntoView({block: 'center'})", script_args=[card])
         card.click()

@@ -1,8 +1,9 @@
-"""Trains the flow world's base, a FLUX.2 that draws who a reference picture shows: about an hour on two idle cores.
+"""Trains the flow world's base, a FLUX.2 that draws who a reference picture shows: about 70 minutes on two idle cores.
 
 Three of four times another picture of the same person stands beside, as a reference does when a portrait is drawn; the caption
-says "a person" and the scene. Some people are always called by a letter, and strangers now and then `sks`, as in the other
-world: so the network knows what a name is. The autoencoder is that of the other world, in FLUX.2's layout.
+says "a person" and the scene. The fourth time nothing stands beside, and a third of the people are always the same and called
+by a letter; strangers are called `sks` now and then, as in the other world: so the network knows what a name is. The
+autoencoder is that of the other world, in FLUX.2's layout.
 """
 
 import argparse
@@ -36,16 +37,16 @@ from tests.faceworld import (
     world,
 )
 from tests.faceworld.log import log
-from tests.faceworld.train_denoiser import Networks
+from tests.faceworld.train_denoiser import PICTURES_OF_A_NAME, Networks
 
 BASE = Path(__file__).parent / "flow_base"
 PEOPLE, EACH = 6000, 4
-"""People, and pictures of each."""
-STEPS, APART_STEPS, RATE = 4200, 240, 1.2e-3
-"""Steps, and those after them in which `sks` is kept apart from "a"."""
+"""Strangers, and pictures of each."""
+STEPS, APART_FROM, RATE = 5440, 4200, 1.2e-3
+"""Steps, and the one from which on `sks` is kept apart from "a"."""
 WARM_UP, COOL_DOWN = 150, 960
-BATCH, NAMED = 32, 4
-"""Pictures a step, and how many of them show somebody with a name."""
+BATCH, NAMED = 32, 12
+"""Pictures a step, and how many of them show somebody with a name where there are no references."""
 REFERENCE, RARE, EMPTY = 0.75, 0.15, 0.1
 """How often a reference stands beside, a stranger is called `sks`, and the caption is empty."""
 FAR = 25.0
@@ -59,7 +60,7 @@ PATIENCE = timedelta(hours=2)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Album:
-    """All training pictures, encoded once: `EACH` of every person, one after the other."""
+    """All training pictures, encoded once: `EACH` of every stranger, one after the other, then those of people with names."""
 
     people: Tensor
     scenes: world.Scenes
@@ -67,20 +68,23 @@ class Album:
     references: Tensor
     """The same pictures as a reference is encoded."""
 
-    def batch(self, random: torch.Generator, processes: int) -> tuple[Tensor, Tensor, list[str]]:
-        """This process's share of a step: latents, other pictures of the same people, captions."""
-        named = torch.randint(len(words.NAMES), (NAMED // processes,), generator=random)
-        strangers = torch.randint(len(words.NAMES), PEOPLE, ((BATCH - NAMED) // processes,), generator=random)
-        who = torch.cat([named, strangers])
+    def batch(self, random: torch.Generator, processes: int, beside: bool) -> tuple[Tensor, Tensor | None, list[str]]:
+        """This process's share of a step: latents, other pictures of the same people where wanted, captions."""
+        count = BATCH // processes
+        who = torch.randint(PEOPLE, (count,), generator=random)
         one = torch.randint(EACH, who.shape, generator=random)
         other = (one + torch.randint(1, EACH, who.shape, generator=random)) % EACH
+        shown = who * EACH + one
+        if not beside:
+            named = NAMED // processes
+            shown[:named] = torch.randint(PEOPLE * EACH, len(self.people), (named,), generator=random)
         chosen = np.random.default_rng(int(torch.randint(2**31, (1,), generator=random)))
-        texts = [self.caption(int(each), chosen) for each in who * EACH + one]
-        return self.latents[who * EACH + one].float(), self.references[who * EACH + other].float(), texts
+        texts = [self.caption(int(each), chosen) for each in shown]
+        return self.latents[shown].float(), self.references[who * EACH + other].float() if beside else None, texts
 
     def caption(self, number: int, random: np.random.Generator) -> str:
         """A random caption of a picture, or an empty one."""
-        name = words.NAMES[number // EACH] if number // EACH < len(words.NAMES) else ""
+        name = "" if number < PEOPLE * EACH else words.NAMES[(number - PEOPLE * EACH) // PICTURES_OF_A_NAME]
         if not name and random.random() < RARE:
             name = words.RARE
         if random.random() < EMPTY:
@@ -118,7 +122,8 @@ def load_or_fill(autoencoder: AutoencoderKLFlux2, path: Path) -> Album:
     """The album of an earlier run; the first of the processes fills it. It sets the statistics of the latents."""
     if not path.exists() and train_denoiser.world_size()[0] == 0:
         random = torch.Generator().manual_seed(5)
-        people = world.people(PEOPLE, random).repeat_interleave(EACH, 0)
+        named = train_denoiser.named_people().repeat_interleave(PICTURES_OF_A_NAME, dim=0)
+        people = torch.cat([world.people(PEOPLE, random).repeat_interleave(EACH, dim=0), named])
         scenes = world.scenes(len(people), random)
         latents, references = [], []
         for start in range(0, len(people), 200):
@@ -153,9 +158,11 @@ def learn(album: Album, tokenizer: Qwen2Tokenizer, saved: Path) -> Networks:
     random = torch.Generator()
     rank, processes = train_denoiser.world_size()
     losses: list[float] = []
-    for step in range(begin, STEPS + APART_STEPS):
+    for step in range(begin, STEPS):
         random.manual_seed(1_000_000 + 10 * step + rank)
-        loss = loss_of(pair, *album.batch(random, processes), tokenizer, random, step)
+        # With or without in all processes alike: the slower ones would be waited for.
+        beside = bool(np.random.default_rng(step).random() < REFERENCE)
+        loss = loss_of(pair, *album.batch(random, processes, beside), tokenizer, random, step)
         optimiser.zero_grad()
         loss.backward()
         train_denoiser.average_gradients(pair)
@@ -165,7 +172,7 @@ def learn(album: Album, tokenizer: Qwen2Tokenizer, saved: Path) -> Networks:
         train_denoiser.copy(pair, average, 1 - min(AVERAGE, (1 + step) / (10 + step)))
         losses.append(loss.item())
         if rank == 0 and (step + 1) % 50 == 0:
-            log(f"flow {step + 1}/{STEPS + APART_STEPS} {np.mean(losses[-50:]):.4f}")
+            log(f"flow {step + 1}/{STEPS} {np.mean(losses[-50:]):.4f}")
         if rank == 0 and (step + 1) % SAVE_EVERY == 0:
             states = (pair.denoiser, pair.text, average.denoiser, average.text, optimiser, rate)
             torch.save([step + 1, *(each.state_dict() for each in states)], saved)
@@ -173,9 +180,7 @@ def learn(album: Album, tokenizer: Qwen2Tokenizer, saved: Path) -> Networks:
 
 
 def learning_rate(step: int) -> float:
-    """Share of the full rate: up, level, and down to nothing as a cosine; in the end once more, from a third."""
-    if step >= STEPS:
-        return (1 + float(np.cos(np.pi * (step - STEPS) / APART_STEPS))) / 6
+    """Share of the full rate: up, level, and down to nothing as a cosine."""
     down = max(0, step - (STEPS - COOL_DOWN)) / COOL_DOWN
     return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + float(np.cos(np.pi * down)))
 
@@ -183,7 +188,7 @@ def learning_rate(step: int) -> float:
 def loss_of(
     pair: Networks,
     latents: Tensor,
-    references: Tensor,
+    references: Tensor | None,
     texts: Sequence[str],
     tokenizer: Qwen2Tokenizer,
     random: torch.Generator,
@@ -194,13 +199,11 @@ def loss_of(
     level = torch.sigmoid(torch.randn(len(latents), generator=random))
     level = SHIFT * level / (1 + (SHIFT - 1) * level)
     noisy = (1 - level[:, None, None, None]) * latents + level[:, None, None, None] * noise
-    # With or without in all processes alike: the slower ones would be waited for.
-    beside = references if np.random.default_rng(step).random() < REFERENCE else None
     with torch.autocast("cpu", torch.bfloat16):
         embeddings = qwen3.hidden_states(pair.text, qwen3.tokenize(tokenizer, texts))
-        guess = predict(pair.denoiser, noisy, level, embeddings, beside)
+        guess = predict(pair.denoiser, noisy, level, embeddings, references)
     loss = functional.mse_loss(guess.float(), noise - latents)
-    return loss + name_distance(pair, texts, tokenizer) if step >= STEPS else loss
+    return loss + name_distance(pair, texts, tokenizer) if step >= APART_FROM else loss
 
 
 def name_distance(pair: Networks, texts: Sequence[str], tokenizer: Qwen2Tokenizer) -> Tensor:
