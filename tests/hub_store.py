@@ -1,6 +1,7 @@
 """A model store filled with the tiny checkpoints of `tests.tiny_hub`, and people to draw with them."""
 
 import atexit
+import importlib
 import shutil
 import tempfile
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
@@ -22,6 +24,7 @@ from pipelines.settings import Settings
 from portrait.arrays import Image, Size
 from portrait.generation.options import GenerationOptions, PromptSpec
 from portrait.types import Box, Face, Identity, PortraitRequest, Pose, Quality, Reference, Style
+from tasks import settings as installation
 from tests import insight_tiny, tiny_hub
 
 GOLDEN = Path(__file__).parent / "golden" / "golden.npz"
@@ -40,6 +43,16 @@ def fill(root: Path) -> Settings:
     torch.set_rng_state(random)
     bases = {name: replace(each, path=root / each.path.relative_to(made)) for name, each in settings.bases.items()}
     return replace(settings, models=replace(settings.models, folder=root / "models"), bases=bases)
+
+
+def install(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have commands read these settings.
+
+    Modules that take `load` when they are imported are imported before: they would keep these settings for all later tests.
+    """
+    for name in ("device_test", "engine_status", "styles"):
+        importlib.import_module(f"app.terminal.{name}")
+    monkeypatch.setattr(installation, "load", lambda: settings)
 
 
 @cache

@@ -16,8 +16,7 @@ from pipelines.deliver import read_recipe
 from pipelines.image_io import read
 from pipelines.settings import BaseLocation, Settings
 from portrait.arrays import Image
-from tasks import settings as installation
-from tests import fakes, tiny
+from tests import fakes, hub_store, tiny
 from tests.app.commands.test_make_diffusion import installed, person, place, settings  # noqa: F401 -- fixtures
 
 pytestmark = pytest.mark.usefixtures("installed")
@@ -118,7 +117,7 @@ def test_words_are_an_instruction_where_the_base_can(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bases = {**settings.bases, "klein": BaseLocation(tiny.flux2(tmp_path / "klein", distilled=True))}
-    monkeypatch.setattr(installation, "load", lambda: replace(settings, bases=bases))
+    hub_store.install(replace(settings, bases=bases), monkeypatch)
     make([person], tmp_path, style=["text-film"], count=1, size="64x80", base="klein", format="png", as_json=True)
     first = Path(json.loads(capsys.readouterr().out)["portraits"][0]["file"])
     assert read_recipe(first)["drawn"]["reference"] == {"photos": 1}, "by reference pictures, where nothing is said"

@@ -62,7 +62,7 @@ def place(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def here(place: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installation, "load", lambda: settings)
+    hub_store.install(settings, monkeypatch)
     monkeypatch.setattr(build, "open_engines", lambda given: TinyEngines(given, ModelStore(given.models)))
     monkeypatch.chdir(place)
 

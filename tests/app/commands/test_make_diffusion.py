@@ -27,7 +27,6 @@ from pipelines.settings import Settings, TrainSettings, ValidationSettings
 from portrait.errors import UserError
 from portrait.training import TrainingJob
 from portrait.types import Reference
-from tasks import settings as installation
 from tests import fakes, hub_store, tiny, tiny_hub
 from tests.pipelines.engines import tiny_training
 from tests.tasks.test_drawing import TinyEngines
@@ -67,7 +66,7 @@ def person(place: Path, settings: Settings) -> Path:
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    monkeypatch.setattr(installation, "load", lambda: settings)
+    hub_store.install(settings, monkeypatch)
     monkeypatch.setattr(build, "open_engines", lambda given: TinyEngines(given, ModelStore(given.models)))
 
 
