@@ -5,8 +5,8 @@ that never draw. What a family can do by itself is said by its own file, which i
 """
 
 import importlib
-import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pipelines.model_store.manifest import BasePair, Model, ModelKind, read_pair
@@ -119,7 +119,8 @@ def family_of(settings: Settings, base: str) -> str:
     if base not in settings.bases:
         stored = _stored_base(base, ModelStore(settings.models))
         return stored.family if stored is not None else ""
-    return _families().family_of_pipeline_class(_pipeline_class(settings, base))
+    folder = _hub_folder(settings, base)
+    return "" if folder is None else _families().family_of_folder(folder)
 
 
 def is_distilled(settings: Settings, base: str, models: ModelStore) -> bool:
@@ -160,23 +161,16 @@ def _here(kind: ModelKind, family: str, models: ModelStore) -> list[Model]:
 
 def only_inpaints(settings: Settings, base: str) -> bool:
     """Return whether a base of the settings or the store was trained to inpaint, so that it draws into pictures alone."""
-    return _pipeline_class(settings, base) in INPAINT_PIPELINES
+    folder = _hub_folder(settings, base)
+    return folder is not None and _families().pipeline_class(folder) in INPAINT_PIPELINES
 
 
-def _pipeline_class(settings: Settings, base: str) -> str:
-    """The pipeline class of a base of the settings or the store, by its hub folder; empty where it is not known."""
+def _hub_folder(settings: Settings, base: str) -> Path | None:
+    """Where the configurations of a base of the settings or the store lie; None where it is not here."""
     models = ModelStore(settings.models)
     if base in settings.bases:
-        folder = settings.bases[base].configs or settings.bases[base].path
-    elif _stored_base(base, models) is not None and not models.missing(base):
-        folder = models.folder(base)
-    else:
-        return ""
-    try:
-        index = json.loads((folder / "model_index.json").read_text("utf-8"))
-        return str(index.get("_class_name"))
-    except (OSError, ValueError, AttributeError):
-        return ""
+        return settings.bases[base].configs or settings.bases[base].path
+    return models.folder(base) if _stored_base(base, models) is not None and not models.missing(base) else None
 
 
 def missing_models(ability: str, family: str, models: ModelStore) -> list[str]:

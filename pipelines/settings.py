@@ -193,6 +193,8 @@ class DrawSettings:
     preset: Preset = "balanced"
     vae: str = ""
     """Name of a VAE of the model store, for bases of its family; empty: each base's own."""
+    t5: bool = True
+    """Whether Stable Diffusion 3 reads prompts with T5 too, its largest text encoder; without it words count for less."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """What networks compute in; `auto`: bfloat16 on a GPU that computes in it (Ampere, 2020, and later), float16 on others,

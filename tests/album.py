@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from pipelines.diffusion.base import loading
+from pipelines.diffusion.base.parts.latents import latent_scaling
 from pipelines.diffusion.training import dataset, text_embeddings
 from pipelines.diffusion.training.dataset import Sample
 from portrait.arrays import Image, Size
@@ -76,7 +77,9 @@ def pictures(vae: Any) -> list[Sample]:
     captions = [f"a photo of {one} {other}" for one, other in itertools.permutations(NAMES, 2)]
     embeddings = list(zip(crops(), captions, strict=False))
     side = Size(tiny.SIDE, tiny.SIDE)
-    return dataset.encode_samples(vae, embeddings, [side] * PICTURES, flips=False, report=lambda done, of: None)
+    return dataset.encode_samples(
+        vae, latent_scaling(vae.config), embeddings, [side] * PICTURES, flips=False, report=lambda done, of: None
+    )
 
 
 def crops() -> list[Image]:

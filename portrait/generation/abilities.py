@@ -32,6 +32,12 @@ class Abilities:
     """Whether LoRAs have weights by block of the denoiser."""
     noise_offset: bool = False
     """Whether an offset of the noise may be trained with."""
+    cutoff: bool = False
+    """Whether guidance may end before the last step."""
+    controls: int = 0
+    """Controls that act at once, where there are networks for them."""
+    control_windows: bool = False
+    """Whether a control may act in a part of the steps."""
 
 
 class _Options(Protocol):
@@ -41,17 +47,31 @@ class _Options(Protocol):
     def freeu(self) -> bool: ...
     @property
     def scheduler(self) -> str: ...
+    @property
+    def cutoff(self) -> float | None: ...
 
 
-def check_options(named: str, able: Abilities, options: _Options, prompts: Sequence[str]) -> None:
+def check_options(
+    named: str,
+    able: Abilities,
+    options: _Options,
+    prompts: Sequence[str],
+    windows: Sequence[tuple[float, float]] = (),
+) -> None:
     """Raise `UserError` (`bad_technique`) for options, or weights in prompts, that a base does not know.
 
-    `named` is what the sentence calls the base; `options` are those of `portrait.generation.options` or of the API.
+    `named` is what the sentence calls the base; `options` are those of `portrait.generation.options` or of the API; `windows`
+    are start and end of each control.
     """
+    if 0 < able.controls < len(windows):
+        most = "one control" if able.controls == 1 else f"{able.controls} controls"
+        raise UserError("bad_technique", f"{named} follows {most} at once: leave the others out.")
     wishes = {
         "emphasis in prompts": not able.prompt_weights and any(strip_weights(each) != each for each in prompts),
         "CLIP skip": options.clip_skip > 0 and not able.clip_skip,
+        "controls for a part of the steps": not able.control_windows and any(each != (0, 1) for each in windows),
         "FreeU": options.freeu and not able.freeu,
+        "an early end of guidance (cutoff)": (options.cutoff or 1) < 1 and not able.cutoff,
         "another scheduler than its own": options.scheduler not in ("", "own") and not able.schedulers,
     }
     unknown = [name for name, wished in wishes.items() if wished]

@@ -67,7 +67,9 @@ class GenerationParameters:
     facts: SamplingFacts = NO_FACTS
     """How the base, or the LoRA of few steps on it, wants to be sampled."""
     embeds_guidance: bool = False
-    """Whether the U-Net is told the guidance scale, so that batches have no unconditional half."""
+    """Whether the denoiser is told the guidance scale, so that batches have no unconditional half."""
+    guided_above: float = 1.0
+    """The guidance scale from which on there is guidance."""
     edited: Image | None = None
     """The picture that an instruction changes: the first reference picture, before those of the person."""
     pictures: tuple[Image, ...] = ()

@@ -46,15 +46,24 @@ def test_whoever_asks_for_abilities_loads_no_libraries(settings: Settings) -> No
     assert (asked.stdout.strip(), asked.returncode) == ("[]", 0), asked.stderr
 
 
+def hub_folder(folder: Path, pipeline: str, text_width: int = 0) -> Path:
+    """What tells the family of a hub folder."""
+    (folder / "unet").mkdir(parents=True)
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
+    (folder / "unet" / "config.json").write_text(json.dumps({"cross_attention_dim": text_width}))
+    return folder
+
+
 @pytest.mark.networks
 @pytest.mark.parametrize("name", families.family_names())
-def test_what_is_read_of_a_family_is_what_it_says(name: str) -> None:
+def test_what_is_read_of_a_family_is_what_it_says(name: str, tmp_path: Path) -> None:
     from pipelines.diffusion.base.registry import family_by_name
 
     family = family_by_name(name)
     assert model_requirements.family_abilities(name) == family.abilities
     for pipeline in family.pipeline_names:
-        assert families.family_of_pipeline_class(pipeline) == name
+        folder = hub_folder(tmp_path / pipeline, pipeline, family.text_width)
+        assert families.family_of_folder(folder) == name
 
 
 def test_a_family_of_another_folder_is_known(
@@ -65,7 +74,7 @@ def test_a_family_of_another_folder_is_known(
     monkeypatch.setattr(families, "__path__", [*families.__path__, str(tmp_path)])
     assert "added_one" in model_requirements.family_names()
     assert model_requirements.family_abilities("added_one").references == 2
-    assert families.family_of_pipeline_class("OnePipeline") == "added_one"
+    assert families.family_of_folder(hub_folder(tmp_path / "hub", "OnePipeline")) == "added_one"
     model_requirements.check_model_family("added_one")
     models = ModelStore(settings.models)
     assert model_requirements.missing_models("reference", "added_one", models) == []

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 import PIL.Image
@@ -10,7 +11,7 @@ from diffusers import DiffusionPipeline
 
 from pipelines.diffusion.base.parts.latents import LatentFormat
 from pipelines.diffusion.base.parts.loss import Loss
-from portrait.arrays import Size
+from portrait.arrays import Image, Size
 from portrait.generation.abilities import Abilities
 from portrait.generation.options import Preset
 from portrait.generation.parameters import Task
@@ -111,6 +112,19 @@ class DrawingStart:
     """Of the steps, those that the strength leaves."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ControlNetUnit:
+    """A control network with its control image, scale, and share of the steps 0..1 in which it acts."""
+
+    network: Any
+    image: Image
+    scale: float
+    start: float = 0.0
+    end: float = 1.0
+    kind: str = ""
+    """Name of the control: a network that follows several is told which."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoraName:
     """A name by which LoRA files call a layer, alone or together with others whose results they stack."""
@@ -159,13 +173,31 @@ class Family(Protocol):
     """Numbers summed for each number of a result, from which on light gradient checkpointing stores it."""
     guides_in_batches: bool
     """Whether classifier-free guidance makes a batch of two, rather than two passes."""
+    guided_above: float
+    """The guidance scale from which on there is guidance: 1 in most, 0 where the stock pipeline adds to the prediction."""
+    reads_references: bool
+    """Whether the text encoders see the reference pictures, so that the stock pipeline encodes the prompt."""
+    control_class: type[Any] | None
+    """The stock class of its control networks; None where it has none."""
+    text_width: int
+    """Width of the text that its denoisers attend to, where another family's bases name the same pipeline; 0: any."""
+    optional_components: Sequence[str]
+    """Components that a base draws without when the settings say so (`draw.t5`)."""
 
     def facts(self, index: Mapping[str, Any]) -> SamplingFacts:
         """How a base wants to be sampled, as far as its `model_index.json` says so."""
         ...
 
+    def embeds_guidance(self, denoiser: Mapping[str, Any]) -> bool:
+        """Whether such a denoiser is told the guidance scale, instead of drawing with and without the prompt."""
+        ...
+
     def geometry(self, config: Config) -> Geometry:
         """The sizes of a base, by the configurations of its components."""
+        ...
+
+    def own_components(self, folder: Path) -> dict[str, Any]:
+        """Components of a hub folder that the stock pipeline's `from_pretrained` cannot load here, by name."""
         ...
 
     def lora_targets(self, denoiser: Any) -> Sequence[str]:
@@ -204,6 +236,18 @@ class Family(Protocol):
 
     def prompt_arguments(self, embeddings: TextEmbeddings, negative: TextEmbeddings | None) -> dict[str, Any]:
         """The stock pipeline's arguments for encoded prompts; without a negative one nothing is guided."""
+        ...
+
+    def guidance_arguments(self, guidance: float) -> dict[str, Any]:
+        """The stock pipeline's arguments for a guidance scale."""
+        ...
+
+    def join_controls(self, networks: Sequence[Any]) -> Any:
+        """Control networks as the one that the stock pipeline takes; one that is there several times acts for each."""
+        ...
+
+    def control_arguments(self, task: Task, units: Sequence[ControlNetUnit]) -> dict[str, Any]:
+        """The stock pipeline's arguments for control networks; only asked where there are some."""
         ...
 
     def start_arguments(self, start: DrawingStart) -> dict[str, Any]:

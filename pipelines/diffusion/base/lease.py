@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from diffusers import MultiControlNetModel
 from diffusers.loaders import lora_base
 from diffusers.models.embeddings import MultiIPAdapterImageProjection
 
@@ -357,7 +356,7 @@ class Lease:
         if "safety_checker" in components:
             components["requires_safety_checker"] = False
         if controlnets:
-            components["controlnet"] = controlnets[0] if len(controlnets) == 1 else MultiControlNetModel(controlnets)
+            components["controlnet"] = self.family.join_controls(controlnets)
         pipeline = pipeline_class(**components)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from pipelines import model_requirements
 from pipelines.diffusion.base.checkpoint_files import BROKEN, count_weights
 from pipelines.diffusion.base.parts import single_file
-from pipelines.diffusion.base.registry import PREFIX, family_of_pipeline, family_of_weights
+from pipelines.diffusion.base.registry import PREFIX, family_of_folder, family_of_weights
 from pipelines.diffusion.base.source import BaseSource, is_half_precision
 from pipelines.model_store.manifest import Model, builtin_manifest, read_pair
 from pipelines.model_store.store import ModelStore
@@ -35,8 +35,6 @@ UNUSED_COMPONENTS = ("safety_checker", "feature_extractor", "image_encoder")
 """Components of Stable Diffusion 1.5's folder that neither training nor sampling needs."""
 OWN_VAE = "own"
 """Stands for the base's own VAE, where settings choose another."""
-SD2_WIDTH = 1024
-"""Width of the text that the U-Nets of Stable Diffusion 2 attend to; those of 1.x attend to 768."""
 
 
 def find_base(name: str, settings: Settings, models: ModelStore) -> BaseSource:
@@ -47,6 +45,7 @@ def find_base(name: str, settings: Settings, models: ModelStore) -> BaseSource:
     found = _find_base(name, settings, models)
     half_vae = found.family.half_vae
     found = replace(found, half_vae=models.folder(half_vae)) if half_vae and not models.missing(half_vae) else found
+    found = found if settings.draw.t5 else replace(found, left_out=tuple(found.family.optional_components))
     chosen = settings.bases[name].vae if name in settings.bases else ""
     if not chosen and settings.draw.vae and models.find(settings.draw.vae).family in ("", found.family.name):
         chosen = settings.draw.vae
@@ -172,10 +171,10 @@ def open_base(name: str, path: Path, configs: Path | None = None) -> BaseSource:
     """The base at a path, its family detected; raises `OperatorError` (`bad_base`, `unknown_family`)."""
     if path.is_dir():
         index = _index(path)
-        family = family_of_pipeline(str(index.get("_class_name")))
+        family = family_of_folder(path)
         zero_snr = bool(_config_or_empty(path / "scheduler" / "scheduler_config.json").get("rescale_betas_zero_snr"))
         facts = family.facts(index).updated(SamplingFacts(rescale_betas_zero_snr=zero_snr))
-        return _require_known(BaseSource(name, path, family, path, facts=facts))
+        return BaseSource(name, path, family, path, facts=facts)
     if not path.is_file():
         raise OperatorError("bad_base", f"There is no base model at {path}.")
     keys = _weight_names(path)
@@ -195,19 +194,7 @@ def open_base(name: str, path: Path, configs: Path | None = None) -> BaseSource:
         return base
     channels = single_file.read_in_channels(path)
     usual = _config_or_empty(configs / "unet" / "config.json").get("in_channels", channels)
-    return _require_known(replace(base, in_channels=0 if channels == usual else channels))
-
-
-def _require_known(base: BaseSource) -> BaseSource:
-    """The base itself; raises `OperatorError` (`unknown_family`) for Stable Diffusion 2, which goes by the name of 1."""
-    width = _config_or_empty(base.config_folder / "unet" / "config.json").get("cross_attention_dim")
-    if base.family.name == "sd15" and width == SD2_WIDTH:
-        raise OperatorError(
-            "unknown_family",
-            f"{base.name} is a Stable Diffusion 2, for which LoRAs and adapters of no known family are made: "
-            "choose a base of sd15 or sdxl.",
-        )
-    return base
+    return replace(base, in_channels=0 if channels == usual else channels)
 
 
 def _config_or_empty(file: Path) -> Mapping[str, Any]:
@@ -245,12 +232,15 @@ def load_pipeline(base: BaseSource, dtype: torch.dtype, names: Collection[str] |
     """
     _silence_libraries()
     known = [name for name in _index(base.config_folder) if not name.startswith("_")]
-    unused = [name for name in UNUSED_COMPONENTS if name in known]
+    unused = [name for name in (*UNUSED_COMPONENTS, *base.left_out) if name in known]
     omitted = {name: None for name in known if name in unused or (names is not None and name not in names)}
     arguments: dict[str, Any] = {"dtype": dtype, "local_files_only": True, **omitted}
     if "safety_checker" in known:
         arguments["requires_safety_checker"] = False
     try:
+        arguments |= {
+            name: each for name, each in base.family.own_components(base.config_folder).items() if name not in omitted
+        }
         vae = base.vae_in_place(dtype)
         if vae is not None and "vae" not in omitted:
             arguments["vae"] = _load_vae(vae, base, dtype)

@@ -2,8 +2,9 @@
 
 import importlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from pipelines.diffusion.base.families import family_names
+from pipelines.diffusion.base import families
 from pipelines.diffusion.base.family import Family
 from portrait.errors import OperatorError
 
@@ -13,7 +14,9 @@ PREFIX = "model.diffusion_model."
 
 def all_families() -> list[Family]:
     """All families."""
-    return [importlib.import_module(f"pipelines.diffusion.base.families.{name}").FAMILY for name in family_names()]
+    return [
+        importlib.import_module(f"pipelines.diffusion.base.families.{name}").FAMILY for name in families.family_names()
+    ]
 
 
 def family_by_name(name: str) -> Family:
@@ -21,9 +24,10 @@ def family_by_name(name: str) -> Family:
     return _first(lambda family: family.name == name, f"There is no family {name!r}")
 
 
-def family_of_pipeline(name: str) -> Family:
-    """The family whose hub folders name this pipeline; raises `OperatorError` (`unknown_family`)."""
-    return _first(lambda family: name in family.pipeline_names, f"A base for {name} is of no family that is known")
+def family_of_folder(folder: Path) -> Family:
+    """The family of a hub folder, by what its configurations say; raises `OperatorError` (`unknown_family`)."""
+    found, pipeline = families.family_of_folder(folder), families.pipeline_class(folder)
+    return _first(lambda family: family.name == found, f"A base for {pipeline} is of no family that is known")
 
 
 def family_of_weights(names: Sequence[str]) -> Family:

@@ -40,6 +40,8 @@ class BaseSource:
     """Name of the base that people are learned on in its place; empty: itself."""
     draw_on: str = ""
     """Name of the base that draws who was learned on it, where a request names none; empty: itself."""
+    left_out: tuple[str, ...] = ()
+    """Components that it draws and is learned without."""
 
     @property
     def is_single_file(self) -> bool:
@@ -61,8 +63,8 @@ class BaseSource:
 
     @property
     def embeds_guidance(self) -> bool:
-        """Whether its U-Net is told the guidance scale, instead of drawing once with and once without the prompt."""
-        return bool(self.denoiser_config.get("time_cond_proj_dim"))
+        """Whether its denoiser is told the guidance scale, instead of drawing once with and once without the prompt."""
+        return self.family.embeds_guidance(self.denoiser_config)
 
     @property
     def geometry(self) -> Geometry:
@@ -115,7 +117,12 @@ class BaseSource:
         """Components with weights beside the denoiser that do not lie in its single file."""
         if self.is_single_file and self.family.single_file == "whole":
             return []
-        return [*(encoder for _, encoder in self.family.text_encoders), "vae"]
+        return [*(encoder for _, encoder in self.text_encoders), "vae"]
+
+    @property
+    def text_encoders(self) -> list[tuple[str, str]]:
+        """Component names of the tokenizers and text encoders that take part."""
+        return [pair for pair in self.family.text_encoders if pair[1] not in self.left_out]
 
     def vae_in_place(self, dtype: torch.dtype) -> Path | None:
         """Folder or file of the VAE that takes the place of its own in a dtype; None where its own is loaded."""

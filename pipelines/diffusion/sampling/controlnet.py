@@ -103,23 +103,27 @@ def load_controlnets(
     """The network of each input with its control image at the generated size."""
     units = []
     for each in inputs:
-        folder = _network_folder(each.kind, lease.family.name, models)
-        if _has_preprocessor(each.kind):
-            network = lease.load_network(f"control {each.kind}", ControlNetModel, folder)
+        name = model_requirements.control_network(each.kind, lease.family.name)
+        if _has_preprocessor(each.kind) and lease.family.control_class is not None:
+            # One network may follow several kinds: it is loaded once.
+            network = lease.load_network(f"control {name}", lease.family.control_class, models.folder(name))
         else:
-            load = partial(load_own_network, models.weights_file(each.kind), lease.loaded.source, lease.dtype)
-            network = lease.get_or_load(f"control {each.kind}", load)
-        units.append(ControlNetUnit(network, _control_image(each, size, control), each.scale, each.start, each.end))
+            load = partial(load_own_network, models.weights_file(name), lease.loaded.source, lease.dtype)
+            network = lease.get_or_load(f"control {name}", load)
+        image = _control_image(each, size, control)
+        units.append(ControlNetUnit(network, image, each.scale, each.start, each.end, each.kind))
     recipe = [{"kind": each.kind, "scale": each.scale, "start": each.start, "end": each.end} for each in inputs]
     return Conditioning(controlnets=units, facts={"hints": recipe} if recipe else {})
 
 
 def load_own_network(file: Path, base: BaseSource, dtype: torch.dtype) -> ControlNetModel:
-    """A ControlNet of one's own from one file, in the names of diffusers or of its authors.
+    """A ControlNet of one's own for U-Nets from one file, in the names of diffusers or of its authors.
 
     It is built by the `config.json` beside it, or else like the U-Net of the base, as ControlNets are. Raises `EngineError`
     (`broken_model`), `UserError` (`wrong_family`) for one of another base.
     """
+    if base.family.denoiser != "unet":
+        raise UserError("wrong_family", f"{file.name} is no control of {base.name} ({base.family.name}): leave it out.")
     try:
         network = _build_network(file, base, load_file(file), dtype)
     except BROKEN as error:

@@ -93,7 +93,8 @@ def check(parameters: GenerationParameters, sampling: SamplingPreset) -> None:
 
 def check_abilities(base: BaseSource, options: GenerationOptions, prompts: Sequence[str]) -> None:
     """Raise `UserError` (`bad_technique`) for options, or weights in prompts, that bases of its family do not know."""
-    check_options(f"{base.name} ({base.family.name})", base.family.abilities, options, prompts)
+    windows = [(each.start, each.end) for each in options.control_inputs]
+    check_options(f"{base.name} ({base.family.name})", base.family.abilities, options, prompts, windows)
 
 
 def check_supported(base: BaseSource, parameters: GenerationParameters, controlled: bool) -> None:
@@ -114,6 +115,8 @@ def check_supported(base: BaseSource, parameters: GenerationParameters, controll
         raise UserError(
             "bad_technique", f"guidance_rescale does not go with {drawing} on {base.family.name}: leave it out."
         )
+    if base.family.denoiser != "unet":
+        return  # their stock pipelines all take it
     if parameters.embeds_guidance and not hasattr(pipeline, "get_guidance_scale_embedding"):
         raise UserError(
             "bad_technique", f"{base.name} does not go with {drawing}: leave the controls out, or choose another base."

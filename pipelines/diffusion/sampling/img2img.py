@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipelines.diffusion.base.family import DrawingStart, Family
+from pipelines.diffusion.base.parts.latents import LatentFormat
 from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.sampling import decoding
 from portrait.arrays import Image, Mask
@@ -98,13 +99,12 @@ def round_up_mask(mask: Mask, side: int) -> Mask:
     return any_inside.repeat(side, 0).repeat(side, 1)[:height, :width].astype(np.float32)
 
 
-def vae_round_trip(pipe: Any, image: Image) -> NDArray[np.float32]:
+def vae_round_trip(pipe: Any, image: Image, form: LatentFormat) -> NDArray[np.float32]:
     """A picture encoded and decoded by the VAE, H×W×3 about 0..1: what img2img gives at strength 0.
 
     In float32 instead of half precision, in which VAEs overflow; SDXL's says so of itself.
     """
     with decoding.vae_in_float32(pipe.vae) if pipe.vae.dtype == torch.float16 else nullcontext():
         pixels = pipe.image_processor.preprocess(PIL.Image.fromarray(image))
-        latents = pipe.vae.encode(pixels.to(pipe._execution_device, pipe.vae.dtype)).latent_dist.mode()
-        decoded = pipe.vae.decode(latents, return_dict=False)[0]
+        decoded = form.reconstruct(pipe.vae, pixels.to(pipe._execution_device, pipe.vae.dtype))
     return np.asarray(pipe.image_processor.postprocess(decoded, output_type="np")[0], np.float32)

@@ -9,7 +9,7 @@ import PIL.Image
 import torch
 from numpy.typing import NDArray
 
-from pipelines.diffusion.base.family import Family
+from pipelines.diffusion.base.family import ControlNetUnit, Family
 from pipelines.diffusion.base.lease import Lease
 from pipelines.diffusion.base.parts.latents import LatentFormat
 from pipelines.diffusion.sampling import decoding, img2img, schedulers
@@ -24,17 +24,6 @@ Tensors = dict[str, Any]
 Callback = Callable[[int, Tensors], None]
 StepCallback = Callable[[int], None]
 """Gets the number of steps done, and may raise."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ControlNetUnit:
-    """A control network with its control image, scale, and share of the steps 0..1 in which it acts."""
-
-    network: Any
-    image: Image
-    scale: float
-    start: float = 0.0
-    end: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,14 +78,15 @@ def _run_pipeline(
     pipe.scheduler = schedulers.make_scheduler(sampling.scheduler, own, parameters.facts)
     with torch.no_grad():
         if parameters.start is not None and not parameters.steps_done:
-            return img2img.vae_round_trip(pipe, parameters.start)
+            return img2img.vae_round_trip(pipe, parameters.start, family.latents(pipe.vae))
         given = _join_arguments(conditionings)
         arguments = merge(
             given,
             {} if "prompt_embeds" in given else _prompt_arguments(lease, parameters),
-            _controlnet_arguments(units, "image" if parameters.start is None else "control_image"),
+            family.control_arguments(parameters.task, units) if units else {},
             _reference_arguments(lease, parameters, conditionings),
             img2img.pipeline_arguments(parameters, family, base.geometry.cell),
+            family.guidance_arguments(parameters.guidance),
         )
         # The mask that such a U-Net takes beside the latents stays as many as guidance made of it.
         nine = family.denoiser == "unet" and base.denoiser_config["in_channels"] == img2img.INPAINT_CHANNELS
@@ -129,7 +119,6 @@ def _call_pipeline(
         drawn = pipe(
             **arguments,
             num_inference_steps=parameters.steps,
-            guidance_scale=parameters.guidance,
             generator=torch.Generator("cpu").manual_seed(parameters.seed),
             output_type="np" if parameters.until == 1 else "latent",
             callback_on_step_end=callback,
@@ -149,7 +138,7 @@ def face_embeds(embedding: NDArray[np.float32], lease: Lease, guided: bool) -> t
 
 def uses_guidance(parameters: GenerationParameters) -> bool:
     """Whether classifier-free guidance is on, so that batches have an unconditional half."""
-    return parameters.guidance > 1 and not parameters.embeds_guidance
+    return parameters.guidance > parameters.guided_above and not parameters.embeds_guidance
 
 
 def strength_of(options: GenerationOptions, name: str, default: float) -> float:
@@ -185,6 +174,9 @@ def _join_arguments(conditionings: Sequence[Conditioning]) -> dict[str, Any]:
 
 
 def _prompt_arguments(lease: Lease, parameters: GenerationParameters) -> dict[str, Any]:
+    if lease.family.reads_references:
+        negative = {"negative_prompt": parameters.negative or " "} if uses_guidance(parameters) else {}
+        return {"prompt": parameters.prompt, **negative}
     if not lease.family.guides_in_batches and not uses_guidance(parameters):
         # A second run of a language model for a prompt that nobody reads would cost more than a step.
         return lease.family.prompt_arguments(lease.encode_prompt(parameters.prompt), None)
@@ -197,22 +189,6 @@ def _reference_arguments(
 ) -> dict[str, Any]:
     pictures = [PIL.Image.fromarray(each) for part in conditionings for each in part.references]
     return lease.family.reference_arguments(parameters.task, pictures)
-
-
-def _controlnet_arguments(units: Sequence[ControlNetUnit], image_argument: str) -> dict[str, Any]:
-    """Images and scales of the control networks; of a single one without lists, as stock pipelines expect.
-
-    `image_argument` is the pipeline's name for control images.
-    """
-    if not units:
-        return {}
-    arguments = {
-        image_argument: [PIL.Image.fromarray(unit.image) for unit in units],
-        "controlnet_conditioning_scale": [float(unit.scale) for unit in units],
-        "control_guidance_start": [unit.start for unit in units],
-        "control_guidance_end": [unit.end for unit in units],
-    }
-    return {name: each[0] for name, each in arguments.items()} if len(units) == 1 else arguments
 
 
 class _StepCallback:
@@ -243,7 +219,7 @@ class _StepCallback:
             if each.callback is not None and done > 0:
                 each.callback(done - 1, tensors)
         if self.ends_guidance and done == self._last_guided_step:
-            pipe._guidance_scale = 1.0
+            pipe._guidance_scale = self._parameters.guided_above
         # A mask that was made for both halves of a batch makes two of one when guidance has ended.
         latents = tensors["latents"][:1]
         self.latents = self._family.unpack(latents, self._parameters.size)
@@ -258,7 +234,7 @@ def _match_batch(network: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
     Not every stock pipeline reads back what a callback changes; the inputs of the networks are the same in all of them.
     """
-    batch = int((args[0] if args else kwargs["sample"]).shape[0])
+    batch = int((args[0] if args else kwargs.get("sample", kwargs.get("hidden_states"))).shape[0])
 
     def cut(each: Any) -> Any:
         return each[-batch:] if isinstance(each, torch.Tensor) and each.dim() > 1 else each
@@ -266,7 +242,7 @@ def _match_batch(network: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     conditions = kwargs.get("added_cond_kwargs")
     if conditions:
         kwargs["added_cond_kwargs"] = {name: cut(each) for name, each in conditions.items()}
-    for name in ("encoder_hidden_states", "controlnet_cond"):
+    for name in ("encoder_hidden_states", "pooled_projections", "controlnet_cond"):
         if name in kwargs:
             kwargs[name] = cut(kwargs[name])
     return args, kwargs

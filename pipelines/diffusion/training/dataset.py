@@ -57,6 +57,7 @@ class Dataset:
 
 def encode_samples(
     vae: Any,
+    form: LatentFormat,
     pictures: Sequence[tuple[Image, str]],
     sizes: Sequence[Size],
     flips: bool,
@@ -72,7 +73,7 @@ def encode_samples(
         cropped = crop_to_fill(image, size, cv2.INTER_CUBIC)
         views = [cropped, np.ascontiguousarray(cropped[:, ::-1])] if flips else [cropped]
         with torch.no_grad():
-            moments = torch.stack([_latent_moments(vae, view) for view in views])
+            moments = torch.stack([_latent_moments(vae, form, view) for view in views])
         height, width = image.shape[:2]
         captions = [caption, mirror_caption(caption)][: len(views)]
         samples.append(Sample(moments, captions, SizeConditioning(Size(width, height), size)))
@@ -95,7 +96,6 @@ def bucket_sizes(images: Sequence[Image], side: int, step: int, batch: int) -> l
     return buckets.assign_buckets([Size(image.shape[1], image.shape[0]) for image in images], side, step, batch)
 
 
-def _latent_moments(vae: Any, image: Image) -> torch.Tensor:
+def _latent_moments(vae: Any, form: LatentFormat, image: Image) -> torch.Tensor:
     pixels = torch.tensor(image).permute(2, 0, 1)[None].to(vae.device).float() / 127.5 - 1
-    distribution = vae.encode(pixels.to(vae.dtype)).latent_dist
-    return torch.stack([distribution.mean[0], distribution.logvar[0]]).float()
+    return form.moments(vae, pixels.to(vae.dtype))[0].float()

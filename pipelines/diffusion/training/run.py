@@ -89,19 +89,20 @@ def build_dataset(run: TrainingRun) -> Dataset:
     settings, plan, base = run.settings, run.plan, run.base
     class_pictures = _class_images(run)
     vae = load_components(base, torch.float32, ["vae"])["vae"].to(run.device)
+    form = base.family.latents(vae)
     crops = run.job.training.crops
     crops_and_captions = list(zip([crop.image for crop in crops], run.captions(), strict=True))
 
     def encode(pictures: Sequence[tuple[Image, str]], flips: bool, batch: int, doing: str) -> list[Sample]:
         sizes = dataset.bucket_sizes([image for image, _ in pictures], plan.side, base.size_multiple, batch)
         return dataset.encode_samples(
-            vae, pictures, sizes, flips, lambda at, of: run.progress(at, of, f"Encoding {doing}")
+            vae, form, pictures, sizes, flips, lambda at, of: run.progress(at, of, f"Encoding {doing}")
         )
 
     built = Dataset(
         encode(crops_and_captions, settings.flips, plan.batch, "photos"),
         encode(class_pictures, False, 1, "class pictures"),
-        base.family.latents(vae),
+        form,
         plan.batch,
         settings.seed,
     )
@@ -169,9 +170,9 @@ class _TextConditioning:
 def _text_conditioning(run: TrainingRun, validator: Validator | None) -> _TextConditioning:
     """All captions encoded beforehand, their encoders freed; or encoders that are trained."""
     base, settings, training = run.base, run.settings, run.job.training
-    names = [name for pair in base.family.text_encoders for name in pair]
+    names = [name for pair in base.text_encoders for name in pair]
     components = load_components(base, run.dtype, names)
-    encoders = {name: components[name].to(run.device) for _, name in base.family.text_encoders}
+    encoders = {name: components[name].to(run.device) for _, name in base.text_encoders}
     if not (settings.text or settings.token):
         own = run.captions()
         mirrored = [dataset.mirror_caption(caption) for caption in own] if settings.flips else []
@@ -216,9 +217,9 @@ def _class_images(run: TrainingRun) -> list[tuple[Image, str]]:
 def _base_generator(run: TrainingRun) -> SampleGenerator:
     """A sample generator with the untrained base."""
     base, settings = run.base, run.settings
-    names = [name for pair in base.family.text_encoders for name in pair]
+    names = [name for pair in base.text_encoders for name in pair]
     components = load_components(base, run.dtype, names)
-    for _, name in base.family.text_encoders:
+    for _, name in base.text_encoders:
         components[name].to(run.device)
     texts = class_images.captions(settings.prior, run.job.training.class_word)
     cached = text_embeddings.cache_text_embeddings(base.family, components, [class_images.NEGATIVE, *texts])

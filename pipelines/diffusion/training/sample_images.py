@@ -42,7 +42,7 @@ class SampleGenerator:
                 width=self.side,
                 height=self.side,
                 num_inference_steps=sampling.steps,
-                guidance_scale=sampling.guidance,
+                **self.family.guidance_arguments(sampling.guidance),
                 generator=torch.Generator("cpu").manual_seed(seed),
                 output_type="np",
                 callback_on_step_end=_step_callback(on_step),

@@ -120,6 +120,7 @@ class Diffusion:
             ),
             facts=facts,
             embeds_guidance=base.embeds_guidance,
+            guided_above=base.family.guided_above,
         )
         if request.edit is not None and canvas is not None:
             parameters = generation_options.with_edit(parameters, request.edit, canvas, description)

@@ -8,6 +8,7 @@ import ast
 import functools
 import importlib
 import importlib.util
+import json
 import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,9 +33,39 @@ def family_abilities(name: str) -> Abilities:
     return _load(name).abilities
 
 
-def family_of_pipeline_class(pipeline: str) -> str:
-    """The family whose hub folders name this pipeline; empty where there is none."""
-    return next((name for name in family_names() if pipeline in _pipeline_names(name)), "")
+def family_of_folder(folder: Path) -> str:
+    """The family of a hub folder; empty where it is of none.
+
+    Families whose bases name one pipeline are told apart by the width of the text that their denoisers attend to.
+    """
+    pipeline = pipeline_class(folder)
+    named = [name for name in family_names() if pipeline in _pipeline_names(name)]
+    if len(named) > 1:
+        width = _read(folder / "unet" / "config.json").get("cross_attention_dim")
+        widths = {name: _text_width(name) for name in named}
+        named = [name for name in named if widths[name] == width] or [name for name in named if not widths[name]]
+    return next(iter(named), "")
+
+
+def pipeline_class(folder: Path) -> str:
+    """The pipeline that a hub folder names; empty where it names none."""
+    return str(_read(folder / "model_index.json").get("_class_name") or "")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A configuration; empty where there is none that can be read, which loading says."""
+    try:
+        read = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def _text_width(name: str) -> int:
+    try:
+        return int(ast.literal_eval(next(_assigned(name, "text_width"))))
+    except (ValueError, TypeError, StopIteration):
+        return int(_load(name).text_width)
 
 
 def _pipeline_names(name: str) -> tuple[str, ...]:

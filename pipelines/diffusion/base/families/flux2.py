@@ -5,27 +5,26 @@ The base is learned on; its distilled sibling draws in four steps without guidan
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import PIL.Image
 import torch
 from diffusers import Flux2KleinInpaintPipeline, Flux2KleinPipeline, Flux2Transformer2DModel
 
+from pipelines.diffusion.base.families.shared.flow import FlowFamily
 from pipelines.diffusion.base.family import (
     Abilities,
     Config,
     DrawingStart,
     Geometry,
-    LatentRgbFactors,
     LoraName,
     SizeConditioning,
     TextEmbeddings,
 )
 from pipelines.diffusion.base.parts import kohya, qwen3
 from pipelines.diffusion.base.parts.latents import PatchedLatents, patched_latents
-from pipelines.diffusion.base.parts.loss import FlowMatchingLoss
-from portrait.arrays import Size
 from portrait.generation.options import Preset
 from portrait.generation.parameters import Task
 from portrait.generation.sampling_facts import SamplingFacts, SamplingPreset
@@ -87,7 +86,7 @@ START_SIDE = 960
 """Sides in steps of 64 pixels around it stay below the 1024² pixels to which the stock pipeline shrinks start pictures."""
 
 
-class Flux2:
+class Flux2(FlowFamily):
     """The family of FLUX.2 [klein]."""
 
     name = "flux2"
@@ -100,21 +99,15 @@ class Flux2:
         }
     )
     detection_key = "single_stream_modulation.lin.weight"
-    single_file: Literal["whole", "denoiser"] = "denoiser"
     architecture = "flux-2-klein"
     kohya_version = "flux2_klein"
     text_encoders = (("tokenizer", "text_encoder"),)
-    denoiser = "transformer"
     denoiser_class = Flux2Transformer2DModel
-    abilities = Abilities(references=4, instructions=True, sentences=True)
+    abilities = Abilities(references=4, instructions=True, sentences=True, cutoff=True)
     presets = PRESETS
-    latent_rgb_factors: LatentRgbFactors = ((), ())
-    freeu_scales: Mapping[str, float] = MappingProxyType({})
-    half_vae = ""
     rank = 32
     stored_products = 4000
     """Of klein's products those of 3072 numbers are recomputed, and those from 9216 on are stored."""
-    guides_in_batches = False
 
     def facts(self, index: Mapping[str, Any]) -> SamplingFacts:
         """Four steps without guidance where the base was distilled."""
@@ -132,10 +125,6 @@ class Flux2:
         """Full names: `attn.to_out` is a layer of single blocks, and a list of layers in double ones."""
         names = (name.removesuffix(".base_layer") for name, _ in denoiser.named_modules())
         return [name for name in dict.fromkeys(names) if _is_attention(name)]
-
-    def loss(self, scheduler: Mapping[str, Any], min_snr_gamma: float) -> FlowMatchingLoss:
-        """Flow matching, in which Min-SNR has no part."""
-        return FlowMatchingLoss()
 
     def latents(self, vae: Any) -> PatchedLatents:
         """Normalised by the statistics in the VAE."""
@@ -178,30 +167,13 @@ class Flux2:
         return {"prompt_embeds": embeddings.hidden, **without}
 
     def start_arguments(self, start: DrawingStart) -> dict[str, Any]:
-        """Picture and mask, white all over without one: there is no pipeline for whole pictures.
-
-        That pipeline counts the steps that it leaves out, rounded down; a little less strength has it do those asked for.
-        """
-        mask = start.mask or PIL.Image.new("L", (start.size.width, start.size.height), 255)
-        return {
-            "width": start.size.width,
-            "height": start.size.height,
-            "image": start.picture,
-            "mask_image": mask,
-            "strength": (start.steps_done - 1e-4) / start.steps,
-        }
+        """With a mask, white all over without one: there is no pipeline for whole pictures."""
+        white = PIL.Image.new("L", (start.size.width, start.size.height), 255)
+        return super().start_arguments(replace(start, mask=start.mask or white))
 
     def reference_arguments(self, task: Task, pictures: Sequence[PIL.Image.Image]) -> dict[str, Any]:
         """Beside a start picture they have an argument of their own."""
         return {"image" if task == "text" else "image_reference": list(pictures)} if pictures else {}
-
-    def unpack(self, latents: torch.Tensor, size: Size) -> torch.Tensor:
-        """Tokens N×h·w×channels back in rows."""
-        if latents.dim() == 4:
-            return latents
-        count, tokens, channels = latents.shape
-        width = round((tokens * size.width / size.height) ** 0.5)
-        return latents.transpose(1, 2).reshape(count, channels, tokens // width, width)
 
     def single_file_weights(self, components: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """The transformer alone, as its makers publish it."""
@@ -219,10 +191,6 @@ class Flux2:
                 elif f"{key}.alpha" not in named:
                     named |= kohya.module_weights(key, *_stack(factors, module))
         return named
-
-    def kohya_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Nothing."""
-        return {}
 
     def lora_names(self, layer: str, config: Mapping[str, Any]) -> Sequence[LoraName]:
         """Those of the makers."""

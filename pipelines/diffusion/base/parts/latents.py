@@ -17,9 +17,30 @@ class LatentFormat(Protocol):
         """The pictures N×3×H×W, -1..1, of latents as the denoiser gives them."""
         ...
 
+    def moments(self, vae: Any, pixels: torch.Tensor) -> torch.Tensor:
+        """N×2×channels×h×w means and log-variances of pictures N×3×H×W, -1..1."""
+        ...
+
+    def reconstruct(self, vae: Any, pixels: torch.Tensor) -> torch.Tensor:
+        """Pictures N×3×H×W, -1..1, encoded and decoded, without noise."""
+        ...
+
+
+class PlainEncoding:
+    """Encoding by a VAE that takes pictures as they are."""
+
+    def moments(self, vae: Any, pixels: torch.Tensor) -> torch.Tensor:
+        """See `LatentFormat`."""
+        distribution = vae.encode(pixels).latent_dist
+        return torch.stack([distribution.mean, distribution.logvar], dim=1)
+
+    def reconstruct(self, vae: Any, pixels: torch.Tensor) -> torch.Tensor:
+        """See `LatentFormat`."""
+        return vae.decode(vae.encode(pixels).latent_dist.mode(), return_dict=False)[0]
+
 
 @dataclass(frozen=True, slots=True)
-class LatentScaling:
+class LatentScaling(PlainEncoding):
     """Latents with one scale and shift, or with a mean and a deviation for each channel beside them."""
 
     scale: float
@@ -49,7 +70,7 @@ def latent_scaling(config: Any) -> LatentScaling:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PatchedLatents:
+class PatchedLatents(PlainEncoding):
     """Latents of which 2×2 become the channels of one, normalised by the statistics that a VAE carries, as FLUX.2's does."""
 
     mean: torch.Tensor

@@ -76,18 +76,21 @@ class FlowMatchingLoss:
     """The loss of a base that predicts the way from the picture to the noise (rectified flow)."""
 
     base_shift: float = 0.5
-    """Logarithm of the shift of sigmas at 256 latents, and at 4096; in between it grows evenly, as with kohya's FLUX.2."""
+    """Logarithm of the shift of sigmas at 256 tokens, and at `max_tokens`; even in between, as with kohya's FLUX.2."""
     max_shift: float = 1.15
+    max_tokens: int = 4096
+    patch: int = 1
+    """Latents along a side that are one token to the denoiser."""
 
     def sample_timesteps(self, latents: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """Sigmas of a logit-normal distribution, shifted towards noise the more, the larger the picture is."""
         sigmas = torch.sigmoid(torch.randn((len(latents),), generator=random))
-        shift = math.exp(self.log_shift(latents.shape[-2] * latents.shape[-1]))
+        shift = math.exp(self.log_shift(latents.shape[-2] * latents.shape[-1] // self.patch**2))
         return shift * sigmas / (1 + (shift - 1) * sigmas)
 
     def log_shift(self, count: int) -> float:
-        """The logarithm of the shift for pictures of so many latents."""
-        return self.base_shift + (self.max_shift - self.base_shift) * (count - 256) / (4096 - 256)
+        """The logarithm of the shift for pictures of so many tokens."""
+        return self.base_shift + (self.max_shift - self.base_shift) * (count - 256) / (self.max_tokens - 256)
 
     def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """On the straight line between picture and noise."""

@@ -183,7 +183,8 @@ def _check_abilities(
     if family:
         able, spec = model_requirements.family_abilities(family), style or DEFAULT_PROMPT
         prompt = (able.sentences and spec.sentence) or spec.prompt
-        check_options(f"{base} ({family})", able, options, (prompt, spec.negative, options.traits))
+        windows = [(each.start, each.end) for each in options.hints]
+        check_options(f"{base} ({family})", able, options, (prompt, spec.negative, options.traits), windows)
 
 
 def _control_abilities(kinds: Collection[str]) -> list[str]:

@@ -139,11 +139,3 @@ def test_a_vae_that_does_not_fit_is_refused(hub: Path, settings: Settings, tmp_p
             loading.choose_vae(base, name, models)
         assert caught.value.code == code
         assert isinstance(caught.value, UserError | OperatorError)
-
-
-def test_a_stable_diffusion_2_is_told_as_what_it_is(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "SD2_WIDTH", 32)
-    with pytest.raises(OperatorError, match="a Stable Diffusion 2") as caught:
-        loading.open_base("old", hub / "sd15")
-    assert caught.value.code == "unknown_family"
-    assert loading.open_base("xl", hub / "sdxl").family.name == "sdxl"

@@ -72,7 +72,7 @@ def test_a_round_trip_in_half_precision_is_that_of_float32(
 ) -> None:
     picture = np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     with torch.no_grad():
-        expected = img2img.vae_round_trip(pipe, picture)
+        expected = img2img.vae_round_trip(pipe, picture, SCALING)
         pipe.vae.register_to_config(force_upcast=force_upcast)
         pipe.vae.to(torch.float16)
         real = pipe.vae.decode
@@ -86,5 +86,5 @@ def test_a_round_trip_in_half_precision_is_that_of_float32(
             )
 
         monkeypatch.setattr(pipe.vae, "decode", decode)
-        assert np.abs(img2img.vae_round_trip(pipe, picture) - expected).max() < 0.01
+        assert np.abs(img2img.vae_round_trip(pipe, picture, SCALING) - expected).max() < 0.01
     assert pipe.vae.dtype == torch.float16

@@ -1,17 +1,19 @@
 """UNetFamily: what the families that draw with a U-Net, Stable Diffusion 1.5 and SDXL, have in common."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 import PIL.Image
 import torch
-from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers import ControlNetModel, DDPMScheduler, MultiControlNetModel, UNet2DConditionModel
 
 from pipelines.diffusion.base.family import (
     LORA_TARGETS,
     Abilities,
     Config,
+    ControlNetUnit,
     DrawingStart,
     Geometry,
     LoraName,
@@ -52,16 +54,32 @@ class UNetFamily:
         text_encoders=True,
         block_weights=True,
         noise_offset=True,
+        cutoff=True,
+        controls=8,
+        control_windows=True,
     )
     presets = PRESETS
     stored_products = 700
     """Projections of SD 1.5's deepest level and SDXL's deeper one are stored; those of levels with 320 or 640 channels are not,
     and they make up most of the activations."""
     guides_in_batches = True
+    guided_above = 1.0
+    reads_references = False
+    control_class: type[Any] | None = ControlNetModel
+    text_width = 0
+    optional_components: Sequence[str] = ()
 
     def facts(self, index: Mapping[str, Any]) -> SamplingFacts:
         """None: the schedule is in the scheduler's configuration."""
         return SamplingFacts()
+
+    def embeds_guidance(self, denoiser: Mapping[str, Any]) -> bool:
+        """As those do that were distilled to latent consistency."""
+        return bool(denoiser.get("time_cond_proj_dim"))
+
+    def own_components(self, folder: Path) -> dict[str, Any]:
+        """None."""
+        return {}
 
     def geometry(self, config: Config) -> Geometry:
         """By the levels of VAE and U-Net; 64 pixels are a multiple that bases from 512 on draw best in."""
@@ -109,6 +127,24 @@ class UNetFamily:
         """The noise or the velocity."""
         added = self.added_cond_kwargs(embeddings, sizes)
         return denoiser(noised, timesteps, embeddings.hidden, added_cond_kwargs=added, return_dict=False)[0]
+
+    def guidance_arguments(self, guidance: float) -> dict[str, Any]:
+        """The scale."""
+        return {"guidance_scale": guidance}
+
+    def join_controls(self, networks: Sequence[Any]) -> Any:
+        """One as it is."""
+        return networks[0] if len(networks) == 1 else MultiControlNetModel(networks)
+
+    def control_arguments(self, task: Task, units: Sequence[ControlNetUnit]) -> dict[str, Any]:
+        """Images, scales and windows; of a single network without lists, as stock pipelines expect."""
+        arguments = {
+            "image" if task == "text" else "control_image": [PIL.Image.fromarray(unit.image) for unit in units],
+            "controlnet_conditioning_scale": [float(unit.scale) for unit in units],
+            "control_guidance_start": [unit.start for unit in units],
+            "control_guidance_end": [unit.end for unit in units],
+        }
+        return {name: each[0] for name, each in arguments.items()} if len(units) == 1 else arguments
 
     def start_arguments(self, start: DrawingStart) -> dict[str, Any]:
         """Picture, strength, and mask with the size; without a mask the size is the picture's, and most know no other way."""
