@@ -36,17 +36,42 @@ PROMPT_ADAPTERS = ("photomaker", "photomaker_v2")
 FAST_MODELS: Mapping[str, tuple[str, ...]] = {"sd15": ("lcm_sd15",), "sdxl": ("lcm_sdxl",)}
 """Models of the preset `fast`, by family: LCM LoRAs, with which few steps suffice. Families that are not here need none."""
 CONTROL_MODELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "canny": {"sd15": ("controlnet_canny_sd15",), "sdxl": ("controlnet_canny_sdxl",)},
-    "pose": {"sd15": ("controlnet_openpose_sd15", "pose"), "sdxl": ("controlnet_openpose_sdxl", "pose")},
+    "canny": {
+        "sd15": ("controlnet_canny_sd15",),
+        "sdxl": ("controlnet_canny_sdxl",),
+        "sd3": ("controlnet_canny_sd3",),
+        "zimage": ("controlnet_union_zimage",),
+        "flux": ("controlnet_union_flux",),
+        "qwenimage": ("controlnet_union_qwenimage",),
+    },
+    "pose": {
+        "sd15": ("controlnet_openpose_sd15", "pose"),
+        "sdxl": ("controlnet_openpose_sdxl", "pose"),
+        "sd3": ("controlnet_openpose_sd3", "pose"),
+        "zimage": ("controlnet_union_zimage", "pose"),
+        "flux": ("controlnet_union_flux", "pose"),
+        "qwenimage": ("controlnet_union_qwenimage", "pose"),
+    },
     "depth": {
         "sd15": ("controlnet_depth_sd15", "depth_anything"),
         "sdxl": ("controlnet_depth_sdxl", "depth_anything"),
+        "sd3": ("controlnet_depth_sd3", "depth_anything"),
+        "zimage": ("controlnet_union_zimage", "depth_anything"),
+        "flux": ("controlnet_union_flux", "depth_anything"),
+        "qwenimage": ("controlnet_union_qwenimage", "depth_anything"),
     },
-    "tile": {"sd15": ("controlnet_tile_sd15",), "sdxl": ("controlnet_tile_sdxl",)},
+    "tile": {
+        "sd15": ("controlnet_tile_sd15",),
+        "sdxl": ("controlnet_tile_sdxl",),
+        "sd3": ("controlnet_tile_sd3",),
+        "flux": ("controlnet_union_flux",),
+    },
     "color": {"sd15": ("controlnet_color_sd15",)},
     "softedge": {
         "sd15": ("controlnet_softedge_sd15", "hed"),
         "sdxl": ("controlnet_softedge_sdxl", "hed"),
+        "zimage": ("controlnet_union_zimage", "hed"),
+        "qwenimage": ("controlnet_union_qwenimage", "hed"),
     },
     "segmentation": {"sd15": ("controlnet_segmentation_sd15", "upernet")},
 }
@@ -63,10 +88,8 @@ UNKNOWN_REFERENCES = (
     "Whether this base draws from photos of people is not known: name a hub folder of its family as its `configs`."
 )
 """Of a base whose family is not known before it is loaded."""
-OPTIONS = ("sentences", "prompt_weights", "clip_skip", "freeu", "schedulers")
+OPTIONS = ("sentences", "prompt_weights", "clip_skip", "freeu", "skip_layer_guidance", "schedulers")
 """What of `Abilities` decides on the options of a drawing."""
-MODEL_FAMILIES = ("", "sd2")
-"""What the family of a model may be beside those of bases: unknown, or one that LoRAs are told apart from and nothing draws."""
 
 
 def check_identities(names: Sequence[str]) -> None:
@@ -105,7 +128,7 @@ def first_bases(models: ModelStore) -> list[str]:
 
 def check_model_family(family: str) -> None:
     """Raise `OperatorError` (`bad_model`) for what no model can be made for."""
-    known = [*family_names(), *filter(None, MODEL_FAMILIES)]
+    known = family_names()
     if family and family not in known:
         raise OperatorError("bad_model", f"There is no family {family!r}. Choose one of: {', '.join(known)}.")
 

@@ -93,6 +93,8 @@ class BaseLocation:
     """Name of the base that people are learned on in its place, as for a distilled one; empty: itself."""
     draw_on: str = ""
     """Name of the base that draws who was learned on it, where a request names none; empty: itself."""
+    storage: Literal["", "as_computed", "float8"] = ""
+    """As `draw.storage`, of this base; empty: what that says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,9 @@ class DrawSettings:
     float32 without one."""
     memory: Literal["auto", "full", "sliced", "offload", "sequential"] = "auto"
     """How much of a base is on the GPU at once; `auto` asks how much is free."""
+    storage: Literal["as_computed", "float8"] = "as_computed"
+    """How the weights of a base's denoiser rest in memory: in the precision that it computes in, or in 8 bits, half of the
+    memory of bfloat16 for a small loss (docs/drawing.md). GGUF files stay as they are."""
     compile: bool = False
     """Have PyTorch compile the networks' blocks: the first portrait of each mode takes about a minute more, later ones less.
     Changing people compiles nothing. Needs a C++ compiler; a portrait may differ by a level from one drawn without."""

@@ -70,6 +70,7 @@ NETWORKS = (
         "tasks/test_training",
         "tasks/test_editing",
         "tasks/test_flux2_story",
+        "tasks/test_families_story",
         "tasks/test_templates",
         "test_reproduced_templates",
     ),

@@ -20,8 +20,6 @@ KINDS: tuple[schemas.ModelKind, ...] = (
     "upscaler",
 )
 COMMERCIAL = ("yes", "no", "ask")
-OTHER_FAMILIES = ("", "sd2")
-"""Beside those of the models that there are: not known, and one that nothing here draws with."""
 GROUPS = ("own", "embedded", "others")
 _TERMS_VARIANTS = {"yes": "good", "no": "poor", "ask": "fair"}
 _MEGA = 1_000_000
@@ -35,7 +33,7 @@ def page() -> None:
     here = [each for each in models if each.ready]
     size = sum(each.bytes for each in here)
     widgets.muted_text(translate("models.total", count=len(here), total=len(models), size=_size(size)))
-    _show_form(sorted({*OTHER_FAMILIES, *(each.family for each in models)}))
+    _show_form(sorted({"", *(each.family for each in models)}))  # empty: not known
     if any(each.addition for each in models):
         _show_additions()
     state, words = _filters()

@@ -177,7 +177,7 @@ def _yes(text: str) -> bool:
 DRAWING_OPTIONS: Mapping[str, Callable[[str], Any]] = {
     **dict.fromkeys(("vae", "few_steps", "scheduler", "sdedit_model"), str),
     **dict.fromkeys(("steps", "clip_skip"), _natural),
-    **dict.fromkeys(("guidance", "guidance_rescale", "cutoff", "perturbed", "sdedit"), _amount),
+    **dict.fromkeys(("guidance", "guidance_rescale", "cutoff", "perturbed", "skip_layer_guidance", "sdedit"), _amount),
     "freeu": _yes,
 }
 """Fields of `GenerationOptions` that `--option` gives; each reads its value, or raises ValueError with what it should be."""

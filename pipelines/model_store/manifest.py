@@ -27,7 +27,18 @@ KIND_WORDS: Mapping[str, str] = {
     "embedding": "embedding (textual inversion)",
     "upscaler": "upscaler",
 }
-FAMILY_WORDS: Mapping[str, str] = {"sd15": "SD 1.5", "sd2": "SD 2", "sdxl": "SDXL", "flux2": "FLUX.2 [klein]"}
+FAMILY_WORDS: Mapping[str, str] = {
+    "sd15": "SD 1.5",
+    "sd2": "SD 2",
+    "sdxl": "SDXL",
+    "sd3": "SD 3.5",
+    "flux": "FLUX.1",
+    "flux_kontext": "FLUX.1 Kontext",
+    "flux2": "FLUX.2 [klein]",
+    "zimage": "Z-Image",
+    "qwenimage": "Qwen-Image",
+    "qwenimage_edit": "Qwen-Image-Edit",
+}
 """What people call families; one that is not here is called by its name."""
 Fact = int | float | str
 SOURCE_KINDS: tuple[SourceKind, ...] = ("archive", "hub", "url", "zip", "file")

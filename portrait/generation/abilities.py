@@ -34,10 +34,12 @@ class Abilities:
     """Whether an offset of the noise may be trained with."""
     cutoff: bool = False
     """Whether guidance may end before the last step."""
-    controls: int = 0
+    max_controls: int = 0
     """Controls that act at once, where there are networks for them."""
     control_windows: bool = False
     """Whether a control may act in a part of the steps."""
+    skip_layer_guidance: bool = False
+    """Whether they may be guided away from what they draw without some of their layers."""
 
 
 class _Options(Protocol):
@@ -49,6 +51,8 @@ class _Options(Protocol):
     def scheduler(self) -> str: ...
     @property
     def cutoff(self) -> float | None: ...
+    @property
+    def skip_layer_guidance(self) -> float: ...
 
 
 def check_options(
@@ -63,8 +67,8 @@ def check_options(
     `named` is what the sentence calls the base; `options` are those of `portrait.generation.options` or of the API; `windows`
     are start and end of each control.
     """
-    if 0 < able.controls < len(windows):
-        most = "one control" if able.controls == 1 else f"{able.controls} controls"
+    if 0 < able.max_controls < len(windows):
+        most = "one control" if able.max_controls == 1 else f"{able.max_controls} controls"
         raise UserError("bad_technique", f"{named} follows {most} at once: leave the others out.")
     wishes = {
         "emphasis in prompts": not able.prompt_weights and any(strip_weights(each) != each for each in prompts),
@@ -72,6 +76,7 @@ def check_options(
         "controls for a part of the steps": not able.control_windows and any(each != (0, 1) for each in windows),
         "FreeU": options.freeu and not able.freeu,
         "an early end of guidance (cutoff)": (options.cutoff or 1) < 1 and not able.cutoff,
+        "skip-layer guidance": options.skip_layer_guidance > 0 and not able.skip_layer_guidance,
         "another scheduler than its own": options.scheduler not in ("", "own") and not able.schedulers,
     }
     unknown = [name for name, wished in wishes.items() if wished]

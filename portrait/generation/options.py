@@ -137,6 +137,8 @@ class GenerationOptions:
     """How many of the text encoder's last layers are skipped."""
     perturbed: float = 0.0
     """Scale of perturbed-attention guidance (PAG); 0 does without."""
+    skip_layer_guidance: float = 0.0
+    """Scale of skip-layer guidance, which Stable Diffusion 3.5 Medium was published with at 2.8; 0 does without."""
     freeu: bool = False
     refiner: float = 0.0
     """Share of the steps that SDXL's refiner draws at the end, 0.2 as published; 0 does without."""
@@ -179,6 +181,7 @@ def to_dict(options: GenerationOptions) -> dict[str, object]:
         "lora_weights": {name: list(each) for name, each in options.lora_weights.items()},
         "clip_skip": options.clip_skip,
         "perturbed": options.perturbed,
+        "skip_layer_guidance": options.skip_layer_guidance,
         "freeu": options.freeu,
         "refiner": options.refiner,
         "landmarks": None if options.landmarks is None else options.landmarks.tolist(),

@@ -151,6 +151,9 @@ class GenerationOptions(RequestBody):
     )
     clip_skip: int = Field(0, ge=0, le=8, description="Last layers of the text encoder that are left out.")
     perturbed: float = Field(0.0, ge=0, le=10, description="Scale of perturbed-attention guidance; 0 does without.")
+    skip_layer_guidance: float = Field(
+        0.0, ge=0, le=10, description="Scale of skip-layer guidance, 2.8 as published; 0 does without."
+    )
     freeu: bool = False
     refiner: float = Field(0.0, ge=0, le=0.5, description="Share that SDXL's refiner draws at the end, 0.05 or more.")
     hints: list[ControlInput] = Field([], max_length=4, description="ControlNet inputs, for text styles.")

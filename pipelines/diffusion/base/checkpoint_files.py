@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from pipelines.diffusion.base import quantised
 from portrait.errors import OperatorError, broken_model
 
 _Network = TypeVar("_Network")
@@ -79,16 +80,36 @@ def _name_tensors(stored: Any, prefix: str = "") -> Iterator[tuple[str, torch.Te
             yield from _name_tensors(each, f"{prefix}.{name}" if prefix else str(name))
 
 
-def count_weights(file: Path) -> int:
-    """Numbers that a weight file holds, from its header; raises `EngineError` (`broken_model`)."""
+def count_weights(file: Path, prefix: str = "") -> int:
+    """Numbers that a weight file holds, from its header; of a `.safetensors` those whose names begin with `prefix`, if some do.
+
+    Raises `EngineError` (`broken_model`).
+    """
     try:
         if file.suffix == ".safetensors":
             with file.open("rb") as stream:
                 header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-            return sum(math.prod(each["shape"]) for name, each in header.items() if name != "__metadata__")
+            sizes = {name: math.prod(each["shape"]) for name, each in header.items() if name != "__metadata__"}
+            inside = [size for name, size in sizes.items() if prefix and name.startswith(prefix)]
+            return sum(inside or sizes.values())
+        if file.suffix == quantised.GGUF:
+            return sum(tensor.count for tensor in quantised.read_header(file))
         stored = torch.load(file, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(file))
         return _count_tensors(stored)
     except (*BROKEN, TypeError, AttributeError) as error:
+        raise broken_model(file, str(error).split("\n")[0]) from error
+
+
+def loaded_bytes(file: Path, dtype: torch.dtype) -> int:
+    """Bytes that a weight file takes in memory when it is loaded in a dtype, from its header.
+
+    Quantised weights stay as they are stored. Raises `EngineError` (`broken_model`).
+    """
+    if file.suffix != quantised.GGUF:
+        return dtype.itemsize * count_weights(file)
+    try:
+        return sum(tensor.loaded_bytes(dtype) for tensor in quantised.read_header(file))
+    except BROKEN as error:
         raise broken_model(file, str(error).split("\n")[0]) from error
 
 
@@ -111,17 +132,34 @@ def load_state_dict(network: _Network, weights: dict[str, torch.Tensor], file: P
 def load_network(network_class: type[_Network], folder: Path, dtype: torch.dtype, where: torch.device) -> _Network:
     """Load a network from a folder in diffusers' layout, or from a `.pth` beside its configuration: frozen, on `where`.
 
-    Raises `EngineError` (`broken_model`).
+    A folder without a configuration holds one `.safetensors`, of which the class reads how it is built (`config_of`). Raises
+    `EngineError` (`broken_model`).
     """
     half = any(folder.glob("*.fp16.safetensors")) and not (folder / "diffusion_pytorch_model.safetensors").is_file()
     variant = "fp16" if half else None
     single = next(iter(sorted(folder.glob("*.pth"))), None)
+    bare = None if (folder / "config.json").is_file() else next(iter(sorted(folder.glob("*.safetensors"))), None)
     model: Any = network_class  # a diffusers model
     try:
         if single is not None:
             loaded = model.from_single_file(str(single), config=str(folder), torch_dtype=dtype, local_files_only=True)
+        elif bare is not None and hasattr(model, "config_of"):
+            loaded = _build_by_weights(model, bare, dtype)
         else:
             loaded = model.from_pretrained(str(folder), dtype=dtype, local_files_only=True, variant=variant)
     except BROKEN as error:
         raise broken_model(folder, str(error).split("\n")[0]) from error
     return loaded.requires_grad_(False).eval().to(where)
+
+
+def _build_by_weights(network_class: Any, file: Path, dtype: torch.dtype) -> Any:
+    """The network of a file without a configuration; weights that it has no place for are left. Raises one of `BROKEN`."""
+    weights = load_file(file)
+    with torch.device("meta"):
+        network = network_class.from_config(network_class.config_of(weights))
+    names = list(network.state_dict())
+    missing = [name for name in names if name not in weights]
+    if missing:
+        raise ValueError(f"it has no {missing[0]}")
+    network.load_state_dict({name: weights[name].to(dtype) for name in names}, assign=True)
+    return network

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from portrait.errors import OperatorError
 
-WEIGHTS = (".safetensors", ".bin", ".pth", ".onnx")
+WEIGHTS = (".safetensors", ".gguf", ".bin", ".pth", ".onnx")
 BASE, LORA = "base_hash", "lora_hash"
 """Recipe keys for the hashes of the base and of the person's LoRA; all others stand under `models`."""
 MODELS = "models"

@@ -13,7 +13,7 @@ from pipelines.diffusion.base.source import BaseSource
 from pipelines.folders import atomic
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
-from portrait.errors import UserError
+from portrait.errors import OperatorError, UserError
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -24,6 +24,12 @@ def convert(name: str, place: Path, dtype: str, settings: Settings, models: Mode
     Raises `UserError` (`folder_taken`), `OperatorError` (`unknown_base`, `bad_base`, `cannot_write`).
     """
     base = find_base(name, settings, models)
+    if base.is_gguf:
+        raise OperatorError(
+            "bad_base",
+            f"{base.name} is quantised (GGUF), and what quantising took away does not come back: convert the base that it was "
+            "made of.",
+        )
     (to_file if place.suffix == ".safetensors" else to_folder)(base, place, DTYPES[dtype])
 
 

@@ -11,6 +11,8 @@ import torch
 from portrait.errors import OperatorError
 
 COMPILE_BACKEND = "inductor"
+UNNAMED_BLOCKS = ("BasicTransformerBlock", "JointTransformerBlock")
+"""Blocks of networks that do not say what they repeat: U-Nets, and Stable Diffusion 3's transformer."""
 RECOMPILE_LIMIT = 64
 """Compiled variants of a block that PyTorch keeps, instead of 8: levels of the network × with and without guidance × each
 identity adapter. Beyond that it runs uncompiled."""
@@ -37,6 +39,11 @@ def choose_dtype(setting: str, device: torch.device, training: bool = False) -> 
     if torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.bfloat16
     return torch.float32 if training else torch.float16
+
+
+def repeated_blocks(network: torch.nn.Module) -> tuple[str, ...]:
+    """Classes of the blocks of which a network is a row."""
+    return tuple(getattr(network, "_repeated_blocks", None) or ()) or UNNAMED_BLOCKS
 
 
 def execution_device(network: torch.nn.Module) -> torch.device:
@@ -116,7 +123,7 @@ def compile_blocks(network: torch.nn.Module) -> None:
     A network repeats one block, so one compilation serves all of them, and all people.
     """
     torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
-    repeated = tuple(getattr(network, "_repeated_blocks", None) or ()) or ("BasicTransformerBlock",)
+    repeated = repeated_blocks(network)
     for part in network.modules():
         if type(part).__name__ in repeated:
             part.compile(backend=COMPILE_BACKEND)

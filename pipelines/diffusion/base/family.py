@@ -147,7 +147,7 @@ class Family(Protocol):
     pipelines: Mapping[tuple[Task, bool, bool], type[DiffusionPipeline]]
     """The other stock pipelines, by task, whether with control networks, and whether with perturbed attention."""
     detection_key: str
-    """Name of a weight that every single file of this family has, and none of another."""
+    """Name of a weight that every single file of this family has, and none of another that is not built alike."""
     single_file: Literal["whole", "denoiser"]
     """What its single files hold: all networks, or the denoiser alone."""
     architecture: str
@@ -183,9 +183,15 @@ class Family(Protocol):
     """Width of the text that its denoisers attend to, where another family's bases name the same pipeline; 0: any."""
     optional_components: Sequence[str]
     """Components that a base draws without when the settings say so (`draw.t5`)."""
+    redecoded_tasks: Sequence[Task]
+    """Tasks whose stock pipeline does not decode latents as the VAE encoded them, so that they are decoded by `latents`."""
 
     def facts(self, index: Mapping[str, Any]) -> SamplingFacts:
         """How a base wants to be sampled, as far as its `model_index.json` says so."""
+        ...
+
+    def config_facts(self, config: Config) -> SamplingFacts:
+        """The same as far as the configurations of its components say so, where the index does not."""
         ...
 
     def embeds_guidance(self, denoiser: Mapping[str, Any]) -> bool:
@@ -215,6 +221,9 @@ class Family(Protocol):
     def encode(self, components: Mapping[str, Any], captions: Sequence[str], clip_skip: int = 0) -> TextEmbeddings:
         """Encode captions; `components` holds tokenizers and text encoders by component name.
 
+        The denoiser is among them, of which its configuration alone may be there; components that a base does without may be
+        missing or None.
+
         `clip_skip` is the number of last layers left out, beyond those the family always leaves out.
         """
         ...
@@ -242,12 +251,28 @@ class Family(Protocol):
         """The stock pipeline's arguments for a guidance scale."""
         ...
 
+    def skip_layer_arguments(self, scale: float, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The stock pipeline's arguments for skip-layer guidance; `config` is the denoiser's."""
+        ...
+
+    def perturbed_arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What a stock pipeline for perturbed attention is made with beside its components; `config` is the denoiser's."""
+        ...
+
+    def prepare_control(self, name: str, network: Any, denoiser: Any) -> Any:
+        """A control network as it acts on a base, once loaded; raises `UserError` (`wrong_family`) where it does not fit."""
+        ...
+
     def join_controls(self, networks: Sequence[Any]) -> Any:
         """Control networks as the one that the stock pipeline takes; one that is there several times acts for each."""
         ...
 
     def control_arguments(self, task: Task, units: Sequence[ControlNetUnit]) -> dict[str, Any]:
         """The stock pipeline's arguments for control networks; only asked where there are some."""
+        ...
+
+    def size_arguments(self, size: Size) -> dict[str, Any]:
+        """The stock pipeline's arguments for the size of a drawing of words."""
         ...
 
     def start_arguments(self, start: DrawingStart) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import torch
 from diffusers.loaders import lora_base
 from diffusers.models.embeddings import MultiIPAdapterImageProjection
 
-from pipelines.diffusion.base import checkpoint_files, device, lora, memory, prompts, textual_inversion
+from pipelines.diffusion.base import checkpoint_files, device, lora, memory, prompts, quantised, textual_inversion
 from pipelines.diffusion.base.family import TEXT_LORA_TARGETS, TextEmbeddings
 from pipelines.diffusion.base.loading import load_pipeline
 from pipelines.diffusion.base.loras import blocks
@@ -47,8 +47,11 @@ class LoadedBase:
         profile: MemoryProfile = "full",
         compiled: bool = False,
     ) -> None:
-        """Load the base to `where`; `compiled` is ignored when networks are offloaded, which breaks compiled blocks."""
-        self.compiled = compiled and profile in ("full", "sliced")
+        """Load the base to `where`; `compiled` is ignored when networks are offloaded, which breaks compiled blocks, and where
+        weights rest in another form than they are computed in.
+        """
+        kept = source.storage == "as_computed" and not source.is_gguf
+        self.compiled = compiled and kept and profile in ("full", "sliced")
         self.source, self.family, self.dtype, self.device = source, source.family, dtype, where
         self.profile: MemoryProfile = profile
         self.pipeline: Any = load_pipeline(source, dtype)
@@ -56,6 +59,8 @@ class LoadedBase:
         for component in self.pipeline.components.values():
             if isinstance(component, torch.nn.Module):
                 component.requires_grad_(False).eval()
+        if source.storage == "float8":
+            quantised.rest_in_float8(self.denoiser, dtype)
         memory.place_pipeline(self.pipeline, profile, where)
         if self.compiled:
             device.compile_blocks(self.denoiser)
@@ -63,7 +68,7 @@ class LoadedBase:
         self.adapter_cache = AdapterCache(lambda: layers_of(source), dtype, place)
         self.networks: dict[str, Any] = {}
         self._slots: list[dict[str, LoraSlot]] = []
-        self._attention_processors = dict(self.denoiser.attn_processors)
+        self._attention_processors = dict(getattr(self.denoiser, "attn_processors", {}))
         self._active: dict[str, float] | None = {}
         self._lock = threading.Lock()
 
@@ -155,10 +160,11 @@ class LoadedBase:
 
     def reset_attention(self) -> None:
         """Restore the attention processors with which the base was loaded."""
-        unet = self.denoiser
-        unet.encoder_hid_proj = None
-        unet.config.encoder_hid_dim_type = None  # diffusers itself writes it so
-        unet.set_attn_processor(dict(self._attention_processors))
+        denoiser = self.denoiser
+        if self.family.denoiser == "unet":
+            denoiser.encoder_hid_proj = None
+            denoiser.config.encoder_hid_dim_type = None  # diffusers itself writes it so
+        denoiser.set_attn_processor(dict(self._attention_processors))
 
     def close(self) -> None:
         """Unload the base and free its memory."""
@@ -248,7 +254,7 @@ class Lease:
         """Use a LoRA of an adapter; `source` is a path, or a call that gives weights; it is read once."""
 
         def load() -> bool:
-            with self.loaded.suspend_offloading():
+            with self.loaded.suspend_offloading(), quantised.as_computed(self.loaded.denoiser):
                 self.loaded.pipeline.load_lora_weights(source() if callable(source) else source, adapter_name=name)
             self.loaded.forget_active_loras()
             return True
@@ -351,14 +357,20 @@ class Lease:
             self.add_cleanup(self.loaded.reset_attention)
         pipeline_class = self.family.pipelines[task, bool(controlnets), perturbed]
         stock = self.loaded.pipeline
-        components = {name: part for name, part in stock.components.items() if name != "controlnet"}
+        taken = inspect.signature(pipeline_class.__init__).parameters
+        held = {name: part for name, part in stock.components.items() if name != "controlnet"}
+        # Not every stock pipeline of a family has room for what the base draws without.
+        components = {name: part for name, part in held.items() if part is not None or name in taken}
         components |= _own_config(pipeline_class, stock)
+        components |= self.family.perturbed_arguments(self.loaded.denoiser.config) if perturbed else {}
         if "safety_checker" in components:
             components["requires_safety_checker"] = False
         if controlnets:
             components["controlnet"] = self.family.join_controls(controlnets)
         pipeline = pipeline_class(**components)
         pipeline.set_progress_bar_config(disable=True)
+        for network in controlnets:
+            memory.fetch_shared(network, self.loaded.denoiser, self.device)
         return pipeline
 
 

@@ -15,14 +15,17 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DiffusionPipeline, GGUFQuantizationConfig, UNet2DConditionModel
+from diffusers.models.model_loading_utils import load_gguf_checkpoint
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from pipelines import model_requirements
+from pipelines.diffusion.base import quantised
 from pipelines.diffusion.base.checkpoint_files import BROKEN, count_weights
+from pipelines.diffusion.base.family import Family
 from pipelines.diffusion.base.parts import single_file
-from pipelines.diffusion.base.registry import PREFIX, family_of_folder, family_of_weights
+from pipelines.diffusion.base.registry import PREFIX, families_built_alike, family_of_folder, family_of_weights
 from pipelines.diffusion.base.source import BaseSource, is_half_precision
 from pipelines.model_store.manifest import Model, builtin_manifest, read_pair
 from pipelines.model_store.store import ModelStore
@@ -46,7 +49,10 @@ def find_base(name: str, settings: Settings, models: ModelStore) -> BaseSource:
     half_vae = found.family.half_vae
     found = replace(found, half_vae=models.folder(half_vae)) if half_vae and not models.missing(half_vae) else found
     found = found if settings.draw.t5 else replace(found, left_out=tuple(found.family.optional_components))
-    chosen = settings.bases[name].vae if name in settings.bases else ""
+    location = settings.bases.get(name)
+    storage = (location.storage if location is not None else "") or settings.draw.storage
+    found = found if found.is_gguf else replace(found, storage=storage)
+    chosen = location.vae if location is not None else ""
     if not chosen and settings.draw.vae and models.find(settings.draw.vae).family in ("", found.family.name):
         chosen = settings.draw.vae
     return choose_vae(found, chosen, models)
@@ -142,18 +148,19 @@ def _find_configs(path: Path, models: ModelStore) -> Path | None:
     if not path.is_file():
         return None
     family = family_of_weights(_weight_names(path))
+    alike = families_built_alike(family)
     described = sorted(
-        (model for model in models.of_kind("base") if model.family == family.name), key=lambda model: model.own
+        (model for model in models.of_kind("base") if model.family in alike), key=lambda model: model.own
     )
     if family.single_file == "whole":  # what others made of them has further layers, or fewer
         described = [model for model in described if not model.own]
     here = [model.name for model in described if not models.missing(model.name)]
     folders = {name: models.folder(name) for name in here if (models.folder(name) / INDEX).is_file()}
     if family.single_file == "denoiser":
-        size = count_weights(path)
+        size = count_weights(path, PREFIX)  # some have other networks beside it
         folders = {name: folder for name, folder in folders.items() if _count_denoiser(name, folder) == size}
-        alike = {name: SequenceMatcher(None, path.stem.lower(), name).ratio() for name in folders}
-        folders = {name: folders[name] for name in sorted(folders, key=lambda name: -alike[name])}
+        likeness = {name: SequenceMatcher(None, path.stem.lower(), name).ratio() for name in folders}
+        folders = {name: folders[name] for name in sorted(folders, key=lambda name: -likeness[name])}
     return next(iter(folders.values()), None)
 
 
@@ -173,12 +180,19 @@ def open_base(name: str, path: Path, configs: Path | None = None) -> BaseSource:
         index = _index(path)
         family = family_of_folder(path)
         zero_snr = bool(_config_or_empty(path / "scheduler" / "scheduler_config.json").get("rescale_betas_zero_snr"))
-        facts = family.facts(index).updated(SamplingFacts(rescale_betas_zero_snr=zero_snr))
+        facts = _folder_facts(family, path, index).updated(SamplingFacts(rescale_betas_zero_snr=zero_snr))
         return BaseSource(name, path, family, path, facts=facts)
     if not path.is_file():
         raise OperatorError("bad_base", f"There is no base model at {path}.")
     keys = _weight_names(path)
-    family = family_of_weights(keys)
+    family = family_of_weights(keys, configs)
+    quantised.check_scales(path, keys)
+    if path.suffix == quantised.GGUF and family.single_file == "whole":
+        raise OperatorError(
+            "bad_base",
+            f"{path.name} holds a denoiser alone, and of the family {family.name} files with all networks are read: take a "
+            ".safetensors, or a hub folder.",
+        )
     if configs is None or not (configs / INDEX).is_file():
         known = _base_to_pull(family.name)
         pull = f", or run `portrait models pull {known}`" if known else ""
@@ -188,13 +202,23 @@ def open_base(name: str, path: Path, configs: Path | None = None) -> BaseSource:
             f"{path.name} is a single file, which does not say how its networks are built{holds}: name a hub folder of the "
             f"family {family.name} that does{pull}.",
         )
-    facts = family.facts(_index(configs)).updated(_facts_of_keys(keys))
+    facts = _folder_facts(family, configs, _index(configs)).updated(_facts_of_keys(keys))
     base = BaseSource(name, path, family, configs, facts=facts)
     if family.single_file == "denoiser":
         return base
     channels = single_file.read_in_channels(path)
     usual = _config_or_empty(configs / "unet" / "config.json").get("in_channels", channels)
     return replace(base, in_channels=0 if channels == usual else channels)
+
+
+def _folder_facts(family: Family, folder: Path, index: Mapping[str, Any]) -> SamplingFacts:
+    """How a base wants to be sampled, as far as its hub folder says so."""
+
+    def config(component: str) -> Mapping[str, Any]:
+        name = "scheduler_config.json" if component == "scheduler" else "config.json"
+        return _config_or_empty(folder / component / name)
+
+    return family.facts(index).updated(family.config_facts(config))
 
 
 def _config_or_empty(file: Path) -> Mapping[str, Any]:
@@ -276,21 +300,24 @@ def _load_beside(
     denoiser = base.family.denoiser
     given = dict(arguments)
     if denoiser not in omitted:
+        kept = {"quantization_config": GGUFQuantizationConfig(compute_dtype=dtype)} if base.is_gguf else {}
         given[denoiser] = base.family.denoiser_class.from_single_file(
             _denoiser_checkpoint(base.path),
             config=str(base.config_folder),
             subfolder=denoiser,
             torch_dtype=dtype,
             local_files_only=True,
+            **kept,
         )
     return base.family.pipeline.from_pretrained(str(base.config_folder), **given)
 
 
 def _denoiser_checkpoint(file: Path) -> str | dict[str, torch.Tensor]:
     """What diffusers reads a denoiser from: its file, or its weights without a prefix that not all of its readers know."""
-    if file.suffix != ".safetensors" or not any(name.startswith(PREFIX) for name in _weight_names(file)):
+    readers = {".safetensors": load_file, quantised.GGUF: load_gguf_checkpoint}
+    if file.suffix not in readers or not any(name.startswith(PREFIX) for name in _weight_names(file)):
         return str(file)
-    return {name.removeprefix(PREFIX): weight for name, weight in load_file(file).items()}
+    return {name.removeprefix(PREFIX): weight for name, weight in readers[file.suffix](str(file)).items()}
 
 
 def _load_vae(place: Path, base: BaseSource, dtype: torch.dtype) -> AutoencoderKL:
@@ -338,6 +365,8 @@ def _weight_names(file: Path) -> list[str]:
         if file.suffix == ".safetensors":
             with safe_open(file, framework="pt") as stream:
                 return list(stream.keys())
+        if file.suffix == quantised.GGUF:
+            return [tensor.name for tensor in quantised.read_header(file)]
         # Tensors only: a pickle could run any program.
         stored = torch.load(file, map_location="meta", weights_only=True, mmap=True)
         return list(stored.get("state_dict", stored))

@@ -175,8 +175,11 @@ def import_person_lora(
 
 
 def _widen(tensor: torch.Tensor) -> torch.Tensor:
-    """A factor of 8 bits in 16, which holds each of its values and which every program reads; any other as it is."""
-    return (tensor.half() if tensor.dtype.itemsize == 1 else tensor).contiguous()
+    """A factor of 8 bits in 16, which holds each of its values and which every program reads; any other as it is.
+
+    A copy of it: layers that were stacked share their first factor, and a file holds no number twice.
+    """
+    return (tensor.half() if tensor.dtype.itemsize == 1 else tensor).contiguous().clone()
 
 
 def write_both(

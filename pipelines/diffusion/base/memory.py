@@ -12,7 +12,8 @@ import torch
 from accelerate import cpu_offload, cpu_offload_with_hook
 from accelerate.hooks import remove_hook_from_module
 
-from pipelines.diffusion.base import checkpoint_files, device
+from pipelines.diffusion.base import checkpoint_files, device, quantised
+from pipelines.diffusion.base.loading import empty_denoiser
 from pipelines.diffusion.base.source import BaseSource
 
 MemoryProfile = Literal["full", "sliced", "offload", "sequential"]
@@ -29,13 +30,16 @@ OFFLOADED: Sequence[MemoryProfile] = ("offload", "sequential")
 def component_bytes(base: BaseSource, dtype: torch.dtype) -> dict[str, float]:
     """Bytes of the weights of each component in a dtype, of the files that are loaded; of a single file that holds all, as one.
 
-    Read from the files' headers, so that parts, and files in other precisions, are counted right.
+    Read from the files' headers, so that parts, and files in other precisions, are counted right. What is quantised, or rests
+    in float8, counts as it lies in memory.
     """
     files = [(base.family.denoiser, file) for file in base.weights_files]
     files += [(name.split("/", 1)[0], file) for name, file in base.companion_files(dtype).items()]
     counted: dict[str, float] = {}
     for component, file in files:
-        counted[component] = counted.get(component, 0.0) + dtype.itemsize * checkpoint_files.count_weights(file)
+        counted[component] = counted.get(component, 0.0) + checkpoint_files.loaded_bytes(file, dtype)
+    if base.storage == "float8":
+        counted[base.family.denoiser] -= quantised.float8_savings(empty_denoiser(base), dtype)
     return counted
 
 
@@ -97,9 +101,24 @@ def place_network(network: torch.nn.Module, profile: MemoryProfile, where: torch
     remove_hook_from_module(network, recurse=True).to("cpu")
     if profile == "offload":
         cpu_offload_with_hook(network, where)
+    elif getattr(network, "is_quantized", False):
+        quantised.offload_layers(network, where)
     else:
         # Buffers of a network that has weights of its own must come with them, as diffusers does it.
         cpu_offload(network, where, offload_buffers=len(network._parameters) > 0)
+
+
+def fetch_shared(network: torch.nn.Module, of: torch.nn.Module, where: torch.device) -> None:
+    """Bring the parameters that a network shares with another one to the device, where hooks of that one hold them.
+
+    Some control networks have tokens of the denoiser; the layers that they share bring hooks of their own.
+    """
+    hook = getattr(of, "_hf_hook", None)
+    maps = (getattr(each, "weights_map", None) for each in getattr(hook, "hooks", [hook]))
+    held = next((each for each in maps if each is not None), None)
+    for name, parameter in network.named_parameters(recurse=False):
+        if held is not None and parameter.is_meta:
+            network._parameters[name] = torch.nn.Parameter(held[name].to(where), requires_grad=False)
 
 
 @contextmanager

@@ -30,10 +30,22 @@ def family_of_folder(folder: Path) -> Family:
     return _first(lambda family: family.name == found, f"A base for {pipeline} is of no family that is known")
 
 
-def family_of_weights(names: Sequence[str]) -> Family:
-    """The family of a single file, by the names of its weights; raises `OperatorError` (`unknown_family`)."""
+def family_of_weights(names: Sequence[str], configs: Path | None = None) -> Family:
+    """The family of a single file, by the names of its weights; raises `OperatorError` (`unknown_family`).
+
+    Of families whose denoisers are built alike it is that of `configs`, the hub folder that goes with the file, or the first.
+    """
     known = {name.removeprefix(PREFIX) for name in names}
+    named = "" if configs is None else families.family_of_folder(configs)
+    for family in all_families():
+        if family.name == named and family.detection_key in known:
+            return family
     return _first(lambda family: family.detection_key in known, "The file is no base model of a family that is known")
+
+
+def families_built_alike(family: Family) -> list[str]:
+    """Names of the families whose single files cannot be told from those of a family, which is one of them."""
+    return [each.name for each in all_families() if each.detection_key == family.detection_key]
 
 
 def _first(matches: Callable[[Family], bool], otherwise: str) -> Family:

@@ -4,11 +4,11 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from pipelines.diffusion.base import checksums
+from pipelines.diffusion.base import checksums, quantised
 from pipelines.diffusion.base.family import Family, Geometry
 from portrait.errors import OperatorError
 from portrait.generation.sampling_facts import NO_FACTS, SamplingFacts
@@ -42,11 +42,18 @@ class BaseSource:
     """Name of the base that draws who was learned on it, where a request names none; empty: itself."""
     left_out: tuple[str, ...] = ()
     """Components that it draws and is learned without."""
+    storage: Literal["as_computed", "float8"] = "as_computed"
+    """How the weights of its denoiser rest in memory where it draws."""
 
     @property
     def is_single_file(self) -> bool:
         """Whether it is a single file."""
         return self.path.is_file()
+
+    @property
+    def is_gguf(self) -> bool:
+        """Whether its denoiser is a GGUF file, whose weights stay quantised in memory."""
+        return self.is_single_file and self.path.suffix == quantised.GGUF
 
     def config(self, component: str) -> dict[str, Any]:
         """The configuration of a component."""

@@ -14,7 +14,7 @@ from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 from safetensors.torch import load_file
 
 from pipelines import model_requirements
-from pipelines.diffusion.base import checksums
+from pipelines.diffusion.base import checkpoint_files, checksums
 from pipelines.diffusion.base.checkpoint_files import BROKEN
 from pipelines.diffusion.base.lease import Lease
 from pipelines.diffusion.base.loading import empty_denoiser
@@ -101,19 +101,26 @@ def load_controlnets(
     control: Callable[[str], ControlPreprocessor],
 ) -> Conditioning:
     """The network of each input with its control image at the generated size."""
-    units = []
+    units, control_class = [], lease.family.control_class
     for each in inputs:
         name = model_requirements.control_network(each.kind, lease.family.name)
-        if _has_preprocessor(each.kind) and lease.family.control_class is not None:
+        load: Callable[[], Any]
+        if _has_preprocessor(each.kind) and control_class is not None:
             # One network may follow several kinds: it is loaded once.
-            network = lease.load_network(f"control {name}", lease.family.control_class, models.folder(name))
+            load = partial(_load_network, name, control_class, models.folder(name), lease)
         else:
             load = partial(load_own_network, models.weights_file(name), lease.loaded.source, lease.dtype)
-            network = lease.get_or_load(f"control {name}", load)
+        network = lease.get_or_load(f"control {name}", load)
         image = _control_image(each, size, control)
         units.append(ControlNetUnit(network, image, each.scale, each.start, each.end, each.kind))
     recipe = [{"kind": each.kind, "scale": each.scale, "start": each.start, "end": each.end} for each in inputs]
     return Conditioning(controlnets=units, facts={"hints": recipe} if recipe else {})
+
+
+def _load_network(name: str, control_class: type[Any], folder: Path, lease: Lease) -> Any:
+    """A network of a folder, prepared for the base; raises what `checkpoint_files.load_network` and `prepare_control` do."""
+    network = checkpoint_files.load_network(control_class, folder, lease.dtype, torch.device("cpu"))
+    return lease.family.prepare_control(name, network, lease.loaded.denoiser)
 
 
 def load_own_network(file: Path, base: BaseSource, dtype: torch.dtype) -> ControlNetModel:

@@ -37,8 +37,14 @@ def to_unit_range(image: Any) -> NDArray[np.float32]:
 
 def decode_in_float32(pipe: Any, latents: torch.Tensor, form: LatentFormat) -> NDArray[np.float32]:
     """Latents decoded by a VAE that overflows in half precision: H×W×3, 0..1."""
-    with torch.no_grad(), vae_in_float32(pipe.vae):
-        decoded = form.decode(pipe.vae, latents.to(pipe._execution_device, torch.float32))
+    with vae_in_float32(pipe.vae):
+        return decode(pipe, latents, form)
+
+
+def decode(pipe: Any, latents: torch.Tensor, form: LatentFormat) -> NDArray[np.float32]:
+    """Latents decoded by the VAE as it is: H×W×3, 0..1."""
+    with torch.no_grad():
+        decoded = form.decode(pipe.vae, latents.to(pipe._execution_device, pipe.vae.dtype))
     return np.asarray(pipe.image_processor.postprocess(decoded, output_type="np")[0], np.float32)
 
 

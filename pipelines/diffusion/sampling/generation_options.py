@@ -25,6 +25,10 @@ START_NAMES = {"text": "words", "image": "a picture", "inpaint": "a part of a pi
 """What a drawing begins from, by task."""
 
 
+SKIP_LAYER_STEPS = 6
+"""Steps from which on skip-layer guidance acts in one of them."""
+
+
 def with_style(options: GenerationOptions, spec: PromptSpec) -> GenerationOptions:
     """The options with a style's strengths and look where they give none."""
     strengths, share = {**spec.strengths, **options.strengths}, options.start_merge_step
@@ -85,10 +89,26 @@ def check(parameters: GenerationParameters, sampling: SamplingPreset) -> None:
     share = options.start_merge_step
     if share is not None and not 0 <= share <= 1:
         raise UserError("bad_technique", f"start_merge_step is a share of the steps, 0 to 1, not {share:g}.")
+    if options.skip_layer_guidance:
+        _check_skip_layers(parameters)
     schedulers.check_guidance(sampling, options.few_steps or options.base)
     if not parameters.steps_done:
         raise UserError("bad_edit", no_step(parameters.steps, parameters.strength))
     controlnet.check_windows(options.control_inputs, parameters.steps_done)
+
+
+def _check_skip_layers(parameters: GenerationParameters) -> None:
+    """Raise `UserError` (`bad_technique`) where skip-layer guidance would do nothing: it acts in the second step to a fifth."""
+    if parameters.guidance <= parameters.guided_above:
+        raise UserError(
+            "bad_technique", "Skip-layer guidance goes with guidance: ask for more than 1, or leave it out."
+        )
+    if parameters.steps < SKIP_LAYER_STEPS:
+        raise UserError(
+            "bad_technique",
+            f"Skip-layer guidance acts from the second step on in the first fifth of them: take {SKIP_LAYER_STEPS} steps or "
+            "more, or leave it out.",
+        )
 
 
 def check_abilities(base: BaseSource, options: GenerationOptions, prompts: Sequence[str]) -> None:
@@ -103,6 +123,12 @@ def check_supported(base: BaseSource, parameters: GenerationParameters, controll
     `controlled`: with control networks.
     """
     img2img.check_supported(base, parameters, controlled)
+    if base.family.reads_references and not (parameters.references or "reference" in parameters.options.identities):
+        raise UserError(
+            "bad_technique",
+            f"{base.name} ({base.family.name}) draws from pictures: show who by reference photos, or choose another base for "
+            "words alone.",
+        )
     if parameters.start is not None and not parameters.steps_done:
         return  # through the VAE and back
     kind = parameters.task, controlled, parameters.options.perturbed > 0
@@ -114,6 +140,20 @@ def check_supported(base: BaseSource, parameters: GenerationParameters, controll
     ):
         raise UserError(
             "bad_technique", f"guidance_rescale does not go with {drawing} on {base.family.name}: leave it out."
+        )
+    taken = inspect.signature(pipeline.__call__).parameters
+    if parameters.options.skip_layer_guidance and "skip_guidance_layers" not in taken:
+        raise UserError(
+            "bad_technique",
+            f"On {base.family.name} skip-layer guidance goes with words alone: leave it out, or else controls, perturbed "
+            "attention, a picture to begin from, and drawing once more.",
+        )
+    starts = parameters.start is not None and kind in base.family.pipelines
+    if starts and parameters.strength < 1 and "strength" not in inspect.signature(pipeline.__call__).parameters:
+        raise UserError(
+            "bad_technique",
+            f"With controls {base.name} ({base.family.name}) draws into a picture anew, whatever was there: ask for a strength "
+            "of 1, or leave the controls out.",
         )
     if base.family.denoiser != "unet":
         return  # their stock pipelines all take it

@@ -71,9 +71,8 @@ def _unsupported(base: BaseSource, task: Task, controlled: bool, perturbed: bool
 
 def pipeline_arguments(parameters: GenerationParameters, family: Family, cell: int) -> dict[str, Any]:
     """A stock pipeline's arguments for size, start image and mask; the mask is rounded up to cells of `cell` pixels."""
-    size = {"width": parameters.size.width, "height": parameters.size.height}
     if parameters.start is None:
-        return size
+        return family.size_arguments(parameters.size)
     mask = None
     if parameters.mask is not None:
         mask = PIL.Image.fromarray((round_up_mask(parameters.mask, cell) * 255).astype(np.uint8))

@@ -1,5 +1,6 @@
 """One call of a stock pipeline, assembled from the conditioning of each identity adapter and control."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,6 +97,8 @@ def _run_pipeline(
                 lease.add_cleanup(network.register_forward_pre_hook(_match_batch, with_kwargs=True).remove)
         if options.perturbed > 0:
             arguments["pag_scale"] = options.perturbed
+        if options.skip_layer_guidance > 0:
+            arguments |= family.skip_layer_arguments(options.skip_layer_guidance, base.denoiser_config)
         if options.guidance_rescale > 0:
             arguments["guidance_rescale"] = options.guidance_rescale
         if options.freeu:
@@ -104,7 +107,8 @@ def _run_pipeline(
         lease.loaded.set_active_loras(lease.active_loras)
         if parameters.until < 1:
             arguments["denoising_end"] = parameters.until
-        return _call_pipeline(pipe, arguments, parameters, callback, family.latents(pipe.vae))
+        redecoded = parameters.task in family.redecoded_tasks
+        return _call_pipeline(pipe, arguments, parameters, callback, family.latents(pipe.vae), redecoded)
 
 
 def _call_pipeline(
@@ -113,21 +117,33 @@ def _call_pipeline(
     parameters: GenerationParameters,
     callback: "_StepCallback",
     form: LatentFormat,
+    redecoded: bool = False,
 ) -> Any:
+    """What the pipeline draws; `redecoded`: decoded by `form`."""
     vae, dtype = pipe.vae, pipe.vae.dtype
+    given = dict(arguments)
+    if "strength" not in inspect.signature(pipe.__call__).parameters:
+        given.pop("strength", None)  # it draws all anew, and less was refused
+    devices = [pipe._execution_device] if pipe._execution_device.type == "cuda" else []
     try:
-        drawn = pipe(
-            **arguments,
-            num_inference_steps=parameters.steps,
-            generator=torch.Generator("cpu").manual_seed(parameters.seed),
-            output_type="np" if parameters.until == 1 else "latent",
-            callback_on_step_end=callback,
-            callback_on_step_end_tensor_inputs=callback.names,
-        ).images[0]
+        # Some stock pipelines encode control images by chance that is not the generator's.
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(parameters.seed)
+            drawn = pipe(
+                **given,
+                num_inference_steps=parameters.steps,
+                generator=torch.Generator("cpu").manual_seed(parameters.seed),
+                output_type="np" if parameters.until == 1 and not redecoded else "latent",
+                callback_on_step_end=callback,
+                callback_on_step_end_tensor_inputs=callback.names,
+            ).images[0]
     finally:
         if vae.dtype != dtype:
             vae.to(dtype)  # some stock pipelines leave it in float32, and others cannot draw with it then
-    return drawn if parameters.until < 1 else decoding.finish_image(pipe, drawn, callback.latents, form)
+    if parameters.until < 1:
+        return drawn
+    drawn = decoding.decode(pipe, callback.latents, form) if redecoded else drawn
+    return decoding.finish_image(pipe, drawn, callback.latents, form)
 
 
 def face_embeds(embedding: NDArray[np.float32], lease: Lease, guided: bool) -> torch.Tensor:

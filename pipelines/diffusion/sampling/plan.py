@@ -130,7 +130,8 @@ def recipe_facts(plan: GenerationPlan, conditionings: Sequence[Conditioning], pr
         "guidance": plan.parameters.guidance,
         "scheduler": plan.scheduler or "own",
         "looks": {each.name: each.choice.strength for each in plan.loras},
-        "precision": str(precision).removeprefix("torch."),
+        "precision": str(precision).removeprefix("torch.")
+        + (", weights in float8" if plan.base.storage == "float8" else ""),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
     if plan.base.vae_name:

@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipelines.diffusion.base import lora
+from pipelines.diffusion.base.device import repeated_blocks
 from pipelines.diffusion.base.family import SizeConditioning
 from pipelines.diffusion.base.loading import empty_denoiser
 from pipelines.diffusion.base.source import BaseSource
@@ -104,7 +105,7 @@ def measure_flops_per_second(device: torch.device, dtype: torch.dtype) -> float:
 
 def _has_equal_blocks(denoiser: Any) -> bool:
     """Whether a network is a row of the blocks that diffusers compiles one for all, as transformers are, and no U-Net is."""
-    repeated = tuple(getattr(denoiser, "_repeated_blocks", None) or ())
+    repeated = repeated_blocks(denoiser)
     rows = (child for child in denoiser.children() if isinstance(child, torch.nn.ModuleList))
     return any(type(block).__name__ in repeated for row in rows for block in row)
 

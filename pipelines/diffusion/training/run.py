@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -167,12 +168,20 @@ class _TextConditioning:
     token_embeddings: dict[str, TokenEmbedding]
 
 
+def _text_components(run: TrainingRun) -> dict[str, Any]:
+    """Tokenizers and text encoders, on the device; of the denoiser the configuration, which says how wide its words are."""
+    base = run.base
+    components = load_components(base, run.dtype, [name for pair in base.text_encoders for name in pair])
+    for _, name in base.text_encoders:
+        components[name].to(run.device)
+    return {**components, base.family.denoiser: SimpleNamespace(config=base.denoiser_config)}
+
+
 def _text_conditioning(run: TrainingRun, validator: Validator | None) -> _TextConditioning:
     """All captions encoded beforehand, their encoders freed; or encoders that are trained."""
     base, settings, training = run.base, run.settings, run.job.training
-    names = [name for pair in base.text_encoders for name in pair]
-    components = load_components(base, run.dtype, names)
-    encoders = {name: components[name].to(run.device) for _, name in base.text_encoders}
+    components = _text_components(run)
+    encoders = {name: components[name] for _, name in base.text_encoders}
     if not (settings.text or settings.token):
         own = run.captions()
         mirrored = [dataset.mirror_caption(caption) for caption in own] if settings.flips else []
@@ -217,10 +226,7 @@ def _class_images(run: TrainingRun) -> list[tuple[Image, str]]:
 def _base_generator(run: TrainingRun) -> SampleGenerator:
     """A sample generator with the untrained base."""
     base, settings = run.base, run.settings
-    names = [name for pair in base.text_encoders for name in pair]
-    components = load_components(base, run.dtype, names)
-    for _, name in base.text_encoders:
-        components[name].to(run.device)
+    components = _text_components(run)
     texts = class_images.captions(settings.prior, run.job.training.class_word)
     cached = text_embeddings.cache_text_embeddings(base.family, components, [class_images.NEGATIVE, *texts])
     denoiser = load_components(base, run.dtype, [base.family.denoiser])[base.family.denoiser]

@@ -35,7 +35,7 @@ class SampleGenerator:
         """One square image; `on_step` is called after each sampling step and may raise."""
         with torch.no_grad():
             denoiser = self.pipeline.components[self.family.denoiser]
-            dtype = next(denoiser.parameters()).dtype
+            dtype = denoiser.dtype  # not that of its weights where these are quantised
             embedded = (self.text_embedder([text]).to(self.device, dtype) for text in (prompt, negative))
             image = self.pipeline(
                 **self.family.prompt_arguments(*embedded),

@@ -119,8 +119,7 @@ class Diffusion:
                 control_inputs=controlnet.prepare_inputs(options.control_inputs, generated, self._control),
             ),
             facts=facts,
-            embeds_guidance=base.embeds_guidance,
-            guided_above=base.family.guided_above,
+            **_guidance_facts(base),
         )
         if request.edit is not None and canvas is not None:
             parameters = generation_options.with_edit(parameters, request.edit, canvas, description)
@@ -324,6 +323,11 @@ class Diffusion:
     def _model_files(self, plan: GenerationPlan) -> dict[str, Path | Sequence[Path]]:
         dtype = device.choose_dtype(self._settings.precision, device.choose_device(self._settings.device))
         return model_files(plan, self._models, dtype)
+
+
+def _guidance_facts(base: BaseSource) -> dict[str, Any]:
+    """Fields of the parameters that say how a base is guided."""
+    return {"embeds_guidance": base.embeds_guidance, "guided_above": base.family.guided_above}
 
 
 def _step_reporter(

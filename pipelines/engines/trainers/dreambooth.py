@@ -208,6 +208,12 @@ def _plan(base: BaseSource, job: TrainingJob, settings: TrainSettings) -> Traini
 def _check_abilities(base: BaseSource, settings: TrainSettings) -> None:
     """Raise `UserError` (`bad_lesson`) for what cannot be trained on bases of its family."""
     able = base.family.abilities
+    if base.family.reads_references:
+        raise UserError(
+            "bad_lesson",
+            f"{base.name} ({base.family.name}) reads words together with pictures, and is not learned on: learn on the base "
+            "for words that it was made of, whose LoRAs fit it.",
+        )
     wishes = {
         "a new token (train.token)": settings.token and not able.tokens,
         "text encoders (train.text)": settings.text and not able.text_encoders,

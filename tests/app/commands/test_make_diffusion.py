@@ -312,7 +312,9 @@ def test_what_cannot_be_drawn_is_told_before_a_photo_is_looked_at(
 
 def test_options_of_the_drawing_are_read_by_name() -> None:
     given = ["steps=8", "guidance=0", "guidance_rescale=0.7", "freeu=yes", "vae=own", "few_steps=lcm_sdxl"]
+    given.append("skip_layer_guidance=2.8")
     read_as = {
+        "skip_layer_guidance": 2.8,
         "steps": 8,
         "guidance": 0.0,
         "guidance_rescale": 0.7,

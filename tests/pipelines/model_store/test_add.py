@@ -171,6 +171,9 @@ CONTROL = "controlnet_cond_embedding.conv_in.weight"
 MODULATION = "single_stream_modulation.lin.weight"
 QKV = "lora_unet_double_blocks_{}_img_attn_qkv.lora_down.weight"
 SINGLE = "lora_unet_single_blocks_3_linear1.lora_{}.weight"
+FLUX = "double_blocks.0.img_mod.lin.weight"
+JOINT = "joint_blocks.0.context_block.attn.qkv"
+LAYER = "layers.0.attention"
 WHAT: dict[str, tuple[Headers, str | None, str]] = {
     "lora-kohya": (dict(LORAS["sd15"]), "lora", "sd15"),
     "lora-diffusers": (dict(LORAS["sdxl"]), "lora", "sdxl"),
@@ -256,8 +259,105 @@ WHAT: dict[str, tuple[Headers, str | None, str]] = {
         "flux2",
     ),
     "flux2-lora-attention": ({QKV.format(4): ("F16", (4, 3072))}, "lora", "flux2"),
-    "flux-attention": ({QKV.format(18): ("F16", (4, 3072))}, None, ""),
-    "flux-single": ({SINGLE.format("down"): ("F16", (4, 8)), SINGLE.format("up"): ("F16", (56, 4))}, None, ""),
+    "flux-attention": ({QKV.format(18): ("F16", (4, 3072))}, "lora", "flux"),
+    "hunyuan-attention": ({QKV.format(19): ("F16", (4, 3072))}, None, ""),
+    "flux-single": ({SINGLE.format("down"): ("F16", (4, 8)), SINGLE.format("up"): ("F16", (56, 4))}, "lora", "flux"),
+    "flux2-dev-single": (
+        {SINGLE.format("down"): ("F16", (4, 6144)), SINGLE.format("up"): ("F16", (55296, 4))},
+        None,
+        "",
+    ),
+    "flux2-dev-lora": (
+        {"transformer.single_transformer_blocks.0.attn.to_qkv_mlp_proj.lora_A.weight": ("BF16", (4, 6144))},
+        None,
+        "",
+    ),
+    "flux-base": (
+        {f"model.diffusion_model.{FLUX}": ("BF16", (18, 6)), "img_in.weight": ("BF16", (3072, 64))},
+        "base",
+        "flux",
+    ),
+    "flux-base-diffusers": (
+        {
+            "single_transformer_blocks.0.proj_mlp.weight": ("BF16", (32, 8)),
+            "time_text_embed.text_embedder.linear_1.weight": ("BF16", (8, 8)),
+        },
+        "base",
+        "flux",
+    ),
+    "flux-fill": ({FLUX: ("BF16", (18, 6)), "img_in.weight": ("BF16", (3072, 384))}, None, ""),
+    "chroma": ({FLUX: ("BF16", (18, 6)), "distilled_guidance_layer.in_proj.weight": ("BF16", (8, 8))}, None, ""),
+    "flux-lora-diffusers": (
+        {"transformer.single_transformer_blocks.37.attn.to_q.lora_A.weight": ("BF16", (4, 3072))},
+        "lora",
+        "flux",
+    ),
+    "hunyuan-diffusers": (
+        {"transformer.single_transformer_blocks.39.attn.to_q.lora_A.weight": ("BF16", (4, 3072))},
+        None,
+        "",
+    ),
+    "flux-adapter": ({"double_blocks.0.processor.proj_lora1.down.weight": ("BF16", (4, 3072))}, None, ""),
+    "sd3": ({f"model.diffusion_model.{JOINT}.weight": ("F16", (18, 6))}, "base", "sd3"),
+    "sd3-diffusers": (
+        {
+            "pos_embed.proj.weight": ("F16", (8, 16, 2, 2)),
+            "transformer_blocks.0.norm1_context.linear.weight": ("F16", (48, 8)),
+        },
+        "base",
+        "sd3",
+    ),
+    "sd3-lora": ({"transformer.transformer_blocks.3.attn.to_q.lora_A.weight": ("F16", (4, 1536))}, "lora", "sd3"),
+    "sd3-lora-kohya": ({f"lora_unet_{JOINT.replace('.', '_')}.lora_down.weight": ("F16", (4, 8))}, "lora", "sd3"),
+    "sd3-lora-makers": ({f"diffusion_model.{JOINT}.lora_A.weight": ("F16", (4, 8))}, "lora", "sd3"),
+    "sd3-controlnet": (
+        {"controlnet_blocks.0.weight": ("F16", (8, 8)), "pos_embed.proj.weight": ("F16", (8,))},
+        None,
+        "",
+    ),
+    "auraflow": ({"joint_transformer_blocks.0.attn.to_q.weight": ("F16", (8, 8))}, None, ""),
+    "pixart": ({"transformer.transformer_blocks.0.attn1.to_q.lora_A.weight": ("F16", (4, 1152))}, None, ""),
+    "qwenimage": (
+        {"txt_norm.weight": ("BF16", (8,)), "transformer_blocks.0.attn.add_q_proj.weight": ("BF16", (8, 8))},
+        "base",
+        "qwenimage",
+    ),
+    "qwenimage-lora": (
+        {"transformer.transformer_blocks.59.attn.to_q.lora_A.weight": ("BF16", (4, 3072))},
+        "lora",
+        "qwenimage",
+    ),
+    "qwenimage-lora-kohya": (
+        {"lora_unet_transformer_blocks_0_img_mlp_net_2.lora_down.weight": ("BF16", (4, 8))},
+        "lora",
+        "qwenimage",
+    ),
+    "qwenimage-lora-makers": (
+        {"diffusion_model.transformer_blocks.0.txt_mod.1.lora_A.weight": ("BF16", (4, 8))},
+        "lora",
+        "qwenimage",
+    ),
+    "flux-or-qwenimage": (
+        {"transformer.transformer_blocks.3.attn.to_q.lora_A.weight": ("BF16", (4, 3072))},
+        "lora",
+        "",
+    ),
+    "zimage": (
+        {"cap_pad_token": ("BF16", (1, 8)), "layers.0.attention.qkv.weight": ("BF16", (8, 8))},
+        "base",
+        "zimage",
+    ),
+    "lumina": ({"layers.0.attention.qkv.weight": ("BF16", (8, 8))}, None, ""),
+    "zimage-lora": ({f"transformer.{LAYER}.to_q.lora_A.weight": ("BF16", (4, 3840))}, "lora", "zimage"),
+    "zimage-lora-kohya": (
+        {f"lora_unet_{LAYER.replace('.', '_')}_to_q.lora_down.weight": ("BF16", (4, 3840))},
+        "lora",
+        "zimage",
+    ),
+    "zimage-lora-makers": ({f"diffusion_model.{LAYER}.qkv.lora_A.weight": ("BF16", (4, 3840))}, "lora", "zimage"),
+    "lumina-lora": ({f"diffusion_model.{LAYER}.qkv.lora_A.weight": ("BF16", (4, 2304))}, None, ""),
+    "zimage-controlnet": ({"control_layers.0.attention.to_q.weight": ("BF16", (8, 8))}, None, ""),
+    "animatediff": ({"down_blocks.0.motion_modules.0.proj_in.weight": ("F16", (8, 8))}, None, ""),
     "unknown": ({"text_model.embeddings.position_embedding.weight": ("F16", (2, 2))}, None, ""),
 }
 
@@ -282,6 +382,9 @@ def test_kind_and_family_are_read_off_the_header(what: str) -> None:
         with pytest.raises(OperatorError) as differs:
             detection.require("file", found, kind, "sdxl" if family == "sd15" else "sd15")  # pyright: ignore[reportArgumentType]
         assert FAMILY_WORDS[family] in differs.value.message
+    alike = next((name for name, other in detection.LIKE.items() if other == family), "")
+    if alike:
+        assert detection.require("file", found, kind, alike) == alike, "only who adds it knows"  # pyright: ignore[reportArgumentType]
 
 
 LORA = safetensors(LORAS["sd15"])

@@ -290,6 +290,7 @@ def test_a_picture_of_somebody_else_cannot_be_followed(api: ApiHarness) -> None:
         ({"identities": ["dreams"]}, "technique.identities.0"),
         ({"preset": "cheap"}, "technique.preset"),
         ({"guidance_rescale": 1.5}, "technique.guidance_rescale"),
+        ({"skip_layer_guidance": 11}, "technique.skip_layer_guidance"),
         ({"vae": "../vae"}, "technique.vae"),
         ({"few_steps": "Zippy"}, "technique.few_steps"),
         ({"lora_weights": {"lora": [9]}}, "technique.lora_weights.lora.0"),

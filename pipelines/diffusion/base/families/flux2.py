@@ -3,7 +3,6 @@
 The base is learned on; its distilled sibling draws in four steps without guidance, and LoRAs of the base fit it.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -24,55 +23,44 @@ from pipelines.diffusion.base.family import (
     TextEmbeddings,
 )
 from pipelines.diffusion.base.parts import kohya, qwen3
+from pipelines.diffusion.base.parts.flux_names import DOUBLE, QKV, SINGLE, FluxNames, is_inside
 from pipelines.diffusion.base.parts.latents import PatchedLatents, patched_latents
 from portrait.generation.options import Preset
 from portrait.generation.parameters import Task
 from portrait.generation.sampling_facts import SamplingFacts, SamplingPreset
 
-ATTENTION = {
-    "transformer_blocks": (
+ATTENTION: Mapping[str, tuple[str, ...]] = {
+    DOUBLE: (
         *("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0"),
         *("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),
     ),
-    "single_transformer_blocks": ("attn.to_qkv_mlp_proj", "attn.to_out"),
+    SINGLE: ("attn.to_qkv_mlp_proj", "attn.to_out"),
 }
 """Layers of a block that LoRAs change; without the results of single blocks likeness suffers (unsloth's issue 8267)."""
-DOUBLE = {
-    "attn.to_out.0": "img_attn.proj",
-    "attn.to_add_out": "txt_attn.proj",
-    "ff.linear_in": "img_mlp.0",
-    "ff.linear_out": "img_mlp.2",
-    "ff_context.linear_in": "txt_mlp.0",
-    "ff_context.linear_out": "txt_mlp.2",
-}
-"""Layers of a double block by their makers' names."""
-STACKED = {
-    "img_attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
-    "txt_attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
-}
-"""Layers that are one in the makers' files."""
-SINGLE = {"attn.to_qkv_mlp_proj": "linear1", "attn.to_out": "linear2"}
-NORMS = {
-    "transformer_blocks": {
-        "attn.norm_q": "img_attn.norm.query_norm",
-        "attn.norm_k": "img_attn.norm.key_norm",
-        "attn.norm_added_q": "txt_attn.norm.query_norm",
-        "attn.norm_added_k": "txt_attn.norm.key_norm",
+NAMES = FluxNames(
+    outer={
+        "x_embedder": "img_in",
+        "context_embedder": "txt_in",
+        "time_guidance_embed.timestep_embedder.linear_1": "time_in.in_layer",
+        "time_guidance_embed.timestep_embedder.linear_2": "time_in.out_layer",
+        "double_stream_modulation_img.linear": "double_stream_modulation_img.lin",
+        "double_stream_modulation_txt.linear": "double_stream_modulation_txt.lin",
+        "single_stream_modulation.linear": "single_stream_modulation.lin",
+        "proj_out": "final_layer.linear",
     },
-    "single_transformer_blocks": {"attn.norm_q": "norm.query_norm", "attn.norm_k": "norm.key_norm"},
-}
-OUTER = {
-    "x_embedder": "img_in",
-    "context_embedder": "txt_in",
-    "time_guidance_embed.timestep_embedder.linear_1": "time_in.in_layer",
-    "time_guidance_embed.timestep_embedder.linear_2": "time_in.out_layer",
-    "double_stream_modulation_img.linear": "double_stream_modulation_img.lin",
-    "double_stream_modulation_txt.linear": "double_stream_modulation_txt.lin",
-    "single_stream_modulation.linear": "single_stream_modulation.lin",
-    "proj_out": "final_layer.linear",
-}
-BLOCK = re.compile(r"(single_transformer_blocks|transformer_blocks)\.(\d+)\.(.+)")
-BLOCK_NAMES = {"transformer_blocks": "double_blocks", "single_transformer_blocks": "single_blocks"}
+    blocks={
+        DOUBLE: {
+            "attn.to_out.0": "img_attn.proj",
+            "attn.to_add_out": "txt_attn.proj",
+            "ff.linear_in": "img_mlp.0",
+            "ff.linear_out": "img_mlp.2",
+            "ff_context.linear_in": "txt_mlp.0",
+            "ff_context.linear_out": "txt_mlp.2",
+        },
+        SINGLE: {"attn.to_qkv_mlp_proj": "linear1", "attn.to_out": "linear2"},
+    },
+    stacks={DOUBLE: QKV},
+)
 PRESETS: Mapping[Preset, SamplingPreset] = MappingProxyType(
     {
         "fast": SamplingPreset("own", 20, 4.0, 1.0),
@@ -124,7 +112,7 @@ class Flux2(FlowFamily):
     def lora_targets(self, denoiser: Any) -> Sequence[str]:
         """Full names: `attn.to_out` is a layer of single blocks, and a list of layers in double ones."""
         names = (name.removesuffix(".base_layer") for name, _ in denoiser.named_modules())
-        return [name for name in dict.fromkeys(names) if _is_attention(name)]
+        return [name for name in dict.fromkeys(names) if is_inside(name, ATTENTION)]
 
     def latents(self, vae: Any) -> PatchedLatents:
         """Normalised by the statistics in the VAE."""
@@ -177,74 +165,22 @@ class Flux2(FlowFamily):
 
     def single_file_weights(self, components: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """The transformer alone, as its makers publish it."""
-        return _makers_weights(components["transformer"].state_dict())
+        return NAMES.rename(components["transformer"].state_dict())
 
     def kohya_weights(self, weights: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Names of the makers' layers; the factors of stacked layers become those of one, block by block."""
-        factors = kohya.factors_of(weights)
-        named: dict[str, torch.Tensor] = {}
-        for module, (down, up) in factors.items():
-            for each in self.lora_names(module.removeprefix("transformer."), config):
-                key = f"lora_unet_{each.name.replace('.', '_')}"
-                if each.of == 1:
-                    named |= kohya.module_weights(key, down, up)
-                elif f"{key}.alpha" not in named:
-                    named |= kohya.module_weights(key, *_stack(factors, module))
-        return named
+        return kohya.rename_stacked(weights, NAMES.in_kohya)
 
     def lora_names(self, layer: str, config: Mapping[str, Any]) -> Sequence[LoraName]:
         """Those of the makers."""
-        found = BLOCK.fullmatch(layer)
-        if found is None:
-            return [LoraName(OUTER[layer])] if layer in OUTER else []
-        block, inner = f"{BLOCK_NAMES[found[1]]}.{found[2]}", found[3]
-        alone = DOUBLE if found[1] == "transformer_blocks" else SINGLE
-        if inner in alone:
-            return [LoraName(f"{block}.{alone[inner]}")]
-        stacks = ((name, layers) for name, layers in STACKED.items() if inner in layers)
-        return [LoraName(f"{block}.{name}", layers.index(inner), len(layers)) for name, layers in stacks]
-
-
-def _is_attention(layer: str) -> bool:
-    found = BLOCK.fullmatch(layer)
-    return found is not None and found[3] in ATTENTION[found[1]]
+        found = NAMES.of(layer)
+        return [] if found is None else [LoraName(found.name, found.place, len(found.heights))]
 
 
 def _places(height: int, width: int, length: int, where: torch.device) -> torch.Tensor:
     """The places of tokens, (height·width·length)×4: picture, row, column, word."""
     axes = (torch.arange(count, device=where) for count in (1, height, width, length))
     return torch.cartesian_prod(*axes)
-
-
-def _stack(factors: Mapping[str, tuple[torch.Tensor, torch.Tensor]], module: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """The factors of the layers that are stacked with a module, as those of one; layers that a LoRA leaves are zero."""
-    block, _, inner = module.partition(".attn.")
-    layers = next(each for each in STACKED.values() if f"attn.{inner}" in each)
-    pairs = [factors.get(f"{block}.{each}") for each in layers]
-    rows = factors[module][1].shape[0]
-    ups = [torch.zeros(rows, 0) if pair is None else pair[1] for pair in pairs]
-    return torch.cat([pair[0] for pair in pairs if pair is not None]), torch.block_diag(*ups)
-
-
-def _makers_weights(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A transformer's weights under its makers' names."""
-    named: dict[str, torch.Tensor] = {}
-    for name, weight in weights.items():
-        path, _, kind = name.rpartition(".")
-        found = BLOCK.fullmatch(path)
-        if path == "norm_out.linear":
-            scale, shift = weight.chunk(2)
-            named[f"final_layer.adaLN_modulation.1.{kind}"] = torch.cat([shift, scale])
-        elif found is None:
-            named[f"{OUTER[path]}.{kind}"] = weight
-        elif found[3] in NORMS[found[1]]:
-            named[f"{BLOCK_NAMES[found[1]]}.{found[2]}.{NORMS[found[1]][found[3]]}.scale"] = weight
-        else:
-            [layer] = FAMILY.lora_names(path, {})
-            stacked = STACKED.get(layer.name.split(".", 2)[2], ())
-            beside = [weights[f"{found[1]}.{found[2]}.{each}.{kind}"] for each in stacked]
-            named[f"{layer.name}.{kind}"] = torch.cat(beside) if beside else weight
-    return named
 
 
 FAMILY = Flux2()

@@ -26,12 +26,17 @@ PEFT_PREFIX = "base_model.model."
 PARTS = (
     (r"lora_unet[._]|unet\.|(?:model\.)?diffusion_model\.", "unet"),
     (r"(?:lora_)?transformer(?:\.|_(?!blocks[._]))", "transformer"),
+    (r"lora_te3[._]|text_encoder_3\.", "text_encoder_3"),
     (r"lora_te2[._]|text_encoder_2\.|clip_g\.", "text_encoder_2"),
     (r"lora_te1?[._]|text_encoder\.|clip_l\.", "text_encoder"),
     (r"(?=(?:down_blocks|up_blocks|mid_block|input_blocks|middle_block|output_blocks)[._])", "unet"),
     (r"(?=text_model[._])", "text_encoder"),
     (r"(?=(?:single_)?transformer_blocks[._])", "transformer"),
-    (r"(?=(?:double|single)_blocks[._])", "unet"),
+    (
+        r"(?=(?:layers|noise_refiner|context_refiner)[._]\d+[._](?:attention|feed_forward|adaLN_modulation)[._])",
+        "transformer",
+    ),
+    (r"(?=(?:double|single|joint)_blocks[._])", "unet"),
 )
 """By a pattern of what module names begin with: the component of a pipeline. PEFT's own files do not name a network."""
 OTHER_METHODS = (
@@ -47,14 +52,20 @@ OTHER_METHODS = (
     (r"lora_(B|up)(\.[\w-]+)?\.bias$", "a LoRA with biases"),
 )
 """By a pattern of key names: what is no plain LoRA."""
-OTHER_ARCHITECTURES = (
-    (r"double_blocks|single_blocks|single_transformer_blocks", "Flux"),
+ARCHITECTURES = (
+    (r"to_qkv_mlp_proj", "FLUX.2"),
+    (r"double_blocks|single_blocks|single_transformer_blocks", "FLUX"),
     (r"joint_blocks|lora_te3[._]|text_encoder_3\.", "Stable Diffusion 3"),
+    (r"(^|[._])transformer_blocks[._]\d+[._](img|txt)_(mlp|mod)", "Qwen-Image"),
+    (r"(^|[._])(layers|noise_refiner|context_refiner)[._]\d+[._]attention[._]", "Z-Image or Lumina"),
     (r"lora_prior|prior_unet|prior\.", "Stable Cascade"),
-    (r"^(base_model\.model\.)?(lora_)?transformer[._]", "a transformer (Flux, Stable Diffusion 3 or a later model)"),
-    (r"(cross|self)_attn[._](q|k|v|o)\.|[._]layers[._]\d+[._]attention", "a transformer (Wan, Lumina or the like)"),
+    (
+        r"^(base_model\.model\.)?(lora_)?transformer[._]",
+        "a transformer (FLUX, Stable Diffusion 3, Qwen-Image or the like)",
+    ),
+    (r"(cross|self)_attn[._](q|k|v|o)\.", "a transformer (Wan or the like)"),
 )
-"""By a pattern of key names: bases that this program does not draw on."""
+"""By a pattern of key names: the bases with another network than a U-Net that a LoRA was made for."""
 OTHER_FILES = (
     (r"^(model\.diffusion_model|first_stage_model|cond_stage_model|conditioner)\.", "a whole base model"),
     (r"^(emb_params|clip_[lg])$|^<.+>$", "an embedding (textual inversion)"),
@@ -71,7 +82,7 @@ class KeyName:
     """What a key says: component of a pipeline, module, factor."""
 
     part: str
-    """`unet`, `transformer`, `text_encoder` or `text_encoder_2`; kohya's trainers call every denoiser `unet`."""
+    """`unet`, `transformer`, `text_encoder` and those with a number; kohya's trainers call every denoiser `unet`."""
     module: str
     """As `module_key` gives it."""
     factor: Factor
@@ -100,8 +111,8 @@ def other_method(keys: Iterable[str]) -> str:
 
 
 def other_architecture(keys: Iterable[str]) -> str:
-    """For what base a file is that this program does not draw on; empty where nothing says so."""
-    return _first_match(OTHER_ARCHITECTURES, keys)
+    """For what bases a file was made that have no U-Net; empty where nothing says so."""
+    return _first_match(ARCHITECTURES, keys)
 
 
 def other_file(keys: Iterable[str]) -> str:

@@ -97,7 +97,8 @@ class BaseLayers:
     def _other_base(self, lora: Lora, why: str) -> LoraError:
         """The fault of a LoRA of another base, with what the file itself says of it."""
         named = lora.metadata.get("ss_base_model_version") or lora.metadata.get("modelspec.architecture")
-        said = f" (its file says {named})" if named else ""
+        layers = f" (its layers are those of {lora.architecture})" if lora.architecture else ""
+        said = f" (its file says {named})" if named else layers
         return LoraError("wrong_base", f"it was made for another base{said} than {self._name}: {why}")
 
 

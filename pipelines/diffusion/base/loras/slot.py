@@ -88,9 +88,9 @@ class LoraSlot:
             (getattr(self._network, "delete_adapters", None) or self._network.delete_adapter)(self.name)
         targets = sorted({*self._targets, *(each for each in named if not self._is_target(each))})
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=targets, init_lora_weights=False)
+        dtype = self._network.dtype  # in which it computes, which is not that of weights that rest in another
         with torch.random.fork_rng(devices=[]):
             self._network.add_adapter(config, self.name)
-        dtype = next(self._network.parameters()).dtype
         self._layers, self.rank = {}, rank
         for name, module in self._network.named_modules():
             if self.name in getattr(module, "lora_A", {}):

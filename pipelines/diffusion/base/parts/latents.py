@@ -69,6 +69,68 @@ def latent_scaling(config: Any) -> LatentScaling:
     return LatentScaling(float(config["scaling_factor"]), float(config.get("shift_factor") or 0.0), *of_channels)
 
 
+@dataclass(frozen=True, slots=True)
+class FrameLatents:
+    """Latents of a VAE for videos, of which a picture is one frame, with a mean and a deviation for each channel."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    def sample(self, moments: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+        """One sample of each distribution, normalised for the denoiser."""
+        middle, variance = moments.unbind(1)
+        noise = torch.randn(middle.shape, generator=random).to(moments.device)
+        mean, deviation = self._of_channels(moments)
+        return (middle + torch.exp(0.5 * variance) * noise - mean) / deviation
+
+    def decode(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
+        """See `LatentFormat`."""
+        mean, deviation = self._of_channels(latents)
+        return vae.decode((latents * deviation + mean)[:, :, None], return_dict=False)[0][:, :, 0]
+
+    def moments(self, vae: Any, pixels: torch.Tensor) -> torch.Tensor:
+        """See `LatentFormat`."""
+        distribution = vae.encode(pixels[:, :, None]).latent_dist
+        return torch.stack([distribution.mean, distribution.logvar], dim=1)[:, :, :, 0]
+
+    def reconstruct(self, vae: Any, pixels: torch.Tensor) -> torch.Tensor:
+        """See `LatentFormat`."""
+        latents = vae.encode(pixels[:, :, None]).latent_dist.mode()
+        return vae.decode(latents, return_dict=False)[0][:, :, 0]
+
+    def _of_channels(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean, deviation = (like.new_tensor(each).view(1, -1, 1, 1) for each in (self.mean, self.deviation))
+        return mean, deviation
+
+
+def frame_latents(config: Any) -> FrameLatents:
+    """Read from the configuration of a VAE for videos."""
+    return FrameLatents(tuple(config["latents_mean"]), tuple(config["latents_std"]))
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledPatches:
+    """Latents of another format of which 2×2 become the channels of one, in the order in which FLUX.1's are packed."""
+
+    scaling: LatentFormat
+
+    def sample(self, moments: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+        """N×4·channels×h/2×w/2; raises RuntimeError for odd sides."""
+        return patchify(self.scaling.sample(moments, random))
+
+    def decode(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
+        """See `LatentFormat`."""
+        return self.scaling.decode(vae, unpatchify(latents))
+
+    def moments(self, vae: Any, pixels: torch.Tensor) -> torch.Tensor:
+        """Of the latents before they are packed; see `LatentFormat`."""
+        return self.scaling.moments(vae, pixels)
+
+    def reconstruct(self, vae: Any, pixels: torch.Tensor) -> torch.Tensor:
+        """See `LatentFormat`."""
+        return self.scaling.reconstruct(vae, pixels)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchedLatents(PlainEncoding):
     """Latents of which 2×2 become the channels of one, normalised by the statistics that a VAE carries, as FLUX.2's does."""

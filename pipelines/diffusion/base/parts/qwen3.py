@@ -8,13 +8,16 @@ import torch
 from pipelines.diffusion.base.device import execution_device
 
 MOST_TOKENS = 512
-"""Of a prompt with its template, in FLUX.2."""
+"""Of a prompt with its template, in FLUX.2 and Z-Image."""
 
 
-def tokenize(tokenizer: Any, captions: Sequence[str]) -> Mapping[str, torch.Tensor]:
-    """Token ids and attention mask N×length: each caption as what a user says, before an answer without thoughts."""
+def tokenize(tokenizer: Any, captions: Sequence[str], thinking: bool = False) -> Mapping[str, torch.Tensor]:
+    """Token ids and attention mask N×length: each caption as what a user says, before an answer.
+
+    `thinking`: whether the answer may begin with thoughts; else the template closes them before it.
+    """
     chats = [[{"role": "user", "content": caption}] for caption in captions]
-    template = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
+    template = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": thinking}
     texts = [tokenizer.apply_chat_template(chat, **template) for chat in chats]
     padded = {"padding": "max_length", "truncation": True, "max_length": most_tokens(tokenizer)}
     return tokenizer(texts, return_tensors="pt", **padded)
@@ -44,3 +47,12 @@ def hidden_states(encoder: Any, tokens: Mapping[str, torch.Tensor]) -> torch.Ten
     )
     depth = len(output.hidden_states) - 1
     return torch.cat([output.hidden_states[depth * quarter // 4] for quarter in (1, 2, 3)], dim=-1)
+
+
+def penultimate_state(encoder: Any, tokens: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The state before the last layer, N×length×width, and where it counts, N×length; as long as the longest caption."""
+    where = execution_device(encoder)
+    longest = int(tokens["attention_mask"].sum(dim=1).max())
+    ids, mask = (tokens[name][:, :longest].to(where) for name in ("input_ids", "attention_mask"))
+    output = encoder(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
+    return output.hidden_states[-2], mask.bool()

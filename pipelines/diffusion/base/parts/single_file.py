@@ -129,8 +129,9 @@ def open_clip_weights(encoder: Any, prefix: str) -> dict[str, torch.Tensor]:
         "token_embedding.weight": weights["embeddings.token_embedding.weight"],
         "ln_final.weight": weights["final_layer_norm.weight"],
         "ln_final.bias": weights["final_layer_norm.bias"],
-        "text_projection": weights["text_projection.weight"].T.contiguous(),
     }
+    if "text_projection.weight" in weights:  # of an encoder whose pooled words are read
+        named["text_projection"] = weights["text_projection.weight"].T.contiguous()
     for name, weight in weights.items():
         found = re.match(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)$", name)
         if not found:

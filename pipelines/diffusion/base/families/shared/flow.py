@@ -8,7 +8,7 @@ from typing import Any, Literal
 import PIL.Image
 import torch
 
-from pipelines.diffusion.base.family import ControlNetUnit, DrawingStart, LatentRgbFactors, LoraName
+from pipelines.diffusion.base.family import Config, ControlNetUnit, DrawingStart, LatentRgbFactors, LoraName
 from pipelines.diffusion.base.parts import kohya
 from pipelines.diffusion.base.parts.loss import FlowMatchingLoss
 from portrait.arrays import Size
@@ -30,8 +30,13 @@ class FlowFamily:
     control_class: type[Any] | None = None
     text_width = 0
     optional_components: Sequence[str] = ()
+    redecoded_tasks: Sequence[Task] = ()
 
     def facts(self, index: Mapping[str, Any]) -> SamplingFacts:
+        """None."""
+        return SamplingFacts()
+
+    def config_facts(self, config: Config) -> SamplingFacts:
         """None."""
         return SamplingFacts()
 
@@ -51,6 +56,18 @@ class FlowFamily:
         """The scale."""
         return {"guidance_scale": guidance}
 
+    def skip_layer_arguments(self, scale: float, config: Mapping[str, Any]) -> dict[str, Any]:
+        """None: its stock pipelines do not know it."""
+        return {}
+
+    def perturbed_arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """None: the stock pipelines choose the layers."""
+        return {}
+
+    def prepare_control(self, name: str, network: Any, denoiser: Any) -> Any:
+        """As it is."""
+        return network
+
     def join_controls(self, networks: Sequence[Any]) -> Any:
         """One as it is: the stock pipelines of the family take no more, unless it says otherwise."""
         return networks[0]
@@ -61,6 +78,10 @@ class FlowFamily:
             "control_image": PIL.Image.fromarray(units[0].image),
             "controlnet_conditioning_scale": float(units[0].scale),
         }
+
+    def size_arguments(self, size: Size) -> dict[str, Any]:
+        """Width and height."""
+        return {"width": size.width, "height": size.height}
 
     def start_arguments(self, start: DrawingStart) -> dict[str, Any]:
         """Picture, mask where there is one, size and strength.

@@ -55,7 +55,7 @@ class UNetFamily:
         block_weights=True,
         noise_offset=True,
         cutoff=True,
-        controls=8,
+        max_controls=8,
         control_windows=True,
     )
     presets = PRESETS
@@ -68,9 +68,14 @@ class UNetFamily:
     control_class: type[Any] | None = ControlNetModel
     text_width = 0
     optional_components: Sequence[str] = ()
+    redecoded_tasks: Sequence[Task] = ()
 
     def facts(self, index: Mapping[str, Any]) -> SamplingFacts:
         """None: the schedule is in the scheduler's configuration."""
+        return SamplingFacts()
+
+    def config_facts(self, config: Config) -> SamplingFacts:
+        """None: see `facts`."""
         return SamplingFacts()
 
     def embeds_guidance(self, denoiser: Mapping[str, Any]) -> bool:
@@ -132,6 +137,18 @@ class UNetFamily:
         """The scale."""
         return {"guidance_scale": guidance}
 
+    def skip_layer_arguments(self, scale: float, config: Mapping[str, Any]) -> dict[str, Any]:
+        """None: its stock pipelines do not know it."""
+        return {}
+
+    def perturbed_arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """None: the stock pipelines choose the layers."""
+        return {}
+
+    def prepare_control(self, name: str, network: Any, denoiser: Any) -> Any:
+        """As it is."""
+        return network
+
     def join_controls(self, networks: Sequence[Any]) -> Any:
         """One as it is."""
         return networks[0] if len(networks) == 1 else MultiControlNetModel(networks)
@@ -145,6 +162,10 @@ class UNetFamily:
             "control_guidance_end": [unit.end for unit in units],
         }
         return {name: each[0] for name, each in arguments.items()} if len(units) == 1 else arguments
+
+    def size_arguments(self, size: Size) -> dict[str, Any]:
+        """Width and height."""
+        return {"width": size.width, "height": size.height}
 
     def start_arguments(self, start: DrawingStart) -> dict[str, Any]:
         """Picture, strength, and mask with the size; without a mask the size is the picture's, and most know no other way."""

@@ -1,4 +1,4 @@
-"""Draws with a tiny FLUX.2, through this project and through diffusers' own pipelines."""
+"""Draws with a tiny FLUX.2, or another tiny base, through this project, and with FLUX.2 through diffusers' own pipelines."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from pipelines.diffusion.base.loading import open_base
 from pipelines.diffusion.base.memory import MemoryProfile
 from pipelines.diffusion.base.registry import family_by_name
 from pipelines.diffusion.sampling import pipeline_call
-from pipelines.diffusion.sampling.pipeline_call import Conditioning
+from pipelines.diffusion.sampling.pipeline_call import Conditioning, ControlNetUnit
 from portrait.arrays import Image, Size
 from portrait.generation.options import GenerationOptions
 from portrait.generation.parameters import GenerationParameters
@@ -41,12 +41,12 @@ def picture(seed: int, size: Size = SIZE) -> Image:
 def person_lora(loaded: LoadedBase, seed: int, folder: Path, rank: int = 4) -> tuple[Path, Path]:
     """A LoRA of all layers that people are learned in, as a training writes it: diffusers' names and kohya's."""
     random, weights = torch.Generator().manual_seed(seed), dict[str, torch.Tensor]()
-    for name in FAMILY.lora_targets(loaded.denoiser):
+    for name in loaded.family.lora_targets(loaded.denoiser):
         layer = loaded.denoiser.get_submodule(name)
         weights[f"transformer.{name}.lora_A.weight"] = torch.randn(rank, layer.in_features, generator=random) / 4
         weights[f"transformer.{name}.lora_B.weight"] = torch.randn(layer.out_features, rank, generator=random) / 4
     folder.mkdir(parents=True, exist_ok=True)
-    return lora.write_both(weights, FAMILY, {}, "sks", folder)
+    return lora.write_both(weights, loaded.family, {}, "sks", folder)
 
 
 def draw(
@@ -55,15 +55,18 @@ def draw(
     lora_file: Path | None = None,
     on_step: Callable[[int], None] = lambda done: None,
     preview: Callable[[Any], None] | None = None,
+    controls: Sequence[ControlNetUnit] = (),
     **changes: Any,
 ) -> np.ndarray:
     """A picture through this project; `changes` are fields of the parameters; a second adapter brings the last reference."""
     given: dict[str, Any] = {"prompt": PROMPT, "negative": NEGATIVE, "size": SIZE, "seed": SEED, "steps": STEPS}
-    given |= {"guidance": GUIDANCE, "options": GenerationOptions(cutoff=1.0), **changes}
+    given |= {"guidance": GUIDANCE, "options": GenerationOptions(cutoff=1.0)}
+    given |= {"guided_above": loaded.family.guided_above, **changes}
     with loaded.lease() as lease:
         if lora_file is not None:
             lease.load_person_lora(lora_file, 1.0)
         conditionings = [Conditioning(references=each) for each in (references[:-1], references[-1:])]
+        conditionings += [Conditioning(controlnets=controls)] if controls else []
         return pipeline_call.generate_image(lease, GenerationParameters(**given), conditionings, on_step, preview)
 
 

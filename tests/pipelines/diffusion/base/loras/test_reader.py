@@ -235,7 +235,17 @@ def faults(base: BaseSource) -> dict[str, tuple[Mapping[str, torch.Tensor] | byt
         "flux": (
             {f"lora_unet_double_blocks_0_img_attn_proj.lora_{each}.weight": one for each in ("down", "up")},
             "wrong_base",
-            "made for Flux",
+            "made for FLUX",
+        ),
+        "qwen-image": (
+            {f"lora_unet_transformer_blocks_0_img_mlp_net_2.lora_{each}.weight": one for each in ("down", "up")},
+            "wrong_base",
+            "made for Qwen-Image",
+        ),
+        "z-image": (
+            {f"layers.0.attention.to_q.lora_{each}.weight": one for each in "AB"},
+            "wrong_base",
+            "made for Z-Image",
         ),
         "sd3": (
             {f"transformer.joint_blocks.0.attn.lora_{each}.weight": one for each in "AB"},
