@@ -21,7 +21,7 @@ help:
 	@echo "make install-gpu   the same for a machine with an NVIDIA GPU"
 	@echo "make chaos         300 jobs on each broker and database while workers are killed"
 	@echo "make bench         speed, in ratios of one run"
-	@echo "make faceworld     train the small bases that the tests of learning draw with, about two hours"
+	@echo "make faceworld     train the small bases that the tests of learning draw with, three to four hours"
 	@echo "make constraints   pin every package anew"
 
 install: .venv/installed

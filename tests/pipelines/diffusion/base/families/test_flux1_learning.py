@@ -153,6 +153,7 @@ def test_plans_and_refusals_are_those_of_the_family(hub: Path, tmp_path: Path) -
         assert caught.value.code == "bad_lesson"
 
 
+@pytest.mark.bench
 def test_blocks_are_compiled_once_for_all_people(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # PyTorch's own tracing and guards without the machine code, which takes a compiler and half a minute.
     monkeypatch.setattr(device, "COMPILE_BACKEND", "eager")

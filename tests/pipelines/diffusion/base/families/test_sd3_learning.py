@@ -164,6 +164,7 @@ def test_plans_and_refusals_are_those_of_the_family(hub: Path, tmp_path: Path) -
         assert getattr(caught.value, "code", "") == "bad_lesson"
 
 
+@pytest.mark.bench
 def test_blocks_are_compiled_once_for_all_people(
     one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
