@@ -137,7 +137,8 @@ class _LayerOffload(ModelHook):
     def pre_forward(self, module: torch.nn.Module, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Have the weights, and what the module is given, on the device."""
         self._waiting = dict(module._parameters), dict(module._buffers)
-        for own in (module._parameters, module._buffers):
+        tables: Sequence[dict[str, Any]] = (module._parameters, module._buffers)
+        for own in tables:
             own.update({name: None if each is None else each.to(self.execution_device) for name, each in own.items()})
         return send_to_device(args, self.execution_device), send_to_device(kwargs, self.execution_device)
 

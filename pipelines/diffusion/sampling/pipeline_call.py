@@ -250,7 +250,8 @@ def _match_batch(network: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
     Not every stock pipeline reads back what a callback changes; the inputs of the networks are the same in all of them.
     """
-    batch = int((args[0] if args else kwargs.get("sample", kwargs.get("hidden_states"))).shape[0])
+    sample = args[0] if args else kwargs["sample" if "sample" in kwargs else "hidden_states"]
+    batch = int(sample.shape[0])
 
     def cut(each: Any) -> Any:
         return each[-batch:] if isinstance(each, torch.Tensor) and each.dim() > 1 else each

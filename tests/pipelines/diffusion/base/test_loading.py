@@ -11,9 +11,9 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
-from pipelines.diffusion.base import convert, loading
+from pipelines.diffusion.base import convert, families, loading
 from pipelines.diffusion.base.parts import single_file
-from pipelines.diffusion.base.registry import all_families
+from pipelines.diffusion.base.registry import all_families, families_built_alike
 from pipelines.diffusion.base.source import BaseSource
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import BaseLocation, ModelStoreSettings, Settings
@@ -129,7 +129,7 @@ def test_a_base_is_found_by_name_and_by_place(hub: Path, tmp_path: Path) -> None
 
 def test_what_is_no_base_says_so(hub: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    (tmp_path / "other/model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
+    (tmp_path / "other/model_index.json").write_text(json.dumps({"_class_name": "KolorsPipeline"}))
     (tmp_path / "junk.safetensors").write_bytes(b"junk")
     for place, code in (("other", "unknown_family"), ("junk.safetensors", "bad_base"), ("none", "bad_base")):
         with pytest.raises(OperatorError) as caught:
@@ -144,5 +144,11 @@ def test_what_is_no_base_says_so(hub: Path, tmp_path: Path) -> None:
 
 
 def test_each_family_is_a_file_of_its_name() -> None:
-    assert [family.name for family in all_families()] == ["flux2", "sd15", "sdxl"]
-    assert len({family.detection_key for family in all_families()}) == 3
+    known = all_families()
+    assert [family.name for family in known] == families.family_names()
+    assert {"sd15", "sdxl", "flux2"} <= {family.name for family in known}
+
+
+def test_files_of_families_that_are_built_alike_are_told_by_their_folders() -> None:
+    alike = {tuple(families_built_alike(family)) for family in all_families()}
+    assert {each for each in alike if len(each) > 1} == {("flux", "flux_kontext"), ("qwenimage", "qwenimage_edit")}

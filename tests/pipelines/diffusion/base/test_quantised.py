@@ -1,6 +1,6 @@
 """Denoisers in GGUF files, and layers that rest in float8: what is drawn, learned, counted and refused."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from pipelines.diffusion.base import checksums, convert, loading, lora, memory
 from pipelines.diffusion.base.family import LORA_TARGETS
 from pipelines.diffusion.base.lease import LoadedBase
 from pipelines.diffusion.base.loading import open_base
+from pipelines.diffusion.base.memory import MemoryProfile
 from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.sampling import pipeline_call, plan
 from pipelines.diffusion.sampling.plan import GenerationPlan
@@ -116,7 +117,8 @@ def test_what_is_drawn_lies_near_what_the_whole_weights_draw_and_people_take_tur
 
 @pytest.mark.parametrize("name", ["Q5_K", "float8"])
 def test_smaller_memory_profiles_draw_the_same(place: Path, people: Mapping[str, Path], name: str) -> None:
-    base, profiles = source(place, name), ("full", "offload", "sequential")
+    base = source(place, name)
+    profiles: Sequence[MemoryProfile] = ("full", "offload", "sequential")
     pictures = {}
     for profile in profiles:
         loaded = LoadedBase(base, FLOAT, CPU, profile)

@@ -151,7 +151,7 @@ class UNetFamily:
 
     def join_controls(self, networks: Sequence[Any]) -> Any:
         """One as it is."""
-        return networks[0] if len(networks) == 1 else MultiControlNetModel(networks)
+        return networks[0] if len(networks) == 1 else MultiControlNetModel(list(networks))
 
     def control_arguments(self, task: Task, units: Sequence[ControlNetUnit]) -> dict[str, Any]:
         """Images, scales and windows; of a single network without lists, as stock pipelines expect."""

@@ -87,7 +87,8 @@ def test_words_and_pictures_draw_the_stock_pictures(loaded: LoadedBase, hub: Pat
     names = list(ours)
     for at, name in enumerate(names):
         assert all(apart(ours[name], ours[other]) > FAR for other in names[at + 1 :]), name
-    for changes in ({"prompt": "a photo of a woman"}, {"negative": "blurred"}, {"guidance": 1.0}):
+    others: list[dict[str, Any]] = [{"prompt": "a photo of a woman"}, {"negative": "blurred"}, {"guidance": 1.0}]
+    for changes in others:
         assert apart(ours["one"], draw(loaded, [ANNA], **changes)) > FAR, changes
     assert apart(draw(loaded, [ANNA], negative=""), stock(pipe, [ANNA], negative_prompt=" ")) < NEAR
     assert "torchvision" not in sys.modules

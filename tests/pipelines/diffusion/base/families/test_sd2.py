@@ -162,7 +162,8 @@ def test_a_lora_is_worn_as_the_stock_pipeline_wears_it_and_its_files_are_read_by
 ) -> None:
     own, kohya = (load_file(each) for each in people["anna"])
     assert {name.split("_")[1] for name in kohya} == {"unet", "te"}
-    back, alphas = StableDiffusionPipeline.lora_state_dict(dict(kohya))
+    read: Any = StableDiffusionPipeline.lora_state_dict(dict(kohya))
+    back, alphas = read
     assert set(alphas.values()) == {4}, "the rank, so that nothing is scaled"
     renamed = {name.replace("lora.down", "lora_A").replace("lora.up", "lora_B"): each for name, each in back.items()}
     renamed = {name.replace("lora_linear_layer.down", "lora_A"): each for name, each in renamed.items()}

@@ -206,7 +206,8 @@ def test_what_it_cannot_do_is_a_sentence(loaded: LoadedBase, tmp_path: Path) -> 
     assert "does not draw with controls here" in refused(
         base, True, **started, mask=np.ones(EDGES.shape[:2], np.float32)
     )
-    for given in ({"perturbed": 3.0}, started):
+    others: list[dict[str, Any]] = [{"perturbed": 3.0}, started]
+    for given in others:
         assert "goes with words alone" in refused(base, **skipping, **given)
     assert "goes with words alone" in refused(base, True, **skipping, control_inputs=(ONE,))
     assert "ask for more than 1" in refused(base, **skipping, guidance=1.0)

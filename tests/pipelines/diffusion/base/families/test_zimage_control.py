@@ -58,7 +58,7 @@ def loaded(hub: Path) -> Iterator[LoadedBase]:
 def make_unit(loaded: LoadedBase, hub: Path, image: Image = EDGES, scale: float = 0.75) -> ControlNetUnit:
     """A control of a base, with the network that is held beside it."""
     with loaded.lease() as lease:
-        network = lease.load_network("control union", loaded.family.control_class, hub / "union")
+        network = lease.load_network("control union", ZImageUnionControlNet, hub / "union")
     return ControlNetUnit(network, image, scale)
 
 
@@ -93,7 +93,7 @@ def test_words_are_drawn_along_a_control_image_as_the_stock_pipeline_draws_them(
 
 
 def test_a_part_of_a_picture_is_drawn_along_a_control_image(loaded: LoadedBase, hub: Path) -> None:
-    given = {"start": START, "mask": MASK, "size": SQUARE}
+    given: dict[str, Any] = {"start": START, "mask": MASK, "size": SQUARE}
     ours = draw(loaded, controls=[make_unit(loaded, hub)], **given)
     pictures = {"image": PIL.Image.fromarray(START), "mask_image": PIL.Image.fromarray(INSIDE)}
     assert apart(ours, stock(hub, ZImageControlNetInpaintPipeline, **pictures)) < NEAR

@@ -159,7 +159,7 @@ def test_a_lora_is_worn_from_any_names_as_the_stock_pipeline_wears_it(
     loaded: LoadedBase, hub: Path, people: Mapping[str, tuple[Path, Path]], tmp_path: Path
 ) -> None:
     save_file(fused(people["anna"][0]), tmp_path / "fused.safetensors")
-    bare = draw(loaded)
+    drawn = bare = draw(loaded)
     for number, file in enumerate((*people["anna"], tmp_path / "fused.safetensors")):
         drawn = draw(loaded, lora_file=file)
         pipe: Any = ZImagePipeline.from_pretrained(hub / "zimage", local_files_only=True)

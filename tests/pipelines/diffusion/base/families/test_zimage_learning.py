@@ -182,8 +182,8 @@ def test_blocks_are_compiled_once_for_all_people(hub: Path, tmp_path: Path, monk
     once = counters["stats"]["unique_graphs"]
     assert once > before
     for file in files[::-1]:
-        drawn = [drawing.draw(each, lora_file=file, **one_pass) for each in (plain, compiled)]
-        assert np.array_equal(*drawn)
+        one, other = (drawing.draw(each, lora_file=file, **one_pass) for each in (plain, compiled))
+        assert np.array_equal(one, other)
     assert counters["stats"]["unique_graphs"] == once
     plain.close()
     compiled.close()

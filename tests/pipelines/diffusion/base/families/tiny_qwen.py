@@ -60,7 +60,8 @@ def write(folder: Path, edit: bool = False, seed: int = 4) -> Path:
 def control() -> QwenImageControlNetModel:
     """A control network whose results are not zero."""
     torch.manual_seed(9)
-    network = QwenImageControlNetModel(**TRANSFORMER | {"num_layers": 1})
+    shape: dict[str, Any] = {**TRANSFORMER, "num_layers": 1}
+    network = QwenImageControlNetModel(**shape)
     for layer in [network.controlnet_x_embedder, *network.controlnet_blocks]:
         torch.nn.init.normal_(layer.weight, std=0.3)
     return network.eval()
@@ -111,7 +112,8 @@ def _encoder(words: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:
     known = {name: words.convert_tokens_to_ids(f"<|{name}|>") for name in ("image_pad", "video_pad", "vision_pad")}
     places = {"mrope_section": [1, 1, 2], "rope_type": "default", "type": "default"}
     shape = {"hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "vocab_size": len(words)}
-    config = Qwen2_5_VLConfig(
+    build: Any = Qwen2_5_VLConfig  # it takes the tokens of its published configurations, and says only some
+    config = build(
         text_config={
             **shape,
             "num_hidden_layers": 2,
