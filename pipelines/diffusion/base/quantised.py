@@ -127,6 +127,12 @@ def offload_layers(network: torch.nn.Module, where: torch.device) -> None:
             add_hook_to_module(module, _LayerOffload(where))
 
 
+def _bring(weights: Any, where: torch.device) -> None:
+    """Have a module's own weights, or buffers, on a device."""
+    for name, each in list(weights.items()):
+        weights[name] = None if each is None else each.to(where)
+
+
 class _LayerOffload(ModelHook):
     """Brings one module's own weights to the device while it runs."""
 
@@ -137,9 +143,8 @@ class _LayerOffload(ModelHook):
     def pre_forward(self, module: torch.nn.Module, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Have the weights, and what the module is given, on the device."""
         self._waiting = dict(module._parameters), dict(module._buffers)
-        tables: Sequence[dict[str, Any]] = (module._parameters, module._buffers)
-        for own in tables:
-            own.update({name: None if each is None else each.to(self.execution_device) for name, each in own.items()})
+        _bring(module._parameters, self.execution_device)
+        _bring(module._buffers, self.execution_device)
         return send_to_device(args, self.execution_device), send_to_device(kwargs, self.execution_device)
 
     def post_forward(self, module: torch.nn.Module, output: Any) -> Any:
