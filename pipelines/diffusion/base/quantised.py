@@ -127,8 +127,8 @@ def offload_layers(network: torch.nn.Module, where: torch.device) -> None:
             add_hook_to_module(module, _LayerOffload(where))
 
 
-def _bring(weights: Any, where: torch.device) -> None:
-    """Have a module's own weights, or buffers, on a device."""
+def _move(weights: Any, where: torch.device) -> None:
+    """Move a module's own weights, or buffers, to a device."""
     for name, each in list(weights.items()):
         weights[name] = None if each is None else each.to(where)
 
@@ -143,8 +143,8 @@ class _LayerOffload(ModelHook):
     def pre_forward(self, module: torch.nn.Module, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Have the weights, and what the module is given, on the device."""
         self._waiting = dict(module._parameters), dict(module._buffers)
-        _bring(module._parameters, self.execution_device)
-        _bring(module._buffers, self.execution_device)
+        _move(module._parameters, self.execution_device)
+        _move(module._buffers, self.execution_device)
         return send_to_device(args, self.execution_device), send_to_device(kwargs, self.execution_device)
 
     def post_forward(self, module: torch.nn.Module, output: Any) -> Any:
