@@ -16,8 +16,8 @@ from portrait.arrays import Image, Size
 from portrait.generation.options import GenerationOptions, PromptSpec
 from tests import hub_store
 
-BRIGHT = {"sd15": (2.0, 2.0, 0.0, -2.0), "sdxl": (2.0, 0.0, 0.0, -1.0)}
-"""Latents of something bright, by family."""
+BRIGHT = dict.fromkeys(("sd15", "sd2"), (2.0, 2.0, 0.0, -2.0)) | {"sdxl": (2.0, 0.0, 0.0, -1.0)}
+"""Latents of something bright, by family; Stable Diffusion 1 and 2 have the latents of one VAE."""
 
 
 class Clock:
