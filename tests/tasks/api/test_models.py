@@ -114,7 +114,7 @@ def test_what_does_not_hold_is_refused(api: ApiHarness, publisher: Server) -> No
         {"commercial": "maybe"},
         {"page": "javascript:alert(1)"},
         {"steps": 0},
-        {"family": "flux"},
+        {"family": "kolors"},
     ]
     for parts in wrong:
         assert operator.post("/operator/models", json=order(publisher, **parts)).status_code == 422, parts
