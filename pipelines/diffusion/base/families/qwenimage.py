@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
-import PIL.Image
 from diffusers import (
     QwenImageControlNetModel,
     QwenImageControlNetPipeline,
@@ -14,6 +13,7 @@ from diffusers import (
     QwenImagePipeline,
 )
 
+from pipelines.diffusion.base.families.shared.plain import windowed_controls
 from pipelines.diffusion.base.families.shared.qwen import QwenFamily
 from pipelines.diffusion.base.family import Abilities, ControlNetUnit
 from portrait.generation.parameters import Task
@@ -45,13 +45,7 @@ class QwenImage(QwenFamily):
 
     def control_arguments(self, task: Task, units: Sequence[ControlNetUnit]) -> dict[str, Any]:
         """Images, scales and windows; the network tells a kind by its picture. Of one control they are no lists."""
-        arguments: dict[str, list[Any]] = {
-            "control_image": [PIL.Image.fromarray(unit.image) for unit in units],
-            "controlnet_conditioning_scale": [float(unit.scale) for unit in units],
-            "control_guidance_start": [unit.start for unit in units],
-            "control_guidance_end": [unit.end for unit in units],
-        }
-        return {name: each[0] for name, each in arguments.items()} if len(units) == 1 else dict(arguments)
+        return windowed_controls(units)
 
 
 FAMILY = QwenImage()

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import PIL.Image
 import torch
 from accelerate.utils import align_module_device
 from diffusers import (
@@ -27,6 +26,7 @@ from diffusers import (
 
 from pipelines.diffusion.base.device import execution_device
 from pipelines.diffusion.base.families.shared.flow import FlowFamily
+from pipelines.diffusion.base.families.shared.plain import windowed_controls
 from pipelines.diffusion.base.family import (
     Abilities,
     Config,
@@ -239,13 +239,7 @@ class StableDiffusion3(FlowFamily):
 
     def control_arguments(self, task: Task, units: Sequence[ControlNetUnit]) -> dict[str, Any]:
         """Images, scales and windows; of a single network without lists, as the stock pipeline expects."""
-        arguments = {
-            "control_image": [PIL.Image.fromarray(unit.image) for unit in units],
-            "controlnet_conditioning_scale": [float(unit.scale) for unit in units],
-            "control_guidance_start": [unit.start for unit in units],
-            "control_guidance_end": [unit.end for unit in units],
-        }
-        return {name: each[0] for name, each in arguments.items()} if len(units) == 1 else arguments
+        return windowed_controls(units)
 
     def single_file_weights(self, components: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """The transformer alone, as its makers name it."""

@@ -1,22 +1,21 @@
 """FlowFamily: what the families that draw with a transformer, trained by flow matching, have in common."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 import PIL.Image
 import torch
 
-from pipelines.diffusion.base.family import Config, ControlNetUnit, DrawingStart, LatentRgbFactors, LoraName
+from pipelines.diffusion.base.families.shared.plain import PlainFamily
+from pipelines.diffusion.base.family import ControlNetUnit, DrawingStart, LatentRgbFactors, LoraName
 from pipelines.diffusion.base.parts import kohya
 from pipelines.diffusion.base.parts.loss import FlowMatchingLoss
 from portrait.arrays import Size
 from portrait.generation.parameters import Task
-from portrait.generation.sampling_facts import SamplingFacts
 
 
-class FlowFamily:
+class FlowFamily(PlainFamily):
     """A family with a transformer, one scale of latents for its own scheduler, and text encoders that LoRAs leave alone."""
 
     denoiser = "transformer"
@@ -25,48 +24,14 @@ class FlowFamily:
     freeu_scales: Mapping[str, float] = MappingProxyType({})
     half_vae = ""
     guides_in_batches = False
-    guided_above = 1.0
-    reads_references = False
-    control_class: type[Any] | None = None
-    text_width = 0
-    optional_components: Sequence[str] = ()
-    redecoded_tasks: Sequence[Task] = ()
-
-    def facts(self, index: Mapping[str, Any]) -> SamplingFacts:
-        """None."""
-        return SamplingFacts()
-
-    def config_facts(self, config: Config) -> SamplingFacts:
-        """None."""
-        return SamplingFacts()
 
     def embeds_guidance(self, denoiser: Mapping[str, Any]) -> bool:
         """As those do that were distilled from guided pictures."""
         return bool(denoiser.get("guidance_embeds"))
 
-    def own_components(self, folder: Path) -> dict[str, Any]:
-        """None."""
-        return {}
-
     def loss(self, scheduler: Mapping[str, Any], min_snr_gamma: float) -> FlowMatchingLoss:
         """Flow matching, in which Min-SNR has no part."""
         return FlowMatchingLoss()
-
-    def guidance_arguments(self, guidance: float) -> dict[str, Any]:
-        """The scale."""
-        return {"guidance_scale": guidance}
-
-    def skip_layer_arguments(self, scale: float, config: Mapping[str, Any]) -> dict[str, Any]:
-        """None: its stock pipelines do not know it."""
-        return {}
-
-    def perturbed_arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """None: the stock pipelines choose the layers."""
-        return {}
-
-    def prepare_control(self, name: str, network: Any, denoiser: Any) -> Any:
-        """As it is."""
-        return network
 
     def join_controls(self, networks: Sequence[Any]) -> Any:
         """One as it is: the stock pipelines of the family take no more, unless it says otherwise."""
@@ -78,10 +43,6 @@ class FlowFamily:
             "control_image": PIL.Image.fromarray(units[0].image),
             "controlnet_conditioning_scale": float(units[0].scale),
         }
-
-    def size_arguments(self, size: Size) -> dict[str, Any]:
-        """Width and height."""
-        return {"width": size.width, "height": size.height}
 
     def start_arguments(self, start: DrawingStart) -> dict[str, Any]:
         """Picture, mask where there is one, size and strength.
@@ -96,10 +57,6 @@ class FlowFamily:
             "strength": (start.steps_done - 1e-4) / start.steps,
             **mask,
         }
-
-    def reference_arguments(self, task: Task, pictures: Sequence[PIL.Image.Image]) -> dict[str, Any]:
-        """None: it draws from no references."""
-        return {}
 
     def unpack(self, latents: torch.Tensor, size: Size) -> torch.Tensor:
         """Tokens N×h·w×channels back in rows; latents in rows as they are."""

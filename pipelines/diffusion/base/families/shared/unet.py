@@ -1,14 +1,13 @@
 """UNetFamily: what the families that draw with a U-Net, Stable Diffusion 1.5 and SDXL, have in common."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import PIL.Image
 import torch
 from diffusers import ControlNetModel, DDPMScheduler, MultiControlNetModel, UNet2DConditionModel
 
+from pipelines.diffusion.base.families.shared.plain import PlainFamily, windowed_controls
 from pipelines.diffusion.base.family import (
     LORA_TARGETS,
     Abilities,
@@ -26,7 +25,7 @@ from pipelines.diffusion.base.parts.loss import DiffusionLoss
 from portrait.arrays import Size
 from portrait.generation.options import Preset
 from portrait.generation.parameters import Task
-from portrait.generation.sampling_facts import SamplingFacts, SamplingPreset
+from portrait.generation.sampling_facts import SamplingPreset
 
 PRESETS: Mapping[Preset, SamplingPreset] = MappingProxyType(
     {
@@ -39,7 +38,7 @@ TOKENS = 77
 """Of a caption in CLIP."""
 
 
-class UNetFamily:
+class UNetFamily(PlainFamily):
     """A family with a U-Net, CLIP's text encoders and one scale of latents."""
 
     denoiser = "unet"
@@ -63,28 +62,11 @@ class UNetFamily:
     """Projections of SD 1.5's deepest level and SDXL's deeper one are stored; those of levels with 320 or 640 channels are not,
     and they make up most of the activations."""
     guides_in_batches = True
-    guided_above = 1.0
-    reads_references = False
     control_class: type[Any] | None = ControlNetModel
-    text_width = 0
-    optional_components: Sequence[str] = ()
-    redecoded_tasks: Sequence[Task] = ()
-
-    def facts(self, index: Mapping[str, Any]) -> SamplingFacts:
-        """None: the schedule is in the scheduler's configuration."""
-        return SamplingFacts()
-
-    def config_facts(self, config: Config) -> SamplingFacts:
-        """None: see `facts`."""
-        return SamplingFacts()
 
     def embeds_guidance(self, denoiser: Mapping[str, Any]) -> bool:
         """As those do that were distilled to latent consistency."""
         return bool(denoiser.get("time_cond_proj_dim"))
-
-    def own_components(self, folder: Path) -> dict[str, Any]:
-        """None."""
-        return {}
 
     def geometry(self, config: Config) -> Geometry:
         """By the levels of VAE and U-Net; 64 pixels are a multiple that bases from 512 on draw best in."""
@@ -133,39 +115,13 @@ class UNetFamily:
         added = self.added_cond_kwargs(embeddings, sizes)
         return denoiser(noised, timesteps, embeddings.hidden, added_cond_kwargs=added, return_dict=False)[0]
 
-    def guidance_arguments(self, guidance: float) -> dict[str, Any]:
-        """The scale."""
-        return {"guidance_scale": guidance}
-
-    def skip_layer_arguments(self, scale: float, config: Mapping[str, Any]) -> dict[str, Any]:
-        """None: its stock pipelines do not know it."""
-        return {}
-
-    def perturbed_arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """None: the stock pipelines choose the layers."""
-        return {}
-
-    def prepare_control(self, name: str, network: Any, denoiser: Any) -> Any:
-        """As it is."""
-        return network
-
     def join_controls(self, networks: Sequence[Any]) -> Any:
         """One as it is."""
         return networks[0] if len(networks) == 1 else MultiControlNetModel(list(networks))
 
     def control_arguments(self, task: Task, units: Sequence[ControlNetUnit]) -> dict[str, Any]:
         """Images, scales and windows; of a single network without lists, as stock pipelines expect."""
-        arguments = {
-            "image" if task == "text" else "control_image": [PIL.Image.fromarray(unit.image) for unit in units],
-            "controlnet_conditioning_scale": [float(unit.scale) for unit in units],
-            "control_guidance_start": [unit.start for unit in units],
-            "control_guidance_end": [unit.end for unit in units],
-        }
-        return {name: each[0] for name, each in arguments.items()} if len(units) == 1 else arguments
-
-    def size_arguments(self, size: Size) -> dict[str, Any]:
-        """Width and height."""
-        return {"width": size.width, "height": size.height}
+        return windowed_controls(units, "image" if task == "text" else "control_image")
 
     def start_arguments(self, start: DrawingStart) -> dict[str, Any]:
         """Picture, strength, and mask with the size; without a mask the size is the picture's, and most know no other way."""
@@ -173,10 +129,6 @@ class UNetFamily:
         if start.mask is None:
             return arguments
         return {"width": start.size.width, "height": start.size.height, **arguments, "mask_image": start.mask}
-
-    def reference_arguments(self, task: Task, pictures: Sequence[PIL.Image.Image]) -> dict[str, Any]:
-        """None: it draws from no references."""
-        return {}
 
     def unpack(self, latents: torch.Tensor, size: Size) -> torch.Tensor:
         """They are as they are."""
