@@ -8,8 +8,11 @@ An engine must not cross a fork: open the database in the process that uses it.
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from filelock import FileLock
 from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, ProgrammingError
@@ -43,6 +47,10 @@ REWRITE_LOCK = 7_301_443
 _STATISTICS = ("pg_statistic",)
 """PostgreSQL's samples of columns, which hold values of rows; who owns the database may have them written anew."""
 _LOCK_NOT_AVAILABLE = "55P03"
+READ_AGAIN = 60.0
+"""Seconds for which the difference to the database's clock is kept: ordinary clocks drift by milliseconds in that time."""
+TOLERATED_SKEW = 5.0
+"""Seconds by which a machine's clock may differ before it is told."""
 _FORBIDDEN = (
     "The database belongs to another user: it may not be read and written. Run all parts as one user, or give them a group "
     "(tasks.files.group, tasks.files.group_writes)."
@@ -86,25 +94,37 @@ class Database:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(owner))))
 
     def migrate(self) -> None:
-        """Migrate the schema to the newest version; processes that start together wait for the first."""
+        """Migrate the schema to the newest version; processes that start together wait for the first.
+
+        Where it is that already, no writer is waited for. Raises `OperatorError` (`newer_ledger`) where a newer program did it.
+        """
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
-        with (
-            _translate_errors(),
-            self._migration_lock(),
-            self.engine.execution_options(**_MIGRATES).begin() as connection,
-        ):
+        known = ScriptDirectory.from_config(config)
+        with self._migration_lock():
+            before = self.revision()
+            if before == known.get_current_head():
+                return
+            _check_known(known, before)
+            self._upgrade(config)
+        if self.sqlite and before is not None and before < _OVERWRITES:
+            self._overwrite_free_pages()
+
+    def _upgrade(self, config: Config) -> None:
+        with _translate_errors(), self.engine.execution_options(**_MIGRATES).begin() as connection:
             if not self.sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            before = MigrationContext.configure(connection).get_current_revision()
             config.attributes["connection"] = connection
             config.attributes["metadata"] = metadata
             command.upgrade(config, "head")
             if self.sqlite:
                 _check_foreign_keys(connection)
         self.engine.dispose()  # the connection that migrated does not enforce foreign keys
-        if self.sqlite and before is not None and before < _OVERWRITES:
-            self._overwrite_free_pages()
+
+    def revision(self) -> str | None:
+        """Return the revision of the schema; None for a database without one."""
+        with self.read() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
 
     def scrub(self) -> bool:
         """Overwrite what was deleted also in SQLite's write-ahead log; False when somebody reads from it just now.
@@ -170,6 +190,50 @@ class Database:
         # A group that may write in the folder takes part in the lock.
         with FileLock(f"{place}.lock", mode=Path(place).absolute().parent.stat().st_mode & 0o660):
             yield
+
+
+@dataclass(slots=True)
+class DatabaseClock:
+    """One time for all machines, that of the database, in seconds since 1970.
+
+    Between two readings this machine's steady clock counts on. On SQLite all processes are on one machine, whose clock it is.
+    """
+
+    database: Database
+    wall: Callable[[], float] = time.time
+    steady: Callable[[], float] = time.monotonic
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _offset: float | None = None
+    """The database's time less the steady clock."""
+    _read: float = 0.0
+
+    def __call__(self) -> float:
+        """Return the time now; raises `OperatorError` (`database_unreachable`) where it was never known."""
+        if self.database.sqlite:
+            return self.wall()
+        with self._lock:
+            known = self._offset
+            if known is None or self.steady() - self._read > READ_AGAIN:
+                known = self._offset = self._read_offset(known)
+            return self.steady() + known
+
+    def skew(self) -> float:
+        """Return the seconds by which this machine's clock is ahead of the database's; negative where it is behind."""
+        return self.wall() - self()
+
+    def _read_offset(self, known: float | None) -> float:
+        """Return the offset, or the one that was known where the database does not answer."""
+        began = self.steady()
+        self._read = began
+        try:
+            with self.database.read() as connection:
+                # Not `now()`, which stands still within a transaction.
+                there = float(connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())")))
+        except OperatorError:
+            if known is None:
+                raise
+            return known
+        return there - (began + self.steady()) / 2
 
 
 def _rewrite_table(connection: sa.Connection, table: str) -> bool:
@@ -239,6 +303,16 @@ def _begin_sqlite(connection: sa.Connection) -> None:
         # a transaction has begun.
         connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("portrait_writes") else "BEGIN")
+
+
+def _check_known(known: ScriptDirectory, revision: str | None) -> None:
+    """Raise `OperatorError` (`newer_ledger`) for a schema that this version of the program does not know."""
+    if revision is not None and revision not in {each.revision for each in known.walk_revisions()}:
+        raise OperatorError(
+            "newer_ledger",
+            f"The database was migrated by a newer version of this program (schema {revision}, this one knows up to "
+            f"{known.get_current_head()}). Update the program here, or restore a copy of the database from before.",
+        )
 
 
 def _check_foreign_keys(connection: sa.Connection) -> None:

@@ -1,4 +1,8 @@
-"""The first response to each Idempotency-Key, so that a request that is sent again gets it again."""
+"""The first response to each Idempotency-Key, so that a request that is sent again gets it again.
+
+With the key an id is reserved for what the request makes. A request whose process died before it was answered is taken up again
+with that id, and finds what was made already.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from portrait.errors import UserError
+from tasks.ledger.database import new_id
 from tasks.ledger.rows import Repository
 from tasks.ledger.tables import idempotency_keys
 
@@ -23,30 +28,40 @@ class StoredResponse:
     body: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A request that is to be carried out, for the first time or because the first process died at it."""
+
+    id: str
+    """For what it makes: the same each time."""
+
+
 class IdempotencyRepository(Repository):
     """Idempotency keys of each owner with the stored responses."""
 
-    def begin(self, owner: str, key: str, fingerprint: str, now: float) -> StoredResponse | None:
-        """Take an Idempotency-Key for a request; returns None for a new request, else the stored response.
+    def begin(self, owner: str, key: str, fingerprint: str, now: float) -> StoredResponse | Reserved:
+        """Take an Idempotency-Key for a request; returns the stored response, or what the request is to be done with.
 
         Raises `UserError`: `idempotency_mismatch` when the key came with another body, `idempotency_in_flight` while the
         first request has no response.
         """
         mine = _is_key(owner, key)
-        fresh = {"fingerprint": fingerprint, "status": None, "headers": {}, "body": "", "created": now}
+        # Until there is a response, its place holds the id that was reserved.
+        reserved = Reserved(new_id("job", now))
+        fresh = {"fingerprint": fingerprint, "status": None, "headers": {}, "body": reserved.id, "created": now}
         try:
             with self.database.write() as connection:
                 row = connection.execute(sa.select(idempotency_keys).where(mine).with_for_update()).first()
                 if row is None:
                     connection.execute(sa.insert(idempotency_keys).values(owner=owner, key=key, **fresh))
-                    return None
+                    return reserved
                 if row.fingerprint != fingerprint:
                     raise UserError("idempotency_mismatch", "This Idempotency-Key was used for another request.")
                 if row.status is not None:
                     return StoredResponse(row.status, row.headers, row.body)
                 if now - row.created > IN_FLIGHT_SECONDS:
-                    connection.execute(sa.update(idempotency_keys).where(mine).values(fresh))
-                    return None
+                    connection.execute(sa.update(idempotency_keys).where(mine).values(created=now))
+                    return Reserved(row.body or reserved.id)
         except IntegrityError:
             pass  # PostgreSQL: another request inserted the key between the select and the insert
         raise UserError("idempotency_in_flight", "The first request with this Idempotency-Key is not answered yet.")

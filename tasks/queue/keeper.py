@@ -3,7 +3,6 @@
 import logging
 import shutil
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,8 +107,8 @@ class Keeper:
         erased = purged = rewritten = 0.0
         watch, deleted = erasing.ErasureWatch(self.ledger), False
         while not stop.wait(self.settings.keeper):
-            now = time.time()
             try:
+                now = self.ledger.now()
                 self.requeue(now)
                 erasing.erase_removed(self.ledger, self.files, now)
                 if now - erased > ERASING_INTERVAL:

@@ -4,10 +4,13 @@ import time
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from portrait.errors import OperatorError, UserError
 from tasks.jobs import Fault, Limits
+from tasks.ledger.idempotency import IN_FLIGHT_SECONDS, IdempotencyRepository
 from tasks.ledger.jobs import JobRepository
+from tasks.ledger.tables import idempotency_keys
 from tests.tasks.api.harness import ApiHarness, ApiServer, run_concurrently
 
 
@@ -114,10 +117,32 @@ def test_a_fault_frees_the_key(api: ApiHarness, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_request_that_died_frees_its_key_after_a_while(api: ApiHarness) -> None:
     access, now = api.context.ledger.idempotency, time.time()
-    assert access.begin("ann", "k", "f", now) is None
+    first = access.begin("ann", "k", "f", now)
     with pytest.raises(UserError, match="not answered yet"):
         access.begin("ann", "k", "f", now + 59)
-    assert access.begin("ann", "k", "f", now + 61) is None
+    assert access.begin("ann", "k", "f", now + 61) == first
+
+
+def test_a_job_that_was_placed_before_its_request_died_is_not_placed_again(
+    api: ApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, person = api.client(), api.prepared_person()
+    training = {"person": person}
+    for path, body in (("/generations", order(person)), ("/trainings", training)):
+        before = len(client.get("/jobs").json()["items"])
+        with monkeypatch.context() as patched:
+            # As a process that is killed between the job's commit and the response: nothing after the commit happens.
+            patched.setattr(IdempotencyRepository, "save_response", lambda *_: 1 / 0)
+            patched.setattr(IdempotencyRepository, "release", lambda *_: None)
+            assert client.post(path, json=body, headers=key("k" + path)).status_code == 500
+        assert client.post(path, json=body, headers=key("k" + path)).json()["code"] == "idempotency_in_flight"
+        with api.context.ledger.database.write() as connection:
+            connection.execute(sa.update(idempotency_keys).values(created=time.time() - IN_FLIGHT_SECONDS - 1))
+        again = client.post(path, json=body, headers=key("k" + path))
+        assert again.status_code == 202
+        jobs = client.get("/jobs").json()["items"]
+        assert len(jobs) == before + 1
+        assert jobs[0]["id"] == again.json()["id"]
 
 
 def test_what_else_is_made_is_made_once_too(api: ApiHarness) -> None:

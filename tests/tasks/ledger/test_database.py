@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from portrait.errors import OperatorError
 from tasks.ledger.database import REWRITE_LOCK, Database
 from tasks.ledger.ledger import Ledger, open_ledger
 from tasks.ledger.privacy.erasures import Request
@@ -84,3 +85,19 @@ def test_a_table_in_use_is_left_for_the_next_time(ledger: Ledger, monkeypatch: p
 def autocommitting(ledger: Ledger) -> sa.Connection:
     """A connection without transactions."""
     return ledger.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
+def test_a_ledger_of_a_newer_program_is_left_alone(sqlite: Ledger) -> None:
+    with sqlite.database.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(OperatorError) as raised:
+        open_ledger(str(sqlite.database.engine.url))
+    assert raised.value.code == "newer_ledger"
+    assert "9999" in raised.value.message
+    assert sqlite.database.revision() == "9999"
+
+
+def test_opening_a_ledger_of_the_present_schema_waits_for_no_writer(sqlite: Ledger) -> None:
+    with sqlite.database.write():
+        # Whoever migrates waits for the writer, which here would be for ever.
+        open_ledger(str(sqlite.database.engine.url)).close()

@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 
 from portrait.errors import Cancelled, OperatorError, UserError
 from tasks.jobs import Fault, Job, LeaseLost, Limits
-from tasks.ledger.idempotency import StoredResponse
+from tasks.ledger.idempotency import Reserved, StoredResponse
 from tasks.ledger.jobs import JobFilter
 from tasks.ledger.ledger import Ledger, open_ledger
 from tasks.ledger.privacy.erasures import Request
@@ -321,7 +321,7 @@ def test_one_key_one_request(ledger: Ledger) -> None:
             response = ledger.idempotency.begin("ann", "k", "f", 100.0)
         except UserError as error:
             return error.code
-        return "go" if response is None else "again"
+        return "go" if isinstance(response, Reserved) else "again"
 
     with ThreadPoolExecutor(20) as pool:
         responses = list(pool.map(post, range(20)))
@@ -329,10 +329,13 @@ def test_one_key_one_request(ledger: Ledger) -> None:
     ledger.idempotency.save_response("ann", "k", StoredResponse(202, {"Location": "/x"}, "{}"))
     assert ledger.idempotency.begin("ann", "k", "f", 101.0) == StoredResponse(202, {"Location": "/x"}, "{}")
     assert code_of(lambda: ledger.idempotency.begin("ann", "k", "other", 101.0)) == "idempotency_mismatch"
-    assert ledger.idempotency.begin("bob", "k", "other", 101.0) is None
+    first = ledger.idempotency.begin("bob", "k", "other", 101.0)
     ledger.idempotency.release("bob", "k")
-    assert ledger.idempotency.begin("bob", "k", "f", 102.0) is None
-    assert ledger.idempotency.begin("bob", "k", "f", 200.0) is None, "the first request died"
+    second = ledger.idempotency.begin("bob", "k", "f", 102.0)
+    assert isinstance(first, Reserved)
+    assert isinstance(second, Reserved)
+    assert first != second, "a request of its own"
+    assert ledger.idempotency.begin("bob", "k", "f", 200.0) == second, "the first process died: the request goes on"
     assert ledger.idempotency.prune(150.0) == 1
 
 
