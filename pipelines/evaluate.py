@@ -12,7 +12,8 @@ from portrait.arrays import Image, Vector
 from portrait.errors import UserError
 from portrait.evaluation import Evaluation, Metric, MissingMetric, PictureMeasures
 from portrait.faces.likeness import distance, distance_matrix
-from portrait.metrics import Numbers
+from portrait.metrics import Numbers, Values
+from portrait.photos.names import as_text, distinct_names
 from portrait.photos.quality import measure_sharpness
 from portrait.ports import Classifier, FaceFinder, ImageTextEncoder, Progress
 from portrait.types import Face
@@ -35,7 +36,7 @@ class EvaluationRequest:
     against: Sequence[Path] = ()
     """The other set, for FID and KID."""
     prompts: Mapping[str, str] = field(default_factory=dict)
-    """What each picture should show, by file name."""
+    """What each picture should show, by the name of its file as `distinct_names` says it."""
     person: Mapping[str, Vector] | None = None
     """Whom the pictures should show: mean embedding by space."""
 
@@ -51,6 +52,7 @@ class _Collected:
     clip_features: list[Numbers] = field(default_factory=list)
     """CLIP's features of every picture."""
     unreadable: list[str] = field(default_factory=list)
+    unreadable_references: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,8 @@ class Evaluate:
             raise UserError("no_photos", "None of the pictures can be read. Name a folder that holds pictures.")
         words = self._score_prompts(request, collected)
         pictures = tuple(replace(each, clip=words.get(number)) for number, each in enumerate(collected.pictures))
-        reference_features = self._extract_features(request.against, progress)
-        pairs: list[float] = []
+        reference_features = self._extract_features(request.against, collected, progress)
+        pairs: Numbers = np.empty(0)
         if len(collected.embeddings) > 1:
             pairs = metrics.upper_triangle(distance_matrix(self.finder.space, collected.embeddings))
         measures = [
@@ -86,12 +88,12 @@ class Evaluate:
             notes=tuple(_notes(request, collected, len(reference_features))),
             space=self.finder.space,
             limit=self.finder.same_person,
-            pairs=tuple(pairs),
+            pairs=pairs,
         )
 
     def _measure_all(self, request: EvaluationRequest, progress: Progress) -> _Collected:
         """Read and measure every picture once, `BATCH_SIZE` at a time."""
-        collected = _Collected()
+        collected, names = _Collected(), distinct_names(request.files)
         for start in range(0, len(request.files), BATCH_SIZE):
             images: list[Image] = []
             for number, path in enumerate(request.files[start : start + BATCH_SIZE], start):
@@ -99,10 +101,10 @@ class Evaluate:
                 try:
                     image = image_io.read(path).image
                 except UserError:
-                    collected.unreadable.append(path.name)
+                    collected.unreadable.append(names[number])
                     continue
                 images.append(image)
-                collected.pictures.append(self._measure(path.name, image, request.person, collected.embeddings))
+                collected.pictures.append(self._measure(names[number], image, request.person, collected.embeddings))
             if images and self.image_classifier is not None:
                 features, class_probabilities = self.image_classifier.classify(images)
                 collected.features.append(features)
@@ -129,18 +131,24 @@ class Evaluate:
             embeddings.append(chosen.embeddings[space])
         sharpness = None if chosen is None else measure_sharpness(image, chosen)
         return PictureMeasures(
-            name, len(faces), sharpness, distance_to_person, None, image_io.shrink(image, THUMBNAIL_SIDE)
+            name, len(faces), sharpness, distance_to_person, None, image_io.encode_thumbnail(image, THUMBNAIL_SIDE)
         )
 
-    def _extract_features(self, files: Sequence[Path], progress: Progress) -> Numbers:
-        """Return the classifier's features N×D of the other set; no rows without a classifier."""
+    def _extract_features(self, files: Sequence[Path], collected: _Collected, progress: Progress) -> Numbers:
+        """Return the classifier's features N×D of the other set; no rows without a classifier, or without a picture."""
         if self.image_classifier is None:
             return np.empty((0, 0))
         found: list[Numbers] = []
         for start in range(0, len(files), BATCH_SIZE):
             progress(start, len(files), "Looking at the other set")
-            images = [image_io.read(path).image for path in files[start : start + BATCH_SIZE]]
-            found.append(self.image_classifier.classify(images)[0])
+            images: list[Image] = []
+            for path in files[start : start + BATCH_SIZE]:
+                try:
+                    images.append(image_io.read(path).image)
+                except UserError:
+                    collected.unreadable_references.append(as_text(path.name))
+            if images:
+                found.append(self.image_classifier.classify(images)[0])
         return np.concatenate(found) if found else np.empty((0, 0))
 
     def _score_prompts(self, request: EvaluationRequest, collected: _Collected) -> dict[int, float]:
@@ -160,12 +168,13 @@ class Evaluate:
         """Return the metrics that were not computed, each with what would make it possible."""
         few = "It takes at least two pictures."
         classify = self.absent.get("classifier", few)
+        compare = self.absent.get("classifier", "It takes at least two pictures that can be read, in either set.")
         reasons = {
             "likeness": "Name the person with --person SET." if request.person is None else "No face was found.",
             "diversity": "It takes at least two faces.",
             "sharpness": "No face was found.",
-            "fid": classify if request.against else "Name another folder with --against.",
-            "kid": classify if request.against else "Name another folder with --against.",
+            "fid": compare if request.against else "Name another folder with --against.",
+            "kid": compare if request.against else "Name another folder with --against.",
             "inception_score": classify,
             "clip_score": self.absent.get("encoder", "No prompt belongs to any of the pictures.")
             if request.prompts
@@ -175,7 +184,7 @@ class Evaluate:
         return [MissingMetric(name, why) for name, why in reasons.items() if name not in measured]
 
 
-def _face_measures(pictures: Sequence[PictureMeasures], pairs: Sequence[float]) -> list[Metric]:
+def _face_measures(pictures: Sequence[PictureMeasures], pairs: Values) -> list[Metric]:
     """Return the metrics that take the face finder alone."""
     distances = [each.distance for each in pictures if each.distance is not None]
     sharpness = [each.sharpness for each in pictures if each.sharpness is not None]
@@ -208,10 +217,10 @@ def _feature_measures(collected: _Collected, reference_features: Numbers) -> lis
 
 
 def _summarize(
-    name: str, values: Sequence[float], better: str, average: str = "mean", more: Mapping[str, float] | None = None
+    name: str, values: Values, better: str, average: str = "mean", more: Mapping[str, float] | None = None
 ) -> list[Metric]:
     """Return the metric of what was measured several times, by its `mean` or `median`; none without values."""
-    if not values:
+    if len(values) == 0:
         return []
     summary = metrics.summarize(values)
     spread = {"p10": summary.p10, "p90": summary.p90, "count": summary.count}
@@ -225,6 +234,11 @@ def _notes(request: EvaluationRequest, collected: _Collected, reference_features
         notes.append(
             f"{len(collected.unreadable)} of {len(request.files)} files could not be read: "
             f"{', '.join(collected.unreadable[:5])}."
+        )
+    if collected.unreadable_references:
+        notes.append(
+            f"{len(collected.unreadable_references)} of {len(request.against)} files of the other set could not be read: "
+            f"{', '.join(collected.unreadable_references[:5])}."
         )
     fewest = min(len(collected.pictures), reference_features)
     if collected.features and 0 < fewest < MIN_FID_PICTURES:

@@ -24,9 +24,12 @@ from pipelines.pictures import (
     upright_size,
 )
 from portrait.arrays import Image, Mask, Size
+from portrait.errors import UserError
 from portrait.types import Selfie
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"})
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".bmp"}
+)
 """Suffixes of the files that are taken for pictures when a folder is given."""
 MAX_BYTES = 80_000_000
 """Largest file: a 108-megapixel JPEG or a 24-megapixel PNG fits."""
@@ -92,10 +95,18 @@ def shrink(image: Image, side: int | None) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def encode_thumbnail(image: Image, side: int) -> bytes:
+    """A picture for a page as a JPEG, its long side at most `side` pixels."""
+    bgr = cv2.cvtColor(shrink(image, side), cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+
+
 def _read_bytes(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise photo_error("too_large")
+            raise UserError(
+                "too_large", f"This file is larger than {MAX_BYTES // 1_000_000} MB. Save a smaller copy and add that."
+            )
         return path.read_bytes()
     except PermissionError as error:
         raise photo_error("no_permission") from error

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from portrait.arrays import Image
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,8 +19,8 @@ class PictureMeasures:
     """Distance to the person in the face finder's embedding space; None without a face or a person."""
     clip: float | None
     """CLIP score with its prompt, 0..100; None where it was not measured."""
-    thumb: Image
-    """Thumbnail for the report."""
+    thumb: bytes
+    """Thumbnail for the report, a JPEG: of thousands of pictures as pixels they would take more than all the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,5 +57,5 @@ class Evaluation:
     """Embedding space of distances."""
     limit: float
     """Distance in that space at which two faces are taken for one person."""
-    pairs: tuple[float, ...]
+    pairs: NDArray[np.float64]
     """Distances between all pairs of faces of the set."""

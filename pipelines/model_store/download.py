@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, TypeVar
 
+from pipelines.model_store import hub_cache
 from pipelines.model_store.http_download import (
     BUSY,
     BUSY_SECONDS,
@@ -29,7 +30,9 @@ from pipelines.model_store.http_download import (
     Limits,
     ReportBytes,
     SourceFailedError,
+    check_proxies,
     download_url,
+    proxy_of,
 )
 from pipelines.settings import ModelStoreSettings
 from portrait.addresses import Reach
@@ -133,6 +136,8 @@ class Downloader:
         An `own` source is an address that somebody named: it is held to public addresses and to a size.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
+        if source.kind != "file":
+            check_proxies()
         match source.kind:
             case "archive":
                 _unpack(self._get_archive(source.place, report), source.path, target)
@@ -166,9 +171,7 @@ class Downloader:
         taken.unlink()
 
     def _convert_known(self, source: Source, target: Path) -> None:
-        with target.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != source.pickled:
+        if _sha256(target) != source.pickled:
             target.unlink()
             raise SourceFailedError("hash_mismatch", "sent something else than was added (its hash differs)")
         self.convert(target)
@@ -200,6 +203,12 @@ class Downloader:
 
         hub, token = self._settings.hub, self._settings.hub_token or None
         revision = source.revision or self._commits.get(source.place) or None
+        cache = self._settings.hub_cache
+        if cache is not None and (cached := hub_cache.find(cache, source.place, source.path, revision or "")):
+            copy_file(cached.path, target, report)
+            if cached.sha256 in ("", _sha256(target)):  # a broken one is fetched
+                self._commits.setdefault(source.place, cached.commit)
+                return DownloadedFile(target, cached.commit, cached.sha256)
         url = hf_hub_url(source.place, source.path, revision=revision, endpoint=hub)
         metadata = _ask_again(lambda: get_hf_file_metadata(url, token=token, endpoint=hub), source, hub, report)
         if metadata.commit_hash:
@@ -235,6 +244,7 @@ def hub_failures(source: Source, hub: str) -> Iterator[None]:
     """Turn what the library of the hub raises into `SourceFailedError`."""
     from huggingface_hub import errors
 
+    check_proxies()
     try:
         yield
     except errors.GatedRepoError as error:
@@ -253,7 +263,14 @@ def hub_failures(source: Source, hub: str) -> Iterator[None]:
         raise SourceFailedError("no_network", "is switched off by HF_HUB_OFFLINE") from error
     # Whichever HTTP library the hub uses: it hands the error on without saying so.
     except (errors.HTTPError, OSError) as error:  # pyright: ignore[reportPrivateImportUsage]
-        raise SourceFailedError("no_network", "cannot be reached") from error
+        way = proxy_of(hub)
+        why = f"cannot be reached{way or ''}; HF_ENDPOINT or models.hub names a mirror{'' if way else ', HTTPS_PROXY a proxy'}"
+        raise SourceFailedError("no_network", why) from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def copy_file(path: Path, target: Path, report: ReportBytes) -> None:
@@ -337,7 +354,8 @@ def _pip_failure(errors_text: str) -> Exception:
     )
     if any("No matching distribution" in line or "Could not find a version" in line for line in lines):
         code = "no_network" if unreachable else "download_failed"
-        return SourceFailedError(code, "is not on your package index, or the index cannot be reached")
+        why = "is not on your package index, or the index cannot be reached"
+        return SourceFailedError(code, f"{why}; PIP_INDEX_URL names a mirror, HTTPS_PROXY a proxy")
     return SourceFailedError("download_failed", f"pip failed: {lines[-1][:160] if lines else 'it did not say why'}")
 
 

@@ -7,8 +7,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from portrait.addresses import Address, Reach, parse_literal
 
@@ -21,6 +24,9 @@ MAX_ATTEMPTS = 4
 BUSY = {429, 500, 502, 503, 504}
 BUSY_SECONDS, MAX_BUSY_SECONDS = 1.0, 30.0
 """Seconds before a busy server is asked again, doubled each time, where it does not say itself; and the most."""
+
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+"""How addresses of proxies begin that can be used."""
 
 ReportBytes = Callable[[int, int], None]
 """Takes (bytes received, bytes in total or 0 when unknown); raises to stop the download."""
@@ -70,7 +76,7 @@ class _Transfer:
     total: int = field(default=0)
 
     def finish(self, target: Path) -> None:
-        """Give the whole file its name; until then it is a part, which the server confirms to be whole."""
+        """Give the whole file its name; until then it is a part, whose note says how long the whole is."""
         self.part_file.replace(target)
         self.note_file.unlink(missing_ok=True)
 
@@ -97,6 +103,10 @@ def download_url(
 
     part_file, note_file = target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json")
     transfer = _Transfer(url, part_file, note_file, report, limits, headers or {})
+    check_proxies()
+    if _is_complete(transfer):
+        transfer.finish(target)
+        return
     broken, wait = "", 0.0
     for attempt in range(MAX_ATTEMPTS):
         transfer.pause(wait)
@@ -104,7 +114,8 @@ def download_url(
             with _client(limits) as client:
                 _stream(client, transfer)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-            raise SourceFailedError("no_network", "cannot be reached") from error
+            way = proxy_of(url)
+            raise SourceFailedError("no_network", f"cannot be reached{way or '; HTTPS_PROXY names a proxy'}") from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
             raise SourceFailedError("download_failed", f"is not an address to fetch from ({error})") from error
         except _TryAgainError as error:
@@ -118,6 +129,32 @@ def download_url(
     raise SourceFailedError(
         "download_failed", f"broke off {MAX_ATTEMPTS} times ({broken}); the next pull goes on from there"
     )
+
+
+def check_proxies() -> None:
+    """Raise `SourceFailedError` (`no_network`) where the environment names a proxy that cannot be used."""
+    import httpx
+
+    for scheme, address in getproxies().items():
+        if scheme not in ("http", "https", "all"):
+            continue
+        try:
+            known = httpx.URL(address if "://" in address else f"http://{address}").scheme in PROXY_SCHEMES
+        except httpx.InvalidURL:
+            known = False
+        if not known:
+            forms = ", ".join(f"{each}://" for each in PROXY_SCHEMES)
+            why = f"is not asked: {scheme.upper()}_PROXY is no address of a proxy; they begin with {forms}"
+            raise SourceFailedError("no_network", why)
+
+
+def proxy_of(url: str) -> str:
+    """By which setting of the environment an address is asked through a proxy, for a sentence; empty where none is."""
+    proxies, parts = getproxies(), urlsplit(url)
+    setting = next((each for each in (parts.scheme, "all") if proxies.get(each)), "")
+    if not setting or proxy_bypass(parts.hostname or ""):
+        return ""
+    return f" through the proxy of {setting.upper()}_PROXY (NO_PROXY names hosts that are asked without)"
 
 
 @contextlib.contextmanager
@@ -148,8 +185,6 @@ def _client(limits: Limits | None) -> "Iterator[httpx.Client]":
 
 def _mounts(reach: Reach) -> "dict[str, httpx.BaseTransport]":
     """Transports that check the very address that they connect to, but for schemes that a proxy serves: it connects itself."""
-    from urllib.request import getproxies
-
     proxies = getproxies()
     schemes = [each for each in ("http", "https") if not proxies.get(each) and not proxies.get("all")]
     return {f"{scheme}://": _checked_transport(reach, plain=scheme == "http") for scheme in schemes}
@@ -212,7 +247,8 @@ def _stream(client: "httpx.Client", transfer: _Transfer) -> None:
         start = _check_answer(response, start, transfer)
         transfer.total = start + int(response.headers.get("content-length") or 0)
         _check_size(transfer, transfer.total)
-        note = json.dumps({"url": transfer.url, "validator": _validator(response)})
+        whole = transfer.total if "content-length" in response.headers else 0
+        note = json.dumps({"url": transfer.url, "validator": _validator(response), "bytes": whole})
         transfer.note_file.write_text(note, "utf-8")
         with transfer.part_file.open("ab" if start else "wb") as out:
             transfer.received = start
@@ -231,7 +267,7 @@ def _check_answer(response: "httpx.Response", start: int, transfer: _Transfer) -
     status = response.status_code
     if status in BUSY:
         wait = response.headers.get("retry-after", "")
-        raise _TryAgainError(f"it answered {status}", float(wait) if wait.isdecimal() else 0.0)
+        raise _TryAgainError(f"it answered {status}", _seconds(wait))
     if status == 416:
         transfer.part_file.unlink(missing_ok=True)
         raise httpx.RemoteProtocolError("the server refused to go on")
@@ -241,6 +277,15 @@ def _check_answer(response: "httpx.Response", start: int, transfer: _Transfer) -
         transfer.part_file.unlink(missing_ok=True)
         raise httpx.RemoteProtocolError("the server sent another part than was asked for")
     return start if status == 206 else 0
+
+
+def _seconds(retry_after: str) -> float:
+    """The seconds of a `Retry-After`, which says them or a time of day; 0 where it says neither."""
+    if retry_after.isdecimal():
+        return float(retry_after)
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    return 0.0
 
 
 def _validator(response: "httpx.Response") -> str:
@@ -261,12 +306,25 @@ def _check_size(transfer: _Transfer, size: int) -> None:
 
 def _resumable(transfer: _Transfer) -> tuple[int, str]:
     """Return the bytes of this file that were received before, and its ETag or date; (0, "") to start again."""
+    note, received = _read_note(transfer)
+    validator = str(note.get("validator") or "")
+    return (received, validator) if validator else (0, "")
+
+
+def _is_complete(transfer: _Transfer) -> bool:
+    """Whether all of the file came before, and only its name is missing: the program ended just then.
+
+    Without a tag or date it is fetched again: nobody could say whether two beginnings were joined in it.
+    """
+    note, received = _read_note(transfer)
+    return bool(note.get("validator")) and received > 0 and note.get("bytes") == received
+
+
+def _read_note(transfer: _Transfer) -> tuple[dict[str, Any], int]:
+    """Return what is noted of the part of this very file, and the bytes of the part; ({}, 0) where there is none."""
     try:
-        note_content: Any = json.loads(transfer.note_file.read_text("utf-8"))
+        note: Any = json.loads(transfer.note_file.read_text("utf-8"))
         received = transfer.part_file.stat().st_size
     except (OSError, ValueError):
-        return 0, ""
-    if not isinstance(note_content, dict) or note_content.get("url") != transfer.url:
-        return 0, ""
-    validator = str(note_content.get("validator") or "")
-    return (received, validator) if validator else (0, "")
+        return {}, 0
+    return (note, received) if isinstance(note, dict) and note.get("url") == transfer.url else ({}, 0)

@@ -1,19 +1,16 @@
 """Decodes the formats that are read, in strips of rows, so that a large picture takes little more memory than its pixels.
 
 What a file is, is read from its content and never from its name. Opening reads the header alone. JPEG and PNG are streamed by
-libvips, which gives Pillow's pixels; JPEG that is reduced while decoding, and AVIF, are Pillow's; WebP is OpenCV's; HEIC is
-libheif's. `docs/decisions/0005-decoding.md` has what was measured. libvips has threads: a process that forks decodes after
-the fork, as the workers do.
+libvips, which gives Pillow's pixels; JPEG that is reduced while decoding, AVIF, TIFF, GIF and BMP are Pillow's; WebP is
+OpenCV's; HEIC is libheif's. `docs/decisions/0005-decoding.md` has what was measured. libvips has threads: a process that forks
+decodes after the fork, as the workers do.
 """
 
 import io
-import mmap
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
 import PIL.Image
@@ -21,6 +18,8 @@ import pillow_heif
 import pyvips
 from PIL import PngImagePlugin
 
+from pipelines.decoders import containers
+from pipelines.decoders.containers import File
 from portrait.arrays import Size
 
 ORIENTATION = 0x0112
@@ -29,12 +28,12 @@ SCANS = 50
 """Scans of a JPEG. Cameras and programs write 1 to 12; each costs time for all pixels, however few bytes it has."""
 STRIP_PIXELS = 1 << 19
 """Pixels of one strip of rows."""
-_PILLOW = ("JPEG", "PNG", "HEIF", "AVIF")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PILLOW = ("JPEG", "PNG", "HEIF", "AVIF", "TIFF", "GIF", "BMP")
+_WHOLE = ("AVIF", "TIFF", "GIF", "BMP")
+"""Formats that Pillow decodes at once, and not in strips."""
+_TIFF_SUBFILE, _DNG_VERSION = 254, 50706
 _JPEG_SCALES = (8, 4, 2, 1)
-_SOS = 0xDA
-_PNG_METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"iCCP")
-File: TypeAlias = Path | bytes
-Bytes: TypeAlias = bytes | mmap.mmap
 BROKEN = (
     OSError,
     SyntaxError,
@@ -78,6 +77,8 @@ HEIF, HEIF_FULLER, HEIF_DEEP = Weight(7, 5), Weight(9.8, 9.8), Weight(16.5, 16.5
 """HEIC as phones write it; with either more than 8 bits or more colour, or transparency; with more than one of these."""
 AVIF = Weight(18, 18)
 """With 10 bits, full colour and transparency; the header does not say."""
+WHOLE = Weight(10, 8)
+"""TIFF, GIF and BMP are held whole, with 4 channels and the file beside them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +96,8 @@ class Picture:
     """Pillow's names: `icc_profile`, `transparency` and others."""
     orientation: int
     weight: Weight
+    has_end: bool = True
+    """False for a JPEG without its end marker: whether that is all it lacks shows when its pixels are decoded."""
 
     @property
     def longest(self) -> int:
@@ -108,7 +111,7 @@ class Picture:
 
     def jpeg_scale(self, side: int) -> int:
         """By which of 1, 2, 4 and 8 a JPEG may be reduced while decoding and still have a long side of `side`; else 1."""
-        if self.format != "JPEG" or self.longest <= side:
+        if self.format != "JPEG" or self.longest <= side or not self.has_end:
             return 1
         share = side / self.longest
         asked = [max(1, int(length * share)) for length in (self.size.width, self.size.height)]
@@ -118,20 +121,26 @@ class Picture:
 
 def open_picture(file: File) -> Picture:
     """Read the header; raises what `BROKEN` lists."""
-    with _stream(file) as stream:
+    with containers.open_stream(file) as stream:
         start = stream.read(64)
         stream.seek(0)
         if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
             return _open_webp(file if isinstance(file, bytes) else stream.read())
-        with PIL.Image.open(stream, formats=_PILLOW) as picture:
+        read = io.BytesIO(containers.png_head(file)) if start[:8] == _PNG else stream
+        with PIL.Image.open(read, formats=_PILLOW) as picture:
             info = {**picture.info}
             if picture.format == "PNG" and "exif" not in info:
-                info |= _late_exif(file)
+                info |= containers.late_exif(file)
+            if picture.format == "TIFF":
+                _check_tiff(picture, start)
             weight = _weigh(picture, start, file)
             # A JPEG with more pictures behind the first is MPO to Pillow.
             format = "JPEG" if picture.format == "MPO" else picture.format or ""
+            has_end = format != "JPEG" or containers.has_end(file)
             size = Size(*picture.size)
-            return Picture(file, format, size, picture.mode, info, _orientation(info), weight)
+            # Of a TIFF Pillow says the size upright, and turns it itself.
+            orientation = 1 if format == "TIFF" else _orientation(info)
+            return Picture(file, format, size, picture.mode, info, orientation, weight, has_end)
 
 
 def strips(picture: Picture, scale: int = 1, side: int | None = None) -> Iterator[PIL.Image.Image]:
@@ -143,10 +152,10 @@ def strips(picture: Picture, scale: int = 1, side: int | None = None) -> Iterato
         return _webp_strips(picture, side)
     if picture.format == "HEIF":
         return _heif_strips(picture)
-    if picture.format == "AVIF" or scale > 1:
+    if picture.format in _WHOLE or scale > 1:
         return _pillow_strips(picture, scale)
-    load = _load_jpeg if picture.format == "JPEG" else _load_png
-    return _vips_strips(load(picture.file), picture.mode)
+    loaded = _load_jpeg(picture) if picture.format == "JPEG" else _load_png(picture.file)
+    return _vips_strips(loaded, picture.mode)
 
 
 def rows_a_strip(width: int) -> int:
@@ -171,7 +180,7 @@ def _vips_strips(image: pyvips.Image, mode: str) -> Iterator[PIL.Image.Image]:
 
 
 def _pillow_strips(picture: Picture, scale: int) -> Iterator[PIL.Image.Image]:
-    with _stream(picture.file) as stream, PIL.Image.open(stream, formats=_PILLOW) as opened:
+    with containers.open_stream(picture.file) as stream, PIL.Image.open(stream, formats=_PILLOW) as opened:
         if scale > 1:
             opened.draft(None, (picture.size.width // scale, picture.size.height // scale))
         opened.load()
@@ -184,10 +193,10 @@ def _webp_strips(picture: Picture, side: int | None) -> Iterator[PIL.Image.Image
     if side is not None:
         # libwebp reduces row by row.
         scale = min(1.0, side / picture.longest) if picture.scales_freely else 1.0
-        return _vips_strips(_load_webp(_bytes(picture.file), scale=scale), picture.mode)
+        return _vips_strips(_load_webp(containers.content_of(picture.file), scale=scale), picture.mode)
     import cv2  # half of what importing this module would take, for this alone
 
-    decoded = cv2.imdecode(np.frombuffer(_bytes(picture.file), np.uint8), cv2.IMREAD_UNCHANGED)
+    decoded = cv2.imdecode(np.frombuffer(containers.content_of(picture.file), np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None:
         raise OSError("not a picture")
     order = [2, 1, 0, 3][: decoded.shape[2]]
@@ -211,45 +220,30 @@ def _strip(values: np.ndarray[Any, Any], mode: str) -> PIL.Image.Image:
     return PIL.Image.frombuffer(mode, size, np.ascontiguousarray(values), "raw", mode, 0, 1)
 
 
-def _stream(file: File) -> BinaryIO:
-    return io.BytesIO(file) if isinstance(file, bytes) else file.open("rb")
-
-
-def _bytes(file: File) -> bytes:
-    return file if isinstance(file, bytes) else file.read_bytes()
-
-
-@contextmanager
-def _mapped(file: File) -> Iterator[Bytes]:
-    """The content of a file, of which as much is read as is looked at."""
-    if isinstance(file, bytes):
-        yield file
-        return
-    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        yield content
-
-
 # libvips parses EXIF in time that grows with the square of its entries, and sets store by none of what it finds: it gets
 # files without.
 
 
-def _load_jpeg(file: File) -> pyvips.Image:
+def _load_jpeg(picture: Picture) -> pyvips.Image:
     """A JPEG that is decoded as its rows are asked for."""
-    with _mapped(file) as content:
+    with containers.mapped(picture.file) as content:
         kept = [content[:2]]
-        for marker, start, end in _segments(content):
+        for marker, start, end in containers.segments(content):
             # JFIF and Adobe's say which colours there are.
-            if marker == _SOS or marker in (0xE0, 0xEE) or not (0xE1 <= marker <= 0xEF or marker == 0xFE):
+            if marker == containers.SOS or marker in (0xE0, 0xEE) or not (0xE1 <= marker <= 0xEF or marker == 0xFE):
                 kept.append(content[start:end])
+    if picture.has_end:
         return pyvips.Image.jpegload_buffer(b"".join(kept), access="sequential", fail_on="truncated")
+    # Where pixels are missing too, the library warns that the marker comes early.
+    return pyvips.Image.jpegload_buffer(b"".join([*kept, containers.END]), access="sequential", fail_on="warning")
 
 
 def _load_png(file: File) -> pyvips.Image:
     """A PNG that is decoded as its rows are asked for."""
-    with _mapped(file) as content:
-        chunks = list(_chunks(content))
-        if any(name in _PNG_METADATA for name, _, _ in chunks):
-            kept = b"".join(content[start:end] for name, start, end in chunks if name not in _PNG_METADATA)
+    with containers.mapped(file) as content:
+        chunks = list(containers.chunks(content))
+        if any(name in containers.PNG_METADATA for name, _, _ in chunks):
+            kept = b"".join(content[start:end] for name, start, end in chunks if name not in containers.PNG_METADATA)
             file = content[:8] + kept
     if isinstance(file, bytes):
         return pyvips.Image.pngload_buffer(file, access="sequential", fail_on="truncated")
@@ -258,7 +252,9 @@ def _load_png(file: File) -> pyvips.Image:
 
 def _load_webp(content: bytes, **options: Any) -> pyvips.Image:
     """A WebP, or its header."""
-    kept = b"".join(content[start:end] for name, start, end in _riff_chunks(content) if name not in (b"EXIF", b"XMP "))
+    kept = b"".join(
+        content[start:end] for name, start, end in containers.riff_chunks(content) if name not in (b"EXIF", b"XMP ")
+    )
     head = content[:4] + (len(kept) + 4).to_bytes(4, "little") + content[8:12]
     return pyvips.Image.webpload_buffer(head + kept, **options)
 
@@ -267,7 +263,7 @@ def _open_webp(content: bytes) -> Picture:
     """Read the header of a WebP by libvips: Pillow allocates two canvases to read one."""
     image = _load_webp(content)
     read, known = cast("Callable[[str], Any]", image.get), set(image.get_fields())
-    parts = {name: content[start + 8 : end] for name, start, end in _riff_chunks(content)}
+    parts = {name: content[start + 8 : end] for name, start, end in containers.riff_chunks(content)}
     names = {b"ICCP": "icc_profile", b"EXIF": "exif", b"XMP ": "xmp"}
     info = {names[name]: part for name, part in parts.items() if name in names}
     is_animated = "n-pages" in known and int(read("n-pages")) > 1
@@ -275,41 +271,13 @@ def _open_webp(content: bytes) -> Picture:
     return Picture(content, "WEBP", size, _MODES[image.bands], info, _orientation(info), weight)
 
 
-def _segments(content: Bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of each segment of a JPEG, with all from the first scan on as the last; raises `OSError`."""
-    at = 2
-    while (at := content.find(b"\xff", at)) >= 0 and at + 4 <= len(content):
-        marker = content[at + 1]
-        if marker == 0xFF:  # padding
-            at += 1
-        elif marker <= 1 or 0xD0 <= marker <= 0xD9:  # stands alone
-            at += 2
-        elif marker == _SOS:
-            yield marker, at, len(content)
-            return
-        else:
-            end = at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-            yield marker, at, end
-            at = end
-    raise OSError("no scan")
-
-
-def _chunks(content: Bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of each chunk of a PNG."""
-    at = 8
-    while at + 8 <= len(content):
-        end = at + 12 + int.from_bytes(content[at : at + 4], "big")
-        yield content[at + 4 : at + 8], at, end
-        at = end
-
-
-def _riff_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of each chunk of a WebP."""
-    at, last = 12, min(len(content), 8 + int.from_bytes(content[4:8], "little"))
-    while at + 8 <= last:
-        length = int.from_bytes(content[at + 4 : at + 8], "little")
-        yield content[at : at + 4], at, at + 8 + length + length % 2
-        at += 8 + length + length % 2
+def _check_tiff(picture: PIL.Image.Image, start: bytes) -> None:
+    """Raise `OSError` for what cameras write raw, whose first picture is a thumbnail, and for numbers that are no colours."""
+    tags = picture.getexif()
+    if int(tags.get(_TIFF_SUBFILE, 0)) & 1 or _DNG_VERSION in tags or start[8:10] == b"CR":
+        raise OSError("raw data of a camera")
+    if picture.mode in ("F", "I"):
+        raise OSError("numbers of no photo")
 
 
 def _orientation(info: dict[Any, Any]) -> int:
@@ -326,15 +294,15 @@ def _weigh(picture: PIL.Image.Image, start: bytes, file: File) -> Weight:
     if picture.format == "PNG":
         # IHDR comes first: depth at 24, interlacing at 28.
         return PNG if not start[28] else INTERLACED_DEEP if start[24] == 16 else INTERLACED
-    if picture.format == "AVIF":
-        return AVIF
+    if picture.format in _WHOLE:
+        return AVIF if picture.format == "AVIF" else WHOLE
     if picture.format == "HEIF":
         is_deep = picture.info.get("bit_depth") != 8
         if picture.info.get("chroma") == 420 and picture.mode in ("RGB", "L"):
             return HEIF_FULLER if is_deep else HEIF
         return HEIF_DEEP if is_deep else HEIF_FULLER
-    with _mapped(file) as content:
-        if not _has_scans(content):
+    with containers.mapped(file) as content:
+        if not containers.has_scans(content):
             return JPEG
         count, at = 0, -1
         while (at := content.find(b"\xff\xda", at + 1)) >= 0:
@@ -342,23 +310,3 @@ def _weigh(picture: PIL.Image.Image, start: bytes, file: File) -> Weight:
             if count > SCANS:
                 raise OSError("more scans than a photo has")
     return BUFFERED_JPEG
-
-
-def _has_scans(content: Bytes) -> bool:
-    """Whether a JPEG comes in several scans: it is progressive, or its first scan lacks a component."""
-    components = 0
-    for marker, start, _ in _segments(content):
-        if marker in (0xC2, 0xC6, 0xCA, 0xCE):
-            return True
-        if marker in (0xC0, 0xC1, 0xC9):
-            components = content[start + 9]
-        if marker == _SOS:
-            return content[start + 4] < components
-    return True
-
-
-def _late_exif(file: File) -> dict[str, Any]:
-    """EXIF that stands behind the pixels of a PNG: found by the heads of the chunks."""
-    with _mapped(file) as content:
-        found = [content[start + 8 : end - 4] for name, start, end in _chunks(content) if name == b"eXIf"]
-    return {"exif": b"Exif\x00\x00" + found[0]} if found else {}
