@@ -12,10 +12,14 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from pipelines.deliver import fit_file_size, save_jpeg, xmp_packet
+from pipelines.deliver import fit_file_size, save
 from pipelines.idphotos.picture_rules import border_rules, composition_rules, file_rules, later_rules
 from pipelines.idphotos.presets import UNCHECKED, Preset, Presets
 from pipelines.idphotos.source_photo import SourcePhoto, no_face_error
+from pipelines.marks import xmp
+from pipelines.marks.manifest import Manifest
+from pipelines.marks.marks import Marks
+from pipelines.marks.source_types import BY_KIND, KEPT_BACKGROUND
 from portrait.arrays import Image, Mask, Size
 from portrait.errors import UserError
 from portrait.faces.geometry import RotatedRect, crop, image_size
@@ -53,6 +57,8 @@ class IdPhotoOptions:
     keep_background: bool = False
     method: int = METHOD
     """How it is framed and judged."""
+    marks: Marks | None = None
+    """What signs the file; None where the picture is written anew, by `pipelines.deliver`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,8 +102,8 @@ def make_id_photo(photo: SourcePhoto, options: IdPhotoOptions, presets: Presets)
         image = composite(
             crop(photo.foreground, frame, size), np.full((size.height, size.width, 3), color, np.uint8), share
         )
-    source_type = "algorithmicallyEnhanced" if options.keep_background else "compositeSynthetic"
-    content = encode_jpeg(image, preset, source_type)
+    source_type = KEPT_BACKGROUND if options.keep_background else BY_KIND["idphoto"]
+    content = encode_jpeg(image, preset, source_type, options.marks)
     decoded = np.asarray(PIL.Image.open(io.BytesIO(content)))
     rules = [*composition_rules(photo, frame, preset), *border_rules(photo, frame, share)]
     if options.method > 1:
@@ -168,14 +174,20 @@ def make_each(
     yield from sorted(faulty, key=lambda each: each[0].broken)
 
 
-def encode_jpeg(image: Image, preset: Preset, source_type: str) -> bytes:
+def encode_jpeg(image: Image, preset: Preset, source_type: str, marks: Marks | None = None) -> bytes:
     """Return a JPEG of the best quality whose size lies in the preset's range; where none does, the one that comes nearest.
 
-    `source_type` is IPTC's digital source type.
+    `source_type` is IPTC's digital source type. Without marks the file carries it alone, unsigned. Raises `cannot_sign`.
     """
-    picture, packet = PIL.Image.fromarray(image), xmp_packet(source_type)
+    picture = PIL.Image.fromarray(image)
+    packet = xmp.packet(source_type) if marks is None else marks.packet(source_type)
     options: dict[str, Any] = {"subsampling": 0, "optimize": True, "dpi": (preset.dpi, preset.dpi)}
-    return fit_file_size(lambda quality: save_jpeg(picture, packet, options | {"quality": quality}), preset.file_size)
+
+    def write(quality: int) -> bytes:
+        content = save(picture, "JPEG", packet, options | {"quality": quality})
+        return content if marks is None else marks.sign(content, "image/jpeg", Manifest(source_type))
+
+    return fit_file_size(write, preset.file_size)
 
 
 def make_report(photo: IdPhoto, presets: Presets, options: IdPhotoOptions) -> dict[str, Any]:

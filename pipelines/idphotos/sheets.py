@@ -11,8 +11,10 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfbase.pdfdoc import PDFDictionary, PDFName, PDFStream
 from reportlab.pdfgen.canvas import Canvas
 
-from pipelines.deliver import save_jpeg, xmp_packet
+from pipelines.deliver import save
 from pipelines.idphotos.presets import to_pixels
+from pipelines.marks.manifest import Manifest, Parent
+from pipelines.marks.marks import Marks
 from portrait.errors import UserError
 
 GAP = 2.0
@@ -86,8 +88,24 @@ def largest_print(paper: tuple[float, float], aspect: float) -> tuple[float, flo
     return width, width / aspect
 
 
-def encode_jpeg(layout: Layout, content: bytes, dpi: int, source_type: str) -> bytes:
-    """Return the sheet as a JPEG of `dpi`; `content` is the photo's JPEG, `source_type` IPTC's digital source type."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a sheet says of where its photo comes from."""
+
+    source_type: str
+    """IPTC's digital source type of the photo."""
+    marks: Marks
+    parent: Parent | None = None
+    """The delivered file of the photo; None: the photo's JPEG is that file."""
+
+    def sign(self, sheet: bytes, mime: str, content: bytes) -> bytes:
+        """Return a sheet with credentials, in which the photo's file is an ingredient; raises `cannot_sign`."""
+        parent = self.parent or Parent(content, "image/jpeg")
+        return self.marks.sign(sheet, mime, Manifest(self.source_type, ("c2pa.edited",), parent=parent))
+
+
+def encode_jpeg(layout: Layout, content: bytes, dpi: int, origin: Origin) -> bytes:
+    """Return the sheet as a JPEG of `dpi`; `content` is the photo's JPEG. Raises `OperatorError` (`cannot_sign`)."""
     sheet = PIL.Image.new("RGB", (to_pixels(layout.paper[0], dpi), to_pixels(layout.paper[1], dpi)), "white")
     photo = PIL.Image.open(io.BytesIO(content)).convert("RGB")
     cell = (to_pixels(layout.photo[0], dpi), to_pixels(layout.photo[1], dpi))
@@ -102,13 +120,15 @@ def encode_jpeg(layout: Layout, content: bytes, dpi: int, source_type: str) -> b
             fill=(MARK_GREY, MARK_GREY, MARK_GREY),
             width=max(1, to_pixels(LINE_WIDTH, dpi)),
         )
-    return save_jpeg(sheet, xmp_packet(source_type), {"quality": 95, "subsampling": 0, "dpi": (dpi, dpi)})
+    options = {"quality": 95, "subsampling": 0, "dpi": (dpi, dpi)}
+    made = save(sheet, "JPEG", origin.marks.packet(origin.source_type), options)
+    return origin.sign(made, "image/jpeg", content)
 
 
-def encode_pdf(layout: Layout, content: bytes, source_type: str, title: str = "ID photos") -> bytes:
+def encode_pdf(layout: Layout, content: bytes, origin: Origin, title: str = "ID photos") -> bytes:
     """Return the sheet as a PDF of the paper's exact size; the photo's JPEG goes in once, unchanged, and marks are lines.
 
-    `source_type` is IPTC's digital source type; it stands in the document's XMP.
+    The digital source type stands in the document's XMP. Raises `OperatorError` (`cannot_sign`).
     """
     file = io.BytesIO()
     wide, tall = layout.paper
@@ -119,7 +139,7 @@ def encode_pdf(layout: Layout, content: bytes, source_type: str, title: str = "I
     canvas.setViewerPreference("PrintScaling", "None")
     kind = PDFDictionary({"Type": PDFName("Metadata"), "Subtype": PDFName("XML")})
     # reportlab has no method for a document's XMP; its catalog takes it.
-    canvas._doc.Catalog.Metadata = PDFStream(kind, xmp_packet(source_type), filters=[])  # pyright: ignore[reportAttributeAccessIssue] -- set in its constructor, undeclared
+    canvas._doc.Catalog.Metadata = PDFStream(kind, origin.marks.packet(origin.source_type), filters=[])  # pyright: ignore[reportAttributeAccessIssue] -- set in its constructor, undeclared
     picture = ImageReader(io.BytesIO(content))
     for left, top in layout.positions:
         corner = (left * mm, (tall - top - layout.photo[1]) * mm)
@@ -130,7 +150,7 @@ def encode_pdf(layout: Layout, content: bytes, source_type: str, title: str = "I
         canvas.line(x * mm, (tall - y) * mm, to_x * mm, (tall - to_y) * mm)
     canvas.showPage()
     canvas.save()
-    return file.getvalue()
+    return origin.sign(file.getvalue(), "application/pdf", content)
 
 
 def _mark_start(side: int) -> float:

@@ -1,0 +1,1 @@
+"""Pages without scripts, for whoever is not signed in."""

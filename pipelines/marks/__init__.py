@@ -1,0 +1,1 @@
+"""Marks of files that leave: how a picture came about, and what proves it."""
