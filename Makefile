@@ -10,7 +10,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gpu models demo serve check types quick test chaos bench faceworld constraints libraries clean
+.PHONY: help install install-gpu models demo serve check types quick test chaos bench faceworld constraints audit bom libraries clean
 
 help:
 	@echo "make demo          results from sample photos, on a fresh machine"
@@ -23,6 +23,8 @@ help:
 	@echo "make bench         speed, in ratios of one run"
 	@echo "make faceworld     train the small bases that the tests of learning draw with, three to four hours"
 	@echo "make constraints   pin every package anew"
+	@echo "make audit         known faults of the pinned packages, asked of the package index"
+	@echo "make bom           the bill of materials of a release, as CycloneDX"
 
 install: .venv/installed
 
@@ -85,6 +87,23 @@ faceworld: .venv/installed-dev
 constraints: .venv/installed-dev
 	$(BIN)/uv pip compile pyproject.toml --extra diffusion --extra app --extra dev --python-version 3.11 --no-header --no-annotate \
 	  --constraint <(printf 'torch==2.13.0\nbackports-strenum<1.3\n') --output-file constraints.txt --upgrade
+
+# uv fetches both tools into its cache, for these targets alone. A package that the index does not answer for was not looked at:
+# that is told, and fails, so that nobody takes it for a clean bill.
+audit: .venv/installed-dev
+	@$(BIN)/uv tool run --quiet --from pip-audit==2.10.1 pip-audit --requirement constraints.txt --no-deps --disable-pip --strict \
+	  --progress-spinner off >.venv/audit.txt 2>&1; found=$$?; cat .venv/audit.txt; \
+	if [ $$found != 0 ] && ! grep -q "known vulnerabilit" .venv/audit.txt; then \
+	  echo "The audit did not run: the package index does not say what is known of every package."; fi; exit $$found
+
+# The packages of a release at their pinned versions; models and styles depend on the installation: `portrait licences --json`.
+bom: .venv/installed-dev
+	@mkdir -p build
+	$(BIN)/uv pip compile --quiet pyproject.toml --extra app --extra diffusion --python-version 3.11 --no-header --no-annotate \
+	  --constraint constraints.txt --output-file build/release.txt >/dev/null
+	$(BIN)/uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements build/release.txt --pyproject pyproject.toml \
+	  --output-reproducible --output-format JSON --spec-version 1.6 --output-file build/bom.json 2>/dev/null
+	@echo "Written to build/bom.json"
 
 # OpenCV and MediaPipe need three system libraries. Who is root beside apt-get gets them here; everybody else is told how.
 libraries:

@@ -27,6 +27,8 @@ from app.commands import (
     train,
 )
 from app.commands.accounts import owners, privacy
+from app.commands.marks import verify
+from app.commands.terms import licences
 from app.terminal.errors import cli_output
 from portrait.errors import OperatorError
 from tasks.private_files import FileSettings, installation_paths, prepare_process
@@ -48,7 +50,18 @@ app = typer.Typer(
 )
 for command in (
     *(prepare.prepare, make.make, faces.faces, remake.remake, edit.edit, evaluate.evaluate, train.train),
-    *(idphoto.idphoto, serve.serve, serve.api, serve.app, serve.worker, serve.keeper, doctor.doctor, demo.demo),
+    *(
+        verify.verify,
+        licences.licences,
+        idphoto.idphoto,
+        serve.serve,
+        serve.api,
+        serve.app,
+        serve.worker,
+        serve.keeper,
+        doctor.doctor,
+        demo.demo,
+    ),
 ):
     app.command()(command)
 groups = {

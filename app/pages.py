@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from app.operators import accounts, audit, jobs, models, quality, workers
+from app.operators import accounts, audit, guards, jobs, models, quality, workers
 from app.operators.styles import listing, style
 from app.people import help as help_page
 from app.people import idphotos, photos, portrait, portraits, privacy, progress, styles, welcome
@@ -31,6 +31,7 @@ OPERATORS: Pages = MappingProxyType(
         "quality": (quality.page, ":material/insights:"),
         "styles": (listing.page, ":material/style:"),
         "style": (style.page, ":material/style:"),
+        "guards": (guards.page, ":material/shield_person:"),
     }
 )
 ADMINS: Pages = MappingProxyType(

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pipelines import model_requirements
 from pipelines.engines import Engines, engine_names, load_module
 from pipelines.evaluate import Evaluate
+from pipelines.guards.pictures import lacking
 from pipelines.model_store.store import ModelStore
 from pipelines.prepare import Prepare
 from pipelines.refine import UPSCALE_FACTORS, RestoreFaces, Upscale
@@ -39,6 +40,7 @@ def prepare(settings: Settings, engines: Engines) -> Prepare:
         upscaler=engines.detailer() if settings.prepare.small_face else None,
         silhouettes=matter or _matter_if_present(engines),
         attributes=engines.attributes(),
+        guard=engines.picture_guard(),
     )
 
 
@@ -63,7 +65,8 @@ def missing_by_base(settings: Settings) -> dict[str, list[str]]:
     models = ModelStore(settings.models)
     missing = {name: models.missing(name) for name in model_requirements.first_bases(models)}
     for name, base in settings.bases.items():
-        missing[name] = [] if base.path.exists() else [f"There is no base model at {base.path}."]
+        lines = [] if base.path.exists() else [f"There is no base model at {base.path}."]
+        missing[name] = [*filter(None, [model_requirements.refused_base(settings, name, models)]), *lines]
     for model in models.of_kind("base"):
         # Shipped ones beside the families' own are told where they are here: nobody has to have them.
         if model.own or (model.name not in missing and not models.missing(model.name)):
@@ -161,7 +164,8 @@ def render(
     """Build the flow from a request to portraits, with the painters of these modes and the refiners of these steps."""
     painters = {mode: engines.painter(PAINTERS[mode]) for mode in sorted(set(modes) & set(PAINTERS))}
     redraws = 0 if draw is None else draw.redraws
-    return Render(painters, engines.finder(), refiners(engines, steps), guard(engines, modes, draw), redraws)
+    checker, pictures = guard(engines, modes, draw), engines.picture_guard()
+    return Render(painters, engines.finder(), refiners(engines, steps), checker, redraws, pictures)
 
 
 def evaluate(settings: Settings, engines: Engines) -> Evaluate:
@@ -186,12 +190,17 @@ def evaluate(settings: Settings, engines: Engines) -> Evaluate:
 
 
 def missing_guard(settings: Settings) -> list[str]:
-    """Return what is missing of the guard that the settings require, in sentences."""
+    """Return what is missing of the guard of drawings that the settings require, in sentences."""
     return ModelStore(settings.models).missing("safety_checker") if settings.draw.guard == "always" else []
 
 
+def missing_picture_guard(settings: Settings) -> list[str]:
+    """Return what is missing of the guard of pictures, in sentences, where nothing passes without it."""
+    return lacking(settings) if settings.guards_closed else []
+
+
 def guard(engines: Engines, modes: Collection[str], draw: DrawSettings | None) -> Guard | None:
-    """Return the guard for modes in which a diffusion model draws, or None.
+    """Return the safety checker for modes in which a diffusion model draws, or None.
 
     Raises `OperatorError` (`missing_model`) when the settings require it and it is missing.
     """
@@ -200,7 +209,7 @@ def guard(engines: Engines, modes: Collection[str], draw: DrawSettings | None) -
     try:
         return engines.guard("nsfw")
     except OperatorError as error:
-        if draw.guard == "always" or error.code != "missing_model":
+        if draw.guard == "always" or error.code not in ("missing_model", "licence_refused"):
             raise
         return None
 

@@ -9,17 +9,19 @@ import cv2
 import numpy as np
 
 from pipelines import image_io
+from pipelines.guards.pictures import PictureGuard
 from portrait.arrays import Image, Mask, Size, Vector
 from portrait.errors import UserError
 from portrait.faces.geometry import box_slices, scaling_matrix, transform_face
 from portrait.faces.likeness import distance
 from portrait.images.resize import scaled_size
 from portrait.photos.groups import WHOLE, Turned, nearest, shares_of, window_without
+from portrait.photos.names import distinct_names
 from portrait.photos.quality import find_faults, has_main_face, judge, measure_sharpness, reason_for
 from portrait.photos.reasons import Thresholds
 from portrait.photos.selection import add_faults
 from portrait.ports import FaceFinder, Matter, Progress
-from portrait.types import Box, Face, PhotoUses, ScoredPhoto, Selfie
+from portrait.types import Box, Face, PhotoUses, Reason, ScoredPhoto, Selfie
 from portrait.uses import photo_uses
 
 JUDGED_SIDE = 1000
@@ -52,24 +54,29 @@ class PhotoJudge:
     thresholds: Thresholds = field(default_factory=Thresholds)
     silhouettes: Matter | None = None
     """Finds the outline of people, by which it is known what a photo serves; without one that is not told."""
+    guard: PictureGuard | None = None
+    """Refuses photos that may not be used."""
 
     def judge_files(
         self, paths: Sequence[Path], progress: Progress, points: Mapping[int, Point] | None = None
     ) -> list[ScoredPhoto]:
         """Give each photo a verdict; files are decoded ahead, and what a photo serves is found out, while the engines work.
 
-        points: by the index of a photo, where the person's face is in it; it is judged by that face alone.
+        points: by the index of a photo, where the person's face is in it; it is judged by that face alone. Raises
+        `OperatorError` (`guard_missing`) where photos cannot be judged by the guard and none passes without.
         """
         judged: list[ScoredPhoto] = []
+        names = distinct_names(paths)
         uses: dict[int, Future[PhotoUses]] = {}
         pool = ThreadPoolExecutor(max_workers=2)
         try:
             for path, selfie in zip(paths, pool.map(_read, paths), strict=True):
-                progress(len(judged), len(paths), f"Looking at {path.name}")
+                name = names[len(judged)]
+                progress(len(judged), len(paths), f"Looking at {name}")
                 photo, others = self._judge(path, selfie, (points or {}).get(len(judged)))
                 if (outline := self._outline(photo, others)) is not None:
                     uses[len(judged)] = pool.submit(photo_uses, *outline)
-                judged.append(photo)
+                judged.append(replace(photo, name=name))
             judged = [replace(photo, uses=uses[at].result() if at in uses else None) for at, photo in enumerate(judged)]
         finally:
             pool.shutdown(cancel_futures=True)
@@ -109,7 +116,9 @@ class PhotoJudge:
     ) -> tuple[ScoredPhoto, list[Face]]:
         """The verdict on a photo, and the faces of other people in the pixels of its selfie."""
         if isinstance(selfie, UserError):
-            return ScoredPhoto(path.name, "refuse", (reason_for(selfie.code),)), []
+            return ScoredPhoto(path.name, "refuse", (Reason(selfie.code, selfie.message),)), []
+        if self.guard is not None and not self.guard.allows(selfie.image):
+            return ScoredPhoto(path.name, "refuse", (reason_for("blocked"),)), []
         faces, turns = self._find_upright(selfie.image)
         if not faces or (faces[0].confidence < TILE_CONFIDENCE and faces[0].box.width < TILE_FACE):
             # Of a far person a piece of clothing may look more like a face than the face.

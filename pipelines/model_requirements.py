@@ -5,16 +5,17 @@ that never draw. What a family can do by itself is said by its own file, which i
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.model_store.manifest import BasePair, Model, ModelKind, read_pair
+from pipelines.model_store.manifest import BasePair, Model, ModelKind, read_pair, refusal
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.errors import OperatorError, UserError
 from portrait.generation.abilities import Abilities
 from portrait.generation.options import IP_ADAPTERS
+from portrait.licences import commercial_use
 
 IDENTITY_MODELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "lora": {},
@@ -88,6 +89,8 @@ UNKNOWN_REFERENCES = (
     "Whether this base draws from photos of people is not known: name a hub folder of its family as its `configs`."
 )
 """Of a base whose family is not known before it is loaded."""
+NO_MODELS = ("", "base", "learned", "classic", "fuse", "skin", "swap", "tone", "upscale2", "upscale4")
+"""Words that stand where recipes name models and are none: parts of a base, what was learned of people, steps that compute."""
 OPTIONS = ("sentences", "prompt_weights", "clip_skip", "freeu", "skip_layer_guidance", "schedulers")
 """What of `Abilities` decides on the options of a drawing."""
 
@@ -246,19 +249,19 @@ def missing_control_models(kind: str, family: str, models: ModelStore) -> list[s
     return _fewest_missing(CONTROL_MODELS[kind], family, models) if kind in CONTROL_MODELS else models.missing(kind)
 
 
-def ip_adapter_models(adapter: str, family: str, models: ModelStore) -> tuple[str, ...]:
+def ip_adapter_models(adapter: str, family: str, models: ModelStore, base: str = "") -> tuple[str, ...]:
     """Return the models of a look adapter for a family: its IP-Adapter, and the encoder with which it sees the picture.
 
-    Raises `UserError` (`bad_technique`) for what is no look adapter, or one of another family.
+    Raises `UserError` (`bad_technique`) for what is no look adapter, or one of another family, which is called `base`.
     """
     if adapter in IP_ADAPTER_MODELS:
-        return _of_family(adapter, family)
+        return _of_family(adapter, family, base or family)
     own = {model.name: model for model in models.of_kind("ip-adapter") if model.own}
     if adapter not in own:
         known = ", ".join([*IP_ADAPTER_MODELS, *own])
         raise UserError("bad_technique", f"There is no adapter {adapter!r} for a look. Choose one of: {known}.")
     if own[adapter].family not in ("", family):
-        raise UserError("bad_technique", f"{adapter} gives a look on {own[adapter].family}, not on {family}.")
+        raise UserError("bad_technique", f"{adapter} gives a look on {own[adapter].family}, not on {base or family}.")
     return (adapter, "clip_vit_h")
 
 
@@ -275,18 +278,80 @@ def missing_ip_adapter_models(adapter: str, family: str, models: ModelStore) -> 
     return [line for model in (adapter, "clip_vit_h") for line in models.missing(model)]
 
 
-def unsupported_control_message(kind: str, family: str, models: ModelStore) -> str:
-    """Return the sentence for a control that has no ControlNet for a family."""
+def unsupported_control_message(kind: str, family: str, models: ModelStore, base: str = "") -> str:
+    """Return the sentence for a control that has no ControlNet for a family, or for a base of it by its name."""
     others = ", ".join(controls(family, models))
     advice = f"It follows {others}." if others else "It follows none: leave the control out, or choose another base."
-    return f"There is no network for the control {kind!r} on {family}. {advice}"
+    return f"There is no network for the control {kind!r} on {base or family}. {advice}"
 
 
-def _of_family(adapter: str, family: str) -> tuple[str, ...]:
+def refused_base(settings: Settings, base: str, models: ModelStore) -> str:
+    """Return why the profile of the installation refuses a base, in a sentence; empty where it does not.
+
+    A base of the settings is held to its `licence` there; a folder or file that a request names has no terms. Of what is
+    nowhere here nothing is said.
+    """
+    if settings.profile != "commercial":
+        return ""
+    stored = _stored_base(base, models)
+    if base not in settings.bases and stored is not None:
+        return "" if models.is_allowed(stored) else refusal(stored)
+    if base not in settings.bases and not Path(base).exists():
+        return ""
+    licence = settings.bases[base].licence if base in settings.bases else ""
+    if commercial_use(licence, settings.models.commercial_licences) == "yes":
+        return ""
+    return (
+        f"The licence of the base {base} ({licence or 'not stated'}) does not plainly allow commercial use, and the profile of "
+        f"this installation is commercial: take sdxl or flux2_klein instead, or state its licence in bases.{base}.licence."
+    )
+
+
+def check_terms(settings: Settings, bases: Iterable[str], names: Iterable[str]) -> None:
+    """Raise `UserError` (`licence_refused`) where the profile refuses one of these bases or other models of the store."""
+    models = ModelStore(settings.models)
+    refused = {each: refused_base(settings, each, models) for each in bases}
+    refused |= {model.name: refusal(model) for model in models.refused(names)}
+    fields = [{"where": name, "code": "", "message": sentence} for name, sentence in refused.items() if sentence]
+    if fields:
+        raise UserError("licence_refused", fields[0]["message"], {"fields": fields})
+
+
+def models_of_recipe(recipe: Mapping[str, Any]) -> list[str]:
+    """Return the names of what drew a portrait, by its recipe: models of the store, and bases that lie elsewhere.
+
+    What found and measured faces is not among them, nor what was learned of the person.
+    """
+    found = [*_named(recipe.get("drawn", {})), *(str(step["name"]) for step in recipe.get("refiners", ()))]
+    return [name for name in dict.fromkeys(found) if name not in NO_MODELS]
+
+
+def _named(facts: Any) -> Iterator[str]:
+    """The models in the facts of a drawing, at whatever depth: a template has those of each face and pass."""
+    if isinstance(facts, Mapping):
+        for name, each in facts.items():
+            if name in ("base", "vae", "few_steps") and isinstance(each, str):
+                yield each
+            elif name == "matte" and isinstance(each, str):
+                yield each.partition(" ")[0]
+            elif name in ("models", "looks") and isinstance(each, Mapping):
+                yield from (str(file).partition("/")[0] for file in each)
+            elif name == "embeddings":
+                yield from each
+            else:
+                yield from _named(each)
+            if name == "faceswap" and isinstance(each, Mapping) and each.get("engine"):
+                yield str(each["engine"])
+    elif isinstance(facts, list | tuple):
+        for each in facts:
+            yield from _named(each)
+
+
+def _of_family(adapter: str, family: str, named: str) -> tuple[str, ...]:
     table = IP_ADAPTER_MODELS[adapter]
     if family not in table:
         made = " and ".join(table)
-        raise UserError("bad_technique", f"{adapter} gives a look on {made}, not on {family}: leave the look out.")
+        raise UserError("bad_technique", f"{adapter} gives a look on {made}, not on {named}: leave the look out.")
     return table[family]
 
 

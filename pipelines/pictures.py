@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import PIL.Image
@@ -17,12 +18,20 @@ from portrait.arrays import Image, Size
 from portrait.errors import UserError
 from portrait.photos.reasons import TIPS
 
+Convert: TypeAlias = Callable[[PIL.Image.Image], PIL.Image.Image]
+"""Turns a strip into RGB of sRGB."""
 MAX_PIXELS = 120_000_000
 """Largest picture: the cameras of phones reach 108 megapixels; 360 MB once decoded."""
 MAX_MEMORY = 720_000_000
 """Bytes that decoding one picture may take, with the result: formats that take more than 6 a pixel have fewer pixels."""
 MAX_REDUCED_MEMORY = 480_000_000
 """Bytes that a thumbnail of one may take."""
+
+
+_COLOURS = {"RGB": "RGB", "RGBA": "RGB", "RGBa": "RGB", "P": "RGB", "PA": "RGB", "CMYK": "CMYK"} | dict.fromkeys(
+    ("L", "LA", "La", "1"), "L"
+)
+"""The mode of a profile for each mode of a picture."""
 
 
 def open_bounded(file: decoders.File) -> decoders.Picture:
@@ -84,18 +93,14 @@ def placed_strips(picture: decoders.Picture, scale: int = 1) -> Iterator[tuple[i
 
 def converter(picture: decoders.Picture) -> Callable[[PIL.Image.Image], Image]:
     """What turns strips into H×W×3 sRGB: transparency on white, 16 bits to 8, the colour profile applied."""
-    if picture.mode == "I;16":
+    if picture.mode.startswith("I;16"):
         # 16-bit grey comes as it is stored; a picture in an 8-bit range stays as it is.
         is_deep = any(int(np.asarray(strip).max(initial=0)) > 255 for strip in decoders.strips(picture))
         return lambda strip: _from_grey(strip, 257 if is_deep else 1)
+    to_srgb = _from_profile(picture) or _plain
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        return _on_white
-    profile = picture.info.get("icc_profile")
-    if profile and picture.mode in ("RGB", "CMYK", "L"):
-        # A broken profile is no reason to refuse a photo: its colours will be slightly off instead.
-        with suppress(ImageCms.PyCMSError, OSError, ValueError):
-            return _from_profile(picture.mode, profile)
-    return lambda strip: np.asarray(strip.convert("RGB"))
+        return lambda strip: _on_white(strip, to_srgb)
+    return lambda strip: np.asarray(to_srgb(strip))
 
 
 def turned(image: Image, orientation: int) -> Image:
@@ -113,19 +118,38 @@ def _from_grey(strip: PIL.Image.Image, divisor: int) -> Image:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _on_white(strip: PIL.Image.Image) -> Image:
+def _on_white(strip: PIL.Image.Image, to_srgb: Convert) -> Image:
     layer = strip.convert("RGBA")
+    if to_srgb is not _plain:
+        opaque = to_srgb(strip.convert("LA").getchannel("L") if strip.mode in ("LA", "La") else layer.convert("RGB"))
+        opaque.putalpha(layer.getchannel("A"))
+        layer = opaque
     paper = PIL.Image.new("RGBA", layer.size, "white")
     return np.asarray(PIL.Image.alpha_composite(paper, layer).convert("RGB"))
 
 
-def _from_profile(mode: str, profile: bytes) -> Callable[[PIL.Image.Image], Image]:
-    """What turns strips of a colour profile into sRGB; raises what `ImageCms` raises on a profile that cannot be used."""
-    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    if "sRGB" in (ImageCms.getProfileDescription(source) or "") and mode == "RGB":
-        return lambda strip: np.asarray(strip.convert("RGB"))
-    transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
-    return lambda strip: np.asarray(ImageCms.applyTransform(strip, transform))
+def _transformed(strip: PIL.Image.Image, transform: ImageCms.ImageCmsTransform) -> PIL.Image.Image:
+    """A strip by a transform; always a picture of its own, as it is not made in place."""
+    return ImageCms.applyTransform(strip, transform) or strip
+
+
+def _plain(strip: PIL.Image.Image) -> PIL.Image.Image:
+    return strip.convert("RGB")
+
+
+def _from_profile(picture: decoders.Picture) -> Convert | None:
+    """What turns strips of a picture with a colour profile into sRGB; None without one that can be used."""
+    profile, mode = picture.info.get("icc_profile"), _COLOURS.get(picture.mode, "")
+    if not profile or not mode:
+        return None
+    # A broken profile is no reason to refuse a photo: its colours will be slightly off instead.
+    with suppress(ImageCms.PyCMSError, OSError, ValueError):
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "sRGB" in (ImageCms.getProfileDescription(source) or "") and mode == "RGB":
+            return None
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        return lambda strip: _transformed(strip if strip.mode == mode else strip.convert(mode), transform)
+    return None
 
 
 def _reduced(picture: decoders.Picture, side: int) -> Image:

@@ -10,6 +10,7 @@ import numpy as np
 from pipelines import image_io
 from pipelines.enhance import Enhance
 from pipelines.folders.training_sets import photos_to_dicts
+from pipelines.guards.pictures import PictureGuard
 from pipelines.judging import PhotoJudge, Point, cut_out, full_side, rotate
 from pipelines.settings import PrepareSettings
 from portrait.arrays import Image, Size
@@ -27,7 +28,7 @@ from portrait.faces.likeness import mean_embedding
 from portrait.photos import buckets, people, selection
 from portrait.photos.reasons import TIPS, Thresholds
 from portrait.ports import AttributeEstimator, Attributes, FaceFinder, Matter, Progress, Restorer, Upscaler
-from portrait.traits import measure_traits, with_traits
+from portrait.traits import asks_guardian, measure_traits, with_traits
 from portrait.types import (
     Crop,
     Face,
@@ -72,11 +73,14 @@ class Prepare:
     """Finds the outline of people, by which it is known what a photo serves; without one that is not told."""
     attributes: AttributeEstimator | None = None
     """Estimates sex and age, which help to tell people apart where their faces do not."""
+    guard: PictureGuard | None = None
+    """Refuses photos that may not be used."""
 
     def __call__(
         self, paths: Sequence[Path], overrides: Overrides, progress: Progress, known: Sequence[Reference] = ()
     ) -> TrainingSet:
-        """Build the training set; raises `UserError` (`no_usable_photos`, `cannot_include`), the verdicts in its details.
+        """Build the training set; raises `UserError` (`no_usable_photos`, `cannot_include`), the verdicts in its details, and
+        `OperatorError` (`guard_missing`).
 
         `known`: references of an earlier set of the person, whose small faces need not be given their detail again.
         """
@@ -87,7 +91,8 @@ class Prepare:
         judged, questions = people.separate_people(judged, space, limit, wanted, self._estimate)
         judged = self._take_included(paths, judged, overrides.include)
         judged, taken = selection.choose_photos(judged, self.settings.most, overrides.include, limit)
-        judged = [self._read_traits(photo) if at in taken else photo for at, photo in enumerate(judged)]
+        read = {at: self._estimate(judged[at]) for at in taken}
+        judged = [_read_traits(photo, read[at]) if at in read else photo for at, photo in enumerate(judged)]
         chosen = _take_chosen(paths, judged, taken, space)
         person = mean_embedding(space, [each.face.embeddings[space] for each in chosen])
         reference_indices = selection.choose_references(judged, taken, self.settings.references)
@@ -104,14 +109,9 @@ class Prepare:
             class_word=self.settings.class_word,
             questions=questions,
             uses=self._set_uses([judged[index] for index in reference_indices], len(crops)),
+            asks_guardian=asks_guardian([each for each in read.values() if each is not None]),
         )
         return with_traits(training, overrides.traits)
-
-    def _read_traits(self, photo: ScoredPhoto) -> ScoredPhoto:
-        """A photo with what it shows of the person, to be offered to them."""
-        if photo.selfie is None or photo.face is None:
-            return photo
-        return replace(photo, traits=measure_traits(photo.selfie.image, photo.face, self._estimate(photo)))
 
     def _set_uses(self, references: Sequence[ScoredPhoto], photos: int) -> SetUses | None:
         known = [photo.uses for photo in references if photo.uses is not None]
@@ -119,7 +119,7 @@ class Prepare:
 
     @property
     def _judge(self) -> PhotoJudge:
-        return PhotoJudge(self.finder, self.thresholds, self.silhouettes)
+        return PhotoJudge(self.finder, self.thresholds, self.silhouettes, self.guard)
 
     def _take_included(
         self, paths: Sequence[Path], judged: Sequence[ScoredPhoto], included: Collection[int]
@@ -130,7 +130,8 @@ class Prepare:
         known = [vector for vector in vectors if vector is not None]
         for at in included if known else ():
             if any(reason.code == "several_faces" for reason in judged[at].reasons):
-                out[at] = self._judge.judge_person(paths[at], mean_embedding(space, known))
+                found = self._judge.judge_person(paths[at], mean_embedding(space, known))
+                out[at] = replace(found, name=judged[at].name)
         return out
 
     def _estimate(self, photo: ScoredPhoto) -> Attributes | None:
@@ -226,6 +227,13 @@ def _cut_crop(chosen: _ChosenPhoto, selfie: Selfie, frame: RotatedRect, side: in
         chosen.quality,
         whole if is_reference else None,
     )
+
+
+def _read_traits(photo: ScoredPhoto, read: Attributes | None) -> ScoredPhoto:
+    """A photo with what it shows of the person, to be offered to them."""
+    if photo.selfie is None or photo.face is None:
+        return photo
+    return replace(photo, traits=measure_traits(photo.selfie.image, photo.face, read))
 
 
 def _exclude(photos: Sequence[ScoredPhoto], excluded: Collection[int]) -> list[ScoredPhoto]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from pipelines import refine, template_faces
+from pipelines.guards.drawings import DrawingGuards
+from pipelines.guards.pictures import NOT_DELIVERED, PictureGuard
 from pipelines.template_faces import find_drawn_face
 from portrait.arrays import LARGEST_SIDE, SMALLEST_SIDE
 from portrait.errors import UserError
@@ -46,26 +48,37 @@ class Render:
     """What a diffusion model draws must pass it, and so must the reference photos."""
     redraws: int = 0
     """Most drawings that are added, in modes that draw from seeds, for those whose face is not the person's."""
+    pictures: PictureGuard | None = None
+    """The pictures that a request brings, what a diffusion model draws and all that is delivered must pass it."""
+
+    @property
+    def _guards(self) -> DrawingGuards:
+        return DrawingGuards(self.pictures, self.guard)
 
     def __call__(
         self, request: PortraitRequest, progress: Progress, deliver: Callable[[Portrait], object] | None = None
     ) -> list[Portrait]:
-        """Return `request.count` portraits, the best first; raises `UserError` when none can be drawn.
+        """Return `request.count` portraits, the best first; raises `UserError` when none can be drawn or may be delivered.
 
         `deliver` is given portraits as soon as they are finished; those that are not among the returned ones were replaced.
         """
         check_request(request)
-        self._check_references(request)
+        self._guards.check_request(request)
         request = self._locate_face(self._embed_people(request))
         drawn = self._draw(request, progress, deliver)
         # What an edit keeps of the picture may hold the face: drawing again would not change it.
         if self.redraws and request.is_generated and request.edit is None:
             drawn += self._redraw(drawn, request, progress)
-        if not drawn:
-            raise UserError("blocked", "What was drawn may not be delivered. Choose another style, or another seed.")
-        chosen = sorted(drawn, key=lambda each: _rank(each.portrait))[: request.count]
+        finished: list[Portrait] = []
         # Only what will be delivered is refined, and then measured as it will be delivered.
-        return choose([each.finished or self._finish(each, progress) for each in chosen], request.count)
+        for each in sorted(drawn, key=lambda each: _rank(each.portrait)):
+            portrait = each.finished or self._finish(each, progress)
+            finished += [] if portrait is None else [portrait]
+            if len(finished) == request.count:
+                break
+        if not finished:
+            raise UserError("blocked", NOT_DELIVERED)
+        return choose(finished, request.count)
 
     def _embed_people(self, request: PortraitRequest) -> PortraitRequest:
         """Return the request with every person's embedding in the finder's space, by which they will be measured.
@@ -121,29 +134,24 @@ class Render:
         drawn: list[_MeasuredCandidate] = []
         for number, candidate in enumerate(candidates):
             measuring(number, total, "Measuring", candidate.image)
-            if request.is_generated and self.guard is not None and not self.guard.allows(candidate.image):
+            if not self._guards.keeps(candidate.image, request):
                 continue
             each = _MeasuredCandidate(self._measure(candidate, number, request), candidate, number, request)
             # Where one portrait is asked for, or more were drawn than that, the best is chosen when all are measured.
             if deliver is not None and total == request.count > 1:
                 each = replace(each, finished=self._finish(each, held.hold))
-                deliver(each.finished or each.portrait)
+                if each.finished is None:
+                    continue
+                deliver(each.finished)
             drawn.append(each)
         return drawn
 
-    def _finish(self, drawn: "_MeasuredCandidate", progress: Progress) -> Portrait:
-        """Return the portrait of a candidate as it is delivered."""
-        if not refine.steps_of(drawn.request):
-            return drawn.portrait
-        return self._refine(drawn.candidate, drawn.number, drawn.request, progress)
-
-    def _check_references(self, request: PortraitRequest) -> None:
-        """Raise `UserError` (`blocked`) when the guard refuses a reference photo of a diffusion model."""
-        if self.guard is None or not request.is_generated:
-            return
-        for person in request.people.values():
-            if any(not self.guard.allows(reference.image) for reference in person.references):
-                raise UserError("blocked", "A photo of this person may not be used here. Take it out, and train again.")
+    def _finish(self, drawn: "_MeasuredCandidate", progress: Progress) -> Portrait | None:
+        """Return the portrait of a candidate as it is delivered; None where the guard keeps it back."""
+        portrait = drawn.portrait
+        if refine.steps_of(drawn.request):
+            portrait = self._refine(drawn.candidate, drawn.number, drawn.request, progress)
+        return portrait if self._guards.delivers(portrait.image) else None
 
     def _redraw(
         self, drawn: "Sequence[_MeasuredCandidate]", request: PortraitRequest, progress: Progress
@@ -177,6 +185,7 @@ class Render:
         Raises `OperatorError` (`model_differs`) where other models would draw it.
         """
         check_request(request)
+        self._guards.check_request(request)
         request = replace(self._locate_face(self._embed_people(request)), drawn=drawn)
         painter = self.painters[request.mode]
         if drawn and isinstance(painter, ReproduciblePainter):
@@ -184,9 +193,11 @@ class Render:
         candidates = painter.paint(request, progress)
         if candidate >= len(candidates):
             raise UserError("recipe_differs", "The recipe names a drawing that these photos no longer give.")
-        if request.is_generated and self.guard is not None and not self.guard.allows(candidates[candidate].image):
-            raise UserError("blocked", "What was drawn may not be delivered. Choose another style, or another seed.")
-        return self._refine(candidates[candidate], candidate, request, progress)
+        if not self._guards.keeps(candidates[candidate].image, request):
+            raise UserError("blocked", NOT_DELIVERED)
+        portrait = self._refine(candidates[candidate], candidate, request, progress)
+        self._guards.check_delivered(portrait.image)
+        return portrait
 
     def _refine(self, candidate: Candidate, number: int, request: PortraitRequest, progress: Progress) -> Portrait:
         """Apply the refinement steps of style and request to a candidate, and measure the result."""

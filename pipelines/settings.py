@@ -7,13 +7,21 @@ A number here that is not a matter of taste says where it comes from; docs/judgi
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from portrait.generation.options import Preset
 from portrait.generation.sampling_facts import NO_FACTS, SamplingFacts
 from portrait.photos.reasons import Thresholds
+
+Profile = Literal["research", "commercial"]
+"""On what terms an installation works."""
+PROFILES: Mapping[Profile, str] = {
+    "research": "research: models and styles under any licence are used",
+    "commercial": "commercial: only what may plainly be used commercially is used",
+}
+"""What each says, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +50,17 @@ class ModelStoreSettings:
     folder: Path = Path("models")
     """Set by `tasks.settings` to `$PORTRAIT_HOME/models`."""
     use: Literal["any", "commercial"] = "any"
-    """`commercial` refuses every model whose licence does not allow commercial use."""
+    """As `profile`, which says it for the whole installation: `commercial` is its `commercial`."""
+    commercial_licences: tuple[str, ...] = ()
+    """Licences by name, such as `LicenseRef-ours`, that were bought, or asked about: what is under them may be used
+    commercially here. Those that allow it plainly, such as Apache-2.0, need not be named."""
     hub: str = "https://huggingface.co"
-    """Hugging Face endpoint or a mirror of it."""
+    """Hugging Face endpoint or a mirror of it; `HF_ENDPOINT` where no setting says it."""
     hub_token: str = field(default="", repr=False)
-    """For gated repositories; from the environment only (`PORTRAIT_HUB_TOKEN`)."""
+    """For gated repositories; from the environment only (`PORTRAIT_HUB_TOKEN`, else `HF_TOKEN`)."""
+    hub_cache: Path | None = None
+    """A cache of Hugging Face's programs, whose files are copied instead of fetched; `HF_HUB_CACHE`, or `hub` in `HF_HOME`,
+    where no setting says it."""
     networks: tuple[str, ...] = ()
     """Networks beside the public internet from which own models may be fetched, by plain http too, such as `10.1.0.0/16`."""
     max_gigabytes: float = 40.0
@@ -95,6 +109,8 @@ class BaseLocation:
     """Name of the base that draws who was learned on it, where a request names none; empty: itself."""
     storage: Literal["", "as_computed", "float8"] = ""
     """As `draw.storage`, of this base; empty: what that says."""
+    licence: str = ""
+    """Its SPDX name, or LicenseRef-… where there is none; the profile `commercial` asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,14 +235,76 @@ class DrawSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardSettings:
+    """Guards: what may not be uploaded, drawn or delivered; docs/guards.md."""
+
+    pictures: str = "open_nsfw"
+    """The engine that looks at every picture that comes in, is drawn or is delivered; empty: none does."""
+    threshold: float = 0.8
+    """Probability from which the engine's verdict keeps a picture back, as its publisher proposes."""
+    missing: Literal["profile", "open", "closed"] = "profile"
+    """Where a guard's model is missing, or it fails: `open` goes on without it, `closed` lets nothing pass; `profile`: open in
+    `research`, closed in `commercial`."""
+    words: bool = True
+    """Whether what people write into prompts is refused where it asks for something sexual, or names somebody of `names`."""
+    names: Path | None = None
+    """A text file of names that may not stand in people's prompts, one a line, `#` before a remark; None: no names."""
+    age: bool = True
+    """Whether somebody who may be a child is drawn only with the consent of a parent or guardian."""
+
+    def __post_init__(self) -> None:
+        """Check the threshold; raises `ValueError`."""
+        if not 0 < self.threshold <= 1:
+            raise ValueError("a threshold is more than 0 and at most 1")
+
+
+@dataclass(frozen=True, slots=True)
+class MarkSettings:
+    """How files that leave are marked as what they are; docs/marks.md."""
+
+    folder: Path = Path("marks")
+    """Where the installation's own keys lie. Set by `tasks.settings` to `$PORTRAIT_HOME/marks`."""
+    credentials: bool = True
+    """Whether files carry signed content credentials (C2PA)."""
+    invisible: bool = True
+    """Whether portraits carry an invisible mark in their pixels; ID photos never do."""
+    label: str = ""
+    """Words that portraits show in a corner, such as `AI generated`; empty: none. ID photos never do."""
+    aigc: bool = False
+    """Whether files carry the label `AIGC` in XMP that China's GB 45438-2025 asks for."""
+    producer: str = ""
+    """Who produces, as that label says it: the name or the code of the provider."""
+    certificate: Path | None = None
+    """A PEM file with the certificate that signs in place of the installation's own, and those above it."""
+    key: Path | None = None
+    """The PEM file of its private key, without a password."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of flows and engines."""
 
+    profile: Profile = "research"
+    """Terms that the whole installation keeps: `commercial` refuses what may not plainly be used commercially wherever it would
+    be fetched, loaded, published or ordered, and names what may."""
     engines: EngineNames = field(default_factory=EngineNames)
     models: ModelStoreSettings = field(default_factory=ModelStoreSettings)
     quality: Thresholds = field(default_factory=Thresholds)
     prepare: PrepareSettings = field(default_factory=PrepareSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     draw: DrawSettings = field(default_factory=DrawSettings)
+    marks: MarkSettings = field(default_factory=MarkSettings)
+    guards: GuardSettings = field(default_factory=GuardSettings)
     bases: Mapping[str, BaseLocation] = field(default_factory=dict)
     """Base models beyond those of the store, by name."""
+
+    def __post_init__(self) -> None:
+        """Have `profile` and `models.use` say the same: one of them suffices for the stricter."""
+        if "commercial" in (self.profile, self.models.use):
+            object.__setattr__(self, "profile", "commercial")
+            object.__setattr__(self, "models", replace(self.models, use="commercial"))
+
+    @property
+    def guards_closed(self) -> bool:
+        """Whether nothing passes a guard that is missing or fails."""
+        return self.guards.missing == "closed" or (self.guards.missing == "profile" and self.profile == "commercial")

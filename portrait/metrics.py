@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from portrait.arrays import random_generator
 
 Numbers: TypeAlias = NDArray[np.float64]
+Values: TypeAlias = Sequence[float] | Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +35,16 @@ class Summary:
     count: int
 
 
-def summarize(values: Sequence[float]) -> Summary:
+def summarize(values: Values) -> Summary:
     """Median, 10th and 90th percentile, mean and count; raises `ValueError` for an empty list."""
-    if not values:
+    if len(values) == 0:
         raise ValueError("there are no numbers to sum up")
     numbers = np.asarray(values, np.float64)
     low, middle, high = (float(each) for each in np.percentile(numbers, (10, 50, 90)))
     return Summary(middle, low, high, float(numbers.mean()), len(numbers))
 
 
-def histogram(values: Sequence[float], bins: int = 20) -> tuple[list[int], list[float]]:
+def histogram(values: Values, bins: int = 20) -> tuple[list[int], list[float]]:
     """Counts of `bins` equal bins, and the `bins` + 1 edges between them."""
     counts, edges = np.histogram(np.asarray(values, np.float64), bins=bins)
     return [int(each) for each in counts], [float(each) for each in edges]
@@ -139,10 +140,9 @@ def clip_scores(pictures: NDArray[np.floating], texts: NDArray[np.floating]) -> 
     return np.asarray(100 * np.maximum(cosine_similarities(pictures, texts), 0), np.float64)
 
 
-def upper_triangle(distances: NDArray[np.floating]) -> list[float]:
+def upper_triangle(distances: NDArray[np.floating]) -> Numbers:
     """The distances above the diagonal of an N×N table: each pair once."""
-    rows, columns = np.triu_indices(len(distances), k=1)
-    return [float(each) for each in np.asarray(distances)[rows, columns]]
+    return np.asarray(distances[~np.tri(len(distances), dtype=np.bool_)], np.float64)
 
 
 def cosine_distances(rows: NDArray[np.floating]) -> Numbers:

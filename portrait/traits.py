@@ -41,6 +41,9 @@ SMILE, CALM = 0.08, 0.05
 0.10 to 0.11 on smiling faces of the tests' photos, -0.02 to 0.05 on others."""
 SHUT = 0.09
 """How far lips may be apart in a serious face, in the same unit."""
+MINOR = 0.35
+"""Mean probability of being below 18 from which a guardian is asked for: faces of adults were measured up to .10, those of
+children mostly above .5 (docs/guards.md)."""
 MOST_SHARE = 0.5
 """Share of the photos that were read in which a trait is seen, from which it is offered."""
 
@@ -66,6 +69,11 @@ def measure_traits(image: Image, face: Face, attributes: Attributes | None = Non
     elif lift <= CALM and apart <= SHUT:
         found["expression"] = "serious"
     return found
+
+
+def asks_guardian(read: Sequence[Attributes]) -> bool | None:
+    """Whether somebody may be a child, by what a network takes their photos for; None without any that could be read."""
+    return sum(each.minor for each in read) / len(read) >= MINOR if read else None
 
 
 def _mouth_lift(face: Face) -> float:

@@ -232,6 +232,8 @@ class TrainingSet:
     """None in sets of versions that did not know it."""
     traits: Mapping[str, str] = field(default_factory=dict)
     """What the person chose to say of themselves."""
+    asks_guardian: bool | None = None
+    """Whether a parent or guardian is to be asked before the person is drawn; None where the photos do not tell."""
 
 
 StyleKind: TypeAlias = Literal["studio", "template", "text", "idphoto"]
@@ -247,7 +249,6 @@ class Identity:
     references: tuple[Reference, ...]
     """The best first."""
     mean_embeddings: Mapping[str, Vector]
-    """Mean embedding by embedding space."""
     lora: Path | None = None
     """LoRA of the person, in diffusers' names; None for painters that need no training."""
     trigger: str = ""
@@ -322,7 +323,6 @@ class Style:
     """Post-processing of every portrait, in this order."""
     licence: str = ""
     credit: str = ""
-    """Attribution of the picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -31,7 +31,7 @@ class ConsentWords(_Part):
     """`{days}` stands for the days after which everything is erased."""
     agree: str
     adult: str
-    """That everybody is of age."""
+    """That who agrees is of age; in texts before 2027-01, that everybody is."""
     myself: str = Field("", alias="self")
     """Whom the photos show: the person who agrees …"""
     proxy: str = ""

@@ -15,7 +15,7 @@ from pathlib import Path
 from portrait.errors import OperatorError
 
 PARTS = (
-    *("data", "models", "logs", "broker", "cache"),
+    *("data", "models", "logs", "broker", "cache", "marks"),
     *("ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.lock", "errors.log"),
 )
 """What the program itself makes in `$PORTRAIT_HOME`."""

@@ -267,10 +267,15 @@ def load_installation(environment: Mapping[str, str] = os.environ) -> Installati
     for name, value in environment.items():
         if name.startswith("PORTRAIT_") and name not in _NOT_SETTINGS:
             _set_variable(tree, name, value)
+    _refuse_two_profiles(tree)
     models = tree.setdefault("models", {})
     if isinstance(models, dict):
         models.setdefault("folder", str(home(environment) / "models"))
-        models["hub_token"] = environment.get("PORTRAIT_HUB_TOKEN", "")
+        models["hub_token"] = environment.get("PORTRAIT_HUB_TOKEN") or environment.get("HF_TOKEN", "")
+        _take_hub_variables(models, environment)
+    marks = tree.setdefault("marks", {})
+    if isinstance(marks, dict):
+        marks.setdefault("folder", str(home(environment) / "marks"))
     tasks = tree.pop("tasks", {})
     if isinstance(tasks, dict):
         tasks.setdefault("database", f"sqlite:///{home(environment) / 'ledger.db'}")
@@ -278,6 +283,15 @@ def load_installation(environment: Mapping[str, str] = os.environ) -> Installati
         tasks.setdefault("data", str(home(environment) / "data"))
     flows = _validate(Settings, tree, path)
     return Installation(flows, _validate(TaskSettings, tasks, path, "tasks"))
+
+
+def _take_hub_variables(models: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """Take what is set for Hugging Face's own programs, where no setting says it."""
+    if endpoint := environment.get("HF_ENDPOINT"):
+        models.setdefault("hub", endpoint.rstrip("/"))
+    home_cache = f"{environment['HF_HOME']}/hub" if environment.get("HF_HOME") else ""
+    if cache := environment.get("HF_HUB_CACHE") or home_cache:
+        models.setdefault("hub_cache", str(Path(cache).expanduser()))
 
 
 def _refuse_secrets(tree: Mapping[str, Any]) -> None:
@@ -299,6 +313,17 @@ def _refuse_secrets(tree: Mapping[str, Any]) -> None:
                 "bad_settings",
                 f"A password does not belong in a file: remove tasks.{name} and set PORTRAIT_TASKS__{name.upper()}.",
             )
+
+
+def _refuse_two_profiles(tree: Mapping[str, Any]) -> None:
+    """Raise `OperatorError` (`bad_settings`) when `profile` and `models.use`, which says the same, contradict each other."""
+    models = tree.get("models")
+    profile, use = tree.get("profile"), models.get("use") if isinstance(models, dict) else None
+    if (profile, use) in (("research", "commercial"), ("commercial", "any")):
+        raise OperatorError(
+            "bad_settings",
+            f'profile = "{profile}" and models.use = "{use}" contradict each other: remove models.use, and keep profile.',
+        )
 
 
 def _read(path: Path, *, required: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import shlex
 import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -19,6 +19,8 @@ from portrait.arrays import Size
 from portrait.generation.options import PHOTOMAKERS
 from portrait.generation.passes import STRENGTHS, max_strength
 from portrait.generation.prompts import LORA, strip_weights
+from portrait.generation.refused_words import is_refused
+from portrait.licences import commercial_use
 from portrait.types import Face
 from templates.schema import StyleFile, StyleLora
 from templates.traits import PAINTER_PLACEHOLDERS, known_traits, placeholders
@@ -71,6 +73,10 @@ class Installed:
     """Names of painters."""
     sentences: frozenset[str] = frozenset()
     """Those of the bases that read sentences."""
+    agreed_licences: frozenset[str] | None = None
+    """Licences that may be used commercially beside the well-known ones; None where any licence is taken."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Models that the terms of the installation refuse, each with the sentence that says what takes its place."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +96,7 @@ def lint_fields(style: StyleFile, installed: Installed | None = None) -> list[Fi
         *_sentence(style, here),
         *_blocked_words(style),
         *_strengths(style),
+        *lint_terms(style, here),
         *_loras(style, here),
         *_compositions(style),
         *_unavailable(style, here),
@@ -162,6 +169,27 @@ def _licence(style: StyleFile) -> Iterator[Finding]:
         yield _warning("credit_missing", "credit", "Say whom the picture is owed to.")
 
 
+def lint_terms(style: StyleFile, here: Installed) -> list[Finding]:
+    """Findings in the licence of a style, and in those of the models that it names; none where any licence is taken."""
+    found = []
+    agreed = here.agreed_licences
+    if agreed is not None and commercial_use(style.licence, agreed) != "yes":
+        tip = (
+            f"Its licence ({style.licence}) does not plainly allow commercial use: take a picture or style under CC0-1.0 or "
+            "CC-BY-4.0, or name the licence in models.commercial_licences if you may use it so."
+        )
+        found.append(_error("style_not_commercial", "licence", tip))
+    named = {f"loras.{number}": lora.model for number, lora in enumerate(style.loras)}
+    named |= {where: tag[1] for where in ("prompt", "sentence") for tag in LORA.finditer(getattr(style, where))}
+    named |= {"look": style.look.adapter} if style.look is not None else {}
+    if style.bases and set(style.bases) <= set(here.refused):
+        named["bases"] = style.bases[0]
+    for where, model in named.items():
+        if model in here.refused:
+            found.append(_error("model_not_commercial", where, here.refused[model]))
+    return found
+
+
 def _placeholders(style: StyleFile) -> Iterator[Finding]:
     known = {*PAINTER_PLACEHOLDERS, *known_traits(style)}
     for where, text in (("prompt", style.prompt), ("sentence", style.sentence), ("negative", style.negative)):
@@ -209,9 +237,11 @@ def _blocked_words(style: StyleFile) -> Iterator[Finding]:
             if _contains(plain, name):
                 tip = f"The words name a real person ({name}). Describe the look instead."
                 yield _error("real_person", where, tip)
-        for word in lists["unsafe"]:
-            if _contains(plain, word):
-                yield _error("unsafe_word", where, f"Leave out {word!r}.")
+        unsafe = [word for word in lists["unsafe"] if _contains(plain, word)]
+        for word in unsafe:
+            yield _error("unsafe_word", where, f"Leave out {word!r}.")
+        if not unsafe and is_refused([text]):
+            yield _error("unsafe_word", where, "Leave out what is sexual: nobody could order it.")
 
 
 def _contains(plain: str, wanted: str) -> bool:
@@ -256,6 +286,8 @@ def _loras(style: StyleFile, here: Installed) -> Iterator[Finding]:
         suited |= {here.bases[base] for base in style.bases if base in here.bases}
     for number, lora in enumerate(style.loras):
         where = f"loras.{number}"
+        if lora.model in here.refused:
+            continue
         if here.loras is not None and lora.model not in here.loras:
             yield _missing_lora(lora, where)
             continue

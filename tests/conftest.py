@@ -1,6 +1,7 @@
 import gc
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from xdist.scheduler.loadfile import LoadFileScheduling
 
 from pipelines import build
 from pipelines.engines import Engines
-from pipelines.settings import Settings
+from pipelines.marks.marks import Marks, open_marks
+from pipelines.settings import MarkSettings, Settings
 from portrait.arrays import Image
 from portrait.ports import FaceFinder, Matter
 from portrait.types import Face
@@ -51,6 +53,7 @@ NETWORKS = (
         "commands/test_train",
         "commands/test_evaluate",
         "commands/test_prepare",
+        "commands/test_picture_guard",
         "commands/test_identities",
         "commands/bases/",
     ),
@@ -109,6 +112,8 @@ NETWORKS = (
             "forgetting",
             "limits",
             "picture_pool",
+            "guards",
+            "picture_guard",
             "private_pictures",
             "style_lifecycle",
             "portraits",
@@ -124,6 +129,7 @@ LONGEST = (
     *("tests/browser/", "tasks/test_story", "tasks/test_chaos", "trainers/test_dreambooth", "commands/test_make"),
     *("commands/test_prepare", "tasks/test_templates", "pipelines/diffusion/test_profiles", "server/test_supervisor"),
     *("api/test_contract", "painters/test_studio", "painters/test_inpaint_networks", "commands/test_edit"),
+    *("base/test_lease", "base/test_quantised", "loras/test_slot", "tasks/test_families_story"),
     "tests/test_house",
 )
 """In the name of files that take longest, about in that order: begun first, so that none of them runs alone at the end."""
@@ -171,8 +177,9 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session")
-def settings() -> Settings:
-    return load()
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Those of this machine, with keys of marks of their own."""
+    return replace(load(), marks=MarkSettings(tmp_path_factory.mktemp("settings") / "marks"))
 
 
 @pytest.fixture(scope="session")
@@ -206,6 +213,12 @@ def astronaut_face(finder: FaceFinder, astronaut: Image) -> Face:
 def group_faces(finder: FaceFinder) -> list[Face]:
     """The six of the group photo, from left to right, all embedded."""
     return sorted(finder.faces(selfies.group(), embedded=6), key=lambda face: face.box.left)
+
+
+@pytest.fixture(scope="session")
+def marks(tmp_path_factory: pytest.TempPathFactory) -> Marks:
+    """The marks of an installation, all that are on by default."""
+    return open_marks(MarkSettings(tmp_path_factory.mktemp("installation") / "marks"))
 
 
 @pytest.fixture

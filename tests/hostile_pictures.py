@@ -21,6 +21,9 @@ FORMATS: dict[str, dict[str, Any]] = {
     "webp": {"format": "WEBP", "quality": 85},
     "heif": {"format": "HEIF", "quality": 60},
     "avif": {"format": "AVIF", "quality": 70, "speed": 10},
+    "tiff": {"format": "TIFF", "compression": "tiff_lzw"},
+    "gif": {"format": "GIF"},
+    "bmp": {"format": "BMP"},
 }
 FLAT = (90, 120, 60)
 
@@ -143,9 +146,6 @@ def of_two_kinds(good: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
         "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(/etc/passwd) (r) file\n",
         "pdf": b"%PDF-1.7\n1 0 obj <</Type /Catalog>> endobj\n",
         "zip": b"PK\x03\x04" + bytes(60),
-        "gif": encoded(PIL.Image.new("P", (9, 9)), format="GIF"),
-        "tiff": encoded(PIL.Image.new("RGB", (9, 9)), format="TIFF"),
-        "bmp": encoded(PIL.Image.new("RGB", (9, 9)), format="BMP"),
         "ico": encoded(PIL.Image.new("RGB", (16, 16)), format="ICO"),
         "ppm": b"P6 60000 60000 255\n",
         "mvg": b"push graphic-context\nviewbox 0 0 9 9\nimage over 0,0 0,0 'https://evil.example/x'\npop graphic-context",

@@ -20,7 +20,7 @@ from pipelines.diffusion.selftest import tiny_store
 from pipelines.engines import Engines
 from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
 from pipelines.model_store.store import ModelStore
-from pipelines.settings import Settings
+from pipelines.settings import MarkSettings, Settings
 from portrait.arrays import Image, Size
 from portrait.generation.options import GenerationOptions, PromptSpec
 from portrait.types import Box, Face, Identity, PortraitRequest, Pose, Quality, Reference, Style
@@ -37,12 +37,14 @@ def fill(root: Path) -> Settings:
     """Write hub and store under `root`, with packs that find faces; the settings know the bases as `xl` and `sd`.
 
     What is written is the same each time, and made once in a process. So is the state of PyTorch's random numbers afterwards.
+    Drawings are compared to the bit: there is no mark in their pixels.
     """
     made, settings, random = _filled()
     shutil.copytree(made, root, dirs_exist_ok=True)
     torch.set_rng_state(random)
     bases = {name: replace(each, path=root / each.path.relative_to(made)) for name, each in settings.bases.items()}
-    return replace(settings, models=replace(settings.models, folder=root / "models"), bases=bases)
+    models, marks = replace(settings.models, folder=root / "models"), MarkSettings(root / "marks", invisible=False)
+    return replace(settings, models=models, marks=marks, bases=bases)
 
 
 def install(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ class Server:
     delay: float = 0
     busy: list[int] = field(default_factory=list)
     """Statuses of the first answers."""
+    busy_headers: dict[str, str] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
 
@@ -89,6 +90,16 @@ class _ClosingHandler(BaseHTTPRequestHandler):
         super().end_headers()
 
 
+def _answer_early(handler: BaseHTTPRequestHandler, state: Server) -> None:
+    """A busy answer, or a redirect."""
+    busy = state.busy.pop(0) if state.busy else 0
+    handler.send_response(busy or 302)
+    headers = state.busy_headers if busy else {"Location": state.redirects[handler.path]}
+    for name, value in ({"Content-Length": "0"} | headers).items():
+        handler.send_header(name, value)
+    handler.end_headers()
+
+
 @contextmanager
 def serving() -> Iterator[Server]:
     """The server, while it runs."""
@@ -99,10 +110,7 @@ def serving() -> Iterator[Server]:
             state.requests.append((self.command, self.path, dict(self.headers)))
             self.close_connection = True
             if state.busy or self.path in state.redirects:
-                self.send_response(302 if not state.busy else state.busy.pop(0))
-                self.send_header("Location", state.redirects.get(self.path, ""))
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                _answer_early(self, state)
                 return
             body, extra = state.files.get(self.path), state.headers.get(self.path, {})
             if body is None or "X-Error-Code" in extra:

@@ -71,8 +71,11 @@ def doctor(
             _python(),
             *_packages(),
             _opencv(),
+            _profile(settings),
             *_engines(settings),
             *_own_models(settings),
+            *_guards(settings),
+            *_guards_of_people(settings),
             _gpu(),
             _disk(home()),
         ]
@@ -116,6 +119,12 @@ def _opencv() -> Check:
     return Check("OpenCV", alike, found, "Run `make install`: both wheels must have one version.")
 
 
+def _profile(settings: "Settings") -> Check:
+    from pipelines.settings import PROFILES
+
+    return Check("Profile", True, PROFILES[settings.profile])
+
+
 def _engines(settings: "Settings") -> Iterator[Check]:
     """Every engine there is, asked in another process; those that the settings name are needed."""
     from pipelines.engines import FOLDERS, engine_names
@@ -148,6 +157,50 @@ def _own_models(settings: "Settings") -> Iterator[Check]:
         lacks = models.missing(model.name)
         found = f"not ready, {model.kind}" if lacks else f"{model.kind} {model.family}".strip()
         yield Check(f"Model {model.name}", not lacks, found, " ".join(lacks), False)
+
+
+def _guards(settings: "Settings") -> Iterator[Check]:
+    """Which guards are real here: the one of pictures is asked about one, of the safety checker its files are looked for."""
+    from pipelines import build
+    from pipelines.model_store.store import ModelStore
+    from portrait.errors import OperatorError
+
+    try:
+        with build.open_engines(settings) as engines:
+            fault = engines.picture_guard().fault()
+    except OperatorError as error:  # a name in the settings that no engine has
+        yield Check("Guard of pictures", False, "not here", error.message)
+        return
+    follows = "no picture is taken or delivered" if settings.guards_closed else "pictures pass unjudged"
+    found = f"none: {follows}" if fault else f"{settings.guards.pictures}, from {settings.guards.threshold:g} on"
+    yield Check("Guard of pictures", not fault, found, fault, settings.guards_closed)
+    checker, needed = ModelStore(settings.models).missing("safety_checker"), settings.draw.guard == "always"
+    if settings.draw.guard == "off":
+        checker = ["It is off (draw.guard)."]
+    found = "none: drawings pass it unseen" if checker else "safety_checker"
+    yield Check("Guard of drawings", not checker, found, " ".join(checker), needed)
+
+
+def _guards_of_people(settings: "Settings") -> Iterator[Check]:
+    """Whether words are looked at, and parents or guardians asked; faces that are never drawn are those of the ledger."""
+    from pipelines.engines import status
+    from pipelines.guards import words
+    from pipelines.model_store.store import ModelStore
+    from portrait.errors import OperatorError
+
+    guards, name = settings.guards, settings.engines.attributes
+    try:
+        found = f"the lists that come with it, and {len(words.names(guards))} names" if guards.words else "off"
+        yield Check("Guard of words", guards.words, found, "" if guards.words else "It is off (guards.words).", False)
+    except OperatorError as error:
+        yield Check("Guard of words", False, "not here", error.message)
+    missing = (
+        status("attributes", name, settings, ModelStore(settings.models)) if name else ["engines.attributes is empty."]
+    )
+    missing = missing if guards.age else ["It is off (guards.age)."]
+    follows = "a guardian must agree for everybody" if guards.age and settings.guards_closed else "nobody is asked"
+    found = f"none: {follows}" if missing else name
+    yield Check("Guard of ages", not missing, found, " ".join(missing), guards.age and settings.guards_closed)
 
 
 def _needed(engine: str, settings: "Settings") -> bool:

@@ -3,6 +3,7 @@
 import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count as count_from
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,17 +64,19 @@ def edit(
         from dataclasses import replace
 
         from app.terminal import recipes
-        from app.terminal.portraits import DeliveredPortrait, PortraitMaker, portraits_to_dict
+        from app.terminal.portraits import DeliveredPortrait, PortraitMaker, check_words, portraits_to_dict
         from app.terminal.progress_bar import ProgressBar
         from pipelines import build, render
         from pipelines.deliver import Deliver, read_recipe
+        from pipelines.marks.marks import open_marks
         from tasks.settings import load
 
-        recipe = {**read_recipe(file), "size": None, "refiners": (), "edit": None}
+        folder, settings = out or file.parent, load()
+        marks = open_marks(settings.marks)
+        recipe = {**read_recipe(file, marks), "size": None, "refiners": (), "edit": None}
         if recipe["style"]["kind"] != "text":
             raise UserError("bad_edit", "Only portraits that were drawn of words can be edited.")
         options = _EditOptions(words, mask, shape, strength, tuple(with_ or ()))
-        folder, settings = out or file.parent, load()
         with ProgressBar() as bar, build.open_engines(settings) as engines:
             maker = PortraitMaker(settings, engines, folder, bar)
             request = recipes.request_from_recipe(maker, recipe, file.parent, set or [])
@@ -83,14 +86,12 @@ def edit(
             given = _build_edit(file, kind, options)
             request = replace(request, seed=seed, count=count, edit=given)
             render.check_request(request)
+            check_words(settings, request, maker.children)
             maker.note_paths(recipes.edit_notes(given, file, mask, options.pictures))
             drawn = build.render(engines, [request.style.kind], (), settings.draw)(request, bar)
-            name, deliver = f"{file.stem}-{given.kind}", Deliver(format)
-            first = _next_number(folder, name)
-            delivered = [
-                DeliveredPortrait(deliver(each, folder / f"{name}-{number}"), request.style, each)
-                for number, each in enumerate(drawn, first)
-            ]
+            name, deliver = f"{file.stem}-{given.kind}", Deliver(format, marks, file)
+            places = (folder / f"{name}-{number}" for number in count_from(_next_number(folder, name)))
+            delivered = [DeliveredPortrait(deliver(each, next(places)), request.style, each) for each in drawn]
         output({"portraits": portraits_to_dict(delivered)}, lambda: _print_portraits(delivered))
 
 

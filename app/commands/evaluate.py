@@ -12,6 +12,7 @@ from rich.text import Text
 from app.terminal.errors import Json, cli_output
 from app.terminal.tables import print_line, print_table
 from portrait.errors import UserError
+from portrait.photos.names import distinct_names
 
 if TYPE_CHECKING:
     from portrait.evaluation import Evaluation
@@ -44,7 +45,7 @@ def evaluate(
     with cli_output(as_json) as output:
         files = list_pictures(folder)
         others = list_pictures(against) if against is not None else []
-        words = read_prompts(prompts, [path.name for path in files]) if prompts is not None else {}
+        words = read_prompts(prompts, distinct_names(files)) if prompts is not None else {}
         from app.terminal.progress_bar import ProgressBar
         from pipelines import build
         from pipelines.evaluate import EvaluationRequest

@@ -129,8 +129,8 @@ def _read_photos(references: list[Path], class_word: str) -> "TrainingSet":
     if len(references) == 1 and training_sets.is_set(references[0]):
         return training_sets.read(references[0])
     settings = load()
-    with ProgressBar() as bar, build.open_engines(settings) as engines:
-        training = build.prepare(settings, engines)(collect_photos(references), Overrides(), bar)
+    with collect_photos(references) as photos, ProgressBar() as bar, build.open_engines(settings) as engines:
+        training = build.prepare(settings, engines)(photos.files, Overrides(), bar)
     return replace(training, class_word=class_word)
 
 

@@ -1,6 +1,8 @@
 """`portrait idphoto`: makes ID photos of a selfie or a training set, with a report rule by rule and sheets to print."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.idphotos.idphoto import IdPhoto
     from pipelines.idphotos.presets import Preset, Presets
     from pipelines.idphotos.sheets import Layout
+    from pipelines.marks.marks import Marks
     from portrait.arrays import Image
     from portrait.idphoto_spec import IdPhotoSpec
 
@@ -55,8 +58,7 @@ def idphoto(
     with cli_output(as_json) as output:
         from pipelines.folders import atomic
         from pipelines.idphotos.idphoto import IdPhotoOptions, make_best, make_report
-        from pipelines.idphotos.presets import apply_spec, load_presets, parse_gap
-        from pipelines.idphotos.sheets import arrange_photos
+        from pipelines.idphotos.presets import apply_spec, load_presets
         from pipelines.idphotos.source_photo import SourcePhoto
         from portrait.errors import UserError
 
@@ -68,25 +70,33 @@ def idphoto(
             raise UserError("no_photos", "Name a photo, or a training set; --list shows the presets.")
         spec = _read_spec(size, dpi, kilobytes)
         options = [IdPhotoOptions(apply_spec(presets.find(name), spec), background, keep_background) for name in preset]
-        layouts = [
-            {name: arrange_photos(presets.paper(name), each.preset.millimetres, parse_gap(gap)) for name in sheet or ()}
-            for each in options
-        ]
+        layouts = [_arrange(presets, each.preset, sheet or (), gap) for each in options]
         for option in options:
             presets.background_color(option.preset, background)
         from pipelines import build
+        from pipelines.marks.marks import open_marks
         from tasks.settings import load
 
-        with build.open_engines(load()) as engines:
+        settings = load()
+        marks = open_marks(settings.marks)
+        with build.open_engines(settings) as engines:
             finder, matter = engines.finder(), engines.matter()
             photos = [SourcePhoto(image, finder, matter) for image in _read_images(photo)]
-            made = [make_best(photos, option, presets)[0][0] for option in options]
+            made = [make_best(photos, replace(each, marks=marks), presets)[0][0] for each in options]
         answer = [
-            make_report(each, presets, option) | {"files": _write_files(each, out, layout)}
+            make_report(each, presets, option) | {"files": _write_files(each, out, layout, marks)}
             for each, option, layout in zip(made, options, layouts, strict=True)
         ]
         atomic.write_file(out / "idphotos.json", json.dumps({"idphotos": answer}, ensure_ascii=False, indent=1))
         output({"idphotos": answer}, lambda: _print_report(answer))
+
+
+def _arrange(presets: "Presets", preset: "Preset", papers: Sequence[str], gap: str) -> "dict[str, Layout]":
+    """The layout of each paper; raises `UserError` (`unknown_paper`, `paper_too_small`, `bad_size`)."""
+    from pipelines.idphotos.presets import parse_gap
+    from pipelines.idphotos.sheets import arrange_photos
+
+    return {name: arrange_photos(presets.paper(name), preset.millimetres, parse_gap(gap)) for name in papers}
 
 
 def _read_spec(size: str, dpi: int | None, kilobytes: str) -> "IdPhotoSpec":
@@ -111,17 +121,17 @@ def _read_images(path: Path) -> "list[Image]":
     return [image_io.read(path).image]
 
 
-def _write_files(photo: "IdPhoto", out: Path, layouts: "dict[str, Layout]") -> list[str]:
+def _write_files(photo: "IdPhoto", out: Path, layouts: "dict[str, Layout]", marks: "Marks") -> list[str]:
     """OUT/PRESET.jpg and, for each paper, OUT/PRESET-PAPER.jpg and .pdf."""
     from pipelines.folders import atomic
     from pipelines.idphotos import sheets
 
-    name, content, mark = photo.preset.id, photo.content, photo.source_type
+    name, content, origin = photo.preset.id, photo.content, sheets.Origin(photo.source_type, marks)
     files = [atomic.write_file(out / f"{name}.jpg", content)]
     for paper, layout in layouts.items():
-        sheet = sheets.encode_jpeg(layout, content, photo.preset.dpi, mark)
+        sheet = sheets.encode_jpeg(layout, content, photo.preset.dpi, origin)
         files.append(atomic.write_file(out / f"{name}-{paper}.jpg", sheet))
-        files.append(atomic.write_file(out / f"{name}-{paper}.pdf", sheets.encode_pdf(layout, content, mark)))
+        files.append(atomic.write_file(out / f"{name}-{paper}.pdf", sheets.encode_pdf(layout, content, origin)))
     return [str(file) for file in files]
 
 

@@ -1,7 +1,6 @@
 """`portrait keys`: adds, lists and revokes API keys, and makes sign-in codes."""
 
 import sys
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,9 +32,10 @@ def add(
     with cli_output(as_json) as output:
         from tasks import auth
 
-        now = time.time()
+        ledger = _open_ledger()
+        now = ledger.now()
         expires = None if days is None else now + days * 86_400
-        made = auth.create_key(_open_ledger(), owner, name, _check_role(role), now, expires)
+        made = auth.create_key(ledger, owner, name, _check_role(role), now, expires)
         document = {"id": made.row.id, "owner": owner, "role": role, "secret": made.secret}
         output(document, lambda: typer.echo(f"{made.secret}\nKeep it: it cannot be shown again. Revoke: {made.row.id}"))
 
@@ -48,7 +48,8 @@ def link(owner: Owner, role: Role = "person", as_json: Json = False) -> None:
         from tasks import auth
         from tasks.settings import home, load_installation
 
-        code = auth.create_code(_open_ledger(), owner, _check_role(role), time.time())
+        ledger = _open_ledger()
+        code = auth.create_code(ledger, owner, _check_role(role), ledger.now())
         url, listening = load_installation().tasks.app.url, recall(home())
         links = [sign_in_link(each, code) for each in ([url] if url else listening.network or [listening.local])]
         own = not url and not listening.network
@@ -59,9 +60,11 @@ def link(owner: Owner, role: Role = "person", as_json: Json = False) -> None:
 def list_keys(as_json: Json = False) -> None:
     """Every key, without its secret."""
     with cli_output(as_json) as output:
+        ledger = _open_ledger()
+        now = ledger.now()
         rows = [
-            {"id": row.id, "owner": row.owner, "role": row.role, "name": row.name, "state": _state(row, time.time())}
-            for row in _open_ledger().api_keys.list(None)
+            {"id": row.id, "owner": row.owner, "role": row.role, "name": row.name, "state": _state(row, now)}
+            for row in ledger.api_keys.list(None)
         ]
         output({"keys": rows}, lambda: _print_keys(rows))
 
@@ -74,7 +77,8 @@ def revoke(
     with cli_output(as_json) as output:
         from tasks import auth
 
-        auth.revoke_key(_open_ledger(), id, None, time.time())
+        ledger = _open_ledger()
+        auth.revoke_key(ledger, id, None, ledger.now())
         output({"revoked": id}, lambda: typer.echo(f"{id} opens nothing any more."))
 
 

@@ -1,13 +1,15 @@
 """`portrait make`: draws portraits of photos or a training set in one or several styles."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
+from app.commands.prepare import Adult, Guardian
 from app.terminal import controls
 from app.terminal.errors import Json, cli_output
 from app.terminal.tables import print_line, print_table
@@ -17,6 +19,7 @@ from portrait.generation.passes import check_strengths
 
 if TYPE_CHECKING:
     from app.terminal.portraits import DeliveredPortrait, PortraitMaker, PortraitOptions, PreparedPerson
+    from pipelines.settings import Settings
     from portrait.arrays import Size
     from portrait.types import Portrait, Refinement, Skin
 
@@ -135,6 +138,8 @@ def make(
     look_scale: LookScale = controls.LOOK_SCALE,
     look_adapter: LookAdapter = controls.LOOK_ADAPTER,
     skin: SkinTone = "",
+    guardian: Guardian = "",
+    adult: Adult = False,
     format: Format = "jpg",
     as_json: Json = False,
 ) -> None:
@@ -145,21 +150,32 @@ def make(
         wanted = parse_options(engine, base, identity, adapter or (), (preset, strength or ())) or {}
         wanted |= controls.parse_drawing_options(option or (), lora_weights or (), refiner, start_merge_step)
         followed = controls.parse_followed(hint or (), look, look_scale, look_adapter)
-        from app.terminal.portraits import PortraitMaker, PortraitOptions
-        from app.terminal.progress_bar import ProgressBar
-        from pipelines import build
+        from app.terminal.portraits import PortraitOptions
         from tasks.settings import load
 
         settings, steps = load(), _refinements(refine or (), upscale)
         generation = controls.generation_options(_with_lora(wanted, identity, settings.draw.identities), followed)
         order = PortraitOptions(count, seed, dimensions, format, steps, technique=generation, skin=tone)
-        with ProgressBar() as bar, build.open_engines(settings) as engines:
-            build.refiners(engines, steps)  # what is missing is reported before photos are judged
-            maker = PortraitMaker(settings, engines, out, bar)
+        with _open_maker(settings, out, steps, (guardian, adult)) as maker:
             maker.note_paths({**controls.followed_notes(followed, generation), **base_note(base)})
             prepared = _prepare_people(maker, photos, identity, others)
             delivered, refused, page = _draw(maker, prepared, style, places, order)
         output(_to_dict(prepared, delivered, refused, page), lambda: print_portraits(delivered, refused, page))
+
+
+@contextmanager
+def _open_maker(
+    settings: "Settings", out: Path, steps: Sequence["Refinement"], answer: tuple[str, bool]
+) -> "Iterator[PortraitMaker]":
+    """The engines, and what draws with them into a folder; `answer`: of --guardian and --adult."""
+    from app.terminal.portraits import PortraitMaker
+    from app.terminal.progress_bar import ProgressBar
+    from pipelines import build
+    from pipelines.guards import ages
+
+    with ProgressBar() as bar, build.open_engines(settings) as engines:
+        build.refiners(engines, steps)  # what is missing is reported before photos are judged
+        yield PortraitMaker(settings, engines, out, bar, answer=ages.parse_answer(*answer))
 
 
 def _draw(

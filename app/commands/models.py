@@ -220,7 +220,7 @@ def _convert_pickled(pickled: Path, file: Path) -> None:
 
 
 def _terms_to_dict(model: Model) -> dict[str, Any]:
-    parts = ("name", "purpose", "licence", "commercial", "page", "note", "kind", "family", "own")
+    parts = ("name", "purpose", "licence", "commercial", "alternative", "page", "note", "kind", "family", "own")
     return {part: getattr(model, part) for part in parts}
 
 

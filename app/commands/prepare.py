@@ -29,6 +29,10 @@ TraitWords = Annotated[
         "given again, empty for nothing.",
     ),
 ]
+Guardian = Annotated[
+    str, typer.Option("--guardian", metavar="NAME", help="Of a child's photos: the parent or guardian who agrees.")
+]
+Adult = Annotated[bool, typer.Option("--adult", help="The person is an adult, where a guardian was asked for.")]
 White = Annotated[bool, typer.Option("--white", help="Put the person on white.")]
 
 
@@ -39,6 +43,8 @@ def prepare(
     exclude: Exclude = None,
     white: White = False,
     traits: TraitWords = None,
+    guardian: Guardian = "",
+    adult: Adult = False,
     as_json: Json = False,
 ) -> None:
     """Judge selfies, choose the best of one person, enhance and crop them."""
@@ -49,6 +55,7 @@ def prepare(
         from app.terminal.progress_bar import ProgressBar
         from pipelines import build
         from pipelines.folders import training_sets
+        from pipelines.guards import ages
         from pipelines.pages import report
         from pipelines.prepare import Overrides
         from portrait.traits import parse_traits
@@ -58,22 +65,26 @@ def prepare(
         said = training_sets.read_traits(out) if traits is None else parse_traits(traits.split(","))
         if white:
             settings = replace(settings, prepare=replace(settings.prepare, white=True))
-        files = collect_photos(photos)
-        included, excluded = find_photos(include or (), files), find_photos(exclude or (), files)
-        overrides = Overrides(included, excluded, traits=said)
-        with ProgressBar() as bar, build.open_engines(settings) as engines:
-            known = training_sets.read_references(out)
-            training = build.prepare(settings, engines)(files, overrides, bar, known)
+        with collect_photos(photos) as collected:
+            files = collected.files
+            included, excluded = find_photos(include or (), files), find_photos(exclude or (), files)
+            overrides = Overrides(included, excluded, traits=said)
+            with ProgressBar() as bar, build.open_engines(settings) as engines:
+                known = training_sets.read_references(out)
+                training = build.prepare(settings, engines)(files, overrides, bar, known)
+        answer = ages.parse_answer(guardian, adult) or ages.read(out)
         training_sets.write(training, out)
+        ages.note(out, answer)
         page = report.write(training, out)
         output(
             {
                 "photos": training_sets.photos_to_dicts(training.photos),
                 **training_sets.summary_to_dict(training),
                 "offered_traits": _proposed_traits(training),
+                "passed_over": collected.passed_over,
                 "set": str(out),
             },
-            lambda: print_verdicts(training, out, page),
+            lambda: (print_verdicts(training, out, page), collected.print_passed_over()),
         )
 
 

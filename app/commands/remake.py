@@ -38,22 +38,25 @@ def remake(
     """Draw a portrait again: the same photos, style and seed give the same pixels."""
     with cli_output(as_json) as output:
         from app.terminal import recipes
-        from app.terminal.portraits import DeliveredPortrait, PortraitMaker, portraits_to_dict
+        from app.terminal.portraits import DeliveredPortrait, PortraitMaker, check_words, portraits_to_dict
         from app.terminal.progress_bar import ProgressBar
         from pipelines import build
         from pipelines.deliver import FORMATS, Deliver, read_recipe
+        from pipelines.marks.marks import open_marks
         from tasks.settings import load
 
-        recipe = read_recipe(file)
         settings = load()
+        marks = open_marks(settings.marks)
+        recipe = read_recipe(file, marks)
         with ProgressBar() as bar, build.open_engines(settings) as engines:
             maker = PortraitMaker(settings, engines, file.parent, bar)
             moved = [*(source or ()), *(hint or ()), *([] if look is None else [look])]
             request = recipes.request_from_recipe(maker, recipe, file.parent, set or [], moved, base)
+            check_words(settings, request, maker.children)
             flow = build.render(engines, [request.mode], request.refiners, settings.draw)
             portrait = flow.reproduce(request, recipe["candidate"], bar, recipe.get("drawn", {}))
         suffix = file.suffix.lstrip(".").lower()
         target = out.with_suffix("") if out else file.with_name(f"{file.stem}-again")
-        written = Deliver(suffix if suffix in FORMATS else "jpg")(portrait, target)
+        written = Deliver(suffix if suffix in FORMATS else "jpg", marks)(portrait, target)
         answer: dict[str, Any] = {"portraits": portraits_to_dict([DeliveredPortrait(written, request.style, portrait)])}
         output(answer, lambda: print_line(f"Portrait  {written}"))

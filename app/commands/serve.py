@@ -1,11 +1,11 @@
 """`portrait serve` runs an installation on one machine; `portrait api`, `app`, `worker`, `keeper` are its processes on many."""
 
+import logging
 import os
 import signal
 import socket
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -40,6 +40,7 @@ def serve(
         packages.require("app", "`portrait serve`")
         from app.server.supervisor import Service, Supervisor
         from app.terminal import sign_in_links
+        from pipelines.settings import PROFILES
         from tasks.ledger.ledger import open_ledger
         from tasks.queue import device
         from tasks.settings import home, load_installation
@@ -54,7 +55,7 @@ def serve(
         if device.detect_device() != device.CPU or installation.tasks.cpu_for_gpu_queues:
             services.append(Service("gpu-worker", _command("worker", "--queues", "gpu.train,gpu.generate")))
         listening = sign_in_links.Listening(host, port)
-        typer.echo("Starting …")
+        typer.echo(f"Starting … Profile {PROFILES[installation.flows.profile]}.")
 
         def ready() -> None:
             sign_in_links.remember(home(), listening)
@@ -106,6 +107,7 @@ def api(
 
         installation = load_installation()
         logs.configure("api")
+        _log_profile("api", installation)
         code = app.serve(installation, host, port)
     raise SystemExit(code)
 
@@ -134,6 +136,7 @@ def worker(
         method = ("spawn" if gpu else "fork") if start == "auto" else start
         installation = load_installation()
         logs.configure("worker")
+        _log_profile("worker", installation)
         code = workers.run(installation, workers.WorkerOptions(queues=named, processes=processes, start=method))
     raise SystemExit(code)
 
@@ -157,12 +160,19 @@ def keeper() -> None:
         Keeper(open_ledger(tasks.database), Files(tasks.data), broker.create_app(tasks), tasks).run(stop)
 
 
+def _log_profile(process: str, installation: "Installation") -> None:
+    """Note in the log on what terms a process works."""
+    from pipelines.settings import PROFILES
+
+    logging.getLogger(f"portrait.{process}").info("profile %s", PROFILES[installation.flows.profile])
+
+
 def _welcome(ledger: "Ledger", listening: "Listening", url: str, api: str) -> str:
     """What `serve` says once everything runs: links that sign in, each with a code of its own, and the API's address."""
     from app.terminal.sign_in_links import qr_code, sign_in_link
     from tasks import auth
 
-    code = auth.create_code(ledger, OWNER, "admin", time.time())
+    code = auth.create_code(ledger, OWNER, "admin", ledger.now())
     lines = [
         "",
         "Portrait is running.",
@@ -172,7 +182,7 @@ def _welcome(ledger: "Ledger", listening: "Listening", url: str, api: str) -> st
     ]
     elsewhere = [url] if url else listening.network
     if elsewhere:
-        phone = auth.create_code(ledger, OWNER, "person", time.time())
+        phone = auth.create_code(ledger, OWNER, "person", ledger.now())
         lines += [f"  Phone     {sign_in_link(address, phone)}" for address in elsewhere]
         if not url:
             lines += [f"            {line}" for line in UNENCRYPTED]

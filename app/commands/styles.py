@@ -113,10 +113,13 @@ def import_styles(
     fetch: Annotated[
         bool, typer.Option("--fetch", help="Fetch the LoRAs that they name, where they say from where.")
     ] = False,
+    prefix: Annotated[
+        str, typer.Option("--prefix", metavar="WORD", help="Put before the ids of other tools' styles.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
-    """Take in a pack, FaceChain's JSON styles, or a folder of JPEGs as EasyPhoto has them, as drafts."""
-    _import(source, replace, as_json, fetch)
+    """Take in a pack, styles of FaceChain, Fooocus or AUTOMATIC1111, or EasyPhoto's folder of JPEGs, as drafts."""
+    _import(source, replace, as_json, fetch, prefix)
 
 
 @app.command("export")
@@ -223,12 +226,12 @@ def stats(
         output({"styles": [_statistics_to_dict(each) for each in rows]}, lambda: style_tables.print_statistics(rows))
 
 
-def _import(source: Path, replacing: bool, as_json: bool, fetch: bool = False) -> None:
+def _import(source: Path, replacing: bool, as_json: bool, fetch: bool = False, prefix: str = "") -> None:
     with cli_output(as_json) as output:
         from app.terminal import style_tables, styles
 
         with styles.open_style_service() as service:
-            imported = service.import_drafts(source, styles.AUTHOR, replacing)
+            imported = service.import_drafts(source, styles.AUTHOR, replacing, prefix)
             entries = [service.entry(row) for row in imported.drafts]
         documents = [_style_to_dict(entry) for entry in entries]
         fetched, missing = styles.fetch_loras([entry.style for entry in entries]) if fetch else ([], [])

@@ -59,6 +59,7 @@ def train(
     with cli_output(as_json) as output:
         from dataclasses import asdict
 
+        from app.terminal.portraits import check_set
         from app.terminal.progress_bar import ProgressBar
         from pipelines import build
         from pipelines.folders import identities, training_sets
@@ -69,14 +70,15 @@ def train(
         given = {"steps": steps, "rank": rank, "rate": rate, "batch": batch, "seed": seed, "prior": prior}
         options = {name: value for name, value in given.items() if value is not None}
         options |= {name: True for name, value in (("text", text), ("token", token)) if value}
-        training = training_sets.read(training_set)
+        training, settings = training_sets.read(training_set), load()
+        check_set(settings, training, training_set)
         before = identities.read(start).identity if start else None
         if out is None and not plan:
             raise UserError("no_place", "Say where the identity shall lie: -o IDENTITY.")
         place = (out or Path("identity")).absolute()
         # Beside the identity, so that the same command finds a run that was broken off.
         job = TrainingJob(training, base, place.with_name(f".{place.name}.lesson"), before, options)
-        with ProgressBar() as bar, build.open_engines(load()) as engines:
+        with ProgressBar() as bar, build.open_engines(settings) as engines:
             flow = build.train(engines)
             if plan:
                 what = flow.plan(job)

@@ -20,6 +20,7 @@ _WITHIN = {
     "machinery": "board",
     "models": "board",
     "quality": "board",
+    "guards": "board",
     "accounts": "board",
     "audit": "board",
     "styles": "board",
@@ -96,7 +97,7 @@ def show_menu(current: str, pages: Sequence[str]) -> None:
         f'<nav class="p-menu" aria-label="{escape(translate("nav.menu"))}">{main}'
         f"<details{' data-current' if marked in _MORE else ''}>"
         f'<summary><span class="p-icon p-icon-more"></span><span>{escape(translate("nav.more"))}</span></summary>'
-        f"<div>{more}{language_links(current)}{sign_out_form()}</div></details></nav>"
+        f"<div>{more}{verify_link()}{language_links(current)}{sign_out_form()}</div></details></nav>"
     )
     _component()(data={"pages": [page_address(page, person="") for page in pages]}, key="links")
 
@@ -104,7 +105,12 @@ def show_menu(current: str, pages: Sequence[str]) -> None:
 def show_foot(current: str, owner: str) -> None:
     """Write the end of a page: who is signed in, links to the other languages, the button to sign out."""
     who = escape(translate("app.signed_in", name=owner))
-    st.html(f'<div class="p-foot"><span>{who}</span>{language_links(current)}{sign_out_form()}</div>')
+    st.html(f'<div class="p-foot"><span>{who}</span>{verify_link()}{language_links(current)}{sign_out_form()}</div>')
+
+
+def verify_link() -> str:
+    """A link as HTML to the page that says where a picture comes from, which is open to everybody."""
+    return f'<a href="/verify" target="_self">{escape(translate("verify.link"))}</a>'
 
 
 def language_links(current: str) -> str:

@@ -17,7 +17,7 @@ from app.session import language, translate, translate_or
 Kind = Literal["selfies", "template"]
 MOST_BYTES = 80_000_000
 """Of one file, as many as the task API takes."""
-KINDS = ("jpg", "jpeg", "png", "webp", "heic", "heif", "avif")
+KINDS = ("jpg", "jpeg", "png", "webp", "heic", "heif", "avif", "tif", "tiff", "gif", "bmp")
 """What names of pictures end in."""
 COUNTDOWN = 3
 """Seconds between the press and the photo."""
@@ -35,7 +35,7 @@ _CODES = (
     *("api_unreachable", "bad_answer", "database_unreachable", "consent_withdrawn", "consent_outdated", "not_found"),
     *("erased", "quota_photos", "quota_jobs", "quota_bytes", "quota_pixels", "storage_full", "too_many_photos"),
     *("too_many_templates", "too_many_requests", "too_many_at_once", "statement_missing", "disk_full"),
-    *("no_permission", "owner_disabled"),
+    *("no_permission", "owner_disabled", "blocked", "guard_missing"),
 )
 """What may be wrong with a file, by the task API's codes and those of the browser's side."""
 

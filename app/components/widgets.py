@@ -47,7 +47,7 @@ def operator_heading(key: str) -> None:
     """The title of an operator's page, below links to the other pages of operators."""
     pages = get_state("pages")
     with st.container(horizontal=True, key="office"):
-        for each in ("board", "machinery", "models", "quality", "styles", "accounts", "audit"):
+        for each in ("board", "machinery", "models", "quality", "styles", "guards", "accounts", "audit"):
             if each in pages:
                 st.page_link(pages[each], label=translate(f"{each}.title"))
     page_heading(translate(f"{key}.title"), translate(f"{key}.lead"))

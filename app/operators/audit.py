@@ -8,7 +8,7 @@ from app.components import widgets
 from app.session import client, query, set_query, translate, translate_or
 from tasks import schemas
 
-KINDS = ("key", "code", "session", "owner", "consent", "export", "erasure", "job", "jobs", "style", "model")
+KINDS = ("key", "code", "session", "owner", "consent", "export", "erasure", "job", "jobs", "style", "model", "guard")
 """The first words of actions."""
 STEP = 100
 """Entries more by each press of the button."""

@@ -33,6 +33,7 @@ def page() -> None:
     here = [each for each in models if each.ready]
     size = sum(each.bytes for each in here)
     widgets.muted_text(translate("models.total", count=len(here), total=len(models), size=_size(size)))
+    widgets.muted_text(translate(f"models.profile_{client().profile()}"))
     _show_form(sorted({"", *(each.family for each in models)}))  # empty: not known
     if any(each.addition for each in models):
         _show_additions()
@@ -171,13 +172,21 @@ def _show_model(model: schemas.ModelStatus) -> None:
         + widgets.row(*chips)
         + widgets.muted(translate("models.licence", licence=model.licence))
         + (widgets.muted(model.note) if model.own and model.note else "")
+        + ("" if model.allowed else widgets.muted(_instead(model)))
     )
     if model.page.startswith("https://"):
         st.link_button(translate("models.page"), model.page, width="stretch")
-    if not model.ready:
+    if not model.ready and model.allowed:
         st.code(translate("models.pull", name=model.name), language=None, wrap_lines=True)
     if model.own and st.button(translate("models.remove"), key=f"model-remove-{model.name}", width="stretch"):
         _ask(model.name)
+
+
+def _instead(model: schemas.ModelStatus) -> str:
+    """That the profile refuses a model, and what takes its place."""
+    if model.alternative in ("", "none"):
+        return translate("models.refused")
+    return translate("models.instead", names=model.alternative)
 
 
 def _ask(name: str) -> None:

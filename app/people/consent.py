@@ -55,6 +55,39 @@ def agree_again_form(person: schemas.Person) -> None:
         errors.attempt(lambda: client().consent_again(person.id, consent.text_version, consent.given_by, **stated))
 
 
+def ask_guardian(person: schemas.Person) -> bool:
+    """Ask whether a parent or guardian agrees, with the form, where that is needed; whether it still is."""
+    if not person.guardian_needed:
+        return False
+    text, key = text_of_consent(), f"guardian-{person.id}"
+    with st.container(border=True, key=key):
+        question, why = translate("guardian.title"), translate("guardian.why", name=person.name)
+        st.html(
+            widgets.card_title(question)
+            + widgets.bullet_list([why, translate("guardian.adult", name=person.name, id=person.id)])
+        )
+        with st.form(f"{key}-form", border=False):
+            st.html(widgets.bullet_list(text.paragraphs))
+            giver = st.text_input(translate("guardian.name"), max_chars=80, key=f"{key}-by")
+            stated = markdown.plain(text.given_for.get("guardian") or translate("guardian.stated"))
+            boxes = [st.checkbox(each, key=f"{key}-{at}") for at, each in enumerate(_guardian_statements(text, stated))]
+            submitted = st.form_submit_button(translate("guardian.agree"), type="primary")
+        if submitted and not giver.strip():
+            st.warning(translate("guardian.need_name"))
+        elif submitted and not all(boxes):
+            st.warning(translate("guardian.need_all"))
+        elif submitted:
+            language, given = text.language, {"given_for": "guardian", "adult": True}
+            agree = client().consent_again
+            errors.attempt(lambda: agree(person.id, text.version, giver.strip(), language=language, **given))
+    return True
+
+
+def _guardian_statements(text: schemas.ConsentText, stated: str) -> list[str]:
+    """What a parent or guardian states: who they are, that they are of age, and that they agree."""
+    return [stated, markdown.plain(text.adult), markdown.plain(text.agree)]
+
+
 def _statements(text: schemas.ConsentText, key: str, name: str) -> schemas.ConsentRequest | str:
     """Ask for the statements of a text; the consent, or what is still to be said."""
     given_for, giver = _ask_for_whom(text, key)

@@ -37,7 +37,7 @@ def page() -> None:
     with left:
         latest, photo = _photos(person)
         options = _form(photo)
-        if person.identity is not None:
+        if person.identity is not None and not consent.ask_guardian(person):
             _order_button(person, options)
     with right:
         _show_work(person, options, latest)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app.components import current_person, errors, examples, jobs, photo_picker, undo, widgets
+from app.people import consent
 from app.people.erased import show_stale
 from app.people.selfies import cards, checks, groups, summary, traits
 from app.session import client, translate
@@ -51,6 +52,7 @@ def _show_result(person: schemas.Person, photos: Sequence[schemas.Selfie], lates
         jobs.show_failure(latest)
     elif any(checks.differs(each) for each in photos):
         _offer_check(person)
+    consent.ask_guardian(person)
     if any(each.verdict for each in photos):
         summary.show_summary(person, photos)
         traits.show_traits(person)

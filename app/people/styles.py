@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 import streamlit as st
 
 from app.components import current_person, markdown, style_titles, undo, widgets
+from app.people import consent
 from app.people.ordering import choices, gallery, own_pictures
 from app.people.ordering.choices import StyleChoice
 from app.people.ordering.generation_options import generation_abilities
@@ -28,6 +29,8 @@ def page() -> None:
         st.info(markdown.sentence("create.no_photos", name=person.name), icon=":material/photo_library:")
         if st.button(translate("create.to_photos"), type="primary"):
             switch_page("photos")
+        return
+    if consent.ask_guardian(person):
         return
     abilities = client().abilities()
     person_abilities = generation_abilities(person, abilities)

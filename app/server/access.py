@@ -1,7 +1,8 @@
 """The middleware before everything the app serves: only visitors who are signed in get past it, and only as far as they may.
 
-Open to everybody are the sign-in, the language, the health check, and the scripts and styles of the pages, which hold nothing
-personal. Streamlit's other routes (metrics, its interface for agents, its own sign-in) are closed for all.
+Open to everybody are the sign-in, the page that verifies pictures, the language, the health check, and the scripts and styles
+of the pages, which hold nothing personal. Streamlit's other routes (metrics, its interface for agents, its own sign-in) are
+closed for all.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from app.session import KEY_COOKIE, session_secret
 from portrait.errors import PortraitError
 
 SIGN_IN = "/sign-in"
+VERIFY = "/verify"
 HEALTH = "/_stcore/health"
 VISITOR_HEADER = "x-portrait-visitor"
 """Tells Streamlit whose request it is, so that nobody resumes a page of somebody else's; never taken from a browser."""
@@ -32,7 +34,7 @@ MOST_PAGES = 20
 UPLOAD_SECONDS = 600.0
 """Seconds that one upload may take."""
 _SIGN_IN_PATHS = {SIGN_IN, *(f"{SIGN_IN}/{each}" for each in ("provider", "oidc"))}
-_OPEN_PATHS = {*_SIGN_IN_PATHS, "/sign-out", "/sign-out/everywhere", HEALTH}
+_OPEN_PATHS = {*_SIGN_IN_PATHS, VERIFY, "/sign-out", "/sign-out/everywhere", HEALTH}
 _OPEN_FOLDERS = ("/language/", "/static/")
 _STREAM, _UPLOADS = "/_stcore/stream", "/_stcore/upload_file/"
 _STREAMLIT = {HEALTH, "/_stcore/host-config", _STREAM}

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from app.server.access import Access
 from app.server.attempts import Attempts
+from app.server.plain.verify import Verifying
 from app.server.sending import Sending
 from app.server.sign_in import SignIn
 from app.server.site import Site
@@ -46,6 +47,7 @@ def build_routes(access: Access | None = None) -> list[Route]:
     return [
         *SignIn(access, _sign_in_client).routes(),
         *Sending(access).routes(),
+        *Verifying(access).routes(),
         Route("/picture/{kind}/{id}", picture, methods=["GET"]),
         Route("/take/portrait/{id}", download_portrait, methods=["GET"]),
         Route("/take/sheet/{id}", download_sheet, methods=["GET"]),

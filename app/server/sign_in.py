@@ -9,18 +9,16 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-import jinja2
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from app.server.access import SIGN_IN, Access, client_address
+from app.server.plain.pages import render_page
 from app.server.visitors import Visitor
 from app.session import KEY_COOKIE, LANGUAGE_COOKIE
 from app.words import translation
@@ -29,7 +27,6 @@ from tasks import schemas
 from tasks.client.client import Client
 
 HOME = "/"
-ICON = Path(__file__).parent.parent / "icon.svg"
 PROVIDER, CALLBACK = f"{SIGN_IN}/provider", f"{SIGN_IN}/oidc"
 BINDING_COOKIE = "portrait_binding"
 """Ties a sign-in with a provider to the browser that began it."""
@@ -213,15 +210,13 @@ class SignIn:
     async def _page(self, request: Request, notice: _Notice) -> Response:
         language = chosen_language(request)
         code = f"?code={notice.code}" if notice.code else ""
-        html = _template().render(
-            words=translation.messages(language),
+        html = render_page(
+            "sign_in",
+            language,
             notice=notice,
             kept=request.cookies.get(KEY_COOKIE, "").startswith(_API_KEY),
             provider=await self._provider_name(),
             back=SIGN_IN + code,
-            language=language,
-            languages=translation.LANGUAGES,
-            icon=_icon(),
         )
         return HTMLResponse(html, notice.status, headers={"Cache-Control": "no-store"})
 
@@ -280,15 +275,3 @@ def _code_of(text: str) -> str:
 def _is_local_path(address: str) -> bool:
     """Whether an address is a path of this site."""
     return address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
-
-
-@cache
-def _icon() -> str:
-    """The app's icon, as an address that holds it: nothing else is open to who is not signed in."""
-    return "data:image/svg+xml," + quote(ICON.read_text("utf-8"))
-
-
-@cache
-def _template() -> jinja2.Template:
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    return jinja2.Environment(loader=loader, autoescape=True).get_template("sign_in.html.j2")

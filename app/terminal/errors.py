@@ -1,5 +1,6 @@
 """Errors of the command line: one sentence, one exit code, and with --json one document on stdout."""
 
+import io
 import json
 import os
 import sys
@@ -25,6 +26,10 @@ def cli_output(as_json: bool) -> Iterator[Output]:
 
     With JSON the document is the only thing on stdout, also on failure: then it is the error and its details.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names of files may hold what no text can; in JSON it is read back as it was.
+            stream.reconfigure(errors="backslashreplace")
     try:
         with _silence_native_logs():
             yield lambda document, human: _print_json(document) if as_json else human()
@@ -75,7 +80,7 @@ def _log_traceback(error: Exception) -> str:
     log = home() / "errors.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as file:
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             traceback.print_exception(error, file=file)
     except OSError:
         return f"Something failed that should not have: {type(error).__name__}: {error}."

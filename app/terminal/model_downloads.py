@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import typer
@@ -64,4 +65,9 @@ def _marker() -> Path:
 
 
 def _compiled_versions() -> str:
-    return " ".join([sys.version.split()[0], *(f"{name} {version(name)}" for name in ("numba", "numpy", "pymatting"))])
+    """The libraries by version, and where pymatting lies since when: moved or installed anew it is another one to numba."""
+    versions = (f"{name} {version(name)}" for name in ("numba", "numpy", "pymatting"))
+    spec = find_spec("pymatting")
+    origin = Path(spec.origin or "") if spec is not None else Path()
+    since = origin.stat().st_mtime_ns if origin.is_file() else 0
+    return " ".join([sys.version.split()[0], *versions, str(origin), str(since)])

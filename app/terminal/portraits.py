@@ -18,16 +18,22 @@ from pipelines import build, render, template_faces
 from pipelines.deliver import Deliver
 from pipelines.engines import Engines
 from pipelines.folders import atomic, identities, training_sets
+from pipelines.guards import ages, words
 from pipelines.image_io import PICTURE_SUFFIXES
+from pipelines.marks.marks import open_marks
 from pipelines.pages import report
 from pipelines.prepare import Overrides
 from pipelines.refine import steps_of
 from pipelines.settings import Settings
-from portrait.arrays import Size
+from portrait.arrays import Size, Vector
 from portrait.errors import UserError
 from portrait.generation.options import GenerationOptions
+from portrait.photos.names import as_text
 from portrait.ports import Progress
-from portrait.types import Identity, Portrait, PortraitRequest, Refinement, Skin, Style
+from portrait.types import Identity, Portrait, PortraitRequest, Refinement, Skin, Style, TrainingSet
+from tasks.ledger.ledger import open_ledger
+from tasks.settings import load_installation
+from tasks.styles.terms import to_allowed_style
 from templates.catalog import Entry
 from templates.style import to_style
 
@@ -79,6 +85,10 @@ class PortraitMaker:
     progress: Progress
     traits: list[Mapping[str, str]] = field(default_factory=list)
     """What each of the people who were prepared chose to say of themselves: prompts say it of a person alone."""
+    answer: ages.Answer = field(default_factory=ages.Answer)
+    """What was said where a parent or guardian is asked for."""
+    children: bool = False
+    """Whether somebody among them may be a child."""
 
     def prepare_person(self, given: Sequence[Path], name: str = "set", identity: Path | None = None) -> PreparedPerson:
         """A training set, or photos that become one in OUT/NAME; `identity` is the folder of their trained identity.
@@ -96,11 +106,13 @@ class PortraitMaker:
             folder = self.out / name
             flow = build.prepare(self.settings, self.engines)
             known = training_sets.read_references(folder)
-            training = flow(collect_photos(given), Overrides(), self.progress, known)
+            with collect_photos(given) as photos:
+                training = flow(photos.files, Overrides(), self.progress, known)
             training_sets.write(training, folder)
             report.write(training, folder)
         # Read back even when it was just made: what is drawn is then the same from photos and from the set.
         training = training_sets.read(folder)
+        self.children |= check_set(self.settings, training, folder, self.answer)
         person = Identity(set_id(folder), training.references, training.mean_embeddings, class_word=training.class_word)
         if identity is not None:
             known = identities.read(identity).identity
@@ -113,6 +125,8 @@ class PortraitMaker:
     def _prepare_identity(self, folder: Path) -> PreparedPerson:
         """A trained person without photos: only their LoRA draws them."""
         person = identities.read(folder).identity
+        check_face(person.mean_embeddings)
+        self.children |= ages.check(self.settings, None, folder, self.answer)
         self.note_paths({person.id: folder})
         self.traits.append({})
         return PreparedPerson(person, folder, [])
@@ -129,12 +143,13 @@ class PortraitMaker:
         if path.suffix.lower() in PICTURE_SUFFIXES or path.is_file():
             if not path.is_file():
                 raise UserError("not_found", f"There is no picture at {name}.")
-            style = Style(f"picture-{_hash(path)}", 1, "template", path.stem)
+            style = Style(f"picture-{_hash(path)}", 1, "template", as_text(path.stem))
             self.note_paths({style.id: path})
             return find(style, path)
         with styles.open_available_styles() as prompt_traits:
-            entry = prompt_traits.find(name, version)
-            style, picture = to_style(entry.style, self.traits[0] if len(self.traits) == 1 else {}), entry.picture()
+            entry = styles.find_style(prompt_traits, name, version)
+            traits = self.traits[0] if len(self.traits) == 1 else {}
+            style, picture = to_allowed_style(entry.style, self.settings, traits), entry.picture()
             return style if picture is None else find(style, picture)
 
     def _attach(
@@ -166,8 +181,9 @@ class PortraitMaker:
             options.technique,
             skin=options.skin,
         )
+        check_words(self.settings, request, self.children)
         flow = build.render(self.engines, [request.mode], steps_of(request), self.settings.draw)
-        deliver = Deliver(options.format)
+        deliver = Deliver(options.format, open_marks(self.settings.marks))
         name = options.name or (style.title if style.id.startswith("picture-") else style.id)
         return [
             DeliveredPortrait(deliver(portrait, self.out / f"{name}-{number}"), style, portrait)
@@ -177,7 +193,7 @@ class PortraitMaker:
     def note_paths(self, paths: Mapping[str, Path]) -> None:
         """Note in OUT where sets and pictures lie, for `remake`."""
         notes = read_notes(self.out) | {name: str(path.absolute()) for name, path in paths.items()}
-        atomic.write_file(self.out / NOTES_FILE, json.dumps(notes, ensure_ascii=False, indent=1))
+        atomic.write_file(self.out / NOTES_FILE, json.dumps(notes, indent=1))
 
 
 def attach_picture(entry: Entry, engines: Engines) -> Style:
@@ -240,3 +256,27 @@ def _likeness_to_dict(portrait: Portrait, place: int) -> dict[str, Any] | None:
 
 def _hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def check_set(settings: Settings, training: TrainingSet, folder: Path, answer: ages.Answer | None = None) -> bool:
+    """Whether who may be a child is drawn; raises `UserError`: `guardian_needed`, `person_blocked`."""
+    check_face(training.mean_embeddings)
+    return ages.check(settings, training.asks_guardian, folder, answer)
+
+
+def check_face(mean_embeddings: Mapping[str, Vector]) -> None:
+    """Raise `UserError` (`person_blocked`) for somebody whom the installation never draws, where it has a ledger."""
+    installation = load_installation()
+    if styles.ledger_exists(installation):
+        store = open_ledger(installation.tasks.database)
+        try:
+            store.blocked_people.check([mean_embeddings])
+        finally:
+            store.close()
+
+
+def check_words(settings: Settings, request: PortraitRequest, child: bool = False) -> None:
+    """Raise `UserError` (`words_refused`) for what somebody wrote into a request."""
+    traits = "" if request.options is None else request.options.traits
+    edit = "" if request.edit is None else request.edit.extra_prompt
+    words.check(settings.guards, [traits, edit], child)

@@ -8,7 +8,7 @@ from rich.text import Text
 from app.terminal.tables import print_line, print_table
 from tasks.ledger.statistics import StyleStatistics
 from templates.catalog import Entry
-from templates.importers import Skipped
+from templates.imported import Skipped
 from templates.lint import Finding
 
 

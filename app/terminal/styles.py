@@ -7,13 +7,14 @@ from pathlib import Path
 from app.terminal.progress_bar import ProgressBar
 from pipelines.model_store.add import NewModel
 from pipelines.model_store.store import ModelStore
-from portrait.errors import OperatorError
+from portrait.errors import OperatorError, UserError
 from tasks.files import Files
 from tasks.ledger.ledger import Ledger, open_ledger
 from tasks.settings import Installation, load, load_installation
 from tasks.styles.available import AvailableStyles
 from tasks.styles.service import StyleService
-from templates.importers import UNKNOWN, Skipped
+from templates.catalog import Entry
+from templates.imported import UNKNOWN, Skipped
 from templates.schema import StyleFile
 
 AUTHOR = "command line"
@@ -26,7 +27,7 @@ def open_style_service() -> Iterator[StyleService]:
     installation = load_installation()
     store = open_ledger(installation.tasks.database)
     try:
-        yield StyleService(store, Files(installation.tasks.data))
+        yield StyleService(store, Files(installation.tasks.data), settings=installation.flows)
     finally:
         store.close()
 
@@ -35,12 +36,25 @@ def open_style_service() -> Iterator[StyleService]:
 def open_available_styles() -> Iterator[AvailableStyles]:
     """The available styles; a home without a ledger stays without one. Raises `OperatorError`."""
     installation = load_installation()
-    store: Ledger | None = open_ledger(installation.tasks.database) if _ledger_exists(installation) else None
+    store: Ledger | None = open_ledger(installation.tasks.database) if ledger_exists(installation) else None
     try:
         yield AvailableStyles(store, Files(installation.tasks.data))
     finally:
         if store is not None:
             store.close()
+
+
+def find_style(available: AvailableStyles, name: str, version: int | None = None) -> Entry:
+    """One of the available styles; raises `UserError` (`unknown_style`), which says so where there is a draft of that name."""
+    try:
+        return available.find(name, version)
+    except UserError as error:
+        if version is not None or available.ledger is None or available.ledger.drafts.find(name) is None:
+            raise
+        sentence = (
+            f"{name} is a draft, which is drawn for nobody yet: run `portrait styles check {name}`, then publish it."
+        )
+        raise UserError(error.code, sentence) from error
 
 
 def fetch_loras(styles: Iterable[StyleFile]) -> tuple[list[str], list[Skipped]]:
@@ -66,7 +80,7 @@ def fetch_loras(styles: Iterable[StyleFile]) -> tuple[list[str], list[Skipped]]:
     return fetched, missing
 
 
-def _ledger_exists(installation: Installation) -> bool:
+def ledger_exists(installation: Installation) -> bool:
     """Whether there is a ledger: a file of SQLite's that is there, or any other database."""
     kind, _, place = installation.tasks.database.partition(":///")
     return kind != "sqlite" or Path(place).is_file()

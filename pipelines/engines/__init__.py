@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pipelines.guards.pictures import PictureGuard, open_guard
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.errors import OperatorError
@@ -186,6 +187,10 @@ class Engines:
     def guard(self, name: str) -> Guard:
         """A guard by name."""
         return self._get("guards", name)
+
+    def picture_guard(self) -> PictureGuard:
+        """What looks at pictures that come in, are drawn or delivered, with what follows where its model is missing."""
+        return open_guard(self._settings, self.guard)
 
     def control(self, name: str) -> ControlPreprocessor:
         """A control by name; the request says which."""

@@ -80,6 +80,7 @@ def read(folder: Path) -> TrainingSet:
             questions=tuple(_read_question(each) for each in description.get("questions", ())),
             uses=_read_uses(description),
             traits={str(name): str(value) for name, value in description.get("traits", {}).items()},
+            asks_guardian=description.get("asks_guardian"),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError("broken_set", f"{folder} is not a whole training set. Prepare the photos again.") from error
@@ -227,6 +228,7 @@ def summary_to_dict(training: TrainingSet) -> dict[str, Any]:
         "opens": [{"code": each.code, "tip": each.tip} for each in (uses.openings if uses else ())],
         "questions": [question_to_dict(each) for each in training.questions],
         **({"traits": dict(training.traits)} if training.traits else {}),
+        "asks_guardian": training.asks_guardian,
     }
 
 

@@ -77,10 +77,12 @@ class Adding:
                 "model_exists",
                 f"There is a model {new.name} of your own: choose another name, or replace it (--replace).",
             )
-        if self._settings.use == "commercial" and new.commercial != "yes":
+        agreed = new.commercial == "yes" or new.licence.strip() in self._settings.commercial_licences
+        if self._settings.use == "commercial" and not agreed:
             raise OperatorError(
                 "licence_refused",
-                f'{new.name} is not said to be for commercial use, and models.use is "commercial": it would not be used.',
+                f"{new.name} is not said to be for commercial use, and the profile of this installation is commercial: it "
+                "would not be used. Take another, or name its licence in models.commercial_licences if its terms were bought.",
             )
 
     def __call__(self, new: NewModel, downloader: Downloader, progress: "Progress") -> Model:

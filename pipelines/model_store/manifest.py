@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pipelines.model_store.download import Archive, Source, SourceKind
 from portrait.errors import OperatorError
+from portrait.licences import CommercialUse as Commercial
 
-Commercial = Literal["yes", "no", "ask"]
 ModelKind = Literal["network", "base", "lora", "vae", "controlnet", "ip-adapter", "embedding", "upscaler"]
 """What a model is to whoever draws; `network`: what an engine loads by its own name."""
 ModelFamily: TypeAlias = str
@@ -78,6 +78,18 @@ class Model:
     """Whether the installation added it (`portrait models add`), and it does not ship with this program."""
     facts: Mapping[str, Fact] = field(default_factory=dict, hash=False)
     """How it wants to be drawn with, such as `steps`, `guidance`, `scheduler`, `timestep_spacing` of a distilled base."""
+    alternative: str = ""
+    """Of one that is not plainly for commercial use: what takes its place, names with commas between them, or `none`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a licence asks of whoever uses the pictures of its models."""
+
+    use_limits: str
+    """A sentence that is handed on with the pictures."""
+    page: str
+    """Where the licence stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +113,20 @@ class Manifest:
 
     models: Mapping[str, Model]
     archives: Mapping[str, Archive] = field(default_factory=dict)
+    terms: Mapping[str, Terms] = field(default_factory=dict)
+    """By licence: those that ask for something to be handed on."""
+
+
+def refusal(model: Model) -> str:
+    """Return the sentence with which a model is refused where only what may be used commercially is taken."""
+    instead = {
+        "": "take another, or name that licence in models.commercial_licences if its terms were bought",
+        "none": "leave it out, since nothing here takes its place",
+    }.get(model.alternative, f"take {model.alternative} instead")
+    return (
+        f"The licence of {model.name} ({model.licence}) does not plainly allow commercial use, and the profile of this "
+        f"installation is commercial: {instead}."
+    )
 
 
 class _Strict(BaseModel):
@@ -163,6 +189,7 @@ class _Model(_Strict):
     kind: ModelKind = "network"
     family: Annotated[ModelFamily, Field(pattern=r"^[a-z0-9_]*$")] = ""
     facts: dict[str, Fact] = {}
+    alternative: Annotated[str, Field(pattern=r"^([a-z0-9_]+(, [a-z0-9_]+)*)?$")] = ""
     sources: tuple[_Source, ...] = ()
     files: tuple[_File, ...] = Field(min_length=1)
 
@@ -196,8 +223,14 @@ class _Archive(_Strict):
     sha256: Sha256 = ""
 
 
+class _Terms(_Strict):
+    use_limits: str = Field(min_length=1)
+    page: str = Field(pattern=r"^https://")
+
+
 class _Manifest(_Strict):
     archives: dict[Name, _Archive] = {}
+    terms: dict[str, _Terms] = {}
     models: dict[Name, _Model]
 
     @model_validator(mode="after")
@@ -220,7 +253,8 @@ def read_manifest(path: Path, own: bool = False) -> Manifest:
         lines = "; ".join(f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}" for wrong in error.errors())
         raise OperatorError("bad_manifest", f"The model manifest {path} does not hold: {lines}.") from error
     archives = {name: Archive(**archive.model_dump()) for name, archive in read.archives.items()}
-    return Manifest({name: model.to_value(name, own) for name, model in read.models.items()}, archives)
+    terms = {name: Terms(**terms.model_dump()) for name, terms in read.terms.items()}
+    return Manifest({name: model.to_value(name, own) for name, model in read.models.items()}, archives, terms)
 
 
 @functools.cache

@@ -17,7 +17,16 @@ from pipelines.model_store.additions import Addition, Additions
 from pipelines.model_store.download import Convert, DownloadedFile, Downloader
 from pipelines.model_store.files import FileCondition, ModelFiles, sha256
 from pipelines.model_store.lock import Lock, LockEntry
-from pipelines.model_store.manifest import Manifest, Model, ModelFamily, ModelFile, ModelKind, builtin_manifest
+from pipelines.model_store.manifest import (
+    Manifest,
+    Model,
+    ModelFamily,
+    ModelFile,
+    ModelKind,
+    Terms,
+    builtin_manifest,
+    refusal,
+)
 from pipelines.model_store.own import OwnManifest
 from pipelines.model_store.pull import Pull, PullResult, Transfers, expected_transfers
 from pipelines.settings import ModelStoreSettings
@@ -39,7 +48,7 @@ class ModelState:
     size: int
     """Bytes of its files as known from manifest, lock or disk; 0 when any is unknown."""
     allowed: bool
-    """Whether `models.use` lets it be used."""
+    """Whether the profile lets it be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,23 @@ class ModelStore:
     def find(self, name: str) -> Model:
         """Return a model by its name; raises `OperatorError` (`unknown_model`)."""
         return self._find_model(name)
+
+    def is_allowed(self, model: Model) -> bool:
+        """Return whether the profile of this installation lets a model be used."""
+        bought = model.licence in self._settings.commercial_licences
+        return self._settings.use == "any" or model.commercial == "yes" or bought
+
+    def known(self, names: Iterable[str]) -> "list[Model]":
+        """Return the models of these names, each once; names of nothing here are passed over."""
+        return [self._manifest.models[name] for name in dict.fromkeys(names) if name in self._manifest.models]
+
+    def refused(self, names: Iterable[str]) -> "list[Model]":
+        """Return those of some models that the profile of this installation keeps from being used; see `known`."""
+        return [model for model in self.known(names) if not self.is_allowed(model)]
+
+    def terms(self, licence: str) -> Terms | None:
+        """Return what a licence asks to be handed on with pictures; None where it asks for nothing, or is not known."""
+        return self._manifest.terms.get(licence)
 
     def of_kind(self, kind: ModelKind, family: ModelFamily = "") -> "list[Model]":
         """Return the models of one kind, here or not, in the order of the manifest: all, or those that fit a family.
@@ -271,16 +297,9 @@ class ModelStore:
         models = [self._find_model(name) for name in dict.fromkeys(names)]
         return models or [model for model in self._manifest.models.values() if model.embedded]
 
-    def _is_allowed(self, model: Model) -> bool:
-        return self._settings.use == "any" or model.commercial == "yes"
-
     def _check_licence(self, model: Model) -> None:
-        if not self._is_allowed(model):
-            raise OperatorError(
-                "licence_refused",
-                f"The licence of {model.name} ({model.licence}) does not plainly allow commercial use, and models.use "
-                'is "commercial": choose another engine, or set models.use = "any" if your use is not commercial.',
-            )
+        if not self.is_allowed(model):
+            raise OperatorError("licence_refused", refusal(model))
 
     def _check_ready(self, model: Model, name: str | None = None) -> None:
         self._check_licence(model)
@@ -297,15 +316,15 @@ class ModelStore:
     def _model_state(self, model: Model, lock: Lock) -> ModelState:
         here = sum(self._files.is_present(model, file, lock) for file in model.files)
         state = "here" if here == len(model.files) else "partly" if self._files.any_of(model) else "missing"
-        return ModelState(model, state, self._files.size(model, lock), self._is_allowed(model))
+        return ModelState(model, state, self._files.size(model, lock), self.is_allowed(model))
 
     def _identify(self, path: Path, relative: str) -> tuple[Sequence[tuple[Model, ModelFile]], str]:
         """Return the manifest's files that this file is; if none, the reason when its name is known."""
         lock = self._files.lock.read()
         named = self._files_named(path, relative)
-        allowed = [(m, f) for m, f in named if self._is_allowed(m)]
+        allowed = [(m, f) for m, f in named if self.is_allowed(m)]
         if named and not allowed:
-            return (), "its licence does not plainly allow commercial use"
+            return (), refusal(named[0][0])
         hashed = [(m, f) for m, f in allowed if self._files.expected(m, f, lock).sha256]
         digest = sha256(path) if hashed else ""
         same = [(m, f) for m, f in hashed if self._files.expected(m, f, lock).sha256 == digest]

@@ -1,13 +1,12 @@
 """The page of an evaluation: a table of metrics, histograms, every picture with its numbers; one HTML file."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.folders import atomic
-from pipelines.pages.html import render_template, to_data_uri
+from pipelines.pages.html import jpeg_data_uri, render_template
 from portrait.evaluation import Evaluation, Metric, PictureMeasures
-from portrait.metrics import histogram
+from portrait.metrics import Values, histogram
 
 PAGE_FILE = "evaluation.html"
 MAX_PICTURES = 200
@@ -41,7 +40,7 @@ def render(evaluation: Evaluation) -> str:
         plots=make_plots(evaluation),
         notes=evaluation.notes,
         cards=[
-            {"name": each.name, "picture": to_data_uri(each.thumb), "numbers": _summary_line(each)}
+            {"name": each.name, "picture": jpeg_data_uri(each.thumb), "numbers": _summary_line(each)}
             for each in first_pictures
         ],
         count=len(evaluation.pictures),
@@ -71,9 +70,9 @@ def make_rows(evaluation: Evaluation) -> list[dict[str, str]]:
 def make_plots(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return histograms of all that was measured picture by picture; bars and the limit, where it has one, in pixels."""
     pictures = evaluation.pictures
-    values = {
+    values: dict[str, Values] = {
         "Distance to the person": [each.distance for each in pictures if each.distance is not None],
-        "Distance between two faces": list(evaluation.pairs),
+        "Distance between two faces": evaluation.pairs,
         "Sharpness": [each.sharpness for each in pictures if each.sharpness is not None],
         "CLIP score": [each.clip for each in pictures if each.clip is not None],
     }
@@ -90,7 +89,7 @@ def format_number(value: float) -> str:
     return f"{value:.{places}f}"
 
 
-def _plot(title: str, values: Sequence[float], limit: float | None) -> dict[str, Any]:
+def _plot(title: str, values: Values, limit: float | None) -> dict[str, Any]:
     counts, edges = histogram(values, bins=min(24, max(6, len(values) // 3)))
     low, high = edges[0], edges[-1]
     if limit is not None:

@@ -4,10 +4,9 @@ import base64
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jinja2
-import numpy as np
 
+from pipelines import image_io
 from portrait.arrays import Image
 
 THUMBNAIL_SIDE = 420
@@ -22,8 +21,9 @@ def render_template(name: str, **values: Any) -> str:
 
 def to_data_uri(image: Image) -> str:
     """Encode a picture as a JPEG data URI, reduced to `THUMBNAIL_SIDE`."""
-    scale = min(1.0, THUMBNAIL_SIDE / max(image.shape[:2]))
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
-    bgr = cv2.cvtColor(np.asarray(small), cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii") if done else ""
+    return jpeg_data_uri(image_io.encode_thumbnail(image, THUMBNAIL_SIDE))
+
+
+def jpeg_data_uri(content: bytes) -> str:
+    """The data URI of a JPEG."""
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")

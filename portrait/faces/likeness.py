@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from portrait.arrays import Vector
 
-ANGULAR = {"buffalo_l", "antelopev2"}
+ANGULAR = {"buffalo_l", "antelopev2", "auraface"}
 """Spaces of ArcFace, which trains the angle alone: the length of a vector depends on how clear the picture is."""
 STEPS = {"dlib": (0.35, 0.5, 0.6)}
 """By embedding space: distances up to which a face is very like, like, and somewhat like the person.

@@ -9,6 +9,7 @@ TIPS = {
     "unreadable": "This file could not be read as a photo. Export it again as JPEG or PNG, or choose another one.",
     "no_permission": "This file may not be read: it belongs to another user. Change its permissions, or choose another one.",
     "too_large": "This picture has more pixels than a photo should. Save a smaller copy and add that.",
+    "blocked": "This picture may not be used here. Choose another one.",
     "no_face": "No face was found. Choose a photo in which your face is clearly visible.",
     "several_faces": "Several people are about equally large. Crop the photo to yourself, or choose one of you alone.",
     "face_small": "Your face is too small in this photo. Come closer, or crop less away when you send it.",

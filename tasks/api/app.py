@@ -1,8 +1,8 @@
 """The FastAPI application of the task API: routers, middleware, error handlers, OpenAPI document; and its server."""
 
 import asyncio
+import logging
 import tempfile
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -12,6 +12,7 @@ from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.formparsers import MultiPartParser
 
+from pipelines.guards.pictures import in_words
 from portrait.errors import OperatorError
 from tasks import schemas
 from tasks.api import problems
@@ -34,9 +35,10 @@ from tasks.api.routes import (
     sessions,
     styles,
     system,
+    verify,
     webhooks,
 )
-from tasks.api.routes.admin import audit, consents, invitations, owners, privacy
+from tasks.api.routes.admin import audit, consents, guards, invitations, owners, privacy
 from tasks.api.routes.ordering import edits, generation_options, orders
 from tasks.consent_texts import load_texts
 from tasks.erasing import ErasureWatch
@@ -60,10 +62,11 @@ ROUTERS = (
         generation_options,
         idphotos,
         webhooks,
+        verify,
     ),
     me,
 )
-OPERATOR_ROUTERS = (system, operator, operator_styles, owners, invitations, audit, consents, privacy)
+OPERATOR_ROUTERS = (system, operator, operator_styles, guards, owners, invitations, audit, consents, privacy)
 
 FORM_FILES, FORM_FIELDS, FIELD_BYTES = 100, 20, 10_000
 """Parts of a form at most. No route has fields of text, which lie in memory; files are counted by the routes too."""
@@ -73,6 +76,7 @@ LOOKS_AFTER_NEWS = 3
 """Looks after an erasure at which thumbnails are dropped: one may just have been made of a file that was still there."""
 SPOOLED_BYTES = 64_000
 """Bytes of an uploaded file that lie in memory, before it is written to the disk."""
+_log = logging.getLogger("portrait.api")
 
 
 def open_context(installation: Installation) -> AppContext:
@@ -85,8 +89,10 @@ def open_context(installation: Installation) -> AppContext:
         raise disk_error(error) from error
     texts = load_texts(tasks.consent.texts)
     ledger = open_ledger(tasks.database)
-    ledger.consents.publish(texts, time.time())
-    return AppContext(installation, ledger, files, broker.create_app(tasks))
+    ledger.consents.publish(texts, ledger.now())
+    if unguarded := in_words(installation.flows):
+        _log.warning("%s", unguarded)
+    return AppContext(installation, ledger, files, broker.create_app(tasks), ledger.now)
 
 
 def create_app(context: AppContext) -> FastAPI:

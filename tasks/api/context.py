@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias
@@ -24,6 +23,7 @@ from tasks.api.recent import Recent
 from tasks.api.thumbnails import ThumbnailCache
 from tasks.files import Files
 from tasks.jobs import Job
+from tasks.ledger.database import new_id
 from tasks.ledger.idempotency import StoredResponse
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.privacy import erasures
@@ -31,6 +31,7 @@ from tasks.ledger.privacy.retention import templates_in
 from tasks.ledger.usage import MEGA, Allowance
 from tasks.oidc import OidcProvider, ProviderDocuments
 from tasks.queue import broker
+from tasks.queue.guards import JobGuards
 from tasks.schemas.shared import UNDO_SECONDS
 from tasks.settings import Installation, TaskSettings
 from tasks.styles.available import AvailableStyles
@@ -48,7 +49,7 @@ class AppContext:
     ledger: Ledger
     files: Files
     celery: Celery
-    now: Callable[[], float] = time.time
+    now: Callable[[], float]
     thumbnails: ThumbnailCache = field(default_factory=ThumbnailCache)
     provider_documents: ProviderDocuments = field(default_factory=ProviderDocuments)
     readiness: Recent[Mapping[str, str]] = field(default_factory=lambda: Recent(READY_SECONDS))
@@ -57,6 +58,11 @@ class AppContext:
     def tasks(self) -> TaskSettings:
         """The `[tasks]` settings."""
         return self.installation.tasks
+
+    @property
+    def guards(self) -> JobGuards:
+        """What keeps jobs from being placed."""
+        return JobGuards(self.installation.flows, self.ledger, self.files)
 
     @property
     def oidc(self) -> OidcProvider:
@@ -99,14 +105,15 @@ class AppContext:
     def enqueue(self, job: Job, people: Mapping[str, str] | None = None) -> Job:
         """Add a job to the ledger within the owner's quotas and notify a worker; `people` are the ids of persons it draws.
 
-        Raises `statement_missing` as `require_statements`.
+        Raises `statement_missing` as `require_statements`, and what `JobGuards` raises.
         """
         return self.enqueue_together([(job, people or {})])[0]
 
     def enqueue_together(self, placed: Sequence[tuple[Job, Mapping[str, str]]]) -> Sequence[Job]:
         """Add jobs of one owner, each with the ids of the people in it, all of them or none; see `enqueue`."""
-        for job, _ in placed:
+        for job, people in placed:
             self.require_statements(job)
+            self.guards.check(job, people.values())
         drawn = [(job, sorted(set(people.values()))) for job, people in placed]
         added = self.ledger.jobs.add_together(drawn, self.allowance)
         for queue in sorted({job.queue for job in added}):
@@ -248,20 +255,22 @@ class Idempotency:
     key: str | None
     fingerprint: str
 
-    def run(self, act: Callable[[], Response], hidden: HiddenField | None = None) -> Response:
+    def run(self, act: Callable[[str], Response], hidden: HiddenField | None = None) -> Response:
         """Run `act`, or return the stored response; raises `idempotency_mismatch`, `idempotency_in_flight`.
 
-        A `hidden` field is not stored.
+        `act` is given the id for a job that it places: the same where it runs again because the first process died, so that
+        the ledger finds what was placed before. A `hidden` field is not stored.
         """
+        now = self.context.now()
         if self.key is None:
-            return act()
+            return act(new_id("job", now))
         store = self.context.ledger.idempotency
-        before = store.begin(self.owner, self.key, self.fingerprint, self.context.now())
-        if before is not None:
+        before = store.begin(self.owner, self.key, self.fingerprint, now)
+        if isinstance(before, StoredResponse):
             body = before.body if hidden is None else hidden.restore(before.body)
             return Response(body, before.status, {**before.headers, "Idempotent-Replayed": "true"})
         try:
-            response = act()
+            response = act(before.id)
         except PortraitError as error:
             response = problems.error_response(error, self.request)
         except BaseException:

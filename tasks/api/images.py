@@ -15,14 +15,16 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
 from pipelines import image_io
+from pipelines.guards.pictures import watch_of
 from portrait.errors import PortraitError, UserError
 from tasks.api import problems
+from tasks.api.context import AppContext
 from tasks.api.picture_pool import Scene, busy_error
 from tasks.api.thumbnails import SIDES, ThumbnailCache, file_not_found
 from tasks.files import Files, SavedFile
 from tasks.private_files import check_readable
 
-FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "BMP")
 SUFFIX_MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 Side: TypeAlias = Annotated[
     int | None,
@@ -173,6 +175,28 @@ def save_picture(files: Files, upload: UploadFile, place: Path) -> tuple[SavedFi
     except UserError:
         place.unlink(missing_ok=True)
         raise
+
+
+def save_guarded_picture(
+    context: AppContext, upload: UploadFile, place: Path, owner: str
+) -> tuple[SavedFile, image_io.Header]:
+    """Save an upload as `save_picture`, unless the guard keeps it back: before it is shown or used.
+
+    Raises also `UserError` (`blocked`, `busy`), `OperatorError` (`guard_missing`), and leaves nothing.
+    """
+    watch = watch_of(context.installation.flows)
+    saved, header = save_picture(context.files, upload, place)
+    if watch is None:
+        return saved, header
+    try:
+        context.thumbnails.pool.judge(place, owner, watch).result(WAIT_SECONDS)
+    except TimeoutError as error:
+        place.unlink(missing_ok=True)
+        raise busy_error() from error
+    except PortraitError:
+        place.unlink(missing_ok=True)
+        raise
+    return saved, header
 
 
 def save_upload(files: Files, upload: UploadFile, place: Path, max_bytes: int) -> SavedFile:

@@ -65,9 +65,13 @@ def rules(tasks: TaskSettings) -> Sequence[Rule]:
     uploads = Slots("uploads", limits.uploads, limits.uploads_in_all)
     streams = Slots("streams of events", limits.streams, limits.streams_in_all)
     exports = Slots("downloads of archives", EXPORTS, EXPORTS_IN_ALL)
+    verified = Slots(
+        "pictures to verify", limits.uploads, limits.uploads_in_all
+    )  # strangers take no place of an upload
     return (
         Rule("POST", "/people/[^/]+/selfies", uploads, most),
         Rule("POST", "/templates", uploads, picture),
+        Rule("POST", "/verify", verified, picture),
         Rule("POST", "/operator/styles/import", uploads, most),
         Rule("POST", "/operator/styles/[^/]+/picture", uploads, picture),
         Rule("GET", "/jobs/[^/]+/events", streams),

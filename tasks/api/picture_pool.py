@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import tasks
+from pipelines.guards.pictures import Watch
+from pipelines.marks.trust import Trust
 from pipelines.pictures import MAX_REDUCED_MEMORY
-from portrait.errors import UserError
+from portrait.errors import OperatorError, UserError
 from portrait.photos.reasons import TIPS
 
 LIGHT_BYTES = 36_000_000
@@ -59,6 +61,8 @@ class Scene:
     picture: str = ""
     """Path of the picture that is the backdrop; empty for a painted one."""
     blur: float = 0.0
+    watch: Watch | None = None
+    """The guard that looks at what was painted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class _Order:
     owner: str
     scene: Scene | None = None
     format: str = ""
+    trust: Trust | None = None
+    watch: Watch | None = None
     done: "Future[bytes]" = field(default_factory=Future)
 
 
@@ -87,23 +93,44 @@ class PicturePool:
         """Ask for a JPEG of at most `side` pixels; raises `UserError` (`busy`) at once where too many wait.
 
         With a `scene` the file is a cut-out, which is painted into it; with a `format` a delivered portrait, which is written
-        in that format with all that it carries, and with `side` 0 as large as it is. The future raises `UserError`
-        (`unreadable`, `too_large`, `no_permission`, `busy`; with a scene `not_found`, with a format `recipe_too_long`).
+        in that format with its XMP, yet to be signed, and with `side` 0 as large as it is. The future raises `UserError`
+        (`unreadable`, `too_large`, `no_permission`, `busy`; with a scene `not_found`), and where the scene has a guard
+        `blocked`, or `OperatorError` (`guard_missing`).
         """
-        with self._lock:
-            count = self._pending.get(owner, 0)
-            if count >= self.limits.each or sum(self._pending.values()) >= self.limits.total:
-                raise busy_error(self.limits.retry_after)
-            self._pending[owner] = count + 1
-        order = _Order(path, side, owner, scene, format)
-        order.done.add_done_callback(lambda _: self._leave(owner))
-        self._light.put(order)
-        return order.done
+        return self._enter(_Order(path, side, owner, scene, format), self._light)
+
+    def judge(self, path: Path, owner: str, watch: Watch) -> "Future[bytes]":
+        """Ask a guard whether a picture may be used: nothing comes back where it may.
+
+        It is asked here and not in the API's own process: no upload is decoded there, and the network takes 180 MB while
+        somebody uploads. Raises `busy` as `submit`; the future `UserError` (`blocked`, `unreadable`, `too_large`,
+        `no_permission`, `busy`), `OperatorError` (`guard_missing`).
+        """
+        return self._enter(_Order(path, 0, owner, watch=watch), self._light)
+
+    def verify(self, path: Path, owner: str, trust: Trust) -> "Future[bytes]":
+        """Ask where a picture comes from: a `pipelines.marks.verify.Provenance` as JSON; raises as `submit`.
+
+        It always goes to the process for what takes much: thumbnails do not wait for it.
+        """
+        return self._enter(_Order(path, 0, owner, trust=trust), self._heavy)
 
     def close(self) -> None:
         """End the processes; what waits is refused."""
         self._light.close()
         self._heavy.close()
+
+    def _enter(self, order: _Order, lane: "_Lane") -> "Future[bytes]":
+        """Let an order wait in a lane; raises `UserError` (`busy`) where too many wait already."""
+        owner = order.owner
+        with self._lock:
+            count = self._pending.get(owner, 0)
+            if count >= self.limits.each or sum(self._pending.values()) >= self.limits.total:
+                raise busy_error(self.limits.retry_after)
+            self._pending[owner] = count + 1
+        order.done.add_done_callback(lambda _: self._leave(owner))
+        lane.put(order)
+        return order.done
 
     def _leave(self, owner: str) -> None:
         with self._lock:
@@ -180,7 +207,9 @@ class _Lane:
             process = self._process
         asked: dict[str, Any] = {"path": str(order.path), "side": order.side, "bytes": self.max_bytes}
         scene = {} if order.scene is None else {"scene": asdict(order.scene)}
-        found = process.ask(asked | scene | ({"format": order.format} if order.format else {}))
+        trust = {} if order.trust is None else {"trust": asdict(order.trust)}
+        watch = {} if order.watch is None else {"watch": asdict(order.watch)}
+        found = process.ask(asked | scene | trust | watch | ({"format": order.format} if order.format else {}))
         if isinstance(found, bytes):
             order.done.set_result(found)
         elif "heavy" in found and self.heavier is not None:
@@ -188,7 +217,8 @@ class _Lane:
         elif found.get("code", "busy") == "busy" or self._closed:
             order.done.set_exception(busy_error(self.limits.retry_after))
         else:
-            order.done.set_exception(UserError(str(found["code"]), str(found["message"])))
+            kind = OperatorError if found["code"] == "guard_missing" else UserError
+            order.done.set_exception(kind(str(found["code"]), str(found["message"])))
 
 
 class _Process:

@@ -25,6 +25,8 @@ STATUS_BY_CODE = {
     "owner_disabled": 403,
     "consent_withdrawn": 403,
     "consent_outdated": 403,
+    "guardian_needed": 403,
+    "person_blocked": 403,
     "not_found": 404,
     "no_oidc": 404,
     "unknown_style": 404,

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from pipelines import model_requirements
 from pipelines.model_store.add import NewModel
 from pipelines.model_store.additions import Addition
 from pipelines.model_store.manifest import BasePair
@@ -57,9 +58,21 @@ def list_models(models: ModelStore) -> list[schemas.ModelStatus]:
 
 def _serialize_model(state: ModelState, models: ModelStore, addition: Addition | None) -> schemas.ModelStatus:
     model = state.model
-    shared = ("name", "purpose", "licence", "commercial", "embedded", "page", "note", "kind", "family", "own")
+    shared = (
+        "name",
+        "purpose",
+        "licence",
+        "commercial",
+        "embedded",
+        "page",
+        "note",
+        "kind",
+        "family",
+        "own",
+        "alternative",
+    )
     added = schemas.ModelAddition.model_validate(addition) if addition else None
-    here = {"ready": state.state == "here", "state": state.state, "bytes": state.size}
+    here = {"ready": state.state == "here", "state": state.state, "bytes": state.size, "allowed": state.allowed}
     return schemas.ModelStatus.model_validate(
         {name: getattr(model, name) for name in shared}
         | here
@@ -129,9 +142,23 @@ def serialize_text(row: ConsentTextRow, days: float) -> schemas.ConsentText:
     )
 
 
-def serialize_portrait(row: PortraitRow, due: Due, people: Mapping[str, str], recipe: bool = True) -> schemas.Portrait:
-    """A portrait with who is on it and when it is erased; on demand without its recipe."""
-    names = set(schemas.Portrait.model_fields) - {"name", "people", "likeness", "recipe", "rules"}
+def picture_terms(recipe: Mapping[str, Any], models: ModelStore) -> list[schemas.PictureTerms]:
+    """What is to be handed on with a portrait, by its recipe: once for each licence of what drew it."""
+    by_licence: dict[str, list[str]] = {}
+    for model in models.known(model_requirements.models_of_recipe(recipe)):
+        by_licence.setdefault(model.licence, []).append(model.name)
+    return [
+        schemas.PictureTerms(licence=licence, models=names, sentence=terms.use_limits, page=terms.page)
+        for licence, names in by_licence.items()
+        if (terms := models.terms(licence)) is not None
+    ]
+
+
+def serialize_portrait(
+    row: PortraitRow, due: Due, people: Mapping[str, str], models: ModelStore, recipe: bool = True
+) -> schemas.Portrait:
+    """A portrait with who is on it, its terms and when it is erased; on demand without its recipe."""
+    names = set(schemas.Portrait.model_fields) - {"name", "people", "likeness", "recipe", "rules", "terms"}
     likeness = {
         face: {**found, "step": likeness_step(found["space"], found["distance"])}
         for face, found in row.likeness.items()
@@ -141,6 +168,7 @@ def serialize_portrait(row: PortraitRow, due: Due, people: Mapping[str, str], re
         "people": people,
         "likeness": likeness,
         "recipe": row.recipe if recipe else {},
+        "terms": picture_terms(row.recipe, models),
         "rules": dict(row.recipe.get("drawn", {})).get("rules", ()),
         "erased_on": due.on if isfinite(due.on) else None,
         "erased_soon": due.soon,
@@ -172,7 +200,7 @@ def serialize_fault(job: Job) -> schemas.JobFault | None:
         return None
     errors = problems.error_details(fault.details)
     # A UserError lies in the photos or the order, which a job does not change; consent may have been given since.
-    again = fault.branch != "UserError" or fault.code.startswith("consent_")
+    again = fault.branch != "UserError" or fault.code.startswith(("consent_", "guardian_"))
     return schemas.JobFault(code=fault.code, message=fault.message, again=again, errors=errors)
 
 

@@ -10,6 +10,7 @@ import httpx
 
 from tasks import schemas
 from tasks.client.access import AccessClient
+from tasks.client.guards import GuardsClient
 from tasks.client.jobs import JobsClient
 from tasks.client.people import PeopleClient
 from tasks.client.portraits import PortraitsClient
@@ -18,7 +19,7 @@ from tasks.client.styles import StylesClient
 from tasks.client.transport import TRIES, HttpTransport
 
 
-class Client(AccessClient, JobsClient, PeopleClient, PortraitsClient, PrivacyClient, StylesClient):
+class Client(AccessClient, GuardsClient, JobsClient, PeopleClient, PortraitsClient, PrivacyClient, StylesClient):
     """A client of the task API with one key; use it as a context manager."""
 
     def __init__(
@@ -87,6 +88,10 @@ class Client(AccessClient, JobsClient, PeopleClient, PortraitsClient, PrivacyCli
     def models(self) -> list[schemas.ModelStatus]:
         """Model files on the API's machine, for operators."""
         return self._http.list(schemas.ModelStatus, "/operator/models")
+
+    def profile(self) -> str:
+        """On what terms the installation works, `research` or `commercial`. For operators."""
+        return self._http.get(schemas.ModelPage, "/operator/models").profile
 
     def add_model(self, order: schemas.ModelRequest) -> schemas.ModelStatus:
         """Bring a model of one's own to the API's machine; `models` says how far it is. For operators."""

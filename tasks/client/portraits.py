@@ -1,7 +1,7 @@
 """The client's methods of portraits: lists and places in them, files and downloads, names, print sheets, ID photos."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import Any, BinaryIO, Literal, TypeAlias, TypedDict, Unpack
 
 from tasks import schemas
 from tasks.client.transport import Download, HttpTransport
@@ -121,6 +121,12 @@ class PortraitsClient:
     def before_file(self, id: str, side: int | None = None) -> bytes:
         """The picture that a portrait was made from, or a JPEG of it with a long side of `side` pixels."""
         return self._http.picture(f"/portraits/{id}/before/file", side)
+
+    def verify(self, name: str, content: BinaryIO | bytes) -> schemas.Provenance:
+        """Where a picture comes from, whoever made it; it is looked at and not kept. Needs no key."""
+        return self._http.send(
+            schemas.Provenance, "POST", "/verify", tries=1, files={"file": (name, content)}, timeout=120
+        )
 
     def remake(self, id: str) -> schemas.Job:
         """Queue a portrait again from its recipe: the same pixels."""

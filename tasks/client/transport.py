@@ -42,7 +42,10 @@ class HttpTransport:
 
     def __init__(self, url: str, key: str, timeout: float, transport: httpx.BaseTransport | None) -> None:
         headers, base = {"Authorization": f"Bearer {key}"} if key else {}, f"{url.rstrip('/')}/v1"
-        self._http = httpx.Client(base_url=base, headers=headers, timeout=timeout, transport=transport)
+        # With a transport of its own no proxy of the environment comes between, which knows nothing of this network.
+        self._http = httpx.Client(
+            base_url=base, headers=headers, timeout=timeout, transport=transport or httpx.HTTPTransport()
+        )
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -67,12 +67,13 @@ class JobRepository(Repository):
     ) -> Sequence[Job]:
         """Insert jobs of one owner, each with the people in it, all or none; the allowance counts over all of them.
 
-        Where jobs of the same `order_id` are there already, those are returned and nothing is written. Raises as `add`.
+        Where jobs of the same `order_id`, or with these ids, are there already, those are returned and nothing is written.
+        Raises as `add`.
         """
         first = placed[0][0]
         with self.database.write() as connection:
             self.database.lock_owner(connection, first.owner)
-            if first.order_id and (before := _jobs_of_order(connection, first)):
+            if before := _placed_before(connection, first):
                 return before
             if allowance is not None:
                 usage.check_order(connection, [job for job, _ in placed], allowance, first.created)
@@ -277,9 +278,10 @@ def _insert(connection: sa.Connection, job: Job, persons: Collection[str]) -> No
     transitions.record_event(connection, job, job.created)
 
 
-def _jobs_of_order(connection: sa.Connection, job: Job) -> list[Job]:
-    """The jobs of a job's order that are there already, in the order in which they were placed."""
-    mine = (jobs.c.owner == job.owner) & (jobs.c.order_id == job.order_id)
+def _placed_before(connection: sa.Connection, job: Job) -> list[Job]:
+    """The job, or those of its order, where they are there already, in the order in which they were placed."""
+    same = jobs.c.order_id == job.order_id if job.order_id else jobs.c.id == job.id
+    mine = (jobs.c.owner == job.owner) & same
     rows = connection.execute(sa.select(jobs).where(mine).order_by(jobs.c.created, jobs.c.id))
     return [transitions.job_from_row(row) for row in rows]
 

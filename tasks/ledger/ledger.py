@@ -4,11 +4,13 @@ from tasks.ledger.access.api_keys import ApiKeyRepository
 from tasks.ledger.access.audit import AuditRepository
 from tasks.ledger.access.owners import OwnerRepository
 from tasks.ledger.access.sessions import SessionRepository
-from tasks.ledger.database import Database
+from tasks.ledger.database import Database, DatabaseClock
 from tasks.ledger.idempotency import IdempotencyRepository
 from tasks.ledger.jobs import JobRepository
 from tasks.ledger.people import PersonRepository
 from tasks.ledger.pictures import PortraitRepository, TemplateRepository
+from tasks.ledger.privacy.ages import AgeRepository
+from tasks.ledger.privacy.blocked_people import BlockedPersonRepository
 from tasks.ledger.privacy.consents import ConsentRepository
 from tasks.ledger.privacy.erasures import ErasureRepository
 from tasks.ledger.privacy.retention import RetentionRepository
@@ -26,6 +28,7 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.now = DatabaseClock(database)
         self.people = PersonRepository(database)
         self.jobs = JobRepository(database)
         self.queue = JobQueue(database)
@@ -39,6 +42,8 @@ class Ledger:
         self.audit = AuditRepository(database)
         self.erasures = ErasureRepository(database)
         self.consents = ConsentRepository(database)
+        self.ages = AgeRepository(database)
+        self.blocked_people = BlockedPersonRepository(database)
         self.retention = RetentionRepository(database)
         self.undo = UndoRepository(database)
         self.idempotency = IdempotencyRepository(database)

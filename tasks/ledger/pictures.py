@@ -106,6 +106,13 @@ class PortraitRepository(Repository):
         with self.database.read() as connection:
             return [row_as(PortraitRow, get_owned(connection, portraits, owner, each)) for each in ids]
 
+    def ids(self, owner: str = "") -> Sequence[str]:
+        """The ids of an owner's portraits, or of everybody's where none is named; the newest first."""
+        whose = [portraits.c.owner == owner] if owner else []
+        query = sa.select(portraits.c.id).where(there(portraits), *whose).order_by(portraits.c.created.desc())
+        with self.database.read() as connection:
+            return list(connection.scalars(query))
+
     def change(self, owner: str, id: str, **values: bool | str) -> PortraitRow:
         """Change `favourite` or `title` of a portrait, or both."""
         return self._change_owned(PortraitRow, portraits, owner, id, **values)

@@ -18,6 +18,7 @@ from portrait.errors import PortraitError, UserError
 from tasks import jobs as states
 from tasks.jobs import Fault, Job, LeaseLost, Limits
 from tasks.ledger import styles, transitions
+from tasks.ledger.privacy import ages
 from tasks.ledger.privacy.consents import persons_in, require_consent
 from tasks.ledger.rows import DraftFindings, IdentityRow, PortraitRow, Repository, TrainingSetRow, row_as
 from tasks.ledger.tables import (
@@ -48,6 +49,8 @@ class Outcome:
     training_set: TrainingSetRow | None = None
     identity: IdentityRow | None = None
     verdicts: Verdicts = field(default_factory=dict)
+    asks_guardian: bool | None = None
+    """Whether the photos of a training set ask for a guardian; see `tasks.ledger.privacy.ages`."""
     faces: tuple[str, Sequence[Mapping[str, float]]] | None = None
     """A template's id and the boxes of its faces."""
     draft: DraftFindings | None = None
@@ -257,6 +260,8 @@ def _insert_outcome(connection: sa.Connection, job: Job, outcome: Outcome, now: 
     for table, row in ((training_sets, outcome.training_set), (identities, outcome.identity)):
         if row is not None:
             connection.execute(sa.insert(table).values(asdict(row)))
+    if outcome.training_set is not None:
+        ages.note_answer(connection, outcome.training_set.person, outcome.asks_guardian)
     if outcome.ranking is not None:
         dropped = (portraits.c.job == job.id) & portraits.c.id.not_in(outcome.ranking)
         connection.execute(sa.delete(portraits).where(dropped))

@@ -34,6 +34,10 @@ class PersonRow(OwnedRow):
     """When the owner was warned that the person is to be erased; counts while it is later than `used`."""
     traits: Mapping[str, str] = field(default_factory=dict)
     """What they chose to say of themselves in captions and prompts, by trait; see `portrait.traits`."""
+    asks_guardian: bool | None = None
+    """Whether their photos ask for a parent or guardian; None where it is not known."""
+    age_settled: float | None = None
+    """When an operator noted that the person is an adult; None where nobody did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class ConsentRow(OwnedRow):
     given_for: str = ""
     """`self`, `proxy` or `guardian`; empty where it was not said."""
     adult: bool = False
-    """Whether it was stated that everybody is of age."""
+    """Whether who agrees stated to be of age; in texts before 2027-01, that everybody is."""
     key: str = ""
     """Id of the key or session that it was given with."""
 

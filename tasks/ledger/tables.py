@@ -1,7 +1,7 @@
 """The ledger's tables in SQLAlchemy; a change here needs a migration, and a test compares the two.
 
-Times are seconds since 1970, UTC. Ids are made by `tasks.ledger.database.new_id` and sort by age. Every table that a person's
-request can reach carries the owner, and every query that serves a person names it.
+Times are seconds since 1970, UTC. Ids are made by `new_id` of `tasks.ledger.database` and sort by age. What a person's request
+can reach carries the owner, and every query that serves a person names it. `blocked_people` stands with its repository.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,8 @@ people = sa.Table(
     *_owned(),
     sa.Column("name", sa.String(200), nullable=False),
     *_values(_TIME, "created", "used"),
-    sa.Column("warned", _TIME),
+    *_optional(_TIME, "warned", "age_settled"),
+    sa.Column("asks_guardian", sa.Boolean),
     sa.Column("traits", sa.JSON, nullable=False, server_default="{}"),
     sa.Index(None, "owner", "id"),
 )
@@ -134,8 +135,7 @@ jobs = sa.Table(
     sa.Column("wants", sa.JSON, nullable=False),
     # The words in alphabetical order with one space between: a worker claims by the few sets that it can serve.
     sa.Column("needs", sa.String(400), nullable=False),
-    # Nobody reads it any more: it stays until a migration drops it.
-    sa.Column("priority", sa.Integer, nullable=False, default=0),
+    sa.Column("priority", sa.Integer, nullable=False, default=0),  # nobody reads it; a migration may drop it
     *_values(sa.Integer, "units", "preview", "losses", "failures"),
     sa.Column("phase", sa.String(40), nullable=False),
     sa.Column("progress", sa.Double, nullable=False),

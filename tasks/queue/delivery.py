@@ -9,6 +9,7 @@ from pipelines.folders import atomic
 from portrait.types import Portrait
 from tasks.files import Files, disk_error
 from tasks.jobs import Job
+from tasks.ledger.database import new_id
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.rows import PortraitRow
 from tasks.queue import results
@@ -39,8 +40,9 @@ class PortraitDelivery:
         """
         if portrait not in self._rows:
             number = len(self._rows) + 1
-            file = self.write(portrait, self.staged / f"{number:02}")
-            row = results.portrait_row(self.job, number, portrait, file, self.began)
+            id = new_id("portrait", self.began, number)  # the best portrait of a job sorts as its newest
+            file = self.write(portrait, self.staged / f"{number:02}", id)
+            row = results.portrait_row(self.job, (number, id), portrait, file, self.began)
             self._rows[portrait] = self.ledger.queue.deliver(
                 self.job, self.now(), row, lambda placed: self._publish(file, placed)
             )
@@ -57,6 +59,12 @@ class PortraitDelivery:
             atomic.sync_folder(place.parent)
         except OSError as error:
             raise disk_error(error) from error
+
+
+def edited_file(job: Job, ledger: Ledger, files: Files) -> Path:
+    """The file of the portrait that a job edits; raises `UserError` (`not_found`) when that was deleted."""
+    row = ledger.portraits.get(job.owner, str(job.params["edit"]["portrait"]))
+    return files.portrait(job.owner, row.job, row.file)
 
 
 def sweep(ledger: Ledger, files: Files, owner: str, job: str) -> int:

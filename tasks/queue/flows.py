@@ -1,6 +1,5 @@
 """The flows of jobs: from the parameters of a claimed job and its owner's files to results in a staging folder."""
 
-import hashlib
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,20 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from pipelines import build, image_io, render, template_faces
+from pipelines import build, render, template_faces
 from pipelines.deliver import Deliver
 from pipelines.engines import Engines, matte_engine, status
 from pipelines.engines.painters.studio import Studio
 from pipelines.folders import cut_outs, identities, training_sets
+from pipelines.marks.marks import open_marks
 from pipelines.model_store.store import ModelStore
 from pipelines.prepare import Overrides
 from pipelines.refine import steps_of
 from pipelines.settings import Settings
-from portrait.arrays import Size
+from portrait.arrays import Image, Size
 from portrait.errors import Cancelled, OperatorError, UserError
 from portrait.fusion.warp import forget_outlines
-from portrait.generation import edits
-from portrait.generation.edits import Edit
 from portrait.idphoto_spec import spec_from_dict
 from portrait.ports import FaceFinder, Progress
 from portrait.studio import preview
@@ -36,14 +34,15 @@ from tasks.ledger.queue import Outcome
 from tasks.ledger.rows import IdentityRow, TrainingSetRow
 from tasks.private_files import check_readable
 from tasks.queue import options, results
-from tasks.queue.delivery import PortraitDelivery
+from tasks.queue.delivery import PortraitDelivery, edited_file
+from tasks.queue.guards import JobGuards
 from tasks.styles.available import AvailableStyles
 from tasks.styles.card_samples import CardSamples
 from tasks.styles.samples import StyleTester
 from tasks.styles.service import StyleService
+from tasks.styles.terms import to_allowed_style
 from templates import lint
 from templates.catalog import Entry
-from templates.style import to_style
 
 TRAINING_OVERRIDES = ("steps", "rank", "rate", "batch", "seed", "text", "token", "prior")
 """Training settings that a job may override; see `portrait.training.TrainingJob`."""
@@ -105,6 +104,10 @@ class Flows(Protocol):
         """Draw the sample people in one style that has no samples yet; False where there is none."""
         ...
 
+    def shows(self, image: Image) -> bool:
+        """Whether a picture of what is not finished may be shown."""
+        ...
+
     def close(self) -> None:
         """Close the engines."""
         ...
@@ -127,8 +130,9 @@ class PortraitFlows:
         for kind in ("studio", "template"):
             required[f"draw:{kind}"] = [*finding, ("painters", build.PAINTERS[kind]), ("mattes", mattes)]
         required["draw:idphoto"] = [*finding, ("mattes", mattes)]
+        unguarded = build.missing_picture_guard(self._settings)
         missing = {
-            word: [line for folder, name in engines for line in status(folder, name, self._settings, models)]
+            word: [*unguarded, *(line for each in engines for line in status(*each, self._settings, models))]
             for word, engines in required.items()
         }
         # Diffusion engines are not asked: that would load their libraries into workers that never draw.
@@ -141,18 +145,15 @@ class PortraitFlows:
         return Abilities(ready, {word: lines for word, lines in missing.items() if lines})
 
     def __call__(self, context: JobContext) -> FlowResult:
-        """Run the flow of the job's kind; raises `OperatorError` (`unknown_kind`)."""
-        if context.job.kind == "prepare":
-            return self._prepare(context)
-        if context.job.kind == "generate":
-            return self._generate(context)
-        if context.job.kind == "look":
-            return self._detect_faces(context)
-        if context.job.kind == "train":
-            return self._train(context)
-        if context.job.kind in ("check", "test"):
-            return self._check_draft(context)
-        raise OperatorError("unknown_kind", f"This worker knows no jobs of the kind {context.job.kind!r}. Update it.")
+        """Run the flow of the job's kind; raises `OperatorError` (`unknown_kind`), and what `JobGuards` raises."""
+        JobGuards(self._settings, context.ledger, context.files).check(context.job)
+        flows = {"prepare": self._prepare, "train": self._train, "generate": self._generate, "look": self._detect_faces}
+        flow = {**flows, "check": self._check_draft, "test": self._check_draft}.get(context.job.kind)
+        if flow is None:
+            raise OperatorError(
+                "unknown_kind", f"This worker knows no jobs of the kind {context.job.kind!r}. Update it."
+            )
+        return flow(context)
 
     def release_idle(self) -> None:
         """Release idle diffusion bases, which take most of a GPU; see `draw.idle_minutes`."""
@@ -166,6 +167,10 @@ class PortraitFlows:
     def draw_sample(self, styles: AvailableStyles, files: Files, able: Collection[str], progress: Progress) -> bool:
         """Draw the sample people in one style; see `tasks.styles.card_samples`."""
         return self._card_samples.draw_next(styles, files, able, progress)
+
+    def shows(self, image: Image) -> bool:
+        """Whether the guard lets a picture of what is not finished be shown; raises `OperatorError` (`guard_missing`)."""
+        return self._engines.picture_guard().allows(image)
 
     def close(self) -> None:
         """Close engines that hold native handles."""
@@ -188,6 +193,7 @@ class PortraitFlows:
         folders = [context.files.training_set(job.owner, person, row.id) for row in earlier]
         known = [reference for folder in folders for reference in training_sets.read_references(folder)]
         training = build.prepare(self._settings, self._engines)(paths, overrides, context.progress, known)
+        JobGuards(self._settings, context.ledger, context.files).check_training_set(training)
         training_sets.write(training, context.staging / "set")
         self._write_cut_out(training, context.staging / "set")
         photo_dicts = training_sets.photos_to_dicts(training.photos)
@@ -199,6 +205,7 @@ class PortraitFlows:
             training_set=set_row,
             identity=identity,
             verdicts=results.verdicts_by_selfie(photo_dicts, training.questions),
+            asks_guardian=training.asks_guardian,
         )
         place = context.files.training_set(job.owner, person, set_row.id)
         return FlowResult(outcome, lambda: publish(context.staging / "set", place))
@@ -246,6 +253,7 @@ class PortraitFlows:
     def _generate(self, context: JobContext) -> FlowResult:
         """Draw portraits of identities in a style, each delivered as soon as it is finished; or reproduce or edit one."""
         job, params = context.job, context.job.params
+        delivery = self._open_delivery(context)  # before anything is drawn that could not be marked
         people = {int(place): self._identity(context, id) for place, id in dict(params["identities"]).items()}
         recipe = context.ledger.portraits.get(job.owner, str(params["remake"])).recipe if params.get("remake") else None
         if params.get("photo"):
@@ -275,23 +283,22 @@ class PortraitFlows:
                 idphoto=spec_from_dict(recipe.get("idphoto")),
             )
         if params.get("edit"):
-            request = replace(request, size=None, style=replace(style, refiners=()), edit=load_edit(context))
+            original = edited_file(job, context.ledger, context.files)
+            edit = options.load_edit(params["edit"], original, partial(context.files.template, job.owner))
+            request = replace(request, size=None, style=replace(style, refiners=()), edit=edit)
         flow = build.render(self._engines, [request.mode], steps_of(request), self._settings.draw)
-        delivery = PortraitDelivery(
-            job,
-            context.ledger,
-            context.files,
-            context.staging / "portraits",
-            context.now,
-            Deliver(str(params.get("format", "jpg"))),
-            context.now(),
-        )
         if recipe is None:
             drawn = flow(request, context.progress, delivery)
         else:
             drawn = [flow.reproduce(request, int(recipe["candidate"]), context.progress, recipe.get("drawn", {}))]
         ids = [delivery(portrait).id for portrait in drawn]
         return FlowResult(Outcome({"portraits": ids}, ranking=ids), lambda: None)
+
+    def _open_delivery(self, context: JobContext) -> PortraitDelivery:
+        job, ledger, files, format = context.job, context.ledger, context.files, context.job.params.get("format", "jpg")
+        original = edited_file(job, ledger, files) if job.params.get("edit") else None
+        write = Deliver(str(format), open_marks(self._settings.marks), original)
+        return PortraitDelivery(job, ledger, files, context.staging / "portraits", context.now, write, context.now())
 
     def _identity(self, context: JobContext, id: str) -> Identity:
         row = context.ledger.people.identity(context.job.owner, id)
@@ -333,8 +340,8 @@ class PortraitFlows:
         traits: Mapping[str, str] | None = None,
         attach: Callable[[Style, Path, FaceFinder], Style] = render.attach_template,
     ) -> Style:
-        """Build a style with its picture attached; raises `OperatorError` (`bad_style`) for a changed picture."""
-        style, picture = to_style(entry.style, traits), entry.picture()
+        """Build a style with its picture attached; raises `OperatorError` (`bad_style`), `UserError` (`licence_refused`)."""
+        style, picture = to_allowed_style(entry.style, self._settings, traits), entry.picture()
         if picture is None:
             return style
         for wrong in lint.lint_picture_file(picture, entry.style):
@@ -354,7 +361,7 @@ class PortraitFlows:
 
     def _check_draft(self, context: JobContext) -> FlowResult:
         """Check a draft's picture; for a test, render the sample people too."""
-        params, service = context.job.params, StyleService(context.ledger, context.files, context.now)
+        params, service = context.job.params, StyleService(context.ledger, context.files, context.now, self._settings)
         draft = service.draft(str(params["style"]), str(params["edition"]))
         entry, tester = service.entry(draft), StyleTester(self._settings, self._engines)
         if context.job.kind == "check":
@@ -374,25 +381,8 @@ class PortraitFlows:
         picture = self._uploaded_style(context, id).picture
         if picture is None:
             raise OperatorError("no_picture", "The template has no picture.")
-        height, width = picture.image.shape[:2]
-        boxes = [results.to_shares(face.box, width, height) for face in picture.faces]
-        missed = [results.to_shares(box, width, height) for box in picture.missed]
-        result = {"template": id, "faces": len(boxes), **({"missed": missed} if missed else {})}
-        return FlowResult(Outcome(result, faces=(id, boxes)), lambda: None)
-
-
-def load_edit(context: JobContext) -> Edit:
-    """Load the edit of a job with the portrait it names; raises `UserError` (`not_found`) when that was deleted."""
-    params = dict(context.job.params["edit"])
-    row = context.ledger.portraits.get(context.job.owner, str(params["portrait"]))
-    file = context.files.portrait(context.job.owner, row.job, row.file)
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError("not_found", "The portrait that was to be edited is not there any more.") from error
-    pictures = options.edit_pictures(params, lambda id: context.files.template(context.job.owner, id))
-    given = {**params, "picture": hashlib.sha256(content).hexdigest(), "with": list(pictures)}
-    return edits.from_dict(given, image_io.decode(content, file.name).image, pictures=pictures)
+        self._engines.picture_guard().check(picture.image)
+        return FlowResult(results.faces_found(id, picture), lambda: None)
 
 
 def open_flows(settings: Settings) -> Flows:

@@ -1,5 +1,6 @@
 """Reads the generation options of a job, with the uploaded pictures of its control inputs, its image prompt and its edit."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 from pipelines import image_io
 from portrait.arrays import Image
 from portrait.errors import UserError
-from portrait.generation import options
+from portrait.generation import edits, options
+from portrait.generation.edits import Edit
 from portrait.generation.options import GenerationOptions
 
 
@@ -37,6 +39,17 @@ def generation_options(
         read["look"] = with_picture(given["look"])
     method = options.METHOD if recipe is None else int(recipe.get("method", 1))
     return options.from_dict(read, pictures, method)
+
+
+def load_edit(edit: Mapping[str, Any], file: Path, file_of: Callable[[str], Path]) -> Edit:
+    """Load an edit of a job with the file of the portrait it begins from; raises `UserError` (`not_found`) without that."""
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError("not_found", "The portrait that was to be edited is not there any more.") from error
+    pictures = edit_pictures(edit, file_of)
+    given = {**edit, "picture": hashlib.sha256(content).hexdigest(), "with": list(pictures)}
+    return edits.from_dict(given, image_io.decode(content, file.name).image, pictures=pictures)
 
 
 def edit_pictures(edit: Mapping[str, Any], file_of: Callable[[str], Path]) -> dict[str, Image]:

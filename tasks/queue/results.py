@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from portrait.types import Box, PersonQuestion, Portrait
+from portrait.types import Box, PersonQuestion, Portrait, StylePicture
 from tasks.jobs import Job
-from tasks.ledger.database import new_id
-from tasks.ledger.queue import Verdicts
+from tasks.ledger.queue import Outcome, Verdicts
 from tasks.ledger.rows import PortraitRow
 
 
@@ -37,11 +36,21 @@ def verdicts_by_selfie(photos: Sequence[Mapping[str, Any]], questions: Sequence[
     }
 
 
-def portrait_row(job: Job, number: int, portrait: Portrait, file: Path, now: float) -> PortraitRow:
-    """Build the row of a delivered file; the best portrait of a job sorts as its newest."""
+def faces_found(template: str, picture: StylePicture) -> Outcome:
+    """Return what a job says of an uploaded picture: its faces, numbered from the left, and where some may be missed."""
+    height, width = picture.image.shape[:2]
+    boxes = [to_shares(face.box, width, height) for face in picture.faces]
+    missed = [to_shares(box, width, height) for box in picture.missed]
+    result = {"template": template, "faces": len(boxes), **({"missed": missed} if missed else {})}
+    return Outcome(result, faces=(template, boxes))
+
+
+def portrait_row(job: Job, named: tuple[int, str], portrait: Portrait, file: Path, now: float) -> PortraitRow:
+    """Build the row of a delivered file; `named` are its number in the job and its id."""
+    number, id = named
     height, width = portrait.image.shape[:2]
     return PortraitRow(
-        id=new_id("portrait", now, number),
+        id=id,
         owner=job.owner,
         job=job.id,
         number=number,

@@ -275,8 +275,10 @@ class ProgressReporter:
             return
         self._previewed = clock
         try:
+            if not self.runner.flows.shows(image):
+                return
             write_preview(image, self.runner.files.preview(self.job.id))
-        except OSError:
+        except (OSError, OperatorError):
             return  # a missing preview is no reason to fail the job
         self._preview += 1
 

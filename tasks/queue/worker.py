@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from celery import Celery, Task, current_app, shared_task, signals
 
+from pipelines.guards.pictures import in_words
 from portrait.addresses import Reach
 from portrait.errors import OperatorError
 from tasks import webhooks
 from tasks.files import Files
 from tasks.jobs import queue_for
+from tasks.ledger.database import TOLERATED_SKEW
 from tasks.ledger.ledger import Ledger, open_ledger
 from tasks.ledger.rows import WorkerRow
 from tasks.queue import broker, device
@@ -54,9 +56,9 @@ class WorkerContext:
 
     def __init__(self, installation: Installation, app: Celery) -> None:
         tasks = installation.tasks
-        now = time.time()
         self.broker_app = broker.create_app(tasks)
         self.ledger: Ledger = open_ledger(tasks.database)
+        now = self.ledger.now()
         self.row = WorkerRow(
             id=f"{app.conf['portrait_worker']}:{os.getpid()}",
             queues=list(app.conf["portrait_queues"]),
@@ -67,12 +69,13 @@ class WorkerContext:
             beat=now,
         )
         reach = Reach.of(tasks.webhooks.networks, tasks.webhooks.private)
-        self.sender = webhooks.WebhookSender(self.ledger.webhooks, reach, tasks.lease.seconds)
+        self.sender = webhooks.WebhookSender(self.ledger.webhooks, reach, tasks.lease.seconds, self.ledger.now)
         self.runner: JobRunner | None = None
         if set(self.row.queues) - {webhooks.QUEUE}:
             self.runner = self._create_runner(installation, str(app.conf["portrait_flows"]))
         self._closed = threading.Event()
         self._last_job = time.monotonic()
+        _log_skew(self.ledger.now.skew())
         self.ledger.workers.register(self.row)
         threading.Thread(target=self._send_heartbeats, args=(tasks.lease.heartbeat,), name="beat", daemon=True).start()
         if self.runner is not None:
@@ -86,7 +89,7 @@ class WorkerContext:
             if self.sender.send_due(self._should_stop_sending):
                 self._notify(queue)
         elif self.runner is not None and self._run_next(self.runner, queue):
-            if self.ledger.webhooks.has_due(time.time()):
+            if self.ledger.webhooks.has_due(self.ledger.now()):
                 self._notify(webhooks.QUEUE)
             if self.ledger.queue.count_waiting().get(queue):
                 self._notify(queue)
@@ -121,8 +124,10 @@ class WorkerContext:
         missing = {word: list(lines) for word, lines in found.missing.items()}
         missing |= {word: [NOT_SERVED.format(queue_for(word))] for word in found.words - words}
         self.row = replace(self.row, abilities=sorted(words), missing=missing)
+        if unguarded := in_words(installation.flows):
+            _log.warning("%s", unguarded)
         tasks = installation.tasks
-        return JobRunner(self.row.id, self.ledger, Files(tasks.data), opened, tasks.lease, words)
+        return JobRunner(self.row.id, self.ledger, Files(tasks.data), opened, tasks.lease, words, self.ledger.now)
 
     def _notify(self, queue: str) -> None:
         if not broker.pending_messages(self.broker_app, queue):
@@ -144,7 +149,7 @@ class WorkerContext:
     def _send_heartbeats(self, every: float) -> None:
         while not self._closed.wait(every):
             try:
-                if not self.ledger.workers.heartbeat(self.row.id, time.time()) and not self._closed.is_set():
+                if not self.ledger.workers.heartbeat(self.row.id, self.ledger.now()) and not self._closed.is_set():
                     self.ledger.workers.register(self.row)
             except OperatorError:
                 _log.warning("the ledger did not answer the worker's beat")
@@ -224,6 +229,13 @@ def run(installation: Installation, options: WorkerOptions) -> int:
     finally:
         signals.worker_shutting_down.disconnect(stopping)
     return int(worker.exitcode or 0)
+
+
+def _log_skew(skew: float) -> None:
+    """Note in the log that this machine's clock is not the database's; leases go by the database's."""
+    if abs(skew) > TOLERATED_SKEW:
+        ahead = "ahead of" if skew > 0 else "behind"
+        _log.warning("the clock of this machine is %.0f seconds %s the database's: set it by NTP", abs(skew), ahead)
 
 
 def _task() -> WorkerTask:

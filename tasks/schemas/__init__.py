@@ -20,6 +20,7 @@ from tasks.schemas.access import (
     SignedOut,
 )
 from tasks.schemas.edits import Before, EditRequest, FaceBefore
+from tasks.schemas.guards import AgeQuestion, BlockedPerson, BlockRequest
 from tasks.schemas.idphotos import IdPhotoOptions, IdPhotoPreset, IdPhotoPresets, IdPhotoRule, IdPhotoSize
 from tasks.schemas.jobs import (
     GenerationOptions,
@@ -45,7 +46,7 @@ from tasks.schemas.keys import (
     WebhookRequest,
     WebhookWithSecret,
 )
-from tasks.schemas.models import ModelAddition, ModelKind, ModelRequest, ModelStatus
+from tasks.schemas.models import ModelAddition, ModelKind, ModelPage, ModelRequest, ModelStatus
 from tasks.schemas.people import (
     Consent,
     ConsentProof,
@@ -69,6 +70,7 @@ from tasks.schemas.people import (
 from tasks.schemas.portraits import (
     FaceLikeness,
     Neighbours,
+    PictureTerms,
     Portrait,
     PortraitPage,
     PortraitUpdate,
@@ -77,6 +79,7 @@ from tasks.schemas.portraits import (
     Template,
     Trait,
 )
+from tasks.schemas.provenance import Provenance
 from tasks.schemas.shared import (
     FINISHED,
     UNDO_SECONDS,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, StringConstraints
 
-from tasks.schemas.shared import RequestBody, ResponseBody
+from tasks.schemas.shared import Page, RequestBody, ResponseBody
 
 ModelKind: TypeAlias = Literal["base", "lora", "vae", "controlnet", "ip-adapter", "embedding", "upscaler"]
 Address: TypeAlias = Annotated[
@@ -43,12 +43,24 @@ class ModelStatus(ResponseBody):
     bytes: int = Field(0, description="Of all its files; 0 where that is not known before they came.")
     page: str = ""
     note: str = ""
+    allowed: bool = Field(True, description="Whether the profile of the installation lets it be used.")
+    alternative: str = Field(
+        "", description="Of one that is not plainly for commercial use: what takes its place, or `none`."
+    )
     kind: str = Field("network", description="`network`: what an engine loads by its own name.")
     family: str = Field("", description="The bases that it fits; empty where it fits any, or where that is not known.")
     own: bool = Field(False, description="Whether it was added here and does not ship with this program.")
     state: Literal["here", "partly", "missing"] = "missing"
     facts: Mapping[str, int | float | str] = Field({}, description="How it wants to be drawn with, such as `steps`.")
     addition: ModelAddition | None = None
+
+
+class ModelPage(Page[ModelStatus]):
+    """The models, and on what terms the installation works."""
+
+    profile: Literal["research", "commercial"] = Field(
+        description="`commercial`: only models and styles that may plainly be used commercially are used."
+    )
 
 
 class ModelRequest(RequestBody):

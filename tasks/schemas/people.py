@@ -38,7 +38,7 @@ class ConsentRequest(RequestBody):
     given_by: Line = Field(description="Who agreed.", examples=["Ann"])
     language: Language = Field("", description="In which the text was read; without it, its hash is not recorded.")
     given_for: GivenFor | None = Field(None, description="Whom the photos show: who agrees, or somebody else.")
-    adult: Literal[True] | None = Field(None, description="It was stated that everybody is 18 or older.")
+    adult: Literal[True] | None = Field(None, description="Who agrees stated to be 18 or older.")
 
 
 class Consent(ResponseBody):
@@ -53,7 +53,7 @@ class Consent(ResponseBody):
     language: str = ""
     text_hash: str = Field("", description="Of the text in that language; empty where it is not known.")
     given_for: GivenFor | Literal[""] = Field("", description="Empty where it was not said.")
-    adult: bool = Field(False, description="Whether it was stated that everybody is 18 or older.")
+    adult: bool = Field(False, description="Whether who agrees stated to be 18 or older.")
 
 
 class ConsentText(ResponseBody):
@@ -175,6 +175,9 @@ class Person(ResponseBody):
     consent: bool = Field(description="Whether consent holds.")
     consent_state: Literal["given", "outdated", "withdrawn"] = Field(
         "given", description="`outdated`: given to a text that a newer one has ended; agree again."
+    )
+    guardian_needed: bool = Field(
+        False, description="Whether a parent or guardian must agree (`given_for`) before portraits are made."
     )
     latest_consent: Consent | None = Field(
         None, description="The newest record of consent, also one that was withdrawn."

@@ -20,6 +20,15 @@ class FaceLikeness(ResponseBody):
     )
 
 
+class PictureTerms(ResponseBody):
+    """What the licence of a model that drew a portrait asks to be handed on with the picture."""
+
+    licence: str = Field(examples=["CreativeML-OpenRAIL++-M"])
+    models: list[str] = Field(description="The models that drew it and are under that licence.")
+    sentence: str = Field(description="What is to be handed on.")
+    page: str = Field(description="Where the licence stands.")
+
+
 class Portrait(ResponseBody):
     """A delivered portrait."""
 
@@ -46,6 +55,9 @@ class Portrait(ResponseBody):
         None, description="When it is erased unless it, or a person on it, is used before; null where it is not asked."
     )
     erased_soon: bool = Field(False, description="Whether that is near: looking at it, or marking it, is a use.")
+    terms: list[PictureTerms] = Field(
+        [], description="What is to be handed on with the picture; empty where nothing of what drew it asks for that."
+    )
 
 
 class PortraitPage(Page[Portrait]):

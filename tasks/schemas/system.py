@@ -161,5 +161,5 @@ class PruneResult(ResponseBody):
 class Health(ResponseBody):
     """Health of the process or the installation."""
 
-    status: Literal["ok", "unready"]
+    status: Literal["ok", "degraded", "unready"]
     checks: Mapping[str, str] = {}

@@ -11,6 +11,8 @@ import numpy as np
 from pipelines import build, image_io, model_requirements
 from pipelines.deliver import Deliver
 from pipelines.engines import Engines, engine_names
+from pipelines.guards.pictures import BLOCKED
+from pipelines.marks.marks import open_marks
 from pipelines.model_store.store import ModelStore
 from pipelines.refine import steps_of
 from pipelines.settings import Settings
@@ -59,7 +61,10 @@ class StyleTester:
     engines: Engines
 
     def findings(self, entry: Entry) -> list[Finding]:
-        """All findings of lint: of the fields, given what is installed here, and of the faces detected in the picture."""
+        """All findings of lint: of the fields, given what is installed here, and of the picture and the faces in it.
+
+        Raises `OperatorError` (`guard_missing`) where no picture passes because none can be judged.
+        """
         found = lint_entry(entry, self.installed())
         place = None if any(each.code == "picture_missing" for each in found) else entry.picture()
         if place is None:
@@ -68,6 +73,8 @@ class StyleTester:
             image = image_io.read(place).image
         except UserError as error:
             return [*found, Finding("picture_unreadable", "error", "picture", error.message)]
+        if not self.engines.picture_guard().allows(image):
+            return [*found, Finding("picture_blocked", "error", "picture", BLOCKED)]
         faces = self.engines.finder().faces(image, embedded=0)
         return found + lint.lint_picture(entry.style, lint.DetectedFaces(image_size(image), tuple(faces)))
 
@@ -122,7 +129,9 @@ class StyleTester:
         }
         readers = (name for name, family in bases.items() if model_requirements.family_abilities(family).sentences)
         engines = frozenset(engine_names("painters"))
-        return replace(installed(), loras=loras, bases=bases, engines=engines, sentences=frozenset(readers))
+        return replace(
+            installed(self.settings), loras=loras, bases=bases, engines=engines, sentences=frozenset(readers)
+        )
 
     def sample_people(self, progress: Progress) -> tuple[dict[str, Identity], dict[str, str]]:
         """Identities of the sample people by name; and by name why the others have none."""
@@ -147,7 +156,7 @@ class StyleTester:
             portrait = flow(request, progress)[0]
         except UserError as error:
             return replace(sample, fault=error.message)
-        Deliver("jpg")(portrait, folder / str(sample.number))
+        Deliver("jpg", open_marks(self.settings.marks))(portrait, folder / str(sample.number))
         measured = list(portrait.likeness.values())
         if not measured:
             return replace(sample, portrait=portrait)

@@ -8,13 +8,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipelines.idphotos import presets
+from pipelines.settings import Settings
 from portrait.errors import OperatorError, UserError
 from portrait.studio.backdrops import NAMES
 from tasks.files import Files, disk_error, publish
@@ -23,10 +24,11 @@ from tasks.ledger.ledger import Ledger
 from tasks.ledger.rows import DraftFindings, DraftRow, StyleRow
 from tasks.ledger.styles import draft_changed_error
 from tasks.styles.available import AvailableStyles
+from tasks.styles.terms import with_terms
 from templates import catalog, importers, lint, packs, schema
 from templates.catalog import Catalog, Entry
 from templates.hashes import PREVIEW, asset_files, check_hash, content_hash, file_hash, with_picture_hash
-from templates.importers import Skipped
+from templates.imported import Skipped
 from templates.lint import Finding
 from templates.schema import StyleFile
 
@@ -49,6 +51,8 @@ class StyleService:
     ledger: Ledger
     files: Files
     now: Callable[[], float] = time.time
+    settings: Settings = field(default_factory=Settings)
+    """Of the installation, whose profile styles are held to."""
 
     def entry(self, draft: DraftRow) -> Entry:
         """A draft as a catalogue entry: its style and the folder of its files. Raises `OperatorError` (`bad_style`)."""
@@ -94,15 +98,16 @@ class StyleService:
         origin = self.files.draft(id, before.edition)
         return self._replace_draft(schema.parse_style(content), before, who, origin, (picture, name))
 
-    def import_drafts(self, source: Path, who: str, replacing: bool = False) -> StyleImport:
-        """Import a pack, a style's folder or style.toml, FaceChain's JSON styles or a folder of JPEGs as drafts: all or none.
+    def import_drafts(self, source: Path, who: str, replacing: bool = False, prefix: str = "") -> StyleImport:
+        """Import a pack, a style's folder or style.toml, styles of other tools or a folder of JPEGs as drafts: all or none.
 
-        Where a draft of the same id exists the import is refused, unless it is `replacing` drafts.
+        Where a draft of the same id exists a pack or style is refused, unless it is `replacing` drafts; those of other tools
+        are numbered on, with a `prefix` before their ids.
 
         Raises `UserError`: `bad_pack`, `nothing_to_import`, `not_found`, `style_exists`; `OperatorError` (`bad_style` …).
         """
         with self._work_dir() as work_dir:
-            entries, skipped = _unpack(source, work_dir)
+            entries, skipped = _unpack(source, work_dir, {} if replacing else self._known(), prefix)
             now = self.now()
             rows = [
                 self._draft_row(with_picture_hash(each), new_id("edition", now, at), who)
@@ -118,6 +123,17 @@ class StyleService:
                 self.files.erase_draft(replaced.id, replaced.edition)
             return StyleImport(tuple(rows), tuple(skipped))
 
+    def _known(self) -> dict[str, StyleFile]:
+        """Every style that is there, by id: drafts before what is published or built in."""
+        entries = AvailableStyles(self.ledger, self.files).entries()
+        known = {entry.style.id: entry.style for entry in entries}
+        for row in self.ledger.drafts.list():
+            with suppress(
+                OperatorError
+            ):  # one that does not hold any more keeps its id from being replaced all the same
+                known[row.id] = self.entry(row).style
+        return known
+
     def findings(self, draft: DraftRow) -> list[Finding]:
         """Findings of lint: of the fields as they are now, and of the picture if a worker has checked the present one.
 
@@ -127,7 +143,7 @@ class StyleService:
             entry = self.entry(draft)
         except OperatorError as error:
             return [Finding("style_broken", "error", "", error.message)]
-        found = lint_entry(entry, installed())
+        found = lint_entry(entry, installed(self.settings))
         if draft.checked and draft.checked["of"] == check_hash(entry):
             found += [Finding(**each) for each in draft.checked["findings"]]
         return list(dict.fromkeys(found))
@@ -213,6 +229,9 @@ class StyleService:
             for file in asset_files(origin) if origin else ():
                 if stays or file.stem != "picture":
                     shutil.copyfile(file, folder / file.name)
+            # A draft that came with a picture of its card keeps it; a version's shows what another prompt drew.
+            if before is not None and picture is None and origin and (origin / PREVIEW).is_file():
+                shutil.copyfile(origin / PREVIEW, folder / PREVIEW)
             if picture is not None:
                 shutil.copyfile(picture[0], folder / picture[1])
             row = self._draft_row(with_picture_hash(Entry(style, folder)), new_id("edition", self.now()), who)
@@ -297,10 +316,11 @@ class StyleService:
             raise disk_error(error) from error
 
 
-def installed() -> lint.Installed:
-    """What lint knows without a worker: names of backdrops, and presets and colours of ID photos."""
+def installed(settings: Settings) -> lint.Installed:
+    """What lint knows without a worker: names of backdrops, presets and colours of ID photos, and the terms of the settings."""
     rules = presets.load_presets()
-    return lint.Installed(frozenset(NAMES), frozenset(each.id for each in rules.preset), frozenset(rules.colours))
+    here = lint.Installed(frozenset(NAMES), frozenset(each.id for each in rules.preset), frozenset(rules.colours))
+    return with_terms(here, settings)
 
 
 def lint_entry(entry: Entry, installed: lint.Installed) -> list[Finding]:
@@ -312,7 +332,9 @@ def lint_entry(entry: Entry, installed: lint.Installed) -> list[Finding]:
         return [*found, Finding("picture_missing", "error", "picture", f"{error.message} Add it.")]
 
 
-def _unpack(source: Path, work_dir: Path) -> tuple[Sequence[Entry], Sequence[Skipped]]:
+def _unpack(
+    source: Path, work_dir: Path, known: Mapping[str, StyleFile], prefix: str
+) -> tuple[Sequence[Entry], Sequence[Skipped]]:
     """Copy the styles at `source` into `work_dir`, by the kind of source; the entries and what was skipped."""
     if source.is_dir() and (source / "style.toml").is_file():
         return [catalog.add_style(source, work_dir)], ()
@@ -320,7 +342,7 @@ def _unpack(source: Path, work_dir: Path) -> tuple[Sequence[Entry], Sequence[Ski
         return packs.import_pack(source, work_dir), ()
     if source.suffix.lower() == ".toml" and source.is_file():
         return [_import_toml(source, work_dir)], ()
-    imported = importers.import_styles(source, work_dir)
+    imported = importers.import_styles(source, work_dir, known, prefix)
     return imported.entries, imported.skipped
 
 

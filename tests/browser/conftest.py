@@ -14,7 +14,9 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from app.terminal import sample_photos
+from tasks.files import Files
 from tasks.settings import home, load
+from templates.catalog import Catalog
 from tests.tasks.servers import free_port, need
 
 ROOT = Path(__file__).parent.parent.parent
@@ -45,6 +47,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.
     """`portrait serve` in a folder of its own, with the embedded models that are here already."""
     need("chromium", bool(CHROMIUM), "apt-get install chromium")
     folder = tmp_path_factory.mktemp("installation")
+    for entry in Catalog().entries():
+        # An empty folder says that the samples of a style were tried: a worker that idles for a minute would draw them all.
+        Files(folder / "data").style_samples(entry.style.id, entry.style.version).mkdir(parents=True)
     port, api_port = free_port(), free_port()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PORTRAIT_")}
     environment = inherited | {
@@ -65,7 +70,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """`portrait serve` ends with the last test of this folder: idle, it would draw samples beside all that follow."""
+    """`portrait serve` ends with the last test of this folder: it would look for work beside all that follow."""
     try:
         yield
     finally:

@@ -113,7 +113,8 @@ class Walk:
             assert found == {}, f"{name}: {found}"
 
     def all(self, photos: Sequence[Path], app: str) -> None:
-        """Walk all of it."""
+        """Walk all of it: with one photo, or with two where one of them is chosen for an ID photo."""
+        photos = photos[: 2 if self.form == FURTHER else 1]
         self.names.extend([f"walker-{self.form}", *(each.name for each in photos)])
         self.page.goto(app)
         self.consent()

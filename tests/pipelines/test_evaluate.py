@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from pipelines.evaluate import Evaluate, EvaluationRequest
 from pipelines.model_store.store import ModelStore
 from pipelines.pages import evaluation
 from pipelines.settings import ModelStoreSettings, Settings
+from portrait import metrics
 from portrait.arrays import Image
 from portrait.errors import UserError
 from portrait.evaluation import Evaluation
+from portrait.faces.likeness import distance_matrix
 from portrait.metrics import Numbers
 from portrait.ports import FaceFinder
 from tests import fakes, selfies
@@ -114,6 +117,40 @@ def test_pictures_are_read_in_batches_and_broken_ones_are_noted(tmp_path: Path) 
     assert len(found.pictures) == 39
     assert colours.most <= 16
     assert "1 of 40 files could not be read: 07.png." in found.notes
+
+
+def test_a_broken_picture_of_the_other_set_is_noted_and_the_rest_is_compared(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    for number in range(19):
+        save(tmp_path / "other" / f"{number:02}.png", picture(5, number, side=90))
+    for number in range(16, 19):
+        (tmp_path / "other" / f"{number}.png").write_bytes(b"no picture")
+    request = EvaluationRequest(files(folder), against=files(tmp_path / "other"))
+    found = Evaluate(FakeFinder(), Colours())(request, RecordingProgress())
+    assert next(each for each in found.measures if each.name == "fid").more["against"] == 16
+    assert "3 of 19 files of the other set could not be read: 16.png, 17.png, 18.png." in found.notes
+
+
+def test_another_set_of_which_nothing_can_be_read_leaves_the_rest_measured(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    request = EvaluationRequest(files(folder), against=[tmp_path / "a.png"])
+    found = Evaluate(FakeFinder(), Colours())(request, RecordingProgress())
+    assert value(found, "inception_score") >= 1
+    why = {each.name: each.why for each in found.missing}
+    assert why["fid"] == why["kid"] == "It takes at least two pictures that can be read, in either set."
+    assert "1 of 1 files of the other set could not be read: a.png." in found.notes
+
+
+def test_pairs_of_two_thousand_faces_take_little_memory() -> None:
+    vectors = list(np.random.default_rng(1).normal(size=(2048, 128)).astype(np.float32))
+    distance_matrix("dlib", vectors[:2])  # its library takes memory of its own
+    tracemalloc.start()
+    pairs = metrics.upper_triangle(distance_matrix("dlib", vectors))
+    assert metrics.summarize(pairs).count == 2048 * 2047 / 2
+    assert sum(metrics.histogram(pairs)[0]) == len(pairs)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 120e6, "a table of all differences took 8.7 GB"
 
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:

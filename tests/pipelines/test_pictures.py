@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -82,6 +83,9 @@ def test_a_picture_takes_six_bytes_a_pixel_at_most(tmp_path: Path) -> None:
         ("webp", decoders.WEBP, 80),
         ("heif", decoders.HEIF, 96),
         ("avif", decoders.AVIF, 26),
+        ("tiff", decoders.WHOLE, 60),
+        ("gif", decoders.WHOLE, 60),
+        ("bmp", decoders.WHOLE, 60),
     ],
 )
 def test_no_picture_may_take_more_than_800_megabytes(
@@ -127,11 +131,17 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
     assert caught.value.code == "unreadable"
 
 
-def test_texts_of_a_png_are_bounded() -> None:
+def test_texts_of_a_png_are_not_unpacked_and_its_profile_is_bounded() -> None:
     for name, content in hostile_pictures.large_texts():
-        if name.startswith("png"):
+        if name == "png profile":
             with pytest.raises(UserError):
                 image_io.decode(content, "a")
+        elif name.startswith("png"):
+            tracemalloc.start()
+            assert image_io.decode(content, "a").image.shape == (9, 9, 3)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert peak < 5e6, "60 MB and more when they are unpacked"
 
 
 def test_exif_behind_the_pixels_of_a_png_turns_it(photo: Image) -> None:

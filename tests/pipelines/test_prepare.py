@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.folders import training_sets
 from pipelines.judging import PhotoJudge
+from pipelines.pages import report
 from pipelines.prepare import Overrides, Prepare, caption
 from pipelines.settings import PrepareSettings as Knobs
 from portrait.arrays import Image, Size
@@ -50,6 +51,22 @@ def test_every_photo_gets_a_verdict_in_the_order_given(tmp_path: Path) -> None:
     assert [photo.name for photo in training.photos] == [path.name for path in paths] + ["05.png"]
     assert len(training.crops) == 3
     assert training.mean_embeddings["dlib"].argmax() == 1
+
+
+def test_photos_of_one_name_keep_their_verdicts_and_crops_apart(tmp_path: Path) -> None:
+    for number, folder in enumerate(("a", "b")):
+        (tmp_path / folder).mkdir()
+        save(tmp_path / folder / "IMG_1.png", picture(1, number))
+    training = prepare([tmp_path / "a" / "IMG_1.png", tmp_path / "b" / "IMG_1.png"])
+    assert [photo.name for photo in training.photos] == ["a/IMG_1.png", "b/IMG_1.png"]
+    training_sets.write(training, tmp_path / "set")
+    page = report.render(training)
+    assert page.count("crops/0001.png") == page.count("crops/0002.png") > 0
+    assert training_sets.find_crop(tmp_path / "set", "b/IMG_1.png") != training_sets.find_crop(
+        tmp_path / "set", "a/IMG_1.png"
+    )
+    assert training_sets.remove_photo(tmp_path / "set", "a/IMG_1.png")
+    assert [crop.source for crop in training_sets.read(tmp_path / "set").crops] == ["b/IMG_1.png"]
 
 
 def test_at_most_so_many_are_chosen_and_the_others_are_spare(tmp_path: Path) -> None:

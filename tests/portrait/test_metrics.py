@@ -133,8 +133,8 @@ def test_clip_score_is_a_cosine_in_hundredths_and_never_negative() -> None:
 
 def test_pairs_are_counted_once() -> None:
     table = cosine_distances(np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))
-    assert upper_triangle(table) == pytest.approx([1, 2, 1])
-    assert upper_triangle(table[:1, :1]) == []
+    assert list(upper_triangle(table)) == pytest.approx([1, 2, 1])
+    assert len(upper_triangle(table[:1, :1])) == 0
 
 
 def test_summary_and_histogram() -> None:

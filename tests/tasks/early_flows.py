@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from pipelines.deliver import Deliver
+from pipelines.marks.marks import open_marks
+from pipelines.settings import MarkSettings
 from portrait.types import Likeness, Portrait
 from tasks.ledger.queue import Outcome
 from tasks.queue.delivery import PortraitDelivery
@@ -20,11 +22,11 @@ class EarlyFlows(FakeFlows):
         """Called before each portrait is drawn, with its number from 0."""
 
     def __call__(self, context: JobContext) -> FlowResult:
-        params, now = context.job.params, context.now()
+        params, now, marks = context.job.params, context.now(), MarkSettings(context.files.root.parent / "marks")
         count, redrawn = int(params.get("count", 4)), int(params.get("redrawn", 0))
         staged = context.staging / "portraits"
         delivery = PortraitDelivery(
-            context.job, context.ledger, context.files, staged, context.now, Deliver("png"), now
+            context.job, context.ledger, context.files, staged, context.now, Deliver("png", open_marks(marks)), now
         )
         drawn = []
         for number in range(count + redrawn):

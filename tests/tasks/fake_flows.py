@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from pipelines.settings import Settings
+from portrait.arrays import Image
 from portrait.errors import EngineError, OperatorError, UserError
 from portrait.ports import Progress
 from tasks.files import Files, publish
@@ -50,6 +51,9 @@ class FakeFlows:
 
     def draw_sample(self, styles: AvailableStyles, files: Files, able: Collection[str], progress: Progress) -> bool:
         return False
+
+    def shows(self, image: Image) -> bool:
+        return True
 
     def close(self) -> None:
         pass

@@ -58,6 +58,19 @@ def wait_until(true: Callable[[], object], within: float = 90.0, what: str = "")
         time.sleep(min(0.25, max(0.02, waited / 20)))
 
 
+def wait_while_told(
+    told: Callable[[], tuple[bool, object]], within: float = 300.0, log: Callable[[], str] = str
+) -> None:
+    """Wait until the first of two is true, as long as the second changes: fails what tells nothing new for so many seconds."""
+    (done, before), until = told(), time.monotonic() + within
+    while not done:
+        assert time.monotonic() < until, f"nothing new since {before}\n{log()}"
+        time.sleep(min(0.25, within / 10))
+        done, now = told()
+        if now != before:
+            before, until = now, time.monotonic() + within
+
+
 @cache
 def empty_ledger() -> bytes:
     """A SQLite ledger of the present schema: bringing it there takes longer than most tests."""

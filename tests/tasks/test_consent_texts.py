@@ -10,6 +10,8 @@ PUBLISHED = {
     ("2026-11", "zh"): "a338c9c1f10c61d050e44ee1710ba2cd2c794cbb52e7d81860118a08826f66f5",
     ("2026-12", "en"): "73c014d4991dac35dc986db4d7e273a8f078d4ae1851ca2d1a24ac0ffc095c8f",
     ("2026-12", "zh"): "5a8d0fa9df912ff3974516eed100980fa6f30fed03c70f76d40179277659fbc0",
+    ("2027-01", "en"): "f9f2b4c3749f0b4e61f005d7cde475df4bbf8333df21f0e88d7116093aa947cb",
+    ("2027-01", "zh"): "4dddac164c8fa13522892bbf6e836365f941ff8cfbd9a82ace0f135fb1f68985",
 }
 """People agreed to these words: they never change. New words are a new version with a line here."""
 OWN = """
@@ -40,7 +42,7 @@ def test_the_operators_texts_come_last(tmp_path: Path) -> None:
     own = tmp_path / "consent.toml"
     own.write_text(OWN)
     texts = load_texts(own)
-    assert [text.version for text in texts[-2:]] == ["2026-12", "our-1"]
+    assert [text.version for text in texts[-2:]] == ["2027-01", "our-1"]
     assert (texts[-1].asks_again, texts[-1].words["de"].pictures) == (True, "")
 
 

@@ -12,6 +12,7 @@ import pytest
 from pipelines.deliver import read_recipe
 from pipelines.diffusion.sampling import previews
 from pipelines.image_io import read
+from pipelines.marks.marks import open_marks
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import BaseLocation, Settings
 from portrait.arrays import Image
@@ -108,7 +109,7 @@ def test_an_instruction_is_carried_out_with_an_uploaded_picture(
             for more in ({}, {"with": ["picture_1"]})
         )
         assert not np.array_equal(picture(on_klein, alone), picture(on_klein, made))
-        recipe = read_recipe(file_of(on_klein, made))
+        recipe = read_recipe(file_of(on_klein, made), open_marks(on_it.marks))
         assert recipe["drawn"]["prompt"] == told["words"]
         again = run(on_klein, "generate", NEEDS, **made.params, remake=made.result["portraits"][0])
         assert np.array_equal(picture(on_klein, again), picture(on_klein, made))

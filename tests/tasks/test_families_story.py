@@ -16,7 +16,7 @@ from pipelines.diffusion.base.loading import empty_denoiser, open_base
 from pipelines.diffusion.base.registry import family_by_name
 from pipelines.folders import identities
 from pipelines.model_store import detection, safetensors_file
-from pipelines.settings import BaseLocation, DrawSettings, ModelStoreSettings, Settings
+from pipelines.settings import BaseLocation, DrawSettings, MarkSettings, ModelStoreSettings, Settings
 from tasks.jobs import required_abilities
 from tasks.ledger.database import new_id
 from tasks.ledger.ledger import Ledger
@@ -39,7 +39,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     draw = DrawSettings(base="sdxl", device="cpu", redraws=0)
     with pytest.MonkeyPatch.context() as patch:
         tiny_bases.shrink_pictures(patch)
-        yield Settings(models=ModelStoreSettings(folder=folder / "models"), bases=bases, train=KNOBS, draw=draw)
+        marks = MarkSettings(folder / "marks", invisible=False)
+        yield Settings(
+            models=ModelStoreSettings(folder=folder / "models"), marks=marks, bases=bases, train=KNOBS, draw=draw
+        )
     torch.set_num_threads(before)
 
 

@@ -12,8 +12,9 @@ import torch
 from pipelines.deliver import read_recipe
 from pipelines.folders import identities
 from pipelines.image_io import read
+from pipelines.marks.marks import open_marks
 from pipelines.model_store.store import ModelStore
-from pipelines.settings import BaseLocation, DrawSettings, ModelStoreSettings, Settings
+from pipelines.settings import BaseLocation, DrawSettings, MarkSettings, ModelStoreSettings, Settings
 from portrait.arrays import Image
 from tasks.files import Files
 from tasks.jobs import Job, required_abilities
@@ -43,7 +44,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     }
     draw = DrawSettings(base="klein", device="cpu", redraws=0)
     with tiny_training.costs_estimated_once():
-        yield Settings(models=ModelStoreSettings(folder=folder / "models"), bases=bases, train=KNOBS, draw=draw)
+        marks = MarkSettings(folder / "marks", invisible=False)
+        yield Settings(
+            models=ModelStoreSettings(folder=folder / "models"), marks=marks, bases=bases, train=KNOBS, draw=draw
+        )
     torch.set_num_threads(before)
 
 
@@ -51,15 +55,15 @@ class Installation:
     """One worker after another on a ledger and its files: each has loaded nothing."""
 
     def __init__(self, ledger: Ledger, folder: Path, settings: Settings) -> None:
-        self._ledger, self.files, self._settings = ledger, Files(folder), settings
+        self._ledger, self.files, self.settings = ledger, Files(folder), settings
         self._engines: TinyEngines | None = None
         self.start_worker()
 
     def start_worker(self) -> None:
         """End the worker that there is, and start another."""
         self.close()
-        self._engines = TinyEngines(self._settings, ModelStore(self._settings.models))
-        flows = PortraitFlows(self._settings, self._engines)
+        self._engines = TinyEngines(self.settings, ModelStore(self.settings.models))
+        flows = PortraitFlows(self.settings, self._engines)
         self.runner = JobRunner("w", self._ledger, self.files, flows, LeaseSettings(), WORDS)
 
     def close(self) -> None:
@@ -105,7 +109,7 @@ def installation(sqlite: Ledger, tmp_path: Path, settings: Settings) -> Iterator
 
 def told(installation: Installation, job: Job) -> dict[str, Any]:
     """What the recipe of a job's portrait says was drawn, and by which ways of telling who."""
-    drawn = read_recipe(installation.file(job))["drawn"]
+    drawn = read_recipe(installation.file(job), open_marks(installation.settings.marks))["drawn"]
     return {**drawn, "identities": [name for name in ("lora", "reference") if name in drawn]}
 
 

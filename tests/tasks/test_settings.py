@@ -23,8 +23,39 @@ def test_file_then_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
+    ("text", "profile", "use"),
+    [
+        ("", "research", "any"),
+        ('profile = "commercial"\n', "commercial", "commercial"),
+        ('[models]\nuse = "commercial"\n', "commercial", "commercial"),
+        ('profile = "commercial"\n[models]\nuse = "commercial"\n', "commercial", "commercial"),
+        ('profile = "research"\n[models]\nuse = "any"\n', "research", "any"),
+        ('[models]\nuse = "any"\n', "research", "any"),
+    ],
+)
+def test_the_profile_and_the_older_name_of_it_say_the_same(home: Path, text: str, profile: str, use: str) -> None:
+    home.mkdir()
+    (home / "portrait.toml").write_text(text)
+    settings = load()
+    assert (settings.profile, settings.models.use) == (profile, use)
+
+
+@pytest.mark.parametrize(("profile", "use"), [("research", "commercial"), ("commercial", "any")])
+def test_a_contradiction_of_profile_and_older_name_is_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch, profile: str, use: str
+) -> None:
+    home.mkdir()
+    (home / "portrait.toml").write_text(f'[models]\nuse = "{use}"\n')
+    monkeypatch.setenv("PORTRAIT_PROFILE", profile)
+    with pytest.raises(OperatorError, match=r"remove models\.use, and keep profile") as caught:
+        load()
+    assert caught.value.code == "bad_settings"
+
+
+@pytest.mark.parametrize(
     ("text", "named"),
     [
+        ('profile = "free"\n', "profile"),
         ("[prepare]\nmosst = 3\n", "prepare.mosst"),
         ("[prepare]\nmost = 'many'\n", "prepare.most"),
         ("[no_such_section]\n", "no_such_section"),
@@ -70,6 +101,31 @@ def test_the_token_is_not_in_the_repr(home: Path, monkeypatch: pytest.MonkeyPatc
     settings = load()
     assert settings.models.hub_token == "hf_secret"  # noqa: S105 -- made up
     assert "hf_secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("variables", "hub", "token", "cache"),
+    [
+        ({}, "https://huggingface.co", "", None),
+        ({"HF_ENDPOINT": "https://hub.example.org/"}, "https://hub.example.org", "", None),
+        (
+            {"HF_ENDPOINT": "https://a.example.org", "PORTRAIT_MODELS__HUB": "https://b.example.org"},
+            "https://b.example.org",
+            "",
+            None,
+        ),
+        ({"HF_TOKEN": "hf_one"}, "https://huggingface.co", "hf_one", None),
+        ({"HF_TOKEN": "hf_one", "PORTRAIT_HUB_TOKEN": "hf_two"}, "https://huggingface.co", "hf_two", None),
+        ({"HF_HOME": "/hf"}, "https://huggingface.co", "", Path("/hf/hub")),
+        ({"HF_HOME": "/hf", "HF_HUB_CACHE": "/cache"}, "https://huggingface.co", "", Path("/cache")),
+        ({"HF_HUB_CACHE": "/cache", "PORTRAIT_MODELS__HUB_CACHE": "/own"}, "https://huggingface.co", "", Path("/own")),
+    ],
+)
+def test_what_hugging_faces_programs_are_told_counts_where_no_setting_says_it(
+    variables: dict[str, str], hub: str, token: str, cache: Path | None, tmp_path: Path
+) -> None:
+    models = load({"PORTRAIT_HOME": str(tmp_path), **variables}).models
+    assert (models.hub, models.hub_token, models.hub_cache) == (hub, token, cache)
 
 
 def test_tasks_have_a_section_of_their_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,13 @@ import pytest
 
 from app.terminal import sample_photos
 from pipelines.deliver import read_recipe
+from pipelines.marks import credentials
+from pipelines.marks.marks import Marks, open_marks
 from tasks.settings import load
 from tests import hub_store
 from tests.tasks.api.harness import ApiHarness, open_api
 from tests.tasks.conftest import stand_at
-from tests.tasks.stand import Stand, wait_until
+from tests.tasks.stand import Stand, wait_while_told
 
 pytestmark = [pytest.mark.services, pytest.mark.models, pytest.mark.networks]
 
@@ -33,6 +35,10 @@ exam = {{ every = 0 }}
 base = "tiny"
 device = "cpu"
 redraws = 0
+
+# Each portrait has another mark in its pixels: the drawings themselves shall be told apart.
+[marks]
+invisible = false
 """
 MODES: dict[str, dict[str, Any]] = {
     "learned": {"identities": ["lora"]},
@@ -80,7 +86,7 @@ def test_from_photos_to_portraits_in_five_modes(served: tuple[Stand, ApiHarness]
         _scored(options)
         file = tmp_path / f"{name}.png"
         file.write_bytes(client.get(f"/portraits/{id}/file").content)
-        recipe = _marked(file)
+        recipe = _marked(file, open_marks(api.context.installation.flows.marks))
         assert recipe["technique"]["identities"] == mode["identities"]
         assert recipe["drawn"]["base"] == "tiny"
         assert "with glasses" in recipe["drawn"]["prompt"]
@@ -105,7 +111,12 @@ def _done(stand: Stand, client: Any, ordered: Any) -> dict[str, Any]:
     """The job as it is when it has succeeded."""
     assert ordered.status_code == 202, ordered.text
     place = ordered.headers["location"].removeprefix("/v1")
-    wait_until(lambda: client.get(place).json()["finished"], 240, stand.log())
+
+    def told() -> tuple[bool, object]:
+        job = client.get(place).json()
+        return job["finished"] is not None, (job["state"], job["progress"], job["message"])
+
+    wait_while_told(told, log=stand.log)
     job = client.get(place).json()
     assert job["state"] == "succeeded", job["fault"]
     return job
@@ -118,9 +129,13 @@ def _scored(portrait: dict[str, Any]) -> None:
     assert bool(portrait["likeness"]) == (scores["faces"] > 0)
 
 
-def _marked(file: Path) -> dict[str, Any]:
-    """The recipe inside the file, beside the description."""
+def _marked(file: Path, marks: Marks) -> dict[str, Any]:
+    """The recipe inside the file, beside the description; signed by the worker with the keys that the API has."""
+    signed = credentials.read(file.read_bytes(), "image/png", marks.keys.anchors)
+    assert signed is not None
+    assert (signed.trusted, signed.faults) == (True, ())
+    assert b"with glasses" not in file.read_bytes()
     with PIL.Image.open(io.BytesIO(file.read_bytes())) as picture:
         described = picture.getxmp()["xmpmeta"]["RDF"]["Description"]
     assert described["DigitalSourceType"].endswith("/trainedAlgorithmicMedia")
-    return dict(read_recipe(file))
+    return dict(read_recipe(file, marks))

@@ -14,7 +14,14 @@ from pipelines import build
 from pipelines.engines import Engines
 from pipelines.folders import identities
 from pipelines.folders import training_sets as sets
-from pipelines.settings import BaseLocation, ModelStoreSettings, Settings, TrainSettings, ValidationSettings
+from pipelines.settings import (
+    BaseLocation,
+    MarkSettings,
+    ModelStoreSettings,
+    Settings,
+    TrainSettings,
+    ValidationSettings,
+)
 from portrait.errors import Cancelled
 from portrait.ports import Progress
 from portrait.training import TrainingJob
@@ -54,7 +61,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     folder = tmp_path_factory.mktemp("lessons")
     bases = {"small": BaseLocation(tiny.sd15(folder / "small")), "large": BaseLocation(tiny.sdxl(folder / "large"))}
     with tiny_training.costs_estimated_once():
-        yield Settings(models=ModelStoreSettings(folder=folder / "models"), train=KNOBS, bases=bases)
+        marks = MarkSettings(folder / "marks", invisible=False)
+        yield Settings(models=ModelStoreSettings(folder=folder / "models"), marks=marks, train=KNOBS, bases=bases)
     torch.set_num_threads(before)
 
 

@@ -5,6 +5,7 @@ from typing import cast
 from pipelines.diffusion.base.loading import find_base_to_learn_on
 from pipelines.engines import Engines
 from pipelines.engines.trainers.dreambooth import Dreambooth
+from pipelines.guards.pictures import PictureGuard
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.ports import FaceFinder, Trainer
@@ -29,6 +30,9 @@ class LearningEngines:
             self._settings.train,
             self._settings.models.folder,
         )
+
+    def picture_guard(self) -> PictureGuard:
+        return PictureGuard(None, closed=False)
 
     def __exit__(self, *_: object) -> None:
         """Nothing is held."""

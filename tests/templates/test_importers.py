@@ -8,6 +8,7 @@ import cv2
 import pytest
 
 from portrait.errors import UserError
+from templates import facechain as facechain_tool
 from templates import importers, lint
 from templates.catalog import Catalog
 from tests import selfies
@@ -63,10 +64,11 @@ def test_unknown_fields_are_carried_and_listed(tmp_path: Path) -> None:
     }
     imported = importers.import_styles(facechain(tmp_path / "in" / "Moonfilm", work=odd).parent, tmp_path / "styles")
     style = Catalog((tmp_path / "styles",)).find("work").style
-    assert style.titles == {"zh": "工作照(Work)"}
+    assert (style.title, style.titles) == ("Work", {"zh": "工作照"})
+    assert style.carried["facechain"]["base"] == "Moonfilm"
     assert style.carried["facechain"]["cover"] == {"w": 3, "list": [1]}
-    assert style.loras[0].strength == importers.USUAL_STYLE
-    assert {("work.json", "cover"), ("work.json", "multiplier_style")} <= notes(imported)
+    assert style.loras[0].strength == facechain_tool.USUAL_STYLE
+    assert {("work.json", "cover"), ("work.json", "multiplier_style"), ("work.json", "base")} <= notes(imported)
 
 
 def test_a_style_without_a_lora_and_with_a_prompt_in_parts_is_read(tmp_path: Path) -> None:
@@ -135,3 +137,130 @@ def test_files_that_are_no_styles_are_listed(tmp_path: Path, content: bytes) -> 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing at"):
         importers.import_styles(tmp_path / "gone", tmp_path / "styles")
+
+
+COWBOY = {
+    "name": "西部牛仔风(Cowboy style)",
+    "img": "./style_image/Cowboy.jpg",
+    "model_id": "maker/cowboy",
+    "bin_file": "cowboy768.safetensors",
+    "add_prompt_style": "western cowboy style",
+}
+JPEG = b"\xff\xd8\xff\xe0 sample"
+
+
+def test_facechains_folders_say_the_base_and_keep_names_and_samples(tmp_path: Path) -> None:
+    facechain(tmp_path / "given/styles/MajicmixRealistic_v6", Cowboy=COWBOY)
+    facechain(tmp_path / "given/styles/sdxl_1.0", Fields={**COWBOY, "name": "田野(Fields)", "img": "../../x/Other.jpg"})
+    (tmp_path / "given/style_image").mkdir()
+    (tmp_path / "given/style_image/Cowboy.jpg").write_bytes(JPEG)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/Other.jpg").write_bytes(JPEG)
+    imported = importers.import_styles(tmp_path / "given/styles", tmp_path / "styles")
+    cowboy, fields = (entry.style for entry in imported.entries)
+    assert (cowboy.id, cowboy.title, cowboy.titles) == ("cowboy-style", "Cowboy style", {"zh": "西部牛仔风"})
+    assert (cowboy.families, cowboy.carried["facechain"]["base"]) == (("sd15",), "MajicmixRealistic_v6")
+    assert (fields.families, fields.loras[0].base, fields.title) == (("sdxl",), "sdxl", "Fields")
+    assert (tmp_path / "styles/cowboy-style/preview.jpg").read_bytes() == JPEG
+    assert not (tmp_path / "styles/fields/preview.jpg").exists()
+    told = {(each.source, each.field): each.why for each in imported.skipped}
+    assert told["Cowboy.json", "img"] == "shown on the card"
+    assert "MajicmixRealistic_v6" in told["Cowboy.json", "base"]
+    assert "not here" in told["Fields.json", "img"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "gbk", "gb18030"])
+def test_text_files_are_read_in_the_encodings_that_people_have(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.json").write_bytes(json.dumps(COWBOY, ensure_ascii=False).encode(encoding))
+    (tmp_path / "in/styles.csv").write_bytes(
+        'name,prompt,negative_prompt\n国风,"灯笼, {prompt}",模糊\n'.encode(encoding)
+    )
+    imported = importers.import_styles(tmp_path / "in", tmp_path / "styles")
+    assert imported.entries[0].style.titles == {"zh": "西部牛仔风"}
+    lanterns = imported.entries[1].style
+    assert (lanterns.titles, lanterns.prompt, lanterns.negative) == ({"zh": "国风"}, "灯笼 {who}, {traits}", "模糊")
+
+
+def test_what_is_no_json_is_not_blamed_on_a_field(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_bytes(b'{"add_prompt_style": "a')
+    with pytest.raises(UserError, match=r"x\.json: not JSON that can be read"):
+        importers.import_styles(tmp_path / "x.json", tmp_path / "styles")
+
+
+def test_a_styles_csv_becomes_a_style_a_row(tmp_path: Path) -> None:
+    (tmp_path / "styles.csv").write_text(
+        "name,prompt,negative_prompt\n"
+        '"Oil","oil painting of {prompt}, <lora:Brush Work:0.7> thick strokes","photo"\n'
+        '"Plain","warm light",""\n'
+        '"Lines","two\nlines {odd}",""\n'
+        '"--- mine ---","",""\n'
+        '"Less","","blurred"\n'
+    )
+    imported = importers.import_styles(tmp_path / "styles.csv", tmp_path / "styles")
+    oil, plain, lines, less = (entry.style for entry in imported.entries)
+    assert oil.prompt == "oil painting of {who}, {traits}, thick strokes"
+    assert (oil.negative, oil.families, oil.tags) == ("photo", (), ("a1111",))
+    assert [(lora.model, lora.strength) for lora in oil.loras] == [("brush_work", 0.7)]
+    assert plain.prompt == "{who}, {traits}, warm light"
+    assert lines.prompt == "{who}, {traits}, two lines odd"
+    assert (less.prompt, less.negative) == ("{who}, {traits}", "blurred")
+    told = {(each.source, each.field): each.why for each in imported.skipped}
+    assert "portrait models add brush_work FILE --kind lora" in told["styles.csv: Oil", "prompt"]
+    assert "braces" in told["styles.csv: Lines", "prompt"]
+    assert told["styles.csv: --- mine ---", ""] == "it has no words"
+    assert len([each for each in imported.skipped if each.field == "licence"]) == 1
+    assert {each.code for each in lint.lint_fields(plain)} == {"licence_missing"}
+
+
+def test_fooocus_lists_become_styles_for_sdxl(tmp_path: Path) -> None:
+    content = [
+        {"name": "sai-cinematic", "prompt": "cinematic still {prompt} . emotional", "negative_prompt": "anime"},
+        {"name": "Fooocus Enhance", "negative_prompt": "(worst quality:1.2)"},
+    ]
+    (tmp_path / "sdxl_styles_sai.json").write_text(json.dumps(content))
+    imported = importers.import_styles(tmp_path, tmp_path / "styles")
+    cinematic, enhance = (entry.style for entry in imported.entries)
+    assert cinematic.prompt == "cinematic still {who}, {traits}. emotional"
+    assert (cinematic.id, cinematic.negative, cinematic.families) == ("sai-cinematic", "anime", ("sdxl",))
+    assert (enhance.prompt, enhance.negative) == ("{who}, {traits}", "(worst quality:1.2)")
+
+
+def test_tags_of_networks_become_loras_or_are_told(tmp_path: Path) -> None:
+    words = "a <lora:胶片:0.5>, <lora:neg:-1>, <hypernet:x:1> b <lora:a:1><lora:b:1><lora:c:1><lora:d:1>"
+    style = {"name": "Film", "add_prompt_style": words}
+    broken = {"name": "Odd", "add_prompt_style": "c, <lora:x:strong>, d"}
+    imported = importers.import_styles(facechain(tmp_path / "in", film=style, odd=broken), tmp_path / "styles")
+    film, odd = (entry.style for entry in imported.entries)
+    assert film.prompt == "{who}, {traits}, a, b"
+    assert re.fullmatch(r"lora_[0-9a-f]{6}", film.loras[0].model)
+    assert [lora.model for lora in film.loras[1:]] == ["a", "b", "c"]
+    assert (odd.prompt, odd.loras) == ("{who}, {traits}, c, d", ())
+    whys = [each.why for each in imported.skipped if each.field == "add_prompt_style"]
+    assert len([why for why in whys if "taken out: a style has four at most" in why]) == 2
+    assert any("hypernetworks" in why for why in whys)
+    assert any("'strong' is no number" in why for why in whys)
+
+
+def test_what_is_cut_is_told(tmp_path: Path) -> None:
+    long = {"name": "Long", "add_prompt_style": "word " * 1800, "story": "x" * 50_000}
+    imported = importers.import_styles(facechain(tmp_path / "in", long=long), tmp_path / "styles")
+    told = {each.field: each.why for each in imported.skipped}
+    assert told["add_prompt_style"] == "too long: its last 5099 characters were cut off"
+    assert told["story"] == "too long to be kept"
+    assert Catalog((tmp_path / "styles",)).find("long").style.carried == {}
+
+
+def test_a_second_folder_is_numbered_on_and_the_same_again_is_skipped(tmp_path: Path) -> None:
+    for folder, side in (("one", 64), ("two", 80)):
+        (tmp_path / folder).mkdir()
+        for number in (1, 2):
+            cv2.imwrite(str(tmp_path / folder / f"{number}.jpg"), selfies.astronaut()[:side, : side + number])
+    first = importers.import_styles(tmp_path / "one", tmp_path / "a")
+    known = {entry.style.id: entry.style for entry in first.entries}
+    second = importers.import_styles(tmp_path / "two", tmp_path / "b", known)
+    assert [entry.style.id for entry in second.entries] == ["1-2", "2-2"]
+    named = importers.import_styles(tmp_path / "two", tmp_path / "c", known, "Summer 24")
+    assert [entry.style.id for entry in named.entries] == ["summer-24-1", "summer-24-2"]
+    with pytest.raises(UserError, match="here already, as 1"):
+        importers.import_styles(tmp_path / "one", tmp_path / "d", known)

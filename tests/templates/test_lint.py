@@ -105,6 +105,8 @@ def test_the_built_in_styles_have_nothing_wrong() -> None:
         ({"prompt": "{who}, NSFW"}, "unsafe_word"),
         ({"titles": {"zh": "性感写真"}}, "unsafe_word"),
         ({"title": "Nude"}, "unsafe_word"),
+        ({"prompt": "{who}, without clothes"}, "unsafe_word"),
+        ({"sentence": "A portrait of {who}, n u d e."}, "unsafe_word"),
     ],
 )
 def test_planted_faults_are_found(change: dict[str, object], code: str) -> None:

@@ -23,7 +23,8 @@ Owner = Annotated[str, typer.Argument(metavar="OWNER", help="As `portrait owners
 def list_owners(as_json: Json = False) -> None:
     """Every owner, with keys and sessions that open something."""
     with cli_output(as_json) as output:
-        ledger, now = _open_ledger(), time.time()
+        ledger = _open_ledger()
+        now = ledger.now()
         rows = [asdict(row) | asdict(ledger.owners.use(row.id, now)) for row in _owners(ledger)]
         output({"owners": rows}, lambda: _print_owners(rows))
 
@@ -34,7 +35,8 @@ def disable(owner: Owner, as_json: Json = False) -> None:
     with cli_output(as_json) as output:
         from tasks import accounts
 
-        accounts.disable(_open_ledger(), owner, None, time.time())
+        ledger = _open_ledger()
+        accounts.disable(ledger, owner, None, ledger.now())
         output(
             {"disabled": owner}, lambda: typer.echo(f"{owner} is let in no more. `portrait owners enable` undoes it.")
         )
@@ -46,7 +48,8 @@ def enable(owner: Owner, as_json: Json = False) -> None:
     with cli_output(as_json) as output:
         from tasks import accounts
 
-        accounts.enable(_open_ledger(), owner, None, time.time())
+        ledger = _open_ledger()
+        accounts.enable(ledger, owner, None, ledger.now())
         output({"enabled": owner}, lambda: typer.echo(f"{owner} is let in again."))
 
 
@@ -60,7 +63,8 @@ def sign_out(
     with cli_output(as_json) as output:
         from tasks import auth
 
-        ended = auth.end_sessions(_open_ledger(), owner, keys, time.time())
+        ledger = _open_ledger()
+        ended = auth.end_sessions(ledger, owner, keys, ledger.now())
         output({"owner": owner, **ended}, lambda: typer.echo(f"{owner} is signed out everywhere."))
 
 
@@ -76,8 +80,8 @@ def remove(
         from tasks.files import Files
         from tasks.settings import load_installation
 
-        tasks, now = load_installation().tasks, time.time()
-        ledger, files = _open_ledger(), Files(tasks.data)
+        ledger, files = _open_ledger(), Files(load_installation().tasks.data)
+        now = ledger.now()
         ledger.owners.get(owner)
         if not yes:
             typer.confirm(f"Remove {owner} with everything that is kept of them?", abort=True, err=True)

@@ -38,7 +38,7 @@ def export(
         ledger.owners.get(owner)
         if file.exists():
             raise UserError("folder_taken", f"{file} is there already. Name a new file.")
-        ledger.audit.add(SYSTEM, "export.made", owner, {}, time.time())
+        ledger.audit.add(SYSTEM, "export.made", owner, {}, ledger.now())
         with (
             atomic.reported(f"{file} cannot be written"),
             atomic.replace_file(file) as staged,
@@ -67,14 +67,14 @@ def erase(
         from tasks.ledger.privacy.erasures import Request
 
         ledger, files = _open()
-        request = Request(owner, time.time())
+        request = Request(owner, ledger.now())
         ledger.owners.get(owner)
         what = f"the person {person}" if person else "everything"
         if not yes:
             typer.confirm(f"Erase {what} of {owner}?", abort=True, err=True)
         erasures = ledger.erasures
         begun = erasures.erase_person(request, person) if person else erasures.erase_owner(request)
-        done = erasing.finish_erasure(ledger, files, begun, time.time())
+        done = erasing.finish_erasure(ledger, files, begun, ledger.now())
         document = {"erasure": done.id, "done": done.done is not None, "erased": done.ids}
         output(document, lambda: _print_erased(done))
 

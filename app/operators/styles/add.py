@@ -15,7 +15,7 @@ from app.session import client, get_state, release_upload, set_state, switch_pag
 from portrait.errors import PortraitError
 from tasks import schemas
 
-IMPORT_TYPES = ["zip", "json", "jpg", "jpeg", "toml"]
+IMPORT_TYPES = ["zip", "json", "csv", "jpg", "jpeg", "toml"]
 KINDS = ("template", "studio", "text", "idphoto")
 MAX_SKIPPED_LINES = 100
 """Number of lines about skipped content that are listed."""

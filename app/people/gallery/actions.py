@@ -65,6 +65,7 @@ def _download(portrait: schemas.Portrait) -> None:
             query = f"?{urlencode(rendering)}" if rendering else ""
             widgets.download_link(f"/take/portrait/{portrait.id}{query}", translate("portrait.take_now"))
             widgets.muted_text(translate("portrait.marked"))
+            selection.show_terms([portrait])
 
 
 def _print(portrait: schemas.Portrait) -> None:

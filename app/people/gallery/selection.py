@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from app.components import errors, undo, widgets
+from app.components import errors, markdown, menu, undo, widgets
 from app.people.gallery.cards import select_key
 from app.session import client, translate
 from tasks import schemas
@@ -36,7 +36,14 @@ def rendering_form(key: str, longest: int) -> dict[str, str]:
         format_func=lambda each: translate("download.side", side=each) if each else translate("download.original"),
         key=f"side-{key}",
     )
+    st.html(f'<p class="p-soft">{menu.verify_link()}</p>')
     return ({"format": format} if format else {}) | ({"side": str(side)} if side else {})
+
+
+def show_terms(portraits: Sequence[schemas.Portrait]) -> None:
+    """Say what is to be handed on with portraits, as the licences of the models that drew them ask."""
+    for sentence, page in dict.fromkeys((terms.sentence, terms.page) for each in portraits for terms in each.terms):
+        st.caption(f"{markdown.plain(errors.sentence(sentence))} [{translate('download.terms')}]({page})")
 
 
 def show_total(portraits: Sequence[schemas.Portrait], total: int) -> None:
@@ -65,6 +72,7 @@ def show_bar(portraits: Sequence[schemas.Portrait]) -> None:
             widgets.download_link(
                 f"/take/portraits.zip?{query}", translate("results.take", count=len(chosen[:MAX_IN_ZIP]))
             )
+            show_terms(chosen[:MAX_IN_ZIP])
         every = all(each.favourite for each in chosen)
         st.button(
             translate("results.unfavour" if every else "results.favour"),

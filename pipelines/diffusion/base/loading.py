@@ -43,8 +43,11 @@ OWN_VAE = "own"
 def find_base(name: str, settings: Settings, models: ModelStore) -> BaseSource:
     """A base by its name in the settings or the model store, or by its path, with the VAE that the settings choose.
 
-    Raises `OperatorError` (`unknown_base`, `missing_model`, `bad_base`, `unknown_family`), and what `choose_vae` does.
+    Raises `OperatorError` (`unknown_base`, `missing_model`, `licence_refused`, `bad_base`, `unknown_family`), and what
+    `choose_vae` does.
     """
+    if refused := model_requirements.refused_base(settings, name, models):
+        raise OperatorError("licence_refused", refused)
     found = _find_base(name, settings, models)
     half_vae = found.family.half_vae
     found = replace(found, half_vae=models.folder(half_vae)) if half_vae and not models.missing(half_vae) else found

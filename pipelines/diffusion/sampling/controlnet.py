@@ -34,8 +34,11 @@ MAX_SCALE = 2.0
 """Largest scale; beyond 1 a network counts more than it did in its training."""
 
 
-def check_controls(inputs: Sequence[ControlInput], family: str, models: ModelStore) -> None:
-    """Raise what keeps inputs from being used: `UserError` (`bad_technique`), `OperatorError` (`missing_model`)."""
+def check_controls(inputs: Sequence[ControlInput], family: str, models: ModelStore, base: str = "") -> None:
+    """Raise what keeps inputs from being used: `UserError` (`bad_technique`), `OperatorError` (`missing_model`).
+
+    `base` is what the sentence calls the base; without it, by its family.
+    """
     for each in inputs:
         if not model_requirements.supports_control(each.kind, "", models):
             known = ", ".join(model_requirements.controls("", models))
@@ -45,7 +48,8 @@ def check_controls(inputs: Sequence[ControlInput], family: str, models: ModelSto
                 "bad_technique", f"A hint has a scale of 0 to {MAX_SCALE:g}, and starts before it ends, 0 to 1."
             )
         if not model_requirements.supports_control(each.kind, family, models):
-            raise UserError("bad_technique", model_requirements.unsupported_control_message(each.kind, family, models))
+            sentence = model_requirements.unsupported_control_message(each.kind, family, models, base)
+            raise UserError("bad_technique", sentence)
         _network_folder(each.kind, family, models)
 
 

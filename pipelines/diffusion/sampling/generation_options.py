@@ -139,14 +139,15 @@ def check_supported(base: BaseSource, parameters: GenerationParameters, controll
         and "guidance_rescale" not in inspect.signature(pipeline.__call__).parameters
     ):
         raise UserError(
-            "bad_technique", f"guidance_rescale does not go with {drawing} on {base.family.name}: leave it out."
+            "bad_technique",
+            f"guidance_rescale does not go with {drawing} on {base.name} ({base.family.name}): leave it out.",
         )
     taken = inspect.signature(pipeline.__call__).parameters
     if parameters.options.skip_layer_guidance and "skip_guidance_layers" not in taken:
         raise UserError(
             "bad_technique",
-            f"On {base.family.name} skip-layer guidance goes with words alone: leave it out, or else controls, perturbed "
-            "attention, a picture to begin from, and drawing once more.",
+            f"On {base.name} ({base.family.name}) skip-layer guidance goes with words alone: leave it out, or else controls, "
+            "perturbed attention, a picture to begin from, and drawing once more.",
         )
     starts = parameters.start is not None and kind in base.family.pipelines
     if starts and parameters.strength < 1 and "strength" not in inspect.signature(pipeline.__call__).parameters:

@@ -38,7 +38,8 @@ def check_image_prompt(look: ImagePrompt | None, base: BaseSource, models: Model
         return
     if not 0 <= look.scale <= 1:
         raise UserError("bad_technique", f"A look has a scale of 0 to 1, not {look.scale:g}.")
-    file, folder = _adapter_file(look, base.family.name, models), _encoder_folder(models)
+    family = base.family.name
+    file, folder = _adapter_file(look, family, models, f"{base.name} ({family})"), _encoder_folder(models)
     weights = checkpoint_files.load_checkpoint(file, GROUPS)
     projection = weights["image_proj"]
     kind = _kind_of(projection)
@@ -110,8 +111,8 @@ def _input_width(projection: Mapping[str, torch.Tensor], kind: str) -> int:
     return int(projection["proj.0.weight" if kind == FULL else kind].shape[1])
 
 
-def _adapter_file(look: ImagePrompt, family: str, models: ModelStore) -> Path:
-    return models.weights_file(model_requirements.ip_adapter_models(look.adapter, family, models)[0])
+def _adapter_file(look: ImagePrompt, family: str, models: ModelStore, base: str = "") -> Path:
+    return models.weights_file(model_requirements.ip_adapter_models(look.adapter, family, models, base)[0])
 
 
 def _encoder_config(folder: Path) -> CLIPVisionConfig:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipelines.diffusion.base import checkpoint_files, device, memory, prompts
 from pipelines.diffusion.base.lease import Lease
 from pipelines.diffusion.base.parts.latents import latent_scaling
+from pipelines.diffusion.base.source import BaseSource
 from pipelines.diffusion.sampling import decoding, pipeline_call, schedulers
 from pipelines.diffusion.sampling.pipeline_call import Conditioning, StepCallback
 from portrait.errors import UserError, broken_model
@@ -92,19 +93,23 @@ class Refiner:
         return decoding.finish_image(pipe, image, last, latent_scaling(pipe.vae.config))
 
 
-def check_refiner(options: GenerationOptions, family: str) -> None:
+def check_refiner(options: GenerationOptions, base: BaseSource) -> None:
     """Raise `UserError` (`bad_technique`) for a share, base or scheduler that it cannot continue from."""
     share = options.refiner
     if share and not MIN_SHARE <= share <= MAX_SHARE:
         raise UserError("bad_technique", f"The refiner draws {MIN_SHARE:g} to {MAX_SHARE:g} of the steps.")
     if share:
-        check_model(family, schedulers.resolve_preset(options).scheduler)
+        check_model(base, schedulers.resolve_preset(options).scheduler)
 
 
-def check_model(family: str, scheduler: str) -> None:
+def check_model(base: BaseSource, scheduler: str) -> None:
     """Raise `UserError` (`bad_technique`) for a base or scheduler that the refiner cannot continue from."""
-    if family != FAMILY:
-        raise UserError("bad_technique", "The refiner goes on from bases of the family sdxl alone.")
+    if base.family.name != FAMILY:
+        raise UserError(
+            "bad_technique",
+            f"The refiner goes on from bases of the family {FAMILY} alone, not from {base.name} ({base.family.name}): leave it "
+            "out, or choose another base.",
+        )
     if scheduler == "lcm":
         raise UserError("bad_technique", "The refiner goes on from many steps: choose the preset balanced or best.")
 

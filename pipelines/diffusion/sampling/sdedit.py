@@ -19,7 +19,7 @@ MOST = 0.6
 
 def check_sdedit(plan: GenerationPlan) -> None:
     """Raise `UserError` (`bad_technique`) for a strength, model, scheduler or base with which nothing is drawn again."""
-    options, family = plan.parameters.options, plan.base.family.name
+    options = plan.parameters.options
     if not 0 < options.sdedit <= MOST:
         raise UserError("bad_technique", f"SDEdit takes a strength of 0 to {MOST:g}, not {options.sdedit:g}.")
     if options.sdedit_model not in ("base", "refiner"):
@@ -29,7 +29,7 @@ def check_sdedit(plan: GenerationPlan) -> None:
         sentence = no_step(again.parameters.steps, options.sdedit)
         raise UserError("bad_technique", f"Drawing once more: {sentence}")
     if again.redraws_by_refiner:
-        refiner.check_model(family, plan.scheduler)
+        refiner.check_model(plan.base, plan.scheduler)
     else:
         generation_options.check_supported(again.base, again.parameters, again.uses_controlnets)
 

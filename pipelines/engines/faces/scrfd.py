@@ -73,8 +73,8 @@ class Scrfd:
         pack = PACKS[space]
         # Both files are looked up before either is read: a missing one is reported at once, not after a load.
         detector, recognizer = models.file(space, pack.detector), models.file(space, pack.recognizer)
-        self._detector = _open_network(detector, space, SCRFD)
-        self._recognizer = _open_network(recognizer, space, ArcFaceONNX)
+        self._detector = open_network(detector, space, SCRFD)
+        self._recognizer = open_network(recognizer, space, ArcFaceONNX)
         if not self._detector.use_kps:
             raise broken_model(detector, "it gives no landmarks", space)
 
@@ -137,8 +137,11 @@ def _iou(one: Box, other: Box) -> float:
 _OPEN_LOCK = threading.Lock()
 
 
-def _open_network(path: Path, pack: str, kind: type) -> Any:
-    """The network of a file, loaded once per process; its session may run on several threads at a time."""
+def open_network(path: Path, pack: str, kind: type) -> Any:
+    """The network of a file, loaded once per process; its session may run on several threads at a time.
+
+    `kind` is InsightFace's class of it. Raises `EngineError` (`broken_model`).
+    """
     with _OPEN_LOCK:
         return _open_cached(path, pack, kind, tuple(execution_providers()))
 

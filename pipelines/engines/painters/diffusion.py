@@ -151,9 +151,10 @@ class Diffusion:
 
     def _check_beside(self, options: GenerationOptions, base: BaseSource) -> None:
         """Raise what keeps controls, the look and the refiner from being used on a base."""
-        controlnet.check_controls(options.control_inputs, base.family.name, self._models)
+        family = base.family.name
+        controlnet.check_controls(options.control_inputs, family, self._models, f"{base.name} ({family})")
         ip_adapter.check_image_prompt(options.look, base, self._models)
-        refiner.check_refiner(options, base.family.name)
+        refiner.check_refiner(options, base)
         if options.refiner or (options.sdedit and options.sdedit_model == "refiner"):
             self._models.folder(refiner.MODEL)
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import onnxruntime
@@ -30,21 +30,26 @@ ONNX_ERRORS: tuple[type[Exception], ...] = (
 class OnnxNetwork:
     """A network that takes one picture as 1×3×H×W; its first output is used. Safe to run on several threads."""
 
+    _channels: ClassVar[int] = 1
+    """Axis of the colours."""
+    _one_core: ClassVar[bool] = False
+
     def __init__(self, path: Path, model: str) -> None:
         """Open a file of the model `model`; raises `EngineError` (`broken_model`), `OperatorError` (`no_provider`)."""
         self._path, self._model = path, model
         with _OPEN_LOCK:
-            self._session = _open_session(path, model, tuple(execution_providers()))
+            self._session = _open_session(path, model, tuple(execution_providers()), self._one_core)
         inputs = self._session.get_inputs()
-        if not inputs or len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (3, "C", None):
+        if not inputs or len(inputs[0].shape) != 4 or inputs[0].shape[self._channels] not in (3, "C", None):
             raise self.broken_model("it takes no pictures")
         self._name = inputs[0].name
         self._half = inputs[0].type == "tensor(float16)"
-        self.input_size: tuple[int, int] | None = _fixed_size(inputs[0].shape)
+        sides = [each for axis, each in enumerate(inputs[0].shape) if axis not in (0, self._channels)]
+        self.input_size: tuple[int, int] | None = _fixed_size(sides)
         """Height and width that the network requires; None where it takes any."""
 
     def __call__(self, pixels: Floats) -> Floats:
-        """Run 1×3×H×W; raises `EngineError` (`broken_model`, `out_of_memory`)."""
+        """Run 1×3×H×W, or as the class says; raises `EngineError` (`broken_model`, `out_of_memory`)."""
         return self._run({self._name: pixels.astype(np.float16) if self._half else pixels})
 
     def _run(self, feeds: Mapping[str, NDArray[Any]]) -> Floats:
@@ -61,6 +66,12 @@ class OnnxNetwork:
     def broken_model(self, reason: str) -> EngineError:
         """The error to raise when the file is not the network that it should be."""
         return broken_model(self._path, reason, self._model)
+
+
+class LightNetwork(OnnxNetwork):
+    """A network that takes one picture as 1×H×W×3 and runs on one core of the CPU: beside other work, in little memory."""
+
+    _channels, _one_core = 3, True
 
 
 class PairNetwork(OnnxNetwork):
@@ -118,8 +129,12 @@ _OPEN_LOCK = threading.Lock()
 
 
 @cache
-def _open_session(path: Path, model: str, provider_names: tuple[str, ...]) -> onnxruntime.InferenceSession:
+def _open_session(
+    path: Path, model: str, provider_names: tuple[str, ...], one_core: bool = False
+) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
+    if one_core:
+        provider_names, options.intra_op_num_threads, options.inter_op_num_threads = ("CPUExecutionProvider",), 1, 1
     # Published files declare sizes that they do not hold to, and onnxruntime warns of each.
     options.log_severity_level = 3
     # Tiles of several sizes would each leave an arena behind.
@@ -135,6 +150,6 @@ def _open_session(path: Path, model: str, provider_names: tuple[str, ...]) -> on
         raise broken_model(path, str(error), model) from error
 
 
-def _fixed_size(shape: list[int | str | None]) -> tuple[int, int] | None:
-    height, width = shape[2:]
+def _fixed_size(sides: list[int | str | None]) -> tuple[int, int] | None:
+    height, width = sides
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None

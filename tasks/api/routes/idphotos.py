@@ -10,6 +10,8 @@ from fastapi import APIRouter, Depends, Query, Response
 from pipelines import deliver
 from pipelines.idphotos import sheets
 from pipelines.idphotos.presets import Preset, apply_spec, load_presets
+from pipelines.marks import source_types
+from pipelines.marks.marks import open_marks
 from portrait.errors import UserError
 from portrait.idphoto_spec import spec_from_dict
 from tasks import file_names, schemas
@@ -80,7 +82,9 @@ def get_sheet(
     name = f"{portraits.file_stems(context, caller.owner, [row], 'en')[0]}-{ending}"
     disposition = file_names.attachment(name, f"portrait-{row.id[-6:]}-{row.number}-{ending}")
     context.ledger.retention.use_portraits(caller.owner, [row], context.now())
-    encode = partial(_encode, layout, asked.format, dpi, deliver.source_type(row.recipe), _sheet_title(row))
+    marks = open_marks(context.installation.flows.marks)
+    origin = sheets.Origin(source_types.of_recipe(row.recipe), marks, deliver.parent_of(path))
+    encode = partial(_encode, layout, asked.format, dpi, origin, _sheet_title(row))
     if portraits.is_id_photo(row) and row.format == "jpg":
         response = Response(encode(path.read_bytes()), headers={"Content-Disposition": disposition})
     else:
@@ -109,12 +113,12 @@ def _sheet_title(row: PortraitRow) -> str:
     return "ID photos" if portraits.is_id_photo(row) else "Portraits"
 
 
-def _encode(layout: sheets.Layout, format: str, dpi: int, mark: str, title: str, content: bytes) -> bytes:
+def _encode(layout: sheets.Layout, format: str, dpi: int, origin: sheets.Origin, title: str, content: bytes) -> bytes:
     """The sheet of a JPEG."""
     if format == "pdf":
-        return sheets.encode_pdf(layout, content, mark, title)
+        return sheets.encode_pdf(layout, content, origin, title)
     with _ENCODING:
-        return sheets.encode_jpeg(layout, content, min(dpi, MAX_SHEET_DPI), mark)
+        return sheets.encode_jpeg(layout, content, min(dpi, MAX_SHEET_DPI), origin)
 
 
 def spec_params(options: schemas.IdPhotoOptions) -> dict[str, object]:

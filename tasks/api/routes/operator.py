@@ -106,9 +106,10 @@ def list_workers(context: ContextDep, _: OperatorDep) -> schemas.Page[schemas.Wo
 
 
 @router.get("/models", responses=problem_responses(401, 403))
-def list_models(context: ContextDep, _: OperatorDep) -> schemas.Page[schemas.ModelStatus]:
+def list_models(context: ContextDep, _: OperatorDep) -> schemas.ModelPage:
     """Models on the API's machine: installed or not, licence, and the command that downloads them; and those being added."""
-    return schemas.Page(items=serializers.list_models(ModelStore(context.installation.flows.models)))
+    flows = context.installation.flows
+    return schemas.ModelPage(items=serializers.list_models(ModelStore(flows.models)), profile=flows.profile)
 
 
 @router.post("/models", status_code=202, responses=problem_responses(401, 403, 409, 422, 503))

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -72,7 +73,7 @@ def import_styles(
     files: Annotated[
         list[UploadFile],
         File(
-            description="One pack (.zip) or style.toml; or FaceChain's .json styles; or .jpg pictures as EasyPhoto has."
+            description="One pack (.zip) or style.toml; or styles.csv, .json of FaceChain or Fooocus, EasyPhoto's .jpg."
         ),
     ],
     context: ContextDep,
@@ -159,7 +160,7 @@ def set_draft_picture(
     service = _service(context)
     place = context.files.incoming / new_id("picture", context.now())
     try:
-        _, header = images.save_picture(context.files, file, place)
+        _, header = images.save_guarded_picture(context, file, place, caller.owner)
         service.set_picture(id, place, header.format, edition, caller.owner)
     finally:
         place.unlink(missing_ok=True)
@@ -186,7 +187,9 @@ def get_version_picture(id: PathId, version: int, context: ContextDep, _: Operat
 def check_draft(id: PathId, context: ContextDep, caller: OperatorDep, idempotency: IdempotencyDep) -> Response:
     """Queue a check of a draft's picture by a worker; fields are linted whenever the style is read."""
     draft = _service(context).draft(id)
-    return idempotency.run(lambda: _enqueue(context, caller.owner, "check", draft, frozenset({"look"})))
+    return idempotency.run(
+        lambda id: _enqueue(context, caller.owner, _draft_job(id, "check", draft, frozenset({"look"})))
+    )
 
 
 @router.post(
@@ -210,7 +213,7 @@ def test_draft(
     draft = service.draft(id)
     needs = _required_abilities(service.entry(draft).style)
     people = {str(number): person for number, person in enumerate(dict.fromkeys(body.people if body else ()), 1)}
-    return idempotency.run(lambda: _enqueue(context, caller.owner, "test", draft, needs, people))
+    return idempotency.run(lambda job: _enqueue(context, caller.owner, _draft_job(job, "test", draft, needs), people))
 
 
 @router.get("/styles/{id}/test/{number}", **images.picture_route(401, 403, 404, 422))
@@ -249,24 +252,20 @@ def retire_style(
 
 
 def _service(context: AppContext) -> StyleService:
-    return StyleService(context.ledger, context.files, context.now)
+    return StyleService(context.ledger, context.files, context.now, context.installation.flows)
 
 
-def _enqueue(
-    context: AppContext,
-    owner: str,
-    kind: str,
-    draft: DraftRow,
-    needs: frozenset[str],
-    people: Mapping[str, str] = MappingProxyType({}),
-) -> Response:
-    """Queue a check or a test; `people` are those of the owner's that are drawn. Raises what `newest_identity` raises."""
-    now = context.now()
+def _draft_job(id: str, kind: str, draft: DraftRow, needs: frozenset[str]) -> Job:
+    """A check or a test of a draft, nobody's yet."""
     queue = "gpu.generate" if needs & {"draw:text", "draw:inpaint"} else "cpu"
+    return Job(id, "", kind, queue, {"style": draft.id, "edition": draft.edition}, 0.0, needs=needs)
+
+
+def _enqueue(context: AppContext, owner: str, job: Job, people: Mapping[str, str] = MappingProxyType({})) -> Response:
+    """Queue a job for an owner; `people` are those of theirs that are drawn. Raises what `newest_identity` raises."""
     identities = {number: newest_identity(context, owner, person) for number, person in people.items()}
     drawn = {"people": dict(people), "identities": identities} if people else {}
-    params = {"style": draft.id, "edition": draft.edition, **drawn}
-    job = Job(new_id("job", now), owner, kind, queue, params, now, needs=needs)
+    job = replace(job, owner=owner, created=context.now(), params={**job.params, **drawn})
     return accepted(context, context.enqueue(job, people))
 
 

@@ -1,5 +1,6 @@
 """Routes of people: create, list, rename, erase; their consents, the text of consent, and identities."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -44,7 +45,7 @@ def create_person(
 ) -> Response:
     """Add a person, with the record of their consent."""
 
-    def create() -> Response:
+    def create(_: str) -> Response:
         statement, most = _statement(context, caller, body.consent), context.tasks.quotas.people
         now, also = context.now(), _audited(context, caller, "consent.given", statement)
         row = context.ledger.people.add_with_consent(caller.owner, body.name, statement, now, most, also)
@@ -57,10 +58,7 @@ def create_person(
 def list_people(context: ContextDep, caller: CallerDep, paging: PagingDep) -> schemas.Page[schemas.Person]:
     """The caller's people, the newest first."""
     page = context.ledger.people.list(caller.owner, paging.cursor, paging.limit)
-    summaries = context.ledger.people.summarize(page.items)
-    kept, now = context.tasks.retention_by_kind, context.now()
-    items = [serializers.serialize_person(row, summaries[row.id], kept, now) for row in page.items]
-    return schemas.Page(items=items, next=page.next)
+    return schemas.Page(items=_people(context, page.items), next=page.next)
 
 
 @router.get("/people/{id}", responses=problem_responses(401, 404, 410, 422))
@@ -105,7 +103,7 @@ def add_consent(
 ) -> Response:
     """Record consent again, after it was withdrawn or to a newer text."""
 
-    def create() -> Response:
+    def create(_: str) -> Response:
         statement = _statement(context, caller, body)
         also = _audited(context, caller, "consent.given", statement)
         row = context.ledger.people.give_consent(caller.owner, id, statement, context.now(), also)
@@ -129,15 +127,21 @@ def list_identities(id: PathId, context: ContextDep, caller: CallerDep) -> schem
 
 
 def _person(context: AppContext, row: PersonRow) -> schemas.Person:
-    summary = context.ledger.people.summarize([row])[row.id]
-    return serializers.serialize_person(row, summary, context.tasks.retention_by_kind, context.now())
+    return _people(context, [row])[0]
+
+
+def _people(context: AppContext, rows: Sequence[PersonRow]) -> list[schemas.Person]:
+    summaries, waiting = context.ledger.people.summarize(rows), context.guards.waiting([row.id for row in rows])
+    kept, now = context.tasks.retention_by_kind, context.now()
+    people = [serializers.serialize_person(row, summaries[row.id], kept, now) for row in rows]
+    return [each.model_copy(update={"guardian_needed": each.id in waiting}) for each in people]
 
 
 def _statement(context: AppContext, caller: auth.Caller, body: schemas.ConsentRequest) -> Statement:
     """What is recorded of a consent; raises `unknown_text`, `consent_outdated`, `statement_missing`."""
     text = context.ledger.consents.known(body.text_version, body.language)
     if context.tasks.consent.statements and not (body.given_for and body.adult and body.language):
-        sentence = "Say in which language the text was read, whom the photos show, and that everybody is 18 or older."
+        sentence = "Say in which language the text was read, whom the photos show, and that who agrees is 18 or older."
         raise UserError("statement_missing", sentence)
     known = {"language": text.language, "text_hash": text.sha256} if body.language else {}
     return Statement(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import PurePath
 from typing import Annotated, Literal, TypeAlias
 
@@ -10,6 +11,9 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from zipstream import ZipStream
 
+from pipelines import deliver
+from pipelines.marks.marks import open_marks
+from pipelines.model_store.store import ModelStore
 from portrait.errors import OperatorError, UserError
 from tasks import file_names, schemas
 from tasks.api import images, serializers
@@ -154,7 +158,8 @@ def get_portrait_file(
     if changes:
         if not path.is_file():
             raise UserError("not_found", "The file is not there.")
-        return images.ConvertedResponse(context.thumbnails, path, suffix, rendering.side, disposition)
+        sign = partial(deliver.sign_converted, original=path, marks=open_marks(context.installation.flows.marks))
+        return images.ConvertedResponse(context.thumbnails, path, suffix, rendering.side, disposition, sign)
     return images.file_response(path, images.SUFFIX_MEDIA_TYPES[row.format], disposition)
 
 
@@ -200,8 +205,8 @@ def _serialized(
     told = {row.job for row in rows if due[row.id].soon}
     if told:
         retention.mark_people_warned(owner, told, now)
-    people = context.ledger.portraits.people(rows)
-    return [serializers.serialize_portrait(row, due[row.id], people[row.id], recipe) for row in rows]
+    people, models = context.ledger.portraits.people(rows), ModelStore(context.installation.flows.models)
+    return [serializers.serialize_portrait(row, due[row.id], people[row.id], models, recipe) for row in rows]
 
 
 def file_stems(context: AppContext, owner: str, rows: Sequence[PortraitRow], language: str) -> list[str]:
@@ -257,7 +262,8 @@ def _convert(context: AppContext, rendering: Rendering, row: PortraitRow, last: 
     path = context.files.portrait(row.owner, row.job, row.file)
     try:
         made = context.thumbnails.pool.submit(path, rendering.side or 0, row.owner, format=rendering.suffix(row))
-        return made.result(images.WAIT_SECONDS)
+        marks = open_marks(context.installation.flows.marks)
+        return deliver.sign_converted(made.result(images.WAIT_SECONDS), path, marks)
     except (UserError, TimeoutError) as error:
         if last or (isinstance(error, UserError) and error.code != "busy"):
             raise

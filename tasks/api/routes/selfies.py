@@ -35,7 +35,7 @@ def add_selfies(
     context: ContextDep,
     caller: CallerDep,
 ) -> schemas.SelfieUploadResult:
-    """Upload photos. Those that cannot be read are listed by name in `refused` and do not stop the others.
+    """Upload photos. Those that cannot be read or may not be used are listed by name in `refused` and do not stop the others.
 
     The same bytes again give the photo that exists already.
     """
@@ -143,7 +143,7 @@ def _add(context: AppContext, owner: str, person: str, upload: UploadFile) -> Se
     now, quotas = context.now(), context.tasks.quotas
     id = new_id("selfie", now)
     place = context.files.selfie(owner, person, id)
-    saved, header = images.save_picture(context.files, upload, place)
+    saved, header = images.save_guarded_picture(context, upload, place, owner)
     row = SelfieRow(
         id=id,
         owner=owner,

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, File, Path, Query, Response, UploadFile
 
 from pipelines.folders import cut_outs
+from pipelines.guards.pictures import watch_of
 from portrait.errors import OperatorError, UserError
 from tasks import schemas
 from tasks.api import admission, images
@@ -32,8 +33,10 @@ from tasks.ledger.usage import MEGA
 from tasks.schemas.shared import Id
 from tasks.settings import TaskSettings
 from tasks.styles.available import shows_samples
+from tasks.styles.terms import with_terms
 from templates.catalog import Entry
 from templates.hashes import PREVIEW
+from templates.lint import Installed, lint_terms
 from templates.schema import group_of
 
 router = APIRouter(tags=["styles"], route_class=AuthenticatedRoute)
@@ -43,14 +46,15 @@ NO_WORKER = "No worker for it is running. An operator can start one."
 @router.get("/styles", responses=problem_responses(401))
 def list_styles(context: ContextDep, _: CallerDep) -> schemas.Page[schemas.Style]:
     """The styles that portraits can be made in."""
-    missing = missing_by_ability(context)
-    return schemas.Page(items=[_style(context, entry, missing) for entry in context.styles.entries()])
+    missing, here = missing_by_ability(context), with_terms(Installed(), context.installation.flows)
+    return schemas.Page(items=[_style(context, entry, missing, here) for entry in context.styles.entries()])
 
 
 @router.get("/styles/{id}", responses=problem_responses(401, 404, 422))
 def get_style(id: PathId, context: ContextDep, _: CallerDep) -> schemas.Style:
     """One style."""
-    return _style(context, context.styles.find(id), missing_by_ability(context))
+    here = with_terms(Installed(), context.installation.flows)
+    return _style(context, context.styles.find(id), missing_by_ability(context), here)
 
 
 @router.get("/styles/{id}/preview", **images.picture_route(401, 403, 404, 410, 422))
@@ -97,11 +101,14 @@ def _own_preview(context: AppContext, owner: str, person: str, entry: Entry) -> 
         return None
     for training_set in context.ledger.people.training_sets(owner, person)[:1]:
         folder = context.files.training_set(owner, person, training_set.id)
+        if not context.guards.may_preview(owner, person, training_set.id):
+            return None
         for cut_out in (cut_outs.place(folder, style.compositions), cut_outs.place(folder)):
             if cut_out.is_file():
                 place = entry.picture()
                 behind = "" if place is None else str(place)
-                scene = Scene(style.backdrop, style.compositions, style.retouch, behind, style.blur)
+                watch = watch_of(context.installation.flows)
+                scene = Scene(style.backdrop, style.compositions, style.retouch, behind, style.blur, watch)
                 return images.Preview(cut_out, scene)
     return None
 
@@ -135,7 +142,7 @@ def upload_template(
     now, quotas = context.now(), context.tasks.quotas
     id, job = new_id("template", now), new_id("job", now)
     place = context.files.template(caller.owner, id)
-    saved, header = images.save_picture(context.files, file, place)
+    saved, header = images.save_guarded_picture(context, file, place, caller.owner)
     name, size = images.display_name(file), header.size
     row = TemplateRow(
         id, caller.owner, name, saved.bytes, size.width, size.height, header.format, job, now, statement=stated
@@ -243,9 +250,10 @@ def missing_by_ability(context: AppContext) -> Mapping[str, list[str]]:
     return found
 
 
-def _style(context: AppContext, entry: Entry, by_ability: Mapping[str, list[str]]) -> schemas.Style:
+def _style(context: AppContext, entry: Entry, by_ability: Mapping[str, list[str]], here: Installed) -> schemas.Style:
+    """A style with what keeps it from being drawn in; of `here` the terms that it is held to."""
     file = entry.style
-    missing = by_ability.get(f"draw:{file.kind}", [NO_WORKER])
+    missing = [*(each.tip for each in lint_terms(file, here)), *by_ability.get(f"draw:{file.kind}", [NO_WORKER])]
     drawn = context.files.style_samples(file.id, file.version).glob("[1-9].jpg") if shows_samples(entry) else ()
     samples = len(list(drawn))
     found = {"group": group_of(file), "samples": samples, "ready": not missing, "missing": missing}

@@ -29,12 +29,14 @@ async def get_health() -> schemas.Health:
 def get_readiness(context: ContextDep) -> Response:
     """Readiness: checks of database, broker, data folder and workers; 503 where jobs cannot be accepted.
 
+    While the broker or every worker is away it answers `degraded` with 200: jobs are accepted, and start when they are back.
     Checked once a second at most: anybody may ask.
     """
     checks = context.readiness.get(lambda: {name: check(context) for name, check in _CHECKS.items()})
-    broken = {name for name, found in checks.items() if found != "ok"} - {"workers"}
-    status = "unready" if broken else "ok"
-    return JSONResponse(schemas.Health(status=status, checks=checks).model_dump(), 503 if broken else 200)
+    broken = {name for name, found in checks.items() if found != "ok"}
+    unready = bool(broken & _NEEDED)
+    status = "unready" if unready else "degraded" if broken else "ok"
+    return JSONResponse(schemas.Health(status=status, checks=checks).model_dump(), 503 if unready else 200)
 
 
 @router.get("/abilities", responses=problem_responses(401))
@@ -98,3 +100,5 @@ _CHECKS: dict[str, Callable[[AppContext], str]] = {
     "data": _disk,
     "workers": _workers,
 }
+_NEEDED = {"database", "data"}
+"""Checks without which no job can be accepted."""

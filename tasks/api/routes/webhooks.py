@@ -32,7 +32,7 @@ def create_webhook(
 ) -> Response:
     """Create a webhook that is called when jobs end. Its signing secret is in this response and nowhere else."""
 
-    def create() -> Response:
+    def create(_: str) -> Response:
         settings = context.tasks.webhooks
         webhooks.check_url(body.url, Reach.of(settings.networks, settings.private))
         secret, now, most = webhooks.new_secret(), context.now(), context.tasks.quotas.webhooks

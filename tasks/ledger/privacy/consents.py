@@ -42,7 +42,7 @@ class Statement:
     given_for: str = ""
     """`self`, `proxy` or `guardian`; empty where it was not said."""
     adult: bool = False
-    """Whether it was stated that everybody is of age."""
+    """Whether who agrees stated to be of age; in texts before 2027-01, that everybody is."""
     key: str = ""
     """Id of the key or session that it was given with."""
 
@@ -112,6 +112,14 @@ def consent_states(connection: sa.Connection, persons: Collection[str]) -> dict[
         person: "withdrawn" if person not in newest else "given" if newest[person] >= first else "outdated"
         for person in persons
     }
+
+
+def guardians_agreed(connection: sa.Connection, persons: Collection[str]) -> set[str]:
+    """The people for whom a parent or guardian agreed, in a consent that holds."""
+    number = sa.select(sa.func.max(consent_texts.c.number)).where(consent_texts.c.version == consents.c.text_version)
+    holds = sa.func.coalesce(number.scalar_subquery(), 0) >= _first_that_holds(connection)
+    given = (consents.c.given_for == "guardian") & consents.c.withdrawn.is_(None) & consents.c.person.in_(persons)
+    return set(connection.scalars(sa.select(consents.c.person).where(given, holds)))
 
 
 def persons_in(connection: sa.Connection, job: Job) -> set[str]:

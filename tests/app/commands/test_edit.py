@@ -14,7 +14,9 @@ from app.commands.make import make
 from app.commands.remake import remake
 from pipelines.deliver import read_recipe
 from pipelines.image_io import read
-from pipelines.settings import BaseLocation, Settings
+from pipelines.marks import credentials
+from pipelines.marks.marks import Marks, open_marks
+from pipelines.settings import BaseLocation, MarkSettings, Settings
 from portrait.arrays import Image
 from tests import fakes, hub_store, tiny
 from tests.app.commands.test_make_diffusion import installed, person, place, settings  # noqa: F401 -- fixtures
@@ -74,7 +76,12 @@ def test_variations_differ_from_the_portrait_and_from_each_other(
     assert distances[0] != distances[1]
 
 
-def test_an_edit_is_made_again_from_its_recipe(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_edit_is_made_again_from_its_recipe(
+    drawn: Path,
+    tmp_path: Path,
+    settings: Settings,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     mask = np.zeros((66, 50, 4), np.uint8)  # half the size, painted on transparency
     mask[20:30, 10:30] = 255
     PIL.Image.fromarray(mask).save(tmp_path / "mask.png")
@@ -86,9 +93,15 @@ def test_an_edit_is_made_again_from_its_recipe(drawn: Path, tmp_path: Path, caps
     for number, wishes in enumerate(ways):
         out = tmp_path / str(number)
         (made,) = edited(drawn, out, capsys, **wishes)
-        recipe = read_recipe(made)
+        recipe = read_recipe(made, open_marks(settings.marks))
         assert str(tmp_path) not in json.dumps(recipe)
         assert ("a red scarf" in recipe["drawn"]["prompt"]) == (number == 0)
+        for private in (b"red scarf", b"a tie", b"text-film-1", b"mask.png", str(tmp_path).encode(), b"set.json"):
+            assert private not in made.read_bytes()
+        signed = credentials.read(made.read_bytes(), "image/png", open_marks(settings.marks).keys.anchors)
+        assert signed is not None
+        assert (signed.trusted, signed.faults) == (True, ())
+        assert signed.actions == ("c2pa.edited", "c2pa.opened", "c2pa.created")
         remake(made, out=out / "again.png", as_json=True)
         capsys.readouterr()
         assert np.array_equal(pixels(made), pixels(out / "again.png"))
@@ -128,8 +141,15 @@ def test_words_are_an_instruction_where_the_base_can(
     assert made.name == "text-film-1-instruct-1.png"
     assert pixels(made).shape == pixels(first).shape
     assert not np.array_equal(pixels(made), pixels(alone))
-    recipe = read_recipe(made)
+    recipe = read_recipe(made, open_marks(settings.marks))
     assert (recipe["edit"]["words"], recipe["drawn"]["prompt"]) == (told["words"], told["words"])
+    assert b"this coat" not in made.read_bytes()
+    elsewhere = replace(settings, bases=bases, marks=MarkSettings(tmp_path / "elsewhere"))
+    hub_store.install(elsewhere, monkeypatch)
+    with pytest.raises(SystemExit) as ended:
+        remake(made, out=tmp_path / "never.png", as_json=True)
+    assert (ended.value.code, json.loads(capsys.readouterr().out)["error"]["code"]) == (3, "recipe_sealed")
+    hub_store.install(replace(settings, bases=bases), monkeypatch)
     assert len(recipe["edit"]["with"]) == 1
     assert str(tmp_path) not in json.dumps(recipe)
     remake(made, out=tmp_path / "again.png", as_json=True)
@@ -202,7 +222,7 @@ def test_edits_that_cannot_be_drawn_are_told_before_anything_is(
 
 
 def test_a_picture_without_a_recipe_and_one_of_another_kind_are_told(
-    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    drawn: Path, tmp_path: Path, marks: Marks, capsys: pytest.CaptureFixture[str]
 ) -> None:
     PIL.Image.new("RGB", (80, 80)).save(tmp_path / "plain.jpg")
     assert refused(tmp_path / "plain.jpg", tmp_path, capsys) == "no_recipe"
@@ -211,5 +231,5 @@ def test_a_picture_without_a_recipe_and_one_of_another_kind_are_told(
 
     recipe = {"style": {"kind": "studio"}, "seed": 0, "count": 1}
     studio = Portrait(np.zeros((80, 80, 3), np.uint8), None, {}, {}, {}, recipe)
-    (tmp_path / "studio.jpg").write_bytes(encode(studio, "jpg"))
+    (tmp_path / "studio.jpg").write_bytes(encode(studio, "jpg", marks))
     assert refused(tmp_path / "studio.jpg", tmp_path, capsys) == "bad_edit"

@@ -11,9 +11,9 @@ import PIL.Image
 import pytest
 import skimage.data
 
+from app.commands import doctor
 from pipelines.engines import Engines, status
 from pipelines.model_store.store import ModelStore
-from pipelines.settings import Settings
 from portrait.errors import Cancelled, EngineError, OperatorError, UserError
 from tasks.settings import load
 from tests import selfies
@@ -234,10 +234,21 @@ def test_doctor_names_what_is_missing(home: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("engines")
-def test_doctor_is_content_where_all_is_there(settings: Settings) -> None:
+def test_doctor_is_content_where_all_is_there_and_no_library_says_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+    asked, said = doctor._query_engines, list[str]()
+
+    def query(engines: list[str]) -> tuple[list[list[str]], str]:
+        answered, last = asked(engines)
+        assert len(answered) == len(engines)
+        said.append(last)
+        return answered, last
+
+    monkeypatch.setattr(doctor, "_query_engines", query)
     answer = run("doctor", "--json")
     assert answer.returncode == 0, answer.stdout
     assert document(answer)["ok"]
+    assert said == ["no message"], "the process that imports every engine is silent"
 
 
 @pytest.mark.usefixtures("engines")

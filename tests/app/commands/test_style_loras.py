@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from app.cli import app
 from pipelines.model_store.store import ModelStore
 from tasks.settings import load
-from templates import importers, lint
+from templates import facechain, importers, lint
 from templates.catalog import Catalog
 from tests.model_server import LORAS, Server, safetensors, serving
 
@@ -25,7 +25,7 @@ def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         for number in range(FILES):
             place = f"/models/maker/look{number}/resolve/v1.0/Look%20{number}.safetensors"
             running.files[place] = safetensors(LORAS["sd15"])
-        monkeypatch.setattr(importers, "MODELSCOPE", running.url)
+        monkeypatch.setattr(facechain, "MODELSCOPE", running.url)
         yield running
 
 

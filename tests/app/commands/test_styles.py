@@ -9,7 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
+from app.terminal import styles
 from pipelines.settings import Settings
+from portrait.errors import UserError
 from portrait.ports import FaceFinder
 from tests import selfies
 
@@ -164,3 +166,26 @@ def test_a_folder_that_names_a_package_is_refused(mine: Path, home: Path) -> Non
     code, answer = asked("add", str(mine))
     assert (code, answer["error"]["code"]) == (4, "bad_style")
     assert "built-in" in answer["error"]["message"]
+
+
+def test_folders_of_other_tools_come_one_after_the_other(home: Path, tmp_path: Path) -> None:
+    for folder, side in (("one", 64), ("two", 80)):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "1.jpg"), selfies.astronaut()[:side, :side])
+    assert [each["id"] for each in asked("import", str(tmp_path / "one"))[1]["styles"]] == ["1"]
+    assert [each["id"] for each in asked("import", str(tmp_path / "two"))[1]["styles"]] == ["1-2"]
+    again = asked("import", str(tmp_path / "two"))[1]["error"]
+    assert (again["code"], "1.jpg: here already, as 1-2" in again["message"]) == ("nothing_to_import", True)
+    code, answer = asked("import", str(tmp_path / "two"), "--prefix", "beach", "--replace")
+    assert (code, [each["id"] for each in answer["styles"]]) == (0, ["beach-1"])
+
+
+def test_a_draft_is_called_a_draft_where_somebody_is_to_be_drawn_in_it(mine: Path, home: Path) -> None:
+    assert asked("add", str(mine))[0] == 0
+    with styles.open_available_styles() as available:
+        with pytest.raises(UserError, match=r"mine is a draft.*portrait styles check mine") as caught:
+            styles.find_style(available, "mine")
+        assert caught.value.code == "unknown_style"
+        with pytest.raises(UserError, match="There is no style 'theirs'"):
+            styles.find_style(available, "theirs")
+        assert styles.find_style(available, "studio-grey").style.id == "studio-grey"

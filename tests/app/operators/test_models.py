@@ -76,3 +76,15 @@ def test_a_model_is_added_with_progress_replaced_and_removed(api: ApiHarness, pu
     app.button(key="model-sure").click().run()
     assert [each for each in client.models() if each.own] == []
     assert [each.value for each in app.exception] == []
+
+
+def test_for_commercial_use_the_page_says_what_takes_the_place_of_what(tmp_path: Path) -> None:
+    with open_api(environment(new_home(tmp_path / "home")) | {"PORTRAIT_PROFILE": "commercial"}) as api:
+        client = as_client(api, "olga", "operator")
+        told = {each.name: each for each in client.models()}
+        assert (client.profile(), told["instantid"].allowed, told["photomaker"].allowed) == ("commercial", False, True)
+        app = open_page(client, "models", {"search": "instantid"})
+        text = visible_text(app)
+        assert "This installation is for commercial use" in text
+        assert "Take photomaker, ip_adapter_plus_face_sdxl, reference instead." in text
+        assert not app.code, "no command to fetch it"

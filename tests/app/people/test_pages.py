@@ -59,7 +59,7 @@ def test_without_people_the_first_page_explains_and_asks_for_consent(api: ApiHar
     press(app, "Agree and continue")
     [person] = as_client(api).people()
     [consent] = as_client(api).consents(person.id)
-    assert (person.name, consent.text_version, consent.given_by) == ("Ann", "2026-12", "Ann")
+    assert (person.name, consent.text_version, consent.given_by) == ("Ann", "2027-01", "Ann")
     assert (consent.given_for, consent.adult, consent.language) == ("self", True, "en")
     assert consent.text_hash == as_client(api).consent_text("en").sha256
     assert app.title[0].value == "Photos"
@@ -95,7 +95,7 @@ def test_a_picture_of_ones_own_needs_a_statement_first(api: ApiHarness) -> None:
     assert "Tick this first" in visible_text(app)
     assert picker_addresses(app) == []
     next(each for each in app.checkbox if "has agreed" in each.label).check().run()
-    assert picker_addresses(app) == ["/send/templates?statement=2026-12"]
+    assert picker_addresses(app) == ["/send/templates?statement=2027-01"]
 
 
 def test_ended_checks_are_not_listed_on_the_page_of_progress(api: ApiHarness) -> None:
@@ -159,7 +159,7 @@ def test_withdrawn_consent_stops_new_work_until_it_is_given_again(api: ApiHarnes
     app.radio[0].set_value("self")
     press(app, "Agree")
     assert as_client(api).person(person).consent
-    assert [each.text_version for each in as_client(api).consents(person)] == ["1", "2026-12"]
+    assert [each.text_version for each in as_client(api).consents(person)] == ["1", "2027-01"]
 
 
 def test_a_failed_job_shows_why_and_the_next_step(api: ApiHarness) -> None:

@@ -220,3 +220,17 @@ def _component(app: AppTest, name: str) -> dict[str, object]:
 
     [found] = [each.proto for each in app.get("bidi_component") if each.proto.component_name == name]
     return json.loads(found.json)
+
+
+def test_what_is_to_be_handed_on_is_said_where_a_picture_is_taken_home(api: ApiHarness, things: OwnedIds) -> None:
+    drawn = {"base": "sdxl", "looks": {"lcm_sdxl": 1.0}, "models": {"ip_adapter_sdxl/a.safetensors": "0"}}
+    known(api, things.portrait, {**TEXT, "drawn": drawn})
+    client = as_client(api, things.owner)
+    [terms] = client.portrait(things.portrait).terms
+    assert (terms.licence, terms.models) == ("CreativeML-OpenRAIL++-M", ["sdxl", "lcm_sdxl"])
+    app = open_page(client, "portrait", {"id": things.portrait}, download=True)
+    [told] = [each.value for each in app.caption if "The licence" in each.value]
+    assert told.startswith("The uses that the licence lists in its Attachment A are forbidden with this picture")
+    assert told.endswith(f"[The licence]({terms.page})")
+    known(api, things.portrait, TEXT)
+    assert client.portrait(things.portrait).terms == []

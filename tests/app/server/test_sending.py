@@ -35,6 +35,15 @@ def test_a_photo_reaches_its_person_under_its_own_name(server: ApiServer, visito
     assert send(visitor, person, picture(1), "again.png") == (201, "", id), "the same bytes are the same photo"
 
 
+def test_no_proxy_of_the_environment_comes_between(
+    server: ApiServer, visitor: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    person = as_client(server.api).add_person("Ann", "2026-12", "Ann").id
+    assert send(visitor, person, picture(1))[0] == 201
+
+
 def test_what_is_no_photo_is_refused_by_its_code(server: ApiServer, visitor: TestClient) -> None:
     api = as_client(server.api)
     person = api.add_person("Ann", "2026-12", "Ann").id

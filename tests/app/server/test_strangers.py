@@ -46,8 +46,8 @@ web.create_app = lambda options: app
 web.serve("127.0.0.1", int(sys.argv[1]), options)
 """
 OPEN = {"/sign-in", "/sign-in/provider", "/sign-in/oidc", "/sign-out", "/sign-out/everywhere"}
-OPEN |= {"/language/x", "/_stcore/health"}
-"""What answers strangers: the way in, and whether it runs at all."""
+OPEN |= {"/language/x", "/_stcore/health", "/verify"}
+"""What answers strangers: the way in, whether it runs at all, and where a picture comes from."""
 STREAM = "/_stcore/stream"
 
 

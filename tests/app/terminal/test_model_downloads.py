@@ -1,7 +1,9 @@
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -46,6 +48,25 @@ def test_what_is_compiled_is_not_compiled_again(started: list[Any], cache: Path)
     assert not started
     marker = cache / "compiled.txt"
     marker.write_text(marker.read_text().replace("numba ", "numba 0.0."))
+    with compiling():
+        assert started
+
+
+def test_libraries_that_were_moved_or_put_anew_are_compiled_again(
+    started: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "pymatting" / "__init__.py"
+    package.parent.mkdir()
+    package.touch()
+    monkeypatch.setattr(model_downloads, "find_spec", lambda name: SimpleNamespace(origin=str(package)))
+    model_downloads.mark_compiled()
+    assert model_downloads.is_compiled()
+    os.utime(package, (1, 1))
+    assert not model_downloads.is_compiled(), "put anew"
+    model_downloads.mark_compiled()
+    moved = package.parent.rename(tmp_path / "elsewhere") / package.name
+    monkeypatch.setattr(model_downloads, "find_spec", lambda name: SimpleNamespace(origin=str(moved)))
+    assert not model_downloads.is_compiled(), "moved"
     with compiling():
         assert started
 

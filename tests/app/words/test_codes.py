@@ -15,16 +15,26 @@ from portrait import uses
 from portrait.photos.reasons import TIPS
 from tasks.api.routes.styles import NO_WORKER
 from tasks.queue.worker import NOT_SERVED
-from templates import importers, lint
+from templates import facechain, imported, importers, lint, prompt_styles
 
 ROOT = Path(__file__).parents[3]
 OTHERS = [code for code in translation.LANGUAGES if code != translation.FALLBACK]
 NEVER_SHOWN = {
     **dict.fromkeys(
-        ("bad_prompts", "bad_skin", "folder_taken", "no_place", "no_such_folder", "port_taken", "self_test_failed"),
+        (
+            "bad_prompts",
+            "bad_skin",
+            "folder_taken",
+            "no_place",
+            "no_such_folder",
+            "port_taken",
+            "self_test_failed",
+            "which_photo",
+        ),
         "the command line alone raises it, about its own options",
     ),
     "bad_ledger": "the service does not start",
+    "newer_ledger": "the service does not start",
 }
 """Codes that no page can show, with the reason."""
 
@@ -74,7 +84,9 @@ def _texts(node: ast.expr) -> Iterator[str]:
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_every_explanation_of_a_style_can_be_translated(language: str) -> None:
-    sentences = [*sentences_of(Path(lint.__file__), _is_tip), *sentences_of(Path(importers.__file__), _is_why)]
+    sentences = list(sentences_of(Path(lint.__file__), _is_tip))
+    for module in (importers, imported, facechain, prompt_styles):
+        sentences += sentences_of(Path(module.__file__), _is_why)
     assert len(sentences) > 40
     assert [each for each in sentences if translation.translate_sentence(language, each) == each] == []
 

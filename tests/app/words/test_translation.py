@@ -15,7 +15,11 @@ PAGES = [
     *(APP / "main.py", APP / "session.py"),
     *(path for folder in ("people", "operators", "components") for path in sorted((APP / folder).rglob("*.py"))),
 ]
-SOURCES = [*PAGES, APP / "server" / "sign_in.py", APP / "words" / "formats.py"]
+SOURCES = [
+    *PAGES,
+    *(APP / "server" / name for name in ("sign_in.py", "plain/verify.py")),
+    *(APP / "words" / name for name in ("formats.py", "provenance.py")),
+]
 SECTIONS = sorted({key.split(".")[0] for key in translation.messages("en")})
 NOT_KEYS = {"portrait.app", "style.css", "styles.zip"}
 
@@ -57,13 +61,14 @@ def test_every_key_that_is_used_exists_and_every_key_is_used() -> None:
     exact, beginnings = set(), set()
     for kind, used in (found for path in SOURCES for found in _keys_in(path)):
         (exact if kind == "exact" else beginnings).add(used)
-    exact |= set(re.findall(r'words\["([a-z_.]+)"\]', (APP / "server" / "sign_in.html.j2").read_text()))
+    for template in (APP / "server").glob("*.html.j2"):
+        exact |= set(re.findall(r'words\["([a-z_.]+)"\]', template.read_text()))
     assert exact - keys == set()
     assert {each for each in beginnings if not any(key.startswith(each) for key in keys)} == set()
     beginnings |= (
         {f"{key}_one" for key in exact}
         | {"language.", "streamlit.", "error.", "field."}
-        | {f"{page}." for page in ("board", "machinery", "models", "quality", "styles")}
+        | {f"{page}." for page in ("board", "machinery", "models", "quality", "styles", "guards")}
     )
     unused = {key for key in keys - exact if not key.startswith(tuple(beginnings))}
     assert unused == set()

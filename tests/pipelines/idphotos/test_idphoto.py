@@ -22,6 +22,8 @@ from pipelines.idphotos.idphoto import (
     make_report,
 )
 from pipelines.idphotos.source_photo import SourcePhoto
+from pipelines.marks import credentials
+from pipelines.marks.marks import Marks
 from pipelines.render import Render
 from portrait.arrays import Image, Size
 from portrait.errors import UserError
@@ -55,10 +57,16 @@ def wider(span: Range, by: float) -> Range:
 
 
 @pytest.mark.parametrize("name", TWELVE)
-def test_the_sample_photo_meets_the_rules_of_the_picture(source: SourcePhoto, finder: FaceFinder, name: str) -> None:
+def test_the_sample_photo_meets_the_rules_of_the_picture(
+    source: SourcePhoto, finder: FaceFinder, marks: Marks, name: str
+) -> None:
     preset = PRESETS.find(name)
-    photo = make_id_photo(source, IdPhotoOptions(preset), PRESETS)
+    photo = make_id_photo(source, IdPhotoOptions(preset, marks=marks), PRESETS)
     assert [each for each in photo.rules if not each.ok] == []
+    assert preset.file_size.holds(len(photo.content) / 1000), "with its signature"
+    signed = credentials.read(photo.content, "image/jpeg", marks.keys.anchors)
+    assert signed is not None
+    assert (signed.trusted, signed.faults, signed.source_type) == (True, (), "compositeSynthetic")
     picture = opened(photo)
     assert picture.size == (preset.pixels.width, preset.pixels.height)
     assert picture.info["dpi"] == (preset.dpi, preset.dpi)
@@ -275,14 +283,14 @@ def quiet(done: int, total: int, doing: str, preview: Image | None = None) -> No
 
 @pytest.mark.parametrize(("background", "source"), [("", "compositeSynthetic"), ("kept", "algorithmicallyEnhanced")])
 def test_a_style_frames_the_photo_with_the_fewest_faults_by_its_rule(
-    person: Identity, finder: FaceFinder, matter: Matter, tmp_path: Path, background: str, source: str
+    person: Identity, finder: FaceFinder, matter: Matter, tmp_path: Path, marks: Marks, background: str, source: str
 ) -> None:
     flow = Render({"idphoto": IdPhotoPainter(finder, lambda _: matter, PRESETS)}, finder)
     request = drawn(person, preset="cn-visa-online", background=background)
     [portrait] = flow(request, quiet)
     assert portrait.reference_names == {1: "best"}
     assert portrait.likeness[1].distance < 0.2
-    file = Deliver("jpg")(portrait, tmp_path / "id")
+    file = Deliver("jpg", marks)(portrait, tmp_path / "id")
     preset = PRESETS.find("cn-visa-online")
     assert preset.file_size.holds(file.stat().st_size / 1000)
     with PIL.Image.open(file) as picture:
@@ -297,13 +305,13 @@ def test_a_style_frames_the_photo_with_the_fewest_faults_by_its_rule(
 
 
 def test_a_request_may_say_size_resolution_file_and_background(
-    person: Identity, finder: FaceFinder, matter: Matter, tmp_path: Path
+    person: Identity, finder: FaceFinder, matter: Matter, tmp_path: Path, marks: Marks
 ) -> None:
     flow = Render({"idphoto": IdPhotoPainter(finder, lambda _: matter, PRESETS)}, finder)
     spec = IdPhotoSpec((30, 40), "mm", 600, (20, 50), "blue")
     request = replace(drawn(person, preset="icao"), idphoto=spec)
     [portrait] = flow(request, quiet)
-    file = Deliver("jpg")(portrait, tmp_path / "id")
+    file = Deliver("jpg", marks)(portrait, tmp_path / "id")
     assert 20_000 <= file.stat().st_size <= 50_000
     with PIL.Image.open(file) as picture:
         assert picture.size == (709, 945)

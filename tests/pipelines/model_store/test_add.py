@@ -483,7 +483,10 @@ def test_an_address_is_fetched_and_goes_on_where_it_broke(
     assert "answered 503" in told[1]
 
 
-def test_a_part_that_is_the_whole_is_taken(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("noted_by_an_earlier_version", [False, True])
+def test_a_part_that_is_the_whole_is_taken(
+    noted_by_an_earlier_version: bool, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.files["/film.safetensors"] = LORA
     models, asked = store(tmp_path), new(f"{server.url}/film.safetensors")
 
@@ -496,9 +499,15 @@ def test_a_part_that_is_the_whole_is_taken(server: Server, tmp_path: Path, monke
             models.add(asked)
     part = tmp_path / "models" / ".partial" / "film" / "film.safetensors.part"
     assert part.read_bytes() == LORA
+    if noted_by_an_earlier_version:
+        note = part.with_name("film.safetensors.part.json")
+        note.write_text(
+            json.dumps({name: value for name, value in json.loads(note.read_text()).items() if name != "bytes"})
+        )
     models.add(asked)
     assert models.weights_file("film").read_bytes() == LORA
-    assert server.gets()[-1]["Range"] == f"bytes={len(LORA)}-"
+    asked_again = [f"bytes={len(LORA)}-"] if noted_by_an_earlier_version else []
+    assert [each.get("Range") for each in server.gets()] == [None, *asked_again]
 
 
 @pytest.mark.parametrize("networks", [(), ("127.0.0.1/32",)])

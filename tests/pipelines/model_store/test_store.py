@@ -693,7 +693,7 @@ def test_the_embedded_models_are_free_known_and_need_no_hub() -> None:
     embedded = {name: model for name, model in builtin_manifest().models.items() if model.embedded}
     needed = {name for name, model in embedded.items() if not model.optional}
     assert needed == {"blazeface", "facemesh", "iris", "selfie", "dlib", "pose"}
-    assert set(embedded) - needed == {"modnet", "realesrgan_x4plus", "dlib_attributes"}
+    assert set(embedded) - needed == {"modnet", "realesrgan_x4plus", "dlib_attributes", "open_nsfw"}
     for model in embedded.values():
         assert model.commercial == "yes"
         for file in model.files:

@@ -15,6 +15,7 @@ PUBLIC = {
     ("POST", "/oidc/authorizations"),
     ("GET", "/health"),
     ("GET", "/ready"),
+    ("POST", "/verify"),
 }
 """Routes that ask for no key."""
 SHARED = {"/styles/{id}", "/styles/{id}/preview", "/styles/{id}/samples/{number}", "/styles/{id}/traits"}
@@ -67,6 +68,8 @@ def url_of(route: Route, things: OwnedIds) -> str:
         "me": things.waiting,  # /me/erasures/{id}
         "styles": "studio-warm",
         "models": "film-look",
+        "ages": things.person,
+        "blocked-people": "blocked_1",
     }
     more = {"delivery": things.delivery, "version": "1", "number": "1", "name": "film-look"}
     named = {"id": ids[kind], **more} if "{" in route.path else {}
@@ -78,7 +81,11 @@ def request_body(route: Route, things: OwnedIds) -> dict[str, Any]:
     if not route.body:
         return {}
     if route.body == "multipart/form-data":
-        name = "file" if route.path == "/templates" or route.path.endswith("/picture") else "files"
+        name = (
+            "file"
+            if route.path in {"/templates", "/verify", "/operator/blocked-people"} or route.path.endswith("/picture")
+            else "files"
+        )
         return {"files": [(name, ("me.png", picture(50)))]}
     consent = {"agreed": True, "text_version": "2026-11", "given_by": "Eve"}
     bodies: Mapping[str, Mapping[str, Any]] = {
@@ -98,6 +105,11 @@ def request_body(route: Route, things: OwnedIds) -> dict[str, Any]:
         "POST /jobs/seen": {"jobs": [things.waiting]},
         "POST /portraits/{id}/edits": {"kind": "variations"},
         "POST /webhooks": {"url": "https://example.org/eve"},
+        "POST /operator/blocked-people/from-person": {
+            "owner": things.owner,
+            "person": things.person,
+            "note": "a letter",
+        },
         "POST /operator/invitations": {"owner": "zoe"},
         "POST /operator/models": {
             "name": "film-look",

@@ -16,7 +16,7 @@ from tasks.jobs import DAY
 from tasks.ledger.tables import idempotency_keys
 from tests.tasks.api.harness import ApiHarness, environment, new_home, open_api, picture
 
-GIVEN = {"agreed": True, "text_version": "2026-12", "given_by": "Ann"}
+GIVEN = {"agreed": True, "text_version": "2027-01", "given_by": "Ann"}
 STATED = {**GIVEN, "language": "zh", "given_for": "proxy", "adult": True}
 
 
@@ -39,7 +39,7 @@ def add(client: TestClient, consent: dict[str, object]) -> str:
 def test_the_text_is_shown_before_and_recorded_after(api: ApiHarness) -> None:
     client = api.client()
     shown = client.get("/consent-text?language=zh-CN").json()
-    assert (shown["version"], shown["language"], shown["days"]) == ("2026-12", "zh", 30)
+    assert (shown["version"], shown["language"], shown["days"]) == ("2027-01", "zh", 30)
     assert "30" in shown["paragraphs"][3]
     assert set(shown["given_for"]) == {"self", "proxy", "guardian"}
     assert client.get("/consent-text?language=fi").json()["language"] == "en"
@@ -144,7 +144,7 @@ def test_admins_see_proofs_and_the_log_without_names(api: ApiHarness) -> None:
     client.delete(f"/people/{person}")
     shown = admin.get(f"/operator/consents?person={person}")
     [proof] = shown.json()["items"]
-    assert proof == {**proof, "owner": "ann", "text_version": "2026-12", "language": "zh", "given_for": "proxy"}
+    assert proof == {**proof, "owner": "ann", "text_version": "2027-01", "language": "zh", "given_for": "proxy"}
     assert None not in (proof["withdrawn"], proof["erased"])
     log = admin.get("/operator/audit?action=consent")
     assert [each["action"] for each in log.json()["items"]] == ["consent.withdrawn", "consent.given"]

@@ -57,11 +57,11 @@ def send_case(api: ApiHarness, case: Case, real: OwnedIds | None, checks: list[A
     case.validate_response(case.call(app=api.app, headers=headers), checks=checks)
 
 
-def send_all(api: ApiHarness, operation: Any, mode: GenerationMode, things: OwnedIds) -> None:
-    """Some requests to one route, the same in each run."""
+def send_all(api: ApiHarness, operation: Any, mode: GenerationMode, things: OwnedIds, count: int) -> None:
+    """So many requests to one route, the same in each run."""
 
     @seed(20261121)
-    @settings(max_examples=5, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=SLOW)
+    @settings(max_examples=count, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=SLOW)
     @given(case=operation.as_strategy(generation_mode=mode), real=st.booleans())
     def some(case: Case, real: bool) -> None:
         wrong = [REFUSED] if mode is GenerationMode.NEGATIVE and not real else []
@@ -70,18 +70,24 @@ def send_all(api: ApiHarness, operation: Any, mode: GenerationMode, things: Owne
     some()
 
 
+FEW, MANY = 3, 20
 BOTH = [
-    pytest.param("sqlite", GenerationMode.NEGATIVE, id="sqlite-negative"),
-    pytest.param("postgresql", GenerationMode.POSITIVE, id="postgresql-positive"),
-    pytest.param("sqlite", GenerationMode.POSITIVE, id="sqlite-positive", marks=pytest.mark.bench),
-    pytest.param("postgresql", GenerationMode.NEGATIVE, id="postgresql-negative", marks=pytest.mark.bench),
+    pytest.param("sqlite", GenerationMode.NEGATIVE, FEW, id="sqlite-negative"),
+    pytest.param("postgresql", GenerationMode.POSITIVE, FEW, id="postgresql-positive"),
+    *(
+        pytest.param(database, mode, MANY, id=f"{database}-{mode.name.lower()}-many", marks=pytest.mark.bench)
+        for database in ("sqlite", "postgresql")
+        for mode in (GenerationMode.NEGATIVE, GenerationMode.POSITIVE)
+    ),
 ]
 """What is refused is refused before the database is asked, and what is taken goes through the server's."""
 
 
 @pytest.mark.services  # half a minute: too long for the inner loop
-@pytest.mark.parametrize(("database", "mode"), BOTH, indirect=["database"])
-def test_whatever_is_sent_is_answered_as_documented(unlimited_api: ApiHarness, mode: GenerationMode) -> None:
+@pytest.mark.parametrize(("database", "mode", "count"), BOTH, indirect=["database"])
+def test_whatever_is_sent_is_answered_as_documented(
+    unlimited_api: ApiHarness, mode: GenerationMode, count: int
+) -> None:
     things = unlimited_api.one_of_each()
     schema = schemathesis.openapi.from_dict(unlimited_api.app.openapi())
     operations = [each.ok() for each in schema.get_all_operations() if isinstance(each, Ok)]
@@ -89,4 +95,4 @@ def test_whatever_is_sent_is_answered_as_documented(unlimited_api: ApiHarness, m
     # What deletes comes last, so that there is something to ask about until then.
     for operation in sorted(operations, key=lambda each: (each.method == "delete", each.path)):
         if operation.path not in STREAMS and not (mode is GenerationMode.NEGATIVE and operation.path in BARE):
-            send_all(unlimited_api, operation, mode, things)
+            send_all(unlimited_api, operation, mode, things, count)

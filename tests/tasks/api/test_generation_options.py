@@ -214,7 +214,7 @@ def test_a_job_lists_controlnets_that_no_worker_has(api: ApiHarness) -> None:
     nobodys = client.post("/generations", json=order(person, {"hints": [{"kind": "my-lines", "template": beach}]}))
     assert (nobodys.status_code, nobodys.json()["code"]) == (422, "bad_technique")
     assert (
-        "no network for the control 'color' on sdxl. It follows canny, pose, depth, tile, softedge."
+        "no network for the control 'color' on sdxl (sdxl). It follows canny, pose, depth, tile, softedge."
         in wrong.json()["detail"]
     )
 

@@ -6,6 +6,8 @@ OPERATION_IDS = """
 add_consent
 add_model
 add_selfies
+block_face
+block_person
 cancel_any_job
 cancel_job
 check_draft
@@ -73,9 +75,11 @@ get_webhook
 import_styles
 invite_owner
 list_abilities
+list_age_questions
 list_all_erasures
 list_all_jobs
 list_audit
+list_blocked_people
 list_consent_proofs
 list_consents
 list_deliveries
@@ -116,6 +120,7 @@ retry_any_job
 retry_job
 revoke_key
 set_draft_picture
+settle_age
 sign_in
 sign_owner_out
 start_oidc
@@ -123,9 +128,11 @@ state_template
 stream_job_events
 test_draft
 test_webhook
+unblock_person
 update_portrait
 update_selfie
 upload_template
+verify_picture
 withdraw_consent
 write_draft
 """.split()  # noqa: SIM905 -- one a line

@@ -9,6 +9,8 @@ import pytest
 
 from pipelines import deliver
 from pipelines.deliver import read_recipe
+from pipelines.marks import credentials, invisible
+from pipelines.marks.marks import open_marks
 from portrait.types import Portrait
 from tests import fakes
 from tests.tasks.api.harness import ApiHarness, OwnedIds, style_part
@@ -20,8 +22,17 @@ def delivered(api: ApiHarness, things: OwnedIds, recipe: dict[str, object] | Non
     """Write the portrait's file as a worker does."""
     row = api.context.ledger.portraits.get("ann", things.portrait)
     made = recipe or {"seed": 7, "style": {"id": "studio-warm", "version": 1, "kind": "studio"}}
-    content = deliver.encode(Portrait(fakes.picture(1, 1, 160), None, {}, {}, {}, made), "jpg")
+    marks = open_marks(api.context.installation.flows.marks)
+    content = deliver.encode(Portrait(fakes.picture(1, 1, 160), None, {}, {}, {}, made), "jpg", marks, row.id)
     api.context.files.portrait("ann", row.job, row.file).write_bytes(content)
+
+
+def read_credentials(api: ApiHarness, content: bytes, format: str) -> credentials.Credentials:
+    """What the credentials of a file say here."""
+    keys = open_marks(api.context.installation.flows.marks).keys
+    found = credentials.read(content, f"image/{format.replace('jpg', 'jpeg')}", keys.anchors)
+    assert found is not None
+    return found
 
 
 def test_a_portrait_tells_who_is_on_it_and_how_alike(api: ApiHarness) -> None:
@@ -91,9 +102,17 @@ def test_another_format_and_size_keep_mark_and_recipe(api: ApiHarness, format: s
         assert max(taken.size) == 80
     assert read_recipe(file)["seed"] == 7
     assert b"compositeSynthetic" in sent.content
+    signed = read_credentials(api, sent.content, format)
+    assert (signed.trusted, signed.faults, signed.source_type) == (True, (), "compositeSynthetic")
+    transcoded = () if format == "jpg" else ("c2pa.transcoded",)
+    assert signed.actions == (*transcoded, "c2pa.resized", "c2pa.opened", "c2pa.created")
+    assert signed.portrait == invisible.short_id(things.portrait)
     same = client.get(path, params={"format": "jpg", "side": 2048}).content
     assert same == client.get(path).content, "no picture is made larger, or written again for nothing"
-    assert b"compositeSynthetic" not in client.get(path, params={"side": 80}).content, "a small picture for a page"
+    assert read_credentials(api, same, "jpg").actions == ("c2pa.created",)
+    small = client.get(path, params={"side": 80}).content
+    assert b"compositeSynthetic" in small, "a small picture for a page says how it came about, too"
+    assert (b"portrait:recipe" in small, b"c2pa" in small) == (False, False), "and nothing else"
     assert client.get(path, params={"format": "gif"}).status_code == 422
 
 
@@ -105,6 +124,8 @@ def test_a_zip_in_another_format(api: ApiHarness) -> None:
     (name,) = archive.namelist()
     assert name == f"Ann-{style_part('zh')}-1.png"
     assert max(PIL.Image.open(io.BytesIO(archive.read(name))).size) == 64
+    signed = read_credentials(api, archive.read(name), "png")
+    assert (signed.trusted, signed.faults) == (True, ())
 
 
 def test_an_id_photo_is_made_no_smaller(api: ApiHarness) -> None:
@@ -115,6 +136,8 @@ def test_an_id_photo_is_made_no_smaller(api: ApiHarness) -> None:
     for asked in (path, "/portraits/zip"):
         refused = client.get(asked, params={"side": 80, "download": True})
         assert (refused.status_code, refused.json()["code"]) == (422, "id_photo_fixed")
-    whole = PIL.Image.open(io.BytesIO(client.get(path, params={"format": "png", "side": 2048}).content))
+    content = client.get(path, params={"format": "png", "side": 2048}).content
+    assert read_credentials(api, content, "png").faults == ()
+    whole = PIL.Image.open(io.BytesIO(content))
     assert whole.size == (160, 160)
     assert whole.info["dpi"] == pytest.approx((300, 300), abs=0.1)

@@ -10,7 +10,8 @@ import pytest
 from pipelines.engines import Engines
 from pipelines.engines.painters.studio import Studio
 from pipelines.folders import cut_outs
-from pipelines.settings import Settings
+from pipelines.guards.pictures import PictureGuard
+from pipelines.settings import MarkSettings, Settings
 from portrait.arrays import Size
 from portrait.ports import FaceFinder, Matter, Painter, Progress, Restorer
 from portrait.studio.composition import USUAL
@@ -54,6 +55,9 @@ class FakeEngines:
     def painter(self, name: str) -> Painter:
         return CopyingPainter()
 
+    def picture_guard(self) -> PictureGuard:
+        return PictureGuard(None, closed=False)
+
 
 class CopyingPainter:
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
@@ -64,7 +68,7 @@ class CopyingPainter:
 
 @pytest.fixture
 def runner(sqlite: Ledger, tmp_path: Path) -> JobRunner:
-    flows = PortraitFlows(Settings(), cast("Engines", FakeEngines()))
+    flows = PortraitFlows(Settings(marks=MarkSettings(tmp_path / "marks")), cast("Engines", FakeEngines()))
     return JobRunner("w", sqlite, Files(tmp_path / "data"), flows, LeaseSettings(), WORDS)
 
 

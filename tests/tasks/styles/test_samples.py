@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from pipelines.engines import Engines
-from pipelines.settings import Settings
+from pipelines.settings import MarkSettings, Settings
 from portrait.arrays import Image
 from portrait.errors import OperatorError
 from portrait.generation.options import PromptSpec
@@ -28,8 +28,8 @@ def quiet(done: int, total: int, doing: str, preview: Image | None = None) -> No
 
 
 @pytest.fixture
-def tester() -> StyleTester:
-    return StyleTester(Settings(), cast("Engines", FakeEngines()))
+def tester(tmp_path: Path) -> StyleTester:
+    return StyleTester(Settings(marks=MarkSettings(tmp_path / "marks")), cast("Engines", FakeEngines()))
 
 
 def sample_photos(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

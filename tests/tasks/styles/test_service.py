@@ -208,6 +208,17 @@ def test_a_style_toml_alone_and_the_styles_of_other_tools_come_in(service: Style
     assert "licence_missing" in codes(service, "work")
 
 
+def test_the_sample_that_a_style_came_with_stays_on_its_card(service: StyleService, tmp_path: Path) -> None:
+    (tmp_path / "styles").mkdir()
+    (tmp_path / "style_image").mkdir()
+    (tmp_path / "style_image" / "a.jpg").write_bytes(b"\xff\xd8\xff sample")
+    style = {"name": "A", "img": "./style_image/a.jpg", "add_prompt_style": "in a garden"}
+    (tmp_path / "styles" / "a.json").write_text(json.dumps(style))
+    [draft] = service.import_drafts(tmp_path / "styles", "olga").drafts
+    changed = service.write_draft("a", {**draft.content, "licence": "CC0-1.0"}, draft.edition, "olga")
+    assert (service.entry(changed).folder / "preview.jpg").read_bytes() == b"\xff\xd8\xff sample"
+
+
 def test_a_studio_style_gets_a_picture_as_its_backdrop_and_gives_it_up(service: StyleService, tmp_path: Path) -> None:
     file = tmp_path / "upload"
     file.write_bytes(picture(1))

@@ -11,6 +11,7 @@ from tasks.api.routes import idphotos
 from tasks.api.routes.ordering import generation_options
 from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
+from tasks.styles.terms import check_terms
 from templates.schema import StyleFile
 
 
@@ -44,7 +45,7 @@ def draft_generation(context: AppContext, owner: str, body: schemas.GenerationRe
     """The job of a generation, with the newest identity of each person and what the installation chooses.
 
     Raises `UserError`: `not_found`, `consent_…`, `not_prepared`, `unknown_style`, `template_face_missing`, `bad_size`,
-    `statement_missing`, and what `generation_options` and the rules of ID photos raise.
+    `statement_missing`, and what `JobGuards`, `generation_options` and the rules of ID photos raise.
     """
     identities = {place: newest_identity(context, owner, person) for place, person in body.people.items()}
     params: dict[str, Any] = {
@@ -77,6 +78,7 @@ def draft_generation(context: AppContext, owner: str, body: schemas.GenerationRe
     if kind in ("text", "inpaint"):
         job = replace(job, queue="gpu.generate")
     context.require_statements(job)
+    context.guards.check(job)
     return Draft(job, body.people)
 
 
@@ -106,6 +108,7 @@ def _new_job(
 def _lora_training(context: AppContext, owner: str, body: schemas.TrainingRequest) -> Job:
     """A job that trains a LoRA from the newest training set; raises `bad_technique` for an unknown base."""
     generation_options.check_base(context, body.base or "")
+    generation_options.check_training_terms(context, body.base or "")
     identities, said = context.ledger.people.identities(owner, body.person), _traits(context, owner, body.person)
     if not identities:
         raise UserError("not_prepared", "The photos are not judged yet. Ask for a training without a base first.")
@@ -134,7 +137,7 @@ def _resolve_style(
 ) -> tuple[str, StyleFile | None]:
     """Add style or template to the parameters; returns the kind of style, and the style where there is one.
 
-    Raises `unknown_style`, `template_face_missing`.
+    Raises `unknown_style`, `licence_refused`, `template_face_missing`.
     """
     style: StyleFile | None = None
     if body.template is not None:
@@ -146,6 +149,7 @@ def _resolve_style(
         kind, faces = "template", None if template.faces is None else len(template.faces)
     else:
         style = context.styles.find(body.style or "").style
+        check_terms(style, context.installation.flows)
         params |= {"style": style.id, "version": style.version}
         if style.kind == "idphoto" and body.size is not None:
             raise UserError("bad_size", "An ID photo has the size of its rule. Leave the size out.")

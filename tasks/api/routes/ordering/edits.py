@@ -14,7 +14,6 @@ from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, Context
 from tasks.api.routes.jobs import JOB_PROBLEMS, accepted
 from tasks.api.routes.styles import missing_by_ability
 from tasks.jobs import Job
-from tasks.ledger.database import new_id
 from tasks.ledger.rows import PortraitRow
 
 router = APIRouter(tags=["portraits"], route_class=AuthenticatedRoute)
@@ -30,7 +29,7 @@ def edit_portrait(
 ) -> Response:
     """Edit a portrait that was drawn from a prompt; the results are portraits of their own."""
 
-    def enqueue() -> Response:
+    def enqueue(job: str) -> Response:
         row = context.ledger.portraits.get(caller.owner, id)
         before = context.ledger.jobs.get(caller.owner, row.job)
         _check(row, body)
@@ -47,7 +46,7 @@ def edit_portrait(
             "seed": int(row.recipe["seed"]) + int(row.recipe["count"]) if body.seed is None else body.seed,
             "format": body.format or row.format,
         }
-        return _enqueue_again(context, replace(before, needs=needs), params, body.count)
+        return _enqueue_again(context, replace(before, id=job, needs=needs, units=body.count), params)
 
     return idempotency.run(enqueue)
 
@@ -56,24 +55,29 @@ def edit_portrait(
 def remake_portrait(id: PathId, context: ContextDep, caller: CallerDep, idempotency: IdempotencyDep) -> Response:
     """Draw a portrait again, in the version of the style that it was drawn in: the same pixels, retired or not."""
 
-    def enqueue() -> Response:
+    def enqueue(job: str) -> Response:
         row = context.ledger.portraits.get(caller.owner, id)
         before = context.ledger.jobs.get(caller.owner, row.job)
         if not set(row.recipe) >= RECIPE_FIELDS:
             raise UserError("no_recipe", "This portrait carries no recipe that it could be made from again.")
         recipe = {"seed": row.recipe["seed"], "count": row.recipe["count"], "format": row.format}
-        return _enqueue_again(context, before, {**before.params, **recipe, "remake": row.id}, 1)
+        return _enqueue_again(context, replace(before, id=job, units=1), {**before.params, **recipe, "remake": row.id})
 
     return idempotency.run(enqueue)
 
 
-def _enqueue_again(context: AppContext, before: Job, params: Mapping[str, Any], units: int) -> Response:
-    """Queue a job like an earlier one with other parameters; raises `consent_withdrawn` and the errors of quotas."""
-    people = {str(place): str(person) for place, person in dict(before.params.get("people", {})).items()}
+def _enqueue_again(context: AppContext, like: Job, params: Mapping[str, Any]) -> Response:
+    """Queue a job with the id, the needs and the units of `like`, and with other parameters.
+
+    Raises `consent_withdrawn`, `licence_refused` and the errors of quotas.
+    """
+    people = {str(place): str(person) for place, person in dict(like.params.get("people", {})).items()}
     for person in people.values():
-        context.ledger.people.require_consent(before.owner, person)
-    now, owner = context.now(), before.owner
-    job = Job(new_id("job", now), owner, "generate", before.queue, params, now, needs=before.needs, units=units)
+        context.ledger.people.require_consent(like.owner, person)
+    base = str(dict(like.params.get("technique") or {}).get("base", ""))
+    model_requirements.check_terms(context.installation.flows, [base] if base else [], ())
+    queue, needs, units = like.queue, like.needs, like.units
+    job = Job(like.id, like.owner, "generate", queue, params, context.now(), needs=needs, units=units)
     return accepted(context, context.enqueue(job, people))
 
 

@@ -11,6 +11,7 @@ from pipelines.model_store.store import ModelStore
 from portrait.errors import UserError
 from portrait.generation.abilities import check_options
 from portrait.generation.passes import DEFAULT_PROMPT, Passes, check_strengths, control_scales, with_strengths
+from portrait.generation.prompts import LORA
 from tasks import schemas
 from tasks.api.context import AppContext, CallerDep, ContextDep, PathId
 from tasks.api.problems import problem_responses
@@ -49,18 +50,18 @@ def complete(
 ) -> frozenset[str]:
     """Choose what was left open for a text style and add it to `params`; returns the abilities that the job needs.
 
-    Raises `UserError`: `bad_technique`, `bad_trait`, `wrong_family`, `not_learned`.
+    Raises `UserError`: `bad_technique`, `bad_trait`, `licence_refused`, `wrong_family`, `not_learned`.
     """
     check_traits(style, request.traits)
     options, missing = _with_preset(context, request), missing_by_ability(context)
     check_strengths({**style.strengths, **options.strengths})
     rows = [row for row in context.ledger.people.identities(owner, request.people["1"]) if row.base]
     chosen = _choose(context, options, style, rows, missing)
+    named, kinds = _with_image_prompt(options, style), {control.kind for control in options.hints}
+    _check_terms(context, chosen, named, kinds)
     _check_choice(context, style, chosen)
     _check_abilities(context, chosen.base, options, style)
-    named = _with_image_prompt(options, style)
     _check_models(context, chosen.base, named)
-    kinds = {control.kind for control in options.hints}
     _check_controls(context, chosen.base, kinds)
     if chosen.lora is not None:
         params["identities"] = {"1": chosen.lora.id}
@@ -93,6 +94,7 @@ def complete_each(
         known = rows if not options.base else _loras_by_base(context, rows).get(options.base)
         identities = [adapter for adapter in options.identities if known or adapter != "lora"] or options.identities
         each = _choose(context, options.model_copy(update={"identities": identities}), style, rows, missing)
+        _check_terms(context, each, options, _needed_controls(style, options, _family_of(context, each.base)))
         _check_choice(context, style, each)
         _check_abilities(context, each.base, options, style)
         _check_models(context, each.base, options)
@@ -113,7 +115,9 @@ def complete_each(
 
 
 def check_base(context: AppContext, base: str) -> None:
-    """Raise `UserError` (`bad_technique`) for a base that neither the settings nor any live worker knows."""
+    """Raise `UserError` for a base that neither the settings nor any live worker knows (`bad_technique`), or that the profile
+    refuses (`licence_refused`)."""
+    model_requirements.check_terms(context.installation.flows, (), [base])
     words = [word.split(":") for word in missing_by_ability(context)]
     known = {word[1] for word in words if word[0] in ("base", "train") and len(word) > 1}
     flows = context.installation.flows
@@ -187,6 +191,27 @@ def _check_abilities(
         check_options(f"{base} ({family})", able, options, (prompt, spec.negative, options.traits), windows)
 
 
+def check_training_terms(context: AppContext, base: str) -> None:
+    """Raise `UserError` (`licence_refused`) where the profile refuses the base that people are learned on for this one."""
+    flows = context.installation.flows
+    pair = model_requirements.pair_of(flows, base, ModelStore(flows.models))
+    model_requirements.check_terms(flows, [pair.learn_on or base], ())
+
+
+def _check_terms(
+    context: AppContext, chosen: Choice, options: schemas.GenerationOptions, kinds: Collection[str]
+) -> None:
+    """Raise `UserError` (`licence_refused`) for a base, adapter, control, VAE or LoRA that the profile refuses."""
+    flows, family = context.installation.flows, _family_of(context, chosen.base)
+    names = [name for _, name in _named_models(options)]
+    names += [tag[1] for tag in LORA.finditer(options.traits)]
+    for adapter in chosen.identities:
+        names += model_requirements.IDENTITY_MODELS[adapter].get(family, ())
+    for kind in kinds:
+        names += model_requirements.CONTROL_MODELS.get(kind, {}).get(family, (kind,))
+    model_requirements.check_terms(flows, [chosen.base], names)
+
+
 def _control_abilities(kinds: Collection[str]) -> list[str]:
     """Abilities of the base for controls."""
     return [f"hint:{kind}" for kind in sorted(kinds)]
@@ -207,7 +232,8 @@ def _check_controls(context: AppContext, base: str, kinds: Collection[str]) -> N
     family, models = _family_of(context, base), ModelStore(context.installation.flows.models)
     for kind in sorted(kinds):
         if not model_requirements.supports_control(kind, family, models):
-            raise UserError("bad_technique", model_requirements.unsupported_control_message(kind, family, models))
+            sentence = model_requirements.unsupported_control_message(kind, family, models, f"{base} ({family})")
+            raise UserError("bad_technique", sentence)
 
 
 def _choose(

@@ -33,9 +33,9 @@ def create_training(
 ) -> Response:
     """Queue a training: judge a person's photos or, with a base, train a LoRA on it."""
 
-    def enqueue() -> Response:
+    def enqueue(id: str) -> Response:
         draft = draft_training(context, caller.owner, body)
-        return accepted(context, context.enqueue(draft.job, draft.people))
+        return accepted(context, context.enqueue(replace(draft.job, id=id), draft.people))
 
     return idempotency.run(enqueue)
 
@@ -46,9 +46,9 @@ def create_generation(
 ) -> Response:
     """Queue portraits of one style, or in an uploaded picture."""
 
-    def enqueue() -> Response:
+    def enqueue(id: str) -> Response:
         draft = draft_generation(context, caller.owner, body)
-        return accepted(context, context.enqueue(draft.job, draft.people))
+        return accepted(context, context.enqueue(replace(draft.job, id=id), draft.people))
 
     return idempotency.run(enqueue)
 
@@ -63,7 +63,7 @@ def place_order(
     `generations.2` for the third of them in `where`.
     """
 
-    def enqueue() -> Response:
+    def enqueue(_: str) -> Response:
         drafts = _draft_all(context, caller.owner, body.generations)
         order, now = _order_id(idempotency, context.now()), context.now()
         placed = [(_job_of(draft, order, now + at * BETWEEN), draft.people) for at, draft in enumerate(drafts)]

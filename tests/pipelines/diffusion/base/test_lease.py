@@ -71,10 +71,26 @@ def stopping(at: int) -> Callable[[int], None]:
     return cancel
 
 
+EACH_STEP = tuple(range(1, STEPS + 1))
+
+
+def cancelled(armed: tuple[str, ...], steps: tuple[int, ...], *marks: pytest.MarkDecorator) -> Any:
+    """A way of drawing and the steps in which it is cancelled."""
+    return pytest.param(armed, steps, id=f"{'+'.join(armed)} in {', '.join(map(str, steps))}", marks=marks)
+
+
 @pytest.mark.parametrize(
-    "armed",
-    [BOTH, ("lora", "photomaker_v2"), ("faceid",), ("lora", "faceid_plus")],
-    ids=lambda names: "+".join(names),
+    ("armed", "steps"),
+    [
+        cancelled(BOTH, EACH_STEP),
+        cancelled(("lora", "photomaker_v2"), (2,)),
+        cancelled(("faceid",), (STEPS,)),
+        cancelled(("lora", "faceid_plus"), (1,)),
+        *(
+            cancelled(each, EACH_STEP, pytest.mark.bench)
+            for each in (("lora", "photomaker_v2"), ("faceid",), ("lora", "faceid_plus"))
+        ),
+    ],
 )
 def test_a_portrait_after_one_that_was_cancelled_is_that_of_a_fresh_process(
     settings: Settings,
@@ -83,9 +99,10 @@ def test_a_portrait_after_one_that_was_cancelled_is_that_of_a_fresh_process(
     alone: np.ndarray,
     load_person: np.ndarray,
     armed: tuple[str, ...],
+    steps: tuple[int, ...],
 ) -> None:
     painter = hub_store.painter(settings)
-    for step in range(1, STEPS + 1):
+    for step in steps:
         with pytest.raises(Cancelled):
             painter.draw(plan(painter, anna, *armed, freeu=True, cutoff=0.5), stopping(step))
         assert np.array_equal(hub_store.pixels(painter, plan(painter, ben, "instantid")), alone)

@@ -127,6 +127,25 @@ def test_a_base_is_found_by_name_and_by_place(hub: Path, tmp_path: Path) -> None
         assert caught.value.code == code
 
 
+def test_for_commercial_use_a_base_says_that_it_may_be_sold(hub: Path, tmp_path: Path) -> None:
+    bases = {"mine": BaseLocation(hub / "sdxl", licence="CreativeML-OpenRAIL++-M"), "bare": BaseLocation(hub / "sdxl")}
+    settings = Settings(profile="commercial", models=ModelStoreSettings(folder=tmp_path), bases=bases)
+    models = ModelStore(settings.models)
+    assert loading.find_base("mine", settings, models).name == "mine"
+    for name, sentence in (
+        ("bare", r"state its licence in bases\.bare\.licence"),
+        (str(hub / "sd15"), "not stated"),
+        ("flux_dev", "take flux_schnell, flux2_klein instead"),
+    ):
+        with pytest.raises(OperatorError, match=sentence) as caught:
+            loading.find_base(name, settings, models)
+        assert caught.value.code == "licence_refused"
+    for name, code in (("sdxl", "missing_model"), ("nothing", "unknown_base")):
+        with pytest.raises(OperatorError) as caught:
+            loading.find_base(name, settings, models)
+        assert caught.value.code == code
+
+
 def test_what_is_no_base_says_so(hub: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other/model_index.json").write_text(json.dumps({"_class_name": "KolorsPipeline"}))

@@ -150,7 +150,7 @@ def test_a_controlnet_of_ones_own_follows_a_control_image_in_both_namings(
         assert apart(pixels["canny"], pixels[kind]) < 1e-5
     assert apart(pixels["canny"], drawn(painter, ann, **more)) > 10 * VISIBLE
     assert build.missing_by_ability(settings)["base:sd:hint:lines"] == []
-    with pytest.raises(UserError, match="no network for the control 'lines' on sdxl"):
+    with pytest.raises(UserError, match=r"no network for the control 'lines' on xl \(sdxl\)"):
         drawn(painter, ann, ControlInput("lines", picture()), **{**more, "base": "xl"})
     for name in named:
         models.remove(name)
@@ -178,7 +178,7 @@ def test_controls_draw_once_a_request_and_before_the_base_is_loaded(settings: Se
     ("control_input", "base", "says", "error"),
     [
         (ControlInput("magic", picture()), "xl", "There is no control 'magic'", UserError),
-        (ControlInput("color", picture()), "xl", "no network for the control 'color' on sdxl", UserError),
+        (ControlInput("color", picture()), "xl", r"no network for the control 'color' on xl \(sdxl\)", UserError),
         (ControlInput("tile", picture()), "xl", "portrait models pull controlnet_tile_sdxl", OperatorError),
         (ControlInput("pose", picture()), "xl", "portrait models pull pose", OperatorError),
         (ControlInput("depth", picture()), "xl", "portrait models pull depth_anything", OperatorError),

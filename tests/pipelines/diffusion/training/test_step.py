@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as nn
@@ -14,13 +13,15 @@ from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dic
 from pipelines import prepare
 from pipelines.diffusion.base import loading, lora
 from pipelines.diffusion.base.family import LORA_TARGETS
-from pipelines.diffusion.training import class_images, run
+from pipelines.diffusion.training import run
 from pipelines.diffusion.training import step as ours
 from pipelines.diffusion.training.dataset import mirror_caption
 from pipelines.diffusion.training.run import TrainingRun
-from pipelines.settings import PrepareSettings, PriorSettings, TrainSettings
+from pipelines.settings import PrepareSettings, PriorSettings
+from portrait.arrays import Size
 from portrait.types import Pose
 from tests import fakes
+from tests.pipelines.diffusion import learning_step
 from tests.pipelines.engines import tiny_training
 from tests.pipelines.engines.tiny_training import PLAIN
 
@@ -36,26 +37,11 @@ def test_the_first_step_equals_a_straightforward_loop(
 ) -> None:
     knobs = replace(PLAIN, batch=2, min_snr=gamma, prior=prior)
     training_run = tiny_training.training_run(hub, name, knobs, tmp_path)
-    learner, dataset = run.build_learner(training_run, None), run.build_dataset(training_run)
-    random = torch.Generator().manual_seed(3)
-    # The second factor begins at zero, where half of the gradients vanish.
-    weights = {key: 0.3 * torch.randn(each.shape, generator=random) for key, each in learner.get_weights().items()}
-    learner.load_weights(weights)
-    loss = learner.loss(dataset, 0)
-    loss.backward()
-    grown = {key: place.grad for key, place in lora.trainable_parameters(learner.denoiser, "unet")}
-    expected, gradients = straightforward(training_run, knobs, weights, dataset)
-    assert loss.item() == pytest.approx(expected, abs=1e-5, rel=1e-5)
-    assert grown.keys() == gradients.keys()
-    assert max(each.abs().max().item() for each in gradients.values()) > 1e-3
-    for key, gradient in gradients.items():
-        found = grown[key]
-        assert found is not None
-        assert torch.allclose(found, gradient, atol=1e-5), key
+    learning_step.check_first_step(training_run, straightforward)
 
 
 def straightforward(
-    training_run: TrainingRun, knobs: TrainSettings, weights: lora.Weights, dataset: ours.Dataset
+    training_run: TrainingRun, weights: lora.Weights, dataset: ours.Dataset
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """As diffusers' scripts write it: everything in the loop, one batch of the person and of others."""
     pipeline = loading.load_pipeline(training_run.base, torch.float32)
@@ -63,20 +49,14 @@ def straightforward(
     pipeline.unet.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=list(LORA_TARGETS)))
     set_peft_model_state_dict(pipeline.unet, {key.removeprefix("unet."): each for key, each in weights.items()})
     schedule: Any = DDPMScheduler.from_config(pipeline.scheduler.config)
-    own = [training_run.job.training.crops[at] for at in dataset.sample_indices(0)]
-    images, captions = [crop.image for crop in own], [crop.caption for crop in own]
+    knobs = training_run.settings
+    own, images, captions = learning_step.pictures_of(training_run, dataset)
     random = torch.Generator().manual_seed(ours._step_seed(knobs.seed, 0))
-    draws = [draw(random, len(own))]
-    if knobs.prior.weight:
-        folder = class_images.cache_folder(training_run.cache, training_run.base_hash, knobs.prior, "person", 64)
-        picked = dataset.class_indices(0)
-        images += [read(folder / f"{at:04}.png") for at in picked]
-        captions += ["a photo of a person"] * len(picked)
-        draws.append(draw(random, len(picked)))
+    draws = [draw(random, count) for count in (own, len(images) - own) if count]
     spread, noise, times = (torch.cat(each) for each in zip(*draws, strict=True))
-    pixels = torch.stack([torch.tensor(resized(image)).permute(2, 0, 1) for image in images])
+    pixels = learning_step.pixels_of(images, Size(64, 64))
     with torch.no_grad():
-        posterior = pipeline.vae.encode(pixels / 127.5 - 1).latent_dist
+        posterior = pipeline.vae.encode(pixels).latent_dist
         latents = (posterior.mean + posterior.std * spread) * pipeline.vae.config.scaling_factor
         embeds = pipeline.encode_prompt(
             prompt=captions, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
@@ -95,9 +75,7 @@ def straightforward(
         alphas = schedule.alphas_cumprod[times]
         snr = alphas / (1 - alphas)
         errors = errors * torch.minimum(snr, torch.tensor(5.0)) / (snr + 1 if velocity else snr)
-    loss = errors[: len(own)].mean()
-    if knobs.prior.weight:
-        loss = loss + knobs.prior.weight * errors[len(own) :].mean()
+    loss = learning_step.weighed(errors, own, training_run)
     loss.backward()
     places = set(get_peft_model_state_dict(pipeline.unet))
     named = {key.replace(".default.", "."): each.grad for key, each in pipeline.unet.named_parameters()}
@@ -113,18 +91,6 @@ def draw(random: torch.Generator, count: int) -> tuple[torch.Tensor, torch.Tenso
     times = torch.randint(0, 1000, (count,), generator=random)
     torch.rand(count, generator=random)  # caption or not
     return spread, noise, times
-
-
-def read(path: Path) -> np.ndarray:
-    from pipelines import image_io
-
-    return image_io.read(path).image
-
-
-def resized(image: np.ndarray) -> np.ndarray:
-    import cv2
-
-    return image if image.shape[0] == 64 else cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA)
 
 
 def test_gradient_checkpointing_changes_nothing(hub: Path, tmp_path: Path) -> None:

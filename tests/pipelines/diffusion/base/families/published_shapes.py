@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ SD3: Mapping[str, Any] = {
     "qk_norm": "rms_norm",
     "sample_size": 128,
 }
+FLUX: Mapping[str, Any] = {"in_channels": 64, "joint_attention_dim": 4096, "pooled_projection_dim": 768}
+FLUX_OTHERS = {"text_encoder": CLIP_L, "text_encoder_2": T5, "vae": 83_819_683}
+QWEN: Mapping[str, Any] = {"in_channels": 64, "joint_attention_dim": 3584}
 ENCODER = {"max_position_embeddings": 77}
 CLIPS = {"text_encoder": CLIP_L, "text_encoder_2": CLIP_G, "text_encoder_3": T5}
 
@@ -88,16 +91,26 @@ BASES = {
     "flux_dev": Published(
         "FluxPipeline",
         "FluxTransformer2DModel",
-        {"guidance_embeds": True, "in_channels": 64, "joint_attention_dim": 4096, "pooled_projection_dim": 768},
-        {"transformer": 11_901_408_320, "text_encoder": CLIP_L, "text_encoder_2": T5, "vae": 83_819_683},
+        {**FLUX, "guidance_embeds": True},
+        {"transformer": 11_901_408_320, **FLUX_OTHERS},
         VAE,
+    ),
+    "flux_schnell": Published(
+        "FluxPipeline", "FluxTransformer2DModel", FLUX, {"transformer": 11_891_178_560, **FLUX_OTHERS}, VAE
     ),
     "qwenimage": Published(
         "QwenImagePipeline",
         "QwenImageTransformer2DModel",
-        {"in_channels": 64, "joint_attention_dim": 3584},
+        QWEN,
         {"transformer": 20_430_401_088, "text_encoder": QWEN_VL, "vae": 126_892_531},
         QWEN_VAE,
+    ),
+}
+BASES |= {
+    "sd35_large_turbo": BASES["sd35_large"],
+    "flux_kontext": replace(BASES["flux_dev"], pipeline="FluxKontextPipeline"),
+    "qwenimage_edit": replace(
+        BASES["qwenimage"], pipeline="QwenImageEditPlusPipeline", config={**QWEN, "zero_cond_t": True}
     ),
 }
 

@@ -5,25 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from diffusers import FluxPipeline
-from peft import LoraConfig, set_peft_model_state_dict
-from torch._dynamo.utils import counters
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
-from pipelines.diffusion.base import device, lora
-from pipelines.diffusion.base.loading import load_components, open_base
+from pipelines.diffusion.base import lora
 from pipelines.diffusion.base.registry import family_by_name
-from pipelines.diffusion.training import estimate, run
 from pipelines.diffusion.training import step as ours
 from pipelines.diffusion.training.run import TrainingRun
 from portrait.arrays import Size
-from portrait.errors import UserError
-from portrait.training import TrainingJob
 from portrait.types import Crop
+from tests.pipelines.diffusion import learning_step
 from tests.pipelines.diffusion.base.families import flux1_drawing as drawing
 from tests.pipelines.diffusion.base.families import tiny_flux
 from tests.pipelines.diffusion.base.families.flux2_drawing import picture
@@ -60,33 +52,17 @@ def training_run(hub: Path, name: str, work_dir: Path) -> TrainingRun:
 @pytest.mark.parametrize("name", ["flux", "schnell"])
 def test_the_first_step_equals_a_straightforward_loop(hub: Path, tmp_path: Path, name: str) -> None:
     of = training_run(hub, name, tmp_path)
-    learner, dataset = run.build_learner(of, None), run.build_dataset(of)
-    random = torch.Generator().manual_seed(3)
-    # The second factor begins at zero, where half of the gradients vanish.
-    weights = {key: 0.3 * torch.randn(each.shape, generator=random) for key, each in learner.get_weights().items()}
-    learner.load_weights(weights)
-    loss = learner.loss(dataset, 0)
-    loss.backward()
-    grown = {key: place.grad for key, place in lora.trainable_parameters(learner.denoiser, "transformer")}
-    expected, gradients = straightforward(of, weights, dataset)
-    assert loss.item() == pytest.approx(expected, abs=NEAR, rel=NEAR)
-    assert grown.keys() == gradients.keys()
-    assert len(grown) == 2 * (8 + 2 * 5), "of one double block and two single ones"
-    assert max(each.abs().max().item() for each in gradients.values()) > 1e-3
-    for key, gradient in gradients.items():
-        found = grown[key]
-        assert found is not None
-        assert torch.allclose(found, gradient, atol=NEAR), key
+    # Of one double block and two single ones.
+    learning_step.check_first_step(of, straightforward, 2 * (8 + 2 * 5))
 
 
 def straightforward(
     of: TrainingRun, weights: lora.Weights, dataset: ours.Dataset
-) -> tuple[float, dict[str, torch.Tensor]]:
+) -> tuple[float, learning_step.Gradients]:
     """As diffusers' script for FLUX.1 writes it: everything in the loop, one batch."""
     pipe: Any = FluxPipeline.from_pretrained(of.base.path, local_files_only=True)
-    network, vae = pipe.transformer.requires_grad_(False), pipe.vae
-    network.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=TARGETS))
-    set_peft_model_state_dict(network, {key.removeprefix("transformer."): each for key, each in weights.items()})
+    network, vae = pipe.transformer, pipe.vae
+    learning_step.wear(network, weights, TARGETS)
     crops = [of.job.training.crops[at] for at in dataset.sample_indices(0)]
     random = torch.Generator().manual_seed(ours._step_seed(of.settings.seed, 0))
     pixels = torch.stack([torch.tensor(crop.image).permute(2, 0, 1) for crop in crops])
@@ -112,8 +88,7 @@ def straightforward(
     )[0]
     loss = (predicted - (noise - pipe._pack_latents(clean, *sizes))).square().mean()
     loss.backward()
-    named = {key.replace(".default.", "."): each.grad for key, each in network.named_parameters() if "lora_" in key}
-    return loss.item(), {f"transformer.{key}": each for key, each in named.items()}
+    return loss.item(), learning_step.gradients_of(network)
 
 
 def chance(random: torch.Generator, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -131,41 +106,18 @@ def chance(random: torch.Generator, shape: tuple[int, ...]) -> tuple[torch.Tenso
 
 
 def test_what_is_estimated_without_weights_is_what_a_pass_takes(hub: Path) -> None:
-    base = open_base("flux", hub / "flux")
-    cost = estimate.estimate_cost(base, 4, 64, torch.float32, "cpu")
-    assert cost.activation_bytes > cost.checkpointed_bytes > 0
-    network = load_components(base, torch.float32, ["transformer"])["transformer"]
-    lora.add_adapter(network, 4, FAMILY.lora_targets(network), 0)
-    tokens = FAMILY.blank_embeddings(base.config, torch.float32)
-    # The counter does not know the CPU's own kernel of attention.
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        FAMILY.predict(network, torch.zeros(1, 16, 4, 4), torch.zeros(1), tokens, [])
-    assert cost.forward_flops == counter.get_total_flops()
+    learning_step.check_estimate(hub, "flux", latents=4)
 
 
 def test_plans_and_refusals_are_those_of_the_family(hub: Path, tmp_path: Path) -> None:
-    job = TrainingJob(tiny_training.training_set(), "flux", tmp_path)
-    plan = tiny_training.trainer(hub, replace(PLAIN, side=0)).plan(job)
-    assert (plan.family, plan.side) == ("flux", 64)
-    for refused in ({"token": True}, {"text": True}):
-        with pytest.raises(UserError, match=r"flux\) is not trained with") as caught:
-            tiny_training.trainer(hub, PLAIN).plan(replace(job, overrides=refused))
-        assert caught.value.code == "bad_lesson"
+    learning_step.check_plan(hub, "flux", "flux", tmp_path, replace(PLAIN, side=0))
 
 
 @pytest.mark.bench
-def test_blocks_are_compiled_once_for_all_people(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # PyTorch's own tracing and guards without the machine code, which takes a compiler and half a minute.
-    monkeypatch.setattr(device, "COMPILE_BACKEND", "eager")
-    torch._dynamo.reset()
-    plain, compiled = (drawing.load(hub / "flux", compiled=each) for each in (False, True))
-    files = [drawing.person_lora(plain, seed, tmp_path / str(seed))[0] for seed in (1, 2)]
-    before = counters["stats"]["unique_graphs"]
-    drawing.draw(compiled, lora_file=files[0])
-    once = counters["stats"]["unique_graphs"]
-    assert once > before
-    for file in files[::-1]:
-        assert np.array_equal(drawing.draw(compiled, lora_file=file), drawing.draw(plain, lora_file=file))
-    assert counters["stats"]["unique_graphs"] == once
-    plain.close()
-    compiled.close()
+def test_blocks_are_compiled_once_for_all_people(hub: Path, tmp_path: Path) -> None:
+    learning_step.check_compiling(
+        lambda compiled: drawing.load(hub / "flux", compiled=compiled),
+        drawing.person_lora,
+        lambda loaded, file: drawing.draw(loaded, lora_file=file),
+        tmp_path,
+    )

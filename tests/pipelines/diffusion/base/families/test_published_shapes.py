@@ -18,6 +18,10 @@ PROFILES: dict[str, tuple[MemoryProfile, ...]] = {
     "zimage": ("sequential", "offload", "offload", "full"),
     "sd35_medium": ("offload", "offload", "full", "full"),
     "sd35_large": ("sequential", "sequential", "offload", "full"),
+    "sd35_large_turbo": ("sequential", "sequential", "offload", "full"),
+    "flux_schnell": ("sequential", "sequential", "sequential", "full"),
+    "flux_kontext": ("sequential", "sequential", "sequential", "full"),
+    "qwenimage_edit": ("sequential", "sequential", "sequential", "offload"),
     "flux_dev": ("sequential", "sequential", "sequential", "full"),
     "qwenimage": ("sequential", "sequential", "sequential", "offload"),
 }

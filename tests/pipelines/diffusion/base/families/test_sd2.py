@@ -29,13 +29,14 @@ from pipelines.diffusion.base.registry import family_by_name, family_of_weights
 from pipelines.diffusion.sampling import pipeline_call
 from pipelines.diffusion.sampling.pipeline_call import Conditioning
 from pipelines.diffusion.selftest import state
-from pipelines.diffusion.training import estimate, run
+from pipelines.diffusion.training import estimate
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import ModelStoreSettings, PriorSettings
 from portrait.arrays import Image, Size
 from portrait.errors import OperatorError, UserError
 from portrait.generation.options import GenerationOptions
 from portrait.generation.parameters import GenerationParameters
+from tests.pipelines.diffusion import learning_step
 from tests.pipelines.diffusion.base.families import tiny_sd2
 from tests.pipelines.diffusion.training import test_step
 from tests.pipelines.engines import tiny_training
@@ -210,21 +211,7 @@ def test_smaller_memory_profiles_draw_the_same(
 def test_the_first_step_of_learning_equals_a_straightforward_loop(hub: Path, tmp_path: Path, gamma: float) -> None:
     settings = replace(PLAIN, batch=2, min_snr=gamma, prior=PriorSettings())
     of = tiny_training.training_run(hub, "sd2", settings, tmp_path)
-    learner, dataset = run.build_learner(of, None), run.build_dataset(of)
-    random = torch.Generator().manual_seed(3)
-    weights = {key: 0.3 * torch.randn(each.shape, generator=random) for key, each in learner.get_weights().items()}
-    learner.load_weights(weights)
-    loss = learner.loss(dataset, 0)
-    loss.backward()
-    grown = {key: place.grad for key, place in lora.trainable_parameters(learner.denoiser, "unet")}
-    expected, gradients = test_step.straightforward(of, settings, weights, dataset)
-    assert loss.item() == pytest.approx(expected, abs=NEAR, rel=NEAR)
-    assert grown.keys() == gradients.keys()
-    assert max(each.abs().max().item() for each in gradients.values()) > 1e-3
-    for key, gradient in gradients.items():
-        found = grown[key]
-        assert found is not None
-        assert torch.allclose(found, gradient, atol=NEAR), key
+    learning_step.check_first_step(of, test_step.straightforward)
 
 
 def test_a_single_file_is_read_again_by_diffusers_and_here(loaded: LoadedBase, hub: Path, tmp_path: Path) -> None:
