@@ -12,6 +12,7 @@ from app.terminal.errors import Json, cli_output
 from app.terminal.tables import print_line, print_table
 
 if TYPE_CHECKING:
+    from app.terminal.photos import CollectedPhotos
     from portrait.types import PersonQuestion, TrainingSet
 
 Photos = Annotated[list[Path], typer.Argument(metavar="PHOTOS", help="Photos, or a folder of them.")]
@@ -84,8 +85,14 @@ def prepare(
                 "passed_over": collected.passed_over,
                 "set": str(out),
             },
-            lambda: (print_verdicts(training, out, page), collected.print_passed_over()),
+            lambda: print_prepared(training, out, page, collected),
         )
+
+
+def print_prepared(training: "TrainingSet", out: Path, page: Path, collected: "CollectedPhotos") -> None:
+    """Print each photo with its verdict, and what was passed over."""
+    print_verdicts(training, out, page)
+    collected.print_passed_over()
 
 
 def print_verdicts(training: "TrainingSet", out: Path, page: Path) -> None:

@@ -17,6 +17,8 @@ PNG_METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 MAX_XMP = 1_000_000
 """Bytes of a PNG's XMP that is looked at; of more, and of packed texts, nothing is."""
 _XMP = b"XML:com.adobe.xmp\x00\x00"
+PIECE = 1 << 16
+"""Bytes that are looked through at once."""
 END = b"\xff\xd9"
 """A JPEG's end marker."""
 
@@ -101,8 +103,17 @@ def late_exif(file: File) -> dict[str, Any]:
 def has_end(file: File) -> bool:
     """Whether a JPEG has its end marker: without it, it may be whole but for that, or cut anywhere before."""
     with mapped(file) as content:
-        scan = next((start for marker, start, _ in segments(content) if marker == SOS), 0)
-        return content.rfind(END, scan) >= 0
+        scan, size = next((start for marker, start, _ in segments(content) if marker == SOS), 0), len(content)
+    with open_stream(file) as stream:
+        # From behind, piece by piece: pages of a mapped file that were looked at count as this process's memory.
+        end = size
+        while end > scan:
+            begin = max(scan, end - PIECE)
+            stream.seek(begin)
+            if END in stream.read(end - begin + 1):
+                return True
+            end = begin
+    return False
 
 
 def png_head(file: File) -> bytes:

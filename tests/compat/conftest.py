@@ -24,13 +24,14 @@ def old_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment(home: Path, old_files: Path) -> dict[str, str]:
-    """An installation with the embedded models and the tiny base."""
+    """An installation with the embedded models and the tiny base; what was drawn before there was an invisible mark has none."""
     return {
         "PORTRAIT_HOME": str(home),
         "PORTRAIT_MODELS__FOLDER": str(MODELS),
         "PORTRAIT_BASES__TINY__PATH": str(old_files / "tiny-base"),
         "PORTRAIT_TRAIN__EXAM__EVERY": "0",
         "PORTRAIT_DRAW__REDRAWS": "0",
+        "PORTRAIT_MARKS__INVISIBLE": "false",
     }
 
 

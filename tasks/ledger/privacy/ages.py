@@ -9,7 +9,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from portrait.errors import UserError
-from tasks.ledger.privacy.consents import guardians_agreed
+from tasks.ledger.privacy.consents import with_guardians
 from tasks.ledger.rows import Page, PersonRow, Repository, row_as
 from tasks.ledger.tables import identities, people
 
@@ -26,7 +26,7 @@ def waiting(connection: sa.Connection, persons: Collection[str], closed: bool) -
     """
     asked = sa.select(people.c.id).where(people.c.id.in_(persons), _needs_guardian(closed))
     found = set(connection.scalars(asked))
-    return found - guardians_agreed(connection, found) if found else found
+    return found - with_guardians(connection, found) if found else found
 
 
 def note_answer(connection: sa.Connection, person: str, asks_guardian: bool | None) -> None:

@@ -114,7 +114,7 @@ def consent_states(connection: sa.Connection, persons: Collection[str]) -> dict[
     }
 
 
-def guardians_agreed(connection: sa.Connection, persons: Collection[str]) -> set[str]:
+def with_guardians(connection: sa.Connection, persons: Collection[str]) -> set[str]:
     """The people for whom a parent or guardian agreed, in a consent that holds."""
     number = sa.select(sa.func.max(consent_texts.c.number)).where(consent_texts.c.version == consents.c.text_version)
     holds = sa.func.coalesce(number.scalar_subquery(), 0) >= _first_that_holds(connection)

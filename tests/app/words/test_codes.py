@@ -86,7 +86,7 @@ def _texts(node: ast.expr) -> Iterator[str]:
 def test_every_explanation_of_a_style_can_be_translated(language: str) -> None:
     sentences = list(sentences_of(Path(lint.__file__), _is_tip))
     for module in (importers, imported, facechain, prompt_styles):
-        sentences += sentences_of(Path(module.__file__), _is_why)
+        sentences += sentences_of(Path(str(module.__file__)), _is_why)
     assert len(sentences) > 40
     assert [each for each in sentences if translation.translate_sentence(language, each) == each] == []
 
