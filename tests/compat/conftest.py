@@ -24,7 +24,7 @@ def old_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment(home: Path, old_files: Path) -> dict[str, str]:
-    """An installation with the embedded models and the tiny base; what was drawn before there was an invisible mark has none."""
+    """An installation with the embedded models and the tiny base, without the invisible mark, which is newer."""
     return {
         "PORTRAIT_HOME": str(home),
         "PORTRAIT_MODELS__FOLDER": str(MODELS),
