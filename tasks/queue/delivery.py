@@ -41,7 +41,7 @@ class PortraitDelivery:
         if portrait not in self._rows:
             number = len(self._rows) + 1
             id = new_id("portrait", self.began, number)  # the best portrait of a job sorts as its newest
-            file = self.write(portrait, self.staged / f"{number:02}", id)
+            file = self.write(portrait, self.staged / f"{number:02}", str(self.job.params.get("mark", id)))
             row = results.portrait_row(self.job, (number, id), portrait, file, self.began)
             self._rows[portrait] = self.ledger.queue.deliver(
                 self.job, self.now(), row, lambda placed: self._publish(file, placed)

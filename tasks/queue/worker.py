@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from celery import Celery, Task, current_app, shared_task, signals
 
-from pipelines.guards.pictures import in_words
 from portrait.addresses import Reach
 from portrait.errors import OperatorError
 from tasks import webhooks
@@ -115,6 +114,7 @@ class WorkerContext:
 
     def _create_runner(self, installation: Installation, flows: str) -> "JobRunner":
         """Create the runner of jobs, which loads engines and their libraries, and add the abilities to the worker's row."""
+        from pipelines.guards.pictures import in_words
         from tasks.queue.runner import JobRunner
 
         module, _, function = flows.partition(":")

@@ -108,7 +108,10 @@ def test_count_size_and_format(me: Path, tmp_path: Path) -> None:
     assert totals == sorted(totals, reverse=True)
 
 
-def test_any_picture_is_a_template_and_faces_are_numbered(me: Path, friend: Path, tmp_path: Path) -> None:
+def test_any_picture_is_a_template_and_faces_are_numbered(
+    me: Path, friend: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORTRAIT_MARKS__INVISIBLE", "false")  # which lies over all of a picture
     astronaut = selfies.astronaut()[:300, 60:400]
     picture = save(tmp_path / "pair.png", np.hstack([astronaut, astronaut]))
     answer = document(

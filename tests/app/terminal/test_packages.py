@@ -66,7 +66,7 @@ def test_the_command_line_needs_no_server(words: list[str]) -> None:
 
 @pytest.mark.usefixtures("home")
 def test_a_package_that_is_not_installed_is_no_traceback() -> None:
-    program = PROGRAM.format(names={"reportlab"}, words=["idphoto", "--list"])
+    program = PROGRAM.format(names={"sqlalchemy"}, words=["styles", "list"])
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, "Traceback" in done.stderr) == (4, False)
-    assert "reportlab is not installed" in done.stderr
+    assert "sqlalchemy is not installed" in done.stderr

@@ -101,10 +101,12 @@ def test_a_style_is_imported_mended_tried_out_and_published_and_old_portraits_st
     second = day.drawn(day.done(ann.post("/generations", json=order)))
     again = day.done(ann.post(f"/portraits/{portrait['id']}/remake"))
     assert np.array_equal(day.drawn(again), before)
+    once_more = day.done(ann.post(f"/portraits/{again['portraits'][0]}/remake"))
+    assert np.array_equal(day.drawn(once_more), before)
     assert not np.array_equal(second, before)
     assert ann.get(f"/portraits/{again['portraits'][0]}").json()["style_version"] == 1
     report = olga.get("/operator/styles/launch/figures").json()
-    assert [(each["version"], each["uses"], each["portraits"]) for each in report["versions"]] == [(2, 1, 1), (1, 2, 2)]
+    assert [(each["version"], each["uses"], each["portraits"]) for each in report["versions"]] == [(2, 1, 1), (1, 3, 3)]
 
 
 def _judged(day: Day) -> str:

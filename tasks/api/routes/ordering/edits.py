@@ -17,7 +17,7 @@ from tasks.jobs import Job
 from tasks.ledger.rows import PortraitRow
 
 router = APIRouter(tags=["portraits"], route_class=AuthenticatedRoute)
-NOT_EDITED = {"candidate", "refiners", "size"}
+NOT_EDITED = {"candidate", "mark", "refiners", "remake", "size"}
 """Parameters of a job that an edit of its portrait does not take over: an edit begins from the portrait as it is."""
 RECIPE_FIELDS = {"seed", "count", "candidate"}
 """What a recipe must hold to draw the portrait again; person, style and version are those of the job that drew it."""
@@ -61,7 +61,9 @@ def remake_portrait(id: PathId, context: ContextDep, caller: CallerDep, idempote
         if not set(row.recipe) >= RECIPE_FIELDS:
             raise UserError("no_recipe", "This portrait carries no recipe that it could be made from again.")
         recipe = {"seed": row.recipe["seed"], "count": row.recipe["count"], "format": row.format}
-        return _enqueue_again(context, replace(before, id=job, units=1), {**before.params, **recipe, "remake": row.id})
+        # The invisible mark names the portrait that was drawn first: with another id in it the pixels would differ.
+        again = {"remake": row.id, "mark": before.params.get("mark", row.id)}
+        return _enqueue_again(context, replace(before, id=job, units=1), {**before.params, **recipe, **again})
 
     return idempotency.run(enqueue)
 
