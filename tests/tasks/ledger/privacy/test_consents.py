@@ -161,9 +161,9 @@ def test_a_text_that_asks_again_ends_the_consents_before(ledger: Ledger) -> None
     ledger.consents.publish(texts, 1.0)
     old, person = ledger.people.add("ann", "Ann", "1", "Ann", 1.0).id, add_person(ledger, "2026-11").id
     waiting = order(ledger, person)
-    ledger.consents.publish([*texts, text("2027-01")], 2.0)
+    ledger.consents.publish([*texts, text("2028-01")], 2.0)
     assert _states(ledger, old, person) == ["given", "given"], "it says no more than those before"
-    ledger.consents.publish([*texts, text("2027-01"), text("2027-02", asks_again=True)], 3.0)
+    ledger.consents.publish([*texts, text("2028-01"), text("2028-02", asks_again=True)], 3.0)
     assert _states(ledger, old, person) == ["outdated", "outdated"]
     assert code_of(lambda: order(ledger, person)) == "consent_outdated"
     assert code_of(lambda: ledger.consents.known("2026-12", "en")) == "consent_outdated"
@@ -172,7 +172,7 @@ def test_a_text_that_asks_again_ends_the_consents_before(ledger: Ledger) -> None
     fault = ledger.jobs.get("ann", waiting.id).fault
     assert fault is not None
     assert fault.code == "consent_outdated"
-    ledger.people.add_consent("ann", person, "2027-02", "Ann", 4.0)
+    ledger.people.add_consent("ann", person, "2028-02", "Ann", 4.0)
     assert _states(ledger, old, person) == ["outdated", "given"]
 
 
