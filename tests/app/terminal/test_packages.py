@@ -14,9 +14,11 @@ METADATA = [
     'portrait[server]; extra == "app"',
     'no-such-page>=1; extra == "app"',
 ]
+# What the extras `server` and `app` bring, and the base does not.
 SERVING = (
-    *("celery", "kombu", "redis", "psycopg", "standardwebhooks", "pythonjsonlogger", "prometheus_client"),
-    *("fastapi", "starlette", "uvicorn", "python_multipart", "zipstream", "streamlit"),
+    *("brotli", "fontTools", "segno", "httpx_sse", "limits", "authlib", "celery", "kombu", "redis", "psycopg"),
+    *("standardwebhooks", "pythonjsonlogger", "prometheus_client", "fastapi", "starlette", "uvicorn"),
+    *("python_multipart", "zipstream", "streamlit"),
 )
 PROGRAM = """
 import sys
@@ -62,6 +64,14 @@ def test_the_command_line_needs_no_server(words: list[str]) -> None:
     program = PROGRAM.format(names=set(SERVING), words=words)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.usefixtures("home")
+def test_pictures_are_verified_without_a_server() -> None:
+    program = PROGRAM.format(names=set(SERVING), words=["verify", "docs/app-photos.jpg"])
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "Nothing shows that it was made here" in done.stdout
 
 
 @pytest.mark.usefixtures("home")
