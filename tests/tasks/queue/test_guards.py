@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from pipelines.engines import Engines
-from pipelines.settings import GuardSettings, Settings
+from pipelines.settings import GuardSettings, MarkSettings, Settings
 from portrait.arrays import Image
 from portrait.ports import AttributeEstimator, Attributes
 from portrait.types import Face
@@ -55,7 +55,7 @@ def make_runner(sqlite: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("pipelines.prepare.measure_traits", lambda *given: {})
 
     def make(minor: float = 0.1, **guards: Any) -> JobRunner:
-        settings = Settings(guards=GuardSettings(pictures="", **guards))
+        settings = Settings(guards=GuardSettings(pictures="", **guards), marks=MarkSettings(tmp_path / "marks"))
         flows = PortraitFlows(settings, cast("Engines", GuardedEngines(minor)))
         return JobRunner("w", sqlite, Files(tmp_path / "data"), flows, LeaseSettings(), WORDS)
 
