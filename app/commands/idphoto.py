@@ -13,10 +13,13 @@ from app.terminal.errors import Json, cli_output
 from app.terminal.tables import print_line, print_table
 
 if TYPE_CHECKING:
+    from pipelines.engines import Engines
     from pipelines.idphotos.idphoto import IdPhoto
     from pipelines.idphotos.presets import Preset, Presets
     from pipelines.idphotos.sheets import Layout
+    from pipelines.idphotos.source_photo import SourcePhoto
     from pipelines.marks.marks import Marks
+    from pipelines.settings import Settings
     from portrait.arrays import Image
     from portrait.idphoto_spec import IdPhotoSpec
 
@@ -59,7 +62,6 @@ def idphoto(
         from pipelines.folders import atomic
         from pipelines.idphotos.idphoto import IdPhotoOptions, make_best, make_report
         from pipelines.idphotos.presets import apply_spec, load_presets
-        from pipelines.idphotos.source_photo import SourcePhoto
         from portrait.errors import UserError
 
         presets = load_presets()
@@ -80,8 +82,7 @@ def idphoto(
         settings = load()
         marks = open_marks(settings.marks)
         with build.open_engines(settings) as engines:
-            finder, matter = engines.finder(), engines.matter()
-            photos = [SourcePhoto(image, finder, matter) for image in _read_images(photo)]
+            photos = _read_photos(photo, settings, engines)
             made = [make_best(photos, replace(each, marks=marks), presets)[0][0] for each in options]
         answer = [
             make_report(each, presets, option) | {"files": _write_files(each, out, layout, marks)}
@@ -108,14 +109,27 @@ def _read_spec(size: str, dpi: int | None, kilobytes: str) -> "IdPhotoSpec":
     return IdPhotoSpec(sides, unit, dpi, parse_kilobytes(kilobytes) if kilobytes else None)
 
 
-def _read_images(path: Path) -> "list[Image]":
-    """The photo, or the best references of a training set."""
+def _read_photos(path: Path, settings: "Settings", engines: "Engines") -> "list[SourcePhoto]":
+    """The photo, or the best references of a training set; raises `UserError` (`blocked`, `guardian_needed`)."""
+    from pipelines.idphotos.source_photo import SourcePhoto
+
+    finder, matter, guard = engines.finder(), engines.matter(), engines.picture_guard()
+    images = _read_images(path, settings)
+    for image in images:
+        guard.check(image)
+    return [SourcePhoto(image, finder, matter) for image in images]
+
+
+def _read_images(path: Path, settings: "Settings") -> "list[Image]":
     from pipelines import image_io
     from pipelines.folders import training_sets
+    from pipelines.guards import ages
     from portrait.errors import UserError
 
     if training_sets.is_set(path):
-        return [each.image for each in training_sets.read(path).references[:MAX_REFERENCES]]
+        training = training_sets.read(path)
+        ages.check(settings, training.asks_guardian, path)
+        return [each.image for each in training.references[:MAX_REFERENCES]]
     if not path.is_file():
         raise UserError("not_found", f"There is no photo or training set at {path}.")
     return [image_io.read(path).image]

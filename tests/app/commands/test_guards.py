@@ -52,6 +52,13 @@ def test_a_childs_photos_are_drawn_after_a_guardian_agreed(prepared: Path, tmp_p
     assert ages.read(child) == ages.Answer("Bea"), "nobody is asked again"
 
 
+def test_an_id_photo_of_a_set_asks_too(prepared: Path, tmp_path: Path) -> None:
+    child = asking(prepared, tmp_path / "set")
+    refused = run("idphoto", child, "--out", tmp_path / "out", "--json")
+    assert document(refused)["error"]["code"] == "guardian_needed"
+    assert not (tmp_path / "out").exists()
+
+
 def test_training_asks_too(prepared: Path, tmp_path: Path) -> None:
     child = asking(prepared, tmp_path / "set")
     refused = run("train", child, "-o", tmp_path / "identity", "--json")

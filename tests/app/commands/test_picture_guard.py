@@ -52,6 +52,7 @@ def test_every_door_is_shut_and_says_so(store: Path, tmp_path: Path, monkeypatch
     code, message = code_of(*make, "studio-grey")
     assert (code, message.split(".")[0]) == ("blocked", "What was drawn may not be delivered")
     assert code_of(*make, me) == ("blocked", BLOCKED)
+    assert code_of("idphoto", white, "--out", tmp_path / "id") == ("blocked", BLOCKED)
     assert [path.name for path in (tmp_path / "out").rglob("studio-*")] == []
 
 
