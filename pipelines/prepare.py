@@ -28,7 +28,7 @@ from portrait.faces.likeness import mean_embedding
 from portrait.photos import buckets, people, selection
 from portrait.photos.reasons import TIPS, Thresholds
 from portrait.ports import AttributeEstimator, Attributes, FaceFinder, Matter, Progress, Restorer, Upscaler
-from portrait.traits import asks_guardian, measure_traits, with_traits
+from portrait.traits import asks_guardian, estimate_attributes, measure_traits, with_traits
 from portrait.types import (
     Crop,
     Face,
@@ -40,9 +40,6 @@ from portrait.types import (
     TrainingSet,
 )
 from portrait.uses import set_uses
-
-ATTRIBUTES_FACE, ATTRIBUTES_YAW = 60, 35.0
-"""Least width in pixels and largest yaw in degrees of faces whose sex and age are estimated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +133,9 @@ class Prepare:
 
     def _estimate(self, photo: ScoredPhoto) -> Attributes | None:
         """Estimate sex and age of a photo's face; None where that would be a guess."""
-        if self.attributes is None or photo.selfie is None or photo.face is None or photo.face.mesh is None:
+        if photo.selfie is None or photo.face is None:
             return None
-        if photo.face.box.width < ATTRIBUTES_FACE or abs(photo.face.pose.yaw) > ATTRIBUTES_YAW:
-            return None
-        return self.attributes.estimate(photo.selfie.image, photo.face)
+        return estimate_attributes(self.attributes, photo.selfie.image, photo.face)
 
     def _cut_crops(
         self, chosen: Sequence["_ChosenPhoto"], leading: Collection[int], progress: Progress

@@ -18,7 +18,7 @@ from portrait.fusion.beards import has_beard
 from portrait.fusion.body_skin import MEASURED_WIDTH, crop_face
 from portrait.fusion.occluders import rim_mask
 from portrait.fusion.references import full_mesh, measure_expression
-from portrait.ports import Attributes
+from portrait.ports import AttributeEstimator, Attributes
 from portrait.types import Face, TrainingSet
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -41,6 +41,8 @@ SMILE, CALM = 0.08, 0.05
 0.10 to 0.11 on smiling faces of the tests' photos, -0.02 to 0.05 on others."""
 SHUT = 0.09
 """How far lips may be apart in a serious face, in the same unit."""
+ATTRIBUTES_FACE, ATTRIBUTES_YAW = 60, 35.0
+"""Width of a face in pixels from which age and sex are estimated, and degrees of yaw up to which they are: see the port."""
 MINOR = 0.35
 """Mean probability of being below 18 from which a guardian is asked for: faces of adults were measured up to .10, those of
 children mostly above .5 (docs/guards.md)."""
@@ -69,6 +71,18 @@ def measure_traits(image: Image, face: Face, attributes: Attributes | None = Non
     elif lift <= CALM and apart <= SHUT:
         found["expression"] = "serious"
     return found
+
+
+def estimate_attributes(estimator: AttributeEstimator | None, image: Image, face: Face) -> Attributes | None:
+    """What a network takes a face of `image` for; None where that would be a guess, or without a network."""
+    if (
+        estimator is None
+        or face.mesh is None
+        or face.box.width < ATTRIBUTES_FACE
+        or abs(face.pose.yaw) > ATTRIBUTES_YAW
+    ):
+        return None
+    return estimator.estimate(image, face)
 
 
 def asks_guardian(read: Sequence[Attributes]) -> bool | None:

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from app.commands.prepare import Adult, Guardian
 from app.terminal.errors import Json, cli_output
 from app.terminal.tables import print_line, print_table
 
 if TYPE_CHECKING:
     from pipelines.engines import Engines
+    from pipelines.guards.ages import Answer
     from pipelines.idphotos.idphoto import IdPhoto
     from pipelines.idphotos.presets import Preset, Presets
     from pipelines.idphotos.sheets import Layout
     from pipelines.idphotos.source_photo import SourcePhoto
     from pipelines.marks.marks import Marks
     from pipelines.settings import Settings
-    from portrait.arrays import Image
     from portrait.idphoto_spec import IdPhotoSpec
 
 MAX_REFERENCES = 4
@@ -54,12 +55,15 @@ def idphoto(
     dpi: Dpi = None,
     kilobytes: Kilobytes = "",
     gap: Gap = "2mm",
+    guardian: Guardian = "",
+    adult: Adult = False,
     list_presets: Listing = False,
     as_json: Json = False,
 ) -> None:
     """Make ID photos: exact size, plain background, every rule measured. Nothing changes the face."""
     with cli_output(as_json) as output:
         from pipelines.folders import atomic
+        from pipelines.guards import ages
         from pipelines.idphotos.idphoto import IdPhotoOptions, make_best, make_report
         from pipelines.idphotos.presets import apply_spec, load_presets
         from portrait.errors import UserError
@@ -70,6 +74,7 @@ def idphoto(
             return
         if photo is None:
             raise UserError("no_photos", "Name a photo, or a training set; --list shows the presets.")
+        given = ages.parse_answer(guardian, adult)
         spec = _read_spec(size, dpi, kilobytes)
         options = [IdPhotoOptions(apply_spec(presets.find(name), spec), background, keep_background) for name in preset]
         layouts = [_arrange(presets, each.preset, sheet or (), gap) for each in options]
@@ -82,7 +87,7 @@ def idphoto(
         settings = load()
         marks = open_marks(settings.marks)
         with build.open_engines(settings) as engines:
-            photos = _read_photos(photo, settings, engines)
+            photos = _read_photos(photo, settings, engines, given)
             made = [make_best(photos, replace(each, marks=marks), presets)[0][0] for each in options]
         answer = [
             make_report(each, presets, option) | {"files": _write_files(each, out, layout, marks)}
@@ -109,30 +114,43 @@ def _read_spec(size: str, dpi: int | None, kilobytes: str) -> "IdPhotoSpec":
     return IdPhotoSpec(sides, unit, dpi, parse_kilobytes(kilobytes) if kilobytes else None)
 
 
-def _read_photos(path: Path, settings: "Settings", engines: "Engines") -> "list[SourcePhoto]":
-    """The photo, or the best references of a training set; raises `UserError` (`blocked`, `guardian_needed`)."""
-    from pipelines.idphotos.source_photo import SourcePhoto
+def _read_photos(path: Path, settings: "Settings", engines: "Engines", given: "Answer") -> "list[SourcePhoto]":
+    """The photo, or the best references of a training set.
 
-    finder, matter, guard = engines.finder(), engines.matter(), engines.picture_guard()
-    images = _read_images(path, settings)
-    for image in images:
-        guard.check(image)
-    return [SourcePhoto(image, finder, matter) for image in images]
-
-
-def _read_images(path: Path, settings: "Settings") -> "list[Image]":
+    Raises `UserError` (`not_found`, `no_face`, `blocked`, `guardian_needed`, `person_blocked`).
+    """
+    from app.terminal.portraits import check_set
     from pipelines import image_io
     from pipelines.folders import training_sets
-    from pipelines.guards import ages
+    from pipelines.idphotos.source_photo import SourcePhoto
     from portrait.errors import UserError
 
+    finder, matter, guard = engines.finder(), engines.matter(), engines.picture_guard()
     if training_sets.is_set(path):
         training = training_sets.read(path)
-        ages.check(settings, training.asks_guardian, path)
-        return [each.image for each in training.references[:MAX_REFERENCES]]
-    if not path.is_file():
+        check_set(settings, training, path, given)
+        images = [each.image for each in training.references[:MAX_REFERENCES]]
+    elif path.is_file():
+        images = [image_io.read(path).image]
+    else:
         raise UserError("not_found", f"There is no photo or training set at {path}.")
-    return [image_io.read(path).image]
+    for image in images:
+        guard.check(image)
+    photos = [SourcePhoto(image, finder, matter) for image in images]
+    if path.is_file():
+        _check_photo(photos[0], settings, engines, given)
+    return photos
+
+
+def _check_photo(photo: "SourcePhoto", settings: "Settings", engines: "Engines", given: "Answer") -> None:
+    """Raise `UserError` (`guardian_needed`, `person_blocked`) for the face of a photo that no set has been made of."""
+    from app.terminal.portraits import check_face
+    from pipelines.guards import ages
+    from portrait.traits import asks_guardian, estimate_attributes
+
+    check_face(engines.finder().embed(photo.image, photo.face).embeddings)
+    read = estimate_attributes(engines.attributes(), photo.image, photo.face)
+    ages.check(settings, asks_guardian([] if read is None else [read]), None, given)
 
 
 def _write_files(photo: "IdPhoto", out: Path, layouts: "dict[str, Layout]", marks: "Marks") -> list[str]:

@@ -12,7 +12,7 @@ ANSWER_FILE = "age.json"
 """Beside the description of a training set, which recipes know by its hash."""
 SENTENCE = (
     "Is this a child? A parent or guardian must agree before anything is drawn of these photos: add --guardian NAME with "
-    "their name to `portrait prepare` or `portrait make`. If the person is an adult, add --adult."
+    "their name to `portrait prepare`, `portrait make` or `portrait idphoto`. If the person is an adult, add --adult."
 )
 
 
@@ -37,16 +37,18 @@ def parse_answer(guardian: str, adult: bool) -> Answer:
     return Answer(guardian.strip(), adult)
 
 
-def check(settings: Settings, asks_guardian: bool | None, folder: Path, answer: Answer | None = None) -> bool:
+def check(settings: Settings, asks_guardian: bool | None, folder: Path | None, answer: Answer | None = None) -> bool:
     """Whether somebody who may be a child is drawn from a set's `folder`, with the consent of a guardian.
 
-    An `answer` is noted in the folder, where it is a set's. Raises `UserError` (`guardian_needed`) where one is needed and was
-    never given.
+    An `answer` is noted in the folder; for a photo by itself, which has none, it is asked for each time. Raises `UserError`
+    (`guardian_needed`) where one is needed and was never given.
     """
     if not settings.guards.age:
         return False
-    note(folder, answer or Answer())
-    known = answer or read(folder)
+    known = answer or Answer()
+    if folder is not None:
+        note(folder, known)
+        known = known or read(folder)
     if not known and (asks_guardian or (asks_guardian is None and settings.guards_closed)):
         raise UserError("guardian_needed", SENTENCE)
     return bool(asks_guardian or known.guardian) and not known.adult

@@ -3,16 +3,21 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from app.cli import app
 from app.terminal.portraits import check_set, check_words
+from pipelines.engines.attributes.dlib import DlibAttributes
 from pipelines.folders import training_sets
 from pipelines.guards import ages
 from pipelines.settings import Settings
 from portrait.errors import UserError
 from portrait.generation.edits import Edit
 from portrait.generation.options import GenerationOptions
+from portrait.ports import Attributes
 from portrait.types import PortraitRequest, Style
 from tasks.ledger.ledger import open_ledger
 from tasks.ledger.privacy.blocked_people import BlockedPersonRow
@@ -59,6 +64,38 @@ def test_an_id_photo_of_a_set_asks_too(prepared: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture
+def child_photo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A photo by itself, whose face the network takes for a child's."""
+    monkeypatch.setattr(DlibAttributes, "estimate", lambda *_: Attributes(female=0.5, age=9.0, minor=0.9))
+    (tmp_path / "me.jpg").write_bytes(selfies.jpeg(selfies.astronaut()))
+    return tmp_path / "me.jpg"
+
+
+def idphoto(*given: object) -> dict[str, Any]:
+    """What `portrait idphoto` answers in this process."""
+    return json.loads(CliRunner().invoke(app, ["idphoto", *map(str, given), "--json"]).stdout)
+
+
+def test_an_id_photo_of_a_photo_that_was_never_judged_asks_too(child_photo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    error = idphoto(child_photo, "--out", out)["error"]
+    assert error["code"] == "guardian_needed"
+    assert "portrait idphoto" in error["message"]
+    assert not out.exists()
+    both = idphoto(child_photo, "--out", out, "--guardian", "Bea", "--adult")
+    assert both["error"]["code"] == "guardian_needed"
+    assert idphoto(child_photo, "--out", out, "--guardian", "Bea")["idphotos"]
+    assert idphoto(child_photo, "--out", out, "--adult")["idphotos"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["me.jpg", "out"], "a photo has no place for an answer"
+
+
+def test_an_id_photo_of_a_set_notes_the_answer(prepared: Path, tmp_path: Path) -> None:
+    child = asking(prepared, tmp_path / "set")
+    assert idphoto(child, "--out", tmp_path / "out", "--guardian", "Bea")["idphotos"]
+    assert ages.read(child) == ages.Answer("Bea")
+
+
 def test_training_asks_too(prepared: Path, tmp_path: Path) -> None:
     child = asking(prepared, tmp_path / "set")
     refused = run("train", child, "-o", tmp_path / "identity", "--json")
@@ -84,6 +121,8 @@ def test_whom_the_installation_never_draws_is_not_drawn_by_commands(
     ledger.blocked_people.add(BlockedPersonRow("blocked_1", "a letter", "op", 1.0, mean))
     refused = run("make", prepared, *SMALL, "-o", tmp_path / "out")
     assert document(refused)["error"]["code"] == "person_blocked"
+    for photo in (prepared, prepared.parent / "me.jpg"):
+        assert idphoto(photo, "--out", tmp_path / "out")["error"]["code"] == "person_blocked"
     ledger.blocked_people.remove("blocked_1")
     ledger.close()
     check_set(Settings(), training, prepared)
