@@ -74,7 +74,6 @@ def idphoto(
             return
         if photo is None:
             raise UserError("no_photos", "Name a photo, or a training set; --list shows the presets.")
-        given = ages.parse_answer(guardian, adult)
         spec = _read_spec(size, dpi, kilobytes)
         options = [IdPhotoOptions(apply_spec(presets.find(name), spec), background, keep_background) for name in preset]
         layouts = [_arrange(presets, each.preset, sheet or (), gap) for each in options]
@@ -87,7 +86,7 @@ def idphoto(
         settings = load()
         marks = open_marks(settings.marks)
         with build.open_engines(settings) as engines:
-            photos = _read_photos(photo, settings, engines, given)
+            photos = _read_photos(photo, settings, engines, ages.parse_answer(guardian, adult))
             made = [make_best(photos, replace(each, marks=marks), presets)[0][0] for each in options]
         answer = [
             make_report(each, presets, option) | {"files": _write_files(each, out, layout, marks)}
