@@ -186,16 +186,16 @@ class Render:
         """
         check_request(request)
         self._guards.check_request(request)
-        request = replace(self._locate_face(self._embed_people(request)), drawn=drawn)
+        request = replace(self._locate_face(self._embed_people(request)), drawn=drawn, only=candidate)
         painter = self.painters[request.mode]
         if drawn and isinstance(painter, ReproduciblePainter):
             painter.check_models(request, drawn)
         candidates = painter.paint(request, progress)
-        if candidate >= len(candidates):
+        if not candidates:
             raise UserError("recipe_differs", "The recipe names a drawing that these photos no longer give.")
-        if not self._guards.keeps(candidates[candidate].image, request):
+        if not self._guards.keeps(candidates[0].image, request):
             raise UserError("blocked", NOT_DELIVERED)
-        portrait = self._refine(candidates[candidate], candidate, request, progress)
+        portrait = self._refine(candidates[0], candidate, request, progress)
         self._guards.check_delivered(portrait.image)
         return portrait
 

@@ -213,7 +213,8 @@ class Painter(Protocol):
     """Draws a person in a style."""
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
-        """At least `request.count` candidates; the same request gives the same pixels.
+        """At least `request.count` candidates; the same request gives the same pixels. With `request.only` that one, with the
+        pixels that it has among the others, or none where there is no such candidate.
 
         Raises `UserError` when the style cannot be drawn with these people: a template's face in profile, no reference
         with shoulders.

@@ -348,12 +348,18 @@ class PortraitRequest:
     """For kind `template`: whose skin tone a face has; None leaves it to the style."""
     drawn: Mapping[str, object] | None = None
     """Facts of the recipe by which it is drawn again, empty for those of version 0.1.0; None for a new portrait."""
+    only: int | None = None
+    """Number of the candidate, from 0, that alone is drawn; None for all of them."""
 
     @property
     def mode(self) -> str:
         """How it is drawn: the kind of its style, or `inpaint` where a diffusion model draws into a template."""
         with_diffusion = self.options is not None or self.style.engines[:1] == ("diffusion",)
         return "inpaint" if with_diffusion and self.style.kind == "template" else self.style.kind
+
+    def numbers(self, total: int) -> list[int]:
+        """Numbers of the candidates that are drawn, of `total` that there are."""
+        return [number for number in range(total) if self.only in (None, number)]
 
     @property
     def keeps_skin(self) -> bool:

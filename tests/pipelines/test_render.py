@@ -37,7 +37,8 @@ class Paints:
         self.images = images
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
-        return [Candidate(image, {1: "a.jpg"}, {"number": float(n)}) for n, image in enumerate(self.images)]
+        drawn = request.numbers(len(self.images))
+        return [Candidate(self.images[number], {1: "a.jpg"}, {"number": float(number)}) for number in drawn]
 
 
 def render(images: Sequence[Image]) -> Render:

@@ -76,9 +76,10 @@ class Diffusion:
         """The candidates of `paint` one by one; see `portrait.ports.StreamingPainter`. No lease is held between two."""
         plan = self.plan(request)
         preview = LatentPreview(plan.base.family.latent_rgb_factors)
-        for number in range(request.count):
+        numbers = request.numbers(request.count)
+        for done, number in enumerate(numbers):
             each = replace(plan, parameters=replace(plan.parameters, seed=plan.parameters.seed + number))
-            pixels, facts = self.draw(each, _step_reporter(progress, each, number, request.count, preview), preview)
+            pixels, facts = self.draw(each, _step_reporter(progress, each, done, len(numbers), preview), preview)
             image = np.asarray((pixels * 255).round(), np.uint8)
             variation = {"seed": float(each.parameters.seed)}
             reference_names = {1: plan.person.references[0].name} if plan.person.references else {}
@@ -332,10 +333,10 @@ def _guidance_facts(base: BaseSource) -> dict[str, Any]:
 
 
 def _step_reporter(
-    progress: Progress, plan: GenerationPlan, number: int, count: int, preview: LatentPreview
+    progress: Progress, plan: GenerationPlan, drawn: int, count: int, preview: LatentPreview
 ) -> Callable[[int], None]:
     steps = plan.steps_done
-    return lambda done: progress(number * steps + done, count * steps, "Drawing", preview.image)
+    return lambda done: progress(drawn * steps + done, count * steps, "Drawing", preview.image)
 
 
 def _check_supported(plan: GenerationPlan, inpainted: bool) -> None:

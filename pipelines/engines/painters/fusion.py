@@ -107,14 +107,16 @@ class Fusion:
         """The candidates of a request whose picture `lead_over` gave, at most `most` of them, one by one."""
         plan = _plan(request)
         faces, ranked, variations = plan.faces, plan.ranked, plan.variations[:most]
+        numbers = request.numbers(len(variations))
         swapper = self._swapper(request.drawn)
-        total = len(variations) * len(faces)
+        total = len(numbers) * len(faces)
         progress(0, total, "Looking at the picture")
         templates = [prepare_face(plan.picture, face, number) for number, face in faces.items()]
-        for at, variation in enumerate(variations):
+        for done, at in enumerate(numbers):
+            variation = variations[at]
             image, drawn_from = plan.picture.image.copy(), {}
             for step, template in enumerate(templates):
-                progress(at * len(templates) + step, total, f"Drawing face {template.number}")
+                progress(done * len(templates) + step, total, f"Drawing face {template.number}")
                 sources = _sources(ranked[template.number], at, variation)
                 _draw_face(image, plan.picture.image, template, (sources, variation), swapper)
                 drawn_from[template.number] = sources[0].name

@@ -59,6 +59,8 @@ class IdPhotoPainter:
                 names.append(reference.name)
         made = islice(make_each(photos, options, self.presets, request.count), request.count)
         for number, (photo, at) in enumerate(made):
+            if number not in request.numbers(request.count):
+                continue
             facts = self._facts(photo, options, matter)
             yield Candidate(photo.image, {1: names[at]}, {"photo": float(number)}, None, facts)
 

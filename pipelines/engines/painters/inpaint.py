@@ -162,10 +162,11 @@ class Inpaint:
         self._fusion.check(request)
         request, skin_facts = self._fusion.lead_over(request)
         plan = self.plan(request)
-        total = max(1, request.count * plan.steps)
+        numbers = request.numbers(request.count)
+        total = max(1, len(numbers) * plan.steps)
         steps = _StepCounter(progress, total)
         drawn = self._fusion.draw_led(replace(request, size=None), steps.before_first_step, request.count)
-        for number, fused in enumerate(list(drawn)):
+        for number, fused in zip(numbers, list(drawn), strict=False):  # fewer where the people give fewer
             image, face_facts, seam_facts = fused.image, {}, []
             for face_plan in plan.faces:
                 image, face_facts[str(face_plan.number)] = self._draw_face(image, plan, face_plan, number, steps)

@@ -180,8 +180,9 @@ class Studio:
         # Where there is a choice of selfies at least two are drawn: the better one is found by measuring.
         equal = sum(each.rank == usable[0].rank for each in usable)
         total = max(request.count, min(equal, MIN_CANDIDATES))
-        for number in range(total):
-            progress(number, total, "Drawing", image)
+        numbers = request.numbers(total)
+        for done, number in enumerate(numbers):
+            progress(done, len(numbers), "Drawing", image)
             selfie = usable[number % len(usable)]
             tightness = TIGHTNESS[number // len(usable) % len(TIGHTNESS)]
             subject = self._cached_subject(selfie, order, tightness, request.style.retouch)
@@ -193,7 +194,7 @@ class Studio:
             facts = {**how, **matte_facts(order.matter)}
             scores = {} if method == 1 else {"residue": selfie.cut_out.residue}
             yield Candidate(image, {1: selfie.name}, variation, before, facts, scores)
-        progress(total, total, "Drawing", image)
+        progress(len(numbers), len(numbers), "Drawing", image)
 
     def _framed_selfies(self, references: Sequence[Reference], order: _Order, most: int) -> list[_FramedSelfie]:
         """At most `most` selfies that can be framed: those with the widest composition first, and of them those that were

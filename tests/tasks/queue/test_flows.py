@@ -63,7 +63,10 @@ class CopyingPainter:
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
         best = request.people[1].references[0]
         progress(0, request.count, "Drawing", best.image)
-        return [Candidate(best.image, {1: best.name}, {"number": float(number)}) for number in range(request.count)]
+        return [
+            Candidate(best.image, {1: best.name}, {"number": float(number)})
+            for number in request.numbers(request.count)
+        ]
 
 
 @pytest.fixture

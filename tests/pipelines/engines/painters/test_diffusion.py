@@ -247,6 +247,10 @@ def test_several_portraits_have_consecutive_seeds_and_record_their_models(painte
     assert not np.array_equal(candidates[0].image, candidates[1].image)
     alone = painter.paint(replace(request, seed=8), given)
     assert np.array_equal(alone[0].image, candidates[1].image)
+    drawing = RecordingProgress()
+    (again,) = painter.paint(replace(request, count=2, only=1), drawing)
+    assert np.array_equal(again.image, candidates[1].image)
+    assert drawing.messages == ["Drawing"] * 2, "nothing else is drawn"
     facts = candidates[0].facts
     assert facts["base"] == "xl"
     assert len(str(facts["base_hash"])) == len(str(facts["lora_hash"])) == 64

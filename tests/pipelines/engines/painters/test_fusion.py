@@ -268,6 +268,9 @@ def test_the_same_request_gives_the_same_pixels(
     assert (first[1].image != other[1].image).any()
     assert (first[0].image != first[1].image).mean() < 0.1  # a variation is not another picture
     assert (first[0].image != first[1].image).any()
+    (last,) = paint(astronaut, [astronaut_face], {1: someone}, count=3, seed=7, only=2)
+    assert (last.image == first[2].image).all()
+    assert paint(astronaut, [astronaut_face], {1: someone}, count=3, seed=7, only=99) == []
 
 
 def test_selfies_are_used_in_turn_the_nearest_first(

@@ -429,6 +429,9 @@ def test_candidates_differ_and_come_again(astronaut: Image, astronaut_face: Face
     assert len(set(seeds)) == 6
     assert seeds == [each.parameters.seed for each in network.drawn[6:]]
     assert first[0].reference_names == {1: "ben.jpg"}
+    (last,) = painter(network).paint(replace(asked, only=2), RecordingProgress())
+    assert (last.image == first[2].image).all()
+    assert [each.parameters.seed for each in network.drawn[12:]] == seeds[4:]
 
 
 def test_a_size_is_cut_about_the_drawn_faces(

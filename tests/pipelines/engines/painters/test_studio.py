@@ -176,6 +176,9 @@ def test_the_same_request_gives_the_same_pixels(matter: Matter, studio: Studio, 
     request = request_of(selfie, backdrop="studio-warm", count=2, size=Size(320, 400))
     one, other = studio.paint(request, progress), Studio(lambda _: matter).paint(request, progress)
     assert all(np.array_equal(a.image, b.image) for a, b in zip(one, other, strict=True))
+    (second,) = studio.paint(replace(request, only=1), progress)
+    assert np.array_equal(second.image, one[1].image)
+    assert studio.paint(replace(request, only=2), progress) == []
 
 
 def test_candidates_differ(studio: Studio, selfie: Reference) -> None:
