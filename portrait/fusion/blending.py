@@ -23,7 +23,7 @@ from portrait.fusion.occluders import (
 )
 from portrait.fusion.warp import region_mask
 from portrait.images.color import from_lab, to_lab
-from portrait.images.filters import gaussian_blur, masked_low_pass, noise_level
+from portrait.images.filters import gaussian_blur, masked_low_pass, noise_level, smoothstep
 
 WORKING_WIDTH = 256.0
 """Largest width of a face at working size, pixels: light, colour and seams are smooth, detail is added later."""
@@ -33,6 +33,9 @@ OTHER_COLOUR = (1.1, 2.0)
 """Colour distances from skin: hair beside a cheek is beyond the first throughout, and somewhere beyond the second."""
 TINT = 0.25
 """Width above which differences of colour count as the tint of the light on skin."""
+
+FOREHEAD = 16.0
+"""ΔE from the skin in this light up to which what lies above a face's outline is more likely forehead than hair."""
 
 Floats = NDArray[np.float32]
 
@@ -127,7 +130,9 @@ def analyze_target(image: Image, mesh: Points, manner: Manner = PLAIN) -> Target
     """Measure a template's face; `image` and `mesh` are at working size."""
     lab, width, odd = to_lab(image), face_width(mesh), skin_color_distance(image, mesh, manner is not PLAIN)
     occluded = (occlusion_mask if manner is PLAIN else front_mask)(image, mesh, odd)
-    skin = bare_skin_mask(mesh, occluded) * (odd < 1.8)  # moles, frames and their shadows are no light
+    skin = bare_skin_mask(mesh, occluded) * (
+        odd < (1.8 if manner is PLAIN else 1.2)
+    )  # moles, frames and their shadows are no light
     tone = skin_tone(lab, skin, manner.steepest)
     tint = masked_low_pass(lab[..., 1:] - tone(lab[..., 0]), skin, TINT * width)
     light = masked_low_pass(lab[..., :1], skin, LIGHT * width)[..., 0]
@@ -212,8 +217,24 @@ def blend_into(
     deep = gaussian_blur(region_mask(target.mesh, "oval", shape, -0.1 * width), 0.05 * width)[..., None]
     outside, within = target.manner.adapted
     share_of_step = np.maximum(outside + (within - outside) * deep, hidden[..., None])
+    if target.manner is not PLAIN:
+        share_of_step = np.maximum(share_of_step, _forehead_beyond(target)[..., None])
     adapted = face + moved * share_of_step
     return from_lab(adapted), share.astype(np.float32)
+
+
+def _forehead_beyond(target: TargetFace) -> Mask:
+    """How much, 0..1, bare forehead goes on beyond the face's outline: there no line may show where the drawn face ends."""
+    shape, width = target.shape, target.width
+    outline = region_mask(target.mesh, "oval", shape, -1.0)
+    ring = region_mask(target.mesh, "oval", shape, 0.06 * width) * (1 - outline)
+    apart = np.linalg.norm(target.lab - target.base, axis=2)
+    forehead = smoothstep(-along_face(target.mesh, shape), 0.15, 0.3) * (1 - target.occluded)
+    skin = (ring * forehead * np.exp(-((apart / FOREHEAD) ** 2))).astype(np.float32)
+    seen = gaussian_blur(skin, 0.06 * width) / np.maximum(
+        gaussian_blur((ring * forehead).astype(np.float32), 0.06 * width), 0.02
+    )
+    return np.asarray(np.clip(seen, 0, 1) * forehead, np.float32)
 
 
 def required_cover(target: TargetFace, mesh: Points) -> Mask:

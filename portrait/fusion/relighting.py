@@ -17,6 +17,11 @@ SHADOW, CAST = 0.03, 0.75
 """Least width of a cast shadow that is no feature, and the share of it beyond six steps of L that is removed."""
 COLOURFUL = (1.25, 1.6)
 """Chroma of a shadow on skin over that of the skin: below the first it is none, above the second it surely is one."""
+STRAND, STRAND_COLOUR, STRAND_REACH = 0.12, (1.1, 1.4), 0.18
+"""Width below which a strand of hair on skin lies, its chroma as that of shadows, and how far inside the outline."""
+STREAK, FINE_COLOUR = 0.08, 4.0
+"""Width below which a difference of colour is fine, and the most by which a, b of bare skin differ there: freckles do by 2 to
+4, a strand of hair on the cheek by 10 to 25 (measured on the pairs of `tests/benchmarks/test_fusion_pairs.py`)."""
 OVEREXPOSED = 0.7
 """Share of the colour that a person's overexposed skin gets back."""
 
@@ -39,6 +44,8 @@ def relight(
     # Shading scales with the light it is in; half of that in L, or the shadows of a dark selfie turn to dirt.
     detail = np.clip(there / np.maximum(here, 5), 0.5, 1.8) ** 0.6 * (face[..., 0] - here) * contrast
     detail = remove_nose_shadow(detail, face, mesh, own)
+    if manner is not PLAIN:
+        detail = _without_strands(detail, face, mesh, own)
     eyes, lips = feature_mask(mesh, shape, 0.03, 0.02, "eyes brows"), feature_mask(mesh, shape, 0.0, 0.01, "lips")
     marked = np.maximum(np.maximum(eyes, lips), glasses)
     deep = np.maximum(marked, feature_mask(mesh, shape, 0.0, 0.02, "nostrils"))
@@ -85,6 +92,20 @@ def remove_nose_shadow(detail: NDArray[np.floating], face: Floats, mesh: Points,
     return (detail - shadow * CAST * np.minimum(broad + 6, 0)).astype(np.float32)
 
 
+def _without_strands(detail: NDArray[np.floating], face: Floats, mesh: Points, own: Mask) -> Floats:
+    """Shading `detail` (H×W, in L) of a face (CIELAB) without most of what is narrow, darker and more colourful than skin: a
+    strand of hair on a cheek, and its shadow. A beard has less colour than skin, and stays."""
+    shape, width = (face.shape[0], face.shape[1]), face_width(mesh)
+    skin = float(np.linalg.norm(skin_tone(face, own).middle[1:]))
+    colour = gaussian_blur(np.linalg.norm(face[..., 1:], axis=2).astype(np.float32), 0.01 * width)
+    strand = smoothstep(colour / max(skin, 4.0), *STRAND_COLOUR)
+    strand = strand * (1 - feature_mask(mesh, shape, 0.03, 0.02, "eyes brows lips nostrils"))
+    # Hair hangs in from the outline; warm shadows beside the nose are what makes a face its own.
+    strand = strand * (1 - gaussian_blur(region_mask(mesh, "oval", shape, -STRAND_REACH * width), 0.04 * width))
+    narrow = np.minimum(detail - gaussian_blur(detail.astype(np.float32), STRAND * width), 0)
+    return (detail - strand * CAST * narrow).astype(np.float32)
+
+
 def _tint(target: TargetFace, face: Floats, light: Floats, masks: tuple[Points, Mask, Mask]) -> Floats:
     """Colour a, b (H×W×2) of the face: the colour of the target's skin at that light, and the differences within this skin."""
     mesh, own, both = masks
@@ -98,6 +119,8 @@ def _tint(target: TargetFace, face: Floats, light: Floats, masks: tuple[Points, 
     # Scaled with the skin's own colour, white stays white in any light.
     scale = np.linalg.norm(wanted, axis=2) / np.maximum(np.linalg.norm(plain, axis=2), 4)
     apart = apart * np.clip(scale, 0.2, 1.5)[..., None]
+    if target.manner is not PLAIN:
+        apart = _without_streaks(apart, mesh, both)
     lips = feature_mask(mesh, target.shape, 0.01, 0.01, "lips")
     eyes = feature_mask(mesh, target.shape, 0.02, 0.01, "eyes")
     limit = target.manner.colour + 12 * np.maximum(lips, eyes)
@@ -111,6 +134,18 @@ def _tint(target: TargetFace, face: Floats, light: Floats, masks: tuple[Points, 
     )
     plain = np.maximum(colour / np.sqrt(1 + (colour**2).sum(axis=2) / 144)[..., None], 0.4 * wanted)
     return (colour + (plain - colour) * white[..., None]).astype(np.float32)
+
+
+def _without_streaks(apart: Floats, mesh: Points, both: Mask) -> Floats:
+    """Differences a, b from a skin's colour, without what is finer and more colourful than skin is: a strand of hair, or the
+    shadow that it casts."""
+    shape = apart.shape[0], apart.shape[1]
+    broad = masked_low_pass(apart, both, STREAK * face_width(mesh))
+    fine = apart - broad
+    length = np.linalg.norm(fine, axis=2)[..., None]
+    held = fine * np.minimum(1, FINE_COLOUR / np.maximum(length, 1e-3))
+    features = feature_mask(mesh, shape, 0.02, 0.02, "eyes brows lips nostrils")[..., None]
+    return np.asarray(broad + held + (fine - held) * features, np.float32)
 
 
 def _without_paleness(apart: Floats, lighter: Floats, plain: Floats) -> Floats:

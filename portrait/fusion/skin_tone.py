@@ -232,7 +232,7 @@ def shift_to_tone(face: Floats, mesh: Points, bare: Mask, tone: Floats) -> Float
         return face
     low, high = np.percentile(skin[:, 0], (25, 75))
     middle = np.median(skin[(skin[:, 0] >= low) & (skin[:, 0] <= high)], axis=0)
-    return _moved(face, tone - middle, 1 - feature_mask(mesh, shape, 0.0, 0.01, "eyes mouth"))
+    return _moved(face, middle, tone, 1 - feature_mask(mesh, shape, 0.0, 0.01, "eyes mouth"))
 
 
 def settle_tone(under: Image, face: Image, alpha: Mask, mesh: Points, tone: Floats) -> Image:
@@ -247,7 +247,7 @@ def settle_tone(under: Image, face: Image, alpha: Mask, mesh: Points, tone: Floa
         pixels = _skin_pixels(blend(under, face, alpha), mesh)
         if len(pixels) < 64:
             return face
-        face = from_lab(_moved(to_lab(face), tone - _lab(_middle(pixels)), share))
+        face = from_lab(_moved(to_lab(face), _lab(_middle(pixels)), tone, share))
     return face
 
 
@@ -256,11 +256,19 @@ def settle_tone(under: Image, face: Image, alpha: Mask, mesh: Points, tone: Floa
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
-def _moved(face: Floats, step: Floats, share: Mask) -> Floats:
-    """A face (CIELAB) moved by a `step`, 12 of each at most; what is nearly white or black has no room left."""
-    moved = face + np.clip(step, -12, 12).astype(np.float32) * share[..., None]
-    moved[..., 0] = np.where(face[..., 0] > 92, np.minimum(moved[..., 0], np.maximum(face[..., 0], 96)), moved[..., 0])
-    return np.asarray(moved, np.float32)
+def _moved(face: Floats, middle: Floats, tone: Floats, share: Mask) -> Floats:
+    """A face (CIELAB) whose skin's `middle` (L, a, b) is moved towards the `tone`, 12 of each at most.
+
+    What is nearly white or black has less room left, and what has less colour than the middle has less to lose.
+    """
+    step = np.clip(tone - middle, -12, 12).astype(np.float32)
+    lighter = face[..., 0] / max(float(middle[0]), 1.0) if step[0] < 0 else (100 - face[..., 0]) / (100 - middle[0])
+    room = np.ones((*face.shape[:2], 3), np.float32)
+    room[..., 0] = np.clip(lighter, 0, 1.5)
+    colour, before = (float(np.linalg.norm(each[1:])) for each in (tone, middle))
+    if colour < before:
+        room[..., 1:] = np.clip(np.linalg.norm(face[..., 1:], axis=2) / before, 0, 1.5)[..., None]
+    return np.asarray(face + step * room * share[..., None], np.float32)
 
 
 def _fitting(colour: Floats, shade: Floats, colourless: bool) -> Floats:

@@ -153,3 +153,42 @@ def test_overexposed_skin_of_a_person_gets_its_colour_back(astronaut: Image, mes
     usual = relight(target, target.lab, mesh, target.occluded, 1.0)
     colour, before = (float(np.linalg.norm(each[spot][..., 1:], axis=2).mean()) for each in (relit, usual))
     assert colour > 0.7 * before
+
+
+def test_a_strand_of_hair_on_a_cheek_is_no_crease_in_the_drawn_one(astronaut: Image, mesh: Points) -> None:
+    own = analyze_target(astronaut, mesh, OWN_SKIN)
+    (x, y), half = mesh[207, :2], 0.02 * own.width
+    strand = np.zeros((512, 512), np.float32)
+    cv2.line(strand, (int(x), int(y - 0.12 * own.width)), (int(x), int(y + 0.12 * own.width)), 1.0, round(2 * half))
+    strand = cv2.GaussianBlur(strand, (0, 0), 1.0) * (own.skin > 0.5)
+    across = (strand > 0.8) & (own.skin > 0.9)
+
+    def depth(step: tuple[float, float, float]) -> float:
+        """Mean ΔE that the strand leaves in the drawn cheek."""
+        given = (own.lab + strand[..., None] * np.array(step)).astype(np.float32)
+        plain, drawn = (relight(own, each, mesh, own.occluded, 1.0) for each in (own.lab, given))
+        return float(np.linalg.norm(drawn - plain, axis=2)[across].mean())
+
+    assert depth((-18, 12, 22)) < 16  # orange hair: 31 steps away, of which 21 were left before
+    assert depth((-18, -2, -6)) > 14  # a scar, or stubble, has no such colour, and stays
+
+
+def test_no_line_shows_where_bare_forehead_goes_on_above_the_drawn_face(astronaut: Image, mesh: Points) -> None:
+    face = to_lab(astronaut) + np.array([0, 3, 6], np.float32)
+    bald = astronaut.copy()
+    reach = region_mask(mesh, "oval", (512, 512), 30.0) * (1 - region_mask(mesh, "oval", (512, 512), -3.0))
+    above = (np.mgrid[:512, :512][0] < mesh[9, 1]) & (reach > 0)
+    bald[above] = np.median(astronaut[region_mask(mesh, "oval", (512, 512), -12.0) > 0.9], axis=0)
+    far: list[float] = []
+    for image in (astronaut, bald):
+        own = analyze_target(image, mesh, OWN_SKIN)
+        drawn, alpha = blend_into(own, np.asarray(face, np.float32), mesh, NOTHING)
+        edge = (alpha > 0.5) & (alpha < 0.95) & above_eyes(mesh) & (own.occluded < 0.1)
+        far.append(float(np.abs(to_lab(drawn)[edge, 2] - face[edge, 2]).mean()))
+    fringed, forehead = far
+    assert forehead > fringed + 1, "beside hair a face keeps its own tone"
+
+
+def above_eyes(mesh: Points) -> np.ndarray:
+    """Mask of what lies above the brows."""
+    return np.asarray(np.mgrid[:512, :512][0] < mesh[9, 1])

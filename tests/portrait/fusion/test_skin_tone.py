@@ -6,8 +6,18 @@ import pytest
 from numpy.typing import NDArray
 
 from portrait.arrays import Image, Mask
-from portrait.fusion.skin_tone import VIVID, Light, SkinChange, lead_over, measure_light, measure_skin, own_tone
-from portrait.images.color import from_linear, to_lab, to_linear
+from portrait.fusion.skin_tone import (
+    VIVID,
+    Light,
+    SkinChange,
+    lead_over,
+    measure_light,
+    measure_skin,
+    own_tone,
+    settle_tone,
+)
+from portrait.fusion.warp import region_mask
+from portrait.images.color import from_lab, from_linear, to_lab, to_linear
 from portrait.types import Face
 
 LIGHT_SKIN, DARK_SKIN = np.array([0.55, 0.33, 0.24], np.float32), np.array([0.11, 0.05, 0.03], np.float32)
@@ -89,3 +99,20 @@ def test_overexposed_skin_gets_the_colour_of_the_other_skin() -> None:
         np.degrees(np.arctan2(*wanted[:0:-1])), abs=20
     )
     assert np.hypot(*led[8, 10, 1:]) > 10
+
+
+def test_skin_that_is_pale_already_is_not_turned_blue_or_burnt_out(astronaut: Image, astronaut_face: Face) -> None:
+    assert astronaut_face.mesh is not None
+    mesh, lab = astronaut_face.mesh[:468], to_lab(astronaut)
+    oval = region_mask(mesh, "oval", (512, 512), -4.0) > 0.5
+    brows = mesh[9, 1]
+    pale, ruddy = oval & (np.mgrid[:512, :512][0] < brows), oval & (np.mgrid[:512, :512][0] > brows + 8)
+    lab[pale] = (90, 2, 7)
+    lab[ruddy] += (-14, 6, 6)
+    whole = np.ones((512, 512), np.float32)
+    drawn = to_lab(settle_tone(astronaut, from_lab(lab), whole, mesh, np.array([78, 8, 20], np.float32)))
+    inner = cv2.erode(pale.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
+    assert np.median(drawn[inner, 1:], axis=0).min() > -1, "no blue, no green"
+    assert np.median(drawn[inner, 0]) < 97
+    below = cv2.erode(ruddy.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
+    assert np.median(drawn[below, 0]) > np.median(lab[below, 0]) + 8, "what is dark becomes lighter"
