@@ -270,11 +270,13 @@ class StylePicture:
     faces: tuple[Face, ...]
     """Numbered from 1, from left to right; faces that were pointed at follow."""
     places: Mapping[int, tuple[float, float]] = field(default_factory=dict)
-    """Centres (x, y) of the faces in pixels, by number, for recipes: another version may count other faces."""
+    """Centres (x, y) of the faces in pixels of the file, by number, for recipes: another version may count other faces."""
     tones: Mapping[int, Vector] = field(default_factory=dict)
     """L, a, b that the skin of a face is to have, by its number; the others are drawn as in version 0.1.0."""
     missed: tuple[Box, ...] = ()
     """Where somebody may have been missed: heads whose face is hidden or too unclear to be drawn over."""
+    scale: float = 1.0
+    """Pixels of the file for one of `image`, which is smaller where the file has more than are drawn into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +306,6 @@ class Style:
     compositions: tuple[Composition, ...] = ()
     """For kind `studio`: which it suits, the preferred one first; the usual ones when empty."""
     picture: StylePicture | None = None
-    """For kind `template`."""
     prompt_spec: PromptSpec | None = None
     """For kind `text`, and for a template that a diffusion model draws into."""
     passes: Passes | None = None
@@ -343,9 +344,8 @@ class PortraitRequest:
     edit: Edit | None = None
     """For kind `text`: the picture to begin from and how to change it."""
     idphoto: IdPhotoSpec = field(default_factory=IdPhotoSpec)
-    """For kind `idphoto`."""
     skin: Skin | None = None
-    """For kind `template`: whose skin tone a face has; None leaves it to the style."""
+    """As the style's; None leaves it to that."""
     drawn: Mapping[str, object] | None = None
     """Facts of the recipe by which it is drawn again, empty for those of version 0.1.0; None for a new portrait."""
     only: int | None = None
@@ -356,10 +356,6 @@ class PortraitRequest:
         """How it is drawn: the kind of its style, or `inpaint` where a diffusion model draws into a template."""
         with_diffusion = self.options is not None or self.style.engines[:1] == ("diffusion",)
         return "inpaint" if with_diffusion and self.style.kind == "template" else self.style.kind
-
-    def numbers(self, total: int) -> list[int]:
-        """Numbers of the candidates that are drawn, of `total` that there are."""
-        return [number for number in range(total) if self.only in (None, number)]
 
     @property
     def keeps_skin(self) -> bool:
@@ -395,9 +391,7 @@ class Portrait:
 
     image: Image
     before: Image | None
-    """The same without retouch and relight; None where neither was done."""
-    reference_names: Mapping[int, str]
-    """Name of the reference used, by face number; not in the recipe, which is stored in the picture."""
+    reference_names: Mapping[int, str]  # not in the recipe, which is stored in the picture
     likeness: Mapping[int, Likeness]
     """By face number; distance of the drawn face to the person."""
     scores: Mapping[str, float]

@@ -44,6 +44,44 @@ def run_device_test(device_type: str, as_json: bool, output: Output) -> None:
         raise failure(found, faults, document)
 
 
+def print_plan(output: Output) -> None:
+    """Print what a picture takes at least on GPUs of the data sheets, for each base that is here; nothing is loaded.
+
+    Raises `OperatorError` (`not_ready`, `missing_library`, and what `find_base` raises).
+    """
+    from pipelines.engines import load_module
+    from pipelines.model_store.store import ModelStore
+    from tasks.settings import load
+
+    subject = "The plan of drawings"
+    roofline = load_module("pipelines.diffusion.selftest.roofline", subject)
+    installed = load_module("pipelines.diffusion.selftest.installed", subject)
+    loading = load_module("pipelines.diffusion.base.loading", subject)
+    settings = load()
+    names = installed.installed_bases(settings)
+    if not names:
+        raise OperatorError("not_ready", "No base model is here to plan with. Pull one: `portrait models pull sdxl`.")
+    plans = [roofline.plan_drawing(loading.find_base(name, settings, ModelStore(settings.models))) for name in names]
+    document = {
+        "plans": [
+            {
+                **asdict(plan),
+                "least_seconds": {gpu.name: float(f"{plan.least_seconds(gpu):.3g}") for gpu in roofline.GPUS},
+            }
+            for plan in plans
+        ]
+    }
+    heads = ("base", "pixels", "steps", "Tflop a step", "weights, GB", *(f"{gpu.name}, s" for gpu in roofline.GPUS))
+    rows = [
+        (
+            *(plan.base, f"{plan.side}²", str(plan.steps), f"{plan.passes * plan.flops / 1e12:.1f}"),
+            *(f"{plan.weights / 1e9:.1f}", *(roofline.least_text(plan, gpu) for gpu in roofline.GPUS)),
+        )
+        for plan in plans
+    ]
+    output(document, lambda: print_table(heads, rows))
+
+
 def _self_test(settings: "Settings", device_type: str) -> "SelfTest":
     from pipelines.engines import load_module
 

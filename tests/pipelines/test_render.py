@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipelines.engines.painters import numbers_drawn
 from pipelines.render import Render, choose, recipe
 from portrait.arrays import Image, Size
 from portrait.errors import UserError
@@ -37,7 +38,7 @@ class Paints:
         self.images = images
 
     def paint(self, request: PortraitRequest, progress: Progress) -> list[Candidate]:
-        drawn = request.numbers(len(self.images))
+        drawn = numbers_drawn(request, len(self.images))
         return [Candidate(self.images[number], {1: "a.jpg"}, {"number": float(number)}) for number in drawn]
 
 

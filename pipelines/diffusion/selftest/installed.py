@@ -26,6 +26,14 @@ from portrait.types import Identity
 LARGEST_SIDE, STEPS = 512, 4
 
 
+def installed_bases(settings: Settings) -> list[str]:
+    """Names of the bases that are here: of the settings, and of the store."""
+    models = ModelStore(settings.models)
+    named = [name for name, base in settings.bases.items() if base.path.exists()]
+    stored = (model.name for model in models.of_kind("base") if model.name not in named)
+    return named + [name for name in stored if not models.missing(name)]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class InstalledChecks:
     """Draws with the bases of an installation."""
@@ -36,11 +44,8 @@ class InstalledChecks:
     where: torch.device
 
     def bases(self) -> list[str]:
-        """Names of the bases that are here: of the settings, and of the store."""
-        models = ModelStore(self.settings.models)
-        named = [name for name, base in self.settings.bases.items() if base.path.exists()]
-        stored = (model.name for model in models.of_kind("base") if model.name not in named)
-        return named + [name for name in stored if not models.missing(name)]
+        """Names of the bases that are here."""
+        return installed_bases(self.settings)
 
     def __call__(self, name: str) -> Iterator[Result]:
         """Load a base as portraits would, and draw every kind for which all models are here."""

@@ -90,6 +90,11 @@ def estimate_cost(base: BaseSource, rank: int, side: int, dtype: torch.dtype, de
     return TrainingCost(fixed, activations, LIGHT_SHARE * activations, checkpointed, flops)
 
 
+def forward_flops(base: BaseSource, denoiser: Any, side: int, dtype: torch.dtype) -> float:
+    """Floating point operations of one pass through an empty denoiser for a square image of `side` pixels."""
+    return _measure_forward(base, denoiser.to(dtype), side, dtype)[1]
+
+
 def measure_flops_per_second(device: torch.device, dtype: torch.dtype) -> float:
     """The speed a network reaches here, operations per second, from the best of three large matrix products."""
     size = 4096 if device.type == "cuda" else 768

@@ -31,6 +31,7 @@ from pipelines.diffusion.sampling.pipeline_call import Conditioning
 from pipelines.diffusion.sampling.plan import GenerationPlan, model_files, recipe_facts, require_same_sampling
 from pipelines.diffusion.sampling.previews import LatentPreview
 from pipelines.engines import Engines
+from pipelines.engines.painters import numbers_drawn
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import DrawSettings, Settings
 from portrait.arrays import Size
@@ -76,7 +77,7 @@ class Diffusion:
         """The candidates of `paint` one by one; see `portrait.ports.StreamingPainter`. No lease is held between two."""
         plan = self.plan(request)
         preview = LatentPreview(plan.base.family.latent_rgb_factors)
-        numbers = request.numbers(request.count)
+        numbers = numbers_drawn(request, request.count)
         for done, number in enumerate(numbers):
             each = replace(plan, parameters=replace(plan.parameters, seed=plan.parameters.seed + number))
             pixels, facts = self.draw(each, _step_reporter(progress, each, done, len(numbers), preview), preview)

@@ -17,6 +17,7 @@ import numpy as np
 
 from pipelines.engines import Engines
 from pipelines.engines import status as status_of
+from pipelines.engines.painters import numbers_drawn
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Mask, Size, random_generator
@@ -107,7 +108,7 @@ class Fusion:
         """The candidates of a request whose picture `lead_over` gave, at most `most` of them, one by one."""
         plan = _plan(request)
         faces, ranked, variations = plan.faces, plan.ranked, plan.variations[:most]
-        numbers = request.numbers(len(variations))
+        numbers = numbers_drawn(request, len(variations))
         swapper = self._swapper(request.drawn)
         total = len(numbers) * len(faces)
         progress(0, total, "Looking at the picture")

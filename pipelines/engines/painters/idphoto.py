@@ -7,6 +7,7 @@ from itertools import islice
 
 from pipelines import refine
 from pipelines.engines import Engines, matte_facts
+from pipelines.engines.painters import numbers_drawn
 from pipelines.idphotos.idphoto import METHOD, IdPhoto, IdPhotoOptions, make_each, make_report
 from pipelines.idphotos.presets import Presets, apply_spec, load_presets
 from pipelines.idphotos.source_photo import SourcePhoto
@@ -59,7 +60,7 @@ class IdPhotoPainter:
                 names.append(reference.name)
         made = islice(make_each(photos, options, self.presets, request.count), request.count)
         for number, (photo, at) in enumerate(made):
-            if number not in request.numbers(request.count):
+            if number not in numbers_drawn(request, request.count):
                 continue
             facts = self._facts(photo, options, matter)
             yield Candidate(photo.image, {1: names[at]}, {"photo": float(number)}, None, facts)

@@ -16,7 +16,7 @@ from pipelines.diffusion.base import prompts
 from pipelines.diffusion.sampling import controlnet, generation_options
 from pipelines.engines import Engines
 from pipelines.engines import status as status_of
-from pipelines.engines.painters import diffusion
+from pipelines.engines.painters import diffusion, numbers_drawn
 from pipelines.engines.painters.diffusion import Diffusion, GenerationPlan
 from pipelines.engines.painters.fusion import Fusion, crop_to_size
 from pipelines.model_store.store import ModelStore
@@ -162,7 +162,7 @@ class Inpaint:
         self._fusion.check(request)
         request, skin_facts = self._fusion.lead_over(request)
         plan = self.plan(request)
-        numbers = request.numbers(request.count)
+        numbers = numbers_drawn(request, request.count)
         total = max(1, len(numbers) * plan.steps)
         steps = _StepCounter(progress, total)
         drawn = self._fusion.draw_led(replace(request, size=None), steps.before_first_step, request.count)
@@ -181,8 +181,7 @@ class Inpaint:
                 **({"seams": seam_facts} if seam_facts else {}),
                 **skin_facts,
             }
-            size = request.size
-            yield Candidate(crop_to_size(image, size, boxes), fused.reference_names, variation, facts=facts)
+            yield Candidate(crop_to_size(image, request.size, boxes), fused.reference_names, variation, facts=facts)
         progress(total, total, "Drawn")
 
     def check_models(self, request: PortraitRequest, facts: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from pipelines.engines import Engines, matte_facts
+from pipelines.engines.painters import numbers_drawn
 from pipelines.model_store.store import ModelStore
 from pipelines.settings import Settings
 from portrait.arrays import Image, Mask, Size
@@ -180,7 +181,7 @@ class Studio:
         # Where there is a choice of selfies at least two are drawn: the better one is found by measuring.
         equal = sum(each.rank == usable[0].rank for each in usable)
         total = max(request.count, min(equal, MIN_CANDIDATES))
-        numbers = request.numbers(total)
+        numbers = numbers_drawn(request, total)
         for done, number in enumerate(numbers):
             progress(done, len(numbers), "Drawing", image)
             selfie = usable[number % len(usable)]

@@ -9,7 +9,7 @@ import torch
 from app.terminal.device_test import failure
 from pipelines.diffusion.base import memory
 from pipelines.diffusion.base.lease import Lease
-from pipelines.diffusion.selftest import drawing, hardware, learning
+from pipelines.diffusion.selftest import drawing, hardware, learning, tiny_store
 from pipelines.diffusion.selftest.drawing import DrawingCase, Placement
 from pipelines.diffusion.selftest.learning import TrainingCase
 from pipelines.diffusion.selftest.results import Fault, Result
@@ -95,3 +95,13 @@ def test_no_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = run("doctor", "--gpu", "--json")
     assert answer.returncode == 4
     assert document(answer)["error"]["code"] == "no_gpu"
+
+
+def test_a_plan_tells_what_each_installed_base_takes_at_least(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = run("doctor", "--gpu", "--plan", "--json")
+    assert (bare.returncode, document(bare)["error"]["code"]) == (4, "not_ready")
+    base = tiny_store.fill(home / "filled").bases["sd"]
+    monkeypatch.setenv("PORTRAIT_BASES__SD__PATH", str(base.path))
+    (plan,) = document(run("doctor", "--gpu", "--plan", "--json"))["plans"]
+    assert (plan["base"], plan["passes"]) == ("sd", 2)
+    assert 0 < plan["least_seconds"]["H100 SXM"] <= plan["least_seconds"]["A10"]

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from pipelines.engines import Engines
+from pipelines.engines.painters import numbers_drawn
 from pipelines.engines.painters.studio import Studio
 from pipelines.folders import cut_outs
 from pipelines.guards.pictures import PictureGuard
@@ -65,7 +66,7 @@ class CopyingPainter:
         progress(0, request.count, "Drawing", best.image)
         return [
             Candidate(best.image, {1: best.name}, {"number": float(number)})
-            for number in request.numbers(request.count)
+            for number in numbers_drawn(request, request.count)
         ]
 
 
