@@ -6,11 +6,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 LIBRARIES := libgl1 libegl1 libgles2
 # Several tests run at once: more threads in each would wait for those of the others, and OpenBLAS' wait by spinning.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+# Compiled modules are kept, whatever the machine's variable says: the tests start hundreds of processes that load them.
+export PYTHONDONTWRITEBYTECODE :=
 # Of `make test`, for two cores: many of the tests wait for browsers, brokers and leases. Each takes up to 2 GB.
 PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gpu models demo serve check types quick test chaos bench faceworld constraints audit bom libraries clean
+.PHONY: help install install-gpu models demo serve check types quick test chaos fuzz bench faceworld constraints audit bom libraries clean
 
 help:
 	@echo "make demo          results from sample photos, on a fresh machine"
@@ -20,7 +22,8 @@ help:
 	@echo "make install       the virtual environment with what the command line needs"
 	@echo "make install-gpu   the same for a machine with an NVIDIA GPU"
 	@echo "make chaos         300 jobs on each broker and database while workers are killed"
-	@echo "make bench         speed, in ratios of one run"
+	@echo "make fuzz          spoilt files, words and requests at every door, 10,000 each, about ten minutes"
+	@echo "make bench         speed and quality in one table, with gates, beside earlier runs"
 	@echo "make faceworld     train the small bases that the tests of learning draw with, three to four hours"
 	@echo "make constraints   pin every package anew"
 	@echo "make audit         known faults of the pinned packages, asked of the package index"
@@ -72,9 +75,14 @@ test: .venv/installed-dev
 chaos: .venv/installed-dev
 	$(BIN)/python -m pytest -q -s -m chaos tests
 
+# Each run takes other inputs; what fails is shown as small as it can be, and becomes one of those that are kept.
+fuzz: .venv/installed-dev
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 2 -p no:schemathesis --hypothesis-profile=fuzz --durations=40 tests/fuzz
+
+# `make bench BENCH=--bench-accept`: what became slower by a quarter is the new measure (docs/benchmarks.md).
 bench: .venv/installed-dev
 	$(BIN)/portrait models pull
-	$(BIN)/python -m pytest -q -s -m bench tests
+	$(BIN)/python -m pytest -q -s -m bench tests $(BENCH)
 
 # Two processes rather than two threads, and threads that sleep when idle: on shared cores spinning ones hold each other up.
 faceworld: .venv/installed-dev

@@ -27,7 +27,11 @@ from app.commands import (
     train,
 )
 from app.commands.accounts import owners, privacy
+from app.commands.db import group as db
+from app.commands.ledger import blocked, jobs, people
 from app.commands.marks import verify
+from app.commands.monitoring import top
+from app.commands.processes import web, worker
 from app.commands.terms import licences
 from app.terminal.errors import cli_output
 from portrait.errors import OperatorError
@@ -44,7 +48,6 @@ def print_version(wanted: bool) -> None:
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -55,11 +58,13 @@ for command in (
         licences.licences,
         idphoto.idphoto,
         serve.serve,
-        serve.api,
-        serve.app,
-        serve.worker,
-        serve.keeper,
+        web.api,
+        web.app,
+        worker.worker,
+        worker.keeper,
+        worker.alive,
         doctor.doctor,
+        top.top,
         demo.demo,
     ),
 ):
@@ -70,7 +75,11 @@ groups = {
     "models": models,
     "keys": keys,
     "owners": owners,
+    "people": people,
     "privacy": privacy,
+    "jobs": jobs,
+    "blocked": blocked,
+    "db": db,
 }
 for name, group in groups.items():
     app.add_typer(group.app, name=name)

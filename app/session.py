@@ -36,6 +36,8 @@ LEAVE_SCRIPT = 'window.location.replace("/sign-in?ended=1")'
 
 KEPT_SECONDS = 20.0
 """For which a visit keeps what it was told and what changes by itself: who is asking, styles, names of own pictures."""
+PATIENCE = 3.0
+"""Seconds that the task API may ask a page to wait before it asks again: longer, and somebody looks at an empty page."""
 T = TypeVar("T")
 
 _TRIGGERS = {"trigger_value", "string_trigger_value", "json_trigger_value", "chat_input_value"}
@@ -64,7 +66,7 @@ def client() -> Client:
         secret = session_secret(st.context.cookies)
         if not secret:
             raise UserError("unauthenticated", "Nobody has signed in.")
-        st.session_state["client"] = Client(api_url(), secret, transport=connections())
+        st.session_state["client"] = Client(api_url(), secret, transport=connections(), patience=PATIENCE)
     return st.session_state["client"]
 
 

@@ -4,8 +4,11 @@ Nothing is decoded before the header's size was checked.
 """
 
 import hashlib
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 import cv2
@@ -28,11 +31,16 @@ from portrait.errors import UserError
 from portrait.types import Selfie
 
 PICTURE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".bmp"}
+    {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".gif", ".bmp", ".jxl", ".dng"}
 )
 """Suffixes of the files that are taken for pictures when a folder is given."""
 MAX_BYTES = 80_000_000
 """Largest file: a 108-megapixel JPEG or a 24-megapixel PNG fits."""
+WHOLE_PIXELS = 24_000_000
+"""Pictures of more pixels are not held whole to be reduced, where their format allows that."""
+ALONE_BYTES = 100_000_000
+"""What takes more memory to decode is decoded while nothing else of that size is: photos are decoded ahead in threads."""
+_ALONE = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +66,18 @@ def read(path: Path, side: int | None = None) -> Selfie:
     return decode(_read_bytes(path), path.name, side)
 
 
+def read_bounded(path: Path, most: int) -> Selfie:
+    """Read a photo, reduced to at most so many pixels; see `read`."""
+    size = probe(path).size
+    share = (most / (size.width * size.height)) ** 0.5
+    return read(path, round(max(size.width, size.height) * share) if share < 1 else None)
+
+
 def decode(content: bytes, name: str, side: int | None = None) -> Selfie:
     """Decode a photo from bytes; see `read`."""
     picture = open_bounded(content)
-    with faults():
-        upright = _all_pixels(picture) if side is None else _reduced(picture, side)
+    with faults(), _ALONE if _decoding_bytes(picture, side) > ALONE_BYTES else nullcontext():
+        upright = _all_pixels(picture) if side is None or side >= picture.longest else _reduced(picture, side)
     return Selfie(hashlib.sha256(content).hexdigest()[:16], upright, name, upright_size(picture))
 
 
@@ -127,7 +142,30 @@ def _all_pixels(picture: decoders.Picture) -> Image:
 def _reduced(picture: decoders.Picture, side: int) -> Image:
     """The picture with at most `side` pixels a side, by the mean of all its pixels; a JPEG is reduced in two steps."""
     scale, to_srgb = picture.jpeg_scale(side), converter(picture)
-    pixels = np.empty((-(-picture.size.height // scale), -(-picture.size.width // scale), 3), np.uint8)
-    for top, strip in placed_strips(picture, scale):
-        pixels[top : top + strip.height] = to_srgb(strip)
+    if _is_large(picture) and scale == 1:
+        share = side / picture.longest
+        size = Size(max(1, round(picture.size.width * share)), max(1, round(picture.size.height * share)))
+        return turned(_joined(size, map(to_srgb, decoders.reduced_strips(picture, size))), picture.orientation)
+    size = Size(-(-picture.size.width // scale), -(-picture.size.height // scale))
+    pixels = _joined(size, (to_srgb(strip) for strip in decoders.strips(picture, scale)))
     return turned(shrink(pixels, side), picture.orientation)
+
+
+def _joined(size: Size, strips: Iterable[Image]) -> Image:
+    """Strips of rows as one picture of that size."""
+    pixels, top = np.empty((size.height, size.width, 3), np.uint8), 0
+    for strip in strips:
+        pixels[top : top + len(strip)] = strip
+        top += len(strip)
+    return pixels
+
+
+def _decoding_bytes(picture: decoders.Picture, side: int | None) -> float:
+    """What decoding a picture, reduced to `side`, takes of memory."""
+    in_parts = side is not None and (picture.jpeg_scale(side) > 1 or _is_large(picture))
+    return picture.size.width * picture.size.height * (picture.weight.reduced if in_parts else picture.weight.full)
+
+
+def _is_large(picture: decoders.Picture) -> bool:
+    """Whether it is reduced while it is decoded, where its format allows that."""
+    return picture.size.width * picture.size.height > WHOLE_PIXELS and picture.format in decoders.REDUCIBLE

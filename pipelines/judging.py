@@ -1,6 +1,7 @@
 """Judges photos one by one: find the face, read it from enough pixels, measure it, name its faults."""
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +43,11 @@ USES_FACE = 60
 """Height of the face in pixels of the reduced photo in which what it serves is found: a mask of the person needs no more."""
 LARGEST_GROUP = 8
 """Faces at most among which a person is looked for: the largest."""
+AHEAD = 4
+"""Photos that are decoded before they are judged."""
+MANY = 100
+"""Photos of which all are kept at `JUDGED_SIDE`, 2 MB each, until the set is made; of more, each is kept at `KEPT_SIDE`."""
+KEPT_SIDE = 500
 Point = tuple[float, float]
 """x and y as shares of width and height of a photo as it is stored."""
 
@@ -70,13 +76,13 @@ class PhotoJudge:
         uses: dict[int, Future[PhotoUses]] = {}
         pool = ThreadPoolExecutor(max_workers=2)
         try:
-            for path, selfie in zip(paths, pool.map(_read, paths), strict=True):
+            for path, selfie in zip(paths, _read_ahead(pool, paths), strict=True):
                 name = names[len(judged)]
                 progress(len(judged), len(paths), f"Looking at {name}")
                 photo, others = self._judge(path, selfie, (points or {}).get(len(judged)))
                 if (outline := self._outline(photo, others)) is not None:
                     uses[len(judged)] = pool.submit(photo_uses, *outline)
-                judged.append(replace(photo, name=name))
+                judged.append(replace(photo if len(paths) <= MANY else _reduced(photo), name=name))
             judged = [replace(photo, uses=uses[at].result() if at in uses else None) for at, photo in enumerate(judged)]
         finally:
             pool.shutdown(cancel_futures=True)
@@ -245,6 +251,26 @@ def _stored_boxes(selfie: Selfie, faces: Sequence[Face], turns: int) -> tuple[Bo
     size = Size(selfie.image.shape[1], selfie.image.shape[0])
     boxes = (Turned(turns).stored(shares_of(face.box, size)) for face in faces[:LARGEST_GROUP])
     return tuple(sorted(boxes, key=lambda box: box.left))
+
+
+def _read_ahead(pool: ThreadPoolExecutor, paths: Sequence[Path]) -> "Iterator[Selfie | UserError]":
+    """The photos in their order, a few of them decoded before they are asked for."""
+    ahead = deque(pool.submit(_read, path) for path in paths[:AHEAD])
+    for path in (*paths[AHEAD:], *[None] * len(ahead)):
+        selfie = ahead.popleft().result()
+        if path is not None:
+            ahead.append(pool.submit(_read, path))
+        yield selfie
+
+
+def _reduced(photo: ScoredPhoto) -> ScoredPhoto:
+    """A judged photo as it is kept where there are many: its picture smaller, with the face in its pixels."""
+    if photo.selfie is None:
+        return photo
+    image = image_io.shrink(photo.selfie.image, KEPT_SIDE)
+    matrix = scaling_matrix(image.shape[1] / photo.selfie.image.shape[1])
+    face = None if photo.face is None else transform_face(photo.face, matrix)
+    return replace(photo, selfie=replace(photo.selfie, image=image), face=face)
 
 
 def _read(path: Path) -> "Selfie | UserError":

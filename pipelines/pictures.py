@@ -37,14 +37,16 @@ _COLOURS = {"RGB": "RGB", "RGBA": "RGB", "RGBa": "RGB", "P": "RGB", "PA": "RGB",
 def open_bounded(file: decoders.File) -> decoders.Picture:
     """Open a picture whose decoding stays within the bounds.
 
-    Raises `UserError` (`unreadable`, `too_large`, `no_permission`).
+    Raises `UserError` (`unreadable`, `too_large`, `no_permission`, `format_missing`).
     """
     with faults():
-        picture = decoders.open_picture(file)
-    pixels, weight = picture.size.width * picture.size.height, picture.weight
-    if pixels > min(MAX_PIXELS, MAX_MEMORY / weight.full, MAX_REDUCED_MEMORY / weight.reduced):
+        return decoders.open_picture(file, _check_bounds)
+
+
+def _check_bounds(size: Size, weight: decoders.Weight) -> None:
+    """Raise `UserError` (`too_large`) for what takes more than one picture may."""
+    if size.width * size.height > min(MAX_PIXELS, MAX_MEMORY / weight.full, MAX_REDUCED_MEMORY / weight.reduced):
         raise photo_error("too_large")
-    return picture
 
 
 def thumbnail(path: Path, side: int, max_bytes: float = MAX_REDUCED_MEMORY) -> Image | None:

@@ -41,6 +41,11 @@ from portrait.types import (
 )
 from portrait.uses import set_uses
 
+REFERENCE_PIXELS = 25_000_000
+"""Pixels of a photo that is kept whole as a reference, as cameras mostly have them; of more, a reference is reduced."""
+ALL_PIXELS = 60_000_000
+"""Of all references that are reduced together, as they are held at once: 12 million each of the usual five."""
+
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
@@ -140,7 +145,7 @@ class Prepare:
     def _cut_crops(
         self, chosen: Sequence["_ChosenPhoto"], leading: Collection[int], progress: Progress
     ) -> list["_DraftCrop"]:
-        """Cut the crops, in buckets of one long side; only references are decoded in full."""
+        """Cut the crops, in buckets of one long side; only references are decoded in full, up to `REFERENCE_PIXELS`."""
         frames = [fit_inside(head_and_shoulders_rect(each.face), image_size(each.selfie.image)) for each in chosen]
         native = [frame.scale(each.selfie.scale) for frame, each in zip(frames, chosen, strict=True)]
         side = buckets.long_side([Size(round(frame.width), round(frame.height)) for frame in native])
@@ -148,8 +153,12 @@ class Prepare:
         for index, (each, frame) in enumerate(zip(chosen, frames, strict=True)):
             progress(index, len(chosen), f"Cropping {each.photo.name}")
             # A tenth more than the bucket needs, so that rounding enlarges nothing.
-            needed = round(1.1 * side / max(frame.width, frame.height) * full_side(each.selfie, each.photo.window))
-            photo = image_io.read(each.path, None if index in leading else needed)
+            whole = full_side(each.selfie, each.photo.window)
+            needed: int | None = round(1.1 * side / max(frame.width, frame.height) * whole)
+            if index in leading:
+                share = _reference_share(each.selfie.native_size, len(leading))
+                needed = max(needed, round(whole * each.selfie.scale * share)) if share < 1 else None
+            photo = image_io.read(each.path, needed)
             selfie = cut_out(rotate(photo, each.photo.quarter_turns), each.photo.window)
             cuts.append(_cut_crop(each, selfie, frame, side, index in leading))
         return cuts
@@ -197,6 +206,12 @@ class _DraftCrop:
     quality: Quality
     reference: Reference | None = None
     before: Image | None = None
+
+
+def _reference_share(size: Size, count: int) -> float:
+    """By how much the sides of a photo of this size are reduced to keep it as one of so many references."""
+    pixels = size.width * size.height
+    return 1.0 if pixels <= REFERENCE_PIXELS else (min(REFERENCE_PIXELS, ALL_PIXELS / count) / pixels) ** 0.5
 
 
 def caption(face: Face, settings: PrepareSettings) -> str:

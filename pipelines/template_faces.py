@@ -6,6 +6,7 @@ searched in overlapping tiles, too, in which a face of `LEAST` pixels is as larg
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,26 +30,29 @@ AGAIN = (1.6, 2.2, 3.2)
 """Sides of the windows, over that of a head, in which its face is looked for once more."""
 POINTED = (60.0, 100.0, 170.0, 290.0, 490.0)
 """Widths in pixels of a face that is looked for around a point."""
+MAX_PIXELS = 16_000_000
+"""Pixels of a picture that people are put into: drawing and signing take 25 bytes for each. Larger files are reduced to it."""
 FINDER_SIDE = 640
 """Pixels to which a window is enlarged, so that the face in it is large."""
 T = TypeVar("T")
 
 
 def read_picture(path: Path, finder: FaceFinder, points: Sequence[tuple[float, float]] = ()) -> StylePicture:
-    """A template's picture with its faces numbered from left to right, then those that `points` (x, y) in pixels add.
+    """A template's picture with its faces numbered from left to right, then those that `points` (x, y) in the file add.
 
     Raises `UserError`: `template_unreadable`, `template_no_face`, `no_face_there`.
     """
-    image = read_image(path)
+    image, scale = _read_bounded(path)
     faces, missed = find_faces(image, finder)
-    for point in points:
+    for point in (_in_image(each, scale) for each in points):
         if _at(faces, point) is None:
             faces.append(find_face_at(image, finder, point))
     if not faces:
         raise _no_face(path)
-    places = {number: _centre(face.box) for number, face in enumerate(faces, 1)}
+    centres = {number: _centre(face.box) for number, face in enumerate(faces, 1)}
+    places = {number: (round(x * scale, 1), round(y * scale, 1)) for number, (x, y) in centres.items()}
     left = tuple(box for box in missed if not any(_same(box, face.box) for face in faces))
-    return StylePicture(image, tuple(faces), places, missed=left)
+    return StylePicture(image, tuple(faces), places, missed=left, scale=scale)
 
 
 def read_picture_as_before(path: Path, finder: FaceFinder) -> StylePicture:
@@ -104,8 +108,8 @@ def find_face_at(image: Image, finder: FaceFinder, point: tuple[float, float]) -
 
 
 def number_at(picture: StylePicture, point: tuple[float, float]) -> int:
-    """The number of the face at a point (x, y) in pixels; raises `UserError` (`no_face_there`)."""
-    face = _at(picture.faces, point)
+    """The number of the face at a point (x, y) in pixels of the file; raises `UserError` (`no_face_there`)."""
+    face = _at(picture.faces, _in_image(point, picture.scale))
     if face is None:
         raise UserError("no_face_there", f"There is no face at {point[0]:.0f},{point[1]:.0f} of the picture.")
     return next(number for number, each in enumerate(picture.faces, 1) if each is face)
@@ -152,8 +156,26 @@ def numbered_jpeg(picture: StylePicture) -> bytes:
 
 def read_image(path: Path) -> Image:
     """A style's picture, upright; raises `UserError` (`template_unreadable`)."""
-    try:
+    with _unreadable(path):
         return image_io.read(path).image
+
+
+def _read_bounded(path: Path) -> tuple[Image, float]:
+    """A template of at most `MAX_PIXELS`, and the pixels of the file for one of its own; raises `UserError` as `read_image`."""
+    with _unreadable(path):
+        photo = image_io.read_bounded(path, MAX_PIXELS)
+    return photo.image, photo.scale
+
+
+def _in_image(point: tuple[float, float], scale: float) -> tuple[float, float]:
+    return point[0] / scale, point[1] / scale
+
+
+@contextmanager
+def _unreadable(path: Path) -> Iterator[None]:
+    """Say which picture it is that cannot be read."""
+    try:
+        yield
     except UserError as error:
         raise UserError("template_unreadable", f"The picture {path.name} cannot be used. {error.message}") from error
 

@@ -76,9 +76,9 @@ def _read(path: Path) -> list[ConsentText]:
     try:
         content: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
         return _File.model_validate(content).texts
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        sentence = f"The texts of consent {path} (tasks.consent.texts) cannot be read: {error}."
-        raise OperatorError("bad_settings", sentence) from error
     except ValidationError as error:
         where = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:5])
         raise OperatorError("bad_settings", f"The texts of consent {path} do not hold: {where}.") from error
+    except (OSError, ValueError, RecursionError) as error:  # numbers too long, nested too deep
+        sentence = f"The texts of consent {path} (tasks.consent.texts) cannot be read: {error}."
+        raise OperatorError("bad_settings", sentence) from error

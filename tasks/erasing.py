@@ -4,13 +4,13 @@ Every step can be done twice: whoever dies in one is followed by the keeper, whi
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.folders import identities, training_sets
 from portrait.errors import OperatorError, UserError
-from tasks.files import Files
+from tasks.files import Files, Owned
 from tasks.jobs import DAY
 from tasks.ledger import tables
 from tasks.ledger.ledger import Ledger
@@ -52,6 +52,12 @@ def finish_erasure(ledger: Ledger, files: Files, erasure: ErasureRow, now: float
             refused += 1
             _log.error("%s of erasure %s: %s", target[0], erasure.id, getattr(error, "code", type(error).__name__))
     try:
+        if ledger.journal is not None:
+            ledger.journal.note(ledger.database, erasure)
+    except OSError as error:
+        refused += 1
+        _log.error("erasure %s cannot be noted in the journal: %s", erasure.id, type(error).__name__)
+    try:
         files.empty_trash(erasure.id)
     except OSError as error:
         refused += 1
@@ -76,25 +82,36 @@ def erase_removed(ledger: Ledger, files: Files, now: float) -> int:
 
 
 def erase_orphans(ledger: Ledger, files: Files, now: float) -> int:
-    """Erase what lies in the data folder without a row, and what was never completed, a day after it was last written.
+    """Erase what belongs to nothing, and what was never completed; returns how many files and folders."""
+    found = [*find_orphans(ledger, files.owned("orphans"), now), *find_unfinished(files, now)]
+    for path in found:
+        files.discard(path, "orphans")
+    files.empty_trash("orphans")
+    return len(found)
 
-    Returns how many files and folders. A person's folder goes after `GRACE`, as the person's row is made before it.
+
+def find_orphans(ledger: Ledger, owned: Iterable[Owned], now: float) -> list[Path]:
+    """Return what lies in the data folder without a row, a day after it was last written.
+
+    A person's folder is told after `GRACE`, as the person's row is made before it.
     """
     found: dict[str, dict[str, Path]] = {}
-    for kind, id, path in files.owned():
-        if now - _changed(path) > (GRACE if kind == "people" else DAY):
-            found.setdefault(kind, {})[id] = path
-    orphans = [path for path in files.unfinished() if now - _changed(path) > DAY]
+    for each in owned:
+        if now - each.changed > (GRACE if each.kind == "people" else DAY):
+            found.setdefault(each.kind, {})[each.id] = each.path
+    orphans = []
     for kind, places in found.items():
         ids = list(places)
         for start in range(0, len(ids), _BATCH):
             batch = ids[start : start + _BATCH]
             there = ledger.erasures.existing(_TABLES[kind], batch)
             orphans += [places[id] for id in batch if id not in there]
-    for path in orphans:
-        files.discard(path, "orphans")
-    files.empty_trash("orphans")
-    return len(orphans)
+    return orphans
+
+
+def find_unfinished(files: Files, now: float) -> list[Path]:
+    """Return what was begun to be written and is not in place a day after it was last written."""
+    return [path for path in files.unfinished() if now - _changed(path) > DAY]
 
 
 @dataclass(slots=True)
@@ -152,13 +169,14 @@ class _Erasing:
 
     def photo(self, person: str, training_set: str, selfie: str) -> None:
         """Take a photo out of a training set; a set from which nobody can be drawn any more is erased."""
-        folder = self.files.training_set(self.owner, person, training_set)
+        folder = self.files.fetch_folder(self.files.training_set(self.owner, person, training_set))
         if not training_sets.is_set(folder):
             return
         try:
             left = training_sets.remove_photo(folder, selfie)
         except UserError:  # it is broken
             left = False
+        self.files.keep(folder)
         if not left:
             request = Request(self.owner, self.now, self.erasure.actor)
             try:
@@ -169,8 +187,14 @@ class _Erasing:
 
     def page(self, person: str, identity: str, training_set: str, selfie: str) -> None:
         """Take a photo out of the page of an identity that was learned from it."""
-        mean = training_sets.read_mean(self.files.training_set(self.owner, person, training_set))
-        identities.remove_photo(self.files.identity(self.owner, person, identity), selfie, mean)
+        learned_from = self.files.training_set(self.owner, person, training_set)
+        self.files.fetch(learned_from / training_sets.DESCRIPTION_FILE)
+        folder = self.files.identity(self.owner, person, identity)
+        told = [self.files.fetch(folder / name) for name in (identities.PAGE_FILE, identities.DESCRIPTION_FILE)]
+        identities.remove_photo(folder, selfie, training_sets.read_mean(learned_from))
+        for file in told:
+            if file.is_file():
+                self.files.keep(file)
 
     def work(self, person: str, job: str) -> None:
         """Erase the checkpoints of a training."""

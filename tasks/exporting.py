@@ -25,10 +25,9 @@ def export_owner(ledger: Ledger, files: Files, owner: str) -> Iterator[bytes]:
     records, archive = records_of(ledger.database, owner), ZipStream()
     archive.add(json.dumps(_nested(records), ensure_ascii=False, indent=1), "records.json")
     for name, path in _contents(files, owner, records):
-        for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if each.is_file():
-                inner = f"{name}/{each.relative_to(path).as_posix()}" if each != path else name
-                archive.add(_read(each), inner)
+        for each in files.contents(path):
+            inner = f"{name}/{each.relative_to(path).as_posix()}" if each != path else name
+            archive.add(read(files, each), inner)
     yield from archive
 
 
@@ -62,9 +61,10 @@ def _contents(files: Files, owner: str, records: Records) -> Iterator[tuple[str,
         yield name, files.portrait(owner, row["job"], row["file"])
 
 
-def _read(path: Path) -> Iterator[bytes]:
+def read(files: Files, path: Path) -> Iterator[bytes]:
+    """Yield a file in chunks, which is fetched when the first is asked for; nothing where it is erased meanwhile."""
     try:
-        with path.open("rb") as file:
+        with files.fetch(path).open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
     except FileNotFoundError:

@@ -1,10 +1,8 @@
-"""The data folder: paths of selfies, sets and portraits, named by ids and never by user input; writing and erasing them.
+"""The files of people: written, fetched where they are read, listed and erased; see `tasks.storage.places` for their paths.
 
-DATA/owners/OWNER/people/PERSON/{selfies/ID, sets/SET/, identities/ID/, desks/JOB/} ·
-DATA/owners/OWNER/jobs/JOB/01.jpg … · DATA/previews/JOB.jpg ·
-DATA/styles/{published/STYLE/VERSION/, drafts/STYLE/EDITION/, tests/STYLE/EDITION/}: operators' styles ·
-DATA/styles/samples/STYLE/VERSION/: sample people in a style ·
-DATA/staging/JOB.TOKEN/: what a worker writes before its job is finished · DATA/trash/ERASURE/: what is being erased.
+With object storage `owners`, `previews` and `styles` are kept there under the same names, and the data folder is a cache of one
+machine: what is read is fetched first, what was written is kept before the row that names it is committed. All else is each
+machine's own.
 """
 
 import errno
@@ -12,16 +10,28 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.folders import atomic
 from portrait.errors import OperatorError, PortraitError, UserError
+from tasks.settings import TaskSettings
+from tasks.storage.folder import FolderStorage
+from tasks.storage.places import Places
+from tasks.storage.storage import Storage
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM}
+_STORED = ("owners", "previews", "styles")
+"""Folders of the data folder that the storage keeps; what lies in others is this machine's."""
+_FIXED = (
+    r"owners/[^/]+/(jobs|templates)/.*",
+    r"owners/[^/]+/people/[^/]+/selfies/.*",
+    r"styles/(published|drafts|samples)/.*",
+)
+"""Keys of what never changes once a row names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,76 +44,28 @@ class SavedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
-    """The data folder at `root`."""
+class Owned:
+    """Something that lies in the data folder and has a row in the ledger."""
 
-    root: Path
+    kind: str
+    """The folder that it lies in: `people`, `selfies`, `sets`, `identities`, `jobs`, `templates`."""
+    id: str
+    owner: str
+    path: Path
+    changed: float
+    """When it was last written, seconds since 1970."""
 
-    def selfie(self, owner: str, person: str, selfie: str) -> Path:
-        """The file of a photo, without a suffix: its content says what it is."""
-        return self._person(owner, person) / "selfies" / _checked_id(selfie)
 
-    def training_set(self, owner: str, person: str, training_set: str) -> Path:
-        """The folder of a training set."""
-        return self._person(owner, person) / "sets" / _checked_id(training_set)
+@dataclass(frozen=True, slots=True)
+class Files(Places):
+    """The data folder at `root`, and the storage that keeps its files; they are kept in the folder itself without one."""
 
-    def identity(self, owner: str, person: str, identity: str) -> Path:
-        """The folder of a trained identity."""
-        return self._person(owner, person) / "identities" / _checked_id(identity)
-
-    def work_dir(self, owner: str, person: str, job: str) -> Path:
-        """The folder of a training job's checkpoints, which outlive the worker; erased with the job's end or the person."""
-        return self._person(owner, person) / "desks" / _checked_id(job)
-
-    def portraits(self, owner: str, job: str) -> Path:
-        """The folder of a job's portraits."""
-        return self._owner(owner) / "jobs" / _checked_id(job)
-
-    def portrait(self, owner: str, job: str, file: str) -> Path:
-        """The file of one portrait."""
-        return self.portraits(owner, job) / _checked_id(file)
-
-    def template(self, owner: str, template: str) -> Path:
-        """The file of a picture that the owner uploaded, without a suffix."""
-        return self._owner(owner) / "templates" / _checked_id(template)
-
-    def style(self, style: str, version: int) -> Path:
-        """The folder of a published version; never erased, so that its portraits can be drawn again."""
-        return self.styles / "published" / _checked_id(style) / str(version)
-
-    def draft(self, style: str, edition: str) -> Path:
-        """The folder of one edition of a draft."""
-        return self.styles / "drafts" / _checked_id(style) / _checked_id(edition)
-
-    def style_test(self, style: str, edition: str) -> Path:
-        """The folder of a draft's test drawings: 1.jpg …"""
-        return self.styles / "tests" / _checked_id(style) / _checked_id(edition)
-
-    def style_tests(self, style: str) -> Path:
-        """The folder of all test drawings of a style's draft."""
-        return self.styles / "tests" / _checked_id(style)
-
-    def style_samples(self, style: str, version: int) -> Path:
-        """The folder of what a version looks like with sample people: 1.jpg …; not there until a worker has drawn them."""
-        return self.styles / "samples" / _checked_id(style) / str(version)
+    bucket: Storage | None = None
 
     @property
-    def styles(self) -> Path:
-        """The folder of operators' styles."""
-        return self.root / "styles"
-
-    @property
-    def incoming(self) -> Path:
-        """The folder of uploads that are not complete yet."""
-        return self.root / "incoming"
-
-    def preview(self, job: str) -> Path:
-        """The preview of a running job; removed when it ends."""
-        return self.root / "previews" / f"{_checked_id(job)}.jpg"
-
-    def staging(self, job: str, token: str) -> Path:
-        """The folder that the holder of a lease writes into before the job is finished."""
-        return self.root / "staging" / f"{_checked_id(job)}.{_checked_id(token)}"
+    def storage(self) -> Storage:
+        """What keeps the files, under their paths below `root`."""
+        return self.bucket or FolderStorage(self.root)
 
     def save(self, chunks: Iterable[bytes], path: Path, most: int) -> SavedFile:
         """Write a stream to a file, completely or not at all.
@@ -123,8 +85,117 @@ class Files:
             raise disk_error(error) from error
         return SavedFile(path, size, digest.hexdigest())
 
+    def fetch(self, path: Path) -> Path:
+        """Have a file here that is to be read; returns its path. Where nothing is kept nothing lies there.
+
+        This and what follows raise `OperatorError` (`storage_unreachable`).
+        """
+        self.storage.fetch_file(self._key(path), path, self._is_fixed(path))
+        return path
+
+    def fetch_folder(self, folder: Path) -> Path:
+        """Have a folder here that is to be read; returns its path. Where nothing is kept there is none."""
+        self.storage.fetch_folder(self._key(folder), folder, self._is_fixed(folder))
+        return folder
+
+    def keep(self, path: Path, headers: Mapping[str, str] | None = None) -> Path:
+        """Keep a file that was written, or a folder as it is now; before the row that names it is committed."""
+        if self._is_stored(path):
+            self.storage.put(self._key(path), path, headers)
+        return path
+
+    def upload(self, staged: Path, place: Path) -> None:
+        """Send a staged folder ahead, so that `publish` has little left to do while it holds the ledger."""
+        self.storage.put(self._key(place), staged)
+
+    def publish(self, staged: Path, place: Path) -> None:
+        """Move a staged folder into place, over whatever an unfinished job left there; call it under the lease.
+
+        A second call does nothing: after a commit whose success was not seen, the folder is in place already.
+        """
+        if not staged.exists() and (place.exists() or self.names(place)):
+            return
+        try:
+            self.storage.put(self._key(place), staged)
+            if self._is_copied_later(place):
+                shutil.rmtree(staged)
+                return
+            place.parent.mkdir(parents=True, exist_ok=True)
+            atomic.move_folder(staged, place)
+        except OSError as error:
+            raise disk_error(error) from error
+
+    def publish_file(self, staged: Path, place: Path, headers: Mapping[str, str] | None = None) -> None:
+        """Move a staged file into place as `publish` does; `headers` as for `Storage.put`."""
+        try:
+            if self.bucket is not None:
+                self.storage.put(self._key(place), staged, headers)
+                return
+            if not staged.exists() and place.exists():
+                return
+            if not place.parent.is_dir():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                atomic.sync_folder(place.parent.parent)
+            staged.replace(place)
+            atomic.sync_folder(place.parent)
+        except OSError as error:
+            raise disk_error(error) from error
+
+    def exists(self, path: Path) -> bool:
+        """Whether a file is kept."""
+        return self.storage.find(self._key(path)) is not None
+
+    def names(self, folder: Path) -> list[str]:
+        """Names of what lies in a folder, sorted."""
+        return sorted({path.relative_to(folder).parts[0] for path in self.contents(folder)})
+
+    def contents(self, path: Path) -> list[Path]:
+        """A file, or all files in a folder and its folders; they need not be here yet."""
+        found = [self.root / each.key for each in self.storage.list(self._key(path))]
+        return found or ([path] if self.exists(path) else [])
+
+    def read(self, path: Path) -> bytes | None:
+        """The content of a file as it is now; None where there is none."""
+        return self.storage.read(self._key(path))
+
+    def link(self, path: Path, seconds: int) -> str:
+        """A signed address of a file for so many seconds; empty where they are 0, and where files have no addresses."""
+        return self.storage.link(self._key(path), seconds) if seconds else ""
+
+    def samples(self, style: str, version: int) -> int | None:
+        """How many sample people are shown in a version; None where none have been drawn yet."""
+        folder = self.fetch_folder(self.style_samples(style, version))
+        return len(list(folder.glob("[1-9].jpg"))) if folder.exists() else None
+
+    def forget_copies(self, owner: str) -> bool:
+        """Remove this machine's copies of an owner's files but those in use; returns whether any are left."""
+        try:
+            return self.storage.forget(self._owner(owner))
+        except UserError:
+            return False  # a name from before such names were refused: nothing can lie there
+
+    def remove(self, path: Path) -> None:
+        """Remove a file or folder, here and where it is kept; raises `OSError`."""
+        if self._is_stored(path):
+            self.storage.remove(self._key(path))
+        with suppress(FileNotFoundError):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def check(self) -> None:
+        """Raise `OperatorError` where files can be neither read nor written now."""
+        FolderStorage(self.root).check()
+        self.storage.check()
+
     def discard(self, path: Path, erasure: str) -> None:
-        """Move a file or folder to an erasure's trash, in one step, so that nobody reads half of a person; raises `OSError`."""
+        """Move a file or folder to an erasure's trash, in one step, so that nobody reads half of a person; raises `OSError`.
+
+        In a bucket nothing can be moved: there it is removed at once.
+        """
+        if self._is_stored(path):
+            self.storage.remove(self._key(path))
         place = self._trash(erasure) / os.urandom(8).hex()
         while path.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -141,16 +212,9 @@ class Files:
                 shutil.rmtree(folder)  # raises what was in the way
             atomic.sync_folder(folder.parent)
 
-    def person(self, owner: str, person: str) -> Path:
-        """The folder of a person."""
-        return self._person(owner, person)
-
     def erase_job(self, owner: str, job: str) -> list[str]:
         """Erase a job's portraits and preview; returns the erased paths."""
-        preview = self.preview(job)
-        there = [str(preview.relative_to(self.root))] if preview.exists() else []
-        preview.unlink(missing_ok=True)
-        return self._erase(self.portraits(owner, job)) + there
+        return self._erase(self.portraits(owner, job)) + self._erase(self.preview(job))
 
     def erase_draft(self, style: str, edition: str) -> list[str]:
         """Erase an edition of a draft; returns the erased paths."""
@@ -158,39 +222,49 @@ class Files:
 
     def erase_tests(self, style: str) -> list[str]:
         """Erase the test drawings of a draft; returns the erased paths."""
-        return self._erase(self.styles / "tests" / _checked_id(style))
+        return self._erase(self.style_tests(style))
 
     def staging_folders(self) -> list[tuple[str, str, Path]]:
         """List the staging folders: job, token, folder."""
         found = sorted((self.root / "staging").glob("*.*"))
         return [(path.name.split(".")[0], path.name.split(".")[1], path) for path in found]
 
-    def work_dirs(self) -> list[tuple[str, str, Path]]:
-        """List the folders of training checkpoints: owner, job, folder."""
-        found = sorted((self.root / "owners").glob("*/people/*/desks/*"))
-        return [(path.parts[-5], path.name, path) for path in found]
+    def work_dirs(self) -> list[Owned]:
+        """List the folders of training checkpoints; `id` is that of the job."""
+        return list(self._owned(("owners/*/people/*/desks/*",), "work"))
 
     def style_work_dirs(self) -> list[Path]:
         """List the temporary folders in which styles are unpacked."""
         return sorted(self.styles.glob(".desk.*"))
 
-    def previews(self) -> list[tuple[str, Path]]:
-        """List the previews: job, file."""
-        return [(path.stem, path) for path in sorted((self.root / "previews").glob("*.jpg"))]
+    def previews(self) -> list[tuple[Path, float]]:
+        """List the previews, and when each was written."""
+        return [(self.root / key, changed) for key, changed in self.storage.items(("previews/*.jpg",))]
 
-    def owned(self) -> Iterator[tuple[str, str, Path]]:
-        """List what people and owners have: kind, id and path; the kind is the folder that it lies in."""
+    def owned(self, sweep: str = "") -> Iterator[Owned]:
+        """List what people and owners have; with the name of a `sweep` perhaps a part of it, see `Storage.items`."""
         of_person = [f"people/*/{each}/*" for each in ("selfies", "sets", "identities")]
-        for pattern in ("people/*", *of_person, "jobs/*", "templates/*"):
-            for path in sorted((self.root / "owners").glob(f"*/{pattern}")):
-                if not path.name.startswith("."):
-                    yield path.parent.name, path.name, path
+        patterns = [f"owners/*/{each}" for each in ("people/*", *of_person, "jobs/*", "templates/*")]
+        return self._owned(patterns, sweep)
+
+    def written_portraits(self, since: float, sweep: str = "") -> Iterator[tuple[Path, list[str]]]:
+        """List the folders of jobs that were written since then, with names of files in them; `sweep` as for `owned`."""
+        if self.bucket is None:
+            jobs = self._owned(("owners/*/jobs/*",), sweep)
+            yield from ((each.path, self.names(each.path)) for each in jobs if each.changed > since)
+            return
+        found: dict[Path, list[str]] = {}  # no list for each job: a bucket has told the files already
+        for key, changed in self.storage.items(("owners/*/jobs/*/*",), sweep):
+            if changed > since:
+                found.setdefault((self.root / key).parent, []).append(key.rpartition("/")[2])
+        yield from found.items()
 
     def unfinished(self) -> Iterator[Path]:
         """List what was begun to be written and is not in place yet: uploads, and files and folders under temporary names."""
         yield from sorted(self.incoming.glob("*"))
         yield from sorted((self.root / "previews").glob(".*"))
         yield from sorted((self.root / "owners").rglob(".*"))
+        yield from sorted(each for each in (self.root / "styles").glob("*/*/.*"))
 
     def erase_empty_folders(self, owner: str) -> None:
         """Remove the owner's folders, in which nothing lies any more; those in which something lies stay."""
@@ -204,38 +278,48 @@ class Files:
         with suppress(OSError):
             folder.rmdir()
 
-    def _trash(self, erasure: str) -> Path:
-        return self.root / "trash" / _checked_id(erasure)
-
-    def _owner(self, owner: str) -> Path:
-        return self.root / "owners" / _checked_id(owner)
-
-    def _person(self, owner: str, person: str) -> Path:
-        return self._owner(owner) / "people" / _checked_id(person)
-
-    def _erase(self, folder: Path) -> list[str]:
-        erased = [str(path.relative_to(self.root)) for path in sorted(folder.rglob("*")) if not path.is_dir()]
-        if folder.exists():
+    def _erase(self, path: Path) -> list[str]:
+        erased = [self._key(each) for each in self.contents(path)]
+        self.storage.remove(self._key(path))
+        if path.exists():
             # Moved away first, in one step, so that nobody reads half of a person.
             aside = self.root / "staging" / f"erased.{os.urandom(8).hex()}"
             aside.parent.mkdir(parents=True, exist_ok=True)
-            folder.rename(aside)
-            shutil.rmtree(aside)
+            path.rename(aside)
+            self.remove(aside)
         return erased
 
+    def _owned(self, patterns: Sequence[str], sweep: str) -> Iterator[Owned]:
+        for key, changed in self.storage.items(patterns, sweep):
+            parts = key.split("/")
+            yield Owned(parts[-2], parts[-1], parts[1], self.root / key, changed)
 
-def publish(staged: Path, place: Path) -> None:
-    """Move a staged folder into place, over whatever an unfinished job left there; call it under the lease.
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
 
-    A second call does nothing: after a commit whose success was not seen, the folder is in place already.
-    """
+    def _is_stored(self, path: Path) -> bool:
+        parts = path.relative_to(self.root).parts
+        return parts[0] in _STORED and not any(part.startswith(".") for part in parts)
+
+    def _is_fixed(self, path: Path) -> bool:
+        return any(re.fullmatch(pattern, self._key(path)) for pattern in _FIXED)
+
+    def _is_copied_later(self, place: Path) -> bool:
+        """Whether a published folder leaves no copy: the row may yet not be committed, and nobody asks again about it then."""
+        return self.bucket is not None and self._is_fixed(place)
+
+
+def open_files(tasks: TaskSettings) -> Files:
+    """The data folder of an installation, with the object storage of its settings; raises `OperatorError`
+    (`missing_library`)."""
+    if not tasks.storage.url:
+        return Files(tasks.data)
     try:
-        if not staged.exists() and place.exists():
-            return
-        place.parent.mkdir(parents=True, exist_ok=True)
-        atomic.move_folder(staged, place)
-    except OSError as error:
-        raise disk_error(error) from error
+        from tasks.storage.s3 import open_s3
+    except ModuleNotFoundError as error:
+        sentence = "Object storage needs a package that is not here: pip install 'portrait[s3]'."
+        raise OperatorError("missing_library", sentence) from error
+    return Files(tasks.data, open_s3(tasks.storage, tasks.data))
 
 
 def disk_error(error: OSError) -> PortraitError:
@@ -249,10 +333,3 @@ def disk_error(error: OSError) -> PortraitError:
     if error.errno in _FULL:
         return OperatorError("disk_full", f"The disk is full ({error.strerror}). Free some space and try again.")
     return OperatorError("cannot_write", f"The data folder cannot be written: {error.strerror}.")
-
-
-def _checked_id(id: str) -> str:
-    """Return an id that is safe as a file name; raises `UserError` (`not_found`) for anything else."""
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,119}", id) or ".." in id:
-        raise UserError("not_found", "That is not an id.")
-    return id

@@ -7,26 +7,33 @@ state does not allow it.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from statistics import median
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from portrait.errors import Cancelled, PortraitError, UserError
 
 JobState: TypeAlias = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "expired"]
 JobKind: TypeAlias = Literal["look", "prepare", "train", "generate", "check", "test"]
+KINDS: tuple[str, ...] = get_args(JobKind)
 
 FINISHED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "expired"})
 """States that end a job; only `retry` leads out of them."""
 LEASED: frozenset[str] = frozenset({"running", "cancelling"})
 """States in which a worker holds the job's lease."""
+ACTIVE = LEASED | {"queued"}
+"""States that do not end a job."""
 MIN_PROGRESS_FOR_ESTIMATE = 0.05
 """Progress, 0..1, from which the rest of a run is estimated by its own speed."""
 MIN_SECONDS_LEFT = 1.0
 """Seconds below which nothing is said of what is left: an estimate that ran out was wrong."""
 QUEUES = ("cpu", "gpu.train", "gpu.generate", "io")
 """`io` carries no jobs: its workers send webhooks."""
+BASE_PREFERENCE = 300.0
+"""Seconds for which a worker prefers the base model that it has loaded; chosen by the simulation in docs/scaling.md."""
 DAY = 86_400.0
 """Seconds of a day."""
 
@@ -39,7 +46,7 @@ class LeaseLost(Cancelled):
 class Limits:
     """How many losses and failures end a job."""
 
-    losses: int = 10
+    losses: int = 5
     failures: int = 3
 
 
@@ -87,6 +94,8 @@ class Job:
     state: JobState = "queued"
     needs: frozenset[str] = frozenset()
     """Abilities that a worker must have: see `required_abilities`."""
+    priority: int = 0
+    """Jobs of a higher number are claimed first; those of one number by the turns of their owners."""
     units: int = 1
     """How much work it is (photos to judge, portraits to draw), for the estimate of its time."""
     phase: str = ""
@@ -112,6 +121,10 @@ class Job:
     """The order that it was placed with, which other jobs may share; empty for a job of its own."""
     seen: float | None = None
     """When its owner saw how it ended; None until then."""
+    request: str = ""
+    """Id of the request that placed it, which lines of logs name."""
+    traceparent: str = ""
+    """The place of that request in its trace, where requests are traced."""
 
     @property
     def done(self) -> bool:
@@ -133,6 +146,33 @@ def queue_for(ability: str) -> str | None:
     if ability.startswith("train:"):
         return "gpu.train"
     return "gpu.generate" if ability == "draw:text" or ability.startswith("base:") else None
+
+
+def base_of(needs: Iterable[str]) -> str:
+    """Return the base model that abilities name, as in `base:sdxl:lora`; empty where they name none or several."""
+    names = {word.split(":")[1] for word in needs if word.startswith("base:")}
+    return names.pop() if len(names) == 1 else ""
+
+
+@dataclass(slots=True)
+class BasePreference:
+    """The base model that a worker process has loaded, whose jobs it prefers, or it would load one for nearly each job.
+
+    Not for longer than `BASE_PREFERENCE`, after which any job may be the next one, so that no base is left out.
+    """
+
+    name: str = ""
+    since: float = -inf
+    """Reading of the steady clock when it was loaded, or was last claimed without a preference."""
+
+    def preferred(self, clock: float) -> str:
+        """Return the base to prefer; empty when the preference is over."""
+        return self.name if clock - self.since < BASE_PREFERENCE else ""
+
+    def note(self, base: str, preferred: str, clock: float) -> None:
+        """Note the base of a claimed job, empty for one without, and which was preferred in the claim."""
+        if base and base != preferred:
+            self.name, self.since = base, clock
 
 
 def fault_from(error: PortraitError) -> Fault:
@@ -189,8 +229,28 @@ def requeue_expired(job: Job, now: float, limits: Limits) -> Job:
         return _end(again, "cancelled", now)
     if again.losses < limits.losses:
         return _requeue(again)
-    reason = f"The worker was lost {again.losses} times while it had this job. An operator can see why, and try again."
+    reason = (
+        f"The worker was lost {again.losses} times while it had this job: its machine was switched off, cut off, or had too "
+        "little memory. An operator can see why, and try again."
+    )
     return _end(replace(again, fault=Fault("EngineError", "workers_lost", reason)), "failed", now)
+
+
+def worker_died(failures: int) -> Fault:
+    """The fault of a job whose process was ended by the system, or crashed, for the `failures`th time."""
+    times = "once" if failures == 1 else f"{failures} times"
+    return Fault(
+        "EngineError",
+        "worker_died",
+        f"The system ended the process that did this job {times}, most likely for want of memory. Ask for less at once "
+        "(fewer or smaller pictures, a smaller base), or have an operator give the worker more memory, and try again.",
+    )
+
+
+def set_priority(job: Job, priority: int) -> Job:
+    """Set the priority of a job that has not ended."""
+    _require_state(job, {"queued", *LEASED}, "given a priority")
+    return replace(job, priority=priority)
 
 
 def release(job: Job, now: float) -> Job:
@@ -222,14 +282,21 @@ def retry(job: Job, now: float) -> Job:
     return replace(_requeue(job), losses=0, failures=0, fault=None, finished=None, created=now, seen=None)
 
 
-def queue_position(own_before: int, others: Sequence[tuple[int, bool]]) -> int:
-    """Return the place in the queue (1 is next) when owners take turns.
+def queue_positions(waiting: Sequence[int], asked: Iterable[tuple[int, int]]) -> list[int]:
+    """Return the places of jobs in the queue (1 is next) when owners take turns.
 
-    `own_before` counts the owner's own jobs before this one; `others` holds, for each other owner, how many jobs wait and
-    whether that owner's turn comes first.
+    `waiting` holds how many jobs each owner has, in the order of their turns; each asked job is given by which of these owners
+    is its own, and by how many of that owner's jobs come before it.
     """
-    turns = own_before + 1
-    return turns + sum(min(waiting, turns if first else turns - 1) for waiting, first in others)
+    rounds: dict[int, tuple[int, list[int]]] = {}
+    places = []
+    for owner, before in asked:
+        if before not in rounds:
+            in_line = [at for at, count in enumerate(waiting) if count > before]
+            rounds[before] = sum(min(count, before) for count in waiting), in_line
+        earlier, in_line = rounds[before]
+        places.append(earlier + bisect_left(in_line, owner) + 1)
+    return places
 
 
 def seconds_left(job: Job, now: float, past: Sequence[float], place: int, workers: int) -> float | None:

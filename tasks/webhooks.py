@@ -31,6 +31,7 @@ from portrait.errors import UserError
 from tasks.addresses import CheckedBackend, Resolver, not_public_error, resolve
 from tasks.ledger.rows import DeliveryRow, WebhookRow
 from tasks.ledger.webhooks import WebhookRepository
+from tasks.telemetry import correlation, metrics, tracing
 
 TEST = "webhook.test"
 """The event of a call that somebody asks for to see whether it arrives; it is not tried again."""
@@ -94,6 +95,11 @@ class DeliveryResult:
     text: str
     """The beginning of the response, or why there is none."""
 
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver took it."""
+        return self.status is not None and 200 <= self.status < 300
+
 
 @dataclass(frozen=True, slots=True)
 class WebhookSender:
@@ -150,6 +156,16 @@ class WebhookSender:
 
     def post(self, delivery: DeliveryRow, hook: WebhookRow) -> DeliveryResult:
         """Send one delivery; errors are part of the result."""
+        _, traceparent = self.webhooks.origin(delivery)
+        told = {"delivery": delivery.id, "webhook": hook.id, "event": delivery.event, "attempt": delivery.attempts}
+        with tracing.span("webhook", traceparent, "client", told) as span:
+            result = self._send(delivery, hook)
+            span.set(status=result.status or 0)
+            if not result.delivered:
+                span.fail(str(result.status or "no_answer"))
+            return result
+
+    def _send(self, delivery: DeliveryRow, hook: WebhookRow) -> DeliveryResult:
         if hook.disabled is not None:
             return DeliveryResult(None, "The webhook is disabled.")
         if delivery.attempts > len(SCHEDULE) + 1:
@@ -198,7 +214,9 @@ class WebhookSender:
             again = now + SCHEDULE[delivery.attempts - 1] * (1 + SystemRandom().uniform(0, JITTER))
         # Without the URL: it may hold a key of the receiver's.
         outcome = result.status or "no answer"
-        _log.info("call %s of webhook %s, try %d: %s", delivery.id, hook.id, delivery.attempts, outcome)
+        with correlation.about(request=self.webhooks.origin(delivery)[0]):
+            _log.info("call %s of webhook %s, try %d: %s", delivery.id, hook.id, delivery.attempts, outcome)
+        metrics.webhook_call("delivered" if result.delivered else "given_up" if again is None else "failed")
         self.webhooks.record_attempt(delivery, now, result.status, result.text, again)
         if result.status == 410:
             self.webhooks.disable(hook.id, "The receiver answered 410: it is gone.", now)

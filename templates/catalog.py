@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from portrait.errors import OperatorError, UserError
@@ -48,7 +49,7 @@ class Catalog:
         found: dict[str, Entry] = {}
         for folder in self.folders:
             for path in sorted(folder.glob("*/style.toml")):
-                entry = Entry(read_style(path), path.parent)
+                entry = Entry(_read_unless_known(path), path.parent)
                 found.setdefault(entry.style.id, entry)
         return [found[name] for name in sorted(found)]
 
@@ -59,6 +60,20 @@ class Catalog:
             sentence = f"There is no style {name!r}, and no picture of that name. Styles: {', '.join(entries)}."
             raise UserError("unknown_style", sentence)
         return entries[name]
+
+
+def _read_unless_known(path: Path) -> StyleFile:
+    """A style.toml, read and validated once as long as the file does not change; raises as `read_style`."""
+    try:
+        found = path.stat()
+    except OSError:
+        return read_style(path)  # which says what is wrong with it
+    return _read(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _read(path: Path, changed: int, size: int) -> StyleFile:
+    return read_style(path)
 
 
 def add_style(source: Path, folder: Path) -> Entry:

@@ -141,10 +141,13 @@ def read_text(path: Path) -> str:
 def read_json(path: Path) -> Any:
     """The parsed file, or None when it is no JSON of a size that styles have."""
     try:
-        return json.loads(read_text(path)) if path.stat().st_size <= MAX_TEXT_BYTES else None
+        content = json.loads(read_text(path)) if path.stat().st_size <= MAX_TEXT_BYTES else None
+        # Halves of letters can be escaped in JSON, infinite numbers be written, and neither be put into a style.
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
     # Deep nesting ends in a RecursionError.
     except (OSError, ValueError, RecursionError):
         return None
+    return content
 
 
 def lora_name(name: str) -> str:

@@ -312,11 +312,11 @@ def read_style(path: Path) -> StyleFile:
         if path.stat().st_size > MAX_BYTES:
             raise OperatorError("bad_style", f"{path} is larger than a style can be.")
         return StyleFile.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise OperatorError("bad_style", f"The style {path} cannot be read: {error}.") from error
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}" for wrong in error.errors())
         raise OperatorError("bad_style", f"The style {path} does not hold: {lines}.") from error
+    except (OSError, ValueError, RecursionError) as error:  # numbers too long, nested too deep
+        raise OperatorError("bad_style", f"The style {path} cannot be read: {error}.") from error
 
 
 def write_checked(style: StyleFile, path: Path) -> None:

@@ -19,6 +19,8 @@ from tasks.settings import home as data_folder
 from tasks.settings import load
 from tests import selfies
 
+pytest_plugins = ["tests.benchmarks.plugin"]
+
 # Matting is compiled once per installation: the tests read what `portrait models pull` compiled.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(data_folder() / "cache" / "numba"))
 
@@ -34,10 +36,12 @@ SERVICES = (
     "test_chaos",
     "test_claims.py",
     "test_worker.py",
+    *("storage/test_s3.py", "storage/test_storage.py", "storage/test_people.py", "storage/test_jobs.py"),
     "database_is_locked",
     "[postgresql",
     "[redis",
     "[rabbitmq",
+    "[seaweedfs",
 )
 """What is in the name of tests that start servers or worker processes; they are marked `services`."""
 
@@ -56,6 +60,7 @@ NETWORKS = (
         "commands/test_picture_guard",
         "commands/test_identities",
         "commands/bases/",
+        "commands/db/",
     ),
     *("commands/test_edit", "people/test_pages", "people/test_portrait", "people/test_idphotos", "server/test_"),
     *("people/test_progress", "api/test_orders", "api/test_before", "api/test_style_previews", "api/test_portraits_"),
@@ -86,6 +91,8 @@ NETWORKS = (
         "tasks/test_erasing",
         "tasks/test_webhooks",
         "tasks/test_private_files",
+        "tasks/backup/",
+        "ledger/upkeep/",
         "queue/test_runner",
         "model_store/test_store",
         "marks/test_verify",
@@ -93,6 +100,7 @@ NETWORKS = (
         "api/test_marked_doors",
         "commands/test_guards",
         "commands/terms/",
+        "commands/ledger/",
         "api/test_guards",
         "people/test_guardian",
         "operators/test_guards",
@@ -105,6 +113,7 @@ NETWORKS = (
         "commands/test_style_loras",
         "api/test_models",
         "test_image_io",
+        "tests/fuzz/",
     ),
     *(
         f"api/test_{sweep}"
@@ -139,10 +148,19 @@ NETWORKS = (
 
 
 LONGEST = (
-    *("tests/browser/", "tasks/test_story", "tasks/test_chaos", "trainers/test_dreambooth", "commands/test_make"),
+    *(
+        "tests/browser/",
+        "tasks/test_story",
+        "tasks/test_chaos",
+        "tasks/test_topology",
+        "queue/test_worker",
+        "trainers/test_dreambooth",
+        "commands/test_make",
+    ),
     *("commands/test_prepare", "tasks/test_templates", "pipelines/diffusion/test_profiles", "server/test_supervisor"),
     *("api/test_contract", "painters/test_studio", "painters/test_inpaint_networks", "commands/test_edit"),
     *("base/test_lease", "base/test_quantised", "loras/test_slot", "tasks/test_families_story"),
+    "tasks/test_printed_commands",
     "tests/test_house",
 )
 """In the name of files that take longest, about in that order: begun first, so that none of them runs alone at the end."""

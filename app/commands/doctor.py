@@ -7,16 +7,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.text import Text
 
+from app.commands.monitoring.checks import Check, print_checks
+from app.commands.monitoring.installation import check_installation
 from app.terminal import packages
 from app.terminal.errors import Json, cli_output
-from app.terminal.tables import print_table
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
@@ -27,7 +27,13 @@ OPTIONAL = (
     *("attributes", "mattes/modnet", "refiners/swap"),
 )
 """Engines that need the diffusion packages, serve measuring alone, or are done without where their models are missing."""
-EXTRAS = {"server": "the task API and workers", "app": "the app", "diffusion": "diffusion models"}
+EXTRAS = {
+    "server": "the task API and workers",
+    "app": "the app",
+    "diffusion": "diffusion models",
+    "s3": "object storage",
+    "tracing": "traces",
+}
 """Extras of pyproject.toml that an installation may do without, and what they are for."""
 MIN_FREE_BYTES = 2_000_000_000
 """Bytes that ought to be free: a set of 20 photos takes 60 MB, a base model 2 to 7 GB."""
@@ -37,36 +43,31 @@ TIMEOUT = 240
 """Seconds for all engines together: the libraries of diffusion take some each on a cold disk."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    ok: bool
-    found: str
-    mend: str = ""
-    needed: bool = True
-    """Whether the installation as it is set up needs it."""
-
-
 def doctor(
     gpu: Annotated[
         bool, typer.Option("--gpu", help="Test the GPU instead: draw and learn on it with tiny networks; five minutes.")
     ] = False,
     device: Annotated[Literal["cuda", "cpu"], typer.Option(help="What --gpu tests.", hidden=True)] = "cuda",
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="With --gpu: how fast each base model could draw by GPUs' data sheets; needs none."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Look at Python, packages, models, engines, GPU and disk."""
+    """Look at Python, packages, models, engines, GPU and disk, and at the parts of an installation that run."""
     with cli_output(as_json) as output:
         if gpu:
-            from app.terminal.device_test import run_device_test
+            from app.terminal.device_test import print_plan, run_device_test
 
-            run_device_test(device, as_json, output)
+            print_plan(output) if plan else run_device_test(device, as_json, output)
             return
         from portrait.errors import OperatorError
-        from tasks.settings import home, load
+        from tasks.settings import home, load_installation
 
-        settings = load()
+        installation = load_installation()
+        settings = installation.flows
         findings = [
             _python(),
             *_packages(),
@@ -78,11 +79,12 @@ def doctor(
             *_guards_of_people(settings),
             _gpu(),
             _disk(home()),
+            *check_installation(installation.tasks),
         ]
         wrong = [each for each in findings if each.needed and not each.ok]
         document = {"ok": not wrong, "checks": [asdict(each) for each in findings]}
         if not (wrong and as_json):
-            output(document, lambda: _print_checks(findings))
+            output(document, lambda: print_checks(findings))
         if wrong:
             sentence = f"{len(wrong)} of {len(findings)} checks failed: {wrong[0].mend}"
             raise OperatorError("not_ready", sentence, document)
@@ -244,11 +246,3 @@ def _disk(folder: Path) -> Check:
         mend = "Set PORTRAIT_HOME to a folder that you may write to."
         return Check("Disk", False, f"{there} cannot be written", mend)
     return Check("Disk", free >= MIN_FREE_BYTES, found, "Free some space, or set PORTRAIT_HOME to another disk.")
-
-
-def _print_checks(findings: list[Check]) -> None:
-    rows = []
-    for each in findings:
-        sign = Text("ok", "green") if each.ok else Text("no", "red") if each.needed else Text("–", "yellow")
-        rows.append((sign, each.name, Text(each.found if each.ok else f"{each.found}. {each.mend}")))
-    print_table((), rows)

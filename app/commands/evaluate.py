@@ -85,7 +85,7 @@ def read_prompts(file: Path, names: Sequence[str]) -> dict[str, str]:
     if text.startswith("{"):
         try:
             texts = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError("bad_prompts", f"{file} is not JSON: {error}.") from error
         if not all(isinstance(words, str) for words in texts.values()):
             raise UserError("bad_prompts", f"{file} must give one text for each file name.")

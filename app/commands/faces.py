@@ -8,7 +8,7 @@ import typer
 from app.terminal.errors import Json, cli_output
 
 if TYPE_CHECKING:
-    from portrait.types import StylePicture
+    from portrait.types import Box, StylePicture
 
 File = Annotated[
     Path, typer.Argument(metavar="FILE", help="A picture that people are to be put into.", show_default=False)
@@ -37,11 +37,11 @@ def faces(file: File, out: Out = None, as_json: Json = False) -> None:
 
 
 def faces_to_dict(picture: "StylePicture") -> dict[str, Any]:
-    """Faces by number and places where somebody may have been missed, as JSON; boxes in pixels."""
-    boxes = [face.box for face in picture.faces]
+    """Faces by number and places where somebody may have been missed, as JSON; boxes in pixels of the file."""
+    boxes, missed = _boxes(picture)
     return {
         "faces": [{"number": number, "box": _rounded(box)} for number, box in enumerate(boxes, 1)],
-        "missed": [{"box": _rounded(box), "at": [round(each) for each in box.centre]} for box in picture.missed],
+        "missed": [{"box": _rounded(box), "at": [round(each) for each in box.centre]} for box in missed],
     }
 
 
@@ -51,14 +51,25 @@ def print_faces(picture: "StylePicture", target: Path) -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
-    for number, face in enumerate(picture.faces, 1):
-        x, y = face.box.centre
-        console.print(Text(f"Face {number}  {face.box.width:.0f} pixels wide, at {x:.0f},{y:.0f}"))
-    for box in picture.missed:
+    boxes, missed = _boxes(picture)
+    for number, box in enumerate(boxes, 1):
+        x, y = box.centre
+        console.print(Text(f"Face {number}  {box.width:.0f} pixels wide, at {x:.0f},{y:.0f}"))
+    for box in missed:
         x, y = box.centre
         sentence = f"Somebody may have been missed at {x:.0f},{y:.0f}: try `--face {x:.0f},{y:.0f}=PHOTOS`."
         console.print(Text(sentence, style="yellow"))
     console.print(Text(f"\nPicture  {target}"))
+
+
+def _boxes(picture: "StylePicture") -> "tuple[list[Box], list[Box]]":
+    """The faces, and where somebody may have been missed, in pixels of the file."""
+    from portrait.types import Box
+
+    def in_file(box: Box) -> Box:
+        return Box(*(edge * picture.scale for edge in (box.left, box.top, box.right, box.bottom)))
+
+    return [in_file(face.box) for face in picture.faces], [in_file(box) for box in picture.missed]
 
 
 def _rounded(box: Any) -> list[int]:

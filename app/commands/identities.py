@@ -1,5 +1,6 @@
 """`portrait identities`: trained people as folders: list, show, import, export, merge, delete."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -78,16 +79,17 @@ def import_lora(
 ) -> None:
     """Make an identity of a person's LoRA that was learned elsewhere."""
     with cli_output(as_json) as output:
-        from app.commands.train import print_identity, summary
+        from app.commands.train import summary
 
-        made = _import(file, trigger.strip(), base, class_word.strip(), references or [], out.absolute())
-        output({"identity": str(out), **summary(made)}, lambda: print_identity(made))
+        made, passed_over = _import(file, trigger.strip(), base, class_word.strip(), references or [], out.absolute())
+        document = {"identity": str(out), **summary(made), "passed_over": dict(passed_over)}
+        output(document, lambda: _print_imported(made, passed_over))
 
 
 def _import(
     file: Path, trigger: str, base: str, class_word: str, references: list[Path], folder: Path
-) -> "StoredIdentity":
-    """Write the identity, with a training set of the photos beside its files."""
+) -> "tuple[StoredIdentity, Mapping[str, int]]":
+    """Write the identity, with a training set of the photos beside its files; and what was passed over among the photos."""
     import hashlib
     from tempfile import TemporaryDirectory
 
@@ -104,7 +106,7 @@ def _import(
     settings = load()
     with TemporaryDirectory(prefix="portrait-") as work_dir:
         made = build.import_person_lora(settings, file, base, trigger, Path(work_dir))
-        training = _read_photos(references, class_word) if references else None
+        training, passed_over = _read_photos(references, class_word) if references else (None, {})
         likeness = {} if training is None else training.mean_embeddings
         id = hashlib.sha256(made.lora.read_bytes()).hexdigest()[:16]
         description = identities.make_imported_description(made.facts, id, trigger, class_word, likeness)
@@ -112,11 +114,11 @@ def _import(
         stored = identities.write(folder, description, files, identity.render(description, None, training))
         if training is not None:
             training_sets.write(training, folder / identities.PHOTOS_FOLDER)
-    return stored
+    return stored, passed_over
 
 
-def _read_photos(references: list[Path], class_word: str) -> "TrainingSet":
-    """A training set of photos, or the one in a folder."""
+def _read_photos(references: list[Path], class_word: str) -> "tuple[TrainingSet, Mapping[str, int]]":
+    """A training set of photos, or the one in a folder; and what was passed over, by the ending of names."""
     from dataclasses import replace
 
     from app.terminal.photos import collect_photos
@@ -127,11 +129,11 @@ def _read_photos(references: list[Path], class_word: str) -> "TrainingSet":
     from tasks.settings import load
 
     if len(references) == 1 and training_sets.is_set(references[0]):
-        return training_sets.read(references[0])
+        return training_sets.read(references[0]), {}
     settings = load()
     with collect_photos(references) as photos, ProgressBar() as bar, build.open_engines(settings) as engines:
         training = build.prepare(settings, engines)(photos.files, Overrides(), bar)
-    return replace(training, class_word=class_word)
+        return replace(training, class_word=class_word), photos.passed_over
 
 
 @app.command()
@@ -166,6 +168,14 @@ def delete(folder: Folder, as_json: Json = False) -> None:
 
         files = identities.delete(folder)
         output({"deleted": str(folder), "files": files}, lambda: _print(f"Deleted {folder} ({len(files)} files)"))
+
+
+def _print_imported(made: "StoredIdentity", passed_over: Mapping[str, int]) -> None:
+    from app.commands.train import print_identity
+    from app.terminal.photos import print_passed_over
+
+    print_identity(made)
+    print_passed_over(passed_over)
 
 
 def _print(text: str) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MAX_REFERENCES = 4
 """References of a training set that are tried: the best of them come first."""
+MAX_PIXELS = 12_000_000
+"""Of the photo: larger ones are reduced to it, with many more pixels than any preset asks for."""
 
 Photo = Annotated[Path | None, typer.Argument(metavar="SELFIE|SET", help="A photo, or a training set.")]
 Names = Annotated[list[str], typer.Option("--preset", metavar="NAME", help="Country and purpose; repeatable.")]
@@ -130,7 +132,7 @@ def _read_photos(path: Path, settings: "Settings", engines: "Engines", given: "A
         check_set(settings, training, path, given)
         images = [each.image for each in training.references[:MAX_REFERENCES]]
     elif path.is_file():
-        images = [image_io.read(path).image]
+        images = [image_io.read_bounded(path, MAX_PIXELS).image]
     else:
         raise UserError("not_found", f"There is no photo or training set at {path}.")
     for image in images:

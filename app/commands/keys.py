@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from app.terminal.errors import Json, cli_output
-from app.terminal.tables import print_line, print_table
+from app.terminal.tables import Quiet, print_ids, print_line, print_table
 
 if TYPE_CHECKING:
     from tasks.ledger import rows
@@ -57,7 +57,7 @@ def link(owner: Owner, role: Role = "person", as_json: Json = False) -> None:
 
 
 @app.command("list")
-def list_keys(as_json: Json = False) -> None:
+def list_keys(quiet: Quiet = False, as_json: Json = False) -> None:
     """Every key, without its secret."""
     with cli_output(as_json) as output:
         ledger = _open_ledger()
@@ -66,7 +66,7 @@ def list_keys(as_json: Json = False) -> None:
             {"id": row.id, "owner": row.owner, "role": row.role, "name": row.name, "state": _state(row, now)}
             for row in ledger.api_keys.list(None)
         ]
-        output({"keys": rows}, lambda: _print_keys(rows))
+        output({"keys": rows}, lambda: print_ids(rows) if quiet else _print_keys(rows))
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """`portrait make`: draws portraits of photos or a training set in one or several styles."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -160,7 +161,9 @@ def make(
             maker.note_paths({**controls.followed_notes(followed, generation), **base_note(base)})
             prepared = _prepare_people(maker, photos, identity, others)
             delivered, refused, page = _draw(maker, prepared, style, places, order)
-        output(_to_dict(prepared, delivered, refused, page), lambda: print_portraits(delivered, refused, page))
+        passed_over = sum((Counter(each.passed_over) for each in prepared.values()), Counter[str]())
+        document = {**_to_dict(prepared, delivered, refused, page), "passed_over": passed_over}
+        output(document, lambda: print_portraits(delivered, refused, page, passed_over))
 
 
 @contextmanager
@@ -360,8 +363,14 @@ def skin_tones(portrait: "Portrait") -> list[Mapping[str, Any]]:
     return list(drawn.get("skin", {}).values())
 
 
-def print_portraits(delivered: "Sequence[DeliveredPortrait]", refused: Sequence[dict[str, str]], page: Path) -> None:
-    """Print the portraits, what was refused, and where the page is."""
+def print_portraits(
+    delivered: "Sequence[DeliveredPortrait]",
+    refused: Sequence[dict[str, str]],
+    page: Path,
+    passed_over: Mapping[str, int] | None = None,
+) -> None:
+    """Print the portraits, what was refused, which files were passed over, and where the page is."""
+    from app.terminal.photos import print_passed_over
     from pipelines.pages.gallery import likeness_in_words
 
     rows = [(Text(each.file.name), Text(each.style.title), likeness_in_words(each.portrait)) for each in delivered]
@@ -370,4 +379,5 @@ def print_portraits(delivered: "Sequence[DeliveredPortrait]", refused: Sequence[
         print_line(BODY_NOTE, "yellow")
     for each in refused:
         print_line(f"{each['style']}: {each['message']}", "yellow")
+    print_passed_over(passed_over or {})
     print_line(f"\nAll on one page  {page}")

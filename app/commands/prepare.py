@@ -71,7 +71,7 @@ def prepare(
             included, excluded = find_photos(include or (), files), find_photos(exclude or (), files)
             overrides = Overrides(included, excluded, traits=said)
             with ProgressBar() as bar, build.open_engines(settings) as engines:
-                known = training_sets.read_references(out)
+                known = training_sets.read_enlarged(out)
                 training = build.prepare(settings, engines)(files, overrides, bar, known)
         answer = ages.parse_answer(guardian, adult) or ages.read(out)
         training_sets.write(training, out)
@@ -91,8 +91,10 @@ def prepare(
 
 def print_prepared(training: "TrainingSet", out: Path, page: Path, collected: "CollectedPhotos") -> None:
     """Print each photo with its verdict, and what was passed over."""
+    from app.terminal.photos import print_passed_over
+
     print_verdicts(training, out, page)
-    collected.print_passed_over()
+    print_passed_over(collected.passed_over)
 
 
 def print_verdicts(training: "TrainingSet", out: Path, page: Path) -> None:

@@ -1,15 +1,12 @@
 """`portrait serve` runs an installation on one machine; `portrait api`, `app`, `worker`, `keeper` are its processes on many."""
 
-import logging
-import os
-import signal
 import socket
 import sys
-import threading
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.commands.processes.start import Host
 from app.terminal import packages
 from app.terminal.errors import cli_output
 
@@ -21,11 +18,12 @@ if TYPE_CHECKING:
 
 OWNER = "me"
 """Whom a machine of one's own belongs to."""
+GRACE = 3
+"""Seconds in which workers may finish their jobs when everything is to stop."""
 UNENCRYPTED = (
     "Others in the network can read along: nothing is encrypted. The cameras of phones open on https pages alone.",
     "A proxy with a certificate mends both: docs/serving.md.",
 )
-Host = Annotated[str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine alone.")]
 
 
 def serve(
@@ -53,7 +51,7 @@ def serve(
         ledger = open_ledger(installation.tasks.database)
         services = _services(host, port, api_port, workers)
         if device.detect_device() != device.CPU or installation.tasks.cpu_for_gpu_queues:
-            services.append(Service("gpu-worker", _command("worker", "--queues", "gpu.train,gpu.generate")))
+            services.append(Service("gpu-worker", _worker("gpu.train,gpu.generate")))
         listening = sign_in_links.Listening(host, port)
         typer.echo(f"Starting … Profile {PROFILES[installation.flows.profile]}.")
 
@@ -69,102 +67,6 @@ def serve(
             sign_in_links.forget(home())
         ledger.close()
         typer.echo("Stopped.")
-
-
-def app(
-    host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
-    api_url: Annotated[str, typer.Option(help="Address of the task API.", envvar="PORTRAIT_API_URL")] = "",
-) -> None:
-    """Serve the app's pages."""
-    with cli_output(False):
-        packages.require("app", "`portrait app`")
-        from tasks import logs
-        from tasks.settings import load_installation
-
-        settings = load_installation().tasks.app
-        logs.configure("app")
-        if api_url:
-            os.environ["PORTRAIT_API_URL"] = api_url  # Streamlit's scripts read it
-        from app.server import web
-        from app.server.uploads import UploadLimits
-        from tasks.api.connections import TimedH11Protocol
-
-        uploads = UploadLimits(settings.visitor_upload_megabytes * 1_000_000, settings.upload_megabytes * 1_000_000)
-        code = web.serve(host, port, web.WebOptions(settings.url, settings.proxies, uploads, TimedH11Protocol))
-    raise SystemExit(code)
-
-
-def api(
-    host: Host = "127.0.0.1", port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000
-) -> None:
-    """Serve the task API."""
-    with cli_output(False):
-        packages.require("server", "`portrait api`")
-        from tasks import logs
-        from tasks.api import app
-        from tasks.settings import load_installation
-
-        installation = load_installation()
-        logs.configure("api")
-        _log_profile("api", installation)
-        code = app.serve(installation, host, port)
-    raise SystemExit(code)
-
-
-def worker(
-    queues: Annotated[str, typer.Option(help="Comma-separated: cpu, gpu.train, gpu.generate, io.")] = "cpu",
-    processes: Annotated[int, typer.Option(min=1, max=64, help="Jobs at once.")] = 1,
-    start: Annotated[
-        Literal["auto", "fork", "spawn"], typer.Option(help="How processes start; a GPU needs spawn, which auto knows.")
-    ] = "auto",
-) -> None:
-    """Do jobs of some queues."""
-    with cli_output(False):
-        packages.require("server", "`portrait worker`")
-        from portrait.errors import UserError
-        from tasks import logs
-        from tasks.jobs import QUEUES
-        from tasks.queue import worker as workers
-        from tasks.settings import load_installation
-
-        named = [each.strip() for each in queues.split(",") if each.strip()]
-        unknown = [each for each in named if each not in QUEUES]
-        if unknown or not named:
-            raise UserError("bad_queue", f"Queues are {', '.join(QUEUES)}; not {', '.join(unknown) or 'none'}.")
-        gpu = any(each.startswith("gpu.") for each in named)
-        method = ("spawn" if gpu else "fork") if start == "auto" else start
-        installation = load_installation()
-        logs.configure("worker")
-        _log_profile("worker", installation)
-        code = workers.run(installation, workers.WorkerOptions(queues=named, processes=processes, start=method))
-    raise SystemExit(code)
-
-
-def keeper() -> None:
-    """Requeue jobs of dead workers, notify workers of jobs that wait, erase what is past its date."""
-    with cli_output(False):
-        packages.require("server", "`portrait keeper`")
-        from tasks import logs
-        from tasks.files import Files
-        from tasks.ledger.ledger import open_ledger
-        from tasks.queue import broker
-        from tasks.queue.keeper import Keeper
-        from tasks.settings import load_installation
-
-        tasks = load_installation().tasks
-        logs.configure("keeper")
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        Keeper(open_ledger(tasks.database), Files(tasks.data), broker.create_app(tasks), tasks).run(stop)
-
-
-def _log_profile(process: str, installation: "Installation") -> None:
-    """Note in the log on what terms a process works."""
-    from pipelines.settings import PROFILES
-
-    logging.getLogger(f"portrait.{process}").info("profile %s", PROFILES[installation.flows.profile])
 
 
 def _welcome(ledger: "Ledger", listening: "Listening", url: str, api: str) -> str:
@@ -203,8 +105,8 @@ def _services(host: str, port: int, api_port: int, workers: int) -> "list[Servic
     api = f"{address}:{api_port}"
     return [
         Service("api", _command("api", "--host", host, "--port", str(api_port)), f"{api}/v1/health"),
-        Service("worker", _command("worker", "--queues", "cpu", "--processes", str(workers))),
-        Service("calls", _command("worker", "--queues", "io")),
+        Service("worker", _worker("cpu", "--processes", str(workers))),
+        Service("calls", _worker("io")),
         Service("keeper", _command("keeper")),
         Service(
             "app",
@@ -212,6 +114,11 @@ def _services(host: str, port: int, api_port: int, workers: int) -> "list[Servic
             f"{address}:{port}/_stcore/health",
         ),
     ]
+
+
+def _worker(queues: str, *more: str) -> list[str]:
+    """A worker that gives a long job back soon: whoever presses Ctrl-C waits for it."""
+    return _command("worker", "--queues", queues, "--grace", str(GRACE), *more)
 
 
 def _command(*words: str) -> list[str]:

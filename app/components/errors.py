@@ -13,7 +13,7 @@ from app.words import translation
 from portrait.errors import PortraitError, UserError
 from tasks.logs import format_trace
 
-UNREACHABLE = {"api_unreachable", "bad_answer", "database_unreachable", "not_ready"}
+UNREACHABLE = {"api_unreachable", "bad_answer", "database_unreachable", "storage_unreachable", "not_ready"}
 """Error codes of an API that does not respond at present: the page waits for it."""
 _SIGNED_OUT = {"unauthenticated", "bad_code"}
 _RETRY_SECONDS = 3

@@ -17,7 +17,7 @@ from app.session import language, translate, translate_or
 Kind = Literal["selfies", "template"]
 MOST_BYTES = 80_000_000
 """Of one file, as many as the task API takes."""
-KINDS = ("jpg", "jpeg", "png", "webp", "heic", "heif", "avif", "tif", "tiff", "gif", "bmp")
+KINDS = ("jpg", "jpeg", "png", "webp", "heic", "heif", "avif", "tif", "tiff", "gif", "bmp", "jxl", "dng")
 """What names of pictures end in."""
 COUNTDOWN = 3
 """Seconds between the press and the photo."""
@@ -33,9 +33,18 @@ _WORDS = (
 _CODES = (
     *("unreadable", "too_large", "not_a_photo", "known", "offline", "unauthenticated", "foreign", "busy", "too_slow"),
     *("api_unreachable", "bad_answer", "database_unreachable", "consent_withdrawn", "consent_outdated", "not_found"),
-    *("erased", "quota_photos", "quota_jobs", "quota_bytes", "quota_pixels", "storage_full", "too_many_photos"),
+    *(
+        "erased",
+        "storage_unreachable",
+        "quota_photos",
+        "quota_jobs",
+        "quota_bytes",
+        "quota_pixels",
+        "storage_full",
+        "too_many_photos",
+    ),
     *("too_many_templates", "too_many_requests", "too_many_at_once", "statement_missing", "disk_full"),
-    *("no_permission", "owner_disabled", "blocked", "guard_missing"),
+    *("format_missing", "no_permission", "owner_disabled", "blocked", "guard_missing"),
 )
 """What may be wrong with a file, by the task API's codes and those of the browser's side."""
 

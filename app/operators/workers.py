@@ -37,10 +37,12 @@ def _show_all() -> None:
 def _show_worker(worker: schemas.Worker) -> None:
     started, beat = widgets.time_ago(worker.started), widgets.time_ago(worker.beat)
     name = translate("machinery.name", device=worker.device, queues=widgets.format_list(worker.queues))
+    known = [translate("machinery.version", version=worker.version)] if worker.version else []
     st.html(
         widgets.card_title(name)
-        + widgets.muted(translate("machinery.since", started=started, beat=beat))
+        + widgets.muted(" · ".join([translate("machinery.since", started=started, beat=beat), *known]))
         + widgets.row(widgets.single_line(worker.id))
+        + (widgets.row(widgets.chip(translate("machinery.stopping"), "fair")) if worker.stopping else "")
         + widgets.row(*(widgets.chip(label, "good") for label in _labels(worker.abilities)))
     )
     missing = _by_lines(worker.missing)

@@ -104,8 +104,7 @@ def _show_by_order(
     portraits: Sequence[schemas.Portrait], titles: Mapping[str, str], names: Mapping[str, str], wanted: PortraitList
 ) -> None:
     """Show portraits under a heading for each order, which says when it was made, what of and of whom."""
-    order_of = {job.id: job.order or job.id for job in client().jobs(kind="generate")}
-    for order, group in groupby(portraits, lambda each: order_of.get(each.job, each.job)):
+    for order, group in groupby(portraits, lambda each: each.order or each.job):
         of_order = list(group)
         styles = dict.fromkeys(style_titles.display_name(each.style, dict(titles)) for each in of_order)
         people = dict.fromkeys(name for each in of_order for name in cards.people_of(each, names))

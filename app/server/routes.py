@@ -23,7 +23,7 @@ from app.server.site import Site
 from app.server.start_page import page_language
 from app.server.uploads import UploadLimits, Uploads, held_bytes
 from app.server.visitors import Visitors
-from app.session import api_url, connections, session_secret
+from app.session import PATIENCE, api_url, connections, session_secret
 from portrait.errors import PortraitError
 from tasks import schemas
 from tasks.client.client import Client
@@ -155,7 +155,7 @@ _PICTURE_SOURCES: dict[str, Callable[[Client, str, int | None], bytes | None]] =
 
 def _client(secret: str) -> Client:
     """The API as whoever has a secret; never closed, because its connections are shared."""
-    return Client(api_url(), secret, transport=connections())
+    return Client(api_url(), secret, transport=connections(), patience=PATIENCE)
 
 
 def _visitors_client(request: Request) -> Client:

@@ -6,6 +6,7 @@ restarted. On SIGINT or SIGTERM all processes get SIGTERM: running jobs go back 
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import IO
 
 import httpx
+
+from portrait.errors import OperatorError
 
 FIRST_RESTART_DELAY, MAX_RESTART_DELAY = 1.0, 30.0
 """Seconds before a process that died is restarted: doubled each time, up to the longest."""
@@ -31,7 +34,9 @@ STARTUP_TIMEOUT = 60.0
 STOP_TIMEOUT = 25.0
 """Seconds the processes have to stop: a job finishes its step, which takes a few."""
 MAX_LOG_SIZE = 10_000_000
-"""Bytes from which a log is set aside when its process starts."""
+"""Bytes from which a log is set aside, also while its process writes it."""
+LAST_LINES = 5
+"""Lines of a log that are told of a process that did not start."""
 _TERMINATE_WITH_PARENT = 1
 """Linux's PR_SET_PDEATHSIG."""
 
@@ -64,6 +69,17 @@ class Process:
         """The process's id while it runs, else None."""
         return None if self._process is None else self._process.pid
 
+    def is_ready(self) -> bool:
+        """Whether it runs, and responds where it has an address for that."""
+        return self.is_running() and is_healthy(self.service.health_url)
+
+    def last_lines(self) -> list[str]:
+        """The last lines of its log."""
+        with suppress(OSError), self._log.open("rb") as log:
+            log.seek(max(0, self._log.stat().st_size - 4000))
+            return log.read().decode(errors="replace").splitlines()[-LAST_LINES:]
+        return []
+
     def start(self, now: float) -> None:
         """Start it, with its output appended to its log; `now` is monotonic time in seconds."""
         with self._open_log() as log:
@@ -80,7 +96,8 @@ class Process:
         self._failed_checks = 0
 
     def check(self, now: float) -> None:
-        """Restart it when it has died and its delay is over; kill it when it fails its health checks."""
+        """Restart it when it has died and its delay is over; kill it when it fails its health checks; bound its log."""
+        self._rotate_log()
         if self._process is None:
             if now >= self._restart_at:
                 self.start(now)
@@ -138,9 +155,15 @@ class Process:
 
     def _open_log(self) -> IO[bytes]:
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        if self._log.exists() and self._log.stat().st_size > MAX_LOG_SIZE:
-            self._log.replace(self._log.with_suffix(".old.log"))
+        self._rotate_log()
         return self._log.open("ab")
+
+    def _rotate_log(self) -> None:
+        """Set a large log aside. The process goes on writing into the same file, so that is copied and emptied."""
+        with suppress(FileNotFoundError):
+            if self._log.stat().st_size > MAX_LOG_SIZE:
+                shutil.copyfile(self._log, self._log.with_suffix(".old.log"))
+                os.truncate(self._log, 0)
 
 
 class Supervisor:
@@ -151,7 +174,10 @@ class Supervisor:
         self._signals = 0
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Start the processes, call `ready` once all of them are healthy, and supervise them until SIGINT or SIGTERM."""
+        """Start the processes, call `ready` once all of them are ready, and supervise them until SIGINT or SIGTERM.
+
+        Raises `OperatorError` (`not_started`) when one is not ready in time; then all are stopped.
+        """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         try:
@@ -162,9 +188,11 @@ class Supervisor:
                 now = time.monotonic()
                 for process in self.processes:
                     process.check(now)
-                if waiting and (now > until or all(is_healthy(each.service.health_url) for each in self.processes)):
+                if waiting and all(each.is_ready() for each in self.processes):
                     waiting = False
                     ready()
+                elif waiting and now > until:
+                    raise _not_started([each for each in self.processes if not each.is_ready()])
                 time.sleep(0.2)
         finally:
             self._stop()
@@ -181,6 +209,19 @@ class Supervisor:
             while process.is_running() and time.monotonic() < until and self._signals < 2:
                 time.sleep(0.05)
             process.wait(0.1)
+
+
+def _not_started(processes: Sequence[Process]) -> OperatorError:
+    """The error that names what did not start, with the end of each log."""
+    parts = [
+        f"{each.service.name}:\n  " + "\n  ".join(each.last_lines() or ["(its log is empty)"]) for each in processes
+    ]
+    names = ", ".join(each.service.name for each in processes)
+    return OperatorError(
+        "not_started",
+        f"Within {STARTUP_TIMEOUT:.0f} seconds this did not start, and everything was stopped: {names}. Its last lines:\n"
+        + "\n".join(parts),
+    )
 
 
 def is_healthy(url: str) -> bool:

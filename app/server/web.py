@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import streamlit as st
+import streamlit.logger
 import uvicorn
 from starlette.middleware import Middleware
 
@@ -38,6 +39,12 @@ class WebOptions:
     uploads: UploadLimits = field(default_factory=UploadLimits)
     protocol: type[asyncio.Protocol] | Literal["auto"] = "auto"
     """uvicorn's HTTP protocol, or one that closes connections on which no request arrives."""
+    certificate: Path | None = None
+    """PEM file of a certificate and its chain, for https; http without one."""
+    key: Path | None = None
+    """PEM file of its key, where that is another file."""
+    shutdown_seconds: float = 3
+    """For which downloads may go on when the app is to stop."""
 
 
 def create_app(options: WebOptions | None = None) -> st.App:
@@ -55,6 +62,7 @@ def create_app(options: WebOptions | None = None) -> st.App:
 def serve(host: str, port: int, options: WebOptions | None = None) -> int:
     """Serve until a signal stops it; returns the exit code."""
     options = options or WebOptions()
+    _log_through_root()
     # Addresses may hold sign-in codes, and Streamlit gives this log a way out that uvicorn's own switch does not close.
     logging.getLogger("uvicorn.access").disabled = True
     config = uvicorn.Config(
@@ -68,12 +76,26 @@ def serve(host: str, port: int, options: WebOptions | None = None) -> int:
         http=options.protocol,
         limit_concurrency=MOST_CONNECTIONS,
         ws_max_size=_MOST_MESSAGE_BYTES,
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=round(options.shutdown_seconds),
+        ssl_certfile=options.certificate,
+        ssl_keyfile=options.key,
     )
     threading.Thread(target=prepare, daemon=True).start()
     server = uvicorn.Server(config)
     server.run()
     return 0 if server.started else 1
+
+
+def _log_through_root() -> None:
+    """Have Streamlit's loggers, and those of uvicorn that it takes over, write as all others do: it gives each a format."""
+
+    def pass_on(logger: logging.Logger) -> None:
+        logger.handlers.clear()
+        logger.propagate = True
+
+    streamlit.logger.setup_formatter = pass_on  # also of loggers that it makes later
+    streamlit.logger.update_formatter()
+    logging.getLogger("fontTools").setLevel("WARNING")  # tells each step of cutting the font of icons
 
 
 def prepare() -> None:

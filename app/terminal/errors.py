@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,10 @@ def cli_output(as_json: bool) -> Iterator[Output]:
         _fail(error, as_json)
     except (KeyboardInterrupt, typer.Abort):  # a question was answered with no
         _fail(Cancelled(), as_json)
+    except BrokenPipeError:
+        # Whoever reads has enough, as `head` after some lines; Python would write the rest when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except MemoryError:
         sentence = "There was not enough memory. Close other programs, or give fewer photos."
         _fail(EngineError("out_of_memory", sentence), as_json)

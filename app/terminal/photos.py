@@ -35,11 +35,12 @@ class CollectedPhotos:
     passed_over: Mapping[str, int]
     """How many files of folders and zips are no pictures, by the ending of their names."""
 
-    def print_passed_over(self) -> None:
-        """Say what was passed over, in one line."""
-        if self.passed_over:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.passed_over.items()))
-            print_line(f"Passed over, as no pictures: {kinds}.")
+
+def print_passed_over(passed_over: Mapping[str, int]) -> None:
+    """Say what was passed over, by the ending of names, in one line; nothing where nothing was."""
+    if passed_over:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))
+        print_line(f"Passed over, as no pictures: {kinds}.", soft_wrap=True)
 
 
 @contextmanager

@@ -73,6 +73,8 @@ class PreparedPerson:
     person: Identity
     folder: Path
     verdicts: list[dict[str, Any]]
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    """How many of the files given are no pictures, by the ending of their names."""
 
 
 @dataclass(slots=True)
@@ -100,14 +102,15 @@ class PortraitMaker:
             if not training_sets.is_set(photos):
                 return self._prepare_identity(given[0])
             given, identity = [photos], given[0]
+        passed_over: Mapping[str, int] = {}
         if len(given) == 1 and training_sets.is_set(given[0]):
             folder = given[0]
         else:
             folder = self.out / name
             flow = build.prepare(self.settings, self.engines)
-            known = training_sets.read_references(folder)
+            known = training_sets.read_enlarged(folder)
             with collect_photos(given) as photos:
-                training = flow(photos.files, Overrides(), self.progress, known)
+                training, passed_over = flow(photos.files, Overrides(), self.progress, known), photos.passed_over
             training_sets.write(training, folder)
             report.write(training, folder)
         # Read back even when it was just made: what is drawn is then the same from photos and from the set.
@@ -120,7 +123,7 @@ class PortraitMaker:
             self.note_paths({f"{person.id}.learned": identity})
         self.note_paths({person.id: folder})
         self.traits.append(training.traits)
-        return PreparedPerson(person, folder, training_sets.photos_to_dicts(training.photos))
+        return PreparedPerson(person, folder, training_sets.photos_to_dicts(training.photos), passed_over)
 
     def _prepare_identity(self, folder: Path) -> PreparedPerson:
         """A trained person without photos: only their LoRA draws them."""

@@ -8,7 +8,7 @@ from app.terminal.progress_bar import ProgressBar
 from pipelines.model_store.add import NewModel
 from pipelines.model_store.store import ModelStore
 from portrait.errors import OperatorError, UserError
-from tasks.files import Files
+from tasks.files import open_files
 from tasks.ledger.ledger import Ledger, open_ledger
 from tasks.settings import Installation, load, load_installation
 from tasks.styles.available import AvailableStyles
@@ -27,7 +27,7 @@ def open_style_service() -> Iterator[StyleService]:
     installation = load_installation()
     store = open_ledger(installation.tasks.database)
     try:
-        yield StyleService(store, Files(installation.tasks.data), settings=installation.flows)
+        yield StyleService(store, open_files(installation.tasks), settings=installation.flows)
     finally:
         store.close()
 
@@ -38,7 +38,7 @@ def open_available_styles() -> Iterator[AvailableStyles]:
     installation = load_installation()
     store: Ledger | None = open_ledger(installation.tasks.database) if ledger_exists(installation) else None
     try:
-        yield AvailableStyles(store, Files(installation.tasks.data))
+        yield AvailableStyles(store, open_files(installation.tasks))
     finally:
         if store is not None:
             store.close()

@@ -1,10 +1,27 @@
 """Lines and tables on the terminal, in which commands give their answers to people."""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console, OverflowMethod
 from rich.table import Column, Table
 from rich.text import Text
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the ids alone, one a line.")]
+"""The option of lists for other programs to go on with."""
+
+
+def print_ids(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print the ids of a list, one a line."""
+    for row in rows:
+        typer.echo(row["id"])
+
+
+def utc_time(seconds: float | None) -> str:
+    """A time to the minute, UTC; empty where there is none."""
+    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
 
 
 def print_line(text: str, style: str = "", soft_wrap: bool = False) -> None:

@@ -2,8 +2,8 @@
 
 What a file is, is read from its content and never from its name. Opening reads the header alone. JPEG and PNG are streamed by
 libvips, which gives Pillow's pixels; JPEG that is reduced while decoding, AVIF, TIFF, GIF and BMP are Pillow's; WebP is
-OpenCV's; HEIC is libheif's. `docs/decisions/0005-decoding.md` has what was measured. libvips has threads: a process that forks
-decodes after the fork, as the workers do.
+OpenCV's; HEIC is libheif's; JPEG XL and DNG are read by `extra`. `docs/decisions/0005-decoding.md` has what was measured.
+libvips has threads: a process that forks decodes after the fork, as the workers do.
 """
 
 import io
@@ -18,8 +18,9 @@ import pillow_heif
 import pyvips
 from PIL import PngImagePlugin
 
-from pipelines.decoders import containers
+from pipelines.decoders import containers, extra
 from pipelines.decoders.containers import File
+from pipelines.decoders.weights import Check, Weight
 from portrait.arrays import Size
 
 ORIENTATION = 0x0112
@@ -30,9 +31,10 @@ STRIP_PIXELS = 1 << 19
 """Pixels of one strip of rows."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PILLOW = ("JPEG", "PNG", "HEIF", "AVIF", "TIFF", "GIF", "BMP")
-_WHOLE = ("AVIF", "TIFF", "GIF", "BMP")
+_WHOLE = ("AVIF", "TIFF", "GIF", "BMP", "JXL", "DNG")
 """Formats that Pillow decodes at once, and not in strips."""
-_TIFF_SUBFILE, _DNG_VERSION = 254, 50706
+REDUCIBLE = ("JPEG", "PNG", "HEIF")
+_TIFF_SUBFILE = 254
 _JPEG_SCALES = (8, 4, 2, 1)
 BROKEN = (
     OSError,
@@ -54,16 +56,6 @@ PIL.Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000
 # What libvips keeps of earlier pictures, it would keep for nobody.
 pyvips.cache_set_max(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Weight:
-    """What decoding takes: bytes of memory at the peak for each pixel of the file, measured at 80 megapixels."""
-
-    full: float
-    """For the whole picture, with the result."""
-    reduced: float
-    """For a small picture of it."""
 
 
 JPEG, PNG = Weight(5, 0.3), Weight(5, 1)
@@ -98,6 +90,8 @@ class Picture:
     weight: Weight
     has_end: bool = True
     """False for a JPEG without its end marker: whether that is all it lacks shows when its pixels are decoded."""
+    decoded: PIL.Image.Image | None = None
+    """All pixels, of formats that are decoded as they are opened."""
 
     @property
     def longest(self) -> int:
@@ -119,13 +113,28 @@ class Picture:
         return next(scale for scale in _JPEG_SCALES if possible >= scale)
 
 
-def open_picture(file: File) -> Picture:
-    """Read the header; raises what `BROKEN` lists."""
+def open_picture(file: File, check: Check = lambda size, weight: None) -> Picture:
+    """Read the header; raises what `BROKEN` lists, and `UserError` (`format_missing`).
+
+    `check` is asked before anything is decoded, with the size as stored, and raises where that is too much.
+    """
+    picture = _open(file, check)
+    if picture.decoded is None:
+        check(picture.size, picture.weight)
+    return picture
+
+
+def _open(file: File, check: Check) -> Picture:
     with containers.open_stream(file) as stream:
         start = stream.read(64)
         stream.seek(0)
         if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
             return _open_webp(file if isinstance(file, bytes) else stream.read())
+        if extra.is_jxl(start):
+            return _open_jxl(file, check)
+        if extra.is_dng(stream):
+            decoded, weight = extra.decode_dng(containers.content_of(file), check)
+            return _decoded(file, "DNG", decoded, weight)
         read = io.BytesIO(containers.png_head(file)) if start[:8] == _PNG else stream
         with PIL.Image.open(read, formats=_PILLOW) as picture:
             info = {**picture.info}
@@ -158,6 +167,21 @@ def strips(picture: Picture, scale: int = 1, side: int | None = None) -> Iterato
     return _vips_strips(loaded, picture.mode)
 
 
+def reduced_strips(picture: Picture, size: Size) -> Iterator[PIL.Image.Image]:
+    """The rows of a picture of `REDUCIBLE` formats, reduced to a size: JPEG and PNG while they are decoded, never whole.
+
+    Raises what `BROKEN` lists.
+    """
+    if picture.format == "HEIF":
+        opened = pillow_heif.open_heif(picture.file, convert_hdr_to_8bit=True)
+        loaded = pyvips.Image.new_from_array(np.asarray(opened, np.uint8))
+    else:
+        loaded = _load_jpeg(picture) if picture.format == "JPEG" else _load_png(picture.file)
+    across, down = size.width / loaded.width, size.height / loaded.height
+    # The mean of the pixels below, as of everything that is reduced here.
+    return _vips_strips(loaded.resize(across, vscale=down, kernel="linear"), picture.mode)
+
+
 def rows_a_strip(width: int) -> int:
     """Rows of one strip: a power of two."""
     return 1 << (max(1, STRIP_PIXELS // width).bit_length() - 1)
@@ -180,6 +204,11 @@ def _vips_strips(image: pyvips.Image, mode: str) -> Iterator[PIL.Image.Image]:
 
 
 def _pillow_strips(picture: Picture, scale: int) -> Iterator[PIL.Image.Image]:
+    if picture.decoded is not None:
+        rows = rows_a_strip(picture.size.width)
+        for top in range(0, picture.size.height, rows):
+            yield picture.decoded.crop((0, top, picture.size.width, min(picture.size.height, top + rows)))
+        return
     with containers.open_stream(picture.file) as stream, PIL.Image.open(stream, formats=_PILLOW) as opened:
         if scale > 1:
             opened.draft(None, (picture.size.width // scale, picture.size.height // scale))
@@ -271,10 +300,20 @@ def _open_webp(content: bytes) -> Picture:
     return Picture(content, "WEBP", size, _MODES[image.bands], info, _orientation(info), weight)
 
 
+def _open_jxl(file: File, check: Check) -> Picture:
+    content = containers.content_of(file)
+    check(extra.jxl_size(content), extra.JXL)
+    return _decoded(file, "JXL", extra.decode_jxl(content), extra.JXL)
+
+
+def _decoded(file: File, format: str, decoded: PIL.Image.Image, weight: Weight) -> Picture:
+    return Picture(file, format, Size(*decoded.size), decoded.mode, {**decoded.info}, 1, weight, decoded=decoded)
+
+
 def _check_tiff(picture: PIL.Image.Image, start: bytes) -> None:
     """Raise `OSError` for what cameras write raw, whose first picture is a thumbnail, and for numbers that are no colours."""
     tags = picture.getexif()
-    if int(tags.get(_TIFF_SUBFILE, 0)) & 1 or _DNG_VERSION in tags or start[8:10] == b"CR":
+    if int(tags.get(_TIFF_SUBFILE, 0)) & 1 or start[8:10] == b"CR":
         raise OSError("raw data of a camera")
     if picture.mode in ("F", "I"):
         raise OSError("numbers of no photo")

@@ -6,8 +6,10 @@ are asked for are imported, so only their libraries load.
 """
 
 import importlib
+import logging
 import pkgutil
 import re
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +54,7 @@ FOLDERS = (
 )
 
 
+_log = logging.getLogger("portrait.models")  # a worker counts what it says
 FORMER_MATTE = "selfie 1"
 """What cut people out in version 0.1.0, whose recipes do not say so."""
 
@@ -217,7 +220,11 @@ class Engines:
 
     def _get(self, folder: str, name: str) -> Any:
         if (folder, name) not in self._loaded:
+            began, model = time.monotonic(), f"{folder}/{name}"
             self._loaded[folder, name] = engine_module(folder, name).make(self._settings, self._models, self)
+            seconds = round(time.monotonic() - began, 3)
+            told = {"event": "loaded", "model": model, "seconds": seconds}
+            _log.info("%s was loaded in %.1f s", model, seconds, extra=told)
         return self._loaded[folder, name]
 
 

@@ -5,6 +5,7 @@ renaming. New files and folders have the mode that the process's umask leaves th
 """
 
 import ctypes
+import json
 import os
 import secrets
 import shutil
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from portrait.errors import OperatorError
 
@@ -46,6 +48,14 @@ def reported_reading(folder: Path) -> Iterator[None]:
     except PermissionError as error:
         sentence = f"{folder} may not be read: it belongs to another user. Change its permissions or its group."
         raise OperatorError("no_permission", sentence) from error
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file says; raises `OSError`, and `ValueError` for whatever is no JSON that can be read."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def read(folder: Path) -> StoredIdentity:
     """Read an identity; raises `UserError` (`broken_identity`), `OperatorError` (`no_permission`)."""
     try:
         with atomic.reported_reading(folder):
-            description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
+            description = atomic.read_json(folder / DESCRIPTION_FILE)
         if description["schema"] != SCHEMA:
             raise UserError("broken_identity", f"{folder} was written by another version. Learn the person again.")
         stored = StoredIdentity(folder, description)
@@ -122,7 +122,7 @@ def read(folder: Path) -> StoredIdentity:
         if lost_lora or (identity.tokens is None and settings.get("token")):
             name = LORA_FILE if lost_lora else TOKENS_FILE
             raise UserError("broken_identity", f"{folder} has lost its {name}. Learn the person again.")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise UserError("broken_identity", f"{folder} is not a whole identity. Learn the person again.") from error
     return stored
 

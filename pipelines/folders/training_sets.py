@@ -67,7 +67,7 @@ def read(folder: Path) -> TrainingSet:
     """
     try:
         with atomic.reported_reading(folder):
-            description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
+            description = atomic.read_json(folder / DESCRIPTION_FILE)
         if description["schema"] != SCHEMA:
             raise UserError("broken_set", f"{folder} was written by another version. Prepare the photos again.")
         return TrainingSet(
@@ -82,23 +82,24 @@ def read(folder: Path) -> TrainingSet:
             traits={str(name): str(value) for name, value in description.get("traits", {}).items()},
             asks_guardian=description.get("asks_guardian"),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise UserError("broken_set", f"{folder} is not a whole training set. Prepare the photos again.") from error
 
 
-def read_references(folder: Path) -> tuple[Reference, ...]:
-    """Return the references of a set, the best first; none where there is no whole set."""
+def read_enlarged(folder: Path) -> tuple[Reference, ...]:
+    """Return the references of a set whose small faces were given detail; none where there is no whole set."""
     try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
-        return tuple(_read_reference(folder, each) for each in description["references"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError):
+        description = atomic.read_json(folder / DESCRIPTION_FILE)
+        enlarged = [each for each in description["references"] if each.get("enlarged", 1) > 1]
+        return tuple(_read_reference(folder, each) for each in enlarged)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, UserError):
         return ()
 
 
 def read_reference_names(folder: Path) -> list[str]:
     """Return the names of the photos that a set's references are, the best first; none where there is no whole set."""
     try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
+        description = atomic.read_json(folder / DESCRIPTION_FILE)
         return [str(each["name"]) for each in description["references"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
@@ -107,7 +108,7 @@ def read_reference_names(folder: Path) -> list[str]:
 def read_traits(folder: Path) -> dict[str, str]:
     """Return what the person of a set chose to say of themselves, by trait; nothing where there is no whole set."""
     try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
+        description = atomic.read_json(folder / DESCRIPTION_FILE)
         return {str(name): str(value) for name, value in description.get("traits", {}).items()}
     except (OSError, ValueError, AttributeError):
         return {}
@@ -121,7 +122,7 @@ def is_set(folder: Path) -> bool:
 def find_crop(folder: Path, source: str) -> Path | None:
     """Return the crop that was cut from the photo `source`; None when there is none, or no set."""
     try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
+        description = atomic.read_json(folder / DESCRIPTION_FILE)
         return next((folder / each["file"] for each in description["crops"] if each["source"] == source), None)
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -134,7 +135,7 @@ def remove_photo(folder: Path, source: str) -> bool:
     removes the rest. Raises `UserError` (`broken_set`), `OperatorError` (`cannot_write`).
     """
     try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
+        description = atomic.read_json(folder / DESCRIPTION_FILE)
         used = any(each["source"] == source for each in description["crops"])
         before = _listed_files(description)
         for part, name in (("crops", "source"), ("references", "name"), ("photos", "file")):
@@ -162,7 +163,7 @@ def remove_photo(folder: Path, source: str) -> bool:
 def read_mean(folder: Path) -> Mapping[str, Sequence[float]] | None:
     """Return the mean embeddings of a set by space; None where there is no whole set."""
     try:
-        return json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))["likeness"]
+        return atomic.read_json(folder / DESCRIPTION_FILE)["likeness"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

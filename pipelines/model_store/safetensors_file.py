@@ -71,7 +71,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
         header = json.loads(content)
         header.pop("__metadata__", None)
         tensors = {name: _tensor(entry, 8 + length) for name, entry in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise OperatorError("not_weights", f"{path.name} has a header that cannot be read: fetch it again.") from error
     if not tensors:
         raise OperatorError("not_weights", f"{path.name} holds no tensor.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 TIPS = {
     "unreadable": "This file could not be read as a photo. Export it again as JPEG or PNG, or choose another one.",
     "no_permission": "This file may not be read: it belongs to another user. Change its permissions, or choose another one.",
+    "format_missing": "This photo is in a format for which a package is missing here. Save it as JPEG, or install the package.",
     "too_large": "This picture has more pixels than a photo should. Save a smaller copy and add that.",
     "blocked": "This picture may not be used here. Choose another one.",
     "no_face": "No face was found. Choose a photo in which your face is clearly visible.",

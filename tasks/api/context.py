@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from anyio import CancelScope
 from anyio.to_thread import run_sync
@@ -35,10 +35,14 @@ from tasks.queue.guards import JobGuards
 from tasks.schemas.shared import UNDO_SECONDS
 from tasks.settings import Installation, TaskSettings
 from tasks.styles.available import AvailableStyles
+from tasks.telemetry import correlation, tracing
 
+T = TypeVar("T")
 MAX_PAGE_SIZE = 200
 READY_SECONDS = 1.0
 """Seconds for which the answer to whether the installation is ready is given again."""
+COUNTED_SECONDS = 30.0
+"""Seconds for which the count of jobs that have ended is given again: a million of them take a tenth of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class AppContext:
     thumbnails: ThumbnailCache = field(default_factory=ThumbnailCache)
     provider_documents: ProviderDocuments = field(default_factory=ProviderDocuments)
     readiness: Recent[Mapping[str, str]] = field(default_factory=lambda: Recent(READY_SECONDS))
+    ended_jobs: Recent[Mapping[tuple[str, str], int]] = field(default_factory=lambda: Recent(COUNTED_SECONDS))
 
     @property
     def tasks(self) -> TaskSettings:
@@ -88,6 +93,11 @@ class AppContext:
             worker_seconds_a_day=quotas.worker_hours_a_day * 3600,
         )
 
+    def job_counts(self) -> Mapping[tuple[str, str], int]:
+        """Jobs by queue and state; those that have ended as they were counted within the last half minute."""
+        ended = self.ended_jobs.get(lambda: self.ledger.jobs.count_by_state(ended=True))
+        return {**ended, **self.ledger.jobs.count_by_state(ended=False)}
+
     def audit(self, caller: auth.Caller, action: str, subject: str, **detail: str | int) -> None:
         """Note in the audit log what the caller did."""
         self.ledger.audit.add(caller.actor, action, subject, detail, self.now())
@@ -114,7 +124,7 @@ class AppContext:
         for job, people in placed:
             self.require_statements(job)
             self.guards.check(job, people.values())
-        drawn = [(job, sorted(set(people.values()))) for job, people in placed]
+        drawn = [(_of_request(job), sorted(set(people.values()))) for job, people in placed]
         added = self.ledger.jobs.add_together(drawn, self.allowance)
         for queue in sorted({job.queue for job in added}):
             broker.notify(self.celery, queue)
@@ -128,6 +138,11 @@ class AppContext:
             if not self.ledger.templates.get(job.owner, id).statement:
                 sentence = "State first that the people on this picture agreed: PUT /v1/templates/ID/statement."
                 raise UserError("statement_missing", sentence)
+
+
+def _of_request(job: Job) -> Job:
+    """A job with the request that places it, and its place in the trace."""
+    return replace(job, request=correlation.request_id(), traceparent=tracing.present())
 
 
 def get_context(request: Request) -> AppContext:
@@ -225,6 +240,35 @@ PagingDep: TypeAlias = Annotated[Paging, Depends()]
 
 
 @dataclass(frozen=True, slots=True)
+class ListPaging:
+    """Which page is asked for of a list that is short as a rule: earlier versions gave such lists whole."""
+
+    cursor: Annotated[str | None, Query(pattern=r"^[\x21-\x7e]{1,200}$", description="`next` of the page before.")] = (
+        None
+    )
+    limit: Limit = MAX_PAGE_SIZE
+
+
+ListPagingDep: TypeAlias = Annotated[ListPaging, Depends()]
+
+
+def page_of(items: Sequence[T], paging: ListPaging, name: Callable[[T], str]) -> tuple[Sequence[T], str | None]:
+    """The page of a list that was read whole, and the `next` of it; raises `bad_cursor`.
+
+    A page goes on behind the item whose `name` is the cursor, which names one item of the list alone.
+    """
+    start = 0
+    if paging.cursor is not None:
+        start = next((at for at, each in enumerate(items, 1) if name(each) == paging.cursor), 0)
+        if not start:
+            raise UserError(
+                "bad_cursor", "This page belongs to another list, or its last item is gone. Begin at the first page."
+            )
+    page = items[start : start + paging.limit]
+    return page, name(page[-1]) if start + paging.limit < len(items) else None
+
+
+@dataclass(frozen=True, slots=True)
 class HiddenField:
     """A field of a JSON response that is not stored with it, and how to read it again."""
 
@@ -258,8 +302,8 @@ class Idempotency:
     def run(self, act: Callable[[str], Response], hidden: HiddenField | None = None) -> Response:
         """Run `act`, or return the stored response; raises `idempotency_mismatch`, `idempotency_in_flight`.
 
-        `act` is given the id for a job that it places: the same where it runs again because the first process died, so that
-        the ledger finds what was placed before. A `hidden` field is not stored.
+        `act` is given the id for a job that it places, or by `id_of_kind` for anything else: the same where it runs again
+        because the first process died, so that the ledger finds what was made before. A `hidden` field is not stored.
         """
         now = self.context.now()
         if self.key is None:

@@ -24,7 +24,7 @@ from tasks.api.thumbnails import SIDES, ThumbnailCache, file_not_found
 from tasks.files import Files, SavedFile
 from tasks.private_files import check_readable
 
-FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "BMP")
+FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "BMP", "JXL", "DNG")
 SUFFIX_MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 Side: TypeAlias = Annotated[
     int | None,
@@ -45,12 +45,14 @@ CATALOGUE = "private, max-age=86400"
 """For pictures that are nobody's own and never change at their address: those of published styles."""
 
 
-def picture_route(*statuses: int) -> dict[str, Any]:
-    """Options of a route that answers with a picture, or with a problem of these statuses."""
+def picture_route(*statuses: int, linked: bool = False) -> dict[str, Any]:
+    """Options of a route that answers with a picture, or with a problem of these statuses; or `linked`, with its address."""
     content = {"image/*": {}}
     whole, part = {"description": "The picture."}, {"description": "The part that `Range` names."}
     problem = problems.problem_responses(416, *statuses)
+    link = {307: {"description": "Where the file is for some minutes, by the setting `tasks.storage.links`."}}
     responses = {200: {**whole, "content": content}, 206: {**part, "content": content}, **problem}
+    responses |= link if linked else {}
     return {"response_class": Response, "responses": responses}
 
 
@@ -182,14 +184,14 @@ def save_guarded_picture(
 ) -> tuple[SavedFile, image_io.Header]:
     """Save an upload as `save_picture`, unless the guard keeps it back: before it is shown or used.
 
-    Raises also `UserError` (`blocked`, `busy`), `OperatorError` (`guard_missing`), and leaves nothing.
+    Raises also `UserError` (`blocked`, `busy`), `OperatorError` (`guard_missing`, `storage_unreachable`), and leaves nothing.
     """
     watch = watch_of(context.installation.flows)
     saved, header = save_picture(context.files, upload, place)
-    if watch is None:
-        return saved, header
     try:
-        context.thumbnails.pool.judge(place, owner, watch).result(WAIT_SECONDS)
+        if watch is not None:
+            context.thumbnails.pool.judge(place, owner, watch).result(WAIT_SECONDS)
+        context.files.keep(place)
     except TimeoutError as error:
         place.unlink(missing_ok=True)
         raise busy_error() from error

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import re
 import secrets
 import time
 
@@ -12,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tasks.api import problems
 from tasks.api.metrics import RequestMetrics
+from tasks.telemetry import correlation, tracing
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -22,6 +22,8 @@ SECURITY_HEADERS = {
 }
 KNOWN_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 """Label values of the metrics: anybody can invent more methods, and each would be a series of its own for ever."""
+UNTRACED = frozenset({"/v1/health", "/v1/ready", "/v1/metrics"})
+"""What monitors ask for every few seconds."""
 _log = logging.getLogger("portrait.access")
 
 
@@ -36,9 +38,18 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
+        scope.setdefault("state", {})["id"] = _request_id(headers)
+        with correlation.about(request=scope["state"]["id"]):
+            if scope["path"] in UNTRACED:
+                await self._handle(scope, receive, send, tracing.NOTHING)
+                return
+            with tracing.span(_known_method(scope), headers.get("traceparent", ""), "server") as span:
+                await self._handle(scope, receive, send, span)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, span: tracing.Span) -> None:
         began = time.monotonic()
-        state = scope.setdefault("state", {})
-        state["id"] = _request_id(Headers(scope=scope))
+        state = scope["state"]
         status: int | None = None
 
         async def send_with_headers(message: Message) -> None:
@@ -51,6 +62,7 @@ class RequestMiddleware:
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "private, no-cache")
                 self._count(scope, message["status"], time.monotonic() - began)
+                _describe(span, scope, message["status"])
             await send(message)
 
         try:
@@ -136,7 +148,15 @@ def _matches(tag: str | None, if_none_match: str) -> bool:
 def _request_id(headers: Headers) -> str:
     """The caller's `X-Request-ID` where it is well-formed, else a new one."""
     given = headers.get("x-request-id", "")
-    return given if re.fullmatch(r"[A-Za-z0-9_-]{8,64}", given) else secrets.token_hex(8)
+    return given if correlation.REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _describe(span: tracing.Span, scope: Scope, status: int) -> None:
+    """Name the span of a request by its route, as the path holds ids."""
+    span.rename(f"{_known_method(scope)} {_route_template(scope)}")
+    span.set(request=scope["state"]["id"], status=status)
+    if status >= 500:
+        span.fail(str(status))
 
 
 def _route_template(scope: Scope) -> str:

@@ -67,7 +67,7 @@ STATUS_BY_CODE = {
     "busy": 503,
 }
 """HTTP status by error code; any other `UserError` is 422, `OperatorError` 503, `EngineError` 500."""
-RETRY_AFTER = {"idempotency_in_flight": 1, "database_unreachable": 5}
+RETRY_AFTER = {"idempotency_in_flight": 1, "database_unreachable": 5, "storage_unreachable": 5}
 """`Retry-After` in seconds by error code, where the error does not say."""
 _DESCRIPTIONS = {
     400: "The request cannot be read.",
@@ -93,7 +93,15 @@ _log = logging.getLogger("portrait.api")
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Responses of a route for the OpenAPI document: a problem for each of these statuses."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses}
+    return {status: {"description": _description(status), "content": content} for status in statuses}
+
+
+def _description(status: int) -> str:
+    """What a status means, with the codes that have it; of 422 and 500 these are too many to be named."""
+    codes = [f"`{code}`" for code, each in sorted(STATUS_BY_CODE.items()) if each == status]
+    if not codes or status == 422:
+        return _DESCRIPTIONS[status]
+    return f"{_DESCRIPTIONS[status]} `code` is {'one of ' if len(codes) > 1 else ''}{', '.join(codes)}."
 
 
 def error_response(error: PortraitError, request: Request) -> JSONResponse:

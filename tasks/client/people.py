@@ -4,100 +4,126 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from tasks import schemas
-from tasks.client.transport import Files, HttpTransport
+from tasks.client.calls import call
+from tasks.client.steps import Files, Steps, act, get, listed, picture, post, send, upload
 
 
 class PeopleClient:
     """Methods of `tasks.client.client.Client`."""
 
-    _http: HttpTransport
-
-    def consent_text(self, language: str = "en") -> schemas.ConsentText:
+    @call
+    def consent_text(self, language: str = "en") -> Steps[schemas.ConsentText]:
         """The present text of consent, to be shown before somebody agrees."""
-        return self._http.get(schemas.ConsentText, "/consent-text", params={"language": language})
+        return get(schemas.ConsentText, "/consent-text", params={"language": language})
 
-    def add_person(self, name: str, text_version: str, given_by: str, **stated: Any) -> schemas.Person:
+    @call
+    def add_person(self, name: str, text_version: str, given_by: str, **stated: Any) -> Steps[schemas.Person]:
         """Add a person, with the version of the consent text and who agreed to it; `stated` as in `ConsentRequest`."""
         given = schemas.ConsentRequest(agreed=True, text_version=text_version, given_by=given_by, **stated)
-        return self._http.post(schemas.Person, "/people", schemas.PersonRequest(name=name, consent=given))
+        return post(schemas.Person, "/people", schemas.PersonRequest(name=name, consent=given))
 
-    def people(self) -> list[schemas.Person]:
+    @call
+    def people(self) -> Steps[list[schemas.Person]]:
         """The caller's people, the newest first."""
-        return self._http.list(schemas.Person, "/people")
+        return listed(schemas.Person, "/people")
 
-    def person(self, id: str) -> schemas.Person:
+    @call
+    def person(self, id: str) -> Steps[schemas.Person]:
         """One person."""
-        return self._http.get(schemas.Person, f"/people/{id}")
+        return get(schemas.Person, f"/people/{id}")
 
-    def rename_person(self, id: str, name: str) -> schemas.Person:
+    @call
+    def rename_person(self, id: str, name: str) -> Steps[schemas.Person]:
         """Change a person's name."""
-        return self._http.send(schemas.Person, "PATCH", f"/people/{id}", json={"name": name})
+        return send(schemas.Person, "PATCH", f"/people/{id}", json={"name": name})
 
-    def choose_traits(self, id: str, traits: Mapping[str, str]) -> schemas.Person:
+    @call
+    def choose_traits(self, id: str, traits: Mapping[str, str]) -> Steps[schemas.Person]:
         """Say what captions and prompts are to say of a person, by trait (`schemas.Traits`); the others are not said."""
-        return self._http.send(schemas.Person, "PATCH", f"/people/{id}", json={"traits": dict(traits)})
+        return send(schemas.Person, "PATCH", f"/people/{id}", json={"traits": dict(traits)})
 
-    def erase_person(self, id: str) -> schemas.Erased:
+    @call
+    def erase_person(self, id: str) -> Steps[schemas.Erased]:
         """Erase a person and everything made from their photos."""
-        return self._http.send(schemas.Erased, "DELETE", f"/people/{id}", tries=1)
+        return send(schemas.Erased, "DELETE", f"/people/{id}", tries=1)
 
-    def consents(self, person: str) -> list[schemas.Consent]:
+    @call
+    def consents(self, person: str) -> Steps[list[schemas.Consent]]:
         """Records of consent, the oldest first."""
-        return self._http.list(schemas.Consent, f"/people/{person}/consents")
+        return listed(schemas.Consent, f"/people/{person}/consents")
 
-    def consent_again(self, person: str, text_version: str, given_by: str, **stated: Any) -> schemas.Consent:
+    @call
+    def consent_again(self, person: str, text_version: str, given_by: str, **stated: Any) -> Steps[schemas.Consent]:
         """Record consent again, after it was withdrawn or to a newer text; `stated` as in `ConsentRequest`."""
         given = schemas.ConsentRequest(agreed=True, text_version=text_version, given_by=given_by, **stated)
-        return self._http.post(schemas.Consent, f"/people/{person}/consents", given)
+        return post(schemas.Consent, f"/people/{person}/consents", given)
 
-    def withdraw_consent(self, person: str) -> None:
+    @call
+    def withdraw_consent(self, person: str) -> Steps[None]:
         """Withdraw consent: nothing more is made of the person."""
-        self._http.request("DELETE", f"/people/{person}/consents")
+        return act("DELETE", f"/people/{person}/consents")
 
-    def add_selfies(self, person: str, files: Files) -> schemas.SelfieUploadResult:
+    @call
+    def add_selfies(self, person: str, files: Files) -> Steps[schemas.SelfieUploadResult]:
         """Upload photos; those that cannot be read are listed by name in `refused`."""
-        return self._http.upload(schemas.SelfieUploadResult, f"/people/{person}/selfies", files)
+        return upload(schemas.SelfieUploadResult, f"/people/{person}/selfies", files)
 
-    def selfies(self, person: str) -> list[schemas.Selfie]:
+    @call
+    def selfies(self, person: str) -> Steps[list[schemas.Selfie]]:
         """A person's photos with their verdicts."""
-        return self._http.list(schemas.Selfie, f"/people/{person}/selfies")
+        return listed(schemas.Selfie, f"/people/{person}/selfies")
 
-    def set_override(self, selfie: str, override: schemas.PhotoOverride) -> schemas.Selfie:
+    @call
+    def selfie(self, id: str) -> Steps[schemas.Selfie]:
+        """One photo with its verdict."""
+        return get(schemas.Selfie, f"/selfies/{id}")
+
+    @call
+    def set_override(self, selfie: str, override: schemas.PhotoOverride) -> Steps[schemas.Selfie]:
         """Include or exclude a photo, or (empty) leave the choice to the training."""
-        return self._http.send(schemas.Selfie, "PATCH", f"/selfies/{selfie}", json={"wish": override})
+        return send(schemas.Selfie, "PATCH", f"/selfies/{selfie}", json={"wish": override})
 
-    def delete_selfie(self, id: str, learned: Literal["keep", "erase"] = "keep") -> None:
+    @call
+    def delete_selfie(self, id: str, learned: Literal["keep", "erase"] = "keep") -> Steps[None]:
         """Delete a photo and its crops, and on demand the LoRAs that were trained on it."""
-        self._http.request("DELETE", f"/selfies/{id}", params={"learned": learned})
+        return act("DELETE", f"/selfies/{id}", params={"learned": learned})
 
-    def choose_face(self, selfie: str, x: float, y: float) -> schemas.Selfie:
+    @call
+    def choose_face(self, selfie: str, x: float, y: float) -> Steps[schemas.Selfie]:
         """Say which face of a photo is the person's, by a point in it (shares of width and height, 0..1)."""
-        return self._http.send(schemas.Selfie, "PATCH", f"/selfies/{selfie}", json={"face": {"x": x, "y": y}})
+        return send(schemas.Selfie, "PATCH", f"/selfies/{selfie}", json={"face": {"x": x, "y": y}})
 
-    def clear_face(self, selfie: str) -> schemas.Selfie:
+    @call
+    def clear_face(self, selfie: str) -> Steps[schemas.Selfie]:
         """Take back which face of a photo is the person's."""
-        return self._http.send(schemas.Selfie, "DELETE", f"/selfies/{selfie}/face")
+        return send(schemas.Selfie, "DELETE", f"/selfies/{selfie}/face")
 
-    def remove_selfie(self, id: str) -> None:
+    @call
+    def remove_selfie(self, id: str) -> Steps[None]:
         """Delete a photo so that `restore_selfie` brings it back for some seconds."""
-        self._http.request("DELETE", f"/selfies/{id}", params={"undo": True})
+        return act("DELETE", f"/selfies/{id}", params={"undo": True})
 
-    def restore_selfie(self, id: str) -> schemas.Selfie:
+    @call
+    def restore_selfie(self, id: str) -> Steps[schemas.Selfie]:
         """Bring a photo back; raises `erased` when it is too late."""
-        return self._http.send(schemas.Selfie, "POST", f"/selfies/{id}/restore")
+        return send(schemas.Selfie, "POST", f"/selfies/{id}/restore")
 
-    def identities(self, person: str) -> list[schemas.Identity]:
+    @call
+    def identities(self, person: str) -> Steps[list[schemas.Identity]]:
         """What a person can be drawn from, the newest first."""
-        return self._http.list(schemas.Identity, f"/people/{person}/identities")
+        return listed(schemas.Identity, f"/people/{person}/identities")
 
-    def delete_identity(self, id: str) -> None:
+    @call
+    def delete_identity(self, id: str) -> Steps[None]:
         """Delete an identity: a LoRA, or where photos were judged alone their crops and references."""
-        self._http.request("DELETE", f"/identities/{id}")
+        return act("DELETE", f"/identities/{id}")
 
-    def selfie_file(self, id: str, side: int | None = None) -> bytes:
+    @call
+    def selfie_file(self, id: str, side: int | None = None) -> Steps[bytes]:
         """A photo as it was uploaded, or as a JPEG with a long side of `side` pixels."""
-        return self._http.picture(f"/selfies/{id}/file", side)
+        return picture(f"/selfies/{id}/file", side)
 
-    def selfie_crop(self, id: str, side: int | None = None) -> bytes:
+    @call
+    def selfie_crop(self, id: str, side: int | None = None) -> Steps[bytes]:
         """The training crop of a photo; raises `not_found` for one that was not used."""
-        return self._http.picture(f"/selfies/{id}/crop", side)
+        return picture(f"/selfies/{id}/crop", side)

@@ -1,10 +1,11 @@
 """The client's methods of portraits: lists and places in them, files and downloads, names, print sheets, ID photos."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, BinaryIO, Literal, TypeAlias, TypedDict, Unpack
 
 from tasks import schemas
-from tasks.client.transport import Download, HttpTransport
+from tasks.client.calls import File, call, chunks, download
+from tasks.client.steps import Request, Steps, act, get, listed, picture, post, respond, send
 
 PortraitSort: TypeAlias = Literal["newest", "likeness"]
 PAGE_SIZE = 48
@@ -34,50 +35,54 @@ class Rendering(TypedDict, total=False):
 class PortraitsClient:
     """Methods of `tasks.client.client.Client`."""
 
-    _http: HttpTransport
-
+    @call
     def portraits(
         self, person: str = "", job: str = "", order: str = "", favourite: bool = False, sort: PortraitSort = "newest"
-    ) -> list[schemas.Portrait]:
+    ) -> Steps[list[schemas.Portrait]]:
         """Portraits with their recipes, the newest or the most alike first; of one job, the best first."""
         filters = {"person": person, "job": job, "order": order, "favourite": favourite, "sort": sort}
-        return self._http.list(schemas.Portrait, "/portraits", filters)
+        return listed(schemas.Portrait, "/portraits", filters)
 
+    @call
     def portrait_page(
         self,
         sort: PortraitSort = "newest",
         cursor: str = "",
         limit: int = PAGE_SIZE,
         **filters: Unpack[PortraitFilters],
-    ) -> schemas.PortraitPage:
+    ) -> Steps[schemas.PortraitPage]:
         """One page of portraits without their recipes; `cursor` is the `next` of the page before, `limit` 200 at most."""
         query = _query({**filters, "sort": sort, "cursor": cursor, "limit": limit})
-        return self._http.get(schemas.PortraitPage, "/portraits", params={**query, "recipe": False})
+        return get(schemas.PortraitPage, "/portraits", params={**query, "recipe": False})
 
+    @call
     def neighbours(
         self, id: str, sort: PortraitSort = "newest", **filters: Unpack[PortraitFilters]
-    ) -> schemas.Neighbours:
+    ) -> Steps[schemas.Neighbours]:
         """The portraits before and after one in a list, and its place there."""
-        return self._http.get(
-            schemas.Neighbours, f"/portraits/{id}/neighbours", params=_query({**filters, "sort": sort})
-        )
+        return get(schemas.Neighbours, f"/portraits/{id}/neighbours", params=_query({**filters, "sort": sort}))
 
-    def portrait(self, id: str) -> schemas.Portrait:
+    @call
+    def portrait(self, id: str) -> Steps[schemas.Portrait]:
         """One portrait."""
-        return self._http.get(schemas.Portrait, f"/portraits/{id}")
+        return get(schemas.Portrait, f"/portraits/{id}")
 
-    def portrait_file(self, id: str, side: int | None = None) -> bytes:
+    @call
+    def portrait_file(self, id: str, side: int | None = None) -> Steps[bytes]:
         """A portrait as it was delivered, or as a JPEG with a long side of `side` pixels."""
-        return self._http.picture(f"/portraits/{id}/file", side)
+        return picture(f"/portraits/{id}/file", side)
 
-    def download_portrait(self, id: str, **rendering: Unpack[Rendering]) -> Download:
+    @download
+    def download_portrait(self, id: str, **rendering: Unpack[Rendering]) -> File:
         """A portrait as a file to keep, with its marks and recipe, in another format or size on demand."""
-        return self._http.download(f"/portraits/{id}/file", {**_query(rendering), "download": True})
+        return (f"/portraits/{id}/file", {**_query(rendering), "download": True})
 
-    def idphoto_presets(self) -> schemas.IdPhotoPresets:
+    @call
+    def idphoto_presets(self) -> Steps[schemas.IdPhotoPresets]:
         """The rules that ID photos can be made by, with their sources; backgrounds and papers by name."""
-        return self._http.get(schemas.IdPhotoPresets, "/idphotos/presets")
+        return get(schemas.IdPhotoPresets, "/idphotos/presets")
 
+    @call
     def sheet(
         self,
         id: str,
@@ -85,10 +90,12 @@ class PortraitsClient:
         gap: float | None = None,
         format: Literal["pdf", "jpg"] = "pdf",
         width: float | None = None,
-    ) -> bytes:
+    ) -> Steps[bytes]:
         """As many prints of a portrait as fit on a paper; see `download_sheet`."""
-        return b"".join(self.download_sheet(id, paper, gap, format, width).chunks)
+        path, params = _sheet(id, paper, gap, format, width)
+        return (yield from respond(Request("GET", path, {"params": params, "timeout": 300}))).content
 
+    @download
     def download_sheet(
         self,
         id: str,
@@ -96,63 +103,75 @@ class PortraitsClient:
         gap: float | None = None,
         format: Literal["pdf", "jpg"] = "pdf",
         width: float | None = None,
-    ) -> Download:
+    ) -> File:
         """As many prints of a portrait as fit on a paper, with crop marks.
 
         `gap` and `width` in millimetres: between the prints, and of one; None as the API has it. An ID photo has the width of
         its rule.
         """
-        asked = {"paper": paper, "format": format}
-        given = {name: value for name, value in (("gap", gap), ("width", width)) if value is not None}
-        return self._http.download(f"/portraits/{id}/sheet", {**asked, **given})
+        return _sheet(id, paper, gap, format, width)
 
-    def set_favourite(self, id: str, favourite: bool) -> schemas.Portrait:
+    @call
+    def set_favourite(self, id: str, favourite: bool) -> Steps[schemas.Portrait]:
         """Mark a portrait as a favourite, or not."""
-        return self._http.send(schemas.Portrait, "PATCH", f"/portraits/{id}", json={"favourite": favourite})
+        return send(schemas.Portrait, "PATCH", f"/portraits/{id}", json={"favourite": favourite})
 
-    def name_portrait(self, id: str, name: str) -> schemas.Portrait:
+    @call
+    def name_portrait(self, id: str, name: str) -> Steps[schemas.Portrait]:
         """Give a portrait a name of at most 80 characters, or none."""
-        return self._http.send(schemas.Portrait, "PATCH", f"/portraits/{id}", json={"name": name})
+        return send(schemas.Portrait, "PATCH", f"/portraits/{id}", json={"name": name})
 
-    def before(self, id: str) -> schemas.Before:
+    @call
+    def before(self, id: str) -> Steps[schemas.Before]:
         """What a portrait was made from, and where the eyes are in both; `not_found` where nothing of it is left."""
-        return self._http.get(schemas.Before, f"/portraits/{id}/before")
+        return get(schemas.Before, f"/portraits/{id}/before")
 
-    def before_file(self, id: str, side: int | None = None) -> bytes:
+    @call
+    def before_file(self, id: str, side: int | None = None) -> Steps[bytes]:
         """The picture that a portrait was made from, or a JPEG of it with a long side of `side` pixels."""
-        return self._http.picture(f"/portraits/{id}/before/file", side)
+        return picture(f"/portraits/{id}/before/file", side)
 
-    def verify(self, name: str, content: BinaryIO | bytes) -> schemas.Provenance:
+    @call
+    def verify(self, name: str, content: BinaryIO | bytes) -> Steps[schemas.Provenance]:
         """Where a picture comes from, whoever made it; it is looked at and not kept. Needs no key."""
-        return self._http.send(
-            schemas.Provenance, "POST", "/verify", tries=1, files={"file": (name, content)}, timeout=120
-        )
+        return send(schemas.Provenance, "POST", "/verify", files={"file": (name, content)}, timeout=120)
 
-    def remake(self, id: str) -> schemas.Job:
+    @call
+    def remake(self, id: str) -> Steps[schemas.Job]:
         """Queue a portrait again from its recipe: the same pixels."""
-        return self._http.post(schemas.Job, f"/portraits/{id}/remake")
+        return post(schemas.Job, f"/portraits/{id}/remake")
 
-    def delete_portrait(self, id: str) -> None:
+    @call
+    def delete_portrait(self, id: str) -> Steps[None]:
         """Delete a portrait."""
-        self._http.request("DELETE", f"/portraits/{id}")
+        return act("DELETE", f"/portraits/{id}")
 
-    def remove_portrait(self, id: str) -> None:
+    @call
+    def remove_portrait(self, id: str) -> Steps[None]:
         """Delete a portrait so that `restore_portrait` brings it back for some seconds."""
-        self._http.request("DELETE", f"/portraits/{id}", params={"undo": True})
+        return act("DELETE", f"/portraits/{id}", params={"undo": True})
 
-    def restore_portrait(self, id: str) -> schemas.Portrait:
+    @call
+    def restore_portrait(self, id: str) -> Steps[schemas.Portrait]:
         """Bring a portrait back; raises `erased` when it is too late."""
-        return self._http.send(schemas.Portrait, "POST", f"/portraits/{id}/restore")
+        return send(schemas.Portrait, "POST", f"/portraits/{id}/restore")
 
-    def zip(self, ids: Sequence[str] = (), job: str = "", favourite: bool = False) -> Iterator[bytes]:
+    @chunks
+    def zip(self, ids: Sequence[str] = (), job: str = "", favourite: bool = False) -> File:
         """Portraits as one zip, in chunks."""
-        return self._http.stream_bytes("/portraits/zip", {"id": list(ids), "job": job, "favourite": favourite})
+        return ("/portraits/zip", {"id": list(ids), "job": job, "favourite": favourite})
 
+    @download
     def download_zip(
         self, ids: Sequence[str] = (), filters: PortraitFilters | None = None, **rendering: Unpack[Rendering]
-    ) -> Download:
+    ) -> File:
         """Portraits of these ids, or else of the filters, as one zip, in another format or size on demand."""
-        return self._http.download("/portraits/zip", _query({"id": list(ids), **(filters or {}), **rendering}))
+        return ("/portraits/zip", _query({"id": list(ids), **(filters or {}), **rendering}))
+
+
+def _sheet(id: str, paper: str, gap: float | None, format: str, width: float | None) -> File:
+    given = {name: value for name, value in (("gap", gap), ("width", width)) if value is not None}
+    return f"/portraits/{id}/sheet", {"paper": paper, "format": format, **given}
 
 
 def _query(values: Any) -> dict[str, Any]:

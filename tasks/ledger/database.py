@@ -10,7 +10,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,7 @@ REWRITE_LOCK = 7_301_443
 _STATISTICS = ("pg_statistic",)
 """PostgreSQL's samples of columns, which hold values of rows; who owns the database may have them written anew."""
 _LOCK_NOT_AVAILABLE = "55P03"
+_DISK_FULL = "53100"
 READ_AGAIN = 60.0
 """Seconds for which the difference to the database's clock is kept: ordinary clocks drift by milliseconds in that time."""
 TOLERATED_SKEW = 5.0
@@ -93,30 +94,45 @@ class Database:
         if not self.sqlite:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(owner))))
 
-    def migrate(self) -> None:
-        """Migrate the schema to the newest version; processes that start together wait for the first.
+    @contextmanager
+    def snapshot(self) -> Iterator[sa.Connection]:
+        """Open a transaction that reads everything as it was at its first query, whatever is written meanwhile."""
+        # SQLite's write-ahead log keeps what a reader has begun to read.
+        engine = self.engine if self.sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
+        with _translate_errors(), engine.begin() as connection:
+            yield connection
+
+    def migrate(self, to: str = "head") -> None:
+        """Migrate the schema to the newest version, or to `to`; processes that start together wait for the first.
 
         Where it is that already, no writer is waited for. Raises `OperatorError` (`newer_ledger`) where a newer program did it.
         """
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
-        known = ScriptDirectory.from_config(config)
+        config, known = _migrations()
         with self._migration_lock():
             before = self.revision()
-            if before == known.get_current_head():
+            if before == known.get_revision(to).revision:
                 return
             _check_known(known, before)
-            self._upgrade(config)
+            self._upgrade(config, to)
         if self.sqlite and before is not None and before < _OVERWRITES:
             self._overwrite_free_pages()
 
-    def _upgrade(self, config: Config) -> None:
+    def steps(self) -> Sequence[tuple[str, str]]:
+        """Return what `migrate` would do: revision and purpose of each step; raises `OperatorError` (`newer_ledger`)."""
+        _, known = _migrations()
+        before = self.revision()
+        _check_known(known, before)
+        return [(each.revision, each.doc) for each in known.walk_revisions(before or "base", "head")][::-1][
+            before is not None :
+        ]
+
+    def _upgrade(self, config: Config, to: str) -> None:
         with _translate_errors(), self.engine.execution_options(**_MIGRATES).begin() as connection:
             if not self.sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             config.attributes["connection"] = connection
             config.attributes["metadata"] = metadata
-            command.upgrade(config, "head")
+            command.upgrade(config, to)
             if self.sqlite:
                 _check_foreign_keys(connection)
         self.engine.dispose()  # the connection that migrated does not enforce foreign keys
@@ -236,6 +252,22 @@ class DatabaseClock:
         return there - (began + self.steady()) / 2
 
 
+def newest_schema() -> str:
+    """Return the revision that this program migrates a database to."""
+    return str(_migrations()[1].get_current_head())
+
+
+def knows_schema(revision: str) -> bool:
+    """Whether this program can migrate a database from a revision."""
+    return revision in {each.revision for each in _migrations()[1].walk_revisions()}
+
+
+def _migrations() -> tuple[Config, ScriptDirectory]:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config, ScriptDirectory.from_config(config)
+
+
 def _rewrite_table(connection: sa.Connection, table: str) -> bool:
     try:
         connection.exec_driver_sql(f'VACUUM (FULL, ANALYZE) "{table}"')
@@ -330,8 +362,19 @@ def _check_foreign_keys(connection: sa.Connection) -> None:
 def _translate_errors() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-        reason = type(getattr(error, "orig", None) or error).__name__
+    except (OperationalError, InterfaceError, PoolTimeoutError, sqlite3.OperationalError) as error:
+        original = getattr(error, "orig", None) or error
+        if _is_disk_full(original):
+            sentence = "The disk of the database is full. Free some space and try again."
+            raise OperatorError("disk_full", sentence) from error
         raise OperatorError(
-            "database_unreachable", f"The database does not answer: {reason}. Try again in a moment."
+            "database_unreachable", f"The database does not answer: {type(original).__name__}. Try again in a moment."
         ) from error
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """Whether SQLite or PostgreSQL refused to write for want of space."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    # Where not even the index of the write-ahead log finds room, SQLite calls it a fault of the disk.
+    full = code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
+    return full or getattr(error, "sqlstate", "") == _DISK_FULL

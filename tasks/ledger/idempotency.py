@@ -6,13 +6,14 @@ with that id, and finds what was made already.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from portrait.errors import UserError
 from tasks.ledger.database import new_id
-from tasks.ledger.rows import Repository
+from tasks.ledger.rows import Repository, get_owned
 from tasks.ledger.tables import idempotency_keys
 
 IN_FLIGHT_SECONDS = 60.0
@@ -34,6 +35,21 @@ class Reserved:
 
     id: str
     """For what it makes: the same each time."""
+
+
+def id_of_kind(prefix: str, reserved: str) -> str:
+    """Return a reserved id for something else than a job: the same each time, too."""
+    return f"{prefix}_{reserved.partition('_')[2]}"
+
+
+def made_before(connection: sa.Connection, table: sa.Table, owner: str, id: str) -> sa.Row[Any] | None:
+    """Return the row with a reserved id, which an earlier run of the request made; raises `UserError` (`erased`)."""
+    try:
+        return get_owned(connection, table, owner, id)
+    except UserError as error:
+        if error.code != "not_found":
+            raise
+        return None
 
 
 class IdempotencyRepository(Repository):

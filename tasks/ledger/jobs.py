@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -169,10 +170,12 @@ class JobRepository(Repository):
         with self.database.read() as connection:
             return usage.used(connection, owner, "portraits", now).amount
 
-    def count_by_state(self) -> dict[tuple[str, str], int]:
-        """Count all jobs by queue and state, for metrics."""
+    def count_by_state(self, ended: bool | None = None) -> dict[tuple[str, str], int]:
+        """Count jobs by queue and state: those that have ended, those that have not, or for None all."""
+        chosen = sa.select(jobs.c.queue, jobs.c.state, sa.func.count()).group_by(jobs.c.queue, jobs.c.state)
+        if ended is not None:
+            chosen = chosen.where(jobs.c.state.in_(states.FINISHED if ended else states.ACTIVE))
         with self.database.read() as connection:
-            chosen = sa.select(jobs.c.queue, jobs.c.state, sa.func.count()).group_by(jobs.c.queue, jobs.c.state)
             return {(queue, state): count for queue, state, count in connection.execute(chosen)}
 
     def queue_status(self, job: Job, now: float, silent: float = SILENT_SECONDS) -> QueueStatus:
@@ -187,7 +190,7 @@ class JobRepository(Repository):
         No time is told for a job whose worker was not heard of for `silent` seconds.
         """
         with self.database.read() as connection:
-            view = _Queues(connection, now, silent)
+            view = _Queues(connection, now, silent, [job for job in listed if job.state == "queued"])
             finished = _portraits_of(connection, [job.id for job in listed if job.kind == "generate"])
             return {job.id: replace(view.status(job), portraits=finished.get(job.id, ())) for job in listed}
 
@@ -214,6 +217,8 @@ class _Queues:
     connection: sa.Connection
     now: float
     silent: float
+    queued: Sequence[Job]
+    """Those of the jobs that wait: the places of one queue are read together."""
     _past: dict[str, list[float]] = field(default_factory=dict)
     _live: dict[str, list[frozenset[str]]] = field(default_factory=dict)
     _places: dict[str, Mapping[str, int]] = field(default_factory=dict)
@@ -247,7 +252,8 @@ class _Queues:
 
     def _place(self, job: Job) -> int:
         if job.queue not in self._places:
-            self._places[job.queue] = _queue_positions(self.connection, job.queue)
+            asked = [each for each in self.queued if each.queue == job.queue]
+            self._places[job.queue] = _queue_positions(self.connection, job.queue, asked)
         return self._places[job.queue].get(job.id, 1)
 
     def _past_of(self, kind: str) -> list[float]:
@@ -312,18 +318,52 @@ def _live_abilities(connection: sa.Connection, queue: str, now: float) -> list[f
     return [frozenset(row.abilities) for row in connection.execute(live) if queue in row.queues]
 
 
-def _queue_positions(connection: sa.Connection, queue: str) -> Mapping[str, int]:
-    """Predict the order of `JobQueue.claim`: owners by when they were served, then by their oldest jobs. Places by job."""
-    waiting = (jobs.c.queue == queue) & (jobs.c.state == "queued")
-    chosen = sa.select(jobs.c.id, jobs.c.owner, sa.func.coalesce(turns.c.served, 0).label("served"))
-    chosen = chosen.outerjoin(turns, (turns.c.owner == jobs.c.owner) & (turns.c.queue == queue))
-    own: dict[str, list[str]] = {}
-    for row in connection.execute(chosen.where(waiting).order_by(sa.text("served"), jobs.c.created, jobs.c.id)):
-        own.setdefault(row.owner, []).append(row.id)  # owners in the order in which they are served
-    counts = [(owner, len(ids)) for owner, ids in own.items()]
+def _queue_positions(connection: sa.Connection, queue: str, asked: Sequence[Job]) -> Mapping[str, int]:
+    """Predict the order of `JobQueue.claim` for some jobs that wait in a queue. Places by job.
+
+    Jobs of a higher priority come first; of one priority owners take turns, by when they were served, then by their oldest
+    jobs.
+    """
+    levels, ranks = _waiting_owners(connection, queue), connection.execute(_own_ranks(queue, asked)).all()
     places: dict[str, int] = {}
-    for at, (owner, _) in enumerate(counts):
-        others = [(count, before < at) for before, (_, count) in enumerate(counts) if before != at]
-        for rank, id in enumerate(own[owner]):
-            places[id] = states.queue_position(rank, others)
+    served: dict[str, int] = {}
+    higher = 0
+    for priority, waiting in sorted(levels.items(), reverse=True):
+        # Who is served at a higher priority comes later at this one.
+        owners = sorted(waiting, key=lambda owner: served.get(owner, 0))
+        counts = [waiting[owner] for owner in owners]
+        own_turn = {owner: turn for turn, owner in enumerate(owners)}
+        # Who is not among them was queued between the two statements.
+        rows = [row for row in ranks if row.priority == priority and row.owner in own_turn]
+        found = states.queue_positions(counts, [(own_turn[row.owner], row.before) for row in rows])
+        places |= {row.id: higher + place for row, place in zip(rows, found, strict=True)}
+        if len(levels) > 1:
+            last = states.queue_positions(counts, [(turn, count - 1) for turn, count in enumerate(counts)])
+            served |= {owner: higher + place for owner, place in zip(owners, last, strict=True)}
+        higher += sum(counts)
     return places
+
+
+def _waiting_owners(connection: sa.Connection, queue: str) -> Mapping[int, Mapping[str, int]]:
+    """Count the jobs that wait in a queue, by priority and by owner in the order of their turns."""
+    table, oldest = jobs.c, sa.func.min(jobs.c.created).label("oldest")
+    waiting = sa.select(table.priority, table.owner, sa.func.count().label("waiting"), oldest)
+    waiting = waiting.add_columns(sa.func.min(table.id).label("first"))
+    waiting = waiting.where(table.queue == queue, table.state == "queued").group_by(table.priority, table.owner)
+    each = waiting.subquery()
+    served = sa.func.coalesce(turns.c.served, 0)
+    chosen = sa.select(each.c.priority, each.c.owner, each.c.waiting)
+    chosen = chosen.outerjoin(turns, (turns.c.owner == each.c.owner) & (turns.c.queue == queue))
+    found: dict[int, dict[str, int]] = {}
+    for row in connection.execute(chosen.order_by(served, each.c.oldest, each.c.first)):
+        found.setdefault(row.priority, {})[row.owner] = row.waiting
+    return found
+
+
+def _own_ranks(queue: str, asked: Sequence[Job]) -> "sa.Select[*tuple[Any, ...]]":
+    """Select how many jobs of its own owner and priority wait before each of some jobs."""
+    own, oldest = (jobs.c.owner, jobs.c.priority), (jobs.c.created, jobs.c.id)
+    before = (sa.func.row_number().over(partition_by=own, order_by=oldest) - 1).label("before")
+    waiting = (jobs.c.queue == queue) & (jobs.c.state == "queued") & jobs.c.owner.in_({job.owner for job in asked})
+    ranked = sa.select(jobs.c.id, jobs.c.owner, jobs.c.priority, before).where(waiting).subquery()
+    return sa.select(ranked).where(ranked.c.id.in_([job.id for job in asked]))

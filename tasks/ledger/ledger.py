@@ -1,5 +1,7 @@
 """The ledger of one process: the database and its repositories."""
 
+from pathlib import Path
+
 from tasks.ledger.access.api_keys import ApiKeyRepository
 from tasks.ledger.access.audit import AuditRepository
 from tasks.ledger.access.owners import OwnerRepository
@@ -13,6 +15,7 @@ from tasks.ledger.privacy.ages import AgeRepository
 from tasks.ledger.privacy.blocked_people import BlockedPersonRepository
 from tasks.ledger.privacy.consents import ConsentRepository
 from tasks.ledger.privacy.erasures import ErasureRepository
+from tasks.ledger.privacy.journal import ErasureJournal
 from tasks.ledger.privacy.retention import RetentionRepository
 from tasks.ledger.privacy.undo import UndoRepository
 from tasks.ledger.queue import JobQueue
@@ -26,8 +29,9 @@ from tasks.ledger.workers import WorkerRegistry
 class Ledger:
     """The repositories over one database; must not cross a fork."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, journal: ErasureJournal | None = None) -> None:
         self.database = database
+        self.journal = journal
         self.now = DatabaseClock(database)
         self.people = PersonRepository(database)
         self.jobs = JobRepository(database)
@@ -57,8 +61,11 @@ class Ledger:
         self.database.close()
 
 
-def open_ledger(url: str) -> Ledger:
-    """Open the ledger and migrate its schema; raises `OperatorError` (`bad_settings`, `database_unreachable`)."""
+def open_ledger(url: str, journal: Path | None = None) -> Ledger:
+    """Open the ledger and migrate its schema; raises `OperatorError` (`bad_settings`, `database_unreachable`).
+
+    What is erased with it is noted in the journal, where one is named.
+    """
     database = Database(url)
     database.migrate()
-    return Ledger(database)
+    return Ledger(database, journal and ErasureJournal(journal))

@@ -11,6 +11,7 @@ from portrait.errors import UserError
 from tasks import jobs as states
 from tasks.ledger import transitions, usage
 from tasks.ledger.database import new_id
+from tasks.ledger.idempotency import made_before
 from tasks.ledger.privacy.consents import ConsentState, Statement, consent_states, require_consent
 from tasks.ledger.privacy.retention import favourites_of
 from tasks.ledger.rows import (
@@ -78,19 +79,25 @@ class PersonRepository(Repository):
         self, owner: str, name: str, text_version: str, given_by: str, now: float, most: int = 1_000_000
     ) -> PersonRow:
         """Insert a person with a consent of which no more is known than text and name; see `add_with_consent`."""
-        return self.add_with_consent(owner, name, Statement(text_version, given_by), now, most)
+        person = PersonRow(new_id("person", now), owner, name, now, now)
+        return self.add_with_consent(person, Statement(text_version, given_by), most)
 
     def add_with_consent(
-        self, owner: str, name: str, statement: Statement, now: float, most: int = 1_000_000, also: Also | None = None
+        self, person: PersonRow, statement: Statement, most: int = 1_000_000, also: Also | None = None
     ) -> PersonRow:
-        """Insert a person with their consent, and do `also` in that transaction; raises `too_many_people` beyond `most`."""
-        person = PersonRow(new_id("person", now), owner, name, now, now)
+        """Insert a person with their consent, and do `also` in that transaction; raises `too_many_people` beyond `most`.
+
+        Where the owner has a person of that id already, nothing is written: the same request made it.
+        """
+        owner = person.owner
         with self.database.write() as connection:
             self.database.lock_owner(connection, owner)
+            if (before := made_before(connection, people, owner, person.id)) is not None:
+                return row_as(PersonRow, before)
             if _count(connection, owner) >= most:
                 raise UserError("too_many_people", f"There can be {most} people at most. Erase somebody first.")
             connection.execute(sa.insert(people).values(asdict(person)))
-            _insert_consent(connection, owner, person.id, statement, now)
+            _insert_consent(connection, owner, person.id, statement, person.created)
             if also is not None:
                 also(connection, person.id)
         return person
@@ -166,12 +173,17 @@ class PersonRepository(Repository):
         return self.give_consent(owner, person, Statement(text_version, given_by), now)
 
     def give_consent(
-        self, owner: str, person: str, statement: Statement, now: float, also: Also | None = None
+        self, owner: str, person: str, statement: Statement, now: float, also: Also | None = None, id: str = ""
     ) -> ConsentRow:
-        """Insert another consent, after a withdrawal or to a newer text, and do `also` in that transaction."""
+        """Insert another consent, after a withdrawal or to a newer text, and do `also` in that transaction.
+
+        Where there is a consent of the `id` already, nothing is written: the same request made it.
+        """
         with self.database.write() as connection:
             get_owned(connection, people, owner, person)
-            consent = _insert_consent(connection, owner, person, statement, now)
+            if id and (before := made_before(connection, consents, owner, id)) is not None:
+                return row_as(ConsentRow, before)
+            consent = _insert_consent(connection, owner, person, statement, now, id)
             if also is not None:
                 also(connection, person)
         return consent
@@ -271,8 +283,10 @@ class PersonRepository(Repository):
             return [row_as(kind, row) for row in connection.execute(chosen.order_by(table.c.id))]
 
 
-def _insert_consent(connection: sa.Connection, owner: str, person: str, statement: Statement, now: float) -> ConsentRow:
-    consent = ConsentRow(new_id("consent", now), owner, person, given=now, **asdict(statement))
+def _insert_consent(
+    connection: sa.Connection, owner: str, person: str, statement: Statement, now: float, id: str = ""
+) -> ConsentRow:
+    consent = ConsentRow(id or new_id("consent", now), owner, person, given=now, **asdict(statement))
     connection.execute(sa.insert(consents).values(asdict(consent)))
     return consent
 

@@ -101,6 +101,12 @@ class PortraitRepository(Repository):
             of_job = {job: dict(people or {}) for job, people in connection.execute(chosen)} if rows else {}
         return {row.id: of_job.get(row.job, {}) for row in rows}
 
+    def orders(self, rows: Sequence[PortraitRow]) -> Mapping[str, str]:
+        """The orders that these portraits were drawn for, by the id of their job; those of jobs by themselves are empty."""
+        chosen = sa.select(jobs.c.id, jobs.c.order_id).where(jobs.c.id.in_({row.job for row in rows}))
+        with self.database.read() as connection:
+            return {row.id: row.order_id for row in connection.execute(chosen)} if rows else {}
+
     def get_many(self, owner: str, ids: Collection[str]) -> Sequence[PortraitRow]:
         """The owner's portraits with these ids, for a zip; raises `not_found`, `erased` for the first that is missing."""
         with self.database.read() as connection:

@@ -35,6 +35,8 @@ from tasks.ledger.tables import (
 
 Verdicts: TypeAlias = Mapping[str, Mapping[str, Any]]
 """By selfie: verdict, reasons, quality, uses."""
+_QUEUE_LOCKS = 1
+"""First of the two keys of a queue's advisory lock: those of owners have one key, and may be called as a queue is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +61,27 @@ class Outcome:
 class JobQueue(Repository):
     """Jobs as workers and the keeper see them."""
 
-    def claim(self, worker: str, queue: str, abilities: Collection[str], now: float, lease: float) -> Job | None:
-        """Claim the next job that this worker can do (the owner served longest ago first, then the oldest), or None."""
+    def claim(
+        self, worker: str, queue: str, abilities: Collection[str], now: float, lease: float, base: str = ""
+    ) -> Job | None:
+        """Claim the next job that this worker can do, or None: by priority, then of the owner served longest ago the oldest.
+
+        Within a priority jobs of the `base` that the worker prefers come first.
+        """
         with self.database.write() as connection:
             if not self.database.sqlite:
                 # Claims of one queue take turns, or two at once would serve the same owner twice.
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(queue))))
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_QUEUE_LOCKS, sa.func.hashtext(queue))))
             waiting = (jobs.c.queue == queue) & (jobs.c.state == "queued")
             needs = connection.scalars(sa.select(jobs.c.needs).where(waiting).distinct())
             claimable = [each for each in needs if set(each.split()) <= set(abilities)]
             if not claimable:
                 return None
-            take = _claim(waiting & jobs.c.needs.in_(claimable), worker, queue, now, lease)
-            while (row := connection.execute(take).first()) is not None:
+            preferred = [each for each in claimable if base and states.base_of(each.split()) == base]
+            take = partial(_claim, preferred=preferred, worker=worker, queue=queue, now=now, lease=lease)
+            claimable_jobs = waiting & jobs.c.needs.in_(claimable)
+            line = {"queue": queue, "needs": claimable, "preferred": preferred}
+            while (row := _take_first(connection, claimable_jobs, line, take)) is not None:
                 job = transitions.job_from_row(row)
                 if _stop_without_consent(connection, job, now):
                     continue
@@ -153,6 +163,25 @@ class JobQueue(Repository):
         """Count a failure; the job is queued again or fails for good."""
         return self._change_leased(job, lambda each: states.retry_or_fail(each, now, fault, limits), now)
 
+    def requeue_dead(self, prefix: str, alive: Callable[[str], bool], now: float, limits: Limits) -> list[Job]:
+        """Count a failure of each job whose process of this worker is dead; returns the changed jobs.
+
+        `prefix` is that of the ids of a worker's processes, and `alive` says of such an id whether its process runs.
+        """
+        held = jobs.c.state.in_(states.LEASED) & jobs.c.worker.startswith(prefix, autoescape=True)
+
+        def transition(job: Job) -> Job:
+            if job.state not in states.LEASED or not (job.worker or "").startswith(prefix) or alive(job.worker or ""):
+                return job
+            return states.retry_or_fail(job, now, states.worker_died(job.failures + 1), limits)
+
+        return self._change_each(held, transition, now)
+
+    def set_priority(self, id: str, priority: int, now: float) -> Job:
+        """Set the priority of a job that has not ended, for operators; raises `UserError` (`not_found`, `bad_transition`)."""
+        with self.database.write() as connection:
+            return transitions.change_any(connection, id, partial(states.set_priority, priority=priority), now)
+
     def release(self, job: Job, now: float) -> Job:
         """Give the job back because the worker stops; a `cancelling` job is cancelled by this."""
         return self._change_leased(job, lambda each: states.release(each, now), now)
@@ -181,6 +210,14 @@ class JobQueue(Repository):
     def oldest_waiting(self) -> dict[str, float]:
         """Return when the oldest queued job of each queue was created."""
         return self._by_queue(sa.func.min(jobs.c.created))
+
+    def waits_since(self, queue: str, abilities: Collection[str]) -> float | None:
+        """Return when the oldest queued job of a queue was created that a worker with these abilities can do, or None."""
+        waiting = (jobs.c.queue == queue) & (jobs.c.state == "queued")
+        oldest = sa.select(jobs.c.needs, sa.func.min(jobs.c.created)).where(waiting).group_by(jobs.c.needs)
+        with self.database.read() as connection:
+            rows = connection.execute(oldest).all()
+        return min((since for needs, since in rows if set(needs.split()) <= set(abilities)), default=None)
 
     def is_leased(self, id: str, token: str) -> bool:
         """Whether a lease token is still the job's; files staged under any other token may be removed."""
@@ -223,14 +260,62 @@ class JobQueue(Repository):
         return changed
 
 
+def _take_first(
+    connection: sa.Connection,
+    condition: sa.ColumnElement[bool],
+    line: Mapping[str, Any],
+    take: Callable[[sa.ColumnElement[bool]], ReturningUpdate[Any]],
+) -> sa.Row[Any] | None:
+    """Claim the first of the waiting jobs that fulfil a condition, or None; `line` are the parameters of `_FIRST`."""
+    first = connection.execute(_FIRST, line).all()
+    if not first:
+        return None
+    same = (jobs.c.priority == first[0].priority) & (jobs.c.created == first[0].oldest)
+    theirs = jobs.c.owner.in_([row.owner for row in first]) & (_others(line["preferred"]) == first[0].others)
+    row = connection.execute(take(condition & same & theirs)).first()
+    # Somebody may hold that one just now, to cancel it.
+    return row if row is not None else connection.execute(take(condition)).first()
+
+
+def _others(preferred: Any) -> sa.ColumnElement[int]:
+    """1 for the jobs that are not preferred, by their needs."""
+    return sa.case((jobs.c.needs.in_(preferred), 0), else_=1)
+
+
+def _first_in_line() -> "sa.Select[*tuple[Any, ...]]":
+    """Select whose turn it is in a queue among the jobs with some needs; several owners where it is that of each.
+
+    It is read from the index of waiting jobs alone: of ten thousand none is looked at.
+    """
+    queue, needs, preferred = (
+        sa.bindparam("queue"),
+        sa.bindparam("needs", expanding=True),
+        sa.bindparam("preferred", expanding=True),
+    )
+    others, oldest = _others(preferred).label("others"), sa.func.min(jobs.c.created).label("oldest")
+    waiting = (jobs.c.queue == queue) & (jobs.c.state == "queued") & jobs.c.needs.in_(needs)
+    chosen = sa.select(jobs.c.owner, jobs.c.priority, others, oldest).where(waiting)
+    line = chosen.group_by(jobs.c.owner, jobs.c.priority, others).subquery()
+    order = (line.c.priority.desc(), line.c.others, sa.func.coalesce(turns.c.served, 0), line.c.oldest)
+    ranked = sa.select(line, sa.func.rank().over(order_by=order).label("place"))
+    ranked = ranked.outerjoin(turns, (turns.c.owner == line.c.owner) & (turns.c.queue == queue)).subquery()
+    return sa.select(ranked).where(ranked.c.place == 1)
+
+
+_FIRST = _first_in_line()
+"""Made once: it takes as long to be put together as to be answered."""
+
+
 def _claim(
-    condition: sa.ColumnElement[bool], worker: str, queue: str, now: float, lease: float
+    condition: sa.ColumnElement[bool], preferred: Sequence[str], worker: str, queue: str, now: float, lease: float
 ) -> ReturningUpdate[Any]:
+    """The claim of the first of the waiting jobs that fulfil a condition; `preferred` are the needs of those that go before."""
+    others = _others(preferred)
     best = (
         sa.select(jobs.c.id)
         .outerjoin(turns, (turns.c.owner == jobs.c.owner) & (turns.c.queue == queue))
         .where(condition)
-        .order_by(sa.func.coalesce(turns.c.served, 0), jobs.c.created, jobs.c.id)
+        .order_by(jobs.c.priority.desc(), others, sa.func.coalesce(turns.c.served, 0), jobs.c.created, jobs.c.id)
         .limit(1)
         .with_for_update(of=jobs, skip_locked=True)
     )

@@ -299,6 +299,13 @@ class WorkerRow:
     started: float
     beat: float
     stopping: bool = False
+    """Whether it claims no more jobs."""
+    stop_by: float | None = None
+    """Until when a worker that is to stop may finish its job, which it gives back then; None: at once."""
+    version: str = ""
+    """Version of the program."""
+    gpus: Sequence[Mapping[str, int]] | None = None
+    """The memory of each GPU of its machine: `index`, `used` and `total` bytes; None where it uses none."""
 
 
 T = TypeVar("T")

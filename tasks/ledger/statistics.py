@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tasks.jobs import KINDS
 from tasks.ledger.rows import Repository, there
 from tasks.ledger.tables import jobs, portraits
 
@@ -62,7 +63,7 @@ class StatisticsRepository(Repository):
             for row in connection.execute(_portraits().where(portraits.c.created >= since).limit(NEWEST)):
                 found[row.style].count_portrait(row)
             for row in connection.execute(_failures().where(jobs.c.created >= since)):
-                found[str(row.wants.get("style") or row.wants.get("template"))].count_failure(row.id)
+                found[str(row.style or row.template)].count_failure(row.id)
         return [found[style].statistics(style) for style in sorted(found)]
 
     def versions(self, style: str) -> tuple[StyleStatistics, Sequence[StyleStatistics]]:
@@ -73,16 +74,16 @@ class StatisticsRepository(Repository):
                 for tally in (total, found[row.style_version]):
                     tally.count_portrait(row)
             for row in connection.execute(_failures()):
-                if row.wants.get("style") == style:
-                    for tally in (total, found[int(row.wants.get("version", 1))]):
+                if row.style == style:
+                    for tally in (total, found[row.version or 1]):
                         tally.count_failure(row.id)
         return total.statistics(style), [found[at].statistics(style, at) for at in sorted(found, reverse=True)]
 
     def queues(self, since: float = 0.0) -> Sequence[QueueStatistics]:
         """Times of every kind of job, over the last jobs that succeeded and are not older."""
         with self.database.read() as connection:
-            kinds = connection.scalars(sa.select(jobs.c.kind).distinct().order_by(jobs.c.kind)).all()
-            return [self._queue(connection, kind, since) for kind in kinds]
+            found = [self._queue(connection, kind, since) for kind in sorted(KINDS)]
+        return [each for each in found if each.runs]
 
     def _queue(self, connection: sa.Connection, kind: str, since: float) -> QueueStatistics:
         done = (jobs.c.kind == kind) & (jobs.c.state == "succeeded") & (jobs.c.created >= since)
@@ -129,5 +130,9 @@ def _portraits() -> "sa.Select[*tuple[Any, ...]]":
 
 
 def _failures() -> "sa.Select[*tuple[Any, ...]]":
-    failed = sa.select(jobs.c.id, jobs.c.wants).where(jobs.c.kind == "generate", jobs.c.state == "failed")
-    return failed.order_by(jobs.c.id.desc()).limit(NEWEST)
+    wants = jobs.c.wants
+    of_style = (wants["style"].as_string().label("style"), wants["template"].as_string().label("template"))
+    failed = sa.select(jobs.c.id, *of_style, wants["version"].as_integer().label("version"))
+    failed = failed.where(jobs.c.kind == "generate", jobs.c.state == "failed")
+    # By the index that ends with `finished`: few among millions are not looked for from the newest on.
+    return failed.order_by(jobs.c.finished.desc(), jobs.c.id.desc()).limit(NEWEST)

@@ -72,11 +72,9 @@ consents = sa.Table(
     sa.Column("given_by", sa.String(200), nullable=False),
     sa.Column("given", _TIME, nullable=False),
     *_optional(_TIME, "withdrawn", "days"),
-    sa.Column("language", sa.String(10), nullable=False, server_default=""),
-    sa.Column("text_hash", sa.String(64), nullable=False, server_default=""),
-    sa.Column("given_for", sa.String(10), nullable=False, server_default=""),
+    *(sa.Column(each, sa.String(10), nullable=False, server_default="") for each in ("language", "given_for")),
+    *(sa.Column(each, _ID, nullable=False, server_default="") for each in ("text_hash", "key")),
     sa.Column("adult", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.Column("key", _ID, nullable=False, server_default=""),
 )
 
 consent_texts = sa.Table(
@@ -96,10 +94,9 @@ consent_proofs = sa.Table(
     "consent_proofs",
     metadata,
     *_owned(),
-    *_values(_ID, "person", "key"),
+    *_values(_ID, "person", "key", "text_hash"),
     sa.Column("text_version", sa.String(40), nullable=False),
     *_values(sa.String(10), "language", "given_for"),
-    sa.Column("text_hash", sa.String(64), nullable=False),
     sa.Column("adult", sa.Boolean, nullable=False),
     sa.Column("given", _TIME, nullable=False),
     *_optional(_TIME, "days", "withdrawn"),
@@ -126,28 +123,28 @@ selfies = sa.Table(
     sa.UniqueConstraint("person", "sha256"),
 )
 
+_WAITING, _QUEUED = ("queue", "needs", "priority", "owner", "created", "id"), sa.text("state = 'queued'")
 jobs = sa.Table(
     "jobs",
     metadata,
     *_owned(),
     *_values(sa.String(20), "kind", "queue"),
     sa.Column("state", sa.String(12), nullable=False),
-    sa.Column("wants", sa.JSON, nullable=False),
-    # The words in alphabetical order with one space between: a worker claims by the few sets that it can serve.
-    sa.Column("needs", sa.String(400), nullable=False),
-    sa.Column("priority", sa.Integer, nullable=False, default=0),  # nobody reads it; a migration may drop it
-    *_values(sa.Integer, "units", "preview", "losses", "failures"),
+    *_values(sa.JSON, "wants", "result"),
+    # The words of needs in alphabetical order with one space between: a worker claims by the few sets that it can serve.
+    *_values(sa.String(400), "needs", "message"),
+    *_values(sa.Integer, "priority", "units", "preview", "losses", "failures"),
     sa.Column("phase", sa.String(40), nullable=False),
     sa.Column("progress", sa.Double, nullable=False),
-    sa.Column("message", sa.String(400), nullable=False),
     sa.Column("fault", sa.JSON(none_as_null=True)),
-    sa.Column("result", sa.JSON, nullable=False),
     sa.Column("created", _TIME, nullable=False),
     *_optional(_TIME, "started", "finished", "lease_until", "seen"),
     sa.Column("worker", sa.String(120)),
     sa.Column("token", sa.String(64)),
     sa.Column("order_id", _ID, nullable=False, server_default="", index=True),
+    *(sa.Column(each, _ID, nullable=False, server_default="") for each in ("request", "traceparent")),
     sa.Index(None, "queue", "state", "needs"),
+    sa.Index("ix_jobs_waiting", *_WAITING, postgresql_where=_QUEUED, sqlite_where=_QUEUED),
     sa.Index(None, "owner", "id"),
     sa.Index(None, "state", "lease_until"),
     sa.Index(None, "kind", "state", "finished"),
@@ -397,4 +394,6 @@ workers = sa.Table(
     sa.Column("device", sa.String(60), nullable=False),
     *_values(_TIME, "started", "beat"),
     sa.Column("stopping", sa.Boolean, nullable=False),
+    *(*_optional(_TIME, "stop_by"), sa.Column("version", sa.String(40), nullable=False, server_default="")),
+    sa.Column("gpus", sa.JSON(none_as_null=True)),
 )

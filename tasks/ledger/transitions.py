@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from portrait.errors import Cancelled, UserError
 from tasks.jobs import FINISHED, Fault, Job, LeaseLost
@@ -16,6 +17,7 @@ from tasks.ledger import usage
 from tasks.ledger.database import new_id
 from tasks.ledger.rows import DeliveryRow, get_owned
 from tasks.ledger.tables import job_events, jobs, portraits, webhook_deliveries, webhooks
+from tasks.telemetry import metrics
 
 Transition = Callable[[Job], Job]
 
@@ -23,7 +25,6 @@ Transition = Callable[[Job], Job]
 def job_from_row(row: sa.Row[Any]) -> Job:
     """Convert a row of `jobs` into its value."""
     values = dict(row._mapping)
-    del values["priority"]
     values["params"] = values.pop("wants")
     values["needs"] = frozenset(values["needs"].split())
     values["fault"] = Fault(**values["fault"]) if values["fault"] else None
@@ -105,6 +106,9 @@ def _change(connection: sa.Connection, id: str, transition: Transition, now: flo
         raise LeaseLost("lease_lost", "The job was taken from this worker.")
     usage.settle(connection, before, after, now)
     record_event(connection, after, now, "progress" if after.state == before.state else "state")
+    if after.state != before.state or after.losses != before.losses:
+        # Not what is rolled back.
+        event.listen(connection, "commit", lambda _: metrics.job_changed(before, after, now))
     return after
 
 

@@ -9,9 +9,10 @@ import sqlalchemy as sa
 
 from portrait.errors import UserError
 from tasks.ledger.database import new_id
+from tasks.ledger.idempotency import made_before
 from tasks.ledger.rows import DeliveryRow, Page, Repository, WebhookRow, get_owned, row_as
+from tasks.ledger.tables import jobs, webhooks
 from tasks.ledger.tables import webhook_deliveries as deliveries
-from tasks.ledger.tables import webhooks
 
 
 class WebhookRepository(Repository):
@@ -21,10 +22,15 @@ class WebhookRepository(Repository):
         self, owner: str, url: str, secret: str, events: Sequence[str], now: float, most: int = 1_000_000
     ) -> WebhookRow:
         """Insert a webhook; `events` empty means all. Raises `too_many_webhooks` beyond `most` of the owner's."""
-        hook = WebhookRow(new_id("webhook", now), owner, url, secret, list(events), now)
+        return self.insert(WebhookRow(new_id("webhook", now), owner, url, secret, list(events), now), most)
+
+    def insert(self, hook: WebhookRow, most: int = 1_000_000) -> WebhookRow:
+        """Insert a webhook, or return the owner's of that id, which the same request made; raises as `add`."""
         with self.database.write() as connection:
-            self.database.lock_owner(connection, owner)
-            mine = sa.select(sa.func.count()).where(webhooks.c.owner == owner)
+            self.database.lock_owner(connection, hook.owner)
+            if (before := made_before(connection, webhooks, hook.owner, hook.id)) is not None:
+                return row_as(WebhookRow, before)
+            mine = sa.select(sa.func.count()).where(webhooks.c.owner == hook.owner)
             if (connection.scalar(mine) or 0) >= most:
                 raise UserError("too_many_webhooks", f"There can be {most} webhooks at most. Delete one first.")
             connection.execute(sa.insert(webhooks).values(asdict(hook)))
@@ -118,6 +124,15 @@ class WebhookRepository(Repository):
         values |= {"due": again} if state == "waiting" else {"ended": now}
         mine = (deliveries.c.id == delivery.id) & (deliveries.c.attempts == delivery.attempts)
         self._write(sa.update(deliveries).where(mine, deliveries.c.state == "waiting").values(values))
+
+    def origin(self, delivery: DeliveryRow) -> tuple[str, str]:
+        """Return the id of the request and the `traceparent` of the job that a delivery tells of; empty where it is of none."""
+        of_job = sa.select(jobs.c.request, jobs.c.traceparent).where(
+            jobs.c.id == str(delivery.payload.get("data", {}).get("id", "")), jobs.c.owner == delivery.owner
+        )
+        with self.database.read() as connection:
+            row = connection.execute(of_job).first()
+        return ("", "") if row is None else (row.request, row.traceparent)
 
     def prune(self, older_than: float) -> int:
         """Delete the deliveries that ended before `older_than`; returns how many."""

@@ -1,18 +1,19 @@
 """Delivers the portraits of a job one by one while it runs, and erases what lies in its folder and belongs to none of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.deliver import Deliver
-from pipelines.folders import atomic
 from portrait.types import Portrait
-from tasks.files import Files, disk_error
+from tasks.files import Files
 from tasks.jobs import Job
 from tasks.ledger.database import new_id
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.rows import PortraitRow
 from tasks.queue import results
+from tasks.storage import transient
+from tasks.telemetry import tracing
 
 SWEPT_SECONDS = 7 * 86_400.0
 """Folders of jobs that were written within so many seconds are looked through for files that belong to no portrait."""
@@ -39,32 +40,30 @@ class PortraitDelivery:
         Raises `Cancelled`, `LeaseLost`, `UserError` where consent does not hold any more, `OperatorError` (`disk_full` …).
         """
         if portrait not in self._rows:
-            number = len(self._rows) + 1
-            id = new_id("portrait", self.began, number)  # the best portrait of a job sorts as its newest
-            file = self.write(portrait, self.staged / f"{number:02}", str(self.job.params.get("mark", id)))
-            row = results.portrait_row(self.job, (number, id), portrait, file, self.began)
-            self._rows[portrait] = self.ledger.queue.deliver(
-                self.job, self.now(), row, lambda placed: self._publish(file, placed)
-            )
+            with tracing.span("deliver", attributes={"number": len(self._rows) + 1}):
+                self._rows[portrait] = self._deliver(portrait, len(self._rows) + 1)
         return self._rows[portrait]
 
-    def _publish(self, file: Path, row: PortraitRow) -> None:
-        """Move a staged file to the place of its row, over what a run that died may have left there."""
-        place = self.files.portrait(row.owner, row.job, row.file)
-        try:
-            if not place.parent.is_dir():
-                place.parent.mkdir(parents=True, exist_ok=True)
-                atomic.sync_folder(place.parent.parent)
-            file.replace(place)
-            atomic.sync_folder(place.parent)
-        except OSError as error:
-            raise disk_error(error) from error
+    def _deliver(self, portrait: Portrait, number: int) -> PortraitRow:
+        id = new_id("portrait", self.began, number)  # the best portrait of a job sorts as its newest
+        file = self.write(portrait, self.staged / f"{number:02}", str(self.job.params.get("mark", id)))
+        row = results.portrait_row(self.job, (number, id), portrait, file, self.began)
+        headers = {
+            "Content-Type": f"image/{'jpeg' if row.format == 'jpg' else row.format}",
+            "Content-Disposition": f'attachment; filename="portrait-{row.id[-6:]}-{row.number}.{row.format}"',
+        }
+
+        def publish(placed: PortraitRow) -> None:
+            self.files.publish_file(file, self.files.portrait(placed.owner, placed.job, placed.file), headers)
+
+        # What is finished is not thrown away because somebody does not answer for some seconds.
+        return transient.retry(lambda: self.ledger.queue.deliver(self.job, self.now(), row, publish))
 
 
 def edited_file(job: Job, ledger: Ledger, files: Files) -> Path:
     """The file of the portrait that a job edits; raises `UserError` (`not_found`) when that was deleted."""
     row = ledger.portraits.get(job.owner, str(job.params["edit"]["portrait"]))
-    return files.portrait(job.owner, row.job, row.file)
+    return files.fetch(files.portrait(job.owner, row.job, row.file))
 
 
 def sweep(ledger: Ledger, files: Files, owner: str, job: str) -> int:
@@ -72,30 +71,21 @@ def sweep(ledger: Ledger, files: Files, owner: str, job: str) -> int:
 
     Nothing while a worker has the job. Returns how many files; raises `OSError`.
     """
-    folder = files.portraits(owner, job)
     # Listed first: a file that is delivered after this is not among them, one that was before it has its row.
-    found = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
-    kept = ledger.queue.portrait_files(job) if found else None
-    if kept is None:
-        return 0
-    left = [path for path in found if path.name not in kept]
-    for path in left:
-        path.unlink(missing_ok=True)
-    return len(left)
+    return _sweep(ledger, files, files.portraits(owner, job), files.names(files.portraits(owner, job)))
 
 
 def sweep_all(ledger: Ledger, files: Files, now: float) -> int:
     """Sweep the folders of all jobs that were written of late; returns how many files were erased. Raises `OSError`."""
-    erased = 0
-    for kind, id, path in files.owned():
-        if kind == "jobs" and _changed(path) > now - SWEPT_SECONDS:
-            erased += sweep(ledger, files, path.parents[1].name, id)
-    return erased
+    written = files.written_portraits(now - SWEPT_SECONDS, "portraits")
+    return sum(_sweep(ledger, files, folder, names) for folder, names in written)
 
 
-def _changed(path: Path) -> float:
-    """When a folder was last written, seconds since 1970; 0 for one that is gone."""
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
+def _sweep(ledger: Ledger, files: Files, folder: Path, found: Sequence[str]) -> int:
+    kept = ledger.queue.portrait_files(folder.name) if found else None
+    if kept is None:
+        return 0
+    left = [name for name in found if name not in kept]
+    for name in left:
+        files.remove(folder / name)
+    return len(left)

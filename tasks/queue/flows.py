@@ -1,11 +1,9 @@
 """The flows of jobs: from the parameters of a claimed job and its owner's files to results in a staging folder."""
 
-import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from pipelines import build, render, template_faces
 from pipelines.deliver import Deliver
@@ -26,16 +24,16 @@ from portrait.studio import preview
 from portrait.training import TrainingJob
 from portrait.traits import with_traits
 from portrait.types import Identity, PortraitRequest, Refinement, Style, TrainingSet
-from tasks.files import Files, publish
-from tasks.jobs import Job
+from tasks.files import Files
 from tasks.ledger.database import new_id
-from tasks.ledger.ledger import Ledger
 from tasks.ledger.queue import Outcome
 from tasks.ledger.rows import IdentityRow, TrainingSetRow
 from tasks.private_files import check_readable
 from tasks.queue import options, results
 from tasks.queue.delivery import PortraitDelivery, edited_file
 from tasks.queue.guards import JobGuards
+from tasks.queue.running.checkpoints import CheckpointKeeper
+from tasks.queue.running.context import Abilities, FlowResult, Flows, JobContext
 from tasks.styles.available import AvailableStyles
 from tasks.styles.card_samples import CardSamples
 from tasks.styles.samples import StyleTester
@@ -46,71 +44,6 @@ from templates.catalog import Entry
 
 TRAINING_OVERRIDES = ("steps", "rank", "rate", "batch", "seed", "text", "token", "prior")
 """Training settings that a job may override; see `portrait.training.TrainingJob`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Abilities:
-    """The abilities of a worker, and what is missing for the others."""
-
-    words: frozenset[str]
-    """Abilities: `prepare`, `train:sdxl`, `draw:studio` …"""
-    missing: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """By ability that it has not: what to install, one sentence each."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobContext:
-    """A claimed job with the resources that its flow uses."""
-
-    job: Job
-    ledger: Ledger
-    files: Files
-    staging: Path
-    """A folder of this run, removed unless it is published."""
-    progress: Progress
-    now: Callable[[], float]
-    names: dict[str, str] = field(default_factory=dict)
-    """File names by id, filled by the flow: messages show them in place of the ids."""
-
-
-@dataclass(frozen=True, slots=True)
-class FlowResult:
-    """The rows of a finished job, and the function that moves its staged files into place."""
-
-    outcome: Outcome
-    publish: Callable[[], None]
-
-
-class Flows(Protocol):
-    """The flows of a worker process."""
-
-    def abilities(self) -> Abilities:
-        """Find out which abilities are ready on this machine."""
-        ...
-
-    def __call__(self, context: JobContext) -> FlowResult:
-        """Run the flow of a job; raises what the flow raises."""
-        ...
-
-    def release_idle(self) -> None:
-        """Release models that were not used for long."""
-        ...
-
-    def forget(self) -> None:
-        """Drop what is kept in memory of people between jobs: somebody was erased."""
-        ...
-
-    def draw_sample(self, styles: AvailableStyles, files: Files, able: Collection[str], progress: Progress) -> bool:
-        """Draw the sample people in one style that has no samples yet; False where there is none."""
-        ...
-
-    def shows(self, image: Image) -> bool:
-        """Whether a picture of what is not finished may be shown."""
-        ...
-
-    def close(self) -> None:
-        """Close the engines."""
-        ...
 
 
 class PortraitFlows:
@@ -181,7 +114,7 @@ class PortraitFlows:
         job, person = context.job, str(context.job.params["person"])
         photos = context.ledger.people.selfies(job.owner, person)
         context.names.update({photo.id: photo.name for photo in photos})
-        paths = [context.files.selfie(job.owner, person, photo.id) for photo in photos]
+        paths = [context.files.fetch(context.files.selfie(job.owner, person, photo.id)) for photo in photos]
         check_readable(paths)
         overrides = Overrides(
             [at for at, photo in enumerate(photos) if photo.wish == "include"],
@@ -190,8 +123,8 @@ class PortraitFlows:
             context.ledger.people.get(job.owner, person).traits,
         )
         earlier = context.ledger.people.training_sets(job.owner, person)[:1]
-        folders = [context.files.training_set(job.owner, person, row.id) for row in earlier]
-        known = [reference for folder in folders for reference in training_sets.read_references(folder)]
+        folders = [context.files.fetch_folder(context.files.training_set(job.owner, person, row.id)) for row in earlier]
+        known = [reference for folder in folders for reference in training_sets.read_enlarged(folder)]
         training = build.prepare(self._settings, self._engines)(paths, overrides, context.progress, known)
         JobGuards(self._settings, context.ledger, context.files).check_training_set(training)
         training_sets.write(training, context.staging / "set")
@@ -208,7 +141,8 @@ class PortraitFlows:
             asks_guardian=training.asks_guardian,
         )
         place = context.files.training_set(job.owner, person, set_row.id)
-        return FlowResult(outcome, lambda: publish(context.staging / "set", place))
+        staged = context.upload("set", place)
+        return FlowResult(outcome, lambda: context.files.publish(staged, place))
 
     def _write_cut_out(self, training: TrainingSet, folder: Path) -> None:
         """Write the small cut-outs with which the API previews studio styles, where a photo serves them."""
@@ -226,27 +160,34 @@ class PortraitFlows:
         person, set_id = str(params["person"]), str(params["training_set"])
         if context.ledger.people.training_set(job.owner, set_id).person != person:
             raise UserError("not_found", "The training set is not of that person.")
-        training = training_sets.read(context.files.training_set(job.owner, person, set_id))
+        folder = context.files.fetch_folder(context.files.training_set(job.owner, person, set_id))
+        training = training_sets.read(folder)
         training = with_traits(training, dict(params.get("traits") or {}))
         start = self._identity(context, str(params["start"])) if params.get("start") else None
-        work_dir = context.files.work_dir(job.owner, person, job.id)
+        work_dir = context.files.fetch_folder(context.files.work_dir(job.owner, person, job.id))
         work_dir.mkdir(parents=True, exist_ok=True)
+        progress = CheckpointKeeper(context.files, work_dir, context.progress)
         overrides = {name: params[name] for name in TRAINING_OVERRIDES if params.get(name) is not None}
         training_job = TrainingJob(training, str(params["base"]), work_dir, start, overrides)
         try:
-            trained = build.train(self._engines)(training_job, context.staging / "identity", context.progress)
+            trained = build.train(self._engines)(training_job, context.staging / "identity", progress)
         except Cancelled as error:
             if error.code == "cancelled":  # not when another worker goes on
-                shutil.rmtree(work_dir, ignore_errors=True)
+                context.files.remove(work_dir)
+            else:
+                progress.keep()
             raise
         now = context.now()
         row = IdentityRow(new_id("identity", now), job.owner, person, set_id, now, str(params["base"]))
         summary = {name: trained.description[name] for name in ("steps", "chosen", "notes")}
         outcome = Outcome({"person": person, "identity": row.id, **summary}, identity=row)
 
+        place = context.files.identity(job.owner, person, row.id)
+        staged = context.upload("identity", place)
+
         def publish_identity() -> None:
-            publish(context.staging / "identity", context.files.identity(job.owner, person, row.id))
-            shutil.rmtree(work_dir, ignore_errors=True)
+            context.files.publish(staged, place)
+            context.files.remove(work_dir)
 
         return FlowResult(outcome, publish_identity)
 
@@ -269,7 +210,7 @@ class PortraitFlows:
             int(params.get("seed", 0)),
             int(params.get("count", 1)),
             Size(*size) if size else None,
-            options=options.generation_options(params, lambda id: context.files.template(job.owner, id), recipe),
+            options=options.generation_options(params, context.template, recipe),
             skin=params.get("skin"),
             idphoto=spec_from_dict(params.get("idphoto")),
         )
@@ -284,7 +225,7 @@ class PortraitFlows:
             )
         if params.get("edit"):
             original = edited_file(job, context.ledger, context.files)
-            edit = options.load_edit(params["edit"], original, partial(context.files.template, job.owner))
+            edit = options.load_edit(params["edit"], original, context.template)
             request = replace(request, size=None, style=replace(style, refiners=()), edit=edit)
         flow = build.render(self._engines, [request.mode], steps_of(request), self._settings.draw)
         if recipe is None:
@@ -302,10 +243,12 @@ class PortraitFlows:
 
     def _identity(self, context: JobContext, id: str) -> Identity:
         row = context.ledger.people.identity(context.job.owner, id)
-        training = training_sets.read(context.files.training_set(context.job.owner, row.person, row.training_set))
+        place = context.files.training_set(context.job.owner, row.person, row.training_set)
+        training = training_sets.read(context.files.fetch_folder(place))
         if not row.base:
             return Identity(row.id, training.references, training.mean_embeddings)
-        trained = identities.read(context.files.identity(context.job.owner, row.person, row.id)).identity
+        place = context.files.identity(context.job.owner, row.person, row.id)
+        trained = identities.read(context.files.fetch_folder(place)).identity
         own = {"references": training.references, "mean_embeddings": training.mean_embeddings}
         return replace(trained, id=row.id, base=row.base, **own)
 
@@ -315,7 +258,7 @@ class PortraitFlows:
         if not kept:
             photo = context.ledger.people.selfie(context.job.owner, id)
             context.names[id] = photo.name
-            path = context.files.selfie(context.job.owner, photo.person, id)
+            path = context.files.fetch(context.files.selfie(context.job.owner, photo.person, id))
             chosen = Overrides([0], faces={0: (photo.face["x"], photo.face["y"])} if photo.face else {})
             quick = replace(self._settings, prepare=replace(self._settings.prepare, small_face=0))
             kept = build.prepare(quick, self._engines)([path], chosen, context.progress).references
@@ -357,7 +300,7 @@ class PortraitFlows:
         template = context.ledger.templates.get(context.job.owner, id)
         context.names[id] = template.name
         style = Style(f"picture-{id}", 1, "template", template.name)
-        return attach(style, context.files.template(context.job.owner, id), self._engines.finder())
+        return attach(style, context.template(id), self._engines.finder())
 
     def _check_draft(self, context: JobContext) -> FlowResult:
         """Check a draft's picture; for a test, render the sample people too."""

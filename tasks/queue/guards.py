@@ -55,7 +55,7 @@ class JobGuards:
             return False
         if not self.ledger.blocked_people.any():
             return True
-        mean = training_sets.read_mean(self.files.training_set(owner, person, training_set))
+        mean = self._mean(owner, person, training_set)
         return mean is None or not self.ledger.blocked_people.has([mean])
 
     def waiting(self, persons: Collection[str]) -> set[str]:
@@ -70,5 +70,10 @@ class JobGuards:
         sets = {row.training_set: row.person for row in rows}
         if job.params.get("training_set"):
             sets[str(job.params["training_set"])] = str(job.params["person"])
-        folders = [self.files.training_set(job.owner, person, id) for id, person in sets.items()]
-        return [mean for folder in folders if (mean := training_sets.read_mean(folder)) is not None]
+        means = [self._mean(job.owner, person, id) for id, person in sets.items()]
+        return [mean for mean in means if mean is not None]
+
+    def _mean(self, owner: str, person: str, training_set: str) -> Mapping[str, Sequence[float]] | None:
+        folder = self.files.training_set(owner, person, training_set)
+        self.files.fetch(folder / training_sets.DESCRIPTION_FILE)
+        return training_sets.read_mean(folder)

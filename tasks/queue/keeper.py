@@ -13,9 +13,13 @@ from tasks import accounts, erasing, webhooks
 from tasks.files import Files
 from tasks.jobs import DAY, Limits
 from tasks.ledger.ledger import Ledger
-from tasks.queue import broker, delivery
-from tasks.queue.retention import erase_expired
+from tasks.ledger.upkeep import copies
+from tasks.ledger.upkeep.events import thin_events
+from tasks.queue import broker, delivery, retention
+from tasks.queue.keeper_beat import KeeperBeat
+from tasks.queue.processes import liveness
 from tasks.settings import TaskSettings
+from tasks.telemetry import correlation
 
 PURGE_INTERVAL = 600.0
 """Seconds between two purges: retention times are days."""
@@ -51,6 +55,10 @@ class PurgeReport:
     """Checkpoint folders of training jobs that have ended."""
     orphans: int = 0
     """Files and folders that belonged to nothing, or were never completed."""
+    training_sets: int = 0
+    """Sets that later ones have replaced and nothing refers to."""
+    events: int = 0
+    """Events of progress that nobody needs any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,8 @@ class Keeper:
         lease = self.settings.lease
         requeued = self.ledger.queue.requeue_expired(now, Limits(lease.losses, lease.failures))
         for job in requeued:
-            _log.warning("job %s was lost by its worker (%d times), now %s", job.id, job.losses, job.state)
+            with correlation.about(request=job.request, job=job.id):
+                _log.warning("job %s was lost by its worker (%d times), now %s", job.id, job.losses, job.state)
             if job.done:
                 delivery.sweep(self.ledger, self.files, job.owner, job.id)
         expired = self.ledger.queue.expire(now, now - lease.queued_hours * 3600)
@@ -85,7 +94,7 @@ class Keeper:
 
     def purge(self, now: float) -> PurgeReport:
         """Erase people, pictures, jobs and files whose retention time is over; every few minutes."""
-        expired = erase_expired(self.ledger, self.files, self.settings.retention_by_kind, now)
+        expired = retention.erase_expired(self.ledger, self.files, self.settings.retention_by_kind, now)
         self.ledger.api_keys.prune(now - DAY)
         self.ledger.sessions.prune(now)
         self.ledger.audit.prune(now - self.settings.retention.audit_days * DAY)
@@ -97,7 +106,16 @@ class Keeper:
         self.ledger.erasures.prune(now - RECEIPT_DAYS * DAY)
         orphans = erasing.erase_orphans(self.ledger, self.files, now)
         orphans += delivery.sweep_all(self.ledger, self.files, now)
-        return PurgeReport(expired.people, expired.jobs, self._clean_staging(now), self._clean_work_dirs(now), orphans)
+        copies.remove_old_copies(self.ledger.database, now)
+        return PurgeReport(
+            expired.people,
+            expired.jobs,
+            self._clean_staging(now),
+            self._clean_work_dirs(now),
+            orphans,
+            retention.erase_replaced_sets(self.ledger, self.files, now),
+            thin_events(self.ledger.database, now, now - DAY),
+        )
 
     def run(self, stop: threading.Event) -> None:
         """Requeue, erase and purge at their intervals until `stop` is set; errors of database and disk are logged.
@@ -106,6 +124,10 @@ class Keeper:
         """
         erased = purged = rewritten = 0.0
         watch, deleted = erasing.ErasureWatch(self.ledger), False
+        noted: float | None = None
+        thinned = False
+        beat = KeeperBeat(self.ledger)
+        liveness.keep_beating("keeper", self.settings.lease.heartbeat, stop)
         while not stop.wait(self.settings.keeper):
             try:
                 now = self.ledger.now()
@@ -117,18 +139,30 @@ class Keeper:
                 if now - purged > PURGE_INTERVAL:
                     purged = now
                     self.purge(now)
+                    if not thinned:  # what ended while no keeper ran
+                        thin_events(self.ledger.database, now)
+                        thinned = True
                 if now - rewritten > REWRITE_INTERVAL:
                     rewritten = now
                     deleted = watch.has_news() or deleted
                     deleted = deleted and not self.ledger.database.rewrite()
+                self.note_erasures(noted)
+                noted = now
+                beat(now)
             except (OperatorError, OSError) as error:
+                beat.failed()
                 _log.error("the keeper's pass failed: %s", getattr(error, "code", type(error).__name__))
+        beat.end()
+
+    def note_erasures(self, since: float | None) -> int:
+        """Add to the journal what any machine erased since then, or ever; returns how many lines. Raises `OSError`."""
+        return 0 if self.ledger.journal is None else self.ledger.journal.update(self.ledger.database, since)
 
     def _clean_staging(self, now: float) -> int:
         """Remove staging folders without a lease, and previews and unpacked styles older than a day."""
-        for _, file in self.files.previews():
-            if _age(file, now) > DAY:
-                file.unlink(missing_ok=True)
+        for file, changed in self.files.previews():
+            if now - changed > DAY:
+                self.files.remove(file)
         stale = [each for each in self.files.style_work_dirs() if _age(each, now) > DAY]
         for job, token, folder in self.files.staging_folders():
             if not self.ledger.queue.is_leased(job, token) and _age(folder, now) > self.settings.lease.seconds:
@@ -140,15 +174,15 @@ class Keeper:
     def _clean_work_dirs(self, now: float) -> int:
         """Remove checkpoints of training jobs that have ended; of a failed one a day later, as it may be retried."""
         removed = 0
-        for owner, id, folder in self.files.work_dirs():
+        for each in self.files.work_dirs():
             try:
-                job = self.ledger.jobs.get(owner, id)
+                job = self.ledger.jobs.get(each.owner, each.id)
             except UserError:
                 ended = True  # the ledger has no such job any more
             else:
                 ended = job.done and (job.state != "failed" or now - (job.finished or now) > DAY)
             if ended:
-                shutil.rmtree(folder, ignore_errors=True)
+                self.files.remove(each.path)
                 removed += 1
         return removed
 

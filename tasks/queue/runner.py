@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,13 +16,16 @@ from portrait.arrays import Image
 from portrait.errors import Cancelled, EngineError, OperatorError, PortraitError, UserError
 from tasks.erasing import ErasureWatch
 from tasks.files import Files, disk_error
-from tasks.jobs import Fault, Job, LeaseLost, Limits, fault_from
+from tasks.jobs import BasePreference, Fault, Job, LeaseLost, Limits, base_of, fault_from
 from tasks.ledger.ledger import Ledger
 from tasks.logs import format_trace
 from tasks.queue import delivery, results
 from tasks.queue.flows import Flows, JobContext
 from tasks.settings import LeaseSettings
+from tasks.storage import transient
 from tasks.styles.available import AvailableStyles
+from tasks.telemetry import tracing
+from tasks.telemetry.job_run import JobRun, running
 
 REPORT_INTERVAL = 0.5
 """Least seconds between two writes of progress: more writes would only block others in the ledger."""
@@ -62,10 +66,13 @@ class JobRunner:
     lease: LeaseSettings
     abilities: frozenset[str]
     now: Callable[[], float] = time.time
+    training_turn: float = 0.0
+    """Seconds after which a training gives its place to drawings that have waited so long; 0: it never does."""
     busy: threading.Lock = field(default_factory=threading.Lock)
     """Held while a job runs, while models are released, and while samples are drawn."""
     wanted: threading.Event = field(default_factory=threading.Event)
     """Set while a job waits for `busy`."""
+    bases: BasePreference = field(default_factory=BasePreference)
     erasures: ErasureWatch = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,6 +84,22 @@ class JobRunner:
         with self.busy:
             self.wanted.clear()
             return self._run_next(queue)
+
+    def drawings_wait(self) -> bool:
+        """Whether a drawing that this worker can do has waited for as long as a training may keep it waiting."""
+        since = self.ledger.queue.waits_since("gpu.generate", self.abilities) if self.training_turn else None
+        return since is not None and self.now() - since >= self.training_turn
+
+    def requeue_dead(self, prefix: str, alive: Callable[[str], bool]) -> list[Job]:
+        """Count a failure of each job that a dead process of this worker held, as `JobQueue.requeue_dead`; returns them."""
+        found = self.ledger.queue.requeue_dead(
+            prefix, alive, self.now(), Limits(self.lease.losses, self.lease.failures)
+        )
+        for job in found:
+            _log.error("the process that did job %s was ended by the system, now %s", job.id, job.state)
+            if job.done:
+                self._sweep(job)
+        return found
 
     def draw_sample(self) -> bool:
         """Draw the sample people in one style, unless a job runs; one that comes meanwhile stops it. False where none is left.
@@ -128,16 +151,23 @@ class JobRunner:
             self.busy.release()
 
     def _run_next(self, queue: str) -> bool:
-        job = self.ledger.queue.claim(self.worker, queue, self.abilities, self.now(), self.lease.seconds)
+        base = self.bases.preferred(time.monotonic())
+        job = self.ledger.queue.claim(self.worker, queue, self.abilities, self.now(), self.lease.seconds, base)
         if job is None or job.token is None:
             return False
-        staging = self.files.staging(job.id, job.token)
+        self.bases.note(base_of(job.needs), base, time.monotonic())
+        with running(job, self.worker, PHASE_SPANS) as run:
+            self._run(job, self.files.staging(job.id, job.token), run)
+        return True
+
+    def _run(self, job: Job, staging: Path, run: JobRun) -> None:
+        """Run a claimed job to its end; what goes wrong stays here."""
         heart = LeaseHeartbeat(self.ledger, job, self.lease, self.now)
-        progress = ProgressReporter(self, job, heart, {})
-        context = JobContext(job, self.ledger, self.files, staging, progress, self.now, progress.names)
-        _log.info("job %s (%s) began", job.id, job.kind)
         try:
             with heart:
+                progress = ProgressReporter(self, job, heart, {}, run)
+                context = JobContext(job, self.ledger, self.files, staging, progress, self.now, progress.names)
+                _log.info("job %s (%s) began", job.id, job.kind)
                 self._run_flow(context, heart)
         except LeaseLost:
             _log.warning("job %s was taken from this worker; nothing of it was written", job.id)
@@ -146,13 +176,12 @@ class JobRunner:
             _log.error("job %s could not be settled: %s", job.id, error.code)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-            self.files.preview(job.id).unlink(missing_ok=True)
             self._sweep(job)
-        return True
 
     def _sweep(self, job: Job) -> None:
-        """Erase files of portraits that were replaced by better ones, unless the job goes on; else the keeper does it."""
+        """Erase the preview, and unless the job goes on files of portraits that were replaced; else the keeper does it."""
         try:
+            self.files.remove(self.files.preview(job.id))
             delivery.sweep(self.ledger, self.files, job.owner, job.id)
         except (OperatorError, OSError) as error:
             _log.warning("the folder of job %s was not swept: %s", job.id, type(error).__name__)
@@ -162,9 +191,11 @@ class JobRunner:
         job, queue = context.job, self.ledger.queue
         try:
             context.staging.mkdir(parents=True, exist_ok=True)
-            result = self.flows(context)
+            with tracing.span("flow"):
+                result = self.flows(context)
             heart.check()
-            retry_write(self.lease, lambda: queue.finish(job, self.now(), result.outcome, result.publish))
+            with tracing.span("finish"):
+                retry_write(self.lease, lambda: queue.finish(job, self.now(), result.outcome, result.publish))
             _log.info("job %s succeeded", job.id)
         except LeaseLost:
             raise
@@ -172,9 +203,10 @@ class JobRunner:
             retry_write(self.lease, lambda: queue.release(job, self.now()))
             _log.info("job %s stopped", job.id)
         except (UserError, OperatorError) as error:
-            if error.code == "database_unreachable":  # says nothing about the job
+            if error.code in transient.CODES:  # says nothing about the job
                 retry_write(self.lease, lambda: queue.release(job, self.now()))
-                _log.warning("job %s was given back: the database did not answer", job.id)
+                what = "database" if error.code == "database_unreachable" else "object storage"
+                _log.warning("job %s was given back: the %s did not answer", job.id, what)
             else:
                 self._fail(context, error)
         except OSError as error:
@@ -209,7 +241,8 @@ class LeaseHeartbeat:
         self._until = (job.lease_until or 0.0) or now() + lease.seconds
         self._lost = self._cancelling = False
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name=f"heart-{job.id}", daemon=True)
+        within = copy_context()  # a thread has a context of its own, and its lines are about this job too
+        self._thread = threading.Thread(target=within.run, args=(self._renew,), name=f"heart-{job.id}", daemon=True)
 
     def __enter__(self) -> "LeaseHeartbeat":
         self._thread.start()
@@ -232,12 +265,21 @@ class LeaseHeartbeat:
                 now = self._now()
                 state = self._ledger.queue.heartbeat(self._job, now, self._lease.seconds)
                 self._until = now + self._lease.seconds
+                if self._cancelling and state == "cancelling":
+                    self._end_cancelled(now)
+                    return
                 self._cancelling = state == "cancelling"
             except LeaseLost:
                 self._lost = True
                 return
             except OperatorError:
                 _log.warning("the ledger did not answer the heartbeat of job %s", self._job.id)
+
+    def _end_cancelled(self, now: float) -> None:
+        """Cancel a job amid a step that reports nothing: the step goes on without a lease, so that it writes nothing more."""
+        self._ledger.queue.release(self._job, now)
+        self._lost = True
+        _log.info("job %s was cancelled amid a step, which still goes on", self._job.id)
 
 
 @dataclass(slots=True)
@@ -248,6 +290,7 @@ class ProgressReporter:
     job: Job
     heart: LeaseHeartbeat
     names: dict[str, str]
+    run: JobRun
     _reported: float = 0.0
     _previewed: float = 0.0
     _preview: int = 0
@@ -255,20 +298,30 @@ class ProgressReporter:
     def __call__(self, done: int, total: int, doing: str, preview: Image | None = None) -> None:
         """Write progress, message and preview; raises `Cancelled`, `LeaseLost`."""
         self.heart.check()
+        phase = doing.split(" ", 1)[0].lower() if doing else ""
+        self.run.step(phase)
         clock = time.monotonic()
         if clock - self._reported < REPORT_INTERVAL:
             return
         self._reported = clock
-        phase = doing.split(" ", 1)[0].lower() if doing else ""
         try:
-            if self.runner.ledger.workers.is_stopping(self.runner.worker):
+            now = self.runner.now()
+            if self.runner.ledger.workers.gives_back(self.runner.worker, now):
                 raise Cancelled("stopping", "The worker stops.")
+            if self._turn_is_over(now):
+                raise Cancelled("stopping", "Drawings go first; the training goes on after them.")
             self._write_preview(preview, clock)
             progress, message = overall_progress(phase, done, total), with_names(doing, self.names)
-            now = self.runner.now()
             self.runner.ledger.queue.report(self.job, now, phase[:40], progress, message, self._preview)
         except OperatorError:
             _log.warning("the progress of job %s was not written", self.job.id)  # the next one will be
+
+    def _turn_is_over(self, now: float) -> bool:
+        """Whether a training has had its turn, and drawings wait for theirs."""
+        turn, began = self.runner.training_turn, self.job.started
+        if self.job.queue != "gpu.train" or not turn or began is None or now - began < turn:
+            return False
+        return self.runner.drawings_wait()
 
     def _write_preview(self, image: Image | None, clock: float) -> None:
         if image is None or clock - self._previewed < PREVIEW_INTERVAL:
@@ -277,7 +330,8 @@ class ProgressReporter:
         try:
             if not self.runner.flows.shows(image):
                 return
-            write_preview(image, self.runner.files.preview(self.job.id))
+            files = self.runner.files
+            files.keep(write_preview(image, files.preview(self.job.id)))
         except (OSError, OperatorError):
             return  # a missing preview is no reason to fail the job
         self._preview += 1
@@ -297,21 +351,12 @@ def with_names(text: str, names: dict[str, str]) -> str:
 
 
 def retry_write(lease: LeaseSettings, write: Callable[[], object]) -> None:
-    """Do the last write of a job, again while the database is unreachable and the lease may still hold."""
-    until = time.monotonic() + lease.seconds
-    while True:
-        try:
-            write()
-        except OperatorError as error:
-            if error.code != "database_unreachable" or time.monotonic() > until:
-                raise
-            time.sleep(min(1.0, lease.heartbeat))
-        else:
-            return
+    """Do the last write of a job, again while database or storage is unreachable and the lease may still hold."""
+    transient.retry(write, lease.seconds)
 
 
-def write_preview(image: Image, path: Path) -> None:
-    """Write a small JPEG of an H×W×3 RGB picture, atomically."""
+def write_preview(image: Image, path: Path) -> Path:
+    """Write a small JPEG of an H×W×3 RGB picture, atomically; returns `path`."""
     height, width = image.shape[:2]
     scale = min(1.0, PREVIEW_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -319,6 +364,7 @@ def write_preview(image: Image, path: Path) -> None:
     _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
     with atomic.replace_file(path) as staged:
         staged.write_bytes(data.tobytes())
+    return path
 
 
 def _fault_with_names(error: PortraitError, context: JobContext) -> Fault:

@@ -4,26 +4,37 @@ import importlib
 import logging
 import os
 import secrets
+import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
+import celery.apps.worker as celery_worker
 from celery import Celery, Task, current_app, shared_task, signals
+from celery.utils.log import LoggingProxy
 
 from portrait.addresses import Reach
 from portrait.errors import OperatorError
-from tasks import webhooks
-from tasks.files import Files
+from tasks import logs, webhooks
+from tasks.files import open_files
 from tasks.jobs import queue_for
 from tasks.ledger.database import TOLERATED_SKEW
 from tasks.ledger.ledger import Ledger, open_ledger
 from tasks.ledger.rows import WorkerRow
 from tasks.queue import broker, device
+from tasks.queue.processes import liveness, pool
+from tasks.queue.running.copies import MachineCopies
 from tasks.settings import Installation, load_installation
+from tasks.telemetry import metrics, tracing
+from tasks.telemetry.gpu import gpu_memory
+from tasks.telemetry.model_events import count_models
+from tasks.telemetry.serving import serve_metrics
 
 if TYPE_CHECKING:
     from tasks.queue.runner import JobRunner
@@ -55,7 +66,9 @@ class WorkerContext:
 
     def __init__(self, installation: Installation, app: Celery) -> None:
         tasks = installation.tasks
-        self.broker_app = broker.create_app(tasks)
+        tracing.configure("worker", tasks.tracing)
+        count_models()
+        self.broker_app, self._parent = broker.create_app(tasks), int(app.conf["portrait_parent"])
         self.ledger: Ledger = open_ledger(tasks.database)
         now = self.ledger.now()
         self.row = WorkerRow(
@@ -66,16 +79,19 @@ class WorkerContext:
             device=str(app.conf["portrait_device"])[:60],
             started=now,
             beat=now,
+            version=version("portrait"),
         )
         reach = Reach.of(tasks.webhooks.networks, tasks.webhooks.private)
         self.sender = webhooks.WebhookSender(self.ledger.webhooks, reach, tasks.lease.seconds, self.ledger.now)
         self.runner: JobRunner | None = None
         if set(self.row.queues) - {webhooks.QUEUE}:
             self.runner = self._create_runner(installation, str(app.conf["portrait_flows"]))
+        self.copies = MachineCopies(self.ledger, open_files(tasks))
         self._closed = threading.Event()
         self._last_job = time.monotonic()
         _log_skew(self.ledger.now.skew())
         self.ledger.workers.register(self.row)
+        self._settle_dead(str(app.conf["portrait_worker"]))
         threading.Thread(target=self._send_heartbeats, args=(tasks.lease.heartbeat,), name="beat", daemon=True).start()
         if self.runner is not None:
             threading.Thread(target=self._draw_samples, args=(self.runner,), name="samples", daemon=True).start()
@@ -87,11 +103,20 @@ class WorkerContext:
         if queue == webhooks.QUEUE:
             if self.sender.send_due(self._should_stop_sending):
                 self._notify(queue)
-        elif self.runner is not None and self._run_next(self.runner, queue):
+        elif self.runner is not None and self._run_in_turn(self.runner, queue):
             if self.ledger.webhooks.has_due(self.ledger.now()):
                 self._notify(webhooks.QUEUE)
             if self.ledger.queue.count_waiting().get(queue):
                 self._notify(queue)
+
+    def _run_in_turn(self, runner: "JobRunner", queue: str) -> bool:
+        """Run the next job of the queue; before a training, for as long as its turn is, the drawings that waited for it."""
+        if queue == "gpu.train":
+            until = time.monotonic() + runner.training_turn
+            while time.monotonic() < until and runner.drawings_wait():
+                if self.ledger.workers.is_stopping(self.row.id) or not self._run_next(runner, "gpu.generate"):
+                    break
+        return self._run_next(runner, queue)
 
     def _run_next(self, runner: "JobRunner", queue: str) -> bool:
         self._last_job = time.monotonic()
@@ -105,7 +130,23 @@ class WorkerContext:
         if self.runner is not None:
             self.runner.close()
         self.ledger.workers.unregister(self.row.id)
+        liveness.forget("worker")
         self.ledger.close()
+        tracing.flush()
+
+    def _settle_dead(self, prefix: str) -> None:
+        """Settle the jobs and rows of processes of this worker that died: this one may have taken the place of one."""
+
+        def alive(id: str) -> bool:
+            return id != self.row.id and liveness.is_running(int(id.rpartition(":")[2]))
+
+        for row in self.ledger.workers.list_live(self.ledger.now()):
+            if row.id.startswith(f"{prefix}:") and row.id != self.row.id and not alive(row.id):
+                self.ledger.workers.unregister(row.id)
+        if self.runner is not None:
+            for job in self.runner.requeue_dead(f"{prefix}:", alive):
+                if not job.done:
+                    self._notify(job.queue)
 
     def _should_stop_sending(self) -> bool:
         """Whether to send no more webhooks for now: the worker is to stop, or jobs wait that it serves too."""
@@ -127,7 +168,9 @@ class WorkerContext:
         if unguarded := in_words(installation.flows):
             _log.warning("%s", unguarded)
         tasks = installation.tasks
-        return JobRunner(self.row.id, self.ledger, Files(tasks.data), opened, tasks.lease, words, self.ledger.now)
+        runner = JobRunner(self.row.id, self.ledger, open_files(tasks), opened, tasks.lease, words, self.ledger.now)
+        shares = {"gpu.train", "gpu.generate"} <= set(self.row.queues)
+        return replace(runner, training_turn=tasks.workers.training_turn) if shares else runner
 
     def _notify(self, queue: str) -> None:
         if not broker.pending_messages(self.broker_app, queue):
@@ -147,14 +190,31 @@ class WorkerContext:
                 _log.warning("the ledger did not answer whoever draws samples")
 
     def _send_heartbeats(self, every: float) -> None:
+        told = False
         while not self._closed.wait(every):
+            liveness.beat("worker")
             try:
-                if not self.ledger.workers.heartbeat(self.row.id, self.ledger.now()) and not self._closed.is_set():
+                metrics.clock_skew(self.ledger.now.skew())
+                if not self._beat() and not self._closed.is_set():
                     self.ledger.workers.register(self.row)
+                if not told and self.ledger.workers.is_stopping(self.row.id):
+                    told = self._end_parent()
             except OperatorError:
                 _log.warning("the ledger did not answer the worker's beat")
             if self.runner is not None:
                 self.runner.release_idle()
+            self.copies()
+
+    def _beat(self) -> bool:
+        """Send the heartbeat, of a worker with a GPU with the memory of those that are here; False where its row is gone."""
+        gpus = [asdict(each) for each in gpu_memory()] if self.row.device != device.CPU else None
+        return self.ledger.workers.heartbeat(self.row.id, self.ledger.now(), gpus)
+
+    def _end_parent(self) -> bool:
+        """Have the worker end that this process belongs to, after its jobs, since the ledger says so; True."""
+        if self._parent in {os.getppid(), os.getpid()}:
+            os.kill(self._parent, signal.SIGTERM)
+        return True
 
 
 class WorkerTask(Task):
@@ -189,6 +249,7 @@ def create_app(installation: Installation, options: WorkerOptions, on: str = dev
         portrait_flows=options.flows,
         portrait_queues=list(options.queues),
         portrait_device=on,
+        portrait_parent=os.getpid(),
         # The processes of one worker are stopped together, by this prefix of their ids.
         portrait_worker=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}",
     )
@@ -196,8 +257,9 @@ def create_app(installation: Installation, options: WorkerOptions, on: str = dev
 
 
 def run(installation: Installation, options: WorkerOptions) -> int:
-    """Run a worker until SIGTERM or SIGINT, which give the running job back to the queue; returns the exit code.
+    """Run a worker until SIGTERM or SIGINT; returns the exit code.
 
+    A job that it does not finish within `tasks.workers.grace` goes back to the queue.
     Raises `OperatorError` (`no_gpu`) when this machine can serve none of its queues.
     """
     on = device.detect_device()
@@ -208,25 +270,34 @@ def run(installation: Installation, options: WorkerOptions) -> int:
     app = create_app(installation, options, on)
     prefix = str(app.conf["portrait_worker"])
 
-    def stopping(**_: Any) -> None:
-        # In a thread, because a signal handler must not wait for a database.
-        threading.Thread(target=_request_stop, args=(installation, prefix), name="stopping").start()
+    ended, told = threading.Event(), threading.Event()
 
+    def stopping(**_: Any) -> None:
+        if not told.is_set():  # a second signal gives no more time
+            told.set()
+            # In a thread, because a signal handler must not wait for a database.
+            threading.Thread(target=_request_stop, args=(installation, prefix), name="stopping").start()
+
+    celery_worker.safe_say = lambda *_: None  # what it says of signals is no line of JSON, and goes past the log
     signals.worker_shutting_down.connect(stopping, weak=False)
+    liveness.keep_beating("worker", installation.tasks.lease.heartbeat, ended)
     try:
         worker = app.Worker(
             hostname=f"portrait@{prefix}",
             queues=list(options.queues),
             concurrency=options.processes,
-            pool=options.pool,
+            pool=pool.TaskPool if options.pool == "prefork" else options.pool,
             loglevel="WARNING",
             quiet=True,
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
         )
-        worker.start()
+        with serve_metrics(installation.tasks.metrics, installation.tasks.data, processes=True):
+            worker.start()
     finally:
+        ended.set()
+        liveness.forget("worker")
         signals.worker_shutting_down.disconnect(stopping)
     return int(worker.exitcode or 0)
 
@@ -244,6 +315,15 @@ def _task() -> WorkerTask:
 
 
 # Connected on import, because a process that is spawned knows nothing but the modules it imports.
+@signals.setup_logging.connect
+def _set_up_logging(**_: Any) -> None:
+    """Write lines as all parts do: Celery would write its own, of warnings alone; what libraries print becomes lines too."""
+    if not logs.is_configured():
+        logs.configure("worker")
+    if not isinstance(sys.stderr, LoggingProxy):
+        sys.stdout = sys.stderr = LoggingProxy(logging.getLogger("portrait.printed"), logging.WARNING)
+
+
 @signals.worker_process_init.connect
 def _start_process(**_: Any) -> None:
     """Create the context before the first message: engines and libraries take seconds to load."""
@@ -264,7 +344,7 @@ def _request_stop(installation: Installation, prefix: str) -> None:
     """Request the stop in the ledger, which reaches every process, however it was started; none is forked after this."""
     try:
         ledger = open_ledger(installation.tasks.database)
-        ledger.workers.request_stop(prefix)
+        ledger.workers.request_stop(prefix, ledger.now() + installation.tasks.workers.grace)
         ledger.close()
     except OperatorError as error:
         _log.error("running jobs are not given back: %s", error.code)

@@ -31,6 +31,7 @@ from tasks.schemas.jobs import (
     JobEvent,
     JobFault,
     JobIds,
+    JobUpdate,
     Order,
     OrderRequest,
     PictureSize,
@@ -80,6 +81,7 @@ from tasks.schemas.portraits import (
     Trait,
 )
 from tasks.schemas.provenance import Provenance
+from tasks.schemas.recipes import JobEdit, JobParams, JobResult, Recipe, RecipeStep, RecipeStyle
 from tasks.schemas.shared import (
     FINISHED,
     UNDO_SECONDS,

@@ -1,11 +1,11 @@
 """Schemas of jobs: requests for trainings and generations, job state and events."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from tasks.schemas.idphotos import IdPhotoOptions
+from tasks.schemas.recipes import Params, Result
 from tasks.schemas.shared import FINISHED, ErrorDetail, Id, Line, Point, RequestBody, ResponseBody, State, Timestamp
 
 
@@ -265,8 +265,8 @@ class Job(ResponseBody):
     missing: list[str] = Field(
         [], description="What is missing, one sentence each, when no live worker can do the job."
     )
-    wants: Mapping[str, Any]
-    result: Mapping[str, Any]
+    wants: Params
+    result: Result
     portraits: int = Field(0, description="Portraits that are finished so far and were not deleted.")
     portrait_ids: list[str] = Field(
         [], description="Their ids: in the order in which they were drawn, and the best first when the job has ended."
@@ -275,6 +275,7 @@ class Job(ResponseBody):
     fault: JobFault | None
     losses: int
     failures: int
+    priority: int = Field(0, description="Set by operators: jobs of a higher number are begun first.")
     created: Timestamp
     started: Timestamp | None
     finished: Timestamp | None
@@ -283,6 +284,12 @@ class Job(ResponseBody):
     def done(self) -> bool:
         """Whether it has ended, well or not."""
         return self.state in FINISHED
+
+
+class JobUpdate(RequestBody):
+    """What an operator may change of a job."""
+
+    priority: int = Field(ge=-100, le=100, description="Jobs of a higher number are begun first; 0 is usual.")
 
 
 class Order(ResponseBody):

@@ -1,12 +1,13 @@
 """Schemas of portraits, styles and templates."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AliasChoices, Field, StringConstraints, model_validator
 
 from tasks.schemas.idphotos import IdPhotoRule
 from tasks.schemas.people import Composition
+from tasks.schemas.recipes import RecipeFields
 from tasks.schemas.shared import FaceBox, Id, Page, RequestBody, ResponseBody, Timestamp
 
 
@@ -34,6 +35,7 @@ class Portrait(ResponseBody):
 
     id: str
     job: str
+    order: str = Field("", description="The order that its job was placed with; empty for a job of its own.")
     number: int = Field(description="1 is the best of its job.")
     name: str = Field("", validation_alias=AliasChoices("name", "title"), description="The name that you gave it.")
     people: Mapping[str, str] = Field({}, description="Who is on it, by number of the face.")
@@ -45,7 +47,7 @@ class Portrait(ResponseBody):
     height: int
     likeness: Mapping[str, FaceLikeness] = Field(description="By number of the face.")
     scores: Mapping[str, float]
-    recipe: Mapping[str, Any] = Field(description="What it takes to draw it again; empty where it was not asked for.")
+    recipe: RecipeFields = Field(description="What it takes to draw it again; empty where it was not asked for.")
     favourite: bool
     created: Timestamp
     rules: list[IdPhotoRule] = Field(

@@ -92,7 +92,10 @@ class Problem(ResponseBody):
         }
     )
 
-    type: str = "about:blank"
+    type: str = Field(
+        default="about:blank",
+        description="Says nothing: an address of documents would differ between installations. Go by `code`.",
+    )
     title: str
     status: int
     detail: str = Field(description="What happened and what to do, in a sentence for people.")

@@ -105,6 +105,8 @@ class Worker(ResponseBody):
     device: str
     started: Timestamp
     beat: Timestamp
+    stopping: bool = Field(False, description="Whether it begins no more jobs, because it is to stop.")
+    version: str = Field("", description="Version of the program that it runs.")
 
 
 class QueueCounts(ResponseBody):

@@ -49,7 +49,8 @@ class AvailableStyles:
 
     def entry(self, row: StyleRow) -> Entry:
         """A published version as a catalogue entry; raises `OperatorError` (`bad_style`)."""
-        return Entry(parse_stored(row.content, row.id), self.files.style(row.id, row.version))
+        style = parse_stored(row.content, row.id)
+        return Entry(style, self.files.fetch_folder(self.files.style(row.id, row.version)))
 
     def _published(self) -> Sequence[StyleRow]:
         return () if self.ledger is None else self.ledger.styles.list()

@@ -8,13 +8,15 @@ from portrait.errors import Cancelled, PortraitError
 from portrait.faces.likeness import likeness_step
 from portrait.ports import Progress
 from portrait.types import Identity, Style
-from tasks.files import Files, publish
+from tasks.files import Files
 from tasks.styles.available import AvailableStyles, shows_samples
 from tasks.styles.samples import Sample, StyleTester
 from templates.catalog import Entry
 
 KINDS = ("studio", "template")
 """Kinds that are drawn: an ID photo looks the same of everybody, and nobody asked for what a diffusion model takes."""
+TRIED = "tried.txt"
+"""A file beside the samples, as an object storage knows no empty folders."""
 ALIKE = 0
 """The step of likeness (`portrait.faces.likeness`) up to which a sample is shown."""
 
@@ -43,8 +45,9 @@ class CardSamples:
             samples = self._draw(entry, drawn, progress)
             for number, sample in enumerate((each for each in samples if _is_good(each)), 1):
                 (drawn / f"{sample.number}.jpg").rename(chosen / f"{number}.jpg")
-            # An empty folder says that it was tried: a style that cannot be drawn is not tried again and again.
-            publish(chosen, files.style_samples(entry.style.id, entry.style.version))
+            # A folder without pictures says that it was tried: a style that cannot be drawn is not tried again and again.
+            (chosen / TRIED).write_text(f"{len(samples)} drawn\n", "utf-8")
+            files.publish(chosen, files.style_samples(entry.style.id, entry.style.version))
         return True
 
     def _draw(self, entry: Entry, folder: Path, progress: Progress) -> list[Sample]:
@@ -65,7 +68,7 @@ def _is_due(entry: Entry, files: Files, able: Collection[str]) -> bool:
         style.kind in KINDS
         and shows_samples(entry)
         and f"draw:{style.kind}" in able
-        and not files.style_samples(style.id, style.version).exists()
+        and files.samples(style.id, style.version) is None
     )
 
 

@@ -18,7 +18,7 @@ from pipelines.idphotos import presets
 from pipelines.settings import Settings
 from portrait.errors import OperatorError, UserError
 from portrait.studio.backdrops import NAMES
-from tasks.files import Files, disk_error, publish
+from tasks.files import Files, disk_error
 from tasks.ledger.database import new_id
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.rows import DraftFindings, DraftRow, StyleRow
@@ -56,7 +56,8 @@ class StyleService:
 
     def entry(self, draft: DraftRow) -> Entry:
         """A draft as a catalogue entry: its style and the folder of its files. Raises `OperatorError` (`bad_style`)."""
-        return Entry(schema.parse_stored(draft.content, draft.id), self.files.draft(draft.id, draft.edition))
+        style = schema.parse_stored(draft.content, draft.id)
+        return Entry(style, self.files.fetch_folder(self.files.draft(draft.id, draft.edition)))
 
     def draft(self, id: str, edition: str | None = None) -> DraftRow:
         """The draft of a style. Raises `unknown_style`, or `draft_changed` where `edition` is not the present one."""
@@ -95,7 +96,7 @@ class StyleService:
         name = f"picture.{PICTURE_SUFFIXES[format]}"
         content = style.model_dump(mode="json", by_alias=True)
         content |= {"backdrop": "", "picture": {"file": name, "sha256": file_hash(picture)}}
-        origin = self.files.draft(id, before.edition)
+        origin = self.files.fetch_folder(self.files.draft(id, before.edition))
         return self._replace_draft(schema.parse_style(content), before, who, origin, (picture, name))
 
     def import_drafts(self, source: Path, who: str, replacing: bool = False, prefix: str = "") -> StyleImport:
@@ -117,7 +118,7 @@ class StyleService:
             def place() -> None:
                 for entry, row in zip(entries, rows, strict=True):
                     schema.write_style(StyleFile.model_validate(row.content), entry.folder / "style.toml")
-                    publish(entry.folder, self.files.draft(row.id, row.edition))
+                    self.files.publish(entry.folder, self.files.draft(row.id, row.edition))
 
             for replaced in self.ledger.drafts.add(rows, place, replacing):
                 self.files.erase_draft(replaced.id, replaced.edition)
@@ -160,7 +161,7 @@ class StyleService:
         """Replace the sample renders of the last test by those in `staged`; repeating it changes nothing."""
         if staged.exists():
             self.files.erase_tests(draft.id)
-        publish(staged, self.files.style_test(draft.id, draft.edition))
+        self.files.publish(staged, self.files.style_test(draft.id, draft.edition))
 
     def save_test(self, news: DraftFindings, draft: DraftRow, drawn: Path) -> None:
         """Record a test that was rendered outside a job, with copies of its pictures in the folder `drawn`."""
@@ -237,7 +238,7 @@ class StyleService:
             row = self._draft_row(with_picture_hash(Entry(style, folder)), new_id("edition", self.now()), who)
             schema.write_checked(StyleFile.model_validate(row.content), folder / "style.toml")
 
-            place = partial(publish, folder, self.files.draft(row.id, row.edition))
+            place = partial(self.files.publish, folder, self.files.draft(row.id, row.edition))
             if before is None:
                 self._insert_draft(row, place)
             else:
@@ -255,7 +256,7 @@ class StyleService:
     def _current_folder(self, id: str, before: DraftRow | None) -> Path | None:
         """The folder with the present files of a style: of its draft, its newest version, or the built-in style."""
         if before is not None:
-            return self.files.draft(id, before.edition)
+            return self.files.fetch_folder(self.files.draft(id, before.edition))
         entries = AvailableStyles(self.ledger, self.files).entries()
         return next((each.folder for each in entries if each.style.id == id), None)
 
@@ -265,7 +266,7 @@ class StyleService:
 
     def _preview(self, draft: DraftRow, card: int | None) -> Path | None:
         """The sample of a draft's test that its card shows; None where it was not tested as it is now."""
-        folder = self.files.style_test(draft.id, draft.edition)
+        folder = self.files.fetch_folder(self.files.style_test(draft.id, draft.edition))
         private = {each["number"] for each in (draft.tested or {}).get("samples", ()) if each.get("person")}
         if card in private:
             raise UserError(
@@ -297,7 +298,7 @@ class StyleService:
                     shutil.copyfile(shown, folder / PREVIEW)
                     break
             schema.write_checked(style, folder / "style.toml")
-            publish(folder, self.files.style(style.id, number))
+            self.files.publish(folder, self.files.style(style.id, number))
         return style.model_dump(mode="json", by_alias=True)
 
     def _erase_files(self, draft: DraftRow) -> None:

@@ -1,5 +1,7 @@
-"""What the measurements share: people to judge, photos in a folder judged as the flow judges them, tables."""
+"""What the measurements share: people to judge, photos in a folder judged as the flow judges them, tables, processes."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,3 +81,16 @@ def quiet(done: int, total: int, doing: str, preview: Image | None = None) -> No
 def percent(hits: Sequence[bool]) -> str:
     """A rate; `–` where nothing was measured."""
     return f"{100 * np.mean(hits):.0f} %" if len(hits) else "–"
+
+
+def table_of(module: str, *arguments: str) -> list[list[str]]:
+    """Cells of the table that a module of this folder prints, without its head, whatever its exit status.
+
+    For peaks of memory: what `getrusage` tells of a process includes what the one that started it took before, so that the
+    processes which are measured are started by a small one and not by pytest.
+    """
+    command = [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    lines = [line for line in answer.stdout.splitlines() if line.startswith("|")][2:]
+    assert lines, answer.stdout + answer.stderr
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]

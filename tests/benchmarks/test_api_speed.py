@@ -16,6 +16,7 @@ from tasks import auth
 from tasks.ledger.database import new_id
 from tasks.ledger.queue import Outcome
 from tasks.ledger.rows import IdentityRow, TrainingSetRow
+from tests.benchmarks.plugin import Record
 from tests.tasks import conftest, servers
 from tests.tasks.stand import ROOT, Stand, new_job
 
@@ -24,6 +25,8 @@ pytestmark = pytest.mark.bench
 # Servers and databases are those of the tests of jobs.
 started, numbers, database = conftest.started, conftest.numbers, conftest.database
 
+GATES = {"POST /v1/generations": (10, 500), "GET /v1/jobs/ID": (40, 150)}
+"""Least requests a second, and most milliseconds of 95 of 100: about a third of what two idle cores do."""
 MANY = {"PORTRAIT_TASKS__QUOTAS__JOBS": "1000000", "PORTRAIT_TASKS__QUOTAS__PORTRAITS_A_DAY": "1000000"}
 
 
@@ -42,7 +45,7 @@ def installed(request: pytest.FixtureRequest, database: str, tmp_path: Path, num
     yield from conftest.stand_at(tmp_path, settings)
 
 
-def test_asking_and_looking(installed: Stand, table: list[str], request: pytest.FixtureRequest) -> None:
+def test_asking_and_looking(installed: Stand, table: list[str], request: pytest.FixtureRequest, figure: Record) -> None:
     parameters = request.node.callspec.params
     person = prepared(installed)
     key = auth.create_key(installed.ledger, "ann", "load", "person", time.time()).secret
@@ -56,12 +59,16 @@ def test_asking_and_looking(installed: Stand, table: list[str], request: pytest.
             text=True,
         )
         assert response.returncode == 0, response.stderr + installed.log()
+    where = f"{parameters['installed']}, {parameters['database']}"
     for what, took in json.loads(response.stdout).items():
         late = statistics.quantiles(took["each"], n=20)[-1]
         table.append(
             f"| {what} | {parameters['installed']} | {parameters['database']} | {len(took['each']) / took['all']:.0f} |"
             f" {statistics.median(took['each']) * 1000:.0f} | {late * 1000:.0f} |"
         )
+        least, most = GATES[what]
+        figure(f"{what}, {where}", len(took["each"]) / took["all"], "a second", at_least=least)
+        figure(f"{what}, p95, {where}", late * 1000, "ms", at_most=most)
 
 
 def prepared(stand: Stand) -> str:

@@ -25,6 +25,7 @@ from portrait.images.color import from_linear, to_lab
 from portrait.ports import FaceFinder
 from portrait.types import Face, Identity, PortraitRequest, Quality, Reference, Skin, Style, StylePicture
 from tests import dressed, selfies
+from tests.benchmarks.plugin import Record
 
 FRONT = ("player 1", "player 3", "player 4", "player 6")
 KINDS = ("dark", "brown", "light", "fringe", "glasses", "beard", "sunglasses")
@@ -104,7 +105,7 @@ def silent(done: int, total: int, doing: str, preview: Image | None = None) -> N
 
 
 @pytest.mark.bench
-def test_pairs_of_people_and_templates(engines: Engines) -> None:
+def test_pairs_of_people_and_templates(engines: Engines, figure: Record) -> None:
     finder, painter = engines.finder(), engines.painter("fusion")
     assert isinstance(painter, Fusion)
     known, tiles, measured, refused = looks(finder), [], list[Pair](), []
@@ -134,8 +135,12 @@ def test_pairs_of_people_and_templates(engines: Engines) -> None:
     ]
     (OUT / "fusion_pairs.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))  # noqa: T201 -- figures to read
-    assert len(measured) >= 60
-    assert statistics.median(each.now for each in measured) < statistics.median(each.before for each in measured)
+    figure("Pairs of people and templates that were drawn", len(measured), f"of {len(pairs())}", at_least=60)
+    before, now = (
+        statistics.median(values) for values in zip(*((each.before, each.now) for each in measured), strict=True)
+    )
+    figure("Fusion: distance on the person's skin, median", now, "", at_most=0.6)
+    figure("Fusion: distance on the person's skin over that on the template's", now / before, "×", at_most=0.999)
 
 
 def table_row(kind: str, pairs: Sequence[Pair]) -> str:
@@ -160,7 +165,7 @@ def sheet_row(person: tuple[Image, Face], template: tuple[Image, Face], drawn: M
 
 
 @pytest.mark.bench
-def test_groups(engines: Engines) -> None:
+def test_groups(engines: Engines, figure: Record) -> None:
     """Rows of 3 to 9 people, some behind glasses, under hats, or half behind their neighbours."""
     finder = engines.finder()
     lost: list[str] = []
@@ -177,7 +182,7 @@ def test_groups(engines: Engines) -> None:
         ]
         print(f"{count} people, seed {seed}: {len(faces)} found, {len(missed)} reported")  # noqa: T201 -- figures to read
     print(f"{total - len(lost)} of {total} found or reported", *lost, sep="\n")  # noqa: T201
-    assert not lost
+    figure("Faces of groups that are lost", len(lost), f"of {total}", at_most=0)
 
 
 def made_group(finder: FaceFinder, count: int, seed: int) -> tuple[Image, list[tuple[float, float]]]:

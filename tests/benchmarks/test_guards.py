@@ -14,11 +14,12 @@ import pytest
 from pipelines.engines import Engines
 from pipelines.engines.guards.open_nsfw import OpenNsfw
 from tests import decent_pictures
+from tests.benchmarks.plugin import Record
 
 pytestmark = pytest.mark.bench
 
 
-def test_decent_pictures_pass_and_what_that_takes(engines: Engines) -> None:
+def test_decent_pictures_pass_and_what_that_takes(engines: Engines, figure: Record) -> None:
     guard = engines.guard("open_nsfw")
     assert isinstance(guard, OpenNsfw)
     found: dict[str, list[float]] = defaultdict(list)
@@ -40,4 +41,6 @@ def test_decent_pictures_pass_and_what_that_takes(engines: Engines) -> None:
     sys.stdout.write("\n" + "\n".join(lines) + f"\nwritten to {out}\n")
     every = np.concatenate(list(found.values()))
     assert len(every) >= 200
-    assert not (every >= guard.threshold).any()
+    figure("Decent pictures that the guard keeps back", (every >= guard.threshold).sum(), f"of {len(every)}", at_most=0)
+    spent = [each for kind in seconds.values() for each in kind]
+    figure("Judging a picture by the guard: CPU time", 1000 * float(np.median(spent)), "ms", at_most=100)

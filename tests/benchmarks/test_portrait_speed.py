@@ -16,6 +16,7 @@ from portrait.photos.quality import judge
 from portrait.photos.reasons import Thresholds
 from portrait.ports import Painter
 from portrait.types import Face, Identity, PortraitRequest, Reference, Style, StylePicture
+from tests.benchmarks.plugin import Record
 from tests.fakes import RecordingProgress
 
 pytestmark = pytest.mark.bench
@@ -45,7 +46,7 @@ def studio(backdrop: str, person: Identity, size: Size) -> PortraitRequest:
     return PortraitRequest({1: person}, Style(backdrop, 1, "studio", backdrop, backdrop), 0, 1, size)
 
 
-def test_first_backdrop_and_each_further_one(engines: Engines, person: Identity) -> None:
+def test_first_backdrop_and_each_further_one(engines: Engines, person: Identity, figure: Record) -> None:
     size, names = Size(1024, 1280), ["studio-grey", "studio-warm", "studio-office", "studio-outdoors"]
     painter: Painter = engines.painter("studio")
     painter.paint(studio("studio-black", person, size), RecordingProgress())
@@ -63,11 +64,11 @@ def test_first_backdrop_and_each_further_one(engines: Engines, person: Identity)
     report(
         f"\nstudio 1024×1280: first backdrop {statistics.median(first):.2f} s, each further {statistics.median(further):.2f} s"
     )
-    assert statistics.median(first) <= 1.5
-    assert statistics.median(further) <= 0.3
+    figure("Studio 1024×1280, first backdrop", statistics.median(first), "s", at_most=1.5)
+    figure("Studio 1024×1280, each further backdrop", statistics.median(further), "s", at_most=0.3)
 
 
-def test_fusion_and_how_it_grows(engines: Engines, person: Identity, astronaut: Image) -> None:
+def test_fusion_and_how_it_grows(engines: Engines, person: Identity, astronaut: Image, figure: Record) -> None:
     painter, finder = engines.painter("fusion"), engines.finder()
     costs = {}
     for side in (512, 1024, 2048, 4096):
@@ -81,12 +82,11 @@ def test_fusion_and_how_it_grows(engines: Engines, person: Identity, astronaut: 
         )
         drawn = len(painter.paint(request, RecordingProgress()))
         report(f"fusion onto {side} px: {costs[side]:.2f} s for {drawn} candidates")
-    assert costs[1024] <= 2
-    # 64 times the pixels from 512 to 4096.
-    assert costs[4096] / costs[512] <= 64
+    figure("Fusion onto 1024 px", costs[1024], "s", at_most=2)
+    figure("Fusion onto 64 times the pixels", costs[4096] / costs[512], "×", at_most=64)
 
 
-def test_studio_grows_at_most_with_its_pixels(engines: Engines, person: Identity) -> None:
+def test_studio_grows_at_most_with_its_pixels(engines: Engines, person: Identity, figure: Record) -> None:
     painter = engines.painter("studio")
     costs = {}
     for side in (512, 1024, 2048, 4096):
@@ -97,4 +97,4 @@ def test_studio_grows_at_most_with_its_pixels(engines: Engines, person: Identity
             lambda fresh=fresh, size=size: painter.paint(studio("studio-warm", fresh, size), RecordingProgress())
         )[0]
         report(f"studio {size.width}×{size.height}: further backdrop {costs[side]:.2f} s")
-    assert costs[4096] / costs[512] <= 64
+    figure("Studio of 64 times the pixels", costs[4096] / costs[512], "×", at_most=64)

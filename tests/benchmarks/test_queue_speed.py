@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.plugin import Record
 from tests.tasks import conftest
 from tests.tasks.stand import Stand
 
@@ -53,7 +54,7 @@ def installed(request: pytest.FixtureRequest, database: str, tmp_path: Path, num
 
 
 def test_a_job_begins_at_once_and_waiting_costs_nothing(
-    installed: Stand, table: list[str], request: pytest.FixtureRequest
+    installed: Stand, table: list[str], request: pytest.FixtureRequest, figure: Record
 ) -> None:
     parameters = request.node.callspec.params
     broker, kind = parameters["installed"], parameters["database"]
@@ -65,8 +66,9 @@ def test_a_job_begins_at_once_and_waiting_costs_nothing(
     time.sleep(IDLE)
     idle = (cpu_seconds(worker.pid) - before) / IDLE
     table.append(f"| {broker} | {kind} | {middle * 1000:.0f} | {late * 1000:.0f} | {idle * 100:.1f} |")
-    assert late <= GOALS[broker]
-    assert idle <= IDLE_GOAL
+    where = f"{broker}, {kind}"
+    figure(f"A job begins after it was asked for, p95, {where}", late * 1000, "ms", at_most=GOALS[broker] * 1000)
+    figure(f"A worker that waits, {where}", idle * 100, "% of a core", at_most=IDLE_GOAL * 100)
 
 
 def wait(stand: Stand) -> float:

@@ -22,6 +22,7 @@ from tasks import auth
 from tasks.client.client import Client
 from tasks.ledger.ledger import open_ledger
 from tasks.settings import load_installation
+from tests.benchmarks.plugin import Record
 from tests.benchmarks.upload_memory import awaited, resident, started
 from tests.tasks.api.harness import OwnedIds
 from tests.tasks.api.routes import PUBLIC, request_body, routes, url_of
@@ -74,7 +75,7 @@ def served() -> Iterator[Served]:
         yield Served(api, app, (servers[0].pid, servers[1].pid), Path(folder), callers, person)
 
 
-def test_strangers_cost_no_memory(served: Served) -> None:
+def test_strangers_cost_no_memory(served: Served, figure: Record) -> None:
     nobodys = OwnedIds(served.person, *(f"{each}_none" for each in list(OwnedIds.__annotations__)[1:]))
     document = httpx.get(f"{served.api}/v1/openapi.json", trust_env=False).json()
     known = list(routes(cast(Any, SimpleNamespace(openapi=lambda: document))))
@@ -100,7 +101,8 @@ def test_strangers_cost_no_memory(served: Served) -> None:
     growth = [last - warm for warm, last in zip(sizes[WARM - 1], sizes[-1], strict=True)]
     table = [f"{answers} refusals over {len(known)} routes", f"API, app: {sizes} MB", f"grown by {growth} MB"]
     sys.stdout.write("\n" + "\n".join(table) + "\n")
-    assert max(growth) < MOST_GROWTH
+    for name, grown in zip(("API", "app"), growth, strict=True):
+        figure(f"Refusing strangers: the {name} grows by", grown, "MB", at_most=MOST_GROWTH, compared=False)
     assert files(served.files) == stored
 
 

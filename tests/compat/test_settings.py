@@ -37,5 +37,6 @@ def test_every_key_has_the_same_types_values_and_default() -> None:
     # Recipes without a matte are drawn with the former default all the same; faces are not mirrored in training any more.
     assert missing(stored("settings.json"), facts.settings()) == [
         " engines.mattes default: 'selfie' became 'modnet'",
+        " tasks.lease.losses default: 10 became 5",
         " train.flips default: True became False",
     ]

@@ -34,18 +34,24 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         (tmp_path / "ledger.db").write_bytes(empty_ledger())
         return f"sqlite:///{tmp_path / 'ledger.db'}"
-    return _create_database(request.getfixturevalue("migrated"), f"t{secrets.token_hex(6)}", "migrated")
+    return create_database(request.getfixturevalue("migrated"), f"t{secrets.token_hex(6)}", "migrated")
+
+
+@pytest.fixture
+def new_database(migrated: str) -> Callable[[], str]:
+    """Makes empty ledgers of the present schema on a PostgreSQL server; returns their URLs."""
+    return lambda: create_database(migrated, f"t{secrets.token_hex(6)}", "migrated")
 
 
 @pytest.fixture(scope="session")
 def migrated(started: Callable[[str], str]) -> str:
     """URL of a PostgreSQL server with a database `migrated` of the present schema, which is sooner copied than made."""
     server = started("postgresql")
-    open_ledger(_create_database(server, "migrated")).close()
+    open_ledger(create_database(server, "migrated")).close()
     return server
 
 
-def _create_database(server: str, name: str, copied: str = "template1") -> str:
+def create_database(server: str, name: str, copied: str = "template1") -> str:
     """URL of a new database, the copy of another."""
     url = server.replace("postgresql:", "postgresql+psycopg:")
     engine = sa.create_engine(f"{url}/postgres", isolation_level="AUTOCOMMIT")
@@ -94,8 +100,13 @@ def broker_of(request: pytest.FixtureRequest, numbers: Iterator[int]) -> dict[st
     """The setting that names the broker of a test's parameter, which is started if need be."""
     if request.param == "filesystem":
         return {}
-    url = request.getfixturevalue("started")(request.param)
-    return {"PORTRAIT_TASKS__BROKER": f"{url}/{next(numbers) % 16}" if request.param == "redis" else url}
+    return broker_of_name(request.param, request.getfixturevalue("started"), numbers)
+
+
+def broker_of_name(name: str, started: Callable[[str], str], numbers: Iterator[int]) -> dict[str, str]:
+    """The same for a broker that is a server, by its name."""
+    url = started(name)
+    return {"PORTRAIT_TASKS__BROKER": f"{url}/{next(numbers) % 16}" if name == "redis" else url}
 
 
 def stand_at(home: Path, more: dict[str, str]) -> Iterator[Stand]:

@@ -20,7 +20,7 @@ from pipelines.folders import identities, training_sets
 from pipelines.pages import identity as page
 from portrait.arrays import Image
 from portrait.types import Box, Crop, Face, Pose, Quality, Reference, ScoredPhoto, TrainingSet
-from tasks.files import Files, publish
+from tasks.files import Files
 from tasks.jobs import Job, required_abilities
 from tasks.ledger.database import new_id
 from tasks.ledger.idempotency import StoredResponse
@@ -139,7 +139,7 @@ class _Telling:
         place = self.files.training_set(made.owner, made.id, row.id)
         self.ledger.queue.report(job, START, "looking", 0.5, f"Looking at {made.name.lower()}-sharp-holiday.jpg")
         outcome = Outcome({"person": made.id}, training_set=row, identity=identity)
-        self.ledger.queue.finish(job, START + 1, outcome, lambda: publish(staged / "set", place))
+        self.ledger.queue.finish(job, START + 1, outcome, lambda: self.files.publish(staged / "set", place))
         made.training_set, made.identity = row.id, identity.id
         for kind in ("crops", "references"):
             for number, path in enumerate(sorted(p for p in (place / kind).iterdir() if p.suffix != ".txt")):
@@ -174,7 +174,7 @@ class _Telling:
         row = IdentityRow(new_id("identity", START + 1), made.owner, made.id, made.training_set, START + 1, base)
         goal = self.files.identity(made.owner, made.id, row.id)
         outcome = Outcome({"person": made.id, "identity": row.id}, identity=row)
-        self.ledger.queue.finish(job, START + 2, outcome, lambda: publish(staged / "identity", goal))
+        self.ledger.queue.finish(job, START + 2, outcome, lambda: self.files.publish(staged / "identity", goal))
         shutil.rmtree(staged)
         made.learned = row.id
         made.mark("LoRA", weights[2000:2048])
@@ -197,7 +197,7 @@ class _Telling:
         )  # fmt: skip
         place = self.files.portraits(made.owner, job.id)
         outcome = Outcome({"portraits": [row.id]}, portraits=[row])
-        self.ledger.queue.finish(job, START + 3, outcome, lambda: publish(staged / "portraits", place))
+        self.ledger.queue.finish(job, START + 3, outcome, lambda: self.files.publish(staged / "portraits", place))
         made.drawn, made.portrait = job.id, row.id
 
     def _work(self) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from tasks import logs
 from tasks.ledger.ledger import open_ledger
 from tasks.queue import worker
 from tasks.settings import load_installation
@@ -18,6 +19,7 @@ def work() -> int:
     limit = int(os.environ.get("LIMIT", "0"))
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    logs.configure("worker")
     options = worker.WorkerOptions(
         queues=os.environ.get("QUEUES", "cpu").split(","),
         processes=int(os.environ.get("PROCESSES", "1")),

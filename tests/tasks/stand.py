@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from celery import Celery
 
-from tasks.files import Files
+from tasks.files import Files, open_files
 from tasks.jobs import FINISHED, Job, required_abilities
 from tasks.ledger.database import new_id
 from tasks.ledger.ledger import Ledger, open_ledger
@@ -98,9 +98,9 @@ class Stand:
         self.ledger = open_ledger(self.installation.tasks.database)
         self.app = broker.create_app(self.installation.tasks)
 
-    @property
+    @cached_property
     def files(self) -> Files:
-        return Files(self.installation.tasks.data)
+        return open_files(self.installation.tasks)
 
     @property
     def keeper(self) -> Keeper:

@@ -13,8 +13,7 @@ from tests.tasks.stand import Stand, kill, portraits_of, wait_until
 
 
 def delivered(stand: Stand, owner: str, job: str) -> list[str]:
-    folder = stand.files.portraits(owner, job)
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    return stand.files.names(stand.files.portraits(owner, job))
 
 
 def nothing_staged(stand: Stand) -> None:
@@ -169,8 +168,8 @@ def test_a_full_disk_fails_that_job_alone(stand: Stand) -> None:
     assert delivered(stand, "ann", small.id) == ["01.jpg"]
 
 
-def test_a_stopping_worker_gives_the_job_back(stand: Stand) -> None:
-    worker = stand.start_worker()
+def test_a_stopping_worker_gives_the_job_back_when_its_grace_is_over(stand: Stand) -> None:
+    worker = stand.start_worker(PORTRAIT_TASKS__WORKERS__GRACE="1")
     job = stand.add_job(steps=100, seconds=0.1)
     wait_until(lambda: stand.get_job(job).progress > 0)
     worker.send_signal(signal.SIGTERM)

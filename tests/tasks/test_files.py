@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from portrait.errors import OperatorError, UserError
-from tasks.files import Files, disk_error, publish
+from tasks.files import Files, disk_error
 
 
 @pytest.fixture
@@ -72,8 +72,8 @@ def test_publishing_replaces_what_was_never_settled_and_twice_is_once(files: Fil
     files.save([b"old"], place / "02.jpg", 9)
     staged = files.staging("j1", "t")
     files.save([b"new"], staged / "01.jpg", 9)
-    publish(staged, place)
-    publish(staged, place)
+    files.publish(staged, place)
+    files.publish(staged, place)
     assert inside(files.root) == ["owners/ann/jobs/j1/01.jpg"]
 
 

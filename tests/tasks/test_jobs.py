@@ -48,8 +48,8 @@ def test_queued_is_cancelled_at_once_and_twice_is_once() -> None:
 def test_losses_and_failures_are_counted_apart() -> None:
     job = jobs.requeue_expired(held(failures=2), 20.0, Limits())
     assert (job.state, job.losses, job.failures, job.token, job.progress) == ("queued", 1, 2, None, 0)
-    assert jobs.requeue_expired(held(losses=9), 20.0, Limits()).state == "failed"
-    dead = jobs.requeue_expired(held(losses=9), 20.0, Limits()).fault
+    assert jobs.requeue_expired(held(losses=3), 20.0, Limits()).state == "queued"
+    dead = jobs.requeue_expired(held(losses=4), 20.0, Limits()).fault
     assert dead is not None
     assert dead.code == "workers_lost"
     again = jobs.retry_or_fail(held(losses=5), 20.0, FAULT, Limits())
@@ -98,13 +98,13 @@ def test_needs_and_faults() -> None:
 
 
 def test_place_when_owners_take_turns() -> None:
-    assert jobs.queue_position(0, []) == 1
-    assert jobs.queue_position(2, []) == 3
+    assert jobs.queue_positions([1], [(0, 0)]) == [1]
+    assert jobs.queue_positions([3], [(0, 2), (0, 0)]) == [3, 1]
     # One other owner with ten jobs, whose turn comes first: they alternate.
-    assert jobs.queue_position(0, [(10, True)]) == 2
-    assert jobs.queue_position(0, [(10, False)]) == 1
-    assert jobs.queue_position(2, [(10, True)]) == 6
-    assert jobs.queue_position(2, [(10, False), (1, True)]) == 6
+    assert jobs.queue_positions([10, 1], [(1, 0)]) == [2]
+    assert jobs.queue_positions([1, 10], [(0, 0)]) == [1]
+    assert jobs.queue_positions([10, 3], [(1, 2)]) == [6]
+    assert jobs.queue_positions([1, 3, 10], [(1, 2)]) == [6]
 
 
 def test_learning_and_drawing_of_words_wait_in_queues_of_their_own() -> None:

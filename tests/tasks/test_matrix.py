@@ -88,9 +88,8 @@ def killing(stand: Stand, dice: random.Random) -> int:
 
 
 def wrong_portraits(stand: Stand, job: Job) -> int:
-    """Portraits that are missing or doubled, in the ledger and on the disk."""
+    """Portraits that are missing or doubled, in the ledger and among the files."""
     wanted = [f"{number:02}.jpg" for number in range(1, int(job.params["count"]) + 1)]
-    folder = stand.files.portraits(job.owner, job.id)
-    found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    found = stand.files.names(stand.files.portraits(job.owner, job.id))
     rows = sorted(row.file for row in portraits_of(stand.ledger, job))
     return len(set(wanted) ^ set(found)) + len(set(wanted) ^ set(rows)) + len(rows) - len(set(rows))

@@ -12,7 +12,7 @@ import pytest
 
 from portrait.errors import OperatorError
 from tasks import private_files
-from tasks.files import Files, publish
+from tasks.files import Files
 from tasks.ledger.ledger import open_ledger
 from tasks.private_files import FileSettings
 
@@ -40,7 +40,7 @@ def write_everything(home: Path) -> None:
     staged = files.staging("job_1", "token")
     staged.mkdir(parents=True)
     (staged / "crop.png").write_bytes(b"crop")
-    publish(staged, files.training_set("ann", "person_1", "set_1"))
+    files.publish(staged, files.training_set("ann", "person_1", "set_1"))
 
 
 @pytest.mark.parametrize(

@@ -95,3 +95,18 @@ def test_a_missing_picture_is_an_error(tmp_path: Path) -> None:
     )
     with pytest.raises(OperatorError, match=r"a\.jpg"):
         Catalog((tmp_path,)).find("x").picture()
+
+
+def test_a_style_is_read_anew_when_its_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr("templates.catalog.read_style", lambda path: read.append(path) or read_style(path))
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    text = 'schema = 1\nid = "mine"\nkind = "studio"\ntitle = "Mine"\nbackdrop = "studio-grey"\nlicence = "CC0-1.0"\n'
+    (folder / "style.toml").write_text(text)
+    catalog = Catalog((tmp_path,))
+    titles = [catalog.entries()[0].style.title for _ in range(3)]
+    (folder / "style.toml").write_text(text.replace("Mine", "Changed"))
+    titles.append(catalog.entries()[0].style.title)
+    assert titles == ["Mine"] * 3 + ["Changed"]
+    assert len(read) == 2

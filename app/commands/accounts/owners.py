@@ -1,7 +1,6 @@
 """`portrait owners`: lists owners, disables, enables and removes them, signs them out, shows the audit log."""
 
 import json
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +8,7 @@ import typer
 from rich.text import Text
 
 from app.terminal.errors import Json, cli_output
-from app.terminal.tables import print_line, print_table
+from app.terminal.tables import Quiet, print_ids, print_line, print_table, utc_time
 
 if TYPE_CHECKING:
     from tasks.ledger.ledger import Ledger
@@ -20,13 +19,13 @@ Owner = Annotated[str, typer.Argument(metavar="OWNER", help="As `portrait owners
 
 
 @app.command("list")
-def list_owners(as_json: Json = False) -> None:
+def list_owners(quiet: Quiet = False, as_json: Json = False) -> None:
     """Every owner, with keys and sessions that open something."""
     with cli_output(as_json) as output:
         ledger = _open_ledger()
         now = ledger.now()
         rows = [asdict(row) | asdict(ledger.owners.use(row.id, now)) for row in _owners(ledger)]
-        output({"owners": rows}, lambda: _print_owners(rows))
+        output({"owners": rows}, lambda: print_ids(rows) if quiet else _print_owners(rows))
 
 
 @app.command()
@@ -77,10 +76,10 @@ def remove(
     """Remove an owner with every person, photo, portrait, key and job. It cannot be undone."""
     with cli_output(as_json) as output:
         from tasks import accounts, erasing
-        from tasks.files import Files
+        from tasks.files import open_files
         from tasks.settings import load_installation
 
-        ledger, files = _open_ledger(), Files(load_installation().tasks.data)
+        ledger, files = _open_ledger(), open_files(load_installation().tasks)
         now = ledger.now()
         ledger.owners.get(owner)
         if not yes:
@@ -109,7 +108,8 @@ def _open_ledger() -> "Ledger":
     from tasks.ledger.ledger import open_ledger
     from tasks.settings import load_installation
 
-    return open_ledger(load_installation().tasks.database)
+    tasks = load_installation().tasks
+    return open_ledger(tasks.database, tasks.erasures)
 
 
 def _owners(ledger: "Ledger") -> list[Any]:
@@ -128,7 +128,7 @@ def _print_owners(rows: list[dict[str, Any]]) -> None:
             Text(str(row["id"])),
             Text("open" if row["disabled"] is None else "disabled"),
             *(Text(str(row[name])) for name in ("people", "keys", "sessions")),
-            Text(_time(row["used"])),
+            Text(utc_time(row["used"])),
         ]
         for row in rows
     ]
@@ -138,14 +138,10 @@ def _print_owners(rows: list[dict[str, Any]]) -> None:
 def _print_audit(entries: list[dict[str, Any]]) -> None:
     cells = [
         [
-            Text(_time(each["at"])),
+            Text(utc_time(each["at"])),
             *(Text(each[name]) for name in ("actor", "action", "subject")),
             Text(json.dumps(each["detail"]) if each["detail"] else ""),
         ]
         for each in entries
     ]
     print_table(("time (UTC)", "actor", "action", "subject", "detail"), cells, "fold", header_style="table.header")
-
-
-def _time(seconds: float | None) -> str:
-    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))

@@ -1,6 +1,5 @@
 """`portrait privacy`: export and erasure for somebody who asks by mail; receipts of what was erased."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +7,7 @@ import typer
 from rich.text import Text
 
 from app.terminal.errors import Json, cli_output
-from app.terminal.tables import print_line, print_table
+from app.terminal.tables import print_line, print_table, utc_time
 
 if TYPE_CHECKING:
     from tasks.files import Files
@@ -95,8 +94,8 @@ def receipts(
                 "kind": row.kind,
                 "subject": row.subject,
                 "actor": row.actor,
-                "asked": _time(row.asked),
-                "done": _time(row.done),
+                "asked": utc_time(row.asked),
+                "done": utc_time(row.done),
             }
             for row in ledger.erasures.list(owner or None, None, limit).items
         ]
@@ -104,12 +103,12 @@ def receipts(
 
 
 def _open() -> "tuple[Ledger, Files]":
-    from tasks.files import Files
+    from tasks.files import open_files
     from tasks.ledger.ledger import open_ledger
     from tasks.settings import load_installation
 
     tasks = load_installation().tasks
-    return open_ledger(tasks.database), Files(tasks.data)
+    return open_ledger(tasks.database, tasks.erasures), open_files(tasks)
 
 
 def _print_erased(row: "ErasureRow") -> None:
@@ -124,7 +123,3 @@ def _print_receipts(rows: list[dict[str, str]]) -> None:
         return
     cells = ([Text(value) for value in row.values()] for row in rows)
     print_table(list(rows[0]), cells, "fold", header_style="table.header")
-
-
-def _time(seconds: float | None) -> str:
-    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))

@@ -13,13 +13,15 @@ from tasks import schemas
 KINDS = ("test", "check")
 MAX_PEOPLE = 3
 """People of one's own that one test draws, as many as the API takes."""
+NEWEST = 200
+"""Checks, and tests, of all styles that are looked through."""
 UNLIKE = 2
 """The step of likeness, 0 to 3, from which a sample is not like its person: see `portrait.faces.likeness`."""
 
 
 def jobs_of_style(id: str) -> list[schemas.Job]:
     """All operators' checks and tests of a style, the newest first."""
-    every = [job for kind in KINDS for job in client().jobs(kind=kind, all_owners=True)]
+    every = [job for kind in KINDS for job in client().jobs(kind=kind, all_owners=True, limit=NEWEST)]
     mine = [job for job in every if job.wants.get("style") == id]
     return sorted(mine, key=lambda each: each.created, reverse=True)
 

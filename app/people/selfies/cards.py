@@ -14,7 +14,18 @@ from tasks import schemas
 _VARIANTS = {"use": "good", "spare": "fair", "refuse": "poor", "": "plain"}
 _ORDER = ("", "refuse", "spare", "use")
 """Verdicts in the order of the cards: first those that ask for something."""
-_NO_OVERRIDE = {"no_face", "face_unclear", "unreadable", "no_permission", "too_large", "blocked", "several_faces"}
+_NO_OVERRIDE = {
+    *(
+        "no_face",
+        "face_unclear",
+        "unreadable",
+        "no_permission",
+        "format_missing",
+        "too_large",
+        "blocked",
+        "several_faces",
+    )
+}
 """Faults of photos that cannot be included all the same: nobody could say which of several faces is the person's."""
 
 

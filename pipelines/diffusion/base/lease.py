@@ -7,7 +7,9 @@ undoes what its request did to them when the request ends, with or without an er
 import copy
 import gc
 import inspect
+import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
@@ -32,6 +34,7 @@ from portrait.generation.options import LoraChoice
 from portrait.generation.parameters import Task
 from portrait.generation.prompts import put_embeddings
 
+_log = logging.getLogger("portrait.models")
 _Network = TypeVar("_Network")
 _Call = Callable[..., Any]
 
@@ -50,6 +53,7 @@ class LoadedBase:
         """Load the base to `where`; `compiled` is ignored when networks are offloaded, which breaks compiled blocks, and where
         weights rest in another form than they are computed in.
         """
+        began = time.monotonic()
         kept = source.storage == "as_computed" and not source.is_gguf
         self.compiled = compiled and kept and profile in ("full", "sliced")
         self.source, self.family, self.dtype, self.device = source, source.family, dtype, where
@@ -71,6 +75,7 @@ class LoadedBase:
         self._attention_processors = dict(getattr(self.denoiser, "attn_processors", {}))
         self._active: dict[str, float] | None = {}
         self._lock = threading.Lock()
+        _log_event("loaded", source.name, round(time.monotonic() - began, 3))
 
     @property
     def denoiser(self) -> Any:
@@ -172,8 +177,14 @@ class LoadedBase:
             self.networks.clear()
             self._slots.clear()
             self.pipeline = None
+            _log_event("unloaded", self.source.name, 0.0)
             gc.collect()
             device.release_memory(self.device)
+
+
+def _log_event(event: str, base: str, seconds: float) -> None:
+    """Log that a base was loaded or unloaded; a worker counts these lines."""
+    _log.info("base %s was %s", base, event, extra={"event": event, "model": base, "seconds": seconds})
 
 
 class Lease:

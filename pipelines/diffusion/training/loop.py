@@ -17,6 +17,7 @@ from pipelines.diffusion.training.sample_images import SampleGenerator, shows_no
 from pipelines.diffusion.training.step import Learner
 from pipelines.diffusion.training.validation import SampleImages, Validator
 from portrait.arrays import Image
+from portrait.errors import Cancelled
 from portrait.training import ValidationResult
 
 EMPTY = "showed nothing"
@@ -92,9 +93,18 @@ class TrainingLoop:
             preview = self.history.sample_images[0][1] if self.history.sample_images else None
             loss = f"{self.history.losses[-1]:.4f}"
             doing = f"Learning at loss {loss}, step {done} of {steps}, {_duration(left)} left"
-            self.run.progress(done, steps, doing, preview)
+            self._report(done, doing, preview)
         if self._has_plateaued() and len(self.history.losses) < steps:
             self.history.notes.append(f"It stopped at step {len(self.history.losses)}: nothing was gained any more.")
+
+    def _report(self, done: int, doing: str, preview: Image | None) -> None:
+        """Report the progress; where the training is to go on elsewhere or later, save its state first."""
+        try:
+            self.run.progress(done, self.run.plan.steps, doing, preview)
+        except Cancelled as error:
+            if error.code == "stopping":
+                self._save_state()
+            raise
 
     def _validate(self, done: int) -> bool:
         """Validate after `done` steps and store the weights, where validation is due; whether it was."""

@@ -69,17 +69,19 @@ def _picture(context: AppContext, row: PortraitRow, before: schemas.Before) -> t
     owner = row.owner
     if before.kind == "portrait":
         edited = context.ledger.portraits.get(owner, before.id)
-        return context.files.portrait(owner, edited.job, edited.file), images.SUFFIX_MEDIA_TYPES[edited.format]
+        return context.files.fetch(context.files.portrait(owner, edited.job, edited.file)), images.SUFFIX_MEDIA_TYPES[
+            edited.format
+        ]
     if before.kind == "template":
         template = context.ledger.templates.get(owner, before.id)
-        return context.files.template(owner, template.id), images.media_type(template.format)
+        return context.files.fetch(context.files.template(owner, template.id)), images.media_type(template.format)
     if before.kind == "style":
         picture = context.styles.find(before.id, row.style_version).picture()
         if picture is None:
             raise UserError("not_found", "The style has no picture.")
         return picture, images.SUFFIX_MEDIA_TYPES.get(picture.suffix.removeprefix("."), "image/jpeg")
     selfie = context.ledger.people.selfie(owner, before.id)
-    return context.files.selfie(owner, selfie.person, selfie.id), images.media_type(selfie.format)
+    return context.files.fetch(context.files.selfie(owner, selfie.person, selfie.id)), images.media_type(selfie.format)
 
 
 def _face(context: AppContext, row: PortraitRow, job: Job, place: str) -> schemas.FaceBefore:
@@ -105,6 +107,7 @@ def _selfie(context: AppContext, row: PortraitRow, job: Job, place: str) -> Self
         with suppress(UserError):
             found = context.ledger.people.identity(row.owner, identity)
             folder = context.files.training_set(row.owner, found.person, found.training_set)
+            context.files.fetch(folder / training_sets.DESCRIPTION_FILE)
             names = training_sets.read_reference_names(folder)[:1]
     with suppress(UserError):
         return context.ledger.people.selfie(row.owner, names[0]) if names else None

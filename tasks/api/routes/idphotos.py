@@ -73,7 +73,7 @@ def get_sheet(
 ) -> Response:
     """As many prints of a portrait as fit on a paper, with crop marks, to be printed at 100 %."""
     row = context.ledger.portraits.get(caller.owner, id)
-    path = context.files.portrait(caller.owner, row.job, row.file)
+    path = context.files.fetch(context.files.portrait(caller.owner, row.job, row.file))
     if not path.is_file():
         raise UserError("not_found", "The file is not there.")
     size, dpi = _print_size(row, asked.width, load_presets().paper(asked.paper))

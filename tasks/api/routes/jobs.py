@@ -128,11 +128,8 @@ def retry_job(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Job
 def get_job_preview(id: PathId, context: ContextDep, caller: CallerDep) -> Response:
     """The newest preview picture of a running job; 404 while there is none, and as soon as the job is to stop."""
     job = context.ledger.jobs.get(caller.owner, id)
-    try:
-        # It is deleted when the job ends, which may be now.
-        content = None if job.state in {"cancelling", "cancelled"} else context.files.preview(job.id).read_bytes()
-    except FileNotFoundError:
-        content = None
+    # It is deleted when the job ends, which may be now.
+    content = None if job.state in {"cancelling", "cancelled"} else context.files.read(context.files.preview(job.id))
     if content is None:
         raise UserError("not_found", "There is nothing to see of this job.")
     return Response(content, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
@@ -172,7 +169,8 @@ def job_response(context: AppContext, job: Job) -> schemas.Job:
 def job_responses(context: AppContext, jobs: Sequence[Job]) -> list[schemas.Job]:
     """Several jobs as `job_response` gives each."""
     found = context.ledger.jobs.queue_statuses(jobs, context.now(), _silent_seconds(context))
-    return [serializers.serialize_job(job, found[job.id], _missing(context, found[job.id])) for job in jobs]
+    lines = missing_by_ability(context) if any(each.missing for each in found.values()) else {}
+    return [serializers.serialize_job(job, found[job.id], _missing(lines, found[job.id])) for job in jobs]
 
 
 def _silent_seconds(context: AppContext) -> float:
@@ -204,7 +202,8 @@ def _read_update(
         return _Update(job, events, None)
     status = context.ledger.jobs.queue_status(job, context.now(), _silent_seconds(context))
     seconds = None if status.seconds is None else round(status.seconds)
-    now = {"place": status.place, "seconds_left": seconds, "missing": _missing(context, status)}
+    missing = _missing(missing_by_ability(context), status) if status.missing else []
+    now = {"place": status.place, "seconds_left": seconds, "missing": missing}
     return _Update(job, events, {"state": job.state, **now, "portraits": len(status.portraits)})
 
 
@@ -256,11 +255,8 @@ async def _events(context: AppContext, owner: str, id: str, after: int, request:
             since_standing -= POLL_SECONDS
 
 
-def _missing(context: AppContext, status: QueueStatus) -> list[str]:
-    """What is missing for a job that no live worker can do, one sentence each."""
-    if not status.missing:
-        return []
-    lines = missing_by_ability(context)
+def _missing(lines: Mapping[str, list[str]], status: QueueStatus) -> list[str]:
+    """What is missing for a job that no live worker can do, one sentence each; `lines` as `missing_by_ability` gives them."""
     return list(dict.fromkeys(line for word in status.missing for line in lines.get(word) or [NO_WORKER]))
 
 

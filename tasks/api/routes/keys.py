@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from tasks import auth, schemas
-from tasks.api.context import AuthenticatedRoute, CallerDep, ContextDep, PathId, created
+from tasks.api.context import AuthenticatedRoute, CallerDep, ContextDep, ListPagingDep, PathId, created
 from tasks.api.problems import problem_responses
 
 router = APIRouter(tags=["keys"], route_class=AuthenticatedRoute)
@@ -31,11 +31,13 @@ def create_key(body: schemas.KeyRequest, context: ContextDep, caller: CallerDep)
     return _with_secret(auth.create_key_for(context.ledger, caller, order, most, context.now()))
 
 
-@router.get("/keys", responses=problem_responses(401))
-def list_keys(context: ContextDep, caller: CallerDep) -> schemas.Page[schemas.Key]:
-    """Your keys; everybody's for an admin."""
-    rows = context.ledger.api_keys.list(None if caller.has_role("admin") else caller.owner)
-    return schemas.Page[schemas.Key].model_validate({"items": rows})
+@router.get("/keys", responses=problem_responses(401, 422))
+def list_keys(context: ContextDep, caller: CallerDep, paging: ListPagingDep) -> schemas.Page[schemas.Key]:
+    """Your keys, the oldest first; everybody's for an admin."""
+    owner, after = None if caller.has_role("admin") else caller.owner, paging.cursor or ""
+    rows = context.ledger.api_keys.list(owner, after, paging.limit + 1)
+    more = rows[paging.limit - 1].id if len(rows) > paging.limit else None
+    return schemas.Page[schemas.Key].model_validate({"items": rows[: paging.limit], "next": more})
 
 
 @router.delete("/keys/{id}", status_code=204, responses=problem_responses(401, 404, 422))

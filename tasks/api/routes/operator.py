@@ -2,20 +2,30 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from pipelines import model_requirements
 from pipelines.model_store.store import ModelStore
 from portrait.errors import OperatorError, PortraitError, UserError
 from tasks import schemas
 from tasks.api import serializers
-from tasks.api.context import AppContext, AuthenticatedRoute, ContextDep, OperatorDep, PagingDep, PathId
+from tasks.api.context import (
+    AppContext,
+    AuthenticatedRoute,
+    ContextDep,
+    ListPagingDep,
+    OperatorDep,
+    PagingDep,
+    PathId,
+    page_of,
+)
 from tasks.api.problems import problem_responses
-from tasks.api.routes.jobs import job_response
+from tasks.api.routes.jobs import job_responses
 from tasks.jobs import DAY, Job, without_words
 from tasks.ledger.statistics import percentile
 from tasks.queue import broker
@@ -23,11 +33,17 @@ from tasks.queue import broker
 router = APIRouter(prefix="/operator", tags=["operator"], route_class=AuthenticatedRoute)
 FOR_THE_OWNER = "It lies in what was asked for, and its owner is told what to do."
 """In place of the message of a fault that only the owner can mend."""
-LOG_ENTRIES = 500
-"""Events of a job that its log shows."""
 _log = logging.getLogger("portrait.api")
 STYLE_JOBS = ("check", "test")
 """Jobs of operators themselves, about styles and sample people."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogPaging:
+    """Which page of the log of a job is asked for."""
+
+    cursor: Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next` of the page before.")] = None
+    limit: Annotated[int, Query(ge=1, le=500)] = 500
 
 
 @router.get("/jobs", responses=problem_responses(401, 403, 422))
@@ -41,7 +57,7 @@ def list_all_jobs(
 ) -> schemas.Page[schemas.Job]:
     """Jobs of all owners, the newest first."""
     page = context.ledger.jobs.list_all(state or (), kind or "", paging.cursor, paging.limit, owner)
-    return schemas.Page(items=[_for_operators(context, job) for job in page.items], next=page.next)
+    return schemas.Page(items=_all_for_operators(context, page.items), next=page.next)
 
 
 @router.get("/jobs/{id}", responses=problem_responses(401, 403, 404, 422))
@@ -51,13 +67,17 @@ def get_any_job(id: PathId, context: ContextDep, _: OperatorDep) -> schemas.Job:
 
 
 @router.get("/jobs/{id}/log", responses=problem_responses(401, 403, 404, 422))
-def get_job_log(id: PathId, context: ContextDep, _: OperatorDep) -> schemas.Page[schemas.JobLogEntry]:
-    """The first 500 states and steps of a job in their order: without messages, which may name somebody's photo."""
-    events = context.ledger.jobs.events(context.ledger.jobs.get_any(id).owner, id, limit=LOG_ENTRIES)
+def get_job_log(
+    id: PathId, context: ContextDep, _: OperatorDep, paging: Annotated[LogPaging, Depends()]
+) -> schemas.Page[schemas.JobLogEntry]:
+    """The states and steps of a job in their order: without messages, which may name somebody's photo."""
+    owner, after = context.ledger.jobs.get_any(id).owner, int(paging.cursor or 0)
+    events = context.ledger.jobs.events(owner, id, after, paging.limit + 1)
+    shown = events[: paging.limit]
     items = [
-        schemas.JobLogEntry.model_validate({"at": each.at, "state": each.state, **_step(each.data)}) for each in events
+        schemas.JobLogEntry.model_validate({"at": each.at, "state": each.state, **_step(each.data)}) for each in shown
     ]
-    return schemas.Page(items=items)
+    return schemas.Page(items=items, next=str(shown[-1].id) if len(events) > len(shown) else None)
 
 
 @router.post("/jobs/{id}/cancel", status_code=202, responses=problem_responses(401, 403, 404, 409, 422))
@@ -77,6 +97,14 @@ def retry_any_job(id: PathId, context: ContextDep, caller: OperatorDep) -> schem
     return _for_operators(context, job)
 
 
+@router.patch("/jobs/{id}", responses=problem_responses(401, 403, 404, 409, 422))
+def update_any_job(id: PathId, body: schemas.JobUpdate, context: ContextDep, caller: OperatorDep) -> schemas.Job:
+    """Set the priority of a job that has not ended, whoever owns it: of a queue, jobs of a higher one are begun first."""
+    job = context.ledger.queue.set_priority(id, body.priority, context.now())
+    context.audit(caller, "job.prioritised", id, priority=body.priority)
+    return _for_operators(context, job)
+
+
 @router.post("/jobs/prune", responses=problem_responses(401, 403, 422))
 def prune_jobs(
     context: ContextDep, caller: OperatorDep, days: Annotated[float, Query(ge=0, le=3650)] = 7
@@ -89,27 +117,29 @@ def prune_jobs(
     return schemas.PruneResult(jobs=len(pruned))
 
 
-@router.get("/queues", responses=problem_responses(401, 403))
-def list_queues(context: ContextDep, _: OperatorDep) -> schemas.Page[schemas.QueueCounts]:
+@router.get("/queues", responses=problem_responses(401, 403, 422))
+def list_queues(context: ContextDep, _: OperatorDep, paging: ListPagingDep) -> schemas.Page[schemas.QueueCounts]:
     """Number of jobs by queue and state."""
     found: dict[str, dict[str, int]] = {}
-    for (queue, state), count in context.ledger.jobs.count_by_state().items():
+    for (queue, state), count in context.job_counts().items():
         found.setdefault(queue, {})[state] = count
-    return schemas.Page(items=[schemas.QueueCounts(queue=queue, states=found[queue]) for queue in sorted(found)])
+    queues, more = page_of(sorted(found), paging, str)
+    return schemas.Page(items=[schemas.QueueCounts(queue=each, states=found[each]) for each in queues], next=more)
 
 
-@router.get("/workers", responses=problem_responses(401, 403))
-def list_workers(context: ContextDep, _: OperatorDep) -> schemas.Page[schemas.Worker]:
+@router.get("/workers", responses=problem_responses(401, 403, 422))
+def list_workers(context: ContextDep, _: OperatorDep, paging: ListPagingDep) -> schemas.Page[schemas.Worker]:
     """Live workers with their abilities, and what is missing for others."""
-    live = context.ledger.workers.list_live(context.now())
-    return schemas.Page[schemas.Worker].model_validate({"items": live})
+    live, more = page_of(context.ledger.workers.list_live(context.now()), paging, lambda row: row.id)
+    return schemas.Page[schemas.Worker].model_validate({"items": live, "next": more})
 
 
-@router.get("/models", responses=problem_responses(401, 403))
-def list_models(context: ContextDep, _: OperatorDep) -> schemas.ModelPage:
+@router.get("/models", responses=problem_responses(401, 403, 422))
+def list_models(context: ContextDep, _: OperatorDep, paging: ListPagingDep) -> schemas.ModelPage:
     """Models on the API's machine: installed or not, licence, and the command that downloads them; and those being added."""
     flows = context.installation.flows
-    return schemas.ModelPage(items=serializers.list_models(ModelStore(flows.models)), profile=flows.profile)
+    models, more = page_of(serializers.list_models(ModelStore(flows.models)), paging, lambda model: model.name)
+    return schemas.ModelPage(items=list(models), next=more, profile=flows.profile)
 
 
 @router.post("/models", status_code=202, responses=problem_responses(401, 403, 409, 422, 503))
@@ -173,8 +203,18 @@ def _step(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _for_operators(context: AppContext, job: Job) -> schemas.Job:
+    """A job as operators may see it: see `_without_words`."""
+    return _all_for_operators(context, [job])[0]
+
+
+def _all_for_operators(context: AppContext, jobs: Sequence[Job]) -> list[schemas.Job]:
+    """Several jobs as `_for_operators` gives each; what they share is read once."""
+    shown = job_responses(context, jobs)
+    return [_without_words(job, each) for job, each in zip(jobs, shown, strict=True)]
+
+
+def _without_words(job: Job, shown: schemas.Job) -> schemas.Job:
     """A job without what people wrote: the words of its request, and messages that may name somebody's photo."""
-    shown = job_response(context, job)
     if job.kind in STYLE_JOBS:
         return shown.model_copy(update={"message": ""})
     fault = shown.fault

@@ -15,7 +15,16 @@ from pipelines import image_io
 from portrait.errors import OperatorError, UserError
 from tasks import schemas
 from tasks.api import admission, images, serializers
-from tasks.api.context import AppContext, AuthenticatedRoute, ContextDep, IdempotencyDep, OperatorDep, PathId
+from tasks.api.context import (
+    AppContext,
+    AuthenticatedRoute,
+    ContextDep,
+    IdempotencyDep,
+    ListPagingDep,
+    OperatorDep,
+    PathId,
+    page_of,
+)
 from tasks.api.images import Side
 from tasks.api.problems import problem_responses
 from tasks.api.routes.jobs import accepted
@@ -43,17 +52,19 @@ VersionQuery = Annotated[int, Query(ge=1, le=2**31 - 1)]
 def list_operator_styles(
     context: ContextDep,
     _: OperatorDep,
+    paging: ListPagingDep,
     status: Annotated[list[schemas.StyleStatus] | None, Query(description="Those with any of these.")] = None,
     kind: Annotated[str, Query(pattern="^[a-z]{0,20}$")] = "",
     tag: Annotated[str, Query(max_length=60)] = "",
 ) -> schemas.Page[schemas.OperatorStyle]:
-    """Every style with its draft and versions."""
+    """Every style with its draft and versions, in the order of their ids."""
     found = [
         each
         for each in serializers.list_styles(_service(context))
         if (not status or set(status) & set(each.status)) and kind in ("", each.kind) and (not tag or tag in each.tags)
     ]
-    return schemas.Page(items=found)
+    styles, more = page_of(found, paging, lambda style: style.id)
+    return schemas.Page(items=list(styles), next=more)
 
 
 @router.get("/style-schema", responses=problem_responses(401, 403))
@@ -225,7 +236,7 @@ def get_sample_render(id: PathId, number: int, context: ContextDep, caller: Oper
     for sample in test["samples"]:
         if sample["number"] == number and sample.get("person"):
             context.ledger.people.get(caller.owner, sample["person"])
-    place = context.files.style_test(id, test["edition"]) / f"{min(max(number, 0), 99)}.jpg"
+    place = context.files.fetch(context.files.style_test(id, test["edition"]) / f"{min(max(number, 0), 99)}.jpg")
     return _revalidated(images.picture_response(context.thumbnails, place, "image/jpeg", side))
 
 

@@ -15,11 +15,14 @@ from tasks.api.context import (
     CallerDep,
     ContextDep,
     IdempotencyDep,
+    ListPagingDep,
     PagingDep,
     PathId,
     created,
+    page_of,
 )
 from tasks.api.problems import problem_responses
+from tasks.ledger.idempotency import id_of_kind
 from tasks.ledger.people import Also
 from tasks.ledger.privacy.consents import Statement
 from tasks.ledger.rows import PersonRow
@@ -45,10 +48,11 @@ def create_person(
 ) -> Response:
     """Add a person, with the record of their consent."""
 
-    def create(_: str) -> Response:
+    def create(id: str) -> Response:
         statement, most = _statement(context, caller, body.consent), context.tasks.quotas.people
         now, also = context.now(), _audited(context, caller, "consent.given", statement)
-        row = context.ledger.people.add_with_consent(caller.owner, body.name, statement, now, most, also)
+        person = PersonRow(id_of_kind("person", id), caller.owner, body.name, now, now)
+        row = context.ledger.people.add_with_consent(person, statement, most, also)
         return created(_person(context, row), f"/v1/people/{row.id}")
 
     return idempotency.run(create)
@@ -86,10 +90,12 @@ def erase_person(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.
 
 
 @router.get("/people/{id}/consents", responses=problem_responses(401, 404, 410, 422))
-def list_consents(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Page[schemas.Consent]:
+def list_consents(
+    id: PathId, context: ContextDep, caller: CallerDep, paging: ListPagingDep
+) -> schemas.Page[schemas.Consent]:
     """Records of consent, the oldest first."""
-    rows = context.ledger.people.consents(caller.owner, id)
-    return schemas.Page[schemas.Consent].model_validate({"items": rows})
+    rows, more = page_of(context.ledger.people.consents(caller.owner, id), paging, lambda row: row.id)
+    return schemas.Page[schemas.Consent].model_validate({"items": rows, "next": more})
 
 
 @router.post(
@@ -103,10 +109,11 @@ def add_consent(
 ) -> Response:
     """Record consent again, after it was withdrawn or to a newer text."""
 
-    def create(_: str) -> Response:
+    def create(reserved: str) -> Response:
         statement = _statement(context, caller, body)
         also = _audited(context, caller, "consent.given", statement)
-        row = context.ledger.people.give_consent(caller.owner, id, statement, context.now(), also)
+        consent = id_of_kind("consent", reserved)
+        row = context.ledger.people.give_consent(caller.owner, id, statement, context.now(), also, consent)
         return created(schemas.Consent.model_validate(row), f"/v1/people/{id}/consents")
 
     return idempotency.run(create)
@@ -120,10 +127,12 @@ def withdraw_consent(id: PathId, context: ContextDep, caller: CallerDep) -> None
 
 
 @router.get("/people/{id}/identities", responses=problem_responses(401, 404, 410, 422))
-def list_identities(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Page[schemas.Identity]:
+def list_identities(
+    id: PathId, context: ContextDep, caller: CallerDep, paging: ListPagingDep
+) -> schemas.Page[schemas.Identity]:
     """Identities that the person can be drawn from, the newest first."""
-    rows = context.ledger.people.identities(caller.owner, id)
-    return schemas.Page[schemas.Identity].model_validate({"items": rows})
+    rows, more = page_of(context.ledger.people.identities(caller.owner, id), paging, lambda row: row.id)
+    return schemas.Page[schemas.Identity].model_validate({"items": rows, "next": more})
 
 
 def _person(context: AppContext, row: PersonRow) -> schemas.Person:

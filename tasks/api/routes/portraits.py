@@ -8,14 +8,14 @@ from pathlib import PurePath
 from typing import Annotated, Literal, TypeAlias
 
 from fastapi import APIRouter, Depends, Query, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import RedirectResponse, StreamingResponse
 from zipstream import ZipStream
 
 from pipelines import deliver
 from pipelines.marks.marks import open_marks
 from pipelines.model_store.store import ModelStore
 from portrait.errors import OperatorError, UserError
-from tasks import file_names, schemas
+from tasks import exporting, file_names, schemas
 from tasks.api import images, serializers
 from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, PagingDep, PathId, UndoQuery
 from tasks.api.images import Side
@@ -107,7 +107,8 @@ def download_portraits(
         rows = context.ledger.portraits.get_many(caller.owner, list(ids))
     else:
         rows = context.ledger.portraits.list(caller.owner, wanted, None, MAX_ZIP_FILES).items
-    there = [row for row in rows if context.files.portrait(caller.owner, row.job, row.file).is_file()]
+    files = {job: context.files.names(context.files.portraits(caller.owner, job)) for job in {row.job for row in rows}}
+    there = [row for row in rows if row.file in files[row.job]]
     if not there:
         raise UserError("not_found", "There are no such portraits.")
     changed = [rendering.changes(row) for row in there]
@@ -133,7 +134,7 @@ def get_neighbours(
     return schemas.Neighbours.model_validate(context.ledger.portraits.place(caller.owner, id, wanted, sort))
 
 
-@router.get("/{id}/file", **images.picture_route(401, 404, 410, 422))
+@router.get("/{id}/file", **images.picture_route(401, 404, 410, 422, linked=True))
 def get_portrait_file(
     id: PathId,
     context: ContextDep,
@@ -151,8 +152,10 @@ def get_portrait_file(
     context.ledger.retention.use_portraits(caller.owner, [row], context.now())
     if rendering.side is not None and rendering.format is None and not download:
         media = images.SUFFIX_MEDIA_TYPES[row.format]
-        return images.picture_response(context.thumbnails, path, media, rendering.side)
-    suffix = rendering.suffix(row)
+        return images.picture_response(context.thumbnails, context.files.fetch(path), media, rendering.side)
+    if not changes and (link := context.files.link(path, context.tasks.storage.links)):
+        return RedirectResponse(link, 307, {"Cache-Control": "no-store"})
+    path, suffix = context.files.fetch(path), rendering.suffix(row)
     name = f"{file_stems(context, caller.owner, [row], rendering.language)[0]}.{suffix}"
     disposition = file_names.attachment(name, f"portrait-{row.id[-6:]}-{row.number}.{suffix}")
     if changes:
@@ -206,7 +209,9 @@ def _serialized(
     if told:
         retention.mark_people_warned(owner, told, now)
     people, models = context.ledger.portraits.people(rows), ModelStore(context.installation.flows.models)
-    return [serializers.serialize_portrait(row, due[row.id], people[row.id], models, recipe) for row in rows]
+    shown = [serializers.serialize_portrait(row, due[row.id], people[row.id], models, recipe) for row in rows]
+    orders = context.ledger.portraits.orders(rows)
+    return [each.model_copy(update={"order": orders.get(each.job, "")}) for each in shown]
 
 
 def file_stems(context: AppContext, owner: str, rows: Sequence[PortraitRow], language: str) -> list[str]:
@@ -243,7 +248,7 @@ def _zip(context: AppContext, rendering: Rendering, files: Sequence[tuple[Portra
         if changed:
             archive.add(_converted(context, rendering, row), name)
         else:
-            archive.add_path(str(path), name)
+            archive.add(exporting.read(context.files, path), name)
     yield from archive
 
 
@@ -259,7 +264,7 @@ def _converted(context: AppContext, rendering: Rendering, row: PortraitRow) -> I
 
 def _convert(context: AppContext, rendering: Rendering, row: PortraitRow, last: bool) -> bytes | None:
     """A portrait in another form; None where others are before it, which the last try raises."""
-    path = context.files.portrait(row.owner, row.job, row.file)
+    path = context.files.fetch(context.files.portrait(row.owner, row.job, row.file))
     try:
         made = context.thumbnails.pool.submit(path, rendering.side or 0, row.owner, format=rendering.suffix(row))
         marks = open_marks(context.installation.flows.marks)

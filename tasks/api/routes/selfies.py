@@ -8,7 +8,16 @@ from pipelines.folders import training_sets
 from portrait.errors import OperatorError, UserError
 from tasks import schemas
 from tasks.api import admission, images
-from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, PathId, UndoQuery
+from tasks.api.context import (
+    AppContext,
+    AuthenticatedRoute,
+    CallerDep,
+    ContextDep,
+    ListPagingDep,
+    PathId,
+    UndoQuery,
+    page_of,
+)
 from tasks.api.images import Side
 from tasks.api.problems import problem_responses
 from tasks.ledger.database import new_id
@@ -58,10 +67,12 @@ def add_selfies(
 
 
 @router.get("/people/{id}/selfies", responses=problem_responses(401, 404, 410, 422))
-def list_selfies(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.Page[schemas.Selfie]:
+def list_selfies(
+    id: PathId, context: ContextDep, caller: CallerDep, paging: ListPagingDep
+) -> schemas.Page[schemas.Selfie]:
     """A person's photos with their verdicts, in the order of upload."""
-    rows = context.ledger.people.selfies(caller.owner, id)
-    return schemas.Page[schemas.Selfie].model_validate({"items": rows})
+    rows, more = page_of(context.ledger.people.selfies(caller.owner, id), paging, lambda row: row.id)
+    return schemas.Page[schemas.Selfie].model_validate({"items": rows, "next": more})
 
 
 @router.get("/selfies/{id}", responses=problem_responses(401, 404, 410, 422))
@@ -122,7 +133,7 @@ def delete_identity(id: PathId, context: ContextDep, caller: CallerDep) -> None:
 def get_selfie_file(id: PathId, context: ContextDep, caller: CallerDep, side: Side = None) -> Response:
     """The photo as it was uploaded, or an upright JPEG of at most `side` pixels."""
     row = context.ledger.people.selfie(caller.owner, id)
-    path = context.files.selfie(caller.owner, row.person, row.id)
+    path = context.files.fetch(context.files.selfie(caller.owner, row.person, row.id))
     context.ledger.retention.use_person(caller.owner, row.person, context.now())
     return images.picture_response(context.thumbnails, path, images.media_type(row.format), side)
 
@@ -133,9 +144,10 @@ def get_selfie_crop(id: PathId, context: ContextDep, caller: CallerDep, side: Si
     row = context.ledger.people.selfie(caller.owner, id)
     for identity in context.ledger.people.identities(caller.owner, row.person)[:1]:
         folder = context.files.training_set(caller.owner, row.person, identity.training_set)
+        context.files.fetch(folder / training_sets.DESCRIPTION_FILE)
         crop = training_sets.find_crop(folder, row.id)
         if crop is not None:
-            return images.picture_response(context.thumbnails, crop, "image/png", side)
+            return images.picture_response(context.thumbnails, context.files.fetch(crop), "image/png", side)
     raise UserError("not_found", "Nothing was cut from this photo.")
 
 
@@ -161,8 +173,8 @@ def _add(context: AppContext, owner: str, person: str, upload: UploadFile) -> Se
             row, quotas.photos, quotas.photos_a_day, quotas.upload_megapixels_a_day * MEGA
         )
     except (UserError, OperatorError):
-        place.unlink(missing_ok=True)
+        context.files.remove(place)
         raise
     if stored.id != id:
-        place.unlink(missing_ok=True)
+        context.files.remove(place)
     return stored

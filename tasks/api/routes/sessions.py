@@ -6,7 +6,16 @@ from fastapi import APIRouter, Query, Response
 
 from portrait.errors import UserError
 from tasks import auth, schemas
-from tasks.api.context import AppContext, AuthenticatedRoute, CallerDep, ContextDep, PathId, created
+from tasks.api.context import (
+    AppContext,
+    AuthenticatedRoute,
+    CallerDep,
+    ContextDep,
+    ListPagingDep,
+    PathId,
+    created,
+    page_of,
+)
 from tasks.api.problems import problem_responses
 
 router = APIRouter(tags=["sessions"], route_class=AuthenticatedRoute)
@@ -38,12 +47,13 @@ def _open_session(body: schemas.SessionRequest, context: AppContext) -> auth.New
     return auth.open_session_of(store, account.owner, account.role, limits, now)
 
 
-@router.get("/sessions", responses=problem_responses(401))
-def list_sessions(context: ContextDep, caller: CallerDep) -> schemas.Page[schemas.Session]:
+@router.get("/sessions", responses=problem_responses(401, 422))
+def list_sessions(context: ContextDep, caller: CallerDep, paging: ListPagingDep) -> schemas.Page[schemas.Session]:
     """Your sessions, the newest first."""
-    rows = context.ledger.sessions.list(caller.owner, context.now())
+    rows, more = page_of(context.ledger.sessions.list(caller.owner, context.now()), paging, lambda row: row.id)
     items = [schemas.Session.model_validate(row) for row in rows]
-    return schemas.Page(items=[each.model_copy(update={"current": each.id == caller.key}) for each in items])
+    shown = [each.model_copy(update={"current": each.id == caller.key}) for each in items]
+    return schemas.Page(items=shown, next=more)
 
 
 @router.post(

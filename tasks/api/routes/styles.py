@@ -16,10 +16,12 @@ from tasks.api.context import (
     AuthenticatedRoute,
     CallerDep,
     ContextDep,
+    ListPagingDep,
     PagingDep,
     PathId,
     UndoQuery,
     created,
+    page_of,
 )
 from tasks.api.images import Side
 from tasks.api.picture_pool import Scene
@@ -43,11 +45,12 @@ router = APIRouter(tags=["styles"], route_class=AuthenticatedRoute)
 NO_WORKER = "No worker for it is running. An operator can start one."
 
 
-@router.get("/styles", responses=problem_responses(401))
-def list_styles(context: ContextDep, _: CallerDep) -> schemas.Page[schemas.Style]:
-    """The styles that portraits can be made in."""
+@router.get("/styles", responses=problem_responses(401, 422))
+def list_styles(context: ContextDep, _: CallerDep, paging: ListPagingDep) -> schemas.Page[schemas.Style]:
+    """The styles that portraits can be made in, in the order of their ids."""
     missing, here = missing_by_ability(context), with_terms(Installed(), context.installation.flows)
-    return schemas.Page(items=[_style(context, entry, missing, here) for entry in context.styles.entries()])
+    entries, more = page_of(context.styles.entries(), paging, lambda entry: entry.style.id)
+    return schemas.Page(items=[_style(context, entry, missing, here) for entry in entries], next=more)
 
 
 @router.get("/styles/{id}", responses=problem_responses(401, 404, 422))
@@ -84,7 +87,7 @@ def get_style_sample(
     id: PathId, number: Annotated[int, Path(ge=1, le=9)], context: ContextDep, _: CallerDep, side: Side = None
 ) -> Response:
     """A sample person in a style as a JPEG; `samples` of the style says how many there are."""
-    folder = context.files.style_samples(id, context.styles.find(id).style.version)
+    folder = context.files.fetch_folder(context.files.style_samples(id, context.styles.find(id).style.version))
     response = images.picture_response(context.thumbnails, folder / f"{number}.jpg", "image/jpeg", side or 1024)
     response.headers["Cache-Control"] = images.CATALOGUE
     return response
@@ -104,7 +107,8 @@ def _own_preview(context: AppContext, owner: str, person: str, entry: Entry) -> 
         if not context.guards.may_preview(owner, person, training_set.id):
             return None
         for cut_out in (cut_outs.place(folder, style.compositions), cut_outs.place(folder)):
-            if cut_out.is_file():
+            context.files.fetch(cut_out.with_suffix(".json"))
+            if context.files.fetch(cut_out).is_file():
                 place = entry.picture()
                 behind = "" if place is None else str(place)
                 watch = watch_of(context.installation.flows)
@@ -152,7 +156,7 @@ def upload_template(
         stored = context.ledger.templates.add(row, quotas.templates, quotas.upload_megapixels_a_day * MEGA)
         context.enqueue(Job(job, caller.owner, "look", "cpu", {"template": id}, now, needs=required_abilities("look")))
     except (UserError, OperatorError):
-        place.unlink(missing_ok=True)
+        context.files.remove(place)
         if stored is not None:
             context.finish(context.ledger.erasures.erase_template(context.erasure_by(caller), id))
         raise
@@ -182,7 +186,7 @@ def get_template(id: PathId, context: ContextDep, caller: CallerDep) -> schemas.
 def get_template_file(id: PathId, context: ContextDep, caller: CallerDep, side: Side = None) -> Response:
     """The picture as it was uploaded, or an upright JPEG of at most `side` pixels."""
     row = context.ledger.templates.get(caller.owner, id)
-    path = context.files.template(caller.owner, id)
+    path = context.files.fetch(context.files.template(caller.owner, id))
     context.ledger.retention.use_template(caller.owner, id, context.now())
     return images.picture_response(context.thumbnails, path, images.media_type(row.format), side)
 
@@ -254,7 +258,6 @@ def _style(context: AppContext, entry: Entry, by_ability: Mapping[str, list[str]
     """A style with what keeps it from being drawn in; of `here` the terms that it is held to."""
     file = entry.style
     missing = [*(each.tip for each in lint_terms(file, here)), *by_ability.get(f"draw:{file.kind}", [NO_WORKER])]
-    drawn = context.files.style_samples(file.id, file.version).glob("[1-9].jpg") if shows_samples(entry) else ()
-    samples = len(list(drawn))
+    samples = (context.files.samples(file.id, file.version) or 0) if shows_samples(entry) else 0
     found = {"group": group_of(file), "samples": samples, "ready": not missing, "missing": missing}
     return schemas.Style.model_validate({**file.model_dump(), **found})

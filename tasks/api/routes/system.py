@@ -1,20 +1,20 @@
 """Routes of the installation: health, readiness, abilities, metrics for Prometheus."""
 
-import os
 from collections.abc import Callable
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from pipelines import model_requirements
 from pipelines.model_store.store import ModelStore
 from portrait.errors import OperatorError
 from tasks import schemas
-from tasks.api.context import AppContext, CallerDep, ContextDep, OperatorDep
+from tasks.api.context import AppContext, CallerDep, ContextDep, ListPagingDep, OperatorDep, page_of
 from tasks.api.problems import problem_responses
 from tasks.api.routes.styles import missing_by_ability
 from tasks.queue import broker
+from tasks.telemetry.metrics_server import exposition
 
 router = APIRouter(tags=["system"])
 
@@ -39,8 +39,8 @@ def get_readiness(context: ContextDep) -> Response:
     return JSONResponse(schemas.Health(status=status, checks=checks).model_dump(), 503 if unready else 200)
 
 
-@router.get("/abilities", responses=problem_responses(401))
-def list_abilities(context: ContextDep, _: CallerDep) -> schemas.Page[schemas.Ability]:
+@router.get("/abilities", responses=problem_responses(401, 422))
+def list_abilities(context: ContextDep, _: CallerDep, paging: ListPagingDep) -> schemas.Page[schemas.Ability]:
     """The abilities of live workers, and what is missing for those that none has."""
     found, flows = missing_by_ability(context), context.installation.flows
     bases = {name: name.split(":")[1] for name in found if name.startswith(("base:", "train:"))}
@@ -56,7 +56,8 @@ def list_abilities(context: ContextDep, _: CallerDep) -> schemas.Page[schemas.Ab
         schemas.Ability(name=name, ready=not lacks, missing=lacks, **of_base.get(bases.get(name, ""), {}))
         for name, lacks in sorted(found.items())
     ]
-    return schemas.Page(items=items)
+    items, more = page_of(items, paging, lambda ability: ability.name)
+    return schemas.Page(items=list(items), next=more)
 
 
 @router.get(
@@ -65,8 +66,8 @@ def list_abilities(context: ContextDep, _: CallerDep) -> schemas.Page[schemas.Ab
     responses={200: {"description": "Prometheus text."}, **problem_responses(401, 403)},
 )
 def get_metrics(request: Request, _: OperatorDep) -> Response:
-    """Metrics of requests, jobs and workers in the Prometheus text format."""
-    return Response(generate_latest(request.app.state.metrics), media_type=CONTENT_TYPE_LATEST)
+    """Metrics of this process, of the ledger and of the data folder's disk in the Prometheus text format."""
+    return Response(exposition(*request.app.state.metrics), media_type=CONTENT_TYPE_LATEST)
 
 
 def _database(context: AppContext) -> str:
@@ -83,15 +84,19 @@ def _broker(context: AppContext) -> str:
 
 
 def _disk(context: AppContext) -> str:
-    root = context.files.root
-    return "ok" if root.is_dir() and os.access(root, os.W_OK) else "The data folder cannot be written."
+    try:
+        context.files.check()
+    except OperatorError as error:
+        return error.message
+    return "ok"
 
 
 def _workers(context: AppContext) -> str:
     try:
-        return "ok" if context.ledger.workers.list_live(context.now()) else "No worker is running: jobs wait."
+        live = context.ledger.workers.list_live(context.now())
     except OperatorError as error:
         return error.message
+    return "ok" if live else "No worker is running: jobs wait."
 
 
 _CHECKS: dict[str, Callable[[AppContext], str]] = {

@@ -15,12 +15,16 @@ from tasks.api.context import (
     ContextDep,
     HiddenField,
     IdempotencyDep,
+    ListPagingDep,
     PagingDep,
     PathId,
     created,
+    page_of,
 )
 from tasks.api.problems import problem_responses
 from tasks.ledger import transitions
+from tasks.ledger.idempotency import id_of_kind
+from tasks.ledger.rows import WebhookRow
 from tasks.queue import broker
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=AuthenticatedRoute)
@@ -32,11 +36,12 @@ def create_webhook(
 ) -> Response:
     """Create a webhook that is called when jobs end. Its signing secret is in this response and nowhere else."""
 
-    def create(_: str) -> Response:
+    def create(id: str) -> Response:
         settings = context.tasks.webhooks
         webhooks.check_url(body.url, Reach.of(settings.networks, settings.private))
         secret, now, most = webhooks.new_secret(), context.now(), context.tasks.quotas.webhooks
-        row = context.ledger.webhooks.add(caller.owner, body.url, secret, body.events, now, most)
+        hook = WebhookRow(id_of_kind("webhook", id), caller.owner, body.url, secret, body.events, now)
+        row = context.ledger.webhooks.insert(hook, most)
         return created(schemas.WebhookWithSecret.model_validate(row), f"/v1/webhooks/{row.id}")
 
     # It would lie in the stored response for a day, whatever becomes of the webhook.
@@ -44,10 +49,11 @@ def create_webhook(
     return idempotency.run(create, secret)
 
 
-@router.get("", responses=problem_responses(401))
-def list_webhooks(context: ContextDep, caller: CallerDep) -> schemas.Page[schemas.Webhook]:
-    """Your webhooks."""
-    return schemas.Page[schemas.Webhook].model_validate({"items": context.ledger.webhooks.list(caller.owner)})
+@router.get("", responses=problem_responses(401, 422))
+def list_webhooks(context: ContextDep, caller: CallerDep, paging: ListPagingDep) -> schemas.Page[schemas.Webhook]:
+    """Your webhooks, the oldest first."""
+    rows, more = page_of(context.ledger.webhooks.list(caller.owner), paging, lambda row: row.id)
+    return schemas.Page[schemas.Webhook].model_validate({"items": rows, "next": more})
 
 
 @router.get("/{id}", responses=problem_responses(401, 404, 422))

@@ -54,9 +54,9 @@ class ApiKeyRepository(Repository):
         """Set when a key was last used; the caller does so once a minute at most."""
         self._write(sa.update(api_keys).where(api_keys.c.id == id).values(used=now))
 
-    def list(self, owner: str | None = None) -> Sequence[ApiKeyRow]:
-        """Return the owner's keys; those of all owners for None, which only an admin may see."""
-        chosen = sa.select(api_keys).order_by(api_keys.c.id)
+    def list(self, owner: str | None = None, after: str = "", limit: int | None = None) -> Sequence[ApiKeyRow]:
+        """Return the owner's keys behind the id `after`, the oldest first; of all owners for None, as only admins may see."""
+        chosen = sa.select(api_keys).where(api_keys.c.id > after).order_by(api_keys.c.id).limit(limit)
         if owner is not None:
             chosen = chosen.where(api_keys.c.owner == owner)
         return self._all(ApiKeyRow, chosen)

@@ -17,6 +17,15 @@ from tasks.ledger.rows import OwnedRow, Page, Repository, get_owned, row_as
 from tasks.ledger.tables import erasures, identities, people, training_sets
 
 Kind: TypeAlias = Literal["person", "owner", "selfie", "training_set", "identity", "portrait", "template"]
+_IDS = {
+    "person": "people",
+    "selfie": "selfies",
+    "training_set": "training_sets",
+    "identity": "identities",
+    "portrait": "portraits",
+    "template": "templates",
+}
+"""The ids of a receipt among which is what was asked for."""
 AUDITED = ("person", "owner", "selfie", "identity")
 """What the audit log says; single portraits and pictures have their receipt alone."""
 
@@ -73,6 +82,11 @@ class ErasureRepository(Repository):
         chosen = sa.select(erasures).where(erasures.c.done.is_(None)).order_by(erasures.c.id)
         return self._all(ErasureRow, chosen.limit(limit))
 
+    def owners_since(self, asked: float) -> set[str]:
+        """Owners of whom something was erased since then."""
+        with self.database.read() as connection:
+            return set(connection.scalars(sa.select(erasures.c.owner).where(erasures.c.asked >= asked).distinct()))
+
     def latest(self) -> tuple[int, str]:
         """How many erasures there are, and the newest id: one of both changes with each, in whichever order they come."""
         with self.database.read() as connection:
@@ -115,14 +129,14 @@ class ErasureRepository(Repository):
 
         return self._erase(request, ("identity", id), remove)
 
-    def erase_training_set(self, request: Request, id: str) -> ErasureRow:
+    def erase_training_set(self, request: Request, id: str, connection: sa.Connection | None = None) -> ErasureRow:
         """Erase a training set and the identities made of it; raises `not_found`."""
 
         def remove(writing: sa.Connection) -> Removal:
             get_owned(writing, training_sets, request.owner, id)
             return removals.remove_training_sets(writing, request.owner, [id], request.now)
 
-        return self._erase(request, ("training_set", id), remove)
+        return self._erase(request, ("training_set", id), remove, connection)
 
     def erase_portrait(self, request: Request, id: str, connection: sa.Connection | None = None) -> ErasureRow:
         """Erase one portrait; raises `not_found`, `erased`."""
@@ -139,6 +153,20 @@ class ErasureRepository(Repository):
             return removals.remove_template(writing, request.owner, id, request.now)
 
         return self._erase(request, ("template", id), remove, connection)
+
+    def repeat(self, kind: Kind, ids: ErasedIds, now: float) -> ErasureRow | None:
+        """Erase what was erased before and came back with an older copy of the ledger; None where nothing of it is there."""
+        with self.database.write() as connection:
+            owner = removals.owner_of(connection, ids)
+            if owner is None:
+                return None
+            subject = owner if kind == "owner" else getattr(ids, _IDS[kind])[0]
+            return self._erase(
+                Request(owner, now),
+                (kind, subject),
+                lambda writing: removals.remove_ids(writing, owner, ids, now),
+                connection,
+            )
 
     def finish(self, erasure: ErasureRow, now: float) -> ErasureRow:
         """Note that nothing is left of what was to be erased; a second time changes nothing."""

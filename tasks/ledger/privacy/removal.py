@@ -123,6 +123,35 @@ def remove_owner(connection: sa.Connection, owner: str, keep: str, now: float) -
     return removal + Removal(ids, [("template", each) for each in pictures])
 
 
+def remove_ids(connection: sa.Connection, owner: str, ids: ErasedIds, now: float) -> Removal:
+    """Delete what is there of these ids, each with all that follows from it."""
+    removal = remove_people(connection, owner, _there(connection, people, ids.people), now)
+    removal += remove_jobs(connection, owner, _there(connection, jobs, ids.jobs), now)
+    for table, each, remove in (
+        (portraits, ids.portraits, remove_portrait),
+        (templates, ids.templates, remove_template),
+    ):
+        for id in _there(connection, table, each):
+            removal += remove(connection, owner, id, now)
+    for id in _there(connection, selfies, ids.selfies):
+        removal += remove_selfie(connection, owner, id, now, learned=False)
+    removal += remove_identities(connection, owner, _there(connection, identities, ids.identities), now)
+    removal += remove_training_sets(connection, owner, _there(connection, training_sets, ids.training_sets), now)
+    hooks, keys = _there(connection, webhooks, ids.webhooks), _there(connection, api_keys, ids.keys)
+    connection.execute(sa.delete(webhooks).where(webhooks.c.id.in_(hooks)))
+    connection.execute(sa.delete(api_keys).where(api_keys.c.id.in_(keys)))
+    return removal + Removal(ErasedIds(webhooks=hooks, keys=keys))
+
+
+def owner_of(connection: sa.Connection, ids: ErasedIds) -> str | None:
+    """The owner of what is there of these ids, which were erased together; None where nothing is."""
+    tables = (people, jobs, portraits, templates, selfies, identities, training_sets, webhooks)
+    for table, some in [*((table, getattr(ids, table.name)) for table in tables), (api_keys, ids.keys)]:
+        if some and (owner := connection.scalar(sa.select(table.c.owner).where(table.c.id.in_(some)).limit(1))):
+            return str(owner)
+    return None
+
+
 def remove_selfie(connection: sa.Connection, owner: str, id: str, now: float, learned: bool) -> Removal:
     """Delete a photo and what is known of it in training sets; with `learned` also the LoRAs that were trained on it.
 
@@ -245,6 +274,10 @@ def _forget_responses(connection: sa.Connection, owner: str, ids: Collection[str
     naming = [row.key for row in found if any(each in row.body for each in ids)]
     mine = (idempotency_keys.c.owner == owner) & idempotency_keys.c.key.in_(naming)
     connection.execute(sa.delete(idempotency_keys).where(mine))
+
+
+def _there(connection: sa.Connection, table: sa.Table, ids: Sequence[str]) -> Sequence[str]:
+    return _scalars(connection, sa.select(table.c.id).where(table.c.id.in_(ids))) if ids else []
 
 
 def _owned(connection: sa.Connection, table: sa.Table, owner: str) -> Sequence[str]:

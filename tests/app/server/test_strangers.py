@@ -34,7 +34,7 @@ PROGRAM = """
 import json, sys
 from app.server import sockets, visitors, web
 from app.server.uploads import UploadLimits
-from tasks.api import connections
+from tasks.api.serving import connections
 visitors.CHECK_INTERVAL, sockets.FAREWELL_SECONDS = 1.0, 0.3
 connections.HEADER_SECONDS = 1.0
 options = web.WebOptions("", "127.0.0.1", UploadLimits(30_000_000, 60_000_000), connections.TimedH11Protocol)

@@ -13,7 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.server.supervisor import Process, Service, is_healthy
+from app.server import supervisor
+from app.server.supervisor import Process, Service, Supervisor, is_healthy
+from portrait.errors import OperatorError
 from tests.tasks.servers import free_port
 from tests.tasks.stand import wait_until
 
@@ -102,6 +104,50 @@ def test_a_large_log_is_set_aside(tmp_path: Path) -> None:
     assert (tmp_path / "made.old.log").stat().st_size == 10_000_001
 
 
+def test_a_log_is_set_aside_while_its_process_writes_it(tmp_path: Path) -> None:
+    program = "import time\nfor at in range(300):\n    print(at, flush=True)\n    time.sleep(0.01)"
+    process = start_process(tmp_path, program)
+    process.start(0.0)
+    wait_until(lambda: (tmp_path / "made.log").read_text())
+    with (tmp_path / "made.log").open("ab") as log:
+        log.write(bytes(10_000_001))
+    process.check(1.0)
+    aside = (tmp_path / "made.old.log").read_bytes()
+    assert len(aside) > 10_000_000
+    wait_until(lambda: not process.is_running())
+    left = (tmp_path / "made.log").read_text().split()
+    assert left[-1] == "299", "it goes on at the beginning of the emptied file"
+    assert (tmp_path / "made.log").stat().st_size < 2000
+    process.wait(1)
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("print('no such broker', flush=True); raise SystemExit(4)", "no such broker"),
+        ("import time; time.sleep(60)", "empty"),
+    ],
+    ids=["ends", "never answers"],
+)
+def test_what_does_not_start_ends_everything_and_is_told(
+    tmp_path: Path, program: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "STARTUP_TIMEOUT", 2.5)
+    url = f"http://127.0.0.1:{free_port()}/"
+    services = [
+        Service("fine", [sys.executable, "-c", "import time; time.sleep(60)"]),
+        Service("broken", [sys.executable, "-c", program], url),
+    ]
+    whole = Supervisor(services, tmp_path, lambda _: None)
+    with pytest.raises(OperatorError) as caught:
+        whole.run(lambda: pytest.fail("it is not ready"))
+    assert caught.value.code == "not_started"
+    assert "broken" in caught.value.message
+    assert "fine" not in caught.value.message
+    assert told in caught.value.message
+    assert not any(each.is_running() for each in whole.processes)
+
+
 def test_health_of_an_address() -> None:
     assert is_healthy("")
     assert not is_healthy(f"http://127.0.0.1:{free_port()}/")
@@ -126,7 +172,7 @@ class ServeProcess:
     """`portrait serve` in a process of its own."""
 
     def __init__(self, home: Path) -> None:
-        self.port, self.api_port = free_port(), free_port()
+        self.home, self.port, self.api_port = home, free_port(), free_port()
         self.api = f"http://127.0.0.1:{self.api_port}/v1"
         command = ["serve", "--no-pull", "--port", str(self.port), "--api-port", str(self.api_port)]
         models = os.environ.get("PORTRAIT_HOME", str(Path.home() / ".portrait"))
@@ -200,6 +246,11 @@ def test_killed_processes_are_restarted(serving: ServeProcess) -> None:
     assert serving.stop() == 0
     assert "Stopped." in serving.text
     assert not any(alive(pid) for pid in running.values())
+    logs = {log.stem: log.read_text().splitlines() for log in (serving.home / "logs").glob("*.log")}
+    assert set(logs) == {"api", "app", "calls", "keeper", "worker"}
+    assert logs["app"]
+    for part, lines in logs.items():
+        assert all(part and json.loads(line)["level"] for line in lines), "every line is JSON"
 
 
 @pytest.mark.services

@@ -22,16 +22,32 @@ OTHERS = [code for code in translation.LANGUAGES if code != translation.FALLBACK
 NEVER_SHOWN = {
     **dict.fromkeys(
         (
+            "bad_certificate",
             "bad_prompts",
             "bad_skin",
             "folder_taken",
             "no_place",
             "no_such_folder",
+            "not_alive",
+            "not_started",
             "port_taken",
             "self_test_failed",
             "which_photo",
         ),
         "the command line alone raises it, about its own options",
+    ),
+    **dict.fromkeys(
+        (
+            "bad_backup",
+            "bad_journal",
+            "copy_failed",
+            "no_journal",
+            "no_ledger",
+            "not_empty",
+            "older_ledger",
+            "still_running",
+        ),
+        "`portrait db` alone raises it",
     ),
     "bad_ledger": "the service does not start",
     "newer_ledger": "the service does not start",

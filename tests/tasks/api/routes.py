@@ -99,6 +99,7 @@ def request_body(route: Route, things: OwnedIds) -> dict[str, Any]:
         "PATCH /selfies/{id}": {"wish": "exclude"},
         "PUT /templates/{id}/statement": {"text_version": "2026-12"},
         "PATCH /portraits/{id}": {"favourite": True},
+        "PATCH /operator/jobs/{id}": {"priority": 5},
         "POST /trainings": {"person": things.person},
         "POST /generations": {"people": {"1": things.person}, "style": "studio-warm"},
         "POST /orders": {"generations": [{"people": {"1": things.person}, "style": "studio-warm"}]},

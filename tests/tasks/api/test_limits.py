@@ -15,9 +15,10 @@ import uvicorn
 
 from portrait.errors import UserError
 from tasks import auth
-from tasks.api import connections, limits
+from tasks.api import limits
 from tasks.api.recent import Recent
 from tasks.api.routes import jobs
+from tasks.api.serving import connections
 from tasks.api.slots import Slots
 from tasks.settings import LimitSettings
 from tests.tasks import servers

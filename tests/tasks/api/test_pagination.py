@@ -2,8 +2,13 @@
 
 import re
 import time
+from collections.abc import Mapping
+from typing import Any
 
+from tasks import auth
+from tasks.jobs import Job
 from tasks.ledger.database import new_id
+from tasks.ledger.rows import WorkerRow
 from tests.tasks.api.harness import ApiHarness, picture
 
 
@@ -45,6 +50,93 @@ def test_every_list_with_a_cursor_is_paged_alike(api: ApiHarness) -> None:
         assert first["items"] + second["items"] == everything["items"][:4]
     best = client.get("/portraits").json()["items"]
     assert [each["number"] for each in best][:3] == [1, 2, 3], "of one job, the best first"
+
+
+LISTS = {
+    "person": [
+        "/jobs",
+        "/keys",
+        "/sessions",
+        "/webhooks",
+        "/webhooks/{webhook}/deliveries",
+        "/people",
+        "/people/{person}/selfies",
+        "/people/{person}/consents",
+        "/people/{person}/identities",
+        "/portraits",
+        "/templates",
+        "/styles",
+        "/styles/text-garden/traits",
+        "/abilities",
+    ],
+    "operator": [
+        "/operator/jobs",
+        "/operator/jobs/{waiting}/log",
+        "/operator/queues",
+        "/operator/workers",
+        "/operator/models",
+        "/operator/styles",
+    ],
+    "admin": ["/operator/owners", "/operator/audit", "/keys"],
+}
+
+
+def test_every_list_comes_in_pages_that_hold_each_item_once(api: ApiHarness) -> None:
+    things = filled(api)
+    for role, paths in LISTS.items():
+        client = api.client("ann", role)  # type: ignore[arg-type]
+        for path in (each.format(**things) for each in paths):
+            whole = client.get(path).json()
+            items, cursor, size = [], None, max(1, len(whole["items"]) // 3)
+            while True:
+                page = client.get(path, params={"limit": size} | ({"cursor": cursor} if cursor else {})).json()
+                assert len(page["items"]) <= size
+                items += page["items"]
+                cursor = page["next"]
+                if cursor is None:
+                    break
+            assert [named(each) for each in items] == [named(each) for each in whole["items"]], path
+            assert len(items) >= 2, path
+            assert client.get(path, params={"limit": 0}).status_code == 422
+            assert client.get(path, params={"limit": 501}).status_code == 422
+
+
+def test_a_page_behind_nothing_is_refused(api: ApiHarness) -> None:
+    client = api.client()
+    for path in ("/styles", "/sessions", "/webhooks"):
+        refused = client.get(path, params={"cursor": "gone"})
+        assert (refused.status_code, refused.json()["code"]) == (422, "bad_cursor")
+
+
+def named(item: Mapping[str, Any]) -> str:
+    """What tells an item from the others of its list."""
+    return str(next((item[name] for name in ("id", "name", "queue") if name in item), item))
+
+
+def filled(api: ApiHarness) -> dict[str, str]:
+    """Ids of things, of which there are at least three of each kind."""
+    things, client, ledger = api.one_of_each(), api.client(), api.context.ledger
+    for number in range(3):
+        client.post(f"/people/{things.person}/selfies", files=[("files", (f"{number}.png", picture(20 + number)))])
+        ledger.people.add("ann", f"Person {number}", "1", "Ann", time.time())
+        ledger.people.add_consent("ann", things.person, "1", "Ann", time.time())
+        client.post("/generations", json={"people": {"1": things.person}, "style": "studio-warm", "seed": number})
+        client.post("/keys", json={"name": f"key {number}"})
+        client.post("/templates", files={"file": (f"{number}.png", picture(30 + number))})
+        client.post("/webhooks", json={"url": f"https://example.org/{number}"})
+        client.post(f"/webhooks/{things.webhook}/test")
+        client.post("/trainings", json={"person": things.person})
+        api.anonymous().post("/sessions", json={"key": api.key()})
+        auth.create_key(ledger, f"owner{number}", "key", "person", time.time())
+        queues, abilities = ["cpu", "gpu.train"], [f"base:{number}", "draw:studio"]
+        ledger.workers.register(WorkerRow(f"w{number}", queues, abilities, {}, "cpu", time.time(), time.time()))
+        ledger.jobs.add(Job(new_id("job", time.time()), "ann", "train", f"gpu.{number}", {}, time.time()))
+    api.complete_next_job("prepare")
+    api.complete_next_job("prepare")
+    ledger.jobs.cancel("ann", things.waiting, time.time())
+    ledger.jobs.retry("ann", things.waiting, time.time())
+    api.complete_next_job("draw:studio", count=3)
+    return {name: str(getattr(things, name)) for name in ("person", "webhook", "waiting")}
 
 
 def test_an_unchanged_answer_is_not_sent_again(api: ApiHarness) -> None:

@@ -13,7 +13,7 @@ import pytest
 from portrait.errors import EngineError, OperatorError, UserError
 from tasks import auth, schemas
 from tasks.api.routes import jobs
-from tasks.client import transport
+from tasks.client import steps
 from tasks.client.client import Client
 from tasks.jobs import Fault, Job, Limits
 from tasks.ledger.privacy.erasures import Request
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.services
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits as long as in earnest."""
-    monkeypatch.setattr(transport, "PAUSE", 0.02)
+    monkeypatch.setattr(steps, "PAUSE", 0.02)
     monkeypatch.setattr(jobs, "POLL_SECONDS", 0.02)
 
 
@@ -284,7 +284,7 @@ def test_requests_are_retried_while_the_api_is_unavailable() -> None:
         return answers[len(requests) - 1]
 
     with Client("http://there", transport=httpx.MockTransport(answer)) as client:
-        client._http.request("GET", "/health")
+        client.health()
     assert len(requests) == 3
 
 

@@ -7,7 +7,6 @@ import pytest
 from app import session
 from app.server.supervisor import is_healthy
 from tasks.client.client import Client
-from tasks.client.transport import HttpTransport
 from tests.model_server import Server, serving
 
 HEALTH = b'{"status": "ok"}'
@@ -29,8 +28,8 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_programs_reach_their_api(api: Server) -> None:
-    assert HttpTransport(api.url, "", 5, None).request("GET", "/health", tries=1).content == HEALTH
-    with Client(api.url) as client:
+    with Client(api.url, timeout=5) as client:
+        assert client.health().status == "ok"
         assert client.job_log("j1") == []
 
 

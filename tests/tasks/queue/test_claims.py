@@ -41,3 +41,12 @@ def test_processes_claim_each_job_once(sqlite: Ledger, tmp_path: Path) -> None:
     claimed = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
     assert Counter(id for part in claimed for id in part) == Counter(added)
     assert sum(1 for part in claimed if part) > 1, "more than one had something to do"
+
+
+def test_an_owner_who_is_called_as_a_queue_holds_up_no_claim(ledger: Ledger) -> None:
+    job = ledger.jobs.add(new_job("cpu"))
+    with ThreadPoolExecutor(1) as pool, ledger.jobs.database.read() as connection:
+        ledger.jobs.database.lock_owner(connection, "cpu")
+        claimed = pool.submit(ledger.queue.claim, "w", "cpu", {"draw:studio"}, 100.0, 60.0).result(timeout=20)
+    assert claimed is not None
+    assert claimed.id == job.id

@@ -116,6 +116,25 @@ def test_cancelled_between_two_steps(runner: JobRunner) -> None:
     assert (job.state, job.failures) == ("cancelled", 0)
 
 
+def test_a_job_is_cancelled_at_a_heartbeat_though_its_step_goes_on(runner: JobRunner) -> None:
+    states: list[str] = []
+
+    class Silent(FakeFlows):
+        def __call__(self, context: JobContext) -> FlowResult:
+            done = super().__call__(context)
+            runner.ledger.jobs.cancel("ann", context.job.id, time.time())
+            until = time.monotonic() + 10
+            while not states and time.monotonic() < until:
+                time.sleep(0.02)
+                state = runner.ledger.jobs.get("ann", context.job.id).state
+                states.extend([state] * (state == "cancelled"))
+            return done
+
+    job = run(replace(runner, flows=Silent()), new_job())
+    assert states == ["cancelled"], "the person need not wait for the end of the step"
+    assert (job.state, job.failures, job.losses, left(runner)) == ("cancelled", 0, 0, [])
+
+
 def test_a_flow_that_ends_after_it_was_cancelled_delivers_nothing(runner: JobRunner) -> None:
     class Late(FakeFlows):
         def __call__(self, context: JobContext) -> FlowResult:

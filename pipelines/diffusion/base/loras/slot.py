@@ -6,6 +6,7 @@ alone and asks for the largest rank beforehand; this slot serves the text encode
 rank or changes further layers: feed-forward, convolutions.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipelines.diffusion.base.loras.layers import BaseLayers, LoraFactors, Pair,
 from pipelines.diffusion.base.loras.reader import LoraError, read_lora
 from portrait.errors import UserError
 
+_log = logging.getLogger("portrait.models")
 PERSON_SLOT = "slot0"
 """The adapter's name in which people's LoRAs lie. PEFT warns of names that are part of a module's name; this one is not."""
 CACHE_SIZE = 32
@@ -120,8 +122,11 @@ class AdapterCache:
         except OSError as error:
             raise LoraError("bad_lora", "it is gone") from error
         key = (file, state.st_mtime_ns, state.st_size)
-        if key not in self._cache:
+        hit = key in self._cache
+        if not hit:
             self._cache[key] = self._read(file)
+        told = {"event": "lora", "result": "hit" if hit else "miss"}
+        _log.info("a LoRA was %s", "in memory" if hit else "read", extra=told)
         self._cache.move_to_end(key)
         while len(self._cache) > 1 and (len(self._cache) > self._size or self._bytes() > CACHE_BYTES):
             self._cache.popitem(last=False)

@@ -68,6 +68,8 @@ def block_person(body: schemas.BlockRequest, context: ContextDep, caller: Operat
     """Never draw somebody again whose photos are here; of their photos nothing more is kept than before."""
     sets = context.ledger.people.training_sets(body.owner, body.person)
     folders = [context.files.training_set(body.owner, body.person, row.id) for row in sets[:1]]
+    for folder in folders:
+        context.files.fetch(folder / training_sets.DESCRIPTION_FILE)
     means = [mean for folder in folders if (mean := training_sets.read_mean(folder))]
     if not means:
         raise UserError("not_prepared", "This person's photos are not judged yet. Block a photo of the face instead.")

@@ -13,7 +13,7 @@ from portrait.generation.abilities import check_options
 from portrait.generation.passes import DEFAULT_PROMPT, Passes, check_strengths, control_scales, with_strengths
 from portrait.generation.prompts import LORA
 from tasks import schemas
-from tasks.api.context import AppContext, CallerDep, ContextDep, PathId
+from tasks.api.context import AppContext, CallerDep, ContextDep, ListPagingDep, PathId, page_of
 from tasks.api.problems import problem_responses
 from tasks.api.routes.styles import missing_by_ability
 from tasks.ledger.rows import IdentityRow
@@ -38,11 +38,14 @@ class Choice:
 
 
 @router.get("/styles/{id}/traits", responses=problem_responses(401, 404, 422))
-def list_style_traits(id: PathId, context: ContextDep, _: CallerDep) -> schemas.Page[schemas.Trait]:
+def list_style_traits(
+    id: PathId, context: ContextDep, _: CallerDep, paging: ListPagingDep
+) -> schemas.Page[schemas.Trait]:
     """The traits that the prompt of a style has placeholders for; none for styles without a prompt."""
     traits = prompt_traits(context.styles.find(id).style)
     items = [schemas.Trait.model_validate({"name": name, **trait.model_dump()}) for name, trait in traits.items()]
-    return schemas.Page(items=items)
+    items, more = page_of(items, paging, lambda trait: trait.name)
+    return schemas.Page(items=list(items), next=more)
 
 
 def complete(

@@ -138,6 +138,24 @@ def test_turns_between_two_people_leave_base_and_portraits_as_they_were(
     painter.close()
 
 
+def test_loads_unloads_and_loras_are_logged_as_a_worker_counts_them(
+    settings: Settings, ben: Identity, caplog: pytest.LogCaptureFixture
+) -> None:
+    painter = hub_store.painter(settings)
+    caplog.set_level("INFO", "portrait.models")
+    for _ in range(2):
+        painter.draw(plan(painter, ben, "lora"), stopping(STEPS + 1))
+    painter.close()
+    told = [
+        record.__dict__ for record in caplog.records if record.name == "portrait.models" and "event" in record.__dict__
+    ]
+    of_base = [each for each in told if not str(each.get("model", "/")).count("/")]
+    assert [each["event"] for each in of_base] == ["loaded", "unloaded"]
+    assert len({each["model"] for each in of_base}) == 1
+    assert of_base[0]["seconds"] > 0
+    assert [each["result"] for each in told if each["event"] == "lora"] == ["miss", "hit"]
+
+
 def test_the_slot_does_what_loading_the_lora_does(settings: Settings, anna: Identity) -> None:
     painter = hub_store.painter(settings)
     slot = hub_store.pixels(painter, plan(painter, anna, "lora", strengths={"lora": 1.0}))

@@ -16,6 +16,7 @@ from portrait.images.masks import composite, estimate_foreground, face_size
 from portrait.ports import FaceFinder, Matter
 from portrait.types import Face
 from tests import selfies
+from tests.benchmarks.plugin import Record
 
 pytestmark = pytest.mark.models
 
@@ -155,6 +156,7 @@ def test_composites_of_known_alpha(
     engines: Engines,
     record_property: Callable[[str, object], None],
     chosen: slice,
+    figure: Record,
 ) -> None:
     face = person[2]
     modnet = engines.matter_named("modnet")
@@ -172,12 +174,12 @@ def test_composites_of_known_alpha(
     sys.stdout.write(
         f"mean absolute error around the head: matte {ours:.4f}, segmenter {segmenter:.4f}, MODNet {default:.4f}\n"
     )
-    assert ours <= 0.02
-    assert ours < segmenter
+    figure("Mattes of known alpha: error around the head", ours, "", at_most=0.02)
+    figure("Mattes of known alpha: error over the segmenter's", ours / segmenter, "×", at_most=0.999)
     # Their truth was cut out by the segmenter's matte, so they flatter it.
-    assert default <= 1.1 * ours
+    figure("Mattes of known alpha: error of MODNet over ours", default / ours, "×", at_most=1.1)
     # Before plain paper a trace of the old room is visible from about 0.04 on.
-    assert float(np.mean(traces)) < 0.01
+    figure("Mattes of known alpha: traces of the old room", np.mean(traces), "share", at_most=0.01)
 
 
 def test_the_suit_stays_and_the_room_goes(finder: FaceFinder, matter: SelfieMatting) -> None:

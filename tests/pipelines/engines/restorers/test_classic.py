@@ -15,6 +15,7 @@ from portrait.photos.quality import face_light, measure_sharpness
 from portrait.ports import FaceFinder, Matter
 from portrait.types import Face
 from tests import fakes, selfies
+from tests.benchmarks.plugin import Record
 from tests.seams import delta_e
 
 FAULTS = {
@@ -127,7 +128,7 @@ def test_likeness_does_not_fall(fault: str, finder: FaceFinder, astronaut_face: 
 
 
 @pytest.mark.bench
-def test_speed(astronaut: Image, astronaut_face: Face) -> None:
+def test_speed(astronaut: Image, astronaut_face: Face, figure: Record) -> None:
     large = selfies.noisy(selfies.large(astronaut, 1024, 1024), 8)
     face = transform_face(astronaut_face, scaling_matrix(2))
     threads = cv2.getNumThreads()
@@ -136,6 +137,6 @@ def test_speed(astronaut: Image, astronaut_face: Face) -> None:
         ClassicRestorer().restore(large, face)
         start = time.process_time()
         ClassicRestorer().restore(large, face)
-        assert time.process_time() - start < 0.6
+        figure("Restoring 1024×1024 px: CPU time", time.process_time() - start, "s", at_most=0.6)
     finally:
         cv2.setNumThreads(threads)

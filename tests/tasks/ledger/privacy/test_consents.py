@@ -14,6 +14,7 @@ from portrait.errors import Cancelled, OperatorError, UserError
 from tasks import jobs as states
 from tasks.consent_texts import ConsentText, load_texts
 from tasks.jobs import FINISHED, Fault, Job, Limits
+from tasks.ledger.database import new_id
 from tasks.ledger.ledger import Ledger
 from tasks.ledger.privacy.consents import Statement
 from tasks.ledger.privacy.erasures import Request
@@ -32,7 +33,7 @@ def text(version: str, asks_again: bool = False) -> ConsentText:
 
 def add_person(ledger: Ledger, version: str = "2026-12", now: float = 1.0) -> PersonRow:
     statement = Statement(version, "Ann Smith", "en", "f" * 64, 30.0, "proxy", adult=True, key="key_1")
-    return ledger.people.add_with_consent("ann", "Bea", statement, now)
+    return ledger.people.add_with_consent(PersonRow(new_id("person", now), "ann", "Bea", now, now), statement)
 
 
 def order(ledger: Ledger, person: str, created: float = 10.0) -> Job:

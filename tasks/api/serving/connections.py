@@ -47,6 +47,16 @@ class TimedH11Protocol(H11Protocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        """End the connection after what is being answered; at once where nothing is.
+
+        Closed politely, a TLS connection lasts until the caller says goodbye too, which one that is idle does not.
+        """
+        idle = self.cycle is None or self.cycle.response_complete
+        super().shutdown()
+        if idle and not self.transport.get_write_buffer_size():
+            self.transport.abort()
+
     def _wait(self) -> None:
         if self._handed_on:
             return

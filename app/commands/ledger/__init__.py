@@ -1,0 +1,1 @@
+"""Commands about what the ledger holds: jobs, people, faces that are never drawn."""

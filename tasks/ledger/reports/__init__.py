@@ -1,0 +1,1 @@
+"""Reports for operators, over the rows of several tables."""

@@ -1,0 +1,1 @@
+"""The processes of a worker: what keeps them apart, and what says that they live."""
