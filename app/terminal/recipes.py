@@ -6,6 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
+
 from app.terminal import controls
 from app.terminal.portraits import PortraitMaker, read_notes, set_id
 from pipelines import image_io, render, template_faces
@@ -19,6 +22,51 @@ from portrait.idphoto_spec import spec_from_dict
 from portrait.types import PortraitRequest, Refinement
 
 
+@with_config(ConfigDict(extra="allow"))
+class _Style(TypedDict):
+    id: str
+    version: int
+
+
+@with_config(ConfigDict(extra="forbid"))
+class _Step(TypedDict):
+    name: str
+    strength: float
+
+
+@with_config(ConfigDict(extra="allow"))
+class _Required(TypedDict):
+    people: dict[int, str]
+    style: _Style
+    seed: int
+    count: int
+    candidate: int
+    size: tuple[int, int] | None
+
+
+@with_config(ConfigDict(extra="allow"))
+class _Recipe(_Required, total=False):
+    """What is read of a recipe; it has more."""
+
+    refiners: list[_Step]
+    refining: int
+    technique: dict[str, Any] | None
+    edit: dict[str, Any] | None
+    idphoto: dict[str, Any] | None
+    drawn: dict[str, Any]
+    method: int
+
+
+def check_recipe(recipe: Mapping[str, Any]) -> None:
+    """Raise `UserError` (`no_recipe`) for what no portrait of this program carries: files are anybody's."""
+    try:
+        TypeAdapter(_Recipe).validate_python(recipe)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UserError("no_recipe", f"The recipe in this file cannot be read: {place}: {first['msg']}.") from error
+
+
 def request_from_recipe(
     maker: PortraitMaker,
     recipe: Mapping[str, Any],
@@ -30,8 +78,9 @@ def request_from_recipe(
     """The request of a recipe whose portrait lies in `folder`.
 
     `given` are sets that moved, `pictures` files that did, `base` a base model that did.
-    Raises `UserError` (`source_missing`, `hint_missing`).
+    Raises `UserError` (`no_recipe`, `source_missing`, `hint_missing`).
     """
+    check_recipe(recipe)
     places = find_paths(recipe, folder, given)
     people = {
         int(number): maker.prepare_person([places[name]], identity=places.get(f"{name}.learned")).person

@@ -240,9 +240,6 @@ def test_photos_are_excluded_and_deleted(api: ApiHarness) -> None:
     assert not [name for name in api.stored_files() if "/selfies/" in name]
 
 
-SERVE = "from tasks.api.app import serve; from tasks.settings import load_installation; import sys; "
-
-
 @pytest.mark.services
 def test_a_large_upload_takes_little_memory_and_lies_on_the_disk_of_the_data(tmp_path: Path) -> None:
     home, port = new_home(tmp_path / "home"), servers.free_port()
@@ -250,8 +247,8 @@ def test_a_large_upload_takes_little_memory_and_lies_on_the_disk_of_the_data(tmp
     key = auth.create_key(store, "ann", "k", "person", time.time()).secret
     person = store.people.add("ann", "Ann", "1", "Ann", time.time()).id
     store.close()
-    program = f"{SERVE} sys.exit(serve(load_installation(), '127.0.0.1', {port}))"
-    server = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env={**os.environ, **environment(home)})
+    command = [sys.executable, "-m", "app", "api", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment(home)})
     try:
         wait_until(lambda: servers.accepts(port, 0.2), within=60)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", headers={"Authorization": f"Bearer {key}"}) as caller:
