@@ -4,11 +4,11 @@ Photos of faces, and what was learned of them, are nobody else's. One umask, set
 its mode: the database, logs, photos, sets, portraits, models.
 """
 
+import errno
 import os
 import shutil
 import stat
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,5 +100,13 @@ def _set_mode(path: Path, settings: FileSettings) -> None:
             raise OperatorError("bad_settings", sentence) from error
         mode |= (0o777 if path.is_dir() else 0o666) & ~settings.umask & 0o070
         mode |= stat.S_ISGID if path.is_dir() else 0
-    with suppress(PermissionError):  # a disk without modes
+    try:
         path.chmod(mode)
+    except OSError as error:
+        if error.errno not in (
+            errno.EPERM,
+            errno.EACCES,
+            errno.EROFS,
+            errno.ENOTSUP,
+        ):  # a disk without modes, or to be read alone
+            raise

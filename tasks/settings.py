@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
@@ -129,7 +130,8 @@ def load_installation(environment: Mapping[str, str] = os.environ) -> Installati
         marks.setdefault("folder", str(home(environment) / "marks"))
     tasks = tree.pop("tasks", {})
     if isinstance(tasks, dict):
-        tasks.setdefault("database", f"sqlite:///{home(environment) / 'ledger.db'}")
+        ledger = re.sub("[%?#]", lambda found: quote(found[0]), str(home(environment) / "ledger.db"))
+        tasks.setdefault("database", f"sqlite:///{ledger}")
         tasks.setdefault("broker", f"filesystem://{home(environment) / 'broker'}")
         tasks.setdefault("data", str(home(environment) / "data"))
         tasks.setdefault("erasures", str(home(environment) / "erasures.jsonl"))

@@ -1,5 +1,6 @@
 """Errors of the command line: one sentence, one exit code, and with --json one document on stdout."""
 
+import errno
 import io
 import json
 import os
@@ -50,8 +51,27 @@ def cli_output(as_json: bool) -> Iterator[Output]:
             f"The package {error.name} is not installed. `portrait doctor` says what is missing and how to install it."
         )
         _fail(OperatorError("missing_library", sentence), as_json)
+    except OSError as error:
+        _fail(_disk_error(error) or EngineError("unexpected", _log_traceback(error)), as_json)
     except Exception as error:
         _fail(EngineError("unexpected", _log_traceback(error)), as_json)
+
+
+def _disk_error(error: OSError) -> OperatorError | None:
+    """What a disk says that is full, or that may not be written; None for whatever else went wrong."""
+    place = f"{error.filename} " if error.filename else "A file "
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OperatorError(
+            "disk_full", f"The disk is full: {place}could not be written. Free some space and try again."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return OperatorError("no_permission", f"{place}may not be read or written by the user of this process.")
+    if error.errno == errno.EROFS:
+        sentence = (
+            f"{place}lies on a disk that can be read alone. Name another folder: with PORTRAIT_HOME, or with --out."
+        )
+        return OperatorError("cannot_write", sentence)
+    return None
 
 
 @contextmanager

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from app.terminal.progress_bar import ProgressBar
 from pipelines.model_store.add import NewModel
 from pipelines.model_store.store import ModelStore
 from portrait.errors import OperatorError, UserError
 from tasks.files import open_files
+from tasks.ledger.database import sqlite_file
 from tasks.ledger.ledger import Ledger, open_ledger
 from tasks.settings import Installation, load, load_installation
 from tasks.styles.available import AvailableStyles
@@ -82,5 +82,5 @@ def fetch_loras(styles: Iterable[StyleFile]) -> tuple[list[str], list[Skipped]]:
 
 def ledger_exists(installation: Installation) -> bool:
     """Whether there is a ledger: a file of SQLite's that is there, or any other database."""
-    kind, _, place = installation.tasks.database.partition(":///")
-    return kind != "sqlite" or Path(place).is_file()
+    file = sqlite_file(installation.tasks.database)
+    return file is None or file.is_file()

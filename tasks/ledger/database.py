@@ -298,12 +298,27 @@ def _engine(url: str) -> sa.Engine:
         ) from error
     except PermissionError as error:
         raise OperatorError("no_permission", _FORBIDDEN) from error
-    except (ArgumentError, OSError) as error:
+    except ArgumentError as error:
         raise OperatorError("bad_settings", "The database of the settings (tasks.database) cannot be used.") from error
+    except OSError as error:
+        sentence = (
+            f"The database cannot be made or opened in its place: {error.strerror}. Name another one: PORTRAIT_HOME, or "
+            "tasks.database."
+        )
+        raise OperatorError("cannot_write", sentence) from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite database; None for other ones, and for addresses that cannot be read."""
+    try:
+        address = sa.make_url(url)
+    except ArgumentError:
+        return None
+    return Path(address.database) if address.get_backend_name() == "sqlite" and address.database else None
 
 
 def _prepare_file(database: str) -> None:

@@ -4,7 +4,6 @@ import os
 import ssl
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -53,8 +52,10 @@ def check_installation(tasks: "TaskSettings") -> Iterator[Check]:
 
 def _unmade(url: str) -> bool:
     """Whether the database is a file that is not there: opening it would make it."""
-    scheme, _, place = url.partition(":///")
-    return scheme.startswith("sqlite") and not Path(place).exists()
+    from tasks.ledger.database import sqlite_file
+
+    file = sqlite_file(url)
+    return file is not None and not file.exists()
 
 
 def _storage(tasks: "TaskSettings") -> Check:
