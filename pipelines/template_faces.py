@@ -30,7 +30,7 @@ AGAIN = (1.6, 2.2, 3.2)
 """Sides of the windows, over that of a head, in which its face is looked for once more."""
 POINTED = (60.0, 100.0, 170.0, 290.0, 490.0)
 """Widths in pixels of a face that is looked for around a point."""
-MAX_PIXELS = 16_000_000
+MAX_PIXELS = 20_000_000
 """Pixels of a picture that people are put into: drawing and signing take 25 bytes for each. Larger files are reduced to it."""
 FINDER_SIDE = 640
 """Pixels to which a window is enlarged, so that the face in it is large."""

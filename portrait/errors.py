@@ -55,3 +55,8 @@ def broken_model(path: Path, why: str, model: str = "") -> EngineError:
         f"The model file {path} cannot be used ({why}). See whether it is the published one with "
         f"`portrait models check`, and {again}.",
     )
+
+
+def reading_fault(error: Exception) -> str:
+    """Why a text file cannot be read, as the end of a sentence."""
+    return "it is not written in UTF-8: save it so" if isinstance(error, UnicodeDecodeError) else str(error)

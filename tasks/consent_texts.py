@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from portrait.errors import OperatorError
+from portrait.errors import OperatorError, reading_fault
 
 BUILT_IN = Path(__file__).with_suffix(".toml")
 FALLBACK = "en"
@@ -80,5 +80,5 @@ def _read(path: Path) -> list[ConsentText]:
         where = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:5])
         raise OperatorError("bad_settings", f"The texts of consent {path} do not hold: {where}.") from error
     except (OSError, ValueError, RecursionError) as error:  # numbers too long, nested too deep
-        sentence = f"The texts of consent {path} (tasks.consent.texts) cannot be read: {error}."
+        sentence = f"The texts of consent {path} (tasks.consent.texts) cannot be read: {reading_fault(error)}."
         raise OperatorError("bad_settings", sentence) from error

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from pipelines.settings import Settings
-from portrait.errors import OperatorError
+from portrait.errors import OperatorError, reading_fault
 from tasks.private_files import FileSettings
 from tasks.settings_sections import (
     ApiSettings,
@@ -194,7 +194,7 @@ def _read(path: Path, *, required: bool) -> dict[str, Any]:
             raise OperatorError("bad_settings", f"The settings file {path} does not exist.") from None
         return {}
     except (OSError, ValueError, RecursionError) as error:  # numbers too long, nested too deep
-        raise OperatorError("bad_settings", f"The settings file {path} cannot be read: {error}.") from error
+        raise OperatorError("bad_settings", f"The settings file {path} cannot be read: {reading_fault(error)}.") from error
 
 
 def _set_variable(tree: dict[str, Any], name: str, value: str) -> None:

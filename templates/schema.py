@@ -70,7 +70,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from portrait.errors import OperatorError, UserError
+from portrait.errors import OperatorError, UserError, reading_fault
 from portrait.generation.passes import Passes
 from portrait.studio.backdrops import PLACES
 from portrait.types import Composition
@@ -316,7 +316,7 @@ def read_style(path: Path) -> StyleFile:
         lines = "; ".join(f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}" for wrong in error.errors())
         raise OperatorError("bad_style", f"The style {path} does not hold: {lines}.") from error
     except (OSError, ValueError, RecursionError) as error:  # numbers too long, nested too deep
-        raise OperatorError("bad_style", f"The style {path} cannot be read: {error}.") from error
+        raise OperatorError("bad_style", f"The style {path} cannot be read: {reading_fault(error)}.") from error
 
 
 def write_checked(style: StyleFile, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipelines.model_store.download import Archive, Source, SourceKind
-from portrait.errors import OperatorError
+from portrait.errors import OperatorError, reading_fault
 from portrait.licences import CommercialUse as Commercial
 
 ModelKind = Literal["network", "base", "lora", "vae", "controlnet", "ip-adapter", "embedding", "upscaler"]
@@ -251,7 +251,7 @@ def read_manifest(path: Path, own: bool = False) -> Manifest:
         lines = "; ".join(f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}" for wrong in error.errors())
         raise OperatorError("bad_manifest", f"The model manifest {path} does not hold: {lines}.") from error
     except (OSError, ValueError, RecursionError) as error:  # numbers too long, nested too deep
-        raise OperatorError("bad_manifest", f"The model manifest {path} cannot be read: {error}.") from error
+        raise OperatorError("bad_manifest", f"The model manifest {path} cannot be read: {reading_fault(error)}.") from error
     archives = {name: Archive(**archive.model_dump()) for name, archive in read.archives.items()}
     terms = {name: Terms(**terms.model_dump()) for name, terms in read.terms.items()}
     return Manifest({name: model.to_value(name, own) for name, model in read.models.items()}, archives, terms)

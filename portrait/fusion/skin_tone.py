@@ -262,9 +262,9 @@ def _moved(face: Floats, middle: Floats, tone: Floats, share: Mask) -> Floats:
     What is nearly white or black has less room left, and what has less colour than the middle has less to lose.
     """
     step = np.clip(tone - middle, -12, 12).astype(np.float32)
-    lighter = face[..., 0] / max(float(middle[0]), 1.0) if step[0] < 0 else (100 - face[..., 0]) / (100 - middle[0])
+    left = face[..., 0] if step[0] < 0 else 97 - face[..., 0]
     room = np.ones((*face.shape[:2], 3), np.float32)
-    room[..., 0] = np.clip(lighter, 0, 1.5)
+    room[..., 0] = np.clip(left / 12, 0, 1)
     colour, before = (float(np.linalg.norm(each[1:])) for each in (tone, middle))
     if colour < before:
         room[..., 1:] = np.clip(np.linalg.norm(face[..., 1:], axis=2) / before, 0, 1.5)[..., None]

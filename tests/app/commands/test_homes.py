@@ -9,6 +9,7 @@ import pytest
 from tests.app.cli_runner import document, run
 from tests.tasks import full_disk
 
+pytestmark = pytest.mark.networks
 needs_mount = pytest.mark.skipif(not full_disk.can_mount(), reason="only root can mount a disk that is read alone")
 
 

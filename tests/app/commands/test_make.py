@@ -11,6 +11,7 @@ import skimage.data
 
 from app.commands.make import parse_faces, parse_size
 from pipelines.engines import Engines
+from pipelines.template_faces import MAX_PIXELS
 from portrait.arrays import Image, Size
 from portrait.errors import UserError
 from portrait.types import Face
@@ -173,7 +174,11 @@ def test_a_large_template_is_drawn(me: Path, tmp_path: Path, width: int, height:
     picture = tmp_path / "large.jpg"
     picture.write_bytes(encoded(enlarged(selfies.astronaut(), width, height), "JPEG"))
     (drawn,) = portraits(document(run("make", me, "--style", picture, "-o", tmp_path / "out", "--json")))
-    assert size(drawn) == (width, height)
+    wide, tall = size(drawn)
+    assert wide * tall >= min(width * height, 0.99 * MAX_PIXELS), "whole, or as large as is drawn into"
+    assert wide / tall == pytest.approx(width / height, rel=0.001)
+    if width * height <= MAX_PIXELS:
+        assert (wide, tall) == (width, height)
     assert drawn["likeness"]["distance"] < 0.45
 
 
