@@ -194,7 +194,9 @@ def _read(path: Path, *, required: bool) -> dict[str, Any]:
             raise OperatorError("bad_settings", f"The settings file {path} does not exist.") from None
         return {}
     except (OSError, ValueError, RecursionError) as error:  # numbers too long, nested too deep
-        raise OperatorError("bad_settings", f"The settings file {path} cannot be read: {reading_fault(error)}.") from error
+        raise OperatorError(
+            "bad_settings", f"The settings file {path} cannot be read: {reading_fault(error)}."
+        ) from error
 
 
 def _set_variable(tree: dict[str, Any], name: str, value: str) -> None:

@@ -251,7 +251,9 @@ def read_manifest(path: Path, own: bool = False) -> Manifest:
         lines = "; ".join(f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}" for wrong in error.errors())
         raise OperatorError("bad_manifest", f"The model manifest {path} does not hold: {lines}.") from error
     except (OSError, ValueError, RecursionError) as error:  # numbers too long, nested too deep
-        raise OperatorError("bad_manifest", f"The model manifest {path} cannot be read: {reading_fault(error)}.") from error
+        raise OperatorError(
+            "bad_manifest", f"The model manifest {path} cannot be read: {reading_fault(error)}."
+        ) from error
     archives = {name: Archive(**archive.model_dump()) for name, archive in read.archives.items()}
     terms = {name: Terms(**terms.model_dump()) for name, terms in read.terms.items()}
     return Manifest({name: model.to_value(name, own) for name, model in read.models.items()}, archives, terms)
