@@ -42,7 +42,13 @@ def measured(folder: Path, code: str, *options: str) -> tuple[int, str]:
     """Exit code and output of a run of its own over one file."""
     (folder / "test_it.py").write_text(code)
     command = [sys.executable, "-m", "pytest", "-p", "tests.benchmarks.plugin", "-W", "ignore", "-q", *options]
-    given = os.environ | {"PYTHONPATH": str(history.ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "200"}
+    given = os.environ | {
+        "PYTHONPATH": str(history.ROOT),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_ADDOPTS": "",
+        "CI": "",
+        "COLUMNS": "200",
+    }
     answer = subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True)
     return answer.returncode, answer.stdout + answer.stderr
 

@@ -195,7 +195,7 @@ def _deliver(home: Path, person: str, photo: str) -> None:
             "state": "succeeded",
             "wants": wants,
         }
-        numbers = {"units": COUNT, "preview": 0, "losses": 0, "failures": 0, "progress": 1.0}
+        numbers = {"priority": 0, "units": COUNT, "preview": 0, "losses": 0, "failures": 0, "progress": 1.0}
         texts = {
             "needs": "draw:nothing",
             "phase": "",
