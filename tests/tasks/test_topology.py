@@ -5,7 +5,7 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,8 @@ class Topology:
     url: str
     """Of the proxy: what people open."""
     certificate: Path
+    server: str
+    """Of PostgreSQL."""
     parts: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     def start(self, part: str, *options: str) -> None:
@@ -57,6 +59,33 @@ class Topology:
         """A caller who trusts the proxy's certificate."""
         trusted = ssl.create_default_context(cafile=str(self.certificate))
         return httpx.Client(base_url=self.url, verify=trusted, trust_env=False, timeout=60)
+
+    @contextmanager
+    def restored(self, name: str, backup: Path, *options: str) -> Iterator[httpx.Client]:
+        """A caller of an API over an empty database, bucket and home, into which a backup was restored."""
+        home, port = self.stand.home / name, free_port()
+        settings = {
+            "PORTRAIT_HOME": str(home),
+            "PORTRAIT_TASKS__DATA": str(home / "data"),
+            "PORTRAIT_TASKS__DATABASE": create_database(self.server, name),
+            **servers.storage_settings(self.stand.environment["PORTRAIT_TASKS__STORAGE__ENDPOINT"], name),
+        }
+        _portrait({**self.stand.environment, **settings}, "db", "restore", str(backup), *options)
+        command = [sys.executable, "-m", "app", "api", "--port", str(port)]
+        api = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **self.stand.environment, **settings},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
+                wait_until(lambda: _answers(client, "/v1/health"), what=self.log())
+                yield client
+        finally:
+            kill(api)
 
     def log(self) -> str:
         """The ends of all logs."""
@@ -88,7 +117,7 @@ def topology(
     with ExitStack() as stack:
         stand = stack.enter_context(contextmanager(stand_at)(home, settings))
         stack.enter_context(reverse_proxy(proxy, certificate, {"/": app, "/v1/": api}))
-        installed = Topology(stand, url, certificate[0])
+        installed = Topology(stand, url, certificate[0], migrated)
         stack.callback(installed.close)
         installed.start("api", "--port", str(api))
         installed.start("app", "--port", str(app), "--api-url", f"http://127.0.0.1:{api}")
@@ -127,6 +156,24 @@ def test_from_a_photo_to_a_portrait_through_the_proxy(topology: Topology, tmp_pa
     subprocess.run(drain, cwd=ROOT, env=environment, check=True, timeout=90, capture_output=True)
     assert [topology.parts[each].wait(30) for each in ("worker-1", "worker-2")] == [0, 0]
     assert topology.parts["api"].poll() is None
+    file = tmp_path / "portrait.tar"
+    _portrait(topology.stand.environment, "db", "backup", str(file))
+    with topology.restored("back", file, "--no-erasures") as restored:
+        again = restored.get(f"/v1/portraits/{portrait}/file", headers=api)
+        assert (again.status_code, again.content) == (200, whole)
+    with topology.client() as client:
+        (person,) = client.get("/v1/people", headers=api).json()["items"]
+        assert client.delete(f"/v1/people/{person['id']}", headers=api).status_code == 200
+    with topology.restored("again", file, "--erasures", str(topology.stand.home / "erasures.jsonl")) as restored:
+        paths = (f"/v1/portraits/{portrait}/file", f"/v1/people/{person['id']}")
+        assert [restored.get(path, headers=api).status_code for path in paths] == [410, 410]
+
+
+def _portrait(environment: Mapping[str, str], *words: str) -> None:
+    """Run a command of the operator's; fails with what it said."""
+    command = [sys.executable, "-m", "app", *words]
+    answer = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
 def _sign_in(browser: httpx.Client, code: str) -> None:
