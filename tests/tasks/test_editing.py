@@ -128,10 +128,16 @@ def test_previews_appear_step_by_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pictures: list[Image] = []
+    written = running.write_preview
+
+    def write(image: Image, path: Path) -> Path:
+        pictures.append(image)
+        return written(image, path)
+
     monkeypatch.setattr(previews, "INTERVAL", 0.0)
     monkeypatch.setattr(running, "REPORT_INTERVAL", 0.0)
     monkeypatch.setattr(running, "PREVIEW_INTERVAL", 0.0)
-    monkeypatch.setattr(running, "write_preview", lambda image, path: pictures.append(image))
+    monkeypatch.setattr(running, "write_preview", write)
     done = drawn(runner, tmp_path)
     width, height = read_recipe(file_of(runner, done))["drawn"]["size"]
     steps = [image for image in pictures if image.shape == (height // 2, width // 2, 3)]
