@@ -144,9 +144,15 @@ def _seconds(seconds: float) -> str:
 
 
 def _table(names: Sequence[str], rows: Iterator[Sequence[str | Text]]) -> Table:
-    """A table whose cells are what they are, without markup; each row is one line."""
-    columns = [Column(name, overflow="ellipsis", no_wrap=True) for name in names]
+    """A table whose cells are what they are, without markup; each row is one line, and where it is narrow its end is cut."""
+    cells = [[Text(each) if isinstance(each, str) else each for each in row] for row in rows]
+    widths = [max(len(name), *(len(row[at]) for row in cells), 0) for at, name in enumerate(names)]
+    columns = [
+        Column(name, overflow="ellipsis", no_wrap=True, min_width=width)
+        for name, width in zip(names, widths, strict=True)
+    ]
+    columns[-1].min_width = None
     table = Table(*columns, box=None, pad_edge=False, header_style="table.header")
-    for row in rows:
-        table.add_row(*(Text(each) if isinstance(each, str) else each for each in row))
+    for row in cells:
+        table.add_row(*row)
     return table

@@ -53,6 +53,18 @@ def test_the_page_has_queues_jobs_and_workers(ledger: Ledger) -> None:
     assert "no keeper" in lines[0]
 
 
+def test_on_a_narrow_terminal_ends_of_rows_are_cut_and_not_their_beginnings(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run("top", "--once").stdout.splitlines()
+    (worker,) = [line for line in lines if line.startswith("machine:11")]
+    assert "9.9" in worker
+    assert "NVIDIA H200" in worker
+    assert "12 of 80 GB" in worker
+    assert all(len(line) <= 80 for line in lines)
+
+
 def test_json_has_all_of_it(ledger: Ledger) -> None:
     found = document(run("top", "--json"))
     assert {"queues", "running", "workers", "keepers", "ended", "failures", "per_minute", "at"} == found.keys()
